@@ -1,0 +1,287 @@
+//! One compiled, immutable config. Nothing in it can be invalid: names are resolved, units are types, secrets are key schedules.
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderName, Method, StatusCode};
+use ipnet::IpNet;
+
+use crate::config::router::Router;
+use crate::limit::Quota;
+use crate::verify::{Locator, Verifier};
+
+/// One compiled, immutable config generation: names and policies only. What outlives a reload lives in `gateway::Gate`.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counted from 1; every accepted reload adds one.
+    pub generation: u64,
+    /// The first 8 hex digits of a hash over all that was read: config, included files, presets, secret files.
+    pub hash: String,
+    /// When it was compiled.
+    pub loaded_at: SystemTime,
+    /// Where senders connect.
+    pub listeners: Vec<Listener>,
+    /// Where `/livez`, `/readyz` and `/metrics` are.
+    pub health: Option<SocketAddr>,
+    /// Where `/-/status` and its like are.
+    pub admin: Option<Admin>,
+    /// Only these may set `X-Forwarded-*`.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Bounds of the whole gate.
+    pub limits: Limits,
+    /// What happens on SIGTERM.
+    pub shutdown: Shutdown,
+    /// Where state is kept, and how much of it.
+    pub store: Store,
+    /// What is logged.
+    pub log: Log,
+    /// The apps, by name.
+    pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    /// The webhook routes, in the order of the file.
+    pub hooks: Vec<Arc<Hook>>,
+    /// Finds the route of a request.
+    pub router: Router,
+    /// All files that were read, for the watcher.
+    pub files: Vec<PathBuf>,
+}
+
+/// Where senders connect.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// With TLS: the finished server side, h2 and http/1.1 by ALPN.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The address to bind.
+    pub address: AdminAddress,
+    /// The bearer token, if the config has one.
+    pub token: Option<Token>,
+}
+
+/// Where the admin listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// A bearer token. `Debug` does not show it, drop wipes it.
+#[derive(Clone)]
+pub struct Token(zeroize::Zeroizing<Vec<u8>>);
+
+impl Token {
+    /// Wraps the bytes of a token.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(zeroize::Zeroizing::new(bytes))
+    }
+
+    /// Whether `offered` is the token, in constant time.
+    pub fn matches(&self, offered: &[u8]) -> bool {
+        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), offered).into()
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Bounds of the whole gate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of bodies held at once.
+    pub in_flight_bytes: usize,
+    /// Refusals by one client.
+    pub refused_per_client: Quota,
+    /// From accept, or the first byte of a next request, to the end of the head.
+    pub header_timeout: Duration,
+    /// Bytes of a head.
+    pub header_bytes: usize,
+    /// From the end of the head to the end of the body.
+    pub body_timeout: Duration,
+    /// Open connections.
+    pub connections: usize,
+    /// Open connections of one client.
+    pub connections_per_client: usize,
+}
+
+/// What happens on SIGTERM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Not ready, still accepting.
+    pub delay: Duration,
+    /// For what is in flight after that.
+    pub grace: Duration,
+}
+
+/// Where state is kept, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The directory; `None`: memory alone.
+    pub path: Option<PathBuf>,
+    /// Delivery IDs remembered at most.
+    pub ledger_entries: usize,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Which requests get one.
+    pub requests: LogRequests,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Which requests get a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRequests {
+    /// Every one.
+    All,
+    /// Those not let through.
+    Refused,
+    /// None; metrics count them.
+    None,
+}
+
+/// An app behind the gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name: key of its client, pool and breaker.
+    pub name: Arc<str>,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Host of the URL: a name or an address, without brackets.
+    pub host: String,
+    /// Port of the URL.
+    pub port: u16,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long the exchange may take; `None`: the route says.
+    pub timeout: Option<Duration>,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+    /// A CA of its own instead of the system's: the PEM file, already read once without error.
+    pub ca: Option<PathBuf>,
+    /// Whether the app sees the host of the URL instead of the sender's.
+    pub own_host: bool,
+    /// When the gate stops trying.
+    pub breaker: Breaker,
+}
+
+/// When the gate stops trying an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Connect failures and timeouts in a row; 0: never.
+    pub failures: u32,
+    /// How long it stays open before a probe.
+    pub open: Duration,
+}
+
+/// A webhook route.
+#[derive(Debug)]
+pub struct Hook {
+    /// Its name: log field, metric label, part of ledger and limiter keys.
+    pub name: Arc<str>,
+    /// The name its ledger entries are kept under: the oldest of `previously`, else its own.
+    pub ledger_name: Arc<str>,
+    /// The path as the config writes it.
+    pub path: String,
+    /// The methods it takes.
+    pub methods: Vec<Method>,
+    /// How large a body may be, in bytes.
+    pub max_body: usize,
+    /// Clients it takes; empty: all.
+    pub allow: Vec<IpNet>,
+    /// The preset's name, if it has one.
+    pub provider: Option<Arc<str>>,
+    /// How senders prove who they are; `None`: `verify: none`.
+    pub verifier: Option<Verifier>,
+    /// Its limits.
+    pub rate_limits: Vec<RateLimit>,
+    /// Dedupe, if it is on.
+    pub dedupe: Option<Dedupe>,
+    /// Where deliveries go.
+    pub forward: Forward,
+    /// What a duplicate of a delivery that was handed on is answered with.
+    pub success_status: StatusCode,
+    /// How long the provider waits for an answer.
+    pub answer_within: Option<Duration>,
+}
+
+/// One limit of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimit {
+    /// How often.
+    pub quota: Quota,
+    /// Who shares it.
+    pub key: RateKey,
+}
+
+/// Who shares a limit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RateKey {
+    /// All requests of a client address, counted before authentication.
+    ClientIp,
+    /// All authentic requests of the route.
+    Route,
+    /// All authentic requests with the same value there.
+    Value(Locator),
+}
+
+/// Dedupe of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dedupe {
+    /// How long an ID is remembered: at least as long as the provider retries.
+    pub window: Duration,
+    /// By the signed body alone.
+    pub by_content: bool,
+}
+
+/// Where deliveries of a route go.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// The app.
+    pub upstream: Arc<Upstream>,
+    /// The path at the app; `None`: the sender's.
+    pub path: Option<PathTemplate>,
+    /// Whether the app gets the query.
+    pub keep_query: bool,
+    /// Headers that are the secret itself, taken off before the app sees them.
+    pub drop_headers: Vec<HeaderName>,
+    /// A query parameter that is the secret itself, taken off likewise.
+    pub drop_query: Option<String>,
+    /// How long connecting, sending and answering may take together.
+    pub timeout: Duration,
+}
+
+/// A path at the app, with parameters of the route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTemplate(pub Vec<PathPiece>);
+
+/// A piece of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPiece {
+    /// As written.
+    Literal(String),
+    /// The raw value of a parameter.
+    Parameter(String),
+}

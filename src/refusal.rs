@@ -1,0 +1,158 @@
+//! The closed set of reasons why a request is not let through.
+//!
+//! Log field, metric label, HTTP status and `docs/refusals.md` all come from the matches below.
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::verify::NotAuthentic;
+
+/// A request not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The head or the framing of the body could be read in more than one way.
+    #[error("the request is malformed")]
+    Malformed,
+    /// No route matches host and path.
+    #[error("no route matches")]
+    NoRoute,
+    /// A webhook route guards the path that this request asks for.
+    #[error("the path is guarded by a webhook route")]
+    PathGuarded,
+    /// The route does not take this method.
+    #[error("the route does not take this method")]
+    MethodNotAllowed,
+    /// The client's address is not in the route's `allow` list.
+    #[error("the client is not allowed on this route")]
+    ClientNotAllowed,
+    /// The body is larger than the route's `max_body`.
+    #[error("the body is larger than the route allows")]
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// The sender could not be authenticated.
+    #[error(transparent)]
+    NotAuthentic(#[from] NotAuthentic),
+    /// A rate is used up.
+    #[error("a rate limit is used up")]
+    RateLimited {
+        /// When a new try can succeed.
+        retry_after: Duration,
+    },
+    /// The bytes in flight are used up.
+    #[error("too many bytes are in flight")]
+    Overloaded,
+    /// The same delivery is being handed on by another request.
+    #[error("the same delivery is in flight")]
+    InFlight,
+    /// The ledger of delivery IDs does not answer.
+    #[error("the ledger of delivery IDs does not answer")]
+    StoreUnavailable,
+    /// The upstream's breaker is open.
+    #[error("the upstream failed often, its breaker is open")]
+    UpstreamOpen {
+        /// When the breaker lets a probe through.
+        retry_after: Duration,
+    },
+    /// No connection to the upstream could be made.
+    #[error("the upstream cannot be reached")]
+    UpstreamUnreachable,
+    /// The connection to the upstream broke before its answer was complete.
+    #[error("the upstream broke off")]
+    UpstreamReset,
+    /// The upstream's answer is not HTTP as it should be.
+    #[error("the upstream's answer is malformed")]
+    UpstreamMalformed,
+    /// The upstream did not answer in time.
+    #[error("the upstream did not answer in time")]
+    UpstreamTimeout,
+    /// The gate itself failed.
+    #[error("the gate failed")]
+    Internal,
+}
+
+impl Refusal {
+    /// Every refusal, in the order of `docs/refusals.md`; durations stand for any duration.
+    pub const ALL: &'static [Self] = &[
+        Self::Malformed,
+        Self::NoRoute,
+        Self::PathGuarded,
+        Self::MethodNotAllowed,
+        Self::ClientNotAllowed,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::NotAuthentic(NotAuthentic::SignatureMissing),
+        Self::NotAuthentic(NotAuthentic::SignatureMalformed),
+        Self::NotAuthentic(NotAuthentic::SignatureMismatch),
+        Self::NotAuthentic(NotAuthentic::TimestampMissing),
+        Self::NotAuthentic(NotAuthentic::TimestampMalformed),
+        Self::NotAuthentic(NotAuthentic::TimestampStale),
+        Self::NotAuthentic(NotAuthentic::TimestampFuture),
+        Self::RateLimited { retry_after: Duration::ZERO },
+        Self::Overloaded,
+        Self::InFlight,
+        Self::StoreUnavailable,
+        Self::UpstreamOpen { retry_after: Duration::ZERO },
+        Self::UpstreamUnreachable,
+        Self::UpstreamReset,
+        Self::UpstreamMalformed,
+        Self::UpstreamTimeout,
+        Self::Internal,
+    ];
+
+    /// The stable code: log field and metric label. The sender never sees it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::NoRoute => "no_route",
+            Self::PathGuarded => "path_guarded",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::ClientNotAllowed => "client_not_allowed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::NotAuthentic(why) => why.code(),
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::InFlight => "in_flight",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::UpstreamOpen { .. } => "upstream_open",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The HTTP status that the sender sees. All that is not authentic looks the same: 401.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::NoRoute | Self::PathGuarded => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ClientNotAllowed => StatusCode::FORBIDDEN,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::NotAuthentic(_) => StatusCode::UNAUTHORIZED,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::UpstreamOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamUnreachable | Self::UpstreamReset | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// When a new try can succeed; answered as `Retry-After`, in whole seconds, at least one.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::RateLimited { retry_after } | Self::UpstreamOpen { retry_after } = self {
+            return Some(*retry_after);
+        }
+        matches!(self, Self::Overloaded | Self::InFlight | Self::StoreUnavailable).then_some(Duration::from_secs(1))
+    }
+
+    /// Whether the connection is closed after the answer: what follows on it may be the rest of a body.
+    pub const fn closes(&self) -> bool {
+        matches!(self, Self::Malformed | Self::BodyTooLarge | Self::BodyTimeout | Self::Overloaded)
+    }
+}

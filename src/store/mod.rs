@@ -1,0 +1,95 @@
+//! What outlives a request: the traits that every backend implements, and their words.
+//!
+//! A store keeps its own time: callers give durations, never instants, so that clocks of replicas need not agree.
+//! Every call may be repeated with the same token: after [`StoreError::Unknown`] the caller repeats it and gets the answer of the first try.
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a store answers, in its own time.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why a store does not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was done.
+    #[error("the store is not available: {0}")]
+    Unavailable(Arc<str>),
+    /// Done or not: repeat the call.
+    #[error("the store did not say whether it was done: {0}")]
+    Unknown(Arc<str>),
+    /// No room.
+    #[error("the store is full")]
+    Full,
+    /// Stop using it.
+    #[error("the store is damaged: {0}")]
+    Corrupted(Arc<str>),
+}
+
+/// What identifies a delivery in a ledger: a keyed hash over framed parts. Its hash key is the store's, not the process's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key(pub [u8; 16]);
+
+/// Who holds a claim: random, drawn by the caller before its first try, unique over replicas and restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token(pub u128);
+
+/// What a ledger says about a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is the caller's now.
+    Fresh,
+    /// Another holds it, until then at the latest.
+    InFlight {
+        /// When its lease lapses.
+        lapses_in: Duration,
+    },
+    /// It was handed on.
+    Committed,
+}
+
+/// Whether a claim was still the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It was.
+    Yes,
+    /// The lease lapsed and another took over, or nobody held it any more.
+    Lost,
+}
+
+/// Resolves when a key may have changed: early, late or never. A hint, not a promise.
+pub type Changed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Who has this delivery ID. A false "fresh" lets a duplicate pass; a false "committed" swallows a delivery: that must never happen.
+pub trait Ledger: Send + Sync + std::fmt::Debug {
+    /// The key that ledger keys of this store are hashed with.
+    fn hash_key(&self) -> [u8; 16];
+    /// Takes `key` in flight until `lease` has passed, if nobody else has it.
+    fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Claimed>;
+    /// It was handed on: remembered for `window`.
+    fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Held>;
+    /// Holds it longer: `lease` from now.
+    fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Held>;
+    /// Gives it back, soon. Never blocks, never fails; what is missed, the lease ends.
+    fn release_soon(&self, key: Key, token: Token);
+    /// A hint that `key` may have changed. Waiting is: take the hint, claim again, then await the hint or the clock.
+    fn changed(&self, key: Key) -> Changed;
+    /// How many IDs are remembered, and what was forgotten early.
+    fn counts(&self) -> LedgerCounts;
+}
+
+/// Numbers for metrics and status, kept, not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgerCounts {
+    /// IDs remembered now.
+    pub committed: usize,
+    /// Claims in flight now.
+    pub in_flight: usize,
+    /// IDs forgotten before their window ended, since the start, because the ledger was full.
+    pub forgotten_early: u64,
+    /// Bytes of memory held for remembered IDs.
+    pub bytes: usize,
+    /// Commits not yet on disk.
+    pub unsaved: usize,
+}
