@@ -20,7 +20,12 @@
 mod support;
 
 mod architecture;
+mod dedupe;
 mod docs;
+mod forward;
+mod h2;
+mod reload;
+mod shutdown;
 
 /// A test file that no `mod` line names would silently never run.
 #[test]
