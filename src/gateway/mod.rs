@@ -1,0 +1,2 @@
+//! The edge towards the senders.
+pub mod headers;
