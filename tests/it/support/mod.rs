@@ -1,0 +1,2 @@
+//! What tests stand on.
+pub(crate) mod upstream;
