@@ -94,7 +94,7 @@ fn ca(policy: &Upstream) -> Option<&Path> {
 }
 
 /// Sends once, and once more over a new connection if an old one was stale.
-pub(super) async fn send(wire: &Arc<Wire>, outgoing: &Outgoing, bounds: Bounds) -> Sent {
+pub(super) async fn send(wire: &Wire, outgoing: &Outgoing, bounds: Bounds) -> Sent {
     let mut tries = 1;
     let mut result = wire.exchange(outgoing, false, bounds).await;
     if matches!(result, Err(Failure::Stale)) {

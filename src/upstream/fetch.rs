@@ -115,7 +115,7 @@ pub async fn fetch(
         }
         Url::Unix { path, target } => (Place::Unix(path), "localhost", target),
     };
-    let wire = Arc::new(Wire::new(&place, clock)?);
+    let wire = Wire::new(&place, clock)?;
     for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
         headers.remove(name);
     }

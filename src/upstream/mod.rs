@@ -5,6 +5,7 @@
 pub mod breaker;
 pub mod client;
 pub mod fetch;
+mod pool;
 pub mod render;
 pub mod resolve;
 mod wire;

@@ -1,5 +1,5 @@
-//! One exchange over one connection: pingora makes, pools and reads connections, the request is written here, so that its head and
-//! a small body leave in one piece.
+//! One exchange over one connection: pingora connects and reads, the request is written here, so that its head and a small body
+//! leave in one piece.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,20 +12,19 @@ use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::tls::{RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store};
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{ErrorType, RetryType};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{timeout, timeout_at};
 
 use super::Outgoing;
+use super::pool::Pool;
 use super::resolve::{Addresses, Resolver};
 use crate::clock::Clock;
 use crate::delivery::{Answer, AnswerBody, Fault, Pending};
 use crate::gateway::headers;
 
-/// Connections kept idle for one upstream.
-const POOL: usize = 256;
 /// A body up to this size is copied behind the head: that costs less than a second system call.
 const GATHER: usize = 16 * 1024;
 /// A list of no certificates, for upstreams without TLS: pingora would read the system's.
@@ -67,6 +66,7 @@ pub(super) enum Place<'a> {
 /// The connections to one other side.
 pub(super) struct Wire {
     transport: TransportConnector,
+    pool: Arc<Pool>,
     clock: Arc<dyn Clock>,
     /// `None`: a unix socket, whose one peer is in `peers` for good.
     resolver: Option<Arc<Resolver>>,
@@ -109,7 +109,8 @@ impl Wire {
             Place::Unix(_) => (false, None),
         };
         let trusted = check_trust(tls, ca)?;
-        let transport = TransportConnector::new(Some(ConnectorOptions { ca_file: trusted, ..ConnectorOptions::new(POOL) }));
+        let pool = Pool::new(Arc::clone(&clock));
+        let transport = TransportConnector::new(Some(ConnectorOptions { ca_file: trusted, ..ConnectorOptions::new(1) }));
         let (host, resolver, peers) = match place {
             Place::Tcp { host, port, .. } => ((*host).to_owned(), Some(Resolver::new(host, *port, Arc::clone(&clock))), None),
             Place::Unix(path) => {
@@ -119,7 +120,7 @@ impl Wire {
                 (String::new(), None, Some(Peers { addresses, peers: vec![Arc::new(peer)], preferred: AtomicUsize::new(0) }))
             }
         };
-        Ok(Self { transport, clock, resolver, tls, host, ca: ca.and_then(fingerprint), peers: ArcSwapOption::from_pointee(peers) })
+        Ok(Self { transport, pool, clock, resolver, tls, host, ca: ca.and_then(fingerprint), peers: ArcSwapOption::from_pointee(peers) })
     }
 
     /// Whether the CA file still says what it said.
@@ -144,24 +145,21 @@ impl Wire {
     async fn connect(&self, fresh: bool, bounds: Bounds) -> Result<(Stream, bool, Arc<HttpPeer>), Fault> {
         let until = bounds.deadline.min(self.clock.now().mono + bounds.connect);
         let peers = timeout_at(until.into(), self.peers()).await.unwrap_or(Err(Fault::Resolve))?;
+        if !fresh && let Some((stream, peer)) = self.pool.take(&peers.peers) {
+            return Ok((stream, true, peer));
+        }
         let mut fault = Fault::Connect;
         let first = peers.preferred.load(Ordering::Relaxed);
         let (before, after) = peers.peers.split_at_checked(first).unwrap_or((&[], &peers.peers));
         for (tried, peer) in after.iter().chain(before).enumerate() {
             let others = u32::try_from(peers.peers.len() - tried).unwrap_or(u32::MAX);
             let share = until.saturating_duration_since(self.clock.now().mono) / others.max(1);
-            let connecting = async {
-                match fresh {
-                    true => self.transport.new_stream(&**peer).await.map(|stream| (stream, false)),
-                    false => self.transport.get_stream(&**peer).await,
-                }
-            };
-            match timeout(share, connecting).await {
-                Ok(Ok((stream, reused))) => {
+            match timeout(share, self.transport.new_stream(&**peer)).await {
+                Ok(Ok(stream)) => {
                     if tried > 0 {
                         peers.preferred.store((first + tried) % peers.peers.len(), Ordering::Relaxed);
                     }
-                    return Ok((stream, reused, Arc::clone(peer)));
+                    return Ok((stream, false, Arc::clone(peer)));
                 }
                 Ok(Err(error)) if error.etype != ErrorType::ConnectTimedout => fault = Fault::Connect,
                 _ => fault = Fault::ConnectTimeout,
@@ -171,7 +169,7 @@ impl Wire {
     }
 
     /// Sends the request once and reads the head of the final answer.
-    pub(super) async fn exchange(self: &Arc<Self>, outgoing: &Outgoing, fresh: bool, bounds: Bounds) -> Result<Answer, Failure> {
+    pub(super) async fn exchange(&self, outgoing: &Outgoing, fresh: bool, bounds: Bounds) -> Result<Answer, Failure> {
         if !outgoing.target.starts_with(b"/") || outgoing.target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
             return Err(Failure::Unreached(Fault::Malformed));
         }
@@ -190,7 +188,7 @@ impl Wire {
         let headers = session.resp_header().map(|head| headers::answer(&head.headers, !bodiless)).unwrap_or_default();
         let whole = matches!(sent, Ok(Ok(()))) && outgoing.method != Method::HEAD;
         let mut body =
-            Rest { open: Some(Open { session, peer, wire: Arc::clone(self), idle: bounds.idle, whole }), deadline: bounds.deadline };
+            Rest { open: Some(Open { session, peer, pool: Arc::clone(&self.pool), idle: bounds.idle, whole }), deadline: bounds.deadline };
         if outgoing.method == Method::HEAD {
             body.open = None;
         } else {
@@ -273,11 +271,10 @@ async fn final_status(session: &mut HttpSession) -> Result<StatusCode, Early> {
 }
 
 fn fault(error: &ErrorType) -> Fault {
-    match error {
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Fault::Reset,
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Fault::Timeout,
-        _ => Fault::Malformed,
+    if matches!(error, ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError) {
+        return Fault::Reset;
     }
+    if matches!(error, ErrorType::ReadTimedout | ErrorType::WriteTimedout) { Fault::Timeout } else { Fault::Malformed }
 }
 
 /// What is still to come of an answer. Its connection goes back to the pool after a complete exchange, and is closed otherwise.
@@ -289,7 +286,7 @@ struct Rest {
 struct Open {
     session: HttpSession,
     peer: Arc<HttpPeer>,
-    wire: Arc<Wire>,
+    pool: Arc<Pool>,
     idle: Duration,
     /// Whether all of the request was sent.
     whole: bool,
@@ -303,7 +300,7 @@ impl Rest {
             return;
         }
         if let Some(stream) = open.session.reuse().await {
-            open.wire.transport.release_stream(stream, open.peer.reuse_hash(), Some(open.idle));
+            open.pool.put(stream, open.peer, open.idle);
         }
     }
 

@@ -1,10 +1,10 @@
 //! The client of an upstream against an app that misbehaves in every way it can.
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate::clock::SystemClock;
+use hookgate::clock::{Clock, SystemClock};
 use hookgate::config::snapshot::{Breaker, Upstream as Policy};
 use hookgate::delivery::{Answer, Fault, Outcome};
 use hookgate::upstream::Outgoing;
@@ -66,7 +66,7 @@ async fn bodies_arrive_byte_for_byte_over_one_connection() {
     let app = Upstream::scripted(vec![reply(201, &[("X-App", "yes")], b"done")]).await;
     let client = client(app.address);
     for size in [0, 1, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 1024 * 1024, 25 * 1024 * 1024] {
-        let body: Vec<u8> = (0..size).map(|index: usize| (index % 251) as u8).collect();
+        let body: Vec<u8> = (0..=250_u8).cycle().take(size).collect();
         let sent = client.send(&post(body.clone()), Duration::from_secs(20)).await;
         assert_eq!(sent.outcome, Outcome::Answered(StatusCode::CREATED), "{size} bytes");
         assert_eq!(sent.answer.as_ref().unwrap().headers["x-app"], "yes");
@@ -158,11 +158,11 @@ async fn an_answer_that_breaks_off_is_an_error_of_its_body() {
     for (what, script, fault) in table {
         let app = Upstream::scripted(vec![script, reply(200, &[], b"")]).await;
         let client = client(app.address);
-        let began = Instant::now();
+        let began = SystemClock.now();
         let sent = client.send(&post("{}"), Duration::from_millis(400)).await;
         assert_eq!(sent.outcome, Outcome::Answered(StatusCode::OK), "{what}");
         assert_eq!(drain(sent.answer).await, Err(fault), "{what}");
-        assert!(began.elapsed() < Duration::from_millis(1200), "{what}");
+        assert!(SystemClock.now().mono - began.mono < Duration::from_millis(1200), "{what}");
         let next = client.send(&post("{}"), BUDGET).await;
         assert_eq!((next.outcome, next.tries), (Outcome::Answered(StatusCode::OK), 1), "{what}: its connection must not be used again");
         assert_eq!(app.connections(), 2, "{what}");
@@ -254,6 +254,37 @@ async fn an_idle_connection_ends_with_its_time() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ended_in_the_pool_is_noticed() {
+    let app = Upstream::scripted(vec![[reply(200, &[], b""), vec![Act::Close]].concat(), reply(200, &[], b"")]).await;
+    let client = client(app.address);
+    client.send(&post("{}"), BUDGET).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let sent = client.send(&post("{}"), BUDGET).await;
+    assert_eq!((sent.outcome, sent.tries, app.connections()), (Outcome::Answered(StatusCode::OK), 1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_once_share_few_connections() {
+    let app = Upstream::scripted(vec![chunked(200, &["ok"])]).await;
+    let client = Arc::new(client(app.address));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let client = Arc::clone(&client);
+        tasks.spawn(async move {
+            for _ in 0..50 {
+                let sent = client.send(&post(vec![b'x'; 20_000]), BUDGET).await;
+                assert_eq!((sent.outcome, sent.tries), (Outcome::Answered(StatusCode::OK), 1));
+                assert_eq!(drain(sent.answer).await.unwrap(), b"ok");
+            }
+        });
+    }
+    tasks.join_all().await;
+    assert!(app.connections() <= 32, "{} connections", app.connections());
+    assert_eq!(app.seen().len(), 1600);
+    assert!(app.seen().iter().all(|seen| seen.body.len() == 20_000));
+}
+
+#[tokio::test]
 async fn the_answer_to_head_has_no_body() {
     let app = Upstream::scripted(vec![raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")]).await;
     let sent = client(app.address).send(&Outgoing { method: Method::HEAD, ..post("") }, BUDGET).await;
@@ -289,7 +320,7 @@ async fn the_breaker_opens_and_a_probe_closes_it() {
     let _app = Upstream::at(nowhere, vec![reply(500, &[], b"")]).await;
     tokio::time::sleep(Duration::from_millis(250)).await;
     assert_eq!(client.send(&post("{}"), BUDGET).await.outcome, Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR));
-    assert_eq!(client.breaker().state(Instant::now()), Shown::Closed { failures: 0 });
+    assert_eq!(client.breaker().state(SystemClock.now().mono), Shown::Closed { failures: 0 });
 }
 
 #[tokio::test]

@@ -202,7 +202,8 @@ impl App {
                     Act::Wait(time) => tokio::time::sleep(*time).await,
                     Act::Hang => std::future::pending().await,
                     Act::Close => {
-                        let _ = stream.shutdown().await;
+                        // The client may have left already: then it is closed as well.
+                        stream.shutdown().await.unwrap_or_default();
                         return;
                     }
                     Act::Reset => return,
