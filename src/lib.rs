@@ -7,3 +7,6 @@ pub mod refusal;
 pub mod delivery;
 pub mod limit;
 pub mod store;
+pub mod config;
+pub mod upstream;
+pub mod gateway;

@@ -26,6 +26,7 @@ mod forward;
 mod h2;
 mod reload;
 mod shutdown;
+mod upstream;
 
 /// A test file that no `mod` line names would silently never run.
 #[test]

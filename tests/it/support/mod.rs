@@ -3,3 +3,4 @@ pub mod app;
 pub mod gate;
 pub mod http;
 pub mod sign;
+pub mod upstream;
