@@ -1,9 +1,10 @@
 //! hookgate: a webhook gateway that runs as a sidecar.
 pub mod clock;
-pub mod units;
-pub mod request;
-pub mod verify;
-pub mod refusal;
+pub mod dedupe;
 pub mod delivery;
 pub mod limit;
+pub mod refusal;
+pub mod request;
 pub mod store;
+pub mod units;
+pub mod verify;

@@ -1,0 +1,2 @@
+//! Fills the embedded ledger.
+fn main() {}
