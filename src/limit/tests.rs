@@ -72,7 +72,7 @@ fn drained_buckets_make_room() {
     for round in 0..100_u64 {
         // All in one set: the low 32 bits choose the set, the high ones the shard.
         for key in 0..16_u64 {
-            let key = (round * 16 + key) * u64::try_from(SHARDS).unwrap() << 32;
+            let key = ((round * 16 + key) * u64::try_from(SHARDS).unwrap()) << 32;
             assert_eq!(buckets.take(key | 1, now + Duration::from_secs(round * 2)), Ok(()));
         }
     }
@@ -126,7 +126,7 @@ proptest! {
         let buckets = Buckets::new(quota(5, Duration::from_secs(1), burst));
         let began = start();
         for _ in 0..takes {
-            let _ = buckets.take(9, began);
+            buckets.take(9, began).ok();
         }
         let now = began + Duration::from_millis(at);
         let before = buckets.peek(9, now);

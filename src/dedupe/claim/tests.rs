@@ -15,10 +15,8 @@ fn ledger() -> Arc<dyn Ledger> {
 }
 
 async fn fresh(ledger: &Arc<dyn Ledger>, waiters: &Waiters) -> Claim {
-    match claim(ledger, KEY, LEASE, waiters, PATIENCE).await {
-        Claiming::Fresh(claim) => claim,
-        other => panic!("{other:?}"),
-    }
+    let claimed = claim(ledger, KEY, LEASE, waiters, PATIENCE).await;
+    if let Claiming::Fresh(claim) = claimed { claim } else { panic!("{claimed:?}") }
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +65,7 @@ async fn exactly_one_takes_over_what_was_given_back() {
                         assert_eq!(claim.commit(WINDOW).await.unwrap(), Held::Yes);
                     }
                     Claiming::HandedOn => {}
-                    other => panic!("{other:?}"),
+                    other @ (Claiming::StillInFlight { .. } | Claiming::Store(_)) => panic!("{other:?}"),
                 }
             })
         })
@@ -109,7 +107,7 @@ struct Far {
 }
 
 impl Far {
-    fn new(unknown: u32) -> (Arc<dyn Ledger>, Arc<dyn Ledger>) {
+    fn over(unknown: u32) -> (Arc<dyn Ledger>, Arc<dyn Ledger>) {
         let inner = ledger();
         (Arc::new(Self { inner: Arc::clone(&inner), unknown: AtomicU32::new(unknown) }), inner)
     }
@@ -150,18 +148,18 @@ impl Ledger for Far {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_unknown_is_repeated() {
-    let (far, _) = Far::new(2);
+    let (far, _) = Far::over(2);
     let waiters = Waiters::default();
     let claimed = fresh(&far, &waiters).await;
     assert_eq!(claimed.commit(WINDOW).await.unwrap(), Held::Yes);
-    let (far, near) = Far::new(9);
+    let (far, near) = Far::over(9);
     assert!(matches!(claim(&far, KEY, LEASE, &waiters, PATIENCE).await, Claiming::Store(StoreError::Unknown(_))));
     assert_eq!(near.counts().in_flight, 0, "what may have been granted is given back");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_future_gives_back_what_it_was_granted_and_not_what_it_committed() {
-    let (far, near) = Far::new(0);
+    let (far, near) = Far::over(0);
     let waiters = Waiters::default();
     let cut = tokio::time::timeout(Duration::from_millis(50), claim(&far, KEY, LEASE, &waiters, PATIENCE)).await;
     assert!(cut.is_err());
@@ -173,7 +171,7 @@ async fn a_dropped_future_gives_back_what_it_was_granted_and_not_what_it_committ
 
 #[tokio::test(start_paused = true)]
 async fn without_hints_the_poll_finds_it() {
-    let (far, _) = Far::new(0);
+    let (far, _) = Far::over(0);
     let waiters = Waiters::default();
     let first = fresh(&far, &waiters).await;
     let (second, committed) = tokio::join!(claim(&far, KEY, LEASE, &waiters, PATIENCE), async {
