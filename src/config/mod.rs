@@ -1,0 +1,4 @@
+//! The config: what is written ([`file`]), what is wrong with it ([`diagnostic`]), what runs ([`snapshot`]).
+pub mod diagnostic;
+pub mod file;
+pub mod marked;
