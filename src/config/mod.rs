@@ -2,3 +2,5 @@
 pub mod diagnostic;
 pub mod file;
 pub mod marked;
+pub mod router;
+pub mod snapshot;
