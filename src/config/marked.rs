@@ -72,6 +72,8 @@ pub struct Entry {
     pub key_area: Area,
     /// The value.
     pub value: Marked,
+    /// Whether the map has the key before; such an entry counts for nothing.
+    pub repeated: bool,
 }
 
 /// What is wrong with the text as YAML, and where.
@@ -238,11 +240,12 @@ impl<'a> Reader<'a> {
             };
             if plain && name == "<<" {
                 self.fault(key_span, "merge keys are not taken", "write the keys out", true);
-            } else if seen.insert(name.clone()) {
-                entries.push(Entry { key: name, key_area: key.area, value });
-            } else {
+            }
+            let repeated = !seen.insert(name.clone());
+            if repeated {
                 self.fault(key_span, "this key is here twice", "keep one of the two", false);
             }
+            entries.push(Entry { key: name, key_area: key.area, value, repeated });
         }
     }
 

@@ -4,3 +4,6 @@ pub mod file;
 pub mod marked;
 pub mod router;
 pub mod snapshot;
+pub mod schema;
+pub mod shape;
+pub mod source;
