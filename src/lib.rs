@@ -7,3 +7,4 @@ pub mod refusal;
 pub mod delivery;
 pub mod limit;
 pub mod store;
+pub mod config;
