@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::gateway::admit::LiveLimit;
 use crate::request::{Params, RequestHead};
-use crate::upstream::Client;
+use crate::upstream::client::Client;
 
 /// The snapshot that requests run on now.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct LiveHook {
     pub(super) limits: Vec<LiveLimit>,
     /// Where its deliveries go.
     pub(super) upstream: Arc<Client>,
+    /// What its signature covers, as the app is told.
+    pub(super) covers: Arc<str>,
 }
 
 impl Live {
