@@ -24,9 +24,9 @@ pub mod headers;
 mod listener;
 mod live;
 pub mod pipeline;
-pub mod reload;
+//pub mod reload;
 pub mod serve;
-mod status;
+//mod status;
 
 use admit::Limits;
 use body::Budget;
