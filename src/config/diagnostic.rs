@@ -72,22 +72,47 @@ pub struct Diagnostic {
 pub struct Diagnostics {
     /// In the order they were found.
     pub list: Vec<Diagnostic>,
+    /// Where something was left out because it is not as it should be. Nothing there is blamed again.
+    spoiled: Vec<Place>,
 }
 
 impl Diagnostics {
     /// Notes an error about the value at `place`.
     pub fn error(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
-        self.list.push(Diagnostic { level: Level::Error, place: place.clone(), at_key: false, message: message.into(), help: help.into() });
+        self.note(Level::Error, place, false, message.into(), help.into());
     }
 
     /// Notes an error about the key at `place`.
     pub fn error_at_key(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
-        self.list.push(Diagnostic { level: Level::Error, place: place.clone(), at_key: true, message: message.into(), help: help.into() });
+        self.note(Level::Error, place, true, message.into(), help.into());
     }
 
     /// Notes a warning about the value at `place`.
     pub fn warning(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
-        self.list.push(Diagnostic { level: Level::Warning, place: place.clone(), at_key: false, message: message.into(), help: help.into() });
+        self.note(Level::Warning, place, false, message.into(), help.into());
+    }
+
+    /// Notes that the map at `place` lacks `key`, unless it was there and is blamed already.
+    pub fn missing(&mut self, place: &Place, key: &str, message: impl Into<String>, help: impl Into<Option<String>>) {
+        if !self.is_spoiled(&place.key(key)) {
+            self.error_at_key(place, message, help);
+        }
+    }
+
+    /// What stands at `place` is blamed and left out: later errors about it, or about its absence, are not told.
+    pub fn spoil(&mut self, place: Place) {
+        self.spoiled.push(place);
+    }
+
+    /// Whether what stands at `place`, or around it, is blamed and left out.
+    pub fn is_spoiled(&self, place: &Place) -> bool {
+        self.spoiled.iter().any(|spoiled| spoiled.file == place.file && place.path.starts_with(&spoiled.path))
+    }
+
+    fn note(&mut self, level: Level, place: &Place, at_key: bool, message: String, help: Option<String>) {
+        if !self.is_spoiled(place) {
+            self.list.push(Diagnostic { level, place: place.clone(), at_key, message, help });
+        }
     }
 
     /// Whether there is an error.
@@ -96,8 +121,34 @@ impl Diagnostics {
     }
 }
 
+/// A name from outside as it may be shown: without control characters, and not without end.
+pub fn shown(name: &str) -> String {
+    const MOST: usize = 64;
+    let mut shown: String = name.chars().take(MOST).flat_map(char::escape_debug).collect();
+    if name.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// The known name nearest to a wrong one, if it is near: ``did you mean `x`?``
 pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let near = known.map(|name| (strsim::damerau_levenshtein(wrong, name), name)).filter(|(distance, name)| *distance <= 2.max(name.len() / 4));
+    let near = known.map(|name| (strsim::damerau_levenshtein(wrong, name), name)).filter(|(distance, name)| *distance <= 2.max(name.len() / 4) && *distance < name.len());
     near.min().map(|(_, name)| format!("did you mean `{name}`?"))
+}
+
+/// What to write instead of a wrong name: the nearest, and all there are: ``did you mean `app`? There are app, billing``.
+pub fn instead_of<'a>(wrong: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let all: Vec<&str> = known.clone().collect();
+    let near = did_you_mean(wrong, known);
+    let list = match all.as_slice() {
+        [] => None,
+        [only] => near.is_none().then(|| format!("there is only {only}")),
+        few if few.len() <= 12 => Some(format!("{} {}", if near.is_some() { "There are" } else { "there are" }, few.join(", "))),
+        _ => None,
+    };
+    match (near, list) {
+        (Some(near), Some(list)) => Some(format!("{near} {list}")),
+        (near, list) => near.or(list),
+    }
 }

@@ -1,0 +1,43 @@
+//! A provider preset, as written.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::file::Verify;
+
+/// A provider's preset: what a user's `verify` block may say, and facts about the provider.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Provider {
+    /// The provider's name as people write it.
+    pub title: String,
+    /// The block, without `provider` and `secrets`.
+    pub verify: Verify,
+    /// What is known of the provider.
+    pub facts: Facts,
+}
+
+/// What is known of a provider beside its signature.
+#[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Facts {
+    /// The provider's own page about signatures.
+    pub docs: Option<String>,
+    /// When it was checked (YYYY-MM-DD).
+    pub checked: Option<String>,
+    /// `sdk`, `third-party`, `published`, `library`, or `unproven`.
+    pub proof: Option<String>,
+    /// Who judged the vectors: package and version.
+    pub proven_by: Option<String>,
+    /// How long the provider waits for an answer.
+    pub answer_within: Option<String>,
+    /// How long it retries.
+    pub retries_for: Option<String>,
+    /// The status it wants for success (default 200).
+    pub success_status: Option<u16>,
+    /// How large its bodies may be.
+    pub max_body: Option<String>,
+    /// How it tests an endpoint, in words; none: no handshake.
+    pub handshake: Option<String>,
+    /// What an operator should know.
+    pub notes: Option<String>,
+}

@@ -1,0 +1,260 @@
+//! Where in the text each key and value stands, and the refusal of what YAML can do and a config should not.
+//!
+//! The tree serves the caret and the shape check. What the text means comes from serde on the same text.
+use std::collections::HashSet;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use crate::config::diagnostic::{Place, Step};
+
+/// How large a file may be, in bytes.
+pub const MAX_BYTES: usize = 1024 * 1024;
+/// How deep maps and lists may stand in one another.
+const MAX_DEPTH: usize = 32;
+/// How many faults of one file are told.
+const MAX_FAULTS: usize = 100;
+
+/// A piece of the text. Lines and columns count from 1, columns in characters; the end is exclusive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Area {
+    /// First line.
+    pub line: usize,
+    /// First column.
+    pub column: usize,
+    /// Last line.
+    pub end_line: usize,
+    /// Column after the last character.
+    pub end_column: usize,
+}
+
+impl Area {
+    /// One character wide.
+    pub fn at(line: usize, column: usize) -> Self {
+        Self { line, column, end_line: line, end_column: column + 1 }
+    }
+
+    fn of(span: Span) -> Self {
+        Self { line: span.start.line(), column: span.start.col() + 1, end_line: span.end.line(), end_column: span.end.col() + 1 }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub struct Marked {
+    /// Where.
+    pub area: Area,
+    /// What.
+    pub node: Node,
+}
+
+/// A value.
+#[derive(Debug)]
+pub enum Node {
+    /// Text, a number, a boolean, or nothing.
+    Scalar {
+        /// The text, quotes and escapes resolved.
+        text: String,
+        /// Written without quotes, so that it may be a number, a boolean or nothing at all.
+        plain: bool,
+    },
+    /// A list.
+    List(Vec<Marked>),
+    /// A map.
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Debug)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key stands.
+    pub key_area: Area,
+    /// The value.
+    pub value: Marked,
+    /// Whether the map has the key before; such an entry counts for nothing.
+    pub repeated: bool,
+}
+
+/// What is wrong with the text as YAML, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub area: Area,
+    /// What.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// Whether the text cannot be read at all because of it.
+    pub fatal: bool,
+}
+
+impl Marked {
+    fn nothing() -> Self {
+        Self { area: Area::at(1, 1), node: Node::Map(Vec::new()) }
+    }
+
+    /// The value at `path`, or the nearest one around it; with the key that leads there, if a map does. `true` if it is there itself.
+    pub fn find(&self, path: &[Step]) -> (&Self, Option<Area>, bool) {
+        let mut found = (self, None);
+        for step in path {
+            let next = match (&found.0.node, step) {
+                (Node::Map(entries), Step::Key(key)) => {
+                    entries.iter().find(|entry| entry.key == *key).map(|entry| (&entry.value, Some(entry.key_area)))
+                }
+                (Node::List(items), Step::Index(index)) => items.get(*index).map(|item| (item, None)),
+                (Node::Map(_) | Node::List(_) | Node::Scalar { .. }, _) => None,
+            };
+            let Some(next) = next else { return (found.0, found.1, false) };
+            found = next;
+        }
+        (found.0, found.1, true)
+    }
+
+    /// Calls `visit` with every scalar and its path.
+    pub fn scalars<'a>(&'a self, place: &Place, visit: &mut impl FnMut(&Place, &'a Self, &'a str)) {
+        match &self.node {
+            Node::Scalar { text, .. } => visit(place, self, text),
+            Node::List(items) => items.iter().enumerate().for_each(|(index, item)| item.scalars(&place.index(index), visit)),
+            Node::Map(entries) => entries.iter().for_each(|entry| entry.value.scalars(&place.key(&entry.key), visit)),
+        }
+    }
+}
+
+/// Reads `text`. An empty text is an empty map.
+///
+/// # Errors
+/// All faults that were found. With a tree, none of them is fatal.
+pub fn read(text: &str) -> (Option<Marked>, Vec<Fault>) {
+    let mut reader = Reader { events: Parser::new_from_str(text), faults: Vec::new() };
+    let tree = reader.document();
+    let fatal = reader.faults.iter().any(|fault| fault.fatal);
+    (tree.filter(|_| !fatal), reader.faults)
+}
+
+struct Reader<'a> {
+    events: Parser<'a, saphyr_parser::StrInput<'a>>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    fn fault(&mut self, span: Span, message: impl Into<String>, help: &str, fatal: bool) {
+        if self.faults.len() < MAX_FAULTS {
+            let help = (!help.is_empty()).then(|| help.to_owned());
+            self.faults.push(Fault { area: Area::of(span), message: message.into(), help, fatal });
+        }
+    }
+
+    fn next(&mut self) -> Option<(Event<'a>, Span)> {
+        match self.events.next_event()? {
+            Ok(next) => Some(next),
+            Err(error) => {
+                let message = format!("this is not YAML: {}", error.info());
+                self.fault(Span::empty(*error.marker()), message, "", true);
+                None
+            }
+        }
+    }
+
+    fn document(&mut self) -> Option<Marked> {
+        let mut tree = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamStart | Event::Nothing | Event::DocumentEnd => {}
+                Event::DocumentStart(_) if tree.is_some() => {
+                    self.fault(span, "a second document begins here", "keep one document in a file", true);
+                    return None;
+                }
+                Event::DocumentStart(_) => {
+                    let (first, span) = self.next()?;
+                    tree = Some(self.value(first, span, 0)?);
+                }
+                Event::StreamEnd => return Some(tree.unwrap_or_else(Marked::nothing)),
+                Event::Alias(_) | Event::Scalar(..) | Event::SequenceStart(..) | Event::SequenceEnd | Event::MappingStart(..) | Event::MappingEnd => {
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The value that `event` begins.
+    fn value(&mut self, event: Event<'a>, span: Span, depth: usize) -> Option<Marked> {
+        if depth > MAX_DEPTH {
+            self.fault(span, format!("this stands more than {MAX_DEPTH} maps and lists deep"), "", true);
+            return None;
+        }
+        let (node, end) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_extras(span, anchor, tag.is_some());
+                (Node::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }, span)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.refuse_extras(span, anchor, tag.is_some());
+                self.list(depth)?
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse_extras(span, anchor, tag.is_some());
+                self.map(depth)?
+            }
+            Event::Alias(_) => {
+                self.fault(span, "aliases are not taken", "write the value out", true);
+                (Node::Scalar { text: String::new(), plain: true }, span)
+            }
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd
+            | Event::SequenceEnd
+            | Event::MappingEnd => return None,
+        };
+        Some(Marked { area: Area::of(Span::new(span.start, end.end)), node })
+    }
+
+    fn list(&mut self, depth: usize) -> Option<(Node, Span)> {
+        let mut items = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::SequenceEnd {
+                return Some((Node::List(items), span));
+            }
+            items.push(self.value(event, span, depth + 1)?);
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Option<(Node, Span)> {
+        let mut entries = Vec::new();
+        let mut seen = HashSet::new();
+        loop {
+            let (event, key_span) = self.next()?;
+            if event == Event::MappingEnd {
+                return Some((Node::Map(entries), key_span));
+            }
+            let key = self.value(event, key_span, depth + 1)?;
+            let (event, span) = self.next()?;
+            let value = self.value(event, span, depth + 1)?;
+            let Node::Scalar { text: name, plain } = key.node else {
+                self.fault(key_span, "a key must be text", "", true);
+                continue;
+            };
+            if plain && name == "<<" {
+                self.fault(key_span, "merge keys are not taken", "write the keys out", true);
+            }
+            let repeated = !seen.insert(name.clone());
+            if repeated {
+                self.fault(key_span, "this key is here twice", "keep one of the two", false);
+            }
+            entries.push(Entry { key: name, key_area: key.area, value, repeated });
+        }
+    }
+
+    fn refuse_extras(&mut self, span: Span, anchor: usize, tag: bool) {
+        if anchor > 0 {
+            self.fault(span, "anchors are not taken", "write the value out where it is needed", true);
+        }
+        if tag {
+            self.fault(span, "tags are not taken", "leave the tag out", true);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Which route a request is for: its host, then its path. Pure.
+use std::collections::{HashMap, HashSet};
+
+use crate::request::Params;
+
+/// Why a path or host cannot be routed; says what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The same host and path are routed already, or paths that cannot be told apart.
+    #[error("another route takes the same requests")]
+    Taken {
+        /// The index of the hook that takes them, where it is known.
+        by: Option<usize>,
+    },
+    /// The path does not follow the grammar.
+    #[error("{0}")]
+    Path(&'static str),
+    /// The host does not follow the grammar.
+    #[error("write a host name, such as `hooks.example.com` or `*.example.com`, without port")]
+    Host,
+}
+
+/// The routes of one snapshot by host and path.
+#[derive(Debug, Default)]
+pub struct Router {
+    exact: HashMap<String, Paths>,
+    /// By the part after `*`, with its dot; the longest first.
+    wildcard: Vec<(String, Paths)>,
+    any: Paths,
+}
+
+#[derive(Debug, Default)]
+struct Paths {
+    tree: matchit::Router<Target>,
+    /// What stands in the tree, for telling who is in the way.
+    known: Vec<Known>,
+}
+
+#[derive(Debug)]
+struct Target {
+    hook: usize,
+    /// The parameter of a catch-all that stands for nothing at all here.
+    empty_rest: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    path: String,
+    hook: usize,
+    /// Stands here only because a catch-all takes its bare stem, too; gives way to a route that says it.
+    implied: bool,
+}
+
+impl Router {
+    /// Routes `host` (exact, `*.example.com`, or any) and `path` to the hook at `index`.
+    ///
+    /// # Errors
+    /// What is wrong with host or path, or which hook is in the way.
+    pub fn insert(&mut self, host: Option<&str>, path: &str, index: usize) -> Result<(), Conflict> {
+        check_path(path)?;
+        let Some(host) = host else { return self.any.insert(path, index) };
+        let host = host.to_ascii_lowercase();
+        if let Some(suffix) = host.strip_prefix('*') {
+            let name = suffix.strip_prefix('.').filter(|name| is_host(name)).ok_or(Conflict::Host)?;
+            let suffix = format!(".{name}");
+            if let Some((_, paths)) = self.wildcard.iter_mut().find(|(known, _)| *known == suffix) {
+                return paths.insert(path, index);
+            }
+            let mut paths = Paths::default();
+            paths.insert(path, index)?;
+            self.wildcard.push((suffix, paths));
+            self.wildcard.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+            return Ok(());
+        }
+        if !is_host(&host) {
+            return Err(Conflict::Host);
+        }
+        self.exact.entry(host).or_default().insert(path, index)
+    }
+
+    /// The index of the hook that takes requests for `host` (as sent: any case, with or without port) and the raw `path`, with its parameters.
+    /// An exact host goes before a wildcard, a longer wildcard before a shorter, any of them before a route without host.
+    pub fn find(&self, host: &str, path: &[u8]) -> Option<(usize, Params)> {
+        let path = std::str::from_utf8(path).ok()?;
+        let host = without_port(host).to_ascii_lowercase();
+        let host = host.strip_suffix('.').unwrap_or(&host);
+        let exact = self.exact.get(host).and_then(|paths| paths.find(path));
+        let wildcard = || {
+            let mut matching = self.wildcard.iter().filter(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix.as_str()));
+            matching.find_map(|(_, paths)| paths.find(path))
+        };
+        exact.or_else(wildcard).or_else(|| self.any.find(path))
+    }
+}
+
+impl Paths {
+    fn insert(&mut self, path: &str, hook: usize) -> Result<(), Conflict> {
+        if let Some(at) = self.known.iter().position(|known| known.implied && shape(&known.path) == shape(path)) {
+            let implied = self.known.swap_remove(at);
+            self.tree.remove(implied.path);
+        }
+        match self.tree.insert(path, Target { hook, empty_rest: None }) {
+            Ok(()) => self.known.push(Known { path: path.to_owned(), hook, implied: false }),
+            Err(matchit::InsertError::Conflict { with }) => {
+                let by = self.known.iter().find(|known| shape(&known.path) == shape(path) || known.path == with);
+                return Err(Conflict::Taken { by: by.map(|known| known.hook) });
+            }
+            Err(_) => return Err(Conflict::Path(PARAMETERS)),
+        }
+        // matchit's catch-all takes at least one character, ours takes none as well.
+        if let Some((stem, rest)) = path.split_once("{*") {
+            let target = Target { hook, empty_rest: Some(rest.trim_end_matches('}').into()) };
+            if self.tree.insert(stem, target).is_ok() {
+                self.known.push(Known { path: stem.to_owned(), hook, implied: true });
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, path: &str) -> Option<(usize, Params)> {
+        let found = self.tree.at(path).ok()?;
+        let mut params = Vec::with_capacity(found.params.len());
+        for (name, value) in found.params.iter() {
+            if !value.split('/').all(is_plain_segment) {
+                return None;
+            }
+            params.push((name.into(), value.into()));
+        }
+        params.extend(found.value.empty_rest.iter().map(|rest| (rest.clone(), "".into())));
+        Some((found.value.hook, Params(params)))
+    }
+}
+
+/// The names of the parameters of a path, in its order.
+pub fn parameters(path: &str) -> Vec<&str> {
+    path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name.trim_start_matches('*')).collect()
+}
+
+/// What two paths have in common that take the same requests: parameters without their names.
+fn shape(path: &str) -> String {
+    let mut shape = String::with_capacity(path.len());
+    for piece in path.split_inclusive('{') {
+        shape.push_str(piece.split_once('}').map_or(piece, |(_, after)| after));
+        if piece.starts_with('*') {
+            shape.push('*');
+        }
+    }
+    shape
+}
+
+fn check_path(path: &str) -> Result<(), Conflict> {
+    if !path.starts_with('/') {
+        return Err(Conflict::Path("begin the path with `/`"));
+    }
+    if path.contains(['?', '#', '\\']) || path.contains("//") {
+        return Err(Conflict::Path("write the path alone: no query, no `#`, no `\\`, no empty segment"));
+    }
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Conflict::Path("write the path as it is sent: ASCII without blanks, other bytes percent-encoded"));
+    }
+    let names = parameters(path);
+    let known = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let distinct = names.iter().collect::<HashSet<_>>().len() == names.len();
+    let braces = path.matches('{').count() == names.len() && path.matches('}').count() == names.len();
+    if !braces || !distinct || !names.iter().all(known) {
+        return Err(Conflict::Path(PARAMETERS));
+    }
+    let mut segments = path.split('/').filter(|segment| !segment.contains('{'));
+    if !segments.all(|segment| segment.is_empty() || is_plain_segment(segment)) {
+        return Err(Conflict::Path("write the path without `.` and `..` segments and encoded slashes"));
+    }
+    Ok(())
+}
+
+const PARAMETERS: &str = "write parameters as whole segments, `/{name}`, each name once, and `/{*rest}` only at the end";
+
+fn is_host(host: &str) -> bool {
+    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    !host.is_empty() && host.len() <= 253 && host.split('.').all(label)
+}
+
+fn without_port(host: &str) -> &str {
+    if host.starts_with('[') {
+        return host.split_inclusive(']').next().unwrap_or(host);
+    }
+    host.split(':').next().unwrap_or(host)
+}
+
+/// Whether no reader, however often it decodes, takes the raw segment for more than one segment or for a way up.
+fn is_plain_segment(raw: &str) -> bool {
+    let mut text = raw.as_bytes().to_vec();
+    loop {
+        if text.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0)) || text == b"." || text == b".." {
+            return false;
+        }
+        match decode(&text) {
+            Some(decoded) => text = decoded,
+            None => return true,
+        }
+    }
+}
+
+/// Percent-decodes once; `None` if there is nothing to decode.
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let octet = (*first == b'%').then(|| after.split_at_checked(2)).flatten().and_then(|(digits, after)| {
+            let mut octet = [0];
+            hex::decode_to_slice(digits, &mut octet).ok()?;
+            Some((octet, after))
+        });
+        (rest, _) = match octet {
+            Some(([octet], after)) => (after, decoded.push(octet)),
+            None => (after, decoded.push(*first)),
+        };
+    }
+    (decoded.len() < text.len()).then_some(decoded)
+}
+
+#[cfg(test)]
+mod tests;

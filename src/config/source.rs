@@ -1,0 +1,173 @@
+//! The files that a config is written in.
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::config::diagnostic::{Diagnostics, Place};
+use crate::config::marked::{self, Area, Fault, Marked};
+use crate::config::schema;
+use crate::config::shape::{Meaning, Shape};
+
+/// One file, as it was read.
+pub struct Source {
+    /// Its path as people see it.
+    pub shown: String,
+    /// What it says.
+    pub text: Zeroizing<String>,
+    /// Where everything stands; `None` if it cannot be read as YAML.
+    pub tree: Option<Marked>,
+    /// What is wrong with it as YAML.
+    pub faults: Vec<Fault>,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    /// Takes the bytes of a file.
+    pub fn new(shown: String, bytes: &[u8]) -> Self {
+        let mut source = Self { shown, text: Zeroizing::default(), tree: None, faults: Vec::new() };
+        match std::str::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => {
+                source.text = Zeroizing::new(text.to_owned());
+                (source.tree, source.faults) = marked::read(text.trim_start_matches('\u{feff}'));
+            }
+            Ok(_) => source.refuse("there is a NUL byte in the file"),
+            Err(error) => {
+                let line = 1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count();
+                source.refuse("the file is not UTF-8 text");
+                source.faults.iter_mut().for_each(|fault| fault.area = Area::at(line, 1));
+            }
+        }
+        source
+    }
+
+    fn refuse(&mut self, message: &str) {
+        self.faults.push(Fault { area: Area::at(1, 1), message: message.to_owned(), help: None, fatal: true });
+    }
+
+    /// What the file says, as far as it has the right shape.
+    pub fn parse<T: DeserializeOwned + JsonSchema + Default>(&mut self, index: usize, problems: &mut Diagnostics) -> T {
+        let Some(tree) = &self.tree else { return T::default() };
+        let root = Place::root(index);
+        let text = self.text.trim_start_matches('\u{feff}');
+        let meaning = if is_blank(text) { Meaning::Map(Vec::new()) } else {
+            match serde_yaml::from_str(text) {
+                Ok(meaning) => meaning,
+                Err(error) => {
+                    // Its message may quote the text.
+                    let area = error.location().map_or(Area::at(1, 1), |at| Area::at(at.line(), at.column()));
+                    let message = "this is not YAML that can be read in only one way".to_owned();
+                    self.faults.push(Fault { area, message, help: Some("put it in quotes".to_owned()), fatal: true });
+                    return T::default();
+                }
+            }
+        };
+        let schema = schema::of::<T>();
+        let fitting = Shape { schema: &schema, problems }.fit(&root, tree, &meaning);
+        let Some(fitting) = fitting else { return T::default() };
+        serde_json::from_value(fitting).unwrap_or_else(|_| {
+            problems.error(&root, "the config cannot be read", None);
+            T::default()
+        })
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
+/// Why a file was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// It is not there.
+    #[error("is not there")]
+    Absent,
+    /// It may not be read.
+    #[error("may not be read by this user")]
+    Forbidden,
+    /// It is a directory, a pipe, a socket or a device.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// It is larger than its kind may be.
+    #[error("is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The system says something else.
+    #[error("cannot be read ({0:?})")]
+    Other(std::io::ErrorKind),
+}
+
+impl From<std::io::Error> for Unread {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Self::Absent,
+            std::io::ErrorKind::PermissionDenied => Self::Forbidden,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// Reads a regular file (symlinks followed) of at most `most` bytes.
+///
+/// # Errors
+/// Why it was not read.
+pub fn read_regular(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    // Before opening: to open a pipe would wait for its writer.
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(Unread::NotRegular);
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(most).min(most) + 1));
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() > most { Err(Unread::TooLarge(most)) } else { Ok(bytes) }
+}
+
+/// All files that one load reads: for the watcher, and for the hash of the generation.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    files: Vec<PathBuf>,
+    hash: Sha256,
+}
+
+impl Inputs {
+    /// The file or directory counts, whether it can be read or not.
+    pub fn watch(&mut self, path: &Path) {
+        if !self.files.iter().any(|known| known == path) {
+            self.files.push(path.to_owned());
+        }
+    }
+
+    /// The bytes were read.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        self.hash.update(bytes);
+    }
+
+    /// Reads a file that counts.
+    ///
+    /// # Errors
+    /// Why it was not read.
+    pub fn read(&mut self, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
+        self.watch(path);
+        let bytes = read_regular(path, most)?;
+        self.feed(&bytes);
+        Ok(bytes)
+    }
+
+    /// What was read, and the first 8 hex digits of the hash over it.
+    pub fn finish(self) -> (Vec<PathBuf>, String) {
+        let digest = self.hash.finalize();
+        let (first, _) = digest.split_at_checked(4).unwrap_or_default();
+        (self.files, hex::encode(first))
+    }
+}
+
