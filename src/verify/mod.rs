@@ -2,14 +2,53 @@
 //!
 //! Two doors, one path: the gate feeds a body as it arrives ([`Verifier::begin`], [`Check::update`], [`Check::finish`]);
 //! vectors, commands and benches have it whole ([`Verifier::verify`]).
-use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+mod basic;
+mod check;
+mod content;
+mod hmac;
+mod json;
+mod locator;
+mod secret;
+mod shape;
+mod sign;
+mod source;
+mod timestamp;
+mod token;
+mod url;
 
-use http::HeaderName;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
 
 use crate::clock::Now;
-use crate::request::{Body, Params, Received, RequestHead};
+use crate::request::{Params, Received, RequestHead};
+
+pub use check::Check;
+pub use content::{BadTemplate, PLACEHOLDERS, Piece, Template};
+pub use hmac::{Algorithm, TagEncoding};
+pub use locator::Locator;
+pub use secret::{BadSecret, Candidate, Encoding, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
+pub use shape::{Covers, HmacScheme, Scheme, SecretLocations, Shape, SignedTime, TimeAt};
+pub use sign::{CannotSign, Signed};
+pub use source::{Layout, Source, SourcePlace};
+pub use timestamp::Format;
+
+/// Whether `text` is a JSON pointer that can be searched.
+///
+/// # Errors
+/// What to write instead.
+pub fn check_pointer(text: &str) -> Result<(), &'static str> {
+    json::check_pointer(text)
+}
+
+/// The scalar under a JSON pointer in a body, for limits by a field of it; `None` if there is none or the body is not JSON.
+pub fn json_scalar<'b>(body: &'b [u8], pointer: &str) -> Option<std::borrow::Cow<'b, str>> {
+    json::find(body, pointer).ok().flatten()
+}
 
 /// Why a request is not authentic: a closed set. None of it tells anything of a secret, and the sender sees none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,44 +91,26 @@ impl NotAuthentic {
     }
 }
 
-/// Where a fact of the request stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Locator {
-    /// In a header that occurs once.
-    Header(HeaderName),
-    /// In the body, by JSON pointer.
-    Json(String),
-    /// In the query, percent-decoded.
-    Query(String),
-}
-
-impl Locator {
-    /// The value there, as text; numbers and booleans of JSON as they are written. `None` if it is absent, repeated, empty, or no such value.
-    pub fn find(&self, _received: &Received) -> Option<String> {
-        todo!()
-    }
-}
-
-/// A compiled `verify` block.
-pub struct Verifier {}
-
-impl fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").finish_non_exhaustive()
-    }
+/// A compiled `verify` block with its secrets.
+#[derive(Debug)]
+pub struct Verifier {
+    shape: Shape,
+    secrets: SecretSet,
+    public_url: Option<Box<str>>,
 }
 
 impl Verifier {
     /// Begins a check with what the head alone tells. The body follows by [`Check::update`].
     /// Verdicts wait for [`Check::finish`], so that a refusal costs and looks the same wherever it was decided.
-    pub fn begin<'a>(&'a self, _head: &RequestHead, _params: &Params) -> Check<'a> {
-        todo!()
+    pub fn begin<'a>(&'a self, head: &RequestHead, params: &Params) -> Check<'a> {
+        Check::new(self, head, self.secrets.find(head, params))
     }
 
     /// Checks a request that is wholly here, as of `now`.
     ///
     /// # Errors
     /// Why it is not authentic, with the request given back.
+    #[expect(clippy::result_large_err, reason = "the request is moved back to its owner; boxing it would cost an allocation a refusal")]
     pub fn verify(&self, received: Received, params: &Params, now: Now) -> Result<Authentic, Refused> {
         let mut check = self.begin(&received.head, params);
         check.update(received.body.bytes());
@@ -98,33 +119,32 @@ impl Verifier {
 
     /// Whether the signature covers the delivery ID, so that it alone can be the key of the ledger.
     pub fn covers_id(&self) -> bool {
-        todo!()
-    }
-}
-
-/// A check under way.
-pub struct Check<'a> {
-    _verifier: &'a Verifier,
-}
-
-impl fmt::Debug for Check<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Check").finish_non_exhaustive()
-    }
-}
-
-impl Check<'_> {
-    /// Feeds the next bytes of the body.
-    pub fn update(&mut self, _chunk: &[u8]) {
-        todo!()
+        self.covers().id
     }
 
-    /// The verdict on `received`, whose body must be the bytes that were fed, as of `now`.
-    ///
-    /// # Errors
-    /// Why it is not authentic, with the request given back.
-    pub fn finish(self, _received: Received, _now: Now) -> Result<Authentic, Refused> {
-        todo!()
+    /// What the signature covers.
+    pub fn covers(&self) -> Covers {
+        self.shape.covers()
+    }
+
+    /// Whether the signature covers the path that was asked for.
+    pub fn covers_path(&self) -> bool {
+        self.shape.covers_path(self.public_url.is_some())
+    }
+
+    /// The event type of a request, for logs. It is covered only if the body or header it stands in is.
+    pub fn event_type(&self, received: &Received) -> Option<String> {
+        self.shape.event_type.as_ref().and_then(|at| at.find(received))
+    }
+
+    /// The block it was made from.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Its secrets.
+    pub fn secrets(&self) -> &SecretSet {
+        &self.secrets
     }
 }
 
@@ -135,9 +155,9 @@ pub struct Authentic {
     secret: Arc<str>,
     signed_at: Option<SystemTime>,
     delivery_id: Option<Box<str>>,
-    id_covered: bool,
-    /// SHA-256 of the body, or a MAC over it: what stands for the signed content in a ledger key.
-    digest: [u8; 32],
+    covers: Covers,
+    /// The tag that matched, where nothing but the body varies in the signed content.
+    tag: Option<[u8; 32]>,
 }
 
 impl Authentic {
@@ -159,11 +179,16 @@ impl Authentic {
     }
     /// Whether the signature covers the delivery ID.
     pub fn id_covered(&self) -> bool {
-        self.id_covered
+        self.covers.id
     }
-    /// Stands for the body in a ledger key.
-    pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
+    /// What the signature covers.
+    pub fn covers(&self) -> Covers {
+        self.covers
+    }
+    /// Stands for the body in a ledger key: the tag that matched, where the body alone is signed, else its SHA-256, computed now.
+    /// So the same body signed with another secret counts as another one.
+    pub fn content_digest(&self) -> [u8; 32] {
+        self.tag.unwrap_or_else(|| Sha256::digest(self.received.body.bytes()).into())
     }
 }
 

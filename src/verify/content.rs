@@ -1,0 +1,276 @@
+//! Signed content: a template compiled once, fed to the MAC piece by piece without building the string.
+use std::borrow::Cow;
+use std::fmt;
+
+use http::HeaderName;
+
+use super::locator::{Locator, strict_header};
+use super::timestamp::Format;
+use super::{NotAuthentic, json, url};
+use crate::request::RequestHead;
+
+/// One piece of signed content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// These bytes.
+    Literal(Box<[u8]>),
+    /// The body as received.
+    Body,
+    /// The signed time as written.
+    Timestamp,
+    /// The delivery ID.
+    Id,
+    /// The method.
+    Method,
+    /// The whole URL.
+    Url,
+    /// The path, raw.
+    Path,
+    /// The query, raw; nothing without one.
+    Query,
+    /// A header.
+    Header(HeaderName),
+    /// A scalar of the body, by JSON pointer.
+    Json(Box<str>),
+}
+
+/// The names in a template, as people write them.
+pub const PLACEHOLDERS: [&str; 9] = ["body", "timestamp", "id", "method", "url", "path", "query", "header:NAME", "json:/pointer"];
+
+/// Why a template cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadTemplate {
+    /// A name in braces that there is not.
+    Unknown(Box<str>),
+    /// Anything else: what is wrong, and what to write.
+    Wrong {
+        /// What is wrong.
+        message: String,
+        /// What to write.
+        help: String,
+    },
+}
+
+impl BadTemplate {
+    fn wrong(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Wrong { message: message.into(), help: help.into() }
+    }
+}
+
+/// Compiled signed content.
+#[derive(Clone, Debug)]
+pub struct Template {
+    pieces: Box<[Piece]>,
+    /// The place of `{body}`, if the MAC can stream: it is there once, and what precedes it stands in the head.
+    body_at: Option<usize>,
+}
+
+/// What the pieces are read from.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'r> {
+    pub(super) head: &'r RequestHead,
+    pub(super) body: &'r [u8],
+    pub(super) time: &'r [u8],
+    pub(super) id: Option<&'r Locator>,
+    pub(super) public_url: Option<&'r str>,
+}
+
+/// Which of the pieces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Span {
+    All,
+    BeforeBody,
+    AfterBody,
+}
+
+impl Template {
+    /// Reads a template: literals, `\n` and `\\`, `{{` and `}}` for braces, and the names of [`PLACEHOLDERS`] in braces.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, BadTemplate> {
+        let mut pieces = Vec::new();
+        let mut literal = Vec::new();
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let tail = rest.get(first.len_utf8()..).unwrap_or_default();
+            rest = match first {
+                '{' if tail.starts_with('{') => take(&mut literal, b'{', tail),
+                '}' if tail.starts_with('}') => take(&mut literal, b'}', tail),
+                '\\' if tail.starts_with('n') => take(&mut literal, b'\n', tail),
+                '\\' if tail.starts_with('\\') => take(&mut literal, b'\\', tail),
+                '\\' => {
+                    return Err(BadTemplate::wrong(
+                        "a backslash begins no known escape here",
+                        "write `\\n` for a line feed, `\\\\` for a backslash",
+                    ));
+                }
+                '}' => return Err(BadTemplate::wrong("a `}` without `{`", "write `}}` for a brace of the content itself")),
+                '{' => {
+                    let Some((name, after)) = tail.split_once('}') else {
+                        return Err(BadTemplate::wrong("a `{` without `}`", "write `{{` for a brace of the content itself"));
+                    };
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
+                    }
+                    pieces.push(placeholder(name)?);
+                    after
+                }
+                other => {
+                    literal.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes());
+                    tail
+                }
+            };
+        }
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal.into()));
+        }
+        if pieces.iter().all(|piece| matches!(piece, Piece::Literal(_))) {
+            return Err(BadTemplate::wrong(
+                "the signed content is the same for every request",
+                "write what the provider signs, such as `{body}`",
+            ));
+        }
+        Ok(Self { pieces: pieces.into(), body_at: None })
+    }
+
+    /// Finds out whether the MAC can stream, once it is known where time and ID stand.
+    pub(super) fn settle(&mut self, time_in_body: bool, id_in_body: bool) {
+        let in_body = |piece: &Piece| match piece {
+            Piece::Json(_) => true,
+            Piece::Timestamp => time_in_body,
+            Piece::Id => id_in_body,
+            Piece::Literal(_) | Piece::Body | Piece::Method | Piece::Url | Piece::Path | Piece::Query | Piece::Header(_) => false,
+        };
+        let at = self.pieces.iter().position(|piece| *piece == Piece::Body);
+        let once = self.pieces.iter().filter(|piece| **piece == Piece::Body).count() == 1;
+        self.body_at = at.filter(|at| once && !self.pieces.iter().take(*at).any(in_body));
+    }
+
+    /// The pieces.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Whether the MAC can take the body as it arrives.
+    pub(super) fn streams(&self) -> bool {
+        self.body_at.is_some()
+    }
+
+    /// Whether nothing but the body varies in it.
+    pub(super) fn body_alone(&self) -> bool {
+        let bodies = self.pieces.iter().filter(|piece| **piece == Piece::Body).count();
+        bodies == 1 && self.pieces.iter().all(|piece| matches!(piece, Piece::Body | Piece::Literal(_)))
+    }
+
+    /// Two variable pieces whose border nobody can tell: the left one may hold the byte that follows it.
+    pub fn blurred(&self, time: Format) -> Option<(&Piece, &Piece)> {
+        let mut left: Option<(&Piece, Option<u8>)> = None;
+        for piece in &self.pieces {
+            if let Piece::Literal(bytes) = piece {
+                if let Some((_, next @ None)) = &mut left {
+                    *next = bytes.first().copied();
+                }
+                continue;
+            }
+            if let Some((before, next)) = left
+                && next.is_none_or(|byte| before.may_hold(byte, time))
+            {
+                return Some((before, piece));
+            }
+            left = Some((piece, None));
+        }
+        None
+    }
+
+    /// Feeds pieces to `sink`, each checked against its grammar first.
+    pub(super) fn feed(&self, span: Span, sight: &Sight<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), NotAuthentic> {
+        let at = self.body_at.unwrap_or(self.pieces.len());
+        let pieces = match span {
+            Span::All => self.pieces.get(..),
+            Span::BeforeBody => self.pieces.get(..at),
+            Span::AfterBody => self.pieces.get(at.saturating_add(1)..),
+        };
+        pieces.unwrap_or_default().iter().try_for_each(|piece| piece.feed(sight, sink))
+    }
+}
+
+fn take<'t>(literal: &mut Vec<u8>, byte: u8, tail: &'t str) -> &'t str {
+    literal.push(byte);
+    tail.get(1..).unwrap_or_default()
+}
+
+fn placeholder(name: &str) -> Result<Piece, BadTemplate> {
+    Ok(match name {
+        "body" => Piece::Body,
+        "timestamp" => Piece::Timestamp,
+        "id" => Piece::Id,
+        "method" => Piece::Method,
+        "url" => Piece::Url,
+        "path" => Piece::Path,
+        "query" => Piece::Query,
+        _ => {
+            if let Some(header) = name.strip_prefix("header:") {
+                let wrong = |_| BadTemplate::wrong(format!("`{header}` is not a header name"), "write `{header:X-Name}`");
+                Piece::Header(header.parse().map_err(wrong)?)
+            } else if let Some(pointer) = name.strip_prefix("json:") {
+                json::check_pointer(pointer).map_err(|why| BadTemplate::wrong(format!("`{pointer}` is no JSON pointer"), why))?;
+                Piece::Json(pointer.into())
+            } else {
+                return Err(BadTemplate::Unknown(name.into()));
+            }
+        }
+    })
+}
+
+impl Piece {
+    /// Whether a value of this piece can hold `byte`.
+    fn may_hold(&self, byte: u8, time: Format) -> bool {
+        match self {
+            Self::Timestamp => time.may_hold(byte),
+            Self::Id => byte.is_ascii_graphic(),
+            Self::Header(_) => byte.is_ascii_graphic() || byte == b' ',
+            Self::Method => byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte),
+            Self::Path => url::in_target(byte) && byte != b'?',
+            Self::Query => url::in_target(byte),
+            Self::Body | Self::Url | Self::Json(_) | Self::Literal(_) => true,
+        }
+    }
+
+    fn feed(&self, sight: &Sight<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), NotAuthentic> {
+        let malformed = NotAuthentic::SignatureMalformed;
+        match self {
+            Self::Literal(bytes) => sink(bytes),
+            Self::Body => sink(sight.body),
+            Self::Timestamp => sink(sight.time),
+            Self::Id => sink(&sight.id.ok_or(malformed)?.strict(sight.head, sight.body)?),
+            Self::Method => sink(sight.head.method.as_str().as_bytes()),
+            Self::Url => url::feed(sight.head, sight.public_url, sink)?,
+            Self::Path => sink(url::checked(sight.head.path())?),
+            Self::Query => sink(url::checked(sight.head.query().unwrap_or_default())?),
+            Self::Header(name) => sink(strict_header(sight.head, name)?),
+            Self::Json(pointer) => {
+                let found: Option<Cow<'_, str>> = json::find(sight.body, pointer).map_err(|_| malformed)?;
+                sink(found.ok_or(NotAuthentic::SignatureMissing)?.as_bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
+            Self::Body => f.write_str("{body}"),
+            Self::Timestamp => f.write_str("{timestamp}"),
+            Self::Id => f.write_str("{id}"),
+            Self::Method => f.write_str("{method}"),
+            Self::Url => f.write_str("{url}"),
+            Self::Path => f.write_str("{path}"),
+            Self::Query => f.write_str("{query}"),
+            Self::Header(name) => write!(f, "{{header:{name}}}"),
+            Self::Json(pointer) => write!(f, "{{json:{pointer}}}"),
+        }
+    }
+}

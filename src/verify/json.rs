@@ -1,0 +1,202 @@
+//! Finds one scalar in a JSON body by pointer, without building the document.
+//!
+//! Two parsers that disagree about a repeated key would read different requests from the same bytes,
+//! so a key on the pointer's way that occurs twice is an error, not a choice.
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The largest body that is searched, in bytes.
+const MAX_BYTES: usize = 32 << 20;
+/// The deepest pointer.
+const MAX_STEPS: usize = 16;
+
+/// The body is not JSON, is too large to search, or repeats a key on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
+/// Says what is wrong with a pointer, if anything is.
+pub(crate) fn check_pointer(pointer: &str) -> Result<(), &'static str> {
+    let Some(steps) = pointer.strip_prefix('/') else { return Err("a JSON pointer begins with `/`, such as `/data/id`") };
+    if steps.split('/').count() > MAX_STEPS {
+        return Err("a JSON pointer has at most 16 steps");
+    }
+    let stray = steps.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1']));
+    if stray { Err("in a JSON pointer `~` is written `~0` and `/` inside a key `~1`") } else { Ok(()) }
+}
+
+/// The scalar under `pointer`: a string decoded, a number or boolean as it is written; `None` if there is no such scalar.
+pub(crate) fn find<'b>(body: &'b [u8], pointer: &str) -> Result<Option<Cow<'b, str>>, Unreadable> {
+    if body.len() > MAX_BYTES {
+        return Err(Unreadable);
+    }
+    let text = std::str::from_utf8(body).map_err(|_| Unreadable)?;
+    let mut raw: &RawValue = serde_json::from_str(text).map_err(|_| Unreadable)?;
+    for step in pointer.strip_prefix('/').ok_or(Unreadable)?.split('/').take(MAX_STEPS) {
+        match inside(raw, &unescape(step))? {
+            Some(next) => raw = next,
+            None => return Ok(None),
+        }
+    }
+    scalar(raw.get())
+}
+
+fn unescape(step: &str) -> Cow<'_, str> {
+    if step.contains('~') { Cow::Owned(step.replace("~1", "/").replace("~0", "~")) } else { Cow::Borrowed(step) }
+}
+
+fn scalar(raw: &str) -> Result<Option<Cow<'_, str>>, Unreadable> {
+    if let Some(quoted) = raw.strip_prefix('"') {
+        return match quoted.strip_suffix('"') {
+            Some(plain) if !plain.contains('\\') => Ok(Some(Cow::Borrowed(plain))),
+            _ => serde_json::from_str(raw).map(|text: String| Some(Cow::Owned(text))).map_err(|_| Unreadable),
+        };
+    }
+    let composite = raw.starts_with(['{', '[']) || raw == "null";
+    Ok(if composite { None } else { Some(Cow::Borrowed(raw)) })
+}
+
+fn inside<'b>(raw: &'b RawValue, step: &str) -> Result<Option<&'b RawValue>, Unreadable> {
+    let mut reader = serde_json::Deserializer::from_str(raw.get());
+    let found = if raw.get().starts_with('{') {
+        reader.deserialize_map(InMap(step))
+    } else if raw.get().starts_with('[') {
+        let canonical = step == "0" || !step.starts_with('0');
+        match step.parse() {
+            Ok(index) if canonical && step.bytes().all(|byte| byte.is_ascii_digit()) => reader.deserialize_seq(InList(index)),
+            _ => return Ok(None),
+        }
+    } else {
+        return Ok(None);
+    };
+    found.map_err(|_| Unreadable)
+}
+
+struct InMap<'s>(&'s str);
+
+impl<'de> Visitor<'de> for InMap<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(same) = map.next_key_seed(KeyIs(self.0))? {
+            if !same {
+                map.next_value::<IgnoredAny>()?;
+            } else if found.replace(map.next_value::<&RawValue>()?).is_some() {
+                return Err(serde::de::Error::custom("repeated key"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+struct KeyIs<'s>(&'s str);
+
+impl<'de> DeserializeSeed<'de> for KeyIs<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeyIs<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
+        Ok(key == self.0)
+    }
+}
+
+struct InList(usize);
+
+impl<'de> Visitor<'de> for InList {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        let mut at = 0_usize;
+        loop {
+            if at == self.0 {
+                let Some(value) = list.next_element::<&RawValue>()? else { return Ok(None) };
+                found = Some(value);
+            } else if list.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(found);
+            }
+            at += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(body: &str, pointer: &str) -> Result<Option<String>, Unreadable> {
+        find(body.as_bytes(), pointer).map(|found| found.map(Cow::into_owned))
+    }
+
+    #[test]
+    fn scalars_come_as_written_and_strings_decoded() {
+        let body = r#" {"a": {"b": [1.0, 1e3, "x\/\u00e9", true, null, {"c/d~e": 12345678901234567890}]}, "s": "plain"}
+"#;
+        for (pointer, want) in [
+            ("/a/b/0", Some("1.0")),
+            ("/a/b/1", Some("1e3")),
+            ("/a/b/2", Some("x/é")),
+            ("/a/b/3", Some("true")),
+            ("/a/b/4", None),
+            ("/a/b/5", None),
+            ("/a/b/5/c~1d~0e", Some("12345678901234567890")),
+            ("/a/b/6", None),
+            ("/a/b/00", None),
+            ("/a/b/+1", None),
+            ("/s", Some("plain")),
+            ("/s/t", None),
+            ("/none", None),
+        ] {
+            assert_eq!(text(body, pointer), Ok(want.map(str::to_owned)), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_on_the_way_is_an_error_whatever_its_spelling() {
+        assert_eq!(text(r#"{"id":"a","id":"b"}"#, "/id"), Err(Unreadable));
+        assert_eq!(text(r#"{"id":"a","\u0069d":"b"}"#, "/id"), Err(Unreadable));
+        assert_eq!(text(r#"{"id":"a","x":1,"x":2}"#, "/id"), Ok(Some("a".to_owned())));
+        assert_eq!(text(r#"{"o":{"id":"a"},"o":{"id":"a"}}"#, "/o/id"), Err(Unreadable));
+    }
+
+    #[test]
+    fn what_is_not_json_is_unreadable_and_depth_costs_no_stack() {
+        for body in ["", "{", "{\"id\":1} x", "id=1"] {
+            assert_eq!(text(body, "/id"), Err(Unreadable), "{body}");
+        }
+        let deep = "[".repeat(1 << 20);
+        assert_eq!(text(&deep, "/0/0"), Err(Unreadable));
+        let closed = format!("{{\"x\":{}{},\"id\":7}}", "[".repeat(1 << 18), "]".repeat(1 << 18));
+        assert_eq!(text(&closed, "/id"), Ok(Some("7".to_owned())));
+    }
+
+    #[test]
+    fn pointers_are_checked() {
+        assert!(check_pointer("/a/0/b~1c").is_ok());
+        assert!(check_pointer("a").is_err());
+        assert!(check_pointer("/a~2").is_err());
+        assert!(check_pointer(&"/a".repeat(17)).is_err());
+    }
+}

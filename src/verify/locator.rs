@@ -1,0 +1,79 @@
+//! Facts of a request: where they stand, and how strictly they are read.
+use std::borrow::Cow;
+
+use http::HeaderName;
+
+use super::{NotAuthentic, json};
+use crate::request::{Received, RequestHead};
+
+/// The longest header that signed content may take, in bytes.
+const MAX_HEADER: usize = 4 << 10;
+/// The longest delivery ID that signed content may take, in bytes.
+const MAX_ID: usize = 256;
+
+/// Where a fact of the request stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locator {
+    /// In a header that occurs once.
+    Header(HeaderName),
+    /// In the body, by JSON pointer.
+    Json(String),
+    /// In the query, percent-decoded.
+    Query(String),
+}
+
+impl Locator {
+    /// The value there, as text; numbers and booleans of JSON as they are written. `None` if it is absent, repeated, empty, or no such value.
+    pub fn find(&self, received: &Received) -> Option<String> {
+        let value = match self {
+            Self::Header(name) => {
+                let value = received.head.single(name).ok()??;
+                Cow::Borrowed(std::str::from_utf8(value.as_bytes()).ok()?)
+            }
+            Self::Json(pointer) => json::find(received.body.bytes(), pointer).ok()??,
+            Self::Query(name) => query(&received.head, name).ok()??,
+        };
+        if value.is_empty() { None } else { Some(value.into_owned()) }
+    }
+
+    /// The value as a part of signed content: visible ASCII up to 256 bytes.
+    pub(super) fn strict<'r>(&self, head: &'r RequestHead, body: &'r [u8]) -> Result<Cow<'r, [u8]>, NotAuthentic> {
+        let value = match self {
+            Self::Header(name) => {
+                head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)?.map(|value| Cow::Borrowed(value.as_bytes()))
+            }
+            Self::Json(pointer) => json::find(body, pointer).map_err(|_| NotAuthentic::SignatureMalformed)?.map(bytes),
+            Self::Query(name) => query(head, name)?.map(bytes),
+        };
+        let value = value.ok_or(NotAuthentic::SignatureMissing)?;
+        let visible = (1..=MAX_ID).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
+        if visible { Ok(value) } else { Err(NotAuthentic::SignatureMalformed) }
+    }
+
+    /// Whether it takes the body to find it.
+    pub(super) fn in_body(&self) -> bool {
+        matches!(self, Self::Json(_))
+    }
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+/// A header as a part of signed content: there once, visible ASCII and spaces, at most 4 KiB.
+pub(super) fn strict_header<'r>(head: &'r RequestHead, name: &HeaderName) -> Result<&'r [u8], NotAuthentic> {
+    let value = head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)?.ok_or(NotAuthentic::SignatureMissing)?.as_bytes();
+    let plain = (1..=MAX_HEADER).contains(&value.len()) && value.iter().all(|byte| (b' '..=b'~').contains(byte));
+    if plain { Ok(value) } else { Err(NotAuthentic::SignatureMalformed) }
+}
+
+/// A query parameter, decoded; it must occur at most once.
+pub(super) fn query<'r>(head: &'r RequestHead, name: &str) -> Result<Option<Cow<'r, str>>, NotAuthentic> {
+    let Some(query) = head.query() else { return Ok(None) };
+    let mut values = form_urlencoded::parse(query).filter(|(key, _)| key == name).map(|(_, value)| value);
+    let first = values.next();
+    if values.next().is_some() { Err(NotAuthentic::SignatureMalformed) } else { Ok(first) }
+}

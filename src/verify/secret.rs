@@ -1,0 +1,463 @@
+//! Candidate secrets: from text to key material once, found by list or by key.
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::HeaderName;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+use super::hmac::{Algorithm, Mac};
+use crate::request::{Params, RequestHead};
+
+/// How the text of a secret becomes key bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// The text itself.
+    Utf8,
+    /// Base64, either alphabet, padded or not.
+    Base64,
+    /// Hexadecimal.
+    Hex,
+    /// Base64 after an optional `whsec_`.
+    Whsec,
+    /// Base64 after `whsec_`; without that prefix the text itself.
+    WhsecOrUtf8,
+    /// The text in Unicode's NFKD form.
+    Nfkd,
+    /// What follows the first colon.
+    AfterColon,
+}
+
+const EITHER_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, EITHER_PADDING);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, EITHER_PADDING);
+
+impl Encoding {
+    /// The names in the config.
+    pub const NAMES: [&'static str; 7] = ["utf8", "base64", "hex", "whsec", "whsec_or_utf8", "nfkd", "after_colon"];
+
+    /// The encoding of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "utf8" => Self::Utf8,
+            "base64" => Self::Base64,
+            "hex" => Self::Hex,
+            "whsec" => Self::Whsec,
+            "whsec_or_utf8" => Self::WhsecOrUtf8,
+            "nfkd" => Self::Nfkd,
+            "after_colon" => Self::AfterColon,
+            _ => return None,
+        })
+    }
+
+    /// The key bytes that `text` stands for, followed by `suffix`.
+    ///
+    /// # Errors
+    /// What is wrong with the text, without showing it; an empty key is an error, always.
+    pub fn decode(self, text: &[u8], suffix: Option<&str>) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+        let mut key = match self {
+            Self::Utf8 => Zeroizing::new(text.to_vec()),
+            Self::Base64 => base64(text)?,
+            Self::Hex => Zeroizing::new(hex::decode(text).map_err(|_| "the secret is not hexadecimal")?),
+            Self::Whsec => base64(text.strip_prefix(b"whsec_").unwrap_or(text))?,
+            Self::WhsecOrUtf8 => match text.strip_prefix(b"whsec_") {
+                Some(rest) => base64(rest)?,
+                None => Zeroizing::new(text.to_vec()),
+            },
+            Self::Nfkd => {
+                let text = std::str::from_utf8(text).map_err(|_| "the secret is not UTF-8")?;
+                Zeroizing::new(text.nfkd().collect::<String>().into_bytes())
+            }
+            Self::AfterColon => {
+                let mut halves = text.splitn(2, |byte| *byte == b':').skip(1);
+                Zeroizing::new(halves.next().ok_or("the secret has no colon; the provider signs with what follows it")?.to_vec())
+            }
+        };
+        if key.is_empty() {
+            return Err("the secret is empty");
+        }
+        key.extend_from_slice(suffix.unwrap_or_default().as_bytes());
+        Ok(key)
+    }
+}
+
+fn base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    let url_safe = text.iter().any(|byte| matches!(byte, b'-' | b'_'));
+    let engine = if url_safe { URL_SAFE } else { STANDARD };
+    engine.decode(text).map(Zeroizing::new).map_err(|_| "the secret is not base64")
+}
+
+/// A secret as it was loaded: text, not yet a key.
+#[derive(Clone)]
+pub struct SecretText {
+    /// How logs and metrics call it.
+    pub name: Arc<str>,
+    /// The text, wiped on drop.
+    pub text: Zeroizing<Vec<u8>>,
+    /// How it becomes key bytes, instead of the scheme's way; each that decodes is a candidate.
+    pub encodings: Option<Vec<Encoding>>,
+    /// Not accepted before this time.
+    pub not_before: Option<SystemTime>,
+    /// Not accepted from this time on.
+    pub expires: Option<SystemTime>,
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretText").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What a secret is made into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretKind {
+    /// A key schedule.
+    Hmac(Algorithm),
+    /// A text that is presented as it is.
+    Token,
+    /// `user:password`.
+    Basic,
+}
+
+/// One of the secrets now accepted.
+#[derive(Clone)]
+pub struct Candidate {
+    name: Arc<str>,
+    material: Material,
+    not_before: Option<SystemTime>,
+    expires: Option<SystemTime>,
+}
+
+#[derive(Clone)]
+enum Material {
+    Key(Box<Mac>),
+    /// Compared by digest, so that neither content nor length shows in time; the text is kept to sign with.
+    Text {
+        digest: [u8; 32],
+        text: Zeroizing<Vec<u8>>,
+    },
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Candidate {
+    /// The candidates that one secret makes: one for each encoding that decodes it.
+    ///
+    /// # Errors
+    /// What is wrong with the text, if no encoding decodes it.
+    pub fn make(kind: SecretKind, defaults: &[Encoding], suffix: Option<&str>, secret: &SecretText) -> Result<Vec<Self>, &'static str> {
+        let encodings = secret.encodings.as_deref().unwrap_or(defaults);
+        let encodings = if encodings.is_empty() { &[Encoding::Utf8] } else { encodings };
+        let mut made = Vec::with_capacity(encodings.len());
+        let mut why = "the secret is empty";
+        let mut seen: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+        for encoding in encodings {
+            match encoding.decode(&secret.text, suffix) {
+                Ok(key) if seen.contains(&key) => {}
+                Ok(key) => {
+                    made.push(Self {
+                        name: Arc::clone(&secret.name),
+                        material: Material::make(kind, &key)?,
+                        not_before: secret.not_before,
+                        expires: secret.expires,
+                    });
+                    seen.push(key);
+                }
+                Err(reason) => why = reason,
+            }
+        }
+        if made.is_empty() { Err(why) } else { Ok(made) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether it is accepted at `now`.
+    pub fn active(&self, now: SystemTime) -> bool {
+        self.not_before.is_none_or(|from| from <= now) && self.expires.is_none_or(|until| now < until)
+    }
+
+    /// A MAC with its key, nothing fed yet; `None` if it is not a key.
+    pub(super) fn mac(&self) -> Option<Mac> {
+        match &self.material {
+            Material::Key(mac) => Some((**mac).clone()),
+            Material::Text { .. } => None,
+        }
+    }
+
+    /// Whether it is the text with that digest.
+    pub(super) fn is_text(&self, presented: &[u8; 32]) -> Choice {
+        match &self.material {
+            Material::Key(_) => Choice::from(0),
+            Material::Text { digest, .. } => digest.ct_eq(presented),
+        }
+    }
+
+    /// The text to present, if it is one.
+    pub(super) fn text(&self) -> Option<&[u8]> {
+        match &self.material {
+            Material::Key(_) => None,
+            Material::Text { text, .. } => Some(text),
+        }
+    }
+}
+
+impl Material {
+    fn make(kind: SecretKind, key: &[u8]) -> Result<Self, &'static str> {
+        match kind {
+            SecretKind::Hmac(algorithm) => match Mac::new(algorithm, key) {
+                Some(mac) => Ok(Self::Key(Box::new(mac))),
+                None => Err("the secret has a length that the algorithm cannot take"),
+            },
+            SecretKind::Basic if !super::basic::well_formed(key) => Err("write the secret as `user:password`"),
+            SecretKind::Token | SecretKind::Basic => {
+                Ok(Self::Text { digest: Sha256::digest(key).into(), text: Zeroizing::new(key.to_vec()) })
+            }
+        }
+    }
+}
+
+/// A secret of a list that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadSecret {
+    /// Its place in the list, counted from 0.
+    pub index: usize,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is wrong with it, without showing it.
+    pub why: &'static str,
+}
+
+/// The candidates by key, swapped in place when a file changes.
+#[derive(Clone, Default)]
+pub struct SecretTable(Arc<ArcSwap<TableMap>>);
+
+/// What a [`SecretTable`] holds.
+pub type TableMap = HashMap<Box<str>, Arc<[Candidate]>>;
+
+impl SecretTable {
+    /// A table of these entries.
+    pub fn new(map: TableMap) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(map)))
+    }
+
+    /// Puts a whole new map in place.
+    pub fn replace(&self, map: TableMap) {
+        self.0.store(Arc::new(map));
+    }
+
+    /// Changes one entry, or takes it out; the others stay as they are.
+    pub fn set(&self, key: &str, candidates: Option<Arc<[Candidate]>>) {
+        self.0.rcu(|map| {
+            let mut map = TableMap::clone(map);
+            match &candidates {
+                Some(candidates) => map.insert(key.into(), Arc::clone(candidates)),
+                None => map.remove(key),
+            };
+            map
+        });
+    }
+
+    /// The candidates of one key.
+    pub fn get(&self, key: &str) -> Option<Arc<[Candidate]>> {
+        self.0.load().get(key).cloned()
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.0.load().len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.0.load().is_empty()
+    }
+}
+
+impl fmt::Debug for SecretTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretTable({} keys)", self.len())
+    }
+}
+
+/// Where the key of a table stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyedBy {
+    /// In a path parameter.
+    Param(Box<str>),
+    /// In a header.
+    Header(HeaderName),
+}
+
+/// Whether `key` may be a key of a table: `[A-Za-z0-9_-]{1,128}`.
+pub fn is_key(key: &str) -> bool {
+    (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// The secrets of a route.
+#[derive(Clone, Debug)]
+pub enum SecretSet {
+    /// Candidates, newest first.
+    List(Arc<[Candidate]>),
+    /// Candidates by key.
+    Table {
+        /// Where the key stands.
+        by: KeyedBy,
+        /// The entries.
+        table: SecretTable,
+        /// What an unknown key is tried with, so that it costs what a known one costs. It never matches.
+        decoy: Arc<[Candidate]>,
+    },
+}
+
+/// The candidates for one request.
+pub(super) enum Found<'a> {
+    Listed(&'a [Candidate]),
+    Keyed(Arc<[Candidate]>),
+    /// The key is in no table: these never match.
+    Decoy(&'a [Candidate]),
+    /// The header with the key is there twice.
+    Repeated,
+}
+
+impl Found<'_> {
+    pub(super) fn candidates(&self) -> &[Candidate] {
+        match self {
+            Self::Listed(list) | Self::Decoy(list) => list,
+            Self::Keyed(list) => list,
+            Self::Repeated => &[],
+        }
+    }
+
+    pub(super) fn known(&self) -> bool {
+        matches!(self, Self::Listed(_) | Self::Keyed(_))
+    }
+}
+
+impl SecretSet {
+    /// A list of candidates, in the order of the secrets.
+    ///
+    /// # Errors
+    /// Every secret that cannot be used.
+    pub fn list(kind: SecretKind, defaults: &[Encoding], suffix: Option<&str>, secrets: &[SecretText]) -> Result<Self, Vec<BadSecret>> {
+        let mut made = Vec::with_capacity(secrets.len());
+        let mut bad = Vec::new();
+        for (index, secret) in secrets.iter().enumerate() {
+            match Candidate::make(kind, defaults, suffix, secret) {
+                Ok(candidates) => made.extend(candidates),
+                Err(why) => bad.push(BadSecret { index, name: Arc::clone(&secret.name), why }),
+            }
+        }
+        if bad.is_empty() { Ok(Self::List(made.into())) } else { Err(bad) }
+    }
+
+    /// A table of candidates by key.
+    pub fn table(kind: SecretKind, by: KeyedBy, table: SecretTable) -> Self {
+        let decoy = SecretText {
+            name: "decoy".into(),
+            text: Zeroizing::new(b"no:body".to_vec()),
+            encodings: Some(vec![Encoding::Utf8]),
+            not_before: None,
+            expires: None,
+        };
+        let decoy = Candidate::make(kind, &[], None, &decoy).unwrap_or_default().into();
+        Self::Table { by, table, decoy }
+    }
+
+    pub(super) fn find(&self, head: &RequestHead, params: &Params) -> Found<'_> {
+        let (by, table, decoy) = match self {
+            Self::List(list) => return Found::Listed(list),
+            Self::Table { by, table, decoy } => (by, table, decoy),
+        };
+        let key = match by {
+            KeyedBy::Param(name) => params.get(name),
+            KeyedBy::Header(name) => match head.single(name) {
+                Ok(value) => value.and_then(|value| value.to_str().ok()),
+                Err(_) => return Found::Repeated,
+            },
+        };
+        let entry = key.filter(|key| is_key(key)).and_then(|key| table.get(key));
+        entry.filter(|list| !list.is_empty()).map_or(Found::Decoy(decoy), Found::Keyed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
+        encoding.decode(text.as_bytes(), None).ok().map(|key| key.to_vec())
+    }
+
+    #[test]
+    fn text_becomes_key_bytes() {
+        assert_eq!(decode(Encoding::Utf8, "whsec_x"), Some(b"whsec_x".to_vec()));
+        assert_eq!(decode(Encoding::Base64, "+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Base64, "-_8"), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Hex, "FBff"), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Whsec, "whsec_+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Whsec, "+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::WhsecOrUtf8, "+/8="), Some(b"+/8=".to_vec()));
+        assert_eq!(decode(Encoding::WhsecOrUtf8, "whsec_+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Nfkd, "é"), Some("e\u{301}".as_bytes().to_vec()));
+        assert_eq!(decode(Encoding::AfterColon, "id:key:more"), Some(b"key:more".to_vec()));
+        assert_eq!(Encoding::Utf8.decode(b"a", Some("&b")).unwrap().as_slice(), b"a&b");
+        for (encoding, text) in [
+            (Encoding::Utf8, ""),
+            (Encoding::Base64, "!"),
+            (Encoding::Hex, "f"),
+            (Encoding::Whsec, "whsec_"),
+            (Encoding::AfterColon, "key"),
+            (Encoding::AfterColon, "id:"),
+        ] {
+            assert_eq!(decode(encoding, text), None, "{encoding:?} {text}");
+        }
+        for name in Encoding::NAMES {
+            assert!(Encoding::parse(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_shows_the_secret() {
+        let text =
+            SecretText { name: "new".into(), text: Zeroizing::new(b"s3cret".to_vec()), encodings: None, not_before: None, expires: None };
+        let set = SecretSet::list(SecretKind::Token, &[], None, std::slice::from_ref(&text)).unwrap();
+        let shown = format!("{text:?} {set:?}");
+        assert!(shown.contains("new") && !shown.contains("s3cret") && !shown.contains("115, 51"), "{shown}");
+    }
+
+    #[test]
+    fn one_entry_of_a_table_changes_alone() {
+        let table = SecretTable::default();
+        let entry = |text: &str| -> Arc<[Candidate]> {
+            let text = SecretText {
+                name: "k".into(),
+                text: Zeroizing::new(text.as_bytes().to_vec()),
+                encodings: None,
+                not_before: None,
+                expires: None,
+            };
+            Candidate::make(SecretKind::Token, &[], None, &text).unwrap().into()
+        };
+        table.set("a", Some(entry("1")));
+        table.set("b", Some(entry("2")));
+        let kept = table.get("a").unwrap();
+        table.set("b", None);
+        assert!(Arc::ptr_eq(&kept, &table.get("a").unwrap()));
+        assert!(table.get("b").is_none() && table.len() == 1);
+        assert!(!is_key("") && !is_key("a/b") && !is_key(&"a".repeat(129)) && is_key("A-z_9"));
+    }
+}

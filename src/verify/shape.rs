@@ -1,0 +1,319 @@
+//! A compiled `verify` block without its secrets: what config makes, and what a [`Verifier`] is made from.
+use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+
+use super::content::{Piece, Template};
+use super::hmac::{Algorithm, TagEncoding};
+use super::locator::Locator;
+use super::secret::{Encoding, SecretKind, SecretSet};
+use super::source::Source;
+use super::timestamp::{self, Format};
+use super::{NotAuthentic, Verifier, json};
+use crate::request::RequestHead;
+
+/// A compiled `verify` block without its secrets.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub(super) scheme: Scheme,
+    pub(super) delivery_id: Option<Locator>,
+    pub(super) event_type: Option<Locator>,
+    encodings: Vec<Encoding>,
+    suffix: Option<Box<str>>,
+    covers: Covers,
+}
+
+/// A family of authentication.
+#[derive(Clone, Debug)]
+pub enum Scheme {
+    /// A keyed hash over signed content.
+    Hmac(HmacScheme),
+    /// A token that is itself the secret.
+    Token(Source),
+    /// `Authorization: Basic`.
+    Basic,
+}
+
+/// A keyed hash over signed content.
+#[derive(Clone, Debug)]
+pub struct HmacScheme {
+    /// Which hash.
+    pub algorithm: Algorithm,
+    /// How a tag is written.
+    pub encoding: TagEncoding,
+    /// Where the signatures stand.
+    pub source: Source,
+    /// What is signed.
+    pub content: Template,
+    /// Where the signed time stands. Dropped by [`Shape::new`] if the signature does not cover it: then it proves nothing.
+    pub time: Option<SignedTime>,
+}
+
+/// The signed time.
+#[derive(Clone, Debug)]
+pub struct SignedTime {
+    /// Where it stands.
+    pub at: TimeAt,
+    /// How it is written.
+    pub format: Format,
+    /// How far it may be from now, either way, both ends included.
+    pub tolerance: Duration,
+}
+
+/// Where the signed time stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimeAt {
+    /// In a header of its own.
+    Header(HeaderName),
+    /// Under a key among the pairs of the signature header.
+    Pair(Box<str>),
+    /// In the list of the signature header; the list says where.
+    Item,
+    /// In the body, by JSON pointer.
+    Json(Box<str>),
+}
+
+impl SignedTime {
+    /// The text of the time, and what it says.
+    pub(super) fn read<'r>(
+        &self,
+        source: &Source,
+        head: &'r RequestHead,
+        body: &'r [u8],
+    ) -> Result<(Cow<'r, [u8]>, SystemTime), NotAuthentic> {
+        let text = match &self.at {
+            TimeAt::Header(name) => {
+                let value = head.single(name).map_err(|_| NotAuthentic::TimestampMalformed)?.ok_or(NotAuthentic::TimestampMissing)?;
+                Cow::Borrowed(value.as_bytes())
+            }
+            TimeAt::Pair(pair) => Cow::Borrowed(source.time(head, Some(pair))?),
+            TimeAt::Item => Cow::Borrowed(source.time(head, None)?),
+            TimeAt::Json(pointer) => {
+                let found =
+                    json::find(body, pointer).map_err(|_| NotAuthentic::TimestampMalformed)?.ok_or(NotAuthentic::TimestampMissing)?;
+                Cow::Owned(found.into_owned().into_bytes())
+            }
+        };
+        let time = self.format.read(&text).ok_or(NotAuthentic::TimestampMalformed)?;
+        Ok((text, time))
+    }
+
+    /// Whether it takes the body to find it.
+    pub(super) fn in_body(&self) -> bool {
+        matches!(self.at, TimeAt::Json(_))
+    }
+
+    pub(super) fn judge(&self, signed: SystemTime, now: SystemTime) -> Result<(), NotAuthentic> {
+        timestamp::judge(signed, now, self.tolerance)
+    }
+}
+
+impl HmacScheme {
+    fn covers(&self, delivery_id: Option<&Locator>) -> Covers {
+        let has = |wanted: &Piece| self.content.pieces().contains(wanted);
+        let body = has(&Piece::Body);
+        let json = |pointer: &str| body || has(&Piece::Json(pointer.into()));
+        let timestamp = self.time.as_ref().is_some_and(|time| {
+            has(&Piece::Timestamp)
+                || match &time.at {
+                    TimeAt::Header(name) => has(&Piece::Header(name.clone())),
+                    TimeAt::Json(pointer) => json(pointer),
+                    TimeAt::Pair(_) | TimeAt::Item => false,
+                }
+        });
+        let url = has(&Piece::Url);
+        let id = delivery_id.is_some_and(|id| {
+            has(&Piece::Id)
+                || match id {
+                    Locator::Header(name) => has(&Piece::Header(name.clone())),
+                    Locator::Json(pointer) => json(pointer),
+                    Locator::Query(_) => url || has(&Piece::Query),
+                }
+        });
+        Covers {
+            body,
+            timestamp,
+            id,
+            method: has(&Piece::Method),
+            url,
+            path: has(&Piece::Path),
+            query: has(&Piece::Query),
+            headers: self.content.pieces().iter().any(|piece| matches!(piece, Piece::Header(_))),
+            fields: self.content.pieces().iter().any(|piece| matches!(piece, Piece::Json(_))),
+        }
+    }
+}
+
+impl Shape {
+    /// Puts a scheme together with the facts of its requests and the way its secrets are read.
+    pub fn new(
+        mut scheme: Scheme,
+        delivery_id: Option<Locator>,
+        event_type: Option<Locator>,
+        encodings: Vec<Encoding>,
+        suffix: Option<Box<str>>,
+    ) -> Self {
+        let mut covers = Covers::default();
+        if let Scheme::Hmac(hmac) = &mut scheme {
+            covers = hmac.covers(delivery_id.as_ref());
+            if !covers.timestamp {
+                hmac.time = None;
+            }
+            let time_in_body = hmac.time.as_ref().is_some_and(SignedTime::in_body);
+            hmac.content.settle(time_in_body, delivery_id.as_ref().is_some_and(Locator::in_body));
+        }
+        Self { scheme, delivery_id, event_type, encodings, suffix, covers }
+    }
+
+    /// The verifier with these secrets. `public_url` is the URL that senders use, without query.
+    pub fn with_secrets(self, secrets: SecretSet, public_url: Option<String>) -> Verifier {
+        Verifier { shape: self, secrets, public_url: public_url.map(Into::into) }
+    }
+
+    /// The scheme.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// What secrets are made into.
+    pub fn secret_kind(&self) -> SecretKind {
+        match &self.scheme {
+            Scheme::Hmac(hmac) => SecretKind::Hmac(hmac.algorithm),
+            Scheme::Token(_) => SecretKind::Token,
+            Scheme::Basic => SecretKind::Basic,
+        }
+    }
+
+    /// How the text of a secret becomes key bytes unless it says so itself; empty means as it is.
+    pub fn secret_encodings(&self) -> &[Encoding] {
+        &self.encodings
+    }
+
+    /// What the provider appends to the secret.
+    pub fn secret_suffix(&self) -> Option<&str> {
+        self.suffix.as_deref()
+    }
+
+    /// What the signature covers.
+    pub fn covers(&self) -> Covers {
+        self.covers
+    }
+
+    /// Whether the signature covers the path that was asked for. A public URL is the same for every path, so it hides it.
+    pub fn covers_path(&self, has_public_url: bool) -> bool {
+        self.covers.path || (self.covers.url && !has_public_url)
+    }
+
+    /// Whether the signature covers the whole URL, so that the gate must know it as senders see it.
+    pub fn uses_url(&self) -> bool {
+        self.covers.url
+    }
+
+    /// How far the signed time may be from now; `None` if no time is enforced.
+    pub fn tolerance(&self) -> Option<Duration> {
+        match &self.scheme {
+            Scheme::Hmac(hmac) => hmac.time.as_ref().map(|time| time.tolerance),
+            Scheme::Token(_) | Scheme::Basic => None,
+        }
+    }
+
+    /// Where the delivery ID stands.
+    pub fn delivery_id(&self) -> Option<&Locator> {
+        self.delivery_id.as_ref()
+    }
+
+    /// Where the event type stands.
+    pub fn event_type(&self) -> Option<&Locator> {
+        self.event_type.as_ref()
+    }
+
+    /// Where the request holds the secret itself, so that it is neither forwarded, stored nor shown.
+    pub fn secret_locations(&self) -> SecretLocations {
+        match &self.scheme {
+            Scheme::Hmac(_) => SecretLocations::default(),
+            Scheme::Token(source) => SecretLocations { headers: source.headers().to_vec(), query: source.query().map(Into::into) },
+            Scheme::Basic => SecretLocations { headers: vec![AUTHORIZATION], query: None },
+        }
+    }
+}
+
+/// Where a request holds the secret itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretLocations {
+    /// In these headers.
+    pub headers: Vec<HeaderName>,
+    /// In this query parameter.
+    pub query: Option<Box<str>>,
+}
+
+/// What a signature covers. `Display` is for people: `timestamp, body, ID`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "it is a set, and each is asked for by name")]
+pub struct Covers {
+    /// The whole body.
+    pub body: bool,
+    /// The time.
+    pub timestamp: bool,
+    /// The delivery ID.
+    pub id: bool,
+    /// The method.
+    pub method: bool,
+    /// The URL with its query.
+    pub url: bool,
+    /// The path.
+    pub path: bool,
+    /// The query.
+    pub query: bool,
+    /// Some headers.
+    pub headers: bool,
+    /// Some fields of the body.
+    pub fields: bool,
+}
+
+impl Covers {
+    /// Whether it covers nothing.
+    pub fn nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The value of the `Hookgate-Covers` header: `body,timestamp,id`; `none` if it covers nothing.
+    pub fn header_value(self) -> String {
+        let names = [
+            (self.body, "body"),
+            (self.timestamp, "timestamp"),
+            (self.id, "id"),
+            (self.method, "method"),
+            (self.url, "url"),
+            (self.path, "path"),
+            (self.query, "query"),
+            (self.headers, "headers"),
+            (self.fields, "fields"),
+        ];
+        listed(&names, ",", "none")
+    }
+}
+
+impl fmt::Display for Covers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.timestamp, "timestamp"),
+            (self.body, "body"),
+            (self.fields, "fields of the body"),
+            (self.id, "ID"),
+            (self.method, "method"),
+            (self.url, "URL"),
+            (self.path, "path"),
+            (self.query, "query"),
+            (self.headers, "headers"),
+        ];
+        f.pad(&listed(&names, ", ", "nothing"))
+    }
+}
+
+fn listed(names: &[(bool, &str)], separator: &str, none: &str) -> String {
+    let covered: Vec<&str> = names.iter().filter(|(covered, _)| *covered).map(|(_, name)| *name).collect();
+    if covered.is_empty() { none.to_owned() } else { covered.join(separator) }
+}

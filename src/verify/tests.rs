@@ -1,0 +1,475 @@
+//! The schemes, by table and by property.
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::clock::{Clock, FrozenClock};
+use crate::request::{Client, RequestId};
+
+const NOW: u64 = 1_767_225_600;
+const KEY: &str = "a-long-enough-secret";
+
+fn now() -> Now {
+    FrozenClock::at_unix(NOW).now()
+}
+
+fn head(target: &str, headers: &[(&str, &[u8])]) -> RequestHead {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value).unwrap());
+    }
+    RequestHead {
+        request_id: RequestId::from_u128(7),
+        method: Method::POST,
+        target: Bytes::copy_from_slice(target.as_bytes()),
+        authority: "hooks.example.com".to_owned(),
+        tls: true,
+        headers: map,
+        declared_size: None,
+        client: Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), own: true, behind_trusted_proxy: false },
+        received: now(),
+    }
+}
+
+fn secret(name: &str, text: &str) -> SecretText {
+    SecretText { name: name.into(), text: Zeroizing::new(text.as_bytes().to_vec()), encodings: None, not_before: None, expires: None }
+}
+
+fn headers(names: &[&str]) -> SourcePlace {
+    SourcePlace::Headers(names.iter().map(|name| name.parse().unwrap()).collect())
+}
+
+fn source(prefix: &str, layout: Layout) -> Source {
+    Source { place: headers(&["x-sig"]), prefix: prefix.into(), layout }
+}
+
+fn keyed(content: &str, source: Source, time: Option<SignedTime>) -> Scheme {
+    let content = Template::parse(content).unwrap();
+    Scheme::Hmac(HmacScheme { algorithm: Algorithm::Sha256, encoding: TagEncoding::Hex, source, content, time })
+}
+
+fn unix(at: TimeAt) -> Option<SignedTime> {
+    Some(SignedTime { at, format: Format::Unix, tolerance: Duration::from_secs(300) })
+}
+
+fn verifier(scheme: Scheme, id: Option<Locator>, secrets: &[SecretText]) -> Verifier {
+    let shape = Shape::new(scheme, id, None, Vec::new(), None);
+    let set = SecretSet::list(shape.secret_kind(), &[], None, secrets).unwrap();
+    shape.with_secrets(set, None)
+}
+
+fn mac(content: &[u8]) -> String {
+    mac_with(KEY, content)
+}
+
+fn mac_with(key: &str, content: &[u8]) -> String {
+    let mut mac = super::hmac::Mac::new(Algorithm::Sha256, key.as_bytes()).unwrap();
+    mac.update(content);
+    TagEncoding::Hex.encode(&mac.finish())
+}
+
+/// The verdict by three ways that must agree: in one call, in chunks, and with nothing streamed.
+fn judge(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Result<Authentic, NotAuthentic> {
+    let received = || Received { head: head.clone(), body: Bytes::copy_from_slice(body).into() };
+    let params = Params(vec![("account".into(), "acme".into())]);
+    let whole = verifier.verify(received(), &params, now());
+    let mut chunked = verifier.begin(head, &params);
+    body.chunks(3).for_each(|chunk| chunked.update(chunk));
+    let chunked = chunked.finish(received(), now());
+    let mut misfed = verifier.begin(head, &params);
+    misfed.update(b"bytes of some other request");
+    let misfed = misfed.finish(received(), now());
+    let why = |verdict: &Result<Authentic, Refused>| verdict.as_ref().err().map(|refused| refused.why);
+    assert_eq!(why(&whole), why(&chunked));
+    assert_eq!(why(&whole), why(&misfed));
+    whole.map_err(|refused| refused.why)
+}
+
+fn why(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Option<NotAuthentic> {
+    judge(verifier, head, body).err()
+}
+
+#[test]
+fn a_plain_body_hmac() {
+    let gate = verifier(keyed("{body}", source("sha256=", Layout::Whole), None), None, &[secret("old", "other"), secret("new", KEY)]);
+    let good = format!("sha256={}", mac(b"body"));
+    let authentic = judge(&gate, &head("/", &[("x-sig", good.as_bytes())]), b"body").unwrap();
+    assert_eq!(&**authentic.secret(), "new");
+    assert_eq!(authentic.covers().to_string(), "body");
+    assert_eq!(hex::encode(authentic.content_digest()), mac(b"body"));
+    use NotAuthentic::{SignatureMalformed, SignatureMismatch, SignatureMissing};
+    let bare = mac(b"body");
+    let short = good.get(..good.len() - 2).unwrap();
+    for (headers, want) in [
+        (vec![], SignatureMissing),
+        (vec![("x-sig", "")], SignatureMalformed),
+        (vec![("x-sig", "sha256=")], SignatureMalformed),
+        (vec![("x-sig", bare.as_str())], SignatureMalformed),
+        (vec![("x-sig", "sha256=zz")], SignatureMalformed),
+        (vec![("x-sig", short)], SignatureMismatch),
+        (vec![("x-sig", good.as_str()), ("x-sig", good.as_str())], SignatureMalformed),
+    ] {
+        let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        assert_eq!(why(&gate, &head("/", &headers), b"body"), Some(want), "{headers:?}");
+    }
+    assert_eq!(why(&gate, &head("/", &[("x-sig", good.as_bytes())]), b"bodz"), Some(SignatureMismatch));
+}
+
+#[test]
+fn time_is_enforced_where_it_is_covered() {
+    let pairs = || source("", Layout::Pairs { separator: ",".into(), key: "v1".into() });
+    let gate = verifier(keyed("{timestamp}.{body}", pairs(), unix(TimeAt::Pair("t".into()))), None, &[secret("s", KEY)]);
+    let at = |seconds: u64| format!("t={seconds},v1={}", mac(format!("{seconds}.x").as_bytes()));
+    let verdict = |text: &str| why(&gate, &head("/", &[("x-sig", text.as_bytes())]), b"x");
+    use NotAuthentic::*;
+    assert_eq!(verdict(&at(NOW)), None);
+    assert_eq!(verdict(&at(NOW - 300)), None);
+    assert_eq!(verdict(&at(NOW + 300)), None);
+    assert_eq!(verdict(&at(NOW - 301)), Some(TimestampStale));
+    assert_eq!(verdict(&at(NOW + 301)), Some(TimestampFuture));
+    let forged = mac(b"forged");
+    let good = mac(format!("{NOW}.x").as_bytes());
+    for (text, want) in [
+        (format!("t={},v1={forged}", NOW - 301), SignatureMismatch),
+        (format!("v1={good}"), TimestampMissing),
+        (format!("t={NOW},t={NOW},v1={good}"), TimestampMalformed),
+        (format!("t={NOW}0,v1={good}"), TimestampMalformed),
+        (format!("t={NOW}"), SignatureMalformed),
+        (format!("t={NOW}, v1={good}"), SignatureMalformed),
+        (format!("t={NOW},v0={good}"), SignatureMalformed),
+    ] {
+        assert_eq!(verdict(&text), Some(want), "{text}");
+    }
+    for text in [format!("t={NOW},v1={forged},v1={good}"), format!("v1=zz,v1={good},t={NOW},v0=1")] {
+        assert_eq!(verdict(&text), None, "{text}");
+    }
+    let many = format!("t={NOW}{}", format!(",v1={good}").repeat(33));
+    assert_eq!(verdict(&many), Some(SignatureMalformed));
+    let uncovered =
+        verifier(keyed("{body}", source("", Layout::Whole), unix(TimeAt::Header("x-time".parse().unwrap()))), None, &[secret("s", KEY)]);
+    assert_eq!(why(&uncovered, &head("/", &[("x-sig", mac(b"x").as_bytes())]), b"x"), None);
+    assert_eq!(uncovered.shape().tolerance(), None);
+}
+
+#[test]
+fn time_in_the_body_is_enforced() {
+    let gate = verifier(keyed("{body}", source("", Layout::Whole), unix(TimeAt::Json("/at".into()))), None, &[secret("s", KEY)]);
+    let verdict = |body: &str| why(&gate, &head("/", &[("x-sig", mac(body.as_bytes()).as_bytes())]), body.as_bytes());
+    assert_eq!(verdict(&format!("{{\"at\":{NOW}}}")), None);
+    assert_eq!(verdict(&format!("{{\"at\":\"{NOW}\"}}")), None);
+    assert_eq!(verdict(&format!("{{\"at\":{}}}", NOW - 301)), Some(NotAuthentic::TimestampStale));
+    assert_eq!(verdict("{}"), Some(NotAuthentic::TimestampMissing));
+    assert_eq!(verdict(&format!("{{\"at\":{NOW},\"at\":{NOW}}}")), Some(NotAuthentic::TimestampMalformed));
+    assert_eq!(verdict(&format!("{{\"at\":{NOW}.0}}")), Some(NotAuthentic::TimestampMalformed));
+}
+
+#[test]
+fn lists_several_headers_and_an_item_that_is_the_time() {
+    let list = |separator: &str, prefix: &str, time| source(prefix, Layout::List { separator: separator.into(), time });
+    let good = mac(b"x");
+    let standard = verifier(keyed("{body}", list(" ", "v1,", None), None), None, &[secret("s", KEY)]);
+    for (text, want) in [
+        (format!("v1,{good}"), None),
+        (format!("v1a,{good} v1,{good}"), None),
+        (format!("v1,00 v1,{good}"), None),
+        (format!("v2,{good}"), Some(NotAuthentic::SignatureMalformed)),
+        (good.clone(), Some(NotAuthentic::SignatureMalformed)),
+        (format!("v1,{good},v1,{good}"), Some(NotAuthentic::SignatureMalformed)),
+    ] {
+        assert_eq!(why(&standard, &head("/", &[("x-sig", text.as_bytes())]), b"x"), want, "{text}");
+    }
+    let recurly = verifier(keyed("{timestamp}.{body}", list(",", "", Some(0)), unix(TimeAt::Item)), None, &[secret("s", KEY)]);
+    let stamped = mac(format!("{NOW}.x").as_bytes());
+    for (text, want) in [
+        (format!("{NOW},{stamped}"), None),
+        (format!("{NOW},{good},{stamped}"), None),
+        (format!("{stamped},{NOW}"), Some(NotAuthentic::TimestampMalformed)),
+        (format!("{NOW}"), Some(NotAuthentic::SignatureMalformed)),
+    ] {
+        assert_eq!(why(&recurly, &head("/", &[("x-sig", text.as_bytes())]), b"x"), want, "{text}");
+    }
+    let either = Source { place: headers(&["x-1", "x-2"]), prefix: "".into(), layout: Layout::Whole };
+    let either = verifier(keyed("{body}", either, None), None, &[secret("s", KEY)]);
+    let pair = |first: &str, second: &str| why(&either, &head("/", &[("x-1", first.as_bytes()), ("x-2", second.as_bytes())]), b"x");
+    assert_eq!(pair("zz", &good), None);
+    assert_eq!(pair(&good, &mac(b"y")), None);
+    assert_eq!(why(&either, &head("/", &[("x-2", good.as_bytes())]), b"x"), None);
+    assert_eq!(why(&either, &head("/", &[]), b"x"), Some(NotAuthentic::SignatureMissing));
+}
+
+#[test]
+fn the_template_is_the_concatenation_of_its_parts() {
+    let content = "v0:{timestamp}:{{{id}}}\\n{method} {path}?{query} {url} {header:x-h}\\\\{json:/n}:{body};{json:/s}";
+    let id = Locator::Header("x-id".parse().unwrap());
+    let scheme = keyed(content, source("", Layout::Whole), unix(TimeAt::Header("x-time".parse().unwrap())));
+    let gate = verifier(scheme, Some(id), &[secret("s", KEY)]);
+    let body = r#"{"n":1.0,"s":"a\/b"}"#;
+    let url = "/in/x%20y?a=1&b=%2F";
+    let want = format!("v0:{NOW}:{{id-1}}\nPOST /in/x%20y?a=1&b=%2F https://hooks.example.com{url} two words\\1.0:{body};a/b");
+    let time = NOW.to_string();
+    let base: [(&str, &[u8]); 3] = [("x-time", time.as_bytes()), ("x-id", b"id-1"), ("x-h", b"two words")];
+    let signature = mac(want.as_bytes());
+    let with = |change: Option<(&'static str, &'static [u8])>| {
+        let mut all: Vec<(&str, &[u8])> = base.to_vec();
+        all.push(("x-sig", signature.as_bytes()));
+        if let Some((name, value)) = change {
+            all.retain(|(known, _)| *known != name);
+            if !value.is_empty() {
+                all.push((name, value));
+            }
+        }
+        head(url, &all)
+    };
+    let authentic = judge(&gate, &with(None), body.as_bytes()).unwrap();
+    assert_eq!(authentic.delivery_id(), Some("id-1"));
+    assert!(authentic.id_covered());
+    assert_eq!(authentic.covers().header_value(), "body,timestamp,id,method,url,path,query,headers,fields");
+    for (change, want) in [
+        (("x-id", &b""[..]), NotAuthentic::SignatureMissing),
+        (("x-id", b"two words"), NotAuthentic::SignatureMalformed),
+        (("x-id", &[b'a'; 257]), NotAuthentic::SignatureMalformed),
+        (("x-id", b"id-2"), NotAuthentic::SignatureMismatch),
+        (("x-h", b""), NotAuthentic::SignatureMissing),
+        (("x-h", b"\xc3\xa9"), NotAuthentic::SignatureMalformed),
+        (("x-time", b""), NotAuthentic::TimestampMissing),
+        (("x-time", b"1767225600 "), NotAuthentic::TimestampMalformed),
+    ] {
+        assert_eq!(why(&gate, &with(Some(change)), body.as_bytes()), Some(want), "{change:?}");
+    }
+    assert_eq!(why(&gate, &with(None), br#"{"n":1.0}"#), Some(NotAuthentic::SignatureMissing));
+}
+
+#[test]
+fn tokens_and_basic() {
+    let scheme = || Scheme::Token(source("Bearer ", Layout::Whole));
+    let gate = verifier(scheme(), None, &[secret("s", KEY)]);
+    let verdict = |text: &str| why(&gate, &head("/", &[("x-sig", text.as_bytes())]), b"x");
+    assert_eq!(verdict(&format!("Bearer {KEY}")), None);
+    assert_eq!(verdict(&format!("Bearer {KEY}x")), Some(NotAuthentic::SignatureMismatch));
+    assert_eq!(verdict("Bearer "), Some(NotAuthentic::SignatureMalformed));
+    assert_eq!(verdict(KEY), Some(NotAuthentic::SignatureMalformed));
+    assert!(gate.covers().nothing() && gate.covers().to_string() == "nothing");
+    let query = Source { place: SourcePlace::Query("token".into()), prefix: "".into(), layout: Layout::Whole };
+    let gate = verifier(Scheme::Token(query), None, &[secret("s", "a b+c")]);
+    for (target, want) in [
+        ("/x?token=a%20b%2Bc", None),
+        ("/x?token=a+b%2bc&y=1", None),
+        ("/x?token=a", Some(NotAuthentic::SignatureMismatch)),
+        ("/x?token=", Some(NotAuthentic::SignatureMalformed)),
+        ("/x", Some(NotAuthentic::SignatureMissing)),
+        ("/x?token=a%20b%2Bc&token=a%20b%2Bc", Some(NotAuthentic::SignatureMalformed)),
+    ] {
+        assert_eq!(why(&gate, &head(target, &[]), b""), want, "{target}");
+    }
+    let gate = verifier(Scheme::Basic, None, &[secret("s", "usér:pass:with:colons")]);
+    for (text, want) in [
+        ("Basic dXPDqXI6cGFzczp3aXRoOmNvbG9ucw==", None),
+        ("bAsIc dXPDqXI6cGFzczp3aXRoOmNvbG9ucw==", None),
+        ("Basic dXPDqXI6cGFzczp3aXRoOmNvbG9ucw", Some(NotAuthentic::SignatureMalformed)),
+        ("Basic dXPDqXI6bm9wZQ==", Some(NotAuthentic::SignatureMismatch)),
+        ("Basic !!!", Some(NotAuthentic::SignatureMalformed)),
+        ("Basic", Some(NotAuthentic::SignatureMalformed)),
+        ("Bearer dXPDqXI6cGFzczp3aXRoOmNvbG9ucw==", Some(NotAuthentic::SignatureMalformed)),
+    ] {
+        assert_eq!(why(&gate, &head("/", &[("authorization", text.as_bytes())]), b""), want, "{text}");
+    }
+    assert_eq!(why(&gate, &head("/", &[]), b""), Some(NotAuthentic::SignatureMissing));
+    assert!(SecretSet::list(SecretKind::Basic, &[], None, &[secret("s", "nocolon")]).is_err());
+    assert!(SecretSet::list(SecretKind::Token, &[], None, &[secret("s", "")]).is_err());
+}
+
+#[test]
+fn candidates_count_from_and_until() {
+    let at = |seconds: u64| Some(UNIX_EPOCH + Duration::from_secs(seconds));
+    let scheme = || keyed("{body}", source("", Layout::Whole), None);
+    for (not_before, expires, want) in [
+        (None, at(NOW + 1), None),
+        (at(NOW), None, None),
+        (None, at(NOW), Some(NotAuthentic::SignatureMismatch)),
+        (at(NOW + 1), None, Some(NotAuthentic::SignatureMismatch)),
+    ] {
+        let gate = verifier(scheme(), None, &[SecretText { not_before, expires, ..secret("s", KEY) }]);
+        assert_eq!(why(&gate, &head("/", &[("x-sig", mac(b"x").as_bytes())]), b"x"), want, "{not_before:?} {expires:?}");
+    }
+}
+
+#[test]
+fn a_table_finds_the_secret_by_key() {
+    let gate_by = |by: KeyedBy| {
+        let shape = Shape::new(keyed("{body}", source("", Layout::Whole), None), None, None, Vec::new(), None);
+        let table = SecretTable::default();
+        for (key, text) in [("acme", KEY), ("other", "another secret")] {
+            table.set(key, Some(Candidate::make(shape.secret_kind(), &[], None, &secret(key, text)).unwrap().into()));
+        }
+        table.set("broken", Some(Vec::new().into()));
+        let set = SecretSet::table(shape.secret_kind(), by, table);
+        shape.with_secrets(set, None)
+    };
+    let signature = mac(b"x");
+    let signed = [("x-sig", signature.as_bytes())];
+    let gate = gate_by(KeyedBy::Param("account".into()));
+    assert_eq!(&**judge(&gate, &head("/", &signed), b"x").unwrap().secret(), "acme");
+    let gate = gate_by(KeyedBy::Param("nobody".into()));
+    assert_eq!(why(&gate, &head("/", &signed), b"x"), Some(NotAuthentic::SignatureMismatch));
+    let decoy = mac_with("no:body", b"x");
+    assert_eq!(why(&gate, &head("/", &[("x-sig", decoy.as_bytes())]), b"x"), Some(NotAuthentic::SignatureMismatch));
+    let gate = gate_by(KeyedBy::Header("x-key".parse().unwrap()));
+    for (key, want) in [
+        ("acme", None),
+        ("other", Some(NotAuthentic::SignatureMismatch)),
+        ("broken", Some(NotAuthentic::SignatureMismatch)),
+        ("a/b", Some(NotAuthentic::SignatureMismatch)),
+    ] {
+        assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", key.as_bytes())]), b"x"), want, "{key}");
+    }
+    assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", b"acme"), ("x-key", b"acme")]), b"x"), Some(NotAuthentic::SignatureMalformed));
+}
+
+#[test]
+fn the_url_is_the_senders() {
+    let shape = || Shape::new(keyed("{url}", source("", Layout::Whole), None), None, None, Vec::new(), None);
+    let set = || SecretSet::list(shape().secret_kind(), &[], None, &[secret("s", KEY)]).unwrap();
+    let own = shape().with_secrets(set(), None);
+    let public = shape().with_secrets(set(), Some("https://pub.example.com/in".to_owned()));
+    assert!(own.covers_path() && !public.covers_path());
+    let ask = |gate: &Verifier, url: &str, trusted: bool, forwarded: &[(&str, &[u8])]| {
+        let signature = mac(url.as_bytes());
+        let mut headers = forwarded.to_vec();
+        headers.push(("x-sig", signature.as_bytes()));
+        let mut head = head("/in?q=1", &headers);
+        head.client.behind_trusted_proxy = trusted;
+        why(gate, &head, b"")
+    };
+    let through: [(&str, &[u8]); 2] = [("x-forwarded-proto", b"http"), ("x-forwarded-host", b"other.example.com:8443")];
+    assert_eq!(ask(&own, "https://hooks.example.com/in?q=1", false, &through), None);
+    assert_eq!(ask(&own, "http://other.example.com:8443/in?q=1", true, &through), None);
+    assert_eq!(ask(&own, "http://other.example.com:8443/in?q=1", false, &through), Some(NotAuthentic::SignatureMismatch));
+    assert_eq!(ask(&own, "https://a/in?q=1", true, &[("x-forwarded-host", b"a, b")]), Some(NotAuthentic::SignatureMalformed));
+    assert_eq!(ask(&public, "https://pub.example.com/in?q=1", true, &through), None);
+}
+
+#[test]
+fn templates_say_what_is_wrong() {
+    assert_eq!(Template::parse("{boddy}").unwrap_err(), BadTemplate::Unknown("boddy".into()));
+    for text in ["", "abc", "{body", "body}", "\\t{body}", "{header:}", "{json:a}"] {
+        assert!(matches!(Template::parse(text), Err(BadTemplate::Wrong { .. })), "{text}");
+    }
+    for (text, blurred) in [
+        ("{body}", false),
+        ("v0:{timestamp}:{body}", false),
+        ("{timestamp}{body}", true),
+        ("{timestamp}0{body}", true),
+        ("{id}.{timestamp}.{body}", true),
+        ("{id}\\n{timestamp}.{body}", false),
+        ("{body}.{timestamp}", true),
+        ("{method}:{path} {timestamp}:{body}", false),
+        ("{path}?{query}\\n{body}", false),
+        ("{query}&{body}", true),
+        ("{header:a} {body}", true),
+        ("{url}{body}", true),
+        ("a{body}b", false),
+    ] {
+        assert_eq!(Template::parse(text).unwrap().blurred(Format::Unix).is_some(), blurred, "{text}");
+    }
+}
+
+#[test]
+fn what_is_signed_is_accepted() {
+    let list = |time| Layout::List { separator: ",".into(), time };
+    let pairs = Layout::Pairs { separator: ", ".into(), key: "v1".into() };
+    let id = || Some(Locator::Header("x-id".parse().unwrap()));
+    let header = || unix(TimeAt::Header("x-time".parse().unwrap()));
+    let query = Source { place: SourcePlace::Query("sig".into()), prefix: "".into(), layout: Layout::Whole };
+    for (scheme, text) in [
+        (keyed("{body}", source("sha256=", Layout::Whole), None), KEY),
+        (keyed("{id}.{timestamp}.{body}", source("v1:", list(None)), header()), KEY),
+        (keyed("{body}{timestamp}", source("", list(Some(0))), unix(TimeAt::Item)), KEY),
+        (keyed("{body}{timestamp}", source("", list(Some(2))), unix(TimeAt::Item)), KEY),
+        (keyed("{timestamp}.{body}", source("", pairs), unix(TimeAt::Pair("t".into()))), KEY),
+        (keyed("{body}", query, None), KEY),
+        (Scheme::Token(source("Bearer ", Layout::Whole)), KEY),
+        (Scheme::Basic, "user:password"),
+    ] {
+        let label = format!("{scheme:?}");
+        let gate = verifier(scheme, id(), &[secret("s", text)]);
+        let mut signed = head("/in", &[]);
+        let made = gate.sign(&signed, &Params::default(), b"body", 0, now().wall).unwrap();
+        for (name, value) in made.headers {
+            signed.headers.insert(name, value);
+        }
+        if let Some((name, value)) = made.query.first() {
+            signed.target = format!("/in?{name}={value}").into();
+        }
+        assert_eq!(why(&gate, &signed, b"body"), None, "{label}");
+        assert_eq!(gate.sign(&signed, &Params::default(), b"body", 1, now().wall).unwrap_err(), CannotSign::NoSecret);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Body,
+    Time,
+    Id,
+    Signature,
+    Secret,
+}
+
+proptest! {
+    #[test]
+    fn one_changed_byte_is_not_authentic(
+        body in proptest::collection::vec(any::<u8>(), 1..200),
+        part in prop_oneof![Just(Part::Body), Just(Part::Time), Just(Part::Id), Just(Part::Signature), Just(Part::Secret)],
+        at in any::<prop::sample::Index>(),
+        flip in 1_u8..=255,
+    ) {
+        let id = Some(Locator::Header("x-id".parse().unwrap()));
+        let scheme = || keyed("{id}.{timestamp}.{body}", source("v1=", Layout::Whole), unix(TimeAt::Header("x-time".parse().unwrap())));
+        let mut parts = [body, NOW.to_string().into_bytes(), b"msg_1".to_vec(), Vec::new(), KEY.as_bytes().to_vec()];
+        parts[3] = format!("v1={}", mac(&[b"msg_1.", NOW.to_string().as_bytes(), b".", &parts[0]].concat())).into_bytes();
+        let original = parts[part as usize].clone();
+        let index = at.index(original.len());
+        parts[part as usize][index] ^= flip;
+        // The same tag in the other case of hex is the same tag.
+        prop_assume!(!matches!(part, Part::Signature) || !original.eq_ignore_ascii_case(&parts[3]));
+        let [body, time, id_text, signature, key] = parts;
+        prop_assume!([&time, &id_text, &signature].iter().all(|value| HeaderValue::from_bytes(value).is_ok()));
+        let mut text = secret("s", "");
+        text.text = Zeroizing::new(key);
+        let gate = verifier(scheme(), id, &[text]);
+        let head = head("/", &[("x-time", &time), ("x-id", &id_text), ("x-sig", &signature)]);
+        prop_assert!(judge(&gate, &head, &body).is_err());
+    }
+
+    #[test]
+    fn any_chunking_gives_the_same_verdict(
+        body in proptest::collection::vec(any::<u8>(), 0..2_000),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        honest in any::<bool>(),
+        content in prop_oneof![Just("{body}"), Just("a{timestamp}:{body}:{timestamp}"), Just("{body}{body}{timestamp}")],
+    ) {
+        let gate = verifier(keyed(content, source("", Layout::Whole), unix(TimeAt::Header("x-time".parse().unwrap()))), None, &[secret("s", KEY)]);
+        let mut signed = head("/", &[]);
+        for (name, value) in gate.sign(&signed, &Params::default(), &body, 0, now().wall).unwrap().headers {
+            signed.headers.insert(name, value);
+        }
+        let mut sent = body;
+        if !honest {
+            sent.push(0);
+        }
+        let mut check = gate.begin(&signed, &Params::default());
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(sent.len() + 1)).collect();
+        cuts.sort_unstable();
+        let mut from = 0;
+        for to in cuts.into_iter().chain([sent.len()]) {
+            check.update(&sent[from..to]);
+            from = to;
+        }
+        let verdict = check.finish(Received { head: signed, body: Bytes::from(sent).into() }, now());
+        prop_assert_eq!(verdict.is_ok(), honest);
+    }
+}

@@ -1,0 +1,57 @@
+//! The URL that a provider signed, as the sender saw it.
+use http::HeaderName;
+
+use super::NotAuthentic;
+use crate::request::RequestHead;
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Whether a target may hold `byte`: no control, no space.
+pub(super) fn in_target(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f
+}
+
+/// A raw piece of the target, if it holds nothing that a target cannot.
+pub(super) fn checked(piece: &[u8]) -> Result<&[u8], NotAuthentic> {
+    if piece.iter().all(|byte| in_target(*byte)) { Ok(piece) } else { Err(NotAuthentic::SignatureMalformed) }
+}
+
+/// Feeds the URL: the public one with the request's query, else the request's own scheme, authority and target.
+pub(super) fn feed(head: &RequestHead, public_url: Option<&str>, sink: &mut dyn FnMut(&[u8])) -> Result<(), NotAuthentic> {
+    if let Some(url) = public_url {
+        let query = head.query().map(checked).transpose()?;
+        sink(url.as_bytes());
+        if let Some(query) = query {
+            sink(b"?");
+            sink(query);
+        }
+        return Ok(());
+    }
+    let scheme = match forwarded(head, &FORWARDED_PROTO)? {
+        Some(proto) if proto.eq_ignore_ascii_case(b"https") => "https://",
+        Some(proto) if proto.eq_ignore_ascii_case(b"http") => "http://",
+        Some(_) => return Err(NotAuthentic::SignatureMalformed),
+        None if head.tls => "https://",
+        None => "http://",
+    };
+    let authority = forwarded(head, &FORWARDED_HOST)?.unwrap_or(head.authority.as_bytes());
+    let plain = authority.iter().all(|byte| byte.is_ascii_graphic() && !b"/?#@\\,".contains(byte));
+    if authority.is_empty() || !plain {
+        return Err(NotAuthentic::SignatureMalformed);
+    }
+    let target = checked(&head.target)?;
+    sink(scheme.as_bytes());
+    sink(authority);
+    sink(target);
+    Ok(())
+}
+
+/// What a trusted proxy says of the sender's side; nobody else may.
+fn forwarded<'r>(head: &'r RequestHead, name: &HeaderName) -> Result<Option<&'r [u8]>, NotAuthentic> {
+    if !head.client.behind_trusted_proxy {
+        return Ok(None);
+    }
+    let value = head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)?;
+    Ok(value.map(|value| value.as_bytes().trim_ascii()))
+}
