@@ -24,8 +24,6 @@ pub(super) struct LiveHook {
     pub(super) limits: Vec<LiveLimit>,
     /// Where its deliveries go.
     pub(super) upstream: Arc<Client>,
-    /// What its signature covers, as the app is told.
-    pub(super) covers: Arc<str>,
 }
 
 impl Live {

@@ -24,9 +24,9 @@ pub mod headers;
 mod listener;
 mod live;
 pub mod pipeline;
-//pub mod reload;
+pub mod reload;
 pub mod serve;
-//mod status;
+mod status;
 
 use admit::Limits;
 use body::Budget;
@@ -159,8 +159,7 @@ fn live_of(
     }
     let hooks = snapshot.hooks.iter().filter_map(|hook| {
         let upstream = Arc::clone(current.get(&hook.forward.upstream.name)?);
-        let covers = hook.verifier.as_ref().map(|verifier| verifier.covers().header_value()).unwrap_or_default();
-        Some(LiveHook { hook: Arc::clone(hook), limits: limits.of(hook), upstream, covers: covers.into() })
+        Some(LiveHook { hook: Arc::clone(hook), limits: limits.of(hook), upstream })
     });
     let hooks = hooks.collect();
     upstreams.extend(current);

@@ -100,7 +100,7 @@ fn ledger_key(hash_key: &[u8; 16], hook: &Hook, dedupe: Dedupe, delivery: &Deliv
 async fn settle(gate: &Gate, route: &LiveHook, delivery: Delivery, claim: Option<Claim>, facts: &mut Facts) -> Result<Reply, Refusal> {
     let begun = gate.clock.now();
     let attempt = Attempt { number: 1, received_at: delivery.head().received.wall, budget: route.hook.forward.timeout };
-    let onward = Onward::new(route.upstream.clone(), route.hook.clone(), route.covers.clone());
+    let onward = Onward::new(route.upstream.clone(), route.hook.clone());
     let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
     facts.attempts = onward.tries();
     facts.of_attempt(&route.hook.forward.upstream.name, gate.clock.now().mono.saturating_duration_since(begun.mono));
