@@ -1,7 +1,13 @@
 //! Fills the embedded ledger with ten million IDs and prints what they cost: memory, time, and the worst pause of a single operation.
 //!
 //!     cargo bench --bench ledger
-#![allow(clippy::print_stdout, clippy::panic, clippy::unwrap_used, reason = "a bench may panic, and prints its table")]
+#![allow(
+    clippy::print_stdout,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench may panic, and prints its table"
+)]
 use std::future::Future;
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -28,6 +34,7 @@ const WINDOW: Duration = Duration::from_secs(86_400);
 fn main() {
     println!("{:<44} {:>12}", "", "measured");
     ledger();
+    journal();
     limits();
 }
 
@@ -72,6 +79,33 @@ fn ledger() {
     filling.row("claim + commit of a new ID");
     duplicates.row("claim of a duplicate");
     full.row("claim + commit when full, forgetting one");
+}
+
+/// With a file: what a commit costs beside the writing thread, how far the disk lags, how long a restart reads.
+fn journal() {
+    const COMMITS: u64 = 1_000_000;
+    let (directory, capacity) = (tempfile::tempdir().unwrap(), usize::try_from(IDS).unwrap());
+    let ledger = Embedded::open(directory.path(), capacity, Arc::new(SystemClock)).unwrap().ledger;
+    let mut commits = Took::default();
+    let start = now();
+    for number in 0..COMMITS {
+        let key = key(number);
+        commits.time(|| {
+            assert_eq!(ready(ledger.claim(key, Token(1), LEASE)), Claimed::Fresh);
+            assert_eq!(ready(ledger.commit(key, Token(1), WINDOW)), Held::Yes);
+        });
+    }
+    ledger.close();
+    row("with a file: commits that reach the disk a second", &format!("{:.0}", COMMITS as f64 / (now() - start).as_secs_f64()));
+    commits.row("  claim + commit of a new ID");
+    drop(ledger);
+    let size = std::fs::metadata(directory.path().join("hookgate.db")).map_or(0, |file| file.len());
+    row("  bytes of disk an ID", &format!("{:.0}", size as f64 / COMMITS as f64));
+    let start = now();
+    let ledger = Embedded::open(directory.path(), capacity, Arc::new(SystemClock)).unwrap().ledger;
+    row("  restart with a million IDs, ms", &format!("{}", (now() - start).as_millis()));
+    assert_eq!(ledger.counts().unsaved, 0);
+    assert_eq!(ledger.counts().committed, usize::try_from(COMMITS).unwrap());
 }
 
 fn limits() {
