@@ -1,7 +1,7 @@
 //! The embedded ledger: pure, and given the time as milliseconds since its beginning.
 //!
 //! **Size.** A remembered ID is 16 bytes of key and 4 bytes of expiry (seconds). They lie in open-addressing tables, the segments, of some 2,000 IDs each.
-//! A segment grows by 15 % when it is 7/8 full, so it is between 75 % and 88 % full: 23 to 28 bytes an ID, beside one half-empty chunk a segment. Only one small segment is ever copied at
+//! A segment grows by 8 % when it is 7/8 full, so it is between 80 % and 88 % full: 23 to 26 bytes an ID, beside one half-empty chunk a segment. Only one small segment is ever copied at
 //! a time, so growing needs some 100 KiB more for a moment, never twice the whole, and holds the caller for microseconds.
 //!
 //! **Expiry.** Windows differ by route, so the order of commits says nothing about the order of expiry. Nothing keeps that order: a lookup knows by

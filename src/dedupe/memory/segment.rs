@@ -152,11 +152,11 @@ impl Segment {
         self.len -= 1;
     }
 
-    /// Drops what has expired; if that was little, grows by 15 %.
+    /// Drops what has expired; if that was little, grows by 8 %.
     fn make_room(&mut self, now: u32) {
         let live = self.chunks.iter().flat_map(|chunk| &chunk.until).filter(|until| **until > now).count();
         let capacity = self.capacity();
-        self.rebuild(if live * 4 >= capacity * 3 { capacity * 23 / 20 + 1 } else { capacity }, now);
+        self.rebuild(if live * 5 >= capacity * 4 { capacity * 27 / 25 + 1 } else { capacity }, now);
     }
 
     /// Places everything that has not expired anew, in `slots` slots, rounded up to chunks.
