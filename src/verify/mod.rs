@@ -31,7 +31,7 @@ pub use check::Check;
 pub use content::{BadTemplate, PLACEHOLDERS, Piece, Template};
 pub use hmac::{Algorithm, TagEncoding};
 pub use locator::Locator;
-pub use secret::{Candidate, SecretSet};
+pub use secret::{BadSecret, Candidate, Encoding, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
 pub use shape::{Covers, HmacScheme, Scheme, SecretLocations, Shape, SignedTime, TimeAt};
 pub use sign::{CannotSign, Signed};
 pub use source::{Layout, Source, SourcePlace};
@@ -164,6 +164,10 @@ impl Authentic {
     /// The request as it came.
     pub fn received(&self) -> &Received {
         &self.received
+    }
+    /// The request, without its proof.
+    pub fn into_received(self) -> Received {
+        self.received
     }
     /// The name of the secret that matched.
     pub fn secret(&self) -> &Arc<str> {
