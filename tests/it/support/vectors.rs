@@ -17,20 +17,20 @@ use serde::Deserialize;
 
 /// One request and the verdict of the software that judged it.
 #[derive(Debug, Deserialize)]
-pub struct Case {
-    pub name: String,
-    pub now: u64,
-    pub method: String,
-    pub url: String,
-    pub headers: BTreeMap<String, String>,
-    pub body_b64: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) now: u64,
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body_b64: String,
     #[serde(default)]
-    pub secret: Option<String>,
+    pub(crate) secret: Option<String>,
     #[serde(default)]
-    pub secrets: Vec<String>,
+    pub(crate) secrets: Vec<String>,
     #[serde(default)]
     config: Config,
-    pub valid: bool,
+    pub(crate) valid: bool,
 }
 
 /// What the judge was told beside the secret, as far as it is a part of the secret here.
@@ -46,33 +46,33 @@ struct Vectors {
 }
 
 /// Where our verdict differs on purpose: by provider and case.
-pub type Deviations = BTreeMap<String, BTreeMap<String, Deviation>>;
+pub(crate) type Deviations = BTreeMap<String, BTreeMap<String, Deviation>>;
 
 /// One difference, with its reason.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Deviation {
-    pub we: Verdict,
-    pub reason: String,
+pub(crate) struct Deviation {
+    pub(crate) we: Verdict,
+    pub(crate) reason: String,
 }
 
 /// What we say.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Accept,
     Refuse,
 }
 
 /// The cases of one file.
-pub fn load(path: &Path) -> Vec<Case> {
+pub(crate) fn load(path: &Path) -> Vec<Case> {
     let text = std::fs::read(path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
     let vectors: Vectors = serde_json::from_slice(&text).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
     vectors.cases
 }
 
 /// The preset, compiled as a user's `verify: { provider: NAME }`.
-pub fn shape(name: &str, preset: &file::Provider) -> Shape {
+pub(crate) fn shape(name: &str, preset: &file::Provider) -> Shape {
     let block = file::Verify { provider: Some(name.to_owned()), ..file::Verify::default() };
     let mut problems = Diagnostics::default();
     let shape = compile(&block, Some(preset), &Place::root(0), &mut problems);
@@ -80,16 +80,16 @@ pub fn shape(name: &str, preset: &file::Provider) -> Shape {
 }
 
 impl Case {
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         FrozenClock::at_unix(self.now).now()
     }
 
-    pub fn body(&self) -> Bytes {
+    pub(crate) fn body(&self) -> Bytes {
         base64::engine::general_purpose::STANDARD.decode(&self.body_b64).unwrap().into()
     }
 
     /// The secrets as a user would paste them; where the provider's key has the client ID in it, as `id&secret`.
-    pub fn secrets(&self) -> Vec<SecretText> {
+    pub(crate) fn secrets(&self) -> Vec<SecretText> {
         let texts = self.secret.iter().chain(&self.secrets).zip(1..);
         let named = texts.map(|(text, number)| SecretText {
             name: format!("secret-{number}").into(),
@@ -104,7 +104,7 @@ impl Case {
         named.collect()
     }
 
-    pub fn received(&self) -> Received {
+    pub(crate) fn received(&self) -> Received {
         let (scheme, rest) = self.url.split_once("://").unwrap();
         let at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(at);
@@ -129,14 +129,14 @@ impl Case {
     }
 
     /// The verifier of a route with this preset and these secrets; the secret that the gate would not even load is why there is none.
-    pub fn verifier(&self, shape: &Shape) -> Result<Verifier, String> {
+    pub(crate) fn verifier(&self, shape: &Shape) -> Result<Verifier, String> {
         let set = SecretSet::list(shape.secret_kind(), shape.secret_encodings(), shape.secret_suffix(), &self.secrets());
         let set = set.map_err(|bad| bad.iter().map(|bad| bad.why).collect::<Vec<_>>().join(", "))?;
         Ok(shape.clone().with_secrets(set, None))
     }
 
     /// Our verdict, through both doors: in one call, and in chunks of 7 bytes.
-    pub fn verdict(&self, shape: &Shape) -> Result<(), String> {
+    pub(crate) fn verdict(&self, shape: &Shape) -> Result<(), String> {
         let verifier = self.verifier(shape)?;
         let params = Params::default();
         let whole = verifier.verify(self.received(), &params, self.now()).map_err(|refused| refused.why);
@@ -149,7 +149,7 @@ impl Case {
     }
 
     /// Says so if our verdict is neither that of the software that judged the case nor a difference on purpose.
-    pub fn disagrees(&self, shape: &Shape, deviations: Option<&BTreeMap<String, Deviation>>) -> Option<String> {
+    pub(crate) fn disagrees(&self, shape: &Shape, deviations: Option<&BTreeMap<String, Deviation>>) -> Option<String> {
         let want = match deviations.and_then(|known| known.get(&self.name)) {
             Some(deviation) => deviation.we == Verdict::Accept,
             None => self.valid,
