@@ -7,3 +7,4 @@ pub mod snapshot;
 pub mod schema;
 pub mod shape;
 pub mod source;
+pub mod compile;

@@ -8,7 +8,7 @@ mod content;
 mod hmac;
 mod json;
 mod locator;
-mod secret;
+pub mod secret;
 mod shape;
 mod sign;
 mod source;
@@ -164,6 +164,10 @@ impl Authentic {
     /// The request as it came.
     pub fn received(&self) -> &Received {
         &self.received
+    }
+    /// The request, without its proof.
+    pub fn into_received(self) -> Received {
+        self.received
     }
     /// The name of the secret that matched.
     pub fn secret(&self) -> &Arc<str> {
