@@ -8,3 +8,4 @@ pub mod delivery;
 pub mod limit;
 pub mod store;
 pub mod config;
+pub mod provider;
