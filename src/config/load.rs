@@ -148,10 +148,8 @@ impl Reading<'_> {
                 self.problems.error(&at, "this is not a pattern", "write a path with `*`, such as `conf.d/*.yaml`".to_owned());
                 continue;
             };
-            // A file that comes later is found by watching the directory.
-            if let Some(directory) = path.parent().filter(|directory| directory.is_dir()) {
-                self.loader.inputs.watch(directory);
-            }
+            // A file that comes later is found by watching the pattern.
+            self.loader.inputs.watch(&path);
             for path in found.flatten().filter(|path| path.is_file()) {
                 if !known.contains(&path) {
                     known.push(path.clone());
@@ -168,7 +166,7 @@ impl Reading<'_> {
         let Some(directory) = directory else { return catalogue };
         let at = Place::root(0).key("providers");
         let directory = self.loader.base.join(directory);
-        self.loader.inputs.watch(&directory);
+        self.loader.inputs.watch(&directory.join("*.yaml"));
         let Ok(entries) = std::fs::read_dir(&directory) else {
             self.problems.error(&at, "the directory of presets cannot be read", "make it, with one `NAME.yaml` a provider".to_owned());
             return catalogue;

@@ -15,3 +15,4 @@ pub mod secret;
 pub use load::{Loaded, Rejected, load};
 pub use report::{Finding, Report};
 pub use schema::schema;
+pub mod watch;

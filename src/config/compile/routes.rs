@@ -110,7 +110,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let forward = forward.and_then(|written| self::forward(written, given, upstreams, &place.key("forward"), cx));
     let name: Arc<str> = name.into();
     Some(Hook {
-        ledger_name: previously.last().map_or_else(|| Arc::clone(&name), |oldest| Arc::from(oldest.as_str())),
+        ledger_name: previously.first().map_or_else(|| Arc::clone(&name), |oldest| Arc::from(oldest.as_str())),
         name,
         path,
         methods,
