@@ -261,7 +261,8 @@ fn may_be_secret(path: &[Step], text: &str) -> bool {
         return false;
     }
     match key {
-        "name" | "encoding" | "allow_whitespace" | "not_before" | "expires" | "by" => false,
+        "name" | "encoding" | "allow_whitespace" | "not_before" | "expires" => false,
+        "by" => !text.starts_with('{') && !text.starts_with("header:"),
         "env" => !is_variable(text),
         "file" | "dir" => !text.contains(['/', '.']) || text.contains(['=', '+']),
         _ => !matches!(text, "" | "true" | "false" | "null" | "~"),

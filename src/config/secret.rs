@@ -301,3 +301,6 @@ fn wholesome(text: &[u8], allow_whitespace: bool) -> Result<(), (&'static str, &
     Ok(())
 }
 
+
+#[cfg(test)]
+mod tests;

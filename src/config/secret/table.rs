@@ -45,6 +45,13 @@ pub struct Row {
     made: Result<Arc<[Candidate]>, String>,
 }
 
+#[cfg(test)]
+impl Row {
+    pub(super) fn candidates(&self) -> Option<&Arc<[Candidate]>> {
+        self.made.as_ref().ok()
+    }
+}
+
 #[derive(Clone, PartialEq, Eq)]
 struct Identity {
     inode: u64,
