@@ -44,7 +44,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let loaded = load::load(&args.config, &environment, None, 1, clock.now())
         .map_err(|rejected| Error::new(Exit::No, format!("{}{}", rejected.report.render(false), rejected.report.summary())))?;
-    log::init(loaded.snapshot.log.format);
+    log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::No, error.to_string()))?;
     runtime().map_err(|error| Error::new(Exit::No, format!("no runtime: {error}")))?.block_on(serve(args.config.clone(), loaded, clock))
 }
 
@@ -65,8 +65,8 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
         tracing::info!("{note}");
     }
     let (ledger, alarm) = open_ledger(&snapshot, &clock).await?;
-    let telemetry = Telemetry::new(snapshot.log, std::io::stdout());
-    telemetry.reloaded(true);
+    let telemetry = Telemetry::new(snapshot.log, Arc::clone(&clock), std::io::stdout());
+    telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
     let gate = Gate::new(Arc::clone(&snapshot), Arc::clone(&clock), telemetry, Arc::clone(&ledger) as _);
     let gate = Arc::new(gate.map_err(|error| Error::new(Exit::No, error.to_string()))?);
     let server = Server::start(Arc::clone(&gate)).await.map_err(|error| Error::new(Exit::No, error.to_string()))?;

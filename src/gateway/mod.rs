@@ -26,7 +26,7 @@ mod live;
 pub mod pipeline;
 pub mod reload;
 pub mod serve;
-mod status;
+pub mod operator;
 
 use admit::Limits;
 use body::Budget;
@@ -134,6 +134,11 @@ impl Gate {
     fn begin_request(&self) -> InFlight<'_> {
         self.lifecycle.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(&self.lifecycle.in_flight)
+    }
+
+    /// Writes the log lines that wait.
+    pub fn flush(&self) {
+        self.telemetry.flush();
     }
 
     /// Requests being served now.

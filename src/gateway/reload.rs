@@ -98,7 +98,7 @@ impl Reloader {
             tracing::info!("{note}");
         }
         self.gate.telemetry.set_policy(snapshot.log);
-        self.gate.telemetry.reloaded(true);
+        self.gate.telemetry.reloaded(generation, snapshot.loaded_at);
         self.state.store(Arc::new(ReloadState { error: None, needs_restart, stale_secrets: stale }));
         self.files.send_replace(snapshot.files.clone());
         *last = Arc::new(cache);
@@ -107,7 +107,7 @@ impl Reloader {
 
     fn refuse(&self, text: String) -> String {
         tracing::error!(error = text, "config not reloaded, the last good one goes on");
-        self.gate.telemetry.reloaded(false);
+        self.gate.telemetry.reload_refused();
         let error = Some(ReloadError { at: self.gate.clock.now().wall, text: text.clone() });
         self.state.store(Arc::new(ReloadState { error, ..(*self.state()).clone() }));
         text

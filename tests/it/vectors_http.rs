@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use hookgate::clock::{Clock, Now, SystemClock};
-use hookgate::config::load;
+use hookgate::config::load::load;
 use hookgate::config::snapshot::Snapshot;
 use hookgate::dedupe::embedded::Embedded;
 use hookgate::gateway::Gate;
@@ -65,7 +65,8 @@ fn every_golden_request_gets_its_verdict_over_http() {
 fn start(runtime: &tokio::runtime::Runtime, clock: &Arc<SetClock>, snapshot: Snapshot) -> Gate {
     let _inside = runtime.enter();
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
-    let telemetry = Telemetry::new(LogPolicy { format: LogFormat::Json, requests: LogRequests::None }, std::io::sink());
+    let policy = LogPolicy { format: LogFormat::Json, requests: LogRequests::None };
+    let telemetry = Telemetry::new(policy, Arc::clone(&clock), std::io::sink());
     let ledger = Arc::new(Embedded::in_memory(1000, Arc::clone(&clock)).unwrap());
     Gate::new(Arc::new(snapshot), clock, telemetry, ledger).unwrap()
 }
@@ -78,7 +79,7 @@ fn snapshot(dir: &Path, app: &App, route: &str) -> Option<Snapshot> {
         app.url()
     );
     std::fs::write(&path, yaml).unwrap();
-    match load::load(&path, &|_| None, None, 1, SystemClock.now()) {
+    match load(&path, &|_| None, None, 1, SystemClock.now()) {
         Ok(loaded) => Some(loaded.snapshot),
         Err(rejected) if rejected.report.render(false).contains("secret") => None,
         Err(rejected) => panic!("{}", rejected.report.render(false)),
@@ -100,7 +101,7 @@ fn send(kept: &mut Connection, app: &App, case: &Case, provider: &str) -> bool {
     let mut headers: Vec<(&str, &str)> = case.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     headers.retain(|(name, _)| !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case("content-length"));
     headers.push(("Host", case.authority()));
-    headers.push(("X-Forwarded-Proto", "https"));
+    headers.push(("X-Forwarded-Proto", case.url.split_once("://").unwrap().0));
     let answer = kept.request(&case.method, &case.target(), &headers, &case.body());
     let seen = app.count() - before;
     match answer.status {

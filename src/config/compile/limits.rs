@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::config::compile::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Limits, Log, LogFormat, LogRequests, Shutdown, Store};
+use crate::config::snapshot::{Limits, Shutdown, Store};
+use crate::telemetry::{LogFormat, LogPolicy, LogRequests};
 use crate::limit::Quota;
 use crate::units::Rate;
 
@@ -63,11 +64,11 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
     }
 }
 
-pub(super) fn log(log: Option<file::Log>, place: &Place, cx: &mut Context<'_>) -> Log {
+pub(super) fn log(log: Option<file::Log>, place: &Place, cx: &mut Context<'_>) -> LogPolicy {
     let file::Log { format, requests } = log.unwrap_or_default();
     let formats = [("json", LogFormat::Json), ("pretty", LogFormat::Pretty)];
     let kinds = [("all", LogRequests::All), ("refused", LogRequests::Refused), ("none", LogRequests::None)];
-    Log {
+    LogPolicy {
         format: cx.word(format.as_deref(), &place.key("format"), &formats).unwrap_or(LogFormat::Json),
         requests: cx.word(requests.as_deref(), &place.key("requests"), &kinds).unwrap_or(LogRequests::All),
     }
