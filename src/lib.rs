@@ -1,11 +1,11 @@
 //! hookgate: a webhook gateway that runs as a sidecar.
 pub mod clock;
-pub mod units;
-pub mod request;
-pub mod verify;
-pub mod refusal;
+pub mod config;
 pub mod delivery;
 pub mod limit;
-pub mod store;
-pub mod config;
 pub mod provider;
+pub mod refusal;
+pub mod request;
+pub mod store;
+pub mod units;
+pub mod verify;

@@ -139,7 +139,9 @@ pub fn shown(name: &str) -> String {
 
 /// The known name nearest to a wrong one, if it is near: ``did you mean `x`?``
 pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let near = known.map(|name| (strsim::damerau_levenshtein(wrong, name), name)).filter(|(distance, name)| *distance <= 2.max(name.len() / 4) && *distance < name.len());
+    let near = known
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 4) && *distance < name.len());
     near.min().map(|(_, name)| format!("did you mean `{name}`?"))
 }
 

@@ -46,12 +46,18 @@ impl Loaded {
 }
 
 /// Why a config cannot run.
-#[derive(Debug)]
 pub struct Rejected {
     /// All that is wrong with it, and its warnings.
     pub report: Report,
     /// All files that were looked at: when one of them changes, it may be worth another try.
     pub files: Vec<PathBuf>,
+}
+
+impl std::fmt::Debug for Rejected {
+    /// Without the files: who mistakes `file` for the place of the secret itself has it among them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rejected").field("report", &self.report).finish_non_exhaustive()
+    }
 }
 
 /// Reads and compiles the config at `path`. `previous` is what the load before this one kept: unchanged entries of tables are not read again,

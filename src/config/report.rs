@@ -46,7 +46,8 @@ impl Report {
     /// A report that says one thing about a file that cannot be read.
     pub fn of_file(file: &str, message: String) -> Self {
         let help = None;
-        let finding = Finding { level: Level::Error, file: file.to_owned(), line: None, column: None, end_column: None, message, help, source: None };
+        let finding =
+            Finding { level: Level::Error, file: file.to_owned(), line: None, column: None, end_column: None, message, help, source: None };
         Self { findings: vec![finding] }
     }
 

@@ -82,7 +82,8 @@ const SECRET: &str = "Hunter2Hunter2Hunter2";
 
 #[test]
 fn no_shape_of_bad_config_shows_a_secret() {
-    let route = |secrets: &str| format!("routes:\n  - name: a\n    path: /a\n    verify:\n      provider: github\n      secrets: {secrets}\n");
+    let route =
+        |secrets: &str| format!("routes:\n  - name: a\n    path: /a\n    verify:\n      provider: github\n      secrets: {secrets}\n");
     let mut shapes: Vec<String> = [
         "[{ insecure_inline: SECRET, nam: x }]",
         "[{ insecure_inlin: SECRET }]",
@@ -147,7 +148,7 @@ fn the_machine_readable_form() {
 fn files_that_are_no_config() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
-    let mut said = |bytes: Option<&[u8]>| {
+    let said = |bytes: Option<&[u8]>| {
         if let Some(bytes) = bytes {
             std::fs::write(&path, bytes).unwrap();
         }
@@ -161,7 +162,13 @@ fn files_that_are_no_config() {
     assert!(said(Some(deep.as_bytes())).contains("more than 32 maps and lists deep"));
     assert_eq!(said(Some(b"")), "f:1:1: the gate listens nowhere");
     assert_eq!(said(Some(b"- a")), "f:1:1: the config must be a map, and is a list");
-    assert!(load(folder.path(), &|_| None, None, 1, FrozenClock::at_unix(0).now()).unwrap_err().report.headline().ends_with("is not a regular file"));
+    assert!(
+        load(folder.path(), &|_| None, None, 1, FrozenClock::at_unix(0).now())
+            .unwrap_err()
+            .report
+            .headline()
+            .ends_with("is not a regular file")
+    );
 }
 
 proptest::proptest! {
