@@ -260,10 +260,10 @@ impl SecretTable {
     }
 
     /// Changes one entry, or takes it out; the others stay as they are.
-    pub fn set(&self, key: &str, candidates: Option<Arc<[Candidate]>>) {
+    pub fn set(&self, key: &str, candidates: Option<&Arc<[Candidate]>>) {
         self.0.rcu(|map| {
             let mut map = TableMap::clone(map);
-            match &candidates {
+            match candidates {
                 Some(candidates) => map.insert(key.into(), Arc::clone(candidates)),
                 None => map.remove(key),
             };
@@ -452,8 +452,8 @@ mod tests {
             };
             Candidate::make(SecretKind::Token, &[], None, &text).unwrap().into()
         };
-        table.set("a", Some(entry("1")));
-        table.set("b", Some(entry("2")));
+        table.set("a", Some(&entry("1")));
+        table.set("b", Some(&entry("2")));
         let kept = table.get("a").unwrap();
         table.set("b", None);
         assert!(Arc::ptr_eq(&kept, &table.get("a").unwrap()));
