@@ -1,4 +1,5 @@
 //! The apps behind the gate.
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,14 @@ use crate::config::snapshot::{Breaker, Upstream};
 
 pub(super) fn upstreams(written: Vec<(Place, String, file::Upstream)>, cx: &mut Context<'_>) -> Upstreams {
     let mut upstreams = Upstreams::new();
+    let mut places: HashMap<Arc<str>, Place> = HashMap::new();
     for (place, name, upstream) in written {
         let name: Arc<str> = name.into();
-        if upstreams.contains_key(&name) {
-            cx.problems.error_at_key(&place, format!("another file has an upstream `{}`", shown(&name)), "keep one of the two".to_owned());
+        if let Some(there) = places.get(&name) {
+            cx.problems.clash(&place, there, format!("another file has an upstream `{}`", shown(&name)), "keep one of the two".to_owned());
             continue;
         }
+        places.insert(Arc::clone(&name), place.clone());
         let is_name = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if !is_name {
             cx.problems.error_at_key(

@@ -186,3 +186,26 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn certificates_and_keys_are_read_and_must_belong_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    for name in ["a", "b"] {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        write(&format!("{name}.crt"), &made.cert.pem());
+        write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+    }
+    let try_pair = |certificate: &str, key: &str| {
+        let listen = format!("listen: [{{ address: '127.0.0.1:0', tls: {{ certificate: {certificate}, key: {key} }} }}]\n");
+        write("config.yaml", &format!("{listen}upstreams: {{ app: {{ url: 'https://localhost', ca: a.crt }} }}\n"));
+        try_load(&folder.path().join("config.yaml"))
+    };
+    let loaded = try_pair("a.crt", "a.key").unwrap();
+    let alpn = &loaded.snapshot.listeners[0].tls.as_ref().unwrap().alpn_protocols;
+    assert_eq!(alpn, &[b"h2".to_vec(), b"http/1.1".to_vec()]);
+    assert_eq!(loaded.snapshot.files.len(), 3, "{:?}", loaded.snapshot.files);
+    let headline = try_pair("a.crt", "b.key").unwrap_err().report.headline();
+    assert!(headline.ends_with("certificate and key do not belong together"), "{headline}");
+    assert!(try_pair("a.key", "a.crt").unwrap_err().report.errors() == 2);
+}

@@ -129,6 +129,7 @@ impl Loader<'_> {
                 Row { identity, read_at: self.now.wall, digest, making: making.clone(), made }
             }
         };
+        self.inputs.feed(path.file_name().unwrap_or_default().as_encoded_bytes());
         self.inputs.feed(&row.digest);
         let made = row.made.clone();
         self.cache.rows.insert(path.to_owned(), row);
