@@ -16,8 +16,15 @@ const MIB: usize = 1024 * KIB;
 const REFUSED: Rate = Rate { count: NonZeroU32::MIN.saturating_add(49), per: Duration::from_secs(1) };
 
 pub(super) fn limits(limits: Option<file::Limits>, place: &Place, cx: &mut Context<'_>) -> Limits {
-    let file::Limits { in_flight_bytes, refused_per_client, header_timeout, header_bytes, body_timeout, connections, connections_per_client } =
-        limits.unwrap_or_default();
+    let file::Limits {
+        in_flight_bytes,
+        refused_per_client,
+        header_timeout,
+        header_bytes,
+        body_timeout,
+        connections,
+        connections_per_client,
+    } = limits.unwrap_or_default();
     let refused = refused_per_client.and_then(|text| cx.rate(&text, &place.key("refused_per_client"))).unwrap_or(REFUSED);
     let burst = refused.count.saturating_mul(NonZeroU32::MIN.saturating_add(9));
     let connections = count(connections, &place.key("connections"), 10_000, cx);
@@ -53,7 +60,12 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
     let is_written = store.is_some();
     let file::Store { path, ledger_entries } = store.unwrap_or_default();
     if is_written && path.as_ref().is_none_or(String::is_empty) && ledger_entries.is_none() {
-        cx.problems.missing(place, "path", "the store has no path", "add `path: DIRECTORY`, or leave `store` out to keep state in memory".to_owned());
+        cx.problems.missing(
+            place,
+            "path",
+            "the store has no path",
+            "add `path: DIRECTORY`, or leave `store` out to keep state in memory".to_owned(),
+        );
     }
     if ledger_entries == Some(0) {
         cx.problems.error(&place.key("ledger_entries"), "this must be at least 1", None);
