@@ -8,11 +8,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::admin::api::{self, Guard};
-use crate::admin::{health, serve_tcp, serve_unix, token_beside};
+use crate::admin::{Guard, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
 use crate::cli::error::{Error, Exit};
 use crate::clock::{Clock, SystemClock};
-use crate::config::load::{self, Loaded};
+use crate::config::load::{Loaded, load};
 use crate::config::snapshot::{AdminAddress, Snapshot, Token};
 use crate::config::watch as config_watch;
 use crate::dedupe::embedded::Embedded;
@@ -42,7 +41,7 @@ pub struct RunArgs {
 /// The config is wrong, an address is taken, the store cannot be opened.
 pub fn run(args: &RunArgs) -> Result<Exit, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let loaded = load::load(&args.config, &environment, None, 1, clock.now())
+    let loaded = load(&args.config, &environment, None, 1, clock.now())
         .map_err(|rejected| Error::new(Exit::No, format!("{}{}", rejected.report.render(false), rejected.report.summary())))?;
     log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::No, error.to_string()))?;
     runtime().map_err(|error| Error::new(Exit::No, format!("no runtime: {error}")))?.block_on(serve(args.config.clone(), loaded, clock))
@@ -132,9 +131,10 @@ async fn listen_for_operators(snapshot: &Snapshot, operator: &Arc<Operator>, sto
         tokio::spawn(serve_tcp(listener, health::router(Arc::clone(operator) as _), stopped.clone()));
     }
     let Some(admin) = &snapshot.admin else { return Ok(()) };
+    let matches = |token: Token| -> TokenMatcher { Arc::new(move |offered: &[u8]| token.matches(offered)) };
     let token = match (&admin.token, &snapshot.store.path) {
-        (Some(token), _) => Some(token.clone()),
-        (None, Some(store)) => Some(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?)),
+        (Some(token), _) => Some(matches(token.clone())),
+        (None, Some(store)) => Some(matches(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?))),
         (None, None) => None,
     };
     match &admin.address {

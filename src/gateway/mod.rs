@@ -136,6 +136,12 @@ impl Gate {
         InFlight(&self.lifecycle.in_flight)
     }
 
+    /// The clients of the upstreams of the current config, by name.
+    fn clients(&self) -> Vec<Arc<Client>> {
+        let upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        self.snapshot().upstreams.keys().filter_map(|name| upstreams.get(name).cloned()).collect()
+    }
+
     /// Writes the log lines that wait.
     pub fn flush(&self) {
         self.telemetry.flush();

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
-use crate::config::load::{self, Loaded, Rejected};
+use crate::config::load::{Loaded, Rejected, load};
 use crate::config::secret::Cache;
 use crate::gateway::Gate;
 use crate::gateway::serve::{Server, Shared};
@@ -75,10 +75,14 @@ impl Reloader {
         let mut last = self.last.lock().await;
         let (now, generation) = (self.gate.clock.now(), self.gate.snapshot().generation + 1);
         let (config, cache) = (self.config.clone(), Arc::clone(&last));
-        let loading = tokio::task::spawn_blocking(move || load::load(&config, &environment, Some(&cache), generation, now)).await;
+        let loading = tokio::task::spawn_blocking(move || load(&config, &environment, Some(&cache), generation, now)).await;
         let loaded = match loading {
             Ok(Ok(loaded)) => loaded,
-            Ok(Err(Rejected { report, files })) => {
+            Ok(Err(Rejected { report, mut files })) => {
+                // what is wrong now, and what runs: an edit of either is worth another try
+                files.extend(self.gate.snapshot().files.iter().cloned());
+                files.sort();
+                files.dedup();
                 self.files.send_replace(files);
                 return Err(self.refuse(format!("{}{}", report.render(false), report.summary())));
             }
