@@ -44,7 +44,8 @@ impl Place {
 }
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// The config cannot run.
     Error,
@@ -90,6 +91,11 @@ impl Diagnostics {
     /// Notes a warning about the value at `place`.
     pub fn warning(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
         self.note(Level::Warning, place, false, message.into(), help.into());
+    }
+
+    /// Notes a warning about the key at `place`.
+    pub fn warning_at_key(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
+        self.note(Level::Warning, place, true, message.into(), help.into());
     }
 
     /// Notes that the map at `place` lacks `key`, unless it was there and is blamed already.

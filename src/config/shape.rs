@@ -143,6 +143,9 @@ impl<'a> Shape<'a> {
     fn map(&mut self, schema: &'a Map<String, Value>, place: &Place, entries: &[Entry], values: &[Meaning]) -> Value {
         let known = schema.get("properties").and_then(Value::as_object);
         let other = schema.get("additionalProperties").filter(|other| !other.is_boolean());
+        if known.is_none() && other.is_none() {
+            return Value::Object(Map::new());
+        }
         let mut fitting = Map::new();
         for (entry, meaning) in entries.iter().zip(values).filter(|(entry, _)| !entry.repeated) {
             let here = place.key(&entry.key);

@@ -8,7 +8,7 @@ mod content;
 mod hmac;
 mod json;
 mod locator;
-mod secret;
+pub mod secret;
 mod shape;
 mod sign;
 mod source;

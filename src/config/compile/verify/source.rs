@@ -1,0 +1,138 @@
+//! Where the signature or token stands, and whether it could ever be found there.
+use http::HeaderName;
+
+use super::Compiler;
+use crate::config::diagnostic::{Place, shown};
+use crate::config::file::{self, OneOrMany};
+use crate::verify::{Layout, SignedTime, Source, SourcePlace, TimeAt};
+
+/// How many headers one signature may be looked for in.
+const MAX_HEADERS: usize = 100;
+
+impl Compiler<'_> {
+    pub(super) fn token(&mut self) -> Option<Source> {
+        let written = self.block.signature.clone().unwrap_or_default();
+        for (there, key) in
+            [(written.encoding.is_some(), "encoding"), (written.separator.is_some(), "separator"), (written.pair.is_some(), "pair")]
+        {
+            if there {
+                let place = self.place.key("signature").key(key);
+                self.problems.error_at_key(&place, format!("`{key}` belongs to the scheme hmac"), "a token stands alone".to_owned());
+            }
+        }
+        let place = self.source_place(&written)?;
+        Some(Source { place, prefix: written.prefix.unwrap_or_default().into(), layout: Layout::Whole })
+    }
+
+    pub(super) fn source(&mut self, written: &file::Signature, time: Option<&SignedTime>) -> Option<Source> {
+        let at = self.place.key("signature");
+        let place = self.source_place(written);
+        let separator = written.separator.clone().filter(|separator| !separator.is_empty());
+        let item = self.block.timestamp.as_ref().and_then(|time| time.item).and_then(|item| usize::try_from(item).ok());
+        let layout = match (separator, &written.pair) {
+            (None, Some(_)) => {
+                self.problems.error(
+                    &at,
+                    "`pair` needs a `separator`",
+                    "write what stands between two pairs: `separator: \",\"`".to_owned(),
+                );
+                return None;
+            }
+            (Some(separator), Some(key)) => Layout::Pairs { separator: separator.into(), key: key.as_str().into() },
+            (Some(separator), None) => Layout::List { separator: separator.into(), time: item },
+            (None, None) => Layout::Whole,
+        };
+        let source = Source { place: place?, prefix: written.prefix.clone().unwrap_or_default().into(), layout };
+        self.consistent(&source, time);
+        Some(source)
+    }
+
+    /// Texts that would never be found, and times that the layout has no place for.
+    fn consistent(&mut self, source: &Source, time: Option<&SignedTime>) {
+        let at = self.place.key("signature");
+        let one_header = source.headers().len() == 1;
+        let time_at = time.map(|time| &time.at);
+        let mut wrong: Vec<(Place, &str, &str)> = Vec::new();
+        if let Layout::List { separator, .. } | Layout::Pairs { separator, .. } = &source.layout
+            && source.prefix.contains(&**separator)
+        {
+            wrong.push((at.key("prefix"), "the prefix holds the separator, so it would never be found", "write another `separator`"));
+        }
+        if let Layout::Pairs { separator, key } = &source.layout {
+            if key.is_empty() || key.contains('=') || key.contains(&**separator) {
+                wrong.push((at.key("pair"), "no pair can have this key", "write what stands before the `=`"));
+            }
+            if time_at == Some(&TimeAt::Pair(key.clone())) {
+                wrong.push((at.key("pair"), "signature and time cannot have the same key", "write what stands before each `=`"));
+            }
+        }
+        let fits = match (time_at, &source.layout) {
+            (Some(TimeAt::Pair(_)), Layout::Pairs { .. }) | (Some(TimeAt::Item), Layout::List { .. }) => one_header,
+            (Some(TimeAt::Pair(_) | TimeAt::Item), _) => false,
+            (Some(TimeAt::Header(_) | TimeAt::Json(_)) | None, _) => true,
+        };
+        if !fits {
+            let help = "it takes one signature header with `separator` and, for `timestamp.pair`, a `pair` of its own";
+            wrong.push((self.place.key("timestamp"), "the signature header has no such place for the time", help));
+        }
+        for (place, message, help) in wrong {
+            self.problems.error(&place, message, help.to_owned());
+        }
+    }
+
+    fn source_place(&mut self, written: &file::Signature) -> Option<SourcePlace> {
+        let at = self.place.key("signature");
+        match (&written.header, &written.query) {
+            (Some(header), None) => {
+                let names: Vec<&str> = match header {
+                    OneOrMany::One(name) => vec![name],
+                    OneOrMany::Many(names) => names.iter().map(String::as_str).collect(),
+                };
+                self.headers(&names, &at.key("header")).map(SourcePlace::Headers)
+            }
+            (None, Some(name)) if name.is_empty() => {
+                self.problems.error(&at.key("query"), "this names no query parameter", "write its name, such as `token`".to_owned());
+                None
+            }
+            (None, Some(name)) => Some(SourcePlace::Query(name.as_str().into())),
+            _ => {
+                if !["header", "query"].iter().any(|key| self.problems.is_spoiled(&at.key(key))) {
+                    let help = "write exactly one of `header` and `query` under `signature`".to_owned();
+                    self.problems.error(&at, "say in one way where the signature or token stands", help);
+                }
+                None
+            }
+        }
+    }
+
+    fn headers(&mut self, names: &[&str], place: &Place) -> Option<Box<[HeaderName]>> {
+        let mut all = Vec::new();
+        for name in names {
+            match expanded(name) {
+                Some(each) => all.extend(each.iter().filter_map(|name| self.header(name, place))),
+                None => self.problems.error(place, format!("`{}` counts wrongly", shown(name)), "write `X-Name-{1..9}`".to_owned()),
+            }
+        }
+        let mut seen = all.clone();
+        seen.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        seen.dedup();
+        if seen.len() != all.len() {
+            self.problems.error(place, "a header is there twice", "name each once".to_owned());
+        }
+        if all.is_empty() || all.len() > MAX_HEADERS {
+            self.problems.error(place, format!("write between one and {MAX_HEADERS} headers"), None);
+            return None;
+        }
+        Some(all.into())
+    }
+}
+
+/// `X-Name-{1..3}` as its headers; any other name as itself. `None` if it counts wrongly.
+fn expanded(name: &str) -> Option<Vec<String>> {
+    let Some((before, rest)) = name.split_once('{') else { return Some(vec![name.to_owned()]) };
+    let (range, after) = rest.split_once('}')?;
+    let (from, to) = range.split_once("..")?;
+    let (from, to): (usize, usize) = (from.parse().ok()?, to.parse().ok()?);
+    let counted = from <= to && to - from < MAX_HEADERS;
+    counted.then(|| (from..=to).map(|number| format!("{before}{number}{after}")).collect())
+}
