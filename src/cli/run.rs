@@ -42,9 +42,9 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> Result<Exit, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let loaded = load(&args.config, &environment, None, 1, clock.now())
-        .map_err(|rejected| Error::new(Exit::No, format!("{}{}", rejected.report.render(false), rejected.report.summary())))?;
-    log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::No, error.to_string()))?;
-    runtime().map_err(|error| Error::new(Exit::No, format!("no runtime: {error}")))?.block_on(serve(args.config.clone(), loaded, clock))
+        .map_err(|rejected| Error::new(Exit::NO, format!("{}{}", rejected.report.render(false), rejected.report.summary())))?;
+    log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
+    runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?.block_on(serve(args.config.clone(), loaded, clock))
 }
 
 /// One worker needs no queue between workers.
@@ -67,8 +67,8 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
     let telemetry = Telemetry::new(snapshot.log, Arc::clone(&clock), std::io::stdout());
     telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
     let gate = Gate::new(Arc::clone(&snapshot), Arc::clone(&clock), telemetry, Arc::clone(&ledger) as _);
-    let gate = Arc::new(gate.map_err(|error| Error::new(Exit::No, error.to_string()))?);
-    let server = Server::start(Arc::clone(&gate)).await.map_err(|error| Error::new(Exit::No, error.to_string()))?;
+    let gate = Arc::new(gate.map_err(|error| Error::new(Exit::NO, error.to_string()))?);
+    let server = Server::start(Arc::clone(&gate)).await.map_err(|error| Error::new(Exit::NO, error.to_string()))?;
     let reloader = Arc::new(Reloader::new(Arc::clone(&gate), &server, config, cache, stale));
     let operator = Arc::new(Operator::new(Arc::clone(&gate), Arc::clone(&reloader), Arc::clone(&ledger), alarm));
     for address in server.addresses() {
@@ -91,14 +91,14 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
     gate.flush();
     ledger.close();
     tracing::info!("left");
-    Ok(Exit::Yes)
+    Ok(Exit::DONE)
 }
 
 /// The ledger of the config's store, or one in memory; with what an operator must hear of it.
 async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc<Embedded>, Option<String>), Error> {
     let capacity = snapshot.store.ledger_entries;
     let Some(path) = &snapshot.store.path else {
-        let ledger = Embedded::in_memory(capacity, Arc::clone(clock)).map_err(|error| Error::new(Exit::No, error.to_string()))?;
+        let ledger = Embedded::in_memory(capacity, Arc::clone(clock)).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
         return Ok((Arc::new(ledger), None));
     };
     let patience_ends = clock.now().mono + STORE_PATIENCE;
@@ -118,8 +118,8 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
                 }
                 tokio::time::sleep(STORE_PAUSE).await;
             }
-            Err(held @ OpenError::Held { .. }) => return Err(Error::new(Exit::Held, held.to_string())),
-            Err(error) => return Err(Error::new(Exit::No, error.to_string())),
+            Err(held @ OpenError::Held { .. }) => return Err(Error::new(Exit::STORE_HELD, held.to_string())),
+            Err(error) => return Err(Error::new(Exit::NO, error.to_string())),
         }
     }
 }
@@ -164,7 +164,7 @@ async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 fn cannot(what: &str, error: &std::io::Error) -> Error {
-    Error::new(Exit::No, format!("cannot {what}: {error}"))
+    Error::new(Exit::NO, format!("cannot {what}: {error}"))
 }
 
 /// Reloads on every change and SIGHUP, until SIGTERM or SIGINT.
