@@ -6,6 +6,7 @@ mod outcome;
 mod recent;
 mod record;
 mod seen;
+mod sink;
 mod writer;
 
 #[cfg(test)]
