@@ -1,11 +1,21 @@
-//! Serves a router until it is told to stop.
+//! Serves a router until it is told to stop: so many connections at once, each for so long.
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Sleep, sleep};
 
+/// Connections of one listener at once; who comes later waits for a place.
+const CONNECTIONS: usize = 256;
+/// A connection is closed after this, busy or not: nothing asked here is slow, and nobody holds a place for longer.
+const LIFETIME: Duration = Duration::from_secs(60);
 /// For answers under way at the end. Whoever has not finished asking by then is cut off.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -24,10 +34,11 @@ where
     L: Listener,
     L::Addr: std::fmt::Debug,
 {
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stopped(stop.clone()));
+    let bounded = Bounded { listener, places: Arc::new(Semaphore::new(CONNECTIONS)), lifetime: LIFETIME };
+    let serving = axum::serve(bounded, router).with_graceful_shutdown(stopped(stop.clone()));
     let overdue = async {
         stopped(stop).await;
-        tokio::time::sleep(LAST_ANSWERS).await;
+        sleep(LAST_ANSWERS).await;
     };
     tokio::select! {
         served = serving => {
@@ -42,4 +53,88 @@ where
 async fn stopped(mut stop: watch::Receiver<bool>) {
     // an error says that the sender is gone, which stops as well
     stop.wait_for(|stop| *stop).await.map(drop).unwrap_or_default();
+}
+
+/// A listener whose connections are bounded in number and time.
+struct Bounded<L> {
+    listener: L,
+    places: Arc<Semaphore>,
+    lifetime: Duration,
+}
+
+impl<L: Listener> Listener for Bounded<L> {
+    type Io = Timed<L::Io>;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        // the semaphore is never closed, so a place comes in the end
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let (io, address) = self.listener.accept().await;
+        (Timed { io, _place: place, end: Box::pin(sleep(self.lifetime)) }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that ends.
+struct Timed<T> {
+    io: T,
+    _place: Option<OwnedSemaphorePermit>,
+    end: Pin<Box<Sleep>>,
+}
+
+impl<T> Timed<T> {
+    /// Fails once its time is over; until then its end wakes whoever polls.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.end.as_mut().poll(cx).is_ready() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_says_nothing_holds_a_place_for_a_while_only() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounded = Bounded { listener, places: Arc::new(Semaphore::new(1)), lifetime: Duration::from_millis(200) };
+        let serving = tokio::spawn(async { axum::serve(bounded, Router::new()).await });
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        silent.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        next.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+        assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        serving.abort();
+    }
 }
