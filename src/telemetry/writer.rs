@@ -97,10 +97,10 @@ impl Shared {
         }
         let admitted = cap.lines < LINES_A_SECOND;
         if admitted {
-            cap.lines += 1
+            cap.lines += 1;
         } else {
-            cap.held += 1
-        };
+            cap.held += 1;
+        }
         admitted
     }
 
