@@ -276,3 +276,10 @@ fn reloads_are_counted_and_the_last_one_shows() {
     assert!(has("hookgate_config_last_reload_success 1") && has("hookgate_reloads_total{result=\"accepted\"} 1"));
     assert!(has("hookgate_config_generation 2"));
 }
+
+#[test]
+fn a_record_is_shared_and_waits_with_its_request() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Telemetry>();
+    is_shared::<Record<'_>>();
+}
