@@ -129,7 +129,8 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
     for (name, value) in more {
         if let Some(value) = value {
             text.push_str(name);
-            text.push_str(value);
+            // a blank in a value must not look like the end of it
+            if value.contains([' ', '"']) { text.push_str(&format!("{value:?}")) } else { text.push_str(value) }
         }
     }
     let mut tail = || {

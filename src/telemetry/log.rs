@@ -1,5 +1,6 @@
 //! What the gate says of itself, and the bridge that keeps the proxy library's records out of it: they hold pieces of requests.
 use std::fmt::{self, Write};
+use std::io::{IsTerminal, stderr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -39,7 +40,7 @@ pub fn init(format: LogFormat) -> Result<(), CannotLog> {
         Ok(text) => EnvFilter::try_new(text).map_err(|error| CannotLog(format!("{FILTER}: {error}")))?,
         Err(_) => EnvFilter::new("info"),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
     let set = match format {
         LogFormat::Json => tracing::subscriber::set_global_default(builder.json().finish()),
         LogFormat::Pretty => tracing::subscriber::set_global_default(builder.finish()),

@@ -75,7 +75,30 @@ fn names_and_labels_of_metrics() {
             shapes.push(shape);
         }
     }
-    insta::assert_snapshot!(shapes.join("\n"), @"");
+    insta::assert_snapshot!(shapes.join("\n"), @"
+    hookgate_config_generation{}
+    hookgate_config_last_reload_success{}
+    hookgate_config_loaded_timestamp_seconds{}
+    hookgate_connections{}
+    hookgate_in_flight_bytes{}
+    hookgate_ledger_bytes{}
+    hookgate_ledger_entries{}
+    hookgate_ledger_forgotten_early_total{}
+    hookgate_ledger_unsaved{}
+    hookgate_log_lines_dropped_total{}
+    hookgate_lost_claims_total{}
+    hookgate_malformed_total{}
+    hookgate_reloads_total{result}
+    hookgate_request_seconds{route}
+    hookgate_requests_total{outcome,route}
+    hookgate_secret_matches_total{route,secret}
+    hookgate_secret_stale{}
+    hookgate_signature_age_seconds{route}
+    hookgate_store_alarm{}
+    hookgate_upstream_breaker_open{upstream}
+    hookgate_upstream_seconds{upstream}
+    hookgate_verify_seconds{route}
+    ");
     for line in [
         "hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 1",
         "hookgate_requests_total{outcome=\"no_route\",route=\"-\"} 1",
@@ -111,13 +134,19 @@ fn a_whole_line() {
     telemetry.flush();
     let line = sink.lines().concat();
     let rest = line.split_once("\",\"level\"").unwrap().1;
-    insta::assert_snapshot!(rest, @"");
+    insta::assert_snapshot!(
+        rest,
+        @r#":"info","msg":"request","route":"billing","provider":"stripe","method":"POST","path":"/hooks/a","status":200,"client":"192.0.2.1","request_id":"00000000000000000000000001","secret":"new","delivery_id":"evt_1","event":"paid \"now\"","skew_ms":-1500,"bytes":1000,"verify_us":42,"upstream_ms":7,"attempts":1}"#
+    );
     assert!(serde_json::from_str::<serde_json::Value>(&line).unwrap().is_object());
     telemetry.set_policy(LogPolicy { format: LogFormat::Pretty, requests: LogRequests::All });
     telemetry.begin(full()).close(refused(Refusal::InFlight));
     telemetry.flush();
     let line = sink.lines().pop().unwrap();
-    insta::assert_snapshot!(line.split_once(' ').unwrap().1, @"");
+    insta::assert_snapshot!(
+        line.split_once(' ').unwrap().1,
+        @r#"WARN  POST /hooks/a 503 in_flight route=billing provider=stripe secret=new delivery_id=evt_1 event="paid \"now\"" client=192.0.2.1 request_id=00000000000000000000000001 bytes=1000 verify=42µs upstream=7ms"#
+    );
 }
 
 #[test]
@@ -246,4 +275,11 @@ fn reloads_are_counted_and_the_last_one_shows() {
     telemetry.reloaded(2, SystemClock.now().wall);
     assert!(has("hookgate_config_last_reload_success 1") && has("hookgate_reloads_total{result=\"accepted\"} 1"));
     assert!(has("hookgate_config_generation 2"));
+}
+
+#[test]
+fn a_record_is_shared_and_waits_with_its_request() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Telemetry>();
+    is_shared::<Record<'_>>();
 }

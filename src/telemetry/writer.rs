@@ -164,37 +164,30 @@ impl Shared {
 fn write_all(messages: &Receiver<Message>, shared: &Shared, mut out: BufWriter<impl Write>) {
     let mut next = None;
     loop {
-        let received = match next {
+        let first = match next {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(left) => messages.recv_timeout(left),
         };
-        let (mut current, mut told) = (received, Vec::new());
-        // all that is there in one go, then one flush
-        loop {
-            match current {
-                Ok(Message::Line(line)) => out.write_all(&line).unwrap_or_default(),
-                Ok(Message::Held) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(Message::Flush(done)) => {
+        let ends = matches!(first, Err(RecvTimeoutError::Disconnected));
+        // what is there in one go, then one flush
+        for message in first.into_iter().chain(messages.try_iter()).take(WAITING) {
+            match message {
+                Message::Line(line) => out.write_all(&line).unwrap_or_default(),
+                Message::Held => {}
+                Message::Flush(done) => {
                     put(&mut out, shared.tell(true).0);
                     out.flush().unwrap_or_default();
                     done.try_send(()).unwrap_or_default();
                 }
-                Err(RecvTimeoutError::Disconnected) => {
-                    put(&mut out, shared.tell(true).0);
-                    return out.flush().unwrap_or_default();
-                }
-            }
-            match messages.try_recv() {
-                Ok(message) => current = Ok(message),
-                Err(_) => break,
             }
         }
-        (told, next) = {
-            told.clear();
-            shared.tell(false)
-        };
+        let (told, left) = shared.tell(ends);
         put(&mut out, told);
         out.flush().unwrap_or_default();
+        if ends {
+            return;
+        }
+        next = left;
     }
 }
 
