@@ -11,6 +11,8 @@ mod policy;
 mod providers;
 pub mod run;
 mod schema;
+mod sign;
+mod status;
 mod table;
 pub mod term;
 mod verify;
@@ -56,11 +58,19 @@ enum Command {
     /// Lists the providers that are built in, or shows one.
     #[command(after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers show stripe")]
     Providers(providers::ProvidersArgs),
+    /// Signs a body as a provider does: prints a curl command, or sends it.
+    #[command(
+        after_help = "Examples:\n  hookgate sign --provider github --secret-env GITHUB_SECRET --body body.json --url http://127.0.0.1:8080/webhooks/github\n  hookgate sign --config config.yaml --route stripe --body body.json --send"
+    )]
+    Sign(sign::SignArgs),
     /// Says whether a recorded request is authentic.
     #[command(
         after_help = "Examples:\n  hookgate verify --provider github --secret-file secret.txt request.http\n  hookgate verify --provider stripe --secret-env STRIPE_SECRET --now 2026-11-24T12:00:00Z --json - < request.http"
     )]
     Verify(verify::VerifyArgs),
+    /// Says what a running gate refuses and why, and what needs somebody.
+    #[command(after_help = "Examples:\n  hookgate status\n  hookgate status --admin unix:/run/hookgate/admin.sock --json | jq .routes")]
+    Status(status::StatusArgs),
     /// Says whether a running gate is ready: for a container's health check.
     #[command(after_help = "Examples:\n  hookgate health\n  hookgate health --address 127.0.0.1:9091")]
     Health(health::HealthArgs),
@@ -104,7 +114,9 @@ impl Command {
             Self::Check(args) => check::check(args),
             Self::Schema => schema::print(),
             Self::Providers(args) => providers::providers(args),
+            Self::Sign(args) => sign::sign(args),
             Self::Verify(args) => verify::verify(args),
+            Self::Status(args) => status::status(args),
             Self::Health(args) => health::health(args),
             Self::Echo(args) => echo::echo(args),
             Self::Completions(args) => completions::completions(args),
