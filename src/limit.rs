@@ -21,7 +21,7 @@ const WAYS: usize = 16;
 const SETS: usize = 128;
 /// Locks.
 const SHARDS: usize = 64;
-/// Keys held at most by one [`Buckets`].
+/// Keys held at most by one [`Buckets`]: 3 MiB.
 pub const CAPACITY: usize = WAYS * SETS * SHARDS;
 /// One token, in the unit that levels are kept in.
 const ONE: u64 = 1 << 32;

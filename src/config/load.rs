@@ -11,6 +11,7 @@ use crate::config::secret::{Cache, Env, Loader};
 use crate::config::snapshot::Snapshot;
 use crate::config::source::Source;
 use crate::provider::Catalogue;
+use crate::units;
 
 /// A config that can run.
 #[derive(Debug)]
@@ -46,12 +47,18 @@ impl Loaded {
 }
 
 /// Why a config cannot run.
-#[derive(Debug)]
 pub struct Rejected {
     /// All that is wrong with it, and its warnings.
     pub report: Report,
     /// All files that were looked at: when one of them changes, it may be worth another try.
     pub files: Vec<PathBuf>,
+}
+
+impl std::fmt::Debug for Rejected {
+    /// Without the files: who mistakes `file` for the place of the secret itself has it among them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rejected").field("report", &self.report).finish_non_exhaustive()
+    }
 }
 
 /// Reads and compiles the config at `path`. `previous` is what the load before this one kept: unchanged entries of tables are not read again,
@@ -160,6 +167,21 @@ impl Reading<'_> {
         indices
     }
 
+    /// Whether those facts of a preset that become types can.
+    fn check_facts(&mut self, facts: &file::Facts, place: &Place) {
+        for (key, text) in [("answer_within", &facts.answer_within), ("retries_for", &facts.retries_for)] {
+            if let Some(Err(why)) = text.as_deref().map(units::duration) {
+                self.problems.error(&place.key(key), "this is not a duration", why.to_string());
+            }
+        }
+        if let Some(Err(why)) = facts.max_body.as_deref().map(units::size) {
+            self.problems.error(&place.key("max_body"), "this is not a size", why.to_string());
+        }
+        if facts.success_status.is_some_and(|status| !(200..300).contains(&status)) {
+            self.problems.error(&place.key("success_status"), "this is not a status of success", "write 200 to 299".to_owned());
+        }
+    }
+
     /// The built-in presets and those of a directory.
     fn catalogue(&mut self, directory: Option<&str>) -> Catalogue {
         let mut catalogue = Catalogue::built_in().clone();
@@ -178,6 +200,7 @@ impl Reading<'_> {
             let Some(index) = self.open(&path, &at) else { continue };
             let provider: file::Provider = self.parse(index);
             let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            self.check_facts(&provider.facts, &Place::root(index).key("facts"));
             if !catalogue.add(name, provider) {
                 self.problems.error(&Place::root(index), format!("`{}` is built in", shown(name)), "give the file another name".to_owned());
             }

@@ -46,7 +46,8 @@ impl Report {
     /// A report that says one thing about a file that cannot be read.
     pub fn of_file(file: &str, message: String) -> Self {
         let help = None;
-        let finding = Finding { level: Level::Error, file: file.to_owned(), line: None, column: None, end_column: None, message, help, source: None };
+        let finding =
+            Finding { level: Level::Error, file: file.to_owned(), line: None, column: None, end_column: None, message, help, source: None };
         Self { findings: vec![finding] }
     }
 
@@ -61,7 +62,11 @@ impl Report {
                 (index, page.finding(Level::Error, fault.area, &fault.message, fault.help.as_deref(), shows))
             }));
             let here = problems.list.iter().filter(|diagnostic| diagnostic.place.file == index);
-            found.extend(here.map(|diagnostic| (index, page.of(diagnostic))));
+            found.extend(here.map(|diagnostic| {
+                let mut finding = page.of(diagnostic);
+                finding.message.extend(diagnostic.other.as_ref().and_then(|other| where_else(sources, other)));
+                (index, finding)
+            }));
         }
         found.sort_by_key(|(index, finding)| (*index, finding.line, finding.column));
         Self { findings: found.into_iter().map(|(_, finding)| finding).collect() }
@@ -160,6 +165,13 @@ impl Finding {
     }
 }
 
+/// ` (conf.d/b.yaml:3:5)`: where the other of two stands.
+fn where_else(sources: &[Source], other: &Place) -> Option<String> {
+    let source = sources.get(other.file)?;
+    let Area { line, column, .. } = area_of(source.tree.as_ref()?, &other.path, false);
+    Some(format!(" ({}:{line}:{column})", source.shown))
+}
+
 fn byte_of(line: &str, column: usize) -> usize {
     line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(byte, _)| byte)
 }
@@ -186,7 +198,7 @@ impl<'a> Page<'a> {
     }
 
     fn of(&self, diagnostic: &Diagnostic) -> Finding {
-        let Diagnostic { level, place, at_key, message, help } = diagnostic;
+        let Diagnostic { level, place, at_key, message, help, other: _ } = diagnostic;
         let area = self.source.tree.as_ref().map_or(Area::at(1, 1), |tree| area_of(tree, &place.path, *at_key));
         self.finding(*level, area, message, help.as_deref(), !self.suspect.contains(&area.line))
     }

@@ -114,7 +114,11 @@ impl<'a> Loader<'a> {
             problems.error_at_key(place, "there is no secret", "write `secrets: [{ file: /run/secrets/NAME }]`".to_owned());
         }
         if list.len() > MAX_CANDIDATES {
-            problems.error_at_key(place, format!("there are more than {MAX_CANDIDATES} secrets"), "drop those that have gone quiet".to_owned());
+            problems.error_at_key(
+                place,
+                format!("there are more than {MAX_CANDIDATES} secrets"),
+                "drop those that have gone quiet".to_owned(),
+            );
         }
         let mut names = HashSet::new();
         let mut loaded = Vec::with_capacity(list.len());
@@ -158,7 +162,11 @@ impl<'a> Loader<'a> {
                 let at = place.key("env");
                 let origin = Origin::Variable(name);
                 let Some(text) = (self.env)(name) else {
-                    problems.error(&at, format!("{} is not set", origin.in_words()), "set it where the gate runs, or use `file`".to_owned());
+                    problems.error(
+                        &at,
+                        format!("{} is not set", origin.in_words()),
+                        "set it where the gate runs, or use `file`".to_owned(),
+                    );
                     return None;
                 };
                 (origin, at, Zeroizing::new(text.into_vec()))
@@ -172,7 +180,11 @@ impl<'a> Loader<'a> {
             _ => {
                 let spoiled = ["env", "file", "insecure_inline"].iter().any(|key| problems.is_spoiled(&place.key(key)));
                 if !spoiled {
-                    problems.error(place, "say in one way where the secret is", "write exactly one of `env`, `file`, `insecure_inline`".to_owned());
+                    problems.error(
+                        place,
+                        "say in one way where the secret is",
+                        "write exactly one of `env`, `file`, `insecure_inline`".to_owned(),
+                    );
                 }
                 return None;
             }
@@ -300,7 +312,6 @@ fn wholesome(text: &[u8], allow_whitespace: bool) -> Result<(), (&'static str, &
     }
     Ok(())
 }
-
 
 #[cfg(test)]
 mod tests;

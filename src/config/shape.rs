@@ -186,7 +186,9 @@ impl<'a> Shape<'a> {
         let mut forms = Vec::new();
         forms.extend(due.word.map(|word| format!("`{word}`")));
         forms.extend(due.text.then(|| "text".to_owned()));
-        forms.extend(due.count.map(|most| if most == u64::MAX { "a whole number".to_owned() } else { format!("a whole number up to {most}") }));
+        forms.extend(
+            due.count.map(|most| if most == u64::MAX { "a whole number".to_owned() } else { format!("a whole number up to {most}") }),
+        );
         forms.extend(due.boolean.then(|| "`true` or `false`".to_owned()));
         forms.extend(due.list.map(|_| "a list".to_owned()));
         forms.extend(due.map.map(|_| "a map".to_owned()));

@@ -98,7 +98,10 @@ enum Print {
     Absent,
     File(FilePrint),
     /// The files of a directory or of a pattern.
-    Files { metadata: Option<Identity>, files: BTreeMap<PathBuf, FilePrint> },
+    Files {
+        metadata: Option<Identity>,
+        files: BTreeMap<PathBuf, FilePrint>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -131,7 +134,10 @@ impl Print {
             (Self::File(file), Self::File(other)) => file.content == other.content,
             (Self::Files { files, .. }, Self::Files { files: other, .. }) => {
                 files.len() == other.len()
-                    && files.iter().zip(other).all(|((path, file), (other_path, other))| path == other_path && file.content == other.content)
+                    && files
+                        .iter()
+                        .zip(other)
+                        .all(|((path, file), (other_path, other))| path == other_path && file.content == other.content)
             }
             (Self::Absent | Self::File(_) | Self::Files { .. }, _) => false,
         }
@@ -243,7 +249,8 @@ impl Eyes {
         // Directories, not files: whoever replaces a file, or swaps a symlink on the way to it, shows there.
         let mut directories = BTreeSet::new();
         for path in paths {
-            directories.extend(path.parent().map(|parent| if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }));
+            directories
+                .extend(path.parent().map(|parent| if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }));
             directories.extend(std::fs::canonicalize(path).ok().and_then(|target| target.parent().map(Path::to_owned)));
             if path.is_dir() {
                 directories.insert(path.clone());

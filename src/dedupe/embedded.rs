@@ -42,7 +42,7 @@ pub struct Opened {
 }
 
 impl Embedded {
-    /// A ledger in memory alone, for `capacity` IDs.
+    /// A ledger in memory alone, for `capacity` IDs. A large one is split in 64, whose first is full at some 99 % of it.
     ///
     /// # Errors
     /// The system gives no random numbers.

@@ -64,6 +64,7 @@ impl Journal {
     /// Gives changes to the writer; does not wait for it.
     pub(super) fn write(&self, changes: impl IntoIterator<Item = Change>) {
         let mut waiting = locked(&self.shared.waiting);
+        let before = waiting.changes.len();
         for change in changes {
             if self.shared.queued.load(Ordering::Relaxed) < KEPT {
                 self.shared.queued.fetch_add(1, Ordering::Relaxed);
@@ -72,8 +73,12 @@ impl Journal {
                 self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
+        let after = waiting.changes.len();
         drop(waiting);
-        self.shared.wake.notify_one();
+        // The first change begins the gathering, a full batch ends it; those between need not wake the writer.
+        if before == 0 || (before < BATCH && after >= BATCH) {
+            self.shared.wake.notify_one();
+        }
     }
 
     /// Changes that should be on the disk and are not.

@@ -1,7 +1,7 @@
 //! The embedded ledger: pure, and given the time as milliseconds since its beginning.
 //!
 //! **Size.** A remembered ID is 16 bytes of key and 4 bytes of expiry (seconds). They lie in open-addressing tables, the segments, of some 2,000 IDs each.
-//! A segment grows by 15 % when it is 7/8 full, so it is between 76 % and 88 % full: 23 to 27 bytes an ID. Only one small segment is ever copied at
+//! A segment grows by 8 % when it is 7/8 full, so it is between 80 % and 88 % full: 23 to 26 bytes an ID, beside one half-empty chunk a segment. Only one small segment is ever copied at
 //! a time, so growing needs some 100 KiB more for a moment, never twice the whole, and holds the caller for microseconds.
 //!
 //! **Expiry.** Windows differ by route, so the order of commits says nothing about the order of expiry. Nothing keeps that order: a lookup knows by
@@ -9,7 +9,7 @@
 //! there. In a steady state a segment is thus gone through once in 1/16 of a window, and expired IDs take at most some 6 % more room.
 //! A time wheel would free them at once, for 4 to 8 more bytes an ID.
 //!
-//! **Bound.** When it is full, it forgets the ID nearest to its expiry among those in the same segment as the new one (a sample of some 2,000), and counts it.
+//! **Bound.** When it is full, it forgets the ID nearest to its expiry among some 400 in the same segment as the new one, and counts it.
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ impl Memory {
 
     /// Bytes of memory held for remembered IDs.
     pub fn bytes(&self) -> usize {
-        self.slots * Segment::SLOT + self.segments.len() * size_of::<Segment>()
+        Segment::bytes(self.slots) + self.segments.len() * size_of::<Segment>()
     }
 
     fn index(&self, number: u128) -> usize {

@@ -15,7 +15,7 @@ use crate::verify::Cleared;
 
 /// All rate limits of the gate. They outlive a reload: the buckets of a route are found by its name.
 #[derive(Debug)]
-pub struct Limits {
+pub(super) struct Limits {
     /// Slows down who is refused often.
     refused: Buckets,
     /// By route name and place in its list.

@@ -13,6 +13,7 @@ use http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
 
 use crate::request::RequestHead;
+use crate::verify::Covers;
 
 /// Header lines in the order they are sent.
 pub type Lines = Vec<(HeaderName, HeaderValue)>;
@@ -46,7 +47,7 @@ pub struct Proof<'a> {
     /// When the gate received it.
     pub received_at: SystemTime,
     /// What the signature covers.
-    pub covers: &'a str,
+    pub covers: Covers,
 }
 
 /// What becomes of a header line of the sender.
@@ -99,6 +100,8 @@ fn fate(name: &HeaderName) -> Fate {
         // The gate's own word, and what would have an app route, rewrite or re-read the request otherwise than the gate did.
         name if name.starts_with(b"hookgate") => Fate::Drop,
         b"xoriginalurl" | b"xrewriteurl" | b"xhttpmethodoverride" => Fate::Drop,
+        // To a CGI app it is the variable that names its own proxy.
+        b"proxy" => Fate::Drop,
         // Ours to set.
         b"host" | b"contentlength" | b"xrequestid" | b"expect" => Fate::Drop,
         // Hop by hop.
@@ -214,7 +217,7 @@ fn ours(head: &RequestHead, [r#for, proto, host]: [bool; 3], proof: Option<&Proo
     lines.push((ATTEMPT, HeaderValue::from(proof.attempt)));
     push(lines, SECRET, proof.secret);
     push(lines, RECEIVED_AT, &rfc3339(proof.received_at));
-    push(lines, COVERS, proof.covers);
+    push(lines, COVERS, &proof.covers.header_value());
 }
 
 /// Adds a line; a value that no header can carry is left out.

@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::l4::listener::Listener as L4Listener;
-use pingora::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::protocols::{ALPN, GetSocketDigest, Stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -158,7 +159,7 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: to
         served.spawn(async move {
             let _slot = slot;
             if io.set_nodelay().is_ok() {
-                serve(Box::new(io), listening).await;
+                serve(io, listening).await;
             }
         });
     }
@@ -171,12 +172,12 @@ fn peer_of(io: &impl GetSocketDigest) -> Option<SocketAddr> {
 }
 
 /// Serves one connection until it closes, or waits too long for a head.
-async fn serve<A: ServerApp + Send + Sync + 'static>(io: Stream, listening: Listening<A>) {
+async fn serve<A: ServerApp + Send + Sync + 'static>(io: L4Stream, listening: Listening<A>) {
     let bounds = Arc::clone(&listening.bounds.load());
-    let io = match &listening.tls {
-        None => io,
+    let io: Stream = match &listening.tls {
+        None => Box::new(io),
         Some(tls) => match timeout(bounds.header_timeout, Acceptor::from_server_config(tls.load_full()).tls_handshake(io)).await {
-            Ok(Ok(io)) => Box::new(io) as Stream,
+            Ok(Ok(io)) => Box::new(io),
             Ok(Err(_)) | Err(_) => return,
         },
     };

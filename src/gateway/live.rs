@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::gateway::admit::LiveLimit;
 use crate::request::{Params, RequestHead};
-use crate::upstream::Client;
+use crate::upstream::client::Client;
 
 /// The snapshot that requests run on now.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use crate::config::snapshot::Snapshot;
 use crate::dedupe::claim::Waiters;
 use crate::store::Ledger;
 use crate::telemetry::Telemetry;
-use crate::upstream::Client;
+use crate::upstream::client::{Client, Unusable};
 
 mod admit;
 pub mod body;
@@ -26,7 +26,7 @@ mod live;
 pub mod pipeline;
 pub mod reload;
 pub mod serve;
-mod status;
+pub mod operator;
 
 use admit::Limits;
 use body::Budget;
@@ -85,7 +85,7 @@ impl Gate {
         clock: Arc<dyn Clock>,
         telemetry: Arc<Telemetry>,
         ledger: Arc<dyn Ledger>,
-    ) -> Result<Self, crate::upstream::ClientError> {
+    ) -> Result<Self, Unusable> {
         let limits = Limits::new(snapshot.limits.refused_per_client);
         let budget = Budget::new(snapshot.limits.in_flight_bytes);
         let mut upstreams = HashMap::new();
@@ -107,7 +107,7 @@ impl Gate {
     ///
     /// # Errors
     /// If an upstream's client cannot be made; then nothing has changed.
-    pub fn swap(&self, snapshot: Arc<Snapshot>) -> Result<(), crate::upstream::ClientError> {
+    pub fn swap(&self, snapshot: Arc<Snapshot>) -> Result<(), Unusable> {
         let mut upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
         let live = live_of(Arc::clone(&snapshot), &self.limits, &mut upstreams, &self.clock)?;
         self.limits.set_refused(snapshot.limits.refused_per_client);
@@ -136,6 +136,17 @@ impl Gate {
         InFlight(&self.lifecycle.in_flight)
     }
 
+    /// The clients of the upstreams of the current config, by name.
+    fn clients(&self) -> Vec<Arc<Client>> {
+        let upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        self.snapshot().upstreams.keys().filter_map(|name| upstreams.get(name).cloned()).collect()
+    }
+
+    /// Writes the log lines that wait.
+    pub fn flush(&self) {
+        self.telemetry.flush();
+    }
+
     /// Requests being served now.
     fn in_flight(&self) -> usize {
         self.lifecycle.in_flight.load(Ordering::Relaxed)
@@ -148,7 +159,7 @@ fn live_of(
     limits: &Limits,
     upstreams: &mut HashMap<Arc<str>, Arc<Client>>,
     clock: &Arc<dyn Clock>,
-) -> Result<Live, crate::upstream::ClientError> {
+) -> Result<Live, Unusable> {
     let mut current = BTreeMap::new();
     for (name, policy) in &snapshot.upstreams {
         let client = match upstreams.get(name) {

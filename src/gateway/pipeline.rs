@@ -3,17 +3,19 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::snapshot::Hook;
-use crate::dedupe::claim::{self, Claim, Waited};
+use crate::config::snapshot::{Dedupe, Hook};
+use crate::dedupe::claim::{self, Claim, Claiming};
+use crate::dedupe::key::{Parts, key_of};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
 use crate::gateway::body::{self, BodyBounds, Sender};
 use crate::gateway::live::{Live, LiveHook};
 use crate::gateway::{Gate, admit};
 use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
-use crate::store::{Held, Token};
+use crate::store::Held;
 use crate::telemetry::Facts;
-use crate::verify::{Cleared, Unverified};
+use crate::upstream::client::Onward;
+use crate::verify::{Authentic, Cleared, Unverified};
 
 /// Longer than any hand-on that began in time: what a lease adds to the upstream's own limits.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
@@ -38,7 +40,7 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
         return Err(gate.limits.charge(head.client, head.received.mono).err().unwrap_or(Refusal::NoRoute));
     };
     let hook = &*route.hook;
-    facts.of_route(hook);
+    facts.of_route(&hook.name, hook.provider.as_ref());
     let ticket = admit::admit(hook, &route.limits, &head, &gate.limits)?;
     let mut check = hook.verifier.as_ref().map(|verifier| verifier.begin(&head, &params));
     let bounds = BodyBounds { max: hook.max_body, timeout: live.snapshot.limits.body_timeout };
@@ -50,39 +52,58 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
         None => Cleared::Unverified(Unverified::by_config(received)),
         Some(check) => Cleared::Authentic(check.finish(received, now).map_err(|refused| refused.why)?),
     };
-    facts.of_verdict(hook, &cleared, now, gate.clock.now());
+    let event_type = hook.verifier.as_ref().and_then(|verifier| verifier.event_type(cleared.received()));
+    facts.of_verdict(event_type, &cleared, now, gate.clock.now());
     ticket.refund(now.mono);
     gate.limits.after(&route.limits, &params, &cleared, now.mono)?;
     let delivery = Delivery::new(hook.name.clone(), params, cleared);
     let claim = match claim_of(gate, hook, &delivery).await? {
-        Waited::Fresh(claim) => claim,
-        Waited::HandedOn => return Ok(Reply::Duplicate(hook.success_status)),
+        Claimed::Fresh(claim) => claim,
+        Claimed::HandedOn => return Ok(Reply::Duplicate(hook.success_status)),
     };
     settle(gate, route, delivery, claim, facts).await
 }
 
+/// What the ledger said.
+enum Claimed {
+    /// Hand it on. No claim: the route does not dedupe, or there is no proof to claim with.
+    Fresh(Option<Claim>),
+    /// It was handed on before.
+    HandedOn,
+}
+
 /// Claims the delivery's ID, waiting, within bounds, for a duplicate in flight.
-/// Without dedupe, and without a proof, there is nothing to claim.
-async fn claim_of(gate: &Gate, hook: &Hook, delivery: &Delivery) -> Result<Waited<Option<Claim>>, Refusal> {
-    let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else { return Ok(Waited::Fresh(None)) };
-    let key = crate::dedupe::key::of_delivery(&gate.ledger.hash_key(), hook, dedupe, delivery.params(), authentic);
+async fn claim_of(gate: &Gate, hook: &Hook, delivery: &Delivery) -> Result<Claimed, Refusal> {
+    let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else { return Ok(Claimed::Fresh(None)) };
+    let key = ledger_key(&gate.ledger.hash_key(), hook, *dedupe, delivery, authentic);
     let lease = hook.forward.upstream.connect_timeout + hook.forward.timeout + LEASE_MARGIN;
     let patience = hook.answer_within.map_or(PATIENCE, |limit| limit.saturating_sub(Duration::from_secs(1)).min(PATIENCE));
-    let token = Token(uuid::Uuid::new_v4().as_u128());
-    match claim::claim(&gate.ledger, &gate.waiters, key, token, lease, patience).await {
-        Ok(Waited::Fresh(claim)) => Ok(Waited::Fresh(Some(claim))),
-        Ok(Waited::HandedOn) => Ok(Waited::HandedOn),
-        Err(claim::NotClaimed::InFlight) => Err(Refusal::InFlight),
-        Err(claim::NotClaimed::Store(_)) => Err(Refusal::StoreUnavailable),
+    match claim::claim(&gate.ledger, key, lease, &gate.waiters, patience).await {
+        Claiming::Fresh(claim) => Ok(Claimed::Fresh(Some(claim))),
+        Claiming::HandedOn => Ok(Claimed::HandedOn),
+        Claiming::StillInFlight { .. } => Err(Refusal::InFlight),
+        Claiming::Store(_) => Err(Refusal::StoreUnavailable),
     }
+}
+
+/// The delivery ID, and the signed body wherever the signature does not cover the ID: else a captured request under a guessed ID
+/// would have the honest one answered as a duplicate.
+fn ledger_key(hash_key: &[u8; 16], hook: &Hook, dedupe: Dedupe, delivery: &Delivery, authentic: &Authentic) -> crate::store::Key {
+    let id = authentic.delivery_id().filter(|_| !dedupe.by_content);
+    let digest = (id.is_none() || !authentic.id_covered()).then(|| authentic.content_digest());
+    let parts =
+        Parts { ledger: &hook.ledger_name, params: delivery.params(), id: id.map(str::as_bytes), digest: digest.as_ref().map(<[u8; 32]>::as_slice) };
+    key_of(hash_key, parts)
 }
 
 /// Hands the delivery on and settles its claim by what came of it, before the sender is answered.
 async fn settle(gate: &Gate, route: &LiveHook, delivery: Delivery, claim: Option<Claim>, facts: &mut Facts) -> Result<Reply, Refusal> {
     let begun = gate.clock.now();
     let attempt = Attempt { number: 1, received_at: delivery.head().received.wall, budget: route.hook.forward.timeout };
-    let (outcome, answer) = route.upstream.hand_on(&delivery, attempt).await;
-    facts.of_attempt(&route.hook, gate.clock.now().mono.saturating_duration_since(begun.mono));
+    let onward = Onward::new(route.upstream.clone(), route.hook.clone());
+    let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
+    facts.attempts = onward.tries();
+    facts.of_attempt(&route.hook.forward.upstream.name, gate.clock.now().mono.saturating_duration_since(begun.mono));
     if let (Some(claim), Some(dedupe)) = (claim, &route.hook.dedupe) {
         match settlement(outcome) {
             Settlement::Commit => facts.lost_claim = matches!(claim.commit(dedupe.window).await, Ok(Held::Lost)),

@@ -123,14 +123,13 @@ impl fmt::Debug for Client {
 pub struct Onward {
     client: Arc<Client>,
     hook: Arc<Hook>,
-    covers: Arc<str>,
     tries: AtomicU32,
 }
 
 impl Onward {
-    /// For one request or attempt. `covers` is what the route's signature covers, in the words the app is told.
-    pub fn new(client: Arc<Client>, hook: Arc<Hook>, covers: Arc<str>) -> Self {
-        Self { client, hook, covers, tries: AtomicU32::new(0) }
+    /// For one request or attempt.
+    pub fn new(client: Arc<Client>, hook: Arc<Hook>) -> Self {
+        Self { client, hook, tries: AtomicU32::new(0) }
     }
 
     /// How often the app was tried so far.
@@ -142,7 +141,7 @@ impl Onward {
 impl HandOn for Onward {
     fn hand_on<'a>(&'a self, delivery: &'a Delivery, attempt: Attempt) -> Pending<'a, (Outcome, Option<Answer>)> {
         Box::pin(async move {
-            let outgoing = render::delivery(delivery, &self.hook, &self.covers, attempt);
+            let outgoing = render::delivery(delivery, &self.hook, attempt);
             let sent = self.client.send(&outgoing, attempt.budget).await;
             self.tries.fetch_add(sent.tries, Ordering::Relaxed);
             (sent.outcome, sent.answer)

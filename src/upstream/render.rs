@@ -9,8 +9,8 @@ use crate::gateway::headers::{self, Proof};
 use crate::request::{Params, RequestHead};
 use crate::verify::Cleared;
 
-/// The request that hands `delivery` on. `covers` is what the signature of its route covers, in the words the app is told.
-pub fn delivery(delivery: &Delivery, hook: &Hook, covers: &str, attempt: Attempt) -> Outgoing {
+/// The request that hands `delivery` on.
+pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> Outgoing {
     let head = delivery.head();
     let proof = match delivery.cleared() {
         Cleared::Authentic(authentic) => Some(Proof {
@@ -20,7 +20,7 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, covers: &str, attempt: Attempt
             attempt: attempt.number,
             secret: authentic.secret(),
             received_at: attempt.received_at,
-            covers,
+            covers: authentic.covers(),
         }),
         Cleared::Unverified(_) => None,
     };

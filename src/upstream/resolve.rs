@@ -33,7 +33,7 @@ pub struct Resolver {
     lookup: Lookup,
     known: ArcSwapOption<Known>,
     /// Held while the first look-up runs: all who wait share its result.
-    first: tokio::sync::Mutex<()>,
+    first: Arc<tokio::sync::Mutex<()>>,
     refreshing: AtomicBool,
 }
 
@@ -65,7 +65,7 @@ impl Resolver {
             clock,
             lookup,
             known: ArcSwapOption::from_pointee(known),
-            first: tokio::sync::Mutex::new(()),
+            first: Arc::default(),
             refreshing: AtomicBool::new(false),
         })
     }
@@ -79,11 +79,17 @@ impl Resolver {
         if let Some(addresses) = self.known() {
             return Ok(addresses);
         }
-        let _first = self.first.lock().await;
+        let turn = Arc::clone(&self.first).lock_owned().await;
         if let Some(addresses) = self.known() {
             return Ok(addresses);
         }
-        self.look_up().await
+        // In a task of its own: what a slow server tells after this request gave up serves the next one.
+        let this = Arc::clone(self);
+        let looking = tokio::spawn(async move {
+            let _turn = turn;
+            this.look_up().await
+        });
+        looking.await.unwrap_or(Err(Unresolved))
     }
 
     fn known(self: &Arc<Self>) -> Option<Addresses> {

@@ -165,6 +165,10 @@ impl Authentic {
     pub fn received(&self) -> &Received {
         &self.received
     }
+    /// The request, without its proof.
+    pub fn into_received(self) -> Received {
+        self.received
+    }
     /// The name of the secret that matched.
     pub fn secret(&self) -> &Arc<str> {
         &self.secret

@@ -190,6 +190,11 @@ impl Candidate {
         self.not_before.is_none_or(|from| from <= now) && self.expires.is_none_or(|until| now < until)
     }
 
+    /// From when on it is not accepted any more.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
+    }
+
     /// A MAC with its key, nothing fed yet; `None` if it is not a key.
     pub(super) fn mac(&self) -> Option<Mac> {
         match &self.material {
@@ -260,10 +265,10 @@ impl SecretTable {
     }
 
     /// Changes one entry, or takes it out; the others stay as they are.
-    pub fn set(&self, key: &str, candidates: Option<Arc<[Candidate]>>) {
+    pub fn set(&self, key: &str, candidates: Option<&Arc<[Candidate]>>) {
         self.0.rcu(|map| {
             let mut map = TableMap::clone(map);
-            match &candidates {
+            match candidates {
                 Some(candidates) => map.insert(key.into(), Arc::clone(candidates)),
                 None => map.remove(key),
             };
@@ -377,6 +382,14 @@ impl SecretSet {
         Self::Table { by, table, decoy }
     }
 
+    /// The candidates of a list, in its order; none for a table.
+    pub fn listed(&self) -> &[Candidate] {
+        match self {
+            Self::List(list) => list,
+            Self::Table { .. } => &[],
+        }
+    }
+
     pub(super) fn find(&self, head: &RequestHead, params: &Params) -> Found<'_> {
         let (by, table, decoy) = match self {
             Self::List(list) => return Found::Listed(list),
@@ -452,8 +465,8 @@ mod tests {
             };
             Candidate::make(SecretKind::Token, &[], None, &text).unwrap().into()
         };
-        table.set("a", Some(entry("1")));
-        table.set("b", Some(entry("2")));
+        table.set("a", Some(&entry("1")));
+        table.set("b", Some(&entry("2")));
         let kept = table.get("a").unwrap();
         table.set("b", None);
         assert!(Arc::ptr_eq(&kept, &table.get("a").unwrap()));

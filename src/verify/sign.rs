@@ -1,4 +1,5 @@
 //! Makes the signature that a [`Verifier`] accepts: for `hookgate sign`, tests and re-signing.
+use std::fmt;
 use std::time::SystemTime;
 
 use http::header::AUTHORIZATION;
@@ -13,12 +14,20 @@ use super::{NotAuthentic, Verifier, basic};
 use crate::request::{Params, RequestHead};
 
 /// What to add to a request so that it is signed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Signed {
     /// Headers to set.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Query parameters to append, not yet percent-encoded.
     pub query: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Signed {
+    /// Shows names alone: a token is the secret itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.headers.iter().map(|(name, _)| name.as_str()).chain(self.query.iter().map(|(name, _)| name.as_str()));
+        f.debug_list().entries(names).finish()
+    }
 }
 
 /// Why a request cannot be signed.

@@ -27,6 +27,8 @@ mod h2;
 mod reload;
 mod shutdown;
 mod upstream;
+mod vectors;
+mod vectors_http;
 
 /// A test file that no `mod` line names would silently never run.
 #[test]

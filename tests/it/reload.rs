@@ -79,8 +79,8 @@ fn a_symlink_swap_is_noticed() {
 fn sighup_and_the_admin_api_reload() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let token = "an admin token of many bytes";
-    let yaml = config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{token}\", allow_whitespace: true }} }}"));
+    let token = "an-admin-token-of-many-bytes";
+    let yaml = config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{token}\" }} }}"));
     let gate = Gate::start_in(dir, &yaml);
     let before = generation(&gate);
     gate.signal("HUP");
@@ -134,25 +134,24 @@ fn fifty_reloads_under_load() {
     let (stop, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     let address = gate.address("senders");
     let begun = generation(&gate);
-    let failed: Vec<String> = std::thread::scope(|scope| {
-        let load = |sender: usize| {
-            let mut failed = Vec::new();
-            let mut kept = Connection::open(address);
-            let mut number = 0;
-            while !stop.load(Ordering::SeqCst) {
-                number += 1;
-                let id = format!("{sender}-{number}");
-                let headers = sign::github(SECRET, &id, id.as_bytes());
-                let answer = kept.request("POST", "/webhooks/github", &sign::borrowed(&headers), id.as_bytes());
-                sent.fetch_add(1, Ordering::SeqCst);
-                if answer.status != 200 {
-                    failed.push(format!("{id}: {} {}", answer.status, answer.text()));
-                }
+    let load = |sender: usize| {
+        let mut failed = Vec::new();
+        let mut kept = Connection::open(address);
+        let mut number = 0;
+        while !stop.load(Ordering::SeqCst) {
+            number += 1;
+            let id = format!("{sender}-{number}");
+            let headers = sign::github(SECRET, &id, id.as_bytes());
+            let answer = kept.request("POST", "/webhooks/github", &sign::borrowed(&headers), id.as_bytes());
+            sent.fetch_add(1, Ordering::SeqCst);
+            if answer.status != 200 {
+                failed.push(format!("{id}: {} {}", answer.status, answer.text()));
             }
-            failed
-        };
-        let load = &load;
-        let senders: Vec<_> = (0..4).map(|sender| scope.spawn(move || load(sender))).collect();
+        }
+        failed
+    };
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..4).map(|sender| (sender, &load)).map(|(sender, load)| scope.spawn(move || load(sender))).collect();
         for round in 0..50 {
             let before = generation(&gate);
             std::fs::write(gate.config_path(), format!("{yaml}# {round}\n")).unwrap();

@@ -1,16 +1,18 @@
 //! The client of an upstream against an app that misbehaves in every way it can.
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
-use hookgate::config::snapshot::{Breaker, Upstream as Policy};
-use hookgate::delivery::{Answer, Fault, Outcome};
+use hookgate::config::snapshot::{Breaker, Forward, Hook, Upstream as Policy};
+use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
+use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::upstream::Outgoing;
 use hookgate::upstream::breaker::Shown;
-use hookgate::upstream::client::{Client, Sent, Unusable};
+use hookgate::upstream::client::{Client, Onward, Sent, Unusable};
 use hookgate::upstream::fetch::{FetchError, Url, fetch};
+use hookgate::verify::{Cleared, Unverified};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::support::upstream::{Act, Authority, Upstream, chunked, raw, reply};
@@ -420,4 +422,55 @@ async fn a_command_asks_over_tcp_and_over_a_unix_socket() {
     for text in ["", "ftp://x/", "localhost:80", "http://u:p@h/", "http:///x"] {
         assert!(Url::parse(text).is_err(), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_delivery_is_handed_on_as_its_route_says() {
+    let app = Upstream::scripted(vec![reply(202, &[], b"taken")]).await;
+    let client = Arc::new(client(app.address));
+    let hook = Hook {
+        name: "open".into(),
+        ledger_name: "open".into(),
+        path: "/in".to_owned(),
+        methods: vec![Method::POST],
+        max_body: 1024,
+        allow: Vec::new(),
+        provider: None,
+        verifier: None,
+        rate_limits: Vec::new(),
+        dedupe: None,
+        forward: Forward {
+            upstream: Arc::clone(client.policy()),
+            path: None,
+            keep_query: false,
+            drop_headers: Vec::new(),
+            drop_query: None,
+            timeout: BUDGET,
+        },
+        success_status: StatusCode::OK,
+        answer_within: None,
+    };
+    let received = SystemClock.now();
+    let head = RequestHead {
+        request_id: RequestId::from_u128(7),
+        method: Method::POST,
+        target: Bytes::from_static(b"/in?x=1"),
+        authority: "hooks.example".to_owned(),
+        tls: false,
+        headers: HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))]),
+        declared_size: Some(5),
+        client: Sender { ip: IpAddr::from([127, 0, 0, 1]), own: false, behind_trusted_proxy: false },
+        received,
+    };
+    let received = Received { head, body: Body::from(Bytes::from_static(b"hello")) };
+    let delivery = Delivery::new("open".into(), Params::default(), Cleared::Unverified(Unverified::by_config(received)));
+    let onward = Onward::new(client, Arc::new(hook));
+    let attempt = Attempt { number: 1, received_at: SystemClock.now().wall, budget: BUDGET };
+    let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
+    assert_eq!((outcome, onward.tries()), (Outcome::Answered(StatusCode::ACCEPTED), 1));
+    assert_eq!(drain(answer).await.unwrap(), b"taken");
+    let seen = app.seen().remove(0);
+    assert_eq!((seen.target.as_str(), seen.body.as_slice()), ("/in", &b"hello"[..]));
+    assert_eq!((seen.all("host"), seen.all("hookgate-verified")), (vec!["hooks.example"], vec!["false"]));
+    assert_eq!(seen.all("x-request-id"), ["00000000000000000000000007"]);
 }

@@ -21,15 +21,27 @@ pub(super) struct Given<'a> {
     pub(super) answer_within: Option<Duration>,
 }
 
-pub(super) fn forward(forward: file::Forward, given: Given<'_>, upstreams: &Upstreams, place: &Place, cx: &mut Context<'_>) -> Option<Forward> {
+pub(super) fn forward(
+    forward: file::Forward,
+    given: Given<'_>,
+    upstreams: &Upstreams,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Forward> {
     let file::Forward { upstream, path, query, keep_token, on_failure } = forward;
     match on_failure {
         None => {}
         Some(OnFailure::Word(word)) if word == "fail" => {}
         Some(OnFailure::Word(word)) if word != "queue" => {
-            cx.problems.error(&place.key("on_failure"), format!("`{}` is not known here", shown(&word)), "write `fail`, or leave it out".to_owned());
+            cx.problems.error(
+                &place.key("on_failure"),
+                format!("`{}` is not known here", shown(&word)),
+                "write `fail`, or leave it out".to_owned(),
+            );
         }
-        Some(OnFailure::Word(_) | OnFailure::Table) => cx.reserved(&place.key("on_failure"), "spilling into the queue", "write `fail`, or leave it out"),
+        Some(OnFailure::Word(_) | OnFailure::Table) => {
+            cx.reserved(&place.key("on_failure"), "spilling into the queue", "write `fail`, or leave it out");
+        }
     }
     let queries = [("keep", true), ("drop", false)];
     let covers_query = given.covers.url || given.covers.query;

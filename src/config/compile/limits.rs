@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::config::compile::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Limits, Log, LogFormat, LogRequests, Shutdown, Store};
+use crate::config::snapshot::{Limits, Shutdown, Store};
+use crate::telemetry::{LogFormat, LogPolicy, LogRequests};
 use crate::limit::Quota;
 use crate::units::Rate;
 
@@ -15,8 +16,15 @@ const MIB: usize = 1024 * KIB;
 const REFUSED: Rate = Rate { count: NonZeroU32::MIN.saturating_add(49), per: Duration::from_secs(1) };
 
 pub(super) fn limits(limits: Option<file::Limits>, place: &Place, cx: &mut Context<'_>) -> Limits {
-    let file::Limits { in_flight_bytes, refused_per_client, header_timeout, header_bytes, body_timeout, connections, connections_per_client } =
-        limits.unwrap_or_default();
+    let file::Limits {
+        in_flight_bytes,
+        refused_per_client,
+        header_timeout,
+        header_bytes,
+        body_timeout,
+        connections,
+        connections_per_client,
+    } = limits.unwrap_or_default();
     let refused = refused_per_client.and_then(|text| cx.rate(&text, &place.key("refused_per_client"))).unwrap_or(REFUSED);
     let burst = refused.count.saturating_mul(NonZeroU32::MIN.saturating_add(9));
     let connections = count(connections, &place.key("connections"), 10_000, cx);
@@ -52,7 +60,12 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
     let is_written = store.is_some();
     let file::Store { path, ledger_entries } = store.unwrap_or_default();
     if is_written && path.as_ref().is_none_or(String::is_empty) && ledger_entries.is_none() {
-        cx.problems.missing(place, "path", "the store has no path", "add `path: DIRECTORY`, or leave `store` out to keep state in memory".to_owned());
+        cx.problems.missing(
+            place,
+            "path",
+            "the store has no path",
+            "add `path: DIRECTORY`, or leave `store` out to keep state in memory".to_owned(),
+        );
     }
     if ledger_entries == Some(0) {
         cx.problems.error(&place.key("ledger_entries"), "this must be at least 1", None);
@@ -63,11 +76,11 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
     }
 }
 
-pub(super) fn log(log: Option<file::Log>, place: &Place, cx: &mut Context<'_>) -> Log {
+pub(super) fn log(log: Option<file::Log>, place: &Place, cx: &mut Context<'_>) -> LogPolicy {
     let file::Log { format, requests } = log.unwrap_or_default();
     let formats = [("json", LogFormat::Json), ("pretty", LogFormat::Pretty)];
     let kinds = [("all", LogRequests::All), ("refused", LogRequests::Refused), ("none", LogRequests::None)];
-    Log {
+    LogPolicy {
         format: cx.word(format.as_deref(), &place.key("format"), &formats).unwrap_or(LogFormat::Json),
         requests: cx.word(requests.as_deref(), &place.key("requests"), &kinds).unwrap_or(LogRequests::All),
     }

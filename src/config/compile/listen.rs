@@ -49,7 +49,11 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
     if let Some(token) = &token
         && !token.text.iter().all(u8::is_ascii_graphic)
     {
-        cx.problems.error_at_key(&place.key("token"), "the token holds bytes that no header can carry", "take `openssl rand -hex 32`".to_owned());
+        cx.problems.error_at_key(
+            &place.key("token"),
+            "the token holds bytes that no header can carry",
+            "take `openssl rand -hex 32`".to_owned(),
+        );
     }
     if address.as_deref().is_some_and(|address| address.starts_with("unix:")) {
         cx.reserved(&place.key("address"), "an admin listener on a unix socket", "write `127.0.0.1:9090`");
@@ -105,7 +109,13 @@ fn server(tls: file::Tls, place: &Place, cx: &mut Context<'_>) -> Option<Arc<rus
 }
 
 /// Reads a PEM file; `parse` finds in it what is wanted.
-pub(super) fn pem<T>(written: Option<&str>, key: &str, place: &Place, cx: &mut Context<'_>, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+pub(super) fn pem<T>(
+    written: Option<&str>,
+    key: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+    parse: impl Fn(&[u8]) -> Option<T>,
+) -> Option<T> {
     let Some(path) = written else {
         cx.problems.missing(place, key, format!("there is no `{key}`"), format!("add `{key}: FILE`, in PEM"));
         return None;
@@ -115,7 +125,11 @@ pub(super) fn pem<T>(written: Option<&str>, key: &str, place: &Place, cx: &mut C
         Ok(bytes) => {
             let parsed = parse(&bytes);
             if parsed.is_none() {
-                cx.problems.error(&place, format!("there is no {} in this file", if key == "key" { "private key" } else { "certificate" }), "write it as PEM".to_owned());
+                cx.problems.error(
+                    &place,
+                    format!("there is no {} in this file", if key == "key" { "private key" } else { "certificate" }),
+                    "write it as PEM".to_owned(),
+                );
             }
             parsed
         }

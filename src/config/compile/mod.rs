@@ -47,7 +47,20 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let root = Place::root(0);
     let Written { main, upstreams, routes } = written;
     // No `..`: a new field must be dealt with here.
-    let file::File { include: _, listen, health, admin, trusted_proxies, limits, shutdown, store, log, providers: _, upstreams: _, routes: _ } = main;
+    let file::File {
+        include: _,
+        listen,
+        health,
+        admin,
+        trusted_proxies,
+        limits,
+        shutdown,
+        store,
+        log,
+        providers: _,
+        upstreams: _,
+        routes: _,
+    } = main;
     let listeners = listen::listeners(listen, &root, cx);
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let store = limits::store(store, &root.key("store"), cx);
@@ -125,7 +138,11 @@ impl Context<'_> {
             let network = text.parse::<ipnet::IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from));
             match network {
                 Some(network) => networks.push(network),
-                None => self.problems.error(&place.index(index), "this is not a network", "write CIDR, such as `10.0.0.0/8` or `2001:db8::/32`".to_owned()),
+                None => self.problems.error(
+                    &place.index(index),
+                    "this is not a network",
+                    "write CIDR, such as `10.0.0.0/8` or `2001:db8::/32`".to_owned(),
+                ),
             }
         }
         networks

@@ -12,8 +12,8 @@ use crate::config::secret::{encoding_named, table::Making};
 use crate::provider::Preset;
 use crate::units;
 use crate::verify::Verifier;
-use crate::verify::{KeyedBy, SecretSet, SecretTable};
 use crate::verify::{Covers, SecretLocations, Shape};
+use crate::verify::{KeyedBy, SecretSet, SecretTable};
 
 /// What a `verify` block comes to.
 pub(super) struct Proof {
@@ -126,7 +126,13 @@ fn secret_set(secrets: &Secrets, shape: Option<&Shape>, given: &Given<'_>, place
     }
 }
 
-fn secret_table(table: &file::SecretTable, shape: Option<&Shape>, given: &Given<'_>, place: &Place, cx: &mut Context<'_>) -> Option<SecretSet> {
+fn secret_table(
+    table: &file::SecretTable,
+    shape: Option<&Shape>,
+    given: &Given<'_>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<SecretSet> {
     let file::SecretTable { by, dir, file, encoding } = table;
     let by = keyed_by(by.as_deref(), given, place, cx);
     let encoding = encoding.as_deref().map(|name| encoding_named(name, &place.key("encoding"), &mut cx.problems));

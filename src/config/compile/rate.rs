@@ -10,7 +10,12 @@ use crate::config::snapshot::{RateKey, RateLimit};
 use crate::limit::Quota;
 use crate::verify::Locator;
 
-pub(super) fn limits(written: Option<OneOrMany<file::RateLimit>>, place: &Place, has_proxies: bool, cx: &mut Context<'_>) -> Vec<RateLimit> {
+pub(super) fn limits(
+    written: Option<OneOrMany<file::RateLimit>>,
+    place: &Place,
+    has_proxies: bool,
+    cx: &mut Context<'_>,
+) -> Vec<RateLimit> {
     let (limits, is_list) = match written {
         None => return Vec::new(),
         Some(OneOrMany::One(limit)) => (vec![limit], false),

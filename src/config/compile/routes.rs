@@ -16,13 +16,22 @@ use crate::verify::{Covers, SecretLocations};
 /// How large a body may be if nobody says.
 const MAX_BODY: usize = 5 * 1024 * 1024;
 
-pub(super) fn routes(written: Vec<(Place, file::Route)>, upstreams: &Upstreams, has_proxies: bool, cx: &mut Context<'_>) -> (Vec<Arc<Hook>>, Router) {
+pub(super) fn routes(
+    written: Vec<(Place, file::Route)>,
+    upstreams: &Upstreams,
+    has_proxies: bool,
+    cx: &mut Context<'_>,
+) -> (Vec<Arc<Hook>>, Router) {
     if written.is_empty() {
-        cx.problems.warning(&Place::root(0).key("routes"), "there are no routes, so every request is refused", "add `routes: [{ name: … }]`".to_owned());
+        cx.problems.warning(
+            &Place::root(0).key("routes"),
+            "there are no routes, so every request is refused",
+            "add `routes: [{ name: … }]`".to_owned(),
+        );
     }
-    let mut names: HashMap<String, String> = HashMap::new();
+    let mut names = HashMap::new();
     let mut router = Router::default();
-    let mut taken: Vec<String> = Vec::new();
+    let mut taken: Vec<(String, Place)> = Vec::new();
     let mut hooks = Vec::with_capacity(written.len());
     for (place, route) in written {
         let name = name_of(&route, &place, &mut names, cx);
@@ -33,7 +42,7 @@ pub(super) fn routes(written: Vec<(Place, file::Route)>, upstreams: &Upstreams, 
 }
 
 /// The name of a route, if it is one and no other has it, now or before.
-fn name_of(route: &file::Route, place: &Place, names: &mut HashMap<String, String>, cx: &mut Context<'_>) -> String {
+fn name_of(route: &file::Route, place: &Place, names: &mut HashMap<String, (String, Place)>, cx: &mut Context<'_>) -> String {
     let name = route.name.clone().unwrap_or_default();
     if route.name.is_none() {
         cx.problems.missing(place, "name", "the route has no name", "add `name: NAME`; logs and metrics call it so".to_owned());
@@ -44,10 +53,10 @@ fn name_of(route: &file::Route, place: &Place, names: &mut HashMap<String, Strin
         if !is_name(one) {
             let help = "use lower-case letters, digits and `-`, at most 63, a letter or digit first".to_owned();
             cx.problems.error(&place, "this is not a name for a route", help);
-        } else if let Some(other) = names.insert(one.clone(), name.clone()) {
+        } else if let Some((other, there)) = names.insert(one.clone(), (name.clone(), place.clone())) {
             let help = "each route needs a name of its own, now and before".to_owned();
             let whose = if other == *one { "another route".to_owned() } else { format!("route {other}, once,") };
-            cx.problems.error(&place, format!("{whose} has the name `{one}`"), help);
+            cx.problems.clash(&place, &there, format!("{whose} has the name `{one}`"), help);
         }
     }
     name
@@ -59,20 +68,23 @@ fn is_name(name: &str) -> bool {
     first && name.len() <= 63 && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-fn route_to(router: &mut Router, route: &file::Route, taken: &mut Vec<String>, name: &str, place: &Place, cx: &mut Context<'_>) {
+fn route_to(router: &mut Router, route: &file::Route, taken: &mut Vec<(String, Place)>, name: &str, place: &Place, cx: &mut Context<'_>) {
     let Some(path) = route.path.as_deref() else {
         cx.problems.missing(place, "path", "the route has no path", "add `path: /webhooks/NAME`".to_owned());
         return;
     };
     // Hooks and names keep step only while there is no error; with one, no router is used.
     let index = taken.len();
-    taken.push(name.to_owned());
+    taken.push((name.to_owned(), place.key("path")));
     match router.insert(route.host.as_deref(), path, index) {
         Ok(()) => {}
         Err(Conflict::Taken { by }) => {
-            let other = by.and_then(|by| taken.get(by)).filter(|other| !other.is_empty()).cloned();
-            let whose = other.map_or_else(|| "another route".to_owned(), |other| format!("route {}", shown(&other)));
-            cx.problems.error(&place.key("path"), format!("{whose} takes the same requests"), "give it a path or a host of its own".to_owned());
+            let message = |name: &str| format!("{} takes the same requests", if name.is_empty() { "another route" } else { name });
+            let help = "give it a path or a host of its own".to_owned();
+            match by.and_then(|by| taken.get(by)) {
+                Some((name, there)) => cx.problems.clash(&place.key("path"), there, message(&format!("route {}", shown(name))), help),
+                None => cx.problems.error(&place.key("path"), message(""), help),
+            }
         }
         Err(Conflict::Path(help)) => cx.problems.error(&place.key("path"), "this is not a path of a route", help.to_owned()),
         Err(conflict @ Conflict::Host) => cx.problems.error(&place.key("host"), "this is not a host", conflict.to_string()),
@@ -82,7 +94,21 @@ fn route_to(router: &mut Router, route: &file::Route, taken: &mut Vec<String>, n
 fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bool, place: &Place, cx: &mut Context<'_>) -> Option<Hook> {
     // No `..`: a new field must be dealt with here.
     let file::Route {
-        name: _, previously, host, path, methods, public_url, max_body, allow, verify, rate_limit, dedupe, forward, queue, pass, mode,
+        name: _,
+        previously,
+        host,
+        path,
+        methods,
+        public_url,
+        max_body,
+        allow,
+        verify,
+        rate_limit,
+        dedupe,
+        forward,
+        queue,
+        pass,
+        mode,
     } = route;
     let path = path.unwrap_or_default();
     let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
@@ -146,7 +172,8 @@ fn verified(verify: Option<VerifyOrNone>, given: proof::Given<'_>, name: &str, p
 
 fn note_what_is_unsigned(proven: &Proof, name: &str, place: &Place, cx: &mut Context<'_>) {
     if proven.verifier.is_some() && proven.has_id && proven.covers.body && !proven.covers.id && !proven.covers.timestamp {
-        let message = format!("route {name}: the signature covers neither the delivery ID nor a time, so a captured request passes under a new ID");
+        let message =
+            format!("route {name}: the signature covers neither the delivery ID nor a time, so a captured request passes under a new ID");
         let help = "add `by: content`; two honest deliveries with the same bytes then count as one".to_owned();
         cx.problems.warning_at_key(&place.key("dedupe"), message, help);
     }
@@ -168,7 +195,9 @@ fn methods_of(written: &[String], place: &Place, cx: &mut Context<'_>) -> Vec<Me
 fn public(url: String, place: &Place, cx: &mut Context<'_>) -> Option<String> {
     let uri = url.parse::<http::Uri>().ok();
     let is_url = uri.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some_and(|authority| !authority.as_str().contains('@')) && uri.query().is_none()
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.query().is_none()
     });
     if !is_url || url.contains(['?', '#']) {
         cx.problems.error(place, "this is not a URL without query", "write `https://HOST/PATH`, as the sender was given it".to_owned());
@@ -190,7 +219,11 @@ fn action(forward: Option<file::Forward>, queue: bool, pass: bool, place: &Place
     let count = usize::from(forward.is_some()) + usize::from(queue) + usize::from(pass);
     if count > 1 {
         let second = if queue { "queue" } else { "pass" };
-        cx.problems.error_at_key(&place.key(second), "the route has more than one action", "keep exactly one of `forward`, `queue`, `pass`".to_owned());
+        cx.problems.error_at_key(
+            &place.key(second),
+            "the route has more than one action",
+            "keep exactly one of `forward`, `queue`, `pass`".to_owned(),
+        );
         return forward;
     }
     if queue {

@@ -1,4 +1,5 @@
 //! The apps behind the gate.
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +13,21 @@ use crate::config::snapshot::{Breaker, Upstream};
 
 pub(super) fn upstreams(written: Vec<(Place, String, file::Upstream)>, cx: &mut Context<'_>) -> Upstreams {
     let mut upstreams = Upstreams::new();
+    let mut places: HashMap<Arc<str>, Place> = HashMap::new();
     for (place, name, upstream) in written {
         let name: Arc<str> = name.into();
-        if upstreams.contains_key(&name) {
-            cx.problems.error_at_key(&place, format!("another file has an upstream `{}`", shown(&name)), "keep one of the two".to_owned());
+        if let Some(there) = places.get(&name) {
+            cx.problems.clash(&place, there, format!("another file has an upstream `{}`", shown(&name)), "keep one of the two".to_owned());
             continue;
         }
+        places.insert(Arc::clone(&name), place.clone());
         let is_name = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if !is_name {
-            cx.problems.error_at_key(&place, "this is not a name for an upstream", "use letters, digits, `.`, `_` and `-`, at most 64".to_owned());
+            cx.problems.error_at_key(
+                &place,
+                "this is not a name for an upstream",
+                "use letters, digits, `.`, `_` and `-`, at most 64".to_owned(),
+            );
         }
         let compiled = one(Arc::clone(&name), upstream, &place, cx).map(Arc::new);
         upstreams.insert(name, compiled);
@@ -40,7 +47,11 @@ fn one(name: Arc<str>, upstream: file::Upstream, place: &Place, cx: &mut Context
     if let Some(ca) = &ca {
         listen::pem(Some(ca), "ca", place, cx, authorities);
         if target.as_ref().is_some_and(|target| !target.tls) {
-            cx.problems.error(&place.key("ca"), "there is no TLS to this upstream", "write `https://` in its `url`, or leave `ca` out".to_owned());
+            cx.problems.error(
+                &place.key("ca"),
+                "there is no TLS to this upstream",
+                "write `https://` in its `url`, or leave `ca` out".to_owned(),
+            );
         }
     }
     let Target { tls, host, port } = target?;
@@ -86,7 +97,11 @@ fn target(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Targ
         return None;
     }
     if path != "/" || query.is_some() || url.contains('#') || url.ends_with('/') && url.matches('/').count() > 3 {
-        cx.problems.error(&place, "the URL of an upstream has no path", "write the path in `forward`, and here only host and port".to_owned());
+        cx.problems.error(
+            &place,
+            "the URL of an upstream has no path",
+            "write the path in `forward`, and here only host and port".to_owned(),
+        );
         return None;
     }
     let tls = scheme == "https";

@@ -69,9 +69,25 @@ impl Compiler<'_> {
                 None
             }
         };
+        if let Some(Scheme::Token(source)) = &scheme {
+            self.shows_the_token(source, delivery_id.as_ref(), "delivery_id");
+            self.shows_the_token(source, event_type.as_ref(), "event_type");
+        }
         let encodings = self.encodings();
         let suffix = self.block.secret_suffix.clone().map(Into::into);
         Some(Shape::new(scheme?, delivery_id, event_type, encodings, suffix))
+    }
+
+    /// IDs and types are logged and handed on; the token must not be.
+    fn shows_the_token(&mut self, source: &Source, at: Option<&Locator>, key: &str) {
+        let shown = match at {
+            Some(Locator::Header(name)) => source.headers().contains(name),
+            Some(Locator::Query(name)) => source.query() == Some(name),
+            Some(Locator::Json(_)) | None => false,
+        };
+        if shown {
+            self.problems.error(&self.place.key(key), "this is the token itself, which is shown to nobody", "take it out".to_owned());
+        }
     }
 
     /// Keys that mean something in `hmac` alone.

@@ -82,7 +82,8 @@ const SECRET: &str = "Hunter2Hunter2Hunter2";
 
 #[test]
 fn no_shape_of_bad_config_shows_a_secret() {
-    let route = |secrets: &str| format!("routes:\n  - name: a\n    path: /a\n    verify:\n      provider: github\n      secrets: {secrets}\n");
+    let route =
+        |secrets: &str| format!("routes:\n  - name: a\n    path: /a\n    verify:\n      provider: github\n      secrets: {secrets}\n");
     let mut shapes: Vec<String> = [
         "[{ insecure_inline: SECRET, nam: x }]",
         "[{ insecure_inlin: SECRET }]",
@@ -147,7 +148,7 @@ fn the_machine_readable_form() {
 fn files_that_are_no_config() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
-    let mut said = |bytes: Option<&[u8]>| {
+    let said = |bytes: Option<&[u8]>| {
         if let Some(bytes) = bytes {
             std::fs::write(&path, bytes).unwrap();
         }
@@ -161,7 +162,13 @@ fn files_that_are_no_config() {
     assert!(said(Some(deep.as_bytes())).contains("more than 32 maps and lists deep"));
     assert_eq!(said(Some(b"")), "f:1:1: the gate listens nowhere");
     assert_eq!(said(Some(b"- a")), "f:1:1: the config must be a map, and is a list");
-    assert!(load(folder.path(), &|_| None, None, 1, FrozenClock::at_unix(0).now()).unwrap_err().report.headline().ends_with("is not a regular file"));
+    assert!(
+        load(folder.path(), &|_| None, None, 1, FrozenClock::at_unix(0).now())
+            .unwrap_err()
+            .report
+            .headline()
+            .ends_with("is not a regular file")
+    );
 }
 
 proptest::proptest! {
@@ -178,4 +185,27 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn certificates_and_keys_are_read_and_must_belong_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    for name in ["a", "b"] {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        write(&format!("{name}.crt"), &made.cert.pem());
+        write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+    }
+    let try_pair = |certificate: &str, key: &str| {
+        let listen = format!("listen: [{{ address: '127.0.0.1:0', tls: {{ certificate: {certificate}, key: {key} }} }}]\n");
+        write("config.yaml", &format!("{listen}upstreams: {{ app: {{ url: 'https://localhost', ca: a.crt }} }}\n"));
+        try_load(&folder.path().join("config.yaml"))
+    };
+    let loaded = try_pair("a.crt", "a.key").unwrap();
+    let alpn = &loaded.snapshot.listeners[0].tls.as_ref().unwrap().alpn_protocols;
+    assert_eq!(alpn, &[b"h2".to_vec(), b"http/1.1".to_vec()]);
+    assert_eq!(loaded.snapshot.files.len(), 3, "{:?}", loaded.snapshot.files);
+    let headline = try_pair("a.crt", "b.key").unwrap_err().report.headline();
+    assert!(headline.ends_with("certificate and key do not belong together"), "{headline}");
+    assert!(try_pair("a.key", "a.crt").unwrap_err().report.errors() == 2);
 }

@@ -45,9 +45,15 @@ pub struct Row {
     made: Result<Arc<[Candidate]>, String>,
 }
 
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Row").field("made", &self.made.is_ok()).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 impl Row {
-    pub(super) fn candidates(&self) -> Option<&Arc<[Candidate]>> {
+    pub(in crate::config::secret) fn candidates(&self) -> Option<&Arc<[Candidate]>> {
         self.made.as_ref().ok()
     }
 }
@@ -123,6 +129,7 @@ impl Loader<'_> {
                 Row { identity, read_at: self.now.wall, digest, making: making.clone(), made }
             }
         };
+        self.inputs.feed(path.file_name().unwrap_or_default().as_encoded_bytes());
         self.inputs.feed(&row.digest);
         let made = row.made.clone();
         self.cache.rows.insert(path.to_owned(), row);

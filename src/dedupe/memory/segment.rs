@@ -1,25 +1,41 @@
 //! One open-addressing table: linear probing, removal by shifting back, so that it never fills with tombstones.
+//!
+//! Its slots lie in chunks of one size. Tables that grow a little and often would leave an allocator holes of every size that fit no other;
+//! chunks leave none, so that resident memory is what is counted.
+
+/// Slots of a chunk.
+const CHUNK: usize = 32;
+/// Chunks among whose IDs the one to forget is looked for.
+const SAMPLE: usize = 16;
+
+/// Some slots. Expiry 0 is a free one; apart from the keys, so that a search reads 4 bytes an ID.
+#[derive(Debug)]
+struct Chunk {
+    keys: [u128; CHUNK],
+    until: [u32; CHUNK],
+}
 
 /// A table of IDs and when they expire, in seconds.
 #[derive(Debug, Default)]
 pub(super) struct Segment {
-    keys: Box<[u128]>,
-    /// Expiry of the ID in the same place; 0 is a free slot. Apart from the keys, so that looking for the soonest reads 4 bytes an ID.
-    until: Box<[u32]>,
+    #[expect(clippy::vec_box, reason = "the chunks stay where they are when one is added")]
+    chunks: Vec<Box<Chunk>>,
     len: usize,
     hand: usize,
 }
 
 impl Segment {
-    /// Bytes of a slot.
-    pub(super) const SLOT: usize = size_of::<u128>() + size_of::<u32>();
+    /// Bytes of memory that `slots` slots take.
+    pub(super) fn bytes(slots: usize) -> usize {
+        slots / CHUNK * (size_of::<Chunk>() + size_of::<Box<Chunk>>())
+    }
 
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.until.len()
+        self.chunks.len() * CHUNK
     }
 
     pub(super) fn has(&self, key: u128) -> bool {
@@ -29,7 +45,7 @@ impl Segment {
     /// When `key` expires, if it is here.
     pub(super) fn until(&self, key: u128) -> Option<u32> {
         let slot = self.find(key).ok()?;
-        self.until.get(slot).copied()
+        self.expiry(slot)
     }
 
     /// Adds `key`, or gives it a new expiry.
@@ -49,26 +65,34 @@ impl Segment {
     /// Looks at the next `steps` slots, once round at most, and frees what has expired. Gives memory back after a round if much is free.
     pub(super) fn sweep(&mut self, now: u32, steps: usize) {
         for _ in 0..steps.min(self.capacity()) {
-            match self.until.get(self.hand) {
-                Some(0) => self.hand += 1,
-                Some(until) if *until <= now => self.remove(self.hand),
+            match self.expiry(self.hand) {
+                Some(until) if until > 0 && until <= now => self.remove(self.hand),
                 Some(_) => self.hand += 1,
                 None => {
                     self.hand = 0;
-                    if self.len * 2 < self.capacity() && self.capacity() > 64 {
-                        self.rebuild(self.len * 4 / 3 + 8, now);
+                    if self.len * 2 < self.capacity() && self.capacity() > CHUNK {
+                        self.rebuild(self.len * 4 / 3, now);
                     }
                 }
             }
         }
     }
 
-    /// Takes out the ID that expires first.
+    /// Takes out the ID that expires first of those in the next few chunks, or of the first chunk after them that has any.
     pub(super) fn remove_soonest(&mut self) -> Option<(u128, u32)> {
-        let taken = self.until.iter().enumerate().filter(|(_, until)| **until > 0);
-        let (slot, until) = taken.min_by_key(|(_, until)| **until).map(|(slot, until)| (slot, *until))?;
-        let key = self.keys.get(slot).copied()?;
-        self.remove(slot);
+        let (all, first) = (self.chunks.len(), self.hand / CHUNK);
+        let soonest = |index: &usize| {
+            // One less, so that a free slot comes last.
+            let until = self.chunks.get(*index)?.until.iter().map(|until| until.wrapping_sub(1)).min()?;
+            (until != u32::MAX).then_some((until.wrapping_add(1), *index))
+        };
+        let order: Vec<usize> = (first..all).chain(0..first.min(all)).collect();
+        let (sample, rest) = order.split_at(SAMPLE.min(all));
+        let (until, index) = sample.iter().filter_map(soonest).min().or_else(|| rest.iter().find_map(soonest))?;
+        let chunk = self.chunks.get(index)?;
+        let place = chunk.until.iter().position(|other| *other == until)?;
+        let key = chunk.keys.get(place).copied()?;
+        self.remove(index * CHUNK + place);
         Some((key, until))
     }
 
@@ -76,9 +100,9 @@ impl Segment {
     fn find(&self, key: u128) -> Result<usize, Option<usize>> {
         let home = self.home(key);
         for slot in (home..self.capacity()).chain(0..home) {
-            match self.until.get(slot) {
+            match self.expiry(slot) {
                 Some(0) => return Err(Some(slot)),
-                Some(_) if self.keys.get(slot) == Some(&key) => return Ok(slot),
+                Some(_) if self.key(slot) == Some(key) => return Ok(slot),
                 Some(_) | None => {}
             }
         }
@@ -91,8 +115,18 @@ impl Segment {
         usize::try_from((low * self.capacity() as u128) >> 64).unwrap_or(0)
     }
 
+    fn key(&self, slot: usize) -> Option<u128> {
+        self.chunks.get(slot / CHUNK)?.keys.get(slot % CHUNK).copied()
+    }
+
+    /// The expiry in a slot; 0 if it is free, none past the last.
+    fn expiry(&self, slot: usize) -> Option<u32> {
+        self.chunks.get(slot / CHUNK)?.until.get(slot % CHUNK).copied()
+    }
+
     fn put(&mut self, slot: usize, key: u128, until: u32) {
-        if let (Some(place), Some(expiry)) = (self.keys.get_mut(slot), self.until.get_mut(slot)) {
+        let Some(chunk) = self.chunks.get_mut(slot / CHUNK) else { return };
+        if let (Some(place), Some(expiry)) = (chunk.keys.get_mut(slot % CHUNK), chunk.until.get_mut(slot % CHUNK)) {
             *place = key;
             *expiry = until;
         }
@@ -105,7 +139,7 @@ impl Segment {
         let (mut hole, mut next) = (slot, slot);
         loop {
             next = if next + 1 == capacity { 0 } else { next + 1 };
-            let (Some(&key), Some(&until)) = (self.keys.get(next), self.until.get(next)) else { break };
+            let (Some(key), Some(until)) = (self.key(next), self.expiry(next)) else { break };
             if until == 0 || next == slot {
                 break;
             }
@@ -118,17 +152,23 @@ impl Segment {
         self.len -= 1;
     }
 
-    /// Drops what has expired; if that was little, grows by 15 %.
+    /// Drops what has expired; if that was little, grows by 8 %.
     fn make_room(&mut self, now: u32) {
-        let live = self.until.iter().filter(|until| **until > now).count();
-        let grown = if live * 4 > self.capacity() * 3 || self.capacity() == 0 { self.capacity() * 23 / 20 + 8 } else { self.capacity() };
-        self.rebuild(grown, now);
+        let live = self.chunks.iter().flat_map(|chunk| &chunk.until).filter(|until| **until > now).count();
+        let capacity = self.capacity();
+        self.rebuild(if live * 5 >= capacity * 4 { capacity * 27 / 25 + 1 } else { capacity }, now);
     }
 
-    fn rebuild(&mut self, capacity: usize, now: u32) {
-        let next = Self { keys: vec![0; capacity].into(), until: vec![0; capacity].into(), len: 0, hand: 0 };
-        let old = std::mem::replace(self, next);
-        for (key, until) in old.keys.into_iter().zip(old.until).filter(|(_, until)| *until > now) {
+    /// Places everything that has not expired anew, in `slots` slots, rounded up to chunks.
+    fn rebuild(&mut self, slots: usize, now: u32) {
+        let mut live = Vec::with_capacity(self.len);
+        for chunk in &mut self.chunks {
+            live.extend(chunk.keys.into_iter().zip(chunk.until).filter(|(_, until)| *until > now));
+            chunk.until = [0; CHUNK];
+        }
+        self.chunks.resize_with(slots.div_ceil(CHUNK).max(1), || Box::new(Chunk { keys: [0; CHUNK], until: [0; CHUNK] }));
+        (self.len, self.hand) = (0, 0);
+        for (key, until) in live {
             if let Err(Some(slot)) = self.find(key) {
                 self.put(slot, key, until);
                 self.len += 1;

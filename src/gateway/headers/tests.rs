@@ -25,6 +25,9 @@ fn head(trusted: bool, lines: &[(&str, &str)]) -> RequestHead {
     }
 }
 
+const COVERS: Covers =
+    Covers { body: true, timestamp: true, id: false, method: false, url: false, path: false, query: false, headers: false, fields: false };
+
 const PROOF: Proof<'_> = Proof {
     route: "github",
     provider: Some("github"),
@@ -32,7 +35,7 @@ const PROOF: Proof<'_> = Proof {
     attempt: 2,
     secret: "2026-11",
     received_at: UNIX_EPOCH,
-    covers: "body",
+    covers: COVERS,
 };
 
 fn sent(head: &RequestHead, proof: Option<&Proof<'_>>) -> Vec<(String, String)> {
@@ -65,7 +68,7 @@ fn an_authentic_delivery_says_so_in_full() {
         ("hookgate-attempt", "2"),
         ("hookgate-secret", "2026-11"),
         ("hookgate-received-at", "2026-11-24T02:01:00.007Z"),
-        ("hookgate-covers", "body"),
+        ("hookgate-covers", "body,timestamp"),
     ];
     assert_eq!(lines, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }
@@ -91,6 +94,7 @@ fn what_never_reaches_the_app() {
         "proxy-authenticate",
         "proxy-authorization",
         "http2-settings",
+        "proxy",
         "expect",
         "content_length",
         "hookgate-verified",

@@ -97,3 +97,17 @@ async fn the_first_look_up_is_shared_and_may_fail() {
     assert!(Arc::ptr_eq(&one.unwrap(), &other.unwrap()));
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
+
+#[tokio::test]
+async fn a_look_up_outlives_the_request_that_gave_up() {
+    let clock = Moved::new();
+    let (resolver, count) = scripted(&clock, &[Some("10.0.0.1:80")]);
+    tokio::select! {
+        biased;
+        _ = resolver.addresses() => panic!("it waits for the look-up"),
+        () = async {} => {}
+    }
+    settle().await;
+    assert!(resolver.addresses().await.is_ok());
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}

@@ -4,3 +4,4 @@ pub mod gate;
 pub mod http;
 pub mod sign;
 pub mod upstream;
+pub mod vectors;

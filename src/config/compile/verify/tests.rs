@@ -1,1 +1,145 @@
+use super::*;
+use crate::config::file::Provider;
+use crate::verify::Layout;
 
+fn block(yaml: &str) -> file::Verify {
+    serde_yaml::from_str(yaml).unwrap()
+}
+
+fn preset(yaml: &str) -> Provider {
+    Provider { verify: block(yaml), ..Provider::default() }
+}
+
+/// The errors as `path: message | help`.
+fn told(written: &str, preset: Option<&Provider>) -> Vec<String> {
+    let mut problems = Diagnostics::default();
+    let shape = compile(&block(written), preset, &Place::root(0), &mut problems);
+    assert_eq!(shape.is_none(), problems.has_errors(), "{written}");
+    let line = |one: &crate::config::diagnostic::Diagnostic| {
+        let path: Vec<String> = one.place.path.iter().map(|step| format!("{step:?}")).collect();
+        let path = path.join(".").replace("Key(\"", "").replace("\")", "");
+        format!("{path}: {} | {}", one.message, one.help.as_deref().unwrap_or_default())
+    };
+    problems.list.iter().map(line).collect()
+}
+
+fn shape(written: &str, preset: Option<&Provider>) -> Shape {
+    let mut problems = Diagnostics::default();
+    compile(&block(written), preset, &Place::root(0), &mut problems).unwrap_or_else(|| panic!("{written}: {:?}", problems.list))
+}
+
+const ACME: &str = "{ scheme: hmac, algorithm: sha256, signature: { header: X-Sig, encoding: hex }, ";
+
+const STRIPE: &str = r#"
+scheme: hmac
+algorithm: sha256
+signature: { header: Stripe-Signature, separator: ",", pair: v1, encoding: hex }
+signed_content: "{timestamp}.{body}"
+timestamp: { pair: t, format: unix, tolerance: 5m }
+delivery_id: { json: /id }
+"#;
+
+#[test]
+fn a_preset_is_overridden_key_by_key() {
+    let stripe = preset(STRIPE);
+    let plain = shape("{ provider: stripe }", Some(&stripe));
+    assert_eq!(plain.tolerance(), Some(Duration::from_secs(300)));
+    assert_eq!(plain.covers().to_string(), "timestamp, body, ID");
+    assert_eq!(shape("{ provider: stripe, tolerance: 10m }", Some(&stripe)).tolerance(), Some(Duration::from_secs(600)));
+    assert_eq!(shape("{ provider: stripe, timestamp: { tolerance: 1m } }", Some(&stripe)).tolerance(), Some(Duration::from_secs(60)));
+    let renamed = shape("{ provider: stripe, signature: { header: X-Proxy-Stripe } }", Some(&stripe));
+    let Scheme::Hmac(hmac) = renamed.scheme() else { panic!("{renamed:?}") };
+    assert_eq!(hmac.source.headers(), ["x-proxy-stripe"]);
+    assert!(matches!(&hmac.source.layout, Layout::Pairs { key, .. } if **key == *"v1"));
+    let moved = shape("{ provider: stripe, timestamp: { header: X-Time } }", Some(&stripe));
+    assert!(matches!(moved.scheme(), Scheme::Hmac(hmac) if matches!(hmac.time.as_ref().unwrap().at, TimeAt::Header(_))));
+    let token = shape("{ provider: stripe, scheme: token, signature: { header: X-Token } }", Some(&stripe));
+    assert_eq!(token.secret_locations().headers, ["x-token"]);
+    assert_eq!(token.delivery_id(), Some(&Locator::Json("/id".to_owned())));
+    let other =
+        told(r#"{ provider: stripe, signed_content: "{timestamp}{body}" }"#, Some(&preset(&format!("{STRIPE}concatenated: why\n"))));
+    assert_eq!(other.len(), 1, "the preset's reason is for the preset's content: {other:?}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_to_write() {
+    for (written, wants) in [
+        ("{}".to_owned(), vec![": this does not say how senders prove who they are | write `provider: NAME`"]),
+        ("{ scheme: hmca }".to_owned(), vec!["scheme: no scheme is called `hmca` | did you mean `hmac`?"]),
+        (
+            "{ scheme: hmac }".to_owned(),
+            vec!["algorithm: `algorithm` is missing", "signature.encoding: `signature.encoding` is missing", "signature: say in one way"],
+        ),
+        (
+            format!("{ACME} signed_content: \"{{boddy}}\" }}"),
+            vec!["signed_content: `{boddy}` is no part of signed content | did you mean `body`?"],
+        ),
+        (
+            format!("{ACME} signed_content: \"{{timestamp}}.{{body}}\" }}"),
+            vec!["signed_content: `{timestamp}` is signed, and nothing says"],
+        ),
+        (format!("{ACME} signed_content: \"{{id}} {{body}}\" }}"), vec!["signed_content: `{id}` is signed, and nothing says"]),
+        (
+            format!("{ACME} signed_content: \"{{id}}.{{body}}\", delivery_id: {{ header: X-Id }} }}"),
+            vec!["signed_content: nobody can tell where `{id}` ends and `{body}` begins | put a literal"],
+        ),
+        (format!("{ACME} signed_content: \"{{body}}{{path}}\", concatenated: \" \" }}"), vec!["concatenated: there is no reason"]),
+        (format!("{ACME} signed_content: \"{{header:X-Sig}}\" }}"), vec!["signed_content: the signature would cover itself"]),
+        (format!("{ACME} tolerance: 5m }}"), vec!["tolerance: the signature covers no time"]),
+        (format!("{ACME} timestamp: {{ header: X-T, json: /t }} }}"), vec!["timestamp: say in one way where the time stands"]),
+        (format!("{ACME} timestamp: {{ pair: t }} }}"), vec!["timestamp: the signature header has no such place"]),
+        (
+            format!("{ACME} timestamp: {{ header: X-T, format: unixms }} }}"),
+            vec!["timestamp.format: `unixms` is no format that is known here | did you mean `unix_ms`?"],
+        ),
+        (
+            format!("{ACME} delivery_id: {{ json: id }} }}"),
+            vec!["delivery_id.json: `id` is not a JSON pointer | a JSON pointer begins with `/`"],
+        ),
+        (format!("{ACME} secret_encoding: [utf8, b64] }}"), vec!["secret_encoding: `b64` is no secret_encoding that is known here"]),
+        (
+            "{ scheme: hmac, algorithm: sha256, signature: { header: X-Sig, encoding: hex, prefix: \"v1,\", separator: \",\" } }"
+                .to_owned(),
+            vec!["signature.prefix: the prefix holds the separator"],
+        ),
+        (
+            "{ scheme: hmac, algorithm: sha256, signature: { header: \"X-{9..1}\", encoding: hex } }".to_owned(),
+            vec!["signature.header: `X-{9..1}` counts wrongly | write `X-Name-{1..9}`", "signature.header: write between one and"],
+        ),
+        (
+            "{ scheme: token, algorithm: sha256, signature: { query: token, encoding: hex } }".to_owned(),
+            vec!["algorithm: `algorithm` belongs to the scheme hmac", "signature.encoding: `encoding` belongs to the scheme hmac"],
+        ),
+        (
+            "{ scheme: basic, signature: { header: X } }".to_owned(),
+            vec!["signature: `signature` belongs to the scheme hmac | `basic` reads"],
+        ),
+    ] {
+        let told = told(&written, None);
+        assert_eq!(told.len(), wants.len(), "{written}\n{told:#?}");
+        for (line, want) in told.iter().zip(wants) {
+            assert!(line.starts_with(want), "{written}\n{line}\n{want}");
+        }
+    }
+}
+
+#[test]
+fn headers_are_counted_out() {
+    let many = shape("{ scheme: hmac, algorithm: sha256, signature: { header: [\"X-Sig-{1..3}\", X-Old], encoding: base64 } }", None);
+    let Scheme::Hmac(hmac) = many.scheme() else { panic!("{many:?}") };
+    assert_eq!(hmac.source.headers(), ["x-sig-1", "x-sig-2", "x-sig-3", "x-old"]);
+    assert_eq!(many.covers().header_value(), "body");
+    let twice = told("{ scheme: hmac, algorithm: sha256, signature: { header: [X-A, x-a], encoding: hex } }", None);
+    assert_eq!(twice, ["signature.header: a header is there twice | name each once"]);
+}
+
+#[test]
+fn predicates_tell_what_a_route_needs() {
+    let url = shape(&format!("{ACME} signed_content: \"{{url}}\" }}"), None);
+    assert!(url.uses_url() && url.covers_path(false) && !url.covers_path(true) && !url.covers().body);
+    let basic = shape("{ scheme: basic }", None);
+    assert_eq!(basic.secret_locations().headers, ["authorization"]);
+    assert!(basic.covers().nothing() && basic.tolerance().is_none());
+    let query = shape("{ scheme: token, signature: { query: key } }", None);
+    assert_eq!(query.secret_locations().query.as_deref(), Some("key"));
+}
