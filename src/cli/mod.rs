@@ -3,6 +3,7 @@ mod ask;
 mod check;
 mod completions;
 mod context;
+mod demo;
 pub mod echo;
 pub mod error;
 mod health;
@@ -77,6 +78,9 @@ enum Command {
     /// Stands for an app: answers every request with what it saw.
     #[command(after_help = "Examples:\n  hookgate echo\n  hookgate echo --listen 127.0.0.1:3001 --quiet")]
     Echo(echo::EchoArgs),
+    /// Starts a gate and an app, sends real requests and forged ones, and shows each verdict.
+    #[command(after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --exit")]
+    Demo(demo::DemoArgs),
     /// Prints completions for a shell.
     #[command(after_help = "Examples:\n  hookgate completions bash > /etc/bash_completion.d/hookgate\n  hookgate completions fish | source")]
     Completions(completions::CompletionsArgs),
@@ -119,6 +123,7 @@ impl Command {
             Self::Status(args) => status::status(args),
             Self::Health(args) => health::health(args),
             Self::Echo(args) => echo::echo(args),
+            Self::Demo(args) => demo::demo(args),
             Self::Completions(args) => completions::completions(args),
         }
     }

@@ -46,7 +46,7 @@ pub(super) struct SignArgs {
 }
 
 /// A request with its signature.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Request {
     /// Where it goes, with what the signature adds to the query.
     pub(super) url: String,
