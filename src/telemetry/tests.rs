@@ -48,7 +48,7 @@ fn full() -> Facts {
     facts.skew_ms = Some(-1500);
     facts.verify_time = Some(Duration::from_micros(42));
     facts.body_bytes = 1000;
-    facts.of_attempt(&"app".into(), Duration::from_millis(7));
+    facts.of_attempt(&"app".into(), 1, Duration::from_millis(7));
     facts
 }
 
