@@ -38,7 +38,11 @@ pub(super) async fn safe(mut response: Response) -> Response {
 }
 
 pub(super) async fn not_found() -> Denied {
-    Denied::new(StatusCode::NOT_FOUND, "there is nothing here", "see docs/admin.md for what there is")
+    Denied::new(
+        StatusCode::NOT_FOUND,
+        "there is nothing here",
+        "health: /livez, /readyz, /metrics; admin: /-/status, /-/refusals, /-/reload",
+    )
 }
 
 pub(super) async fn wrong_method() -> Denied {

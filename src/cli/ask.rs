@@ -40,6 +40,11 @@ pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {
 /// # Errors
 /// Exit 69 if nothing answers.
 pub(super) fn get(address: &str, target: &str, token: Option<&[u8]>) -> Result<(StatusCode, Bytes), Error> {
+    context::block_on(get_now(address, target, token))?
+}
+
+/// As [`get`], where sockets run already.
+pub(super) async fn get_now(address: &str, target: &str, token: Option<&[u8]>) -> Result<(StatusCode, Bytes), Error> {
     let url = url(address, target)?;
     let mut headers = HeaderMap::new();
     if let Some(token) = token {
@@ -47,7 +52,7 @@ pub(super) fn get(address: &str, target: &str, token: Option<&[u8]>) -> Result<(
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    let answer = context::block_on(fetch(&url, Method::GET, headers, Bytes::new(), PATIENCE))?;
+    let answer = fetch(&url, Method::GET, headers, Bytes::new(), PATIENCE).await;
     let (status, _, body) = answer.map_err(|error| unreached(address, &error))?;
     Ok((status, body))
 }

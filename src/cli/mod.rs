@@ -3,6 +3,7 @@ mod ask;
 mod check;
 mod completions;
 mod context;
+mod demo;
 pub mod echo;
 pub mod error;
 mod health;
@@ -11,6 +12,8 @@ mod policy;
 mod providers;
 pub mod run;
 mod schema;
+mod sign;
+mod status;
 mod table;
 pub mod term;
 mod verify;
@@ -56,17 +59,28 @@ enum Command {
     /// Lists the providers that are built in, or shows one.
     #[command(after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers show stripe")]
     Providers(providers::ProvidersArgs),
+    /// Signs a body as a provider does: prints a curl command, or sends it.
+    #[command(
+        after_help = "Examples:\n  hookgate sign --provider github --secret-env GITHUB_SECRET --body body.json --url http://127.0.0.1:8080/webhooks/github\n  hookgate sign --config config.yaml --route stripe --body body.json --send"
+    )]
+    Sign(sign::SignArgs),
     /// Says whether a recorded request is authentic.
     #[command(
         after_help = "Examples:\n  hookgate verify --provider github --secret-file secret.txt request.http\n  hookgate verify --provider stripe --secret-env STRIPE_SECRET --now 2026-11-24T12:00:00Z --json - < request.http"
     )]
     Verify(verify::VerifyArgs),
+    /// Says what a running gate refuses and why, and what needs somebody.
+    #[command(after_help = "Examples:\n  hookgate status\n  hookgate status --admin unix:/run/hookgate/admin.sock --json | jq .routes")]
+    Status(status::StatusArgs),
     /// Says whether a running gate is ready: for a container's health check.
     #[command(after_help = "Examples:\n  hookgate health\n  hookgate health --address 127.0.0.1:9091")]
     Health(health::HealthArgs),
     /// Stands for an app: answers every request with what it saw.
     #[command(after_help = "Examples:\n  hookgate echo\n  hookgate echo --listen 127.0.0.1:3001 --quiet")]
     Echo(echo::EchoArgs),
+    /// Starts a gate and an app, sends real requests and forged ones, and shows each verdict.
+    #[command(after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --exit")]
+    Demo(demo::DemoArgs),
     /// Prints completions for a shell.
     #[command(after_help = "Examples:\n  hookgate completions bash > /etc/bash_completion.d/hookgate\n  hookgate completions fish | source")]
     Completions(completions::CompletionsArgs),
@@ -104,9 +118,12 @@ impl Command {
             Self::Check(args) => check::check(args),
             Self::Schema => schema::print(),
             Self::Providers(args) => providers::providers(args),
+            Self::Sign(args) => sign::sign(args),
             Self::Verify(args) => verify::verify(args),
+            Self::Status(args) => status::status(args),
             Self::Health(args) => health::health(args),
             Self::Echo(args) => echo::echo(args),
+            Self::Demo(args) => demo::demo(args),
             Self::Completions(args) => completions::completions(args),
         }
     }

@@ -52,14 +52,14 @@ pub(super) enum Policy {
         shell: String,
     },
     /// A route of a config.
-    Route(Box<Loaded>, Arc<Hook>),
+    Route(Arc<Loaded>, Arc<Hook>),
 }
 
 impl PolicyArgs {
     /// Reads the preset or the config, and the secrets.
     pub(super) fn read(&self) -> Result<Policy, Error> {
         match (&self.provider, &self.config, &self.route) {
-            (_, Some(config), Some(route)) => route_of(context::load(config)?, route),
+            (_, Some(config), Some(route)) => route_of(&Arc::new(context::load(config)?), route),
             (Some(provider), ..) => self.preset(provider),
             _ => Err(Error::usage("say `--provider NAME`, or `--config FILE --route ROUTE`")),
         }
@@ -119,13 +119,13 @@ impl Policy {
     }
 }
 
-fn route_of(loaded: Loaded, route: &str) -> Result<Policy, Error> {
+fn route_of(loaded: &Arc<Loaded>, route: &str) -> Result<Policy, Error> {
     let hook = loaded.snapshot.hooks.iter().find(|hook| *hook.name == *route).cloned();
     let Some(hook) = hook else {
         let names: Vec<&str> = loaded.snapshot.hooks.iter().map(|hook| &*hook.name).collect();
         return Err(Error::usage(format!("no route is called `{route}`")).why(format!("there are {}", names.join(", "))));
     };
-    Ok(Policy::Route(Box::new(loaded), hook))
+    Ok(Policy::Route(Arc::clone(loaded), hook))
 }
 
 fn named(number: usize, text: Zeroizing<Vec<u8>>) -> SecretText {

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::{Guard, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
 use crate::cli::error::{Error, Exit};
+use crate::cli::term;
 use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load};
 use crate::config::snapshot::{AdminAddress, Snapshot, Token};
@@ -41,8 +42,13 @@ pub struct RunArgs {
 /// The config is wrong, an address is taken, the store cannot be opened.
 pub fn run(args: &RunArgs) -> Result<Exit, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let loaded = load(&args.config, &environment, None, 1, clock.now())
-        .map_err(|rejected| Error::new(Exit::NO, format!("{}{}", rejected.report.render(false), rejected.report.summary())))?;
+    let loaded = match load(&args.config, &environment, None, 1, clock.now()) {
+        Ok(loaded) => loaded,
+        Err(rejected) => {
+            term::say(&format!("{}{}", rejected.report.render(true), rejected.report.summary()));
+            return Ok(Exit::NO);
+        }
+    };
     log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
     runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?.block_on(serve(args.config.clone(), loaded, clock))
 }

@@ -87,20 +87,28 @@ impl Limits {
     /// # Errors
     /// `RateLimited` by the first that is used up.
     pub(super) fn after(&self, limits: &[LiveLimit], params: &Params, cleared: &Cleared, now: Instant) -> Result<(), Refusal> {
-        for LiveLimit { key, buckets } in limits {
-            let key = match key {
-                RateKey::ClientIp => continue,
-                RateKey::Route => self.hasher.hash_one(0_u8),
-                RateKey::Value(locator) => self.hasher.hash_one((&params.0, locator.find(cleared.received()))),
-            };
-            buckets.take(key, now).map_err(limited)?;
-        }
-        Ok(())
+        let keyed = limits.iter().filter_map(|LiveLimit { key, buckets }| match key {
+            RateKey::ClientIp => None,
+            RateKey::Route => Some((&**buckets, self.hasher.hash_one(0_u8))),
+            RateKey::Value(locator) => Some((&**buckets, self.hasher.hash_one((&params.0, locator.find(cleared.received()))))),
+        });
+        take_all(keyed, now)
     }
 
     fn client_key(&self, ip: IpAddr) -> u64 {
         self.hasher.hash_one(network_of(ip))
     }
+}
+
+/// Takes one from each bucket, or from none: what one limit refuses is not charged to the others.
+fn take_all<'a>(buckets: impl Iterator<Item = (&'a Buckets, u64)> + Clone, now: Instant) -> Result<(), Refusal> {
+    for (taken, (of, key)) in buckets.clone().enumerate() {
+        if let Err(retry_after) = of.take(key, now) {
+            buckets.take(taken).for_each(|(of, key)| of.refund(key, now));
+            return Err(limited(retry_after));
+        }
+    }
+    Ok(())
 }
 
 fn limited(retry_after: Duration) -> Refusal {
@@ -120,10 +128,7 @@ pub(super) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, a
     if !hook.allow.is_empty() && !is_in(&hook.allow, head.client.ip) {
         return Err(Refusal::ClientNotAllowed);
     }
-    for LiveLimit { key, buckets } in limits {
-        if *key == RateKey::ClientIp {
-            buckets.take(all.client_key(head.client.ip), now).map_err(limited)?;
-        }
-    }
+    let by_client = limits.iter().filter(|limit| limit.key == RateKey::ClientIp);
+    take_all(by_client.map(|limit| (&*limit.buckets, all.client_key(head.client.ip))), now)?;
     Ok(ticket)
 }

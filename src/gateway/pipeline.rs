@@ -102,8 +102,8 @@ async fn settle(gate: &Gate, route: &LiveHook, delivery: Delivery, claim: Option
     let attempt = Attempt { number: 1, received_at: delivery.head().received.wall, budget: route.hook.forward.timeout };
     let onward = Onward::new(route.upstream.clone(), route.hook.clone());
     let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
-    facts.attempts = onward.tries();
-    facts.of_attempt(&route.hook.forward.upstream.name, gate.clock.now().mono.saturating_duration_since(begun.mono));
+    let took = gate.clock.now().mono.saturating_duration_since(begun.mono);
+    facts.of_attempt(&route.hook.forward.upstream.name, onward.tries(), took);
     if let (Some(claim), Some(dedupe)) = (claim, &route.hook.dedupe) {
         match settlement(outcome) {
             Settlement::Commit => facts.lost_claim = matches!(claim.commit(dedupe.window).await, Ok(Held::Lost)),

@@ -26,6 +26,10 @@ const REQUESTS_PER_CONNECTION: u32 = 10_000;
 const H2_IDLE: Duration = Duration::from_secs(60);
 /// Streams of one HTTP/2 connection at once.
 const H2_STREAMS: u32 = 32;
+/// Bytes a sender may have under way on one HTTP/2 stream, and on one connection. With 64 KiB, the default, a body of 25 MiB over 50 ms
+/// of distance would take 20 s.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
 /// How often the end looks whether all is served.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -200,6 +204,8 @@ fn proxy(gate: Arc<Gate>) -> HttpProxy<Edge> {
     proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
+    h2.initial_window_size(H2_STREAM_WINDOW);
+    h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
     proxy.h2_options = Some(h2);
     proxy.handle_init_modules();
     proxy

@@ -124,11 +124,11 @@ impl Facts {
         }
     }
 
-    /// The upstream was tried once, which took this long.
-    pub fn of_attempt(&mut self, upstream: &Arc<str>, took: Duration) {
+    /// The upstream was tried so many times, which took this long.
+    pub fn of_attempt(&mut self, upstream: &Arc<str>, tries: u32, took: Duration) {
         self.upstream = Some(Arc::clone(upstream));
         self.upstream_time = Some(took);
-        self.attempts = self.attempts.saturating_add(1);
+        self.attempts = self.attempts.saturating_add(tries);
     }
 }
 

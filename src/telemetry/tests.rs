@@ -48,7 +48,7 @@ fn full() -> Facts {
     facts.skew_ms = Some(-1500);
     facts.verify_time = Some(Duration::from_micros(42));
     facts.body_bytes = 1000;
-    facts.of_attempt(&"app".into(), Duration::from_millis(7));
+    facts.of_attempt(&"app".into(), 1, Duration::from_millis(7));
     facts
 }
 
@@ -275,4 +275,11 @@ fn reloads_are_counted_and_the_last_one_shows() {
     telemetry.reloaded(2, SystemClock.now().wall);
     assert!(has("hookgate_config_last_reload_success 1") && has("hookgate_reloads_total{result=\"accepted\"} 1"));
     assert!(has("hookgate_config_generation 2"));
+}
+
+#[test]
+fn a_record_is_shared_and_waits_with_its_request() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Telemetry>();
+    is_shared::<Record<'_>>();
 }

@@ -79,8 +79,8 @@ fn a_symlink_swap_is_noticed() {
 fn sighup_and_the_admin_api_reload() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let token = "an admin token of many bytes";
-    let yaml = config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{token}\", allow_whitespace: true }} }}"));
+    let token = "an-admin-token-of-many-bytes";
+    let yaml = config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{token}\" }} }}"));
     let gate = Gate::start_in(dir, &yaml);
     let before = generation(&gate);
     gate.signal("HUP");
