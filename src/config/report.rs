@@ -261,7 +261,7 @@ fn area_of(tree: &Marked, path: &[Step], at_key: bool) -> Area {
 
 /// Whether a scalar may be a secret that was written into the config, meant so or not.
 fn may_be_secret(path: &[Step], text: &str) -> bool {
-    if text.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
+    if looks_random(text) || text.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
         return true;
     }
     let near_secrets = path.iter().any(|step| matches!(step, Step::Key(key) if is_secretive(key)));
@@ -279,6 +279,16 @@ fn may_be_secret(path: &[Step], text: &str) -> bool {
         "file" | "dir" => !text.contains(['/', '.']) || text.contains(['=', '+']),
         _ => !matches!(text, "" | "true" | "false" | "null" | "~"),
     }
+}
+
+/// Whether the text is one long word with digits among its letters, as secrets are and nothing else in a config is; it may stand under any key.
+fn looks_random(text: &str) -> bool {
+    let count = |is: fn(&u8) -> bool| text.bytes().filter(is).count();
+    text.len() >= 20
+        && count(u8::is_ascii_digit) >= 2
+        && count(u8::is_ascii_alphabetic) >= 2
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-+/=".contains(&byte))
+        && !text.starts_with(['/', '.'])
 }
 
 fn keys_that_may_be_secret(value: &Marked, near_secrets: bool, suspect: &mut HashSet<usize>) {

@@ -20,6 +20,7 @@
 mod support;
 
 mod architecture;
+mod cli;
 mod dedupe;
 mod docs;
 mod forward;
