@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::modules::http::HttpModules;
@@ -30,6 +30,11 @@ const KEEPALIVE_SECONDS: u64 = 60;
 const IO_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is read and thrown away of a body that was refused unread: closing at once would reset the connection, and the reset could
+/// overtake the answer.
+const DRAIN_BYTES: usize = 4 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
@@ -84,6 +89,9 @@ impl ProxyHttp for Edge {
             session.set_keepalive(None);
         }
         record.close(ended);
+        if matches!(ended, Ended::Refused { .. }) {
+            drain(session).await;
+        }
         Ok(true)
     }
 
@@ -166,6 +174,24 @@ impl Sender for Downstream<'_> {
             }
         }
     }
+}
+
+/// Reads the rest of a refused body, within bounds, before the connection is closed. A sender that waits for an invitation sends none.
+async fn drain(session: &mut Session) {
+    if session.is_http2() || session.get_header(EXPECT).is_some() {
+        return;
+    }
+    let reading = async {
+        let mut left = DRAIN_BYTES;
+        while left > 0 && !session.as_downstream_mut().is_body_done() {
+            match session.as_downstream_mut().read_request_body().await {
+                Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    };
+    // whether it came to its end or not, the connection is closed now
+    tokio::time::timeout(DRAIN_TIME, reading).await.unwrap_or_default();
 }
 
 async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {
