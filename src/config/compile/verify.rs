@@ -9,8 +9,8 @@ use crate::config::file::{self, OneOrMany};
 use crate::units;
 use crate::verify::secret::Encoding;
 use crate::verify::{
-    Algorithm, BadTemplate, Format, HeaderNames, HmacScheme, Locator, PLACEHOLDERS, Piece, Scheme, Shape, SignedTime, Source, SourcePlace, TagEncoding, Template,
-    TimeAt, check_pointer,
+    Algorithm, BadTemplate, Format, HeaderNames, HmacScheme, Locator, PLACEHOLDERS, Piece, Scheme, Shape, SignedTime, Source, SourcePlace,
+    TagEncoding, Template, TimeAt, check_pointer,
 };
 
 mod merge;
@@ -221,7 +221,9 @@ impl Compiler<'_> {
         let written = self.block.timestamp.as_ref()?;
         let place = self.place.key("timestamp");
         let at = match (&written.header, &written.pair, written.item, &written.json) {
-            (Some(names), None, None, None) => self.headers(names, &place.key("header")).map(|names| TimeAt::Header(HeaderNames::new(names))),
+            (Some(names), None, None, None) => {
+                self.headers(names, &place.key("header")).map(|names| TimeAt::Header(HeaderNames::new(names)))
+            }
             (None, Some(pair), None, None) => Some(TimeAt::Pair(pair.as_str().into())),
             (None, None, Some(item), None) if item <= MAX_ITEM => Some(TimeAt::Item),
             (None, None, Some(_), None) => {
