@@ -67,7 +67,8 @@ pub enum Locator {
 }
 
 impl Locator {
-    /// The value there, as text; numbers and booleans of JSON as they are written. `None` if it is absent, repeated, empty, or no such value.
+    /// The value there, as text; numbers and booleans of JSON as they are written. `None` if it is absent, repeated,
+    /// contradicted by another of its names, empty, or no such value.
     pub fn find(&self, received: &Received) -> Option<String> {
         let value = match self {
             Self::Header(names) => {
