@@ -1,10 +1,30 @@
 //! hookgate: a webhook gateway that runs as a sidecar.
+//!
+//! A request goes through one function, `gateway::pipeline::run`: find the route, admit, read the body, verify, claim the delivery ID,
+//! hand on, settle. The modules are declared in the order in which they build on each other; `docs/architecture.md` says who may name whom.
+
+// -- leaves: pure, bytes and `now` in, a value out --
 pub mod clock;
 pub mod units;
 pub mod request;
 pub mod verify;
 pub mod refusal;
 pub mod delivery;
+
+// -- state: what outlives a request --
 pub mod limit;
 pub mod store;
+pub mod dedupe;
+pub mod telemetry;
+
+// -- config: what is written, what runs --
 pub mod config;
+pub mod provider;
+
+// -- edges: sockets, pingora --
+pub mod upstream;
+pub mod gateway;
+pub mod admin;
+
+// -- top --
+pub mod cli;

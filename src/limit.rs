@@ -1,8 +1,30 @@
-//! Rate limits by key: GCRA, in bounded memory.
+//! Rate limits by key, in bounded memory.
+//!
+//! A bucket is GCRA in its other form, the leaky bucket as a meter: how much is spent now, and when that was written down. `governor` is not used:
+//! it cannot give a token back, cannot look without taking, cannot change its quota while it runs, and keeps every key it ever saw.
+//!
+//! Keys live in sets of [`WAYS`] slots, [`CAPACITY`] slots in all, made shard by shard when first used. A bucket that has drained is worth nothing
+//! and its slot is free. When a set has no free slot, the bucket with the least spent goes: a million keys seen once push out one another, while
+//! the bucket of a client that is being slowed, the fullest of its set, stays. To push that one out, 16 other keys of its set must have spent more.
+use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use siphasher::sip::SipHasher13;
+
 use crate::units::Rate;
+
+/// Slots in a set: a key can be in any slot of its set.
+const WAYS: usize = 16;
+/// Sets behind one lock.
+const SETS: usize = 128;
+/// Locks.
+const SHARDS: usize = 64;
+/// Keys held at most by one [`Buckets`]: 3 MiB.
+pub const CAPACITY: usize = WAYS * SETS * SHARDS;
+/// One token, in the unit that levels are kept in.
+const ONE: u64 = 1 << 32;
 
 /// How often, and how many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,36 +35,198 @@ pub struct Quota {
     pub burst: NonZeroU32,
 }
 
+/// A quota in the units of the hot path.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// 2⁻⁶⁴ tokens that drain in a nanosecond; rounded down, never 0.
+    drain: u128,
+    /// Level that may not be passed.
+    brim: u64,
+}
+
+impl Pace {
+    fn new(quota: Quota) -> Self {
+        let per = quota.rate.per.as_nanos().max(1);
+        let drain = (u128::from(quota.rate.count.get()) << 64) / per;
+        Self { drain: drain.max(1), brim: u64::from(quota.burst.get()) * ONE }
+    }
+
+    /// What is left of `slot` at `now`.
+    fn level(self, slot: &Slot, now: u64) -> u64 {
+        let drained = (u128::from(now.saturating_sub(slot.at)).saturating_mul(self.drain)) >> 32;
+        slot.spent.saturating_sub(u64::try_from(drained).unwrap_or(u64::MAX))
+    }
+
+    /// How long until one more fits on `level`; zero if it does now.
+    fn wait(self, level: u64) -> Duration {
+        let over = u128::from(level) + u128::from(ONE);
+        let over = over.saturating_sub(u128::from(self.brim));
+        let nanos = (over << 32).div_ceil(self.drain);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// The bucket of one key. Nothing spent is the same as no bucket.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    key: u64,
+    spent: u64,
+    /// Nanoseconds since the first call.
+    at: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    slots: Vec<Slot>,
+    used: usize,
+}
+
 /// Buckets of one limit, by key. Lives in `Gate` by route name and place, so that a reload keeps them.
 #[derive(Debug)]
-pub struct Buckets {}
+pub struct Buckets {
+    pace: RwLock<Pace>,
+    began: OnceLock<Instant>,
+    shards: Box<[Mutex<Shard>]>,
+}
 
 impl Buckets {
     /// No bucket used yet.
-    pub fn new(_quota: Quota) -> Self {
-        todo!()
+    pub fn new(quota: Quota) -> Self {
+        let shards = std::iter::repeat_with(|| Mutex::new(Shard::default())).take(SHARDS).collect();
+        Self { pace: RwLock::new(Pace::new(quota)), began: OnceLock::new(), shards }
     }
+
     /// The quota they follow now; a reload may change it, the buckets' levels stay.
-    pub fn set_quota(&self, _quota: Quota) {
-        todo!()
+    pub fn set_quota(&self, quota: Quota) {
+        *self.pace.write().unwrap_or_else(PoisonError::into_inner) = Pace::new(quota);
     }
-    /// Takes one from the bucket of `key` (a hash that the caller made).
+
+    /// Takes one from the bucket of `key` (a hash that the caller made, see [`KeyHasher`]).
+    ///
+    /// # Errors
+    /// When the next try can succeed. A try that fails takes nothing.
+    pub fn take(&self, key: u64, now: Instant) -> Result<(), Duration> {
+        let (pace, now) = (self.pace(), self.since(now));
+        let mut shard = self.shard(key);
+        let Shard { slots, used } = &mut *shard;
+        if slots.is_empty() {
+            slots.resize(WAYS * SETS, Slot::default());
+        }
+        let Some(slot) = place(slots, key, pace, now) else { return Ok(()) };
+        let level = if slot.key == key { pace.level(slot, now) } else { 0 };
+        let wait = pace.wait(level);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        if slot.spent == 0 {
+            *used += 1;
+        }
+        *slot = Slot { key, spent: level.saturating_add(ONE), at: now.max(if slot.key == key { slot.at } else { 0 }) };
+        Ok(())
+    }
+
+    /// Gives one back. What was never taken is not given.
+    pub fn refund(&self, key: u64, now: Instant) {
+        let (pace, now) = (self.pace(), self.since(now));
+        let mut shard = self.shard(key);
+        let Shard { slots, used } = &mut *shard;
+        let Some(slot) = find(slots, key) else { return };
+        slot.spent = pace.level(slot, now).saturating_sub(ONE);
+        slot.at = slot.at.max(now);
+        if slot.spent == 0 {
+            *used = used.saturating_sub(1);
+        }
+    }
+
+    /// Whether `take` would succeed, without taking.
     ///
     /// # Errors
     /// When the next try can succeed.
-    pub fn take(&self, _key: u64, _now: Instant) -> Result<(), Duration> {
-        todo!()
+    pub fn peek(&self, key: u64, now: Instant) -> Result<(), Duration> {
+        let (pace, now) = (self.pace(), self.since(now));
+        let mut shard = self.shard(key);
+        let wait = find(&mut shard.slots, key).map_or(Duration::ZERO, |slot| pace.wait(pace.level(slot, now)));
+        if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
-    /// Gives one back.
-    pub fn refund(&self, _key: u64, _now: Instant) {
-        todo!()
-    }
-    /// Whether `take` would succeed, without taking.
-    pub fn peek(&self, _key: u64, _now: Instant) -> Result<(), Duration> {
-        todo!()
-    }
-    /// Keys held now.
+
+    /// Keys held now, [`CAPACITY`] at most; a bucket that has drained since its last use still counts.
     pub fn len(&self) -> usize {
-        todo!()
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).used).sum()
+    }
+
+    /// Whether no key is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn pace(&self) -> Pace {
+        *self.pace.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since(&self, now: Instant) -> u64 {
+        let began = *self.began.get_or_init(|| now);
+        u64::try_from(now.saturating_duration_since(began).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length, which is a constant")]
+    fn shard(&self, key: u64) -> MutexGuard<'_, Shard> {
+        let index = usize::try_from(key >> 32).unwrap_or(0) % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The set of `key`; empty if the shard was never used.
+fn set(slots: &mut [Slot], key: u64) -> &mut [Slot] {
+    let first = usize::try_from(key & 0xffff_ffff).unwrap_or(0) % SETS * WAYS;
+    slots.get_mut(first..first + WAYS).unwrap_or_default()
+}
+
+fn find(slots: &mut [Slot], key: u64) -> Option<&mut Slot> {
+    set(slots, key).iter_mut().find(|slot| slot.key == key && slot.spent > 0)
+}
+
+/// The slot of `key`, or else the one of its set that is worth least.
+fn place(slots: &mut [Slot], key: u64, pace: Pace, now: u64) -> Option<&mut Slot> {
+    let set = set(slots, key);
+    let own = set.iter().position(|slot| slot.key == key && slot.spent > 0);
+    let index = own.or_else(|| {
+        let levels = set.iter().map(|slot| pace.level(slot, now)).enumerate();
+        levels.min_by_key(|(_, level)| *level).map(|(index, _)| index)
+    });
+    set.get_mut(index?)
+}
+
+/// Makes the keys of [`Buckets`]. Keyed by a random number of this process, so that nobody outside can choose keys that meet.
+#[derive(Clone, Copy)]
+pub struct KeyHasher {
+    hasher: SipHasher13,
+}
+
+impl KeyHasher {
+    /// Hashes with `key`, 16 random bytes of this process.
+    pub fn new(key: &[u8; 16]) -> Self {
+        Self { hasher: SipHasher13::new_with_key(key) }
+    }
+
+    /// The key of a client: an IPv4 address, or the /64 of an IPv6 address, which is what one customer of a provider gets.
+    pub fn client(&self, ip: IpAddr) -> u64 {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => self.bytes(&ip.octets()),
+            IpAddr::V6(ip) => self.bytes(&(u128::from(ip) >> 64).to_be_bytes()),
+        }
+    }
+
+    /// The key of any other value.
+    pub fn bytes(&self, value: &[u8]) -> u64 {
+        self.hasher.hash(value)
+    }
+}
+
+impl std::fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyHasher(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests;

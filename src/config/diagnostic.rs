@@ -44,7 +44,8 @@ impl Place {
 }
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// The config cannot run.
     Error,
@@ -65,6 +66,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to write; stands beside the caret.
     pub help: Option<String>,
+    /// The other of two that cannot both be; its place is told with the message.
+    pub other: Option<Place>,
 }
 
 /// All there is to say about a config; `compile` goes on after an error, so that all are shown at once.
@@ -82,6 +85,15 @@ impl Diagnostics {
         self.note(Level::Error, place, false, message.into(), help.into());
     }
 
+    /// Notes an error about the value at `place` that clashes with the one at `other`.
+    pub fn clash(&mut self, place: &Place, other: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
+        let count = self.list.len();
+        self.note(Level::Error, place, false, message.into(), help.into());
+        if let Some(noted) = self.list.get_mut(count) {
+            noted.other = Some(other.clone());
+        }
+    }
+
     /// Notes an error about the key at `place`.
     pub fn error_at_key(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
         self.note(Level::Error, place, true, message.into(), help.into());
@@ -90,6 +102,11 @@ impl Diagnostics {
     /// Notes a warning about the value at `place`.
     pub fn warning(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
         self.note(Level::Warning, place, false, message.into(), help.into());
+    }
+
+    /// Notes a warning about the key at `place`.
+    pub fn warning_at_key(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
+        self.note(Level::Warning, place, true, message.into(), help.into());
     }
 
     /// Notes that the map at `place` lacks `key`, unless it was there and is blamed already.
@@ -111,7 +128,7 @@ impl Diagnostics {
 
     fn note(&mut self, level: Level, place: &Place, at_key: bool, message: String, help: Option<String>) {
         if !self.is_spoiled(place) {
-            self.list.push(Diagnostic { level, place: place.clone(), at_key, message, help });
+            self.list.push(Diagnostic { level, place: place.clone(), at_key, message, help, other: None });
         }
     }
 
@@ -133,7 +150,9 @@ pub fn shown(name: &str) -> String {
 
 /// The known name nearest to a wrong one, if it is near: ``did you mean `x`?``
 pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let near = known.map(|name| (strsim::damerau_levenshtein(wrong, name), name)).filter(|(distance, name)| *distance <= 2.max(name.len() / 4) && *distance < name.len());
+    let near = known
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 4) && *distance < name.len());
     near.min().map(|(_, name)| format!("did you mean `{name}`?"))
 }
 

@@ -181,7 +181,7 @@ pub struct Breaker {
 pub struct Route {
     /// How logs, metrics and the ledger call it: `[a-z0-9][a-z0-9-]{0,62}`.
     pub name: Option<String>,
-    /// Names it had before, so that its remembered delivery IDs stay its own.
+    /// Names it had before, the oldest first, so that its remembered delivery IDs stay its own.
     pub previously: Vec<String>,
     /// Only requests for this host: exact, or `*.example.com`.
     pub host: Option<String>,

@@ -171,7 +171,12 @@ impl<'a> Reader<'a> {
                     tree = Some(self.value(first, span, 0)?);
                 }
                 Event::StreamEnd => return Some(tree.unwrap_or_else(Marked::nothing)),
-                Event::Alias(_) | Event::Scalar(..) | Event::SequenceStart(..) | Event::SequenceEnd | Event::MappingStart(..) | Event::MappingEnd => {
+                Event::Alias(_)
+                | Event::Scalar(..)
+                | Event::SequenceStart(..)
+                | Event::SequenceEnd
+                | Event::MappingStart(..)
+                | Event::MappingEnd => {
                     return None;
                 }
             }

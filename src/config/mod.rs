@@ -1,10 +1,19 @@
-//! The config: what is written ([`file`]), what is wrong with it ([`diagnostic`]), what runs ([`snapshot`]).
+//! The config, from what is written to what runs: [`load()`] is the door.
+pub mod compile;
 pub mod diagnostic;
 pub mod file;
+pub mod load;
 pub mod marked;
+pub mod reference;
+pub mod report;
 pub mod router;
-pub mod snapshot;
 pub mod schema;
+pub mod secret;
 pub mod shape;
+pub mod snapshot;
 pub mod source;
-pub mod compile;
+pub mod watch;
+
+pub use load::{Loaded, Rejected, load};
+pub use report::{Finding, Report};
+pub use schema::schema;

@@ -175,7 +175,9 @@ fn check_path(path: &str) -> Result<(), Conflict> {
 const PARAMETERS: &str = "write parameters as whole segments, `/{name}`, each name once, and `/{*rest}` only at the end";
 
 fn is_host(host: &str) -> bool {
-    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    let label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
     !host.is_empty() && host.len() <= 253 && host.split('.').all(label)
 }
 

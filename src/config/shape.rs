@@ -143,6 +143,9 @@ impl<'a> Shape<'a> {
     fn map(&mut self, schema: &'a Map<String, Value>, place: &Place, entries: &[Entry], values: &[Meaning]) -> Value {
         let known = schema.get("properties").and_then(Value::as_object);
         let other = schema.get("additionalProperties").filter(|other| !other.is_boolean());
+        if known.is_none() && other.is_none() {
+            return Value::Object(Map::new());
+        }
         let mut fitting = Map::new();
         for (entry, meaning) in entries.iter().zip(values).filter(|(entry, _)| !entry.repeated) {
             let here = place.key(&entry.key);
@@ -183,7 +186,9 @@ impl<'a> Shape<'a> {
         let mut forms = Vec::new();
         forms.extend(due.word.map(|word| format!("`{word}`")));
         forms.extend(due.text.then(|| "text".to_owned()));
-        forms.extend(due.count.map(|most| if most == u64::MAX { "a whole number".to_owned() } else { format!("a whole number up to {most}") }));
+        forms.extend(
+            due.count.map(|most| if most == u64::MAX { "a whole number".to_owned() } else { format!("a whole number up to {most}") }),
+        );
         forms.extend(due.boolean.then(|| "`true` or `false`".to_owned()));
         forms.extend(due.list.map(|_| "a list".to_owned()));
         forms.extend(due.map.map(|_| "a map".to_owned()));

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::config::router::Router;
 use crate::limit::Quota;
+use crate::telemetry::LogPolicy;
 use crate::verify::{Locator, Verifier};
 
 /// One compiled, immutable config generation: names and policies only. What outlives a reload lives in `gateway::Gate`.
@@ -36,7 +37,7 @@ pub struct Snapshot {
     /// Where state is kept, and how much of it.
     pub store: Store,
     /// What is logged.
-    pub log: Log,
+    pub log: LogPolicy,
     /// The apps, by name.
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     /// The webhook routes, in the order of the file.
@@ -131,35 +132,6 @@ pub struct Store {
     pub path: Option<PathBuf>,
     /// Delivery IDs remembered at most.
     pub ledger_entries: usize,
-}
-
-/// What is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// How a line looks.
-    pub format: LogFormat,
-    /// Which requests get one.
-    pub requests: LogRequests,
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Pretty,
-}
-
-/// Which requests get a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogRequests {
-    /// Every one.
-    All,
-    /// Those not let through.
-    Refused,
-    /// None; metrics count them.
-    None,
 }
 
 /// An app behind the gate.

@@ -59,7 +59,9 @@ impl Source {
         let Some(tree) = &self.tree else { return T::default() };
         let root = Place::root(index);
         let text = self.text.trim_start_matches('\u{feff}');
-        let meaning = if is_blank(text) { Meaning::Map(Vec::new()) } else {
+        let meaning = if is_blank(text) {
+            Meaning::Map(Vec::new())
+        } else {
             match serde_yaml::from_str(text) {
                 Ok(meaning) => meaning,
                 Err(error) => {
@@ -107,10 +109,13 @@ pub enum Unread {
 
 impl From<std::io::Error> for Unread {
     fn from(error: std::io::Error) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Self::Absent,
-            std::io::ErrorKind::PermissionDenied => Self::Forbidden,
-            other => Self::Other(other),
+        let kind = error.kind();
+        if matches!(kind, std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) {
+            Self::Absent
+        } else if kind == std::io::ErrorKind::PermissionDenied {
+            Self::Forbidden
+        } else {
+            Self::Other(kind)
         }
     }
 }
@@ -170,4 +175,3 @@ impl Inputs {
         (self.files, hex::encode(first))
     }
 }
-

@@ -7,6 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod drift;
+pub mod sqlite;
+
 /// What a store answers, in its own time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -90,6 +95,8 @@ pub struct LedgerCounts {
     pub forgotten_early: u64,
     /// Bytes of memory held for remembered IDs.
     pub bytes: usize,
-    /// Commits not yet on disk.
+    /// Commits that should be on disk and are not.
     pub unsaved: usize,
+    /// Wall and monotonic time drifted apart by more than 60 s within the last ten minutes: purging stands still.
+    pub clock_jump: bool,
 }

@@ -1,10 +1,22 @@
 //! One record a request: log line, metrics, recent refusals are views of it.
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
+use sha2::{Digest, Sha256};
 
+use crate::clock::{Now, unix_ms};
 use crate::request::{Client, RequestId};
+use crate::verify::Cleared;
+
+/// Characters of a path that are shown.
+const PATH_SHOWN: usize = 1024;
+/// Characters of a sender's own request ID that are taken over.
+const SENDER_ID_SHOWN: usize = 128;
+/// Characters of a delivery ID that are shown; a longer one is shown as its hash.
+const DELIVERY_ID_SHOWN: usize = 256;
+/// Characters of an event type that are shown.
+const EVENT_SHOWN: usize = 128;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +36,7 @@ pub enum Ended {
     Abandoned,
 }
 
-/// What is known of one request, filled as it goes; closed by [`super::Telemetry::close`].
+/// What is known of one request, filled as it goes; closed by [`super::Record::close`].
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The gate's own ID of it.
@@ -43,6 +55,8 @@ pub struct Facts {
     pub client: Client,
     /// When its head was complete.
     pub received_at: SystemTime,
+    /// The same on the monotonic clock.
+    pub received_mono: Instant,
     /// Bytes of the body that arrived.
     pub body_bytes: u64,
     /// The name of the secret that matched.
@@ -63,4 +77,144 @@ pub struct Facts {
     pub attempts: u32,
     /// The commit came too late: another took the claim over.
     pub lost_claim: bool,
+}
+
+impl Facts {
+    /// What the head of a request tells, before a route is known. `raw_target` is the target as it came; of it the path alone is kept.
+    pub fn new(request_id: RequestId, method: &Method, raw_target: &[u8], headers: &HeaderMap, client: Client, now: Now) -> Self {
+        let path = raw_target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        Self {
+            request_id,
+            sender_request_id: headers.get("x-request-id").and_then(|value| visible(value.as_bytes(), SENDER_ID_SHOWN)),
+            route: None,
+            provider: None,
+            method: method.clone(),
+            path: shown(path, PATH_SHOWN),
+            client,
+            received_at: now.wall,
+            received_mono: now.mono,
+            body_bytes: 0,
+            secret: None,
+            delivery_id: None,
+            event_type: None,
+            skew_ms: None,
+            verify_time: None,
+            upstream_time: None,
+            upstream: None,
+            attempts: 0,
+            lost_claim: false,
+        }
+    }
+
+    /// The route was found.
+    pub fn of_route(&mut self, name: &Arc<str>, provider: Option<&Arc<str>>) {
+        self.route = Some(Arc::clone(name));
+        self.provider = provider.map(Arc::clone);
+    }
+
+    /// The request may go on; judging it took from `began` to `ended`.
+    pub fn of_verdict(&mut self, event_type: Option<String>, cleared: &Cleared, began: Now, ended: Now) {
+        self.verify_time = Some(ended.mono.saturating_duration_since(began.mono));
+        self.event_type = event_type.map(|event| shown(event.as_bytes(), EVENT_SHOWN));
+        if let Cleared::Authentic(authentic) = cleared {
+            self.secret = Some(Arc::clone(authentic.secret()));
+            self.delivery_id = authentic.delivery_id().map(shown_id);
+            let received_at = cleared.received().head.received.wall;
+            self.skew_ms = authentic.signed_at().map(|signed_at| milliseconds_between(signed_at, received_at));
+        }
+    }
+
+    /// The upstream was tried so many times, which took this long.
+    pub fn of_attempt(&mut self, upstream: &Arc<str>, tries: u32, took: Duration) {
+        self.upstream = Some(Arc::clone(upstream));
+        self.upstream_time = Some(took);
+        self.attempts = self.attempts.saturating_add(tries);
+    }
+}
+
+/// Negative if `later` is the earlier one.
+fn milliseconds_between(earlier: SystemTime, later: SystemTime) -> i64 {
+    let (earlier, later) = (unix_ms(earlier), unix_ms(later));
+    let apart = i64::try_from(earlier.abs_diff(later)).unwrap_or(i64::MAX);
+    if later < earlier { -apart } else { apart }
+}
+
+/// The text if it is visible ASCII, not empty and not too long.
+fn visible(text: &[u8], longest: usize) -> Option<Box<str>> {
+    let is_visible = !text.is_empty() && text.len() <= longest && text.iter().all(u8::is_ascii_graphic);
+    is_visible.then(|| std::str::from_utf8(text).ok().map(Box::from)).flatten()
+}
+
+/// The ID, or its hash if it could not be shown as it is.
+fn shown_id(id: &str) -> Box<str> {
+    visible(id.as_bytes(), DELIVERY_ID_SHOWN).unwrap_or_else(|| format!("sha256:{}", hex::encode(Sha256::digest(id))).into())
+}
+
+/// Text of a sender made fit for a line: what is not visible ASCII becomes `\\xNN`, what is too long is cut and marked.
+pub(super) fn shown(text: &[u8], longest: usize) -> Box<str> {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
+    if text.len() <= longest && text.iter().all(is_plain) {
+        return String::from_utf8_lossy(text).into();
+    }
+    let mut shown = String::new();
+    for byte in text.iter().take(longest) {
+        match byte {
+            b' ' => shown.push(' '),
+            byte if is_plain(byte) => shown.push(char::from(*byte)),
+            byte => shown.extend(format!("\\x{byte:02x}").chars()),
+        }
+        if shown.len() >= longest {
+            break;
+        }
+    }
+    if shown.len() >= longest && text.len() > 1 {
+        shown.push('…');
+    }
+    shown.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::clock::{Clock, FrozenClock};
+
+    fn facts(target: &[u8], sender_id: &'static [u8]) -> Facts {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-request-id", HeaderValue::from_bytes(sender_id).unwrap());
+        let client = Client { ip: [127, 0, 0, 1].into(), own: false, behind_trusted_proxy: false };
+        Facts::new(RequestId::from_u128(1), &Method::POST, target, &headers, client, FrozenClock::at_unix(1).now())
+    }
+
+    #[test]
+    fn the_query_is_never_kept_and_the_path_is_fit_for_a_line() {
+        assert_eq!(&*facts(b"/a?token=1", b"x").path, "/a");
+        assert_eq!(&*facts(b"/a\n\x1b[31m\xff\\b", b"x").path, "/a\\x0a\\x1b[31m\\xff\\x5cb");
+        let long = facts(&vec![b'a'; 5000], b"x").path;
+        assert_eq!((long.chars().count(), long.ends_with('…')), (1025, true));
+        assert_eq!(facts(&[b'a'; 1024], b"x").path.len(), 1024);
+    }
+
+    #[test]
+    fn a_sender_id_counts_only_if_it_is_short_and_visible() {
+        assert_eq!(facts(b"/", b"abc-1").sender_request_id.as_deref(), Some("abc-1"));
+        assert_eq!(facts(b"/", b"").sender_request_id, None);
+        assert_eq!(facts(b"/", b"a b").sender_request_id, None);
+        assert_eq!(facts(b"/", b"a\xffb").sender_request_id, None);
+        assert_eq!(facts(b"/", &[b'a'; 129]).sender_request_id, None);
+    }
+
+    #[test]
+    fn ids_that_cannot_be_shown_are_shown_as_their_hash() {
+        assert_eq!(&*shown_id("evt_1"), "evt_1");
+        assert_eq!(shown_id("a b").len(), "sha256:".len() + 64);
+        assert_eq!(shown_id(&"a".repeat(257)).len(), "sha256:".len() + 64);
+    }
+
+    #[test]
+    fn skew_has_a_sign() {
+        let (early, late) = (FrozenClock::at_unix(10).0, FrozenClock::at_unix(12).0);
+        assert_eq!((milliseconds_between(early, late), milliseconds_between(late, early)), (2000, -2000));
+    }
 }

@@ -190,6 +190,11 @@ impl Candidate {
         self.not_before.is_none_or(|from| from <= now) && self.expires.is_none_or(|until| now < until)
     }
 
+    /// From when on it is not accepted any more.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
+    }
+
     /// A MAC with its key, nothing fed yet; `None` if it is not a key.
     pub(super) fn mac(&self) -> Option<Mac> {
         match &self.material {
@@ -375,6 +380,14 @@ impl SecretSet {
         };
         let decoy = Candidate::make(kind, &[], None, &decoy).unwrap_or_default().into();
         Self::Table { by, table, decoy }
+    }
+
+    /// The candidates of a list, in its order; none for a table.
+    pub fn listed(&self) -> &[Candidate] {
+        match self {
+            Self::List(list) => list,
+            Self::Table { .. } => &[],
+        }
     }
 
     pub(super) fn find(&self, head: &RequestHead, params: &Params) -> Found<'_> {

@@ -1,1 +1,44 @@
-//! tests
+//! Drives the real binary. One file a capability.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    clippy::cast_possible_truncation,
+    clippy::let_underscore_must_use,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    dead_code,
+    reason = "a test may panic, read the clock and be long; not each uses all of the support"
+)]
+
+mod support;
+
+mod architecture;
+mod dedupe;
+mod docs;
+mod forward;
+mod h2;
+mod limits;
+mod reload;
+mod secrets;
+mod shutdown;
+mod upstream;
+mod vectors;
+mod vectors_http;
+
+/// A test file that no `mod` line names would silently never run.
+#[test]
+fn every_file_is_listed() {
+    let listed = include_str!("main.rs");
+    for entry in std::fs::read_dir("tests/it").unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(name == "main" || listed.contains(&format!("mod {name};")), "tests/it/main.rs doesn't list {name}");
+    }
+}

@@ -1,43 +1,36 @@
 //! Every preset with golden vectors, run through the real verifier. Where we differ stands in `deviations.yaml`, with its reason.
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use hookgate::config::file::Provider;
 
-use crate::support::vectors::{Deviations, load, shape};
+use crate::support::vectors::{deviations, files, load, shape};
 
 /// How many providers have golden vectors at least.
 const PROVEN: usize = 25;
 
 #[test]
 fn every_vector_comes_out_as_judged_or_as_deviations_say() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let deviations = std::fs::read_to_string(root.join("tests/vectors/deviations.yaml")).unwrap();
-    let deviations: Deviations = serde_yaml::from_str(&deviations).unwrap();
-    let mut files: Vec<_> = std::fs::read_dir(root.join("tests/vectors")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
+    let deviations = deviations();
     let (mut cases, mut providers, mut wrong) = (0, Vec::new(), Vec::new());
+    let files = files();
     let mut unused: BTreeSet<_> =
         deviations.iter().flat_map(|(name, cases)| cases.keys().map(move |case| (name.as_str(), case.clone()))).collect();
     assert!(deviations.values().flat_map(|cases| cases.values()).all(|deviation| !deviation.reason.trim().is_empty()));
-    for path in &files {
-        let file = path.file_stem().unwrap().to_str().unwrap();
-        let name = file.split('.').next().unwrap();
-        let preset = std::fs::read_to_string(root.join(format!("providers/{name}.yaml"))).unwrap();
+    for (name, path) in &files {
+        let preset = std::fs::read_to_string(format!("providers/{name}.yaml")).unwrap();
         let preset: Provider = serde_yaml::from_str(&preset).unwrap_or_else(|why| panic!("{name}: {why}"));
         let shape = shape(name, &preset);
         for case in load(path) {
             cases += 1;
             if case.verdict(&shape).is_ok() != case.valid {
-                unused.remove(&(name, case.name.clone()));
+                unused.remove(&(name.as_str(), case.name.clone()));
             }
-            wrong.extend(case.disagrees(&shape, deviations.get(name)).map(|how| format!("{file} {how}")));
+            wrong.extend(case.disagrees(&shape, deviations.get(name)).map(|how| format!("{} {how}", path.display())));
         }
         providers.push(name);
     }
     providers.dedup();
-    println!("{cases} cases of {} providers in {} files", providers.len(), files.len());
+    eprintln!("{cases} cases of {} providers in {} files", providers.len(), files.len());
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(unused.is_empty(), "these do not differ: {unused:?}");
     assert!(providers.len() >= PROVEN, "{providers:?}");

@@ -1,2 +1,173 @@
 //! From what the files say to what runs: a file a block. Goes on after an error, so that all are told at once.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::diagnostic::{Diagnostics, Place};
+use crate::config::file;
+use crate::config::secret::Loader;
+use crate::config::snapshot::{self, Snapshot};
+use crate::provider::Catalogue;
+use crate::units;
+
+mod dedupe;
+mod forward;
+mod limits;
+mod listen;
+mod proof;
+mod rate;
+mod routes;
+mod upstreams;
 pub mod verify;
+
+/// What every block needs.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Where findings go.
+    pub problems: Diagnostics,
+    /// Reads secrets and other files.
+    pub loader: Loader<'a>,
+    /// The presets.
+    pub catalogue: &'a Catalogue,
+}
+
+/// What is written, over all files: `upstreams` and `routes` with the file each comes from.
+#[derive(Debug)]
+pub struct Written {
+    /// The main file, without its upstreams and routes.
+    pub main: file::File,
+    /// All upstreams.
+    pub upstreams: Vec<(Place, String, file::Upstream)>,
+    /// All routes.
+    pub routes: Vec<(Place, file::Route)>,
+}
+
+/// The snapshot of what is written; worth something only if no error was found. Its `hash` and `files` are for the caller to fill in.
+pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snapshot {
+    let root = Place::root(0);
+    let Written { main, upstreams, routes } = written;
+    // No `..`: a new field must be dealt with here.
+    let file::File {
+        include: _,
+        listen,
+        health,
+        admin,
+        trusted_proxies,
+        limits,
+        shutdown,
+        store,
+        log,
+        providers: _,
+        upstreams: _,
+        routes: _,
+    } = main;
+    let listeners = listen::listeners(listen, &root, cx);
+    let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
+    let store = limits::store(store, &root.key("store"), cx);
+    let admin = admin.and_then(|admin| listen::admin(admin, &root.key("admin"), cx));
+    let trusted_proxies = cx.networks(&trusted_proxies, &root.key("trusted_proxies"));
+    let limits = limits::limits(limits, &root.key("limits"), cx);
+    let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
+    let log = limits::log(log, &root.key("log"), cx);
+    let upstreams = upstreams::upstreams(upstreams, cx);
+    let (hooks, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
+    Snapshot {
+        generation,
+        hash: String::new(),
+        loaded_at: cx.loader.now.wall,
+        listeners,
+        health,
+        admin,
+        trusted_proxies,
+        limits,
+        shutdown,
+        store,
+        log,
+        upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
+        hooks,
+        router,
+        files: Vec::new(),
+    }
+}
+
+/// Upstreams by name. One that is there but wrong is `None`, so that routes to it are not blamed as well.
+type Upstreams = BTreeMap<Arc<str>, Option<Arc<snapshot::Upstream>>>;
+
+impl Context<'_> {
+    /// The duration that is written, else the default.
+    fn duration(&mut self, written: Option<&str>, place: &Place, default: Duration) -> Duration {
+        self.maybe_duration(written, place).unwrap_or(default)
+    }
+
+    fn maybe_duration(&mut self, written: Option<&str>, place: &Place) -> Option<Duration> {
+        let text = written?;
+        match units::duration(text) {
+            Ok(duration) if duration.is_zero() => self.problems.error(place, "this must be longer than nothing", None),
+            Ok(duration) if duration > MOST => self.problems.error(place, "this is longer than ten years", None),
+            Ok(duration) => return Some(duration),
+            Err(_) if is_count(text) => self.problems.error(place, "this duration has no unit", format!("write `{text}s`")),
+            Err(why) => self.problems.error(place, "this is not a duration", why.to_string()),
+        }
+        None
+    }
+
+    /// The size in bytes that is written, else the default.
+    fn size(&mut self, written: Option<&str>, place: &Place, default: usize) -> usize {
+        let Some(text) = written else { return default };
+        match units::size(text) {
+            Ok(0) => self.problems.error(place, "this must be more than nothing", None),
+            Ok(size) => return size,
+            Err(why) => self.problems.error(place, "this is not a size", why.to_string()),
+        }
+        default
+    }
+
+    fn rate(&mut self, text: &str, place: &Place) -> Option<units::Rate> {
+        match units::rate(text) {
+            Ok(rate) => return Some(rate),
+            Err(_) if is_count(text) && text != "0" => self.problems.error(place, "this rate has no unit", format!("write `{text}/s`")),
+            Err(why) => self.problems.error(place, "this is not a rate", why.to_string()),
+        }
+        None
+    }
+
+    /// Networks as CIDR; a bare address is a network of one.
+    fn networks(&mut self, written: &[String], place: &Place) -> Vec<ipnet::IpNet> {
+        let mut networks = Vec::with_capacity(written.len());
+        for (index, text) in written.iter().enumerate() {
+            let network = text.parse::<ipnet::IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from));
+            match network {
+                Some(network) => networks.push(network),
+                None => self.problems.error(
+                    &place.index(index),
+                    "this is not a network",
+                    "write CIDR, such as `10.0.0.0/8` or `2001:db8::/32`".to_owned(),
+                ),
+            }
+        }
+        networks
+    }
+
+    /// One of a few words.
+    fn word<T: Copy>(&mut self, written: Option<&str>, place: &Place, words: &[(&str, T)]) -> Option<T> {
+        let text = written?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            self.problems.error(place, "this word is not known here", format!("write {}", known.join(" or ")));
+        }
+        found
+    }
+
+    /// An error about what the grammar keeps for a later version.
+    fn reserved(&mut self, place: &Place, what: &str, help: &str) {
+        self.problems.error_at_key(place, format!("{what} is not built yet in this version"), help.to_owned());
+    }
+}
+
+/// No config means more than ten years; time reckoned with more could overflow.
+const MOST: Duration = Duration::from_secs(10 * 366 * 86_400);
+
+fn is_count(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}

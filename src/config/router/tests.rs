@@ -11,9 +11,9 @@ fn router(routes: &[(Option<&str>, &str)]) -> Router {
 }
 
 fn hit(router: &Router, host: &str, path: &str) -> Option<(usize, String)> {
-    router.find(host, path.as_bytes()).map(|(index, Params(params))| {
-        (index, params.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
-    })
+    router
+        .find(host, path.as_bytes())
+        .map(|(index, Params(params))| (index, params.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")))
 }
 
 #[test]
@@ -101,7 +101,24 @@ fn conflicts_and_grammar() {
     assert_eq!(router.insert(None, "/a/{y}", 9), Err(Conflict::Taken { by: Some(0) }));
     assert_eq!(router.insert(Some("H"), "/a", 9), Err(Conflict::Taken { by: Some(1) }));
     assert_eq!(router.insert(None, "/r/{*other}", 9), Err(Conflict::Taken { by: Some(2) }));
-    for path in ["a", "/a?b", "/{", "/{}", "/}", "/{a}/{a}", "/{*rest}/x", "/a b", "/ä", "/..", "/a/%2e", "//a", "/{a}{b}", "/{{a}}", "/{a-b}", "/\\"] {
+    for path in [
+        "a",
+        "/a?b",
+        "/{",
+        "/{}",
+        "/}",
+        "/{a}/{a}",
+        "/{*rest}/x",
+        "/a b",
+        "/ä",
+        "/..",
+        "/a/%2e",
+        "//a",
+        "/{a}{b}",
+        "/{{a}}",
+        "/{a-b}",
+        "/\\",
+    ] {
         assert!(matches!(router.insert(None, path, 9), Err(Conflict::Path(_))), "{path}");
     }
     for host in ["a:80", "*", "*.", "a..b", "*a.b", "http://a", "a/b", ""] {

@@ -1,7 +1,7 @@
 //! Golden requests: bytes, headers, secret and time as some other software judged them, run through the real verifier.
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -71,6 +71,20 @@ pub(crate) fn load(path: &Path) -> Vec<Case> {
     vectors.cases
 }
 
+/// All vector files with their provider, in order.
+pub(crate) fn files() -> Vec<(String, PathBuf)> {
+    let mut files: Vec<_> = std::fs::read_dir("tests/vectors").unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    let provider = |path: &Path| path.file_stem().unwrap().to_str().unwrap().split('.').next().unwrap().to_owned();
+    files.into_iter().map(|path| (provider(&path), path)).collect()
+}
+
+/// Where our verdict differs on purpose.
+pub(crate) fn deviations() -> Deviations {
+    serde_yaml::from_str(&std::fs::read_to_string("tests/vectors/deviations.yaml").unwrap()).unwrap()
+}
+
 /// The preset, compiled as a user's `verify: { provider: NAME }`.
 pub(crate) fn shape(name: &str, preset: &file::Provider) -> Shape {
     let block = file::Verify { provider: Some(name.to_owned()), ..file::Verify::default() };
@@ -89,14 +103,15 @@ impl Case {
     }
 
     /// The secrets as a user would paste them; where the provider's key has the client ID in it, as `id&secret`.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let paste = |text: &String| self.config.client_id.as_ref().map_or_else(|| text.clone(), |id| format!("{id}&{text}"));
+        self.secret.iter().chain(&self.secrets).map(paste).collect()
+    }
+
     pub(crate) fn secrets(&self) -> Vec<SecretText> {
-        let texts = self.secret.iter().chain(&self.secrets).zip(1..);
-        let named = texts.map(|(text, number)| SecretText {
+        let named = self.texts().into_iter().zip(1..).map(|(text, number)| SecretText {
             name: format!("secret-{number}").into(),
-            text: match &self.config.client_id {
-                Some(id) => format!("{id}&{text}").into_bytes().into(),
-                None => text.clone().into_bytes().into(),
-            },
+            text: text.into_bytes().into(),
             encodings: None,
             not_before: None,
             expires: None,
@@ -104,11 +119,27 @@ impl Case {
         named.collect()
     }
 
+    /// Host and port of the URL.
+    pub(crate) fn authority(&self) -> &str {
+        let rest = self.url.split_once("://").unwrap().1;
+        &rest[..rest.find(['/', '?']).unwrap_or(rest.len())]
+    }
+
+    /// Path and query of the URL.
+    pub(crate) fn target(&self) -> String {
+        let rest = &self.url.split_once("://").unwrap().1[self.authority().len()..];
+        if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") }
+    }
+
+    /// Whether the gate is to let it through: as judged, or as a deviation says.
+    pub(crate) fn due(&self, deviations: Option<&BTreeMap<String, Deviation>>) -> bool {
+        match deviations.and_then(|known| known.get(&self.name)) {
+            Some(deviation) => deviation.we == Verdict::Accept,
+            None => self.valid,
+        }
+    }
+
     pub(crate) fn received(&self) -> Received {
-        let (scheme, rest) = self.url.split_once("://").unwrap();
-        let at = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, target) = rest.split_at(at);
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -117,9 +148,9 @@ impl Case {
         let head = RequestHead {
             request_id: RequestId::from_u128(1),
             method: self.method.parse().unwrap(),
-            target: target.into(),
-            authority: authority.to_owned(),
-            tls: scheme == "https",
+            target: self.target().into(),
+            authority: self.authority().to_owned(),
+            tls: self.url.starts_with("https:"),
             headers,
             declared_size: u64::try_from(body.len()).ok(),
             client: Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), own: true, behind_trusted_proxy: false },
@@ -150,10 +181,7 @@ impl Case {
 
     /// Says so if our verdict is neither that of the software that judged the case nor a difference on purpose.
     pub(crate) fn disagrees(&self, shape: &Shape, deviations: Option<&BTreeMap<String, Deviation>>) -> Option<String> {
-        let want = match deviations.and_then(|known| known.get(&self.name)) {
-            Some(deviation) => deviation.we == Verdict::Accept,
-            None => self.valid,
-        };
+        let want = self.due(deviations);
         let ours = self.verdict(shape);
         (ours.is_ok() != want).then(|| format!("{}: we say {ours:?}, due is {}", self.name, if want { "authentic" } else { "refused" }))
     }

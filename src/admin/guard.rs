@@ -1,0 +1,153 @@
+//! Who may ask what of the admin API.
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::answer::Denied;
+
+/// Says, in constant time, whether an offered token is the right one.
+pub type TokenMatcher = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// The rules of one admin listener. What changes state needs the token everywhere, on loopback too: the app shares it.
+#[derive(Clone)]
+pub struct Guard {
+    token: Option<TokenMatcher>,
+    /// `None`: a unix socket.
+    address: Option<SocketAddr>,
+}
+
+impl Guard {
+    /// Guards a TCP listener at `address`, the one that it is bound to.
+    pub fn tcp(address: SocketAddr, token: Option<TokenMatcher>) -> Self {
+        Self { token, address: Some(address) }
+    }
+
+    /// Guards a unix socket: its file mode says who may read.
+    pub fn unix(token: Option<TokenMatcher>) -> Self {
+        Self { token, address: None }
+    }
+
+    /// Whether a request with this head is answered.
+    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
+        if !self.knows_host(headers) {
+            let help = "ask by the listener's address or by `localhost`; names are refused, so that no web page can ask through a browser";
+            return Err(Denied::new(StatusCode::FORBIDDEN, "the Host header does not name this listener", help));
+        }
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        if !reads || !self.is_local() {
+            self.check_token(headers)?;
+        }
+        if !reads && !is_json(headers) {
+            let help = "send `Content-Type: application/json`; an empty body will do";
+            return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "changes are taken as application/json only", help));
+        }
+        Ok(())
+    }
+
+    fn is_local(&self) -> bool {
+        self.address.is_none_or(|address| address.ip().to_canonical().is_loopback())
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        let Some(matches) = &self.token else {
+            let help = "configure `admin.token`, or `store.path`: then a token is made there, in `admin-token`";
+            return Err(Denied::new(StatusCode::FORBIDDEN, "no admin token is configured", help));
+        };
+        if bearer(headers).is_some_and(|offered| matches(offered)) {
+            return Ok(());
+        }
+        let help = "send `Authorization: Bearer TOKEN` with `admin.token`, or with what is in the file `admin-token` beside the store";
+        Err(Denied::new(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong", help))
+    }
+
+    /// A page that has its name resolve to this machine still sends its name.
+    fn knows_host(&self, headers: &HeaderMap) -> bool {
+        let Some(address) = self.address else { return true };
+        let Some(host) = single(headers, &HOST).and_then(|host| host.to_str().ok()) else { return false };
+        let (name, port) = split_port(host);
+        if name.eq_ignore_ascii_case("localhost") {
+            return port.is_none_or(is_port);
+        }
+        let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+        let Ok(ip) = bare.parse::<IpAddr>() else { return false };
+        if ip.is_loopback() {
+            return port.is_none_or(is_port);
+        }
+        // bound to every address, it is asked by any of them; an address is no name that could be made to resolve to it
+        (address.ip().is_unspecified() || ip == address.ip()) && port.is_none_or(|port| port.parse() == Ok(address.port()))
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("address", &self.address).field("has_token", &self.token.is_some()).finish()
+    }
+}
+
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+fn split_port(host: &str) -> (&str, Option<&str>) {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        Some(_) | None => (host, None),
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, token) = single(headers, &AUTHORIZATION)?.as_bytes().split_at_checked("bearer ".len())?;
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
+}
+
+/// With or without parameters. No form of a web page can send it.
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = single(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok()?.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(listener: &str, host: &str, known: bool) {
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).unwrap())]);
+        assert_eq!(Guard::tcp(listener.parse().unwrap(), None).knows_host(&headers), known, "{host} at {listener}");
+    }
+
+    #[test]
+    fn hosts() {
+        for host in ["localhost", "LOCALHOST:99", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:80"] {
+            check("127.0.0.1:9000", host, true);
+            check("10.0.0.1:9000", host, true);
+        }
+        for host in ["", "evil.example", "localhost.evil.example", "localhost:x", "10.0.0.2", "127.0.0.1.nip.io", "a@localhost", "::1:x"] {
+            check("127.0.0.1:9000", host, false);
+            check("10.0.0.1:9000", host, false);
+        }
+        check("10.0.0.1:9000", "10.0.0.1:9000", true);
+        check("10.0.0.1:9000", "10.0.0.1", true);
+        check("10.0.0.1:9000", "10.0.0.1:9001", false);
+        check("[fd00::1]:9000", "[fd00::1]:9000", true);
+        check("0.0.0.0:9000", "10.0.0.7:9000", true);
+        check("0.0.0.0:9000", "evil.example:9000", false);
+    }
+
+    #[test]
+    fn two_host_lines_are_refused() {
+        let mut headers = HeaderMap::new();
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        headers.append(HOST, HeaderValue::from_static("evil.example"));
+        assert!(!Guard::tcp("127.0.0.1:1".parse().unwrap(), None).knows_host(&headers));
+        assert!(Guard::unix(None).knows_host(&headers));
+    }
+}

@@ -1,0 +1,35 @@
+//! For machines that ask whether it lives: `/livez`, `/readyz`, `/metrics`.
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::map_response;
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use super::{Source, answer};
+
+/// The format of the metrics.
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The health listener's router. It tells names of routes, upstreams and secrets, never a secret, and changes nothing.
+pub fn router(source: Arc<dyn Source>) -> Router {
+    Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(answer::wrong_method)
+        .fallback(answer::not_found)
+        .layer(map_response(answer::safe))
+        .with_state(source)
+}
+
+async fn readyz(State(source): State<Arc<dyn Source>>) -> impl IntoResponse {
+    if source.ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+}
+
+async fn metrics(State(source): State<Arc<dyn Source>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, EXPOSITION)], source.metrics())
+}

@@ -1,0 +1,170 @@
+//! What `/-/status` answers, and the CLI reads back. Times are RFC 3339 in UTC.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The state of everything.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the gate.
+    pub version: String,
+    /// Seconds since it began.
+    pub uptime_seconds: u64,
+    /// Whether senders should be sent here.
+    pub ready: bool,
+    /// The config's generation.
+    pub generation: u64,
+    /// The config's hash.
+    pub hash: String,
+    /// When the config was loaded.
+    pub loaded_at: String,
+    /// Why the last reload was refused; `None` after a good one.
+    pub last_error: Option<LastError>,
+    /// The config, in detail.
+    pub config: ConfigStatus,
+    /// The routes, in the order of the config.
+    pub routes: Vec<RouteStatus>,
+    /// The upstreams, by name.
+    pub upstreams: Vec<UpstreamStatus>,
+    /// The clock.
+    pub clock: ClockStatus,
+    /// The ledger of delivery IDs.
+    pub ledger: LedgerStatus,
+    /// The store.
+    pub store: StoreStatus,
+    /// Bytes of bodies held now.
+    pub in_flight_bytes: u64,
+    /// Connections of senders now.
+    pub connections: u64,
+}
+
+/// A reload that was refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// When.
+    pub at: String,
+    /// Every mistake with its line.
+    pub text: String,
+}
+
+/// The config that requests run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Counted from 1; every accepted reload adds one.
+    pub generation: u64,
+    /// Over all that was read.
+    pub hash: String,
+    /// When it was loaded.
+    pub loaded_at: String,
+    /// Seconds since then.
+    pub age_seconds: u64,
+    /// Why the last reload was refused; `None` after a good one.
+    pub last_error: Option<LastError>,
+    /// Keys whose change waits for a restart.
+    pub needs_restart: Vec<String>,
+    /// Secret files that are empty or unreadable now, by secret name.
+    pub stale_secrets: Vec<String>,
+}
+
+/// A route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// Its name.
+    pub name: String,
+    /// What it does: `forward`.
+    pub action: String,
+    /// The preset's name.
+    pub provider: Option<String>,
+    /// The last hour.
+    pub hour: HourStatus,
+    /// When the last request ended.
+    pub last_at: Option<String>,
+    /// Its secrets.
+    pub secrets: Vec<SecretStatus>,
+}
+
+/// Counts of the last hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourStatus {
+    /// Requests that ended.
+    #[serde(rename = "in")]
+    pub received: u64,
+    /// Those that the upstream answered with 2xx.
+    pub handed_on: u64,
+    /// Duplicates answered without the upstream.
+    pub duplicates: u64,
+    /// Refused, by code.
+    pub refused: BTreeMap<String, u64>,
+    /// What else became of them (`forwarded_5xx`, `abandoned`, …).
+    pub other: BTreeMap<String, u64>,
+}
+
+impl From<crate::telemetry::Hour> for HourStatus {
+    fn from(hour: crate::telemetry::Hour) -> Self {
+        let owned = |counts: BTreeMap<&'static str, u64>| counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        Self {
+            received: hour.received,
+            handed_on: hour.handed_on,
+            duplicates: hour.duplicates,
+            refused: owned(hour.refused),
+            other: owned(hour.other),
+        }
+    }
+}
+
+/// A secret, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretStatus {
+    /// Its name.
+    pub name: String,
+    /// When it matched last since the start; `None`: not yet.
+    pub last_match_at: Option<String>,
+    /// When it stops counting.
+    pub expires: Option<String>,
+}
+
+/// An upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+    /// `closed`, `open` or `half_open`.
+    pub breaker: String,
+}
+
+/// The clock, against the times that providers sign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// How far signed times are behind the gate's clock, the median of late; negative: ahead.
+    pub skew_seconds: f64,
+    /// Of how many requests.
+    pub samples: u64,
+    /// Whether the clock jumped and has not held since: nothing expires from the ledger.
+    pub jumped: bool,
+}
+
+/// The ledger of delivery IDs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    /// IDs remembered.
+    pub entries: u64,
+    /// Memory of it, in bytes.
+    pub bytes: u64,
+    /// IDs remembered at most.
+    pub capacity: u64,
+    /// IDs forgotten before their window was over, since the start.
+    pub forgotten_early: u64,
+    /// IDs handed on that are not in the store yet.
+    pub unsaved: u64,
+}
+
+/// The store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Its directory; `None`: memory alone.
+    pub path: Option<String>,
+    /// What somebody should look at.
+    pub alarm: Option<String>,
+}

@@ -1,0 +1,195 @@
+//! Both routers over sockets, with a source that answers what it was made with.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
+
+use super::*;
+
+const TOKEN: &str = "right";
+const JSON: &str = "Content-Type: application/json";
+const BEARER: &str = "Authorization: Bearer right";
+
+#[derive(Default)]
+struct Fixed {
+    ready: bool,
+    reloads: AtomicU64,
+    mistake: Option<&'static str>,
+}
+
+impl Source for Fixed {
+    fn ready(&self) -> bool {
+        self.ready
+    }
+
+    fn metrics(&self) -> String {
+        "hookgate_connections 0\n".to_owned()
+    }
+
+    fn status(&self) -> Status {
+        Status { generation: 7, ..Status::default() }
+    }
+
+    fn refusals(&self, limit: usize) -> Vec<RecentRefusal> {
+        let refusal = RecentRefusal {
+            at: "2026-01-01T00:00:00.000Z".to_owned(),
+            code: "no_route".to_owned(),
+            status: 404,
+            route: None,
+            request_id: "0".repeat(26),
+            client: [127, 0, 0, 1].into(),
+            method: "POST".to_owned(),
+            path: "/a".to_owned(),
+        };
+        vec![refusal; limit.min(300)]
+    }
+
+    fn reload(&self) -> Reloading<'_> {
+        Box::pin(async {
+            match self.mistake {
+                None => Ok(self.reloads.fetch_add(1, Ordering::Relaxed) + 2),
+                Some(mistake) => Err(mistake.to_owned()),
+            }
+        })
+    }
+}
+
+fn matcher() -> Option<TokenMatcher> {
+    Some(Arc::new(|offered: &[u8]| offered == TOKEN.as_bytes()))
+}
+
+fn request(line: &str, headers: &[&str]) -> String {
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
+}
+
+/// Status and whole answer of one request to the admin API on a loopback port, guarded as `guard` says.
+async fn ask(guard: Guard, source: Fixed, line: &str, headers: &[&str]) -> (u16, String) {
+    exchange(api::router(Arc::new(source), guard), &request(line, headers)).await
+}
+
+async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(serve_tcp(listener, router, stopped));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    stop.send_replace(true);
+    serving.await.unwrap();
+    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+}
+
+fn loopback() -> Guard {
+    Guard::tcp("127.0.0.1:1".parse().unwrap(), matcher())
+}
+
+#[tokio::test]
+async fn health_says_whether_it_is_ready() {
+    let get = async |ready, path: &str| {
+        let source = Fixed { ready, ..Fixed::default() };
+        exchange(health::router(Arc::new(source)), &request(&format!("GET {path}"), &["Host: anything"])).await
+    };
+    assert_eq!(get(false, "/livez").await.0, 200);
+    let (status, answer) = get(false, "/readyz").await;
+    assert_eq!((status, answer.ends_with("not ready\n")), (503, true));
+    assert_eq!(get(true, "/readyz").await.0, 200);
+    let (status, metrics) = get(true, "/metrics").await;
+    assert_eq!((status, metrics.ends_with("hookgate_connections 0\n")), (200, true));
+    for header in ["cache-control: no-store", "x-content-type-options: nosniff", "content-type: text/plain; version=0.0.4"] {
+        assert!(metrics.contains(header), "{metrics}");
+    }
+    assert_eq!(get(true, "/-/status").await.0, 404);
+}
+
+#[tokio::test]
+async fn changes_need_host_token_and_type_in_this_order() {
+    let reload = async |headers: &[&str]| ask(loopback(), Fixed::default(), "POST /-/reload", headers).await;
+    assert_eq!(reload(&["Host: evil.example", JSON, BEARER]).await.0, 403);
+    let (status, answer) = reload(&["Host: localhost", JSON]).await;
+    assert_eq!(status, 401);
+    assert!(answer.contains("\"error\":") && answer.contains("\"help\":") && answer.contains("cache-control: no-store"), "{answer}");
+    assert_eq!(reload(&["Host: localhost", JSON, "Authorization: Bearer wrong"]).await.0, 401);
+    assert_eq!(reload(&["Host: localhost", JSON, "Authorization: Bearer "]).await.0, 401);
+    assert_eq!(reload(&["Host: localhost", JSON, BEARER, BEARER]).await.0, 401);
+    assert_eq!(reload(&["Host: localhost", BEARER]).await.0, 415);
+    assert_eq!(reload(&["Host: localhost", "Content-Type: text/plain", BEARER]).await.0, 415);
+    let (status, answer) = reload(&["Host: localhost", JSON, BEARER]).await;
+    assert_eq!((status, answer.ends_with("{\"generation\":2}")), (200, true));
+    assert_eq!(ask(loopback(), Fixed::default(), "GET /-/reload", &["Host: localhost"]).await.0, 405);
+}
+
+#[tokio::test]
+async fn a_refused_reload_says_why() {
+    let source = Fixed { mistake: Some("config.yaml:3: no such upstream"), ..Fixed::default() };
+    let (status, answer) = ask(loopback(), source, "POST /-/reload", &["Host: localhost", JSON, BEARER]).await;
+    assert_eq!((status, answer.contains("config.yaml:3: no such upstream")), (422, true));
+}
+
+#[tokio::test]
+async fn reading_is_free_on_loopback_alone() {
+    let status = async |guard, headers: &[&str]| ask(guard, Fixed::default(), "GET /-/status", headers).await.0;
+    assert_eq!(status(loopback(), &["Host: localhost"]).await, 200);
+    let wide = || Guard::tcp("0.0.0.0:1".parse().unwrap(), matcher());
+    assert_eq!(status(wide(), &["Host: localhost"]).await, 401);
+    assert_eq!(status(wide(), &["Host: localhost", BEARER]).await, 200);
+    assert_eq!(status(Guard::tcp("0.0.0.0:1".parse().unwrap(), None), &["Host: localhost", BEARER]).await, 403);
+    let bare = Guard::tcp("127.0.0.1:1".parse().unwrap(), None);
+    let (status, answer) = ask(bare, Fixed::default(), "POST /-/reload", &["Host: localhost", JSON, BEARER]).await;
+    assert_eq!((status, answer.contains("configure `admin.token`")), (403, true));
+}
+
+#[tokio::test]
+async fn refusals_are_bounded() {
+    let get = async |path: &str| ask(loopback(), Fixed::default(), &format!("GET {path}"), &["Host: localhost"]).await;
+    assert_eq!(get("/-/refusals?limit=2").await.1.matches("no_route").count(), 2);
+    assert_eq!(get("/-/refusals").await.1.matches("no_route").count(), 50);
+    assert_eq!(get("/-/refusals?limit=9999").await.1.matches("no_route").count(), 256);
+    assert_eq!(get("/-/refusals?limit=x").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_unix_socket_reads_freely_and_changes_with_the_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin");
+    let (stop, stopped) = watch::channel(false);
+    let router = api::router(Arc::new(Fixed::default()), Guard::unix(matcher()));
+    let serving = tokio::spawn(serve_unix(UnixListener::bind(&path).unwrap(), router, stopped));
+    let ask = async |line: &str, headers: &[&str]| {
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(request(line, headers).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(ask("GET /-/status", &["Host: whatever"]).await, "200");
+    assert_eq!(ask("POST /-/reload", &["Host: whatever", JSON]).await, "401");
+    assert_eq!(ask("POST /-/reload", &["Host: whatever", JSON, BEARER]).await, "200");
+    stop.send_replace(true);
+    serving.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_holds_the_end_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(serve_tcp(listener, health::router(Arc::new(Fixed::default())), stopped));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /livez HT").await.unwrap();
+    stop.send_replace(true);
+    serving.await.unwrap();
+}
+
+#[test]
+fn status_is_read_back_as_it_was_written() {
+    let status =
+        Status { routes: vec![status::RouteStatus::default()], last_error: Some(status::LastError::default()), ..Status::default() };
+    let text = serde_json::to_string(&status).unwrap();
+    assert!(text.contains("\"hour\":{\"in\":0,"), "{text}");
+    assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
+}

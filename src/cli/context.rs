@@ -1,0 +1,134 @@
+//! What commands read: a config, a preset, a file, a time.
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::cli::error::{Error, Exit};
+use crate::cli::term;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::compile;
+use crate::config::diagnostic::{Diagnostics, Place, did_you_mean};
+use crate::config::file::{self, OneOrMany};
+use crate::config::load::{self, Loaded, Rejected};
+use crate::config::source::Source;
+use crate::provider::{Catalogue, Preset};
+use crate::verify::Shape;
+
+/// The largest request, body or config that a command reads, in bytes.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Loads a config as the gate does.
+pub(super) fn try_load(path: &Path) -> Result<Loaded, Rejected> {
+    load::load(path, &|name| std::env::var_os(name), None, 1, SystemClock.now())
+}
+
+/// Loads a config as the gate does; what is wrong with it goes to stderr.
+pub(super) fn load(path: &Path) -> Result<Loaded, Error> {
+    try_load(path).map_err(|rejected| {
+        term::say(rejected.report.render(true).trim_end());
+        Error::usage("the config cannot be used").at(path.display().to_string()).hint(format!("hookgate check {}", path.display()))
+    })
+}
+
+/// What a config says, word for word; for addresses, so that no secret has to be readable.
+pub(super) fn written(path: &Path) -> Result<file::File, Error> {
+    let bytes = read(path, "the config")?;
+    let mut problems = Diagnostics::default();
+    let mut source = Source::new(path.display().to_string(), &bytes);
+    let file = source.parse(0, &mut problems);
+    if source.tree.is_none() {
+        return Err(Error::usage("the config cannot be read").at(path.display().to_string()).hint(format!("hookgate check {}", path.display())));
+    }
+    Ok(file)
+}
+
+/// The preset of that name.
+pub(super) fn preset<'a>(catalogue: &'a Catalogue, name: &str) -> Result<Arc<Preset>, Error> {
+    catalogue.get(name).ok_or_else(|| {
+        let error = Error::usage(format!("no provider is called `{name}`"));
+        match did_you_mean(name, catalogue.names()) {
+            Some(near) => error.why(near),
+            None => error.hint("hookgate providers list"),
+        }
+    })
+}
+
+/// The compiled block of a preset; `header` is where a signature or token stands that the preset leaves to the route.
+pub(super) fn shape(preset: &Preset, header: Option<&str>) -> Result<Shape, Error> {
+    let mut problems = Diagnostics::default();
+    let signature = header.map(|header| file::Signature { header: Some(OneOrMany::One(header.to_owned())), ..file::Signature::default() });
+    let block = file::Verify { provider: Some(preset.name.to_string()), signature, ..file::Verify::default() };
+    let shape = compile::verify::compile(&block, Some(&preset.provider), &Place::root(0), &mut problems);
+    shape.filter(|_| !problems.has_errors()).ok_or_else(|| {
+        let error = Error::usage(format!("the preset {} leaves something to the route", preset.name));
+        let error = error.hint("--header NAME, or --config FILE --route ROUTE");
+        match problems.list.first() {
+            Some(problem) => error.why(problem.message.clone()),
+            None => error,
+        }
+    })
+}
+
+/// A whole file; `-` is stdin.
+pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let result = if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(MAX_FILE + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+    };
+    let place = path.display().to_string();
+    match result {
+        Ok(_) if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE => {
+            Err(Error::usage(format!("{what} is larger than {}", term::size(MAX_FILE))).at(place))
+        }
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Error::usage(format!("{what} cannot be read: {}", in_words(&error))).at(place).cause(error)),
+    }
+}
+
+fn in_words(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "it is not there",
+        std::io::ErrorKind::PermissionDenied => "this user may not",
+        std::io::ErrorKind::IsADirectory => "it is a directory",
+        _ => "the system failed (-v says how)",
+    }
+}
+
+/// A time as people give it: unix seconds or RFC 3339.
+pub(super) fn moment(text: &str) -> Result<SystemTime, String> {
+    let at = match text.parse::<i64>() {
+        Ok(seconds) => jiff::Timestamp::from_second(seconds).ok(),
+        Err(_) => text.parse().ok(),
+    };
+    at.and_then(|at: jiff::Timestamp| SystemTime::try_from(at).ok()).ok_or_else(|| "write unix seconds, or RFC 3339 with a zone: 2026-11-24T12:00:00Z".to_owned())
+}
+
+/// Runs the sockets of a command.
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    Ok(runtime.map_err(|error| Error::new(Exit::NO, "the system gives no threads or sockets").cause(error))?.block_on(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_seconds_or_rfc_3339() {
+        assert_eq!(moment("1767225600"), moment("2026-01-01T00:00:00Z"));
+        assert_eq!(moment("1767225600"), moment("2026-01-01T01:00:00+01:00"));
+        for wrong in ["", "now", "2026-01-01", "99999999999999999", "1767225600.5"] {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_gets_the_nearest() {
+        let error = preset(Catalogue::built_in(), "gihub").unwrap_err();
+        assert_eq!(error.why.as_deref(), Some("did you mean `github`?"));
+        assert_eq!(error.exit, Exit::USAGE);
+    }
+}

@@ -1,0 +1,136 @@
+//! The gate of the demo: this program once more, as a process of its own.
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::cli::ask;
+use crate::cli::error::Error;
+use crate::cli::term;
+use crate::config::snapshot::{AdminAddress, Snapshot};
+
+/// How long the gate may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(50);
+/// Lines of its log that are kept for the case that it fails.
+const KEPT: usize = 20;
+
+/// A running gate. It is killed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Gate {
+    child: Child,
+    log: Arc<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    /// Whether lines are shown as they come.
+    shown: AtomicBool,
+    last: Mutex<VecDeque<String>>,
+}
+
+impl Log {
+    fn follow(self: Arc<Self>, output: Option<impl Read + Send + 'static>) {
+        let Some(output) = output else { return };
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if self.shown.load(Ordering::Relaxed) {
+                    term::say(&line);
+                    continue;
+                }
+                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                if last.len() >= KEPT {
+                    last.pop_front();
+                }
+                last.push_back(line);
+            }
+        });
+    }
+
+    fn last(&self) -> Vec<String> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+impl Gate {
+    /// Starts the gate and waits until it is ready.
+    pub(super) async fn start(config: &Path, snapshot: &Snapshot) -> Result<Self, Error> {
+        let health = snapshot.health.ok_or_else(|| Error::usage("the demo asks the health listener").hint("health: { address: 127.0.0.1:9091 }"))?;
+        are_free(snapshot)?;
+        let program = std::env::current_exe().map_err(|error| Error::no("this program cannot find itself").cause(error))?;
+        let mut command = Command::new(program);
+        command.arg("run").arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| Error::no("the gate cannot be started").cause(error))?;
+        let log = Arc::new(Log::default());
+        Arc::clone(&log).follow(child.stdout.take());
+        Arc::clone(&log).follow(child.stderr.take());
+        let mut gate = Self { child, log };
+        match tokio::time::timeout(PATIENCE, gate.ready(health)).await {
+            Ok(ready) => ready.map(|()| gate),
+            Err(_) => Err(gate.failed("the gate is not ready after 20 s")),
+        }
+    }
+
+    async fn ready(&mut self, health: SocketAddr) -> Result<(), Error> {
+        loop {
+            self.is_alive()?;
+            if ask::get_now(&health.to_string(), "/readyz", None).await.is_ok_and(|(status, _)| status.is_success()) {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn is_alive(&mut self) -> Result<(), Error> {
+        if self.child.try_wait()?.is_some() {
+            // The threads that read its output may need a moment more than it.
+            std::thread::sleep(PAUSE);
+            return Err(self.failed("the gate ended"));
+        }
+        Ok(())
+    }
+
+    fn failed(&self, what: &str) -> Error {
+        for line in self.log.last() {
+            term::say(&line);
+        }
+        Error::no(what)
+    }
+
+    /// Shows its log until it ends.
+    pub(super) async fn stay(&mut self) -> Result<(), Error> {
+        self.log.shown.store(true, Ordering::Relaxed);
+        loop {
+            self.is_alive()?;
+            tokio::time::sleep(10 * PAUSE).await;
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Another process on one of the gate's addresses would be taken for it.
+fn are_free(snapshot: &Snapshot) -> Result<(), Error> {
+    let senders = snapshot.listeners.iter().map(|listener| (listener.address, "listen"));
+    let admin = snapshot.admin.as_ref().and_then(|admin| match &admin.address {
+        AdminAddress::Tcp(address) => Some((*address, "admin")),
+        AdminAddress::Unix(_) => None,
+    });
+    for (address, key) in senders.chain(snapshot.health.map(|address| (address, "health"))).chain(admin) {
+        TcpListener::bind(address).map_err(|error| {
+            let error = Error::no("another process listens there").at(address.to_string()).cause(error);
+            error.hint(format!("end it, or give `{key}` another address in the config"))
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! `hookgate echo`: stands for an app behind the gate. It answers every request with what it saw of it.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::cli::context;
+use crate::cli::error::{Error, Exit};
+use crate::cli::term;
+
+/// The largest body it takes, in bytes.
+const MAX_BODY: usize = 64 << 20;
+
+/// Arguments of `echo`.
+#[derive(Debug, clap::Args)]
+pub struct EchoArgs {
+    /// Where it listens.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+    /// Says nothing about requests.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Runs `echo` until it is interrupted.
+///
+/// # Errors
+/// The address is taken.
+pub fn echo(args: &EchoArgs) -> Result<Exit, Error> {
+    context::block_on(async {
+        let listener = bind(args.listen).await?;
+        term::say(&format!("http://{} answers with what it sees; /requests counts", args.listen));
+        let served = serve(listener, args.quiet);
+        tokio::select! {
+            result = served => result.map(|()| Exit::DONE),
+            _ = tokio::signal::ctrl_c() => Ok(Exit::INTERRUPTED),
+        }
+    })?
+}
+
+/// Takes the address.
+///
+/// # Errors
+/// It is taken.
+pub async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Error> {
+    tokio::net::TcpListener::bind(address).await.map_err(|error| {
+        let what = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another process listens there",
+            std::io::ErrorKind::PermissionDenied => "this user may not listen there",
+            _ => "nobody can listen there",
+        };
+        Error::no(what).at(address.to_string()).cause(error)
+    })
+}
+
+/// Answers on `listener` for ever.
+///
+/// # Errors
+/// The listener broke.
+pub async fn serve(listener: tokio::net::TcpListener, quiet: bool) -> Result<(), Error> {
+    let seen = Arc::new(Seen { quiet, requests: AtomicU64::new(0) });
+    let router = Router::new().route("/requests", get(requests)).fallback(answer).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(seen);
+    axum::serve(listener, router).await.map_err(|error| Error::no("the listener broke").cause(error))
+}
+
+#[derive(Debug)]
+struct Seen {
+    quiet: bool,
+    requests: AtomicU64,
+}
+
+async fn requests(State(seen): State<Arc<Seen>>) -> Json<Value> {
+    Json(json!({ "requests": seen.requests.load(Ordering::Relaxed) }))
+}
+
+async fn answer(State(seen): State<Arc<Seen>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Json<Value> {
+    let number = seen.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    if !seen.quiet {
+        let id = headers.get("hookgate-delivery-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        term::say(&format!("{number}  {method} {}  {}  {}", term::clean(target), term::counted(length(&body), "byte"), term::clean(id)));
+    }
+    let shown = headers.iter().filter(|(name, _)| name.as_str().starts_with("hookgate-") || name.as_str().starts_with("x-"));
+    let mut lines = serde_json::Map::new();
+    for (name, value) in shown {
+        lines.insert(name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned().into());
+    }
+    Json(json!({
+        "request": number,
+        "method": method.as_str(),
+        "path": uri.path(),
+        "headers": lines,
+        "body_bytes": body.len(),
+        "body_sha256": hex::encode(Sha256::digest(&body)),
+    }))
+}
+
+fn length(body: &[u8]) -> u64 {
+    u64::try_from(body.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::upstream::fetch::{Url, fetch};
+
+    #[tokio::test]
+    async fn it_answers_with_what_it_saw_and_counts() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(bind(address).await.unwrap_err().message, "another process listens there");
+        let server = tokio::spawn(serve(listener, true));
+        let ask = async |target: &str, method: Method| {
+            let url = Url::parse(&format!("http://{address}{target}")).unwrap();
+            let headers = HeaderMap::from_iter([(http::HeaderName::from_static("hookgate-verified"), http::HeaderValue::from_static("true"))]);
+            let (status, _, body) = fetch(&url, method, headers, "hi".into(), Duration::from_secs(5)).await.unwrap();
+            assert!(status.is_success());
+            serde_json::from_slice::<Value>(&body).unwrap()
+        };
+        let answer = ask("/hooks?x=1", Method::PUT).await;
+        assert_eq!((&answer["method"], &answer["path"], &answer["body_bytes"]), (&"PUT".into(), &"/hooks".into(), &2.into()));
+        assert_eq!(answer["headers"]["hookgate-verified"], "true");
+        assert_eq!(answer["body_sha256"], "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4");
+        assert_eq!(ask("/requests", Method::GET).await["requests"], 1);
+        server.abort();
+    }
+}

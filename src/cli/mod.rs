@@ -1,0 +1,154 @@
+//! The commands, one file each. Answers go to stdout, talk about the run to stderr.
+mod ask;
+mod check;
+mod completions;
+mod context;
+mod demo;
+pub mod echo;
+pub mod error;
+mod health;
+mod message;
+mod policy;
+mod providers;
+pub mod run;
+mod schema;
+mod sign;
+mod status;
+mod table;
+pub mod term;
+mod verify;
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+pub use error::{Error, Exit};
+
+/// A webhook gateway that runs as a sidecar: verifies, limits, deduplicates and forwards.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hookgate",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  hookgate run --config config.yaml\n  hookgate providers show github"
+)]
+pub struct Cli {
+    /// When to colour: `auto` (on a terminal, unless NO_COLOR is set), `always`, `never`.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    color: clap::ColorChoice,
+    /// Also says what the system said about an error.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the gate.
+    #[command(after_help = "Examples:\n  hookgate run --config config.yaml\n  HOOKGATE_CONFIG=/etc/hookgate/config.yaml hookgate run")]
+    Run(run::RunArgs),
+    /// Says what is wrong with a config, all at once.
+    #[command(after_help = "Examples:\n  hookgate check config.yaml\n  hookgate check --strict --format json config.yaml")]
+    Check(check::CheckArgs),
+    /// Prints the JSON Schema of the config.
+    #[command(after_help = "Examples:\n  hookgate schema > config.schema.json\n  hookgate schema | jq '.properties | keys'")]
+    Schema,
+    /// Lists the providers that are built in, or shows one.
+    #[command(after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers show stripe")]
+    Providers(providers::ProvidersArgs),
+    /// Signs a body as a provider does: prints a curl command, or sends it.
+    #[command(
+        after_help = "Examples:\n  hookgate sign --provider github --secret-env GITHUB_SECRET --body body.json --url http://127.0.0.1:8080/webhooks/github\n  hookgate sign --config config.yaml --route stripe --body body.json --send"
+    )]
+    Sign(sign::SignArgs),
+    /// Says whether a recorded request is authentic.
+    #[command(
+        after_help = "Examples:\n  hookgate verify --provider github --secret-file secret.txt request.http\n  hookgate verify --provider stripe --secret-env STRIPE_SECRET --now 2026-11-24T12:00:00Z --json - < request.http"
+    )]
+    Verify(verify::VerifyArgs),
+    /// Says what a running gate refuses and why, and what needs somebody.
+    #[command(after_help = "Examples:\n  hookgate status\n  hookgate status --admin unix:/run/hookgate/admin.sock --json | jq .routes")]
+    Status(status::StatusArgs),
+    /// Says whether a running gate is ready: for a container's health check.
+    #[command(after_help = "Examples:\n  hookgate health\n  hookgate health --address 127.0.0.1:9091")]
+    Health(health::HealthArgs),
+    /// Stands for an app: answers every request with what it saw.
+    #[command(after_help = "Examples:\n  hookgate echo\n  hookgate echo --listen 127.0.0.1:3001 --quiet")]
+    Echo(echo::EchoArgs),
+    /// Starts a gate and an app, sends real requests and forged ones, and shows each verdict.
+    #[command(after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --exit")]
+    Demo(demo::DemoArgs),
+    /// Prints completions for a shell.
+    #[command(after_help = "Examples:\n  hookgate completions bash > /etc/bash_completion.d/hookgate\n  hookgate completions fish | source")]
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the command that `arguments` name, the program's name first; tells what went wrong, and says how it ended.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; a closed pipe hears neither.
+            error.print().ok();
+            return if error.use_stderr() { Exit::USAGE } else { Exit::DONE };
+        }
+    };
+    let choice = match cli.color {
+        clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
+        clap::ColorChoice::Always => anstream::ColorChoice::Always,
+        clap::ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+    cli.command.run().unwrap_or_else(|error| {
+        let text = error.render(cli.verbose);
+        if !text.is_empty() {
+            term::say(text.trim_end());
+        }
+        error.exit
+    })
+}
+
+impl Command {
+    fn run(&self) -> Result<Exit, Error> {
+        match self {
+            Self::Run(args) => run::run(args),
+            Self::Check(args) => check::check(args),
+            Self::Schema => schema::print(),
+            Self::Providers(args) => providers::providers(args),
+            Self::Sign(args) => sign::sign(args),
+            Self::Verify(args) => verify::verify(args),
+            Self::Status(args) => status::status(args),
+            Self::Health(args) => health::health(args),
+            Self::Echo(args) => echo::echo(args),
+            Self::Demo(args) => demo::demo(args),
+            Self::Completions(args) => completions::completions(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_hold_together_and_each_command_has_two_examples() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for command in command.get_subcommands().chain([&command]) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(help.matches("\n  ").count(), 2, "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_mistyped_command_gets_did_you_mean() {
+        let error = Cli::try_parse_from(["hookgate", "chek"]).unwrap_err().to_string();
+        assert!(error.contains("check"), "{error}");
+        assert_eq!(main(["hookgate".into(), "--version".into()]), Exit::DONE);
+    }
+}

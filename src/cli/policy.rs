@@ -1,0 +1,206 @@
+//! Which `verify` block a command works with: a provider's preset with secrets of the command line, or a route's own.
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::cli::context;
+use crate::cli::error::Error;
+use crate::cli::term;
+use crate::config::load::Loaded;
+use crate::config::snapshot::Hook;
+use crate::provider::Catalogue;
+use crate::request::{Params, RequestHead};
+use crate::verify::{SecretSet, SecretText, Verifier};
+
+/// The largest secret, in bytes.
+const MAX_SECRET: u64 = 64 << 10;
+
+/// Which `verify` block.
+#[derive(Debug, clap::Args)]
+pub(super) struct PolicyArgs {
+    /// The provider: `hookgate providers list`.
+    #[arg(long, value_name = "NAME", required_unless_present = "config", conflicts_with_all = ["config", "route"])]
+    provider: Option<String>,
+    /// The header of the token, where the preset leaves it to the route.
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    header: Option<String>,
+    /// The environment variable that holds a secret; may be given again.
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "config")]
+    secret_env: Vec<String>,
+    /// The file that holds a secret; may be given again.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    secret_file: Vec<PathBuf>,
+    /// A config, to take a route's block and secrets from.
+    #[arg(long, value_name = "FILE", requires = "route")]
+    config: Option<PathBuf>,
+    /// The route in that config.
+    #[arg(long, value_name = "ROUTE", requires = "config")]
+    route: Option<String>,
+}
+
+/// A `verify` block with its secrets.
+#[derive(Debug)]
+pub(super) enum Policy {
+    /// A preset.
+    Preset {
+        /// The preset's name.
+        name: Arc<str>,
+        verifier: Box<Verifier>,
+        /// Where the first secret comes from, for a shell.
+        shell: String,
+    },
+    /// A route of a config.
+    Route(Arc<Loaded>, Arc<Hook>),
+}
+
+impl PolicyArgs {
+    /// Reads the preset or the config, and the secrets.
+    pub(super) fn read(&self) -> Result<Policy, Error> {
+        match (&self.provider, &self.config, &self.route) {
+            (_, Some(config), Some(route)) => route_of(&Arc::new(context::load(config)?), route),
+            (Some(provider), ..) => self.preset(provider),
+            _ => Err(Error::usage("say `--provider NAME`, or `--config FILE --route ROUTE`")),
+        }
+    }
+
+    fn preset(&self, provider: &str) -> Result<Policy, Error> {
+        let preset = context::preset(Catalogue::built_in(), provider)?;
+        let shape = context::shape(&preset, self.header.as_deref())?;
+        let mut texts = Vec::new();
+        for name in &self.secret_env {
+            texts.push(from_env(name)?);
+        }
+        for path in &self.secret_file {
+            texts.push(from_file(path)?);
+        }
+        if texts.is_empty() {
+            return Err(Error::usage("a secret is missing").hint("--secret-env VARIABLE, or --secret-file FILE"));
+        }
+        let secrets: Vec<SecretText> = (1..).zip(texts).map(|(number, text)| named(number, text)).collect();
+        let set = SecretSet::list(shape.secret_kind(), shape.secret_encodings(), shape.secret_suffix(), &secrets);
+        let set = set.map_err(|bad| {
+            let words = bad.first().map_or_else(String::new, |bad| format!("{}: {}", bad.name, bad.why));
+            Error::usage(words).hint(format!("hookgate providers show {}", preset.name))
+        })?;
+        let shell = match (self.secret_env.first(), self.secret_file.first()) {
+            (Some(name), _) => format!("${name}"),
+            (None, Some(path)) => format!("$(cat {})", quoted(&path.display().to_string())),
+            (None, None) => String::new(),
+        };
+        Ok(Policy::Preset { name: Arc::clone(&preset.name), verifier: Box::new(shape.with_secrets(set, None)), shell })
+    }
+}
+
+impl Policy {
+    /// The block.
+    pub(super) fn verifier(&self) -> Result<&Verifier, Error> {
+        match self {
+            Self::Preset { verifier, .. } => Ok(verifier),
+            Self::Route(_, hook) => {
+                hook.verifier.as_ref().ok_or_else(|| Error::usage(format!("route {} says `verify: none`: there is nothing to prove", hook.name)))
+            }
+        }
+    }
+
+    /// The path parameters of a request, for secrets that are found by one.
+    pub(super) fn params(&self, head: &RequestHead) -> Params {
+        let Self::Route(loaded, hook) = self else { return Params::default() };
+        let found = loaded.snapshot.router.find(&head.authority, head.path());
+        let is_ours = |index: usize| loaded.snapshot.hooks.get(index).is_some_and(|found| found.name == hook.name);
+        match found {
+            Some((index, params)) if is_ours(index) => params,
+            _ => {
+                term::warn(&format!("the gate would not find route {} by the host and path of this request", hook.name));
+                Params::default()
+            }
+        }
+    }
+}
+
+fn route_of(loaded: &Arc<Loaded>, route: &str) -> Result<Policy, Error> {
+    let hook = loaded.snapshot.hooks.iter().find(|hook| *hook.name == *route).cloned();
+    let Some(hook) = hook else {
+        let names: Vec<&str> = loaded.snapshot.hooks.iter().map(|hook| &*hook.name).collect();
+        return Err(Error::usage(format!("no route is called `{route}`")).why(format!("there are {}", names.join(", "))));
+    };
+    Ok(Policy::Route(Arc::clone(loaded), hook))
+}
+
+fn named(number: usize, text: Zeroizing<Vec<u8>>) -> SecretText {
+    SecretText { name: format!("secret-{number}").into(), text, encodings: None, not_before: None, expires: None }
+}
+
+fn from_env(name: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let text = std::env::var_os(name).map(|text| Zeroizing::new(text.into_vec()));
+    let text = text.ok_or_else(|| Error::usage(format!("the environment variable {name} is not set")))?;
+    if text.is_empty() {
+        return Err(Error::usage(format!("the environment variable {name} is empty")));
+    }
+    warn_of_blanks(&text, &format!("the secret in {name}"));
+    Ok(text)
+}
+
+fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let place = path.display().to_string();
+    let mut text = Zeroizing::new(Vec::new());
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_end(&mut text));
+    if let Err(error) = read {
+        return Err(Error::usage("the secret file cannot be read").at(place).cause(error));
+    }
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_SECRET {
+        return Err(Error::usage("the secret file is larger than a secret can be").at(place));
+    }
+    if text.pop_if(|last| *last == b'\n').is_some() {
+        text.pop_if(|last| *last == b'\r');
+        term::say(&format!("the line feed at the end of {} was dropped", term::clean(&place)));
+    }
+    if text.is_empty() {
+        return Err(Error::usage("the secret file is empty").at(place).why("An empty secret proves nothing."));
+    }
+    warn_of_blanks(&text, &format!("the secret in {place}"));
+    Ok(text)
+}
+
+fn warn_of_blanks(text: &[u8], what: &str) {
+    if text.iter().any(u8::is_ascii_whitespace) {
+        term::warn(&format!("{what} has white space in it; a config would refuse it unless it says `allow_whitespace: true`"));
+    }
+}
+
+/// A word for a POSIX shell.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("a/b.json"), "a/b.json");
+        assert_eq!(quoted("it's $HOME"), "'it'\\''s $HOME'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn a_secret_file_loses_one_line_feed_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |bytes: &[u8], expect: Option<&[u8]>| {
+            let path = dir.path().join("secret");
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(from_file(&path).ok().map(|text| text.to_vec()), expect.map(<[u8]>::to_vec));
+        };
+        check(b"s3cret", Some(b"s3cret"));
+        check(b"s3cret\n", Some(b"s3cret"));
+        check(b"s3cret\r\n", Some(b"s3cret"));
+        check(b"s3cret\n\n", Some(b"s3cret\n"));
+        check(b"s3 cret", Some(b"s3 cret"));
+        check(b"\n", None);
+        check(b"", None);
+    }
+}

@@ -1,0 +1,340 @@
+//! `hookgate providers`: what is built in, and what each preset does.
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::cli::context;
+use crate::cli::error::{Error, Exit};
+use crate::cli::table::{Align, Cell, Table};
+use crate::cli::term::{self, BOLD, GREEN, Look, PLAIN, YELLOW};
+use crate::cli::verify::covered;
+use crate::config::file::{OneOrMany, Signature, Verify};
+use crate::provider::{Catalogue, Preset};
+use crate::units;
+use crate::verify::Covers;
+
+/// Arguments of `providers`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ProvidersArgs {
+    #[command(subcommand)]
+    command: ProvidersCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ProvidersCommand {
+    /// Lists the presets.
+    List {
+        /// Only those proven so.
+        #[arg(long)]
+        proof: Option<Proof>,
+        /// Prints one JSON object a line.
+        #[arg(long, conflicts_with = "markdown")]
+        json: bool,
+        /// Prints the table of docs/providers.md.
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Shows one preset.
+    Show {
+        /// Its name.
+        name: String,
+        /// Prints a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Who judged the requests that a preset is tested with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Proof {
+    Sdk,
+    ThirdParty,
+    Published,
+    Library,
+    Unproven,
+}
+
+impl Proof {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sdk => "sdk",
+            Self::ThirdParty => "third-party",
+            Self::Published => "published",
+            Self::Library => "library",
+            Self::Unproven => "unproven",
+        }
+    }
+}
+
+/// A preset as it is shown.
+struct Row<'a> {
+    preset: &'a Preset,
+    /// Nothing, if the preset leaves a token's header to the route.
+    covers: Covers,
+}
+
+impl<'a> Row<'a> {
+    fn of(preset: &'a Preset) -> Self {
+        Self { preset, covers: context::shape(preset, None).map(|shape| shape.covers()).unwrap_or_default() }
+    }
+
+    fn proof(&self) -> &str {
+        self.preset.provider.facts.proof.as_deref().unwrap_or("unproven")
+    }
+
+    fn scheme(&self) -> &str {
+        self.preset.provider.verify.scheme.as_deref().unwrap_or_default()
+    }
+
+    fn delivery_id(&self) -> String {
+        let Some(id) = &self.preset.provider.verify.delivery_id else { return "content".to_owned() };
+        match (&id.header, &id.json, &id.query) {
+            (Some(header), ..) => format!("header:{header}"),
+            (None, Some(pointer), _) => format!("json:{pointer}"),
+            (None, None, Some(name)) => format!("query:{name}"),
+            (None, None, None) => "content".to_owned(),
+        }
+    }
+
+    fn retries(&self) -> String {
+        self.preset.provider.facts.retries_for.as_deref().map_or_else(String::new, |text| format!("for {}", spelled(text)))
+    }
+
+    fn json(&self) -> Value {
+        let Preset { name, provider } = self.preset;
+        json!({
+            "name": name,
+            "title": self.preset.title(),
+            "scheme": self.scheme(),
+            "proof": self.proof(),
+            "covers": covered(self.covers),
+            "delivery_id": provider.verify.delivery_id,
+            "event_type": provider.verify.event_type,
+            "facts": provider.facts,
+        })
+    }
+}
+
+/// Runs `providers`.
+pub(super) fn providers(args: &ProvidersArgs) -> Result<Exit, Error> {
+    let catalogue = Catalogue::built_in();
+    match &args.command {
+        ProvidersCommand::List { proof, json, markdown } => list(catalogue, *proof, *json, *markdown),
+        ProvidersCommand::Show { name, json } => {
+            let preset = context::preset(catalogue, name)?;
+            let row = Row::of(&preset);
+            if *json {
+                term::print_line(&row.json().to_string())?;
+            } else {
+                term::print(&show(&row))?;
+            }
+            Ok(Exit::DONE)
+        }
+    }
+}
+
+fn list(catalogue: &Catalogue, proof: Option<Proof>, json: bool, markdown: bool) -> Result<Exit, Error> {
+    let all = catalogue.presets().count();
+    let rows: Vec<Row<'_>> = catalogue.presets().map(|preset| Row::of(preset)).collect();
+    let rows: Vec<Row<'_>> = rows.into_iter().filter(|row| proof.is_none_or(|proof| row.proof() == proof.name())).collect();
+    if json {
+        term::print(&rows.iter().map(|row| format!("{}\n", row.json())).collect::<String>())?;
+        return Ok(Exit::DONE);
+    }
+    if markdown {
+        term::print(&markdown_table(&rows))?;
+        return Ok(Exit::DONE);
+    }
+    let look = Look::of_stdout();
+    term::print(&table(&rows, &look))?;
+    term::say(&footer(&rows, all, proof));
+    Ok(Exit::DONE)
+}
+
+fn table(rows: &[Row<'_>], look: &Look) -> String {
+    let columns = ["NAME", "SCHEME", "PROOF", "COVERS", "RETRIES", "HANDSHAKE"].map(|title| (title, Align::Left));
+    let mut table = Table::new(&columns, 0);
+    for row in rows {
+        let style = match row.proof() {
+            "unproven" => YELLOW,
+            "sdk" => GREEN,
+            _ => PLAIN,
+        };
+        let covers = row.covers.to_string();
+        let covers = Cell::styled(covers, if row.covers.nothing() { YELLOW } else { PLAIN });
+        let retries = Some(row.retries()).filter(|text| !text.is_empty()).unwrap_or_else(|| look.none().to_owned());
+        let handshake = row.preset.provider.facts.handshake.as_deref().unwrap_or_else(|| look.none());
+        table.row([
+            Cell::styled(&*row.preset.name, BOLD),
+            row.scheme().into(),
+            Cell::styled(row.proof(), style),
+            covers,
+            retries.into(),
+            handshake.into(),
+        ]);
+    }
+    table.render(look)
+}
+
+/// How many are shown, and what to type for others.
+fn footer(rows: &[Row<'_>], all: usize, proof: Option<Proof>) -> String {
+    let unproven = rows.iter().filter(|row| row.proof() == "unproven").count();
+    match proof {
+        Some(_) => format!("{} of {all}; hookgate providers show NAME says what one does", rows.len()),
+        None => format!("{all}, {} proven, {unproven} not; hookgate providers show NAME says what one does", all - unproven),
+    }
+}
+
+/// The table of `docs/providers.md`.
+fn markdown_table(rows: &[Row<'_>]) -> String {
+    let head = "| name | scheme | proof | covers | delivery ID |\n|---|---|---|---|---|\n".to_owned();
+    rows.iter().fold(head, |text, row| {
+        let covers = [
+            (row.covers.body, "body"),
+            (row.covers.fields, "fields of the body"),
+            (row.covers.timestamp, "time"),
+            (row.covers.id, "ID"),
+            (row.covers.url, "URL"),
+            (row.covers.method, "method"),
+            (row.covers.path, "path"),
+            (row.covers.query, "query"),
+            (row.covers.headers, "headers"),
+        ];
+        let covers: Vec<&str> = covers.into_iter().filter(|(covered, _)| *covered).map(|(_, name)| name).collect();
+        let covers = if covers.is_empty() { "nothing".to_owned() } else { covers.join(", ") };
+        format!("{text}| {} | {} | {} | {covers} | {} |\n", row.preset.name, row.scheme(), row.proof(), row.delivery_id())
+    })
+}
+
+fn show(row: &Row<'_>) -> String {
+    let Preset { name, provider } = row.preset;
+    let (verify, facts) = (&provider.verify, &provider.facts);
+    let scheme = [Some(row.scheme()), verify.algorithm.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let proof = match (row.proof(), &facts.proven_by) {
+        ("unproven", _) => format!("{YELLOW}unproven{YELLOW:#}: try it with a live delivery first"),
+        (_, Some(by)) => format!("proven by {by}"),
+        (proof, None) => format!("proven: {proof}"),
+    };
+    let checked = facts.checked.as_ref().map(|date| format!(", checked {date}")).unwrap_or_default();
+    let mut text = format!("{BOLD}{name}{BOLD:#}   {scheme}, {proof}{checked}\n");
+    let mut line = |what: &str, said: String| {
+        if !said.is_empty() {
+            text.push_str(&format!("  {what:<15} {said}\n"));
+        }
+    };
+    line("signature", signature(verify));
+    if row.scheme() == "hmac" {
+        line("signed content", verify.signed_content.as_deref().unwrap_or("{body}").replace('\n', "\\n"));
+    }
+    line("secret", secret(verify));
+    line("timestamp", timestamp(row));
+    line("delivery ID", delivery_id(row));
+    line("answer wanted", wanted(row));
+    line("handshake", facts.handshake.clone().unwrap_or_default());
+    line("not covered", not_covered(row.covers));
+    line("notes", facts.notes.clone().unwrap_or_default());
+    line("in a route", in_a_route(row));
+    line("docs", facts.docs.clone().unwrap_or_default());
+    text
+}
+
+/// `Stripe-Signature: t=<unix>,v1=<hex>[,v1=…]`
+fn signature(verify: &Verify) -> String {
+    if verify.scheme.as_deref() == Some("basic") {
+        return "Authorization: Basic <base64 of user:password>".to_owned();
+    }
+    let Some(signature) = &verify.signature else { return "in the header that the route names".to_owned() };
+    let Signature { header, query, prefix, encoding, separator, pair } = signature;
+    let place = match (header, query) {
+        (Some(OneOrMany::One(header)), _) => format!("{header}: "),
+        (Some(OneOrMany::Many(headers)), _) => format!("{}: ", headers.join(" or ")),
+        (None, Some(query)) => return format!("query parameter {query}"),
+        (None, None) => "in the header that the route names: ".to_owned(),
+    };
+    let tag = format!("{}<{}>", prefix.as_deref().unwrap_or_default(), encoding.as_deref().unwrap_or("token"));
+    let separator = separator.as_deref().unwrap_or(",");
+    let time = verify.timestamp.as_ref();
+    let format = time.and_then(|time| time.format.as_deref()).unwrap_or("unix");
+    match (pair, time.and_then(|time| time.pair.as_deref())) {
+        (Some(pair), Some(time)) => format!("{place}{time}=<{format}>{separator}{pair}={tag}[{separator}{pair}=…]"),
+        (Some(pair), None) => format!("{place}{pair}={tag}[{separator}{pair}=…]"),
+        (None, _) if signature.separator.is_some() => format!("{place}{tag}[{separator}…]"),
+        (None, _) => format!("{place}{tag}"),
+    }
+}
+
+fn secret(verify: &Verify) -> String {
+    let words = |encoding: &str| match encoding {
+        "base64" => "base64, decoded",
+        "hex" => "hexadecimal, decoded",
+        "whsec" => "base64 after whsec_, decoded",
+        "whsec_or_utf8" => "base64 after whsec_, decoded; without whsec_ the text itself",
+        "nfkd" => "the text in Unicode's NFKD form",
+        "after_colon" => "what follows its first colon",
+        _ => "the whole text, not decoded",
+    };
+    let text = match &verify.secret_encoding {
+        None if verify.scheme.as_deref() == Some("basic") => "user:password".to_owned(),
+        None => words("utf8").to_owned(),
+        Some(OneOrMany::One(encoding)) => words(encoding).to_owned(),
+        Some(OneOrMany::Many(encodings)) => encodings.iter().map(|encoding| words(encoding)).collect::<Vec<_>>().join("; or "),
+    };
+    match &verify.secret_suffix {
+        Some(suffix) => format!("{text}, then {suffix}"),
+        None => text,
+    }
+}
+
+fn timestamp(row: &Row<'_>) -> String {
+    let Some(time) = &row.preset.provider.verify.timestamp else { return String::new() };
+    if !row.covers.timestamp {
+        return "not covered, so not enforced".to_owned();
+    }
+    let tolerance = row.preset.provider.verify.tolerance.as_deref().or(time.tolerance.as_deref()).unwrap_or("5m");
+    format!("covered, tolerance {}", spelled(tolerance))
+}
+
+fn delivery_id(row: &Row<'_>) -> String {
+    let Some(id) = &row.preset.provider.verify.delivery_id else { return "none; duplicates are known by the signed body".to_owned() };
+    let place = match (&id.header, &id.json, &id.query) {
+        (Some(header), ..) => header.clone(),
+        (None, Some(pointer), _) => format!("{pointer} in the body"),
+        (None, None, query) => format!("query parameter {}", query.as_deref().unwrap_or_default()),
+    };
+    format!("{place}, {}", if row.covers.id { "covered" } else { "not covered: duplicates are known by ID and body together" })
+}
+
+fn wanted(row: &Row<'_>) -> String {
+    let facts = &row.preset.provider.facts;
+    let status = facts.success_status.map_or_else(|| "2xx".to_owned(), |status| status.to_string());
+    let within = facts.answer_within.as_deref().map(|text| format!(" within {}", spelled(text))).unwrap_or_default();
+    let retries = facts.retries_for.as_deref().map(spelled);
+    let retries = retries.map(|text| format!("; retries for {text}, so IDs are remembered {text}")).unwrap_or_default();
+    if within.is_empty() && retries.is_empty() && facts.success_status.is_none() { String::new() } else { format!("{status}{within}{retries}") }
+}
+
+fn not_covered(covers: Covers) -> String {
+    let parts = [
+        (covers.body || covers.fields, "body"),
+        (covers.timestamp, "time"),
+        (covers.path || covers.url, "path"),
+        (covers.query || covers.url, "query"),
+        (covers.method, "method"),
+    ];
+    let mut parts: Vec<&str> = parts.into_iter().filter(|(covered, _)| !covered).map(|(_, name)| name).collect();
+    parts.push(if covers.headers { "other headers" } else { "headers" });
+    parts.join(", ")
+}
+
+fn in_a_route(row: &Row<'_>) -> String {
+    let variable = row.preset.name.to_ascii_uppercase().replace(['-', '.'], "_");
+    let signature = if context::shape(row.preset, None).is_ok() { "" } else { "signature: { header: X-YOUR-HEADER }, " };
+    format!("{BOLD}verify: {{ provider: {}, {signature}secrets: [{{ env: {variable}_SECRET }}] }}{BOLD:#}", row.preset.name)
+}
+
+/// `3d` as `3 d`
+fn spelled(text: &str) -> String {
+    units::duration(text).map(term::long_age).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

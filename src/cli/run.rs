@@ -1,0 +1,190 @@
+//! `hookgate run`: the gate from its first file to its last request.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::admin::{Guard, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
+use crate::cli::error::{Error, Exit};
+use crate::cli::term;
+use crate::clock::{Clock, SystemClock};
+use crate::config::load::{Loaded, load};
+use crate::config::snapshot::{AdminAddress, Snapshot, Token};
+use crate::config::watch as config_watch;
+use crate::dedupe::embedded::Embedded;
+use crate::gateway::Gate;
+use crate::gateway::operator::Operator;
+use crate::gateway::reload::{Reloader, environment};
+use crate::gateway::serve::Server;
+use crate::store::sqlite::OpenError;
+use crate::telemetry::{Telemetry, log};
+
+/// How long a store that another process holds is waited for: a rolling update ends the old process meanwhile.
+const STORE_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries to hold the store.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs the gate.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The config file.
+    #[arg(long, env = "HOOKGATE_CONFIG", value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Runs the gate until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The config is wrong, an address is taken, the store cannot be opened.
+pub fn run(args: &RunArgs) -> Result<Exit, Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let loaded = match load(&args.config, &environment, None, 1, clock.now()) {
+        Ok(loaded) => loaded,
+        Err(rejected) => {
+            term::say(&format!("{}{}", rejected.report.render(true), rejected.report.summary()));
+            return Ok(Exit::NO);
+        }
+    };
+    log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
+    runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?.block_on(serve(args.config.clone(), loaded, clock))
+}
+
+/// One worker needs no queue between workers.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = if workers == 1 { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
+    builder.enable_all().build()
+}
+
+async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Exit, Error> {
+    let Loaded { snapshot, report, notes, stale, cache, .. } = loaded;
+    let snapshot = Arc::new(snapshot);
+    for warning in report.findings {
+        tracing::warn!(file = warning.file, line = warning.line, help = warning.help, "{}", warning.message);
+    }
+    for note in notes {
+        tracing::info!("{note}");
+    }
+    let (ledger, alarm) = open_ledger(&snapshot, &clock).await?;
+    let telemetry = Telemetry::new(snapshot.log, Arc::clone(&clock), std::io::stdout());
+    telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
+    let gate = Gate::new(Arc::clone(&snapshot), Arc::clone(&clock), telemetry, Arc::clone(&ledger) as _);
+    let gate = Arc::new(gate.map_err(|error| Error::new(Exit::NO, error.to_string()))?);
+    let server = Server::start(Arc::clone(&gate)).await.map_err(|error| Error::new(Exit::NO, error.to_string()))?;
+    let reloader = Arc::new(Reloader::new(Arc::clone(&gate), &server, config, cache, stale));
+    let operator = Arc::new(Operator::new(Arc::clone(&gate), Arc::clone(&reloader), Arc::clone(&ledger), alarm));
+    for address in server.addresses() {
+        tracing::info!(r#for = "senders", %address, "listening");
+    }
+    let (stop, stopped) = watch::channel(false);
+    listen_for_operators(&snapshot, &operator, &stopped).await?;
+    let (changed, changes) = mpsc::channel(1);
+    tokio::spawn(config_watch::watch(reloader.files(), changed));
+    server.ready();
+    tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.hooks.len(), "ready");
+    until_told_to_leave(&reloader, changes).await?;
+    let timing = gate.snapshot().shutdown;
+    tracing::info!(delay_s = timing.delay.as_secs_f64(), grace_s = timing.grace.as_secs_f64(), "leaving");
+    let cut_off = server.shut_down(timing).await;
+    if cut_off > 0 {
+        tracing::warn!(requests = cut_off, "grace is over, requests were cut off");
+    }
+    stop.send_replace(true);
+    gate.flush();
+    ledger.close();
+    tracing::info!("left");
+    Ok(Exit::DONE)
+}
+
+/// The ledger of the config's store, or one in memory; with what an operator must hear of it.
+async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc<Embedded>, Option<String>), Error> {
+    let capacity = snapshot.store.ledger_entries;
+    let Some(path) = &snapshot.store.path else {
+        let ledger = Embedded::in_memory(capacity, Arc::clone(clock)).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
+        return Ok((Arc::new(ledger), None));
+    };
+    let patience_ends = clock.now().mono + STORE_PATIENCE;
+    let mut said = false;
+    loop {
+        match Embedded::open(path, capacity, Arc::clone(clock)) {
+            Ok(opened) => {
+                if let Some(alarm) = &opened.alarm {
+                    tracing::error!("{alarm}");
+                }
+                return Ok((Arc::new(opened.ledger), opened.alarm));
+            }
+            Err(held @ OpenError::Held { .. }) if clock.now().mono < patience_ends => {
+                if !said {
+                    tracing::warn!("{held}; waiting for it, not ready");
+                    said = true;
+                }
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+            Err(held @ OpenError::Held { .. }) => return Err(Error::new(Exit::STORE_HELD, held.to_string())),
+            Err(error) => return Err(Error::new(Exit::NO, error.to_string())),
+        }
+    }
+}
+
+/// Binds and serves the health and admin listeners of the config.
+async fn listen_for_operators(snapshot: &Snapshot, operator: &Arc<Operator>, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
+    if let Some(address) = snapshot.health {
+        let listener = bind("health", address).await?;
+        tokio::spawn(serve_tcp(listener, health::router(Arc::clone(operator) as _), stopped.clone()));
+    }
+    let Some(admin) = &snapshot.admin else { return Ok(()) };
+    let matches = |token: Token| -> TokenMatcher { Arc::new(move |offered: &[u8]| token.matches(offered)) };
+    let token = match (&admin.token, &snapshot.store.path) {
+        (Some(token), _) => Some(matches(token.clone())),
+        (None, Some(store)) => Some(matches(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?))),
+        (None, None) => None,
+    };
+    match &admin.address {
+        AdminAddress::Tcp(address) => {
+            let listener = bind("admin", *address).await?;
+            let guard = Guard::tcp(listener.local_addr().unwrap_or(*address), token);
+            tokio::spawn(serve_tcp(listener, api::router(Arc::clone(operator) as _, guard), stopped.clone()));
+        }
+        AdminAddress::Unix(path) => {
+            // a socket that nobody listens on is left over from a process that was killed
+            if std::os::unix::net::UnixStream::connect(path).is_err() {
+                std::fs::remove_file(path).ok();
+            }
+            let listener = UnixListener::bind(path).map_err(|error| cannot(&format!("listen on unix:{}", path.display()), &error))?;
+            tracing::info!(r#for = "admin", address = %format_args!("unix:{}", path.display()), "listening");
+            tokio::spawn(serve_unix(listener, api::router(Arc::clone(operator) as _, Guard::unix(token)), stopped.clone()));
+        }
+    }
+    Ok(())
+}
+
+async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let bound = TcpListener::bind(address).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = bound.map_err(|error| cannot(&format!("listen on {address} for {what}"), &error))?;
+    tracing::info!(r#for = what, %address, "listening");
+    Ok(listener)
+}
+
+fn cannot(what: &str, error: &std::io::Error) -> Error {
+    Error::new(Exit::NO, format!("cannot {what}: {error}"))
+}
+
+/// Reloads on every change and SIGHUP, until SIGTERM or SIGINT.
+async fn until_told_to_leave(reloader: &Reloader, mut changes: mpsc::Receiver<()>) -> Result<(), Error> {
+    let handler = |kind| signal(kind).map_err(|error| cannot("handle signals", &error));
+    let (mut term, mut int, mut hup) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?, handler(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = int.recv() => return Ok(()),
+            _ = hup.recv() => {}
+            Some(()) = changes.recv() => {}
+        }
+        // the outcome is logged and kept for status
+        reloader.reload().await.ok();
+    }
+}

@@ -1,0 +1,266 @@
+//! `hookgate status`: what a running gate refuses and why, and what needs somebody.
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use zeroize::Zeroizing;
+
+use crate::admin::status::{RouteStatus, SecretStatus, Status};
+use crate::cli::ask;
+use crate::cli::context;
+use crate::cli::error::{Error, Exit};
+use crate::cli::table::{Align, Cell, Table};
+use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, Sign, YELLOW};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::file;
+
+/// Where the admin listener is unless a config says.
+const ADDRESS: &str = "127.0.0.1:9090";
+/// A clock that is off by more needs somebody: providers allow five minutes, some five seconds.
+const MAX_SKEW_SECONDS: f64 = 30.0;
+/// A secret that matched nothing for so long can go.
+const SILENT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// The admin listener, HOST:PORT or unix:PATH (default: `admin.address` of the config, else 127.0.0.1:9090).
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// The config of the gate: says where its admin listener is, and its token.
+    #[arg(long, env = "HOOKGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The file with the admin token, for a listener that is not on loopback.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Prints the gate's own JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `status`.
+pub(super) fn status(args: &StatusArgs) -> Result<Exit, Error> {
+    let config = args.config.as_deref().filter(|_| args.admin.is_none() || args.token_file.is_none());
+    let admin = config.map(context::written).transpose()?.and_then(|file| file.admin).unwrap_or_default();
+    let address = args.admin.clone().or(admin.address).unwrap_or_else(|| ADDRESS.to_owned());
+    let token = match &args.token_file {
+        Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
+        None => admin.token.and_then(|token| written_token(&token, args)),
+    };
+    let (status, body) = ask::get(&address, "/-/status", token.as_ref().map(|token| token.trim_ascii()))?;
+    if !status.is_success() {
+        let error = Error::no(format!("the gate answers {}", status.as_u16())).at(address);
+        return Err(if status.as_u16() == 401 { error.hint("--token-file FILE") } else { error });
+    }
+    let read = serde_json::from_slice(&body);
+    let status: Status = read.map_err(|error| Error::no("what answers is no gate, or one of another version").at(address).cause(error))?;
+    if args.json {
+        term::print_line(String::from_utf8_lossy(&body).trim_end())?;
+    } else {
+        term::print(&render(&status, SystemClock.now().wall, &Look::of_stdout()))?;
+    }
+    Ok(if attention(&status).is_empty() { Exit::DONE } else { Exit::NO })
+}
+
+/// The token as the config says where it is; an unreadable one is left out, since loopback needs none.
+fn written_token(token: &file::Secret, args: &StatusArgs) -> Option<Zeroizing<Vec<u8>>> {
+    if let Some(name) = &token.env {
+        return std::env::var(name).ok().map(|text| Zeroizing::new(text.into_bytes()));
+    }
+    if let Some(path) = &token.file {
+        let base = args.config.as_deref().and_then(std::path::Path::parent).unwrap_or_else(|| std::path::Path::new(""));
+        return std::fs::read(base.join(path)).ok().map(Zeroizing::new);
+    }
+    token.insecure_inline.as_ref().map(|inline| Zeroizing::new(inline.0.clone().into_bytes()))
+}
+
+/// One thing that needs somebody.
+struct Need {
+    sign: Sign,
+    what: String,
+    said: String,
+    /// What to type.
+    command: &'static str,
+}
+
+fn attention(status: &Status) -> Vec<Need> {
+    let mut needs = Vec::new();
+    let mut need = |sign, what: &str, said: String, command| needs.push(Need { sign, what: term::clean(what), said: term::clean(&said), command });
+    for route in &status.routes {
+        let refused: u64 = route.hour.refused.values().sum();
+        if refused > 0 {
+            let mut codes: Vec<(&String, &u64)> = route.hour.refused.iter().collect();
+            codes.sort_by(|one, other| other.1.cmp(one.1).then_with(|| one.0.cmp(other.0)));
+            let codes = match codes.as_slice() {
+                [(code, _)] => (*code).clone(),
+                codes => codes.iter().map(|(code, count)| format!("{code} {}", term::count(**count))).collect::<Vec<_>>().join(", "),
+            };
+            need(Sign::Bad, &route.name, format!("{} refused in the last hour, {codes}", term::count(refused)), "");
+        }
+    }
+    for upstream in status.upstreams.iter().filter(|upstream| !matches!(upstream.breaker.as_str(), "" | "closed")) {
+        let said = format!("{} does not answer, the breaker is {}", upstream.url, upstream.breaker.replace('_', " "));
+        need(Sign::Bad, &upstream.name, said, "");
+    }
+    if let Some(error) = &status.config.last_error {
+        let first = error.text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        need(Sign::Look, "reload", format!("{} refused, {first}", error.at), "hookgate check FILE");
+    }
+    for key in &status.config.needs_restart {
+        need(Sign::Look, "restart", format!("the change of {key} waits for one"), "");
+    }
+    for secret in &status.config.stale_secrets {
+        need(Sign::Look, "secret", format!("the file of {secret} is empty or unreadable; its last good text counts"), "");
+    }
+    if let Some(alarm) = &status.store.alarm {
+        need(Sign::Bad, "store", alarm.clone(), "");
+    }
+    if status.ledger.forgotten_early > 0 {
+        let said = format!("{} IDs forgotten before their time: it is too small", term::count(status.ledger.forgotten_early));
+        need(Sign::Look, "ledger", said, "");
+    }
+    if status.clock.jumped {
+        need(Sign::Look, "clock", "it jumped; nothing expires until it has held for 10 m".to_owned(), "");
+    }
+    if status.clock.samples > 0 && status.clock.skew_seconds.abs() > MAX_SKEW_SECONDS {
+        let said = format!("{}, so honest requests may be refused", drift(status.clock.skew_seconds));
+        need(Sign::Look, "clock", said, "timedatectl");
+    }
+    if !status.ready {
+        need(Sign::Look, "gate", "it is not ready".to_owned(), "");
+    }
+    needs
+}
+
+/// The whole page.
+fn render(status: &Status, now: SystemTime, look: &Look) -> String {
+    let needs = attention(status);
+    let mut page = head(status, needs.len(), look);
+    if !needs.is_empty() {
+        page.push('\n');
+        page.push_str(&told(&needs, now, look));
+    }
+    if !status.routes.is_empty() {
+        page.push('\n');
+        page.push_str(&routes(status, now, look));
+    }
+    page.push('\n');
+    page.push_str(&foot(status));
+    page
+}
+
+fn head(status: &Status, needs: usize, look: &Look) -> String {
+    let config = &status.config;
+    let state = match needs {
+        0 => format!("{GREEN}{} nothing needs you{GREEN:#}", look.bare_sign(Sign::Good)),
+        1 => format!("{YELLOW}! 1 thing needs you{YELLOW:#}"),
+        _ => format!("{YELLOW}! {needs} things need you{YELLOW:#}"),
+    };
+    format!(
+        "{BOLD}hookgate {}{BOLD:#}   up {}   config generation {}, {}, {} old   {state}\n",
+        term::clean(&status.version),
+        term::long_age(Duration::from_secs(status.uptime_seconds)),
+        term::count(config.generation),
+        term::clean(&config.hash),
+        term::age(Duration::from_secs(config.age_seconds)),
+    )
+}
+
+/// The attention lines: sign, what, why, and what to type at the right.
+fn told(needs: &[Need], now: SystemTime, look: &Look) -> String {
+    let names = needs.iter().map(|need| need.what.chars().count()).max().unwrap_or_default();
+    let mut text = String::new();
+    for need in needs {
+        let style = need.sign.style();
+        let said = with_local_time(&need.said, now, look);
+        text.push_str(&format!("  {style}{} {:<names$}{style:#}   {said}", look.bare_sign(need.sign), need.what));
+        if !need.command.is_empty() {
+            text.push_str(&format!("   {DIM}{}{DIM:#}", need.command));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A text that begins with an RFC 3339 time, with that time as people read it.
+fn with_local_time(said: &str, now: SystemTime, look: &Look) -> String {
+    let (first, rest) = said.split_once(' ').unwrap_or((said, ""));
+    moment(first).map_or_else(|| said.to_owned(), |at| format!("{} {rest}", look.time(at, now)))
+}
+
+fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
+    let columns = [
+        ("ROUTE", Align::Left),
+        ("ACTION", Align::Left),
+        ("1 H: IN", Align::Right),
+        ("HANDED ON", Align::Right),
+        ("REFUSED", Align::Right),
+        ("DUP", Align::Right),
+        ("LAST", Align::Right),
+        ("SECRETS", Align::Left),
+    ];
+    let mut table = Table::new(&columns, 2);
+    let number = |number: u64, style| Cell::styled(term::count(number), if number == 0 { DIM } else { style });
+    for route in &status.routes {
+        let refused: u64 = route.hour.refused.values().sum();
+        let last = route.last_at.as_deref().and_then(moment);
+        let last = last.map_or_else(|| look.none().to_owned(), |at| term::age(now.duration_since(at).unwrap_or_default()));
+        table.row([
+            Cell::styled(term::clean(&route.name), BOLD),
+            term::clean(&route.action).into(),
+            number(route.hour.received, PLAIN),
+            number(route.hour.handed_on, PLAIN),
+            number(refused, RED),
+            number(route.hour.duplicates, PLAIN),
+            last.into(),
+            secrets(route, now, look),
+        ]);
+    }
+    table.render(look)
+}
+
+/// Which secrets match; one that is silent while another matches can go.
+fn secrets(route: &RouteStatus, now: SystemTime, look: &Look) -> Cell {
+    let age = |secret: &SecretStatus| secret.last_match_at.as_deref().and_then(moment).map(|at| now.duration_since(at).unwrap_or_default());
+    let matching: Vec<&SecretStatus> = route.secrets.iter().filter(|secret| age(secret).is_some_and(|age| age < SILENT)).collect();
+    let silent = route.secrets.iter().find(|secret| age(secret).is_some_and(|age| age >= SILENT));
+    let soon = route.secrets.iter().find(|secret| secret.expires.as_deref().and_then(moment).is_some_and(|at| at < now + SILENT));
+    match (route.secrets.as_slice(), matching.as_slice(), silent) {
+        ([], ..) => Cell::styled(look.none(), DIM),
+        (_, [_, ..], Some(silent)) => {
+            Cell::styled(format!("{} silent for {}", term::clean(&silent.name), term::age(age(silent).unwrap_or_default())), GREEN)
+        }
+        _ if soon.is_some() => Cell::styled(format!("{} expires soon or has", term::clean(soon.map_or("", |secret| &secret.name))), YELLOW),
+        ([only], ..) => term::clean(&only.name).into(),
+        (_, [one, other, ..], None) => format!("{} and {} match", term::clean(&one.name), term::clean(&other.name)).into(),
+        (_, [one], None) => format!("{} matches", term::clean(&one.name)).into(),
+        (all, [], _) => Cell::styled(format!("none of {} matched yet", all.len()), DIM),
+    }
+}
+
+fn foot(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, said: String| text.push_str(&format!("  {what:<8} {}\n", term::clean(&said)));
+    if status.clock.samples > 0 {
+        line("clock", format!("{}, by {}", drift(status.clock.skew_seconds), term::counted(status.clock.samples, "signed timestamp")));
+    }
+    let ledger = &status.ledger;
+    let unsaved = if ledger.unsaved > 0 { format!("; {} not yet on disk", term::count(ledger.unsaved)) } else { String::new() };
+    line("ledger", format!("{} IDs of {}, {}{unsaved}", term::count(ledger.entries), term::count(ledger.capacity), term::size(ledger.bytes)));
+    line("store", status.store.path.clone().unwrap_or_else(|| "in memory: a restart forgets which IDs were handed on".to_owned()));
+    text
+}
+
+/// `0.2 s behind the senders`
+fn drift(skew: f64) -> String {
+    if skew.abs() < 0.05 {
+        return "as the senders'".to_owned();
+    }
+    format!("{:.1} s {} the senders", skew.abs(), if skew > 0.0 { "ahead of" } else { "behind" })
+}
+
+fn moment(text: &str) -> Option<SystemTime> {
+    text.parse::<jiff::Timestamp>().ok().and_then(|at| SystemTime::try_from(at).ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+use serde_json::json;
+
+use super::*;
+use crate::admin::status::{ClockStatus, LastError, UpstreamStatus};
+
+fn look() -> Look {
+    Look { width: Some(100), utf8: true, zone: jiff::tz::TimeZone::UTC }
+}
+
+fn now() -> SystemTime {
+    moment("2026-11-24T13:07:02Z").unwrap()
+}
+
+fn sample() -> Status {
+    serde_json::from_value(json!({
+        "version": "0.1.0", "uptime_seconds": 273_720, "ready": true,
+        "generation": 14, "hash": "9f2c41ab", "loaded_at": "2026-11-24T13:04:00Z", "last_error": null,
+        "config": {
+            "generation": 14, "hash": "9f2c41ab", "loaded_at": "2026-11-24T13:04:00Z", "age_seconds": 182,
+            "last_error": { "at": "2026-11-24T13:02:00Z", "text": "config.yaml:31:33: `verify` has no key `tolerence`" },
+            "needs_restart": [], "stale_secrets": [],
+        },
+        "routes": [
+            { "name": "github", "action": "forward", "provider": "github",
+              "hour": { "in": 216, "handed_on": 177, "duplicates": 2, "refused": { "signature_mismatch": 36, "timestamp_stale": 1 }, "other": {} },
+              "last_at": "2026-11-24T13:06:50Z",
+              "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:06:50Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-15T12:00:00Z", "expires": null }] },
+            { "name": "stripe", "action": "forward", "provider": "stripe",
+              "hour": { "in": 1216, "handed_on": 1202, "duplicates": 14, "refused": {}, "other": {} }, "last_at": "2026-11-24T13:07:01Z",
+              "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:07:01Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-24T12:07:01Z", "expires": null }] },
+            { "name": "shopify", "action": "forward", "provider": null, "hour": { "in": 88, "handed_on": 88, "duplicates": 0, "refused": {}, "other": {} },
+              "last_at": "2026-11-24T13:03:00Z", "secrets": [{ "name": "secret-1", "last_match_at": "2026-11-24T13:03:00Z", "expires": null }] },
+        ],
+        "upstreams": [{ "name": "app", "url": "http://127.0.0.1:3000", "breaker": "open" }, { "name": "billing", "url": "http://b:1", "breaker": "closed" }],
+        "clock": { "skew_seconds": -0.2, "samples": 1304, "jumped": false },
+        "ledger": { "entries": 10_204, "bytes": 1_048_576, "capacity": 10_000_000, "forgotten_early": 0, "unsaved": 3 },
+        "store": { "path": "/var/lib/hookgate", "alarm": null },
+        "in_flight_bytes": 0, "connections": 3,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_page_at_100_columns() {
+    let page = render(&sample(), now(), &look());
+    let plain = anstream::adapter::strip_str(&page).to_string();
+    assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
+    insta::assert_snapshot!("page_plain", plain);
+    insta::assert_snapshot!("page_coloured", page.replace('\x1b', "^"));
+}
+
+#[test]
+fn a_quiet_gate_needs_nobody() {
+    let mut status = sample();
+    status.config.last_error = None;
+    status.upstreams.clear();
+    status.routes.iter_mut().for_each(|route| route.hour.refused.clear());
+    assert!(attention(&status).is_empty());
+    let plain = anstream::adapter::strip_str(&render(&status, now(), &Look { utf8: false, ..look() })).to_string();
+    assert!(plain.contains("ok nothing needs you"), "{plain}");
+}
+
+#[test]
+fn each_trouble_needs_somebody() {
+    let check = |change: &dyn Fn(&mut Status)| {
+        let mut status = Status { ready: true, ..Status::default() };
+        assert!(attention(&status).is_empty());
+        change(&mut status);
+        assert_eq!(attention(&status).len(), 1);
+    };
+    check(&|status| status.config.stale_secrets = vec!["github/2026-11".to_owned()]);
+    check(&|status| status.config.needs_restart = vec!["listen".to_owned()]);
+    check(&|status| status.store.alarm = Some("the disk is full".to_owned()));
+    check(&|status| status.clock = ClockStatus { skew_seconds: -31.0, samples: 9, jumped: false });
+    check(&|status| status.clock.jumped = true);
+    check(&|status| status.ledger.forgotten_early = 1);
+    check(&|status| status.upstreams = vec![UpstreamStatus { breaker: "half_open".to_owned(), ..UpstreamStatus::default() }]);
+}
+
+#[test]
+fn what_a_gate_says_does_not_drive_the_terminal() {
+    let mut status = sample();
+    status.config.last_error = Some(LastError { at: "x".to_owned(), text: "\u{1b}]0;owned\u{7}".to_owned() });
+    status.routes[0].name = "\u{1b}[2J".to_owned();
+    let plain = anstream::adapter::strip_str(&render(&status, now(), &look())).to_string();
+    assert!(plain.contains("\\x1b]0;owned\\x07") && plain.contains("\\x1b[2J"), "{plain}");
+}

@@ -1,0 +1,98 @@
+//! Where the deliveries of a route go.
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::compile::{Context, Upstreams};
+use crate::config::diagnostic::{Place, instead_of, shown};
+use crate::config::file::{self, OnFailure};
+use crate::config::router;
+use crate::config::snapshot::{Forward, PathPiece, PathTemplate};
+use crate::verify::{Covers, SecretLocations};
+
+/// How long an exchange may take if neither upstream nor provider says.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What the rest of a route says about forwarding.
+pub(super) struct Given<'a> {
+    /// The path of the route.
+    pub(super) path: &'a str,
+    pub(super) covers: Covers,
+    pub(super) secrets_stand: SecretLocations,
+    pub(super) answer_within: Option<Duration>,
+}
+
+pub(super) fn forward(
+    forward: file::Forward,
+    given: Given<'_>,
+    upstreams: &Upstreams,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Forward> {
+    let file::Forward { upstream, path, query, keep_token, on_failure } = forward;
+    match on_failure {
+        None => {}
+        Some(OnFailure::Word(word)) if word == "fail" => {}
+        Some(OnFailure::Word(word)) if word != "queue" => {
+            cx.problems.error(
+                &place.key("on_failure"),
+                format!("`{}` is not known here", shown(&word)),
+                "write `fail`, or leave it out".to_owned(),
+            );
+        }
+        Some(OnFailure::Word(_) | OnFailure::Table) => {
+            cx.reserved(&place.key("on_failure"), "spilling into the queue", "write `fail`, or leave it out");
+        }
+    }
+    let queries = [("keep", true), ("drop", false)];
+    let covers_query = given.covers.url || given.covers.query;
+    let keep_query = cx.word(query.as_deref(), &place.key("query"), &queries).unwrap_or(covers_query);
+    let path = path.map(|path| template(&path, given.path, &place.key("path"), cx));
+    let Some(name) = upstream else {
+        cx.problems.missing(place, "upstream", "`forward` names no upstream", "add `upstream: NAME`".to_owned());
+        return None;
+    };
+    let Some(upstream) = upstreams.get(name.as_str()) else {
+        let help = instead_of(&name, upstreams.keys().map(|name| &**name)).unwrap_or_else(|| "add it under `upstreams`".to_owned());
+        cx.problems.error(&place.key("upstream"), format!("no upstream is called `{}`", shown(&name)), help);
+        return None;
+    };
+    let upstream = Arc::clone(upstream.as_ref()?);
+    let SecretLocations { headers, query } = if keep_token == Some(true) { SecretLocations::default() } else { given.secrets_stand };
+    let within = given.answer_within.map(|within| within.saturating_sub(Duration::from_secs(1)).max(Duration::from_secs(1)));
+    let timeout = upstream.timeout.or(within).unwrap_or(TIMEOUT);
+    let path = match path {
+        None => None,
+        Some(path) => Some(path?),
+    };
+    Some(Forward { upstream, path, keep_query, drop_headers: headers, drop_query: query.map(String::from), timeout })
+}
+
+/// A path at the app; its parameters must be the route's.
+fn template(path: &str, route: &str, place: &Place, cx: &mut Context<'_>) -> Option<PathTemplate> {
+    let known = router::parameters(route);
+    let is_path = path.starts_with('/') && !path.contains(['?', '#']) && path.bytes().all(|byte| byte.is_ascii_graphic());
+    let mut pieces = Vec::new();
+    let mut rest = path;
+    while let Some((literal, after)) = rest.split_once('{') {
+        let Some((name, after)) = after.split_once('}') else { break };
+        let name = name.trim_start_matches('*');
+        if !known.contains(&name) {
+            let help = instead_of(name, known.iter().copied()).unwrap_or_else(|| "the route's path has no parameters".to_owned());
+            cx.problems.error(place, format!("the route's path has no parameter `{}`", shown(name)), help);
+            return None;
+        }
+        if !literal.is_empty() {
+            pieces.push(PathPiece::Literal(literal.to_owned()));
+        }
+        pieces.push(PathPiece::Parameter(name.to_owned()));
+        rest = after;
+    }
+    if !is_path || rest.contains(['{', '}']) {
+        cx.problems.error(place, "this is not a path", "begin with `/`, without query; parameters of the route as `{name}`".to_owned());
+        return None;
+    }
+    if !rest.is_empty() {
+        pieces.push(PathPiece::Literal(rest.to_owned()));
+    }
+    Some(PathTemplate(pieces))
+}

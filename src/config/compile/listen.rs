@@ -1,0 +1,141 @@
+//! Where the gate listens.
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::compile::Context;
+use crate::config::diagnostic::Place;
+use crate::config::file;
+use crate::config::snapshot::{Admin, AdminAddress, Listener, Token};
+
+/// How large a PEM file may be, in bytes.
+const MAX_PEM: usize = 1024 * 1024;
+
+pub(super) fn listeners(listen: Vec<file::Listen>, root: &Place, cx: &mut Context<'_>) -> Vec<Listener> {
+    let place = root.key("listen");
+    if listen.is_empty() {
+        cx.problems.missing(root, "listen", "the gate listens nowhere", "add `listen: [{ address: 0.0.0.0:8080 }]`".to_owned());
+    }
+    let mut listeners: Vec<Listener> = Vec::with_capacity(listen.len());
+    for (index, listen) in listen.into_iter().enumerate() {
+        let place = place.index(index);
+        let file::Listen { address, proxy_protocol, tls } = listen;
+        if proxy_protocol == Some(true) {
+            cx.reserved(&place.key("proxy_protocol"), "the PROXY protocol", "leave it out");
+        }
+        let address = socket(address.as_deref(), &place, cx);
+        let tls = tls.map(|tls| server(tls, &place.key("tls"), cx));
+        if let Some(address) = address {
+            if listeners.iter().any(|other| other.address == address) {
+                cx.problems.error(&place.key("address"), "another listener has this address", None);
+            }
+            listeners.push(Listener { address, tls: tls.flatten() });
+        }
+    }
+    listeners
+}
+
+pub(super) fn health(health: file::Health, place: &Place, cx: &mut Context<'_>) -> Option<SocketAddr> {
+    let file::Health { address } = health;
+    socket(address.as_deref(), place, cx)
+}
+
+pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> Option<Admin> {
+    let file::Admin { address, token } = admin;
+    let has_token = token.is_some();
+    let token = token.and_then(|token| cx.loader.one(&token, "admin", "admin/token", &place.key("token"), &mut cx.problems));
+    if let Some(token) = &token
+        && !token.text.iter().all(u8::is_ascii_graphic)
+    {
+        cx.problems.error_at_key(
+            &place.key("token"),
+            "the token holds bytes that no header can carry",
+            "take `openssl rand -hex 32`".to_owned(),
+        );
+    }
+    if address.as_deref().is_some_and(|address| address.starts_with("unix:")) {
+        cx.reserved(&place.key("address"), "an admin listener on a unix socket", "write `127.0.0.1:9090`");
+        return None;
+    }
+    let address = socket(address.as_deref(), place, cx)?;
+    if !address.ip().is_loopback() && !has_token {
+        let help = "add `token: { file: /run/secrets/admin }`, or listen on 127.0.0.1".to_owned();
+        cx.problems.error(&place.key("address"), "off loopback the admin listener needs a token", help);
+    }
+    Some(Admin { address: AdminAddress::Tcp(address), token: token.map(|token| Token::new(token.text.to_vec())) })
+}
+
+fn socket(written: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<SocketAddr> {
+    let Some(text) = written else {
+        cx.problems.missing(place, "address", "there is no address", "add `address: HOST:PORT`".to_owned());
+        return None;
+    };
+    // `localhost` is the one name that needs no resolver.
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    let address = text.parse().ok();
+    if address.is_none() {
+        let place = place.key("address");
+        if text.starts_with("unix:") {
+            cx.reserved(&place, "a listener on a unix socket", "write `HOST:PORT`");
+        } else {
+            cx.problems.error(&place, "this is not an address", "write an IP address and a port, such as `0.0.0.0:8080`".to_owned());
+        }
+    }
+    address
+}
+
+fn server(tls: file::Tls, place: &Place, cx: &mut Context<'_>) -> Option<Arc<rustls::ServerConfig>> {
+    let file::Tls { certificate, key } = tls;
+    let chain = pem(certificate.as_deref(), "certificate", place, cx, |bytes| {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+        chain.ok().filter(|chain| !chain.is_empty())
+    });
+    let key = pem(key.as_deref(), "key", place, cx, |bytes| PrivateKeyDer::from_pem_slice(bytes).ok());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+    match builder.with_no_client_auth().with_single_cert(chain?, key?) {
+        Ok(mut config) => {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            Some(Arc::new(config))
+        }
+        Err(_) => {
+            let help = "give the certificate that belongs to this key, the server's own first in its file".to_owned();
+            cx.problems.error(&place.key("certificate"), "certificate and key do not belong together", help);
+            None
+        }
+    }
+}
+
+/// Reads a PEM file; `parse` finds in it what is wanted.
+pub(super) fn pem<T>(
+    written: Option<&str>,
+    key: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+    parse: impl Fn(&[u8]) -> Option<T>,
+) -> Option<T> {
+    let Some(path) = written else {
+        cx.problems.missing(place, key, format!("there is no `{key}`"), format!("add `{key}: FILE`, in PEM"));
+        return None;
+    };
+    let place = place.key(key);
+    match cx.loader.inputs.read(&cx.loader.base.join(path), MAX_PEM) {
+        Ok(bytes) => {
+            let parsed = parse(&bytes);
+            if parsed.is_none() {
+                cx.problems.error(
+                    &place,
+                    format!("there is no {} in this file", if key == "key" { "private key" } else { "certificate" }),
+                    "write it as PEM".to_owned(),
+                );
+            }
+            parsed
+        }
+        Err(why) => {
+            cx.problems.error(&place, format!("the file {why}"), None);
+            None
+        }
+    }
+}

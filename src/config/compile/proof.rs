@@ -1,0 +1,177 @@
+//! How the senders of a route prove who they are: preset, own block and secrets put together.
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use http::StatusCode;
+
+use crate::config::compile::{Context, verify};
+use crate::config::diagnostic::{Place, did_you_mean, shown};
+use crate::config::file::{self, Secrets};
+use crate::config::secret::{encoding_named, table::Making};
+use crate::provider::Preset;
+use crate::units;
+use crate::verify::Verifier;
+use crate::verify::{Covers, SecretLocations, Shape};
+use crate::verify::{KeyedBy, SecretSet, SecretTable};
+
+/// What a `verify` block comes to.
+pub(super) struct Proof {
+    pub(super) verifier: Option<Verifier>,
+    pub(super) provider: Option<Arc<Preset>>,
+    pub(super) covers: Covers,
+    pub(super) has_id: bool,
+    pub(super) secrets_stand: SecretLocations,
+}
+
+/// What the rest of the route says.
+pub(super) struct Given<'a> {
+    pub(super) route: &'a str,
+    pub(super) params: Vec<&'a str>,
+    pub(super) has_host: bool,
+    pub(super) public_url: Option<String>,
+}
+
+/// What is known of a provider, as types. Presets are checked when they are loaded; what is wrong there is absent here.
+pub(super) struct Facts {
+    pub(super) answer_within: Option<Duration>,
+    pub(super) retries_for: Option<Duration>,
+    pub(super) success_status: Option<StatusCode>,
+    pub(super) max_body: Option<usize>,
+}
+
+impl Facts {
+    pub(super) fn of(preset: Option<&Preset>) -> Self {
+        let facts = preset.map(|preset| &preset.provider.facts);
+        let duration = |text: Option<&String>| text.and_then(|text| units::duration(text).ok());
+        Self {
+            answer_within: duration(facts.and_then(|facts| facts.answer_within.as_ref())),
+            retries_for: duration(facts.and_then(|facts| facts.retries_for.as_ref())),
+            success_status: facts.and_then(|facts| facts.success_status).and_then(|status| StatusCode::from_u16(status).ok()),
+            max_body: facts.and_then(|facts| facts.max_body.as_ref()).and_then(|text| units::size(text).ok()),
+        }
+    }
+}
+
+pub(super) fn proof(block: &file::Verify, given: Given<'_>, place: &Place, cx: &mut Context<'_>) -> Proof {
+    let provider = provider(block.provider.as_deref(), place, cx);
+    let known = block.provider.is_none() || provider.is_some();
+    let preset = provider.as_ref().map(|preset| &preset.provider);
+    let shape = if known { verify::compile(block, preset, place, &mut cx.problems) } else { None };
+    let Some(secrets) = &block.secrets else {
+        let help = "add `secrets: [{ file: /run/secrets/NAME }]`".to_owned();
+        cx.problems.missing(place, "secrets", "`verify` has no secrets", help);
+        return Proof::of(shape.as_ref(), provider);
+    };
+    let mut proof = Proof::of(shape.as_ref(), provider);
+    let secrets = secret_set(secrets, shape.as_ref(), &given, &place.key("secrets"), cx);
+    let Some(shape) = shape else { return proof };
+    let uses_url = shape.uses_url();
+    if uses_url && given.public_url.is_none() && !given.has_host {
+        let help = "add `public_url` to the route: the URL that the sender was given".to_owned();
+        cx.problems.warning(place, "the URL is signed, and nothing pins it to the one that senders use", help);
+    }
+    let by_param = matches!(&secrets, Some(SecretSet::Table { by: KeyedBy::Param(_), .. }));
+    if !given.params.is_empty() && !shape.covers_path(given.public_url.is_some()) && !by_param && secrets.is_some() {
+        let message = "the path has parameters, and neither the signature covers them nor the secret is found by them";
+        let first = given.params.first().copied().unwrap_or_default();
+        let help = format!("write `secrets: {{ by: \"{{{first}}}\", dir: … }}`: else one tenant's request is valid on another's path");
+        cx.problems.error_at_key(place, message, help);
+    }
+    proof.verifier = secrets.map(|secrets| shape.with_secrets(secrets, given.public_url));
+    proof
+}
+
+impl Proof {
+    fn of(shape: Option<&Shape>, provider: Option<Arc<Preset>>) -> Self {
+        Self {
+            verifier: None,
+            provider,
+            covers: shape.map(Shape::covers).unwrap_or_default(),
+            has_id: shape.is_some_and(|shape| shape.delivery_id().is_some()),
+            secrets_stand: shape.map(Shape::secret_locations).unwrap_or_default(),
+        }
+    }
+}
+
+fn provider(name: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Preset>> {
+    let name = name?;
+    let preset = cx.catalogue.get(name);
+    if preset.is_none() {
+        let near = did_you_mean(name, cx.catalogue.names());
+        let help = near.unwrap_or_else(|| "`hookgate providers list` shows those there are".to_owned());
+        cx.problems.error(&place.key("provider"), format!("no provider is called `{}`", shown(name)), help);
+    }
+    preset
+}
+
+/// Loads the secrets even where the scheme is wrong, so that what is wrong with them is told in the same run.
+fn secret_set(secrets: &Secrets, shape: Option<&Shape>, given: &Given<'_>, place: &Place, cx: &mut Context<'_>) -> Option<SecretSet> {
+    let list = match secrets {
+        Secrets::Table(table) => return secret_table(table, shape, given, place, cx),
+        Secrets::List(list) => list,
+    };
+    let loaded = cx.loader.list(list, given.route, place, &mut cx.problems);
+    let shape = shape?;
+    let (indices, texts): (Vec<usize>, Vec<_>) = loaded.into_iter().unzip();
+    match SecretSet::list(shape.secret_kind(), shape.secret_encodings(), shape.secret_suffix(), &texts) {
+        Ok(set) => Some(set),
+        Err(bad) => {
+            for bad in bad {
+                let index = indices.get(bad.index).copied().unwrap_or(bad.index);
+                cx.problems.error(&place.index(index), bad.why, "write it as the provider shows it, or say its `encoding`".to_owned());
+            }
+            None
+        }
+    }
+}
+
+fn secret_table(
+    table: &file::SecretTable,
+    shape: Option<&Shape>,
+    given: &Given<'_>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<SecretSet> {
+    let file::SecretTable { by, dir, file, encoding } = table;
+    let by = keyed_by(by.as_deref(), given, place, cx);
+    let encoding = encoding.as_deref().map(|name| encoding_named(name, &place.key("encoding"), &mut cx.problems));
+    let shape = shape?;
+    let encodings = encoding.flatten().map_or_else(|| shape.secret_encodings().to_vec(), |encoding| vec![encoding]);
+    let making = Making { kind: shape.secret_kind(), encodings, suffix: shape.secret_suffix().map(ToOwned::to_owned) };
+    let map = match (dir, file) {
+        (Some(dir), None) => cx.loader.directory(dir, &making, &place.key("dir"), &mut cx.problems),
+        (None, Some(file)) => cx.loader.map_file(file, &making, &place.key("file"), &mut cx.problems),
+        (None, None) | (Some(_), Some(_)) => {
+            let spoiled = ["dir", "file"].iter().any(|key| cx.problems.is_spoiled(&place.key(key)));
+            if !spoiled {
+                cx.problems.error(place, "say in one way where the secrets are", "write exactly one of `dir`, `file`".to_owned());
+            }
+            return None;
+        }
+    };
+    Some(SecretSet::table(making.kind, by?, SecretTable::new(map)))
+}
+
+fn keyed_by(by: Option<&str>, given: &Given<'_>, place: &Place, cx: &mut Context<'_>) -> Option<KeyedBy> {
+    let Some(by) = by else {
+        let help = "add `by: \"{parameter}\"` or `by: header:NAME`".to_owned();
+        cx.problems.missing(place, "by", "the table says not by what a secret is found", help);
+        return None;
+    };
+    let place = place.key("by");
+    if let Some(name) = by.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+        if given.params.contains(&name) {
+            return Some(KeyedBy::Param(name.into()));
+        }
+        let near = did_you_mean(name, given.params.iter().copied());
+        let help = near.unwrap_or_else(|| format!("write it into the path: `/{{{}}}`", shown(name)));
+        cx.problems.error(&place, format!("the path has no parameter `{}`", shown(name)), help);
+        return None;
+    }
+    let header = by.strip_prefix("header:").and_then(|name| HeaderName::try_from(name.trim()).ok());
+    if header.is_none() {
+        cx.problems.error(&place, "this is not a key of a table", "write `\"{parameter}\"` of the path, or `header:NAME`".to_owned());
+    }
+    header.map(KeyedBy::Header)
+}

@@ -1,0 +1,66 @@
+//! The limits of a route.
+use std::num::NonZeroU32;
+
+use http::HeaderName;
+
+use crate::config::compile::Context;
+use crate::config::diagnostic::Place;
+use crate::config::file::{self, OneOrMany};
+use crate::config::snapshot::{RateKey, RateLimit};
+use crate::limit::Quota;
+use crate::verify::Locator;
+
+pub(super) fn limits(
+    written: Option<OneOrMany<file::RateLimit>>,
+    place: &Place,
+    has_proxies: bool,
+    cx: &mut Context<'_>,
+) -> Vec<RateLimit> {
+    let (limits, is_list) = match written {
+        None => return Vec::new(),
+        Some(OneOrMany::One(limit)) => (vec![limit], false),
+        Some(OneOrMany::Many(limits)) => (limits, true),
+    };
+    let mut compiled = Vec::with_capacity(limits.len());
+    for (index, limit) in limits.into_iter().enumerate() {
+        let place = if is_list { place.index(index) } else { place.clone() };
+        compiled.extend(one(limit, &place, has_proxies, cx));
+    }
+    compiled
+}
+
+fn one(limit: file::RateLimit, place: &Place, has_proxies: bool, cx: &mut Context<'_>) -> Option<RateLimit> {
+    let file::RateLimit { rate, burst, key } = limit;
+    let key = match key.as_deref() {
+        None => Some(RateKey::Route),
+        Some(text) => parse_key(text, &place.key("key"), cx),
+    };
+    if key == Some(RateKey::ClientIp) && !has_proxies {
+        let help = "write `trusted_proxies`, if one is in front of the gate: else all senders count as one client".to_owned();
+        cx.problems.warning(&place.key("key"), "this counts by client address, and no proxy is trusted to tell it", help);
+    }
+    if burst == Some(0) {
+        cx.problems.error(&place.key("burst"), "this must be at least 1", None);
+    }
+    let Some(rate) = rate else {
+        cx.problems.missing(place, "rate", "the limit has no rate", "add `rate: 100/s`".to_owned());
+        return None;
+    };
+    let rate = cx.rate(&rate, &place.key("rate"))?;
+    let burst = burst.and_then(NonZeroU32::new).unwrap_or(rate.count);
+    Some(RateLimit { quota: Quota { rate, burst }, key: key? })
+}
+
+fn parse_key(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<RateKey> {
+    let key = match text.split_once(':') {
+        None if text == "client_ip" => Some(RateKey::ClientIp),
+        None if text == "route" => Some(RateKey::Route),
+        Some(("header", name)) => HeaderName::try_from(name.trim()).ok().map(|name| RateKey::Value(Locator::Header(name))),
+        Some(("json", pointer)) if pointer.starts_with('/') => Some(RateKey::Value(Locator::Json(pointer.into()))),
+        _ => None,
+    };
+    if key.is_none() {
+        cx.problems.error(place, "this is not a key of a limit", "write `client_ip`, `route`, `header:NAME` or `json:/pointer`".to_owned());
+    }
+    key
+}

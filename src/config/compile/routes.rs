@@ -1,0 +1,241 @@
+//! The webhook routes.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+
+use crate::config::compile::forward::{self, forward};
+use crate::config::compile::proof::{self, Facts, Proof, proof};
+use crate::config::compile::{Context, Upstreams, dedupe, rate};
+use crate::config::diagnostic::{Place, shown};
+use crate::config::file::{self, VerifyOrNone};
+use crate::config::router::{self, Conflict, Router};
+use crate::config::snapshot::Hook;
+use crate::verify::{Covers, SecretLocations};
+
+/// How large a body may be if nobody says.
+const MAX_BODY: usize = 5 * 1024 * 1024;
+
+pub(super) fn routes(
+    written: Vec<(Place, file::Route)>,
+    upstreams: &Upstreams,
+    has_proxies: bool,
+    cx: &mut Context<'_>,
+) -> (Vec<Arc<Hook>>, Router) {
+    if written.is_empty() {
+        cx.problems.warning(
+            &Place::root(0).key("routes"),
+            "there are no routes, so every request is refused",
+            "add `routes: [{ name: … }]`".to_owned(),
+        );
+    }
+    let mut names = HashMap::new();
+    let mut router = Router::default();
+    let mut taken: Vec<(String, Place)> = Vec::new();
+    let mut hooks = Vec::with_capacity(written.len());
+    for (place, route) in written {
+        let name = name_of(&route, &place, &mut names, cx);
+        route_to(&mut router, &route, &mut taken, &name, &place, cx);
+        hooks.extend(hook(name, route, upstreams, has_proxies, &place, cx).map(Arc::new));
+    }
+    (hooks, router)
+}
+
+/// The name of a route, if it is one and no other has it, now or before.
+fn name_of(route: &file::Route, place: &Place, names: &mut HashMap<String, (String, Place)>, cx: &mut Context<'_>) -> String {
+    let name = route.name.clone().unwrap_or_default();
+    if route.name.is_none() {
+        cx.problems.missing(place, "name", "the route has no name", "add `name: NAME`; logs and metrics call it so".to_owned());
+    }
+    let own = route.name.iter().map(|name| (place.key("name"), name));
+    let before = route.previously.iter().enumerate().map(|(index, name)| (place.key("previously").index(index), name));
+    for (place, one) in own.chain(before) {
+        if !is_name(one) {
+            let help = "use lower-case letters, digits and `-`, at most 63, a letter or digit first".to_owned();
+            cx.problems.error(&place, "this is not a name for a route", help);
+        } else if let Some((other, there)) = names.insert(one.clone(), (name.clone(), place.clone())) {
+            let help = "each route needs a name of its own, now and before".to_owned();
+            let whose = if other == *one { "another route".to_owned() } else { format!("route {other}, once,") };
+            cx.problems.clash(&place, &there, format!("{whose} has the name `{one}`"), help);
+        }
+    }
+    name
+}
+
+fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    first && name.len() <= 63 && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn route_to(router: &mut Router, route: &file::Route, taken: &mut Vec<(String, Place)>, name: &str, place: &Place, cx: &mut Context<'_>) {
+    let Some(path) = route.path.as_deref() else {
+        cx.problems.missing(place, "path", "the route has no path", "add `path: /webhooks/NAME`".to_owned());
+        return;
+    };
+    // Hooks and names keep step only while there is no error; with one, no router is used.
+    let index = taken.len();
+    taken.push((name.to_owned(), place.key("path")));
+    match router.insert(route.host.as_deref(), path, index) {
+        Ok(()) => {}
+        Err(Conflict::Taken { by }) => {
+            let message = |name: &str| format!("{} takes the same requests", if name.is_empty() { "another route" } else { name });
+            let help = "give it a path or a host of its own".to_owned();
+            match by.and_then(|by| taken.get(by)) {
+                Some((name, there)) => cx.problems.clash(&place.key("path"), there, message(&format!("route {}", shown(name))), help),
+                None => cx.problems.error(&place.key("path"), message(""), help),
+            }
+        }
+        Err(Conflict::Path(help)) => cx.problems.error(&place.key("path"), "this is not a path of a route", help.to_owned()),
+        Err(conflict @ Conflict::Host) => cx.problems.error(&place.key("host"), "this is not a host", conflict.to_string()),
+    }
+}
+
+fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bool, place: &Place, cx: &mut Context<'_>) -> Option<Hook> {
+    // No `..`: a new field must be dealt with here.
+    let file::Route {
+        name: _,
+        previously,
+        host,
+        path,
+        methods,
+        public_url,
+        max_body,
+        allow,
+        verify,
+        rate_limit,
+        dedupe,
+        forward,
+        queue,
+        pass,
+        mode,
+    } = route;
+    let path = path.unwrap_or_default();
+    let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
+    let given = proof::Given { route: &name, params: router::parameters(&path), has_host: host.is_some(), public_url };
+    let proven = verified(verify, given, &name, place, cx);
+    let provider = proven.as_ref().and_then(|proven| proven.provider.clone());
+    let facts = Facts::of(provider.as_deref());
+    let methods = methods_of(&methods, &place.key("methods"), cx);
+    let max_body = cx.size(max_body.as_deref(), &place.key("max_body"), facts.max_body.unwrap_or(MAX_BODY));
+    let allow = cx.networks(&allow, &place.key("allow"));
+    let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
+    let retries = provider.as_ref().zip(facts.retries_for).map(|(preset, retries_for)| (preset.title(), retries_for));
+    let dedupe = dedupe.map(|written| dedupe::dedupe(written, retries, &name, &place.key("dedupe"), cx));
+    if let (Some(proven), Some(false)) = (&proven, dedupe.map(|dedupe| dedupe.by_content)) {
+        note_what_is_unsigned(proven, &name, place, cx);
+    }
+    mode_of(mode.as_deref(), &place.key("mode"), cx);
+    let forward = action(forward, queue.is_some(), pass.is_some(), place, cx);
+    let given = forward::Given {
+        path: &path,
+        covers: proven.as_ref().map_or(Covers::default(), |proven| proven.covers),
+        secrets_stand: proven.as_ref().map_or(SecretLocations::default(), |proven| proven.secrets_stand.clone()),
+        answer_within: facts.answer_within,
+    };
+    let forward = forward.and_then(|written| self::forward(written, given, upstreams, &place.key("forward"), cx));
+    let name: Arc<str> = name.into();
+    Some(Hook {
+        ledger_name: previously.first().map_or_else(|| Arc::clone(&name), |oldest| Arc::from(oldest.as_str())),
+        name,
+        path,
+        methods,
+        max_body,
+        allow,
+        provider: provider.map(|preset| Arc::clone(&preset.name)),
+        verifier: proven.and_then(|proven| proven.verifier),
+        rate_limits,
+        dedupe,
+        forward: forward?,
+        success_status: facts.success_status.unwrap_or(StatusCode::OK),
+        answer_within: facts.answer_within,
+    })
+}
+
+/// `None`: the route says `verify: none`, or does not say what it should.
+fn verified(verify: Option<VerifyOrNone>, given: proof::Given<'_>, name: &str, place: &Place, cx: &mut Context<'_>) -> Option<Proof> {
+    let here = place.key("verify");
+    match verify {
+        Some(VerifyOrNone::Block(block)) => Some(proof(&block, given, &here, cx)),
+        Some(VerifyOrNone::None) => {
+            let help = "whoever finds the path can send to the app".to_owned();
+            cx.problems.warning(&here, format!("route {name} verifies nothing"), help);
+            None
+        }
+        None => {
+            let help = "add `verify: { provider: NAME, secrets: … }`, or say `verify: none`".to_owned();
+            cx.problems.missing(place, "verify", "the route does not say how it verifies", help);
+            None
+        }
+    }
+}
+
+fn note_what_is_unsigned(proven: &Proof, name: &str, place: &Place, cx: &mut Context<'_>) {
+    if proven.verifier.is_some() && proven.has_id && proven.covers.body && !proven.covers.id && !proven.covers.timestamp {
+        let message =
+            format!("route {name}: the signature covers neither the delivery ID nor a time, so a captured request passes under a new ID");
+        let help = "add `by: content`; two honest deliveries with the same bytes then count as one".to_owned();
+        cx.problems.warning_at_key(&place.key("dedupe"), message, help);
+    }
+}
+
+fn methods_of(written: &[String], place: &Place, cx: &mut Context<'_>) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+        match known.into_iter().find(|method| method.as_str() == text) {
+            Some(method) if methods.contains(&method) => cx.problems.error(&place.index(index), "this method is here twice", None),
+            Some(method) => methods.push(method),
+            None => cx.problems.error(&place.index(index), "this is not a method", "write `POST`, in capitals".to_owned()),
+        }
+    }
+    if methods.is_empty() { vec![Method::POST] } else { methods }
+}
+
+fn public(url: String, place: &Place, cx: &mut Context<'_>) -> Option<String> {
+    let uri = url.parse::<http::Uri>().ok();
+    let is_url = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.query().is_none()
+    });
+    if !is_url || url.contains(['?', '#']) {
+        cx.problems.error(place, "this is not a URL without query", "write `https://HOST/PATH`, as the sender was given it".to_owned());
+        return None;
+    }
+    Some(url)
+}
+
+fn mode_of(mode: Option<&str>, place: &Place, cx: &mut Context<'_>) {
+    match mode {
+        None | Some("enforce") => {}
+        Some("observe") => cx.reserved(place, "`mode: observe`", "leave it out"),
+        Some(_) => cx.problems.error(place, "this is not a mode", "write `enforce`, or leave it out".to_owned()),
+    }
+}
+
+/// Exactly one of the three actions; only one of them is built.
+fn action(forward: Option<file::Forward>, queue: bool, pass: bool, place: &Place, cx: &mut Context<'_>) -> Option<file::Forward> {
+    let count = usize::from(forward.is_some()) + usize::from(queue) + usize::from(pass);
+    if count > 1 {
+        let second = if queue { "queue" } else { "pass" };
+        cx.problems.error_at_key(
+            &place.key(second),
+            "the route has more than one action",
+            "keep exactly one of `forward`, `queue`, `pass`".to_owned(),
+        );
+        return forward;
+    }
+    if queue {
+        cx.reserved(&place.key("queue"), "`queue`", "write `forward: { upstream: NAME }`");
+    }
+    if pass {
+        cx.reserved(&place.key("pass"), "`pass`", "leave the route out: the gate takes webhooks alone");
+    }
+    let spoiled = ["queue", "pass"].iter().any(|key| cx.problems.is_spoiled(&place.key(key)));
+    if count == 0 && !spoiled {
+        let help = "add `forward: { upstream: NAME }`".to_owned();
+        cx.problems.missing(place, "forward", "the route does nothing with its deliveries", help);
+    }
+    forward
+}

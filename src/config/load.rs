@@ -1,0 +1,213 @@
+//! Reads a config from disk and compiles it: all or nothing.
+use std::path::{Path, PathBuf};
+
+use crate::clock::Now;
+use crate::config::compile::{self, Context, Written};
+use crate::config::diagnostic::{Diagnostics, Place, shown};
+use crate::config::file;
+use crate::config::marked;
+use crate::config::report::Report;
+use crate::config::secret::{Cache, Env, Loader};
+use crate::config::snapshot::Snapshot;
+use crate::config::source::Source;
+use crate::provider::Catalogue;
+use crate::units;
+
+/// A config that can run.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What runs.
+    pub snapshot: Snapshot,
+    /// Its warnings.
+    pub report: Report,
+    /// What is worth a line in the log, and no more: each is said once, as long as the cache is handed on.
+    pub notes: Vec<String>,
+    /// Names (`route/secret`) whose file is empty or unreadable now, so that the last good text stays in use: `secret_stale`.
+    pub stale: Vec<String>,
+    /// How many secrets there are, all tables included.
+    pub secrets: usize,
+    /// The presets, those of the config's own directory included.
+    pub catalogue: Catalogue,
+    /// For the next load.
+    pub cache: Cache,
+}
+
+impl Loaded {
+    /// ``7 routes, 2 upstreams, 9 secrets; no route unverified``
+    pub fn summary(&self) -> String {
+        let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let unverified: Vec<&str> = self.snapshot.hooks.iter().filter(|hook| hook.verifier.is_none()).map(|hook| &*hook.name).collect();
+        let unverified = match unverified.as_slice() {
+            [] => "no route unverified".to_owned(),
+            names => format!("unverified: {}", names.join(", ")),
+        };
+        let [routes, upstreams] = [self.snapshot.hooks.len(), self.snapshot.upstreams.len()];
+        format!("{}, {}, {}; {unverified}", counted(routes, "route"), counted(upstreams, "upstream"), counted(self.secrets, "secret"))
+    }
+}
+
+/// Why a config cannot run.
+pub struct Rejected {
+    /// All that is wrong with it, and its warnings.
+    pub report: Report,
+    /// All files that were looked at: when one of them changes, it may be worth another try.
+    pub files: Vec<PathBuf>,
+}
+
+impl std::fmt::Debug for Rejected {
+    /// Without the files: who mistakes `file` for the place of the secret itself has it among them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rejected").field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+/// Reads and compiles the config at `path`. `previous` is what the load before this one kept: unchanged entries of tables are not read again,
+/// and a secret file that is empty now keeps its last good text.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64, now: Now) -> Result<Loaded, Rejected> {
+    let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let mut loader = Loader::new(&base, env, previous, now);
+    let name = path.display().to_string();
+    let main = match loader.inputs.read(path, marked::MAX_BYTES) {
+        Ok(bytes) => Source::new(name, &bytes),
+        Err(why) => return Err(Rejected { report: Report::of_file(&name, format!("the config {why}")), files: vec![path.to_owned()] }),
+    };
+    let mut reading = Reading { loader, sources: vec![main], problems: Diagnostics::default() };
+    let mut main: file::File = reading.parse(0);
+    let catalogue = reading.catalogue(main.providers.as_deref());
+    let mut upstreams = with_places(0, std::mem::take(&mut main.upstreams));
+    let mut routes = indexed(0, std::mem::take(&mut main.routes));
+    for index in reading.include(&main.include) {
+        let included: file::Included = reading.parse(index);
+        let file::Included { upstreams: more_upstreams, routes: more_routes } = included;
+        upstreams.extend(with_places(index, more_upstreams));
+        routes.extend(indexed(index, more_routes));
+    }
+    let Reading { loader, sources, problems } = reading;
+    // A file that cannot be read as YAML hides what others refer to; its own faults are told alone.
+    if sources.iter().any(|source| source.tree.is_none() || source.faults.iter().any(|fault| fault.fatal)) {
+        return Err(Rejected { report: Report::new(&sources, &problems), files: loader.inputs.finish().0 });
+    }
+    let mut cx = Context { problems, loader, catalogue: &catalogue };
+    let mut snapshot = compile::compile(Written { main, upstreams, routes }, generation, &mut cx);
+    let Context { problems, loader, catalogue: _ } = cx;
+    let Loader { inputs, notes, stale, count, cache, .. } = loader;
+    let report = Report::new(&sources, &problems);
+    let (files, hash) = inputs.finish();
+    if report.errors() > 0 {
+        return Err(Rejected { report, files });
+    }
+    snapshot.hash = hash;
+    snapshot.files = files;
+    Ok(Loaded { snapshot, report, notes, stale, secrets: count, catalogue, cache })
+}
+
+fn with_places(file: usize, upstreams: std::collections::BTreeMap<String, file::Upstream>) -> Vec<(Place, String, file::Upstream)> {
+    let root = Place::root(file).key("upstreams");
+    upstreams.into_iter().map(|(name, upstream)| (root.key(&name), name, upstream)).collect()
+}
+
+fn indexed(file: usize, routes: Vec<file::Route>) -> Vec<(Place, file::Route)> {
+    let root = Place::root(file).key("routes");
+    routes.into_iter().enumerate().map(|(index, route)| (root.index(index), route)).collect()
+}
+
+struct Reading<'a> {
+    loader: Loader<'a>,
+    sources: Vec<Source>,
+    problems: Diagnostics,
+}
+
+impl Reading<'_> {
+    fn parse<T: serde::de::DeserializeOwned + schemars::JsonSchema + Default>(&mut self, index: usize) -> T {
+        self.sources.get_mut(index).map(|source| source.parse(index, &mut self.problems)).unwrap_or_default()
+    }
+
+    /// Reads a file beside the main one; the index of its source. `at` is where the config names it.
+    fn open(&mut self, path: &Path, at: &Place) -> Option<usize> {
+        match self.loader.inputs.read(path, marked::MAX_BYTES) {
+            Ok(bytes) => {
+                self.sources.push(Source::new(path.display().to_string(), &bytes));
+                Some(self.sources.len() - 1)
+            }
+            Err(why) => {
+                self.problems.error(at, format!("the file {} {why}", shown(&path.display().to_string())), None);
+                None
+            }
+        }
+    }
+
+    /// Reads the included files, in the order of their names for each pattern; the indices of their sources.
+    fn include(&mut self, patterns: &[String]) -> Vec<usize> {
+        let mut indices = Vec::new();
+        let mut known: Vec<PathBuf> = Vec::new();
+        for (number, pattern) in patterns.iter().enumerate() {
+            let at = Place::root(0).key("include").index(number);
+            let path = self.loader.base.join(pattern);
+            if !pattern.contains(['*', '?', '[']) {
+                known.push(path.clone());
+                indices.extend(self.open(&path, &at));
+                continue;
+            }
+            let Some(Ok(found)) = path.to_str().map(glob::glob) else {
+                self.problems.error(&at, "this is not a pattern", "write a path with `*`, such as `conf.d/*.yaml`".to_owned());
+                continue;
+            };
+            // A file that comes later is found by watching the pattern.
+            self.loader.inputs.watch(&path);
+            for path in found.flatten().filter(|path| path.is_file()) {
+                if !known.contains(&path) {
+                    known.push(path.clone());
+                    indices.extend(self.open(&path, &at));
+                }
+            }
+        }
+        indices
+    }
+
+    /// Whether those facts of a preset that become types can.
+    fn check_facts(&mut self, facts: &file::Facts, place: &Place) {
+        for (key, text) in [("answer_within", &facts.answer_within), ("retries_for", &facts.retries_for)] {
+            if let Some(Err(why)) = text.as_deref().map(units::duration) {
+                self.problems.error(&place.key(key), "this is not a duration", why.to_string());
+            }
+        }
+        if let Some(Err(why)) = facts.max_body.as_deref().map(units::size) {
+            self.problems.error(&place.key("max_body"), "this is not a size", why.to_string());
+        }
+        if facts.success_status.is_some_and(|status| !(200..300).contains(&status)) {
+            self.problems.error(&place.key("success_status"), "this is not a status of success", "write 200 to 299".to_owned());
+        }
+    }
+
+    /// The built-in presets and those of a directory.
+    fn catalogue(&mut self, directory: Option<&str>) -> Catalogue {
+        let mut catalogue = Catalogue::built_in().clone();
+        let Some(directory) = directory else { return catalogue };
+        let at = Place::root(0).key("providers");
+        let directory = self.loader.base.join(directory);
+        self.loader.inputs.watch(&directory.join("*.yaml"));
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            self.problems.error(&at, "the directory of presets cannot be read", "make it, with one `NAME.yaml` a provider".to_owned());
+            return catalogue;
+        };
+        let is_preset = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "yaml");
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_preset).collect();
+        paths.sort();
+        for path in paths {
+            let Some(index) = self.open(&path, &at) else { continue };
+            let provider: file::Provider = self.parse(index);
+            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            self.check_facts(&provider.facts, &Place::root(index).key("facts"));
+            if !catalogue.add(name, provider) {
+                self.problems.error(&Place::root(index), format!("`{}` is built in", shown(name)), "give the file another name".to_owned());
+            }
+        }
+        catalogue
+    }
+}
+
+#[cfg(test)]
+mod tests;

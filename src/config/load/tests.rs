@@ -1,0 +1,211 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::clock::{Clock as _, FrozenClock};
+
+use super::*;
+
+fn env(name: &str) -> Option<OsString> {
+    match name {
+        "EMPTY_VARIABLE" => Some("".into()),
+        "NOT_SET_ANYWHERE" => None,
+        name => Some(format!("a-long-value-of-the-variable-{name}").into()),
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
+}
+
+fn files(name: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    files
+}
+
+fn try_load(path: &Path) -> Result<Loaded, Rejected> {
+    load(path, &env, None, 1, FrozenClock::at_unix(1_795_000_000).now())
+}
+
+/// The report as a person sees it who stands in the folder of the file.
+fn shown(report: &Report, path: &Path) -> String {
+    let folder = format!("{}/", path.parent().unwrap().display());
+    format!("{}\n{}\n", report.render(false), report.summary()).replace(&folder, "")
+}
+
+#[test]
+fn bad_files_say_what_is_wrong_and_what_to_write() {
+    for path in files("bad") {
+        let rejected = try_load(&path).expect_err(&path.display().to_string());
+        let expected = path.with_extension("txt");
+        let shown = shown(&rejected.report, &path);
+        if std::env::var_os("HOOKGATE_WRITE_EXPECTED").is_some() {
+            std::fs::write(&expected, &shown).unwrap();
+        }
+        assert_eq!(shown, std::fs::read_to_string(&expected).unwrap_or_default(), "{}", path.display());
+    }
+}
+
+#[test]
+fn good_files_compile_and_say_what_to_look_at() {
+    for path in files("good") {
+        let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
+        let expected = path.with_extension("txt");
+        let shown = format!("{}{}\n", shown(&loaded.report, &path), loaded.summary());
+        if std::env::var_os("HOOKGATE_WRITE_EXPECTED").is_some() {
+            std::fs::write(&expected, &shown).unwrap();
+        }
+        assert_eq!(shown, std::fs::read_to_string(&expected).unwrap_or_default(), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_example_runs_as_it_is() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
+    let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
+    assert!(loaded.report.findings.is_empty(), "{}", loaded.report.render(false));
+    assert_eq!(loaded.summary(), "7 routes, 1 upstream, 10 secrets; no route unverified");
+    let snapshot = &loaded.snapshot;
+    assert_eq!(snapshot.listeners[0].address.to_string(), "127.0.0.1:8080");
+    assert_eq!(snapshot.health.unwrap().to_string(), "127.0.0.1:9091");
+    let github = &snapshot.hooks[0];
+    assert_eq!((&*github.name, github.max_body, github.rate_limits.len()), ("github", 25 * 1024 * 1024, 2));
+    assert_eq!(github.forward.timeout.as_secs(), 9, "what GitHub waits, less a second");
+    let gitlab = snapshot.hooks.iter().find(|hook| &*hook.name == "gitlab").unwrap();
+    assert_eq!(gitlab.forward.drop_headers, ["x-gitlab-token"]);
+    let (found, params) = snapshot.router.find("localhost:8080", b"/webhooks/acme/acme-berlin").unwrap();
+    assert_eq!((&*snapshot.hooks[found].name, params.get("account")), ("acme", Some("acme-berlin")));
+}
+
+const SECRET: &str = "Hunter2Hunter2Hunter2";
+
+#[test]
+fn no_shape_of_bad_config_shows_a_secret() {
+    let route =
+        |secrets: &str| format!("routes:\n  - name: a\n    path: /a\n    verify:\n      provider: github\n      secrets: {secrets}\n");
+    let mut shapes: Vec<String> = [
+        "[{ insecure_inline: SECRET, nam: x }]",
+        "[{ insecure_inlin: SECRET }]",
+        "[{ inline: SECRET }]",
+        "[{ value: SECRET }]",
+        "[{ SECRET: 1 }]",
+        "[{ SECRET }]",
+        "[SECRET]",
+        "SECRET",
+        "{ SECRET: x }",
+        "{ by: SECRET }",
+        "[{ env: SECRET }]",
+        "[{ file: SECRET }]",
+        "[{ insecure_inline: [SECRET] }]",
+        "[{ insecure_inline: { SECRET: SECRET } }]",
+        "[{ insecure_inline: ' SECRET' }]",
+        "[{ insecure_inline: 'SECRET SECRET' }]",
+        "[{ insecure_inline: SECRET, encoding: hex }]",
+        "[{ insecure_inline: SECRET, encoding: nothing }]",
+        "[{ insecure_inline: SECRET, insecure_inline: SECRET }]",
+        "[{ insecure_inline: SECRET, env: A }]",
+        "[{ insecure_inline: !!binary SECRET }]",
+        "[{ insecure_inline: &a SECRET }]",
+        "[{ insecure_inline: 'SECRET }]",
+        "[{ insecure_inline: SECRET",
+        "[{ insecure_inline:SECRET }]",
+        "[{ insecure_inline: \"SECRET\\q\" }]",
+        "\n        - insecure_inline: |\n            SECRET\n            SECRET\n          expires: never",
+        "\n        - insecure_inline: SECRET\n         name: x",
+        "\n        - SECRET: [\n",
+    ]
+    .map(route)
+    .into();
+    shapes.push(format!("{}    secret: SECRET\n", route("[{ env: A }]")));
+    shapes.push(format!("{}      token: SECRET\n", route("[{ env: A }]")));
+    shapes.push("admin: { address: 127.0.0.1:1, token: SECRET }\n".to_owned());
+    shapes.push("upstreams: { app: { url: 'http://user:SECRET@host' } }\n".to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    for shape in shapes {
+        std::fs::write(&path, shape.replace("SECRET", SECRET)).unwrap();
+        let rejected = load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now()).expect_err(&shape);
+        let said = format!("{:?}{}{}{}", rejected, rejected.report.render(true), rejected.report.json_lines(), rejected.report.headline());
+        assert!(!said.contains(SECRET), "{shape}\n{}", rejected.report.render(false));
+    }
+}
+
+#[test]
+fn the_machine_readable_form() {
+    let path = folder("bad").join("sample.yaml");
+    let report = try_load(&path).unwrap_err().report;
+    let second: serde_json::Value = serde_json::from_str(report.json_lines().lines().nth(1).unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "level": "error", "file": path.to_str().unwrap(), "line": 12, "column": 26, "end_column": 28,
+        "message": "no upstream is called `ap`", "help": "did you mean `app`? There are app, billing",
+    });
+    assert_eq!(second, expected);
+    assert!(report.headline().ends_with("sample.yaml:11:36: the secret file is empty"), "{}", report.headline());
+}
+
+#[test]
+fn files_that_are_no_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let said = |bytes: Option<&[u8]>| {
+        if let Some(bytes) = bytes {
+            std::fs::write(&path, bytes).unwrap();
+        }
+        load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now()).unwrap_err().report.headline().replace(path.to_str().unwrap(), "f")
+    };
+    assert_eq!(said(None), "f: the config is not there");
+    assert_eq!(said(Some(b"a: \xff")), "f:1:1: the file is not UTF-8 text");
+    assert_eq!(said(Some(b"a: \0")), "f:1:1: there is a NUL byte in the file");
+    assert_eq!(said(Some(&vec![b'#'; 1024 * 1024 + 1])), "f: the config is larger than 1048576 bytes");
+    let deep = format!("routes: {}{}", "[".repeat(40), "]".repeat(40));
+    assert!(said(Some(deep.as_bytes())).contains("more than 32 maps and lists deep"));
+    assert_eq!(said(Some(b"")), "f:1:1: the gate listens nowhere");
+    assert_eq!(said(Some(b"- a")), "f:1:1: the config must be a map, and is a list");
+    assert!(
+        load(folder.path(), &|_| None, None, 1, FrozenClock::at_unix(0).now())
+            .unwrap_err()
+            .report
+            .headline()
+            .ends_with("is not a regular file")
+    );
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), yaml in "[a-z0-9:{}\\[\\],&*!|>'\"# \n-]{0,120}") {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        for text in [bytes, yaml.clone().into_bytes(), format!("routes:\n  - {yaml}\n").into_bytes(), format!("upstreams: {{ a: {yaml} }}").into_bytes()] {
+            std::fs::write(&path, text).unwrap();
+            if let Err(rejected) = load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now()) {
+                rejected.report.render(true);
+                rejected.report.json_lines();
+            }
+        }
+    }
+}
+
+#[test]
+fn certificates_and_keys_are_read_and_must_belong_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    for name in ["a", "b"] {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        write(&format!("{name}.crt"), &made.cert.pem());
+        write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+    }
+    let try_pair = |certificate: &str, key: &str| {
+        let listen = format!("listen: [{{ address: '127.0.0.1:0', tls: {{ certificate: {certificate}, key: {key} }} }}]\n");
+        write("config.yaml", &format!("{listen}upstreams: {{ app: {{ url: 'https://localhost', ca: a.crt }} }}\n"));
+        try_load(&folder.path().join("config.yaml"))
+    };
+    let loaded = try_pair("a.crt", "a.key").unwrap();
+    let alpn = &loaded.snapshot.listeners[0].tls.as_ref().unwrap().alpn_protocols;
+    assert_eq!(alpn, &[b"h2".to_vec(), b"http/1.1".to_vec()]);
+    assert_eq!(loaded.snapshot.files.len(), 3, "{:?}", loaded.snapshot.files);
+    let headline = try_pair("a.crt", "b.key").unwrap_err().report.headline();
+    assert!(headline.ends_with("certificate and key do not belong together"), "{headline}");
+    assert!(try_pair("a.key", "a.crt").unwrap_err().report.errors() == 2);
+}

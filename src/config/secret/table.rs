@@ -1,0 +1,217 @@
+//! Tables of secrets by key. A bad entry disables its key alone; an unchanged file is not read again.
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::config::diagnostic::{Diagnostics, Place, shown};
+use crate::config::marked::{self, Node};
+use crate::config::secret::{Loader, MAX_BYTES, wholesome, without_line_feed};
+use crate::config::source::read_regular;
+use crate::verify::{Candidate, Encoding, SecretKind, SecretText, TableMap, is_key};
+
+/// How many keys a table may have.
+const MAX_KEYS: usize = 10_000;
+/// How large a table written as one file may be, in bytes.
+const MAX_FILE: usize = 16 * 1024 * 1024;
+/// How many bad entries are told one by one.
+const MAX_TOLD: usize = 20;
+const NOT_A_KEY: &str = "keys are letters, digits, `_` and `-`, at most 128";
+/// A file that changed this shortly before it was read may change again without looking different.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// How texts become keys, the same for all entries of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Making {
+    /// What they are made into.
+    pub kind: SecretKind,
+    /// How they are encoded; each that decodes is a candidate.
+    pub encodings: Vec<Encoding>,
+    /// What is appended.
+    pub suffix: Option<String>,
+}
+
+/// An entry that was made, and the file it was made from.
+#[derive(Clone)]
+pub struct Row {
+    identity: Identity,
+    read_at: SystemTime,
+    digest: [u8; 32],
+    making: Making,
+    made: Result<Arc<[Candidate]>, String>,
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Row").field("made", &self.made.is_ok()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Row {
+    pub(in crate::config::secret) fn candidates(&self) -> Option<&Arc<[Candidate]>> {
+        self.made.as_ref().ok()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Identity {
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl Loader<'_> {
+    /// The entries of a directory with one file a key.
+    pub fn directory(&mut self, path: &str, making: &Making, place: &Place, problems: &mut Diagnostics) -> TableMap {
+        let directory = self.base.join(path);
+        self.inputs.watch(&directory);
+        let mut table = TableMap::new();
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            problems.error(place, "the directory of secrets cannot be read", "make it, with one file a key".to_owned());
+            return table;
+        };
+        // Names that begin with a dot are Kubernetes' own (`..data`) or an editor's.
+        let names = entries.flatten().map(|entry| entry.file_name()).filter(|name| !name.as_encoded_bytes().starts_with(b"."));
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        if names.len() > MAX_KEYS {
+            problems.error(place, format!("there are more than {MAX_KEYS} keys"), None);
+            return table;
+        }
+        let mut bad = Bad::default();
+        for name in names {
+            let Some(key) = name.to_str().filter(|key| is_key(key)) else {
+                bad.push(&name.to_string_lossy(), NOT_A_KEY);
+                continue;
+            };
+            match self.row(&directory.join(key), making) {
+                Ok(candidates) => {
+                    self.count += 1;
+                    table.insert(key.into(), candidates);
+                }
+                Err(why) => bad.push(key, &why),
+            }
+        }
+        bad.tell(place, problems);
+        table
+    }
+
+    fn row(&mut self, path: &Path, making: &Making) -> Result<Arc<[Candidate]>, String> {
+        let metadata = std::fs::metadata(path).map_err(|_| "the file cannot be read")?;
+        let identity = Identity::of(&metadata);
+        let known = self.previous.and_then(|previous| previous.rows.get(path));
+        let settled = |row: &&Row| metadata.modified().is_ok_and(|modified| modified + SETTLED < row.read_at);
+        let same = known.filter(|row| row.identity == identity && row.making == *making).filter(settled).cloned();
+        let row = match same {
+            Some(row) => row,
+            None => {
+                let bytes = read_regular(path, MAX_BYTES).map_err(|why| format!("the file {why}"))?;
+                let digest = Sha256::digest(bytes.as_slice()).into();
+                let made = known.filter(|row| row.digest == digest && row.making == *making).map(|row| row.made.clone());
+                let made = made.unwrap_or_else(|| make(without_line_feed(bytes).0, making));
+                Row { identity, read_at: self.now.wall, digest, making: making.clone(), made }
+            }
+        };
+        self.inputs.feed(path.file_name().unwrap_or_default().as_encoded_bytes());
+        self.inputs.feed(&row.digest);
+        let made = row.made.clone();
+        self.cache.rows.insert(path.to_owned(), row);
+        made
+    }
+
+    /// The entries of one YAML file with a map from key to secret.
+    pub fn map_file(&mut self, path: &str, making: &Making, place: &Place, problems: &mut Diagnostics) -> TableMap {
+        let mut table = TableMap::new();
+        let bytes = match self.inputs.read(&self.base.join(path), MAX_FILE) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                problems.error(place, format!("the table of secrets {why}"), "write one YAML map from key to secret into it".to_owned());
+                return table;
+            }
+        };
+        let text = std::str::from_utf8(&bytes).unwrap_or("\t");
+        let (tree, faults) = marked::read(text);
+        if let Some(fault) = faults.first() {
+            problems.error(place, format!("the table of secrets cannot be read: line {} is at fault", fault.area.line), fault.help.clone());
+            return table;
+        }
+        let Some(Node::Map(entries)) = tree.map(|tree| tree.node) else {
+            problems.error(place, "the table of secrets is not a map", "write `KEY: SECRET`, one a line".to_owned());
+            return table;
+        };
+        if entries.len() > MAX_KEYS {
+            problems.error(place, format!("there are more than {MAX_KEYS} keys"), None);
+            return table;
+        }
+        let mut bad = Bad::default();
+        for (index, entry) in entries.into_iter().enumerate() {
+            // A key that is none may be a secret in the wrong place.
+            let label = if is_key(&entry.key) { entry.key.clone() } else { format!("number {}", index + 1) };
+            let made = match entry.value.node {
+                _ if !is_key(&entry.key) => Err(NOT_A_KEY.to_owned()),
+                Node::Scalar { text, .. } => make(Zeroizing::new(text.into_bytes()), making),
+                Node::List(_) | Node::Map(_) => Err("the secret is not text".to_owned()),
+            };
+            match made {
+                Ok(candidates) => {
+                    self.count += 1;
+                    table.insert(entry.key.into(), candidates);
+                }
+                Err(why) => bad.push(&label, &why),
+            }
+        }
+        bad.tell(place, problems);
+        table
+    }
+}
+
+/// Parameters are never labels, so all entries go by one name.
+fn make(text: Zeroizing<Vec<u8>>, making: &Making) -> Result<Arc<[Candidate]>, String> {
+    wholesome(&text, false).map_err(|(what, _)| format!("the secret {what}"))?;
+    let Making { kind, encodings, suffix } = making;
+    let text = SecretText { name: "secret-1".into(), text, encodings: None, not_before: None, expires: None };
+    Ok(Candidate::make(*kind, encodings, suffix.as_deref(), &text)?.into())
+}
+
+/// Entries that are left out.
+#[derive(Default)]
+struct Bad {
+    told: Vec<String>,
+    keys: HashSet<String>,
+}
+
+impl Bad {
+    fn push(&mut self, key: &str, why: &str) {
+        if self.told.len() < MAX_TOLD {
+            self.told.push(format!("key {} is left out: {why}", shown(key)));
+        }
+        self.keys.insert(key.to_owned());
+    }
+
+    fn tell(self, place: &Place, problems: &mut Diagnostics) {
+        let more = self.keys.len().saturating_sub(self.told.len());
+        for message in self.told {
+            problems.warning(place, message, None);
+        }
+        if more > 0 {
+            problems.warning(place, format!("{more} more keys are left out"), None);
+        }
+    }
+}

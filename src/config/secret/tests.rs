@@ -1,0 +1,119 @@
+use std::fs;
+use std::time::Duration;
+
+use crate::clock::{Clock as _, FrozenClock};
+use crate::config::load::{Loaded, load};
+
+use super::*;
+
+const CONFIG: &str = "
+listen: [{ address: 127.0.0.1:8080 }]
+upstreams: { app: { url: http://127.0.0.1:3000 } }
+routes:
+  - name: a
+    path: /a
+    verify: { provider: github, secrets: [{ name: new, file: secret }] }
+    forward: { upstream: app }
+  - name: t
+    path: /t/{account}
+    verify: { provider: github, secrets: { by: '{account}', dir: keys } }
+    forward: { upstream: app }
+";
+
+struct Rig(tempfile::TempDir);
+
+impl Rig {
+    fn new() -> Self {
+        let rig = Self(tempfile::tempdir().unwrap());
+        rig.write("config.yaml", CONFIG);
+        rig.write("secret", "the-first-secret-of-this-route\n");
+        fs::create_dir(rig.0.path().join("keys")).unwrap();
+        rig
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    fn load(&self, previous: Option<&Cache>) -> Result<Loaded, String> {
+        let now = FrozenClock(SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000)).now();
+        load(&self.0.path().join("config.yaml"), &|_| None, previous, 1, now).map_err(|rejected| rejected.report.render(false))
+    }
+}
+
+#[test]
+fn a_line_feed_is_dropped_and_told_once() {
+    let rig = Rig::new();
+    let first = rig.load(None).unwrap();
+    assert_eq!(first.notes, ["the line feed at the end of the secret file of a/new was dropped"]);
+    let second = rig.load(Some(&first.cache)).unwrap();
+    assert!(second.notes.is_empty() && second.stale.is_empty());
+    assert_eq!(first.snapshot.hash, second.snapshot.hash);
+    rig.write("secret", "the-second-secret-of-this-route");
+    assert_ne!(first.snapshot.hash, rig.load(None).unwrap().snapshot.hash);
+}
+
+#[test]
+fn an_empty_or_absent_file_keeps_its_last_good_text() {
+    let rig = Rig::new();
+    let mut last = rig.load(None).unwrap();
+    for change in ["empty", "a lone line feed", "gone"] {
+        match change {
+            "empty" => rig.write("secret", ""),
+            "gone" => fs::remove_file(rig.0.path().join("secret")).unwrap(),
+            _ => rig.write("secret", "\n"),
+        }
+        assert!(rig.load(None).is_err(), "{change}: there is no last good one at the start");
+        last = rig.load(Some(&last.cache)).unwrap();
+        assert_eq!(last.stale, ["a/new"], "{change}");
+    }
+    rig.write("secret", "the-second-secret-of-this-route");
+    assert!(rig.load(Some(&last.cache)).unwrap().stale.is_empty());
+}
+
+#[test]
+fn a_changed_entry_of_ten_thousand_is_read_alone() {
+    let rig = Rig::new();
+    for number in 0..10_000 {
+        rig.write(&format!("keys/tenant-{number}"), &format!("the-secret-of-tenant-number-{number}"));
+    }
+    let first = rig.load(None).unwrap();
+    assert_eq!(first.secrets, 10_001);
+    rig.write("keys/tenant-77", "another-secret-of-tenant-77");
+    rig.write("keys/tenant-78", "");
+    let second = rig.load(Some(&first.cache)).unwrap();
+    let rows = |loaded: &Loaded, number: u32| {
+        let path = rig.0.path().join(format!("keys/tenant-{number}"));
+        loaded.cache.rows.get(&path).unwrap().candidates().cloned()
+    };
+    for number in [0, 76, 9_999] {
+        assert!(Arc::ptr_eq(&rows(&first, number).unwrap(), &rows(&second, number).unwrap()), "{number} is the same entry");
+    }
+    assert!(!Arc::ptr_eq(&rows(&first, 77).unwrap(), &rows(&second, 77).unwrap()));
+    assert!(rows(&second, 78).is_none());
+    assert!(second.report.render(false).contains("key tenant-78 is left out: the secret is empty"), "{}", second.report.render(false));
+    assert_eq!(second.secrets, 10_000);
+    rig.write("keys/one-too-many", "the-secret-of-one-too-many");
+    assert!(rig.load(None).unwrap_err().contains("more than 10000 keys"));
+}
+
+#[test]
+fn texts_that_are_no_secrets() {
+    for (text, allow, wrong) in [
+        ("", false, true),
+        (" \t", true, true),
+        (" secret", true, true),
+        ("secret\r", true, true),
+        ("two words", false, true),
+        ("two words", true, false),
+        ("two\nlines", false, true),
+        ("secret", false, false),
+    ] {
+        assert_eq!(wholesome(text.as_bytes(), allow).is_err(), wrong, "{text:?}");
+    }
+    let drop = |text: &str| without_line_feed(Zeroizing::new(text.as_bytes().to_vec())).0.to_vec();
+    assert_eq!(drop("a\n"), b"a");
+    assert_eq!(drop("a\r\n"), b"a");
+    assert_eq!(drop("a\n\n"), b"a\n");
+    assert_eq!(drop("a"), b"a");
+}

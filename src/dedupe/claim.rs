@@ -1,0 +1,186 @@
+//! Holding a claim: take it, waiting a little for another holder's outcome; then commit it, or give it back by dropping it.
+//!
+//! Nothing here relies on a ledger being quick or certain: a claim is held from before it is asked for, so that a dropped future gives back what the
+//! ledger may have granted, and a call whose outcome is unknown is repeated with the same token.
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::store::{Answer, Claimed, Held, Key, Ledger, StoreError, Token};
+
+/// Waiters for one key at most.
+const PER_KEY: usize = 4;
+/// Waiters at most.
+const IN_ALL: usize = 64;
+/// A hint may be lost: a waiter claims again this often.
+const POLL: Duration = Duration::from_millis(500);
+/// How often a call is made whose outcome stays unknown.
+const TRIES: u32 = 3;
+/// The pause between such calls.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What a claim came to.
+#[derive(Debug)]
+pub enum Claiming {
+    /// It is the caller's now.
+    Fresh(Claim),
+    /// It was handed on.
+    HandedOn,
+    /// Another holds it still.
+    StillInFlight {
+        /// When its lease lapses, at the latest.
+        lapses_in: Duration,
+    },
+    /// The ledger does not answer.
+    Store(StoreError),
+}
+
+/// The guard of a claim in flight. Dropped, it is given back.
+#[derive(Debug)]
+#[must_use = "a dropped claim is given back"]
+pub struct Claim {
+    ledger: Arc<dyn Ledger>,
+    key: Key,
+    token: Token,
+    settled: bool,
+}
+
+impl Claim {
+    /// It was handed on: remembered for `window`. Settled from the first poll on: a dropped future does not give back what the app has.
+    ///
+    /// # Errors
+    /// The ledger does not answer; the delivery may come again.
+    pub async fn commit(mut self, window: Duration) -> Result<Held, StoreError> {
+        self.settled = true;
+        repeated(|| self.ledger.commit(self.key, self.token, window)).await
+    }
+
+    /// Holds it longer: `lease` from now.
+    ///
+    /// # Errors
+    /// The ledger does not answer.
+    pub async fn extend(&self, lease: Duration) -> Result<Held, StoreError> {
+        repeated(|| self.ledger.extend(self.key, self.token, lease)).await
+    }
+
+    /// The key it holds.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.ledger.release_soon(self.key, self.token);
+        }
+    }
+}
+
+/// Who waits for a claim in flight; bounded, since each holds a request. Lives in `Gate`.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    by_key: Mutex<HashMap<Key, usize>>,
+}
+
+impl Waiters {
+    /// Requests waiting now.
+    pub fn len(&self) -> usize {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn enter(&self, key: Key) -> Option<Waiting<'_>> {
+        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = by_key.values().sum();
+        let here = by_key.get(&key).copied().unwrap_or(0);
+        if all >= IN_ALL || here >= PER_KEY {
+            return None;
+        }
+        by_key.insert(key, here + 1);
+        Some(Waiting { waiters: self, key })
+    }
+}
+
+/// A waiter's place; given back on drop.
+struct Waiting<'a> {
+    waiters: &'a Waiters,
+    key: Key,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut by_key = self.waiters.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = by_key.get_mut(&self.key) {
+            *here -= 1;
+            if *here == 0 {
+                by_key.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// Takes `key` in flight until `lease` has passed. While another holds it, waits for its outcome, `patience` at most and only if there is a place
+/// among `waiters`; when the other gives it back, exactly one of those who wait gets it.
+pub async fn claim(ledger: &Arc<dyn Ledger>, key: Key, lease: Duration, waiters: &Waiters, patience: Duration) -> Claiming {
+    let token = match draw() {
+        Ok(token) => token,
+        Err(error) => return Claiming::Store(error),
+    };
+    let guard = Claim { ledger: Arc::clone(ledger), key, token, settled: false };
+    let mut lapses_in = match repeated(|| ledger.claim(key, token, lease)).await {
+        Ok(Claimed::InFlight { lapses_in }) => lapses_in,
+        answer => return finish(guard, answer),
+    };
+    let Some(_place) = waiters.enter(key) else { return finish(guard, Ok(Claimed::InFlight { lapses_in })) };
+    let mut patience_ends = pin!(tokio::time::sleep(patience));
+    loop {
+        let changed = ledger.changed(key);
+        match repeated(|| ledger.claim(key, token, lease)).await {
+            Ok(Claimed::InFlight { lapses_in: later }) => lapses_in = later,
+            answer => return finish(guard, answer),
+        }
+        tokio::select! {
+            () = &mut patience_ends => return finish(guard, Ok(Claimed::InFlight { lapses_in })),
+            () = changed => {}
+            () = tokio::time::sleep(lapses_in.min(POLL).max(Duration::from_millis(1))) => {}
+        }
+    }
+}
+
+/// Turns an answer into an outcome; the guard lives on if the claim is, or may be, held.
+fn finish(mut guard: Claim, answer: Result<Claimed, StoreError>) -> Claiming {
+    guard.settled = matches!(answer, Ok(Claimed::Committed | Claimed::InFlight { .. }));
+    match answer {
+        Ok(Claimed::Fresh) => Claiming::Fresh(guard),
+        Ok(Claimed::Committed) => Claiming::HandedOn,
+        Ok(Claimed::InFlight { lapses_in }) => Claiming::StillInFlight { lapses_in },
+        Err(error) => Claiming::Store(error),
+    }
+}
+
+/// Makes a call again while it is not known whether it was done.
+async fn repeated<'a, T>(call: impl Fn() -> Answer<'a, T>) -> Result<T, StoreError> {
+    let mut tries = 1;
+    loop {
+        match call().await {
+            Err(StoreError::Unknown(_)) if tries < TRIES => tries += 1,
+            answer => return answer,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn draw() -> Result<Token, StoreError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}").into()))?;
+    Ok(Token(u128::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests;

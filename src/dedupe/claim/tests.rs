@@ -1,0 +1,182 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::dedupe::embedded::Embedded;
+use crate::store::{Changed, LedgerCounts};
+
+const LEASE: Duration = Duration::from_secs(20);
+const WINDOW: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_secs(10);
+const KEY: Key = Key([7; 16]);
+
+fn ledger() -> Arc<dyn Ledger> {
+    Arc::new(Embedded::in_memory(100, Arc::new(SystemClock)).unwrap())
+}
+
+async fn fresh(ledger: &Arc<dyn Ledger>, waiters: &Waiters) -> Claim {
+    let claimed = claim(ledger, KEY, LEASE, waiters, PATIENCE).await;
+    if let Claiming::Fresh(claim) = claimed { claim } else { panic!("{claimed:?}") }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_claim_is_given_back_and_a_committed_one_is_not() {
+    let (ledger, waiters) = (ledger(), Waiters::default());
+    drop(fresh(&ledger, &waiters).await);
+    assert_eq!(ledger.counts().in_flight, 0);
+    assert_eq!(fresh(&ledger, &waiters).await.commit(WINDOW).await.unwrap(), Held::Yes);
+    assert!(matches!(claim(&ledger, KEY, LEASE, &waiters, PATIENCE).await, Claiming::HandedOn));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_learn_that_it_was_handed_on() {
+    let (ledger, waiters) = (ledger(), Arc::new(Waiters::default()));
+    let first = fresh(&ledger, &waiters).await;
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let (ledger, waiters) = (Arc::clone(&ledger), Arc::clone(&waiters));
+            tokio::spawn(async move { claim(&ledger, KEY, LEASE, &waiters, PATIENCE).await })
+        })
+        .collect();
+    while waiters.len() < 4 {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(claim(&ledger, KEY, LEASE, &waiters, PATIENCE).await, Claiming::StillInFlight { .. }), "the fifth does not wait");
+    assert_eq!(first.commit(WINDOW).await.unwrap(), Held::Yes);
+    for waiter in waiting {
+        assert!(matches!(waiter.await.unwrap(), Claiming::HandedOn));
+    }
+    assert!(waiters.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_one_takes_over_what_was_given_back() {
+    let (ledger, waiters) = (ledger(), Arc::new(Waiters::default()));
+    let first = fresh(&ledger, &waiters).await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let (ledger, waiters, calls) = (Arc::clone(&ledger), Arc::clone(&waiters), Arc::clone(&calls));
+            tokio::spawn(async move {
+                match claim(&ledger, KEY, LEASE, &waiters, PATIENCE).await {
+                    Claiming::Fresh(claim) => {
+                        calls.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        assert_eq!(claim.commit(WINDOW).await.unwrap(), Held::Yes);
+                    }
+                    Claiming::HandedOn => {}
+                    other @ (Claiming::StillInFlight { .. } | Claiming::Store(_)) => panic!("{other:?}"),
+                }
+            })
+        })
+        .collect();
+    while waiters.len() < 4 {
+        tokio::task::yield_now().await;
+    }
+    drop(first);
+    for waiter in waiting {
+        waiter.await.unwrap();
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_ends() {
+    let (ledger, waiters) = (ledger(), Waiters::default());
+    let _first = fresh(&ledger, &waiters).await;
+    let asked = tokio::time::timeout(PATIENCE + Duration::from_secs(1), claim(&ledger, KEY, LEASE, &waiters, PATIENCE)).await.unwrap();
+    assert!(matches!(asked, Claiming::StillInFlight { lapses_in } if lapses_in <= LEASE), "{asked:?}");
+    assert!(waiters.is_empty());
+    assert_eq!(ledger.counts().in_flight, 1);
+}
+
+#[test]
+fn places_are_bounded() {
+    let waiters = Waiters::default();
+    let places: Vec<_> = (0..20).flat_map(|key| (0..5).map(move |_| Key([key; 16]))).filter_map(|key| waiters.enter(key)).collect();
+    assert_eq!((places.len(), waiters.len()), (64, 64));
+    drop(places);
+    assert!(waiters.is_empty());
+}
+
+/// A ledger over a bad network: answers late, and says `Unknown` `unknown` times although it did what was asked.
+#[derive(Debug)]
+struct Far {
+    inner: Arc<dyn Ledger>,
+    unknown: AtomicU32,
+}
+
+impl Far {
+    fn over(unknown: u32) -> (Arc<dyn Ledger>, Arc<dyn Ledger>) {
+        let inner = ledger();
+        (Arc::new(Self { inner: Arc::clone(&inner), unknown: AtomicU32::new(unknown) }), inner)
+    }
+
+    fn late<'a, T: Send + 'a>(&'a self, answer: Answer<'a, T>) -> Answer<'a, T> {
+        Box::pin(async move {
+            let answer = answer.await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let lost = self.unknown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+            if lost { Err(StoreError::Unknown("connection lost".into())) } else { answer }
+        })
+    }
+}
+
+impl Ledger for Far {
+    fn hash_key(&self) -> [u8; 16] {
+        self.inner.hash_key()
+    }
+    fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Claimed> {
+        self.late(self.inner.claim(key, token, lease))
+    }
+    fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Held> {
+        self.late(self.inner.commit(key, token, window))
+    }
+    fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Held> {
+        self.late(self.inner.extend(key, token, lease))
+    }
+    fn release_soon(&self, key: Key, token: Token) {
+        self.inner.release_soon(key, token);
+    }
+    fn changed(&self, _key: Key) -> Changed {
+        Box::pin(std::future::pending())
+    }
+    fn counts(&self) -> LedgerCounts {
+        self.inner.counts()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unknown_is_repeated() {
+    let (far, _) = Far::over(2);
+    let waiters = Waiters::default();
+    let claimed = fresh(&far, &waiters).await;
+    assert_eq!(claimed.commit(WINDOW).await.unwrap(), Held::Yes);
+    let (far, near) = Far::over(9);
+    assert!(matches!(claim(&far, KEY, LEASE, &waiters, PATIENCE).await, Claiming::Store(StoreError::Unknown(_))));
+    assert_eq!(near.counts().in_flight, 0, "what may have been granted is given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_future_gives_back_what_it_was_granted_and_not_what_it_committed() {
+    let (far, near) = Far::over(0);
+    let waiters = Waiters::default();
+    let cut = tokio::time::timeout(Duration::from_millis(50), claim(&far, KEY, LEASE, &waiters, PATIENCE)).await;
+    assert!(cut.is_err());
+    assert_eq!(near.counts().in_flight, 0);
+    let claimed = fresh(&far, &waiters).await;
+    assert!(tokio::time::timeout(Duration::from_millis(50), claimed.commit(WINDOW)).await.is_err());
+    assert_eq!(near.counts().committed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_hints_the_poll_finds_it() {
+    let (far, _) = Far::over(0);
+    let waiters = Waiters::default();
+    let first = fresh(&far, &waiters).await;
+    let (second, committed) = tokio::join!(claim(&far, KEY, LEASE, &waiters, PATIENCE), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        first.commit(WINDOW).await
+    });
+    assert!(matches!((second, committed), (Claiming::HandedOn, Ok(Held::Yes))));
+}

@@ -1,0 +1,215 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::store::contract::{self, HandClock};
+
+const LEASE: Duration = Duration::from_secs(20);
+const WINDOW: Duration = Duration::from_secs(3600);
+
+fn key(number: u32) -> Key {
+    let mut bytes = [0; 16];
+    for (place, byte) in bytes.chunks_mut(4).zip([number.wrapping_mul(0x9e37_79b9), number, !number, number.wrapping_mul(0x85eb_ca6b)]) {
+        place.copy_from_slice(&byte.to_be_bytes());
+    }
+    Key(bytes)
+}
+
+fn open(path: &Path, clock: &Arc<HandClock>) -> Embedded {
+    let opened = Embedded::open(path, 100_000, Arc::<HandClock>::clone(clock)).unwrap();
+    assert_eq!(opened.alarm, None);
+    opened.ledger
+}
+
+async fn commit(ledger: &Embedded, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        assert_eq!(ledger.claim(key(number), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+        assert_eq!(ledger.commit(key(number), Token(1), WINDOW).await.unwrap(), Held::Yes);
+    }
+}
+
+async fn remembered(ledger: &Embedded, numbers: std::ops::Range<u32>) -> usize {
+    let mut count = 0;
+    for number in numbers {
+        match ledger.claim(key(number), Token(2), LEASE).await.unwrap() {
+            Claimed::Committed => count += 1,
+            Claimed::Fresh => ledger.release_soon(key(number), Token(2)),
+            Claimed::InFlight { .. } => panic!("{number} is in flight"),
+        }
+    }
+    count
+}
+
+/// Waits until `done`, at most 10 s.
+async fn until(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what}");
+}
+
+fn rows(path: &Path) -> i64 {
+    let connection = rusqlite::Connection::open(path.join("hookgate.db")).unwrap();
+    connection.query_row("select count(*) from ledger", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn the_contract_holds_in_memory() {
+    let clock = HandClock::new();
+    contract::holds(&Embedded::in_memory(1000, clock.clone()).unwrap(), &clock).await;
+}
+
+#[tokio::test]
+async fn the_contract_holds_with_a_file() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    contract::holds(&open(directory.path(), &clock), &clock).await;
+}
+
+#[tokio::test]
+async fn what_was_committed_survives_a_restart_until_its_window_ends() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let path = directory.path().join("store");
+    let ledger = open(&path, &clock);
+    let hash_key = ledger.hash_key();
+    commit(&ledger, 0..500).await;
+    assert_eq!(ledger.claim(key(900), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+    drop(ledger);
+    clock.advance(WINDOW / 2);
+    let ledger = open(&path, &clock);
+    assert_eq!(ledger.hash_key(), hash_key);
+    assert_eq!(ledger.counts().committed, 500);
+    assert_eq!(remembered(&ledger, 0..500).await, 500);
+    assert_eq!(remembered(&ledger, 900..901).await, 0, "a claim in flight is not a commit");
+    clock.advance(WINDOW / 2 + Duration::from_secs(2));
+    assert_eq!(remembered(&ledger, 0..500).await, 0);
+    drop(ledger);
+    assert_eq!(open(&path, &clock).counts().committed, 0);
+    for file in ["hookgate.db", "hookgate.lock"] {
+        assert_eq!(std::fs::metadata(path.join(file)).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn what_reached_the_disk_survives_a_crash() {
+    let (directory, crashed, clock) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), HandClock::new());
+    let ledger = open(directory.path(), &clock);
+    commit(&ledger, 0..300).await;
+    until("saved", || ledger.counts().unsaved == 0).await;
+    // What a killed process leaves: the files as they are now.
+    for file in ["hookgate.db", "hookgate.db-wal"] {
+        let (from, to) = (directory.path().join(file), crashed.path().join(file));
+        assert_eq!(std::fs::metadata(&from).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+        std::fs::copy(from, to).unwrap();
+    }
+    let ledger = open(crashed.path(), &clock);
+    assert_eq!(remembered(&ledger, 0..300).await, 300);
+}
+
+#[tokio::test]
+async fn a_torn_tail_costs_the_last_commits_alone() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let ledger = open(directory.path(), &clock);
+    commit(&ledger, 0..100).await;
+    until("saved", || ledger.counts().unsaved == 0).await;
+    let whole = std::fs::metadata(directory.path().join("hookgate.db-wal")).unwrap().len();
+    commit(&ledger, 100..200).await;
+    until("saved", || ledger.counts().unsaved == 0).await;
+    let full = std::fs::metadata(directory.path().join("hookgate.db-wal")).unwrap().len();
+    assert!(full > whole);
+    for cut in [full - 1, full - 5000, whole + 100, whole] {
+        let torn = tempfile::tempdir().unwrap();
+        for file in ["hookgate.db", "hookgate.db-wal"] {
+            std::fs::copy(directory.path().join(file), torn.path().join(file)).unwrap();
+        }
+        std::fs::File::options().write(true).open(torn.path().join("hookgate.db-wal")).unwrap().set_len(cut).unwrap();
+        let ledger = open(torn.path(), &clock);
+        assert_eq!(remembered(&ledger, 0..100).await, 100, "cut at {cut} of {full}");
+    }
+}
+
+#[tokio::test]
+async fn one_process_one_store() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let first = open(directory.path(), &clock);
+    let error = Embedded::open(directory.path(), 10, clock.clone()).unwrap_err();
+    assert!(error.to_string().contains(&format!("is held by process {}", std::process::id())), "{error}");
+    drop(first);
+    drop(open(directory.path(), &clock));
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_set_aside() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let ledger = open(directory.path(), &clock);
+    commit(&ledger, 0..2000).await;
+    drop(ledger);
+    let file = directory.path().join("hookgate.db");
+    let whole = std::fs::read(&file).unwrap();
+    let middle: Vec<u8> = whole.iter().enumerate().map(|(at, byte)| if at > 8192 { !byte } else { *byte }).collect();
+    for damaged in [b"not a database at all, but text long enough to be looked at".repeat(100), middle] {
+        clock.advance(Duration::from_secs(1));
+        std::fs::write(&file, &damaged).unwrap();
+        let opened = Embedded::open(directory.path(), 1000, clock.clone()).unwrap();
+        let aside = directory.path().join(format!("hookgate.db.damaged-{}", clock.now().unix_ms() / 1000));
+        assert!(opened.alarm.unwrap().contains(&*aside.to_string_lossy()));
+        assert_eq!(std::fs::read(aside).unwrap(), damaged, "never deleted");
+        assert_eq!(opened.ledger.counts().committed, 0);
+        commit(&opened.ledger, 0..10).await;
+        drop(opened.ledger);
+        assert_eq!(rows(directory.path()), 10);
+    }
+}
+
+#[tokio::test]
+async fn expired_rows_go_once_the_wall_clock_has_held() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let ledger = open(directory.path(), &clock);
+    commit(&ledger, 0..1200).await;
+    until("saved", || ledger.counts().unsaved == 0).await;
+    clock.jump(WINDOW * 2);
+    assert!(ledger.counts().clock_jump);
+    assert_eq!(remembered(&ledger, 0..1200).await, 1200, "memory goes by elapsed time");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(rows(directory.path()), 1200);
+    clock.advance(Duration::from_secs(601));
+    assert!(!ledger.counts().clock_jump);
+    until("purged", || rows(directory.path()) == 0).await;
+}
+
+#[tokio::test]
+async fn what_is_forgotten_early_goes_from_the_disk_too() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let ledger = Embedded::open(directory.path(), 50, clock.clone()).unwrap().ledger;
+    commit(&ledger, 0..80).await;
+    assert_eq!((ledger.counts().committed, ledger.counts().forgotten_early), (50, 30));
+    drop(ledger);
+    assert_eq!(rows(directory.path()), 50);
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_costs_no_commit() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let ledger = open(directory.path(), &clock);
+    let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
+    // A trigger stands for the full disk: each write fails, nothing is written.
+    other.execute_batch("create trigger refuse before insert on ledger begin select raise(abort, 'no room'); end").unwrap();
+    commit(&ledger, 0..10).await;
+    until("trouble", || ledger.trouble().is_some()).await;
+    assert_eq!(ledger.counts().unsaved, 10);
+    assert_eq!(remembered(&ledger, 0..10).await, 10);
+    other.execute_batch("drop trigger refuse").unwrap();
+    until("saved", || ledger.counts().unsaved == 0).await;
+    assert!(ledger.trouble().is_none());
+    assert_eq!(rows(directory.path()), 10);
+}
+
+#[tokio::test]
+async fn a_hint_that_is_dropped_leaves_nothing() {
+    let ledger = Embedded::in_memory(10, HandClock::new()).unwrap();
+    let hints: Vec<_> = (0..5000).map(|number| ledger.changed(key(number))).collect();
+    assert_eq!(ledger.hints.by_key.lock().unwrap().len(), WAITED_FOR);
+    drop(hints);
+    assert!(ledger.hints.by_key.lock().unwrap().is_empty());
+}

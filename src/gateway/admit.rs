@@ -1,0 +1,134 @@
+//! What is decided before a body is read, and the limits that are asked for after the proof.
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::config::snapshot::{Hook, RateKey};
+use crate::gateway::client::is_in;
+use crate::gateway::listener::network_of;
+use crate::limit::{Buckets, Quota};
+use crate::refusal::Refusal;
+use crate::request::{Client, Params, RequestHead};
+use crate::verify::Cleared;
+
+/// All rate limits of the gate. They outlive a reload: the buckets of a route are found by its name.
+#[derive(Debug)]
+pub(super) struct Limits {
+    /// Slows down who is refused often.
+    refused: Buckets,
+    /// By route name and place in its list.
+    by_route: Mutex<HashMap<(Arc<str>, usize), Arc<Buckets>>>,
+    /// Keys are hashed with a key of this process, so that nobody can aim at another's bucket.
+    hasher: RandomState,
+}
+
+/// One limit of a route with its buckets: made once a snapshot.
+#[derive(Clone, Debug)]
+pub(super) struct LiveLimit {
+    key: RateKey,
+    buckets: Arc<Buckets>,
+}
+
+/// A token of `refused_per_client`, spent unless it is refunded.
+#[derive(Debug)]
+#[must_use = "an authentic request gives its token back"]
+pub(super) struct Ticket<'a> {
+    charged: Option<(&'a Buckets, u64)>,
+}
+
+impl Ticket<'_> {
+    /// Gives the token back: the request is authentic.
+    pub(super) fn refund(self, now: Instant) {
+        if let Some((buckets, key)) = self.charged {
+            buckets.refund(key, now);
+        }
+    }
+}
+
+impl Limits {
+    /// Limits with empty buckets.
+    pub(super) fn new(refused_per_client: Quota) -> Self {
+        Self { refused: Buckets::new(refused_per_client), by_route: Mutex::default(), hasher: RandomState::new() }
+    }
+
+    /// Follows a new `refused_per_client`.
+    pub(super) fn set_refused(&self, quota: Quota) {
+        self.refused.set_quota(quota);
+    }
+
+    /// The limits of a route, with the buckets that its name had before.
+    pub(super) fn of(&self, hook: &Hook) -> Vec<LiveLimit> {
+        let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = |(place, limit): (usize, &crate::config::snapshot::RateLimit)| {
+            let buckets = by_route.entry((Arc::clone(&hook.name), place)).or_insert_with(|| Arc::new(Buckets::new(limit.quota)));
+            buckets.set_quota(limit.quota);
+            LiveLimit { key: limit.key.clone(), buckets: Arc::clone(buckets) }
+        };
+        hook.rate_limits.iter().enumerate().map(live).collect()
+    }
+
+    /// Charges a refusal that came before any ticket.
+    ///
+    /// # Errors
+    /// `RateLimited` if the client is refused too often already.
+    pub(super) fn charge(&self, client: Client, now: Instant) -> Result<Ticket<'_>, Refusal> {
+        if !client.own {
+            return Ok(Ticket { charged: None });
+        }
+        let key = self.client_key(client.ip);
+        self.refused.take(key, now).map_err(limited)?;
+        Ok(Ticket { charged: Some((&self.refused, key)) })
+    }
+
+    /// The limits that count authentic requests.
+    ///
+    /// # Errors
+    /// `RateLimited` by the first that is used up.
+    pub(super) fn after(&self, limits: &[LiveLimit], params: &Params, cleared: &Cleared, now: Instant) -> Result<(), Refusal> {
+        let keyed = limits.iter().filter_map(|LiveLimit { key, buckets }| match key {
+            RateKey::ClientIp => None,
+            RateKey::Route => Some((&**buckets, self.hasher.hash_one(0_u8))),
+            RateKey::Value(locator) => Some((&**buckets, self.hasher.hash_one((&params.0, locator.find(cleared.received()))))),
+        });
+        take_all(keyed, now)
+    }
+
+    fn client_key(&self, ip: IpAddr) -> u64 {
+        self.hasher.hash_one(network_of(ip))
+    }
+}
+
+/// Takes one from each bucket, or from none: what one limit refuses is not charged to the others.
+fn take_all<'a>(buckets: impl Iterator<Item = (&'a Buckets, u64)> + Clone, now: Instant) -> Result<(), Refusal> {
+    for (taken, (of, key)) in buckets.clone().enumerate() {
+        if let Err(retry_after) = of.take(key, now) {
+            buckets.take(taken).for_each(|(of, key)| of.refund(key, now));
+            return Err(limited(retry_after));
+        }
+    }
+    Ok(())
+}
+
+fn limited(retry_after: Duration) -> Refusal {
+    Refusal::RateLimited { retry_after }
+}
+
+/// Judges a request for `hook` by its head: method, client, rates by client.
+///
+/// # Errors
+/// `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`.
+pub(super) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, all: &'a Limits) -> Result<Ticket<'a>, Refusal> {
+    let now = head.received.mono;
+    let ticket = all.charge(head.client, now)?;
+    if !hook.methods.contains(&head.method) {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    if !hook.allow.is_empty() && !is_in(&hook.allow, head.client.ip) {
+        return Err(Refusal::ClientNotAllowed);
+    }
+    let by_client = limits.iter().filter(|limit| limit.key == RateKey::ClientIp);
+    take_all(by_client.map(|limit| (&*limit.buckets, all.client_key(head.client.ip))), now)?;
+    Ok(ticket)
+}

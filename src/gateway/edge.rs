@@ -1,0 +1,226 @@
+//! pingora on one side, the spine on the other: heads and bodies in, answers out. No decision is made here.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
+use pingora::http::ResponseHeader;
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result as PingoraResult};
+
+use crate::clock::Now;
+use crate::delivery::Answer;
+use crate::gateway::body::{BodyFault, Sender};
+use crate::gateway::listener::CONN;
+use crate::gateway::live::Live;
+use crate::gateway::pipeline::{self, Reply};
+use crate::gateway::{Gate, client, head};
+use crate::refusal::Refusal;
+use crate::request::{RequestHead, RequestId};
+use crate::telemetry::{Ended, Facts};
+
+/// Between the end of one request and the head of the next on a connection, in seconds; the accept loop's deadline is the sharper one.
+const KEEPALIVE_SECONDS: u64 = 60;
+/// For one read or write of a sender's connection.
+const IO_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a whole answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
+
+/// The gate as pingora sees it.
+#[derive(Debug)]
+pub(super) struct Edge(pub(super) Arc<Gate>);
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    type CTX = ();
+
+    fn new_ctx(&self) -> Self::CTX {}
+
+    /// None: the default would add a compression module to every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut ()) -> PingoraResult<()> {
+        // HTTP/2 streams run in tasks of their own and have no connection to note
+        CONN.try_with(|conn| conn.begin_request()).unwrap_or_default();
+        if session.get_keepalive().is_some() {
+            // what pingora switched off (HTTP/1.0, shutdown) stays off
+            session.set_keepalive((!self.0.is_draining()).then_some(KEEPALIVE_SECONDS));
+        }
+        session.set_read_timeout(Some(IO_TIMEOUT));
+        session.set_write_timeout(Some(IO_TIMEOUT));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> PingoraResult<bool> {
+        let gate = &*self.0;
+        let _in_flight = gate.begin_request();
+        let live = gate.live.load();
+        let (facts, head) = receive(gate, &live, session);
+        let request_id = facts.request_id;
+        let mut record = gate.telemetry.begin(facts);
+        let decided = match head {
+            Ok(head) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
+            Err(refusal) => Err(refusal),
+        };
+        let ended = ended(&decided);
+        let allow = record.facts().route.as_deref().and_then(|route| live.allow_of(route));
+        let answer = async {
+            match decided {
+                Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
+                Ok(Reply::Duplicate(status)) => write_duplicate(session, status, request_id).await,
+                Err(refusal) => write_refusal(session, refusal, allow, request_id).await,
+            }
+        };
+        // The request is settled. A sender that went away, or does not read, changes nothing any more.
+        if !matches!(tokio::time::timeout(ANSWER_TIMEOUT, answer).await, Ok(Ok(()))) {
+            session.set_keepalive(None);
+        }
+        record.close(ended);
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> PingoraResult<Box<HttpPeer>> {
+        // every request was answered by the filter
+        Error::e_explain(ErrorType::InternalError, "no request goes this way")
+    }
+
+    async fn logging(&self, _session: &mut Session, _error: Option<&Error>, _ctx: &mut ()) {
+        CONN.try_with(|conn| conn.end_request(self.0.clock.now().mono)).unwrap_or_default();
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &(), _error: &Error) -> bool {
+        true
+    }
+
+    /// The path alone: a query may hold a token.
+    fn request_summary(&self, session: &Session, _ctx: &()) -> String {
+        session.req_header().uri.path().escape_debug().to_string()
+    }
+}
+
+/// The facts of a request, and its head or why it has none.
+fn receive(gate: &Gate, live: &Live, session: &Session) -> (Facts, Result<RequestHead, Refusal>) {
+    let now = gate.clock.now();
+    let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
+    let header = session.req_header();
+    let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
+    let client = client::client(peer.map(canonical), &header.headers, &live.snapshot.trusted_proxies);
+    let facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
+    let head = head::framing(session).map(|framing| RequestHead {
+        request_id,
+        method: header.method.clone(),
+        target: framing.target,
+        authority: framing.authority,
+        tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+        headers: header.headers.clone(),
+        declared_size: framing.declared_size,
+        client,
+        received: Now { wall: now.wall, mono: now.mono },
+    });
+    (facts, head)
+}
+
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
+fn ended(decided: &Result<Reply, Refusal>) -> Ended {
+    match decided {
+        Ok(Reply::Forwarded(answer)) => Ended::Forwarded(answer.status),
+        Ok(Reply::Duplicate(status)) => Ended::Duplicate(*status),
+        Err(refusal) => Ended::Refused { code: refusal.code(), status: refusal.status() },
+    }
+}
+
+/// The sender's side of a pingora session.
+struct Downstream<'a>(&'a mut Session);
+
+impl Sender for Downstream<'_> {
+    async fn invite_body(&mut self) {
+        // pingora would switch keep-alive off after a 1xx, as after an answer that comes before the body
+        self.0.set_close_on_response_before_downstream_finish(false);
+        if self.0.as_downstream_mut().write_continue_response().await.is_err() {
+            self.0.set_keepalive(None);
+        }
+        self.0.set_close_on_response_before_downstream_finish(true);
+    }
+
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, BodyFault> {
+        loop {
+            match self.0.as_downstream_mut().read_request_body().await {
+                Ok(Some(chunk)) if chunk.is_empty() => {}
+                Ok(chunk) => return Ok(chunk),
+                Err(_) => {
+                    // what follows must not be read as a request
+                    self.0.set_keepalive(None);
+                    return Err(BodyFault::Broken);
+                }
+            }
+        }
+    }
+}
+
+async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {
+    let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len() + 2))?;
+    for (name, value) in &answer.headers {
+        header.append_header(name, value)?;
+    }
+    header.insert_header(X_REQUEST_ID, request_id.as_str())?;
+    session.as_downstream_mut().write_response_header(Box::new(header)).await?;
+    loop {
+        match answer.body.next().await {
+            Ok(Some(chunk)) => session.as_downstream_mut().write_response_body(chunk, false).await?,
+            Ok(None) => return session.as_downstream_mut().write_response_body(Bytes::new(), true).await,
+            // the head is gone already; closing tells the sender that the rest is missing
+            Err(_) => return Error::e_explain(ErrorType::ReadError, "the answer broke off"),
+        }
+    }
+}
+
+async fn write_duplicate(session: &mut Session, status: StatusCode, request_id: RequestId) -> PingoraResult<()> {
+    let mut header = ResponseHeader::build(status, Some(4))?;
+    header.insert_header(HOOKGATE_STATUS, "duplicate")?;
+    write_whole(session, header, request_id, Bytes::new()).await
+}
+
+/// A short generic body: the status in words and the request ID. Why stands in the log, not here.
+async fn write_refusal(session: &mut Session, refusal: Refusal, allow: Option<String>, request_id: RequestId) -> PingoraResult<()> {
+    let status = refusal.status();
+    let mut header = ResponseHeader::build(status, Some(7))?;
+    if refusal.closes() {
+        session.set_keepalive(None);
+    }
+    if let Some(after) = refusal.retry_after() {
+        header.insert_header(RETRY_AFTER, whole_seconds(after))?;
+    }
+    if let Some(allow) = allow.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
+        header.insert_header(ALLOW, allow)?;
+    }
+    header.insert_header(CONTENT_TYPE, "application/json")?;
+    header.insert_header(CACHE_CONTROL, "no-store")?;
+    let words = status.canonical_reason().unwrap_or("Error");
+    write_whole(session, header, request_id, format!("{{\"error\":\"{words}\",\"request_id\":\"{request_id}\"}}\n").into()).await
+}
+
+async fn write_whole(session: &mut Session, mut header: ResponseHeader, request_id: RequestId, body: Bytes) -> PingoraResult<()> {
+    header.insert_header(X_REQUEST_ID, request_id.as_str())?;
+    if header.status != StatusCode::NO_CONTENT {
+        header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    }
+    header.set_version(Version::HTTP_11);
+    session.as_downstream_mut().write_response_header(Box::new(header)).await?;
+    session.as_downstream_mut().write_response_body(body, true).await
+}
+
+/// Rounded up, at least one.
+fn whole_seconds(duration: Duration) -> HeaderValue {
+    HeaderValue::from(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1))
+}

@@ -1,0 +1,333 @@
+//! Which headers reach the app, and which reach eyes: pure rules, no socket and no clock.
+//!
+//! An app may see a name other than the one that was sent: CGI, WSGI and their like upper-case it, turn `-` into `_` and put `HTTP_`
+//! in front, so `Hookgate_Verified` and `Hookgate-Verified` are one variable to them. Names are therefore judged by what is left
+//! when only letters and digits count (see [`Folded`]), and a name that is spelled otherwise than the header it folds to never passes
+//! for it.
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+use sha2::{Digest, Sha256};
+
+use crate::request::RequestHead;
+use crate::verify::Covers;
+
+/// Header lines in the order they are sent.
+pub type Lines = Vec<(HeaderName, HeaderValue)>;
+
+const VERIFIED: HeaderName = HeaderName::from_static("hookgate-verified");
+const ROUTE: HeaderName = HeaderName::from_static("hookgate-route");
+const PROVIDER: HeaderName = HeaderName::from_static("hookgate-provider");
+const DELIVERY_ID: HeaderName = HeaderName::from_static("hookgate-delivery-id");
+const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
+const SECRET: HeaderName = HeaderName::from_static("hookgate-secret");
+const RECEIVED_AT: HeaderName = HeaderName::from_static("hookgate-received-at");
+const COVERS: HeaderName = HeaderName::from_static("hookgate-covers");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What the app is told of an authentic delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof<'a> {
+    /// The route's name.
+    pub route: &'a str,
+    /// The preset's name, if it has one.
+    pub provider: Option<&'a str>,
+    /// The provider's ID of the delivery, if it has one.
+    pub delivery_id: Option<&'a str>,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// The name of the secret that matched.
+    pub secret: &'a str,
+    /// When the gate received it.
+    pub received_at: SystemTime,
+    /// What the signature covers.
+    pub covers: Covers,
+}
+
+/// What becomes of a header line of the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Drop,
+    /// Kept if the direct peer is a trusted proxy and spelled it exactly so, dropped otherwise.
+    FromTrustedProxy,
+    /// Kept if it is spelled exactly so: another spelling is one name too many for the app.
+    IfExact,
+}
+
+/// A header name as CGI-like apps see it: letters and digits alone, lower-cased, leading `http` cut.
+struct Folded {
+    kept: [u8; Self::ROOM],
+    len: usize,
+}
+
+impl Folded {
+    /// Longer than any name below; of a longer one the beginning decides.
+    const ROOM: usize = 32;
+
+    fn new(name: &str) -> Self {
+        let mut letters = name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).peekable();
+        loop {
+            let mut ahead = letters.clone();
+            if !b"http".iter().all(|byte| ahead.next() == Some(*byte)) {
+                break;
+            }
+            letters = ahead;
+        }
+        let mut folded = Self { kept: [0; Self::ROOM], len: 0 };
+        for (slot, byte) in folded.kept.iter_mut().zip(letters) {
+            *slot = byte;
+            folded.len += 1;
+        }
+        folded
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.kept.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// The fate of one line, by its name alone.
+fn fate(name: &HeaderName) -> Fate {
+    let folded = Folded::new(name.as_str());
+    match folded.as_bytes() {
+        // The gate's own word, and what would have an app route, rewrite or re-read the request otherwise than the gate did.
+        name if name.starts_with(b"hookgate") => Fate::Drop,
+        b"xoriginalurl" | b"xrewriteurl" | b"xhttpmethodoverride" => Fate::Drop,
+        // To a CGI app it is the variable that names its own proxy.
+        b"proxy" => Fate::Drop,
+        // Ours to set.
+        b"host" | b"contentlength" | b"xrequestid" | b"expect" => Fate::Drop,
+        // Hop by hop.
+        b"connection" | b"keepalive" | b"proxyconnection" | b"te" | b"trailer" | b"transferencoding" | b"upgrade" | b"2settings" => {
+            Fate::Drop
+        }
+        b"proxyauthenticate" | b"proxyauthorization" => Fate::Drop,
+        // Who called, and how.
+        name if name.starts_with(b"xforwarded") => Fate::FromTrustedProxy,
+        b"forwarded" | b"xrealip" | b"xclientip" | b"trueclientip" | b"cfconnectingip" => Fate::FromTrustedProxy,
+        // Whose trace it is.
+        b"traceparent" | b"tracestate" | b"baggage" => Fate::FromTrustedProxy,
+        b"contenttype" | b"contentencoding" | b"cookie" | b"authorization" => Fate::IfExact,
+        _ => Fate::Keep,
+    }
+}
+
+/// Whether `name` is written as the header that it folds to: words joined by single `-`, no `http` in front.
+fn is_exact(name: &str) -> bool {
+    !name.starts_with("http-")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !name.contains("--")
+        && !name.ends_with('-')
+}
+
+fn passes(name: &HeaderName, behind_trusted_proxy: bool) -> bool {
+    match fate(name) {
+        Fate::Keep => true,
+        Fate::Drop => false,
+        Fate::FromTrustedProxy => behind_trusted_proxy && is_exact(name.as_str()),
+        Fate::IfExact => is_exact(name.as_str()),
+    }
+}
+
+/// The names that `Connection` declares to be between two hops only.
+fn nominated(headers: &HeaderMap) -> Vec<&[u8]> {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()).collect()
+}
+
+fn is_nominated(name: &HeaderName, nominated: &[&[u8]]) -> bool {
+    nominated.iter().any(|other| name.as_str().as_bytes().eq_ignore_ascii_case(other))
+}
+
+/// The headers that an upstream gets instead of the sender's. `host` is what it is addressed by, `dropped` is what the route takes
+/// off; with `proof` it is told that the delivery is authentic, without it that it is not.
+pub fn upstream(head: &RequestHead, host: HeaderValue, dropped: &[HeaderName], body: &Bytes, proof: Option<&Proof<'_>>) -> Lines {
+    let mut lines = Lines::with_capacity(head.headers.len() + 14);
+    lines.push((header::HOST, host));
+    let hop = nominated(&head.headers);
+    for name in head.headers.keys() {
+        if is_nominated(name, &hop) || dropped.contains(name) || !passes(name, head.client.behind_trusted_proxy) {
+            continue;
+        }
+        let values = head.headers.get_all(name);
+        match *name == header::COOKIE {
+            true => lines.extend(one_cookie(values.iter()).map(|value| (header::COOKIE, value))),
+            false => lines.extend(values.iter().map(|value| (name.clone(), value.clone()))),
+        }
+    }
+    let without_body = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE);
+    if !body.is_empty() || !without_body {
+        lines.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
+    }
+    let forwarding = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST].map(|name| !lines.iter().any(|(kept, _)| *kept == name));
+    ours(head, forwarding, proof, &mut lines);
+    lines
+}
+
+/// What the gate changes on a request that streams through unverified.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// To be taken off.
+    pub remove: Vec<HeaderName>,
+    /// To be set afterwards, each in the place of whatever has its name.
+    pub set: Lines,
+}
+
+/// The changes to a request of a pass route. Hop-by-hop headers, `Host`, `Expect` and the framing are the proxy's: it needs them.
+pub fn pass(head: &RequestHead) -> Changes {
+    let proxys = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE, header::EXPECT];
+    let refused = |name: &&HeaderName| !proxys.contains(name) && !passes(name, head.client.behind_trusted_proxy);
+    let mut changes = Changes { remove: head.headers.keys().filter(refused).cloned().collect(), set: Lines::new() };
+    let told = |name| head.client.behind_trusted_proxy && head.headers.contains_key(name);
+    ours(head, [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST].map(|name| !told(name)), None, &mut changes.set);
+    changes
+}
+
+/// Adds what only the gate may say, and those of `X-Forwarded-For`, `-Proto` and `-Host` that nobody it trusts has said.
+fn ours(head: &RequestHead, [r#for, proto, host]: [bool; 3], proof: Option<&Proof<'_>>, lines: &mut Lines) {
+    if r#for {
+        push(lines, FORWARDED_FOR, &head.client.ip.to_canonical().to_string());
+    }
+    if proto {
+        lines.push((FORWARDED_PROTO, HeaderValue::from_static(if head.tls { "https" } else { "http" })));
+    }
+    if host && !head.authority.is_empty() {
+        push(lines, FORWARDED_HOST, &head.authority);
+    }
+    push(lines, REQUEST_ID, head.request_id.as_str());
+    let Some(proof) = proof else {
+        lines.push((VERIFIED, HeaderValue::from_static("false")));
+        return;
+    };
+    lines.push((VERIFIED, HeaderValue::from_static("true")));
+    push(lines, ROUTE, proof.route);
+    if let Some(provider) = proof.provider {
+        push(lines, PROVIDER, provider);
+    }
+    if let Some(id) = proof.delivery_id {
+        push(lines, DELIVERY_ID, &shown_id(id));
+    }
+    lines.push((ATTEMPT, HeaderValue::from(proof.attempt)));
+    push(lines, SECRET, proof.secret);
+    push(lines, RECEIVED_AT, &rfc3339(proof.received_at));
+    push(lines, COVERS, &proof.covers.header_value());
+}
+
+/// Adds a line; a value that no header can carry is left out.
+fn push(lines: &mut Lines, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        lines.push((name, value));
+    }
+}
+
+/// One `Cookie` line of several: HTTP/2 splits them, HTTP/1 apps read the first.
+fn one_cookie<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Option<HeaderValue> {
+    let first = values.next()?;
+    let Some(second) = values.next() else { return Some(first.clone()) };
+    let mut joined = first.as_bytes().to_vec();
+    for value in std::iter::once(second).chain(values) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(value.as_bytes());
+    }
+    HeaderValue::from_bytes(&joined).ok()
+}
+
+/// A delivery ID as it may stand in a header or a log: itself if it is visible ASCII up to 256, else `sha256:` and its hash.
+pub fn shown_id(id: &str) -> String {
+    if !id.is_empty() && id.len() <= 256 && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return id.to_owned();
+    }
+    format!("sha256:{}", hex::encode(Sha256::digest(id.as_bytes())))
+}
+
+/// UTC to the millisecond: `2026-11-24T02:01:00.000Z`.
+fn rfc3339(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+}
+
+/// The end-to-end headers of an answer. `body` says whether one follows: a length without one would mislead.
+pub fn answer(headers: &HeaderMap, body: bool) -> HeaderMap {
+    let hop = nominated(headers);
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let between_hops = [
+            header::CONNECTION,
+            header::TE,
+            header::TRAILER,
+            header::TRANSFER_ENCODING,
+            header::UPGRADE,
+            header::PROXY_AUTHENTICATE,
+            header::PROXY_AUTHORIZATION,
+        ];
+        if between_hops.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection") || is_nominated(name, &hop) {
+            continue;
+        }
+        if *name == header::CONTENT_LENGTH && (!body || kept.contains_key(name)) {
+            continue;
+        }
+        kept.append(name.clone(), value.clone());
+    }
+    kept
+}
+
+/// Whether the values of a header are not for everybody's eyes.
+pub fn is_sensitive(name: &HeaderName) -> bool {
+    is_secret(name) || is_signature(name)
+}
+
+/// A header as it may be shown: secrets not at all, of a signature enough to recognise it, everything else with unprintable bytes escaped.
+pub fn redact(name: &HeaderName, value: &HeaderValue) -> String {
+    let bytes = value.as_bytes();
+    if is_secret(name) {
+        return "[redacted]".to_owned();
+    }
+    if !is_signature(name) {
+        return escaped(bytes);
+    }
+    match (bytes.len() >= 32, bytes.get(..12), bytes.last_chunk::<4>()) {
+        (true, Some(start), Some(end)) => format!("{}…{}", escaped(start), escaped(end)),
+        _ => format!("[{} bytes]", bytes.len()),
+    }
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter.is_control() {
+                true => text.extend(letter.escape_default()),
+                false => text.push(letter),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a string can't fail.
+            write!(text, "\\x{byte:02x}").unwrap_or_default();
+        }
+    }
+    text
+}
+
+fn contains_any(name: &HeaderName, parts: &[&[u8]]) -> bool {
+    let letters: Vec<u8> = name.as_str().bytes().filter(u8::is_ascii_alphanumeric).collect();
+    parts.iter().any(|part| letters.windows(part.len()).any(|window| window == *part))
+}
+
+fn is_secret(name: &HeaderName) -> bool {
+    const PARTS: &[&[u8]] =
+        &[b"authorization", b"cookie", b"token", b"secret", b"apikey", b"password", b"passwd", b"credential", b"xauth", b"session"];
+    contains_any(name, PARTS)
+}
+
+fn is_signature(name: &HeaderName) -> bool {
+    contains_any(name, &[b"signature", b"hmac", b"xhubsig"])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! What an operator is shown of a running gate.
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::admin::status::{
+    ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status, StoreStatus, UpstreamStatus,
+};
+use crate::admin::{Reloading, Source};
+use crate::clock::Now;
+use crate::config::snapshot::{Hook, Snapshot};
+use crate::dedupe::embedded::Embedded;
+use crate::gateway::Gate;
+use crate::gateway::reload::Reloader;
+use crate::store::Ledger;
+use crate::telemetry::{Gauges, RecentRefusal, rfc3339};
+use crate::upstream::breaker::Shown;
+use crate::upstream::render;
+
+/// Answers the health and admin listeners.
+#[derive(Debug)]
+pub struct Operator {
+    gate: Arc<Gate>,
+    reloader: Arc<Reloader>,
+    ledger: Arc<Embedded>,
+    /// What went wrong when the store was opened.
+    alarm: Option<String>,
+    started: Now,
+}
+
+impl Operator {
+    /// For a gate that has just started.
+    pub fn new(gate: Arc<Gate>, reloader: Arc<Reloader>, ledger: Arc<Embedded>, alarm: Option<String>) -> Self {
+        let started = gate.clock.now();
+        Self { gate, reloader, ledger, alarm, started }
+    }
+
+    /// What an operator must hear of the store.
+    fn alarm(&self) -> Option<String> {
+        self.ledger.trouble().map(|trouble| trouble.to_string()).or_else(|| self.alarm.clone())
+    }
+
+    fn route(&self, hook: &Hook) -> RouteStatus {
+        let hour = self.gate.telemetry.hour(&hook.name);
+        let counted = |counts: std::collections::BTreeMap<&'static str, u64>| counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect();
+        RouteStatus {
+            name: hook.name.to_string(),
+            action: "forward".to_owned(),
+            provider: hook.provider.as_deref().map(str::to_owned),
+            last_at: hour.last_at.map(rfc3339),
+            hour: HourStatus {
+                received: hour.received,
+                handed_on: hour.handed_on,
+                duplicates: hour.duplicates,
+                refused: counted(hour.refused),
+                other: counted(hour.other),
+            },
+            secrets: self.secrets(hook),
+        }
+    }
+
+    /// The secrets of the config with their last match, and after them those of a table that matched.
+    fn secrets(&self, hook: &Hook) -> Vec<SecretStatus> {
+        let mut matched = self.gate.telemetry.secrets(&hook.name);
+        let mut shown: Vec<SecretStatus> = Vec::new();
+        for candidate in hook.verifier.iter().flat_map(|verifier| verifier.secrets().listed()) {
+            if shown.iter().any(|known| *known.name == **candidate.name()) {
+                continue;
+            }
+            let at = matched.iter().position(|(name, _)| name == candidate.name()).map(|place| matched.swap_remove(place).1);
+            shown.push(secret(candidate.name(), at, candidate.expires()));
+        }
+        shown.extend(matched.into_iter().map(|(name, at)| secret(&name, Some(at), None)));
+        shown
+    }
+}
+
+fn secret(name: &str, at: Option<SystemTime>, expires: Option<SystemTime>) -> SecretStatus {
+    SecretStatus { name: name.to_owned(), last_match_at: at.map(rfc3339), expires: expires.map(rfc3339) }
+}
+
+fn config(snapshot: &Snapshot, reloader: &Reloader, now: SystemTime) -> ConfigStatus {
+    let state = reloader.state();
+    ConfigStatus {
+        generation: snapshot.generation,
+        hash: snapshot.hash.clone(),
+        loaded_at: rfc3339(snapshot.loaded_at),
+        age_seconds: now.duration_since(snapshot.loaded_at).unwrap_or(Duration::ZERO).as_secs(),
+        last_error: state.error.as_ref().map(|error| LastError { at: rfc3339(error.at), text: error.text.clone() }),
+        needs_restart: state.needs_restart.clone(),
+        stale_secrets: state.stale_secrets.clone(),
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+impl Source for Operator {
+    fn ready(&self) -> bool {
+        self.gate.is_ready()
+    }
+
+    fn metrics(&self) -> String {
+        let (ledger, now) = (self.ledger.counts(), self.gate.clock.now().mono);
+        self.gate.telemetry.metrics_text(&Gauges {
+            ledger_entries: count(ledger.committed),
+            ledger_bytes: count(ledger.bytes),
+            forgotten_early: ledger.forgotten_early,
+            ledger_unsaved: count(ledger.unsaved),
+            in_flight_bytes: count(self.gate.budget.held()),
+            connections: count(self.gate.lifecycle.connections.open()),
+            breakers: self.gate.clients().iter().map(|c| (Arc::clone(&c.policy().name), matches!(c.breaker().state(now), Shown::Open { .. }))).collect(),
+            stale_secrets: count(self.reloader.state().stale_secrets.len()),
+            store_alarm: self.alarm().is_some(),
+        })
+    }
+
+    fn status(&self) -> Status {
+        let (snapshot, now) = (self.gate.snapshot(), self.gate.clock.now());
+        let config = config(&snapshot, &self.reloader, now.wall);
+        let (ledger, skew) = (self.ledger.counts(), self.gate.telemetry.skew());
+        let upstream = |client: &Arc<crate::upstream::client::Client>| UpstreamStatus {
+            name: client.policy().name.to_string(),
+            url: format!("{}://{}", if client.policy().tls { "https" } else { "http" }, render::authority(client.policy()).to_str().unwrap_or_default()),
+            breaker: breaker(client.breaker().state(now.mono)).to_owned(),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: now.mono.saturating_duration_since(self.started.mono).as_secs(),
+            ready: self.gate.is_ready(),
+            generation: config.generation,
+            hash: config.hash.clone(),
+            loaded_at: config.loaded_at.clone(),
+            last_error: config.last_error.clone(),
+            config,
+            routes: snapshot.hooks.iter().map(|hook| self.route(hook)).collect(),
+            upstreams: self.gate.clients().iter().map(upstream).collect(),
+            clock: ClockStatus { skew_seconds: skew.seconds, samples: count(skew.samples), jumped: ledger.clock_jump },
+            ledger: LedgerStatus {
+                entries: count(ledger.committed),
+                bytes: count(ledger.bytes),
+                capacity: count(snapshot.store.ledger_entries),
+                forgotten_early: ledger.forgotten_early,
+                unsaved: count(ledger.unsaved),
+            },
+            store: StoreStatus { path: snapshot.store.path.as_ref().map(|path| path.display().to_string()), alarm: self.alarm() },
+            in_flight_bytes: count(self.gate.budget.held()),
+            connections: count(self.gate.lifecycle.connections.open()),
+        }
+    }
+
+    fn refusals(&self, limit: usize) -> Vec<RecentRefusal> {
+        self.gate.telemetry.recent(limit)
+    }
+
+    fn reload(&self) -> Reloading<'_> {
+        Box::pin(self.reloader.reload())
+    }
+}
+
+fn breaker(state: Shown) -> &'static str {
+    match state {
+        Shown::Closed { .. } => "closed",
+        Shown::Open { .. } => "open",
+        Shown::HalfOpen => "half_open",
+    }
+}

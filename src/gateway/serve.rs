@@ -1,0 +1,212 @@
+//! Start and end of a gate: binds what the config says, serves, and leaves without losing a request.
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use pingora::apps::{HttpServerApp, HttpServerOptions};
+use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::ServerConf;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::config::snapshot::{self, Snapshot};
+use crate::gateway::Gate;
+use crate::gateway::edge::Edge;
+use crate::gateway::listener::{Bounds, Listening, accept_loop};
+
+/// Requests served on one connection before it is closed.
+const REQUESTS_PER_CONNECTION: u32 = 10_000;
+/// An HTTP/2 connection without streams is closed after this.
+const H2_IDLE: Duration = Duration::from_secs(60);
+/// Streams of one HTTP/2 connection at once.
+const H2_STREAMS: u32 = 32;
+/// Bytes a sender may have under way on one HTTP/2 stream, and on one connection. With 64 KiB, the default, a body of 25 MiB over 50 ms
+/// of distance would take 20 s.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
+/// How often the end looks whether all is served.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// The gate cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {cause}")]
+pub struct CannotListen {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why not.
+    pub cause: std::io::Error,
+}
+
+/// A gate that serves senders.
+pub struct Server {
+    gate: Arc<Gate>,
+    proxy: Arc<HttpProxy<Edge>>,
+    shared: Shared,
+    loops: JoinSet<()>,
+    stop: watch::Sender<bool>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// What listeners share with the reload.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    bounds: Arc<ArcSwap<Bounds>>,
+    /// By the address of the config.
+    tls: Arc<HashMap<SocketAddr, Arc<ArcSwap<rustls::ServerConfig>>>>,
+    /// What was bound at the start.
+    bound: Arc<Bound>,
+}
+
+/// Addresses that only a restart changes.
+#[derive(Clone, Debug, PartialEq)]
+struct Bound {
+    listen: Vec<(SocketAddr, bool)>,
+    health: Option<SocketAddr>,
+    admin: Option<snapshot::AdminAddress>,
+    store: snapshot::Store,
+}
+
+impl Bound {
+    fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            listen: snapshot.listeners.iter().map(|listener| (listener.address, listener.tls.is_some())).collect(),
+            health: snapshot.health,
+            admin: snapshot.admin.as_ref().map(|admin| admin.address.clone()),
+            store: snapshot.store.clone(),
+        }
+    }
+}
+
+impl Shared {
+    fn new(snapshot: &Snapshot) -> Self {
+        let tls = snapshot.listeners.iter().filter_map(|l| Some((l.address, Arc::new(ArcSwap::new(Arc::clone(l.tls.as_ref()?))))));
+        Self { bounds: Arc::new(ArcSwap::from_pointee(bounds(snapshot))), tls: Arc::new(tls.collect()), bound: Arc::new(Bound::of(snapshot)) }
+    }
+
+    /// Lets listeners follow a new snapshot, and says which keys need a restart.
+    pub(super) fn follow(&self, snapshot: &Snapshot) -> Vec<String> {
+        self.bounds.store(Arc::new(bounds(snapshot)));
+        for listener in &snapshot.listeners {
+            if let (Some(current), Some(tls)) = (self.tls.get(&listener.address), &listener.tls) {
+                current.store(Arc::clone(tls));
+            }
+        }
+        let (was, is) = (&*self.bound, Bound::of(snapshot));
+        let differs = [
+            ("listen", was.listen != is.listen),
+            ("health.address", was.health != is.health),
+            ("admin.address", was.admin != is.admin),
+            ("store", was.store != is.store),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
+fn bounds(snapshot: &Snapshot) -> Bounds {
+    let limits = &snapshot.limits;
+    Bounds {
+        header_timeout: limits.header_timeout,
+        header_bytes: limits.header_bytes,
+        connections: limits.connections,
+        connections_per_client: limits.connections_per_client,
+    }
+}
+
+impl Server {
+    /// Binds all listeners of the gate's snapshot and serves them. The gate is not ready yet.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound; then none is.
+    pub async fn start(gate: Arc<Gate>) -> Result<Self, CannotListen> {
+        let snapshot = gate.snapshot();
+        let shared = Shared::new(&snapshot);
+        let mut sockets = Vec::new();
+        for listener in &snapshot.listeners {
+            let bound = TcpListener::bind(listener.address).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
+            let (address, socket) = bound.map_err(|cause| CannotListen { address: listener.address, cause })?;
+            sockets.push((address, socket, shared.tls.get(&listener.address).cloned()));
+        }
+        let proxy = Arc::new(proxy(Arc::clone(&gate)));
+        let (stop, stopped) = watch::channel(false);
+        let mut loops = JoinSet::new();
+        let mut addresses = Vec::new();
+        for (address, socket, tls) in sockets {
+            addresses.push(address);
+            let listening = Listening {
+                app: Arc::clone(&proxy),
+                clock: Arc::clone(&gate.clock),
+                connections: Arc::clone(&gate.lifecycle.connections),
+                bounds: Arc::clone(&shared.bounds),
+                tls,
+                stop: stopped.clone(),
+            };
+            loops.spawn(accept_loop(socket, listening));
+        }
+        Ok(Self { gate, proxy, shared, loops, stop, addresses })
+    }
+
+    /// Where senders connect, in the order of the config; with the port that the system chose for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What the reload changes on running listeners.
+    pub(super) fn shared(&self) -> Shared {
+        self.shared.clone()
+    }
+
+    /// Senders may be sent here from now on.
+    pub fn ready(&self) {
+        self.gate.lifecycle.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Not ready, and accepting for `delay` still; then accepts no more, and leaves as soon as nothing is in flight, at the latest after `grace`.
+    /// Returns how many requests were cut off.
+    pub async fn shut_down(mut self, timing: snapshot::Shutdown) -> usize {
+        self.gate.lifecycle.ready.store(false, Ordering::Relaxed);
+        self.gate.lifecycle.draining.store(true, Ordering::Relaxed);
+        sleep(timing.delay).await;
+        self.stop.send_replace(true);
+        // closes connections that wait for a next request
+        self.proxy.http_cleanup().await;
+        let gate = Arc::clone(&self.gate);
+        let served = async {
+            // HTTP/2 streams run in tasks of their own: requests are counted as well as connections
+            while gate.in_flight() > 0 || gate.lifecycle.connections.open() > 0 {
+                sleep(LOOK_AGAIN).await;
+                if gate.in_flight() == 0 {
+                    self.proxy.http_cleanup().await;
+                }
+            }
+            while self.loops.join_next().await.is_some() {}
+        };
+        if timeout(timing.grace, served).await.is_ok() { 0 } else { self.gate.in_flight() }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+fn proxy(gate: Arc<Gate>) -> HttpProxy<Edge> {
+    let mut proxy = HttpProxy::new(Edge(gate), Arc::new(ServerConf::default()));
+    let mut options = HttpServerOptions::default();
+    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+    options.h2_idle_timeout = Some(H2_IDLE);
+    proxy.server_options = Some(options);
+    let mut h2 = default_h2_options();
+    h2.max_concurrent_streams(H2_STREAMS);
+    h2.initial_window_size(H2_STREAM_WINDOW);
+    h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
+    proxy.h2_options = Some(h2);
+    proxy.handle_init_modules();
+    proxy
+}

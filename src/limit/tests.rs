@@ -1,0 +1,146 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::{Clock, SystemClock};
+
+fn quota(count: u32, per: Duration, burst: u32) -> Quota {
+    Quota { rate: Rate { count: NonZeroU32::new(count).unwrap(), per }, burst: NonZeroU32::new(burst).unwrap() }
+}
+
+fn start() -> Instant {
+    SystemClock.now().mono
+}
+
+#[test]
+fn says_when_the_next_try_succeeds() {
+    let buckets = Buckets::new(quota(10, Duration::from_secs(1), 2));
+    let now = start();
+    assert_eq!(buckets.take(7, now), Ok(()));
+    assert_eq!(buckets.take(7, now), Ok(()));
+    let wait = buckets.take(7, now).unwrap_err();
+    assert!(wait.as_millis().abs_diff(100) <= 1, "{wait:?}");
+    assert!(buckets.take(7, now + wait - Duration::from_millis(1)).is_err());
+    assert_eq!(buckets.peek(7, now + wait), Ok(()));
+    assert_eq!(buckets.take(7, now + wait), Ok(()));
+    assert!(buckets.peek(7, now + wait).is_err());
+    assert_eq!(buckets.take(8, now), Ok(()), "another key has its own bucket");
+}
+
+#[test]
+fn a_changed_quota_keeps_what_was_spent() {
+    let buckets = Buckets::new(quota(1, Duration::from_secs(3600), 4));
+    let now = start();
+    for _ in 0..4 {
+        assert_eq!(buckets.take(1, now), Ok(()));
+    }
+    buckets.set_quota(quota(1, Duration::from_secs(3600), 5));
+    assert_eq!(buckets.take(1, now), Ok(()));
+    assert!(buckets.take(1, now).is_err());
+}
+
+#[test]
+fn a_slow_rate_drains_although_it_is_hammered() {
+    let buckets = Buckets::new(quota(1, Duration::from_secs(86_400), 1));
+    let now = start();
+    assert_eq!(buckets.take(1, now), Ok(()));
+    for step in 1..100_000 {
+        assert!(buckets.take(1, now + Duration::from_micros(step)).is_err());
+    }
+    assert!(buckets.take(1, now + Duration::from_secs(86_390)).is_err());
+    assert_eq!(buckets.take(1, now + Duration::from_secs(86_401)), Ok(()));
+}
+
+#[test]
+fn a_million_keys_fit_and_leave_the_slowed_one_slowed() {
+    let buckets = Buckets::new(quota(1, Duration::from_secs(3600), 100));
+    let hasher = KeyHasher::new(&[7; 16]);
+    let now = start();
+    let slowed = hasher.bytes(b"slowed");
+    while buckets.take(slowed, now).is_ok() {}
+    for stranger in 0..1_000_000_u32 {
+        assert_eq!(buckets.take(hasher.bytes(&stranger.to_be_bytes()), now), Ok(()));
+    }
+    assert!(buckets.take(slowed, now).is_err());
+    assert!(buckets.len() <= CAPACITY);
+    assert!(buckets.len() > CAPACITY * 9 / 10);
+}
+
+#[test]
+fn drained_buckets_make_room() {
+    let buckets = Buckets::new(quota(1, Duration::from_secs(1), 5));
+    let now = start();
+    for round in 0..100_u64 {
+        // All in one set: the low 32 bits choose the set, the high ones the shard.
+        for key in 0..16_u64 {
+            let key = ((round * 16 + key) * u64::try_from(SHARDS).unwrap()) << 32;
+            assert_eq!(buckets.take(key | 1, now + Duration::from_secs(round * 2)), Ok(()));
+        }
+    }
+    assert_eq!(buckets.len(), WAYS);
+}
+
+#[test]
+fn one_customer_of_ipv6_is_one_client() {
+    let hasher = KeyHasher::new(&[1; 16]);
+    let client = |ip: &str| hasher.client(ip.parse().unwrap());
+    assert_eq!(client("2001:db8:1:2::1"), client("2001:db8:1:2:ffff::9"));
+    assert_ne!(client("2001:db8:1:2::1"), client("2001:db8:1:3::1"));
+    assert_eq!(client("192.0.2.1"), client("::ffff:192.0.2.1"));
+    assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
+    assert_ne!(hasher.bytes(b"a"), KeyHasher::new(&[2; 16]).bytes(b"a"));
+}
+
+proptest! {
+    #[test]
+    fn never_more_than_burst_and_rate(
+        count in 1_u32..1000, per_ms in 1_u64..100_000, burst in 1_u32..50,
+        steps in prop::collection::vec(0_u64..2_000_000_000, 1..200),
+    ) {
+        let per = Duration::from_millis(per_ms);
+        let buckets = Buckets::new(quota(count, per, burst));
+        let began = start();
+        let mut passed: Vec<u64> = Vec::new();
+        let mut at = 0;
+        for step in steps {
+            at += step;
+            let now = began + Duration::from_nanos(at);
+            let peeked = buckets.peek(3, now);
+            let taken = buckets.take(3, now);
+            prop_assert_eq!(peeked, taken);
+            match taken {
+                Ok(()) => passed.push(at),
+                Err(wait) => prop_assert_eq!(buckets.peek(3, now + wait), Ok(())),
+            }
+        }
+        for (first, from) in passed.iter().enumerate() {
+            for (last, to) in passed.iter().enumerate().skip(first) {
+                let let_through = u128::try_from(last - first + 1).unwrap();
+                let refilled = u128::from(to - from) * u128::from(count) / per.as_nanos();
+                prop_assert!(let_through <= u128::from(burst) + refilled + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_refund_restores(burst in 1_u32..20, takes in 0_u32..30, at in 0_u64..10_000) {
+        let buckets = Buckets::new(quota(5, Duration::from_secs(1), burst));
+        let began = start();
+        for _ in 0..takes {
+            buckets.take(9, began).ok();
+        }
+        let now = began + Duration::from_millis(at);
+        let before = buckets.peek(9, now);
+        if buckets.take(9, now).is_ok() {
+            buckets.refund(9, now);
+        }
+        prop_assert_eq!(buckets.peek(9, now), before);
+        for _ in 0..100 {
+            buckets.refund(9, now);
+        }
+        let mut free = 0;
+        while buckets.take(9, now).is_ok() {
+            free += 1;
+        }
+        prop_assert_eq!(free, burst, "refunds never give more than the burst");
+    }
+}

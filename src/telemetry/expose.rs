@@ -1,0 +1,188 @@
+//! Metrics as text. Labels are names from the config and closed sets; nothing of a sender becomes one.
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, TextEncoder};
+
+use super::seen::RouteSeen;
+use super::{Histograms, NO_ROUTE, Telemetry, log};
+
+/// What only the caller knows, read when metrics are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// Delivery IDs remembered.
+    pub ledger_entries: u64,
+    /// Memory they take, in bytes.
+    pub ledger_bytes: u64,
+    /// IDs forgotten before their window was over, since the start.
+    pub forgotten_early: u64,
+    /// IDs handed on that are not in the store yet.
+    pub ledger_unsaved: u64,
+    /// Bytes of bodies held now.
+    pub in_flight_bytes: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// Every upstream, and whether its breaker is open.
+    pub breakers: Vec<(Arc<str>, bool)>,
+    /// Secret files that are empty or unreadable now.
+    pub stale_secrets: u64,
+    /// Whether the store was set aside or does not take writes.
+    pub store_alarm: bool,
+}
+
+const REQUEST_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const VERIFY_SECONDS: &[f64] = &[0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1];
+const AGE_SECONDS: &[f64] = &[0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3600.0];
+
+impl Histograms {
+    pub(super) fn new() -> Self {
+        Self {
+            request_seconds: histogram(
+                "hookgate_request_seconds",
+                "From the head of a request to the end of its answer.",
+                "route",
+                REQUEST_SECONDS,
+            ),
+            verify_seconds: histogram("hookgate_verify_seconds", "The verdict, after the body was there.", "route", VERIFY_SECONDS),
+            signature_age: histogram(
+                "hookgate_signature_age_seconds",
+                "How old signed times are on arrival; one ahead of the gate's clock counts as 0.",
+                "route",
+                AGE_SECONDS,
+            ),
+            upstream_seconds: histogram(
+                "hookgate_upstream_seconds",
+                "From connecting to the end of the upstream's answer.",
+                "upstream",
+                REQUEST_SECONDS,
+            ),
+        }
+    }
+
+    pub(super) fn of_route(&self, name: &str) -> RouteSeen {
+        let of = |vec: &HistogramVec| vec.with_label_values(&[name]);
+        RouteSeen::new(of(&self.request_seconds), of(&self.verify_seconds), of(&self.signature_age))
+    }
+}
+
+#[expect(clippy::expect_used, reason = "names, labels and buckets are constants, and a test makes them all")]
+fn histogram(name: &str, help: &str, label: &str, buckets: &[f64]) -> HistogramVec {
+    HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), &[label]).expect("a valid metric")
+}
+
+/// Families made for one scrape from counters of our own.
+struct Families(Vec<MetricFamily>);
+
+impl Families {
+    fn counter<'a>(&mut self, name: &str, help: &str, labels: &[&str], values: impl IntoIterator<Item = (Vec<&'a str>, u64)>) {
+        let Ok(counter) = IntCounterVec::new(Opts::new(name, help), labels) else { return };
+        for (labels, value) in values {
+            counter.with_label_values(&labels).inc_by(value);
+        }
+        self.0.extend(counter.collect());
+    }
+
+    fn gauge<'a>(&mut self, name: &str, help: &str, labels: &[&str], values: impl IntoIterator<Item = (Vec<&'a str>, f64)>) {
+        let Ok(gauge) = GaugeVec::new(Opts::new(name, help), labels) else { return };
+        for (labels, value) in values {
+            gauge.with_label_values(&labels).set(value);
+        }
+        self.0.extend(gauge.collect());
+    }
+
+    fn total(&mut self, name: &str, help: &str, value: u64) {
+        self.counter(name, help, &[], [(vec![], value)]);
+    }
+
+    fn level(&mut self, name: &str, help: &str, value: u64) {
+        self.gauge(name, help, &[], [(vec![], float(value))]);
+    }
+}
+
+pub(super) fn text(telemetry: &Telemetry, gauges: &Gauges) -> String {
+    let mut families = Families(Vec::new());
+    of_requests(telemetry, &mut families);
+    of_state(gauges, &mut families);
+    of_config(telemetry, gauges, &mut families);
+    let mut families = families.0;
+    families.retain(|family| !family.get_metric().is_empty());
+    families.sort_by(|a, b| a.name().cmp(b.name()));
+    TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+}
+
+fn of_requests(telemetry: &Telemetry, families: &mut Families) {
+    let routes = telemetry.routes.read().unwrap_or_else(PoisonError::into_inner);
+    let named = routes.iter().map(|(name, seen)| (&**name, &**seen));
+    let all: Vec<_> = named.chain([(NO_ROUTE, &telemetry.unrouted)]).collect();
+    let requests = all.iter().flat_map(|(route, seen)| {
+        // refusals that never happened would be hundreds of lines
+        let seen = seen.totals().filter(|(outcome, total)| *total > 0 || (!outcome.is_refusal() && *route != NO_ROUTE));
+        seen.map(|(outcome, total)| (vec![*route, outcome.label()], total)).collect::<Vec<_>>()
+    });
+    families.counter("hookgate_requests_total", "Requests by what became of them.", &["route", "outcome"], requests);
+    let secrets: Vec<_> =
+        all.iter().flat_map(|(route, seen)| seen.secrets().into_iter().map(|(name, seen)| (*route, name, seen.matches))).collect();
+    families.counter(
+        "hookgate_secret_matches_total",
+        "Authentic requests by the secret that matched.",
+        &["route", "secret"],
+        secrets.iter().map(|(route, name, matches)| (vec![*route, &**name], *matches)),
+    );
+    let Histograms { request_seconds, verify_seconds, signature_age, upstream_seconds } = &telemetry.histograms;
+    for histogram in [request_seconds, verify_seconds, signature_age, upstream_seconds] {
+        families.0.extend(histogram.collect());
+    }
+    families.total("hookgate_malformed_total", "Requests so malformed that they were refused before anything else.", log::malformed());
+    families.total(
+        "hookgate_lost_claims_total",
+        "Deliveries that took so long that a duplicate was handed on as well.",
+        telemetry.lost_claims.load(Ordering::Relaxed),
+    );
+    families.total("hookgate_log_lines_dropped_total", "Log lines dropped because nobody took them.", telemetry.lines.dropped());
+}
+
+fn of_state(gauges: &Gauges, families: &mut Families) {
+    families.level("hookgate_ledger_entries", "Delivery IDs remembered.", gauges.ledger_entries);
+    families.level("hookgate_ledger_bytes", "Memory of the ledger.", gauges.ledger_bytes);
+    families.total(
+        "hookgate_ledger_forgotten_early_total",
+        "Delivery IDs forgotten before their time, for want of room.",
+        gauges.forgotten_early,
+    );
+    families.level("hookgate_ledger_unsaved", "Delivery IDs that are not in the store yet.", gauges.ledger_unsaved);
+    families.level("hookgate_in_flight_bytes", "Bytes of bodies held.", gauges.in_flight_bytes);
+    families.level("hookgate_connections", "Connections of senders.", gauges.connections);
+    families.gauge(
+        "hookgate_upstream_breaker_open",
+        "1 while the upstream is not tried.",
+        &["upstream"],
+        gauges.breakers.iter().map(|(name, open)| (vec![&**name], float(u64::from(*open)))),
+    );
+    families.level("hookgate_store_alarm", "1 while the store needs somebody to look at it.", u64::from(gauges.store_alarm));
+}
+
+fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
+    let config = &telemetry.config;
+    let reloads = [(vec!["accepted"], &config.accepted), (vec!["refused"], &config.refused)];
+    let reloads = reloads.map(|(labels, count)| (labels, count.load(Ordering::Relaxed)));
+    families.counter("hookgate_reloads_total", "Reloads by result.", &["result"], reloads);
+    families.level("hookgate_config_generation", "The config that requests run on.", config.generation.load(Ordering::Relaxed));
+    let loaded = std::time::Duration::from_millis(config.loaded_ms.load(Ordering::Relaxed)).as_secs_f64();
+    families.gauge("hookgate_config_loaded_timestamp_seconds", "When it was loaded.", &[], [(vec![], loaded)]);
+    let succeeded = u64::from(!config.last_failed.load(Ordering::Relaxed));
+    families.level("hookgate_config_last_reload_success", "0 if the last reload was refused.", succeeded);
+    families.level(
+        "hookgate_secret_stale",
+        "Secret files that are empty or unreadable; their last good text counts.",
+        gauges.stale_secrets,
+    );
+}
+
+/// Exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
+fn float(number: u64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,154 @@
+//! How one request looks in the log.
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::LogFormat;
+use super::record::{Ended, Facts, shown};
+
+/// Characters of a method that are shown: senders make up their own.
+pub(super) const METHOD_SHOWN: usize = 32;
+
+/// RFC 3339 in UTC with milliseconds.
+pub fn rfc3339(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map(|at| format!("{at:.3}")).unwrap_or_default()
+}
+
+/// The fields of a line, in their order.
+#[derive(Serialize)]
+struct Line<'a> {
+    ts: String,
+    level: &'static str,
+    msg: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'a str>,
+    method: &'a str,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    client: IpAddr,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender_request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skew_ms: Option<i64>,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
+}
+
+/// The line of a request that ended at `at`, with its newline.
+pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: SystemTime) -> Vec<u8> {
+    let (level, status, code) = match ended {
+        Ended::Forwarded(status) => ("info", Some(status), None),
+        Ended::Duplicate(status) => ("info", Some(status), Some("duplicate")),
+        Ended::Refused { code, status } => ("warn", Some(status), Some(code)),
+        Ended::Abandoned => ("warn", None, Some("abandoned")),
+    };
+    let method = shown(facts.method.as_str().as_bytes(), METHOD_SHOWN);
+    let line = Line {
+        ts: rfc3339(at),
+        level,
+        msg: "request",
+        route: facts.route.as_deref(),
+        provider: facts.provider.as_deref(),
+        method: &method,
+        path: &facts.path,
+        status: status.map(|status| status.as_u16()),
+        code,
+        client: facts.client.ip,
+        request_id: facts.request_id.as_str(),
+        sender_request_id: facts.sender_request_id.as_deref(),
+        secret: facts.secret.as_deref(),
+        delivery_id: facts.delivery_id.as_deref(),
+        event: facts.event_type.as_deref(),
+        skew_ms: facts.skew_ms,
+        bytes: facts.body_bytes,
+        verify_us: facts.verify_time.map(|took| whole(took.as_micros())),
+        upstream_ms: facts.upstream_time.map(|took| whole(took.as_millis())),
+        attempts: (facts.attempts > 0).then_some(facts.attempts),
+    };
+    match format {
+        LogFormat::Json => json(&line),
+        LogFormat::Pretty => pretty(&line),
+    }
+}
+
+/// The line that stands for `count` refusals of the second before, with its newline.
+pub(super) fn of_held(format: LogFormat, route: &str, code: &str, count: u64, at: SystemTime) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Held<'a> {
+        ts: String,
+        level: &'static str,
+        msg: &'static str,
+        route: &'a str,
+        code: &'a str,
+        count: u64,
+    }
+    let held = Held { ts: rfc3339(at), level: "warn", msg: "more requests like this", route, code, count };
+    match format {
+        LogFormat::Json => json(&held),
+        LogFormat::Pretty => format!("{} WARN  {} route={route} code={code} count={count}\n", held.ts, held.msg).into_bytes(),
+    }
+}
+
+fn json(line: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+fn pretty(line: &Line<'_>) -> Vec<u8> {
+    let mut text = format!("{} {:5} {} {}", line.ts, line.level.to_uppercase(), line.method, line.path);
+    let status = line.status.map(|status| status.to_string());
+    let more = [
+        (" ", status.as_deref()),
+        (" ", line.code),
+        (" route=", line.route),
+        (" provider=", line.provider),
+        (" secret=", line.secret),
+        (" delivery_id=", line.delivery_id),
+        (" event=", line.event),
+    ];
+    for (name, value) in more {
+        if let Some(value) = value {
+            text.push_str(name);
+            // a blank in a value must not look like the end of it
+            if value.contains([' ', '"']) { text.push_str(&format!("{value:?}")) } else { text.push_str(value) }
+        }
+    }
+    let mut tail = || {
+        write!(text, " client={} request_id={} bytes={}", line.client, line.request_id, line.bytes)?;
+        if let Some(took) = line.verify_us {
+            write!(text, " verify={:?}", Duration::from_micros(took))?;
+        }
+        if let Some(took) = line.upstream_ms {
+            write!(text, " upstream={:?}", Duration::from_millis(took))?;
+        }
+        std::fmt::Result::Ok(())
+    };
+    // writing to a string does not fail
+    tail().unwrap_or_default();
+    text.push('\n');
+    text.into_bytes()
+}
+
+fn whole(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

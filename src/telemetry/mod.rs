@@ -1,0 +1,302 @@
+//! What is seen of requests: one record each, from which log line, metrics and recent refusals are made.
+mod expose;
+mod line;
+pub mod log;
+mod outcome;
+mod recent;
+mod record;
+mod seen;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use prometheus::{Histogram, HistogramVec};
+
+use crate::clock::{Clock, Now};
+pub use expose::Gauges;
+pub use line::rfc3339;
+use outcome::Outcome;
+use recent::Recent;
+pub use recent::{REMEMBERED, RecentRefusal};
+pub use record::{Ended, Facts};
+pub use seen::Hour;
+use seen::{RouteSeen, When};
+use writer::Lines;
+
+/// Signed times that the skew is taken from.
+const SKEW_SAMPLES: usize = 256;
+/// The route label of a request that no route matched.
+const NO_ROUTE: &str = "-";
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Which requests get a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRequests {
+    /// Every one.
+    All,
+    /// Those not let through.
+    Refused,
+    /// None; metrics count them.
+    None,
+}
+
+/// What is logged of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPolicy {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Which requests get one.
+    pub requests: LogRequests,
+}
+
+/// How far the signed times of late are behind the gate's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Skew {
+    /// The median, in seconds; negative: providers are ahead. 0 without samples.
+    pub seconds: f64,
+    /// Of how many requests.
+    pub samples: usize,
+}
+
+/// All that is seen of the gate. Shared by every request; outlives reloads.
+pub struct Telemetry {
+    clock: Arc<dyn Clock>,
+    began: Instant,
+    lines: Lines,
+    routes: RwLock<HashMap<Arc<str>, Arc<RouteSeen>>>,
+    unrouted: RouteSeen,
+    upstreams: RwLock<HashMap<Arc<str>, Histogram>>,
+    histograms: Histograms,
+    recent: Recent,
+    skews: Mutex<Skews>,
+    lost_claims: AtomicU64,
+    config: ConfigSeen,
+}
+
+#[derive(Debug)]
+struct Histograms {
+    request_seconds: HistogramVec,
+    verify_seconds: HistogramVec,
+    signature_age: HistogramVec,
+    upstream_seconds: HistogramVec,
+}
+
+#[derive(Debug, Default)]
+struct Skews {
+    milliseconds: Vec<i64>,
+    next: usize,
+}
+
+#[derive(Debug, Default)]
+struct ConfigSeen {
+    generation: AtomicU64,
+    loaded_ms: AtomicU64,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    last_failed: AtomicBool,
+}
+
+impl Telemetry {
+    /// Telemetry that writes log lines to `out`, by a thread of its own.
+    pub fn new(policy: LogPolicy, clock: Arc<dyn Clock>, out: impl Write + Send + 'static) -> Arc<Self> {
+        let histograms = Histograms::new();
+        Arc::new(Self {
+            began: clock.now().mono,
+            lines: Lines::new(policy, Arc::clone(&clock), out),
+            clock,
+            routes: RwLock::default(),
+            unrouted: histograms.of_route(NO_ROUTE),
+            upstreams: RwLock::default(),
+            histograms,
+            recent: Recent::default(),
+            skews: Mutex::default(),
+            lost_claims: AtomicU64::new(0),
+            config: ConfigSeen::default(),
+        })
+    }
+
+    /// Begins the record of a request.
+    pub fn begin(&self, facts: Facts) -> Record<'_> {
+        Record { telemetry: self, facts, closed: false }
+    }
+
+    /// A config was taken: the first one, or a reload.
+    pub fn reloaded(&self, generation: u64, loaded_at: SystemTime) {
+        if self.config.generation.swap(generation, Ordering::Relaxed) > 0 {
+            self.config.accepted.fetch_add(1, Ordering::Relaxed);
+        }
+        self.config.loaded_ms.store(crate::clock::unix_ms(loaded_at), Ordering::Relaxed);
+        self.config.last_failed.store(false, Ordering::Relaxed);
+    }
+
+    /// A reload was refused.
+    pub fn reload_refused(&self) {
+        self.config.refused.fetch_add(1, Ordering::Relaxed);
+        self.config.last_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Follows a new log policy.
+    pub fn set_policy(&self, policy: LogPolicy) {
+        self.lines.set_policy(policy);
+    }
+
+    /// Makes the counters of these routes, so that their metrics begin at zero.
+    pub fn route_names(&self, names: &[Arc<str>]) {
+        for name in names {
+            self.route(name);
+        }
+    }
+
+    /// The last `limit` refusals, newest first; at most [`REMEMBERED`].
+    pub fn recent(&self, limit: usize) -> Vec<RecentRefusal> {
+        self.recent.last(limit)
+    }
+
+    /// The counts of the last hour on a route.
+    pub fn hour(&self, route: &str) -> Hour {
+        let minute = self.minute(self.clock.now());
+        self.find(route).map(|seen| seen.hour(minute)).unwrap_or_default()
+    }
+
+    /// The secrets that matched on a route since the start, and when last.
+    pub fn secrets(&self, route: &str) -> Vec<(Arc<str>, SystemTime)> {
+        let secrets = self.find(route).map(|seen| seen.secrets()).unwrap_or_default();
+        secrets.into_iter().map(|(name, seen)| (name, seen.last_at)).collect()
+    }
+
+    /// How far the signed times of the last requests are behind the gate's clock.
+    pub fn skew(&self) -> Skew {
+        let mut sorted = self.skews.lock().unwrap_or_else(PoisonError::into_inner).milliseconds.clone();
+        sorted.sort_unstable();
+        let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
+        let size = Duration::from_millis(median.unsigned_abs()).as_secs_f64();
+        Skew { seconds: if median < 0 { -size } else { size }, samples: sorted.len() }
+    }
+
+    /// All metrics as text, with what only the caller knows.
+    pub fn metrics_text(&self, gauges: &Gauges) -> String {
+        expose::text(self, gauges)
+    }
+
+    /// Waits, for a few seconds at most, until all log lines so far are written.
+    pub fn flush(&self) {
+        self.lines.flush();
+    }
+
+    fn settle(&self, facts: &Facts, ended: Ended) {
+        let now = self.clock.now();
+        let outcome = Outcome::of(ended);
+        let took = now.mono.saturating_duration_since(facts.received_mono);
+        let when = When { minute: self.minute(now), wall: now.wall, took };
+        match &facts.route {
+            Some(route) => self.route(route).count(facts, outcome, when),
+            None => self.unrouted.count(facts, outcome, when),
+        }
+        if let (Some(upstream), Some(took)) = (&facts.upstream, facts.upstream_time) {
+            self.upstream(upstream).observe(took.as_secs_f64());
+        }
+        if let Some(skew) = facts.skew_ms {
+            self.skews.lock().unwrap_or_else(PoisonError::into_inner).push(skew);
+        }
+        if facts.lost_claim {
+            self.lost_claims.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Ended::Refused { code, status } = ended {
+            self.recent.push(facts, code, status, now.wall);
+        }
+        self.lines.request(facts, ended, now);
+    }
+
+    fn minute(&self, now: Now) -> u64 {
+        now.mono.saturating_duration_since(self.began).as_secs() / 60
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<RouteSeen>> {
+        self.routes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn route(&self, name: &Arc<str>) -> Arc<RouteSeen> {
+        if let Some(seen) = self.find(name) {
+            return seen;
+        }
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let seen = routes.entry(Arc::clone(name)).or_insert_with(|| Arc::new(self.histograms.of_route(name)));
+        Arc::clone(seen)
+    }
+
+    fn upstream(&self, name: &Arc<str>) -> Histogram {
+        if let Some(seconds) = self.upstreams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return seconds.clone();
+        }
+        let mut upstreams = self.upstreams.write().unwrap_or_else(PoisonError::into_inner);
+        let make = || self.histograms.upstream_seconds.with_label_values(&[name]);
+        upstreams.entry(Arc::clone(name)).or_insert_with(make).clone()
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").finish_non_exhaustive()
+    }
+}
+
+impl Skews {
+    fn push(&mut self, skew: i64) {
+        match self.milliseconds.get_mut(self.next) {
+            Some(oldest) => *oldest = skew,
+            None => self.milliseconds.push(skew),
+        }
+        self.next = (self.next + 1) % SKEW_SAMPLES;
+    }
+}
+
+/// The open record of one request. Dropped without [`Record::close`] it counts as abandoned.
+#[derive(Debug)]
+#[must_use = "a record that is dropped counts as abandoned"]
+pub struct Record<'a> {
+    telemetry: &'a Telemetry,
+    facts: Facts,
+    closed: bool,
+}
+
+impl Record<'_> {
+    /// What is known so far.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What is known so far, to be added to.
+    pub fn facts_mut(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
+    /// The request ended.
+    pub fn close(mut self, ended: Ended) {
+        self.closed = true;
+        self.telemetry.settle(&self.facts, ended);
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.telemetry.settle(&self.facts, Ended::Abandoned);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The closed set of outcomes: metric label and place in every counter.
+use super::record::Ended;
+use crate::refusal::Refusal;
+
+/// Outcomes that are no refusal; they come after those of [`Refusal::ALL`].
+const OTHERS: [&str; 6] = ["forwarded_2xx", "forwarded_3xx", "forwarded_4xx", "forwarded_5xx", "duplicate", "abandoned"];
+const REFUSALS: usize = Refusal::ALL.len();
+
+/// How many there are.
+pub(super) const OUTCOMES: usize = REFUSALS + OTHERS.len();
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outcome(usize);
+
+impl Outcome {
+    /// Handed on: the upstream answered 2xx.
+    pub(super) const HANDED_ON: Self = Self(REFUSALS);
+    /// A duplicate.
+    pub(super) const DUPLICATE: Self = Self(REFUSALS + 4);
+    const ABANDONED: Self = Self(REFUSALS + 5);
+
+    /// The outcome of a request that ended like this.
+    pub(super) fn of(ended: Ended) -> Self {
+        match ended {
+            Ended::Forwarded(status) if status.is_success() => Self::HANDED_ON,
+            Ended::Forwarded(status) if status.is_redirection() => Self(REFUSALS + 1),
+            Ended::Forwarded(status) if status.is_client_error() => Self(REFUSALS + 2),
+            Ended::Forwarded(_) => Self(REFUSALS + 3),
+            Ended::Duplicate(_) => Self::DUPLICATE,
+            Ended::Refused { code, .. } => Refusal::ALL.iter().position(|refusal| refusal.code() == code).map_or(Self(REFUSALS - 1), Self),
+            Ended::Abandoned => Self::ABANDONED,
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..OUTCOMES).map(Self)
+    }
+
+    /// Its place in a counter.
+    pub(super) fn index(self) -> usize {
+        self.0
+    }
+
+    /// Whether it is a refusal.
+    pub(super) fn is_refusal(self) -> bool {
+        self.0 < REFUSALS
+    }
+
+    /// Its metric label; of a refusal, its code.
+    pub(super) fn label(self) -> &'static str {
+        let other = || self.0.checked_sub(REFUSALS).and_then(|index| OTHERS.get(index).copied());
+        Refusal::ALL.get(self.0).map(Refusal::code).or_else(other).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_label() {
+        for refusal in Refusal::ALL {
+            let outcome = Outcome::of(Ended::Refused { code: refusal.code(), status: refusal.status() });
+            assert_eq!((outcome.label(), outcome.is_refusal()), (refusal.code(), true));
+        }
+        let labels = [200, 302, 404, 500].map(|status| Outcome::of(Ended::Forwarded(StatusCode::from_u16(status).unwrap())).label());
+        assert_eq!(labels, ["forwarded_2xx", "forwarded_3xx", "forwarded_4xx", "forwarded_5xx"]);
+        assert_eq!(Outcome::of(Ended::Duplicate(StatusCode::OK)).label(), "duplicate");
+        assert_eq!(Outcome::of(Ended::Abandoned).label(), "abandoned");
+        assert_eq!(Outcome::all().count(), OUTCOMES);
+    }
+}

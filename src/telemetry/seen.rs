@@ -1,0 +1,175 @@
+//! What was seen on one route: totals for metrics, minutes for the last hour, secrets.
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use prometheus::Histogram;
+
+use super::outcome::{OUTCOMES, Outcome};
+use super::record::Facts;
+
+const MINUTES: u64 = 60;
+
+/// Counts of the last hour on one route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hour {
+    /// Requests that ended.
+    pub received: u64,
+    /// Those that the upstream answered with 2xx.
+    pub handed_on: u64,
+    /// Duplicates answered without the upstream.
+    pub duplicates: u64,
+    /// Refused, by code.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// What else became of them (`forwarded_4xx`, `abandoned`, …).
+    pub other: BTreeMap<&'static str, u64>,
+    /// When the last one ended, at whatever time since the start.
+    pub last_at: Option<SystemTime>,
+}
+
+/// The counters of one route. Found by name once a request, then touched without another look-up.
+#[derive(Debug)]
+pub(super) struct RouteSeen {
+    totals: [AtomicU64; OUTCOMES],
+    request_seconds: Histogram,
+    verify_seconds: Histogram,
+    signature_age: Histogram,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    /// By minute modulo 60.
+    minutes: Vec<Minute>,
+    last_at: Option<SystemTime>,
+    secrets: HashMap<Arc<str>, SecretSeen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Minute {
+    number: u64,
+    counts: [u32; OUTCOMES],
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SecretSeen {
+    pub(super) matches: u64,
+    pub(super) last_at: SystemTime,
+}
+
+/// When a request ended, and how long it took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct When {
+    /// Minutes since the telemetry began, monotonic.
+    pub(super) minute: u64,
+    pub(super) wall: SystemTime,
+    pub(super) took: std::time::Duration,
+}
+
+impl RouteSeen {
+    pub(super) fn new(request_seconds: Histogram, verify_seconds: Histogram, signature_age: Histogram) -> Self {
+        let totals = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { totals, request_seconds, verify_seconds, signature_age, tally: Mutex::default() }
+    }
+
+    pub(super) fn count(&self, facts: &Facts, outcome: Outcome, when: When) {
+        if let Some(total) = self.totals.get(outcome.index()) {
+            total.fetch_add(1, Ordering::Relaxed);
+        }
+        self.request_seconds.observe(when.took.as_secs_f64());
+        if let Some(took) = facts.verify_time {
+            self.verify_seconds.observe(took.as_secs_f64());
+        }
+        if let Some(skew) = facts.skew_ms {
+            // a time ahead of ours has no age
+            self.signature_age.observe(std::time::Duration::from_millis(u64::try_from(skew).unwrap_or(0)).as_secs_f64());
+        }
+        let mut tally = self.tally();
+        tally.last_at = Some(when.wall);
+        tally.count(outcome, when.minute);
+        if let Some(name) = &facts.secret {
+            match tally.secrets.get_mut(name) {
+                Some(seen) => *seen = SecretSeen { matches: seen.matches + 1, last_at: when.wall },
+                None => drop(tally.secrets.insert(Arc::clone(name), SecretSeen { matches: 1, last_at: when.wall })),
+            }
+        }
+    }
+
+    pub(super) fn totals(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        Outcome::all().zip(&self.totals).map(|(outcome, total)| (outcome, total.load(Ordering::Relaxed)))
+    }
+
+    /// The secrets that matched, by name.
+    pub(super) fn secrets(&self) -> Vec<(Arc<str>, SecretSeen)> {
+        let mut secrets: Vec<_> = self.tally().secrets.iter().map(|(name, seen)| (Arc::clone(name), *seen)).collect();
+        secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
+        secrets
+    }
+
+    /// The hour that ends with `minute`.
+    pub(super) fn hour(&self, minute: u64) -> Hour {
+        let tally = self.tally();
+        let mut hour = Hour { last_at: tally.last_at, ..Hour::default() };
+        for counted in tally.minutes.iter().filter(|counted| counted.number.saturating_add(MINUTES) > minute) {
+            for (outcome, count) in Outcome::all().zip(counted.counts).filter(|(_, count)| *count > 0) {
+                let count = u64::from(count);
+                hour.received += count;
+                match outcome {
+                    Outcome::HANDED_ON => hour.handed_on += count,
+                    Outcome::DUPLICATE => hour.duplicates += count,
+                    refused if refused.is_refusal() => *hour.refused.entry(refused.label()).or_default() += count,
+                    other => *hour.other.entry(other.label()).or_default() += count,
+                }
+            }
+        }
+        hour
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tally {
+    fn count(&mut self, outcome: Outcome, minute: u64) {
+        let place = usize::try_from(minute % MINUTES).unwrap_or(0);
+        while self.minutes.len() <= place {
+            self.minutes.push(Minute { number: minute, counts: [0; OUTCOMES] });
+        }
+        let Some(slot) = self.minutes.get_mut(place) else { return };
+        if slot.number != minute {
+            *slot = Minute { number: minute, counts: [0; OUTCOMES] };
+        }
+        if let Some(count) = slot.counts.get_mut(outcome.index()) {
+            *count = count.saturating_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Ended;
+
+    #[test]
+    fn an_hour_forgets_what_is_older() {
+        let mut tally = Tally::default();
+        let refused = Outcome::of(Ended::Refused { code: "no_route", status: http::StatusCode::NOT_FOUND });
+        for minute in [5, 30, 64] {
+            tally.count(refused, minute);
+        }
+        tally.count(Outcome::HANDED_ON, 64);
+        let histogram = || Histogram::with_opts(prometheus::HistogramOpts::new("a", "b")).unwrap();
+        let mut seen = RouteSeen::new(histogram(), histogram(), histogram());
+        seen.tally = Mutex::new(tally);
+        let at = |minute| {
+            let hour = seen.hour(minute);
+            (hour.received, hour.handed_on, hour.refused.get("no_route").copied().unwrap_or(0))
+        };
+        assert_eq!(at(64), (4, 1, 3));
+        assert_eq!(at(65), (3, 1, 2));
+        assert_eq!(at(90), (2, 1, 1));
+        assert_eq!(at(124), (0, 0, 0));
+    }
+}

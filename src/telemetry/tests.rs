@@ -1,0 +1,285 @@
+//! The views of a record: metrics, log lines, recent refusals.
+use std::io;
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::refusal::Refusal;
+use crate::request::{Client, RequestId};
+
+/// A writer that several hold.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn lines(&self) -> Vec<String> {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+fn telemetry(format: LogFormat, requests: LogRequests) -> (Arc<Telemetry>, Sink) {
+    let sink = Sink::default();
+    (Telemetry::new(LogPolicy { format, requests }, Arc::new(SystemClock), sink.clone()), sink)
+}
+
+fn facts(target: &str) -> Facts {
+    let client = Client { ip: [192, 0, 2, 1].into(), own: true, behind_trusted_proxy: false };
+    Facts::new(RequestId::from_u128(1), &Method::POST, target.as_bytes(), &HeaderMap::new(), client, SystemClock.now())
+}
+
+/// As much as can be known of a request.
+fn full() -> Facts {
+    let mut facts = facts("/hooks/a?token=hidden");
+    facts.of_route(&"billing".into(), Some(&"stripe".into()));
+    facts.secret = Some("new".into());
+    facts.delivery_id = Some("evt_1".into());
+    facts.event_type = Some("paid \"now\"".into());
+    facts.skew_ms = Some(-1500);
+    facts.verify_time = Some(Duration::from_micros(42));
+    facts.body_bytes = 1000;
+    facts.of_attempt(&"app".into(), 1, Duration::from_millis(7));
+    facts
+}
+
+fn refused(refusal: Refusal) -> Ended {
+    Ended::Refused { code: refusal.code(), status: refusal.status() }
+}
+
+#[test]
+fn names_and_labels_of_metrics() {
+    let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
+    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+    telemetry.begin(facts("/x")).close(refused(Refusal::NoRoute));
+    telemetry.reloaded(1, SystemClock.now().wall);
+    let gauges = Gauges { breakers: vec![("app".into(), true)], ..Gauges::default() };
+    let text = telemetry.metrics_text(&gauges);
+    let mut shapes: Vec<String> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let labels: Vec<_> = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).filter(|label| *label != "le").collect();
+        let shape =
+            format!("{}{{{}}}", name.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count"), labels.join(","));
+        if shapes.last() != Some(&shape) {
+            shapes.push(shape);
+        }
+    }
+    insta::assert_snapshot!(shapes.join("\n"), @"
+    hookgate_config_generation{}
+    hookgate_config_last_reload_success{}
+    hookgate_config_loaded_timestamp_seconds{}
+    hookgate_connections{}
+    hookgate_in_flight_bytes{}
+    hookgate_ledger_bytes{}
+    hookgate_ledger_entries{}
+    hookgate_ledger_forgotten_early_total{}
+    hookgate_ledger_unsaved{}
+    hookgate_log_lines_dropped_total{}
+    hookgate_lost_claims_total{}
+    hookgate_malformed_total{}
+    hookgate_reloads_total{result}
+    hookgate_request_seconds{route}
+    hookgate_requests_total{outcome,route}
+    hookgate_secret_matches_total{route,secret}
+    hookgate_secret_stale{}
+    hookgate_signature_age_seconds{route}
+    hookgate_store_alarm{}
+    hookgate_upstream_breaker_open{upstream}
+    hookgate_upstream_seconds{upstream}
+    hookgate_verify_seconds{route}
+    ");
+    for line in [
+        "hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 1",
+        "hookgate_requests_total{outcome=\"no_route\",route=\"-\"} 1",
+        "hookgate_secret_matches_total{route=\"billing\",secret=\"new\"} 1",
+        "hookgate_upstream_breaker_open{upstream=\"app\"} 1",
+        "hookgate_upstream_seconds_count{upstream=\"app\"} 1",
+        "hookgate_signature_age_seconds_bucket{route=\"billing\",le=\"0.5\"} 1",
+        "hookgate_config_generation 1",
+        "hookgate_config_last_reload_success 1",
+        "hookgate_reloads_total{result=\"accepted\"} 0",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn nothing_of_a_sender_is_a_label() {
+    let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
+    let mut facts = full();
+    facts.method = Method::from_bytes(b"FROMSENDER").unwrap();
+    facts.path = "FROMSENDER".into();
+    facts.delivery_id = Some("FROMSENDER".into());
+    facts.event_type = Some("FROMSENDER".into());
+    facts.sender_request_id = Some("FROMSENDER".into());
+    telemetry.begin(facts).close(refused(Refusal::InFlight));
+    assert!(!telemetry.metrics_text(&Gauges::default()).contains("FROMSENDER"));
+}
+
+#[test]
+fn a_whole_line() {
+    let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
+    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+    telemetry.flush();
+    let line = sink.lines().concat();
+    let rest = line.split_once("\",\"level\"").unwrap().1;
+    insta::assert_snapshot!(
+        rest,
+        @r#":"info","msg":"request","route":"billing","provider":"stripe","method":"POST","path":"/hooks/a","status":200,"client":"192.0.2.1","request_id":"00000000000000000000000001","secret":"new","delivery_id":"evt_1","event":"paid \"now\"","skew_ms":-1500,"bytes":1000,"verify_us":42,"upstream_ms":7,"attempts":1}"#
+    );
+    assert!(serde_json::from_str::<serde_json::Value>(&line).unwrap().is_object());
+    telemetry.set_policy(LogPolicy { format: LogFormat::Pretty, requests: LogRequests::All });
+    telemetry.begin(full()).close(refused(Refusal::InFlight));
+    telemetry.flush();
+    let line = sink.lines().pop().unwrap();
+    insta::assert_snapshot!(
+        line.split_once(' ').unwrap().1,
+        @r#"WARN  POST /hooks/a 503 in_flight route=billing provider=stripe secret=new delivery_id=evt_1 event="paid \"now\"" client=192.0.2.1 request_id=00000000000000000000000001 bytes=1000 verify=42µs upstream=7ms"#
+    );
+}
+
+#[test]
+fn policy_says_who_gets_a_line() {
+    let count = |requests| {
+        let (telemetry, sink) = telemetry(LogFormat::Json, requests);
+        telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+        telemetry.begin(full()).close(Ended::Duplicate(StatusCode::OK));
+        telemetry.begin(full()).close(refused(Refusal::InFlight));
+        drop(telemetry.begin(full()));
+        telemetry.flush();
+        sink.lines().len()
+    };
+    assert_eq!((count(LogRequests::All), count(LogRequests::Refused), count(LogRequests::None)), (4, 2, 0));
+}
+
+#[test]
+fn many_refusals_are_ten_lines_and_a_count() {
+    let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
+    for _ in 0..50 {
+        telemetry.begin(full()).close(refused(Refusal::InFlight));
+    }
+    telemetry.flush();
+    let lines = sink.lines();
+    let told: u64 = lines.iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["count"].as_u64()).sum();
+    let written = u64::try_from(lines.iter().filter(|line| line.contains("\"msg\":\"request\"")).count()).unwrap();
+    assert_eq!(written + told, 50);
+    assert!(written < 50, "{lines:?}");
+    assert_eq!(telemetry.recent(99).len(), 50);
+}
+
+#[test]
+fn what_was_held_is_told_without_another_request() {
+    let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
+    for _ in 0..12 {
+        telemetry.begin(full()).close(refused(Refusal::InFlight));
+    }
+    let told = || sink.lines().iter().any(|line| line.contains("\"count\":"));
+    for _ in 0..300 {
+        if told() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{:?}", sink.lines());
+}
+
+/// A reader of the log that stopped reading.
+struct Stuck(std::sync::mpsc::Receiver<()>);
+
+impl Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.recv().map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stuck_reader_costs_lines_and_nothing_else() {
+    let (_release, stuck) = std::sync::mpsc::channel();
+    let policy = LogPolicy { format: LogFormat::Json, requests: LogRequests::All };
+    let telemetry = Telemetry::new(policy, Arc::new(SystemClock), Stuck(stuck));
+    for _ in 0..6000 {
+        telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+    }
+    let text = telemetry.metrics_text(&Gauges::default());
+    assert!(!text.lines().any(|line| line == "hookgate_log_lines_dropped_total 0"), "{text}");
+    assert!(text.contains("hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 6000"));
+}
+
+#[test]
+fn recent_refusals_are_the_last_ones() {
+    let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
+    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+    for number in 0..300 {
+        telemetry.begin(facts(&format!("/{number}?secret"))).close(refused(Refusal::NoRoute));
+    }
+    let recent = telemetry.recent(1000);
+    assert_eq!((recent.len(), &*recent[0].path, &*recent[255].path), (REMEMBERED, "/299", "/44"));
+    assert_eq!((&*recent[0].code, recent[0].status, &recent[0].route), ("no_route", 404, &None));
+    assert_eq!(telemetry.recent(3).len(), 3);
+}
+
+#[test]
+fn the_hour_and_the_secrets_of_a_route() {
+    let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
+    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::BAD_GATEWAY));
+    telemetry.begin(full()).close(Ended::Duplicate(StatusCode::OK));
+    telemetry.begin(full()).close(refused(Refusal::InFlight));
+    drop(telemetry.begin(full()));
+    let hour = telemetry.hour("billing");
+    assert_eq!((hour.received, hour.handed_on, hour.duplicates, hour.last_at.is_some()), (5, 1, 1, true));
+    assert_eq!((hour.refused.into_iter().collect::<Vec<_>>(), hour.other.len()), (vec![("in_flight", 1)], 2));
+    assert_eq!(telemetry.secrets("billing").iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["new"]);
+    assert_eq!((telemetry.hour("other"), telemetry.secrets("other").len()), (Hour::default(), 0));
+}
+
+#[test]
+fn skew_is_a_median() {
+    let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
+    assert_eq!(telemetry.skew(), Skew { seconds: 0.0, samples: 0 });
+    for skew in [-2000, -2500, 90_000] {
+        let mut facts = full();
+        facts.skew_ms = Some(skew);
+        telemetry.begin(facts).close(Ended::Forwarded(StatusCode::OK));
+    }
+    assert_eq!(telemetry.skew(), Skew { seconds: -2.0, samples: 3 });
+    for _ in 0..1000 {
+        telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+    }
+    assert_eq!(telemetry.skew(), Skew { seconds: -1.5, samples: SKEW_SAMPLES });
+}
+
+#[test]
+fn reloads_are_counted_and_the_last_one_shows() {
+    let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
+    let has = |line: &str| telemetry.metrics_text(&Gauges::default()).lines().any(|known| known == line);
+    telemetry.reloaded(1, SystemClock.now().wall);
+    telemetry.reload_refused();
+    assert!(has("hookgate_config_last_reload_success 0") && has("hookgate_reloads_total{result=\"refused\"} 1"));
+    telemetry.reloaded(2, SystemClock.now().wall);
+    assert!(has("hookgate_config_last_reload_success 1") && has("hookgate_reloads_total{result=\"accepted\"} 1"));
+    assert!(has("hookgate_config_generation 2"));
+}
+
+#[test]
+fn a_record_is_shared_and_waits_with_its_request() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Telemetry>();
+    is_shared::<Record<'_>>();
+}

@@ -1,0 +1,150 @@
+//! The client of one upstream: one way to hand a delivery on.
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::Outgoing;
+use super::breaker::Breaker;
+use super::render;
+use super::wire::{Bounds, Failure, Place, Wire};
+use crate::clock::Clock;
+use crate::config::snapshot::{Hook, Upstream};
+use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome, Pending};
+
+pub use super::wire::Unusable;
+
+/// The client of one upstream: policy, connections, breaker. A reload makes a new one that shares what is unchanged.
+pub struct Client {
+    policy: Arc<Upstream>,
+    wire: Arc<Wire>,
+    breaker: Arc<Breaker>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What sending came to.
+#[derive(Debug)]
+pub struct Sent {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// There exactly if the outcome is [`Outcome::Answered`].
+    pub answer: Option<Answer>,
+    /// How often it was sent, or tried to: 0 while the breaker is open, 2 after a stale connection.
+    pub tries: u32,
+}
+
+impl Client {
+    /// A client without connections. Reads the CA file, or the system's certificates.
+    ///
+    /// # Errors
+    /// The certificates can't be used.
+    pub fn new(policy: Arc<Upstream>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
+        let wire = Arc::new(wire(&policy, &clock)?);
+        let breaker = Breaker::new(policy.breaker);
+        Ok(Self { policy, wire, breaker, clock })
+    }
+
+    /// A client for the same upstream under another policy. It shares the breaker, and the connections where address, TLS and the
+    /// content of the CA file are the same; deliveries under way end on the old one.
+    ///
+    /// # Errors
+    /// The certificates can't be used; nothing has changed then.
+    pub fn with_policy(&self, policy: Arc<Upstream>) -> Result<Self, Unusable> {
+        let place = |policy: &Upstream| (policy.tls, policy.host.clone(), policy.port);
+        let same = place(&policy) == place(&self.policy) && self.wire.trusts_the_same(ca(&policy));
+        let wire = if same { Arc::clone(&self.wire) } else { Arc::new(wire(&policy, &self.clock)?) };
+        self.breaker.set_policy(policy.breaker);
+        Ok(Self { policy, wire, breaker: Arc::clone(&self.breaker), clock: Arc::clone(&self.clock) })
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Arc<Upstream> {
+        &self.policy
+    }
+
+    /// The breaker, for those who show it.
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// Sends a request, and once more if a connection from the pool turns out dead before any byte of an answer. `budget` bounds
+    /// connecting, sending and the whole answer together.
+    pub async fn send(&self, outgoing: &Outgoing, budget: Duration) -> Sent {
+        let now = self.clock.now().mono;
+        let permit = match self.breaker.admit(now) {
+            Ok(permit) => permit,
+            Err(after) => return Sent { outcome: Outcome::Unreached(Fault::BreakerOpen(after)), answer: None, tries: 0 },
+        };
+        let bounds = Bounds { connect: self.policy.connect_timeout, deadline: now + budget, idle: self.policy.idle_timeout };
+        let sent = send(&self.wire, outgoing, bounds).await;
+        permit.record(sent.outcome, self.clock.now().mono);
+        sent
+    }
+}
+
+fn wire(policy: &Upstream, clock: &Arc<dyn Clock>) -> Result<Wire, Unusable> {
+    let place = Place::Tcp { host: &policy.host, port: policy.port, tls: policy.tls, ca: ca(policy) };
+    Wire::new(&place, Arc::clone(clock))
+}
+
+/// The CA file, where it plays a part.
+fn ca(policy: &Upstream) -> Option<&Path> {
+    policy.ca.as_deref().filter(|_| policy.tls)
+}
+
+/// Sends once, and once more over a new connection if an old one was stale.
+pub(super) async fn send(wire: &Wire, outgoing: &Outgoing, bounds: Bounds) -> Sent {
+    let mut tries = 1;
+    let mut result = wire.exchange(outgoing, false, bounds).await;
+    if matches!(result, Err(Failure::Stale)) {
+        tries = 2;
+        result = wire.exchange(outgoing, true, bounds).await;
+    }
+    let outcome = match result {
+        Ok(answer) => return Sent { outcome: Outcome::Answered(answer.status), answer: Some(answer), tries },
+        // The first try may have arrived.
+        Err(Failure::Unreached(fault)) if tries > 1 => Outcome::Ambiguous(fault),
+        Err(Failure::Unreached(fault)) => Outcome::Unreached(fault),
+        Err(Failure::Ambiguous(fault)) => Outcome::Ambiguous(fault),
+        Err(Failure::Stale) => Outcome::Ambiguous(Fault::Reset),
+    };
+    Sent { outcome, answer: None, tries }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("policy", &self.policy).field("breaker", &self.breaker).finish_non_exhaustive()
+    }
+}
+
+/// Hands the deliveries of one route on to its app.
+#[derive(Debug)]
+pub struct Onward {
+    client: Arc<Client>,
+    hook: Arc<Hook>,
+    tries: AtomicU32,
+}
+
+impl Onward {
+    /// For one request or attempt.
+    pub fn new(client: Arc<Client>, hook: Arc<Hook>) -> Self {
+        Self { client, hook, tries: AtomicU32::new(0) }
+    }
+
+    /// How often the app was tried so far.
+    pub fn tries(&self) -> u32 {
+        self.tries.load(Ordering::Relaxed)
+    }
+}
+
+impl HandOn for Onward {
+    fn hand_on<'a>(&'a self, delivery: &'a Delivery, attempt: Attempt) -> Pending<'a, (Outcome, Option<Answer>)> {
+        Box::pin(async move {
+            let outgoing = render::delivery(delivery, &self.hook, attempt);
+            let sent = self.client.send(&outgoing, attempt.budget).await;
+            self.tries.fetch_add(sent.tries, Ordering::Relaxed);
+            (sent.outcome, sent.answer)
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! The apps behind the gate. One way to hand a delivery on, whoever asks: the gate, a queue, a replay, a command.
+//!
+//! [`render`] says what is sent (pure), [`client`] sends it, [`breaker`] says when not to try (pure, takes `now`),
+//! [`resolve`] finds the address off the request path.
+pub mod breaker;
+pub mod client;
+pub mod fetch;
+mod pool;
+pub mod render;
+pub mod resolve;
+mod wire;
+
+use bytes::Bytes;
+use http::Method;
+
+use crate::gateway::headers::Lines;
+
+/// A request as an upstream gets it.
+#[derive(Clone)]
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// Path and query, raw; begins with `/`.
+    pub target: Bytes,
+    /// The header lines in the order they are sent, `Host` and `Content-Length` among them.
+    pub headers: Lines,
+    /// The body, as long as `Content-Length` says.
+    pub body: Bytes,
+}
+
+impl std::fmt::Debug for Outgoing {
+    /// Shows neither query nor header values: either may hold a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        f.debug_struct("Outgoing")
+            .field("method", &self.method)
+            .field("path", &String::from_utf8_lossy(path))
+            .field("body", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! The idle connections of one upstream.
+//!
+//! pingora's own pool spawns a task for each connection that comes back and wakes it for each that is taken; here a connection is
+//! looked at when it is taken, and one task for all closes what nobody takes.
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use pingora::protocols::Stream;
+use pingora::upstreams::peer::HttpPeer;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::clock::Clock;
+
+/// Connections kept for one upstream.
+const MOST: usize = 256;
+/// The least time between two looks at what nobody takes.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) struct Pool {
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// The last one in is the first one out: so the fewest stay busy, and the rest can end.
+    idle: Vec<Idle>,
+    sweeping: bool,
+}
+
+struct Idle {
+    stream: Stream,
+    peer: Arc<HttpPeer>,
+    until: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock, inner: Mutex::default() })
+    }
+
+    /// A connection to one of `peers` on which nothing has happened since it came back. All others found on the way are closed.
+    pub(super) fn take(&self, peers: &[Arc<HttpPeer>]) -> Option<(Stream, Arc<HttpPeer>)> {
+        loop {
+            let Idle { mut stream, peer, until } = self.lock().idle.pop()?;
+            let known = peers.iter().any(|known| known._address == peer._address);
+            if known && self.clock.now().mono < until && is_quiet(&mut stream) {
+                return Some((stream, peer));
+            }
+        }
+    }
+
+    /// Keeps a connection after a complete exchange, for at most `idle`.
+    pub(super) fn put(self: &Arc<Self>, stream: Stream, peer: Arc<HttpPeer>, idle: Duration) {
+        let until = self.clock.now().mono + idle;
+        let mut inner = self.lock();
+        let oldest = (inner.idle.len() >= MOST).then(|| inner.idle.remove(0));
+        inner.idle.push(Idle { stream, peer, until });
+        let sweeps = std::mem::replace(&mut inner.sweeping, true);
+        drop(inner);
+        drop(oldest);
+        if !sweeps {
+            tokio::spawn(sweep(Arc::downgrade(self), idle.max(LEAST_PAUSE)));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes what nobody took in time, until nothing is left or the pool is gone.
+async fn sweep(pool: Weak<Pool>, pause: Duration) {
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let now = pool.clock.now().mono;
+        let mut inner = pool.lock();
+        let ended: Vec<Idle> = inner.idle.extract_if(.., |idle| idle.until <= now).collect();
+        inner.sweeping = !inner.idle.is_empty();
+        let done = !inner.sweeping;
+        drop(inner);
+        drop(ended);
+        if done {
+            return;
+        }
+    }
+}
+
+/// Whether the other side has neither closed the connection nor said anything unasked.
+fn is_quiet(stream: &mut Stream) -> bool {
+    let mut byte = [0];
+    let read = Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
+    matches!(read, Poll::Pending)
+}

@@ -1,0 +1,85 @@
+//! What an upstream is sent for a delivery: pure.
+use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderValue;
+
+use super::Outgoing;
+use crate::config::snapshot::{Forward, Hook, PathPiece, Upstream};
+use crate::delivery::{Attempt, Delivery};
+use crate::gateway::headers::{self, Proof};
+use crate::request::{Params, RequestHead};
+use crate::verify::Cleared;
+
+/// The request that hands `delivery` on.
+pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> Outgoing {
+    let head = delivery.head();
+    let proof = match delivery.cleared() {
+        Cleared::Authentic(authentic) => Some(Proof {
+            route: &hook.name,
+            provider: hook.provider.as_deref(),
+            delivery_id: authentic.delivery_id(),
+            attempt: attempt.number,
+            secret: authentic.secret(),
+            received_at: attempt.received_at,
+            covers: authentic.covers(),
+        }),
+        Cleared::Unverified(_) => None,
+    };
+    let host = host(head, &hook.forward.upstream);
+    Outgoing {
+        method: head.method.clone(),
+        target: target(head, delivery.params(), &hook.forward),
+        headers: headers::upstream(head, host, &hook.forward.drop_headers, delivery.body(), proof.as_ref()),
+        body: delivery.body().clone(),
+    }
+}
+
+/// What the upstream is addressed by: the sender's word, unless the upstream wants its own or the sender said nothing.
+fn host(head: &RequestHead, upstream: &Upstream) -> HeaderValue {
+    let theirs = HeaderValue::from_str(&head.authority).ok().filter(|value| !value.is_empty() && !upstream.own_host);
+    theirs.unwrap_or_else(|| authority(upstream))
+}
+
+/// `Host` as the URL of the upstream has it.
+pub fn authority(upstream: &Upstream) -> HeaderValue {
+    let host = if upstream.host.contains(':') { format!("[{}]", upstream.host) } else { upstream.host.clone() };
+    let default = if upstream.tls { 443 } else { 80 };
+    let text = if upstream.port == default { host } else { format!("{host}:{}", upstream.port) };
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Path and query for the upstream.
+fn target(head: &RequestHead, params: &Params, forward: &Forward) -> Bytes {
+    let query = if forward.keep_query { head.query() } else { None };
+    if forward.path.is_none() && forward.drop_query.is_none() {
+        return if query.is_some() { head.target.clone() } else { head.target.slice_ref(head.path()) };
+    }
+    let mut target = BytesMut::with_capacity(head.target.len() + 64);
+    match &forward.path {
+        None => target.put_slice(head.path()),
+        Some(template) => {
+            for piece in &template.0 {
+                match piece {
+                    PathPiece::Literal(text) => target.put_slice(text.as_bytes()),
+                    PathPiece::Parameter(name) => target.put_slice(params.get(name).unwrap_or_default().as_bytes()),
+                }
+            }
+        }
+    }
+    let Some(query) = query else { return target.freeze() };
+    let dropped = |piece: &[u8]| {
+        forward
+            .drop_query
+            .as_ref()
+            .is_some_and(|secret| form_urlencoded::parse(piece).next().is_some_and(|(name, _)| name == secret.as_str()))
+    };
+    let mut separator = b'?';
+    for piece in query.split(|byte| *byte == b'&').filter(|piece| !dropped(piece)) {
+        target.put_u8(separator);
+        target.put_slice(piece);
+        separator = b'&';
+    }
+    target.freeze()
+}
+
+#[cfg(test)]
+mod tests;

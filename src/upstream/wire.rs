@@ -1,0 +1,337 @@
+//! One exchange over one connection: pingora connects and reads, the request is written here, so that its head and a small body
+//! leave in one piece.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{Method, StatusCode};
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::tls::{RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{ErrorType, RetryType};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{timeout, timeout_at};
+
+use super::Outgoing;
+use super::pool::Pool;
+use super::resolve::{Addresses, Resolver};
+use crate::clock::Clock;
+use crate::delivery::{Answer, AnswerBody, Fault, Pending};
+use crate::gateway::headers;
+
+/// A body up to this size is copied behind the head: that costs less than a second system call.
+const GATHER: usize = 16 * 1024;
+/// A list of no certificates, for upstreams without TLS: pingora would read the system's.
+const NO_CERTIFICATES: &str = "/dev/null";
+
+/// Why an upstream's connections can't be made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Its CA file.
+    #[error("the CA file {} cannot be used: {why}", path.display())]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The certificates of the system.
+    #[error("the system's certificates cannot be used: {why}")]
+    SystemCertificates {
+        /// What is wrong with them.
+        why: String,
+    },
+    /// The path of its socket.
+    #[error("{} cannot be the path of a socket", path.display())]
+    Socket {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// Where the other side is.
+pub(super) enum Place<'a> {
+    /// Host, without brackets, and port.
+    Tcp { host: &'a str, port: u16, tls: bool, ca: Option<&'a Path> },
+    /// A unix socket.
+    Unix(&'a Path),
+}
+
+/// The connections to one other side.
+pub(super) struct Wire {
+    transport: TransportConnector,
+    pool: Arc<Pool>,
+    clock: Arc<dyn Clock>,
+    /// `None`: a unix socket, whose one peer is in `peers` for good.
+    resolver: Option<Arc<Resolver>>,
+    tls: bool,
+    host: String,
+    /// Stands for the content of the CA file.
+    ca: Option<[u8; 32]>,
+    peers: ArcSwapOption<Peers>,
+}
+
+struct Peers {
+    addresses: Addresses,
+    peers: Vec<Arc<HttpPeer>>,
+    /// The one that took the last connection.
+    preferred: AtomicUsize,
+}
+
+/// How an exchange failed.
+pub(super) enum Failure {
+    /// Nothing was sent.
+    Unreached(Fault),
+    /// A connection from the pool turned out dead before a byte of the answer.
+    Stale,
+    /// It was sent, wholly or in part.
+    Ambiguous(Fault),
+}
+
+/// What bounds an exchange.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) connect: Duration,
+    pub(super) deadline: Instant,
+    pub(super) idle: Duration,
+}
+
+impl Wire {
+    pub(super) fn new(place: &Place<'_>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
+        let (tls, ca) = match place {
+            Place::Tcp { tls, ca, .. } => (*tls, *ca),
+            Place::Unix(_) => (false, None),
+        };
+        let trusted = check_trust(tls, ca)?;
+        let pool = Pool::new(Arc::clone(&clock));
+        let transport = TransportConnector::new(Some(ConnectorOptions { ca_file: trusted, ..ConnectorOptions::new(1) }));
+        let (host, resolver, peers) = match place {
+            Place::Tcp { host, port, .. } => ((*host).to_owned(), Some(Resolver::new(host, *port, Arc::clone(&clock))), None),
+            Place::Unix(path) => {
+                let unusable = || Unusable::Socket { path: path.to_path_buf() };
+                let peer = path.to_str().and_then(|path| HttpPeer::new_uds(path, false, String::new()).ok()).ok_or_else(unusable)?;
+                let addresses: Addresses = Arc::new([]);
+                (String::new(), None, Some(Peers { addresses, peers: vec![Arc::new(peer)], preferred: AtomicUsize::new(0) }))
+            }
+        };
+        Ok(Self { transport, pool, clock, resolver, tls, host, ca: ca.and_then(fingerprint), peers: ArcSwapOption::from_pointee(peers) })
+    }
+
+    /// Whether the CA file still says what it said.
+    pub(super) fn trusts_the_same(&self, ca: Option<&Path>) -> bool {
+        self.ca == ca.and_then(fingerprint)
+    }
+
+    async fn peers(&self) -> Result<Arc<Peers>, Fault> {
+        let cached = self.peers.load_full();
+        let Some(resolver) = &self.resolver else { return cached.ok_or(Fault::Connect) };
+        let addresses = resolver.addresses().await.map_err(|_| Fault::Resolve)?;
+        if let Some(cached) = cached.filter(|cached| Arc::ptr_eq(&cached.addresses, &addresses)) {
+            return Ok(cached);
+        }
+        let peer = |address: &std::net::SocketAddr| Arc::new(HttpPeer::new(*address, self.tls, self.host.clone()));
+        let peers = Arc::new(Peers { peers: addresses.iter().map(peer).collect(), addresses, preferred: AtomicUsize::new(0) });
+        self.peers.store(Some(Arc::clone(&peers)));
+        Ok(peers)
+    }
+
+    /// A connection: from the pool unless `fresh`, else a new one to the first address that takes it.
+    async fn connect(&self, fresh: bool, bounds: Bounds) -> Result<(Stream, bool, Arc<HttpPeer>), Fault> {
+        let until = bounds.deadline.min(self.clock.now().mono + bounds.connect);
+        let peers = timeout_at(until.into(), self.peers()).await.unwrap_or(Err(Fault::Resolve))?;
+        if !fresh && let Some((stream, peer)) = self.pool.take(&peers.peers) {
+            return Ok((stream, true, peer));
+        }
+        let mut fault = Fault::Connect;
+        let first = peers.preferred.load(Ordering::Relaxed);
+        let (before, after) = peers.peers.split_at_checked(first).unwrap_or((&[], &peers.peers));
+        for (tried, peer) in after.iter().chain(before).enumerate() {
+            let others = u32::try_from(peers.peers.len() - tried).unwrap_or(u32::MAX);
+            let share = until.saturating_duration_since(self.clock.now().mono) / others.max(1);
+            match timeout(share, self.transport.new_stream(&**peer)).await {
+                Ok(Ok(stream)) => {
+                    if tried > 0 {
+                        peers.preferred.store((first + tried) % peers.peers.len(), Ordering::Relaxed);
+                    }
+                    return Ok((stream, false, Arc::clone(peer)));
+                }
+                Ok(Err(error)) if error.etype != ErrorType::ConnectTimedout => fault = Fault::Connect,
+                _ => fault = Fault::ConnectTimeout,
+            }
+        }
+        Err(fault)
+    }
+
+    /// Sends the request once and reads the head of the final answer.
+    pub(super) async fn exchange(&self, outgoing: &Outgoing, fresh: bool, bounds: Bounds) -> Result<Answer, Failure> {
+        if !outgoing.target.starts_with(b"/") || outgoing.target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+            return Err(Failure::Unreached(Fault::Malformed));
+        }
+        let (mut stream, reused, peer) = self.connect(fresh, bounds).await.map_err(Failure::Unreached)?;
+        let sent = timeout_at(bounds.deadline.into(), write(&mut stream, outgoing)).await;
+        let mut session = HttpSession::new(stream);
+        // An app that has seen enough answers and closes while we still send: what it said counts. Past the deadline one look is enough.
+        let status = match timeout_at(bounds.deadline.into(), final_status(&mut session)).await {
+            Ok(Ok(status)) => status,
+            Ok(Err(Early::Dead)) if reused => return Err(Failure::Stale),
+            Ok(Err(Early::Dead)) => return Err(Failure::Ambiguous(Fault::Reset)),
+            Ok(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
+            Err(_) => return Err(Failure::Ambiguous(Fault::Timeout)),
+        };
+        let bodiless = outgoing.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let headers = session.resp_header().map(|head| headers::answer(&head.headers, !bodiless)).unwrap_or_default();
+        let whole = matches!(sent, Ok(Ok(()))) && outgoing.method != Method::HEAD;
+        let mut body =
+            Rest { open: Some(Open { session, peer, pool: Arc::clone(&self.pool), idle: bounds.idle, whole }), deadline: bounds.deadline };
+        if outgoing.method == Method::HEAD {
+            body.open = None;
+        } else {
+            body.release_if_done().await;
+        }
+        Ok(Answer { status, headers, body: Box::new(body) })
+    }
+}
+
+/// Checks what pingora would panic over when it reads it: returns the CA file for it.
+fn check_trust(tls: bool, ca: Option<&Path>) -> Result<Option<String>, Unusable> {
+    let mut store = RootCertStore::empty();
+    let Some(path) = ca.filter(|_| tls) else {
+        if !tls {
+            let found = load_ca_file_into_store(NO_CERTIFICATES, &mut store);
+            return found.map(|()| Some(NO_CERTIFICATES.to_owned())).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
+        }
+        let found = load_platform_certs_incl_env_into_store(&mut store);
+        return found.map(|()| None).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
+    };
+    let unusable = |why: String| Unusable::Ca { path: path.to_owned(), why };
+    load_ca_file_into_store(path, &mut store).map_err(|why| unusable(why.to_string()))?;
+    if store.is_empty() {
+        return Err(unusable("it has no certificate".to_owned()));
+    }
+    path.to_str().map(|path| Some(path.to_owned())).ok_or_else(|| unusable("its path is not UTF-8".to_owned()))
+}
+
+fn fingerprint(ca: &Path) -> Option<[u8; 32]> {
+    std::fs::read(ca).ok().map(|content| Sha256::digest(content).into())
+}
+
+/// Writes the request: the head and the beginning of the body in one piece, the rest without a copy.
+async fn write(stream: &mut Stream, outgoing: &Outgoing) -> std::io::Result<()> {
+    let (small, rest) = outgoing.body.split_at(outgoing.body.len().min(GATHER));
+    let lines: usize = outgoing.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let mut piece = BytesMut::with_capacity(lines + outgoing.target.len() + small.len() + 32);
+    for part in [outgoing.method.as_str().as_bytes(), b" ", &outgoing.target, b" HTTP/1.1\r\n"] {
+        piece.put_slice(part);
+    }
+    for (name, value) in &outgoing.headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            piece.put_slice(part);
+        }
+    }
+    piece.put_slice(b"\r\n");
+    piece.put_slice(small);
+    stream.write_all(&piece).await?;
+    if !rest.is_empty() {
+        stream.write_all(rest).await?;
+    }
+    stream.flush().await
+}
+
+/// Why there is no head of an answer.
+enum Early {
+    /// The connection was closed or reset before any byte.
+    Dead,
+    /// Anything else.
+    Fault(Fault),
+}
+
+/// Reads heads up to the first that is not interim.
+async fn final_status(session: &mut HttpSession) -> Result<StatusCode, Early> {
+    let mut interim = false;
+    loop {
+        if let Err(error) = session.read_response().await {
+            // pingora tells this from a connection that broke within the head by its words alone.
+            let nothing = error.context.as_ref().is_some_and(|context| context.as_str().ends_with("bytes already read: 0"));
+            let dead = matches!(error.retry, RetryType::ReusedOnly) && nothing && !interim;
+            return Err(if dead { Early::Dead } else { Early::Fault(fault(&error.etype)) });
+        }
+        match session.get_status() {
+            Some(StatusCode::SWITCHING_PROTOCOLS) | None => return Err(Early::Fault(Fault::Malformed)),
+            Some(status) if status.is_informational() => interim = true,
+            Some(status) if status.as_u16() > 599 => return Err(Early::Fault(Fault::Malformed)),
+            Some(status) => return Ok(status),
+        }
+    }
+}
+
+fn fault(error: &ErrorType) -> Fault {
+    if matches!(error, ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError) {
+        return Fault::Reset;
+    }
+    if matches!(error, ErrorType::ReadTimedout | ErrorType::WriteTimedout) { Fault::Timeout } else { Fault::Malformed }
+}
+
+/// What is still to come of an answer. Its connection goes back to the pool after a complete exchange, and is closed otherwise.
+struct Rest {
+    open: Option<Open>,
+    deadline: Instant,
+}
+
+struct Open {
+    session: HttpSession,
+    peer: Arc<HttpPeer>,
+    pool: Arc<Pool>,
+    idle: Duration,
+    /// Whether all of the request was sent.
+    whole: bool,
+}
+
+impl Rest {
+    async fn release_if_done(&mut self) {
+        let Some(mut open) = self.open.take_if(|open| open.session.is_body_done()) else { return };
+        open.session.respect_keepalive();
+        if !open.whole || !open.session.will_keepalive() {
+            return;
+        }
+        if let Some(stream) = open.session.reuse().await {
+            open.pool.put(stream, open.peer, open.idle);
+        }
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
+        while let Some(open) = &mut self.open {
+            let read = timeout_at(self.deadline.into(), open.session.read_body_bytes()).await;
+            match read {
+                Ok(Ok(piece)) => {
+                    self.release_if_done().await;
+                    match piece {
+                        Some(piece) if piece.is_empty() => {}
+                        Some(piece) => return Ok(Some(piece)),
+                        None => self.open = None,
+                    }
+                }
+                Ok(Err(error)) => {
+                    self.open = None;
+                    return Err(fault(&error.etype));
+                }
+                Err(_) => {
+                    self.open = None;
+                    return Err(Fault::Timeout);
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl AnswerBody for Rest {
+    fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Fault>> {
+        Box::pin(self.piece())
+    }
+}

@@ -1,0 +1,150 @@
+//! Duplicates: dropped once handed on, waiting while in flight, let through after a failure.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::forward::config;
+use super::support::app::{Act, App};
+use super::support::gate::{Gate, wait_for};
+use super::support::http::{self, Connection};
+use super::support::sign;
+
+const SECRET: &str = "a secret of more than sixteen bytes";
+
+#[test]
+fn a_delivery_is_handed_on_once() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), ""));
+    let send = |id: &str, body: &[u8]| gate.post("/webhooks/github", &sign::github(SECRET, id, body), body);
+    let first = send("a", b"{}");
+    assert_eq!((first.status, first.header("Hookgate-Status")), (200, None));
+    for _ in 0..3 {
+        let again = send("a", b"{}");
+        assert_eq!((again.status, again.header("Hookgate-Status")), (200, Some("duplicate")));
+    }
+    assert_eq!(app.count(), 1);
+    assert_eq!(send("b", b"{}").status, 200);
+    assert_eq!(app.count(), 2);
+}
+
+/// GitHub signs the body, not the ID: a captured request under the ID of a delivery to come must not have that one dropped.
+#[test]
+fn a_captured_request_under_a_guessed_id_does_not_swallow_the_honest_one() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), ""));
+    let captured = sign::github(SECRET, "the-id-of-tomorrow", b"captured");
+    assert_eq!(gate.post("/webhooks/github", &captured, b"captured").status, 200);
+    let honest = gate.post("/webhooks/github", &sign::github(SECRET, "the-id-of-tomorrow", b"honest"), b"honest");
+    assert_eq!((honest.status, honest.header("Hookgate-Status")), (200, None));
+    assert_eq!(app.last().body, b"honest");
+}
+
+#[test]
+fn a_forged_request_does_not_burn_the_id() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), ""));
+    assert_eq!(gate.post("/webhooks/github", &sign::github("wrong", "a", b"{}"), b"{}").status, 401);
+    let honest = gate.post("/webhooks/github", &sign::github(SECRET, "a", b"{}"), b"{}");
+    assert_eq!((honest.status, honest.header("Hookgate-Status")), (200, None));
+}
+
+#[test]
+fn by_content_stops_a_captured_request_under_a_fresh_id() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), "").replace("window: 24h", "window: 24h, by: content"));
+    for id in ["a", "b", "c"] {
+        assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, id, b"same"), b"same").status, 200);
+    }
+    assert_eq!(app.count(), 1);
+}
+
+#[test]
+fn without_an_id_the_content_counts() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), ""));
+    let mut headers = sign::github(SECRET, "", b"same");
+    headers.remove(0);
+    for _ in 0..2 {
+        assert_eq!(gate.post("/webhooks/github", &headers, b"same").status, 200);
+    }
+    assert_eq!(app.count(), 1);
+}
+
+#[test]
+fn duplicates_in_flight_wait_and_are_told_it_is_done() {
+    let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(500)));
+    let gate = Gate::start(&config(&app.url(), ""));
+    let answers = at_once(&gate, 4);
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| answer.header("Hookgate-Status") == Some("duplicate")).count(), 3);
+    assert_eq!(app.count(), 1);
+}
+
+#[test]
+fn more_than_four_waiters_are_sent_away_with_503() {
+    let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(800)));
+    let gate = Gate::start(&config(&app.url(), ""));
+    let answers = at_once(&gate, 8);
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    assert_eq!((answers.len() - refused.len(), refused.len()), (5, 3), "{answers:?}");
+    assert!(refused.iter().all(|answer| answer.header("Retry-After").is_some()));
+    assert_eq!(app.count(), 1);
+}
+
+#[test]
+fn after_a_failure_exactly_one_waiter_takes_over() {
+    let app = App::answering(|number, _| Act::status(if number == 0 { 500 } else { 200 }).after(Duration::from_millis(300)));
+    let gate = Gate::start(&config(&app.url(), ""));
+    let mut statuses: Vec<_> = at_once(&gate, 4).iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 500]);
+    assert_eq!(app.count(), 2);
+}
+
+/// The app needs longer than the sender waits. It is called once: the sender's retry is told that it is done.
+#[test]
+fn a_slow_app_is_called_once_although_the_sender_hangs_up() {
+    let done = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&done);
+    let app = App::answering(move |_, _| {
+        std::thread::sleep(Duration::from_millis(1_500));
+        count.fetch_add(1, Ordering::SeqCst);
+        Act::status(200)
+    });
+    let gate = Gate::start(&config(&app.url(), ""));
+    let headers = sign::github(SECRET, "slow", b"{}");
+    let mut sender = Connection::open(gate.address("senders"));
+    sender.send(&http::head("POST", "/webhooks/github", &sign::borrowed(&headers), Some(2))).unwrap();
+    sender.send(b"{}").unwrap();
+    wait_for("the app to be called", || app.count() == 1);
+    drop(sender);
+    let retry = gate.post("/webhooks/github", &headers, b"{}");
+    assert_eq!((retry.status, retry.header("Hookgate-Status")), (200, Some("duplicate")));
+    let later = gate.post("/webhooks/github", &headers, b"{}");
+    assert_eq!((later.status, later.header("Hookgate-Status")), (200, Some("duplicate")));
+    assert_eq!((app.count(), done.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[test]
+fn remembered_ids_survive_a_restart_with_a_store() {
+    let app = App::start();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let yaml = format!("store: {{ path: {} }}\n{}", dir.path().join("state").display(), config(&app.url(), ""));
+    let gate = Gate::start_in(Arc::clone(&dir), &yaml);
+    let headers = sign::github(SECRET, "kept", b"{}");
+    assert_eq!(gate.post("/webhooks/github", &headers, b"{}").status, 200);
+    std::thread::sleep(Duration::from_millis(300));
+    gate.signal("KILL");
+    drop(gate);
+    let gate = Gate::start_in(dir, &yaml);
+    assert_eq!(gate.post("/webhooks/github", &headers, b"{}").header("Hookgate-Status"), Some("duplicate"));
+    assert_eq!(app.count(), 1);
+}
+
+fn at_once(gate: &Gate, count: usize) -> Vec<http::Answer> {
+    let headers = sign::github(SECRET, "same", b"{}");
+    std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..count).map(|_| scope.spawn(|| gate.post("/webhooks/github", &headers, b"{}"))).collect();
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+    })
+}

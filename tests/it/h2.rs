@@ -1,0 +1,126 @@
+//! The same path over HTTP/2: TLS, ALPN, bodies of all sizes, requests beside each other on one connection.
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+
+use super::forward::config;
+use super::support::app::App;
+use super::support::gate::Gate;
+use super::support::sign;
+
+const SECRET: &str = "a secret of more than sixteen bytes";
+
+#[test]
+fn bodies_of_all_sizes_arrive_byte_exact_on_one_connection() {
+    let app = App::start();
+    let (gate, certificate) = gate(&app);
+    runtime().block_on(async {
+        let mut connection = connect(&gate, certificate).await;
+        for (number, size) in [0, 1, 65_535, 65_536, 65_537, 1 << 20, 25 << 20].into_iter().enumerate() {
+            let body: Vec<u8> = (0..size).map(|at: usize| (at.wrapping_mul(131) >> 5) as u8).collect();
+            let began = std::time::Instant::now();
+            let status = post(&mut connection, &format!("h2-{number}"), body.clone()).await;
+            eprintln!("{size} bytes over HTTP/2: {:?}", began.elapsed());
+            assert_eq!(status, 200, "{size} bytes");
+            assert!(app.last().body == body, "{size} bytes differ");
+            assert_eq!(app.last().header("X-Forwarded-Proto"), Some("https"));
+            assert_eq!(app.last().header("Host"), Some("gate.test"));
+        }
+    });
+}
+
+#[test]
+fn streams_beside_each_other() {
+    let app = App::start();
+    let (gate, certificate) = gate(&app);
+    runtime().block_on(async {
+        let connection = connect(&gate, certificate).await;
+        let posts = (0..20).map(|number| {
+            let mut connection = connection.clone();
+            tokio::spawn(async move { post(&mut connection, &format!("id-{number}"), vec![b'x'; 1000 * number]).await })
+        });
+        for posted in posts.collect::<Vec<_>>() {
+            assert_eq!(posted.await.unwrap(), 200);
+        }
+    });
+    assert_eq!(app.count(), 20);
+}
+
+#[test]
+fn http_1_over_tls_and_a_forged_request() {
+    let app = App::start();
+    let (gate, certificate) = gate(&app);
+    runtime().block_on(async {
+        let mut connection = connect(&gate, certificate).await;
+        let request = Request::post("https://gate.test/webhooks/github").header("x-hub-signature-256", "sha256=00").body(()).unwrap();
+        let (answer, mut body) = connection.send_request(request, false).unwrap();
+        body.send_data(Bytes::from_static(b"{}"), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 401);
+        assert_eq!(post(&mut connection, "after", b"{}".to_vec()).await, 200);
+    });
+    assert_eq!(app.count(), 1);
+}
+
+/// A gate with a TLS listener, and the certificate to trust.
+fn gate(app: &App) -> (Gate, CertificateDer<'static>) {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let key = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
+    std::fs::write(dir.path().join("tls.crt"), key.cert.pem()).unwrap();
+    std::fs::write(dir.path().join("tls.key"), key.signing_key.serialize_pem()).unwrap();
+    let yaml = config(&app.url(), "").replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
+    (Gate::start_in(dir, &yaml), key.cert.der().clone())
+}
+
+fn pair(dir: &Path) -> String {
+    format!("{{ certificate: {0}/tls.crt, key: {0}/tls.key }}", dir.display())
+}
+
+async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut client =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    let tcp = TcpStream::connect(gate.address("senders")).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    let tls = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(ServerName::try_from("gate.test").unwrap(), tcp).await.unwrap();
+    let (sender, connection) = h2::client::handshake(tls).await.unwrap();
+    tokio::spawn(async move { connection.await.ok() });
+    sender.ready().await.unwrap()
+}
+
+async fn post(connection: &mut SendRequest<Bytes>, id: &str, body: Vec<u8>) -> u16 {
+    let mut ready = connection.clone().ready().await.unwrap();
+    let mut request = Request::post("https://gate.test/webhooks/github");
+    for (name, value) in sign::github(SECRET, id, &body) {
+        request = request.header(name.to_lowercase(), value);
+    }
+    let (answer, mut stream) = ready.send_request(request.body(()).unwrap(), body.is_empty()).unwrap();
+    let mut rest = Bytes::from(body);
+    while !rest.is_empty() {
+        stream.reserve_capacity(rest.len());
+        // a gate that refuses early resets the stream after its answer
+        let Some(room) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { break };
+        let room = room.unwrap();
+        let piece = rest.split_to(room.min(rest.len()));
+        stream.send_data(piece, rest.is_empty()).unwrap();
+    }
+    let answer = answer.await.unwrap();
+    let status = answer.status().as_u16();
+    let mut body = answer.into_body();
+    while let Some(piece) = body.data().await {
+        let piece = piece.unwrap();
+        body.flow_control().release_capacity(piece.len()).unwrap();
+    }
+    status
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}

@@ -1,0 +1,69 @@
+//! SIGTERM: no accepted request is lost, and an idle gate leaves at once.
+use std::time::{Duration, Instant};
+
+use super::forward::config;
+use super::support::app::{Act, App};
+use super::support::gate::{Gate, wait_for};
+use super::support::http::{self, Connection};
+use super::support::sign;
+
+const SECRET: &str = "a secret of more than sixteen bytes";
+
+#[test]
+fn an_idle_gate_leaves_as_soon_as_the_delay_is_over() {
+    let app = App::start();
+    let mut gate = Gate::start(&config(&app.url(), "").replace("delay: 0s, grace: 5s", "delay: 700ms, grace: 20s"));
+    let mut idle = Connection::open(gate.address("senders"));
+    let headers = sign::github(SECRET, "a", b"{}");
+    assert_eq!(idle.request("POST", "/webhooks/github", &sign::borrowed(&headers), b"{}").status, 200);
+    assert_eq!(gate.health("/readyz").status, 200);
+    gate.signal("TERM");
+    let begun = Instant::now();
+    wait_for("not ready", || gate.health("/readyz").status == 503);
+    assert_eq!(gate.health("/livez").status, 200);
+    let late = gate.post("/webhooks/github", &sign::github(SECRET, "b", b"{}"), b"{}");
+    assert_eq!((late.status, late.header("Connection")), (200, Some("close")));
+    let left = gate.wait(Duration::from_secs(5));
+    assert_eq!(left.code(), Some(0));
+    assert!(begun.elapsed() >= Duration::from_millis(700) && begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn requests_in_flight_are_served_to_their_end() {
+    let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(1_200)));
+    let mut gate = Gate::start(&config(&app.url(), ""));
+    let address = gate.address("senders");
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let send = |number: usize| {
+            let id = format!("id-{number}");
+            http::request(address, "POST", "/webhooks/github", &sign::borrowed(&sign::github(SECRET, &id, b"{}")), b"{}").status
+        };
+        let senders: Vec<_> = (0..8).map(|number| scope.spawn(move || send(number))).collect();
+        wait_for("all to be in flight", || app.count() == 8);
+        gate.signal("TERM");
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [200; 8]);
+    assert_eq!(gate.wait(Duration::from_secs(5)).code(), Some(0));
+}
+
+#[test]
+fn grace_ends() {
+    let app = App::answering(|_, _| Act::status(200).after(Duration::from_secs(4)));
+    let mut gate = Gate::start(&config(&app.url(), "").replace("grace: 5s", "grace: 500ms"));
+    let address = gate.address("senders");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut sender = Connection::open(address);
+            let headers = sign::github(SECRET, "a", b"{}");
+            sender.send(&http::head("POST", "/webhooks/github", &sign::borrowed(&headers), Some(2))).unwrap();
+            sender.send(b"{}").unwrap();
+            assert!(sender.answer().is_err());
+        });
+        wait_for("it to be in flight", || app.count() == 1);
+        gate.signal("TERM");
+        let begun = Instant::now();
+        assert_eq!(gate.wait(Duration::from_secs(3)).code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    });
+}

@@ -1,0 +1,156 @@
+//! The real binary, running on a config in a directory of its own.
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::http;
+
+/// The binary under test.
+pub fn hookgate() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_hookgate"))
+}
+
+/// Waits until `condition` holds, and fails after ten seconds.
+#[track_caller]
+pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    wait_at_most(Duration::from_secs(10), what, condition);
+}
+
+/// Waits until `condition` holds, and fails after `limit`.
+#[track_caller]
+pub fn wait_at_most(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < limit, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A running gate; killed on drop.
+pub struct Gate {
+    child: Child,
+    dir: Arc<tempfile::TempDir>,
+    /// What it said of itself.
+    said: Arc<Mutex<Vec<String>>>,
+    /// Its request lines.
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Gate {
+    /// Starts a gate on `yaml`. Listeners should be on port 0.
+    pub fn start(yaml: &str) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), yaml)
+    }
+
+    /// Starts a gate on `yaml` in a directory that may hold secrets and state already.
+    pub fn start_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Self {
+        let config = dir.path().join("config.yaml");
+        std::fs::write(&config, yaml).unwrap();
+        let mut child =
+            hookgate().args(["run", "--config"]).arg(&config).stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let said = collect(child.stderr.take().unwrap());
+        let lines = collect(child.stdout.take().unwrap());
+        let mut gate = Self { child, dir, said, lines };
+        wait_at_most(Duration::from_secs(20), "the gate to be ready", || {
+            if let Some(status) = gate.child.try_wait().unwrap() {
+                panic!("the gate left with {status}: {}", gate.said().join("\n"));
+            }
+            gate.said().iter().any(|line| line.contains("\"ready\"") || line.contains(" ready"))
+        });
+        gate
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn shared_dir(&self) -> Arc<tempfile::TempDir> {
+        Arc::clone(&self.dir)
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("config.yaml")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it said of itself so far.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Its request lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// The address it bound for `what`: `senders`, `health` or `admin`; the first of several.
+    pub fn address(&self, what: &str) -> SocketAddr {
+        self.addresses(what).first().copied().unwrap_or_else(|| panic!("no {what} among {:?}", self.said()))
+    }
+
+    /// All addresses it bound for `what`.
+    pub fn addresses(&self, what: &str) -> Vec<SocketAddr> {
+        let of_line = |line: &String| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let fields = line.get("fields").unwrap_or(&line);
+            (fields.get("message")? == "listening" && fields.get("for")? == what).then(|| fields["address"].as_str()?.parse().ok())?
+        };
+        self.said().iter().filter_map(of_line).collect()
+    }
+
+    /// Posts to the gate on a connection of its own.
+    pub fn post(&self, target: &str, headers: &[(String, String)], body: &[u8]) -> http::Answer {
+        http::request(self.address("senders"), "POST", target, &super::sign::borrowed(headers), body)
+    }
+
+    /// GETs from the health listener.
+    pub fn health(&self, path: &str) -> http::Answer {
+        http::request(self.address("health"), "GET", path, &[("Host", "localhost")], b"")
+    }
+
+    /// GETs JSON from the admin listener.
+    pub fn admin(&self, path: &str) -> serde_json::Value {
+        let answer = http::request(self.address("admin"), "GET", path, &[("Host", "localhost")], b"");
+        serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("{e}: {} {}", answer.status, answer.text()))
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for it to leave.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let mut left = None;
+        wait_at_most(limit, "the gate to leave", || {
+            left = self.child.try_wait().unwrap();
+            left.is_some()
+        });
+        left.unwrap()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn collect(stream: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            sink.lock().unwrap().push(line);
+        }
+    });
+    lines
+}

@@ -1,0 +1,7 @@
+//! Starts the real gate, speaks to it, signs requests.
+pub mod app;
+pub mod gate;
+pub mod http;
+pub mod sign;
+pub mod upstream;
+pub mod vectors;

@@ -1,0 +1,476 @@
+//! The client of an upstream against an app that misbehaves in every way it can.
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookgate::clock::{Clock, SystemClock};
+use hookgate::config::snapshot::{Breaker, Forward, Hook, Upstream as Policy};
+use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
+use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
+use hookgate::upstream::Outgoing;
+use hookgate::upstream::breaker::Shown;
+use hookgate::upstream::client::{Client, Onward, Sent, Unusable};
+use hookgate::upstream::fetch::{FetchError, Url, fetch};
+use hookgate::verify::{Cleared, Unverified};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::support::upstream::{Act, Authority, Upstream, chunked, raw, reply};
+
+const BUDGET: Duration = Duration::from_secs(5);
+
+fn policy(address: SocketAddr) -> Policy {
+    Policy {
+        name: "app".into(),
+        tls: false,
+        host: address.ip().to_string(),
+        port: address.port(),
+        connect_timeout: Duration::from_secs(1),
+        timeout: None,
+        idle_timeout: Duration::from_secs(4),
+        ca: None,
+        own_host: false,
+        breaker: Breaker { failures: 0, open: Duration::from_secs(5) },
+    }
+}
+
+fn client(address: SocketAddr) -> Client {
+    client_of(policy(address))
+}
+
+fn client_of(policy: Policy) -> Client {
+    Client::new(Arc::new(policy), Arc::new(SystemClock)).unwrap()
+}
+
+fn post(body: impl Into<Bytes>) -> Outgoing {
+    let body = body.into();
+    let headers = vec![(header::HOST, HeaderValue::from_static("app.example")), (header::CONTENT_LENGTH, HeaderValue::from(body.len()))];
+    Outgoing { method: Method::POST, target: Bytes::from_static(b"/hook?x=1"), headers, body }
+}
+
+async fn drain(answer: Option<Answer>) -> Result<Vec<u8>, Fault> {
+    let mut answer = answer.expect("an answer");
+    let mut whole = Vec::new();
+    while let Some(piece) = answer.body.next().await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole)
+}
+
+/// Sends one request to a fresh app that follows `script`.
+async fn once(script: Vec<Act>, budget: Duration) -> Sent {
+    let app = Upstream::scripted(vec![script]).await;
+    client(app.address).send(&post("{}"), budget).await
+}
+
+#[tokio::test]
+async fn bodies_arrive_byte_for_byte_over_one_connection() {
+    let app = Upstream::scripted(vec![reply(201, &[("X-App", "yes")], b"done")]).await;
+    let client = client(app.address);
+    for size in [0, 1, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 1024 * 1024, 25 * 1024 * 1024] {
+        let body: Vec<u8> = (0..=250_u8).cycle().take(size).collect();
+        let sent = client.send(&post(body.clone()), Duration::from_secs(20)).await;
+        assert_eq!(sent.outcome, Outcome::Answered(StatusCode::CREATED), "{size} bytes");
+        assert_eq!(sent.answer.as_ref().unwrap().headers["x-app"], "yes");
+        assert_eq!(drain(sent.answer).await.unwrap(), b"done");
+        let seen = app.seen().pop().unwrap();
+        assert!(seen.body == body, "{size} bytes differ");
+        assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/hook?x=1"));
+        assert_eq!(seen.all("content-length"), [size.to_string()]);
+    }
+    assert_eq!(app.connections(), 1);
+}
+
+#[tokio::test]
+async fn head_and_small_body_leave_in_one_piece() {
+    let app = Upstream::ok().await;
+    let body = vec![b'x'; 10_000];
+    let sent = client(app.address).send(&post(body), BUDGET).await;
+    assert_eq!(sent.outcome, Outcome::Answered(StatusCode::OK));
+    let first = app.seen()[0].first_read;
+    assert!(first > 10_000, "the first read had {first} bytes");
+}
+
+#[tokio::test]
+async fn every_framing_of_an_answer_is_read_to_its_end() {
+    let close = |answer: &str| [raw(answer), vec![Act::Close]].concat();
+    let table = [
+        ("chunked", chunked(200, &["first ", "second"]), 200, "first second"),
+        ("until close", close("HTTP/1.1 200 OK\r\n\r\nall of it"), 200, "all of it"),
+        ("http/1.0", close("HTTP/1.0 200 OK\r\n\r\nold"), 200, "old"),
+        ("no content", raw("HTTP/1.1 204 No Content\r\n\r\n"), 204, ""),
+        ("not modified, with a length", raw("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"), 304, ""),
+        (
+            "interim first",
+            raw("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+            200,
+            "ok",
+        ),
+        ("redirects are not followed", reply(302, &[("Location", "/elsewhere")], b""), 302, ""),
+        ("500", reply(500, &[], b"oops"), 500, "oops"),
+    ];
+    for (what, script, status, body) in table {
+        let sent = once(script, BUDGET).await;
+        assert_eq!(sent.outcome, Outcome::Answered(StatusCode::from_u16(status).unwrap()), "{what}");
+        assert_eq!(drain(sent.answer).await.unwrap(), body.as_bytes(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_told_apart() {
+    let short = Duration::from_millis(300);
+    let send = |text: &str| Act::Send(text.as_bytes().to_vec());
+    let table = [
+        ("hangs before the head", vec![Act::ReadBody, Act::Hang], Fault::Timeout),
+        ("hangs within the head", vec![Act::ReadBody, send("HTTP/1.1 200 OK\r\nX-"), Act::Hang], Fault::Timeout),
+        (
+            "drips the head",
+            vec![Act::ReadBody, Act::Drip(b"HTTP/1.1 200 A very long reason".to_vec(), Duration::from_millis(20))],
+            Fault::Timeout,
+        ),
+        ("endless interim heads", vec![Act::ReadBody, send("HTTP/1.1 100 Continue\r\n\r\n"), Act::Hang], Fault::Timeout),
+        ("closes", vec![Act::ReadBody, Act::Close], Fault::Reset),
+        ("resets", vec![Act::ReadBody, Act::Reset], Fault::Reset),
+        ("closes within the head", vec![Act::ReadBody, send("HTTP/1.1 20"), Act::Close], Fault::Reset),
+        ("garbage", raw("SSH-2.0-OpenSSH\r\n\r\n"), Fault::Malformed),
+        ("unasked upgrade", raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"), Fault::Malformed),
+        ("status out of range", raw("HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n"), Fault::Malformed),
+        ("two lengths", raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), Fault::Malformed),
+    ];
+    for (what, script, fault) in table {
+        let sent = once(script, short).await;
+        assert_eq!(sent.outcome, Outcome::Ambiguous(fault), "{what}");
+        assert_eq!(sent.tries, 1, "{what}");
+        assert!(sent.answer.is_none(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_an_error_of_its_body() {
+    let send = |text: &str| Act::Send(text.as_bytes().to_vec());
+    let head = send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+    let chunk = send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n");
+    let table = [
+        ("closed", vec![Act::ReadBody, head.clone(), Act::Close], Fault::Reset),
+        ("reset", vec![Act::ReadBody, head.clone(), Act::Wait(Duration::from_millis(50)), Act::Reset], Fault::Reset),
+        ("hung", vec![Act::ReadBody, head.clone(), Act::Hang], Fault::Timeout),
+        ("dripped", vec![Act::ReadBody, head, Act::Drip(vec![b'x'; 90], Duration::from_millis(20))], Fault::Timeout),
+        ("broken chunks", vec![Act::ReadBody, chunk, Act::Hang], Fault::Malformed),
+    ];
+    for (what, script, fault) in table {
+        let app = Upstream::scripted(vec![script, reply(200, &[], b"")]).await;
+        let client = client(app.address);
+        let began = SystemClock.now();
+        let sent = client.send(&post("{}"), Duration::from_millis(400)).await;
+        assert_eq!(sent.outcome, Outcome::Answered(StatusCode::OK), "{what}");
+        assert_eq!(drain(sent.answer).await, Err(fault), "{what}");
+        assert!(SystemClock.now().mono - began.mono < Duration::from_millis(1200), "{what}");
+        let next = client.send(&post("{}"), BUDGET).await;
+        assert_eq!((next.outcome, next.tries), (Outcome::Answered(StatusCode::OK), 1), "{what}: its connection must not be used again");
+        assert_eq!(app.connections(), 2, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_unreached() {
+    let nowhere = Upstream::nowhere().await;
+    assert_eq!(client(nowhere).send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::Connect));
+    let unknown = Policy { host: "nobody.invalid".to_owned(), ..policy(nowhere) };
+    assert_eq!(client_of(unknown).send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::Resolve));
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_and_every_address_tried() {
+    let app = Upstream::ok().await;
+    // `localhost` is ::1 as well on most machines, where nobody listens.
+    let named = Policy { host: "localhost".to_owned(), ..policy(app.address) };
+    assert_eq!(client_of(named).send(&post("{}"), BUDGET).await.outcome, Outcome::Answered(StatusCode::OK));
+}
+
+#[tokio::test]
+async fn a_stale_connection_is_retried_once_and_nothing_else_is() {
+    let stale = vec![Act::Close];
+    let app = Upstream::scripted(vec![reply(200, &[], b""), stale.clone(), reply(202, &[], b"")]).await;
+    let client = client(app.address);
+    client.send(&post("1"), BUDGET).await;
+    let sent = client.send(&post("2"), BUDGET).await;
+    assert_eq!((sent.outcome, sent.tries), (Outcome::Answered(StatusCode::ACCEPTED), 2));
+    assert_eq!(app.seen()[1].connection, 1);
+    assert_eq!(app.seen()[2].connection, 2);
+
+    // On the connection in its pool the app begins to answer, then dies: it may have done its work.
+    let begun = vec![Act::ReadBody, Act::Send(b"HTTP/1.1 2".to_vec()), Act::Close];
+    let app = Upstream::scripted(vec![reply(200, &[], b""), begun]).await;
+    let client = client_of(policy(app.address));
+    client.send(&post("1"), BUDGET).await;
+    let sent = client.send(&post("2"), BUDGET).await;
+    assert_eq!((sent.outcome, sent.tries, app.seen().len()), (Outcome::Ambiguous(Fault::Reset), 1, 2));
+
+    // A retry that dies as well is the end of it.
+    let app = Upstream::scripted(vec![reply(200, &[], b""), stale]).await;
+    let client = client_of(policy(app.address));
+    client.send(&post("1"), BUDGET).await;
+    let sent = client.send(&post("2"), BUDGET).await;
+    assert_eq!((sent.outcome, sent.tries, app.seen().len()), (Outcome::Ambiguous(Fault::Reset), 2, 3));
+}
+
+#[tokio::test]
+async fn an_early_answer_counts_and_its_connection_is_not_used_again() {
+    let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig".to_vec();
+    let app = Upstream::scripted(vec![vec![Act::Send(answer.clone()), Act::Close], reply(200, &[], b"")]).await;
+    let client = client(app.address);
+    let sent = client.send(&post(vec![0; 8 * 1024 * 1024]), BUDGET).await;
+    assert_eq!(sent.outcome, Outcome::Answered(StatusCode::PAYLOAD_TOO_LARGE));
+    assert_eq!(drain(sent.answer).await.unwrap(), b"big");
+    client.send(&post("{}"), BUDGET).await;
+    assert_eq!(app.connections(), 2);
+
+    // It answers, reads nothing more and stays: the answer is found when the time for sending is over.
+    let sent = once(vec![Act::Send(answer), Act::Hang], Duration::from_millis(300)).await;
+    assert_eq!(sent.outcome, Outcome::Answered(StatusCode::PAYLOAD_TOO_LARGE));
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_only_after_a_complete_exchange() {
+    let long = "x".repeat(2 * 1024 * 1024);
+    let app = Upstream::scripted(vec![reply(200, &[], long.as_bytes()), reply(200, &[("Connection", "close")], b"")]).await;
+    let client = client(app.address);
+    let dropped = client.send(&post("{}"), BUDGET).await;
+    drop(dropped);
+    for connections in 2..5 {
+        client.send(&post("{}"), BUDGET).await;
+        assert_eq!(app.connections(), connections);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_with_its_time() {
+    let app = Upstream::ok().await;
+    let client = client_of(Policy { idle_timeout: Duration::from_millis(100), ..policy(app.address) });
+    client.send(&post("{}"), BUDGET).await;
+    client.send(&post("{}"), BUDGET).await;
+    assert_eq!(app.connections(), 1);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.send(&post("{}"), BUDGET).await;
+    assert_eq!(app.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_ended_in_the_pool_is_noticed() {
+    let app = Upstream::scripted(vec![[reply(200, &[], b""), vec![Act::Close]].concat(), reply(200, &[], b"")]).await;
+    let client = client(app.address);
+    client.send(&post("{}"), BUDGET).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let sent = client.send(&post("{}"), BUDGET).await;
+    assert_eq!((sent.outcome, sent.tries, app.connections()), (Outcome::Answered(StatusCode::OK), 1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_once_share_few_connections() {
+    let app = Upstream::scripted(vec![chunked(200, &["ok"])]).await;
+    let client = Arc::new(client(app.address));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let client = Arc::clone(&client);
+        tasks.spawn(async move {
+            for _ in 0..50 {
+                let sent = client.send(&post(vec![b'x'; 20_000]), BUDGET).await;
+                assert_eq!((sent.outcome, sent.tries), (Outcome::Answered(StatusCode::OK), 1));
+                assert_eq!(drain(sent.answer).await.unwrap(), b"ok");
+            }
+        });
+    }
+    tasks.join_all().await;
+    assert!(app.connections() <= 32, "{} connections", app.connections());
+    assert_eq!(app.seen().len(), 1600);
+    assert!(app.seen().iter().all(|seen| seen.body.len() == 20_000));
+}
+
+#[tokio::test]
+async fn the_answer_to_head_has_no_body() {
+    let app = Upstream::scripted(vec![raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")]).await;
+    let sent = client(app.address).send(&Outgoing { method: Method::HEAD, ..post("") }, BUDGET).await;
+    assert_eq!(sent.outcome, Outcome::Answered(StatusCode::OK));
+    assert_eq!(drain(sent.answer).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn headers_between_two_hops_end_here() {
+    let headers =
+        [("Connection", "keep-alive, X-Between"), ("Keep-Alive", "timeout=5"), ("X-Between", "1"), ("X-End", "1"), ("Set-Cookie", "a=1")];
+    let sent = once(reply(200, &headers, b"ok"), BUDGET).await;
+    let answer = sent.answer.unwrap();
+    let names: Vec<_> = answer.headers.keys().map(http::HeaderName::as_str).collect();
+    assert_eq!(names, ["x-end", "set-cookie", "content-length"]);
+}
+
+#[tokio::test]
+async fn the_breaker_opens_and_a_probe_closes_it() {
+    let nowhere = Upstream::nowhere().await;
+    let breaker = Breaker { failures: 2, open: Duration::from_millis(200) };
+    let client = client_of(Policy { breaker, ..policy(nowhere) });
+    for _ in 0..2 {
+        assert_eq!(client.send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::Connect));
+    }
+    let sent = client.send(&post("{}"), BUDGET).await;
+    assert!(matches!(sent.outcome, Outcome::Unreached(Fault::BreakerOpen(after)) if after <= Duration::from_millis(200)));
+    assert_eq!(sent.tries, 0);
+
+    // A reload keeps it open.
+    let client = client.with_policy(Arc::new(Policy { connect_timeout: Duration::from_secs(2), breaker, ..policy(nowhere) })).unwrap();
+    assert!(matches!(client.send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::BreakerOpen(_))));
+    let _app = Upstream::at(nowhere, vec![reply(500, &[], b"")]).await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(client.send(&post("{}"), BUDGET).await.outcome, Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR));
+    assert_eq!(client.breaker().state(SystemClock.now().mono), Shown::Closed { failures: 0 });
+}
+
+#[tokio::test]
+async fn a_reload_keeps_connections_where_the_app_is_the_same() {
+    let app = Upstream::ok().await;
+    let first = client(app.address);
+    first.send(&post("{}"), BUDGET).await;
+    let second = first.with_policy(Arc::new(Policy { connect_timeout: Duration::from_secs(3), ..policy(app.address) })).unwrap();
+    second.send(&post("{}"), BUDGET).await;
+    assert_eq!(app.connections(), 1);
+    let other = Upstream::ok().await;
+    let third = second.with_policy(Arc::new(policy(other.address))).unwrap();
+    third.send(&post("{}"), BUDGET).await;
+    assert_eq!((app.connections(), other.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn tls_is_verified() {
+    let (known, unknown) = (Authority::new(), Authority::new());
+    let tls = |address, ca: &Authority| Policy { tls: true, ca: Some(ca.file.clone()), ..policy(address) };
+
+    let app = Upstream::tls(vec![reply(200, &[], b"safe")], known.server("127.0.0.1")).await;
+    let good = client_of(tls(app.address, &known));
+    for _ in 0..2 {
+        let sent = good.send(&post(vec![7; 100_000]), BUDGET).await;
+        assert_eq!(sent.outcome, Outcome::Answered(StatusCode::OK));
+        assert_eq!(drain(sent.answer).await.unwrap(), b"safe");
+    }
+    assert_eq!(app.connections(), 1);
+    let by_name = Upstream::tls(vec![reply(200, &[], b"")], known.server("localhost")).await;
+    let named = Policy { host: "localhost".to_owned(), ..tls(by_name.address, &known) };
+    assert_eq!(client_of(named).send(&post("{}"), BUDGET).await.outcome, Outcome::Answered(StatusCode::OK));
+
+    let stranger = client_of(tls(app.address, &unknown)).send(&post("{}"), BUDGET).await;
+    assert_eq!(stranger.outcome, Outcome::Unreached(Fault::Connect), "a CA nobody named");
+    let misnamed = client_of(tls(by_name.address, &known)).send(&post("{}"), BUDGET).await;
+    assert_eq!(misnamed.outcome, Outcome::Unreached(Fault::Connect), "a certificate for another name");
+    assert_eq!((app.seen().len(), by_name.seen().len()), (2, 1), "nothing was sent to either");
+
+    // A plain app never shakes hands.
+    let silent = Upstream::scripted(vec![vec![Act::Hang]]).await;
+    let slow = Policy { connect_timeout: Duration::from_millis(200), ..tls(silent.address, &known) };
+    assert_eq!(client_of(slow).send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::ConnectTimeout));
+}
+
+#[tokio::test]
+async fn a_changed_ca_file_counts_from_the_reload_on() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let app = Upstream::tls(vec![reply(200, &[], b"")], new.server("127.0.0.1")).await;
+    let policy = Arc::new(Policy { tls: true, ca: Some(old.file.clone()), ..policy(app.address) });
+    let client = Client::new(Arc::clone(&policy), Arc::new(SystemClock)).unwrap();
+    assert_eq!(client.send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::Connect));
+    std::fs::copy(&new.file, &old.file).unwrap();
+    let client = client.with_policy(policy).unwrap();
+    assert_eq!(client.send(&post("{}"), BUDGET).await.outcome, Outcome::Answered(StatusCode::OK));
+}
+
+#[test]
+fn a_ca_file_that_cannot_be_used_is_an_error_and_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    for file in [empty, directory.path().join("missing.pem")] {
+        let policy = Policy { tls: true, ca: Some(file), ..policy("127.0.0.1:1".parse().unwrap()) };
+        assert!(matches!(Client::new(Arc::new(policy), Arc::new(SystemClock)), Err(Unusable::Ca { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_command_asks_over_tcp_and_over_a_unix_socket() {
+    let app = Upstream::scripted(vec![chunked(200, &["{", "}"])]).await;
+    let url = Url::parse(&format!("http://{}/-/status?x=1", app.address)).unwrap();
+    let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"))]);
+    let (status, _, body) = fetch(&url, Method::GET, headers, Bytes::new(), BUDGET).await.unwrap();
+    assert_eq!((status, &body[..]), (StatusCode::OK, &b"{}"[..]));
+    let seen = app.seen();
+    assert_eq!((seen[0].target.as_str(), seen[0].all("host")), ("/-/status?x=1", vec![app.address.to_string().as_str()]));
+    assert_eq!(seen[0].all("authorization"), ["Bearer x"]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("admin.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let read = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nunix").await.unwrap();
+        String::from_utf8_lossy(&request[..read]).into_owned()
+    });
+    let (_, _, body) = fetch(&Url::unix(&path, "/-/status"), Method::GET, HeaderMap::new(), Bytes::new(), BUDGET).await.unwrap();
+    assert_eq!(&body[..], b"unix");
+    assert!(serving.await.unwrap().starts_with("GET /-/status HTTP/1.1\r\nhost: localhost\r\n"));
+
+    let nobody = Url::unix(directory.path().join("nobody.sock"), "/");
+    let refused = fetch(&nobody, Method::GET, HeaderMap::new(), Bytes::new(), BUDGET).await;
+    assert!(matches!(refused, Err(FetchError::Unreached(Fault::Connect))));
+    for text in ["", "ftp://x/", "localhost:80", "http://u:p@h/", "http:///x"] {
+        assert!(Url::parse(text).is_err(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_handed_on_as_its_route_says() {
+    let app = Upstream::scripted(vec![reply(202, &[], b"taken")]).await;
+    let client = Arc::new(client(app.address));
+    let hook = Hook {
+        name: "open".into(),
+        ledger_name: "open".into(),
+        path: "/in".to_owned(),
+        methods: vec![Method::POST],
+        max_body: 1024,
+        allow: Vec::new(),
+        provider: None,
+        verifier: None,
+        rate_limits: Vec::new(),
+        dedupe: None,
+        forward: Forward {
+            upstream: Arc::clone(client.policy()),
+            path: None,
+            keep_query: false,
+            drop_headers: Vec::new(),
+            drop_query: None,
+            timeout: BUDGET,
+        },
+        success_status: StatusCode::OK,
+        answer_within: None,
+    };
+    let received = SystemClock.now();
+    let head = RequestHead {
+        request_id: RequestId::from_u128(7),
+        method: Method::POST,
+        target: Bytes::from_static(b"/in?x=1"),
+        authority: "hooks.example".to_owned(),
+        tls: false,
+        headers: HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))]),
+        declared_size: Some(5),
+        client: Sender { ip: IpAddr::from([127, 0, 0, 1]), own: false, behind_trusted_proxy: false },
+        received,
+    };
+    let received = Received { head, body: Body::from(Bytes::from_static(b"hello")) };
+    let delivery = Delivery::new("open".into(), Params::default(), Cleared::Unverified(Unverified::by_config(received)));
+    let onward = Onward::new(client, Arc::new(hook));
+    let attempt = Attempt { number: 1, received_at: SystemClock.now().wall, budget: BUDGET };
+    let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
+    assert_eq!((outcome, onward.tries()), (Outcome::Answered(StatusCode::ACCEPTED), 1));
+    assert_eq!(drain(answer).await.unwrap(), b"taken");
+    let seen = app.seen().remove(0);
+    assert_eq!((seen.target.as_str(), seen.body.as_slice()), ("/in", &b"hello"[..]));
+    assert_eq!((seen.all("host"), seen.all("hookgate-verified")), (vec!["hooks.example"], vec!["false"]));
+    assert_eq!(seen.all("x-request-id"), ["00000000000000000000000007"]);
+}
