@@ -88,7 +88,7 @@ impl<'a> Row<'a> {
     fn delivery_id(&self) -> String {
         let Some(id) = &self.preset.provider.verify.delivery_id else { return "content".to_owned() };
         match (&id.header, &id.json, &id.query) {
-            (Some(header), ..) => format!("header:{header}"),
+            (Some(header), ..) => format!("header:{}", header.all().join(" or ")),
             (None, Some(pointer), _) => format!("json:{pointer}"),
             (None, None, Some(name)) => format!("query:{name}"),
             (None, None, None) => "content".to_owned(),
@@ -243,12 +243,14 @@ fn signature(verify: &Verify) -> String {
         return "Authorization: Basic <base64 of user:password>".to_owned();
     }
     let Some(signature) = &verify.signature else { return "in the header that the route names".to_owned() };
-    let Signature { header, query, prefix, encoding, separator, pair } = signature;
+    let Signature { header, query, json, prefix, encoding, separator, pair, .. } = signature;
     let place = match (header, query) {
-        (Some(OneOrMany::One(header)), _) => format!("{header}: "),
-        (Some(OneOrMany::Many(headers)), _) => format!("{}: ", headers.join(" or ")),
+        (Some(headers), _) => format!("{}: ", headers.all().join(" or ")),
         (None, Some(query)) => return format!("query parameter {query}"),
-        (None, None) => "in the header that the route names: ".to_owned(),
+        (None, None) => match json {
+            Some(pointer) => format!("{pointer} in the body: "),
+            None => "in the header that the route names: ".to_owned(),
+        },
     };
     let tag = format!("{}<{}>", prefix.as_deref().unwrap_or_default(), encoding.as_deref().unwrap_or("token"));
     let separator = separator.as_deref().unwrap_or(",");
@@ -296,7 +298,7 @@ fn timestamp(row: &Row<'_>) -> String {
 fn delivery_id(row: &Row<'_>) -> String {
     let Some(id) = &row.preset.provider.verify.delivery_id else { return "none; duplicates are known by the signed body".to_owned() };
     let place = match (&id.header, &id.json, &id.query) {
-        (Some(header), ..) => header.clone(),
+        (Some(header), ..) => header.all().join(" or "),
         (None, Some(pointer), _) => format!("{pointer} in the body"),
         (None, None, query) => format!("query parameter {}", query.as_deref().unwrap_or_default()),
     };

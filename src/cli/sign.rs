@@ -90,9 +90,11 @@ pub(super) fn signed(policy: &Policy, url: &str, body: Bytes, id: Option<&str>, 
     head.tls = sent_to.tls;
     let own_id = head.request_id.to_string();
     match (locator, id) {
-        (Some(Locator::Header(name)), id) => {
+        (Some(Locator::Header(names)), id) => {
             let id = HeaderValue::from_str(id.unwrap_or(&own_id)).map_err(|_| Error::usage("the delivery ID cannot stand in a header"))?;
-            head.headers.insert(name.clone(), id);
+            if let Some(name) = names.names().first() {
+                head.headers.insert(name.clone(), id);
+            }
         }
         (Some(Locator::Json(pointer)), Some(_)) => {
             return Err(Error::usage("the delivery ID stands in the body").hint(format!("write it under {pointer} of the body")));

@@ -84,7 +84,7 @@ impl<'a> Check<'a> {
         let (head, body) = (&received.head, received.body.bytes().as_ref());
         let verifier = self.verifier;
         let time = scheme.time.as_ref().map(|time| time.read(&scheme.source, head, body)).transpose();
-        let tags = self.single_key().and_then(|()| scheme.source.tags(head, scheme.encoding));
+        let tags = self.single_key().and_then(|()| scheme.source.tags(head, body, scheme.encoding));
         let sight = |time| Sight { head, body, time, id: verifier.shape.delivery_id.as_ref(), public_url: verifier.public_url.as_deref() };
         let (tags, time) = match (tags, time) {
             (Ok(tags), Ok(time)) => (tags, time),

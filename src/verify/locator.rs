@@ -1,7 +1,7 @@
 //! Facts of a request: where they stand, and how strictly they are read.
 use std::borrow::Cow;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use super::{NotAuthentic, json};
 use crate::request::{Received, RequestHead};
@@ -11,11 +11,55 @@ const MAX_HEADER: usize = 4 << 10;
 /// The longest delivery ID that signed content may take, in bytes.
 const MAX_ID: usize = 256;
 
+/// A header that may go by several names. The first that is there counts; if another is there too, both say the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderNames(Box<[HeaderName]>);
+
+/// Why a header cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unclear {
+    /// One name is there twice.
+    Repeated,
+    /// Two names are there with different values.
+    Contradicted,
+}
+
+impl HeaderNames {
+    /// These names, the preferred one first. Without one, nothing is ever found.
+    pub fn new(names: impl Into<Box<[HeaderName]>>) -> Self {
+        Self(names.into())
+    }
+
+    /// The names, the preferred one first.
+    pub fn names(&self) -> &[HeaderName] {
+        &self.0
+    }
+
+    /// The value under the first name that is there.
+    pub(super) fn read<'r>(&self, head: &'r RequestHead) -> Result<Option<&'r HeaderValue>, Unclear> {
+        let mut found: Option<&HeaderValue> = None;
+        for name in &self.0 {
+            match (head.single(name).map_err(|_| Unclear::Repeated)?, found) {
+                (Some(value), Some(first)) if value != first => return Err(Unclear::Contradicted),
+                (Some(value), None) => found = Some(value),
+                (Some(_) | None, _) => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl From<HeaderName> for HeaderNames {
+    fn from(name: HeaderName) -> Self {
+        Self(Box::new([name]))
+    }
+}
+
 /// Where a fact of the request stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Locator {
     /// In a header that occurs once.
-    Header(HeaderName),
+    Header(HeaderNames),
     /// In the body, by JSON pointer.
     Json(String),
     /// In the query, percent-decoded.
@@ -23,11 +67,12 @@ pub enum Locator {
 }
 
 impl Locator {
-    /// The value there, as text; numbers and booleans of JSON as they are written. `None` if it is absent, repeated, empty, or no such value.
+    /// The value there, as text; numbers and booleans of JSON as they are written. `None` if it is absent, repeated,
+    /// contradicted by another of its names, empty, or no such value.
     pub fn find(&self, received: &Received) -> Option<String> {
         let value = match self {
-            Self::Header(name) => {
-                let value = received.head.single(name).ok()??;
+            Self::Header(names) => {
+                let value = names.read(&received.head).ok()??;
                 Cow::Borrowed(std::str::from_utf8(value.as_bytes()).ok()?)
             }
             Self::Json(pointer) => json::find(received.body.bytes(), pointer).ok()??,
@@ -39,8 +84,8 @@ impl Locator {
     /// The value as a part of signed content: visible ASCII up to 256 bytes.
     pub(super) fn strict<'r>(&self, head: &'r RequestHead, body: &'r [u8]) -> Result<Cow<'r, [u8]>, NotAuthentic> {
         let value = match self {
-            Self::Header(name) => {
-                head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)?.map(|value| Cow::Borrowed(value.as_bytes()))
+            Self::Header(names) => {
+                names.read(head).map_err(|_| NotAuthentic::SignatureMalformed)?.map(|value| Cow::Borrowed(value.as_bytes()))
             }
             Self::Json(pointer) => json::find(body, pointer).map_err(|_| NotAuthentic::SignatureMalformed)?.map(bytes),
             Self::Query(name) => query(head, name)?.map(bytes),
@@ -70,10 +115,12 @@ pub(super) fn strict_header<'r>(head: &'r RequestHead, name: &HeaderName) -> Res
     if plain { Ok(value) } else { Err(NotAuthentic::SignatureMalformed) }
 }
 
-/// A query parameter, decoded; it must occur at most once.
+/// A query parameter, decoded; it must occur at most once. One that is not UTF-8 is malformed: its bytes would be lost,
+/// and two different values would read the same.
 pub(super) fn query<'r>(head: &'r RequestHead, name: &str) -> Result<Option<Cow<'r, str>>, NotAuthentic> {
     let Some(query) = head.query() else { return Ok(None) };
     let mut values = form_urlencoded::parse(query).filter(|(key, _)| key == name).map(|(_, value)| value);
     let first = values.next();
-    if values.next().is_some() { Err(NotAuthentic::SignatureMalformed) } else { Ok(first) }
+    let lossy = first.as_ref().is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER));
+    if lossy || values.next().is_some() { Err(NotAuthentic::SignatureMalformed) } else { Ok(first) }
 }

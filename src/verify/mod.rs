@@ -30,7 +30,7 @@ use crate::request::{Params, Received, RequestHead};
 pub use check::Check;
 pub use content::{BadTemplate, PLACEHOLDERS, Piece, Template};
 pub use hmac::{Algorithm, TagEncoding};
-pub use locator::Locator;
+pub use locator::{HeaderNames, Locator};
 pub use secret::{BadSecret, Candidate, Encoding, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
 pub use shape::{Covers, HmacScheme, Scheme, SecretLocations, Shape, SignedTime, TimeAt};
 pub use sign::{CannotSign, Signed};

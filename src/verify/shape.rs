@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 
 use super::content::{Piece, Template};
 use super::hmac::{Algorithm, TagEncoding};
-use super::locator::Locator;
+use super::locator::{HeaderNames, Locator, Unclear};
 use super::secret::{Encoding, SecretKind, SecretSet};
 use super::source::Source;
 use super::timestamp::{self, Format};
@@ -67,7 +67,7 @@ pub struct SignedTime {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimeAt {
     /// In a header of its own.
-    Header(HeaderName),
+    Header(HeaderNames),
     /// Under a key among the pairs of the signature header.
     Pair(Box<str>),
     /// In the list of the signature header; the list says where.
@@ -85,9 +85,12 @@ impl SignedTime {
         body: &'r [u8],
     ) -> Result<(Cow<'r, [u8]>, SystemTime), NotAuthentic> {
         let text = match &self.at {
-            TimeAt::Header(name) => {
-                let value = head.single(name).map_err(|_| NotAuthentic::TimestampMalformed)?.ok_or(NotAuthentic::TimestampMissing)?;
-                Cow::Borrowed(value.as_bytes())
+            TimeAt::Header(names) => {
+                let value = names.read(head).map_err(|why| match why {
+                    Unclear::Repeated => NotAuthentic::TimestampMalformed,
+                    Unclear::Contradicted => NotAuthentic::SignatureMalformed,
+                })?;
+                Cow::Borrowed(value.ok_or(NotAuthentic::TimestampMissing)?.as_bytes())
             }
             TimeAt::Pair(pair) => Cow::Borrowed(source.time(head, Some(pair))?),
             TimeAt::Item => Cow::Borrowed(source.time(head, None)?),
@@ -116,10 +119,11 @@ impl HmacScheme {
         let has = |wanted: &Piece| self.content.pieces().contains(wanted);
         let body = has(&Piece::Body);
         let json = |pointer: &str| body || has(&Piece::Json(pointer.into()));
+        let header = |names: &HeaderNames| names.names().iter().all(|name| has(&Piece::Header(name.clone())));
         let timestamp = self.time.as_ref().is_some_and(|time| {
             has(&Piece::Timestamp)
                 || match &time.at {
-                    TimeAt::Header(name) => has(&Piece::Header(name.clone())),
+                    TimeAt::Header(names) => header(names),
                     TimeAt::Json(pointer) => json(pointer),
                     TimeAt::Pair(_) | TimeAt::Item => false,
                 }
@@ -128,7 +132,7 @@ impl HmacScheme {
         let id = delivery_id.is_some_and(|id| {
             has(&Piece::Id)
                 || match id {
-                    Locator::Header(name) => has(&Piece::Header(name.clone())),
+                    Locator::Header(names) => header(names),
                     Locator::Json(pointer) => json(pointer),
                     Locator::Query(_) => url || has(&Piece::Query),
                 }

@@ -6,7 +6,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
 use super::content::{Sight, Span};
-use super::locator::Locator;
+use super::locator::{HeaderNames, Locator};
 use super::secret::Candidate;
 use super::shape::{HmacScheme, Scheme, TimeAt};
 use super::source::{Source, SourcePlace};
@@ -82,7 +82,8 @@ impl Verifier {
         if let Some(rule) = &hmac.time {
             time = rule.format.write(now);
             match &rule.at {
-                TimeAt::Header(name) => {
+                TimeAt::Header(names) => {
+                    let name = written_name(names, &head)?;
                     let value = HeaderValue::from_str(&time).map_err(|_| CannotSign::Unwritable)?;
                     head.headers.insert(name.clone(), value.clone());
                     added.push((name.clone(), value));
@@ -94,10 +95,11 @@ impl Verifier {
                 TimeAt::Pair(_) | TimeAt::Item => {}
             }
         }
-        if let Some(Locator::Header(name)) = &self.shape.delivery_id
+        if let Some(Locator::Header(names)) = &self.shape.delivery_id
             && self.shape.covers().id
-            && !head.headers.contains_key(name)
+            && !names.names().iter().any(|name| head.headers.contains_key(name))
         {
+            let name = written_name(names, &head)?;
             let value = HeaderValue::from_str(head.request_id.as_str()).map_err(|_| CannotSign::Unwritable)?;
             head.headers.insert(name.clone(), value.clone());
             added.push((name.clone(), value));
@@ -118,8 +120,23 @@ impl Verifier {
     }
 }
 
+/// The name that the request uses already, else the preferred one.
+fn written_name<'n>(names: &'n HeaderNames, head: &RequestHead) -> Result<&'n HeaderName, CannotSign> {
+    let used = names.names().iter().find(|name| head.headers.contains_key(*name));
+    used.or_else(|| names.names().first()).ok_or(CannotSign::Unwritable)
+}
+
 fn place(source: &Source, value: Vec<u8>) -> Result<Signed, CannotSign> {
+    let mut signed = at_its_place(source, value)?;
+    for (name, due) in &source.expect {
+        signed.headers.push((name.clone(), HeaderValue::from_str(due).map_err(|_| CannotSign::Unwritable)?));
+    }
+    Ok(signed)
+}
+
+fn at_its_place(source: &Source, value: Vec<u8>) -> Result<Signed, CannotSign> {
     match &source.place {
+        SourcePlace::Json(_) => Err(CannotSign::Unwritable),
         SourcePlace::Headers(_) => Ok(Signed { headers: vec![source.header(&value).ok_or(CannotSign::Unwritable)?], query: Vec::new() }),
         SourcePlace::Query(name) => {
             let value = String::from_utf8(value).map_err(|_| CannotSign::Unwritable)?;

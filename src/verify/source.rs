@@ -2,7 +2,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::hmac::{Tag, TagEncoding};
-use super::{NotAuthentic, locator};
+use super::{NotAuthentic, json, locator};
 use crate::request::RequestHead;
 
 /// How many signatures one request may present.
@@ -17,15 +17,21 @@ pub struct Source {
     pub prefix: Box<str>,
     /// How several stand side by side.
     pub layout: Layout,
+    /// Whether a header may stand there several times; any may match.
+    pub repeated: bool,
+    /// What other headers must say, to the letter, for this scheme to be meant: its version, its algorithm.
+    pub expect: Box<[(HeaderName, Box<str>)]>,
 }
 
 /// Where the signature or token stands.
 #[derive(Clone, Debug)]
 pub enum SourcePlace {
-    /// In any of these headers, each there at most once.
+    /// In any of these headers, each there at most once unless [`Source::repeated`].
     Headers(Box<[HeaderName]>),
     /// In a query parameter.
     Query(Box<str>),
+    /// In the body, by JSON pointer.
+    Json(Box<str>),
 }
 
 /// How several signatures stand side by side.
@@ -51,10 +57,10 @@ pub enum Layout {
 
 impl Source {
     /// The signatures that the request presents, decoded.
-    pub(super) fn tags(&self, head: &RequestHead, encoding: TagEncoding) -> Result<Vec<Tag>, NotAuthentic> {
+    pub(super) fn tags(&self, head: &RequestHead, body: &[u8], encoding: TagEncoding) -> Result<Vec<Tag>, NotAuthentic> {
         let mut tags = Vec::new();
         let mut count = 0_usize;
-        self.each(head, |text| {
+        self.each(head, body, |text| {
             count += 1;
             if count <= MAX_SIGNATURES
                 && let Some(tag) = encoding.decode(text)
@@ -66,12 +72,18 @@ impl Source {
     }
 
     /// Calls `take` with the text of each signature or token, prefix removed.
-    pub(super) fn each(&self, head: &RequestHead, mut take: impl FnMut(&[u8])) -> Result<(), NotAuthentic> {
+    pub(super) fn each(&self, head: &RequestHead, body: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), NotAuthentic> {
+        self.expected(head)?;
         match &self.place {
             SourcePlace::Headers(names) => {
                 let mut present = false;
                 for name in names {
-                    if let Some(value) = head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)? {
+                    let mut values = head.headers.get_all(name).iter();
+                    let first = values.next();
+                    if !self.repeated && values.next().is_some() {
+                        return Err(NotAuthentic::SignatureMalformed);
+                    }
+                    for value in first.into_iter().chain(values) {
                         present = true;
                         self.split(value.as_bytes(), &mut take);
                     }
@@ -85,7 +97,22 @@ impl Source {
                 }
                 None => Err(NotAuthentic::SignatureMissing),
             },
+            SourcePlace::Json(pointer) => {
+                let value = json::find(body, pointer).map_err(|_| NotAuthentic::SignatureMalformed)?;
+                self.split(value.ok_or(NotAuthentic::SignatureMissing)?.as_bytes(), &mut take);
+                Ok(())
+            }
         }
+    }
+
+    fn expected(&self, head: &RequestHead) -> Result<(), NotAuthentic> {
+        for (name, due) in &self.expect {
+            let value = head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)?.ok_or(NotAuthentic::SignatureMissing)?;
+            if value.as_bytes() != due.as_bytes() {
+                return Err(NotAuthentic::SignatureMalformed);
+            }
+        }
+        Ok(())
     }
 
     fn split(&self, value: &[u8], take: &mut impl FnMut(&[u8])) {
@@ -135,14 +162,14 @@ impl Source {
     pub fn headers(&self) -> &[HeaderName] {
         match &self.place {
             SourcePlace::Headers(names) => names,
-            SourcePlace::Query(_) => &[],
+            SourcePlace::Query(_) | SourcePlace::Json(_) => &[],
         }
     }
 
     /// The query parameter it is read from.
     pub fn query(&self) -> Option<&str> {
         match &self.place {
-            SourcePlace::Headers(_) => None,
+            SourcePlace::Headers(_) | SourcePlace::Json(_) => None,
             SourcePlace::Query(name) => Some(name),
         }
     }

@@ -1,4 +1,6 @@
 //! The schemes, by table and by property.
+mod hostile;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -45,7 +47,15 @@ fn headers(names: &[&str]) -> SourcePlace {
 }
 
 fn source(prefix: &str, layout: Layout) -> Source {
-    Source { place: headers(&["x-sig"]), prefix: prefix.into(), layout }
+    Source { prefix: prefix.into(), layout, ..at(headers(&["x-sig"])) }
+}
+
+fn at(place: SourcePlace) -> Source {
+    Source { place, prefix: "".into(), layout: Layout::Whole, repeated: false, expect: Box::default() }
+}
+
+fn named(name: &str) -> HeaderNames {
+    name.parse::<HeaderName>().unwrap().into()
 }
 
 fn keyed(content: &str, source: Source, time: Option<SignedTime>) -> Scheme {
@@ -150,8 +160,7 @@ fn time_is_enforced_where_it_is_covered() {
     }
     let many = format!("t={NOW}{}", format!(",v1={good}").repeat(33));
     assert_eq!(verdict(&many), Some(SignatureMalformed));
-    let uncovered =
-        verifier(keyed("{body}", source("", Layout::Whole), unix(TimeAt::Header("x-time".parse().unwrap()))), None, &[secret("s", KEY)]);
+    let uncovered = verifier(keyed("{body}", source("", Layout::Whole), unix(TimeAt::Header(named("x-time")))), None, &[secret("s", KEY)]);
     assert_eq!(why(&uncovered, &head("/", &[("x-sig", mac(b"x").as_bytes())]), b"x"), None);
     assert_eq!(uncovered.shape().tolerance(), None);
 }
@@ -193,7 +202,7 @@ fn lists_several_headers_and_an_item_that_is_the_time() {
     ] {
         assert_eq!(why(&recurly, &head("/", &[("x-sig", text.as_bytes())]), b"x"), want, "{text}");
     }
-    let either = Source { place: headers(&["x-1", "x-2"]), prefix: "".into(), layout: Layout::Whole };
+    let either = at(headers(&["x-1", "x-2"]));
     let either = verifier(keyed("{body}", either, None), None, &[secret("s", KEY)]);
     let pair = |first: &str, second: &str| why(&either, &head("/", &[("x-1", first.as_bytes()), ("x-2", second.as_bytes())]), b"x");
     assert_eq!(pair("zz", &good), None);
@@ -205,8 +214,8 @@ fn lists_several_headers_and_an_item_that_is_the_time() {
 #[test]
 fn the_template_is_the_concatenation_of_its_parts() {
     let content = "v0:{timestamp}:{{{id}}}\\n{method} {path}?{query} {url} {header:x-h}\\\\{json:/n}:{body};{json:/s}";
-    let id = Locator::Header("x-id".parse().unwrap());
-    let scheme = keyed(content, source("", Layout::Whole), unix(TimeAt::Header("x-time".parse().unwrap())));
+    let id = Locator::Header(named("x-id"));
+    let scheme = keyed(content, source("", Layout::Whole), unix(TimeAt::Header(named("x-time"))));
     let gate = verifier(scheme, Some(id), &[secret("s", KEY)]);
     let body = r#"{"n":1.0,"s":"a\/b"}"#;
     let url = "/in/x%20y?a=1&b=%2F";
@@ -254,7 +263,7 @@ fn tokens_and_basic() {
     assert_eq!(verdict("Bearer "), Some(NotAuthentic::SignatureMalformed));
     assert_eq!(verdict(KEY), Some(NotAuthentic::SignatureMalformed));
     assert!(gate.covers().nothing() && gate.covers().to_string() == "nothing");
-    let query = Source { place: SourcePlace::Query("token".into()), prefix: "".into(), layout: Layout::Whole };
+    let query = at(SourcePlace::Query("token".into()));
     let gate = verifier(Scheme::Token(query), None, &[secret("s", "a b+c")]);
     for (target, want) in [
         ("/x?token=a%20b%2Bc", None),
@@ -382,9 +391,9 @@ fn templates_say_what_is_wrong() {
 fn what_is_signed_is_accepted() {
     let list = |time| Layout::List { separator: ",".into(), time };
     let pairs = Layout::Pairs { separator: ", ".into(), key: "v1".into() };
-    let id = || Some(Locator::Header("x-id".parse().unwrap()));
-    let header = || unix(TimeAt::Header("x-time".parse().unwrap()));
-    let query = Source { place: SourcePlace::Query("sig".into()), prefix: "".into(), layout: Layout::Whole };
+    let id = || Some(Locator::Header(named("x-id")));
+    let header = || unix(TimeAt::Header(named("x-time")));
+    let query = at(SourcePlace::Query("sig".into()));
     for (scheme, text) in [
         (keyed("{body}", source("sha256=", Layout::Whole), None), KEY),
         (keyed("{id}.{timestamp}.{body}", source("v1:", list(None)), header()), KEY),
@@ -392,6 +401,7 @@ fn what_is_signed_is_accepted() {
         (keyed("{body}{timestamp}", source("", list(Some(2))), unix(TimeAt::Item)), KEY),
         (keyed("{timestamp}.{body}", source("", pairs), unix(TimeAt::Pair("t".into()))), KEY),
         (keyed("{body}", query, None), KEY),
+        (keyed("{body}", Source { expect: [("x-version".parse().unwrap(), "1".into())].into(), ..source("", Layout::Whole) }, None), KEY),
         (Scheme::Token(source("Bearer ", Layout::Whole)), KEY),
         (Scheme::Basic, "user:password"),
     ] {
@@ -428,8 +438,8 @@ proptest! {
         at in any::<prop::sample::Index>(),
         flip in 1_u8..=255,
     ) {
-        let id = Some(Locator::Header("x-id".parse().unwrap()));
-        let scheme = || keyed("{id}.{timestamp}.{body}", source("v1=", Layout::Whole), unix(TimeAt::Header("x-time".parse().unwrap())));
+        let id = Some(Locator::Header(named("x-id")));
+        let scheme = || keyed("{id}.{timestamp}.{body}", source("v1=", Layout::Whole), unix(TimeAt::Header(named("x-time"))));
         let mut parts = [body, NOW.to_string().into_bytes(), b"msg_1".to_vec(), Vec::new(), KEY.as_bytes().to_vec()];
         parts[3] = format!("v1={}", mac(&[b"msg_1.", NOW.to_string().as_bytes(), b".", &parts[0]].concat())).into_bytes();
         let original = parts[part as usize].clone();
@@ -453,7 +463,7 @@ proptest! {
         honest in any::<bool>(),
         content in prop_oneof![Just("{body}"), Just("a{timestamp}:{body}:{timestamp}"), Just("{body}{body}{timestamp}")],
     ) {
-        let gate = verifier(keyed(content, source("", Layout::Whole), unix(TimeAt::Header("x-time".parse().unwrap()))), None, &[secret("s", KEY)]);
+        let gate = verifier(keyed(content, source("", Layout::Whole), unix(TimeAt::Header(named("x-time")))), None, &[secret("s", KEY)]);
         let mut signed = head("/", &[]);
         for (name, value) in gate.sign(&signed, &Params::default(), &body, 0, now().wall).unwrap().headers {
             signed.headers.insert(name, value);

@@ -9,7 +9,7 @@ use crate::request::RequestHead;
 /// Digests are compared, so that neither content nor length of a secret shows in the time it takes.
 pub(super) fn presented(source: &Source, head: &RequestHead) -> Result<Vec<[u8; 32]>, NotAuthentic> {
     let mut digests = Vec::with_capacity(1);
-    source.each(head, |token| {
+    source.each(head, &[], |token| {
         if !token.is_empty() {
             digests.push(Sha256::digest(token).into());
         }

@@ -55,7 +55,7 @@ fn parse_key(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<RateKey>
     let key = match text.split_once(':') {
         None if text == "client_ip" => Some(RateKey::ClientIp),
         None if text == "route" => Some(RateKey::Route),
-        Some(("header", name)) => HeaderName::try_from(name.trim()).ok().map(|name| RateKey::Value(Locator::Header(name))),
+        Some(("header", name)) => HeaderName::try_from(name.trim()).ok().map(|name| RateKey::Value(Locator::Header(name.into()))),
         Some(("json", pointer)) if pointer.starts_with('/') => Some(RateKey::Value(Locator::Json(pointer.into()))),
         _ => None,
     };

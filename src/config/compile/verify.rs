@@ -9,8 +9,8 @@ use crate::config::file::{self, OneOrMany};
 use crate::units;
 use crate::verify::secret::Encoding;
 use crate::verify::{
-    Algorithm, BadTemplate, Format, HmacScheme, Locator, PLACEHOLDERS, Piece, Scheme, Shape, SignedTime, Source, TagEncoding, Template,
-    TimeAt, check_pointer,
+    Algorithm, BadTemplate, Format, HeaderNames, HmacScheme, Locator, PLACEHOLDERS, Piece, Scheme, Shape, SignedTime, Source, SourcePlace,
+    TagEncoding, Template, TimeAt, check_pointer,
 };
 
 mod merge;
@@ -81,7 +81,7 @@ impl Compiler<'_> {
     /// IDs and types are logged and handed on; the token must not be.
     fn shows_the_token(&mut self, source: &Source, at: Option<&Locator>, key: &str) {
         let shown = match at {
-            Some(Locator::Header(name)) => source.headers().contains(name),
+            Some(Locator::Header(names)) => names.names().iter().any(|name| source.headers().contains(name)),
             Some(Locator::Query(name)) => source.query() == Some(name),
             Some(Locator::Json(_)) | None => false,
         };
@@ -196,7 +196,9 @@ impl Compiler<'_> {
         let covers_itself = content.pieces().iter().any(|piece| match piece {
             Piece::Header(name) => source.headers().contains(name),
             Piece::Query | Piece::Url => source.query().is_some(),
-            Piece::Literal(_) | Piece::Body | Piece::Timestamp | Piece::Id | Piece::Method | Piece::Path | Piece::Json(_) => false,
+            Piece::Body => matches!(source.place, SourcePlace::Json(_)),
+            Piece::Json(pointer) => matches!(&source.place, SourcePlace::Json(signature) if signature == pointer),
+            Piece::Literal(_) | Piece::Timestamp | Piece::Id | Piece::Method | Piece::Path => false,
         });
         if covers_itself {
             let help = "take the part that holds the signature out of `signed_content`".to_owned();
@@ -219,7 +221,9 @@ impl Compiler<'_> {
         let written = self.block.timestamp.as_ref()?;
         let place = self.place.key("timestamp");
         let at = match (&written.header, &written.pair, written.item, &written.json) {
-            (Some(name), None, None, None) => self.header(name, &place.key("header")).map(TimeAt::Header),
+            (Some(names), None, None, None) => {
+                self.headers(names, &place.key("header")).map(|names| TimeAt::Header(HeaderNames::new(names)))
+            }
             (None, Some(pair), None, None) => Some(TimeAt::Pair(pair.as_str().into())),
             (None, None, Some(item), None) if item <= MAX_ITEM => Some(TimeAt::Item),
             (None, None, Some(_), None) => {
@@ -282,12 +286,12 @@ impl Compiler<'_> {
         let place = self.place.key(key);
         let file::Locator { header, json, query } = written?;
         match (header, json, query) {
-            (Some(name), None, None) => {
-                let name = self.header(name, &place.key("header"))?;
-                if name == AUTHORIZATION {
+            (Some(names), None, None) => {
+                let names = self.headers(names, &place.key("header"))?;
+                if names.contains(&AUTHORIZATION) {
                     self.problems.error(&place, "the Authorization header is a secret", "name the header that holds the value".to_owned());
                 }
-                Some(Locator::Header(name))
+                Some(Locator::Header(HeaderNames::new(names)))
             }
             (None, Some(pointer), None) => self.pointer(pointer, &place.key("json")).map(Locator::Json),
             (None, None, Some(name)) if !name.is_empty() => Some(Locator::Query(name.clone())),
@@ -305,12 +309,8 @@ impl Compiler<'_> {
     }
 
     fn encodings(&mut self) -> Vec<Encoding> {
-        let names: Vec<&str> = match &self.block.secret_encoding {
-            None => return Vec::new(),
-            Some(OneOrMany::One(name)) => vec![name],
-            Some(OneOrMany::Many(names)) => names.iter().map(String::as_str).collect(),
-        };
-        names.into_iter().filter_map(|name| self.named(Some(name), &["secret_encoding"], &Encoding::NAMES, Encoding::parse)).collect()
+        let names = self.block.secret_encoding.as_ref().map(OneOrMany::all).unwrap_or_default();
+        names.iter().filter_map(|name| self.named(Some(name), &["secret_encoding"], &Encoding::NAMES, Encoding::parse)).collect()
     }
 }
 

@@ -1,4 +1,5 @@
 //! The `verify` block and its secrets, as written.
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -46,6 +47,8 @@ pub struct Signature {
     pub header: Option<OneOrMany<String>>,
     /// The query parameter, instead of a header.
     pub query: Option<String>,
+    /// A JSON pointer into the body, instead of a header (hmac).
+    pub json: Option<String>,
     /// What stands before each signature, and must.
     pub prefix: Option<String>,
     /// `hex`, `base64`, `base64url` (hmac).
@@ -54,14 +57,18 @@ pub struct Signature {
     pub separator: Option<String>,
     /// The key of a signature in a list of `key=value` pairs, such as `v1`; all that have it count.
     pub pair: Option<String>,
+    /// Whether the header may stand there several times; any may match (hmac; default false: twice is refused).
+    pub repeated: Option<bool>,
+    /// Headers that must be there once and say exactly this, such as the signature's version.
+    pub expect: Option<BTreeMap<String, String>>,
 }
 
 /// Where the signed time stands.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timestamp {
-    /// A header.
-    pub header: Option<String>,
+    /// A header, or a list of its names: the first that is there counts, and no other may contradict it.
+    pub header: Option<OneOrMany<String>>,
     /// A key among the `key=value` pairs of the signature header.
     pub pair: Option<String>,
     /// A place in the list of the signature header, counted from 0.
@@ -78,9 +85,9 @@ pub struct Timestamp {
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Locator {
-    /// A header.
+    /// A header, or a list of its names: the first that is there counts, and no other may contradict it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<String>,
+    pub header: Option<OneOrMany<String>>,
     /// A JSON pointer into the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<String>,

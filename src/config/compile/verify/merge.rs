@@ -41,14 +41,17 @@ fn over<T: Clone>(upper: Option<&T>, under: Option<T>, merge: impl FnOnce(&T, T)
 }
 
 fn signature_over(upper: &file::Signature, under: file::Signature) -> file::Signature {
-    let placed = upper.header.is_some() || upper.query.is_some();
+    let placed = upper.header.is_some() || upper.query.is_some() || upper.json.is_some();
     file::Signature {
         header: upper.header.clone().or(if placed { None } else { under.header }),
         query: upper.query.clone().or(if placed { None } else { under.query }),
+        json: upper.json.clone().or(if placed { None } else { under.json }),
         prefix: upper.prefix.clone().or(under.prefix),
         encoding: upper.encoding.clone().or(under.encoding),
         separator: upper.separator.clone().or(under.separator),
         pair: upper.pair.clone().or(under.pair),
+        repeated: upper.repeated.or(under.repeated),
+        expect: upper.expect.clone().or(under.expect),
     }
 }
 

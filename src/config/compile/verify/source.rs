@@ -12,16 +12,21 @@ const MAX_HEADERS: usize = 100;
 impl Compiler<'_> {
     pub(super) fn token(&mut self) -> Option<Source> {
         let written = self.block.signature.clone().unwrap_or_default();
-        for (there, key) in
-            [(written.encoding.is_some(), "encoding"), (written.separator.is_some(), "separator"), (written.pair.is_some(), "pair")]
-        {
+        for (there, key) in [
+            (written.encoding.is_some(), "encoding"),
+            (written.separator.is_some(), "separator"),
+            (written.pair.is_some(), "pair"),
+            (written.repeated.is_some(), "repeated"),
+            (written.json.is_some(), "json"),
+        ] {
             if there {
                 let place = self.place.key("signature").key(key);
                 self.problems.error_at_key(&place, format!("`{key}` belongs to the scheme hmac"), "a token stands alone".to_owned());
             }
         }
         let place = self.source_place(&written)?;
-        Some(Source { place, prefix: written.prefix.unwrap_or_default().into(), layout: Layout::Whole })
+        let expect = self.expect(&written, &place);
+        Some(Source { place, prefix: written.prefix.unwrap_or_default().into(), layout: Layout::Whole, repeated: false, expect })
     }
 
     pub(super) fn source(&mut self, written: &file::Signature, time: Option<&SignedTime>) -> Option<Source> {
@@ -42,7 +47,10 @@ impl Compiler<'_> {
             (Some(separator), None) => Layout::List { separator: separator.into(), time: item },
             (None, None) => Layout::Whole,
         };
-        let source = Source { place: place?, prefix: written.prefix.clone().unwrap_or_default().into(), layout };
+        let place = place?;
+        let expect = self.expect(written, &place);
+        let repeated = written.repeated.unwrap_or(false);
+        let source = Source { place, prefix: written.prefix.clone().unwrap_or_default().into(), layout, repeated, expect };
         self.consistent(&source, time);
         Some(source)
     }
@@ -50,9 +58,12 @@ impl Compiler<'_> {
     /// Texts that would never be found, and times that the layout has no place for.
     fn consistent(&mut self, source: &Source, time: Option<&SignedTime>) {
         let at = self.place.key("signature");
-        let one_header = source.headers().len() == 1;
+        let one_header = source.headers().len() == 1 && !source.repeated;
         let time_at = time.map(|time| &time.at);
         let mut wrong: Vec<(Place, &str, &str)> = Vec::new();
+        if source.repeated && source.headers().is_empty() {
+            wrong.push((at.key("repeated"), "only a header can be repeated", "take it out"));
+        }
         if let Layout::List { separator, .. } | Layout::Pairs { separator, .. } = &source.layout
             && source.prefix.contains(&**separator)
         {
@@ -72,7 +83,7 @@ impl Compiler<'_> {
             (Some(TimeAt::Header(_) | TimeAt::Json(_)) | None, _) => true,
         };
         if !fits {
-            let help = "it takes one signature header with `separator` and, for `timestamp.pair`, a `pair` of its own";
+            let help = "it takes one signature header, not repeated, with `separator` and, for `timestamp.pair`, a `pair` of its own";
             wrong.push((self.place.key("timestamp"), "the signature header has no such place for the time", help));
         }
         for (place, message, help) in wrong {
@@ -82,22 +93,17 @@ impl Compiler<'_> {
 
     fn source_place(&mut self, written: &file::Signature) -> Option<SourcePlace> {
         let at = self.place.key("signature");
-        match (&written.header, &written.query) {
-            (Some(header), None) => {
-                let names: Vec<&str> = match header {
-                    OneOrMany::One(name) => vec![name],
-                    OneOrMany::Many(names) => names.iter().map(String::as_str).collect(),
-                };
-                self.headers(&names, &at.key("header")).map(SourcePlace::Headers)
-            }
-            (None, Some(name)) if name.is_empty() => {
+        match (&written.header, &written.query, &written.json) {
+            (Some(header), None, None) => self.headers(header, &at.key("header")).map(SourcePlace::Headers),
+            (None, None, Some(pointer)) => self.pointer(pointer, &at.key("json")).map(|pointer| SourcePlace::Json(pointer.into())),
+            (None, Some(name), None) if name.is_empty() => {
                 self.problems.error(&at.key("query"), "this names no query parameter", "write its name, such as `token`".to_owned());
                 None
             }
-            (None, Some(name)) => Some(SourcePlace::Query(name.as_str().into())),
+            (None, Some(name), None) => Some(SourcePlace::Query(name.as_str().into())),
             _ => {
-                if !["header", "query"].iter().any(|key| self.problems.is_spoiled(&at.key(key))) {
-                    let help = "write exactly one of `header` and `query` under `signature`".to_owned();
+                if !["header", "query", "json"].iter().any(|key| self.problems.is_spoiled(&at.key(key))) {
+                    let help = "write exactly one of `header`, `query` and `json` under `signature`".to_owned();
                     self.problems.error(&at, "say in one way where the signature or token stands", help);
                 }
                 None
@@ -105,9 +111,27 @@ impl Compiler<'_> {
         }
     }
 
-    fn headers(&mut self, names: &[&str], place: &Place) -> Option<Box<[HeaderName]>> {
+    /// What other headers must say.
+    fn expect(&mut self, written: &file::Signature, source: &SourcePlace) -> Box<[(HeaderName, Box<str>)]> {
+        let at = self.place.key("signature").key("expect");
+        let mut all: Vec<(HeaderName, Box<str>)> = Vec::new();
+        for (name, value) in written.expect.iter().flatten() {
+            let place = at.key(name);
+            let Some(parsed) = self.header(name, &place) else { continue };
+            if matches!(source, SourcePlace::Headers(names) if names.contains(&parsed)) || all.iter().any(|(known, _)| *known == parsed) {
+                self.problems.error(&place, "this header is there twice", "name each once".to_owned());
+            }
+            if value.is_empty() || value.trim() != value || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+                self.problems.error(&place, "no header can have this value", "write visible ASCII".to_owned());
+            }
+            all.push((parsed, value.as_str().into()));
+        }
+        all.into()
+    }
+
+    pub(super) fn headers(&mut self, names: &OneOrMany<String>, place: &Place) -> Option<Box<[HeaderName]>> {
         let mut all = Vec::new();
-        for name in names {
+        for name in names.all() {
             match expanded(name) {
                 Some(each) => all.extend(each.iter().filter_map(|name| self.header(name, place))),
                 None => self.problems.error(place, format!("`{}` counts wrongly", shown(name)), "write `X-Name-{1..9}`".to_owned()),

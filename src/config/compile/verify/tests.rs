@@ -134,6 +134,47 @@ fn headers_are_counted_out() {
 }
 
 #[test]
+fn names_repeats_expectations_and_the_body_are_places_too() {
+    let many = shape(
+        "{ scheme: hmac, algorithm: sha256, signature: { header: [A-Sig, B-Sig], encoding: hex, repeated: true, expect: { X-Version: \"1\" } }, signed_content: \"{id}\\n{timestamp}.{body}\", timestamp: { header: [A-Time, B-Time] }, delivery_id: { header: [A-Id, B-Id] } }",
+        None,
+    );
+    let Scheme::Hmac(hmac) = many.scheme() else { panic!("{many:?}") };
+    assert!(hmac.source.repeated);
+    assert_eq!(hmac.source.expect.first().map(|(name, value)| (name.as_str(), &**value)), Some(("x-version", "1")));
+    assert!(matches!(&hmac.time.as_ref().unwrap().at, TimeAt::Header(names) if names.names() == ["a-time", "b-time"]));
+    assert!(matches!(many.delivery_id(), Some(Locator::Header(names)) if names.names() == ["a-id", "b-id"]));
+    let body = "{ scheme: hmac, algorithm: sha256, signature: { json: /s/sig, encoding: hex }, signed_content: ";
+    assert_eq!(shape(&format!("{body}\"{{json:/s/token}}\" }}"), None).covers().to_string(), "fields of the body");
+    for (written, want) in [
+        (format!("{body}\"{{body}}\" }}"), "signed_content: the signature would cover itself"),
+        (format!("{body}\"{{json:/s/sig}}\" }}"), "signed_content: the signature would cover itself"),
+        ("{ scheme: token, signature: { json: /token } }".to_owned(), "signature.json: `json` belongs to the scheme hmac"),
+        (
+            "{ scheme: token, signature: { header: X, repeated: true } }".to_owned(),
+            "signature.repeated: `repeated` belongs to the scheme hmac",
+        ),
+        (format!("{ACME} delivery_id: {{ header: [X-Id, Authorization] }} }}"), "delivery_id: the Authorization header is a secret"),
+        (format!("{ACME} delivery_id: {{ header: [] }} }}"), "delivery_id.header: write between one and 100 headers"),
+        ("{ scheme: token, signature: { header: X, expect: { x: a } } }".to_owned(), "signature.expect.x: this header is there twice"),
+        (
+            "{ scheme: token, signature: { header: X, expect: { Y: \" 1\" } } }".to_owned(),
+            "signature.expect.Y: no header can have this value",
+        ),
+        (
+            "{ scheme: hmac, algorithm: sha256, signature: { query: s, encoding: hex, repeated: true } }".to_owned(),
+            "signature.repeated: only a header can be repeated",
+        ),
+    ] {
+        let told = told(&written, None);
+        assert!(matches!(told.as_slice(), [one] if one.starts_with(want)), "{written}\n{told:#?}");
+    }
+    let stripe = preset(STRIPE);
+    let repeated = told("{ provider: stripe, signature: { repeated: true } }", Some(&stripe));
+    assert!(matches!(repeated.as_slice(), [one] if one.starts_with("timestamp: the signature header has no such place")), "{repeated:#?}");
+}
+
+#[test]
 fn predicates_tell_what_a_route_needs() {
     let url = shape(&format!("{ACME} signed_content: \"{{url}}\" }}"), None);
     assert!(url.uses_url() && url.covers_path(false) && !url.covers_path(true) && !url.covers().body);
