@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The URL of `target` at a listener: `HOST:PORT` or `unix:PATH`. An address that means "all" is asked on loopback.
 pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {
-    let wrong = || Error::usage(format!("this is no address of a listener: {address}")).hint("127.0.0.1:9090, or unix:/run/hookgate/admin.sock");
+    let wrong =
+        || Error::usage(format!("this is no address of a listener: {address}")).hint("127.0.0.1:9090, or unix:/run/hookgate/admin.sock");
     if let Some(path) = address.strip_prefix("unix:") {
         return if path.is_empty() { Err(wrong()) } else { Ok(Url::unix(PathBuf::from(path), target)) };
     }
@@ -48,7 +49,8 @@ pub(super) async fn get_now(address: &str, target: &str, token: Option<&[u8]>) -
     let url = url(address, target)?;
     let mut headers = HeaderMap::new();
     if let Some(token) = token {
-        let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).map_err(|_| Error::usage("the token cannot stand in a header"))?;
+        let mut value =
+            HeaderValue::from_bytes(&[b"Bearer ", token].concat()).map_err(|_| Error::usage("the token cannot stand in a header"))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -85,6 +87,6 @@ mod tests {
     fn nobody_there_is_exit_69() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = get(&free.to_string(), "/readyz", None).unwrap_err();
-        assert_eq!((error.exit, error.place), (Exit::UNREACHED, Some(free.to_string())));
+        assert_eq!((error.exit, error.place), (Exit::UNREACHED, Some(free.to_string().into())));
     }
 }

@@ -1,5 +1,5 @@
 //! What commands read: a config, a preset, a file, a time.
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -38,13 +38,15 @@ pub(super) fn written(path: &Path) -> Result<file::File, Error> {
     let mut source = Source::new(path.display().to_string(), &bytes);
     let file = source.parse(0, &mut problems);
     if source.tree.is_none() {
-        return Err(Error::usage("the config cannot be read").at(path.display().to_string()).hint(format!("hookgate check {}", path.display())));
+        return Err(Error::usage("the config cannot be read")
+            .at(path.display().to_string())
+            .hint(format!("hookgate check {}", path.display())));
     }
     Ok(file)
 }
 
 /// The preset of that name.
-pub(super) fn preset<'a>(catalogue: &'a Catalogue, name: &str) -> Result<Arc<Preset>, Error> {
+pub(super) fn preset(catalogue: &Catalogue, name: &str) -> Result<Arc<Preset>, Error> {
     catalogue.get(name).ok_or_else(|| {
         let error = Error::usage(format!("no provider is called `{name}`"));
         match did_you_mean(name, catalogue.names()) {
@@ -89,12 +91,12 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
 }
 
 fn in_words(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "it is not there",
-        std::io::ErrorKind::PermissionDenied => "this user may not",
-        std::io::ErrorKind::IsADirectory => "it is a directory",
-        _ => "the system failed (-v says how)",
-    }
+    let known = [
+        (ErrorKind::NotFound, "it is not there"),
+        (ErrorKind::PermissionDenied, "this user may not"),
+        (ErrorKind::IsADirectory, "it is a directory"),
+    ];
+    known.iter().find(|(kind, _)| *kind == error.kind()).map_or("the system failed (-v says how)", |(_, words)| words)
 }
 
 /// A time as people give it: unix seconds or RFC 3339.
@@ -103,7 +105,8 @@ pub(super) fn moment(text: &str) -> Result<SystemTime, String> {
         Ok(seconds) => jiff::Timestamp::from_second(seconds).ok(),
         Err(_) => text.parse().ok(),
     };
-    at.and_then(|at: jiff::Timestamp| SystemTime::try_from(at).ok()).ok_or_else(|| "write unix seconds, or RFC 3339 with a zone: 2026-11-24T12:00:00Z".to_owned())
+    at.and_then(|at: jiff::Timestamp| SystemTime::try_from(at).ok())
+        .ok_or_else(|| "write unix seconds, or RFC 3339 with a zone: 2026-11-24T12:00:00Z".to_owned())
 }
 
 /// Runs the sockets of a command.

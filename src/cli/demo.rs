@@ -89,13 +89,16 @@ async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
     let found = tokio::net::lookup_host((upstream.host.as_str(), upstream.port)).await;
     let found = found.map_err(|error| Error::no("the upstream has no address").at(place.as_str()).cause(error))?.next();
     found.filter(|address| address.ip().is_loopback() && !upstream.tls).ok_or_else(|| {
-        Error::usage("the demo stands for the app, so the upstream must be a port of this machine").at(place).hint("url: http://127.0.0.1:3000")
+        Error::usage("the demo stands for the app, so the upstream must be a port of this machine")
+            .at(place)
+            .hint("url: http://127.0.0.1:3000")
     })
 }
 
 fn hook(loaded: &Loaded, provider: &str) -> Result<Arc<crate::config::snapshot::Hook>, Error> {
     let hook = loaded.snapshot.hooks.iter().find(|hook| hook.provider.as_deref() == Some(provider));
-    hook.cloned().ok_or_else(|| Error::usage(format!("the config has no route for {provider}")).hint("hookgate demo --config config.example.yaml"))
+    hook.cloned()
+        .ok_or_else(|| Error::usage(format!("the config has no route for {provider}")).hint("hookgate demo --config config.example.yaml"))
 }
 
 /// Stands for the providers.
@@ -190,7 +193,9 @@ fn body(provider: &str, number: u64, now: SystemTime) -> Bytes {
     let unix_ms = crate::clock::unix_ms(now);
     let id = format!("{unix_ms}{number}");
     let body = match provider {
-        "github" => json!({ "action": "opened", "issue": { "number": number, "title": "The demo works" }, "repository": { "id": unix_ms } }),
+        "github" => {
+            json!({ "action": "opened", "issue": { "number": number, "title": "The demo works" }, "repository": { "id": unix_ms } })
+        }
         "stripe" => json!({ "id": format!("evt_demo{id}"), "object": "event", "type": "invoice.paid", "created": unix_ms / 1000 }),
         "slack" => json!({ "type": "event_callback", "event_id": format!("Ev{id}"), "event": { "type": "app_mention", "text": "hello" } }),
         _ => json!({ "type": "user.created", "timestamp": term::rfc3339(now), "data": { "id": id } }),

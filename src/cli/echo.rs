@@ -52,11 +52,8 @@ pub fn echo(args: &EchoArgs) -> Result<Exit, Error> {
 /// It is taken.
 pub async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Error> {
     tokio::net::TcpListener::bind(address).await.map_err(|error| {
-        let what = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another process listens there",
-            std::io::ErrorKind::PermissionDenied => "this user may not listen there",
-            _ => "nobody can listen there",
-        };
+        let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+        let what = if taken { "another process listens there" } else { "this user cannot listen there" };
         Error::no(what).at(address.to_string()).cause(error)
     })
 }
@@ -122,7 +119,8 @@ mod tests {
         let server = tokio::spawn(serve(listener, true));
         let ask = async |target: &str, method: Method| {
             let url = Url::parse(&format!("http://{address}{target}")).unwrap();
-            let headers = HeaderMap::from_iter([(http::HeaderName::from_static("hookgate-verified"), http::HeaderValue::from_static("true"))]);
+            let headers =
+                HeaderMap::from_iter([(http::HeaderName::from_static("hookgate-verified"), http::HeaderValue::from_static("true"))]);
             let (status, _, body) = fetch(&url, method, headers, "hi".into(), Duration::from_secs(5)).await.unwrap();
             assert!(status.is_success());
             serde_json::from_slice::<Value>(&body).unwrap()

@@ -38,13 +38,13 @@ pub struct Error {
     /// What is wrong; empty if whoever read the output went away, and there is nobody to tell.
     pub message: String,
     /// Where: a file, an address.
-    pub place: Option<String>,
+    pub place: Option<Box<str>>,
     /// Why it matters.
-    pub why: Option<String>,
+    pub why: Option<Box<str>>,
     /// A command to paste, or the exact text to write.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// What the system said; shown with `-v`.
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
 }
 
 impl Error {
@@ -65,21 +65,21 @@ impl Error {
 
     /// Adds where.
     #[must_use]
-    pub fn at(mut self, place: impl Into<String>) -> Self {
+    pub fn at(mut self, place: impl Into<Box<str>>) -> Self {
         self.place = Some(place.into());
         self
     }
 
     /// Adds why it matters.
     #[must_use]
-    pub fn why(mut self, why: impl Into<String>) -> Self {
+    pub fn why(mut self, why: impl Into<Box<str>>) -> Self {
         self.why = Some(why.into());
         self
     }
 
     /// Adds what to do: a command, or the exact text to write.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -87,7 +87,7 @@ impl Error {
     /// Adds what the system said.
     #[must_use]
     pub fn cause(mut self, cause: impl std::fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        self.cause = Some(cause.to_string().into());
         self
     }
 
@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn an_error_says_what_where_why_what_to_do() {
-        let error = Error::usage("the secret file is empty").at("/run/x").why("An empty secret signs nothing.").hint("write it").cause("E1");
+        let error =
+            Error::usage("the secret file is empty").at("/run/x").why("An empty secret signs nothing.").hint("write it").cause("E1");
         let plain = anstream::adapter::strip_str(&error.render(false)).to_string();
         assert_eq!(plain, "error: the secret file is empty\n  --> /run/x\n  An empty secret signs nothing.\n  try: write it\n");
         assert!(error.render(true).contains("cause: E1"));

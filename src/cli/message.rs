@@ -159,7 +159,9 @@ fn body(headers: &HeaderMap, rest: &[u8]) -> Result<Bytes, Fault> {
             let length: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or(Fault::Malformed("`Content-Length` is not a number"))?;
             match u64::try_from(rest.len()).unwrap_or(u64::MAX).cmp(&length) {
                 std::cmp::Ordering::Equal => Ok(Bytes::copy_from_slice(rest)),
-                std::cmp::Ordering::Less => Err(Fault::Unreadable("the body is shorter than `Content-Length` says: it was not saved whole")),
+                std::cmp::Ordering::Less => {
+                    Err(Fault::Unreadable("the body is shorter than `Content-Length` says: it was not saved whole"))
+                }
                 std::cmp::Ordering::Greater => {
                     Err(Fault::Unreadable("the body is longer than `Content-Length` says: did an editor add a line feed at its end?"))
                 }
@@ -189,10 +191,8 @@ fn dechunk(mut rest: &[u8]) -> Option<Bytes> {
         rest = after.strip_prefix(b"\r\n")?;
     }
     let mut slots = [httparse::EMPTY_HEADER; 16];
-    match httparse::parse_headers(rest, &mut slots).ok()? {
-        httparse::Status::Complete((length, _)) if length == rest.len() => Some(body.into()),
-        _ => None,
-    }
+    let httparse::Status::Complete((length, _)) = httparse::parse_headers(rest, &mut slots).ok()? else { return None };
+    (length == rest.len()).then(|| body.into())
 }
 
 #[cfg(test)]

@@ -82,7 +82,9 @@ enum Command {
     #[command(after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --exit")]
     Demo(demo::DemoArgs),
     /// Prints completions for a shell.
-    #[command(after_help = "Examples:\n  hookgate completions bash > /etc/bash_completion.d/hookgate\n  hookgate completions fish | source")]
+    #[command(
+        after_help = "Examples:\n  hookgate completions bash > /etc/bash_completion.d/hookgate\n  hookgate completions fish | source"
+    )]
     Completions(completions::CompletionsArgs),
 }
 

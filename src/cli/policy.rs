@@ -98,9 +98,10 @@ impl Policy {
     pub(super) fn verifier(&self) -> Result<&Verifier, Error> {
         match self {
             Self::Preset { verifier, .. } => Ok(verifier),
-            Self::Route(_, hook) => {
-                hook.verifier.as_ref().ok_or_else(|| Error::usage(format!("route {} says `verify: none`: there is nothing to prove", hook.name)))
-            }
+            Self::Route(_, hook) => hook
+                .verifier
+                .as_ref()
+                .ok_or_else(|| Error::usage(format!("route {} says `verify: none`: there is nothing to prove", hook.name))),
         }
     }
 

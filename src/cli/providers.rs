@@ -4,13 +4,16 @@ use serde_json::{Value, json};
 
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
-use crate::cli::table::{Align, Cell, Table};
+use crate::cli::table::{Align, Cell, Table, cut};
 use crate::cli::term::{self, BOLD, GREEN, Look, PLAIN, YELLOW};
 use crate::cli::verify::covered;
 use crate::config::file::{OneOrMany, Signature, Verify};
 use crate::provider::{Catalogue, Preset};
 use crate::units;
 use crate::verify::Covers;
+
+/// How much of a handshake a list shows on a terminal.
+const HANDSHAKE: usize = 24;
 
 /// Arguments of `providers`.
 #[derive(Debug, clap::Args)]
@@ -163,6 +166,8 @@ fn table(rows: &[Row<'_>], look: &Look) -> String {
         let covers = Cell::styled(covers, if row.covers.nothing() { YELLOW } else { PLAIN });
         let retries = Some(row.retries()).filter(|text| !text.is_empty()).unwrap_or_else(|| look.none().to_owned());
         let handshake = row.preset.provider.facts.handshake.as_deref().unwrap_or_else(|| look.none());
+        // The last column would keep its whole sentence, and what is covered would give way to it.
+        let handshake = cut(handshake, if look.width.is_some() { HANDSHAKE } else { usize::MAX }, look);
         table.row([
             Cell::styled(&*row.preset.name, BOLD),
             row.scheme().into(),
@@ -311,7 +316,11 @@ fn wanted(row: &Row<'_>) -> String {
     let within = facts.answer_within.as_deref().map(|text| format!(" within {}", spelled(text))).unwrap_or_default();
     let retries = facts.retries_for.as_deref().map(spelled);
     let retries = retries.map(|text| format!("; retries for {text}, so IDs are remembered {text}")).unwrap_or_default();
-    if within.is_empty() && retries.is_empty() && facts.success_status.is_none() { String::new() } else { format!("{status}{within}{retries}") }
+    if within.is_empty() && retries.is_empty() && facts.success_status.is_none() {
+        String::new()
+    } else {
+        format!("{status}{within}{retries}")
+    }
 }
 
 fn not_covered(covers: Covers) -> String {

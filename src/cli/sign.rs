@@ -106,7 +106,8 @@ pub(super) fn signed(policy: &Policy, url: &str, body: Bytes, id: Option<&str>, 
     let kind = if is_json { "application/json" } else { "application/octet-stream" };
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     let params = policy.params(&head);
-    let added = verifier.sign(&head, &params, &body, 0, now).map_err(|error| Error::usage("the body cannot be signed").why(error.to_string()))?;
+    let added =
+        verifier.sign(&head, &params, &body, 0, now).map_err(|error| Error::usage("the body cannot be signed").why(error.to_string()))?;
     let mut headers = head.headers;
     for (name, value) in added.headers {
         headers.insert(name, value);

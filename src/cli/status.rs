@@ -8,7 +8,8 @@ use crate::admin::status::{RouteStatus, SecretStatus, Status};
 use crate::cli::ask;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
-use crate::cli::table::{Align, Cell, Table};
+use crate::cli::policy::quoted;
+use crate::cli::table::{Align, Cell, Table, cut};
 use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, Sign, YELLOW};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::file;
@@ -78,13 +79,15 @@ struct Need {
     sign: Sign,
     what: String,
     said: String,
-    /// What to type.
-    command: &'static str,
+    /// What to type; empty: nothing would help.
+    command: String,
 }
 
 fn attention(status: &Status) -> Vec<Need> {
     let mut needs = Vec::new();
-    let mut need = |sign, what: &str, said: String, command| needs.push(Need { sign, what: term::clean(what), said: term::clean(&said), command });
+    let mut need = |sign, what: &str, said: String, command: &str| {
+        needs.push(Need { sign, what: term::clean(what), said: term::clean(&said), command: term::clean(command) });
+    };
     for route in &status.routes {
         let refused: u64 = route.hour.refused.values().sum();
         if refused > 0 {
@@ -102,8 +105,9 @@ fn attention(status: &Status) -> Vec<Need> {
         need(Sign::Bad, &upstream.name, said, "");
     }
     if let Some(error) = &status.config.last_error {
-        let first = error.text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        need(Sign::Look, "reload", format!("{} refused, {first}", error.at), "hookgate check FILE");
+        let (first, file) = first_error(&error.text);
+        let command = file.map(|file| format!("hookgate check {}", quoted(file))).unwrap_or_default();
+        need(Sign::Look, "reload", format!("{} refused, {first}", error.at), &command);
     }
     for key in &status.config.needs_restart {
         need(Sign::Look, "restart", format!("the change of {key} waits for one"), "");
@@ -129,6 +133,21 @@ fn attention(status: &Status) -> Vec<Need> {
         need(Sign::Look, "gate", "it is not ready".to_owned(), "");
     }
     needs
+}
+
+/// The first error of a report, and the file it is in: `--> config.yaml:31:33` follows the words, or stands before them.
+fn first_error(text: &str) -> (String, Option<&str>) {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let words = first.strip_prefix("error: ").unwrap_or(first);
+    if let Some(place) = lines.next().and_then(|line| line.strip_prefix("--> ")) {
+        let file = place.rsplitn(3, ':').nth(2).unwrap_or(place);
+        return (format!("{place}, {words}"), Some(file));
+    }
+    let mut parts = words.splitn(3, ':');
+    let (file, line) = (parts.next(), parts.next());
+    let has_place = line.is_some_and(|line| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()));
+    (words.to_owned(), file.filter(|_| has_place))
 }
 
 /// The whole page.
@@ -172,7 +191,12 @@ fn told(needs: &[Need], now: SystemTime, look: &Look) -> String {
     for need in needs {
         let style = need.sign.style();
         let said = with_local_time(&need.said, now, look);
-        text.push_str(&format!("  {style}{} {:<names$}{style:#}   {said}", look.bare_sign(need.sign), need.what));
+        let sign = look.bare_sign(need.sign);
+        // Sign, name and command keep their text; the words between give way.
+        let command = if need.command.is_empty() { 0 } else { need.command.chars().count() + 3 };
+        let room = look.width.map_or(usize::MAX, |width| width.saturating_sub(sign.chars().count() + names + command + 6).max(20));
+        let said = cut(&said, room, look);
+        text.push_str(&format!("  {style}{sign} {:<names$}{style:#}   {said}", need.what));
         if !need.command.is_empty() {
             text.push_str(&format!("   {DIM}{}{DIM:#}", need.command));
         }
@@ -245,7 +269,10 @@ fn foot(status: &Status) -> String {
     }
     let ledger = &status.ledger;
     let unsaved = if ledger.unsaved > 0 { format!("; {} not yet on disk", term::count(ledger.unsaved)) } else { String::new() };
-    line("ledger", format!("{} IDs of {}, {}{unsaved}", term::count(ledger.entries), term::count(ledger.capacity), term::size(ledger.bytes)));
+    line(
+        "ledger",
+        format!("{} IDs of {}, {}{unsaved}", term::count(ledger.entries), term::count(ledger.capacity), term::size(ledger.bytes)),
+    );
     line("store", status.store.path.clone().unwrap_or_else(|| "in memory: a restart forgets which IDs were handed on".to_owned()));
     text
 }

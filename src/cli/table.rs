@@ -101,7 +101,8 @@ impl Table {
     }
 }
 
-fn cut(text: &str, width: usize, look: &Look) -> String {
+/// A text that is not longer than `width`.
+pub(super) fn cut(text: &str, width: usize, look: &Look) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
@@ -123,7 +124,10 @@ mod tests {
         table.row(["first".into(), "a rather long note".into(), "1,204".into(), "because".into()]);
         table.row(["x".into(), "".into(), "7".into(), "".into()]);
         let shown = |width| anstream::adapter::strip_str(&table.render(&look(width))).to_string();
-        assert_eq!(shown(None), "ID     NOTE                    N  WHY\nfirst  a rather long note  1,204  because\nx                              7\n");
-        assert_eq!(shown(Some(34)), "ID     NOTE             N  WHY\nfirst  a rather …  1,204  because\nx                       7\n");
+        assert_eq!(
+            shown(None),
+            "ID     NOTE                    N  WHY\nfirst  a rather long note  1,204  because\nx                              7\n"
+        );
+        assert_eq!(shown(Some(34)), "ID     NOTE             N  WHY\nfirst  a rather l…  1,204  because\nx                       7\n");
     }
 }

@@ -201,7 +201,11 @@ pub fn size(bytes: u64) -> String {
     let units = [("KiB", 1_u64 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
     let (unit, one) = units.into_iter().rev().find(|(_, one)| bytes >= *one).unwrap_or(("KiB", 1 << 10));
     let tenths = bytes.saturating_mul(10) / one;
-    if tenths < 100 && tenths % 10 != 0 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", count(tenths / 10)) }
+    if tenths < 100 && !tenths.is_multiple_of(10) {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {unit}", count(tenths / 10))
+    }
 }
 
 /// RFC 3339 in UTC.
@@ -219,7 +223,10 @@ mod tests {
         let ages = [0, 59, 60, 3_599, 3_600, 7_800, 86_399, 4 * 86_400 + 5].map(|seconds| age(Duration::from_secs(seconds)));
         assert_eq!(ages, ["0 s", "59 s", "1 m", "59 m", "1 h", "2 h 10 m", "23 h 59 m", "4 d"]);
         assert_eq!(long_age(Duration::from_secs(3 * 86_400 + 4 * 3_600)), "3 d 4 h");
-        assert_eq!([1, 423, 1024, 412 << 20, 8 << 30, 6_396_314].map(size), ["1 byte", "423 bytes", "1 KiB", "412 MiB", "8 GiB", "6.1 MiB"]);
+        assert_eq!(
+            [1, 423, 1024, 412 << 20, 8 << 30, 6_396_314].map(size),
+            ["1 byte", "423 bytes", "1 KiB", "412 MiB", "8 GiB", "6.1 MiB"]
+        );
     }
 
     #[test]
@@ -230,7 +237,9 @@ mod tests {
 
     #[test]
     fn the_first_locale_variable_that_is_set_decides() {
-        let with = |pairs: &'static [(&str, &str)]| utf8(&move |name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()));
+        let with = |pairs: &'static [(&str, &str)]| {
+            utf8(&move |name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        };
         assert!(with(&[("LANG", "en_US.UTF-8")]) && with(&[("LC_ALL", ""), ("LC_CTYPE", "C.utf8")]));
         assert!(!with(&[]) && !with(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")]));
     }

@@ -59,7 +59,8 @@ impl Log {
 impl Gate {
     /// Starts the gate and waits until it is ready.
     pub(super) async fn start(config: &Path, snapshot: &Snapshot) -> Result<Self, Error> {
-        let health = snapshot.health.ok_or_else(|| Error::usage("the demo asks the health listener").hint("health: { address: 127.0.0.1:9091 }"))?;
+        let health =
+            snapshot.health.ok_or_else(|| Error::usage("the demo asks the health listener").hint("health: { address: 127.0.0.1:9091 }"))?;
         are_free(snapshot)?;
         let program = std::env::current_exe().map_err(|error| Error::no("this program cannot find itself").cause(error))?;
         let mut command = Command::new(program);

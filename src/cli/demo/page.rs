@@ -122,7 +122,7 @@ pub(super) fn tail() -> String {
 mod tests {
     use super::*;
 
-    fn rows() -> Vec<Row> {
+    fn all_rows() -> Vec<Row> {
         let row = |provider, sent, said: Said, status, app_saw_it| Row { provider, sent, expect: said.clone(), said, status, app_saw_it };
         let refused = |code: &str| Said::Refused(code.to_owned());
         let secret = |name: &str| Said::Authentic(name.to_owned());
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_table_at_100_columns() {
-        let page = page(&rows(), 4, &look());
+        let page = page(&all_rows(), 4, &look());
         let plain = anstream::adapter::strip_str(&page).to_string();
         assert!(plain.lines().all(|line| line.chars().count() <= 100));
         insta::assert_snapshot!("page_plain", plain);
@@ -152,11 +152,11 @@ mod tests {
 
     #[test]
     fn a_wrong_verdict_is_named() {
-        let mut rows = rows();
+        let mut rows = all_rows();
         rows[4].said = Said::Authentic("2026-11".to_owned());
         assert_eq!(wrong(&rows, 4).as_deref(), Some("Number 5 is not as it should be."));
         rows[6].app_saw_it = true;
         assert!(sentence(&rows, 5).contains("Numbers 5, 7 are not"));
-        assert!(wrong(&super::tests::rows(), 5).is_some() && wrong(&super::tests::rows(), 4).is_none());
+        assert!(wrong(&all_rows(), 5).is_some() && wrong(&all_rows(), 4).is_none());
     }
 }

@@ -85,3 +85,12 @@ fn what_a_gate_says_does_not_drive_the_terminal() {
     let plain = anstream::adapter::strip_str(&render(&status, now(), &look())).to_string();
     assert!(plain.contains("\\x1b]0;owned\\x07") && plain.contains("\\x1b[2J"), "{plain}");
 }
+
+#[test]
+fn the_first_error_has_its_file() {
+    let check = |text: &str, words: &str, file: Option<&str>| assert_eq!(first_error(text), (words.to_owned(), file));
+    check("error: no upstream is called `ap`\n  --> c/x.yaml:27:26\n   |", "c/x.yaml:27:26, no upstream is called `ap`", Some("c/x.yaml"));
+    check("c/x.yaml:27:26: no upstream", "c/x.yaml:27:26: no upstream", Some("c/x.yaml"));
+    check("the address is taken: 127.0.0.1:80", "the address is taken: 127.0.0.1:80", None);
+    check("", "", None);
+}
