@@ -5,16 +5,16 @@
 
 // -- leaves: pure, bytes and `now` in, a value out --
 pub mod clock;
-pub mod units;
-pub mod request;
-pub mod verify;
-pub mod refusal;
 pub mod delivery;
+pub mod refusal;
+pub mod request;
+pub mod units;
+pub mod verify;
 
 // -- state: what outlives a request --
+pub mod dedupe;
 pub mod limit;
 pub mod store;
-pub mod dedupe;
 pub mod telemetry;
 
 // -- config: what is written, what runs --
@@ -22,9 +22,9 @@ pub mod config;
 pub mod provider;
 
 // -- edges: sockets, pingora --
-pub mod upstream;
-pub mod gateway;
 pub mod admin;
+pub mod gateway;
+pub mod upstream;
 
 // -- top --
 pub mod cli;

@@ -56,7 +56,8 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
 /// One worker needs no queue between workers.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut builder = if workers == 1 { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
+    let mut builder =
+        if workers == 1 { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
     builder.enable_all().build()
 }
 
@@ -140,7 +141,9 @@ async fn listen_for_operators(snapshot: &Snapshot, operator: &Arc<Operator>, sto
     let matches = |token: Token| -> TokenMatcher { Arc::new(move |offered: &[u8]| token.matches(offered)) };
     let token = match (&admin.token, &snapshot.store.path) {
         (Some(token), _) => Some(matches(token.clone())),
-        (None, Some(store)) => Some(matches(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?))),
+        (None, Some(store)) => Some(matches(Token::new(
+            token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?,
+        ))),
         (None, None) => None,
     };
     match &admin.address {
@@ -176,7 +179,8 @@ fn cannot(what: &str, error: &std::io::Error) -> Error {
 /// Reloads on every change and SIGHUP, until SIGTERM or SIGINT.
 async fn until_told_to_leave(reloader: &Reloader, mut changes: mpsc::Receiver<()>) -> Result<(), Error> {
     let handler = |kind| signal(kind).map_err(|error| cannot("handle signals", &error));
-    let (mut term, mut int, mut hup) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?, handler(SignalKind::hangup())?);
+    let (mut term, mut int, mut hup) =
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?, handler(SignalKind::hangup())?);
     loop {
         tokio::select! {
             _ = term.recv() => return Ok(()),

@@ -19,10 +19,13 @@ pub(super) struct Limits {
     /// Slows down who is refused often.
     refused: Buckets,
     /// By route name and place in its list.
-    by_route: Mutex<HashMap<(Arc<str>, usize), Arc<Buckets>>>,
+    by_route: Mutex<HashMap<LimitOf, Arc<Buckets>>>,
     /// Keys are hashed with a key of this process, so that nobody can aim at another's bucket.
     hasher: RandomState,
 }
+
+/// A route's name, and the place of a limit in its list.
+type LimitOf = (Arc<str>, usize);
 
 /// One limit of a route with its buckets: made once a snapshot.
 #[derive(Clone, Debug)]

@@ -23,10 +23,10 @@ mod head;
 pub mod headers;
 mod listener;
 mod live;
+pub mod operator;
 pub mod pipeline;
 pub mod reload;
 pub mod serve;
-pub mod operator;
 
 use admit::Limits;
 use body::Budget;
@@ -107,9 +107,9 @@ impl Gate {
     ///
     /// # Errors
     /// If an upstream's client cannot be made; then nothing has changed.
-    pub fn swap(&self, snapshot: Arc<Snapshot>) -> Result<(), Unusable> {
+    pub fn swap(&self, snapshot: &Arc<Snapshot>) -> Result<(), Unusable> {
         let mut upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = live_of(Arc::clone(&snapshot), &self.limits, &mut upstreams, &self.clock)?;
+        let live = live_of(Arc::clone(snapshot), &self.limits, &mut upstreams, &self.clock)?;
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
         self.live.store(Arc::new(live));

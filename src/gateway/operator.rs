@@ -41,7 +41,9 @@ impl Operator {
 
     fn route(&self, hook: &Hook) -> RouteStatus {
         let hour = self.gate.telemetry.hour(&hook.name);
-        let counted = |counts: std::collections::BTreeMap<&'static str, u64>| counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect();
+        let counted = |counts: std::collections::BTreeMap<&'static str, u64>| {
+            counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect()
+        };
         RouteStatus {
             name: hook.name.to_string(),
             action: "forward".to_owned(),
@@ -109,7 +111,12 @@ impl Source for Operator {
             ledger_unsaved: count(ledger.unsaved),
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
-            breakers: self.gate.clients().iter().map(|c| (Arc::clone(&c.policy().name), matches!(c.breaker().state(now), Shown::Open { .. }))).collect(),
+            breakers: self
+                .gate
+                .clients()
+                .iter()
+                .map(|c| (Arc::clone(&c.policy().name), matches!(c.breaker().state(now), Shown::Open { .. })))
+                .collect(),
             stale_secrets: count(self.reloader.state().stale_secrets.len()),
             store_alarm: self.alarm().is_some(),
         })
@@ -121,7 +128,11 @@ impl Source for Operator {
         let (ledger, skew) = (self.ledger.counts(), self.gate.telemetry.skew());
         let upstream = |client: &Arc<crate::upstream::client::Client>| UpstreamStatus {
             name: client.policy().name.to_string(),
-            url: format!("{}://{}", if client.policy().tls { "https" } else { "http" }, render::authority(client.policy()).to_str().unwrap_or_default()),
+            url: format!(
+                "{}://{}",
+                if client.policy().tls { "https" } else { "http" },
+                render::authority(client.policy()).to_str().unwrap_or_default()
+            ),
             breaker: breaker(client.breaker().state(now.mono)).to_owned(),
         };
         Status {

@@ -91,8 +91,12 @@ async fn claim_of(gate: &Gate, hook: &Hook, delivery: &Delivery) -> Result<Claim
 fn ledger_key(hash_key: &[u8; 16], hook: &Hook, dedupe: Dedupe, delivery: &Delivery, authentic: &Authentic) -> crate::store::Key {
     let id = authentic.delivery_id().filter(|_| !dedupe.by_content);
     let digest = (id.is_none() || !authentic.id_covered()).then(|| authentic.content_digest());
-    let parts =
-        Parts { ledger: &hook.ledger_name, params: delivery.params(), id: id.map(str::as_bytes), digest: digest.as_ref().map(<[u8; 32]>::as_slice) };
+    let parts = Parts {
+        ledger: &hook.ledger_name,
+        params: delivery.params(),
+        id: id.map(str::as_bytes),
+        digest: digest.as_ref().map(<[u8; 32]>::as_slice),
+    };
     key_of(hash_key, parts)
 }
 

@@ -43,7 +43,6 @@ pub struct ReloadError {
 }
 
 /// Reads the environment that secrets may stand in.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads it for a config")]
 pub fn environment(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
 }
@@ -90,7 +89,7 @@ impl Reloader {
         };
         let Loaded { snapshot, notes, stale, cache, .. } = loaded;
         let snapshot = Arc::new(snapshot);
-        if let Err(error) = self.gate.swap(Arc::clone(&snapshot)) {
+        if let Err(error) = self.gate.swap(&snapshot) {
             return Err(self.refuse(error.to_string()));
         }
         let needs_restart = self.shared.follow(&snapshot);

@@ -86,7 +86,11 @@ impl Bound {
 impl Shared {
     fn new(snapshot: &Snapshot) -> Self {
         let tls = snapshot.listeners.iter().filter_map(|l| Some((l.address, Arc::new(ArcSwap::new(Arc::clone(l.tls.as_ref()?))))));
-        Self { bounds: Arc::new(ArcSwap::from_pointee(bounds(snapshot))), tls: Arc::new(tls.collect()), bound: Arc::new(Bound::of(snapshot)) }
+        Self {
+            bounds: Arc::new(ArcSwap::from_pointee(bounds(snapshot))),
+            tls: Arc::new(tls.collect()),
+            bound: Arc::new(Bound::of(snapshot)),
+        }
     }
 
     /// Lets listeners follow a new snapshot, and says which keys need a restart.

@@ -24,7 +24,9 @@ fn verify_judges_recorded_requests() {
     let deviations = vectors::deviations();
     let (mut count, mut wrong) = (0, Vec::new());
     for (provider, path) in vectors::files() {
-        for case in vectors::load(&path).iter().filter(|case| case.valid || case.name.contains("wrong_secret") || case.name.contains("one_byte")) {
+        for case in
+            vectors::load(&path).iter().filter(|case| case.valid || case.name.contains("wrong_secret") || case.name.contains("one_byte"))
+        {
             let request = dir.path().join("request.http");
             let mut raw = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", case.method, case.target(), case.authority()).into_bytes();
             for (name, value) in case.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
@@ -45,7 +47,12 @@ fn verify_judges_recorded_requests() {
             let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
             let says_so = if due { said["verdict"] == "authentic" } else { said["code"].is_string() };
             if output.status.code() != Some(i32::from(!due)) || !says_so {
-                wrong.push(format!("{provider} {}: {:?} {said} {}", case.name, output.status.code(), String::from_utf8_lossy(&output.stderr)));
+                wrong.push(format!(
+                    "{provider} {}: {:?} {said} {}",
+                    case.name,
+                    output.status.code(),
+                    String::from_utf8_lossy(&output.stderr)
+                ));
             }
         }
     }
@@ -75,7 +82,13 @@ fn verify_called_wrongly_exits_with_2() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
     }
-    let mut child = hookgate().args(["verify", "--provider", "github", "--secret-file", &secret, "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = hookgate()
+        .args(["verify", "--provider", "github", "--secret-file", &secret, "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(b"not a request at all").unwrap();
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(2));
 }
@@ -126,7 +139,10 @@ fn sign_prints_a_curl_command_that_works() {
     let signed = run(&["sign", "--provider", "github", "--secret-file", &secret, "--body", &body.display().to_string(), "--url", &url]);
     let command = stdout(&signed);
     assert!(command.starts_with("curl "), "{command}");
-    let answer = std::process::Command::new("sh").args(["-c", &format!("{} -s -o /dev/null -w '%{{http_code}}'", command.trim_end())]).output().unwrap();
+    let answer = std::process::Command::new("sh")
+        .args(["-c", &format!("{} -s -o /dev/null -w '%{{http_code}}'", command.trim_end())])
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&answer.stdout), "200", "{command}");
 }
 
@@ -141,7 +157,8 @@ fn check_says_all_at_once_and_where() {
     assert_eq!(checked.status.code(), Some(0), "{}", stdout(&checked));
     assert!(stdout(&checked).contains('✓'));
     assert_eq!(run(&["check", "--strict", &path]).status.code(), Some(1), "it has a warning");
-    std::fs::write(&path, good.replace("upstream: app", "upstream: ap").replace("dedupe:", "dedup:").replace("timeout: 5s", "timeout: 5")).unwrap();
+    std::fs::write(&path, good.replace("upstream: app", "upstream: ap").replace("dedupe:", "dedup:").replace("timeout: 5s", "timeout: 5"))
+        .unwrap();
     let checked = run(&["check", &path]);
     assert_eq!(checked.status.code(), Some(1));
     let said = stdout(&checked);
@@ -179,7 +196,11 @@ fn copy(from: impl AsRef<Path>, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target).unwrap()) }
+        if entry.path().is_dir() {
+            copy(entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
@@ -208,8 +229,10 @@ fn health_and_status_answer_by_exit_code() {
 fn nobody_sees_a_secret() {
     let app = App::start();
     let secret = "S3cretThatNobodyMaySee-0123456789";
-    let yaml = config(&app.url(), "")
-        .replace("insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true", &format!("insecure_inline: \"{secret}\""));
+    let yaml = config(&app.url(), "").replace(
+        "insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true",
+        &format!("insecure_inline: \"{secret}\""),
+    );
     let token = format!(
         "  - name: gitlab\n    path: /webhooks/gitlab\n    verify: {{ provider: gitlab, secrets: [{{ insecure_inline: \"{secret}\" }}] }}\n    forward: {{ upstream: app }}\n"
     );

@@ -64,7 +64,8 @@ fn forged_requests_are_all_the_same_401() {
     assert_eq!(wrong_secret.0, 401);
     assert_eq!((&wrong_secret, &wrong_secret, &wrong_secret), (&missing, &malformed, &tampered));
     assert_eq!(app.count(), 0);
-    let codes: Vec<_> = gate.admin("/-/refusals")["refusals"].as_array().unwrap().iter().map(|r| r["code"].as_str().unwrap().to_owned()).collect();
+    let codes: Vec<_> =
+        gate.admin("/-/refusals")["refusals"].as_array().unwrap().iter().map(|r| r["code"].as_str().unwrap().to_owned()).collect();
     for code in ["signature_mismatch", "signature_missing", "signature_malformed"] {
         assert!(codes.iter().any(|known| known == code), "{codes:?}");
     }
@@ -132,7 +133,10 @@ fn a_sender_that_asks_first_is_invited() {
 #[test]
 fn what_the_app_answers_passes_unchanged_and_its_failures_give_the_id_back() {
     let app = App::answering(|number, _| match number {
-        0 => Act { headers: vec![("X-App".into(), "yes".into()), ("Connection".into(), "X-Hop".into()), ("X-Hop".into(), "1".into())], ..Act::status(500) },
+        0 => Act {
+            headers: vec![("X-App".into(), "yes".into()), ("Connection".into(), "X-Hop".into()), ("X-Hop".into(), "1".into())],
+            ..Act::status(500)
+        },
         1 => Act::status(302),
         2 => Act::status(422),
         _ => Act::status(204),

@@ -72,7 +72,8 @@ fn gate(app: &App) -> (Gate, CertificateDer<'static>) {
     let key = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
     std::fs::write(dir.path().join("tls.crt"), key.cert.pem()).unwrap();
     std::fs::write(dir.path().join("tls.key"), key.signing_key.serialize_pem()).unwrap();
-    let yaml = config(&app.url(), "").replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
+    let yaml = config(&app.url(), "")
+        .replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
     (Gate::start_in(dir, &yaml), key.cert.der().clone())
 }
 
@@ -84,8 +85,11 @@ async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendReque
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut client =
-        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     client.alpn_protocols = vec![b"h2".to_vec()];
     let tcp = TcpStream::connect(gate.address("senders")).await.unwrap();
     tcp.set_nodelay(true).unwrap();

@@ -23,7 +23,10 @@ fn a_rate_by_client_counts_every_request_before_authentication() {
     assert_eq!([post(&gate, 1, &[], "1").status, post(&gate, 2, &[], "2").status], [200, 200]);
     let limited = post(&gate, 3, &[], "3");
     assert_eq!(limited.status, 429);
-    assert!(limited.header("Retry-After").and_then(|after| after.parse::<u64>().ok()).is_some_and(|after| (3000..=3600).contains(&after)), "{limited:?}");
+    assert!(
+        limited.header("Retry-After").and_then(|after| after.parse::<u64>().ok()).is_some_and(|after| (3000..=3600).contains(&after)),
+        "{limited:?}"
+    );
     assert_eq!(app.count(), 2);
 }
 
@@ -42,7 +45,9 @@ fn rates_by_header_and_by_json_are_apart_for_each_value_and_several_hold_togethe
     let app = App::start();
     let limits = "    rate_limit: [{ rate: 1/h, burst: 2, key: \"json:/tenant\" }, { rate: 1/h, burst: 3, key: \"header:X-Shop\" }]\n";
     let gate = Gate::start(&config(&app.url(), limits));
-    let send = |id: usize, tenant: &str, shop: &str| post(&gate, id, &[("X-Shop", shop)], &format!("{{\"tenant\": \"{tenant}\", \"id\": {id}}}")).status;
+    let send = |id: usize, tenant: &str, shop: &str| {
+        post(&gate, id, &[("X-Shop", shop)], &format!("{{\"tenant\": \"{tenant}\", \"id\": {id}}}")).status
+    };
     assert_eq!([send(1, "a", "x"), send(2, "a", "x"), send(3, "a", "y")], [200, 200, 429]);
     assert_eq!([send(4, "b", "x"), send(5, "b", "x")], [200, 429]);
     assert_eq!(send(6, "b", "y"), 200);
@@ -107,13 +112,17 @@ fn hosts_choose_the_route() {
         headers.push(("Host", host));
         http::request(gate.address("senders"), "POST", "/webhooks/github", &headers, host.as_bytes()).status
     };
-    assert_eq!([to("hooks.example.com"), to("HOOKS.example.com:8080"), to("example.com"), to("hooks.example.com.evil")], [200, 200, 404, 404]);
+    assert_eq!(
+        [to("hooks.example.com"), to("HOOKS.example.com:8080"), to("example.com"), to("hooks.example.com.evil")],
+        [200, 200, 404, 404]
+    );
 }
 
 #[test]
 fn a_head_that_does_not_end_and_one_that_is_too_large_are_closed() {
     let app = App::start();
-    let gate = Gate::start(&format!("limits: {{ header_timeout: 400ms, header_bytes: 4KiB, body_timeout: 400ms }}\n{}", config(&app.url(), "")));
+    let gate =
+        Gate::start(&format!("limits: {{ header_timeout: 400ms, header_bytes: 4KiB, body_timeout: 400ms }}\n{}", config(&app.url(), "")));
     let mut slow = Connection::open(gate.address("senders"));
     slow.send(b"POST /webhooks/github HTTP/1.1\r\nHost: a\r\n").unwrap();
     assert!(slow.answer().is_err());

@@ -48,7 +48,9 @@ fn a_secret_file_changes() {
     let gate = Gate::start_in(dir, &with_secret_file(&app, &secret));
     assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, "a", b"{}"), b"{}").status, 200);
     std::fs::write(&secret, "another secret of many bytes").unwrap();
-    wait_for("the new secret", || gate.post("/webhooks/github", &sign::github("another secret of many bytes", "b", b"{}"), b"{}").status == 200);
+    wait_for("the new secret", || {
+        gate.post("/webhooks/github", &sign::github("another secret of many bytes", "b", b"{}"), b"{}").status == 200
+    });
     assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, "c", b"{}"), b"{}").status, 401);
     // an empty file is somebody in the middle of writing: the last good one stays
     std::fs::write(&secret, "").unwrap();
@@ -72,7 +74,9 @@ fn a_symlink_swap_is_noticed() {
     assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, "a", b"{}"), b"{}").status, 200);
     symlink("..2", mount.join("..tmp")).unwrap();
     std::fs::rename(mount.join("..tmp"), mount.join("..data")).unwrap();
-    wait_for("the new secret", || gate.post("/webhooks/github", &sign::github("another secret of many bytes", "b", b"{}"), b"{}").status == 200);
+    wait_for("the new secret", || {
+        gate.post("/webhooks/github", &sign::github("another secret of many bytes", "b", b"{}"), b"{}").status == 200
+    });
 }
 
 #[test]
@@ -80,7 +84,10 @@ fn sighup_and_the_admin_api_reload() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let token = "an-admin-token-of-many-bytes";
-    let yaml = config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{token}\" }} }}"));
+    let yaml = config(&app.url(), "").replace(
+        "admin: { address: 127.0.0.1:0 }",
+        &format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{token}\" }} }}"),
+    );
     let gate = Gate::start_in(dir, &yaml);
     let before = generation(&gate);
     gate.signal("HUP");
@@ -101,7 +108,8 @@ fn listener_changes_are_said_to_need_a_restart_and_the_rest_applies() {
     let app = App::start();
     let yaml = config(&app.url(), "");
     let gate = Gate::start(&yaml);
-    let changed = yaml.replace("listen: [{ address: 127.0.0.1:0 }]", "listen: [{ address: 127.0.0.1:1 }]").replace("/webhooks/github", "/elsewhere");
+    let changed =
+        yaml.replace("listen: [{ address: 127.0.0.1:0 }]", "listen: [{ address: 127.0.0.1:1 }]").replace("/webhooks/github", "/elsewhere");
     std::fs::write(gate.config_path(), changed).unwrap();
     wait_for("the new path", || gate.post("/elsewhere", &sign::github(SECRET, "a", b"{}"), b"{}").status == 200);
     assert!(gate.admin("/-/status")["config"]["needs_restart"].to_string().contains("listen"));
@@ -124,7 +132,8 @@ fn fifty_reloads_under_load() {
     forward: {{ upstream: dead }}
 "
     );
-    let yaml = config(&app.url(), &more).replace("upstreams:\n", &format!("upstreams:\n  dead: {{ url: http://{dead}, breaker: {{ failures: 2, open: 10m }} }}\n"));
+    let yaml = config(&app.url(), &more)
+        .replace("upstreams:\n", &format!("upstreams:\n  dead: {{ url: http://{dead}, breaker: {{ failures: 2, open: 10m }} }}\n"));
     let gate = Gate::start(&yaml);
     let post = |path: &str, id: &str| gate.post(path, &sign::github(SECRET, id, id.as_bytes()), id.as_bytes()).status;
     assert_eq!(post("/webhooks/github", "remembered"), 200);

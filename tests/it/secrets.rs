@@ -27,7 +27,8 @@ fn tenants(app: &App, secrets: &str) -> String {
 }
 
 fn send(gate: &Gate, account: &str, secret: &str, id: &str) -> u16 {
-    let headers = [("X-Acme-Signature".to_owned(), format!("v1={}", hmac_hex(secret, b"{}"))), ("X-Acme-Delivery".to_owned(), id.to_owned())];
+    let headers =
+        [("X-Acme-Signature".to_owned(), format!("v1={}", hmac_hex(secret, b"{}"))), ("X-Acme-Delivery".to_owned(), id.to_owned())];
     gate.post(&format!("/webhooks/acme/{account}"), &headers, b"{}").status
 }
 
@@ -35,7 +36,8 @@ fn send(gate: &Gate, account: &str, secret: &str, id: &str) -> u16 {
 fn old_and_new_secrets_are_accepted_by_name_until_they_expire() {
     let app = App::start();
     let secrets = "secrets: [{ name: new, insecure_inline: \"the-new-secret-of-2026\" }, { name: old, insecure_inline: \"the-old-secret-of-2025\", expires: 2099-01-01T00:00:00Z }, { name: gone, insecure_inline: \"the-gone-secret-of-2024\", expires: 2025-01-01T00:00:00Z }, { name: next, insecure_inline: \"the-next-secret-of-2099\", not_before: 2099-01-01T00:00:00Z }]";
-    let yaml = config(&app.url(), "").replace("secrets: [{ name: main, insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true }]", secrets);
+    let yaml = config(&app.url(), "")
+        .replace("secrets: [{ name: main, insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true }]", secrets);
     let gate = Gate::start(&yaml);
     let status = |secret: &str| gate.post("/webhooks/github", &sign::github(secret, secret, secret.as_bytes()), secret.as_bytes()).status;
     assert_eq!([status("the-new-secret-of-2026"), status("the-old-secret-of-2025")], [200, 200]);

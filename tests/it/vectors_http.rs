@@ -46,7 +46,7 @@ fn every_golden_request_gets_its_verdict_over_http() {
             let accepted = match snapshot(dir.path(), &app, &route(&provider, &case)) {
                 None => false,
                 Some(snapshot) => {
-                    gate.swap(Arc::new(snapshot)).unwrap();
+                    gate.swap(&Arc::new(snapshot)).unwrap();
                     send(&mut kept, &app, &case, &provider)
                 }
             };
@@ -87,7 +87,10 @@ fn snapshot(dir: &Path, app: &App, route: &str) -> Option<Snapshot> {
 }
 
 fn route(provider: &str, case: &Case) -> String {
-    let secrets = case.texts().into_iter().map(|text| format!("{{ insecure_inline: {}, allow_whitespace: true }}", serde_json::to_string(&text).unwrap()));
+    let secrets = case
+        .texts()
+        .into_iter()
+        .map(|text| format!("{{ insecure_inline: {}, allow_whitespace: true }}", serde_json::to_string(&text).unwrap()));
     format!(
         "{{ name: it, path: {}, methods: [{}], verify: {{ provider: {provider}, secrets: [{}] }}, forward: {{ upstream: app }} }}",
         serde_json::to_string(case.target().split('?').next().unwrap()).unwrap(),

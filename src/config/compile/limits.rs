@@ -6,8 +6,8 @@ use crate::config::compile::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{Limits, Shutdown, Store};
-use crate::telemetry::{LogFormat, LogPolicy, LogRequests};
 use crate::limit::Quota;
+use crate::telemetry::{LogFormat, LogPolicy, LogRequests};
 use crate::units::Rate;
 
 const KIB: usize = 1024;

@@ -49,8 +49,14 @@ impl Gate {
     pub fn start_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Self {
         let config = dir.path().join("config.yaml");
         std::fs::write(&config, yaml).unwrap();
-        let mut child =
-            hookgate().args(["run", "--config"]).arg(&config).stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let mut child = hookgate()
+            .args(["run", "--config"])
+            .arg(&config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
         let said = collect(child.stderr.take().unwrap());
         let lines = collect(child.stdout.take().unwrap());
         let mut gate = Self { child, dir, said, lines };

@@ -76,7 +76,8 @@ impl Connection {
     /// Whether the other side closed: the next read ends or fails.
     pub fn is_closed(&mut self) -> bool {
         let mut byte = [0];
-        matches!(self.stream.read(&mut byte), Ok(0)) || self.stream.read(&mut byte).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset)
+        matches!(self.stream.read(&mut byte), Ok(0))
+            || self.stream.read(&mut byte).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset)
     }
 
     fn answer_head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
@@ -90,7 +91,8 @@ impl Connection {
         self.read.drain(..end);
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).expect("a status line");
-        let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        let headers =
+            lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
         Ok((status, headers))
     }
 
