@@ -5,6 +5,7 @@
 mod basic;
 mod check;
 mod content;
+mod encoding;
 mod hmac;
 mod json;
 mod locator;
@@ -29,9 +30,10 @@ use crate::request::{Params, Received, RequestHead};
 
 pub use check::Check;
 pub use content::{BadTemplate, PLACEHOLDERS, Piece, Template};
+pub use encoding::Encoding;
 pub use hmac::{Algorithm, TagEncoding};
 pub use locator::{HeaderNames, Locator};
-pub use secret::{BadSecret, Candidate, Encoding, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
+pub use secret::{BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
 pub use shape::{Covers, HmacScheme, Scheme, SecretLocations, Shape, SignedTime, TimeAt};
 pub use sign::{CannotSign, Signed};
 pub use source::{Layout, Source, SourcePlace};

@@ -7,9 +7,10 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 
 use super::content::{Piece, Template};
+use super::encoding::Encoding;
 use super::hmac::{Algorithm, TagEncoding};
 use super::locator::{HeaderNames, Locator, Unclear};
-use super::secret::{Encoding, SecretKind, SecretSet};
+use super::secret::{SecretKind, SecretSet};
 use super::source::Source;
 use super::timestamp::{self, Format};
 use super::{NotAuthentic, Verifier, json};

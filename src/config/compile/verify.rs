@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use crate::config::diagnostic::{Diagnostics, Level, Place, did_you_mean, shown};
 use crate::config::file::{self, OneOrMany};
 use crate::units;
-use crate::verify::secret::Encoding;
+use crate::verify::Encoding;
 use crate::verify::{
     Algorithm, BadTemplate, Format, HeaderNames, HmacScheme, Locator, PLACEHOLDERS, Piece, Scheme, Shape, SignedTime, Source, SourcePlace,
     TagEncoding, Template, TimeAt, check_pointer,

@@ -1,0 +1,120 @@
+//! How the text of a secret becomes key bytes.
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+/// How the text of a secret becomes key bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// The text itself.
+    Utf8,
+    /// Base64, either alphabet, padded or not.
+    Base64,
+    /// Hexadecimal.
+    Hex,
+    /// Base64 after an optional `whsec_`.
+    Whsec,
+    /// Base64 after `whsec_`; without that prefix the text itself.
+    WhsecOrUtf8,
+    /// The text in Unicode's NFKD form.
+    Nfkd,
+    /// What follows the first colon.
+    AfterColon,
+}
+
+const EITHER_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, EITHER_PADDING);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, EITHER_PADDING);
+
+impl Encoding {
+    /// The names in the config.
+    pub const NAMES: [&'static str; 7] = ["utf8", "base64", "hex", "whsec", "whsec_or_utf8", "nfkd", "after_colon"];
+
+    /// The encoding of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "utf8" => Self::Utf8,
+            "base64" => Self::Base64,
+            "hex" => Self::Hex,
+            "whsec" => Self::Whsec,
+            "whsec_or_utf8" => Self::WhsecOrUtf8,
+            "nfkd" => Self::Nfkd,
+            "after_colon" => Self::AfterColon,
+            _ => return None,
+        })
+    }
+
+    /// The key bytes that `text` stands for, followed by `suffix`.
+    ///
+    /// # Errors
+    /// What is wrong with the text, without showing it; an empty key is an error, always.
+    pub fn decode(self, text: &[u8], suffix: Option<&str>) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+        let mut key = match self {
+            Self::Utf8 => Zeroizing::new(text.to_vec()),
+            Self::Base64 => base64(text)?,
+            Self::Hex => Zeroizing::new(hex::decode(text).map_err(|_| "the secret is not hexadecimal")?),
+            Self::Whsec => base64(text.strip_prefix(b"whsec_").unwrap_or(text))?,
+            Self::WhsecOrUtf8 => match text.strip_prefix(b"whsec_") {
+                Some(rest) => base64(rest)?,
+                None => Zeroizing::new(text.to_vec()),
+            },
+            Self::Nfkd => {
+                let text = std::str::from_utf8(text).map_err(|_| "the secret is not UTF-8")?;
+                Zeroizing::new(text.nfkd().collect::<String>().into_bytes())
+            }
+            Self::AfterColon => {
+                let mut halves = text.splitn(2, |byte| *byte == b':').skip(1);
+                Zeroizing::new(halves.next().ok_or("the secret has no colon; the provider signs with what follows it")?.to_vec())
+            }
+        };
+        if key.is_empty() {
+            return Err("the secret is empty");
+        }
+        key.extend_from_slice(suffix.unwrap_or_default().as_bytes());
+        Ok(key)
+    }
+}
+
+fn base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    let url_safe = text.iter().any(|byte| matches!(byte, b'-' | b'_'));
+    let engine = if url_safe { URL_SAFE } else { STANDARD };
+    engine.decode(text).map(Zeroizing::new).map_err(|_| "the secret is not base64")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
+        encoding.decode(text.as_bytes(), None).ok().map(|key| key.to_vec())
+    }
+
+    #[test]
+    fn text_becomes_key_bytes() {
+        assert_eq!(decode(Encoding::Utf8, "whsec_x"), Some(b"whsec_x".to_vec()));
+        assert_eq!(decode(Encoding::Base64, "+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Base64, "-_8"), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Hex, "FBff"), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Whsec, "whsec_+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Whsec, "+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::WhsecOrUtf8, "+/8="), Some(b"+/8=".to_vec()));
+        assert_eq!(decode(Encoding::WhsecOrUtf8, "whsec_+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Nfkd, "é"), Some("e\u{301}".as_bytes().to_vec()));
+        assert_eq!(decode(Encoding::AfterColon, "id:key:more"), Some(b"key:more".to_vec()));
+        assert_eq!(Encoding::Utf8.decode(b"a", Some("&b")).unwrap().as_slice(), b"a&b");
+        for (encoding, text) in [
+            (Encoding::Utf8, ""),
+            (Encoding::Base64, "!"),
+            (Encoding::Hex, "f"),
+            (Encoding::Whsec, "whsec_"),
+            (Encoding::AfterColon, "key"),
+            (Encoding::AfterColon, "id:"),
+        ] {
+            assert_eq!(decode(encoding, text), None, "{encoding:?} {text}");
+        }
+        for name in Encoding::NAMES {
+            assert!(Encoding::parse(name).is_some(), "{name}");
+        }
+    }
+}
