@@ -1,7 +1,7 @@
 //! From pingora's request header to ours, or a refusal of what two readers could read differently.
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
@@ -37,14 +37,10 @@ fn authority(header: &RequestHeader) -> Result<String, Refusal> {
     if second.is_some() {
         return Err(Refusal::Malformed);
     }
-    if let Some(authority) = header.uri.authority().filter(|_| header.version == Version::HTTP_2) {
-        return Ok(authority.as_str().to_owned());
-    }
-    match host {
-        Some(host) => {
-            let host = host.to_str().map_err(|_| Refusal::Malformed)?;
-            if is_host(host) { Ok(host.to_owned()) } else { Err(Refusal::Malformed) }
-        }
+    let authority = header.uri.authority().filter(|_| header.version == Version::HTTP_2).map(|authority| Ok(authority.as_str()));
+    match authority.or(host.map(HeaderValue::to_str)) {
+        Some(Ok(host)) if is_host(host) => Ok(host.to_owned()),
+        Some(_) => Err(Refusal::Malformed),
         None if header.version == Version::HTTP_10 => Ok(String::new()),
         None => Err(Refusal::Malformed),
     }
@@ -78,7 +74,7 @@ fn declared_size(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
 fn at_most_one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
-    if values.next().is_some() { Err(Refusal::Malformed) } else { Ok(first.map(http::HeaderValue::as_bytes)) }
+    if values.next().is_some() { Err(Refusal::Malformed) } else { Ok(first.map(HeaderValue::as_bytes)) }
 }
 
 #[cfg(test)]
