@@ -1,9 +1,11 @@
 //! SIGTERM: no accepted request is lost, and an idle gate leaves at once.
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::forward::config;
 use super::support::app::{Act, App};
-use super::support::gate::{Gate, wait_for};
+use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
 
@@ -66,4 +68,18 @@ fn grace_ends() {
         assert_eq!(gate.wait(Duration::from_secs(3)).code(), Some(0));
         assert!(begun.elapsed() < Duration::from_secs(2));
     });
+}
+
+/// A gate that waits for another's store is told to leave: it does, in good order, also as process 1 of a container.
+#[test]
+fn a_gate_that_waits_for_its_store_leaves_when_told() {
+    let app = App::start();
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let yaml = format!("store: {{ path: {} }}\n{}", dir.path().join("state").display(), config(&app.url(), ""));
+    let holder = Gate::start_in(dir, &yaml);
+    let mut second = hookgate().args(["run", "--config"]).arg(holder.config_path()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(second.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains(&format!("process {}", holder.pid())) && line.contains("waiting")));
+    Command::new("kill").arg(second.id().to_string()).status().unwrap();
+    assert_eq!(second.wait().unwrap().code(), Some(0));
 }
