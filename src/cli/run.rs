@@ -50,7 +50,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
         }
     };
     log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
-    runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?.block_on(serve(args.config.clone(), loaded, clock))
+    let ended = runtime()
+        .map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))
+        .and_then(|runtime| runtime.block_on(serve(args.config.clone(), loaded, clock)));
+    log::flush();
+    ended
 }
 
 /// One worker needs no queue between workers.

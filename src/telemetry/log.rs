@@ -1,13 +1,16 @@
 //! What the gate says of itself, and the bridge that keeps the proxy library's records out of it: they hold pieces of requests.
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use tracing_log::LogTracer;
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
+use super::sink::Sink;
 
 /// The variable that says what is logged, such as `debug` or `hookgate::config=debug`.
 const FILTER: &str = "HOOKGATE_LOG";
@@ -17,6 +20,10 @@ const REFUSING: [&str; 2] = ["pingora_proxy", "pingora_core::protocols::http::v2
 const REFUSED: [&str; 3] = ["Fail to proxy: Downstream InvalidHTTPHeader", "rejecting downstream h2 request", "Rejecting H2 request"];
 /// Bytes of a record that are looked at.
 const LOOKED_AT: usize = 64;
+/// How long the end waits for a reader of stderr.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+static STDERR: OnceLock<Sink> = OnceLock::new();
 
 static MALFORMED: AtomicU64 = AtomicU64::new(0);
 static SILENCED: AtomicU64 = AtomicU64::new(0);
@@ -31,16 +38,20 @@ pub fn silenced() -> u64 {
     SILENCED.load(Ordering::Relaxed)
 }
 
-/// Logs to stderr from now on, at `info` or what `HOOKGATE_LOG` says.
+/// Logs to stderr from now on, at `info` or what `HOOKGATE_LOG` says. Who logs never waits for a reader of stderr, nor fails if there is none.
 ///
 /// # Errors
-/// If the filter cannot be read, or something logs already.
+/// If the filter cannot be read, there is no thread, or something logs already.
 pub fn init(format: LogFormat) -> Result<(), CannotLog> {
     let filter = match std::env::var(FILTER) {
         Ok(text) => EnvFilter::try_new(text).map_err(|error| CannotLog(format!("{FILTER}: {error}")))?,
         Err(_) => EnvFilter::new("info"),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
+    let sink = Sink::spawn(stderr(), |_, _| {}).map_err(|error| CannotLog(error.to_string()))?;
+    STDERR.set(sink).map_err(|_| CannotLog("something logs already".to_owned()))?;
+    // told of a line that was not written, it would print to the same stderr, and panic
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| ToStderr).log_internal_errors(false);
+    let builder = builder.with_ansi(stderr().is_terminal());
     let set = match format {
         LogFormat::Json => tracing::subscriber::set_global_default(builder.json().finish()),
         LogFormat::Pretty => tracing::subscriber::set_global_default(builder.finish()),
@@ -50,6 +61,29 @@ pub fn init(format: LogFormat) -> Result<(), CannotLog> {
     // malformed requests are told at this level
     log::set_max_level(LevelFilter::Debug);
     Ok(())
+}
+
+/// Waits, for a second at most, until what was logged is written.
+pub fn flush() {
+    if let Some(sink) = STDERR.get() {
+        sink.flush(FLUSH_LIMIT);
+    }
+}
+
+/// Hands lines to the thread that writes them. Each record comes in one piece.
+struct ToStderr;
+
+impl std::io::Write for ToStderr {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if let Some(sink) = STDERR.get() {
+            sink.take(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Logging cannot be set up.

@@ -1,11 +1,12 @@
 //! Apps that break off and senders that play with framing: nobody may take half for whole, or a body for a request.
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::forward::config;
 use super::support::app::App;
-use super::support::gate::Gate;
+use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
 
@@ -94,9 +95,44 @@ fn an_old_client_is_not_invited() {
     let headers = sign::github(SECRET, "old", b"{}");
     let head = http::head("POST", "/webhooks/github", &sign::borrowed(&headers), Some(2));
     let head = String::from_utf8(head).unwrap().replace("HTTP/1.1\r\n", "HTTP/1.0\r\nExpect: 100-continue\r\n");
-    let mut stream = std::net::TcpStream::connect(gate.address("senders")).unwrap();
+    let mut stream = TcpStream::connect(gate.address("senders")).unwrap();
     stream.write_all(format!("{head}{{}}").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+/// A log collector that hangs, then dies. Deliveries go on, reloads go on, and SIGTERM is obeyed.
+#[test]
+fn nobody_reads_what_the_gate_says() {
+    let app = App::start();
+    let dir = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config_path = dir.path().join("config.yaml");
+    let yaml = config(&app.url(), "").replacen("127.0.0.1:0", &free.to_string(), 1);
+    std::fs::write(&config_path, yaml).unwrap();
+    for dies in [false, true] {
+        let mut gate =
+            hookgate().args(["run", "--config"]).arg(&config_path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for("the gate to listen", || TcpStream::connect(free).is_ok());
+        if dies {
+            drop((gate.stdout.take(), gate.stderr.take()));
+        }
+        let mut sender = Connection::open(free);
+        // each reload says a line; a pipe holds some hundred of them
+        for number in 0..900 {
+            if number % 50 == 0 {
+                assert_eq!(post(&mut sender, &format!("{dies}-{number}")).status, 200);
+            }
+            Command::new("kill").args(["-HUP", &gate.id().to_string()]).status().unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Command::new("kill").arg(gate.id().to_string()).status().unwrap();
+        let mut left = None;
+        wait_for("the gate to leave", || {
+            left = gate.try_wait().unwrap();
+            left.is_some()
+        });
+        assert_eq!(left.unwrap().code(), Some(0));
+    }
 }
