@@ -136,6 +136,7 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
                 tokio::time::sleep(STORE_PAUSE).await;
             }
             Err(held @ OpenError::Held { .. }) => return Err(Error::new(Exit::STORE_HELD, held.to_string())),
+            Err(OpenError::Store(error)) => return Err(Error::new(Exit::NO, format!("{}: {error}", path.display()))),
             Err(error) => return Err(Error::new(Exit::NO, error.to_string())),
         }
     }

@@ -25,10 +25,18 @@ pub(super) struct Framing {
 pub(super) fn framing(session: &ServerSession) -> Result<Framing, Refusal> {
     let header = session.req_header();
     let target = header.raw_path();
-    if target.first() != Some(&b'/') {
+    if target.first() != Some(&b'/') || hides_a_length(session) {
         return Err(Refusal::Malformed);
     }
     Ok(Framing { target: Bytes::copy_from_slice(target), authority: authority(header)?, declared_size: declared_size(header)? })
+}
+
+/// Whether a length stands beside a coding: pingora takes it out of the headers, in the head as it came it is still there.
+fn hides_a_length(session: &ServerSession) -> bool {
+    let ServerSession::H1(session) = session else { return false };
+    let is_length = |line: &[u8]| line.get(..15).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:"));
+    session.req_header().headers.contains_key(TRANSFER_ENCODING)
+        && session.get_headers_raw_bytes().split(|byte| *byte == b'\n').any(is_length)
 }
 
 fn authority(header: &RequestHeader) -> Result<String, Refusal> {

@@ -67,6 +67,36 @@ fn http_1_over_tls_and_a_forged_request() {
     assert_eq!(app.count(), 1);
 }
 
+/// Bodies that are reset half-way, and answers that come before the body: neither the connection nor the gate keeps anything of them.
+#[test]
+fn resets_and_early_answers_leave_nothing_behind() {
+    let app = App::start();
+    let (mut gate, certificate) = gate(&app);
+    runtime().block_on(async {
+        let mut connection = connect(&gate, certificate).await;
+        for number in 0..100 {
+            connection = connection.ready().await.unwrap();
+            let request = Request::post("https://gate.test/webhooks/github");
+            if number % 2 == 0 {
+                let (_, mut body) = connection.send_request(request.body(()).unwrap(), false).unwrap();
+                body.send_data(Bytes::from_static(&[b'x'; 1000]), false).unwrap();
+                tokio::task::yield_now().await;
+                body.send_reset(h2::Reason::CANCEL);
+            } else {
+                let request = request.header("content-length", 1_u64 << 40).body(()).unwrap();
+                let (answer, _body) = connection.send_request(request, false).unwrap();
+                assert_eq!(answer.await.unwrap().status(), 413);
+            }
+        }
+        assert_eq!(post(&mut connection, "after", vec![b'y'; 1 << 20]).await, 200);
+    });
+    assert_eq!(app.count(), 1);
+    gate.signal("TERM");
+    let begun = std::time::Instant::now();
+    assert_eq!(gate.wait(std::time::Duration::from_secs(4)).code(), Some(0));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
 /// The app broke off: the stream is reset, so that half an answer does not look like a whole one. The connection lives on.
 #[test]
 fn an_answer_that_breaks_off_is_reset() {

@@ -87,6 +87,34 @@ fn what_follows_a_broken_body_is_never_a_request() {
     assert_eq!(app.count(), 0);
 }
 
+/// Two readers could read them differently: 400 and closed, whatever else is right.
+#[test]
+fn two_framings_or_two_names_are_refused() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), ""));
+    let good = http::head("POST", "/webhooks/github", &sign::borrowed(&sign::github(SECRET, "a", b"{}")), None);
+    let good = String::from_utf8(good).unwrap();
+    let (chunked, body) = ("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n");
+    for (from, to) in [
+        (chunked, "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n"),
+        (chunked, "content-LENGTH: 2\r\nTransfer-Encoding: chunked\r\n"),
+        (chunked, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+        (chunked, "Transfer-Encoding: gzip, chunked\r\n"),
+        (chunked, "Content-Length: 2\r\nContent-Length: 2\r\n"),
+        ("Host: gate.test\r\n", "Host: gate.test\r\nHost: gate.test\r\n"),
+        ("Host: gate.test\r\n", ""),
+        (" /webhooks", " http://gate.test/webhooks"),
+    ] {
+        let head = good.replacen(from, to, 1);
+        assert_ne!(head, good);
+        let mut sender = Connection::open(gate.address("senders"));
+        sender.send(format!("{head}{body}{good}{body}").as_bytes()).unwrap();
+        assert_eq!(sender.answer().unwrap().status, 400, "{to:?}");
+        assert!(sender.is_closed(), "{to:?}");
+    }
+    assert_eq!(app.count(), 0);
+}
+
 /// HTTP/1.0 knows no interim answers: a client would take `100 Continue` for the final one.
 #[test]
 fn an_old_client_is_not_invited() {
