@@ -4,7 +4,7 @@ CARGO ?= PATH="$$PATH:$$HOME/.cargo/bin" cargo
 .PHONY: run test sdk-test setup build bench lint
 
 run: setup build
-	@target/release/hookgate demo --config config.example.yaml
+	@target/release/hookgate demo --config config.example.yaml || [ $$? = 130 ] # Ctrl-C is how it ends
 
 test: setup
 	$(CARGO) test --locked
