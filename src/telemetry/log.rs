@@ -1,4 +1,4 @@
-//! What the gate says of itself, and the bridge that keeps the proxy library's records out of it: they hold pieces of requests.
+//! What the gate says of itself, and the bridge that keeps the records of libraries out of it: they hold pieces of requests.
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
 use std::sync::OnceLock;
@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use tracing_log::LogTracer;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::LogFormat;
 use super::sink::Sink;
@@ -20,11 +21,12 @@ const REFUSING: [&str; 2] = ["pingora_proxy", "pingora_core::protocols::http::v2
 const REFUSED: [&str; 3] = ["Fail to proxy: Downstream InvalidHTTPHeader", "rejecting downstream h2 request", "Rejecting H2 request"];
 /// Bytes of a record that are looked at.
 const LOOKED_AT: usize = 64;
-/// How long the end waits for a reader of stderr.
-const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-static STDERR: OnceLock<Sink> = OnceLock::new();
+/// How long the end waits for a reader of the log.
+const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
+/// A reader that does not read its pipe must not hold up the gate.
+static SINK: OnceLock<Sink> = OnceLock::new();
 static MALFORMED: AtomicU64 = AtomicU64::new(0);
 static SILENCED: AtomicU64 = AtomicU64::new(0);
 
@@ -33,56 +35,67 @@ pub fn malformed() -> u64 {
     MALFORMED.load(Ordering::Relaxed)
 }
 
-/// Warnings and errors of the proxy library that were dropped, since the start.
+/// Warnings and errors of libraries that were dropped, since the start.
 pub fn silenced() -> u64 {
     SILENCED.load(Ordering::Relaxed)
 }
 
-/// Logs to stderr from now on, at `info` or what `HOOKGATE_LOG` says. Who logs never waits for a reader of stderr, nor fails if there is none.
+/// Logs to stderr from now on, at `info` or what `HOOKGATE_LOG` says. Libraries are not heard at any level: they show what senders wrote.
 ///
 /// # Errors
-/// If the filter cannot be read, there is no thread, or something logs already.
+/// If the filter cannot be read, or something logs already.
 pub fn init(format: LogFormat) -> Result<(), CannotLog> {
     let filter = match std::env::var(FILTER) {
         Ok(text) => EnvFilter::try_new(text).map_err(|error| CannotLog(format!("{FILTER}: {error}")))?,
         Err(_) => EnvFilter::new("info"),
     };
     let sink = Sink::spawn(stderr(), |_, _| {}).map_err(|error| CannotLog(error.to_string()))?;
-    STDERR.set(sink).map_err(|_| CannotLog("something logs already".to_owned()))?;
-    // told of a line that was not written, it would print to the same stderr, and panic
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| ToStderr).log_internal_errors(false);
-    let builder = builder.with_ansi(stderr().is_terminal());
+    let sink = SINK.get_or_init(|| sink);
+    let ours = filter_fn(|metadata| is_ours(metadata.target()));
+    let layer = tracing_subscriber::fmt::layer().with_writer(move || Line { sink, bytes: Vec::new() }).with_ansi(stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(filter).with(ours);
     let set = match format {
-        LogFormat::Json => tracing::subscriber::set_global_default(builder.json().finish()),
-        LogFormat::Pretty => tracing::subscriber::set_global_default(builder.finish()),
+        LogFormat::Json => tracing::subscriber::set_global_default(registry.with(layer.json())),
+        LogFormat::Pretty => tracing::subscriber::set_global_default(registry.with(layer)),
     };
     set.map_err(|error| CannotLog(error.to_string()))?;
-    log::set_boxed_logger(Box::new(Bridge(LogTracer::new()))).map_err(|error| CannotLog(error.to_string()))?;
+    log::set_boxed_logger(Box::new(Bridge)).map_err(|error| CannotLog(error.to_string()))?;
     // malformed requests are told at this level
     log::set_max_level(LevelFilter::Debug);
     Ok(())
 }
 
-/// Waits, for a second at most, until what was logged is written.
+/// Waits, for a few seconds at most, until all that was logged is written.
 pub fn flush() {
-    if let Some(sink) = STDERR.get() {
+    if let Some(sink) = SINK.get() {
         sink.flush(FLUSH_LIMIT);
     }
 }
 
-/// Hands lines to the thread that writes them. Each record comes in one piece.
-struct ToStderr;
+fn is_ours(target: &str) -> bool {
+    target.strip_prefix(env!("CARGO_CRATE_NAME")).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
 
-impl std::io::Write for ToStderr {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        if let Some(sink) = STDERR.get() {
-            sink.take(line);
-        }
-        Ok(line.len())
+/// One line on its way to the sink, whole.
+struct Line {
+    sink: &'static Sink,
+    bytes: Vec<u8>,
+}
+
+impl std::io::Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.sink.take(&self.bytes);
     }
 }
 
@@ -91,8 +104,8 @@ impl std::io::Write for ToStderr {
 #[error("cannot log: {0}")]
 pub struct CannotLog(String);
 
-/// Counts the proxy library's records and drops their text; passes warnings and errors of other libraries on.
-struct Bridge(LogTracer);
+/// Counts the records of libraries and drops their text.
+struct Bridge;
 
 impl Log for Bridge {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -103,9 +116,6 @@ impl Log for Bridge {
         if !self.enabled(record.metadata()) {
             return;
         }
-        if !is_proxy(record.target()) {
-            return self.0.log(record);
-        }
         if REFUSING.contains(&record.target()) && tells_of_a_refusal(record) {
             MALFORMED.fetch_add(1, Ordering::Relaxed);
         } else if record.level() <= Level::Warn {
@@ -114,10 +124,6 @@ impl Log for Bridge {
     }
 
     fn flush(&self) {}
-}
-
-fn is_proxy(target: &str) -> bool {
-    target.starts_with("pingora")
 }
 
 fn tells_of_a_refusal(record: &Record<'_>) -> bool {
@@ -150,7 +156,7 @@ mod tests {
 
     fn log(target: &str, level: Level, text: &str) -> (u64, u64) {
         let before = (malformed(), silenced());
-        Bridge(LogTracer::new()).log(&Record::builder().target(target).level(level).args(format_args!("{text}")).build());
+        Bridge.log(&Record::builder().target(target).level(level).args(format_args!("{text}")).build());
         (malformed() - before.0, silenced() - before.1)
     }
 

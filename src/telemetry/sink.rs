@@ -53,7 +53,7 @@ impl Sink {
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_all(&mut out, &mut late))?;
+        std::thread::Builder::new().name("request-log".to_owned()).spawn(move || of_thread.write_all(&mut out, &mut late))?;
         Ok(Self(shared))
     }
 

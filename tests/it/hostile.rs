@@ -23,7 +23,7 @@ pub fn raw_app(answer: &'static [u8]) -> SocketAddr {
         for mut stream in listener.incoming().map_while(Result::ok) {
             std::thread::spawn(move || {
                 let mut request = [0; 64 * 1024];
-                stream.read(&mut request).unwrap();
+                assert!(stream.read(&mut request).unwrap() > 0);
                 stream.write_all(answer).unwrap();
                 // the gate has read it before the end comes
                 std::thread::sleep(Duration::from_millis(100));
