@@ -54,7 +54,8 @@ pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Error> {
 async fn play(args: &DemoArgs, loaded: &Arc<Loaded>) -> Result<Exit, Error> {
     let look = Look::of_stdout();
     let sender = Sender::new(loaded)?;
-    let app = echo::bind(app_address(loaded).await?).await?;
+    let app = echo::bind(app_address(loaded).await?).await;
+    let app = app.map_err(|error| error.hint("end it, or give the upstream another port in the config"))?;
     let app_url = format!("http://{}", app.local_addr()?);
     let _app = Aborted(tokio::spawn(echo::serve(app, true)));
     let mut gate = child::Gate::start(&args.config, &loaded.snapshot).await?;

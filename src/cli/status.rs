@@ -47,7 +47,8 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Error> {
         Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
         None => admin.token.and_then(|token| written_token(&token, args)),
     };
-    let (status, body) = ask::get(&address, "/-/status", token.as_ref().map(|token| token.trim_ascii()))?;
+    let answered = ask::get(&address, "/-/status", token.as_ref().map(|token| token.trim_ascii()));
+    let (status, body) = answered.map_err(|error| error.or_hint("hookgate status --admin HOST:PORT, if it listens elsewhere"))?;
     if !status.is_success() {
         let error = Error::no(format!("the gate answers {}", status.as_u16())).at(address);
         return Err(if status.as_u16() == 401 { error.hint("--token-file FILE") } else { error });
@@ -271,7 +272,7 @@ fn foot(status: &Status) -> String {
     let unsaved = if ledger.unsaved > 0 { format!("; {} not yet on disk", term::count(ledger.unsaved)) } else { String::new() };
     line(
         "ledger",
-        format!("{} IDs of {}, {}{unsaved}", term::count(ledger.entries), term::count(ledger.capacity), term::size(ledger.bytes)),
+        format!("{} of {}, {}{unsaved}", term::counted(ledger.entries, "ID"), term::count(ledger.capacity), term::size(ledger.bytes)),
     );
     line("store", status.store.path.clone().unwrap_or_else(|| "in memory: a restart forgets which IDs were handed on".to_owned()));
     text

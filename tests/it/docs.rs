@@ -141,6 +141,17 @@ fn blocks_compile() {
     assert!(count >= 5, "{count}");
 }
 
+/// The first config that a newcomer meets is good, and without a warning.
+#[test]
+fn the_config_of_the_readme_has_no_warning() {
+    let readme = read("README.md");
+    let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(problems(yaml, dir.path()), None);
+    let loaded = config::load(&dir.path().join("config.yaml"), &|_| None, None, 1, SystemClock.now()).unwrap();
+    assert_eq!((loaded.report.warnings(), loaded.report.render(false)), (0, String::new()));
+}
+
 /// The configs within the deployment files compile, and what they mount is what they name.
 #[test]
 fn deployments_compile() {
