@@ -92,7 +92,8 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn in_words(error: &std::io::Error) -> &'static str {
+/// Why the system did not read a file.
+pub(super) fn in_words(error: &std::io::Error) -> &'static str {
     let known = [
         (ErrorKind::NotFound, "it is not there"),
         (ErrorKind::PermissionDenied, "this user may not"),
