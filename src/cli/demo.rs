@@ -141,9 +141,9 @@ impl Sender {
             ("stripe", "signed", fresh("stripe", 2)?, Said::Authentic(String::new())),
             ("slack", "signed", fresh("slack", 3)?, Said::Authentic(String::new())),
             ("standard-webhooks", "signed", fresh("standard-webhooks", 4)?, Said::Authentic(String::new())),
-            ("github", "one body byte changed", changed, Said::Refused("signature_mismatch".to_owned())),
-            ("stripe", "signed 10 minutes ago", self.request("stripe", 6, STALE)?, Said::Refused("timestamp_stale".to_owned())),
-            ("github", "number 1 once more", first, Said::Duplicate),
+            ("github", "one byte changed", changed, Said::Refused("signature_mismatch".to_owned())),
+            ("stripe", "signed 10 min ago", self.request("stripe", 6, STALE)?, Said::Refused("timestamp_stale".to_owned())),
+            ("github", "number 1 again", first, Said::Duplicate),
         ];
         let mut rows = Vec::new();
         let mut seen = requests(app_url).await?;

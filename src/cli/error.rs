@@ -88,13 +88,6 @@ impl Error {
         self
     }
 
-    /// Adds what to do, unless it is said already.
-    #[must_use]
-    pub fn or_hint(mut self, hint: &str) -> Self {
-        self.hint.get_or_insert_with(|| hint.into());
-        self
-    }
-
     /// Adds what the system said.
     #[must_use]
     pub fn cause(mut self, cause: impl std::fmt::Display) -> Self {

@@ -49,8 +49,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Error> {
         Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
         None => admin.token.map_or_else(|| token_made(written.store, args), |token| written_token(&token, args)),
     };
-    let answered = ask::get(&address, "/-/status", token.as_ref().map(|token| token.trim_ascii()));
-    let (status, body) = answered.map_err(|error| error.or_hint("hookgate status --admin HOST:PORT, if it listens elsewhere"))?;
+    let (status, body) = ask::get(&address, "/-/status", token.as_ref().map(|token| token.trim_ascii()))?;
     if !status.is_success() {
         let error = Error::no(format!("the gate answers {}", status.as_u16())).at(address);
         return Err(if status.as_u16() == 401 { error.hint("--token-file FILE") } else { error });

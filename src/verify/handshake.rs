@@ -33,7 +33,11 @@ impl Tokens {
     /// What may not stand in a token.
     pub fn and(more: &str) -> Result<Self, &'static str> {
         let fits = more.bytes().all(|byte| matches!(byte, b' '..=b'~') && !NEVER.contains(&byte));
-        if fits { Ok(Self(more.as_bytes().into())) } else { Err("a token holds visible ASCII and blanks, but no < > & quotes, backslashes, braces or brackets") }
+        if fits {
+            Ok(Self(more.as_bytes().into()))
+        } else {
+            Err("a token holds visible ASCII and blanks, but no < > & quotes, backslashes, braces or brackets")
+        }
     }
 
     /// Whether `text` is a token.
