@@ -33,7 +33,11 @@ impl Tokens {
     /// What may not stand in a token.
     pub fn and(more: &str) -> Result<Self, &'static str> {
         let fits = more.bytes().all(|byte| matches!(byte, b' '..=b'~') && !NEVER.contains(&byte));
-        if fits { Ok(Self(more.as_bytes().into())) } else { Err("a token holds visible ASCII and blanks, but no < > & quotes, backslashes, braces or brackets") }
+        if fits {
+            Ok(Self(more.as_bytes().into()))
+        } else {
+            Err("a token holds visible ASCII and blanks, but no < > & quotes, backslashes, braces or brackets")
+        }
     }
 
     /// Whether `text` is a token.
@@ -89,6 +93,9 @@ impl Words {
         let mut rest = text;
         while let Some((literal, after)) = rest.split_once('{') {
             let (name, after) = after.split_once('}').ok_or("close the brace")?;
+            if literal.contains('}') {
+                return Err("there are `{token}` and `{mac}`");
+            }
             if !literal.is_empty() {
                 words.push(Word::Literal(literal.into()));
             }

@@ -25,6 +25,7 @@ mod dedupe;
 mod docs;
 mod forward;
 mod h2;
+mod handshakes;
 mod limits;
 mod reload;
 mod secrets;

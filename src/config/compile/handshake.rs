@@ -99,6 +99,9 @@ impl Compiler<'_> {
             Some("OPTIONS") => Method::OPTIONS,
             Some(_) => return self.wrong("method", "no handshake has this method", "write `GET`, `HEAD`, `OPTIONS` or `POST`"),
         };
+        if written.verify_token.is_some() {
+            return self.wrong("verify_token", "a preset holds no secret", "write it into the route: `handshake: { verify_token: … }`");
+        }
         let signed = written.signed.unwrap_or(false);
         let mut when = Vec::new();
         for one in written.when.as_ref().map(OneOrMany::all).unwrap_or_default() {
