@@ -125,8 +125,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
     let retries = provider.as_ref().zip(facts.retries_for).map(|(preset, retries_for)| (preset.title(), retries_for));
     let dedupe = dedupe.map(|written| dedupe::dedupe(written, retries, &name, &place.key("dedupe"), cx));
-    if let (Some(proven), Some(false)) = (&proven, dedupe.map(|dedupe| dedupe.by_content)) {
-        note_what_is_unsigned(proven, &name, place, cx);
+    if let Some(proven) = &proven {
+        note_what_is_unsigned(proven, dedupe.map(|dedupe| dedupe.by_content), &name, place, cx);
     }
     mode_of(mode.as_deref(), &place.key("mode"), cx);
     let forward = action(forward, queue.is_some(), pass.is_some(), place, cx);
@@ -174,12 +174,27 @@ fn verified(verify: Option<VerifyOrNone>, given: proof::Given<'_>, name: &str, p
     }
 }
 
-fn note_what_is_unsigned(proven: &Proof, name: &str, place: &Place, cx: &mut Context<'_>) {
-    if proven.verifier.is_some() && proven.has_id && proven.covers.body && !proven.covers.id && !proven.covers.timestamp {
-        let message =
-            format!("route {name}: the signature covers neither the delivery ID nor a time, so a captured request passes under a new ID");
-        let help = "add `by: content`; two honest deliveries with the same bytes then count as one".to_owned();
-        cx.problems.warning_at_key(&place.key("dedupe"), message, help);
+/// What a captured request can still do. `by_content` is `None` without `dedupe`.
+fn note_what_is_unsigned(proven: &Proof, by_content: Option<bool>, name: &str, place: &Place, cx: &mut Context<'_>) {
+    let Covers { body, id, timestamp, .. } = proven.covers;
+    if proven.verifier.is_none() || !body || timestamp {
+        return;
+    }
+    match by_content {
+        Some(false) if proven.has_id && !id => {
+            let message = format!(
+                "route {name}: the signature covers neither the delivery ID nor a time, so a captured request passes under a new ID"
+            );
+            let help = "add `by: content`; two honest deliveries with the same bytes then count as one".to_owned();
+            cx.problems.warning_at_key(&place.key("dedupe"), message, help);
+        }
+        None if !id && !cx.problems.is_spoiled(&place.key("dedupe")) => {
+            let message =
+                format!("route {name}: the signature covers neither a delivery ID nor a time, so a captured request passes again");
+            let help = "add `dedupe: { by: content }` to the route; two honest deliveries with the same bytes then count as one".to_owned();
+            cx.problems.warning_at_key(&place.key("verify"), message, help);
+        }
+        Some(_) | None => {}
     }
 }
 
