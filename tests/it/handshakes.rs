@@ -1,4 +1,5 @@
 //! Handshakes: challenge requests with the answers that SDKs computed, and what must not come of them.
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -181,10 +182,16 @@ fn hook(name: &str, provider: &str, more: &str) -> String {
 fn send(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let headers: Vec<_> = headers.iter().copied().chain([("Host", "hooks.example.com")]).collect();
     if method == "HEAD" {
-        // the answer says a length and has no body
-        let mut kept = Connection::open(address);
-        kept.send(&http::head(method, target, &headers, Some(0))).unwrap();
-        return kept.answer().unwrap();
+        // the answer may say a length and has no body
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let headers: Vec<_> = headers.into_iter().chain([("Connection", "close")]).collect();
+        stream.write_all(&http::head(method, target, &headers, Some(0))).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        return Answer { status, headers: Vec::new(), body: body.as_bytes().to_vec() };
     }
     http::request(address, method, target, &headers, body.as_bytes())
 }
