@@ -159,7 +159,7 @@ impl Compiler<'_> {
                 return self.unsound("answer", "only the scheme hmac has a MAC", "answer with `{token}`");
             };
             if tokens.apart(&scheme.content).is_none() {
-                let help = "the gate would sign what senders sign; take `{mac}` out, and let the app answer";
+                let help = "the gate would sign what senders sign; say `handshake: none`, and let the app answer";
                 return self.unsound("answer", "a token could be the signed content of a delivery", help);
             }
         }
