@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use crate::config::diagnostic::{Diagnostics, Level, Place, did_you_mean, shown};
+use crate::config::diagnostic::{Diagnostics, Level, Place, did_you_mean, unknown};
 use crate::config::file::{self, OneOrMany};
 use crate::units;
 use crate::verify::Encoding;
@@ -56,7 +56,7 @@ impl Compiler<'_> {
             }
             Some(other) => {
                 let help = did_you_mean(other, SCHEMES.into_iter()).unwrap_or_else(|| "write `hmac`, `token` or `basic`".to_owned());
-                self.problems.error(&self.place.key("scheme"), format!("no scheme is called `{}`", shown(other)), help);
+                self.problems.error(&self.place.key("scheme"), format!("no scheme is called `{}`", unknown(other)), help);
                 None
             }
             None => {
@@ -140,7 +140,7 @@ impl Compiler<'_> {
         let found = parse(text);
         if found.is_none() {
             let help = did_you_mean(text, names.iter().copied()).unwrap_or_else(|| format!("write one of {all}"));
-            self.problems.error(&place, format!("`{}` is no {key} that is known here", shown(text)), help);
+            self.problems.error(&place, format!("`{}` is no {key} that is known here", unknown(text)), help);
         }
         found
     }
@@ -153,7 +153,7 @@ impl Compiler<'_> {
             Err(BadTemplate::Unknown(name)) => {
                 let all = PLACEHOLDERS.map(|known| format!("`{{{known}}}`")).join(", ");
                 let help = did_you_mean(&name, PLACEHOLDERS.into_iter()).unwrap_or_else(|| format!("there are {all}; `{{{{` is a brace"));
-                self.problems.error(&place, format!("`{{{}}}` is no part of signed content", shown(&name)), help);
+                self.problems.error(&place, format!("`{{{}}}` is no part of signed content", unknown(&name)), help);
             }
             Err(BadTemplate::Wrong { message, help }) => self.problems.error(&place, message, help),
         }
@@ -267,7 +267,7 @@ impl Compiler<'_> {
         let parsed = name.parse().ok();
         if parsed.is_none() {
             let help = "write letters, digits and `-`, such as `X-Signature`".to_owned();
-            self.problems.error(place, format!("`{}` is not a header name", shown(name)), help);
+            self.problems.error(place, format!("`{}` is not a header name", unknown(name)), help);
         }
         parsed
     }
@@ -276,7 +276,7 @@ impl Compiler<'_> {
         match check_pointer(pointer) {
             Ok(()) => Some(pointer.to_owned()),
             Err(why) => {
-                self.problems.error(place, format!("`{}` is not a JSON pointer", shown(pointer)), why.to_owned());
+                self.problems.error(place, format!("`{}` is not a JSON pointer", unknown(pointer)), why.to_owned());
                 None
             }
         }
