@@ -57,15 +57,18 @@ impl Compiler<'_> {
             Some(other) => {
                 let help = did_you_mean(other, SCHEMES.into_iter()).unwrap_or_else(|| "write `hmac`, `token` or `basic`".to_owned());
                 self.problems.error(&self.place.key("scheme"), format!("no scheme is called `{}`", unknown(other)), help);
+                self.as_if_hmac(delivery_id.as_ref());
                 None
             }
             None => {
                 // An unknown provider is told by whoever looked it up.
-                if self.block.provider.is_none() {
+                let spoiled = ["provider", "scheme"].iter().any(|key| self.problems.is_spoiled(&self.place.key(key)));
+                if self.block.provider.is_none() && !spoiled {
                     let help =
                         "write `provider: NAME` (see `hookgate providers list`), or `scheme: hmac` and what belongs to it".to_owned();
                     self.problems.error(self.place, "this does not say how senders prove who they are", help);
                 }
+                self.as_if_hmac(delivery_id.as_ref());
                 None
             }
         };
@@ -76,6 +79,13 @@ impl Compiler<'_> {
         let encodings = self.encodings();
         let suffix = self.block.secret_suffix.clone().map(Into::into);
         Some(Shape::new(scheme?, delivery_id, event_type, encodings, suffix))
+    }
+
+    /// Where the scheme is not known and the block has what `hmac` alone has, what is wrong with that is told in the same run.
+    fn as_if_hmac(&mut self, delivery_id: Option<&Locator>) {
+        if self.block.algorithm.is_some() || self.block.signed_content.is_some() {
+            self.hmac(delivery_id);
+        }
     }
 
     /// IDs and types are logged and handed on; the token must not be.
