@@ -128,10 +128,8 @@ impl Drop for Waiting<'_> {
 /// Takes `key` in flight until `lease` has passed. While another holds it, waits for its outcome, `patience` at most and only if there is a place
 /// among `waiters`; when the other gives it back, exactly one of those who wait gets it.
 pub async fn claim(ledger: &Arc<dyn Ledger>, key: Key, lease: Duration, waiters: &Waiters, patience: Duration) -> Claiming {
-    let token = match draw() {
-        Ok(token) => token,
-        Err(error) => return Claiming::Store(error),
-    };
+    // unlike any other holder's; the generator is this thread's own and costs no system call
+    let token = Token(uuid::Uuid::new_v4().as_u128());
     let guard = Claim { ledger: Arc::clone(ledger), key, token, settled: false };
     let mut lapses_in = match repeated(|| ledger.claim(key, token, lease)).await {
         Ok(Claimed::InFlight { lapses_in }) => lapses_in,
@@ -174,12 +172,6 @@ async fn repeated<'a, T>(call: impl Fn() -> Answer<'a, T>) -> Result<T, StoreErr
         }
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-fn draw() -> Result<Token, StoreError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}").into()))?;
-    Ok(Token(u128::from_be_bytes(bytes)))
 }
 
 #[cfg(test)]

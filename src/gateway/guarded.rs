@@ -16,10 +16,12 @@ use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 
 /// The length of the HTTP/2 connection preface.
 const H2_PREFACE: usize = 24;
+/// What is held back of an HTTP/1 answer until it is flushed: its head and a short body leave in one piece.
+const GATHER: usize = 2048;
 /// In [`Conn::idle_since`]: a request is being served.
 const BUSY: u64 = 0;
 
@@ -69,13 +71,13 @@ impl Conn {
 /// The stream that pingora is given.
 pub(super) struct Guarded {
     /// The connection itself, TLS or plain.
-    pub(super) io: Stream,
+    io: BufWriter<Stream>,
     /// What is known of it.
-    pub(super) conn: Arc<Conn>,
+    conn: Arc<Conn>,
     /// Bytes a head may have.
-    pub(super) max_head: usize,
+    max_head: usize,
     /// Whether it speaks HTTP/2, where the head is bounded by h2 itself and the watch ends with the preface.
-    pub(super) h2: bool,
+    h2: bool,
 }
 
 impl fmt::Debug for Guarded {
@@ -85,6 +87,13 @@ impl fmt::Debug for Guarded {
 }
 
 impl Guarded {
+    /// A connection under the watch of `conn`, whose heads may have `max_head` bytes.
+    pub(super) fn new(io: Stream, conn: Arc<Conn>, max_head: usize) -> Self {
+        let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
+        // h2 gathers its frames itself
+        Self { io: BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io), conn, max_head, h2 }
+    }
+
     /// Counts `arrived` bytes; an error closes the connection without an answer.
     fn count(&self, arrived: usize) -> io::Result<()> {
         if self.conn.idle_since.load(Ordering::Relaxed) == BUSY {
@@ -134,61 +143,63 @@ impl AsyncWrite for Guarded {
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
-        self.io.shutdown().await;
+        // flushes; what the other side no longer takes is lost to it alone
+        self.io.flush().await.unwrap_or_default();
+        self.io.get_mut().as_mut().shutdown().await;
     }
 }
 
 impl UniqueID for Guarded {
     fn id(&self) -> UniqueIDType {
-        self.io.id()
+        self.io.get_ref().id()
     }
 }
 
 impl Ssl for Guarded {
     fn get_ssl(&self) -> Option<&TlsRef> {
-        self.io.get_ssl()
+        self.io.get_ref().get_ssl()
     }
 
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.io.get_ssl_digest()
+        self.io.get_ref().get_ssl_digest()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.io.selected_alpn_proto()
+        self.io.get_ref().selected_alpn_proto()
     }
 }
 
 impl GetTimingDigest for Guarded {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.io.get_timing_digest()
+        self.io.get_ref().get_timing_digest()
     }
 
     fn get_read_pending_time(&self) -> Duration {
-        self.io.get_read_pending_time()
+        self.io.get_ref().get_read_pending_time()
     }
 
     fn get_write_pending_time(&self) -> Duration {
-        self.io.get_write_pending_time()
+        self.io.get_ref().get_write_pending_time()
     }
 }
 
 impl GetProxyDigest for Guarded {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.io.get_proxy_digest()
+        self.io.get_ref().get_proxy_digest()
     }
 
     fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.io.set_proxy_digest(digest);
+        self.io.get_mut().set_proxy_digest(digest);
     }
 }
 
 impl GetSocketDigest for Guarded {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.io.get_socket_digest()
+        self.io.get_ref().get_socket_digest()
     }
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.io.set_socket_digest(digest);
+        self.io.get_mut().set_socket_digest(digest);
     }
 }
 

@@ -9,7 +9,7 @@ use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::l4::listener::Listener as L4Listener;
 use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{ALPN, GetSocketDigest, Stream};
+use pingora::protocols::{GetSocketDigest, Stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -181,9 +181,8 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(io: L4Stream, listening: Li
             Ok(Err(_)) | Err(_) => return,
         },
     };
-    let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
     let conn = Arc::new(Conn::new(listening.clock.now().mono));
-    let io = Box::new(Guarded { io, conn: Arc::clone(&conn), max_head: bounds.header_bytes, h2 });
+    let io = Box::new(Guarded::new(io, Arc::clone(&conn), bounds.header_bytes));
     let overdue = async {
         while let Some(left) = conn.time_left(bounds.header_timeout, listening.clock.now().mono) {
             sleep(left).await;

@@ -12,6 +12,7 @@ use crate::units;
 
 mod dedupe;
 mod forward;
+pub mod handshake;
 mod limits;
 mod listen;
 mod proof;

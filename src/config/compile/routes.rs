@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 
 use crate::config::compile::forward::{self, forward};
 use crate::config::compile::proof::{self, Facts, Proof, proof};
-use crate::config::compile::{Context, Upstreams, dedupe, rate};
+use crate::config::compile::{Context, Upstreams, dedupe, handshake, rate};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
@@ -103,6 +103,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         max_body,
         allow,
         verify,
+        handshake,
         rate_limit,
         dedupe,
         forward,
@@ -115,6 +116,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let given = proof::Given { route: &name, params: router::parameters(&path), has_host: host.is_some(), public_url };
     let proven = verified(verify, given, &name, place, cx);
     let provider = proven.as_ref().and_then(|proven| proven.provider.clone());
+    let verifier = proven.as_ref().and_then(|proven| proven.verifier.as_ref());
+    let handshakes = handshake::handshakes(handshake, provider.as_deref(), verifier, place, cx);
     let facts = Facts::of(provider.as_deref());
     let methods = methods_of(&methods, &place.key("methods"), cx);
     let max_body = cx.size(max_body.as_deref(), &place.key("max_body"), facts.max_body.unwrap_or(MAX_BODY));
@@ -143,7 +146,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         max_body,
         allow,
         provider: provider.map(|preset| Arc::clone(&preset.name)),
-        verifier: proven.and_then(|proven| proven.verifier),
+        verifier: proven.and_then(|proven| proven.verifier).map(|verifier| handshakes.keep_apart(verifier)),
+        handshakes,
         rate_limits,
         dedupe,
         forward: forward?,

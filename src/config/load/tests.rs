@@ -255,10 +255,9 @@ fn defaults_are_what_the_reference_says() {
         let text = format!(
             "listen: [{{ address: \"127.0.0.1:0\" }}]\n{top}upstreams: {{ app: {{ url: \"http://127.0.0.1:3000\"{up}{breaker} }} }}\nroutes:
   - {{ name: a, path: /a, verify: none{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}\n",
-            top = ["limits", "shutdown", "store", "log"]
-                .map(|key| {
-                    let block = format!("{}{}", key[..1].to_uppercase(), &key[1..]);
-                    let lines = of(&block);
+            top = [("limits", "Limits"), ("shutdown", "Shutdown"), ("store", "Store"), ("log", "Log")]
+                .map(|(key, block)| {
+                    let lines = of(block);
                     if lines.is_empty() { String::new() } else { format!("{key}: {{ {} }}\n", lines.trim_start_matches(", ")) }
                 })
                 .concat(),
