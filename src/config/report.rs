@@ -112,6 +112,12 @@ impl Report {
 
     /// ``3 errors, 1 warning. With errors a gate keeps its last good config.``
     pub fn summary(&self) -> String {
+        let text = self.counts();
+        if self.errors() > 0 { format!("{text} With errors a gate keeps its last good config.") } else { text }
+    }
+
+    /// ``3 errors, 1 warning.``, or nothing.
+    pub fn counts(&self) -> String {
         let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let mut parts = Vec::new();
         if self.errors() > 0 {
@@ -123,9 +129,6 @@ impl Report {
         let mut text = parts.join(", ");
         if !text.is_empty() {
             text.push('.');
-        }
-        if self.errors() > 0 {
-            text.push_str(" With errors a gate keeps its last good config.");
         }
         text
     }
