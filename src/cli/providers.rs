@@ -26,6 +26,7 @@ pub(super) struct ProvidersArgs {
 #[derive(Debug, Subcommand)]
 enum ProvidersCommand {
     /// Lists the presets.
+    #[command(after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers list --json | jq -r .name")]
     List {
         /// Only those proven so.
         #[arg(long)]
@@ -38,6 +39,7 @@ enum ProvidersCommand {
         markdown: bool,
     },
     /// Shows one preset.
+    #[command(after_help = "Examples:\n  hookgate providers show stripe\n  hookgate providers show github --json | jq .facts")]
     Show {
         /// Its name.
         name: String,

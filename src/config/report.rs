@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Level as Shade, Origin, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::config::diagnostic::{Diagnostic, Diagnostics, Level, Place, Step};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Level, Place, Step, looks_random};
 use crate::config::marked::{Area, Marked, Node};
 use crate::config::source::Source;
 
@@ -289,16 +289,6 @@ fn may_be_secret(path: &[Step], text: &str) -> bool {
         "file" | "dir" => !text.contains(['/', '.']) || text.contains(['=', '+']),
         _ => !matches!(text, "" | "true" | "false" | "null" | "~"),
     }
-}
-
-/// Whether the text is one long word with digits among its letters, as secrets are and nothing else in a config is; it may stand under any key.
-fn looks_random(text: &str) -> bool {
-    let count = |is: fn(&u8) -> bool| text.bytes().filter(is).count();
-    text.len() >= 20
-        && count(u8::is_ascii_digit) >= 2
-        && count(u8::is_ascii_alphabetic) >= 2
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-+/=".contains(&byte))
-        && !text.starts_with(['/', '.'])
 }
 
 fn keys_that_may_be_secret(value: &Marked, near_secrets: bool, suspect: &mut HashSet<usize>) {
