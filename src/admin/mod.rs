@@ -17,7 +17,7 @@ use crate::telemetry::RecentRefusal;
 pub use guard::{Guard, TokenMatcher};
 pub use serve::{serve_tcp, serve_unix};
 pub use status::Status;
-pub use token::token_beside;
+pub use token::{TOKEN_FILE, token_beside};
 
 /// Where the answers come from.
 pub trait Source: Send + Sync {

@@ -5,7 +5,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// The file in the store's directory.
-const FILE: &str = "admin-token";
+pub const TOKEN_FILE: &str = "admin-token";
 const FRESH: &str = "admin-token.new";
 /// Random bytes of a token; it has twice as many digits.
 const RANDOM: usize = 32;
@@ -18,7 +18,7 @@ const MODE: u32 = 0o600;
 /// # Errors
 /// If it can be neither read nor made.
 pub fn token_beside(store_dir: &Path) -> io::Result<Vec<u8>> {
-    let path = store_dir.join(FILE);
+    let path = store_dir.join(TOKEN_FILE);
     match fs::read(&path) {
         // a file cut short, by hand or by a crash, is no token
         Ok(bytes) if bytes.trim_ascii().len() >= RANDOM => {
@@ -55,7 +55,7 @@ mod tests {
     fn a_token_is_made_once_for_the_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let token = token_beside(dir.path()).unwrap();
-        let path = dir.path().join(FILE);
+        let path = dir.path().join(TOKEN_FILE);
         let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!((token.len(), mode()), (64, 0o600));
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();

@@ -60,7 +60,7 @@ pub(super) async fn get_now(address: &str, target: &str, token: Option<&[u8]>) -
 }
 
 fn unreached(address: &str, error: &FetchError) -> Error {
-    Error::new(Exit::UNREACHED, "the gate does not answer").at(address).why(error.to_string())
+    Error::new(Exit::UNREACHED, "the gate does not answer").at(address).why(error.to_string()).hint("--config FILE, with its addresses")
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::cli::error::{Error, Exit};
 use crate::cli::term;
 use crate::clock::{Clock as _, SystemClock};
@@ -90,7 +92,8 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn in_words(error: &std::io::Error) -> &'static str {
+/// Why the system did not read a file.
+pub(super) fn in_words(error: &std::io::Error) -> &'static str {
     let known = [
         (ErrorKind::NotFound, "it is not there"),
         (ErrorKind::PermissionDenied, "this user may not"),
@@ -113,6 +116,22 @@ pub(super) fn moment(text: &str) -> Result<SystemTime, String> {
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     Ok(runtime.map_err(|error| Error::new(Exit::NO, "the system gives no threads or sockets").cause(error))?.block_on(work))
+}
+
+/// Waits for Ctrl-C, SIGTERM, or the end of the terminal: what a command started must end with it.
+///
+/// # Errors
+/// The system gives no signals.
+pub(super) async fn interrupted() -> Result<(), Error> {
+    let handler = |kind| signal(kind).map_err(|error| Error::no("the system gives no signals").cause(error));
+    let (mut int, mut term, mut hup) =
+        (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?, handler(SignalKind::hangup())?);
+    tokio::select! {
+        _ = int.recv() => {}
+        _ = term.recv() => {}
+        _ = hup.recv() => {}
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Error> {
     context::block_on(async {
         tokio::select! {
             played = play(args, &loaded) => played,
-            _ = tokio::signal::ctrl_c() => Ok(Exit::INTERRUPTED),
+            interrupted = context::interrupted() => interrupted.map(|()| Exit::INTERRUPTED),
         }
     })?
 }
@@ -140,7 +140,7 @@ impl Sender {
             ("stripe", "signed", fresh("stripe", 2)?, Said::Authentic(String::new())),
             ("slack", "signed", fresh("slack", 3)?, Said::Authentic(String::new())),
             ("standard-webhooks", "signed", fresh("standard-webhooks", 4)?, Said::Authentic(String::new())),
-            ("github", "one byte of the body changed", changed, Said::Refused("signature_mismatch".to_owned())),
+            ("github", "one body byte changed", changed, Said::Refused("signature_mismatch".to_owned())),
             ("stripe", "signed 10 minutes ago", self.request("stripe", 6, STALE)?, Said::Refused("timestamp_stale".to_owned())),
             ("github", "number 1 once more", first, Said::Duplicate),
         ];

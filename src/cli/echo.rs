@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term;
+use crate::gateway::headers::redact;
 
 /// The largest body it takes, in bytes.
 const MAX_BODY: usize = 64 << 20;
@@ -82,13 +83,17 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, uri: Uri, headers
     let number = seen.requests.fetch_add(1, Ordering::Relaxed) + 1;
     if !seen.quiet {
         let id = headers.get("hookgate-delivery-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        term::say(&format!("{number}  {method} {}  {}  {}", term::clean(target), term::counted(length(&body), "byte"), term::clean(id)));
+        term::say(&format!(
+            "{number}  {method} {}  {}  {}",
+            term::clean(uri.path()),
+            term::counted(length(&body), "byte"),
+            term::clean(id)
+        ));
     }
     let shown = headers.iter().filter(|(name, _)| name.as_str().starts_with("hookgate-") || name.as_str().starts_with("x-"));
     let mut lines = serde_json::Map::new();
     for (name, value) in shown {
-        lines.insert(name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned().into());
+        lines.insert(name.to_string(), redact(name, value).into());
     }
     Json(json!({
         "request": number,

@@ -22,6 +22,10 @@ impl Exit {
     pub const STORE_HELD: Self = Self(75);
     /// Interrupted.
     pub const INTERRUPTED: Self = Self(130);
+
+    /// Every exit code, as the README lists them.
+    pub const ALL: &'static [Self] =
+        &[Self::DONE, Self::NO, Self::USAGE, Self::UNFINISHED, Self::UNREACHED, Self::STORE_HELD, Self::INTERRUPTED];
 }
 
 impl From<Exit> for std::process::ExitCode {

@@ -70,7 +70,7 @@ enum Command {
     )]
     Verify(verify::VerifyArgs),
     /// Says what a running gate refuses and why, and what needs somebody.
-    #[command(after_help = "Examples:\n  hookgate status\n  hookgate status --admin unix:/run/hookgate/admin.sock --json | jq .routes")]
+    #[command(after_help = "Examples:\n  hookgate status\n  hookgate status --admin 127.0.0.1:9090 --json | jq .routes")]
     Status(status::StatusArgs),
     /// Says whether a running gate is ready: for a container's health check.
     #[command(after_help = "Examples:\n  hookgate health\n  hookgate health --address 127.0.0.1:9091")]

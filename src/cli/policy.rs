@@ -149,7 +149,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut text = Zeroizing::new(Vec::new());
     let read = std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_end(&mut text));
     if let Err(error) = read {
-        return Err(Error::usage("the secret file cannot be read").at(place).cause(error));
+        return Err(Error::usage(format!("the secret file cannot be read: {}", context::in_words(&error))).at(place).cause(error));
     }
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_SECRET {
         return Err(Error::usage("the secret file is larger than a secret can be").at(place));

@@ -1,5 +1,6 @@
 //! `hookgate run`: the gate from its first file to its last request.
 use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use crate::telemetry::{Telemetry, log};
 
 /// How long a store that another process holds is waited for: a rolling update ends the old process meanwhile.
 const STORE_PATIENCE: Duration = Duration::from_secs(60);
+/// Who may ask over an admin socket: its owner and group.
+const SOCKET_MODE: u32 = 0o660;
 /// Between two tries to hold the store.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -50,7 +53,10 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
         }
     };
     log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
-    runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?.block_on(serve(args.config.clone(), loaded, clock))
+    let runtime = runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?;
+    let ended = runtime.block_on(serve(args.config.clone(), loaded, clock));
+    log::flush();
+    ended
 }
 
 /// One worker needs no queue between workers.
@@ -64,9 +70,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Exit, Error> {
     let Loaded { snapshot, report, notes, stale, cache, .. } = loaded;
     let snapshot = Arc::new(snapshot);
-    for warning in report.findings {
-        tracing::warn!(file = warning.file, line = warning.line, help = warning.help, "{}", warning.message);
-    }
+    report.log_warnings();
     for note in notes {
         tracing::info!("{note}");
     }
@@ -154,10 +158,14 @@ async fn listen_for_operators(snapshot: &Snapshot, operator: &Arc<Operator>, sto
         }
         AdminAddress::Unix(path) => {
             // a socket that nobody listens on is left over from a process that was killed
-            if std::os::unix::net::UnixStream::connect(path).is_err() {
+            let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+            if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
                 std::fs::remove_file(path).ok();
             }
-            let listener = UnixListener::bind(path).map_err(|error| cannot(&format!("listen on unix:{}", path.display()), &error))?;
+            let here = |error: std::io::Error| cannot(&format!("listen on unix:{}", path.display()), &error);
+            let listener = UnixListener::bind(path).map_err(here)?;
+            // its owner and group may ask
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE)).map_err(here)?;
             tracing::info!(r#for = "admin", address = %format_args!("unix:{}", path.display()), "listening");
             tokio::spawn(serve_unix(listener, api::router(Arc::clone(operator) as _, Guard::unix(token)), stopped.clone()));
         }

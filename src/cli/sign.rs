@@ -203,7 +203,9 @@ fn header_name(name: &HeaderName) -> String {
 }
 
 fn curl(told: &Told, file: &str) -> String {
-    let mut command = format!("curl -sS -i {}", quoted(&told.url));
+    // curl takes brackets and braces in a URL for patterns
+    let glob = if told.url.contains(['[', ']', '{', '}']) { " -g" } else { "" };
+    let mut command = format!("curl -sS -i{glob} {}", quoted(&told.url));
     for (name, value) in &told.headers {
         let option = match value {
             Value::Text(value) => format!("-H {}", quoted(&format!("{name}: {value}"))),

@@ -1,9 +1,10 @@
 //! `hookgate status`: what a running gate refuses and why, and what needs somebody.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
+use crate::admin::TOKEN_FILE;
 use crate::admin::status::{RouteStatus, SecretStatus, Status};
 use crate::cli::ask;
 use crate::cli::context;
@@ -41,11 +42,12 @@ pub(super) struct StatusArgs {
 /// Runs `status`.
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Error> {
     let config = args.config.as_deref().filter(|_| args.admin.is_none() || args.token_file.is_none());
-    let admin = config.map(context::written).transpose()?.and_then(|file| file.admin).unwrap_or_default();
+    let written = config.map(context::written).transpose()?.unwrap_or_default();
+    let admin = written.admin.unwrap_or_default();
     let address = args.admin.clone().or(admin.address).unwrap_or_else(|| ADDRESS.to_owned());
     let token = match &args.token_file {
         Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
-        None => admin.token.and_then(|token| written_token(&token, args)),
+        None => admin.token.map_or_else(|| token_made(written.store, args), |token| written_token(&token, args)),
     };
     let (status, body) = ask::get(&address, "/-/status", token.as_ref().map(|token| token.trim_ascii()))?;
     if !status.is_success() {
@@ -68,10 +70,20 @@ fn written_token(token: &file::Secret, args: &StatusArgs) -> Option<Zeroizing<Ve
         return std::env::var(name).ok().map(|text| Zeroizing::new(text.into_bytes()));
     }
     if let Some(path) = &token.file {
-        let base = args.config.as_deref().and_then(std::path::Path::parent).unwrap_or_else(|| std::path::Path::new(""));
-        return std::fs::read(base.join(path)).ok().map(Zeroizing::new);
+        return std::fs::read(beside(args).join(path)).ok().map(Zeroizing::new);
     }
     token.insecure_inline.as_ref().map(|inline| Zeroizing::new(inline.0.clone().into_bytes()))
+}
+
+/// The token that the gate made beside its store.
+fn token_made(store: Option<file::Store>, args: &StatusArgs) -> Option<Zeroizing<Vec<u8>>> {
+    let path = beside(args).join(store?.path?).join(TOKEN_FILE);
+    std::fs::read(path).ok().map(Zeroizing::new)
+}
+
+/// The directory of the config: relative paths begin there.
+fn beside(args: &StatusArgs) -> &Path {
+    args.config.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""))
 }
 
 /// One thing that needs somebody.

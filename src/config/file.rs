@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use handshake::{Answer, Condition, Handshake};
 pub use provider::{Facts, Provider};
-pub use union::{OnFailure, OneOrMany, Reserved, Secrets, VerifyOrNone};
+pub use union::{HandshakeOrNone, OnFailure, OneOrMany, Reserved, Secrets, VerifyOrNone};
 pub use verify::{InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify};
 
+mod handshake;
 mod provider;
 mod union;
 mod verify;
@@ -197,6 +199,8 @@ pub struct Route {
     pub allow: Vec<String>,
     /// How senders prove who they are, or `none`.
     pub verify: Option<VerifyOrNone>,
+    /// How the provider tests the endpoint, where the gate answers (default: what the preset says), or `none`: then the app must.
+    pub handshake: Option<HandshakeOrNone>,
     /// How often: one limit or a list.
     pub rate_limit: Option<OneOrMany<RateLimit>>,
     /// Drops deliveries that were handed on before.

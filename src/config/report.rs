@@ -103,6 +103,13 @@ impl Report {
         text
     }
 
+    /// A log line for each warning.
+    pub fn log_warnings(&self) {
+        for Finding { file, line, message, help, .. } in self.findings.iter().filter(|finding| finding.level == Level::Warning) {
+            tracing::warn!(file, line, help, "{message}");
+        }
+    }
+
     /// ``3 errors, 1 warning. With errors a gate keeps its last good config.``
     pub fn summary(&self) -> String {
         let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });

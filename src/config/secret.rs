@@ -23,7 +23,7 @@ pub const MAX_BYTES: usize = 64 * 1024;
 /// How many candidates a route may have.
 const MAX_CANDIDATES: usize = 8;
 /// A secret with fewer bytes is weak.
-const WEAK_BELOW: usize = 16;
+pub const WEAK_BELOW: usize = 16;
 
 /// Reads one environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;

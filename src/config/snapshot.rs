@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::config::router::Router;
 use crate::limit::Quota;
 use crate::telemetry::LogPolicy;
-use crate::verify::{Locator, Verifier};
+use crate::verify::{Handshakes, Locator, Verifier};
 
 /// One compiled, immutable config generation: names and policies only. What outlives a reload lives in `gateway::Gate`.
 #[derive(Debug)]
@@ -187,6 +187,8 @@ pub struct Hook {
     pub provider: Option<Arc<str>>,
     /// How senders prove who they are; `None`: `verify: none`.
     pub verifier: Option<Verifier>,
+    /// How the provider tests the endpoint, as far as the gate answers.
+    pub handshakes: Handshakes,
     /// Its limits.
     pub rate_limits: Vec<RateLimit>,
     /// Dedupe, if it is on.

@@ -125,7 +125,7 @@ fn limited(retry_after: Duration) -> Refusal {
 pub(super) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, all: &'a Limits) -> Result<Ticket<'a>, Refusal> {
     let now = head.received.mono;
     let ticket = all.charge(head.client, now)?;
-    if !hook.methods.contains(&head.method) {
+    if !hook.methods.contains(&head.method) && !hook.handshakes.let_in(head) {
         return Err(Refusal::MethodNotAllowed);
     }
     if !hook.allow.is_empty() && !is_in(&hook.allow, head.client.ip) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -23,6 +23,7 @@ use crate::gateway::{Gate, client, head};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};
 use crate::telemetry::{Ended, Facts};
+use crate::verify::handshake::Full;
 
 /// Between the end of one request and the head of the next on a connection, in seconds; the accept loop's deadline is the sharper one.
 const KEEPALIVE_SECONDS: u64 = 60;
@@ -82,6 +83,7 @@ impl ProxyHttp for Edge {
             match decided {
                 Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
                 Ok(Reply::Duplicate(status)) => write_duplicate(session, status, request_id).await,
+                Ok(Reply::Full(full)) => write_full(session, full, request_id).await,
                 Err(refusal) => write_refusal(session, refusal, allow(), request_id).await,
             }
         };
@@ -159,6 +161,7 @@ fn ended(decided: &Result<Reply, Refusal>) -> Ended {
     match decided {
         Ok(Reply::Forwarded(answer)) => Ended::Forwarded(answer.status),
         Ok(Reply::Duplicate(status)) => Ended::Duplicate(*status),
+        Ok(Reply::Full(_)) => Ended::Handshake,
         Err(refusal) => Ended::Refused { code: refusal.code(), status: refusal.status() },
     }
 }
@@ -236,6 +239,20 @@ async fn write_duplicate(session: &mut Session, status: StatusCode, request_id: 
     let mut header = ResponseHeader::build_no_case(status, Some(4))?;
     header.insert_header(HOOKGATE_STATUS, "duplicate")?;
     write_whole(session, header, request_id, Bytes::new()).await
+}
+
+/// What a provider tests the endpoint with holds text of its own: no browser may take the answer for a page.
+async fn write_full(session: &mut Session, full: Full, request_id: RequestId) -> PingoraResult<()> {
+    let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(full.headers.len() + 5))?;
+    if let Some(content_type) = full.content_type {
+        header.insert_header(CONTENT_TYPE, content_type)?;
+    }
+    header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    header.insert_header(CACHE_CONTROL, "no-store")?;
+    for (name, value) in full.headers {
+        header.insert_header(name, value)?;
+    }
+    write_whole(session, header, request_id, full.body).await
 }
 
 /// A short generic body: the status in words and the request ID. Why stands in the log, not here.

@@ -15,6 +15,7 @@ use crate::request::{Received, RequestHead};
 use crate::store::Held;
 use crate::telemetry::Facts;
 use crate::upstream::client::Onward;
+use crate::verify::handshake::Full;
 use crate::verify::{Authentic, Cleared, Unverified};
 
 /// Longer than any hand-on that began in time: what a lease adds to the upstream's own limits.
@@ -29,6 +30,8 @@ pub enum Reply {
     Forwarded(Answer),
     /// This delivery was handed on before.
     Duplicate(StatusCode),
+    /// A handshake, answered by the gate.
+    Full(Full),
 }
 
 /// Decides about one request and hands it on.
@@ -48,6 +51,9 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     facts.body_bytes = u64::try_from(body.bytes().len()).unwrap_or(u64::MAX);
     let received = Received { head, body };
     let now = gate.clock.now();
+    if let Some(full) = hook.handshakes.unsigned(hook.verifier.as_ref(), &received, &params, now)? {
+        return Ok(Reply::Full(full));
+    }
     let cleared = match check {
         None => Cleared::Unverified(Unverified::by_config(received)),
         Some(check) => Cleared::Authentic(check.finish(received, now).map_err(|refused| refused.why)?),
@@ -55,6 +61,9 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     let event_type = hook.verifier.as_ref().and_then(|verifier| verifier.event_type(cleared.received()));
     facts.of_verdict(event_type, &cleared, now, gate.clock.now());
     ticket.refund(now.mono);
+    if let Some(full) = hook.handshakes.signed(hook.verifier.as_ref(), &cleared, &params, now) {
+        return Ok(Reply::Full(full));
+    }
     gate.limits.after(&route.limits, &params, &cleared, now.mono)?;
     let delivery = Delivery::new(hook.name.clone(), params, cleared);
     let claim = match claim_of(gate, hook, &delivery).await? {

@@ -87,7 +87,7 @@ impl Reloader {
             }
             Err(_) => return Err(self.refuse("the config could not be read to its end".to_owned())),
         };
-        let Loaded { snapshot, notes, stale, cache, .. } = loaded;
+        let Loaded { snapshot, report, notes, stale, cache, .. } = loaded;
         let snapshot = Arc::new(snapshot);
         if let Err(error) = self.gate.swap(&snapshot) {
             return Err(self.refuse(error.to_string()));
@@ -96,6 +96,10 @@ impl Reloader {
         tracing::info!(generation, hash = snapshot.hash, "config reloaded");
         for key in &needs_restart {
             tracing::warn!(key, "this change waits for a restart, the rest applies");
+        }
+        report.log_warnings();
+        for secret in &stale {
+            tracing::warn!(secret, "its file is empty or unreadable, the last good text stays in use");
         }
         for note in notes {
             tracing::info!("{note}");

@@ -17,6 +17,8 @@ pub struct Gauges {
     pub ledger_entries: u64,
     /// Memory they take, in bytes.
     pub ledger_bytes: u64,
+    /// Over all that the config was read from.
+    pub hash: String,
     /// IDs forgotten before their window was over, since the start.
     pub forgotten_early: u64,
     /// IDs handed on that are not in the store yet.
@@ -135,7 +137,12 @@ fn of_requests(telemetry: &Telemetry, families: &mut Families) {
     for histogram in [request_seconds, verify_seconds, signature_age, upstream_seconds] {
         families.0.extend(histogram.collect());
     }
+    let skew = telemetry.skew();
+    let seen = (skew.samples > 0).then_some((vec![], skew.seconds));
+    let help = "How far signed times are behind the gate's clock, the median of late; negative: ahead.";
+    families.gauge("hookgate_clock_skew_seconds", help, &[], seen);
     families.total("hookgate_malformed_total", "Requests so malformed that they were refused before anything else.", log::malformed());
+    families.total("hookgate_library_warnings_total", "Warnings of libraries; their text is not logged.", log::silenced());
     families.total(
         "hookgate_lost_claims_total",
         "Deliveries that took so long that a duplicate was handed on as well.",
@@ -169,6 +176,7 @@ fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     let reloads = [(vec!["accepted"], &config.accepted), (vec!["refused"], &config.refused)];
     let reloads = reloads.map(|(labels, count)| (labels, count.load(Ordering::Relaxed)));
     families.counter("hookgate_reloads_total", "Reloads by result.", &["result"], reloads);
+    families.gauge("hookgate_config_info", "The hash over all that the config was read from.", &["hash"], [(vec![&*gauges.hash], 1.0)]);
     families.level("hookgate_config_generation", "The config that requests run on.", config.generation.load(Ordering::Relaxed));
     let loaded = std::time::Duration::from_millis(config.loaded_ms.load(Ordering::Relaxed)).as_secs_f64();
     families.gauge("hookgate_config_loaded_timestamp_seconds", "When it was loaded.", &[], [(vec![], loaded)]);

@@ -3,6 +3,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use http::StatusCode;
 use serde::Serialize;
 
 use super::LogFormat;
@@ -58,6 +59,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
     let (level, status, code) = match ended {
         Ended::Forwarded(status) => ("info", Some(status), None),
         Ended::Duplicate(status) => ("info", Some(status), Some("duplicate")),
+        Ended::Handshake => ("info", Some(StatusCode::OK), Some("handshake")),
         Ended::Refused { code, status } => ("warn", Some(status), Some(code)),
         Ended::Abandoned => ("warn", None, Some("abandoned")),
     };

@@ -1,13 +1,17 @@
-//! What the gate says of itself, and the bridge that keeps the proxy library's records out of it: they hold pieces of requests.
+//! What the gate says of itself, and the bridge that keeps the records of libraries out of it: they hold pieces of requests.
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use tracing_log::LogTracer;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::LogFormat;
+use super::sink::Sink;
 
 /// The variable that says what is logged, such as `debug` or `hookgate::config=debug`.
 const FILTER: &str = "HOOKGATE_LOG";
@@ -18,6 +22,11 @@ const REFUSED: [&str; 3] = ["Fail to proxy: Downstream InvalidHTTPHeader", "reje
 /// Bytes of a record that are looked at.
 const LOOKED_AT: usize = 64;
 
+/// How long the end waits for a reader of the log.
+const FLUSH_LIMIT: Duration = Duration::from_secs(3);
+
+/// A reader that does not read its pipe must not hold up the gate.
+static SINK: OnceLock<Sink> = OnceLock::new();
 static MALFORMED: AtomicU64 = AtomicU64::new(0);
 static SILENCED: AtomicU64 = AtomicU64::new(0);
 
@@ -26,12 +35,12 @@ pub fn malformed() -> u64 {
     MALFORMED.load(Ordering::Relaxed)
 }
 
-/// Warnings and errors of the proxy library that were dropped, since the start.
+/// Warnings and errors of libraries that were dropped, since the start.
 pub fn silenced() -> u64 {
     SILENCED.load(Ordering::Relaxed)
 }
 
-/// Logs to stderr from now on, at `info` or what `HOOKGATE_LOG` says.
+/// Logs to stderr from now on, at `info` or what `HOOKGATE_LOG` says. Libraries are not heard at any level: they show what senders wrote.
 ///
 /// # Errors
 /// If the filter cannot be read, or something logs already.
@@ -40,16 +49,54 @@ pub fn init(format: LogFormat) -> Result<(), CannotLog> {
         Ok(text) => EnvFilter::try_new(text).map_err(|error| CannotLog(format!("{FILTER}: {error}")))?,
         Err(_) => EnvFilter::new("info"),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
+    let sink = Sink::spawn(stderr(), |_, _| {}).map_err(|error| CannotLog(error.to_string()))?;
+    let sink = SINK.get_or_init(|| sink);
+    let ours = filter_fn(|metadata| is_ours(metadata.target()));
+    let layer = tracing_subscriber::fmt::layer().with_writer(move || Line { sink, bytes: Vec::new() }).with_ansi(stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(filter).with(ours);
     let set = match format {
-        LogFormat::Json => tracing::subscriber::set_global_default(builder.json().finish()),
-        LogFormat::Pretty => tracing::subscriber::set_global_default(builder.finish()),
+        LogFormat::Json => tracing::subscriber::set_global_default(registry.with(layer.json())),
+        LogFormat::Pretty => tracing::subscriber::set_global_default(registry.with(layer)),
     };
     set.map_err(|error| CannotLog(error.to_string()))?;
-    log::set_boxed_logger(Box::new(Bridge(LogTracer::new()))).map_err(|error| CannotLog(error.to_string()))?;
+    log::set_boxed_logger(Box::new(Bridge)).map_err(|error| CannotLog(error.to_string()))?;
     // malformed requests are told at this level
     log::set_max_level(LevelFilter::Debug);
     Ok(())
+}
+
+/// Waits, for a few seconds at most, until all that was logged is written.
+pub fn flush() {
+    if let Some(sink) = SINK.get() {
+        sink.flush(FLUSH_LIMIT);
+    }
+}
+
+fn is_ours(target: &str) -> bool {
+    target.strip_prefix(env!("CARGO_CRATE_NAME")).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// One line on its way to the sink, whole.
+struct Line {
+    sink: &'static Sink,
+    bytes: Vec<u8>,
+}
+
+impl std::io::Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.sink.take(&self.bytes);
+    }
 }
 
 /// Logging cannot be set up.
@@ -57,8 +104,8 @@ pub fn init(format: LogFormat) -> Result<(), CannotLog> {
 #[error("cannot log: {0}")]
 pub struct CannotLog(String);
 
-/// Counts the proxy library's records and drops their text; passes warnings and errors of other libraries on.
-struct Bridge(LogTracer);
+/// Counts the records of libraries and drops their text.
+struct Bridge;
 
 impl Log for Bridge {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -69,9 +116,6 @@ impl Log for Bridge {
         if !self.enabled(record.metadata()) {
             return;
         }
-        if !is_proxy(record.target()) {
-            return self.0.log(record);
-        }
         if REFUSING.contains(&record.target()) && tells_of_a_refusal(record) {
             MALFORMED.fetch_add(1, Ordering::Relaxed);
         } else if record.level() <= Level::Warn {
@@ -80,10 +124,6 @@ impl Log for Bridge {
     }
 
     fn flush(&self) {}
-}
-
-fn is_proxy(target: &str) -> bool {
-    target.starts_with("pingora")
 }
 
 fn tells_of_a_refusal(record: &Record<'_>) -> bool {
@@ -120,7 +160,7 @@ mod tests {
 
     fn log(target: &str, level: Level, text: &str) -> (u64, u64) {
         let before = (malformed(), silenced());
-        Bridge(LogTracer::new()).log(&Record::builder().target(target).level(level).args(format_args!("{text}")).build());
+        Bridge.log(&Record::builder().target(target).level(level).args(format_args!("{text}")).build());
         (malformed() - before.0, silenced() - before.1)
     }
 

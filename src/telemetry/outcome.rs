@@ -3,7 +3,7 @@ use super::record::Ended;
 use crate::refusal::Refusal;
 
 /// Outcomes that are no refusal; they come after those of [`Refusal::ALL`].
-const OTHERS: [&str; 6] = ["forwarded_2xx", "forwarded_3xx", "forwarded_4xx", "forwarded_5xx", "duplicate", "abandoned"];
+const OTHERS: [&str; 7] = ["forwarded_2xx", "forwarded_3xx", "forwarded_4xx", "forwarded_5xx", "duplicate", "abandoned", "handshake"];
 const REFUSALS: usize = Refusal::ALL.len();
 
 /// How many there are.
@@ -19,6 +19,7 @@ impl Outcome {
     /// A duplicate.
     pub(super) const DUPLICATE: Self = Self(REFUSALS + 4);
     const ABANDONED: Self = Self(REFUSALS + 5);
+    const HANDSHAKE: Self = Self(REFUSALS + 6);
 
     /// The outcome of a request that ended like this.
     pub(super) fn of(ended: Ended) -> Self {
@@ -28,6 +29,7 @@ impl Outcome {
             Ended::Forwarded(status) if status.is_client_error() => Self(REFUSALS + 2),
             Ended::Forwarded(_) => Self(REFUSALS + 3),
             Ended::Duplicate(_) => Self::DUPLICATE,
+            Ended::Handshake => Self::HANDSHAKE,
             Ended::Refused { code, .. } => Refusal::ALL.iter().position(|refusal| refusal.code() == code).map_or(Self(REFUSALS - 1), Self),
             Ended::Abandoned => Self::ABANDONED,
         }
@@ -71,6 +73,7 @@ mod tests {
         assert_eq!(labels, ["forwarded_2xx", "forwarded_3xx", "forwarded_4xx", "forwarded_5xx"]);
         assert_eq!(Outcome::of(Ended::Duplicate(StatusCode::OK)).label(), "duplicate");
         assert_eq!(Outcome::of(Ended::Abandoned).label(), "abandoned");
+        assert_eq!(Outcome::of(Ended::Handshake).label(), "handshake");
         assert_eq!(Outcome::all().count(), OUTCOMES);
     }
 }

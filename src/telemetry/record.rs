@@ -25,6 +25,8 @@ pub enum Ended {
     Forwarded(StatusCode),
     /// A duplicate of a delivery that was handed on, answered without the upstream.
     Duplicate(StatusCode),
+    /// A provider's test of the endpoint, answered by the gate.
+    Handshake,
     /// Not let through.
     Refused {
         /// The refusal's stable code.

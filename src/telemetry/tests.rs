@@ -62,7 +62,7 @@ fn names_and_labels_of_metrics() {
     telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
     telemetry.begin(facts("/x")).close(refused(Refusal::NoRoute));
     telemetry.reloaded(1, SystemClock.now().wall);
-    let gauges = Gauges { breakers: vec![("app".into(), true)], ..Gauges::default() };
+    let gauges = Gauges { breakers: vec![("app".into(), true)], hash: "9f2c41ab".to_owned(), ..Gauges::default() };
     let text = telemetry.metrics_text(&gauges);
     let mut shapes: Vec<String> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -76,7 +76,9 @@ fn names_and_labels_of_metrics() {
         }
     }
     insta::assert_snapshot!(shapes.join("\n"), @"
+    hookgate_clock_skew_seconds{}
     hookgate_config_generation{}
+    hookgate_config_info{hash}
     hookgate_config_last_reload_success{}
     hookgate_config_loaded_timestamp_seconds{}
     hookgate_connections{}
@@ -85,6 +87,7 @@ fn names_and_labels_of_metrics() {
     hookgate_ledger_entries{}
     hookgate_ledger_forgotten_early_total{}
     hookgate_ledger_unsaved{}
+    hookgate_library_warnings_total{}
     hookgate_log_lines_dropped_total{}
     hookgate_lost_claims_total{}
     hookgate_malformed_total{}
@@ -106,7 +109,9 @@ fn names_and_labels_of_metrics() {
         "hookgate_upstream_breaker_open{upstream=\"app\"} 1",
         "hookgate_upstream_seconds_count{upstream=\"app\"} 1",
         "hookgate_signature_age_seconds_bucket{route=\"billing\",le=\"0.5\"} 1",
+        "hookgate_clock_skew_seconds -1.5",
         "hookgate_config_generation 1",
+        "hookgate_config_info{hash=\"9f2c41ab\"} 1",
         "hookgate_config_last_reload_success 1",
         "hookgate_reloads_total{result=\"accepted\"} 0",
     ] {

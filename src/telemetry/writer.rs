@@ -60,7 +60,7 @@ impl Lines {
     /// Writes the line of a request, unless the policy or the cap says no.
     pub(super) fn request(&self, facts: &Facts, ended: Ended, now: Now) {
         let policy = **self.shared.policy.load();
-        let let_through = matches!(ended, Ended::Forwarded(_) | Ended::Duplicate(_));
+        let let_through = matches!(ended, Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Handshake);
         match policy.requests {
             LogRequests::None => return,
             LogRequests::Refused if let_through => return,

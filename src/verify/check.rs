@@ -93,6 +93,9 @@ impl<'a> Check<'a> {
                 return Err(first([tags.err(), time.err(), content.err()]));
             }
         };
+        if verifier.shape.could_be_token(body) {
+            return Err(NotAuthentic::SignatureMalformed);
+        }
         let text = time.as_ref().map(|(text, _)| &**text).unwrap_or_default();
         let streamed = self.macs.take().filter(|_| self.fed == body.len() && self.request == head.request_id);
         let (mut macs, span) = match streamed {

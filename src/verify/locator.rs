@@ -70,13 +70,17 @@ impl Locator {
     /// The value there, as text; numbers and booleans of JSON as they are written. `None` if it is absent, repeated,
     /// contradicted by another of its names, empty, or no such value.
     pub fn find(&self, received: &Received) -> Option<String> {
+        self.look(&received.head, received.body.bytes())
+    }
+
+    pub(super) fn look(&self, head: &RequestHead, body: &[u8]) -> Option<String> {
         let value = match self {
             Self::Header(names) => {
-                let value = names.read(&received.head).ok()??;
+                let value = names.read(head).ok()??;
                 Cow::Borrowed(std::str::from_utf8(value.as_bytes()).ok()?)
             }
-            Self::Json(pointer) => json::find(received.body.bytes(), pointer).ok()??,
-            Self::Query(name) => query(&received.head, name).ok()??,
+            Self::Json(pointer) => json::find(body, pointer).ok()??,
+            Self::Query(name) => query(head, name).ok()??,
         };
         if value.is_empty() { None } else { Some(value.into_owned()) }
     }

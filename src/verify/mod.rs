@@ -6,6 +6,7 @@ mod basic;
 mod check;
 mod content;
 mod encoding;
+pub mod handshake;
 mod hmac;
 mod json;
 mod locator;
@@ -31,6 +32,7 @@ use crate::request::{Params, Received, RequestHead};
 pub use check::Check;
 pub use content::{BadTemplate, PLACEHOLDERS, Piece, Template};
 pub use encoding::Encoding;
+pub use handshake::{Handshakes, Tokens};
 pub use hmac::{Algorithm, TagEncoding};
 pub use locator::{HeaderNames, Locator};
 pub use secret::{BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
@@ -137,6 +139,13 @@ impl Verifier {
     /// The event type of a request, for logs. It is covered only if the body or header it stands in is.
     pub fn event_type(&self, received: &Received) -> Option<String> {
         self.shape.event_type.as_ref().and_then(|at| at.find(received))
+    }
+
+    /// Takes no body for authentic that could be a token: the gate hands out MACs of tokens.
+    #[must_use]
+    pub fn apart_from(mut self, tokens: Tokens) -> Self {
+        self.shape = self.shape.apart_from(tokens);
+        self
     }
 
     /// The block it was made from.

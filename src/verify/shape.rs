@@ -8,6 +8,7 @@ use http::header::AUTHORIZATION;
 
 use super::content::{Piece, Template};
 use super::encoding::Encoding;
+use super::handshake::{Apart, Tokens};
 use super::hmac::{Algorithm, TagEncoding};
 use super::locator::{HeaderNames, Locator, Unclear};
 use super::secret::{SecretKind, SecretSet};
@@ -25,6 +26,8 @@ pub struct Shape {
     encodings: Vec<Encoding>,
     suffix: Option<Box<str>>,
     covers: Covers,
+    /// Grammars of tokens whose MAC the gate hands out.
+    apart: Vec<Tokens>,
 }
 
 /// A family of authentication.
@@ -170,12 +173,27 @@ impl Shape {
             let time_in_body = hmac.time.as_ref().is_some_and(SignedTime::in_body);
             hmac.content.settle(time_in_body, delivery_id.as_ref().is_some_and(Locator::in_body));
         }
-        Self { scheme, delivery_id, event_type, encodings, suffix, covers }
+        Self { scheme, delivery_id, event_type, encodings, suffix, covers, apart: Vec::new() }
     }
 
     /// The verifier with these secrets. `public_url` is the URL that senders use, without query.
     pub fn with_secrets(self, secrets: SecretSet, public_url: Option<String>) -> Verifier {
         Verifier { shape: self, secrets, public_url: public_url.map(Into::into) }
+    }
+
+    /// Takes no body for authentic that could be such a token, where nothing else tells the two apart: the gate hands out their MACs.
+    #[must_use]
+    pub fn apart_from(mut self, tokens: Tokens) -> Self {
+        let by_body = matches!(&self.scheme, Scheme::Hmac(hmac) if tokens.apart(&hmac.content) == Some(Apart::ByBody));
+        if by_body && !self.apart.contains(&tokens) {
+            self.apart.push(tokens);
+        }
+        self
+    }
+
+    /// Whether a body could be a token whose MAC the gate hands out.
+    pub(super) fn could_be_token(&self, body: &[u8]) -> bool {
+        self.apart.iter().any(|tokens| tokens.could_be(body))
     }
 
     /// The scheme.

@@ -1,14 +1,198 @@
 //! What the documents say is what the code says.
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use hookgate::cli::Exit;
+use hookgate::clock::{Clock, SystemClock};
+use hookgate::config;
 use hookgate::refusal::Refusal;
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The pages that people read.
+fn pages() -> Vec<(String, String)> {
+    let mut pages = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned(), "CHANGELOG.md".to_owned()];
+    pages.extend(
+        fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path().display().to_string()).filter(|path| path.ends_with(".md")),
+    );
+    pages.into_iter().map(|path| (path.clone(), read(&path))).collect()
+}
 
 /// `docs/refusals.md` lists every code with its status.
 #[test]
 fn refusals() {
-    let page = std::fs::read_to_string("docs/refusals.md").unwrap();
+    let page = read("docs/refusals.md");
     for refusal in Refusal::ALL {
         let row = format!("| `{}` | {} |", refusal.code(), refusal.status().as_u16());
         assert!(page.contains(&row), "docs/refusals.md has no row that begins with {row}");
     }
     let rows = page.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(rows, Refusal::ALL.len(), "docs/refusals.md has rows for codes that are no more");
+}
+
+/// The table of the README has each code once, in the row of its status, and no other.
+#[test]
+fn refusals_of_the_readme() {
+    let readme = read("README.md");
+    let section = readme.split("## When it says no").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let mut said = BTreeSet::new();
+    for row in section.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()) {
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
+        let status: u16 = cells.next().unwrap().parse().unwrap();
+        for code in cells.next().unwrap().split('`').skip(1).step_by(2) {
+            assert!(said.insert((status, code.to_owned())), "{code} is there twice");
+        }
+    }
+    let is: BTreeSet<_> = Refusal::ALL.iter().map(|refusal| (refusal.status().as_u16(), refusal.code().to_owned())).collect();
+    assert_eq!(said, is);
+}
+
+/// What the README shows of `make run` is what the demo shows.
+#[test]
+fn the_demo_of_the_readme() {
+    let readme = read("README.md");
+    let shown = read("src/cli/demo/snapshots/hookgate__cli__demo__page__tests__page_plain.snap");
+    let table = shown.split("---\n").nth(2).unwrap().split("\n\n").next().unwrap();
+    assert!(readme.contains(table), "{table}");
+}
+
+/// The README's exit codes are those of the commands.
+#[test]
+fn exit_codes() {
+    let readme = read("README.md");
+    let section = readme.split("## Exit codes").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()?.parse().ok());
+    let said: BTreeSet<u8> = rows.collect();
+    assert_eq!(said, Exit::ALL.iter().map(|exit| exit.0).collect());
+}
+
+/// A block of a document, as a config that can be compiled: what it leaves out is filled in.
+fn completed(block: &str, dir: &Path) -> String {
+    let indent = block.lines().find(|line| !line.trim().is_empty()).map_or(0, |line| line.len() - line.trim_start().len());
+    let block: String = block.lines().map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect();
+    let keys: Vec<&str> =
+        block.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())).filter_map(|line| line.split(':').next()).collect();
+    let has = |key: &str| keys.contains(&key);
+    let in_route = |text: &str| format!("routes:\n  - name: block\n    path: /block\n{}    forward: {{ upstream: app }}\n", indented(text));
+    let mut config = if has("facts") {
+        let presets = dir.join("presets.d");
+        fs::create_dir_all(&presets).unwrap();
+        fs::write(presets.join("block.yaml"), &block).unwrap();
+        format!("providers: presets.d\n{}", in_route("verify: { provider: block, secrets: [{ env: SECRET }] }\n"))
+    } else if has("verify") {
+        in_route(&block)
+    } else {
+        block.clone()
+    };
+    if !has("listen") {
+        config.push_str("listen: [{ address: 127.0.0.1:0 }]\n");
+    }
+    if !has("upstreams") {
+        config.push_str("upstreams: { app: { url: http://127.0.0.1:3000 } }\n");
+    }
+    if !config.contains("routes:") {
+        config.push_str(&in_route("verify: none\n"));
+    }
+    config
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+/// What is wrong with a config whose secrets and directories of state are made in `dir`.
+fn problems(yaml: &str, dir: &Path) -> Option<String> {
+    let mut yaml = yaml.to_owned();
+    for place in ["/run/secrets/", "/etc/hookgate/", "/var/lib/hookgate/"] {
+        yaml = yaml.replace(place, &format!("{}{place}", dir.display()));
+    }
+    for (at, _) in yaml.match_indices("file: /") {
+        let path = Path::new(yaml[at + 6..].split([' ', ',', '}', '\n']).next().unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, path.display().to_string()).unwrap();
+    }
+    let path = dir.join("config.yaml");
+    fs::write(&path, &yaml).unwrap();
+    let env = |name: &str| Some(OsString::from(format!("the-secret-text-of-{name}")));
+    let loaded = config::load(&path, &env, None, 1, SystemClock.now());
+    loaded.err().map(|rejected| rejected.report.render(false))
+}
+
+/// Every YAML block of every page is a config, a part of one, or a preset, and compiles.
+#[test]
+fn blocks_compile() {
+    let mut count = 0;
+    for (page, text) in pages() {
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let config = completed(block, dir.path());
+            if let Some(problems) = problems(&config, dir.path()) {
+                panic!("{page}:\n{block}\n{problems}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "{count}");
+}
+
+/// The configs within the deployment files compile, and what they mount is what they name.
+#[test]
+fn deployments_compile() {
+    let kubernetes = read("deploy/kubernetes.yaml");
+    let documents: Vec<serde_yaml::Value> = kubernetes.split("\n---\n").map(|document| serde_yaml::from_str(document).unwrap()).collect();
+    let of_kind = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();
+    let config = of_kind("ConfigMap")["data"]["config.yaml"].as_str().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(problems(config, dir.path()), None);
+    let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
+    let containers = pod["containers"].as_sequence().unwrap();
+    let gate = containers.iter().find(|container| container["name"] == "hookgate").unwrap();
+    let mounts = gate["volumeMounts"].as_sequence().unwrap();
+    assert!(mounts.iter().all(|mount| mount.get("subPath").is_none()));
+    let dockerfile = read("Dockerfile");
+    for place in mounts.iter().map(|mount| mount["mountPath"].as_str().unwrap()) {
+        assert!(config.contains(place) || dockerfile.contains(&format!("{place}/config.yaml")), "nothing is read from {place}");
+    }
+
+    let unit = read("deploy/hookgate.service");
+    let config = unit.split("config.yaml:\n#\n").nth(1).unwrap();
+    let config: String =
+        config.lines().take_while(|line| line.starts_with('#')).map(|line| format!("{}\n", line.get(6..).unwrap())).collect();
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(problems(&config, dir.path()), None);
+}
+
+/// The example is a config, without a warning.
+#[test]
+fn the_example_compiles() {
+    let loaded = config::load(Path::new("config.example.yaml"), &|_| None, None, 1, SystemClock.now());
+    let loaded = loaded.unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
+    assert_eq!((loaded.report.warnings(), loaded.report.render(false)), (0, String::new()));
+}
+
+/// What a page links to is there, and so is what it names as a file of this repository.
+#[test]
+fn links_lead_somewhere() {
+    for (page, text) in pages() {
+        let base = Path::new(&page).parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if !link.contains("://") && !file.is_empty() {
+                assert!(base.join(file).exists(), "{page} links to {link}");
+            }
+        }
+        for named in text.split('`').skip(1).step_by(2) {
+            let path = named.split(' ').next().unwrap();
+            let is_ours = ["src/", "tests/", "docs/", "deploy/", "benches/", "tools/"].iter().any(|dir| path.starts_with(dir));
+            if is_ours && !path.contains("NAME") && !path.contains("acme") {
+                assert!(Path::new(path).exists(), "{page} names {path}");
+            }
+        }
+    }
 }

@@ -12,7 +12,7 @@ use hookgate::upstream::Outgoing;
 use hookgate::upstream::breaker::Shown;
 use hookgate::upstream::client::{Client, Onward, Sent, Unusable};
 use hookgate::upstream::fetch::{FetchError, Url, fetch};
-use hookgate::verify::{Cleared, Unverified};
+use hookgate::verify::{Cleared, Handshakes, Unverified};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::support::upstream::{Act, Authority, Upstream, chunked, raw, reply};
@@ -429,6 +429,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     let app = Upstream::scripted(vec![reply(202, &[], b"taken")]).await;
     let client = Arc::new(client(app.address));
     let hook = Hook {
+        handshakes: Handshakes::default(),
         name: "open".into(),
         ledger_name: "open".into(),
         path: "/in".to_owned(),

@@ -2,6 +2,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,8 @@ use crate::config::snapshot::{AdminAddress, Snapshot};
 /// How long the gate may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(50);
+/// By then the lines of what was sent are written.
+const SETTLED: Duration = Duration::from_millis(500);
 /// Lines of its log that are kept for the case that it fails.
 const KEPT: usize = 20;
 
@@ -64,6 +67,8 @@ impl Gate {
         are_free(snapshot)?;
         let program = std::env::current_exe().map_err(|error| Error::no("this program cannot find itself").cause(error))?;
         let mut command = Command::new(program);
+        // In a group of its own: Ctrl-C is for the demo, which ends it.
+        command.process_group(0);
         command.arg("run").arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| Error::no("the gate cannot be started").cause(error))?;
         let log = Arc::new(Log::default());
@@ -102,8 +107,9 @@ impl Gate {
         Error::no(what)
     }
 
-    /// Shows its log until it ends.
+    /// Shows its log until it ends, but not of what came before.
     pub(super) async fn stay(&mut self) -> Result<(), Error> {
+        tokio::time::sleep(SETTLED).await;
         self.log.shown.store(true, Ordering::Relaxed);
         loop {
             self.is_alive()?;

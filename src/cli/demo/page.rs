@@ -131,7 +131,7 @@ mod tests {
             row("stripe", "signed", secret("secret-1"), 200, true),
             row("slack", "signed", secret("secret-1"), 200, true),
             row("standard-webhooks", "signed", secret("secret-1"), 200, true),
-            row("github", "one byte of the body changed", refused("signature_mismatch"), 401, false),
+            row("github", "one body byte changed", refused("signature_mismatch"), 401, false),
             row("stripe", "signed 10 minutes ago", refused("timestamp_stale"), 401, false),
             row("github", "number 1 once more", Said::Duplicate, 200, false),
         ]

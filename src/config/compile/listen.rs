@@ -1,5 +1,6 @@
 //! Where the gate listens.
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject as _;
@@ -8,10 +9,16 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::config::compile::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
+use crate::config::secret::WEAK_BELOW;
 use crate::config::snapshot::{Admin, AdminAddress, Listener, Token};
 
 /// How large a PEM file may be, in bytes.
 const MAX_PEM: usize = 1024 * 1024;
+/// How long the path of a unix socket may be, in bytes, on every system.
+const MAX_SOCKET_PATH: usize = 103;
+
+/// What is said of a second listener at one address.
+const TAKEN: &str = "another listener has this address";
 
 pub(super) fn listeners(listen: Vec<file::Listen>, root: &Place, cx: &mut Context<'_>) -> Vec<Listener> {
     let place = root.key("listen");
@@ -28,13 +35,35 @@ pub(super) fn listeners(listen: Vec<file::Listen>, root: &Place, cx: &mut Contex
         let address = socket(address.as_deref(), &place, cx);
         let tls = tls.map(|tls| server(tls, &place.key("tls"), cx));
         if let Some(address) = address {
-            if listeners.iter().any(|other| other.address == address) {
-                cx.problems.error(&place.key("address"), "another listener has this address", None);
+            if listeners.iter().any(|other| collide(other.address, address)) {
+                cx.problems.error(&place.key("address"), TAKEN, None);
             }
             listeners.push(Listener { address, tls: tls.flatten() });
         }
     }
     listeners
+}
+
+/// Whether two sockets cannot be bound beside each other. Port 0 is a free one each time.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip(), other.ip());
+    let overlap = a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()));
+    one.port() == other.port() && one.port() != 0 && overlap
+}
+
+/// The health and admin listeners need addresses that no other listener has.
+pub(super) fn apart(listeners: &[Listener], health: Option<SocketAddr>, admin: Option<&Admin>, root: &Place, cx: &mut Context<'_>) {
+    let admin = admin.and_then(|admin| match &admin.address {
+        AdminAddress::Tcp(address) => Some(*address),
+        AdminAddress::Unix(_) => None,
+    });
+    let is_taken = |address: SocketAddr| listeners.iter().any(|listener| collide(listener.address, address));
+    let own = [("health", health, false), ("admin", admin, health.zip(admin).is_some_and(|(health, admin)| collide(health, admin)))];
+    for (key, address, by_other) in own {
+        if address.is_some_and(|address| by_other || is_taken(address)) {
+            cx.problems.error(&root.key(key).key("address"), TAKEN, None);
+        }
+    }
 }
 
 pub(super) fn health(health: file::Health, place: &Place, cx: &mut Context<'_>) -> Option<SocketAddr> {
@@ -46,6 +75,10 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
     let file::Admin { address, token } = admin;
     let has_token = token.is_some();
     let token = token.and_then(|token| cx.loader.one(&token, "admin", "admin/token", &place.key("token"), &mut cx.problems));
+    if token.as_ref().is_some_and(|token| token.text.len() < WEAK_BELOW) {
+        let message = format!("the admin token is shorter than {WEAK_BELOW} bytes");
+        cx.problems.warning_at_key(&place.key("token"), message, "take `openssl rand -hex 32`".to_owned());
+    }
     if let Some(token) = &token
         && !token.text.iter().all(u8::is_ascii_graphic)
     {
@@ -55,16 +88,31 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
             "take `openssl rand -hex 32`".to_owned(),
         );
     }
-    if address.as_deref().is_some_and(|address| address.starts_with("unix:")) {
-        cx.reserved(&place.key("address"), "an admin listener on a unix socket", "write `127.0.0.1:9090`");
-        return None;
+    let token = token.map(|token| Token::new(token.text.to_vec()));
+    if let Some(path) = address.as_deref().and_then(|address| address.strip_prefix("unix:")) {
+        let path = unix(path, &place.key("address"), cx)?;
+        return Some(Admin { address: AdminAddress::Unix(path), token });
     }
     let address = socket(address.as_deref(), place, cx)?;
     if !address.ip().is_loopback() && !has_token {
         let help = "add `token: { file: /run/secrets/admin }`, or listen on 127.0.0.1".to_owned();
         cx.problems.error(&place.key("address"), "off loopback the admin listener needs a token", help);
     }
-    Some(Admin { address: AdminAddress::Tcp(address), token: token.map(|token| Token::new(token.text.to_vec())) })
+    Some(Admin { address: AdminAddress::Tcp(address), token })
+}
+
+/// The path of a unix socket.
+fn unix(path: &str, place: &Place, cx: &mut Context<'_>) -> Option<PathBuf> {
+    if path.is_empty() {
+        cx.problems.error(place, "this is not an address", "write `unix:/run/hookgate/admin.sock`".to_owned());
+        return None;
+    }
+    let path = cx.loader.base.join(path);
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        cx.problems.error(place, format!("the path of a unix socket has at most {MAX_SOCKET_PATH} bytes"), None);
+        return None;
+    }
+    Some(path)
 }
 
 fn socket(written: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<SocketAddr> {

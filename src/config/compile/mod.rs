@@ -12,6 +12,7 @@ use crate::units;
 
 mod dedupe;
 mod forward;
+pub mod handshake;
 mod limits;
 mod listen;
 mod proof;
@@ -65,6 +66,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let store = limits::store(store, &root.key("store"), cx);
     let admin = admin.and_then(|admin| listen::admin(admin, &root.key("admin"), cx));
+    listen::apart(&listeners, health, admin.as_ref(), &root, cx);
     let trusted_proxies = cx.networks(&trusted_proxies, &root.key("trusted_proxies"));
     let limits = limits::limits(limits, &root.key("limits"), cx);
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
@@ -116,6 +118,7 @@ impl Context<'_> {
         let Some(text) = written else { return default };
         match units::size(text) {
             Ok(0) => self.problems.error(place, "this must be more than nothing", None),
+            Ok(size) if size > MOST_BYTES => self.problems.error(place, "this is more than 1 TiB", None),
             Ok(size) => return size,
             Err(why) => self.problems.error(place, "this is not a size", why.to_string()),
         }
@@ -125,6 +128,9 @@ impl Context<'_> {
     fn rate(&mut self, text: &str, place: &Place) -> Option<units::Rate> {
         match units::rate(text) {
             Ok(rate) => return Some(rate),
+            Err(_) if text.split_once('/').is_some_and(|(count, _)| count.trim().bytes().all(|byte| byte == b'0') && !count.is_empty()) => {
+                self.problems.error(place, "this rate lets nothing through", "write at least `1/s`, `1/m` or `1/h`".to_owned());
+            }
             Err(_) if is_count(text) && text != "0" => self.problems.error(place, "this rate has no unit", format!("write `{text}/s`")),
             Err(why) => self.problems.error(place, "this is not a rate", why.to_string()),
         }
@@ -137,7 +143,14 @@ impl Context<'_> {
         for (index, text) in written.iter().enumerate() {
             let network = text.parse::<ipnet::IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from));
             match network {
-                Some(network) => networks.push(network),
+                Some(network) => {
+                    if network.addr() != network.network() {
+                        let message = format!("the address is not the first of its network: this means {}", network.trunc());
+                        let one = ipnet::IpNet::from(network.addr());
+                        self.problems.warning(&place.index(index), message, format!("write `{}`, or `{one}` for the one", network.trunc()));
+                    }
+                    networks.push(network.trunc());
+                }
                 None => self.problems.error(
                     &place.index(index),
                     "this is not a network",
@@ -165,6 +178,8 @@ impl Context<'_> {
     }
 }
 
+/// No config means more memory than that.
+const MOST_BYTES: usize = 1 << 40;
 /// No config means more than ten years; time reckoned with more could overflow.
 const MOST: Duration = Duration::from_secs(10 * 366 * 86_400);
 

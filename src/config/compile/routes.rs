@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 
 use crate::config::compile::forward::{self, forward};
 use crate::config::compile::proof::{self, Facts, Proof, proof};
-use crate::config::compile::{Context, Upstreams, dedupe, rate};
+use crate::config::compile::{Context, Upstreams, dedupe, handshake, rate};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
@@ -103,6 +103,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         max_body,
         allow,
         verify,
+        handshake,
         rate_limit,
         dedupe,
         forward,
@@ -115,6 +116,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let given = proof::Given { route: &name, params: router::parameters(&path), has_host: host.is_some(), public_url };
     let proven = verified(verify, given, &name, place, cx);
     let provider = proven.as_ref().and_then(|proven| proven.provider.clone());
+    let verifier = proven.as_ref().and_then(|proven| proven.verifier.as_ref());
+    let handshakes = handshake::handshakes(handshake, provider.as_deref(), verifier, place, cx);
     let facts = Facts::of(provider.as_deref());
     let methods = methods_of(&methods, &place.key("methods"), cx);
     let max_body = cx.size(max_body.as_deref(), &place.key("max_body"), facts.max_body.unwrap_or(MAX_BODY));
@@ -122,8 +125,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
     let retries = provider.as_ref().zip(facts.retries_for).map(|(preset, retries_for)| (preset.title(), retries_for));
     let dedupe = dedupe.map(|written| dedupe::dedupe(written, retries, &name, &place.key("dedupe"), cx));
-    if let (Some(proven), Some(false)) = (&proven, dedupe.map(|dedupe| dedupe.by_content)) {
-        note_what_is_unsigned(proven, &name, place, cx);
+    if let Some(proven) = &proven {
+        note_what_is_unsigned(proven, dedupe.map(|dedupe| dedupe.by_content), &name, place, cx);
     }
     mode_of(mode.as_deref(), &place.key("mode"), cx);
     let forward = action(forward, queue.is_some(), pass.is_some(), place, cx);
@@ -143,7 +146,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         max_body,
         allow,
         provider: provider.map(|preset| Arc::clone(&preset.name)),
-        verifier: proven.and_then(|proven| proven.verifier),
+        verifier: proven.and_then(|proven| proven.verifier).map(|verifier| handshakes.keep_apart(verifier)),
+        handshakes,
         rate_limits,
         dedupe,
         forward: forward?,
@@ -170,12 +174,27 @@ fn verified(verify: Option<VerifyOrNone>, given: proof::Given<'_>, name: &str, p
     }
 }
 
-fn note_what_is_unsigned(proven: &Proof, name: &str, place: &Place, cx: &mut Context<'_>) {
-    if proven.verifier.is_some() && proven.has_id && proven.covers.body && !proven.covers.id && !proven.covers.timestamp {
-        let message =
-            format!("route {name}: the signature covers neither the delivery ID nor a time, so a captured request passes under a new ID");
-        let help = "add `by: content`; two honest deliveries with the same bytes then count as one".to_owned();
-        cx.problems.warning_at_key(&place.key("dedupe"), message, help);
+/// What a captured request can still do. `by_content` is `None` without `dedupe`.
+fn note_what_is_unsigned(proven: &Proof, by_content: Option<bool>, name: &str, place: &Place, cx: &mut Context<'_>) {
+    let Covers { body, id, timestamp, .. } = proven.covers;
+    if proven.verifier.is_none() || !body || timestamp {
+        return;
+    }
+    match by_content {
+        Some(false) if proven.has_id && !id => {
+            let message = format!(
+                "route {name}: the signature covers neither the delivery ID nor a time, so a captured request passes under a new ID"
+            );
+            let help = "add `by: content`; two honest deliveries with the same bytes then count as one".to_owned();
+            cx.problems.warning_at_key(&place.key("dedupe"), message, help);
+        }
+        None if !id && !cx.problems.is_spoiled(&place.key("dedupe")) => {
+            let message =
+                format!("route {name}: the signature covers neither a delivery ID nor a time, so a captured request passes again");
+            let help = "add `dedupe: { by: content }` to the route; two honest deliveries with the same bytes then count as one".to_owned();
+            cx.problems.warning_at_key(&place.key("verify"), message, help);
+        }
+        Some(_) | None => {}
     }
 }
 

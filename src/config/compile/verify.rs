@@ -4,6 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+use crate::config::compile::handshake::handed_out;
 use crate::config::diagnostic::{Diagnostics, Level, Place, did_you_mean, shown};
 use crate::config::file::{self, OneOrMany};
 use crate::units;
@@ -29,6 +30,8 @@ pub fn compile(block: &file::Verify, preset: Option<&file::Provider>, place: &Pl
     let before = errors(problems);
     let merged = merge::merged(block, preset.map(|preset| &preset.verify));
     let shape = Compiler { written: block, block: &merged, place, problems }.shape();
+    // Whoever hands out MACs must not take them for signatures, whatever the route says of its handshakes.
+    let shape = shape.map(|shape| handed_out(preset).into_iter().fold(shape, Shape::apart_from));
     shape.filter(|_| errors(problems) == before)
 }
 

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::Verify;
+use crate::config::file::{Handshake, OneOrMany, Verify};
 
 /// A provider's preset: what a user's `verify` block may say, and facts about the provider.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
@@ -12,6 +12,8 @@ pub struct Provider {
     pub title: String,
     /// The block, without `provider` and `secrets`.
     pub verify: Verify,
+    /// How the provider tests the endpoint, where the gate answers.
+    pub handshake: Option<OneOrMany<Handshake>>,
     /// What is known of the provider.
     pub facts: Facts,
 }

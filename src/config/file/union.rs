@@ -8,7 +8,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserial
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-use crate::config::file::{Secret, SecretTable, Verify};
+use crate::config::file::{Handshake, Secret, SecretTable, Verify};
 
 /// One value, or a list of them.
 #[derive(Debug, Clone)]
@@ -36,6 +36,15 @@ pub enum VerifyOrNone {
     None,
     /// A block.
     Block(Box<Verify>),
+}
+
+/// `handshake: none`, or a block.
+#[derive(Debug, Clone)]
+pub enum HandshakeOrNone {
+    /// The gate answers none.
+    None,
+    /// A block.
+    Block(Box<Handshake>),
 }
 
 /// A list of secrets, or a table.
@@ -113,6 +122,16 @@ impl<'de> Forms<'de> for VerifyOrNone {
     }
 }
 
+impl<'de> Forms<'de> for HandshakeOrNone {
+    const EXPECTING: &'static str = "`none` or a block";
+    fn text<E: Error>(text: &str) -> Result<Self, E> {
+        if text == "none" { Ok(Self::None) } else { Err(E::custom(Self::EXPECTING)) }
+    }
+    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        Handshake::deserialize(MapAccessDeserializer::new(map)).map(|block| Self::Block(Box::new(block)))
+    }
+}
+
 impl<'de> Forms<'de> for Secrets {
     const EXPECTING: &'static str = "a list of secrets, or a table";
     fn list<A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
@@ -150,6 +169,12 @@ impl<T: Serialize> Serialize for OneOrMany<T> {
 }
 
 impl<'de> Deserialize<'de> for VerifyOrNone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyForm(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for HandshakeOrNone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyForm(PhantomData))
     }
@@ -196,6 +221,19 @@ impl JsonSchema for VerifyOrNone {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let block = generator.subschema_for::<Verify>();
+        any_of([json_schema!({ "const": "none" }), block])
+    }
+}
+
+impl JsonSchema for HandshakeOrNone {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "HandshakeOrNone".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let block = generator.subschema_for::<Handshake>();
         any_of([json_schema!({ "const": "none" }), block])
     }
 }

@@ -135,12 +135,12 @@ fn no_shape_of_bad_config_shows_a_secret() {
 fn the_machine_readable_form() {
     let path = folder("bad").join("sample.yaml");
     let report = try_load(&path).unwrap_err().report;
-    let second: serde_json::Value = serde_json::from_str(report.json_lines().lines().nth(1).unwrap()).unwrap();
+    let third: serde_json::Value = serde_json::from_str(report.json_lines().lines().nth(2).unwrap()).unwrap();
     let expected = serde_json::json!({
         "level": "error", "file": path.to_str().unwrap(), "line": 12, "column": 26, "end_column": 28,
         "message": "no upstream is called `ap`", "help": "did you mean `app`? There are app, billing",
     });
-    assert_eq!(second, expected);
+    assert_eq!(third, expected);
     assert!(report.headline().ends_with("sample.yaml:11:36: the secret file is empty"), "{}", report.headline());
 }
 

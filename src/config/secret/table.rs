@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place, shown};
 use crate::config::marked::{self, Node};
-use crate::config::secret::{Loader, MAX_BYTES, wholesome, without_line_feed};
+use crate::config::secret::{Loader, MAX_BYTES, WEAK_BELOW, wholesome, without_line_feed};
 use crate::config::source::read_regular;
 use crate::verify::{Candidate, Encoding, SecretKind, SecretText, TableMap, is_key};
 
@@ -41,6 +41,7 @@ pub struct Row {
     identity: Identity,
     read_at: SystemTime,
     digest: [u8; 32],
+    is_weak: bool,
     making: Making,
     made: Result<Arc<[Candidate]>, String>,
 }
@@ -95,25 +96,28 @@ impl Loader<'_> {
             problems.error(place, format!("there are more than {MAX_KEYS} keys"), None);
             return table;
         }
-        let mut bad = Bad::default();
+        let (mut bad, mut weak) = (Bad::default(), Weak::default());
         for name in names {
             let Some(key) = name.to_str().filter(|key| is_key(key)) else {
                 bad.push(&name.to_string_lossy(), NOT_A_KEY);
                 continue;
             };
             match self.row(&directory.join(key), making) {
-                Ok(candidates) => {
+                Ok((candidates, is_weak)) => {
                     self.count += 1;
+                    weak.note(key, is_weak);
                     table.insert(key.into(), candidates);
                 }
                 Err(why) => bad.push(key, &why),
             }
         }
         bad.tell(place, problems);
+        weak.tell(place, problems);
         table
     }
 
-    fn row(&mut self, path: &Path, making: &Making) -> Result<Arc<[Candidate]>, String> {
+    /// The entry of one file, and whether its secret is weak.
+    fn row(&mut self, path: &Path, making: &Making) -> Result<(Arc<[Candidate]>, bool), String> {
         let metadata = std::fs::metadata(path).map_err(|_| "the file cannot be read")?;
         let identity = Identity::of(&metadata);
         let known = self.previous.and_then(|previous| previous.rows.get(path));
@@ -125,13 +129,15 @@ impl Loader<'_> {
                 let bytes = read_regular(path, MAX_BYTES).map_err(|why| format!("the file {why}"))?;
                 let digest = Sha256::digest(bytes.as_slice()).into();
                 let made = known.filter(|row| row.digest == digest && row.making == *making).map(|row| row.made.clone());
-                let made = made.unwrap_or_else(|| make(without_line_feed(bytes).0, making));
-                Row { identity, read_at: self.now.wall, digest, making: making.clone(), made }
+                let text = without_line_feed(bytes).0;
+                let is_weak = text.len() < WEAK_BELOW;
+                let made = made.unwrap_or_else(|| make(text, making));
+                Row { identity, read_at: self.now.wall, digest, is_weak, making: making.clone(), made }
             }
         };
         self.inputs.feed(path.file_name().unwrap_or_default().as_encoded_bytes());
         self.inputs.feed(&row.digest);
-        let made = row.made.clone();
+        let made = row.made.clone().map(|made| (made, row.is_weak));
         self.cache.rows.insert(path.to_owned(), row);
         made
     }
@@ -160,13 +166,16 @@ impl Loader<'_> {
             problems.error(place, format!("there are more than {MAX_KEYS} keys"), None);
             return table;
         }
-        let mut bad = Bad::default();
+        let (mut bad, mut weak) = (Bad::default(), Weak::default());
         for (index, entry) in entries.into_iter().enumerate() {
             // A key that is none may be a secret in the wrong place.
             let label = if is_key(&entry.key) { entry.key.clone() } else { format!("number {}", index + 1) };
             let made = match entry.value.node {
                 _ if !is_key(&entry.key) => Err(NOT_A_KEY.to_owned()),
-                Node::Scalar { text, .. } => make(Zeroizing::new(text.into_bytes()), making),
+                Node::Scalar { text, .. } => {
+                    let is_weak = text.len() < WEAK_BELOW;
+                    make(Zeroizing::new(text.into_bytes()), making).inspect(|_| weak.note(&label, is_weak))
+                }
                 Node::List(_) | Node::Map(_) => Err("the secret is not text".to_owned()),
             };
             match made {
@@ -178,6 +187,7 @@ impl Loader<'_> {
             }
         }
         bad.tell(place, problems);
+        weak.tell(place, problems);
         table
     }
 }
@@ -188,6 +198,32 @@ fn make(text: Zeroizing<Vec<u8>>, making: &Making) -> Result<Arc<[Candidate]>, S
     let Making { kind, encodings, suffix } = making;
     let text = SecretText { name: "secret-1".into(), text, encodings: None, not_before: None, expires: None };
     Ok(Candidate::make(*kind, encodings, suffix.as_deref(), &text)?.into())
+}
+
+/// Entries with weak secrets: how many, and the first.
+#[derive(Default)]
+struct Weak {
+    count: usize,
+    first: Option<String>,
+}
+
+impl Weak {
+    fn note(&mut self, key: &str, is_weak: bool) {
+        if is_weak {
+            self.count += 1;
+            self.first.get_or_insert_with(|| key.to_owned());
+        }
+    }
+
+    fn tell(self, place: &Place, problems: &mut Diagnostics) {
+        let Some(first) = self.first else { return };
+        let many = match self.count {
+            1 => format!("the secret of key {} is", shown(&first)),
+            count => format!("the secrets of {count} keys, such as {}, are", shown(&first)),
+        };
+        let help = "take `openssl rand -hex 32` for each".to_owned();
+        problems.warning(place, format!("{many} shorter than {WEAK_BELOW} bytes"), help);
+    }
 }
 
 /// Entries that are left out.

@@ -1,0 +1,86 @@
+// What the Node.js SDKs sign the gate lets in; what `hookgate sign` makes the SDKs accept. One line a case: SDK, direction, case, verdict.
+import { execFileSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const [hookgate, gate, directory] = process.argv.slice(2);
+// The packages stand where they were installed, not beside this file.
+const installed = createRequire(`${process.env.SDK_MODULES}/package.json`);
+const { Webhooks } = await import(installed.resolve("@octokit/webhooks"));
+const Stripe = installed("stripe");
+const standard = installed("standardwebhooks");
+const svix = installed("svix");
+
+const stripe = new (Stripe.default ?? Stripe)("sk_test_unused");
+let wrong = 0;
+
+function tell(sdk, direction, what, got, due) {
+  wrong += got !== due;
+  console.log(`  ${got === due ? "✓" : "✕"} ${sdk.padEnd(28)} ${direction.padEnd(13)} ${what.padEnd(10)} ${got}${got === due ? "" : `, not ${due}`}`);
+}
+
+const secretOf = (name) => readFileSync(`${directory}/secrets/${name}`, "utf8");
+const bodyOf = () =>
+  JSON.stringify({ id: `evt_${randomUUID()}`, object: "event", type: "ping", timestamp: new Date().toISOString(), data: { text: "grüße 💡" } });
+
+async function post(name, headers, body) {
+  const answer = await fetch(`${gate}/${name}`, {
+    method: "POST", body, headers: { "Content-Type": "application/json", ...headers }, signal: AbortSignal.timeout(10_000),
+  });
+  return answer.status;
+}
+
+function signedByHookgate(name, body) {
+  const file = `${directory}/body.json`;
+  writeFileSync(file, body);
+  const made = execFileSync(hookgate, ["sign", "--provider", name, "--secret-file", `${directory}/secrets/${name}`, "--body", file, "--url", `${gate}/${name}`, "--json"], { timeout: 30_000 });
+  return Object.fromEntries(JSON.parse(made).headers.map(([key, value]) => [key.toLowerCase(), value]));
+}
+
+async function accepts(check) {
+  try {
+    return (await check()) === false ? "refused" : "accepted";
+  } catch (error) {
+    return /signature|verif/i.test(`${error.name} ${error.type} ${error.message}`) ? "refused" : String(error);
+  }
+}
+
+function standardWebhooks(prefix, Webhook) {
+  return {
+    sign(secret, body) {
+      const [id, now] = [`msg_${randomUUID()}`, new Date()];
+      return { [`${prefix}-Id`]: id, [`${prefix}-Timestamp`]: String(Math.floor(now / 1000)), [`${prefix}-Signature`]: new Webhook(secret).sign(id, now, body) };
+    },
+    verify: (secret, headers, body) => new Webhook(secret).verify(body, headers),
+  };
+}
+
+const sdks = {
+  "@octokit/webhooks": {
+    name: "github",
+    sign: async (secret, body) => ({ "X-GitHub-Delivery": randomUUID(), "X-Hub-Signature-256": await new Webhooks({ secret }).sign(body) }),
+    verify: (secret, headers, body) => new Webhooks({ secret }).verify(body, headers["x-hub-signature-256"]),
+  },
+  stripe: {
+    name: "stripe",
+    sign: (secret, payload) => ({ "Stripe-Signature": stripe.webhooks.generateTestHeaderString({ payload, secret }) }),
+    verify: (secret, headers, body) => stripe.webhooks.constructEvent(body, headers["stripe-signature"], secret),
+  },
+  standardwebhooks: { name: "standard-webhooks", ...standardWebhooks("Webhook", standard.Webhook) },
+  svix: { name: "svix", ...standardWebhooks("Svix", svix.Webhook) },
+};
+
+for (const [key, { name, sign, verify }] of Object.entries(sdks)) {
+  const [secret, sdk] = [secretOf(name), `${key} (Node.js)`];
+  let body = bodyOf();
+  let headers = await sign(secret, body);
+  tell(sdk, "signs", "as it is", await post(name, headers, body), 200);
+  tell(sdk, "signs", "tampered", await post(name, headers, body.replace("ping", "pong")), 401);
+  body = bodyOf();
+  headers = signedByHookgate(name, body);
+  tell(sdk, "verifies ours", "as it is", await accepts(() => verify(secret, headers, body)), "accepted");
+  tell(sdk, "verifies ours", "tampered", await accepts(() => verify(secret, headers, body.replace("ping", "pong"))), "refused");
+}
+
+process.exit(wrong ? 1 : 0);

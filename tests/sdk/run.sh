@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Real SDKs against a real gate: what they sign is let in and a changed byte is not, and they accept what `hookgate sign` makes.
+# The SDKs come from PyPI and npm into target/sdk; all requests stay on loopback. Usage: tests/sdk/run.sh [HOOKGATE]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+hookgate=$(realpath "${1:-target/debug/hookgate}")
+kept=$PWD/target/sdk
+work=$(mktemp -d)
+started=()
+leave() {
+    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait
+    rm -rf "$work"
+}
+trap leave EXIT
+
+[ -x "$kept/venv/bin/python" ] || python3 -m venv "$kept/venv"
+timeout 300 "$kept/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/sdk/requirements.txt
+mkdir -p "$kept/node" && cp tests/sdk/package.json "$kept/node/"
+(cd "$kept/node" && timeout 300 npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts)
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+gate=$(free_port) app=$(free_port) health=$(free_port)
+mkdir "$work/secrets"
+random() { head -c 24 /dev/urandom | base64; }
+random | tr -d '\n' > "$work/secrets/github"
+random | tr -d '\n' > "$work/secrets/slack"
+for name in stripe standard-webhooks svix; do printf 'whsec_%s' "$(random)" > "$work/secrets/$name"; done
+{
+    printf 'listen: [{ address: 127.0.0.1:%s }]\nhealth: { address: 127.0.0.1:%s }\n' "$gate" "$health"
+    printf 'shutdown: { delay: 0s }\nupstreams: { app: { url: http://127.0.0.1:%s } }\nroutes:\n' "$app"
+    for name in github slack stripe standard-webhooks svix; do
+        printf '  - { name: %s, path: /%s, verify: { provider: %s, secrets: [{ file: secrets/%s }] }, dedupe: {}, forward: { upstream: app } }\n' \
+            "$name" "$name" "$name" "$name"
+    done
+} > "$work/config.yaml"
+
+"$hookgate" echo --quiet --listen "127.0.0.1:$app" 2>/dev/null & started+=($!)
+"$hookgate" run --config "$work/config.yaml" > "$work/gate.log" 2>&1 & started+=($!)
+for _ in $(seq 100); do
+    "$hookgate" health --address "127.0.0.1:$health" >/dev/null 2>&1 && break
+    sleep 0.1
+done
+"$hookgate" health --address "127.0.0.1:$health" >/dev/null || { cat "$work/gate.log" >&2; exit 1; }
+
+wrong=0
+timeout 120 "$kept/venv/bin/python" tests/sdk/check.py "$hookgate" "http://127.0.0.1:$gate" "$work" || wrong=1
+SDK_MODULES=$kept/node timeout 120 node tests/sdk/check.mjs "$hookgate" "http://127.0.0.1:$gate" "$work" || wrong=1
+exit "$wrong"
