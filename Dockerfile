@@ -1,17 +1,29 @@
 # syntax=docker/dockerfile:1
 # Builds a static binary and ships it alone: no shell, no libc, not root, fit for a read-only root.
-FROM rust:1.95-alpine AS build
-RUN apk add --no-cache build-base cmake ca-certificates
+#
+#     docker build -t hookgate .
+#     docker run --read-only -p 8080:8080 -v "$PWD/etc:/etc/hookgate:ro" hookgate
+FROM rust:1.95.0-alpine AS build
+RUN apk add --no-cache build-base cmake perl linux-headers ca-certificates
 WORKDIR /src
-COPY . .
-RUN cargo build --release --locked && install -d -o 65532 -g 65532 /state
+# What the compiler reads: src and its texts, and the presets that are embedded. build.rs watches providers/.
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY providers providers
+COPY src src
+# Crates and what is built of them outlive a change of the code. musl links statically by default.
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target,sharing=locked \
+    cargo build --release --locked --bin hookgate \
+    && install -m 0755 target/release/hookgate /hookgate \
+    && ! ldd /hookgate 2>/dev/null | grep -q '=>' \
+    && install -d -o 65532 -g 65532 -m 0700 /state
 
 FROM scratch
 LABEL org.opencontainers.image.title="hookgate" org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /src/target/release/hookgate /usr/local/bin/hookgate
-COPY --from=build /state /var/lib/hookgate
+COPY --from=build /hookgate /usr/local/bin/hookgate
+COPY --from=build --chown=65532:65532 /state /var/lib/hookgate
 # The config is a mounted directory, so that a change of a ConfigMap arrives. State, if any, is a volume at /var/lib/hookgate.
+# `run` and `health` both read it; without a health listener in it the container is never healthy.
 ENV HOOKGATE_CONFIG=/etc/hookgate/config.yaml
 USER 65532:65532
 EXPOSE 8080 9091

@@ -54,7 +54,8 @@ pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Error> {
 async fn play(args: &DemoArgs, loaded: &Arc<Loaded>) -> Result<Exit, Error> {
     let look = Look::of_stdout();
     let sender = Sender::new(loaded)?;
-    let app = echo::bind(app_address(loaded).await?).await?;
+    let app = echo::bind(app_address(loaded).await?).await;
+    let app = app.map_err(|error| error.hint("end it, or give the upstream another port in the config"))?;
     let app_url = format!("http://{}", app.local_addr()?);
     let _app = Aborted(tokio::spawn(echo::serve(app, true)));
     let mut gate = child::Gate::start(&args.config, &loaded.snapshot).await?;
@@ -140,9 +141,9 @@ impl Sender {
             ("stripe", "signed", fresh("stripe", 2)?, Said::Authentic(String::new())),
             ("slack", "signed", fresh("slack", 3)?, Said::Authentic(String::new())),
             ("standard-webhooks", "signed", fresh("standard-webhooks", 4)?, Said::Authentic(String::new())),
-            ("github", "one body byte changed", changed, Said::Refused("signature_mismatch".to_owned())),
-            ("stripe", "signed 10 minutes ago", self.request("stripe", 6, STALE)?, Said::Refused("timestamp_stale".to_owned())),
-            ("github", "number 1 once more", first, Said::Duplicate),
+            ("github", "one byte changed", changed, Said::Refused("signature_mismatch".to_owned())),
+            ("stripe", "signed 10 min ago", self.request("stripe", 6, STALE)?, Said::Refused("timestamp_stale".to_owned())),
+            ("github", "number 1 again", first, Said::Duplicate),
         ];
         let mut rows = Vec::new();
         let mut seen = requests(app_url).await?;

@@ -141,7 +141,8 @@ mod tests {
     fn the_arguments_hold_together_and_each_command_has_two_examples() {
         let command = Cli::command();
         command.clone().debug_assert();
-        for command in command.get_subcommands().chain([&command]) {
+        let below = command.get_subcommands().flat_map(clap::Command::get_subcommands);
+        for command in command.get_subcommands().chain(below).chain([&command]) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert_eq!(help.matches("\n  ").count(), 2, "{}", command.get_name());
         }

@@ -48,7 +48,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
     let loaded = match load(&args.config, &environment, None, 1, clock.now()) {
         Ok(loaded) => loaded,
         Err(rejected) => {
-            term::say(&format!("{}{}", rejected.report.render(true), rejected.report.summary()));
+            term::say(&format!("{}\n{} The gate does not start.", rejected.report.render(true), rejected.report.counts()));
             return Ok(Exit::NO);
         }
     };

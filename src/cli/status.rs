@@ -283,7 +283,7 @@ fn foot(status: &Status) -> String {
     let unsaved = if ledger.unsaved > 0 { format!("; {} not yet on disk", term::count(ledger.unsaved)) } else { String::new() };
     line(
         "ledger",
-        format!("{} IDs of {}, {}{unsaved}", term::count(ledger.entries), term::count(ledger.capacity), term::size(ledger.bytes)),
+        format!("{} of {}, {}{unsaved}", term::counted(ledger.entries, "ID"), term::count(ledger.capacity), term::size(ledger.bytes)),
     );
     line("store", status.store.path.clone().unwrap_or_else(|| "in memory: a restart forgets which IDs were handed on".to_owned()));
     text

@@ -96,7 +96,9 @@ impl Verdict {
         match self {
             Self::Authentic { secret, covers, delivery_id, signed_at } => {
                 let sign = look.sign(Sign::Good);
-                let mut text = format!("{sign} {BOLD}authentic{BOLD:#}, secret {}; covers {covers}", term::clean(secret));
+                // an unnamed one is called `secret-1` already
+                let word = if secret.starts_with("secret-") { "" } else { "secret " };
+                let mut text = format!("{sign} {BOLD}authentic{BOLD:#}, {word}{}; covers {covers}", term::clean(secret));
                 if let Some(id) = delivery_id {
                     text.push_str(&format!("; delivery ID {}", term::clean(id)));
                 }

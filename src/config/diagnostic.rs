@@ -148,6 +148,21 @@ pub fn shown(name: &str) -> String {
     shown
 }
 
+/// A word that is not known, as it may be shown: not if it may be a secret that slipped there.
+pub fn unknown(word: &str) -> String {
+    if looks_random(word) { "…".to_owned() } else { shown(word) }
+}
+
+/// Whether the text is one long word with digits among its letters, as secrets are and nothing else in a config is; it may stand under any key.
+pub fn looks_random(text: &str) -> bool {
+    let count = |is: fn(&u8) -> bool| text.bytes().filter(is).count();
+    text.len() >= 20
+        && count(u8::is_ascii_digit) >= 2
+        && count(u8::is_ascii_alphabetic) >= 2
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-+/=".contains(&byte))
+        && !text.starts_with(['/', '.'])
+}
+
 /// The known name nearest to a wrong one, if it is near: ``did you mean `x`?``
 pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let near = known

@@ -91,7 +91,7 @@ pub struct Health {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    /// `HOST:PORT`, or `unix:/path/to.sock`.
+    /// `HOST:PORT`, or `unix:/path/to.sock` (mode 0660).
     pub address: Option<String>,
     /// The bearer token that changes need on loopback, and everything needs elsewhere. Made beside the store if it is not given.
     pub token: Option<Secret>,

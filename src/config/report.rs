@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Level as Shade, Origin, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::config::diagnostic::{Diagnostic, Diagnostics, Level, Place, Step};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Level, Place, Step, looks_random};
 use crate::config::marked::{Area, Marked, Node};
 use crate::config::source::Source;
 
@@ -112,6 +112,12 @@ impl Report {
 
     /// ``3 errors, 1 warning. With errors a gate keeps its last good config.``
     pub fn summary(&self) -> String {
+        let text = self.counts();
+        if self.errors() > 0 { format!("{text} With errors a gate keeps its last good config.") } else { text }
+    }
+
+    /// ``3 errors, 1 warning.``, or nothing.
+    pub fn counts(&self) -> String {
         let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let mut parts = Vec::new();
         if self.errors() > 0 {
@@ -123,9 +129,6 @@ impl Report {
         let mut text = parts.join(", ");
         if !text.is_empty() {
             text.push('.');
-        }
-        if self.errors() > 0 {
-            text.push_str(" With errors a gate keeps its last good config.");
         }
         text
     }
@@ -286,16 +289,6 @@ fn may_be_secret(path: &[Step], text: &str) -> bool {
         "file" | "dir" => !text.contains(['/', '.']) || text.contains(['=', '+']),
         _ => !matches!(text, "" | "true" | "false" | "null" | "~"),
     }
-}
-
-/// Whether the text is one long word with digits among its letters, as secrets are and nothing else in a config is; it may stand under any key.
-fn looks_random(text: &str) -> bool {
-    let count = |is: fn(&u8) -> bool| text.bytes().filter(is).count();
-    text.len() >= 20
-        && count(u8::is_ascii_digit) >= 2
-        && count(u8::is_ascii_alphabetic) >= 2
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-+/=".contains(&byte))
-        && !text.starts_with(['/', '.'])
 }
 
 fn keys_that_may_be_secret(value: &Marked, near_secrets: bool, suspect: &mut HashSet<usize>) {

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::clock::Now;
-use crate::config::diagnostic::{Diagnostics, Place, did_you_mean, shown};
+use crate::config::diagnostic::{Diagnostics, Place, did_you_mean, unknown};
 use crate::config::file;
 use crate::config::report::is_variable;
 use crate::config::source::{Inputs, Unread};
@@ -273,7 +273,7 @@ pub fn encoding_named(name: &str, place: &Place, problems: &mut Diagnostics) -> 
     let encoding = Encoding::parse(name);
     if encoding.is_none() {
         let help = did_you_mean(name, Encoding::NAMES.into_iter()).unwrap_or_else(|| format!("there are {}", Encoding::NAMES.join(", ")));
-        problems.error(place, format!("no encoding is called `{}`", shown(name)), help);
+        problems.error(place, format!("no encoding is called `{}`", unknown(name)), help);
     }
     encoding
 }

@@ -141,7 +141,7 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
             write!(text, " verify={:?}", Duration::from_micros(took))?;
         }
         if let Some(took) = line.upstream_ms {
-            write!(text, " upstream={:?}", Duration::from_millis(took))?;
+            write!(text, " upstream={took}ms")?;
         }
         std::fmt::Result::Ok(())
     };

@@ -37,6 +37,20 @@ fn modules_name_only_what_they_may() {
     }
 }
 
+/// `docs/architecture.md` has the layers that are enforced here.
+#[test]
+fn layers_are_those_of_the_document() {
+    let page = fs::read_to_string("docs/architecture.md").unwrap();
+    for (name, layer) in ["leaves", "state", "config", "edges"].into_iter().zip(LAYERS) {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {name} | "))).unwrap();
+        let mut said: Vec<&str> = row.split('|').nth(2).unwrap().split('`').skip(1).step_by(2).collect();
+        let mut is = layer.to_vec();
+        said.sort_unstable();
+        is.sort_unstable();
+        assert_eq!(said, is, "{name}");
+    }
+}
+
 #[test]
 fn files_stay_small() {
     for (path, _, code) in sources(Path::new("src")) {

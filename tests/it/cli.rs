@@ -189,6 +189,11 @@ fn the_demo_shows_every_verdict() {
     let said = stdout(&shown);
     assert_eq!(shown.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&shown.stderr));
     assert!(said.contains("4 let in, 2 refused, 1 duplicate; the app saw 4 requests. As it should be."), "{said}");
+    let said = format!("{said}{}", String::from_utf8_lossy(&shown.stderr));
+    for name in ["github-2026-11", "github-2026-05", "stripe", "slack", "standard-webhooks", "admin-token"] {
+        let secret = std::fs::read_to_string(format!("demo/secrets/{name}")).unwrap();
+        assert!(!said.contains(secret.trim()), "the demo shows the secret {name}");
+    }
 }
 
 fn copy(from: impl AsRef<Path>, to: &Path) {
@@ -259,5 +264,73 @@ fn nobody_sees_a_secret() {
     ];
     for (number, text) in all.iter().enumerate() {
         assert!(!text.contains(secret), "{number}: {text}");
+    }
+}
+
+/// Commands that hold the secret, well and badly called: none of them prints it, plain or encoded, and none panics.
+#[test]
+fn no_command_prints_a_secret() {
+    let secret = "S3cretThatNobodyMaySee-0123456789";
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let (file, body, request) = (secret_file(dir.path(), 0, secret), at("body"), at("request"));
+    std::fs::write(&body, "{}").unwrap();
+    std::fs::write(
+        &request,
+        format!("POST /a?token={secret} HTTP/1.1\r\nHost: h\r\nX-Gitlab-Token: {secret}\r\nAuthorization: Basic {secret}\r\n\r\n{{}}"),
+    )
+    .unwrap();
+    std::fs::write(at("broken"), format!("POST /a?token={secret}\r\n{secret}")).unwrap();
+    std::fs::write(
+        at("bad.yaml"),
+        format!("listen: {secret}\nroutes:\n  - name: {secret}\n    verify: {{ provider: {secret}, secrets: {secret} }}\n"),
+    )
+    .unwrap();
+    std::fs::write(
+        at("good.yaml"),
+        config("http://127.0.0.1:9", "").replace("\"a secret of more than sixteen bytes\", allow_whitespace: true", secret),
+    )
+    .unwrap();
+    let (good, bad, broken) = (at("good.yaml"), at("bad.yaml"), at("broken"));
+    let mut runs: Vec<Vec<&str>> = Vec::new();
+    for provider in ["github", "stripe", "slack", "standard-webhooks", "gitlab", "square", "telegram", "postmark", "shopify", "twitch"] {
+        runs.push(vec!["sign", "--provider", provider, "--secret-file", &file, "--body", &body]);
+        runs.push(vec!["sign", "--provider", provider, "--secret-env", "THE_SECRET", "--body", &body, "--json"]);
+        runs.push(vec![
+            "sign",
+            "--provider",
+            provider,
+            "--secret-env",
+            "THE_SECRET",
+            "--body",
+            &body,
+            "--send",
+            "--url",
+            "http://127.0.0.1:9/x",
+        ]);
+        runs.push(vec!["verify", "--provider", provider, "--secret-file", &file, &request]);
+        runs.push(vec!["verify", "--provider", provider, "--secret-env", "THE_SECRET", "--json", &request]);
+        runs.push(vec!["-v", "verify", "--provider", provider, "--secret-file", &file, &broken]);
+    }
+    runs.push(vec!["sign", "--config", &good, "--route", "github", "--body", &body]);
+    runs.push(vec!["verify", "--config", &good, "--route", "github", &request]);
+    runs.push(vec!["verify", "--config", &bad, "--route", "github", &request]);
+    runs.push(vec!["-v", "check", &good]);
+    runs.push(vec!["check", "--json", &bad]);
+    runs.push(vec!["check", &bad]);
+    runs.push(vec!["check", &file]);
+    runs.push(vec!["run", "--config", &bad]);
+    runs.push(vec!["run", "--config", &file]);
+    runs.push(vec!["status", "--config", &bad]);
+    runs.push(vec!["status", "--config", &good, "--token-file", &file, "--admin", "127.0.0.1:9"]);
+    runs.push(vec!["health", "--config", &bad]);
+    runs.push(vec!["demo", "--exit", "--config", &bad]);
+    let spellings = [secret.to_owned(), hex::encode(secret), "UzNjcmV0VGhhdE5vYm9keU1heVNlZS0wMTIzNDU2Nzg5".to_owned()];
+    for args in runs {
+        let output = hookgate().args(&args).env("THE_SECRET", secret).env_remove("HOOKGATE_CONFIG").stdin(Stdio::null()).output().unwrap();
+        let said = format!("{}{}", stdout(&output), String::from_utf8_lossy(&output.stderr));
+        assert!(spellings.iter().all(|secret| !said.contains(secret)), "{args:?}: {said}");
+        assert!(!said.contains("panicked") && output.status.code().is_some_and(|code| code < 100), "{args:?}: {said}");
+        assert!(!said.is_empty(), "{args:?} says nothing");
     }
 }

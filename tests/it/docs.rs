@@ -141,6 +141,17 @@ fn blocks_compile() {
     assert!(count >= 5, "{count}");
 }
 
+/// The first config that a newcomer meets is good, and without a warning.
+#[test]
+fn the_config_of_the_readme_has_no_warning() {
+    let readme = read("README.md");
+    let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(problems(yaml, dir.path()), None);
+    let loaded = config::load(&dir.path().join("config.yaml"), &|_| None, None, 1, SystemClock.now()).unwrap();
+    assert_eq!((loaded.report.warnings(), loaded.report.render(false)), (0, String::new()));
+}
+
 /// The configs within the deployment files compile, and what they mount is what they name.
 #[test]
 fn deployments_compile() {
@@ -176,6 +187,24 @@ fn the_example_compiles() {
     assert_eq!((loaded.report.warnings(), loaded.report.render(false)), (0, String::new()));
 }
 
+/// The Dockerfile copies what the compiler reads, and nothing that it copies is kept from the builder.
+#[test]
+fn the_image_is_built_of_what_it_needs() {
+    let (dockerfile, ignored) = (read("Dockerfile"), read(".dockerignore"));
+    let copied: Vec<&str> = dockerfile
+        .lines()
+        .filter(|line| line.starts_with("COPY ") && !line.contains("--from"))
+        .flat_map(|line| line.split(' ').skip(1))
+        .collect();
+    for needed in ["Cargo.toml", "Cargo.lock", "build.rs", "providers", "src"] {
+        assert!(copied.contains(&needed), "the Dockerfile does not copy {needed}");
+        assert!(ignored.lines().any(|line| line == format!("!{needed}")), ".dockerignore drops {needed}");
+    }
+    let toolchain = read("rust-toolchain.toml");
+    let channel = toolchain.split('"').nth(1).unwrap();
+    assert!(dockerfile.contains(&format!("FROM rust:{channel}-alpine")), "the image is built with another compiler than {channel}");
+}
+
 /// What a page links to is there, and so is what it names as a file of this repository.
 #[test]
 fn links_lead_somewhere() {
@@ -190,6 +219,9 @@ fn links_lead_somewhere() {
         for named in text.split('`').skip(1).step_by(2) {
             let path = named.split(' ').next().unwrap();
             let is_ours = ["src/", "tests/", "docs/", "deploy/", "benches/", "tools/"].iter().any(|dir| path.starts_with(dir));
+            if page == "docs/architecture.md" && path.ends_with(".rs") {
+                assert!(Path::new(path).exists() || Path::new("src").join(path).exists(), "{page} names {path}");
+            }
             if is_ours && !path.contains("NAME") && !path.contains("acme") {
                 assert!(Path::new(path).exists(), "{page} names {path}");
             }

@@ -40,8 +40,7 @@ impl Row {
 
     fn verdict(&self, look: &Look) -> Cell {
         let (sign, words) = match &self.said {
-            Said::Authentic(secret) if secret.starts_with("secret-") => (Sign::Good, format!("authentic, {secret}")),
-            Said::Authentic(secret) => (Sign::Good, format!("authentic, secret {secret}")),
+            Said::Authentic(secret) => (Sign::Good, format!("authentic, {secret}")),
             Said::Refused(code) => (Sign::Bad, code.clone()),
             Said::Duplicate => (Sign::Look, "duplicate of 1".to_owned()),
             Said::Other(words) => (Sign::Bad, words.clone()),
@@ -62,7 +61,7 @@ pub(super) fn head(config: &str, loaded: &Loaded, app_url: &str, look: &Look) ->
     )
 }
 
-/// The table and the sentence under it.
+/// The table, which fits 80 columns, and the sentence under it.
 pub(super) fn page(rows: &[Row], seen: u64, look: &Look) -> String {
     let columns = [
         ("#", Align::Left),
@@ -70,7 +69,7 @@ pub(super) fn page(rows: &[Row], seen: u64, look: &Look) -> String {
         ("WHAT WAS SENT", Align::Left),
         ("THE GATE SAID", Align::Left),
         ("STATUS", Align::Right),
-        ("APP SAW IT", Align::Left),
+        ("TO APP", Align::Left),
     ];
     let mut table = Table::new(&columns, 2);
     for (number, row) in (1_u64..).zip(rows) {
@@ -131,21 +130,21 @@ mod tests {
             row("stripe", "signed", secret("secret-1"), 200, true),
             row("slack", "signed", secret("secret-1"), 200, true),
             row("standard-webhooks", "signed", secret("secret-1"), 200, true),
-            row("github", "one body byte changed", refused("signature_mismatch"), 401, false),
-            row("stripe", "signed 10 minutes ago", refused("timestamp_stale"), 401, false),
-            row("github", "number 1 once more", Said::Duplicate, 200, false),
+            row("github", "one byte changed", refused("signature_mismatch"), 401, false),
+            row("stripe", "signed 10 min ago", refused("timestamp_stale"), 401, false),
+            row("github", "number 1 again", Said::Duplicate, 200, false),
         ]
     }
 
     fn look() -> Look {
-        Look { width: Some(100), utf8: true, zone: jiff::tz::TimeZone::UTC }
+        Look { width: Some(80), utf8: true, zone: jiff::tz::TimeZone::UTC }
     }
 
     #[test]
-    fn a_table_at_100_columns() {
+    fn a_table_at_80_columns() {
         let page = page(&all_rows(), 4, &look());
         let plain = anstream::adapter::strip_str(&page).to_string();
-        assert!(plain.lines().all(|line| line.chars().count() <= 100));
+        assert!(plain.lines().all(|line| line.chars().count() <= 80));
         insta::assert_snapshot!("page_plain", plain);
         insta::assert_snapshot!("page_coloured", page.replace('\x1b', "^"));
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::compile::{Context, Upstreams};
-use crate::config::diagnostic::{Place, instead_of, shown};
+use crate::config::diagnostic::{Place, instead_of, unknown};
 use crate::config::file::{self, OnFailure};
 use crate::config::router;
 use crate::config::snapshot::{Forward, PathPiece, PathTemplate};
@@ -35,7 +35,7 @@ pub(super) fn forward(
         Some(OnFailure::Word(word)) if word != "queue" => {
             cx.problems.error(
                 &place.key("on_failure"),
-                format!("`{}` is not known here", shown(&word)),
+                format!("`{}` is not known here", unknown(&word)),
                 "write `fail`, or leave it out".to_owned(),
             );
         }
@@ -53,7 +53,7 @@ pub(super) fn forward(
     };
     let Some(upstream) = upstreams.get(name.as_str()) else {
         let help = instead_of(&name, upstreams.keys().map(|name| &**name)).unwrap_or_else(|| "add it under `upstreams`".to_owned());
-        cx.problems.error(&place.key("upstream"), format!("no upstream is called `{}`", shown(&name)), help);
+        cx.problems.error(&place.key("upstream"), format!("no upstream is called `{}`", unknown(&name)), help);
         return None;
     };
     let upstream = Arc::clone(upstream.as_ref()?);
@@ -78,7 +78,7 @@ fn template(path: &str, route: &str, place: &Place, cx: &mut Context<'_>) -> Opt
         let name = name.trim_start_matches('*');
         if !known.contains(&name) {
             let help = instead_of(name, known.iter().copied()).unwrap_or_else(|| "the route's path has no parameters".to_owned());
-            cx.problems.error(place, format!("the route's path has no parameter `{}`", shown(name)), help);
+            cx.problems.error(place, format!("the route's path has no parameter `{}`", unknown(name)), help);
             return None;
         }
         if !literal.is_empty() {

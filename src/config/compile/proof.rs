@@ -6,7 +6,7 @@ use http::HeaderName;
 use http::StatusCode;
 
 use crate::config::compile::{Context, verify};
-use crate::config::diagnostic::{Place, did_you_mean, shown};
+use crate::config::diagnostic::{Place, did_you_mean, unknown};
 use crate::config::file::{self, Secrets};
 use crate::config::secret::{encoding_named, table::Making};
 use crate::provider::Preset;
@@ -100,7 +100,7 @@ fn provider(name: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<A
     if preset.is_none() {
         let near = did_you_mean(name, cx.catalogue.names());
         let help = near.unwrap_or_else(|| "`hookgate providers list` shows those there are".to_owned());
-        cx.problems.error(&place.key("provider"), format!("no provider is called `{}`", shown(name)), help);
+        cx.problems.error(&place.key("provider"), format!("no provider is called `{}`", unknown(name)), help);
     }
     preset
 }
@@ -165,8 +165,8 @@ fn keyed_by(by: Option<&str>, given: &Given<'_>, place: &Place, cx: &mut Context
             return Some(KeyedBy::Param(name.into()));
         }
         let near = did_you_mean(name, given.params.iter().copied());
-        let help = near.unwrap_or_else(|| format!("write it into the path: `/{{{}}}`", shown(name)));
-        cx.problems.error(&place, format!("the path has no parameter `{}`", shown(name)), help);
+        let help = near.unwrap_or_else(|| format!("write it into the path: `/{{{}}}`", unknown(name)));
+        cx.problems.error(&place, format!("the path has no parameter `{}`", unknown(name)), help);
         return None;
     }
     let header = by.strip_prefix("header:").and_then(|name| HeaderName::try_from(name.trim()).ok());

@@ -5,7 +5,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 
 use crate::config::compile::handshake::handed_out;
-use crate::config::diagnostic::{Diagnostics, Level, Place, did_you_mean, shown};
+use crate::config::diagnostic::{Diagnostics, Level, Place, did_you_mean, unknown};
 use crate::config::file::{self, OneOrMany};
 use crate::units;
 use crate::verify::Encoding;
@@ -59,16 +59,19 @@ impl Compiler<'_> {
             }
             Some(other) => {
                 let help = did_you_mean(other, SCHEMES.into_iter()).unwrap_or_else(|| "write `hmac`, `token` or `basic`".to_owned());
-                self.problems.error(&self.place.key("scheme"), format!("no scheme is called `{}`", shown(other)), help);
+                self.problems.error(&self.place.key("scheme"), format!("no scheme is called `{}`", unknown(other)), help);
+                self.as_if_hmac(delivery_id.as_ref());
                 None
             }
             None => {
                 // An unknown provider is told by whoever looked it up.
-                if self.block.provider.is_none() {
+                let spoiled = ["provider", "scheme"].iter().any(|key| self.problems.is_spoiled(&self.place.key(key)));
+                if self.block.provider.is_none() && !spoiled {
                     let help =
                         "write `provider: NAME` (see `hookgate providers list`), or `scheme: hmac` and what belongs to it".to_owned();
                     self.problems.error(self.place, "this does not say how senders prove who they are", help);
                 }
+                self.as_if_hmac(delivery_id.as_ref());
                 None
             }
         };
@@ -79,6 +82,13 @@ impl Compiler<'_> {
         let encodings = self.encodings();
         let suffix = self.block.secret_suffix.clone().map(Into::into);
         Some(Shape::new(scheme?, delivery_id, event_type, encodings, suffix))
+    }
+
+    /// Where the scheme is not known and the block has what `hmac` alone has, what is wrong with that is told in the same run.
+    fn as_if_hmac(&mut self, delivery_id: Option<&Locator>) {
+        if self.block.algorithm.is_some() || self.block.signed_content.is_some() {
+            self.hmac(delivery_id);
+        }
     }
 
     /// IDs and types are logged and handed on; the token must not be.
@@ -143,7 +153,7 @@ impl Compiler<'_> {
         let found = parse(text);
         if found.is_none() {
             let help = did_you_mean(text, names.iter().copied()).unwrap_or_else(|| format!("write one of {all}"));
-            self.problems.error(&place, format!("`{}` is no {key} that is known here", shown(text)), help);
+            self.problems.error(&place, format!("`{}` is no {key} that is known here", unknown(text)), help);
         }
         found
     }
@@ -156,7 +166,7 @@ impl Compiler<'_> {
             Err(BadTemplate::Unknown(name)) => {
                 let all = PLACEHOLDERS.map(|known| format!("`{{{known}}}`")).join(", ");
                 let help = did_you_mean(&name, PLACEHOLDERS.into_iter()).unwrap_or_else(|| format!("there are {all}; `{{{{` is a brace"));
-                self.problems.error(&place, format!("`{{{}}}` is no part of signed content", shown(&name)), help);
+                self.problems.error(&place, format!("`{{{}}}` is no part of signed content", unknown(&name)), help);
             }
             Err(BadTemplate::Wrong { message, help }) => self.problems.error(&place, message, help),
         }
@@ -270,7 +280,7 @@ impl Compiler<'_> {
         let parsed = name.parse().ok();
         if parsed.is_none() {
             let help = "write letters, digits and `-`, such as `X-Signature`".to_owned();
-            self.problems.error(place, format!("`{}` is not a header name", shown(name)), help);
+            self.problems.error(place, format!("`{}` is not a header name", unknown(name)), help);
         }
         parsed
     }
@@ -279,7 +289,7 @@ impl Compiler<'_> {
         match check_pointer(pointer) {
             Ok(()) => Some(pointer.to_owned()),
             Err(why) => {
-                self.problems.error(place, format!("`{}` is not a JSON pointer", shown(pointer)), why.to_owned());
+                self.problems.error(place, format!("`{}` is not a JSON pointer", unknown(pointer)), why.to_owned());
                 None
             }
         }

@@ -209,3 +209,84 @@ fn certificates_and_keys_are_read_and_must_belong_together() {
     assert!(headline.ends_with("certificate and key do not belong together"), "{headline}");
     assert!(try_pair("a.key", "a.crt").unwrap_err().report.errors() == 2);
 }
+
+/// Block, key, what its doc comment says, and the same written out.
+const DEFAULTS: [(&str, &str, &str, &str); 27] = [
+    ("Limits", "in_flight_bytes", "(default 64MiB)", "64MiB"),
+    ("Limits", "refused_per_client", "(default 50/s, burst ten times that)", "50/s"),
+    ("Limits", "header_timeout", "(default 5s)", "5s"),
+    ("Limits", "header_bytes", "(default 32KiB)", "32KiB"),
+    ("Limits", "body_timeout", "(default 10s)", "10s"),
+    ("Limits", "connections", "(default 10000)", "10000"),
+    ("Limits", "connections_per_client", "(default 1000)", "1000"),
+    ("Shutdown", "delay", "(default 5s)", "5s"),
+    ("Shutdown", "grace", "(default 25s)", "25s"),
+    ("Store", "ledger_entries", "(default 10000000,", "10000000"),
+    ("Log", "format", "`json` (default)", "json"),
+    ("Log", "requests", "`all` (default)", "all"),
+    ("Upstream", "connect_timeout", "(default 1s)", "1s"),
+    ("Upstream", "timeout", "else 15s)", "15s"),
+    ("Upstream", "idle_timeout", "(default 4s;", "4s"),
+    ("Upstream", "host", "`original` (default", "original"),
+    ("Breaker", "failures", "(default 5;", "5"),
+    ("Breaker", "open", "(default 5s)", "5s"),
+    ("Route", "methods", "(default POST)", "[POST]"),
+    ("Route", "max_body", "else 5MiB)", "5MiB"),
+    ("Route", "mode", "`enforce`", "enforce"),
+    ("RateLimit", "burst", "(default: the count of `rate`)", "7"),
+    ("RateLimit", "key", "`route` (default)", "route"),
+    ("Dedupe", "window", "at least 24h)", "24h"),
+    ("Dedupe", "by", "`id` (default)", "id"),
+    ("Forward", "keep_token", "Default false", "false"),
+    ("Forward", "on_failure", "`fail` (default)", "fail"),
+];
+
+/// What the reference states as a default is what runs without the key.
+#[test]
+fn defaults_are_what_the_reference_says() {
+    let schema = crate::config::schema::schema();
+    let mut written = std::collections::BTreeMap::<&str, String>::new();
+    for (block, key, says, value) in DEFAULTS {
+        let described = schema["$defs"][block]["properties"][key]["description"].as_str().unwrap_or_default();
+        assert!(described.contains(says), "{block}.{key} says: {described}");
+        written.entry(block).or_default().push_str(&format!(", {key}: {value}"));
+    }
+    let config = |of: &dyn Fn(&str) -> String| {
+        let text = format!(
+            "listen: [{{ address: \"127.0.0.1:0\" }}]\n{top}upstreams: {{ app: {{ url: \"http://127.0.0.1:3000\"{up}{breaker} }} }}\nroutes:
+  - {{ name: a, path: /a, verify: none{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}\n",
+            top = [("limits", "Limits"), ("shutdown", "Shutdown"), ("store", "Store"), ("log", "Log")]
+                .map(|(key, block)| {
+                    let lines = of(block);
+                    if lines.is_empty() { String::new() } else { format!("{key}: {{ {} }}\n", lines.trim_start_matches(", ")) }
+                })
+                .concat(),
+            up = of("Upstream"),
+            breaker = if of("Breaker").is_empty() { String::new() } else { format!(", breaker: {{ {} }}", of("Breaker").trim_start_matches(", ")) },
+            route = of("Route"),
+            rate = of("RateLimit"),
+            dedupe = of("Dedupe").trim_start_matches(", "),
+            forward = of("Forward"),
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, &text).unwrap();
+        let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{text}\n{}", shown(&rejected.report, &path)));
+        let Snapshot { limits, shutdown, store, log, upstreams, hooks, .. } = loaded.snapshot;
+        let hook = &hooks[0];
+        // `timeout` is the upstream's if it says one, else the route's; what counts is the forward's.
+        let upstreams = format!("{upstreams:?}").replace("timeout: Some(15s)", "timeout: None");
+        let forward = (hook.forward.timeout, hook.forward.keep_query, hook.forward.drop_headers.clone());
+        format!(
+            "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?}",
+            hook.methods, hook.max_body, hook.rate_limits, hook.dedupe
+        )
+    };
+    let without = config(&|_| String::new());
+    let with = config(&|block| written.get(block).cloned().unwrap_or_default());
+    assert_eq!(without, with);
+    assert!(without.contains("burst: 500"), "{without}");
+    let example = try_load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml")).unwrap().snapshot;
+    let said = format!("{:?} {:?}", example.limits, example.shutdown);
+    assert!(without.starts_with(&said), "the example says that these are the defaults: {said}");
+}
