@@ -1,6 +1,12 @@
 //! The only module that reads a clock.
 use std::fmt::Debug;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::time::error::Elapsed;
+use tokio::time::timeout_at;
 
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +33,11 @@ pub fn unix_ms(wall: SystemTime) -> u64 {
 pub trait Clock: Send + Sync + Debug {
     /// Reads both clocks.
     fn now(&self) -> Now;
+
+    /// Reads the monotonic clock alone.
+    fn mono(&self) -> Instant {
+        self.now().mono
+    }
 }
 
 /// The operating system's clocks.
@@ -36,7 +47,28 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads them")]
     fn now(&self) -> Now {
-        Now { wall: SystemTime::now(), mono: Instant::now() }
+        Now { wall: SystemTime::now(), mono: self.mono() }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
+    fn mono(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+/// What `future` comes to, if it does by `deadline`. One that is ready at once costs no timer and no look at the clock.
+///
+/// # Errors
+/// The deadline passed.
+pub async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let at_once = poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(output) => Ok(output),
+        None => timeout_at(deadline.into(), future).await,
     }
 }
 

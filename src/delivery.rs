@@ -120,6 +120,11 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait AnswerBody: Send {
     /// The next piece; `None` after the last.
     fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Fault>>;
+
+    /// Whether it is known already that no piece comes any more.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// What an upstream does, and nothing else: it takes a delivery and says what came of it.

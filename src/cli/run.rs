@@ -118,7 +118,7 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
         let ledger = Embedded::in_memory(capacity, Arc::clone(clock)).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
         return Ok((Arc::new(ledger), None));
     };
-    let patience_ends = clock.now().mono + STORE_PATIENCE;
+    let patience_ends = clock.mono() + STORE_PATIENCE;
     let mut said = false;
     loop {
         match Embedded::open(path, capacity, Arc::clone(clock)) {
@@ -128,7 +128,7 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
                 }
                 return Ok((Arc::new(opened.ledger), opened.alarm));
             }
-            Err(held @ OpenError::Held { .. }) if clock.now().mono < patience_ends => {
+            Err(held @ OpenError::Held { .. }) if clock.mono() < patience_ends => {
                 if !said {
                     tracing::warn!("{held}; waiting for it, not ready");
                     said = true;

@@ -116,7 +116,7 @@ impl Embedded {
 
     /// Milliseconds since this ledger began.
     fn now(&self) -> u64 {
-        u64::try_from(self.clock.now().mono.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.clock.mono().saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length, and there is one shard at least")]

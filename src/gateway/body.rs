@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::clock::within;
 use crate::refusal::Refusal;
 use crate::request::{Body, RequestHead};
 use crate::verify::Check;
@@ -110,7 +111,8 @@ pub(super) async fn read(
         sender.invite_body().await;
     }
     let share = Share { budget: Arc::clone(budget), bytes: 0 };
-    tokio::time::timeout(bounds.timeout, read_all(sender, declared, bounds.max, share, check)).await.unwrap_or(Err(Refusal::BodyTimeout))
+    let deadline = head.received.mono + bounds.timeout;
+    within(deadline, read_all(sender, declared, bounds.max, share, check)).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
 async fn read_all(

@@ -6,14 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
-use pingora::http::ResponseHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
-use crate::clock::Now;
+use crate::clock::{Now, within};
 use crate::delivery::Answer;
 use crate::gateway::body::{BodyFault, Sender};
 use crate::gateway::listener::CONN;
@@ -69,6 +69,7 @@ impl ProxyHttp for Edge {
         let gate = &*self.0;
         let _in_flight = gate.begin_request();
         let live = gate.live.load();
+        let wants_invitation = session.get_header(EXPECT).is_some();
         let (facts, head) = receive(gate, &live, session);
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
@@ -77,24 +78,24 @@ impl ProxyHttp for Edge {
             Err(refusal) => Err(refusal),
         };
         let ended = ended(&decided);
-        let allow = record.facts().route.as_deref().and_then(|route| live.allow_of(route));
+        let allow = || record.facts().route.as_deref().and_then(|route| live.allow_of(route));
         let answer = async {
             match decided {
                 Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
                 Ok(Reply::Duplicate(status)) => write_duplicate(session, status, request_id).await,
                 Ok(Reply::Full(full)) => write_full(session, full, request_id).await,
-                Err(refusal) => write_refusal(session, refusal, allow, request_id).await,
+                Err(refusal) => write_refusal(session, refusal, allow(), request_id).await,
             }
         };
         // The request is settled. A sender that went away, or does not read, changes nothing any more.
-        let answered = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+        let answered = within(gate.clock.mono() + ANSWER_TIMEOUT, answer).await;
         record.close(ended);
         if !matches!(answered, Ok(Ok(()))) {
             // told so, pingora would end the answer in good order, and half of one would look whole: as an error it is cut off
             return Error::e_explain(ErrorType::WriteError, "the answer broke off");
         }
         if matches!(ended, Ended::Refused { .. }) {
-            drain(session).await;
+            drain(session, wants_invitation).await;
         }
         Ok(true)
     }
@@ -110,7 +111,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, _session: &mut Session, _error: Option<&Error>, _ctx: &mut ()) {
-        CONN.try_with(|conn| conn.end_request(self.0.clock.now().mono)).unwrap_or_default();
+        CONN.try_with(|conn| conn.end_request(self.0.clock.mono())).unwrap_or_default();
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &(), _error: &Error) -> bool {
@@ -123,26 +124,40 @@ impl ProxyHttp for Edge {
     }
 }
 
-/// The facts of a request, and its head or why it has none.
-fn receive(gate: &Gate, live: &Live, session: &Session) -> (Facts, Result<RequestHead, Refusal>) {
+/// The facts of a request, and its head or why it has none. The session's own header is without lines afterwards.
+fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<RequestHead, Refusal>) {
     let now = gate.clock.now();
     let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
     let header = session.req_header();
     let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
     let client = client::client(peer.map(canonical), &header.headers, &live.snapshot.trusted_proxies);
     let facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
-    let head = head::framing(session).map(|framing| RequestHead {
+    let (framing, method) = (head::framing(session), header.method.clone());
+    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let headers = take_headers(session);
+    let head = framing.map(|framing| RequestHead {
         request_id,
-        method: header.method.clone(),
+        method,
         target: framing.target,
         authority: framing.authority,
-        tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
-        headers: header.headers.clone(),
+        tls,
+        headers,
         declared_size: framing.declared_size,
         client,
         received: Now { wall: now.wall, mono: now.mono },
     });
     (facts, head)
+}
+
+/// Moves the header lines out of a session: a copy would cost two references a line.
+fn take_headers(session: &mut Session) -> HeaderMap {
+    // has pingora read the body's framing, the last thing it wants of them
+    session.as_downstream_mut().is_body_done();
+    let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let mut parts = request::Parts::from(std::mem::replace(session.req_header_mut(), empty));
+    let headers = std::mem::take(&mut parts.headers);
+    *session.req_header_mut() = RequestHeader::from(parts);
+    headers
 }
 
 fn canonical(peer: SocketAddr) -> SocketAddr {
@@ -191,8 +206,8 @@ impl Sender for Downstream<'_> {
 }
 
 /// Reads the rest of a refused body, within bounds, before the connection is closed. A sender that waits for an invitation still sends none.
-async fn drain(session: &mut Session) {
-    let waits = session.get_header(EXPECT).is_some() && session.body_bytes_read() == 0;
+async fn drain(session: &mut Session, wants_invitation: bool) {
+    let waits = wants_invitation && session.body_bytes_read() == 0;
     if session.is_http2() || waits {
         return;
     }
@@ -210,7 +225,7 @@ async fn drain(session: &mut Session) {
 }
 
 async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len() + 2))?;
+    let mut header = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 2))?;
     for (name, value) in &answer.headers {
         header.append_header(name, value)?;
     }
@@ -221,7 +236,13 @@ async fn write_answer(session: &mut Session, mut answer: Answer, request_id: Req
     session.as_downstream_mut().write_response_header(Box::new(header)).await?;
     loop {
         match answer.body.next().await {
-            Ok(Some(chunk)) => session.as_downstream_mut().write_response_body(chunk, false).await?,
+            Ok(Some(chunk)) => {
+                let last = answer.body.is_over();
+                session.as_downstream_mut().write_response_body(chunk, last).await?;
+                if last {
+                    return Ok(());
+                }
+            }
             Ok(None) => return session.as_downstream_mut().write_response_body(Bytes::new(), true).await,
             // the head is gone already; closing tells the sender that the rest is missing
             Err(_) => return Error::e_explain(ErrorType::ReadError, "the answer broke off"),
@@ -237,14 +258,14 @@ fn is_in_chunks(session: &Session, answer: &Answer) -> bool {
 }
 
 async fn write_duplicate(session: &mut Session, status: StatusCode, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build(status, Some(4))?;
+    let mut header = ResponseHeader::build_no_case(status, Some(4))?;
     header.insert_header(HOOKGATE_STATUS, "duplicate")?;
     write_whole(session, header, request_id, Bytes::new()).await
 }
 
 /// What a provider tests the endpoint with holds text of its own: no browser may take the answer for a page.
 async fn write_full(session: &mut Session, full: Full, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build(StatusCode::OK, Some(full.headers.len() + 5))?;
+    let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(full.headers.len() + 5))?;
     if let Some(content_type) = full.content_type {
         header.insert_header(CONTENT_TYPE, content_type)?;
     }
@@ -259,7 +280,7 @@ async fn write_full(session: &mut Session, full: Full, request_id: RequestId) ->
 /// A short generic body: the status in words and the request ID. Why stands in the log, not here.
 async fn write_refusal(session: &mut Session, refusal: Refusal, allow: Option<String>, request_id: RequestId) -> PingoraResult<()> {
     let status = refusal.status();
-    let mut header = ResponseHeader::build(status, Some(7))?;
+    let mut header = ResponseHeader::build_no_case(status, Some(7))?;
     if refusal.closes() {
         session.set_keepalive(None);
     }

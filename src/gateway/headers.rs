@@ -72,18 +72,14 @@ impl Folded {
     const ROOM: usize = 32;
 
     fn new(name: &str) -> Self {
-        let mut letters = name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).peekable();
-        loop {
-            let mut ahead = letters.clone();
-            if !b"http".iter().all(|byte| ahead.next() == Some(*byte)) {
-                break;
-            }
-            letters = ahead;
-        }
         let mut folded = Self { kept: [0; Self::ROOM], len: 0 };
-        for (slot, byte) in folded.kept.iter_mut().zip(letters) {
-            *slot = byte;
+        for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
+            let Some(slot) = folded.kept.get_mut(folded.len) else { break };
+            *slot = byte.to_ascii_lowercase();
             folded.len += 1;
+            if folded.as_bytes() == b"http" {
+                folded.len = 0;
+            }
         }
         folded
     }
@@ -152,14 +148,18 @@ pub fn upstream(head: &RequestHead, host: HeaderValue, dropped: &[HeaderName], b
     let mut lines = Lines::with_capacity(head.headers.len() + 14);
     lines.push((header::HOST, host));
     let hop = nominated(&head.headers);
-    for name in head.headers.keys() {
-        if is_nominated(name, &hop) || dropped.contains(name) || !passes(name, head.client.behind_trusted_proxy) {
-            continue;
-        }
-        let values = head.headers.get_all(name);
-        match *name == header::COOKIE {
-            true => lines.extend(one_cookie(values.iter()).map(|value| (header::COOKIE, value))),
-            false => lines.extend(values.iter().map(|value| (name.clone(), value.clone()))),
+    // a name with several values comes several times in a row
+    let mut before: Option<(&HeaderName, bool)> = None;
+    for (name, value) in &head.headers {
+        let again = before.filter(|(known, _)| *known == name).map(|(_, passed)| passed);
+        let passing =
+            again.unwrap_or_else(|| !is_nominated(name, &hop) && !dropped.contains(name) && passes(name, head.client.behind_trusted_proxy));
+        before = Some((name, passing));
+        match (passing, *name == header::COOKIE) {
+            (false, _) => {}
+            (true, false) => lines.push((name.clone(), value.clone())),
+            (true, true) if again.is_some() => {}
+            (true, true) => lines.extend(one_cookie(head.headers.get_all(name).iter()).map(|value| (header::COOKIE, value))),
         }
     }
     let without_body = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE);

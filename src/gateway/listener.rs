@@ -192,10 +192,10 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(io: L4Stream, listening: Li
             Ok(Err(_)) | Err(_) => return,
         },
     };
-    let conn = Arc::new(Conn::new(listening.clock.now().mono));
+    let conn = Arc::new(Conn::new(listening.clock.mono()));
     let io = Box::new(Guarded::new(io, Arc::clone(&conn), bounds.header_bytes));
     let overdue = async {
-        while let Some(left) = conn.time_left(bounds.header_timeout, listening.clock.now().mono) {
+        while let Some(left) = conn.time_left(bounds.header_timeout, listening.clock.mono()) {
             sleep(left).await;
         }
     };

@@ -103,7 +103,7 @@ impl Source for Operator {
     }
 
     fn metrics(&self) -> String {
-        let (ledger, now) = (self.ledger.counts(), self.gate.clock.now().mono);
+        let (ledger, now) = (self.ledger.counts(), self.gate.clock.mono());
         self.gate.telemetry.metrics_text(&Gauges {
             hash: self.gate.snapshot().hash.clone(),
             ledger_entries: count(ledger.committed),

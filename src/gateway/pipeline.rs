@@ -111,11 +111,11 @@ fn ledger_key(hash_key: &[u8; 16], hook: &Hook, dedupe: Dedupe, delivery: &Deliv
 
 /// Hands the delivery on and settles its claim by what came of it, before the sender is answered.
 async fn settle(gate: &Gate, route: &LiveHook, delivery: Delivery, claim: Option<Claim>, facts: &mut Facts) -> Result<Reply, Refusal> {
-    let begun = gate.clock.now();
+    let begun = gate.clock.mono();
     let attempt = Attempt { number: 1, received_at: delivery.head().received.wall, budget: route.hook.forward.timeout };
     let onward = Onward::new(route.upstream.clone(), route.hook.clone());
     let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
-    let took = gate.clock.now().mono.saturating_duration_since(begun.mono);
+    let took = gate.clock.mono().saturating_duration_since(begun);
     facts.of_attempt(&route.hook.forward.upstream.name, onward.tries(), took);
     if let (Some(claim), Some(dedupe)) = (claim, &route.hook.dedupe) {
         match settlement(outcome) {

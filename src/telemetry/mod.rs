@@ -118,7 +118,7 @@ impl Telemetry {
     pub fn new(policy: LogPolicy, clock: Arc<dyn Clock>, out: impl Write + Send + 'static) -> Arc<Self> {
         let histograms = Histograms::new();
         Arc::new(Self {
-            began: clock.now().mono,
+            began: clock.mono(),
             lines: Lines::new(policy, Arc::clone(&clock), out),
             clock,
             routes: RwLock::default(),

@@ -71,14 +71,14 @@ impl Client {
     /// Sends a request, and once more if a connection from the pool turns out dead before any byte of an answer. `budget` bounds
     /// connecting, sending and the whole answer together.
     pub async fn send(&self, outgoing: &Outgoing, budget: Duration) -> Sent {
-        let now = self.clock.now().mono;
+        let now = self.clock.mono();
         let permit = match self.breaker.admit(now) {
             Ok(permit) => permit,
             Err(after) => return Sent { outcome: Outcome::Unreached(Fault::BreakerOpen(after)), answer: None, tries: 0 },
         };
         let bounds = Bounds { connect: self.policy.connect_timeout, deadline: now + budget, idle: self.policy.idle_timeout };
         let sent = send(&self.wire, outgoing, bounds).await;
-        permit.record(sent.outcome, self.clock.now().mono);
+        permit.record(sent.outcome, self.clock.mono());
         sent
     }
 }

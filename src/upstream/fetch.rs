@@ -108,7 +108,7 @@ pub async fn fetch(
     timeout: Duration,
 ) -> Result<(StatusCode, HeaderMap, Bytes), FetchError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let deadline = clock.now().mono + timeout;
+    let deadline = clock.mono() + timeout;
     let (place, authority, target) = match url {
         Url::Tcp { tls, host, port, authority, target } => {
             (Place::Tcp { host, port: *port, tls: *tls, ca: None }, authority.as_str(), target)

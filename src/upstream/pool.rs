@@ -46,7 +46,7 @@ impl Pool {
         loop {
             let Idle { mut stream, peer, until } = self.lock().idle.pop()?;
             let known = peers.iter().any(|known| known._address == peer._address);
-            if known && self.clock.now().mono < until && is_quiet(&mut stream) {
+            if known && self.clock.mono() < until && is_quiet(&mut stream) {
                 return Some((stream, peer));
             }
         }
@@ -54,7 +54,7 @@ impl Pool {
 
     /// Keeps a connection after a complete exchange, for at most `idle`.
     pub(super) fn put(self: &Arc<Self>, stream: Stream, peer: Arc<HttpPeer>, idle: Duration) {
-        let until = self.clock.now().mono + idle;
+        let until = self.clock.mono() + idle;
         let mut inner = self.lock();
         let oldest = (inner.idle.len() >= MOST).then(|| inner.idle.remove(0));
         inner.idle.push(Idle { stream, peer, until });
@@ -76,7 +76,7 @@ async fn sweep(pool: Weak<Pool>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;
         let Some(pool) = pool.upgrade() else { return };
-        let now = pool.clock.now().mono;
+        let now = pool.clock.mono();
         let mut inner = pool.lock();
         let ended: Vec<Idle> = inner.idle.extract_if(.., |idle| idle.until <= now).collect();
         inner.sweeping = !inner.idle.is_empty();

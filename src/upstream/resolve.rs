@@ -95,7 +95,7 @@ impl Resolver {
     fn known(self: &Arc<Self>) -> Option<Addresses> {
         let known = self.known.load();
         let known = known.as_ref()?;
-        let stale = known.fresh_until.is_some_and(|until| self.clock.now().mono >= until);
+        let stale = known.fresh_until.is_some_and(|until| self.clock.mono() >= until);
         if stale && !self.refreshing.swap(true, Ordering::AcqRel) {
             let this = Arc::clone(self);
             tokio::spawn(async move {
@@ -123,7 +123,7 @@ impl Resolver {
     }
 
     fn keep(&self, addresses: Addresses, fresh_for: Duration) {
-        let fresh_until = Some(self.clock.now().mono + fresh_for);
+        let fresh_until = Some(self.clock.mono() + fresh_for);
         self.known.store(Some(Arc::new(Known { addresses, fresh_until })));
     }
 }

@@ -16,12 +16,12 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{ErrorType, RetryType};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::Outgoing;
 use super::pool::Pool;
 use super::resolve::{Addresses, Resolver};
-use crate::clock::Clock;
+use crate::clock::{Clock, within};
 use crate::delivery::{Answer, AnswerBody, Fault, Pending};
 use crate::gateway::headers;
 
@@ -143,23 +143,30 @@ impl Wire {
 
     /// A connection: from the pool unless `fresh`, else a new one to the first address that takes it.
     async fn connect(&self, fresh: bool, bounds: Bounds) -> Result<(Stream, bool, Arc<HttpPeer>), Fault> {
-        let until = bounds.deadline.min(self.clock.now().mono + bounds.connect);
-        let peers = timeout_at(until.into(), self.peers()).await.unwrap_or(Err(Fault::Resolve))?;
+        let until = bounds.deadline.min(self.clock.mono() + bounds.connect);
+        let peers = within(until, self.peers()).await.unwrap_or(Err(Fault::Resolve))?;
         if !fresh && let Some((stream, peer)) = self.pool.take(&peers.peers) {
             return Ok((stream, true, peer));
         }
+        // boxed: it is rare, and would make every exchange some 10 KB larger
+        let (stream, peer) = Box::pin(self.connect_anew(&peers, until)).await?;
+        Ok((stream, false, peer))
+    }
+
+    /// A new connection to the first of `peers` that takes it.
+    async fn connect_anew(&self, peers: &Peers, until: Instant) -> Result<(Stream, Arc<HttpPeer>), Fault> {
         let mut fault = Fault::Connect;
         let first = peers.preferred.load(Ordering::Relaxed);
         let (before, after) = peers.peers.split_at_checked(first).unwrap_or((&[], &peers.peers));
         for (tried, peer) in after.iter().chain(before).enumerate() {
             let others = u32::try_from(peers.peers.len() - tried).unwrap_or(u32::MAX);
-            let share = until.saturating_duration_since(self.clock.now().mono) / others.max(1);
+            let share = until.saturating_duration_since(self.clock.mono()) / others.max(1);
             match timeout(share, self.transport.new_stream(&**peer)).await {
                 Ok(Ok(stream)) => {
                     if tried > 0 {
                         peers.preferred.store((first + tried) % peers.peers.len(), Ordering::Relaxed);
                     }
-                    return Ok((stream, false, Arc::clone(peer)));
+                    return Ok((stream, Arc::clone(peer)));
                 }
                 Ok(Err(error)) if error.etype != ErrorType::ConnectTimedout => fault = Fault::Connect,
                 _ => fault = Fault::ConnectTimeout,
@@ -174,10 +181,10 @@ impl Wire {
             return Err(Failure::Unreached(Fault::Malformed));
         }
         let (mut stream, reused, peer) = self.connect(fresh, bounds).await.map_err(Failure::Unreached)?;
-        let sent = timeout_at(bounds.deadline.into(), write(&mut stream, outgoing)).await;
+        let sent = within(bounds.deadline, write(&mut stream, outgoing)).await;
         let mut session = HttpSession::new(stream);
         // An app that has seen enough answers and closes while we still send: what it said counts. Past the deadline one look is enough.
-        let status = match timeout_at(bounds.deadline.into(), final_status(&mut session)).await {
+        let status = match within(bounds.deadline, final_status(&mut session)).await {
             Ok(Ok(status)) => status,
             Ok(Err(Early::Dead)) if reused => return Err(Failure::Stale),
             Ok(Err(Early::Dead)) => return Err(Failure::Ambiguous(Fault::Reset)),
@@ -306,7 +313,7 @@ impl Rest {
 
     async fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
         while let Some(open) = &mut self.open {
-            let read = timeout_at(self.deadline.into(), open.session.read_body_bytes()).await;
+            let read = within(self.deadline, open.session.read_body_bytes()).await;
             match read {
                 Ok(Ok(piece)) => {
                     self.release_if_done().await;
@@ -333,5 +340,9 @@ impl Rest {
 impl AnswerBody for Rest {
     fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Fault>> {
         Box::pin(self.piece())
+    }
+
+    fn is_over(&self) -> bool {
+        self.open.is_none()
     }
 }
