@@ -185,7 +185,7 @@ fn a_stale_secret_is_told_in_log_status_and_metric() {
     let status = run(&["status", "--admin", &gate.address("admin").to_string()]);
     assert_eq!(status.status.code(), Some(1));
     assert!(said(&status).contains("github/main"), "{}", said(&status));
-    assert!(gate.said().iter().any(|line| line.contains("last good text")), "{:?}", gate.said());
+    wait_for("the line about it", || gate.said().iter().any(|line| line.contains("last good text")));
     assert_eq!(gate.post("/webhooks/github", &github("a-secret-in-a-file-of-its-own", "x", b"{}"), b"{}").status, 200);
 }
 
