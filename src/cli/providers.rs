@@ -7,6 +7,7 @@ use crate::cli::error::{Error, Exit};
 use crate::cli::table::{Align, Cell, Table, cut};
 use crate::cli::term::{self, BOLD, GREEN, Look, PLAIN, YELLOW};
 use crate::cli::verify::covered;
+use crate::config::compile::handshake::kind;
 use crate::config::file::{OneOrMany, Signature, Verify};
 use crate::provider::{Catalogue, Preset};
 use crate::units;
@@ -100,6 +101,12 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// The kinds of its handshakes that the gate answers.
+    fn handshakes(&self) -> Vec<&'static str> {
+        let written = self.preset.provider.handshake.as_ref().map(OneOrMany::all).unwrap_or_default();
+        written.iter().map(kind).collect()
+    }
+
     fn retries(&self) -> String {
         self.preset.provider.facts.retries_for.as_deref().map_or_else(String::new, |text| format!("for {}", spelled(text)))
     }
@@ -114,6 +121,7 @@ impl<'a> Row<'a> {
             "covers": covered(self.covers),
             "delivery_id": provider.verify.delivery_id,
             "event_type": provider.verify.event_type,
+            "handshakes": self.handshakes(),
             "facts": provider.facts,
         })
     }
@@ -236,10 +244,11 @@ fn show(row: &Row<'_>) -> String {
     line("timestamp", timestamp(row));
     line("delivery ID", delivery_id(row));
     line("answer wanted", wanted(row));
-    line("handshake", facts.handshake.clone().unwrap_or_default());
+    line("handshake", handshake(row));
     line("not covered", not_covered(row.covers));
     line("notes", facts.notes.clone().unwrap_or_default());
     line("in a route", in_a_route(row));
+    line("", second_secret(row));
     line("docs", facts.docs.clone().unwrap_or_default());
     text
 }
@@ -325,6 +334,13 @@ fn wanted(row: &Row<'_>) -> String {
     }
 }
 
+/// What the gate answers, then how the provider tells it.
+fn handshake(row: &Row<'_>) -> String {
+    let said = row.preset.provider.facts.handshake.clone().unwrap_or_default();
+    let kinds = row.handshakes().join(" and ");
+    if kinds.is_empty() { said } else { format!("{kinds}, answered by the gate: {said}") }
+}
+
 fn not_covered(covers: Covers) -> String {
     let parts = [
         (covers.body || covers.fields, "body"),
@@ -342,6 +358,13 @@ fn in_a_route(row: &Row<'_>) -> String {
     let variable = row.preset.name.to_ascii_uppercase().replace(['-', '.'], "_");
     let signature = if context::shape(row.preset, None).is_ok() { "" } else { "signature: { header: X-YOUR-HEADER }, " };
     format!("{BOLD}verify: {{ provider: {}, {signature}secrets: [{{ env: {variable}_SECRET }}] }}{BOLD:#}", row.preset.name)
+}
+
+fn second_secret(row: &Row<'_>) -> String {
+    let written = row.preset.provider.handshake.as_ref().map(OneOrMany::all).unwrap_or_default();
+    let variable = row.preset.name.to_ascii_uppercase().replace(['-', '.'], "_");
+    let text = format!("{BOLD}handshake: {{ verify_token: {{ env: {variable}_VERIFY_TOKEN }} }}{BOLD:#}");
+    if written.iter().any(|one| one.guard.is_some()) { text } else { String::new() }
 }
 
 /// `3d` as `3 d`

@@ -9,7 +9,7 @@ use crate::config::schema::schema;
 const NOTES: &str = include_str!("reference.md");
 
 /// The blocks, in the order in which a reader meets them.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 22] = [
     "Listen",
     "Tls",
     "Health",
@@ -27,6 +27,9 @@ const ORDER: [&str; 19] = [
     "Locator",
     "Secret",
     "SecretTable",
+    "Handshake",
+    "Condition",
+    "Answer",
     "RateLimit",
     "Dedupe",
 ];

@@ -93,6 +93,9 @@ impl Words {
         let mut rest = text;
         while let Some((literal, after)) = rest.split_once('{') {
             let (name, after) = after.split_once('}').ok_or("close the brace")?;
+            if literal.contains('}') {
+                return Err("there are `{token}` and `{mac}`");
+            }
             if !literal.is_empty() {
                 words.push(Word::Literal(literal.into()));
             }

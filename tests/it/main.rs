@@ -26,6 +26,7 @@ mod docs;
 mod forward;
 mod grammar;
 mod h2;
+mod handshakes;
 mod limits;
 mod operate;
 mod reload;

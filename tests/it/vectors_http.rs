@@ -20,7 +20,7 @@ use super::support::vectors::{self, Case};
 
 /// A wall clock that a test sets; monotonic time runs on.
 #[derive(Debug, Default)]
-struct SetClock(AtomicU64);
+pub(super) struct SetClock(pub(super) AtomicU64);
 
 impl Clock for SetClock {
     fn now(&self) -> Now {
@@ -62,7 +62,7 @@ fn every_golden_request_gets_its_verdict_over_http() {
     eprintln!("{count} golden requests over HTTP, each with its verdict");
 }
 
-fn start(runtime: &tokio::runtime::Runtime, clock: &Arc<SetClock>, snapshot: Snapshot) -> Gate {
+pub(super) fn start(runtime: &tokio::runtime::Runtime, clock: &Arc<SetClock>, snapshot: Snapshot) -> Gate {
     let _inside = runtime.enter();
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
     let policy = LogPolicy { format: LogFormat::Json, requests: LogRequests::None };
@@ -72,7 +72,7 @@ fn start(runtime: &tokio::runtime::Runtime, clock: &Arc<SetClock>, snapshot: Sna
 }
 
 /// A config with one route; `None` if the gate refuses it, as it does an empty secret.
-fn snapshot(dir: &Path, app: &App, route: &str) -> Option<Snapshot> {
+pub(super) fn snapshot(dir: &Path, app: &App, route: &str) -> Option<Snapshot> {
     let path = dir.join("config.yaml");
     let yaml = format!(
         "listen: [{{ address: 127.0.0.1:0 }}]\ntrusted_proxies: [127.0.0.0/8]\nupstreams:\n  app: {{ url: {} }}\nroutes: [{route}]\n",

@@ -24,7 +24,7 @@ fn a_list_at_100_columns() {
 
 #[test]
 fn a_preset_is_shown() {
-    for name in ["stripe", "github", "gitlab", "brevo", "datadog", "docusign", "standard-webhooks"] {
+    for name in ["stripe", "github", "gitlab", "brevo", "datadog", "docusign", "standard-webhooks", "meta", "zoom"] {
         let preset = context::preset(Catalogue::built_in(), name).unwrap();
         insta::assert_snapshot!(format!("show_{name}"), plain(&show(&Row::of(&preset))));
     }

@@ -99,6 +99,9 @@ impl Compiler<'_> {
             Some("OPTIONS") => Method::OPTIONS,
             Some(_) => return self.wrong("method", "no handshake has this method", "write `GET`, `HEAD`, `OPTIONS` or `POST`"),
         };
+        if written.verify_token.is_some() {
+            return self.wrong("verify_token", "a preset holds no secret", "write it into the route: `handshake: { verify_token: … }`");
+        }
         let signed = written.signed.unwrap_or(false);
         let mut when = Vec::new();
         for one in written.when.as_ref().map(OneOrMany::all).unwrap_or_default() {
@@ -156,7 +159,7 @@ impl Compiler<'_> {
                 return self.unsound("answer", "only the scheme hmac has a MAC", "answer with `{token}`");
             };
             if tokens.apart(&scheme.content).is_none() {
-                let help = "the gate would sign what senders sign; take `{mac}` out, and let the app answer";
+                let help = "the gate would sign what senders sign; say `handshake: none`, and let the app answer";
                 return self.unsound("answer", "a token could be the signed content of a delivery", help);
             }
         }

@@ -1,1 +1,129 @@
+use std::net::{IpAddr, Ipv4Addr};
 
+use http::HeaderMap;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::clock::{Clock, FrozenClock};
+use crate::request::{Client, RequestId};
+
+fn received(method: Method, target: &str, body: &'static str) -> Received {
+    let now = FrozenClock::at_unix(1_767_225_600).now();
+    let head = RequestHead {
+        request_id: RequestId::from_u128(7),
+        method,
+        target: Bytes::copy_from_slice(target.as_bytes()),
+        authority: "hooks.example.com".to_owned(),
+        tls: true,
+        headers: HeaderMap::new(),
+        declared_size: None,
+        client: Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), own: true, behind_trusted_proxy: false },
+        received: now,
+    };
+    Received { head, body: Bytes::from_static(body.as_bytes()).into() }
+}
+
+fn echo(method: Method, at: Locator) -> Handshake {
+    Handshake {
+        method,
+        signed: false,
+        when: Vec::new(),
+        token: Some((at, Tokens::default())),
+        guard: None,
+        form: Form::Text(Words::parse("{token}").unwrap()),
+        headers: Vec::new(),
+        mac: TagEncoding::Hex,
+    }
+}
+
+fn answered(handshakes: &Handshakes, received: &Received) -> Result<Option<Bytes>, NotAuthentic> {
+    let full = handshakes.unsigned(None, received, &Params::default(), received.head.received)?;
+    Ok(full.map(|full| full.body))
+}
+
+#[test]
+fn a_token_keeps_to_its_grammar() {
+    let plain = Tokens::default();
+    for token in ["a", "A-z_09", &"x".repeat(128)] {
+        assert!(plain.takes(token), "{token}");
+    }
+    for token in ["", "a b", "a.b", "a=", "{}", "\"a\"", "<b>", "a\n", "é", &"x".repeat(129)] {
+        assert!(!plain.takes(token), "{token}");
+    }
+    let more = Tokens::and(" .:=").unwrap();
+    assert!(more.takes("Validation: id.1=") && !more.takes("a+b"));
+    for bad in ["<", ">", "&", "\"", "'", "{", "[", "\\", "\n", "\0", "é"] {
+        assert!(Tokens::and(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn tokens_are_apart_from_content_by_a_literal_or_by_the_body() {
+    let apart = |tokens: &Tokens, content: &str| tokens.apart(&Template::parse(content).unwrap());
+    let plain = Tokens::default();
+    assert_eq!(apart(&plain, "{body}"), Some(Apart::ByBody));
+    assert_eq!(apart(&plain, "v0:{timestamp}:{body}"), Some(Apart::ByLiteral));
+    assert_eq!(apart(&plain, "v0{timestamp}x{body}"), Some(Apart::ByBody));
+    assert_eq!(apart(&plain, "{timestamp}-{id}"), None);
+    assert_eq!(apart(&Tokens::and(":").unwrap(), "{timestamp}:{id}"), None);
+    assert_eq!(apart(&plain, "{timestamp}:{id}"), Some(Apart::ByLiteral));
+}
+
+#[test]
+fn words_know_two_names() {
+    assert_eq!(Words::parse("a{token}b{mac}").unwrap().fill("T", "M"), "aTbM");
+    for bad in ["{", "{tokens}", "}", "{token", "a}{token}"] {
+        assert!(Words::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_get_is_answered_or_refused_and_never_verified() {
+    let all = Handshakes(vec![echo(Method::GET, Locator::Query("c".to_owned()))]);
+    let asked = received(Method::GET, "/x?c=abc", "");
+    assert!(all.let_in(&asked.head));
+    assert_eq!(answered(&all, &asked), Ok(Some("abc".into())));
+    let bad = received(Method::GET, "/x?c=a%3Cb", "");
+    assert!(all.let_in(&bad.head));
+    assert_eq!(answered(&all, &bad), Err(NotAuthentic::SignatureMalformed));
+    for target in ["/x", "/x?c=", "/x?d=abc", "/x?c=a&c=b", "/x?c=%ff"] {
+        let other = received(Method::GET, target, "");
+        assert!(!all.let_in(&other.head), "{target}");
+        assert_eq!(answered(&all, &other), Ok(None), "{target}");
+    }
+    assert!(!all.let_in(&received(Method::PUT, "/x?c=abc", "").head));
+}
+
+#[test]
+fn a_post_that_is_no_handshake_goes_on_to_its_signature() {
+    let all = Handshakes(vec![echo(Method::POST, Locator::Json("/challenge".to_owned()))]);
+    assert_eq!(answered(&all, &received(Method::POST, "/", r#"{"challenge":"abc"}"#)), Ok(Some("abc".into())));
+    for body in ["", "abc", r#"{"challenge":"<b>"}"#, r#"{"challenge":"a","challenge":"b"}"#, r#"{"challenge":["a"]}"#] {
+        assert_eq!(answered(&all, &received(Method::POST, "/", body)), Ok(None), "{body}");
+    }
+    assert!(!all.let_in(&received(Method::POST, "/", r#"{"challenge":"abc"}"#).head), "POST is in the methods of a route, or is not");
+    let long: &'static str = format!(r#"{{"challenge":"abc","pad":"{}"}}"#, "x".repeat(MAX_BODY)).leak();
+    assert_eq!(answered(&all, &received(Method::POST, "/", long)), Ok(None), "nobody's long body is parsed");
+}
+
+#[test]
+fn a_guard_wants_its_secret_while_it_is_valid() {
+    let at = |seconds| FrozenClock::at_unix(seconds).0;
+    let text = SecretText {
+        name: "verify_token".into(),
+        text: Zeroizing::new(b"s3cret".to_vec()),
+        encodings: None,
+        not_before: None,
+        expires: Some(at(1_767_225_601)),
+    };
+    let guard = Guard::new(Locator::Query("v".to_owned()), &text).unwrap();
+    assert!(!format!("{guard:?}").contains("s3cret"));
+    let all = Handshakes(vec![Handshake { guard: Some(guard), ..echo(Method::GET, Locator::Query("c".to_owned())) }]);
+    assert_eq!(answered(&all, &received(Method::GET, "/?c=abc&v=s3cret", "")), Ok(Some("abc".into())));
+    for wrong in ["/?c=abc&v=s3cre", "/?c=abc&v=s3cret1", "/?c=%3C&v=x"] {
+        assert_eq!(answered(&all, &received(Method::GET, wrong, "")), Err(NotAuthentic::SignatureMismatch), "{wrong}");
+    }
+    let mut late = received(Method::GET, "/?c=abc&v=s3cret", "");
+    late.head.received = FrozenClock::at_unix(1_767_225_601).now();
+    assert_eq!(answered(&all, &late), Err(NotAuthentic::SignatureMismatch));
+}
