@@ -94,7 +94,9 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
     let (stop, stopped) = watch::channel(false);
     listen_for_operators(&snapshot, &operator, &stopped).await?;
     let (changed, changes) = mpsc::channel(1);
-    tokio::spawn(config_watch::watch(reloader.files(), changed));
+    let beginning = config_watch::Beginning::look(reloader.files()).await;
+    reloader.catch_up().await;
+    tokio::spawn(config_watch::watch(beginning, changed));
     server.ready();
     tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.hooks.len(), "ready");
     until_told_to_leave(&reloader, changes, signals).await;

@@ -25,15 +25,39 @@ const MOST_READS: u32 = 40;
 /// Larger files are told apart by their metadata alone.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
+/// What stands there when the watch begins: a change after this is noticed, one before it is not.
+pub struct Beginning {
+    files: watch::Receiver<Vec<PathBuf>>,
+    hint: mpsc::Sender<()>,
+    hints: mpsc::Receiver<()>,
+    paths: Vec<PathBuf>,
+    seen: Seen,
+    eyes: Eyes,
+}
+
+impl std::fmt::Debug for Beginning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Beginning").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
+
+impl Beginning {
+    /// Looks at all files. What was read of them earlier is to be compared by the caller.
+    pub async fn look(mut files: watch::Receiver<Vec<PathBuf>>) -> Self {
+        let (hint, hints) = mpsc::channel(1);
+        let paths = files.borrow_and_update().clone();
+        let eyes = Eyes::open(&paths, hint.clone());
+        let seen = look(paths.clone(), Seen::default(), Depth::Full).await;
+        Self { files, hint, hints, paths, seen, eyes }
+    }
+}
+
 /// Watches the files of a snapshot ([`crate::config::snapshot::Snapshot::files`]): paths of files, of directories, or patterns with `*`.
 /// Sends once for each change that has settled; what comes while a message waits is covered by it. A new list is taken up at once,
 /// and what is in both lists is compared with what was seen last, so that nothing slips between two lists.
 /// Ends when either channel is closed.
-pub async fn watch(mut files: watch::Receiver<Vec<PathBuf>>, changed: mpsc::Sender<()>) {
-    let (hint, mut hints) = mpsc::channel(1);
-    let mut paths = files.borrow_and_update().clone();
-    let mut seen = look(paths.clone(), Seen::default(), Depth::Full).await;
-    let mut eyes = Eyes::open(&paths, hint.clone());
+pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
+    let Beginning { mut files, hint, mut hints, mut paths, mut seen, mut eyes } = beginning;
     for looks in 1_u32.. {
         let mut depth = if looks.is_multiple_of(LOOKS_TO_A_FULL_ONE) { Depth::Full } else { Depth::Metadata };
         tokio::select! {

@@ -66,6 +66,17 @@ impl Reloader {
         self.state.load_full()
     }
 
+    /// Reloads if the files say something else than what runs: nothing else notices what changed between a load and the begin of the watch.
+    pub async fn catch_up(&self) {
+        let (now, config, cache) = (self.gate.clock.now(), self.config.clone(), Arc::clone(&*self.last.lock().await));
+        let loading = tokio::task::spawn_blocking(move || load(&config, &environment, Some(&cache), 0, now)).await;
+        let same = matches!(&loading, Ok(Ok(loaded)) if loaded.snapshot.hash == self.gate.snapshot().hash);
+        if !same {
+            // the outcome is logged and kept for status
+            self.reload().await.ok();
+        }
+    }
+
     /// Reads, compiles and swaps. The new generation's number.
     ///
     /// # Errors

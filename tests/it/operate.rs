@@ -185,8 +185,28 @@ fn a_stale_secret_is_told_in_log_status_and_metric() {
     let status = run(&["status", "--admin", &gate.address("admin").to_string()]);
     assert_eq!(status.status.code(), Some(1));
     assert!(said(&status).contains("github/main"), "{}", said(&status));
-    assert!(gate.said().iter().any(|line| line.contains("last good text")), "{:?}", gate.said());
+    wait_for("the line about it", || gate.said().iter().any(|line| line.contains("last good text")));
     assert_eq!(gate.post("/webhooks/github", &github("a-secret-in-a-file-of-its-own", "x", b"{}"), b"{}").status, 200);
+}
+
+/// Between the load of the config and the begin of the watch there may be a minute of waiting for the store.
+#[test]
+fn what_changed_while_the_gate_started_is_taken_up() {
+    let app = App::start();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let yaml = format!("store: {{ path: state }}\n{}", config(&app.url(), ""));
+    let first = Gate::start_in(Arc::clone(&dir), &yaml);
+    let second = std::thread::spawn({
+        let (dir, yaml) = (Arc::clone(&dir), yaml.clone());
+        move || Gate::start_in(dir, &yaml)
+    });
+    // it has read its config and waits for the store
+    std::thread::sleep(Duration::from_millis(700));
+    std::fs::write(dir.path().join("config.yaml"), yaml.replace("/webhooks/github", "/elsewhere")).unwrap();
+    drop(first);
+    let second = second.join().unwrap();
+    wait_for("the second gate", || second.said().iter().any(|line| line.contains("\"ready\"")));
+    assert_eq!(second.post("/elsewhere", &github(SECRET, "x", b"{}"), b"{}").status, 200);
 }
 
 #[test]

@@ -15,8 +15,7 @@ impl Rig {
         setup(dir.path());
         let (list, files) = watch::channel(paths.iter().map(|path| dir.path().join(path)).collect());
         let (tx, changed) = mpsc::channel(1);
-        tokio::spawn(watch(files, tx));
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::spawn(watch(Beginning::look(files).await, tx));
         Self { dir, list, changed }
     }
 
