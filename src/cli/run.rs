@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::{Guard, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
@@ -74,7 +74,13 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
     for note in notes {
         tracing::info!("{note}");
     }
-    let (ledger, alarm) = open_ledger(&snapshot, &clock).await?;
+    // from here on a signal is ours: one that comes while we wait or bind must not kill what is being served already
+    let mut signals = Signals::new()?;
+    let opened = tokio::select! {
+        opened = open_ledger(&snapshot, &clock) => opened?,
+        () = signals.leave() => return Ok(Exit::DONE),
+    };
+    let (ledger, alarm) = opened;
     let telemetry = Telemetry::new(snapshot.log, Arc::clone(&clock), std::io::stdout());
     telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
     let gate = Gate::new(Arc::clone(&snapshot), Arc::clone(&clock), telemetry, Arc::clone(&ledger) as _);
@@ -91,7 +97,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
     tokio::spawn(config_watch::watch(reloader.files(), changed));
     server.ready();
     tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.hooks.len(), "ready");
-    until_told_to_leave(&reloader, changes).await?;
+    until_told_to_leave(&reloader, changes, signals).await;
     let timing = gate.snapshot().shutdown;
     tracing::info!(delay_s = timing.delay.as_secs_f64(), grace_s = timing.grace.as_secs_f64(), "leaving");
     let cut_off = server.shut_down(timing).await;
@@ -130,6 +136,7 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
                 tokio::time::sleep(STORE_PAUSE).await;
             }
             Err(held @ OpenError::Held { .. }) => return Err(Error::new(Exit::STORE_HELD, held.to_string())),
+            Err(OpenError::Store(error)) => return Err(Error::new(Exit::NO, format!("{}: {error}", path.display()))),
             Err(error) => return Err(Error::new(Exit::NO, error.to_string())),
         }
     }
@@ -184,16 +191,36 @@ fn cannot(what: &str, error: &std::io::Error) -> Error {
     Error::new(Exit::NO, format!("cannot {what}: {error}"))
 }
 
+/// The signals that the gate obeys.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let handler = |kind| signal(kind).map_err(|error| cannot("handle signals", &error));
+        let (term, int, hup) = (SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup());
+        Ok(Self { term: handler(term)?, int: handler(int)?, hup: handler(hup)? })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    async fn leave(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
 /// Reloads on every change and SIGHUP, until SIGTERM or SIGINT.
-async fn until_told_to_leave(reloader: &Reloader, mut changes: mpsc::Receiver<()>) -> Result<(), Error> {
-    let handler = |kind| signal(kind).map_err(|error| cannot("handle signals", &error));
-    let (mut term, mut int, mut hup) =
-        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?, handler(SignalKind::hangup())?);
+async fn until_told_to_leave(reloader: &Reloader, mut changes: mpsc::Receiver<()>, mut signals: Signals) {
     loop {
         tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = int.recv() => return Ok(()),
-            _ = hup.recv() => {}
+            _ = signals.term.recv() => return,
+            _ = signals.int.recv() => return,
+            _ = signals.hup.recv() => {}
             Some(()) = changes.recv() => {}
         }
         // the outcome is logged and kept for status

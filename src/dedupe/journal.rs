@@ -122,12 +122,13 @@ impl Writer {
         let mut rest = PAUSE;
         loop {
             let closing = self.gather(rest);
-            let saved = self.save();
+            let done = self.save().and_then(|()| if closing { Ok(0) } else { self.purge() });
+            // After a full step more has probably expired: on with it soon, but commits first.
+            rest = if matches!(done, Ok(STEP)) { GATHER } else { PAUSE };
+            self.say(done.and_then(|_| self.database.in_place()).err());
             if closing {
                 return;
             }
-            // After a full step more has probably expired: on with it soon, but commits first.
-            rest = if saved && self.purge() == STEP { GATHER } else { PAUSE };
         }
     }
 
@@ -144,35 +145,28 @@ impl Writer {
         waiting.closing
     }
 
-    /// Writes the backlog; `false` if the disk takes nothing.
-    fn save(&mut self) -> bool {
+    /// Writes the backlog; what the disk does not take stays in it.
+    fn save(&mut self) -> Result<(), StoreError> {
         while !self.backlog.is_empty() {
             let batch: Vec<Change> = self.backlog.iter().take(BATCH).copied().collect();
-            if let Err(error) = self.database.save(&batch) {
-                self.say(Some(error));
-                return false;
-            }
+            self.database.save(&batch)?;
             self.backlog.drain(..batch.len());
             self.shared.queued.fetch_sub(batch.len(), Ordering::Relaxed);
-            self.say(None);
         }
-        true
+        Ok(())
     }
 
     /// Deletes some expired rows, if the wall clock can be trusted; how many.
-    fn purge(&mut self) -> usize {
+    fn purge(&mut self) -> Result<usize, StoreError> {
         let now = self.clock.now();
         {
             let mut drift = locked(&self.drift);
             drift.observe(now);
             if drift.jumped() || !drift.holds(now) {
-                return 0;
+                return Ok(0);
             }
         }
-        self.database.purge(now.unix_ms(), STEP).unwrap_or_else(|error| {
-            self.say(Some(error));
-            0
-        })
+        self.database.purge(now.unix_ms(), STEP)
     }
 
     /// Keeps the trouble for the status, and logs when it begins and when it ends.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::proxy::{ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
@@ -88,10 +88,12 @@ impl ProxyHttp for Edge {
             }
         };
         // The request is settled. A sender that went away, or does not read, changes nothing any more.
-        if !matches!(within(gate.clock.mono() + ANSWER_TIMEOUT, answer).await, Ok(Ok(()))) {
-            session.set_keepalive(None);
-        }
+        let answered = within(gate.clock.mono() + ANSWER_TIMEOUT, answer).await;
         record.close(ended);
+        if !matches!(answered, Ok(Ok(()))) {
+            // told so, pingora would end the answer in good order, and half of one would look whole: as an error it is cut off
+            return Error::e_explain(ErrorType::WriteError, "the answer broke off");
+        }
         if matches!(ended, Ended::Refused { .. }) {
             drain(session, wants_invitation).await;
         }
@@ -101,6 +103,11 @@ impl ProxyHttp for Edge {
     async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> PingoraResult<Box<HttpPeer>> {
         // every request was answered by the filter
         Error::e_explain(ErrorType::InternalError, "no request goes this way")
+    }
+
+    /// Says nothing more to a sender whose answer broke off: the connection, or the stream, is dropped.
+    async fn fail_to_proxy(&self, _session: &mut Session, _error: &Error, _ctx: &mut ()) -> FailToProxy {
+        FailToProxy { error_code: 0, can_reuse_downstream: false }
     }
 
     async fn logging(&self, _session: &mut Session, _error: Option<&Error>, _ctx: &mut ()) {
@@ -171,6 +178,10 @@ struct Downstream<'a>(&'a mut Session);
 
 impl Sender for Downstream<'_> {
     async fn invite_body(&mut self) {
+        if self.0.req_header().version == Version::HTTP_10 {
+            // it knows no interim answers and would take this one for the final one
+            return;
+        }
         // pingora would switch keep-alive off after a 1xx, as after an answer that comes before the body
         self.0.set_close_on_response_before_downstream_finish(false);
         if self.0.as_downstream_mut().write_continue_response().await.is_err() {
@@ -194,9 +205,10 @@ impl Sender for Downstream<'_> {
     }
 }
 
-/// Reads the rest of a refused body, within bounds, before the connection is closed. A sender that waits for an invitation sends none.
+/// Reads the rest of a refused body, within bounds, before the connection is closed. A sender that waits for an invitation still sends none.
 async fn drain(session: &mut Session, wants_invitation: bool) {
-    if session.is_http2() || wants_invitation {
+    let waits = wants_invitation && session.body_bytes_read() == 0;
+    if session.is_http2() || waits {
         return;
     }
     let reading = async {
@@ -218,6 +230,9 @@ async fn write_answer(session: &mut Session, mut answer: Answer, request_id: Req
         header.append_header(name, value)?;
     }
     header.insert_header(X_REQUEST_ID, request_id.as_str())?;
+    if is_in_chunks(session, &answer) {
+        header.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
     session.as_downstream_mut().write_response_header(Box::new(header)).await?;
     loop {
         match answer.body.next().await {
@@ -233,6 +248,13 @@ async fn write_answer(session: &mut Session, mut answer: Answer, request_id: Req
             Err(_) => return Error::e_explain(ErrorType::ReadError, "the answer broke off"),
         }
     }
+}
+
+/// Whether the body of an answer goes out in chunks, so that its end can be told from a break, and the connection lives on.
+fn is_in_chunks(session: &Session, answer: &Answer) -> bool {
+    let request = session.req_header();
+    let bodiless = request.method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    request.version == Version::HTTP_11 && !bodiless && !answer.headers.contains_key(CONTENT_LENGTH)
 }
 
 async fn write_duplicate(session: &mut Session, status: StatusCode, request_id: RequestId) -> PingoraResult<()> {

@@ -1,7 +1,7 @@
 //! From pingora's request header to ours, or a refusal of what two readers could read differently.
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
@@ -25,10 +25,18 @@ pub(super) struct Framing {
 pub(super) fn framing(session: &ServerSession) -> Result<Framing, Refusal> {
     let header = session.req_header();
     let target = header.raw_path();
-    if target.first() != Some(&b'/') {
+    if target.first() != Some(&b'/') || hides_a_length(session) {
         return Err(Refusal::Malformed);
     }
     Ok(Framing { target: Bytes::copy_from_slice(target), authority: authority(header)?, declared_size: declared_size(header)? })
+}
+
+/// Whether a length stands beside a coding: pingora takes it out of the headers, in the head as it came it is still there.
+fn hides_a_length(session: &ServerSession) -> bool {
+    let ServerSession::H1(session) = session else { return false };
+    let is_length = |line: &[u8]| line.get(..15).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:"));
+    session.req_header().headers.contains_key(TRANSFER_ENCODING)
+        && session.get_headers_raw_bytes().split(|byte| *byte == b'\n').any(is_length)
 }
 
 fn authority(header: &RequestHeader) -> Result<String, Refusal> {
@@ -37,14 +45,10 @@ fn authority(header: &RequestHeader) -> Result<String, Refusal> {
     if second.is_some() {
         return Err(Refusal::Malformed);
     }
-    if let Some(authority) = header.uri.authority().filter(|_| header.version == Version::HTTP_2) {
-        return Ok(authority.as_str().to_owned());
-    }
-    match host {
-        Some(host) => {
-            let host = host.to_str().map_err(|_| Refusal::Malformed)?;
-            if is_host(host) { Ok(host.to_owned()) } else { Err(Refusal::Malformed) }
-        }
+    let authority = header.uri.authority().filter(|_| header.version == Version::HTTP_2).map(|authority| Ok(authority.as_str()));
+    match authority.or(host.map(HeaderValue::to_str)) {
+        Some(Ok(host)) if is_host(host) => Ok(host.to_owned()),
+        Some(_) => Err(Refusal::Malformed),
         None if header.version == Version::HTTP_10 => Ok(String::new()),
         None => Err(Refusal::Malformed),
     }
@@ -78,7 +82,7 @@ fn declared_size(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
 fn at_most_one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
-    if values.next().is_some() { Err(Refusal::Malformed) } else { Ok(first.map(http::HeaderValue::as_bytes)) }
+    if values.next().is_some() { Err(Refusal::Malformed) } else { Ok(first.map(HeaderValue::as_bytes)) }
 }
 
 #[cfg(test)]

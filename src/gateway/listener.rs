@@ -24,6 +24,8 @@ tokio::task_local! {
 
 /// How long the accept loop rests after an error such as "too many open files".
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Connections accepted after the gate was told to stop, at most: those that waited for it.
+const LAST_ONES: usize = 1024;
 
 /// Bounds of a listener, changed by a reload.
 #[derive(Clone, Debug)]
@@ -123,6 +125,8 @@ pub(super) struct Listening<A> {
     pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// Becomes true when accepting ends.
     pub(super) stop: watch::Receiver<bool>,
+    /// Becomes true when connections that await a head are closed.
+    pub(super) close: watch::Receiver<bool>,
 }
 
 impl<A> Clone for Listening<A> {
@@ -134,6 +138,7 @@ impl<A> Clone for Listening<A> {
             bounds: Arc::clone(&self.bounds),
             tls: self.tls.clone(),
             stop: self.stop.clone(),
+            close: self.close.clone(),
         }
     }
 }
@@ -143,12 +148,18 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: to
     let socket = L4Listener::from(socket);
     let mut stop = listening.stop.clone();
     let mut served = JoinSet::new();
+    let mut last_ones = LAST_ONES;
     loop {
         let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
-            Some(_) = served.join_next() => continue,
+            // what the system has accepted is served before the end: closing the socket would reset it
+            biased;
+            accepted = socket.accept(), if last_ones > 0 => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = served.join_next() => continue,
         };
+        if *stop.borrow() {
+            last_ones -= 1;
+        }
         let Ok(mut io) = accepted else {
             sleep(ACCEPT_REST).await;
             continue;
@@ -189,7 +200,7 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(io: L4Stream, listening: Li
         }
     };
     tokio::select! {
-        _ = CONN.scope(Arc::clone(&conn), listening.app.process_new(io, &listening.stop)) => {}
+        _ = CONN.scope(Arc::clone(&conn), listening.app.process_new(io, &listening.close)) => {}
         () = overdue => {}
     }
 }

@@ -32,6 +32,8 @@ const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
 /// How often the end looks whether all is served.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// After the last accept, before connections that await a head are closed: a request that is on its way still counts.
+const LAST_HEADS: Duration = Duration::from_millis(50);
 
 /// The gate cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,7 @@ pub struct Server {
     shared: Shared,
     loops: JoinSet<()>,
     stop: watch::Sender<bool>,
+    close: watch::Sender<bool>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -138,6 +141,7 @@ impl Server {
         }
         let proxy = Arc::new(proxy(Arc::clone(&gate)));
         let (stop, stopped) = watch::channel(false);
+        let (close, closing) = watch::channel(false);
         let mut loops = JoinSet::new();
         let mut addresses = Vec::new();
         for (address, socket, tls) in sockets {
@@ -149,10 +153,11 @@ impl Server {
                 bounds: Arc::clone(&shared.bounds),
                 tls,
                 stop: stopped.clone(),
+                close: closing.clone(),
             };
             loops.spawn(accept_loop(socket, listening));
         }
-        Ok(Self { gate, proxy, shared, loops, stop, addresses })
+        Ok(Self { gate, proxy, shared, loops, stop, close, addresses })
     }
 
     /// Where senders connect, in the order of the config; with the port that the system chose for port 0.
@@ -177,6 +182,8 @@ impl Server {
         self.gate.lifecycle.draining.store(true, Ordering::Relaxed);
         sleep(timing.delay).await;
         self.stop.send_replace(true);
+        sleep(LAST_HEADS).await;
+        self.close.send_replace(true);
         // closes connections that wait for a next request
         self.proxy.http_cleanup().await;
         let gate = Arc::clone(&self.gate);

@@ -1,7 +1,7 @@
 //! The file of the embedded store: SQLite in WAL mode, in a directory that one process holds. Takes and gives rows; what they mean is said elsewhere.
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -145,6 +145,9 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
+    path: PathBuf,
+    /// Device and inode of the file that is open.
+    file: (u64, u64),
     hash_key: [u8; 16],
 }
 
@@ -169,12 +172,25 @@ impl Database {
             return Err(OpenError::NewerSchema { path, found });
         }
         let hash_key = migrate(&mut connection, new_hash_key).map_err(told)?;
-        Ok(Self { connection, hash_key })
+        let file = identity(&path).map_err(io)?;
+        Ok(Self { connection, path, file, hash_key })
     }
 
     /// The key that ledger keys of this store are hashed with.
     pub fn hash_key(&self) -> [u8; 16] {
         self.hash_key
+    }
+
+    /// Checks that the open file still stands at its path: SQLite writes to a deleted one without a word.
+    ///
+    /// # Errors
+    /// It was removed or replaced.
+    pub fn in_place(&self) -> Result<(), StoreError> {
+        match identity(&self.path) {
+            Ok(found) if found == self.file => Ok(()),
+            Ok(_) => Err(StoreError::Unavailable("the database file was replaced under a running gate: restart it".into())),
+            Err(error) => Err(StoreError::Unavailable(format!("the database file was removed under a running gate: {error}").into())),
+        }
     }
 
     /// Gives every ID remembered past `now` (milliseconds of wall time) to `each`, one by one, with the time until then.
@@ -229,6 +245,10 @@ impl Database {
         let (now, step) = (i64::try_from(now).unwrap_or(i64::MAX), i64::try_from(step).unwrap_or(i64::MAX));
         self.connection.prepare_cached(purge).and_then(|mut purge| purge.execute(params![now, step])).map_err(told)
     }
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// The schema version of a database; none in an empty one.

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 
 use super::forward::config;
+use super::hostile::{HALF, raw_app};
 use super::support::app::App;
 use super::support::gate::Gate;
 use super::support::sign;
@@ -66,13 +67,85 @@ fn http_1_over_tls_and_a_forged_request() {
     assert_eq!(app.count(), 1);
 }
 
+/// Bodies that are reset half-way, and answers that come before the body: neither the connection nor the gate keeps anything of them.
+#[test]
+fn resets_and_early_answers_leave_nothing_behind() {
+    let app = App::start();
+    let (mut gate, certificate) = gate(&app);
+    runtime().block_on(async {
+        let mut connection = connect(&gate, certificate).await;
+        for number in 0..100 {
+            connection = connection.ready().await.unwrap();
+            let request = Request::post("https://gate.test/webhooks/github");
+            if number % 2 == 0 {
+                let (_, mut body) = connection.send_request(request.body(()).unwrap(), false).unwrap();
+                body.send_data(Bytes::from_static(&[b'x'; 1000]), false).unwrap();
+                tokio::task::yield_now().await;
+                body.send_reset(h2::Reason::CANCEL);
+            } else {
+                let request = request.header("content-length", 1_u64 << 40).body(()).unwrap();
+                let (answer, _body) = connection.send_request(request, false).unwrap();
+                assert_eq!(answer.await.unwrap().status(), 413);
+            }
+        }
+        assert_eq!(post(&mut connection, "after", vec![b'y'; 1 << 20]).await, 200);
+    });
+    assert_eq!(app.count(), 1);
+    gate.signal("TERM");
+    let begun = std::time::Instant::now();
+    assert_eq!(gate.wait(std::time::Duration::from_secs(4)).code(), Some(0));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+/// The app broke off: the stream is reset, so that half an answer does not look like a whole one. The connection lives on.
+#[test]
+fn an_answer_that_breaks_off_is_reset() {
+    let app = raw_app(HALF);
+    let (gate, certificate) = gate_before(&format!("http://{app}"));
+    runtime().block_on(async {
+        let mut connection = connect(&gate, certificate).await;
+        for id in ["a", "b"] {
+            let mut request = Request::post("https://gate.test/webhooks/github");
+            for (name, value) in sign::github(SECRET, id, b"") {
+                request = request.header(name.to_lowercase(), value);
+            }
+            connection = connection.ready().await.unwrap();
+            let (answer, _) = connection.send_request(request.body(()).unwrap(), true).unwrap();
+            let mut body = answer.await.unwrap().into_body();
+            let mut last = body.data().await;
+            while matches!(last, Some(Ok(_))) {
+                last = body.data().await;
+            }
+            assert!(matches!(last, Some(Err(ref error)) if error.is_reset()), "{last:?}");
+        }
+    });
+}
+
+/// An authority is held to the same rules as a `Host` line.
+#[test]
+fn an_authority_with_a_user_is_refused() {
+    let app = App::start();
+    let (gate, certificate) = gate(&app);
+    runtime().block_on(async {
+        let mut connection = connect(&gate, certificate).await;
+        let request = Request::post("https://admin@gate.test/webhooks/github").body(()).unwrap();
+        let (answer, _) = connection.send_request(request, true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 400);
+        assert_eq!(post(&mut connection, "after", b"{}".to_vec()).await, 200);
+    });
+}
+
 /// A gate with a TLS listener, and the certificate to trust.
 fn gate(app: &App) -> (Gate, CertificateDer<'static>) {
+    gate_before(&app.url())
+}
+
+fn gate_before(app: &str) -> (Gate, CertificateDer<'static>) {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let key = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
     std::fs::write(dir.path().join("tls.crt"), key.cert.pem()).unwrap();
     std::fs::write(dir.path().join("tls.key"), key.signing_key.serialize_pem()).unwrap();
-    let yaml = config(&app.url(), "")
+    let yaml = config(app, "")
         .replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
     (Gate::start_in(dir, &yaml), key.cert.der().clone())
 }

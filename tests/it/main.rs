@@ -27,6 +27,7 @@ mod forward;
 mod grammar;
 mod h2;
 mod handshakes;
+mod hostile;
 mod limits;
 mod operate;
 mod reload;

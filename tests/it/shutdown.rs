@@ -1,9 +1,11 @@
 //! SIGTERM: no accepted request is lost, and an idle gate leaves at once.
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::forward::config;
 use super::support::app::{Act, App};
-use super::support::gate::{Gate, wait_for};
+use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
 
@@ -66,4 +68,48 @@ fn grace_ends() {
         assert_eq!(gate.wait(Duration::from_secs(3)).code(), Some(0));
         assert!(begun.elapsed() < Duration::from_secs(2));
     });
+}
+
+/// A gate that waits for another's store is told to leave: it does, in good order, also as process 1 of a container.
+#[test]
+fn a_gate_that_waits_for_its_store_leaves_when_told() {
+    let app = App::start();
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let yaml = format!("store: {{ path: {} }}\n{}", dir.path().join("state").display(), config(&app.url(), ""));
+    let holder = Gate::start_in(dir, &yaml);
+    let mut second = hookgate().args(["run", "--config"]).arg(holder.config_path()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(second.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains(&format!("process {}", holder.pid())) && line.contains("waiting")));
+    Command::new("kill").arg(second.id().to_string()).status().unwrap();
+    assert_eq!(second.wait().unwrap().code(), Some(0));
+}
+
+/// Connections that were made, and requests that were sent, just before the signal took effect.
+#[test]
+fn what_was_sent_before_the_end_is_answered() {
+    let app = App::start();
+    let mut gate = Gate::start(&config(&app.url(), "").replace("delay: 0s", "delay: 300ms"));
+    let address = gate.address("senders");
+    gate.signal("TERM");
+    let begun = Instant::now();
+    let mut answered = 0;
+    while begun.elapsed() < Duration::from_millis(290) {
+        let headers = sign::github(SECRET, &format!("id-{answered}"), b"{}");
+        assert_eq!(http::request(address, "POST", "/webhooks/github", &sign::borrowed(&headers), b"{}").status, 200);
+        answered += 1;
+    }
+    // past it, each connection is refused or served to its end
+    while let Ok(mut late) = std::net::TcpStream::connect(address) {
+        let headers = sign::github(SECRET, &format!("id-{answered}"), b"{}");
+        let mut request = http::head("POST", "/webhooks/github", &sign::borrowed(&headers), Some(2));
+        request.extend_from_slice(b"{}");
+        let mut answer = String::new();
+        // one that comes in the very moment the socket is closed was never accepted: the system resets it
+        if late.write_all(&request).and_then(|()| late.read_to_string(&mut answer)).is_err() {
+            break;
+        }
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?} after {:?}", begun.elapsed());
+        answered += 1;
+    }
+    assert_eq!(gate.wait(Duration::from_secs(5)).code(), Some(0));
 }

@@ -213,3 +213,16 @@ async fn a_hint_that_is_dropped_leaves_nothing() {
     drop(hints);
     assert!(ledger.hints.by_key.lock().unwrap().is_empty());
 }
+
+/// SQLite would go on writing to the deleted file, and nobody would know until the restart.
+#[tokio::test]
+async fn a_database_that_was_removed_is_told_of() {
+    let (clock, directory) = (HandClock::new(), tempfile::tempdir().unwrap());
+    let ledger = open(&directory.path().join("state"), &clock);
+    commit(&ledger, 0..10).await;
+    until("all is written", || ledger.counts().unsaved == 0).await;
+    assert!(ledger.trouble().is_none());
+    std::fs::remove_dir_all(directory.path().join("state")).unwrap();
+    until("trouble is told", || ledger.trouble().is_some_and(|trouble| trouble.to_string().contains("removed"))).await;
+    assert_eq!(remembered(&ledger, 0..10).await, 10);
+}
