@@ -11,7 +11,7 @@ use crate::request::{Body, RequestHead};
 use crate::verify::Check;
 
 /// What is set aside for a body of undeclared size, and at most for a declared one before its bytes are here.
-const FIRST_RESERVE: usize = 64 * 1024;
+const FIRST_RESERVE: usize = 256 * 1024;
 
 /// Why no more of a body comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,12 +107,14 @@ pub(super) async fn read(
     if declared == Some(0) {
         return Ok(Bytes::new().into());
     }
-    if expects_continue(head) {
-        sender.invite_body().await;
-    }
-    let share = Share { budget: Arc::clone(budget), bytes: 0 };
-    let deadline = head.received.mono + bounds.timeout;
-    within(deadline, read_all(sender, declared, bounds.max, share, check)).await.unwrap_or(Err(Refusal::BodyTimeout))
+    let reading = async {
+        if expects_continue(head) {
+            sender.invite_body().await;
+        }
+        let share = Share { budget: Arc::clone(budget), bytes: 0 };
+        read_all(sender, declared, bounds.max, share, check).await
+    };
+    within(head.received.mono + bounds.timeout, reading).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
 async fn read_all(

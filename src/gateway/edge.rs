@@ -25,10 +25,6 @@ use crate::request::{RequestHead, RequestId};
 use crate::telemetry::{Ended, Facts};
 use crate::verify::handshake::Full;
 
-/// Between the end of one request and the head of the next on a connection, in seconds; the accept loop's deadline is the sharper one.
-const KEEPALIVE_SECONDS: u64 = 60;
-/// For one read or write of a sender's connection.
-const IO_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -56,12 +52,13 @@ impl ProxyHttp for Edge {
     async fn early_request_filter(&self, session: &mut Session, _ctx: &mut ()) -> PingoraResult<()> {
         // HTTP/2 streams run in tasks of their own and have no connection to note
         CONN.try_with(|conn| conn.begin_request()).unwrap_or_default();
-        if session.get_keepalive().is_some() {
-            // what pingora switched off (HTTP/1.0, shutdown) stays off
-            session.set_keepalive((!self.0.is_draining()).then_some(KEEPALIVE_SECONDS));
+        if self.0.is_draining() {
+            session.set_keepalive(None);
         }
-        session.set_read_timeout(Some(IO_TIMEOUT));
-        session.set_write_timeout(Some(IO_TIMEOUT));
+        // Phases have deadlines of their own: the head and what is between two requests in the accept loop, the body, the answer, the drain.
+        // A timer for every read and write beside them would bound nothing more.
+        session.set_read_timeout(None);
+        session.set_write_timeout(None);
         Ok(())
     }
 
