@@ -92,7 +92,12 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
         tracing::info!(r#for = "senders", %address, "listening");
     }
     let (stop, stopped) = watch::channel(false);
-    listen_for_operators(&snapshot, &operator, &stopped).await?;
+    if let Err(error) = listen_for_operators(&snapshot, &operator, &stopped).await {
+        // senders were taken already: they get their answers
+        server.shut_down(snapshot.shutdown).await;
+        ledger.close();
+        return Err(error);
+    }
     let (changed, changes) = mpsc::channel(1);
     let beginning = config_watch::Beginning::look(reloader.files()).await;
     reloader.catch_up().await;
@@ -225,7 +230,11 @@ async fn until_told_to_leave(reloader: &Reloader, mut changes: mpsc::Receiver<()
             _ = signals.hup.recv() => {}
             Some(()) = changes.recv() => {}
         }
-        // the outcome is logged and kept for status
-        reloader.reload().await.ok();
+        // the outcome is logged and kept for status; no reload is waited for on the way out
+        tokio::select! {
+            _ = reloader.reload() => {}
+            _ = signals.term.recv() => return,
+            _ = signals.int.recv() => return,
+        }
     }
 }

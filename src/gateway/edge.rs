@@ -278,6 +278,8 @@ async fn write_full(session: &mut Session, full: Full, request_id: RequestId) ->
 async fn write_refusal(session: &mut Session, refusal: Refusal, allow: Option<String>, request_id: RequestId) -> PingoraResult<()> {
     let status = refusal.status();
     let mut header = ResponseHeader::build_no_case(status, Some(7))?;
+    // an invitation that was cut short has left this off
+    session.set_close_on_response_before_downstream_finish(true);
     if refusal.closes() {
         session.set_keepalive(None);
     }

@@ -26,6 +26,8 @@ tokio::task_local! {
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Connections accepted after the gate was told to stop, at most: those that waited for it.
 const LAST_ONES: usize = 1024;
+/// Errors in a row that are waited out on the way to the end.
+const LAST_ERRORS: usize = 8;
 
 /// Bounds of a listener, changed by a reload.
 #[derive(Clone, Debug)]
@@ -160,7 +162,11 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: to
         if *stop.borrow() {
             last_ones -= 1;
         }
+        // a flood of connections leaves the branch above no turn
+        while served.try_join_next().is_some() {}
         let Ok(mut io) = accepted else {
+            // on the way out an error that stays must not hold up the end
+            last_ones = if *stop.borrow() { last_ones.min(LAST_ERRORS) } else { last_ones };
             sleep(ACCEPT_REST).await;
             continue;
         };

@@ -168,6 +168,8 @@ fn live_of(
         };
         current.insert(Arc::clone(name), Arc::new(client));
     }
+    // nothing fails from here on
+    current.values().for_each(|client| client.follow_policy());
     let hooks = snapshot.hooks.iter().filter_map(|hook| {
         let upstream = Arc::clone(current.get(&hook.forward.upstream.name)?);
         Some(LiveHook { hook: Arc::clone(hook), limits: limits.of(hook), upstream })

@@ -49,14 +49,15 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     let bounds = BodyBounds { max: hook.max_body, timeout: live.snapshot.limits.body_timeout };
     let body = body::read(sender, &head, bounds, &gate.budget, check.as_mut()).await?;
     facts.body_bytes = u64::try_from(body.bytes().len()).unwrap_or(u64::MAX);
+    let (arrived, now) = (head.received, gate.clock.now());
     let received = Received { head, body };
-    let now = gate.clock.now();
     if let Some(full) = hook.handshakes.unsigned(hook.verifier.as_ref(), &received, &params, now)? {
         return Ok(Reply::Full(full));
     }
     let cleared = match check {
         None => Cleared::Unverified(Unverified::by_config(received)),
-        Some(check) => Cleared::Authentic(check.finish(received, now).map_err(|refused| refused.why)?),
+        // age is judged at receipt, however long the body took
+        Some(check) => Cleared::Authentic(check.finish(received, arrived).map_err(|refused| refused.why)?),
     };
     let event_type = hook.verifier.as_ref().and_then(|verifier| verifier.event_type(cleared.received()));
     facts.of_verdict(event_type, &cleared, now, gate.clock.now());

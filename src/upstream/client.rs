@@ -45,8 +45,8 @@ impl Client {
         Ok(Self { policy, wire, breaker, clock })
     }
 
-    /// A client for the same upstream under another policy. It shares the breaker, and the connections where address, TLS and the
-    /// content of the CA file are the same; deliveries under way end on the old one.
+    /// A client for the same upstream under another policy. It shares the breaker (see [`Self::follow_policy`]), and the connections where
+    /// address, TLS and the content of the CA file are the same; deliveries under way end on the old one.
     ///
     /// # Errors
     /// The certificates can't be used; nothing has changed then.
@@ -54,8 +54,12 @@ impl Client {
         let place = |policy: &Upstream| (policy.tls, policy.host.clone(), policy.port);
         let same = place(&policy) == place(&self.policy) && self.wire.trusts_the_same(ca(&policy));
         let wire = if same { Arc::clone(&self.wire) } else { Arc::new(wire(&policy, &self.clock)?) };
-        self.breaker.set_policy(policy.breaker);
         Ok(Self { policy, wire, breaker: Arc::clone(&self.breaker), clock: Arc::clone(&self.clock) })
+    }
+
+    /// Has the shared breaker follow this client's policy: once it is certain that this client is used.
+    pub fn follow_policy(&self) {
+        self.breaker.set_policy(self.policy.breaker);
     }
 
     /// The policy.

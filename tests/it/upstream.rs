@@ -316,6 +316,11 @@ async fn the_breaker_opens_and_a_probe_closes_it() {
     assert!(matches!(sent.outcome, Outcome::Unreached(Fault::BreakerOpen(after)) if after <= Duration::from_millis(200)));
     assert_eq!(sent.tries, 0);
 
+    // A reload that is refused in the end has changed nothing: the policy counts once the new client is used.
+    let never = Breaker { failures: 0, ..breaker };
+    let refused = client.with_policy(Arc::new(Policy { breaker: never, ..policy(nowhere) })).unwrap();
+    assert!(matches!(refused.send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::BreakerOpen(_))));
+
     // A reload keeps it open.
     let client = client.with_policy(Arc::new(Policy { connect_timeout: Duration::from_secs(2), breaker, ..policy(nowhere) })).unwrap();
     assert!(matches!(client.send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::BreakerOpen(_))));
