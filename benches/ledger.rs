@@ -9,6 +9,7 @@
     reason = "a bench may panic, and prints its table"
 )]
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use hookgate::clock::{Clock, SystemClock};
 use hookgate::dedupe::embedded::Embedded;
 use hookgate::dedupe::key::{Parts, key_of};
-use hookgate::limit::{Buckets, KeyHasher, Quota};
+use hookgate::limit::{Buckets, Quota};
 use hookgate::request::Params;
 use hookgate::store::{Claimed, Held, Key, Ledger, Token};
 use hookgate::units::Rate;
@@ -110,8 +111,8 @@ fn journal() {
 
 fn limits() {
     let quota = Quota { rate: Rate { count: NonZeroU32::MIN, per: Duration::from_secs(3600) }, burst: NonZeroU32::MAX };
-    let (buckets, hasher) = (Buckets::new(quota), KeyHasher::new(&[7; 16]));
-    let keys: Vec<u64> = (0..1_000_000_u32).map(|number| hasher.bytes(&number.to_be_bytes())).collect();
+    let (buckets, hasher) = (Buckets::new(quota), RandomState::new());
+    let keys: Vec<u64> = (0..1_000_000_u32).map(|number| hasher.hash_one(number)).collect();
     let now = now();
     batch("limit: take, one key", 10_000_000, |_| black_box(buckets.take(1, now).is_ok()));
     batch("limit: take, a thousand keys", 10_000_000, |turn| black_box(buckets.take(keys[turn % 1000], now).is_ok()));

@@ -6,12 +6,9 @@
 //! Keys live in sets of [`WAYS`] slots, [`CAPACITY`] slots in all, made shard by shard when first used. A bucket that has drained is worth nothing
 //! and its slot is free. When a set has no free slot, the bucket with the least spent goes: a million keys seen once push out one another, while
 //! the bucket of a client that is being slowed, the fullest of its set, stays. To push that one out, 16 other keys of its set must have spent more.
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-
-use siphasher::sip::SipHasher13;
 
 use crate::units::Rate;
 
@@ -101,7 +98,7 @@ impl Buckets {
         *self.pace.write().unwrap_or_else(PoisonError::into_inner) = Pace::new(quota);
     }
 
-    /// Takes one from the bucket of `key` (a hash that the caller made, see [`KeyHasher`]).
+    /// Takes one from the bucket of `key` (a hash that the caller made, under a key of this process: nobody outside can choose keys that meet).
     ///
     /// # Errors
     /// When the next try can succeed. A try that fails takes nothing.
@@ -194,38 +191,6 @@ fn place(slots: &mut [Slot], key: u64, pace: Pace, now: u64) -> Option<&mut Slot
         levels.min_by_key(|(_, level)| *level).map(|(index, _)| index)
     });
     set.get_mut(index?)
-}
-
-/// Makes the keys of [`Buckets`]. Keyed by a random number of this process, so that nobody outside can choose keys that meet.
-#[derive(Clone, Copy)]
-pub struct KeyHasher {
-    hasher: SipHasher13,
-}
-
-impl KeyHasher {
-    /// Hashes with `key`, 16 random bytes of this process.
-    pub fn new(key: &[u8; 16]) -> Self {
-        Self { hasher: SipHasher13::new_with_key(key) }
-    }
-
-    /// The key of a client: an IPv4 address, or the /64 of an IPv6 address, which is what one customer of a provider gets.
-    pub fn client(&self, ip: IpAddr) -> u64 {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => self.bytes(&ip.octets()),
-            IpAddr::V6(ip) => self.bytes(&(u128::from(ip) >> 64).to_be_bytes()),
-        }
-    }
-
-    /// The key of any other value.
-    pub fn bytes(&self, value: &[u8]) -> u64 {
-        self.hasher.hash(value)
-    }
-}
-
-impl std::fmt::Debug for KeyHasher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("KeyHasher(…)")
-    }
 }
 
 #[cfg(test)]

@@ -171,25 +171,6 @@ pub fn upstream(head: &RequestHead, host: HeaderValue, dropped: &[HeaderName], b
     lines
 }
 
-/// What the gate changes on a request that streams through unverified.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// To be taken off.
-    pub remove: Vec<HeaderName>,
-    /// To be set afterwards, each in the place of whatever has its name.
-    pub set: Lines,
-}
-
-/// The changes to a request of a pass route. Hop-by-hop headers, `Host`, `Expect` and the framing are the proxy's: it needs them.
-pub fn pass(head: &RequestHead) -> Changes {
-    let proxys = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE, header::EXPECT];
-    let refused = |name: &&HeaderName| !proxys.contains(name) && !passes(name, head.client.behind_trusted_proxy);
-    let mut changes = Changes { remove: head.headers.keys().filter(refused).cloned().collect(), set: Lines::new() };
-    let told = |name| head.client.behind_trusted_proxy && head.headers.contains_key(name);
-    ours(head, [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST].map(|name| !told(name)), None, &mut changes.set);
-    changes
-}
-
 /// Adds what only the gate may say, and those of `X-Forwarded-For`, `-Proto` and `-Host` that nobody it trusts has said.
 fn ours(head: &RequestHead, [r#for, proto, host]: [bool; 3], proof: Option<&Proof<'_>>, lines: &mut Lines) {
     if r#for {

@@ -157,13 +157,6 @@ impl Telemetry {
         self.lines.set_policy(policy);
     }
 
-    /// Makes the counters of these routes, so that their metrics begin at zero.
-    pub fn route_names(&self, names: &[Arc<str>]) {
-        for name in names {
-            self.route(name);
-        }
-    }
-
     /// The last `limit` refusals, newest first; at most [`REMEMBERED`].
     pub fn recent(&self, limit: usize) -> Vec<RecentRefusal> {
         self.recent.last(limit)

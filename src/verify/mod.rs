@@ -49,11 +49,6 @@ pub fn check_pointer(text: &str) -> Result<(), &'static str> {
     json::check_pointer(text)
 }
 
-/// The scalar under a JSON pointer in a body, for limits by a field of it; `None` if there is none or the body is not JSON.
-pub fn json_scalar<'b>(body: &'b [u8], pointer: &str) -> Option<std::borrow::Cow<'b, str>> {
-    json::find(body, pointer).ok().flatten()
-}
-
 /// Why a request is not authentic: a closed set. None of it tells anything of a secret, and the sender sees none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAuthentic {

@@ -205,26 +205,6 @@ fn ids_that_no_header_should_carry_are_hashed() {
 }
 
 #[test]
-fn a_pass_request_is_cleaned_and_marked() {
-    let head = head(
-        false,
-        &[
-            ("hookgate-route", "x"),
-            ("x-forwarded-for", "6.6.6.6"),
-            ("connection", "upgrade"),
-            ("upgrade", "websocket"),
-            ("host", "h"),
-            ("x-kept", "1"),
-        ],
-    );
-    let changes = pass(&head);
-    let removed: Vec<_> = changes.remove.iter().map(HeaderName::as_str).collect();
-    assert_eq!(removed, ["hookgate-route", "x-forwarded-for"]);
-    let set: Vec<_> = changes.set.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(set, ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "hookgate-verified"]);
-}
-
-#[test]
 fn an_answer_keeps_its_end_to_end_headers() {
     let mut headers = HeaderMap::new();
     let lines = [
