@@ -151,7 +151,7 @@ pub struct Log {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
-    /// `http://HOST:PORT` or `https://HOST[:PORT]`, without a path.
+    /// `http://HOST:PORT` or `https://HOST[:PORT]`, without a path; or `unix:/path/to.sock`.
     pub url: Option<String>,
     /// How long a connection may take (default 1s).
     pub connect_timeout: Option<String>,
@@ -161,7 +161,11 @@ pub struct Upstream {
     pub idle_timeout: Option<String>,
     /// A PEM file with the CA that signs the app's certificate. Without it, the system's.
     pub ca: Option<String>,
-    /// `original` (default: the app sees the sender's Host) or `upstream` (the app sees the host of `url`).
+    /// A PEM file with the certificate, and its chain, that the gate shows an app that asks for one.
+    pub certificate: Option<String>,
+    /// A PEM file with the key of `certificate`.
+    pub key: Option<String>,
+    /// `original` (default: the app sees the sender's Host) or `upstream` (the app sees the host of `url`; behind a unix socket `localhost`).
     pub host: Option<String>,
     /// When the gate stops trying for a while.
     pub breaker: Option<Breaker>,
