@@ -105,8 +105,10 @@ pub struct Limits {
     pub in_flight_bytes: Option<String>,
     /// How many refusals a second one client may cause before it is slowed down with 429 (default 50/s, burst ten times that).
     pub refused_per_client: Option<String>,
-    /// How long a head may take to arrive (default 5s).
+    /// How long a head may take to arrive, from accept or from its first byte on (default 5s).
     pub header_timeout: Option<String>,
+    /// How long a connection may wait between two requests (default 60s).
+    pub idle_timeout: Option<String>,
     /// How large a head may be (default 32KiB).
     pub header_bytes: Option<String>,
     /// How long a body may take to arrive (default 10s).

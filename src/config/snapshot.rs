@@ -107,6 +107,8 @@ pub struct Limits {
     pub refused_per_client: Quota,
     /// From accept, or the first byte of a next request, to the end of the head.
     pub header_timeout: Duration,
+    /// From the end of an answer to the first byte of a next request.
+    pub idle_timeout: Duration,
     /// Bytes of a head.
     pub header_bytes: usize,
     /// From the end of the head to the end of the body.
