@@ -19,6 +19,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 
 use crate::clock::Clock;
+use crate::gateway::sender::Other;
 
 /// The length of the HTTP/2 connection preface.
 const H2_PREFACE: usize = 24;
@@ -108,6 +109,8 @@ pub(super) struct Guarded {
     /// Bytes a head may have.
     max_head: usize,
     clock: Arc<dyn Clock>,
+    /// Who is at the other end, for its requests.
+    other: Option<Arc<ProxyDigest>>,
     /// Whether it speaks HTTP/2, where the head is bounded by h2 itself and the watch ends with the preface.
     h2: bool,
 }
@@ -120,10 +123,10 @@ impl fmt::Debug for Guarded {
 
 impl Guarded {
     /// A connection under the watch of `conn`, whose heads may have `max_head` bytes.
-    pub(super) fn new(io: Stream, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(io: Stream, other: Other, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         // h2 gathers its frames itself
-        Self { io: BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io), conn, max_head, clock, h2 }
+        Self { io: BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io), conn, max_head, clock, other: other.pack(), h2 }
     }
 
     /// Counts `arrived` bytes; an error closes the connection without an answer.
@@ -214,11 +217,7 @@ impl GetTimingDigest for Guarded {
 
 impl GetProxyDigest for Guarded {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.io.get_ref().get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.io.get_mut().set_proxy_digest(digest);
+        self.other.clone()
     }
 }
 

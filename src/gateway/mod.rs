@@ -17,6 +17,7 @@ use crate::upstream::client::{Client, Unusable};
 mod admit;
 pub mod body;
 mod client;
+mod connections;
 mod edge;
 mod guarded;
 mod head;
@@ -25,12 +26,15 @@ mod listener;
 mod live;
 pub mod operator;
 pub mod pipeline;
+mod proxy_protocol;
 pub mod reload;
+mod sender;
 pub mod serve;
+pub mod unix;
 
 use admit::Limits;
 use body::Budget;
-pub use listener::Connections;
+pub use connections::{Away, Connections};
 use live::{Live, LiveHook};
 
 /// What outlives a reload, keyed by name.
