@@ -18,6 +18,7 @@ mod admit;
 pub mod body;
 mod client;
 mod edge;
+mod framing;
 mod guarded;
 mod head;
 pub mod headers;
