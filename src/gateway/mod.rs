@@ -18,6 +18,8 @@ mod admit;
 pub mod body;
 mod client;
 mod edge;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guarded;
 mod head;
 pub mod headers;
