@@ -20,6 +20,8 @@ pub mod budget;
 mod client;
 mod edge;
 mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guarded;
 mod head;
 pub mod headers;
