@@ -16,9 +16,13 @@ use crate::upstream::client::{Client, Unusable};
 
 mod admit;
 pub mod body;
+pub mod budget;
 mod client;
 mod connections;
 mod edge;
+mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guarded;
 mod head;
 pub mod headers;
@@ -33,7 +37,7 @@ pub mod serve;
 pub mod unix;
 
 use admit::Limits;
-use body::Budget;
+use budget::Budget;
 pub use connections::{Away, Connections};
 use live::{Live, LiveHook};
 
