@@ -30,6 +30,7 @@ mod h2;
 mod handshakes;
 mod hostile;
 mod limits;
+mod listener;
 mod operate;
 mod reload;
 mod secrets;

@@ -164,7 +164,7 @@ impl Context<'_> {
             if text == "unix" {
                 proxies.unix = true;
             } else {
-                proxies.networks.extend(self.network(text, "", &place.index(index)));
+                proxies.networks.extend(self.network(text, ", or `unix`", &place.index(index)));
             }
         }
         proxies
