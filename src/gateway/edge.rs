@@ -123,7 +123,7 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
     let header = session.req_header();
     let other = Other::of(session.digest());
-    let peer = other.map_or(Peer::Unix, |other| other.peer);
+    let peer = other.map_or(Peer::UNKNOWN, |other| other.peer);
     let certificate = other.and_then(|other| other.certificate.clone());
     let client = client::client(peer, &header.headers, &live.snapshot.trusted_proxies);
     let mut facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);

@@ -10,6 +10,6 @@ use crate::request::Client;
 
 /// The client of a request from `peer`, as the edge finds it.
 pub fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
-    let peer = peer.map_or(Peer::Unix, |peer| Peer::Direct(peer.ip()));
+    let peer = peer.map_or(Peer::UNKNOWN, |peer| Peer::Direct(peer.ip()));
     client::client(peer, headers, &TrustedProxies { networks: trusted.to_vec(), unix: false })
 }

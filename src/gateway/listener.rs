@@ -39,7 +39,7 @@ const LAST_ERRORS: usize = 8;
 /// Bounds of a listener, changed by a reload.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
-    /// For the PROXY header and TLS together, for heads, and between two requests.
+    /// For heads, the first with the PROXY header and TLS before it, and between two requests.
     pub(super) patience: Patience,
     /// Bytes of a head.
     pub(super) header_bytes: usize,
@@ -59,6 +59,8 @@ pub(super) struct Listening<A> {
     pub(super) connections: Arc<Connections>,
     /// Swapped by a reload.
     pub(super) bounds: Arc<ArcSwap<Bounds>>,
+    /// Whether it is a unix socket.
+    pub(super) unix: bool,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub(super) proxy_protocol: bool,
     /// The TLS side, swapped by a reload; `None`: cleartext.
@@ -76,6 +78,7 @@ impl<A> Clone for Listening<A> {
             clock: Arc::clone(&self.clock),
             connections: Arc::clone(&self.connections),
             bounds: Arc::clone(&self.bounds),
+            unix: self.unix,
             proxy_protocol: self.proxy_protocol,
             tls: self.tls.clone(),
             stop: self.stop.clone(),
@@ -108,7 +111,8 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
             sleep(ACCEPT_REST).await;
             continue;
         };
-        let peer = peer_of(&io);
+        let accepted = listening.clock.mono();
+        let peer = if listening.unix { Peer::Unix } else { peer_of(&io) };
         let slot = match admit(peer, &listening) {
             Ok(slot) => slot,
             Err(why) => {
@@ -119,7 +123,7 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
         let listening = listening.clone();
         served.spawn(async move {
             if io.set_nodelay().is_ok()
-                && let Err(why) = serve(io, peer, slot, &listening).await
+                && let Err(why) = serve(io, accepted, peer, slot, &listening).await
             {
                 turn_away(why, peer, &listening);
             }
@@ -130,8 +134,8 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
 }
 
 fn peer_of(io: &impl GetSocketDigest) -> Peer {
-    let address: Option<IpAddr> = io.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip().to_canonical()));
-    address.map_or(Peer::Unix, Peer::Direct)
+    let address = io.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip().to_canonical()));
+    address.map_or(Peer::UNKNOWN, Peer::Direct)
 }
 
 /// A place for a new connection. Whose it is comes out later where the PROXY protocol tells it.
@@ -162,12 +166,13 @@ fn turn_away<A>(why: Away, peer: Peer, listening: &Listening<A>) {
 /// Serves one connection until it closes, or waits too long for a head.
 async fn serve<A: ServerApp + Send + Sync + 'static>(
     mut io: L4Stream,
+    accepted: Instant,
     mut peer: Peer,
     mut slot: Slot,
     listening: &Listening<A>,
 ) -> Result<(), Away> {
     let bounds = Arc::clone(&listening.bounds.load());
-    let until = listening.clock.mono() + bounds.patience.head;
+    let until = accepted + bounds.patience.head;
     if listening.proxy_protocol {
         if let Some(told) = read_proxy_header(&mut io, until).await? {
             peer = Peer::Told(told.to_canonical());
@@ -184,7 +189,7 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
             Box::new(io)
         }
     };
-    let conn = Arc::new(Conn::new(listening.clock.mono()));
+    let conn = Arc::new(Conn::new(accepted));
     let io = Box::new(Guarded::new(io, other, Arc::clone(&conn), bounds.header_bytes, Arc::clone(&listening.clock)));
     let overdue = async {
         while let Some(pause) = conn.look_again(bounds.patience, listening.clock.mono()) {

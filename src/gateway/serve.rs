@@ -175,12 +175,14 @@ impl Server {
         let mut loops = JoinSet::new();
         let mut addresses = Vec::new();
         for (address, socket, proxy_protocol, tls) in sockets {
+            let unix = matches!(address, ListenAddress::Unix(_));
             addresses.push(address);
             let listening = Listening {
                 app: Arc::clone(&proxy),
                 clock: Arc::clone(&gate.clock),
                 connections: Arc::clone(&gate.lifecycle.connections),
                 bounds: Arc::clone(&shared.bounds),
+                unix,
                 proxy_protocol,
                 tls,
                 stop: stopped.clone(),

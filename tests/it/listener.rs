@@ -139,7 +139,7 @@ fn who_sends_no_header_is_closed_and_who_is_not_trusted_is_not_heard() {
     let mut silent = connect(gate.address("senders"));
     assert_eq!(status(&mut silent), 0);
     wait_for("all to be counted", || turned_away(&gate, "no_proxy_header") == 6);
-    // a head after the header has its own time
+    // the head behind it has no time of its own
     let mut half = connect(gate.address("senders"));
     assert_eq!(ask(&mut half, &[&told("203.0.113.9")[..], b"POST /in HTTP/1.1\r\n"].concat()), 0);
     assert_eq!((app.count(), turned_away(&gate, "untrusted")), (0, 0));
@@ -470,9 +470,16 @@ fn an_app_that_asks_for_a_certificate() {
     };
     assert_eq!(ask_with(""), 502);
     assert_eq!(ask_with(&format!(", {shown}")), 200);
+    assert_eq!(app.seen().len(), 1, "nothing was sent without a certificate");
+    // nor with another's, and a running gate takes up the right one
     let stranger = write_pair(dir.path(), "stranger", &Authority::new().pair(&["gate.test"], Some("gate")));
-    assert_eq!(ask_with(&format!(", {stranger}")), 502);
-    assert_eq!(app.seen().len(), 1, "nothing was sent without the right certificate");
+    let upstream = format!("url: \"https://{}\", ca: {}, {stranger}", app.address, ca.file.display());
+    let gate = Gate::start_in(Arc::clone(&dir), &config("{ address: 127.0.0.1:0 }", "", &upstream));
+    let asked = || ask(&mut connect(gate.address("senders")), REQUEST.as_bytes());
+    assert_eq!(asked(), 502);
+    assert_eq!(app.seen().len(), 1, "nothing was sent with another's certificate");
+    write_pair(dir.path(), "stranger", &pair);
+    wait_for("the new pair", || asked() == 200);
 }
 
 // ---- time
