@@ -19,6 +19,8 @@
 
 mod support;
 
+mod abuse_corpus;
+mod abuse_smuggling;
 mod architecture;
 mod cli;
 mod dedupe;
