@@ -20,6 +20,7 @@
 mod support;
 
 mod abuse_corpus;
+mod abuse_early;
 mod abuse_smuggling;
 mod architecture;
 mod cli;
