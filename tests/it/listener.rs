@@ -535,7 +535,7 @@ fn an_idle_connection_over_http_2_ends() {
         assert_eq!(answer.await.unwrap().status(), 408);
         let closed = async {
             while sender.clone().ready().await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(20)).await
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(5), closed).await.unwrap();

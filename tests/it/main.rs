@@ -19,6 +19,9 @@
 
 mod support;
 
+mod abuse_corpus;
+mod abuse_early;
+mod abuse_smuggling;
 mod architecture;
 mod cli;
 mod dedupe;
