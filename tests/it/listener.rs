@@ -16,11 +16,12 @@ use super::support::app::App;
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::upstream::{Authority, Upstream, reply};
 
-/// A gate that takes everything on `/in`.
+/// A gate that takes everything on `/in`, and streams through what comes on `/rest`.
 fn config(listen: &str, more: &str, upstream: &str) -> String {
     format!(
         "listen: [{listen}]\nhealth: {{ address: 127.0.0.1:0 }}\nadmin: {{ address: 127.0.0.1:0 }}\nshutdown: {{ delay: 0s, grace: 2s }}\n{more}\n\
-         upstreams: {{ app: {{ {upstream} }} }}\nroutes:\n  - {{ name: open, path: /in, verify: none, forward: {{ upstream: app }} }}\n"
+         upstreams: {{ app: {{ {upstream} }} }}\nroutes:\n  - {{ name: open, path: /in, verify: none, forward: {{ upstream: app }} }}\n  \
+         - {{ name: rest, path: /rest, pass: {{ upstream: app }} }}\n"
     )
 }
 
@@ -28,6 +29,7 @@ fn url(app: &App) -> String {
     format!("url: {}", app.url())
 }
 
+const PASSED: &str = "GET /rest HTTP/1.1\r\nHost: gate.test\r\n\r\n";
 const REQUEST: &str = "POST /in HTTP/1.1\r\nHost: gate.test\r\nX-Forwarded-For: 198.51.100.1\r\nContent-Length: 2\r\n\r\n{}";
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -243,6 +245,7 @@ fn an_app_on_a_unix_socket() {
         for _ in 0..2 {
             assert_eq!(ask(&mut stream, REQUEST.as_bytes()), 200);
         }
+        assert_eq!(ask(&mut stream, PASSED.as_bytes()), 200, "streamed through");
         assert!(heads.lock().unwrap().last().unwrap().contains(&format!("\r\nhost: {host}\r\n")));
         assert_eq!(gate.admin("/-/status")["upstreams"][0]["url"], format!("unix:{}", path.display()));
     }
@@ -480,6 +483,7 @@ fn an_app_that_asks_for_a_certificate() {
     assert_eq!(app.seen().len(), 1, "nothing was sent with another's certificate");
     write_pair(dir.path(), "stranger", &pair);
     wait_for("the new pair", || asked() == 200);
+    assert_eq!(ask(&mut connect(gate.address("senders")), PASSED.as_bytes()), 200, "streamed through");
 }
 
 // ---- time
