@@ -19,6 +19,9 @@ pub mod body;
 pub mod budget;
 mod client;
 mod edge;
+mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guarded;
 mod head;
 pub mod headers;
