@@ -30,7 +30,7 @@ fn count(row: &Row, how: &str) -> usize {
 #[test]
 fn slow_senders() {
     let floods = vec![h1::slow_heads(100), h1::slow_bodies(100), h1::idle(200), h1::header_bombs(80)];
-    let rows = withstand("header_timeout: 2s, body_timeout: 10s", floods);
+    let rows = withstand("header_timeout: 2s, idle_timeout: 2s, body_timeout: 10s", floods);
     assert_eq!(count(&rows[0], "closed"), 100, "{}", rows[0]);
     assert_eq!(count(&rows[1], "408 in 1 to 4 s"), 100, "{}", rows[1]);
     assert_eq!(count(&rows[2], "left open"), 0, "{}", rows[2]);
