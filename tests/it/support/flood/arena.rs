@@ -45,15 +45,14 @@ impl Arena {
         let path = |name: &str| dir.path().join(name);
         std::fs::write(path("tls.crt"), key.cert.pem()).unwrap();
         std::fs::write(path("tls.key"), key.signing_key.serialize_pem()).unwrap();
-        let route = |name: &str| {
+        let route = |name: &str, dedupe: &str| {
             format!(
                 "  - name: {name}
     path: /webhooks/{name}
     max_body: 25MiB
     verify: {{ provider: github, secrets: [{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}
     forward: {{ upstream: app }}
-    dedupe: {{ window: 1h }}
-"
+{dedupe}"
             )
         };
         let yaml = format!(
@@ -69,12 +68,13 @@ shutdown: {{ delay: 0s, grace: 5s }}
 upstreams:
   app: {{ url: {}, timeout: 5s }}
 routes:
-{}{}",
+{}{}{}",
             path("tls.crt").display(),
             path("tls.key").display(),
             app.url(),
-            route("github"),
-            route("large"),
+            route("github", "    dedupe: { window: 1h }\n"),
+            route("large", ""),
+            route("again", ""),
         );
         let gate = Gate::start_in(Arc::clone(&dir), &yaml);
         Self { gate, app, certificate: key.cert.der().clone() }

@@ -113,7 +113,7 @@ pub fn stalled_bodies(count: usize, declared: usize, sent: usize) -> Flood {
         // a refused sender goes on sending into a closed connection: the answer is read all the same
         let stalled = async {
             if sending.await.is_err() {
-                std::future::pending::<()>().await
+                std::future::pending::<()>().await;
             }
         };
         Ok(tokio::select! { what = fate(&mut reader, begun) => what, () = stalled => String::new() })
@@ -169,7 +169,7 @@ pub fn header_bombs(count: usize) -> Flood {
         };
         let stalled = async {
             if sending.await.is_err() {
-                std::future::pending::<()>().await
+                std::future::pending::<()>().await;
             }
         };
         Ok(tokio::select! { what = fate(&mut reader, begun) => what, () = stalled => String::new() })

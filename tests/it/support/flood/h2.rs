@@ -18,6 +18,7 @@ const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
@@ -69,6 +70,18 @@ async fn open(target: &Target, number: usize, settings: &[(u16, u32)]) -> std::i
     }
     stream.write_all(PREFACE).await?;
     stream.write_all(&frame(SETTINGS, 0, 0, &payload)).await?;
+    stream.flush().await?;
+    // until the gate has widened the connection's window, a large flood would be its own end
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).await?;
+        if head[3] == WINDOW_UPDATE {
+            break;
+        }
+    }
+    stream.write_all(&frame(SETTINGS, ACK, 0, &[])).await?;
     stream.flush().await?;
     Ok(stream)
 }
@@ -156,7 +169,7 @@ async fn rage(target: Target, number: usize, storm: Storm, next: fn(u32) -> Vec<
             continue;
         };
         let (mut reader, mut writer) = tokio::io::split(stream);
-        let (mut answered, mut reset, mut frames) = (0, 0, 0_usize);
+        let (mut answered, mut reset) = (0, 0);
         let writing = async {
             let mut round = 0;
             loop {
@@ -165,7 +178,6 @@ async fn rage(target: Target, number: usize, storm: Storm, next: fn(u32) -> Vec<
                 if piece.is_empty() || writer.write_all(&piece).await.is_err() || writer.flush().await.is_err() {
                     std::future::pending::<()>().await;
                 }
-                frames += 1;
                 // two cores for attackers, gate and honest sender: leave some to the others
                 tokio::task::yield_now().await;
             }
@@ -185,7 +197,6 @@ async fn rage(target: Target, number: usize, storm: Storm, next: fn(u32) -> Vec<
         count(end.to_string(), 1);
         count("streams answered".to_owned(), answered);
         count("streams reset by the gate".to_owned(), reset);
-        let _ = frames;
     }
     tally
 }
@@ -289,4 +300,22 @@ pub fn hpack_bombs(connections: usize, limit: Duration) -> Flood {
             frame(HEADERS, END_HEADERS | END_STREAM, stream_id(round), &block)
         },
     )
+}
+
+/// Connections that say nothing after the preface, and those that do not even read.
+pub fn silent(connections: usize) -> Flood {
+    let run = move |target: Target| -> super::Running {
+        Box::pin(super::each(connections, move |number| {
+            let target = target.clone();
+            async move {
+                let Ok(mut stream) = open(&target, number, &[]).await else { return "not let in".to_owned() };
+                let begun = Instant::now();
+                match timeout(Duration::from_secs(90), watch(&mut stream, &mut 0, &mut 0)).await {
+                    Ok(end) => format!("{end} after {} s", begun.elapsed().as_secs() / 5 * 5),
+                    Err(_) => "left open".to_owned(),
+                }
+            }
+        }))
+    };
+    Flood { name: "h2 silence", size: format!("{connections} connections, nothing after the preface"), run: Box::new(run) }
 }

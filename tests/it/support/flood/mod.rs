@@ -105,7 +105,7 @@ pub fn run(arena: &Arena, runtime: &tokio::runtime::Runtime, flood: Flood) -> Ro
     let figures = honest.stop();
     let (before, peak) = memory.stop();
     // a gate is never left quite alone: probes and scrapes go on
-    let after = memory::settled(arena.gate.pid(), before + STAYS / 2, COMES_BACK, || drop(arena.gate.health("/livez")));
+    let after = memory::settled(arena.gate.pid(), before + STAYS, COMES_BACK, || drop(arena.gate.health("/livez")));
     Row { flood: flood.name, size: flood.size, honest: figures, before, peak, after, tally, took: begun.elapsed() }
 }
 
