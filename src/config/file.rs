@@ -101,15 +101,18 @@ pub struct Admin {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503.
+    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503. Before it is verified, one client
+    /// (where its address is its own) holds at most a quarter of it and a route half, but always one body of the size the route allows.
     pub in_flight_bytes: Option<String>,
     /// How many refusals a second one client may cause before it is slowed down with 429 (default 50/s, burst ten times that).
     pub refused_per_client: Option<String>,
-    /// How long a head may take to arrive (default 5s).
+    /// How long a head may take to arrive, from accept or from its first byte on (default 5s).
     pub header_timeout: Option<String>,
+    /// How long a connection may wait between two requests (default 60s).
+    pub idle_timeout: Option<String>,
     /// How large a head may be (default 32KiB).
     pub header_bytes: Option<String>,
-    /// How long a body may take to arrive (default 10s).
+    /// How long a body may take to arrive (default 10s). One that comes slower than 32 KiB a second is cut after 2 seconds.
     pub body_timeout: Option<String>,
     /// How many connections may be open (default 10000).
     pub connections: Option<u32>,
@@ -151,7 +154,7 @@ pub struct Log {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
-    /// `http://HOST:PORT` or `https://HOST[:PORT]`, without a path.
+    /// `http://HOST:PORT` or `https://HOST[:PORT]`, without a path; or `unix:/path/to.sock`.
     pub url: Option<String>,
     /// How long a connection may take (default 1s).
     pub connect_timeout: Option<String>,
@@ -161,7 +164,11 @@ pub struct Upstream {
     pub idle_timeout: Option<String>,
     /// A PEM file with the CA that signs the app's certificate. Without it, the system's.
     pub ca: Option<String>,
-    /// `original` (default: the app sees the sender's Host) or `upstream` (the app sees the host of `url`).
+    /// A PEM file with the certificate, and its chain, that the gate shows an app that asks for one.
+    pub certificate: Option<String>,
+    /// A PEM file with the key of `certificate`.
+    pub key: Option<String>,
+    /// `original` (default: the app sees the sender's Host) or `upstream` (the app sees the host of `url`; behind a unix socket `localhost`).
     pub host: Option<String>,
     /// When the gate stops trying for a while.
     pub breaker: Option<Breaker>,

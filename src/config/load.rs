@@ -24,6 +24,8 @@ pub struct Loaded {
     pub notes: Vec<String>,
     /// Names (`route/secret`) whose file is empty or unreadable now, so that the last good text stays in use: `secret_stale`.
     pub stale: Vec<String>,
+    /// Certificates whose files hold no good pair now, and why, so that the last good one stays in use.
+    pub stale_certificates: Vec<String>,
     /// How many secrets there are, all tables included.
     pub secrets: usize,
     /// The presets, those of the config's own directory included.
@@ -93,7 +95,7 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     let mut cx = Context { problems, loader, catalogue: &catalogue };
     let mut snapshot = compile::compile(Written { main, upstreams, routes }, generation, &mut cx);
     let Context { problems, loader, catalogue: _ } = cx;
-    let Loader { inputs, notes, stale, count, cache, .. } = loader;
+    let Loader { inputs, notes, stale, stale_certificates, count, cache, .. } = loader;
     let report = Report::new(&sources, &problems);
     let (files, hash) = inputs.finish();
     if report.errors() > 0 {
@@ -101,7 +103,7 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     }
     snapshot.hash = hash;
     snapshot.files = files;
-    Ok(Loaded { snapshot, report, notes, stale, secrets: count, catalogue, cache })
+    Ok(Loaded { snapshot, report, notes, stale, stale_certificates, secrets: count, catalogue, cache })
 }
 
 fn with_places(file: usize, upstreams: std::collections::BTreeMap<String, file::Upstream>) -> Vec<(Place, String, file::Upstream)> {

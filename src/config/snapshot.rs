@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::router::Router;
 use crate::limit::Quota;
@@ -106,6 +107,8 @@ pub struct Limits {
     pub refused_per_client: Quota,
     /// From accept, or the first byte of a next request, to the end of the head.
     pub header_timeout: Duration,
+    /// From the end of an answer to the first byte of a next request.
+    pub idle_timeout: Duration,
     /// Bytes of a head.
     pub header_bytes: usize,
     /// From the end of the head to the end of the body.
@@ -139,24 +142,77 @@ pub struct Store {
 pub struct Upstream {
     /// Its name: key of its client, pool and breaker.
     pub name: Arc<str>,
-    /// Whether it speaks TLS.
-    pub tls: bool,
-    /// Host of the URL: a name or an address, without brackets.
-    pub host: String,
-    /// Port of the URL.
-    pub port: u16,
+    /// Where it is.
+    pub address: UpstreamAddress,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long the exchange may take; `None`: the route says.
     pub timeout: Option<Duration>,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
-    /// A CA of its own instead of the system's: the PEM file, already read once without error.
-    pub ca: Option<PathBuf>,
     /// Whether the app sees the host of the URL instead of the sender's.
     pub own_host: bool,
     /// When the gate stops trying.
     pub breaker: Breaker,
+}
+
+/// Where an app is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamAddress {
+    /// Behind a TCP port.
+    Tcp {
+        /// Host of the URL: a name or an address, without brackets.
+        host: String,
+        /// Port of the URL.
+        port: u16,
+        /// How TLS is spoken, if it is.
+        tls: Option<UpstreamTls>,
+    },
+    /// Behind a unix socket.
+    Unix(PathBuf),
+}
+
+impl UpstreamAddress {
+    /// How TLS is spoken, if it is.
+    pub fn tls(&self) -> Option<&UpstreamTls> {
+        match self {
+            Self::Tcp { tls, .. } => tls.as_ref(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// The gate's side of TLS to an app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The CA of the app's certificate; `None`: the system's.
+    pub ca: Option<Arc<Authorities>>,
+    /// What the gate shows an app that asks for a certificate.
+    pub identity: Option<Arc<Identity>>,
+}
+
+/// Certificates that are trusted to sign others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorities {
+    /// The PEM file they were read from.
+    pub file: PathBuf,
+    /// At least one.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+/// A certificate and the key that belongs to it. `Debug` shows neither.
+#[derive(PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate itself first, then its chain.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(…)")
+    }
 }
 
 /// When the gate stops trying an upstream.

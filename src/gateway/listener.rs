@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
-use crate::gateway::guarded::{Conn, Guarded};
+use crate::gateway::guarded::{Conn, Guarded, Patience};
 
 tokio::task_local! {
     /// The connection whose task runs. HTTP/1 filters run in it; HTTP/2 streams have tasks of their own and find none.
@@ -32,8 +32,8 @@ const LAST_ERRORS: usize = 8;
 /// Bounds of a listener, changed by a reload.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
-    /// For a TLS handshake, and for a head from accept or from the end of the answer before it.
-    pub(super) header_timeout: Duration,
+    /// For a TLS handshake and for heads, and between two requests.
+    pub(super) patience: Patience,
     /// Bytes of a head.
     pub(super) header_bytes: usize,
     /// Open connections.
@@ -193,16 +193,16 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(io: L4Stream, listening: Li
     let bounds = Arc::clone(&listening.bounds.load());
     let io: Stream = match &listening.tls {
         None => Box::new(io),
-        Some(tls) => match timeout(bounds.header_timeout, Acceptor::from_server_config(tls.load_full()).tls_handshake(io)).await {
+        Some(tls) => match timeout(bounds.patience.head, Acceptor::from_server_config(tls.load_full()).tls_handshake(io)).await {
             Ok(Ok(io)) => Box::new(io),
             Ok(Err(_)) | Err(_) => return,
         },
     };
     let conn = Arc::new(Conn::new(listening.clock.mono()));
-    let io = Box::new(Guarded::new(io, Arc::clone(&conn), bounds.header_bytes));
+    let io = Box::new(Guarded::new(io, Arc::clone(&conn), bounds.header_bytes, Arc::clone(&listening.clock)));
     let overdue = async {
-        while let Some(left) = conn.time_left(bounds.header_timeout, listening.clock.mono()) {
-            sleep(left).await;
+        while let Some(pause) = conn.look_again(bounds.patience, listening.clock.mono()) {
+            sleep(pause).await;
         }
     };
     tokio::select! {

@@ -18,18 +18,23 @@ use tokio::time::{sleep, timeout};
 use crate::config::snapshot::{self, Snapshot};
 use crate::gateway::Gate;
 use crate::gateway::edge::Edge;
+use crate::gateway::guarded::Patience;
 use crate::gateway::listener::{Bounds, Listening, accept_loop};
 
 /// Requests served on one connection before it is closed.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
-/// An HTTP/2 connection without streams is closed after this.
-const H2_IDLE: Duration = Duration::from_secs(60);
 /// Streams of one HTTP/2 connection at once.
 const H2_STREAMS: u32 = 32;
 /// Bytes a sender may have under way on one HTTP/2 stream, and on one connection. With 64 KiB, the default, a body of 25 MiB over 50 ms
 /// of distance would take 20 s.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
+/// Streams that an HTTP/2 sender may reset before they were looked at; with one more its connection is closed.
+const H2_RESETS_UNSEEN: usize = 20;
+/// Streams of one HTTP/2 connection that may break the protocol; with one more it is closed.
+const H2_ERRORS: usize = 256;
+/// Bytes of an answer held for one HTTP/2 stream whose sender does not read.
+const H2_SEND_BUFFER: usize = 128 * 1024;
 /// How often the end looks whether all is served.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// After the last accept, before connections that await a head are closed: a request that is on its way still counts.
@@ -73,6 +78,9 @@ struct Bound {
     health: Option<SocketAddr>,
     admin: Option<snapshot::AdminAddress>,
     store: snapshot::Store,
+    /// HTTP/1 follows these at once; HTTP/2 is told them once.
+    header_bytes: usize,
+    idle_timeout: Duration,
 }
 
 impl Bound {
@@ -82,6 +90,8 @@ impl Bound {
             health: snapshot.health,
             admin: snapshot.admin.as_ref().map(|admin| admin.address.clone()),
             store: snapshot.store.clone(),
+            header_bytes: snapshot.limits.header_bytes,
+            idle_timeout: snapshot.limits.idle_timeout,
         }
     }
 }
@@ -110,6 +120,8 @@ impl Shared {
             ("health.address", was.health != is.health),
             ("admin.address", was.admin != is.admin),
             ("store", was.store != is.store),
+            ("limits.header_bytes for HTTP/2", was.header_bytes != is.header_bytes),
+            ("limits.idle_timeout for HTTP/2", was.idle_timeout != is.idle_timeout),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
     }
@@ -118,7 +130,7 @@ impl Shared {
 fn bounds(snapshot: &Snapshot) -> Bounds {
     let limits = &snapshot.limits;
     Bounds {
-        header_timeout: limits.header_timeout,
+        patience: Patience { head: limits.header_timeout, idle: limits.idle_timeout },
         header_bytes: limits.header_bytes,
         connections: limits.connections,
         connections_per_client: limits.connections_per_client,
@@ -208,13 +220,18 @@ impl std::fmt::Debug for Server {
 }
 
 fn proxy(gate: Arc<Gate>) -> HttpProxy<Edge> {
+    let limits = gate.snapshot().limits.clone();
     let mut proxy = HttpProxy::new(Edge(gate), Arc::new(ServerConf::default()));
     let mut options = HttpServerOptions::default();
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-    options.h2_idle_timeout = Some(H2_IDLE);
+    options.h2_idle_timeout = Some(limits.idle_timeout);
     proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
+    h2.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    h2.max_pending_accept_reset_streams(H2_RESETS_UNSEEN);
+    h2.max_local_error_reset_streams(Some(H2_ERRORS));
+    h2.max_send_buffer_size(H2_SEND_BUFFER);
     h2.initial_window_size(H2_STREAM_WINDOW);
     h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
     proxy.h2_options = Some(h2);

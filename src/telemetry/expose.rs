@@ -31,6 +31,8 @@ pub struct Gauges {
     pub breakers: Vec<(Arc<str>, bool)>,
     /// Secret files that are empty or unreadable now.
     pub stale_secrets: u64,
+    /// Certificates whose files hold no good pair now.
+    pub stale_certificates: u64,
     /// Whether the store was set aside or does not take writes.
     pub store_alarm: bool,
 }
@@ -186,6 +188,11 @@ fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
         "hookgate_secret_stale",
         "Secret files that are empty or unreadable; their last good text counts.",
         gauges.stale_secrets,
+    );
+    families.level(
+        "hookgate_certificate_stale",
+        "Certificates whose files hold no good pair; the last good one counts.",
+        gauges.stale_certificates,
     );
 }
 

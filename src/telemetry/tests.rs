@@ -76,6 +76,7 @@ fn names_and_labels_of_metrics() {
         }
     }
     insta::assert_snapshot!(shapes.join("\n"), @"
+    hookgate_certificate_stale{}
     hookgate_clock_skew_seconds{}
     hookgate_config_generation{}
     hookgate_config_info{hash}

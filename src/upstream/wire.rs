@@ -1,6 +1,7 @@
 //! One exchange over one connection: pingora connects and reads, the request is written here, so that its head and a small body
 //! leave in one piece.
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::tls::{RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store};
 use pingora::upstreams::peer::HttpPeer;
+use pingora::utils::tls::CertKey;
 use pingora::{ErrorType, RetryType};
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -22,6 +23,7 @@ use super::Outgoing;
 use super::pool::Pool;
 use super::resolve::{Addresses, Resolver};
 use crate::clock::{Clock, within};
+use crate::config::snapshot::{Identity, UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, AnswerBody, Fault, Pending};
 use crate::gateway::headers;
 
@@ -55,14 +57,6 @@ pub enum Unusable {
     },
 }
 
-/// Where the other side is.
-pub(super) enum Place<'a> {
-    /// Host, without brackets, and port.
-    Tcp { host: &'a str, port: u16, tls: bool, ca: Option<&'a Path> },
-    /// A unix socket.
-    Unix(&'a Path),
-}
-
 /// The connections to one other side.
 pub(super) struct Wire {
     transport: TransportConnector,
@@ -72,8 +66,8 @@ pub(super) struct Wire {
     resolver: Option<Arc<Resolver>>,
     tls: bool,
     host: String,
-    /// Stands for the content of the CA file.
-    ca: Option<[u8; 32]>,
+    /// Shown to the other side when it asks for a certificate.
+    identity: Option<Arc<CertKey>>,
     peers: ArcSwapOption<Peers>,
 }
 
@@ -103,29 +97,22 @@ pub(super) struct Bounds {
 }
 
 impl Wire {
-    pub(super) fn new(place: &Place<'_>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
-        let (tls, ca) = match place {
-            Place::Tcp { tls, ca, .. } => (*tls, *ca),
-            Place::Unix(_) => (false, None),
-        };
-        let trusted = check_trust(tls, ca)?;
+    pub(super) fn new(address: &UpstreamAddress, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
+        let tls = address.tls();
+        let trusted = check_trust(tls)?;
         let pool = Pool::new(Arc::clone(&clock));
         let transport = TransportConnector::new(Some(ConnectorOptions { ca_file: trusted, ..ConnectorOptions::new(1) }));
-        let (host, resolver, peers) = match place {
-            Place::Tcp { host, port, .. } => ((*host).to_owned(), Some(Resolver::new(host, *port, Arc::clone(&clock))), None),
-            Place::Unix(path) => {
-                let unusable = || Unusable::Socket { path: path.to_path_buf() };
+        let (host, resolver, peers) = match address {
+            UpstreamAddress::Tcp { host, port, .. } => (host.clone(), Some(Resolver::new(host, *port, Arc::clone(&clock))), None),
+            UpstreamAddress::Unix(path) => {
+                let unusable = || Unusable::Socket { path: path.clone() };
                 let peer = path.to_str().and_then(|path| HttpPeer::new_uds(path, false, String::new()).ok()).ok_or_else(unusable)?;
                 let addresses: Addresses = Arc::new([]);
                 (String::new(), None, Some(Peers { addresses, peers: vec![Arc::new(peer)], preferred: AtomicUsize::new(0) }))
             }
         };
-        Ok(Self { transport, pool, clock, resolver, tls, host, ca: ca.and_then(fingerprint), peers: ArcSwapOption::from_pointee(peers) })
-    }
-
-    /// Whether the CA file still says what it said.
-    pub(super) fn trusts_the_same(&self, ca: Option<&Path>) -> bool {
-        self.ca == ca.and_then(fingerprint)
+        let identity = tls.and_then(|tls| tls.identity.as_deref()).map(certificate_and_key);
+        Ok(Self { transport, pool, clock, resolver, tls: tls.is_some(), host, identity, peers: ArcSwapOption::from_pointee(peers) })
     }
 
     async fn peers(&self) -> Result<Arc<Peers>, Fault> {
@@ -135,7 +122,11 @@ impl Wire {
         if let Some(cached) = cached.filter(|cached| Arc::ptr_eq(&cached.addresses, &addresses)) {
             return Ok(cached);
         }
-        let peer = |address: &std::net::SocketAddr| Arc::new(HttpPeer::new(*address, self.tls, self.host.clone()));
+        let peer = |address: &SocketAddr| {
+            let mut peer = HttpPeer::new(*address, self.tls, self.host.clone());
+            peer.client_cert_key.clone_from(&self.identity);
+            Arc::new(peer)
+        };
         let peers = Arc::new(Peers { peers: addresses.iter().map(peer).collect(), addresses, preferred: AtomicUsize::new(0) });
         self.peers.store(Some(Arc::clone(&peers)));
         Ok(peers)
@@ -206,26 +197,28 @@ impl Wire {
 }
 
 /// Checks what pingora would panic over when it reads it: returns the CA file for it.
-fn check_trust(tls: bool, ca: Option<&Path>) -> Result<Option<String>, Unusable> {
+fn check_trust(tls: Option<&UpstreamTls>) -> Result<Option<String>, Unusable> {
     let mut store = RootCertStore::empty();
-    let Some(path) = ca.filter(|_| tls) else {
-        if !tls {
-            let found = load_ca_file_into_store(NO_CERTIFICATES, &mut store);
-            return found.map(|()| Some(NO_CERTIFICATES.to_owned())).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
-        }
+    let Some(tls) = tls else {
+        let found = load_ca_file_into_store(NO_CERTIFICATES, &mut store);
+        return found.map(|()| Some(NO_CERTIFICATES.to_owned())).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
+    };
+    let Some(ca) = &tls.ca else {
         let found = load_platform_certs_incl_env_into_store(&mut store);
         return found.map(|()| None).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
     };
-    let unusable = |why: String| Unusable::Ca { path: path.to_owned(), why };
-    load_ca_file_into_store(path, &mut store).map_err(|why| unusable(why.to_string()))?;
+    let unusable = |why: String| Unusable::Ca { path: ca.file.clone(), why };
+    load_ca_file_into_store(&ca.file, &mut store).map_err(|why| unusable(why.to_string()))?;
     if store.is_empty() {
         return Err(unusable("it has no certificate".to_owned()));
     }
-    path.to_str().map(|path| Some(path.to_owned())).ok_or_else(|| unusable("its path is not UTF-8".to_owned()))
+    ca.file.to_str().map(|path| Some(path.to_owned())).ok_or_else(|| unusable("its path is not UTF-8".to_owned()))
 }
 
-fn fingerprint(ca: &Path) -> Option<[u8; 32]> {
-    std::fs::read(ca).ok().map(|content| Sha256::digest(content).into())
+/// An identity as pingora takes it.
+pub(crate) fn certificate_and_key(identity: &Identity) -> Arc<CertKey> {
+    let chain = identity.chain.iter().map(|certificate| certificate.to_vec()).collect();
+    Arc::new(CertKey::new(chain, identity.key.secret_der().to_vec()))
 }
 
 /// Writes the request: the head and the beginning of the body in one piece, the rest without a copy.

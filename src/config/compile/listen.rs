@@ -3,17 +3,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-
 use crate::config::compile::Context;
+use crate::config::compile::certificates::{self, Pair};
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::secret::WEAK_BELOW;
 use crate::config::snapshot::{Admin, AdminAddress, Listener, Token};
 
-/// How large a PEM file may be, in bytes.
-const MAX_PEM: usize = 1024 * 1024;
 /// How long the path of a unix socket may be, in bytes, on every system.
 const MAX_SOCKET_PATH: usize = 103;
 
@@ -33,7 +29,7 @@ pub(super) fn listeners(listen: Vec<file::Listen>, root: &Place, cx: &mut Contex
             cx.reserved(&place.key("proxy_protocol"), "the PROXY protocol", "leave it out");
         }
         let address = socket(address.as_deref(), &place, cx);
-        let tls = tls.map(|tls| server(tls, &place.key("tls"), cx));
+        let tls = tls.map(|tls| server(tls, format!("listen[{index}]"), &place.key("tls"), cx));
         if let Some(address) = address {
             if listeners.iter().any(|other| collide(other.address, address)) {
                 cx.problems.error(&place.key("address"), TAKEN, None);
@@ -90,7 +86,7 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
     }
     let token = token.map(|token| Token::new(token.text.to_vec()));
     if let Some(path) = address.as_deref().and_then(|address| address.strip_prefix("unix:")) {
-        let path = unix(path, &place.key("address"), cx)?;
+        let path = unix(path, "unix:/run/hookgate/admin.sock", &place.key("address"), cx)?;
         return Some(Admin { address: AdminAddress::Unix(path), token });
     }
     let address = socket(address.as_deref(), place, cx)?;
@@ -102,9 +98,9 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
 }
 
 /// The path of a unix socket.
-fn unix(path: &str, place: &Place, cx: &mut Context<'_>) -> Option<PathBuf> {
+pub(super) fn unix(path: &str, such_as: &str, place: &Place, cx: &mut Context<'_>) -> Option<PathBuf> {
     if path.is_empty() {
-        cx.problems.error(place, "this is not an address", "write `unix:/run/hookgate/admin.sock`".to_owned());
+        cx.problems.error(place, "this is not an address", format!("write `{such_as}`"));
         return None;
     }
     let path = cx.loader.base.join(path);
@@ -134,56 +130,13 @@ fn socket(written: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<
     address
 }
 
-fn server(tls: file::Tls, place: &Place, cx: &mut Context<'_>) -> Option<Arc<rustls::ServerConfig>> {
+fn server(tls: file::Tls, label: String, place: &Place, cx: &mut Context<'_>) -> Option<Arc<rustls::ServerConfig>> {
     let file::Tls { certificate, key } = tls;
-    let chain = pem(certificate.as_deref(), "certificate", place, cx, |bytes| {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-        chain.ok().filter(|chain| !chain.is_empty())
-    });
-    let key = pem(key.as_deref(), "key", place, cx, |bytes| PrivateKeyDer::from_pem_slice(bytes).ok());
+    let pair = Pair { certificate: certificate.as_deref(), key: key.as_deref(), label };
+    let identity = certificates::identity(&pair, place, cx)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
-    match builder.with_no_client_auth().with_single_cert(chain?, key?) {
-        Ok(mut config) => {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            Some(Arc::new(config))
-        }
-        Err(_) => {
-            let help = "give the certificate that belongs to this key, the server's own first in its file".to_owned();
-            cx.problems.error(&place.key("certificate"), "certificate and key do not belong together", help);
-            None
-        }
-    }
-}
-
-/// Reads a PEM file; `parse` finds in it what is wanted.
-pub(super) fn pem<T>(
-    written: Option<&str>,
-    key: &str,
-    place: &Place,
-    cx: &mut Context<'_>,
-    parse: impl Fn(&[u8]) -> Option<T>,
-) -> Option<T> {
-    let Some(path) = written else {
-        cx.problems.missing(place, key, format!("there is no `{key}`"), format!("add `{key}: FILE`, in PEM"));
-        return None;
-    };
-    let place = place.key(key);
-    match cx.loader.inputs.read(&cx.loader.base.join(path), MAX_PEM) {
-        Ok(bytes) => {
-            let parsed = parse(&bytes);
-            if parsed.is_none() {
-                cx.problems.error(
-                    &place,
-                    format!("there is no {} in this file", if key == "key" { "private key" } else { "certificate" }),
-                    "write it as PEM".to_owned(),
-                );
-            }
-            parsed
-        }
-        Err(why) => {
-            cx.problems.error(&place, format!("the file {why}"), None);
-            None
-        }
-    }
+    let mut config = builder.with_no_client_auth().with_single_cert(identity.chain.clone(), identity.key.clone_key()).ok()?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Some(Arc::new(config))
 }

@@ -10,6 +10,7 @@ use crate::config::snapshot::{self, Snapshot};
 use crate::provider::Catalogue;
 use crate::units;
 
+mod certificates;
 mod dedupe;
 mod forward;
 pub mod handshake;
