@@ -76,6 +76,12 @@ pub struct RouteStatus {
     pub name: String,
     /// What it does: `forward`.
     pub action: String,
+    /// `enforce`, `observe`, or `none`: it verifies nothing.
+    #[serde(default)]
+    pub mode: String,
+    /// When it stops observing, or has.
+    #[serde(default)]
+    pub until: Option<String>,
     /// The preset's name.
     pub provider: Option<String>,
     /// The last hour.

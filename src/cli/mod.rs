@@ -10,6 +10,7 @@ mod health;
 mod message;
 mod policy;
 mod providers;
+mod report;
 pub mod run;
 mod schema;
 mod sign;
@@ -72,6 +73,9 @@ enum Command {
     /// Says what a running gate refuses and why, and what needs somebody.
     #[command(after_help = "Examples:\n  hookgate status\n  hookgate status --admin 127.0.0.1:9090 --json | jq .routes")]
     Status(status::StatusArgs),
+    /// Says what routes that observe would have refused, and whether it is safe to enforce.
+    #[command(after_help = "Examples:\n  hookgate report\n  hookgate report --route shopify --settled 7d")]
+    Report(report::ReportArgs),
     /// Says whether a running gate is ready: for a container's health check.
     #[command(after_help = "Examples:\n  hookgate health\n  hookgate health --address 127.0.0.1:9091")]
     Health(health::HealthArgs),
@@ -123,6 +127,7 @@ impl Command {
             Self::Sign(args) => sign::sign(args),
             Self::Verify(args) => verify::verify(args),
             Self::Status(args) => status::status(args),
+            Self::Report(args) => report::report(args),
             Self::Health(args) => health::health(args),
             Self::Echo(args) => echo::echo(args),
             Self::Demo(args) => demo::demo(args),

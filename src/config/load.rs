@@ -43,8 +43,16 @@ impl Loaded {
             [] => "no route unverified".to_owned(),
             names => format!("unverified: {}", names.join(", ")),
         };
+        let observing = self.snapshot.hooks.iter().filter(|hook| hook.observes(self.snapshot.loaded_at));
+        let observing: Vec<&str> = observing.map(|hook| &*hook.name).collect();
+        let observing = if observing.is_empty() { String::new() } else { format!("; observing: {}", observing.join(", ")) };
         let [routes, upstreams] = [self.snapshot.hooks.len(), self.snapshot.upstreams.len()];
-        format!("{}, {}, {}; {unverified}", counted(routes, "route"), counted(upstreams, "upstream"), counted(self.secrets, "secret"))
+        format!(
+            "{}, {}, {}; {unverified}{observing}",
+            counted(routes, "route"),
+            counted(upstreams, "upstream"),
+            counted(self.secrets, "secret")
+        )
     }
 }
 
