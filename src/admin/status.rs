@@ -36,6 +36,9 @@ pub struct Status {
     pub in_flight_bytes: u64,
     /// Connections of senders now.
     pub connections: u64,
+    /// Files, connections among them, that the system lets it have open at once; 0: not known.
+    #[serde(default)]
+    pub open_files: u64,
 }
 
 /// A reload that was refused.

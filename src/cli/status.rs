@@ -10,7 +10,7 @@ use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, Sign, YELLOW};
 use crate::clock::{Clock as _, SystemClock};
 
 /// A clock that is off by more needs somebody: providers allow five minutes, some five seconds.
-const MAX_SKEW_SECONDS: f64 = 30.0;
+pub(super) const MAX_SKEW_SECONDS: f64 = 30.0;
 /// A secret that matched nothing for so long can go.
 const SILENT: Duration = Duration::from_secs(7 * 86_400);
 
@@ -263,7 +263,7 @@ fn foot(status: &Status) -> String {
 }
 
 /// `0.2 s behind the senders`
-fn drift(skew: f64) -> String {
+pub(super) fn drift(skew: f64) -> String {
     if skew.abs() < 0.05 {
         return "as the senders'".to_owned();
     }

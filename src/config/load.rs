@@ -7,7 +7,7 @@ use crate::config::diagnostic::{Diagnostics, Place, shown};
 use crate::config::file;
 use crate::config::marked;
 use crate::config::report::Report;
-use crate::config::secret::{Cache, Env, Loader};
+use crate::config::secret::{Cache, Env, Loader, Origins};
 use crate::config::snapshot::Snapshot;
 use crate::config::source::Source;
 use crate::provider::Catalogue;
@@ -28,6 +28,8 @@ pub struct Loaded {
     pub stale_certificates: Vec<String>,
     /// How many secrets there are, all tables included.
     pub secrets: usize,
+    /// Where the secrets come from.
+    pub origins: Origins,
     /// The presets, those of the config's own directory included.
     pub catalogue: Catalogue,
     /// For the next load.
@@ -103,7 +105,7 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     let mut cx = Context { problems, loader, catalogue: &catalogue };
     let mut snapshot = compile::compile(Written { main, upstreams, routes }, generation, &mut cx);
     let Context { problems, loader, catalogue: _ } = cx;
-    let Loader { inputs, notes, stale, stale_certificates, count, cache, .. } = loader;
+    let Loader { inputs, notes, stale, stale_certificates, count, origins, cache, .. } = loader;
     let report = Report::new(&sources, &problems);
     let (files, hash) = inputs.finish();
     if report.errors() > 0 {
@@ -111,7 +113,7 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     }
     snapshot.hash = hash;
     snapshot.files = files;
-    Ok(Loaded { snapshot, report, notes, stale, stale_certificates, secrets: count, catalogue, cache })
+    Ok(Loaded { snapshot, report, notes, stale, stale_certificates, secrets: count, origins, catalogue, cache })
 }
 
 fn with_places(file: usize, upstreams: std::collections::BTreeMap<String, file::Upstream>) -> Vec<(Place, String, file::Upstream)> {

@@ -2,6 +2,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::admin::report::{self, Report, RouteReport};
 use crate::admin::status::{
     ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status, StoreStatus, UpstreamStatus,
@@ -164,6 +166,7 @@ impl Source for Operator {
             store: StoreStatus { path: snapshot.store.path.as_ref().map(|path| path.display().to_string()), alarm: self.alarm() },
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
+            open_files: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(most, _)| most),
         }
     }
 
