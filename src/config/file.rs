@@ -101,7 +101,8 @@ pub struct Admin {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503.
+    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503. Before it is verified, one client
+    /// (where its address is its own) holds at most a quarter of it and a route half, but always one body of the size the route allows.
     pub in_flight_bytes: Option<String>,
     /// How many refusals a second one client may cause before it is slowed down with 429 (default 50/s, burst ten times that).
     pub refused_per_client: Option<String>,
@@ -111,7 +112,7 @@ pub struct Limits {
     pub idle_timeout: Option<String>,
     /// How large a head may be (default 32KiB).
     pub header_bytes: Option<String>,
-    /// How long a body may take to arrive (default 10s).
+    /// How long a body may take to arrive (default 10s). One that comes slower than 32 KiB a second is cut after 2 seconds.
     pub body_timeout: Option<String>,
     /// How many connections may be open (default 10000).
     pub connections: Option<u32>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -27,11 +27,6 @@ use crate::verify::handshake::Full;
 
 /// For a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What is read and thrown away of a body that was refused unread: closing at once would reset the connection, and the reset could
-/// overtake the answer.
-const DRAIN_BYTES: usize = 4 * 1024 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
@@ -66,7 +61,6 @@ impl ProxyHttp for Edge {
         let gate = &*self.0;
         let _in_flight = gate.begin_request();
         let live = gate.live.load();
-        let wants_invitation = session.get_header(EXPECT).is_some();
         let (facts, head) = receive(gate, &live, session);
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
@@ -74,6 +68,10 @@ impl ProxyHttp for Edge {
             Ok(head) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
             Err(refusal) => Err(refusal),
         };
+        if CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false) {
+            // the connection ends here, and the answer says so
+            session.set_keepalive(None);
+        }
         let ended = ended(&decided);
         let allow = || record.facts().route.as_deref().and_then(|route| live.allow_of(route));
         let answer = async {
@@ -90,9 +88,6 @@ impl ProxyHttp for Edge {
         if !matches!(answered, Ok(Ok(()))) {
             // told so, pingora would end the answer in good order, and half of one would look whole: as an error it is cut off
             return Error::e_explain(ErrorType::WriteError, "the answer broke off");
-        }
-        if matches!(ended, Ended::Refused { .. }) {
-            drain(session, wants_invitation).await;
         }
         Ok(true)
     }
@@ -129,7 +124,10 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
     let client = client::client(peer.map(canonical), &header.headers, &live.snapshot.trusted_proxies);
     let facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
-    let (framing, method) = (head::framing(session), header.method.clone());
+    // HTTP/2 has framing of its own
+    let is_broken = CONN.try_with(|conn| conn.violation().is_some()).unwrap_or(false);
+    let framing = if is_broken { Err(Refusal::Malformed) } else { head::framing(header) };
+    let method = header.method.clone();
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     let headers = take_headers(session);
     let head = framing.map(|framing| RequestHead {
@@ -200,25 +198,6 @@ impl Sender for Downstream<'_> {
             }
         }
     }
-}
-
-/// Reads the rest of a refused body, within bounds, before the connection is closed. A sender that waits for an invitation still sends none.
-async fn drain(session: &mut Session, wants_invitation: bool) {
-    let waits = wants_invitation && session.body_bytes_read() == 0;
-    if session.is_http2() || waits {
-        return;
-    }
-    let reading = async {
-        let mut left = DRAIN_BYTES;
-        while left > 0 && !session.as_downstream_mut().is_body_done() {
-            match session.as_downstream_mut().read_request_body().await {
-                Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
-                Ok(None) | Err(_) => return,
-            }
-        }
-    };
-    // whether it came to its end or not, the connection is closed now
-    tokio::time::timeout(DRAIN_TIME, reading).await.unwrap_or_default();
 }
 
 async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {

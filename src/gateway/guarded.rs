@@ -1,12 +1,14 @@
-//! A connection under watch: how long it has been idle, and how large the head is that is arriving.
+//! A connection under watch: how long it has been idle, and what arrives on it.
 //!
 //! pingora bounds neither the time nor, in time, the size of a head, and parses it from its start at every read;
-//! so this stream counts bytes until the head is complete, and the accept loop watches the clock.
+//! so this stream looks at all bytes of HTTP/1 before pingora does (see [`framing`]), and the accept loop watches the clock.
+//!
+//! [`framing`]: crate::gateway::framing
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,9 +18,11 @@ use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::gateway::framing::{Cut, Scanner, Violation};
 
 /// The length of the HTTP/2 connection preface.
 const H2_PREFACE: usize = 24;
@@ -26,14 +30,23 @@ const H2_PREFACE: usize = 24;
 const GATHER: usize = 2048;
 /// In [`Conn::phase`]: a request is being served.
 const BUSY: u64 = 0;
+/// What is read and thrown away of a message that was not read to its end: closing at once would reset the connection, and the reset could
+/// overtake the answer.
+const DRAIN_BYTES: usize = 4 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+const DRAIN_PIECE: usize = 16 * 1024;
 
 /// What the accept loop and the request filters know of a connection.
 #[derive(Debug)]
 pub(super) struct Conn {
     /// [`BUSY`], or since when a head arrives, or since when nothing does: see [`mark`].
     phase: AtomicU64,
-    /// Bytes read since the last request began, or since accept.
-    head: AtomicUsize,
+    /// Requests of HTTP/1 whose heads have arrived and are, or were, served.
+    requests: AtomicU64,
+    /// Messages of HTTP/1 of which bytes have arrived.
+    messages: AtomicU64,
+    /// The message in which something stood in the wrong place, and what. Nothing is read behind it.
+    violation: OnceLock<(u64, Violation)>,
     accepted: Instant,
 }
 
@@ -49,13 +62,30 @@ pub(super) struct Patience {
 impl Conn {
     /// A connection accepted at `now`, whose head is awaited.
     pub(super) fn new(now: Instant) -> Self {
-        Self { phase: AtomicU64::new(mark(Duration::ZERO, true)), head: AtomicUsize::new(0), accepted: now }
+        Self {
+            phase: AtomicU64::new(mark(Duration::ZERO, true)),
+            requests: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            violation: OnceLock::new(),
+            accepted: now,
+        }
     }
 
     /// A head is complete: the watch ends, and the next bytes are a body's or the next head's.
     pub(super) fn begin_request(&self) {
-        self.head.store(0, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.phase.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// What two readers could read differently in the request being served, as far as it has arrived.
+    pub(super) fn violation(&self) -> Option<Violation> {
+        let (message, violation) = self.violation.get()?;
+        (*message == self.requests.load(Ordering::Relaxed)).then_some(*violation)
+    }
+
+    /// Whether bytes behind the request being served came together with it. They are never a request.
+    pub(super) fn is_overrun(&self) -> bool {
+        self.messages.load(Ordering::Relaxed) > self.requests.load(Ordering::Relaxed)
     }
 
     /// The answer is written: a next head may come.
@@ -77,16 +107,12 @@ impl Conn {
         allowed.checked_sub(waited).filter(|left| !left.is_zero()).map(|left| left.min(most))
     }
 
-    /// Bytes have arrived; the size of the head so far, unless a request is being served.
-    fn arrive(&self, bytes: usize, now: impl FnOnce() -> Instant) -> Option<usize> {
+    /// Bytes have arrived: those of a head, unless a request is being served.
+    fn arrive(&self, now: impl FnOnce() -> Instant) {
         let phase = self.phase.load(Ordering::Relaxed);
-        if phase == BUSY || bytes == 0 {
-            return None;
-        }
-        if !is_in_head(phase) {
+        if phase != BUSY && !is_in_head(phase) {
             self.phase.store(mark(now().saturating_duration_since(self.accepted), true), Ordering::Relaxed);
         }
-        Some(self.head.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes))
     }
 }
 
@@ -105,11 +131,21 @@ pub(super) struct Guarded {
     io: BufWriter<Stream>,
     /// What is known of it.
     conn: Arc<Conn>,
-    /// Bytes a head may have.
-    max_head: usize,
+    /// What arrives on it.
+    arriving: Arriving,
     clock: Arc<dyn Clock>,
-    /// Whether it speaks HTTP/2, where the head is bounded by h2 itself and the watch ends with the preface.
-    h2: bool,
+}
+
+/// How what arrives is watched.
+enum Arriving {
+    /// HTTP/2, where the head is bounded by h2 itself: so many bytes of the preface, with which the watch ends.
+    H2(usize),
+    /// HTTP/1.
+    H1(Scanner),
+    /// HTTP/1 after a byte in the wrong place: this is read still, then nothing.
+    Cut(&'static [u8]),
+    /// The sender will send no more.
+    Over,
 }
 
 impl fmt::Debug for Guarded {
@@ -123,27 +159,85 @@ impl Guarded {
     pub(super) fn new(io: Stream, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         // h2 gathers its frames itself
-        Self { io: BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io), conn, max_head, clock, h2 }
+        let io = BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io);
+        Self { io, conn, arriving: if h2 { Arriving::H2(0) } else { Arriving::H1(Scanner::new(max_head)) }, clock }
     }
 
-    /// Counts `arrived` bytes; an error closes the connection without an answer.
-    fn count(&self, arrived: usize) -> io::Result<()> {
-        let Some(head) = self.conn.arrive(arrived, || self.clock.mono()) else { return Ok(()) };
-        if self.h2 {
-            if head >= H2_PREFACE {
-                self.conn.begin_request();
-            }
+    /// Looks at what has arrived behind `before`, and takes off what pingora shall not see.
+    fn look(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let arrived = buf.filled().get(before..).unwrap_or_default();
+        if arrived.is_empty() && buf.remaining() > 0 {
+            self.arriving = Arriving::Over;
             return Ok(());
         }
-        if head > self.max_head { Err(io::Error::other("the head is too large")) } else { Ok(()) }
+        self.conn.arrive(|| self.clock.mono());
+        match &mut self.arriving {
+            Arriving::H2(preface) => {
+                *preface = preface.saturating_add(arrived.len());
+                if *preface >= H2_PREFACE {
+                    self.conn.phase.store(BUSY, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+            Arriving::H1(scanner) => {
+                let scanned = scanner.scan(arrived);
+                let messages = scanner.messages();
+                self.conn.messages.store(messages, Ordering::Relaxed);
+                let Err(Cut { kept, instead, why }) = scanned else { return Ok(()) };
+                self.conn.violation.get_or_init(|| (messages, why));
+                buf.set_filled(before.saturating_add(kept));
+                self.arriving = Arriving::Cut(instead);
+                if kept == 0 { self.instead(buf) } else { Ok(()) }
+            }
+            Arriving::Cut(_) | Arriving::Over => Ok(()),
+        }
+    }
+
+    /// Gives what is read instead of what was cut off; an error if it was given. In a body there is nothing: the error says so at once.
+    fn instead(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+        let Arriving::Cut(instead) = &mut self.arriving else { return Ok(()) };
+        if instead.is_empty() {
+            return Err(io::Error::other("what follows could be read in two ways"));
+        }
+        let (given, later) = instead.split_at_checked(buf.remaining()).unwrap_or((instead, b""));
+        buf.put_slice(given);
+        *instead = later;
+        Ok(())
+    }
+
+    /// Whether the sender may still be sending what nobody will read.
+    fn is_unread(&self) -> bool {
+        match &self.arriving {
+            Arriving::H1(scanner) => !scanner.is_between() || self.conn.is_overrun(),
+            Arriving::Cut(_) => true,
+            Arriving::H2(_) | Arriving::Over => false,
+        }
+    }
+
+    /// Reads what the sender still sends, within bounds, until it has seen the end of our side and closes its own.
+    async fn drain(&mut self) {
+        let reading = async {
+            let mut piece = vec![0; DRAIN_PIECE];
+            let mut left = DRAIN_BYTES;
+            while left > 0 {
+                match self.io.get_mut().read(&mut piece).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(read) => left = left.saturating_sub(read),
+                }
+            }
+        };
+        timeout(DRAIN_TIME, reading).await.unwrap_or_default();
     }
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Arriving::Cut(_) = self.arriving {
+            return Poll::Ready(self.instead(buf));
+        }
         let before = buf.filled().len();
         std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        Poll::Ready(self.count(buf.filled().len().saturating_sub(before)))
+        Poll::Ready(self.look(buf, before))
     }
 }
 
@@ -175,6 +269,9 @@ impl Shutdown for Guarded {
         // flushes; what the other side no longer takes is lost to it alone
         self.io.flush().await.unwrap_or_default();
         self.io.get_mut().as_mut().shutdown().await;
+        if self.is_unread() {
+            self.drain().await;
+        }
     }
 }
 
@@ -248,15 +345,15 @@ mod tests {
         let conn = Conn::new(accepted);
         let look = |second: u64| conn.look_again(PATIENCE, at(second)).map(|left| left.as_secs());
         assert_eq!((look(0), look(4)), (Some(5), Some(1)));
-        conn.arrive(1, || at(4));
+        conn.arrive(|| at(4));
         assert_eq!(look(5), None, "its first byte gives the first head no new time");
         conn.begin_request();
         assert_eq!(look(1000), Some(5), "a request takes what it takes");
         conn.end_request(at(1000));
         assert_eq!((look(1050), look(1057), look(1059)), (Some(5), Some(3), Some(1)));
-        conn.arrive(1, || at(1059));
+        conn.arrive(|| at(1059));
         assert_eq!((look(1059), look(1063)), (Some(5), Some(1)));
-        conn.arrive(1, || at(1063));
+        conn.arrive(|| at(1063));
         assert_eq!(look(1064), None);
         conn.begin_request();
         conn.end_request(at(2000));

@@ -16,8 +16,12 @@ use crate::upstream::client::{Client, Unusable};
 
 mod admit;
 pub mod body;
+pub mod budget;
 mod client;
 mod edge;
+mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guarded;
 mod head;
 pub mod headers;
@@ -29,7 +33,7 @@ pub mod reload;
 pub mod serve;
 
 use admit::Limits;
-use body::Budget;
+use budget::Budget;
 pub use listener::Connections;
 use live::{Live, LiveHook};
 

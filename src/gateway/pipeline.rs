@@ -7,7 +7,7 @@ use crate::config::snapshot::{Dedupe, Hook};
 use crate::dedupe::claim::{self, Claim, Claiming};
 use crate::dedupe::key::{Parts, key_of};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
-use crate::gateway::body::{self, BodyBounds, Sender};
+use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
 use crate::gateway::live::{Live, LiveHook};
 use crate::gateway::{Gate, admit};
 use crate::refusal::Refusal;
@@ -46,8 +46,9 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     facts.of_route(&hook.name, hook.provider.as_ref());
     let ticket = admit::admit(hook, &route.limits, &head, &gate.limits)?;
     let mut check = hook.verifier.as_ref().map(|verifier| verifier.begin(&head, &params));
-    let bounds = BodyBounds { max: hook.max_body, timeout: live.snapshot.limits.body_timeout };
-    let body = body::read(sender, &head, bounds, &gate.budget, check.as_mut()).await?;
+    let timeout = live.snapshot.limits.body_timeout;
+    let bounds = BodyBounds { max: hook.max_body, timeout, route: &hook.name, budget: &gate.budget, clock: &*gate.clock };
+    let Arrived { body, share } = body::read(sender, &head, bounds, check.as_mut()).await?;
     facts.body_bytes = u64::try_from(body.bytes().len()).unwrap_or(u64::MAX);
     let (arrived, now) = (head.received, gate.clock.now());
     let observes = hook.observes(now.wall);
@@ -67,6 +68,8 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     let event_type = hook.verifier.as_ref().and_then(|verifier| verifier.event_type(cleared.received()));
     facts.of_verdict(event_type, &cleared, now, gate.clock.now(), observes);
     ticket.refund(now.mono);
+    // what is proved counts against the whole alone
+    let _share = share.filter(|_| matches!(cleared, Cleared::Unverified(_)));
     if let Some(full) = hook.handshakes.signed(hook.verifier.as_ref(), &cleared, &params, now) {
         return Ok(Reply::Full(full));
     }

@@ -24,6 +24,7 @@ mod cli;
 mod dedupe;
 mod docs;
 mod forward;
+mod fuzz_seeds;
 mod grammar;
 mod h2;
 mod handshakes;
