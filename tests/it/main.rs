@@ -21,6 +21,7 @@ mod support;
 
 mod abuse_corpus;
 mod abuse_early;
+mod abuse_floods;
 mod abuse_smuggling;
 mod architecture;
 mod cli;
@@ -34,6 +35,7 @@ mod handshakes;
 mod hostile;
 mod limits;
 mod listener;
+mod observe;
 mod operate;
 mod reload;
 mod secrets;
