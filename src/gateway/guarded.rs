@@ -359,4 +359,56 @@ mod tests {
         conn.end_request(at(2000));
         assert_eq!(look(2060), None, "nothing came");
     }
+
+    /// All that is read of what one side of a pipe sends, in reads of `size` bytes; and whether it ended in an error.
+    async fn all(sent: &[u8], size: usize) -> (String, bool, Arc<Conn>) {
+        let (mut sender, io) = tokio::io::duplex(4096);
+        let conn = Arc::new(Conn::new(SystemClock.mono()));
+        let mut guarded = Guarded::new(Box::new(io), Arc::clone(&conn), 1024, Arc::new(SystemClock));
+        sender.write_all(sent).await.unwrap();
+        drop(sender);
+        let (mut whole, mut piece) = (Vec::new(), vec![0; size]);
+        loop {
+            match guarded.read(&mut piece).await {
+                Ok(0) => return (String::from_utf8(whole).unwrap(), false, conn),
+                Ok(read) => whole.extend_from_slice(&piece[..read]),
+                Err(_) => return (String::from_utf8(whole).unwrap(), true, conn),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_cut_and_ended_however_it_is_read() {
+        for size in [1, 3, 4096] {
+            let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+            let (read, broken, conn) = all(good.as_bytes(), size).await;
+            assert_eq!((read.as_str(), broken, conn.violation.get()), (good, false, None));
+            let (read, broken, conn) = all(b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\nmore", size).await;
+            assert_eq!((read.as_str(), broken), ("GET / HTTP/1.1\r\nHost: a\r\nX-:\r\n\r\n", true));
+            assert_eq!(conn.violation(), None, "no request is served yet");
+            conn.begin_request();
+            assert_eq!(conn.violation(), Some(Violation::Name));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_in_the_next_request_is_not_held_against_this_one() {
+        let (read, broken, conn) = all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\nGET", 4096).await;
+        assert_eq!((read.as_str(), broken), ("GET / HTTP/1.1\r\nHost: a\r\n\r\n- / HTTP/1.1\r\n\r\n", true));
+        conn.begin_request();
+        assert_eq!((conn.violation(), conn.is_overrun()), (None, true));
+        conn.begin_request();
+        assert_eq!((conn.violation(), conn.is_overrun()), (Some(Violation::Method), false));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_cut_ends_in_an_error() {
+        for size in [1, 4096] {
+            let head = "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let (read, broken, conn) = all(format!("{head}2\r\n{{}}\n0\r\n\r\n").as_bytes(), size).await;
+            assert_eq!((read, broken), (format!("{head}2\r\n{{}}"), true));
+            conn.begin_request();
+            assert_eq!(conn.violation(), Some(Violation::Chunk));
+        }
+    }
 }
