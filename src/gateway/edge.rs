@@ -16,6 +16,7 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 use crate::clock::{Now, within};
 use crate::delivery::Answer;
 use crate::gateway::body::{BodyFault, Sender};
+use crate::gateway::framing::Violation;
 use crate::gateway::listener::CONN;
 use crate::gateway::live::Live;
 use crate::gateway::pipeline::{self, Reply};
@@ -72,6 +73,9 @@ impl ProxyHttp for Edge {
             // the connection ends here, and the answer says so
             session.set_keepalive(None);
         }
+        if matches!(decided, Err(Refusal::Malformed)) {
+            record.facts_mut().why = violation().map(Violation::words);
+        }
         let ended = ended(&decided);
         let allow = || record.facts().route.as_deref().and_then(|route| live.allow_of(route));
         let answer = async {
@@ -124,9 +128,7 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
     let client = client::client(peer.map(canonical), &header.headers, &live.snapshot.trusted_proxies);
     let facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
-    // HTTP/2 has framing of its own
-    let is_broken = CONN.try_with(|conn| conn.violation().is_some()).unwrap_or(false);
-    let framing = if is_broken { Err(Refusal::Malformed) } else { head::framing(header) };
+    let framing = if violation().is_some() { Err(Refusal::Malformed) } else { head::framing(header) };
     let method = header.method.clone();
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     let headers = take_headers(session);
@@ -153,6 +155,11 @@ fn take_headers(session: &mut Session) -> HeaderMap {
     let headers = std::mem::take(&mut parts.headers);
     *session.req_header_mut() = RequestHeader::from(parts);
     headers
+}
+
+/// What stood in the wrong place in the request that is served.
+fn violation() -> Option<Violation> {
+    CONN.try_with(|conn| conn.violation()).ok().flatten()
 }
 
 fn canonical(peer: SocketAddr) -> SocketAddr {

@@ -33,6 +33,8 @@ struct Line<'a> {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
     client: IpAddr,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +76,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         path: &facts.path,
         status: status.map(|status| status.as_u16()),
         code,
+        why: facts.why,
         client: facts.client.ip,
         request_id: facts.request_id.as_str(),
         sender_request_id: facts.sender_request_id.as_deref(),
@@ -122,6 +125,7 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
     let more = [
         (" ", status.as_deref()),
         (" ", line.code),
+        (" why=", line.why),
         (" route=", line.route),
         (" provider=", line.provider),
         (" secret=", line.secret),

@@ -150,3 +150,21 @@ fn what_came_with_a_request_is_dropped_with_it() {
         assert_eq!(app.count(), 1);
     }
 }
+
+/// Whoever runs the gate sees why an honest but sloppy sender is refused; the sender does not.
+#[test]
+fn the_log_says_what_was_wrong() {
+    let (_app, gate) = gate();
+    for (text, why) in [
+        ("POST /webhooks/github HTTP/1.1\nHost: a\n\n", "the end of a line"),
+        ("POST /webhooks/github HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n", "a folded line"),
+        ("POST /webhooks/github HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n", "the framing of a chunk"),
+    ] {
+        let mut stream = open(gate.address("senders"));
+        stream.write_all(text.as_bytes()).unwrap();
+        let (answer, in_order) = read(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 400 ") && in_order && !answer.contains(why), "{answer}");
+        let expected = [format!("\"code\":\"malformed\",\"why\":\"{why}\""), "\"path\":\"/webhooks/github\"".to_owned()];
+        wait_for(why, || gate.lines().iter().any(|line| expected.iter().all(|part| line.contains(part))));
+    }
+}
