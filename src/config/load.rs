@@ -92,9 +92,9 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     if sources.iter().any(|source| source.tree.is_none() || source.faults.iter().any(|fault| fault.fatal)) {
         return Err(Rejected { report: Report::new(&sources, &problems), files: loader.inputs.finish().0 });
     }
-    let mut cx = Context { problems, loader, catalogue: &catalogue };
+    let mut cx = Context { problems, loader, catalogue: &catalogue, asks_for_certificates: false };
     let mut snapshot = compile::compile(Written { main, upstreams, routes }, generation, &mut cx);
-    let Context { problems, loader, catalogue: _ } = cx;
+    let Context { problems, loader, .. } = cx;
     let Loader { inputs, notes, stale, stale_certificates, count, cache, .. } = loader;
     let report = Report::new(&sources, &problems);
     let (files, hash) = inputs.finish();

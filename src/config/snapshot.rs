@@ -1,6 +1,6 @@
 //! One compiled, immutable config. Nothing in it can be invalid: names are resolved, units are types, secrets are key schedules.
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,6 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::router::Router;
 use crate::limit::Quota;
+use crate::request::ClientCertificate;
 use crate::telemetry::LogPolicy;
 use crate::verify::{Handshakes, Locator, Verifier};
 
@@ -29,8 +30,8 @@ pub struct Snapshot {
     pub health: Option<SocketAddr>,
     /// Where `/-/status` and its like are.
     pub admin: Option<Admin>,
-    /// Only these may set `X-Forwarded-*`.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Only these may set `X-Forwarded-*`, or speak the PROXY protocol.
+    pub trusted_proxies: Arc<TrustedProxies>,
     /// Bounds of the whole gate.
     pub limits: Limits,
     /// What happens on SIGTERM.
@@ -53,9 +54,78 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// The address to bind.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// With TLS: the finished server side, h2 and http/1.1 by ALPN.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// The TCP address, if it is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The proxies in front of the gate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies {
+    /// Their addresses.
+    pub networks: Vec<IpNet>,
+    /// Whether one stands behind the gate's own unix sockets.
+    pub unix: bool,
+}
+
+impl TrustedProxies {
+    /// Whether the address is a proxy's.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&ip))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && !self.unix
+    }
+}
+
+/// Who a route takes. Nobody named: everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allow {
+    /// Clients of these networks.
+    pub networks: Vec<IpNet>,
+    /// Clients with a verified certificate of one of these names.
+    pub subjects: Vec<String>,
+}
+
+impl Allow {
+    /// Whether a client is taken: by its address or by its certificate.
+    pub fn admits(&self, ip: IpAddr, certificate: Option<&ClientCertificate>) -> bool {
+        self.networks.is_empty() && self.subjects.is_empty()
+            || self.networks.iter().any(|network| network.contains(&ip))
+            || certificate.is_some_and(|certificate| self.subjects.iter().any(|subject| certificate.is_named(subject)))
+    }
 }
 
 /// The admin listener.
@@ -68,13 +138,7 @@ pub struct Admin {
 }
 
 /// Where the admin listener is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminAddress {
-    /// A TCP address.
-    Tcp(SocketAddr),
-    /// A unix socket.
-    Unix(PathBuf),
-}
+pub type AdminAddress = ListenAddress;
 
 /// A bearer token. `Debug` does not show it, drop wipes it.
 #[derive(Clone)]
@@ -237,8 +301,8 @@ pub struct Hook {
     pub methods: Vec<Method>,
     /// How large a body may be, in bytes.
     pub max_body: usize,
-    /// Clients it takes; empty: all.
-    pub allow: Vec<IpNet>,
+    /// Clients it takes.
+    pub allow: Allow,
     /// The preset's name, if it has one.
     pub provider: Option<Arc<str>>,
     /// How senders prove who they are; `None`: `verify: none`.

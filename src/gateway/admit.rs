@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::snapshot::{Hook, RateKey};
-use crate::gateway::client::is_in;
 use crate::gateway::listener::network_of;
 use crate::limit::{Buckets, Quota};
 use crate::refusal::Refusal;
@@ -128,7 +127,7 @@ pub(super) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, a
     if !hook.methods.contains(&head.method) && !hook.handshakes.let_in(head) {
         return Err(Refusal::MethodNotAllowed);
     }
-    if !hook.allow.is_empty() && !is_in(&hook.allow, head.client.ip) {
+    if !hook.allow.admits(head.client.ip, head.certificate.as_deref()) {
         return Err(Refusal::ClientNotAllowed);
     }
     let by_client = limits.iter().filter(|limit| limit.key == RateKey::ClientIp);

@@ -1,5 +1,4 @@
 //! pingora on one side, the spine on the other: heads and bodies in, answers out. No decision is made here.
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +15,12 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 use crate::clock::{Now, within};
 use crate::delivery::Answer;
 use crate::gateway::body::{BodyFault, Sender};
+use crate::gateway::client::Peer;
 use crate::gateway::framing::Violation;
 use crate::gateway::listener::CONN;
 use crate::gateway::live::Live;
 use crate::gateway::pipeline::{self, Reply};
+use crate::gateway::sender::Other;
 use crate::gateway::{Gate, client, head};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};
@@ -125,9 +126,12 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let now = gate.clock.now();
     let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
     let header = session.req_header();
-    let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
-    let client = client::client(peer.map(canonical), &header.headers, &live.snapshot.trusted_proxies);
-    let facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
+    let other = Other::of(session.digest());
+    let peer = other.map_or(Peer::Unix, |other| other.peer);
+    let certificate = other.and_then(|other| other.certificate.clone());
+    let client = client::client(peer, &header.headers, &live.snapshot.trusted_proxies);
+    let mut facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
+    facts.certificate.clone_from(&certificate);
     let framing = if violation().is_some() { Err(Refusal::Malformed) } else { head::framing(header) };
     let method = header.method.clone();
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
@@ -141,6 +145,7 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
         headers,
         declared_size: framing.declared_size,
         client,
+        certificate,
         received: Now { wall: now.wall, mono: now.mono },
     });
     (facts, head)
@@ -160,10 +165,6 @@ fn take_headers(session: &mut Session) -> HeaderMap {
 /// What stood in the wrong place in the request that is served.
 fn violation() -> Option<Violation> {
     CONN.try_with(|conn| conn.violation()).ok().flatten()
-}
-
-fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 fn ended(decided: &Result<Reply, Refusal>) -> Ended {

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::gateway::framing::{Cut, Scanner, Violation};
+use crate::gateway::sender::Other;
 
 /// The length of the HTTP/2 connection preface.
 const H2_PREFACE: usize = 24;
@@ -134,6 +135,8 @@ pub(super) struct Guarded {
     /// What arrives on it.
     arriving: Arriving,
     clock: Arc<dyn Clock>,
+    /// Who is at the other end, for its requests.
+    other: Option<Arc<ProxyDigest>>,
 }
 
 /// How what arrives is watched.
@@ -156,11 +159,11 @@ impl fmt::Debug for Guarded {
 
 impl Guarded {
     /// A connection under the watch of `conn`, whose heads may have `max_head` bytes.
-    pub(super) fn new(io: Stream, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(io: Stream, other: Other, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         // h2 gathers its frames itself
         let io = BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io);
-        Self { io, conn, arriving: if h2 { Arriving::H2(0) } else { Arriving::H1(Scanner::new(max_head)) }, clock }
+        Self { io, conn, arriving: if h2 { Arriving::H2(0) } else { Arriving::H1(Scanner::new(max_head)) }, clock, other: other.pack() }
     }
 
     /// Looks at what has arrived behind `before`, and takes off what pingora shall not see.
@@ -311,11 +314,7 @@ impl GetTimingDigest for Guarded {
 
 impl GetProxyDigest for Guarded {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.io.get_ref().get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.io.get_mut().set_proxy_digest(digest);
+        self.other.clone()
     }
 }
 
@@ -335,6 +334,7 @@ impl Peek for Guarded {}
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::gateway::client::Peer;
 
     const PATIENCE: Patience = Patience { head: Duration::from_secs(5), idle: Duration::from_secs(60) };
 
@@ -364,7 +364,8 @@ mod tests {
     async fn all(sent: &[u8], size: usize) -> (String, bool, Arc<Conn>) {
         let (mut sender, io) = tokio::io::duplex(4096);
         let conn = Arc::new(Conn::new(SystemClock.mono()));
-        let mut guarded = Guarded::new(Box::new(io), Arc::clone(&conn), 1024, Arc::new(SystemClock));
+        let other = Other { peer: Peer::Unix, certificate: None };
+        let mut guarded = Guarded::new(Box::new(io), other, Arc::clone(&conn), 1024, Arc::new(SystemClock));
         sender.write_all(sent).await.unwrap();
         drop(sender);
         let (mut whole, mut piece) = (Vec::new(), vec![0; size]);

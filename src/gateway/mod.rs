@@ -18,6 +18,7 @@ mod admit;
 pub mod body;
 pub mod budget;
 mod client;
+mod connections;
 mod edge;
 mod framing;
 #[doc(hidden)]
@@ -29,12 +30,15 @@ mod listener;
 mod live;
 pub mod operator;
 pub mod pipeline;
+mod proxy_protocol;
 pub mod reload;
+mod sender;
 pub mod serve;
+pub mod unix;
 
 use admit::Limits;
 use budget::Budget;
-pub use listener::Connections;
+pub use connections::{Away, Connections};
 use live::{Live, LiveHook};
 
 /// What outlives a reload, keyed by name.

@@ -120,6 +120,7 @@ impl Source for Operator {
                 .map(|c| (Arc::clone(&c.policy().name), matches!(c.breaker().state(now), Shown::Open { .. })))
                 .collect(),
             stale_secrets: count(self.reloader.state().stale_secrets.len()),
+            turned_away: self.gate.lifecycle.connections.turned_away(),
             stale_certificates: count(self.reloader.state().stale_certificates.len()),
             store_alarm: self.alarm().is_some(),
         })

@@ -12,6 +12,9 @@ use super::record::{Ended, Facts, shown};
 /// Characters of a method that are shown: senders make up their own.
 pub(super) const METHOD_SHOWN: usize = 32;
 
+/// Characters of a certificate's name that are shown.
+const SUBJECT_SHOWN: usize = 128;
+
 /// RFC 3339 in UTC with milliseconds.
 pub fn rfc3339(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).map(|at| format!("{at:.3}")).unwrap_or_default()
@@ -36,6 +39,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
     client: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<&'a str>,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     sender_request_id: Option<&'a str>,
@@ -66,6 +71,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         Ended::Abandoned => ("warn", None, Some("abandoned")),
     };
     let method = shown(facts.method.as_str().as_bytes(), METHOD_SHOWN);
+    let subject = facts.certificate.as_ref().map(|certificate| shown(certificate.subject().as_bytes(), SUBJECT_SHOWN));
     let line = Line {
         ts: rfc3339(at),
         level,
@@ -78,6 +84,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         code,
         why: facts.why,
         client: facts.client.ip,
+        client_subject: subject.as_deref().filter(|subject| !subject.is_empty()),
         request_id: facts.request_id.as_str(),
         sender_request_id: facts.sender_request_id.as_deref(),
         secret: facts.secret.as_deref(),
@@ -131,6 +138,7 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
         (" secret=", line.secret),
         (" delivery_id=", line.delivery_id),
         (" event=", line.event),
+        (" client_subject=", line.client_subject),
     ];
     for (name, value) in more {
         if let Some(value) = value {

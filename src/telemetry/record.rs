@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Now, unix_ms};
-use crate::request::{Client, RequestId};
+use crate::request::{Client, ClientCertificate, RequestId};
 use crate::verify::Cleared;
 
 /// Characters of a path that are shown.
@@ -55,6 +55,8 @@ pub struct Facts {
     pub path: Box<str>,
     /// Who sent it.
     pub client: Client,
+    /// The verified certificate of its connection.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// When its head was complete.
     pub received_at: SystemTime,
     /// The same on the monotonic clock.
@@ -95,6 +97,7 @@ impl Facts {
             method: method.clone(),
             path: shown(path, PATH_SHOWN),
             client,
+            certificate: None,
             received_at: now.wall,
             received_mono: now.mono,
             body_bytes: 0,

@@ -62,7 +62,8 @@ fn names_and_labels_of_metrics() {
     telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
     telemetry.begin(facts("/x")).close(refused(Refusal::NoRoute));
     telemetry.reloaded(1, SystemClock.now().wall);
-    let gauges = Gauges { breakers: vec![("app".into(), true)], hash: "9f2c41ab".to_owned(), ..Gauges::default() };
+    let gauges =
+        Gauges { turned_away: vec![("full", 0)], breakers: vec![("app".into(), true)], hash: "9f2c41ab".to_owned(), ..Gauges::default() };
     let text = telemetry.metrics_text(&gauges);
     let mut shapes: Vec<String> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -83,6 +84,7 @@ fn names_and_labels_of_metrics() {
     hookgate_config_last_reload_success{}
     hookgate_config_loaded_timestamp_seconds{}
     hookgate_connections{}
+    hookgate_connections_turned_away_total{why}
     hookgate_in_flight_bytes{}
     hookgate_ledger_bytes{}
     hookgate_ledger_entries{}

@@ -121,7 +121,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let facts = Facts::of(provider.as_deref());
     let methods = methods_of(&methods, &place.key("methods"), cx);
     let max_body = cx.size(max_body.as_deref(), &place.key("max_body"), facts.max_body.unwrap_or(MAX_BODY));
-    let allow = cx.networks(&allow, &place.key("allow"));
+    let allow = cx.allow(&allow, &place.key("allow"));
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
     let retries = provider.as_ref().zip(facts.retries_for).map(|(preset, retries_for)| (preset.title(), retries_for));
     let dedupe = dedupe.map(|written| dedupe::dedupe(written, retries, &name, &place.key("dedupe"), cx));
