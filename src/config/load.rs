@@ -39,12 +39,20 @@ impl Loaded {
     pub fn summary(&self) -> String {
         let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let unverified: Vec<&str> = self.snapshot.hooks.iter().filter(|hook| hook.verifier.is_none()).map(|hook| &*hook.name).collect();
+        let passes = self.snapshot.routes.iter().filter(|route| route.pass().is_some()).count();
         let unverified = match unverified.as_slice() {
+            [] if passes > 0 => "no webhook route unverified".to_owned(),
             [] => "no route unverified".to_owned(),
             names => format!("unverified: {}", names.join(", ")),
         };
-        let [routes, upstreams] = [self.snapshot.hooks.len(), self.snapshot.upstreams.len()];
-        format!("{}, {}, {}; {unverified}", counted(routes, "route"), counted(upstreams, "upstream"), counted(self.secrets, "secret"))
+        let [routes, upstreams] = [self.snapshot.routes.len(), self.snapshot.upstreams.len()];
+        let through = if passes > 0 { format!(" ({passes} pass)") } else { String::new() };
+        format!(
+            "{}{through}, {}, {}; {unverified}",
+            counted(routes, "route"),
+            counted(upstreams, "upstream"),
+            counted(self.secrets, "secret")
+        )
     }
 }
 

@@ -1,4 +1,5 @@
 //! The spine of a request. Every step yields a value for the next, or a refusal.
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,7 +9,7 @@ use crate::dedupe::claim::{self, Claim, Claiming};
 use crate::dedupe::key::{Parts, key_of};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
 use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
-use crate::gateway::live::{Live, LiveHook};
+use crate::gateway::live::{Found, Live, LiveHook, LivePass};
 use crate::gateway::{Gate, admit};
 use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
@@ -32,6 +33,8 @@ pub enum Reply {
     Duplicate(StatusCode),
     /// A handshake, answered by the gate.
     Full(Full),
+    /// To be streamed through.
+    Pass(Arc<LivePass>, Box<RequestHead>),
 }
 
 /// Decides about one request and hands it on.
@@ -39,8 +42,10 @@ pub enum Reply {
 /// # Errors
 /// The refusal to answer with, when it is not let through or the upstream gave no answer.
 pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl Sender, facts: &mut Facts) -> Result<Reply, Refusal> {
-    let Some((route, params)) = live.find(&head) else {
-        return Err(gate.limits.charge(head.client, head.received.mono).err().unwrap_or(Refusal::NoRoute));
+    let (route, params) = match live.find(&head) {
+        Some(Found::Hook(route, params)) => (route, params),
+        Some(Found::Pass(route)) => return pass(gate, route, head, facts),
+        None => return Err(gate.limits.charge(head.client, head.received.mono).err().unwrap_or(Refusal::NoRoute)),
     };
     let hook = &*route.hook;
     facts.of_route(&hook.name, hook.provider.as_ref());
@@ -75,6 +80,13 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
         Claimed::HandedOn => return Ok(Reply::Duplicate(hook.success_status)),
     };
     settle(gate, route, delivery, claim, facts).await
+}
+
+/// Lets other traffic of an app through, unverified.
+fn pass(gate: &Gate, route: &Arc<LivePass>, head: RequestHead, facts: &mut Facts) -> Result<Reply, Refusal> {
+    facts.of_route(&route.pass.name, None);
+    admit::admit_pass(route, &head, &gate.limits)?;
+    Ok(Reply::Pass(Arc::clone(route), Box::new(head)))
 }
 
 /// What the ledger said.
@@ -151,7 +163,8 @@ fn settlement(outcome: Outcome) -> Settlement {
     }
 }
 
-fn refusal_of(fault: Fault) -> Refusal {
+/// How a request is refused that the upstream gave no answer to.
+pub(super) fn refusal_of(fault: Fault) -> Refusal {
     match fault {
         Fault::BreakerOpen(retry_after) => Refusal::UpstreamOpen { retry_after },
         Fault::Resolve | Fault::Connect => Refusal::UpstreamUnreachable,

@@ -289,5 +289,5 @@ fn reloads_are_counted_and_the_last_one_shows() {
 fn a_record_is_shared_and_waits_with_its_request() {
     fn is_shared<T: Send + Sync>() {}
     is_shared::<Telemetry>();
-    is_shared::<Record<'_>>();
+    is_shared::<Record>();
 }
