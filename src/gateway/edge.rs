@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -81,7 +81,7 @@ impl ProxyHttp for Edge {
         }
         let decided = match decided {
             // what it is that came with it depends on whether the app switches
-            Ok(Reply::Pass(..)) if is_overrun && session.is_upgrade_req() => Err(Refusal::Malformed),
+            Ok(Reply::Pass(_, head)) if is_overrun && head.headers.contains_key(UPGRADE) => Err(Refusal::Malformed),
             Ok(Reply::Pass(route, head)) => match pass::prepare(session, &route, &head) {
                 Ok(host) => {
                     *ctx = Some(Box::new(Passing::begin(&self.0, route, host, record)));

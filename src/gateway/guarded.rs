@@ -87,6 +87,12 @@ impl Conn {
         (*message == self.requests.load(Ordering::Relaxed)).then_some(*violation)
     }
 
+    /// Whether a request is served, and what stood in the wrong place is behind it.
+    fn is_cut_later(&self) -> bool {
+        let later = self.violation.get().is_some_and(|(message, _)| *message > self.requests.load(Ordering::Relaxed));
+        later && self.phase.load(Ordering::Relaxed) == BUSY
+    }
+
     /// Whether bytes behind the request being served came together with it. They are never a request.
     pub(super) fn is_overrun(&self) -> bool {
         self.messages.load(Ordering::Relaxed) > self.requests.load(Ordering::Relaxed)
@@ -201,10 +207,16 @@ impl Guarded {
                 self.conn.violation.get_or_init(|| (messages, why));
                 buf.set_filled(before.saturating_add(kept));
                 self.arriving = Arriving::Cut(instead);
-                if kept == 0 { self.instead(buf) } else { Ok(()) }
+                Ok(())
             }
             Arriving::Cut(_) | Arriving::Over => Ok(()),
         }
+    }
+
+    /// What is read after a cut. While a request is served before the one that is cut, nothing ever comes: who looks whether the sender is
+    /// still there must not take it for more of the request, and the connection ends with the answer.
+    fn behind_cut(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.conn.is_cut_later() { Poll::Pending } else { Poll::Ready(self.instead(buf)) }
     }
 
     /// Gives what is read instead of what was cut off; an error if it was given. In a body there is nothing: the error says so at once.
@@ -247,11 +259,15 @@ impl Guarded {
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Arriving::Cut(_) = self.arriving {
-            return Poll::Ready(self.instead(buf));
+            return self.behind_cut(buf);
         }
         let before = buf.filled().len();
         std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        Poll::Ready(self.look(buf, before))
+        self.look(buf, before)?;
+        match self.arriving {
+            Arriving::Cut(_) if buf.filled().len() == before => self.behind_cut(buf),
+            Arriving::Cut(_) | Arriving::H2(_) | Arriving::H1(_) | Arriving::Over => Poll::Ready(Ok(())),
+        }
     }
 }
 
