@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -16,7 +16,8 @@ use crate::clock::{Now, within};
 use crate::delivery::Answer;
 use crate::gateway::body::{BodyFault, Sender};
 use crate::gateway::client::Peer;
-use crate::gateway::listener::CONN;
+use crate::gateway::framing::Violation;
+use crate::gateway::listener::{CONN, violation};
 use crate::gateway::live::Live;
 use crate::gateway::pass::{self, Passing};
 use crate::gateway::pipeline::{self, Reply};
@@ -73,11 +74,14 @@ impl ProxyHttp for Edge {
             Ok(head) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
             Err(refusal) => Err(refusal),
         };
-        if CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false) {
+        let is_overrun = CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false);
+        if is_overrun {
             // the connection ends here, and the answer says so
             session.set_keepalive(None);
         }
         let decided = match decided {
+            // what it is that came with it depends on whether the app switches
+            Ok(Reply::Pass(_, head)) if is_overrun && head.headers.contains_key(UPGRADE) => Err(Refusal::Malformed),
             Ok(Reply::Pass(route, head)) => match pass::prepare(session, &route, &head) {
                 Ok(host) => {
                     *ctx = Some(Box::new(Passing::begin(&self.0, route, host, record)));
@@ -87,6 +91,9 @@ impl ProxyHttp for Edge {
             },
             decided => decided,
         };
+        if matches!(decided, Err(Refusal::Malformed)) {
+            record.facts_mut().why = violation().map(Violation::words);
+        }
         let ended = ended(&decided);
         let allow = || record.facts().route.as_deref().and_then(|route| live.allow_of(route));
         let answer = async {
@@ -161,9 +168,10 @@ impl ProxyHttp for Edge {
         let Some((refusal, request_id)) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
         session.set_keepalive(None);
         let answer = write_refusal(session, refusal, None, request_id);
-        // an answer that does not arrive changes nothing any more
-        within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await.map(Result::unwrap_or_default).unwrap_or_default();
-        FailToProxy { error_code: refusal.status().as_u16(), can_reuse_downstream: false }
+        let answered = within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await;
+        // not to be used again, keep-alive is off, but to be closed in good order: the sender may still be sending
+        let can_reuse_downstream = matches!(answered, Ok(Ok(())));
+        FailToProxy { error_code: refusal.status().as_u16(), can_reuse_downstream }
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Self::CTX) {
@@ -203,9 +211,7 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let client = client::client(peer, &header.headers, &live.snapshot.trusted_proxies);
     let mut facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
     facts.certificate.clone_from(&certificate);
-    // HTTP/2 has framing of its own
-    let is_broken = CONN.try_with(|conn| conn.violation().is_some()).unwrap_or(false);
-    let framing = if is_broken { Err(Refusal::Malformed) } else { head::framing(header) };
+    let framing = if violation().is_some() { Err(Refusal::Malformed) } else { head::framing(header) };
     let method = header.method.clone();
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     let headers = take_headers(session);

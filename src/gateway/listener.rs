@@ -18,6 +18,7 @@ use crate::clock::{Clock, within};
 use crate::config::snapshot::TrustedProxies;
 use crate::gateway::client::Peer;
 use crate::gateway::connections::{Away, Connections, Most, Slot};
+use crate::gateway::framing::Violation;
 use crate::gateway::guarded::{Conn, Guarded, Patience};
 use crate::gateway::proxy_protocol::{self, Progress};
 use crate::gateway::sender::{self, Other};
@@ -27,6 +28,11 @@ pub(super) use crate::gateway::client::network_of;
 tokio::task_local! {
     /// The connection whose task runs. HTTP/1 filters run in it; HTTP/2 streams have tasks of their own and find none.
     pub(super) static CONN: Arc<Conn>;
+}
+
+/// What stood in the wrong place in the request of HTTP/1 that is served.
+pub(super) fn violation() -> Option<Violation> {
+    CONN.try_with(|conn| conn.violation()).ok().flatten()
 }
 
 /// How long the accept loop rests after an error such as "too many open files".

@@ -14,7 +14,8 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
 
 use crate::delivery::{Fault, Outcome};
-use crate::gateway::listener::CONN;
+use crate::gateway::framing::Violation;
+use crate::gateway::listener::{CONN, violation};
 use crate::gateway::live::LivePass;
 use crate::gateway::pipeline::refusal_of;
 use crate::gateway::{Gate, InFlight, headers};
@@ -175,7 +176,9 @@ impl Passing {
             self.ended = Some(Ended::Cut(status, cut(error)));
             return None;
         }
-        let refusal = self.refused.or_else(|| self.judge(error));
+        let violation = violation();
+        self.record.facts_mut().why = violation.map(Violation::words);
+        let refusal = violation.map(|_| Refusal::Malformed).or(self.refused).or_else(|| self.judge(error));
         self.ended = Some(refusal.map_or(Ended::Abandoned, |refusal| Ended::Refused { code: refusal.code(), status: refusal.status() }));
         refusal
     }

@@ -25,6 +25,7 @@ mod support;
 mod abuse_corpus;
 mod abuse_early;
 mod abuse_floods;
+mod abuse_h2;
 mod abuse_smuggling;
 mod architecture;
 mod cli;
