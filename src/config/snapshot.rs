@@ -9,6 +9,7 @@ use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::config::guard::GuardsByApp;
 use crate::config::router::Router;
 use crate::limit::Quota;
 use crate::telemetry::LogPolicy;
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// The webhook routes among them.
     pub hooks: Vec<Arc<Hook>>,
+    /// The paths that only webhook routes may ask for.
+    pub guards: GuardsByApp,
     /// Finds the route of a request: its place in `routes`.
     pub router: Router,
     /// All files that were read, for the watcher.
