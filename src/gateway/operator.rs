@@ -7,7 +7,7 @@ use crate::admin::status::{
 };
 use crate::admin::{Reloading, Source};
 use crate::clock::Now;
-use crate::config::snapshot::{Hook, Snapshot};
+use crate::config::snapshot::{Hook, Route, Snapshot};
 use crate::dedupe::embedded::Embedded;
 use crate::gateway::Gate;
 use crate::gateway::reload::Reloader;
@@ -39,15 +39,16 @@ impl Operator {
         self.ledger.trouble().map(|trouble| trouble.to_string()).or_else(|| self.alarm.clone())
     }
 
-    fn route(&self, hook: &Hook) -> RouteStatus {
-        let hour = self.gate.telemetry.hour(&hook.name);
+    fn route(&self, route: &Route) -> RouteStatus {
+        let hour = self.gate.telemetry.hour(route.name());
+        let hook = route.hook();
         let counted = |counts: std::collections::BTreeMap<&'static str, u64>| {
             counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect()
         };
         RouteStatus {
-            name: hook.name.to_string(),
-            action: "forward".to_owned(),
-            provider: hook.provider.as_deref().map(str::to_owned),
+            name: route.name().to_string(),
+            action: if hook.is_some() { "forward" } else { "pass" }.to_owned(),
+            provider: hook.and_then(|hook| hook.provider.as_deref()).map(str::to_owned),
             last_at: hour.last_at.map(rfc3339),
             hour: HourStatus {
                 received: hour.received,
@@ -56,7 +57,7 @@ impl Operator {
                 refused: counted(hour.refused),
                 other: counted(hour.other),
             },
-            secrets: self.secrets(hook),
+            secrets: hook.map_or_else(Vec::new, |hook| self.secrets(hook)),
         }
     }
 
@@ -143,7 +144,7 @@ impl Source for Operator {
             loaded_at: config.loaded_at.clone(),
             last_error: config.last_error.clone(),
             config,
-            routes: snapshot.hooks.iter().map(|hook| self.route(hook)).collect(),
+            routes: snapshot.routes.iter().map(|route| self.route(route)).collect(),
             upstreams: self.gate.clients().iter().map(upstream).collect(),
             clock: ClockStatus { skew_seconds: skew.seconds, samples: count(skew.samples), jumped: ledger.clock_jump },
             ledger: LedgerStatus {

@@ -173,10 +173,11 @@ impl Passing {
     /// Sees the head of an answer before the sender does.
     pub(super) fn answer(&mut self, session: &mut Session, answer: &mut ResponseHeader) -> PingoraResult<()> {
         let status = answer.status;
-        if status.as_u16() > 599 {
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        // a switch that nobody asked for would leave the two sides with different ideas of what follows
+        if status.as_u16() > 599 || switches && !session.req_header().headers.contains_key(UPGRADE) {
             return self.refuse(Refusal::UpstreamMalformed);
         }
-        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         if switches || !status.is_informational() {
             self.answered = Some(status);
             self.deadline = None;

@@ -141,12 +141,17 @@ fn gate(app: &App) -> (Gate, CertificateDer<'static>) {
 }
 
 fn gate_before(app: &str) -> (Gate, CertificateDer<'static>) {
+    gate_with(&config(app, ""))
+}
+
+/// A gate on `yaml`, whose listener speaks TLS.
+pub fn gate_with(yaml: &str) -> (Gate, CertificateDer<'static>) {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let key = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
     std::fs::write(dir.path().join("tls.crt"), key.cert.pem()).unwrap();
     std::fs::write(dir.path().join("tls.key"), key.signing_key.serialize_pem()).unwrap();
-    let yaml = config(app, "")
-        .replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
+    let yaml =
+        yaml.replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
     (Gate::start_in(dir, &yaml), key.cert.der().clone())
 }
 
@@ -154,7 +159,7 @@ fn pair(dir: &Path) -> String {
     format!("{{ certificate: {0}/tls.crt, key: {0}/tls.key }}", dir.display())
 }
 
-async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
+pub async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -198,6 +203,6 @@ async fn post(connection: &mut SendRequest<Bytes>, id: &str, body: Vec<u8>) -> u
     status
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }

@@ -19,6 +19,8 @@
 
 mod support;
 
+mod abuse_headers;
+mod abuse_paths;
 mod architecture;
 mod cli;
 mod dedupe;
@@ -30,6 +32,7 @@ mod handshakes;
 mod hostile;
 mod limits;
 mod operate;
+mod pass;
 mod reload;
 mod secrets;
 mod shutdown;
