@@ -29,7 +29,7 @@ pub struct File {
     pub health: Option<Health>,
     /// The listener for `/-/status`, `/-/reload` and `/-/refusals`.
     pub admin: Option<Admin>,
-    /// Proxies in front of the gate, as CIDR: only these may set `X-Forwarded-For`, `-Proto` and `-Host`.
+    /// Proxies in front of the gate, as CIDR, or `unix` for who connects to a unix socket of `listen`: only these may set `X-Forwarded-For`, `-Proto` and `-Host`, or speak the PROXY protocol.
     pub trusted_proxies: Vec<String>,
     /// Bounds of the whole gate.
     pub limits: Option<Limits>,
@@ -61,18 +61,34 @@ pub struct Included {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// `HOST:PORT`, for example `0.0.0.0:8080`.
+    /// `HOST:PORT`, for example `0.0.0.0:8080`, or `unix:/path/to.sock` (mode 0660).
     pub address: Option<String>,
-    /// Whether a balancer in front sends the PROXY protocol. Reserved.
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2 (default false). Only `trusted_proxies` may connect then.
     pub proxy_protocol: Option<bool>,
-    /// Speaks TLS (1.2, 1.3; HTTP/2 by ALPN) with this certificate.
+    /// Speaks TLS (1.2, 1.3; HTTP/2 by ALPN).
     pub tls: Option<Tls>,
+}
+
+/// The gate's side of TLS: `certificate` and `key`, or a list of `certificates`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// A PEM file with the certificate and its chain.
+    pub certificate: Option<String>,
+    /// A PEM file with the key.
+    pub key: Option<String>,
+    /// Several certificates: the sender gets the one that has the name it asks for (SNI), else the first.
+    pub certificates: Vec<Certificate>,
+    /// A PEM file with the CAs that sign the certificates of senders. Their names can stand in the `allow` of a route.
+    pub client_ca: Option<String>,
+    /// `required` (default with `client_ca`), or `optional`: who shows no certificate is let in as well.
+    pub client_auth: Option<String>,
 }
 
 /// A certificate and its key.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Tls {
+pub struct Certificate {
     /// A PEM file with the certificate and its chain.
     pub certificate: Option<String>,
     /// A PEM file with the key.
@@ -101,15 +117,18 @@ pub struct Admin {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503.
+    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503. Before it is verified, one client
+    /// (where its address is its own) holds at most a quarter of it and a route half, but always one body of the size the route allows.
     pub in_flight_bytes: Option<String>,
     /// How many refusals a second one client may cause before it is slowed down with 429 (default 50/s, burst ten times that).
     pub refused_per_client: Option<String>,
-    /// How long a head may take to arrive (default 5s).
+    /// How long a head may take to arrive, from accept or from its first byte on (default 5s).
     pub header_timeout: Option<String>,
+    /// How long a connection may wait between two requests (default 60s).
+    pub idle_timeout: Option<String>,
     /// How large a head may be (default 32KiB).
     pub header_bytes: Option<String>,
-    /// How long a body may take to arrive (default 10s).
+    /// How long a body may take to arrive (default 10s). One that comes slower than 32 KiB a second is cut after 2 seconds.
     pub body_timeout: Option<String>,
     /// How many connections may be open (default 10000).
     pub connections: Option<u32>,
@@ -199,7 +218,7 @@ pub struct Route {
     pub public_url: Option<String>,
     /// How large a body may be (default: what the provider sends, else 5MiB; with `pass` without bound).
     pub max_body: Option<String>,
-    /// Only clients of these networks, as CIDR.
+    /// Only these clients: networks as CIDR, or `subject:NAME`, a name in the certificate that the client shows (see `client_ca`). One match is enough.
     pub allow: Vec<String>,
     /// How senders prove who they are, or `none`.
     pub verify: Option<VerifyOrNone>,
@@ -215,8 +234,10 @@ pub struct Route {
     pub queue: Option<Reserved>,
     /// Streams other traffic of the app through, unverified. `verify` and what builds on it do not go with it.
     pub pass: Option<Pass>,
-    /// `enforce`. `observe` is reserved.
+    /// `enforce` (default), or `observe`: verify, count and log what would be refused, and let it in as `Hookgate-Verified: false`.
     pub mode: Option<String>,
+    /// When a route that observes begins to enforce, by itself: a date (its first second in UTC) or RFC 3339. `mode: observe` needs it.
+    pub until: Option<String>,
 }
 
 /// How often.

@@ -1,6 +1,6 @@
 //! One compiled, immutable config. Nothing in it can be invalid: names are resolved, units are types, secrets are key schedules.
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::config::guard::GuardsByApp;
 use crate::config::router::Router;
 use crate::limit::Quota;
+use crate::request::ClientCertificate;
 use crate::telemetry::LogPolicy;
 use crate::verify::{Handshakes, Locator, Verifier};
 
@@ -30,8 +31,8 @@ pub struct Snapshot {
     pub health: Option<SocketAddr>,
     /// Where `/-/status` and its like are.
     pub admin: Option<Admin>,
-    /// Only these may set `X-Forwarded-*`.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Only these may set `X-Forwarded-*`, or speak the PROXY protocol.
+    pub trusted_proxies: Arc<TrustedProxies>,
     /// Bounds of the whole gate.
     pub limits: Limits,
     /// What happens on SIGTERM.
@@ -58,9 +59,78 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// The address to bind.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// With TLS: the finished server side, h2 and http/1.1 by ALPN.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// The TCP address, if it is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The proxies in front of the gate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies {
+    /// Their addresses.
+    pub networks: Vec<IpNet>,
+    /// Whether one stands behind the gate's own unix sockets.
+    pub unix: bool,
+}
+
+impl TrustedProxies {
+    /// Whether the address is a proxy's.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&ip))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && !self.unix
+    }
+}
+
+/// Who a route takes. Nobody named: everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allow {
+    /// Clients of these networks.
+    pub networks: Vec<IpNet>,
+    /// Clients with a verified certificate of one of these names.
+    pub subjects: Vec<String>,
+}
+
+impl Allow {
+    /// Whether a client is taken: by its address or by its certificate.
+    pub fn admits(&self, ip: IpAddr, certificate: Option<&ClientCertificate>) -> bool {
+        self.networks.is_empty() && self.subjects.is_empty()
+            || self.networks.iter().any(|network| network.contains(&ip))
+            || certificate.is_some_and(|certificate| self.subjects.iter().any(|subject| certificate.is_named(subject)))
+    }
 }
 
 /// The admin listener.
@@ -73,13 +143,7 @@ pub struct Admin {
 }
 
 /// Where the admin listener is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminAddress {
-    /// A TCP address.
-    Tcp(SocketAddr),
-    /// A unix socket.
-    Unix(PathBuf),
-}
+pub type AdminAddress = ListenAddress;
 
 /// A bearer token. `Debug` does not show it, drop wipes it.
 #[derive(Clone)]
@@ -112,6 +176,8 @@ pub struct Limits {
     pub refused_per_client: Quota,
     /// From accept, or the first byte of a next request, to the end of the head.
     pub header_timeout: Duration,
+    /// From the end of an answer to the first byte of a next request.
+    pub idle_timeout: Duration,
     /// Bytes of a head.
     pub header_bytes: usize,
     /// From the end of the head to the end of the body.
@@ -276,7 +342,7 @@ pub struct Pass {
     /// How large a body may be, in bytes.
     pub max_body: Option<u64>,
     /// Clients it takes; empty: all.
-    pub allow: Vec<IpNet>,
+    pub allow: Allow,
     /// Its limits, by client address or by route.
     pub rate_limits: Vec<RateLimit>,
     /// The app.
@@ -300,12 +366,14 @@ pub struct Hook {
     pub methods: Vec<Method>,
     /// How large a body may be, in bytes.
     pub max_body: usize,
-    /// Clients it takes; empty: all.
-    pub allow: Vec<IpNet>,
+    /// Clients it takes.
+    pub allow: Allow,
     /// The preset's name, if it has one.
     pub provider: Option<Arc<str>>,
     /// How senders prove who they are; `None`: `verify: none`.
     pub verifier: Option<Verifier>,
+    /// Until when it lets in what it would refuse for want of a proof, and only says so; `None`: it enforces.
+    pub observe_until: Option<SystemTime>,
     /// How the provider tests the endpoint, as far as the gate answers.
     pub handshakes: Handshakes,
     /// Its limits.
@@ -318,6 +386,18 @@ pub struct Hook {
     pub success_status: StatusCode,
     /// How long the provider waits for an answer.
     pub answer_within: Option<Duration>,
+}
+
+impl Hook {
+    /// Whether it only observes as of `now`: what is not authentic goes on.
+    pub fn observes(&self, now: SystemTime) -> bool {
+        self.verifier.is_some() && self.observe_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it refuses, as of `now`, what is not authentic.
+    pub fn enforces(&self, now: SystemTime) -> bool {
+        self.verifier.is_some() && !self.observes(now)
+    }
 }
 
 /// One limit of a route.

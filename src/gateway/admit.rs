@@ -9,7 +9,6 @@ use http::Method;
 
 use crate::config::guard::Verdict;
 use crate::config::snapshot::{Hook, RateKey, RateLimit};
-use crate::gateway::client::is_in;
 use crate::gateway::listener::network_of;
 use crate::gateway::live::LivePass;
 use crate::limit::{Buckets, Quota};
@@ -137,7 +136,7 @@ pub(super) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, a
     if !hook.methods.contains(&head.method) && !hook.handshakes.let_in(head) {
         return Err(Refusal::MethodNotAllowed);
     }
-    if !hook.allow.is_empty() && !is_in(&hook.allow, head.client.ip) {
+    if !hook.allow.admits(head.client.ip, head.certificate.as_deref()) {
         return Err(Refusal::ClientNotAllowed);
     }
     let by_client = limits.iter().filter(|limit| limit.key == RateKey::ClientIp);
@@ -161,7 +160,7 @@ pub(super) fn admit_pass(route: &LivePass, head: &RequestHead, all: &Limits) -> 
     if !takes_method {
         return Err(Refusal::MethodNotAllowed);
     }
-    if !pass.allow.is_empty() && !is_in(&pass.allow, head.client.ip) {
+    if !pass.allow.admits(head.client.ip, head.certificate.as_deref()) {
         return Err(Refusal::ClientNotAllowed);
     }
     if pass.max_body.zip(head.declared_size).is_some_and(|(max, declared)| declared > max) {

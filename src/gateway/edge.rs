@@ -1,12 +1,11 @@
 //! pingora on one side, the spine on the other: heads and bodies in, answers out. No decision is made here.
-use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -18,10 +17,12 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 use crate::clock::{Now, within};
 use crate::delivery::Answer;
 use crate::gateway::body::{BodyFault, Sender};
+use crate::gateway::client::Peer;
 use crate::gateway::listener::CONN;
 use crate::gateway::live::Live;
 use crate::gateway::pass::{self, Passing};
 use crate::gateway::pipeline::{self, Reply};
+use crate::gateway::sender::Other;
 use crate::gateway::{Gate, InFlight, client, head};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};
@@ -30,11 +31,6 @@ use crate::verify::handshake::Full;
 
 /// For a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What is read and thrown away of a body that was refused unread: closing at once would reset the connection, and the reset could
-/// overtake the answer.
-const DRAIN_BYTES: usize = 4 * 1024 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
@@ -72,7 +68,6 @@ impl ProxyHttp for Edge {
         let gate = &*self.0;
         let _in_flight = InFlight::begin(gate);
         let live = gate.live.load();
-        let wants_invitation = session.get_header(EXPECT).is_some();
         let (facts, head) = receive(gate, &live, session);
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
@@ -80,6 +75,10 @@ impl ProxyHttp for Edge {
             Ok(head) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
             Err(refusal) => Err(refusal),
         };
+        if CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false) {
+            // the connection ends here, and the answer says so
+            session.set_keepalive(None);
+        }
         let decided = match decided {
             Ok(Reply::Pass(route, head)) => match pass::prepare(session, &route, &head) {
                 Ok(host) => {
@@ -107,9 +106,6 @@ impl ProxyHttp for Edge {
         if !matches!(answered, Ok(Ok(()))) {
             // told so, pingora would end the answer in good order, and half of one would look whole: as an error it is cut off
             return Error::e_explain(ErrorType::WriteError, "the answer broke off");
-        }
-        if matches!(ended, Ended::Refused { .. }) {
-            drain(session, wants_invitation).await;
         }
         Ok(true)
     }
@@ -183,10 +179,8 @@ impl ProxyHttp for Edge {
         let Some((refusal, request_id)) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
         session.set_keepalive(None);
         let answer = write_refusal(session, refusal, None, request_id);
-        let answered = within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await;
-        if matches!(answered, Ok(Ok(()))) {
-            drain(session, false).await;
-        }
+        // an answer that does not arrive changes nothing any more
+        within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await.map(Result::unwrap_or_default).unwrap_or_default();
         FailToProxy { error_code: refusal.status().as_u16(), can_reuse_downstream: false }
     }
 
@@ -221,10 +215,16 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let now = gate.clock.now();
     let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
     let header = session.req_header();
-    let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
-    let client = client::client(peer.map(canonical), &header.headers, &live.snapshot.trusted_proxies);
-    let facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
-    let (framing, method) = (head::framing(session), header.method.clone());
+    let other = Other::of(session.digest());
+    let peer = other.map_or(Peer::Unix, |other| other.peer);
+    let certificate = other.and_then(|other| other.certificate.clone());
+    let client = client::client(peer, &header.headers, &live.snapshot.trusted_proxies);
+    let mut facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
+    facts.certificate.clone_from(&certificate);
+    // HTTP/2 has framing of its own
+    let is_broken = CONN.try_with(|conn| conn.violation().is_some()).unwrap_or(false);
+    let framing = if is_broken { Err(Refusal::Malformed) } else { head::framing(header) };
+    let method = header.method.clone();
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     let headers = take_headers(session);
     let head = framing.map(|framing| RequestHead {
@@ -236,6 +236,7 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
         headers,
         declared_size: framing.declared_size,
         client,
+        certificate,
         received: Now { wall: now.wall, mono: now.mono },
     });
     (facts, head)
@@ -250,10 +251,6 @@ fn take_headers(session: &mut Session) -> HeaderMap {
     let headers = std::mem::take(&mut parts.headers);
     *session.req_header_mut() = RequestHeader::from(parts);
     headers
-}
-
-fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 fn ended(decided: &Result<Reply, Refusal>) -> Ended {
@@ -296,25 +293,6 @@ impl Sender for Downstream<'_> {
             }
         }
     }
-}
-
-/// Reads the rest of a refused body, within bounds, before the connection is closed. A sender that waits for an invitation still sends none.
-async fn drain(session: &mut Session, wants_invitation: bool) {
-    let waits = wants_invitation && session.body_bytes_read() == 0;
-    if session.is_http2() || waits {
-        return;
-    }
-    let reading = async {
-        let mut left = DRAIN_BYTES;
-        while left > 0 && !session.as_downstream_mut().is_body_done() {
-            match session.as_downstream_mut().read_request_body().await {
-                Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
-                Ok(None) | Err(_) => return,
-            }
-        }
-    };
-    // whether it came to its end or not, the connection is closed now
-    tokio::time::timeout(DRAIN_TIME, reading).await.unwrap_or_default();
 }
 
 async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {

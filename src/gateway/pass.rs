@@ -15,6 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
 
 use crate::delivery::{Fault, Outcome};
+use crate::gateway::listener::CONN;
 use crate::gateway::live::LivePass;
 use crate::gateway::pipeline::refusal_of;
 use crate::gateway::{Gate, InFlight, headers};
@@ -177,6 +178,10 @@ impl Passing {
         // a switch that nobody asked for would leave the two sides with different ideas of what follows
         if status.as_u16() > 599 || switches && !session.req_header().headers.contains_key(UPGRADE) {
             return self.refuse(Refusal::UpstreamMalformed);
+        }
+        if switches {
+            // over HTTP/2 nothing switches, and a stream finds no connection
+            CONN.try_with(|conn| conn.switch()).unwrap_or_default();
         }
         if switches || !status.is_informational() {
             self.answered = Some(status);

@@ -12,6 +12,9 @@ use super::record::{Cut, Ended, Facts, shown};
 /// Characters of a method that are shown: senders make up their own.
 pub(super) const METHOD_SHOWN: usize = 32;
 
+/// Characters of a certificate's name that are shown.
+const SUBJECT_SHOWN: usize = 128;
+
 /// RFC 3339 in UTC with milliseconds.
 pub fn rfc3339(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).map(|at| format!("{at:.3}")).unwrap_or_default()
@@ -33,7 +36,11 @@ struct Line<'a> {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_refuse: Option<&'static str>,
     client: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<&'a str>,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     sender_request_id: Option<&'a str>,
@@ -59,6 +66,7 @@ struct Line<'a> {
 /// The line of a request that ended at `at`, with its newline.
 pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: SystemTime) -> Vec<u8> {
     let (level, status, code) = match ended {
+        Ended::Forwarded(status) if facts.would_be().is_some() => ("warn", Some(status), None),
         Ended::Forwarded(status) => ("info", Some(status), None),
         Ended::Duplicate(status) => ("info", Some(status), Some("duplicate")),
         Ended::Handshake => ("info", Some(StatusCode::OK), Some("handshake")),
@@ -68,6 +76,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         Ended::Abandoned => ("warn", None, Some("abandoned")),
     };
     let method = shown(facts.method.as_str().as_bytes(), METHOD_SHOWN);
+    let subject = facts.certificate.as_ref().map(|certificate| shown(certificate.subject().as_bytes(), SUBJECT_SHOWN));
     let line = Line {
         ts: rfc3339(at),
         level,
@@ -78,7 +87,9 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         path: &facts.path,
         status: status.map(|status| status.as_u16()),
         code,
+        would_refuse: facts.would_be(),
         client: facts.client.ip,
+        client_subject: subject.as_deref().filter(|subject| !subject.is_empty()),
         request_id: facts.request_id.as_str(),
         sender_request_id: facts.sender_request_id.as_deref(),
         secret: facts.secret.as_deref(),
@@ -127,11 +138,13 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
     let more = [
         (" ", status.as_deref()),
         (" ", line.code),
+        (" would_refuse=", line.would_refuse),
         (" route=", line.route),
         (" provider=", line.provider),
         (" secret=", line.secret),
         (" delivery_id=", line.delivery_id),
         (" event=", line.event),
+        (" client_subject=", line.client_subject),
     ];
     for (name, value) in more {
         if let Some(value) = value {

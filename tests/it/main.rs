@@ -19,18 +19,24 @@
 
 mod support;
 
+mod abuse_corpus;
+mod abuse_early;
+mod abuse_floods;
 mod abuse_headers;
 mod abuse_paths;
+mod abuse_smuggling;
 mod architecture;
 mod cli;
 mod dedupe;
 mod docs;
 mod forward;
+mod fuzz_seeds;
 mod grammar;
 mod h2;
 mod handshakes;
 mod hostile;
 mod limits;
+mod observe;
 mod operate;
 mod pass;
 mod reload;

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Keys that only mean something where requests are verified, and what is wrong with each here.
-const FOR_WEBHOOKS: [&str; 5] = ["verify", "handshake", "dedupe", "public_url", "mode"];
+const FOR_WEBHOOKS: [&str; 6] = ["verify", "handshake", "dedupe", "public_url", "mode", "until"];
 
 pub(super) fn pass(
     name: String,
@@ -43,8 +43,9 @@ pub(super) fn pass(
         queue: _,
         pass: _,
         mode,
+        until,
     } = route;
-    let given = [verify.is_some(), handshake.is_some(), dedupe.is_some(), public_url.is_some(), mode.is_some()];
+    let given = [verify.is_some(), handshake.is_some(), dedupe.is_some(), public_url.is_some(), mode.is_some(), until.is_some()];
     for (key, _) in FOR_WEBHOOKS.iter().zip(given).filter(|(_, given)| *given) {
         let help = format!("leave `{key}` out; a route for webhooks says `forward`");
         cx.problems.error_at_key(&place.key(key), format!("`{key}` means nothing on a route that passes traffic through unverified"), help);
@@ -53,7 +54,7 @@ pub(super) fn pass(
     let here = place.key("pass");
     let methods = routes::methods_of(&methods, &place.key("methods"), cx);
     let max_body = max_body.map(|written| cx.size(Some(&written), &place.key("max_body"), 1));
-    let allow = cx.networks(&allow, &place.key("allow"));
+    let allow = cx.allow(&allow, &place.key("allow"));
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
     let rate_limits = rate_limits.into_iter().filter(|limit| is_known_before_the_body(limit, place, cx)).collect();
     let timeout = cx.maybe_duration(timeout.as_deref(), &here.key("timeout"));

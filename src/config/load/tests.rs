@@ -211,10 +211,11 @@ fn certificates_and_keys_are_read_and_must_belong_together() {
 }
 
 /// Block, key, what its doc comment says, and the same written out.
-const DEFAULTS: [(&str, &str, &str, &str); 29] = [
+const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Limits", "in_flight_bytes", "(default 64MiB)", "64MiB"),
     ("Limits", "refused_per_client", "(default 50/s, burst ten times that)", "50/s"),
     ("Limits", "header_timeout", "(default 5s)", "5s"),
+    ("Limits", "idle_timeout", "(default 60s)", "60s"),
     ("Limits", "header_bytes", "(default 32KiB)", "32KiB"),
     ("Limits", "body_timeout", "(default 10s)", "10s"),
     ("Limits", "connections", "(default 10000)", "10000"),
@@ -248,7 +249,7 @@ const DEFAULTS: [(&str, &str, &str, &str); 29] = [
 fn defaults_are_what_the_reference_says() {
     let schema = crate::config::schema::schema();
     let mut written = std::collections::BTreeMap::<&str, String>::new();
-    for (block, key, says, value) in DEFAULTS {
+    for &(block, key, says, value) in DEFAULTS {
         let described = schema["$defs"][block]["properties"][key]["description"].as_str().unwrap_or_default();
         assert!(described.contains(says), "{block}.{key} says: {described}");
         written.entry(block).or_default().push_str(&format!(", {key}: {value}"));
@@ -256,7 +257,7 @@ fn defaults_are_what_the_reference_says() {
     let config = |of: &dyn Fn(&str) -> String| {
         let text = format!(
             "listen: [{{ address: \"127.0.0.1:0\" }}]\n{top}upstreams: {{ app: {{ url: \"http://127.0.0.1:3000\"{up}{breaker} }}, other: {{ url: \"http://127.0.0.1:1\" }} }}\nroutes:
-  - {{ name: a, path: /a, verify: none{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}
+  - {{ name: a, path: /a, verify: {{ scheme: token, signature: {{ header: X-T }}, secrets: [{{ env: A_SECRET }}] }}{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}
   - {{ name: b, path: /b, pass: {{ upstream: other{pass} }} }}\n",
             top = [("limits", "Limits"), ("shutdown", "Shutdown"), ("store", "Store"), ("log", "Log")]
                 .map(|(key, block)| {
