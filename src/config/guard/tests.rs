@@ -1,3 +1,4 @@
+#![allow(clippy::string_slice, reason = "what is sliced is ASCII, made by the test")]
 use proptest::prelude::*;
 
 use super::*;
