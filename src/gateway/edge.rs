@@ -1,4 +1,5 @@
 //! pingora on one side, the spine on the other: heads and bodies in, answers out. No decision is made here.
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFT
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
@@ -131,11 +133,27 @@ impl ProxyHttp for Edge {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        _ctx: &mut Self::CTX,
+        ctx: &mut Self::CTX,
         client_reused: bool,
     ) -> Box<Error> {
-        pass::may_try_again(&mut error, session, client_reused);
+        match ctx {
+            Some(passing) => passing.judge_retry(&mut error, session, client_reused),
+            None => error.set_retry(false),
+        }
         error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Self::CTX,
+    ) -> PingoraResult<()> {
+        passing(ctx)?.connected(fd);
+        Ok(())
     }
 
     async fn upstream_request_filter(

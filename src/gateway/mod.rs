@@ -198,7 +198,8 @@ fn live_of(
         Route::Pass(pass) => {
             let upstream = Arc::clone(current.get(&pass.upstream.name)?);
             let limits = limits.of(&pass.name, &pass.rate_limits);
-            Some(LiveRoute::Pass(Arc::new(LivePass { pass: Arc::clone(pass), limits, upstream })))
+            let guards = snapshot.guards.of(&pass.upstream);
+            Some(LiveRoute::Pass(Arc::new(LivePass { pass: Arc::clone(pass), limits, upstream, guards })))
         }
     });
     let routes = routes.collect();

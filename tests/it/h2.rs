@@ -141,12 +141,17 @@ pub fn gate(app: &App) -> (Gate, CertificateDer<'static>) {
 }
 
 fn gate_before(app: &str) -> (Gate, CertificateDer<'static>) {
+    gate_with(&config(app, ""))
+}
+
+/// A gate on `yaml`, whose listener speaks TLS.
+pub fn gate_with(yaml: &str) -> (Gate, CertificateDer<'static>) {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let key = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
     std::fs::write(dir.path().join("tls.crt"), key.cert.pem()).unwrap();
     std::fs::write(dir.path().join("tls.key"), key.signing_key.serialize_pem()).unwrap();
-    let yaml = config(app, "")
-        .replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
+    let yaml =
+        yaml.replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
     (Gate::start_in(dir, &yaml), key.cert.der().clone())
 }
 
