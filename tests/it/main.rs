@@ -19,10 +19,12 @@
 
 mod support;
 
+mod admin;
 mod architecture;
 mod cli;
 mod dedupe;
 mod docs;
+mod doctor;
 mod forward;
 mod fuzz_seeds;
 mod grammar;
