@@ -278,7 +278,7 @@ routes:
     forward: {{ upstream: app }}
   - name: meta
     path: /meta
-    verify: {{ provider: whatsapp, secrets: [{{ file: gitlab }}] }}
+    verify: {{ provider: meta-whatsapp, secrets: [{{ file: gitlab }}] }}
     handshake: {{ verify_token: {{ file: verify }} }}
     forward: {{ upstream: app }}
   - name: tenants
