@@ -98,7 +98,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
         tracing::info!(r#for = "senders", %address, "listening");
     }
     let (stop, stopped) = watch::channel(false);
-    let _admin_socket = match listen_for_operators(&snapshot, &operator, &stopped).await {
+    let _admin_socket = match listen_for_operators(&gate, &operator, &stopped).await {
         Ok(file) => file,
         Err(error) => {
             // senders were taken already: they get their answers
@@ -160,24 +160,30 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
 
 /// Binds and serves the health and admin listeners of the config. The file of the admin socket, if it is one, goes with what is returned.
 async fn listen_for_operators(
-    snapshot: &Snapshot,
+    gate: &Arc<Gate>,
     operator: &Arc<Operator>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Option<SocketFile>, Error> {
+    let snapshot = gate.snapshot();
     if let Some(address) = snapshot.health {
         let listener = bind("health", address).await?;
         tokio::spawn(serve_tcp(listener, health::router(Arc::clone(operator) as _), stopped.clone()));
     }
     let Some(admin) = &snapshot.admin else { return Ok(None) };
     let mut file = None;
-    let matches = |token: Token| -> TokenMatcher { Arc::new(move |offered: &[u8]| token.matches(offered)) };
-    let token = match (&admin.token, &snapshot.store.path) {
-        (Some(token), _) => Some(matches(token.clone())),
-        (None, Some(store)) => Some(matches(Token::new(
-            token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?,
-        ))),
-        (None, None) => None,
+    let made = match (&admin.token, &snapshot.store.path) {
+        (None, Some(store)) => {
+            Some(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?))
+        }
+        (Some(_), _) | (None, None) => None,
     };
+    // the token of the config that runs now: one that was changed because it leaked must not count until a restart
+    let of_gate = Arc::clone(gate);
+    let token: TokenMatcher = Arc::new(move |offered: &[u8]| {
+        let snapshot = of_gate.snapshot();
+        let written = snapshot.admin.as_ref().and_then(|admin| admin.token.as_ref());
+        written.or(made.as_ref()).map(|token| token.matches(offered))
+    });
     match &admin.address {
         AdminAddress::Tcp(address) => {
             let listener = bind("admin", *address).await?;

@@ -27,7 +27,7 @@ pub struct File {
     pub listen: Vec<Listen>,
     /// The listener for `/livez`, `/readyz` and `/metrics`: nothing secret, no token.
     pub health: Option<Health>,
-    /// The listener for `/-/status`, `/-/reload` and `/-/refusals`.
+    /// The listener for `/-/status`, `/-/refusals`, `/-/report` and `/-/reload`.
     pub admin: Option<Admin>,
     /// Proxies in front of the gate, as CIDR, or `unix` for who connects to a unix socket of `listen`: only these may set `X-Forwarded-For`, `-Proto` and `-Host`, or speak the PROXY protocol.
     pub trusted_proxies: Vec<String>,

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
 
 use crate::config::guard::GuardsByApp;
 use crate::config::router::Router;
@@ -90,19 +91,19 @@ pub struct Admin {
 /// Where the admin listener is.
 pub type AdminAddress = ListenAddress;
 
-/// A bearer token. `Debug` does not show it, drop wipes it.
+/// A bearer token, as its hash: neither its bytes nor its length can be told from it or from how long a comparison takes.
 #[derive(Clone)]
-pub struct Token(zeroize::Zeroizing<Vec<u8>>);
+pub struct Token([u8; 32]);
 
 impl Token {
-    /// Wraps the bytes of a token.
+    /// The token of these bytes, which are wiped.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(zeroize::Zeroizing::new(bytes))
+        Self(Sha256::digest(zeroize::Zeroizing::new(bytes).as_slice()).into())
     }
 
     /// Whether `offered` is the token, in constant time.
     pub fn matches(&self, offered: &[u8]) -> bool {
-        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), offered).into()
+        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), Sha256::digest(offered).as_slice()).into()
     }
 }
 

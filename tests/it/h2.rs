@@ -173,7 +173,7 @@ pub fn tls(certificate: &CertificateDer<'static>) -> tokio_rustls::TlsConnector 
     tokio_rustls::TlsConnector::from(Arc::new(client))
 }
 
-async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
+pub async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
     let tcp = TcpStream::connect(gate.address("senders")).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let tls = tls(&certificate).connect(ServerName::try_from("gate.test").unwrap(), tcp).await.unwrap();
