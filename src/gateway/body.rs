@@ -1,5 +1,6 @@
 //! Reads a body: bounded in size, time, pace and memory, fed to the check as it arrives.
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -26,6 +27,8 @@ const PIECE: usize = 16 * 1024;
 /// What a body that has to be waited for costs beside its own bytes: the task, and the buffer that pingora reads into.
 const WAITING: usize = 8 * 1024;
 const READ_BUFFER: usize = 64 * 1024;
+/// What a stream of HTTP/2 costs beside its head and body.
+const STREAM: usize = 24 * 1024;
 /// What a header line costs beside its text.
 const LINE: usize = 64;
 /// A body may be this late; what a whole second earns is [`PACE`] bytes.
@@ -147,11 +150,9 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// `Overloaded`: the declared size cannot fit, or not even the wait for it.
     fn begin(head: &RequestHead, declared: Option<usize>, bounds: BodyBounds<'a>) -> Result<Self, Refusal> {
-        let lines: usize = head.headers.iter().map(|(name, value)| LINE + name.as_str().len() + value.len()).sum();
-        let beside = WAITING + lines + declared.unwrap_or(READ_BUFFER).min(READ_BUFFER);
-        let client = head.client.own.then(|| network_of(head.client.ip));
+        let beside = WAITING + lines(head) + declared.unwrap_or(READ_BUFFER).min(READ_BUFFER);
         let one_body = in_pieces(bounds.max).saturating_add(beside);
-        let owner = Owner { client, route: Arc::clone(bounds.route), one_body };
+        let owner = Owner { client: client(head), route: Arc::clone(bounds.route), one_body };
         bounds.budget.fits(&owner, beside.saturating_add(declared.unwrap_or(0))).map_err(overloaded)?;
         let mut account = bounds.budget.open(owner);
         account.grow_to(beside).map_err(overloaded)?;
@@ -249,6 +250,25 @@ impl Pace {
         let earned = Duration::from_secs(1).saturating_mul(bytes) / PACE;
         self.due = (self.due.max(now) + earned).min(now + GRACE);
     }
+}
+
+/// Holds a place for a stream of HTTP/2, as long as it is served: its connection may have many. Streams have a share as a route has.
+///
+/// # Errors
+/// `Overloaded`.
+pub(super) fn hold_stream(budget: &Arc<Budget>, head: &RequestHead) -> Result<Account, Refusal> {
+    let bytes = STREAM + lines(head);
+    let mut account = budget.open(Owner { client: client(head), route: Arc::from(""), one_body: bytes });
+    account.grow_to(bytes).map_err(overloaded)?;
+    Ok(account)
+}
+
+fn lines(head: &RequestHead) -> usize {
+    head.headers.iter().map(|(name, value)| LINE + name.as_str().len() + value.len()).sum()
+}
+
+fn client(head: &RequestHead) -> Option<IpAddr> {
+    head.client.own.then(|| network_of(head.client.ip))
 }
 
 fn overloaded(_: Full) -> Refusal {
