@@ -112,7 +112,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
     reloader.catch_up().await;
     tokio::spawn(config_watch::watch(beginning, changed));
     server.ready();
-    tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.hooks.len(), "ready");
+    tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.routes.len(), "ready");
     until_told_to_leave(&reloader, changes, signals).await;
     let timing = gate.snapshot().shutdown;
     tracing::info!(delay_s = timing.delay.as_secs_f64(), grace_s = timing.grace.as_secs_f64(), "leaving");

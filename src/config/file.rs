@@ -212,11 +212,11 @@ pub struct Route {
     pub host: Option<String>,
     /// The path, with parameters `/{name}` and a last `/{*rest}`.
     pub path: Option<String>,
-    /// The methods it takes (default POST).
+    /// The methods it takes (default POST; with `pass` all but CONNECT and TRACE).
     pub methods: Vec<String>,
     /// The URL that senders use, without query, where the signature covers it: `https://hooks.example.com/webhooks/x`.
     pub public_url: Option<String>,
-    /// How large a body may be (default: what the provider sends, else 5MiB).
+    /// How large a body may be (default: what the provider sends, else 5MiB; with `pass` without bound).
     pub max_body: Option<String>,
     /// Only these clients: networks as CIDR, or `subject:NAME`, a name in the certificate that the client shows (see `client_ca`). One match is enough.
     pub allow: Vec<String>,
@@ -232,10 +232,12 @@ pub struct Route {
     pub forward: Option<Forward>,
     /// Acknowledges and delivers later. Reserved.
     pub queue: Option<Reserved>,
-    /// Streams through without verification. Reserved.
-    pub pass: Option<Reserved>,
-    /// `enforce`. `observe` is reserved.
+    /// Streams other traffic of the app through, unverified. `verify` and what builds on it do not go with it.
+    pub pass: Option<Pass>,
+    /// `enforce` (default), or `observe`: verify, count and log what would be refused, and let it in as `Hookgate-Verified: false`.
     pub mode: Option<String>,
+    /// When a route that observes begins to enforce, by itself: a date (its first second in UTC) or RFC 3339. `mode: observe` needs it.
+    pub until: Option<String>,
 }
 
 /// How often.
@@ -274,4 +276,16 @@ pub struct Forward {
     pub keep_token: Option<bool>,
     /// `fail` (default). Spilling into the queue is reserved.
     pub on_failure: Option<OnFailure>,
+}
+
+/// Streams other traffic of the app through, unverified.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pass {
+    /// A name under `upstreams`.
+    pub upstream: Option<String>,
+    /// How long the app may take from the end of the request to the head of its answer (default: what the upstream says, else 60s).
+    pub timeout: Option<String>,
+    /// How long nothing may come from either side, WebSockets and server-sent events included (default 5m).
+    pub idle_timeout: Option<String>,
 }

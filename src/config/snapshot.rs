@@ -42,9 +42,11 @@ pub struct Snapshot {
     pub log: LogPolicy,
     /// The apps, by name.
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
-    /// The webhook routes, in the order of the file.
+    /// All routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// The webhook routes among them.
     pub hooks: Vec<Arc<Hook>>,
-    /// Finds the route of a request.
+    /// Finds the route of a request: its place in `routes`.
     pub router: Router,
     /// All files that were read, for the watcher.
     pub files: Vec<PathBuf>,
@@ -288,6 +290,66 @@ pub struct Breaker {
     pub open: Duration,
 }
 
+/// A route.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// Takes webhooks.
+    Hook(Arc<Hook>),
+    /// Lets other traffic through.
+    Pass(Arc<Pass>),
+}
+
+impl Route {
+    /// The webhook route, if it is one.
+    pub fn hook(&self) -> Option<&Arc<Hook>> {
+        match self {
+            Self::Hook(hook) => Some(hook),
+            Self::Pass(_) => None,
+        }
+    }
+
+    /// The pass route, if it is one.
+    pub fn pass(&self) -> Option<&Arc<Pass>> {
+        match self {
+            Self::Hook(_) => None,
+            Self::Pass(pass) => Some(pass),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Hook(hook) => &hook.name,
+            Self::Pass(pass) => &pass.name,
+        }
+    }
+}
+
+/// A route that streams other traffic of an app through, unverified.
+#[derive(Debug)]
+pub struct Pass {
+    /// Its name: log field, metric label, part of limiter keys.
+    pub name: Arc<str>,
+    /// The host as the config writes it.
+    pub host: Option<String>,
+    /// The path as the config writes it.
+    pub path: String,
+    /// The methods it takes; `None`: all but TRACE.
+    pub methods: Option<Vec<Method>>,
+    /// How large a body may be, in bytes.
+    pub max_body: Option<u64>,
+    /// Clients it takes; empty: all.
+    pub allow: Allow,
+    /// Its limits, by client address or by route.
+    pub rate_limits: Vec<RateLimit>,
+    /// The app.
+    pub upstream: Arc<Upstream>,
+    /// From the end of the request to the head of the answer.
+    pub timeout: Duration,
+    /// How long nothing may come from either side.
+    pub idle_timeout: Duration,
+}
+
 /// A webhook route.
 #[derive(Debug)]
 pub struct Hook {
@@ -307,6 +369,8 @@ pub struct Hook {
     pub provider: Option<Arc<str>>,
     /// How senders prove who they are; `None`: `verify: none`.
     pub verifier: Option<Verifier>,
+    /// Until when it lets in what it would refuse for want of a proof, and only says so; `None`: it enforces.
+    pub observe_until: Option<SystemTime>,
     /// How the provider tests the endpoint, as far as the gate answers.
     pub handshakes: Handshakes,
     /// Its limits.
@@ -319,6 +383,18 @@ pub struct Hook {
     pub success_status: StatusCode,
     /// How long the provider waits for an answer.
     pub answer_within: Option<Duration>,
+}
+
+impl Hook {
+    /// Whether it only observes as of `now`: what is not authentic goes on.
+    pub fn observes(&self, now: SystemTime) -> bool {
+        self.verifier.is_some() && self.observe_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it refuses, as of `now`, what is not authentic.
+    pub fn enforces(&self, now: SystemTime) -> bool {
+        self.verifier.is_some() && !self.observes(now)
+    }
 }
 
 /// One limit of a route.

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -48,6 +48,8 @@ pub(super) struct Conn {
     messages: AtomicU64,
     /// The message in which something stood in the wrong place, and what. Nothing is read behind it.
     violation: OnceLock<(u64, Violation)>,
+    /// The upstream has agreed to another protocol: what follows is no HTTP.
+    switched: AtomicBool,
     accepted: Instant,
 }
 
@@ -68,6 +70,7 @@ impl Conn {
             requests: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             violation: OnceLock::new(),
+            switched: AtomicBool::new(false),
             accepted: now,
         }
     }
@@ -87,6 +90,11 @@ impl Conn {
     /// Whether bytes behind the request being served came together with it. They are never a request.
     pub(super) fn is_overrun(&self) -> bool {
         self.messages.load(Ordering::Relaxed) > self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The upstream has agreed to another protocol, and its sender is about to be told: what comes after that is no HTTP.
+    pub(super) fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
     }
 
     /// The answer is written: a next head may come.
@@ -147,7 +155,7 @@ enum Arriving {
     H1(Scanner),
     /// HTTP/1 after a byte in the wrong place: this is read still, then nothing.
     Cut(&'static [u8]),
-    /// The sender will send no more.
+    /// The sender will send no more, or no more HTTP.
     Over,
 }
 
@@ -174,6 +182,9 @@ impl Guarded {
             return Ok(());
         }
         self.conn.arrive(|| self.clock.mono());
+        if self.conn.switched.load(Ordering::Relaxed) {
+            self.arriving = Arriving::Over;
+        }
         match &mut self.arriving {
             Arriving::H2(preface) => {
                 *preface = preface.saturating_add(arrived.len());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::diagnostic::{Diagnostics, Place};
 use crate::config::file;
 use crate::config::secret::Loader;
-use crate::config::snapshot::{self, Snapshot};
+use crate::config::snapshot::{self, Route, Snapshot};
 use crate::provider::Catalogue;
 use crate::units;
 
@@ -16,6 +16,8 @@ mod forward;
 pub mod handshake;
 mod limits;
 mod listen;
+mod mode;
+mod pass;
 mod proof;
 mod rate;
 mod routes;
@@ -76,7 +78,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
     let log = limits::log(log, &root.key("log"), cx);
     let upstreams = upstreams::upstreams(upstreams, cx);
-    let (hooks, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
+    let (routes, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
     Snapshot {
         generation,
         hash: String::new(),
@@ -90,7 +92,8 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         store,
         log,
         upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
-        hooks,
+        hooks: routes.iter().filter_map(Route::hook).cloned().collect(),
+        routes,
         router,
         files: Vec::new(),
     }
