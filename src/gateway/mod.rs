@@ -22,6 +22,7 @@ pub mod budget;
 mod client;
 mod connections;
 mod edge;
+mod frames;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;

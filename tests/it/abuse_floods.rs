@@ -62,5 +62,6 @@ fn floods_of_frames() {
     let rows = withstand("body_timeout: 10s", floods);
     assert!(count(&rows[0], "GOAWAY") + count(&rows[0], "closed") > 0, "{}", rows[0]);
     assert!(count(&rows[1], "GOAWAY") + count(&rows[1], "closed") > 0, "{}", rows[1]);
+    assert!(count(&rows[2], "closed") > 0 && count(&rows[3], "closed") > 0, "{} {}", rows[2], rows[3]);
     assert_eq!(count(&rows[6], "streams answered"), 8 * 32, "{}", rows[6]);
 }
