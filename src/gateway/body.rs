@@ -23,10 +23,10 @@ const FIRST_UNDECLARED: usize = 16 * 1024;
 /// and address space is bounded by what was charged.
 const GROWTH: usize = 16;
 /// Bytes are charged in pieces of this size: memory comes in pages, and the budget is not asked for every packet.
-const PIECE: usize = 16 * 1024;
-/// What a body that has to be waited for costs beside its own bytes: the task, and the buffer that pingora reads into.
+const PIECE: usize = 4 * 1024;
+/// What a body that has to be waited for costs beside its own bytes: its task, and the buffers that it passes through, as far as it fills them.
 const WAITING: usize = 8 * 1024;
-const READ_BUFFER: usize = 64 * 1024;
+const READ_BUFFERS: usize = 128 * 1024;
 /// What a stream of HTTP/2 costs beside its head and body.
 const STREAM: usize = 24 * 1024;
 /// What a header line costs beside its text.
@@ -150,10 +150,10 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// `Overloaded`: the declared size cannot fit, or not even the wait for it.
     fn begin(head: &RequestHead, declared: Option<usize>, bounds: BodyBounds<'a>) -> Result<Self, Refusal> {
-        let beside = WAITING + lines(head) + declared.unwrap_or(READ_BUFFER).min(READ_BUFFER);
-        let one_body = in_pieces(bounds.max).saturating_add(beside);
+        let beside = WAITING + lines(head);
+        let one_body = beside.saturating_add(cost(bounds.max));
         let owner = Owner { client: client(head), route: Arc::clone(bounds.route), one_body };
-        bounds.budget.fits(&owner, beside.saturating_add(declared.unwrap_or(0))).map_err(overloaded)?;
+        bounds.budget.fits(&owner, beside.saturating_add(cost(declared.unwrap_or(0)))).map_err(overloaded)?;
         let mut account = bounds.budget.open(owner);
         account.grow_to(beside).map_err(overloaded)?;
         let pace = Pace::new(bounds.clock.mono(), head.received.mono + bounds.timeout);
@@ -187,7 +187,7 @@ impl<'a> Reading<'a> {
     }
 
     fn in_one_piece(mut self, chunk: Bytes, check: Option<&mut Check<'_>>) -> Result<Arrived, Refusal> {
-        self.account.grow_to(self.beside + chunk.len()).map_err(overloaded)?;
+        self.account.grow_to(self.beside.saturating_add(cost(chunk.len()))).map_err(overloaded)?;
         if let Some(check) = check {
             check.update(&chunk);
         }
@@ -201,7 +201,7 @@ impl<'a> Reading<'a> {
         if size > self.bounds.max {
             return Err(Refusal::BodyTooLarge);
         }
-        self.account.grow_to(self.beside.saturating_add(in_pieces(size))).map_err(overloaded)?;
+        self.account.grow_to(self.beside.saturating_add(cost(size))).map_err(overloaded)?;
         if size > self.whole.capacity() {
             let wanted = capacity(self.whole.capacity(), size, self.declared, self.bounds.max);
             self.whole.try_reserve_exact(wanted.saturating_sub(self.whole.len())).map_err(|_| Refusal::Overloaded)?;
@@ -211,8 +211,10 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn in_pieces(bytes: usize) -> usize {
-    bytes.checked_next_multiple_of(PIECE).unwrap_or(usize::MAX)
+/// What `size` bytes of a body cost that came one after the other.
+fn cost(size: usize) -> usize {
+    let pages = size.checked_next_multiple_of(PIECE).unwrap_or(usize::MAX);
+    pages.saturating_add(pages.min(READ_BUFFERS))
 }
 
 /// How much to set aside for a body of which `size` bytes are here and `had` do not suffice.
