@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::clock::{Clock, within};
 use crate::gateway::budget::{Account, Budget, Full, Owner, Share};
+use crate::gateway::buffer::{Buffer, NoRoom};
 use crate::gateway::listener::network_of;
 use crate::refusal::Refusal;
 use crate::request::{Body, RequestHead};
@@ -141,7 +142,7 @@ struct Reading<'a> {
     /// What is held beside the bytes of the body.
     beside: usize,
     pace: Pace,
-    whole: Vec<u8>,
+    whole: Buffer,
 }
 
 impl<'a> Reading<'a> {
@@ -157,7 +158,7 @@ impl<'a> Reading<'a> {
         let mut account = bounds.budget.open(owner);
         account.grow_to(beside).map_err(overloaded)?;
         let pace = Pace::new(bounds.clock.mono(), head.received.mono + bounds.timeout);
-        Ok(Self { bounds, declared, account, beside, pace, whole: Vec::new() })
+        Ok(Self { bounds, declared, account, beside, pace, whole: Buffer::new() })
     }
 
     /// Reads to the end, `first` having come already.
@@ -174,7 +175,7 @@ impl<'a> Reading<'a> {
             next = self.wait(sender.next_chunk()).await?;
         }
         let (held, share) = self.account.split();
-        Ok(Arrived { body: Body::new(self.whole.into(), Some(Box::new(held))), share: Some(share) })
+        Ok(Arrived { body: Body::new(self.whole.into_bytes(), Some(Box::new(held))), share: Some(share) })
     }
 
     /// Waits for the next piece, as long as it may take.
@@ -203,10 +204,10 @@ impl<'a> Reading<'a> {
         }
         self.account.grow_to(self.beside.saturating_add(cost(size))).map_err(overloaded)?;
         if size > self.whole.capacity() {
-            let wanted = capacity(self.whole.capacity(), size, self.declared, self.bounds.max);
-            self.whole.try_reserve_exact(wanted.saturating_sub(self.whole.len())).map_err(|_| Refusal::Overloaded)?;
+            let room = capacity(self.whole.capacity(), size, self.declared, self.bounds.max);
+            self.whole.make_room(room).map_err(|NoRoom| Refusal::Overloaded)?;
         }
-        self.whole.extend_from_slice(chunk);
+        self.whole.push(chunk).map_err(|NoRoom| Refusal::Overloaded)?;
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use crate::upstream::client::{Client, Unusable};
 mod admit;
 pub mod body;
 pub mod budget;
+mod buffer;
 mod client;
 mod connections;
 mod edge;
