@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::{Guard, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
 use crate::cli::error::{Error, Exit};
+use crate::cli::memory;
 use crate::cli::term;
 use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load};
@@ -51,18 +52,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
         }
     };
     log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
-    small_pages();
+    memory::small_pages();
     let runtime = runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?;
     let ended = runtime.block_on(serve(args.config.clone(), loaded, clock));
     log::flush();
     ended
-}
-
-/// Asks for memory in small pages: bodies are charged by what arrived, and a huge page would take 2 MiB for the first byte of it.
-/// Where that is forbidden the gate runs all the same, and takes more.
-fn small_pages() {
-    #[cfg(target_os = "linux")]
-    rustix::thread::disable_transparent_huge_pages(true).unwrap_or_default();
 }
 
 /// One worker needs no queue between workers.
@@ -111,6 +105,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
     let beginning = config_watch::Beginning::look(reloader.files()).await;
     reloader.catch_up().await;
     tokio::spawn(config_watch::watch(beginning, changed));
+    tokio::spawn(memory::give_back());
     server.ready();
     tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.routes.len(), "ready");
     until_told_to_leave(&reloader, changes, signals).await;

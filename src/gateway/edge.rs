@@ -16,7 +16,7 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::clock::{Now, within};
 use crate::delivery::Answer;
-use crate::gateway::body::{BodyFault, Sender};
+use crate::gateway::body::{self, BodyFault, Sender};
 use crate::gateway::client::Peer;
 use crate::gateway::framing::Violation;
 use crate::gateway::listener::{CONN, violation};
@@ -32,6 +32,9 @@ use crate::verify::handshake::Full;
 
 /// For a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// For an answer of some hundred bytes that says no: whoever has no room for it is not waited for. A stream that has no place in memory
+/// is not waited for at all.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
@@ -72,9 +75,13 @@ impl ProxyHttp for Edge {
         let (facts, head) = receive(gate, &live, session);
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
-        let decided = match head {
-            Ok(head) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
-            Err(refusal) => Err(refusal),
+        // a connection's share of memory is fixed, a stream's is not
+        let place = head.as_ref().ok().filter(|_| session.is_http2()).map(|head| body::hold_stream(&gate.budget, head));
+        let has_place = !session.is_http2() || matches!(place, Some(Ok(_)));
+        let decided = match (head, &place) {
+            (Ok(_), Some(Err(refusal))) => Err(*refusal),
+            (Err(refusal), _) => Err(refusal),
+            (Ok(head), _) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
         };
         let is_overrun = CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false);
         if is_overrun {
@@ -97,6 +104,11 @@ impl ProxyHttp for Edge {
             record.facts_mut().why = violation().map(Violation::words);
         }
         let ended = ended(&decided);
+        let patience = match decided {
+            Ok(_) => ANSWER_TIMEOUT,
+            Err(_) if has_place => REFUSAL_TIMEOUT,
+            Err(_) => Duration::ZERO,
+        };
         let allow = || record.facts().route.as_deref().and_then(|route| live.allow_of(route));
         let answer = async {
             match decided {
@@ -108,7 +120,7 @@ impl ProxyHttp for Edge {
             }
         };
         // The request is settled. A sender that went away, or does not read, changes nothing any more.
-        let answered = within(gate.clock.mono() + ANSWER_TIMEOUT, answer).await;
+        let answered = within(gate.clock.mono() + patience, answer).await;
         record.close(ended);
         if !matches!(answered, Ok(Ok(()))) {
             // told so, pingora would end the answer in good order, and half of one would look whole: as an error it is cut off

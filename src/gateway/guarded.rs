@@ -22,11 +22,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, R
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::gateway::frames::{Frames, TooMany};
 use crate::gateway::framing::{Cut, Scanner, Violation};
 use crate::gateway::sender::Other;
 
-/// The length of the HTTP/2 connection preface.
-const H2_PREFACE: usize = 24;
+/// What one HTTP/2 connection may read before the others have their turn: small frames cost a hundred times what their bytes do.
+const TURN: usize = 64 * 1024;
 /// What is held back of an HTTP/1 answer until it is flushed: its head and a short body leave in one piece.
 const GATHER: usize = 2048;
 /// In [`Conn::phase`]: a request is being served.
@@ -155,8 +156,8 @@ pub(super) struct Guarded {
 
 /// How what arrives is watched.
 enum Arriving {
-    /// HTTP/2, where the head is bounded by h2 itself: so many bytes of the preface, with which the watch ends.
-    H2(usize),
+    /// HTTP/2, where the head is bounded by h2 itself, and the watch of the clock ends with the preface; with the bytes of this turn.
+    H2(Frames, usize),
     /// HTTP/1.
     H1(Scanner),
     /// HTTP/1 after a byte in the wrong place: this is read still, then nothing.
@@ -177,7 +178,13 @@ impl Guarded {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         // h2 gathers its frames itself
         let io = BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io);
-        Self { io, conn, arriving: if h2 { Arriving::H2(0) } else { Arriving::H1(Scanner::new(max_head)) }, clock, other: other.pack() }
+        Self {
+            io,
+            conn,
+            arriving: if h2 { Arriving::H2(Frames::default(), 0) } else { Arriving::H1(Scanner::new(max_head)) },
+            clock,
+            other: other.pack(),
+        }
     }
 
     /// Looks at what has arrived behind `before`, and takes off what pingora shall not see.
@@ -192,12 +199,13 @@ impl Guarded {
             self.arriving = Arriving::Over;
         }
         match &mut self.arriving {
-            Arriving::H2(preface) => {
-                *preface = preface.saturating_add(arrived.len());
-                if *preface >= H2_PREFACE {
+            Arriving::H2(frames, turn) => {
+                *turn = turn.saturating_add(arrived.len());
+                let scanned = frames.scan(arrived, || self.clock.mono());
+                if frames.is_open() {
                     self.conn.phase.store(BUSY, Ordering::Relaxed);
                 }
-                Ok(())
+                scanned.map_err(|TooMany| io::Error::other("too many frames that ask for an answer"))
             }
             Arriving::H1(scanner) => {
                 let scanned = scanner.scan(arrived);
@@ -236,7 +244,7 @@ impl Guarded {
         match &self.arriving {
             Arriving::H1(scanner) => !scanner.is_between() || self.conn.is_overrun(),
             Arriving::Cut(_) => true,
-            Arriving::H2(_) | Arriving::Over => false,
+            Arriving::H2(..) | Arriving::Over => false,
         }
     }
 
@@ -261,12 +269,25 @@ impl AsyncRead for Guarded {
         if let Arriving::Cut(_) = self.arriving {
             return self.behind_cut(buf);
         }
+        if let Arriving::H2(_, turn) = &mut self.arriving
+            && *turn > TURN
+        {
+            *turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
-        std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) else {
+            if let Arriving::H2(_, turn) = &mut self.arriving {
+                *turn = 0;
+            }
+            return Poll::Pending;
+        };
+        read?;
         self.look(buf, before)?;
         match self.arriving {
             Arriving::Cut(_) if buf.filled().len() == before => self.behind_cut(buf),
-            Arriving::Cut(_) | Arriving::H2(_) | Arriving::H1(_) | Arriving::Over => Poll::Ready(Ok(())),
+            Arriving::Cut(_) | Arriving::H2(..) | Arriving::H1(_) | Arriving::Over => Poll::Ready(Ok(())),
         }
     }
 }

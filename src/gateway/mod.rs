@@ -19,9 +19,11 @@ use crate::upstream::client::{Client, Unusable};
 mod admit;
 pub mod body;
 pub mod budget;
+mod buffer;
 mod client;
 mod connections;
 mod edge;
+mod frames;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
