@@ -19,6 +19,7 @@
 
 mod support;
 
+mod abuse_files;
 mod architecture;
 mod cli;
 mod dedupe;
