@@ -59,7 +59,7 @@ fn signatures(layout: &Layout, prefix: &str, headers: &[(HeaderName, HeaderValue
     }
     // what is written is read, with the time in its place
     let at = match layout {
-        Layout::Pairs { key, .. } if &**key != "t" => TimeAt::Pair("t".into()),
+        Layout::Pairs { key, .. } if &**key != "t" && !key.contains('=') => TimeAt::Pair("t".into()),
         Layout::List { time: Some(_), .. } => TimeAt::Item,
         Layout::Whole | Layout::Pairs { .. } | Layout::List { .. } => return,
     };

@@ -38,6 +38,7 @@ pub fn head(method: &str, target: &str, headers: Vec<(HeaderName, HeaderValue)>)
         map.append(name, value);
     });
     RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(7),
         method: Method::from_bytes(method.as_bytes()).unwrap_or(Method::POST),
         target: Bytes::copy_from_slice(target.as_bytes()),

@@ -17,7 +17,7 @@ use crate::cli::sign::{Answered, Request, default_url, deliver, signed};
 use crate::cli::term::{self, Look};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::load::Loaded;
-use crate::config::snapshot::{AdminAddress, UpstreamAddress};
+use crate::config::snapshot::UpstreamAddress;
 use crate::upstream::render;
 
 mod child;
@@ -115,10 +115,7 @@ struct Sender {
 impl Sender {
     fn new(loaded: &Arc<Loaded>) -> Result<Self, Error> {
         let policy = |provider| Ok((provider, Policy::Route(Arc::clone(loaded), hook(loaded, provider)?)));
-        let admin = loaded.snapshot.admin.as_ref().map(|admin| match &admin.address {
-            AdminAddress::Tcp(address) => address.to_string(),
-            AdminAddress::Unix(path) => format!("unix:{}", path.display()),
-        });
+        let admin = loaded.snapshot.admin.as_ref().map(|admin| admin.address.to_string());
         Ok(Self { policies: PROVIDERS.into_iter().map(policy).collect::<Result<_, Error>>()?, admin, now: SystemClock.now().wall })
     }
 

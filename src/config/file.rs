@@ -29,7 +29,7 @@ pub struct File {
     pub health: Option<Health>,
     /// The listener for `/-/status`, `/-/reload` and `/-/refusals`.
     pub admin: Option<Admin>,
-    /// Proxies in front of the gate, as CIDR: only these may set `X-Forwarded-For`, `-Proto` and `-Host`.
+    /// Proxies in front of the gate, as CIDR, or `unix` for who connects to a unix socket of `listen`: only these may set `X-Forwarded-For`, `-Proto` and `-Host`, or speak the PROXY protocol.
     pub trusted_proxies: Vec<String>,
     /// Bounds of the whole gate.
     pub limits: Option<Limits>,
@@ -61,18 +61,34 @@ pub struct Included {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// `HOST:PORT`, for example `0.0.0.0:8080`.
+    /// `HOST:PORT`, for example `0.0.0.0:8080`, or `unix:/path/to.sock` (mode 0660).
     pub address: Option<String>,
-    /// Whether a balancer in front sends the PROXY protocol. Reserved.
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2 (default false). Only `trusted_proxies` may connect then.
     pub proxy_protocol: Option<bool>,
-    /// Speaks TLS (1.2, 1.3; HTTP/2 by ALPN) with this certificate.
+    /// Speaks TLS (1.2, 1.3; HTTP/2 by ALPN).
     pub tls: Option<Tls>,
+}
+
+/// The gate's side of TLS: `certificate` and `key`, or a list of `certificates`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// A PEM file with the certificate and its chain.
+    pub certificate: Option<String>,
+    /// A PEM file with the key.
+    pub key: Option<String>,
+    /// Several certificates: the sender gets the one that has the name it asks for (SNI), else the first.
+    pub certificates: Vec<Certificate>,
+    /// A PEM file with the CAs that sign the certificates of senders. Their names can stand in the `allow` of a route.
+    pub client_ca: Option<String>,
+    /// `required` (default with `client_ca`), or `optional`: who shows no certificate is let in as well.
+    pub client_auth: Option<String>,
 }
 
 /// A certificate and its key.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Tls {
+pub struct Certificate {
     /// A PEM file with the certificate and its chain.
     pub certificate: Option<String>,
     /// A PEM file with the key.
@@ -196,13 +212,13 @@ pub struct Route {
     pub host: Option<String>,
     /// The path, with parameters `/{name}` and a last `/{*rest}`.
     pub path: Option<String>,
-    /// The methods it takes (default POST).
+    /// The methods it takes (default POST; with `pass` all but CONNECT and TRACE).
     pub methods: Vec<String>,
     /// The URL that senders use, without query, where the signature covers it: `https://hooks.example.com/webhooks/x`.
     pub public_url: Option<String>,
-    /// How large a body may be (default: what the provider sends, else 5MiB).
+    /// How large a body may be (default: what the provider sends, else 5MiB; with `pass` without bound).
     pub max_body: Option<String>,
-    /// Only clients of these networks, as CIDR.
+    /// Only these clients: networks as CIDR, or `subject:NAME`, a name in the certificate that the client shows (see `client_ca`). One match is enough.
     pub allow: Vec<String>,
     /// How senders prove who they are, or `none`.
     pub verify: Option<VerifyOrNone>,
@@ -216,10 +232,12 @@ pub struct Route {
     pub forward: Option<Forward>,
     /// Acknowledges and delivers later. Reserved.
     pub queue: Option<Reserved>,
-    /// Streams through without verification. Reserved.
-    pub pass: Option<Reserved>,
-    /// `enforce`. `observe` is reserved.
+    /// Streams other traffic of the app through, unverified. `verify` and what builds on it do not go with it.
+    pub pass: Option<Pass>,
+    /// `enforce` (default), or `observe`: verify, count and log what would be refused, and let it in as `Hookgate-Verified: false`.
     pub mode: Option<String>,
+    /// When a route that observes begins to enforce, by itself: a date (its first second in UTC) or RFC 3339. `mode: observe` needs it.
+    pub until: Option<String>,
 }
 
 /// How often.
@@ -258,4 +276,16 @@ pub struct Forward {
     pub keep_token: Option<bool>,
     /// `fail` (default). Spilling into the queue is reserved.
     pub on_failure: Option<OnFailure>,
+}
+
+/// Streams other traffic of the app through, unverified.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pass {
+    /// A name under `upstreams`.
+    pub upstream: Option<String>,
+    /// How long the app may take from the end of the request to the head of its answer (default: what the upstream says, else 60s).
+    pub timeout: Option<String>,
+    /// How long nothing may come from either side, WebSockets and server-sent events included (default 5m).
+    pub idle_timeout: Option<String>,
 }

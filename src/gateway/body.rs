@@ -328,6 +328,7 @@ mod tests {
             authority: "gate.test".to_owned(),
             tls: false,
             headers,
+            certificate: None,
             declared_size,
             client: Client { ip: [192, 0, 2, 1].into(), own: true, behind_trusted_proxy: false },
             received: PausedClock.now(),

@@ -18,7 +18,7 @@ pub(super) use head::is_target;
 pub(super) enum Violation {
     /// The method is no token, empty or long.
     Method,
-    /// The target does not begin with `/`, or holds what no URI holds: blanks, controls, `#`, `<`, `>`, a backtick, non-ASCII.
+    /// The target does not begin with `/`, or holds what no URI holds: blanks, controls, quotes, `#`, `<`, `>`, a backtick, non-ASCII.
     Target,
     /// Neither `HTTP/1.1` nor `HTTP/1.0`, one blank before it.
     Version,

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::gateway::framing::{Cut, Scanner, Violation};
+use crate::gateway::sender::Other;
 
 /// The length of the HTTP/2 connection preface.
 const H2_PREFACE: usize = 24;
@@ -47,6 +48,8 @@ pub(super) struct Conn {
     messages: AtomicU64,
     /// The message in which something stood in the wrong place, and what. Nothing is read behind it.
     violation: OnceLock<(u64, Violation)>,
+    /// The upstream has agreed to another protocol: what follows is no HTTP.
+    switched: AtomicBool,
     accepted: Instant,
 }
 
@@ -67,6 +70,7 @@ impl Conn {
             requests: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             violation: OnceLock::new(),
+            switched: AtomicBool::new(false),
             accepted: now,
         }
     }
@@ -86,6 +90,11 @@ impl Conn {
     /// Whether bytes behind the request being served came together with it. They are never a request.
     pub(super) fn is_overrun(&self) -> bool {
         self.messages.load(Ordering::Relaxed) > self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The upstream has agreed to another protocol, and its sender is about to be told: what comes after that is no HTTP.
+    pub(super) fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
     }
 
     /// The answer is written: a next head may come.
@@ -134,6 +143,8 @@ pub(super) struct Guarded {
     /// What arrives on it.
     arriving: Arriving,
     clock: Arc<dyn Clock>,
+    /// Who is at the other end, for its requests.
+    other: Option<Arc<ProxyDigest>>,
 }
 
 /// How what arrives is watched.
@@ -144,7 +155,7 @@ enum Arriving {
     H1(Scanner),
     /// HTTP/1 after a byte in the wrong place: this is read still, then nothing.
     Cut(&'static [u8]),
-    /// The sender will send no more.
+    /// The sender will send no more, or no more HTTP.
     Over,
 }
 
@@ -156,11 +167,11 @@ impl fmt::Debug for Guarded {
 
 impl Guarded {
     /// A connection under the watch of `conn`, whose heads may have `max_head` bytes.
-    pub(super) fn new(io: Stream, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(io: Stream, other: Other, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         // h2 gathers its frames itself
         let io = BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io);
-        Self { io, conn, arriving: if h2 { Arriving::H2(0) } else { Arriving::H1(Scanner::new(max_head)) }, clock }
+        Self { io, conn, arriving: if h2 { Arriving::H2(0) } else { Arriving::H1(Scanner::new(max_head)) }, clock, other: other.pack() }
     }
 
     /// Looks at what has arrived behind `before`, and takes off what pingora shall not see.
@@ -171,6 +182,9 @@ impl Guarded {
             return Ok(());
         }
         self.conn.arrive(|| self.clock.mono());
+        if self.conn.switched.load(Ordering::Relaxed) {
+            self.arriving = Arriving::Over;
+        }
         match &mut self.arriving {
             Arriving::H2(preface) => {
                 *preface = preface.saturating_add(arrived.len());
@@ -311,11 +325,7 @@ impl GetTimingDigest for Guarded {
 
 impl GetProxyDigest for Guarded {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.io.get_ref().get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.io.get_mut().set_proxy_digest(digest);
+        self.other.clone()
     }
 }
 

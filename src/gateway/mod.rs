@@ -1,14 +1,16 @@
 //! The gate: what outlives a reload, and the files that turn a connection into a decision.
 //!
-//! `listener` accepts, `edge` speaks pingora, `pipeline` is the spine, `live` ties a snapshot to the state below.
+//! `listener` accepts, `edge` speaks pingora, `pipeline` is the spine, `live` ties a snapshot to the state below, `pass` keeps what a
+//! stream needs after the spine has let it through.
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Route, Snapshot};
 use crate::dedupe::claim::Waiters;
 use crate::store::Ledger;
 use crate::telemetry::Telemetry;
@@ -18,6 +20,7 @@ mod admit;
 pub mod body;
 pub mod budget;
 mod client;
+mod connections;
 mod edge;
 mod framing;
 #[doc(hidden)]
@@ -28,14 +31,18 @@ pub mod headers;
 mod listener;
 mod live;
 pub mod operator;
+mod pass;
 pub mod pipeline;
+mod proxy_protocol;
 pub mod reload;
+mod sender;
 pub mod serve;
+pub mod unix;
 
 use admit::Limits;
 use budget::Budget;
-pub use listener::Connections;
-use live::{Live, LiveHook};
+pub use connections::{Away, Connections};
+use live::{Live, LiveHook, LivePass, LiveRoute};
 
 /// What outlives a reload, keyed by name.
 #[derive(Debug)]
@@ -69,13 +76,20 @@ struct Lifecycle {
     connections: Arc<Connections>,
 }
 
-/// A request in flight; ends on drop.
+/// A request in flight; ends on drop. Borrowed where the request ends within a function, shared where it goes on as a stream.
 #[derive(Debug)]
-struct InFlight<'a>(&'a AtomicUsize);
+struct InFlight<G: Deref<Target = Gate>>(G);
 
-impl Drop for InFlight<'_> {
+impl<G: Deref<Target = Gate>> InFlight<G> {
+    fn begin(gate: G) -> Self {
+        gate.lifecycle.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(gate)
+    }
+}
+
+impl<G: Deref<Target = Gate>> Drop for InFlight<G> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.lifecycle.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -94,6 +108,7 @@ impl Gate {
         let budget = Budget::new(snapshot.limits.in_flight_bytes);
         let mut upstreams = HashMap::new();
         let live = live_of(snapshot, &limits, &mut upstreams, &clock)?;
+        telemetry.observe(&observing(&live.snapshot));
         Ok(Self {
             clock,
             telemetry,
@@ -117,6 +132,7 @@ impl Gate {
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
         self.live.store(Arc::new(live));
+        self.telemetry.observe(&observing(snapshot));
         Ok(())
     }
 
@@ -133,11 +149,6 @@ impl Gate {
     /// Whether the gate is on its way out: answers close their connections.
     fn is_draining(&self) -> bool {
         self.lifecycle.draining.load(Ordering::Relaxed)
-    }
-
-    fn begin_request(&self) -> InFlight<'_> {
-        self.lifecycle.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(&self.lifecycle.in_flight)
     }
 
     /// The clients of the upstreams of the current config, by name.
@@ -157,6 +168,11 @@ impl Gate {
     }
 }
 
+/// The routes with `mode: observe`, over or not.
+fn observing(snapshot: &Snapshot) -> Vec<&Arc<str>> {
+    snapshot.hooks.iter().filter(|hook| hook.observe_until.is_some()).map(|hook| &hook.name).collect()
+}
+
 /// Ties `snapshot` to buckets and clients. Clients that were there keep their pools and breakers; new ones are made.
 fn live_of(
     snapshot: Arc<Snapshot>,
@@ -174,11 +190,18 @@ fn live_of(
     }
     // nothing fails from here on
     current.values().for_each(|client| client.follow_policy());
-    let hooks = snapshot.hooks.iter().filter_map(|hook| {
-        let upstream = Arc::clone(current.get(&hook.forward.upstream.name)?);
-        Some(LiveHook { hook: Arc::clone(hook), limits: limits.of(hook), upstream })
+    let routes = snapshot.routes.iter().filter_map(|route| match route {
+        Route::Hook(hook) => {
+            let upstream = Arc::clone(current.get(&hook.forward.upstream.name)?);
+            Some(LiveRoute::Hook(LiveHook { hook: Arc::clone(hook), limits: limits.of(&hook.name, &hook.rate_limits), upstream }))
+        }
+        Route::Pass(pass) => {
+            let upstream = Arc::clone(current.get(&pass.upstream.name)?);
+            let limits = limits.of(&pass.name, &pass.rate_limits);
+            Some(LiveRoute::Pass(Arc::new(LivePass { pass: Arc::clone(pass), limits, upstream })))
+        }
     });
-    let hooks = hooks.collect();
+    let routes = routes.collect();
     upstreams.extend(current);
-    Ok(Live { snapshot, hooks })
+    Ok(Live { snapshot, routes })
 }

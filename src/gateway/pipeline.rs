@@ -1,4 +1,5 @@
 //! The spine of a request. Every step yields a value for the next, or a refusal.
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,7 +9,7 @@ use crate::dedupe::claim::{self, Claim, Claiming};
 use crate::dedupe::key::{Parts, key_of};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
 use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
-use crate::gateway::live::{Live, LiveHook};
+use crate::gateway::live::{Found, Live, LiveHook, LivePass};
 use crate::gateway::{Gate, admit};
 use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
@@ -32,6 +33,8 @@ pub enum Reply {
     Duplicate(StatusCode),
     /// A handshake, answered by the gate.
     Full(Full),
+    /// To be streamed through.
+    Pass(Arc<LivePass>, Box<RequestHead>),
 }
 
 /// Decides about one request and hands it on.
@@ -39,8 +42,10 @@ pub enum Reply {
 /// # Errors
 /// The refusal to answer with, when it is not let through or the upstream gave no answer.
 pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl Sender, facts: &mut Facts) -> Result<Reply, Refusal> {
-    let Some((route, params)) = live.find(&head) else {
-        return Err(gate.limits.charge(head.client, head.received.mono).err().unwrap_or(Refusal::NoRoute));
+    let (route, params) = match live.find(&head) {
+        Some(Found::Hook(route, params)) => (route, params),
+        Some(Found::Pass(route)) => return pass(gate, route, head, facts),
+        None => return Err(gate.limits.charge(head.client, head.received.mono).err().unwrap_or(Refusal::NoRoute)),
     };
     let hook = &*route.hook;
     facts.of_route(&hook.name, hook.provider.as_ref());
@@ -51,6 +56,7 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     let Arrived { body, share } = body::read(sender, &head, bounds, check.as_mut()).await?;
     facts.body_bytes = u64::try_from(body.bytes().len()).unwrap_or(u64::MAX);
     let (arrived, now) = (head.received, gate.clock.now());
+    let observes = hook.observes(now.wall);
     let received = Received { head, body };
     if let Some(full) = hook.handshakes.unsigned(hook.verifier.as_ref(), &received, &params, now)? {
         return Ok(Reply::Full(full));
@@ -58,16 +64,22 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     let cleared = match check {
         None => Cleared::Unverified(Unverified::by_config(received)),
         // age is judged at receipt, however long the body took
-        Some(check) => Cleared::Authentic(check.finish(received, arrived).map_err(|refused| refused.why)?),
+        Some(check) => match check.finish(received, arrived) {
+            Ok(authentic) => Cleared::Authentic(authentic),
+            Err(refused) if observes => Cleared::Unverified(facts.would_refuse(refused)),
+            Err(refused) => return Err(refused.why.into()),
+        },
     };
     let event_type = hook.verifier.as_ref().and_then(|verifier| verifier.event_type(cleared.received()));
-    facts.of_verdict(event_type, &cleared, now, gate.clock.now());
+    facts.of_verdict(event_type, &cleared, now, gate.clock.now(), observes);
     ticket.refund(now.mono);
     // what is proved counts against the whole alone
     let _share = share.filter(|_| matches!(cleared, Cleared::Unverified(_)));
     if let Some(full) = hook.handshakes.signed(hook.verifier.as_ref(), &cleared, &params, now) {
         return Ok(Reply::Full(full));
     }
+    // an observing route hands on what is authentic as it does the rest, so that enforcing alone brings proofs, claims and duplicates
+    let cleared = if observes { cleared.without_proof() } else { cleared };
     gate.limits.after(&route.limits, &params, &cleared, now.mono)?;
     let delivery = Delivery::new(hook.name.clone(), params, cleared);
     let claim = match claim_of(gate, hook, &delivery).await? {
@@ -75,6 +87,13 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
         Claimed::HandedOn => return Ok(Reply::Duplicate(hook.success_status)),
     };
     settle(gate, route, delivery, claim, facts).await
+}
+
+/// Lets other traffic of an app through, unverified.
+fn pass(gate: &Gate, route: &Arc<LivePass>, head: RequestHead, facts: &mut Facts) -> Result<Reply, Refusal> {
+    facts.of_route(&route.pass.name, None);
+    admit::admit_pass(route, &head, &gate.limits)?;
+    Ok(Reply::Pass(Arc::clone(route), Box::new(head)))
 }
 
 /// What the ledger said.
@@ -151,7 +170,8 @@ fn settlement(outcome: Outcome) -> Settlement {
     }
 }
 
-fn refusal_of(fault: Fault) -> Refusal {
+/// How a request is refused that the upstream gave no answer to.
+pub(super) fn refusal_of(fault: Fault) -> Refusal {
     match fault {
         Fault::BreakerOpen(retry_after) => Refusal::UpstreamOpen { retry_after },
         Fault::Resolve | Fault::Connect => Refusal::UpstreamUnreachable,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::protocols::l4::listener::Listener as L4Listener;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpListener;
@@ -15,11 +16,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::config::snapshot::{self, Snapshot};
+use crate::config::snapshot::{self, ListenAddress, Listener, Snapshot};
 use crate::gateway::Gate;
+use crate::gateway::connections::Most;
 use crate::gateway::edge::Edge;
 use crate::gateway::guarded::Patience;
 use crate::gateway::listener::{Bounds, Listening, accept_loop};
+use crate::gateway::unix::{self, SocketFile};
 
 /// Requests served on one connection before it is closed.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
@@ -45,7 +48,7 @@ const LAST_HEADS: Duration = Duration::from_millis(50);
 #[error("cannot listen on {address}: {cause}")]
 pub struct CannotListen {
     /// Where.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// Why not.
     pub cause: std::io::Error,
 }
@@ -58,23 +61,27 @@ pub struct Server {
     loops: JoinSet<()>,
     stop: watch::Sender<bool>,
     close: watch::Sender<bool>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<ListenAddress>,
+    /// Removed at the end.
+    _files: Vec<SocketFile>,
 }
 
 /// What listeners share with the reload.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     bounds: Arc<ArcSwap<Bounds>>,
-    /// By the address of the config.
-    tls: Arc<HashMap<SocketAddr, Arc<ArcSwap<rustls::ServerConfig>>>>,
+    tls: Arc<HashMap<ListenerKey, Arc<ArcSwap<rustls::ServerConfig>>>>,
     /// What was bound at the start.
     bound: Arc<Bound>,
 }
 
+/// A listener's address in the config, and how many before it have the same: port 0 is a free one each time.
+type ListenerKey = (ListenAddress, usize);
+
 /// Addresses that only a restart changes.
 #[derive(Clone, Debug, PartialEq)]
 struct Bound {
-    listen: Vec<(SocketAddr, bool)>,
+    listen: Vec<(ListenAddress, bool, bool)>,
     health: Option<SocketAddr>,
     admin: Option<snapshot::AdminAddress>,
     store: snapshot::Store,
@@ -86,7 +93,7 @@ struct Bound {
 impl Bound {
     fn of(snapshot: &Snapshot) -> Self {
         Self {
-            listen: snapshot.listeners.iter().map(|listener| (listener.address, listener.tls.is_some())).collect(),
+            listen: snapshot.listeners.iter().map(|l| (l.address.clone(), l.tls.is_some(), l.proxy_protocol)).collect(),
             health: snapshot.health,
             admin: snapshot.admin.as_ref().map(|admin| admin.address.clone()),
             store: snapshot.store.clone(),
@@ -98,7 +105,7 @@ impl Bound {
 
 impl Shared {
     fn new(snapshot: &Snapshot) -> Self {
-        let tls = snapshot.listeners.iter().filter_map(|l| Some((l.address, Arc::new(ArcSwap::new(Arc::clone(l.tls.as_ref()?))))));
+        let tls = keyed(snapshot).filter_map(|(key, listener)| Some((key, Arc::new(ArcSwap::new(Arc::clone(listener.tls.as_ref()?))))));
         Self {
             bounds: Arc::new(ArcSwap::from_pointee(bounds(snapshot))),
             tls: Arc::new(tls.collect()),
@@ -109,8 +116,8 @@ impl Shared {
     /// Lets listeners follow a new snapshot, and says which keys need a restart.
     pub(super) fn follow(&self, snapshot: &Snapshot) -> Vec<String> {
         self.bounds.store(Arc::new(bounds(snapshot)));
-        for listener in &snapshot.listeners {
-            if let (Some(current), Some(tls)) = (self.tls.get(&listener.address), &listener.tls) {
+        for (key, listener) in keyed(snapshot) {
+            if let (Some(current), Some(tls)) = (self.tls.get(&key), &listener.tls) {
                 current.store(Arc::clone(tls));
             }
         }
@@ -127,13 +134,22 @@ impl Shared {
     }
 }
 
+/// The listeners, each with what it is found by.
+fn keyed(snapshot: &Snapshot) -> impl Iterator<Item = (ListenerKey, &Listener)> {
+    let listeners = &snapshot.listeners;
+    listeners.iter().enumerate().map(|(index, listener)| {
+        let before = listeners.iter().take(index).filter(|other| other.address == listener.address).count();
+        ((listener.address.clone(), before), listener)
+    })
+}
+
 fn bounds(snapshot: &Snapshot) -> Bounds {
     let limits = &snapshot.limits;
     Bounds {
         patience: Patience { head: limits.header_timeout, idle: limits.idle_timeout },
         header_bytes: limits.header_bytes,
-        connections: limits.connections,
-        connections_per_client: limits.connections_per_client,
+        most: Most { all: limits.connections, of_one_client: limits.connections_per_client },
+        trusted: Arc::clone(&snapshot.trusted_proxies),
     }
 }
 
@@ -146,34 +162,37 @@ impl Server {
         let snapshot = gate.snapshot();
         let shared = Shared::new(&snapshot);
         let mut sockets = Vec::new();
-        for listener in &snapshot.listeners {
-            let bound = TcpListener::bind(listener.address).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
-            let (address, socket) = bound.map_err(|cause| CannotListen { address: listener.address, cause })?;
-            sockets.push((address, socket, shared.tls.get(&listener.address).cloned()));
+        let mut files = Vec::new();
+        for (key, listener) in keyed(&snapshot) {
+            let cannot = |cause| CannotListen { address: listener.address.clone(), cause };
+            let (address, socket, file) = bind(&listener.address).await.map_err(cannot)?;
+            files.extend(file);
+            sockets.push((address, socket, listener.proxy_protocol, shared.tls.get(&key).cloned()));
         }
         let proxy = Arc::new(proxy(Arc::clone(&gate)));
         let (stop, stopped) = watch::channel(false);
         let (close, closing) = watch::channel(false);
         let mut loops = JoinSet::new();
         let mut addresses = Vec::new();
-        for (address, socket, tls) in sockets {
+        for (address, socket, proxy_protocol, tls) in sockets {
             addresses.push(address);
             let listening = Listening {
                 app: Arc::clone(&proxy),
                 clock: Arc::clone(&gate.clock),
                 connections: Arc::clone(&gate.lifecycle.connections),
                 bounds: Arc::clone(&shared.bounds),
+                proxy_protocol,
                 tls,
                 stop: stopped.clone(),
                 close: closing.clone(),
             };
             loops.spawn(accept_loop(socket, listening));
         }
-        Ok(Self { gate, proxy, shared, loops, stop, close, addresses })
+        Ok(Self { gate, proxy, shared, loops, stop, close, addresses, _files: files })
     }
 
     /// Where senders connect, in the order of the config; with the port that the system chose for port 0.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
     }
 
@@ -210,6 +229,20 @@ impl Server {
             while self.loops.join_next().await.is_some() {}
         };
         if timeout(timing.grace, served).await.is_ok() { 0 } else { self.gate.in_flight() }
+    }
+}
+
+/// Listens at an address of the config; where that is, with the port that the system chose for port 0.
+async fn bind(address: &ListenAddress) -> std::io::Result<(ListenAddress, L4Listener, Option<SocketFile>)> {
+    match address {
+        ListenAddress::Tcp(address) => {
+            let socket = TcpListener::bind(address).await?;
+            Ok((ListenAddress::Tcp(socket.local_addr()?), L4Listener::from(socket), None))
+        }
+        ListenAddress::Unix(path) => {
+            let (socket, file) = unix::listen(path)?;
+            Ok((address.clone(), L4Listener::from(socket), Some(file)))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 mod expose;
 mod line;
 pub mod log;
+mod observed;
 mod outcome;
 mod recent;
 mod record;
@@ -24,10 +25,11 @@ use prometheus::{Histogram, HistogramVec};
 use crate::clock::{Clock, Now};
 pub use expose::Gauges;
 pub use line::rfc3339;
+pub use observed::{Observation, Verdict, WouldRefuse};
 use outcome::Outcome;
 use recent::Recent;
 pub use recent::{REMEMBERED, RecentRefusal};
-pub use record::{Ended, Facts};
+pub use record::{Cut, Ended, Facts};
 pub use seen::Hour;
 use seen::{RouteSeen, When};
 use writer::Lines;
@@ -133,8 +135,8 @@ impl Telemetry {
     }
 
     /// Begins the record of a request.
-    pub fn begin(&self, facts: Facts) -> Record<'_> {
-        Record { telemetry: self, facts, closed: false }
+    pub fn begin(self: &Arc<Self>, facts: Facts) -> Record {
+        Record { telemetry: Arc::clone(self), facts, closed: false }
     }
 
     /// A config was taken: the first one, or a reload.
@@ -172,6 +174,21 @@ impl Telemetry {
     pub fn secrets(&self, route: &str) -> Vec<(Arc<str>, SystemTime)> {
         let secrets = self.find(route).map(|seen| seen.secrets()).unwrap_or_default();
         secrets.into_iter().map(|(name, seen)| (name, seen.last_at)).collect()
+    }
+
+    /// Routes that observe from now on, or go on to; all others enforce.
+    pub fn observe(&self, routes: &[&Arc<str>]) {
+        let at = self.clock.now().wall;
+        for name in routes {
+            self.route(name).observe(at);
+        }
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().filter(|(name, _)| !routes.contains(name)).for_each(|(_, seen)| seen.enforce());
+    }
+
+    /// What was seen on a route since it observes; `None`: it enforces.
+    pub fn observation(&self, route: &str) -> Option<Observation> {
+        self.find(route).and_then(|seen| seen.observation())
     }
 
     /// How far the signed times of the last requests are behind the gate's clock.
@@ -263,13 +280,13 @@ impl Skews {
 /// The open record of one request. Dropped without [`Record::close`] it counts as abandoned.
 #[derive(Debug)]
 #[must_use = "a record that is dropped counts as abandoned"]
-pub struct Record<'a> {
-    telemetry: &'a Telemetry,
+pub struct Record {
+    telemetry: Arc<Telemetry>,
     facts: Facts,
     closed: bool,
 }
 
-impl Record<'_> {
+impl Record {
     /// What is known so far.
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -287,7 +304,7 @@ impl Record<'_> {
     }
 }
 
-impl Drop for Record<'_> {
+impl Drop for Record {
     fn drop(&mut self) {
         if !self.closed {
             self.telemetry.settle(&self.facts, Ended::Abandoned);

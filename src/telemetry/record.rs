@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, Method, StatusCode};
 use sha2::{Digest, Sha256};
 
+use super::observed::Verdict;
 use crate::clock::{Now, unix_ms};
-use crate::request::{Client, RequestId};
-use crate::verify::Cleared;
+use crate::request::{Client, ClientCertificate, RequestId};
+use crate::verify::{Cleared, Refused, Unverified};
 
 /// Characters of a path that are shown.
 const PATH_SHOWN: usize = 1024;
@@ -27,6 +28,10 @@ pub enum Ended {
     Duplicate(StatusCode),
     /// A provider's test of the endpoint, answered by the gate.
     Handshake,
+    /// Streamed through to its end.
+    Passed(StatusCode),
+    /// Streamed through, and ended before its end, after the head of the answer.
+    Cut(StatusCode, Cut),
     /// Not let through.
     Refused {
         /// The refusal's stable code.
@@ -36,6 +41,28 @@ pub enum Ended {
     },
     /// The request was dropped before it came to an end (the gate left, or failed).
     Abandoned,
+}
+
+/// What ended a stream before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The sender went away: how server-sent events end.
+    SenderLeft,
+    /// The upstream broke off.
+    BrokenOff,
+    /// Nothing came from either side for too long.
+    Idle,
+}
+
+impl Cut {
+    /// As the log says it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SenderLeft => "sender_left",
+            Self::BrokenOff => "broken_off",
+            Self::Idle => "idle",
+        }
+    }
 }
 
 /// What is known of one request, filled as it goes; closed by [`super::Record::close`].
@@ -55,12 +82,16 @@ pub struct Facts {
     pub path: Box<str>,
     /// Who sent it.
     pub client: Client,
+    /// The verified certificate of its connection.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// When its head was complete.
     pub received_at: SystemTime,
     /// The same on the monotonic clock.
     pub received_mono: Instant,
     /// Bytes of the body that arrived.
     pub body_bytes: u64,
+    /// Bytes of the body of an answer that was streamed through.
+    pub answer_bytes: Option<u64>,
     /// The name of the secret that matched.
     pub secret: Option<Arc<str>>,
     /// The provider's delivery ID, cleaned for showing.
@@ -79,6 +110,8 @@ pub struct Facts {
     pub attempts: u32,
     /// The commit came too late: another took the claim over.
     pub lost_claim: bool,
+    /// On a route that observes: what the verification came to.
+    pub verdict: Option<Verdict>,
 }
 
 impl Facts {
@@ -93,9 +126,11 @@ impl Facts {
             method: method.clone(),
             path: shown(path, PATH_SHOWN),
             client,
+            certificate: None,
             received_at: now.wall,
             received_mono: now.mono,
             body_bytes: 0,
+            answer_bytes: None,
             secret: None,
             delivery_id: None,
             event_type: None,
@@ -105,6 +140,7 @@ impl Facts {
             upstream: None,
             attempts: 0,
             lost_claim: false,
+            verdict: None,
         }
     }
 
@@ -114,11 +150,24 @@ impl Facts {
         self.provider = provider.map(Arc::clone);
     }
 
-    /// The request may go on; judging it took from `began` to `ended`.
-    pub fn of_verdict(&mut self, event_type: Option<String>, cleared: &Cleared, began: Now, ended: Now) {
+    /// The route observes, and the request goes on although it is not authentic.
+    pub fn would_refuse(&mut self, refused: Refused) -> Unverified {
+        self.verdict = Some(Verdict::refuse(refused.why, &refused.received.head.headers));
+        Unverified::refused(refused)
+    }
+
+    /// The code of the refusal that an observing route let in.
+    pub fn would_be(&self) -> Option<&'static str> {
+        self.verdict.as_ref().and_then(Verdict::would_refuse)
+    }
+
+    /// The request may go on, on a route that may merely observe; judging it took from `began` to `ended`.
+    pub fn of_verdict(&mut self, event_type: Option<String>, cleared: &Cleared, began: Now, ended: Now, observes: bool) {
         self.verify_time = Some(ended.mono.saturating_duration_since(began.mono));
         self.event_type = event_type.map(|event| shown(event.as_bytes(), EVENT_SHOWN));
         if let Cleared::Authentic(authentic) = cleared {
+            // its secret counts as matched on a route that observes, too: so an operator sees that it is the right one
+            self.verdict = observes.then_some(Verdict::LetIn);
             self.secret = Some(Arc::clone(authentic.secret()));
             self.delivery_id = authentic.delivery_id().map(shown_id);
             let received_at = cleared.received().head.received.wall;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use pingora::upstreams::peer::HttpPeer;
+
 use super::Outgoing;
 use super::breaker::Breaker;
 use super::render;
 use super::wire::{Bounds, Failure, Wire};
-use crate::clock::Clock;
+use crate::clock::{Clock, within};
 use crate::config::snapshot::{Hook, Upstream};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome, Pending};
 
@@ -65,8 +67,8 @@ impl Client {
         &self.policy
     }
 
-    /// The breaker, for those who show it.
-    pub fn breaker(&self) -> &Breaker {
+    /// The breaker: for those who show it, and for streams, which are sent by pingora itself.
+    pub fn breaker(&self) -> &Arc<Breaker> {
         &self.breaker
     }
 
@@ -82,6 +84,16 @@ impl Client {
         let sent = send(&self.wire, outgoing, bounds).await;
         permit.record(sent.outcome, self.clock.mono());
         sent
+    }
+}
+
+impl Client {
+    /// The peers that a stream may be sent to, in the order to try them.
+    ///
+    /// # Errors
+    /// The name does not resolve, or not within the time a connection may take.
+    pub async fn peers(&self) -> Result<Vec<HttpPeer>, Fault> {
+        within(self.clock.mono() + self.policy.connect_timeout, self.wire.peers_for_streams()).await.unwrap_or(Err(Fault::Resolve))
     }
 }
 

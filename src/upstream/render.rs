@@ -34,7 +34,7 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> Outgoing 
 }
 
 /// What the upstream is addressed by: the sender's word, unless the upstream wants its own or the sender said nothing.
-fn host(head: &RequestHead, upstream: &Upstream) -> HeaderValue {
+pub fn host(head: &RequestHead, upstream: &Upstream) -> HeaderValue {
     let theirs = HeaderValue::from_str(&head.authority).ok().filter(|value| !value.is_empty() && !upstream.own_host);
     theirs.unwrap_or_else(|| authority(upstream))
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -12,9 +12,10 @@ use http::{Method, StatusCode};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
+use pingora::protocols::tls::CaType;
 use pingora::tls::{RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::utils::tls::CertKey;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use pingora::{ErrorType, RetryType};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -23,7 +24,7 @@ use super::Outgoing;
 use super::pool::Pool;
 use super::resolve::{Addresses, Resolver};
 use crate::clock::{Clock, within};
-use crate::config::snapshot::{Identity, UpstreamAddress, UpstreamTls};
+use crate::config::snapshot::{Authorities, Identity, UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, AnswerBody, Fault, Pending};
 use crate::gateway::headers;
 
@@ -31,6 +32,9 @@ use crate::gateway::headers;
 const GATHER: usize = 16 * 1024;
 /// A list of no certificates, for upstreams without TLS: pingora would read the system's.
 const NO_CERTIFICATES: &str = "/dev/null";
+
+/// Counts wires.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Why an upstream's connections can't be made at all.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,10 @@ pub(super) struct Wire {
     host: String,
     /// Shown to the other side when it asks for a certificate.
     identity: Option<Arc<CertKey>>,
+    /// What pingora's own connector, which is everybody's, is told to trust for this one.
+    authorities: Option<Arc<CaType>>,
+    /// No other wire of this process has it.
+    id: u64,
     peers: ArcSwapOption<Peers>,
 }
 
@@ -112,7 +120,10 @@ impl Wire {
             }
         };
         let identity = tls.and_then(|tls| tls.identity.as_deref()).map(certificate_and_key);
-        Ok(Self { transport, pool, clock, resolver, tls: tls.is_some(), host, identity, peers: ArcSwapOption::from_pointee(peers) })
+        let authorities = tls.and_then(|tls| tls.ca.as_deref()).map(authorities);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let peers = ArcSwapOption::from_pointee(peers);
+        Ok(Self { transport, pool, clock, resolver, tls: tls.is_some(), host, identity, authorities, id, peers })
     }
 
     async fn peers(&self) -> Result<Arc<Peers>, Fault> {
@@ -130,6 +141,21 @@ impl Wire {
         let peers = Arc::new(Peers { peers: addresses.iter().map(peer).collect(), addresses, preferred: AtomicUsize::new(0) });
         self.peers.store(Some(Arc::clone(&peers)));
         Ok(peers)
+    }
+
+    /// The peers that pingora's own connector may connect to for a stream, the one that took the last connection of ours first. Their
+    /// connections are kept apart from those of any other wire.
+    pub(super) async fn peers_for_streams(&self) -> Result<Vec<HttpPeer>, Fault> {
+        let peers = self.peers().await?;
+        let first = peers.preferred.load(Ordering::Relaxed);
+        let (before, after) = peers.peers.split_at_checked(first).unwrap_or((&[], &peers.peers));
+        let own = |peer: &Arc<HttpPeer>| {
+            let mut peer = HttpPeer::clone(peer);
+            peer.group_key = self.id;
+            peer.options.ca.clone_from(&self.authorities);
+            peer
+        };
+        Ok(after.iter().chain(before).map(own).collect())
     }
 
     /// A connection: from the pool unless `fresh`, else a new one to the first address that takes it.
@@ -213,6 +239,12 @@ fn check_trust(tls: Option<&UpstreamTls>) -> Result<Option<String>, Unusable> {
         return Err(unusable("it has no certificate".to_owned()));
     }
     ca.file.to_str().map(|path| Some(path.to_owned())).ok_or_else(|| unusable("its path is not UTF-8".to_owned()))
+}
+
+/// Authorities as pingora takes them.
+fn authorities(authorities: &Authorities) -> Arc<CaType> {
+    // each was read as a certificate by the compiler of the config
+    authorities.certificates.iter().map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509)).collect()
 }
 
 /// An identity as pingora takes it.

@@ -26,6 +26,7 @@ fn head(target: &str, headers: &[(&str, &[u8])]) -> RequestHead {
         map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value).unwrap());
     }
     RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(7),
         method: Method::POST,
         target: Bytes::copy_from_slice(target.as_bytes()),

@@ -154,7 +154,7 @@ fn pair(dir: &Path) -> String {
     format!("{{ certificate: {0}/tls.crt, key: {0}/tls.key }}", dir.display())
 }
 
-async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
+pub async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -198,6 +198,6 @@ async fn post(connection: &mut SendRequest<Bytes>, id: &str, body: Vec<u8>) -> u
     status
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }

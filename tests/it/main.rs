@@ -19,7 +19,11 @@
 
 mod support;
 
+mod abuse_corpus;
+mod abuse_early;
 mod abuse_files;
+mod abuse_floods;
+mod abuse_smuggling;
 mod architecture;
 mod cli;
 mod dedupe;
@@ -31,7 +35,9 @@ mod h2;
 mod handshakes;
 mod hostile;
 mod limits;
+mod observe;
 mod operate;
+mod refused_alike;
 mod reload;
 mod secrets;
 mod shutdown;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
-use hookgate::config::snapshot::{Authorities, Breaker, Forward, Hook, Upstream as Policy, UpstreamAddress, UpstreamTls};
+use hookgate::config::snapshot::{Allow, Authorities, Breaker, Forward, Hook, Upstream as Policy, UpstreamAddress, UpstreamTls};
 use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::upstream::Outgoing;
@@ -443,13 +443,14 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     let app = Upstream::scripted(vec![reply(202, &[], b"taken")]).await;
     let client = Arc::new(client(app.address));
     let hook = Hook {
+        observe_until: None,
         handshakes: Handshakes::default(),
         name: "open".into(),
         ledger_name: "open".into(),
         path: "/in".to_owned(),
         methods: vec![Method::POST],
         max_body: 1024,
-        allow: Vec::new(),
+        allow: Allow::default(),
         provider: None,
         verifier: None,
         rate_limits: Vec::new(),
@@ -467,6 +468,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     };
     let received = SystemClock.now();
     let head = RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(7),
         method: Method::POST,
         target: Bytes::from_static(b"/in?x=1"),

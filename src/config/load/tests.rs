@@ -231,8 +231,8 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Upstream", "host", "`original` (default", "original"),
     ("Breaker", "failures", "(default 5;", "5"),
     ("Breaker", "open", "(default 5s)", "5s"),
-    ("Route", "methods", "(default POST)", "[POST]"),
-    ("Route", "max_body", "else 5MiB)", "5MiB"),
+    ("Route", "methods", "(default POST;", "[POST]"),
+    ("Route", "max_body", "else 5MiB;", "5MiB"),
     ("Route", "mode", "`enforce`", "enforce"),
     ("RateLimit", "burst", "(default: the count of `rate`)", "7"),
     ("RateLimit", "key", "`route` (default)", "route"),
@@ -240,6 +240,8 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Dedupe", "by", "`id` (default)", "id"),
     ("Forward", "keep_token", "Default false", "false"),
     ("Forward", "on_failure", "`fail` (default)", "fail"),
+    ("Pass", "timeout", "else 60s)", "60s"),
+    ("Pass", "idle_timeout", "(default 5m)", "5m"),
 ];
 
 /// What the reference states as a default is what runs without the key.
@@ -254,8 +256,9 @@ fn defaults_are_what_the_reference_says() {
     }
     let config = |of: &dyn Fn(&str) -> String| {
         let text = format!(
-            "listen: [{{ address: \"127.0.0.1:0\" }}]\n{top}upstreams: {{ app: {{ url: \"http://127.0.0.1:3000\"{up}{breaker} }} }}\nroutes:
-  - {{ name: a, path: /a, verify: none{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}\n",
+            "listen: [{{ address: \"127.0.0.1:0\" }}]\n{top}upstreams: {{ app: {{ url: \"http://127.0.0.1:3000\"{up}{breaker} }}, other: {{ url: \"http://127.0.0.1:1\" }} }}\nroutes:
+  - {{ name: a, path: /a, verify: {{ scheme: token, signature: {{ header: X-T }}, secrets: [{{ env: A_SECRET }}] }}{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}
+  - {{ name: b, path: /b, pass: {{ upstream: other{pass} }} }}\n",
             top = [("limits", "Limits"), ("shutdown", "Shutdown"), ("store", "Store"), ("log", "Log")]
                 .map(|(key, block)| {
                     let lines = of(block);
@@ -268,18 +271,20 @@ fn defaults_are_what_the_reference_says() {
             rate = of("RateLimit"),
             dedupe = of("Dedupe").trim_start_matches(", "),
             forward = of("Forward"),
+            pass = of("Pass"),
         );
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, &text).unwrap();
         let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{text}\n{}", shown(&rejected.report, &path)));
-        let Snapshot { limits, shutdown, store, log, upstreams, hooks, .. } = loaded.snapshot;
+        let Snapshot { limits, shutdown, store, log, upstreams, hooks, routes, .. } = loaded.snapshot;
         let hook = &hooks[0];
         // `timeout` is the upstream's if it says one, else the route's; what counts is the forward's.
         let upstreams = format!("{upstreams:?}").replace("timeout: Some(15s)", "timeout: None");
+        let pass = routes[1].pass().map(|pass| (pass.timeout, pass.idle_timeout));
         let forward = (hook.forward.timeout, hook.forward.keep_query, hook.forward.drop_headers.clone());
         format!(
-            "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?}",
+            "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?} {pass:?}",
             hook.methods, hook.max_body, hook.rate_limits, hook.dedupe
         )
     };

@@ -22,7 +22,7 @@ type Class = [bool; 256];
 
 const TOKEN: Class = class(b"!#$%&'*+-.^_`|~", false);
 /// Visible ASCII, without what pingora refuses or cuts off.
-const TARGET: Class = class(b"!\"$%&'()*+,-./:;=?@[\\]^_{|}~", false);
+const TARGET: Class = class(b"!$%&'()*+,-./:;=?@[\\]^_{|}~", false);
 /// Blanks, tabs, visible ASCII, and what is beyond ASCII.
 const VALUE: Class = class(b"\t !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", true);
 

@@ -111,6 +111,7 @@ fn request_lines() {
         ("GET /a\0 ", "\0 ", Target),
         ("GET /a#b ", "#b ", Target),
         ("GET /a<b ", "<b ", Target),
+        ("GET /?\"", "\"", Target),
         ("GET /\u{e4} ", "\u{e4} ", Target),
         ("GET /a\tb ", "\tb ", Target),
         ("GET /\r\n", "\r\n", Target),
@@ -287,7 +288,7 @@ fn honest() -> impl Strategy<Value = Vec<u8>> {
     let value = prop::collection::vec(prop_oneof![0x20_u8..0x7f, Just(b'\t'), 0x80_u8..], 0..40);
     let lines = prop::collection::vec((name, value), 0..12);
     let body = prop::option::of(prop::collection::vec(any::<u8>(), 0..300));
-    let head = ("[A-Z]{1,24}", "/[!-\"$-;=?-_a-~]{0,60}", lines, any::<prop::sample::Index>());
+    let head = ("[A-Z]{1,24}", "/[!$-;=?-_a-~]{0,60}", lines, any::<prop::sample::Index>());
     (head, body, prop::option::of(1..50_usize)).prop_map(|((method, target, lines, place), body, chunks)| {
         let mut lines: Vec<Vec<u8>> = lines.into_iter().map(|(name, value)| [name.as_bytes(), b":", &value].concat()).collect();
         lines.insert(place.index(lines.len() + 1), b"Host: a.example:8080".to_vec());
@@ -349,7 +350,10 @@ proptest! {
     /// A control byte put anywhere into a head is found at once, or, a carriage return, at the byte behind it.
     #[test]
     fn a_control_byte_in_a_head_is_never_missed(message in honest(), place in any::<prop::sample::Index>(), byte in prop::sample::select(&b"\0\r\n\x0b\x7f\x01"[..])) {
-        let place = place.index(head_of(&message));
+        let end = head_of(&message);
+        let place = place.index(end);
+        // the last line feed twice: the second is behind the head, and may well be a body's
+        prop_assume!((place, byte) != (end - 1, b'\n'));
         let mut bytes = message;
         bytes.insert(place, byte);
         let (messages, _, cut) = whole(&bytes);

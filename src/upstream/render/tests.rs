@@ -34,6 +34,7 @@ fn forward(path: Option<PathTemplate>, keep_query: bool, drop_query: Option<&str
 
 fn head(target: &str, authority: &str) -> RequestHead {
     RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(1),
         method: Method::POST,
         target: Bytes::copy_from_slice(target.as_bytes()),
