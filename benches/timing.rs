@@ -4,6 +4,7 @@
 //!
 //! |t| under 4.5 says that so many samples show no difference. Each pair is compared three times: all samples, and without the slowest
 //! tenth and half, which hold what the machine did meanwhile. `itself` is one kind against itself: what the machine alone can do to t.
+//! That a request is stale is no secret: its sender wrote the time. Whether a stale one was signed rightly is one: those two are compared.
 #![allow(
     clippy::print_stdout,
     clippy::panic,

@@ -33,7 +33,7 @@ pub fn run(bytes: &[u8]) {
     let layout = match (words.next(), words.next(), words.next()) {
         (Some("pairs"), Some(separator), Some(key)) => Layout::Pairs { separator: separator.into(), key: key.into() },
         (Some("list"), Some(separator), time) => {
-            Layout::List { separator: separator.into(), time: time.and_then(|time| time.parse().ok()).filter(|time| *time < 40) }
+            Layout::List { separator: separator.into(), time: time.and_then(|time| time.parse().ok()).filter(|time| *time <= 32) }
         }
         _ => Layout::Whole,
     };
