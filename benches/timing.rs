@@ -1,4 +1,4 @@
-//! Whether the time that a refusal takes tells the sender why: refusals of several kinds, in random order, compared by Welch's t.
+//! Whether the time that a refusal takes tells the sender why: refusals of two kinds at a time, in random order, compared by Welch's t.
 //!
 //!     cargo bench --bench timing
 //!
@@ -98,8 +98,7 @@ fn in_process(what: &str, verifier: &Verifier, body: &Bytes) -> Vec<String> {
     let now = SystemClock.now();
     // so many of each kind, a second apart: the digits of one signature would cost more or less than those of another
     let heads: Vec<Vec<RequestHead>> = KINDS.iter().map(|kind| (0..MANY).map(|second| head(kind, body, now, second)).collect()).collect();
-    let mut times = vec![Vec::with_capacity(SAMPLES); KINDS.len()];
-    for (turn, kind) in shuffled(KINDS.len(), SAMPLES).into_iter().enumerate() {
+    table(what, |turn, kind| {
         let received = Received { head: heads[kind][turn % heads[kind].len()].clone(), body: body.clone().into() };
         let params = Params(vec![("account".into(), KINDS[kind].key.into())]);
         let begun = mono();
@@ -108,20 +107,15 @@ fn in_process(what: &str, verifier: &Verifier, body: &Bytes) -> Vec<String> {
         // without a table the key counts for nothing, and a right signature is right
         let refused = verdict.is_err();
         assert!(refused || verifier.secrets().listed().len() == 1, "{}", KINDS[kind].name);
-        // the first rounds fill caches and allocator
-        if refused && turn >= KINDS.len() * 200 {
-            times[kind].push(took.as_nanos() as f64);
-        }
-    }
-    table(what, &times)
+        refused.then_some(took)
+    })
 }
 
 /// What the sender sees: from the last byte of the request to the last of the answer, on one connection to a real gate.
 fn over_loopback(body: &Bytes) -> Vec<String> {
     let gate = Gate::start();
     let mut connection = Sender::to(gate.address);
-    let mut times = vec![Vec::with_capacity(SAMPLES); KINDS.len()];
-    for (turn, kind) in shuffled(KINDS.len(), SAMPLES).into_iter().enumerate() {
+    table("over loopback, a table of secrets", |_, kind| {
         let now = SystemClock.now();
         let head = head(&KINDS[kind], body, now, 0);
         let signature = head.headers["x-sig"].to_str().unwrap();
@@ -139,19 +133,29 @@ fn over_loopback(body: &Bytes) -> Vec<String> {
         if connection.is_over {
             connection = Sender::to(gate.address);
         }
-        if turn >= KINDS.len() * 200 {
-            times[kind].push(took.as_nanos() as f64);
-        }
-    }
-    table("over loopback, a table of secrets", &times)
+        Some(took)
+    })
 }
 
-fn table(what: &str, times: &[Vec<f64>]) -> Vec<String> {
+/// Compares each kind with another, those two alone and as often: a kind that is rarer than the other would be foretold worse by the CPU.
+fn table(what: &str, mut sample: impl FnMut(usize, usize) -> Option<Duration>) -> Vec<String> {
     println!("{what:<42} {:>9} {:>8} {:>8} {:>8}  against", "median ns", "t all", "t 90 %", "t 50 %");
     let mut shown = Vec::new();
-    for (kind, samples) in KINDS.iter().zip(times).skip(1).filter(|(_, samples)| !samples.is_empty()) {
-        let t = [1.0, 0.9, 0.5].map(|share| welch(samples, &times[kind.against], share));
-        let (median, against) = (quantile(samples, 0.5), quantile(&times[kind.against], 0.5));
+    for (place, kind) in KINDS.iter().enumerate().skip(1) {
+        let pair = [place, kind.against];
+        let mut times = [Vec::with_capacity(SAMPLES), Vec::with_capacity(SAMPLES)];
+        for (turn, which) in shuffled(2, SAMPLES).into_iter().enumerate() {
+            // the first rounds fill caches and allocator
+            if let Some(took) = sample(turn, pair[which]).filter(|_| turn >= 400) {
+                times[which].push(took.as_nanos() as f64);
+            }
+        }
+        let [samples, others] = times;
+        if samples.is_empty() {
+            continue;
+        }
+        let t = [1.0, 0.9, 0.5].map(|share| welch(&samples, &others, share));
+        let (median, against) = (quantile(&samples, 0.5), quantile(&others, 0.5));
         let against = format!("{} ({against:.0})", KINDS[kind.against].name);
         println!("  {:<40} {median:>9.0} {:>8.2} {:>8.2} {:>8.2}  {against}", kind.name, t[0], t[1], t[2]);
         if t.iter().any(|t| t.abs() >= SHOWN) {
