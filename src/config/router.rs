@@ -183,7 +183,10 @@ fn check_path(path: &str) -> Result<(), Conflict> {
     let known = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let distinct = names.iter().collect::<HashSet<_>>().len() == names.len();
     let braces = path.matches('{').count() == names.len() && path.matches('}').count() == names.len();
-    if !braces || !distinct || !names.iter().all(known) {
+    // a piece of a segment as a parameter would be another grammar, which neither the guard nor the reader of a config expects
+    let whole =
+        path.split('/').all(|segment| !segment.contains('{') || (segment.starts_with('{') && segment.find('}') == Some(segment.len() - 1)));
+    if !braces || !distinct || !whole || !names.iter().all(known) {
         return Err(Conflict::Path(PARAMETERS));
     }
     let mut segments = path.split('/').filter(|segment| !segment.contains('{'));

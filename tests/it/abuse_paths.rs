@@ -251,11 +251,9 @@ fn no_trick_reaches_a_guarded_path() {
     let app = App::start();
     let other = app.url().replace("127.0.0.1", "localhost");
     // another host, and another name for the same app
-    let more = format!(
-        "  - name: by-host\n    host: www.example.com\n    path: /{{*rest}}\n    pass: {{ upstream: app }}\n  \
-         - name: by-name\n    host: '*.example.org'\n    path: /{{*rest}}\n    pass: {{ upstream: other }}\n"
-    );
-    let yaml = config(&app.url(), "", &more).replace("routes:", &format!("  other: {{ url: '{other}' }}\nroutes:"));
+    let more = "  - name: by-host\n    host: www.example.com\n    path: /{*rest}\n    pass: { upstream: app }\n  \
+         - name: by-name\n    host: '*.example.org'\n    path: /{*rest}\n    pass: { upstream: other }\n";
+    let yaml = config(&app.url(), "", more).replace("routes:", &format!("  other: {{ url: '{other}' }}\nroutes:"));
     let yaml = yaml.replace("health:", "limits: { refused_per_client: 100000/s }\nhealth:");
     let gate = Gate::start(&yaml);
     let address = gate.address("senders");
@@ -326,7 +324,7 @@ fn patterns_are_guarded() {
         format!("  - {{ name: {name}, path: '{path}', verify: none, forward: {{ upstream: app{forward} }} }}\n")
     };
     let more = hook("tenants", "/in/{account}", ", path: '/tenants/{account}/hook'") + &hook("tree", "/tree/{*rest}", "");
-    let gate = Gate::start(&config(&app.url(), "", &more));
+    let gate = Gate::start(&config(&app.url(), "", more));
     let address = gate.address("senders");
     for target in
         ["/in/a/", "/IN/a", "/tenants/a/hook", "/tenants/b/HOOK/", "/tenants/x%2f../a/hook", "/x/../tree/a/b", "/Tree", "/TREE/a/b/c"]

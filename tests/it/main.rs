@@ -24,6 +24,7 @@ mod support;
 
 mod abuse_corpus;
 mod abuse_early;
+mod abuse_files;
 mod abuse_floods;
 mod abuse_h2;
 mod abuse_headers;
@@ -46,6 +47,7 @@ mod listener;
 mod observe;
 mod operate;
 mod pass;
+mod refused_alike;
 mod reload;
 mod secrets;
 mod shutdown;
