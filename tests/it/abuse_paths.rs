@@ -324,7 +324,7 @@ fn patterns_are_guarded() {
         format!("  - {{ name: {name}, path: '{path}', verify: none, forward: {{ upstream: app{forward} }} }}\n")
     };
     let more = hook("tenants", "/in/{account}", ", path: '/tenants/{account}/hook'") + &hook("tree", "/tree/{*rest}", "");
-    let gate = Gate::start(&config(&app.url(), "", more));
+    let gate = Gate::start(&config(&app.url(), "", &more));
     let address = gate.address("senders");
     for target in
         ["/in/a/", "/IN/a", "/tenants/a/hook", "/tenants/b/HOOK/", "/tenants/x%2f../a/hook", "/x/../tree/a/b", "/Tree", "/TREE/a/b/c"]

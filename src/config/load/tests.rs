@@ -317,7 +317,11 @@ fn a_file_that_turns_into_a_pipe_is_not_waited_for() {
             }
         });
         let (mut files, mut pipes) = (0, 0);
-        for _ in 0..20_000 {
+        // both must be met often enough, however the threads take turns
+        for _ in 0..2_000_000 {
+            if files >= 2_000 && pipes >= 2_000 {
+                break;
+            }
             match crate::config::source::read_regular(&at("it"), 100) {
                 Ok(bytes) => {
                     assert_eq!(bytes.as_slice(), b"text");
