@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
+use http::header::UPGRADE;
+use http::{HeaderMap, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -15,7 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::clock::{Now, within};
-use crate::delivery::Answer;
+use crate::gateway::answer::{write_answer, write_duplicate, write_full, write_refusal};
 use crate::gateway::body::{self, BodyFault, Sender};
 use crate::gateway::client::Peer;
 use crate::gateway::framing::Violation;
@@ -28,16 +28,12 @@ use crate::gateway::{Gate, InFlight, client, head};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};
 use crate::telemetry::{Ended, Facts};
-use crate::verify::handshake::Full;
 
 /// For a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// For an answer of some hundred bytes that says no: whoever has no room for it is not waited for. A stream that has no place in memory
 /// is not waited for at all.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
 
 /// The gate as pingora sees it.
 #[derive(Debug)]
@@ -311,93 +307,4 @@ impl Sender for Downstream<'_> {
             }
         }
     }
-}
-
-async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 2))?;
-    for (name, value) in &answer.headers {
-        header.append_header(name, value)?;
-    }
-    header.insert_header(X_REQUEST_ID, request_id.as_str())?;
-    if is_in_chunks(session, &answer) {
-        header.insert_header(TRANSFER_ENCODING, "chunked")?;
-    }
-    session.as_downstream_mut().write_response_header(Box::new(header)).await?;
-    loop {
-        match answer.body.next().await {
-            Ok(Some(chunk)) => {
-                let last = answer.body.is_over();
-                session.as_downstream_mut().write_response_body(chunk, last).await?;
-                if last {
-                    return Ok(());
-                }
-            }
-            Ok(None) => return session.as_downstream_mut().write_response_body(Bytes::new(), true).await,
-            // the head is gone already; closing tells the sender that the rest is missing
-            Err(_) => return Error::e_explain(ErrorType::ReadError, "the answer broke off"),
-        }
-    }
-}
-
-/// Whether the body of an answer goes out in chunks, so that its end can be told from a break, and the connection lives on.
-fn is_in_chunks(session: &Session, answer: &Answer) -> bool {
-    let request = session.req_header();
-    let bodiless = request.method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    request.version == Version::HTTP_11 && !bodiless && !answer.headers.contains_key(CONTENT_LENGTH)
-}
-
-async fn write_duplicate(session: &mut Session, status: StatusCode, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build_no_case(status, Some(4))?;
-    header.insert_header(HOOKGATE_STATUS, "duplicate")?;
-    write_whole(session, header, request_id, Bytes::new()).await
-}
-
-/// What a provider tests the endpoint with holds text of its own: no browser may take the answer for a page.
-async fn write_full(session: &mut Session, full: Full, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(full.headers.len() + 5))?;
-    if let Some(content_type) = full.content_type {
-        header.insert_header(CONTENT_TYPE, content_type)?;
-    }
-    header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
-    header.insert_header(CACHE_CONTROL, "no-store")?;
-    for (name, value) in full.headers {
-        header.insert_header(name, value)?;
-    }
-    write_whole(session, header, request_id, full.body).await
-}
-
-/// A short generic body: the status in words and the request ID. Why stands in the log, not here.
-async fn write_refusal(session: &mut Session, refusal: Refusal, allow: Option<String>, request_id: RequestId) -> PingoraResult<()> {
-    let status = refusal.status();
-    let mut header = ResponseHeader::build_no_case(status, Some(7))?;
-    // an invitation that was cut short has left this off
-    session.set_close_on_response_before_downstream_finish(true);
-    if refusal.closes() {
-        session.set_keepalive(None);
-    }
-    if let Some(after) = refusal.retry_after() {
-        header.insert_header(RETRY_AFTER, whole_seconds(after))?;
-    }
-    if let Some(allow) = allow.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
-        header.insert_header(ALLOW, allow)?;
-    }
-    header.insert_header(CONTENT_TYPE, "application/json")?;
-    header.insert_header(CACHE_CONTROL, "no-store")?;
-    let words = status.canonical_reason().unwrap_or("Error");
-    write_whole(session, header, request_id, format!("{{\"error\":\"{words}\",\"request_id\":\"{request_id}\"}}\n").into()).await
-}
-
-async fn write_whole(session: &mut Session, mut header: ResponseHeader, request_id: RequestId, body: Bytes) -> PingoraResult<()> {
-    header.insert_header(X_REQUEST_ID, request_id.as_str())?;
-    if header.status != StatusCode::NO_CONTENT {
-        header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    }
-    header.set_version(Version::HTTP_11);
-    session.as_downstream_mut().write_response_header(Box::new(header)).await?;
-    session.as_downstream_mut().write_response_body(body, true).await
-}
-
-/// Rounded up, at least one.
-fn whole_seconds(duration: Duration) -> HeaderValue {
-    HeaderValue::from(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1))
 }

@@ -17,6 +17,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 
 mod admit;
+mod answer;
 pub mod body;
 pub mod budget;
 mod buffer;

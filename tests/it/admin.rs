@@ -322,7 +322,8 @@ routes:
         ("PUT", "/-/status"),
     ] {
         for authorization in [token.as_str(), "Bearer wrong", ""] {
-            said.push(format!("{:?}", ask(&gate, method, path, &[HOST, JSON, ("Authorization", authorization)], b"{}")));
+            let answer = ask(&gate, method, path, &[HOST, JSON, ("Authorization", authorization)], b"{}");
+            said.push(format!("{} {:?} {}", answer.status, answer.headers, answer.text()));
         }
     }
     assert!(said.iter().any(|text| text.contains("signature_mismatch")), "the report tells of the forged ones");
