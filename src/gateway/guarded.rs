@@ -18,8 +18,8 @@ use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::clock::Clock;
 use crate::gateway::frames::{Frames, TooMany};
@@ -152,6 +152,14 @@ pub(super) struct Guarded {
     clock: Arc<dyn Clock>,
     /// Who is at the other end, for its requests.
     other: Option<Arc<ProxyDigest>>,
+    /// Our side has ended, and what the sender still sends is read.
+    drain: Option<Drain>,
+}
+
+/// What is read and thrown away yet, and until when.
+struct Drain {
+    left: usize,
+    end: Pin<Box<Sleep>>,
 }
 
 /// How what arrives is watched.
@@ -184,6 +192,7 @@ impl Guarded {
             arriving: if h2 { Arriving::H2(Frames::default(), 0) } else { Arriving::H1(Scanner::new(max_head)) },
             clock,
             other: other.pack(),
+            drain: None,
         }
     }
 
@@ -249,18 +258,19 @@ impl Guarded {
     }
 
     /// Reads what the sender still sends, within bounds, until it has seen the end of our side and closes its own.
-    async fn drain(&mut self) {
-        let reading = async {
-            let mut piece = vec![0; DRAIN_PIECE];
-            let mut left = DRAIN_BYTES;
-            while left > 0 {
-                match self.io.get_mut().read(&mut piece).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(read) => left = left.saturating_sub(read),
-                }
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let io = self.io.get_mut();
+        let Some(drain) = &mut self.drain else { return Poll::Ready(()) };
+        let mut piece = [0; DRAIN_PIECE];
+        while drain.left > 0 && drain.end.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut piece);
+            let read = std::task::ready!(Pin::new(&mut *io).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                break;
             }
-        };
-        timeout(DRAIN_TIME, reading).await.unwrap_or_default();
+            drain.left = drain.left.saturating_sub(buf.filled().len());
+        }
+        Poll::Ready(())
     }
 }
 
@@ -309,20 +319,24 @@ impl AsyncWrite for Guarded {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
+    /// Flushes and ends our side; then reads what nobody will look at. pingora closes a connection of HTTP/1 by this, not by [`Shutdown`].
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if self.drain.is_none() {
+            std::task::ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            if !self.is_unread() {
+                return Poll::Ready(Ok(()));
+            }
+            self.drain = Some(Drain { left: DRAIN_BYTES, end: Box::pin(sleep(DRAIN_TIME)) });
+        }
+        self.poll_drain(cx).map(Ok)
     }
 }
 
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
-        // flushes; what the other side no longer takes is lost to it alone
-        self.io.flush().await.unwrap_or_default();
-        self.io.get_mut().as_mut().shutdown().await;
-        if self.is_unread() {
-            self.drain().await;
-        }
+        // what the other side no longer takes is lost to it alone
+        AsyncWriteExt::shutdown(self).await.unwrap_or_default();
     }
 }
 
@@ -380,6 +394,8 @@ impl Peek for Guarded {}
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
     use crate::clock::SystemClock;
     use crate::gateway::client::Peer;

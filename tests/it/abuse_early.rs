@@ -76,6 +76,23 @@ fn who_sends_on_gets_the_answer() {
     assert_eq!(app.count(), 0);
 }
 
+/// A sender that has the answer and sends the rest of its body nevertheless is heard to the end: a reset could have overtaken the answer.
+#[test]
+fn the_rest_of_a_refused_body_is_read() {
+    let (_app, gate) = gate();
+    for (head, begin) in [("Content-Length: 1048576", &PIECE[..]), ("Transfer-Encoding: chunked", b"100000\r\nx")] {
+        let mut stream = open(gate.address("senders"));
+        stream.write_all(format!("POST /nowhere HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(begin).unwrap();
+        let (answer, in_order) = read(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 404 ") && in_order, "{head}: {answer:?}");
+        for _ in 0..40 {
+            stream.write_all(&PIECE).unwrap_or_else(|error| panic!("{head}: {error}"));
+        }
+    }
+    is_over(&gate);
+}
+
 /// The end of the answer's side comes with the answer: who waits for it need not wait for the drain.
 #[test]
 fn the_end_comes_with_the_answer() {

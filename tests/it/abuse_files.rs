@@ -328,7 +328,8 @@ fn a_thousand_reloads_leave_nothing_behind() {
     let (memory_after, files_after) = (rss(&gate), open_files(&gate));
     eprintln!("1,000 reloads: {} KiB more, {files} files open before, {files_after} after", memory_after.saturating_sub(memory) >> 10);
     assert!(memory_after < memory + (8 << 20), "from {} to {} KiB", memory >> 10, memory_after >> 10);
-    assert!(files_after <= files + 4, "from {files} to {files_after} open files");
+    // connections of the last requests may not be closed yet
+    wait_for("files to be closed", || open_files(&gate) <= files + 4);
 }
 
 /// Old and new change places as Kubernetes does it, with a signal in between: both stay accepted throughout.

@@ -139,7 +139,14 @@ impl Connection {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut buffer = [0; 64 * 1024];
-        match self.stream.read(&mut buffer)? {
+        let count = loop {
+            match self.stream.read(&mut buffer) {
+                // a process that was stopped and goes on hears of it so
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        match count {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             count => {
                 self.read.extend_from_slice(&buffer[..count]);
