@@ -27,6 +27,8 @@ use crate::telemetry::{Telemetry, log};
 
 /// How long a store that another process holds is waited for: a rolling update ends the old process meanwhile.
 const STORE_PATIENCE: Duration = Duration::from_secs(60);
+/// For tasks that are left when the gate leaves.
+const LAST_TASKS: Duration = Duration::from_secs(1);
 /// Between two tries to hold the store.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -54,7 +56,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
     log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
     memory::small_pages();
     let runtime = runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?;
-    let ended = runtime.block_on(serve(args.config.clone(), loaded, clock));
+    let telemetry = Telemetry::new(loaded.snapshot.log, Arc::clone(&clock), std::io::stdout());
+    let ended = runtime.block_on(serve(args.config.clone(), loaded, clock, Arc::clone(&telemetry)));
+    // the record of a request that was cut off closes when its task goes
+    runtime.shutdown_timeout(LAST_TASKS);
+    telemetry.flush();
     log::flush();
     ended
 }
@@ -67,7 +73,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result<Exit, Error> {
+async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry: Arc<Telemetry>) -> Result<Exit, Error> {
     let Loaded { snapshot, report, notes, stale, cache, .. } = loaded;
     let snapshot = Arc::new(snapshot);
     report.log_warnings();
@@ -81,7 +87,6 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
         () = signals.leave() => return Ok(Exit::DONE),
     };
     let (ledger, alarm) = opened;
-    let telemetry = Telemetry::new(snapshot.log, Arc::clone(&clock), std::io::stdout());
     telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
     let gate = Gate::new(Arc::clone(&snapshot), Arc::clone(&clock), telemetry, Arc::clone(&ledger) as _);
     let gate = Arc::new(gate.map_err(|error| Error::new(Exit::NO, error.to_string()))?);
@@ -116,7 +121,6 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
         tracing::warn!(requests = cut_off, "grace is over, requests were cut off");
     }
     stop.send_replace(true);
-    gate.flush();
     ledger.close();
     tracing::info!("left");
     Ok(Exit::DONE)

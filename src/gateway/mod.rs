@@ -160,11 +160,6 @@ impl Gate {
         self.snapshot().upstreams.keys().filter_map(|name| upstreams.get(name).cloned()).collect()
     }
 
-    /// Writes the log lines that wait.
-    pub fn flush(&self) {
-        self.telemetry.flush();
-    }
-
     /// Requests being served now.
     fn in_flight(&self) -> usize {
         self.lifecycle.in_flight.load(Ordering::Relaxed)
