@@ -82,11 +82,13 @@ impl Embedded {
     ///
     /// # Errors
     /// See [`OpenError`].
+    #[expect(clippy::needless_pass_by_value, reason = "as the other doors take it")]
     pub fn open_with(path: &Path, capacity: usize, clock: Arc<dyn Clock>, opening: Opening) -> Result<Opened, OpenError> {
+        let Opening { damage, hook } = opening;
         let directory = Directory::hold(path)?;
         let now = clock.now();
         let (opened, alarm) = match Self::load(&directory, capacity, &clock, now) {
-            Err(OpenError::Store(StoreError::Corrupted(cause))) if opening.damage == Damage::Refuse => {
+            Err(OpenError::Store(StoreError::Corrupted(cause))) if damage == Damage::Refuse => {
                 return Err(OpenError::Damaged { path: directory.file(), cause: cause.to_string() });
             }
             Err(OpenError::Store(StoreError::Corrupted(cause))) => {
@@ -100,7 +102,7 @@ impl Embedded {
             other => (other?, None),
         };
         let (mut ledger, mut database, line) = opened;
-        database.hooked(opening.hook);
+        database.hooked(hook);
         let (drift, shared) = (Arc::clone(&ledger.drift), Arc::clone(&ledger.shared));
         let lives_on = move |key, longer| shared.remember(key, longer);
         ledger.disk = Some(Disk::start(directory, database, line, ledger.shared.time.clone(), drift, lives_on)?);

@@ -231,7 +231,7 @@ impl Thread {
                 self.line.say(told.err());
             }
             if closing && locked(&self.line.waiting).jobs.is_empty() {
-                self.chores.end(&mut self.database, &self.time);
+                Chores::end(&mut self.database, &self.time);
                 return;
             }
         }
@@ -263,12 +263,13 @@ impl Thread {
             ledger::save(writing, &changes)?;
             jobs.iter_mut().try_for_each(|job| job.write.apply(writing))
         });
-        self.chores.wrote(jobs.iter().map(|job| job.how.bytes).sum());
+        let bytes = jobs.iter().map(|job| job.how.bytes).sum();
         match whole {
             Ok(((), tally)) => {
                 self.saved(changes.len());
                 self.count(&tally);
                 jobs.into_iter().for_each(|job| job.write.finish(Ok(())));
+                self.chores.wrote(&self.database, bytes);
                 Ok(())
             }
             // it was alone: there is nothing that another could have spoilt
@@ -298,13 +299,16 @@ impl Thread {
             let saved = self.database.transaction(self.time.now(), |writing| ledger::save(writing, &batch));
             self.refused = saved.is_err();
             saved?;
-            self.chores.wrote(batch.len() * 64);
+            self.chores.wrote(&self.database, batch.len() * 64);
             self.saved(batch.len());
         }
         Ok(())
     }
 
     fn saved(&mut self, changes: usize) {
+        if changes > 0 {
+            self.line.say(None);
+        }
         self.backlog.drain(..changes.min(self.backlog.len()));
         self.line.queued.fetch_sub(changes, Ordering::Relaxed);
     }

@@ -58,6 +58,9 @@ impl Database {
         let io = |error: std::io::Error| OpenError::Io { path: path.clone(), cause: error.to_string() };
         // SQLite gives its log the mode of the database.
         drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?);
+        if schema::is_stub(&path).map_err(io)? {
+            return Err(StoreError::Corrupted("the file is cut short".into()).into());
+        }
         let short = schema::is_short(&path).map_err(io)?;
         let mut connection = connect(&path)?;
         // checkpoints are made off the way of those who wait for a commit
@@ -135,9 +138,10 @@ impl Database {
         let done = write(&writing)?;
         let tally = writing.keep_tally()?;
         self.hook.call()?;
+        // a commit that fails half-way may be found done after a crash
         transaction.commit().map_err(|error| match told(error) {
             StoreError::Unavailable(cause) => StoreError::Unknown(cause),
-            error => error,
+            error @ (StoreError::Unknown(_) | StoreError::Full | StoreError::Corrupted(_)) => error,
         })?;
         Ok((done, tally))
     }

@@ -35,9 +35,14 @@ impl Chores {
         Self { drift, lives_on, checkpoints, place: (i64::MIN, [0; 16]) }
     }
 
-    /// Some bytes were written to the log. Cleans it up, if that is asked for: then only a little is left to be done.
-    pub(super) fn wrote(&self, bytes: usize) {
+    /// Some bytes were written to the log. Empties it, if that is asked for: only a little is left to be done then.
+    pub(super) fn wrote(&self, database: &Database, bytes: usize) {
         self.checkpoints.wrote(bytes);
+        if self.checkpoints.wanted()
+            && let Err(error) = database.checkpoint()
+        {
+            tracing::debug!(%error, "no checkpoint");
+        }
     }
 
     /// Does a step of everything; whether there is more.
@@ -49,9 +54,6 @@ impl Chores {
             drift.observe(reading);
             !drift.jumped() && drift.holds(reading)
         };
-        if self.checkpoints.wanted() {
-            database.checkpoint()?;
-        }
         let place = self.place;
         let ((prolonged, purged), _) = database.transaction(now, |writing| {
             ledger::keep_time(writing, wall)?;
@@ -68,7 +70,7 @@ impl Chores {
     }
 
     /// Keeps the time a last time.
-    pub(super) fn end(&self, database: &mut Database, time: &StoreTime) {
+    pub(super) fn end(database: &mut Database, time: &StoreTime) {
         let wall = i64::try_from(time.clock().now().unix_ms()).unwrap_or(i64::MAX);
         if let Err(error) = database.transaction(time.now(), |writing| ledger::keep_time(writing, wall)) {
             tracing::debug!(%error, "the time was not kept");

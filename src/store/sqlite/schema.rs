@@ -6,6 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 /// The version of the schema that this program writes; it reads older ones, and migrates them.
 pub(super) const SCHEMA: i64 = 2;
 
+/// Bytes of the header of a database file.
+const HEADER: u64 = 100;
+
 /// Version 1 was `meta` and `ledger`. Within a minor line tables are only added to.
 ///
 /// Where a unit lies is its status: in `due`, it waits; in `dead`, it is dead or cancelled (no reason); in neither, it was handed on.
@@ -55,9 +58,15 @@ pub(super) fn migrate(connection: &mut Connection, new_hash_key: [u8; 16]) -> ru
     Ok(hash_key)
 }
 
+/// Whether there is less than a header, and not because it was being made: SQLite would take it for an empty database.
+pub(super) fn is_stub(path: &Path) -> std::io::Result<bool> {
+    let length = std::fs::metadata(path)?.len();
+    Ok((1..HEADER).contains(&length) && !path.with_extension("db-journal").exists())
+}
+
 /// Whether the file is shorter than it says it is: cut off by a full disk or a broken copy. Its log may hold the rest.
 pub(super) fn is_short(path: &Path) -> std::io::Result<bool> {
-    let mut head = [0; 100];
+    let mut head = [0; 32];
     let mut file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();
     if length == 0 {
@@ -68,7 +77,7 @@ pub(super) fn is_short(path: &Path) -> std::io::Result<bool> {
     }
     // <https://www.sqlite.org/fileformat.html#the_database_header>: page size at 16, size in pages at 28
     let [.., p0, p1] = *head.first_chunk::<18>().unwrap_or(&[0; 18]);
-    let [.., n0, n1, n2, n3] = *head.first_chunk::<32>().unwrap_or(&[0; 32]);
+    let [.., n0, n1, n2, n3] = head;
     let page = match u16::from_be_bytes([p0, p1]) {
         1 => 65_536,
         page => u64::from(page),

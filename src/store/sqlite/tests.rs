@@ -135,3 +135,41 @@ fn a_file_that_is_cut_short_is_seen_at_once() {
     std::fs::write(&file, &whole).unwrap();
     assert_eq!(load(&Database::open(&directory, [1; 16]).unwrap(), 0).len(), 5000);
 }
+
+/// A disk that is full takes nothing, keeps what it has, and goes on once there is room.
+#[test]
+fn a_full_disk_takes_all_of_a_delivery_or_nothing() {
+    use crate::store::contract::queue::delivery;
+    use crate::store::queue::{OnDead, Start};
+    let held = tempfile::tempdir().unwrap();
+    let directory = Directory::hold(held.path()).unwrap();
+    let mut database = Database::open(&directory, [1; 16]).unwrap();
+    let accept = |database: &mut Database, number: u32| {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        let commit = accept::Commit { key: Key(bytes), window: 1000, dead: OnDead::Keep, known: false };
+        let one = crate::store::queue::Accept { body: vec![7; 3000].into(), ..delivery(1, Start::Anyone) };
+        database.transaction(0, |writing| accept::accept(writing, &one, &one.record.encode(), Some(commit))).map(drop)
+    };
+    let pages: i64 = database.connection.query_row("pragma page_count", [], |row| row.get(0)).unwrap();
+    database.connection.execute_batch(&format!("pragma max_page_count = {}", pages + 40)).unwrap();
+    let (mut taken, mut number) = (0_i64, 0);
+    let error = loop {
+        match accept(&mut database, number) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+        number += 1;
+    };
+    assert!(matches!(error, StoreError::Full) && taken > 5, "{error} after {taken}");
+    let count = |database: &Database| {
+        let count =
+            |table: &str| database.connection.query_row(&format!("select count(*) from {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+        [count("delivery"), count("due"), count("ledger")]
+    };
+    assert_eq!(count(&database), [taken; 3]);
+    database.connection.execute_batch(&format!("pragma max_page_count = {}", pages + 400)).unwrap();
+    accept(&mut database, number).unwrap();
+    assert_eq!(count(&database), [taken + 1; 3]);
+    assert_eq!(database.tally().unwrap()[&(writing::WAITING, 1)], (taken + 1, 0));
+}

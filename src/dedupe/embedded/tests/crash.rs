@@ -35,7 +35,7 @@ async fn child() {
         .map(|number| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
-                loop {
+                for _ in 0..u64::MAX {
                     let mut one = delivery(number % 3, Start::Mine(LEASE));
                     one = Accept { body: body_of(one.id).into(), ..one };
                     let (id, dedupe) = (one.id, Dedupe::Key { key: key_of(one.id), window: WINDOW, dead: OnDead::Revive });

@@ -102,8 +102,8 @@ impl Model {
         let taken = take(store, target, count).await;
         let now = self.now;
         let run_at = |one: &One| match one.place {
-            Place::Waits { run_at, .. } if one.target == target && run_at <= now => Some(run_at),
-            _ => None,
+            Place::Waits { run_at, .. } => (one.target == target && run_at <= now).then_some(run_at),
+            Place::Dead | Place::Cancelled | Place::Delivered => None,
         };
         let mut due: Vec<u64> = self.all.values().filter_map(run_at).collect();
         due.sort_unstable();
@@ -150,8 +150,11 @@ impl Model {
             // given back, and nothing since: the same answer again
             Place::Waits { held: false, .. } if one.lease == lease.number => assert_eq!(held, Held::Yes),
             // a cancellation without a try leaves no trace once the unit goes again
-            _ if !one.settled.contains(&lease.number) => assert_eq!(held, Held::Lost),
-            _ => {}
+            Place::Waits { .. } | Place::Dead | Place::Cancelled | Place::Delivered => {
+                if !one.settled.contains(&lease.number) {
+                    assert_eq!(held, Held::Lost);
+                }
+            }
         }
     }
 
@@ -169,10 +172,12 @@ impl Model {
                 one.lease += 1;
             }
             (Deed::Replay { .. }, Place::Dead | Place::Cancelled) => one.place = Place::Waits { run_at: now, held: false, tries: 0 },
-            (Deed::Replay { .. }, Place::Waits { held, run_at, .. }) if !held || run_at <= now => {
-                one.place = Place::Waits { run_at: now, held, tries: 0 };
+            (Deed::Replay { .. }, Place::Waits { held, run_at, .. }) => {
+                if !held || run_at <= now {
+                    one.place = Place::Waits { run_at: now, held, tries: 0 };
+                }
             }
-            _ => {}
+            (Deed::Replay { .. }, Place::Delivered) | (Deed::Cancel, Place::Dead | Place::Cancelled | Place::Delivered) => {}
         }
     }
 
