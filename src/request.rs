@@ -1,6 +1,7 @@
 //! One request as it came: the head, the body, who sent it. Made by `gateway::edge` alone (and by tests and the CLI from recorded bytes).
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -26,6 +27,8 @@ pub struct RequestHead {
     pub declared_size: Option<u64>,
     /// Who sent it.
     pub client: Client,
+    /// The certificate that its connection has shown and the gate has verified.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// When the head was complete.
     pub received: Now,
 }
@@ -107,6 +110,30 @@ impl fmt::Display for RequestId {
 impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// The names in the verified certificate of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Its common name, then its DNS, URI and email names.
+    names: Vec<String>,
+}
+
+impl ClientCertificate {
+    /// A certificate with these names, the common name first.
+    pub fn new(names: Vec<String>) -> Self {
+        Self { names }
+    }
+
+    /// How people are shown it: its first name.
+    pub fn subject(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
+    /// Whether one of its names is exactly this one.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.names.iter().any(|own| own == name)
     }
 }
 

@@ -64,6 +64,9 @@ pub struct ConfigStatus {
     pub needs_restart: Vec<String>,
     /// Secret files that are empty or unreadable now, by secret name.
     pub stale_secrets: Vec<String>,
+    /// Certificates whose files hold no good pair now, and why.
+    #[serde(default)]
+    pub stale_certificates: Vec<String>,
 }
 
 /// A route.

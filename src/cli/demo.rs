@@ -17,7 +17,8 @@ use crate::cli::sign::{Answered, Request, default_url, deliver, signed};
 use crate::cli::term::{self, Look};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::load::Loaded;
-use crate::config::snapshot::AdminAddress;
+use crate::config::snapshot::UpstreamAddress;
+use crate::upstream::render;
 
 mod child;
 mod page;
@@ -86,14 +87,16 @@ impl<T> Drop for Aborted<T> {
 /// Where the app of the GitHub route is.
 async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
     let upstream = &hook(loaded, "github")?.forward.upstream;
-    let place = format!("{}:{}", upstream.host, upstream.port);
-    let found = tokio::net::lookup_host((upstream.host.as_str(), upstream.port)).await;
-    let found = found.map_err(|error| Error::no("the upstream has no address").at(place.as_str()).cause(error))?.next();
-    found.filter(|address| address.ip().is_loopback() && !upstream.tls).ok_or_else(|| {
+    let place = render::url(upstream);
+    let elsewhere = || {
         Error::usage("the demo stands for the app, so the upstream must be a port of this machine")
-            .at(place)
+            .at(place.as_str())
             .hint("url: http://127.0.0.1:3000")
-    })
+    };
+    let UpstreamAddress::Tcp { host, port, tls: None } = &upstream.address else { return Err(elsewhere()) };
+    let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+    let found = found.map_err(|error| Error::no("the upstream has no address").at(place.as_str()).cause(error))?.next();
+    found.filter(|address| address.ip().is_loopback()).ok_or_else(elsewhere)
 }
 
 fn hook(loaded: &Loaded, provider: &str) -> Result<Arc<crate::config::snapshot::Hook>, Error> {
@@ -112,10 +115,7 @@ struct Sender {
 impl Sender {
     fn new(loaded: &Arc<Loaded>) -> Result<Self, Error> {
         let policy = |provider| Ok((provider, Policy::Route(Arc::clone(loaded), hook(loaded, provider)?)));
-        let admin = loaded.snapshot.admin.as_ref().map(|admin| match &admin.address {
-            AdminAddress::Tcp(address) => address.to_string(),
-            AdminAddress::Unix(path) => format!("unix:{}", path.display()),
-        });
+        let admin = loaded.snapshot.admin.as_ref().map(|admin| admin.address.to_string());
         Ok(Self { policies: PROVIDERS.into_iter().map(policy).collect::<Result<_, Error>>()?, admin, now: SystemClock.now().wall })
     }
 

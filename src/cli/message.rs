@@ -81,6 +81,7 @@ impl Message {
 /// A head without headers, from this machine, over TLS.
 pub(super) fn head(method: Method, target: Bytes, now: Now) -> RequestHead {
     RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(uuid::Uuid::now_v7().as_u128()),
         method,
         target,

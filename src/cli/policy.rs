@@ -109,7 +109,7 @@ impl Policy {
     pub(super) fn params(&self, head: &RequestHead) -> Params {
         let Self::Route(loaded, hook) = self else { return Params::default() };
         let found = loaded.snapshot.router.find(&head.authority, head.path());
-        let is_ours = |index: usize| loaded.snapshot.hooks.get(index).is_some_and(|found| found.name == hook.name);
+        let is_ours = |index: usize| loaded.snapshot.routes.get(index).is_some_and(|found| *found.name() == hook.name);
         match found {
             Some((index, params)) if is_ours(index) => params,
             _ => {

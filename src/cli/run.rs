@@ -1,11 +1,10 @@
 //! `hookgate run`: the gate from its first file to its last request.
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -21,13 +20,12 @@ use crate::gateway::Gate;
 use crate::gateway::operator::Operator;
 use crate::gateway::reload::{Reloader, environment};
 use crate::gateway::serve::Server;
+use crate::gateway::unix::{self, SocketFile};
 use crate::store::sqlite::OpenError;
 use crate::telemetry::{Telemetry, log};
 
 /// How long a store that another process holds is waited for: a rolling update ends the old process meanwhile.
 const STORE_PATIENCE: Duration = Duration::from_secs(60);
-/// Who may ask over an admin socket: its owner and group.
-const SOCKET_MODE: u32 = 0o660;
 /// Between two tries to hold the store.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -53,10 +51,18 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
         }
     };
     log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
+    small_pages();
     let runtime = runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?;
     let ended = runtime.block_on(serve(args.config.clone(), loaded, clock));
     log::flush();
     ended
+}
+
+/// Asks for memory in small pages: bodies are charged by what arrived, and a huge page would take 2 MiB for the first byte of it.
+/// Where that is forbidden the gate runs all the same, and takes more.
+fn small_pages() {
+    #[cfg(target_os = "linux")]
+    rustix::thread::disable_transparent_huge_pages(true).unwrap_or_default();
 }
 
 /// One worker needs no queue between workers.
@@ -92,18 +98,21 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
         tracing::info!(r#for = "senders", %address, "listening");
     }
     let (stop, stopped) = watch::channel(false);
-    if let Err(error) = listen_for_operators(&snapshot, &operator, &stopped).await {
-        // senders were taken already: they get their answers
-        server.shut_down(snapshot.shutdown).await;
-        ledger.close();
-        return Err(error);
-    }
+    let _admin_socket = match listen_for_operators(&snapshot, &operator, &stopped).await {
+        Ok(file) => file,
+        Err(error) => {
+            // senders were taken already: they get their answers
+            server.shut_down(snapshot.shutdown).await;
+            ledger.close();
+            return Err(error);
+        }
+    };
     let (changed, changes) = mpsc::channel(1);
     let beginning = config_watch::Beginning::look(reloader.files()).await;
     reloader.catch_up().await;
     tokio::spawn(config_watch::watch(beginning, changed));
     server.ready();
-    tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.hooks.len(), "ready");
+    tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.routes.len(), "ready");
     until_told_to_leave(&reloader, changes, signals).await;
     let timing = gate.snapshot().shutdown;
     tracing::info!(delay_s = timing.delay.as_secs_f64(), grace_s = timing.grace.as_secs_f64(), "leaving");
@@ -149,13 +158,18 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
     }
 }
 
-/// Binds and serves the health and admin listeners of the config.
-async fn listen_for_operators(snapshot: &Snapshot, operator: &Arc<Operator>, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
+/// Binds and serves the health and admin listeners of the config. The file of the admin socket, if it is one, goes with what is returned.
+async fn listen_for_operators(
+    snapshot: &Snapshot,
+    operator: &Arc<Operator>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Option<SocketFile>, Error> {
     if let Some(address) = snapshot.health {
         let listener = bind("health", address).await?;
         tokio::spawn(serve_tcp(listener, health::router(Arc::clone(operator) as _), stopped.clone()));
     }
-    let Some(admin) = &snapshot.admin else { return Ok(()) };
+    let Some(admin) = &snapshot.admin else { return Ok(None) };
+    let mut file = None;
     let matches = |token: Token| -> TokenMatcher { Arc::new(move |offered: &[u8]| token.matches(offered)) };
     let token = match (&admin.token, &snapshot.store.path) {
         (Some(token), _) => Some(matches(token.clone())),
@@ -171,20 +185,13 @@ async fn listen_for_operators(snapshot: &Snapshot, operator: &Arc<Operator>, sto
             tokio::spawn(serve_tcp(listener, api::router(Arc::clone(operator) as _, guard), stopped.clone()));
         }
         AdminAddress::Unix(path) => {
-            // a socket that nobody listens on is left over from a process that was killed
-            let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-            if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-                std::fs::remove_file(path).ok();
-            }
-            let here = |error: std::io::Error| cannot(&format!("listen on unix:{}", path.display()), &error);
-            let listener = UnixListener::bind(path).map_err(here)?;
-            // its owner and group may ask
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE)).map_err(here)?;
+            let (listener, socket) = unix::listen(path).map_err(|error| cannot(&format!("listen on unix:{}", path.display()), &error))?;
+            file = Some(socket);
             tracing::info!(r#for = "admin", address = %format_args!("unix:{}", path.display()), "listening");
             tokio::spawn(serve_unix(listener, api::router(Arc::clone(operator) as _, Guard::unix(token)), stopped.clone()));
         }
     }
-    Ok(())
+    Ok(file)
 }
 
 async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, Error> {

@@ -129,16 +129,16 @@ pub(super) fn default_url(policy: &Policy) -> Result<String, Error> {
     match policy {
         Policy::Preset { name, .. } => Ok(format!("http://127.0.0.1:8080/webhooks/{name}")),
         Policy::Route(loaded, hook) => {
-            let listener = loaded.snapshot.listeners.iter().find(|listener| listener.tls.is_none()).or(loaded.snapshot.listeners.first());
-            let listener = listener.ok_or_else(|| Error::usage("the config listens nowhere").hint("--url URL"))?;
+            let open = || loaded.snapshot.listeners.iter().filter_map(|listener| Some((listener.address.tcp()?, listener.tls.is_some())));
+            let found = open().find(|(_, tls)| !tls).or_else(|| open().next());
+            let (mut address, tls) = found.ok_or_else(|| Error::usage("the config listens on no port").hint("--url URL"))?;
             if hook.path.contains('{') {
                 return Err(Error::usage(format!("the path of route {} has parameters: {}", hook.name, hook.path)).hint("--url URL"));
             }
-            let mut address = listener.address;
             if address.ip().is_unspecified() {
                 address.set_ip(if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
             }
-            Ok(format!("{}://{address}{}", if listener.tls.is_some() { "https" } else { "http" }, hook.path))
+            Ok(format!("{}://{address}{}", if tls { "https" } else { "http" }, hook.path))
         }
     }
 }

@@ -127,6 +127,9 @@ fn attention(status: &Status) -> Vec<Need> {
     for secret in &status.config.stale_secrets {
         need(Sign::Look, "secret", format!("the file of {secret} is empty or unreadable; its last good text counts"), "");
     }
+    for why in &status.config.stale_certificates {
+        need(Sign::Look, "certificate", format!("{why}; the last good pair counts"), "");
+    }
     if let Some(alarm) = &status.store.alarm {
         need(Sign::Bad, "store", alarm.clone(), "");
     }

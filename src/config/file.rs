@@ -29,7 +29,7 @@ pub struct File {
     pub health: Option<Health>,
     /// The listener for `/-/status`, `/-/reload` and `/-/refusals`.
     pub admin: Option<Admin>,
-    /// Proxies in front of the gate, as CIDR: only these may set `X-Forwarded-For`, `-Proto` and `-Host`.
+    /// Proxies in front of the gate, as CIDR, or `unix` for who connects to a unix socket of `listen`: only these may set `X-Forwarded-For`, `-Proto` and `-Host`, or speak the PROXY protocol.
     pub trusted_proxies: Vec<String>,
     /// Bounds of the whole gate.
     pub limits: Option<Limits>,
@@ -61,18 +61,34 @@ pub struct Included {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// `HOST:PORT`, for example `0.0.0.0:8080`.
+    /// `HOST:PORT`, for example `0.0.0.0:8080`, or `unix:/path/to.sock` (mode 0660).
     pub address: Option<String>,
-    /// Whether a balancer in front sends the PROXY protocol. Reserved.
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2 (default false). Only `trusted_proxies` may connect then.
     pub proxy_protocol: Option<bool>,
-    /// Speaks TLS (1.2, 1.3; HTTP/2 by ALPN) with this certificate.
+    /// Speaks TLS (1.2, 1.3; HTTP/2 by ALPN).
     pub tls: Option<Tls>,
+}
+
+/// The gate's side of TLS: `certificate` and `key`, or a list of `certificates`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// A PEM file with the certificate and its chain.
+    pub certificate: Option<String>,
+    /// A PEM file with the key.
+    pub key: Option<String>,
+    /// Several certificates: the sender gets the one that has the name it asks for (SNI), else the first.
+    pub certificates: Vec<Certificate>,
+    /// A PEM file with the CAs that sign the certificates of senders. Their names can stand in the `allow` of a route.
+    pub client_ca: Option<String>,
+    /// `required` (default with `client_ca`), or `optional`: who shows no certificate is let in as well.
+    pub client_auth: Option<String>,
 }
 
 /// A certificate and its key.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Tls {
+pub struct Certificate {
     /// A PEM file with the certificate and its chain.
     pub certificate: Option<String>,
     /// A PEM file with the key.
@@ -101,15 +117,18 @@ pub struct Admin {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503.
+    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503. Before it is verified, one client
+    /// (where its address is its own) holds at most a quarter of it and a route half, but always one body of the size the route allows.
     pub in_flight_bytes: Option<String>,
     /// How many refusals a second one client may cause before it is slowed down with 429 (default 50/s, burst ten times that).
     pub refused_per_client: Option<String>,
-    /// How long a head may take to arrive (default 5s).
+    /// How long a head may take to arrive, from accept or from its first byte on (default 5s).
     pub header_timeout: Option<String>,
+    /// How long a connection may wait between two requests (default 60s).
+    pub idle_timeout: Option<String>,
     /// How large a head may be (default 32KiB).
     pub header_bytes: Option<String>,
-    /// How long a body may take to arrive (default 10s).
+    /// How long a body may take to arrive (default 10s). One that comes slower than 32 KiB a second is cut after 2 seconds.
     pub body_timeout: Option<String>,
     /// How many connections may be open (default 10000).
     pub connections: Option<u32>,
@@ -151,7 +170,7 @@ pub struct Log {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
-    /// `http://HOST:PORT` or `https://HOST[:PORT]`, without a path.
+    /// `http://HOST:PORT` or `https://HOST[:PORT]`, without a path; or `unix:/path/to.sock`.
     pub url: Option<String>,
     /// How long a connection may take (default 1s).
     pub connect_timeout: Option<String>,
@@ -161,7 +180,11 @@ pub struct Upstream {
     pub idle_timeout: Option<String>,
     /// A PEM file with the CA that signs the app's certificate. Without it, the system's.
     pub ca: Option<String>,
-    /// `original` (default: the app sees the sender's Host) or `upstream` (the app sees the host of `url`).
+    /// A PEM file with the certificate, and its chain, that the gate shows an app that asks for one.
+    pub certificate: Option<String>,
+    /// A PEM file with the key of `certificate`.
+    pub key: Option<String>,
+    /// `original` (default: the app sees the sender's Host) or `upstream` (the app sees the host of `url`; behind a unix socket `localhost`).
     pub host: Option<String>,
     /// When the gate stops trying for a while.
     pub breaker: Option<Breaker>,
@@ -189,13 +212,13 @@ pub struct Route {
     pub host: Option<String>,
     /// The path, with parameters `/{name}` and a last `/{*rest}`.
     pub path: Option<String>,
-    /// The methods it takes (default POST).
+    /// The methods it takes (default POST; with `pass` all but CONNECT and TRACE).
     pub methods: Vec<String>,
     /// The URL that senders use, without query, where the signature covers it: `https://hooks.example.com/webhooks/x`.
     pub public_url: Option<String>,
-    /// How large a body may be (default: what the provider sends, else 5MiB).
+    /// How large a body may be (default: what the provider sends, else 5MiB; with `pass` without bound).
     pub max_body: Option<String>,
-    /// Only clients of these networks, as CIDR.
+    /// Only these clients: networks as CIDR, or `subject:NAME`, a name in the certificate that the client shows (see `client_ca`). One match is enough.
     pub allow: Vec<String>,
     /// How senders prove who they are, or `none`.
     pub verify: Option<VerifyOrNone>,
@@ -209,8 +232,8 @@ pub struct Route {
     pub forward: Option<Forward>,
     /// Acknowledges and delivers later. Reserved.
     pub queue: Option<Reserved>,
-    /// Streams through without verification. Reserved.
-    pub pass: Option<Reserved>,
+    /// Streams other traffic of the app through, unverified. `verify` and what builds on it do not go with it.
+    pub pass: Option<Pass>,
     /// `enforce`. `observe` is reserved.
     pub mode: Option<String>,
 }
@@ -251,4 +274,16 @@ pub struct Forward {
     pub keep_token: Option<bool>,
     /// `fail` (default). Spilling into the queue is reserved.
     pub on_failure: Option<OnFailure>,
+}
+
+/// Streams other traffic of the app through, unverified.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pass {
+    /// A name under `upstreams`.
+    pub upstream: Option<String>,
+    /// How long the app may take from the end of the request to the head of its answer (default: what the upstream says, else 60s).
+    pub timeout: Option<String>,
+    /// How long nothing may come from either side, WebSockets and server-sent events included (default 5m).
+    pub idle_timeout: Option<String>,
 }

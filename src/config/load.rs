@@ -24,6 +24,8 @@ pub struct Loaded {
     pub notes: Vec<String>,
     /// Names (`route/secret`) whose file is empty or unreadable now, so that the last good text stays in use: `secret_stale`.
     pub stale: Vec<String>,
+    /// Certificates whose files hold no good pair now, and why, so that the last good one stays in use.
+    pub stale_certificates: Vec<String>,
     /// How many secrets there are, all tables included.
     pub secrets: usize,
     /// The presets, those of the config's own directory included.
@@ -37,12 +39,20 @@ impl Loaded {
     pub fn summary(&self) -> String {
         let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let unverified: Vec<&str> = self.snapshot.hooks.iter().filter(|hook| hook.verifier.is_none()).map(|hook| &*hook.name).collect();
+        let passes = self.snapshot.routes.iter().filter(|route| route.pass().is_some()).count();
         let unverified = match unverified.as_slice() {
+            [] if passes > 0 => "no webhook route unverified".to_owned(),
             [] => "no route unverified".to_owned(),
             names => format!("unverified: {}", names.join(", ")),
         };
-        let [routes, upstreams] = [self.snapshot.hooks.len(), self.snapshot.upstreams.len()];
-        format!("{}, {}, {}; {unverified}", counted(routes, "route"), counted(upstreams, "upstream"), counted(self.secrets, "secret"))
+        let [routes, upstreams] = [self.snapshot.routes.len(), self.snapshot.upstreams.len()];
+        let through = if passes > 0 { format!(" ({passes} pass)") } else { String::new() };
+        format!(
+            "{}{through}, {}, {}; {unverified}",
+            counted(routes, "route"),
+            counted(upstreams, "upstream"),
+            counted(self.secrets, "secret")
+        )
     }
 }
 
@@ -90,10 +100,10 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     if sources.iter().any(|source| source.tree.is_none() || source.faults.iter().any(|fault| fault.fatal)) {
         return Err(Rejected { report: Report::new(&sources, &problems), files: loader.inputs.finish().0 });
     }
-    let mut cx = Context { problems, loader, catalogue: &catalogue };
+    let mut cx = Context { problems, loader, catalogue: &catalogue, asks_for_certificates: false };
     let mut snapshot = compile::compile(Written { main, upstreams, routes }, generation, &mut cx);
-    let Context { problems, loader, catalogue: _ } = cx;
-    let Loader { inputs, notes, stale, count, cache, .. } = loader;
+    let Context { problems, loader, .. } = cx;
+    let Loader { inputs, notes, stale, stale_certificates, count, cache, .. } = loader;
     let report = Report::new(&sources, &problems);
     let (files, hash) = inputs.finish();
     if report.errors() > 0 {
@@ -101,7 +111,7 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     }
     snapshot.hash = hash;
     snapshot.files = files;
-    Ok(Loaded { snapshot, report, notes, stale, secrets: count, catalogue, cache })
+    Ok(Loaded { snapshot, report, notes, stale, stale_certificates, secrets: count, catalogue, cache })
 }
 
 fn with_places(file: usize, upstreams: std::collections::BTreeMap<String, file::Upstream>) -> Vec<(Place, String, file::Upstream)> {

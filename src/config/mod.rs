@@ -11,6 +11,7 @@ pub mod schema;
 pub mod secret;
 pub mod shape;
 pub mod snapshot;
+pub mod sni;
 pub mod source;
 pub mod watch;
 

@@ -13,6 +13,7 @@ use crate::clock::Now;
 use crate::config::diagnostic::{Diagnostics, Place, did_you_mean, unknown};
 use crate::config::file;
 use crate::config::report::is_variable;
+use crate::config::snapshot::Identity;
 use crate::config::source::{Inputs, Unread};
 use crate::verify::{Encoding, SecretText};
 
@@ -35,6 +36,15 @@ pub struct Cache {
     rows: HashMap<PathBuf, table::Row>,
     /// Files whose last line feed was dropped and told of.
     told: HashSet<PathBuf>,
+    /// Good pairs, by the files of certificate and key.
+    pairs: HashMap<(PathBuf, PathBuf), Arc<Identity>>,
+}
+
+impl Cache {
+    /// Keeps a good pair for the next load.
+    pub fn keep_pair(&mut self, files: (PathBuf, PathBuf), pair: Arc<Identity>) {
+        self.pairs.insert(files, pair);
+    }
 }
 
 impl std::fmt::Debug for Cache {
@@ -59,6 +69,8 @@ pub struct Loader<'a> {
     pub notes: Vec<String>,
     /// Names of secrets whose file is empty or unreadable now, so that the last good text stays in use.
     pub stale: Vec<String>,
+    /// Certificates whose files hold no good pair now, and why, so that the last good one stays in use.
+    pub stale_certificates: Vec<String>,
     /// How many secrets were loaded.
     pub count: usize,
     /// The time of the load.
@@ -102,10 +114,16 @@ impl<'a> Loader<'a> {
             inputs: Inputs::default(),
             notes: Vec::new(),
             stale: Vec::new(),
+            stale_certificates: Vec::new(),
             count: 0,
             now,
             seen: HashMap::new(),
         }
+    }
+
+    /// The last good pair of these files.
+    pub fn last_good_pair(&self, files: &(PathBuf, PathBuf)) -> Option<Arc<Identity>> {
+        self.previous?.pairs.get(files).map(Arc::clone)
     }
 
     /// The candidates of a list, each with its index in it; those with an error are told and left out.

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::snapshot::{Hook, RateKey};
-use crate::gateway::client::is_in;
+use http::Method;
+
+use crate::config::snapshot::{Hook, RateKey, RateLimit};
 use crate::gateway::listener::network_of;
+use crate::gateway::live::LivePass;
 use crate::limit::{Buckets, Quota};
 use crate::refusal::Refusal;
 use crate::request::{Client, Params, RequestHead};
@@ -62,14 +64,14 @@ impl Limits {
     }
 
     /// The limits of a route, with the buckets that its name had before.
-    pub(super) fn of(&self, hook: &Hook) -> Vec<LiveLimit> {
+    pub(super) fn of(&self, route: &Arc<str>, limits: &[RateLimit]) -> Vec<LiveLimit> {
         let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = |(place, limit): (usize, &crate::config::snapshot::RateLimit)| {
-            let buckets = by_route.entry((Arc::clone(&hook.name), place)).or_insert_with(|| Arc::new(Buckets::new(limit.quota)));
+        let live = |(place, limit): (usize, &RateLimit)| {
+            let buckets = by_route.entry((Arc::clone(route), place)).or_insert_with(|| Arc::new(Buckets::new(limit.quota)));
             buckets.set_quota(limit.quota);
             LiveLimit { key: limit.key.clone(), buckets: Arc::clone(buckets) }
         };
-        hook.rate_limits.iter().enumerate().map(live).collect()
+        limits.iter().enumerate().map(live).collect()
     }
 
     /// Charges a refusal that came before any ticket.
@@ -92,10 +94,15 @@ impl Limits {
     pub(super) fn after(&self, limits: &[LiveLimit], params: &Params, cleared: &Cleared, now: Instant) -> Result<(), Refusal> {
         let keyed = limits.iter().filter_map(|LiveLimit { key, buckets }| match key {
             RateKey::ClientIp => None,
-            RateKey::Route => Some((&**buckets, self.hasher.hash_one(0_u8))),
+            RateKey::Route => Some((&**buckets, self.route_key())),
             RateKey::Value(locator) => Some((&**buckets, self.hasher.hash_one((&params.0, locator.find(cleared.received()))))),
         });
         take_all(keyed, now)
+    }
+
+    /// The one key of all requests of a route.
+    fn route_key(&self) -> u64 {
+        self.hasher.hash_one(0_u8)
     }
 
     fn client_key(&self, ip: IpAddr) -> u64 {
@@ -128,10 +135,37 @@ pub(super) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, a
     if !hook.methods.contains(&head.method) && !hook.handshakes.let_in(head) {
         return Err(Refusal::MethodNotAllowed);
     }
-    if !hook.allow.is_empty() && !is_in(&hook.allow, head.client.ip) {
+    if !hook.allow.admits(head.client.ip, head.certificate.as_deref()) {
         return Err(Refusal::ClientNotAllowed);
     }
     let by_client = limits.iter().filter(|limit| limit.key == RateKey::ClientIp);
     take_all(by_client.map(|limit| (&*limit.buckets, all.client_key(head.client.ip))), now)?;
     Ok(ticket)
+}
+
+/// Judges a request for a route that passes traffic through: all that is ever judged of it, but for a body that turns out too large.
+///
+/// # Errors
+/// `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`, `BodyTooLarge`.
+pub(super) fn admit_pass(route: &LivePass, head: &RequestHead, all: &Limits) -> Result<(), Refusal> {
+    let (pass, now) = (&*route.pass, head.received.mono);
+    let ticket = all.charge(head.client, now)?;
+    let takes_method = pass.methods.as_ref().map_or(head.method != Method::TRACE, |methods| methods.contains(&head.method));
+    if !takes_method {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    if !pass.allow.admits(head.client.ip, head.certificate.as_deref()) {
+        return Err(Refusal::ClientNotAllowed);
+    }
+    if pass.max_body.zip(head.declared_size).is_some_and(|(max, declared)| declared > max) {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let keyed = route.limits.iter().filter_map(|LiveLimit { key, buckets }| match key {
+        RateKey::ClientIp => Some((&**buckets, all.client_key(head.client.ip))),
+        RateKey::Route => Some((&**buckets, all.route_key())),
+        RateKey::Value(_) => None,
+    });
+    take_all(keyed, now)?;
+    ticket.refund(now);
+    Ok(())
 }

@@ -1,17 +1,37 @@
-//! Reads a body: bounded in size, time and memory, fed to the check as it arrives.
+//! Reads a body: bounded in size, time, pace and memory, fed to the check as it arrives.
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::clock::within;
+use crate::clock::{Clock, within};
+use crate::gateway::budget::{Account, Budget, Full, Owner, Share};
+use crate::gateway::listener::network_of;
 use crate::refusal::Refusal;
 use crate::request::{Body, RequestHead};
 use crate::verify::Check;
 
-/// What is set aside for a body of undeclared size, and at most for a declared one before its bytes are here.
-const FIRST_RESERVE: usize = 256 * 1024;
+/// Set aside for a declared body before its bytes are here, at most.
+const FIRST_DECLARED: usize = 256 * 1024;
+/// Set aside for a body of undeclared size when its first bytes are here.
+const FIRST_UNDECLARED: usize = 16 * 1024;
+/// What is set aside grows by this. Pages that nothing was written to yet cost address space and no memory, so only what arrived is charged;
+/// and address space is bounded by what was charged.
+const GROWTH: usize = 16;
+/// Bytes are charged in pieces of this size: memory comes in pages, and the budget is not asked for every packet.
+const PIECE: usize = 16 * 1024;
+/// What a body that has to be waited for costs beside its own bytes: the task, and the buffer that pingora reads into.
+const WAITING: usize = 8 * 1024;
+const READ_BUFFER: usize = 64 * 1024;
+/// What a header line costs beside its text.
+const LINE: usize = 64;
+/// A body may be this late; what a whole second earns is [`PACE`] bytes.
+const GRACE: Duration = Duration::from_secs(2);
+/// Bytes a second that a body has to come with.
+const PACE: u32 = 32 * 1024;
 
 /// Why no more of a body comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,122 +48,385 @@ pub trait Sender: Send {
     fn next_chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, BodyFault>> + Send;
 }
 
-/// The bytes of bodies held at once, over the whole gate. Nobody waits for it: what does not fit is refused.
-#[derive(Debug)]
-pub struct Budget {
-    held: AtomicUsize,
-    limit: AtomicUsize,
-}
-
-impl Budget {
-    /// A budget of `limit` bytes, all of them free.
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), limit: AtomicUsize::new(limit) })
-    }
-
-    /// Changes the limit; what is held stays held.
-    pub fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Relaxed);
-    }
-
-    /// Bytes held now.
-    pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    fn fits(&self, more: usize) -> bool {
-        self.held().saturating_add(more) <= self.limit.load(Ordering::Relaxed)
-    }
-}
-
-/// A body's share of the budget, given back on drop.
-#[derive(Debug)]
-struct Share {
-    budget: Arc<Budget>,
-    bytes: usize,
-}
-
-impl Share {
-    fn grow(&mut self, more: usize) -> Result<(), Refusal> {
-        let held = self.budget.held.fetch_add(more, Ordering::Relaxed).saturating_add(more);
-        self.bytes = self.bytes.saturating_add(more);
-        if held > self.budget.limit.load(Ordering::Relaxed) { Err(Refusal::Overloaded) } else { Ok(()) }
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// Bounds of one body.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BodyBounds {
+pub(super) struct BodyBounds<'a> {
     /// Its size in bytes.
     pub(super) max: usize,
     /// From the end of the head to the end of the body.
     pub(super) timeout: Duration,
+    /// The route whose share it counts against.
+    pub(super) route: &'a Arc<str>,
+    /// The memory of all bodies.
+    pub(super) budget: &'a Arc<Budget>,
+    /// Tells how late it is.
+    pub(super) clock: &'a dyn Clock,
+}
+
+/// A body that is wholly here, and what counts against client and route until its sender is proved.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    /// The body, which holds its part of the budget.
+    pub(super) body: Body,
+    /// Drop it once the sender is proved. `None`: the body was here with the head.
+    pub(super) share: Option<Share>,
 }
 
 /// Reads the whole body, feeding `check` with each piece.
 ///
 /// # Errors
-/// `BodyTooLarge`, `BodyTimeout`, `Overloaded` (also for a declared size that cannot fit), `Malformed` for broken framing.
+/// `BodyTooLarge`, `BodyTimeout` (also for one that comes too slowly), `Overloaded` (also for a declared size that cannot fit),
+/// `Malformed` for broken framing.
 pub(super) async fn read(
     sender: &mut impl Sender,
     head: &RequestHead,
-    bounds: BodyBounds,
-    budget: &Arc<Budget>,
+    bounds: BodyBounds<'_>,
     check: Option<&mut Check<'_>>,
-) -> Result<Body, Refusal> {
+) -> Result<Arrived, Refusal> {
     let declared = head.declared_size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     if declared.is_some_and(|size| size > bounds.max) {
         return Err(Refusal::BodyTooLarge);
     }
-    if declared.is_some_and(|size| !budget.fits(size)) {
-        return Err(Refusal::Overloaded);
-    }
     if declared == Some(0) {
-        return Ok(Bytes::new().into());
+        return Ok(Arrived { body: Bytes::new().into(), share: None });
     }
-    let reading = async {
-        if expects_continue(head) {
-            sender.invite_body().await;
+    let mut reading = None;
+    if expects_continue(head) {
+        // a sender that takes nothing in must not hold this up
+        let begun = reading.insert(Reading::begin(head, declared, bounds)?);
+        within(begun.pace.deadline(), sender.invite_body()).await.map_err(|_| Refusal::BodyTimeout)?;
+    }
+    let first = {
+        let mut next = pin!(sender.next_chunk());
+        match (at_once(next.as_mut()).await, &mut reading) {
+            (Some(first), _) => first.map_err(|BodyFault::Broken| Refusal::Malformed)?,
+            (None, Some(begun)) => begun.wait(next).await?,
+            (None, none) => none.insert(Reading::begin(head, declared, bounds)?).wait(next).await?,
         }
-        let share = Share { budget: Arc::clone(budget), bytes: 0 };
-        read_all(sender, declared, bounds.max, share, check).await
     };
-    within(head.received.mono + bounds.timeout, reading).await.unwrap_or(Err(Refusal::BodyTimeout))
+    match (first, reading) {
+        (None, _) => Ok(Arrived { body: Bytes::new().into(), share: None }),
+        (Some(whole), None) if declared == Some(whole.len()) => here_at_once(whole, bounds.budget, check),
+        (Some(first), None) => Reading::begin(head, declared, bounds)?.rest(sender, first, check).await,
+        (Some(first), Some(reading)) => reading.rest(sender, first, check).await,
+    }
 }
 
-async fn read_all(
-    sender: &mut impl Sender,
+/// What comes of `future` without waiting for it.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Most bodies: one piece, which came with the head. It is judged now and waits for nobody, so no share is asked.
+fn here_at_once(whole: Bytes, budget: &Arc<Budget>, check: Option<&mut Check<'_>>) -> Result<Arrived, Refusal> {
+    let held = budget.hold(whole.len()).map_err(overloaded)?;
+    if let Some(check) = check {
+        check.update(&whole);
+    }
+    Ok(Arrived { body: Body::new(whole, Some(Box::new(held))), share: None })
+}
+
+/// A body on its way.
+struct Reading<'a> {
+    bounds: BodyBounds<'a>,
     declared: Option<usize>,
-    max: usize,
-    mut share: Share,
-    mut check: Option<&mut Check<'_>>,
-) -> Result<Body, Refusal> {
-    let mut whole = BytesMut::new();
-    while let Some(chunk) = sender.next_chunk().await.map_err(|BodyFault::Broken| Refusal::Malformed)? {
-        if chunk.len() > max.saturating_sub(whole.len()) {
-            return Err(Refusal::BodyTooLarge);
+    account: Account,
+    /// What is held beside the bytes of the body.
+    beside: usize,
+    pace: Pace,
+    whole: Vec<u8>,
+}
+
+impl<'a> Reading<'a> {
+    /// Opens the account.
+    ///
+    /// # Errors
+    /// `Overloaded`: the declared size cannot fit, or not even the wait for it.
+    fn begin(head: &RequestHead, declared: Option<usize>, bounds: BodyBounds<'a>) -> Result<Self, Refusal> {
+        let lines: usize = head.headers.iter().map(|(name, value)| LINE + name.as_str().len() + value.len()).sum();
+        let beside = WAITING + lines + declared.unwrap_or(READ_BUFFER).min(READ_BUFFER);
+        let client = head.client.own.then(|| network_of(head.client.ip));
+        let one_body = in_pieces(bounds.max).saturating_add(beside);
+        let owner = Owner { client, route: Arc::clone(bounds.route), one_body };
+        bounds.budget.fits(&owner, beside.saturating_add(declared.unwrap_or(0))).map_err(overloaded)?;
+        let mut account = bounds.budget.open(owner);
+        account.grow_to(beside).map_err(overloaded)?;
+        let pace = Pace::new(bounds.clock.mono(), head.received.mono + bounds.timeout);
+        Ok(Self { bounds, declared, account, beside, pace, whole: Vec::new() })
+    }
+
+    /// Reads to the end, `first` having come already.
+    async fn rest(mut self, sender: &mut impl Sender, first: Bytes, mut check: Option<&mut Check<'_>>) -> Result<Arrived, Refusal> {
+        if self.declared == Some(first.len()) {
+            return self.in_one_piece(first, check);
         }
-        share.grow(chunk.len())?;
-        if let Some(check) = check.as_deref_mut() {
+        let mut next = Some(first);
+        while let Some(chunk) = next {
+            self.keep(&chunk)?;
+            if let Some(check) = check.as_deref_mut() {
+                check.update(&chunk);
+            }
+            next = self.wait(sender.next_chunk()).await?;
+        }
+        let (held, share) = self.account.split();
+        Ok(Arrived { body: Body::new(self.whole.into(), Some(Box::new(held))), share: Some(share) })
+    }
+
+    /// Waits for the next piece, as long as it may take.
+    async fn wait(&mut self, next: impl Future<Output = Result<Option<Bytes>, BodyFault>>) -> Result<Option<Bytes>, Refusal> {
+        let next = within(self.pace.deadline(), next).await.map_err(|_| Refusal::BodyTimeout)?;
+        let next = next.map_err(|BodyFault::Broken| Refusal::Malformed)?;
+        let now = self.bounds.clock.mono();
+        self.pace.arrived(next.as_ref().map_or(0, Bytes::len), now);
+        if self.pace.is_over(now) { Err(Refusal::BodyTimeout) } else { Ok(next) }
+    }
+
+    fn in_one_piece(mut self, chunk: Bytes, check: Option<&mut Check<'_>>) -> Result<Arrived, Refusal> {
+        self.account.grow_to(self.beside + chunk.len()).map_err(overloaded)?;
+        if let Some(check) = check {
             check.update(&chunk);
         }
-        if whole.is_empty() && declared == Some(chunk.len()) {
-            return Ok(Body::new(chunk, Some(Box::new(share))));
-        }
-        if whole.is_empty() {
-            whole.reserve(declared.unwrap_or(0).clamp(chunk.len(), chunk.len().max(FIRST_RESERVE)));
-        }
-        whole.extend_from_slice(&chunk);
+        let (held, share) = self.account.split();
+        Ok(Arrived { body: Body::new(chunk, Some(Box::new(held))), share: Some(share) })
     }
-    Ok(Body::new(whole.freeze(), Some(Box::new(share))))
+
+    /// Charges a piece, then keeps it.
+    fn keep(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+        let size = self.whole.len().saturating_add(chunk.len());
+        if size > self.bounds.max {
+            return Err(Refusal::BodyTooLarge);
+        }
+        self.account.grow_to(self.beside.saturating_add(in_pieces(size))).map_err(overloaded)?;
+        if size > self.whole.capacity() {
+            let wanted = capacity(self.whole.capacity(), size, self.declared, self.bounds.max);
+            self.whole.try_reserve_exact(wanted.saturating_sub(self.whole.len())).map_err(|_| Refusal::Overloaded)?;
+        }
+        self.whole.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
+fn in_pieces(bytes: usize) -> usize {
+    bytes.checked_next_multiple_of(PIECE).unwrap_or(usize::MAX)
+}
+
+/// How much to set aside for a body of which `size` bytes are here and `had` do not suffice.
+fn capacity(had: usize, size: usize, declared: Option<usize>, max: usize) -> usize {
+    let first = if declared.is_some() { FIRST_DECLARED } else { FIRST_UNDECLARED };
+    let grown = had.saturating_mul(GROWTH).max(first);
+    grown.min(declared.unwrap_or(max)).max(size)
+}
+
+/// How late a body is: every [`PACE`] bytes buy a second, and never is more than [`GRACE`] in hand, so that a body that stops is cut soon
+/// however fast it began.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    due: Instant,
+    end: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant, end: Instant) -> Self {
+        Self { due: now + GRACE, end }
+    }
+
+    /// When to stop waiting for the next piece.
+    fn deadline(&self) -> Instant {
+        self.due.min(self.end)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.end
+    }
+
+    /// `bytes` arrived at `now`. A gate that was itself late does not count it against the sender.
+    fn arrived(&mut self, bytes: usize, now: Instant) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let earned = Duration::from_secs(1).saturating_mul(bytes) / PACE;
+        self.due = (self.due.max(now) + earned).min(now + GRACE);
+    }
+}
+
+fn overloaded(_: Full) -> Refusal {
+    Refusal::Overloaded
 }
 
 fn expects_continue(head: &RequestHead) -> bool {
     head.headers.get(http::header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::clock::{Now, SystemClock};
+    use crate::request::{Client, RequestId};
+
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+
+    /// Follows tokio's time, which stands still unless all wait.
+    #[derive(Debug)]
+    struct PausedClock;
+
+    impl Clock for PausedClock {
+        #[expect(clippy::disallowed_methods, reason = "the time that the test lets pass")]
+        fn now(&self) -> Now {
+            Now { wall: SystemClock.now().wall, mono: tokio::time::Instant::now().into_std() }
+        }
+    }
+
+    /// Sends pieces, each so long after the one before; then nothing, or the end.
+    struct Script {
+        pieces: VecDeque<(Duration, usize)>,
+        ends: bool,
+        invited: usize,
+    }
+
+    impl Script {
+        fn of(pieces: impl IntoIterator<Item = (u64, usize)>, ends: bool) -> Self {
+            let pieces = pieces.into_iter().map(|(millis, size)| (Duration::from_millis(millis), size)).collect();
+            Self { pieces, ends, invited: 0 }
+        }
+    }
+
+    impl Sender for Script {
+        async fn invite_body(&mut self) {
+            self.invited += 1;
+        }
+
+        async fn next_chunk(&mut self) -> Result<Option<Bytes>, BodyFault> {
+            match self.pieces.pop_front() {
+                Some((after, size)) => {
+                    if !after.is_zero() {
+                        tokio::time::sleep(after).await;
+                    }
+                    Ok(Some(vec![b'x'; size].into()))
+                }
+                None if self.ends => Ok(None),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn head(declared_size: Option<u64>, expects: bool) -> RequestHead {
+        let mut headers = HeaderMap::new();
+        if expects {
+            headers.insert(http::header::EXPECT, "100-Continue".parse().unwrap());
+        }
+        RequestHead {
+            request_id: RequestId::from_u128(0),
+            method: Method::POST,
+            target: Bytes::from_static(b"/x"),
+            authority: "gate.test".to_owned(),
+            tls: false,
+            headers,
+            certificate: None,
+            declared_size,
+            client: Client { ip: [192, 0, 2, 1].into(), own: true, behind_trusted_proxy: false },
+            received: PausedClock.now(),
+        }
+    }
+
+    /// What comes of a script, after how long, and what the budget says while the body is held.
+    async fn run(script: &mut Script, head: &RequestHead, budget: &Arc<Budget>) -> (Result<Arrived, Refusal>, Duration) {
+        let route = Arc::from("a");
+        let bounds = BodyBounds { max: 4 * MIB, timeout: Duration::from_secs(10), route: &route, budget, clock: &PausedClock };
+        let arrived = read(script, head, bounds, None).await;
+        (arrived, PausedClock.mono() - head.received.mono)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_in_time_arrive_whole() {
+        let budget = Budget::new(16 * MIB);
+        for (declared, pieces) in [
+            (Some(5), vec![(0, 5)]),
+            (Some(5), vec![(1, 5)]),
+            (Some(5), vec![(1500, 2), (300, 3)]),
+            (None, vec![(0, 5), (0, 70_000), (10, 900_000)]),
+            (Some(MIB), vec![(500, 64 * KIB); 16]),
+            (None, vec![]),
+        ] {
+            let whole: usize = pieces.iter().map(|(_, size)| size).sum();
+            let (arrived, _) = run(&mut Script::of(pieces, true), &head(declared.map(|size| size as u64), false), &budget).await;
+            let arrived = arrived.unwrap();
+            assert_eq!(arrived.body.bytes().len(), whole);
+            assert!(budget.held() >= whole);
+            drop(arrived);
+            assert_eq!(budget.held(), 0);
+        }
+    }
+
+    #[track_caller]
+    fn assert_cut(found: (Result<Arrived, Refusal>, Duration), after: Duration) {
+        let (arrived, took) = found;
+        assert_eq!(arrived.unwrap_err(), Refusal::BodyTimeout);
+        assert!(took >= after && took < after + Duration::from_millis(1500), "cut after {took:?}, not {after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_too_slowly_is_cut() {
+        let (budget, head) = (Budget::new(16 * MIB), |size| head(Some(size), false));
+        let nothing = run(&mut Script::of([], false), &head(100), &budget).await;
+        assert_cut(nothing, GRACE);
+        let drip = run(&mut Script::of([(1000, 1); 100], false), &head(100), &budget).await;
+        assert_cut(drip, GRACE);
+        let stops = run(&mut Script::of([(0, MIB), (0, MIB)], false), &head(3 << 20), &budget).await;
+        assert_cut(stops, GRACE);
+        let half_the_pace = run(&mut Script::of([(1000, 16 * KIB); 100], false), &head(2 << 20), &budget).await;
+        assert_cut(half_the_pace, Duration::from_secs(3));
+        let not_in_time = run(&mut Script::of([(1000, 40 * KIB); 100], false), &head(3 << 20), &budget).await;
+        assert_cut(not_in_time, Duration::from_secs(10));
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_always_has_more_is_cut_at_the_deadline() {
+        let budget = Budget::new(16 * MIB);
+        let mut pieces = vec![(0, 1); 1000];
+        pieces.push((1900, 64 * KIB));
+        pieces.extend([(1900, 64 * KIB); 10]);
+        assert_cut(run(&mut Script::of(pieces, true), &head(None, false), &budget).await, Duration::from_secs(10));
+    }
+
+    /// Nobody is told to go on whose body has no place.
+    #[tokio::test(start_paused = true)]
+    async fn an_invitation_comes_after_the_checks() {
+        let budget = Budget::new(MIB);
+        for (declared, refusal) in [(5 << 20, Refusal::BodyTooLarge), (1 << 20, Refusal::Overloaded)] {
+            let mut script = Script::of([(0, 5)], true);
+            let (arrived, _) = run(&mut script, &head(Some(declared), true), &budget).await;
+            assert_eq!((arrived.unwrap_err(), script.invited), (refusal, 0));
+        }
+        let mut script = Script::of([(5, 5)], true);
+        let (arrived, _) = run(&mut script, &head(Some(5), true), &budget).await;
+        assert_eq!((arrived.unwrap().body.bytes().len(), script.invited), (5, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_arrives_beyond_the_budget_is_refused_and_given_back() {
+        let budget = Budget::new(2 * MIB);
+        let (arrived, _) = run(&mut Script::of([(0, 64 * KIB); 60], true), &head(None, false), &budget).await;
+        assert_eq!(arrived.unwrap_err(), Refusal::Overloaded);
+        let (arrived, _) = run(&mut Script::of([(0, MIB); 5], true), &head(None, false), &Budget::new(64 * MIB)).await;
+        assert_eq!(arrived.unwrap_err(), Refusal::BodyTooLarge);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn room_is_made_in_few_steps_and_never_for_more_than_may_come() {
+        assert_eq!(capacity(0, 10, Some(100), 4 * MIB), 100);
+        assert_eq!(capacity(0, 10, Some(3 * MIB), 4 * MIB), 256 * KIB);
+        assert_eq!(capacity(256 * KIB, 256 * KIB + 1, Some(3 * MIB), 4 * MIB), 3 * MIB);
+        assert_eq!(capacity(0, 10, None, 4 * MIB), 16 * KIB);
+        assert_eq!(capacity(16 * KIB, 17 * KIB, None, 4 * MIB), 256 * KIB);
+        assert_eq!(capacity(256 * KIB, 300 * KIB, None, 300 * KIB), 300 * KIB);
+    }
 }

@@ -1,34 +1,87 @@
 //! Who sent a request: the peer, or the address that a trusted proxy tells.
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderMap;
-use ipnet::IpNet;
 
+use crate::config::snapshot::TrustedProxies;
 use crate::request::Client;
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// The address that the connection comes from.
+    Direct(IpAddr),
+    /// The address that a trusted proxy told by the PROXY protocol.
+    Told(IpAddr),
+    /// A process of this machine, on a unix socket.
+    Unix,
+}
+
+impl Peer {
+    /// Whether it is a proxy whose word counts.
+    pub(super) fn is_trusted(self, trusted: &TrustedProxies) -> bool {
+        match self {
+            Self::Direct(ip) | Self::Told(ip) => trusted.has(ip.to_canonical()),
+            Self::Unix => trusted.unix,
+        }
+    }
+
+    /// Whose connections are counted together: those of an IPv4 address, of an IPv6 /64. Behind a trusted proxy or a unix socket are many.
+    pub(super) fn counted_as(self, trusted: &TrustedProxies) -> Option<IpAddr> {
+        match self {
+            Self::Direct(ip) | Self::Told(ip) if !self.is_trusted(trusted) => Some(network_of(ip)),
+            Self::Direct(_) | Self::Told(_) | Self::Unix => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct(ip) | Self::Told(ip) => ip.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
 /// The client of a request from `peer`: the rightmost `X-Forwarded-For` address that is not a trusted proxy, if `peer` is one.
-/// What is no address ends the walk, and the last good one counts. A peer without an address (a unix socket) is 0.0.0.0 and nobody's own.
-pub(super) fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
-    let Some(peer) = peer.map(|peer| peer.ip().to_canonical()) else {
-        return Client { ip: Ipv4Addr::UNSPECIFIED.into(), own: false, behind_trusted_proxy: false };
+/// What is no address ends the walk, and the last good one counts. Who has no address is 0.0.0.0 and nobody's own.
+pub(super) fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Client {
+    let (ip, own) = match peer {
+        Peer::Direct(ip) => (ip.to_canonical(), is_public(ip.to_canonical())),
+        Peer::Told(ip) => (ip.to_canonical(), true),
+        Peer::Unix => (Ipv4Addr::UNSPECIFIED.into(), false),
     };
-    if !is_in(trusted, peer) {
-        return Client { ip: peer, own: is_public(peer), behind_trusted_proxy: false };
+    if !peer.is_trusted(trusted) {
+        return Client { ip, own, behind_trusted_proxy: false };
     }
     let mut last_good = None;
     for told in forwarded_for(headers) {
         let Some(told) = told else { break };
         last_good = Some(told);
-        if !is_in(trusted, told) {
+        if !trusted.has(told) {
             break;
         }
     }
-    Client { ip: last_good.unwrap_or(peer), own: last_good.is_some(), behind_trusted_proxy: true }
+    // a proxy's own address stands for all who come through it
+    let own = last_good.is_some_and(|told| !trusted.has(told));
+    Client { ip: last_good.unwrap_or(ip), own, behind_trusted_proxy: true }
 }
 
-/// Whether one of the networks holds the address.
-pub(super) fn is_in(networks: &[IpNet], ip: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&ip))
+/// The addresses that are one client: an IPv4 address, an IPv6 /64. What a translator made of IPv4 addresses (`64:ff9b::/96`) has all of
+/// them in one /64, so there the address inside counts.
+pub(super) fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+                Ipv4Addr::new(a, b, c, d).into()
+            }
+            [a, b, c, d, ..] => std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into(),
+        },
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 /// The addresses of all `X-Forwarded-For` lines, joined in order, from the right; `None` for what is no address.
@@ -64,30 +117,95 @@ fn is_public(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(peer: &str, lines: &[&str], ip: &str, own: bool) {
-        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+    fn trusted() -> TrustedProxies {
+        TrustedProxies { networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], unix: false }
+    }
+
+    fn client_of(peer: Peer, lines: &[&str], trusted: &TrustedProxies) -> (String, bool, bool) {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append("x-forwarded-for", line.parse().unwrap());
+            headers.append("x-forwarded-for", http::HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
-        let found = client(Some(peer.parse().unwrap()), &headers, &trusted);
-        assert_eq!((found.ip, found.own), (ip.parse().unwrap(), own));
+        let Client { ip, own, behind_trusted_proxy } = client(peer, &headers, trusted);
+        (ip.to_string(), own, behind_trusted_proxy)
+    }
+
+    #[track_caller]
+    fn check(peer: &str, lines: &[&str], ip: &str, own: bool) {
+        let peer: IpAddr = peer.parse().unwrap();
+        let (found, is_own, behind) = client_of(Peer::Direct(peer), lines, &trusted());
+        assert_eq!((found.as_str(), is_own, behind), (ip, own, trusted().has(peer.to_canonical())));
     }
 
     #[test]
     fn who_sent_it() {
-        check("198.51.100.7:1", &["203.0.113.9"], "198.51.100.7", true);
-        check("127.0.0.1:1", &[], "127.0.0.1", false);
-        check("100.64.0.1:1", &[], "100.64.0.1", false);
-        check("10.0.0.1:1", &[], "10.0.0.1", false);
-        check("10.0.0.1:1", &["203.0.113.9"], "203.0.113.9", true);
-        check("10.0.0.1:1", &["1.1.1.1, 203.0.113.9, 10.2.2.2"], "203.0.113.9", true);
-        check("10.0.0.1:1", &["1.1.1.1", "203.0.113.9:443", "10.2.2.2"], "203.0.113.9", true);
-        check("10.0.0.1:1", &["1.1.1.1, nonsense, 10.2.2.2"], "10.2.2.2", true);
-        check("10.0.0.1:1", &["1.1.1.1, unknown"], "10.0.0.1", false);
-        check("10.0.0.1:1", &["::ffff:203.0.113.9"], "203.0.113.9", true);
-        check("10.0.0.1:1", &["[2001:db8::1]:99"], "2001:db8::1", true);
-        check("[::ffff:10.0.0.1]:1", &["[2001:db8::1]"], "2001:db8::1", true);
+        check("198.51.100.7", &["203.0.113.9"], "198.51.100.7", true);
+        check("127.0.0.1", &[], "127.0.0.1", false);
+        check("100.64.0.1", &[], "100.64.0.1", false);
+        check("169.254.1.1", &[], "169.254.1.1", false);
+        check("fe80::1", &[], "fe80::1", false);
+        check("2001:db8::1", &["203.0.113.9"], "2001:db8::1", true);
+        check("10.0.0.1", &[], "10.0.0.1", false);
+        check("10.0.0.1", &["203.0.113.9"], "203.0.113.9", true);
+        check("10.0.0.1", &["192.168.1.1"], "192.168.1.1", true);
+        check("10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.2.2.2"], "203.0.113.9", true);
+        check("10.0.0.1", &["1.1.1.1", "203.0.113.9:443", "10.2.2.2"], "203.0.113.9", true);
+        check("10.0.0.1", &["1.1.1.1, 203.0.113.9", "10.2.2.2, 10.3.3.3"], "203.0.113.9", true);
+        check("10.0.0.1", &["1.1.1.1,203.0.113.9\t,  10.2.2.2 "], "203.0.113.9", true);
+        check("10.0.0.1", &["::ffff:203.0.113.9"], "203.0.113.9", true);
+        check("10.0.0.1", &["[::ffff:203.0.113.9]:443"], "203.0.113.9", true);
+        check("10.0.0.1", &["1.1.1.1, ::ffff:10.9.9.9"], "1.1.1.1", true);
+        check("10.0.0.1", &["[2001:db8::1]:99"], "2001:db8::1", true);
+        check("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1", true);
+        check("::ffff:10.0.0.1", &["[2001:db8::1]"], "2001:db8::1", true);
+        check("fd00::1", &["203.0.113.9"], "203.0.113.9", true);
+    }
+
+    #[test]
+    fn what_is_no_address_ends_the_walk() {
+        // the last good one is a proxy's own: it stands for all who come through it
+        check("10.0.0.1", &["1.1.1.1, nonsense, 10.2.2.2"], "10.2.2.2", false);
+        check("10.0.0.1", &["10.2.2.2"], "10.2.2.2", false);
+        let odd = ["1.1.1.1, unknown", "1.1.1.1,", "", "1.1.1.1, 203.0.113.9:65536", "1.1.1.1, fe80::1%eth0", "1.1.1.1, 203.0.113.009"];
+        for line in odd.into_iter().chain(["1.1.1.1 203.0.113.9", "\u{e9}"]) {
+            check("10.0.0.1", &[line], "10.0.0.1", false);
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_told_is_the_clients_own() {
+        let told = |ip: &str, lines: &[&str]| client_of(Peer::Told(ip.parse().unwrap()), lines, &trusted());
+        assert_eq!(told("203.0.113.9", &["1.1.1.1"]), ("203.0.113.9".to_owned(), true, false));
+        assert_eq!(told("192.168.1.1", &["1.1.1.1"]), ("192.168.1.1".to_owned(), true, false));
+        assert_eq!(told("10.2.2.2", &["1.1.1.1"]), ("1.1.1.1".to_owned(), true, true));
+        assert_eq!(told("10.2.2.2", &[]), ("10.2.2.2".to_owned(), false, true));
+    }
+
+    #[test]
+    fn a_unix_socket_has_no_address_and_is_trusted_by_its_word_alone() {
+        let unix = |unix: bool| client_of(Peer::Unix, &["1.1.1.1"], &TrustedProxies { unix, ..trusted() });
+        assert_eq!(unix(false), ("0.0.0.0".to_owned(), false, false));
+        assert_eq!(unix(true), ("1.1.1.1".to_owned(), true, true));
+    }
+
+    #[test]
+    fn whose_connections_are_counted_together() {
+        let counted = |peer: Peer| peer.counted_as(&trusted()).map(|ip| ip.to_string());
+        let direct = |ip: &str| Peer::Direct(ip.parse().unwrap());
+        assert_eq!(counted(direct("192.0.2.1")).as_deref(), Some("192.0.2.1"));
+        assert_eq!(counted(Peer::Told("2001:db8:1:2::1".parse().unwrap())).as_deref(), Some("2001:db8:1:2::"));
+        for many in [direct("10.0.0.1"), direct("::ffff:10.0.0.1"), Peer::Told("10.0.0.1".parse().unwrap()), Peer::Unix] {
+            assert_eq!(counted(many), None);
+        }
+    }
+
+    #[test]
+    fn one_customer_of_ipv6_is_one_client() {
+        let network = |ip: &str| network_of(ip.parse().unwrap());
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.1"));
+        assert_eq!(network("192.0.2.1"), network("64:ff9b::c000:201"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
     }
 }

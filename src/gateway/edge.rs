@@ -1,25 +1,27 @@
 //! pingora on one side, the spine on the other: heads and bodies in, answers out. No decision is made here.
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::clock::{Now, within};
 use crate::delivery::Answer;
 use crate::gateway::body::{BodyFault, Sender};
+use crate::gateway::client::Peer;
 use crate::gateway::listener::CONN;
 use crate::gateway::live::Live;
+use crate::gateway::pass::{self, Passing};
 use crate::gateway::pipeline::{self, Reply};
-use crate::gateway::{Gate, client, head};
+use crate::gateway::sender::Other;
+use crate::gateway::{Gate, InFlight, client, head};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};
 use crate::telemetry::{Ended, Facts};
@@ -27,11 +29,6 @@ use crate::verify::handshake::Full;
 
 /// For a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What is read and thrown away of a body that was refused unread: closing at once would reset the connection, and the reset could
-/// overtake the answer.
-const DRAIN_BYTES: usize = 4 * 1024 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
@@ -42,14 +39,17 @@ pub(super) struct Edge(pub(super) Arc<Gate>);
 
 #[async_trait]
 impl ProxyHttp for Edge {
-    type CTX = ();
+    /// What a stream needs; webhooks are over when the filter is.
+    type CTX = Option<Box<Passing>>;
 
-    fn new_ctx(&self) -> Self::CTX {}
+    fn new_ctx(&self) -> Self::CTX {
+        None
+    }
 
     /// None: the default would add a compression module to every request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut ()) -> PingoraResult<()> {
+    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> PingoraResult<()> {
         // HTTP/2 streams run in tasks of their own and have no connection to note
         CONN.try_with(|conn| conn.begin_request()).unwrap_or_default();
         if self.0.is_draining() {
@@ -62,17 +62,30 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> PingoraResult<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> PingoraResult<bool> {
         let gate = &*self.0;
-        let _in_flight = gate.begin_request();
+        let _in_flight = InFlight::begin(gate);
         let live = gate.live.load();
-        let wants_invitation = session.get_header(EXPECT).is_some();
         let (facts, head) = receive(gate, &live, session);
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
         let decided = match head {
             Ok(head) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
             Err(refusal) => Err(refusal),
+        };
+        if CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false) {
+            // the connection ends here, and the answer says so
+            session.set_keepalive(None);
+        }
+        let decided = match decided {
+            Ok(Reply::Pass(route, head)) => match pass::prepare(session, &route, &head) {
+                Ok(host) => {
+                    *ctx = Some(Box::new(Passing::begin(&self.0, route, host, record)));
+                    return Ok(false);
+                }
+                Err(refusal) => Err(refusal),
+            },
+            decided => decided,
         };
         let ended = ended(&decided);
         let allow = || record.facts().route.as_deref().and_then(|route| live.allow_of(route));
@@ -81,6 +94,7 @@ impl ProxyHttp for Edge {
                 Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
                 Ok(Reply::Duplicate(status)) => write_duplicate(session, status, request_id).await,
                 Ok(Reply::Full(full)) => write_full(session, full, request_id).await,
+                Ok(Reply::Pass(..)) => write_refusal(session, Refusal::Internal, None, request_id).await,
                 Err(refusal) => write_refusal(session, refusal, allow(), request_id).await,
             }
         };
@@ -91,34 +105,91 @@ impl ProxyHttp for Edge {
             // told so, pingora would end the answer in good order, and half of one would look whole: as an error it is cut off
             return Error::e_explain(ErrorType::WriteError, "the answer broke off");
         }
-        if matches!(ended, Ended::Refused { .. }) {
-            drain(session, wants_invitation).await;
-        }
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> PingoraResult<Box<HttpPeer>> {
-        // every request was answered by the filter
-        Error::e_explain(ErrorType::InternalError, "no request goes this way")
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> PingoraResult<Box<HttpPeer>> {
+        passing(ctx)?.peer().await
     }
 
-    /// Says nothing more to a sender whose answer broke off: the connection, or the stream, is dropped.
-    async fn fail_to_proxy(&self, _session: &mut Session, _error: &Error, _ctx: &mut ()) -> FailToProxy {
-        FailToProxy { error_code: 0, can_reuse_downstream: false }
+    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
+        match ctx {
+            Some(passing) => passing.not_connected(error),
+            None => error,
+        }
     }
 
-    async fn logging(&self, _session: &mut Session, _error: Option<&Error>, _ctx: &mut ()) {
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        _ctx: &mut Self::CTX,
+        client_reused: bool,
+    ) -> Box<Error> {
+        pass::may_try_again(&mut error, session, client_reused);
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut Self::CTX,
+    ) -> PingoraResult<()> {
+        passing(ctx)?.request(upstream_request)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Self::CTX,
+    ) -> PingoraResult<()> {
+        passing(ctx)?.request_body(body, end_of_stream)
+    }
+
+    async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, ctx: &mut Self::CTX) -> PingoraResult<()> {
+        passing(ctx)?.answer(session, answer)
+    }
+
+    /// Answers a stream that failed, if there is somebody to answer. Says nothing more to a sender whose answer broke off: the connection,
+    /// or the stream, is dropped.
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
+        let refusal = ctx.as_mut().and_then(|passing| Some((passing.fail(error)?, passing.request_id())));
+        let Some((refusal, request_id)) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
+        session.set_keepalive(None);
+        let answer = write_refusal(session, refusal, None, request_id);
+        // an answer that does not arrive changes nothing any more
+        within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await.map(Result::unwrap_or_default).unwrap_or_default();
+        FailToProxy { error_code: refusal.status().as_u16(), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Self::CTX) {
+        if let Some(passing) = ctx.take() {
+            passing.close(session);
+        }
         CONN.try_with(|conn| conn.end_request(self.0.clock.mono())).unwrap_or_default();
     }
 
-    fn suppress_error_log(&self, _session: &Session, _ctx: &(), _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error, _context: ProxyWarnLogContext) -> bool {
         true
     }
 
     /// The path alone: a query may hold a token.
-    fn request_summary(&self, session: &Session, _ctx: &()) -> String {
+    fn request_summary(&self, session: &Session, _ctx: &Self::CTX) -> String {
         session.req_header().uri.path().escape_debug().to_string()
     }
+}
+
+/// The stream that pingora asks about: it has one wherever the filter did not answer.
+fn passing(ctx: &mut Option<Box<Passing>>) -> PingoraResult<&mut Passing> {
+    ctx.as_deref_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no request goes this way"))
 }
 
 /// The facts of a request, and its head or why it has none. The session's own header is without lines afterwards.
@@ -126,10 +197,16 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let now = gate.clock.now();
     let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
     let header = session.req_header();
-    let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
-    let client = client::client(peer.map(canonical), &header.headers, &live.snapshot.trusted_proxies);
-    let facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
-    let (framing, method) = (head::framing(session), header.method.clone());
+    let other = Other::of(session.digest());
+    let peer = other.map_or(Peer::Unix, |other| other.peer);
+    let certificate = other.and_then(|other| other.certificate.clone());
+    let client = client::client(peer, &header.headers, &live.snapshot.trusted_proxies);
+    let mut facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
+    facts.certificate.clone_from(&certificate);
+    // HTTP/2 has framing of its own
+    let is_broken = CONN.try_with(|conn| conn.violation().is_some()).unwrap_or(false);
+    let framing = if is_broken { Err(Refusal::Malformed) } else { head::framing(header) };
+    let method = header.method.clone();
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     let headers = take_headers(session);
     let head = framing.map(|framing| RequestHead {
@@ -141,6 +218,7 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
         headers,
         declared_size: framing.declared_size,
         client,
+        certificate,
         received: Now { wall: now.wall, mono: now.mono },
     });
     (facts, head)
@@ -157,15 +235,12 @@ fn take_headers(session: &mut Session) -> HeaderMap {
     headers
 }
 
-fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
-}
-
 fn ended(decided: &Result<Reply, Refusal>) -> Ended {
     match decided {
         Ok(Reply::Forwarded(answer)) => Ended::Forwarded(answer.status),
         Ok(Reply::Duplicate(status)) => Ended::Duplicate(*status),
         Ok(Reply::Full(_)) => Ended::Handshake,
+        Ok(Reply::Pass(..)) => Ended::Abandoned,
         Err(refusal) => Ended::Refused { code: refusal.code(), status: refusal.status() },
     }
 }
@@ -200,25 +275,6 @@ impl Sender for Downstream<'_> {
             }
         }
     }
-}
-
-/// Reads the rest of a refused body, within bounds, before the connection is closed. A sender that waits for an invitation still sends none.
-async fn drain(session: &mut Session, wants_invitation: bool) {
-    let waits = wants_invitation && session.body_bytes_read() == 0;
-    if session.is_http2() || waits {
-        return;
-    }
-    let reading = async {
-        let mut left = DRAIN_BYTES;
-        while left > 0 && !session.as_downstream_mut().is_body_done() {
-            match session.as_downstream_mut().read_request_body().await {
-                Ok(Some(chunk)) => left = left.saturating_sub(chunk.len()),
-                Ok(None) | Err(_) => return,
-            }
-        }
-    };
-    // whether it came to its end or not, the connection is closed now
-    tokio::time::timeout(DRAIN_TIME, reading).await.unwrap_or_default();
 }
 
 async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {

@@ -1,11 +1,21 @@
 //! From pingora's request header to ours, or a refusal of what two readers could read differently.
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Version};
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
+//!
+//! On HTTP/1 [`framing`] has seen to most of it before pingora read the head; here is what one header tells by itself, on HTTP/2 as well.
+//!
+//! [`framing`]: crate::gateway::framing
+use std::net::Ipv6Addr;
 
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Version};
+use pingora::http::RequestHeader;
+
+use crate::gateway::framing::is_target;
 use crate::refusal::Refusal;
+
+/// Characters of a host name, as DNS has it; and of a port.
+const MAX_HOST: usize = 255;
+const MAX_PORT: usize = 5;
 
 /// What framing and target say, checked.
 #[derive(Debug)]
@@ -21,42 +31,46 @@ pub(super) struct Framing {
 /// Reads target, authority and framing.
 ///
 /// # Errors
-/// `Malformed`: a target that is not origin form, no or several or odd hosts, a length or coding that can be read in two ways.
-pub(super) fn framing(session: &ServerSession) -> Result<Framing, Refusal> {
-    let header = session.req_header();
+/// `Malformed`: a target that is not origin form, no or several or odd hosts, a length or coding that can be read in two ways, an
+/// expectation that is not the one there is. `MethodNotAllowed`: `TRACE`, which shows headers to whoever can make a browser send it.
+pub(super) fn framing(header: &RequestHeader) -> Result<Framing, Refusal> {
     let target = header.raw_path();
-    if target.first() != Some(&b'/') || hides_a_length(session) {
+    if !is_target(target) || !expects_what_is_known(&header.headers)? {
         return Err(Refusal::Malformed);
     }
-    Ok(Framing { target: Bytes::copy_from_slice(target), authority: authority(header)?, declared_size: declared_size(header)? })
+    let framing = Framing { target: Bytes::copy_from_slice(target), authority: authority(header)?, declared_size: declared_size(header)? };
+    if header.method == Method::TRACE { Err(Refusal::MethodNotAllowed) } else { Ok(framing) }
 }
 
-/// Whether a length stands beside a coding: pingora takes it out of the headers, in the head as it came it is still there.
-fn hides_a_length(session: &ServerSession) -> bool {
-    let ServerSession::H1(session) = session else { return false };
-    let is_length = |line: &[u8]| line.get(..15).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:"));
-    session.req_header().headers.contains_key(TRANSFER_ENCODING)
-        && session.get_headers_raw_bytes().split(|byte| *byte == b'\n').any(is_length)
+fn expects_what_is_known(headers: &HeaderMap) -> Result<bool, Refusal> {
+    Ok(at_most_one(headers, &EXPECT)?.is_none_or(|expected| expected.eq_ignore_ascii_case(b"100-continue")))
 }
 
 fn authority(header: &RequestHeader) -> Result<String, Refusal> {
-    let mut hosts = header.headers.get_all(HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Refusal::Malformed);
-    }
-    let authority = header.uri.authority().filter(|_| header.version == Version::HTTP_2).map(|authority| Ok(authority.as_str()));
-    match authority.or(host.map(HeaderValue::to_str)) {
-        Some(Ok(host)) if is_host(host) => Ok(host.to_owned()),
-        Some(_) => Err(Refusal::Malformed),
-        None if header.version == Version::HTTP_10 => Ok(String::new()),
-        None => Err(Refusal::Malformed),
-    }
+    let host = at_most_one(&header.headers, &HOST)?;
+    let authority = header.uri.authority().filter(|_| header.version == Version::HTTP_2).map(|authority| authority.as_str().as_bytes());
+    let both = match (authority, host) {
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => None,
+        (authority, host) => authority.or(host),
+    };
+    both.and_then(|host| std::str::from_utf8(host).ok()).filter(|host| is_host(host)).map(str::to_owned).ok_or(Refusal::Malformed)
 }
 
-/// A host name or address with an optional port, and nothing that another reader could take for more.
-fn is_host(host: &str) -> bool {
-    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+/// A host name, an IPv4 address or an IPv6 address in brackets, with an optional port, and nothing that another reader could take for more.
+fn is_host(text: &str) -> bool {
+    let (is_name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        None => {
+            let (name, port) = text.split_at_checked(text.find(':').unwrap_or(text.len())).unwrap_or_default();
+            let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+            (is_name && (1..=MAX_HOST).contains(&name.len()), port)
+        }
+    };
+    is_name && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+fn is_port(digits: &str) -> bool {
+    digits.len() <= MAX_PORT && digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
 }
 
 fn declared_size(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
@@ -71,12 +85,15 @@ fn declared_size(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
                 Err(Refusal::Malformed)
             }
         }
-        (Some(length), None) => {
-            let digits = std::str::from_utf8(length).ok().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
-            digits.and_then(|digits| digits.parse().ok()).map(Some).ok_or(Refusal::Malformed)
-        }
+        (Some(length), None) => number(length).map(Some).ok_or(Refusal::Malformed),
         (None, None) => Ok((header.version != Version::HTTP_2).then_some(0)),
     }
+}
+
+/// Digits alone; a leading zero is octal to some.
+fn number(digits: &[u8]) -> Option<u64> {
+    let is_plain = digits.iter().all(u8::is_ascii_digit) && (digits.first() != Some(&b'0') || digits.len() == 1);
+    std::str::from_utf8(digits).ok().filter(|_| is_plain)?.parse().ok()
 }
 
 fn at_most_one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
@@ -89,36 +106,154 @@ fn at_most_one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Result<Op
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(version: Version, headers: &[(&'static str, &str)], expect: Option<(&str, Option<u64>)>) {
-        let mut header = RequestHeader::build("POST", b"/x", None).unwrap();
+    const V11: Version = Version::HTTP_11;
+    const H2: Version = Version::HTTP_2;
+
+    fn header(version: Version, method: &str, target: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
+        let mut header = RequestHeader::build(method, target.as_bytes(), None).unwrap();
         header.set_version(version);
         for (name, value) in headers {
             header.append_header(*name, *value).unwrap();
         }
-        let found = authority(&header).and_then(|authority| Ok((authority, declared_size(&header)?)));
+        header
+    }
+
+    #[track_caller]
+    fn check(version: Version, headers: &[(&'static str, &str)], expect: Option<(&str, Option<u64>)>) {
+        let found = framing(&header(version, "POST", "/x", headers)).map(|framing| (framing.authority, framing.declared_size));
         assert_eq!(found.ok(), expect.map(|(host, size)| (host.to_owned(), size)));
     }
 
     #[test]
     fn framing_is_read_in_one_way_or_not_at_all() {
-        let v11 = Version::HTTP_11;
-        check(v11, &[("host", "a.example:80")], Some(("a.example:80", Some(0))));
-        check(v11, &[("host", "[::1]:80"), ("content-length", "5")], Some(("[::1]:80", Some(5))));
-        check(v11, &[("host", "a"), ("transfer-encoding", "Chunked")], Some(("a", None)));
-        check(v11, &[("host", "a"), ("transfer-encoding", "gzip, chunked")], None);
-        check(v11, &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], None);
-        check(v11, &[("host", "a"), ("content-length", "5"), ("content-length", "5")], None);
-        check(v11, &[("host", "a"), ("content-length", "5, 5")], None);
-        check(v11, &[("host", "a"), ("content-length", "+5")], None);
-        check(v11, &[("host", "a"), ("content-length", "99999999999999999999")], None);
-        check(v11, &[("host", "a"), ("content-length", "5"), ("transfer-encoding", "chunked")], None);
-        check(v11, &[], None);
-        check(v11, &[("host", "")], None);
-        check(v11, &[("host", "a b")], None);
-        check(v11, &[("host", "a/b")], None);
-        check(v11, &[("host", "a"), ("host", "a")], None);
-        check(Version::HTTP_10, &[], Some(("", Some(0))));
-        check(Version::HTTP_10, &[("transfer-encoding", "chunked")], None);
+        check(V11, &[("host", "a.example:80")], Some(("a.example:80", Some(0))));
+        check(V11, &[("host", "[::1]:80"), ("content-length", "5")], Some(("[::1]:80", Some(5))));
+        check(V11, &[("host", "a"), ("transfer-encoding", "Chunked")], Some(("a", None)));
+        check(V11, &[("host", "a"), ("transfer-encoding", "gzip, chunked")], None);
+        check(V11, &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], None);
+        check(V11, &[("host", "a"), ("content-length", "5"), ("content-length", "5")], None);
+        check(V11, &[("host", "a"), ("content-length", "5, 5")], None);
+        check(V11, &[("host", "a"), ("content-length", "+5")], None);
+        check(V11, &[("host", "a"), ("content-length", "05")], None);
+        check(V11, &[("host", "a"), ("content-length", "0")], Some(("a", Some(0))));
+        check(V11, &[("host", "a"), ("content-length", "")], None);
+        check(V11, &[("host", "a"), ("content-length", "99999999999999999999")], None);
+        check(V11, &[("host", "a"), ("content-length", "5"), ("transfer-encoding", "chunked")], None);
+        check(V11, &[("host", "a"), ("host", "a")], None);
+        check(V11, &[], None);
+        check(Version::HTTP_10, &[("host", "a")], Some(("a", Some(0))));
+        check(Version::HTTP_10, &[], None);
+        check(Version::HTTP_10, &[("host", "a"), ("transfer-encoding", "chunked")], None);
+    }
+
+    #[test]
+    fn one_expectation_is_known() {
+        check(V11, &[("host", "a"), ("expect", "100-Continue")], Some(("a", Some(0))));
+        check(V11, &[("host", "a"), ("expect", "200-ok")], None);
+        check(V11, &[("host", "a"), ("expect", "100-continue"), ("expect", "100-continue")], None);
+        check(H2, &[("host", "a"), ("expect", "200-ok")], None);
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_a_port() {
+        for good in ["a", "A-b_c.example.", "127.0.0.1:1", "[::1]", "[2001:db8::1]:65535", "a:0", &"a".repeat(255)] {
+            assert!(is_host(good), "{good}");
+        }
+        let bad = [
+            "",
+            " ",
+            "a b",
+            "a/b",
+            "a,b",
+            "a@b",
+            "user@a:80",
+            "a:",
+            ":80",
+            "a:b",
+            "a:65536",
+            "a:000080",
+            "a:80:80",
+            "a:+1",
+            "::1",
+            "[::1",
+            "[::1]]",
+            "[::1]x",
+            "[::1]:",
+            "[1.2.3.4]",
+            "[a]",
+            "[]",
+            "[::1%25eth0]",
+            "[v1.a]",
+            "a]",
+            "a[",
+            "%61",
+            "a%00",
+            "a?",
+            "a#",
+            "a\\b",
+            "\u{e4}",
+            "http://a",
+            "*",
+            "a;b",
+            "a\tb",
+            &"a".repeat(256),
+        ];
+        for bad in bad {
+            assert!(!is_host(bad), "{bad:?}");
+        }
+    }
+
+    /// HTTP/2 by the same rules; there the authority may stand in two places.
+    #[test]
+    fn two_authorities_are_one_or_none() {
+        let check = |authority: &str, hosts: &[&str], expect: Option<&str>| {
+            let mut header = header(H2, "POST", "/x", &[]);
+            if !authority.is_empty() {
+                header.set_uri(format!("https://{authority}/x").parse().unwrap());
+            }
+            for host in hosts {
+                header.append_header("host", *host).unwrap();
+            }
+            assert_eq!(super::authority(&header).ok().as_deref(), expect, "{authority} {hosts:?}");
+        };
+        check("a.example", &[], Some("a.example"));
+        check("a.example", &["a.example"], Some("a.example"));
+        check("a.example", &["A.Example"], Some("a.example"));
+        check("", &["a.example"], Some("a.example"));
+        check("a.example", &["b.example"], None);
+        check("a.example", &["a.example:443"], None);
+        check("a.example", &["a.example", "a.example"], None);
+        check("user@a.example", &[], None);
+        check("a.example", &[""], None);
+        check("", &[], None);
+    }
+
+    #[test]
+    fn a_target_is_taken_as_it_is_or_refused() {
+        for version in [V11, H2] {
+            for good in ["/", "/a?b?c", "//a", "/%zz", "/a/../b", "/a;b=c", "/%2F%00", "/{}|^\\[]", "/!$&'()*+,-._~:@="] {
+                let found = framing(&header(version, "POST", good, &[("host", "a")])).unwrap();
+                assert_eq!(found.target, good.as_bytes());
+            }
+            for bad in ["*", "a", "a:80", "http://a/x", "/\u{e4}", "/\"", "?a"] {
+                assert!(framing(&header(version, "POST", bad, &[("host", "a")])).is_err(), "{bad}");
+            }
+        }
+        assert!(
+            !is_target(b"/<")
+                && !is_target(b"/>")
+                && !is_target(b"/`")
+                && !is_target(b"/a b")
+                && !is_target(b"/a\0")
+                && !is_target(b"/a\x7f")
+                && !is_target(b"/a#b")
+                && !is_target(b"/\xe4")
+        );
+    }
+
+    #[test]
+    fn trace_is_refused() {
+        assert_eq!(framing(&header(V11, "TRACE", "/x", &[("host", "a")])).unwrap_err(), Refusal::MethodNotAllowed);
+        assert!(framing(&header(V11, "OPTIONS", "/x", &[("host", "a")])).is_ok());
     }
 }

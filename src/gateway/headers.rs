@@ -95,7 +95,7 @@ fn fate(name: &HeaderName) -> Fate {
     match folded.as_bytes() {
         // The gate's own word, and what would have an app route, rewrite or re-read the request otherwise than the gate did.
         name if name.starts_with(b"hookgate") => Fate::Drop,
-        b"xoriginalurl" | b"xrewriteurl" | b"xhttpmethodoverride" => Fate::Drop,
+        b"xoriginalurl" | b"xrewriteurl" | b"xhttpmethodoverride" | b"xhttpmethod" | b"xmethodoverride" => Fate::Drop,
         // To a CGI app it is the variable that names its own proxy.
         b"proxy" => Fate::Drop,
         // Ours to set.
@@ -108,6 +108,8 @@ fn fate(name: &HeaderName) -> Fate {
         // Who called, and how.
         name if name.starts_with(b"xforwarded") => Fate::FromTrustedProxy,
         b"forwarded" | b"xrealip" | b"xclientip" | b"trueclientip" | b"cfconnectingip" => Fate::FromTrustedProxy,
+        // Which path and host were asked for before a proxy changed them: some apps route by it.
+        b"xoriginaluri" | b"xoriginalhost" | b"xenvoyoriginalpath" | b"xscriptname" | b"xwawsunencodedurl" => Fate::FromTrustedProxy,
         // Whose trace it is.
         b"traceparent" | b"tracestate" | b"baggage" => Fate::FromTrustedProxy,
         b"contenttype" | b"contentencoding" | b"cookie" | b"authorization" => Fate::IfExact,
@@ -145,6 +147,43 @@ fn is_nominated(name: &HeaderName, nominated: &[&[u8]]) -> bool {
 /// The headers that an upstream gets instead of the sender's. `host` is what it is addressed by, `dropped` is what the route takes
 /// off; with `proof` it is told that the delivery is authentic, without it that it is not.
 pub fn upstream(head: &RequestHead, host: HeaderValue, dropped: &[HeaderName], body: &Bytes, proof: Option<&Proof<'_>>) -> Lines {
+    let mut lines = theirs(head, host, dropped);
+    let without_body = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE);
+    if !body.is_empty() || !without_body {
+        lines.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
+    }
+    ours(head, proof, &mut lines);
+    lines
+}
+
+/// The headers that an upstream gets of a request that is streamed through: the same rules, the framing as it was declared, and what
+/// only two neighbours say to each other about an interim answer or a WebSocket.
+pub fn passed(head: &RequestHead, host: HeaderValue) -> Lines {
+    let mut lines = theirs(head, host, &[]);
+    if let Some(size) = head.declared_size.filter(|_| head.headers.contains_key(header::CONTENT_LENGTH)) {
+        lines.push((header::CONTENT_LENGTH, HeaderValue::from(size)));
+    }
+    if head.headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        lines.push((header::EXPECT, HeaderValue::from_static("100-continue")));
+    }
+    if asks_for_a_websocket(head) {
+        lines.push((header::CONNECTION, HeaderValue::from_static("Upgrade")));
+        lines.push((header::UPGRADE, HeaderValue::from_static("websocket")));
+    }
+    ours(head, None, &mut lines);
+    lines
+}
+
+/// Whether the request wants to go on as a WebSocket, and does it as RFC 6455 says.
+fn asks_for_a_websocket(head: &RequestHead) -> bool {
+    let asks = nominated(&head.headers).iter().any(|name| name.eq_ignore_ascii_case(b"upgrade"));
+    let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+    let websocket = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    head.method == Method::GET && head.declared_size == Some(0) && asks && websocket && protocols.next().is_none()
+}
+
+/// The sender's lines that an upstream may see, `Host` before them.
+fn theirs(head: &RequestHead, host: HeaderValue, dropped: &[HeaderName]) -> Lines {
     let mut lines = Lines::with_capacity(head.headers.len() + 14);
     lines.push((header::HOST, host));
     let hop = nominated(&head.headers);
@@ -162,17 +201,12 @@ pub fn upstream(head: &RequestHead, host: HeaderValue, dropped: &[HeaderName], b
             (true, true) => lines.extend(one_cookie(head.headers.get_all(name).iter()).map(|value| (header::COOKIE, value))),
         }
     }
-    let without_body = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE);
-    if !body.is_empty() || !without_body {
-        lines.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
-    }
-    let forwarding = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST].map(|name| !lines.iter().any(|(kept, _)| *kept == name));
-    ours(head, forwarding, proof, &mut lines);
     lines
 }
 
 /// Adds what only the gate may say, and those of `X-Forwarded-For`, `-Proto` and `-Host` that nobody it trusts has said.
-fn ours(head: &RequestHead, [r#for, proto, host]: [bool; 3], proof: Option<&Proof<'_>>, lines: &mut Lines) {
+fn ours(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
+    let [r#for, proto, host] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST].map(|name| !lines.iter().any(|(kept, _)| *kept == name));
     if r#for {
         push(lines, FORWARDED_FOR, &head.client.ip.to_canonical().to_string());
     }
@@ -238,16 +272,7 @@ pub fn answer(headers: &HeaderMap, body: bool) -> HeaderMap {
     let hop = nominated(headers);
     let mut kept = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        let between_hops = [
-            header::CONNECTION,
-            header::TE,
-            header::TRAILER,
-            header::TRANSFER_ENCODING,
-            header::UPGRADE,
-            header::PROXY_AUTHENTICATE,
-            header::PROXY_AUTHORIZATION,
-        ];
-        if between_hops.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection") || is_nominated(name, &hop) {
+        if is_between_hops(name, &hop) {
             continue;
         }
         if *name == header::CONTENT_LENGTH && (!body || kept.contains_key(name)) {
@@ -256,6 +281,25 @@ pub fn answer(headers: &HeaderMap, body: bool) -> HeaderMap {
         kept.append(name.clone(), value.clone());
     }
     kept
+}
+
+/// The names in an answer that are said between two neighbours only.
+pub fn between_hops(headers: &HeaderMap) -> Vec<HeaderName> {
+    let hop = nominated(headers);
+    headers.keys().filter(|name| is_between_hops(name, &hop)).cloned().collect()
+}
+
+fn is_between_hops(name: &HeaderName, nominated: &[&[u8]]) -> bool {
+    let known = [
+        header::CONNECTION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+    ];
+    known.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection") || is_nominated(name, nominated)
 }
 
 /// Whether the values of a header are not for everybody's eyes.

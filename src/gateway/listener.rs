@@ -1,21 +1,28 @@
-//! The accept loop: connection caps, the time a head may take, TLS, and the hand-over to pingora.
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+//! The accept loop: connection caps, who is at the other end, TLS, the time a head may take, and the hand-over to pingora.
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::l4::listener::Listener as L4Listener;
 use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{GetSocketDigest, Stream};
+use pingora::protocols::{GetSocketDigest, Ssl as _, Stream};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::clock::Clock;
-use crate::gateway::guarded::{Conn, Guarded};
+use crate::clock::{Clock, within};
+use crate::config::snapshot::TrustedProxies;
+use crate::gateway::client::Peer;
+use crate::gateway::connections::{Away, Connections, Most, Slot};
+use crate::gateway::guarded::{Conn, Guarded, Patience};
+use crate::gateway::proxy_protocol::{self, Progress};
+use crate::gateway::sender::{self, Other};
+
+pub(super) use crate::gateway::client::network_of;
 
 tokio::task_local! {
     /// The connection whose task runs. HTTP/1 filters run in it; HTTP/2 streams have tasks of their own and find none.
@@ -32,85 +39,14 @@ const LAST_ERRORS: usize = 8;
 /// Bounds of a listener, changed by a reload.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
-    /// For a TLS handshake, and for a head from accept or from the end of the answer before it.
-    pub(super) header_timeout: Duration,
+    /// For the PROXY header and TLS together, for heads, and between two requests.
+    pub(super) patience: Patience,
     /// Bytes of a head.
     pub(super) header_bytes: usize,
     /// Open connections.
-    pub(super) connections: usize,
-    /// Open connections of one client.
-    pub(super) connections_per_client: usize,
-}
-
-/// Counts open connections, in all and by address.
-#[derive(Debug, Default)]
-pub struct Connections {
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    all: usize,
-    by_client: HashMap<IpAddr, usize>,
-}
-
-/// A place among the open connections, given back on drop.
-#[derive(Debug)]
-struct Slot {
-    connections: Arc<Connections>,
-    client: Option<IpAddr>,
-}
-
-impl Connections {
-    /// How many are open.
-    pub fn open(&self) -> usize {
-        self.lock().all
-    }
-
-    fn take(self: &Arc<Self>, client: Option<IpAddr>, bounds: &Bounds) -> Option<Slot> {
-        let mut open = self.lock();
-        if open.all >= bounds.connections {
-            return None;
-        }
-        if let Some(client) = client {
-            let of_client = open.by_client.entry(client).or_default();
-            if *of_client >= bounds.connections_per_client {
-                return None;
-            }
-            *of_client += 1;
-        }
-        open.all += 1;
-        Some(Slot { connections: Arc::clone(self), client })
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut open = self.connections.lock();
-        open.all = open.all.saturating_sub(1);
-        let Some(client) = self.client else { return };
-        if let Some(count) = open.by_client.get_mut(&client) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                open.by_client.remove(&client);
-            }
-        }
-    }
-}
-
-/// The addresses whose connections are counted together: an IPv4 address, an IPv6 /64.
-pub(super) fn network_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
+    pub(super) most: Most,
+    /// The proxies in front of the gate.
+    pub(super) trusted: Arc<TrustedProxies>,
 }
 
 /// What a listener needs beside its socket.
@@ -123,6 +59,8 @@ pub(super) struct Listening<A> {
     pub(super) connections: Arc<Connections>,
     /// Swapped by a reload.
     pub(super) bounds: Arc<ArcSwap<Bounds>>,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub(super) proxy_protocol: bool,
     /// The TLS side, swapped by a reload; `None`: cleartext.
     pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// Becomes true when accepting ends.
@@ -138,6 +76,7 @@ impl<A> Clone for Listening<A> {
             clock: Arc::clone(&self.clock),
             connections: Arc::clone(&self.connections),
             bounds: Arc::clone(&self.bounds),
+            proxy_protocol: self.proxy_protocol,
             tls: self.tls.clone(),
             stop: self.stop.clone(),
             close: self.close.clone(),
@@ -146,8 +85,7 @@ impl<A> Clone for Listening<A> {
 }
 
 /// Accepts until told to stop, then waits for the connections it accepted.
-pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: tokio::net::TcpListener, listening: Listening<A>) {
-    let socket = L4Listener::from(socket);
+pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4Listener, listening: Listening<A>) {
     let mut stop = listening.stop.clone();
     let mut served = JoinSet::new();
     let mut last_ones = LAST_ONES;
@@ -170,13 +108,20 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: to
             sleep(ACCEPT_REST).await;
             continue;
         };
-        let client = peer_of(&io).map(|peer| network_of(peer.ip()));
-        let Some(slot) = listening.connections.take(client, &listening.bounds.load()) else { continue };
+        let peer = peer_of(&io);
+        let slot = match admit(peer, &listening) {
+            Ok(slot) => slot,
+            Err(why) => {
+                turn_away(why, peer, &listening);
+                continue;
+            }
+        };
         let listening = listening.clone();
         served.spawn(async move {
-            let _slot = slot;
-            if io.set_nodelay().is_ok() {
-                serve(io, listening).await;
+            if io.set_nodelay().is_ok()
+                && let Err(why) = serve(io, peer, slot, &listening).await
+            {
+                turn_away(why, peer, &listening);
             }
         });
     }
@@ -184,43 +129,95 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: to
     while served.join_next().await.is_some() {}
 }
 
-fn peer_of(io: &impl GetSocketDigest) -> Option<SocketAddr> {
-    io.get_socket_digest()?.peer_addr()?.as_inet().copied()
+fn peer_of(io: &impl GetSocketDigest) -> Peer {
+    let address: Option<IpAddr> = io.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip().to_canonical()));
+    address.map_or(Peer::Unix, Peer::Direct)
+}
+
+/// A place for a new connection. Whose it is comes out later where the PROXY protocol tells it.
+fn admit<A>(peer: Peer, listening: &Listening<A>) -> Result<Slot, Away> {
+    let bounds = listening.bounds.load();
+    if listening.proxy_protocol && !peer.is_trusted(&bounds.trusted) {
+        return Err(Away::Untrusted);
+    }
+    let mut slot = listening.connections.take(bounds.most)?;
+    if !listening.proxy_protocol {
+        count(&mut slot, peer, &bounds)?;
+    }
+    Ok(slot)
+}
+
+fn count(slot: &mut Slot, peer: Peer, bounds: &Bounds) -> Result<(), Away> {
+    peer.counted_as(&bounds.trusted).map_or(Ok(()), |client| slot.belongs_to(client, bounds.most))
+}
+
+/// Counts a connection that is closed unserved. The log has ever fewer of them: the first, the second, the fourth, the eighth…
+fn turn_away<A>(why: Away, peer: Peer, listening: &Listening<A>) {
+    let so_far = listening.connections.turn_away(why);
+    if so_far.is_power_of_two() && why != Away::Tls {
+        tracing::warn!(why = why.label(), %peer, so_far, "connection closed before its first request");
+    }
 }
 
 /// Serves one connection until it closes, or waits too long for a head.
-async fn serve<A: ServerApp + Send + Sync + 'static>(io: L4Stream, listening: Listening<A>) {
+async fn serve<A: ServerApp + Send + Sync + 'static>(
+    mut io: L4Stream,
+    mut peer: Peer,
+    mut slot: Slot,
+    listening: &Listening<A>,
+) -> Result<(), Away> {
     let bounds = Arc::clone(&listening.bounds.load());
+    let until = listening.clock.mono() + bounds.patience.head;
+    if listening.proxy_protocol {
+        if let Some(told) = read_proxy_header(&mut io, until).await? {
+            peer = Peer::Told(told.to_canonical());
+        }
+        count(&mut slot, peer, &bounds)?;
+    }
+    let mut other = Other { peer, certificate: None };
     let io: Stream = match &listening.tls {
         None => Box::new(io),
-        Some(tls) => match timeout(bounds.header_timeout, Acceptor::from_server_config(tls.load_full()).tls_handshake(io)).await {
-            Ok(Ok(io)) => Box::new(io),
-            Ok(Err(_)) | Err(_) => return,
-        },
+        Some(tls) => {
+            let acceptor = Acceptor::from_server_config(tls.load_full());
+            let Ok(Ok(io)) = within(until, acceptor.tls_handshake(io)).await else { return Err(Away::Tls) };
+            other.certificate = io.get_ssl().and_then(|tls| tls.peer_certificate_der().map(sender::certificate));
+            Box::new(io)
+        }
     };
     let conn = Arc::new(Conn::new(listening.clock.mono()));
-    let io = Box::new(Guarded::new(io, Arc::clone(&conn), bounds.header_bytes));
+    let io = Box::new(Guarded::new(io, other, Arc::clone(&conn), bounds.header_bytes, Arc::clone(&listening.clock)));
     let overdue = async {
-        while let Some(left) = conn.time_left(bounds.header_timeout, listening.clock.mono()) {
-            sleep(left).await;
+        while let Some(pause) = conn.look_again(bounds.patience, listening.clock.mono()) {
+            sleep(pause).await;
         }
     };
     tokio::select! {
         _ = CONN.scope(Arc::clone(&conn), listening.app.process_new(io, &listening.close)) => {}
         () = overdue => {}
     }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_customer_of_ipv6_is_one_client() {
-        let network = |ip: &str| network_of(ip.parse().unwrap());
-        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
-        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
-    }
+/// Reads the header that a balancer sends, and not a byte more. `None`: the address of the connection counts.
+async fn read_proxy_header(io: &mut L4Stream, until: Instant) -> Result<Option<IpAddr>, Away> {
+    let reading = async {
+        let mut header = Vec::new();
+        loop {
+            match proxy_protocol::read(&header).map_err(|_| Away::NoProxyHeader)? {
+                Progress::Done(told) => return Ok(told.map(|told| told.ip())),
+                Progress::More(more) => {
+                    let begin = header.len();
+                    header.resize(begin + more, 0);
+                    let rest = header.get_mut(begin..).unwrap_or_default();
+                    // each byte is judged when it comes: what is no header is not waited for
+                    let read = io.read(rest).await.map_err(|_| Away::NoProxyHeader)?;
+                    if read == 0 {
+                        return Err(Away::NoProxyHeader);
+                    }
+                    header.truncate(begin + read);
+                }
+            }
+        }
+    };
+    within(until, reading).await.unwrap_or(Err(Away::NoProxyHeader))
 }

@@ -1,10 +1,15 @@
 //! One snapshot tied to what outlives it: buckets, upstream clients and metrics, looked up by name once a generation instead of once a request.
 use std::sync::Arc;
 
-use crate::config::snapshot::{Hook, Snapshot};
+use http::Method;
+
+use crate::config::snapshot::{Hook, Pass, Route, Snapshot};
 use crate::gateway::admit::LiveLimit;
 use crate::request::{Params, RequestHead};
 use crate::upstream::client::Client;
+
+/// What a pass route takes, as far as there are names for it.
+const PASSED: [Method; 7] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// The snapshot that requests run on now.
 #[derive(Debug)]
@@ -12,7 +17,14 @@ pub struct Live {
     /// The config.
     pub snapshot: Arc<Snapshot>,
     /// Its routes, in the same order.
-    pub(super) hooks: Vec<LiveHook>,
+    pub(super) routes: Vec<LiveRoute>,
+}
+
+/// A route tied to its state.
+#[derive(Debug)]
+pub(super) enum LiveRoute {
+    Hook(LiveHook),
+    Pass(Arc<LivePass>),
 }
 
 /// A route with what it needs at run time.
@@ -26,16 +38,41 @@ pub(super) struct LiveHook {
     pub(super) upstream: Arc<Client>,
 }
 
+/// A route that passes traffic through, with what it needs at run time. Shared: a stream goes on after the snapshot is gone.
+#[derive(Debug)]
+pub struct LivePass {
+    /// Its policy.
+    pub(super) pass: Arc<Pass>,
+    /// Its rate limits.
+    pub(super) limits: Vec<LiveLimit>,
+    /// The app.
+    pub(super) upstream: Arc<Client>,
+}
+
+/// What a request is for.
+pub(super) enum Found<'a> {
+    /// Webhooks, with the parameters of the path.
+    Hook(&'a LiveHook, Params),
+    /// Other traffic of the app.
+    Pass(&'a Arc<LivePass>),
+}
+
 impl Live {
-    /// The route of a request, and its path parameters.
-    pub(super) fn find(&self, head: &RequestHead) -> Option<(&LiveHook, Params)> {
+    /// The route of a request.
+    pub(super) fn find(&self, head: &RequestHead) -> Option<Found<'_>> {
         let (index, params) = self.snapshot.router.find(&head.authority, head.path())?;
-        Some((self.hooks.get(index)?, params))
+        match self.routes.get(index)? {
+            LiveRoute::Hook(hook) => Some(Found::Hook(hook, params)),
+            LiveRoute::Pass(pass) => Some(Found::Pass(pass)),
+        }
     }
 
     /// The methods of a route, as `Allow` lists them.
     pub(super) fn allow_of(&self, route: &str) -> Option<String> {
-        let live = self.hooks.iter().find(|live| *live.hook.name == *route)?;
-        Some(live.hook.methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", "))
+        let methods = match self.snapshot.routes.iter().find(|known| **known.name() == *route)? {
+            Route::Hook(hook) => hook.methods.as_slice(),
+            Route::Pass(pass) => pass.methods.as_deref().unwrap_or(&PASSED),
+        };
+        Some(methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", "))
     }
 }

@@ -1,14 +1,16 @@
 //! The gate: what outlives a reload, and the files that turn a connection into a decision.
 //!
-//! `listener` accepts, `edge` speaks pingora, `pipeline` is the spine, `live` ties a snapshot to the state below.
+//! `listener` accepts, `edge` speaks pingora, `pipeline` is the spine, `live` ties a snapshot to the state below, `pass` keeps what a
+//! stream needs after the spine has let it through.
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Route, Snapshot};
 use crate::dedupe::claim::Waiters;
 use crate::store::Ledger;
 use crate::telemetry::Telemetry;
@@ -16,22 +18,31 @@ use crate::upstream::client::{Client, Unusable};
 
 mod admit;
 pub mod body;
+pub mod budget;
 mod client;
+mod connections;
 mod edge;
+mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guarded;
 mod head;
 pub mod headers;
 mod listener;
 mod live;
 pub mod operator;
+mod pass;
 pub mod pipeline;
+mod proxy_protocol;
 pub mod reload;
+mod sender;
 pub mod serve;
+pub mod unix;
 
 use admit::Limits;
-use body::Budget;
-pub use listener::Connections;
-use live::{Live, LiveHook};
+use budget::Budget;
+pub use connections::{Away, Connections};
+use live::{Live, LiveHook, LivePass, LiveRoute};
 
 /// What outlives a reload, keyed by name.
 #[derive(Debug)]
@@ -65,13 +76,20 @@ struct Lifecycle {
     connections: Arc<Connections>,
 }
 
-/// A request in flight; ends on drop.
+/// A request in flight; ends on drop. Borrowed where the request ends within a function, shared where it goes on as a stream.
 #[derive(Debug)]
-struct InFlight<'a>(&'a AtomicUsize);
+struct InFlight<G: Deref<Target = Gate>>(G);
 
-impl Drop for InFlight<'_> {
+impl<G: Deref<Target = Gate>> InFlight<G> {
+    fn begin(gate: G) -> Self {
+        gate.lifecycle.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(gate)
+    }
+}
+
+impl<G: Deref<Target = Gate>> Drop for InFlight<G> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.lifecycle.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -131,11 +149,6 @@ impl Gate {
         self.lifecycle.draining.load(Ordering::Relaxed)
     }
 
-    fn begin_request(&self) -> InFlight<'_> {
-        self.lifecycle.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(&self.lifecycle.in_flight)
-    }
-
     /// The clients of the upstreams of the current config, by name.
     fn clients(&self) -> Vec<Arc<Client>> {
         let upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,11 +183,18 @@ fn live_of(
     }
     // nothing fails from here on
     current.values().for_each(|client| client.follow_policy());
-    let hooks = snapshot.hooks.iter().filter_map(|hook| {
-        let upstream = Arc::clone(current.get(&hook.forward.upstream.name)?);
-        Some(LiveHook { hook: Arc::clone(hook), limits: limits.of(hook), upstream })
+    let routes = snapshot.routes.iter().filter_map(|route| match route {
+        Route::Hook(hook) => {
+            let upstream = Arc::clone(current.get(&hook.forward.upstream.name)?);
+            Some(LiveRoute::Hook(LiveHook { hook: Arc::clone(hook), limits: limits.of(&hook.name, &hook.rate_limits), upstream }))
+        }
+        Route::Pass(pass) => {
+            let upstream = Arc::clone(current.get(&pass.upstream.name)?);
+            let limits = limits.of(&pass.name, &pass.rate_limits);
+            Some(LiveRoute::Pass(Arc::new(LivePass { pass: Arc::clone(pass), limits, upstream })))
+        }
     });
-    let hooks = hooks.collect();
+    let routes = routes.collect();
     upstreams.extend(current);
-    Ok(Live { snapshot, hooks })
+    Ok(Live { snapshot, routes })
 }

@@ -90,6 +90,7 @@ fn config(snapshot: &Snapshot, reloader: &Reloader, now: SystemTime) -> ConfigSt
         last_error: state.error.as_ref().map(|error| LastError { at: rfc3339(error.at), text: error.text.clone() }),
         needs_restart: state.needs_restart.clone(),
         stale_secrets: state.stale_secrets.clone(),
+        stale_certificates: state.stale_certificates.clone(),
     }
 }
 
@@ -119,6 +120,8 @@ impl Source for Operator {
                 .map(|c| (Arc::clone(&c.policy().name), matches!(c.breaker().state(now), Shown::Open { .. })))
                 .collect(),
             stale_secrets: count(self.reloader.state().stale_secrets.len()),
+            turned_away: self.gate.lifecycle.connections.turned_away(),
+            stale_certificates: count(self.reloader.state().stale_certificates.len()),
             store_alarm: self.alarm().is_some(),
         })
     }
@@ -129,11 +132,7 @@ impl Source for Operator {
         let (ledger, skew) = (self.ledger.counts(), self.gate.telemetry.skew());
         let upstream = |client: &Arc<crate::upstream::client::Client>| UpstreamStatus {
             name: client.policy().name.to_string(),
-            url: format!(
-                "{}://{}",
-                if client.policy().tls { "https" } else { "http" },
-                render::authority(client.policy()).to_str().unwrap_or_default()
-            ),
+            url: render::url(client.policy()),
             breaker: breaker(client.breaker().state(now.mono)).to_owned(),
         };
         Status {

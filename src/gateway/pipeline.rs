@@ -1,4 +1,5 @@
 //! The spine of a request. Every step yields a value for the next, or a refusal.
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -7,8 +8,8 @@ use crate::config::snapshot::{Dedupe, Hook};
 use crate::dedupe::claim::{self, Claim, Claiming};
 use crate::dedupe::key::{Parts, key_of};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
-use crate::gateway::body::{self, BodyBounds, Sender};
-use crate::gateway::live::{Live, LiveHook};
+use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
+use crate::gateway::live::{Found, Live, LiveHook, LivePass};
 use crate::gateway::{Gate, admit};
 use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
@@ -32,6 +33,8 @@ pub enum Reply {
     Duplicate(StatusCode),
     /// A handshake, answered by the gate.
     Full(Full),
+    /// To be streamed through.
+    Pass(Arc<LivePass>, Box<RequestHead>),
 }
 
 /// Decides about one request and hands it on.
@@ -39,15 +42,18 @@ pub enum Reply {
 /// # Errors
 /// The refusal to answer with, when it is not let through or the upstream gave no answer.
 pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl Sender, facts: &mut Facts) -> Result<Reply, Refusal> {
-    let Some((route, params)) = live.find(&head) else {
-        return Err(gate.limits.charge(head.client, head.received.mono).err().unwrap_or(Refusal::NoRoute));
+    let (route, params) = match live.find(&head) {
+        Some(Found::Hook(route, params)) => (route, params),
+        Some(Found::Pass(route)) => return pass(gate, route, head, facts),
+        None => return Err(gate.limits.charge(head.client, head.received.mono).err().unwrap_or(Refusal::NoRoute)),
     };
     let hook = &*route.hook;
     facts.of_route(&hook.name, hook.provider.as_ref());
     let ticket = admit::admit(hook, &route.limits, &head, &gate.limits)?;
     let mut check = hook.verifier.as_ref().map(|verifier| verifier.begin(&head, &params));
-    let bounds = BodyBounds { max: hook.max_body, timeout: live.snapshot.limits.body_timeout };
-    let body = body::read(sender, &head, bounds, &gate.budget, check.as_mut()).await?;
+    let timeout = live.snapshot.limits.body_timeout;
+    let bounds = BodyBounds { max: hook.max_body, timeout, route: &hook.name, budget: &gate.budget, clock: &*gate.clock };
+    let Arrived { body, share } = body::read(sender, &head, bounds, check.as_mut()).await?;
     facts.body_bytes = u64::try_from(body.bytes().len()).unwrap_or(u64::MAX);
     let (arrived, now) = (head.received, gate.clock.now());
     let received = Received { head, body };
@@ -62,6 +68,8 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     let event_type = hook.verifier.as_ref().and_then(|verifier| verifier.event_type(cleared.received()));
     facts.of_verdict(event_type, &cleared, now, gate.clock.now());
     ticket.refund(now.mono);
+    // what is proved counts against the whole alone
+    let _share = share.filter(|_| matches!(cleared, Cleared::Unverified(_)));
     if let Some(full) = hook.handshakes.signed(hook.verifier.as_ref(), &cleared, &params, now) {
         return Ok(Reply::Full(full));
     }
@@ -72,6 +80,13 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
         Claimed::HandedOn => return Ok(Reply::Duplicate(hook.success_status)),
     };
     settle(gate, route, delivery, claim, facts).await
+}
+
+/// Lets other traffic of an app through, unverified.
+fn pass(gate: &Gate, route: &Arc<LivePass>, head: RequestHead, facts: &mut Facts) -> Result<Reply, Refusal> {
+    facts.of_route(&route.pass.name, None);
+    admit::admit_pass(route, &head, &gate.limits)?;
+    Ok(Reply::Pass(Arc::clone(route), Box::new(head)))
 }
 
 /// What the ledger said.
@@ -148,7 +163,8 @@ fn settlement(outcome: Outcome) -> Settlement {
     }
 }
 
-fn refusal_of(fault: Fault) -> Refusal {
+/// How a request is refused that the upstream gave no answer to.
+pub(super) fn refusal_of(fault: Fault) -> Refusal {
     match fault {
         Fault::BreakerOpen(retry_after) => Refusal::UpstreamOpen { retry_after },
         Fault::Resolve | Fault::Connect => Refusal::UpstreamUnreachable,

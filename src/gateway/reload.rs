@@ -31,6 +31,8 @@ pub struct ReloadState {
     pub needs_restart: Vec<String>,
     /// Secrets (`route/secret`) whose file is empty or unreadable now; the last good text counts.
     pub stale_secrets: Vec<String>,
+    /// Certificates whose files hold no good pair now, and why; the last good pair counts.
+    pub stale_certificates: Vec<String>,
 }
 
 /// A reload that changed nothing.
@@ -98,7 +100,7 @@ impl Reloader {
             }
             Err(_) => return Err(self.refuse("the config could not be read to its end".to_owned())),
         };
-        let Loaded { snapshot, report, notes, stale, cache, .. } = loaded;
+        let Loaded { snapshot, report, notes, stale, stale_certificates, cache, .. } = loaded;
         let snapshot = Arc::new(snapshot);
         if let Err(error) = self.gate.swap(&snapshot) {
             return Err(self.refuse(error.to_string()));
@@ -112,12 +114,15 @@ impl Reloader {
         for secret in &stale {
             tracing::warn!(secret, "its file is empty or unreadable, the last good text stays in use");
         }
+        for why in &stale_certificates {
+            tracing::warn!(why, "the files hold no certificate with its key, the last good pair stays in use");
+        }
         for note in notes {
             tracing::info!("{note}");
         }
         self.gate.telemetry.set_policy(snapshot.log);
         self.gate.telemetry.reloaded(generation, snapshot.loaded_at);
-        self.state.store(Arc::new(ReloadState { error: None, needs_restart, stale_secrets: stale }));
+        self.state.store(Arc::new(ReloadState { error: None, needs_restart, stale_secrets: stale, stale_certificates }));
         self.files.send_replace(snapshot.files.clone());
         *last = Arc::new(cache);
         Ok(generation)

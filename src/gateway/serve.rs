@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::protocols::l4::listener::Listener as L4Listener;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpListener;
@@ -15,21 +16,28 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::config::snapshot::{self, Snapshot};
+use crate::config::snapshot::{self, ListenAddress, Listener, Snapshot};
 use crate::gateway::Gate;
+use crate::gateway::connections::Most;
 use crate::gateway::edge::Edge;
+use crate::gateway::guarded::Patience;
 use crate::gateway::listener::{Bounds, Listening, accept_loop};
+use crate::gateway::unix::{self, SocketFile};
 
 /// Requests served on one connection before it is closed.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
-/// An HTTP/2 connection without streams is closed after this.
-const H2_IDLE: Duration = Duration::from_secs(60);
 /// Streams of one HTTP/2 connection at once.
 const H2_STREAMS: u32 = 32;
 /// Bytes a sender may have under way on one HTTP/2 stream, and on one connection. With 64 KiB, the default, a body of 25 MiB over 50 ms
 /// of distance would take 20 s.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
+/// Streams that an HTTP/2 sender may reset before they were looked at; with one more its connection is closed.
+const H2_RESETS_UNSEEN: usize = 20;
+/// Streams of one HTTP/2 connection that may break the protocol; with one more it is closed.
+const H2_ERRORS: usize = 256;
+/// Bytes of an answer held for one HTTP/2 stream whose sender does not read.
+const H2_SEND_BUFFER: usize = 128 * 1024;
 /// How often the end looks whether all is served.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// After the last accept, before connections that await a head are closed: a request that is on its way still counts.
@@ -40,7 +48,7 @@ const LAST_HEADS: Duration = Duration::from_millis(50);
 #[error("cannot listen on {address}: {cause}")]
 pub struct CannotListen {
     /// Where.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// Why not.
     pub cause: std::io::Error,
 }
@@ -53,42 +61,51 @@ pub struct Server {
     loops: JoinSet<()>,
     stop: watch::Sender<bool>,
     close: watch::Sender<bool>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<ListenAddress>,
+    /// Removed at the end.
+    _files: Vec<SocketFile>,
 }
 
 /// What listeners share with the reload.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     bounds: Arc<ArcSwap<Bounds>>,
-    /// By the address of the config.
-    tls: Arc<HashMap<SocketAddr, Arc<ArcSwap<rustls::ServerConfig>>>>,
+    tls: Arc<HashMap<ListenerKey, Arc<ArcSwap<rustls::ServerConfig>>>>,
     /// What was bound at the start.
     bound: Arc<Bound>,
 }
 
+/// A listener's address in the config, and how many before it have the same: port 0 is a free one each time.
+type ListenerKey = (ListenAddress, usize);
+
 /// Addresses that only a restart changes.
 #[derive(Clone, Debug, PartialEq)]
 struct Bound {
-    listen: Vec<(SocketAddr, bool)>,
+    listen: Vec<(ListenAddress, bool, bool)>,
     health: Option<SocketAddr>,
     admin: Option<snapshot::AdminAddress>,
     store: snapshot::Store,
+    /// HTTP/1 follows these at once; HTTP/2 is told them once.
+    header_bytes: usize,
+    idle_timeout: Duration,
 }
 
 impl Bound {
     fn of(snapshot: &Snapshot) -> Self {
         Self {
-            listen: snapshot.listeners.iter().map(|listener| (listener.address, listener.tls.is_some())).collect(),
+            listen: snapshot.listeners.iter().map(|l| (l.address.clone(), l.tls.is_some(), l.proxy_protocol)).collect(),
             health: snapshot.health,
             admin: snapshot.admin.as_ref().map(|admin| admin.address.clone()),
             store: snapshot.store.clone(),
+            header_bytes: snapshot.limits.header_bytes,
+            idle_timeout: snapshot.limits.idle_timeout,
         }
     }
 }
 
 impl Shared {
     fn new(snapshot: &Snapshot) -> Self {
-        let tls = snapshot.listeners.iter().filter_map(|l| Some((l.address, Arc::new(ArcSwap::new(Arc::clone(l.tls.as_ref()?))))));
+        let tls = keyed(snapshot).filter_map(|(key, listener)| Some((key, Arc::new(ArcSwap::new(Arc::clone(listener.tls.as_ref()?))))));
         Self {
             bounds: Arc::new(ArcSwap::from_pointee(bounds(snapshot))),
             tls: Arc::new(tls.collect()),
@@ -99,8 +116,8 @@ impl Shared {
     /// Lets listeners follow a new snapshot, and says which keys need a restart.
     pub(super) fn follow(&self, snapshot: &Snapshot) -> Vec<String> {
         self.bounds.store(Arc::new(bounds(snapshot)));
-        for listener in &snapshot.listeners {
-            if let (Some(current), Some(tls)) = (self.tls.get(&listener.address), &listener.tls) {
+        for (key, listener) in keyed(snapshot) {
+            if let (Some(current), Some(tls)) = (self.tls.get(&key), &listener.tls) {
                 current.store(Arc::clone(tls));
             }
         }
@@ -110,18 +127,29 @@ impl Shared {
             ("health.address", was.health != is.health),
             ("admin.address", was.admin != is.admin),
             ("store", was.store != is.store),
+            ("limits.header_bytes for HTTP/2", was.header_bytes != is.header_bytes),
+            ("limits.idle_timeout for HTTP/2", was.idle_timeout != is.idle_timeout),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
     }
 }
 
+/// The listeners, each with what it is found by.
+fn keyed(snapshot: &Snapshot) -> impl Iterator<Item = (ListenerKey, &Listener)> {
+    let listeners = &snapshot.listeners;
+    listeners.iter().enumerate().map(|(index, listener)| {
+        let before = listeners.iter().take(index).filter(|other| other.address == listener.address).count();
+        ((listener.address.clone(), before), listener)
+    })
+}
+
 fn bounds(snapshot: &Snapshot) -> Bounds {
     let limits = &snapshot.limits;
     Bounds {
-        header_timeout: limits.header_timeout,
+        patience: Patience { head: limits.header_timeout, idle: limits.idle_timeout },
         header_bytes: limits.header_bytes,
-        connections: limits.connections,
-        connections_per_client: limits.connections_per_client,
+        most: Most { all: limits.connections, of_one_client: limits.connections_per_client },
+        trusted: Arc::clone(&snapshot.trusted_proxies),
     }
 }
 
@@ -134,34 +162,37 @@ impl Server {
         let snapshot = gate.snapshot();
         let shared = Shared::new(&snapshot);
         let mut sockets = Vec::new();
-        for listener in &snapshot.listeners {
-            let bound = TcpListener::bind(listener.address).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
-            let (address, socket) = bound.map_err(|cause| CannotListen { address: listener.address, cause })?;
-            sockets.push((address, socket, shared.tls.get(&listener.address).cloned()));
+        let mut files = Vec::new();
+        for (key, listener) in keyed(&snapshot) {
+            let cannot = |cause| CannotListen { address: listener.address.clone(), cause };
+            let (address, socket, file) = bind(&listener.address).await.map_err(cannot)?;
+            files.extend(file);
+            sockets.push((address, socket, listener.proxy_protocol, shared.tls.get(&key).cloned()));
         }
         let proxy = Arc::new(proxy(Arc::clone(&gate)));
         let (stop, stopped) = watch::channel(false);
         let (close, closing) = watch::channel(false);
         let mut loops = JoinSet::new();
         let mut addresses = Vec::new();
-        for (address, socket, tls) in sockets {
+        for (address, socket, proxy_protocol, tls) in sockets {
             addresses.push(address);
             let listening = Listening {
                 app: Arc::clone(&proxy),
                 clock: Arc::clone(&gate.clock),
                 connections: Arc::clone(&gate.lifecycle.connections),
                 bounds: Arc::clone(&shared.bounds),
+                proxy_protocol,
                 tls,
                 stop: stopped.clone(),
                 close: closing.clone(),
             };
             loops.spawn(accept_loop(socket, listening));
         }
-        Ok(Self { gate, proxy, shared, loops, stop, close, addresses })
+        Ok(Self { gate, proxy, shared, loops, stop, close, addresses, _files: files })
     }
 
     /// Where senders connect, in the order of the config; with the port that the system chose for port 0.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
     }
 
@@ -201,6 +232,20 @@ impl Server {
     }
 }
 
+/// Listens at an address of the config; where that is, with the port that the system chose for port 0.
+async fn bind(address: &ListenAddress) -> std::io::Result<(ListenAddress, L4Listener, Option<SocketFile>)> {
+    match address {
+        ListenAddress::Tcp(address) => {
+            let socket = TcpListener::bind(address).await?;
+            Ok((ListenAddress::Tcp(socket.local_addr()?), L4Listener::from(socket), None))
+        }
+        ListenAddress::Unix(path) => {
+            let (socket, file) = unix::listen(path)?;
+            Ok((address.clone(), L4Listener::from(socket), Some(file)))
+        }
+    }
+}
+
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
@@ -208,13 +253,18 @@ impl std::fmt::Debug for Server {
 }
 
 fn proxy(gate: Arc<Gate>) -> HttpProxy<Edge> {
+    let limits = gate.snapshot().limits.clone();
     let mut proxy = HttpProxy::new(Edge(gate), Arc::new(ServerConf::default()));
     let mut options = HttpServerOptions::default();
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-    options.h2_idle_timeout = Some(H2_IDLE);
+    options.h2_idle_timeout = Some(limits.idle_timeout);
     proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
+    h2.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    h2.max_pending_accept_reset_streams(H2_RESETS_UNSEEN);
+    h2.max_local_error_reset_streams(Some(H2_ERRORS));
+    h2.max_send_buffer_size(H2_SEND_BUFFER);
     h2.initial_window_size(H2_STREAM_WINDOW);
     h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
     proxy.h2_options = Some(h2);

@@ -27,10 +27,14 @@ pub struct Gauges {
     pub in_flight_bytes: u64,
     /// Connections open now.
     pub connections: u64,
+    /// Connections closed before their first request since the start, by why.
+    pub turned_away: Vec<(&'static str, u64)>,
     /// Every upstream, and whether its breaker is open.
     pub breakers: Vec<(Arc<str>, bool)>,
     /// Secret files that are empty or unreadable now.
     pub stale_secrets: u64,
+    /// Certificates whose files hold no good pair now.
+    pub stale_certificates: u64,
     /// Whether the store was set aside or does not take writes.
     pub store_alarm: bool,
 }
@@ -162,6 +166,12 @@ fn of_state(gauges: &Gauges, families: &mut Families) {
     families.level("hookgate_ledger_unsaved", "Delivery IDs that are not in the store yet.", gauges.ledger_unsaved);
     families.level("hookgate_in_flight_bytes", "Bytes of bodies held.", gauges.in_flight_bytes);
     families.level("hookgate_connections", "Connections of senders.", gauges.connections);
+    families.counter(
+        "hookgate_connections_turned_away_total",
+        "Connections closed before their first request, by why.",
+        &["why"],
+        gauges.turned_away.iter().map(|(why, count)| (vec![*why], *count)),
+    );
     families.gauge(
         "hookgate_upstream_breaker_open",
         "1 while the upstream is not tried.",
@@ -186,6 +196,11 @@ fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
         "hookgate_secret_stale",
         "Secret files that are empty or unreadable; their last good text counts.",
         gauges.stale_secrets,
+    );
+    families.level(
+        "hookgate_certificate_stale",
+        "Certificates whose files hold no good pair; the last good one counts.",
+        gauges.stale_certificates,
     );
 }
 

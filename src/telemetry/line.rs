@@ -7,10 +7,13 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::LogFormat;
-use super::record::{Ended, Facts, shown};
+use super::record::{Cut, Ended, Facts, shown};
 
 /// Characters of a method that are shown: senders make up their own.
 pub(super) const METHOD_SHOWN: usize = 32;
+
+/// Characters of a certificate's name that are shown.
+const SUBJECT_SHOWN: usize = 128;
 
 /// RFC 3339 in UTC with milliseconds.
 pub fn rfc3339(at: SystemTime) -> String {
@@ -34,6 +37,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     client: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<&'a str>,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     sender_request_id: Option<&'a str>,
@@ -46,6 +51,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     skew_ms: Option<i64>,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verify_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,10 +67,13 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         Ended::Forwarded(status) => ("info", Some(status), None),
         Ended::Duplicate(status) => ("info", Some(status), Some("duplicate")),
         Ended::Handshake => ("info", Some(StatusCode::OK), Some("handshake")),
+        Ended::Passed(status) => ("info", Some(status), None),
+        Ended::Cut(status, cut) => (if cut == Cut::BrokenOff { "warn" } else { "info" }, Some(status), Some(cut.code())),
         Ended::Refused { code, status } => ("warn", Some(status), Some(code)),
         Ended::Abandoned => ("warn", None, Some("abandoned")),
     };
     let method = shown(facts.method.as_str().as_bytes(), METHOD_SHOWN);
+    let subject = facts.certificate.as_ref().map(|certificate| shown(certificate.subject().as_bytes(), SUBJECT_SHOWN));
     let line = Line {
         ts: rfc3339(at),
         level,
@@ -75,6 +85,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         status: status.map(|status| status.as_u16()),
         code,
         client: facts.client.ip,
+        client_subject: subject.as_deref().filter(|subject| !subject.is_empty()),
         request_id: facts.request_id.as_str(),
         sender_request_id: facts.sender_request_id.as_deref(),
         secret: facts.secret.as_deref(),
@@ -82,6 +93,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         event: facts.event_type.as_deref(),
         skew_ms: facts.skew_ms,
         bytes: facts.body_bytes,
+        answer_bytes: facts.answer_bytes,
         verify_us: facts.verify_time.map(|took| whole(took.as_micros())),
         upstream_ms: facts.upstream_time.map(|took| whole(took.as_millis())),
         attempts: (facts.attempts > 0).then_some(facts.attempts),
@@ -127,6 +139,7 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
         (" secret=", line.secret),
         (" delivery_id=", line.delivery_id),
         (" event=", line.event),
+        (" client_subject=", line.client_subject),
     ];
     for (name, value) in more {
         if let Some(value) = value {
@@ -137,6 +150,9 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
     }
     let mut tail = || {
         write!(text, " client={} request_id={} bytes={}", line.client, line.request_id, line.bytes)?;
+        if let Some(bytes) = line.answer_bytes {
+            write!(text, " answer_bytes={bytes}")?;
+        }
         if let Some(took) = line.verify_us {
             write!(text, " verify={:?}", Duration::from_micros(took))?;
         }

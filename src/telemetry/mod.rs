@@ -27,7 +27,7 @@ pub use line::rfc3339;
 use outcome::Outcome;
 use recent::Recent;
 pub use recent::{REMEMBERED, RecentRefusal};
-pub use record::{Ended, Facts};
+pub use record::{Cut, Ended, Facts};
 pub use seen::Hour;
 use seen::{RouteSeen, When};
 use writer::Lines;
@@ -133,8 +133,8 @@ impl Telemetry {
     }
 
     /// Begins the record of a request.
-    pub fn begin(&self, facts: Facts) -> Record<'_> {
-        Record { telemetry: self, facts, closed: false }
+    pub fn begin(self: &Arc<Self>, facts: Facts) -> Record {
+        Record { telemetry: Arc::clone(self), facts, closed: false }
     }
 
     /// A config was taken: the first one, or a reload.
@@ -263,13 +263,13 @@ impl Skews {
 /// The open record of one request. Dropped without [`Record::close`] it counts as abandoned.
 #[derive(Debug)]
 #[must_use = "a record that is dropped counts as abandoned"]
-pub struct Record<'a> {
-    telemetry: &'a Telemetry,
+pub struct Record {
+    telemetry: Arc<Telemetry>,
     facts: Facts,
     closed: bool,
 }
 
-impl Record<'_> {
+impl Record {
     /// What is known so far.
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -287,7 +287,7 @@ impl Record<'_> {
     }
 }
 
-impl Drop for Record<'_> {
+impl Drop for Record {
     fn drop(&mut self) {
         if !self.closed {
             self.telemetry.settle(&self.facts, Ended::Abandoned);

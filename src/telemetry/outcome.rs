@@ -1,9 +1,25 @@
 //! The closed set of outcomes: metric label and place in every counter.
-use super::record::Ended;
+use super::record::{Cut, Ended};
 use crate::refusal::Refusal;
 
 /// Outcomes that are no refusal; they come after those of [`Refusal::ALL`].
-const OTHERS: [&str; 7] = ["forwarded_2xx", "forwarded_3xx", "forwarded_4xx", "forwarded_5xx", "duplicate", "abandoned", "handshake"];
+const OTHERS: [&str; 15] = [
+    "forwarded_2xx",
+    "forwarded_3xx",
+    "forwarded_4xx",
+    "forwarded_5xx",
+    "duplicate",
+    "abandoned",
+    "handshake",
+    "passed_1xx",
+    "passed_2xx",
+    "passed_3xx",
+    "passed_4xx",
+    "passed_5xx",
+    "passed_sender_left",
+    "passed_broken_off",
+    "passed_idle",
+];
 const REFUSALS: usize = Refusal::ALL.len();
 
 /// How many there are.
@@ -20,6 +36,9 @@ impl Outcome {
     pub(super) const DUPLICATE: Self = Self(REFUSALS + 4);
     const ABANDONED: Self = Self(REFUSALS + 5);
     const HANDSHAKE: Self = Self(REFUSALS + 6);
+    /// The first of those of streams, by class of status from 1xx to 5xx.
+    const PASSED: usize = REFUSALS + 7;
+    const CUT: usize = Self::PASSED + 5;
 
     /// The outcome of a request that ended like this.
     pub(super) fn of(ended: Ended) -> Self {
@@ -30,6 +49,10 @@ impl Outcome {
             Ended::Forwarded(_) => Self(REFUSALS + 3),
             Ended::Duplicate(_) => Self::DUPLICATE,
             Ended::Handshake => Self::HANDSHAKE,
+            Ended::Passed(status) => Self(Self::PASSED + usize::from(status.as_u16() / 100).clamp(1, 5) - 1),
+            Ended::Cut(_, Cut::SenderLeft) => Self(Self::CUT),
+            Ended::Cut(_, Cut::BrokenOff) => Self(Self::CUT + 1),
+            Ended::Cut(_, Cut::Idle) => Self(Self::CUT + 2),
             Ended::Refused { code, .. } => Refusal::ALL.iter().position(|refusal| refusal.code() == code).map_or(Self(REFUSALS - 1), Self),
             Ended::Abandoned => Self::ABANDONED,
         }
@@ -74,6 +97,11 @@ mod tests {
         assert_eq!(Outcome::of(Ended::Duplicate(StatusCode::OK)).label(), "duplicate");
         assert_eq!(Outcome::of(Ended::Abandoned).label(), "abandoned");
         assert_eq!(Outcome::of(Ended::Handshake).label(), "handshake");
+        let labels = [101, 200, 304, 404, 503].map(|status| Outcome::of(Ended::Passed(StatusCode::from_u16(status).unwrap())).label());
+        assert_eq!(labels, ["passed_1xx", "passed_2xx", "passed_3xx", "passed_4xx", "passed_5xx"]);
+        for cut in [Cut::SenderLeft, Cut::BrokenOff, Cut::Idle] {
+            assert_eq!(Outcome::of(Ended::Cut(StatusCode::OK, cut)).label(), format!("passed_{}", cut.code()));
+        }
         assert_eq!(Outcome::all().count(), OUTCOMES);
     }
 }

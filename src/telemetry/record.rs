@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Now, unix_ms};
-use crate::request::{Client, RequestId};
+use crate::request::{Client, ClientCertificate, RequestId};
 use crate::verify::Cleared;
 
 /// Characters of a path that are shown.
@@ -27,6 +27,10 @@ pub enum Ended {
     Duplicate(StatusCode),
     /// A provider's test of the endpoint, answered by the gate.
     Handshake,
+    /// Streamed through to its end.
+    Passed(StatusCode),
+    /// Streamed through, and ended before its end, after the head of the answer.
+    Cut(StatusCode, Cut),
     /// Not let through.
     Refused {
         /// The refusal's stable code.
@@ -36,6 +40,28 @@ pub enum Ended {
     },
     /// The request was dropped before it came to an end (the gate left, or failed).
     Abandoned,
+}
+
+/// What ended a stream before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The sender went away: how server-sent events end.
+    SenderLeft,
+    /// The upstream broke off.
+    BrokenOff,
+    /// Nothing came from either side for too long.
+    Idle,
+}
+
+impl Cut {
+    /// As the log says it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SenderLeft => "sender_left",
+            Self::BrokenOff => "broken_off",
+            Self::Idle => "idle",
+        }
+    }
 }
 
 /// What is known of one request, filled as it goes; closed by [`super::Record::close`].
@@ -55,12 +81,16 @@ pub struct Facts {
     pub path: Box<str>,
     /// Who sent it.
     pub client: Client,
+    /// The verified certificate of its connection.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// When its head was complete.
     pub received_at: SystemTime,
     /// The same on the monotonic clock.
     pub received_mono: Instant,
     /// Bytes of the body that arrived.
     pub body_bytes: u64,
+    /// Bytes of the body of an answer that was streamed through.
+    pub answer_bytes: Option<u64>,
     /// The name of the secret that matched.
     pub secret: Option<Arc<str>>,
     /// The provider's delivery ID, cleaned for showing.
@@ -93,9 +123,11 @@ impl Facts {
             method: method.clone(),
             path: shown(path, PATH_SHOWN),
             client,
+            certificate: None,
             received_at: now.wall,
             received_mono: now.mono,
             body_bytes: 0,
+            answer_bytes: None,
             secret: None,
             delivery_id: None,
             event_type: None,

@@ -62,7 +62,8 @@ fn names_and_labels_of_metrics() {
     telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
     telemetry.begin(facts("/x")).close(refused(Refusal::NoRoute));
     telemetry.reloaded(1, SystemClock.now().wall);
-    let gauges = Gauges { breakers: vec![("app".into(), true)], hash: "9f2c41ab".to_owned(), ..Gauges::default() };
+    let gauges =
+        Gauges { turned_away: vec![("full", 0)], breakers: vec![("app".into(), true)], hash: "9f2c41ab".to_owned(), ..Gauges::default() };
     let text = telemetry.metrics_text(&gauges);
     let mut shapes: Vec<String> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -76,12 +77,14 @@ fn names_and_labels_of_metrics() {
         }
     }
     insta::assert_snapshot!(shapes.join("\n"), @"
+    hookgate_certificate_stale{}
     hookgate_clock_skew_seconds{}
     hookgate_config_generation{}
     hookgate_config_info{hash}
     hookgate_config_last_reload_success{}
     hookgate_config_loaded_timestamp_seconds{}
     hookgate_connections{}
+    hookgate_connections_turned_away_total{why}
     hookgate_in_flight_bytes{}
     hookgate_ledger_bytes{}
     hookgate_ledger_entries{}
@@ -286,5 +289,5 @@ fn reloads_are_counted_and_the_last_one_shows() {
 fn a_record_is_shared_and_waits_with_its_request() {
     fn is_shared<T: Send + Sync>() {}
     is_shared::<Telemetry>();
-    is_shared::<Record<'_>>();
+    is_shared::<Record>();
 }

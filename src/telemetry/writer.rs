@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::record::{Ended, Facts};
+use super::record::{Cut, Ended, Facts};
 use super::sink::Sink;
 use super::{LogPolicy, LogRequests, NO_ROUTE, line};
 use crate::clock::{Clock, Now};
@@ -60,7 +60,11 @@ impl Lines {
     /// Writes the line of a request, unless the policy or the cap says no.
     pub(super) fn request(&self, facts: &Facts, ended: Ended, now: Now) {
         let policy = **self.shared.policy.load();
-        let let_through = matches!(ended, Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Handshake);
+        let let_through = match ended {
+            Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Handshake | Ended::Passed(_) => true,
+            Ended::Cut(_, cut) => cut != Cut::BrokenOff,
+            Ended::Refused { .. } | Ended::Abandoned => false,
+        };
         match policy.requests {
             LogRequests::None => return,
             LogRequests::Refused if let_through => return,

@@ -1,15 +1,16 @@
 //! The client of one upstream: one way to hand a delivery on.
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use pingora::upstreams::peer::HttpPeer;
+
 use super::Outgoing;
 use super::breaker::Breaker;
 use super::render;
-use super::wire::{Bounds, Failure, Place, Wire};
-use crate::clock::Clock;
+use super::wire::{Bounds, Failure, Wire};
+use crate::clock::{Clock, within};
 use crate::config::snapshot::{Hook, Upstream};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome, Pending};
 
@@ -40,20 +41,19 @@ impl Client {
     /// # Errors
     /// The certificates can't be used.
     pub fn new(policy: Arc<Upstream>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
-        let wire = Arc::new(wire(&policy, &clock)?);
+        let wire = Arc::new(Wire::new(&policy.address, Arc::clone(&clock))?);
         let breaker = Breaker::new(policy.breaker);
         Ok(Self { policy, wire, breaker, clock })
     }
 
     /// A client for the same upstream under another policy. It shares the breaker (see [`Self::follow_policy`]), and the connections where
-    /// address, TLS and the content of the CA file are the same; deliveries under way end on the old one.
+    /// address, CA and certificates are the same; deliveries under way end on the old one.
     ///
     /// # Errors
     /// The certificates can't be used; nothing has changed then.
     pub fn with_policy(&self, policy: Arc<Upstream>) -> Result<Self, Unusable> {
-        let place = |policy: &Upstream| (policy.tls, policy.host.clone(), policy.port);
-        let same = place(&policy) == place(&self.policy) && self.wire.trusts_the_same(ca(&policy));
-        let wire = if same { Arc::clone(&self.wire) } else { Arc::new(wire(&policy, &self.clock)?) };
+        let same = policy.address == self.policy.address;
+        let wire = if same { Arc::clone(&self.wire) } else { Arc::new(Wire::new(&policy.address, Arc::clone(&self.clock))?) };
         Ok(Self { policy, wire, breaker: Arc::clone(&self.breaker), clock: Arc::clone(&self.clock) })
     }
 
@@ -67,8 +67,8 @@ impl Client {
         &self.policy
     }
 
-    /// The breaker, for those who show it.
-    pub fn breaker(&self) -> &Breaker {
+    /// The breaker: for those who show it, and for streams, which are sent by pingora itself.
+    pub fn breaker(&self) -> &Arc<Breaker> {
         &self.breaker
     }
 
@@ -87,14 +87,14 @@ impl Client {
     }
 }
 
-fn wire(policy: &Upstream, clock: &Arc<dyn Clock>) -> Result<Wire, Unusable> {
-    let place = Place::Tcp { host: &policy.host, port: policy.port, tls: policy.tls, ca: ca(policy) };
-    Wire::new(&place, Arc::clone(clock))
-}
-
-/// The CA file, where it plays a part.
-fn ca(policy: &Upstream) -> Option<&Path> {
-    policy.ca.as_deref().filter(|_| policy.tls)
+impl Client {
+    /// The peers that a stream may be sent to, in the order to try them.
+    ///
+    /// # Errors
+    /// The name does not resolve, or not within the time a connection may take.
+    pub async fn peers(&self) -> Result<Vec<HttpPeer>, Fault> {
+        within(self.clock.mono() + self.policy.connect_timeout, self.wire.peers_for_streams()).await.unwrap_or(Err(Fault::Resolve))
+    }
 }
 
 /// Sends once, and once more over a new connection if an old one was stale.

@@ -10,8 +10,9 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::Outgoing;
 use super::client::{Unusable, send};
-use super::wire::{Bounds, Place, Wire};
+use super::wire::{Bounds, Wire};
 use crate::clock::{Clock, SystemClock};
+use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
 use crate::delivery::{Fault, Outcome};
 
 /// Where a request goes.
@@ -109,13 +110,14 @@ pub async fn fetch(
 ) -> Result<(StatusCode, HeaderMap, Bytes), FetchError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let deadline = clock.mono() + timeout;
-    let (place, authority, target) = match url {
+    let (address, authority, target) = match url {
         Url::Tcp { tls, host, port, authority, target } => {
-            (Place::Tcp { host, port: *port, tls: *tls, ca: None }, authority.as_str(), target)
+            let tls = tls.then(UpstreamTls::default);
+            (UpstreamAddress::Tcp { host: host.clone(), port: *port, tls }, authority.as_str(), target)
         }
-        Url::Unix { path, target } => (Place::Unix(path), "localhost", target),
+        Url::Unix { path, target } => (UpstreamAddress::Unix(path.clone()), "localhost", target),
     };
-    let wire = Wire::new(&place, clock)?;
+    let wire = Wire::new(&address, clock)?;
     for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
         headers.remove(name);
     }

@@ -3,7 +3,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
 
 use super::Outgoing;
-use crate::config::snapshot::{Forward, Hook, PathPiece, Upstream};
+use crate::config::snapshot::{Forward, Hook, PathPiece, Upstream, UpstreamAddress};
 use crate::delivery::{Attempt, Delivery};
 use crate::gateway::headers::{self, Proof};
 use crate::request::{Params, RequestHead};
@@ -34,17 +34,29 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> Outgoing 
 }
 
 /// What the upstream is addressed by: the sender's word, unless the upstream wants its own or the sender said nothing.
-fn host(head: &RequestHead, upstream: &Upstream) -> HeaderValue {
+pub fn host(head: &RequestHead, upstream: &Upstream) -> HeaderValue {
     let theirs = HeaderValue::from_str(&head.authority).ok().filter(|value| !value.is_empty() && !upstream.own_host);
     theirs.unwrap_or_else(|| authority(upstream))
 }
 
-/// `Host` as the URL of the upstream has it.
+/// `Host` as the URL of the upstream has it; a unix socket has `localhost`.
 pub fn authority(upstream: &Upstream) -> HeaderValue {
-    let host = if upstream.host.contains(':') { format!("[{}]", upstream.host) } else { upstream.host.clone() };
-    let default = if upstream.tls { 443 } else { 80 };
-    let text = if upstream.port == default { host } else { format!("{host}:{}", upstream.port) };
+    let UpstreamAddress::Tcp { host, port, tls } = &upstream.address else { return HeaderValue::from_static("localhost") };
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let default = if tls.is_some() { 443 } else { 80 };
+    let text = if *port == default { host } else { format!("{host}:{port}") };
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// The URL of the upstream, for those who show it.
+pub fn url(upstream: &Upstream) -> String {
+    match &upstream.address {
+        UpstreamAddress::Unix(path) => format!("unix:{}", path.display()),
+        UpstreamAddress::Tcp { tls, .. } => {
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{}", authority(upstream).to_str().unwrap_or_default())
+        }
+    }
 }
 
 /// Path and query for the upstream.

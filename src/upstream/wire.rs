@@ -1,8 +1,9 @@
 //! One exchange over one connection: pingora connects and reads, the request is written here, so that its head and a small body
 //! leave in one piece.
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -11,10 +12,11 @@ use http::{Method, StatusCode};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
+use pingora::protocols::tls::CaType;
 use pingora::tls::{RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store};
 use pingora::upstreams::peer::HttpPeer;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use pingora::{ErrorType, RetryType};
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -22,6 +24,7 @@ use super::Outgoing;
 use super::pool::Pool;
 use super::resolve::{Addresses, Resolver};
 use crate::clock::{Clock, within};
+use crate::config::snapshot::{Authorities, Identity, UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, AnswerBody, Fault, Pending};
 use crate::gateway::headers;
 
@@ -29,6 +32,9 @@ use crate::gateway::headers;
 const GATHER: usize = 16 * 1024;
 /// A list of no certificates, for upstreams without TLS: pingora would read the system's.
 const NO_CERTIFICATES: &str = "/dev/null";
+
+/// Counts wires.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Why an upstream's connections can't be made at all.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +61,6 @@ pub enum Unusable {
     },
 }
 
-/// Where the other side is.
-pub(super) enum Place<'a> {
-    /// Host, without brackets, and port.
-    Tcp { host: &'a str, port: u16, tls: bool, ca: Option<&'a Path> },
-    /// A unix socket.
-    Unix(&'a Path),
-}
-
 /// The connections to one other side.
 pub(super) struct Wire {
     transport: TransportConnector,
@@ -72,8 +70,12 @@ pub(super) struct Wire {
     resolver: Option<Arc<Resolver>>,
     tls: bool,
     host: String,
-    /// Stands for the content of the CA file.
-    ca: Option<[u8; 32]>,
+    /// Shown to the other side when it asks for a certificate.
+    identity: Option<Arc<CertKey>>,
+    /// What pingora's own connector, which is everybody's, is told to trust for this one.
+    authorities: Option<Arc<CaType>>,
+    /// No other wire of this process has it.
+    id: u64,
     peers: ArcSwapOption<Peers>,
 }
 
@@ -103,29 +105,25 @@ pub(super) struct Bounds {
 }
 
 impl Wire {
-    pub(super) fn new(place: &Place<'_>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
-        let (tls, ca) = match place {
-            Place::Tcp { tls, ca, .. } => (*tls, *ca),
-            Place::Unix(_) => (false, None),
-        };
-        let trusted = check_trust(tls, ca)?;
+    pub(super) fn new(address: &UpstreamAddress, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
+        let tls = address.tls();
+        let trusted = check_trust(tls)?;
         let pool = Pool::new(Arc::clone(&clock));
         let transport = TransportConnector::new(Some(ConnectorOptions { ca_file: trusted, ..ConnectorOptions::new(1) }));
-        let (host, resolver, peers) = match place {
-            Place::Tcp { host, port, .. } => ((*host).to_owned(), Some(Resolver::new(host, *port, Arc::clone(&clock))), None),
-            Place::Unix(path) => {
-                let unusable = || Unusable::Socket { path: path.to_path_buf() };
+        let (host, resolver, peers) = match address {
+            UpstreamAddress::Tcp { host, port, .. } => (host.clone(), Some(Resolver::new(host, *port, Arc::clone(&clock))), None),
+            UpstreamAddress::Unix(path) => {
+                let unusable = || Unusable::Socket { path: path.clone() };
                 let peer = path.to_str().and_then(|path| HttpPeer::new_uds(path, false, String::new()).ok()).ok_or_else(unusable)?;
                 let addresses: Addresses = Arc::new([]);
                 (String::new(), None, Some(Peers { addresses, peers: vec![Arc::new(peer)], preferred: AtomicUsize::new(0) }))
             }
         };
-        Ok(Self { transport, pool, clock, resolver, tls, host, ca: ca.and_then(fingerprint), peers: ArcSwapOption::from_pointee(peers) })
-    }
-
-    /// Whether the CA file still says what it said.
-    pub(super) fn trusts_the_same(&self, ca: Option<&Path>) -> bool {
-        self.ca == ca.and_then(fingerprint)
+        let identity = tls.and_then(|tls| tls.identity.as_deref()).map(certificate_and_key);
+        let authorities = tls.and_then(|tls| tls.ca.as_deref()).map(authorities);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let peers = ArcSwapOption::from_pointee(peers);
+        Ok(Self { transport, pool, clock, resolver, tls: tls.is_some(), host, identity, authorities, id, peers })
     }
 
     async fn peers(&self) -> Result<Arc<Peers>, Fault> {
@@ -135,10 +133,29 @@ impl Wire {
         if let Some(cached) = cached.filter(|cached| Arc::ptr_eq(&cached.addresses, &addresses)) {
             return Ok(cached);
         }
-        let peer = |address: &std::net::SocketAddr| Arc::new(HttpPeer::new(*address, self.tls, self.host.clone()));
+        let peer = |address: &SocketAddr| {
+            let mut peer = HttpPeer::new(*address, self.tls, self.host.clone());
+            peer.client_cert_key.clone_from(&self.identity);
+            Arc::new(peer)
+        };
         let peers = Arc::new(Peers { peers: addresses.iter().map(peer).collect(), addresses, preferred: AtomicUsize::new(0) });
         self.peers.store(Some(Arc::clone(&peers)));
         Ok(peers)
+    }
+
+    /// The peers that pingora's own connector may connect to for a stream, the one that took the last connection of ours first. Their
+    /// connections are kept apart from those of any other wire.
+    pub(super) async fn peers_for_streams(&self) -> Result<Vec<HttpPeer>, Fault> {
+        let peers = self.peers().await?;
+        let first = peers.preferred.load(Ordering::Relaxed);
+        let (before, after) = peers.peers.split_at_checked(first).unwrap_or((&[], &peers.peers));
+        let own = |peer: &Arc<HttpPeer>| {
+            let mut peer = HttpPeer::clone(peer);
+            peer.group_key = self.id;
+            peer.options.ca.clone_from(&self.authorities);
+            peer
+        };
+        Ok(after.iter().chain(before).map(own).collect())
     }
 
     /// A connection: from the pool unless `fresh`, else a new one to the first address that takes it.
@@ -206,26 +223,34 @@ impl Wire {
 }
 
 /// Checks what pingora would panic over when it reads it: returns the CA file for it.
-fn check_trust(tls: bool, ca: Option<&Path>) -> Result<Option<String>, Unusable> {
+fn check_trust(tls: Option<&UpstreamTls>) -> Result<Option<String>, Unusable> {
     let mut store = RootCertStore::empty();
-    let Some(path) = ca.filter(|_| tls) else {
-        if !tls {
-            let found = load_ca_file_into_store(NO_CERTIFICATES, &mut store);
-            return found.map(|()| Some(NO_CERTIFICATES.to_owned())).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
-        }
+    let Some(tls) = tls else {
+        let found = load_ca_file_into_store(NO_CERTIFICATES, &mut store);
+        return found.map(|()| Some(NO_CERTIFICATES.to_owned())).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
+    };
+    let Some(ca) = &tls.ca else {
         let found = load_platform_certs_incl_env_into_store(&mut store);
         return found.map(|()| None).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
     };
-    let unusable = |why: String| Unusable::Ca { path: path.to_owned(), why };
-    load_ca_file_into_store(path, &mut store).map_err(|why| unusable(why.to_string()))?;
+    let unusable = |why: String| Unusable::Ca { path: ca.file.clone(), why };
+    load_ca_file_into_store(&ca.file, &mut store).map_err(|why| unusable(why.to_string()))?;
     if store.is_empty() {
         return Err(unusable("it has no certificate".to_owned()));
     }
-    path.to_str().map(|path| Some(path.to_owned())).ok_or_else(|| unusable("its path is not UTF-8".to_owned()))
+    ca.file.to_str().map(|path| Some(path.to_owned())).ok_or_else(|| unusable("its path is not UTF-8".to_owned()))
 }
 
-fn fingerprint(ca: &Path) -> Option<[u8; 32]> {
-    std::fs::read(ca).ok().map(|content| Sha256::digest(content).into())
+/// Authorities as pingora takes them.
+fn authorities(authorities: &Authorities) -> Arc<CaType> {
+    // each was read as a certificate by the compiler of the config
+    authorities.certificates.iter().map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509)).collect()
+}
+
+/// An identity as pingora takes it.
+pub(crate) fn certificate_and_key(identity: &Identity) -> Arc<CertKey> {
+    let chain = identity.chain.iter().map(|certificate| certificate.to_vec()).collect();
+    Arc::new(CertKey::new(chain, identity.key.secret_der().to_vec()))
 }
 
 /// Writes the request: the head and the beginning of the body in one piece, the rest without a copy.

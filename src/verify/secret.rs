@@ -100,6 +100,30 @@ impl Candidate {
         if made.is_empty() { Err(why) } else { Ok(made) }
     }
 
+    /// The candidates of an entry of a table: always as many as there are encodings, however many of them decode, so that no key
+    /// takes longer than another, or than one that is in no table. What fills them up never matches.
+    ///
+    /// # Errors
+    /// What is wrong with the text, if no encoding decodes it.
+    pub fn entry(kind: SecretKind, encodings: &[Encoding], suffix: Option<&str>, secret: &SecretText) -> Result<Vec<Self>, &'static str> {
+        let mut made = Self::make(kind, encodings, suffix, secret)?;
+        made.extend(Self::decoys(kind, encodings).into_iter().skip(made.len()));
+        Ok(made)
+    }
+
+    /// Candidates that never match, one for each encoding.
+    fn decoys(kind: SecretKind, encodings: &[Encoding]) -> Vec<Self> {
+        let text = SecretText {
+            name: "decoy".into(),
+            text: Zeroizing::new(b"no:body".to_vec()),
+            encodings: Some(vec![Encoding::Utf8]),
+            not_before: None,
+            expires: Some(SystemTime::UNIX_EPOCH),
+        };
+        let decoy = Self::make(kind, &[], None, &text).unwrap_or_default();
+        decoy.into_iter().cycle().take(encodings.len().max(1)).collect()
+    }
+
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
@@ -289,17 +313,9 @@ impl SecretSet {
         if bad.is_empty() { Ok(Self::List(made.into())) } else { Err(bad) }
     }
 
-    /// A table of candidates by key.
-    pub fn table(kind: SecretKind, by: KeyedBy, table: SecretTable) -> Self {
-        let decoy = SecretText {
-            name: "decoy".into(),
-            text: Zeroizing::new(b"no:body".to_vec()),
-            encodings: Some(vec![Encoding::Utf8]),
-            not_before: None,
-            expires: None,
-        };
-        let decoy = Candidate::make(kind, &[], None, &decoy).unwrap_or_default().into();
-        Self::Table { by, table, decoy }
+    /// A table of candidates by key, each made by [`Candidate::entry`] with the same encodings.
+    pub fn table(kind: SecretKind, encodings: &[Encoding], by: KeyedBy, table: SecretTable) -> Self {
+        Self::Table { by, table, decoy: Candidate::decoys(kind, encodings).into() }
     }
 
     /// The candidates of a list, in its order; none for a table.

@@ -26,6 +26,7 @@ fn head(target: &str, headers: &[(&str, &[u8])]) -> RequestHead {
         map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value).unwrap());
     }
     RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(7),
         method: Method::POST,
         target: Bytes::copy_from_slice(target.as_bytes()),
@@ -307,6 +308,32 @@ fn candidates_count_from_and_until() {
     }
 }
 
+/// However many of the encodings decode a tenant's secret, its requests cost what an unknown tenant's cost.
+#[test]
+fn every_key_of_a_table_has_as_many_candidates() {
+    let encodings = [Encoding::Utf8, Encoding::Base64];
+    let kind = SecretKind::Hmac(Algorithm::Sha256);
+    let table = SecretTable::default();
+    for (key, text) in [("one", "no base 64!"), ("both", "bm8gYmFzZSA2NCE=")] {
+        table.set(key, Some(&Candidate::entry(kind, &encodings, None, &secret(key, text)).unwrap().into()));
+    }
+    let set = SecretSet::table(kind, &encodings, KeyedBy::Param("account".into()), table);
+    for key in ["one", "both", "nobody", "no key"] {
+        let found = set.find(&head("/", &[]), &Params(vec![("account".into(), key.into())]));
+        assert_eq!(found.candidates().len(), 2, "{key}");
+    }
+    let shape = Shape::new(keyed("{body}", source("", Layout::Whole), None), None, None, Vec::new(), None);
+    let gate = shape.with_secrets(set, None);
+    for (key, text, authentic) in
+        [("one", "no base 64!", true), ("one", "no:body", false), ("both", "no base 64!", true), ("nobody", "no:body", false)]
+    {
+        let signature = mac_with(text, b"x");
+        let received = Received { head: head("/", &[("x-sig", signature.as_bytes())]), body: Bytes::from_static(b"x").into() };
+        let verdict = gate.verify(received, &Params(vec![("account".into(), key.into())]), now());
+        assert_eq!(verdict.is_ok(), authentic, "{key} {text}");
+    }
+}
+
 #[test]
 fn a_table_finds_the_secret_by_key() {
     let gate_by = |by: KeyedBy| {
@@ -316,7 +343,7 @@ fn a_table_finds_the_secret_by_key() {
             table.set(key, Some(&Candidate::make(shape.secret_kind(), &[], None, &secret(key, text)).unwrap().into()));
         }
         table.set("broken", Some(&Vec::new().into()));
-        let set = SecretSet::table(shape.secret_kind(), by, table);
+        let set = SecretSet::table(shape.secret_kind(), &[], by, table);
         shape.with_secrets(set, None)
     };
     let signature = mac(b"x");

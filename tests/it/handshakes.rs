@@ -82,7 +82,7 @@ fn every_challenge_gets_the_answer_that_the_sdk_computed() {
     let dir = tempfile::tempdir().unwrap();
     let gate = Arc::new(start(&runtime, &clock, snapshot(dir.path(), &app, "").unwrap()));
     let server = runtime.block_on(Server::start(Arc::clone(&gate))).unwrap();
-    let mut kept = Connection::open(server.addresses()[0]);
+    let mut kept = Connection::open(server.addresses()[0].tcp().unwrap());
     let mut count = 0;
     for Vector { provider, case, status, json } in vectors() {
         if Catalogue::built_in().get(&provider).is_none() {

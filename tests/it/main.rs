@@ -19,11 +19,16 @@
 
 mod support;
 
+mod abuse_corpus;
+mod abuse_early;
+mod abuse_floods;
+mod abuse_smuggling;
 mod architecture;
 mod cli;
 mod dedupe;
 mod docs;
 mod forward;
+mod fuzz_seeds;
 mod grammar;
 mod h2;
 mod handshakes;

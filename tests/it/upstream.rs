@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
-use hookgate::config::snapshot::{Breaker, Forward, Hook, Upstream as Policy};
+use hookgate::config::snapshot::{Allow, Authorities, Breaker, Forward, Hook, Upstream as Policy, UpstreamAddress, UpstreamTls};
 use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::upstream::Outgoing;
@@ -22,16 +22,24 @@ const BUDGET: Duration = Duration::from_secs(5);
 fn policy(address: SocketAddr) -> Policy {
     Policy {
         name: "app".into(),
-        tls: false,
-        host: address.ip().to_string(),
-        port: address.port(),
+        address: UpstreamAddress::Tcp { host: address.ip().to_string(), port: address.port(), tls: None },
         connect_timeout: Duration::from_secs(1),
         timeout: None,
         idle_timeout: Duration::from_secs(4),
-        ca: None,
         own_host: false,
         breaker: Breaker { failures: 0, open: Duration::from_secs(5) },
     }
+}
+
+/// The same, to a name.
+fn named(host: &str, address: SocketAddr) -> Policy {
+    Policy { address: UpstreamAddress::Tcp { host: host.to_owned(), port: address.port(), tls: None }, ..policy(address) }
+}
+
+/// The same over TLS, to a host that is known under `host`.
+fn over_tls(address: SocketAddr, host: &str, ca: &Authority) -> Policy {
+    let tls = Some(UpstreamTls { ca: Some(ca.trusted()), identity: None });
+    Policy { address: UpstreamAddress::Tcp { host: host.to_owned(), port: address.port(), tls }, ..policy(address) }
 }
 
 fn client(address: SocketAddr) -> Client {
@@ -175,7 +183,7 @@ async fn an_answer_that_breaks_off_is_an_error_of_its_body() {
 async fn nobody_there_is_unreached() {
     let nowhere = Upstream::nowhere().await;
     assert_eq!(client(nowhere).send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::Connect));
-    let unknown = Policy { host: "nobody.invalid".to_owned(), ..policy(nowhere) };
+    let unknown = named("nobody.invalid", nowhere);
     assert_eq!(client_of(unknown).send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::Resolve));
 }
 
@@ -183,7 +191,7 @@ async fn nobody_there_is_unreached() {
 async fn a_name_is_resolved_and_every_address_tried() {
     let app = Upstream::ok().await;
     // `localhost` is ::1 as well on most machines, where nobody listens.
-    let named = Policy { host: "localhost".to_owned(), ..policy(app.address) };
+    let named = named("localhost", app.address);
     assert_eq!(client_of(named).send(&post("{}"), BUDGET).await.outcome, Outcome::Answered(StatusCode::OK));
 }
 
@@ -347,7 +355,7 @@ async fn a_reload_keeps_connections_where_the_app_is_the_same() {
 #[tokio::test]
 async fn tls_is_verified() {
     let (known, unknown) = (Authority::new(), Authority::new());
-    let tls = |address, ca: &Authority| Policy { tls: true, ca: Some(ca.file.clone()), ..policy(address) };
+    let tls = |address, ca: &Authority| over_tls(address, "127.0.0.1", ca);
 
     let app = Upstream::tls(vec![reply(200, &[], b"safe")], known.server("127.0.0.1")).await;
     let good = client_of(tls(app.address, &known));
@@ -358,7 +366,7 @@ async fn tls_is_verified() {
     }
     assert_eq!(app.connections(), 1);
     let by_name = Upstream::tls(vec![reply(200, &[], b"")], known.server("localhost")).await;
-    let named = Policy { host: "localhost".to_owned(), ..tls(by_name.address, &known) };
+    let named = over_tls(by_name.address, "localhost", &known);
     assert_eq!(client_of(named).send(&post("{}"), BUDGET).await.outcome, Outcome::Answered(StatusCode::OK));
 
     let stranger = client_of(tls(app.address, &unknown)).send(&post("{}"), BUDGET).await;
@@ -377,11 +385,10 @@ async fn tls_is_verified() {
 async fn a_changed_ca_file_counts_from_the_reload_on() {
     let (old, new) = (Authority::new(), Authority::new());
     let app = Upstream::tls(vec![reply(200, &[], b"")], new.server("127.0.0.1")).await;
-    let policy = Arc::new(Policy { tls: true, ca: Some(old.file.clone()), ..policy(app.address) });
-    let client = Client::new(Arc::clone(&policy), Arc::new(SystemClock)).unwrap();
+    let client = client_of(over_tls(app.address, "127.0.0.1", &old));
     assert_eq!(client.send(&post("{}"), BUDGET).await.outcome, Outcome::Unreached(Fault::Connect));
     std::fs::copy(&new.file, &old.file).unwrap();
-    let client = client.with_policy(policy).unwrap();
+    let client = client.with_policy(Arc::new(over_tls(app.address, "127.0.0.1", &old))).unwrap();
     assert_eq!(client.send(&post("{}"), BUDGET).await.outcome, Outcome::Answered(StatusCode::OK));
 }
 
@@ -391,7 +398,9 @@ fn a_ca_file_that_cannot_be_used_is_an_error_and_no_panic() {
     let empty = directory.path().join("empty.pem");
     std::fs::write(&empty, "").unwrap();
     for file in [empty, directory.path().join("missing.pem")] {
-        let policy = Policy { tls: true, ca: Some(file), ..policy("127.0.0.1:1".parse().unwrap()) };
+        let tls = Some(UpstreamTls { ca: Some(Arc::new(Authorities { file, certificates: Vec::new() })), identity: None });
+        let address = UpstreamAddress::Tcp { host: "127.0.0.1".to_owned(), port: 1, tls };
+        let policy = Policy { address, ..policy("127.0.0.1:1".parse().unwrap()) };
         assert!(matches!(Client::new(Arc::new(policy), Arc::new(SystemClock)), Err(Unusable::Ca { .. })));
     }
 }
@@ -440,7 +449,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         path: "/in".to_owned(),
         methods: vec![Method::POST],
         max_body: 1024,
-        allow: Vec::new(),
+        allow: Allow::default(),
         provider: None,
         verifier: None,
         rate_limits: Vec::new(),
@@ -458,6 +467,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     };
     let received = SystemClock.now();
     let head = RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(7),
         method: Method::POST,
         target: Bytes::from_static(b"/in?x=1"),

@@ -36,7 +36,7 @@ fn every_golden_request_gets_its_verdict_over_http() {
     let dir = tempfile::tempdir().unwrap();
     let gate = Arc::new(start(&runtime, &clock, snapshot(dir.path(), &app, "").unwrap()));
     let server = runtime.block_on(Server::start(Arc::clone(&gate))).unwrap();
-    let address = server.addresses()[0];
+    let address = server.addresses()[0].tcp().unwrap();
     let mut kept = Connection::open(address);
     let deviations = vectors::deviations();
     let (mut count, mut wrong) = (0, String::new());

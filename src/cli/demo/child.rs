@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::cli::ask;
 use crate::cli::error::Error;
 use crate::cli::term;
-use crate::config::snapshot::{AdminAddress, Snapshot};
+use crate::config::snapshot::Snapshot;
 
 /// How long the gate may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -128,11 +128,8 @@ impl Drop for Gate {
 
 /// Another process on one of the gate's addresses would be taken for it.
 fn are_free(snapshot: &Snapshot) -> Result<(), Error> {
-    let senders = snapshot.listeners.iter().map(|listener| (listener.address, "listen"));
-    let admin = snapshot.admin.as_ref().and_then(|admin| match &admin.address {
-        AdminAddress::Tcp(address) => Some((*address, "admin")),
-        AdminAddress::Unix(_) => None,
-    });
+    let senders = snapshot.listeners.iter().filter_map(|listener| Some((listener.address.tcp()?, "listen")));
+    let admin = snapshot.admin.as_ref().and_then(|admin| Some((admin.address.tcp()?, "admin")));
     for (address, key) in senders.chain(snapshot.health.map(|address| (address, "health"))).chain(admin) {
         TcpListener::bind(address).map_err(|error| {
             let error = Error::no("another process listens there").at(address.to_string()).cause(error);

@@ -52,7 +52,7 @@ impl Row {
 /// The lines about the gate and the app.
 pub(super) fn head(config: &str, loaded: &Loaded, app_url: &str, look: &Look) -> String {
     let gate = loaded.snapshot.listeners.first().map(|listener| format!("http://{}", listener.address)).unwrap_or_default();
-    let routes = term::counted(u64::try_from(loaded.snapshot.hooks.len()).unwrap_or(u64::MAX), "route");
+    let routes = term::counted(u64::try_from(loaded.snapshot.routes.len()).unwrap_or(u64::MAX), "route");
     let sign = look.sign(Sign::Good);
     format!(
         "  {sign} gate       {gate:<23} {}, generation {}, {routes}\n  {sign} app        {app_url:<23} hookgate echo, stands for your app\n\n",

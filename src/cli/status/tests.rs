@@ -69,6 +69,7 @@ fn each_trouble_needs_somebody() {
         assert_eq!(attention(&status).len(), 1);
     };
     check(&|status| status.config.stale_secrets = vec!["github/2026-11".to_owned()]);
+    check(&|status| status.config.stale_certificates = vec!["listen[0]: `key`: the file is not there".to_owned()]);
     check(&|status| status.config.needs_restart = vec!["listen".to_owned()]);
     check(&|status| status.store.alarm = Some("the disk is full".to_owned()));
     check(&|status| status.clock = ClockStatus { skew_seconds: -31.0, samples: 9, jumped: false });

@@ -6,7 +6,7 @@ use crate::config::compile::{Context, Upstreams};
 use crate::config::diagnostic::{Place, instead_of, unknown};
 use crate::config::file::{self, OnFailure};
 use crate::config::router;
-use crate::config::snapshot::{Forward, PathPiece, PathTemplate};
+use crate::config::snapshot::{Forward, PathPiece, PathTemplate, Upstream};
 use crate::verify::{Covers, SecretLocations};
 
 /// How long an exchange may take if neither upstream nor provider says.
@@ -47,16 +47,7 @@ pub(super) fn forward(
     let covers_query = given.covers.url || given.covers.query;
     let keep_query = cx.word(query.as_deref(), &place.key("query"), &queries).unwrap_or(covers_query);
     let path = path.map(|path| template(&path, given.path, &place.key("path"), cx));
-    let Some(name) = upstream else {
-        cx.problems.missing(place, "upstream", "`forward` names no upstream", "add `upstream: NAME`".to_owned());
-        return None;
-    };
-    let Some(upstream) = upstreams.get(name.as_str()) else {
-        let help = instead_of(&name, upstreams.keys().map(|name| &**name)).unwrap_or_else(|| "add it under `upstreams`".to_owned());
-        cx.problems.error(&place.key("upstream"), format!("no upstream is called `{}`", unknown(&name)), help);
-        return None;
-    };
-    let upstream = Arc::clone(upstream.as_ref()?);
+    let upstream = upstream_of(upstream, "forward", upstreams, place, cx)?;
     let SecretLocations { headers, query } = if keep_token == Some(true) { SecretLocations::default() } else { given.secrets_stand };
     let within = given.answer_within.map(|within| within.saturating_sub(Duration::from_secs(1)).max(Duration::from_secs(1)));
     let timeout = upstream.timeout.or(within).unwrap_or(TIMEOUT);
@@ -65,6 +56,26 @@ pub(super) fn forward(
         Some(path) => Some(path?),
     };
     Some(Forward { upstream, path, keep_query, drop_headers: headers, drop_query: query.map(String::from), timeout })
+}
+
+/// The upstream of that name, named at `place` by `action`.
+pub(super) fn upstream_of(
+    name: Option<String>,
+    action: &str,
+    upstreams: &Upstreams,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Arc<Upstream>> {
+    let Some(name) = name else {
+        cx.problems.missing(place, "upstream", format!("`{action}` names no upstream"), "add `upstream: NAME`".to_owned());
+        return None;
+    };
+    let Some(upstream) = upstreams.get(name.as_str()) else {
+        let help = instead_of(&name, upstreams.keys().map(|name| &**name)).unwrap_or_else(|| "add it under `upstreams`".to_owned());
+        cx.problems.error(&place.key("upstream"), format!("no upstream is called `{}`", unknown(&name)), help);
+        return None;
+    };
+    upstream.clone()
 }
 
 /// A path at the app; its parameters must be the route's.

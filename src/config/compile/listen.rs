@@ -1,26 +1,20 @@
 //! Where the gate listens.
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-
-use crate::config::compile::Context;
+use crate::config::compile::{Context, tls};
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::secret::WEAK_BELOW;
-use crate::config::snapshot::{Admin, AdminAddress, Listener, Token};
+use crate::config::snapshot::{Admin, ListenAddress, Listener, Token, TrustedProxies};
 
-/// How large a PEM file may be, in bytes.
-const MAX_PEM: usize = 1024 * 1024;
 /// How long the path of a unix socket may be, in bytes, on every system.
 const MAX_SOCKET_PATH: usize = 103;
 
 /// What is said of a second listener at one address.
 const TAKEN: &str = "another listener has this address";
 
-pub(super) fn listeners(listen: Vec<file::Listen>, root: &Place, cx: &mut Context<'_>) -> Vec<Listener> {
+pub(super) fn listeners(listen: Vec<file::Listen>, proxies: &TrustedProxies, root: &Place, cx: &mut Context<'_>) -> Vec<Listener> {
     let place = root.key("listen");
     if listen.is_empty() {
         cx.problems.missing(root, "listen", "the gate listens nowhere", "add `listen: [{ address: 0.0.0.0:8080 }]`".to_owned());
@@ -29,23 +23,36 @@ pub(super) fn listeners(listen: Vec<file::Listen>, root: &Place, cx: &mut Contex
     for (index, listen) in listen.into_iter().enumerate() {
         let place = place.index(index);
         let file::Listen { address, proxy_protocol, tls } = listen;
-        if proxy_protocol == Some(true) {
-            cx.reserved(&place.key("proxy_protocol"), "the PROXY protocol", "leave it out");
+        let proxy_protocol = proxy_protocol.unwrap_or(false);
+        if proxy_protocol && proxies.is_empty() {
+            let help = "add `trusted_proxies: [CIDR]`: the balancers that may connect here".to_owned();
+            cx.problems.error(
+                &place.key("proxy_protocol"),
+                "the PROXY protocol is taken from trusted proxies only, and there are none",
+                help,
+            );
         }
-        let address = socket(address.as_deref(), &place, cx);
-        let tls = tls.map(|tls| server(tls, &place.key("tls"), cx));
-        if let Some(address) = address {
-            if listeners.iter().any(|other| collide(other.address, address)) {
-                cx.problems.error(&place.key("address"), TAKEN, None);
-            }
-            listeners.push(Listener { address, tls: tls.flatten() });
+        let address = listen_address(address.as_deref(), "unix:/run/hookgate/senders.sock", &place, cx);
+        let tls = tls.map(|tls| tls::server(tls, format!("listen[{index}]"), &place.key("tls"), cx));
+        let Some(address) = address else { continue };
+        if let ListenAddress::Unix(_) = &address
+            && proxy_protocol
+            && !proxies.unix
+        {
+            let help = "add `unix` to `trusted_proxies`".to_owned();
+            cx.problems.error(&place.key("proxy_protocol"), "who connects to this unix socket is not trusted to tell an address", help);
         }
+        if listeners.iter().any(|other| collide(&other.address, &address)) {
+            cx.problems.error(&place.key("address"), TAKEN, None);
+        }
+        listeners.push(Listener { address, proxy_protocol, tls: tls.flatten() });
     }
     listeners
 }
 
-/// Whether two sockets cannot be bound beside each other. Port 0 is a free one each time.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+/// Whether two listeners cannot be beside each other. Port 0 is a free one each time.
+fn collide(one: &ListenAddress, other: &ListenAddress) -> bool {
+    let (Some(one), Some(other)) = (one.tcp(), other.tcp()) else { return one == other };
     let (a, b) = (one.ip(), other.ip());
     let overlap = a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()));
     one.port() == other.port() && one.port() != 0 && overlap
@@ -53,13 +60,11 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// The health and admin listeners need addresses that no other listener has.
 pub(super) fn apart(listeners: &[Listener], health: Option<SocketAddr>, admin: Option<&Admin>, root: &Place, cx: &mut Context<'_>) {
-    let admin = admin.and_then(|admin| match &admin.address {
-        AdminAddress::Tcp(address) => Some(*address),
-        AdminAddress::Unix(_) => None,
-    });
-    let is_taken = |address: SocketAddr| listeners.iter().any(|listener| collide(listener.address, address));
-    let own = [("health", health, false), ("admin", admin, health.zip(admin).is_some_and(|(health, admin)| collide(health, admin)))];
-    for (key, address, by_other) in own {
+    let health = health.map(ListenAddress::Tcp);
+    let admin = admin.map(|admin| &admin.address);
+    let is_taken = |address: &ListenAddress| listeners.iter().any(|listener| collide(&listener.address, address));
+    let by_health = health.as_ref().zip(admin).is_some_and(|(health, admin)| collide(health, admin));
+    for (key, address, by_other) in [("health", health.as_ref(), false), ("admin", admin, by_health)] {
         if address.is_some_and(|address| by_other || is_taken(address)) {
             cx.problems.error(&root.key(key).key("address"), TAKEN, None);
         }
@@ -89,22 +94,26 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
         );
     }
     let token = token.map(|token| Token::new(token.text.to_vec()));
-    if let Some(path) = address.as_deref().and_then(|address| address.strip_prefix("unix:")) {
-        let path = unix(path, &place.key("address"), cx)?;
-        return Some(Admin { address: AdminAddress::Unix(path), token });
-    }
-    let address = socket(address.as_deref(), place, cx)?;
-    if !address.ip().is_loopback() && !has_token {
+    let address = listen_address(address.as_deref(), "unix:/run/hookgate/admin.sock", place, cx)?;
+    if address.tcp().is_some_and(|address| !address.ip().is_loopback()) && !has_token {
         let help = "add `token: { file: /run/secrets/admin }`, or listen on 127.0.0.1".to_owned();
         cx.problems.error(&place.key("address"), "off loopback the admin listener needs a token", help);
     }
-    Some(Admin { address: AdminAddress::Tcp(address), token })
+    Some(Admin { address, token })
+}
+
+/// Where a listener is: a TCP address, or a unix socket such as `such_as`.
+fn listen_address(written: Option<&str>, such_as: &str, place: &Place, cx: &mut Context<'_>) -> Option<ListenAddress> {
+    match written.and_then(|written| written.strip_prefix("unix:")) {
+        Some(path) => unix(path, such_as, &place.key("address"), cx).map(ListenAddress::Unix),
+        None => socket(written, place, cx).map(ListenAddress::Tcp),
+    }
 }
 
 /// The path of a unix socket.
-fn unix(path: &str, place: &Place, cx: &mut Context<'_>) -> Option<PathBuf> {
+pub(super) fn unix(path: &str, such_as: &str, place: &Place, cx: &mut Context<'_>) -> Option<PathBuf> {
     if path.is_empty() {
-        cx.problems.error(place, "this is not an address", "write `unix:/run/hookgate/admin.sock`".to_owned());
+        cx.problems.error(place, "this is not an address", format!("write `{such_as}`"));
         return None;
     }
     let path = cx.loader.base.join(path);
@@ -124,66 +133,8 @@ fn socket(written: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<
     let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     let address = text.parse().ok();
     if address.is_none() {
-        let place = place.key("address");
-        if text.starts_with("unix:") {
-            cx.reserved(&place, "a listener on a unix socket", "write `HOST:PORT`");
-        } else {
-            cx.problems.error(&place, "this is not an address", "write an IP address and a port, such as `0.0.0.0:8080`".to_owned());
-        }
+        let help = "write an IP address and a port, such as `0.0.0.0:8080`".to_owned();
+        cx.problems.error(&place.key("address"), "this is not an address", help);
     }
     address
-}
-
-fn server(tls: file::Tls, place: &Place, cx: &mut Context<'_>) -> Option<Arc<rustls::ServerConfig>> {
-    let file::Tls { certificate, key } = tls;
-    let chain = pem(certificate.as_deref(), "certificate", place, cx, |bytes| {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-        chain.ok().filter(|chain| !chain.is_empty())
-    });
-    let key = pem(key.as_deref(), "key", place, cx, |bytes| PrivateKeyDer::from_pem_slice(bytes).ok());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
-    match builder.with_no_client_auth().with_single_cert(chain?, key?) {
-        Ok(mut config) => {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            Some(Arc::new(config))
-        }
-        Err(_) => {
-            let help = "give the certificate that belongs to this key, the server's own first in its file".to_owned();
-            cx.problems.error(&place.key("certificate"), "certificate and key do not belong together", help);
-            None
-        }
-    }
-}
-
-/// Reads a PEM file; `parse` finds in it what is wanted.
-pub(super) fn pem<T>(
-    written: Option<&str>,
-    key: &str,
-    place: &Place,
-    cx: &mut Context<'_>,
-    parse: impl Fn(&[u8]) -> Option<T>,
-) -> Option<T> {
-    let Some(path) = written else {
-        cx.problems.missing(place, key, format!("there is no `{key}`"), format!("add `{key}: FILE`, in PEM"));
-        return None;
-    };
-    let place = place.key(key);
-    match cx.loader.inputs.read(&cx.loader.base.join(path), MAX_PEM) {
-        Ok(bytes) => {
-            let parsed = parse(&bytes);
-            if parsed.is_none() {
-                cx.problems.error(
-                    &place,
-                    format!("there is no {} in this file", if key == "key" { "private key" } else { "certificate" }),
-                    "write it as PEM".to_owned(),
-                );
-            }
-            parsed
-        }
-        Err(why) => {
-            cx.problems.error(&place, format!("the file {why}"), None);
-            None
-        }
-    }
 }

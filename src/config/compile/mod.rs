@@ -6,18 +6,21 @@ use std::time::Duration;
 use crate::config::diagnostic::{Diagnostics, Place};
 use crate::config::file;
 use crate::config::secret::Loader;
-use crate::config::snapshot::{self, Snapshot};
+use crate::config::snapshot::{self, Route, Snapshot};
 use crate::provider::Catalogue;
 use crate::units;
 
+mod certificates;
 mod dedupe;
 mod forward;
 pub mod handshake;
 mod limits;
 mod listen;
+mod pass;
 mod proof;
 mod rate;
 mod routes;
+mod tls;
 mod upstreams;
 pub mod verify;
 
@@ -30,6 +33,8 @@ pub struct Context<'a> {
     pub loader: Loader<'a>,
     /// The presets.
     pub catalogue: &'a Catalogue,
+    /// Whether a listener has a `client_ca`.
+    pub asks_for_certificates: bool,
 }
 
 /// What is written, over all files: `upstreams` and `routes` with the file each comes from.
@@ -62,17 +67,17 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         upstreams: _,
         routes: _,
     } = main;
-    let listeners = listen::listeners(listen, &root, cx);
+    let trusted_proxies = cx.proxies(&trusted_proxies, &root.key("trusted_proxies"));
+    let listeners = listen::listeners(listen, &trusted_proxies, &root, cx);
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let store = limits::store(store, &root.key("store"), cx);
     let admin = admin.and_then(|admin| listen::admin(admin, &root.key("admin"), cx));
     listen::apart(&listeners, health, admin.as_ref(), &root, cx);
-    let trusted_proxies = cx.networks(&trusted_proxies, &root.key("trusted_proxies"));
     let limits = limits::limits(limits, &root.key("limits"), cx);
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
     let log = limits::log(log, &root.key("log"), cx);
     let upstreams = upstreams::upstreams(upstreams, cx);
-    let (hooks, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
+    let (routes, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
     Snapshot {
         generation,
         hash: String::new(),
@@ -80,13 +85,14 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         listeners,
         health,
         admin,
-        trusted_proxies,
+        trusted_proxies: Arc::new(trusted_proxies),
         limits,
         shutdown,
         store,
         log,
         upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
-        hooks,
+        hooks: routes.iter().filter_map(Route::hook).cloned().collect(),
+        routes,
         router,
         files: Vec::new(),
     }
@@ -137,28 +143,51 @@ impl Context<'_> {
         None
     }
 
-    /// Networks as CIDR; a bare address is a network of one.
-    fn networks(&mut self, written: &[String], place: &Place) -> Vec<ipnet::IpNet> {
-        let mut networks = Vec::with_capacity(written.len());
+    /// A network as CIDR; a bare address is a network of one. `instead` is what else may stand there.
+    fn network(&mut self, text: &str, instead: &str, place: &Place) -> Option<ipnet::IpNet> {
+        let network = text.parse::<ipnet::IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from));
+        let Some(network) = network else {
+            let help = format!("write CIDR, such as `10.0.0.0/8` or `2001:db8::/32`{instead}");
+            self.problems.error(place, "this is not a network", help);
+            return None;
+        };
+        if network.addr() != network.network() {
+            let message = format!("the address is not the first of its network: this means {}", network.trunc());
+            let one = ipnet::IpNet::from(network.addr());
+            self.problems.warning(place, message, format!("write `{}`, or `{one}` for the one", network.trunc()));
+        }
+        Some(network.trunc())
+    }
+
+    /// The proxies in front of the gate.
+    fn proxies(&mut self, written: &[String], place: &Place) -> snapshot::TrustedProxies {
+        let mut proxies = snapshot::TrustedProxies::default();
         for (index, text) in written.iter().enumerate() {
-            let network = text.parse::<ipnet::IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from));
-            match network {
-                Some(network) => {
-                    if network.addr() != network.network() {
-                        let message = format!("the address is not the first of its network: this means {}", network.trunc());
-                        let one = ipnet::IpNet::from(network.addr());
-                        self.problems.warning(&place.index(index), message, format!("write `{}`, or `{one}` for the one", network.trunc()));
-                    }
-                    networks.push(network.trunc());
-                }
-                None => self.problems.error(
-                    &place.index(index),
-                    "this is not a network",
-                    "write CIDR, such as `10.0.0.0/8` or `2001:db8::/32`".to_owned(),
-                ),
+            if text == "unix" {
+                proxies.unix = true;
+            } else {
+                proxies.networks.extend(self.network(text, "", &place.index(index)));
             }
         }
-        networks
+        proxies
+    }
+
+    /// Who a route takes.
+    fn allow(&mut self, written: &[String], place: &Place) -> snapshot::Allow {
+        let mut allow = snapshot::Allow::default();
+        for (index, text) in written.iter().enumerate() {
+            let place = place.index(index);
+            match text.strip_prefix("subject:") {
+                None => allow.networks.extend(self.network(text, ", or `subject:NAME`", &place)),
+                Some("") => self.problems.error(&place, "there is no name", "write `subject:NAME`".to_owned()),
+                Some(_) if !self.asks_for_certificates => {
+                    let help = "add `client_ca: FILE` to the `tls` of a listener".to_owned();
+                    self.problems.error(&place, "no listener asks clients for a certificate", help);
+                }
+                Some(name) => allow.subjects.push(name.to_owned()),
+            }
+        }
+        allow
     }
 
     /// One of a few words.

@@ -150,7 +150,7 @@ fn secret_table(
             return None;
         }
     };
-    Some(SecretSet::table(making.kind, by?, SecretTable::new(map)))
+    Some(SecretSet::table(making.kind, &making.encodings, by?, SecretTable::new(map)))
 }
 
 fn keyed_by(by: Option<&str>, given: &Given<'_>, place: &Place, cx: &mut Context<'_>) -> Option<KeyedBy> {

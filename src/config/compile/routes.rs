@@ -1,4 +1,4 @@
-//! The webhook routes.
+//! The routes.
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use http::{Method, StatusCode};
 
 use crate::config::compile::forward::{self, forward};
 use crate::config::compile::proof::{self, Facts, Proof, proof};
-use crate::config::compile::{Context, Upstreams, dedupe, handshake, rate};
+use crate::config::compile::{Context, Upstreams, dedupe, handshake, pass, rate};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
-use crate::config::snapshot::Hook;
+use crate::config::snapshot::{Hook, Route};
 use crate::verify::{Covers, SecretLocations};
 
 /// How large a body may be if nobody says.
@@ -21,7 +21,7 @@ pub(super) fn routes(
     upstreams: &Upstreams,
     has_proxies: bool,
     cx: &mut Context<'_>,
-) -> (Vec<Arc<Hook>>, Router) {
+) -> (Vec<Route>, Router) {
     if written.is_empty() {
         cx.problems.warning(
             &Place::root(0).key("routes"),
@@ -32,13 +32,17 @@ pub(super) fn routes(
     let mut names = HashMap::new();
     let mut router = Router::default();
     let mut taken: Vec<(String, Place)> = Vec::new();
-    let mut hooks = Vec::with_capacity(written.len());
-    for (place, route) in written {
+    let mut routes = Vec::with_capacity(written.len());
+    for (place, mut route) in written {
         let name = name_of(&route, &place, &mut names, cx);
         route_to(&mut router, &route, &mut taken, &name, &place, cx);
-        hooks.extend(hook(name, route, upstreams, has_proxies, &place, cx).map(Arc::new));
+        let route = match route.pass.take_if(|_| route.forward.is_none() && route.queue.is_none()) {
+            Some(passed) => pass::pass(name, route, passed, upstreams, has_proxies, &place, cx).map(|pass| Route::Pass(Arc::new(pass))),
+            None => hook(name, route, upstreams, has_proxies, &place, cx).map(|hook| Route::Hook(Arc::new(hook))),
+        };
+        routes.extend(route);
     }
-    (hooks, router)
+    (routes, router)
 }
 
 /// The name of a route, if it is one and no other has it, now or before.
@@ -73,7 +77,7 @@ fn route_to(router: &mut Router, route: &file::Route, taken: &mut Vec<(String, P
         cx.problems.missing(place, "path", "the route has no path", "add `path: /webhooks/NAME`".to_owned());
         return;
     };
-    // Hooks and names keep step only while there is no error; with one, no router is used.
+    // Routes and names keep step only while there is no error; with one, no router is used.
     let index = taken.len();
     taken.push((name.to_owned(), place.key("path")));
     match router.insert(route.host.as_deref(), path, index) {
@@ -119,9 +123,9 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let verifier = proven.as_ref().and_then(|proven| proven.verifier.as_ref());
     let handshakes = handshake::handshakes(handshake, provider.as_deref(), verifier, place, cx);
     let facts = Facts::of(provider.as_deref());
-    let methods = methods_of(&methods, &place.key("methods"), cx);
+    let methods = methods_of(&methods, &place.key("methods"), cx).unwrap_or_else(|| vec![Method::POST]);
     let max_body = cx.size(max_body.as_deref(), &place.key("max_body"), facts.max_body.unwrap_or(MAX_BODY));
-    let allow = cx.networks(&allow, &place.key("allow"));
+    let allow = cx.allow(&allow, &place.key("allow"));
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
     let retries = provider.as_ref().zip(facts.retries_for).map(|(preset, retries_for)| (preset.title(), retries_for));
     let dedupe = dedupe.map(|written| dedupe::dedupe(written, retries, &name, &place.key("dedupe"), cx));
@@ -198,7 +202,8 @@ fn note_what_is_unsigned(proven: &Proof, by_content: Option<bool>, name: &str, p
     }
 }
 
-fn methods_of(written: &[String], place: &Place, cx: &mut Context<'_>) -> Vec<Method> {
+/// The methods that are written, if any are.
+pub(super) fn methods_of(written: &[String], place: &Place, cx: &mut Context<'_>) -> Option<Vec<Method>> {
     let mut methods = Vec::new();
     for (index, text) in written.iter().enumerate() {
         let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
@@ -208,7 +213,7 @@ fn methods_of(written: &[String], place: &Place, cx: &mut Context<'_>) -> Vec<Me
             None => cx.problems.error(&place.index(index), "this is not a method", "write `POST`, in capitals".to_owned()),
         }
     }
-    if methods.is_empty() { vec![Method::POST] } else { methods }
+    (!methods.is_empty()).then_some(methods)
 }
 
 fn public(url: String, place: &Place, cx: &mut Context<'_>) -> Option<String> {
@@ -233,7 +238,7 @@ fn mode_of(mode: Option<&str>, place: &Place, cx: &mut Context<'_>) {
     }
 }
 
-/// Exactly one of the three actions; only one of them is built.
+/// Exactly one of the three actions; a route that says `pass` alone does not come here.
 fn action(forward: Option<file::Forward>, queue: bool, pass: bool, place: &Place, cx: &mut Context<'_>) -> Option<file::Forward> {
     let count = usize::from(forward.is_some()) + usize::from(queue) + usize::from(pass);
     if count > 1 {
@@ -247,9 +252,6 @@ fn action(forward: Option<file::Forward>, queue: bool, pass: bool, place: &Place
     }
     if queue {
         cx.reserved(&place.key("queue"), "`queue`", "write `forward: { upstream: NAME }`");
-    }
-    if pass {
-        cx.reserved(&place.key("pass"), "`pass`", "leave the route out: the gate takes webhooks alone");
     }
     let spoiled = ["queue", "pass"].iter().any(|key| cx.problems.is_spoiled(&place.key(key)));
     if count == 0 && !spoiled {

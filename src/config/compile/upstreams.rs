@@ -3,13 +3,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::PrivateKeyDer;
 
+use crate::config::compile::certificates::{self, Pair};
 use crate::config::compile::{Context, Upstreams, listen};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file;
-use crate::config::snapshot::{Breaker, Upstream};
+use crate::config::snapshot::{Breaker, Identity, Upstream, UpstreamAddress, UpstreamTls};
 
 pub(super) fn upstreams(written: Vec<(Place, String, file::Upstream)>, cx: &mut Context<'_>) -> Upstreams {
     let mut upstreams = Upstreams::new();
@@ -36,36 +36,41 @@ pub(super) fn upstreams(written: Vec<(Place, String, file::Upstream)>, cx: &mut 
 }
 
 fn one(name: Arc<str>, upstream: file::Upstream, place: &Place, cx: &mut Context<'_>) -> Option<Upstream> {
-    let file::Upstream { url, connect_timeout, timeout, idle_timeout, ca, host, breaker } = upstream;
+    let file::Upstream { url, connect_timeout, timeout, idle_timeout, ca, certificate, key, host, breaker } = upstream;
     let connect_timeout = cx.duration(connect_timeout.as_deref(), &place.key("connect_timeout"), Duration::from_secs(1));
     let timeout = cx.maybe_duration(timeout.as_deref(), &place.key("timeout"));
     let idle_timeout = cx.duration(idle_timeout.as_deref(), &place.key("idle_timeout"), Duration::from_secs(4));
     let hosts = [("original", false), ("upstream", true)];
     let own_host = cx.word(host.as_deref(), &place.key("host"), &hosts).unwrap_or(false);
     let breaker = breaker_of(breaker, &place.key("breaker"), cx);
-    let target = target(url.as_deref(), place, cx);
-    if let Some(ca) = &ca {
-        listen::pem(Some(ca), "ca", place, cx, authorities);
-        if target.as_ref().is_some_and(|target| !target.tls) {
-            cx.problems.error(
-                &place.key("ca"),
-                "there is no TLS to this upstream",
-                "write `https://` in its `url`, or leave `ca` out".to_owned(),
-            );
+    let mut address = address(url.as_deref(), place, cx);
+    let has_tls = address.as_ref().map(|address| address.tls().is_some());
+    for (key, written) in [("ca", &ca), ("certificate", &certificate), ("key", &key)] {
+        if written.is_some() && has_tls == Some(false) {
+            let help = format!("write `https://` in its `url`, or leave `{key}` out");
+            cx.problems.error(&place.key(key), "there is no TLS to this upstream", help);
         }
     }
-    let Target { tls, host, port } = target?;
-    let ca = ca.map(|ca| cx.loader.base.join(ca));
-    Some(Upstream { name, tls, host, port, connect_timeout, timeout, idle_timeout, ca, own_host, breaker })
+    let trusted = ca.map(|ca| certificates::authorities(&ca, "ca", place, cx));
+    let is_shown = certificate.is_some() || key.is_some();
+    let pair = Pair { certificate: certificate.as_deref(), key: key.as_deref(), label: format!("upstreams.{name}") };
+    let identity = is_shown.then(|| identity(&pair, place, cx));
+    if let Some(UpstreamAddress::Tcp { tls: Some(tls), .. }) = &mut address {
+        *tls = UpstreamTls { ca: trusted.flatten(), identity: identity.flatten() };
+    }
+    Some(Upstream { name, address: address?, connect_timeout, timeout, idle_timeout, own_host, breaker })
 }
 
-/// The file holds certificates, and nothing in it is broken.
-fn authorities(bytes: &[u8]) -> Option<()> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(bytes) {
-        roots.add(certificate.ok()?).ok()?;
+/// What the gate shows the app. The key's kind must show in its bytes: pingora is handed nothing else.
+fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Identity>> {
+    let identity = certificates::identity(pair, place, cx)?;
+    let bytes = identity.key.secret_der();
+    if !PrivateKeyDer::try_from(bytes).is_ok_and(|read| read == identity.key) {
+        let help = "write it as PKCS #8: `openssl pkcs8 -topk8 -nocrypt`".to_owned();
+        cx.problems.error(&place.key("key"), "this form of a key is not taken", help);
+        return None;
     }
-    (!roots.is_empty()).then_some(())
+    Some(identity)
 }
 
 fn breaker_of(breaker: Option<file::Breaker>, place: &Place, cx: &mut Context<'_>) -> Breaker {
@@ -73,18 +78,15 @@ fn breaker_of(breaker: Option<file::Breaker>, place: &Place, cx: &mut Context<'_
     Breaker { failures: failures.unwrap_or(5), open: cx.duration(open.as_deref(), &place.key("open"), Duration::from_secs(5)) }
 }
 
-struct Target {
-    tls: bool,
-    host: String,
-    port: u16,
-}
-
-fn target(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Target> {
+fn address(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<UpstreamAddress> {
     let Some(url) = url else {
         cx.problems.missing(place, "url", "the upstream has no URL", "add `url: http://HOST:PORT`".to_owned());
         return None;
     };
     let place = place.key("url");
+    if let Some(path) = url.strip_prefix("unix:") {
+        return listen::unix(path, "unix:/run/app.sock", &place, cx).map(UpstreamAddress::Unix);
+    }
     let help = "write `http://HOST:PORT` or `https://HOST`".to_owned();
     let parsed = url.parse::<http::Uri>().ok();
     let parts = parsed.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path(), uri.query())));
@@ -104,14 +106,14 @@ fn target(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Targ
         );
         return None;
     }
-    let tls = scheme == "https";
+    let tls = (scheme == "https").then(UpstreamTls::default);
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = match authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, port)| port).rsplit_once(':') {
         Some((_, port)) => port.parse::<u16>().ok().filter(|port| *port > 0),
-        None => Some(if tls { 443 } else { 80 }),
+        None => Some(if tls.is_some() { 443 } else { 80 }),
     };
     if host.is_empty() || port.is_none() {
         cx.problems.error(&place, "this is not the URL of an app", help);
     }
-    port.filter(|_| !host.is_empty()).map(|port| Target { tls, host, port })
+    port.filter(|_| !host.is_empty()).map(|port| UpstreamAddress::Tcp { host, port, tls })
 }

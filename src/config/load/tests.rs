@@ -211,10 +211,11 @@ fn certificates_and_keys_are_read_and_must_belong_together() {
 }
 
 /// Block, key, what its doc comment says, and the same written out.
-const DEFAULTS: [(&str, &str, &str, &str); 27] = [
+const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Limits", "in_flight_bytes", "(default 64MiB)", "64MiB"),
     ("Limits", "refused_per_client", "(default 50/s, burst ten times that)", "50/s"),
     ("Limits", "header_timeout", "(default 5s)", "5s"),
+    ("Limits", "idle_timeout", "(default 60s)", "60s"),
     ("Limits", "header_bytes", "(default 32KiB)", "32KiB"),
     ("Limits", "body_timeout", "(default 10s)", "10s"),
     ("Limits", "connections", "(default 10000)", "10000"),
@@ -230,8 +231,8 @@ const DEFAULTS: [(&str, &str, &str, &str); 27] = [
     ("Upstream", "host", "`original` (default", "original"),
     ("Breaker", "failures", "(default 5;", "5"),
     ("Breaker", "open", "(default 5s)", "5s"),
-    ("Route", "methods", "(default POST)", "[POST]"),
-    ("Route", "max_body", "else 5MiB)", "5MiB"),
+    ("Route", "methods", "(default POST;", "[POST]"),
+    ("Route", "max_body", "else 5MiB;", "5MiB"),
     ("Route", "mode", "`enforce`", "enforce"),
     ("RateLimit", "burst", "(default: the count of `rate`)", "7"),
     ("RateLimit", "key", "`route` (default)", "route"),
@@ -239,6 +240,8 @@ const DEFAULTS: [(&str, &str, &str, &str); 27] = [
     ("Dedupe", "by", "`id` (default)", "id"),
     ("Forward", "keep_token", "Default false", "false"),
     ("Forward", "on_failure", "`fail` (default)", "fail"),
+    ("Pass", "timeout", "else 60s)", "60s"),
+    ("Pass", "idle_timeout", "(default 5m)", "5m"),
 ];
 
 /// What the reference states as a default is what runs without the key.
@@ -246,15 +249,16 @@ const DEFAULTS: [(&str, &str, &str, &str); 27] = [
 fn defaults_are_what_the_reference_says() {
     let schema = crate::config::schema::schema();
     let mut written = std::collections::BTreeMap::<&str, String>::new();
-    for (block, key, says, value) in DEFAULTS {
+    for &(block, key, says, value) in DEFAULTS {
         let described = schema["$defs"][block]["properties"][key]["description"].as_str().unwrap_or_default();
         assert!(described.contains(says), "{block}.{key} says: {described}");
         written.entry(block).or_default().push_str(&format!(", {key}: {value}"));
     }
     let config = |of: &dyn Fn(&str) -> String| {
         let text = format!(
-            "listen: [{{ address: \"127.0.0.1:0\" }}]\n{top}upstreams: {{ app: {{ url: \"http://127.0.0.1:3000\"{up}{breaker} }} }}\nroutes:
-  - {{ name: a, path: /a, verify: none{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}\n",
+            "listen: [{{ address: \"127.0.0.1:0\" }}]\n{top}upstreams: {{ app: {{ url: \"http://127.0.0.1:3000\"{up}{breaker} }}, other: {{ url: \"http://127.0.0.1:1\" }} }}\nroutes:
+  - {{ name: a, path: /a, verify: none{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}
+  - {{ name: b, path: /b, pass: {{ upstream: other{pass} }} }}\n",
             top = [("limits", "Limits"), ("shutdown", "Shutdown"), ("store", "Store"), ("log", "Log")]
                 .map(|(key, block)| {
                     let lines = of(block);
@@ -267,18 +271,20 @@ fn defaults_are_what_the_reference_says() {
             rate = of("RateLimit"),
             dedupe = of("Dedupe").trim_start_matches(", "),
             forward = of("Forward"),
+            pass = of("Pass"),
         );
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, &text).unwrap();
         let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{text}\n{}", shown(&rejected.report, &path)));
-        let Snapshot { limits, shutdown, store, log, upstreams, hooks, .. } = loaded.snapshot;
+        let Snapshot { limits, shutdown, store, log, upstreams, hooks, routes, .. } = loaded.snapshot;
         let hook = &hooks[0];
         // `timeout` is the upstream's if it says one, else the route's; what counts is the forward's.
         let upstreams = format!("{upstreams:?}").replace("timeout: Some(15s)", "timeout: None");
+        let pass = routes[1].pass().map(|pass| (pass.timeout, pass.idle_timeout));
         let forward = (hook.forward.timeout, hook.forward.keep_query, hook.forward.drop_headers.clone());
         format!(
-            "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?}",
+            "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?} {pass:?}",
             hook.methods, hook.max_body, hook.rate_limits, hook.dedupe
         )
     };

@@ -197,7 +197,7 @@ fn make(text: Zeroizing<Vec<u8>>, making: &Making) -> Result<Arc<[Candidate]>, S
     wholesome(&text, false).map_err(|(what, _)| format!("the secret {what}"))?;
     let Making { kind, encodings, suffix } = making;
     let text = SecretText { name: "secret-1".into(), text, encodings: None, not_before: None, expires: None };
-    Ok(Candidate::make(*kind, encodings, suffix.as_deref(), &text)?.into())
+    Ok(Candidate::entry(*kind, encodings, suffix.as_deref(), &text)?.into())
 }
 
 /// Entries with weak secrets: how many, and the first.

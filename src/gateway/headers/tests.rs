@@ -13,6 +13,7 @@ fn head(trusted: bool, lines: &[(&str, &str)]) -> RequestHead {
         headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
     }
     RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(0),
         method: Method::POST,
         target: Bytes::from_static(b"/hook"),

@@ -6,19 +6,16 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::clock::{Clock, SystemClock};
-use crate::config::snapshot::{Breaker, PathTemplate};
+use crate::config::snapshot::{Breaker, PathTemplate, UpstreamTls};
 use crate::request::{Client, RequestId};
 
 fn upstream(host: &str, port: u16, tls: bool, own_host: bool) -> Upstream {
     Upstream {
         name: "app".into(),
-        tls,
-        host: host.to_owned(),
-        port,
+        address: UpstreamAddress::Tcp { host: host.to_owned(), port, tls: tls.then(UpstreamTls::default) },
         connect_timeout: Duration::from_secs(1),
         timeout: None,
         idle_timeout: Duration::from_secs(4),
-        ca: None,
         own_host,
         breaker: Breaker { failures: 5, open: Duration::from_secs(5) },
     }
@@ -37,6 +34,7 @@ fn forward(path: Option<PathTemplate>, keep_query: bool, drop_query: Option<&str
 
 fn head(target: &str, authority: &str) -> RequestHead {
     RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(1),
         method: Method::POST,
         target: Bytes::copy_from_slice(target.as_bytes()),

@@ -10,6 +10,7 @@ use crate::request::{Client, RequestId};
 fn received(method: Method, target: &str, body: &'static str) -> Received {
     let now = FrozenClock::at_unix(1_767_225_600).now();
     let head = RequestHead {
+        certificate: None,
         request_id: RequestId::from_u128(7),
         method,
         target: Bytes::copy_from_slice(target.as_bytes()),

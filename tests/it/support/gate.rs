@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::http;
 
-/// The binary under test.
+/// The binary under test: `HOOKGATE_BINARY`, or the one that was built with the tests.
 pub fn hookgate() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_hookgate"))
+    Command::new(std::env::var_os("HOOKGATE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_hookgate").into()))
 }
 
 /// Waits until `condition` holds, and fails after ten seconds.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookgate::config::snapshot::Authorities;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -284,6 +285,12 @@ impl Authority {
         let file = directory.path().join("ca.pem");
         std::fs::write(&file, certificate.pem()).unwrap();
         Self { issuer: Issuer::new(params, key), file, _directory: directory }
+    }
+
+    /// What the file says now, for a policy.
+    pub(crate) fn trusted(&self) -> Arc<Authorities> {
+        let certificates = vec![CertificateDer::from_pem_file(&self.file).unwrap()];
+        Arc::new(Authorities { file: self.file.clone(), certificates })
     }
 
     /// The server side of TLS under a certificate for `name` (a DNS name or an address).

@@ -147,6 +147,7 @@ impl Case {
         }
         let body = self.body();
         let head = RequestHead {
+            certificate: None,
             request_id: RequestId::from_u128(1),
             method: self.method.parse().unwrap(),
             target: self.target().into(),

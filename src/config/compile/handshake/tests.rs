@@ -25,7 +25,12 @@ fn compiled(written: &str, provider: &str) -> (Handshakes, Vec<String>) {
         shape.with_secrets(set, None)
     });
     let now = FrozenClock::at_unix(1_767_225_600).now();
-    let mut cx = Context { problems, loader: Loader::new(Path::new("."), &|_| None, None, now), catalogue: Catalogue::built_in() };
+    let mut cx = Context {
+        problems,
+        loader: Loader::new(Path::new("."), &|_| None, None, now),
+        catalogue: Catalogue::built_in(),
+        asks_for_certificates: false,
+    };
     let written = (!written.is_empty()).then(|| serde_yaml::from_str(written).unwrap());
     let made = handshakes(written, preset.as_deref(), verifier.as_ref(), &Place::root(0), &mut cx);
     (made, cx.problems.list.into_iter().map(|one| one.message).collect())

@@ -1,0 +1,122 @@
+//! Certificates and keys, from PEM files.
+//!
+//! Certificate and key are two files, and whoever renews them writes one after the other: in between they do not belong together.
+//! So a pair that was good once stays in use until its files make a good one again.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::config::compile::Context;
+use crate::config::diagnostic::Place;
+use crate::config::snapshot::{Authorities, Identity};
+
+/// How large a PEM file may be, in bytes.
+const MAX_PEM: usize = 1024 * 1024;
+
+/// A certificate and its key as the config names them.
+pub(super) struct Pair<'a> {
+    pub(super) certificate: Option<&'a str>,
+    pub(super) key: Option<&'a str>,
+    /// How status and log lines call it.
+    pub(super) label: String,
+}
+
+/// What is wrong with a pair, and with which key of the config.
+struct Trouble {
+    key: &'static str,
+    message: String,
+    help: Option<String>,
+    /// The key itself is not there.
+    missing: bool,
+}
+
+/// Reads a certificate, its chain and its key; the last good ones if the files hold no pair now.
+pub(super) fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Identity>> {
+    let paths = pair.certificate.zip(pair.key).map(|(certificate, key)| (cx.loader.base.join(certificate), cx.loader.base.join(key)));
+    let found = match read(pair, cx) {
+        Ok(identity) => Arc::new(identity),
+        Err(troubles) => {
+            let last_good = paths.as_ref().and_then(|paths| cx.loader.last_good_pair(paths));
+            let (Some(last_good), Some(first)) = (last_good, troubles.first()) else {
+                troubles.into_iter().for_each(|trouble| tell(trouble, place, cx));
+                return None;
+            };
+            cx.loader.stale_certificates.push(format!("{}: `{}`: {}", pair.label, first.key, first.message));
+            last_good
+        }
+    };
+    if let Some(paths) = paths {
+        cx.loader.cache.keep_pair(paths, Arc::clone(&found));
+    }
+    Some(found)
+}
+
+fn tell(trouble: Trouble, place: &Place, cx: &mut Context<'_>) {
+    let Trouble { key, message, help, missing } = trouble;
+    match help {
+        Some(help) if missing => cx.problems.missing(place, key, message, help),
+        help => cx.problems.error(&place.key(key), message, help),
+    }
+}
+
+fn read(pair: &Pair<'_>, cx: &mut Context<'_>) -> Result<Identity, Vec<Trouble>> {
+    let chain = pem(pair.certificate, "certificate", cx, chain_of);
+    let key = pem(pair.key, "key", cx, |bytes| PrivateKeyDer::from_pem_slice(bytes).ok());
+    let (chain, key) = match (chain, key) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
+    };
+    let provider = rustls::crypto::ring::default_provider();
+    if CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).is_ok() {
+        return Ok(Identity { chain, key });
+    }
+    let message = "certificate and key do not belong together".to_owned();
+    let help = Some("give the certificate that belongs to this key, the server's own first in its file".to_owned());
+    Err(vec![Trouble { key: "certificate", message, help, missing: false }])
+}
+
+/// All certificates of a file, in its order; `None` if there is none, or one cannot be read.
+fn chain_of(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes).collect::<Result<_, _>>().ok()?;
+    let is_read = |certificate: &CertificateDer<'_>| X509Certificate::from_der(certificate).is_ok();
+    (!chain.is_empty() && chain.iter().all(is_read)).then_some(chain)
+}
+
+/// Reads a file of certificates that are trusted to sign others.
+pub(super) fn authorities(written: &str, key: &'static str, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Authorities>> {
+    match pem(Some(written), key, cx, signers) {
+        Ok(certificates) => Some(Arc::new(Authorities { file: cx.loader.base.join(written), certificates })),
+        Err(trouble) => {
+            tell(trouble, place, cx);
+            None
+        }
+    }
+}
+
+/// The file holds certificates, and nothing in it is broken.
+fn signers(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates = chain_of(bytes)?;
+    let mut roots = rustls::RootCertStore::empty();
+    certificates.iter().try_for_each(|certificate| roots.add(certificate.clone())).ok()?;
+    Some(certificates)
+}
+
+/// Reads a PEM file; `parse` finds in it what is wanted.
+fn pem<T>(written: Option<&str>, key: &'static str, cx: &mut Context<'_>, parse: impl Fn(&[u8]) -> Option<T>) -> Result<T, Trouble> {
+    let Some(path) = written else {
+        let (message, help) = (format!("there is no `{key}`"), Some(format!("add `{key}: FILE`, in PEM")));
+        return Err(Trouble { key, message, help, missing: true });
+    };
+    let path: PathBuf = cx.loader.base.join(path);
+    match cx.loader.inputs.read(&path, MAX_PEM) {
+        Ok(bytes) => parse(&bytes).ok_or_else(|| {
+            let message = format!("there is no {} in this file", if key == "key" { "private key" } else { "certificate" });
+            Trouble { key, message, help: Some("write it as PEM".to_owned()), missing: false }
+        }),
+        Err(why) => Err(Trouble { key, message: format!("the file {why}"), help: None, missing: false }),
+    }
+}

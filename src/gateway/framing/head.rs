@@ -1,0 +1,374 @@
+//! Request line and header lines, byte by byte; the lines of a trailer too.
+use super::{Bad, Scanned, Violation};
+
+/// Bytes of a method: the longest registered one has 17.
+const MAX_METHOD: u8 = 24;
+/// Header lines: pingora takes no more.
+const MAX_LINES: u16 = 256;
+/// Bytes and lines of a trailer. They are read and dropped.
+const MAX_TRAILER: usize = 8 * 1024;
+const MAX_TRAILER_LINES: u16 = 64;
+/// Digits of a length: more would not fit every reader's number.
+const MAX_DIGITS: u8 = 18;
+
+/// The end of a request line, and of the head behind it.
+const VERSION: &[u8] = b"HTTP/1.1\r\n\r\n";
+/// Where its last digit and the end of its line stand in it.
+const MINOR: u8 = 7;
+const LINE: u8 = 10;
+
+/// Which bytes may stand somewhere.
+type Class = [bool; 256];
+
+const TOKEN: Class = class(b"!#$%&'*+-.^_`|~", false);
+/// Visible ASCII, without what pingora refuses or cuts off.
+const TARGET: Class = class(b"!$%&'()*+,-./:;=?@[\\]^_{|}~", false);
+/// Blanks, tabs, visible ASCII, and what is beyond ASCII.
+const VALUE: Class = class(b"\t !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", true);
+
+/// Letters, digits and `others`, and all that is not ASCII if it may be there.
+#[allow(clippy::indexing_slicing, reason = "computed by the compiler, which checks it")]
+const fn class(others: &[u8], beyond_ascii: bool) -> Class {
+    let mut class = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        class[byte as usize] = if byte.is_ascii() { byte.is_ascii_alphanumeric() } else { beyond_ascii };
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    let mut other = 0;
+    while other < others.len() {
+        class[others[other] as usize] = true;
+        other += 1;
+    }
+    class
+}
+
+fn is_in(class: &Class, byte: u8) -> bool {
+    class.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+/// How many bytes at the beginning are of a class. Eight at a time: it takes two thirds of the time.
+fn run(class: &Class, bytes: &[u8]) -> usize {
+    let eights = bytes.chunks_exact(8).take_while(|eight| eight.iter().fold(true, |all, byte| all & is_in(class, *byte))).count();
+    let rest = bytes.get(eights * 8..).unwrap_or_default();
+    eights * 8 + rest.iter().position(|byte| !is_in(class, *byte)).unwrap_or(rest.len())
+}
+
+/// Whether a target is in origin form and made of what a URI may hold. Nothing of it is decoded, and nothing mended.
+pub(crate) fn is_target(target: &[u8]) -> bool {
+    target.first() == Some(&b'/') && run(&TARGET, target) == target.len()
+}
+
+/// Where in a head the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// After so many bytes of the method.
+    Method(u8),
+    /// Before the target.
+    TargetStart,
+    Target,
+    /// After so many bytes of [`VERSION`].
+    Version(u8),
+    LineStart,
+    Name,
+    Value,
+    /// In a length, after so many digits; and whether blanks came after them.
+    Length(u8, bool),
+    /// In a value that must be this word, after so many bytes of it; and whether blanks came after it.
+    Word(Word, u8, bool),
+    /// After the carriage return of a line.
+    LineFeed,
+    /// After the carriage return of the empty line.
+    LastLineFeed,
+    End,
+}
+
+/// A value that is the only one allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Chunked,
+    Continue,
+}
+
+impl Word {
+    /// The word, and the end of a head behind it.
+    const fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Chunked => b"chunked\r\n\r\n",
+            Self::Continue => b"100-continue\r\n\r\n",
+        }
+    }
+
+    const fn len(self) -> u8 {
+        match self {
+            Self::Chunked => 7,
+            Self::Continue => 12,
+        }
+    }
+
+    const fn violation(self) -> Violation {
+        match self {
+            Self::Chunked => Violation::Coding,
+            Self::Continue => Violation::Expect,
+        }
+    }
+}
+
+/// A header that says where the message ends, for whom it is, or how it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Host,
+    Expect,
+    Length,
+    Coding,
+}
+
+/// The name of the line, as much of it as is needed to know it.
+#[derive(Debug, Default)]
+struct Name {
+    bytes: [u8; Self::ROOM],
+    len: usize,
+}
+
+impl Name {
+    /// One more than the longest known.
+    const ROOM: usize = 18;
+    const KNOWN: [(&'static [u8], Known); 4] =
+        [(b"host", Known::Host), (b"expect", Known::Expect), (b"content-length", Known::Length), (b"transfer-encoding", Known::Coding)];
+
+    fn push(&mut self, more: &[u8]) {
+        let Some(room) = self.bytes.get_mut(self.len..) else { return };
+        let taken = room.len().min(more.len());
+        if let (Some(room), Some(more)) = (room.get_mut(..taken), more.get(..taken)) {
+            room.copy_from_slice(more);
+        }
+        self.len += taken;
+    }
+
+    /// Which it is. `Content_Length` and its like are none, and yet the header itself to CGI and its kin: an error.
+    fn known(&self) -> Result<Option<Known>, Violation> {
+        let name = self.bytes.get(..self.len).unwrap_or_default();
+        let Some((exact, known)) = Self::KNOWN.iter().find(|(known, _)| is_like(name, known)) else { return Ok(None) };
+        if name.eq_ignore_ascii_case(exact) { Ok(Some(*known)) } else { Err(Violation::Name) }
+    }
+}
+
+/// Whether letters are equal, whatever their case, and where one has a hyphen the other has any sign.
+fn is_like(name: &[u8], known: &[u8]) -> bool {
+    let like = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*b == b'-' && !a.is_ascii_alphanumeric());
+    name.len() == known.len() && name.iter().zip(known).all(like)
+}
+
+/// A head or a trailer on its way.
+#[derive(Debug)]
+pub(super) struct Head {
+    at: At,
+    /// Bytes and lines that may still come.
+    room: usize,
+    lines: u16,
+    name: Name,
+    is_trailer: bool,
+    is_1_0: bool,
+    has_host: bool,
+    has_expect: bool,
+    has_length: bool,
+    is_chunked: bool,
+    length: u64,
+}
+
+impl Head {
+    /// Before the first byte of a head of at most `room` bytes.
+    pub(super) fn new(room: usize) -> Self {
+        Self {
+            at: At::Method(0),
+            room,
+            lines: MAX_LINES,
+            name: Name::default(),
+            is_trailer: false,
+            is_1_0: false,
+            has_host: false,
+            has_expect: false,
+            has_length: false,
+            is_chunked: false,
+            length: 0,
+        }
+    }
+
+    /// Before the first byte after the last chunk.
+    pub(super) fn trailer() -> Self {
+        Self { at: At::LineStart, lines: MAX_TRAILER_LINES, is_trailer: true, ..Self::new(MAX_TRAILER) }
+    }
+
+    /// Whether the body comes in chunks.
+    pub(super) fn is_chunked(&self) -> bool {
+        self.is_chunked
+    }
+
+    /// How long the body is if it does not.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Looks at the next bytes.
+    pub(super) fn scan(&mut self, bytes: &[u8]) -> Scanned {
+        let (piece, beyond) = bytes.split_at_checked(self.room).unwrap_or((bytes, b""));
+        let mut rest = piece;
+        while let Some((byte, after)) = self.skip_run(rest).split_first() {
+            let used = piece.len() - after.len();
+            self.at = self.step(*byte).map_err(|why| Bad { at: used - 1, why })?;
+            rest = after;
+            if self.at == At::End {
+                return Ok(Some(used));
+            }
+        }
+        self.room -= piece.len();
+        if beyond.is_empty() { Ok(None) } else { Err(Bad { at: piece.len(), why: Violation::TooLarge }) }
+    }
+
+    /// Goes over the bytes that change nothing: most of a head.
+    fn skip_run<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let class = match self.at {
+            At::Target => &TARGET,
+            At::Name => &TOKEN,
+            At::Value => &VALUE,
+            At::Method(_) | At::TargetStart | At::Version(_) | At::LineStart | At::Length(..) | At::Word(..) => return bytes,
+            At::LineFeed | At::LastLineFeed | At::End => return bytes,
+        };
+        let (skipped, rest) = bytes.split_at_checked(run(class, bytes)).unwrap_or((bytes, b""));
+        if self.at == At::Name {
+            self.name.push(skipped);
+        }
+        rest
+    }
+
+    /// Where the head is after one more byte.
+    fn step(&mut self, byte: u8) -> Result<At, Violation> {
+        match self.at {
+            At::Method(len) => match byte {
+                b' ' if len > 0 => Ok(At::TargetStart),
+                _ if is_in(&TOKEN, byte) && len < MAX_METHOD => Ok(At::Method(len + 1)),
+                _ => Err(Violation::Method),
+            },
+            At::TargetStart => if_is(byte, b'/', At::Target, Violation::Target),
+            At::Target => if_is(byte, b' ', At::Version(0), Violation::Target),
+            At::Version(MINOR) if byte == b'0' => {
+                self.is_1_0 = true;
+                Ok(At::Version(MINOR + 1))
+            }
+            At::Version(len) => {
+                let next = if len + 1 == LINE { At::LineStart } else { At::Version(len + 1) };
+                let why = if len > MINOR { Violation::LineEnd } else { Violation::Version };
+                VERSION.get(usize::from(len)).filter(|expected| **expected == byte).map(|_| next).ok_or(why)
+            }
+            At::LineStart => self.line_start(byte),
+            At::Name => {
+                if byte == b':' {
+                    self.colon()
+                } else {
+                    Err(Violation::Name)
+                }
+            }
+            At::Value => match byte {
+                b'\r' => Ok(At::LineFeed),
+                b'\n' => Err(Violation::LineEnd),
+                _ => Err(Violation::Value),
+            },
+            At::Length(digits, over) => self.length_step(digits, over, byte),
+            At::Word(word, len, over) => word_step(word, len, over, byte),
+            At::LineFeed => if_is(byte, b'\n', At::LineStart, Violation::LineEnd),
+            At::LastLineFeed => if_is(byte, b'\n', At::End, Violation::LineEnd),
+            At::End => Err(Violation::LineEnd),
+        }
+    }
+
+    fn line_start(&mut self, byte: u8) -> Result<At, Violation> {
+        match byte {
+            b'\r' if self.has_host || self.is_trailer => Ok(At::LastLineFeed),
+            b'\r' => Err(Violation::Host),
+            b'\n' => Err(Violation::LineEnd),
+            b' ' | b'\t' => Err(Violation::Fold),
+            _ if !is_in(&TOKEN, byte) => Err(Violation::Name),
+            _ => {
+                self.lines = self.lines.checked_sub(1).ok_or(Violation::TooLarge)?;
+                self.name.len = 0;
+                self.name.push(&[byte]);
+                Ok(At::Name)
+            }
+        }
+    }
+
+    /// The name is whole: what may its value be?
+    fn colon(&mut self) -> Result<At, Violation> {
+        let known = self.name.known()?;
+        if known.is_some() && self.is_trailer {
+            return Err(Violation::Trailer);
+        }
+        match known {
+            None => Ok(At::Value),
+            Some(Known::Host) => once(&mut self.has_host, At::Value, Violation::Host),
+            Some(Known::Expect) => once(&mut self.has_expect, At::Word(Word::Continue, 0, false), Violation::Expect),
+            Some(Known::Length) if self.is_chunked => Err(Violation::Length),
+            Some(Known::Length) => once(&mut self.has_length, At::Length(0, false), Violation::Length),
+            Some(Known::Coding) if self.has_length || self.is_1_0 => Err(Violation::Coding),
+            Some(Known::Coding) => once(&mut self.is_chunked, At::Word(Word::Chunked, 0, false), Violation::Coding),
+        }
+    }
+
+    /// One byte of a length: digits without a leading zero, blanks around them.
+    fn length_step(&mut self, digits: u8, over: bool, byte: u8) -> Result<At, Violation> {
+        match byte {
+            b' ' | b'\t' => Ok(At::Length(digits, digits > 0)),
+            b'\r' if digits > 0 => Ok(At::LineFeed),
+            b'0'..=b'9' if !over && digits < MAX_DIGITS && (digits == 0 || self.length > 0) => {
+                self.length = self.length * 10 + u64::from(byte - b'0');
+                Ok(At::Length(digits + 1, false))
+            }
+            _ => Err(Violation::Length),
+        }
+    }
+
+    /// The shortest end of a head that stands here: whatever was cut off behind it, what is before it is a head in normal form.
+    pub(super) fn ending(&self) -> &'static [u8] {
+        let from = |whole: &'static [u8], at: u8| whole.get(usize::from(at)..).unwrap_or_default();
+        match self.at {
+            At::Method(0) => b"- / HTTP/1.1\r\n\r\n",
+            At::Method(_) => b" / HTTP/1.1\r\n\r\n",
+            At::TargetStart => b"/ HTTP/1.1\r\n\r\n",
+            At::Target => b" HTTP/1.1\r\n\r\n",
+            At::Version(len) => from(VERSION, len),
+            At::LineStart => b"\r\n",
+            // one byte more, so that it is none that is known
+            At::Name => b"-:\r\n\r\n",
+            At::Length(0, _) => b"0\r\n\r\n",
+            At::Value | At::Length(..) => b"\r\n\r\n",
+            At::Word(word, len, _) => from(word.bytes(), len),
+            At::LineFeed => b"\n\r\n",
+            At::LastLineFeed => b"\n",
+            At::End => b"",
+        }
+    }
+}
+
+fn if_is(byte: u8, expected: u8, next: At, why: Violation) -> Result<At, Violation> {
+    if byte == expected { Ok(next) } else { Err(why) }
+}
+
+fn once(seen: &mut bool, next: At, why: Violation) -> Result<At, Violation> {
+    if std::mem::replace(seen, true) { Err(why) } else { Ok(next) }
+}
+
+fn word_step(word: Word, len: u8, over: bool, byte: u8) -> Result<At, Violation> {
+    let is_whole = len == word.len();
+    match byte {
+        b' ' | b'\t' if len == 0 || is_whole => Ok(At::Word(word, len, is_whole)),
+        b'\r' if is_whole => Ok(At::LineFeed),
+        _ if over || is_whole => Err(word.violation()),
+        _ if word.bytes().get(usize::from(len)).is_some_and(|expected| expected.eq_ignore_ascii_case(&byte)) => {
+            Ok(At::Word(word, len + 1, false))
+        }
+        _ => Err(word.violation()),
+    }
+}

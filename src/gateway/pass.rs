@@ -1,0 +1,295 @@
+//! What a request needs while it streams through pingora's own leg: where to, by when, and what became of it.
+//!
+//! The spine has let it through; `edge` calls in here from pingora's hooks. All of it is kept in pingora's context of the request, so
+//! whatever ends the request also ends what it holds: its place among those in flight, the breaker's permit, the open record.
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
+
+use crate::delivery::{Fault, Outcome};
+use crate::gateway::listener::CONN;
+use crate::gateway::live::LivePass;
+use crate::gateway::pipeline::refusal_of;
+use crate::gateway::{Gate, InFlight, headers};
+use crate::refusal::Refusal;
+use crate::request::{RequestHead, RequestId};
+use crate::telemetry::{Cut, Ended, Record};
+use crate::upstream::breaker::Permit;
+use crate::upstream::render;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// One request that is streamed through.
+pub(super) struct Passing {
+    gate: Arc<Gate>,
+    route: Arc<LivePass>,
+    record: Record,
+    _in_flight: InFlight<Arc<Gate>>,
+    host: HeaderValue,
+    /// Where to, in the order to try; `None`: not looked up yet.
+    peers: Option<Vec<HttpPeer>>,
+    /// Leave of the breaker, until it is told what came of it.
+    permit: Option<Permit>,
+    /// When the upstream was first turned to.
+    begun: Option<Instant>,
+    /// Bytes of the body that went on so far.
+    body_bytes: u64,
+    /// All of the request has gone on.
+    sent: bool,
+    /// The status of the answer, once its head is here.
+    answered: Option<StatusCode>,
+    /// Why there is no answer of the upstream's, decided here.
+    refused: Option<Refusal>,
+    ended: Option<Ended>,
+}
+
+impl Passing {
+    /// Takes over a request that [`prepare`] made ready.
+    pub(super) fn begin(gate: &Arc<Gate>, route: Arc<LivePass>, host: HeaderValue, record: Record) -> Self {
+        Self {
+            gate: Arc::clone(gate),
+            _in_flight: InFlight::begin(Arc::clone(gate)),
+            route,
+            record,
+            host,
+            peers: None,
+            permit: None,
+            begun: None,
+            body_bytes: 0,
+            sent: false,
+            answered: None,
+            refused: None,
+            ended: None,
+        }
+    }
+
+    /// The ID of the request.
+    pub(super) fn request_id(&self) -> RequestId {
+        self.record.facts().request_id
+    }
+
+    /// Where the next try goes.
+    pub(super) async fn peer(&mut self) -> PingoraResult<Box<HttpPeer>> {
+        if self.permit.is_none() {
+            let now = self.gate.clock.mono();
+            match self.route.upstream.breaker().admit(now) {
+                Ok(permit) => self.permit = Some(permit),
+                Err(retry_after) => return self.refuse(Refusal::UpstreamOpen { retry_after }),
+            }
+            self.begun = Some(now);
+        }
+        if self.peers.is_none() {
+            match self.route.upstream.peers().await {
+                Ok(peers) => self.peers = Some(peers),
+                Err(fault) => {
+                    self.settle(Outcome::Unreached(fault));
+                    return self.refuse(refusal_of(fault));
+                }
+            }
+        }
+        self.record.facts_mut().attempts += 1;
+        let peers = self.peers.as_deref().unwrap_or_default();
+        let Some(mut peer) = peers.first().cloned() else { return self.refuse(Refusal::UpstreamUnreachable) };
+        let others = u32::try_from(peers.len()).unwrap_or(u32::MAX);
+        let policy = self.route.upstream.policy();
+        peer.options.total_connection_timeout = Some(policy.connect_timeout / others.max(1));
+        peer.options.idle_timeout = Some(policy.idle_timeout);
+        // Each piece that comes from either side begins these anew: pingora waits for both at once.
+        peer.options.read_timeout = Some(self.route.pass.idle_timeout);
+        peer.options.write_timeout = Some(self.route.pass.idle_timeout);
+        Ok(Box::new(peer))
+    }
+
+    /// No connection to the peer that was tried last: the next one, if there is one.
+    pub(super) fn not_connected(&mut self, mut error: Box<Error>) -> Box<Error> {
+        let peers = self.peers.as_mut();
+        let more = peers.is_some_and(|peers| {
+            if !peers.is_empty() {
+                peers.remove(0);
+            }
+            !peers.is_empty()
+        });
+        error.set_retry(more);
+        error
+    }
+
+    /// Finishes the head that goes to the upstream. pingora has taken off what only two neighbours say to each other.
+    pub(super) fn request(&self, request: &mut RequestHeader) -> PingoraResult<()> {
+        request.insert_header(HOST, self.host.clone())
+    }
+
+    /// Sees a piece of the body on its way to the upstream.
+    pub(super) fn request_body(&mut self, body: &mut Option<Bytes>, end: bool) -> PingoraResult<()> {
+        // a last, empty piece of HTTP/2 would be sent as a second end of the chunks, and be read as the begin of the next answer
+        body.take_if(|piece| end && piece.is_empty());
+        let more = body.as_ref().map_or(0, Bytes::len);
+        self.body_bytes = self.body_bytes.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
+        if self.answered != Some(StatusCode::SWITCHING_PROTOCOLS) && self.route.pass.max_body.is_some_and(|max| self.body_bytes > max) {
+            return self.refuse(Refusal::BodyTooLarge);
+        }
+        self.sent |= end;
+        Ok(())
+    }
+
+    /// Sees the head of an answer before the sender does.
+    pub(super) fn answer(&mut self, session: &mut Session, answer: &mut ResponseHeader) -> PingoraResult<()> {
+        let status = answer.status;
+        if status.as_u16() > 599 {
+            return self.refuse(Refusal::UpstreamMalformed);
+        }
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        if switches {
+            // over HTTP/2 nothing switches, and a stream finds no connection
+            CONN.try_with(|conn| conn.switch()).unwrap_or_default();
+        }
+        if switches || !status.is_informational() {
+            self.answered = Some(status);
+            self.settle(Outcome::Answered(status));
+        }
+        for name in headers::between_hops(&answer.headers) {
+            let kept = switches && (name == CONNECTION || name == UPGRADE) || name == TRANSFER_ENCODING;
+            if !kept {
+                answer.remove_header(&name);
+            }
+        }
+        if session.req_header().version == Version::HTTP_10 && answer.remove_header(&TRANSFER_ENCODING).is_some() {
+            // it knows no chunks: the end of the connection is the end of the body
+            session.set_keepalive(None);
+        }
+        if !status.is_informational() || switches {
+            answer.insert_header(X_REQUEST_ID, self.request_id().as_str())?;
+        }
+        Ok(())
+    }
+
+    /// What to answer a request that failed with `error`; `None`: there is nobody to answer, or the answer has begun.
+    pub(super) fn fail(&mut self, error: &Error) -> Option<Refusal> {
+        if let Some(status) = self.answered {
+            self.ended = Some(Ended::Cut(status, cut(error)));
+            return None;
+        }
+        let refusal = self.refused.or_else(|| self.judge(error));
+        self.ended = Some(refusal.map_or(Ended::Abandoned, |refusal| Ended::Refused { code: refusal.code(), status: refusal.status() }));
+        refusal
+    }
+
+    /// Judges an error that came before the head of an answer.
+    fn judge(&mut self, error: &Error) -> Option<Refusal> {
+        let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        match error.esource() {
+            ErrorSource::Upstream if timed_out && !self.sent => Some(Refusal::BodyTimeout),
+            ErrorSource::Upstream => {
+                let outcome = outcome(error.etype());
+                self.settle(outcome);
+                match outcome {
+                    Outcome::Unreached(fault) | Outcome::Ambiguous(fault) => Some(refusal_of(fault)),
+                    Outcome::Answered(_) => None,
+                }
+            }
+            ErrorSource::Downstream if is_gone(error.etype()) => None,
+            ErrorSource::Downstream => Some(Refusal::Malformed),
+            ErrorSource::Internal | ErrorSource::Unset => Some(Refusal::Internal),
+        }
+    }
+
+    /// Closes the record.
+    pub(super) fn close(mut self, session: &Session) {
+        let facts = self.record.facts_mut();
+        facts.body_bytes = self.body_bytes;
+        if self.answered.is_some() {
+            facts.answer_bytes = Some(u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX));
+        }
+        let ended = self.ended.or(self.answered.map(Ended::Passed)).unwrap_or(Ended::Abandoned);
+        self.record.close(ended);
+    }
+
+    /// Notes how long the upstream took, and tells the breaker what came of it.
+    fn settle(&mut self, outcome: Outcome) {
+        let (now, facts) = (self.gate.clock.mono(), self.record.facts_mut());
+        facts.upstream = Some(Arc::clone(&self.route.pass.upstream.name));
+        facts.upstream_time = self.begun.map(|begun| now.saturating_duration_since(begun));
+        if let Some(permit) = self.permit.take() {
+            permit.record(outcome, now);
+        }
+    }
+
+    fn refuse<T>(&mut self, refusal: Refusal) -> PingoraResult<T> {
+        self.refused = Some(refusal);
+        Error::e_explain(ErrorType::InternalError, "refused")
+    }
+}
+
+/// Gives the session of a request that the spine let through the header lines that go on. What the upstream is addressed by.
+///
+/// # Errors
+/// `Malformed` if pingora would send another target than the one that was judged.
+pub(super) fn prepare(session: &mut Session, route: &LivePass, head: &RequestHead) -> Result<HeaderValue, Refusal> {
+    let host = render::host(head, route.upstream.policy());
+    let mut lines = HeaderMap::with_capacity(head.headers.len() + 8);
+    for (name, value) in headers::passed(head, host.clone()) {
+        lines.append(name, value);
+    }
+    set_headers(session, lines);
+    session.set_write_timeout(Some(route.pass.idle_timeout));
+    if session.req_header().raw_path() == head.target { Ok(host) } else { Err(Refusal::Malformed) }
+}
+
+/// Gives a session other header lines.
+fn set_headers(session: &mut Session, lines: HeaderMap) {
+    let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let mut parts = request::Parts::from(std::mem::replace(session.req_header_mut(), empty));
+    parts.headers = lines;
+    *session.req_header_mut() = RequestHeader::from(parts);
+}
+
+/// Whether a request may be sent once more after `error`.
+pub(super) fn may_try_again(error: &mut Error, session: &Session, reused: bool) {
+    if session.req_header().method.is_idempotent() && !session.as_downstream().retry_buffer_truncated() {
+        error.retry.decide_reuse(reused);
+    } else {
+        error.set_retry(false);
+    }
+}
+
+/// What ended a stream after the head of the answer.
+fn cut(error: &Error) -> Cut {
+    match (error.esource(), error.etype()) {
+        (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Cut::Idle,
+        (ErrorSource::Downstream, _) => Cut::SenderLeft,
+        (ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset, _) => Cut::BrokenOff,
+    }
+}
+
+/// Whether nobody is there to be answered.
+fn is_gone(error: &ErrorType) -> bool {
+    let broken = matches!(error, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed);
+    broken || matches!(error, ErrorType::H2Error | ErrorType::ReadTimedout | ErrorType::WriteTimedout)
+}
+
+/// What an error of the upstream's side says of it.
+fn outcome(error: &ErrorType) -> Outcome {
+    if matches!(error, ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout) {
+        return Outcome::Unreached(Fault::ConnectTimeout);
+    }
+    let connecting =
+        matches!(error, ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError | ErrorType::SocketError);
+    if connecting
+        || matches!(error, ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError | ErrorType::BindError)
+    {
+        return Outcome::Unreached(Fault::Connect);
+    }
+    if matches!(error, ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
+        return Outcome::Ambiguous(Fault::Timeout);
+    }
+    if matches!(error, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) {
+        return Outcome::Ambiguous(Fault::Reset);
+    }
+    Outcome::Ambiguous(Fault::Malformed)
+}

@@ -1,0 +1,122 @@
+//! Answers that come before the body: the sender gets them, the rest is read within bounds, and the connection ends.
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::forward::config;
+use super::support::app::App;
+use super::support::gate::{Gate, wait_for};
+
+const PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+/// What the gate reads of a rest, and how long, with some room.
+const BOUND: Duration = Duration::from_secs(4);
+
+fn open(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+/// All that comes until the end, and whether the end came in good order.
+fn read(stream: &mut TcpStream) -> (String, bool) {
+    let mut answer = Vec::new();
+    let ended = stream.read_to_end(&mut answer);
+    (String::from_utf8_lossy(&answer).into_owned(), ended.is_ok())
+}
+
+/// Sends a head and then `pieces` pieces as fast as it can, and only then looks for an answer.
+fn push(address: SocketAddr, head: &str, pieces: usize, chunked: bool) -> (String, bool) {
+    let mut stream = open(address);
+    stream.write_all(head.as_bytes()).unwrap();
+    for _ in 0..pieces {
+        let sent = if chunked {
+            let chunk = [format!("{:x}\r\n", PIECE.len()).as_bytes(), &PIECE, b"\r\n"].concat();
+            stream.write_all(&chunk)
+        } else {
+            stream.write_all(&PIECE)
+        };
+        if sent.is_err() {
+            break;
+        }
+    }
+    read(&mut stream)
+}
+
+fn gate() -> (App, Gate) {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), ""));
+    (app, gate)
+}
+
+/// No connection is left, and the next honest sender is served.
+fn is_over(gate: &Gate) {
+    wait_for("the connections to end", || gate.health("/metrics").text().lines().any(|line| line == "hookgate_connections 0"));
+}
+
+#[test]
+fn who_sends_on_gets_the_answer() {
+    let (app, gate) = gate();
+    let address = gate.address("senders");
+    let length = "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 3145728\r\n\r\n";
+    let chunks = "POST /nowhere HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let broken = "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\n";
+    let bad = "POST /nowhere HTTP/1.1\r\nHost: a\r\nX : y\r\n";
+    for _ in 0..8 {
+        for (head, chunked, status) in [(length, false, "404"), (chunks, true, "404"), (broken, true, "400"), (bad, false, "400")] {
+            let (answer, in_order) = push(address, head, 180, chunked);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && in_order, "{head:?}: {answer:?} {in_order}");
+            assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        }
+    }
+    is_over(&gate);
+    assert_eq!(app.count(), 0);
+}
+
+/// The end of the answer's side comes with the answer: who waits for it need not wait for the drain.
+#[test]
+fn the_end_comes_with_the_answer() {
+    let (_app, gate) = gate();
+    for more in ["", "Expect: 100-continue\r\n"] {
+        let mut stream = open(gate.address("senders"));
+        let head = format!("POST /nowhere HTTP/1.1\r\nHost: a\r\n{more}Content-Length: 1000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let begun = Instant::now();
+        let (answer, in_order) = read(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 404 ") && in_order, "{answer:?}");
+        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    }
+    is_over(&gate);
+}
+
+/// Neither a sender without an end nor one that drips keeps the connection.
+#[test]
+fn the_drain_has_an_end() {
+    let (_app, gate) = gate();
+    let address = gate.address("senders");
+    let head = "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n";
+    let begun = Instant::now();
+    // a TiB; the write fails when the gate has had enough
+    push(address, head, usize::MAX, false);
+    assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    let mut drip = open(address);
+    drip.write_all(head.as_bytes()).unwrap();
+    wait_for("a drip to fail", || drip.write_all(b"x").is_err());
+    assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+    is_over(&gate);
+}
+
+/// A refused head does not end a connection that the sender had refused before: what comes later in its own time is a request.
+#[test]
+fn what_comes_after_a_whole_refused_request_is_a_request() {
+    let (_app, gate) = gate();
+    let mut stream = open(gate.address("senders"));
+    for _ in 0..3 {
+        stream.write_all(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
+        let mut answer = [0; 1024];
+        let read = stream.read(&mut answer).unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 404 "));
+    }
+}
