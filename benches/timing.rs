@@ -220,6 +220,7 @@ fn head(kind: &Kind, body: &[u8], now: Now) -> RequestHead {
         headers,
         declared_size: None,
         client: Client { ip: Ipv4Addr::LOCALHOST.into(), own: false, behind_trusted_proxy: false },
+        certificate: None,
         received: now,
     }
 }

@@ -1,4 +1,4 @@
-//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/reload`.
+//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`.
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Denied};
-use super::{Guard, Source, Status};
+use super::{Guard, Report, Source, Status};
 use crate::telemetry::{REMEMBERED, RecentRefusal};
 
 /// Refusals shown when nobody says how many.
@@ -36,6 +36,7 @@ pub fn router(source: Arc<dyn Source>, guard: Guard) -> Router {
     Router::new()
         .route("/-/status", get(status))
         .route("/-/refusals", get(refusals))
+        .route("/-/report", get(report))
         .route("/-/reload", post(reload))
         .method_not_allowed_fallback(answer::wrong_method)
         .fallback(answer::not_found)
@@ -53,6 +54,10 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
 
 async fn status(State(source): State<Arc<dyn Source>>) -> Json<Status> {
     Json(source.status())
+}
+
+async fn report(State(source): State<Arc<dyn Source>>) -> Json<Report> {
+    Json(source.report())
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@ mod answer;
 pub mod api;
 mod guard;
 pub mod health;
+pub mod report;
 mod serve;
 pub mod status;
 mod token;
@@ -15,6 +16,7 @@ use std::pin::Pin;
 
 use crate::telemetry::RecentRefusal;
 pub use guard::{Guard, TokenMatcher};
+pub use report::Report;
 pub use serve::{serve_tcp, serve_unix};
 pub use status::Status;
 pub use token::{TOKEN_FILE, token_beside};
@@ -32,6 +34,9 @@ pub trait Source: Send + Sync {
 
     /// The last `limit` refusals, newest first.
     fn refusals(&self, limit: usize) -> Vec<RecentRefusal>;
+
+    /// What routes that observe would have refused.
+    fn report(&self) -> Report;
 
     /// Takes the config anew. The new generation's number, or every mistake with its line.
     fn reload(&self) -> Reloading<'_>;

@@ -36,6 +36,9 @@ pub struct Status {
     pub in_flight_bytes: u64,
     /// Connections of senders now.
     pub connections: u64,
+    /// Files, connections among them, that the system lets it have open at once; 0: not known.
+    #[serde(default)]
+    pub open_files: u64,
 }
 
 /// A reload that was refused.
@@ -76,6 +79,12 @@ pub struct RouteStatus {
     pub name: String,
     /// What it does: `forward`.
     pub action: String,
+    /// `enforce`, `observe`, or `none`: it verifies nothing.
+    #[serde(default)]
+    pub mode: String,
+    /// When it stops observing, or has.
+    #[serde(default)]
+    pub until: Option<String>,
     /// The preset's name.
     pub provider: Option<String>,
     /// The last hour.

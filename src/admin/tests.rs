@@ -46,6 +46,10 @@ impl Source for Fixed {
         vec![refusal; limit.min(300)]
     }
 
+    fn report(&self) -> Report {
+        Report::default()
+    }
+
     fn reload(&self) -> Reloading<'_> {
         Box::pin(async {
             match self.mistake {

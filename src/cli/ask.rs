@@ -1,17 +1,93 @@
 //! Asks a running gate: where its listeners are, one request, one answer.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
+use crate::admin::TOKEN_FILE;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
+use crate::config::file;
 use crate::upstream::fetch::{FetchError, Url, fetch};
 
 /// How long a gate may take to answer a command.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the admin listener is unless a config says.
+const ADDRESS: &str = "127.0.0.1:9090";
+
+/// Which gate is asked.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct GateArgs {
+    /// The admin listener, HOST:PORT or unix:PATH (default: `admin.address` of the config, else 127.0.0.1:9090).
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// The config of the gate: says where its admin listener is, and its token.
+    #[arg(long, env = "HOOKGATE_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The file with the admin token, for a listener that is not on loopback.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl GateArgs {
+    /// Gets `target` from the admin listener: its JSON as text, and read.
+    ///
+    /// # Errors
+    /// Exit 69 if nothing answers, 1 if what answers is no gate.
+    pub(super) fn ask<T: DeserializeOwned>(&self, target: &str) -> Result<(String, T), Error> {
+        let config = self.config.as_deref().filter(|_| self.admin.is_none() || self.token_file.is_none());
+        let written = config.map(context::written).transpose()?.unwrap_or_default();
+        let admin = written.admin.unwrap_or_default();
+        let address = self.admin.clone().or_else(|| admin.address.map(|address| self.near(address))).unwrap_or_else(|| ADDRESS.to_owned());
+        let token = match &self.token_file {
+            Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
+            None => admin.token.map_or_else(|| self.token_made(written.store), |token| self.token_written(&token)),
+        };
+        let (status, body) = get(&address, target, token.as_ref().map(|token| token.trim_ascii()))?;
+        if !status.is_success() {
+            let error = Error::no(format!("the gate answers {}", status.as_u16())).at(address);
+            return Err(if status.as_u16() == 401 { error.hint("--token-file FILE") } else { error });
+        }
+        let read = serde_json::from_slice(&body);
+        let read = read.map_err(|error| Error::no("what answers is no gate, or one of another version").at(address).cause(error))?;
+        Ok((String::from_utf8_lossy(&body).trim_end().to_owned(), read))
+    }
+
+    /// The token as the config says where it is; an unreadable one is left out, since reading on loopback needs none.
+    fn token_written(&self, token: &file::Secret) -> Option<Zeroizing<Vec<u8>>> {
+        if let Some(name) = &token.env {
+            return std::env::var(name).ok().map(|text| Zeroizing::new(text.into_bytes()));
+        }
+        if let Some(path) = &token.file {
+            return std::fs::read(self.beside().join(path)).ok().map(Zeroizing::new);
+        }
+        token.insecure_inline.as_ref().map(|inline| Zeroizing::new(inline.0.clone().into_bytes()))
+    }
+
+    /// The token that the gate made beside its store.
+    fn token_made(&self, store: Option<file::Store>) -> Option<Zeroizing<Vec<u8>>> {
+        let path = self.beside().join(store?.path?).join(TOKEN_FILE);
+        std::fs::read(path).ok().map(Zeroizing::new)
+    }
+
+    /// An address of the config: the path of a socket begins where the config is.
+    fn near(&self, address: String) -> String {
+        match address.strip_prefix("unix:") {
+            Some(path) => format!("unix:{}", self.beside().join(path).display()),
+            None => address,
+        }
+    }
+
+    /// The directory of the config: relative paths begin there.
+    fn beside(&self) -> &Path {
+        self.config.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""))
+    }
+}
 
 /// The URL of `target` at a listener: `HOST:PORT` or `unix:PATH`. An address that means "all" is asked on loopback.
 pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {

@@ -4,12 +4,14 @@ mod check;
 mod completions;
 mod context;
 mod demo;
+mod doctor;
 pub mod echo;
 pub mod error;
 mod health;
 mod message;
 mod policy;
 mod providers;
+mod report;
 pub mod run;
 mod schema;
 mod sign;
@@ -38,7 +40,7 @@ pub struct Cli {
     /// When to colour: `auto` (on a terminal, unless NO_COLOR is set), `always`, `never`.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     color: clap::ColorChoice,
-    /// Also says what the system said about an error.
+    /// Says more: what the system said about an error, what `doctor` finds in order.
     #[arg(short, long, global = true)]
     verbose: bool,
     #[command(subcommand)]
@@ -72,6 +74,12 @@ enum Command {
     /// Says what a running gate refuses and why, and what needs somebody.
     #[command(after_help = "Examples:\n  hookgate status\n  hookgate status --admin 127.0.0.1:9090 --json | jq .routes")]
     Status(status::StatusArgs),
+    /// Says what routes that observe would have refused, and whether it is safe to enforce.
+    #[command(after_help = "Examples:\n  hookgate report\n  hookgate report --route shopify --settled 7d")]
+    Report(report::ReportArgs),
+    /// Says what is wrong around a gate: ways past it, files, certificates, disks, limits; each with what to do.
+    #[command(after_help = "Examples:\n  hookgate doctor --config config.yaml\n  hookgate doctor -v --config /etc/hookgate/config.yaml")]
+    Doctor(doctor::DoctorArgs),
     /// Says whether a running gate is ready: for a container's health check.
     #[command(after_help = "Examples:\n  hookgate health\n  hookgate health --address 127.0.0.1:9091")]
     Health(health::HealthArgs),
@@ -104,7 +112,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         clap::ColorChoice::Never => anstream::ColorChoice::Never,
     };
     choice.write_global();
-    cli.command.run().unwrap_or_else(|error| {
+    cli.command.run(cli.verbose).unwrap_or_else(|error| {
         let text = error.render(cli.verbose);
         if !text.is_empty() {
             term::say(text.trim_end());
@@ -114,7 +122,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 impl Command {
-    fn run(&self) -> Result<Exit, Error> {
+    fn run(&self, verbose: bool) -> Result<Exit, Error> {
         match self {
             Self::Run(args) => run::run(args),
             Self::Check(args) => check::check(args),
@@ -123,6 +131,8 @@ impl Command {
             Self::Sign(args) => sign::sign(args),
             Self::Verify(args) => verify::verify(args),
             Self::Status(args) => status::status(args),
+            Self::Report(args) => report::report(args),
+            Self::Doctor(args) => doctor::doctor(args, verbose),
             Self::Health(args) => health::health(args),
             Self::Echo(args) => echo::echo(args),
             Self::Demo(args) => demo::demo(args),

@@ -1,39 +1,27 @@
 //! `hookgate status`: what a running gate refuses and why, and what needs somebody.
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use zeroize::Zeroizing;
-
-use crate::admin::TOKEN_FILE;
 use crate::admin::status::{RouteStatus, SecretStatus, Status};
-use crate::cli::ask;
-use crate::cli::context;
+use crate::cli::ask::GateArgs;
 use crate::cli::error::{Error, Exit};
 use crate::cli::policy::quoted;
 use crate::cli::table::{Align, Cell, Table, cut};
 use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, Sign, YELLOW};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::file;
 
-/// Where the admin listener is unless a config says.
-const ADDRESS: &str = "127.0.0.1:9090";
 /// A clock that is off by more needs somebody: providers allow five minutes, some five seconds.
-const MAX_SKEW_SECONDS: f64 = 30.0;
+pub(super) const MAX_SKEW_SECONDS: f64 = 30.0;
 /// A secret that matched nothing for so long can go.
 const SILENT: Duration = Duration::from_secs(7 * 86_400);
+
+/// A route that enforces so soon is worth a look at what it would refuse.
+const SOON: Duration = Duration::from_secs(3 * 86_400);
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
-    /// The admin listener, HOST:PORT or unix:PATH (default: `admin.address` of the config, else 127.0.0.1:9090).
-    #[arg(long, value_name = "ADDRESS")]
-    admin: Option<String>,
-    /// The config of the gate: says where its admin listener is, and its token.
-    #[arg(long, env = "HOOKGATE_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The file with the admin token, for a listener that is not on loopback.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    gate: GateArgs,
     /// Prints the gate's own JSON.
     #[arg(long)]
     json: bool,
@@ -41,49 +29,14 @@ pub(super) struct StatusArgs {
 
 /// Runs `status`.
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Error> {
-    let config = args.config.as_deref().filter(|_| args.admin.is_none() || args.token_file.is_none());
-    let written = config.map(context::written).transpose()?.unwrap_or_default();
-    let admin = written.admin.unwrap_or_default();
-    let address = args.admin.clone().or(admin.address).unwrap_or_else(|| ADDRESS.to_owned());
-    let token = match &args.token_file {
-        Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
-        None => admin.token.map_or_else(|| token_made(written.store, args), |token| written_token(&token, args)),
-    };
-    let (status, body) = ask::get(&address, "/-/status", token.as_ref().map(|token| token.trim_ascii()))?;
-    if !status.is_success() {
-        let error = Error::no(format!("the gate answers {}", status.as_u16())).at(address);
-        return Err(if status.as_u16() == 401 { error.hint("--token-file FILE") } else { error });
-    }
-    let read = serde_json::from_slice(&body);
-    let status: Status = read.map_err(|error| Error::no("what answers is no gate, or one of another version").at(address).cause(error))?;
+    let (text, status): (String, Status) = args.gate.ask("/-/status")?;
+    let now = SystemClock.now().wall;
     if args.json {
-        term::print_line(String::from_utf8_lossy(&body).trim_end())?;
+        term::print_line(&text)?;
     } else {
-        term::print(&render(&status, SystemClock.now().wall, &Look::of_stdout()))?;
+        term::print(&render(&status, now, &Look::of_stdout()))?;
     }
-    Ok(if attention(&status).is_empty() { Exit::DONE } else { Exit::NO })
-}
-
-/// The token as the config says where it is; an unreadable one is left out, since loopback needs none.
-fn written_token(token: &file::Secret, args: &StatusArgs) -> Option<Zeroizing<Vec<u8>>> {
-    if let Some(name) = &token.env {
-        return std::env::var(name).ok().map(|text| Zeroizing::new(text.into_bytes()));
-    }
-    if let Some(path) = &token.file {
-        return std::fs::read(beside(args).join(path)).ok().map(Zeroizing::new);
-    }
-    token.insecure_inline.as_ref().map(|inline| Zeroizing::new(inline.0.clone().into_bytes()))
-}
-
-/// The token that the gate made beside its store.
-fn token_made(store: Option<file::Store>, args: &StatusArgs) -> Option<Zeroizing<Vec<u8>>> {
-    let path = beside(args).join(store?.path?).join(TOKEN_FILE);
-    std::fs::read(path).ok().map(Zeroizing::new)
-}
-
-/// The directory of the config: relative paths begin there.
-fn beside(args: &StatusArgs) -> &Path {
-    args.config.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""))
+    Ok(if attention(&status, now).is_empty() { Exit::DONE } else { Exit::NO })
 }
 
 /// One thing that needs somebody.
@@ -95,7 +48,7 @@ struct Need {
     command: String,
 }
 
-fn attention(status: &Status) -> Vec<Need> {
+fn attention(status: &Status, now: SystemTime) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut need = |sign, what: &str, said: String, command: &str| {
         needs.push(Need { sign, what: term::clean(what), said: term::clean(&said), command: term::clean(command) });
@@ -110,6 +63,13 @@ fn attention(status: &Status) -> Vec<Need> {
                 codes => codes.iter().map(|(code, count)| format!("{code} {}", term::count(**count))).collect::<Vec<_>>().join(", "),
             };
             need(Sign::Bad, &route.name, format!("{} refused in the last hour, {codes}", term::count(refused)), "");
+        }
+    }
+    for route in status.routes.iter().filter(|route| route.mode == "observe") {
+        let left = route.until.as_deref().and_then(moment).map(|until| until.duration_since(now).unwrap_or_default());
+        if let Some(left) = left.filter(|left| *left < SOON) {
+            let command = format!("hookgate report --route {}", quoted(&route.name));
+            need(Sign::Look, &route.name, format!("observes for {}, then it enforces", term::age(left)), &command);
         }
     }
     for upstream in status.upstreams.iter().filter(|upstream| !matches!(upstream.breaker.as_str(), "" | "closed")) {
@@ -167,7 +127,7 @@ fn first_error(text: &str) -> (String, Option<&str>) {
 
 /// The whole page.
 fn render(status: &Status, now: SystemTime, look: &Look) -> String {
-    let needs = attention(status);
+    let needs = attention(status, now);
     let mut page = head(status, needs.len(), look);
     if !needs.is_empty() {
         page.push('\n');
@@ -245,7 +205,7 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
         let last = last.map_or_else(|| look.none().to_owned(), |at| term::age(now.duration_since(at).unwrap_or_default()));
         table.row([
             Cell::styled(term::clean(&route.name), BOLD),
-            term::clean(&route.action).into(),
+            action(route),
             number(route.hour.received, PLAIN),
             number(route.hour.handed_on, PLAIN),
             number(refused, RED),
@@ -255,6 +215,16 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
         ]);
     }
     table.render(look)
+}
+
+/// What it does, and whether with what is not authentic, too.
+fn action(route: &RouteStatus) -> Cell {
+    let action = term::clean(&route.action);
+    match route.mode.as_str() {
+        "observe" => Cell::styled(format!("{action}, observes"), YELLOW),
+        "none" => Cell::styled(format!("{action}, unverified"), YELLOW),
+        _ => action.into(),
+    }
 }
 
 /// Which secrets match; one that is silent while another matches can go.
@@ -293,7 +263,7 @@ fn foot(status: &Status) -> String {
 }
 
 /// `0.2 s behind the senders`
-fn drift(skew: f64) -> String {
+pub(super) fn drift(skew: f64) -> String {
     if skew.abs() < 0.05 {
         return "as the senders'".to_owned();
     }

@@ -234,8 +234,10 @@ pub struct Route {
     pub queue: Option<Reserved>,
     /// Streams other traffic of the app through, unverified. `verify` and what builds on it do not go with it.
     pub pass: Option<Pass>,
-    /// `enforce`. `observe` is reserved.
+    /// `enforce` (default), or `observe`: verify, count and log what would be refused, and let it in as `Hookgate-Verified: false`.
     pub mode: Option<String>,
+    /// When a route that observes begins to enforce, by itself: a date (its first second in UTC) or RFC 3339. `mode: observe` needs it.
+    pub until: Option<String>,
 }
 
 /// How often.

@@ -7,7 +7,7 @@ use crate::config::diagnostic::{Diagnostics, Place, shown};
 use crate::config::file;
 use crate::config::marked;
 use crate::config::report::Report;
-use crate::config::secret::{Cache, Env, Loader};
+use crate::config::secret::{Cache, Env, Loader, Origins};
 use crate::config::snapshot::Snapshot;
 use crate::config::source::Source;
 use crate::provider::Catalogue;
@@ -28,6 +28,8 @@ pub struct Loaded {
     pub stale_certificates: Vec<String>,
     /// How many secrets there are, all tables included.
     pub secrets: usize,
+    /// Where the secrets come from.
+    pub origins: Origins,
     /// The presets, those of the config's own directory included.
     pub catalogue: Catalogue,
     /// For the next load.
@@ -45,10 +47,13 @@ impl Loaded {
             [] => "no route unverified".to_owned(),
             names => format!("unverified: {}", names.join(", ")),
         };
+        let observing = self.snapshot.hooks.iter().filter(|hook| hook.observes(self.snapshot.loaded_at));
+        let observing: Vec<&str> = observing.map(|hook| &*hook.name).collect();
+        let observing = if observing.is_empty() { String::new() } else { format!("; observing: {}", observing.join(", ")) };
         let [routes, upstreams] = [self.snapshot.routes.len(), self.snapshot.upstreams.len()];
         let through = if passes > 0 { format!(" ({passes} pass)") } else { String::new() };
         format!(
-            "{}{through}, {}, {}; {unverified}",
+            "{}{through}, {}, {}; {unverified}{observing}",
             counted(routes, "route"),
             counted(upstreams, "upstream"),
             counted(self.secrets, "secret")
@@ -103,7 +108,7 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     let mut cx = Context { problems, loader, catalogue: &catalogue, asks_for_certificates: false };
     let mut snapshot = compile::compile(Written { main, upstreams, routes }, generation, &mut cx);
     let Context { problems, loader, .. } = cx;
-    let Loader { inputs, notes, stale, stale_certificates, count, cache, .. } = loader;
+    let Loader { inputs, notes, stale, stale_certificates, count, origins, cache, .. } = loader;
     let report = Report::new(&sources, &problems);
     let (files, hash) = inputs.finish();
     if report.errors() > 0 {
@@ -111,7 +116,7 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     }
     snapshot.hash = hash;
     snapshot.files = files;
-    Ok(Loaded { snapshot, report, notes, stale, stale_certificates, secrets: count, catalogue, cache })
+    Ok(Loaded { snapshot, report, notes, stale, stale_certificates, secrets: count, origins, catalogue, cache })
 }
 
 fn with_places(file: usize, upstreams: std::collections::BTreeMap<String, file::Upstream>) -> Vec<(Place, String, file::Upstream)> {

@@ -53,6 +53,17 @@ impl std::fmt::Debug for Cache {
     }
 }
 
+/// Where secrets come from, for whoever judges that.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// Files, those of tables included.
+    pub files: Vec<PathBuf>,
+    /// How many are in the environment.
+    pub variables: usize,
+    /// Names (`route/secret`) of those that stand in the config.
+    pub inline: Vec<String>,
+}
+
 /// What loading secrets needs, and what it finds out beside the diagnostics.
 pub struct Loader<'a> {
     /// The directory of the config: relative paths begin there.
@@ -73,6 +84,8 @@ pub struct Loader<'a> {
     pub stale_certificates: Vec<String>,
     /// How many secrets were loaded.
     pub count: usize,
+    /// Where they come from.
+    pub origins: Origins,
     /// The time of the load.
     pub now: Now,
     /// Which route has a text, by its hash.
@@ -116,6 +129,7 @@ impl<'a> Loader<'a> {
             stale: Vec::new(),
             stale_certificates: Vec::new(),
             count: 0,
+            origins: Origins::default(),
             now,
             seen: HashMap::new(),
         }
@@ -187,6 +201,7 @@ impl<'a> Loader<'a> {
                     );
                     return None;
                 };
+                self.origins.variables += 1;
                 (origin, at, Zeroizing::new(text.into_vec()))
             }
             (None, Some(path), None) => {
@@ -194,7 +209,10 @@ impl<'a> Loader<'a> {
                 let text = self.file(path, label, &at, problems)?;
                 (Origin::File, at, text)
             }
-            (None, None, Some(text)) => (Origin::Inline, place.key("insecure_inline"), Zeroizing::new(text.0.clone().into_bytes())),
+            (None, None, Some(text)) => {
+                self.origins.inline.push(label.to_owned());
+                (Origin::Inline, place.key("insecure_inline"), Zeroizing::new(text.0.clone().into_bytes()))
+            }
             _ => {
                 let spoiled = ["env", "file", "insecure_inline"].iter().any(|key| problems.is_spoiled(&place.key(key)));
                 if !spoiled {
@@ -223,6 +241,7 @@ impl<'a> Loader<'a> {
     /// The text of a secret file, or its last good one; without the line feed at its end.
     fn file(&mut self, path: &str, label: &str, at: &Place, problems: &mut Diagnostics) -> Option<Zeroizing<Vec<u8>>> {
         let path = self.base.join(path);
+        self.origins.files.push(path.clone());
         let last_good = self.previous.and_then(|previous| previous.texts.get(&path)).cloned();
         let read = self.inputs.read(&path, MAX_BYTES);
         let text = match (read, last_good) {

@@ -369,6 +369,8 @@ pub struct Hook {
     pub provider: Option<Arc<str>>,
     /// How senders prove who they are; `None`: `verify: none`.
     pub verifier: Option<Verifier>,
+    /// Until when it lets in what it would refuse for want of a proof, and only says so; `None`: it enforces.
+    pub observe_until: Option<SystemTime>,
     /// How the provider tests the endpoint, as far as the gate answers.
     pub handshakes: Handshakes,
     /// Its limits.
@@ -381,6 +383,18 @@ pub struct Hook {
     pub success_status: StatusCode,
     /// How long the provider waits for an answer.
     pub answer_within: Option<Duration>,
+}
+
+impl Hook {
+    /// Whether it only observes as of `now`: what is not authentic goes on.
+    pub fn observes(&self, now: SystemTime) -> bool {
+        self.verifier.is_some() && self.observe_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it refuses, as of `now`, what is not authentic.
+    pub fn enforces(&self, now: SystemTime) -> bool {
+        self.verifier.is_some() && !self.observes(now)
+    }
 }
 
 /// One limit of a route.

@@ -108,6 +108,7 @@ impl Gate {
         let budget = Budget::new(snapshot.limits.in_flight_bytes);
         let mut upstreams = HashMap::new();
         let live = live_of(snapshot, &limits, &mut upstreams, &clock)?;
+        telemetry.observe(&observing(&live.snapshot));
         Ok(Self {
             clock,
             telemetry,
@@ -131,6 +132,7 @@ impl Gate {
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
         self.live.store(Arc::new(live));
+        self.telemetry.observe(&observing(snapshot));
         Ok(())
     }
 
@@ -164,6 +166,11 @@ impl Gate {
     fn in_flight(&self) -> usize {
         self.lifecycle.in_flight.load(Ordering::Relaxed)
     }
+}
+
+/// The routes with `mode: observe`, over or not.
+fn observing(snapshot: &Snapshot) -> Vec<&Arc<str>> {
+    snapshot.hooks.iter().filter(|hook| hook.observe_until.is_some()).map(|hook| &hook.name).collect()
 }
 
 /// Ties `snapshot` to buckets and clients. Clients that were there keep their pools and breakers; new ones are made.

@@ -2,6 +2,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::admin::report::{self, Report, RouteReport};
 use crate::admin::status::{
     ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status, StoreStatus, UpstreamStatus,
 };
@@ -47,6 +50,8 @@ impl Operator {
         RouteStatus {
             name: hook.name.to_string(),
             action: "forward".to_owned(),
+            mode: mode(hook, self.gate.clock.now().wall).to_owned(),
+            until: hook.observe_until.map(rfc3339),
             provider: hook.provider.as_deref().map(str::to_owned),
             last_at: hour.last_at.map(rfc3339),
             hour: HourStatus {
@@ -74,6 +79,10 @@ impl Operator {
         shown.extend(matched.into_iter().map(|(name, at)| secret(&name, Some(at), None)));
         shown
     }
+}
+
+fn mode(hook: &Hook, now: SystemTime) -> &'static str {
+    report::mode(hook.verifier.is_some(), hook.observes(now))
 }
 
 fn secret(name: &str, at: Option<SystemTime>, expires: Option<SystemTime>) -> SecretStatus {
@@ -104,9 +113,10 @@ impl Source for Operator {
     }
 
     fn metrics(&self) -> String {
-        let (ledger, now) = (self.ledger.counts(), self.gate.clock.mono());
+        let (ledger, now, snapshot) = (self.ledger.counts(), self.gate.clock.now(), self.gate.snapshot());
         self.gate.telemetry.metrics_text(&Gauges {
-            hash: self.gate.snapshot().hash.clone(),
+            hash: snapshot.hash.clone(),
+            enforcing: snapshot.hooks.iter().map(|hook| (Arc::clone(&hook.name), hook.enforces(now.wall))).collect(),
             ledger_entries: count(ledger.committed),
             ledger_bytes: count(ledger.bytes),
             forgotten_early: ledger.forgotten_early,
@@ -117,7 +127,7 @@ impl Source for Operator {
                 .gate
                 .clients()
                 .iter()
-                .map(|c| (Arc::clone(&c.policy().name), matches!(c.breaker().state(now), Shown::Open { .. })))
+                .map(|c| (Arc::clone(&c.policy().name), matches!(c.breaker().state(now.mono), Shown::Open { .. })))
                 .collect(),
             stale_secrets: count(self.reloader.state().stale_secrets.len()),
             turned_away: self.gate.lifecycle.connections.turned_away(),
@@ -157,11 +167,21 @@ impl Source for Operator {
             store: StoreStatus { path: snapshot.store.path.as_ref().map(|path| path.display().to_string()), alarm: self.alarm() },
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
+            open_files: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(most, _)| most),
         }
     }
 
     fn refusals(&self, limit: usize) -> Vec<RecentRefusal> {
         self.gate.telemetry.recent(limit)
+    }
+
+    fn report(&self) -> Report {
+        let now = self.gate.clock.now().wall;
+        let route = |hook: &Arc<Hook>| {
+            let seen = self.gate.telemetry.observation(&hook.name);
+            RouteReport::new(&hook.name, mode(hook, now), hook.observe_until, seen.as_ref())
+        };
+        Report { now: rfc3339(now), routes: self.gate.snapshot().hooks.iter().map(route).collect() }
     }
 
     fn reload(&self) -> Reloading<'_> {

@@ -56,6 +56,7 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     let Arrived { body, share } = body::read(sender, &head, bounds, check.as_mut()).await?;
     facts.body_bytes = u64::try_from(body.bytes().len()).unwrap_or(u64::MAX);
     let (arrived, now) = (head.received, gate.clock.now());
+    let observes = hook.observes(now.wall);
     let received = Received { head, body };
     if let Some(full) = hook.handshakes.unsigned(hook.verifier.as_ref(), &received, &params, now)? {
         return Ok(Reply::Full(full));
@@ -63,16 +64,22 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     let cleared = match check {
         None => Cleared::Unverified(Unverified::by_config(received)),
         // age is judged at receipt, however long the body took
-        Some(check) => Cleared::Authentic(check.finish(received, arrived).map_err(|refused| refused.why)?),
+        Some(check) => match check.finish(received, arrived) {
+            Ok(authentic) => Cleared::Authentic(authentic),
+            Err(refused) if observes => Cleared::Unverified(facts.would_refuse(refused)),
+            Err(refused) => return Err(refused.why.into()),
+        },
     };
     let event_type = hook.verifier.as_ref().and_then(|verifier| verifier.event_type(cleared.received()));
-    facts.of_verdict(event_type, &cleared, now, gate.clock.now());
+    facts.of_verdict(event_type, &cleared, now, gate.clock.now(), observes);
     ticket.refund(now.mono);
     // what is proved counts against the whole alone
     let _share = share.filter(|_| matches!(cleared, Cleared::Unverified(_)));
     if let Some(full) = hook.handshakes.signed(hook.verifier.as_ref(), &cleared, &params, now) {
         return Ok(Reply::Full(full));
     }
+    // an observing route hands on what is authentic as it does the rest, so that enforcing alone brings proofs, claims and duplicates
+    let cleared = if observes { cleared.without_proof() } else { cleared };
     gate.limits.after(&route.limits, &params, &cleared, now.mono)?;
     let delivery = Delivery::new(hook.name.clone(), params, cleared);
     let claim = match claim_of(gate, hook, &delivery).await? {

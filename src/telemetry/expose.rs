@@ -29,6 +29,8 @@ pub struct Gauges {
     pub connections: u64,
     /// Connections closed before their first request since the start, by why.
     pub turned_away: Vec<(&'static str, u64)>,
+    /// Every webhook route, and whether it refuses what is not authentic.
+    pub enforcing: Vec<(Arc<str>, bool)>,
     /// Every upstream, and whether its breaker is open.
     pub breakers: Vec<(Arc<str>, bool)>,
     /// Secret files that are empty or unreadable now.
@@ -137,6 +139,10 @@ fn of_requests(telemetry: &Telemetry, families: &mut Families) {
         &["route", "secret"],
         secrets.iter().map(|(route, name, matches)| (vec![*route, &**name], *matches)),
     );
+    let would_refuse: Vec<_> =
+        all.iter().flat_map(|(route, seen)| seen.would_refuse().into_iter().map(|(code, count)| (vec![*route, code], count))).collect();
+    let help = "Requests that a route with `mode: observe` let in and would have refused.";
+    families.counter("hookgate_would_refuse_total", help, &["route", "code"], would_refuse);
     let Histograms { request_seconds, verify_seconds, signature_age, upstream_seconds } = &telemetry.histograms;
     for histogram in [request_seconds, verify_seconds, signature_age, upstream_seconds] {
         families.0.extend(histogram.collect());
@@ -171,6 +177,12 @@ fn of_state(gauges: &Gauges, families: &mut Families) {
         "Connections closed before their first request, by why.",
         &["why"],
         gauges.turned_away.iter().map(|(why, count)| (vec![*why], *count)),
+    );
+    families.gauge(
+        "hookgate_route_not_enforcing",
+        "1 while the route lets in what is not authentic.",
+        &["route"],
+        gauges.enforcing.iter().map(|(name, enforces)| (vec![&**name], float(u64::from(!enforces)))),
     );
     families.gauge(
         "hookgate_upstream_breaker_open",

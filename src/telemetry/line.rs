@@ -36,6 +36,8 @@ struct Line<'a> {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_refuse: Option<&'static str>,
     client: IpAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_subject: Option<&'a str>,
@@ -64,6 +66,7 @@ struct Line<'a> {
 /// The line of a request that ended at `at`, with its newline.
 pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: SystemTime) -> Vec<u8> {
     let (level, status, code) = match ended {
+        Ended::Forwarded(status) if facts.would_be().is_some() => ("warn", Some(status), None),
         Ended::Forwarded(status) => ("info", Some(status), None),
         Ended::Duplicate(status) => ("info", Some(status), Some("duplicate")),
         Ended::Handshake => ("info", Some(StatusCode::OK), Some("handshake")),
@@ -84,6 +87,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         path: &facts.path,
         status: status.map(|status| status.as_u16()),
         code,
+        would_refuse: facts.would_be(),
         client: facts.client.ip,
         client_subject: subject.as_deref().filter(|subject| !subject.is_empty()),
         request_id: facts.request_id.as_str(),
@@ -134,6 +138,7 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
     let more = [
         (" ", status.as_deref()),
         (" ", line.code),
+        (" would_refuse=", line.would_refuse),
         (" route=", line.route),
         (" provider=", line.provider),
         (" secret=", line.secret),

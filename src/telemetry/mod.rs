@@ -2,6 +2,7 @@
 mod expose;
 mod line;
 pub mod log;
+mod observed;
 mod outcome;
 mod recent;
 mod record;
@@ -24,6 +25,7 @@ use prometheus::{Histogram, HistogramVec};
 use crate::clock::{Clock, Now};
 pub use expose::Gauges;
 pub use line::rfc3339;
+pub use observed::{Observation, Verdict, WouldRefuse};
 use outcome::Outcome;
 use recent::Recent;
 pub use recent::{REMEMBERED, RecentRefusal};
@@ -172,6 +174,21 @@ impl Telemetry {
     pub fn secrets(&self, route: &str) -> Vec<(Arc<str>, SystemTime)> {
         let secrets = self.find(route).map(|seen| seen.secrets()).unwrap_or_default();
         secrets.into_iter().map(|(name, seen)| (name, seen.last_at)).collect()
+    }
+
+    /// Routes that observe from now on, or go on to; all others enforce.
+    pub fn observe(&self, routes: &[&Arc<str>]) {
+        let at = self.clock.now().wall;
+        for name in routes {
+            self.route(name).observe(at);
+        }
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().filter(|(name, _)| !routes.contains(name)).for_each(|(_, seen)| seen.enforce());
+    }
+
+    /// What was seen on a route since it observes; `None`: it enforces.
+    pub fn observation(&self, route: &str) -> Option<Observation> {
+        self.find(route).and_then(|seen| seen.observation())
     }
 
     /// How far the signed times of the last requests are behind the gate's clock.

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, Method, StatusCode};
 use sha2::{Digest, Sha256};
 
+use super::observed::Verdict;
 use crate::clock::{Now, unix_ms};
 use crate::request::{Client, ClientCertificate, RequestId};
-use crate::verify::Cleared;
+use crate::verify::{Cleared, Refused, Unverified};
 
 /// Characters of a path that are shown.
 const PATH_SHOWN: usize = 1024;
@@ -109,6 +110,8 @@ pub struct Facts {
     pub attempts: u32,
     /// The commit came too late: another took the claim over.
     pub lost_claim: bool,
+    /// On a route that observes: what the verification came to.
+    pub verdict: Option<Verdict>,
 }
 
 impl Facts {
@@ -137,6 +140,7 @@ impl Facts {
             upstream: None,
             attempts: 0,
             lost_claim: false,
+            verdict: None,
         }
     }
 
@@ -146,11 +150,24 @@ impl Facts {
         self.provider = provider.map(Arc::clone);
     }
 
-    /// The request may go on; judging it took from `began` to `ended`.
-    pub fn of_verdict(&mut self, event_type: Option<String>, cleared: &Cleared, began: Now, ended: Now) {
+    /// The route observes, and the request goes on although it is not authentic.
+    pub fn would_refuse(&mut self, refused: Refused) -> Unverified {
+        self.verdict = Some(Verdict::refuse(refused.why, &refused.received.head.headers));
+        Unverified::refused(refused)
+    }
+
+    /// The code of the refusal that an observing route let in.
+    pub fn would_be(&self) -> Option<&'static str> {
+        self.verdict.as_ref().and_then(Verdict::would_refuse)
+    }
+
+    /// The request may go on, on a route that may merely observe; judging it took from `began` to `ended`.
+    pub fn of_verdict(&mut self, event_type: Option<String>, cleared: &Cleared, began: Now, ended: Now, observes: bool) {
         self.verify_time = Some(ended.mono.saturating_duration_since(began.mono));
         self.event_type = event_type.map(|event| shown(event.as_bytes(), EVENT_SHOWN));
         if let Cleared::Authentic(authentic) = cleared {
+            // its secret counts as matched on a route that observes, too: so an operator sees that it is the right one
+            self.verdict = observes.then_some(Verdict::LetIn);
             self.secret = Some(Arc::clone(authentic.secret()));
             self.delivery_id = authentic.delivery_id().map(shown_id);
             let received_at = cleared.received().head.received.wall;

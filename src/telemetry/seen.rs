@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use prometheus::Histogram;
 
+use super::observed::{Observation, Observed};
 use super::outcome::{OUTCOMES, Outcome};
 use super::record::Facts;
 
@@ -36,6 +37,7 @@ pub(super) struct RouteSeen {
     verify_seconds: Histogram,
     signature_age: Histogram,
     tally: Mutex<Tally>,
+    observed: Mutex<Observed>,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +72,7 @@ pub(super) struct When {
 impl RouteSeen {
     pub(super) fn new(request_seconds: Histogram, verify_seconds: Histogram, signature_age: Histogram) -> Self {
         let totals = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { totals, request_seconds, verify_seconds, signature_age, tally: Mutex::default() }
+        Self { totals, request_seconds, verify_seconds, signature_age, tally: Mutex::default(), observed: Mutex::default() }
     }
 
     pub(super) fn count(&self, facts: &Facts, outcome: Outcome, when: When) {
@@ -84,6 +86,9 @@ impl RouteSeen {
         if let Some(skew) = facts.skew_ms {
             // a time ahead of ours has no age
             self.signature_age.observe(std::time::Duration::from_millis(u64::try_from(skew).unwrap_or(0)).as_secs_f64());
+        }
+        if let Some(verdict) = &facts.verdict {
+            self.observed().count(verdict, facts.client.ip, when.wall);
         }
         let mut tally = self.tally();
         tally.last_at = Some(when.wall);
@@ -124,6 +129,29 @@ impl RouteSeen {
             }
         }
         hour
+    }
+
+    /// The route observes from `at` on, unless it does already.
+    pub(super) fn observe(&self, at: SystemTime) {
+        self.observed().begin(at);
+    }
+
+    /// The route enforces.
+    pub(super) fn enforce(&self) {
+        self.observed().end();
+    }
+
+    pub(super) fn observation(&self) -> Option<Observation> {
+        self.observed().observation()
+    }
+
+    /// Requests that would have been refused since the start, by code.
+    pub(super) fn would_refuse(&self) -> Vec<(&'static str, u64)> {
+        self.observed().totals().collect()
+    }
+
+    fn observed(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {

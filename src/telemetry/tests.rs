@@ -7,6 +7,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::refusal::Refusal;
 use crate::request::{Client, RequestId};
+use crate::verify::NotAuthentic;
 
 /// A writer that several hold.
 #[derive(Clone, Default)]
@@ -62,8 +63,17 @@ fn names_and_labels_of_metrics() {
     telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
     telemetry.begin(facts("/x")).close(refused(Refusal::NoRoute));
     telemetry.reloaded(1, SystemClock.now().wall);
-    let gauges =
-        Gauges { turned_away: vec![("full", 0)], breakers: vec![("app".into(), true)], hash: "9f2c41ab".to_owned(), ..Gauges::default() };
+    let mut observed = facts("/y");
+    observed.of_route(&"billing".into(), None);
+    observed.verdict = Some(Verdict::WouldRefuse { why: NotAuthentic::SignatureMissing, agent: None });
+    telemetry.begin(observed).close(Ended::Forwarded(StatusCode::OK));
+    let gauges = Gauges {
+        turned_away: vec![("full", 0)],
+        enforcing: vec![("billing".into(), false), ("other".into(), true)],
+        breakers: vec![("app".into(), true)],
+        hash: "9f2c41ab".to_owned(),
+        ..Gauges::default()
+    };
     let text = telemetry.metrics_text(&gauges);
     let mut shapes: Vec<String> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -97,6 +107,7 @@ fn names_and_labels_of_metrics() {
     hookgate_reloads_total{result}
     hookgate_request_seconds{route}
     hookgate_requests_total{outcome,route}
+    hookgate_route_not_enforcing{route}
     hookgate_secret_matches_total{route,secret}
     hookgate_secret_stale{}
     hookgate_signature_age_seconds{route}
@@ -104,9 +115,13 @@ fn names_and_labels_of_metrics() {
     hookgate_upstream_breaker_open{upstream}
     hookgate_upstream_seconds{upstream}
     hookgate_verify_seconds{route}
+    hookgate_would_refuse_total{code,route}
     ");
     for line in [
-        "hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 1",
+        "hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 2",
+        "hookgate_route_not_enforcing{route=\"billing\"} 1",
+        "hookgate_route_not_enforcing{route=\"other\"} 0",
+        "hookgate_would_refuse_total{code=\"signature_missing\",route=\"billing\"} 1",
         "hookgate_requests_total{outcome=\"no_route\",route=\"-\"} 1",
         "hookgate_secret_matches_total{route=\"billing\",secret=\"new\"} 1",
         "hookgate_upstream_breaker_open{upstream=\"app\"} 1",
@@ -169,6 +184,32 @@ fn policy_says_who_gets_a_line() {
         sink.lines().len()
     };
     assert_eq!((count(LogRequests::All), count(LogRequests::Refused), count(LogRequests::None)), (4, 2, 0));
+}
+
+#[test]
+fn what_a_route_would_have_refused_is_told_like_a_refusal() {
+    let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::Refused);
+    telemetry.observe(&[&"billing".into()]);
+    for _ in 0..50 {
+        let mut facts = full();
+        facts.verdict = Some(Verdict::WouldRefuse { why: NotAuthentic::SignatureMismatch, agent: Some("curl".into()) });
+        telemetry.begin(facts).close(Ended::Forwarded(StatusCode::OK));
+    }
+    let mut facts = full();
+    facts.verdict = Some(Verdict::LetIn);
+    telemetry.begin(facts).close(Ended::Forwarded(StatusCode::OK));
+    telemetry.flush();
+    let lines = sink.lines();
+    assert!(lines.len() < 50, "{lines:?}");
+    assert!(
+        lines[0].contains("\"level\":\"warn\"") && lines[0].contains("\"status\":200,\"would_refuse\":\"signature_mismatch\""),
+        "{lines:?}"
+    );
+    let seen = telemetry.observation("billing").unwrap();
+    assert_eq!((seen.let_in, seen.refused["signature_mismatch"].count), (1, 50));
+    assert_eq!(telemetry.recent(9).len(), 0, "it was not refused");
+    telemetry.observe(&[]);
+    assert_eq!(telemetry.observation("billing"), None);
 }
 
 #[test]

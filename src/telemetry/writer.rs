@@ -61,7 +61,7 @@ impl Lines {
     pub(super) fn request(&self, facts: &Facts, ended: Ended, now: Now) {
         let policy = **self.shared.policy.load();
         let let_through = match ended {
-            Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Handshake | Ended::Passed(_) => true,
+            Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Handshake | Ended::Passed(_) => facts.would_be().is_none(),
             Ended::Cut(_, cut) => cut != Cut::BrokenOff,
             Ended::Refused { .. } | Ended::Abandoned => false,
         };
@@ -70,7 +70,13 @@ impl Lines {
             LogRequests::Refused if let_through => return,
             LogRequests::All | LogRequests::Refused => {}
         }
-        if let Ended::Refused { code, .. } = ended
+        let code = match ended {
+            Ended::Refused { code, .. } => Some(code),
+            Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Handshake | Ended::Passed(_) | Ended::Cut(..) | Ended::Abandoned => {
+                facts.would_be()
+            }
+        };
+        if let Some(code) = code
             && !self.shared.admits(facts.route.as_ref(), code, now.mono)
         {
             return;

@@ -216,11 +216,11 @@ pub struct Refused {
 pub enum Cleared {
     /// With a proof.
     Authentic(Authentic),
-    /// Without one, because the route says `verify: none`. Never claims, never counts as a secret match.
+    /// Without one, because the route says `verify: none` or `mode: observe`. Never claims; has no secret that could count as a match.
     Unverified(Unverified),
 }
 
-/// A request of a route that verifies nothing.
+/// A request that goes on unproved: of a route that verifies nothing, or of one that observes.
 #[derive(Debug)]
 pub struct Unverified(Received);
 
@@ -229,9 +229,23 @@ impl Unverified {
     pub fn by_config(received: Received) -> Self {
         Self(received)
     }
+
+    /// For a route that observes: what it would refuse goes on.
+    pub fn refused(refused: Refused) -> Self {
+        Self(refused.received)
+    }
 }
 
 impl Cleared {
+    /// For a route that observes: the proof, if there is one, is not told to the app and claims nothing.
+    #[must_use]
+    pub fn without_proof(self) -> Self {
+        match self {
+            Self::Authentic(authentic) => Self::Unverified(Unverified(authentic.into_received())),
+            Self::Unverified(unverified) => Self::Unverified(unverified),
+        }
+    }
+
     /// The request as it came.
     pub fn received(&self) -> &Received {
         match self {

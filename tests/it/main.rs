@@ -34,6 +34,7 @@ mod h2;
 mod handshakes;
 mod hostile;
 mod limits;
+mod observe;
 mod operate;
 mod reload;
 mod secrets;

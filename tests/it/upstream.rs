@@ -443,6 +443,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     let app = Upstream::scripted(vec![reply(202, &[], b"taken")]).await;
     let client = Arc::new(client(app.address));
     let hook = Hook {
+        observe_until: None,
         handshakes: Handshakes::default(),
         name: "open".into(),
         ledger_name: "open".into(),

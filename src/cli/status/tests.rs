@@ -28,7 +28,7 @@ fn sample() -> Status {
             { "name": "stripe", "action": "forward", "provider": "stripe",
               "hour": { "in": 1216, "handed_on": 1202, "duplicates": 14, "refused": {}, "other": {} }, "last_at": "2026-11-24T13:07:01Z",
               "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:07:01Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-24T12:07:01Z", "expires": null }] },
-            { "name": "shopify", "action": "forward", "provider": null, "hour": { "in": 88, "handed_on": 88, "duplicates": 0, "refused": {}, "other": {} },
+            { "name": "shopify", "action": "forward", "mode": "observe", "until": "2026-12-09T00:00:00Z", "provider": null, "hour": { "in": 88, "handed_on": 88, "duplicates": 0, "refused": {}, "other": {} },
               "last_at": "2026-11-24T13:03:00Z", "secrets": [{ "name": "secret-1", "last_match_at": "2026-11-24T13:03:00Z", "expires": null }] },
         ],
         "upstreams": [{ "name": "app", "url": "http://127.0.0.1:3000", "breaker": "open" }, { "name": "billing", "url": "http://b:1", "breaker": "closed" }],
@@ -55,7 +55,7 @@ fn a_quiet_gate_needs_nobody() {
     status.config.last_error = None;
     status.upstreams.clear();
     status.routes.iter_mut().for_each(|route| route.hour.refused.clear());
-    assert!(attention(&status).is_empty());
+    assert!(attention(&status, now()).is_empty());
     let plain = anstream::adapter::strip_str(&render(&status, now(), &Look { utf8: false, ..look() })).to_string();
     assert!(plain.contains("ok nothing needs you"), "{plain}");
 }
@@ -64,9 +64,9 @@ fn a_quiet_gate_needs_nobody() {
 fn each_trouble_needs_somebody() {
     let check = |change: &dyn Fn(&mut Status)| {
         let mut status = Status { ready: true, ..Status::default() };
-        assert!(attention(&status).is_empty());
+        assert!(attention(&status, now()).is_empty());
         change(&mut status);
-        assert_eq!(attention(&status).len(), 1);
+        assert_eq!(attention(&status, now()).len(), 1);
     };
     check(&|status| status.config.stale_secrets = vec!["github/2026-11".to_owned()]);
     check(&|status| status.config.stale_certificates = vec!["listen[0]: `key`: the file is not there".to_owned()]);
@@ -74,6 +74,10 @@ fn each_trouble_needs_somebody() {
     check(&|status| status.store.alarm = Some("the disk is full".to_owned()));
     check(&|status| status.clock = ClockStatus { skew_seconds: -31.0, samples: 9, jumped: false });
     check(&|status| status.clock.jumped = true);
+    check(&|status| {
+        let until = Some("2026-11-26T00:00:00Z".to_owned());
+        status.routes = vec![RouteStatus { mode: "observe".to_owned(), until, ..RouteStatus::default() }];
+    });
     check(&|status| status.ledger.forgotten_early = 1);
     check(&|status| status.upstreams = vec![UpstreamStatus { breaker: "half_open".to_owned(), ..UpstreamStatus::default() }]);
 }

@@ -16,6 +16,7 @@ mod forward;
 pub mod handshake;
 mod limits;
 mod listen;
+mod mode;
 mod pass;
 mod proof;
 mod rate;

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Keys that only mean something where requests are verified, and what is wrong with each here.
-const FOR_WEBHOOKS: [&str; 5] = ["verify", "handshake", "dedupe", "public_url", "mode"];
+const FOR_WEBHOOKS: [&str; 6] = ["verify", "handshake", "dedupe", "public_url", "mode", "until"];
 
 pub(super) fn pass(
     name: String,
@@ -43,8 +43,9 @@ pub(super) fn pass(
         queue: _,
         pass: _,
         mode,
+        until,
     } = route;
-    let given = [verify.is_some(), handshake.is_some(), dedupe.is_some(), public_url.is_some(), mode.is_some()];
+    let given = [verify.is_some(), handshake.is_some(), dedupe.is_some(), public_url.is_some(), mode.is_some(), until.is_some()];
     for (key, _) in FOR_WEBHOOKS.iter().zip(given).filter(|(_, given)| *given) {
         let help = format!("leave `{key}` out; a route for webhooks says `forward`");
         cx.problems.error_at_key(&place.key(key), format!("`{key}` means nothing on a route that passes traffic through unverified"), help);

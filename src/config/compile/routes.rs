@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 
 use crate::config::compile::forward::{self, forward};
 use crate::config::compile::proof::{self, Facts, Proof, proof};
-use crate::config::compile::{Context, Upstreams, dedupe, handshake, pass, rate};
+use crate::config::compile::{Context, Upstreams, dedupe, handshake, mode, pass, rate};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
@@ -114,10 +114,12 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         queue,
         pass,
         mode,
+        until,
     } = route;
     let path = path.unwrap_or_default();
     let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
     let given = proof::Given { route: &name, params: router::parameters(&path), has_host: host.is_some(), public_url };
+    let verifies = !matches!(verify, Some(VerifyOrNone::None));
     let proven = verified(verify, given, &name, place, cx);
     let provider = proven.as_ref().and_then(|proven| proven.provider.clone());
     let verifier = proven.as_ref().and_then(|proven| proven.verifier.as_ref());
@@ -132,7 +134,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     if let Some(proven) = &proven {
         note_what_is_unsigned(proven, dedupe.map(|dedupe| dedupe.by_content), &name, place, cx);
     }
-    mode_of(mode.as_deref(), &place.key("mode"), cx);
+    let written = mode::Written { mode: mode.as_deref(), until: until.as_deref(), verifies };
+    let observe_until = mode::observe_until(written, &name, place, cx);
     let forward = action(forward, queue.is_some(), pass.is_some(), place, cx);
     let given = forward::Given {
         path: &path,
@@ -151,6 +154,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         allow,
         provider: provider.map(|preset| Arc::clone(&preset.name)),
         verifier: proven.and_then(|proven| proven.verifier).map(|verifier| handshakes.keep_apart(verifier)),
+        observe_until,
         handshakes,
         rate_limits,
         dedupe,
@@ -228,14 +232,6 @@ fn public(url: String, place: &Place, cx: &mut Context<'_>) -> Option<String> {
         return None;
     }
     Some(url)
-}
-
-fn mode_of(mode: Option<&str>, place: &Place, cx: &mut Context<'_>) {
-    match mode {
-        None | Some("enforce") => {}
-        Some("observe") => cx.reserved(place, "`mode: observe`", "leave it out"),
-        Some(_) => cx.problems.error(place, "this is not a mode", "write `enforce`, or leave it out".to_owned()),
-    }
 }
 
 /// Exactly one of the three actions; a route that says `pass` alone does not come here.

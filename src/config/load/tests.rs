@@ -257,7 +257,7 @@ fn defaults_are_what_the_reference_says() {
     let config = |of: &dyn Fn(&str) -> String| {
         let text = format!(
             "listen: [{{ address: \"127.0.0.1:0\" }}]\n{top}upstreams: {{ app: {{ url: \"http://127.0.0.1:3000\"{up}{breaker} }}, other: {{ url: \"http://127.0.0.1:1\" }} }}\nroutes:
-  - {{ name: a, path: /a, verify: none{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}
+  - {{ name: a, path: /a, verify: {{ scheme: token, signature: {{ header: X-T }}, secrets: [{{ env: A_SECRET }}] }}{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}
   - {{ name: b, path: /b, pass: {{ upstream: other{pass} }} }}\n",
             top = [("limits", "Limits"), ("shutdown", "Shutdown"), ("store", "Store"), ("log", "Log")]
                 .map(|(key, block)| {

@@ -118,6 +118,7 @@ impl Loader<'_> {
 
     /// The entry of one file, and whether its secret is weak.
     fn row(&mut self, path: &Path, making: &Making) -> Result<(Arc<[Candidate]>, bool), String> {
+        self.origins.files.push(path.to_owned());
         let metadata = std::fs::metadata(path).map_err(|_| "the file cannot be read")?;
         let identity = Identity::of(&metadata);
         let known = self.previous.and_then(|previous| previous.rows.get(path));
@@ -145,7 +146,9 @@ impl Loader<'_> {
     /// The entries of one YAML file with a map from key to secret.
     pub fn map_file(&mut self, path: &str, making: &Making, place: &Place, problems: &mut Diagnostics) -> TableMap {
         let mut table = TableMap::new();
-        let bytes = match self.inputs.read(&self.base.join(path), MAX_FILE) {
+        let path = self.base.join(path);
+        self.origins.files.push(path.clone());
+        let bytes = match self.inputs.read(&path, MAX_FILE) {
             Ok(bytes) => bytes,
             Err(why) => {
                 problems.error(place, format!("the table of secrets {why}"), "write one YAML map from key to secret into it".to_owned());

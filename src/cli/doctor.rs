@@ -1,0 +1,155 @@
+//! `hookgate doctor`: what is wrong around a gate, each with what to do. Facts are gathered here; the files below judge them.
+mod bypass;
+mod certificates;
+mod files;
+mod finding;
+mod gate;
+mod mounts;
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statvfs::statvfs;
+
+use crate::admin::Status;
+use crate::cli::ask::GateArgs;
+use crate::cli::context;
+use crate::cli::error::{Error, Exit};
+use crate::cli::policy::quoted;
+use crate::cli::term::{self, Look};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::load::Loaded;
+use crate::config::source::read_regular;
+use finding::Finding;
+
+/// The largest file that is looked into for certificates and keys, in bytes.
+const MAX_PEM: usize = 1024 * 1024;
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    gate: GateArgs,
+    /// Prints one JSON object a finding, the good ones too.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `doctor`; with `verbose` it tells what is in order, too.
+pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
+    let Some(path) = &args.gate.config else {
+        return Err(Error::usage("say which config the gate runs on").hint("hookgate doctor --config config.yaml"));
+    };
+    let now = SystemClock.now().wall;
+    let mut findings = Vec::new();
+    let loaded = match context::try_load(path) {
+        Ok(loaded) => Some(loaded),
+        Err(rejected) => {
+            let help = format!("hookgate check {}", quoted(&path.display().to_string()));
+            findings.push(Finding::bad("config", format!("it cannot be used: {}", rejected.report.counts()), help));
+            None
+        }
+    };
+    let mounts = std::fs::read("/proc/self/mountinfo").map(|text| mounts::parse(&text)).unwrap_or_default();
+    findings.extend(mounts::watched(path, &mounts));
+    if let Some(loaded) = &loaded {
+        let warnings = loaded.report.warnings();
+        findings.push(if warnings == 0 {
+            Finding::good("config", loaded.summary(), "config")
+        } else {
+            let help = format!("hookgate check {}", quoted(&path.display().to_string()));
+            Finding::look("config", term::counted(u64::try_from(warnings).unwrap_or(u64::MAX), "warning"), help)
+        });
+        findings.extend(upstreams(loaded)?);
+        findings.extend(gate::routes(&loaded.snapshot, now));
+        findings.extend(gate::listeners(&loaded.snapshot));
+        findings.extend(gate::secrets(&loaded.origins));
+        findings.extend(inputs(loaded, path, now, &mounts));
+        findings.extend(store(loaded, &mounts));
+    }
+    findings.extend(running(args, loaded.as_ref()));
+    if args.json {
+        term::print(&finding::json(&findings))?;
+    } else {
+        term::print(&finding::render(&findings, verbose, &Look::of_stdout()))?;
+    }
+    Ok(if findings.iter().any(Finding::needs_somebody) { Exit::NO } else { Exit::DONE })
+}
+
+/// Whether there is a way past the gate.
+fn upstreams(loaded: &Loaded) -> Result<Vec<Finding>, Error> {
+    let Some(own) = bypass::own_addresses() else {
+        return Ok(vec![Finding::skipped("bypass", "not judged: the system does not tell its addresses")]);
+    };
+    let reaches = context::block_on(bypass::look(&loaded.snapshot, &own))?;
+    Ok(reaches.iter().map(bypass::judge).collect())
+}
+
+/// The files that the config was read from: secrets, keys, certificates, and how they are mounted.
+fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[mounts::Mount]) -> Vec<Finding> {
+    let mut facts = Vec::new();
+    let mut certificates = Vec::new();
+    let mut findings = Vec::new();
+    for path in &loaded.origins.files {
+        if let Ok(metadata) = std::fs::metadata(path) {
+            facts.push(files::Fact::new(path, files::Kind::Secret, &metadata));
+        }
+        findings.extend(mounts::watched(path, mounts));
+    }
+    for path in loaded.snapshot.files.iter().filter(|path| !loaded.origins.files.contains(path) && path.as_path() != config) {
+        let Ok(bytes) = read_regular(path, MAX_PEM) else { continue };
+        let (is_key, is_certificate) = (certificates::is_key(&bytes), certificates::is_certificate(&bytes));
+        if is_key && let Ok(metadata) = std::fs::metadata(path) {
+            facts.push(files::Fact::new(path, files::Kind::Key, &metadata));
+        }
+        if is_certificate {
+            certificates.extend(certificates::read(path, &bytes));
+        }
+        findings.extend(mounts::watched(path, mounts));
+    }
+    findings.extend(files::judge(&facts, nix::unistd::geteuid().as_raw(), now));
+    findings.extend(certificates::judge(&certificates, now));
+    findings
+}
+
+/// The disk of the store.
+fn store(loaded: &Loaded, mounts: &[mounts::Mount]) -> Vec<Finding> {
+    let Some(path) = &loaded.snapshot.store.path else {
+        let remembers = loaded.snapshot.hooks.iter().any(|hook| hook.dedupe.is_some());
+        let said = "in memory: a restart forgets which IDs were handed on";
+        return remembers.then(|| Finding::look("store", said, "`store: { path: /var/lib/hookgate }`")).into_iter().collect();
+    };
+    let real = real(path);
+    let free = statvfs(&real).ok().map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
+    mounts::store(path, &real, mounts, free)
+}
+
+/// What a running gate says of its clock and its limits; without one, what can be said of this process.
+fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
+    let status = args.gate.ask::<Status>("/-/status").map(|(_, status)| status);
+    let mut findings = vec![match &status {
+        Ok(status) => gate::clock(status.clock),
+        Err(error) => {
+            let place = error.place.as_deref().map(|place| format!(" at {place}")).unwrap_or_default();
+            Finding::skipped("clock", format!("not judged: {}{place}", error.message))
+        }
+    }];
+    if let Ok(status) = &status
+        && !status.ready
+    {
+        findings.push(Finding::look("gate", "it is not ready", "hookgate status"));
+    }
+    let of_gate = status.ok().map(|status| status.open_files).filter(|limit| *limit > 0);
+    let own = || getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(limit, _)| limit);
+    if let (Some(limit), Some(loaded)) = (of_gate.or_else(own), loaded) {
+        findings.push(gate::open_files(limit, loaded.snapshot.limits.connections, of_gate.is_some()));
+    }
+    findings
+}
+
+/// Where a path leads; of one that is not there yet, the nearest directory above that is.
+fn real(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole.ancestors().find_map(|above| std::fs::canonicalize(above).ok()).unwrap_or(whole)
+}

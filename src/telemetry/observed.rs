@@ -1,0 +1,260 @@
+//! What a route that observes would have refused: how often, when last, and who sent it. Bounded, whoever sends what.
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use http::header::USER_AGENT;
+
+use super::record::shown;
+use crate::verify::NotAuthentic;
+
+/// Clients, and kinds of clients, that are told apart for each code.
+const TOLD_APART: usize = 4;
+/// Characters of a `User-Agent` that are shown.
+const AGENT_SHOWN: usize = 40;
+/// A word of a `User-Agent` that is as long and has digits among its letters may be anything, a key included.
+const SUSPECT: usize = 20;
+/// What people try an endpoint with.
+const TOOLS: [&str; 8] = ["curl", "Wget", "PostmanRuntime", "insomnia", "HTTPie", "python-requests", "Python-urllib", "axios"];
+
+/// What the verification of a request on a route that observes came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is authentic.
+    LetIn,
+    /// It would have been refused.
+    WouldRefuse {
+        /// Why.
+        why: NotAuthentic,
+        /// What the sender calls itself, cleaned for showing.
+        agent: Option<Box<str>>,
+    },
+}
+
+impl Verdict {
+    /// The verdict on a request with these headers that is not authentic.
+    pub fn refuse(why: NotAuthentic, headers: &HeaderMap) -> Self {
+        Self::WouldRefuse { why, agent: agent(headers) }
+    }
+
+    /// The code of the refusal that it would have been.
+    pub fn would_refuse(&self) -> Option<&'static str> {
+        match self {
+            Self::LetIn => None,
+            Self::WouldRefuse { why, .. } => Some(why.code()),
+        }
+    }
+}
+
+/// The first word of `User-Agent`, cut; not shown if it could be a key.
+fn agent(headers: &HeaderMap) -> Option<Box<str>> {
+    let word = headers.get(USER_AGENT)?.as_bytes().split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
+    let is_suspect = |part: &[u8]| part.len() >= SUSPECT && part.iter().any(u8::is_ascii_digit) && part.iter().any(u8::is_ascii_alphabetic);
+    if word.split(|byte| b"/-_.()".contains(byte)).any(is_suspect) {
+        return Some("…".into());
+    }
+    Some(shown(word, AGENT_SHOWN))
+}
+
+/// What was seen on a route since it observes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Since when; at the earliest since the start of the gate.
+    pub since: SystemTime,
+    /// Authentic requests.
+    pub let_in: u64,
+    /// When the last one was.
+    pub let_in_at: Option<SystemTime>,
+    /// Those that would have been refused, by code.
+    pub refused: BTreeMap<&'static str, WouldRefuse>,
+}
+
+/// Requests that would have been refused with one code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WouldRefuse {
+    /// How many.
+    pub count: u64,
+    /// When the last one was.
+    pub last_at: SystemTime,
+    clients: Few<IpAddr>,
+    agents: Few<Option<Box<str>>>,
+}
+
+impl WouldRefuse {
+    /// Who sent them, in a few words.
+    pub fn hint(&self, code: &str) -> String {
+        let agent = match (self.agents.last.as_slice(), self.agents.more) {
+            ([only], false) => Some(only.as_deref()),
+            _ => None,
+        };
+        let mut hint = match (self.clients.last.as_slice(), self.clients.more) {
+            ([only], false) => format!("all from {only}"),
+            (few, false) => format!("from {} clients", few.len()),
+            (_, true) => "from many clients".to_owned(),
+        };
+        hint.push_str(&match (agent, self.clients.last.len()) {
+            (Some(Some(name)), 1) => format!(", User-Agent {name}"),
+            (Some(Some(name)), _) => format!(" ({name})"),
+            (Some(None), _) => ", no User-Agent".to_owned(),
+            (None, _) => String::new(),
+        });
+        let agent = agent.flatten().unwrap_or_default();
+        let is_tool = TOOLS.iter().any(|tool| agent.get(..tool.len()).is_some_and(|start| start.eq_ignore_ascii_case(tool)));
+        hint.push_str(match code {
+            _ if is_tool => ": a test?",
+            "signature_mismatch" => ": another secret?",
+            "signature_malformed" | "timestamp_malformed" => ": another scheme?",
+            "timestamp_stale" | "timestamp_future" => ": clocks apart?",
+            _ => "",
+        });
+        hint
+    }
+}
+
+/// The last few different values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Few<T> {
+    last: Vec<T>,
+    /// There were others before.
+    more: bool,
+}
+
+impl<T: PartialEq> Few<T> {
+    fn new() -> Self {
+        Self { last: Vec::new(), more: false }
+    }
+
+    fn add(&mut self, value: T) {
+        if self.last.contains(&value) {
+            return;
+        }
+        if self.last.len() >= TOLD_APART {
+            self.last.remove(0);
+            self.more = true;
+        }
+        self.last.push(value);
+    }
+}
+
+/// What is kept of one route.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// Since the start, by code; never less than before.
+    totals: BTreeMap<&'static str, u64>,
+    /// While it observes.
+    now: Option<Observation>,
+}
+
+impl Observed {
+    /// Begins, unless it has.
+    pub(super) fn begin(&mut self, at: SystemTime) {
+        self.now.get_or_insert_with(|| Observation { since: at, let_in: 0, let_in_at: None, refused: BTreeMap::new() });
+    }
+
+    /// The route enforces.
+    pub(super) fn end(&mut self) {
+        self.now = None;
+    }
+
+    pub(super) fn count(&mut self, verdict: &Verdict, client: IpAddr, at: SystemTime) {
+        if let Verdict::WouldRefuse { why, .. } = verdict {
+            *self.totals.entry(why.code()).or_default() += 1;
+        }
+        // a request that began under the config before this one may still come
+        let Some(now) = &mut self.now else { return };
+        match verdict {
+            Verdict::LetIn => {
+                now.let_in += 1;
+                now.let_in_at = Some(at);
+            }
+            Verdict::WouldRefuse { why, agent } => {
+                let fresh = || WouldRefuse { count: 0, last_at: at, clients: Few::new(), agents: Few::new() };
+                let refused = now.refused.entry(why.code()).or_insert_with(fresh);
+                refused.count += 1;
+                refused.last_at = at;
+                refused.clients.add(client);
+                refused.agents.add(agent.clone());
+            }
+        }
+    }
+
+    pub(super) fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.totals.iter().map(|(code, count)| (*code, *count))
+    }
+
+    pub(super) fn observation(&self) -> Option<Observation> {
+        self.now.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn said(text: &'static str) -> Option<String> {
+        agent(&HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(text))])).map(String::from)
+    }
+
+    #[test]
+    fn of_what_a_sender_calls_itself_one_harmless_word_is_kept() {
+        assert_eq!(said("curl/8.5.0").as_deref(), Some("curl/8.5.0"));
+        assert_eq!(said("Stripe/1.0 (+https://stripe.com/docs/webhooks)").as_deref(), Some("Stripe/1.0"));
+        assert_eq!(said("GitHub-Hookshot/044aadd").as_deref(), Some("GitHub-Hookshot/044aadd"));
+        assert_eq!(said("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").as_deref(), Some("…"));
+        assert_eq!(said("agent/3f786850e387550fdab836ed7e6dc881").as_deref(), Some("…"));
+        assert_eq!(said(" ").as_deref(), None);
+        assert_eq!(agent(&HeaderMap::new()), None);
+        let long = HeaderValue::from_bytes(&[b'a'; 900]).unwrap();
+        assert!(agent(&HeaderMap::from_iter([(USER_AGENT, long)])).unwrap().chars().count() <= AGENT_SHOWN + 1);
+        let wild = HeaderValue::from_bytes(b"a\xff\xfe").unwrap();
+        assert_eq!(agent(&HeaderMap::from_iter([(USER_AGENT, wild)])).as_deref(), Some("a\\xff\\xfe"));
+    }
+
+    #[test]
+    fn who_sent_it_is_told_in_a_few_words() {
+        let at = SystemTime::UNIX_EPOCH;
+        #[track_caller]
+        fn check(why: NotAuthentic, from: &[(u8, Option<&str>)], hint: &str) {
+            let mut observed = Observed::default();
+            observed.begin(SystemTime::UNIX_EPOCH);
+            for (last, agent) in from {
+                let verdict = Verdict::WouldRefuse { why, agent: agent.map(Box::from) };
+                observed.count(&verdict, [10, 0, 9, *last].into(), SystemTime::UNIX_EPOCH);
+            }
+            let seen = observed.observation().unwrap();
+            assert_eq!(seen.refused[why.code()].hint(why.code()), hint);
+        }
+        let [missing, mismatch] = [NotAuthentic::SignatureMissing, NotAuthentic::SignatureMismatch];
+        check(missing, &[(4, Some("curl/8.5")), (4, Some("curl/8.5"))], "all from 10.0.9.4, User-Agent curl/8.5: a test?");
+        check(missing, &[(4, None)], "all from 10.0.9.4, no User-Agent");
+        check(mismatch, &[(4, Some("Shopify")), (5, Some("Shopify"))], "from 2 clients (Shopify): another secret?");
+        check(mismatch, &[(4, Some("a")), (4, Some("b"))], "all from 10.0.9.4: another secret?");
+        let many: Vec<(u8, Option<&str>)> = (0..100).map(|last| (last, Some("x"))).collect();
+        check(NotAuthentic::TimestampStale, &many, "from many clients (x): clocks apart?");
+        let mut observed = Observed::default();
+        observed.count(&Verdict::LetIn, [10, 0, 0, 1].into(), at);
+        assert_eq!(observed.observation(), None);
+    }
+
+    #[test]
+    fn an_observation_begins_once_and_the_totals_stay() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let refuse = Verdict::WouldRefuse { why: NotAuthentic::SignatureMissing, agent: None };
+        let mut observed = Observed::default();
+        observed.begin(at(1));
+        observed.begin(at(2));
+        observed.count(&refuse, [1, 1, 1, 1].into(), at(3));
+        observed.count(&Verdict::LetIn, [1, 1, 1, 1].into(), at(4));
+        let seen = observed.observation().unwrap();
+        assert_eq!((seen.since, seen.let_in, seen.let_in_at, seen.refused.len()), (at(1), 1, Some(at(4)), 1));
+        observed.end();
+        observed.begin(at(9));
+        assert_eq!((observed.observation().unwrap().since, observed.observation().unwrap().refused.len()), (at(9), 0));
+        assert_eq!(observed.totals().collect::<Vec<_>>(), [("signature_missing", 1)]);
+    }
+}
