@@ -1,7 +1,9 @@
 //! What each fuzz target does with its input. `tests/it/fuzz_seeds.rs` includes this file, so that `make test` runs every committed seed
 //! through the same functions. Inputs are text wherever they can be, so that a seed can be read and a finding be pasted into a test.
 pub mod config;
+pub mod framing;
 pub mod lists;
+pub mod proxy;
 mod request;
 pub mod target;
 pub mod template;

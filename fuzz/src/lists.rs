@@ -33,7 +33,7 @@ pub fn run(bytes: &[u8]) {
     let layout = match (words.next(), words.next(), words.next()) {
         (Some("pairs"), Some(separator), Some(key)) => Layout::Pairs { separator: separator.into(), key: key.into() },
         (Some("list"), Some(separator), time) => {
-            Layout::List { separator: separator.into(), time: time.and_then(|time| time.parse().ok()).filter(|time| *time < 40) }
+            Layout::List { separator: separator.into(), time: time.and_then(|time| time.parse().ok()).filter(|time| *time <= 32) }
         }
         _ => Layout::Whole,
     };
@@ -59,7 +59,7 @@ fn signatures(layout: &Layout, prefix: &str, headers: &[(HeaderName, HeaderValue
     }
     // what is written is read, with the time in its place
     let at = match layout {
-        Layout::Pairs { key, .. } if &**key != "t" => TimeAt::Pair("t".into()),
+        Layout::Pairs { key, .. } if &**key != "t" && !key.contains('=') => TimeAt::Pair("t".into()),
         Layout::List { time: Some(_), .. } => TimeAt::Item,
         Layout::Whole | Layout::Pairs { .. } | Layout::List { .. } => return,
     };

@@ -33,7 +33,7 @@ pub fn run(bytes: &[u8]) {
     let head = request::head(method, if target.starts_with('/') { target } else { "/" }, headers);
     let verifier = verifier(content.clone());
     let signed = verifier.sign(&head, &request::params(), rest, 1, request::now().wall);
-    let mut with = head.clone();
+    let mut with = head;
     let Ok(signed) = signed else {
         // what cannot be signed is not verified either
         with.headers.append(SIGNATURE, hex::encode(mac(rest)).parse().unwrap());
@@ -136,7 +136,9 @@ fn concatenated(content: &Template, head: &RequestHead, body: &[u8]) -> Option<V
             Piece::Json(pointer) => match serde_json::from_slice::<serde_json::Value>(body).ok()?.pointer(pointer)? {
                 serde_json::Value::String(text) => text.clone().into_bytes().into(),
                 serde_json::Value::Bool(value) => value.to_string().into_bytes().into(),
-                _ => return None,
+                serde_json::Value::Null | serde_json::Value::Number(_) | serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+                    return None;
+                }
             },
         };
         whole.extend_from_slice(&part);

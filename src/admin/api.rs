@@ -46,7 +46,7 @@ pub fn router(source: Arc<dyn Source>, guard: Guard) -> Router {
 }
 
 async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.check(request.method(), request.headers()) {
+    match guard.check(request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(denied) => denied.into_response(),
     }

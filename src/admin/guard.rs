@@ -3,38 +3,43 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::answer::Denied;
 
-/// Says, in constant time, whether an offered token is the right one.
-pub type TokenMatcher = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+/// Says, in constant time, whether an offered token is the right one; `None`: there is none now that could be.
+pub type TokenMatcher = Arc<dyn Fn(&[u8]) -> Option<bool> + Send + Sync>;
 
 /// The rules of one admin listener. What changes state needs the token everywhere, on loopback too: the app shares it.
 #[derive(Clone)]
 pub struct Guard {
-    token: Option<TokenMatcher>,
+    token: TokenMatcher,
     /// `None`: a unix socket.
     address: Option<SocketAddr>,
 }
 
 impl Guard {
     /// Guards a TCP listener at `address`, the one that it is bound to.
-    pub fn tcp(address: SocketAddr, token: Option<TokenMatcher>) -> Self {
+    pub fn tcp(address: SocketAddr, token: TokenMatcher) -> Self {
         Self { token, address: Some(address) }
     }
 
     /// Guards a unix socket: its file mode says who may read.
-    pub fn unix(token: Option<TokenMatcher>) -> Self {
+    pub fn unix(token: TokenMatcher) -> Self {
         Self { token, address: None }
     }
 
     /// Whether a request with this head is answered.
-    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
-        if !self.knows_host(headers) {
+    pub(super) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Denied> {
+        // a whole URL as target is for proxies, and would name another host than `Host` does
+        if uri.authority().is_some() || !self.knows_host(headers) {
             let help = "ask by the listener's address or by `localhost`; names are refused, so that no web page can ask through a browser";
             return Err(Denied::new(StatusCode::FORBIDDEN, "the Host header does not name this listener", help));
+        }
+        if is_cross_site(headers) {
+            let help = "ask with curl or `hookgate`; pages of other sites get no answer";
+            return Err(Denied::new(StatusCode::FORBIDDEN, "a page of another site asks through a browser", help));
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
         if !reads || !self.is_local() {
@@ -52,11 +57,12 @@ impl Guard {
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        let Some(matches) = &self.token else {
+        let offered = bearer(headers).unwrap_or_default();
+        let Some(is_right) = (self.token)(offered) else {
             let help = "configure `admin.token`, or `store.path`: then a token is made there, in `admin-token`";
             return Err(Denied::new(StatusCode::FORBIDDEN, "no admin token is configured", help));
         };
-        if bearer(headers).is_some_and(|offered| matches(offered)) {
+        if is_right && !offered.is_empty() {
             return Ok(());
         }
         let help = "send `Authorization: Bearer TOKEN` with `admin.token`, or with what is in the file `admin-token` beside the store";
@@ -83,8 +89,21 @@ impl Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").field("address", &self.address).field("has_token", &self.token.is_some()).finish()
+        f.debug_struct("Guard").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+/// Whether a browser asks for a page of another site (<https://www.w3.org/TR/fetch-metadata/>), or one that says where it is from.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let sites = headers.get_all("sec-fetch-site").iter();
+    let other_site = sites.map(HeaderValue::as_bytes).any(|site| !matches!(site, b"same-origin" | b"none"));
+    let host = single(headers, &HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_own = |origin: &HeaderValue| {
+        let origin = origin.as_bytes();
+        let name = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+        name.is_some_and(|name| !name.is_empty() && name.eq_ignore_ascii_case(host))
+    };
+    other_site || !headers.get_all(ORIGIN).iter().all(is_own)
 }
 
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
@@ -118,10 +137,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
+    fn nobody() -> TokenMatcher {
+        Arc::new(|_| None)
+    }
+
     #[track_caller]
     fn check(listener: &str, host: &str, known: bool) {
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).unwrap())]);
-        assert_eq!(Guard::tcp(listener.parse().unwrap(), None).knows_host(&headers), known, "{host} at {listener}");
+        assert_eq!(Guard::tcp(listener.parse().unwrap(), nobody()).knows_host(&headers), known, "{host} at {listener}");
     }
 
     #[test]
@@ -147,7 +170,40 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(HOST, HeaderValue::from_static("localhost"));
         headers.append(HOST, HeaderValue::from_static("evil.example"));
-        assert!(!Guard::tcp("127.0.0.1:1".parse().unwrap(), None).knows_host(&headers));
-        assert!(Guard::unix(None).knows_host(&headers));
+        assert!(!Guard::tcp("127.0.0.1:1".parse().unwrap(), nobody()).knows_host(&headers));
+        assert!(Guard::unix(nobody()).knows_host(&headers));
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_known() {
+        #[track_caller]
+        fn check(lines: &[(&'static str, &'static str)], cross: bool) {
+            let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost:9090"))]);
+            for (name, value) in lines {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            assert_eq!(is_cross_site(&headers), cross, "{lines:?}");
+        }
+        check(&[], false);
+        check(&[("sec-fetch-site", "none")], false);
+        check(&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:9090")], false);
+        check(&[("origin", "http://LOCALHOST:9090")], false);
+        for site in ["cross-site", "same-site", "", "None", "same-origin, none"] {
+            check(&[("sec-fetch-site", site)], true);
+        }
+        check(&[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")], true);
+        for origin in [
+            "null",
+            "",
+            "http://",
+            "http://evil.example",
+            "http://localhost",
+            "http://localhost:9091",
+            "localhost:9090",
+            "file://localhost:9090",
+        ] {
+            check(&[("origin", origin)], true);
+        }
+        check(&[("origin", "http://localhost:9090"), ("origin", "http://evil.example")], true);
     }
 }

@@ -16,6 +16,8 @@ use tokio::time::{Sleep, sleep};
 const CONNECTIONS: usize = 256;
 /// A connection is closed after this, busy or not: nothing asked here is slow, and nobody holds a place for longer.
 const LIFETIME: Duration = Duration::from_secs(60);
+/// What one connection may send, in bytes: nothing asked here is large.
+const MOST_READ: usize = 64 * 1024;
 /// For answers under way at the end. Whoever has not finished asking by then is cut off.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -70,7 +72,7 @@ impl<L: Listener> Listener for Bounded<L> {
         // the semaphore is never closed, so a place comes in the end
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let (io, address) = self.listener.accept().await;
-        (Timed { io, _place: place, end: Box::pin(sleep(self.lifetime)) }, address)
+        (Timed { io, _place: place, left: MOST_READ, end: Box::pin(sleep(self.lifetime)) }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -78,9 +80,10 @@ impl<L: Listener> Listener for Bounded<L> {
     }
 }
 
-/// A connection that ends.
+/// A connection that ends, and from which no more than so much is read.
 struct Timed<T> {
     io: T,
+    left: usize,
     _place: Option<OwnedSemaphorePermit>,
     end: Pin<Box<Sleep>>,
 }
@@ -95,7 +98,13 @@ impl<T> Timed<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        if self.left == 0 {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        self.left = self.left.saturating_sub(buffer.filled().len().saturating_sub(before));
+        read
     }
 }
 

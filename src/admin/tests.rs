@@ -60,8 +60,13 @@ impl Source for Fixed {
     }
 }
 
-fn matcher() -> Option<TokenMatcher> {
-    Some(Arc::new(|offered: &[u8]| offered == TOKEN.as_bytes()))
+fn matcher() -> TokenMatcher {
+    Arc::new(|offered: &[u8]| Some(offered == TOKEN.as_bytes()))
+}
+
+/// No token is configured.
+fn nobody() -> TokenMatcher {
+    Arc::new(|_| None)
 }
 
 fn request(line: &str, headers: &[&str]) -> String {
@@ -141,8 +146,8 @@ async fn reading_is_free_on_loopback_alone() {
     let wide = || Guard::tcp("0.0.0.0:1".parse().unwrap(), matcher());
     assert_eq!(status(wide(), &["Host: localhost"]).await, 401);
     assert_eq!(status(wide(), &["Host: localhost", BEARER]).await, 200);
-    assert_eq!(status(Guard::tcp("0.0.0.0:1".parse().unwrap(), None), &["Host: localhost", BEARER]).await, 403);
-    let bare = Guard::tcp("127.0.0.1:1".parse().unwrap(), None);
+    assert_eq!(status(Guard::tcp("0.0.0.0:1".parse().unwrap(), nobody()), &["Host: localhost", BEARER]).await, 403);
+    let bare = Guard::tcp("127.0.0.1:1".parse().unwrap(), nobody());
     let (status, answer) = ask(bare, Fixed::default(), "POST /-/reload", &["Host: localhost", JSON, BEARER]).await;
     assert_eq!((status, answer.contains("configure `admin.token`")), (403, true));
 }

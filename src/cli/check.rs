@@ -5,7 +5,9 @@ use clap::ValueEnum;
 
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
+use crate::cli::table::{Align, Cell, Table};
 use crate::cli::term::{self, Look, Sign};
+use crate::config::snapshot::{Route, Snapshot};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +43,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Error> {
     }
     if args.json || args.format == Format::Json {
         term::print(&report.json_lines())?;
+        for line in loaded.iter().flat_map(|loaded| guarded(&loaded.snapshot)) {
+            term::print_line(&serde_json::to_string(&line).unwrap_or_default())?;
+        }
     } else {
         term::print(&report.render(true))?;
         if !report.findings.is_empty() {
@@ -50,7 +55,52 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Error> {
             let sign = Look::of_stdout().sign(Sign::Good);
             term::print_line(&format!("{sign} {}: {summary}", term::clean(&args.file.display().to_string())))?;
         }
+        term::print(&loaded.iter().map(|loaded| table(&guarded(&loaded.snapshot))).collect::<String>())?;
     }
     let bad = loaded.is_err() || (args.strict && report.warnings() > 0);
     Ok(if bad { Exit::NO } else { Exit::DONE })
+}
+
+/// A path that only a webhook route may ask for.
+#[derive(Debug, serde::Serialize)]
+struct GuardedPath {
+    level: &'static str,
+    guarded_path: String,
+    /// The webhook route that guards it.
+    route: String,
+    /// The pass routes whose path takes it in: they refuse it, in every spelling.
+    pass_routes: Vec<String>,
+}
+
+/// The guarded paths of the apps that have pass routes.
+fn guarded(snapshot: &Snapshot) -> Vec<GuardedPath> {
+    let passes: Vec<_> = snapshot.routes.iter().filter_map(Route::pass).map(|pass| (pass, snapshot.guards.of(&pass.upstream))).collect();
+    let mut paths: Vec<GuardedPath> = Vec::new();
+    for (pass, guards) in &passes {
+        for guard in &guards.list {
+            let known = paths.iter().position(|known| known.guarded_path == guard.path && known.route == *guard.route);
+            let new =
+                || GuardedPath { level: "info", guarded_path: guard.path.clone(), route: guard.route.to_string(), pass_routes: Vec::new() };
+            let at = known.unwrap_or_else(|| {
+                paths.push(new());
+                paths.len() - 1
+            });
+            if let Some(path) = paths.get_mut(at).filter(|_| guard.is_under(&pass.path)) {
+                path.pass_routes.push(pass.name.to_string());
+            }
+        }
+    }
+    paths
+}
+
+fn table(paths: &[GuardedPath]) -> String {
+    if paths.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[("GUARDED PATH", Align::Left), ("BY ROUTE", Align::Left), ("REFUSED ON", Align::Left)], 2);
+    for path in paths {
+        let refused_on = if path.pass_routes.is_empty() { "–".to_owned() } else { path.pass_routes.join(", ") };
+        table.row([Cell::from(path.guarded_path.as_str()), Cell::from(path.route.as_str()), Cell::from(refused_on)]);
+    }
+    format!("\n{}", table.render(&Look::of_stdout()))
 }

@@ -121,6 +121,7 @@ fn store(loaded: &Loaded, mounts: &[mounts::Mount]) -> Vec<Finding> {
         return remembers.then(|| Finding::look("store", said, "`store: { path: /var/lib/hookgate }`")).into_iter().collect();
     };
     let real = real(path);
+    #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
     let free = statvfs(&real).ok().map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
     mounts::store(path, &real, mounts, free)
 }

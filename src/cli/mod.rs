@@ -8,6 +8,7 @@ mod doctor;
 pub mod echo;
 pub mod error;
 mod health;
+mod memory;
 mod message;
 mod policy;
 mod providers;

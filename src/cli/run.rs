@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::{Guard, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
 use crate::cli::error::{Error, Exit};
+use crate::cli::memory;
 use crate::cli::term;
 use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load};
@@ -51,18 +52,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
         }
     };
     log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
-    small_pages();
+    memory::small_pages();
     let runtime = runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?;
     let ended = runtime.block_on(serve(args.config.clone(), loaded, clock));
     log::flush();
     ended
-}
-
-/// Asks for memory in small pages: bodies are charged by what arrived, and a huge page would take 2 MiB for the first byte of it.
-/// Where that is forbidden the gate runs all the same, and takes more.
-fn small_pages() {
-    #[cfg(target_os = "linux")]
-    rustix::thread::disable_transparent_huge_pages(true).unwrap_or_default();
 }
 
 /// One worker needs no queue between workers.
@@ -98,7 +92,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
         tracing::info!(r#for = "senders", %address, "listening");
     }
     let (stop, stopped) = watch::channel(false);
-    let _admin_socket = match listen_for_operators(&snapshot, &operator, &stopped).await {
+    let _admin_socket = match listen_for_operators(&gate, &operator, &stopped).await {
         Ok(file) => file,
         Err(error) => {
             // senders were taken already: they get their answers
@@ -111,6 +105,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>) -> Result
     let beginning = config_watch::Beginning::look(reloader.files()).await;
     reloader.catch_up().await;
     tokio::spawn(config_watch::watch(beginning, changed));
+    tokio::spawn(memory::give_back());
     server.ready();
     tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.routes.len(), "ready");
     until_told_to_leave(&reloader, changes, signals).await;
@@ -160,24 +155,30 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
 
 /// Binds and serves the health and admin listeners of the config. The file of the admin socket, if it is one, goes with what is returned.
 async fn listen_for_operators(
-    snapshot: &Snapshot,
+    gate: &Arc<Gate>,
     operator: &Arc<Operator>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Option<SocketFile>, Error> {
+    let snapshot = gate.snapshot();
     if let Some(address) = snapshot.health {
         let listener = bind("health", address).await?;
         tokio::spawn(serve_tcp(listener, health::router(Arc::clone(operator) as _), stopped.clone()));
     }
     let Some(admin) = &snapshot.admin else { return Ok(None) };
     let mut file = None;
-    let matches = |token: Token| -> TokenMatcher { Arc::new(move |offered: &[u8]| token.matches(offered)) };
-    let token = match (&admin.token, &snapshot.store.path) {
-        (Some(token), _) => Some(matches(token.clone())),
-        (None, Some(store)) => Some(matches(Token::new(
-            token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?,
-        ))),
-        (None, None) => None,
+    let made = match (&admin.token, &snapshot.store.path) {
+        (None, Some(store)) => {
+            Some(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?))
+        }
+        (Some(_), _) | (None, None) => None,
     };
+    // the token of the config that runs now: one that was changed because it leaked must not count until a restart
+    let of_gate = Arc::clone(gate);
+    let token: TokenMatcher = Arc::new(move |offered: &[u8]| {
+        let snapshot = of_gate.snapshot();
+        let written = snapshot.admin.as_ref().and_then(|admin| admin.token.as_ref());
+        written.or(made.as_ref()).map(|token| token.matches(offered))
+    });
     match &admin.address {
         AdminAddress::Tcp(address) => {
             let listener = bind("admin", *address).await?;

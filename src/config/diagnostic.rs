@@ -1,4 +1,10 @@
 //! What is wrong with a config, and where.
+use std::collections::{HashMap, HashSet};
+
+/// How many errors, and how many warnings, are told one by one.
+const MAX_TOLD: usize = 100;
+/// Longer words are near to no name, and to measure how far costs memory by their length.
+const LONGEST_TYPO: usize = 64;
 
 /// Where in what was written something stands: a file, and the keys that lead to it. The text position is looked up when it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +16,7 @@ pub struct Place {
 }
 
 /// One step of a [`Place`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Into a map.
     Key(String),
@@ -75,8 +81,19 @@ pub struct Diagnostic {
 pub struct Diagnostics {
     /// In the order they were found.
     pub list: Vec<Diagnostic>,
-    /// Where something was left out because it is not as it should be. Nothing there is blamed again.
-    spoiled: Vec<Place>,
+    /// Errors and warnings that are not in the list any more: it is long enough.
+    pub untold: Untold,
+    /// Where something was left out because it is not as it should be, by file. Nothing there is blamed again.
+    spoiled: HashMap<usize, HashSet<Vec<Step>>>,
+}
+
+/// How many things were found that are not told one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// Errors.
+    pub errors: usize,
+    /// Warnings.
+    pub warnings: usize,
 }
 
 impl Diagnostics {
@@ -118,16 +135,26 @@ impl Diagnostics {
 
     /// What stands at `place` is blamed and left out: later errors about it, or about its absence, are not told.
     pub fn spoil(&mut self, place: Place) {
-        self.spoiled.push(place);
+        self.spoiled.entry(place.file).or_default().insert(place.path);
     }
 
     /// Whether what stands at `place`, or around it, is blamed and left out.
     pub fn is_spoiled(&self, place: &Place) -> bool {
-        self.spoiled.iter().any(|spoiled| spoiled.file == place.file && place.path.starts_with(&spoiled.path))
+        let Some(spoiled) = self.spoiled.get(&place.file) else { return false };
+        (0..=place.path.len()).any(|depth| place.path.get(..depth).is_some_and(|around| spoiled.contains(around)))
     }
 
     fn note(&mut self, level: Level, place: &Place, at_key: bool, message: String, help: Option<String>) {
-        if !self.is_spoiled(place) {
+        if self.is_spoiled(place) {
+            return;
+        }
+        let untold = match level {
+            Level::Error => &mut self.untold.errors,
+            Level::Warning => &mut self.untold.warnings,
+        };
+        if self.list.len() >= MAX_TOLD && self.list.iter().filter(|told| told.level == level).count() >= MAX_TOLD {
+            *untold += 1;
+        } else {
             self.list.push(Diagnostic { level, place: place.clone(), at_key, message, help, other: None });
         }
     }
@@ -165,6 +192,9 @@ pub fn looks_random(text: &str) -> bool {
 
 /// The known name nearest to a wrong one, if it is near: ``did you mean `x`?``
 pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    if wrong.len() > LONGEST_TYPO {
+        return None;
+    }
     let near = known
         .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
         .filter(|(distance, name)| *distance <= 2.max(name.len() / 4) && *distance < name.len());

@@ -27,7 +27,7 @@ pub struct File {
     pub listen: Vec<Listen>,
     /// The listener for `/livez`, `/readyz` and `/metrics`: nothing secret, no token.
     pub health: Option<Health>,
-    /// The listener for `/-/status`, `/-/reload` and `/-/refusals`.
+    /// The listener for `/-/status`, `/-/refusals`, `/-/report` and `/-/reload`.
     pub admin: Option<Admin>,
     /// Proxies in front of the gate, as CIDR, or `unix` for who connects to a unix socket of `listen`: only these may set `X-Forwarded-For`, `-Proto` and `-Host`, or speak the PROXY protocol.
     pub trusted_proxies: Vec<String>,
@@ -117,7 +117,8 @@ pub struct Admin {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503. Before it is verified, one client
+    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503. A body that takes its
+    /// time counts with the buffers that it fills, 128 KiB at most. Before it is verified, one client
     /// (where its address is its own) holds at most a quarter of it and a route half, but always one body of the size the route allows.
     pub in_flight_bytes: Option<String>,
     /// How many refusals a second one client may cause before it is slowed down with 429 (default 50/s, burst ten times that).

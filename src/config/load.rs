@@ -143,6 +143,12 @@ impl Reading<'_> {
     /// Reads a file beside the main one; the index of its source. `at` is where the config names it.
     fn open(&mut self, path: &Path, at: &Place) -> Option<usize> {
         match self.loader.inputs.read(path, marked::MAX_BYTES) {
+            // Whoever writes it anew empties it first: that takes no route away.
+            Ok(bytes) if bytes.trim_ascii().is_empty() => {
+                let help = "write into it what it is for, or a comment if it shall say nothing".to_owned();
+                self.problems.error(at, format!("the file {} is empty", shown(&path.display().to_string())), help);
+                None
+            }
             Ok(bytes) => {
                 self.sources.push(Source::new(path.display().to_string(), &bytes));
                 Some(self.sources.len() - 1)

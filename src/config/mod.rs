@@ -2,6 +2,7 @@
 pub mod compile;
 pub mod diagnostic;
 pub mod file;
+pub mod guard;
 pub mod load;
 pub mod marked;
 pub mod reference;

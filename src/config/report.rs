@@ -10,14 +10,14 @@ use crate::config::marked::{Area, Marked, Node};
 use crate::config::source::Source;
 
 /// All that is to be said about a config, without the text it is about.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// By file and line.
     pub findings: Vec<Finding>,
 }
 
 /// One thing that is to be said: a line of `check --format json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
@@ -69,7 +69,16 @@ impl Report {
             }));
         }
         found.sort_by_key(|(index, finding)| (*index, finding.line, finding.column));
-        Self { findings: found.into_iter().map(|(_, finding)| finding).collect() }
+        let mut findings: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).collect();
+        for (level, count, word) in [(Level::Error, problems.untold.errors, "error"), (Level::Warning, problems.untold.warnings, "warning")]
+        {
+            if count > 0 {
+                let message = format!("{count} more {word}{}", if count == 1 { "" } else { "s" });
+                let file = sources.first().map(|source| source.shown.as_str()).unwrap_or_default();
+                findings.extend(Self::of_file(file, message).findings.into_iter().map(|finding| Finding { level, ..finding }));
+            }
+        }
+        Self { findings }
     }
 
     /// How many errors there are.
@@ -309,6 +318,10 @@ fn keys_that_may_be_secret(value: &Marked, near_secrets: bool, suspect: &mut Has
 
 fn is_secretive(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
+    // A longer key is a typo of none, and to measure how far it is from one would cost memory by its length.
+    if key.len() > 64 {
+        return true;
+    }
     ["secret", "token", "inline", "insecure", "password"].iter().any(|word| key.contains(word))
         || strsim::damerau_levenshtein(&key, "insecure_inline") <= 4
         || strsim::damerau_levenshtein(&key, "secrets") <= 2

@@ -36,9 +36,17 @@ struct Paths {
     known: Vec<Known>,
 }
 
+/// The route that a path leads to.
+#[derive(Clone, Copy, Debug)]
+struct Taker {
+    route: usize,
+    /// Its parameters also take segments that some reader takes for more than one.
+    any_segments: bool,
+}
+
 #[derive(Debug)]
 struct Target {
-    hook: usize,
+    taker: Taker,
     /// The parameter of a catch-all that stands for nothing at all here.
     empty_rest: Option<Box<str>>,
 }
@@ -57,6 +65,18 @@ impl Router {
     /// # Errors
     /// What is wrong with host or path, or which hook is in the way.
     pub fn insert(&mut self, host: Option<&str>, path: &str, index: usize) -> Result<(), Conflict> {
+        self.insert_as(host, path, Taker { route: index, any_segments: false })
+    }
+
+    /// The same for a route that hands the target on as it is: its parameters take segments of any kind.
+    ///
+    /// # Errors
+    /// As [`Self::insert`].
+    pub fn insert_pass(&mut self, host: Option<&str>, path: &str, index: usize) -> Result<(), Conflict> {
+        self.insert_as(host, path, Taker { route: index, any_segments: true })
+    }
+
+    fn insert_as(&mut self, host: Option<&str>, path: &str, index: Taker) -> Result<(), Conflict> {
         check_path(path)?;
         let Some(host) = host else { return self.any.insert(path, index) };
         let host = host.to_ascii_lowercase();
@@ -94,12 +114,13 @@ impl Router {
 }
 
 impl Paths {
-    fn insert(&mut self, path: &str, hook: usize) -> Result<(), Conflict> {
+    fn insert(&mut self, path: &str, taker: Taker) -> Result<(), Conflict> {
+        let hook = taker.route;
         if let Some(at) = self.known.iter().position(|known| known.implied && shape(&known.path) == shape(path)) {
             let implied = self.known.swap_remove(at);
             self.tree.remove(implied.path);
         }
-        match self.tree.insert(path, Target { hook, empty_rest: None }) {
+        match self.tree.insert(path, Target { taker, empty_rest: None }) {
             Ok(()) => self.known.push(Known { path: path.to_owned(), hook, implied: false }),
             Err(matchit::InsertError::Conflict { with }) => {
                 let by = self.known.iter().find(|known| shape(&known.path) == shape(path) || known.path == with);
@@ -109,7 +130,7 @@ impl Paths {
         }
         // matchit's catch-all takes at least one character, ours takes none as well.
         if let Some((stem, rest)) = path.split_once("{*") {
-            let target = Target { hook, empty_rest: Some(rest.trim_end_matches('}').into()) };
+            let target = Target { taker, empty_rest: Some(rest.trim_end_matches('}').into()) };
             if self.tree.insert(stem, target).is_ok() {
                 self.known.push(Known { path: stem.to_owned(), hook, implied: true });
             }
@@ -121,13 +142,13 @@ impl Paths {
         let found = self.tree.at(path).ok()?;
         let mut params = Vec::with_capacity(found.params.len());
         for (name, value) in found.params.iter() {
-            if !value.split('/').all(is_plain_segment) {
+            if !found.value.taker.any_segments && !value.split('/').all(is_plain_segment) {
                 return None;
             }
             params.push((name.into(), value.into()));
         }
         params.extend(found.value.empty_rest.iter().map(|rest| (rest.clone(), "".into())));
-        Some((found.value.hook, Params(params)))
+        Some((found.value.taker.route, Params(params)))
     }
 }
 
@@ -162,7 +183,10 @@ fn check_path(path: &str) -> Result<(), Conflict> {
     let known = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let distinct = names.iter().collect::<HashSet<_>>().len() == names.len();
     let braces = path.matches('{').count() == names.len() && path.matches('}').count() == names.len();
-    if !braces || !distinct || !names.iter().all(known) {
+    // a piece of a segment as a parameter would be another grammar, which neither the guard nor the reader of a config expects
+    let whole =
+        path.split('/').all(|segment| !segment.contains('{') || (segment.starts_with('{') && segment.find('}') == Some(segment.len() - 1)));
+    if !braces || !distinct || !whole || !names.iter().all(known) {
         return Err(Conflict::Path(PARAMETERS));
     }
     let mut segments = path.split('/').filter(|segment| !segment.contains('{'));

@@ -7,13 +7,20 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest as _, Sha256};
 
+use crate::config::guard::GuardsByApp;
 use crate::config::router::Router;
 use crate::limit::Quota;
 use crate::request::ClientCertificate;
 use crate::telemetry::LogPolicy;
 use crate::verify::{Handshakes, Locator, Verifier};
+
+mod ends;
+mod route;
+
+pub use ends::{Authorities, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls};
+pub use route::{Pass, PathPiece, PathTemplate, Route};
 
 /// One compiled, immutable config generation: names and policies only. What outlives a reload lives in `gateway::Gate`.
 #[derive(Debug)]
@@ -46,70 +53,12 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// The webhook routes among them.
     pub hooks: Vec<Arc<Hook>>,
+    /// The paths that only webhook routes may ask for.
+    pub guards: GuardsByApp,
     /// Finds the route of a request: its place in `routes`.
     pub router: Router,
     /// All files that were read, for the watcher.
     pub files: Vec<PathBuf>,
-}
-
-/// Where senders connect.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    /// The address to bind.
-    pub address: ListenAddress,
-    /// Whether each connection begins with a header of the PROXY protocol.
-    pub proxy_protocol: bool,
-    /// With TLS: the finished server side, h2 and http/1.1 by ALPN.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-}
-
-/// Where a listener is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ListenAddress {
-    /// A TCP address.
-    Tcp(SocketAddr),
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-impl ListenAddress {
-    /// The TCP address, if it is one.
-    pub fn tcp(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(address) => Some(*address),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
-impl std::fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// The proxies in front of the gate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies {
-    /// Their addresses.
-    pub networks: Vec<IpNet>,
-    /// Whether one stands behind the gate's own unix sockets.
-    pub unix: bool,
-}
-
-impl TrustedProxies {
-    /// Whether the address is a proxy's.
-    pub fn has(&self, ip: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(&ip))
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.networks.is_empty() && !self.unix
-    }
 }
 
 /// Who a route takes. Nobody named: everybody.
@@ -142,19 +91,19 @@ pub struct Admin {
 /// Where the admin listener is.
 pub type AdminAddress = ListenAddress;
 
-/// A bearer token. `Debug` does not show it, drop wipes it.
+/// A bearer token, as its hash: neither its bytes nor its length can be told from it or from how long a comparison takes.
 #[derive(Clone)]
-pub struct Token(zeroize::Zeroizing<Vec<u8>>);
+pub struct Token([u8; 32]);
 
 impl Token {
-    /// Wraps the bytes of a token.
+    /// The token of these bytes, which are wiped.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(zeroize::Zeroizing::new(bytes))
+        Self(Sha256::digest(zeroize::Zeroizing::new(bytes).as_slice()).into())
     }
 
     /// Whether `offered` is the token, in constant time.
     pub fn matches(&self, offered: &[u8]) -> bool {
-        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), offered).into()
+        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), Sha256::digest(offered).as_slice()).into()
     }
 }
 
@@ -222,65 +171,6 @@ pub struct Upstream {
     pub breaker: Breaker,
 }
 
-/// Where an app is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpstreamAddress {
-    /// Behind a TCP port.
-    Tcp {
-        /// Host of the URL: a name or an address, without brackets.
-        host: String,
-        /// Port of the URL.
-        port: u16,
-        /// How TLS is spoken, if it is.
-        tls: Option<UpstreamTls>,
-    },
-    /// Behind a unix socket.
-    Unix(PathBuf),
-}
-
-impl UpstreamAddress {
-    /// How TLS is spoken, if it is.
-    pub fn tls(&self) -> Option<&UpstreamTls> {
-        match self {
-            Self::Tcp { tls, .. } => tls.as_ref(),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
-/// The gate's side of TLS to an app.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UpstreamTls {
-    /// The CA of the app's certificate; `None`: the system's.
-    pub ca: Option<Arc<Authorities>>,
-    /// What the gate shows an app that asks for a certificate.
-    pub identity: Option<Arc<Identity>>,
-}
-
-/// Certificates that are trusted to sign others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authorities {
-    /// The PEM file they were read from.
-    pub file: PathBuf,
-    /// At least one.
-    pub certificates: Vec<CertificateDer<'static>>,
-}
-
-/// A certificate and the key that belongs to it. `Debug` shows neither.
-#[derive(PartialEq, Eq)]
-pub struct Identity {
-    /// The certificate itself first, then its chain.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The key.
-    pub key: PrivateKeyDer<'static>,
-}
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Identity(…)")
-    }
-}
-
 /// When the gate stops trying an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaker {
@@ -288,66 +178,6 @@ pub struct Breaker {
     pub failures: u32,
     /// How long it stays open before a probe.
     pub open: Duration,
-}
-
-/// A route.
-#[derive(Clone, Debug)]
-pub enum Route {
-    /// Takes webhooks.
-    Hook(Arc<Hook>),
-    /// Lets other traffic through.
-    Pass(Arc<Pass>),
-}
-
-impl Route {
-    /// The webhook route, if it is one.
-    pub fn hook(&self) -> Option<&Arc<Hook>> {
-        match self {
-            Self::Hook(hook) => Some(hook),
-            Self::Pass(_) => None,
-        }
-    }
-
-    /// The pass route, if it is one.
-    pub fn pass(&self) -> Option<&Arc<Pass>> {
-        match self {
-            Self::Hook(_) => None,
-            Self::Pass(pass) => Some(pass),
-        }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &Arc<str> {
-        match self {
-            Self::Hook(hook) => &hook.name,
-            Self::Pass(pass) => &pass.name,
-        }
-    }
-}
-
-/// A route that streams other traffic of an app through, unverified.
-#[derive(Debug)]
-pub struct Pass {
-    /// Its name: log field, metric label, part of limiter keys.
-    pub name: Arc<str>,
-    /// The host as the config writes it.
-    pub host: Option<String>,
-    /// The path as the config writes it.
-    pub path: String,
-    /// The methods it takes; `None`: all but TRACE.
-    pub methods: Option<Vec<Method>>,
-    /// How large a body may be, in bytes.
-    pub max_body: Option<u64>,
-    /// Clients it takes; empty: all.
-    pub allow: Allow,
-    /// Its limits, by client address or by route.
-    pub rate_limits: Vec<RateLimit>,
-    /// The app.
-    pub upstream: Arc<Upstream>,
-    /// From the end of the request to the head of the answer.
-    pub timeout: Duration,
-    /// How long nothing may come from either side.
-    pub idle_timeout: Duration,
 }
 
 /// A webhook route.
@@ -441,17 +271,4 @@ pub struct Forward {
     pub drop_query: Option<String>,
     /// How long connecting, sending and answering may take together.
     pub timeout: Duration,
-}
-
-/// A path at the app, with parameters of the route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathTemplate(pub Vec<PathPiece>);
-
-/// A piece of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathPiece {
-    /// As written.
-    Literal(String),
-    /// The raw value of a parameter.
-    Parameter(String),
 }

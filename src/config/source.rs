@@ -1,6 +1,7 @@
 //! The files that a config is written in.
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -125,14 +126,19 @@ impl From<std::io::Error> for Unread {
 /// # Errors
 /// Why it was not read.
 pub fn read_regular(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    // Before opening: to open a pipe would wait for its writer.
-    let metadata = std::fs::metadata(path)?;
+    // Before opening: to open a device may do something.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(Unread::NotRegular);
+    }
+    // It may be another file by now, and to open a pipe would wait for its writer; some files of the kernel's wait, too.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Unread::NotRegular);
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(most).min(most) + 1));
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     if bytes.len() > most { Err(Unread::TooLarge(most)) } else { Ok(bytes) }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
+use crate::config::guard::Verdict;
 use crate::config::snapshot::{Hook, RateKey, RateLimit};
 use crate::gateway::listener::network_of;
 use crate::gateway::live::LivePass;
@@ -146,10 +147,15 @@ pub(super) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, a
 /// Judges a request for a route that passes traffic through: all that is ever judged of it, but for a body that turns out too large.
 ///
 /// # Errors
-/// `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`, `BodyTooLarge`.
+/// `PathGuarded`, `Malformed`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`, `BodyTooLarge`.
 pub(super) fn admit_pass(route: &LivePass, head: &RequestHead, all: &Limits) -> Result<(), Refusal> {
     let (pass, now) = (&*route.pass, head.received.mono);
     let ticket = all.charge(head.client, now)?;
+    match route.guards.judge(head.path()) {
+        Verdict::Free => {}
+        Verdict::Guarded(_) => return Err(Refusal::PathGuarded),
+        Verdict::Malformed => return Err(Refusal::Malformed),
+    }
     let takes_method = pass.methods.as_ref().map_or(head.method != Method::TRACE, |methods| methods.contains(&head.method));
     if !takes_method {
         return Err(Refusal::MethodNotAllowed);

@@ -1,5 +1,6 @@
 //! Reads a body: bounded in size, time, pace and memory, fed to the check as it arrives.
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 
 use crate::clock::{Clock, within};
 use crate::gateway::budget::{Account, Budget, Full, Owner, Share};
+use crate::gateway::buffer::{Buffer, NoRoom};
 use crate::gateway::listener::network_of;
 use crate::refusal::Refusal;
 use crate::request::{Body, RequestHead};
@@ -22,10 +24,12 @@ const FIRST_UNDECLARED: usize = 16 * 1024;
 /// and address space is bounded by what was charged.
 const GROWTH: usize = 16;
 /// Bytes are charged in pieces of this size: memory comes in pages, and the budget is not asked for every packet.
-const PIECE: usize = 16 * 1024;
-/// What a body that has to be waited for costs beside its own bytes: the task, and the buffer that pingora reads into.
+const PIECE: usize = 4 * 1024;
+/// What a body that has to be waited for costs beside its own bytes: its task, and the buffers that it passes through, as far as it fills them.
 const WAITING: usize = 8 * 1024;
-const READ_BUFFER: usize = 64 * 1024;
+const READ_BUFFERS: usize = 128 * 1024;
+/// What a stream of HTTP/2 costs beside its head and body.
+const STREAM: usize = 24 * 1024;
 /// What a header line costs beside its text.
 const LINE: usize = 64;
 /// A body may be this late; what a whole second earns is [`PACE`] bytes.
@@ -138,7 +142,7 @@ struct Reading<'a> {
     /// What is held beside the bytes of the body.
     beside: usize,
     pace: Pace,
-    whole: Vec<u8>,
+    whole: Buffer,
 }
 
 impl<'a> Reading<'a> {
@@ -147,16 +151,14 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// `Overloaded`: the declared size cannot fit, or not even the wait for it.
     fn begin(head: &RequestHead, declared: Option<usize>, bounds: BodyBounds<'a>) -> Result<Self, Refusal> {
-        let lines: usize = head.headers.iter().map(|(name, value)| LINE + name.as_str().len() + value.len()).sum();
-        let beside = WAITING + lines + declared.unwrap_or(READ_BUFFER).min(READ_BUFFER);
-        let client = head.client.own.then(|| network_of(head.client.ip));
-        let one_body = in_pieces(bounds.max).saturating_add(beside);
-        let owner = Owner { client, route: Arc::clone(bounds.route), one_body };
-        bounds.budget.fits(&owner, beside.saturating_add(declared.unwrap_or(0))).map_err(overloaded)?;
+        let beside = WAITING + lines(head);
+        let one_body = beside.saturating_add(cost(bounds.max));
+        let owner = Owner { client: client(head), route: Arc::clone(bounds.route), one_body };
+        bounds.budget.fits(&owner, beside.saturating_add(cost(declared.unwrap_or(0)))).map_err(overloaded)?;
         let mut account = bounds.budget.open(owner);
         account.grow_to(beside).map_err(overloaded)?;
         let pace = Pace::new(bounds.clock.mono(), head.received.mono + bounds.timeout);
-        Ok(Self { bounds, declared, account, beside, pace, whole: Vec::new() })
+        Ok(Self { bounds, declared, account, beside, pace, whole: Buffer::new() })
     }
 
     /// Reads to the end, `first` having come already.
@@ -173,7 +175,7 @@ impl<'a> Reading<'a> {
             next = self.wait(sender.next_chunk()).await?;
         }
         let (held, share) = self.account.split();
-        Ok(Arrived { body: Body::new(self.whole.into(), Some(Box::new(held))), share: Some(share) })
+        Ok(Arrived { body: Body::new(self.whole.into_bytes(), Some(Box::new(held))), share: Some(share) })
     }
 
     /// Waits for the next piece, as long as it may take.
@@ -186,7 +188,7 @@ impl<'a> Reading<'a> {
     }
 
     fn in_one_piece(mut self, chunk: Bytes, check: Option<&mut Check<'_>>) -> Result<Arrived, Refusal> {
-        self.account.grow_to(self.beside + chunk.len()).map_err(overloaded)?;
+        self.account.grow_to(self.beside.saturating_add(cost(chunk.len()))).map_err(overloaded)?;
         if let Some(check) = check {
             check.update(&chunk);
         }
@@ -200,18 +202,20 @@ impl<'a> Reading<'a> {
         if size > self.bounds.max {
             return Err(Refusal::BodyTooLarge);
         }
-        self.account.grow_to(self.beside.saturating_add(in_pieces(size))).map_err(overloaded)?;
+        self.account.grow_to(self.beside.saturating_add(cost(size))).map_err(overloaded)?;
         if size > self.whole.capacity() {
-            let wanted = capacity(self.whole.capacity(), size, self.declared, self.bounds.max);
-            self.whole.try_reserve_exact(wanted.saturating_sub(self.whole.len())).map_err(|_| Refusal::Overloaded)?;
+            let room = capacity(self.whole.capacity(), size, self.declared, self.bounds.max);
+            self.whole.make_room(room).map_err(|NoRoom| Refusal::Overloaded)?;
         }
-        self.whole.extend_from_slice(chunk);
+        self.whole.push(chunk).map_err(|NoRoom| Refusal::Overloaded)?;
         Ok(())
     }
 }
 
-fn in_pieces(bytes: usize) -> usize {
-    bytes.checked_next_multiple_of(PIECE).unwrap_or(usize::MAX)
+/// What `size` bytes of a body cost that came one after the other.
+fn cost(size: usize) -> usize {
+    let pages = size.checked_next_multiple_of(PIECE).unwrap_or(usize::MAX);
+    pages.saturating_add(pages.min(READ_BUFFERS))
 }
 
 /// How much to set aside for a body of which `size` bytes are here and `had` do not suffice.
@@ -249,6 +253,25 @@ impl Pace {
         let earned = Duration::from_secs(1).saturating_mul(bytes) / PACE;
         self.due = (self.due.max(now) + earned).min(now + GRACE);
     }
+}
+
+/// Holds a place for a stream of HTTP/2, as long as it is served: its connection may have many. Streams have a share as a route has.
+///
+/// # Errors
+/// `Overloaded`.
+pub(super) fn hold_stream(budget: &Arc<Budget>, head: &RequestHead) -> Result<Account, Refusal> {
+    let bytes = STREAM + lines(head);
+    let mut account = budget.open(Owner { client: client(head), route: Arc::from(""), one_body: bytes });
+    account.grow_to(bytes).map_err(overloaded)?;
+    Ok(account)
+}
+
+fn lines(head: &RequestHead) -> usize {
+    head.headers.iter().map(|(name, value)| LINE + name.as_str().len() + value.len()).sum()
+}
+
+fn client(head: &RequestHead) -> Option<IpAddr> {
+    head.client.own.then(|| network_of(head.client.ip))
 }
 
 fn overloaded(_: Full) -> Refusal {

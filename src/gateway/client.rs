@@ -19,6 +19,9 @@ pub(super) enum Peer {
 }
 
 impl Peer {
+    /// Nobody knows; it is nobody's own, and nobody's word.
+    pub(super) const UNKNOWN: Self = Self::Direct(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
     /// Whether it is a proxy whose word counts.
     pub(super) fn is_trusted(self, trusted: &TrustedProxies) -> bool {
         match self {

@@ -1,22 +1,25 @@
 //! pingora on one side, the spine on the other: heads and bodies in, answers out. No decision is made here.
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, request};
+use http::header::UPGRADE;
+use http::{HeaderMap, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::clock::{Now, within};
-use crate::delivery::Answer;
-use crate::gateway::body::{BodyFault, Sender};
+use crate::gateway::answer::{write_answer, write_duplicate, write_full, write_refusal};
+use crate::gateway::body::{self, BodyFault, Sender};
 use crate::gateway::client::Peer;
-use crate::gateway::listener::CONN;
+use crate::gateway::framing::Violation;
+use crate::gateway::listener::{CONN, violation};
 use crate::gateway::live::Live;
 use crate::gateway::pass::{self, Passing};
 use crate::gateway::pipeline::{self, Reply};
@@ -25,13 +28,12 @@ use crate::gateway::{Gate, InFlight, client, head};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};
 use crate::telemetry::{Ended, Facts};
-use crate::verify::handshake::Full;
 
 /// For a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
+/// For an answer of some hundred bytes that says no: whoever has no room for it is not waited for. A stream that has no place in memory
+/// is not waited for at all.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The gate as pingora sees it.
 #[derive(Debug)]
@@ -69,15 +71,22 @@ impl ProxyHttp for Edge {
         let (facts, head) = receive(gate, &live, session);
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
-        let decided = match head {
-            Ok(head) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
-            Err(refusal) => Err(refusal),
+        // a connection's share of memory is fixed, a stream's is not
+        let place = head.as_ref().ok().filter(|_| session.is_http2()).map(|head| body::hold_stream(&gate.budget, head));
+        let has_place = !session.is_http2() || matches!(place, Some(Ok(_)));
+        let decided = match (head, &place) {
+            (Ok(_), Some(Err(refusal))) => Err(*refusal),
+            (Err(refusal), _) => Err(refusal),
+            (Ok(head), _) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
         };
-        if CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false) {
+        let is_overrun = CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false);
+        if is_overrun {
             // the connection ends here, and the answer says so
             session.set_keepalive(None);
         }
         let decided = match decided {
+            // what it is that came with it depends on whether the app switches
+            Ok(Reply::Pass(_, head)) if is_overrun && head.headers.contains_key(UPGRADE) => Err(Refusal::Malformed),
             Ok(Reply::Pass(route, head)) => match pass::prepare(session, &route, &head) {
                 Ok(host) => {
                     *ctx = Some(Box::new(Passing::begin(&self.0, route, host, record)));
@@ -87,7 +96,15 @@ impl ProxyHttp for Edge {
             },
             decided => decided,
         };
+        if matches!(decided, Err(Refusal::Malformed)) {
+            record.facts_mut().why = violation().map(Violation::words);
+        }
         let ended = ended(&decided);
+        let patience = match decided {
+            Ok(_) => ANSWER_TIMEOUT,
+            Err(_) if has_place => REFUSAL_TIMEOUT,
+            Err(_) => Duration::ZERO,
+        };
         let allow = || record.facts().route.as_deref().and_then(|route| live.allow_of(route));
         let answer = async {
             match decided {
@@ -99,7 +116,7 @@ impl ProxyHttp for Edge {
             }
         };
         // The request is settled. A sender that went away, or does not read, changes nothing any more.
-        let answered = within(gate.clock.mono() + ANSWER_TIMEOUT, answer).await;
+        let answered = within(gate.clock.mono() + patience, answer).await;
         record.close(ended);
         if !matches!(answered, Ok(Ok(()))) {
             // told so, pingora would end the answer in good order, and half of one would look whole: as an error it is cut off
@@ -124,11 +141,27 @@ impl ProxyHttp for Edge {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        _ctx: &mut Self::CTX,
+        ctx: &mut Self::CTX,
         client_reused: bool,
     ) -> Box<Error> {
-        pass::may_try_again(&mut error, session, client_reused);
+        match ctx {
+            Some(passing) => passing.judge_retry(&mut error, session, client_reused),
+            None => error.set_retry(false),
+        }
         error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Self::CTX,
+    ) -> PingoraResult<()> {
+        passing(ctx)?.connected(fd);
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -161,9 +194,10 @@ impl ProxyHttp for Edge {
         let Some((refusal, request_id)) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
         session.set_keepalive(None);
         let answer = write_refusal(session, refusal, None, request_id);
-        // an answer that does not arrive changes nothing any more
-        within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await.map(Result::unwrap_or_default).unwrap_or_default();
-        FailToProxy { error_code: refusal.status().as_u16(), can_reuse_downstream: false }
+        let answered = within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await;
+        // not to be used again, keep-alive is off, but to be closed in good order: the sender may still be sending
+        let can_reuse_downstream = matches!(answered, Ok(Ok(())));
+        FailToProxy { error_code: refusal.status().as_u16(), can_reuse_downstream }
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Self::CTX) {
@@ -198,14 +232,12 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
     let header = session.req_header();
     let other = Other::of(session.digest());
-    let peer = other.map_or(Peer::Unix, |other| other.peer);
+    let peer = other.map_or(Peer::UNKNOWN, |other| other.peer);
     let certificate = other.and_then(|other| other.certificate.clone());
     let client = client::client(peer, &header.headers, &live.snapshot.trusted_proxies);
     let mut facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
     facts.certificate.clone_from(&certificate);
-    // HTTP/2 has framing of its own
-    let is_broken = CONN.try_with(|conn| conn.violation().is_some()).unwrap_or(false);
-    let framing = if is_broken { Err(Refusal::Malformed) } else { head::framing(header) };
+    let framing = if violation().is_some() { Err(Refusal::Malformed) } else { head::framing(header) };
     let method = header.method.clone();
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     let headers = take_headers(session);
@@ -275,93 +307,4 @@ impl Sender for Downstream<'_> {
             }
         }
     }
-}
-
-async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 2))?;
-    for (name, value) in &answer.headers {
-        header.append_header(name, value)?;
-    }
-    header.insert_header(X_REQUEST_ID, request_id.as_str())?;
-    if is_in_chunks(session, &answer) {
-        header.insert_header(TRANSFER_ENCODING, "chunked")?;
-    }
-    session.as_downstream_mut().write_response_header(Box::new(header)).await?;
-    loop {
-        match answer.body.next().await {
-            Ok(Some(chunk)) => {
-                let last = answer.body.is_over();
-                session.as_downstream_mut().write_response_body(chunk, last).await?;
-                if last {
-                    return Ok(());
-                }
-            }
-            Ok(None) => return session.as_downstream_mut().write_response_body(Bytes::new(), true).await,
-            // the head is gone already; closing tells the sender that the rest is missing
-            Err(_) => return Error::e_explain(ErrorType::ReadError, "the answer broke off"),
-        }
-    }
-}
-
-/// Whether the body of an answer goes out in chunks, so that its end can be told from a break, and the connection lives on.
-fn is_in_chunks(session: &Session, answer: &Answer) -> bool {
-    let request = session.req_header();
-    let bodiless = request.method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    request.version == Version::HTTP_11 && !bodiless && !answer.headers.contains_key(CONTENT_LENGTH)
-}
-
-async fn write_duplicate(session: &mut Session, status: StatusCode, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build_no_case(status, Some(4))?;
-    header.insert_header(HOOKGATE_STATUS, "duplicate")?;
-    write_whole(session, header, request_id, Bytes::new()).await
-}
-
-/// What a provider tests the endpoint with holds text of its own: no browser may take the answer for a page.
-async fn write_full(session: &mut Session, full: Full, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(full.headers.len() + 5))?;
-    if let Some(content_type) = full.content_type {
-        header.insert_header(CONTENT_TYPE, content_type)?;
-    }
-    header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
-    header.insert_header(CACHE_CONTROL, "no-store")?;
-    for (name, value) in full.headers {
-        header.insert_header(name, value)?;
-    }
-    write_whole(session, header, request_id, full.body).await
-}
-
-/// A short generic body: the status in words and the request ID. Why stands in the log, not here.
-async fn write_refusal(session: &mut Session, refusal: Refusal, allow: Option<String>, request_id: RequestId) -> PingoraResult<()> {
-    let status = refusal.status();
-    let mut header = ResponseHeader::build_no_case(status, Some(7))?;
-    // an invitation that was cut short has left this off
-    session.set_close_on_response_before_downstream_finish(true);
-    if refusal.closes() {
-        session.set_keepalive(None);
-    }
-    if let Some(after) = refusal.retry_after() {
-        header.insert_header(RETRY_AFTER, whole_seconds(after))?;
-    }
-    if let Some(allow) = allow.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
-        header.insert_header(ALLOW, allow)?;
-    }
-    header.insert_header(CONTENT_TYPE, "application/json")?;
-    header.insert_header(CACHE_CONTROL, "no-store")?;
-    let words = status.canonical_reason().unwrap_or("Error");
-    write_whole(session, header, request_id, format!("{{\"error\":\"{words}\",\"request_id\":\"{request_id}\"}}\n").into()).await
-}
-
-async fn write_whole(session: &mut Session, mut header: ResponseHeader, request_id: RequestId, body: Bytes) -> PingoraResult<()> {
-    header.insert_header(X_REQUEST_ID, request_id.as_str())?;
-    if header.status != StatusCode::NO_CONTENT {
-        header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    }
-    header.set_version(Version::HTTP_11);
-    session.as_downstream_mut().write_response_header(Box::new(header)).await?;
-    session.as_downstream_mut().write_response_body(body, true).await
-}
-
-/// Rounded up, at least one.
-fn whole_seconds(duration: Duration) -> HeaderValue {
-    HeaderValue::from(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1))
 }

@@ -48,6 +48,29 @@ pub(super) enum Violation {
     Trailer,
 }
 
+impl Violation {
+    /// What the log says of it.
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Method => "the method",
+            Self::Target => "the target",
+            Self::Version => "the version",
+            Self::LineEnd => "the end of a line",
+            Self::Fold => "a folded line",
+            Self::Name => "the name of a header",
+            Self::Value => "the value of a header",
+            Self::Length => "content-length",
+            Self::Coding => "transfer-encoding",
+            Self::Host => "host",
+            Self::Expect => "expect",
+            Self::TooLarge => "the size of the head",
+            Self::Chunk => "the framing of a chunk",
+            Self::Extension => "a chunk extension",
+            Self::Trailer => "a trailer",
+        }
+    }
+}
+
 /// Where the bytes are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {

@@ -22,11 +22,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, R
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::gateway::frames::{Frames, TooMany};
 use crate::gateway::framing::{Cut, Scanner, Violation};
 use crate::gateway::sender::Other;
 
-/// The length of the HTTP/2 connection preface.
-const H2_PREFACE: usize = 24;
+/// What one HTTP/2 connection may read before the others have their turn: small frames cost a hundred times what their bytes do.
+const TURN: usize = 64 * 1024;
 /// What is held back of an HTTP/1 answer until it is flushed: its head and a short body leave in one piece.
 const GATHER: usize = 2048;
 /// In [`Conn::phase`]: a request is being served.
@@ -85,6 +86,12 @@ impl Conn {
     pub(super) fn violation(&self) -> Option<Violation> {
         let (message, violation) = self.violation.get()?;
         (*message == self.requests.load(Ordering::Relaxed)).then_some(*violation)
+    }
+
+    /// Whether a request is served, and what stood in the wrong place is behind it.
+    fn is_cut_later(&self) -> bool {
+        let later = self.violation.get().is_some_and(|(message, _)| *message > self.requests.load(Ordering::Relaxed));
+        later && self.phase.load(Ordering::Relaxed) == BUSY
     }
 
     /// Whether bytes behind the request being served came together with it. They are never a request.
@@ -149,8 +156,8 @@ pub(super) struct Guarded {
 
 /// How what arrives is watched.
 enum Arriving {
-    /// HTTP/2, where the head is bounded by h2 itself: so many bytes of the preface, with which the watch ends.
-    H2(usize),
+    /// HTTP/2, where the head is bounded by h2 itself, and the watch of the clock ends with the preface; with the bytes of this turn.
+    H2(Frames, usize),
     /// HTTP/1.
     H1(Scanner),
     /// HTTP/1 after a byte in the wrong place: this is read still, then nothing.
@@ -171,7 +178,13 @@ impl Guarded {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         // h2 gathers its frames itself
         let io = BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io);
-        Self { io, conn, arriving: if h2 { Arriving::H2(0) } else { Arriving::H1(Scanner::new(max_head)) }, clock, other: other.pack() }
+        Self {
+            io,
+            conn,
+            arriving: if h2 { Arriving::H2(Frames::default(), 0) } else { Arriving::H1(Scanner::new(max_head)) },
+            clock,
+            other: other.pack(),
+        }
     }
 
     /// Looks at what has arrived behind `before`, and takes off what pingora shall not see.
@@ -186,12 +199,13 @@ impl Guarded {
             self.arriving = Arriving::Over;
         }
         match &mut self.arriving {
-            Arriving::H2(preface) => {
-                *preface = preface.saturating_add(arrived.len());
-                if *preface >= H2_PREFACE {
+            Arriving::H2(frames, turn) => {
+                *turn = turn.saturating_add(arrived.len());
+                let scanned = frames.scan(arrived, || self.clock.mono());
+                if frames.is_open() {
                     self.conn.phase.store(BUSY, Ordering::Relaxed);
                 }
-                Ok(())
+                scanned.map_err(|TooMany| io::Error::other("too many frames that ask for an answer"))
             }
             Arriving::H1(scanner) => {
                 let scanned = scanner.scan(arrived);
@@ -201,10 +215,16 @@ impl Guarded {
                 self.conn.violation.get_or_init(|| (messages, why));
                 buf.set_filled(before.saturating_add(kept));
                 self.arriving = Arriving::Cut(instead);
-                if kept == 0 { self.instead(buf) } else { Ok(()) }
+                Ok(())
             }
             Arriving::Cut(_) | Arriving::Over => Ok(()),
         }
+    }
+
+    /// What is read after a cut. While a request is served before the one that is cut, nothing ever comes: who looks whether the sender is
+    /// still there must not take it for more of the request, and the connection ends with the answer.
+    fn behind_cut(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.conn.is_cut_later() { Poll::Pending } else { Poll::Ready(self.instead(buf)) }
     }
 
     /// Gives what is read instead of what was cut off; an error if it was given. In a body there is nothing: the error says so at once.
@@ -224,7 +244,7 @@ impl Guarded {
         match &self.arriving {
             Arriving::H1(scanner) => !scanner.is_between() || self.conn.is_overrun(),
             Arriving::Cut(_) => true,
-            Arriving::H2(_) | Arriving::Over => false,
+            Arriving::H2(..) | Arriving::Over => false,
         }
     }
 
@@ -247,11 +267,28 @@ impl Guarded {
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Arriving::Cut(_) = self.arriving {
-            return Poll::Ready(self.instead(buf));
+            return self.behind_cut(buf);
+        }
+        if let Arriving::H2(_, turn) = &mut self.arriving
+            && *turn > TURN
+        {
+            *turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let before = buf.filled().len();
-        std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        Poll::Ready(self.look(buf, before))
+        let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) else {
+            if let Arriving::H2(_, turn) = &mut self.arriving {
+                *turn = 0;
+            }
+            return Poll::Pending;
+        };
+        read?;
+        self.look(buf, before)?;
+        match self.arriving {
+            Arriving::Cut(_) if buf.filled().len() == before => self.behind_cut(buf),
+            Arriving::Cut(_) | Arriving::H2(..) | Arriving::H1(_) | Arriving::Over => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -345,6 +382,7 @@ impl Peek for Guarded {}
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::gateway::client::Peer;
 
     const PATIENCE: Patience = Patience { head: Duration::from_secs(5), idle: Duration::from_secs(60) };
 
@@ -368,5 +406,58 @@ mod tests {
         conn.begin_request();
         conn.end_request(at(2000));
         assert_eq!(look(2060), None, "nothing came");
+    }
+
+    /// All that is read of what one side of a pipe sends, in reads of `size` bytes; and whether it ended in an error.
+    async fn all(sent: &[u8], size: usize) -> (String, bool, Arc<Conn>) {
+        let (mut sender, io) = tokio::io::duplex(4096);
+        let conn = Arc::new(Conn::new(SystemClock.mono()));
+        let other = Other { peer: Peer::Unix, certificate: None };
+        let mut guarded = Guarded::new(Box::new(io), other, Arc::clone(&conn), 1024, Arc::new(SystemClock));
+        sender.write_all(sent).await.unwrap();
+        drop(sender);
+        let (mut whole, mut piece) = (Vec::new(), vec![0; size]);
+        loop {
+            match guarded.read(&mut piece).await {
+                Ok(0) => return (String::from_utf8(whole).unwrap(), false, conn),
+                Ok(read) => whole.extend_from_slice(&piece[..read]),
+                Err(_) => return (String::from_utf8(whole).unwrap(), true, conn),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_cut_and_ended_however_it_is_read() {
+        for size in [1, 3, 4096] {
+            let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+            let (read, broken, conn) = all(good.as_bytes(), size).await;
+            assert_eq!((read.as_str(), broken, conn.violation.get()), (good, false, None));
+            let (read, broken, conn) = all(b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\nmore", size).await;
+            assert_eq!((read.as_str(), broken), ("GET / HTTP/1.1\r\nHost: a\r\nX-:\r\n\r\n", true));
+            assert_eq!(conn.violation(), None, "no request is served yet");
+            conn.begin_request();
+            assert_eq!(conn.violation(), Some(Violation::Name));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_in_the_next_request_is_not_held_against_this_one() {
+        let (read, broken, conn) = all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\nGET", 4096).await;
+        assert_eq!((read.as_str(), broken), ("GET / HTTP/1.1\r\nHost: a\r\n\r\n- / HTTP/1.1\r\n\r\n", true));
+        conn.begin_request();
+        assert_eq!((conn.violation(), conn.is_overrun()), (None, true));
+        conn.begin_request();
+        assert_eq!((conn.violation(), conn.is_overrun()), (Some(Violation::Method), false));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_cut_ends_in_an_error() {
+        for size in [1, 4096] {
+            let head = "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let (read, broken, conn) = all(format!("{head}2\r\n{{}}\n0\r\n\r\n").as_bytes(), size).await;
+            assert_eq!((read, broken), (format!("{head}2\r\n{{}}"), true));
+            conn.begin_request();
+            assert_eq!(conn.violation(), Some(Violation::Chunk));
+        }
     }
 }

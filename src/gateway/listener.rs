@@ -18,6 +18,7 @@ use crate::clock::{Clock, within};
 use crate::config::snapshot::TrustedProxies;
 use crate::gateway::client::Peer;
 use crate::gateway::connections::{Away, Connections, Most, Slot};
+use crate::gateway::framing::Violation;
 use crate::gateway::guarded::{Conn, Guarded, Patience};
 use crate::gateway::proxy_protocol::{self, Progress};
 use crate::gateway::sender::{self, Other};
@@ -27,6 +28,11 @@ pub(super) use crate::gateway::client::network_of;
 tokio::task_local! {
     /// The connection whose task runs. HTTP/1 filters run in it; HTTP/2 streams have tasks of their own and find none.
     pub(super) static CONN: Arc<Conn>;
+}
+
+/// What stood in the wrong place in the request of HTTP/1 that is served.
+pub(super) fn violation() -> Option<Violation> {
+    CONN.try_with(|conn| conn.violation()).ok().flatten()
 }
 
 /// How long the accept loop rests after an error such as "too many open files".
@@ -39,7 +45,7 @@ const LAST_ERRORS: usize = 8;
 /// Bounds of a listener, changed by a reload.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
-    /// For the PROXY header and TLS together, for heads, and between two requests.
+    /// For heads, the first with the PROXY header and TLS before it, and between two requests.
     pub(super) patience: Patience,
     /// Bytes of a head.
     pub(super) header_bytes: usize,
@@ -59,6 +65,8 @@ pub(super) struct Listening<A> {
     pub(super) connections: Arc<Connections>,
     /// Swapped by a reload.
     pub(super) bounds: Arc<ArcSwap<Bounds>>,
+    /// Whether it is a unix socket.
+    pub(super) unix: bool,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub(super) proxy_protocol: bool,
     /// The TLS side, swapped by a reload; `None`: cleartext.
@@ -76,6 +84,7 @@ impl<A> Clone for Listening<A> {
             clock: Arc::clone(&self.clock),
             connections: Arc::clone(&self.connections),
             bounds: Arc::clone(&self.bounds),
+            unix: self.unix,
             proxy_protocol: self.proxy_protocol,
             tls: self.tls.clone(),
             stop: self.stop.clone(),
@@ -108,7 +117,8 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
             sleep(ACCEPT_REST).await;
             continue;
         };
-        let peer = peer_of(&io);
+        let accepted = listening.clock.mono();
+        let peer = if listening.unix { Peer::Unix } else { peer_of(&io) };
         let slot = match admit(peer, &listening) {
             Ok(slot) => slot,
             Err(why) => {
@@ -119,7 +129,7 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
         let listening = listening.clone();
         served.spawn(async move {
             if io.set_nodelay().is_ok()
-                && let Err(why) = serve(io, peer, slot, &listening).await
+                && let Err(why) = serve(io, accepted, peer, slot, &listening).await
             {
                 turn_away(why, peer, &listening);
             }
@@ -130,8 +140,8 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
 }
 
 fn peer_of(io: &impl GetSocketDigest) -> Peer {
-    let address: Option<IpAddr> = io.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip().to_canonical()));
-    address.map_or(Peer::Unix, Peer::Direct)
+    let address = io.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip().to_canonical()));
+    address.map_or(Peer::UNKNOWN, Peer::Direct)
 }
 
 /// A place for a new connection. Whose it is comes out later where the PROXY protocol tells it.
@@ -162,12 +172,13 @@ fn turn_away<A>(why: Away, peer: Peer, listening: &Listening<A>) {
 /// Serves one connection until it closes, or waits too long for a head.
 async fn serve<A: ServerApp + Send + Sync + 'static>(
     mut io: L4Stream,
+    accepted: Instant,
     mut peer: Peer,
     mut slot: Slot,
     listening: &Listening<A>,
 ) -> Result<(), Away> {
     let bounds = Arc::clone(&listening.bounds.load());
-    let until = listening.clock.mono() + bounds.patience.head;
+    let until = accepted + bounds.patience.head;
     if listening.proxy_protocol {
         if let Some(told) = read_proxy_header(&mut io, until).await? {
             peer = Peer::Told(told.to_canonical());
@@ -184,7 +195,7 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
             Box::new(io)
         }
     };
-    let conn = Arc::new(Conn::new(listening.clock.mono()));
+    let conn = Arc::new(Conn::new(accepted));
     let io = Box::new(Guarded::new(io, other, Arc::clone(&conn), bounds.header_bytes, Arc::clone(&listening.clock)));
     let overdue = async {
         while let Some(pause) = conn.look_again(bounds.patience, listening.clock.mono()) {

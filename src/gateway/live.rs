@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use crate::config::guard::Guards;
 use crate::config::snapshot::{Hook, Pass, Route, Snapshot};
 use crate::gateway::admit::LiveLimit;
 use crate::request::{Params, RequestHead};
@@ -47,6 +48,8 @@ pub struct LivePass {
     pub(super) limits: Vec<LiveLimit>,
     /// The app.
     pub(super) upstream: Arc<Client>,
+    /// The paths of the app that only webhooks may ask for.
+    pub(super) guards: Arc<Guards>,
 }
 
 /// What a request is for.

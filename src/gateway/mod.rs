@@ -17,11 +17,14 @@ use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 
 mod admit;
+mod answer;
 pub mod body;
 pub mod budget;
+mod buffer;
 mod client;
 mod connections;
 mod edge;
+mod frames;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -198,7 +201,8 @@ fn live_of(
         Route::Pass(pass) => {
             let upstream = Arc::clone(current.get(&pass.upstream.name)?);
             let limits = limits.of(&pass.name, &pass.rate_limits);
-            Some(LiveRoute::Pass(Arc::new(LivePass { pass: Arc::clone(pass), limits, upstream })))
+            let guards = snapshot.guards.of(&pass.upstream);
+            Some(LiveRoute::Pass(Arc::new(LivePass { pass: Arc::clone(pass), limits, upstream, guards })))
         }
     });
     let routes = routes.collect();

@@ -10,7 +10,7 @@ use crate::admin::status::{
 };
 use crate::admin::{Reloading, Source};
 use crate::clock::Now;
-use crate::config::snapshot::{Hook, Snapshot};
+use crate::config::snapshot::{Hook, Route, Snapshot};
 use crate::dedupe::embedded::Embedded;
 use crate::gateway::Gate;
 use crate::gateway::reload::Reloader;
@@ -42,17 +42,18 @@ impl Operator {
         self.ledger.trouble().map(|trouble| trouble.to_string()).or_else(|| self.alarm.clone())
     }
 
-    fn route(&self, hook: &Hook) -> RouteStatus {
-        let hour = self.gate.telemetry.hour(&hook.name);
+    fn route(&self, route: &Route) -> RouteStatus {
+        let hour = self.gate.telemetry.hour(route.name());
+        let hook = route.hook();
         let counted = |counts: std::collections::BTreeMap<&'static str, u64>| {
             counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect()
         };
         RouteStatus {
-            name: hook.name.to_string(),
-            action: "forward".to_owned(),
-            mode: mode(hook, self.gate.clock.now().wall).to_owned(),
-            until: hook.observe_until.map(rfc3339),
-            provider: hook.provider.as_deref().map(str::to_owned),
+            name: route.name().to_string(),
+            action: if hook.is_some() { "forward" } else { "pass" }.to_owned(),
+            mode: hook.map_or("none", |hook| mode(hook, self.gate.clock.now().wall)).to_owned(),
+            until: hook.and_then(|hook| hook.observe_until).map(rfc3339),
+            provider: hook.and_then(|hook| hook.provider.as_deref()).map(str::to_owned),
             last_at: hour.last_at.map(rfc3339),
             hour: HourStatus {
                 received: hour.received,
@@ -61,7 +62,7 @@ impl Operator {
                 refused: counted(hour.refused),
                 other: counted(hour.other),
             },
-            secrets: self.secrets(hook),
+            secrets: hook.map_or_else(Vec::new, |hook| self.secrets(hook)),
         }
     }
 
@@ -154,7 +155,7 @@ impl Source for Operator {
             loaded_at: config.loaded_at.clone(),
             last_error: config.last_error.clone(),
             config,
-            routes: snapshot.hooks.iter().map(|hook| self.route(hook)).collect(),
+            routes: snapshot.routes.iter().map(|route| self.route(route)).collect(),
             upstreams: self.gate.clients().iter().map(upstream).collect(),
             clock: ClockStatus { skew_seconds: skew.seconds, samples: count(skew.samples), jumped: ledger.clock_jump },
             ledger: LedgerStatus {

@@ -2,6 +2,7 @@
 //!
 //! The spine has let it through; `edge` calls in here from pingora's hooks. All of it is kept in pingora's context of the request, so
 //! whatever ends the request also ends what it holds: its place among those in flight, the breaker's permit, the open record.
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +15,8 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
 
 use crate::delivery::{Fault, Outcome};
-use crate::gateway::listener::CONN;
+use crate::gateway::framing::Violation;
+use crate::gateway::listener::{CONN, violation};
 use crate::gateway::live::LivePass;
 use crate::gateway::pipeline::refusal_of;
 use crate::gateway::{Gate, InFlight, headers};
@@ -23,6 +25,7 @@ use crate::request::{RequestHead, RequestId};
 use crate::telemetry::{Cut, Ended, Record};
 use crate::upstream::breaker::Permit;
 use crate::upstream::render;
+use crate::upstream::switch::Deadline;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -43,6 +46,10 @@ pub(super) struct Passing {
     body_bytes: u64,
     /// All of the request has gone on.
     sent: bool,
+    /// pingora's handle on the connection to the upstream.
+    connection: RawFd,
+    /// For the head of the answer, once all of the request has gone on.
+    deadline: Option<Deadline>,
     /// The status of the answer, once its head is here.
     answered: Option<StatusCode>,
     /// Why there is no answer of the upstream's, decided here.
@@ -64,6 +71,8 @@ impl Passing {
             begun: None,
             body_bytes: 0,
             sent: false,
+            connection: -1,
+            deadline: None,
             answered: None,
             refused: None,
             ended: None,
@@ -120,6 +129,27 @@ impl Passing {
         error
     }
 
+    /// A connection is there.
+    pub(super) fn connected(&mut self, connection: RawFd) {
+        self.connection = connection;
+    }
+
+    /// Whether a request that failed with `error` may be sent once more; `reused` says that the connection had been used before.
+    pub(super) fn judge_retry(&self, error: &mut Error, session: &Session, reused: bool) {
+        let harmless = session.req_header().method.is_idempotent() && !session.as_downstream().retry_buffer_truncated();
+        let hopeless = self.refused.is_some() || self.answered.is_some() || self.is_late();
+        if harmless && !hopeless {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
+    }
+
+    /// Whether the time for the head of the answer is up.
+    fn is_late(&self) -> bool {
+        self.deadline.as_ref().is_some_and(Deadline::has_passed)
+    }
+
     /// Finishes the head that goes to the upstream. pingora has taken off what only two neighbours say to each other.
     pub(super) fn request(&self, request: &mut RequestHeader) -> PingoraResult<()> {
         request.insert_header(HOST, self.host.clone())
@@ -134,23 +164,29 @@ impl Passing {
         if self.answered != Some(StatusCode::SWITCHING_PROTOCOLS) && self.route.pass.max_body.is_some_and(|max| self.body_bytes > max) {
             return self.refuse(Refusal::BodyTooLarge);
         }
-        self.sent |= end;
+        if end {
+            self.sent = true;
+            // a WebSocket ends like that, too
+            self.deadline = self.answered.is_none().then(|| Deadline::within(self.route.pass.timeout, self.connection));
+        }
         Ok(())
     }
 
     /// Sees the head of an answer before the sender does.
     pub(super) fn answer(&mut self, session: &mut Session, answer: &mut ResponseHeader) -> PingoraResult<()> {
         let status = answer.status;
-        if status.as_u16() > 599 {
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        // a switch that nobody asked for would leave the two sides with different ideas of what follows
+        if status.as_u16() > 599 || switches && !session.req_header().headers.contains_key(UPGRADE) {
             return self.refuse(Refusal::UpstreamMalformed);
         }
-        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         if switches {
             // over HTTP/2 nothing switches, and a stream finds no connection
             CONN.try_with(|conn| conn.switch()).unwrap_or_default();
         }
         if switches || !status.is_informational() {
             self.answered = Some(status);
+            self.deadline = None;
             self.settle(Outcome::Answered(status));
         }
         for name in headers::between_hops(&answer.headers) {
@@ -175,7 +211,9 @@ impl Passing {
             self.ended = Some(Ended::Cut(status, cut(error)));
             return None;
         }
-        let refusal = self.refused.or_else(|| self.judge(error));
+        let violation = violation();
+        self.record.facts_mut().why = violation.map(Violation::words);
+        let refusal = violation.map(|_| Refusal::Malformed).or(self.refused).or_else(|| self.judge(error));
         self.ended = Some(refusal.map_or(Ended::Abandoned, |refusal| Ended::Refused { code: refusal.code(), status: refusal.status() }));
         refusal
     }
@@ -186,7 +224,7 @@ impl Passing {
         match error.esource() {
             ErrorSource::Upstream if timed_out && !self.sent => Some(Refusal::BodyTimeout),
             ErrorSource::Upstream => {
-                let outcome = outcome(error.etype());
+                let outcome = if self.is_late() { Outcome::Ambiguous(Fault::Timeout) } else { outcome(error.etype()) };
                 self.settle(outcome);
                 match outcome {
                     Outcome::Unreached(fault) | Outcome::Ambiguous(fault) => Some(refusal_of(fault)),
@@ -247,15 +285,6 @@ fn set_headers(session: &mut Session, lines: HeaderMap) {
     let mut parts = request::Parts::from(std::mem::replace(session.req_header_mut(), empty));
     parts.headers = lines;
     *session.req_header_mut() = RequestHeader::from(parts);
-}
-
-/// Whether a request may be sent once more after `error`.
-pub(super) fn may_try_again(error: &mut Error, session: &Session, reused: bool) {
-    if session.req_header().method.is_idempotent() && !session.as_downstream().retry_buffer_truncated() {
-        error.retry.decide_reuse(reused);
-    } else {
-        error.set_retry(false);
-    }
 }
 
 /// What ended a stream after the head of the answer.

@@ -1,7 +1,7 @@
 //! A new config, whole or not at all. What asked for it (a file, a signal, the admin API) makes no difference.
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
@@ -10,6 +10,11 @@ use crate::config::load::{Loaded, Rejected, load};
 use crate::config::secret::Cache;
 use crate::gateway::Gate;
 use crate::gateway::serve::{Server, Shared};
+
+/// Between the two reads that must agree before a change counts.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Files that never settle change nothing.
+const MOST_READS: u32 = 20;
 
 /// Compiles and swaps, one at a time.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub struct ReloadError {
     pub text: String,
 }
 
+const BROKE_OFF: &str = "the config could not be read to its end";
+
 /// Reads the environment that secrets may stand in.
 pub fn environment(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
@@ -70,10 +77,9 @@ impl Reloader {
 
     /// Reloads if the files say something else than what runs: nothing else notices what changed between a load and the begin of the watch.
     pub async fn catch_up(&self) {
-        let (now, config, cache) = (self.gate.clock.now(), self.config.clone(), Arc::clone(&*self.last.lock().await));
-        let loading = tokio::task::spawn_blocking(move || load(&config, &environment, Some(&cache), 0, now)).await;
-        let same = matches!(&loading, Ok(Ok(loaded)) if loaded.snapshot.hash == self.gate.snapshot().hash);
-        if !same {
+        let cache = Arc::clone(&*self.last.lock().await);
+        let read = self.read(&cache, 0).await;
+        if !read.is_some_and(|read| self.is_running(&read)) {
             // the outcome is logged and kept for status
             self.reload().await.ok();
         }
@@ -85,10 +91,8 @@ impl Reloader {
     /// Every mistake with its line; then nothing has changed.
     pub async fn reload(&self) -> Result<u64, String> {
         let mut last = self.last.lock().await;
-        let (now, generation) = (self.gate.clock.now(), self.gate.snapshot().generation + 1);
-        let (config, cache) = (self.config.clone(), Arc::clone(&last));
-        let loading = tokio::task::spawn_blocking(move || load(&config, &environment, Some(&cache), generation, now)).await;
-        let loaded = match loading {
+        let generation = self.gate.snapshot().generation + 1;
+        let loaded = match self.settled(&last, generation).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(Rejected { report, mut files })) => {
                 // what is wrong now, and what runs: an edit of either is worth another try
@@ -98,7 +102,7 @@ impl Reloader {
                 self.files.send_replace(files);
                 return Err(self.refuse(format!("{}{}", report.render(false), report.summary())));
             }
-            Err(_) => return Err(self.refuse("the config could not be read to its end".to_owned())),
+            Err(why) => return Err(self.refuse(why.to_owned())),
         };
         let Loaded { snapshot, report, notes, stale, stale_certificates, cache, .. } = loaded;
         let snapshot = Arc::new(snapshot);
@@ -126,6 +130,42 @@ impl Reloader {
         self.files.send_replace(snapshot.files.clone());
         *last = Arc::new(cache);
         Ok(generation)
+    }
+
+    /// Reads and compiles until two reads agree: nobody is in the middle of writing, and no two files are of different versions.
+    ///
+    /// # Errors
+    /// They never do, or a read broke off.
+    async fn settled(&self, cache: &Arc<Cache>, generation: u64) -> Result<Result<Loaded, Rejected>, &'static str> {
+        let mut last = self.read(cache, generation).await.ok_or(BROKE_OFF)?;
+        for _ in 0..MOST_READS {
+            if self.is_running(&last) {
+                return Ok(last);
+            }
+            tokio::time::sleep(SETTLE).await;
+            let next = self.read(cache, generation).await.ok_or(BROKE_OFF)?;
+            let agree = match (&last, &next) {
+                (Ok(last), Ok(next)) => last.snapshot.hash == next.snapshot.hash,
+                (Err(last), Err(next)) => last.report == next.report,
+                (Ok(_) | Err(_), _) => false,
+            };
+            last = next;
+            if agree {
+                return Ok(last);
+            }
+        }
+        Err("the config and its files change faster than they can be read")
+    }
+
+    /// `None` if it broke off.
+    async fn read(&self, cache: &Arc<Cache>, generation: u64) -> Option<Result<Loaded, Rejected>> {
+        let (now, config, cache) = (self.gate.clock.now(), self.config.clone(), Arc::clone(cache));
+        tokio::task::spawn_blocking(move || load(&config, &environment, Some(&cache), generation, now)).await.ok()
+    }
+
+    /// Whether the files say what runs.
+    fn is_running(&self, read: &Result<Loaded, Rejected>) -> bool {
+        matches!(read, Ok(loaded) if loaded.snapshot.hash == self.gate.snapshot().hash)
     }
 
     fn refuse(&self, text: String) -> String {

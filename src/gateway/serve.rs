@@ -11,7 +11,7 @@ use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::protocols::l4::listener::Listener as L4Listener;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -38,6 +38,8 @@ const H2_RESETS_UNSEEN: usize = 20;
 const H2_ERRORS: usize = 256;
 /// Bytes of an answer held for one HTTP/2 stream whose sender does not read.
 const H2_SEND_BUFFER: usize = 128 * 1024;
+/// Connections that wait to be accepted; the system's own bound (`somaxconn`) is lower.
+const BACKLOG: u32 = 65_535;
 /// How often the end looks whether all is served.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// After the last accept, before connections that await a head are closed: a request that is on its way still counts.
@@ -165,7 +167,7 @@ impl Server {
         let mut files = Vec::new();
         for (key, listener) in keyed(&snapshot) {
             let cannot = |cause| CannotListen { address: listener.address.clone(), cause };
-            let (address, socket, file) = bind(&listener.address).await.map_err(cannot)?;
+            let (address, socket, file) = bind(&listener.address).map_err(cannot)?;
             files.extend(file);
             sockets.push((address, socket, listener.proxy_protocol, shared.tls.get(&key).cloned()));
         }
@@ -175,12 +177,14 @@ impl Server {
         let mut loops = JoinSet::new();
         let mut addresses = Vec::new();
         for (address, socket, proxy_protocol, tls) in sockets {
+            let unix = matches!(address, ListenAddress::Unix(_));
             addresses.push(address);
             let listening = Listening {
                 app: Arc::clone(&proxy),
                 clock: Arc::clone(&gate.clock),
                 connections: Arc::clone(&gate.lifecycle.connections),
                 bounds: Arc::clone(&shared.bounds),
+                unix,
                 proxy_protocol,
                 tls,
                 stop: stopped.clone(),
@@ -233,10 +237,10 @@ impl Server {
 }
 
 /// Listens at an address of the config; where that is, with the port that the system chose for port 0.
-async fn bind(address: &ListenAddress) -> std::io::Result<(ListenAddress, L4Listener, Option<SocketFile>)> {
+fn bind(address: &ListenAddress) -> std::io::Result<(ListenAddress, L4Listener, Option<SocketFile>)> {
     match address {
         ListenAddress::Tcp(address) => {
-            let socket = TcpListener::bind(address).await?;
+            let socket = listen(*address)?;
             Ok((ListenAddress::Tcp(socket.local_addr()?), L4Listener::from(socket), None))
         }
         ListenAddress::Unix(path) => {
@@ -244,6 +248,14 @@ async fn bind(address: &ListenAddress) -> std::io::Result<(ListenAddress, L4List
             Ok((address.clone(), L4Listener::from(socket), Some(file)))
         }
     }
+}
+
+/// Binds `address` with room for as many as the system lets wait: where a thousand come at once, those beyond would hang without a word.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl std::fmt::Debug for Server {

@@ -37,6 +37,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     would_refuse: Option<&'static str>,
     client: IpAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +89,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         path: &facts.path,
         status: status.map(|status| status.as_u16()),
         code,
+        why: facts.why,
         would_refuse: facts.would_be(),
         client: facts.client.ip,
         client_subject: subject.as_deref().filter(|subject| !subject.is_empty()),
@@ -138,6 +141,7 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
     let more = [
         (" ", status.as_deref()),
         (" ", line.code),
+        (" why=", line.why),
         (" would_refuse=", line.would_refuse),
         (" route=", line.route),
         (" provider=", line.provider),

@@ -110,6 +110,8 @@ pub struct Facts {
     pub attempts: u32,
     /// The commit came too late: another took the claim over.
     pub lost_claim: bool,
+    /// What a code that stands for much was about here, in our own words.
+    pub why: Option<&'static str>,
     /// On a route that observes: what the verification came to.
     pub verdict: Option<Verdict>,
 }
@@ -140,6 +142,7 @@ impl Facts {
             upstream: None,
             attempts: 0,
             lost_claim: false,
+            why: None,
             verdict: None,
         }
     }

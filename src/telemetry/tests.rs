@@ -57,6 +57,22 @@ fn refused(refusal: Refusal) -> Ended {
     Ended::Refused { code: refusal.code(), status: refusal.status() }
 }
 
+/// The names of metrics with their labels, in the order they stand.
+fn shapes(text: &str) -> Vec<String> {
+    let mut shapes: Vec<String> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let labels: Vec<_> = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).filter(|label| *label != "le").collect();
+        let shape =
+            format!("{}{{{}}}", name.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count"), labels.join(","));
+        if shapes.last() != Some(&shape) {
+            shapes.push(shape);
+        }
+    }
+    shapes
+}
+
 #[test]
 fn names_and_labels_of_metrics() {
     let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
@@ -75,18 +91,7 @@ fn names_and_labels_of_metrics() {
         ..Gauges::default()
     };
     let text = telemetry.metrics_text(&gauges);
-    let mut shapes: Vec<String> = Vec::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (series, _) = line.rsplit_once(' ').unwrap();
-        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let labels: Vec<_> = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).filter(|label| *label != "le").collect();
-        let shape =
-            format!("{}{{{}}}", name.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count"), labels.join(","));
-        if shapes.last() != Some(&shape) {
-            shapes.push(shape);
-        }
-    }
-    insta::assert_snapshot!(shapes.join("\n"), @"
+    insta::assert_snapshot!(shapes(&text).join("\n"), @"
     hookgate_certificate_stale{}
     hookgate_clock_skew_seconds{}
     hookgate_config_generation{}

@@ -1,13 +1,14 @@
 //! The apps behind the gate. One way to hand a delivery on, whoever asks: the gate, a queue, a replay, a command.
 //!
 //! [`render`] says what is sent (pure), [`client`] sends it, [`breaker`] says when not to try (pure, takes `now`),
-//! [`resolve`] finds the address off the request path.
+//! [`resolve`] finds the address off the request path, [`switch`] cuts what pingora itself streams.
 pub mod breaker;
 pub mod client;
 pub mod fetch;
 mod pool;
 pub mod render;
 pub mod resolve;
+pub mod switch;
 mod wire;
 
 use bytes::Bytes;

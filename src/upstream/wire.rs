@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::Outgoing;
 use super::pool::Pool;
 use super::resolve::{Addresses, Resolver};
+use super::switch;
 use crate::clock::{Clock, within};
 use crate::config::snapshot::{Authorities, Identity, UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, AnswerBody, Fault, Pending};
@@ -153,6 +154,7 @@ impl Wire {
             let mut peer = HttpPeer::clone(peer);
             peer.group_key = self.id;
             peer.options.ca.clone_from(&self.authorities);
+            switch::install(&mut peer);
             peer
         };
         Ok(after.iter().chain(before).map(own).collect())

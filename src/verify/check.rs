@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use subtle::{Choice, ConditionallySelectable};
 
 use super::content::{Sight, Span};
-use super::hmac::Mac;
+use super::hmac::{Mac, Tag};
 use super::secret::{Candidate, Found};
 use super::shape::{HmacScheme, Scheme};
 use super::{Authentic, NotAuthentic, Refused, Verifier, basic, token};
@@ -108,45 +108,50 @@ impl<'a> Check<'a> {
             let hit = tags.iter().fold(Choice::from(0), |hit, presented| hit | presented.same(&tag));
             (tag, hit)
         };
-        let (secret, winning) = self.matched(macs.into_iter().map(compare).collect(), now)?;
+        let compared: Vec<(Tag, Choice)> = macs.into_iter().map(compare).collect();
+        let (any, place) = self.matched(compared.iter().map(|(_, hit)| *hit), now);
         let signed_at = time.map(|(_, at)| at);
-        if let (Some(rule), Some(at)) = (&scheme.time, signed_at) {
-            rule.judge(at, now)?;
-        }
-        Ok(Proof { secret, signed_at, tag: scheme.content.body_alone().then(|| winning.first32()) })
+        // judged before it is known whether anything matched: who holds a stale request must not learn by the time whether it was authentic
+        let age = scheme.time.as_ref().zip(signed_at).map_or(Ok(()), |(rule, at)| rule.judge(at, now));
+        let verdict = if bool::from(any) { age } else { Err(NotAuthentic::SignatureMismatch) };
+        verdict?;
+        let tag = compared.get(place).map(|(tag, _)| tag.first32()).filter(|_| scheme.content.body_alone());
+        Ok(Proof { secret: self.name_of(place)?, signed_at, tag })
     }
 
     fn text(&self, presented: &[[u8; 32]], now: SystemTime) -> Result<Proof, NotAuthentic> {
         self.single_key()?;
-        let compared = self.found.candidates().iter().map(|candidate| {
-            let hit = presented.iter().fold(Choice::from(0), |hit, digest| hit | candidate.is_text(digest));
-            ((), hit)
-        });
-        let (secret, ()) = self.matched(compared.collect(), now)?;
-        Ok(Proof { secret, signed_at: None, tag: None })
+        let compared = self
+            .found
+            .candidates()
+            .iter()
+            .map(|candidate| presented.iter().fold(Choice::from(0), |hit, digest| hit | candidate.is_text(digest)));
+        let (any, place) = self.matched(compared, now);
+        if !bool::from(any) {
+            return Err(NotAuthentic::SignatureMismatch);
+        }
+        Ok(Proof { secret: self.name_of(place)?, signed_at: None, tag: None })
     }
 
     fn single_key(&self) -> Result<(), NotAuthentic> {
         if matches!(self.found, Found::Repeated) { Err(NotAuthentic::SignatureMalformed) } else { Ok(()) }
     }
 
-    /// The first active candidate that matches, with what was compared. All are compared before any is looked at.
-    fn matched<T>(&self, compared: Vec<(T, Choice)>, now: SystemTime) -> Result<(Arc<str>, T), NotAuthentic> {
-        let candidates = self.found.candidates();
+    /// Whether an active candidate matches, and the place of the first that does. All are compared before any is looked at.
+    fn matched(&self, hits: impl Iterator<Item = Choice>, now: SystemTime) -> (Choice, usize) {
         let known = Choice::from(u8::from(self.found.known()));
         let mut any = Choice::from(0);
         let mut place = 0_u32;
-        for ((index, candidate), (_, hit)) in (0_u32..).zip(candidates).zip(&compared) {
-            let counts = *hit & known & Choice::from(u8::from(candidate.active(now)));
+        for ((index, candidate), hit) in (0_u32..).zip(self.found.candidates()).zip(hits) {
+            let counts = hit & known & Choice::from(u8::from(candidate.active(now)));
             place.conditional_assign(&index, counts & !any);
             any |= counts;
         }
-        if !bool::from(any) {
-            return Err(NotAuthentic::SignatureMismatch);
-        }
-        let place = usize::try_from(place).unwrap_or(usize::MAX);
-        let winner = candidates.iter().zip(compared).nth(place).ok_or(NotAuthentic::SignatureMismatch)?;
-        Ok((Arc::clone(winner.0.name()), winner.1.0))
+        (any, usize::try_from(place).unwrap_or(usize::MAX))
+    }
+
+    fn name_of(&self, place: usize) -> Result<Arc<str>, NotAuthentic> {
+        self.found.candidates().get(place).map(|candidate| Arc::clone(candidate.name())).ok_or(NotAuthentic::SignatureMismatch)
     }
 }
 

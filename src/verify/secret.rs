@@ -276,8 +276,8 @@ pub enum SecretSet {
 pub(super) enum Found<'a> {
     Listed(&'a [Candidate]),
     Keyed(Arc<[Candidate]>),
-    /// The key is in no table: these never match.
-    Decoy(&'a [Candidate]),
+    /// The key is in no table: these never match. Held as those of a known key are, so that it takes as long.
+    Decoy(Arc<[Candidate]>),
     /// The header with the key is there twice.
     Repeated,
 }
@@ -285,8 +285,8 @@ pub(super) enum Found<'a> {
 impl Found<'_> {
     pub(super) fn candidates(&self) -> &[Candidate] {
         match self {
-            Self::Listed(list) | Self::Decoy(list) => list,
-            Self::Keyed(list) => list,
+            Self::Listed(list) => list,
+            Self::Keyed(list) | Self::Decoy(list) => list,
             Self::Repeated => &[],
         }
     }
@@ -339,7 +339,7 @@ impl SecretSet {
             },
         };
         let entry = key.filter(|key| is_key(key)).and_then(|key| table.get(key));
-        entry.filter(|list| !list.is_empty()).map_or(Found::Decoy(decoy), Found::Keyed)
+        entry.filter(|list| !list.is_empty()).map_or_else(|| Found::Decoy(Arc::clone(decoy)), Found::Keyed)
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use super::forward::config;
 use super::support::app::App;
 use super::support::gate::{Gate, wait_for};
+use super::support::{http, sign};
 
+const SECRET: &str = "a secret of more than sixteen bytes";
 const PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
 /// What the gate reads of a rest, and how long, with some room.
 const BOUND: Duration = Duration::from_secs(4);
@@ -118,5 +120,51 @@ fn what_comes_after_a_whole_refused_request_is_a_request() {
         let mut answer = [0; 1024];
         let read = stream.read(&mut answer).unwrap();
         assert!(answer[..read].starts_with(b"HTTP/1.1 404 "));
+    }
+}
+
+/// Whatever the first of two in one packet comes to, the second is never a request.
+#[test]
+fn what_came_with_a_request_is_dropped_with_it() {
+    let app = App::start();
+    let handshake = format!(
+        "  - name: dropbox
+    path: /webhooks/dropbox
+    verify: {{ provider: dropbox, secrets: [{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}
+    forward: {{ upstream: app }}
+"
+    );
+    let gate = Gate::start(&(config(&app.url(), "") + &handshake));
+    let signed = |id: &str| {
+        let head = http::head("POST", "/webhooks/github", &sign::borrowed(&sign::github(SECRET, id, b"{}")), Some(2));
+        String::from_utf8([head.as_slice(), b"{}"].concat()).unwrap()
+    };
+    let handshake = "GET /webhooks/dropbox?challenge=abc HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
+    for (first, what) in [(signed("a"), "done"), (signed("a"), "duplicate"), (handshake, "abc")] {
+        let mut stream = open(gate.address("senders"));
+        stream.write_all(format!("{first}{}", signed("hidden")).as_bytes()).unwrap();
+        let (answer, in_order) = read(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(what) && in_order, "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+        assert_eq!(app.count(), 1);
+    }
+}
+
+/// Whoever runs the gate sees why an honest but sloppy sender is refused; the sender does not.
+#[test]
+fn the_log_says_what_was_wrong() {
+    let (_app, gate) = gate();
+    for (text, why) in [
+        ("POST /webhooks/github HTTP/1.1\nHost: a\n\n", "the end of a line"),
+        ("POST /webhooks/github HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n", "a folded line"),
+        ("POST /webhooks/github HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n", "the framing of a chunk"),
+    ] {
+        let mut stream = open(gate.address("senders"));
+        stream.write_all(text.as_bytes()).unwrap();
+        let (answer, in_order) = read(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 400 ") && in_order && !answer.contains(why), "{answer}");
+        let expected = [format!("\"code\":\"malformed\",\"why\":\"{why}\""), "\"path\":\"/webhooks/github\"".to_owned()];
+        wait_for(why, || gate.lines().iter().any(|line| expected.iter().all(|part| line.contains(part))));
     }
 }

@@ -1,8 +1,13 @@
 //! Slow and greedy senders, a tenth of what `make torture-edge` sends: honest requests beside them are served, and the memory stays in its bounds.
 use std::time::Duration;
 
-use super::support::flood::arena::Arena;
+use super::forward::config;
+use super::support::app::App;
+use super::support::flood::arena::{Arena, SECRET};
 use super::support::flood::{self, Flood, Row, h1, h2};
+use super::support::gate::{Gate, wait_for};
+use super::support::http::{self, Connection};
+use super::support::sign;
 
 const IN_FLIGHT: usize = 16 << 20;
 /// Beside the whole suite on two cores.
@@ -62,5 +67,51 @@ fn floods_of_frames() {
     let rows = withstand("body_timeout: 10s", floods);
     assert!(count(&rows[0], "GOAWAY") + count(&rows[0], "closed") > 0, "{}", rows[0]);
     assert!(count(&rows[1], "GOAWAY") + count(&rows[1], "closed") > 0, "{}", rows[1]);
+    assert!(count(&rows[2], "closed") > 0 && count(&rows[3], "closed") > 0, "{} {}", rows[2], rows[3]);
     assert_eq!(count(&rows[6], "streams answered"), 8 * 32, "{}", rows[6]);
+}
+
+/// One client that begins bodies and ends none gets no more than its quarter; another's large body has its place, and after the cut all is free.
+#[test]
+fn a_greedy_client_leaves_room_for_others() {
+    let app = App::start();
+    let yaml = config(&app.url(), "    max_body: 1MiB\ntrusted_proxies: [127.0.0.0/8]\nlimits: { in_flight_bytes: 16MiB }\n");
+    let gate = Gate::start(&yaml);
+    let begin = |client: &str, body: &[u8]| {
+        let mut connection = Connection::open(gate.address("senders"));
+        let mut headers = sign::github(SECRET, client, body);
+        headers.push(("X-Forwarded-For".into(), client.into()));
+        connection.send(&http::head("POST", "/webhooks/github", &sign::borrowed(&headers), Some(body.len()))).unwrap();
+        connection
+    };
+    let body = vec![b'x'; 900 << 10];
+    let mut greedy: Vec<_> = (0..10).map(|_| begin("2001:db8:1:1::1", &body)).collect();
+    // the gate may have refused and closed already
+    greedy.iter_mut().for_each(|connection| drop(connection.send(&body[..800 << 10])));
+    let held = || gate.admin("/-/status")["in_flight_bytes"].as_u64().unwrap();
+    wait_for("the quarter to be full", || held() > 3 << 20);
+    let mut honest = begin("203.0.113.7", &body);
+    honest.send(&body[..100_000]).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    honest.send(&body[100_000..]).unwrap();
+    assert_eq!(honest.answer().unwrap().status, 200);
+    assert!(held() <= 4 << 20, "{}", held());
+    let mut ends: Vec<u16> = greedy.iter_mut().map(|connection| connection.answer().map_or(0, |answer| answer.status)).collect();
+    ends.sort_unstable();
+    assert_eq!(ends, [408, 408, 408, 408, 503, 503, 503, 503, 503, 503]);
+    wait_for("all to be free", || held() == 0);
+}
+
+/// Whoever asks first is told no before a byte of its body is sent.
+#[test]
+fn nobody_is_invited_to_send_what_has_no_place() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), "    max_body: 8MiB\nlimits: { in_flight_bytes: 4MiB }\n"));
+    for (target, length, status) in [("/webhooks/github", 9 << 20, 413), ("/webhooks/github", 5 << 20, 503), ("/elsewhere", 5, 404)] {
+        let mut connection = Connection::open(gate.address("senders"));
+        connection.send(&http::head("POST", target, &[("Expect", "100-continue")], Some(length))).unwrap();
+        let head = connection.answer_head().unwrap();
+        assert_eq!(head.0, status);
+        assert_eq!(head.1.iter().any(|(name, _)| name.eq_ignore_ascii_case("retry-after")), status == 503);
+    }
 }

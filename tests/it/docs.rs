@@ -217,7 +217,7 @@ fn links_lead_somewhere() {
             }
         }
         for named in text.split('`').skip(1).step_by(2) {
-            let path = named.split(' ').next().unwrap();
+            let path = named.split(' ').next().unwrap().split("::").next().unwrap();
             let is_ours = ["src/", "tests/", "docs/", "deploy/", "benches/", "tools/"].iter().any(|dir| path.starts_with(dir));
             if page == "docs/architecture.md" && path.ends_with(".rs") {
                 assert!(Path::new(path).exists() || Path::new("src").join(path).exists(), "{page} names {path}");
@@ -226,5 +226,23 @@ fn links_lead_somewhere() {
                 assert!(Path::new(path).exists(), "{page} names {path}");
             }
         }
+    }
+}
+
+/// Every test that `docs/security.md` names is there, and every row of its table names one.
+#[test]
+fn the_tests_behind_the_threat_model() {
+    let page = read("docs/security.md");
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|text| text.contains(".rs::")).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        let (file, function) = name.split_once("::").unwrap();
+        let source = read(file);
+        let at = source.find(&format!("fn {function}(")).unwrap_or_else(|| panic!("{file} has no {function}"));
+        assert!(source[..at].rsplit("\n\n").next().unwrap().contains("test"), "{name} is no test");
+    }
+    let section = page.split("## Who attacks").nth(1).unwrap().split("\n## ").next().unwrap();
+    for row in section.lines().filter(|line| line.starts_with('|')).skip(2) {
+        assert!(row.contains(".rs::"), "no test is behind: {row}");
     }
 }

@@ -36,3 +36,13 @@ fn lists() {
 fn targets() {
     each_seed("target", targets::target::run);
 }
+
+#[test]
+fn framing() {
+    each_seed("framing", targets::framing::run);
+}
+
+#[test]
+fn proxy_headers() {
+    each_seed("proxy", targets::proxy::run);
+}

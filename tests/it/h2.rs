@@ -136,17 +136,22 @@ fn an_authority_with_a_user_is_refused() {
 }
 
 /// A gate with a TLS listener, and the certificate to trust.
-fn gate(app: &App) -> (Gate, CertificateDer<'static>) {
+pub fn gate(app: &App) -> (Gate, CertificateDer<'static>) {
     gate_before(&app.url())
 }
 
 fn gate_before(app: &str) -> (Gate, CertificateDer<'static>) {
+    gate_with(&config(app, ""))
+}
+
+/// A gate on `yaml`, whose listener speaks TLS.
+pub fn gate_with(yaml: &str) -> (Gate, CertificateDer<'static>) {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let key = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
     std::fs::write(dir.path().join("tls.crt"), key.cert.pem()).unwrap();
     std::fs::write(dir.path().join("tls.key"), key.signing_key.serialize_pem()).unwrap();
-    let yaml = config(app, "")
-        .replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
+    let yaml =
+        yaml.replace("listen: [{ address: 127.0.0.1:0 }]", &format!("listen: [{{ address: 127.0.0.1:0, tls: {} }}]", pair(dir.path())));
     (Gate::start_in(dir, &yaml), key.cert.der().clone())
 }
 
@@ -154,9 +159,10 @@ fn pair(dir: &Path) -> String {
     format!("{{ certificate: {0}/tls.crt, key: {0}/tls.key }}", dir.display())
 }
 
-async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
+/// A TLS client that speaks HTTP/2 and trusts this certificate.
+pub fn tls(certificate: &CertificateDer<'static>) -> tokio_rustls::TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate).unwrap();
+    roots.add(certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut client = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -164,9 +170,13 @@ async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendReque
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.alpn_protocols = vec![b"h2".to_vec()];
+    tokio_rustls::TlsConnector::from(Arc::new(client))
+}
+
+pub async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
     let tcp = TcpStream::connect(gate.address("senders")).await.unwrap();
     tcp.set_nodelay(true).unwrap();
-    let tls = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(ServerName::try_from("gate.test").unwrap(), tcp).await.unwrap();
+    let tls = tls(&certificate).connect(ServerName::try_from("gate.test").unwrap(), tcp).await.unwrap();
     let (sender, connection) = h2::client::handshake(tls).await.unwrap();
     tokio::spawn(async move { connection.await.ok() });
     sender.ready().await.unwrap()
@@ -198,6 +208,6 @@ async fn post(connection: &mut SendRequest<Bytes>, id: &str, body: Vec<u8>) -> u
     status
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }

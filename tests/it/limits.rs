@@ -87,7 +87,7 @@ fn networks() {
 #[test]
 fn bodies_that_do_not_fit_are_refused_and_their_bytes_come_back() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(600)));
-    let gate = Gate::start(&format!("limits: {{ in_flight_bytes: 100KiB }}\n{}", config(&app.url(), "")));
+    let gate = Gate::start(&format!("limits: {{ in_flight_bytes: 200KiB }}\n{}", config(&app.url(), "")));
     let big = vec![b'x'; 60 * 1024];
     let send = |id: &str| gate.post("/webhooks/github", &sign::github(SECRET, id, &big), &big);
     let (first, second) = std::thread::scope(|scope| {

@@ -9,6 +9,9 @@
     clippy::disallowed_methods,
     clippy::too_many_lines,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::redundant_clone,
+    clippy::wildcard_enum_match_arm,
     clippy::let_underscore_must_use,
     missing_docs,
     missing_debug_implementations,
@@ -21,12 +24,18 @@ mod support;
 
 mod abuse_corpus;
 mod abuse_early;
+mod abuse_files;
 mod abuse_floods;
+mod abuse_h2;
+mod abuse_headers;
+mod abuse_paths;
 mod abuse_smuggling;
+mod admin;
 mod architecture;
 mod cli;
 mod dedupe;
 mod docs;
+mod doctor;
 mod forward;
 mod fuzz_seeds;
 mod grammar;
@@ -34,8 +43,11 @@ mod h2;
 mod handshakes;
 mod hostile;
 mod limits;
+mod listener;
 mod observe;
 mod operate;
+mod pass;
+mod refused_alike;
 mod reload;
 mod secrets;
 mod shutdown;

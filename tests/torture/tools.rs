@@ -50,19 +50,21 @@ fn absent(tool: &'static str, what: String) -> Finding {
 /// Honest load over HTTP/2: signed requests, all of which must be answered with 200.
 fn h2load(arena: &Arena, to: SocketAddr) -> Finding {
     const REQUESTS: usize = 20_000;
-    let what = format!("{REQUESTS} signed requests, 16 connections of 16 streams");
+    let what = format!("{REQUESTS} signed requests, 16 connections of 6 streams");
     let body = vec![b'x'; 1024];
     let path = arena.gate.dir().join("body");
     std::fs::write(&path, &body).unwrap();
     let headers: Vec<_> = sign::github(SECRET, "load", &body).into_iter().map(|(name, value)| format!("-H{name}: {value}")).collect();
     let (count, url, path) = (REQUESTS.to_string(), format!("https://{to}/webhooks/again"), path.display().to_string());
-    let mut arguments = vec!["-n", &count, "-c", "16", "-m", "16", "-d", &path];
+    let mut arguments = vec!["-n", &count, "-c", "16", "-m", "6", "-d", &path];
     arguments.extend(headers.iter().map(String::as_str));
     arguments.push(&url);
     let Some(text) = said("h2load", &arguments) else { return absent("h2load", what) };
     let line = |begins: &str| text.lines().find(|line| line.starts_with(begins)).unwrap_or_default().to_owned();
     let (codes, speed) = (line("status codes:"), line("finished in"));
-    Finding { tool: "h2load", what, fine: codes.contains(&format!("{REQUESTS} 2xx")), found: format!("{codes}; {speed}") }
+    let fine = codes.contains(&format!("{REQUESTS} 2xx"));
+    let why = if fine { String::new() } else { format!("; {}", arena.gate.admin("/-/refusals")) };
+    Finding { tool: "h2load", what, fine, found: format!("{codes}; {speed}{why}") }
 }
 
 /// Slow heads, slow bodies, slow reading: the service has to stay available to the tool's own probe.

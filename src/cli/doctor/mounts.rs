@@ -89,7 +89,7 @@ pub(super) fn store(shown: &Path, real: &Path, mounts: &[Mount], free: Option<u6
     }
     match free {
         Some(free) if free < LITTLE => {
-            findings.push(Finding::look("free space", format!("{} are left under {name}", term::size(free)), "make room"))
+            findings.push(Finding::look("free space", format!("{} are left under {name}", term::size(free)), "make room"));
         }
         Some(free) => findings.push(Finding::good(
             "free space",

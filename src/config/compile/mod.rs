@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::diagnostic::{Diagnostics, Place};
 use crate::config::file;
+use crate::config::guard::GuardsByApp;
 use crate::config::secret::Loader;
 use crate::config::snapshot::{self, Route, Snapshot};
 use crate::provider::Catalogue;
@@ -79,6 +80,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let log = limits::log(log, &root.key("log"), cx);
     let upstreams = upstreams::upstreams(upstreams, cx);
     let (routes, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
+    let hooks: Vec<Arc<snapshot::Hook>> = routes.iter().filter_map(Route::hook).cloned().collect();
     Snapshot {
         generation,
         hash: String::new(),
@@ -92,7 +94,8 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         store,
         log,
         upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
-        hooks: routes.iter().filter_map(Route::hook).cloned().collect(),
+        guards: GuardsByApp::of_hooks(hooks.iter().map(|hook| &**hook)),
+        hooks,
         routes,
         router,
         files: Vec::new(),
@@ -167,7 +170,7 @@ impl Context<'_> {
             if text == "unix" {
                 proxies.unix = true;
             } else {
-                proxies.networks.extend(self.network(text, "", &place.index(index)));
+                proxies.networks.extend(self.network(text, ", or `unix`", &place.index(index)));
             }
         }
         proxies

@@ -80,7 +80,8 @@ fn route_to(router: &mut Router, route: &file::Route, taken: &mut Vec<(String, P
     // Routes and names keep step only while there is no error; with one, no router is used.
     let index = taken.len();
     taken.push((name.to_owned(), place.key("path")));
-    match router.insert(route.host.as_deref(), path, index) {
+    let insert = if route.pass.is_some() { Router::insert_pass } else { Router::insert };
+    match insert(router, route.host.as_deref(), path, index) {
         Ok(()) => {}
         Err(Conflict::Taken { by }) => {
             let message = |name: &str| format!("{} takes the same requests", if name.is_empty() { "another route" } else { name });

@@ -296,3 +296,41 @@ fn defaults_are_what_the_reference_says() {
     let said = format!("{:?} {:?}", example.limits, example.shutdown);
     assert!(without.starts_with(&said), "the example says that these are the defaults: {said}");
 }
+
+/// A file may become a pipe between the look at it and its opening: nobody waits for the pipe's writer.
+#[test]
+fn a_file_that_turns_into_a_pipe_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    std::fs::write(at("file"), "text").unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                for kind in ["pipe", "file"] {
+                    std::fs::hard_link(at(kind), at("next")).unwrap();
+                    std::fs::rename(at("next"), at("it")).unwrap();
+                    // a link of the same file is left where it was
+                    std::fs::remove_file(at("next")).ok();
+                }
+            }
+        });
+        let (mut files, mut pipes) = (0, 0);
+        // both must be met often enough, however the threads take turns
+        for _ in 0..2_000_000 {
+            if files >= 2_000 && pipes >= 2_000 {
+                break;
+            }
+            match crate::config::source::read_regular(&at("it"), 100) {
+                Ok(bytes) => {
+                    assert_eq!(bytes.as_slice(), b"text");
+                    files += 1;
+                }
+                Err(_) => pipes += 1,
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(files > 0 && pipes > 0, "{files} {pipes}");
+    });
+}

@@ -144,3 +144,10 @@ proptest! {
         router.find(&host, &path);
     }
 }
+
+#[test]
+fn a_parameter_is_a_whole_segment() {
+    for path in ["/t/{a}:/x", "/img-{id}.png", "/v{n}", "/{a}{b}", "/a{*rest}"] {
+        assert!(matches!(Router::default().insert(None, path, 0), Err(Conflict::Path(_))), "{path}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Tables of secrets by key. A bad entry disables its key alone; an unchanged file is not read again.
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -116,31 +117,45 @@ impl Loader<'_> {
         table
     }
 
-    /// The entry of one file, and whether its secret is weak.
+    /// The entry of one file, and whether its secret is weak. One that is empty or unreadable now keeps its last good text.
     fn row(&mut self, path: &Path, making: &Making) -> Result<(Arc<[Candidate]>, bool), String> {
         self.origins.files.push(path.to_owned());
-        let metadata = std::fs::metadata(path).map_err(|_| "the file cannot be read")?;
-        let identity = Identity::of(&metadata);
         let known = self.previous.and_then(|previous| previous.rows.get(path));
-        let settled = |row: &&Row| metadata.modified().is_ok_and(|modified| modified + SETTLED < row.read_at);
-        let same = known.filter(|row| row.identity == identity && row.making == *making).filter(settled).cloned();
-        let row = match same {
-            Some(row) => row,
-            None => {
-                let bytes = read_regular(path, MAX_BYTES).map_err(|why| format!("the file {why}"))?;
-                let digest = Sha256::digest(bytes.as_slice()).into();
-                let made = known.filter(|row| row.digest == digest && row.making == *making).map(|row| row.made.clone());
-                let text = without_line_feed(bytes).0;
-                let is_weak = text.len() < WEAK_BELOW;
-                let made = made.unwrap_or_else(|| make(text, making));
-                Row { identity, read_at: self.now.wall, digest, is_weak, making: making.clone(), made }
+        let row = match (self.read_row(path, making, known), known) {
+            (Ok(row), _) => row,
+            (Err(_), Some(known)) if known.making == *making && known.made.is_ok() => {
+                let name = |path: Option<&OsStr>| path.map(|name| shown(&name.to_string_lossy())).unwrap_or_default();
+                self.stale.push(format!("{}/{}", name(path.parent().and_then(Path::file_name)), name(path.file_name())));
+                known.clone()
             }
+            (Err(why), _) => return Err(why),
         };
         self.inputs.feed(path.file_name().unwrap_or_default().as_encoded_bytes());
         self.inputs.feed(&row.digest);
         let made = row.made.clone().map(|made| (made, row.is_weak));
         self.cache.rows.insert(path.to_owned(), row);
         made
+    }
+
+    /// What the file says now; what it said before, if it looks the same.
+    fn read_row(&self, path: &Path, making: &Making, known: Option<&Row>) -> Result<Row, String> {
+        let metadata = std::fs::metadata(path).map_err(|_| "the file cannot be read")?;
+        let identity = Identity::of(&metadata);
+        let known = known.filter(|row| row.making == *making);
+        let settled = |row: &&Row| metadata.modified().is_ok_and(|modified| modified + SETTLED < row.read_at);
+        if let Some(row) = known.filter(|row| row.identity == identity).filter(settled) {
+            return Ok(row.clone());
+        }
+        let bytes = read_regular(path, MAX_BYTES).map_err(|why| format!("the file {why}"))?;
+        let digest = Sha256::digest(bytes.as_slice()).into();
+        let text = without_line_feed(bytes).0;
+        if text.is_empty() {
+            return Err("the secret is empty".to_owned());
+        }
+        let is_weak = text.len() < WEAK_BELOW;
+        let made = known.filter(|row| row.digest == digest).map(|row| row.made.clone());
+        let made = made.unwrap_or_else(|| make(text, making));
+        Ok(Row { identity, read_at: self.now.wall, digest, is_weak, making: making.clone(), made })
     }
 
     /// The entries of one YAML file with a map from key to secret.
@@ -156,6 +171,15 @@ impl Loader<'_> {
             }
         };
         let text = std::str::from_utf8(&bytes).unwrap_or("\t");
+        // Whoever writes it anew empties it first: that takes no tenant away.
+        if text.trim().is_empty() {
+            problems.error(
+                place,
+                "the table of secrets is empty",
+                "write `KEY: SECRET`, one a line, or `{}` if there shall be none".to_owned(),
+            );
+            return table;
+        }
         let (tree, faults) = marked::read(text);
         if let Some(fault) = faults.first() {
             problems.error(place, format!("the table of secrets cannot be read: line {} is at fault", fault.area.line), fault.help.clone());

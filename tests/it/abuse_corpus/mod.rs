@@ -37,6 +37,11 @@ pub fn all() -> Vec<Trick> {
     [framing::all(), lines::all(), rest::all()].concat()
 }
 
+/// What means something only where the app itself can be reached.
+pub fn of_pass_routes() -> Vec<Trick> {
+    rest::of_pass_routes()
+}
+
 /// Tricks of one group that all come to the same.
 fn group(group: &'static str, expect: Expect, tricks: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Vec<Trick> {
     let trick = |(name, text): (_, _)| Trick { group, name: String::into(name), text: String::into(text), body: "{}".into(), expect };

@@ -122,6 +122,26 @@ fn upgrades() -> Vec<Trick> {
     .concat()
 }
 
+/// Whatever the app answers, what came with the wish to switch is neither a request nor the other protocol.
+pub fn of_pass_routes() -> Vec<Trick> {
+    let wish = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    let get = |more: &str| format!("GET $P HTTP/1.1\r\n$H$S{wish}{more}\r\n");
+    let good = sized("Content-Length: 2\r\n");
+    [
+        group(
+            "upgrade",
+            Refused,
+            [
+                ("WebSocket, a request behind", format!("{}$HIDDEN", get(""))),
+                ("WebSocket, a frame behind", format!("{}\u{81}\u{80}\0\0\0\0$HIDDEN", get(""))),
+                ("WebSocket, a body and a request behind", format!("{}{{}}$HIDDEN", get("Content-Length: 2\r\n"))),
+            ],
+        ),
+        group("methods", Status(405), [("TRACE", good.replacen("POST", "TRACE", 1)), ("CONNECT", good.replacen("POST", "CONNECT", 1))]),
+    ]
+    .concat()
+}
+
 fn old() -> Vec<Trick> {
     let line = "POST $P HTTP/1.0\r\n";
     let coding = "Transfer-Encoding: chunked\r\n";

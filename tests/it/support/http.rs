@@ -80,7 +80,8 @@ impl Connection {
             || self.stream.read(&mut byte).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset)
     }
 
-    fn answer_head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
+    /// Reads the head of an answer, of an interim one as well.
+    pub fn answer_head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
         let end = loop {
             if let Some(at) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hookgate::config::snapshot::Authorities;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -293,14 +294,42 @@ impl Authority {
         Arc::new(Authorities { file: self.file.clone(), certificates })
     }
 
+    /// A certificate for names (DNS names, addresses), under a common name if there is one; and its key, both in PEM.
+    pub(crate) fn pair(&self, names: &[&str], common: Option<&str>) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        if let Some(common) = common {
+            params.distinguished_name.push(rcgen::DnType::CommonName, common);
+        }
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
     /// The server side of TLS under a certificate for `name` (a DNS name or an address).
     pub(crate) fn server(&self, name: &str) -> Arc<rustls::ServerConfig> {
+        self.server_asking(name, None)
+    }
+
+    /// The same, for clients that show a certificate of this authority.
+    pub(crate) fn asking_server(&self, name: &str) -> Arc<rustls::ServerConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&self.file).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        self.server_asking(name, Some(verifier))
+    }
+
+    fn server_asking(&self, name: &str, verifier: Option<Arc<dyn ClientCertVerifier>>) -> Arc<rustls::ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
         let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        Arc::new(builder.with_single_cert(chain, key).unwrap())
     }
 }

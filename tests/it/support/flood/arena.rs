@@ -1,5 +1,6 @@
 //! A gate with a plain and a TLS listener before an app, for floods.
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -7,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::super::app::{Act, App};
+use super::super::app::App;
 use super::super::gate::Gate;
 
 pub const SECRET: &str = "a secret of more than sixteen bytes";
@@ -33,25 +34,19 @@ pub struct Target {
 impl Arena {
     /// A gate with the default bounds, but for what `limits` says, as entries of a YAML flow mapping.
     pub fn start(limits: &str) -> Self {
-        let app = App::answering(|_, seen| {
-            let mut act = Act::status(200);
-            if seen.target == "/webhooks/large" {
-                act.body = vec![b'x'; LARGE];
-            }
-            act
-        });
+        let app = App::start();
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let key = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
         let path = |name: &str| dir.path().join(name);
         std::fs::write(path("tls.crt"), key.cert.pem()).unwrap();
         std::fs::write(path("tls.key"), key.signing_key.serialize_pem()).unwrap();
-        let route = |name: &str, dedupe: &str| {
+        let route = |name: &str, upstream: &str, dedupe: &str| {
             format!(
                 "  - name: {name}
     path: /webhooks/{name}
     max_body: 25MiB
     verify: {{ provider: github, secrets: [{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}
-    forward: {{ upstream: app }}
+    forward: {{ upstream: {upstream} }}
 {dedupe}"
             )
         };
@@ -67,14 +62,16 @@ limits: {{ {limits} }}
 shutdown: {{ delay: 0s, grace: 5s }}
 upstreams:
   app: {{ url: {}, timeout: 5s }}
+  large: {{ url: http://{}, timeout: 5s }}
 routes:
 {}{}{}",
             path("tls.crt").display(),
             path("tls.key").display(),
             app.url(),
-            route("github", "    dedupe: { window: 1h }\n"),
-            route("large", ""),
-            route("again", ""),
+            large_app(),
+            route("github", "app", "    dedupe: { window: 1h }\n"),
+            route("large", "large", ""),
+            route("again", "app", ""),
         );
         let gate = Gate::start_in(Arc::clone(&dir), &yaml);
         Self { gate, app, certificate: key.cert.der().clone() }
@@ -95,6 +92,26 @@ routes:
         };
         Target { plain: senders[0], tls: senders[1], h1: connector(b"http/1.1"), h2: connector(b"h2") }
     }
+}
+
+/// An app that answers with [`LARGE`] bytes, a piece at a time.
+fn large_app() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let (mut request, piece) = ([0; 4096], [b'x'; 64 * 1024]);
+                if stream.read(&mut request).is_ok_and(|read| read > 0) {
+                    let mut sent = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
+                    for _ in 0..LARGE / piece.len() {
+                        sent = sent.and_then(|()| stream.write_all(&piece));
+                    }
+                }
+            });
+        }
+    });
+    address
 }
 
 impl Target {

@@ -175,7 +175,14 @@ async fn rage(target: Target, number: usize, storm: Storm, next: fn(u32) -> Vec<
             loop {
                 let piece = next(round);
                 round += 1;
-                if piece.is_empty() || writer.write_all(&piece).await.is_err() || writer.flush().await.is_err() {
+                if piece.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                if writer.write_all(&piece).await.is_err() || writer.flush().await.is_err() {
+                    if storm.deaf {
+                        return End::Closed;
+                    }
+                    // what the gate said before it closed is read
                     std::future::pending::<()>().await;
                 }
                 // two cores for attackers, gate and honest sender: leave some to the others
@@ -190,7 +197,7 @@ async fn rage(target: Target, number: usize, storm: Storm, next: fn(u32) -> Vec<
         };
         let left = storm.limit.saturating_sub(begun.elapsed());
         let end = timeout(left, async {
-            tokio::select! { end = reading => end, () = writing => End::Open }
+            tokio::select! { end = reading => end, end = writing => end }
         })
         .await
         .unwrap_or(End::Open);

@@ -59,9 +59,9 @@ impl Honest {
         let sent = self.thread.join().expect("the honest sender");
         let mut times: Vec<_> = sent.iter().map(|(took, _)| *took).collect();
         times.sort();
-        let at =
-            |part: f64| times.get(((times.len() as f64 * part) as usize).min(times.len().saturating_sub(1))).copied().unwrap_or_default();
-        let mut figures = Figures { answered: 0, told_to_wait: 0, failed: BTreeMap::new(), p50: at(0.5), p99: at(0.99) };
+        let last = times.len().saturating_sub(1);
+        let at = |hundredths: usize| times.get((times.len() * hundredths / 100).min(last)).copied().unwrap_or_default();
+        let mut figures = Figures { answered: 0, told_to_wait: 0, failed: BTreeMap::new(), p50: at(50), p99: at(99) };
         for (_, outcome) in sent {
             match outcome {
                 Outcome::Answered => figures.answered += 1,

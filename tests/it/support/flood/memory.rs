@@ -10,15 +10,14 @@ pub fn resident(pid: u32) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
-/// Waits until at most `goal` bytes are in memory, doing `beside` meanwhile; what there is when they are, or when `limit` is over.
-pub fn settled(pid: u32, goal: usize, limit: Duration, beside: impl Fn()) -> usize {
+/// Waits until at most `goal` bytes are in memory; what there is when they are, or when `limit` is over.
+pub fn settled(pid: u32, goal: usize, limit: Duration) -> usize {
     let begun = Instant::now();
     loop {
         let now = resident(pid);
         if now <= goal || begun.elapsed() > limit {
             return now;
         }
-        beside();
         std::thread::sleep(Duration::from_millis(200));
     }
 }

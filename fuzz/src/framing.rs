@@ -1,0 +1,51 @@
+//! The bytes of an HTTP/1 connection before the parser, as they are.
+//!
+//! However they are cut into pieces, the same bytes get through; a head that gets through is read by another parser as well, and alike;
+//! and no line of it ends otherwise than in CR LF.
+use hookgate::gateway::fuzzing::scan;
+
+const MAX_HEAD: usize = 1024;
+
+pub fn run(bytes: &[u8]) {
+    let whole = scan([bytes], MAX_HEAD);
+    let cut = bytes.first().map_or(0, |byte| usize::from(*byte) % (bytes.len() + 1));
+    let (before, after) = bytes.split_at(cut);
+    assert_eq!(scan([before, after], MAX_HEAD), whole);
+    assert_eq!(scan(bytes.chunks(1), MAX_HEAD), whole);
+    assert_eq!(scan(bytes.chunks(7), MAX_HEAD), whole);
+    let (seen, was_cut, messages) = whole;
+    assert!(was_cut || seen == bytes);
+    assert_ne!(messages > 0, bytes.is_empty());
+    // what got through gets through again
+    if !was_cut {
+        assert!(!scan([&seen[..], b""], MAX_HEAD).1);
+    }
+    let Some(end) = seen.windows(4).position(|window| window == b"\r\n\r\n") else { return };
+    head(&seen[..end + 4]);
+}
+
+fn head(head: &[u8]) {
+    for (at, byte) in head.iter().enumerate() {
+        match byte {
+            b'\r' => assert_eq!(head.get(at + 1), Some(&b'\n')),
+            b'\n' => assert_eq!(head.get(at.wrapping_sub(1)), Some(&b'\r')),
+            0 => panic!("a NUL gets through"),
+            _ => {}
+        }
+    }
+    let mut lines = vec![httparse::EMPTY_HEADER; 512];
+    let mut request = httparse::Request::new(&mut lines);
+    assert!(request.parse(head).is_ok_and(|status| status.is_complete()), "another parser refuses {:?}", String::from_utf8_lossy(head));
+    assert!(request.path.is_some_and(|path| path.starts_with('/')));
+    let count = |name: &str| request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).count();
+    assert!(count("content-length") + count("transfer-encoding") <= 1, "two framings");
+    assert!(count("host") <= 1);
+    for header in request.headers.iter() {
+        if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            assert!(header.value.eq_ignore_ascii_case(b"chunked"));
+        }
+        if header.name.eq_ignore_ascii_case("content-length") {
+            assert!(header.value.iter().all(u8::is_ascii_digit) && !header.value.is_empty());
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Header lines by which a sender could speak as the gate, or for somebody else: none of them reaches the app, on no route.
+use super::pass::config;
+use super::support::app::{App, Seen};
+use super::support::gate::Gate;
+use super::support::http::Connection;
+use super::support::sign;
+
+const SECRET: &str = "a secret of more than sixteen bytes";
+
+/// Group, and lines as they are sent; all have a value with `evil` in it, which no app may see.
+const TRICKS: &[(&str, &[&str])] = &[
+    (
+        "spellings of ours",
+        &[
+            "Hookgate-Verified: true; evil",
+            "hookgate-verified: evil",
+            "HOOKGATE-VERIFIED: evil",
+            "Hookgate_Verified: evil",
+            "Hookgate-Verified_: evil",
+            "Hookgate.Verified: evil",
+            "HookgateVerified: evil",
+            "Hookgate--Verified: evil",
+            "-Hookgate-Verified: evil",
+            "_hookgate_verified: evil",
+            "HTTP_HOOKGATE_VERIFIED: evil",
+            "Http-Hookgate-Verified: evil",
+            "HTTP-HTTP-HOOKGATE-VERIFIED: evil",
+            "Hook~gate-Verified: evil",
+            "Hookgate-Route: evil",
+            "Hookgate-Anything: evil",
+            "Hookgate: evil",
+            "Hookgate-Secret: evil",
+        ],
+    ),
+    (
+        "forwarding",
+        &[
+            "X-Forwarded-For: evil",
+            "X_Forwarded_For: evil",
+            "X-Forwarded-Host: evil",
+            "X-Forwarded-Proto: evil",
+            "X-Forwarded-Port: evil",
+            "X-Forwarded-Prefix: evil",
+            "X-Forwarded-Uri: evil",
+            "Forwarded: for=evil",
+            "X-Real-Ip: evil",
+            "X-Client-Ip: evil",
+            "True-Client-Ip: evil",
+            "CF-Connecting-IP: evil",
+            "HTTP_X_FORWARDED_FOR: evil",
+        ],
+    ),
+    (
+        "another path or method",
+        &[
+            "X-Original-URL: /hooks/github?evil",
+            "X-Rewrite-URL: /hooks/github?evil",
+            "X_Rewrite_Url: evil",
+            "X-HTTP-Method-Override: evil",
+            "X-HTTP-Method: evil",
+            "X-Method-Override: evil",
+            "X-Original-Uri: evil",
+            "X-Original-Host: evil",
+            "X-Envoy-Original-Path: evil",
+            "X-Script-Name: evil",
+            "HTTP_X_ORIGINAL_URL: evil",
+        ],
+    ),
+    (
+        "between hops",
+        &[
+            "Keep-Alive: evil",
+            "Proxy-Connection: evil",
+            "TE: evil",
+            "Trailer: evil",
+            "Proxy-Authorization: evil",
+            "Upgrade: evil",
+            "HTTP2-Settings: evil",
+            "Proxy: evil",
+        ],
+    ),
+    (
+        "look-alikes",
+        &[
+            "Content_Type: evil",
+            "Http-Cookie: evil",
+            "Authorization_: evil",
+            "Cookie--: evil",
+            "Content_Length: evil",
+            "Transfer_Encoding: evil",
+            "_Host: evil",
+        ],
+    ),
+    ("whose request", &["X-Request-Id: evil", "X_Request_ID: evil", "traceparent: evil", "Baggage: evil"]),
+];
+
+/// What `Connection` may take off: its own lines, never the gate's.
+const NOMINATIONS: &[&str] = &[
+    "Connection: Hookgate-Verified",
+    "Connection: close, hookgate-verified, x-request-id",
+    "Connection: X-Request-Id",
+    "Connection: keep-alive\r\nConnection: Hookgate-Verified",
+    "Connection: x-forwarded-for, x-forwarded-proto",
+    "Connection: host",
+    "Connection: \"Hookgate-Verified\"",
+    "Connection: content-length",
+];
+
+fn send(gate: &Gate, signed: bool, lines: &str) -> Option<u16> {
+    let mut sender = Connection::open(gate.address("senders"));
+    let (target, headers) = if signed { ("/webhooks/github", sign::github(SECRET, "", b"{}")) } else { ("/any", Vec::new()) };
+    let headers: String =
+        headers.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    sender
+        .send(format!("POST {target} HTTP/1.1\r\nHost: gate.test\r\n{headers}{lines}\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes())
+        .unwrap();
+    sender.answer().ok().map(|answer| answer.status)
+}
+
+#[track_caller]
+fn check(seen: &Seen, signed: bool, lines: &str) {
+    let evil = seen.headers.iter().find(|(_, value)| value.contains("evil"));
+    assert!(evil.is_none(), "{lines}: the app saw {evil:?}");
+    assert_eq!(seen.header("Hookgate-Verified"), Some(if signed { "true" } else { "false" }), "{lines}");
+    assert_eq!(seen.header("X-Forwarded-For"), Some("127.0.0.1"), "{lines}");
+    assert_eq!(seen.header("X-Forwarded-Proto"), Some("http"), "{lines}");
+    assert_eq!(seen.header("X-Forwarded-Host"), Some("gate.test"), "{lines}");
+    assert_eq!(seen.header("Host"), Some("gate.test"), "{lines}");
+    assert_eq!(seen.header("X-Request-Id").map(str::len), Some(26), "{lines}");
+    let identity = seen.headers.iter().filter(|(name, _)| name.to_lowercase().starts_with("hookgate")).count();
+    assert_eq!(identity == 1, !signed, "{lines}: {:?}", seen.headers);
+    assert_eq!(seen.body, b"{}", "{lines}");
+}
+
+#[test]
+fn no_header_speaks_for_the_gate() {
+    let app = App::start();
+    let yaml = config(&app.url(), "", "")
+        .replace("dedupe: { window: 24h }", "max_body: 1MiB")
+        .replace("health:", "limits: { refused_per_client: 100000/s }\nhealth:");
+    let gate = Gate::start(&yaml);
+    let mut tricks = 0;
+    for (group, lines) in TRICKS {
+        let (mut passed, mut refused) = (0, 0);
+        for line in *lines {
+            tricks += 1;
+            // once alone, once twice, once nominated as well
+            let name = line.split(':').next().unwrap();
+            for lines in [(*line).to_owned(), format!("{line}\r\n{line}"), format!("{line}\r\nConnection: {name}")] {
+                for signed in [false, true] {
+                    let before = app.count();
+                    let status = send(&gate, signed, &lines);
+                    if status == Some(200) {
+                        assert_eq!(app.count(), before + 1);
+                        check(&app.last(), signed, &lines);
+                        passed += 1;
+                    } else {
+                        assert!(status.is_none_or(|status| status == 400), "{lines}: {status:?}");
+                        assert_eq!(app.count(), before, "{lines}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        eprintln!("  {group:<24}{} lines: {passed} requests passed without them, {refused} refused", lines.len());
+    }
+    for line in NOMINATIONS {
+        tricks += 1;
+        for signed in [false, true] {
+            let before = app.count();
+            match send(&gate, signed, line) {
+                Some(200) => check(&app.last(), signed, line),
+                status => assert!(status.is_none_or(|status| status == 400) && app.count() == before, "{line}: {status:?}"),
+            }
+        }
+    }
+    eprintln!("{tricks} header tricks, on a pass route and on a webhook route");
+    assert!(tricks >= 25);
+}
+
+/// What an app may see, it sees as it was sent.
+#[test]
+fn honest_headers_pass() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), "", ""));
+    let lines = "Accept: a\r\nAccept: b\r\nCookie: c=d\r\nAuthorization: Basic e\r\nX-Custom_Name: f\r\nContent-Type: g\r\nRange: bytes=0-\r\nOrigin: h";
+    assert_eq!(send(&gate, false, lines), Some(200));
+    let seen = app.last();
+    assert_eq!(seen.all("Accept"), ["a", "b"]);
+    for (name, value) in [
+        ("Cookie", "c=d"),
+        ("Authorization", "Basic e"),
+        ("X-Custom_Name", "f"),
+        ("Content-Type", "g"),
+        ("Range", "bytes=0-"),
+        ("Origin", "h"),
+    ] {
+        assert_eq!(seen.header(name), Some(value));
+    }
+}

@@ -1,0 +1,140 @@
+//! Why a request is refused with 401 is for the log: the sender sees the same bytes, whatever it was, over HTTP/1 and HTTP/2.
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ::http::Request;
+use bytes::Bytes;
+
+use super::forward::config;
+use super::h2::{connect, runtime};
+use super::support::app::App;
+use super::support::gate::{Gate, wait_for};
+use super::support::http;
+use super::support::sign::hmac_hex;
+
+const SECRET: &str = "a-secret-of-more-than-sixteen-bytes";
+const BODY: &[u8] = b"{\"id\": \"evt_1\"}";
+
+/// Path and headers of requests that are all refused with 401.
+fn refused() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let signed = |secret: &str, at: u64| {
+        let content = [format!("{at}.").as_bytes(), BODY].concat();
+        format!("t={at},v1={}", hmac_hex(secret, &content))
+    };
+    let with = |value: String| vec![("x-sig", value)];
+    let of_key = |key: &str, value: String| vec![("x-sig", value), ("x-key", key.to_owned())];
+    let good = signed(SECRET, now);
+    vec![
+        ("/timed", vec![]),
+        ("/timed", with(String::new())),
+        ("/timed", with("nonsense".to_owned())),
+        ("/timed", with(format!("t={now}"))),
+        ("/timed", with(good.replace("t=", "x="))),
+        ("/timed", with(good.replace("t=", "t=0"))),
+        ("/timed", with(format!("{good}0"))),
+        ("/timed", with(signed("another-secret-of-many-bytes", now))),
+        ("/timed", with(signed("the-secret-that-has-expired", now))),
+        ("/timed", with(signed(SECRET, now - 86_400))),
+        ("/timed", with(signed("the-older-secret-of-the-two", now - 86_400))),
+        ("/timed", with(signed(SECRET, now + 86_400))),
+        ("/timed", with(signed("another-secret-of-many-bytes", now - 86_400))),
+        ("/tenants/acme", with(signed("another-secret-of-many-bytes", now))),
+        ("/tenants/nobody", with(good.clone())),
+        ("/tenants/no%20key", with(good.clone())),
+        ("/keyed", with(good.clone())),
+        ("/keyed", of_key("nobody", good.clone())),
+        ("/keyed", of_key("acme", signed("another-secret-of-many-bytes", now))),
+        ("/token", vec![]),
+        ("/token", vec![("x-token", "wrong".to_owned())]),
+        ("/basic", vec![]),
+        ("/basic", vec![("authorization", "Basic !".to_owned())]),
+        ("/basic", vec![("authorization", "Basic dXNlcjp3cm9uZw==".to_owned())]),
+    ]
+}
+
+fn routes() -> String {
+    let timed = "scheme: hmac, algorithm: sha256, signature: { header: X-Sig, pair: v1, separator: \",\", encoding: hex }, signed_content: \"{timestamp}.{body}\", timestamp: { pair: t, format: unix, tolerance: 5m }";
+    let route = |name: &str, path: &str, verify: &str| {
+        format!("  - name: {name}\n    path: {path}\n    verify: {{ {verify} }}\n    forward: {{ upstream: app }}\n")
+    };
+    let list = format!(
+        "secrets: [{{ insecure_inline: {SECRET} }}, {{ insecure_inline: the-older-secret-of-the-two }}, {{ insecure_inline: the-secret-that-has-expired, expires: 2020-01-01T00:00:00Z }}]"
+    );
+    [
+        route("timed", "/timed", &format!("{timed}, {list}")),
+        route("tenants", "\"/tenants/{account}\"", &format!("{timed}, secrets: {{ by: \"{{account}}\", dir: tenants }}")),
+        route("keyed", "/keyed", &format!("{timed}, secrets: {{ by: \"header:X-Key\", dir: tenants }}")),
+        route("token", "/token", "scheme: token, signature: { header: X-Token }, secrets: [{ insecure_inline: the-token-of-this-route }]"),
+        route("basic", "/basic", "scheme: basic, secrets: [{ insecure_inline: \"user:a-long-password\" }]"),
+    ]
+    .concat()
+}
+
+#[test]
+fn every_401_is_the_same_to_the_sender() {
+    let app = App::start();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let made = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
+    std::fs::create_dir(dir.path().join("tenants")).unwrap();
+    for (name, text) in [("tls.crt", made.cert.pem()), ("tls.key", made.signing_key.serialize_pem()), ("tenants/acme", SECRET.to_owned())] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let plain = config(&app.url(), &routes());
+    let tls = plain
+        .replace("listen: [{ address: 127.0.0.1:0 }]", "listen: [{ address: 127.0.0.1:0, tls: { certificate: tls.crt, key: tls.key } }]");
+    let over_tls = Gate::start_in(Arc::clone(&dir), &tls);
+    let gate = Gate::start_in(dir, &plain);
+    let answers: Vec<String> = refused().into_iter().map(|(path, headers)| over_http_1(&gate, path, &headers)).collect();
+    for (answer, request) in answers.iter().zip(refused()) {
+        assert_eq!(*answer, answers[0], "{request:?}");
+    }
+    runtime().block_on(async {
+        let mut connection = connect(&over_tls, made.cert.der().clone()).await;
+        let mut first = None;
+        for (path, headers) in refused() {
+            let mut request = Request::post(format!("https://gate.test{path}"));
+            for (name, value) in &headers {
+                request = request.header(*name, value);
+            }
+            connection = connection.ready().await.unwrap();
+            let (answer, mut body) = connection.send_request(request.body(()).unwrap(), false).unwrap();
+            body.send_data(Bytes::from_static(BODY), true).ok();
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status(), 401, "{path} {headers:?}");
+            let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+            let lines: Vec<_> =
+                answer.headers().iter().filter(|(name, _)| *name != "date").map(|(name, value)| format!("{name}: {value:?}")).collect();
+            let mut whole = format!("{lines:?}");
+            let mut body = answer.into_body();
+            while let Some(piece) = body.data().await {
+                whole.push_str(&String::from_utf8_lossy(&piece.unwrap()));
+            }
+            let whole = whole.replace(&id, "ID");
+            assert_eq!(*first.get_or_insert_with(|| whole.clone()), whole, "{path} {headers:?}");
+        }
+    });
+    assert_eq!(app.count(), 0);
+    wait_for("all reasons to be on record", || {
+        let refusals = gate.admin("/-/refusals")["refusals"].to_string();
+        let codes = [
+            "signature_missing",
+            "signature_malformed",
+            "signature_mismatch",
+            "timestamp_missing",
+            "timestamp_malformed",
+            "timestamp_stale",
+            "timestamp_future",
+        ];
+        codes.iter().all(|code| refusals.contains(code))
+    });
+}
+
+fn over_http_1(gate: &Gate, path: &str, headers: &[(&'static str, String)]) -> String {
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let answer = http::request(gate.address("senders"), "POST", path, &headers, BODY);
+    assert_eq!(answer.status, 401, "{path} {headers:?}");
+    let id = answer.header("X-Request-Id").unwrap().to_owned();
+    let lines: Vec<_> = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date")).collect();
+    format!("{} {lines:?} {}", answer.status, answer.text()).replace(&id, "ID")
+}
