@@ -8,6 +8,7 @@ pub mod clock;
 pub mod delivery;
 pub mod refusal;
 pub mod request;
+pub mod retry;
 pub mod units;
 pub mod verify;
 

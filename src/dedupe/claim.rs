@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::store::queue::{Accept, Accepted, Dedupe, OnDead, Queue};
 use crate::store::{Answer, Claimed, Held, Key, Ledger, StoreError, Token};
 
 /// Waiters for one key at most.
@@ -54,6 +55,28 @@ impl Claim {
     pub async fn commit(mut self, window: Duration) -> Result<Held, StoreError> {
         self.settled = true;
         repeated(|| self.ledger.commit(self.key, self.token, window)).await
+    }
+
+    /// Puts a delivery on the disk and turns the claim into its commit, in one transaction. Settled from the first poll on, as [`Self::commit`] is.
+    ///
+    /// # Errors
+    /// It is not on the disk, or that is not known; the claim is the caller's still.
+    pub async fn accept(
+        mut self,
+        queue: &dyn Queue,
+        delivery: Accept,
+        window: Duration,
+        dead: OnDead,
+    ) -> Result<Accepted, (StoreError, Self)> {
+        self.settled = true;
+        let dedupe = Dedupe::Held { key: self.key, token: self.token, window, dead };
+        match repeated(|| queue.accept(delivery.clone(), dedupe)).await {
+            Ok(accepted) => Ok(accepted),
+            Err(error) => {
+                self.settled = false;
+                Err((error, self))
+            }
+        }
     }
 
     /// Holds it longer: `lease` from now.

@@ -1,6 +1,5 @@
-//! Every delivery once: claim, then commit or release. The embedded ledger, its journal, and the guard that holds a claim.
+//! Every delivery once: claim, then commit or release. The embedded ledger and queue, and the guard that holds a claim.
 pub mod claim;
 pub mod embedded;
-mod journal;
 pub mod key;
 pub mod memory;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::clock::{Clock, Now, SystemClock};
 use crate::store::{Claimed, Held, Key, Ledger, Token};
 
+pub(crate) mod queue;
+
 /// A clock that moves when it is told.
 #[derive(Debug)]
 pub(crate) struct HandClock(Mutex<Now>);
@@ -19,6 +21,11 @@ impl HandClock {
     pub(crate) fn advance(&self, by: Duration) {
         let mut now = self.0.lock().unwrap();
         *now = Now { wall: now.wall + by, mono: now.mono + by };
+    }
+
+    /// Sets the wall clock alone back.
+    pub(crate) fn jump_back(&self, by: Duration) {
+        self.0.lock().unwrap().wall -= by;
     }
 
     /// Sets the wall clock alone ahead.

@@ -7,10 +7,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(test)]
-pub(crate) mod contract;
+pub mod archive;
+mod batch;
+mod checkpoint;
+pub(crate) mod disk;
 pub mod drift;
+pub mod queue;
+mod reader;
+pub mod record;
 pub mod sqlite;
+pub(crate) mod time;
+
+pub(crate) use batch::{How, Line, SHORTEST};
 
 /// What a store answers, in its own time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -100,3 +108,6 @@ pub struct LedgerCounts {
     /// Wall and monotonic time drifted apart by more than 60 s within the last ten minutes: purging stands still.
     pub clock_jump: bool,
 }
+
+#[cfg(test)]
+pub(crate) mod contract;

@@ -1,145 +1,34 @@
 //! The file of the embedded store: SQLite in WAL mode, in a directory that one process holds. Takes and gives rows; what they mean is said elsewhere.
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::OpenOptions;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
-use crate::store::{Key, StoreError};
+use crate::store::StoreError;
+
+pub(crate) mod accept;
+pub(crate) mod act;
+mod directory;
+pub(crate) mod lease;
+pub(crate) mod ledger;
+pub(crate) mod look;
+pub(crate) mod page;
+mod schema;
+pub(crate) mod settle;
+pub(crate) mod sweep;
+mod unit;
+pub(crate) mod writing;
+
+pub use directory::{Directory, OpenError};
+pub use ledger::Change;
+use writing::{Hook, Tally, Writing};
 
 /// The file in the store's directory.
 const FILE: &str = "hookgate.db";
-/// The version of the schema that this program writes; it reads older ones, and migrates them.
-const SCHEMA: i64 = 1;
-/// `ledger.state` of an ID that was handed on.
-const COMMITTED: i64 = 1;
-const TABLES: &str = "
-    create table if not exists meta (name text primary key, value) without rowid;
-    create table if not exists ledger (key blob primary key, state integer not null, token blob, delivery blob, until integer not null) without rowid;
-    create index if not exists ledger_until on ledger (until);";
-
-/// Why a store cannot be opened.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it.
-    #[error("{path} is held by {holder}: one store belongs to one process", path = path.display())]
-    Held {
-        /// The directory.
-        path: PathBuf,
-        /// `process 123`, or that it did not say.
-        holder: String,
-    },
-    /// A newer hookgate wrote it.
-    #[error("{path} has schema version {found}, this hookgate knows {SCHEMA}: run the version that wrote it, or a newer one", path = path.display())]
-    NewerSchema {
-        /// The file.
-        path: PathBuf,
-        /// The version it has.
-        found: i64,
-    },
-    /// Locks and crash safety do not hold on a network.
-    #[error("{path} lies on a network file system ({kind}): the store needs a local disk", path = path.display())]
-    Network {
-        /// The directory.
-        path: PathBuf,
-        /// What the system calls it.
-        kind: String,
-    },
-    /// The file system says no.
-    #[error("{path}: {cause}", path = path.display())]
-    Io {
-        /// What was opened.
-        path: PathBuf,
-        /// What the system says.
-        cause: String,
-    },
-    /// The database says no.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// The store's directory, held by this process until dropped.
-#[derive(Debug)]
-pub struct Directory {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Directory {
-    /// Takes the directory for this process; makes it (mode 0700) if it is missing.
-    ///
-    /// # Errors
-    /// Another process has it, it lies on a network, or the file system says no.
-    pub fn hold(path: &Path) -> Result<Self, OpenError> {
-        let io = |error: std::io::Error| OpenError::Io { path: path.to_owned(), cause: error.to_string() };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
-        if let Some(kind) = network(&path.canonicalize().map_err(io)?, &std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
-        {
-            return Err(OpenError::Network { path: path.to_owned(), kind });
-        }
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join("hookgate.lock"))
-            .map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let told = lock.read_to_string(&mut pid).is_ok() && pid.trim().parse::<u32>().is_ok();
-                let holder = if told { format!("process {}", pid.trim()) } else { "another process".to_owned() };
-                return Err(OpenError::Held { path: path.to_owned(), holder });
-            }
-            Err(TryLockError::Error(error)) => return Err(io(error)),
-        }
-        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(io)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
-    }
-
-    /// Puts a damaged database aside, its log with it, under a name that says when; the name.
-    ///
-    /// # Errors
-    /// The file system says no.
-    pub fn set_aside(&self, unix_seconds: u64) -> Result<PathBuf, OpenError> {
-        let aside = self.path.join(format!("{FILE}.damaged-{unix_seconds}"));
-        for suffix in ["", "-wal", "-shm"] {
-            let (from, to) = (self.path.join(format!("{FILE}{suffix}")), self.path.join(format!("{FILE}.damaged-{unix_seconds}{suffix}")));
-            if let Err(error) = std::fs::rename(&from, to)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(OpenError::Io { path: from, cause: error.to_string() });
-            }
-        }
-        Ok(aside)
-    }
-}
-
-/// The kind of file system that `path` lies on, if it is a network's. `mounts` is Linux's list; elsewhere there is none, and nothing is refused.
-fn network(path: &Path, mounts: &str) -> Option<String> {
-    const NETWORK: [&str; 12] =
-        ["nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"];
-    let kinds = mounts.lines().filter_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let point = left.split(' ').nth(4)?.replace("\\040", " ");
-        path.starts_with(&point).then(|| (point.len(), right.split(' ').next().unwrap_or_default()))
-    });
-    // Of two mounts on the same point the later one counts, and that is the one `max_by_key` takes.
-    kinds.max_by_key(|(length, _)| *length).map(|(_, kind)| kind).filter(|kind| NETWORK.contains(kind)).map(str::to_owned)
-}
-
-/// A change of the `ledger` table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// `key` was handed on and is remembered until then, in milliseconds of wall time.
-    Remember(Key, u64),
-    /// `key` was forgotten.
-    Forget(Key),
-}
+/// Statements kept ready by a connection.
+const STATEMENTS: usize = 128;
 
 /// The open database. One thread writes.
 #[derive(Debug)]
@@ -149,6 +38,14 @@ pub struct Database {
     /// Device and inode of the file that is open.
     file: (u64, u64),
     hash_key: [u8; 16],
+    hook: Hook,
+}
+
+/// When the store was last seen, in its own time and by the wall clock, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) store: i64,
+    pub(crate) wall: i64,
 }
 
 impl Database {
@@ -161,19 +58,35 @@ impl Database {
         let io = |error: std::io::Error| OpenError::Io { path: path.clone(), cause: error.to_string() };
         // SQLite gives its log the mode of the database.
         drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?);
-        let mut connection = Connection::open(&path).map_err(told)?;
-        connection.busy_timeout(Duration::from_secs(5)).map_err(told)?;
-        connection.pragma_update(None, "journal_mode", "wal").map_err(told)?;
-        connection.pragma_update(None, "synchronous", "full").map_err(told)?;
+        if schema::is_stub(&path).map_err(io)? {
+            return Err(StoreError::Corrupted("the file is cut short".into()).into());
+        }
+        let short = schema::is_short(&path).map_err(io)?;
+        let mut connection = connect(&path)?;
+        // checkpoints are made off the way of those who wait for a commit
+        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(told)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(told)?;
-        if let Some(found) = schema(&connection).map_err(told)?
-            && found > SCHEMA
+        if let Some(found) = schema::version(&connection).map_err(told)?
+            && found > schema::SCHEMA
         {
             return Err(OpenError::NewerSchema { path, found });
         }
-        let hash_key = migrate(&mut connection, new_hash_key).map_err(told)?;
+        if short {
+            whole(&connection, &path)?;
+        }
+        let hash_key = schema::migrate(&mut connection, new_hash_key).map_err(told)?;
         let file = identity(&path).map_err(io)?;
-        Ok(Self { connection, path, file, hash_key })
+        Ok(Self { connection, path, file, hash_key, hook: Hook::default() })
+    }
+
+    /// Calls `hook` before each statement that writes, for tests of what fails there.
+    pub(crate) fn hooked(&mut self, hook: Hook) {
+        self.hook = hook;
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The key that ledger keys of this store are hashed with.
@@ -193,86 +106,112 @@ impl Database {
         }
     }
 
-    /// Gives every ID remembered past `now` (milliseconds of wall time) to `each`, one by one, with the time until then.
-    ///
-    /// # Errors
-    /// The database is damaged or cannot be read.
-    pub fn load(&self, now: u64, mut each: impl FnMut(Key, Duration)) -> Result<(), StoreError> {
-        let mut rows = self.connection.prepare("select key, until from ledger where state = ?1").map_err(told)?;
-        let mut rows = rows.query(params![COMMITTED]).map_err(told)?;
-        while let Some(row) = rows.next().map_err(told)? {
-            let (Ok(key), Ok(until)) = (row.get::<_, [u8; 16]>(0), row.get::<_, i64>(1)) else { continue };
-            let left = u64::try_from(until).unwrap_or(0).saturating_sub(now);
-            if left > 0 {
-                each(Key(key), Duration::from_millis(left));
-            }
-        }
-        Ok(())
+    /// When this store was last seen; none for a new one, and one of an older version.
+    pub(crate) fn seen(&self) -> Result<Option<Seen>, StoreError> {
+        let of = |name: &str| {
+            let value = self.connection.query_row("select value from meta where name = ?1", [name], |row| row.get(0)).optional();
+            value.map_err(told)
+        };
+        let (store, wall): (Option<i64>, Option<i64>) = (of("store_time")?, of("wall_time")?);
+        Ok(store.zip(wall).map(|(store, wall)| Seen { store, wall }))
     }
 
-    /// Writes `changes` in one transaction; they are on the disk when it returns.
-    ///
-    /// # Errors
-    /// Nothing was written.
-    pub fn save(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction().map_err(told)?;
-        {
-            let mut remember = transaction
-                .prepare_cached(
-                    "insert into ledger (key, state, until) values (?1, ?2, ?3)
-                    on conflict (key) do update set state = excluded.state, until = excluded.until",
-                )
-                .map_err(told)?;
-            let mut forget = transaction.prepare_cached("delete from ledger where key = ?1").map_err(told)?;
-            for change in changes {
-                match change {
-                    Change::Remember(key, until) => {
-                        remember.execute(params![key.0, COMMITTED, i64::try_from(*until).unwrap_or(i64::MAX)]).map_err(told)?
-                    }
-                    Change::Forget(key) => forget.execute(params![key.0]).map_err(told)?,
-                };
-            }
-        }
-        transaction.commit().map_err(told)
+    /// The sums that are kept.
+    pub(crate) fn tally(&self) -> Result<Tally, StoreError> {
+        let mut rows = self.connection.prepare("select kind, number, rows, bytes from tally").map_err(told)?;
+        let rows = rows.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))).map_err(told)?;
+        rows.collect::<Result<_, _>>().map_err(told)
     }
 
-    /// Deletes at most `step` rows that had expired at `now` (milliseconds of wall time); how many it were.
+    /// Runs `write` in one transaction at `now` (the store's time); it is on the disk when this returns. With what it changed of the sums.
     ///
     /// # Errors
-    /// Nothing was deleted.
-    pub fn purge(&mut self, now: u64, step: usize) -> Result<usize, StoreError> {
-        let purge = "delete from ledger where key in (select key from ledger where until <= ?1 limit ?2)";
-        let (now, step) = (i64::try_from(now).unwrap_or(i64::MAX), i64::try_from(step).unwrap_or(i64::MAX));
-        self.connection.prepare_cached(purge).and_then(|mut purge| purge.execute(params![now, step])).map_err(told)
+    /// Nothing was written; or [`StoreError::Unknown`].
+    pub(crate) fn transaction<T>(
+        &mut self,
+        now: i64,
+        write: impl FnOnce(&Writing<'_>) -> Result<T, StoreError>,
+    ) -> Result<(T, Tally), StoreError> {
+        self.in_place()?;
+        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(told)?;
+        let writing = Writing::new(&transaction, now, &self.hook);
+        let done = write(&writing)?;
+        let tally = writing.keep_tally()?;
+        self.hook.call()?;
+        // a commit that fails half-way may be found done after a crash
+        transaction.commit().map_err(|error| match told(error) {
+            StoreError::Unavailable(cause) => StoreError::Unknown(cause),
+            error @ (StoreError::Unknown(_) | StoreError::Full | StoreError::Corrupted(_)) => error,
+        })?;
+        Ok((done, tally))
     }
+
+    /// Copies what the log holds into the database, as far as that is possible without waiting.
+    pub(crate) fn checkpoint(&self) -> Result<Checkpointed, StoreError> {
+        checkpoint(&self.connection)
+    }
+}
+
+/// What a checkpoint came to: frames in the log, and how many of them are in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpointed {
+    pub(crate) log: i64,
+    pub(crate) done: i64,
+}
+
+/// A connection with the settings that all have.
+pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path).map_err(told)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(told)?;
+    connection.pragma_update(None, "journal_mode", "wal").map_err(told)?;
+    connection.pragma_update(None, "synchronous", "full").map_err(told)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "query_only", true).map_err(told)?;
+    Ok(connection)
+}
+
+pub(crate) fn checkpoint(connection: &Connection) -> Result<Checkpointed, StoreError> {
+    let read = |row: &rusqlite::Row<'_>| Ok(Checkpointed { log: row.get(1)?, done: row.get(2)? });
+    connection.query_row("pragma wal_checkpoint(passive)", [], read).map_err(told)
+}
+
+/// Checks a file that is shorter than it says: its log may hold the rest, if a crash cut a checkpoint off.
+fn whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let cause = "the file is cut short";
+    checkpoint(connection)?;
+    let still = schema::is_short(path).map_err(|error| OpenError::Io { path: path.to_owned(), cause: error.to_string() })?;
+    let said: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0)).map_err(told)?;
+    if still || said != "ok" { Err(StoreError::Corrupted(cause.into()).into()) } else { Ok(()) }
 }
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// The schema version of a database; none in an empty one.
-fn schema(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    if !connection.table_exists(None, "meta")? {
-        return Ok(None);
-    }
-    connection.query_row("select value from meta where name = 'schema'", [], |row| row.get(0)).optional()
+/// A number as SQLite has it.
+fn int(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
 }
 
-/// Brings the schema up to date in one transaction; the hash key of the store.
-fn migrate(connection: &mut Connection, new_hash_key: [u8; 16]) -> rusqlite::Result<[u8; 16]> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    transaction.execute_batch(TABLES)?;
-    transaction.execute("insert or replace into meta (name, value) values ('schema', ?1)", params![SCHEMA])?;
-    transaction.execute("insert or ignore into meta (name, value) values ('hash_key', ?1)", params![new_hash_key])?;
-    let hash_key = transaction.query_row("select value from meta where name = 'hash_key'", [], |row| row.get(0))?;
-    transaction.commit()?;
-    Ok(hash_key)
+/// A number that is not negative, out of a row.
+fn unsigned(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(at).map(|number| u64::try_from(number).unwrap_or(0))
+}
+
+/// Milliseconds as SQLite has them.
+pub(crate) fn ms(duration: Duration) -> i64 {
+    int(duration.as_millis())
 }
 
 /// What an error of SQLite means for a caller.
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-fn told(error: rusqlite::Error) -> StoreError {
+pub(crate) fn told(error: rusqlite::Error) -> StoreError {
     let cause = error.to_string().into();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupted(cause),

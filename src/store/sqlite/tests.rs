@@ -1,4 +1,8 @@
+use std::path::Path;
+
+use super::directory::network;
 use super::*;
+use crate::store::Key;
 
 #[test]
 fn a_network_is_told_from_a_disk() {
@@ -18,31 +22,61 @@ fn a_network_is_told_from_a_disk() {
     assert_eq!(network(Path::new("/srv"), ""), None);
 }
 
+fn key(byte: u8) -> Key {
+    Key([byte; 16])
+}
+
+fn load(database: &Database, now: i64) -> Vec<(u8, u128)> {
+    let mut rows = Vec::new();
+    database.load(now, |key, left| rows.push((key.0[0], left.as_millis()))).unwrap();
+    rows.sort_unstable();
+    rows
+}
+
+/// What the query plan says of each step.
+fn plan(database: &Database, sql: &str) -> String {
+    let mut statement = database.connection.prepare(&format!("explain query plan {sql}")).unwrap();
+    let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+    steps.map(Result::unwrap).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn rows_are_saved_loaded_and_purged_in_steps() {
     let directory = tempfile::tempdir().unwrap();
     let directory = Directory::hold(directory.path()).unwrap();
     let mut database = Database::open(&directory, [1; 16]).unwrap();
-    let key = |byte| Key([byte; 16]);
-    let changes: Vec<_> = (0..10).map(|byte| Change::Remember(key(byte), 1000 + u64::from(byte))).collect();
-    database.save(&changes).unwrap();
-    database.save(&[Change::Remember(key(0), 5000), Change::Forget(key(9)), Change::Forget(key(77))]).unwrap();
-    let load = |database: &Database, now| {
-        let mut rows = Vec::new();
-        database.load(now, |key, left| rows.push((key.0[0], left.as_millis()))).unwrap();
-        rows.sort_unstable();
-        rows
-    };
+    let changes: Vec<_> = (0..10).map(|byte| Change::Remember(key(byte), 1000 + i64::from(byte))).collect();
+    let mut save = |changes: &[Change]| database.transaction(0, |writing| ledger::save(writing, changes)).unwrap();
+    save(&changes);
+    save(&[Change::Remember(key(0), 5000), Change::Forget(key(9)), Change::Forget(key(77))]);
     assert_eq!(load(&database, 1006), [(0, 3994), (7, 1), (8, 2)]);
-    assert_eq!(database.purge(1006, 4).unwrap(), 4);
-    assert_eq!(database.purge(1006, 4).unwrap(), 2);
+    let mut purge = || database.transaction(1006, |writing| ledger::purge(writing, 4)).unwrap().0;
+    assert_eq!((purge(), purge()), (4, 2));
     assert_eq!(load(&database, 0).len(), 3);
     drop(database);
     let database = Database::open(&directory, [2; 16]).unwrap();
     assert_eq!(database.hash_key(), [1; 16], "the store's, not the process's");
-    let plan: String =
-        database.connection.query_row("explain query plan select key from ledger where until <= 5 limit 9", [], |row| row.get(3)).unwrap();
-    assert!(plan.contains("ledger_until"), "{plan}");
+}
+
+#[test]
+fn what_is_asked_often_has_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = Directory::hold(directory.path()).unwrap();
+    let database = Database::open(&directory, [1; 16]).unwrap();
+    let check = |sql: &str, index: &str| {
+        let plan = plan(&database, sql);
+        assert!(plan.contains(index) && !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+    };
+    check("select key, until from ledger where (until, key) > (1, x'00') and until <= 5 order by until, key limit 9", "ledger_until");
+    check("select target, run_at from due where target > 3 order by target, run_at limit 1", "due_ready");
+    check(
+        "select due.id from due cross join delivery on delivery.id = due.id where due.target = 1 and run_at <= 9 order by run_at limit 3",
+        "due_ready",
+    );
+    check("select id from due where target = 1 and lane = x'00' order by seq limit 1", "due_lane");
+    check("select id from delivery where origin = 1 and id > x'00' order by id limit 3", "delivery_origin");
+    check("select distinct id from dead where target = 1 and id > x'00' order by id limit 3", "dead_target");
+    check("select 1 from attempt where id = x'00' and target = 1 and n = 2 and late = 0", "attempt_unit");
 }
 
 #[test]
@@ -54,5 +88,88 @@ fn a_newer_schema_is_refused_with_its_version() {
     drop(database);
     let error = Database::open(&directory, [1; 16]).unwrap_err();
     assert!(matches!(error, OpenError::NewerSchema { found: 9, .. }));
-    assert!(error.to_string().contains("schema version 9, this hookgate knows 1"), "{error}");
+    assert!(error.to_string().contains("schema version 9, this hookgate knows 2"), "{error}");
+}
+
+#[test]
+fn the_first_schema_is_migrated_and_keeps_its_ids() {
+    let held = tempfile::tempdir().unwrap();
+    let directory = Directory::hold(held.path()).unwrap();
+    let old = Connection::open(held.path().join(FILE)).unwrap();
+    let first = "
+        create table meta (name text primary key, value) without rowid;
+        create table ledger (key blob primary key, state integer not null, token blob, delivery blob, until integer not null) without rowid;
+        create index ledger_until on ledger (until);
+        insert into meta values ('schema', 1), ('hash_key', x'07070707070707070707070707070707');
+        insert into ledger (key, state, until) values (x'03030303030303030303030303030303', 1, 5000);";
+    old.execute_batch(first).unwrap();
+    drop(old);
+    let database = Database::open(&directory, [1; 16]).unwrap();
+    assert_eq!(database.hash_key(), [7; 16]);
+    assert_eq!(load(&database, 1000), [(3, 4000)]);
+    assert_eq!(database.seen().unwrap(), None);
+    assert_eq!(schema::version(&database.connection).unwrap(), Some(2));
+    assert!(database.connection.table_exists(None, "due").unwrap());
+}
+
+#[test]
+fn a_file_that_is_cut_short_is_seen_at_once() {
+    let held = tempfile::tempdir().unwrap();
+    let directory = Directory::hold(held.path()).unwrap();
+    let mut database = Database::open(&directory, [1; 16]).unwrap();
+    let changes = (0..5000_u32).map(|n| {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        Change::Remember(Key(bytes), 1000)
+    });
+    let changes: Vec<_> = changes.collect();
+    database.transaction(0, |writing| ledger::save(writing, &changes)).unwrap();
+    drop(database);
+    let file = held.path().join(FILE);
+    let whole = std::fs::read(&file).unwrap();
+    for cut in [whole.len() - 1, whole.len() - 4096, whole.len() / 2, 4096, 100, 99, 1] {
+        std::fs::write(&file, &whole[..cut]).unwrap();
+        let error = Database::open(&directory, [1; 16]).unwrap_err();
+        assert!(matches!(error, OpenError::Store(StoreError::Corrupted(_))), "cut at {cut}: {error}");
+    }
+    std::fs::write(&file, &whole).unwrap();
+    assert_eq!(load(&Database::open(&directory, [1; 16]).unwrap(), 0).len(), 5000);
+}
+
+/// A disk that is full takes nothing, keeps what it has, and goes on once there is room.
+#[test]
+fn a_full_disk_takes_all_of_a_delivery_or_nothing() {
+    use crate::store::contract::queue::delivery;
+    use crate::store::queue::{OnDead, Start};
+    let held = tempfile::tempdir().unwrap();
+    let directory = Directory::hold(held.path()).unwrap();
+    let mut database = Database::open(&directory, [1; 16]).unwrap();
+    let accept = |database: &mut Database, number: u32| {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        let commit = accept::Commit { key: Key(bytes), window: 1000, dead: OnDead::Keep, known: false };
+        let one = crate::store::queue::Accept { body: vec![7; 3000].into(), ..delivery(1, Start::Anyone) };
+        database.transaction(0, |writing| accept::accept(writing, &one, &one.record.encode(), Some(commit))).map(drop)
+    };
+    let pages: i64 = database.connection.query_row("pragma page_count", [], |row| row.get(0)).unwrap();
+    database.connection.execute_batch(&format!("pragma max_page_count = {}", pages + 40)).unwrap();
+    let (mut taken, mut number) = (0_i64, 0);
+    let error = loop {
+        match accept(&mut database, number) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+        number += 1;
+    };
+    assert!(matches!(error, StoreError::Full) && taken > 5, "{error} after {taken}");
+    let count = |database: &Database| {
+        let count =
+            |table: &str| database.connection.query_row(&format!("select count(*) from {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+        [count("delivery"), count("due"), count("ledger")]
+    };
+    assert_eq!(count(&database), [taken; 3]);
+    database.connection.execute_batch(&format!("pragma max_page_count = {}", pages + 400)).unwrap();
+    accept(&mut database, number).unwrap();
+    assert_eq!(count(&database), [taken + 1; 3]);
+    assert_eq!(database.tally().unwrap()[&(writing::WAITING, 1)], (taken + 1, 0));
 }

@@ -1,0 +1,116 @@
+//! Looking and acting, on the store of one process.
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::Embedded;
+use super::queue::at_once;
+use crate::store::archive::{Act, Archive, Audit, Counts, Filter, Order, Page, Retention, Scope, Shown, Step, Which};
+use crate::store::queue::{DeliveryRef, OriginId, TargetId};
+use crate::store::sqlite::act::{Entry, act};
+use crate::store::sqlite::page;
+use crate::store::sqlite::sweep::sweep;
+use crate::store::sqlite::writing::{DEAD, DELIVERIES, WAITING, Writing};
+use crate::store::{Answer, How};
+
+/// What finishes what was begun, and is let in when new deliveries are not.
+const FINISHES: How = How { key: None, bytes: 0, finishes: true };
+
+impl Archive for Embedded {
+    fn page(&self, scope: Scope, filter: &Filter, order: Order, after: Option<DeliveryRef>, limit: u16) -> Answer<'_, Page> {
+        let filter = filter.clone();
+        match self.disk() {
+            Ok(disk) => disk.reader().read(move |reading| page::page(reading, scope, &filter, order, after, limit)),
+            Err(error) => at_once(Err(error)),
+        }
+    }
+
+    fn get(&self, scope: Scope, id: DeliveryRef) -> Answer<'_, Option<Shown>> {
+        match self.disk() {
+            Ok(disk) => disk.reader().read(move |reading| page::get(reading, scope, id)),
+            Err(error) => at_once(Err(error)),
+        }
+    }
+
+    fn act(&self, scope: Scope, act_on: &Act, step: u16) -> Answer<'_, Step> {
+        let Act { deed, which, target, who, reason } = act_on.clone();
+        Box::pin(async move {
+            let disk = self.disk()?;
+            let (ids, next, shown) = match which {
+                Which::Ids(mut ids) => {
+                    let more = ids.len() > usize::from(step);
+                    ids.truncate(usize::from(step));
+                    let shown = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+                    let next = ids.last().copied().filter(|_| more);
+                    (ids, next, shown)
+                }
+                Which::Found(mut filter, after) => {
+                    // an act on one target's units finds those that have one
+                    filter.target = filter.target.or(target);
+                    let shown = format!("{filter:?}");
+                    let found = disk.reader().read(move |reading| page::page(reading, scope, &filter, Order::Oldest, after, step)).await?;
+                    (found.rows.into_iter().map(|row| row.id).collect(), found.next, shown)
+                }
+            };
+            let more = next.is_some();
+            if ids.is_empty() {
+                return Ok(Step { done: 0, next, more });
+            }
+            let at = i64::try_from(self.shared.time.clock().now().unix_ms()).unwrap_or(i64::MAX);
+            let entry = Entry { at, who: who.to_string(), which: shown, reason: reason.to_string() };
+            let shared = Arc::clone(&self.shared);
+            let apply = move |writing: &Writing<'_>| act(writing, scope, deed, &ids, target, &entry);
+            let done = disk.write(FINISHES, apply, move |_| shared.work.notify_one()).await?;
+            Ok(Step { done, next, more })
+        })
+    }
+
+    fn audit(&self, limit: u16) -> Answer<'_, Vec<Audit>> {
+        match self.disk() {
+            Ok(disk) => disk.reader().read(move |reading| page::audit(reading, limit)),
+            Err(error) => at_once(Err(error)),
+        }
+    }
+
+    fn sweep(&self, keep: &[Retention], step: u16) -> Answer<'_, Step> {
+        let disk = match self.disk() {
+            Ok(disk) => disk,
+            Err(error) => return at_once(Err(error)),
+        };
+        if !self.may_delete() {
+            return at_once(Ok(Step::default()));
+        }
+        let (keep, before) = (keep.to_vec(), self.places.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let places = Arc::clone(&self.places);
+        let swept = disk.write(
+            FINISHES,
+            move |writing| sweep(writing, &keep, &before, usize::from(step)),
+            move |outcome| {
+                if let Ok(swept) = outcome {
+                    places.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&swept.places);
+                }
+            },
+        );
+        Box::pin(async move { swept.await.map(|swept| Step { done: swept.done, next: None, more: !swept.places.is_empty() }) })
+    }
+
+    fn totals(&self) -> Answer<'_, Counts> {
+        let disk = match self.disk() {
+            Ok(disk) => disk,
+            Err(error) => return at_once(Err(error)),
+        };
+        let (tally, unsigned) = (disk.line().tally(), |number: i64| u64::try_from(number).unwrap_or(0));
+        let mut counts =
+            Counts { late: self.late.load(Ordering::Relaxed), disk: disk.bytes(), waiting: disk.line().len(), ..Counts::default() };
+        let of = |kind, number| tally.get(&(kind, number)).map_or(0, |(rows, _)| unsigned(*rows));
+        let mut targets: Vec<u32> = tally.keys().filter(|(kind, _)| *kind != DELIVERIES).map(|(_, number)| *number).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        counts.targets = targets.iter().map(|target| (TargetId(*target), of(WAITING, *target), of(DEAD, *target))).collect();
+        counts.origins = (tally.iter())
+            .filter(|((kind, _), _)| *kind == DELIVERIES)
+            .map(|((_, origin), (rows, bytes))| (OriginId(*origin), unsigned(*rows), unsigned(*bytes)))
+            .collect();
+        counts.origins.sort_unstable();
+        at_once(Ok(counts))
+    }
+}

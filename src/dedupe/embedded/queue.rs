@@ -1,0 +1,188 @@
+//! The durable queue of one process: rows on the disk, claims in memory.
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Embedded, Shared};
+use crate::store::disk::Disk;
+use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start, TargetId};
+use crate::store::sqlite::accept::{Commit, accept};
+use crate::store::sqlite::settle::settle;
+use crate::store::sqlite::{lease, look, ms};
+use crate::store::{Answer, Changed, Claimed, Held, How, Key, SHORTEST, StoreError, Token};
+
+/// How long a claim is held while its delivery is written.
+const WRITING: Duration = Duration::from_secs(60);
+
+/// A claim that becomes a row.
+#[derive(Clone, Copy)]
+struct Committing {
+    key: Key,
+    token: Token,
+    window: Duration,
+    dead: OnDead,
+    /// Whether the claim is the store's own, and given back if nothing comes of it.
+    own: bool,
+}
+
+impl Committing {
+    fn of(dedupe: Dedupe, delivery: &Accept) -> Option<Self> {
+        // an entry is looked at before it ends, to see whether its delivery waits still
+        let at_least = |window: Duration| window.max(Duration::from_millis(SHORTEST.unsigned_abs()));
+        match dedupe {
+            Dedupe::None => None,
+            Dedupe::Key { key, window, dead } => {
+                // a repeated call has the same ID, and so the same token
+                let token = Token(delivery.id.0.as_u128());
+                Some(Self { key, token, window: at_least(window), dead, own: true })
+            }
+            Dedupe::Held { key, token, window, dead } => Some(Self { key, token, window: at_least(window), dead, own: false }),
+        }
+    }
+
+    /// What memory is told once it is known whether the row is on the disk.
+    fn settle(self, shared: &Shared, known: bool, outcome: &Result<Accepted, StoreError>) {
+        match outcome {
+            Ok(Accepted::Revived { .. }) if known => shared.remember(self.key, self.window),
+            Ok(_) if known => {}
+            Ok(_) => {
+                let _held = shared.commit(self.key, self.token, self.window, true);
+            }
+            Err(_) if self.own && !known => shared.release(self.key, self.token),
+            // the holder gives it back, or tries again
+            Err(_) => {}
+        }
+    }
+}
+
+impl Embedded {
+    /// The disk.
+    pub(super) fn disk(&self) -> Result<&Disk, StoreError> {
+        self.disk.as_ref().ok_or_else(|| StoreError::Unavailable("there is no store on disk: `store.path` is not set".into()))
+    }
+}
+
+/// An answer that is known at once.
+pub(super) fn at_once<T: Send + 'static>(answer: Result<T, StoreError>) -> Answer<'static, T> {
+    Box::pin(std::future::ready(answer))
+}
+
+impl Queue for Embedded {
+    fn number(&self, kind: Kind, name: &str, previously: &[Box<str>]) -> Answer<'_, u32> {
+        let disk = match self.disk() {
+            Ok(disk) => disk,
+            Err(error) => return at_once(Err(error)),
+        };
+        let (name, previously) = (Box::<str>::from(name), previously.to_vec());
+        let how = How { finishes: true, ..How::default() };
+        disk.write(how, move |writing| lease::number(writing, number_of(kind), &name, &previously), |_| {})
+    }
+
+    fn names(&self) -> Answer<'_, Vec<(Kind, u32, Arc<str>)>> {
+        match self.disk() {
+            Ok(disk) => disk.reader().read(|reading| {
+                let names = look::names(reading)?;
+                Ok(names.into_iter().filter_map(|(kind, number, name)| Some((kind_of(kind)?, number, name))).collect())
+            }),
+            Err(error) => at_once(Err(error)),
+        }
+    }
+
+    fn accept(&self, delivery: Accept, dedupe: Dedupe) -> Answer<'_, Accepted> {
+        let disk = match self.disk() {
+            Ok(disk) => disk,
+            Err(error) => return at_once(Err(error)),
+        };
+        let committing = Committing::of(dedupe, &delivery);
+        let mut known = false;
+        if let Some(Committing { key, token, .. }) = committing {
+            match self.shared.claim(key, token, WRITING) {
+                Claimed::Fresh => {}
+                Claimed::Committed => known = true,
+                Claimed::InFlight { lapses_in } => return at_once(Ok(Accepted::InFlight { lapses_in })),
+            }
+        }
+        let commit = committing.map(|c| Commit { key: c.key, window: ms(c.window), dead: c.dead, known });
+        let record = delivery.record.encode();
+        let how = How { key: committing.map(|c| c.key), bytes: record.len() + delivery.body.len(), finishes: false };
+        let others = delivery.to.iter().any(|to| !matches!(to.start, Start::Mine(_) | Start::Over(_)));
+        let shared = Arc::clone(&self.shared);
+        disk.write(
+            how,
+            move |writing| accept(writing, &delivery, &record, commit),
+            move |outcome| {
+                if let Some(committing) = committing {
+                    committing.settle(&shared, known, outcome);
+                }
+                if matches!(outcome, Ok(Accepted::Revived { .. })) || (others && outcome.is_ok()) {
+                    shared.work.notify_one();
+                }
+            },
+        )
+    }
+
+    fn ready(&self, after: Option<TargetId>, steps: u16) -> Answer<'_, Ready> {
+        match self.disk() {
+            Ok(disk) => disk.reader().read(move |reading| look::ready(reading, after, steps)),
+            Err(error) => at_once(Err(error)),
+        }
+    }
+
+    fn lease(&self, wanted: &[(TargetId, u32)], lease: Duration, bytes: usize) -> Answer<'_, Vec<Leased>> {
+        let wanted = wanted.to_vec();
+        Box::pin(async move {
+            let (disk, how) = (self.disk()?, How { finishes: true, ..How::default() });
+            let taken = disk.write(how, move |writing| lease::lease(writing, &wanted, lease, bytes), |_| {}).await?;
+            if taken.is_empty() {
+                return Ok(Vec::new());
+            }
+            let ids: Vec<_> = taken.iter().map(|taken| taken.lease.unit.delivery).collect();
+            let stored = disk.reader().read(move |reading| look::stored(reading, ids)).await?;
+            // one that was purged meanwhile is not handed on
+            let leased = taken.into_iter().filter_map(|taken| {
+                let lease::Taken { lease, tries, cause, age } = taken;
+                let stored = Arc::clone(stored.get(&lease.unit.delivery)?);
+                Some(Leased { lease, tries, cause, age, stored })
+            });
+            Ok(leased.collect())
+        })
+    }
+
+    fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Held> {
+        let disk = match self.disk() {
+            Ok(disk) => disk,
+            Err(error) => return at_once(Err(error)),
+        };
+        let bytes = attempt.as_ref().map_or(0, |attempt| attempt.head.len() + attempt.body.len());
+        let (shared, late) = (Arc::clone(&self.shared), Arc::clone(&self.late));
+        let settled = disk.write(
+            How { key: None, bytes, finishes: true },
+            move |writing| settle(writing, lease, attempt.as_ref(), next),
+            move |outcome| {
+                if let Ok(settled) = outcome {
+                    late.fetch_add(u64::from(settled.late), Ordering::Relaxed);
+                    if settled.wakes {
+                        shared.work.notify_one();
+                    }
+                }
+            },
+        );
+        Box::pin(async move { settled.await.map(|settled| settled.held) })
+    }
+
+    fn work(&self) -> Changed {
+        let notified = Arc::clone(&self.shared.work).notified_owned();
+        Box::pin(notified)
+    }
+}
+
+/// A kind of name as it lies in a row.
+fn number_of(kind: Kind) -> i64 {
+    match kind {
+        Kind::Route => 0,
+    }
+}
+
+fn kind_of(number: i64) -> Option<Kind> {
+    (number == 0).then_some(Kind::Route)
+}

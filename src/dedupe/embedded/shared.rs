@@ -1,0 +1,129 @@
+//! The ledger in memory, and who waits for which key: what the thread that writes shares with those who ask.
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::dedupe::memory::Memory;
+use crate::store::sqlite::Change;
+use crate::store::time::StoreTime;
+use crate::store::{Changed, Claimed, Held, Key, Line, Token};
+
+/// Locks, in a ledger that is not small.
+const SHARDS: usize = 64;
+/// Keys that are waited for at most; further hints never come.
+pub(super) const WAITED_FOR: usize = 1024;
+
+/// The ledger in memory. It decides who has a claim; what is on the disk is its journal.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) time: StoreTime,
+    pub(super) shards: Box<[Mutex<Memory>]>,
+    pub(super) hints: Arc<Hints>,
+    /// The way to the disk, if there is one.
+    pub(super) line: Option<Arc<Line>>,
+    /// Told when units became due.
+    pub(super) work: Arc<Notify>,
+}
+
+impl Shared {
+    pub(super) fn new(time: StoreTime, capacity: usize, line: Option<Arc<Line>>) -> Self {
+        let shards = if capacity < SHARDS * 1024 { 1 } else { SHARDS };
+        let shards = std::iter::repeat_with(|| Mutex::new(Memory::new(capacity.div_ceil(shards)))).take(shards).collect();
+        Self { time, shards, hints: Arc::default(), line, work: Arc::default() }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length, and there is one shard at least")]
+    pub(super) fn shard(&self, key: Key) -> MutexGuard<'_, Memory> {
+        let index = usize::try_from(u128::from_be_bytes(key.0) >> 120).unwrap_or(0) % self.shards.len();
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn claim(&self, key: Key, token: Token, lease: Duration) -> Claimed {
+        let now = self.time.elapsed();
+        self.shard(key).claim(key, token, lease, now)
+    }
+
+    /// Commits; its row goes to the disk with the journal, or is there already.
+    pub(super) fn commit(&self, key: Key, token: Token, window: Duration, on_disk: bool) -> Held {
+        let now = self.time.elapsed();
+        let mut shard = self.shard(key);
+        let commit = shard.commit(key, token, window, now);
+        if let (Held::Yes, Some(line)) = (commit.held, &self.line) {
+            let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+            let remember = (!on_disk).then(|| Change::Remember(key, self.time.now().saturating_add(window)));
+            // Within the lock, so that changes of one key reach the disk in the order they were made.
+            line.journal(commit.forgot.map(Change::Forget).into_iter().chain(remember));
+        }
+        drop(shard);
+        self.hints.wake(key);
+        commit.held
+    }
+
+    /// Remembers for `longer` from now what is on the disk already.
+    pub(super) fn remember(&self, key: Key, longer: Duration) {
+        let now = self.time.elapsed();
+        let until = now.saturating_add(u64::try_from(longer.as_millis()).unwrap_or(u64::MAX));
+        let mut shard = self.shard(key);
+        if let (Some(forgot), Some(line)) = (shard.remember(key, until, now), &self.line) {
+            line.journal([Change::Forget(forgot)]);
+        }
+    }
+
+    pub(super) fn release(&self, key: Key, token: Token) {
+        let released = self.shard(key).release(key, token);
+        if released {
+            self.hints.wake(key);
+        }
+    }
+}
+
+/// Who waits for which key.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    pub(super) by_key: Mutex<HashMap<Key, (Arc<Notify>, usize)>>,
+}
+
+impl Hints {
+    /// Wakes all who wait for `key`: one of them gets the claim, the others wait on.
+    fn wake(&self, key: Key) {
+        let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((notify, _)) = by_key.get(&key) {
+            notify.notify_waiters();
+        }
+    }
+
+    /// Waits from this call on, not from the first poll.
+    pub(super) fn wait(hints: &Arc<Self>, key: Key) -> Changed {
+        let mut by_key = hints.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_key.len() >= WAITED_FOR && !by_key.contains_key(&key) {
+            return Box::pin(std::future::pending());
+        }
+        let (notify, waiters) = by_key.entry(key).or_default();
+        *waiters += 1;
+        let (notified, place) = (Arc::clone(notify).notified_owned(), Place { hints: Arc::clone(hints), key });
+        Box::pin(async move {
+            notified.await;
+            drop(place);
+        })
+    }
+}
+
+/// A waiter's place; given back on drop.
+struct Place {
+    hints: Arc<Hints>,
+    key: Key,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_key = self.hints.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, waiters)) = by_key.get_mut(&self.key) {
+            *waiters -= 1;
+            if *waiters == 0 {
+                by_key.remove(&self.key);
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What is kept and what goes: time that is set, retention, targets that are dead, files that are damaged.
+use super::*;
+use crate::store::archive::{Archive as _, Retention, Scope};
+use crate::store::contract::queue::{attempt, delivery, new, take};
+use crate::store::queue::{Accept, Dedupe, Next, OnDead, OriginId, Queue as _, Start, TargetId};
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+#[tokio::test]
+async fn the_contract_of_the_queue_holds() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    contract::queue::holds(&open(directory.path(), &clock), &clock).await;
+}
+
+#[tokio::test]
+async fn without_a_disk_there_is_a_ledger_and_no_queue() {
+    let store = Embedded::in_memory(10, HandClock::new()).unwrap();
+    for error in [
+        store.accept(delivery(1, Start::Anyone), Dedupe::None).await.unwrap_err(),
+        store.ready(None, 1).await.unwrap_err(),
+        store.lease(&[(TargetId(1), 1)], LEASE, 1).await.unwrap_err(),
+        store.totals().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    let one = delivery(1, Start::Mine(LEASE));
+    let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Revive };
+    let lease = new(store.accept(one.clone(), dedupe).await.unwrap()).remove(0);
+    drop(store);
+    let store = open(directory.path(), &clock);
+    assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed);
+    assert!(take(&store, 1, 1).await.is_empty(), "its holder may still be at it");
+    clock.advance(LEASE + Duration::from_millis(1));
+    let taken = take(&store, 1, 1).await.remove(0);
+    assert_eq!((taken.stored.body.clone(), taken.lease.number), (one.body, 2));
+    assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Lost);
+    assert_eq!(store.totals().await.unwrap().targets, [(TargetId(1), 1, 0)], "the sums too");
+}
+
+/// A year ahead, then an hour back, with restarts between: tries come when they are due, nothing is purged.
+#[tokio::test]
+async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let mut store = open(directory.path(), &clock);
+    let keep = [Retention { origin: OriginId(1), age: YEAR / 12, dead: YEAR / 12, bytes: None }];
+    let done = delivery(1, Start::Mine(LEASE));
+    let lease = new(store.accept(done.clone(), Dedupe::None).await.unwrap()).remove(0);
+    assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    let waits = delivery(1, Start::In(Duration::from_secs(3600)));
+    let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Revive };
+    new(store.accept(waits.clone(), dedupe).await.unwrap());
+    for (ahead, restart) in [(true, false), (false, false), (true, true), (false, true)] {
+        let running = if restart {
+            drop(store);
+            None
+        } else {
+            Some(store)
+        };
+        if ahead {
+            clock.jump(YEAR);
+        } else {
+            clock.jump_back(YEAR + Duration::from_secs(3600));
+        }
+        // set while nothing runs, it cannot be told from a pause, of which a day counts at most
+        store = running.unwrap_or_else(|| open(directory.path(), &clock));
+        clock.advance(Duration::from_secs(601));
+        assert_eq!(store.sweep(&keep, 100).await.unwrap().done, 0);
+        assert!(store.get(Scope::All, done.id).await.unwrap().is_some());
+        assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed);
+    }
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(take(&store, 1, 9).await.len(), 1, "it is due, whatever the wall clock says");
+    clock.advance(YEAR / 11);
+    assert_eq!(store.sweep(&keep, 100).await.unwrap().done, 1, "elapsed time does end it");
+    assert!(store.get(Scope::All, waits.id).await.unwrap().is_some(), "what waits is kept");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_while_running_moves_no_try() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    new(store.accept(delivery(1, Start::In(LEASE)), Dedupe::None).await.unwrap());
+    clock.jump(YEAR);
+    assert!(take(&store, 1, 9).await.is_empty());
+    clock.jump_back(YEAR + Duration::from_secs(3600));
+    clock.advance(LEASE);
+    assert_eq!(take(&store, 1, 9).await.remove(0).age, LEASE);
+}
+
+#[tokio::test]
+async fn retention_goes_by_age_and_by_bytes_in_steps() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    let (day, mut ids) = (Duration::from_secs(86_400), Vec::new());
+    for number in 0..30 {
+        let one = Accept { body: vec![1; 1000].into(), ..delivery(1, Start::Mine(LEASE)) };
+        let lease = new(store.accept(one.clone(), Dedupe::None).await.unwrap()).remove(0);
+        match number {
+            0 => {}
+            1 => drop(store.settle(lease, Some(attempt(410)), Next::Dead(crate::retry::Reason::Attempts)).await.unwrap()),
+            _ => drop(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap()),
+        }
+        ids.push(one.id);
+        clock.advance(Duration::from_secs(60));
+    }
+    let sweep = async |bytes, step| {
+        let keep = [Retention { origin: OriginId(1), age: day, dead: day * 7, bytes }];
+        store.sweep(&keep, step).await.unwrap()
+    };
+    assert_eq!(sweep(None, 100).await.done, 0, "young");
+    let total = store.totals().await.unwrap().origins[0].2;
+    let mut done = 0;
+    loop {
+        let step = sweep(Some(total - 4_500), 2).await;
+        assert!(step.done <= 2);
+        done += step.done;
+        if !step.more {
+            break;
+        }
+    }
+    assert_eq!(done, 5, "the oldest, until it fits");
+    let there = async |place: usize| store.get(Scope::All, ids[place]).await.unwrap().is_some();
+    assert!(there(0).await, "it waits");
+    assert!(!there(1).await && !there(5).await && there(6).await);
+    clock.advance(day);
+    let (mut done, mut steps) = (0, 0);
+    while steps < 20 {
+        done += sweep(None, 5).await.done;
+        steps += 1;
+    }
+    assert_eq!(done, 24);
+    assert_eq!(store.totals().await.unwrap().origins[0].1, 1);
+    drop(store);
+    let store = open(directory.path(), &clock);
+    assert_eq!(sweep_at_once(&store, day).await, 0, "the wall clock has not held yet");
+}
+
+async fn sweep_at_once(store: &Embedded, age: Duration) -> u64 {
+    store.sweep(&[Retention { origin: OriginId(1), age, dead: age, bytes: Some(0) }], 10).await.unwrap().done
+}
+
+/// A target with many rows that are due does not hide one with a single row, nor make it slow.
+#[tokio::test]
+async fn a_dead_target_never_hides_a_live_one() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    drop(open(directory.path(), &clock));
+    let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
+    let many = "begin;
+        insert into delivery (id, origin, at, record, body)
+            with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000)
+            select cast(printf('%016d', i) as blob), 1, 0, x'0101000000000000', x'00' from n;
+        insert into due (id, target, run_at, lease, held, tries, cause, since) select id, 1, row, 0, 0, 3, 0, 0 from delivery;
+        insert into tally values (1, 1, 200000, 0);
+        commit;";
+    other.execute_batch(many).unwrap();
+    drop(other);
+    let store = open(directory.path(), &clock);
+    let mut slowest = Duration::ZERO;
+    for turn in 0..50_u64 {
+        new(store.accept(delivery(2, Start::Anyone), Dedupe::None).await.unwrap());
+        let start = crate::clock::SystemClock.mono();
+        let ready = store.ready(None, 64).await.unwrap();
+        assert_eq!(ready.targets, [TargetId(1), TargetId(2)]);
+        let leased = store.lease(&[(TargetId(1), 1), (TargetId(2), 1)], LEASE, 1 << 20).await.unwrap();
+        slowest = slowest.max(crate::clock::SystemClock.mono() - start);
+        assert_eq!(leased.len(), 2, "turn {turn}");
+        assert_eq!(leased[0].stored.id.0.as_bytes(), format!("{:016}", turn + 1).as_bytes(), "the longest due first");
+        for leased in leased {
+            let next = if leased.lease.unit.target == TargetId(1) { Next::RetryIn(LEASE) } else { Next::Delivered };
+            assert_eq!(store.settle(leased.lease, Some(attempt(200)), next).await.unwrap(), Held::Yes);
+        }
+    }
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert_eq!(store.totals().await.unwrap().targets, [(TargetId(1), 200_000, 0), (TargetId(2), 0, 0)]);
+}
+
+#[tokio::test]
+async fn a_damaged_store_with_deliveries_is_not_opened() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    for _ in 0..100 {
+        new(store.accept(delivery(1, Start::Anyone), Dedupe::None).await.unwrap());
+    }
+    drop(store);
+    let file = directory.path().join("hookgate.db");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() - 5000]).unwrap();
+    let opening = Opening { damage: Damage::Refuse, ..Opening::default() };
+    let error = Embedded::open_with(directory.path(), 10, clock.clone(), opening).unwrap_err();
+    let said = error.to_string();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{said}");
+    assert!(said.contains("hookgate.db") && said.contains("sqlite3") && said.contains(".recover"), "{said}");
+    assert_eq!(std::fs::read(&file).unwrap().len(), whole.len() - 5000, "it is left as it is");
+    std::fs::write(&file, &whole).unwrap();
+    assert_eq!(take(&open(directory.path(), &clock), 1, 1000).await.len(), 100);
+}
+
+#[tokio::test]
+async fn an_entry_lives_on_while_its_delivery_waits_and_ends_after() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Revive };
+    let lease = new(store.accept(delivery(1, Start::Mine(LEASE)), dedupe).await.unwrap()).remove(0);
+    clock.advance(WINDOW - Duration::from_secs(30));
+    // the thread looks at it before it ends
+    let until_of = || {
+        let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
+        other.query_row("select until from ledger", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let before = until_of();
+    until("prolonged", || until_of() > before).await;
+    clock.advance(WINDOW * 2);
+    assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed, "past its window");
+    drop(store);
+    let store = open(directory.path(), &clock);
+    assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed);
+    assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    clock.advance(WINDOW * 24);
+    assert_eq!(store.claim(key(1), Token(8), LEASE).await.unwrap(), Claimed::Fresh);
+}
+
+/// The log is copied into the database while it is written to, and does not grow without bound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_stays_short_under_load() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = Arc::new(open(directory.path(), &clock));
+    for _ in 0..40 {
+        let tasks: Vec<_> = (0..64)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                let one = Accept { body: vec![1; 32 << 10].into(), ..delivery(1, Start::Anyone) };
+                tokio::spawn(async move { store.accept(one, Dedupe::None).await.unwrap() })
+            })
+            .collect();
+        for task in tasks {
+            new(task.await.unwrap());
+        }
+    }
+    let log = std::fs::metadata(directory.path().join("hookgate.db-wal")).unwrap().len();
+    assert!(log < 70 << 20, "{log} bytes of log for 80 MiB");
+}

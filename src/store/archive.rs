@@ -1,0 +1,239 @@
+//! Looking and acting: for the admin API and the sweeper, nobody else. Every act is a small step that says where to go on.
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::queue::{Attempt, Cause, DeliveryRef, OriginId, Stored, TargetId};
+use super::{Answer, Key};
+use crate::retry::Reason;
+
+/// Whose deliveries are looked at. There is no default: one tenant never reads another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// Those of one origin.
+    Origin(OriginId),
+}
+
+/// Where a unit is. No row says so: it is where the unit lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It waits for its first try.
+    Pending,
+    /// It waits for another.
+    Retrying,
+    /// Its tries are over.
+    Dead,
+    /// A person ended it.
+    Cancelled,
+    /// It was handed on.
+    Delivered,
+}
+
+/// Which deliveries. What is not said does not matter; all that is said must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// One of its units goes there.
+    pub target: Option<TargetId>,
+    /// One of its units (of that target) is that.
+    pub status: Option<Status>,
+    /// Accepted at this time or later.
+    pub since: Option<SystemTime>,
+    /// Accepted before.
+    pub until: Option<SystemTime>,
+    /// Its kind of event.
+    pub event_type: Option<Arc<str>>,
+    /// Its ledger key.
+    pub key: Option<Key>,
+    /// The body contains these bytes.
+    pub text: Option<Arc<[u8]>>,
+}
+
+/// In which direction a page goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Oldest first.
+    Oldest,
+}
+
+/// One unit as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitShown {
+    /// Where it goes.
+    pub target: TargetId,
+    /// Where it is.
+    pub status: Status,
+    /// Whether somebody has it leased now.
+    pub leased: bool,
+    /// Tries made, in this round.
+    pub tries: u32,
+    /// The number of the last lease: far above the tries, it is a delivery that kills gates.
+    pub leases: u32,
+    /// The time until the next try, if one is planned; zero if it is due. None also for one that waits behind others of its lane.
+    pub next_in: Option<Duration>,
+    /// Why it is dead; none if it was cancelled or is not dead.
+    pub reason: Option<Reason>,
+}
+
+/// One try as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptShown {
+    /// Where it went.
+    pub target: TargetId,
+    /// The number of its lease.
+    pub number: u32,
+    /// Whether it came back after another had taken over.
+    pub late: bool,
+    /// What was recorded.
+    pub attempt: Attempt,
+}
+
+/// A delivery in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its ID here.
+    pub id: DeliveryRef,
+    /// What it belongs to.
+    pub origin: OriginId,
+    /// What kind of event it is.
+    pub event_type: Option<Arc<str>>,
+    /// Bytes of its body.
+    pub size: u64,
+    /// Its ways.
+    pub units: Vec<UnitShown>,
+}
+
+/// A delivery with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What was accepted.
+    pub stored: Stored,
+    /// Its ways.
+    pub units: Vec<UnitShown>,
+    /// Every try, in order.
+    pub attempts: Vec<AttemptShown>,
+}
+
+/// A piece of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// What was found; it can be less than asked for although there is more: a step looks at a bounded number of rows.
+    pub rows: Vec<Row>,
+    /// Where to go on; none at the end.
+    pub next: Option<DeliveryRef>,
+}
+
+/// What is done to deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Dead and cancelled units, with `delivered` those handed on too, go again, with a fresh budget and past the ledger. Those that wait are due now.
+    Replay {
+        /// Whether units that were handed on go again too: a duplicate for the app.
+        delivered: bool,
+        /// Why.
+        cause: Cause,
+    },
+    /// Units that wait end here.
+    Cancel,
+    /// All of it is deleted, whatever it waits for.
+    Purge,
+}
+
+/// Which deliveries an act is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// These.
+    Ids(Vec<DeliveryRef>),
+    /// Those found, oldest first, after this one.
+    Found(Filter, Option<DeliveryRef>),
+}
+
+/// An act of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// What is done.
+    pub deed: Deed,
+    /// To what.
+    pub which: Which,
+    /// Only this target's units.
+    pub target: Option<TargetId>,
+    /// Who: the name of a token.
+    pub who: Arc<str>,
+    /// Why, in words.
+    pub reason: Arc<str>,
+}
+
+/// What one step did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Deliveries it changed or deleted.
+    pub done: u64,
+    /// Where to go on; none if that was the last.
+    pub next: Option<DeliveryRef>,
+    /// Whether there is more to do.
+    pub more: bool,
+}
+
+/// How long deliveries of an origin are kept. What still waits is kept in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Whose.
+    pub origin: OriginId,
+    /// How long.
+    pub age: Duration,
+    /// How long those with a dead unit.
+    pub dead: Duration,
+    /// How many bytes at most; the oldest go first.
+    pub bytes: Option<u64>,
+}
+
+/// An act as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// When, in wall time.
+    pub at: SystemTime,
+    /// Who.
+    pub who: Arc<str>,
+    /// What.
+    pub what: Arc<str>,
+    /// To what, as text.
+    pub which: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
+    /// Deliveries it changed.
+    pub done: u64,
+}
+
+/// Numbers for metrics, kept, not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By origin: deliveries, and bytes of bodies, heads and answers.
+    pub origins: Vec<(OriginId, u64, u64)>,
+    /// By target: units that wait, and dead or cancelled ones.
+    pub targets: Vec<(TargetId, u64, u64)>,
+    /// Late tries recorded since the start.
+    pub late: u64,
+    /// Bytes of the files.
+    pub disk: u64,
+    /// Writes that wait.
+    pub waiting: usize,
+}
+
+/// Looking and acting.
+pub trait Archive: Send + Sync {
+    /// Deliveries after a cursor.
+    fn page(&self, scope: Scope, filter: &Filter, order: Order, after: Option<DeliveryRef>, limit: u16) -> Answer<'_, Page>;
+    /// One delivery with its tries.
+    fn get(&self, scope: Scope, id: DeliveryRef) -> Answer<'_, Option<Shown>>;
+    /// Does one step of an act, on `step` deliveries at most; its audit row is in the same transaction.
+    fn act(&self, scope: Scope, act: &Act, step: u16) -> Answer<'_, Step>;
+    /// The last acts, newest first.
+    fn audit(&self, limit: u16) -> Answer<'_, Vec<Audit>>;
+    /// Deletes at most `step` deliveries that need not be kept; looks at some times as many.
+    fn sweep(&self, keep: &[Retention], step: u16) -> Answer<'_, Step>;
+    /// Numbers for metrics.
+    fn totals(&self) -> Answer<'_, Counts>;
+}

@@ -1,0 +1,79 @@
+//! What the writing thread does between batches: what has expired, what lives on, the time, and the log that grows.
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::super::Key;
+use super::super::checkpoint::Checkpoints;
+use super::super::drift::Drift;
+use super::super::sqlite::{Database, ledger};
+use super::super::time::StoreTime;
+use super::locked;
+use crate::store::StoreError;
+
+/// Rows of the ledger deleted at once: a few milliseconds.
+const STEP: usize = 500;
+/// Entries are looked at this long before they end.
+const AHEAD: i64 = 60_000;
+
+/// Is told which IDs live on, and how long from now.
+pub(crate) type LivesOn = Box<dyn Fn(Key, Duration) + Send>;
+
+/// The chores of a store.
+pub(crate) struct Chores {
+    drift: Arc<Mutex<Drift>>,
+    lives_on: LivesOn,
+    checkpoints: Arc<Checkpoints>,
+    /// Entries that end until here were looked at.
+    place: ledger::Place,
+}
+
+/// The shortest time that an entry with a delivery is remembered: it must be looked at before it ends.
+pub(crate) const SHORTEST: i64 = 2 * AHEAD;
+
+impl Chores {
+    pub(crate) fn new(drift: Arc<Mutex<Drift>>, lives_on: LivesOn, checkpoints: Arc<Checkpoints>) -> Self {
+        Self { drift, lives_on, checkpoints, place: (i64::MIN, [0; 16]) }
+    }
+
+    /// Some bytes were written to the log. Empties it, if that is asked for: only a little is left to be done then.
+    pub(super) fn wrote(&self, database: &Database, bytes: usize) {
+        self.checkpoints.wrote(bytes);
+        if self.checkpoints.wanted()
+            && let Err(error) = database.checkpoint()
+        {
+            tracing::debug!(%error, "no checkpoint");
+        }
+    }
+
+    /// Does a step of everything; whether there is more.
+    pub(super) fn run(&mut self, database: &mut Database, time: &StoreTime) -> Result<bool, StoreError> {
+        let (now, reading) = (time.now(), time.clock().now());
+        let wall = i64::try_from(reading.unix_ms()).unwrap_or(i64::MAX);
+        let trusted = {
+            let mut drift = locked(&self.drift);
+            drift.observe(reading);
+            !drift.jumped() && drift.holds(reading)
+        };
+        let place = self.place;
+        let ((prolonged, purged), _) = database.transaction(now, |writing| {
+            ledger::keep_time(writing, wall)?;
+            let prolonged = ledger::prolong(writing, place, now + AHEAD, STEP)?;
+            // what has not been looked at may have a delivery that waits: the statement itself spares those
+            let purged = if trusted { ledger::purge(writing, STEP)? } else { 0 };
+            Ok((prolonged, purged))
+        })?;
+        for (key, longer) in prolonged.keys {
+            (self.lives_on)(key, longer);
+        }
+        self.place = prolonged.more.unwrap_or((now + AHEAD, [0xff; 16]));
+        Ok(prolonged.more.is_some() || purged == STEP)
+    }
+
+    /// Keeps the time a last time.
+    pub(super) fn end(database: &mut Database, time: &StoreTime) {
+        let wall = i64::try_from(time.clock().now().unix_ms()).unwrap_or(i64::MAX);
+        if let Err(error) = database.transaction(time.now(), |writing| ledger::keep_time(writing, wall)) {
+            tracing::debug!(%error, "the time was not kept");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Copies the log into the database, off the way of those who wait for a commit.
+//!
+//! A thread of its own does the bulk of it while the writer goes on. Under steady load it never gets to the end of the log, which could then
+//! never begin anew and would grow without bound: past some size the writer is asked to do the little that is left, between two batches.
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::StoreError;
+use super::batch::locked;
+use super::sqlite::{checkpoint, connect};
+
+/// Bytes written after which a checkpoint is made.
+const EVERY: usize = 4 << 20;
+/// What a write costs in the log beside its body: pages of indexes and small tables.
+const OVERHEAD: usize = 1 << 10;
+/// Frames (of 4 KiB) in the log past which the writer helps.
+const LONG: i64 = 4096;
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: usize,
+    closing: bool,
+}
+
+/// Between the writer and the thread.
+#[derive(Debug, Default)]
+pub(crate) struct Checkpoints {
+    state: Mutex<State>,
+    wake: Condvar,
+    wanted: AtomicBool,
+}
+
+impl Checkpoints {
+    /// Some bytes went into the log.
+    pub(super) fn wrote(&self, bytes: usize) {
+        let mut state = locked(&self.state);
+        state.bytes = state.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
+        if state.bytes >= EVERY {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether the writer shall do what is left; asked once.
+    pub(super) fn wanted(&self) -> bool {
+        self.wanted.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// The thread, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    shared: Arc<Checkpoints>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    /// Starts the thread.
+    pub(crate) fn start(path: &Path) -> Result<Self, StoreError> {
+        let (connection, shared) = (connect(path)?, Arc::new(Checkpoints::default()));
+        let in_thread = Arc::clone(&shared);
+        let run = move || {
+            while in_thread.wait() {
+                match checkpoint(&connection) {
+                    Ok(done) if done.log > LONG => in_thread.wanted.store(true, Ordering::Relaxed),
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(%error, "no checkpoint"),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(run);
+        let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// What the writer is given.
+    pub(crate) fn shared(&self) -> Arc<Checkpoints> {
+        Arc::clone(&self.shared)
+    }
+}
+
+impl Checkpoints {
+    /// Waits until enough was written; `false` at the end.
+    fn wait(&self) -> bool {
+        let state = locked(&self.state);
+        let few = |state: &mut State| !state.closing && state.bytes < EVERY;
+        let mut state = self.wake.wait_while(state, few).unwrap_or_else(PoisonError::into_inner);
+        state.bytes = 0;
+        !state.closing
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        locked(&self.shared.state).closing = true;
+        self.shared.wake.notify_one();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that makes checkpoints ended early");
+        }
+    }
+}

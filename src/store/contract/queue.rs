@@ -1,0 +1,379 @@
+//! What every queue must do, whatever it is made of.
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{HandClock, LEASE, WINDOW, key};
+use crate::retry::Reason;
+use crate::store::archive::{Act, Archive, Deed, Filter, Order, Scope, Status, Step, Which};
+use crate::store::queue::{
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lane, Lease, Leased, Next, OnDead, OriginId, Queue, Start, TargetId, To,
+    Unit,
+};
+use crate::store::record::Record;
+use crate::store::{Claimed, Held, Token};
+
+/// A queue that can be looked at.
+pub(crate) trait Both: Queue + Archive {}
+impl<T: Queue + Archive> Both for T {}
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A delivery to one target.
+pub(crate) fn delivery(target: u32, start: Start) -> Accept {
+    let to = vec![To { target: TargetId(target), lane: None, start, tried: None }];
+    let header = (Bytes::from_static(b"X-Any"), Bytes::from_static(b"\x00\xff"));
+    let record = Record { target: Bytes::from_static(b"/hook?a"), headers: vec![header.clone(), header], ..Record::default() };
+    Accept { id: DeliveryRef::draw(), origin: OriginId(target), event_type: None, to, record, body: Bytes::from_static(b"{\"a\":1}") }
+}
+
+/// A try that came to a status.
+pub(crate) fn attempt(status: u16) -> Attempt {
+    Attempt {
+        cause: Cause::Schedule,
+        started: std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        took: Duration::from_millis(12),
+        connect: Some(MS),
+        first_byte: None,
+        status: Some(status),
+        error: None,
+        peer: Some("127.0.0.1:80".into()),
+        head: Bytes::from_static(b"\x00"),
+        body: Bytes::from_static(b"answer"),
+    }
+}
+
+/// The leases of a delivery that is new.
+pub(crate) fn new(accepted: Accepted) -> Vec<Lease> {
+    let Accepted::New(leases) = accepted else { panic!("{accepted:?}") };
+    leases
+}
+
+pub(crate) async fn take(queue: &dyn Both, target: u32, count: u32) -> Vec<Leased> {
+    queue.lease(&[(TargetId(target), count)], LEASE, 1 << 20).await.unwrap()
+}
+
+async fn status(queue: &dyn Both, id: DeliveryRef) -> Vec<Status> {
+    queue.get(Scope::All, id).await.unwrap().unwrap().units.iter().map(|unit| unit.status).collect()
+}
+
+async fn dead(queue: &dyn Both, target: u32, dedupe: Dedupe) -> Accept {
+    let delivery = delivery(target, Start::Mine(LEASE));
+    let leases = new(queue.accept(delivery.clone(), dedupe).await.unwrap());
+    assert_eq!(queue.settle(leases[0], Some(attempt(410)), Next::Dead(Reason::Status(StatusCode::GONE))).await.unwrap(), Held::Yes);
+    delivery
+}
+
+fn keyed(byte: u8, dead: OnDead) -> Dedupe {
+    Dedupe::Key { key: key(byte), window: WINDOW, dead }
+}
+
+/// Runs everything below on an empty queue. Each uses targets and keys of its own.
+pub(crate) async fn holds(queue: &dyn Both, clock: &HandClock) {
+    names_keep_their_numbers(queue).await;
+    accepted_is_leased_at_birth(queue).await;
+    a_repeated_accept_has_the_first_answer(queue).await;
+    retries_come_when_they_are_due(queue, clock).await;
+    a_lapsed_lease_is_taken_over_and_fenced(queue, clock).await;
+    duplicates_are_told(queue).await;
+    a_claim_becomes_the_commit(queue, clock).await;
+    a_duplicate_of_a_dead_one_revives_it(queue).await;
+    a_queued_one_is_remembered_past_its_window(queue, clock).await;
+    lanes_keep_their_order(queue, clock).await;
+    the_ring_goes_round(queue).await;
+    leases_are_bounded(queue).await;
+    what_was_tried_before_is_on_record(queue).await;
+    acts_are_done_and_written_down(queue).await;
+    pages_go_on_where_they_ended(queue).await;
+}
+
+async fn names_keep_their_numbers(queue: &dyn Both) {
+    let number = async |name: &str, old: &[&str]| {
+        let old: Vec<Box<str>> = old.iter().map(|old| (*old).into()).collect();
+        queue.number(Kind::Route, name, &old).await.unwrap()
+    };
+    let (github, stripe) = (number("github", &[]).await, number("stripe", &[]).await);
+    assert_ne!(github, stripe);
+    assert_eq!(number("github", &["stripe"]).await, github, "a name that is there is not renamed");
+    assert_eq!(number("payments", &["nobody", "stripe"]).await, stripe);
+    assert!(number("stripe", &[]).await > stripe, "never used again");
+    let names = queue.names().await.unwrap();
+    assert!(names.contains(&(Kind::Route, stripe, "payments".into())));
+}
+
+async fn accepted_is_leased_at_birth(queue: &dyn Both) {
+    let offered = delivery(10, Start::Mine(LEASE));
+    let leases = new(queue.accept(offered.clone(), Dedupe::None).await.unwrap());
+    let unit = Unit { delivery: offered.id, target: TargetId(10) };
+    assert_eq!(leases, [Lease { unit, number: 1 }]);
+    assert!(take(queue, 10, 9).await.is_empty(), "it is held");
+    assert_eq!(status(queue, offered.id).await, [Status::Pending]);
+    assert_eq!(queue.settle(leases[0], Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    let shown = queue.get(Scope::All, offered.id).await.unwrap().unwrap();
+    assert_eq!((&shown.stored.record, &shown.stored.body), (&offered.record, &offered.body));
+    assert_eq!(shown.units[0].status, Status::Delivered);
+    assert_eq!((shown.attempts[0].number, shown.attempts[0].late, &shown.attempts[0].attempt), (1, false, &attempt(200)));
+    assert_eq!(queue.get(Scope::Origin(OriginId(77)), offered.id).await.unwrap(), None, "not its scope");
+    assert_eq!(queue.settle(leases[0], Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes, "repeated");
+}
+
+async fn a_repeated_accept_has_the_first_answer(queue: &dyn Both) {
+    for dedupe in [Dedupe::None, keyed(50, OnDead::Revive)] {
+        let offered = delivery(11, Start::Mine(LEASE));
+        let first = new(queue.accept(offered.clone(), dedupe).await.unwrap());
+        assert_eq!(new(queue.accept(offered.clone(), dedupe).await.unwrap()), first);
+        assert_eq!(queue.settle(first[0], Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+        assert_eq!(new(queue.accept(offered.clone(), dedupe).await.unwrap()), [], "it is over, and not done again");
+    }
+}
+
+async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
+    let offered = delivery(12, Start::In(LEASE));
+    assert_eq!(new(queue.accept(offered.clone(), Dedupe::None).await.unwrap()), []);
+    assert!(take(queue, 12, 1).await.is_empty(), "not yet");
+    clock.advance(LEASE);
+    let first = take(queue, 12, 1).await.remove(0);
+    assert_eq!((first.lease.number, first.tries, first.age, first.cause), (1, 0, LEASE, Cause::Schedule));
+    assert_eq!(first.stored.body, offered.body);
+    assert_eq!(queue.settle(first.lease, Some(attempt(503)), Next::RetryIn(LEASE * 2)).await.unwrap(), Held::Yes);
+    assert_eq!(queue.settle(first.lease, Some(attempt(503)), Next::RetryIn(LEASE * 2)).await.unwrap(), Held::Yes, "repeated");
+    assert_eq!(status(queue, offered.id).await, [Status::Retrying]);
+    clock.advance(LEASE * 2 - MS);
+    assert!(take(queue, 12, 1).await.is_empty(), "not yet");
+    clock.advance(MS);
+    let second = take(queue, 12, 1).await.remove(0);
+    assert_eq!((second.lease.number, second.tries), (2, 1), "one try, counted once");
+    assert_eq!(queue.settle(second.lease, None, Next::GiveBack).await.unwrap(), Held::Yes);
+    let third = take(queue, 12, 1).await.remove(0);
+    assert_eq!((third.lease.number, third.tries), (3, 1), "given back: no try was made");
+    assert_eq!(queue.settle(third.lease, Some(attempt(500)), Next::Dead(Reason::Attempts)).await.unwrap(), Held::Yes);
+    let unit = queue.get(Scope::All, offered.id).await.unwrap().unwrap().units.remove(0);
+    assert_eq!((unit.status, unit.tries, unit.leases, unit.reason), (Status::Dead, 2, 3, Some(Reason::Attempts)));
+    assert_eq!(queue.settle(third.lease, Some(attempt(500)), Next::Dead(Reason::Attempts)).await.unwrap(), Held::Yes, "repeated");
+    assert_eq!(queue.settle(first.lease, Some(attempt(503)), Next::Delivered).await.unwrap(), Held::Yes, "it was settled, long ago");
+    assert_eq!(status(queue, offered.id).await, [Status::Dead], "and that changes nothing");
+}
+
+async fn a_lapsed_lease_is_taken_over_and_fenced(queue: &dyn Both, clock: &HandClock) {
+    let offered = delivery(13, Start::Mine(LEASE));
+    let old = new(queue.accept(offered.clone(), Dedupe::None).await.unwrap()).remove(0);
+    clock.advance(LEASE + MS);
+    let newer = take(queue, 13, 5).await.remove(0).lease;
+    assert_eq!(newer.number, 2);
+    let late = queue.totals().await.unwrap().late;
+    for _ in 0..2 {
+        assert_eq!(queue.settle(old, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Lost);
+    }
+    assert_eq!(queue.settle(old, None, Next::Cancelled).await.unwrap(), Held::Lost);
+    assert_eq!(queue.totals().await.unwrap().late, late + 1, "recorded once");
+    assert_eq!(status(queue, offered.id).await, [Status::Pending]);
+    clock.advance(LEASE + MS);
+    assert_eq!(queue.settle(newer, Some(attempt(204)), Next::Delivered).await.unwrap(), Held::Yes, "it lapsed, and nobody took it over");
+    assert_eq!(queue.settle(old, Some(attempt(200)), Next::Dead(Reason::Age)).await.unwrap(), Held::Lost);
+    let shown = queue.get(Scope::All, offered.id).await.unwrap().unwrap();
+    assert_eq!(shown.units[0].status, Status::Delivered);
+    let tries: Vec<_> = shown.attempts.iter().map(|shown| (shown.number, shown.late, shown.attempt.status)).collect();
+    assert_eq!(tries, [(1, true, Some(200)), (2, false, Some(204))]);
+}
+
+async fn duplicates_are_told(queue: &dyn Both) {
+    let first = delivery(14, Start::Anyone);
+    assert_eq!(new(queue.accept(first.clone(), keyed(51, OnDead::Revive)).await.unwrap()), []);
+    for dead in [OnDead::Revive, OnDead::Keep] {
+        let second = queue.accept(delivery(14, Start::Anyone), keyed(51, dead)).await.unwrap();
+        assert_eq!(second, Accepted::Duplicate { of: Some(first.id) });
+    }
+    assert_eq!(queue.claim(key(51), Token(9), LEASE).await.unwrap(), Claimed::Committed);
+    // handed on within its request: there is no row of it
+    assert_eq!(queue.claim(key(52), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+    let held = queue.accept(delivery(14, Start::Anyone), keyed(52, OnDead::Revive)).await.unwrap();
+    assert_eq!(held, Accepted::InFlight { lapses_in: LEASE });
+    assert_eq!(queue.commit(key(52), Token(1), WINDOW).await.unwrap(), Held::Yes);
+    assert_eq!(queue.accept(delivery(14, Start::Anyone), keyed(52, OnDead::Revive)).await.unwrap(), Accepted::Duplicate { of: None });
+    assert_eq!(take(queue, 14, 9).await.len(), 1);
+}
+
+async fn a_claim_becomes_the_commit(queue: &dyn Both, clock: &HandClock) {
+    let held = |token| Dedupe::Held { key: key(53), token: Token(token), window: WINDOW, dead: OnDead::Revive };
+    assert_eq!(queue.claim(key(53), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+    clock.advance(LEASE + MS);
+    assert_eq!(queue.claim(key(53), Token(2), LEASE).await.unwrap(), Claimed::Fresh, "taken over");
+    assert_eq!(queue.accept(delivery(15, Start::Anyone), held(1)).await.unwrap(), Accepted::InFlight { lapses_in: LEASE });
+    let accepted = delivery(15, Start::Anyone);
+    new(queue.accept(accepted.clone(), held(2)).await.unwrap());
+    assert_eq!(queue.claim(key(53), Token(3), LEASE).await.unwrap(), Claimed::Committed);
+    assert_eq!(queue.commit(key(53), Token(2), WINDOW).await.unwrap(), Held::Yes, "it is");
+    assert_eq!(queue.accept(delivery(15, Start::Anyone), held(1)).await.unwrap(), Accepted::Duplicate { of: Some(accepted.id) });
+    assert_eq!(take(queue, 15, 9).await.len(), 1);
+}
+
+async fn a_duplicate_of_a_dead_one_revives_it(queue: &dyn Both) {
+    let first = dead(queue, 16, keyed(54, OnDead::Revive)).await;
+    let again = |dead| queue.accept(delivery(16, Start::Mine(LEASE)), keyed(54, dead));
+    assert_eq!(again(OnDead::Keep).await.unwrap(), Accepted::Duplicate { of: Some(first.id) });
+    assert_eq!(again(OnDead::Revive).await.unwrap(), Accepted::Revived { of: first.id });
+    assert_eq!(again(OnDead::Revive).await.unwrap(), Accepted::Duplicate { of: Some(first.id) });
+    let revived = take(queue, 16, 9).await.remove(0);
+    assert_eq!((revived.stored.id, revived.tries, revived.cause, revived.age), (first.id, 0, Cause::Replay, Duration::ZERO));
+    assert_eq!(revived.lease.number, 2, "the number goes on");
+    assert_eq!(queue.settle(revived.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    assert_eq!(again(OnDead::Revive).await.unwrap(), Accepted::Duplicate { of: Some(first.id) });
+}
+
+async fn a_queued_one_is_remembered_past_its_window(queue: &dyn Both, clock: &HandClock) {
+    let first = delivery(17, Start::In(WINDOW * 3));
+    new(queue.accept(first.clone(), keyed(55, OnDead::Revive)).await.unwrap());
+    clock.advance(WINDOW * 2);
+    let second = queue.accept(delivery(17, Start::Anyone), keyed(55, OnDead::Revive)).await.unwrap();
+    assert_eq!(second, Accepted::Duplicate { of: Some(first.id) });
+    assert_eq!(queue.claim(key(55), Token(1), LEASE).await.unwrap(), Claimed::Committed);
+}
+
+async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
+    let mut ids = Vec::new();
+    let mut births = Vec::new();
+    for lane in [1, 1, 1, 2] {
+        let mut delivery = delivery(18, Start::Mine(LEASE));
+        delivery.to[0].lane = Some(Lane([lane; 16]));
+        ids.push(delivery.id);
+        births.extend(new(queue.accept(delivery, Dedupe::None).await.unwrap()));
+    }
+    assert_eq!(births.iter().map(|lease| lease.unit.delivery).collect::<Vec<_>>(), [ids[0], ids[3]], "the first of each lane");
+    assert_eq!(queue.settle(births[0], Some(attempt(500)), Next::RetryIn(LEASE)).await.unwrap(), Held::Yes);
+    assert!(take(queue, 18, 9).await.is_empty(), "those behind wait for the first, however long that waits");
+    clock.advance(LEASE);
+    let leased = take(queue, 18, 9).await;
+    assert!(leased.iter().any(|leased| leased.stored.id == ids[0]) && leased.iter().all(|leased| leased.stored.id != ids[1]));
+    let first = leased.iter().find(|leased| leased.stored.id == ids[0]).unwrap().lease;
+    assert_eq!(queue.settle(first, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    // the second is cancelled before its turn ends: the third follows
+    let cancel = Act { deed: Deed::Cancel, which: Which::Ids(vec![ids[1]]), target: None, who: "t".into(), reason: "lane".into() };
+    assert_eq!(queue.act(Scope::All, &cancel, 10).await.unwrap().done, 1);
+    let leased = take(queue, 18, 9).await;
+    assert_eq!(leased.iter().map(|leased| leased.stored.id).collect::<Vec<_>>(), [ids[2]]);
+    assert_eq!(queue.settle(leased[0].lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+}
+
+async fn the_ring_goes_round(queue: &dyn Both) {
+    for target in [9001, 9002, 9003, 9002] {
+        new(queue.accept(delivery(target, Start::Anyone), Dedupe::None).await.unwrap());
+    }
+    new(queue.accept(delivery(9004, Start::In(LEASE)), Dedupe::None).await.unwrap());
+    let ring = async |after, steps| queue.ready(after, steps).await.unwrap();
+    let found = ring(Some(TargetId(9000)), 2).await;
+    assert_eq!((&found.targets[..], found.last, found.whole), (&[TargetId(9001), TargetId(9002)][..], Some(TargetId(9002)), false));
+    let found = ring(found.last, 2).await;
+    assert_eq!((&found.targets[..], found.next_in), (&[TargetId(9003)][..], Some(LEASE)));
+    let whole = ring(Some(TargetId(9002)), 1000).await;
+    assert!(whole.whole && whole.targets[0] == TargetId(9003) && whole.targets.ends_with(&[TargetId(9001), TargetId(9002)]));
+    let mut sorted = whole.targets.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), whole.targets.len(), "each once");
+    let none = ring(None, 1000).await;
+    assert!(none.whole && none.targets.len() == whole.targets.len());
+}
+
+async fn leases_are_bounded(queue: &dyn Both) {
+    for _ in 0..4 {
+        let big = Accept { body: Bytes::from(vec![7; 10_000]), ..delivery(19, Start::Anyone) };
+        new(queue.accept(big, Dedupe::None).await.unwrap());
+    }
+    let lease = async |count, bytes| queue.lease(&[(TargetId(19), count)], LEASE, bytes).await.unwrap().len();
+    assert_eq!(lease(9, 1).await, 1, "one, though it is too large");
+    assert_eq!(lease(9, 21_000).await, 2);
+    assert_eq!(lease(0, 1 << 20).await, 0);
+    assert_eq!(lease(9, 1 << 20).await, 1);
+}
+
+async fn what_was_tried_before_is_on_record(queue: &dyn Both) {
+    let mut spilled = delivery(20, Start::Anyone);
+    spilled.to[0].tried = Some(attempt(503));
+    new(queue.accept(spilled.clone(), Dedupe::None).await.unwrap());
+    let leased = take(queue, 20, 1).await.remove(0);
+    assert_eq!((leased.tries, leased.lease.number), (1, 2));
+    assert_eq!(queue.settle(leased.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    assert_eq!(queue.get(Scope::All, spilled.id).await.unwrap().unwrap().attempts.len(), 2);
+    for (over, expected) in [(None, Status::Delivered), (Some(Reason::Status(StatusCode::BAD_REQUEST)), Status::Dead)] {
+        let mut recorded = delivery(20, Start::Over(over));
+        recorded.to[0].tried = Some(attempt(200));
+        new(queue.accept(recorded.clone(), Dedupe::None).await.unwrap());
+        assert_eq!(status(queue, recorded.id).await, [expected]);
+    }
+    assert!(take(queue, 20, 9).await.is_empty());
+}
+
+async fn acts_are_done_and_written_down(queue: &dyn Both) {
+    let act = async |deed, which, step| {
+        let act = Act { deed, which, target: None, who: "anna".into(), reason: "because".into() };
+        queue.act(Scope::Origin(OriginId(21)), &act, step).await.unwrap()
+    };
+    let first = dead(queue, 21, Dedupe::None).await;
+    let other = dead(queue, 22, Dedupe::None).await;
+    let second = delivery(21, Start::Mine(LEASE));
+    let lease = new(queue.accept(second.clone(), Dedupe::None).await.unwrap()).remove(0);
+    let replay = Deed::Replay { delivered: false, cause: Cause::Replay };
+    assert_eq!(act(replay, Which::Ids(vec![other.id]), 9).await.done, 0, "not its scope");
+    let filter = Filter { status: Some(Status::Dead), target: Some(TargetId(21)), ..Filter::default() };
+    assert_eq!(act(replay, Which::Found(filter, None), 9).await, Step { done: 1, next: None, more: false });
+    let replayed = take(queue, 21, 9).await.remove(0);
+    assert_eq!((replayed.stored.id, replayed.tries, replayed.cause), (first.id, 0, Cause::Replay));
+    assert_eq!(queue.settle(replayed.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    assert_eq!(act(replay, Which::Ids(vec![first.id]), 9).await.done, 0, "it was handed on");
+    let twice = Deed::Replay { delivered: true, cause: Cause::Replay };
+    assert_eq!(act(twice, Which::Ids(vec![first.id]), 9).await.done, 1);
+    assert_eq!(take(queue, 21, 9).await.remove(0).lease.number, replayed.lease.number + 1);
+    assert_eq!(act(Deed::Cancel, Which::Ids(vec![first.id, second.id]), 1).await, Step { done: 1, next: Some(first.id), more: true });
+    assert_eq!(act(Deed::Cancel, Which::Ids(vec![second.id]), 1).await.done, 1);
+    assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
+    assert_eq!(queue.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Lost, "it was cancelled over its head");
+    assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
+    let before = queue.totals().await.unwrap();
+    assert_eq!(act(Deed::Purge, Which::Ids(vec![first.id, second.id]), 9).await.done, 2);
+    assert_eq!(queue.get(Scope::All, second.id).await.unwrap(), None);
+    let (after, sum) = (queue.totals().await.unwrap(), |counts: &crate::store::archive::Counts| {
+        counts.origins.iter().find(|(origin, _, _)| *origin == OriginId(21)).map(|(_, rows, bytes)| (*rows, *bytes)).unwrap()
+    });
+    assert_eq!((sum(&before).0, sum(&after)), (2, (0, 0)), "counted to the last byte");
+    let audit = queue.audit(1).await.unwrap().remove(0);
+    assert_eq!((&*audit.who, &*audit.what, &*audit.reason, audit.done), ("anna", "purge", "because", 2));
+}
+
+async fn pages_go_on_where_they_ended(queue: &dyn Both) {
+    let mut ids = Vec::new();
+    for number in 0..25_u8 {
+        let body = Bytes::from(format!("{{\"customer\":\"c-{number}\"}}"));
+        let one = Accept { body, event_type: Some(if number % 2 == 0 { "even" } else { "odd" }.into()), ..delivery(23, Start::Anyone) };
+        ids.push(one.id);
+        new(queue.accept(one, Dedupe::None).await.unwrap());
+    }
+    let scope = Scope::Origin(OriginId(23));
+    for order in [Order::Newest, Order::Oldest] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = queue.page(scope, &Filter::default(), order, after, 7).await.unwrap();
+            found.extend(page.rows.iter().map(|row| row.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if order == Order::Newest {
+            found.reverse();
+        }
+        assert_eq!(found, ids, "{order:?}");
+    }
+    let count = async |scope, filter: Filter| queue.page(scope, &filter, Order::Newest, None, 100).await.unwrap().rows.len();
+    assert_eq!(count(scope, Filter { text: Some(b"\"c-7\""[..].into()), ..Filter::default() }).await, 1);
+    assert_eq!(count(scope, Filter { event_type: Some("odd".into()), ..Filter::default() }).await, 12);
+    let waiting = Filter { status: Some(Status::Pending), target: Some(TargetId(23)), ..Filter::default() };
+    assert_eq!(count(Scope::All, waiting.clone()).await, 25);
+    assert_eq!(count(Scope::Origin(OriginId(22)), waiting).await, 0);
+    let since = Some(ids[10].drawn_at());
+    assert!(
+        (1..=15).contains(&count(scope, Filter { since, until: Some(ids[24].drawn_at() + MS), ..Filter::default() }).await)
+            || ids[10].drawn_at() == ids[9].drawn_at()
+    );
+    assert_eq!(count(scope, Filter { until: Some(ids[0].drawn_at()), ..Filter::default() }).await, 0);
+}

@@ -1,0 +1,102 @@
+//! An open store on disk: the thread that writes, the one that reads, the one that tidies up.
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+
+use super::batch::{Chores, How, Line, Write, Writer};
+use super::checkpoint::Checkpointer;
+use super::drift::Drift;
+use super::reader::Reader;
+use super::sqlite::writing::Writing;
+use super::sqlite::{Database, Directory};
+use super::time::StoreTime;
+use super::{Answer, Key, StoreError};
+
+/// An open store. Fields are dropped in order: what is being written is, before the directory is let go.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    line: Arc<Line>,
+    writer: Writer,
+    reader: Reader,
+    _checkpointer: Checkpointer,
+    _directory: Directory,
+}
+
+impl Disk {
+    /// Starts the threads. `lives_on` is told which IDs are remembered longer, since their delivery waits.
+    pub(crate) fn start(
+        directory: Directory,
+        database: Database,
+        line: Arc<Line>,
+        time: StoreTime,
+        drift: Arc<Mutex<Drift>>,
+        lives_on: impl Fn(Key, std::time::Duration) + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let path = database.path().to_owned();
+        let reader = Reader::start(&path, time.clone())?;
+        let checkpointer = Checkpointer::start(&path)?;
+        let chores = Chores::new(drift, Box::new(lives_on), checkpointer.shared());
+        let writer = Writer::start(Arc::clone(&line), database, time, chores)?;
+        Ok(Self { line, writer, reader, _checkpointer: checkpointer, _directory: directory })
+    }
+
+    /// The thread that reads.
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The way to the thread that writes.
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// Bytes of the files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self._directory.bytes()
+    }
+
+    /// Writes what waits and stops writing.
+    pub(crate) fn close(&self) {
+        self.writer.close();
+    }
+
+    /// Writes something with the next batch. `after` is run by the thread once it is on the disk, or is not, before the caller is told:
+    /// also if the caller has gone.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        how: How,
+        apply: impl FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+        after: impl FnOnce(&Result<T, StoreError>) + Send + 'static,
+    ) -> Answer<'static, T> {
+        let (tell, told) = oneshot::channel();
+        self.line.write(how, Box::new(Task { apply, done: None, after, tell }));
+        Box::pin(async move { told.await.unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed meanwhile".into()))) })
+    }
+}
+
+struct Task<T, A, F> {
+    apply: A,
+    done: Option<T>,
+    after: F,
+    tell: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, A, F> Write for Task<T, A, F>
+where
+    T: Send,
+    A: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send,
+    F: FnOnce(&Result<T, StoreError>) + Send,
+{
+    fn apply(&mut self, writing: &Writing<'_>) -> Result<(), StoreError> {
+        self.done = Some((self.apply)(writing)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self { done, after, tell, .. } = *self;
+        let outcome = outcome.and_then(|()| done.ok_or_else(|| StoreError::Unknown("nothing was said".into())));
+        after(&outcome);
+        // who asked may have gone
+        drop(tell.send(outcome));
+    }
+}

@@ -1,0 +1,302 @@
+//! The durable queue: what is accepted, leased, tried and settled.
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::record::Record;
+use super::{Answer, Changed, Held, Key, Ledger, Token};
+use crate::clock::unix_ms;
+use crate::retry::Reason;
+
+/// What a delivery belongs to: an inbound route. Numbers stand for names that may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OriginId(pub u32);
+
+/// Where a delivery goes: for an inbound route, the same route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetId(pub u32);
+
+/// One accepted delivery: a UUIDv7 drawn by the caller before its first try, so time order and page cursor in one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryRef(pub Uuid);
+
+impl DeliveryRef {
+    /// A new one, of the present or a little later: two of one process are in the order of their making.
+    pub fn draw() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The first that can be of `at`.
+    pub fn first_of(at: SystemTime) -> Self {
+        Self(Uuid::from_u128((u128::from(unix_ms(at)) & 0xffff_ffff_ffff) << 80))
+    }
+
+    /// When it was drawn, in wall time.
+    pub fn drawn_at(self) -> SystemTime {
+        let ms = u64::try_from(self.0.as_u128() >> 80).unwrap_or(0);
+        SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
+    }
+}
+
+impl fmt::Debug for DeliveryRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for DeliveryRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What is leased, settled, dead, replayed: one delivery on its way to one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Unit {
+    /// The delivery.
+    pub delivery: DeliveryRef,
+    /// Where it goes.
+    pub target: TargetId,
+}
+
+/// The right to try a unit. Who comes back with an older number than the store knows has been overtaken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// What is leased.
+    pub unit: Unit,
+    /// Only grows; it is not the count of tries.
+    pub number: u32,
+}
+
+/// Deliveries of one lane of a target go out one after the other, in the order they were accepted: a hash of what the lane is told by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lane(pub [u8; 16]);
+
+/// When a unit is tried first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At once, by the caller: it gets a lease with the answer, from memory, unless others of the lane come first.
+    Mine(Duration),
+    /// At once, by whoever leases it.
+    Anyone,
+    /// After a while.
+    In(Duration),
+    /// Never: it was handed on within its request, or (with a reason) failed there, and is kept on record.
+    Over(Option<Reason>),
+}
+
+/// One way of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct To {
+    /// Where it goes.
+    pub target: TargetId,
+    /// What it must not overtake there.
+    pub lane: Option<Lane>,
+    /// When.
+    pub start: Start,
+    /// A try that was made before it came here, within its request.
+    pub tried: Option<Attempt>,
+}
+
+/// A delivery to be accepted.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    /// Its ID here; a repeated call has the same.
+    pub id: DeliveryRef,
+    /// What it belongs to.
+    pub origin: OriginId,
+    /// What kind of event it is, where that is known.
+    pub event_type: Option<Arc<str>>,
+    /// Where it goes; to each target once. Empty for a delivery that is kept on record only.
+    pub to: Vec<To>,
+    /// Everything but the body.
+    pub record: Record,
+    /// The body exactly as it came.
+    pub body: Bytes,
+}
+
+/// What a duplicate of a dead or cancelled delivery does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDead {
+    /// It sets it going again: a provider's "redeliver" does what the operator expects.
+    Revive,
+    /// Nothing.
+    Keep,
+}
+
+/// Whether an accepted delivery is also the commit of its delivery ID, in the same transaction.
+#[derive(Clone, Copy, Debug)]
+pub enum Dedupe {
+    /// It is nobody's duplicate.
+    None,
+    /// Claims and commits `key`.
+    Key {
+        /// The ledger key.
+        key: Key,
+        /// How long it is remembered.
+        window: Duration,
+        /// What a duplicate of a dead one does.
+        dead: OnDead,
+    },
+    /// Turns a claim into its commit.
+    Held {
+        /// The ledger key.
+        key: Key,
+        /// Who holds it.
+        token: Token,
+        /// How long it is remembered.
+        window: Duration,
+        /// What a duplicate of a dead one does.
+        dead: OnDead,
+    },
+}
+
+/// What became of a delivery that was offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is on the disk; the leases are those of [`Start::Mine`].
+    New(Vec<Lease>),
+    /// Its ID was handed on before, or waits here already.
+    Duplicate {
+        /// Where, if the store has it.
+        of: Option<DeliveryRef>,
+    },
+    /// The one it duplicates was dead or cancelled, and goes again.
+    Revived {
+        /// Which.
+        of: DeliveryRef,
+    },
+    /// Another holds the claim.
+    InFlight {
+        /// When its lease lapses.
+        lapses_in: Duration,
+    },
+}
+
+/// Why a unit is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was accepted, or its schedule says so.
+    Schedule,
+    /// A person asked for it, or a duplicate of a dead one came.
+    Replay,
+    /// It is made up, to try a target out.
+    Test,
+    /// It is the one that tries an upstream that was down.
+    Probe,
+}
+
+/// One try, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Why it was made.
+    pub cause: Cause,
+    /// When it began, in wall time.
+    pub started: SystemTime,
+    /// How long it took in all.
+    pub took: Duration,
+    /// How long connecting took, if a connection was made for it.
+    pub connect: Option<Duration>,
+    /// How long the first byte of the answer took.
+    pub first_byte: Option<Duration>,
+    /// The final status, if there was one.
+    pub status: Option<u16>,
+    /// What went wrong, in one word, if there was none.
+    pub error: Option<Arc<str>>,
+    /// The address connected to.
+    pub peer: Option<Arc<str>>,
+    /// The answer's headers, in the encoding of [`super::record::headers`].
+    pub head: Bytes,
+    /// The first bytes of the answer's body.
+    pub body: Bytes,
+}
+
+/// What comes after a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: it was handed on.
+    Delivered,
+    /// Another try after this time.
+    RetryIn(Duration),
+    /// Nothing: it is dead.
+    Dead(Reason),
+    /// Nothing: a person said so.
+    Cancelled,
+    /// No try was made, none is counted; whoever leases it next makes it.
+    GiveBack,
+}
+
+/// Which targets have work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// Targets with units that are due, in the order of the ring.
+    pub targets: Vec<TargetId>,
+    /// What to give as `after` in the next call.
+    pub last: Option<TargetId>,
+    /// Whether the whole ring was seen.
+    pub whole: bool,
+    /// The time until the next unit of the targets seen becomes due; none if nothing waits for a time.
+    pub next_in: Option<Duration>,
+}
+
+/// A delivery as it lies in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its ID here.
+    pub id: DeliveryRef,
+    /// What it belongs to.
+    pub origin: OriginId,
+    /// Its ledger key, if it has one.
+    pub key: Option<Key>,
+    /// What kind of event it is.
+    pub event_type: Option<Arc<str>>,
+    /// Everything but the body.
+    pub record: Record,
+    /// The body exactly as it came.
+    pub body: Bytes,
+}
+
+/// A unit that is the caller's to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leased {
+    /// The right to try it.
+    pub lease: Lease,
+    /// Tries made before.
+    pub tries: u32,
+    /// Why it is due.
+    pub cause: Cause,
+    /// How long ago it was accepted, or set going again: its budget runs from there. In the store's own time, in which a set clock makes no jump.
+    pub age: Duration,
+    /// What to hand on; one for all units of a delivery.
+    pub stored: Arc<Stored>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A route of the config: an origin and a target in one.
+    Route,
+}
+
+/// The durable queue. It is a ledger too: accepting and deduplicating are one transaction, or they are a lie.
+///
+/// Every call may be repeated with the same IDs. An answer that a write gives is on the disk.
+pub trait Queue: Ledger {
+    /// The number that stands for a name, the same for ever. The number of the first of `previously` that has one is taken over.
+    fn number(&self, kind: Kind, name: &str, previously: &[Box<str>]) -> Answer<'_, u32>;
+    /// All names there ever were.
+    fn names(&self) -> Answer<'_, Vec<(Kind, u32, Arc<str>)>>;
+    /// Puts a delivery on the disk, with its commit.
+    fn accept(&self, delivery: Accept, dedupe: Dedupe) -> Answer<'_, Accepted>;
+    /// Goes round the targets that have units, from the one after `after` on, `steps` targets at most. However many wait for one, it is one step.
+    fn ready(&self, after: Option<TargetId>, steps: u16) -> Answer<'_, Ready>;
+    /// Takes due units, the longest due first, as many a target as wanted and at most `bytes` in all (but one, if there is any), until `lease` has passed.
+    fn lease(&self, wanted: &[(TargetId, u32)], lease: Duration, bytes: usize) -> Answer<'_, Vec<Leased>>;
+    /// Says what became of a leased unit, and records the try. [`Held::Lost`]: another has taken it over, or it is settled; the try is recorded as late.
+    fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Held>;
+    /// A hint that units have become due by something other than time: early, late or never.
+    fn work(&self) -> Changed;
+}

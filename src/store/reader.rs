@@ -1,0 +1,97 @@
+//! The one thread that reads what people and the deliverer ask for, on a connection of its own.
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::batch::locked;
+use super::sqlite::connect_reader;
+use super::sqlite::look::Reading;
+use super::time::StoreTime;
+use super::{Answer, StoreError};
+
+/// Reads that wait at most.
+const QUEUE: usize = 256;
+
+type Read = Box<dyn FnOnce(Result<&Reading<'_>, StoreError>) + Send>;
+
+#[derive(Default)]
+struct Waiting {
+    reads: VecDeque<Read>,
+    closing: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+/// The thread, until it is dropped.
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reader")
+    }
+}
+
+impl Reader {
+    /// Starts the thread.
+    pub(crate) fn start(path: &Path, time: StoreTime) -> Result<Self, StoreError> {
+        let (connection, shared) = (connect_reader(path)?, Arc::new(Shared::default()));
+        let in_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("store-read".to_owned()).spawn(move || run(&in_thread, &connection, &time));
+        let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Reads something. What does not fit is told so at once.
+    pub(crate) fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reading<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'static, T> {
+        let (tell, told) = oneshot::channel();
+        let read: Read = Box::new(move |reading| {
+            // who asked may have gone
+            drop(tell.send(reading.and_then(read)));
+        });
+        let mut waiting = locked(&self.shared.waiting);
+        if waiting.closing || waiting.reads.len() >= QUEUE {
+            drop(waiting);
+            read(Err(StoreError::Unavailable("too many reads wait for the disk".into())));
+        } else {
+            waiting.reads.push_back(read);
+            drop(waiting);
+            self.shared.wake.notify_one();
+        }
+        Box::pin(async move { told.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".into()))) })
+    }
+}
+
+fn run(shared: &Shared, connection: &Connection, time: &StoreTime) {
+    loop {
+        let waiting = locked(&shared.waiting);
+        let nothing = |waiting: &mut Waiting| !waiting.closing && waiting.reads.is_empty();
+        let mut waiting = shared.wake.wait_while(waiting, nothing).unwrap_or_else(PoisonError::into_inner);
+        let Some(read) = waiting.reads.pop_front() else { return };
+        drop(waiting);
+        read(Ok(&Reading { connection, now: time.now() }));
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        locked(&self.shared.waiting).closing = true;
+        self.shared.wake.notify_one();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that reads the store ended early");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A delivery comes in: its row, its units and the commit of its ID, in the transaction of whoever writes.
+use rusqlite::params;
+
+use super::ledger::COMMITTED;
+use super::settle::insert_attempt;
+use super::unit::{Waiting, insert_dead, raise, wait};
+use super::writing::{DELIVERIES, Writing};
+use super::{int, ms};
+use crate::store::queue::{Accept, Accepted, Cause, DeliveryRef, Lease, OnDead, Start, To, Unit};
+use crate::store::{Key, StoreError};
+
+/// What is committed with a delivery.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Commit {
+    pub(crate) key: Key,
+    /// How long it is remembered, in milliseconds.
+    pub(crate) window: i64,
+    pub(crate) dead: OnDead,
+    /// Whether the ledger in memory says already that it is a duplicate.
+    pub(crate) known: bool,
+}
+
+/// Accepts a delivery. `record` is its record, encoded.
+pub(crate) fn accept(writing: &Writing<'_>, delivery: &Accept, record: &[u8], commit: Option<Commit>) -> Result<Accepted, StoreError> {
+    if let Some(commit) = commit
+        && (commit.known || !enter(writing, commit, delivery.id)?)
+    {
+        return duplicate(writing, delivery, commit);
+    }
+    let insert = "insert or ignore into delivery (id, origin, at, key, event_type, record, body) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let (key, event_type) = (commit.map(|commit| commit.key.0), delivery.event_type.as_deref());
+    let row = params![delivery.id, delivery.origin.0, writing.now, key, event_type, record, &delivery.body[..]];
+    if writing.execute(insert, row)? == 0 {
+        return again(writing, delivery);
+    }
+    writing.count(DELIVERIES, delivery.origin.0, 1, int(record.len() + delivery.body.len()));
+    let mut leases = Vec::new();
+    for to in &delivery.to {
+        leases.extend(begin(writing, delivery, to)?);
+    }
+    Ok(Accepted::New(leases))
+}
+
+/// Commits the ID, unless the one that has it waits still; whether it did.
+fn enter(writing: &Writing<'_>, commit: Commit, id: DeliveryRef) -> Result<bool, StoreError> {
+    let enter = "insert into ledger (key, state, delivery, until) values (?1, ?2, ?3, ?4)
+        on conflict (key) do update set state = excluded.state, delivery = excluded.delivery, until = excluded.until
+        where ledger.delivery is null or ledger.delivery = excluded.delivery
+            or not exists (select 1 from due where due.id = ledger.delivery)";
+    writing.execute(enter, params![commit.key.0, COMMITTED, id, writing.now.saturating_add(commit.window)]).map(|changed| changed > 0)
+}
+
+/// The first lease of a unit; one that was tried before it came here has that try on record.
+fn first_lease(to: &To) -> u32 {
+    u32::from(to.tried.is_some()) + u32::from(matches!(to.start, Start::Mine(_)))
+}
+
+/// Sends a delivery on one of its ways; the lease, if it is the caller's.
+fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lease>, StoreError> {
+    let unit = Unit { delivery: delivery.id, target: to.target };
+    let tries = u32::from(to.tried.is_some());
+    if let Some(tried) = &to.tried {
+        insert_attempt(writing, Lease { unit, number: 1 }, tried, false, Some(delivery.origin.0))?;
+    }
+    let (run_at, held) = match to.start {
+        Start::Mine(lease) => (writing.now.saturating_add(ms(lease)), true),
+        Start::Anyone => (writing.now, false),
+        Start::In(delay) => (writing.now.saturating_add(ms(delay)), false),
+        Start::Over(None) => return Ok(None),
+        Start::Over(reason @ Some(_)) => {
+            insert_dead(writing, unit, reason, first_lease(to), tries, to.lane)?;
+            return Ok(None);
+        }
+    };
+    let number = first_lease(to);
+    let waiting = Waiting { unit, run_at, lane: to.lane, lease: number, held, tries, cause: Cause::Schedule };
+    let first = wait(writing, &waiting)?;
+    Ok((held && first).then_some(Lease { unit, number }))
+}
+
+/// The answer of the first try, for a call that is repeated: leases that nobody has taken over.
+fn again(writing: &Writing<'_>, delivery: &Accept) -> Result<Accepted, StoreError> {
+    let mut leases = Vec::new();
+    for to in delivery.to.iter().filter(|to| matches!(to.start, Start::Mine(_))) {
+        let lease = Lease { unit: Unit { delivery: delivery.id, target: to.target }, number: first_lease(to) };
+        let held = "select 1 from due where id = ?1 and target = ?2 and lease = ?3 and held = 1";
+        leases.extend(writing.row(held, params![delivery.id, to.target, lease.number], |_| Ok(lease))?);
+    }
+    Ok(Accepted::New(leases))
+}
+
+/// What becomes of a duplicate: nothing, or the one it duplicates goes again.
+fn duplicate(writing: &Writing<'_>, delivery: &Accept, commit: Commit) -> Result<Accepted, StoreError> {
+    let entry = "select delivery from ledger where key = ?1";
+    let Some(of) = writing.row(entry, params![commit.key.0], |row| row.get::<_, Option<DeliveryRef>>(0))?.flatten() else {
+        return Ok(Accepted::Duplicate { of: None });
+    };
+    if of == delivery.id {
+        return again(writing, delivery);
+    }
+    let mut raised = false;
+    if commit.dead == OnDead::Revive {
+        for target in writing.rows("select target from dead where id = ?1", params![of], |row| row.get(0))? {
+            raised |= raise(writing, Unit { delivery: of, target }, Cause::Replay)?;
+        }
+    }
+    if !raised {
+        return Ok(Accepted::Duplicate { of: Some(of) });
+    }
+    let longer = "update ledger set until = max(until, ?2) where key = ?1";
+    writing.execute(longer, params![commit.key.0, writing.now.saturating_add(commit.window)])?;
+    Ok(Accepted::Revived { of })
+}

@@ -1,0 +1,142 @@
+//! The directory of the embedded store: held by one process, on a local disk.
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::FILE;
+use super::schema::SCHEMA;
+use crate::store::StoreError;
+
+/// Why a store cannot be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{path} is held by {holder}: one store belongs to one process", path = path.display())]
+    Held {
+        /// The directory.
+        path: PathBuf,
+        /// `process 123`, or that it did not say.
+        holder: String,
+    },
+    /// A newer hookgate wrote it.
+    #[error("{path} has schema version {found}, this hookgate knows {SCHEMA}: run the version that wrote it, or a newer one", path = path.display())]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// The version it has.
+        found: i64,
+    },
+    /// Locks and crash safety do not hold on a network.
+    #[error("{path} lies on a network file system ({kind}): the store needs a local disk", path = path.display())]
+    Network {
+        /// The directory.
+        path: PathBuf,
+        /// What the system calls it.
+        kind: String,
+    },
+    /// The file system says no.
+    #[error("{path}: {cause}", path = path.display())]
+    Io {
+        /// What was opened.
+        path: PathBuf,
+        /// What the system says.
+        cause: String,
+    },
+    /// It is damaged, and deliveries may lie in it.
+    #[error("{path} is damaged ({cause}), and deliveries that were acknowledged may lie in it: \
+        `sqlite3 {path} .recover | sqlite3 salvaged.db` saves what can be read; put that in its place, or move it away to begin anew",
+        path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The database says no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The store's directory, held by this process until dropped.
+#[derive(Debug)]
+pub struct Directory {
+    pub(super) path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Takes the directory for this process; makes it (mode 0700) if it is missing.
+    ///
+    /// # Errors
+    /// Another process has it, it lies on a network, or the file system says no.
+    pub fn hold(path: &Path) -> Result<Self, OpenError> {
+        let io = |error: std::io::Error| OpenError::Io { path: path.to_owned(), cause: error.to_string() };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        if let Some(kind) = network(&path.canonicalize().map_err(io)?, &std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+        {
+            return Err(OpenError::Network { path: path.to_owned(), kind });
+        }
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("hookgate.lock"))
+            .map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let told = lock.read_to_string(&mut pid).is_ok() && pid.trim().parse::<u32>().is_ok();
+                let holder = if told { format!("process {}", pid.trim()) } else { "another process".to_owned() };
+                return Err(OpenError::Held { path: path.to_owned(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(io)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The database's file.
+    pub fn file(&self) -> PathBuf {
+        self.path.join(FILE)
+    }
+
+    /// Bytes of the database and its log.
+    pub fn bytes(&self) -> u64 {
+        let size = |suffix: &str| std::fs::metadata(self.path.join(format!("{FILE}{suffix}"))).map_or(0, |file| file.len());
+        size("") + size("-wal")
+    }
+
+    /// Puts a damaged database aside, its log with it, under a name that says when; the name.
+    ///
+    /// # Errors
+    /// The file system says no.
+    pub fn set_aside(&self, unix_seconds: u64) -> Result<PathBuf, OpenError> {
+        let aside = self.path.join(format!("{FILE}.damaged-{unix_seconds}"));
+        for suffix in ["", "-wal", "-shm"] {
+            let (from, to) = (self.path.join(format!("{FILE}{suffix}")), self.path.join(format!("{FILE}.damaged-{unix_seconds}{suffix}")));
+            if let Err(error) = std::fs::rename(&from, to)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(OpenError::Io { path: from, cause: error.to_string() });
+            }
+        }
+        Ok(aside)
+    }
+}
+
+/// The kind of file system that `path` lies on, if it is a network's. `mounts` is Linux's list; elsewhere there is none, and nothing is refused.
+pub(super) fn network(path: &Path, mounts: &str) -> Option<String> {
+    const NETWORK: [&str; 12] =
+        ["nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"];
+    let kinds = mounts.lines().filter_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let point = left.split(' ').nth(4)?.replace("\\040", " ");
+        path.starts_with(&point).then(|| (point.len(), right.split(' ').next().unwrap_or_default()))
+    });
+    // Of two mounts on the same point the later one counts, and that is the one `max_by_key` takes.
+    kinds.max_by_key(|(length, _)| *length).map(|(_, kind)| kind).filter(|kind| NETWORK.contains(kind)).map(str::to_owned)
+}

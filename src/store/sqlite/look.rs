@@ -1,0 +1,113 @@
+//! What is read without writing: on a connection of its own, beside the writer.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+
+use super::told;
+use super::unit::BEHIND;
+use crate::store::queue::{DeliveryRef, OriginId, Ready, Stored, TargetId};
+use crate::store::record::Record;
+use crate::store::{Key, StoreError};
+
+/// A connection that reads, and the store's time in milliseconds.
+pub(crate) struct Reading<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) now: i64,
+}
+
+impl Reading<'_> {
+    /// The first row of a query.
+    pub(super) fn row<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        self.connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(params, read).optional()).map_err(told)
+    }
+
+    /// All rows of a query.
+    pub(super) fn rows<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(told)?;
+        let rows = statement.query_map(params, read).map_err(told)?;
+        rows.collect::<Result<_, _>>().map_err(told)
+    }
+
+    /// The time until `run_at`; none for a unit that waits behind others.
+    pub(super) fn until(&self, run_at: i64) -> Option<Duration> {
+        (run_at != BEHIND).then(|| Duration::from_millis(u64::try_from(run_at.saturating_sub(self.now)).unwrap_or(0)))
+    }
+}
+
+/// Goes round the targets that have units: one index seek each, however many units it has.
+pub(crate) fn ready(reading: &Reading<'_>, after: Option<TargetId>, steps: u16) -> Result<Ready, StoreError> {
+    let first = "select target, run_at from due where target > ?1 order by target, run_at limit 1";
+    let begin = after.map_or(-1, |after| i64::from(after.0));
+    let (mut place, mut round) = (begin, begin < 0);
+    let mut ready = Ready { last: after, ..Ready::default() };
+    for _ in 0..steps {
+        let mut found = reading.row(first, params![place], |row| Ok((row.get::<_, TargetId>(0)?, row.get::<_, i64>(1)?)))?;
+        if found.is_none() && !round {
+            (place, round) = (-1, true);
+            found = reading.row(first, params![place], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        }
+        let Some((target, run_at)) = found.filter(|(target, _)| !round || begin < 0 || i64::from(target.0) <= begin) else {
+            ready.whole = true;
+            break;
+        };
+        (place, ready.last) = (i64::from(target.0), Some(target));
+        match reading.until(run_at) {
+            Some(left) if left.is_zero() => ready.targets.push(target),
+            Some(left) => ready.next_in = Some(ready.next_in.map_or(left, |next| next.min(left))),
+            None => {}
+        }
+    }
+    Ok(ready)
+}
+
+/// Whole deliveries, one each.
+pub(crate) fn stored(
+    reading: &Reading<'_>,
+    ids: impl IntoIterator<Item = DeliveryRef>,
+) -> Result<HashMap<DeliveryRef, Arc<Stored>>, StoreError> {
+    let mut all = HashMap::new();
+    for id in ids {
+        if !all.contains_key(&id)
+            && let Some(stored) = one(reading, id)?
+        {
+            all.insert(id, Arc::new(stored));
+        }
+    }
+    Ok(all)
+}
+
+/// One whole delivery; none also for one whose record cannot be read, which is logged.
+pub(super) fn one(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Stored>, StoreError> {
+    let all = "select origin, key, event_type, record, body from delivery where id = ?1";
+    let found = reading.row(all, params![id], |row| {
+        let record = Bytes::from(row.get::<_, Vec<u8>>(3)?);
+        let (origin, key) = (OriginId(row.get(0)?), row.get::<_, Option<[u8; 16]>>(1)?.map(Key));
+        Ok((origin, key, row.get::<_, Option<Arc<str>>>(2)?, record, Bytes::from(row.get::<_, Vec<u8>>(4)?)))
+    })?;
+    let Some((origin, key, event_type, record, body)) = found else { return Ok(None) };
+    match Record::decode(record) {
+        Ok(record) => Ok(Some(Stored { id, origin, key, event_type, record, body })),
+        Err(error) => {
+            tracing::error!(delivery = %id, %error, "a stored delivery cannot be read");
+            Ok(None)
+        }
+    }
+}
+
+/// All names there ever were.
+pub(crate) fn names(reading: &Reading<'_>) -> Result<Vec<(i64, u32, Arc<str>)>, StoreError> {
+    reading.rows("select kind, number, name from name order by number", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+}

@@ -1,0 +1,179 @@
+//! Lists and single deliveries, for people: never more rows looked at than one step allows.
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use rusqlite::params;
+use rusqlite::types::ToSql;
+
+use super::look::{Reading, one};
+use super::unit::to_reason;
+use super::unsigned;
+use crate::store::archive::{AttemptShown, Audit, Filter, Order, Page, Row, Scope, Shown, Status, UnitShown};
+use crate::store::queue::{Attempt, DeliveryRef, OriginId, TargetId};
+use crate::store::{Key, StoreError};
+
+/// Rows that a step looks at, at most.
+const LOOKS: usize = 500;
+/// Bytes of bodies that a step searches, at most (but for the last one).
+const SEARCHED: u64 = 8 << 20;
+
+/// Deliveries after a cursor that the filter wants.
+pub(crate) fn page(
+    reading: &Reading<'_>,
+    scope: Scope,
+    filter: &Filter,
+    order: Order,
+    after: Option<DeliveryRef>,
+    limit: u16,
+) -> Result<Page, StoreError> {
+    let (ids, mut whole) = candidates(reading, scope, filter, order, after)?;
+    let (mut page, mut searched, mut last) = (Page::default(), 0_u64, None);
+    for id in ids {
+        if page.rows.len() >= usize::from(limit) || searched >= SEARCHED {
+            whole = false;
+            break;
+        }
+        last = Some(id);
+        let Some((row, key)) = row(reading, id)? else { continue };
+        if wanted(reading, scope, filter, &row, key, &mut searched)? {
+            page.rows.push(row);
+        }
+    }
+    page.next = if whole { None } else { last.or(after) };
+    Ok(page)
+}
+
+/// IDs to look at, and whether there are no more.
+fn candidates(
+    reading: &Reading<'_>,
+    scope: Scope,
+    filter: &Filter,
+    order: Order,
+    after: Option<DeliveryRef>,
+) -> Result<(Vec<DeliveryRef>, bool), StoreError> {
+    let (table, column) = match (filter.status, filter.target, scope) {
+        (Some(Status::Dead | Status::Cancelled), Some(target), _) => ("dead", Some(("target", target.0))),
+        (Some(Status::Dead | Status::Cancelled), None, _) => ("dead", None),
+        (Some(Status::Pending | Status::Retrying), Some(target), _) => ("due", Some(("target", target.0))),
+        (Some(Status::Pending | Status::Retrying), None, _) => ("due", None),
+        (_, _, Scope::Origin(origin)) => ("delivery", Some(("origin", origin.0))),
+        (_, _, Scope::All) => ("delivery", None),
+    };
+    let first = DeliveryRef(uuid::Uuid::nil());
+    let end = DeliveryRef(uuid::Uuid::max());
+    let since = filter.since.map_or(first, DeliveryRef::first_of);
+    let until = filter.until.map_or(end, DeliveryRef::first_of);
+    // one bound is the cursor's, the other the filter's; what the first tries of a page see has no cursor
+    let (low, high, direction) = match order {
+        Order::Oldest => (after.map_or(since, |after| after.max(since)), until, "asc"),
+        Order::Newest => (since, after.map_or(until, |after| after.min(until)), "desc"),
+    };
+    // the cursor itself was seen; a bound that the filter set is one that belongs to it
+    let low_sign = if order == Order::Oldest && after.is_some_and(|after| after >= since) { ">" } else { ">=" };
+    let condition = column.map_or(String::new(), |(name, _)| format!("and {name} = ?4"));
+    let sql = format!("select distinct id from {table} where id {low_sign} ?1 and id < ?2 {condition} order by id {direction} limit ?3");
+    let (limit, number) = (super::int(LOOKS), column.map_or(0, |(_, number)| number));
+    let with: &[&dyn ToSql] = if column.is_some() { &[&low, &high, &limit, &number] } else { &[&low, &high, &limit] };
+    let ids = reading.rows(&sql, with, |row| row.get(0))?;
+    let whole = ids.len() < LOOKS;
+    Ok((ids, whole))
+}
+
+fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<(Row, Option<Key>)>, StoreError> {
+    let head = "select origin, event_type, length(body), key from delivery where id = ?1";
+    let found = reading.row(head, params![id], |row| {
+        let key = row.get::<_, Option<[u8; 16]>>(3)?.map(Key);
+        Ok((Row { id, origin: OriginId(row.get(0)?), event_type: row.get(1)?, size: unsigned(row, 2)?, units: Vec::new() }, key))
+    })?;
+    let Some((mut row, key)) = found else { return Ok(None) };
+    row.units = units(reading, id)?;
+    Ok(Some((row, key)))
+}
+
+fn wanted(
+    reading: &Reading<'_>,
+    scope: Scope,
+    filter: &Filter,
+    row: &Row,
+    key: Option<Key>,
+    searched: &mut u64,
+) -> Result<bool, StoreError> {
+    let Filter { target, status, since: _, until: _, event_type, key: wanted_key, text } = filter;
+    let unit = |unit: &UnitShown| target.is_none_or(|target| unit.target == target) && status.is_none_or(|status| unit.status == status);
+    let all = (scope == Scope::All || scope == Scope::Origin(row.origin))
+        && (target.is_none() && status.is_none() || row.units.iter().any(unit))
+        && (event_type.is_none() || row.event_type == *event_type)
+        && (wanted_key.is_none() || key == *wanted_key);
+    let Some(text) = text.as_ref().filter(|_| all) else { return Ok(all) };
+    *searched = searched.saturating_add(row.size);
+    let found = reading.row("select instr(body, ?2) > 0 from delivery where id = ?1", params![row.id, &text[..]], |row| row.get(0))?;
+    Ok(found.unwrap_or(false))
+}
+
+/// The ways of a delivery.
+fn units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
+    let waiting = "select target, run_at, lease, held, tries from due where id = ?1";
+    let mut units = reading.rows(waiting, params![id], |row| {
+        let (tries, next_in) = (row.get(4)?, reading.until(row.get(1)?));
+        let held: bool = row.get(3)?;
+        let leased = held && next_in.is_some_and(|left| !left.is_zero());
+        let status = if tries == 0 { Status::Pending } else { Status::Retrying };
+        Ok(UnitShown { target: row.get(0)?, status, leased, tries, leases: row.get(2)?, next_in, reason: None })
+    })?;
+    let dead = "select target, reason, lease, tries from dead where id = ?1";
+    units.extend(reading.rows(dead, params![id], |row| {
+        let reason = row.get::<_, Option<i64>>(1)?.map(to_reason);
+        let status = if reason.is_some() { Status::Dead } else { Status::Cancelled };
+        let (leases, tries) = (row.get(2)?, row.get(3)?);
+        Ok(UnitShown { target: row.get(0)?, status, leased: false, tries, leases, next_in: None, reason })
+    })?);
+    let tried = "select target, count(*), max(n) from attempt where id = ?1 group by target";
+    let tried = reading.rows(tried, params![id], |row| {
+        let (tries, leases) = (row.get(1)?, row.get(2)?);
+        Ok(UnitShown { target: row.get(0)?, status: Status::Delivered, leased: false, tries, leases, next_in: None, reason: None })
+    })?;
+    for unit in tried {
+        if !units.iter().any(|known| known.target == unit.target) {
+            units.push(unit);
+        }
+    }
+    units.sort_unstable_by_key(|unit| unit.target);
+    Ok(units)
+}
+
+/// One delivery with its tries.
+pub(crate) fn get(reading: &Reading<'_>, scope: Scope, id: DeliveryRef) -> Result<Option<Shown>, StoreError> {
+    let Some(stored) = one(reading, id)?.filter(|stored| scope == Scope::All || scope == Scope::Origin(stored.origin)) else {
+        return Ok(None);
+    };
+    let all = "select target, n, late, cause, started, took, connect, first_byte, status, error, peer, head, body
+        from attempt where id = ?1 order by target, n";
+    let attempts = reading.rows(all, params![id], |row| {
+        let duration = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        let attempt = Attempt {
+            cause: row.get(3)?,
+            started: SystemTime::UNIX_EPOCH + duration(row.get(4)?),
+            took: duration(row.get(5)?),
+            connect: row.get::<_, Option<i64>>(6)?.map(duration),
+            first_byte: row.get::<_, Option<i64>>(7)?.map(duration),
+            status: row.get(8)?,
+            error: row.get(9)?,
+            peer: row.get(10)?,
+            head: Bytes::from(row.get::<_, Vec<u8>>(11)?),
+            body: Bytes::from(row.get::<_, Vec<u8>>(12)?),
+        };
+        Ok(AttemptShown { target: row.get::<_, TargetId>(0)?, number: row.get(1)?, late: row.get(2)?, attempt })
+    })?;
+    Ok(Some(Shown { units: units(reading, id)?, stored, attempts }))
+}
+
+/// The last acts.
+pub(crate) fn audit(reading: &Reading<'_>, limit: u16) -> Result<Vec<Audit>, StoreError> {
+    let last = "select at, who, what, which, reason, done from audit order by row desc limit ?1";
+    reading.rows(last, params![limit], |row| {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0));
+        let text = |at| row.get::<_, Arc<str>>(at);
+        Ok(Audit { at, who: text(1)?, what: text(2)?, which: text(3)?, reason: text(4)?, done: unsigned(row, 5)? })
+    })
+}

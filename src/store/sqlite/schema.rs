@@ -1,0 +1,86 @@
+//! The tables, and how an older file gets them.
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+/// The version of the schema that this program writes; it reads older ones, and migrates them.
+pub(super) const SCHEMA: i64 = 2;
+
+/// Bytes of the header of a database file.
+const HEADER: u64 = 100;
+
+/// Version 1 was `meta` and `ledger`. Within a minor line tables are only added to.
+///
+/// Where a unit lies is its status: in `due`, it waits; in `dead`, it is dead or cancelled (no reason); in neither, it was handed on.
+/// Times are milliseconds of the store's own time, but for `attempt.started` and `audit.at`, which are shown.
+/// `delivery` has a rowid: without it each row of more than a quarter page would lie in an overflow page of its own.
+const TABLES: &str = "
+    create table if not exists meta (name text primary key, value) without rowid;
+    create table if not exists ledger (key blob primary key, state integer not null, token blob, delivery blob, until integer not null) without rowid;
+    create index if not exists ledger_until on ledger (until);
+    create table if not exists name (number integer primary key autoincrement, kind integer not null, name text not null, unique (kind, name));
+    create table if not exists delivery (row integer primary key, id blob not null, origin integer not null, at integer not null, key blob,
+        event_type text, record blob not null, body blob not null);
+    create unique index if not exists delivery_id on delivery (id);
+    create index if not exists delivery_origin on delivery (origin, id);
+    create table if not exists due (id blob, target integer, run_at integer not null, lease integer not null, held integer not null,
+        tries integer not null, cause integer not null, since integer not null, lane blob, seq integer, primary key (id, target)) without rowid;
+    create index if not exists due_ready on due (target, run_at);
+    create index if not exists due_lane on due (target, lane, seq) where lane is not null;
+    create table if not exists attempt (row integer primary key, id blob not null, target integer not null, n integer not null, cause integer not null,
+        started integer not null, took integer not null, connect integer, first_byte integer, status integer, error text, peer text,
+        late integer not null, head blob not null, body blob not null);
+    create unique index if not exists attempt_unit on attempt (id, target, n);
+    create table if not exists dead (id blob, target integer, at integer not null, reason integer, lease integer not null, tries integer not null,
+        lane blob, primary key (id, target)) without rowid;
+    create index if not exists dead_target on dead (target, id);
+    create table if not exists lane (target integer, lane blob, n integer not null, seq integer not null, primary key (target, lane)) without rowid;
+    create table if not exists tally (kind integer, number integer, rows integer not null, bytes integer not null, primary key (kind, number)) without rowid;
+    create table if not exists audit (row integer primary key, at integer not null, who text not null, what text not null, which text not null,
+        reason text not null, done integer not null);";
+
+/// The schema version of a database; none in an empty one.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    if !connection.table_exists(None, "meta")? {
+        return Ok(None);
+    }
+    connection.query_row("select value from meta where name = 'schema'", [], |row| row.get(0)).optional()
+}
+
+/// Brings the schema up to date in one transaction; the hash key of the store.
+pub(super) fn migrate(connection: &mut Connection, new_hash_key: [u8; 16]) -> rusqlite::Result<[u8; 16]> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    transaction.execute_batch(TABLES)?;
+    transaction.execute("insert or replace into meta (name, value) values ('schema', ?1)", params![SCHEMA])?;
+    transaction.execute("insert or ignore into meta (name, value) values ('hash_key', ?1)", params![new_hash_key])?;
+    let hash_key = transaction.query_row("select value from meta where name = 'hash_key'", [], |row| row.get(0))?;
+    transaction.commit()?;
+    Ok(hash_key)
+}
+
+/// Whether there is less than a header, and not because it was being made: SQLite would take it for an empty database.
+pub(super) fn is_stub(path: &Path) -> std::io::Result<bool> {
+    let length = std::fs::metadata(path)?.len();
+    Ok((1..HEADER).contains(&length) && !path.with_extension("db-journal").exists())
+}
+
+/// Whether the file is shorter than it says it is: cut off by a full disk or a broken copy. Its log may hold the rest.
+pub(super) fn is_short(path: &Path) -> std::io::Result<bool> {
+    let mut head = [0; 32];
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    if length == 0 {
+        return Ok(false);
+    }
+    if std::io::Read::read_exact(&mut file, &mut head).is_err() {
+        return Ok(true);
+    }
+    // <https://www.sqlite.org/fileformat.html#the_database_header>: page size at 16, size in pages at 28
+    let [.., p0, p1] = *head.first_chunk::<18>().unwrap_or(&[0; 18]);
+    let [.., n0, n1, n2, n3] = head;
+    let page = match u16::from_be_bytes([p0, p1]) {
+        1 => 65_536,
+        page => u64::from(page),
+    };
+    Ok(length < page * u64::from(u32::from_be_bytes([n0, n1, n2, n3])))
+}

@@ -1,0 +1,190 @@
+//! A unit comes to wait, and ceases to: the rows of `due`, `dead` and `lane`.
+use rusqlite::params;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+use super::writing::{DEAD, WAITING, Writing};
+use crate::retry::Reason;
+use crate::store::StoreError;
+use crate::store::queue::{Cause, DeliveryRef, Lane, TargetId, Unit};
+
+/// When a unit is due that waits behind others of its lane.
+pub(super) const BEHIND: i64 = i64::MAX;
+
+/// A unit that comes to wait.
+pub(super) struct Waiting {
+    pub(super) unit: Unit,
+    pub(super) run_at: i64,
+    pub(super) lane: Option<Lane>,
+    /// The number of its last lease, or of the one it gets with this.
+    pub(super) lease: u32,
+    /// Whether somebody has it leased.
+    pub(super) held: bool,
+    pub(super) tries: u32,
+    pub(super) cause: Cause,
+}
+
+/// Lets a unit wait; whether it is the first of its lane, as one without a lane is.
+pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, StoreError> {
+    let Waiting { unit, run_at, lane, lease, held, tries, cause } = waiting;
+    let enter = "insert into lane (target, lane, n, seq) values (?1, ?2, 1, 1)
+        on conflict (target, lane) do update set n = n + 1, seq = seq + 1 returning n, seq";
+    let place = match lane {
+        None => None,
+        Some(lane) => writing.row(enter, params![unit.target, lane.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?,
+    };
+    let first = place.is_none_or(|(n, _)| n == 1);
+    writing.execute(
+        "insert into due (id, target, run_at, lease, held, tries, cause, since, lane, seq) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            unit.delivery,
+            unit.target,
+            if first { *run_at } else { BEHIND },
+            lease,
+            *held && first,
+            tries,
+            cause,
+            writing.now,
+            lane.map(|lane| lane.0),
+            place.map(|(_, seq)| seq)
+        ],
+    )?;
+    writing.count(WAITING, unit.target.0, 1, 0);
+    Ok(first)
+}
+
+/// What a unit was that waits no more.
+#[derive(Clone, Copy)]
+pub(super) struct Gone {
+    lane: Option<Lane>,
+    lease: u32,
+    tries: u32,
+}
+
+/// Takes a unit out of the queue; the next of its lane is due then.
+pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<Gone>, StoreError> {
+    let out = "delete from due where id = ?1 and target = ?2 returning lane, lease, tries";
+    let read =
+        |row: &rusqlite::Row<'_>| Ok(Gone { lane: row.get::<_, Option<[u8; 16]>>(0)?.map(Lane), lease: row.get(1)?, tries: row.get(2)? });
+    let Some(gone) = writing.row(out, params![unit.delivery, unit.target], read)? else { return Ok(None) };
+    writing.count(WAITING, unit.target.0, -1, 0);
+    if let Some(lane) = gone.lane {
+        leave(writing, unit.target, lane)?;
+    }
+    Ok(Some(gone))
+}
+
+fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), StoreError> {
+    let left = "update lane set n = n - 1 where target = ?1 and lane = ?2 returning n";
+    if writing.row(left, params![target, lane.0], |row| row.get::<_, i64>(0))?.is_none_or(|n| n <= 0) {
+        return writing.execute("delete from lane where target = ?1 and lane = ?2", params![target, lane.0]).map(drop);
+    }
+    let wake = "update due set run_at = ?3 where target = ?1 and run_at = ?4
+        and id = (select id from due where target = ?1 and lane = ?2 order by seq limit 1)";
+    writing.execute(wake, params![target, lane.0, writing.now, BEHIND]).map(drop)
+}
+
+/// Takes a unit out of the queue as dead, or cancelled if there is no reason: who has it leased settled it.
+pub(super) fn bury(writing: &Writing<'_>, unit: Unit, reason: Option<Reason>, tried: bool) -> Result<(), StoreError> {
+    let Some(gone) = end(writing, unit)? else { return Ok(()) };
+    insert_dead(writing, unit, reason, gone.lease, gone.tries.saturating_add(u32::from(tried)), gone.lane)
+}
+
+/// Cancels a unit over the head of who has it leased: what that one brings is late.
+pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
+    let Some(gone) = end(writing, unit)? else { return Ok(false) };
+    insert_dead(writing, unit, None, gone.lease.saturating_add(1), gone.tries, gone.lane)?;
+    Ok(true)
+}
+
+pub(super) fn insert_dead(
+    writing: &Writing<'_>,
+    unit: Unit,
+    reason: Option<Reason>,
+    lease: u32,
+    tries: u32,
+    lane: Option<Lane>,
+) -> Result<(), StoreError> {
+    writing.execute(
+        "insert into dead (id, target, at, reason, lease, tries, lane) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, tries, lane.map(|lane| lane.0)],
+    )?;
+    writing.count(DEAD, unit.target.0, 1, 0);
+    Ok(())
+}
+
+/// Sets a dead or cancelled unit going again, with a fresh budget; whether it was there.
+pub(super) fn raise(writing: &Writing<'_>, unit: Unit, cause: Cause) -> Result<bool, StoreError> {
+    let out = "delete from dead where id = ?1 and target = ?2 returning lane, lease";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<[u8; 16]>>(0)?.map(Lane), row.get(1)?));
+    let Some((lane, lease)) = writing.row(out, params![unit.delivery, unit.target], read)? else { return Ok(false) };
+    writing.count(DEAD, unit.target.0, -1, 0);
+    wait(writing, &Waiting { unit, run_at: writing.now, lane, lease, held: false, tries: 0, cause })?;
+    Ok(true)
+}
+
+/// A reason as it lies in a row: a status is its number.
+fn from_reason(reason: Reason) -> i64 {
+    match reason {
+        Reason::Attempts => 1,
+        Reason::Age => 2,
+        Reason::Status(status) => i64::from(status.as_u16()),
+    }
+}
+
+/// Reads a reason; one that a newer version wrote is shown as the end of the attempts.
+pub(super) fn to_reason(number: i64) -> Reason {
+    let status = u16::try_from(number).ok().and_then(|status| http::StatusCode::from_u16(status).ok());
+    match (number, status) {
+        (2, _) => Reason::Age,
+        (_, Some(status)) => Reason::Status(status),
+        (_, None) => Reason::Attempts,
+    }
+}
+
+impl ToSql for DeliveryRef {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0.as_bytes())))
+    }
+}
+
+impl FromSql for DeliveryRef {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes: [u8; 16] = value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)?;
+        Ok(Self(uuid::Uuid::from_bytes(bytes)))
+    }
+}
+
+impl ToSql for TargetId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
+impl FromSql for TargetId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        u32::column_result(value).map(Self)
+    }
+}
+
+impl ToSql for Cause {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Schedule => 0_i64,
+            Self::Replay => 1,
+            Self::Test => 2,
+            Self::Probe => 3,
+        }
+        .into())
+    }
+}
+
+impl FromSql for Cause {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(match value.as_i64()? {
+            1 => Self::Replay,
+            2 => Self::Test,
+            3 => Self::Probe,
+            _ => Self::Schedule,
+        })
+    }
+}

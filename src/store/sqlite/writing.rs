@@ -1,0 +1,111 @@
+//! What a write is given: one transaction, the time, and the sums it changes.
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+
+use super::told;
+use crate::store::StoreError;
+
+/// Deliveries of an origin, and their bytes.
+pub(crate) const DELIVERIES: i64 = 0;
+/// Units that wait for a target.
+pub(crate) const WAITING: i64 = 1;
+/// Dead and cancelled units of a target.
+pub(crate) const DEAD: i64 = 2;
+
+/// By kind and number: rows and bytes.
+pub(crate) type Tally = HashMap<(i64, u32), (i64, i64)>;
+
+/// Is called before each statement that writes, and before each commit; what it answers is taken for the statement's answer.
+#[derive(Clone, Default)]
+pub struct Hook(Option<Arc<dyn Fn() -> Result<(), StoreError> + Send + Sync>>);
+
+impl Hook {
+    /// Calls `hook`.
+    pub fn new(hook: impl Fn() -> Result<(), StoreError> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hook)))
+    }
+
+    pub(super) fn call(&self) -> Result<(), StoreError> {
+        self.0.as_ref().map_or(Ok(()), |hook| hook())
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Hook(set)" } else { "Hook" })
+    }
+}
+
+/// One transaction that is being made.
+pub(crate) struct Writing<'a> {
+    connection: &'a Connection,
+    /// The store's time, in milliseconds.
+    pub(crate) now: i64,
+    tally: RefCell<Tally>,
+    hook: &'a Hook,
+}
+
+impl<'a> Writing<'a> {
+    pub(super) fn new(connection: &'a Connection, now: i64, hook: &'a Hook) -> Self {
+        Self { connection, now, tally: RefCell::default(), hook }
+    }
+
+    /// Runs a statement; how many rows it changed.
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        self.hook.call()?;
+        self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute(params)).map_err(told)
+    }
+
+    /// The first row of a query, or of what a statement returns.
+    pub(super) fn row<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        self.hook.call()?;
+        self.connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(params, read).optional()).map_err(told)
+    }
+
+    /// All rows of a query.
+    pub(super) fn rows<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.hook.call()?;
+        let mut statement = self.connection.prepare_cached(sql).map_err(told)?;
+        let rows = statement.query_map(params, read).map_err(told)?;
+        rows.collect::<Result<_, _>>().map_err(told)
+    }
+
+    /// The number of the row inserted last.
+    pub(super) fn last_row(&self) -> i64 {
+        self.connection.last_insert_rowid()
+    }
+
+    /// Adds to a sum.
+    pub(super) fn count(&self, kind: i64, number: u32, rows: i64, bytes: i64) {
+        let mut tally = self.tally.borrow_mut();
+        let sum = tally.entry((kind, number)).or_default();
+        *sum = (sum.0 + rows, sum.1 + bytes);
+    }
+
+    /// Writes the sums that changed.
+    pub(super) fn keep_tally(&self) -> Result<Tally, StoreError> {
+        let tally = self.tally.take();
+        let keep = "insert into tally (kind, number, rows, bytes) values (?1, ?2, ?3, ?4)
+            on conflict (kind, number) do update set rows = rows + excluded.rows, bytes = bytes + excluded.bytes";
+        for ((kind, number), (rows, bytes)) in &tally {
+            if (*rows, *bytes) != (0, 0) {
+                self.execute(keep, params![kind, number, rows, bytes])?;
+            }
+        }
+        Ok(tally)
+    }
+}
