@@ -217,7 +217,15 @@ fn delivery(start: Start) -> Accept {
         ..Record::default()
     };
     let to = vec![To { target: TargetId(1), lane: None, start, tried: None }];
-    Accept { id: DeliveryRef::draw(), origin: OriginId(1), event_type: None, to, record, body: Bytes::copy_from_slice(&body) }
+    Accept {
+        id: DeliveryRef::draw(),
+        origin: OriginId(1),
+        delivery_id: None,
+        event_type: None,
+        to,
+        record,
+        body: Bytes::copy_from_slice(&body),
+    }
 }
 
 fn attempt() -> Attempt {

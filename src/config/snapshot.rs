@@ -16,9 +16,11 @@ use crate::request::ClientCertificate;
 use crate::telemetry::LogPolicy;
 use crate::verify::{Handshakes, Locator, Verifier};
 
+mod deliver;
 mod ends;
 mod route;
 
+pub use deliver::{Acknowledgement, Action, Deliver, Inline, Keep, Recording, Spill};
 pub use ends::{Authorities, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls};
 pub use route::{Pass, PathPiece, PathTemplate, Route};
 
@@ -187,6 +189,8 @@ pub struct Hook {
     pub name: Arc<str>,
     /// The name its ledger entries are kept under: the oldest of `previously`, else its own.
     pub ledger_name: Arc<str>,
+    /// Names it had before: what the store has under them is its own.
+    pub previously: Vec<Box<str>>,
     /// The path as the config writes it.
     pub path: String,
     /// The methods it takes.
@@ -209,6 +213,12 @@ pub struct Hook {
     pub dedupe: Option<Dedupe>,
     /// Where deliveries go.
     pub forward: Forward,
+    /// When they go there.
+    pub action: Action,
+    /// How those that wait in the queue are delivered; there wherever [`Action::queues`].
+    pub deliver: Option<Deliver>,
+    /// How long they are kept.
+    pub keep: Keep,
     /// What a duplicate of a delivery that was handed on is answered with.
     pub success_status: StatusCode,
     /// How long the provider waits for an answer.

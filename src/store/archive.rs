@@ -41,6 +41,8 @@ pub struct Filter {
     pub since: Option<SystemTime>,
     /// Accepted before.
     pub until: Option<SystemTime>,
+    /// The provider's ID of it.
+    pub delivery_id: Option<Arc<str>>,
     /// Its kind of event.
     pub event_type: Option<Arc<str>>,
     /// Its ledger key.
@@ -98,6 +100,8 @@ pub struct Row {
     pub id: DeliveryRef,
     /// What it belongs to.
     pub origin: OriginId,
+    /// The provider's ID of it, if it has one.
+    pub delivery_id: Option<Arc<str>>,
     /// What kind of event it is.
     pub event_type: Option<Arc<str>>,
     /// Bytes of its body.

@@ -109,5 +109,10 @@ pub struct LedgerCounts {
     pub clock_jump: bool,
 }
 
+/// A whole store: ledger, queue, and what looks into them.
+pub trait Store: queue::Queue + archive::Archive {}
+
+impl<T: queue::Queue + archive::Archive> Store for T {}
+
 #[cfg(test)]
 pub(crate) mod contract;

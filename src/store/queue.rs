@@ -108,6 +108,8 @@ pub struct Accept {
     pub id: DeliveryRef,
     /// What it belongs to.
     pub origin: OriginId,
+    /// The provider's ID of it, as it may be shown, if it has one: what people search by.
+    pub delivery_id: Option<Arc<str>>,
     /// What kind of event it is, where that is known.
     pub event_type: Option<Arc<str>>,
     /// Where it goes; to each target once. Empty for a delivery that is kept on record only.
@@ -251,6 +253,8 @@ pub struct Stored {
     pub origin: OriginId,
     /// Its ledger key, if it has one.
     pub key: Option<Key>,
+    /// The provider's ID of it, if it has one.
+    pub delivery_id: Option<Arc<str>>,
     /// What kind of event it is.
     pub event_type: Option<Arc<str>>,
     /// Everything but the body.
@@ -279,6 +283,8 @@ pub struct Leased {
 pub enum Kind {
     /// A route of the config: an origin and a target in one.
     Route,
+    /// The gate's own alarms: an origin and a target in one.
+    Alarm,
 }
 
 /// The durable queue. It is a ledger too: accepting and deduplicating are one transaction, or they are a lie.

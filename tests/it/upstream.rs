@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
-use hookgate::config::snapshot::{Allow, Authorities, Breaker, Forward, Hook, Upstream as Policy, UpstreamAddress, UpstreamTls};
+use hookgate::config::snapshot::{
+    Action, Allow, Authorities, Breaker, Forward, Hook, Inline, Keep, Recording, Upstream as Policy, UpstreamAddress, UpstreamTls,
+};
 use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::upstream::Outgoing;
@@ -447,6 +449,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         handshakes: Handshakes::default(),
         name: "open".into(),
         ledger_name: "open".into(),
+        previously: Vec::new(),
         path: "/in".to_owned(),
         methods: vec![Method::POST],
         max_body: 1024,
@@ -463,6 +466,9 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
             drop_query: None,
             timeout: BUDGET,
         },
+        action: Action::Forward(Inline { spill: None, record: Recording::None }),
+        deliver: None,
+        keep: Keep { age: BUDGET, dead: BUDGET, bytes: None },
         success_status: StatusCode::OK,
         answer_within: None,
     };

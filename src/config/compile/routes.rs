@@ -1,6 +1,7 @@
 //! The routes.
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 
@@ -10,11 +11,13 @@ use crate::config::compile::{Context, Upstreams, dedupe, handshake, mode, pass, 
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
-use crate::config::snapshot::{Hook, Route};
+use crate::config::snapshot::{Action, Hook, Inline, Keep, Recording, Route};
 use crate::verify::{Covers, SecretLocations};
 
 /// How large a body may be if nobody says.
 const MAX_BODY: usize = 5 * 1024 * 1024;
+/// How long deliveries are kept if nobody says.
+const KEEP: Keep = Keep { age: Duration::from_secs(7 * 86_400), dead: Duration::from_secs(30 * 86_400), bytes: None };
 
 pub(super) fn routes(
     written: Vec<(Place, file::Route)>,
@@ -149,6 +152,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     Some(Hook {
         ledger_name: previously.first().map_or_else(|| Arc::clone(&name), |oldest| Arc::from(oldest.as_str())),
         name,
+        previously: previously.into_iter().map(String::into_boxed_str).collect(),
         path,
         methods,
         max_body,
@@ -160,6 +164,9 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         rate_limits,
         dedupe,
         forward: forward?,
+        action: Action::Forward(Inline { spill: None, record: Recording::None }),
+        deliver: None,
+        keep: KEEP,
         success_status: facts.success_status.unwrap_or(StatusCode::OK),
         answer_within: facts.answer_within,
     })

@@ -180,9 +180,14 @@ impl Queue for Embedded {
 fn number_of(kind: Kind) -> i64 {
     match kind {
         Kind::Route => 0,
+        Kind::Alarm => 1,
     }
 }
 
 fn kind_of(number: i64) -> Option<Kind> {
-    (number == 0).then_some(Kind::Route)
+    match number {
+        0 => Some(Kind::Route),
+        1 => Some(Kind::Alarm),
+        _ => None,
+    }
 }

@@ -25,7 +25,15 @@ pub(crate) fn delivery(target: u32, start: Start) -> Accept {
     let to = vec![To { target: TargetId(target), lane: None, start, tried: None }];
     let header = (Bytes::from_static(b"X-Any"), Bytes::from_static(b"\x00\xff"));
     let record = Record { target: Bytes::from_static(b"/hook?a"), headers: vec![header.clone(), header], ..Record::default() };
-    Accept { id: DeliveryRef::draw(), origin: OriginId(target), event_type: None, to, record, body: Bytes::from_static(b"{\"a\":1}") }
+    Accept {
+        id: DeliveryRef::draw(),
+        origin: OriginId(target),
+        delivery_id: None,
+        event_type: None,
+        to,
+        record,
+        body: Bytes::from_static(b"{\"a\":1}"),
+    }
 }
 
 /// A try that came to a status.
@@ -344,7 +352,8 @@ async fn pages_go_on_where_they_ended(queue: &dyn Both) {
     let mut ids = Vec::new();
     for number in 0..25_u8 {
         let body = Bytes::from(format!("{{\"customer\":\"c-{number}\"}}"));
-        let one = Accept { body, event_type: Some(if number % 2 == 0 { "even" } else { "odd" }.into()), ..delivery(23, Start::Anyone) };
+        let event_type = Some(if number % 2 == 0 { "even" } else { "odd" }.into());
+        let one = Accept { body, event_type, delivery_id: Some(format!("evt_{number}").into()), ..delivery(23, Start::Anyone) };
         ids.push(one.id);
         new(queue.accept(one, Dedupe::None).await.unwrap());
     }
@@ -367,6 +376,9 @@ async fn pages_go_on_where_they_ended(queue: &dyn Both) {
     let count = async |scope, filter: Filter| queue.page(scope, &filter, Order::Newest, None, 100).await.unwrap().rows.len();
     assert_eq!(count(scope, Filter { text: Some(b"\"c-7\""[..].into()), ..Filter::default() }).await, 1);
     assert_eq!(count(scope, Filter { event_type: Some("odd".into()), ..Filter::default() }).await, 12);
+    let given = |id: &str| Filter { delivery_id: Some(id.into()), ..Filter::default() };
+    assert_eq!(count(Scope::All, given("evt_7")).await, 1);
+    assert_eq!(count(Scope::Origin(OriginId(22)), given("evt_7")).await, 0);
     let waiting = Filter { status: Some(Status::Pending), target: Some(TargetId(23)), ..Filter::default() };
     assert_eq!(count(Scope::All, waiting.clone()).await, 25);
     assert_eq!(count(Scope::Origin(OriginId(22)), waiting).await, 0);

@@ -27,9 +27,10 @@ pub(crate) fn accept(writing: &Writing<'_>, delivery: &Accept, record: &[u8], co
     {
         return duplicate(writing, delivery, commit);
     }
-    let insert = "insert or ignore into delivery (id, origin, at, key, event_type, record, body) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let (key, event_type) = (commit.map(|commit| commit.key.0), delivery.event_type.as_deref());
-    let row = params![delivery.id, delivery.origin.0, writing.now, key, event_type, record, &delivery.body[..]];
+    let insert = "insert or ignore into delivery (id, origin, at, key, delivery_id, event_type, record, body)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let (key, given, event_type) = (commit.map(|commit| commit.key.0), delivery.delivery_id.as_deref(), delivery.event_type.as_deref());
+    let row = params![delivery.id, delivery.origin.0, writing.now, key, given, event_type, record, &delivery.body[..]];
     if writing.execute(insert, row)? == 0 {
         return again(writing, delivery);
     }

@@ -91,15 +91,16 @@ pub(crate) fn stored(
 
 /// One whole delivery; none also for one whose record cannot be read, which is logged.
 pub(super) fn one(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Stored>, StoreError> {
-    let all = "select origin, key, event_type, record, body from delivery where id = ?1";
+    let all = "select origin, key, delivery_id, event_type, record, body from delivery where id = ?1";
     let found = reading.row(all, params![id], |row| {
-        let record = Bytes::from(row.get::<_, Vec<u8>>(3)?);
+        let record = Bytes::from(row.get::<_, Vec<u8>>(4)?);
         let (origin, key) = (OriginId(row.get(0)?), row.get::<_, Option<[u8; 16]>>(1)?.map(Key));
-        Ok((origin, key, row.get::<_, Option<Arc<str>>>(2)?, record, Bytes::from(row.get::<_, Vec<u8>>(4)?)))
+        let (given, event_type) = (row.get::<_, Option<Arc<str>>>(2)?, row.get::<_, Option<Arc<str>>>(3)?);
+        Ok((origin, key, given, event_type, record, Bytes::from(row.get::<_, Vec<u8>>(5)?)))
     })?;
-    let Some((origin, key, event_type, record, body)) = found else { return Ok(None) };
+    let Some((origin, key, delivery_id, event_type, record, body)) = found else { return Ok(None) };
     match Record::decode(record) {
-        Ok(record) => Ok(Some(Stored { id, origin, key, event_type, record, body })),
+        Ok(record) => Ok(Some(Stored { id, origin, key, delivery_id, event_type, record, body })),
         Err(error) => {
             tracing::error!(delivery = %id, %error, "a stored delivery cannot be read");
             Ok(None)

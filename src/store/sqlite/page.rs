@@ -53,6 +53,7 @@ fn candidates(
     after: Option<DeliveryRef>,
 ) -> Result<(Vec<DeliveryRef>, bool), StoreError> {
     let (table, column) = match (filter.status, filter.target, scope) {
+        _ if filter.delivery_id.is_some() => ("delivery", None),
         (Some(Status::Dead | Status::Cancelled), Some(target), _) => ("dead", Some(("target", target.0))),
         (Some(Status::Dead | Status::Cancelled), None, _) => ("dead", None),
         (Some(Status::Pending | Status::Retrying), Some(target), _) => ("due", Some(("target", target.0))),
@@ -71,20 +72,29 @@ fn candidates(
     };
     // the cursor itself was seen; a bound that the filter set is one that belongs to it
     let low_sign = if order == Order::Oldest && after.is_some_and(|after| after >= since) { ">" } else { ">=" };
-    let condition = column.map_or(String::new(), |(name, _)| format!("and {name} = ?4"));
+    let condition = match (&filter.delivery_id, column) {
+        (Some(_), _) => "and delivery_id = ?4".to_owned(),
+        (None, Some((name, _))) => format!("and {name} = ?4"),
+        (None, None) => String::new(),
+    };
     let sql = format!("select distinct id from {table} where id {low_sign} ?1 and id < ?2 {condition} order by id {direction} limit ?3");
     let (limit, number) = (super::int(LOOKS), column.map_or(0, |(_, number)| number));
-    let with: &[&dyn ToSql] = if column.is_some() { &[&low, &high, &limit, &number] } else { &[&low, &high, &limit] };
+    let with: &[&dyn ToSql] = match (&filter.delivery_id, column) {
+        (Some(given), _) => &[&low, &high, &limit, given],
+        (None, Some(_)) => &[&low, &high, &limit, &number],
+        (None, None) => &[&low, &high, &limit],
+    };
     let ids = reading.rows(&sql, with, |row| row.get(0))?;
     let whole = ids.len() < LOOKS;
     Ok((ids, whole))
 }
 
 fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<(Row, Option<Key>)>, StoreError> {
-    let head = "select origin, event_type, length(body), key from delivery where id = ?1";
+    let head = "select origin, delivery_id, event_type, length(body), key from delivery where id = ?1";
     let found = reading.row(head, params![id], |row| {
-        let key = row.get::<_, Option<[u8; 16]>>(3)?.map(Key);
-        Ok((Row { id, origin: OriginId(row.get(0)?), event_type: row.get(1)?, size: unsigned(row, 2)?, units: Vec::new() }, key))
+        let key = row.get::<_, Option<[u8; 16]>>(4)?.map(Key);
+        let (delivery_id, event_type) = (row.get(1)?, row.get(2)?);
+        Ok((Row { id, origin: OriginId(row.get(0)?), delivery_id, event_type, size: unsigned(row, 3)?, units: Vec::new() }, key))
     })?;
     let Some((mut row, key)) = found else { return Ok(None) };
     row.units = units(reading, id)?;
@@ -99,10 +109,11 @@ fn wanted(
     key: Option<Key>,
     searched: &mut u64,
 ) -> Result<bool, StoreError> {
-    let Filter { target, status, since: _, until: _, event_type, key: wanted_key, text } = filter;
+    let Filter { target, status, since: _, until: _, delivery_id, event_type, key: wanted_key, text } = filter;
     let unit = |unit: &UnitShown| target.is_none_or(|target| unit.target == target) && status.is_none_or(|status| unit.status == status);
     let all = (scope == Scope::All || scope == Scope::Origin(row.origin))
         && (target.is_none() && status.is_none() || row.units.iter().any(unit))
+        && (delivery_id.is_none() || row.delivery_id == *delivery_id)
         && (event_type.is_none() || row.event_type == *event_type)
         && (wanted_key.is_none() || key == *wanted_key);
     let Some(text) = text.as_ref().filter(|_| all) else { return Ok(all) };

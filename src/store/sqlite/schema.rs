@@ -20,9 +20,10 @@ const TABLES: &str = "
     create index if not exists ledger_until on ledger (until);
     create table if not exists name (number integer primary key autoincrement, kind integer not null, name text not null, unique (kind, name));
     create table if not exists delivery (row integer primary key, id blob not null, origin integer not null, at integer not null, key blob,
-        event_type text, record blob not null, body blob not null);
+        delivery_id text, event_type text, record blob not null, body blob not null);
     create unique index if not exists delivery_id on delivery (id);
     create index if not exists delivery_origin on delivery (origin, id);
+    create index if not exists delivery_given on delivery (delivery_id) where delivery_id is not null;
     create table if not exists due (id blob, target integer, run_at integer not null, lease integer not null, held integer not null,
         tries integer not null, cause integer not null, since integer not null, lane blob, seq integer, primary key (id, target)) without rowid;
     create index if not exists due_ready on due (target, run_at);

@@ -215,6 +215,8 @@ async fn an_entry_lives_on_while_its_delivery_waits_and_ends_after() {
     };
     let before = until_of();
     until("prolonged", || until_of() > before).await;
+    // the thread tells memory after the disk, and before its next write
+    new(store.accept(delivery(2, Start::Anyone), Dedupe::None).await.unwrap());
     clock.advance(WINDOW * 2);
     assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed, "past its window");
     drop(store);
