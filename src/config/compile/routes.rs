@@ -11,7 +11,8 @@ use crate::config::compile::{Context, Upstreams, dedupe, handshake, mode, pass, 
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
-use crate::config::snapshot::{Action, Hook, Inline, Keep, Recording, Route};
+use crate::config::snapshot::{Action, Deliver, Hook, Inline, Keep, Recording, Route};
+use crate::retry::{Backoff, Schedule};
 use crate::verify::{Covers, SecretLocations};
 
 /// How large a body may be if nobody says.
@@ -165,7 +166,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         dedupe,
         forward: forward?,
         action: Action::Forward(Inline { spill: None, record: Recording::None }),
-        deliver: None,
+        deliver: deliver()?,
         keep: KEEP,
         success_status: facts.success_status.unwrap_or(StatusCode::OK),
         answer_within: facts.answer_within,
@@ -212,6 +213,13 @@ fn note_what_is_unsigned(proven: &Proof, by_content: Option<bool>, name: &str, p
         }
         Some(_) | None => {}
     }
+}
+
+/// How deliveries that wait are delivered if nobody says.
+fn deliver() -> Option<Deliver> {
+    let backoff = Backoff { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(3600), max_attempts: 12 };
+    let schedule = Schedule::growing(backoff, Duration::from_secs(3 * 86_400)).ok()?;
+    Some(Deliver { schedule, rate: None, concurrency: 8, fifo: None })
 }
 
 /// The methods that are written, if any are.
