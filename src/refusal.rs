@@ -55,6 +55,9 @@ pub enum Refusal {
     /// The store has no room for the delivery.
     #[error("the store has no room for the delivery")]
     StoreFull,
+    /// The gate takes no more deliveries: it was told to drain.
+    #[error("the gate drains and takes no more deliveries")]
+    Draining,
     /// The upstream's breaker is open.
     #[error("the upstream failed often, its breaker is open")]
     UpstreamOpen {
@@ -100,6 +103,7 @@ impl Refusal {
         Self::InFlight,
         Self::StoreUnavailable,
         Self::StoreFull,
+        Self::Draining,
         Self::UpstreamOpen { retry_after: Duration::ZERO },
         Self::UpstreamUnreachable,
         Self::UpstreamReset,
@@ -124,6 +128,7 @@ impl Refusal {
             Self::InFlight => "in_flight",
             Self::StoreUnavailable => "store_unavailable",
             Self::StoreFull => "store_full",
+            Self::Draining => "draining",
             Self::UpstreamOpen { .. } => "upstream_open",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamReset => "upstream_reset",
@@ -144,7 +149,7 @@ impl Refusal {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NotAuthentic(_) => StatusCode::UNAUTHORIZED,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::StoreFull | Self::UpstreamOpen { .. } => {
+            Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::StoreFull | Self::Draining | Self::UpstreamOpen { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::UpstreamUnreachable | Self::UpstreamReset | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
@@ -161,7 +166,7 @@ impl Refusal {
         if matches!(self, Self::StoreFull) {
             return Some(FULL);
         }
-        matches!(self, Self::Overloaded | Self::InFlight | Self::StoreUnavailable).then_some(Duration::from_secs(1))
+        matches!(self, Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::Draining).then_some(Duration::from_secs(1))
     }
 
     /// Whether the connection is closed after the answer: what follows on it may be the rest of a body.

@@ -100,6 +100,8 @@ struct Lifecycle {
     ready: AtomicBool,
     /// Answers close their connections.
     draining: AtomicBool,
+    /// Webhooks are refused: what is queued goes out, and nothing comes in.
+    closed: AtomicBool,
     /// Nobody is listened to any more, nothing more is begun.
     leaving: watch::Sender<bool>,
     in_flight: AtomicUsize,
@@ -177,6 +179,17 @@ impl Gate {
     /// Whether senders should be sent here.
     pub fn is_ready(&self) -> bool {
         self.lifecycle.ready.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more deliveries, and is not ready: what is queued goes out. For good: a gate that was told so is about to be stopped.
+    pub fn stop_accepting(&self) {
+        self.lifecycle.ready.store(false, Ordering::Relaxed);
+        self.lifecycle.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it takes deliveries.
+    pub fn accepts(&self) -> bool {
+        !self.lifecycle.closed.load(Ordering::Relaxed)
     }
 
     /// Whether nothing more is begun.

@@ -53,6 +53,9 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     };
     let hook = &*route.hook;
     facts.of_route(&hook.name, hook.provider.as_ref());
+    if !gate.accepts() {
+        return Err(Refusal::Draining);
+    }
     let ticket = admit::admit(hook, &route.limits, &head, &gate.limits)?;
     let mut check = hook.verifier.as_ref().map(|verifier| verifier.begin(&head, &params));
     let timeout = live.snapshot.limits.body_timeout;
