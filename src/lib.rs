@@ -15,6 +15,7 @@ pub mod verify;
 // -- state: what outlives a request --
 pub mod dedupe;
 pub mod limit;
+pub mod queue;
 pub mod store;
 pub mod telemetry;
 

@@ -7,6 +7,9 @@ use http::StatusCode;
 
 use crate::verify::NotAuthentic;
 
+/// A disk that is full is not empty in a second.
+const FULL: Duration = Duration::from_secs(30);
+
 /// A request not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -46,9 +49,15 @@ pub enum Refusal {
     /// The same delivery is being handed on by another request.
     #[error("the same delivery is in flight")]
     InFlight,
-    /// The ledger of delivery IDs does not answer.
-    #[error("the ledger of delivery IDs does not answer")]
+    /// The store does not answer: delivery IDs, or the queue.
+    #[error("the store does not answer")]
     StoreUnavailable,
+    /// The store has no room for the delivery.
+    #[error("the store has no room for the delivery")]
+    StoreFull,
+    /// The gate takes no more deliveries: it was told to drain.
+    #[error("the gate drains and takes no more deliveries")]
+    Draining,
     /// The upstream's breaker is open.
     #[error("the upstream failed often, its breaker is open")]
     UpstreamOpen {
@@ -93,6 +102,8 @@ impl Refusal {
         Self::Overloaded,
         Self::InFlight,
         Self::StoreUnavailable,
+        Self::StoreFull,
+        Self::Draining,
         Self::UpstreamOpen { retry_after: Duration::ZERO },
         Self::UpstreamUnreachable,
         Self::UpstreamReset,
@@ -116,6 +127,8 @@ impl Refusal {
             Self::Overloaded => "overloaded",
             Self::InFlight => "in_flight",
             Self::StoreUnavailable => "store_unavailable",
+            Self::StoreFull => "store_full",
+            Self::Draining => "draining",
             Self::UpstreamOpen { .. } => "upstream_open",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamReset => "upstream_reset",
@@ -136,7 +149,9 @@ impl Refusal {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NotAuthentic(_) => StatusCode::UNAUTHORIZED,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::UpstreamOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::StoreFull | Self::Draining | Self::UpstreamOpen { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamUnreachable | Self::UpstreamReset | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -148,7 +163,10 @@ impl Refusal {
         if let Self::RateLimited { retry_after } | Self::UpstreamOpen { retry_after } = self {
             return Some(*retry_after);
         }
-        matches!(self, Self::Overloaded | Self::InFlight | Self::StoreUnavailable).then_some(Duration::from_secs(1))
+        if matches!(self, Self::StoreFull) {
+            return Some(FULL);
+        }
+        matches!(self, Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::Draining).then_some(Duration::from_secs(1))
     }
 
     /// Whether the connection is closed after the answer: what follows on it may be the rest of a body.

@@ -95,6 +95,12 @@ impl RequestId {
         Self(text)
     }
 
+    /// Reads the digits; none if they are not ones that [`Self::from_u128`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: [u8; Self::LEN] = text.as_bytes().try_into().ok()?;
+        digits.iter().all(|digit| Self::DIGITS.contains(digit)).then_some(Self(digits))
+    }
+
     /// The digits.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()

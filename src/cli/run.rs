@@ -17,11 +17,11 @@ use crate::config::load::{Loaded, load};
 use crate::config::snapshot::{AdminAddress, Snapshot, Token};
 use crate::config::watch as config_watch;
 use crate::dedupe::embedded::Embedded;
-use crate::gateway::Gate;
 use crate::gateway::operator::Operator;
 use crate::gateway::reload::{Reloader, environment};
 use crate::gateway::serve::Server;
 use crate::gateway::unix::{self, SocketFile};
+use crate::gateway::{Gate, deliver};
 use crate::store::sqlite::OpenError;
 use crate::telemetry::{Telemetry, log};
 
@@ -88,7 +88,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     };
     let (ledger, alarm) = opened;
     telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
-    let gate = Gate::new(Arc::clone(&snapshot), Arc::clone(&clock), telemetry, Arc::clone(&ledger) as _);
+    let gate = Gate::new(Arc::clone(&snapshot), Arc::clone(&clock), telemetry, Arc::clone(&ledger) as _).await;
     let gate = Arc::new(gate.map_err(|error| Error::new(Exit::NO, error.to_string()))?);
     let server = Server::start(Arc::clone(&gate)).await.map_err(|error| Error::new(Exit::NO, error.to_string()))?;
     let reloader = Arc::new(Reloader::new(Arc::clone(&gate), &server, config, cache, stale));
@@ -111,6 +111,8 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     reloader.catch_up().await;
     tokio::spawn(config_watch::watch(beginning, changed));
     tokio::spawn(memory::give_back());
+    tokio::spawn(deliver::run(Arc::clone(&gate)));
+    tokio::spawn(deliver::sweep(Arc::clone(&gate)));
     server.ready();
     tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.routes.len(), "ready");
     until_told_to_leave(&reloader, changes, signals).await;

@@ -230,8 +230,8 @@ pub struct Hook {
     pub forward: Forward,
     /// When they go there.
     pub action: Action,
-    /// How those that wait in the queue are delivered; there wherever [`Action::queues`].
-    pub deliver: Option<Deliver>,
+    /// How those that wait in the queue are delivered; also what a route that queues nothing has there from before.
+    pub deliver: Deliver,
     /// How long they are kept.
     pub keep: Keep,
     /// What a duplicate of a delivery that was handed on is answered with.

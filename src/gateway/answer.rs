@@ -9,6 +9,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::delivery::Answer;
+use crate::gateway::enqueue::Receipt;
 use crate::refusal::Refusal;
 use crate::request::RequestId;
 use crate::verify::handshake::Full;
@@ -55,6 +56,17 @@ pub(super) async fn write_duplicate(session: &mut Session, status: StatusCode, r
     let mut header = ResponseHeader::build_no_case(status, Some(4))?;
     header.insert_header(HOOKGATE_STATUS, "duplicate")?;
     write_whole(session, header, request_id, Bytes::new()).await
+}
+
+/// A delivery that is on the disk: what the route says, or nothing but the status.
+pub(super) async fn write_receipt(session: &mut Session, receipt: Receipt, request_id: RequestId) -> PingoraResult<()> {
+    let Receipt { status, body, content_type, taken } = receipt;
+    let mut header = ResponseHeader::build_no_case(status, Some(5))?;
+    header.insert_header(HOOKGATE_STATUS, taken.code())?;
+    if let Some(content_type) = content_type {
+        header.insert_header(CONTENT_TYPE, content_type)?;
+    }
+    write_whole(session, header, request_id, body).await
 }
 
 /// What a provider tests the endpoint with holds text of its own: no browser may take the answer for a page.

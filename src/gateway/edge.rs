@@ -15,7 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::clock::{Now, within};
-use crate::gateway::answer::{write_answer, write_duplicate, write_full, write_refusal};
+use crate::gateway::answer::{write_answer, write_duplicate, write_full, write_receipt, write_refusal};
 use crate::gateway::body::{self, BodyFault, Sender};
 use crate::gateway::client::Peer;
 use crate::gateway::framing::Violation;
@@ -65,8 +65,8 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> PingoraResult<bool> {
-        let gate = &*self.0;
-        let _in_flight = InFlight::begin(gate);
+        let gate = &self.0;
+        let _in_flight = InFlight::begin(&**gate);
         let live = gate.live.load();
         let (facts, head) = receive(gate, &live, session);
         let request_id = facts.request_id;
@@ -109,6 +109,7 @@ impl ProxyHttp for Edge {
         let answer = async {
             match decided {
                 Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
+                Ok(Reply::Taken(receipt)) => write_receipt(session, receipt, request_id).await,
                 Ok(Reply::Duplicate(status)) => write_duplicate(session, status, request_id).await,
                 Ok(Reply::Full(full)) => write_full(session, full, request_id).await,
                 Ok(Reply::Pass(..)) => write_refusal(session, Refusal::Internal, None, request_id).await,
@@ -270,6 +271,7 @@ fn take_headers(session: &mut Session) -> HeaderMap {
 fn ended(decided: &Result<Reply, Refusal>) -> Ended {
     match decided {
         Ok(Reply::Forwarded(answer)) => Ended::Forwarded(answer.status),
+        Ok(Reply::Taken(receipt)) => Ended::Taken(receipt.status, receipt.taken),
         Ok(Reply::Duplicate(status)) => Ended::Duplicate(*status),
         Ok(Reply::Full(_)) => Ended::Handshake,
         Ok(Reply::Pass(..)) => Ended::Abandoned,

@@ -1,11 +1,14 @@
 //! One snapshot tied to what outlives it: buckets, upstream clients and metrics, looked up by name once a generation instead of once a request.
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::Method;
 
 use crate::config::guard::Guards;
 use crate::config::snapshot::{Hook, Pass, Route, Snapshot};
 use crate::gateway::admit::LiveLimit;
+use crate::gateway::deliver::{Place, Target};
+use crate::queue::choose::Room;
 use crate::request::{Params, RequestHead};
 use crate::upstream::client::Client;
 
@@ -24,11 +27,11 @@ pub struct Live {
 /// A route tied to its state.
 #[derive(Debug)]
 pub(super) enum LiveRoute {
-    Hook(LiveHook),
+    Hook(Arc<LiveHook>),
     Pass(Arc<LivePass>),
 }
 
-/// A route with what it needs at run time.
+/// A route with what it needs at run time. Shared: what it hands on later goes on after the snapshot is gone.
 #[derive(Debug)]
 pub(super) struct LiveHook {
     /// Its policy.
@@ -37,6 +40,16 @@ pub(super) struct LiveHook {
     pub(super) limits: Vec<LiveLimit>,
     /// Where its deliveries go.
     pub(super) upstream: Arc<Client>,
+    /// What waits for it; none without a store on disk.
+    pub(super) target: Option<Arc<Target>>,
+}
+
+impl LiveHook {
+    /// A place for a delivery that has just come in, if it may be tried at once.
+    pub(super) fn begin(&self, now: Instant) -> Option<Place> {
+        let target = self.target.as_ref().filter(|_| self.upstream.breaker().room(now) == Room::All)?;
+        target.begin(now)
+    }
 }
 
 /// A route that passes traffic through, with what it needs at run time. Shared: a stream goes on after the snapshot is gone.
@@ -55,7 +68,7 @@ pub struct LivePass {
 /// What a request is for.
 pub(super) enum Found<'a> {
     /// Webhooks, with the parameters of the path.
-    Hook(&'a LiveHook, Params),
+    Hook(&'a Arc<LiveHook>, Params),
     /// Other traffic of the app.
     Pass(&'a Arc<LivePass>),
 }
@@ -68,6 +81,14 @@ impl Live {
             LiveRoute::Hook(hook) => Some(Found::Hook(hook, params)),
             LiveRoute::Pass(pass) => Some(Found::Pass(pass)),
         }
+    }
+
+    /// The routes that take webhooks.
+    pub(super) fn hooks(&self) -> impl Iterator<Item = &Arc<LiveHook>> {
+        self.routes.iter().filter_map(|route| match route {
+            LiveRoute::Hook(hook) => Some(hook),
+            LiveRoute::Pass(_) => None,
+        })
     }
 
     /// The methods of a route, as `Allow` lists them.

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::snapshot::{Route, Snapshot};
 use crate::dedupe::claim::Waiters;
-use crate::store::Ledger;
+use crate::store::{Ledger, Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 
@@ -23,7 +24,10 @@ pub mod budget;
 mod buffer;
 mod client;
 mod connections;
+pub mod deliver;
 mod edge;
+mod enqueue;
+mod forward;
 mod frames;
 mod framing;
 #[doc(hidden)]
@@ -45,7 +49,19 @@ pub mod unix;
 use admit::Limits;
 use budget::Budget;
 pub use connections::{Away, Connections};
+use deliver::Deliverer;
 use live::{Live, LiveHook, LivePass, LiveRoute};
+
+/// Why a config cannot be run on.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotRun {
+    /// An upstream's client cannot be made.
+    #[error(transparent)]
+    Upstream(#[from] Unusable),
+    /// The store does not give the numbers of its routes.
+    #[error("the store does not take the names of the routes: {0}")]
+    Store(#[from] StoreError),
+}
 
 /// What outlives a reload, keyed by name.
 #[derive(Debug)]
@@ -57,9 +73,9 @@ pub struct Gate {
     /// What requests run on now.
     live: ArcSwap<Live>,
     /// Delivery IDs.
-    ledger: Arc<dyn Ledger>,
-    /// Duplicates that wait for the one in flight.
-    waiters: Arc<Waiters>,
+    ids: Ids,
+    /// What is delivered later.
+    deliverer: Deliverer,
     /// Rate buckets.
     limits: Limits,
     /// Bytes in flight.
@@ -70,11 +86,24 @@ pub struct Gate {
     lifecycle: Lifecycle,
 }
 
+/// Who has which delivery ID.
+#[derive(Debug)]
+struct Ids {
+    ledger: Arc<dyn Ledger>,
+    /// Duplicates that wait for the one in flight.
+    waiters: Waiters,
+}
+
 /// Where the gate is between start and exit.
 #[derive(Debug, Default)]
 struct Lifecycle {
     ready: AtomicBool,
+    /// Answers close their connections.
     draining: AtomicBool,
+    /// Webhooks are refused: what is queued goes out, and nothing comes in.
+    closed: AtomicBool,
+    /// Nobody is listened to any more, nothing more is begun.
+    leaving: watch::Sender<bool>,
     in_flight: AtomicUsize,
     connections: Arc<Connections>,
 }
@@ -97,27 +126,29 @@ impl<G: Deref<Target = Gate>> Drop for InFlight<G> {
 }
 
 impl Gate {
-    /// A gate that runs on `snapshot`.
+    /// A gate that runs on `snapshot`. Where the store is on disk, the numbers of its routes are learned first.
     ///
     /// # Errors
-    /// If an upstream's client cannot be made.
-    pub fn new(
+    /// If an upstream's client cannot be made, or the store does not give the numbers.
+    pub async fn new(
         snapshot: Arc<Snapshot>,
         clock: Arc<dyn Clock>,
         telemetry: Arc<Telemetry>,
-        ledger: Arc<dyn Ledger>,
-    ) -> Result<Self, Unusable> {
+        store: Arc<dyn Store>,
+    ) -> Result<Self, CannotRun> {
+        let deliverer = Deliverer::new(Arc::clone(&store));
+        deliverer.learn(&snapshot).await?;
         let limits = Limits::new(snapshot.limits.refused_per_client);
         let budget = Budget::new(snapshot.limits.in_flight_bytes);
         let mut upstreams = HashMap::new();
-        let live = live_of(snapshot, &limits, &mut upstreams, &clock)?;
+        let live = live_of(snapshot, &limits, &mut upstreams, &deliverer, &clock)?;
         telemetry.observe(&observing(&live.snapshot));
         Ok(Self {
             clock,
             telemetry,
             live: ArcSwap::from_pointee(live),
-            ledger,
-            waiters: Arc::default(),
+            ids: Ids { ledger: store, waiters: Waiters::default() },
+            deliverer,
             limits,
             budget,
             upstreams: Mutex::new(upstreams),
@@ -128,10 +159,11 @@ impl Gate {
     /// Runs on `snapshot` from the next request on; requests in flight end on theirs.
     ///
     /// # Errors
-    /// If an upstream's client cannot be made; then nothing has changed.
-    pub fn swap(&self, snapshot: &Arc<Snapshot>) -> Result<(), Unusable> {
+    /// If an upstream's client cannot be made, or the store does not give the numbers of its routes; then nothing has changed.
+    pub async fn swap(&self, snapshot: &Arc<Snapshot>) -> Result<(), CannotRun> {
+        self.deliverer.learn(snapshot).await?;
         let mut upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = live_of(Arc::clone(snapshot), &self.limits, &mut upstreams, &self.clock)?;
+        let live = live_of(Arc::clone(snapshot), &self.limits, &mut upstreams, &self.deliverer, &self.clock)?;
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
         self.live.store(Arc::new(live));
@@ -147,6 +179,22 @@ impl Gate {
     /// Whether senders should be sent here.
     pub fn is_ready(&self) -> bool {
         self.lifecycle.ready.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more deliveries, and is not ready: what is queued goes out. For good: a gate that was told so is about to be stopped.
+    pub fn stop_accepting(&self) {
+        self.lifecycle.ready.store(false, Ordering::Relaxed);
+        self.lifecycle.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it takes deliveries.
+    pub fn accepts(&self) -> bool {
+        !self.lifecycle.closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing more is begun.
+    fn is_leaving(&self) -> bool {
+        *self.lifecycle.leaving.borrow()
     }
 
     /// Whether the gate is on its way out: answers close their connections.
@@ -176,6 +224,7 @@ fn live_of(
     snapshot: Arc<Snapshot>,
     limits: &Limits,
     upstreams: &mut HashMap<Arc<str>, Arc<Client>>,
+    deliverer: &Deliverer,
     clock: &Arc<dyn Clock>,
 ) -> Result<Live, Unusable> {
     let mut current = BTreeMap::new();
@@ -191,7 +240,8 @@ fn live_of(
     let routes = snapshot.routes.iter().filter_map(|route| match route {
         Route::Hook(hook) => {
             let upstream = Arc::clone(current.get(&hook.forward.upstream.name)?);
-            Some(LiveRoute::Hook(LiveHook { hook: Arc::clone(hook), limits: limits.of(&hook.name, &hook.rate_limits), upstream }))
+            let (limits, target) = (limits.of(&hook.name, &hook.rate_limits), deliverer.target_of(hook));
+            Some(LiveRoute::Hook(Arc::new(LiveHook { hook: Arc::clone(hook), limits, upstream, target })))
         }
         Route::Pass(pass) => {
             let upstream = Arc::clone(current.get(&pass.upstream.name)?);

@@ -15,6 +15,7 @@ use crate::dedupe::embedded::Embedded;
 use crate::gateway::Gate;
 use crate::gateway::reload::Reloader;
 use crate::store::Ledger;
+use crate::store::queue::TargetId;
 use crate::telemetry::{Gauges, RecentRefusal, rfc3339};
 use crate::upstream::breaker::Shown;
 use crate::upstream::render;
@@ -115,7 +116,16 @@ impl Source for Operator {
 
     fn metrics(&self) -> String {
         let (ledger, now, snapshot) = (self.ledger.counts(), self.gate.clock.now(), self.gate.snapshot());
+        let (counts, names) = self.gate.deliverer.counts();
+        let of = |which: fn(&(TargetId, u64, u64)) -> u64| {
+            counts.targets.iter().filter_map(|row| Some((Arc::clone(names.get(&row.0)?), which(row)))).collect()
+        };
         self.gate.telemetry.metrics_text(&Gauges {
+            waiting: of(|(_, waiting, _)| *waiting),
+            dead: of(|(_, _, dead)| *dead),
+            store_bytes: counts.disk,
+            store_writes_waiting: count(counts.waiting),
+            late_attempts: counts.late,
             hash: snapshot.hash.clone(),
             enforcing: snapshot.hooks.iter().map(|hook| (Arc::clone(&hook.name), hook.enforces(now.wall))).collect(),
             ledger_entries: count(ledger.committed),

@@ -15,10 +15,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
 
 use crate::delivery::{Fault, Outcome};
+use crate::gateway::forward::refusal_of;
 use crate::gateway::framing::Violation;
 use crate::gateway::listener::{CONN, violation};
 use crate::gateway::live::LivePass;
-use crate::gateway::pipeline::refusal_of;
 use crate::gateway::{Gate, InFlight, headers};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};

@@ -2,20 +2,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 
-use crate::config::snapshot::{Dedupe, Hook};
-use crate::dedupe::claim::{self, Claim, Claiming};
+use crate::config::snapshot::{Acknowledgement, Action, Dedupe, Hook};
+use crate::dedupe::claim::{self, Claiming};
 use crate::dedupe::key::{Parts, key_of};
-use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
+use crate::delivery::{Answer, Delivery};
 use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
+use crate::gateway::enqueue::{self, Claimed, Enqueued, Receipt};
+use crate::gateway::forward;
 use crate::gateway::live::{Found, Live, LiveHook, LivePass};
 use crate::gateway::{Gate, admit};
 use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
-use crate::store::Held;
-use crate::telemetry::Facts;
-use crate::upstream::client::Onward;
+use crate::store::Key;
+use crate::telemetry::{Facts, Taken};
 use crate::verify::handshake::Full;
 use crate::verify::{Authentic, Cleared, Unverified};
 
@@ -29,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Reply {
     /// The upstream's answer.
     Forwarded(Answer),
+    /// It is on the disk, and is delivered later.
+    Taken(Receipt),
     /// This delivery was handed on before.
     Duplicate(StatusCode),
     /// A handshake, answered by the gate.
@@ -41,7 +45,7 @@ pub enum Reply {
 ///
 /// # Errors
 /// The refusal to answer with, when it is not let through or the upstream gave no answer.
-pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl Sender, facts: &mut Facts) -> Result<Reply, Refusal> {
+pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut impl Sender, facts: &mut Facts) -> Result<Reply, Refusal> {
     let (route, params) = match live.find(&head) {
         Some(Found::Hook(route, params)) => (route, params),
         Some(Found::Pass(route)) => return pass(gate, route, head, facts),
@@ -49,6 +53,9 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     };
     let hook = &*route.hook;
     facts.of_route(&hook.name, hook.provider.as_ref());
+    if !gate.accepts() {
+        return Err(Refusal::Draining);
+    }
     let ticket = admit::admit(hook, &route.limits, &head, &gate.limits)?;
     let mut check = hook.verifier.as_ref().map(|verifier| verifier.begin(&head, &params));
     let timeout = live.snapshot.limits.body_timeout;
@@ -82,11 +89,16 @@ pub async fn run(gate: &Gate, live: &Live, head: RequestHead, sender: &mut impl 
     let cleared = if observes { cleared.without_proof() } else { cleared };
     gate.limits.after(&route.limits, &params, &cleared, now.mono)?;
     let delivery = Delivery::new(hook.name.clone(), params, cleared);
-    let claim = match claim_of(gate, hook, &delivery).await? {
-        Claimed::Fresh(claim) => claim,
-        Claimed::HandedOn => return Ok(Reply::Duplicate(hook.success_status)),
-    };
-    settle(gate, route, delivery, claim, facts).await
+    let claimed = claim_of(gate, hook, &delivery).await?;
+    match &hook.action {
+        Action::Queue(acknowledgement) => queue(gate, route, delivery, claimed, acknowledgement, facts).await,
+        Action::Forward(inline) => match claimed {
+            Claimed::Known(key) if inline.spill.is_some() => revive(gate, route, delivery, key, facts).await,
+            Claimed::Known(_) => Ok(Reply::Duplicate(hook.success_status)),
+            Claimed::Not => forward::forward(gate, route, delivery, None, facts).await,
+            Claimed::Held(claim) => forward::forward(gate, route, delivery, Some(claim), facts).await,
+        },
+    }
 }
 
 /// Lets other traffic of an app through, unverified.
@@ -96,23 +108,15 @@ fn pass(gate: &Gate, route: &Arc<LivePass>, head: RequestHead, facts: &mut Facts
     Ok(Reply::Pass(Arc::clone(route), Box::new(head)))
 }
 
-/// What the ledger said.
-enum Claimed {
-    /// Hand it on. No claim: the route does not dedupe, or there is no proof to claim with.
-    Fresh(Option<Claim>),
-    /// It was handed on before.
-    HandedOn,
-}
-
 /// Claims the delivery's ID, waiting, within bounds, for a duplicate in flight.
 async fn claim_of(gate: &Gate, hook: &Hook, delivery: &Delivery) -> Result<Claimed, Refusal> {
-    let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else { return Ok(Claimed::Fresh(None)) };
-    let key = ledger_key(&gate.ledger.hash_key(), hook, *dedupe, delivery, authentic);
-    let lease = hook.forward.upstream.connect_timeout + hook.forward.timeout + LEASE_MARGIN;
+    let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else { return Ok(Claimed::Not) };
+    let key = ledger_key(&gate.ids.ledger.hash_key(), hook, *dedupe, delivery, authentic);
+    let lease = lease_of(hook);
     let patience = hook.answer_within.map_or(PATIENCE, |limit| limit.saturating_sub(Duration::from_secs(1)).min(PATIENCE));
-    match claim::claim(&gate.ledger, key, lease, &gate.waiters, patience).await {
-        Claiming::Fresh(claim) => Ok(Claimed::Fresh(Some(claim))),
-        Claiming::HandedOn => Ok(Claimed::HandedOn),
+    match claim::claim(&gate.ids.ledger, key, lease, &gate.ids.waiters, patience).await {
+        Claiming::Fresh(claim) => Ok(Claimed::Held(claim)),
+        Claiming::HandedOn => Ok(Claimed::Known(key)),
         Claiming::StillInFlight { .. } => Err(Refusal::InFlight),
         Claiming::Store(_) => Err(Refusal::StoreUnavailable),
     }
@@ -120,7 +124,7 @@ async fn claim_of(gate: &Gate, hook: &Hook, delivery: &Delivery) -> Result<Claim
 
 /// The delivery ID, and the signed body wherever the signature does not cover the ID: else a captured request under a guessed ID
 /// would have the honest one answered as a duplicate.
-fn ledger_key(hash_key: &[u8; 16], hook: &Hook, dedupe: Dedupe, delivery: &Delivery, authentic: &Authentic) -> crate::store::Key {
+fn ledger_key(hash_key: &[u8; 16], hook: &Hook, dedupe: Dedupe, delivery: &Delivery, authentic: &Authentic) -> Key {
     let id = authentic.delivery_id().filter(|_| !dedupe.by_content);
     let digest = (id.is_none() || !authentic.id_covered()).then(|| authentic.content_digest());
     let parts = Parts {
@@ -132,82 +136,43 @@ fn ledger_key(hash_key: &[u8; 16], hook: &Hook, dedupe: Dedupe, delivery: &Deliv
     key_of(hash_key, parts)
 }
 
-/// Hands the delivery on and settles its claim by what came of it, before the sender is answered.
-async fn settle(gate: &Gate, route: &LiveHook, delivery: Delivery, claim: Option<Claim>, facts: &mut Facts) -> Result<Reply, Refusal> {
-    let begun = gate.clock.mono();
-    let attempt = Attempt { number: 1, received_at: delivery.head().received.wall, budget: route.hook.forward.timeout };
-    let onward = Onward::new(route.upstream.clone(), route.hook.clone());
-    let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
-    let took = gate.clock.mono().saturating_duration_since(begun);
-    facts.of_attempt(&route.hook.forward.upstream.name, onward.tries(), took);
-    if let (Some(claim), Some(dedupe)) = (claim, &route.hook.dedupe) {
-        match settlement(outcome) {
-            Settlement::Commit => facts.lost_claim = matches!(claim.commit(dedupe.window).await, Ok(Held::Lost)),
-            Settlement::Release => drop(claim),
-        }
-    }
-    match (outcome, answer) {
-        (Outcome::Answered(_), Some(answer)) => Ok(Reply::Forwarded(answer)),
-        (Outcome::Answered(_), None) => Err(Refusal::UpstreamMalformed),
-        (Outcome::Unreached(fault) | Outcome::Ambiguous(fault), _) => Err(refusal_of(fault)),
+/// How long a claim lasts: longer than any way its delivery can take.
+fn lease_of(hook: &Hook) -> Duration {
+    let handing_on = match hook.action {
+        Action::Forward(_) => hook.forward.upstream.connect_timeout + hook.forward.timeout,
+        Action::Queue(_) => Duration::ZERO,
+    };
+    let writing = if hook.action.queues() { enqueue::PATIENCE } else { Duration::ZERO };
+    handing_on + writing + LEASE_MARGIN
+}
+
+/// Acknowledges a delivery once it is on the disk with its commit.
+async fn queue(
+    gate: &Arc<Gate>,
+    route: &Arc<LiveHook>,
+    delivery: Delivery,
+    claimed: Claimed,
+    acknowledgement: &Acknowledgement,
+    facts: &Facts,
+) -> Result<Reply, Refusal> {
+    let Acknowledgement { status, body, content_type } = acknowledgement.clone();
+    let receipt = |taken| Reply::Taken(Receipt { status, body: body.clone(), content_type: content_type.clone(), taken });
+    match enqueue::enqueue(gate, route, delivery, claimed, (facts.event_type.as_deref(), status)).await {
+        Ok(Enqueued::New) => Ok(receipt(Taken::Queued)),
+        Ok(Enqueued::Revived) => Ok(receipt(Taken::Revived)),
+        Ok(Enqueued::Duplicate) => Ok(Reply::Duplicate(status)),
+        Err((refusal, _claim)) => Err(refusal),
     }
 }
 
-/// What becomes of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Settlement {
-    /// It was handed on: duplicates are dropped from now on.
-    Commit,
-    /// It was not: the provider's retry shall reach the app.
-    Release,
-}
-
-/// Only a final 2xx is handed on. All else passes through unchanged and gives the ID back.
-fn settlement(outcome: Outcome) -> Settlement {
-    match outcome {
-        Outcome::Answered(status) if status.is_success() => Settlement::Commit,
-        Outcome::Answered(_) | Outcome::Unreached(_) | Outcome::Ambiguous(_) => Settlement::Release,
-    }
-}
-
-/// How a request is refused that the upstream gave no answer to.
-pub(super) fn refusal_of(fault: Fault) -> Refusal {
-    match fault {
-        Fault::BreakerOpen(retry_after) => Refusal::UpstreamOpen { retry_after },
-        Fault::Resolve | Fault::Connect => Refusal::UpstreamUnreachable,
-        Fault::ConnectTimeout | Fault::Timeout => Refusal::UpstreamTimeout,
-        Fault::Reset => Refusal::UpstreamReset,
-        Fault::Malformed => Refusal::UpstreamMalformed,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(outcome: Outcome, settled: Settlement, status: Option<u16>) {
-        assert_eq!(settlement(outcome), settled);
-        let answered = match outcome {
-            Outcome::Answered(_) => None,
-            Outcome::Unreached(fault) | Outcome::Ambiguous(fault) => Some(refusal_of(fault).status().as_u16()),
-        };
-        assert_eq!(answered, status);
-    }
-
-    #[test]
-    fn outcomes() {
-        check(Outcome::Answered(StatusCode::OK), Settlement::Commit, None);
-        check(Outcome::Answered(StatusCode::NO_CONTENT), Settlement::Commit, None);
-        check(Outcome::Answered(StatusCode::FOUND), Settlement::Release, None);
-        check(Outcome::Answered(StatusCode::GONE), Settlement::Release, None);
-        check(Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR), Settlement::Release, None);
-        check(Outcome::Unreached(Fault::BreakerOpen(Duration::ZERO)), Settlement::Release, Some(503));
-        check(Outcome::Unreached(Fault::Connect), Settlement::Release, Some(502));
-        check(Outcome::Unreached(Fault::Resolve), Settlement::Release, Some(502));
-        check(Outcome::Unreached(Fault::ConnectTimeout), Settlement::Release, Some(504));
-        check(Outcome::Ambiguous(Fault::Reset), Settlement::Release, Some(502));
-        check(Outcome::Ambiguous(Fault::Malformed), Settlement::Release, Some(502));
-        check(Outcome::Ambiguous(Fault::Timeout), Settlement::Release, Some(504));
+/// A duplicate on a route that spills: the one before may be dead, or cancelled.
+async fn revive(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, key: Key, facts: &Facts) -> Result<Reply, Refusal> {
+    let status = route.hook.success_status;
+    let receipt = |taken| Reply::Taken(Receipt { status, body: Bytes::new(), content_type: None, taken });
+    match enqueue::enqueue(gate, route, delivery, Claimed::Known(key), (facts.event_type.as_deref(), status)).await {
+        Ok(Enqueued::New) => Ok(receipt(Taken::Spilled)),
+        Ok(Enqueued::Revived) => Ok(receipt(Taken::Revived)),
+        Ok(Enqueued::Duplicate) => Ok(Reply::Duplicate(status)),
+        Err((refusal, _)) => Err(refusal),
     }
 }

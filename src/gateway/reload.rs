@@ -106,7 +106,7 @@ impl Reloader {
         };
         let Loaded { snapshot, report, notes, stale, stale_certificates, cache, .. } = loaded;
         let snapshot = Arc::new(snapshot);
-        if let Err(error) = self.gate.swap(&snapshot) {
+        if let Err(error) = self.gate.swap(&snapshot).await {
             return Err(self.refuse(error.to_string()));
         }
         let needs_restart = self.shared.follow(&snapshot);

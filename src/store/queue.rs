@@ -223,6 +223,8 @@ pub enum Next {
     Delivered,
     /// Another try after this time.
     RetryIn(Duration),
+    /// Another try after this time, and this one, if there was one, does not count: it says of the upstream that it is down, not of the unit.
+    Later(Duration),
     /// Nothing: it is dead.
     Dead(Reason),
     /// Nothing: a person said so.

@@ -39,6 +39,16 @@ pub struct Gauges {
     pub stale_certificates: u64,
     /// Whether the store was set aside or does not take writes.
     pub store_alarm: bool,
+    /// Deliveries that wait, by route.
+    pub waiting: Vec<(Arc<str>, u64)>,
+    /// Deliveries that are dead or cancelled, by route.
+    pub dead: Vec<(Arc<str>, u64)>,
+    /// Bytes of the store's files.
+    pub store_bytes: u64,
+    /// Writes that wait for the disk.
+    pub store_writes_waiting: u64,
+    /// Tries that came back after another had taken over, since the start.
+    pub late_attempts: u64,
 }
 
 const REQUEST_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -158,6 +168,18 @@ fn of_requests(telemetry: &Telemetry, families: &mut Families) {
         "Deliveries that took so long that a duplicate was handed on as well.",
         telemetry.lost_claims.load(Ordering::Relaxed),
     );
+    for (name, help, label, counts) in [
+        ("hookgate_attempts_total", "Tries of deliveries that waited, by what they came to.", "outcome", telemetry.attempts.by_outcome()),
+        ("hookgate_attempts_settled_total", "Tries of deliveries that waited, by what followed.", "after", telemetry.attempts.by_after()),
+    ] {
+        let values = counts.iter().map(|((route, word), count)| (vec![&**route, *word], *count));
+        families.counter(name, help, &["route", label], values);
+    }
+    families.total(
+        "hookgate_not_recorded_total",
+        "Deliveries that `record` asks to keep and the store did not take.",
+        telemetry.unrecorded.load(Ordering::Relaxed),
+    );
     families.total("hookgate_log_lines_dropped_total", "Log lines dropped because nobody took them.", telemetry.lines.dropped());
 }
 
@@ -190,6 +212,15 @@ fn of_state(gauges: &Gauges, families: &mut Families) {
         &["upstream"],
         gauges.breakers.iter().map(|(name, open)| (vec![&**name], float(u64::from(*open)))),
     );
+    for (name, help, counts) in [
+        ("hookgate_queue_waiting", "Deliveries that wait for a try.", &gauges.waiting),
+        ("hookgate_queue_dead", "Deliveries that are dead or cancelled.", &gauges.dead),
+    ] {
+        families.gauge(name, help, &["route"], counts.iter().map(|(route, count)| (vec![&**route], float(*count))));
+    }
+    families.level("hookgate_store_bytes", "Bytes of the store's files.", gauges.store_bytes);
+    families.level("hookgate_store_writes_waiting", "Writes that wait for the disk.", gauges.store_writes_waiting);
+    families.total("hookgate_late_attempts_total", "Tries that came back after another had taken over.", gauges.late_attempts);
     families.level("hookgate_store_alarm", "1 while the store needs somebody to look at it.", u64::from(gauges.store_alarm));
 }
 

@@ -71,6 +71,7 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         Ended::Forwarded(status) if facts.would_be().is_some() => ("warn", Some(status), None),
         Ended::Forwarded(status) => ("info", Some(status), None),
         Ended::Duplicate(status) => ("info", Some(status), Some("duplicate")),
+        Ended::Taken(status, taken) => ("info", Some(status), Some(taken.code())),
         Ended::Handshake => ("info", Some(StatusCode::OK), Some("handshake")),
         Ended::Passed(status) => ("info", Some(status), None),
         Ended::Cut(status, cut) => (if cut == Cut::BrokenOff { "warn" } else { "info" }, Some(status), Some(cut.code())),
@@ -129,7 +130,7 @@ pub(super) fn of_held(format: LogFormat, route: &str, code: &str, count: u64, at
     }
 }
 
-fn json(line: &impl Serialize) -> Vec<u8> {
+pub(super) fn json(line: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(line).unwrap_or_default();
     bytes.push(b'\n');
     bytes

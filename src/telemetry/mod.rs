@@ -1,4 +1,5 @@
 //! What is seen of requests: one record each, from which log line, metrics and recent refusals are made.
+mod attempts;
 mod expose;
 mod line;
 pub mod log;
@@ -23,13 +24,14 @@ use std::time::{Duration, Instant, SystemTime};
 use prometheus::{Histogram, HistogramVec};
 
 use crate::clock::{Clock, Now};
+pub use attempts::{After, AttemptSeen};
 pub use expose::Gauges;
 pub use line::rfc3339;
 pub use observed::{Observation, Verdict, WouldRefuse};
 use outcome::Outcome;
 use recent::Recent;
 pub use recent::{REMEMBERED, RecentRefusal};
-pub use record::{Cut, Ended, Facts};
+pub use record::{Cut, Ended, Facts, Taken};
 pub use seen::Hour;
 use seen::{RouteSeen, When};
 use writer::Lines;
@@ -89,6 +91,9 @@ pub struct Telemetry {
     recent: Recent,
     skews: Mutex<Skews>,
     lost_claims: AtomicU64,
+    attempts: attempts::Attempts,
+    /// Outcomes of deliveries that should have been kept on record and were not.
+    unrecorded: AtomicU64,
     config: ConfigSeen,
 }
 
@@ -130,6 +135,8 @@ impl Telemetry {
             recent: Recent::default(),
             skews: Mutex::default(),
             lost_claims: AtomicU64::new(0),
+            attempts: attempts::Attempts::default(),
+            unrecorded: AtomicU64::new(0),
             config: ConfigSeen::default(),
         })
     }
@@ -208,6 +215,18 @@ impl Telemetry {
     /// Waits, for a few seconds at most, until all log lines so far are written.
     pub fn flush(&self) {
         self.lines.flush();
+    }
+
+    /// A delivery that waited was tried.
+    pub fn attempted(&self, seen: &AttemptSeen<'_>) {
+        self.attempts.count(seen);
+        self.upstream(seen.upstream).observe(seen.took.as_secs_f64());
+        self.lines.attempt(seen, self.clock.now());
+    }
+
+    /// What became of a delivery is not on record, as its route would have it.
+    pub fn not_recorded(&self) {
+        self.unrecorded.fetch_add(1, Ordering::Relaxed);
     }
 
     fn settle(&self, facts: &Facts, ended: Ended) {

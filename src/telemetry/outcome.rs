@@ -1,9 +1,9 @@
 //! The closed set of outcomes: metric label and place in every counter.
-use super::record::{Cut, Ended};
+use super::record::{Cut, Ended, Taken};
 use crate::refusal::Refusal;
 
 /// Outcomes that are no refusal; they come after those of [`Refusal::ALL`].
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 18] = [
     "forwarded_2xx",
     "forwarded_3xx",
     "forwarded_4xx",
@@ -19,6 +19,9 @@ const OTHERS: [&str; 15] = [
     "passed_sender_left",
     "passed_broken_off",
     "passed_idle",
+    "queued",
+    "spilled",
+    "revived",
 ];
 const REFUSALS: usize = Refusal::ALL.len();
 
@@ -39,6 +42,7 @@ impl Outcome {
     /// The first of those of streams, by class of status from 1xx to 5xx.
     const PASSED: usize = REFUSALS + 7;
     const CUT: usize = Self::PASSED + 5;
+    const TAKEN: usize = Self::CUT + 3;
 
     /// The outcome of a request that ended like this.
     pub(super) fn of(ended: Ended) -> Self {
@@ -48,6 +52,9 @@ impl Outcome {
             Ended::Forwarded(status) if status.is_client_error() => Self(REFUSALS + 2),
             Ended::Forwarded(_) => Self(REFUSALS + 3),
             Ended::Duplicate(_) => Self::DUPLICATE,
+            Ended::Taken(_, Taken::Queued) => Self(Self::TAKEN),
+            Ended::Taken(_, Taken::Spilled) => Self(Self::TAKEN + 1),
+            Ended::Taken(_, Taken::Revived) => Self(Self::TAKEN + 2),
             Ended::Handshake => Self::HANDSHAKE,
             Ended::Passed(status) => Self(Self::PASSED + usize::from(status.as_u16() / 100).clamp(1, 5) - 1),
             Ended::Cut(_, Cut::SenderLeft) => Self(Self::CUT),
@@ -101,6 +108,9 @@ mod tests {
         assert_eq!(labels, ["passed_1xx", "passed_2xx", "passed_3xx", "passed_4xx", "passed_5xx"]);
         for cut in [Cut::SenderLeft, Cut::BrokenOff, Cut::Idle] {
             assert_eq!(Outcome::of(Ended::Cut(StatusCode::OK, cut)).label(), format!("passed_{}", cut.code()));
+        }
+        for taken in [Taken::Queued, Taken::Spilled, Taken::Revived] {
+            assert_eq!(Outcome::of(Ended::Taken(StatusCode::OK, taken)).label(), taken.code());
         }
         assert_eq!(Outcome::all().count(), OUTCOMES);
     }

@@ -26,6 +26,8 @@ pub enum Ended {
     Forwarded(StatusCode),
     /// A duplicate of a delivery that was handed on, answered without the upstream.
     Duplicate(StatusCode),
+    /// It is on the disk and is delivered later.
+    Taken(StatusCode, Taken),
     /// A provider's test of the endpoint, answered by the gate.
     Handshake,
     /// Streamed through to its end.
@@ -41,6 +43,28 @@ pub enum Ended {
     },
     /// The request was dropped before it came to an end (the gate left, or failed).
     Abandoned,
+}
+
+/// Why a delivery came into the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Its route queues.
+    Queued,
+    /// The app could not take it within the request.
+    Spilled,
+    /// It is a duplicate of one that was dead or cancelled, which goes again.
+    Revived,
+}
+
+impl Taken {
+    /// As log and metrics say it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Spilled => "spilled",
+            Self::Revived => "revived",
+        }
+    }
 }
 
 /// What ended a stream before its end.

@@ -53,6 +53,22 @@ fn full() -> Facts {
     facts
 }
 
+/// A try of a delivery that did not reach the app.
+fn tried(after: After) -> AttemptSeen<'static> {
+    static NAMES: std::sync::LazyLock<(Arc<str>, Arc<str>)> = std::sync::LazyLock::new(|| ("billing".into(), "app".into()));
+    AttemptSeen {
+        route: &NAMES.0,
+        delivery: uuid::Uuid::from_u128(7),
+        delivery_id: Some("evt_1"),
+        upstream: &NAMES.1,
+        number: 2,
+        outcome: crate::delivery::Outcome::Unreached(crate::delivery::Fault::Connect),
+        error: Some("unreached_connect"),
+        took: Duration::from_millis(3),
+        after,
+    }
+}
+
 fn refused(refusal: Refusal) -> Ended {
     Ended::Refused { code: refusal.code(), status: refusal.status() }
 }
@@ -88,10 +104,16 @@ fn names_and_labels_of_metrics() {
         enforcing: vec![("billing".into(), false), ("other".into(), true)],
         breakers: vec![("app".into(), true)],
         hash: "9f2c41ab".to_owned(),
+        waiting: vec![("billing".into(), 3)],
+        dead: vec![("billing".into(), 1)],
         ..Gauges::default()
     };
+    telemetry.attempted(&tried(After::Again(Duration::from_secs(5))));
+    telemetry.attempted(&tried(After::Dead));
     let text = telemetry.metrics_text(&gauges);
     insta::assert_snapshot!(shapes(&text).join("\n"), @"
+    hookgate_attempts_settled_total{after,route}
+    hookgate_attempts_total{outcome,route}
     hookgate_certificate_stale{}
     hookgate_clock_skew_seconds{}
     hookgate_config_generation{}
@@ -101,6 +123,7 @@ fn names_and_labels_of_metrics() {
     hookgate_connections{}
     hookgate_connections_turned_away_total{why}
     hookgate_in_flight_bytes{}
+    hookgate_late_attempts_total{}
     hookgate_ledger_bytes{}
     hookgate_ledger_entries{}
     hookgate_ledger_forgotten_early_total{}
@@ -109,6 +132,9 @@ fn names_and_labels_of_metrics() {
     hookgate_log_lines_dropped_total{}
     hookgate_lost_claims_total{}
     hookgate_malformed_total{}
+    hookgate_not_recorded_total{}
+    hookgate_queue_dead{route}
+    hookgate_queue_waiting{route}
     hookgate_reloads_total{result}
     hookgate_request_seconds{route}
     hookgate_requests_total{outcome,route}
@@ -117,6 +143,8 @@ fn names_and_labels_of_metrics() {
     hookgate_secret_stale{}
     hookgate_signature_age_seconds{route}
     hookgate_store_alarm{}
+    hookgate_store_bytes{}
+    hookgate_store_writes_waiting{}
     hookgate_upstream_breaker_open{upstream}
     hookgate_upstream_seconds{upstream}
     hookgate_verify_seconds{route}
@@ -124,13 +152,16 @@ fn names_and_labels_of_metrics() {
     ");
     for line in [
         "hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 2",
+        "hookgate_attempts_total{outcome=\"unreached\",route=\"billing\"} 2",
+        "hookgate_attempts_settled_total{after=\"dead\",route=\"billing\"} 1",
+        "hookgate_queue_waiting{route=\"billing\"} 3",
         "hookgate_route_not_enforcing{route=\"billing\"} 1",
         "hookgate_route_not_enforcing{route=\"other\"} 0",
         "hookgate_would_refuse_total{code=\"signature_missing\",route=\"billing\"} 1",
         "hookgate_requests_total{outcome=\"no_route\",route=\"-\"} 1",
         "hookgate_secret_matches_total{route=\"billing\",secret=\"new\"} 1",
         "hookgate_upstream_breaker_open{upstream=\"app\"} 1",
-        "hookgate_upstream_seconds_count{upstream=\"app\"} 1",
+        "hookgate_upstream_seconds_count{upstream=\"app\"} 3",
         "hookgate_signature_age_seconds_bucket{route=\"billing\",le=\"0.5\"} 1",
         "hookgate_clock_skew_seconds -1.5",
         "hookgate_config_generation 1",
@@ -175,6 +206,32 @@ fn a_whole_line() {
         line.split_once(' ').unwrap().1,
         @r#"WARN  POST /hooks/a 503 in_flight route=billing provider=stripe secret=new delivery_id=evt_1 event="paid \"now\"" client=192.0.2.1 request_id=00000000000000000000000001 bytes=1000 verify=42µs upstream=7ms"#
     );
+}
+
+#[test]
+fn a_try_has_its_line() {
+    let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
+    telemetry.attempted(&tried(After::Again(Duration::from_millis(1500))));
+    telemetry.attempted(&AttemptSeen {
+        outcome: crate::delivery::Outcome::Answered(StatusCode::OK),
+        error: None,
+        delivery_id: None,
+        ..tried(After::Delivered)
+    });
+    telemetry.flush();
+    let lines: Vec<_> = sink.lines().iter().map(|line| line.split_once(',').unwrap().1.to_owned()).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    "level":"warn","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","delivery_id":"evt_1","attempt":2,"error":"unreached_connect","ms":3,"after":"again","again_s":1.5}
+    "level":"info","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","attempt":2,"status":200,"ms":3,"after":"delivered"}
+    "#);
+    let (telemetry, sink) = self::telemetry(LogFormat::Pretty, LogRequests::Refused);
+    telemetry.attempted(&tried(After::Delivered));
+    (0..20).for_each(|_| telemetry.attempted(&tried(After::Dead)));
+    telemetry.flush();
+    let lines = sink.lines();
+    assert_eq!(lines.len(), 11, "{lines:?}");
+    assert!(lines[0].ends_with("WARN  attempt 2 unreached_connect route=billing delivery=evt_1 took=3ms after=dead"), "{}", lines[0]);
+    assert!(lines[10].ends_with("more requests like this route=billing code=dead count=10"), "{}", lines[10]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use super::attempts::{self, AttemptSeen};
 use super::record::{Cut, Ended, Facts};
 use super::sink::Sink;
 use super::{LogPolicy, LogRequests, NO_ROUTE, line};
@@ -61,7 +62,9 @@ impl Lines {
     pub(super) fn request(&self, facts: &Facts, ended: Ended, now: Now) {
         let policy = **self.shared.policy.load();
         let let_through = match ended {
-            Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Handshake | Ended::Passed(_) => facts.would_be().is_none(),
+            Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Taken(..) | Ended::Handshake | Ended::Passed(_) => {
+                facts.would_be().is_none()
+            }
             Ended::Cut(_, cut) => cut != Cut::BrokenOff,
             Ended::Refused { .. } | Ended::Abandoned => false,
         };
@@ -72,17 +75,40 @@ impl Lines {
         }
         let code = match ended {
             Ended::Refused { code, .. } => Some(code),
-            Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Handshake | Ended::Passed(_) | Ended::Cut(..) | Ended::Abandoned => {
-                facts.would_be()
-            }
+            Ended::Forwarded(_)
+            | Ended::Duplicate(_)
+            | Ended::Taken(..)
+            | Ended::Handshake
+            | Ended::Passed(_)
+            | Ended::Cut(..)
+            | Ended::Abandoned => facts.would_be(),
         };
         if let Some(code) = code
             && !self.shared.admits(facts.route.as_ref(), code, now.mono)
         {
             return;
         }
+        self.write(&line::of_request(policy.format, facts, ended, now.wall));
+    }
+
+    /// Writes the line of a try, unless the policy or the cap says no.
+    pub(super) fn attempt(&self, seen: &AttemptSeen<'_>, now: Now) {
+        let policy = **self.shared.policy.load();
+        match policy.requests {
+            LogRequests::None => return,
+            LogRequests::Refused if !attempts::is_bad(seen) => return,
+            LogRequests::All | LogRequests::Refused => {}
+        }
+        // a dead app shall not fill the log
+        if attempts::is_bad(seen) && !self.shared.admits(Some(seen.route), seen.after.word(), now.mono) {
+            return;
+        }
+        self.write(&attempts::line(policy.format, seen, now.wall));
+    }
+
+    fn write(&self, line: &[u8]) {
         match &self.sink {
-            Some(sink) => sink.take(&line::of_request(policy.format, facts, ended, now.wall)),
+            Some(sink) => sink.take(line),
             None => drop(self.dropped.fetch_add(1, Ordering::Relaxed)),
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::snapshot::Breaker as Policy;
 use crate::delivery::{Fault, Outcome};
+use crate::queue::choose::Room;
 
 /// How long others wait while a probe is out.
 const WHILE_PROBING: Duration = Duration::from_secs(1);
@@ -92,6 +93,26 @@ impl Breaker {
             }
         };
         Ok(Permit { breaker: Arc::clone(self), epoch: inner.epoch, probe, recorded: false })
+    }
+
+    /// What [`Self::admit`] would let through as of `now`, if it is not everything.
+    pub fn room(&self, now: Instant) -> Room {
+        match self.lock().state {
+            State::Closed { .. } => Room::All,
+            State::Open { until } if now < until => Room::None,
+            State::HalfOpen { probing: true } => Room::None,
+            State::Open { .. } | State::HalfOpen { probing: false } => Room::Probe,
+        }
+    }
+
+    /// How long it lets nothing through as of `now`; zero if it does.
+    pub fn shut_for(&self, now: Instant) -> Duration {
+        let inner = self.lock();
+        match inner.state {
+            State::Open { until } => until.saturating_duration_since(now),
+            State::HalfOpen { probing: true } => WHILE_PROBING.min(inner.policy.open),
+            State::Closed { .. } | State::HalfOpen { probing: false } => Duration::ZERO,
+        }
     }
 
     /// The state as of `now`.

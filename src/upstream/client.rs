@@ -1,7 +1,7 @@
 //! The client of one upstream: one way to hand a delivery on.
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
@@ -31,8 +31,21 @@ pub struct Sent {
     pub outcome: Outcome,
     /// There exactly if the outcome is [`Outcome::Answered`].
     pub answer: Option<Answer>,
+    /// How it was made.
+    pub made: Made,
+}
+
+/// How a delivery was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Made {
     /// How often it was sent, or tried to: 0 while the breaker is open, 2 after a stale connection.
     pub tries: u32,
+    /// How long connecting took, if a connection was made for it.
+    pub connect: Option<Duration>,
+    /// How long the head of the answer took, from the first byte sent.
+    pub first_byte: Option<Duration>,
+    /// The address connected to; none for a unix socket.
+    pub peer: Option<SocketAddr>,
 }
 
 impl Client {
@@ -78,7 +91,9 @@ impl Client {
         let now = self.clock.mono();
         let permit = match self.breaker.admit(now) {
             Ok(permit) => permit,
-            Err(after) => return Sent { outcome: Outcome::Unreached(Fault::BreakerOpen(after)), answer: None, tries: 0 },
+            Err(after) => {
+                return Sent { outcome: Outcome::Unreached(Fault::BreakerOpen(after)), answer: None, made: Made::default() };
+            }
         };
         let bounds = Bounds { connect: self.policy.connect_timeout, deadline: now + budget, idle: self.policy.idle_timeout };
         let sent = send(&self.wire, outgoing, bounds).await;
@@ -99,21 +114,21 @@ impl Client {
 
 /// Sends once, and once more over a new connection if an old one was stale.
 pub(super) async fn send(wire: &Wire, outgoing: &Outgoing, bounds: Bounds) -> Sent {
-    let mut tries = 1;
-    let mut result = wire.exchange(outgoing, false, bounds).await;
+    let mut made = Made { tries: 1, ..Made::default() };
+    let mut result = wire.exchange(outgoing, false, bounds, &mut made).await;
     if matches!(result, Err(Failure::Stale)) {
-        tries = 2;
-        result = wire.exchange(outgoing, true, bounds).await;
+        made = Made { tries: 2, ..Made::default() };
+        result = wire.exchange(outgoing, true, bounds, &mut made).await;
     }
     let outcome = match result {
-        Ok(answer) => return Sent { outcome: Outcome::Answered(answer.status), answer: Some(answer), tries },
+        Ok(answer) => return Sent { outcome: Outcome::Answered(answer.status), answer: Some(answer), made },
         // The first try may have arrived.
-        Err(Failure::Unreached(fault)) if tries > 1 => Outcome::Ambiguous(fault),
+        Err(Failure::Unreached(fault)) if made.tries > 1 => Outcome::Ambiguous(fault),
         Err(Failure::Unreached(fault)) => Outcome::Unreached(fault),
         Err(Failure::Ambiguous(fault)) => Outcome::Ambiguous(fault),
         Err(Failure::Stale) => Outcome::Ambiguous(Fault::Reset),
     };
-    Sent { outcome, answer: None, tries }
+    Sent { outcome, answer: None, made }
 }
 
 impl fmt::Debug for Client {
@@ -127,18 +142,18 @@ impl fmt::Debug for Client {
 pub struct Onward {
     client: Arc<Client>,
     hook: Arc<Hook>,
-    tries: AtomicU32,
+    made: OnceLock<Made>,
 }
 
 impl Onward {
     /// For one request or attempt.
     pub fn new(client: Arc<Client>, hook: Arc<Hook>) -> Self {
-        Self { client, hook, tries: AtomicU32::new(0) }
+        Self { client, hook, made: OnceLock::new() }
     }
 
-    /// How often the app was tried so far.
-    pub fn tries(&self) -> u32 {
-        self.tries.load(Ordering::Relaxed)
+    /// How it was sent.
+    pub fn made(&self) -> Made {
+        self.made.get().copied().unwrap_or_default()
     }
 }
 
@@ -147,7 +162,7 @@ impl HandOn for Onward {
         Box::pin(async move {
             let outgoing = render::delivery(delivery, &self.hook, attempt);
             let sent = self.client.send(&outgoing, attempt.budget).await;
-            self.tries.fetch_add(sent.tries, Ordering::Relaxed);
+            self.made.get_or_init(|| sent.made);
             (sent.outcome, sent.answer)
         })
     }

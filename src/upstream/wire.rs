@@ -21,6 +21,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::Outgoing;
+use super::client::Made;
 use super::pool::Pool;
 use super::resolve::{Addresses, Resolver};
 use super::switch;
@@ -195,11 +196,15 @@ impl Wire {
     }
 
     /// Sends the request once and reads the head of the final answer.
-    pub(super) async fn exchange(&self, outgoing: &Outgoing, fresh: bool, bounds: Bounds) -> Result<Answer, Failure> {
+    pub(super) async fn exchange(&self, outgoing: &Outgoing, fresh: bool, bounds: Bounds, made: &mut Made) -> Result<Answer, Failure> {
         if !outgoing.target.starts_with(b"/") || outgoing.target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
             return Err(Failure::Unreached(Fault::Malformed));
         }
+        let began = self.clock.mono();
         let (mut stream, reused, peer) = self.connect(fresh, bounds).await.map_err(Failure::Unreached)?;
+        let connected = self.clock.mono();
+        made.connect = (!reused).then(|| connected.saturating_duration_since(began));
+        made.peer = peer._address.as_inet().copied();
         let sent = within(bounds.deadline, write(&mut stream, outgoing)).await;
         let mut session = HttpSession::new(stream);
         // An app that has seen enough answers and closes while we still send: what it said counts. Past the deadline one look is enough.
@@ -210,6 +215,7 @@ impl Wire {
             Ok(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
             Err(_) => return Err(Failure::Ambiguous(Fault::Timeout)),
         };
+        made.first_byte = Some(self.clock.mono().saturating_duration_since(connected));
         let bodiless = outgoing.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let headers = session.resp_header().map(|head| headers::answer(&head.headers, !bodiless)).unwrap_or_default();
         let whole = matches!(sent, Ok(Ok(()))) && outgoing.method != Method::HEAD;

@@ -317,6 +317,22 @@ impl Covers {
         ];
         listed(&names, ",", "none")
     }
+
+    /// Reads what [`Self::header_value`] wrote; words that it does not know count for nothing.
+    pub fn parse(text: &str) -> Self {
+        let has = |word: &str| text.split(',').any(|known| known == word);
+        Self {
+            body: has("body"),
+            timestamp: has("timestamp"),
+            id: has("id"),
+            method: has("method"),
+            url: has("url"),
+            path: has("path"),
+            query: has("query"),
+            headers: has("headers"),
+            fields: has("fields"),
+        }
+    }
 }
 
 impl fmt::Display for Covers {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
 use hookgate::config::snapshot::{
-    Action, Allow, Authorities, Breaker, Forward, Hook, Inline, Keep, Recording, Upstream as Policy, UpstreamAddress, UpstreamTls,
+    Action, Allow, Authorities, Breaker, Deliver, Forward, Hook, Inline, Keep, Recording, Upstream as Policy, UpstreamAddress, UpstreamTls,
 };
 use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
+use hookgate::retry::Schedule;
 use hookgate::upstream::Outgoing;
 use hookgate::upstream::breaker::Shown;
 use hookgate::upstream::client::{Client, Onward, Sent, Unusable};
@@ -150,7 +151,7 @@ async fn what_is_no_answer_is_told_apart() {
     for (what, script, fault) in table {
         let sent = once(script, short).await;
         assert_eq!(sent.outcome, Outcome::Ambiguous(fault), "{what}");
-        assert_eq!(sent.tries, 1, "{what}");
+        assert_eq!(sent.made.tries, 1, "{what}");
         assert!(sent.answer.is_none(), "{what}");
     }
 }
@@ -176,7 +177,11 @@ async fn an_answer_that_breaks_off_is_an_error_of_its_body() {
         assert_eq!(drain(sent.answer).await, Err(fault), "{what}");
         assert!(SystemClock.now().mono - began.mono < Duration::from_millis(1200), "{what}");
         let next = client.send(&post("{}"), BUDGET).await;
-        assert_eq!((next.outcome, next.tries), (Outcome::Answered(StatusCode::OK), 1), "{what}: its connection must not be used again");
+        assert_eq!(
+            (next.outcome, next.made.tries),
+            (Outcome::Answered(StatusCode::OK), 1),
+            "{what}: its connection must not be used again"
+        );
         assert_eq!(app.connections(), 2, "{what}");
     }
 }
@@ -204,7 +209,7 @@ async fn a_stale_connection_is_retried_once_and_nothing_else_is() {
     let client = client(app.address);
     client.send(&post("1"), BUDGET).await;
     let sent = client.send(&post("2"), BUDGET).await;
-    assert_eq!((sent.outcome, sent.tries), (Outcome::Answered(StatusCode::ACCEPTED), 2));
+    assert_eq!((sent.outcome, sent.made.tries), (Outcome::Answered(StatusCode::ACCEPTED), 2));
     assert_eq!(app.seen()[1].connection, 1);
     assert_eq!(app.seen()[2].connection, 2);
 
@@ -214,14 +219,14 @@ async fn a_stale_connection_is_retried_once_and_nothing_else_is() {
     let client = client_of(policy(app.address));
     client.send(&post("1"), BUDGET).await;
     let sent = client.send(&post("2"), BUDGET).await;
-    assert_eq!((sent.outcome, sent.tries, app.seen().len()), (Outcome::Ambiguous(Fault::Reset), 1, 2));
+    assert_eq!((sent.outcome, sent.made.tries, app.seen().len()), (Outcome::Ambiguous(Fault::Reset), 1, 2));
 
     // A retry that dies as well is the end of it.
     let app = Upstream::scripted(vec![reply(200, &[], b""), stale]).await;
     let client = client_of(policy(app.address));
     client.send(&post("1"), BUDGET).await;
     let sent = client.send(&post("2"), BUDGET).await;
-    assert_eq!((sent.outcome, sent.tries, app.seen().len()), (Outcome::Ambiguous(Fault::Reset), 2, 3));
+    assert_eq!((sent.outcome, sent.made.tries, app.seen().len()), (Outcome::Ambiguous(Fault::Reset), 2, 3));
 }
 
 #[tokio::test]
@@ -272,7 +277,7 @@ async fn a_connection_that_ended_in_the_pool_is_noticed() {
     client.send(&post("{}"), BUDGET).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let sent = client.send(&post("{}"), BUDGET).await;
-    assert_eq!((sent.outcome, sent.tries, app.connections()), (Outcome::Answered(StatusCode::OK), 1, 2));
+    assert_eq!((sent.outcome, sent.made.tries, app.connections()), (Outcome::Answered(StatusCode::OK), 1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -285,7 +290,7 @@ async fn many_at_once_share_few_connections() {
         tasks.spawn(async move {
             for _ in 0..50 {
                 let sent = client.send(&post(vec![b'x'; 20_000]), BUDGET).await;
-                assert_eq!((sent.outcome, sent.tries), (Outcome::Answered(StatusCode::OK), 1));
+                assert_eq!((sent.outcome, sent.made.tries), (Outcome::Answered(StatusCode::OK), 1));
                 assert_eq!(drain(sent.answer).await.unwrap(), b"ok");
             }
         });
@@ -324,7 +329,7 @@ async fn the_breaker_opens_and_a_probe_closes_it() {
     }
     let sent = client.send(&post("{}"), BUDGET).await;
     assert!(matches!(sent.outcome, Outcome::Unreached(Fault::BreakerOpen(after)) if after <= Duration::from_millis(200)));
-    assert_eq!(sent.tries, 0);
+    assert_eq!(sent.made.tries, 0);
 
     // A reload that is refused in the end has changed nothing: the policy counts once the new client is used.
     let never = Breaker { failures: 0, ..breaker };
@@ -467,7 +472,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
             timeout: BUDGET,
         },
         action: Action::Forward(Inline { spill: None, record: Recording::None }),
-        deliver: None,
+        deliver: Deliver { schedule: Schedule::fixed([BUDGET], BUDGET).unwrap(), rate: None, concurrency: 1, fifo: None },
         keep: Keep { age: BUDGET, dead: BUDGET, bytes: None },
         success_status: StatusCode::OK,
         answer_within: None,
@@ -490,7 +495,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     let onward = Onward::new(client, Arc::new(hook));
     let attempt = Attempt { number: 1, received_at: SystemClock.now().wall, budget: BUDGET };
     let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
-    assert_eq!((outcome, onward.tries()), (Outcome::Answered(StatusCode::ACCEPTED), 1));
+    assert_eq!((outcome, onward.made().tries), (Outcome::Answered(StatusCode::ACCEPTED), 1));
     assert_eq!(drain(answer).await.unwrap(), b"taken");
     let seen = app.seen().remove(0);
     assert_eq!((seen.target.as_str(), seen.body.as_slice()), ("/in", &b"hello"[..]));

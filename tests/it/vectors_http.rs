@@ -46,7 +46,7 @@ fn every_golden_request_gets_its_verdict_over_http() {
             let accepted = match snapshot(dir.path(), &app, &route(&provider, &case)) {
                 None => false,
                 Some(snapshot) => {
-                    gate.swap(&Arc::new(snapshot)).unwrap();
+                    runtime.block_on(gate.swap(&Arc::new(snapshot))).unwrap();
                     send(&mut kept, &app, &case, &provider)
                 }
             };
@@ -63,12 +63,11 @@ fn every_golden_request_gets_its_verdict_over_http() {
 }
 
 pub(super) fn start(runtime: &tokio::runtime::Runtime, clock: &Arc<SetClock>, snapshot: Snapshot) -> Gate {
-    let _inside = runtime.enter();
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
     let policy = LogPolicy { format: LogFormat::Json, requests: LogRequests::None };
     let telemetry = Telemetry::new(policy, Arc::clone(&clock), std::io::sink());
     let ledger = Arc::new(Embedded::in_memory(1000, Arc::clone(&clock)).unwrap());
-    Gate::new(Arc::new(snapshot), clock, telemetry, ledger).unwrap()
+    runtime.block_on(Gate::new(Arc::new(snapshot), clock, telemetry, ledger)).unwrap()
 }
 
 /// A config with one route; `None` if the gate refuses it, as it does an empty secret.

@@ -45,7 +45,7 @@ pub(super) struct Given<'a> {
 pub(super) struct Compiled {
     pub(super) forward: Forward,
     pub(super) action: Action,
-    pub(super) deliver: Option<Deliver>,
+    pub(super) deliver: Deliver,
     pub(super) keep: Keep,
     pub(super) rate_limits: Vec<RateLimit>,
 }
@@ -104,7 +104,7 @@ fn queue(
     // nobody waits for the app here, however long the provider would
     let given = forward::Given { answer_within: None, ..given };
     let forward = forward(Target { upstream, path, query, keep_token }, "queue", given, upstreams, place, cx);
-    Some(Compiled { forward: forward?, action: Action::Queue(answer?), deliver: Some(deliver?), keep: KEEP, rate_limits })
+    Some(Compiled { forward: forward?, action: Action::Queue(answer?), deliver: deliver?, keep: KEEP, rate_limits })
 }
 
 /// Those limits that refuse, and the rate of delivery: a limit after authentication would refuse what can as well wait.
@@ -180,7 +180,7 @@ fn inline(
     upstreams: &Upstreams,
     place: &Place,
     cx: &mut Context<'_>,
-) -> Option<(Forward, Action, Option<Deliver>)> {
+) -> Option<(Forward, Action, Deliver)> {
     // No `..`: a new field must be dealt with here.
     let file::Forward { upstream, path, query, keep_token, on_failure, budget, record, retry, rate, burst, concurrency, fifo } = written;
     let kinds = on_failure.and_then(|written| spilling(written, &place.key("on_failure"), cx));
@@ -218,12 +218,10 @@ fn inline(
         let help = format!("write {all} or less, or a longer `timeout` at the upstream");
         cx.problems.error(&place.key("budget"), format!("the app has only {all} in all"), help);
     }
-    let Some((unreached, ambiguous)) = kinds else {
-        return Some((forward, Action::Forward(Inline { spill: None, record }), None));
-    };
     let status = success_status.unwrap_or(StatusCode::ACCEPTED);
-    let spill = Some(Spill { unreached, ambiguous, status, budget: budget.unwrap_or(forward.timeout) });
-    Some((forward, Action::Forward(Inline { spill, record }), Some(deliver?)))
+    let budget = budget.unwrap_or(forward.timeout);
+    let spill = kinds.map(|(unreached, ambiguous)| Spill { unreached, ambiguous, status, budget });
+    Some((forward, Action::Forward(Inline { spill, record }), deliver?))
 }
 
 /// Which kinds of failures go into the queue: those that never reached the app, those that did and were not answered. `None`: neither.

@@ -1,11 +1,13 @@
 //! A leased unit comes back.
+use std::time::Duration;
+
 use rusqlite::params;
 
 use super::ms;
 use super::unit::{bury, end};
 use super::writing::{DELIVERIES, Writing};
 use crate::clock::unix_ms;
-use crate::store::queue::{Attempt, Lease, Next};
+use crate::store::queue::{Attempt, Lease, Next, Unit};
 use crate::store::{Held, StoreError};
 
 /// What became of a settlement.
@@ -31,7 +33,7 @@ pub(crate) fn settle(writing: &Writing<'_>, lease: Lease, attempt: Option<&Attem
             }
             apply(writing, lease, attempt.is_some(), next)?;
             // one that is over and has no lane leaves nothing behind that could become due
-            let wakes = laned || matches!(next, Next::GiveBack | Next::RetryIn(_));
+            let wakes = laned || matches!(next, Next::GiveBack | Next::RetryIn(_) | Next::Later(_));
             Ok(Settled { wakes, ..held(Held::Yes) })
         }
         Some((number, false, _)) if number == lease.number => Ok(held(Held::Yes)),
@@ -62,13 +64,16 @@ fn apply(writing: &Writing<'_>, lease: Lease, tried: bool, next: Next) -> Result
         Next::GiveBack => writing
             .execute("update due set held = 0, run_at = ?3 where id = ?1 and target = ?2", params![unit.delivery, unit.target, writing.now])
             .map(drop),
-        Next::RetryIn(delay) => writing
-            .execute(
-                "update due set held = 0, run_at = ?3, tries = tries + ?4, cause = 0 where id = ?1 and target = ?2",
-                params![unit.delivery, unit.target, writing.now.saturating_add(ms(delay)), u32::from(tried)],
-            )
-            .map(drop),
+        Next::RetryIn(delay) => again(writing, unit, delay, tried),
+        Next::Later(delay) => again(writing, unit, delay, false),
     }
+}
+
+/// The unit is due after `delay`; `counted` says whether the try counts.
+fn again(writing: &Writing<'_>, unit: Unit, delay: Duration, counted: bool) -> Result<(), StoreError> {
+    let run_at = writing.now.saturating_add(ms(delay));
+    let later = "update due set held = 0, run_at = ?3, tries = tries + ?4, cause = 0 where id = ?1 and target = ?2";
+    writing.execute(later, params![unit.delivery, unit.target, run_at, u32::from(counted)]).map(drop)
 }
 
 /// Records a try of a delivery that is there still; whether it is new. `origin` is the delivery's, if it is known.

@@ -27,7 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(target, key, start, dead)| Step::Accept { target, key, start, dead }),
         1 => index().prop_map(Step::Repeat),
         4 => (0..3_u32, 1..4_u32).prop_map(|(target, count)| Step::Take { target, count }),
-        5 => (index(), 0..5_u8).prop_map(|(which, next)| Step::Settle { which, next }),
+        5 => (index(), 0..6_u8).prop_map(|(which, next)| Step::Settle { which, next }),
         3 => (1..30_u64).prop_map(Step::Advance),
         1 => (index(), 0..3_u8).prop_map(|(which, deed)| Step::Act { which, deed }),
         1 => Just(Step::Restart),
@@ -126,6 +126,7 @@ impl Model {
             1 => Next::RetryIn(Duration::from_secs(RETRY)),
             2 => Next::Dead(Reason::Attempts),
             3 => Next::GiveBack,
+            4 => Next::Later(Duration::from_secs(RETRY)),
             _ => Next::Cancelled,
         };
         let tried = !matches!(next, Next::GiveBack | Next::Cancelled);
@@ -137,10 +138,10 @@ impl Model {
         match one.place {
             Place::Waits { held: true, tries, .. } if one.lease == lease.number => {
                 assert_eq!(held, Held::Yes);
-                let tries = tries + u32::from(tried);
+                let tries = tries + u32::from(tried && !matches!(next, Next::Later(_)));
                 one.place = match next {
                     Next::Delivered => Place::Delivered,
-                    Next::RetryIn(_) => Place::Waits { run_at: self.now + RETRY, held: false, tries },
+                    Next::RetryIn(_) | Next::Later(_) => Place::Waits { run_at: self.now + RETRY, held: false, tries },
                     Next::GiveBack => Place::Waits { run_at: self.now, held: false, tries },
                     Next::Dead(_) => Place::Dead,
                     Next::Cancelled => Place::Cancelled,

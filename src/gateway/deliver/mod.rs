@@ -1,0 +1,226 @@
+//! Hands on what waits in the queue: looks who has work, chooses, leases, hands on, settles. What decides is in `queue`; this drives it.
+//!
+//! The accepting gate delivers from memory what it may deliver at once ([`Target::begin`]); the loop serves retries, what another process left,
+//! and what came in too fast.
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::config::snapshot::{Hook, Snapshot};
+use crate::gateway::Gate;
+use crate::gateway::live::{Live, LiveHook};
+use crate::queue::choose::{Candidate, Choice, choose};
+use crate::store::archive::Counts;
+use crate::store::queue::{Kind, Leased, TargetId};
+use crate::store::{Store, StoreError};
+
+mod attempt;
+mod sweep;
+mod target;
+
+pub(super) use attempt::{Task, attempt_row, delivery_id, lease_of, random};
+pub use sweep::sweep;
+pub(super) use target::{Place, Target};
+
+/// Targets that one look sees at most.
+const LOOK: u16 = 64;
+/// The longest pause between two looks, and the shortest after one that found nothing to begin.
+const POLL: Duration = Duration::from_secs(5);
+const SHORTEST: Duration = Duration::from_millis(5);
+/// The pause after a look that the store did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of deliveries in memory at once that came from the disk, but for the last one.
+const BYTES: usize = 32 << 20;
+/// Tries that one look begins for a target, at most.
+const MOST: u32 = 64;
+
+/// What delivering needs over reloads.
+#[derive(Debug)]
+pub(super) struct Deliverer {
+    /// Where deliveries lie.
+    pub(super) store: Arc<dyn Store>,
+    known: Mutex<Known>,
+    /// Bytes of deliveries in memory that came from the disk.
+    bytes: Arc<AtomicUsize>,
+    /// Told when a target has a free place, and deliveries that wait for it.
+    freed: Arc<Notify>,
+    /// What lies in the store, a second ago.
+    counts: ArcSwap<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The numbers of routes.
+    numbers: HashMap<Arc<str>, TargetId>,
+    targets: HashMap<TargetId, Arc<Target>>,
+}
+
+impl Deliverer {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, known: Mutex::default(), bytes: Arc::default(), freed: Arc::default(), counts: ArcSwap::default() }
+    }
+
+    /// What lies in the store, a second ago, with the names of routes.
+    pub(super) fn counts(&self) -> (Arc<Counts>, HashMap<TargetId, Arc<str>>) {
+        let names = self.known().numbers.iter().map(|(name, id)| (*id, Arc::clone(name))).collect();
+        (self.counts.load_full(), names)
+    }
+
+    /// Learns the numbers of the routes of a config that has a store on disk, before it is used. One that queues nothing now may have something
+    /// there still.
+    pub(super) async fn learn(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        for hook in snapshot.hooks.iter().filter(|_| snapshot.store.path.is_some()) {
+            let known = self.known().numbers.contains_key(&hook.name);
+            if !known {
+                let number = self.store.number(Kind::Route, &hook.name, &hook.previously).await?;
+                self.known().numbers.insert(Arc::clone(&hook.name), TargetId(number));
+            }
+        }
+        Ok(())
+    }
+
+    /// The target of a route, following its policy from now on; none without a store on disk.
+    pub(super) fn target_of(&self, hook: &Hook) -> Option<Arc<Target>> {
+        let mut known = self.known();
+        let id = *known.numbers.get(&hook.name)?;
+        let new = || Arc::new(Target::new(id, Arc::clone(&self.freed)));
+        let target = Arc::clone(known.targets.entry(id).or_insert_with(new));
+        target.follow(&hook.deliver);
+        Some(target)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Delivers until the gate leaves. What is being handed on then goes on.
+pub async fn run(gate: Arc<Gate>) {
+    let mut leaving = gate.lifecycle.leaving.subscribe();
+    let mut after = None;
+    while !*leaving.borrow_and_update() {
+        // taken before looking: what becomes due meanwhile is not missed
+        let (work, freed) = (gate.deliverer.store.work(), gate.deliverer.freed.notified());
+        let pause = match look(&gate, &mut after).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::warn!(%error, "the store does not say what waits");
+                PAUSE
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = freed => {}
+            () = sleep(pause) => {}
+            _ = leaving.changed() => {}
+        }
+    }
+}
+
+/// One round: who has work, who of them may, and off it goes. How long to wait for the next.
+async fn look(gate: &Arc<Gate>, after: &mut Option<TargetId>) -> Result<Duration, StoreError> {
+    let deliverer = &gate.deliverer;
+    let ready = deliverer.store.ready(*after, LOOK).await?;
+    *after = ready.last;
+    let live = gate.live.load_full();
+    let ways = ways(&live);
+    if ready.whole {
+        let idle = ways.iter().filter(|(id, _)| !ready.targets.contains(id));
+        idle.for_each(|(_, way)| way.target.set_backlog(false));
+    }
+    let ways: Vec<&Way<'_>> = ready.targets.iter().filter_map(|id| ways.get(id)).collect();
+    let now = gate.clock.mono();
+    let candidates: Vec<_> = ways.iter().map(|way| way.candidate(now)).collect();
+    let room = BYTES.saturating_sub(deliverer.bytes.load(Ordering::Relaxed));
+    let chosen = if room > 0 { choose(&candidates) } else { Vec::new() };
+    let begun = begin(gate, &ways, &chosen, room).await;
+    for (way, candidate) in ways.iter().zip(&candidates) {
+        let used = begun.as_ref().ok().and_then(|begun| begun.get(&candidate.target)).copied().unwrap_or(0);
+        way.target.give_back(candidate.tokens.saturating_sub(used), now);
+    }
+    if !begun?.is_empty() || !ready.whole {
+        return Ok(Duration::ZERO);
+    }
+    let waits = ways.iter().flat_map(|way| [way.target.wait(now), way.route.upstream.breaker().shut_for(now)]);
+    let next = waits.filter(|wait| !wait.is_zero()).chain(ready.next_in).min();
+    Ok(next.unwrap_or(POLL).clamp(SHORTEST, POLL))
+}
+
+/// How a target is reached now.
+struct Way<'a> {
+    route: &'a Arc<LiveHook>,
+    target: &'a Arc<Target>,
+}
+
+impl Way<'_> {
+    /// What it may have; its tokens are taken.
+    fn candidate(&self, now: Instant) -> Candidate {
+        let places = self.target.places().min(MOST);
+        self.target.set_backlog(true);
+        Candidate {
+            target: self.target.id(),
+            upstream: Arc::clone(&self.route.hook.forward.upstream.name),
+            room: self.route.upstream.breaker().room(now),
+            places,
+            tokens: self.target.take(places, now),
+        }
+    }
+}
+
+/// The ways there are now, by target: one whose route is gone has none, and is parked.
+fn ways(live: &Live) -> HashMap<TargetId, Way<'_>> {
+    let hooks = live.hooks().filter_map(|route| Some((route, route.target.as_ref()?)));
+    hooks.map(|(route, target)| (target.id(), Way { route, target })).collect()
+}
+
+/// Leases what was chosen and sends it on its way; how many of each.
+async fn begin(gate: &Arc<Gate>, ways: &[&Way<'_>], chosen: &[Choice], room: usize) -> Result<HashMap<TargetId, u32>, StoreError> {
+    let mut begun = HashMap::new();
+    if chosen.is_empty() {
+        return Ok(begun);
+    }
+    let lease = ways.iter().map(|way| lease_of(&way.route.hook)).max().unwrap_or(PAUSE);
+    let wanted: Vec<_> = chosen.iter().map(|choice| (choice.target, choice.count)).collect();
+    for leased in gate.deliverer.store.lease(&wanted, lease, room).await? {
+        let id = leased.lease.unit.target;
+        let Some(way) = ways.iter().find(|way| way.target.id() == id) else { continue };
+        let probe = chosen.iter().any(|choice| choice.target == id && choice.probe);
+        *begun.entry(id).or_default() += 1;
+        hand_on(gate, way, leased, probe);
+    }
+    Ok(begun)
+}
+
+fn hand_on(gate: &Arc<Gate>, way: &Way<'_>, leased: Leased, probe: bool) {
+    let place = way.target.enter();
+    let held = Held::of(&gate.deliverer.bytes, leased.stored.body.len());
+    let (gate, route) = (Arc::clone(gate), Arc::clone(way.route));
+    tokio::spawn(async move {
+        if let Some(task) = Task::of_leased(&gate, &route, leased, probe).await {
+            task.run().await;
+        }
+        drop((place, held));
+    });
+}
+
+/// Bytes in memory; given back on drop.
+#[derive(Debug)]
+struct Held(Arc<AtomicUsize>, usize);
+
+impl Held {
+    fn of(all: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Self(Arc::clone(all), bytes)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,57 @@
+//! Deletes what need not be kept any longer, in small steps that hold up nobody.
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::gateway::Gate;
+use crate::store::archive::Retention;
+use crate::store::queue::OriginId;
+
+/// Between two sweeps.
+const EVERY: Duration = Duration::from_secs(1);
+/// Between two steps of one sweep: the disk is for those who wait.
+const BREATH: Duration = Duration::from_millis(20);
+/// Deliveries deleted in one step: some milliseconds.
+const STEP: u16 = 200;
+/// Steps of one sweep.
+const STEPS: u32 = 20;
+
+/// Sweeps until the gate leaves.
+pub async fn sweep(gate: Arc<Gate>) {
+    let mut leaving = gate.lifecycle.leaving.subscribe();
+    while !*leaving.borrow_and_update() {
+        for _ in 0..STEPS {
+            let keep = retentions(&gate);
+            if keep.is_empty() {
+                break;
+            }
+            match gate.deliverer.store.sweep(&keep, STEP).await {
+                Ok(step) if step.more => sleep(BREATH).await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "nothing is swept");
+                    break;
+                }
+            }
+        }
+        if let Ok(counts) = gate.deliverer.store.totals().await {
+            gate.deliverer.counts.store(Arc::new(counts));
+        }
+        tokio::select! {
+            () = sleep(EVERY) => {}
+            _ = leaving.changed() => {}
+        }
+    }
+}
+
+/// How long each route's deliveries are kept now.
+fn retentions(gate: &Gate) -> Vec<Retention> {
+    let live = gate.live.load();
+    let hooks = live.hooks().filter_map(|route| {
+        let origin = OriginId(route.target.as_ref()?.id().0);
+        let keep = route.hook.keep;
+        Some(Retention { origin, age: keep.age, dead: keep.dead, bytes: keep.bytes })
+    });
+    hooks.collect()
+}

@@ -1,0 +1,133 @@
+//! What is known of a target between two looks: tries under way, its rate, whether somebody waits. Outlives reloads.
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::config::snapshot::Deliver;
+use crate::limit::{Buckets, Quota};
+use crate::store::queue::TargetId;
+
+/// One bucket for the whole target.
+const KEY: u64 = 0;
+
+/// A target of deliveries.
+#[derive(Debug)]
+pub(in crate::gateway) struct Target {
+    id: TargetId,
+    /// Tries under way.
+    busy: AtomicU32,
+    concurrency: AtomicU32,
+    /// Whether there is a rate at all.
+    paced: AtomicBool,
+    /// Made with the first rate: it takes some 50 KiB.
+    buckets: OnceLock<Buckets>,
+    /// The rate that the buckets follow now.
+    quota: RwLock<Option<Quota>>,
+    /// Deliveries wait: those that come in now come after them.
+    backlog: AtomicBool,
+    /// Told when a place is free.
+    freed: Arc<Notify>,
+}
+
+impl Target {
+    pub(super) fn new(id: TargetId, freed: Arc<Notify>) -> Self {
+        Self {
+            id,
+            busy: AtomicU32::new(0),
+            concurrency: AtomicU32::new(1),
+            paced: AtomicBool::new(false),
+            buckets: OnceLock::new(),
+            quota: RwLock::new(None),
+            // nobody has looked yet
+            backlog: AtomicBool::new(true),
+            freed,
+        }
+    }
+
+    /// Follows a policy from now on; tries under way go on.
+    pub(super) fn follow(&self, deliver: &Deliver) {
+        self.concurrency.store(deliver.concurrency, Ordering::Relaxed);
+        let mut current = self.quota.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(quota) = deliver.rate.filter(|quota| *current != Some(*quota)) {
+            self.buckets.get_or_init(|| Buckets::new(quota)).set_quota(quota);
+        }
+        *current = deliver.rate;
+        self.paced.store(deliver.rate.is_some(), Ordering::Relaxed);
+    }
+
+    /// Its number.
+    pub(in crate::gateway) fn id(&self) -> TargetId {
+        self.id
+    }
+
+    /// Tries that may be begun beside those under way.
+    pub(super) fn places(&self) -> u32 {
+        self.concurrency.load(Ordering::Relaxed).saturating_sub(self.busy.load(Ordering::Relaxed))
+    }
+
+    /// Tries that the rate lets begin, as many as `most`; they are taken.
+    pub(super) fn take(&self, most: u32, now: Instant) -> u32 {
+        let Some(buckets) = self.buckets.get().filter(|_| self.paced.load(Ordering::Relaxed)) else { return most };
+        let taken = (0..most).take_while(|_| buckets.take(KEY, now).is_ok()).count();
+        u32::try_from(taken).unwrap_or(most)
+    }
+
+    /// Gives back what was taken and not used.
+    pub(super) fn give_back(&self, tokens: u32, now: Instant) {
+        if let Some(buckets) = self.buckets.get().filter(|_| self.paced.load(Ordering::Relaxed)) {
+            (0..tokens).for_each(|_| buckets.refund(KEY, now));
+        }
+    }
+
+    /// How long until the rate lets the next one begin; zero if it does.
+    pub(super) fn wait(&self, now: Instant) -> Duration {
+        let buckets = self.buckets.get().filter(|_| self.paced.load(Ordering::Relaxed));
+        buckets.map_or(Duration::ZERO, |buckets| buckets.peek(KEY, now).err().unwrap_or_default())
+    }
+
+    /// Whether deliveries wait, as far as is known.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// Deliveries wait, or none does any more.
+    pub(in crate::gateway) fn set_backlog(&self, waits: bool) {
+        self.backlog.store(waits, Ordering::Relaxed);
+    }
+
+    /// A place for a try that is begun whatever the bounds say.
+    pub(super) fn enter(self: &Arc<Self>) -> Place {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Place(Arc::clone(self))
+    }
+
+    /// A place for a delivery that has just come in, if it may be tried at once: none waits before it, and there is room.
+    pub(in crate::gateway) fn begin(self: &Arc<Self>, now: Instant) -> Option<Place> {
+        if self.has_backlog() {
+            return None;
+        }
+        let most = self.concurrency.load(Ordering::Relaxed);
+        let entered = self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| (busy < most).then_some(busy + 1));
+        let place = entered.ok().map(|_| Place(Arc::clone(self)));
+        let place = place.filter(|_| self.take(1, now) == 1);
+        if place.is_none() {
+            self.set_backlog(true);
+        }
+        place
+    }
+}
+
+/// A try under way; ends on drop.
+#[derive(Debug)]
+pub(in crate::gateway) struct Place(Arc<Target>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        if self.0.has_backlog() {
+            self.0.freed.notify_one();
+        }
+    }
+}

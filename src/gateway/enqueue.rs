@@ -1,0 +1,223 @@
+//! Puts deliveries on the disk: on a route that queues before it is acknowledged, on one that spills when the app cannot take it, on one that
+//! records afterwards.
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use crate::clock::within;
+use crate::config::snapshot::{Action, Hook, Inline, Recording};
+use crate::dedupe::claim::Claim;
+use crate::delivery::{Delivery, Outcome};
+use crate::gateway::Gate;
+use crate::gateway::deliver::{Place, Target, Task, delivery_id, lease_of};
+use crate::gateway::live::LiveHook;
+use crate::queue::kept::{self, Withheld};
+use crate::refusal::Refusal;
+use crate::retry::Reason;
+use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, Lease, OnDead, OriginId, Start, To};
+use crate::store::{Key, StoreError};
+use crate::telemetry::Taken;
+
+/// How long a sender waits for the disk at most; what is written later than that is delivered all the same.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a body that is delivered from memory at most: larger ones come back from the disk, so that they do not crowd out those that come in.
+const FROM_MEMORY: usize = 256 << 10;
+/// How often a call is made whose outcome stays unknown.
+const TRIES: u32 = 3;
+
+/// What the sender of a delivery is answered with that is on the disk.
+#[derive(Debug)]
+pub struct Receipt {
+    /// A 2xx.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
+    /// What the body is.
+    pub content_type: Option<HeaderValue>,
+    /// Why it is there.
+    pub taken: Taken,
+}
+
+/// What came of putting a delivery on the disk.
+pub(super) enum Enqueued {
+    /// It is there.
+    New,
+    /// It was handed on before, or waits there already.
+    Duplicate,
+    /// It is a duplicate of one that was dead or cancelled, which goes again.
+    Revived,
+}
+
+/// How a delivery is claimed.
+pub(super) enum Claimed {
+    /// Not at all: it is nobody's duplicate.
+    Not,
+    /// By a claim, which becomes its commit.
+    Held(Claim),
+    /// By its key, which the ledger says was handed on before: only the disk knows whether it is dead.
+    Known(Key),
+}
+
+/// Why it is not on the disk, with the claim given back.
+pub(super) type NotEnqueued = (Refusal, Option<Claim>);
+
+/// How a delivery comes into the store.
+pub(super) struct Entry<'a> {
+    /// What kind of event it is.
+    pub(super) event_type: Option<&'a str>,
+    /// When it is tried.
+    pub(super) start: Start,
+    /// The try that was made within its request.
+    pub(super) tried: Option<Attempt>,
+    /// What its sender is answered with.
+    pub(super) answered: &'a str,
+}
+
+/// A delivery as the store takes it.
+pub(super) fn accept(hook: &Hook, target: &Target, delivery: &Delivery, entry: Entry<'_>) -> Accept {
+    let Entry { event_type, start, tried, answered } = entry;
+    let forward = &hook.forward;
+    let withheld = Withheld { headers: &forward.drop_headers, query: forward.drop_query.as_deref() };
+    let provider = hook.provider.as_deref().map(|name| (kept::PROVIDER, name));
+    let more: Vec<_> = provider.into_iter().chain([(kept::ANSWERED, answered)]).collect();
+    Accept {
+        id: DeliveryRef::draw(),
+        origin: OriginId(target.id().0),
+        delivery_id: delivery_id(delivery).map(Arc::from),
+        event_type: event_type.map(Arc::from),
+        to: vec![To { target: target.id(), lane: lane(hook, delivery), start, tried }],
+        record: kept::record(delivery, withheld, &more),
+        body: delivery.body().clone(),
+    }
+}
+
+/// The lane of a delivery on a route with `fifo`; those that have no such value share none.
+fn lane(hook: &Hook, delivery: &Delivery) -> Option<Lane> {
+    use sha2::{Digest as _, Sha256};
+    let value = hook.deliver.fifo.as_ref()?.find(delivery.received())?;
+    let digest: [u8; 32] = Sha256::digest(value.as_bytes()).into();
+    digest.first_chunk().copied().map(Lane)
+}
+
+/// Puts a delivery on the disk, and delivers it from memory if it may be delivered at once.
+pub(super) async fn enqueue(
+    gate: &Arc<Gate>,
+    route: &Arc<LiveHook>,
+    delivery: Delivery,
+    claimed: Claimed,
+    (event_type, status): (Option<&str>, StatusCode),
+) -> Result<Enqueued, NotEnqueued> {
+    let Some(target) = &route.target else { return Err((Refusal::StoreUnavailable, held(claimed))) };
+    let at_once = delivery.body().len() <= FROM_MEMORY && !matches!(claimed, Claimed::Known(_)) && !gate.is_leaving();
+    let place = if at_once { route.begin(gate.clock.mono()) } else { None };
+    let start = if place.is_some() { Start::Mine(lease_of(&route.hook)) } else { Start::Anyone };
+    let accept = accept(&route.hook, target, &delivery, Entry { event_type, start, tried: None, answered: status.as_str() });
+    if start == Start::Anyone {
+        target.set_backlog(true);
+    }
+    let leases = match put(gate, &route.hook, accept, claimed).await? {
+        Accepted::New(leases) => leases,
+        Accepted::Duplicate { .. } => return Ok(Enqueued::Duplicate),
+        Accepted::Revived { .. } => return Ok(Enqueued::Revived),
+        Accepted::InFlight { .. } => return Err((Refusal::InFlight, None)),
+    };
+    if let (Some(place), Some(lease)) = (place, leases.first()) {
+        begin(gate, route, delivery, *lease, place);
+    }
+    Ok(Enqueued::New)
+}
+
+/// Puts a delivery on the disk that the app could not take, with the try that was made.
+pub(super) async fn spill(gate: &Arc<Gate>, route: &LiveHook, accept: Accept, claim: Option<Claim>) -> Result<(), NotEnqueued> {
+    let claimed = claim.map_or(Claimed::Not, Claimed::Held);
+    put(gate, &route.hook, accept, claimed).await.map(drop)
+}
+
+/// Writes it, waiting for the disk within bounds.
+async fn put(gate: &Arc<Gate>, hook: &Hook, accept: Accept, claimed: Claimed) -> Result<Accepted, NotEnqueued> {
+    let store = &*gate.deliverer.store;
+    let window = hook.dedupe.map_or(Duration::ZERO, |dedupe| dedupe.window);
+    let writing = async {
+        match claimed {
+            Claimed::Held(claim) => {
+                claim.accept(store, accept, window, OnDead::Revive).await.map_err(|(error, claim)| (error, Some(claim)))
+            }
+            Claimed::Not => repeated(gate, &accept, Dedupe::None).await.map_err(|error| (error, None)),
+            Claimed::Known(key) => {
+                let dedupe = Dedupe::Key { key, window, dead: OnDead::Revive };
+                repeated(gate, &accept, dedupe).await.map_err(|error| (error, None))
+            }
+        }
+    };
+    match within(gate.clock.mono() + PATIENCE, writing).await {
+        Ok(Ok(accepted)) => Ok(accepted),
+        Ok(Err((error, claim))) => {
+            tracing::debug!(%error, route = &*hook.name, "a delivery is not on the disk");
+            Err((refusal_of(&error), claim))
+        }
+        // it may be there: a claim that was to become its commit is not given back
+        Err(_) => Err((Refusal::StoreUnavailable, None)),
+    }
+}
+
+async fn repeated(gate: &Gate, accept: &Accept, dedupe: Dedupe) -> Result<Accepted, StoreError> {
+    let mut tries = 1;
+    loop {
+        match gate.deliverer.store.accept(accept.clone(), dedupe).await {
+            Err(StoreError::Unknown(_)) if tries < TRIES => tries += 1,
+            answer => return answer,
+        }
+    }
+}
+
+/// How a sender is refused whose delivery is not on the disk.
+fn refusal_of(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Full => Refusal::StoreFull,
+        StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Corrupted(_) => Refusal::StoreUnavailable,
+    }
+}
+
+fn held(claimed: Claimed) -> Option<Claim> {
+    match claimed {
+        Claimed::Held(claim) => Some(claim),
+        Claimed::Not | Claimed::Known(_) => None,
+    }
+}
+
+fn begin(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, lease: Lease, place: Place) {
+    let task = Task::at_birth(gate, route, delivery, lease);
+    tokio::spawn(async move {
+        task.run().await;
+        drop(place);
+    });
+}
+
+/// Keeps on record what became of a delivery that was handed on, or not, within its request. Nobody waits for it.
+pub(super) fn keep(gate: &Arc<Gate>, route: &LiveHook, delivery: &Delivery, event_type: Option<&str>, attempt: Attempt, outcome: Outcome) {
+    let Action::Forward(Inline { record, .. }) = &route.hook.action else { return };
+    let handed_on = matches!(outcome, Outcome::Answered(status) if status.is_success());
+    let wanted = match record {
+        Recording::All => true,
+        Recording::Failures => !handed_on,
+        Recording::None => false,
+    };
+    let Some(target) = route.target.as_ref().filter(|_| wanted) else { return };
+    let reason = match outcome {
+        Outcome::Answered(status) if !handed_on => Some(Reason::Status(status)),
+        Outcome::Answered(_) => None,
+        Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Reason::Attempts),
+    };
+    let answered = attempt.status.map_or_else(String::new, |status| status.to_string());
+    let entry = Entry { event_type, start: Start::Over(reason), tried: Some(attempt), answered: &answered };
+    let accept = accept(&route.hook, target, delivery, entry);
+    let gate = Arc::clone(gate);
+    tokio::spawn(async move {
+        if let Err(error) = repeated(&gate, &accept, Dedupe::None).await {
+            gate.telemetry.not_recorded();
+            tracing::debug!(%error, "a delivery is not kept on record");
+        }
+    });
+}

@@ -1,0 +1,179 @@
+//! A delivery as it lies in the store, and back.
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::clock::{Now, unix_ms};
+use crate::delivery::Delivery;
+use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
+use crate::store::record::{Pairs, Record};
+use crate::verify::{Cleared, Covers, KeptProof};
+
+/// The client's address.
+pub const CLIENT: &str = "client";
+/// The gate's own ID of the request.
+pub const REQUEST_ID: &str = "request_id";
+/// When the request was complete, in milliseconds since the Unix epoch.
+pub const RECEIVED_AT: &str = "received_at";
+/// `true` for what is authentic, `false` for what the route lets in without a proof.
+pub const VERIFIED: &str = "verified";
+/// The name of the secret that matched.
+pub const SECRET: &str = "secret";
+/// The signed time, in milliseconds since the Unix epoch.
+pub const SIGNED_AT: &str = "signed_at";
+/// The provider's ID of the delivery.
+pub const DELIVERY_ID: &str = "delivery_id";
+/// What the signature covers, as the `Hookgate-Covers` header says it.
+pub const COVERS: &str = "covers";
+/// The preset's name.
+pub const PROVIDER: &str = "provider";
+/// The status that the sender was answered with.
+pub const ANSWERED: &str = "answered";
+/// Before the name of a path parameter.
+pub const PARAMETER: &str = "param:";
+/// The client's address is its own.
+const CLIENT_OWN: &str = "client_own";
+/// The direct peer was a trusted proxy.
+const BEHIND_PROXY: &str = "behind_proxy";
+
+/// What is not kept: authenticators that are the secret itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Withheld<'a> {
+    /// Headers.
+    pub headers: &'a [HeaderName],
+    /// A query parameter.
+    pub query: Option<&'a str>,
+}
+
+/// A stored delivery that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its {0} cannot be read")]
+pub struct Unreadable(&'static str);
+
+/// What is kept of a delivery beside its body. `more` are facts of the caller's.
+pub fn record(delivery: &Delivery, withheld: Withheld<'_>, more: &[(&'static str, &str)]) -> Record {
+    let head = delivery.head();
+    let headers = head.headers.iter().filter(|(name, _)| !withheld.headers.contains(name));
+    let headers = headers.map(|(name, value)| (Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes())));
+    Record {
+        method: Bytes::copy_from_slice(head.method.as_str().as_bytes()),
+        target: target(head, withheld.query),
+        authority: Bytes::copy_from_slice(head.authority.as_bytes()),
+        tls: head.tls,
+        headers: headers.collect(),
+        facts: facts(delivery, more),
+    }
+}
+
+fn facts(delivery: &Delivery, more: &[(&'static str, &str)]) -> Pairs {
+    let head = delivery.head();
+    let mut facts = Pairs::new();
+    let mut say = |name: &str, value: &str| facts.push((Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes())));
+    say(CLIENT, &head.client.ip.to_string());
+    say(CLIENT_OWN, word(head.client.own));
+    say(BEHIND_PROXY, word(head.client.behind_trusted_proxy));
+    say(REQUEST_ID, head.request_id.as_str());
+    say(RECEIVED_AT, &unix_ms(head.received.wall).to_string());
+    let proof = delivery.cleared().keep();
+    say(VERIFIED, word(proof.is_some()));
+    if let Some(KeptProof { secret, signed_at, delivery_id, covers }) = proof {
+        say(SECRET, &secret);
+        say(COVERS, &covers.header_value());
+        if let Some(at) = signed_at {
+            say(SIGNED_AT, &unix_ms(at).to_string());
+        }
+        if let Some(id) = delivery_id {
+            say(DELIVERY_ID, &id);
+        }
+    }
+    for (name, value) in &delivery.params().0 {
+        say(&format!("{PARAMETER}{name}"), value);
+    }
+    for (name, value) in more {
+        say(name, value);
+    }
+    facts
+}
+
+/// The target without the parameter that is a secret.
+fn target(head: &RequestHead, withheld: Option<&str>) -> Bytes {
+    let (Some(secret), Some(query)) = (withheld, head.query()) else { return head.target.clone() };
+    let is_secret = |piece: &[u8]| form_urlencoded::parse(piece).next().is_some_and(|(name, _)| name == secret);
+    let mut target = BytesMut::from(head.path());
+    let mut separator = b'?';
+    for piece in query.split(|byte| *byte == b'&').filter(|piece| !is_secret(piece)) {
+        target.extend_from_slice(&[separator]);
+        target.extend_from_slice(piece);
+        separator = b'&';
+    }
+    target.freeze()
+}
+
+/// A fact of a record.
+pub fn fact<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
+    let found = record.facts.iter().find(|(known, _)| known == name.as_bytes());
+    found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+}
+
+/// A fact of a record that is a time.
+pub fn time(record: &Record, name: &str) -> Option<SystemTime> {
+    fact(record, name)?.parse().ok().map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms))
+}
+
+/// The path parameters of a record.
+pub fn parameters(record: &Record) -> Params {
+    let all = record.facts.iter().filter_map(|(name, value)| {
+        let name = std::str::from_utf8(name).ok()?.strip_prefix(PARAMETER)?;
+        Some((name.into(), std::str::from_utf8(value).ok()?.into()))
+    });
+    Params(all.collect())
+}
+
+/// The delivery of `route` that was kept. `now` fills in for the monotonic time of its receipt, which ended with the process that received it.
+///
+/// # Errors
+/// Which part is not what [`record`] writes.
+pub fn restore(route: Arc<str>, record: &Record, body: Bytes, now: Now) -> Result<Delivery, Unreadable> {
+    let text = |bytes: &Bytes, what| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Unreadable(what));
+    let mut headers = HeaderMap::with_capacity(record.headers.len());
+    for (name, value) in &record.headers {
+        let name = HeaderName::from_bytes(name).map_err(|_| Unreadable("header"))?;
+        headers.append(name, HeaderValue::from_bytes(value).map_err(|_| Unreadable("header"))?);
+    }
+    let yes = |name| fact(record, name) == Some(word(true));
+    let client = Client {
+        ip: fact(record, CLIENT).and_then(|ip| ip.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        own: yes(CLIENT_OWN),
+        behind_trusted_proxy: yes(BEHIND_PROXY),
+    };
+    let head = RequestHead {
+        request_id: fact(record, REQUEST_ID).and_then(RequestId::parse).ok_or(Unreadable("request ID"))?,
+        method: Method::from_bytes(&record.method).map_err(|_| Unreadable("method"))?,
+        target: record.target.clone(),
+        authority: text(&record.authority, "authority")?,
+        tls: record.tls,
+        headers,
+        declared_size: u64::try_from(body.len()).ok(),
+        client,
+        certificate: None,
+        received: Now { wall: time(record, RECEIVED_AT).unwrap_or(now.wall), mono: now.mono },
+    };
+    let proof = yes(VERIFIED).then(|| KeptProof {
+        secret: fact(record, SECRET).unwrap_or_default().into(),
+        signed_at: time(record, SIGNED_AT),
+        delivery_id: fact(record, DELIVERY_ID).map(Box::from),
+        covers: Covers::parse(fact(record, COVERS).unwrap_or_default()),
+    });
+    let received = Received { head, body: Body::from(body) };
+    Ok(Delivery::new(route, parameters(record), Cleared::restored(received, proof)))
+}
+
+fn word(yes: bool) -> &'static str {
+    if yes { "true" } else { "false" }
+}
+
+#[cfg(test)]
+mod tests;

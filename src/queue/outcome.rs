@@ -1,0 +1,118 @@
+//! What a try came to, as it is recorded and as it is settled.
+use std::time::Duration;
+
+use crate::delivery::{Fault, Outcome};
+use crate::retry::{Reason, Schedule, Standing, Tried, Verdict};
+use crate::store::queue::Next;
+
+/// The longest pause between two probes with the same delivery: others are tried with meanwhile.
+const PROBE_PAUSE: Duration = Duration::from_secs(60);
+
+/// Where a delivery stood before a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// Tries that counted.
+    pub tries: u32,
+    /// How long ago it was accepted, or given a fresh budget.
+    pub age: Duration,
+    /// Whether it was the one that tries an upstream which was down.
+    pub probe: bool,
+}
+
+/// What follows from a try. `asked` is the wait that the upstream asked for, `random` any number, drawn anew for each call.
+///
+/// A probe that finds the upstream still down is not counted: a dead app costs its deliveries no tries.
+pub fn next(schedule: &Schedule, before: Before, outcome: Outcome, asked: Option<Duration>, random: u64) -> Next {
+    let tried = match outcome {
+        Outcome::Answered(status) => Tried::Answered(status, asked),
+        Outcome::Unreached(Fault::BreakerOpen(after)) => return Next::Later(after),
+        Outcome::Unreached(_) | Outcome::Ambiguous(_) if before.probe => {
+            let pause = schedule.bound(before.tries.max(1)).min(PROBE_PAUSE);
+            return if before.age >= schedule.max_age() { Next::Dead(Reason::Age) } else { Next::Later(pause) };
+        }
+        Outcome::Unreached(_) | Outcome::Ambiguous(_) => Tried::NoAnswer,
+    };
+    let standing = Standing { tries: before.tries.saturating_add(1), age: before.age };
+    match schedule.verdict(standing, tried, random) {
+        Verdict::Delivered => Next::Delivered,
+        Verdict::RetryIn(delay) => Next::RetryIn(delay),
+        Verdict::Dead(reason) => Next::Dead(reason),
+    }
+}
+
+/// Whether there was a try at all: the upstream's breaker may have opened meanwhile.
+pub fn was_tried(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Unreached(Fault::BreakerOpen(_)))
+}
+
+/// The word that stands in a record for a try without an answer: whether the upstream can have seen it, and what went wrong.
+pub fn error(outcome: Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Answered(_) => None,
+        Outcome::Unreached(fault) => Some(match fault {
+            Fault::BreakerOpen(_) => "unreached_breaker_open",
+            Fault::Resolve => "unreached_resolve",
+            Fault::Connect => "unreached_connect",
+            Fault::ConnectTimeout => "unreached_connect_timeout",
+            Fault::Reset => "unreached_reset",
+            Fault::Timeout => "unreached_timeout",
+            Fault::Malformed => "unreached_malformed",
+        }),
+        Outcome::Ambiguous(fault) => Some(match fault {
+            Fault::BreakerOpen(_) => "ambiguous_breaker_open",
+            Fault::Resolve => "ambiguous_resolve",
+            Fault::Connect => "ambiguous_connect",
+            Fault::ConnectTimeout => "ambiguous_connect_timeout",
+            Fault::Reset => "ambiguous_reset",
+            Fault::Timeout => "ambiguous_timeout",
+            Fault::Malformed => "ambiguous_malformed",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::retry::Backoff;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn schedule() -> Schedule {
+        let backoff = Backoff { initial: 10 * SECOND, factor: 2.0, max: 3600 * SECOND, max_attempts: 3 };
+        Schedule::growing(backoff, 86_400 * SECOND).unwrap()
+    }
+
+    #[track_caller]
+    fn check(tries: u32, age: u64, probe: bool, outcome: Outcome, due: Next) {
+        let before = Before { tries, age: Duration::from_secs(age), probe };
+        assert_eq!(next(&schedule(), before, outcome, None, u64::MAX), due);
+    }
+
+    #[test]
+    fn what_follows() {
+        let (ok, down) = (Outcome::Answered(StatusCode::OK), Outcome::Unreached(Fault::Connect));
+        let (poison, gone) = (Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR), Outcome::Answered(StatusCode::GONE));
+        let full = |bound: u64| Next::RetryIn(Duration::from_nanos(bound * 1_000_000_000 - 1));
+        check(0, 0, false, ok, Next::Delivered);
+        check(0, 0, true, ok, Next::Delivered);
+        check(0, 0, false, down, full(10));
+        check(1, 0, false, down, full(20));
+        check(2, 0, false, down, Next::Dead(Reason::Attempts));
+        check(2, 0, true, down, Next::Later(20 * SECOND));
+        check(2, 86_400, true, down, Next::Dead(Reason::Age));
+        check(2, 0, true, Outcome::Ambiguous(Fault::Timeout), Next::Later(20 * SECOND));
+        check(2, 0, true, poison, Next::Dead(Reason::Attempts));
+        check(0, 0, true, gone, Next::Dead(Reason::Status(StatusCode::GONE)));
+        check(2, 90_000, false, Outcome::Unreached(Fault::BreakerOpen(SECOND)), Next::Later(SECOND));
+    }
+
+    #[test]
+    fn every_try_without_an_answer_has_a_word() {
+        assert_eq!(error(Outcome::Answered(StatusCode::BAD_GATEWAY)), None);
+        assert_eq!(error(Outcome::Unreached(Fault::Connect)), Some("unreached_connect"));
+        assert_eq!(error(Outcome::Ambiguous(Fault::Reset)), Some("ambiguous_reset"));
+        assert!(!was_tried(Outcome::Unreached(Fault::BreakerOpen(SECOND))) && was_tried(Outcome::Unreached(Fault::Connect)));
+    }
+}

@@ -1,0 +1,341 @@
+//! The durable queue: acknowledged once it is on the disk, delivered until the app has it, and nothing lost on the way.
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::support::app::{Act, App};
+use super::support::gate::{Gate, wait_for};
+use super::support::http::Answer;
+use super::support::sign;
+
+pub const SECRET: &str = "a secret of more than sixteen bytes";
+const QUICK: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts: 40 }";
+
+/// A config with a GitHub route that queues for `app`; `more` stands in its `queue`.
+pub fn config(app: &str, more: &str) -> String {
+    with_action(app, &format!("queue: {{ upstream: app, {more} }}"))
+}
+
+/// The same with a forward route.
+fn forwarding(app: &str, more: &str) -> String {
+    with_action(app, &format!("forward: {{ upstream: app, {more} }}"))
+}
+
+fn with_action(app: &str, action: &str) -> String {
+    format!(
+        "listen: [{{ address: 127.0.0.1:0 }}]
+health: {{ address: 127.0.0.1:0 }}
+admin: {{ address: 127.0.0.1:0 }}
+shutdown: {{ delay: 0s, grace: 5s }}
+store: {{ path: STORE }}
+upstreams:
+  app: {{ url: {app}, timeout: 2s, connect_timeout: 500ms, breaker: {{ failures: 3, open: 100ms }} }}
+routes:
+  - name: github
+    path: /webhooks/github
+    verify: {{ provider: github, secrets: [{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}
+    dedupe: {{ window: 24h }}
+    {action}
+"
+    )
+}
+
+/// Starts a gate whose store is in its own directory.
+pub fn start(yaml: &str) -> Gate {
+    start_in(Arc::new(tempfile::tempdir().unwrap()), yaml)
+}
+
+pub fn start_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Gate {
+    let store = dir.path().join("store");
+    let yaml = yaml.replace("STORE", store.to_str().unwrap());
+    Gate::start_in(dir, &yaml)
+}
+
+fn send(gate: &Gate, id: &str, body: &[u8]) -> Answer {
+    gate.post("/webhooks/github", &sign::github(SECRET, id, body), body)
+}
+
+#[track_caller]
+fn is(answer: &Answer, status: u16, word: Option<&str>) {
+    assert_eq!((answer.status, answer.header("Hookgate-Status")), (status, word), "{}", answer.text());
+}
+
+/// A metric of the gate, 0 if it is not there.
+pub fn metric(gate: &Gate, name: &str) -> f64 {
+    let text = gate.health("/metrics").text();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+/// Statuses (or what went wrong) of the tries of every delivery, by its ID.
+fn attempts(dir: &Path) -> BTreeMap<String, Vec<String>> {
+    let database = rusqlite::Connection::open(dir.join("store/hookgate.db")).unwrap();
+    let all = "select d.delivery_id, coalesce(a.error, a.status) from attempt a join delivery d on d.id = a.id order by a.row";
+    let mut found = BTreeMap::<String, Vec<String>>::new();
+    let mut statement = database.prepare(all).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, rusqlite::types::Value>(1)?))).unwrap();
+    for row in rows {
+        let (id, came): (String, _) = row.unwrap();
+        let came = match came {
+            rusqlite::types::Value::Text(text) => text,
+            other => format!("{other:?}").replace("Integer(", "").replace(')', ""),
+        };
+        found.entry(id).or_default().push(came);
+    }
+    found
+}
+
+/// An address that nobody listens on.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn it_is_acknowledged_at_once_and_delivered_as_it_came() {
+    let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(800)));
+    let gate = start(&config(&app.url(), QUICK));
+    let body = b"{\"zen\": \"Keep it logically awesome.\", \"n\": 1.0}\n\xff";
+    let begun = Instant::now();
+    let answer = send(&gate, "id-1", body);
+    assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
+    is(&answer, 200, Some("queued"));
+    wait_for("the app to be called", || app.count() == 1);
+    let seen = app.last();
+    assert_eq!((seen.method.as_str(), seen.target.as_str(), seen.body.as_slice()), ("POST", "/webhooks/github", body.as_slice()));
+    for (name, value) in [("Verified", "true"), ("Route", "github"), ("Delivery-Id", "id-1"), ("Secret", "main"), ("Attempt", "1")] {
+        assert_eq!(seen.header(&format!("Hookgate-{name}")), Some(value));
+    }
+    assert_eq!(seen.header("X-Request-Id"), answer.header("X-Request-Id"));
+    assert_eq!(seen.header("X-Hub-Signature-256"), Some(sign::github(SECRET, "id-1", body)[2].1.as_str()));
+    wait_for("it to be over", || gate.lines().iter().any(|line| line.contains("\"after\":\"delivered\"")));
+    assert_eq!(attempts(gate.dir())["id-1"], ["200"]);
+    is(&send(&gate, "id-1", body), 200, Some("duplicate"));
+    assert_eq!(app.count(), 1);
+}
+
+#[test]
+fn the_route_says_what_the_sender_is_answered() {
+    let app = App::start();
+    let gate = start(&config(&app.url(), "answer: { status: 202, body: '{\"ok\":true}', content_type: application/json }"));
+    let answer = send(&gate, "id-1", b"{}");
+    is(&answer, 202, Some("queued"));
+    assert_eq!((answer.text().as_str(), answer.header("Content-Type")), ("{\"ok\":true}", Some("application/json")));
+}
+
+#[test]
+fn it_is_tried_until_the_app_has_it() {
+    let app = App::answering(|number, _| if number == 1 { Act::hang_up() } else { Act::status(if number < 3 { 500 } else { 204 }) });
+    let gate = start(&config(&app.url(), QUICK));
+    is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
+    is(&send(&gate, "id-1", b"{}"), 200, Some("duplicate"));
+    wait_for("it to be delivered", || gate.lines().iter().any(|line| line.contains("\"after\":\"delivered\"")));
+    let tries: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect();
+    assert_eq!(tries, ["1", "2", "3", "4"]);
+    assert!(app.seen().iter().all(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-1")));
+    assert_eq!(attempts(gate.dir())["id-1"], ["500", "ambiguous_reset", "500", "204"]);
+    assert!(metric(&gate, "hookgate_attempts_total{outcome=\"5xx\",route=\"github\"}") >= 2.0);
+}
+
+#[test]
+fn what_is_final_ends_at_once_and_a_duplicate_revives_it() {
+    let app = App::answering(|number, _| Act::status([410, 422, 500, 500, 200][number.min(4)]));
+    let gate = start(&config(&app.url(), "retry: { initial: 10ms, max: 10ms, max_attempts: 2, terminal: [422] }, concurrency: 1"));
+    let ended = |id: &str, tries: usize| {
+        wait_for("it to end", || attempts(gate.dir()).get(id).is_some_and(|all| all.len() == tries));
+        wait_for("the metric", || metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0);
+    };
+    for (id, body, tries) in [("gone", b"{\"a\":1}", 1), ("wrong", b"{\"a\":2}", 1), ("broken", b"{\"a\":3}", 2)] {
+        is(&send(&gate, id, body), 200, Some("queued"));
+        ended(id, tries);
+    }
+    wait_for("the metric", || metric(&gate, "hookgate_queue_dead{route=\"github\"}") == 3.0);
+    is(&send(&gate, "broken", b"{\"a\":3}"), 200, Some("revived"));
+    ended("broken", 3);
+    assert_eq!(attempts(gate.dir())["broken"], ["500", "500", "200"]);
+    is(&send(&gate, "broken", b"{\"a\":3}"), 200, Some("duplicate"));
+    assert_eq!(app.count(), 5);
+}
+
+#[test]
+fn an_app_that_asks_for_a_wait_gets_it() {
+    let app = App::answering(|number, _| {
+        let mut act = Act::status(if number == 0 { 429 } else { 200 });
+        act.headers.push(("Retry-After".into(), "1".into()));
+        act
+    });
+    let gate = start(&config(&app.url(), QUICK));
+    let begun = Instant::now();
+    is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
+    wait_for("the second try", || app.count() == 2);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_dead_app_costs_no_tries_once_the_breaker_is_open() {
+    let address = nobody();
+    let gate = start(&config(&format!("http://{address}"), "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 8 }, concurrency: 1"));
+    for number in 0..5 {
+        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+    }
+    // far more tries than all of them have together
+    wait_for("many probes", || metric(&gate, "hookgate_attempts_total{outcome=\"unreached\",route=\"github\"}") >= 12.0);
+    assert_eq!(metric(&gate, "hookgate_queue_dead{route=\"github\"}"), 0.0);
+    let app = App::on(address, |_, _| Act::status(200));
+    wait_for("all to arrive", || app.count() >= 5);
+    wait_for("all to be over", || metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0);
+    assert_eq!(app.count(), 5);
+}
+
+#[test]
+fn a_killed_gate_delivers_after_its_restart() {
+    let address = nobody();
+    let yaml = config(&format!("http://{address}"), QUICK);
+    let gate = start(&yaml);
+    for number in 0..20 {
+        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+    }
+    let dir = gate.shared_dir();
+    gate.signal("KILL");
+    drop(gate);
+    let app = App::on(address, |_, _| Act::status(200));
+    let gate = start_in(dir, &yaml);
+    wait_for("all to arrive", || app.count() >= 20);
+    let mut ids: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap().to_owned()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 20);
+    is(&send(&gate, "id-7", b"{\"n\":7}"), 200, Some("duplicate"));
+}
+
+#[test]
+fn what_the_app_cannot_take_now_spills_and_arrives_later() {
+    let address = nobody();
+    let gate = start(&forwarding(&format!("http://{address}"), &format!("on_failure: queue, {QUICK}")));
+    // until the breaker opens it is tried within the request, then it is not
+    for number in 0..6 {
+        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 202, Some("spilled"));
+    }
+    is(&send(&gate, "id-0", b"{\"n\":0}"), 200, Some("duplicate"));
+    let app = App::on(address, |_, _| Act::status(200));
+    wait_for("all to arrive", || app.count() == 6);
+    wait_for("all to be over", || metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0);
+    wait_for("the breaker to close", || send(&gate, "id-9", b"{\"n\":9}").status == 200);
+    let answer = send(&gate, "id-10", b"{\"n\":10}");
+    is(&answer, 200, None);
+    assert_eq!(answer.text(), "done");
+    let first = &attempts(gate.dir())["id-0"];
+    assert_eq!((first.first().map(String::as_str), first.last().map(String::as_str)), (Some("unreached_connect"), Some("200")));
+}
+
+#[test]
+fn what_may_have_arrived_is_told_from_what_did_not() {
+    let app = App::answering(|number, _| match number {
+        0 => Act::hang_up(),
+        1 => Act::status(503),
+        2 => Act::status(500),
+        _ => Act::status(200),
+    });
+    let gate = start(&forwarding(&app.url(), &format!("on_failure: {{ unreached: queue, ambiguous: fail }}, {QUICK}")));
+    is(&send(&gate, "id-0", b"{\"n\":0}"), 502, None);
+    is(&send(&gate, "id-1", b"{\"n\":1}"), 503, None);
+    is(&send(&gate, "id-2", b"{\"n\":2}"), 500, None);
+    is(&send(&gate, "id-2", b"{\"n\":2}"), 200, None);
+    let app = App::answering(|number, _| match number {
+        0 => Act::hang_up(),
+        1 => Act::status(503),
+        _ => Act::status(200),
+    });
+    let gate = start(&forwarding(&app.url(), &format!("on_failure: queue, {QUICK}")));
+    is(&send(&gate, "id-0", b"{\"n\":0}"), 202, Some("spilled"));
+    wait_for("the first to arrive", || app.seen().iter().filter(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-0")).count() >= 2);
+    let tries: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect();
+    assert_eq!(tries[..2], ["1", "2"]);
+}
+
+#[test]
+fn outcomes_are_kept_on_record_where_the_route_says_so() {
+    for (record, kept) in [("all", &["fails", "works"][..]), ("failures", &["fails"]), ("none", &[])] {
+        let app = App::answering(|_, seen| Act::status(if seen.header("Hookgate-Delivery-Id") == Some("fails") { 500 } else { 200 }));
+        let gate = start(&forwarding(&app.url(), &format!("record: {record}")));
+        is(&send(&gate, "works", b"{\"n\":1}"), 200, None);
+        is(&send(&gate, "fails", b"{\"n\":2}"), 500, None);
+        let all = || attempts(gate.dir()).into_keys().collect::<Vec<_>>();
+        wait_for("the records", || all().len() == kept.len());
+        assert_eq!(all(), kept);
+        // the provider's retry reaches the app all the same
+        is(&send(&gate, "fails", b"{\"n\":2}"), 500, None);
+    }
+}
+
+#[test]
+fn deliveries_of_one_key_arrive_one_after_the_other_in_their_order() {
+    let app = App::answering(|number, _| Act::status(if number % 3 == 0 { 500 } else { 200 }).after(Duration::from_millis(5)));
+    let gate = start(&config(&app.url(), &format!("fifo: json:/account, {QUICK}, concurrency: 8")));
+    for number in 0..24 {
+        let body = format!("{{\"account\":\"{}\",\"n\":{number}}}", number % 3);
+        is(&send(&gate, &format!("id-{number:02}"), body.as_bytes()), 200, Some("queued"));
+    }
+    wait_for("all to be over", || attempts(gate.dir()).values().filter(|all| all.last().is_some_and(|came| came == "200")).count() == 24);
+    for account in 0..3 {
+        let mut order: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap()[3..].parse::<u32>().unwrap()).collect();
+        order.retain(|number| number % 3 == account);
+        assert!(order.is_sorted(), "{order:?}");
+    }
+}
+
+#[test]
+fn a_rate_shapes_and_refuses_nobody() {
+    let app = App::start();
+    let gate = start(&config(&app.url(), "rate: 20/s, burst: 2"));
+    let begun = Instant::now();
+    for number in 0..12 {
+        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+    }
+    wait_for("all to arrive", || app.count() == 12);
+    // 2 at once, 10 more at 20 a second
+    assert!(begun.elapsed() >= Duration::from_millis(490), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_route_that_is_gone_parks_and_one_that_was_renamed_goes_on() {
+    let address = nobody();
+    let yaml = config(&format!("http://{address}"), "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100 }");
+    let gate = start(&yaml);
+    is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
+    let reload = |yaml: &str| {
+        let store = gate.dir().join("store");
+        std::fs::write(gate.config_path(), yaml.replace("STORE", store.to_str().unwrap())).unwrap();
+        gate.signal("HUP");
+        let path = if yaml.contains("/webhooks/other") { "/webhooks/other" } else { "/webhooks/github" };
+        wait_for("the reload", || gate.post(path, &[], b"").status == 401);
+    };
+    reload(&yaml.replace("name: github", "name: other").replace("/webhooks/github", "/webhooks/other"));
+    let app = App::on(address, |_, _| Act::status(200));
+    // its own route works, the parked delivery stays where it is
+    let body = b"{\"other\":1}";
+    is(&gate.post("/webhooks/other", &sign::github(SECRET, "id-2", body), body), 200, Some("queued"));
+    wait_for("the other to arrive", || app.count() == 1);
+    reload(&yaml.replace("name: github", "name: hub\n    previously: [github]"));
+    wait_for("the parked one to arrive", || app.seen().iter().any(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-1")));
+    assert_eq!(app.last().header("Hookgate-Route"), Some("hub"));
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_told_to_the_sender() {
+    let app = App::start();
+    let gate = start(&config(&app.url(), QUICK));
+    is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
+    let database = rusqlite::Connection::open(gate.dir().join("store/hookgate.db")).unwrap();
+    // a trigger stands for the disk: each write fails, nothing is written
+    database.execute_batch("create trigger refuse before insert on delivery begin select raise(abort, 'no'); end").unwrap();
+    let refused = send(&gate, "id-2", b"{\"n\":2}");
+    is(&refused, 503, None);
+    assert!(refused.header("Retry-After").is_some());
+    assert_eq!(metric(&gate, "hookgate_requests_total{outcome=\"store_unavailable\",route=\"github\"}"), 1.0);
+    database.execute_batch("drop trigger refuse").unwrap();
+    // the provider's retry is no duplicate of what was not taken
+    is(&send(&gate, "id-2", b"{\"n\":2}"), 200, Some("queued"));
+    wait_for("both to arrive", || app.count() == 2);
+}
