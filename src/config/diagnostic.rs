@@ -159,6 +159,12 @@ impl Diagnostics {
         }
     }
 
+    /// Whether something is wrong with what stands at `place`.
+    pub fn has_error_at(&self, place: &Place) -> bool {
+        let is_inside = |other: &Place| other.file == place.file && other.path.starts_with(&place.path);
+        self.list.iter().any(|told| told.level == Level::Error && is_inside(&told.place))
+    }
+
     /// Whether there is an error.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|diagnostic| diagnostic.level == Level::Error)

@@ -9,11 +9,13 @@ use serde::Deserialize;
 
 pub use handshake::{Answer, Condition, Handshake};
 pub use provider::{Facts, Provider};
-pub use union::{HandshakeOrNone, OnFailure, OneOrMany, Reserved, Secrets, VerifyOrNone};
+pub use queue::{Acknowledgement, Failures, Keep, Queue, Retry};
+pub use union::{HandshakeOrNone, OnFailure, OneOrMany, Secrets, VerifyOrNone};
 pub use verify::{InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify};
 
 mod handshake;
 mod provider;
+mod queue;
 mod union;
 mod verify;
 
@@ -111,6 +113,24 @@ pub struct Admin {
     pub address: Option<String>,
     /// The bearer token that changes need on loopback, and everything needs elsewhere. Made beside the store if it is not given.
     pub token: Option<Secret>,
+    /// Bearer tokens for those who look and act beside it, each with a name that stands with what is done by it.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// A bearer token with a name: exactly one of `env`, `file`, `insecure_inline`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminToken {
+    /// Whose it is: `[a-z0-9][a-z0-9-]{0,62}`.
+    pub name: Option<String>,
+    /// The environment variable that holds it.
+    pub env: Option<String>,
+    /// The file that holds it; read again when it changes.
+    pub file: Option<String>,
+    /// The token itself. Whoever reads the config reads it.
+    pub insecure_inline: Option<InlineSecret>,
+    /// What it is good for: `read`, `act` or both (default `[read]`).
+    pub allow: Vec<String>,
 }
 
 /// Bounds of the whole gate.
@@ -231,14 +251,16 @@ pub struct Route {
     pub dedupe: Option<Dedupe>,
     /// Passes on within the request.
     pub forward: Option<Forward>,
-    /// Acknowledges and delivers later. Reserved.
-    pub queue: Option<Reserved>,
+    /// Acknowledges and delivers later.
+    pub queue: Option<Queue>,
     /// Streams other traffic of the app through, unverified. `verify` and what builds on it do not go with it.
     pub pass: Option<Pass>,
     /// `enforce` (default), or `observe`: verify, count and log what would be refused, and let it in as `Hookgate-Verified: false`.
     pub mode: Option<String>,
     /// When a route that observes begins to enforce, by itself: a date (its first second in UTC) or RFC 3339. `mode: observe` needs it.
     pub until: Option<String>,
+    /// How long what is kept of its deliveries is kept: with `queue`, and with `forward` that has `record` or `on_failure: queue`.
+    pub keep: Option<Keep>,
 }
 
 /// How often.
@@ -249,7 +271,7 @@ pub struct RateLimit {
     pub rate: Option<String>,
     /// How many may come at once (default: the count of `rate`).
     pub burst: Option<u32>,
-    /// Who shares it: `client_ip`, `route` (default), `header:NAME` or `json:/pointer`.
+    /// Who shares it: `client_ip`, `route` (default), `header:NAME` or `json:/pointer`. On a route with `queue`, `route` refuses nobody: it is the `rate` of the queue, and there is no limit by value.
     pub key: Option<String>,
 }
 
@@ -275,8 +297,22 @@ pub struct Forward {
     pub query: Option<String>,
     /// Whether the app gets the header that is itself the secret (token, basic). Default false.
     pub keep_token: Option<bool>,
-    /// `fail` (default). Spilling into the queue is reserved.
+    /// `fail` (default), or `queue`: what the app cannot take is acknowledged (202, or what the provider wants) and waits in the queue. Needs `store.path`.
     pub on_failure: Option<OnFailure>,
+    /// How long the app may take before a delivery goes into the queue (default: the whole time it has).
+    pub budget: Option<String>,
+    /// What is kept of deliveries that do not go into the queue: `all`, `failures` or `none` (default). Needs `store.path`.
+    pub record: Option<String>,
+    /// When a delivery that went into the queue is tried again.
+    pub retry: Option<Retry>,
+    /// How often those in the queue are tried, by each gate (default 20/s).
+    pub rate: Option<String>,
+    /// How many of them may be tried at once after a pause (default: the count of `rate`).
+    pub burst: Option<u32>,
+    /// How many of them are tried at the same time, by each gate (default 4).
+    pub concurrency: Option<u32>,
+    /// `header:NAME` or `json:/pointer`: those in the queue with the same value there go out one after the other. New ones do not wait for them.
+    pub fifo: Option<String>,
 }
 
 /// Streams other traffic of the app through, unverified.

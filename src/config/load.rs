@@ -8,7 +8,7 @@ use crate::config::file;
 use crate::config::marked;
 use crate::config::report::Report;
 use crate::config::secret::{Cache, Env, Loader, Origins};
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Action, Snapshot};
 use crate::config::source::Source;
 use crate::provider::Catalogue;
 use crate::units;
@@ -51,9 +51,13 @@ impl Loaded {
         let observing: Vec<&str> = observing.map(|hook| &*hook.name).collect();
         let observing = if observing.is_empty() { String::new() } else { format!("; observing: {}", observing.join(", ")) };
         let [routes, upstreams] = [self.snapshot.routes.len(), self.snapshot.upstreams.len()];
-        let through = if passes > 0 { format!(" ({passes} pass)") } else { String::new() };
+        let queues = self.snapshot.hooks.iter().filter(|hook| matches!(hook.action, Action::Queue(_))).count();
+        let spills = self.snapshot.hooks.iter().filter(|hook| hook.action.queues()).count() - queues;
+        let kinds = [(queues, "queue"), (spills, "spill"), (passes, "pass")];
+        let kinds: Vec<String> = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
+        let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
         format!(
-            "{}{through}, {}, {}; {unverified}{observing}",
+            "{}{kinds}, {}, {}; {unverified}{observing}",
             counted(routes, "route"),
             counted(upstreams, "upstream"),
             counted(self.secrets, "secret")
@@ -105,7 +109,7 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     if sources.iter().any(|source| source.tree.is_none() || source.faults.iter().any(|fault| fault.fatal)) {
         return Err(Rejected { report: Report::new(&sources, &problems), files: loader.inputs.finish().0 });
     }
-    let mut cx = Context { problems, loader, catalogue: &catalogue, asks_for_certificates: false };
+    let mut cx = Context { problems, loader, catalogue: &catalogue, asks_for_certificates: false, has_store: false };
     let mut snapshot = compile::compile(Written { main, upstreams, routes }, generation, &mut cx);
     let Context { problems, loader, .. } = cx;
     let Loader { inputs, notes, stale, stale_certificates, count, origins, cache, .. } = loader;

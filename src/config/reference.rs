@@ -9,11 +9,12 @@ use crate::config::schema::schema;
 const NOTES: &str = include_str!("reference.md");
 
 /// The blocks, in the order in which a reader meets them.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 30] = [
     "Listen",
     "Tls",
     "Health",
     "Admin",
+    "AdminToken",
     "Limits",
     "Shutdown",
     "Store",
@@ -32,6 +33,13 @@ const ORDER: [&str; 22] = [
     "Answer",
     "RateLimit",
     "Dedupe",
+    "Forward",
+    "Failures",
+    "Queue",
+    "Acknowledgement",
+    "Retry",
+    "Keep",
+    "Pass",
 ];
 
 /// The reference in Markdown: what `docs/config.md` holds.

@@ -316,7 +316,8 @@ fn keys_that_may_be_secret(value: &Marked, near_secrets: bool, suspect: &mut Has
     }
 }
 
-fn is_secretive(key: &str) -> bool {
+/// Whether what stands under this key may be a secret.
+pub(super) fn is_secretive(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     // A longer key is a typo of none, and to measure how far it is from one would cost memory by its length.
     if key.len() > 64 {

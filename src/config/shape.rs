@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::config::diagnostic::{Diagnostics, Place, Step, did_you_mean, shown};
 use crate::config::marked::{Entry, Marked, Node};
+use crate::config::report::is_secretive;
 
 /// What serde_yaml reads, with repeated keys kept: the meaning of the text.
 #[derive(Debug)]
@@ -168,7 +169,7 @@ impl<'a> Shape<'a> {
         let help = near.unwrap_or_else(|| format!("known here: {}", names.collect::<Vec<_>>().join(", ")));
         // A key is a word of the grammar, a typo of one, or something that slipped there and is nobody's business.
         let is_word = key.len() <= 32 && key.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b' '));
-        let near_secrets = here.path.iter().any(|step| matches!(step, Step::Key(key) if key == "secrets" || key == "token"));
+        let near_secrets = here.path.iter().any(|step| matches!(step, Step::Key(key) if is_secretive(key)));
         let name = if is_word || !near_secrets { format!("`{}`", shown(key)) } else { "of this name".to_owned() };
         self.problems.error_at_key(here, format!("{} has no key {name}", noun(place)), help);
         self.problems.spoil(here.clone());

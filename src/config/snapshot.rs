@@ -88,6 +88,21 @@ pub struct Admin {
     pub address: AdminAddress,
     /// The bearer token, if the config has one.
     pub token: Option<Token>,
+    /// Those with names.
+    pub tokens: Vec<NamedToken>,
+}
+
+/// A bearer token of somebody.
+#[derive(Clone, Debug)]
+pub struct NamedToken {
+    /// Whose it is: no other has this name.
+    pub name: Arc<str>,
+    /// The token: no other is the same.
+    pub token: Token,
+    /// Whether it is good for looking.
+    pub read: bool,
+    /// Whether it is good for acting.
+    pub act: bool,
 }
 
 /// Where the admin listener is.

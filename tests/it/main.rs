@@ -47,6 +47,7 @@ mod listener;
 mod observe;
 mod operate;
 mod pass;
+mod queue;
 mod refused_alike;
 mod reload;
 mod secrets;

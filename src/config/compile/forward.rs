@@ -2,9 +2,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::compile::proof::Proof;
 use crate::config::compile::{Context, Upstreams};
 use crate::config::diagnostic::{Place, instead_of, unknown};
-use crate::config::file::{self, OnFailure};
 use crate::config::router;
 use crate::config::snapshot::{Forward, PathPiece, PathTemplate, Upstream};
 use crate::verify::{Covers, SecretLocations};
@@ -21,33 +21,37 @@ pub(super) struct Given<'a> {
     pub(super) answer_within: Option<Duration>,
 }
 
+impl<'a> Given<'a> {
+    pub(super) fn new(path: &'a str, proof: Option<&Proof>, answer_within: Option<Duration>) -> Self {
+        let covers = proof.map_or(Covers::default(), |proof| proof.covers);
+        let secrets_stand = proof.map_or(SecretLocations::default(), |proof| proof.secrets_stand.clone());
+        Self { path, covers, secrets_stand, answer_within }
+    }
+}
+
+/// Where they go, as written.
+pub(super) struct Target {
+    pub(super) upstream: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) query: Option<String>,
+    pub(super) keep_token: Option<bool>,
+}
+
+/// `place` is that of the block `action`, which says where.
 pub(super) fn forward(
-    forward: file::Forward,
+    target: Target,
+    action: &str,
     given: Given<'_>,
     upstreams: &Upstreams,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<Forward> {
-    let file::Forward { upstream, path, query, keep_token, on_failure } = forward;
-    match on_failure {
-        None => {}
-        Some(OnFailure::Word(word)) if word == "fail" => {}
-        Some(OnFailure::Word(word)) if word != "queue" => {
-            cx.problems.error(
-                &place.key("on_failure"),
-                format!("`{}` is not known here", unknown(&word)),
-                "write `fail`, or leave it out".to_owned(),
-            );
-        }
-        Some(OnFailure::Word(_) | OnFailure::Table) => {
-            cx.reserved(&place.key("on_failure"), "spilling into the queue", "write `fail`, or leave it out");
-        }
-    }
+    let Target { upstream, path, query, keep_token } = target;
     let queries = [("keep", true), ("drop", false)];
     let covers_query = given.covers.url || given.covers.query;
     let keep_query = cx.word(query.as_deref(), &place.key("query"), &queries).unwrap_or(covers_query);
     let path = path.map(|path| template(&path, given.path, &place.key("path"), cx));
-    let upstream = upstream_of(upstream, "forward", upstreams, place, cx)?;
+    let upstream = upstream_of(upstream, action, upstreams, place, cx)?;
     let SecretLocations { headers, query } = if keep_token == Some(true) { SecretLocations::default() } else { given.secrets_stand };
     let within = given.answer_within.map(|within| within.saturating_sub(Duration::from_secs(1)).max(Duration::from_secs(1)));
     let timeout = upstream.timeout.or(within).unwrap_or(TIMEOUT);

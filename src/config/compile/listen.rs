@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use crate::config::compile::{Context, tls};
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::secret::WEAK_BELOW;
-use crate::config::snapshot::{Admin, ListenAddress, Listener, Token, TrustedProxies};
+use crate::config::snapshot::{Admin, ListenAddress, Listener, TrustedProxies};
 
 /// How long the path of a unix socket may be, in bytes, on every system.
 const MAX_SOCKET_PATH: usize = 103;
@@ -76,34 +75,8 @@ pub(super) fn health(health: file::Health, place: &Place, cx: &mut Context<'_>) 
     socket(address.as_deref(), place, cx)
 }
 
-pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> Option<Admin> {
-    let file::Admin { address, token } = admin;
-    let has_token = token.is_some();
-    let token = token.and_then(|token| cx.loader.one(&token, "admin", "admin/token", &place.key("token"), &mut cx.problems));
-    if token.as_ref().is_some_and(|token| token.text.len() < WEAK_BELOW) {
-        let message = format!("the admin token is shorter than {WEAK_BELOW} bytes");
-        cx.problems.warning_at_key(&place.key("token"), message, "take `openssl rand -hex 32`".to_owned());
-    }
-    if let Some(token) = &token
-        && !token.text.iter().all(u8::is_ascii_graphic)
-    {
-        cx.problems.error_at_key(
-            &place.key("token"),
-            "the token holds bytes that no header can carry",
-            "take `openssl rand -hex 32`".to_owned(),
-        );
-    }
-    let token = token.map(|token| Token::new(token.text.to_vec()));
-    let address = listen_address(address.as_deref(), "unix:/run/hookgate/admin.sock", place, cx)?;
-    if address.tcp().is_some_and(|address| !address.ip().is_loopback()) && !has_token {
-        let help = "add `token: { file: /run/secrets/admin }`, or listen on 127.0.0.1".to_owned();
-        cx.problems.error(&place.key("address"), "off loopback the admin listener needs a token", help);
-    }
-    Some(Admin { address, token })
-}
-
 /// Where a listener is: a TCP address, or a unix socket such as `such_as`.
-fn listen_address(written: Option<&str>, such_as: &str, place: &Place, cx: &mut Context<'_>) -> Option<ListenAddress> {
+pub(super) fn listen_address(written: Option<&str>, such_as: &str, place: &Place, cx: &mut Context<'_>) -> Option<ListenAddress> {
     match written.and_then(|written| written.strip_prefix("unix:")) {
         Some(path) => unix(path, such_as, &place.key("address"), cx).map(ListenAddress::Unix),
         None => socket(written, place, cx).map(ListenAddress::Tcp),

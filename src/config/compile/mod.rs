@@ -11,6 +11,7 @@ use crate::config::snapshot::{self, Route, Snapshot};
 use crate::provider::Catalogue;
 use crate::units;
 
+mod admin;
 mod certificates;
 mod dedupe;
 mod forward;
@@ -20,7 +21,9 @@ mod listen;
 mod mode;
 mod pass;
 mod proof;
+mod queue;
 mod rate;
+mod retry;
 mod routes;
 mod tls;
 mod upstreams;
@@ -37,6 +40,8 @@ pub struct Context<'a> {
     pub catalogue: &'a Catalogue,
     /// Whether a listener has a `client_ca`.
     pub asks_for_certificates: bool,
+    /// Whether there is a store on disk, or one that is blamed already.
+    pub has_store: bool,
 }
 
 /// What is written, over all files: `upstreams` and `routes` with the file each comes from.
@@ -73,7 +78,9 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let listeners = listen::listeners(listen, &trusted_proxies, &root, cx);
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let store = limits::store(store, &root.key("store"), cx);
-    let admin = admin.and_then(|admin| listen::admin(admin, &root.key("admin"), cx));
+    let at = root.key("store");
+    cx.has_store = store.path.is_some() || cx.problems.has_error_at(&at) || cx.problems.is_spoiled(&at.key("path"));
+    let admin = admin.and_then(|admin| admin::admin(admin, &root.key("admin"), cx));
     listen::apart(&listeners, health, admin.as_ref(), &root, cx);
     let limits = limits::limits(limits, &root.key("limits"), cx);
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
@@ -205,9 +212,12 @@ impl Context<'_> {
         found
     }
 
-    /// An error about what the grammar keeps for a later version.
-    fn reserved(&mut self, place: &Place, what: &str, help: &str) {
-        self.problems.error_at_key(place, format!("{what} is not built yet in this version"), help.to_owned());
+    /// What `place` says needs a store.
+    fn needs_store(&mut self, place: &Place, what: &str) {
+        if !self.has_store {
+            let help = "add `store: { path: /var/lib/hookgate }` to the config".to_owned();
+            self.problems.error_at_key(place, format!("{what} needs a store on disk, and there is none"), help);
+        }
     }
 }
 

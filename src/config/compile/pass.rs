@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Keys that only mean something where requests are verified, and what is wrong with each here.
-const FOR_WEBHOOKS: [&str; 6] = ["verify", "handshake", "dedupe", "public_url", "mode", "until"];
+const FOR_WEBHOOKS: [&str; 7] = ["verify", "handshake", "dedupe", "public_url", "mode", "until", "keep"];
 
 pub(super) fn pass(
     name: String,
@@ -44,10 +44,12 @@ pub(super) fn pass(
         pass: _,
         mode,
         until,
+        keep,
     } = route;
-    let given = [verify.is_some(), handshake.is_some(), dedupe.is_some(), public_url.is_some(), mode.is_some(), until.is_some()];
+    let given =
+        [verify.is_some(), handshake.is_some(), dedupe.is_some(), public_url.is_some(), mode.is_some(), until.is_some(), keep.is_some()];
     for (key, _) in FOR_WEBHOOKS.iter().zip(given).filter(|(_, given)| *given) {
-        let help = format!("leave `{key}` out; a route for webhooks says `forward`");
+        let help = format!("leave `{key}` out; a route for webhooks says `forward` or `queue`");
         cx.problems.error_at_key(&place.key(key), format!("`{key}` means nothing on a route that passes traffic through unverified"), help);
     }
     let file::Pass { upstream, timeout, idle_timeout } = pass;
@@ -56,7 +58,8 @@ pub(super) fn pass(
     let max_body = max_body.map(|written| cx.size(Some(&written), &place.key("max_body"), 1));
     let allow = cx.allow(&allow, &place.key("allow"));
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
-    let rate_limits = rate_limits.into_iter().filter(|limit| is_known_before_the_body(limit, place, cx)).collect();
+    let rate_limits = rate_limits.into_iter().filter(|(place, limit)| is_known_before_the_body(limit, place, cx)).map(|(_, limit)| limit);
+    let rate_limits = rate_limits.collect();
     let timeout = cx.maybe_duration(timeout.as_deref(), &here.key("timeout"));
     let idle_timeout = cx.duration(idle_timeout.as_deref(), &here.key("idle_timeout"), IDLE_TIMEOUT);
     let upstream = upstream_of(upstream, "pass", upstreams, &here, cx)?;
@@ -79,7 +82,7 @@ fn is_known_before_the_body(limit: &RateLimit, place: &Place, cx: &mut Context<'
     let known = matches!(limit.key, RateKey::ClientIp | RateKey::Route);
     if !known {
         let help = "write `client_ip` or `route`".to_owned();
-        cx.problems.error_at_key(&place.key("rate_limit"), "a route that passes traffic through has no such key to count by", help);
+        cx.problems.error(&place.key("key"), "a route that passes traffic through has no such key to count by", help);
     }
     known
 }

@@ -10,12 +10,13 @@ use crate::config::snapshot::{RateKey, RateLimit};
 use crate::limit::Quota;
 use crate::verify::Locator;
 
+/// The limits, each with its place.
 pub(super) fn limits(
     written: Option<OneOrMany<file::RateLimit>>,
     place: &Place,
     has_proxies: bool,
     cx: &mut Context<'_>,
-) -> Vec<RateLimit> {
+) -> Vec<(Place, RateLimit)> {
     let (limits, is_list) = match written {
         None => return Vec::new(),
         Some(OneOrMany::One(limit)) => (vec![limit], false),
@@ -24,7 +25,7 @@ pub(super) fn limits(
     let mut compiled = Vec::with_capacity(limits.len());
     for (index, limit) in limits.into_iter().enumerate() {
         let place = if is_list { place.index(index) } else { place.clone() };
-        compiled.extend(one(limit, &place, has_proxies, cx));
+        compiled.extend(one(limit, &place, has_proxies, cx).map(|limit| (place, limit)));
     }
     compiled
 }
@@ -39,28 +40,39 @@ fn one(limit: file::RateLimit, place: &Place, has_proxies: bool, cx: &mut Contex
         let help = "write `trusted_proxies`, if one is in front of the gate: else all senders count as one client".to_owned();
         cx.problems.warning(&place.key("key"), "this counts by client address, and no proxy is trusted to tell it", help);
     }
+    if rate.is_none() {
+        cx.problems.missing(place, "rate", "the limit has no rate", "add `rate: 100/s`".to_owned());
+    }
+    let quota = quota(rate.as_deref(), burst, place, cx)?;
+    Some(RateLimit { quota, key: key? })
+}
+
+/// What `rate` and `burst` of the block at `place` say, if there is a rate.
+pub(super) fn quota(rate: Option<&str>, burst: Option<u32>, place: &Place, cx: &mut Context<'_>) -> Option<Quota> {
     if burst == Some(0) {
         cx.problems.error(&place.key("burst"), "this must be at least 1", None);
     }
-    let Some(rate) = rate else {
-        cx.problems.missing(place, "rate", "the limit has no rate", "add `rate: 100/s`".to_owned());
-        return None;
-    };
-    let rate = cx.rate(&rate, &place.key("rate"))?;
-    let burst = burst.and_then(NonZeroU32::new).unwrap_or(rate.count);
-    Some(RateLimit { quota: Quota { rate, burst }, key: key? })
+    let rate = cx.rate(rate?, &place.key("rate"))?;
+    Some(Quota { rate, burst: burst.and_then(NonZeroU32::new).unwrap_or(rate.count) })
 }
 
 fn parse_key(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<RateKey> {
-    let key = match text.split_once(':') {
-        None if text == "client_ip" => Some(RateKey::ClientIp),
-        None if text == "route" => Some(RateKey::Route),
-        Some(("header", name)) => HeaderName::try_from(name.trim()).ok().map(|name| RateKey::Value(Locator::Header(name.into()))),
-        Some(("json", pointer)) if pointer.starts_with('/') => Some(RateKey::Value(Locator::Json(pointer.into()))),
-        _ => None,
+    let key = match text {
+        "client_ip" => Some(RateKey::ClientIp),
+        "route" => Some(RateKey::Route),
+        text => locator(text).map(RateKey::Value),
     };
     if key.is_none() {
         cx.problems.error(place, "this is not a key of a limit", "write `client_ip`, `route`, `header:NAME` or `json:/pointer`".to_owned());
     }
     key
+}
+
+/// `header:NAME` or `json:/pointer`.
+pub(super) fn locator(text: &str) -> Option<Locator> {
+    match text.split_once(':')? {
+        ("header", name) => HeaderName::try_from(name.trim()).ok().map(|name| Locator::Header(name.into())),
+        ("json", pointer) if pointer.starts_with('/') => Some(Locator::Json(pointer.into())),
+        _ => None,
+    }
 }

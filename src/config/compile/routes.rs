@@ -1,24 +1,19 @@
 //! The routes.
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::config::compile::forward::{self, forward};
 use crate::config::compile::proof::{self, Facts, Proof, proof};
-use crate::config::compile::{Context, Upstreams, dedupe, handshake, mode, pass, rate};
+use crate::config::compile::{Context, Upstreams, dedupe, forward, handshake, mode, pass, queue, rate};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
-use crate::config::snapshot::{Action, Deliver, Hook, Inline, Keep, Recording, Route};
-use crate::retry::{Backoff, Schedule};
-use crate::verify::{Covers, SecretLocations};
+use crate::config::snapshot::{Hook, Route};
+use crate::verify::Covers;
 
 /// How large a body may be if nobody says.
 const MAX_BODY: usize = 5 * 1024 * 1024;
-/// How long deliveries are kept if nobody says.
-const KEEP: Keep = Keep { age: Duration::from_secs(7 * 86_400), dead: Duration::from_secs(30 * 86_400), bytes: None };
 
 pub(super) fn routes(
     written: Vec<(Place, file::Route)>,
@@ -70,7 +65,8 @@ fn name_of(route: &file::Route, place: &Place, names: &mut HashMap<String, (Stri
     name
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether it is a name as routes and tokens have it.
+pub(super) fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     first && name.len() <= 63 && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -120,6 +116,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         pass,
         mode,
         until,
+        keep,
     } = route;
     let path = path.unwrap_or_default();
     let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
@@ -141,14 +138,10 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     }
     let written = mode::Written { mode: mode.as_deref(), until: until.as_deref(), verifies };
     let observe_until = mode::observe_until(written, &name, place, cx);
-    let forward = action(forward, queue.is_some(), pass.is_some(), place, cx);
-    let given = forward::Given {
-        path: &path,
-        covers: proven.as_ref().map_or(Covers::default(), |proven| proven.covers),
-        secrets_stand: proven.as_ref().map_or(SecretLocations::default(), |proven| proven.secrets_stand.clone()),
-        answer_within: facts.answer_within,
-    };
-    let forward = forward.and_then(|written| self::forward(written, given, upstreams, &place.key("forward"), cx));
+    let written = action(forward, queue, pass.is_some(), place, cx);
+    let forward = forward::Given::new(&path, proven.as_ref(), facts.answer_within);
+    let given = queue::Given { forward, success_status: facts.success_status, keep, rate_limits };
+    let queue::Compiled { forward, action, deliver, keep, rate_limits } = queue::compile(written?, given, upstreams, place, cx)?;
     let name: Arc<str> = name.into();
     Some(Hook {
         ledger_name: previously.first().map_or_else(|| Arc::clone(&name), |oldest| Arc::from(oldest.as_str())),
@@ -164,10 +157,10 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         handshakes,
         rate_limits,
         dedupe,
-        forward: forward?,
-        action: Action::Forward(Inline { spill: None, record: Recording::None }),
-        deliver: deliver()?,
-        keep: KEEP,
+        forward,
+        action,
+        deliver,
+        keep,
         success_status: facts.success_status.unwrap_or(StatusCode::OK),
         answer_within: facts.answer_within,
     })
@@ -215,13 +208,6 @@ fn note_what_is_unsigned(proven: &Proof, by_content: Option<bool>, name: &str, p
     }
 }
 
-/// How deliveries that wait are delivered if nobody says.
-fn deliver() -> Option<Deliver> {
-    let backoff = Backoff { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(3600), max_attempts: 12 };
-    let schedule = Schedule::growing(backoff, Duration::from_secs(3 * 86_400)).ok()?;
-    Some(Deliver { schedule, rate: None, concurrency: 8, fifo: None })
-}
-
 /// The methods that are written, if any are.
 pub(super) fn methods_of(written: &[String], place: &Place, cx: &mut Context<'_>) -> Option<Vec<Method>> {
     let mut methods = Vec::new();
@@ -251,24 +237,26 @@ fn public(url: String, place: &Place, cx: &mut Context<'_>) -> Option<String> {
 }
 
 /// Exactly one of the three actions; a route that says `pass` alone does not come here.
-fn action(forward: Option<file::Forward>, queue: bool, pass: bool, place: &Place, cx: &mut Context<'_>) -> Option<file::Forward> {
-    let count = usize::from(forward.is_some()) + usize::from(queue) + usize::from(pass);
+fn action(
+    forward: Option<file::Forward>,
+    queue: Option<file::Queue>,
+    pass: bool,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<queue::Written> {
+    let count = usize::from(forward.is_some()) + usize::from(queue.is_some()) + usize::from(pass);
     if count > 1 {
-        let second = if queue { "queue" } else { "pass" };
+        let second = if pass { "pass" } else { "queue" };
         cx.problems.error_at_key(
             &place.key(second),
             "the route has more than one action",
             "keep exactly one of `forward`, `queue`, `pass`".to_owned(),
         );
-        return forward;
-    }
-    if queue {
-        cx.reserved(&place.key("queue"), "`queue`", "write `forward: { upstream: NAME }`");
     }
     let spoiled = ["queue", "pass"].iter().any(|key| cx.problems.is_spoiled(&place.key(key)));
     if count == 0 && !spoiled {
-        let help = "add `forward: { upstream: NAME }`".to_owned();
+        let help = "add `forward: { upstream: NAME }`, or `queue: { upstream: NAME }`".to_owned();
         cx.problems.missing(place, "forward", "the route does nothing with its deliveries", help);
     }
-    forward
+    forward.map(queue::Written::Forward).or(queue.map(queue::Written::Queue))
 }

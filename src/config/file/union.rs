@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-use crate::config::file::{Handshake, Secret, SecretTable, Verify};
+use crate::config::file::{Failures, Handshake, Secret, SecretTable, Verify};
 
 /// One value, or a list of them.
 #[derive(Debug, Clone)]
@@ -59,15 +59,11 @@ pub enum Secrets {
 /// What happens when the app cannot take a delivery.
 #[derive(Debug, Clone)]
 pub enum OnFailure {
-    /// `fail`, or a word that `compile` refuses.
+    /// `fail` or `queue`, or a word that `compile` refuses.
     Word(String),
-    /// A table by kind of failure. Reserved.
-    Table,
+    /// By kind of failure.
+    Table(Failures),
 }
-
-/// A place in the grammar kept for a later version; `check` refuses it, whatever it holds.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Reserved;
 
 /// Reads any of the forms: each is handed to the closure-like trait below, which says what it means.
 trait Forms<'de>: Sized {
@@ -143,13 +139,12 @@ impl<'de> Forms<'de> for Secrets {
 }
 
 impl<'de> Forms<'de> for OnFailure {
-    const EXPECTING: &'static str = "`fail`";
+    const EXPECTING: &'static str = "`fail`, `queue` or a table";
     fn text<E: Error>(text: &str) -> Result<Self, E> {
         Ok(Self::Word(text.to_owned()))
     }
-    fn map<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Self::Table)
+    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        Failures::deserialize(MapAccessDeserializer::new(map)).map(Self::Table)
     }
 }
 
@@ -189,12 +184,6 @@ impl<'de> Deserialize<'de> for Secrets {
 impl<'de> Deserialize<'de> for OnFailure {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyForm(PhantomData))
-    }
-}
-
-impl<'de> Deserialize<'de> for Reserved {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self)
     }
 }
 
@@ -259,20 +248,9 @@ impl JsonSchema for OnFailure {
     fn schema_name() -> Cow<'static, str> {
         "OnFailure".into()
     }
-    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
-        any_of([json_schema!({ "type": "string" }), json_schema!({ "type": "object" })])
-    }
-}
-
-impl JsonSchema for Reserved {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Reserved".into()
-    }
-    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
-        Schema::default()
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<Failures>();
+        any_of([json_schema!({ "type": "string" }), table])
     }
 }
 

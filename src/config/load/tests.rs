@@ -240,8 +240,29 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Dedupe", "by", "`id` (default)", "id"),
     ("Forward", "keep_token", "Default false", "false"),
     ("Forward", "on_failure", "`fail` (default)", "fail"),
+    ("Forward", "record", "`none` (default)", "none"),
+    ("Queue", "concurrency", "(default 8)", "8"),
+    ("Queue", "keep_token", "Default false", "false"),
+    ("Acknowledgement", "status", "else 200)", "200"),
+    ("Acknowledgement", "body", "(default: none)", "\"\""),
+    ("Retry", "initial", "(default 5s)", "5s"),
+    ("Retry", "factor", "(default 2)", "2"),
+    ("Retry", "max", "(default 1h)", "1h"),
+    ("Retry", "max_attempts", "(default 12)", "12"),
+    ("Retry", "max_age", "(default 3d;", "3d"),
+    ("Retry", "retry_after_max", "(default 1d)", "1d"),
+    ("Keep", "age", "(default 7d)", "7d"),
+    ("Keep", "dead", "(default 30d)", "30d"),
     ("Pass", "timeout", "else 60s)", "60s"),
     ("Pass", "idle_timeout", "(default 5m)", "5m"),
+];
+
+/// The same for keys of `Forward` that stand with `on_failure: queue`.
+const SPILL_DEFAULTS: &[(&str, &str, &str)] = &[
+    ("budget", "the whole time it has", "15s"),
+    ("rate", "(default 20/s)", "20/s"),
+    ("burst", "(default: the count of `rate`)", "20"),
+    ("concurrency", "(default 4)", "4"),
 ];
 
 /// What the reference states as a default is what runs without the key.
@@ -254,12 +275,26 @@ fn defaults_are_what_the_reference_says() {
         assert!(described.contains(says), "{block}.{key} says: {described}");
         written.entry(block).or_default().push_str(&format!(", {key}: {value}"));
     }
+    for &(key, says, value) in SPILL_DEFAULTS {
+        let described = schema["$defs"]["Forward"]["properties"][key]["description"].as_str().unwrap_or_default();
+        assert!(described.contains(says), "Forward.{key} says: {described}");
+        written.entry("spill").or_default().push_str(&format!(", {key}: {value}"));
+    }
     let config = |of: &dyn Fn(&str) -> String| {
         let text = format!(
             "listen: [{{ address: \"127.0.0.1:0\" }}]\n{top}upstreams: {{ app: {{ url: \"http://127.0.0.1:3000\"{up}{breaker} }}, other: {{ url: \"http://127.0.0.1:1\" }} }}\nroutes:
   - {{ name: a, path: /a, verify: {{ scheme: token, signature: {{ header: X-T }}, secrets: [{{ env: A_SECRET }}] }}{route}, rate_limit: {{ rate: 7/s{rate} }}, dedupe: {{ {dedupe} }}, forward: {{ upstream: app{forward} }} }}
-  - {{ name: b, path: /b, pass: {{ upstream: other{pass} }} }}\n",
-            top = [("limits", "Limits"), ("shutdown", "Shutdown"), ("store", "Store"), ("log", "Log")]
+  - {{ name: b, path: /b, pass: {{ upstream: other{pass} }} }}
+  - {{ name: c, path: /c, verify: none, queue: {{ upstream: app, answer: {{ {answer} }}, retry: {{ {retry} }}{queue} }}, keep: {{ {keep} }} }}
+  - {{ name: d, path: /d, verify: none, forward: {{ upstream: app, on_failure: queue{spill} }} }}
+store: {{ path: state{store} }}\n",
+            store = of("Store"),
+            queue = of("Queue"),
+            answer = of("Acknowledgement").trim_start_matches(", "),
+            retry = of("Retry").trim_start_matches(", "),
+            keep = of("Keep").trim_start_matches(", "),
+            spill = of("spill"),
+            top = [("limits", "Limits"), ("shutdown", "Shutdown"), ("log", "Log")]
                 .map(|(key, block)| {
                     let lines = of(block);
                     if lines.is_empty() { String::new() } else { format!("{key}: {{ {} }}\n", lines.trim_start_matches(", ")) }
@@ -277,14 +312,16 @@ fn defaults_are_what_the_reference_says() {
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, &text).unwrap();
         let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{text}\n{}", shown(&rejected.report, &path)));
-        let Snapshot { limits, shutdown, store, log, upstreams, hooks, routes, .. } = loaded.snapshot;
+        let Snapshot { limits, shutdown, mut store, log, upstreams, hooks, routes, .. } = loaded.snapshot;
+        store.path = None;
         let hook = &hooks[0];
         // `timeout` is the upstream's if it says one, else the route's; what counts is the forward's.
         let upstreams = format!("{upstreams:?}").replace("timeout: Some(15s)", "timeout: None");
         let pass = routes[1].pass().map(|pass| (pass.timeout, pass.idle_timeout));
         let forward = (hook.forward.timeout, hook.forward.keep_query, hook.forward.drop_headers.clone());
+        let waiting: Vec<_> = hooks.iter().map(|hook| (&hook.action, &hook.deliver, hook.keep)).collect();
         format!(
-            "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?} {pass:?}",
+            "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?} {waiting:?} {pass:?}",
             hook.methods, hook.max_body, hook.rate_limits, hook.dedupe
         )
     };
