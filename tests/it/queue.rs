@@ -126,7 +126,7 @@ fn the_route_says_what_the_sender_is_answered() {
 
 #[test]
 fn it_is_tried_until_the_app_has_it() {
-    let app = App::answering(|number, _| if number == 1 { Act::hang_up() } else { Act::status(if number < 3 { 500 } else { 204 }) });
+    let app = App::answering(|number, _| if number == 0 { Act::hang_up() } else { Act::status(if number < 3 { 500 } else { 204 }) });
     let gate = start(&config(&app.url(), QUICK));
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     is(&send(&gate, "id-1", b"{}"), 200, Some("duplicate"));
@@ -134,8 +134,20 @@ fn it_is_tried_until_the_app_has_it() {
     let tries: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect();
     assert_eq!(tries, ["1", "2", "3", "4"]);
     assert!(app.seen().iter().all(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-1")));
-    assert_eq!(attempts(gate.dir())["id-1"], ["500", "ambiguous_reset", "500", "204"]);
+    assert_eq!(attempts(gate.dir())["id-1"], ["ambiguous_reset", "500", "500", "204"]);
     assert!(metric(&gate, "hookgate_attempts_total{outcome=\"5xx\",route=\"github\"}") >= 2.0);
+}
+
+/// A connection that was kept and is dead costs no try; that it was sent twice is on record.
+#[test]
+fn a_delivery_that_was_sent_again_over_a_new_connection_says_so() {
+    let app = App::answering(|number, _| if number == 1 { Act::hang_up() } else { Act::status(200) });
+    let gate = start(&config(&app.url(), QUICK));
+    for number in 0..2 {
+        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+        wait_for("it to be over", || attempts(gate.dir()).len() == number + 1);
+    }
+    assert_eq!((app.count(), &attempts(gate.dir())["id-1"][..]), (3, &["resent".to_owned()][..]));
 }
 
 #[test]
@@ -175,7 +187,8 @@ fn an_app_that_asks_for_a_wait_gets_it() {
 #[test]
 fn a_dead_app_costs_no_tries_once_the_breaker_is_open() {
     let address = nobody();
-    let gate = start(&config(&format!("http://{address}"), "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 8 }, concurrency: 1"));
+    let gate =
+        start(&config(&format!("http://{address}"), "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 8 }, concurrency: 1"));
     for number in 0..5 {
         is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
     }
@@ -279,7 +292,8 @@ fn deliveries_of_one_key_arrive_one_after_the_other_in_their_order() {
     }
     wait_for("all to be over", || attempts(gate.dir()).values().filter(|all| all.last().is_some_and(|came| came == "200")).count() == 24);
     for account in 0..3 {
-        let mut order: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap()[3..].parse::<u32>().unwrap()).collect();
+        let mut order: Vec<_> =
+            app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap()[3..].parse::<u32>().unwrap()).collect();
         order.retain(|number| number % 3 == account);
         assert!(order.is_sorted(), "{order:?}");
     }

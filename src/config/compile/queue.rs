@@ -219,6 +219,7 @@ fn inline(
         cx.problems.error(&place.key("budget"), format!("the app has only {all} in all"), help);
     }
     let Some((unreached, ambiguous)) = kinds else {
+        // what the route spilled under an older config, or is replayed
         return Some((forward, Action::Forward(Inline { spill: None, record }), deliver?));
     };
     let status = success_status.unwrap_or(StatusCode::ACCEPTED);
