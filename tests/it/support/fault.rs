@@ -216,7 +216,7 @@ fn act(stream: &mut TcpStream, fault: &Fault) -> bool {
 
 /// The connection is reset once it is closed; so nothing else may shut it down before.
 fn reset(stream: &mut TcpStream) {
-    setsockopt(&*stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    setsockopt(&*stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
 }
 
 fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
