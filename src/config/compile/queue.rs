@@ -218,12 +218,9 @@ fn inline(
         let help = format!("write {all} or less, or a longer `timeout` at the upstream");
         cx.problems.error(&place.key("budget"), format!("the app has only {all} in all"), help);
     }
-    let Some((unreached, ambiguous)) = kinds else {
-        // what the route spilled under an older config, or is replayed
-        return Some((forward, Action::Forward(Inline { spill: None, record }), deliver?));
-    };
     let status = success_status.unwrap_or(StatusCode::ACCEPTED);
-    let spill = Some(Spill { unreached, ambiguous, status, budget: budget.unwrap_or(forward.timeout) });
+    let budget = budget.unwrap_or(forward.timeout);
+    let spill = kinds.map(|(unreached, ambiguous)| Spill { unreached, ambiguous, status, budget });
     Some((forward, Action::Forward(Inline { spill, record }), deliver?))
 }
 

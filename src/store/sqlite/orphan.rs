@@ -17,14 +17,15 @@ const LONGEST: Duration = Duration::from_secs(600);
 ///
 /// One whose lease has lapsed is due anyway.
 pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
-    let held = "select id, target, lease - coalesce((select max(n) from attempt where attempt.id = due.id and attempt.target = due.target), 0)
+    let held =
+        "select id, target, lease - coalesce((select max(n) from attempt where attempt.id = due.id and attempt.target = due.target), 0)
         from due where held = 1 and run_at > ?1";
-    let orphans = writing.rows(held, params![writing.now], |row| {
-        Ok((Unit { delivery: row.get(0)?, target: row.get(1)? }, row.get::<_, i64>(2)?))
-    })?;
+    let orphans =
+        writing.rows(held, params![writing.now], |row| Ok((Unit { delivery: row.get(0)?, target: row.get(1)? }, row.get::<_, i64>(2)?)))?;
     for (unit, cut_off) in &orphans {
         let run_at = writing.now.saturating_add(ms(pause(*cut_off)));
-        writing.execute("update due set held = 0, run_at = ?3 where id = ?1 and target = ?2", params![unit.delivery, unit.target, run_at])?;
+        writing
+            .execute("update due set held = 0, run_at = ?3 where id = ?1 and target = ?2", params![unit.delivery, unit.target, run_at])?;
     }
     Ok(orphans.len())
 }
