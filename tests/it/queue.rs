@@ -175,7 +175,8 @@ fn an_app_that_asks_for_a_wait_gets_it() {
 #[test]
 fn a_dead_app_costs_no_tries_once_the_breaker_is_open() {
     let address = nobody();
-    let gate = start(&config(&format!("http://{address}"), "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 8 }, concurrency: 1"));
+    let gate =
+        start(&config(&format!("http://{address}"), "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 8 }, concurrency: 1"));
     for number in 0..5 {
         is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
     }
@@ -279,7 +280,8 @@ fn deliveries_of_one_key_arrive_one_after_the_other_in_their_order() {
     }
     wait_for("all to be over", || attempts(gate.dir()).values().filter(|all| all.last().is_some_and(|came| came == "200")).count() == 24);
     for account in 0..3 {
-        let mut order: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap()[3..].parse::<u32>().unwrap()).collect();
+        let mut order: Vec<_> =
+            app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap()[3..].parse::<u32>().unwrap()).collect();
         order.retain(|number| number % 3 == account);
         assert!(order.is_sorted(), "{order:?}");
     }
