@@ -16,7 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load};
 use crate::config::snapshot::{AdminAddress, Snapshot, Token};
 use crate::config::watch as config_watch;
-use crate::dedupe::embedded::Embedded;
+use crate::dedupe::embedded::{Damage, Embedded, Opening};
 use crate::gateway::operator::Operator;
 use crate::gateway::reload::{Reloader, environment};
 use crate::gateway::serve::Server;
@@ -135,10 +135,13 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
         let ledger = Embedded::in_memory(capacity, Arc::clone(clock)).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
         return Ok((Arc::new(ledger), None));
     };
+    // deliveries that were acknowledged are not set aside without a word
+    let queues = snapshot.hooks.iter().any(|hook| hook.action.queues());
+    let damage = if queues { Damage::Refuse } else { Damage::SetAside };
     let patience_ends = clock.mono() + STORE_PATIENCE;
     let mut said = false;
     loop {
-        match Embedded::open(path, capacity, Arc::clone(clock)) {
+        match Embedded::open_with(path, capacity, Arc::clone(clock), Opening { damage, ..Opening::default() }) {
             Ok(opened) => {
                 if let Some(alarm) = &opened.alarm {
                     tracing::error!("{alarm}");

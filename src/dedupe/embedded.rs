@@ -8,7 +8,7 @@ use crate::store::disk::Disk;
 use crate::store::drift::Drift;
 use crate::store::sqlite::sweep::Places;
 use crate::store::sqlite::writing::Hook;
-use crate::store::sqlite::{Database, Directory, OpenError};
+use crate::store::sqlite::{Database, Directory, OpenError, orphan};
 use crate::store::time::StoreTime;
 use crate::store::{Answer, Changed, Claimed, Held, Key, Ledger, LedgerCounts, Line, StoreError, Token};
 
@@ -102,6 +102,13 @@ impl Embedded {
             other => (other?, None),
         };
         let (mut ledger, mut database, line) = opened;
+        let orphans = database.transaction(ledger.shared.time.now(), orphan::give_back);
+        match orphans {
+            Ok((0, _)) => {}
+            Ok((count, _)) => tracing::info!(deliveries = count, "the last process left tries under way: they are made again"),
+            // their leases lapse
+            Err(error) => tracing::warn!(%error, "what the last process had under way is not given back before its time"),
+        }
         database.hooked(hook);
         let (drift, shared) = (Arc::clone(&ledger.drift), Arc::clone(&ledger.shared));
         let lives_on = move |key, longer| shared.remember(key, longer);

@@ -105,6 +105,11 @@ fn locked<K>(counts: &Counts<K>) -> MutexGuard<'_, BTreeMap<(Arc<str>, K), u64>>
     counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// To the millisecond.
+fn seconds(delay: Duration) -> f64 {
+    Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
+}
+
 /// Whether the line is a warning.
 pub(super) fn is_bad(seen: &AttemptSeen<'_>) -> bool {
     seen.after != After::Delivered
@@ -149,7 +154,7 @@ pub(super) fn line(format: LogFormat, seen: &AttemptSeen<'_>, at: SystemTime) ->
         error: seen.error,
         ms: u64::try_from(seen.took.as_millis()).unwrap_or(u64::MAX),
         after: seen.after.word(),
-        again_s: if let After::Again(delay) = seen.after { Some(delay.as_secs_f64()) } else { None },
+        again_s: if let After::Again(delay) = seen.after { Some(seconds(delay)) } else { None },
     };
     if format == LogFormat::Json {
         return json(&line);

@@ -126,7 +126,7 @@ fn the_route_says_what_the_sender_is_answered() {
 
 #[test]
 fn it_is_tried_until_the_app_has_it() {
-    let app = App::answering(|number, _| if number == 1 { Act::hang_up() } else { Act::status(if number < 3 { 500 } else { 204 }) });
+    let app = App::answering(|number, _| if number == 0 { Act::hang_up() } else { Act::status(if number < 3 { 500 } else { 204 }) });
     let gate = start(&config(&app.url(), QUICK));
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     is(&send(&gate, "id-1", b"{}"), 200, Some("duplicate"));
@@ -134,8 +134,20 @@ fn it_is_tried_until_the_app_has_it() {
     let tries: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect();
     assert_eq!(tries, ["1", "2", "3", "4"]);
     assert!(app.seen().iter().all(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-1")));
-    assert_eq!(attempts(gate.dir())["id-1"], ["500", "ambiguous_reset", "500", "204"]);
+    assert_eq!(attempts(gate.dir())["id-1"], ["ambiguous_reset", "500", "500", "204"]);
     assert!(metric(&gate, "hookgate_attempts_total{outcome=\"5xx\",route=\"github\"}") >= 2.0);
+}
+
+/// A connection that was kept and is dead costs no try; that it was sent twice is on record.
+#[test]
+fn a_delivery_that_was_sent_again_over_a_new_connection_says_so() {
+    let app = App::answering(|number, _| if number == 1 { Act::hang_up() } else { Act::status(200) });
+    let gate = start(&config(&app.url(), QUICK));
+    for number in 0..2 {
+        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+        wait_for("it to be over", || attempts(gate.dir()).len() == number + 1);
+    }
+    assert_eq!((app.count(), &attempts(gate.dir())["id-1"][..]), (3, &["resent".to_owned()][..]));
 }
 
 #[test]
@@ -208,6 +220,56 @@ fn a_killed_gate_delivers_after_its_restart() {
     ids.dedup();
     assert_eq!(ids.len(), 20);
     is(&send(&gate, "id-7", b"{\"n\":7}"), 200, Some("duplicate"));
+}
+
+#[test]
+fn a_gate_that_leaves_ends_what_it_has_begun_and_keeps_the_rest() {
+    let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(700)));
+    let yaml = config(&app.url(), &format!("{QUICK}, concurrency: 1"));
+    let mut gate = start(&yaml);
+    for number in 0..4 {
+        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+    }
+    wait_for("the first to be under way", || app.count() == 1);
+    gate.signal("TERM");
+    assert_eq!(gate.wait(Duration::from_secs(5)).code(), Some(0));
+    assert_eq!(attempts(gate.dir()).into_iter().collect::<Vec<_>>(), [("id-0".to_owned(), vec!["200".to_owned()])]);
+    assert_eq!(app.count(), 1);
+    let gate = start_in(gate.shared_dir(), &yaml);
+    wait_for("the rest to be over", || attempts(gate.dir()).len() == 4);
+    assert_eq!(app.count(), 4, "each once");
+}
+
+#[test]
+fn a_route_that_verifies_nothing_queues_without_a_proof() {
+    let app = App::answering(|number, _| Act::status(if number == 0 { 500 } else { 200 }));
+    let gate = start(
+        &config(&app.url(), QUICK).replace("verify: { provider: github", "verify: none #").replace("    dedupe: { window: 24h }\n", ""),
+    );
+    is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
+    wait_for("the second try", || app.count() == 2);
+    assert!(
+        app.seen().iter().all(|seen| seen.header("Hookgate-Verified") == Some("false") && seen.header("Hookgate-Delivery-Id").is_none())
+    );
+    let ids: Vec<_> = app.seen().iter().map(|seen| seen.header("X-Request-Id").unwrap().to_owned()).collect();
+    assert_eq!(ids[0], ids[1]);
+    is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
+}
+
+#[test]
+fn a_secret_that_comes_with_the_request_is_neither_stored_nor_handed_on() {
+    let app = App::start();
+    let token =
+        "verify: { scheme: token, signature: { header: X-Token }, secrets: [{ insecure_inline: \"the-token-of-sixteen-and-more\" }] } #";
+    let gate = start(&config(&app.url(), QUICK).replace("verify: { provider: github", token).replace("    dedupe: { window: 24h }\n", ""));
+    let headers = [("X-Token".to_owned(), "the-token-of-sixteen-and-more".to_owned())];
+    is(&gate.post("/webhooks/github", &headers, b"{}"), 200, Some("queued"));
+    wait_for("it to arrive", || app.count() == 1);
+    assert_eq!(app.last().header("X-Token"), None);
+    for entry in std::fs::read_dir(gate.dir().join("store")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(29).any(|piece| piece == b"the-token-of-sixteen-and-more"));
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(3),
     Duration::from_secs(5),
 ];
+/// The word for a try that has its answer, and was sent twice for it: over a connection that was kept and dead, and over a new one.
+const RESENT: &str = "resent";
 /// How long a stored delivery waits that cannot be read: for a person, or a newer version.
 const UNREADABLE: Duration = Duration::from_secs(3600);
 
@@ -162,7 +164,8 @@ pub(in crate::gateway) fn attempt_row(cause: Cause, begun: Now, took: Duration, 
         connect: made.connect,
         first_byte: made.first_byte,
         status,
-        error: outcome::error(outcome).map(Arc::from),
+        // an answer to the second sending: the first may have arrived as well
+        error: outcome::error(outcome).or((made.tries > 1).then_some(RESENT)).map(Arc::from),
         peer: made.peer.map(|peer| peer.to_string().into()),
         head: Bytes::new(),
         body: Bytes::new(),

@@ -1,5 +1,6 @@
 //! Starts the real gate, speaks to it, signs requests.
 pub mod app;
+pub mod fault;
 pub mod flood;
 pub mod gate;
 pub mod http;

@@ -35,12 +35,44 @@ async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
     drop(store);
     let store = open(directory.path(), &clock);
     assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed);
-    assert!(take(&store, 1, 1).await.is_empty(), "its holder may still be at it");
-    clock.advance(LEASE + Duration::from_millis(1));
     let taken = take(&store, 1, 1).await.remove(0);
-    assert_eq!((taken.stored.body.clone(), taken.lease.number), (one.body, 2));
+    assert_eq!((taken.stored.body.clone(), taken.lease.number), (one.body, 2), "its holder is gone, its lease with it");
     assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Lost);
     assert_eq!(store.totals().await.unwrap().targets, [(TargetId(1), 1, 0)], "the sums too");
+}
+
+/// A delivery that kills the gate each time it is tried does so more and more seldom, and holds up no other; one that was cut off once is not held up.
+#[tokio::test]
+async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let mut store = open(directory.path(), &clock);
+    let killer = delivery(1, Start::Mine(LEASE));
+    new(store.accept(killer.clone(), Dedupe::None).await.unwrap());
+    for (number, pause) in [(2, 0), (3, 1), (4, 2), (5, 4)] {
+        drop(store);
+        store = open(directory.path(), &clock);
+        if pause > 0 {
+            clock.advance(Duration::from_secs(pause) - Duration::from_millis(1));
+            assert!(take(&store, 1, 1).await.is_empty(), "{number}");
+            clock.advance(Duration::from_millis(1));
+        }
+        assert_eq!(take(&store, 1, 1).await.remove(0).lease.number, number);
+    }
+    let bystander = delivery(1, Start::Mine(LEASE));
+    new(store.accept(bystander.clone(), Dedupe::None).await.unwrap());
+    drop(store);
+    store = open(directory.path(), &clock);
+    let taken = take(&store, 1, 9).await;
+    assert_eq!(taken.iter().map(|taken| taken.stored.id).collect::<Vec<_>>(), [bystander.id]);
+    assert_eq!(store.settle(taken[0].lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    // a try whose outcome is known ends the row of those that are not
+    clock.advance(Duration::from_secs(8));
+    let known = take(&store, 1, 9).await.remove(0);
+    assert_eq!((known.stored.id, known.tries), (killer.id, 0));
+    assert_eq!(store.settle(known.lease, Some(attempt(500)), Next::RetryIn(Duration::ZERO)).await.unwrap(), Held::Yes);
+    assert_eq!(take(&store, 1, 9).await.len(), 1);
+    drop(store);
+    assert_eq!(take(&open(directory.path(), &clock), 1, 9).await.len(), 1);
 }
 
 /// A year ahead, then an hour back, with restarts between: tries come when they are due, nothing is purged.

@@ -47,6 +47,8 @@ struct One {
     target: u32,
     place: Place,
     lease: u32,
+    /// The last lease of which it is on record what it came to.
+    known: u32,
     first: Vec<u32>,
     settled: Vec<u32>,
     accept: (crate::store::queue::Accept, Dedupe),
@@ -94,7 +96,7 @@ impl Model {
         self.keys.extend(name.map(|name| (name, offered.id)));
         let first: Vec<u32> = leases.iter().map(|lease| lease.number).collect();
         let place = Place::Waits { run_at, held, tries: 0 };
-        let one = One { target, place, lease: u32::from(held), first, settled: Vec::new(), accept: (offered.clone(), dedupe) };
+        let one = One { target, place, lease: u32::from(held), known: 0, first, settled: Vec::new(), accept: (offered.clone(), dedupe) };
         self.all.insert(offered.id, one);
     }
 
@@ -135,6 +137,10 @@ impl Model {
             assert_eq!(held, Held::Lost, "it was purged");
             return;
         };
+        let given_back = matches!(one.place, Place::Waits { held: false, .. }) && one.lease == lease.number;
+        if tried && !given_back {
+            one.known = one.known.max(lease.number);
+        }
         match one.place {
             Place::Waits { held: true, tries, .. } if one.lease == lease.number => {
                 assert_eq!(held, Held::Yes);
@@ -179,6 +185,19 @@ impl Model {
                 }
             }
             (Deed::Replay { .. }, Place::Delivered) | (Deed::Cancel, Place::Dead | Place::Cancelled | Place::Delivered) => {}
+        }
+    }
+
+    /// Whoever leased something is gone.
+    fn restart(&mut self) {
+        for one in self.all.values_mut() {
+            if let Place::Waits { run_at, held: true, tries } = one.place
+                && run_at > self.now
+            {
+                let cut_off = one.lease - one.known;
+                let pause = if cut_off < 2 { 0 } else { 1 << (cut_off - 2) };
+                one.place = Place::Waits { run_at: self.now + pause, held: false, tries };
+            }
         }
     }
 
@@ -236,6 +255,7 @@ async fn run(steps: Vec<Step>) {
             Step::Restart => {
                 drop(store);
                 store = open(directory.path(), &clock);
+                model.restart();
             }
         }
     }
