@@ -221,6 +221,7 @@ fn inline(
     let status = success_status.unwrap_or(StatusCode::ACCEPTED);
     let budget = budget.unwrap_or(forward.timeout);
     let spill = kinds.map(|(unreached, ambiguous)| Spill { unreached, ambiguous, status, budget });
+    // without a spill: for what the route spilled under an older config, and for replays
     Some((forward, Action::Forward(Inline { spill, record }), deliver?))
 }
 
