@@ -98,7 +98,12 @@ impl Senders {
                 let first = Sent { route, digest: digest(&body), requests: 0, acknowledged: false };
                 self.sent.lock().unwrap().entry(id.clone()).or_insert(first).requests += 1;
                 let Ok(answer) = connection.try_request("POST", &target, &sign::borrowed(&headers), &body) else { continue };
-                assert!([200, 202, 502, 503, 504, 500].contains(&answer.status), "{id}, request {request}: {} {}", answer.status, answer.text());
+                assert!(
+                    [200, 202, 502, 503, 504, 500].contains(&answer.status),
+                    "{id}, request {request}: {} {}",
+                    answer.status,
+                    answer.text()
+                );
                 if answer.header("Connection") != Some("close") {
                     kept = Some((address, connection));
                 }
@@ -268,7 +273,11 @@ fn check(dir: &Path, sent: &BTreeMap<String, Sent>, arrived: &BTreeMap<String, A
         // A try that finds its connection dead sends it again; one that ends so may have arrived twice.
         let inline = if sent.route == ROUTES[0] { 0 } else { sent.requests };
         let missing = rows.last - rows.tries;
-        assert!(arrived.digests.len() <= rows.last + rows.resent + rows.ambiguous + missing + 2 * inline, "a try without a lease: {}", what());
+        assert!(
+            arrived.digests.len() <= rows.last + rows.resent + rows.ambiguous + missing + 2 * inline,
+            "a try without a lease: {}",
+            what()
+        );
         assert!(arrived.taken <= rows.delivered + missing + rows.ambiguous + rows.resent + inline, "twice without a reason: {}", what());
         assert!(rows.delivered <= 1, "tried after it was delivered: {}", what());
         // nobody was killed between: once it was taken that was the end

@@ -226,7 +226,8 @@ fn read(stream: &TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
     };
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     let find = |name: &str| {
-        let of_line = |line: &str| line.split_once(':').filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned());
+        let of_line =
+            |line: &str| line.split_once(':').filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned());
         head.lines().find_map(of_line)
     };
     let length: usize = find("content-length").map_or(0, |length| length.parse().unwrap());
