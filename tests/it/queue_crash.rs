@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::queue::{SECRET, metric};
+use super::queue::{SECRET, waiting};
 use super::support::fault::{Fault, FaultServer, digest};
 use super::support::gate::{Gate, wait_at_most};
 use super::support::http::Connection;
@@ -98,7 +98,12 @@ impl Senders {
                 let first = Sent { route, digest: digest(&body), requests: 0, acknowledged: false };
                 self.sent.lock().unwrap().entry(id.clone()).or_insert(first).requests += 1;
                 let Ok(answer) = connection.try_request("POST", &target, &sign::borrowed(&headers), &body) else { continue };
-                assert!([200, 202, 502, 503, 504, 500].contains(&answer.status), "{id}, request {request}: {} {}", answer.status, answer.text());
+                assert!(
+                    [200, 202, 502, 503, 504, 500].contains(&answer.status),
+                    "{id}, request {request}: {} {}",
+                    answer.status,
+                    answer.text()
+                );
                 if answer.header("Connection") != Some("close") {
                     kept = Some((address, connection));
                 }
@@ -194,9 +199,7 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
     }
     // some may have been cut off often, and wait for it
     let begun = Instant::now();
-    wait_at_most(Duration::from_secs(60), "all to be delivered", || {
-        ROUTES.iter().all(|route| metric(&gate, &format!("hookgate_queue_waiting{{route=\"{route}\"}}")) == 0.0)
-    });
+    wait_at_most(Duration::from_secs(60), "all to be delivered", || waiting(dir.path()) == 0);
     eprintln!("drained in {:?}", begun.elapsed());
     gate.signal("TERM");
     assert!(gate.wait(Duration::from_secs(10)).success());
@@ -268,7 +271,11 @@ fn check(dir: &Path, sent: &BTreeMap<String, Sent>, arrived: &BTreeMap<String, A
         // A try that finds its connection dead sends it again; one that ends so may have arrived twice.
         let inline = if sent.route == ROUTES[0] { 0 } else { sent.requests };
         let missing = rows.last - rows.tries;
-        assert!(arrived.digests.len() <= rows.last + rows.resent + rows.ambiguous + missing + 2 * inline, "a try without a lease: {}", what());
+        assert!(
+            arrived.digests.len() <= rows.last + rows.resent + rows.ambiguous + missing + 2 * inline,
+            "a try without a lease: {}",
+            what()
+        );
         assert!(arrived.taken <= rows.delivered + missing + rows.ambiguous + rows.resent + inline, "twice without a reason: {}", what());
         assert!(rows.delivered <= 1, "tried after it was delivered: {}", what());
         // nobody was killed between: once it was taken that was the end

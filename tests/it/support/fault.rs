@@ -78,7 +78,12 @@ pub struct FaultServer {
 impl FaultServer {
     /// Asks `script` what to do with request number n, counted from 0.
     pub fn start(script: impl Fn(usize, &Request) -> Fault + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    /// The same on a given address.
+    pub fn at(address: SocketAddr, script: impl Fn(usize, &Request) -> Fault + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, count, open) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
         let shared = Arc::new(Shared { script: Box::new(script), seen, count, open });
@@ -226,7 +231,8 @@ fn read(stream: &TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
     };
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     let find = |name: &str| {
-        let of_line = |line: &str| line.split_once(':').filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned());
+        let of_line =
+            |line: &str| line.split_once(':').filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned());
         head.lines().find_map(of_line)
     };
     let length: usize = find("content-length").map_or(0, |length| length.parse().unwrap());
