@@ -8,11 +8,12 @@ use crate::admin::report::{self, Report, RouteReport};
 use crate::admin::status::{
     ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status, StoreStatus, UpstreamStatus,
 };
-use crate::admin::{Reloading, Source};
+use crate::admin::{Desk, Reloading, Source};
 use crate::clock::Now;
 use crate::config::snapshot::{Hook, Route, Snapshot};
 use crate::dedupe::embedded::Embedded;
 use crate::gateway::Gate;
+use crate::gateway::desk::GateDesk;
 use crate::gateway::reload::Reloader;
 use crate::store::Ledger;
 use crate::store::queue::TargetId;
@@ -26,6 +27,8 @@ pub struct Operator {
     gate: Arc<Gate>,
     reloader: Arc<Reloader>,
     ledger: Arc<Embedded>,
+    /// What people ask of deliveries; none without a store on disk.
+    desk: Option<Arc<GateDesk>>,
     /// What went wrong when the store was opened.
     alarm: Option<String>,
     started: Now,
@@ -35,7 +38,9 @@ impl Operator {
     /// For a gate that has just started.
     pub fn new(gate: Arc<Gate>, reloader: Arc<Reloader>, ledger: Arc<Embedded>, alarm: Option<String>) -> Self {
         let started = gate.clock.now();
-        Self { gate, reloader, ledger, alarm, started }
+        // a store comes and goes with a restart alone
+        let desk = gate.snapshot().store.path.is_some().then(|| Arc::new(GateDesk(Arc::clone(&gate))));
+        Self { desk, gate, reloader, ledger, alarm, started }
     }
 
     /// What an operator must hear of the store.
@@ -193,6 +198,10 @@ impl Source for Operator {
             RouteReport::new(&hook.name, mode(hook, now), hook.observe_until, seen.as_ref())
         };
         Report { now: rfc3339(now), routes: self.gate.snapshot().hooks.iter().map(route).collect() }
+    }
+
+    fn desk(&self) -> Option<Arc<dyn Desk>> {
+        self.desk.clone().map(|desk| desk as _)
     }
 
     fn reload(&self) -> Reloading<'_> {
