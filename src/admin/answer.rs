@@ -52,7 +52,7 @@ pub(super) async fn not_found() -> Denied {
     Denied::new(
         StatusCode::NOT_FOUND,
         "there is nothing here",
-        "health: /livez, /readyz, /metrics; admin: /-/status, /-/refusals, /-/report, /-/reload",
+        "health: /livez, /readyz, /metrics; admin: /-/status, /-/refusals, /-/report, /-/reload, /-/tail, /-/drain",
     )
 }
 

@@ -1,4 +1,4 @@
-//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`.
+//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`, and what is in `live`.
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Denied};
-use super::{Guard, Report, Source, Status};
+use super::{Guard, Report, Source, Status, live};
 use crate::telemetry::{REMEMBERED, RecentRefusal};
 
 /// Refusals shown when nobody says how many.
@@ -38,6 +38,7 @@ pub fn router(source: Arc<dyn Source>, guard: Guard) -> Router {
         .route("/-/refusals", get(refusals))
         .route("/-/report", get(report))
         .route("/-/reload", post(reload))
+        .merge(live::routes())
         .method_not_allowed_fallback(answer::wrong_method)
         .fallback(answer::not_found)
         .layer(from_fn_with_state(Arc::new(guard), guarded))
