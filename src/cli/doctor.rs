@@ -6,7 +6,7 @@ mod finding;
 mod gate;
 mod mounts;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -21,6 +21,7 @@ use crate::cli::term::{self, Look};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::load::Loaded;
 use crate::config::source::read_regular;
+use crate::store::mount::{self, Mount};
 use finding::Finding;
 
 /// The largest file that is looked into for certificates and keys, in bytes.
@@ -51,7 +52,7 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
             None
         }
     };
-    let mounts = std::fs::read("/proc/self/mountinfo").map(|text| mounts::parse(&text)).unwrap_or_default();
+    let mounts = mount::own();
     findings.extend(mounts::watched(path, &mounts));
     if let Some(loaded) = &loaded {
         let warnings = loaded.report.warnings();
@@ -87,7 +88,7 @@ fn upstreams(loaded: &Loaded) -> Result<Vec<Finding>, Error> {
 }
 
 /// The files that the config was read from: secrets, keys, certificates, and how they are mounted.
-fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[mounts::Mount]) -> Vec<Finding> {
+fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[Mount]) -> Vec<Finding> {
     let mut facts = Vec::new();
     let mut certificates = Vec::new();
     let mut findings = Vec::new();
@@ -114,13 +115,13 @@ fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[mounts::Mou
 }
 
 /// The disk of the store.
-fn store(loaded: &Loaded, mounts: &[mounts::Mount]) -> Vec<Finding> {
+fn store(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
     let Some(path) = &loaded.snapshot.store.path else {
         let remembers = loaded.snapshot.hooks.iter().any(|hook| hook.dedupe.is_some());
         let said = "in memory: a restart forgets which IDs were handed on";
         return remembers.then(|| Finding::look("store", said, "`store: { path: /var/lib/hookgate }`")).into_iter().collect();
     };
-    let real = real(path);
+    let real = mount::real(path);
     #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
     let free = statvfs(&real).ok().map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
     mounts::store(path, &real, mounts, free)
@@ -147,10 +148,4 @@ fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
         findings.push(gate::open_files(limit, loaded.snapshot.limits.connections, of_gate.is_some()));
     }
     findings
-}
-
-/// Where a path leads; of one that is not there yet, the nearest directory above that is.
-fn real(path: &Path) -> PathBuf {
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    whole.ancestors().find_map(|above| std::fs::canonicalize(above).ok()).unwrap_or(whole)
 }

@@ -11,6 +11,7 @@ use crate::config::secret::{Cache, Env, Loader, Origins};
 use crate::config::snapshot::{Action, Snapshot};
 use crate::config::source::Source;
 use crate::provider::Catalogue;
+use crate::store::mount::{self, Mount};
 use crate::units;
 
 /// A config that can run.
@@ -86,6 +87,18 @@ impl std::fmt::Debug for Rejected {
 /// # Errors
 /// All that is wrong with it.
 pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64, now: Now) -> Result<Loaded, Rejected> {
+    load_among(&mount::own(), path, env, previous, generation, now)
+}
+
+/// [`load`] on a machine with these mounts.
+fn load_among(
+    mounts: &[Mount],
+    path: &Path,
+    env: Env<'_>,
+    previous: Option<&Cache>,
+    generation: u64,
+    now: Now,
+) -> Result<Loaded, Rejected> {
     let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
     let mut loader = Loader::new(&base, env, previous, now);
     let name = path.display().to_string();
@@ -109,7 +122,7 @@ pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64
     if sources.iter().any(|source| source.tree.is_none() || source.faults.iter().any(|fault| fault.fatal)) {
         return Err(Rejected { report: Report::new(&sources, &problems), files: loader.inputs.finish().0 });
     }
-    let mut cx = Context { problems, loader, catalogue: &catalogue, asks_for_certificates: false, has_store: false };
+    let mut cx = Context { problems, loader, catalogue: &catalogue, mounts, asks_for_certificates: false, has_store: false };
     let mut snapshot = compile::compile(Written { main, upstreams, routes }, generation, &mut cx);
     let Context { problems, loader, .. } = cx;
     let Loader { inputs, notes, stale, stale_certificates, count, origins, cache, .. } = loader;

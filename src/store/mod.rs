@@ -12,6 +12,7 @@ mod batch;
 mod checkpoint;
 pub(crate) mod disk;
 pub mod drift;
+pub mod mount;
 pub mod queue;
 mod reader;
 pub mod record;

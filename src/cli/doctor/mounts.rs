@@ -1,92 +1,32 @@
-//! What the files of a gate are mounted from: `/proc/self/mountinfo` (<https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html>).
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+//! What is to be said of the disks that a gate's files lie on.
+use std::path::Path;
 
 use super::finding::Finding;
 use crate::cli::term;
+use crate::store::mount::{Lies, Mount, lies};
 
 /// Less is too little for the store to work on.
 const LITTLE: u64 = 256 << 20;
-/// Disks over a network, whose locks and fsyncs are not what a store needs.
-const NETWORK: [&str; 13] =
-    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "beegfs", "gpfs", "virtiofs"];
-
-/// One mount.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mount {
-    /// What of the disk is mounted.
-    pub(super) root: PathBuf,
-    /// Where.
-    pub(super) point: PathBuf,
-    /// The kind of disk: `ext4`, `tmpfs`, …
-    pub(super) kind: String,
-}
-
-/// The mounts of a mountinfo; lines that are none are passed over.
-pub(super) fn parse(text: &[u8]) -> Vec<Mount> {
-    let mount = |line: &[u8]| {
-        let mut fields = line.split(|byte| *byte == b' ');
-        let (root, point) = (fields.nth(3)?, fields.next()?);
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        Some(Mount { root: unescaped(root), point: unescaped(point), kind: String::from_utf8_lossy(kind).into_owned() })
-    };
-    text.split(|byte| *byte == b'\n').filter_map(mount).collect()
-}
-
-/// A field with its blanks, which stand there as `\040`.
-fn unescaped(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(bytes))
-}
-
-/// The mount that a real path lies on: the deepest, and of several at one place the last.
-pub(super) fn of<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
-    let over = mounts.iter().filter(|mount| path.starts_with(&mount.point));
-    over.max_by_key(|mount| mount.point.components().count())
-}
 
 /// What is to be said of the store's disk. `shown` is the path as the config has it, `real` where it is, `free` how many bytes it has left.
 pub(super) fn store(shown: &Path, real: &Path, mounts: &[Mount], free: Option<u64>) -> Vec<Finding> {
     let name = shown.display();
     let mut findings = Vec::new();
     let kept = "put it on a disk that stays";
-    match of(real, mounts) {
-        None => findings.push(Finding::skipped("store", format!("not judged: nobody says what {name} is mounted from"))),
-        Some(Mount { root, .. }) if root.as_os_str().as_bytes().windows(EMPTY_DIR.len()).any(|part| part == EMPTY_DIR) => {
-            findings.push(Finding::look(
-                "store",
-                format!("{name} is an emptyDir: it goes when the Pod goes"),
-                "take a persistentVolumeClaim",
-            ));
+    findings.push(match lies(real, mounts) {
+        Lies::Unknown => Finding::skipped("store", format!("not judged: nobody says what {name} is mounted from")),
+        Lies::EmptyDir => {
+            Finding::look("store", format!("{name} is an emptyDir: it goes when the Pod goes"), "take a persistentVolumeClaim")
         }
-        Some(Mount { kind, .. }) => findings.push(match kind.as_str() {
-            "tmpfs" | "ramfs" => Finding::bad("store", format!("{name} is in memory ({kind}): a restart forgets all of it"), kept),
-            "overlay" | "aufs" => Finding::look(
-                "store",
-                format!("{name} is in the container's own layer: it goes with the container"),
-                "mount a volume there",
-            ),
-            kind if NETWORK.contains(&kind) || is_remote_fuse(kind) => {
-                Finding::bad("store", format!("{name} is on a network disk ({kind}), where a lock is no lock"), "put it on a local disk")
-            }
-            kind => Finding::good("store", format!("{name} is on a local disk ({kind})"), "store on disk"),
-        }),
-    }
+        Lies::Memory(kind) => Finding::bad("store", format!("{name} is in memory ({kind}): a restart forgets all of it"), kept),
+        Lies::Container => {
+            Finding::look("store", format!("{name} is in the container's own layer: it goes with the container"), "mount a volume there")
+        }
+        Lies::Network(kind) => {
+            Finding::bad("store", format!("{name} is on a network disk ({kind}), where a lock is no lock"), "put it on a local disk")
+        }
+        Lies::Disk(kind) => Finding::good("store", format!("{name} is on a local disk ({kind})"), "store on disk"),
+    });
     match free {
         Some(free) if free < LITTLE => {
             findings.push(Finding::look("free space", format!("{} are left under {name}", term::size(free)), "make room"));
@@ -99,14 +39,6 @@ pub(super) fn store(shown: &Path, real: &Path, mounts: &[Mount], free: Option<u6
         None => {}
     }
     findings
-}
-
-/// The directory of an emptyDir on its node.
-const EMPTY_DIR: &[u8] = b"/kubernetes.io~empty-dir/";
-
-/// Disks of the user's own program may be anything; these are local.
-fn is_remote_fuse(kind: &str) -> bool {
-    (kind == "fuse" || kind.starts_with("fuse.")) && !matches!(kind, "fuse.lxcfs" | "fuse.ext4" | "fuse.ntfs-3g")
 }
 
 /// What is to be said of a file that is watched for changes: mounted alone, it is the one file that was there when it was mounted.
@@ -125,6 +57,7 @@ fn alone(shown: &Path, real: &Path, mounts: &[Mount]) -> Option<Finding> {
 mod tests {
     use super::super::finding::Level;
     use super::*;
+    use crate::store::mount::parse;
 
     const INFO: &[u8] = b"22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -171,16 +104,5 @@ not a mount
         let found = alone(Path::new("config.yaml"), Path::new("/etc/hookgate/config.yaml"), &mounts).unwrap();
         assert_eq!((found.level, found.said.as_str()), (Level::Look, "config.yaml is mounted alone (subPath): it never updates"));
         assert_eq!(alone(Path::new("x"), Path::new("/etc/hookgate/other.yaml"), &mounts), None);
-    }
-
-    #[test]
-    fn whatever_stands_there_is_read_without_harm() {
-        for text in
-            [&b""[..], b"\n\n", b" ", b"1 2 3 4 5", b"1 2 3 / \\04 x - ", b"1 2 3 / \\777 x - k", b"\xff \xff \xff \xff \xff - \xff"]
-        {
-            parse(text);
-        }
-        assert_eq!(parse(b"1 2 3 / /a\\134b x - ext4 d")[0].point, Path::new("/a\\b"));
-        assert!(parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default()).len() < 100_000);
     }
 }

@@ -1,5 +1,6 @@
 //! Bounds of the whole gate, and what else is said once.
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::compile::Context;
@@ -7,6 +8,7 @@ use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{Limits, Shutdown, Store};
 use crate::limit::Quota;
+use crate::store::mount::{self, Lies};
 use crate::telemetry::{LogFormat, LogPolicy, LogRequests};
 use crate::units::Rate;
 
@@ -76,6 +78,26 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
         path: path.filter(|path| !path.is_empty()).map(|path| cx.loader.base.join(path)),
         ledger_entries: ledger_entries.map_or(10_000_000, |entries| usize::try_from(entries).unwrap_or(usize::MAX)),
     }
+}
+
+/// Says so if what is kept at `path` would not stay.
+pub(super) fn note_disk(path: &Path, place: &Place, cx: &mut Context<'_>) {
+    let mounts = cx.mounts;
+    let (message, help) = match mount::lies(&mount::real(path), mounts) {
+        Lies::Memory(kind) => {
+            (format!("this is in memory here ({kind}): a restart loses what was acknowledged"), "put it on a disk that stays")
+        }
+        Lies::EmptyDir => {
+            ("this is an emptyDir: what was acknowledged is lost when the Pod goes".to_owned(), "take a persistentVolumeClaim")
+        }
+        // where the gate does not run, there is no such directory, and a container's layer says nothing of it
+        Lies::Container if path.exists() => {
+            ("this is in the container's own layer: what was acknowledged is lost with the container".to_owned(), "mount a volume there")
+        }
+        Lies::Network(kind) => (format!("this is on a network disk here ({kind}), where a lock is no lock"), "put it on a local disk"),
+        Lies::Container | Lies::Disk(_) | Lies::Unknown => return,
+    };
+    cx.problems.warning(place, message, help.to_owned());
 }
 
 pub(super) fn log(log: Option<file::Log>, place: &Place, cx: &mut Context<'_>) -> LogPolicy {

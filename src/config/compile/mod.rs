@@ -9,6 +9,7 @@ use crate::config::guard::GuardsByApp;
 use crate::config::secret::Loader;
 use crate::config::snapshot::{self, Route, Snapshot};
 use crate::provider::Catalogue;
+use crate::store::mount::Mount;
 use crate::units;
 
 mod admin;
@@ -38,6 +39,8 @@ pub struct Context<'a> {
     pub loader: Loader<'a>,
     /// The presets.
     pub catalogue: &'a Catalogue,
+    /// What the machine has mounted.
+    pub mounts: &'a [Mount],
     /// Whether a listener has a `client_ca`.
     pub asks_for_certificates: bool,
     /// Whether there is a store on disk, or one that is blamed already.
@@ -88,6 +91,9 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let upstreams = upstreams::upstreams(upstreams, cx);
     let (routes, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
     let hooks: Vec<Arc<snapshot::Hook>> = routes.iter().filter_map(Route::hook).cloned().collect();
+    if let Some(path) = store.path.as_ref().filter(|_| hooks.iter().any(|hook| hook.action.keeps())) {
+        limits::note_disk(path, &at.key("path"), cx);
+    }
     Snapshot {
         generation,
         hash: String::new(),

@@ -25,7 +25,7 @@ fn files(name: &str) -> Vec<PathBuf> {
 }
 
 fn try_load(path: &Path) -> Result<Loaded, Rejected> {
-    load(path, &env, None, 1, FrozenClock::at_unix(1_795_000_000).now())
+    load_among(&[], path, &env, None, 1, FrozenClock::at_unix(1_795_000_000).now())
 }
 
 /// The report as a person sees it who stands in the folder of the file.
@@ -208,6 +208,37 @@ fn certificates_and_keys_are_read_and_must_belong_together() {
     let headline = try_pair("a.crt", "b.key").unwrap_err().report.headline();
     assert!(headline.ends_with("certificate and key do not belong together"), "{headline}");
     assert!(try_pair("a.key", "a.crt").unwrap_err().report.errors() == 2);
+}
+
+#[test]
+fn a_store_that_would_not_stay_is_told_where_deliveries_lie_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = std::fs::canonicalize(folder.path()).unwrap();
+    std::fs::create_dir_all(folder.join("there")).unwrap();
+    let path = folder.join("config.yaml");
+    let warned = |kind: &str, store: &str, action: &str| {
+        let upstreams = "upstreams: { app: { url: 'http://127.0.0.1:1' } }";
+        let route = format!(
+            "{{ name: a, path: /a, verify: {{ provider: github, secrets: [{{ env: A }}] }}, dedupe: {{ by: content }}, {action} }}"
+        );
+        let text = format!("listen: [{{ address: '127.0.0.1:0' }}]\nstore: {{ path: {store} }}\n{upstreams}\nroutes: [{route}]\n");
+        std::fs::write(&path, text).unwrap();
+        let info =
+            format!("1 0 8:0 /{} {} rw - {kind} x rw", if kind == "ext3" { "x/kubernetes.io~empty-dir/y" } else { "" }, folder.display());
+        let mounts = mount::parse(info.as_bytes());
+        let loaded = load_among(&mounts, &path, &env, None, 1, FrozenClock::at_unix(0).now()).unwrap();
+        loaded.report.findings.iter().map(|finding| finding.message.clone()).collect::<String>()
+    };
+    let queue = "queue: { upstream: app }";
+    assert!(warned("tmpfs", "there", queue).contains("in memory here (tmpfs)"));
+    assert!(warned("tmpfs", "not/yet", "forward: { upstream: app, record: all }").contains("in memory here (tmpfs)"));
+    assert!(warned("ext3", "there", "forward: { upstream: app, on_failure: queue }").contains("an emptyDir"));
+    assert!(warned("overlay", "there", queue).contains("the container's own layer"));
+    assert!(warned("nfs4", "there", queue).contains("network disk here (nfs4)"));
+    for (kind, store, action) in [("overlay", "not/yet", queue), ("ext4", "there", queue), ("tmpfs", "there", "forward: { upstream: app }")]
+    {
+        assert_eq!(warned(kind, store, action), "", "{kind} {store} {action}");
+    }
 }
 
 /// Block, key, what its doc comment says, and the same written out.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::FILE;
 use super::schema::SCHEMA;
 use crate::store::StoreError;
+use crate::store::mount::{self, Mount};
 
 /// Why a store cannot be opened.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,8 +74,7 @@ impl Directory {
     pub fn hold(path: &Path) -> Result<Self, OpenError> {
         let io = |error: std::io::Error| OpenError::Io { path: path.to_owned(), cause: error.to_string() };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
-        if let Some(kind) = network(&path.canonicalize().map_err(io)?, &std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
-        {
+        if let Some(kind) = network(&path.canonicalize().map_err(io)?, &mount::own()) {
             return Err(OpenError::Network { path: path.to_owned(), kind });
         }
         let mut lock = OpenOptions::new()
@@ -128,15 +128,9 @@ impl Directory {
     }
 }
 
-/// The kind of file system that `path` lies on, if it is a network's. `mounts` is Linux's list; elsewhere there is none, and nothing is refused.
-pub(super) fn network(path: &Path, mounts: &str) -> Option<String> {
+/// The kind of file system that `path` lies on, if it is one of a network that is known to fail a store. Without a list of mounts nothing is refused.
+pub(super) fn network(path: &Path, mounts: &[Mount]) -> Option<String> {
     const NETWORK: [&str; 12] =
         ["nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"];
-    let kinds = mounts.lines().filter_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let point = left.split(' ').nth(4)?.replace("\\040", " ");
-        path.starts_with(&point).then(|| (point.len(), right.split(' ').next().unwrap_or_default()))
-    });
-    // Of two mounts on the same point the later one counts, and that is the one `max_by_key` takes.
-    kinds.max_by_key(|(length, _)| *length).map(|(_, kind)| kind).filter(|kind| NETWORK.contains(kind)).map(str::to_owned)
+    mount::of(path, mounts).map(|mount| &mount.kind).filter(|kind| NETWORK.contains(&kind.as_str())).cloned()
 }

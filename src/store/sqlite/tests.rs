@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::directory::network;
 use super::*;
-use crate::store::Key;
+use crate::store::{Key, mount};
 
 #[test]
 fn a_network_is_told_from_a_disk() {
@@ -12,14 +12,15 @@ fn a_network_is_told_from_a_disk() {
 31 22 0:41 / /var/lib/hook rw shared:3 - cifs //nas/x rw
 32 30 0:42 / /var/lib/hookgate/local rw - xfs /dev/sdb rw
 33 22 0:43 / /mnt/with\\040blank rw - fuse.sshfs host: rw";
-    let kind = |path: &str| network(Path::new(path), mounts);
+    let mounts = mount::parse(mounts.as_bytes());
+    let kind = |path: &str| network(Path::new(path), &mounts);
     assert_eq!(kind("/srv"), None);
     assert_eq!(kind("/var/lib/hookgate"), Some("nfs4".to_owned()));
     assert_eq!(kind("/var/lib/hookgate/data"), Some("nfs4".to_owned()));
     assert_eq!(kind("/var/lib/hookgate/local"), None);
     assert_eq!(kind("/var/lib/hook"), Some("cifs".to_owned()));
     assert_eq!(kind("/mnt/with blank/x"), Some("fuse.sshfs".to_owned()));
-    assert_eq!(network(Path::new("/srv"), ""), None);
+    assert_eq!(network(Path::new("/srv"), &[]), None);
 }
 
 fn key(byte: u8) -> Key {

@@ -31,6 +31,7 @@ fn compiled(written: &str, provider: &str) -> (Handshakes, Vec<String>) {
         catalogue: Catalogue::built_in(),
         asks_for_certificates: false,
         has_store: false,
+        mounts: &[],
     };
     let written = (!written.is_empty()).then(|| serde_yaml::from_str(written).unwrap());
     let made = handshakes(written, preset.as_deref(), verifier.as_ref(), &Place::root(0), &mut cx);

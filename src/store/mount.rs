@@ -1,0 +1,156 @@
+//! What a directory is mounted from: `/proc/self/mountinfo` (<https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html>).
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+/// Disks over a network, whose locks and fsyncs are not what a store needs.
+const NETWORK: [&str; 13] =
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "beegfs", "gpfs", "virtiofs"];
+/// The directory of an emptyDir on its node.
+const EMPTY_DIR: &[u8] = b"/kubernetes.io~empty-dir/";
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// What of the disk is mounted.
+    pub root: PathBuf,
+    /// Where.
+    pub point: PathBuf,
+    /// The kind of disk: `ext4`, `tmpfs`, …
+    pub kind: String,
+}
+
+/// What becomes of the files in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lies<'a> {
+    /// Nobody says what it is mounted from.
+    Unknown,
+    /// They go when the Pod goes.
+    EmptyDir,
+    /// They are in memory, in a disk of this kind.
+    Memory(&'a str),
+    /// They go with the container.
+    Container,
+    /// They are behind a network, in a disk of this kind.
+    Network(&'a str),
+    /// They stay, on a disk of this kind.
+    Disk(&'a str),
+}
+
+/// The mounts of this process; none where the system does not tell.
+pub fn own() -> Vec<Mount> {
+    std::fs::read("/proc/self/mountinfo").map(|text| parse(&text)).unwrap_or_default()
+}
+
+/// The mounts of a mountinfo; lines that are none are passed over.
+pub fn parse(text: &[u8]) -> Vec<Mount> {
+    let mount = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let (root, point) = (fields.nth(3)?, fields.next()?);
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        Some(Mount { root: unescaped(root), point: unescaped(point), kind: String::from_utf8_lossy(kind).into_owned() })
+    };
+    text.split(|byte| *byte == b'\n').filter_map(mount).collect()
+}
+
+/// A field with its blanks, which stand there as `\040`.
+fn unescaped(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// The mount that a real path lies on: the deepest, and of several at one place the last.
+pub fn of<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
+    let over = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    over.max_by_key(|mount| mount.point.components().count())
+}
+
+/// What becomes of the files at a real path.
+pub fn lies<'a>(path: &Path, mounts: &'a [Mount]) -> Lies<'a> {
+    let Some(Mount { root, kind, .. }) = of(path, mounts) else { return Lies::Unknown };
+    if root.as_os_str().as_bytes().windows(EMPTY_DIR.len()).any(|part| part == EMPTY_DIR) {
+        return Lies::EmptyDir;
+    }
+    match kind.as_str() {
+        "tmpfs" | "ramfs" => Lies::Memory(kind),
+        "overlay" | "aufs" => Lies::Container,
+        kind if NETWORK.contains(&kind) || is_remote_fuse(kind) => Lies::Network(kind),
+        kind => Lies::Disk(kind),
+    }
+}
+
+/// Disks of the user's own program may be anything; these are local.
+fn is_remote_fuse(kind: &str) -> bool {
+    (kind == "fuse" || kind.starts_with("fuse.")) && !matches!(kind, "fuse.lxcfs" | "fuse.ext4" | "fuse.ntfs-3g")
+}
+
+/// Where a path leads; of one that is not there yet, the nearest directory above that is.
+pub fn real(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole.ancestors().find_map(|above| std::fs::canonicalize(above).ok()).unwrap_or(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: &[u8] = b"22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 27 0:40 / /run rw,nosuid - tmpfs tmpfs rw,size=1k
+31 27 0:41 /docker/overlay /merged rw - overlay overlay rw
+32 27 0:42 /export/a /mnt/nfs rw shared:5 master:2 - nfs4 10.0.0.1:/export rw
+33 27 254:0 /var/lib/kubelet/pods/1b/volumes/kubernetes.io~empty-dir/state /var/lib/hookgate rw - ext4 /dev/vda rw
+35 27 0:43 / /mnt/a\\040b rw - fuse.sshfs host: rw
+36 30 254:0 / /run/disk rw - xfs /dev/vdb rw
+not a mount
+";
+
+    #[test]
+    fn what_a_directory_lies_on() {
+        let mounts = parse(INFO);
+        let at = |path: &str| lies(Path::new(path), &mounts);
+        assert_eq!(at("/srv/hookgate"), Lies::Disk("ext4"));
+        assert_eq!(at("/run/hookgate"), Lies::Memory("tmpfs"));
+        assert_eq!(at("/run/disk/hookgate"), Lies::Disk("xfs"));
+        assert_eq!(at("/runner"), Lies::Disk("ext4"));
+        assert_eq!(at("/merged/state"), Lies::Container);
+        assert_eq!(at("/mnt/nfs/state"), Lies::Network("nfs4"));
+        assert_eq!(at("/mnt/a b/state"), Lies::Network("fuse.sshfs"));
+        assert_eq!(at("/var/lib/hookgate"), Lies::EmptyDir);
+        assert_eq!(lies(Path::new("/x"), &[]), Lies::Unknown);
+    }
+
+    #[test]
+    fn whatever_stands_there_is_read_without_harm() {
+        for text in
+            [&b""[..], b"\n\n", b" ", b"1 2 3 4 5", b"1 2 3 / \\04 x - ", b"1 2 3 / \\777 x - k", b"\xff \xff \xff \xff \xff - \xff"]
+        {
+            parse(text);
+        }
+        assert_eq!(parse(b"1 2 3 / /a\\134b x - ext4 d")[0].point, Path::new("/a\\b"));
+        assert!(own().len() < 100_000);
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_where_its_directory_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = std::fs::canonicalize(dir.path()).unwrap();
+        std::os::unix::fs::symlink(&there, there.join("link")).unwrap();
+        assert_eq!(real(&there.join("link/not/there")), there);
+        assert_eq!(real(&there), there);
+    }
+}
