@@ -15,6 +15,7 @@ pub mod secret;
 mod shape;
 mod sign;
 mod source;
+pub mod standard;
 mod timestamp;
 mod token;
 mod url;
@@ -41,6 +42,7 @@ pub use secret::{BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTab
 pub use shape::{Covers, HmacScheme, Scheme, SecretLocations, Shape, SignedTime, TimeAt};
 pub use sign::{CannotSign, Signed};
 pub use source::{Layout, Source, SourcePlace};
+pub use standard::SigningKey;
 pub use timestamp::Format;
 
 /// Whether `text` is a JSON pointer that can be searched.
