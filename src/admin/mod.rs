@@ -1,6 +1,7 @@
 //! What operators and their machines ask: is it alive, is it ready, what did it see, take the new config.
 mod answer;
 pub mod api;
+pub mod deliveries;
 mod guard;
 pub mod health;
 pub mod report;

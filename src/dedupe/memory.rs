@@ -138,8 +138,15 @@ impl Memory {
         forgot
     }
 
+    /// Forgets `key`, if it was committed.
+    pub fn forget(&mut self, key: Key) {
+        let number = u128::from_be_bytes(key.0);
+        self.adjust(self.index(number), |segment| segment.forget(number));
+        self.recent.retain(|(known, _)| *known != key);
+    }
+
     /// Whether `key` was committed and its window has not passed.
-    fn remembers(&self, key: Key, now: u64) -> bool {
+    pub fn remembers(&self, key: Key, now: u64) -> bool {
         let number = u128::from_be_bytes(key.0);
         self.segments.get(self.index(number)).is_some_and(|segment| segment.until(number).is_some_and(|until| until > seconds_begun(now)))
     }

@@ -30,13 +30,53 @@ pub enum Status {
     Delivered,
 }
 
+/// Some of the statuses; none of them named: all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statuses(u8);
+
+impl Statuses {
+    /// Those given.
+    pub fn of(statuses: &[Status]) -> Self {
+        Self(statuses.iter().fold(0, |set, status| set | Self::bit(*status)))
+    }
+
+    /// Those that wait.
+    pub fn waiting() -> Self {
+        Self::of(&[Status::Pending, Status::Retrying])
+    }
+
+    /// Whether none is named.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `status` is named.
+    pub fn contains(self, status: Status) -> bool {
+        self.0 & Self::bit(status) != 0
+    }
+
+    fn bit(status: Status) -> u8 {
+        match status {
+            Status::Pending => 1,
+            Status::Retrying => 2,
+            Status::Dead => 4,
+            Status::Cancelled => 8,
+            Status::Delivered => 16,
+        }
+    }
+}
+
 /// Which deliveries. What is not said does not matter; all that is said must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// One of its units goes there.
     pub target: Option<TargetId>,
-    /// One of its units (of that target) is that.
-    pub status: Option<Status>,
+    /// One of its units (of that target) is one of these.
+    pub statuses: Statuses,
+    /// Targets that nobody delivers to now. A unit that waits for one of them is parked: it has none of the statuses.
+    pub gone: Arc<[TargetId]>,
+    /// Or one of its units is parked.
+    pub parked: bool,
     /// Accepted at this time or later.
     pub since: Option<SystemTime>,
     /// Accepted before.
@@ -78,6 +118,23 @@ pub struct UnitShown {
     pub next_in: Option<Duration>,
     /// Why it is dead; none if it was cancelled or is not dead.
     pub reason: Option<Reason>,
+    /// Its last try, if there was one.
+    pub last: Option<LastTry>,
+}
+
+/// The last try of a unit, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastTry {
+    /// The number of its lease.
+    pub number: u32,
+    /// When it began, in wall time.
+    pub started: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// The final status, if there was one.
+    pub status: Option<u16>,
+    /// What went wrong, in one word, if there was none.
+    pub error: Option<Arc<str>>,
 }
 
 /// One try as it is shown.
@@ -100,6 +157,8 @@ pub struct Row {
     pub id: DeliveryRef,
     /// What it belongs to.
     pub origin: OriginId,
+    /// Its ledger key, if it has one.
+    pub key: Option<Key>,
     /// The provider's ID of it, if it has one.
     pub delivery_id: Option<Arc<str>>,
     /// What kind of event it is.
@@ -142,8 +201,11 @@ pub enum Deed {
     },
     /// Units that wait end here.
     Cancel,
-    /// All of it is deleted, whatever it waits for.
-    Purge,
+    /// All of it is deleted.
+    Purge {
+        /// Whether what still waits is deleted too.
+        waiting: bool,
+    },
 }
 
 /// Which deliveries an act is about.
@@ -168,6 +230,25 @@ pub struct Act {
     pub who: Arc<str>,
     /// Why, in words.
     pub reason: Arc<str>,
+    /// The row of the audit that an earlier step of this act wrote: this one adds to it.
+    pub goes_on: Option<AuditRow>,
+}
+
+/// A row of the audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditRow(pub i64);
+
+/// Keys that a person wants forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgetting {
+    /// Which.
+    pub keys: Vec<Key>,
+    /// Who wants it: the name of a token.
+    pub who: Arc<str>,
+    /// To what, as text.
+    pub which: Arc<str>,
+    /// Why, in words.
+    pub reason: Arc<str>,
 }
 
 /// What one step did.
@@ -179,6 +260,8 @@ pub struct Step {
     pub next: Option<DeliveryRef>,
     /// Whether there is more to do.
     pub more: bool,
+    /// Its row in the audit.
+    pub audit: Option<AuditRow>,
 }
 
 /// How long deliveries of an origin are kept. What still waits is kept in any case.
@@ -230,10 +313,15 @@ pub struct Counts {
 pub trait Archive: Send + Sync {
     /// Deliveries after a cursor.
     fn page(&self, scope: Scope, filter: &Filter, order: Order, after: Option<DeliveryRef>, limit: u16) -> Answer<'_, Page>;
+    /// Those of these that are there, in short, in the order asked for.
+    fn rows(&self, scope: Scope, ids: &[DeliveryRef]) -> Answer<'_, Vec<Row>>;
     /// One delivery with its tries.
     fn get(&self, scope: Scope, id: DeliveryRef) -> Answer<'_, Option<Shown>>;
     /// Does one step of an act, on `step` deliveries at most; its audit row is in the same transaction.
     fn act(&self, scope: Scope, act: &Act, step: u16) -> Answer<'_, Step>;
+    /// Forgets IDs that were handed on, whatever waits for them; how many there were. What is in flight is left alone.
+    /// A duplicate is then taken for new.
+    fn forget(&self, forgetting: Forgetting) -> Answer<'_, u64>;
     /// The last acts, newest first.
     fn audit(&self, limit: u16) -> Answer<'_, Vec<Audit>>;
     /// Deletes at most `step` deliveries that need not be kept; looks at some times as many.

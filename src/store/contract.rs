@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Now, SystemClock};
 use crate::store::{Claimed, Held, Key, Ledger, Token};
 
+mod archive;
 pub(crate) mod queue;
 
 /// A clock that moves when it is told.

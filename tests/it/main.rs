@@ -48,6 +48,7 @@ mod observe;
 mod operate;
 mod pass;
 mod queue;
+mod queue_crash;
 mod refused_alike;
 mod reload;
 mod secrets;

@@ -22,8 +22,6 @@ const AT_ONCE: u32 = 8;
 const SPILLED_AT_ONCE: u32 = 4;
 /// Tries of what was spilled, beside new deliveries.
 const SPILLED: Rate = Rate { count: NonZeroU32::MIN.saturating_add(19), per: Duration::from_secs(1) };
-/// How long deliveries are kept if nobody says.
-const KEEP: Keep = Keep { age: Duration::from_secs(7 * 86_400), dead: Duration::from_secs(30 * 86_400), bytes: None };
 
 /// The action of a route, as written.
 pub(super) enum Written {
@@ -66,7 +64,7 @@ pub(super) fn compile(written: Written, given: Given<'_>, upstreams: &Upstreams,
                 forward,
                 action,
                 deliver,
-                keep: KEEP,
+                keep: Keep::DEFAULT,
                 rate_limits: rate_limits.into_iter().map(|(_, limit)| limit).collect(),
             })
         }
@@ -76,7 +74,7 @@ pub(super) fn compile(written: Written, given: Given<'_>, upstreams: &Upstreams,
         }
     };
     let keeps = compiled.as_ref().is_none_or(|compiled| compiled.action.keeps());
-    let keep = keep.map_or(KEEP, |keep| keeping(keep, keeps, &place.key("keep"), cx));
+    let keep = keep.map_or(Keep::DEFAULT, |keep| keeping(keep, keeps, &place.key("keep"), cx));
     compiled.map(|compiled| Compiled { keep, ..compiled })
 }
 
@@ -104,7 +102,7 @@ fn queue(
     // nobody waits for the app here, however long the provider would
     let given = forward::Given { answer_within: None, ..given };
     let forward = forward(Target { upstream, path, query, keep_token }, "queue", given, upstreams, place, cx);
-    Some(Compiled { forward: forward?, action: Action::Queue(answer?), deliver: deliver?, keep: KEEP, rate_limits })
+    Some(Compiled { forward: forward?, action: Action::Queue(answer?), deliver: deliver?, keep: Keep::DEFAULT, rate_limits })
 }
 
 /// Those limits that refuse, and the rate of delivery: a limit after authentication would refuse what can as well wait.
@@ -221,6 +219,7 @@ fn inline(
     let status = success_status.unwrap_or(StatusCode::ACCEPTED);
     let budget = budget.unwrap_or(forward.timeout);
     let spill = kinds.map(|(unreached, ambiguous)| Spill { unreached, ambiguous, status, budget });
+    // without a spill: for what the route spilled under an older config, and for replays
     Some((forward, Action::Forward(Inline { spill, record }), deliver?))
 }
 
@@ -274,8 +273,8 @@ fn keeping(keep: file::Keep, keeps: bool, place: &Place, cx: &mut Context<'_>) -
     }
     let bytes = bytes.map(|text| cx.size(Some(&text), &place.key("bytes"), 1));
     Keep {
-        age: cx.duration(age.as_deref(), &place.key("age"), KEEP.age),
-        dead: cx.duration(dead.as_deref(), &place.key("dead"), KEEP.dead),
+        age: cx.duration(age.as_deref(), &place.key("age"), Keep::DEFAULT.age),
+        dead: cx.duration(dead.as_deref(), &place.key("dead"), Keep::DEFAULT.dead),
         bytes: bytes.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX)),
     }
 }

@@ -4,9 +4,9 @@ use std::sync::{Arc, PoisonError};
 
 use super::Embedded;
 use super::queue::at_once;
-use crate::store::archive::{Act, Archive, Audit, Counts, Filter, Order, Page, Retention, Scope, Shown, Step, Which};
+use crate::store::archive::{Act, Archive, Audit, Counts, Filter, Forgetting, Order, Page, Retention, Row, Scope, Shown, Step, Which};
 use crate::store::queue::{DeliveryRef, OriginId, TargetId};
-use crate::store::sqlite::act::{Entry, act};
+use crate::store::sqlite::act::{self, Entry};
 use crate::store::sqlite::page;
 use crate::store::sqlite::sweep::sweep;
 use crate::store::sqlite::writing::{DEAD, DELIVERIES, WAITING, Writing};
@@ -15,11 +15,26 @@ use crate::store::{Answer, How};
 /// What finishes what was begun, and is let in when new deliveries are not.
 const FINISHES: How = How { key: None, bytes: 0, finishes: true };
 
+impl Embedded {
+    /// Milliseconds of wall time.
+    fn wall(&self) -> i64 {
+        i64::try_from(self.shared.time.clock().now().unix_ms()).unwrap_or(i64::MAX)
+    }
+}
+
 impl Archive for Embedded {
     fn page(&self, scope: Scope, filter: &Filter, order: Order, after: Option<DeliveryRef>, limit: u16) -> Answer<'_, Page> {
         let filter = filter.clone();
         match self.disk() {
             Ok(disk) => disk.reader().read(move |reading| page::page(reading, scope, &filter, order, after, limit)),
+            Err(error) => at_once(Err(error)),
+        }
+    }
+
+    fn rows(&self, scope: Scope, ids: &[DeliveryRef]) -> Answer<'_, Vec<Row>> {
+        let ids = ids.to_vec();
+        match self.disk() {
+            Ok(disk) => disk.reader().read(move |reading| page::rows(reading, scope, &ids)),
             Err(error) => at_once(Err(error)),
         }
     }
@@ -32,7 +47,7 @@ impl Archive for Embedded {
     }
 
     fn act(&self, scope: Scope, act_on: &Act, step: u16) -> Answer<'_, Step> {
-        let Act { deed, which, target, who, reason } = act_on.clone();
+        let Act { deed, which, target, who, reason, goes_on } = act_on.clone();
         Box::pin(async move {
             let disk = self.disk()?;
             let (ids, next, shown) = match which {
@@ -53,15 +68,37 @@ impl Archive for Embedded {
             };
             let more = next.is_some();
             if ids.is_empty() {
-                return Ok(Step { done: 0, next, more });
+                return Ok(Step { done: 0, next, more, audit: goes_on });
             }
-            let at = i64::try_from(self.shared.time.clock().now().unix_ms()).unwrap_or(i64::MAX);
-            let entry = Entry { at, who: who.to_string(), which: shown, reason: reason.to_string() };
+            let entry = Entry { at: self.wall(), who: who.to_string(), which: shown, reason: reason.to_string(), goes_on };
             let shared = Arc::clone(&self.shared);
-            let apply = move |writing: &Writing<'_>| act(writing, scope, deed, &ids, target, &entry);
-            let done = disk.write(FINISHES, apply, move |_| shared.work.notify_one()).await?;
-            Ok(Step { done, next, more })
+            let apply = move |writing: &Writing<'_>| act::act(writing, scope, deed, &ids, target, &entry);
+            let (done, row) = disk.write(FINISHES, apply, move |_| shared.work.notify_one()).await?;
+            Ok(Step { done, next, more, audit: Some(row) })
         })
+    }
+
+    fn forget(&self, forgetting: Forgetting) -> Answer<'_, u64> {
+        let Forgetting { keys, who, which, reason } = forgetting;
+        // an ID whose row is not written yet counts
+        let known = self.shared.remembered(&keys);
+        let Ok(disk) = self.disk() else {
+            // one without a disk has no audit
+            self.shared.forget(&keys);
+            return at_once(Ok(known));
+        };
+        let entry = Entry { at: self.wall(), who: who.to_string(), which: which.to_string(), reason: reason.to_string(), goes_on: None };
+        let (shared, of_memory) = (Arc::clone(&self.shared), keys.clone());
+        disk.write(
+            FINISHES,
+            move |writing| act::forget(writing, &keys, known, &entry),
+            move |outcome| {
+                // memory last: a duplicate that comes meanwhile is one
+                if outcome.is_ok() {
+                    shared.forget(&of_memory);
+                }
+            },
+        )
     }
 
     fn audit(&self, limit: u16) -> Answer<'_, Vec<Audit>> {
@@ -90,7 +127,7 @@ impl Archive for Embedded {
                 }
             },
         );
-        Box::pin(async move { swept.await.map(|swept| Step { done: swept.done, next: None, more: !swept.places.is_empty() }) })
+        Box::pin(async move { swept.await.map(|swept| Step { done: swept.done, more: !swept.places.is_empty(), ..Step::default() }) })
     }
 
     fn totals(&self) -> Answer<'_, Counts> {

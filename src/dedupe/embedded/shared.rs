@@ -71,6 +71,24 @@ impl Shared {
         }
     }
 
+    /// How many of `keys` are remembered.
+    pub(super) fn remembered(&self, keys: &[Key]) -> u64 {
+        let now = self.time.elapsed();
+        keys.iter().map(|key| u64::from(self.shard(*key).remembers(*key, now))).sum()
+    }
+
+    /// Forgets what a person wants forgotten.
+    pub(super) fn forget(&self, keys: &[Key]) {
+        for key in keys {
+            let mut shard = self.shard(*key);
+            shard.forget(*key);
+            if let Some(line) = &self.line {
+                // after what the journal says of it still
+                line.journal([Change::Erase(*key)]);
+            }
+        }
+    }
+
     pub(super) fn release(&self, key: Key, token: Token) {
         let released = self.shard(key).release(key, token);
         if released {

@@ -78,6 +78,13 @@ impl Segment {
         }
     }
 
+    /// Takes `key` out, if it is there.
+    pub(super) fn forget(&mut self, key: u128) {
+        if let Ok(slot) = self.find(key) {
+            self.remove(slot);
+        }
+    }
+
     /// Takes out the ID that expires first of those in the next few chunks, or of the first chunk after them that has any.
     pub(super) fn remove_soonest(&mut self) -> Option<(u128, u32)> {
         let (all, first) = (self.chunks.len(), self.hand / CHUNK);

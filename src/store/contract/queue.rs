@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::{HandClock, LEASE, WINDOW, key};
 use crate::retry::Reason;
-use crate::store::archive::{Act, Archive, Deed, Filter, Order, Scope, Status, Step, Which};
+use crate::store::archive::{Act, Archive, Deed, Scope, Status, Which};
 use crate::store::queue::{
     Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lane, Lease, Leased, Next, OnDead, OriginId, Queue, Start, TargetId, To,
     Unit,
@@ -18,7 +18,7 @@ use crate::store::{Claimed, Held, Token};
 pub(crate) trait Both: Queue + Archive {}
 impl<T: Queue + Archive> Both for T {}
 
-const MS: Duration = Duration::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 
 /// A delivery to one target.
 pub(crate) fn delivery(target: u32, start: Start) -> Accept {
@@ -62,18 +62,18 @@ pub(crate) async fn take(queue: &dyn Both, target: u32, count: u32) -> Vec<Lease
     queue.lease(&[(TargetId(target), count)], LEASE, 1 << 20).await.unwrap()
 }
 
-async fn status(queue: &dyn Both, id: DeliveryRef) -> Vec<Status> {
+pub(super) async fn status(queue: &dyn Both, id: DeliveryRef) -> Vec<Status> {
     queue.get(Scope::All, id).await.unwrap().unwrap().units.iter().map(|unit| unit.status).collect()
 }
 
-async fn dead(queue: &dyn Both, target: u32, dedupe: Dedupe) -> Accept {
+pub(super) async fn dead(queue: &dyn Both, target: u32, dedupe: Dedupe) -> Accept {
     let delivery = delivery(target, Start::Mine(LEASE));
     let leases = new(queue.accept(delivery.clone(), dedupe).await.unwrap());
     assert_eq!(queue.settle(leases[0], Some(attempt(410)), Next::Dead(Reason::Status(StatusCode::GONE))).await.unwrap(), Held::Yes);
     delivery
 }
 
-fn keyed(byte: u8, dead: OnDead) -> Dedupe {
+pub(super) fn keyed(byte: u8, dead: OnDead) -> Dedupe {
     Dedupe::Key { key: key(byte), window: WINDOW, dead }
 }
 
@@ -92,8 +92,7 @@ pub(crate) async fn holds(queue: &dyn Both, clock: &HandClock) {
     the_ring_goes_round(queue).await;
     leases_are_bounded(queue).await;
     what_was_tried_before_is_on_record(queue).await;
-    acts_are_done_and_written_down(queue).await;
-    pages_go_on_where_they_ended(queue).await;
+    super::archive::holds(queue).await;
 }
 
 async fn names_keep_their_numbers(queue: &dyn Both) {
@@ -256,7 +255,8 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
     let first = leased.iter().find(|leased| leased.stored.id == ids[0]).unwrap().lease;
     assert_eq!(queue.settle(first, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
     // the second is cancelled before its turn ends: the third follows
-    let cancel = Act { deed: Deed::Cancel, which: Which::Ids(vec![ids[1]]), target: None, who: "t".into(), reason: "lane".into() };
+    let cancel =
+        Act { deed: Deed::Cancel, which: Which::Ids(vec![ids[1]]), target: None, who: "t".into(), reason: "lane".into(), goes_on: None };
     assert_eq!(queue.act(Scope::All, &cancel, 10).await.unwrap().done, 1);
     let leased = take(queue, 18, 9).await;
     assert_eq!(leased.iter().map(|leased| leased.stored.id).collect::<Vec<_>>(), [ids[2]]);
@@ -310,82 +310,4 @@ async fn what_was_tried_before_is_on_record(queue: &dyn Both) {
         assert_eq!(status(queue, recorded.id).await, [expected]);
     }
     assert!(take(queue, 20, 9).await.is_empty());
-}
-
-async fn acts_are_done_and_written_down(queue: &dyn Both) {
-    let act = async |deed, which, step| {
-        let act = Act { deed, which, target: None, who: "anna".into(), reason: "because".into() };
-        queue.act(Scope::Origin(OriginId(21)), &act, step).await.unwrap()
-    };
-    let first = dead(queue, 21, Dedupe::None).await;
-    let other = dead(queue, 22, Dedupe::None).await;
-    let second = delivery(21, Start::Mine(LEASE));
-    let lease = new(queue.accept(second.clone(), Dedupe::None).await.unwrap()).remove(0);
-    let replay = Deed::Replay { delivered: false, cause: Cause::Replay };
-    assert_eq!(act(replay, Which::Ids(vec![other.id]), 9).await.done, 0, "not its scope");
-    let filter = Filter { status: Some(Status::Dead), target: Some(TargetId(21)), ..Filter::default() };
-    assert_eq!(act(replay, Which::Found(filter, None), 9).await, Step { done: 1, next: None, more: false });
-    let replayed = take(queue, 21, 9).await.remove(0);
-    assert_eq!((replayed.stored.id, replayed.tries, replayed.cause), (first.id, 0, Cause::Replay));
-    assert_eq!(queue.settle(replayed.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
-    assert_eq!(act(replay, Which::Ids(vec![first.id]), 9).await.done, 0, "it was handed on");
-    let twice = Deed::Replay { delivered: true, cause: Cause::Replay };
-    assert_eq!(act(twice, Which::Ids(vec![first.id]), 9).await.done, 1);
-    assert_eq!(take(queue, 21, 9).await.remove(0).lease.number, replayed.lease.number + 1);
-    assert_eq!(act(Deed::Cancel, Which::Ids(vec![first.id, second.id]), 1).await, Step { done: 1, next: Some(first.id), more: true });
-    assert_eq!(act(Deed::Cancel, Which::Ids(vec![second.id]), 1).await.done, 1);
-    assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
-    assert_eq!(queue.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Lost, "it was cancelled over its head");
-    assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
-    let before = queue.totals().await.unwrap();
-    assert_eq!(act(Deed::Purge, Which::Ids(vec![first.id, second.id]), 9).await.done, 2);
-    assert_eq!(queue.get(Scope::All, second.id).await.unwrap(), None);
-    let (after, sum) = (queue.totals().await.unwrap(), |counts: &crate::store::archive::Counts| {
-        counts.origins.iter().find(|(origin, _, _)| *origin == OriginId(21)).map(|(_, rows, bytes)| (*rows, *bytes)).unwrap()
-    });
-    assert_eq!((sum(&before).0, sum(&after)), (2, (0, 0)), "counted to the last byte");
-    let audit = queue.audit(1).await.unwrap().remove(0);
-    assert_eq!((&*audit.who, &*audit.what, &*audit.reason, audit.done), ("anna", "purge", "because", 2));
-}
-
-async fn pages_go_on_where_they_ended(queue: &dyn Both) {
-    let mut ids = Vec::new();
-    for number in 0..25_u8 {
-        let body = Bytes::from(format!("{{\"customer\":\"c-{number}\"}}"));
-        let event_type = Some(if number % 2 == 0 { "even" } else { "odd" }.into());
-        let one = Accept { body, event_type, delivery_id: Some(format!("evt_{number}").into()), ..delivery(23, Start::Anyone) };
-        ids.push(one.id);
-        new(queue.accept(one, Dedupe::None).await.unwrap());
-    }
-    let scope = Scope::Origin(OriginId(23));
-    for order in [Order::Newest, Order::Oldest] {
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = queue.page(scope, &Filter::default(), order, after, 7).await.unwrap();
-            found.extend(page.rows.iter().map(|row| row.id));
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        if order == Order::Newest {
-            found.reverse();
-        }
-        assert_eq!(found, ids, "{order:?}");
-    }
-    let count = async |scope, filter: Filter| queue.page(scope, &filter, Order::Newest, None, 100).await.unwrap().rows.len();
-    assert_eq!(count(scope, Filter { text: Some(b"\"c-7\""[..].into()), ..Filter::default() }).await, 1);
-    assert_eq!(count(scope, Filter { event_type: Some("odd".into()), ..Filter::default() }).await, 12);
-    let given = |id: &str| Filter { delivery_id: Some(id.into()), ..Filter::default() };
-    assert_eq!(count(Scope::All, given("evt_7")).await, 1);
-    assert_eq!(count(Scope::Origin(OriginId(22)), given("evt_7")).await, 0);
-    let waiting = Filter { status: Some(Status::Pending), target: Some(TargetId(23)), ..Filter::default() };
-    assert_eq!(count(Scope::All, waiting.clone()).await, 25);
-    assert_eq!(count(Scope::Origin(OriginId(22)), waiting).await, 0);
-    let since = Some(ids[10].drawn_at());
-    assert!(
-        (1..=15).contains(&count(scope, Filter { since, until: Some(ids[24].drawn_at() + MS), ..Filter::default() }).await)
-            || ids[10].drawn_at() == ids[9].drawn_at()
-    );
-    assert_eq!(count(scope, Filter { until: Some(ids[0].drawn_at()), ..Filter::default() }).await, 0);
 }

@@ -4,9 +4,9 @@ use rusqlite::params;
 use super::int;
 use super::unit::{BEHIND, Waiting, cancel, end, raise, wait};
 use super::writing::{DEAD, DELIVERIES, Writing};
-use crate::store::StoreError;
-use crate::store::archive::{Deed, Scope};
+use crate::store::archive::{AuditRow, Deed, Scope};
 use crate::store::queue::{Cause, DeliveryRef, TargetId, Unit};
+use crate::store::{Key, StoreError};
 
 /// Acts that are remembered.
 const AUDITED: i64 = 10_000;
@@ -19,9 +19,11 @@ pub(crate) struct Entry {
     pub(crate) who: String,
     pub(crate) which: String,
     pub(crate) reason: String,
+    /// The row that it adds to.
+    pub(crate) goes_on: Option<AuditRow>,
 }
 
-/// Does `deed` to deliveries (of one target, if it says so), and writes it down; how many it changed.
+/// Does `deed` to deliveries (of one target, if it says so), and writes it down; how many it changed, and the row that says so.
 pub(crate) fn act(
     writing: &Writing<'_>,
     scope: Scope,
@@ -29,7 +31,7 @@ pub(crate) fn act(
     ids: &[DeliveryRef],
     target: Option<TargetId>,
     entry: &Entry,
-) -> Result<u64, StoreError> {
+) -> Result<(u64, AuditRow), StoreError> {
     let mut done = 0;
     for id in ids {
         let origin: Option<u32> = writing.row("select origin from delivery where id = ?1", params![id], |row| row.get(0))?;
@@ -41,20 +43,46 @@ pub(crate) fn act(
             && match deed {
                 Deed::Replay { delivered, cause } => replay(writing, *id, target, delivered, cause)?,
                 Deed::Cancel => cancel_all(writing, *id, target)?,
-                Deed::Purge => erase(writing, *id)?.is_some(),
+                Deed::Purge { waiting } => (waiting || !waits(writing, *id)?) && erase(writing, *id)?.is_some(),
             };
         done += u64::from(changed);
     }
     let what = match deed {
         Deed::Replay { .. } => "replay",
         Deed::Cancel => "cancel",
-        Deed::Purge => "purge",
+        Deed::Purge { .. } => "purge",
     };
-    let Entry { at, who, which, reason } = entry;
+    Ok((done, note(writing, what, entry, done)?))
+}
+
+/// Forgets keys, `known` of which memory has, and writes it down; how many there were.
+pub(crate) fn forget(writing: &Writing<'_>, keys: &[Key], known: u64, entry: &Entry) -> Result<u64, StoreError> {
+    let mut done = 0;
+    for key in keys {
+        done += writing.execute("delete from ledger where key = ?1", params![key.0])?;
+    }
+    let done = known.max(u64::try_from(done).unwrap_or(u64::MAX));
+    note(writing, "forget", entry, done)?;
+    Ok(done)
+}
+
+/// Writes down what was done: in a row of its own, or in that of the step before.
+fn note(writing: &Writing<'_>, what: &str, entry: &Entry, done: u64) -> Result<AuditRow, StoreError> {
+    let Entry { at, who, which, reason, goes_on } = entry;
+    if let Some(AuditRow(row)) = goes_on
+        && writing.execute("update audit set done = done + ?2 where row = ?1", params![row, int(done)])? > 0
+    {
+        return Ok(AuditRow(*row));
+    }
     let insert = "insert into audit (at, who, what, which, reason, done) values (?1, ?2, ?3, ?4, ?5, ?6)";
     writing.execute(insert, params![at, who, what, which, reason, int(done)])?;
-    writing.execute("delete from audit where row <= ?1", params![writing.last_row() - AUDITED])?;
-    Ok(done)
+    let row = writing.last_row();
+    writing.execute("delete from audit where row <= ?1", params![row - AUDITED])?;
+    Ok(AuditRow(row))
+}
+
+fn waits(writing: &Writing<'_>, id: DeliveryRef) -> Result<bool, StoreError> {
+    Ok(writing.row("select 1 from due where id = ?1 limit 1", params![id], |_| Ok(()))?.is_some())
 }
 
 fn targets(writing: &Writing<'_>, sql: &str, id: DeliveryRef, only: Option<TargetId>) -> Result<Vec<Unit>, StoreError> {

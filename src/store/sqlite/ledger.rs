@@ -19,6 +19,8 @@ pub enum Change {
     Remember(Key, i64),
     /// `key` was forgotten.
     Forget(Key),
+    /// A person wanted `key` forgotten: what the journal remembered of it before goes, what was accepted since stays.
+    Erase(Key),
 }
 
 impl Database {
@@ -58,6 +60,7 @@ pub(crate) fn save(writing: &Writing<'_>, changes: &[Change]) -> Result<(), Stor
                 "delete from ledger where key = ?1 and (delivery is null or not exists (select 1 from due where due.id = ledger.delivery))",
                 params![key.0],
             )?,
+            Change::Erase(key) => writing.execute("delete from ledger where key = ?1 and delivery is null", params![key.0])?,
         };
     }
     Ok(())

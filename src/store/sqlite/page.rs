@@ -9,7 +9,7 @@ use rusqlite::types::ToSql;
 use super::look::{Reading, one};
 use super::unit::to_reason;
 use super::unsigned;
-use crate::store::archive::{AttemptShown, Audit, Filter, Order, Page, Row, Scope, Shown, Status, UnitShown};
+use crate::store::archive::{AttemptShown, Audit, Filter, LastTry, Order, Page, Row, Scope, Shown, Status, Statuses, UnitShown};
 use crate::store::queue::{Attempt, DeliveryRef, OriginId, TargetId};
 use crate::store::{Key, StoreError};
 
@@ -35,13 +35,24 @@ pub(crate) fn page(
             break;
         }
         last = Some(id);
-        let Some((row, key)) = row(reading, id)? else { continue };
-        if wanted(reading, scope, filter, &row, key, &mut searched)? {
+        let Some(row) = row(reading, id)? else { continue };
+        if wanted(reading, scope, filter, &row, &mut searched)? {
             page.rows.push(row);
         }
     }
     page.next = if whole { None } else { last.or(after) };
     Ok(page)
+}
+
+/// The smallest table that has all that a filter can want.
+fn table(filter: &Filter) -> &'static str {
+    let wants = |some: &[Status]| some.iter().any(|status| filter.statuses.contains(*status));
+    let waiting = filter.parked || wants(&[Status::Pending, Status::Retrying]);
+    match (waiting, wants(&[Status::Dead, Status::Cancelled]), wants(&[Status::Delivered])) {
+        (true, false, false) => "due",
+        (false, true, false) => "dead",
+        _ => "delivery",
+    }
 }
 
 /// IDs to look at, and whether there are no more.
@@ -52,14 +63,11 @@ fn candidates(
     order: Order,
     after: Option<DeliveryRef>,
 ) -> Result<(Vec<DeliveryRef>, bool), StoreError> {
-    let (table, column) = match (filter.status, filter.target, scope) {
+    let (table, column) = match (table(filter), filter.target, scope) {
         _ if filter.delivery_id.is_some() => ("delivery", None),
-        (Some(Status::Dead | Status::Cancelled), Some(target), _) => ("dead", Some(("target", target.0))),
-        (Some(Status::Dead | Status::Cancelled), None, _) => ("dead", None),
-        (Some(Status::Pending | Status::Retrying), Some(target), _) => ("due", Some(("target", target.0))),
-        (Some(Status::Pending | Status::Retrying), None, _) => ("due", None),
-        (_, _, Scope::Origin(origin)) => ("delivery", Some(("origin", origin.0))),
-        (_, _, Scope::All) => ("delivery", None),
+        (table @ ("dead" | "due"), target, _) => (table, target.map(|target| ("target", target.0))),
+        (table, _, Scope::Origin(origin)) => (table, Some(("origin", origin.0))),
+        (table, _, Scope::All) => (table, None),
     };
     let first = DeliveryRef(uuid::Uuid::nil());
     let end = DeliveryRef(uuid::Uuid::max());
@@ -89,33 +97,40 @@ fn candidates(
     Ok((ids, whole))
 }
 
-fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<(Row, Option<Key>)>, StoreError> {
+fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Row>, StoreError> {
     let head = "select origin, delivery_id, event_type, length(body), key from delivery where id = ?1";
     let found = reading.row(head, params![id], |row| {
         let key = row.get::<_, Option<[u8; 16]>>(4)?.map(Key);
         let (delivery_id, event_type) = (row.get(1)?, row.get(2)?);
-        Ok((Row { id, origin: OriginId(row.get(0)?), delivery_id, event_type, size: unsigned(row, 3)?, units: Vec::new() }, key))
+        Ok(Row { id, origin: OriginId(row.get(0)?), key, delivery_id, event_type, size: unsigned(row, 3)?, units: Vec::new() })
     })?;
-    let Some((mut row, key)) = found else { return Ok(None) };
+    let Some(mut row) = found else { return Ok(None) };
     row.units = units(reading, id)?;
-    Ok(Some((row, key)))
+    Ok(Some(row))
 }
 
-fn wanted(
-    reading: &Reading<'_>,
-    scope: Scope,
-    filter: &Filter,
-    row: &Row,
-    key: Option<Key>,
-    searched: &mut u64,
-) -> Result<bool, StoreError> {
-    let Filter { target, status, since: _, until: _, delivery_id, event_type, key: wanted_key, text } = filter;
-    let unit = |unit: &UnitShown| target.is_none_or(|target| unit.target == target) && status.is_none_or(|status| unit.status == status);
+/// Those of `ids` that are there.
+pub(crate) fn rows(reading: &Reading<'_>, scope: Scope, ids: &[DeliveryRef]) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    for id in ids {
+        rows.extend(row(reading, *id)?.filter(|row| scope == Scope::All || scope == Scope::Origin(row.origin)));
+    }
+    Ok(rows)
+}
+
+fn wanted(reading: &Reading<'_>, scope: Scope, filter: &Filter, row: &Row, searched: &mut u64) -> Result<bool, StoreError> {
+    let Filter { target, statuses, gone, parked, since: _, until: _, delivery_id, event_type, key, text } = filter;
+    let any = statuses.is_empty() && !parked;
+    let unit = |unit: &UnitShown| {
+        let is_parked = Statuses::waiting().contains(unit.status) && gone.contains(&unit.target);
+        let is_one = if is_parked { *parked } else { statuses.contains(unit.status) };
+        target.is_none_or(|target| unit.target == target) && (any || is_one)
+    };
     let all = (scope == Scope::All || scope == Scope::Origin(row.origin))
-        && (target.is_none() && status.is_none() || row.units.iter().any(unit))
+        && (target.is_none() && any || row.units.iter().any(unit))
         && (delivery_id.is_none() || row.delivery_id == *delivery_id)
         && (event_type.is_none() || row.event_type == *event_type)
-        && (wanted_key.is_none() || key == *wanted_key);
+        && (key.is_none() || row.key == *key);
     let Some(text) = text.as_ref().filter(|_| all) else { return Ok(all) };
     *searched = searched.saturating_add(row.size);
     let found = reading.row("select instr(body, ?2) > 0 from delivery where id = ?1", params![row.id, &text[..]], |row| row.get(0))?;
@@ -130,27 +145,35 @@ fn units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, Store
         let held: bool = row.get(3)?;
         let leased = held && next_in.is_some_and(|left| !left.is_zero());
         let status = if tries == 0 { Status::Pending } else { Status::Retrying };
-        Ok(UnitShown { target: row.get(0)?, status, leased, tries, leases: row.get(2)?, next_in, reason: None })
+        Ok(UnitShown { target: row.get(0)?, status, leased, tries, leases: row.get(2)?, next_in, reason: None, last: None })
     })?;
     let dead = "select target, reason, lease, tries from dead where id = ?1";
     units.extend(reading.rows(dead, params![id], |row| {
         let reason = row.get::<_, Option<i64>>(1)?.map(to_reason);
         let status = if reason.is_some() { Status::Dead } else { Status::Cancelled };
         let (leases, tries) = (row.get(2)?, row.get(3)?);
-        Ok(UnitShown { target: row.get(0)?, status, leased: false, tries, leases, next_in: None, reason })
+        Ok(UnitShown { target: row.get(0)?, status, leased: false, tries, leases, next_in: None, reason, last: None })
     })?);
-    let tried = "select target, count(*), max(n) from attempt where id = ?1 group by target";
+    // with max(), the other columns are those of the row that has it
+    let tried = "select target, count(*), max(n), started, took, status, error from attempt where id = ?1 group by target";
     let tried = reading.rows(tried, params![id], |row| {
         let (tries, leases) = (row.get(1)?, row.get(2)?);
-        Ok(UnitShown { target: row.get(0)?, status: Status::Delivered, leased: false, tries, leases, next_in: None, reason: None })
+        let (started, took) = (SystemTime::UNIX_EPOCH + duration(row.get(3)?), duration(row.get(4)?));
+        let last = Some(LastTry { number: leases, started, took, status: row.get(5)?, error: row.get(6)? });
+        Ok(UnitShown { target: row.get(0)?, status: Status::Delivered, leased: false, tries, leases, next_in: None, reason: None, last })
     })?;
     for unit in tried {
-        if !units.iter().any(|known| known.target == unit.target) {
-            units.push(unit);
+        match units.iter_mut().find(|known| known.target == unit.target) {
+            Some(known) => known.last = unit.last,
+            None => units.push(unit),
         }
     }
     units.sort_unstable_by_key(|unit| unit.target);
     Ok(units)
+}
+
+fn duration(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
 /// One delivery with its tries.
@@ -161,7 +184,6 @@ pub(crate) fn get(reading: &Reading<'_>, scope: Scope, id: DeliveryRef) -> Resul
     let all = "select target, n, late, cause, started, took, connect, first_byte, status, error, peer, head, body
         from attempt where id = ?1 order by target, n";
     let attempts = reading.rows(all, params![id], |row| {
-        let duration = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         let attempt = Attempt {
             cause: row.get(3)?,
             started: SystemTime::UNIX_EPOCH + duration(row.get(4)?),
@@ -183,7 +205,7 @@ pub(crate) fn get(reading: &Reading<'_>, scope: Scope, id: DeliveryRef) -> Resul
 pub(crate) fn audit(reading: &Reading<'_>, limit: u16) -> Result<Vec<Audit>, StoreError> {
     let last = "select at, who, what, which, reason, done from audit order by row desc limit ?1";
     reading.rows(last, params![limit], |row| {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0));
+        let at = SystemTime::UNIX_EPOCH + duration(row.get(0)?);
         let text = |at| row.get::<_, Arc<str>>(at);
         Ok(Audit { at, who: text(1)?, what: text(2)?, which: text(3)?, reason: text(4)?, done: unsigned(row, 5)? })
     })

@@ -1,6 +1,6 @@
 //! What is kept and what goes: time that is set, retention, targets that are dead, files that are damaged.
 use super::*;
-use crate::store::archive::{Archive as _, Retention, Scope};
+use crate::store::archive::{Archive as _, Forgetting, Retention, Scope};
 use crate::store::contract::queue::{attempt, delivery, new, take};
 use crate::store::queue::{Accept, Dedupe, Next, OnDead, OriginId, Queue as _, Start, TargetId};
 
@@ -278,4 +278,24 @@ async fn the_log_stays_short_under_load() {
     }
     let log = std::fs::metadata(directory.path().join("hookgate.db-wal")).unwrap().len();
     assert!(log < 70 << 20, "{log} bytes of log for 80 MiB");
+}
+
+#[tokio::test]
+async fn what_is_forgotten_stays_so_after_a_restart() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    let forget = |keys| Forgetting { keys, who: "anna".into(), which: "them".into(), reason: "test".into() };
+    for byte in 1..=3 {
+        assert_eq!(store.claim(key(byte), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+        assert_eq!(store.commit(key(byte), Token(1), WINDOW).await.unwrap(), Held::Yes);
+    }
+    // at once, while the journal has not written them
+    assert_eq!(store.forget(forget(vec![key(1), key(2)])).await.unwrap(), 2);
+    let again = Dedupe::Key { key: key(2), window: WINDOW, dead: OnDead::Revive };
+    new(store.accept(delivery(1, Start::Anyone), again).await.unwrap());
+    drop(store);
+    let store = open(directory.path(), &clock);
+    for (byte, is) in [(1, Claimed::Fresh), (2, Claimed::Committed), (3, Claimed::Committed)] {
+        assert_eq!(store.claim(key(byte), Token(9), LEASE).await.unwrap(), is, "{byte}");
+    }
 }

@@ -1,0 +1,3 @@
+//! Deliveries: looked at, replayed, cancelled, purged.
+pub mod acts;
+pub mod types;

@@ -1,0 +1,183 @@
+//! What looks into a store and acts on it must do, whatever it is made of.
+use bytes::Bytes;
+
+use super::queue::{Both, MS, attempt, dead, delivery, keyed, new, status, take};
+use super::{LEASE, WINDOW, key};
+use crate::store::archive::{Act, Deed, Filter, Forgetting, Order, Scope, Status, Statuses, Which};
+use crate::store::queue::{Accept, Cause, Dedupe, DeliveryRef, Next, OnDead, OriginId, Start, TargetId};
+use crate::store::{Claimed, Held, Token};
+
+/// Runs everything below.
+pub(super) async fn holds(queue: &dyn Both) {
+    acts_are_done_and_written_down(queue).await;
+    pages_go_on_where_they_ended(queue).await;
+    pages_have_what_the_filter_names(queue).await;
+    steps_of_one_act_are_one_row_of_the_audit(queue).await;
+    what_is_forgotten_is_new_again(queue).await;
+}
+
+async fn acts_are_done_and_written_down(queue: &dyn Both) {
+    let act = async |deed, which, step| {
+        let act = Act { deed, which, target: None, who: "anna".into(), reason: "because".into(), goes_on: None };
+        queue.act(Scope::Origin(OriginId(21)), &act, step).await.unwrap()
+    };
+    let first = dead(queue, 21, Dedupe::None).await;
+    let other = dead(queue, 22, Dedupe::None).await;
+    let second = delivery(21, Start::Mine(LEASE));
+    let lease = new(queue.accept(second.clone(), Dedupe::None).await.unwrap()).remove(0);
+    let replay = Deed::Replay { delivered: false, cause: Cause::Replay };
+    assert_eq!(act(replay, Which::Ids(vec![other.id]), 9).await.done, 0, "not its scope");
+    let filter = Filter { statuses: Statuses::of(&[Status::Dead]), target: Some(TargetId(21)), ..Filter::default() };
+    assert_eq!(act(replay, Which::Found(filter, None), 9).await.done, 1);
+    let replayed = take(queue, 21, 9).await.remove(0);
+    assert_eq!((replayed.stored.id, replayed.tries, replayed.cause), (first.id, 0, Cause::Replay));
+    assert_eq!(queue.settle(replayed.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    assert_eq!(act(replay, Which::Ids(vec![first.id]), 9).await.done, 0, "it was handed on");
+    let twice = Deed::Replay { delivered: true, cause: Cause::Replay };
+    assert_eq!(act(twice, Which::Ids(vec![first.id]), 9).await.done, 1);
+    assert_eq!(take(queue, 21, 9).await.remove(0).lease.number, replayed.lease.number + 1);
+    let cancelled = act(Deed::Cancel, Which::Ids(vec![first.id, second.id]), 1).await;
+    assert_eq!((cancelled.done, cancelled.next, cancelled.more), (1, Some(first.id), true));
+    assert_eq!(act(Deed::Cancel, Which::Ids(vec![second.id]), 1).await.done, 1);
+    assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
+    assert_eq!(queue.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Lost, "it was cancelled over its head");
+    assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
+    let before = queue.totals().await.unwrap();
+    assert_eq!(act(Deed::Purge { waiting: true }, Which::Ids(vec![first.id, second.id]), 9).await.done, 2);
+    assert_eq!(queue.get(Scope::All, second.id).await.unwrap(), None);
+    let (after, sum) = (queue.totals().await.unwrap(), |counts: &crate::store::archive::Counts| {
+        counts.origins.iter().find(|(origin, _, _)| *origin == OriginId(21)).map(|(_, rows, bytes)| (*rows, *bytes)).unwrap()
+    });
+    assert_eq!((sum(&before).0, sum(&after)), (2, (0, 0)), "counted to the last byte");
+    let audit = queue.audit(1).await.unwrap().remove(0);
+    assert_eq!((&*audit.who, &*audit.what, &*audit.reason, audit.done), ("anna", "purge", "because", 2));
+}
+
+async fn pages_go_on_where_they_ended(queue: &dyn Both) {
+    let mut ids = Vec::new();
+    for number in 0..25_u8 {
+        let body = Bytes::from(format!("{{\"customer\":\"c-{number}\"}}"));
+        let event_type = Some(if number % 2 == 0 { "even" } else { "odd" }.into());
+        let one = Accept { body, event_type, delivery_id: Some(format!("evt_{number}").into()), ..delivery(23, Start::Anyone) };
+        ids.push(one.id);
+        new(queue.accept(one, Dedupe::None).await.unwrap());
+    }
+    let scope = Scope::Origin(OriginId(23));
+    for order in [Order::Newest, Order::Oldest] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = queue.page(scope, &Filter::default(), order, after, 7).await.unwrap();
+            found.extend(page.rows.iter().map(|row| row.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if order == Order::Newest {
+            found.reverse();
+        }
+        assert_eq!(found, ids, "{order:?}");
+    }
+    let count = async |scope, filter: Filter| queue.page(scope, &filter, Order::Newest, None, 100).await.unwrap().rows.len();
+    assert_eq!(count(scope, Filter { text: Some(b"\"c-7\""[..].into()), ..Filter::default() }).await, 1);
+    assert_eq!(count(scope, Filter { event_type: Some("odd".into()), ..Filter::default() }).await, 12);
+    let given = |id: &str| Filter { delivery_id: Some(id.into()), ..Filter::default() };
+    assert_eq!(count(Scope::All, given("evt_7")).await, 1);
+    assert_eq!(count(Scope::Origin(OriginId(22)), given("evt_7")).await, 0);
+    let waiting = Filter { statuses: Statuses::of(&[Status::Pending]), target: Some(TargetId(23)), ..Filter::default() };
+    assert_eq!(count(Scope::All, waiting.clone()).await, 25);
+    assert_eq!(count(Scope::Origin(OriginId(22)), waiting).await, 0);
+    let since = Some(ids[10].drawn_at());
+    assert!(
+        (1..=15).contains(&count(scope, Filter { since, until: Some(ids[24].drawn_at() + MS), ..Filter::default() }).await)
+            || ids[10].drawn_at() == ids[9].drawn_at()
+    );
+    assert_eq!(count(scope, Filter { until: Some(ids[0].drawn_at()), ..Filter::default() }).await, 0);
+}
+
+async fn pages_have_what_the_filter_names(queue: &dyn Both) {
+    let scope = Scope::Origin(OriginId(24));
+    let pending = delivery(24, Start::Anyone);
+    let retrying = delivery(24, Start::Mine(LEASE));
+    let lease = new(queue.accept(retrying.clone(), Dedupe::None).await.unwrap()).remove(0);
+    assert_eq!(queue.settle(lease, Some(attempt(503)), Next::RetryIn(LEASE)).await.unwrap(), Held::Yes);
+    new(queue.accept(pending.clone(), Dedupe::None).await.unwrap());
+    let dead = dead(queue, 24, Dedupe::None).await;
+    let delivered = delivery(24, Start::Mine(LEASE));
+    let lease = new(queue.accept(delivered.clone(), Dedupe::None).await.unwrap()).remove(0);
+    assert_eq!(queue.settle(lease, Some(attempt(204)), Next::Delivered).await.unwrap(), Held::Yes);
+    let found = async |statuses: &[Status], gone: &[u32], parked| {
+        let gone = gone.iter().map(|target| TargetId(*target)).collect();
+        let filter = Filter { statuses: Statuses::of(statuses), gone, parked, ..Filter::default() };
+        let page = queue.page(scope, &filter, Order::Oldest, None, 100).await.unwrap();
+        page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[], &[], false).await.len(), 4);
+    assert_eq!(found(&[Status::Pending], &[], false).await, [pending.id]);
+    assert_eq!(found(&[Status::Retrying], &[], false).await, [retrying.id]);
+    assert_eq!(found(&[Status::Dead, Status::Cancelled], &[], false).await, [dead.id]);
+    assert_eq!(found(&[Status::Delivered], &[], false).await, [delivered.id]);
+    assert_eq!(found(&[Status::Dead, Status::Delivered], &[], false).await, [dead.id, delivered.id]);
+    assert_eq!(found(&[Status::Retrying, Status::Dead], &[], false).await, [retrying.id, dead.id]);
+    assert_eq!(found(&[Status::Pending, Status::Retrying, Status::Dead], &[24], false).await, [dead.id], "what is parked is not pending");
+    let mut parked = vec![pending.id, retrying.id];
+    parked.sort_unstable();
+    assert_eq!(found(&[], &[24], true).await, parked);
+    assert_eq!(found(&[], &[23], true).await, []);
+    assert_eq!(found(&[Status::Delivered], &[24], true).await.len(), 3);
+    let rows = queue.rows(scope, &[delivered.id, DeliveryRef::draw(), pending.id]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [delivered.id, pending.id]);
+    assert_eq!(queue.rows(Scope::Origin(OriginId(23)), &[pending.id]).await.unwrap(), []);
+    let last = rows[0].units[0].last.clone().unwrap();
+    assert_eq!((last.number, last.status, last.error, last.took, last.started), (1, Some(204), None, attempt(1).took, attempt(1).started));
+    assert_eq!(rows[1].units[0].last, None);
+}
+
+async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
+    let waits = delivery(25, Start::Anyone);
+    new(queue.accept(waits.clone(), Dedupe::None).await.unwrap());
+    let (one, other) = (dead(queue, 25, Dedupe::None).await, dead(queue, 25, Dedupe::None).await);
+    let mut act = Act {
+        deed: Deed::Purge { waiting: false },
+        which: Which::Ids(vec![one.id, waits.id]),
+        target: None,
+        who: "ben".into(),
+        reason: "steps".into(),
+        goes_on: None,
+    };
+    let first = queue.act(Scope::All, &act, 9).await.unwrap();
+    assert_eq!(first.done, 1, "what waits stays, unless it is said");
+    act.which = Which::Ids(vec![other.id]);
+    act.goes_on = first.audit;
+    let second = queue.act(Scope::All, &act, 9).await.unwrap();
+    assert_eq!((second.done, second.audit), (1, first.audit));
+    let audit = queue.audit(9).await.unwrap();
+    assert_eq!(audit.iter().filter(|row| &*row.who == "ben").map(|row| row.done).collect::<Vec<_>>(), [2]);
+    assert_eq!(status(queue, waits.id).await, [Status::Pending]);
+    act.deed = Deed::Purge { waiting: true };
+    act.which = Which::Ids(vec![waits.id]);
+    assert_eq!(queue.act(Scope::All, &act, 9).await.unwrap().done, 1);
+}
+
+async fn what_is_forgotten_is_new_again(queue: &dyn Both) {
+    let forget = async |keys: &[u8]| {
+        let keys = keys.iter().map(|byte| key(*byte)).collect();
+        queue.forget(Forgetting { keys, who: "anna".into(), which: "evt".into(), reason: "redo".into() }).await.unwrap()
+    };
+    let first = delivery(26, Start::Anyone);
+    new(queue.accept(first, keyed(60, OnDead::Revive)).await.unwrap());
+    assert_eq!(queue.claim(key(60), Token(1), LEASE).await.unwrap(), Claimed::Committed);
+    assert_eq!(forget(&[60]).await, 1, "though it waits");
+    let second = delivery(26, Start::Anyone);
+    new(queue.accept(second, keyed(60, OnDead::Revive)).await.unwrap());
+    assert_eq!(queue.claim(key(60), Token(1), LEASE).await.unwrap(), Claimed::Committed);
+    // one that only the ledger knows
+    assert_eq!(queue.claim(key(61), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+    assert_eq!(forget(&[61]).await, 0);
+    assert_eq!(queue.commit(key(61), Token(1), WINDOW).await.unwrap(), Held::Yes, "what is in flight is left alone");
+    assert_eq!(forget(&[61, 62]).await, 1);
+    assert_eq!(queue.claim(key(61), Token(2), LEASE).await.unwrap(), Claimed::Fresh);
+    queue.release_soon(key(61), Token(2));
+    let audit = queue.audit(1).await.unwrap().remove(0);
+    assert_eq!((&*audit.who, &*audit.what, &*audit.which, audit.done), ("anna", "forget", "evt", 1));
+}
