@@ -9,7 +9,7 @@ use crate::config::schema::schema;
 const NOTES: &str = include_str!("reference.md");
 
 /// The blocks, in the order in which a reader meets them.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 31] = [
     "Listen",
     "Tls",
     "Health",
@@ -38,6 +38,7 @@ const ORDER: [&str; 30] = [
     "Queue",
     "Acknowledgement",
     "Retry",
+    "Sign",
     "Keep",
     "Pass",
 ];
