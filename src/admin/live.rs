@@ -4,22 +4,24 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::routing::{get, post};
 use bytes::Bytes;
 use http_body::Frame;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Source;
 use super::answer::Denied;
+use super::endpoint::{Answers, Endpoint, schema};
 use crate::telemetry::TailLine;
 
 /// Watchers at once: the listener is for others, too.
@@ -36,7 +38,7 @@ const LASTS: Duration = Duration::from_secs(50);
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(WATCHERS)));
 
 /// One line of `/-/tail`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Tailing {
     /// A request or a try.
@@ -46,7 +48,7 @@ pub enum Tailing {
 }
 
 /// What a stream says of itself: at its beginning, every 5 s, and where lines are missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
     /// What to give as `after` to go on from here.
     pub cursor: String,
@@ -57,7 +59,7 @@ pub struct Mark {
 }
 
 /// How far a gate is that takes nothing more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Drain {
     /// Whether it takes deliveries.
     pub accepting: bool,
@@ -70,16 +72,33 @@ pub struct Drain {
 }
 
 /// What `POST /-/drain` is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrainAsked {
     /// Always false: a gate that takes nothing more is about to be stopped.
     pub accept: bool,
 }
 
-/// The routes.
-pub(super) fn routes() -> Router<Arc<dyn Source>> {
-    Router::new().route("/-/tail", get(tail)).route("/-/drain", get(drained).post(drain))
+/// What is asked of what goes on.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get(
+            "/-/tail",
+            "Streams requests and tries as they end, one JSON object a line: `Tailing`. Ends after 50 s; go on with `after`.",
+            Answers::Bytes(&["application/x-ndjson"]),
+            get(tail),
+        )
+        .asked::<Asked>()
+        .refuses(&[400, 429]),
+        Endpoint::get("/-/drain", "What is left to deliver.", Answers::Json(200, schema::<Drain>), get(drained)).refuses(&[503]),
+        Endpoint::post::<DrainAsked>(
+            "/-/drain",
+            "Takes no more deliveries, until the gate is started anew; what is queued goes out.",
+            Answers::Json(200, schema::<Drain>),
+            post(drain),
+        )
+        .refuses(&[503]),
+    ]
 }
 
 async fn drained(State(source): State<Arc<dyn Source>>) -> Result<Json<Drain>, Denied> {
@@ -103,9 +122,12 @@ async fn drain(State(source): State<Arc<dyn Source>>, asked: Result<Json<DrainAs
     }
 }
 
-#[derive(Deserialize)]
+/// What `GET /-/tail` is asked.
+#[derive(Deserialize, JsonSchema)]
 struct Asked {
+    /// Those of this route.
     route: Option<String>,
+    /// A `cursor` of the stream: those after it. Otherwise those from now on.
     after: Option<String>,
 }
 
@@ -115,7 +137,7 @@ async fn tail(State(source): State<Arc<dyn Source>>, asked: Result<Query<Asked>,
     let after = asked.after.as_deref().map(|after| parse(after).ok_or_else(wrong)).transpose()?;
     let Ok(place) = Arc::clone(&PLACES).try_acquire_owned() else {
         let help = "end another `hookgate deliveries tail`; there is room for 16";
-        return Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already", help));
+        return Err(Denied::new(StatusCode::TOO_MANY_REQUESTS, "too many watch already", help));
     };
     let (to, from) = mpsc::channel(1);
     tokio::spawn(Stream { source, route: asked.route, to, _place: place }.run(after));

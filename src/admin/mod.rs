@@ -2,9 +2,11 @@
 mod answer;
 pub mod api;
 pub mod deliveries;
+mod endpoint;
 mod guard;
 pub mod health;
 pub mod live;
+mod openapi;
 pub mod report;
 mod serve;
 pub mod status;
@@ -15,13 +17,15 @@ mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::telemetry::{RecentRefusal, Tailed};
+pub use deliveries::{Desk, Keyed, Policy};
 pub use guard::{Guard, TokenMatcher};
 pub use report::Report;
 pub use serve::{serve_tcp, serve_unix};
 pub use status::Status;
-pub use token::{TOKEN_FILE, token_beside};
+pub use token::{Caller, Offered, TOKEN_FILE, token_beside};
 
 /// Where the answers come from.
 pub trait Source: Send + Sync {
@@ -39,6 +43,11 @@ pub trait Source: Send + Sync {
 
     /// What routes that observe would have refused.
     fn report(&self) -> Report;
+
+    /// Where deliveries lie; none without a store on disk.
+    fn desk(&self) -> Option<Arc<dyn Desk>> {
+        None
+    }
 
     /// Takes the config anew. The new generation's number, or every mistake with its line.
     fn reload(&self) -> Reloading<'_>;

@@ -1,10 +1,11 @@
 //! What `/-/status` answers, and the CLI reads back. Times are RFC 3339 in UTC.
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The state of everything.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The version of the gate.
     pub version: String,
@@ -42,7 +43,7 @@ pub struct Status {
 }
 
 /// A reload that was refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastError {
     /// When.
     pub at: String,
@@ -51,7 +52,7 @@ pub struct LastError {
 }
 
 /// The config that requests run on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigStatus {
     /// Counted from 1; every accepted reload adds one.
     pub generation: u64,
@@ -73,11 +74,11 @@ pub struct ConfigStatus {
 }
 
 /// A route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteStatus {
     /// Its name.
     pub name: String,
-    /// What it does: `forward`.
+    /// What it does: `forward`, `queue` or `pass`.
     pub action: String,
     /// `enforce`, `observe`, or `none`: it verifies nothing.
     #[serde(default)]
@@ -89,6 +90,12 @@ pub struct RouteStatus {
     pub provider: Option<String>,
     /// The last hour.
     pub hour: HourStatus,
+    /// Deliveries that wait in the queue; null: none can.
+    #[serde(default)]
+    pub queued: Option<u64>,
+    /// Deliveries that are dead or cancelled; null: none can be.
+    #[serde(default)]
+    pub dead: Option<u64>,
     /// When the last request ended.
     pub last_at: Option<String>,
     /// Its secrets.
@@ -96,7 +103,7 @@ pub struct RouteStatus {
 }
 
 /// Counts of the last hour.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HourStatus {
     /// Requests that ended.
     #[serde(rename = "in")]
@@ -125,7 +132,7 @@ impl From<crate::telemetry::Hour> for HourStatus {
 }
 
 /// A secret, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretStatus {
     /// Its name.
     pub name: String,
@@ -136,7 +143,7 @@ pub struct SecretStatus {
 }
 
 /// An upstream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamStatus {
     /// Its name.
     pub name: String,
@@ -147,7 +154,7 @@ pub struct UpstreamStatus {
 }
 
 /// The clock, against the times that providers sign.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClockStatus {
     /// How far signed times are behind the gate's clock, the median of late; negative: ahead.
     pub skew_seconds: f64,
@@ -158,7 +165,7 @@ pub struct ClockStatus {
 }
 
 /// The ledger of delivery IDs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerStatus {
     /// IDs remembered.
     pub entries: u64,
@@ -173,10 +180,22 @@ pub struct LedgerStatus {
 }
 
 /// The store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreStatus {
     /// Its directory; `None`: memory alone.
     pub path: Option<String>,
     /// What somebody should look at.
     pub alarm: Option<String>,
+    /// Bytes of its files.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Bytes that are free beside them; null: not known, or there is no store.
+    #[serde(default)]
+    pub free: Option<u64>,
+    /// Seconds that the last write took until it was on the disk.
+    #[serde(default)]
+    pub last_fsync: Option<f64>,
+    /// Deliveries that wait for routes that are gone from the config.
+    #[serde(default)]
+    pub parked: u64,
 }

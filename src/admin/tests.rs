@@ -10,15 +10,16 @@ use super::*;
 use crate::telemetry::TailLine;
 
 const TOKEN: &str = "right";
-const JSON: &str = "Content-Type: application/json";
-const BEARER: &str = "Authorization: Bearer right";
+pub(super) const JSON: &str = "Content-Type: application/json";
+pub(super) const BEARER: &str = "Authorization: Bearer right";
 
 #[derive(Default)]
-struct Fixed {
-    ready: bool,
-    reloads: AtomicU64,
-    mistake: Option<&'static str>,
-    closed: AtomicBool,
+pub(super) struct Fixed {
+    pub(super) desk: Option<Arc<dyn Desk>>,
+    pub(super) ready: bool,
+    pub(super) reloads: AtomicU64,
+    pub(super) mistake: Option<&'static str>,
+    pub(super) closed: AtomicBool,
 }
 
 impl Source for Fixed {
@@ -52,6 +53,10 @@ impl Source for Fixed {
         Report::default()
     }
 
+    fn desk(&self) -> Option<Arc<dyn Desk>> {
+        self.desk.clone()
+    }
+
     fn reload(&self) -> Reloading<'_> {
         Box::pin(async {
             match self.mistake {
@@ -83,16 +88,19 @@ impl Source for Fixed {
     }
 }
 
-fn matcher() -> TokenMatcher {
-    Arc::new(|offered: &[u8]| Some(offered == TOKEN.as_bytes()))
+pub(super) fn matcher() -> TokenMatcher {
+    Arc::new(|offered: &[u8]| match offered == TOKEN.as_bytes() {
+        true => Offered::Of(Caller { name: "anna".into(), read: true, act: true }),
+        false => Offered::Nothing,
+    })
 }
 
 /// No token is configured.
 fn nobody() -> TokenMatcher {
-    Arc::new(|_| None)
+    Arc::new(|_| Offered::NoTokens)
 }
 
-fn request(line: &str, headers: &[&str]) -> String {
+pub(super) fn request(line: &str, headers: &[&str]) -> String {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
 }
@@ -102,7 +110,7 @@ async fn ask(guard: Guard, source: Fixed, line: &str, headers: &[&str]) -> (u16,
     exchange(api::router(Arc::new(source), guard), &request(line, headers)).await
 }
 
-async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
+pub(super) async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
@@ -116,7 +124,7 @@ async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
 
-fn loopback() -> Guard {
+pub(super) fn loopback() -> Guard {
     Guard::tcp("127.0.0.1:1".parse().unwrap(), matcher())
 }
 

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::admin::{Guard, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
+use crate::admin::{Guard, Offered, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
 use crate::cli::error::{Error, Exit};
 use crate::cli::memory;
 use crate::cli::term;
@@ -176,18 +176,14 @@ async fn listen_for_operators(
     let Some(admin) = &snapshot.admin else { return Ok(None) };
     let mut file = None;
     let made = match (&admin.token, &snapshot.store.path) {
-        (None, Some(store)) => {
+        (None, Some(store)) if admin.tokens.is_empty() => {
             Some(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?))
         }
-        (Some(_), _) | (None, None) => None,
+        (None | Some(_), _) => None,
     };
     // the token of the config that runs now: one that was changed because it leaked must not count until a restart
     let of_gate = Arc::clone(gate);
-    let token: TokenMatcher = Arc::new(move |offered: &[u8]| {
-        let snapshot = of_gate.snapshot();
-        let written = snapshot.admin.as_ref().and_then(|admin| admin.token.as_ref());
-        written.or(made.as_ref()).map(|token| token.matches(offered))
-    });
+    let token: TokenMatcher = Arc::new(move |offered: &[u8]| Offered::find(of_gate.snapshot().admin.as_ref(), made.as_ref(), offered));
     match &admin.address {
         AdminAddress::Tcp(address) => {
             let listener = bind("admin", *address).await?;
