@@ -97,7 +97,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Answers::Json(200, schema::<Drain>),
             post(drain),
         )
-        .refuses(&[503]),
+        .refuses(&[400, 413, 503]),
     ]
 }
 
