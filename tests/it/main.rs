@@ -31,6 +31,7 @@ mod abuse_headers;
 mod abuse_paths;
 mod abuse_smuggling;
 mod admin;
+mod alarms;
 mod architecture;
 mod cli;
 mod dedupe;
