@@ -54,6 +54,7 @@ mod queue_faults;
 mod queue_store;
 mod refused_alike;
 mod reload;
+mod resign;
 mod secrets;
 mod shutdown;
 mod upstream;
