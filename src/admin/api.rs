@@ -1,4 +1,4 @@
-//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`.
+//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`, and what is in `live`.
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;

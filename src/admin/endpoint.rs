@@ -4,7 +4,7 @@ use axum::routing::MethodRouter;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::api::Api;
-use super::{api, deliveries};
+use super::{api, deliveries, live};
 
 /// How it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,7 @@ impl Endpoint {
 pub(super) fn all() -> Vec<Endpoint> {
     let mut all = api::endpoints();
     all.extend(deliveries::endpoints());
+    all.extend(live::endpoints());
     all
 }
 

@@ -4,11 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::admin::live::Drain;
 use crate::admin::report::{self, Report, RouteReport};
 use crate::admin::status::{
     ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status, StoreStatus, UpstreamStatus,
 };
-use crate::admin::{Desk, Reloading, Source};
+use crate::admin::{Desk, Draining, Reloading, Source};
 use crate::clock::Now;
 use crate::config::snapshot::{Hook, Route, Snapshot};
 use crate::dedupe::embedded::Embedded;
@@ -17,7 +18,7 @@ use crate::gateway::desk::GateDesk;
 use crate::gateway::reload::Reloader;
 use crate::store::Ledger;
 use crate::store::queue::TargetId;
-use crate::telemetry::{Gauges, RecentRefusal, rfc3339};
+use crate::telemetry::{Gauges, RecentRefusal, Tailed, rfc3339};
 use crate::upstream::breaker::Shown;
 use crate::upstream::render;
 
@@ -206,6 +207,29 @@ impl Source for Operator {
 
     fn reload(&self) -> Reloading<'_> {
         Box::pin(self.reloader.reload())
+    }
+
+    fn tail(&self, after: Option<u64>, most: usize) -> Tailed {
+        self.gate.telemetry.tail(after, most)
+    }
+
+    fn run(&self) -> u64 {
+        self.gate.telemetry.run()
+    }
+
+    fn stop_accepting(&self) {
+        self.gate.stop_accepting();
+    }
+
+    fn drain(&self) -> Draining<'_> {
+        Box::pin(async {
+            // before the store is asked: what ends meanwhile is in neither else
+            let in_flight = count(self.gate.in_flight());
+            let counts = self.gate.deliverer.store.totals().await.map_err(|error| error.to_string())?;
+            let sum = |which: fn(&(TargetId, u64, u64)) -> u64| counts.targets.iter().map(which).sum();
+            let (waiting, dead) = (sum(|(_, waiting, _)| *waiting), sum(|(_, _, dead)| *dead));
+            Ok(Drain { accepting: self.gate.accepts(), waiting, in_flight, dead })
+        })
     }
 }
 

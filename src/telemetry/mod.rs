@@ -9,6 +9,7 @@ mod recent;
 mod record;
 mod seen;
 mod sink;
+mod tail;
 mod writer;
 
 #[cfg(test)]
@@ -34,6 +35,8 @@ pub use recent::{REMEMBERED, RecentRefusal};
 pub use record::{Cut, Ended, Facts, Taken};
 pub use seen::Hour;
 use seen::{RouteSeen, When};
+use tail::Tail;
+pub use tail::{TailLine, Tailed};
 use writer::Lines;
 
 /// Signed times that the skew is taken from.
@@ -95,6 +98,7 @@ pub struct Telemetry {
     /// Outcomes of deliveries that should have been kept on record and were not.
     unrecorded: AtomicU64,
     config: ConfigSeen,
+    tail: Tail,
 }
 
 #[derive(Debug)]
@@ -123,8 +127,9 @@ struct ConfigSeen {
 impl Telemetry {
     /// Telemetry that writes log lines to `out`, by a thread of its own.
     pub fn new(policy: LogPolicy, clock: Arc<dyn Clock>, out: impl Write + Send + 'static) -> Arc<Self> {
-        let histograms = Histograms::new();
+        let (histograms, tail) = (Histograms::new(), Tail::new(clock.now()));
         Arc::new(Self {
+            tail,
             began: clock.mono(),
             lines: Lines::new(policy, Arc::clone(&clock), out),
             clock,
@@ -221,7 +226,19 @@ impl Telemetry {
     pub fn attempted(&self, seen: &AttemptSeen<'_>) {
         self.attempts.count(seen);
         self.upstream(seen.upstream).observe(seen.took.as_secs_f64());
-        self.lines.attempt(seen, self.clock.now());
+        let now = self.clock.now();
+        self.lines.attempt(seen, now);
+        self.tail.attempt(seen, now);
+    }
+
+    /// What ended after the line of number `after`, at most so many; without it, from now on.
+    pub fn tail(&self, after: Option<u64>, most: usize) -> Tailed {
+        self.tail.look(after, most, self.clock.now())
+    }
+
+    /// Which gate it is: the numbers of [`Self::tail`] begin anew with each.
+    pub fn run(&self) -> u64 {
+        self.tail.run()
     }
 
     /// What became of a delivery is not on record, as its route would have it.
@@ -251,6 +268,7 @@ impl Telemetry {
             self.recent.push(facts, code, status, now.wall);
         }
         self.lines.request(facts, ended, now);
+        self.tail.request(facts, ended, took, now);
     }
 
     fn minute(&self, now: Now) -> u64 {

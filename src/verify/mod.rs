@@ -11,10 +11,12 @@ mod hmac;
 mod json;
 mod kept;
 mod locator;
+mod resign;
 pub mod secret;
 mod shape;
 mod sign;
 mod source;
+pub mod standard;
 mod timestamp;
 mod token;
 mod url;
@@ -37,10 +39,12 @@ pub use handshake::{Handshakes, Tokens};
 pub use hmac::{Algorithm, TagEncoding};
 pub use kept::KeptProof;
 pub use locator::{HeaderNames, Locator};
+pub use resign::NotResignable;
 pub use secret::{BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
 pub use shape::{Covers, HmacScheme, Scheme, SecretLocations, Shape, SignedTime, TimeAt};
 pub use sign::{CannotSign, Signed};
 pub use source::{Layout, Source, SourcePlace};
+pub use standard::SigningKey;
 pub use timestamp::Format;
 
 /// Whether `text` is a JSON pointer that can be searched.

@@ -22,8 +22,6 @@ const AT_ONCE: u32 = 8;
 const SPILLED_AT_ONCE: u32 = 4;
 /// Tries of what was spilled, beside new deliveries.
 const SPILLED: Rate = Rate { count: NonZeroU32::MIN.saturating_add(19), per: Duration::from_secs(1) };
-/// How long deliveries are kept if nobody says.
-const KEEP: Keep = Keep { age: Duration::from_secs(7 * 86_400), dead: Duration::from_secs(30 * 86_400), bytes: None };
 
 /// The action of a route, as written.
 pub(super) enum Written {
@@ -66,7 +64,7 @@ pub(super) fn compile(written: Written, given: Given<'_>, upstreams: &Upstreams,
                 forward,
                 action,
                 deliver,
-                keep: KEEP,
+                keep: Keep::DEFAULT,
                 rate_limits: rate_limits.into_iter().map(|(_, limit)| limit).collect(),
             })
         }
@@ -76,7 +74,7 @@ pub(super) fn compile(written: Written, given: Given<'_>, upstreams: &Upstreams,
         }
     };
     let keeps = compiled.as_ref().is_none_or(|compiled| compiled.action.keeps());
-    let keep = keep.map_or(KEEP, |keep| keeping(keep, keeps, &place.key("keep"), cx));
+    let keep = keep.map_or(Keep::DEFAULT, |keep| keeping(keep, keeps, &place.key("keep"), cx));
     compiled.map(|compiled| Compiled { keep, ..compiled })
 }
 
@@ -91,7 +89,7 @@ fn queue(
     cx: &mut Context<'_>,
 ) -> Option<Compiled> {
     // No `..`: a new field must be dealt with here.
-    let file::Queue { upstream, path, query, keep_token, answer, retry, rate, burst, concurrency, fifo } = written;
+    let file::Queue { upstream, path, query, keep_token, answer, retry, rate, burst, concurrency, fifo, resign, sign } = written;
     cx.needs_store(place, "`queue`");
     let answer = acknowledgement(answer.unwrap_or_default(), success_status, &place.key("answer"), cx);
     let own = rate::quota(rate.as_deref(), burst, place, cx);
@@ -103,8 +101,9 @@ fn queue(
     let deliver = delivering(Delivering { retry, concurrency, fifo }, rate, AT_ONCE, place, cx);
     // nobody waits for the app here, however long the provider would
     let given = forward::Given { answer_within: None, ..given };
-    let forward = forward(Target { upstream, path, query, keep_token }, "queue", given, upstreams, place, cx);
-    Some(Compiled { forward: forward?, action: Action::Queue(answer?), deliver: deliver?, keep: KEEP, rate_limits })
+    let target = Target { upstream, path, query, keep_token, resign, sign };
+    let forward = forward(target, "queue", given, upstreams, place, cx);
+    Some(Compiled { forward: forward?, action: Action::Queue(answer?), deliver: deliver?, keep: Keep::DEFAULT, rate_limits })
 }
 
 /// Those limits that refuse, and the rate of delivery: a limit after authentication would refuse what can as well wait.
@@ -182,7 +181,22 @@ fn inline(
     cx: &mut Context<'_>,
 ) -> Option<(Forward, Action, Deliver)> {
     // No `..`: a new field must be dealt with here.
-    let file::Forward { upstream, path, query, keep_token, on_failure, budget, record, retry, rate, burst, concurrency, fifo } = written;
+    let file::Forward {
+        upstream,
+        path,
+        query,
+        keep_token,
+        on_failure,
+        budget,
+        record,
+        retry,
+        rate,
+        burst,
+        concurrency,
+        fifo,
+        resign,
+        sign,
+    } = written;
     let kinds = on_failure.and_then(|written| spilling(written, &place.key("on_failure"), cx));
     let words = [("all", Recording::All), ("failures", Recording::Failures), ("none", Recording::None)];
     let record_written = record.is_some();
@@ -210,7 +224,12 @@ fn inline(
     let quota = rate::quota(rate.as_deref(), burst, place, cx);
     let default = Quota { rate: SPILLED, burst: burst.and_then(NonZeroU32::new).unwrap_or(SPILLED.count) };
     let deliver = delivering(Delivering { retry, concurrency, fifo }, Some(quota.unwrap_or(default)), SPILLED_AT_ONCE, place, cx);
-    let forward = forward(Target { upstream, path, query, keep_token }, "forward", given, upstreams, place, cx)?;
+    if resign == Some(true) && kinds.is_none() && record == Recording::None && !cx.problems.has_error_at(place) {
+        let help = "add `on_failure: queue` or `record: all`, or leave it out".to_owned();
+        cx.problems.error_at_key(&place.key("resign"), "nothing of this route is handed on later than within its request", help);
+    }
+    let target = Target { upstream, path, query, keep_token, resign, sign };
+    let forward = forward(target, "forward", given, upstreams, place, cx)?;
     if let Some(budget) = budget
         && budget > forward.timeout
     {
@@ -221,6 +240,7 @@ fn inline(
     let status = success_status.unwrap_or(StatusCode::ACCEPTED);
     let budget = budget.unwrap_or(forward.timeout);
     let spill = kinds.map(|(unreached, ambiguous)| Spill { unreached, ambiguous, status, budget });
+    // without a spill: for what the route spilled under an older config, and for replays
     Some((forward, Action::Forward(Inline { spill, record }), deliver?))
 }
 
@@ -274,8 +294,8 @@ fn keeping(keep: file::Keep, keeps: bool, place: &Place, cx: &mut Context<'_>) -
     }
     let bytes = bytes.map(|text| cx.size(Some(&text), &place.key("bytes"), 1));
     Keep {
-        age: cx.duration(age.as_deref(), &place.key("age"), KEEP.age),
-        dead: cx.duration(dead.as_deref(), &place.key("dead"), KEEP.dead),
+        age: cx.duration(age.as_deref(), &place.key("age"), Keep::DEFAULT.age),
+        dead: cx.duration(dead.as_deref(), &place.key("dead"), Keep::DEFAULT.dead),
         bytes: bytes.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX)),
     }
 }

@@ -102,3 +102,14 @@ pub struct Keep {
     /// Bytes at most; the oldest go first.
     pub bytes: Option<u64>,
 }
+
+impl Keep {
+    /// If nobody says.
+    pub const DEFAULT: Self = Self { age: Duration::from_secs(7 * 86_400), dead: Duration::from_secs(30 * 86_400), bytes: None };
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

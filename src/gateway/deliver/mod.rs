@@ -135,16 +135,21 @@ async fn look(gate: &Arc<Gate>, after: &mut Option<TargetId>) -> Result<Duration
     }
     let ways: Vec<&Way<'_>> = ready.targets.iter().filter_map(|id| ways.get(id)).collect();
     let now = gate.clock.mono();
-    let candidates: Vec<_> = ways.iter().map(|way| way.candidate(now)).collect();
+    let mut places: HashMap<TargetId, Vec<Place>> = ways.iter().map(|way| (way.target.id(), way.reserve())).collect();
+    let candidates: Vec<_> = ways.iter().map(|way| way.candidate(places.get(&way.target.id()).map_or(0, Vec::len), now)).collect();
     let room = BYTES.saturating_sub(deliverer.bytes.load(Ordering::Relaxed));
     let chosen = if room > 0 { choose(&candidates) } else { Vec::new() };
-    let begun = begin(gate, &ways, &chosen, room).await;
+    let begun = begin(gate, &ways, &chosen, &mut places, room).await;
+    drop(places);
     for (way, candidate) in ways.iter().zip(&candidates) {
         let used = begun.as_ref().ok().and_then(|begun| begun.get(&candidate.target)).copied().unwrap_or(0);
         way.target.give_back(candidate.tokens.saturating_sub(used), now);
     }
-    if !begun?.is_empty() || !ready.whole {
+    if !begun?.is_empty() {
         return Ok(Duration::ZERO);
+    }
+    if !ready.whole {
+        return Ok(SHORTEST);
     }
     let waits = ways.iter().flat_map(|way| [way.target.wait(now), way.route.upstream.breaker().shut_for(now)]);
     let next = waits.filter(|wait| !wait.is_zero()).chain(ready.next_in).min();
@@ -158,10 +163,15 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// What it may have; its tokens are taken.
-    fn candidate(&self, now: Instant) -> Candidate {
-        let places = self.target.places().min(MOST);
+    /// The places that it has free. Those that come in now come after those that wait.
+    fn reserve(&self) -> Vec<Place> {
         self.target.set_backlog(true);
+        self.target.reserve(MOST)
+    }
+
+    /// What it may have; its tokens are taken.
+    fn candidate(&self, places: usize, now: Instant) -> Candidate {
+        let places = u32::try_from(places).unwrap_or(MOST);
         Candidate {
             target: self.target.id(),
             upstream: Arc::clone(&self.route.hook.forward.upstream.name),
@@ -179,7 +189,13 @@ fn ways(live: &Live) -> HashMap<TargetId, Way<'_>> {
 }
 
 /// Leases what was chosen and sends it on its way; how many of each.
-async fn begin(gate: &Arc<Gate>, ways: &[&Way<'_>], chosen: &[Choice], room: usize) -> Result<HashMap<TargetId, u32>, StoreError> {
+async fn begin(
+    gate: &Arc<Gate>,
+    ways: &[&Way<'_>],
+    chosen: &[Choice],
+    places: &mut HashMap<TargetId, Vec<Place>>,
+    room: usize,
+) -> Result<HashMap<TargetId, u32>, StoreError> {
     let mut begun = HashMap::new();
     if chosen.is_empty() {
         return Ok(begun);
@@ -191,13 +207,13 @@ async fn begin(gate: &Arc<Gate>, ways: &[&Way<'_>], chosen: &[Choice], room: usi
         let Some(way) = ways.iter().find(|way| way.target.id() == id) else { continue };
         let probe = chosen.iter().any(|choice| choice.target == id && choice.probe);
         *begun.entry(id).or_default() += 1;
-        hand_on(gate, way, leased, probe);
+        let place = places.get_mut(&id).and_then(Vec::pop);
+        hand_on(gate, way, leased, probe, place);
     }
     Ok(begun)
 }
 
-fn hand_on(gate: &Arc<Gate>, way: &Way<'_>, leased: Leased, probe: bool) {
-    let place = way.target.enter();
+fn hand_on(gate: &Arc<Gate>, way: &Way<'_>, leased: Leased, probe: bool, place: Option<Place>) {
     let held = Held::of(&gate.deliverer.bytes, leased.stored.body.len());
     let (gate, route) = (Arc::clone(gate), Arc::clone(way.route));
     tokio::spawn(async move {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::config::snapshot::Keep;
 use crate::gateway::Gate;
 use crate::store::archive::Retention;
 use crate::store::queue::OriginId;
@@ -45,13 +46,16 @@ pub async fn sweep(gate: Arc<Gate>) {
     }
 }
 
-/// How long each route's deliveries are kept now.
+/// How long each route's deliveries are kept now; those of a route that is gone, as long as nobody says otherwise.
 fn retentions(gate: &Gate) -> Vec<Retention> {
     let live = gate.live.load();
-    let hooks = live.hooks().filter_map(|route| {
-        let origin = OriginId(route.target.as_ref()?.id().0);
-        let keep = route.hook.keep;
-        Some(Retention { origin, age: keep.age, dead: keep.dead, bytes: keep.bytes })
-    });
-    hooks.collect()
+    let of = |origin, keep: Keep| Retention { origin, age: keep.age, dead: keep.dead, bytes: keep.bytes };
+    let hooks = live.hooks().filter_map(|route| Some(of(OriginId(route.target.as_ref()?.id().0), route.hook.keep)));
+    let mut all: Vec<_> = hooks.collect();
+    for (origin, _, _) in &gate.deliverer.counts.load().origins {
+        if !all.iter().any(|known| known.origin == *origin) {
+            all.push(of(*origin, Keep::default()));
+        }
+    }
+    all
 }

@@ -62,9 +62,16 @@ impl Target {
         self.id
     }
 
-    /// Tries that may be begun beside those under way.
-    pub(super) fn places(&self) -> u32 {
-        self.concurrency.load(Ordering::Relaxed).saturating_sub(self.busy.load(Ordering::Relaxed))
+    /// As many free places as there are, `most` at most: those that are not used are given back by dropping them.
+    pub(super) fn reserve(self: &Arc<Self>, most: u32) -> Vec<Place> {
+        (0..most).map_while(|_| self.place()).collect()
+    }
+
+    /// A free place.
+    fn place(self: &Arc<Self>) -> Option<Place> {
+        let most = self.concurrency.load(Ordering::Relaxed);
+        let entered = self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| (busy < most).then_some(busy + 1));
+        entered.ok().map(|_| Place(Arc::clone(self)))
     }
 
     /// Tries that the rate lets begin, as many as `most`; they are taken.
@@ -97,21 +104,12 @@ impl Target {
         self.backlog.store(waits, Ordering::Relaxed);
     }
 
-    /// A place for a try that is begun whatever the bounds say.
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-        Place(Arc::clone(self))
-    }
-
     /// A place for a delivery that has just come in, if it may be tried at once: none waits before it, and there is room.
     pub(in crate::gateway) fn begin(self: &Arc<Self>, now: Instant) -> Option<Place> {
         if self.has_backlog() {
             return None;
         }
-        let most = self.concurrency.load(Ordering::Relaxed);
-        let entered = self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| (busy < most).then_some(busy + 1));
-        let place = entered.ok().map(|_| Place(Arc::clone(self)));
-        let place = place.filter(|_| self.take(1, now) == 1);
+        let place = self.place().filter(|_| self.take(1, now) == 1);
         if place.is_none() {
             self.set_backlog(true);
         }

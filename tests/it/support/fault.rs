@@ -2,7 +2,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -59,8 +59,6 @@ struct Shared {
     seen: Mutex<Vec<Request>>,
     count: AtomicUsize,
     open: Mutex<Open>,
-    /// Told when connections were closed.
-    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -68,7 +66,7 @@ struct Open {
     /// Counted from 1 while it listens; 0 while it does not.
     life: usize,
     lives: usize,
-    connections: Vec<TcpStream>,
+    connections: Vec<Weak<TcpStream>>,
 }
 
 /// A running server; it is gone when dropped.
@@ -80,10 +78,15 @@ pub struct FaultServer {
 impl FaultServer {
     /// Asks `script` what to do with request number n, counted from 0.
     pub fn start(script: impl Fn(usize, &Request) -> Fault + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    /// The same on a given address.
+    pub fn at(address: SocketAddr, script: impl Fn(usize, &Request) -> Fault + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, count, open) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
-        let shared = Arc::new(Shared { script: Box::new(script), seen, count, open, changed: Condvar::new() });
+        let shared = Arc::new(Shared { script: Box::new(script), seen, count, open });
         listen(&shared, listener);
         Self { address, shared }
     }
@@ -104,7 +107,9 @@ impl FaultServer {
     pub fn go_down(&self) {
         let mut open = self.shared.open.lock().unwrap();
         if std::mem::take(&mut open.life) != 0 {
-            open.connections.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+            for stream in open.connections.drain(..).filter_map(|stream| stream.upgrade()) {
+                stream.shutdown(Shutdown::Both).ok();
+            }
             drop(open);
             // the thread that accepts lets the address go
             drop(TcpStream::connect(self.address));
@@ -131,7 +136,6 @@ impl FaultServer {
 impl Drop for FaultServer {
     fn drop(&mut self) {
         self.go_down();
-        self.shared.changed.notify_all();
     }
 }
 
@@ -149,32 +153,31 @@ fn listen(shared: &Arc<Shared>, listener: TcpListener) {
             if open.life != life {
                 return;
             }
-            open.connections.retain(|stream| stream.peer_addr().is_ok());
-            open.connections.extend(stream.try_clone());
+            let stream = Arc::new(stream);
+            open.connections.retain(|stream| stream.strong_count() > 0);
+            open.connections.push(Arc::downgrade(&stream));
             drop(open);
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || serve(stream, &shared));
+            std::thread::spawn(move || serve(&stream, &shared));
         }
     });
 }
 
-fn serve(mut stream: TcpStream, shared: &Shared) {
+fn serve(stream: &TcpStream, shared: &Shared) {
     stream.set_nodelay(true).ok();
     let mut buffer = Vec::new();
-    while let Some(request) = read(&mut stream, &mut buffer) {
+    while let Some(request) = read(stream, &mut buffer) {
         let number = shared.count.fetch_add(1, Ordering::SeqCst);
         let fault = (shared.script)(number, &request);
         shared.seen.lock().unwrap().push(Request { fault: fault.clone(), ..request });
-        if !act(&mut stream, &fault) {
-            break;
+        if !act(stream, &fault) {
+            return;
         }
     }
-    // the list of open connections has a second handle on it
-    stream.shutdown(Shutdown::Both).ok();
 }
 
 /// Whether the connection is kept.
-fn act(stream: &mut TcpStream, fault: &Fault) -> bool {
+fn act(mut stream: &TcpStream, fault: &Fault) -> bool {
     let whole = |status: u16, more: &str, length: usize, body: &str| {
         format!("HTTP/1.1 {status} X\r\n{more}Content-Length: {length}\r\n\r\n{body}").into_bytes()
     };
@@ -214,12 +217,12 @@ fn act(stream: &mut TcpStream, fault: &Fault) -> bool {
     false
 }
 
-/// The connection is reset once it is closed; so nothing else may shut it down before.
-fn reset(stream: &mut TcpStream) {
-    setsockopt(&*stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+/// The connection is reset once it is closed.
+fn reset(stream: &TcpStream) {
+    setsockopt(stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
 }
 
-fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
+fn read(stream: &TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
@@ -252,7 +255,7 @@ pub fn digest(body: &[u8]) -> [u8; 32] {
     Sha256::digest(body).into()
 }
 
-fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
+fn fill(mut stream: &TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
     let mut piece = [0; 64 << 10];
     let read = stream.read(&mut piece).ok().filter(|read| *read > 0)?;
     buffer.extend_from_slice(&piece[..read]);
