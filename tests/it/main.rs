@@ -49,6 +49,7 @@ mod observe;
 mod operate;
 mod pass;
 mod queue;
+mod queue_cli;
 mod queue_crash;
 mod queue_faults;
 mod queue_store;
