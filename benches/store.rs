@@ -8,27 +8,23 @@
     clippy::indexing_slicing,
     reason = "a bench may panic, and prints its table"
 )]
-use std::path::Path;
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bare::{Measured, bare, delivery, load, now};
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
 use hookgate::dedupe::embedded::Embedded;
 use hookgate::store::archive::Archive as _;
-use hookgate::store::queue::{
-    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Next, OnDead, OriginId, Queue as _, Start, TargetId, To,
-};
-use hookgate::store::record::Record;
+use hookgate::store::queue::{Accepted, Attempt, Cause, Dedupe, Next, OnDead, Queue as _, Start, TargetId};
 use hookgate::store::{Held, Key};
-use rusqlite::{Connection, params};
-use tokio::sync::oneshot;
+
+mod bare;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long each row of the table is measured.
-const FOR: Duration = Duration::from_secs(4);
 const LEASE: Duration = Duration::from_secs(60);
 const WINDOW: Duration = Duration::from_secs(86_400);
 /// Deliveries that are drained.
@@ -50,60 +46,6 @@ fn main() {
     runtime.block_on(drain());
 }
 
-/// One row of the table.
-struct Measured {
-    rate: f64,
-    p50: Duration,
-    p99: Duration,
-    cpu: Duration,
-    bytes: u64,
-}
-
-impl Measured {
-    fn row(&self, what: &str) {
-        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        let Self { rate, p50, p99, cpu, bytes } = self;
-        println!("{what:<34} {rate:>10.0} {:>9.2} {:>9.2} {:>11.1} {bytes:>9}", ms(*p50), ms(*p99), cpu.as_secs_f64() * 1e6);
-    }
-}
-
-/// Runs `callers` loops of `call` for a while.
-async fn load<F>(directory: &Path, callers: usize, call: impl Fn() -> F + Clone + Send + 'static) -> Measured
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (start, cpu) = (now(), cpu());
-    let tasks: Vec<_> = (0..callers)
-        .map(|_| {
-            let call = call.clone();
-            tokio::spawn(async move {
-                let mut took = Vec::new();
-                while now() - start < FOR {
-                    let begin = now();
-                    call().await;
-                    took.push(now() - begin);
-                }
-                took
-            })
-        })
-        .collect();
-    let mut took = Vec::new();
-    for task in tasks {
-        took.extend(task.await.unwrap());
-    }
-    let (elapsed, used) = (now() - start, self::cpu() - cpu);
-    took.sort_unstable();
-    let count = u32::try_from(took.len()).unwrap();
-    let size = |name: &str| std::fs::metadata(directory.join(name)).map_or(0, |file| file.len());
-    Measured {
-        rate: f64::from(count) / elapsed.as_secs_f64(),
-        p50: took[took.len() / 2],
-        p99: took[took.len() * 99 / 100],
-        cpu: used / count,
-        bytes: size("hookgate.db") / u64::from(count),
-    }
-}
-
 async fn accepts(callers: usize) -> Measured {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(Embedded::open(directory.path(), 10_000_000, Arc::new(SystemClock)).unwrap().ledger);
@@ -117,58 +59,6 @@ async fn accepts(callers: usize) -> Measured {
         }
     })
     .await
-}
-
-type Row = (DeliveryRef, Bytes, Bytes, oneshot::Sender<()>);
-
-/// The same rows, written by a loop that does nothing else.
-async fn bare(callers: usize) -> Measured {
-    let directory = tempfile::tempdir().unwrap();
-    drop(Embedded::open(directory.path(), 10, Arc::new(SystemClock)).unwrap());
-    let connection = Connection::open(directory.path().join("hookgate.db")).unwrap();
-    connection.pragma_update(None, "synchronous", "full").unwrap();
-    let (rows, waiting) = mpsc::channel::<Row>();
-    let writer = std::thread::spawn(move || {
-        while let Ok(first) = waiting.recv() {
-            let mut batch = vec![first];
-            while batch.len() < 1024
-                && let Ok(next) = waiting.try_recv()
-            {
-                batch.push(next);
-            }
-            write(&connection, &batch);
-            for (.., tell) in batch {
-                tell.send(()).unwrap();
-            }
-        }
-    });
-    let measured = load(directory.path(), callers, move || {
-        let rows = rows.clone();
-        async move {
-            let one = delivery(Start::Anyone);
-            let (tell, told) = oneshot::channel();
-            rows.send((one.id, one.record.encode(), one.body, tell)).unwrap();
-            told.await.unwrap();
-        }
-    })
-    .await;
-    writer.join().unwrap();
-    measured
-}
-
-fn write(connection: &Connection, batch: &[Row]) {
-    connection.execute_batch("begin immediate").unwrap();
-    let prepare = |sql: &str| connection.prepare_cached(sql).unwrap();
-    let mut ledger = prepare("insert into ledger (key, state, delivery, until) values (?1, 1, ?1, 9)");
-    let mut delivery = prepare("insert into delivery (id, origin, at, key, record, body) values (?1, 1, 9, ?1, ?2, ?3)");
-    let mut due = prepare("insert into due (id, target, run_at, lease, held, tries, cause, since) values (?1, 1, 9, 1, 1, 0, 0, 9)");
-    for (id, record, body, _) in batch {
-        let id = id.0.as_bytes();
-        ledger.execute(params![id]).unwrap();
-        delivery.execute(params![id, &record[..], &body[..]]).unwrap();
-        due.execute(params![id]).unwrap();
-    }
-    connection.execute_batch("commit").unwrap();
 }
 
 /// Leases and settles what waits, 64 settlements at a time.
@@ -204,30 +94,6 @@ async fn drain() {
     assert_eq!(store.totals().await.unwrap().targets, [(TargetId(1), 0, 0)]);
 }
 
-fn delivery(start: Start) -> Accept {
-    let mut body = [0; 1024];
-    for part in body.chunks_mut(16) {
-        part.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-    }
-    let header = (Bytes::from_static(b"X-Some-Header-Of-A-Webhook"), Bytes::from_static(b"some value of it, 24 byte"));
-    let record = Record {
-        method: Bytes::from_static(b"POST"),
-        target: Bytes::from_static(b"/webhooks/github"),
-        headers: vec![header; 4],
-        ..Record::default()
-    };
-    let to = vec![To { target: TargetId(1), lane: None, start, tried: None }];
-    Accept {
-        id: DeliveryRef::draw(),
-        origin: OriginId(1),
-        delivery_id: None,
-        event_type: None,
-        to,
-        record,
-        body: Bytes::copy_from_slice(&body),
-    }
-}
-
 fn attempt() -> Attempt {
     Attempt {
         cause: Cause::Schedule,
@@ -241,18 +107,6 @@ fn attempt() -> Attempt {
         head: Bytes::new(),
         body: Bytes::from_static(b"ok"),
     }
-}
-
-fn now() -> Instant {
-    SystemClock.mono()
-}
-
-/// CPU time of this process, callers included; nothing where the system does not say.
-fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: u64 =
-        stat.rsplit(')').next().unwrap_or_default().split(' ').skip(12).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
 }
 
 /// Bytes of resident memory of this process; 0 where the system does not say.

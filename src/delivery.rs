@@ -61,10 +61,14 @@ impl Delivery {
 pub struct Attempt {
     /// Counted from 1.
     pub number: u32,
-    /// When it began, as told to the app.
+    /// When the delivery was received, as told to the app.
     pub received_at: SystemTime,
     /// How long it may take, from connecting to the last byte of the answer.
     pub budget: Duration,
+    /// When it is made.
+    pub at: SystemTime,
+    /// Whether it is made within the delivery's own request.
+    pub inline: bool,
 }
 
 /// What an attempt came to.

@@ -3,6 +3,7 @@ use axum::Json;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A request that is not done.
@@ -19,14 +20,19 @@ impl Denied {
     }
 }
 
+/// What every refusal says.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(super) struct Refusal {
+    /// What is wrong.
+    error: String,
+    /// What to do.
+    help: &'static str,
+}
+
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body {
-            error: String,
-            help: &'static str,
-        }
-        (self.status, Json(Body { error: self.error, help: self.help })).into_response()
+        (self.status, Json(Refusal { error: self.error, help: self.help })).into_response()
     }
 }
 
@@ -52,7 +58,7 @@ pub(super) async fn not_found() -> Denied {
     Denied::new(
         StatusCode::NOT_FOUND,
         "there is nothing here",
-        "health: /livez, /readyz, /metrics; admin: /-/status, /-/refusals, /-/report, /-/reload",
+        "health: /livez, /readyz, /metrics; admin: /-/openapi.json lists all there is",
     )
 }
 

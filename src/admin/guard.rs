@@ -7,9 +7,10 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::answer::Denied;
+use super::token::{Offered, Right};
 
-/// Says, in constant time, whether an offered token is the right one; `None`: there is none now that could be.
-pub type TokenMatcher = Arc<dyn Fn(&[u8]) -> Option<bool> + Send + Sync>;
+/// Says, in constant time, whose an offered token is.
+pub type TokenMatcher = Arc<dyn Fn(&[u8]) -> Offered + Send + Sync>;
 
 /// The rules of one admin listener. What changes state needs the token everywhere, on loopback too: the app shares it.
 #[derive(Clone)]
@@ -31,7 +32,7 @@ impl Guard {
     }
 
     /// Whether a request with this head is answered.
-    pub(super) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Denied> {
+    pub(super) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Offered, Denied> {
         // a whole URL as target is for proxies, and would name another host than `Host` does
         if uri.authority().is_some() || !self.knows_host(headers) {
             let help = "ask by the listener's address or by `localhost`; names are refused, so that no web page can ask through a browser";
@@ -42,31 +43,21 @@ impl Guard {
             return Err(Denied::new(StatusCode::FORBIDDEN, "a page of another site asks through a browser", help));
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        if !reads || !self.is_local() {
-            self.check_token(headers)?;
+        let offered = bearer(headers).map_or_else(|| (self.token)(&[]), |token| (self.token)(token));
+        if !reads {
+            offered.may(Right::Act)?;
+        } else if !self.is_local() {
+            offered.may(Right::Read)?;
         }
         if !reads && !is_json(headers) {
             let help = "send `Content-Type: application/json`; an empty body will do";
             return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "changes are taken as application/json only", help));
         }
-        Ok(())
+        Ok(offered)
     }
 
     fn is_local(&self) -> bool {
         self.address.is_none_or(|address| address.ip().to_canonical().is_loopback())
-    }
-
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        let offered = bearer(headers).unwrap_or_default();
-        let Some(is_right) = (self.token)(offered) else {
-            let help = "configure `admin.token`, or `store.path`: then a token is made there, in `admin-token`";
-            return Err(Denied::new(StatusCode::FORBIDDEN, "no admin token is configured", help));
-        };
-        if is_right && !offered.is_empty() {
-            return Ok(());
-        }
-        let help = "send `Authorization: Bearer TOKEN` with `admin.token`, or with what is in the file `admin-token` beside the store";
-        Err(Denied::new(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong", help))
     }
 
     /// A page that has its name resolve to this machine still sends its name.
@@ -138,7 +129,7 @@ mod tests {
     use super::*;
 
     fn nobody() -> TokenMatcher {
-        Arc::new(|_| None)
+        Arc::new(|_| Offered::NoTokens)
     }
 
     #[track_caller]

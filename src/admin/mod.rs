@@ -2,8 +2,11 @@
 mod answer;
 pub mod api;
 pub mod deliveries;
+mod endpoint;
 mod guard;
 pub mod health;
+pub mod live;
+mod openapi;
 pub mod report;
 mod serve;
 pub mod status;
@@ -14,13 +17,15 @@ mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use crate::telemetry::RecentRefusal;
+use crate::telemetry::{RecentRefusal, Tailed};
+pub use deliveries::{Desk, Keyed, Policy};
 pub use guard::{Guard, TokenMatcher};
 pub use report::Report;
 pub use serve::{serve_tcp, serve_unix};
 pub use status::Status;
-pub use token::{TOKEN_FILE, token_beside};
+pub use token::{Caller, Offered, TOKEN_FILE, token_beside};
 
 /// Where the answers come from.
 pub trait Source: Send + Sync {
@@ -39,9 +44,29 @@ pub trait Source: Send + Sync {
     /// What routes that observe would have refused.
     fn report(&self) -> Report;
 
+    /// Where deliveries lie; none without a store on disk.
+    fn desk(&self) -> Option<Arc<dyn Desk>> {
+        None
+    }
+
     /// Takes the config anew. The new generation's number, or every mistake with its line.
     fn reload(&self) -> Reloading<'_>;
+
+    /// Requests and tries after the one of that number, at most so many; without a number, from now on.
+    fn tail(&self, after: Option<u64>, most: usize) -> Tailed;
+
+    /// Which gate it is: the numbers of [`Self::tail`] begin anew with each.
+    fn run(&self) -> u64;
+
+    /// Takes no more deliveries, for good.
+    fn stop_accepting(&self);
+
+    /// What is left to do, as the store says it now; else why it does not.
+    fn drain(&self) -> Draining<'_>;
 }
 
 /// A reload under way.
 pub type Reloading<'a> = Pin<Box<dyn Future<Output = Result<u64, String>> + Send + 'a>>;
+
+/// A look at what is left, under way.
+pub type Draining<'a> = Pin<Box<dyn Future<Output = Result<live::Drain, String>> + Send + 'a>>;

@@ -1,12 +1,13 @@
 //! What `/-/report` answers, and `hookgate report` reads back: what routes that observe would have refused. Times are RFC 3339 in UTC.
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::telemetry::{Observation, rfc3339};
 
 /// All routes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The gate's time.
     pub now: String,
@@ -15,7 +16,7 @@ pub struct Report {
 }
 
 /// One route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteReport {
     /// Its name.
     pub route: String,
@@ -36,7 +37,7 @@ pub struct RouteReport {
 }
 
 /// Requests that would have been refused with one code.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WouldRefuse {
     /// The refusal's code.
     pub code: String,

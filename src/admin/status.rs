@@ -1,10 +1,11 @@
 //! What `/-/status` answers, and the CLI reads back. Times are RFC 3339 in UTC.
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The state of everything.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The version of the gate.
     pub version: String,
@@ -45,7 +46,7 @@ pub struct Status {
 }
 
 /// A reload that was refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastError {
     /// When.
     pub at: String,
@@ -54,7 +55,7 @@ pub struct LastError {
 }
 
 /// The config that requests run on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigStatus {
     /// Counted from 1; every accepted reload adds one.
     pub generation: u64,
@@ -76,7 +77,7 @@ pub struct ConfigStatus {
 }
 
 /// A route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteStatus {
     /// Its name.
     pub name: String,
@@ -99,7 +100,7 @@ pub struct RouteStatus {
 }
 
 /// Counts of the last hour.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HourStatus {
     /// Requests that ended.
     #[serde(rename = "in")]
@@ -128,7 +129,7 @@ impl From<crate::telemetry::Hour> for HourStatus {
 }
 
 /// A secret, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretStatus {
     /// Its name.
     pub name: String,
@@ -139,7 +140,7 @@ pub struct SecretStatus {
 }
 
 /// An upstream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamStatus {
     /// Its name.
     pub name: String,
@@ -150,7 +151,7 @@ pub struct UpstreamStatus {
 }
 
 /// The clock, against the times that providers sign.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClockStatus {
     /// How far signed times are behind the gate's clock, the median of late; negative: ahead.
     pub skew_seconds: f64,
@@ -161,7 +162,7 @@ pub struct ClockStatus {
 }
 
 /// The ledger of delivery IDs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerStatus {
     /// IDs remembered.
     pub entries: u64,
@@ -176,7 +177,7 @@ pub struct LedgerStatus {
 }
 
 /// An alarm that is raised.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlarmStatus {
     /// What is wrong: `docs/alarms.md` has all codes.
     pub code: String,
@@ -200,7 +201,7 @@ impl From<&crate::alarm::Alarm> for AlarmStatus {
 }
 
 /// The store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreStatus {
     /// Its directory; `None`: memory alone.
     pub path: Option<String>,

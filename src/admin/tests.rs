@@ -1,22 +1,25 @@
 //! Both routers over sockets, with a source that answers what it was made with.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::*;
+use crate::telemetry::TailLine;
 
 const TOKEN: &str = "right";
-const JSON: &str = "Content-Type: application/json";
-const BEARER: &str = "Authorization: Bearer right";
+pub(super) const JSON: &str = "Content-Type: application/json";
+pub(super) const BEARER: &str = "Authorization: Bearer right";
 
 #[derive(Default)]
-struct Fixed {
-    ready: bool,
-    reloads: AtomicU64,
-    mistake: Option<&'static str>,
+pub(super) struct Fixed {
+    pub(super) desk: Option<Arc<dyn Desk>>,
+    pub(super) ready: bool,
+    pub(super) reloads: AtomicU64,
+    pub(super) mistake: Option<&'static str>,
+    pub(super) closed: AtomicBool,
 }
 
 impl Source for Fixed {
@@ -50,6 +53,10 @@ impl Source for Fixed {
         Report::default()
     }
 
+    fn desk(&self) -> Option<Arc<dyn Desk>> {
+        self.desk.clone()
+    }
+
     fn reload(&self) -> Reloading<'_> {
         Box::pin(async {
             match self.mistake {
@@ -58,18 +65,42 @@ impl Source for Fixed {
             }
         })
     }
+
+    fn tail(&self, after: Option<u64>, _: usize) -> Tailed {
+        let line = |seq, route: &str| TailLine { seq, kind: "request".to_owned(), route: Some(route.to_owned()), ..TailLine::default() };
+        match after {
+            None => Tailed { last: 4, ..Tailed::default() },
+            Some(4) => Tailed { lines: vec![line(6, "stripe"), line(7, "github")], missed: 1, last: 7 },
+            Some(last) => Tailed { last, ..Tailed::default() },
+        }
+    }
+
+    fn run(&self) -> u64 {
+        1000
+    }
+
+    fn stop_accepting(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn drain(&self) -> Draining<'_> {
+        Box::pin(async { Ok(live::Drain { accepting: !self.closed.load(Ordering::Relaxed), waiting: 12, in_flight: 1, dead: 3 }) })
+    }
 }
 
-fn matcher() -> TokenMatcher {
-    Arc::new(|offered: &[u8]| Some(offered == TOKEN.as_bytes()))
+pub(super) fn matcher() -> TokenMatcher {
+    Arc::new(|offered: &[u8]| match offered == TOKEN.as_bytes() {
+        true => Offered::Of(Caller { name: "anna".into(), read: true, act: true }),
+        false => Offered::Nothing,
+    })
 }
 
 /// No token is configured.
 fn nobody() -> TokenMatcher {
-    Arc::new(|_| None)
+    Arc::new(|_| Offered::NoTokens)
 }
 
-fn request(line: &str, headers: &[&str]) -> String {
+pub(super) fn request(line: &str, headers: &[&str]) -> String {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
 }
@@ -79,7 +110,7 @@ async fn ask(guard: Guard, source: Fixed, line: &str, headers: &[&str]) -> (u16,
     exchange(api::router(Arc::new(source), guard), &request(line, headers)).await
 }
 
-async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
+pub(super) async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
@@ -93,7 +124,7 @@ async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
 
-fn loopback() -> Guard {
+pub(super) fn loopback() -> Guard {
     Guard::tcp("127.0.0.1:1".parse().unwrap(), matcher())
 }
 
@@ -201,4 +232,49 @@ fn status_is_read_back_as_it_was_written() {
     let text = serde_json::to_string(&status).unwrap();
     assert!(text.contains("\"hour\":{\"in\":0,"), "{text}");
     assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
+}
+
+#[tokio::test]
+async fn a_gate_is_told_to_take_nothing_more_by_who_may() {
+    let send = async |body: &str, headers: &[&str]| {
+        let length = format!("Content-Length: {}", body.len());
+        let headers = [headers, &["Host: localhost", JSON, length.as_str()]].concat();
+        let request = format!("{}{body}", request("POST /-/drain", &headers));
+        exchange(api::router(Arc::new(Fixed::default()), loopback()), &request).await
+    };
+    let (status, answer) = send("{\"accept\":false}", &[BEARER]).await;
+    assert_eq!((status, answer.ends_with("{\"accepting\":false,\"waiting\":12,\"in_flight\":1,\"dead\":3}")), (200, true), "{answer}");
+    assert_eq!(send("{\"accept\":false}", &[]).await.0, 401);
+    for wrong in ["", "{}", "{\"accept\":true}", "{\"accept\":false,\"x\":1}", "[]"] {
+        assert_eq!(send(wrong, &[BEARER]).await.0, 400, "{wrong}");
+    }
+    let (status, answer) = ask(loopback(), Fixed::default(), "GET /-/drain", &["Host: localhost"]).await;
+    assert_eq!((status, answer.contains("\"accepting\":true")), (200, true));
+}
+
+/// The lines of a stream until its end, which is before its connection is cut.
+async fn tail(target: &str) -> Vec<live::Tailing> {
+    let (status, answer) = ask(loopback(), Fixed::default(), &format!("GET {target}"), &["Host: localhost"]).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.ends_with("\r\n0\r\n\r\n"), "it ends whole: {answer}");
+    answer.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_begins_with_its_place_counts_what_is_lost_and_beats() {
+    let mark = |cursor: &str, missed, anew| live::Tailing::Mark(live::Mark { cursor: cursor.to_owned(), missed, anew });
+    let numbers = |lines: &[live::Tailing]| -> Vec<u64> {
+        lines.iter().filter_map(|line| if let live::Tailing::Line(line) = line { Some(line.seq) } else { None }).collect()
+    };
+    let lines = tail("/-/tail").await;
+    assert_eq!(lines[0], mark("1000-4", 0, false));
+    assert_eq!(numbers(&lines), [6, 7]);
+    assert_eq!(lines[3], mark("1000-7", 1, false));
+    let beats = lines.iter().filter(|line| **line == mark("1000-7", 0, false)).count();
+    assert!((8..=10).contains(&beats), "{beats}");
+    assert_eq!(numbers(&tail("/-/tail?route=github&after=1000-4").await), [7]);
+    assert_eq!(tail("/-/tail?after=999-77").await[0], mark("1000-0", 0, true));
+    for wrong in ["x", "1", "1-", "-1", "1-x"] {
+        assert_eq!(ask(loopback(), Fixed::default(), &format!("GET /-/tail?after={wrong}"), &["Host: localhost"]).await.0, 400, "{wrong}");
+    }
 }

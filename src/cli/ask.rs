@@ -3,19 +3,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::admin::TOKEN_FILE;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::config::file;
-use crate::upstream::fetch::{FetchError, Url, fetch};
+use crate::delivery::AnswerBody;
+use crate::upstream::fetch::{FetchError, Url, fetch, open};
 
 /// How long a gate may take to answer a command.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for what changes much, or counts much.
+const LONG_PATIENCE: Duration = Duration::from_secs(50);
 
 /// Where the admin listener is unless a config says.
 const ADDRESS: &str = "127.0.0.1:9090";
@@ -24,13 +28,13 @@ const ADDRESS: &str = "127.0.0.1:9090";
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct GateArgs {
     /// The admin listener, HOST:PORT or unix:PATH (default: `admin.address` of the config, else 127.0.0.1:9090).
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, global = true, value_name = "ADDRESS")]
     admin: Option<String>,
     /// The config of the gate: says where its admin listener is, and its token.
-    #[arg(long, env = "HOOKGATE_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "HOOKGATE_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// The file with the admin token, for a listener that is not on loopback.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
@@ -40,6 +44,16 @@ impl GateArgs {
     /// # Errors
     /// Exit 69 if nothing answers, 1 if what answers is no gate.
     pub(super) fn ask<T: DeserializeOwned>(&self, target: &str) -> Result<(String, T), Error> {
+        let door = self.door()?;
+        let body = context::block_on(door.bytes(target))??;
+        Ok((String::from_utf8_lossy(&body).trim_end().to_owned(), door.read(&body)?))
+    }
+
+    /// Finds the admin listener and the token.
+    ///
+    /// # Errors
+    /// A config or token file that cannot be read.
+    pub(super) fn door(&self) -> Result<Door, Error> {
         let config = self.config.as_deref().filter(|_| self.admin.is_none() || self.token_file.is_none());
         let written = config.map(context::written).transpose()?.unwrap_or_default();
         let admin = written.admin.unwrap_or_default();
@@ -48,14 +62,7 @@ impl GateArgs {
             Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
             None => admin.token.map_or_else(|| self.token_made(written.store), |token| self.token_written(&token)),
         };
-        let (status, body) = get(&address, target, token.as_ref().map(|token| token.trim_ascii()))?;
-        if !status.is_success() {
-            let error = Error::no(format!("the gate answers {}", status.as_u16())).at(address);
-            return Err(if status.as_u16() == 401 { error.hint("--token-file FILE") } else { error });
-        }
-        let read = serde_json::from_slice(&body);
-        let read = read.map_err(|error| Error::no("what answers is no gate, or one of another version").at(address).cause(error))?;
-        Ok((String::from_utf8_lossy(&body).trim_end().to_owned(), read))
+        Ok(Door { address, token })
     }
 
     /// The token as the config says where it is; an unreadable one is left out, since reading on loopback needs none.
@@ -87,6 +94,122 @@ impl GateArgs {
     fn beside(&self) -> &Path {
         self.config.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""))
     }
+}
+
+/// A gate's admin listener, and the token for it.
+pub(super) struct Door {
+    address: String,
+    token: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Door {
+    /// Gets `target`, read from JSON.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`], and what is not JSON of this version.
+    pub(super) async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, Error> {
+        self.read(&self.bytes(target).await?)
+    }
+
+    /// Gets `target` as it is.
+    ///
+    /// # Errors
+    /// Exit 69 if nothing answers, 1 with the gate's words if it says no.
+    pub(super) async fn bytes(&self, target: &str) -> Result<Bytes, Error> {
+        let (status, body) = self.send(Method::GET, target, Bytes::new()).await?;
+        self.yes(status, body)
+    }
+
+    /// As [`Self::get`], where "there is none" is an answer.
+    pub(super) async fn find<T: DeserializeOwned>(&self, target: &str) -> Result<Option<T>, Error> {
+        let (status, body) = self.send(Method::GET, target, Bytes::new()).await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        self.read(&self.yes(status, body)?).map(Some)
+    }
+
+    /// Posts JSON to `target`.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) async fn post<T: DeserializeOwned>(&self, target: &str, body: &impl Serialize) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::no("the order cannot be written").cause(error))?;
+        let (status, body) = self.send(Method::POST, target, body.into()).await?;
+        self.read(&self.yes(status, body)?)
+    }
+
+    /// Gets `target` as a stream that lasts `timeout` at most.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`].
+    pub(super) async fn open(&self, target: &str, timeout: Duration) -> Result<Box<dyn AnswerBody>, Error> {
+        let answer = open(&url(&self.address, target)?, Method::GET, self.headers(false)?, Bytes::new(), timeout).await;
+        let mut answer = answer.map_err(|error| unreached(&self.address, &error))?;
+        if answer.status.is_success() {
+            return Ok(answer.body);
+        }
+        let mut whole = Vec::new();
+        while let Ok(Some(piece)) = answer.body.next().await {
+            whole.extend_from_slice(&piece);
+        }
+        Err(self.refused(answer.status, &whole))
+    }
+
+    async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<(StatusCode, Bytes), Error> {
+        let headers = self.headers(method == Method::POST)?;
+        let patience = if method == Method::POST { LONG_PATIENCE } else { PATIENCE };
+        let answer = fetch(&url(&self.address, target)?, method, headers, body, patience).await;
+        let (status, _, body) = answer.map_err(|error| unreached(&self.address, &error))?;
+        Ok((status, body))
+    }
+
+    fn headers(&self, posts: bool) -> Result<HeaderMap, Error> {
+        let mut headers = bearer(self.token.as_ref().map(|token| token.trim_ascii()))?;
+        if posts {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Ok(headers)
+    }
+
+    fn yes(&self, status: StatusCode, body: Bytes) -> Result<Bytes, Error> {
+        if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
+    }
+
+    /// The gate said no: its own words, if it is one.
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
+        #[derive(Deserialize)]
+        struct Said {
+            error: String,
+            #[serde(default)]
+            help: String,
+        }
+        let Ok(said) = serde_json::from_slice::<Said>(body) else {
+            return Error::no(format!("the gate answers {}", status.as_u16())).at(self.address.clone());
+        };
+        let error = Error::no(said.error).at(self.address.clone());
+        match status {
+            StatusCode::UNAUTHORIZED => error.hint("--token-file FILE, or --config FILE of the gate"),
+            _ if said.help.is_empty() => error,
+            _ => error.why(said.help),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
+        let read = serde_json::from_slice(body);
+        read.map_err(|error| Error::no("what answers is no gate, or one of another version").at(self.address.clone()).cause(error))
+    }
+}
+
+fn bearer(token: Option<&[u8]>) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token {
+        let mut value =
+            HeaderValue::from_bytes(&[b"Bearer ", token].concat()).map_err(|_| Error::usage("the token cannot stand in a header"))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
 }
 
 /// The URL of `target` at a listener: `HOST:PORT` or `unix:PATH`. An address that means "all" is asked on loopback.
@@ -123,13 +246,7 @@ pub(super) fn get(address: &str, target: &str, token: Option<&[u8]>) -> Result<(
 /// As [`get`], where sockets run already.
 pub(super) async fn get_now(address: &str, target: &str, token: Option<&[u8]>) -> Result<(StatusCode, Bytes), Error> {
     let url = url(address, target)?;
-    let mut headers = HeaderMap::new();
-    if let Some(token) = token {
-        let mut value =
-            HeaderValue::from_bytes(&[b"Bearer ", token].concat()).map_err(|_| Error::usage("the token cannot stand in a header"))?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-    }
+    let headers = bearer(token)?;
     let answer = fetch(&url, Method::GET, headers, Bytes::new(), PATIENCE).await;
     let (status, _, body) = answer.map_err(|error| unreached(address, &error))?;
     Ok((status, body))

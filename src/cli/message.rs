@@ -14,9 +14,9 @@ const MAX_HEADERS: usize = 512;
 pub(super) struct Message {
     pub(super) method: Method,
     /// As it stands in the request line.
-    target: Bytes,
+    pub(super) target: Bytes,
     /// As `Host` says; empty without one.
-    authority: String,
+    pub(super) authority: String,
     pub(super) headers: HeaderMap,
     /// Decoded if it was chunked.
     pub(super) body: Bytes,

@@ -3,10 +3,13 @@ mod ask;
 mod check;
 mod completions;
 mod context;
+mod deliveries;
 mod demo;
 mod doctor;
+mod drain;
 pub mod echo;
 pub mod error;
+mod forget;
 mod health;
 mod memory;
 mod message;
@@ -78,6 +81,19 @@ enum Command {
     /// Says what routes that observe would have refused, and whether it is safe to enforce.
     #[command(after_help = "Examples:\n  hookgate report\n  hookgate report --route shopify --settled 7d")]
     Report(report::ReportArgs),
+    /// Lists, shows, follows, replays, cancels, purges and exports the deliveries that a gate keeps.
+    #[command(
+        after_help = "Examples:\n  hookgate deliveries list --route stripe --state retrying,dead\n  hookgate deliveries replay --route stripe --state dead --since 22h"
+    )]
+    Deliveries(deliveries::DeliveriesArgs),
+    /// Has the gate forget a delivery ID, so that the next delivery with it is handed on.
+    #[command(
+        after_help = "Examples:\n  hookgate forget --route stripe evt_1QNkT2Hd7mZ0pVbX\n  hookgate forget --route acme --param account=a1 d-17 --reason \"lost by the app\""
+    )]
+    Forget(forget::ForgetArgs),
+    /// Before a gate is stopped: it takes nothing more, and delivers what is queued.
+    #[command(after_help = "Examples:\n  hookgate drain --timeout 25s\n  hookgate drain --export /backup/left.jsonl")]
+    Drain(drain::DrainArgs),
     /// Says what is wrong around a gate: ways past it, files, certificates, disks, limits; each with what to do.
     #[command(after_help = "Examples:\n  hookgate doctor --config config.yaml\n  hookgate doctor -v --config /etc/hookgate/config.yaml")]
     Doctor(doctor::DoctorArgs),
@@ -133,6 +149,9 @@ impl Command {
             Self::Verify(args) => verify::verify(args),
             Self::Status(args) => status::status(args),
             Self::Report(args) => report::report(args),
+            Self::Deliveries(args) => deliveries::deliveries(args),
+            Self::Forget(args) => forget::forget(args),
+            Self::Drain(args) => drain::drain(args),
             Self::Doctor(args) => doctor::doctor(args, verbose),
             Self::Health(args) => health::health(args),
             Self::Echo(args) => echo::echo(args),

@@ -76,11 +76,15 @@ struct Row<'a> {
     preset: &'a Preset,
     /// Nothing, if the preset leaves a token's header to the route.
     covers: Covers,
+    /// Whether a delivery that waited can be signed anew.
+    resignable: bool,
 }
 
 impl<'a> Row<'a> {
     fn of(preset: &'a Preset) -> Self {
-        Self { preset, covers: context::shape(preset, None).map(|shape| shape.covers()).unwrap_or_default() }
+        let shape = context::shape(preset, None).ok();
+        let resignable = shape.as_ref().is_some_and(|shape| shape.resignable().is_ok());
+        Self { preset, covers: shape.map(|shape| shape.covers()).unwrap_or_default(), resignable }
     }
 
     fn proof(&self) -> &str {
@@ -119,6 +123,7 @@ impl<'a> Row<'a> {
             "scheme": self.scheme(),
             "proof": self.proof(),
             "covers": covered(self.covers),
+            "resignable": self.resignable,
             "delivery_id": provider.verify.delivery_id,
             "event_type": provider.verify.event_type,
             "handshakes": self.handshakes(),
@@ -201,7 +206,7 @@ fn footer(rows: &[Row<'_>], all: usize, proof: Option<Proof>) -> String {
 
 /// The table of `docs/providers.md`.
 fn markdown_table(rows: &[Row<'_>]) -> String {
-    let head = "| name | scheme | proof | covers | delivery ID |\n|---|---|---|---|---|\n".to_owned();
+    let head = "| name | scheme | proof | covers | resign | delivery ID |\n|---|---|---|---|---|---|\n".to_owned();
     rows.iter().fold(head, |text, row| {
         let covers = [
             (row.covers.body, "body"),
@@ -216,7 +221,8 @@ fn markdown_table(rows: &[Row<'_>]) -> String {
         ];
         let covers: Vec<&str> = covers.into_iter().filter(|(covered, _)| *covered).map(|(_, name)| name).collect();
         let covers = if covers.is_empty() { "nothing".to_owned() } else { covers.join(", ") };
-        format!("{text}| {} | {} | {} | {covers} | {} |\n", row.preset.name, row.scheme(), row.proof(), row.delivery_id())
+        let resign = if row.resignable { "yes" } else { "no" };
+        format!("{text}| {} | {} | {} | {covers} | {resign} | {} |\n", row.preset.name, row.scheme(), row.proof(), row.delivery_id())
     })
 }
 

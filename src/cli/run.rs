@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::admin::{Guard, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
+use crate::admin::{Guard, Offered, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
 use crate::cli::error::{Error, Exit};
 use crate::cli::memory;
 use crate::cli::term;
@@ -178,18 +178,14 @@ async fn listen_for_operators(
     let Some(admin) = &snapshot.admin else { return Ok(None) };
     let mut file = None;
     let made = match (&admin.token, &snapshot.store.path) {
-        (None, Some(store)) => {
+        (None, Some(store)) if admin.tokens.is_empty() => {
             Some(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?))
         }
-        (Some(_), _) | (None, None) => None,
+        (None | Some(_), _) => None,
     };
     // the token of the config that runs now: one that was changed because it leaked must not count until a restart
     let of_gate = Arc::clone(gate);
-    let token: TokenMatcher = Arc::new(move |offered: &[u8]| {
-        let snapshot = of_gate.snapshot();
-        let written = snapshot.admin.as_ref().and_then(|admin| admin.token.as_ref());
-        written.or(made.as_ref()).map(|token| token.matches(offered))
-    });
+    let token: TokenMatcher = Arc::new(move |offered: &[u8]| Offered::find(of_gate.snapshot().admin.as_ref(), made.as_ref(), offered));
     match &admin.address {
         AdminAddress::Tcp(address) => {
             let listener = bind("admin", *address).await?;
@@ -254,6 +250,74 @@ async fn until_told_to_leave(reloader: &Reloader, mut changes: mpsc::Receiver<()
             _ = reloader.reload() => {}
             _ = signals.term.recv() => return,
             _ = signals.int.recv() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::load;
+    use crate::store::contract::HandClock;
+
+    const ROUTE: &str = "routes: [{ name: a, path: /a, verify: none, ";
+
+    fn snapshot(directory: &std::path::Path, action: &str) -> Snapshot {
+        let (path, store) = (directory.join("config.yaml"), directory.join("store"));
+        let yaml = format!(
+            "store: {{ path: '{}' }}\nlisten: [{{ address: 127.0.0.1:0 }}]\nupstreams: {{ app: {{ url: http://127.0.0.1:9 }} }}\n{ROUTE}{action} }}]\n",
+            store.display()
+        );
+        std::fs::write(&path, yaml).unwrap();
+        load(&path, &|_| None, None, 1, SystemClock.now()).unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true))).snapshot
+    }
+
+    /// A minute by a clock that is moved on; the pauses between tries are the runtime's.
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_another_process_holds_is_waited_for_for_a_minute() {
+        let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+        let snapshot = snapshot(directory.path(), "queue: { upstream: app }");
+        let held = Embedded::open(&directory.path().join("store"), 10, clock.clone()).unwrap();
+        let shared: Arc<dyn Clock> = clock.clone();
+        let advancing = Arc::clone(&clock);
+        let ticking = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(STORE_PAUSE).await;
+                advancing.advance(STORE_PAUSE);
+            }
+        });
+        let begun = clock.mono();
+        let Err(error) = open_ledger(&snapshot, &shared).await else { panic!("two hold it") };
+        let waited = clock.mono() - begun;
+        assert!(waited >= STORE_PATIENCE && waited < STORE_PATIENCE + 2 * STORE_PAUSE, "{waited:?}");
+        assert_eq!(error.exit, Exit::STORE_HELD);
+        assert!(error.render(false).contains(&format!("process {}", std::process::id())), "{}", error.render(false));
+        let release = async {
+            tokio::time::sleep(STORE_PATIENCE / 2).await;
+            drop(held);
+        };
+        let (opened, ()) = tokio::join!(open_ledger(&snapshot, &shared), release);
+        assert!(opened.is_ok());
+        ticking.abort();
+    }
+
+    /// Deliveries lie in the store of a route that queues or spills; IDs alone in that of another.
+    #[tokio::test]
+    async fn a_damaged_store_is_set_aside_where_no_delivery_can_lie_in_it() {
+        for (action, refused) in [
+            ("queue: { upstream: app }", true),
+            ("forward: { upstream: app, on_failure: queue }", true),
+            ("forward: { upstream: app, record: all }", false),
+            ("forward: { upstream: app }", false),
+        ] {
+            let (directory, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock) as Arc<dyn Clock>);
+            let snapshot = snapshot(directory.path(), action);
+            std::fs::create_dir(directory.path().join("store")).unwrap();
+            std::fs::write(directory.path().join("store/hookgate.db"), "no database, but long enough to be one ".repeat(99)).unwrap();
+            match open_ledger(&snapshot, &clock).await {
+                Ok((_, alarm)) => assert!(!refused && alarm.is_some(), "{action}"),
+                Err(error) => assert!(refused && error.render(false).contains(".recover"), "{action}: {}", error.render(false)),
+            }
         }
     }
 }

@@ -57,6 +57,12 @@ pub struct Look {
 }
 
 impl Look {
+    /// What stdout is now; `utc`: with times in UTC even so.
+    pub fn of_stdout_in(utc: bool) -> Self {
+        let look = Self::of_stdout();
+        if utc { Self { zone: TimeZone::UTC, ..look } } else { look }
+    }
+
     /// What stdout is now.
     pub fn of_stdout() -> Self {
         let stdout = std::io::stdout();
@@ -187,6 +193,27 @@ pub fn age(duration: Duration) -> String {
     }
 }
 
+/// A wait, to the second within the hour: `12 s`, `1 m 48 s`; then as [`age`].
+pub fn wait(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        60..3_600 if !seconds.is_multiple_of(60) => format!("{} m {} s", seconds / 60, seconds % 60),
+        _ => age(duration),
+    }
+}
+
+/// How long a try took: `84 ms`, `1.2 s`, `12 s`
+pub fn took(seconds: f64) -> String {
+    let milliseconds = (seconds * 1000.0).round();
+    if milliseconds < 1000.0 {
+        format!("{milliseconds:.0} ms")
+    } else if seconds < 10.0 {
+        format!("{seconds:.1} s")
+    } else {
+        Duration::try_from_secs_f64(seconds).map(wait).unwrap_or_default()
+    }
+}
+
 /// As [`age`], with the hours of the last day: `3 d 4 h`.
 pub fn long_age(duration: Duration) -> String {
     let hours = duration.as_secs() / 3_600 % 24;
@@ -208,6 +235,11 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// A time that somebody else wrote, RFC 3339.
+pub fn moment(text: &str) -> Option<SystemTime> {
+    text.parse::<jiff::Timestamp>().ok().and_then(|at| SystemTime::try_from(at).ok())
+}
+
 /// RFC 3339 in UTC.
 pub fn rfc3339(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).map(|at| at.to_string()).unwrap_or_default()
@@ -223,6 +255,11 @@ mod tests {
         let ages = [0, 59, 60, 3_599, 3_600, 7_800, 86_399, 4 * 86_400 + 5].map(|seconds| age(Duration::from_secs(seconds)));
         assert_eq!(ages, ["0 s", "59 s", "1 m", "59 m", "1 h", "2 h 10 m", "23 h 59 m", "4 d"]);
         assert_eq!(long_age(Duration::from_secs(3 * 86_400 + 4 * 3_600)), "3 d 4 h");
+        assert_eq!(
+            [12, 60, 108, 3_599, 7_800].map(|seconds| wait(Duration::from_secs(seconds))),
+            ["12 s", "1 m", "1 m 48 s", "59 m 59 s", "2 h 10 m"]
+        );
+        assert_eq!([0.0004, 0.0836, 1.24, 108.0].map(took), ["0 ms", "84 ms", "1.2 s", "1 m 48 s"]);
         assert_eq!(
             [1, 423, 1024, 412 << 20, 8 << 30, 6_396_314].map(size),
             ["1 byte", "423 bytes", "1 KiB", "412 MiB", "8 GiB", "6.1 MiB"]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub use alarms::{AlarmWebhook, Alarms, Egress};
 pub use handshake::{Answer, Condition, Handshake};
 pub use provider::{Facts, Provider};
-pub use queue::{Acknowledgement, Failures, Keep, Queue, Retry};
+pub use queue::{Acknowledgement, Failures, Keep, Queue, Retry, Sign};
 pub use union::{HandshakeOrNone, OnFailure, OneOrMany, Secrets, VerifyOrNone};
 pub use verify::{InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify};
 
@@ -319,6 +319,10 @@ pub struct Forward {
     pub concurrency: Option<u32>,
     /// `header:NAME` or `json:/pointer`: those in the queue with the same value there go out one after the other. New ones do not wait for them.
     pub fifo: Option<String>,
+    /// As under `queue`, for what is handed on later than within its request: out of the queue, or replayed.
+    pub resign: Option<bool>,
+    /// Signs what is handed on in the gate's own name.
+    pub sign: Option<Sign>,
 }
 
 /// Streams other traffic of the app through, unverified.

@@ -9,7 +9,7 @@ use crate::config::schema::schema;
 const NOTES: &str = include_str!("reference.md");
 
 /// The blocks, in the order in which a reader meets them.
-const ORDER: [&str; 33] = [
+const ORDER: [&str; 34] = [
     "Listen",
     "Tls",
     "Health",
@@ -41,6 +41,7 @@ const ORDER: [&str; 33] = [
     "Queue",
     "Acknowledgement",
     "Retry",
+    "Sign",
     "Keep",
     "Pass",
 ];

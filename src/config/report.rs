@@ -323,7 +323,8 @@ pub(super) fn is_secretive(key: &str) -> bool {
     if key.len() > 64 {
         return true;
     }
-    ["secret", "token", "inline", "insecure", "password"].iter().any(|word| key.contains(word))
+    key == "sign"
+        || ["secret", "token", "inline", "insecure", "password"].iter().any(|word| key.contains(word))
         || strsim::damerau_levenshtein(&key, "insecure_inline") <= 4
         || strsim::damerau_levenshtein(&key, "secrets") <= 2
 }

@@ -15,7 +15,7 @@ use crate::config::router::Router;
 use crate::limit::Quota;
 use crate::request::ClientCertificate;
 use crate::telemetry::LogPolicy;
-use crate::verify::{Handshakes, Locator, Verifier};
+use crate::verify::{Handshakes, Locator, SigningKey, Verifier};
 
 mod alarms;
 mod deliver;
@@ -305,4 +305,8 @@ pub struct Forward {
     pub drop_query: Option<String>,
     /// How long connecting, sending and answering may take together.
     pub timeout: Duration,
+    /// Whether what is handed on later than within its request is signed anew, as its provider does.
+    pub resign: bool,
+    /// What the gate signs with in its own name.
+    pub sign: Option<Arc<SigningKey>>,
 }

@@ -235,6 +235,13 @@ fn ours(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
     push(lines, COVERS, &proof.covers.header_value());
 }
 
+/// Puts lines in place of all that an app could take for one of `names`.
+pub fn replace(lines: &mut Lines, names: &[HeaderName], by: impl IntoIterator<Item = (HeaderName, HeaderValue)>) {
+    let names: Vec<Folded> = names.iter().map(|name| Folded::new(name.as_str())).collect();
+    lines.retain(|(name, _)| !names.iter().any(|own| own.as_bytes() == Folded::new(name.as_str()).as_bytes()));
+    lines.extend(by);
+}
+
 /// Adds a line; a value that no header can carry is left out.
 fn push(lines: &mut Lines, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {

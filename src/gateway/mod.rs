@@ -26,6 +26,7 @@ mod buffer;
 mod client;
 mod connections;
 pub mod deliver;
+mod desk;
 mod edge;
 mod enqueue;
 mod forward;

@@ -4,19 +4,21 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::admin::live::Drain;
 use crate::admin::report::{self, Report, RouteReport};
 use crate::admin::status::{
     ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status, StoreStatus, UpstreamStatus,
 };
-use crate::admin::{Reloading, Source};
+use crate::admin::{Desk, Draining, Reloading, Source};
 use crate::clock::Now;
 use crate::config::snapshot::{Hook, Route, Snapshot};
 use crate::dedupe::embedded::Embedded;
 use crate::gateway::Gate;
+use crate::gateway::desk::GateDesk;
 use crate::gateway::reload::Reloader;
 use crate::store::Ledger;
 use crate::store::queue::TargetId;
-use crate::telemetry::{Gauges, RecentRefusal, rfc3339};
+use crate::telemetry::{Gauges, RecentRefusal, Tailed, rfc3339};
 use crate::upstream::breaker::Shown;
 use crate::upstream::render;
 
@@ -26,6 +28,8 @@ pub struct Operator {
     gate: Arc<Gate>,
     reloader: Arc<Reloader>,
     ledger: Arc<Embedded>,
+    /// What people ask of deliveries; none without a store on disk.
+    desk: Option<Arc<GateDesk>>,
     /// What went wrong when the store was opened.
     alarm: Option<String>,
     started: Now,
@@ -35,7 +39,9 @@ impl Operator {
     /// For a gate that has just started.
     pub fn new(gate: Arc<Gate>, reloader: Arc<Reloader>, ledger: Arc<Embedded>, alarm: Option<String>) -> Self {
         let started = gate.clock.now();
-        Self { gate, reloader, ledger, alarm, started }
+        // a store comes and goes with a restart alone
+        let desk = gate.snapshot().store.path.is_some().then(|| Arc::new(GateDesk(Arc::clone(&gate))));
+        Self { desk, gate, reloader, ledger, alarm, started }
     }
 
     /// What an operator must hear of the store.
@@ -196,8 +202,35 @@ impl Source for Operator {
         Report { now: rfc3339(now), routes: self.gate.snapshot().hooks.iter().map(route).collect() }
     }
 
+    fn desk(&self) -> Option<Arc<dyn Desk>> {
+        self.desk.clone().map(|desk| desk as _)
+    }
+
     fn reload(&self) -> Reloading<'_> {
         Box::pin(self.reloader.reload())
+    }
+
+    fn tail(&self, after: Option<u64>, most: usize) -> Tailed {
+        self.gate.telemetry.tail(after, most)
+    }
+
+    fn run(&self) -> u64 {
+        self.gate.telemetry.run()
+    }
+
+    fn stop_accepting(&self) {
+        self.gate.stop_accepting();
+    }
+
+    fn drain(&self) -> Draining<'_> {
+        Box::pin(async {
+            // before the store is asked: what ends meanwhile is in neither else
+            let in_flight = count(self.gate.in_flight());
+            let counts = self.gate.deliverer.store.totals().await.map_err(|error| error.to_string())?;
+            let sum = |which: fn(&(TargetId, u64, u64)) -> u64| counts.targets.iter().map(which).sum();
+            let (waiting, dead) = (sum(|(_, waiting, _)| *waiting), sum(|(_, _, dead)| *dead));
+            Ok(Drain { accepting: self.gate.accepts(), waiting, in_flight, dead })
+        })
     }
 }
 

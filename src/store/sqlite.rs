@@ -24,7 +24,8 @@ pub(crate) mod writing;
 
 pub use directory::{Directory, OpenError};
 pub use ledger::Change;
-use writing::{Hook, Tally, Writing};
+pub use writing::Hook;
+use writing::{Tally, Writing};
 
 /// The file in the store's directory.
 const FILE: &str = "hookgate.db";

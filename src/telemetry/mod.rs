@@ -10,6 +10,7 @@ mod recent;
 mod record;
 mod seen;
 mod sink;
+mod tail;
 mod writer;
 
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub use recent::{REMEMBERED, RecentRefusal};
 pub use record::{Cut, Ended, Facts, Taken};
 pub use seen::Hour;
 use seen::{RouteSeen, When};
+use tail::Tail;
+pub use tail::{TailLine, Tailed};
 use writer::Lines;
 
 /// Signed times that the skew is taken from.
@@ -101,6 +104,7 @@ pub struct Telemetry {
     config: ConfigSeen,
     /// Those that are raised now.
     alarms: ArcSwap<Vec<Alarm>>,
+    tail: Tail,
 }
 
 #[derive(Debug)]
@@ -129,8 +133,9 @@ struct ConfigSeen {
 impl Telemetry {
     /// Telemetry that writes log lines to `out`, by a thread of its own.
     pub fn new(policy: LogPolicy, clock: Arc<dyn Clock>, out: impl Write + Send + 'static) -> Arc<Self> {
-        let histograms = Histograms::new();
+        let (histograms, tail) = (Histograms::new(), Tail::new(clock.now()));
         Arc::new(Self {
+            tail,
             began: clock.mono(),
             lines: Lines::new(policy, Arc::clone(&clock), out),
             clock,
@@ -228,7 +233,19 @@ impl Telemetry {
     pub fn attempted(&self, seen: &AttemptSeen<'_>) {
         self.attempts.count(seen);
         self.upstream(seen.upstream).observe(seen.took.as_secs_f64());
-        self.lines.attempt(seen, self.clock.now());
+        let now = self.clock.now();
+        self.lines.attempt(seen, now);
+        self.tail.attempt(seen, now);
+    }
+
+    /// What ended after the line of number `after`, at most so many; without it, from now on.
+    pub fn tail(&self, after: Option<u64>, most: usize) -> Tailed {
+        self.tail.look(after, most, self.clock.now())
+    }
+
+    /// Which gate it is: the numbers of [`Self::tail`] begin anew with each.
+    pub fn run(&self) -> u64 {
+        self.tail.run()
     }
 
     /// What became of a delivery is not on record, as its route would have it.
@@ -258,6 +275,7 @@ impl Telemetry {
             self.recent.push(facts, code, status, now.wall);
         }
         self.lines.request(facts, ended, now);
+        self.tail.request(facts, ended, took, now);
     }
 
     fn minute(&self, now: Now) -> u64 {

@@ -15,7 +15,7 @@ use crate::request::RequestId;
 pub const REMEMBERED: usize = 256;
 
 /// A request that was not let through.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RecentRefusal {
     /// When it ended, RFC 3339.
     pub at: String,

@@ -13,7 +13,7 @@ use super::client::{Unusable, send};
 use super::wire::{Bounds, Wire};
 use crate::clock::{Clock, SystemClock};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
-use crate::delivery::{Fault, Outcome};
+use crate::delivery::{Answer, Fault, Outcome};
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,10 +104,23 @@ impl Url {
 pub async fn fetch(
     url: &Url,
     method: Method,
-    mut headers: HeaderMap,
+    headers: HeaderMap,
     body: Bytes,
     timeout: Duration,
 ) -> Result<(StatusCode, HeaderMap, Bytes), FetchError> {
+    let mut answer = open(url, method, headers, body, timeout).await?;
+    let mut whole = BytesMut::new();
+    while let Some(piece) = answer.body.next().await.map_err(FetchError::Unanswered)? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok((answer.status, answer.headers, whole.freeze()))
+}
+
+/// Sends one request over a connection of its own; the answer's body is read by the caller, within the same `timeout`.
+///
+/// # Errors
+/// Why there is no head of an answer.
+pub async fn open(url: &Url, method: Method, mut headers: HeaderMap, body: Bytes, timeout: Duration) -> Result<Answer, FetchError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let deadline = clock.mono() + timeout;
     let (address, authority, target) = match url {
@@ -126,16 +139,9 @@ pub async fn fetch(
     lines.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     let outgoing = Outgoing { method, target: target.clone(), headers: lines, body };
     let sent = send(&wire, &outgoing, Bounds { connect: timeout, deadline, idle: Duration::ZERO }).await;
-    let Some(mut answer) = sent.answer else {
-        return Err(match sent.outcome {
-            Outcome::Unreached(fault) => FetchError::Unreached(fault),
-            Outcome::Ambiguous(fault) => FetchError::Unanswered(fault),
-            Outcome::Answered(_) => FetchError::Unanswered(Fault::Malformed),
-        });
-    };
-    let mut whole = BytesMut::new();
-    while let Some(piece) = answer.body.next().await.map_err(FetchError::Unanswered)? {
-        whole.extend_from_slice(&piece);
-    }
-    Ok((answer.status, answer.headers, whole.freeze()))
+    sent.answer.ok_or(match sent.outcome {
+        Outcome::Unreached(fault) => FetchError::Unreached(fault),
+        Outcome::Ambiguous(fault) => FetchError::Unanswered(fault),
+        Outcome::Answered(_) => FetchError::Unanswered(Fault::Malformed),
+    })
 }

@@ -7,30 +7,47 @@ use crate::config::snapshot::{Forward, Hook, PathPiece, Upstream, UpstreamAddres
 use crate::delivery::{Attempt, Delivery};
 use crate::gateway::headers::{self, Proof};
 use crate::request::{Params, RequestHead};
-use crate::verify::Cleared;
+use crate::verify::{CannotSign, Cleared, standard};
 
-/// The request that hands `delivery` on.
-pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> Outgoing {
-    let head = delivery.head();
-    let proof = match delivery.cleared() {
-        Cleared::Authentic(authentic) => Some(Proof {
-            route: &hook.name,
-            provider: hook.provider.as_deref(),
-            delivery_id: authentic.delivery_id(),
-            attempt: attempt.number,
-            secret: authentic.secret(),
-            received_at: attempt.received_at,
-            covers: authentic.covers(),
-        }),
+/// The request that hands `delivery` on; and, where the route has it signed anew and that cannot be, why it goes on as it was signed.
+pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> (Outgoing, Option<CannotSign>) {
+    let Hook { forward, .. } = hook;
+    let (fresh, stale) = match resigned(delivery, hook, attempt) {
+        Some(Ok(head)) => (Some(head), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    let head = fresh.as_ref().unwrap_or(delivery.head());
+    let authentic = match delivery.cleared() {
+        Cleared::Authentic(authentic) => Some(authentic),
         Cleared::Unverified(_) => None,
     };
-    let host = host(head, &hook.forward.upstream);
-    Outgoing {
-        method: head.method.clone(),
-        target: target(head, delivery.params(), &hook.forward),
-        headers: headers::upstream(head, host, &hook.forward.drop_headers, delivery.body(), proof.as_ref()),
-        body: delivery.body().clone(),
+    let proof = authentic.map(|authentic| Proof {
+        route: &hook.name,
+        provider: hook.provider.as_deref(),
+        delivery_id: authentic.delivery_id(),
+        attempt: attempt.number,
+        secret: authentic.secret(),
+        received_at: attempt.received_at,
+        covers: authentic.covers(),
+    });
+    let mut headers = headers::upstream(head, host(head, &forward.upstream), &forward.drop_headers, delivery.body(), proof.as_ref());
+    if let Some(key) = &forward.sign {
+        let signed = authentic.and_then(|authentic| {
+            let id = authentic.delivery_id().map_or_else(|| head.request_id.to_string(), headers::shown_id);
+            key.sign(&id, attempt.at, delivery.body())
+        });
+        headers::replace(&mut headers, &standard::NAMES, signed.into_iter().flatten());
     }
+    let target = target(head, delivery.params(), forward);
+    (Outgoing { method: head.method.clone(), target, headers, body: delivery.body().clone() }, stale)
+}
+
+/// The head of a delivery that is signed anew; none if it goes on as it came. Nothing is signed for who is not authentic.
+fn resigned(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> Option<Result<RequestHead, CannotSign>> {
+    let Cleared::Authentic(authentic) = delivery.cleared() else { return None };
+    let verifier = hook.verifier.as_ref().filter(|_| hook.forward.resign && !attempt.inline)?;
+    Some(verifier.resign(authentic, delivery.params(), attempt.at))
 }
 
 /// What the upstream is addressed by: the sender's word, unless the upstream wants its own or the sender said nothing.

@@ -68,7 +68,7 @@ impl Verifier {
         }
     }
 
-    fn sign_hmac(
+    pub(super) fn sign_hmac(
         &self,
         hmac: &HmacScheme,
         head: &RequestHead,

@@ -114,7 +114,9 @@ fn problems(yaml: &str, dir: &Path) -> Option<String> {
     for (at, _) in yaml.match_indices("file: /") {
         let path = Path::new(yaml[at + 6..].split([' ', ',', '}', '\n']).next().unwrap());
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, path.display().to_string()).unwrap();
+        let is_whsec = path.file_name().unwrap().to_str().unwrap().starts_with("whsec-");
+        let text = if is_whsec { "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned() } else { path.display().to_string() };
+        fs::write(path, text).unwrap();
     }
     let path = dir.join("config.yaml");
     fs::write(&path, &yaml).unwrap();

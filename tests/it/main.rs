@@ -50,6 +50,8 @@ mod operate;
 mod pass;
 mod queue;
 mod queue_crash;
+mod queue_faults;
+mod queue_store;
 mod refused_alike;
 mod reload;
 mod secrets;

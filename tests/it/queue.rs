@@ -19,7 +19,7 @@ pub fn config(app: &str, more: &str) -> String {
 }
 
 /// The same with a forward route.
-fn forwarding(app: &str, more: &str) -> String {
+pub fn forwarding(app: &str, more: &str) -> String {
     with_action(app, &format!("forward: {{ upstream: app, {more} }}"))
 }
 
@@ -53,7 +53,7 @@ pub fn start_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Gate {
     Gate::start_in(dir, &yaml)
 }
 
-fn send(gate: &Gate, id: &str, body: &[u8]) -> Answer {
+pub fn send(gate: &Gate, id: &str, body: &[u8]) -> Answer {
     gate.post("/webhooks/github", &sign::github(SECRET, id, body), body)
 }
 
@@ -70,7 +70,7 @@ pub fn metric(gate: &Gate, name: &str) -> f64 {
 }
 
 /// Statuses (or what went wrong) of the tries of every delivery, by its ID.
-fn attempts(dir: &Path) -> BTreeMap<String, Vec<String>> {
+pub fn attempts(dir: &Path) -> BTreeMap<String, Vec<String>> {
     let database = rusqlite::Connection::open(dir.join("store/hookgate.db")).unwrap();
     let all = "select d.delivery_id, coalesce(a.error, a.status) from attempt a join delivery d on d.id = a.id order by a.row";
     let mut found = BTreeMap::<String, Vec<String>>::new();
@@ -87,8 +87,14 @@ fn attempts(dir: &Path) -> BTreeMap<String, Vec<String>> {
     found
 }
 
+/// How many deliveries wait, by the store itself; the metric is a second behind.
+pub fn waiting(dir: &Path) -> i64 {
+    let database = rusqlite::Connection::open(dir.join("store/hookgate.db")).unwrap();
+    database.query_row("select count(*) from due", [], |row| row.get(0)).unwrap()
+}
+
 /// An address that nobody listens on.
-fn nobody() -> SocketAddr {
+pub fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

@@ -470,6 +470,8 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
             drop_headers: Vec::new(),
             drop_query: None,
             timeout: BUDGET,
+            resign: false,
+            sign: None,
         },
         action: Action::Forward(Inline { spill: None, record: Recording::None }),
         deliver: Deliver { schedule: Schedule::fixed([BUDGET], BUDGET).unwrap(), rate: None, concurrency: 1, fifo: None },
@@ -494,7 +496,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     let received = Received { head, body: Body::from(Bytes::from_static(b"hello")) };
     let delivery = Delivery::new("open".into(), Params::default(), Cleared::Unverified(Unverified::by_config(received)));
     let onward = Onward::new(client, Arc::new(hook));
-    let attempt = Attempt { number: 1, received_at: SystemClock.now().wall, budget: BUDGET };
+    let attempt = Attempt { number: 1, received_at: SystemClock.now().wall, budget: BUDGET, at: SystemClock.now().wall, inline: true };
     let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
     assert_eq!((outcome, onward.made().tries), (Outcome::Answered(StatusCode::ACCEPTED), 1));
     assert_eq!(drain(answer).await.unwrap(), b"taken");

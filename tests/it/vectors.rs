@@ -1,7 +1,11 @@
 //! Every preset with golden vectors, run through the real verifier. Where we differ stands in `deviations.yaml`, with its reason.
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use hookgate::config::file::Provider;
+
+use hookgate::clock::Now;
+use hookgate::verify::NotAuthentic;
 
 use crate::support::vectors::{deviations, files, load, shape};
 
@@ -34,4 +38,34 @@ fn every_vector_comes_out_as_judged_or_as_deviations_say() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(unused.is_empty(), "these do not differ: {unused:?}");
     assert!(providers.len() >= PROVEN, "{providers:?}");
+}
+
+/// What waited for a month is what its provider could have sent now, wherever the scheme can be signed anew.
+#[test]
+fn an_authentic_vector_that_is_signed_anew_is_authentic_a_month_later() {
+    let deviations = deviations();
+    let (mut fresh, mut stale, mut not) = (0, 0, BTreeSet::new());
+    for (name, path) in &files() {
+        let preset: Provider = serde_yaml::from_str(&std::fs::read_to_string(format!("providers/{name}.yaml")).unwrap()).unwrap();
+        let shape = shape(name, &preset);
+        for case in load(path).into_iter().filter(|case| case.due(deviations.get(name))) {
+            let Now { wall, mono } = case.now();
+            let later = Now { wall: wall + Duration::from_secs(30 * 86_400), mono };
+            match (shape.resignable(), case.resigned(&shape, later)) {
+                (Ok(()), Ok([anew, as_it_came])) => {
+                    assert_eq!(anew, Ok(()), "{name} {}", case.name);
+                    let due = if shape.tolerance().is_some() { Err(NotAuthentic::TimestampStale) } else { Ok(()) };
+                    assert_eq!(as_it_came, due, "{name} {}", case.name);
+                    fresh += 1;
+                    stale += usize::from(due.is_err());
+                }
+                (Err(_), Err(_)) => {
+                    not.insert(name.clone());
+                }
+                (resignable, made) => panic!("{name} {}: {resignable:?} {made:?}", case.name),
+            }
+        }
+    }
+    eprintln!("{fresh} signed anew, {stale} of them stale as they came; not: {not:?}");
+    assert!(fresh >= 150 && stale >= 80 && !not.is_empty(), "{fresh} {stale} {not:?}");
 }

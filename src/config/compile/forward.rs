@@ -3,29 +3,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::compile::proof::Proof;
-use crate::config::compile::{Context, Upstreams};
+use crate::config::compile::{Context, Upstreams, sign};
 use crate::config::diagnostic::{Place, instead_of, unknown};
+use crate::config::file;
 use crate::config::router;
 use crate::config::snapshot::{Forward, PathPiece, PathTemplate, Upstream};
-use crate::verify::{Covers, SecretLocations};
+use crate::verify::{Covers, SecretLocations, Shape, Verifier};
 
 /// How long an exchange may take if neither upstream nor provider says.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What the rest of a route says about forwarding.
 pub(super) struct Given<'a> {
+    /// The name of the route.
+    pub(super) route: &'a str,
     /// The path of the route.
     pub(super) path: &'a str,
     pub(super) covers: Covers,
     pub(super) secrets_stand: SecretLocations,
     pub(super) answer_within: Option<Duration>,
+    /// Whether the route says `verify: none`.
+    pub(super) unverified: bool,
+    pub(super) shape: Option<&'a Shape>,
 }
 
 impl<'a> Given<'a> {
-    pub(super) fn new(path: &'a str, proof: Option<&Proof>, answer_within: Option<Duration>) -> Self {
+    pub(super) fn new(route: &'a str, path: &'a str, proof: Option<&'a Proof>, answer_within: Option<Duration>, unverified: bool) -> Self {
         let covers = proof.map_or(Covers::default(), |proof| proof.covers);
         let secrets_stand = proof.map_or(SecretLocations::default(), |proof| proof.secrets_stand.clone());
-        Self { path, covers, secrets_stand, answer_within }
+        let shape = proof.and_then(|proof| proof.verifier.as_ref()).map(Verifier::shape);
+        Self { route, path, covers, secrets_stand, answer_within, unverified, shape }
     }
 }
 
@@ -35,6 +42,8 @@ pub(super) struct Target {
     pub(super) path: Option<String>,
     pub(super) query: Option<String>,
     pub(super) keep_token: Option<bool>,
+    pub(super) resign: Option<bool>,
+    pub(super) sign: Option<file::Sign>,
 }
 
 /// `place` is that of the block `action`, which says where.
@@ -46,11 +55,14 @@ pub(super) fn forward(
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<Forward> {
-    let Target { upstream, path, query, keep_token } = target;
+    let Target { upstream, path, query, keep_token, resign, sign } = target;
     let queries = [("keep", true), ("drop", false)];
     let covers_query = given.covers.url || given.covers.query;
     let keep_query = cx.word(query.as_deref(), &place.key("query"), &queries).unwrap_or(covers_query);
     let path = path.map(|path| template(&path, given.path, &place.key("path"), cx));
+    let signing = sign::Given { route: given.route, unverified: given.unverified, shape: given.shape, keep_query };
+    let resign = sign::resign(resign, &signing, &place.key("resign"), cx);
+    let sign = sign::sign(sign, resign, &signing, &place.key("sign"), cx);
     let upstream = upstream_of(upstream, action, upstreams, place, cx)?;
     let SecretLocations { headers, query } = if keep_token == Some(true) { SecretLocations::default() } else { given.secrets_stand };
     let within = given.answer_within.map(|within| within.saturating_sub(Duration::from_secs(1)).max(Duration::from_secs(1)));
@@ -59,7 +71,7 @@ pub(super) fn forward(
         None => None,
         Some(path) => Some(path?),
     };
-    Some(Forward { upstream, path, keep_query, drop_headers: headers, drop_query: query.map(String::from), timeout })
+    Some(Forward { upstream, path, keep_query, drop_headers: headers, drop_query: query.map(String::from), timeout, resign, sign })
 }
 
 /// The upstream of that name, named at `place` by `action`.

@@ -27,6 +27,7 @@ mod queue;
 mod rate;
 mod retry;
 mod routes;
+mod sign;
 mod tls;
 mod upstreams;
 pub mod verify;

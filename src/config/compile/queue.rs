@@ -89,7 +89,7 @@ fn queue(
     cx: &mut Context<'_>,
 ) -> Option<Compiled> {
     // No `..`: a new field must be dealt with here.
-    let file::Queue { upstream, path, query, keep_token, answer, retry, rate, burst, concurrency, fifo } = written;
+    let file::Queue { upstream, path, query, keep_token, answer, retry, rate, burst, concurrency, fifo, resign, sign } = written;
     cx.needs_store(place, "`queue`");
     let answer = acknowledgement(answer.unwrap_or_default(), success_status, &place.key("answer"), cx);
     let own = rate::quota(rate.as_deref(), burst, place, cx);
@@ -101,7 +101,8 @@ fn queue(
     let deliver = delivering(Delivering { retry, concurrency, fifo }, rate, AT_ONCE, place, cx);
     // nobody waits for the app here, however long the provider would
     let given = forward::Given { answer_within: None, ..given };
-    let forward = forward(Target { upstream, path, query, keep_token }, "queue", given, upstreams, place, cx);
+    let target = Target { upstream, path, query, keep_token, resign, sign };
+    let forward = forward(target, "queue", given, upstreams, place, cx);
     Some(Compiled { forward: forward?, action: Action::Queue(answer?), deliver: deliver?, keep: Keep::DEFAULT, rate_limits })
 }
 
@@ -180,7 +181,22 @@ fn inline(
     cx: &mut Context<'_>,
 ) -> Option<(Forward, Action, Deliver)> {
     // No `..`: a new field must be dealt with here.
-    let file::Forward { upstream, path, query, keep_token, on_failure, budget, record, retry, rate, burst, concurrency, fifo } = written;
+    let file::Forward {
+        upstream,
+        path,
+        query,
+        keep_token,
+        on_failure,
+        budget,
+        record,
+        retry,
+        rate,
+        burst,
+        concurrency,
+        fifo,
+        resign,
+        sign,
+    } = written;
     let kinds = on_failure.and_then(|written| spilling(written, &place.key("on_failure"), cx));
     let words = [("all", Recording::All), ("failures", Recording::Failures), ("none", Recording::None)];
     let record_written = record.is_some();
@@ -208,7 +224,12 @@ fn inline(
     let quota = rate::quota(rate.as_deref(), burst, place, cx);
     let default = Quota { rate: SPILLED, burst: burst.and_then(NonZeroU32::new).unwrap_or(SPILLED.count) };
     let deliver = delivering(Delivering { retry, concurrency, fifo }, Some(quota.unwrap_or(default)), SPILLED_AT_ONCE, place, cx);
-    let forward = forward(Target { upstream, path, query, keep_token }, "forward", given, upstreams, place, cx)?;
+    if resign == Some(true) && kinds.is_none() && record == Recording::None && !cx.problems.has_error_at(place) {
+        let help = "add `on_failure: queue` or `record: all`, or leave it out".to_owned();
+        cx.problems.error_at_key(&place.key("resign"), "nothing of this route is handed on later than within its request", help);
+    }
+    let target = Target { upstream, path, query, keep_token, resign, sign };
+    let forward = forward(target, "forward", given, upstreams, place, cx)?;
     if let Some(budget) = budget
         && budget > forward.timeout
     {

@@ -139,7 +139,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let written = mode::Written { mode: mode.as_deref(), until: until.as_deref(), verifies };
     let observe_until = mode::observe_until(written, &name, place, cx);
     let written = action(forward, queue, pass.is_some(), place, cx);
-    let forward = forward::Given::new(&path, proven.as_ref(), facts.answer_within);
+    let forward = forward::Given::new(&name, &path, proven.as_ref(), facts.answer_within, !verifies);
     let given = queue::Given { forward, success_status: facts.success_status, keep, rate_limits };
     let queue::Compiled { forward, action, deliver, keep, rate_limits } = queue::compile(written?, given, upstreams, place, cx)?;
     let name: Arc<str> = name.into();

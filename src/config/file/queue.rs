@@ -2,6 +2,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::file::Secret;
+
 /// Acknowledges once the delivery is on the disk, and delivers later. Needs `store.path`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -26,6 +28,18 @@ pub struct Queue {
     pub concurrency: Option<u32>,
     /// `header:NAME` or `json:/pointer`: deliveries with the same value there go out one after the other, in the order they came. One that fails holds up those behind it until it is delivered or dead.
     pub fifo: Option<String>,
+    /// Signs each delivery anew when it is handed on, in the provider's own scheme, with the time as it is then (default false): the provider's SDK in the app takes it however long it waited. Only what is authentic is signed, and only where the scheme is `hmac` and neither signature nor time stands in the body.
+    pub resign: Option<bool>,
+    /// Signs what is handed on in the gate's own name.
+    pub sign: Option<Sign>,
+}
+
+/// Signs what is handed on in the gate's own name, as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-id` (what `Hookgate-Delivery-Id` says, else the request ID), `webhook-timestamp` and `webhook-signature` take the place of what the sender wrote there. Only what is authentic is signed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sign {
+    /// The secret that the app knows, too: `whsec_` and base64, unless its `encoding` says otherwise.
+    pub secret: Option<Secret>,
 }
 
 /// What the sender of a delivery is answered with that is on the disk.

@@ -120,6 +120,29 @@ fn no_shape_of_bad_config_shows_a_secret() {
     shapes.push(format!("{}    secret: SECRET\n", route("[{ env: A }]")));
     shapes.push(format!("{}      token: SECRET\n", route("[{ env: A }]")));
     shapes.push("admin: { address: 127.0.0.1:1, token: SECRET }\n".to_owned());
+    for tokens in [
+        "SECRET",
+        "[SECRET]",
+        "[{ SECRET: 1 }]",
+        "[{ name: SECRET }]",
+        "[{ name: a, file: SECRET }]",
+        "[{ name: a, env: SECRET }]",
+        "[{ name: a, allow: [SECRET] }]",
+        "[{ name: a, insecure_inline: ' SECRET' }]",
+    ] {
+        shapes.push(format!("admin: {{ address: 127.0.0.1:1, tokens: {tokens} }}\n"));
+    }
+    for sign in [
+        "SECRET",
+        "{ SECRET: 1 }",
+        "{ secret: SECRET }",
+        "{ secret: { SECRET: 1 } }",
+        "{ secret: { file: SECRET } }",
+        "{ secret: { insecure_inline: SECRET+ } }",
+        "{ secret: { insecure_inline: SECRET, encoding: hex } }",
+    ] {
+        shapes.push(format!("{}    queue: {{ upstream: app, sign: {sign} }}\n", route("[{ env: A }]")));
+    }
     shapes.push("upstreams: { app: { url: 'http://user:SECRET@host' } }\n".to_owned());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");

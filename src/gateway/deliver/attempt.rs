@@ -92,8 +92,8 @@ impl Task {
         let Self { gate, route, delivery, lease, before, cause } = self;
         let gate = &gate.0;
         let (hook, begun) = (&route.hook, gate.clock.now());
-        let attempt =
-            Attempt { number: before.tries.saturating_add(1), received_at: delivery.head().received.wall, budget: hook.forward.timeout };
+        let (number, received_at) = (before.tries.saturating_add(1), delivery.head().received.wall);
+        let attempt = Attempt { number, received_at, budget: hook.forward.timeout, at: begun.wall, inline: false };
         let onward = Onward::new(Arc::clone(&route.upstream), Arc::clone(hook));
         let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
         let seen = look(answer, begun.wall).await;

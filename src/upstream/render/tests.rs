@@ -5,9 +5,11 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, FrozenClock, Now, SystemClock};
+use crate::config::load::load;
 use crate::config::snapshot::{Breaker, PathTemplate, UpstreamTls};
-use crate::request::{Client, RequestId};
+use crate::request::{Client, Received, RequestId};
+use crate::verify::Unverified;
 
 fn upstream(host: &str, port: u16, tls: bool, own_host: bool) -> Upstream {
     Upstream {
@@ -29,6 +31,8 @@ fn forward(path: Option<PathTemplate>, keep_query: bool, drop_query: Option<&str
         drop_headers: Vec::new(),
         drop_query: drop_query.map(str::to_owned),
         timeout: Duration::from_secs(10),
+        resign: false,
+        sign: None,
     }
 }
 
@@ -91,4 +95,170 @@ fn host_is_the_senders_unless_the_upstream_wants_its_own() {
     for (sent, upstream, expected) in table {
         assert_eq!(host(&head("/", sent), &upstream), expected, "{sent:?}");
     }
+}
+
+/// 2026-11-25 09:00 UTC.
+const RECEIVED: u64 = 1_795_597_200;
+const STRIPE: &str = r#"{"id":"evt_1","type":"invoice.paid"}"#;
+
+/// The hook of a config with one route, whose secrets are `SECRET` and `NEW`, the latter the newer one.
+fn hook(route: &str) -> Arc<Hook> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    let upstreams = "upstreams: { app: { url: 'http://127.0.0.1:3000' } }";
+    std::fs::write(&path, format!("listen: [{{ address: '127.0.0.1:0' }}]\nstore: {{ path: store }}\n{upstreams}\nroutes:\n  - {route}\n"))
+        .unwrap();
+    let env = |name: &str| {
+        Some(match name {
+            "SECRET" => "whsec_bGV0IG1lIGluLCBJIGFtIGEga2V5".into(),
+            "NEW" => "whsec_YW5vdGhlciBrZXkgb2YgdGhlIHNhbWU=".into(),
+            _ => return None,
+        })
+    };
+    let loaded = load(&path, &env, None, 1, clock(0).now()).unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
+    Arc::clone(&loaded.snapshot.hooks[0])
+}
+
+/// So many seconds after the receipt.
+fn clock(later: u64) -> FrozenClock {
+    FrozenClock::at_unix(RECEIVED + later)
+}
+
+/// What the route receives, signed as of then with its secret of that place, and with more headers.
+fn received(hook: &Hook, body: &'static str, secret: usize, more: &[(&'static str, &str)]) -> Received {
+    let mut head = RequestHead { received: clock(0).now(), ..head("/hook?a=1&b=%zz", "h") };
+    for (name, value) in more {
+        head.headers.append(*name, value.parse().unwrap());
+    }
+    let verifier = hook.verifier.as_ref().unwrap();
+    let signed = verifier.sign(&head, &Params::default(), body.as_bytes(), secret, clock(0).0).unwrap();
+    for (name, value) in signed.headers {
+        head.headers.insert(name, value);
+    }
+    for (name, value) in signed.query {
+        let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        head.target = format!("/hook?a=1&{name}={value}&b=%zz").into();
+    }
+    Received { head, body: Bytes::from_static(body.as_bytes()).into() }
+}
+
+fn authentic(hook: &Hook, received: Received) -> Delivery {
+    let authentic = hook.verifier.as_ref().unwrap().verify(received, &Params::default(), clock(0).now()).unwrap();
+    Delivery::new(Arc::clone(&hook.name), Params::default(), Cleared::Authentic(authentic))
+}
+
+fn attempt(later: u64, inline: bool) -> Attempt {
+    Attempt { number: 2, received_at: clock(0).0, budget: Duration::from_secs(1), at: clock(later).0, inline }
+}
+
+/// The values of a header that is sent, and whether what is sent is authentic `later`.
+fn sent(hook: &Hook, delivery: &Delivery, attempt: Attempt, name: &str) -> (Vec<String>, bool) {
+    let (outgoing, stale) = super::delivery(delivery, hook, attempt);
+    assert_eq!((outgoing.body.as_ref(), stale), (delivery.body().as_ref(), None));
+    let values = outgoing.headers.iter().filter(|(known, _)| known.as_str() == name).map(|(_, value)| value.to_str().unwrap().to_owned());
+    let values = values.collect();
+    let head = RequestHead { target: outgoing.target, headers: outgoing.headers.into_iter().collect(), ..head("/", "h") };
+    let again = Received { head, body: outgoing.body.into() };
+    let now = Now { wall: attempt.at, mono: clock(0).now().mono };
+    (values, hook.verifier.as_ref().unwrap().verify(again, &Params::default(), now).is_ok())
+}
+
+const DAY: u64 = 86_400;
+
+#[test]
+fn what_comes_from_the_queue_is_signed_anew_and_what_is_handed_on_at_once_is_not() {
+    let route = |action: &str| {
+        let verify = "verify: { provider: stripe, secrets: [{ env: NEW }, { env: SECRET }] }";
+        hook(&format!("{{ name: a, path: /hook, {verify}, dedupe: {{}}, {action} }}"))
+    };
+    let resigning = route("forward: { upstream: app, on_failure: queue, resign: true }");
+    let came = received(&resigning, STRIPE, 1, &[]).head.headers["stripe-signature"].to_str().unwrap().to_owned();
+    let delivery = authentic(&resigning, received(&resigning, STRIPE, 1, &[]));
+    assert_eq!(sent(&resigning, &delivery, attempt(0, true), "stripe-signature"), (vec![came.clone()], true));
+    let anew = "t=1795683600,v1=e656ffdd14a33b25f5161f01cbf840fb2c82b966494841ed6ef9edc5203d5b2f".to_owned();
+    assert_eq!(sent(&resigning, &delivery, attempt(DAY, false), "stripe-signature"), (vec![anew], true));
+    let plain = route("queue: { upstream: app }");
+    assert_eq!(sent(&plain, &delivery, attempt(DAY, false), "stripe-signature"), (vec![came.clone()], false));
+    let unproved =
+        Delivery::new("a".into(), Params::default(), Cleared::Unverified(Unverified::by_config(received(&resigning, STRIPE, 1, &[]))));
+    assert_eq!(sent(&resigning, &unproved, attempt(DAY, false), "stripe-signature"), (vec![came], false));
+}
+
+/// The secret of the delivery's own signature if it is accepted still, else the newest that is.
+#[test]
+fn it_is_signed_with_a_secret_that_is_accepted() {
+    let route = |secrets: &str| {
+        let verify = format!("verify: {{ provider: stripe, secrets: [{secrets}] }}");
+        hook(&format!("{{ name: a, path: /hook, {verify}, dedupe: {{}}, queue: {{ upstream: app, resign: true }} }}"))
+    };
+    let with = |hook: &Hook| {
+        let delivery = authentic(&route("{ env: SECRET }"), received(&route("{ env: SECRET }"), STRIPE, 0, &[]));
+        let (outgoing, stale) = super::delivery(&delivery, hook, attempt(DAY, false));
+        let lines: Vec<_> = outgoing.headers.iter().filter(|(name, _)| name == "stripe-signature").collect();
+        assert_eq!(lines.len(), 1);
+        (lines[0].1.to_str().unwrap().to_owned(), stale)
+    };
+    let (own, new) = (
+        "t=1795683600,v1=e656ffdd14a33b25f5161f01cbf840fb2c82b966494841ed6ef9edc5203d5b2f".to_owned(),
+        "t=1795683600,v1=8a3537b86018287de4de6eb79542947b296ed931f74fae87e0adf6ed6dc41175".to_owned(),
+    );
+    assert_eq!(with(&route("{ env: NEW }, { env: SECRET, name: other-than-before }")), (own, None));
+    assert_eq!(with(&route("{ env: NEW }")), (new.clone(), None));
+    let expired = "{ env: SECRET, expires: \"2026-11-25T10:00:00Z\" }";
+    assert_eq!(with(&route(&format!("{{ env: NEW, name: n }}, {expired}"))), (new, None));
+    let (as_it_came, why) = with(&route(expired));
+    assert!(as_it_came.starts_with(&format!("t={RECEIVED},")) && why == Some(CannotSign::NoSecret), "{as_it_came} {why:?}");
+}
+
+#[test]
+fn every_name_of_a_signature_is_signed_anew_and_nothing_of_the_old_is_left() {
+    let svix =
+        hook("{ name: a, path: /hook, verify: { provider: svix, secrets: [{ env: SECRET }] }, queue: { upstream: app, resign: true } }");
+    let both = [("webhook-id", "m-1"), ("svix-id", "m-1"), ("webhook-timestamp", "1795597200"), ("svix-timestamp", "1795597200")];
+    let mut received = received(&svix, "{}", 0, &both);
+    let signature = received.head.headers["svix-signature"].clone();
+    received.head.headers.insert("webhook-signature", signature.clone());
+    let delivery = authentic(&svix, received);
+    for name in ["svix-signature", "webhook-signature"] {
+        let (values, accepted) = sent(&svix, &delivery, attempt(DAY, false), name);
+        assert!(accepted && values.len() == 1 && values[0] != signature, "{name} {values:?}");
+    }
+    for name in ["svix-timestamp", "webhook-timestamp"] {
+        assert_eq!(sent(&svix, &delivery, attempt(DAY, false), name).0, ["1795683600"]);
+    }
+    let scheme = "scheme: hmac, algorithm: sha256, signature: { query: sig, encoding: base64 }, signed_content: \"{timestamp}.{body}\"";
+    let route = format!("{{ {scheme}, timestamp: {{ header: X-Time }}, secrets: [{{ env: SECRET }}] }}");
+    let query = hook(&format!("{{ name: a, path: /hook, verify: {route}, queue: {{ upstream: app, query: keep, resign: true }} }}"));
+    let delivery = authentic(&query, self::received(&query, "{}", 0, &[]));
+    let (outgoing, _) = super::delivery(&delivery, &query, attempt(DAY, false));
+    let target = String::from_utf8(outgoing.target.to_vec()).unwrap();
+    assert!(target.starts_with("/hook?a=1&b=%zz&sig=") && target.matches("sig=").count() == 1, "{target}");
+    assert_eq!(sent(&query, &delivery, attempt(DAY, false), "x-time"), (vec!["1795683600".to_owned()], true));
+}
+
+#[test]
+fn the_gate_signs_in_its_own_name_what_is_authentic_and_nobody_else_can() {
+    let verify = "verify: { provider: stripe, secrets: [{ env: SECRET }] }, dedupe: {}";
+    let signing = hook(&format!("{{ name: a, path: /hook, {verify}, forward: {{ upstream: app, sign: {{ secret: {{ env: NEW }} }} }} }}"));
+    let forged =
+        [("webhook-id", "forged"), ("webhook_signature", "v1,forged"), ("HTTP_Webhook-Timestamp", "1"), ("webhook-idea", "theirs")];
+    let request = || received(&signing, STRIPE, 0, &forged);
+    let lines = |delivery: &Delivery, at: u64| {
+        let (outgoing, _) = super::delivery(delivery, &signing, attempt(at, true));
+        let ours = outgoing.headers.into_iter().filter(|(name, _)| name.as_str().contains("webhook"));
+        ours.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect::<Vec<_>>()
+    };
+    let line = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let theirs = line("webhook-idea", "theirs");
+    let signed = [
+        line("webhook-id", "evt_1"),
+        line("webhook-timestamp", "1795683600"),
+        line("webhook-signature", "v1,seF8ZXXMtC3G9yyVl7HghfXuLSD4EvOJVnz/FLPFphQ="),
+    ];
+    assert_eq!(lines(&authentic(&signing, request()), DAY), [vec![theirs.clone()], signed.to_vec()].concat());
+    let unproved = Delivery::new("a".into(), Params::default(), Cleared::Unverified(Unverified::by_config(request())));
+    assert_eq!(lines(&unproved, DAY), [theirs]);
+    // without an ID of the provider's the request's own stands for it: it stays the same over all tries
+    let no_id = authentic(&signing, received(&signing, "{}", 0, &[]));
+    assert_eq!(lines(&no_id, 0)[0], line("webhook-id", no_id.head().request_id.as_str()));
 }

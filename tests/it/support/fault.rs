@@ -78,7 +78,12 @@ pub struct FaultServer {
 impl FaultServer {
     /// Asks `script` what to do with request number n, counted from 0.
     pub fn start(script: impl Fn(usize, &Request) -> Fault + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    /// The same on a given address.
+    pub fn at(address: SocketAddr, script: impl Fn(usize, &Request) -> Fault + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, count, open) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
         let shared = Arc::new(Shared { script: Box::new(script), seen, count, open });

@@ -47,9 +47,14 @@ impl Gate {
 
     /// Starts a gate on `yaml` in a directory that may hold secrets and state already.
     pub fn start_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Self {
+        Self::start_by(hookgate(), dir, yaml)
+    }
+
+    /// Starts a gate by a command that becomes it, given its arguments.
+    pub fn start_by(mut command: Command, dir: Arc<tempfile::TempDir>, yaml: &str) -> Self {
         let config = dir.path().join("config.yaml");
         std::fs::write(&config, yaml).unwrap();
-        let mut child = hookgate()
+        let mut child = command
             .args(["run", "--config"])
             .arg(&config)
             .stdout(Stdio::piped())

@@ -11,7 +11,7 @@ use hookgate::config::diagnostic::{Diagnostics, Place};
 use hookgate::config::file;
 use hookgate::request::{Client, Params, Received, RequestHead, RequestId};
 use hookgate::verify::secret::{SecretSet, SecretText};
-use hookgate::verify::{Shape, Verifier};
+use hookgate::verify::{CannotSign, NotAuthentic, Shape, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
@@ -179,6 +179,15 @@ impl Case {
         let chunked = check.finish(received, self.now()).map_err(|refused| refused.why);
         assert_eq!(whole.as_ref().err(), chunked.as_ref().err(), "{}: the two doors differ", self.name);
         whole.map(|_| ()).map_err(|why| why.code().to_owned())
+    }
+
+    /// What the gate's own verifier says of the request once it is signed anew as of `later`, and of the request as it came, as of then.
+    pub(crate) fn resigned(&self, shape: &Shape, later: Now) -> Result<[Result<(), NotAuthentic>; 2], CannotSign> {
+        let (verifier, params) = (self.verifier(shape).unwrap(), Params::default());
+        let authentic = verifier.verify(self.received(), &params, self.now()).map_err(|refused| refused.why).unwrap();
+        let head = verifier.resign(&authentic, &params, later.wall)?;
+        let again = Received { head, body: self.body().into() };
+        Ok([again, self.received()].map(|request| verifier.verify(request, &params, later).map(|_| ()).map_err(|refused| refused.why)))
     }
 
     /// Says so if our verdict is neither that of the software that judged the case nor a difference on purpose.

@@ -1,0 +1,207 @@
+//! Deliveries of the store as the API shows them.
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::desk::{Desk, Names};
+use super::types::{Attempt, BodyFacts, Delivery, Header, Last, Request, Shown, State, Target};
+use crate::gateway::headers::redact;
+use crate::queue::kept::{self, fact};
+use crate::retry::Reason;
+use crate::store::archive::{self, AttemptShown, LastTry, Row, Status, UnitShown};
+use crate::store::queue::{Cause, DeliveryRef, OriginId};
+use crate::store::record::{Pairs, Record, parse_headers};
+use crate::telemetry::rfc3339;
+
+/// A view of the store at one time.
+pub(super) struct View<'a> {
+    pub(super) desk: &'a dyn Desk,
+    pub(super) names: &'a Names,
+}
+
+impl View<'_> {
+    /// A row of a list.
+    pub(super) fn row(&self, row: &Row) -> Delivery {
+        self.delivery(row.id, row.origin, (row.delivery_id.as_deref(), row.event_type.as_deref()), row.size, &row.units)
+    }
+
+    fn delivery(&self, id: DeliveryRef, origin: OriginId, said: (Option<&str>, Option<&str>), size: u64, units: &[UnitShown]) -> Delivery {
+        Delivery {
+            id: id.to_string(),
+            origin: self.names.origin(origin.0),
+            delivery_id: said.0.map(str::to_owned),
+            event_type: said.1.map(str::to_owned),
+            received_at: rfc3339(id.drawn_at()),
+            size,
+            targets: units.iter().map(|unit| self.target(unit)).collect(),
+        }
+    }
+
+    fn target(&self, unit: &UnitShown) -> Target {
+        let target = self.names.origin(unit.target.0).name;
+        let status = match unit.status {
+            Status::Pending | Status::Retrying if self.names.is_gone(unit.target) => State::Parked,
+            Status::Pending => State::Pending,
+            Status::Retrying => State::Retrying,
+            Status::Dead => State::Dead,
+            Status::Cancelled => State::Cancelled,
+            Status::Delivered => State::Delivered,
+        };
+        let planned = unit.next_in.filter(|_| !unit.leased && status != State::Parked);
+        Target {
+            max_attempts: self.desk.policy(&target).map(|policy| policy.max_attempts),
+            target,
+            status,
+            tries: unit.tries,
+            next_at: planned.and_then(|next| self.desk.now().wall.checked_add(next)).map(rfc3339),
+            leased: unit.leased,
+            reason: unit.reason.map(reason),
+            last: unit.last.as_ref().map(last),
+        }
+    }
+
+    /// All of it; `bodies` says whether what the app answered is shown.
+    pub(super) fn whole(&self, shown: &archive::Shown, others: u64, bodies: bool) -> Shown {
+        let stored = &shown.stored;
+        let record = &stored.record;
+        let said = (stored.delivery_id.as_deref(), stored.event_type.as_deref());
+        let size = u64::try_from(stored.body.len()).unwrap_or(u64::MAX);
+        Shown {
+            delivery: self.delivery(stored.id, stored.origin, said, size, &shown.units),
+            others,
+            request: request(record),
+            body: BodyFacts {
+                size,
+                sha256: hex::encode(Sha256::digest(&stored.body)),
+                content_type: header(&record.headers, "content-type").map(|value| shown_value("content-type", &value)),
+            },
+            attempts: shown.attempts.iter().map(|attempt| self.attempt(attempt, bodies)).collect(),
+        }
+    }
+
+    fn attempt(&self, shown: &AttemptShown, bodies: bool) -> Attempt {
+        let AttemptShown { target, number, late, attempt } = shown;
+        Attempt {
+            target: self.names.origin(target.0).name,
+            number: *number,
+            cause: cause(attempt.cause).to_owned(),
+            late: *late,
+            started_at: rfc3339(attempt.started),
+            took: seconds(attempt.took),
+            connect: attempt.connect.map(seconds),
+            first_byte: attempt.first_byte.map(seconds),
+            came_to: came_to(attempt.status, attempt.error.as_deref()),
+            status: attempt.status,
+            error: attempt.error.as_deref().map(str::to_owned),
+            peer: attempt.peer.as_deref().map(str::to_owned),
+            headers: parse_headers(attempt.head.clone()).map(|pairs| headers(&pairs)).unwrap_or_default(),
+            body_text: bodies.then(|| String::from_utf8_lossy(&attempt.body).into_owned()),
+        }
+    }
+}
+
+fn request(record: &Record) -> Request {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (path, query) = match record.target.iter().position(|byte| *byte == b'?') {
+        Some(at) => (record.target.get(..at).unwrap_or_default(), true),
+        None => (&record.target[..], false),
+    };
+    let said = |name| fact(record, name).map(str::to_owned);
+    let at = |name| kept::time(record, name).map(rfc3339);
+    Request {
+        method: text(&record.method),
+        path: text(path),
+        query,
+        host: text(&record.authority),
+        headers: headers(&record.headers),
+        client: said(kept::CLIENT),
+        tls: record.tls,
+        received_at: at(kept::RECEIVED_AT),
+        request_id: said(kept::REQUEST_ID),
+        provider: said(kept::PROVIDER),
+        verified: fact(record, kept::VERIFIED) == Some("true"),
+        secret: said(kept::SECRET),
+        signed_at: at(kept::SIGNED_AT),
+        covers: said(kept::COVERS),
+        params: kept::parameters(record).0.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        answered: fact(record, kept::ANSWERED).and_then(|status| status.parse().ok()),
+    }
+}
+
+/// Headers fit for showing.
+fn headers(pairs: &Pairs) -> Vec<Header> {
+    let shown = |(name, value): &(Bytes, Bytes)| {
+        let name = String::from_utf8_lossy(name).into_owned();
+        Header { value: shown_value(&name, value), name }
+    };
+    pairs.iter().map(shown).collect()
+}
+
+/// A value that no header can have is not shown.
+fn shown_value(name: &str, value: &[u8]) -> String {
+    match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+        (Ok(name), Ok(value)) => redact(&name, &value),
+        _ => format!("[{} bytes]", value.len()),
+    }
+}
+
+/// The first header of that name.
+pub(super) fn header(pairs: &Pairs, name: &str) -> Option<Bytes> {
+    pairs.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.clone())
+}
+
+/// The request as it came, but for what was never stored, in HTTP/1.1.
+pub(super) fn raw(record: &Record, body: &[u8]) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(body.len() + 1024);
+    for piece in [&record.method[..], b" ", &record.target, b" HTTP/1.1\r\n"] {
+        raw.extend_from_slice(piece);
+    }
+    let mut line = |name: &[u8], value: &[u8]| {
+        for piece in [name, b": ", value, b"\r\n"] {
+            raw.extend_from_slice(piece);
+        }
+    };
+    if header(&record.headers, "host").is_none() {
+        line(b"host", &record.authority);
+    }
+    // how the body was framed is over: it is whole now
+    let is_framing = |name: &[u8]| name.eq_ignore_ascii_case(b"transfer-encoding") || name.eq_ignore_ascii_case(b"content-length");
+    for (name, value) in record.headers.iter().filter(|(name, _)| !is_framing(name)) {
+        line(name, value);
+    }
+    line(b"content-length", body.len().to_string().as_bytes());
+    raw.extend_from_slice(b"\r\n");
+    raw.extend_from_slice(body);
+    raw
+}
+
+fn last(last: &LastTry) -> Last {
+    Last { at: rfc3339(last.started), came_to: came_to(last.status, last.error.as_deref()), took: seconds(last.took) }
+}
+
+fn came_to(status: Option<u16>, error: Option<&str>) -> String {
+    status.map_or_else(|| error.unwrap_or("unknown").to_owned(), |status| status.to_string())
+}
+
+fn reason(reason: Reason) -> String {
+    match reason {
+        Reason::Attempts => "attempts".to_owned(),
+        Reason::Age => "age".to_owned(),
+        Reason::Status(status) => status.as_u16().to_string(),
+    }
+}
+
+fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Schedule => "schedule",
+        Cause::Replay => "replay",
+        Cause::Test => "test",
+        Cause::Probe => "probe",
+    }
+}
+
+pub(super) fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}

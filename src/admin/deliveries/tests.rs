@@ -1,0 +1,288 @@
+//! The API over sockets, with a store in a directory of its own.
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::admin::api;
+use crate::admin::tests::{BEARER, Fixed, JSON, exchange, loopback, request};
+use crate::clock::{Clock as _, Now, SystemClock};
+use crate::dedupe::embedded::Embedded;
+use crate::dedupe::key::{Parts, key_of};
+use crate::request::Params;
+use crate::retry::Reason;
+use crate::store::queue::{
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lease, Next, OnDead, OriginId, Start, TargetId, To,
+};
+use crate::store::record::{Record, headers};
+use crate::store::{Held, Key, Store};
+
+const LEASE: Duration = Duration::from_secs(20);
+const WINDOW: Duration = Duration::from_secs(3600);
+
+/// A desk whose config has these routes.
+#[derive(Debug)]
+struct Fake {
+    store: Arc<dyn Store>,
+    routes: Mutex<Vec<&'static str>>,
+}
+
+impl Desk for Fake {
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    fn now(&self) -> Now {
+        SystemClock.now()
+    }
+
+    fn policy(&self, route: &str) -> Option<Policy> {
+        self.routes.lock().unwrap().contains(&route).then_some(Policy { max_attempts: 12 })
+    }
+
+    fn keyed(&self, route: &str, id: &str, params: &Params) -> Keyed {
+        match route {
+            "stripe" if params.0.is_empty() => Keyed::By(self.key(id)),
+            "stripe" => Keyed::ByParams(Vec::new()),
+            "github" => Keyed::ByBody,
+            _ => Keyed::NoRoute,
+        }
+    }
+}
+
+impl Fake {
+    fn key(&self, id: &str) -> Key {
+        let parts = Parts { ledger: "stripe", params: &Params::default(), id: Some(id.as_bytes()), digest: None };
+        key_of(&self.store.hash_key(), parts)
+    }
+}
+
+/// A gate's admin API.
+struct Desks {
+    desk: Arc<Fake>,
+    router: axum::Router,
+    numbers: [u32; 2],
+    _directory: TempDir,
+}
+
+impl Desks {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(directory.path(), 1000, Arc::new(SystemClock)).unwrap().ledger);
+        let numbers = [store.number(Kind::Route, "stripe", &[]).await.unwrap(), store.number(Kind::Route, "github", &[]).await.unwrap()];
+        let desk = Arc::new(Fake { store, routes: Mutex::new(vec!["stripe", "github"]) });
+        let source = Fixed { desk: Some(Arc::clone(&desk) as _), ..Fixed::default() };
+        let router = api::router(Arc::new(source), loopback());
+        Self { desk, router, numbers, _directory: directory }
+    }
+
+    /// Status and JSON (or text) of an answer.
+    async fn ask(&self, line: &str, token: bool, body: Option<&Value>) -> (u16, Value) {
+        let (status, answer) = self.raw(line, token, body).await;
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        (status, serde_json::from_str(body).unwrap_or_else(|_| Value::from(body)))
+    }
+
+    async fn raw(&self, line: &str, token: bool, body: Option<&Value>) -> (u16, String) {
+        let body = body.map(ToString::to_string);
+        let length = body.as_ref().map(|body| format!("Content-Length: {}", body.len()));
+        let headers = ["Host: localhost"].into_iter().chain(token.then_some(BEARER));
+        let headers: Vec<&str> = headers.chain(body.is_some().then_some(JSON)).chain(length.as_deref()).collect();
+        exchange(self.router.clone(), &(request(line, &headers) + &body.unwrap_or_default())).await
+    }
+
+    /// Without a token.
+    async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.ask(&format!("GET {path}"), false, None).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    /// With one.
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.ask(&format!("POST {path}"), true, Some(&body)).await
+    }
+
+    async fn list(&self, query: &str) -> Vec<String> {
+        let found = self.get(&format!("/-/deliveries?{query}")).await;
+        found["deliveries"].as_array().unwrap().iter().map(|one| one["delivery_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn delivery(&self, route: usize, id: &str, start: Start) -> Accept {
+        let facts =
+            [("client", "198.51.100.24"), ("secret", "main"), ("verified", "true"), ("answered", "200"), ("signed_at", "1800000000000")];
+        let pairs = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))).collect()
+        };
+        let head = [
+            ("content-type", "application/json"),
+            ("stripe-signature", "t=1800000000,v1=0123456789abcdef0123456789abcdef"),
+            ("authorization", "Bearer hidden-secret"),
+            ("transfer-encoding", "chunked"),
+        ];
+        let number = self.numbers[route];
+        Accept {
+            id: DeliveryRef::draw(),
+            origin: OriginId(number),
+            delivery_id: Some(id.into()),
+            event_type: Some("invoice.paid".into()),
+            to: vec![To { target: TargetId(number), lane: None, start, tried: None }],
+            record: Record {
+                method: "POST".into(),
+                target: "/webhooks/stripe?key=hidden-query".into(),
+                authority: "hooks.example.com".into(),
+                tls: true,
+                headers: pairs(&head),
+                facts: pairs(&facts),
+            },
+            body: format!("{{\"customer\":\"c-{id}\",\"bell\":\"\u{7}\"}}").into(),
+        }
+    }
+
+    async fn put(&self, route: usize, id: &str, start: Start) -> (DeliveryRef, Vec<Lease>) {
+        let accept = self.delivery(route, id, start);
+        let of = accept.id;
+        let dedupe = Dedupe::Key { key: self.desk.key(id), window: WINDOW, dead: OnDead::Revive };
+        let Accepted::New(leases) = self.desk.store.accept(accept, dedupe).await.unwrap() else { panic!("{id}") };
+        (of, leases)
+    }
+
+    /// One that a try came to.
+    async fn tried(&self, route: usize, id: &str, status: u16, next: Next) -> DeliveryRef {
+        let (of, leases) = self.put(route, id, Start::Mine(LEASE)).await;
+        self.settle(leases[0], status, next).await;
+        of
+    }
+
+    async fn settle(&self, lease: Lease, status: u16, next: Next) {
+        let attempt = Attempt {
+            cause: Cause::Schedule,
+            started: SystemClock.now().wall,
+            took: Duration::from_millis(84),
+            connect: None,
+            first_byte: Some(Duration::from_millis(80)),
+            status: Some(status),
+            error: None,
+            peer: Some("127.0.0.1:3000".into()),
+            head: headers(&vec![("set-cookie".into(), "hidden-cookie".into()), ("server".into(), "app".into())]),
+            body: "migrating, back soon".into(),
+        };
+        assert_eq!(self.desk.store.settle(lease, Some(attempt), next).await.unwrap(), Held::Yes);
+    }
+
+    async fn dead(&self, id: &str) -> DeliveryRef {
+        self.tried(0, id, 410, Next::Dead(Reason::Status(StatusCode::GONE))).await
+    }
+}
+
+#[tokio::test]
+async fn lists_have_what_was_asked_for() {
+    let desks = Desks::new().await;
+    let begun = crate::telemetry::rfc3339(SystemClock.now().wall - Duration::from_secs(1));
+    desks.put(0, "waits", Start::Anyone).await;
+    desks.tried(0, "again", 503, Next::RetryIn(LEASE)).await;
+    desks.dead("dead").await;
+    desks.tried(1, "done", 200, Next::Delivered).await;
+    assert_eq!(desks.list("").await, ["done", "dead", "again", "waits"]);
+    assert_eq!(desks.list("order=oldest&route=stripe").await, ["waits", "again", "dead"]);
+    assert_eq!(desks.list("status=dead,retrying").await, ["dead", "again"]);
+    assert_eq!(desks.list("status=pending&route=stripe&type=invoice.paid").await, ["waits"]);
+    assert_eq!(desks.list("status=delivered").await, ["done"]);
+    assert_eq!(desks.list("id=dead").await, ["dead"]);
+    assert_eq!(desks.list("type=other").await.len(), 0);
+    assert_eq!(desks.list("until=1h").await.len(), 0);
+    assert_eq!(desks.list(&format!("since={begun}")).await.len(), 4);
+    let one = &desks.get("/-/deliveries?id=again").await["deliveries"][0];
+    assert_eq!(one["origin"], json!({ "kind": "route", "name": "stripe" }));
+    assert_eq!(one["targets"][0]["last"]["came_to"], "503");
+    assert_eq!((&one["targets"][0]["tries"], &one["targets"][0]["max_attempts"]), (&json!(1), &json!(12)));
+    assert!(one["targets"][0]["next_at"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(desks.get("/-/deliveries?id=dead").await["deliveries"][0]["targets"][0]["reason"], "410");
+    desks.desk.routes.lock().unwrap().remove(0);
+    assert_eq!(desks.list("status=parked").await, ["again", "waits"]);
+    assert_eq!(desks.list("status=pending,retrying").await.len(), 0);
+    assert_eq!(desks.list("route=stripe").await.len(), 3, "a route that is gone has its name still");
+    assert_eq!(desks.get("/-/deliveries?id=waits").await["deliveries"][0]["targets"][0]["status"], "parked");
+}
+
+#[tokio::test]
+async fn pages_go_on_and_wrong_questions_are_told() {
+    let desks = Desks::new().await;
+    for number in 0..7 {
+        desks.put(0, &format!("evt_{number}"), Start::Anyone).await;
+    }
+    let mut found = Vec::new();
+    let mut after = String::new();
+    for _ in 0..4 {
+        let page = desks.get(&format!("/-/deliveries?limit=2{after}")).await;
+        found.extend(page["deliveries"].as_array().unwrap().iter().map(|one| one["delivery_id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(found, ["evt_6", "evt_5", "evt_4", "evt_3", "evt_2", "evt_1", "evt_0"]);
+    for (query, status) in [
+        ("limit=0", 400),
+        ("limit=501", 400),
+        ("limit=x", 400),
+        ("status=gone", 400),
+        ("status=", 400),
+        ("since=yesterday", 400),
+        ("after=x", 400),
+        ("order=up", 400),
+        ("unknown=1", 400),
+        ("id=", 400),
+        ("route=nobody", 404),
+        ("text=c-evt_1", 401),
+    ] {
+        let (is, answer) = desks.ask(&format!("GET /-/deliveries?{query}"), false, None).await;
+        assert_eq!(is, status, "{query}: {answer}");
+        assert!(answer["error"].is_string() && answer["help"].is_string(), "{query}: {answer}");
+    }
+    let (_, found) = desks.ask("GET /-/deliveries?text=c-evt_1", true, None).await;
+    assert_eq!(found["deliveries"].as_array().unwrap().len(), 1);
+    let none = api::router(Arc::new(Fixed::default()), loopback());
+    let (status, answer) = exchange(none, &request("GET /-/deliveries", &["Host: localhost"])).await;
+    assert_eq!((status, answer.contains("store.path")), (409, true));
+}
+
+#[tokio::test]
+async fn one_is_shown_without_its_secrets() {
+    let desks = Desks::new().await;
+    let id = desks.tried(0, "evt/1", 503, Next::RetryIn(LEASE)).await;
+    for path in [id.to_string(), "evt%2F1".to_owned()] {
+        let shown = desks.get(&format!("/-/deliveries/{path}")).await;
+        assert_eq!(
+            (&shown["id"], &shown["delivery_id"], &shown["type"]),
+            (&json!(id.to_string()), &json!("evt/1"), &json!("invoice.paid"))
+        );
+        let text = shown.to_string();
+        assert!(!text.contains("hidden") && !text.contains("0123456789abcdef0") && !text.contains("c-evt"), "{text}");
+        assert_eq!((&shown["request"]["path"], &shown["request"]["secret"]), (&json!("/webhooks/stripe"), &json!("main")));
+        assert_eq!((&shown["request"]["answered"], &shown["request"]["signed_at"]), (&json!(200), &json!("2027-01-15T08:00:00.000Z")));
+        assert_eq!(shown["body"]["sha256"].as_str().unwrap().len(), 64);
+        assert_eq!((&shown["attempts"][0]["came_to"], &shown["attempts"][0]["took"]), (&json!("503"), &json!(0.084)));
+        assert_eq!(shown["attempts"][0]["body_text"], Value::Null, "not without a token");
+    }
+    let (_, shown) = desks.ask(&format!("GET /-/deliveries/{id}"), true, None).await;
+    assert_eq!(shown["attempts"][0]["body_text"], "migrating, back soon");
+    for tail in ["body", "http"] {
+        assert_eq!(desks.raw(&format!("GET /-/deliveries/{id}/{tail}"), false, None).await.0, 401);
+    }
+    let (_, answer) = desks.raw(&format!("GET /-/deliveries/{id}/body"), true, None).await;
+    assert!(answer.contains("content-type: text/plain") && answer.contains("sandbox"), "{answer}");
+    assert!(answer.ends_with("{\"customer\":\"c-evt/1\",\"bell\":\"\u{7}\"}"));
+    let (_, answer) = desks.raw(&format!("GET /-/deliveries/{id}/body?raw=true"), true, None).await;
+    assert!(answer.contains("application/octet-stream") && answer.contains("attachment"), "{answer}");
+    let (_, answer) = desks.raw(&format!("GET /-/deliveries/{id}/http"), true, None).await;
+    let http = answer.split_once("\r\n\r\n").unwrap().1;
+    assert!(http.starts_with("POST /webhooks/stripe?key=hidden-query HTTP/1.1\r\nhost: hooks.example.com\r\ncontent-type:"), "{http}");
+    assert!(http.contains("\r\ncontent-length: 33\r\n\r\n{") && !http.contains("chunked"), "{http}");
+    for path in ["nobody", "018f0000-0000-7000-8000-000000000000", "%00"] {
+        assert_eq!(desks.ask(&format!("GET /-/deliveries/{path}"), false, None).await.0, 404, "{path}");
+    }
+    assert_eq!(desks.ask("GET /-/deliveries/%ff", false, None).await.0, 400);
+}

@@ -1,0 +1,98 @@
+//! `hookgate deliveries`: what the gate keeps of deliveries: looked at, followed, replayed, cancelled, purged, taken out.
+use std::time::SystemTime;
+
+use clap::Subcommand;
+
+use crate::cli::ask::GateArgs;
+use crate::cli::error::{Error, Exit};
+use crate::clock::{Clock as _, SystemClock};
+
+mod change;
+pub(super) mod export;
+mod list;
+mod plan;
+mod raw;
+mod replay;
+mod show;
+mod sure;
+mod tail;
+mod watch;
+pub(super) mod which;
+
+#[cfg(test)]
+pub(super) mod fake;
+#[cfg(test)]
+mod tests;
+
+/// Arguments of `deliveries`.
+#[derive(Debug, clap::Args)]
+pub(super) struct DeliveriesArgs {
+    #[command(subcommand)]
+    command: DeliveriesCommand,
+    #[command(flatten)]
+    gate: GateArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeliveriesCommand {
+    /// Lists deliveries, newest first.
+    #[command(
+        after_help = "Examples:\n  hookgate deliveries list --route stripe --state retrying,dead\n  hookgate deliveries list --since 22h --json | jq -c '{id,type}'"
+    )]
+    List(list::ListArgs),
+    /// Shows one delivery with every try.
+    #[command(
+        after_help = "Examples:\n  hookgate deliveries show evt_1QNkT2Hd7mZ0pVbX\n  hookgate deliveries show evt_1QNkT2Hd7mZ0pVbX --body | jq ."
+    )]
+    Show(show::ShowArgs),
+    /// Follows requests and tries as they end.
+    #[command(
+        after_help = "Examples:\n  hookgate deliveries tail --route stripe\n  hookgate deliveries tail --json | jq -c 'select(.code)'"
+    )]
+    Tail(tail::TailArgs),
+    /// Has deliveries handed on again: one by its ID, or all that a filter finds.
+    #[command(
+        after_help = "Examples:\n  hookgate deliveries replay evt_1QNkT2Hd7mZ0pVbX\n  hookgate deliveries replay --route stripe --state dead --since 22h --rate 20/s --stop-after 5"
+    )]
+    Replay(replay::ReplayArgs),
+    /// Ends deliveries that wait: they are kept, and no try is made.
+    #[command(
+        after_help = "Examples:\n  hookgate deliveries cancel evt_1QNkT2Hd7mZ0pVbX --reason \"sent twice\"\n  hookgate deliveries cancel --route stripe --type payout.failed --dry-run"
+    )]
+    Cancel(change::ChangeArgs),
+    /// Deletes deliveries for good.
+    #[command(
+        after_help = "Examples:\n  hookgate deliveries purge --route stripe --state dead --until 30d\n  hookgate deliveries purge --route old --waiting --yes --reason \"the route is gone\""
+    )]
+    Purge(change::PurgeArgs),
+    /// Writes deliveries out with their bodies: JSON lines, curl commands, raw HTTP.
+    #[command(
+        after_help = "Examples:\n  hookgate deliveries export --route stripe --state dead --to dead.jsonl\n  hookgate deliveries export --id evt_1QNkT2Hd7mZ0pVbX --curl"
+    )]
+    Export(export::ExportArgs),
+}
+
+/// Runs `deliveries`.
+pub(super) fn deliveries(args: &DeliveriesArgs) -> Result<Exit, Error> {
+    let gate = &args.gate;
+    match &args.command {
+        DeliveriesCommand::List(args) => list::list(gate, args),
+        DeliveriesCommand::Show(args) => show::show(gate, args),
+        DeliveriesCommand::Tail(args) => tail::tail(gate, args),
+        DeliveriesCommand::Replay(args) => replay::replay(gate, args),
+        DeliveriesCommand::Cancel(args) => change::cancel(gate, args),
+        DeliveriesCommand::Purge(args) => change::purge(gate, args),
+        DeliveriesCommand::Export(args) => export::export(gate, args),
+    }
+}
+
+/// The wall time.
+fn now() -> SystemTime {
+    SystemClock.now().wall
+}
+
+/// A part of a path, as it stands in a target.
+fn escaped(part: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    part.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}

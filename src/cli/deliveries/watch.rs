@@ -1,0 +1,185 @@
+//! Watches a replay that runs in the gate: a bar on a terminal, a line every 10 s elsewhere.
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use super::escaped;
+use crate::admin::deliveries::acts::{Replay, ReplayState};
+use crate::cli::ask::Door;
+use crate::cli::error::{Error, Exit};
+use crate::cli::policy::quoted;
+use crate::cli::term::{self, DIM, GREEN, Look, RED, Sign};
+use crate::clock::{Clock as _, SystemClock};
+
+/// How often the gate is asked, and the bar drawn: not more than ten times a second.
+const EVERY: Duration = Duration::from_millis(200);
+/// How often a line is written where there is no terminal.
+const LINE: Duration = Duration::from_secs(10);
+/// Characters of the bar.
+const BAR: u64 = 41;
+
+/// Follows a replay until it runs no more.
+pub(super) async fn watch(door: &Door, id: &str) -> Result<Replay, Error> {
+    let mut shown = Progress::new();
+    let target = format!("/-/replays/{}", escaped(id));
+    loop {
+        let replay: Replay = door.get(&target).await?;
+        shown.show(&replay);
+        if replay.state != ReplayState::Running {
+            shown.end();
+            return Ok(replay);
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// What is shown of a replay while it runs, on stderr.
+struct Progress {
+    on_terminal: bool,
+    look: Look,
+    said_at: Option<Instant>,
+    began: Option<(Instant, u64)>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { on_terminal: std::io::stderr().is_terminal(), look: Look::of_stdout(), said_at: None, began: None }
+    }
+
+    fn show(&mut self, replay: &Replay) {
+        let now = SystemClock.mono();
+        let tried = replay.planned.saturating_sub(replay.not_tried);
+        let (began, at_first) = *self.began.get_or_insert((now, tried));
+        let seconds = now.saturating_duration_since(began).as_secs_f64();
+        let fresh = u32::try_from(tried.saturating_sub(at_first)).unwrap_or(u32::MAX);
+        let speed = if seconds >= 1.0 && fresh > 0 { f64::from(fresh) / seconds } else { replay.rate };
+        if self.on_terminal {
+            let mut stderr = anstream::stderr().lock();
+            // nobody to see it is no reason to stop
+            write!(stderr, "\r\x1b[K{}", bar(replay, speed, &self.look)).ok();
+            stderr.flush().ok();
+        } else if self.said_at.is_none_or(|at| now.saturating_duration_since(at) >= LINE) {
+            self.said_at = Some(now);
+            term::say(bar(replay, speed, &self.look).trim_start());
+        }
+    }
+
+    fn end(&self) {
+        if self.on_terminal {
+            let mut stderr = anstream::stderr().lock();
+            write!(stderr, "\r\x1b[K").ok();
+            stderr.flush().ok();
+        }
+    }
+}
+
+/// `  ━━━━╸━━━   684/1,204   20/s   ✓ 681   ✕ 3   26 s left`
+fn bar(replay: &Replay, speed: f64, look: &Look) -> String {
+    let tried = replay.planned.saturating_sub(replay.not_tried);
+    let full = (tried.min(replay.planned) * BAR).checked_div(replay.planned).unwrap_or(0);
+    let [done, at, rest] = if look.utf8 { ["━", "╸", "━"] } else { ["=", ">", "-"] };
+    let repeat = |sign: &str, count: u64| sign.repeat(usize::try_from(count).unwrap_or(0));
+    let drawn = if full == BAR {
+        format!("{GREEN}{}{GREEN:#}", repeat(done, BAR))
+    } else {
+        format!("{GREEN}{}{at}{GREEN:#}{DIM}{}{DIM:#}", repeat(done, full), repeat(rest, BAR - full - 1))
+    };
+    let bad = if replay.failed > 0 { RED } else { DIM };
+    let skipped = if replay.skipped > 0 { format!("   {} left out", term::count(replay.skipped)) } else { String::new() };
+    let counting = if replay.counting { "+" } else { "" };
+    format!(
+        "  {drawn}   {}/{}{counting}   {}   {GREEN}{} {}{GREEN:#}   {bad}{} {}{bad:#}{skipped}   {} left",
+        term::count(tried),
+        term::count(replay.planned),
+        rate(speed),
+        look.bare_sign(Sign::Good),
+        term::count(replay.handed_on),
+        look.bare_sign(Sign::Bad),
+        term::count(replay.failed),
+        left(replay.not_tried, speed),
+    )
+}
+
+/// `20/s`, `30/m`
+pub(super) fn rate(a_second: f64) -> String {
+    match a_second {
+        9.95.. => format!("{a_second:.0}/s"),
+        1.0.. => format!("{a_second:.1}/s").replace(".0/", "/"),
+        _ => format!("{:.1}/m", a_second * 60.0).replace(".0/", "/"),
+    }
+}
+
+/// How long so many take.
+pub(super) fn left(count: u64, a_second: f64) -> String {
+    let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    Duration::try_from_secs_f64((count / a_second.max(0.001)).ceil()).map(term::age).unwrap_or_default()
+}
+
+/// What it came to.
+pub(super) fn end(replay: &Replay, look: &Look) -> String {
+    let skipped = if replay.skipped > 0 { format!(", {} left out", term::count(replay.skipped)) } else { String::new() };
+    let counts = |not_tried: bool| {
+        let rest = if not_tried { format!(", {} not tried", term::count(replay.not_tried)) } else { String::new() };
+        format!("{} handed on, {} failed{skipped}{rest}.", term::count(replay.handed_on), term::count(replay.failed))
+    };
+    let why = replay.why.as_deref().map(|why| format!(": {}", term::clean(why))).unwrap_or_default();
+    match replay.state {
+        ReplayState::Running => format!("{} it runs. {}", look.sign(Sign::Look), counts(true)),
+        ReplayState::Done if replay.failed == 0 => format!("{} done. {}", look.sign(Sign::Good), counts(false)),
+        ReplayState::Done => format!("{} done. {} Their retries go on.", look.sign(Sign::Look), counts(false)),
+        ReplayState::Stopped => format!("{RED}{} stopped{why}.{RED:#} {}", look.bare_sign(Sign::Bad), counts(true)),
+        ReplayState::Cancelled => format!("{} stopped by hand{why}. {}", look.sign(Sign::Look), counts(true)),
+    }
+}
+
+/// What to do next; slower than before if it stopped by itself.
+pub(super) fn next(replay: &Replay) -> Option<String> {
+    let id = term::clean(&quoted(&replay.id));
+    match replay.state {
+        ReplayState::Running | ReplayState::Done => None,
+        ReplayState::Stopped => Some(format!("then: hookgate deliveries replay --resume {id} --rate {}", slower(replay.rate))),
+        ReplayState::Cancelled => Some(format!("then: hookgate deliveries replay --resume {id}")),
+    }
+}
+
+/// A quarter, as `--rate` takes it.
+fn slower(a_second: f64) -> String {
+    let quarter = a_second / 4.0;
+    if quarter >= 1.0 { format!("{quarter:.0}/s") } else { format!("{:.0}/m", (quarter * 60.0).max(1.0)) }
+}
+
+/// 0 if all were handed on, 3 else.
+pub(super) fn exit(replay: &Replay) -> Exit {
+    let all = replay.state == ReplayState::Done && replay.failed == 0 && replay.not_tried == 0;
+    if all { Exit::DONE } else { Exit::UNFINISHED }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::deliveries::fake;
+
+    #[test]
+    fn a_bar_and_an_end_at_100_columns() {
+        let (look, mut replay) = (fake::look(), fake::replay());
+        let mut text = format!("{}\n", bar(&replay, 20.0, &look));
+        replay = Replay { state: ReplayState::Stopped, why: Some("5 failures in a row, all 503 from app".to_owned()), ..replay };
+        replay = Replay { handed_on: 690, failed: 9, not_tried: 505, ..replay };
+        text.push_str(&format!("{}\n{}\n", end(&replay, &look), next(&replay).unwrap()));
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
+        insta::assert_snapshot!("replay_plain", plain);
+        insta::assert_snapshot!("replay_coloured", text.replace('\x1b', "^"));
+        assert_eq!(exit(&replay), Exit::UNFINISHED);
+        let done = Replay { state: ReplayState::Done, failed: 0, not_tried: 0, handed_on: 1204, ..replay };
+        assert_eq!((exit(&done), next(&done)), (Exit::DONE, None));
+        assert!(bar(&done, 20.0, &look).contains(&"━".repeat(41)));
+        let none = Replay::default();
+        assert!(bar(&none, 20.0, &Look { utf8: false, ..look }).contains("0/0"));
+    }
+
+    #[test]
+    fn rates_read_as_they_are_written() {
+        assert_eq!([20.0, 1.0, 2.5, 0.5, 0.01].map(rate), ["20/s", "1/s", "2.5/s", "30/m", "0.6/m"]);
+        assert_eq!([20.0, 0.5, 0.01].map(slower), ["5/s", "8/m", "1/m"]);
+    }
+}

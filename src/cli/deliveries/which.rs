@@ -1,0 +1,139 @@
+//! Which deliveries: the flags that list, export, replay, cancel and purge share.
+use std::time::SystemTime;
+
+use crate::admin::deliveries::types::{Filter, State};
+use crate::cli::term;
+use crate::config::diagnostic::did_you_mean;
+use crate::units;
+
+/// Which deliveries. All that is said must hold.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+pub(in crate::cli) struct Which {
+    /// Those of this route.
+    #[arg(long, value_name = "ROUTE")]
+    pub(super) route: Option<String>,
+    /// Those in one of these states: pending, retrying, dead, cancelled, delivered, parked.
+    #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
+    pub(super) state: Vec<State>,
+    /// Those accepted then or later: an age such as 22h, or a time such as 2026-11-23T09:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    since: Option<When>,
+    /// Those accepted before: an age, or a time.
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    until: Option<When>,
+    /// Those with this ID of the provider's.
+    #[arg(long = "id", value_name = "ID")]
+    delivery_id: Option<String>,
+    /// Those of this kind of event.
+    #[arg(long = "type", value_name = "EVENT")]
+    event_type: Option<String>,
+    /// Those whose body contains this text.
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+}
+
+/// An age, or a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Ago(std::time::Duration),
+    At(SystemTime),
+}
+
+fn when(text: &str) -> Result<When, String> {
+    if let Ok(ago) = units::duration(text) {
+        return Ok(When::Ago(ago));
+    }
+    term::moment(text).map(When::At).ok_or_else(|| "write an age such as `22h`, or a time such as `2026-11-23T09:00:00Z`".to_owned())
+}
+
+fn state(text: &str) -> Result<State, String> {
+    State::ALL.into_iter().find(|state| state.word() == text).ok_or_else(|| {
+        let all = State::ALL.map(State::word);
+        did_you_mean(text, all.into_iter()).unwrap_or_else(|| format!("there are {}", all.join(", ")))
+    })
+}
+
+impl When {
+    fn text(self, now: SystemTime) -> String {
+        term::rfc3339(match self {
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
+            Self::At(at) => at,
+        })
+    }
+}
+
+impl Which {
+    /// Those in these states.
+    pub(in crate::cli) fn in_states(states: &[State]) -> Self {
+        Self { state: states.to_vec(), ..Self::default() }
+    }
+
+    /// Whether nothing was said.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// As the API takes it. Ages are counted from `now`, so that a plan and what is done are about the same deliveries.
+    pub(super) fn filter(&self, now: SystemTime) -> Filter {
+        Filter {
+            route: self.route.clone(),
+            status: self.state.clone(),
+            since: self.since.map(|when| when.text(now)),
+            until: self.until.map(|when| when.text(now)),
+            id: self.delivery_id.clone(),
+            event_type: self.event_type.clone(),
+            text: self.text.clone(),
+        }
+    }
+}
+
+/// A page of those that `filter` finds, as a target.
+pub(super) fn target(filter: &Filter, order: &str, limit: u64, after: Option<&str>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let status: Vec<&str> = filter.status.iter().map(|state| state.word()).collect();
+    let status = (!status.is_empty()).then(|| status.join(","));
+    let limit = limit.to_string();
+    let parts = [
+        ("route", filter.route.as_deref()),
+        ("status", status.as_deref()),
+        ("since", filter.since.as_deref()),
+        ("until", filter.until.as_deref()),
+        ("id", filter.id.as_deref()),
+        ("type", filter.event_type.as_deref()),
+        ("text", filter.text.as_deref()),
+        ("order", Some(order)),
+        ("limit", Some(limit.as_str())),
+        ("after", after),
+    ];
+    query.extend_pairs(parts.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    format!("/-/deliveries?{}", query.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_becomes_a_query_and_ages_become_times() {
+        let now = term::moment("2026-11-24T13:00:00Z").unwrap();
+        let which = Which {
+            route: Some("a b".to_owned()),
+            state: vec![State::Dead, State::Retrying],
+            since: Some(when("22h").unwrap()),
+            until: Some(when("2026-11-24T12:00:00+01:00").unwrap()),
+            text: Some("a&b=c".to_owned()),
+            ..Which::default()
+        };
+        let filter = which.filter(now);
+        let query = "route=a+b&status=dead%2Cretrying&since=2026-11-23T15%3A00%3A00Z&until=2026-11-24T11%3A00%3A00Z&text=a%26b%3Dc";
+        assert_eq!(target(&filter, "newest", 50, Some("x")), format!("/-/deliveries?{query}&order=newest&limit=50&after=x"));
+        assert!(Which::default().is_empty() && !which.is_empty());
+    }
+
+    #[test]
+    fn a_wrong_word_is_told_what_there_is() {
+        assert!(state("ded").unwrap_err().contains("dead"));
+        assert!(state("x").unwrap_err().contains("pending"));
+        assert!(when("yesterday").is_err());
+    }
+}

@@ -1,0 +1,292 @@
+//! Apps that fail in every way there is: what was acknowledged arrives all the same, and the record says what happened.
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::queue::{SECRET, attempts, metric, nobody, start, start_in, waiting};
+use super::support::fault::{Fault, FaultServer, Request, digest};
+use super::support::gate::{Gate, wait_at_most, wait_for};
+use super::support::http::{Answer, Connection};
+use super::support::sign;
+
+const RETRY: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts: 40 }";
+
+/// A config with a route of this name and action for each; a breaker would make the sequence of tries one of chance.
+fn config(routes: &[(&str, &str, &str)]) -> String {
+    let verify = format!("{{ provider: github, secrets: [{{ insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}");
+    let upstreams = routes.iter().map(|(name, url, _)| {
+        format!("  {name}: {{ url: '{url}', timeout: 700ms, connect_timeout: 300ms, breaker: {{ failures: 0 }} }}\n")
+    });
+    let routes = routes.iter().map(|(name, _, action)| {
+        let action = action.replace("APP", name);
+        format!("  - {{ name: {name}, path: /webhooks/{name}, verify: {verify}, dedupe: {{ window: 24h }}, {action} }}\n")
+    });
+    format!(
+        "listen: [{{ address: 127.0.0.1:0 }}]
+health: {{ address: 127.0.0.1:0 }}
+log: {{ requests: none }}
+shutdown: {{ delay: 0s, grace: 5s }}
+store: {{ path: STORE }}
+upstreams:
+{}routes:
+{}",
+        upstreams.collect::<String>(),
+        routes.collect::<String>()
+    )
+}
+
+fn queue(more: &str) -> String {
+    format!("queue: {{ upstream: APP, {RETRY}, {more} }}")
+}
+
+fn spill() -> String {
+    format!("forward: {{ upstream: APP, on_failure: queue, {RETRY}, rate: 1000/s, concurrency: 8 }}")
+}
+
+fn body_of(id: &str) -> Vec<u8> {
+    id.as_bytes().repeat(100)
+}
+
+fn send(gate: &Gate, route: &str, id: &str) -> std::io::Result<Answer> {
+    let body = body_of(id);
+    let headers = sign::github(SECRET, id, &body);
+    Connection::open(gate.address("senders")).try_request("POST", &format!("/webhooks/{route}"), &sign::borrowed(&headers), &body)
+}
+
+/// What an app does with the first requests of a delivery; the rest are answered with 200.
+struct Case {
+    name: &'static str,
+    first: Vec<Fault>,
+    /// The tries on record, where the route queues; the last one is over.
+    queued: Vec<&'static str>,
+    /// What the sender of a route that spills gets, if it gets a whole answer.
+    answered: Option<u16>,
+    /// The tries on record there.
+    spilled: Vec<&'static str>,
+}
+
+fn case(name: &'static str, first: &[Fault], queued: &[&'static str], answered: Option<u16>, spilled: &[&'static str]) -> Case {
+    Case { name, first: first.to_vec(), queued: queued.to_vec(), answered, spilled: spilled.to_vec() }
+}
+
+fn cases() -> Vec<Case> {
+    let ms = Duration::from_millis;
+    let twice = |fault: Fault| [fault.clone(), fault];
+    let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(4));
+    let (reset, timeout, malformed) = ("ambiguous_reset", "ambiguous_timeout", "ambiguous_malformed");
+    vec![
+        case("works", &[], &["200"], Some(200), &[]),
+        case("hangs-before-head", &twice(Fault::HangBeforeHead), &[timeout, timeout, "200"], Some(202), &[timeout, timeout, "200"]),
+        // its status is final, whatever becomes of the rest
+        case("hangs-after-200", &[Fault::HangAfterHead(200)], &["200"], None, &[]),
+        case("hangs-after-500", &[Fault::HangAfterHead(500)], &["500", "200"], None, &[]),
+        case("hangs-after-503", &twice(Fault::HangAfterHead(503)), &["503", "503", "200"], Some(202), &["503", "503", "200"]),
+        case("resets-in-body-of-200", &[Fault::ResetMidBody(200)], &["200"], None, &[]),
+        case("resets-in-body-of-502", &[Fault::ResetMidBody(502)], &["502", "200"], Some(202), &["502", "200"]),
+        case("resets", &twice(Fault::Reset), &[reset, reset, "200"], Some(202), &[reset, reset, "200"]),
+        case("closes", &twice(Fault::Close), &[reset, reset, "200"], Some(202), &[reset, reset, "200"]),
+        case("drips", &[Fault::Drip(200, ms(2))], &["200"], Some(200), &[]),
+        case("drips-too-slowly", &[Fault::Drip(200, ms(60))], &[timeout, "200"], Some(202), &[timeout, "200"]),
+        case(
+            "storm",
+            &vec![Fault::Answer(500); 9],
+            &["500", "500", "500", "500", "500", "500", "500", "500", "500", "200"],
+            Some(500),
+            &[],
+        ),
+        case("too-short", &[Fault::TooShort(200)], &["200"], None, &[]),
+        case("too-short-503", &[Fault::TooShort(503)], &["503", "200"], Some(202), &["503", "200"]),
+        case("too-long", &[Fault::TooLong(200)], &["200"], Some(200), &[]),
+        case("too-long-500", &[Fault::TooLong(500)], &["500", "200"], Some(500), &[]),
+        case("no-http", &twice(Fault::Garbage), &[malformed, malformed, "200"], Some(202), &[malformed, malformed, "200"]),
+        case("asks-429", &[Fault::With(429, "Retry-After", "1".into())], &["429", "200"], Some(429), &[]),
+        case("asks-503", &[Fault::With(503, "Retry-After", "1".into())], &["503", "200"], Some(202), &["503", "200"]),
+        case("asks-by-date", &[Fault::With(503, "Retry-After", soon)], &["503", "200"], Some(202), &["503", "200"]),
+        case("asks-nonsense", &[Fault::With(429, "Retry-After", "soon".into())], &["429", "200"], Some(429), &[]),
+        case("is-gone", &[Fault::Answer(410)], &["410"], Some(410), &[]),
+        case("redirects", &[Fault::With(307, "Location", "/".into())], &["307", "200"], Some(307), &[]),
+        case("kept-and-closed", &[Fault::Keep(500), Fault::Close], &["500", "200"], Some(500), &[]),
+    ]
+}
+
+/// The same app for all: what it does depends on the delivery.
+fn scripted(cases: &[Case]) -> FaultServer {
+    let scripts: HashMap<String, Vec<Fault>> = cases.iter().map(|case| (case.name.to_owned(), case.first.clone())).collect();
+    let turns = Mutex::new(HashMap::<String, usize>::new());
+    FaultServer::start(move |_, request| {
+        let mut turns = turns.lock().unwrap();
+        let turn = turns.entry(request.id.clone()).or_default();
+        *turn += 1;
+        scripts[&request.id].get(*turn - 1).cloned().unwrap_or(Fault::Answer(200))
+    })
+}
+
+fn of(app: &FaultServer, id: &str) -> Vec<Request> {
+    app.seen().into_iter().filter(|request| request.id == id).collect()
+}
+
+fn is_quiet(gate: &Gate) {
+    let said = gate.said().join("\n");
+    assert!(!said.contains("panicked") && !said.contains("ERROR"), "{said}");
+}
+
+#[test]
+fn a_queue_delivers_to_an_app_that_fails_in_every_way() {
+    let cases = cases();
+    let app = scripted(&cases);
+    let gate = start(&config(&[("app", &app.url(), &queue("concurrency: 64"))]));
+    for case in &cases {
+        let answer = send(&gate, "app", case.name).unwrap();
+        assert_eq!((answer.status, answer.header("Hookgate-Status")), (200, Some("queued")), "{}", case.name);
+    }
+    wait_for("all to be over", || waiting(gate.dir()) == 0);
+    let attempts = attempts(gate.dir());
+    for case in &cases {
+        // one that was kept and closed is sent again in the same try, or was not kept in time
+        if case.name == "kept-and-closed" {
+            let last = attempts[case.name].last().map(String::as_str);
+            assert!(of(&app, case.name).len() == 3 && matches!(last, Some("resent" | "200")), "{:?}", attempts[case.name]);
+            continue;
+        }
+        assert_eq!(attempts[case.name], case.queued, "{}", case.name);
+        let seen = of(&app, case.name);
+        assert_eq!(seen.len(), case.queued.len(), "{}", case.name);
+        for (number, request) in (1..).zip(&seen) {
+            assert_eq!((request.attempt, request.digest), (number, digest(&body_of(case.name))), "{}", case.name);
+        }
+        if let (true, [first, second, ..]) = (case.name.starts_with("asks-"), &seen[..]) {
+            let waited = second.at - first.at;
+            assert_eq!(waited >= Duration::from_millis(990), case.name != "asks-nonsense", "{}: {waited:?}", case.name);
+        }
+    }
+    is_quiet(&gate);
+    wait_for("what is dead to be shown", || metric(&gate, "hookgate_queue_dead{route=\"app\"}") == 1.0);
+}
+
+#[test]
+fn a_route_that_spills_takes_what_the_app_did_not_answer() {
+    let cases = cases();
+    let app = scripted(&cases);
+    let gate = start(&config(&[("app", &app.url(), &spill())]));
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let sending: Vec<_> = cases.iter().map(|case| scope.spawn(|| send(&gate, "app", case.name))).collect();
+        sending.into_iter().map(|sent| sent.join().unwrap()).collect()
+    });
+    for (case, answer) in cases.iter().zip(answers) {
+        assert_eq!(answer.as_ref().ok().map(|answer| answer.status), case.answered, "{}", case.name);
+        if let Ok(answer) = answer {
+            assert_eq!(answer.header("Hookgate-Status"), (answer.status == 202).then_some("spilled"), "{}", case.name);
+            assert_eq!(
+                answer.header("Retry-After").is_some(),
+                answer.status == 429,
+                "{}: an app's wait is the sender's to know",
+                case.name
+            );
+        }
+    }
+    let spilled = cases.iter().filter(|case| !case.spilled.is_empty()).count();
+    wait_for("all to be over", || waiting(gate.dir()) == 0);
+    let attempts = attempts(gate.dir());
+    assert_eq!(attempts.len(), spilled, "{attempts:?}");
+    for case in &cases {
+        assert_eq!(attempts.get(case.name).cloned().unwrap_or_default(), case.spilled, "{}", case.name);
+        let seen = of(&app, case.name);
+        assert_eq!(seen.len(), case.spilled.len().max(1), "{}", case.name);
+        assert!(seen.iter().all(|request| request.digest == digest(&body_of(case.name))), "{}", case.name);
+        // the provider sends it again: what the app has, or will have, is a duplicate; what it refused it gets once more
+        let again = send(&gate, "app", case.name).unwrap();
+        let refused = case.answered.is_some_and(|status| status >= 300) || case.name == "hangs-after-500";
+        if case.name != "storm" && case.name != "kept-and-closed" {
+            let word = if refused { None } else { Some("duplicate") };
+            assert_eq!((again.status, again.header("Hookgate-Status")), (200, word), "{}", case.name);
+        }
+    }
+    is_quiet(&gate);
+}
+
+#[test]
+fn an_app_that_is_away_or_dies_half_of_the_time_gets_everything() {
+    // a coin that falls the same way at each run
+    let app = FaultServer::start(|number, _| if (number * 7919) % 13 < 6 { Fault::Close } else { Fault::Answer(200) });
+    app.go_down();
+    let url = app.url();
+    let gate = start(&config(&[("queued", &url, &queue("concurrency: 4")), ("spilled", &url, &spill())]));
+    let ids: Vec<_> = (0..40).map(|number| format!("id-{number}")).collect();
+    for (number, id) in ids.iter().enumerate() {
+        if number == 20 {
+            app.come_back();
+        }
+        assert_eq!(send(&gate, "queued", &format!("q-{id}")).unwrap().status, 200);
+        let spilled = send(&gate, "spilled", &format!("s-{id}")).unwrap();
+        assert!(if number < 20 { spilled.status == 202 } else { [200, 202].contains(&spilled.status) }, "{}", spilled.text());
+    }
+    let delivered = |id: &String| of(&app, id).last().is_some_and(|last| last.fault == Fault::Answer(200));
+    let all: Vec<_> = ids.iter().flat_map(|id| [format!("q-{id}"), format!("s-{id}")]).collect();
+    wait_for("all to arrive", || all.iter().all(delivered));
+    wait_for("all to be over", || waiting(gate.dir()) == 0);
+    let attempts = attempts(gate.dir());
+    for id in &all {
+        let (seen, tries) = (of(&app, id), attempts.get(id).cloned().unwrap_or_else(|| vec!["200".into()]));
+        assert!(seen.iter().all(|request| request.digest == digest(&body_of(id))), "{id}");
+        let came: Vec<_> = seen.iter().map(|request| if request.fault == Fault::Close { "ambiguous_reset" } else { "200" }).collect();
+        let (away, reached): (Vec<&str>, Vec<&str>) = tries.iter().map(String::as_str).partition(|came| came.starts_with("unreached"));
+        assert_eq!(reached, came, "{id}");
+        assert!(away.iter().all(|came| *came == "unreached_connect"), "{id}: {away:?}");
+    }
+    assert!(attempts.values().flatten().any(|came| came == "unreached_connect"));
+    is_quiet(&gate);
+}
+
+/// Thousands wait for an app that hangs and for one that is not there; those of a third arrive as if they were alone, before a restart and after.
+#[test]
+fn a_dead_route_does_not_delay_another() {
+    let hanging = FaultServer::start(|_, _| Fault::HangBeforeHead);
+    let live = FaultServer::start(|_, _| Fault::Keep(200));
+    let away = format!("http://{}", nobody());
+    let often = "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 1000000 }";
+    let dead = format!("queue: {{ upstream: APP, {often}, concurrency: 32 }}");
+    let yaml = config(&[("hanging", &hanging.url(), &dead), ("away", &away, &dead), ("live", &live.url(), &queue("concurrency: 4"))]);
+    let gate = start(&yaml);
+    let fill = |gate: &Gate, route: &'static str, prefix: &str, count: usize| {
+        let mut connection = Connection::open(gate.address("senders"));
+        for number in 0..count {
+            let id = format!("{prefix}-{number}");
+            let body = body_of(&id);
+            let headers = sign::github(SECRET, &id, &body);
+            let answer = connection.request("POST", &format!("/webhooks/{route}"), &sign::borrowed(&headers), &body);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    };
+    std::thread::scope(|scope| {
+        for (route, prefix) in [("hanging", "h1"), ("away", "a1"), ("hanging", "h2"), ("away", "a2")] {
+            let gate = &gate;
+            scope.spawn(move || fill(gate, route, prefix, 1000));
+        }
+    });
+    let check = |gate: &Gate, prefix: &str| {
+        let mut slowest = Duration::ZERO;
+        for number in 0..50 {
+            let (id, begun) = (format!("{prefix}-{number}"), Instant::now());
+            assert_eq!(send(gate, "live", &id).unwrap().status, 200);
+            wait_for("it to arrive", || live.seen().iter().any(|request| request.id == id));
+            slowest = slowest.max(begun.elapsed());
+        }
+        assert!(slowest < Duration::from_secs(1), "{prefix}: {slowest:?}");
+        // many at once find the places of their own route taken, and no others
+        let (before, begun) = (live.count(), Instant::now());
+        fill(gate, "live", &format!("{prefix}-many"), 200);
+        wait_for("all to arrive", || live.count() >= before + 200);
+        eprintln!("{prefix}: the slowest of 50 took {slowest:?}, 200 together {:?}", begun.elapsed());
+    };
+    check(&gate, "before");
+    assert!(metric(&gate, "hookgate_queue_waiting{route=\"hanging\"}") >= 2000.0);
+    assert!(metric(&gate, "hookgate_queue_waiting{route=\"away\"}") >= 2000.0);
+    let dir = gate.shared_dir();
+    gate.signal("KILL");
+    drop(gate);
+    let gate = start_in(Arc::clone(&dir), &yaml);
+    check(&gate, "after");
+    assert_eq!(metric(&gate, "hookgate_queue_dead{route=\"away\"}"), 0.0);
+    is_quiet(&gate);
+    wait_at_most(Duration::from_secs(20), "the metric", || metric(&gate, "hookgate_queue_waiting{route=\"away\"}") == 2000.0);
+}
