@@ -218,6 +218,7 @@ impl Source for Operator {
                 unsaved: count(ledger.unsaved),
             },
             store: self.store(&snapshot),
+            alarms: self.gate.telemetry.alarms().iter().map(Into::into).collect(),
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
             open_files: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(most, _)| most),
