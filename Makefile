@@ -18,6 +18,7 @@ sdk-test: setup
 KILLS ?= 1000
 torture: setup build
 	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate HOOKGATE_KILLS=$(KILLS) $(CARGO) test --locked --test it queue_crash -- --nocapture
+
 # The admin API's document, asked for everything it allows and does not, against a real gate; schemathesis comes from PyPI.
 api-test: setup
 	$(CARGO) build --locked
