@@ -33,6 +33,9 @@ pub struct Status {
     pub ledger: LedgerStatus,
     /// The store.
     pub store: StoreStatus,
+    /// The alarms that are raised now.
+    #[serde(default)]
+    pub alarms: Vec<AlarmStatus>,
     /// Bytes of bodies held now.
     pub in_flight_bytes: u64,
     /// Connections of senders now.
@@ -177,6 +180,30 @@ pub struct LedgerStatus {
     pub forgotten_early: u64,
     /// IDs handed on that are not in the store yet.
     pub unsaved: u64,
+}
+
+/// An alarm that is raised.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlarmStatus {
+    /// What is wrong: `docs/alarms.md` has all codes.
+    pub code: String,
+    /// On which route; `None`: in the whole gate.
+    pub route: Option<String>,
+    /// Since when.
+    pub since: String,
+    /// In words.
+    pub text: String,
+}
+
+impl From<&crate::alarm::Alarm> for AlarmStatus {
+    fn from(alarm: &crate::alarm::Alarm) -> Self {
+        Self {
+            code: alarm.code.code().to_owned(),
+            route: alarm.route.as_deref().map(str::to_owned),
+            since: crate::telemetry::rfc3339(alarm.since),
+            text: alarm.text.clone(),
+        }
+    }
 }
 
 /// The store.

@@ -18,6 +18,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 
 mod admit;
+pub mod alarms;
 mod answer;
 pub mod body;
 pub mod budget;
