@@ -1,4 +1,4 @@
-//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`, and what is in `live`.
+//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`.
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;

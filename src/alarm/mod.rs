@@ -65,6 +65,16 @@ impl Code {
     }
 }
 
+impl Code {
+    /// Whether it is of one route; else of the whole gate.
+    pub const fn is_of_route(self) -> bool {
+        match self {
+            Self::DeadLetters | Self::Failing | Self::Silent | Self::VerifiedFalling => true,
+            Self::DiskNearlyFull | Self::StoreLarge | Self::StoreFailing | Self::StoreSetAside | Self::ClockJump => false,
+        }
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())

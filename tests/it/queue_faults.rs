@@ -69,6 +69,7 @@ fn case(name: &'static str, first: &[Fault], queued: &[&'static str], answered: 
     Case { name, first: first.to_vec(), queued: queued.to_vec(), answered, spilled: spilled.to_vec() }
 }
 
+/// None keeps its connection: the next to use it could find it closed, and would be sent again.
 fn cases() -> Vec<Case> {
     let ms = Duration::from_millis;
     let twice = |fault: Fault| [fault.clone(), fault];
@@ -105,7 +106,6 @@ fn cases() -> Vec<Case> {
         case("asks-nonsense", &[Fault::With(429, "Retry-After", "soon".into())], &["429", "200"], Some(429), &[]),
         case("is-gone", &[Fault::Answer(410)], &["410"], Some(410), &[]),
         case("redirects", &[Fault::With(307, "Location", "/".into())], &["307", "200"], Some(307), &[]),
-        case("kept-and-closed", &[Fault::Keep(500), Fault::Close], &["500", "200"], Some(500), &[]),
     ]
 }
 
@@ -142,12 +142,6 @@ fn a_queue_delivers_to_an_app_that_fails_in_every_way() {
     wait_for("all to be over", || waiting(gate.dir()) == 0);
     let attempts = attempts(gate.dir());
     for case in &cases {
-        // one that was kept and closed is sent again in the same try, or was not kept in time
-        if case.name == "kept-and-closed" {
-            let last = attempts[case.name].last().map(String::as_str);
-            assert!(of(&app, case.name).len() == 3 && matches!(last, Some("resent" | "200")), "{:?}", attempts[case.name]);
-            continue;
-        }
         assert_eq!(attempts[case.name], case.queued, "{}", case.name);
         let seen = of(&app, case.name);
         assert_eq!(seen.len(), case.queued.len(), "{}", case.name);
@@ -196,7 +190,7 @@ fn a_route_that_spills_takes_what_the_app_did_not_answer() {
         // the provider sends it again: what the app has, or will have, is a duplicate; what it refused it gets once more
         let again = send(&gate, "app", case.name).unwrap();
         let refused = case.answered.is_some_and(|status| status >= 300) || case.name == "hangs-after-500";
-        if case.name != "storm" && case.name != "kept-and-closed" {
+        if case.name != "storm" {
             let word = if refused { None } else { Some("duplicate") };
             assert_eq!((again.status, again.header("Hookgate-Status")), (200, word), "{}", case.name);
         }
@@ -235,6 +229,41 @@ fn an_app_that_is_away_or_dies_half_of_the_time_gets_everything() {
     }
     assert!(attempts.values().flatten().any(|came| came == "unreached_connect"));
     is_quiet(&gate);
+}
+
+/// CPU time that a gate has used, in seconds.
+fn cpu(gate: &Gate) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", gate.pid())).unwrap();
+    let ticks: u32 = stat.rsplit(')').next().unwrap().split(' ').skip(12).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
+    f64::from(ticks) / 100.0
+}
+
+/// Deliveries wait for a rate, for a breaker, for an app that hangs: that costs next to nothing.
+#[test]
+fn who_may_not_be_delivered_to_now_is_not_looked_at_again_and_again() {
+    let (app, hanging) = (FaultServer::start(|_, _| Fault::Answer(200)), FaultServer::start(|_, _| Fault::HangBeforeHead));
+    let away = format!("http://{}", nobody());
+    let slow = |url: &str, more: &str| (url.to_owned(), format!("queue: {{ upstream: APP, retry: {{ initial: 10m }}, {more} }}"));
+    let [(a, rated), (b, broken), (c, busy)] =
+        [slow(&app.url(), "rate: 1/h, burst: 1"), slow(&away, "concurrency: 9"), slow(&hanging.url(), "concurrency: 1")];
+    let yaml = config(&[("rated", &a, &rated), ("broken", &b, &broken), ("busy", &c, &busy)])
+        .replace(
+            &format!("broken: {{ url: '{away}', timeout: 700ms, connect_timeout: 300ms, breaker: {{ failures: 0 }} }}"),
+            &format!("broken: {{ url: '{away}', breaker: {{ failures: 1, open: 10m }} }}"),
+        )
+        .replace(&format!("busy: {{ url: '{c}', timeout: 700ms"), &format!("busy: {{ url: '{c}', timeout: 60s"));
+    let gate = start(&yaml);
+    for route in ["rated", "broken", "busy"] {
+        for number in 0..20 {
+            assert_eq!(send(&gate, route, &format!("{route}-{number}")).unwrap().status, 200);
+        }
+    }
+    wait_for("what may be delivered", || app.count() == 1 && hanging.count() == 1 && attempts(gate.dir()).contains_key("broken-0"));
+    let (before, begun) = (cpu(&gate), Instant::now());
+    wait_for("two seconds", || begun.elapsed() > Duration::from_secs(2));
+    let used = cpu(&gate) - before;
+    assert!(used < 0.4, "{used} s of CPU in two seconds");
+    assert_eq!((app.count(), hanging.count(), waiting(gate.dir())), (1, 1, 59));
 }
 
 /// Thousands wait for an app that hangs and for one that is not there; those of a third arrive as if they were alone, before a restart and after.

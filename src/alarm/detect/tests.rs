@@ -187,7 +187,7 @@ proptest! {
     fn changes_come_in_turn(looks in prop::collection::vec((0_u64..400, 0_u64..3, 0_u64..3, 0_u64..2, 0_u64..200, any::<bool>()), 1..200)) {
         let mut bench = Bench::new();
         bench.route().disables_after = Some(DisablesAfter { failures: Some(4), lasting: None });
-        let mut up = std::collections::BTreeMap::new();
+        let mut up = BTreeMap::new();
         for (seconds, succeeded, failed, deaths, free, jump) in looks {
             bench.route().succeeded += succeeded / 2;
             bench.route().failed += failed;
