@@ -35,6 +35,7 @@ mod alarms;
 mod architecture;
 mod cli;
 mod dedupe;
+mod deliveries;
 mod docs;
 mod doctor;
 mod forward;
