@@ -210,7 +210,14 @@ async fn cancelling_and_purging_say_what_they_did() {
     desks.put(0, "more", Start::Anyone).await;
     assert_eq!(purge(json!({ "filter": all, "waiting": true })).await.1["done"], 2);
     assert_eq!(desks.list("").await.len(), 0);
-    for body in [json!({}), json!({ "filter": {} }), json!({ "ids": ["x"] }), json!({ "ids": [], "filter": all }), json!({ "all": true }), json!([])] {
+    for body in [
+        json!({}),
+        json!({ "filter": {} }),
+        json!({ "ids": ["x"] }),
+        json!({ "ids": [], "filter": all }),
+        json!({ "all": true }),
+        json!([]),
+    ] {
         assert_eq!(purge(body.clone()).await.0, 400, "{body}");
     }
     assert_eq!(desks.post("/-/deliveries/replay", json!({ "filter": {} })).await.0, 400);
