@@ -6,12 +6,10 @@ use http::uri::Scheme;
 use ipnet::IpNet;
 
 use crate::alarm::{Policy, Share};
-use crate::config::compile::Context;
+use crate::config::compile::{Context, sign};
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::secret::WEAK_BELOW;
 use crate::config::snapshot::{AlarmWebhook, Alarms, Egress, WebAddress};
-use crate::verify::SigningKey;
 
 /// What an `https` URL of a webhook looks like.
 const URL: &str = "write `https://HOST/PATH`";
@@ -55,30 +53,8 @@ fn webhook(webhook: file::AlarmWebhook, place: &Place, cx: &mut Context<'_>) -> 
         cx.problems.missing(place, "secret", "the webhook has no secret", help);
         return None;
     };
-    let key = key(&secret, &place.key("secret"), cx)?;
+    let key = sign::key(&secret, ("alarms", "webhook"), "the secret of the alarms' webhook", &place.key("secret"), cx)?;
     Some(AlarmWebhook { to: to?, key })
-}
-
-fn key(secret: &file::Secret, place: &Place, cx: &mut Context<'_>) -> Option<SigningKey> {
-    for (key, written) in [("not_before", &secret.not_before), ("expires", &secret.expires)] {
-        if written.is_some() {
-            let help = "leave it out: the gate signs with the secret as long as it is here".to_owned();
-            cx.problems.error_at_key(&place.key(key), format!("`{key}` means nothing for a secret that signs"), help);
-        }
-    }
-    let name = secret.name.as_deref().unwrap_or("webhook");
-    let text = cx.loader.one(secret, name, &format!("alarms/{name}"), place, &mut cx.problems)?;
-    if text.text.len() < WEAK_BELOW {
-        let help = "take `echo whsec_$(openssl rand -base64 32)`".to_owned();
-        cx.problems.warning_at_key(place, format!("the secret of the alarms' webhook is shorter than {WEAK_BELOW} bytes"), help);
-    }
-    match SigningKey::new(&text) {
-        Ok(key) => Some(key),
-        Err(why) => {
-            cx.problems.error_at_key(place, why, "write `whsec_` and base64, or say its `encoding`".to_owned());
-            None
-        }
-    }
 }
 
 fn address(url: &str, place: &Place, cx: &mut Context<'_>) -> Option<WebAddress> {
