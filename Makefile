@@ -14,15 +14,15 @@ sdk-test: setup
 	$(CARGO) build --locked
 	@tests/sdk/run.sh
 
-# The admin API's document, asked for everything it allows and does not, against a real gate; schemathesis comes from PyPI.
-api-test: setup
-	$(CARGO) build --locked
-	@tests/api/run.sh
-
 # A gate as it is released is killed a thousand times under load; `KILLS=N` says another number. About ten minutes.
 KILLS ?= 1000
 torture: setup build
 	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate HOOKGATE_KILLS=$(KILLS) $(CARGO) test --locked --test it queue_crash -- --nocapture
+
+# The admin API's document, asked for everything it allows and does not, against a real gate; schemathesis comes from PyPI.
+api-test: setup
+	$(CARGO) build --locked
+	@tests/api/run.sh
 
 # Floods, the corpus of tricks and known tools against a release build: about ten minutes, tables in Markdown.
 torture-edge: setup build

@@ -86,12 +86,15 @@ struct RouteKnown {
 /// How an alarm looks now: its level, how long it must be bad, and its words.
 struct Finding(Level, Duration, String);
 
+/// What an alarm is told by: its code, and its route if it has one.
+type Key = (Code, Option<Arc<str>>);
+
 /// Knows what is raised.
 #[derive(Debug)]
 pub struct Detector {
     began: Instant,
     routes: HashMap<Arc<str>, RouteKnown>,
-    latches: BTreeMap<(Code, Option<Arc<str>>), (Latch, Option<Alarm>)>,
+    latches: BTreeMap<Key, (Latch, Option<Alarm>)>,
 }
 
 impl Detector {

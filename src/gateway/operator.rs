@@ -90,11 +90,13 @@ impl Operator {
         let has_route = |id| names.get(id).is_some_and(|name| snapshot.hooks.iter().any(|hook| hook.name == *name));
         let path = snapshot.store.path.as_deref();
         let free = path.and_then(|path| statvfs(path).ok());
+        #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
+        let free = free.map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
         StoreStatus {
             path: path.map(|path| path.display().to_string()),
             alarm: self.alarm(),
             bytes: counts.disk,
-            free: free.map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()))),
+            free,
             last_fsync: counts.last_write.map(|took| took.as_secs_f64()),
             parked: counts.targets.iter().filter(|(id, ..)| !has_route(id)).map(|(_, waiting, _)| waiting).sum(),
         }

@@ -102,12 +102,10 @@ pub fn judge(addresses: &[IpAddr], policy: &Egress, own: &[IpAddr]) -> Result<()
         if itself || !within.is_empty() && within.iter().all(allowed) {
             continue;
         }
-        match class(*ip) {
-            Class::Public if own.iter().any(|own| spellings.contains(&own.to_canonical())) => {
-                return Err(Refused::NotPublic(*ip, Class::Own));
-            }
-            Class::Public => {}
-            other => return Err(Refused::NotPublic(*ip, other)),
+        let is_own = own.iter().any(|own| spellings.contains(&own.to_canonical()));
+        let class = Some(class(*ip)).filter(|class| *class != Class::Public || !is_own).unwrap_or(Class::Own);
+        if class != Class::Public {
+            return Err(Refused::NotPublic(*ip, class));
         }
     }
     Ok(())
@@ -168,7 +166,7 @@ impl fmt::Debug for Inside {
 
 /// The IPv4 addresses that an IPv6 address spells, if it is of a form that does.
 fn inside(v6: Ipv6Addr) -> Option<Inside> {
-    let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15] = v6.octets();
+    let [_, _, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15] = v6.octets();
     let last = Ipv4Addr::new(b12, b13, b14, b15);
     let one = |v4| Some(Inside([Some(v4), None, None]));
     match v6.segments() {
@@ -191,10 +189,7 @@ fn inside(v6: Ipv6Addr) -> Option<Inside> {
         // Teredo (RFC 4380): the server, and the client with its bits turned round
         [0x2001, 0, ..] => Some(Inside([Some(Ipv4Addr::new(b4, b5, b6, b7)), Some(Ipv4Addr::new(!b12, !b13, !b14, !b15)), None])),
         // ISATAP (RFC 5214) below a public prefix
-        [_, _, _, _, 0 | 0x200, 0x5efe, ..] if b0 >> 5 == 1 && b1 != 0xff => match class_v6(v6) {
-            Class::Public => one(last),
-            _ => None,
-        },
+        [_, _, _, _, 0 | 0x200, 0x5efe, ..] if class_v6(v6) == Class::Public => one(last),
         _ => None,
     }
 }

@@ -88,12 +88,6 @@ struct Peers {
     preferred: AtomicUsize,
 }
 
-impl Peers {
-    fn new(addresses: Addresses, peers: Vec<Arc<HttpPeer>>) -> Self {
-        Self { addresses, peers, preferred: AtomicUsize::new(0) }
-    }
-}
-
 /// How an exchange failed.
 pub(super) enum Failure {
     /// Nothing was sent.
@@ -122,7 +116,8 @@ impl Wire {
             UpstreamAddress::Unix(path) => {
                 let unusable = || Unusable::Socket { path: path.clone() };
                 let peer = path.to_str().and_then(|path| HttpPeer::new_uds(path, false, String::new()).ok()).ok_or_else(unusable)?;
-                Self::over("", None, None, Some(Peers::new(Arc::new([]), vec![Arc::new(peer)])), clock)
+                let peers = Peers { addresses: Arc::new([]), peers: vec![Arc::new(peer)], preferred: AtomicUsize::new(0) };
+                Self::over("", None, None, Some(peers), clock)
             }
         }
     }
@@ -130,7 +125,7 @@ impl Wire {
     /// To these addresses and no others, by the name of `host`: nothing is looked up.
     pub(super) fn pinned(addresses: Addresses, host: &str, tls: Option<&UpstreamTls>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
         let peers = addresses.iter().map(|address| Arc::new(HttpPeer::new(*address, tls.is_some(), host.to_owned()))).collect();
-        Self::over(host, tls, None, Some(Peers::new(addresses, peers)), clock)
+        Self::over(host, tls, None, Some(Peers { addresses, peers, preferred: AtomicUsize::new(0) }), clock)
     }
 
     fn over(
@@ -162,8 +157,7 @@ impl Wire {
             peer.client_cert_key.clone_from(&self.identity);
             Arc::new(peer)
         };
-        let peers = addresses.iter().map(peer).collect();
-        let peers = Arc::new(Peers::new(addresses, peers));
+        let peers = Arc::new(Peers { peers: addresses.iter().map(peer).collect(), addresses, preferred: AtomicUsize::new(0) });
         self.peers.store(Some(Arc::clone(&peers)));
         Ok(peers)
     }

@@ -167,7 +167,8 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
     let over = desks.until(&id, |replay| replay["state"] != "running").await;
     delivering.abort();
     assert_eq!((&over["state"], &over["done"], &over["why"]), (&json!("done"), &json!(30), &Value::Null), "{over}");
-    assert_eq!(over["handed_on"].as_u64().unwrap() + failed, 30);
+    // one that was on its way when it stopped may have failed after that
+    assert_eq!(over["handed_on"].as_u64().unwrap() + over["failed"].as_u64().unwrap(), 30, "{over}");
 }
 
 #[tokio::test]
