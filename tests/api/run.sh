@@ -55,6 +55,8 @@ waiting=$(curl -fsS "http://127.0.0.1:$admin/-/deliveries?limit=100" | python3 -
 [ "$waiting" = 20 ] || { echo "the gate has $waiting deliveries, not 20"; exit 1; }
 
 # `/-/tail` answers for as long as somebody listens; `/-/drain` and `/-/reload` end or change the gate that is asked
+# what it keeps between runs goes with the rest
+cd "$work"
 timeout 900 "$kept/venv/bin/schemathesis" run "http://127.0.0.1:$admin/-/openapi.json" \
     --exclude-path /-/tail --exclude-path /-/drain --exclude-path /-/reload \
     --header "Authorization: Bearer $token" --max-examples "${EXAMPLES:-40}" --seed "${SEED:-9}" --workers 1 --request-timeout 30 \
