@@ -117,11 +117,14 @@ fn what_waits_is_cancelled_and_purged_and_ids_are_forgotten() {
     assert_eq!(in_state(&gate, "cancelled"), ["one"]);
     ends(&gate, &["deliveries", "purge", "--state", "retrying", "--yes", "--reason", "nor this", "--waiting"], 0);
     assert!(in_state(&gate, "retrying").is_empty());
-    assert_eq!(send(&gate, "two", b"{}").header("Hookgate-Status"), Some("duplicate"));
-    ends(&gate, &["forget", "--route", "github", "--reason", "again, please", "two"], 0);
+    ends(&gate, &["forget", "--route", "github", "two"], 1);
     answers.store(200, Ordering::SeqCst);
-    assert_eq!(send(&gate, "two", b"{}").header("Hookgate-Status"), Some("queued"));
-    wait_for("the forgotten one", || in_state(&gate, "delivered") == ["two"]);
+    send(&gate, "three", b"{}");
+    wait_for("the third", || in_state(&gate, "delivered") == ["three"]);
+    assert_eq!(send(&gate, "three", b"{}").header("Hookgate-Status"), Some("duplicate"));
+    ends(&gate, &["forget", "--route", "github", "--reason", "lost by the app", "three"], 0);
+    assert_eq!(send(&gate, "three", b"{}").header("Hookgate-Status"), Some("queued"));
+    wait_for("the third once more", || in_state(&gate, "delivered") == ["three", "three"]);
 }
 
 #[test]
