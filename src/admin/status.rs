@@ -81,7 +81,7 @@ pub struct ConfigStatus {
 pub struct RouteStatus {
     /// Its name.
     pub name: String,
-    /// What it does: `forward`.
+    /// What it does: `forward`, `queue` or `pass`.
     pub action: String,
     /// `enforce`, `observe`, or `none`: it verifies nothing.
     #[serde(default)]
@@ -93,6 +93,12 @@ pub struct RouteStatus {
     pub provider: Option<String>,
     /// The last hour.
     pub hour: HourStatus,
+    /// Deliveries that wait in the queue; null: none can.
+    #[serde(default)]
+    pub queued: Option<u64>,
+    /// Deliveries that are dead or cancelled; null: none can be.
+    #[serde(default)]
+    pub dead: Option<u64>,
     /// When the last request ended.
     pub last_at: Option<String>,
     /// Its secrets.
@@ -201,10 +207,22 @@ impl From<&crate::alarm::Alarm> for AlarmStatus {
 }
 
 /// The store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreStatus {
     /// Its directory; `None`: memory alone.
     pub path: Option<String>,
     /// What somebody should look at.
     pub alarm: Option<String>,
+    /// Bytes of its files.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Bytes that are free beside them; null: not known, or there is no store.
+    #[serde(default)]
+    pub free: Option<u64>,
+    /// Seconds that the last write took until it was on the disk.
+    #[serde(default)]
+    pub last_fsync: Option<f64>,
+    /// Deliveries that wait for routes that are gone from the config.
+    #[serde(default)]
+    pub parked: u64,
 }

@@ -237,6 +237,41 @@ fn an_app_that_is_away_or_dies_half_of_the_time_gets_everything() {
     is_quiet(&gate);
 }
 
+/// CPU time that a gate has used, in seconds.
+fn cpu(gate: &Gate) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", gate.pid())).unwrap();
+    let ticks: u32 = stat.rsplit(')').next().unwrap().split(' ').skip(12).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
+    f64::from(ticks) / 100.0
+}
+
+/// Deliveries wait for a rate, for a breaker, for an app that hangs: that costs next to nothing.
+#[test]
+fn who_may_not_be_delivered_to_now_is_not_looked_at_again_and_again() {
+    let (app, hanging) = (FaultServer::start(|_, _| Fault::Answer(200)), FaultServer::start(|_, _| Fault::HangBeforeHead));
+    let away = format!("http://{}", nobody());
+    let slow = |url: &str, more: &str| (url.to_owned(), format!("queue: {{ upstream: APP, retry: {{ initial: 10m }}, {more} }}"));
+    let [(a, rated), (b, broken), (c, busy)] =
+        [slow(&app.url(), "rate: 1/h, burst: 1"), slow(&away, "concurrency: 9"), slow(&hanging.url(), "concurrency: 1")];
+    let yaml = config(&[("rated", &a, &rated), ("broken", &b, &broken), ("busy", &c, &busy)])
+        .replace(
+            &format!("broken: {{ url: '{away}', timeout: 700ms, connect_timeout: 300ms, breaker: {{ failures: 0 }} }}"),
+            &format!("broken: {{ url: '{away}', breaker: {{ failures: 1, open: 10m }} }}"),
+        )
+        .replace(&format!("busy: {{ url: '{c}', timeout: 700ms"), &format!("busy: {{ url: '{c}', timeout: 60s"));
+    let gate = start(&yaml);
+    for route in ["rated", "broken", "busy"] {
+        for number in 0..20 {
+            assert_eq!(send(&gate, route, &format!("{route}-{number}")).unwrap().status, 200);
+        }
+    }
+    wait_for("what may be delivered", || app.count() == 1 && hanging.count() == 1 && attempts(gate.dir()).contains_key("broken-0"));
+    let (before, begun) = (cpu(&gate), Instant::now());
+    wait_for("two seconds", || begun.elapsed() > Duration::from_secs(2));
+    let used = cpu(&gate) - before;
+    assert!(used < 0.4, "{used} s of CPU in two seconds");
+    assert_eq!((app.count(), hanging.count(), waiting(gate.dir())), (1, 1, 59));
+}
+
 /// Thousands wait for an app that hangs and for one that is not there; those of a third arrive as if they were alone, before a restart and after.
 #[test]
 fn a_dead_route_does_not_delay_another() {

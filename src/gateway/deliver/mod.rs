@@ -219,7 +219,7 @@ async fn begin(
         let Some(way) = ways.iter().find(|way| way.target.id() == id) else { continue };
         let probe = chosen.iter().any(|choice| choice.target == id && choice.probe);
         *begun.entry(id).or_default() += 1;
-        let place = places.get_mut(&id).and_then(Vec::pop);
+        let place = places.get_mut(&id).and_then(Vec::pop).map(Place::used);
         hand_on(gate, way, leased, probe, place);
     }
     Ok(begun)

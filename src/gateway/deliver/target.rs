@@ -71,7 +71,7 @@ impl Target {
     fn place(self: &Arc<Self>) -> Option<Place> {
         let most = self.concurrency.load(Ordering::Relaxed);
         let entered = self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| (busy < most).then_some(busy + 1));
-        entered.ok().map(|_| Place(Arc::clone(self)))
+        entered.ok().map(|_| Place { target: Arc::clone(self), used: false })
     }
 
     /// Tries that the rate lets begin, as many as `most`; they are taken.
@@ -109,7 +109,7 @@ impl Target {
         if self.has_backlog() {
             return None;
         }
-        let place = self.place().filter(|_| self.take(1, now) == 1);
+        let place = self.place().filter(|_| self.take(1, now) == 1).map(Place::used);
         if place.is_none() {
             self.set_backlog(true);
         }
@@ -117,15 +117,50 @@ impl Target {
     }
 }
 
-/// A try under way; ends on drop.
+/// A place for a try; free again on drop.
 #[derive(Debug)]
-pub(in crate::gateway) struct Place(Arc<Target>);
+pub(in crate::gateway) struct Place {
+    target: Arc<Target>,
+    used: bool,
+}
+
+impl Place {
+    /// Has a try in it: when that ends, those that wait hear of it. One that was only reserved tells nobody, or who looks would wake itself for ever.
+    pub(super) fn used(self) -> Self {
+        let mut place = self;
+        place.used = true;
+        place
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
-        if self.0.has_backlog() {
-            self.0.freed.notify_one();
+        self.target.busy.fetch_sub(1, Ordering::Relaxed);
+        if self.used && self.target.has_backlog() {
+            self.target.freed.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_that_was_not_used_wakes_nobody() {
+        let freed = Arc::<Notify>::default();
+        let target = Arc::new(Target::new(TargetId(1), Arc::clone(&freed)));
+        let mut places = target.reserve(9);
+        assert_eq!((places.len(), target.reserve(9).len()), (1, 0));
+        let used = places.pop().map(Place::used);
+        drop(places);
+        drop(target.reserve(9));
+        assert!(timeout(Duration::ZERO, freed.notified()).await.is_err());
+        drop(used);
+        assert!(timeout(Duration::from_secs(9), freed.notified()).await.is_ok());
+        drop(target.reserve(9));
+        assert!(timeout(Duration::ZERO, freed.notified()).await.is_err());
     }
 }
