@@ -62,9 +62,9 @@ async fn oldest(door: &Door, status: &Status) -> BTreeMap<String, Delivery> {
 fn retries(route: &RouteStatus, oldest: &Delivery, now: SystemTime) -> String {
     let last = oldest.targets.first().and_then(|target| target.last.as_ref());
     let app = match last.map(|last| last.came_to.as_str()) {
-        Some(status) if status.bytes().all(|byte| byte.is_ascii_digit()) => format!("the app answers {status}"),
-        Some(word) if word.starts_with("unreached") => "the app is not reached".to_owned(),
-        Some(_) | None => "the app does not answer".to_owned(),
+        Some(status) if status.bytes().all(|byte| byte.is_ascii_digit()) => format!("answers {status}"),
+        Some(word) if word.starts_with("unreached") => "not reached".to_owned(),
+        Some(_) | None => "no answer".to_owned(),
     };
     let age = moment(&oldest.received_at).map(|at| term::age(now.duration_since(at).unwrap_or_default()));
     let age = age.map(|age| format!(", oldest {age}")).unwrap_or_default();
@@ -267,11 +267,10 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
 
 /// What it does, and whether with what is not authentic, too.
 fn action(route: &RouteStatus) -> Cell {
-    let action = term::clean(&route.action);
     match route.mode.as_str() {
-        "observe" => Cell::styled(format!("{action}, observes"), YELLOW),
-        "none" => Cell::styled(format!("{action}, unverified"), YELLOW),
-        _ => action.into(),
+        "observe" => Cell::styled("observes", YELLOW),
+        "none" if route.action != "pass" => Cell::styled("unverified", YELLOW),
+        _ => term::clean(&route.action).into(),
     }
 }
 

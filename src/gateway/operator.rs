@@ -90,11 +90,13 @@ impl Operator {
         let has_route = |id| names.get(id).is_some_and(|name| snapshot.hooks.iter().any(|hook| hook.name == *name));
         let path = snapshot.store.path.as_deref();
         let free = path.and_then(|path| statvfs(path).ok());
+        #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
+        let free = free.map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
         StoreStatus {
             path: path.map(|path| path.display().to_string()),
             alarm: self.alarm(),
             bytes: counts.disk,
-            free: free.map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()))),
+            free,
             last_fsync: counts.last_write.map(|took| took.as_secs_f64()),
             parked: counts.targets.iter().filter(|(id, ..)| !has_route(id)).map(|(_, waiting, _)| waiting).sum(),
         }
@@ -215,8 +217,8 @@ impl Source for Operator {
                 forgotten_early: ledger.forgotten_early,
                 unsaved: count(ledger.unsaved),
             },
-            alarms: self.gate.telemetry.alarms().iter().map(Into::into).collect(),
             store: self.store(&snapshot),
+            alarms: self.gate.telemetry.alarms().iter().map(Into::into).collect(),
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
             open_files: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(most, _)| most),

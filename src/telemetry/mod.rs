@@ -102,9 +102,9 @@ pub struct Telemetry {
     /// Outcomes of deliveries that should have been kept on record and were not.
     unrecorded: AtomicU64,
     config: ConfigSeen,
+    tail: Tail,
     /// Those that are raised now.
     alarms: ArcSwap<Vec<Alarm>>,
-    tail: Tail,
 }
 
 #[derive(Debug)]

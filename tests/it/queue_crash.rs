@@ -258,6 +258,7 @@ fn check(dir: &Path, sent: &BTreeMap<String, Sent>, arrived: &BTreeMap<String, A
     assert_eq!(database.query_row("pragma integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
     let count = |table: &str| database.query_row(&format!("select count(*) from {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!([count("due"), count("dead")], [0, 0]);
+    assert_eq!(count("(select delivery_id from delivery group by 1 having count(*) > 1)"), 0, "one row an ID, whatever was sent again");
     let (rows, nothing) = (rows(&database), Rows::default());
     let (mut acknowledged, mut cut_off, mut twice) = (0, 0, 0);
     for (id, sent) in sent {

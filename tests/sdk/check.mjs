@@ -4,7 +4,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-const [hookgate, gate, directory] = process.argv.slice(2);
+const [hookgate, gate, admin, directory] = process.argv.slice(2);
 // The packages stand where they were installed, not beside this file.
 const installed = createRequire(`${process.env.SDK_MODULES}/package.json`);
 const { Webhooks } = await import(installed.resolve("@octokit/webhooks"));
@@ -40,9 +40,9 @@ function signedByHookgate(name, body) {
   return Object.fromEntries(JSON.parse(made).headers.map(([key, value]) => [key.toLowerCase(), value]));
 }
 
-// Headers and body as the app got them at the second try.
-async function afterTheQueue(path, body) {
-  const file = `${directory}/late/${createHash("sha256").update(`/${path}\n${body}`).digest("hex")}.json`;
+// Headers and body as the app got them at the second try; as number 2 at the replay.
+async function afterTheQueue(path, body, number = 1) {
+  const file = `${directory}/late/${createHash("sha256").update(`/${path}\n${body}`).digest("hex")}.${number}.json`;
   const deadline = Date.now() + 20_000;
   while (!existsSync(file)) {
     if (Date.now() > deadline) throw new Error(`nothing came of ${path}`);
@@ -50,6 +50,19 @@ async function afterTheQueue(path, body) {
   }
   const kept = JSON.parse(readFileSync(file, "utf8"));
   return [kept.headers, Buffer.from(kept.body, "base64").toString()];
+}
+
+// The admin API sets a delivery going again that was handed on; it says no until the last try is settled.
+async function replayed(id) {
+  const deadline = Date.now() + 20_000;
+  for (;;) {
+    const answer = await fetch(`${admin}/-/deliveries/${encodeURIComponent(id)}/replay`, {
+      method: "POST", body: JSON.stringify({ reason: "the SDK shall take it again", delivered: true }), signal: AbortSignal.timeout(10_000),
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${secretOf("admin")}` },
+    });
+    if (answer.status !== 409 || Date.now() > deadline) return answer.status;
+    await new Promise((later) => setTimeout(later, 50));
+  }
 }
 
 async function accepts(check) {
@@ -108,6 +121,9 @@ for (const [key, { name, sign, verify }] of Object.entries(sdks)) {
   tell(sdk, "15 min later", "anew", await accepts(() => verify(secret, anew, handedOn)), "accepted");
   tell(sdk, "15 min later", "same body", handedOn === body, true);
   tell(sdk, "15 min later", "tampered", await accepts(() => verify(secret, anew, handedOn.replace("ping", "pong"))), "refused");
+  tell(sdk, "a replay", "asked for", await replayed(anew["hookgate-delivery-id"]), 200);
+  const [again, same] = await afterTheQueue(`late/${name}`, body, 2);
+  tell(sdk, "a replay", "anew", await accepts(() => verify(secret, again, same)), "accepted");
 }
 
 const body = bodyOf();

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -16,7 +17,7 @@ import standardwebhooks.webhooks
 import stripe
 import svix.webhooks
 
-HOOKGATE, GATE, DIRECTORY = sys.argv[1:]
+HOOKGATE, GATE, ADMIN, DIRECTORY = sys.argv[1:]
 # Older than any of the SDKs takes, in seconds.
 AGE = 900
 wrong = 0
@@ -64,9 +65,10 @@ def accepts(check, *arguments):
         return "refused" if "erif" in type(error).__name__ or "ignature" in type(error).__name__ else repr(error)
 
 
-def after_the_queue(path, body):
-    """Headers and body as the app got them at the second try."""
-    file = f"{DIRECTORY}/late/{hashlib.sha256(f'/{path}'.encode() + bytes([10]) + body.encode()).hexdigest()}.json"
+def after_the_queue(path, body, number=1):
+    """Headers and body as the app got them at the second try; as number 2 at the replay."""
+    name = hashlib.sha256(f"/{path}".encode() + b"\n" + body.encode()).hexdigest()
+    file = f"{DIRECTORY}/late/{name}.{number}.json"
     deadline = time.monotonic() + 20
     while not os.path.exists(file):
         assert time.monotonic() < deadline, f"nothing came of {path}"
@@ -74,6 +76,22 @@ def after_the_queue(path, body):
     with open(file) as kept:
         kept = json.load(kept)
     return kept["headers"], base64.b64decode(kept["body"]).decode()
+
+
+def replayed(delivery_id):
+    """Whether the admin API sets a delivery going again that was handed on; it says no until the last try is settled."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {secret_of('admin')}"}
+    what = json.dumps({"reason": "the SDK shall take it again", "delivered": True}).encode()
+    deadline = time.monotonic() + 20
+    while True:
+        request = urllib.request.Request(f"{ADMIN}/-/deliveries/{urllib.parse.quote(delivery_id)}/replay", what, headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            if error.code != 409 or time.monotonic() > deadline:
+                return error.code
+        time.sleep(0.05)
 
 
 def by_stripe(secret, body, age=0):
@@ -120,6 +138,8 @@ for sdk, (name, sign, verify) in SDKS.items():
     tell(sdk, "15 min later", "anew", accepts(verify, secret, headers, handed_on), "accepted")
     tell(sdk, "15 min later", "same body", handed_on == body, True)
     tell(sdk, "15 min later", "tampered", accepts(verify, secret, headers, handed_on.replace("ping", "pong")), "refused")
+    tell(sdk, "a replay", "asked for", replayed(headers["hookgate-delivery-id"]), 200)
+    tell(sdk, "a replay", "anew", accepts(verify, secret, *after_the_queue(f"late/{name}", body, 2)), "accepted")
 
 body = body_of("own")
 tell("stripe (Python)", "to be signed", "queued", post("late/own", by_stripe(secret_of("stripe"), body, AGE), body), 200)

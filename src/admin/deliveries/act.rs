@@ -35,6 +35,10 @@ const LONGEST_REASON: usize = 1024;
 /// What a body says; nothing at all says nothing.
 pub(super) fn told<T: DeserializeOwned>(body: &[u8]) -> Result<T, Denied> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    // the parser would take a list for the fields in their order
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(bad("the body is no JSON object", "`GET /-/openapi.json` says what can be told"));
+    }
     serde_json::from_slice(body).map_err(|error| bad(&error.to_string(), "`GET /-/openapi.json` says what can be told"))
 }
 

@@ -171,4 +171,5 @@ pub struct Audit {
 
 /// Nothing need be said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Nothing {}

@@ -55,9 +55,9 @@ fn an_app_that_is_away_is_told_as_it_is() {
         first.targets[0].last.as_mut().unwrap().came_to = came_to.to_owned();
         retries(&route, &first, now())
     };
-    assert_eq!(said("500"), "the app answers 500; 1 delivery waits, oldest 6 m");
-    assert_eq!(said("unreached_connect"), "the app is not reached; 1 delivery waits, oldest 6 m");
-    assert_eq!(said("ambiguous_timeout"), "the app does not answer; 1 delivery waits, oldest 6 m");
+    assert_eq!(said("500"), "answers 500; 1 delivery waits, oldest 6 m");
+    assert_eq!(said("unreached_connect"), "not reached; 1 delivery waits, oldest 6 m");
+    assert_eq!(said("ambiguous_timeout"), "no answer; 1 delivery waits, oldest 6 m");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::act::{Told, Wanted, bounded, reason, replayable, said, told, whole};
-use super::acts::{Replay, ReplayBegun, ReplayState, Replays, Resume};
+use super::acts::{Nothing, Replay, ReplayBegun, ReplayState, Replays, Resume};
 use super::desk::{Names, bad, shortened};
 use super::filter::sought;
 use super::plan::plan;
@@ -111,7 +111,9 @@ pub(super) async fn stop(
     Actor(who): Actor,
     State(known): State<Arc<Known>>,
     path: Result<Path<String>, PathRejection>,
+    body: Told,
 ) -> Result<Json<Replay>, Denied> {
+    let Nothing {} = told(&whole(body)?)?;
     let job = known.find(&id_of(path)?)?;
     if !job.stop(&who) {
         return Err(Denied::new(StatusCode::CONFLICT, "it does not go on", "`state` says what became of it"));

@@ -167,7 +167,8 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
     let over = desks.until(&id, |replay| replay["state"] != "running").await;
     delivering.abort();
     assert_eq!((&over["state"], &over["done"], &over["why"]), (&json!("done"), &json!(30), &Value::Null), "{over}");
-    assert_eq!(over["handed_on"].as_u64().unwrap() + failed, 30);
+    // one that was on its way when it stopped may have failed after that
+    assert_eq!(over["handed_on"].as_u64().unwrap() + over["failed"].as_u64().unwrap(), 30, "{over}");
 }
 
 #[tokio::test]
@@ -210,7 +211,14 @@ async fn cancelling_and_purging_say_what_they_did() {
     desks.put(0, "more", Start::Anyone).await;
     assert_eq!(purge(json!({ "filter": all, "waiting": true })).await.1["done"], 2);
     assert_eq!(desks.list("").await.len(), 0);
-    for body in [json!({}), json!({ "filter": {} }), json!({ "ids": ["x"] }), json!({ "ids": [], "filter": all }), json!({ "all": true })] {
+    for body in [
+        json!({}),
+        json!({ "filter": {} }),
+        json!({ "ids": ["x"] }),
+        json!({ "ids": [], "filter": all }),
+        json!({ "all": true }),
+        json!([]),
+    ] {
         assert_eq!(purge(body.clone()).await.0, 400, "{body}");
     }
     assert_eq!(desks.post("/-/deliveries/replay", json!({ "filter": {} })).await.0, 400);
