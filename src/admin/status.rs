@@ -111,7 +111,7 @@ pub struct HourStatus {
     /// Requests that ended.
     #[serde(rename = "in")]
     pub received: u64,
-    /// Those that the upstream answered with 2xx.
+    /// Those that the upstream answered with 2xx, or that are on the disk.
     pub handed_on: u64,
     /// Duplicates answered without the upstream.
     pub duplicates: u64,

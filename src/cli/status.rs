@@ -72,6 +72,9 @@ fn retries(route: &RouteStatus, oldest: &Delivery, now: SystemTime) -> String {
     format!("{app}; {} wait{}{age}", deliveries(waiting), if waiting == 1 { "s" } else { "" })
 }
 
+/// Alarms that have a line of their own.
+const TOLD_ELSEWHERE: [&str; 3] = ["store_failing", "store_set_aside", "clock_jump"];
+
 /// One thing that needs somebody.
 struct Need {
     sign: Sign,
@@ -128,6 +131,12 @@ fn attention(status: &Status, oldest: &BTreeMap<String, Delivery>, now: SystemTi
     }
     for why in &status.config.stale_certificates {
         need(Sign::Look, "certificate", format!("{why}; the last good pair counts"), "");
+    }
+    for alarm in status.alarms.iter().filter(|alarm| !TOLD_ELSEWHERE.contains(&alarm.code.as_str())) {
+        let what = alarm.route.as_deref().unwrap_or("gate");
+        let command = alarm.route.as_ref().filter(|_| alarm.code == "dead_letters");
+        let command = command.map(|route| format!("hookgate deliveries list --route {} --state dead", quoted(route))).unwrap_or_default();
+        need(Sign::Bad, what, format!("{}: {}", alarm.code, alarm.text), &command);
     }
     if let Some(alarm) = &status.store.alarm {
         need(Sign::Bad, "store", alarm.clone(), "");

@@ -88,6 +88,11 @@ impl Outcome {
         self.0
     }
 
+    /// Whether it commits the delivery ID: the upstream's 2xx, or the fsync of the queue.
+    pub(super) fn is_handed_on(self) -> bool {
+        self == Self::HANDED_ON || (Self::TAKEN..Self::TAKEN + 3).contains(&self.0)
+    }
+
     /// Whether it is a refusal.
     pub(super) fn is_refusal(self) -> bool {
         self.0 < REFUSALS
@@ -157,7 +162,8 @@ mod tests {
             assert_eq!(Outcome::of(Ended::Cut(StatusCode::OK, cut)).label(), format!("passed_{}", cut.code()));
         }
         for taken in [Taken::Queued, Taken::Spilled, Taken::Revived] {
-            assert_eq!(Outcome::of(Ended::Taken(StatusCode::OK, taken)).label(), taken.code());
+            let outcome = Outcome::of(Ended::Taken(StatusCode::OK, taken));
+            assert_eq!((outcome.label(), outcome.is_handed_on()), (taken.code(), true));
         }
         assert_eq!(Outcome::all().count(), OUTCOMES);
         let judged = |judged| Outcome::all().filter(|outcome| outcome.judged() == judged).map(Outcome::label).collect::<Vec<_>>();

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::admin::status::{ClockStatus, LastError, UpstreamStatus};
+use crate::admin::status::{AlarmStatus, ClockStatus, LastError, UpstreamStatus};
 
 fn look() -> Look {
     Look { width: Some(100), utf8: true, zone: jiff::tz::TimeZone::UTC }
@@ -92,6 +92,10 @@ fn each_trouble_needs_somebody() {
     check(&|status| status.config.stale_certificates = vec!["listen[0]: `key`: the file is not there".to_owned()]);
     check(&|status| status.config.needs_restart = vec!["listen".to_owned()]);
     check(&|status| status.store.alarm = Some("the disk is full".to_owned()));
+    check(&|status| {
+        let alarm = |code: &str| AlarmStatus { code: code.to_owned(), text: "why".to_owned(), ..AlarmStatus::default() };
+        status.alarms = vec![alarm("disk_nearly_full"), alarm("clock_jump")];
+    });
     check(&|status| status.clock = ClockStatus { skew_seconds: -31.0, samples: 9, jumped: false });
     check(&|status| status.clock.jumped = true);
     check(&|status| {
