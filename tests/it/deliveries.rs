@@ -83,6 +83,7 @@ fn what_is_dead_is_found_shown_and_replayed() {
         (&json!("anna"), &json!("mended"), &json!(6))
     );
     assert_eq!(audit["audit"].as_array().unwrap().len(), 1, "one row for all of it");
+    assert_eq!(audit["audit"][0]["which"], r#"{"route":"github","status":["dead","cancelled"]}"#, "and it says what all of it was");
 }
 
 #[test]

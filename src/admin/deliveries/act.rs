@@ -81,6 +81,7 @@ pub(super) async fn replay_one(
         target: None,
         who,
         reason: why,
+        said: None,
         goes_on: None,
     };
     let step = desk.store().act(Scope::All, &act, 1).await.map_err(|error| unavailable(&error))?;
@@ -105,6 +106,10 @@ pub(super) async fn purge(actor: Actor, State(source): State<Arc<dyn Source>>, b
 async fn many(Actor(who): Actor, source: &Arc<dyn Source>, deed: Deed, asked: ActMany) -> Result<Json<ActAnswer>, Denied> {
     let ActMany { ids, filter, reason: why, dry_run, waiting: _ } = asked;
     let (why, desk) = (reason(&why)?, desk(source)?);
+    let said = match (&ids, &filter) {
+        (Some(ids), _) => Some(ids.join(" ").into()),
+        (None, filter) => serde_json::to_string(filter).ok().map(Arc::from),
+    };
     let names = Names::of(&*desk).await?;
     let which = which(&*desk, &names, deed, ids, filter)?;
     if dry_run {
@@ -112,7 +117,7 @@ async fn many(Actor(who): Actor, source: &Arc<dyn Source>, deed: Deed, asked: Ac
         let plan = plan(&*desk, &names, &which, archive::Order::Oldest, |row| !(spares && plan::waits(row))).await?;
         return Ok(Json(ActAnswer::Plan(Box::new(plan))));
     }
-    let act = Act { deed, which: Which::Ids(Vec::new()), target: None, who, reason: why, goes_on: None };
+    let act = Act { deed, which: Which::Ids(Vec::new()), target: None, who, reason: why, said, goes_on: None };
     let acted = steps(&*desk, act, which).await?;
     tracing::info!(done = acted.done, more = acted.more, "cancelled or purged, see the audit");
     Ok(Json(ActAnswer::Acted(acted)))

@@ -47,7 +47,7 @@ impl Archive for Embedded {
     }
 
     fn act(&self, scope: Scope, act_on: &Act, step: u16) -> Answer<'_, Step> {
-        let Act { deed, which, target, who, reason, goes_on } = act_on.clone();
+        let Act { deed, which, target, who, reason, said, goes_on } = act_on.clone();
         Box::pin(async move {
             let disk = self.disk()?;
             let (ids, next, shown) = match which {
@@ -70,7 +70,13 @@ impl Archive for Embedded {
             if ids.is_empty() {
                 return Ok(Step { done: 0, next, more, audit: goes_on });
             }
-            let entry = Entry { at: self.wall(), who: who.to_string(), which: shown, reason: reason.to_string(), goes_on };
+            let entry = Entry {
+                at: self.wall(),
+                who: who.to_string(),
+                which: said.map_or(shown, |said| said.to_string()),
+                reason: reason.to_string(),
+                goes_on,
+            };
             let shared = Arc::clone(&self.shared);
             let apply = move |writing: &Writing<'_>| act::act(writing, scope, deed, &ids, target, &entry);
             let (done, row) = disk.write(FINISHES, apply, move |_| shared.work.notify_one()).await?;

@@ -18,7 +18,7 @@ pub(super) async fn holds(queue: &dyn Both) {
 
 async fn acts_are_done_and_written_down(queue: &dyn Both) {
     let act = async |deed, which, step| {
-        let act = Act { deed, which, target: None, who: "anna".into(), reason: "because".into(), goes_on: None };
+        let act = Act { deed, which, target: None, who: "anna".into(), reason: "because".into(), said: None, goes_on: None };
         queue.act(Scope::Origin(OriginId(21)), &act, step).await.unwrap()
     };
     let first = dead(queue, 21, Dedupe::None).await;
@@ -143,6 +143,7 @@ async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
         target: None,
         who: "ben".into(),
         reason: "steps".into(),
+        said: None,
         goes_on: None,
     };
     let first = queue.act(Scope::All, &act, 9).await.unwrap();

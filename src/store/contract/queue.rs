@@ -255,8 +255,15 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
     let first = leased.iter().find(|leased| leased.stored.id == ids[0]).unwrap().lease;
     assert_eq!(queue.settle(first, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
     // the second is cancelled before its turn ends: the third follows
-    let cancel =
-        Act { deed: Deed::Cancel, which: Which::Ids(vec![ids[1]]), target: None, who: "t".into(), reason: "lane".into(), goes_on: None };
+    let cancel = Act {
+        deed: Deed::Cancel,
+        which: Which::Ids(vec![ids[1]]),
+        target: None,
+        who: "t".into(),
+        reason: "lane".into(),
+        said: None,
+        goes_on: None,
+    };
     assert_eq!(queue.act(Scope::All, &cancel, 10).await.unwrap().done, 1);
     let leased = take(queue, 18, 9).await;
     assert_eq!(leased.iter().map(|leased| leased.stored.id).collect::<Vec<_>>(), [ids[2]]);

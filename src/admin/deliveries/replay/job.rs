@@ -76,6 +76,8 @@ struct Watched {
 pub(super) struct Job {
     id: String,
     order: Order,
+    /// What it is about, for the audit.
+    said: Arc<str>,
     started: SystemTime,
     progress: Mutex<Progress>,
     stopping: Notify,
@@ -97,7 +99,8 @@ impl From<StoreError> for End {
 impl Job {
     pub(super) fn new(order: Order, rate: f64, started: SystemTime) -> Self {
         let progress = Mutex::new(Progress { rate, state: ReplayState::Done, ..Progress::default() });
-        Self { id: draw(), order, started, progress, stopping: Notify::new() }
+        let said = serde_json::to_string(&order.filter).unwrap_or_default().into();
+        Self { id: draw(), order, said, started, progress, stopping: Notify::new() }
     }
 
     pub(super) fn id(&self) -> &str {
@@ -304,6 +307,7 @@ impl Hand<'_> {
             target: None,
             who: Arc::clone(who),
             reason: Arc::clone(reason),
+            said: Some(Arc::clone(&self.job.said)),
             goes_on: self.job.progress().audit,
         };
         let mut tries = 1;

@@ -206,6 +206,8 @@ async fn cancelling_and_purging_say_what_they_did() {
     assert_eq!(desks.list("").await, ["waits"]);
     let (status, answer) = desks.post("/-/deliveries/cancel", json!({ "ids": [waits.to_string()] })).await;
     assert_eq!((status, answer), (200, json!({ "done": 1, "more": false })));
+    let audit = desks.get("/-/audit").await;
+    assert_eq!((&audit["audit"][1]["which"], &audit["audit"][0]["which"]), (&json!(r#"{"route":"stripe"}"#), &json!(waits.to_string())));
     assert_eq!(desks.list("status=cancelled").await, ["waits"]);
     assert_eq!(desks.post("/-/deliveries/cancel", json!({ "filter": all })).await.1["done"], 0);
     desks.put(0, "more", Start::Anyone).await;

@@ -168,7 +168,15 @@ impl Model {
     async fn act(&mut self, store: &Embedded, id: DeliveryRef, deed: u8) {
         let replay = Deed::Replay { delivered: false, cause: Cause::Replay };
         let deed = [replay, Deed::Cancel, Deed::Purge { waiting: true }][usize::from(deed)];
-        let act = Act { deed, which: Which::Ids(vec![id]), target: None, who: "model".into(), reason: String::new().into(), goes_on: None };
+        let act = Act {
+            deed,
+            which: Which::Ids(vec![id]),
+            target: None,
+            who: "model".into(),
+            reason: String::new().into(),
+            said: None,
+            goes_on: None,
+        };
         store.act(Scope::All, &act, 5).await.unwrap();
         let now = self.now;
         let Some(one) = self.all.get_mut(&id) else { return };
