@@ -1,7 +1,7 @@
 # Two commands: `make run` shows the main job, `make test` runs the whole suite. Both install what they need.
 CARGO ?= PATH="$$PATH:$$HOME/.cargo/bin" cargo
 
-.PHONY: run test sdk-test torture torture-edge fuzz setup build bench lint
+.PHONY: run test sdk-test api-test torture torture-edge fuzz setup build bench lint
 
 run: setup build
 	@target/release/hookgate demo --config config.example.yaml || [ $$? = 130 ] # Ctrl-C is how it ends
@@ -18,6 +18,11 @@ sdk-test: setup
 KILLS ?= 1000
 torture: setup build
 	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate HOOKGATE_KILLS=$(KILLS) $(CARGO) test --locked --test it queue_crash -- --nocapture
+
+# The admin API's document, asked for everything it allows and does not, against a real gate; schemathesis comes from PyPI.
+api-test: setup
+	$(CARGO) build --locked
+	@tests/api/run.sh
 
 # Floods, the corpus of tricks and known tools against a release build: about ten minutes, tables in Markdown.
 torture-edge: setup build

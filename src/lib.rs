@@ -13,6 +13,7 @@ pub mod units;
 pub mod verify;
 
 // -- state: what outlives a request --
+pub mod alarm;
 pub mod dedupe;
 pub mod limit;
 pub mod queue;

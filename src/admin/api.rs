@@ -1,4 +1,4 @@
-//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`, and what is in `live`.
+//! For people and the CLI: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`.
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Denied};
+use super::deliveries::acts::Nothing;
+use super::deliveries::replay::Known;
 use super::endpoint::{self, Answers, Endpoint, schema};
 use super::{Guard, Report, Source, Status, openapi};
 use crate::telemetry::{REMEMBERED, RecentRefusal};
@@ -39,6 +41,13 @@ pub struct Reloaded {
 #[derive(Clone)]
 pub(super) struct Api {
     source: Arc<dyn Source>,
+    replays: Arc<Known>,
+}
+
+impl FromRef<Api> for Arc<Known> {
+    fn from_ref(api: &Api) -> Self {
+        Self::clone(&api.replays)
+    }
 }
 
 impl FromRef<Api> for Arc<dyn Source> {
@@ -74,7 +83,7 @@ pub fn router(source: Arc<dyn Source>, guard: Guard) -> Router {
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(from_fn_with_state(Arc::new(guard), guarded))
         .layer(map_response(answer::safe))
-        .with_state(Api { source })
+        .with_state(Api { source, replays: Arc::default() })
 }
 
 async fn guarded(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
@@ -101,10 +110,6 @@ struct Asked {
     /// How many at most.
     limit: Option<usize>,
 }
-
-/// Nothing need be said.
-#[derive(JsonSchema)]
-struct Nothing {}
 
 async fn refusals(State(source): State<Arc<dyn Source>>, asked: Result<Query<Asked>, QueryRejection>) -> Result<Json<Refusals>, Denied> {
     let Ok(Query(asked)) = asked else {

@@ -48,6 +48,8 @@ pub(super) struct Endpoint {
     pub(super) query: Option<SchemaOf>,
     pub(super) body: Option<SchemaOf>,
     pub(super) answers: Answers,
+    /// Another JSON that it answers, and its status.
+    pub(super) or: Option<(u16, SchemaOf)>,
     /// Statuses of its own that it refuses with.
     pub(super) refuses: &'static [u16],
     handler: MethodRouter<Api>,
@@ -60,12 +62,12 @@ pub(super) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 
 impl Endpoint {
     pub(super) fn get(path: &'static str, about: &'static str, answers: Answers, handler: MethodRouter<Api>) -> Self {
-        Self { verb: Verb::Get, path, about, needs: Needs::Nothing, query: None, body: None, answers, refuses: &[], handler }
+        Self { verb: Verb::Get, path, about, needs: Needs::Nothing, query: None, body: None, answers, or: None, refuses: &[], handler }
     }
 
     pub(super) fn post<B: JsonSchema>(path: &'static str, about: &'static str, answers: Answers, handler: MethodRouter<Api>) -> Self {
         let body = Some(schema::<B> as SchemaOf);
-        Self { verb: Verb::Post, path, about, needs: Needs::Act, query: None, body, answers, refuses: &[400, 413], handler }
+        Self { verb: Verb::Post, path, about, needs: Needs::Act, query: None, body, answers, or: None, refuses: &[], handler }
     }
 
     pub(super) fn asked<Q: JsonSchema>(self) -> Self {
@@ -74,6 +76,10 @@ impl Endpoint {
 
     pub(super) fn needs(self, needs: Needs) -> Self {
         Self { needs, ..self }
+    }
+
+    pub(super) fn or(self, status: u16, schema: SchemaOf) -> Self {
+        Self { or: Some((status, schema)), ..self }
     }
 
     pub(super) fn refuses(self, refuses: &'static [u16]) -> Self {

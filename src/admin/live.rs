@@ -38,7 +38,7 @@ const LASTS: Duration = Duration::from_secs(50);
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(WATCHERS)));
 
 /// One line of `/-/tail`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Tailing {
     /// A request or a try.
@@ -48,7 +48,7 @@ pub enum Tailing {
 }
 
 /// What a stream says of itself: at its beginning, every 5 s, and where lines are missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
     /// What to give as `after` to go on from here.
     pub cursor: String,
@@ -79,21 +79,25 @@ pub struct DrainAsked {
     pub accept: bool,
 }
 
-/// What is asked here.
+/// What is asked of what goes on.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let answers = Answers::Json(200, schema::<Drain>);
     vec![
         Endpoint::get(
             "/-/tail",
-            "Requests and tries as they end, one JSON object a line.",
+            "Streams requests and tries as they end, one JSON object a line: `Tailing`. Ends after 50 s; go on with `after`.",
             Answers::Bytes(&["application/x-ndjson"]),
             get(tail),
         )
         .asked::<Asked>()
-        .refuses(&[400, 503]),
-        Endpoint::get("/-/drain", "How far a gate is that takes nothing more.", answers, get(drained)).refuses(&[503]),
-        Endpoint::post::<DrainAsked>("/-/drain", "Takes no more deliveries, for good; what waits goes out.", answers, post(drain))
-            .refuses(&[400, 413, 503]),
+        .refuses(&[400, 429]),
+        Endpoint::get("/-/drain", "What is left to deliver.", Answers::Json(200, schema::<Drain>), get(drained)).refuses(&[503]),
+        Endpoint::post::<DrainAsked>(
+            "/-/drain",
+            "Takes no more deliveries, until the gate is started anew; what is queued goes out.",
+            Answers::Json(200, schema::<Drain>),
+            post(drain),
+        )
+        .refuses(&[400, 413, 503]),
     ]
 }
 
@@ -118,11 +122,12 @@ async fn drain(State(source): State<Arc<dyn Source>>, asked: Result<Json<DrainAs
     }
 }
 
+/// What `GET /-/tail` is asked.
 #[derive(Deserialize, JsonSchema)]
 struct Asked {
-    /// This route's alone.
+    /// Those of this route.
     route: Option<String>,
-    /// After this place: the `cursor` of a line.
+    /// A `cursor` of the stream: those after it. Otherwise those from now on.
     after: Option<String>,
 }
 
@@ -132,7 +137,7 @@ async fn tail(State(source): State<Arc<dyn Source>>, asked: Result<Query<Asked>,
     let after = asked.after.as_deref().map(|after| parse(after).ok_or_else(wrong)).transpose()?;
     let Ok(place) = Arc::clone(&PLACES).try_acquire_owned() else {
         let help = "end another `hookgate deliveries tail`; there is room for 16";
-        return Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already", help));
+        return Err(Denied::new(StatusCode::TOO_MANY_REQUESTS, "too many watch already", help));
     };
     let (to, from) = mpsc::channel(1);
     tokio::spawn(Stream { source, route: asked.route, to, _place: place }.run(after));

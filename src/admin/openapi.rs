@@ -120,6 +120,10 @@ fn responses(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         }
     };
     all.insert(status.to_string(), json!({ "description": "As asked.", "content": content }));
+    if let Some((status, schema)) = endpoint.or {
+        let content = json!({ "application/json": { "schema": schema(generator) } });
+        all.insert(status.to_string(), json!({ "description": "As asked.", "content": content }));
+    }
     let refusal = generator.subschema_for::<Refusal>();
     let everywhere: &[u16] = match endpoint.verb {
         Verb::Get => &[401, 403],

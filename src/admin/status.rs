@@ -33,6 +33,9 @@ pub struct Status {
     pub ledger: LedgerStatus,
     /// The store.
     pub store: StoreStatus,
+    /// The alarms that are raised now.
+    #[serde(default)]
+    pub alarms: Vec<AlarmStatus>,
     /// Bytes of bodies held now.
     pub in_flight_bytes: u64,
     /// Connections of senders now.
@@ -78,7 +81,7 @@ pub struct ConfigStatus {
 pub struct RouteStatus {
     /// Its name.
     pub name: String,
-    /// What it does: `forward`.
+    /// What it does: `forward`, `queue` or `pass`.
     pub action: String,
     /// `enforce`, `observe`, or `none`: it verifies nothing.
     #[serde(default)]
@@ -90,6 +93,12 @@ pub struct RouteStatus {
     pub provider: Option<String>,
     /// The last hour.
     pub hour: HourStatus,
+    /// Deliveries that wait in the queue; null: none can.
+    #[serde(default)]
+    pub queued: Option<u64>,
+    /// Deliveries that are dead or cancelled; null: none can be.
+    #[serde(default)]
+    pub dead: Option<u64>,
     /// When the last request ended.
     pub last_at: Option<String>,
     /// Its secrets.
@@ -102,7 +111,7 @@ pub struct HourStatus {
     /// Requests that ended.
     #[serde(rename = "in")]
     pub received: u64,
-    /// Those that the upstream answered with 2xx.
+    /// Those that the upstream answered with 2xx, or that are on the disk.
     pub handed_on: u64,
     /// Duplicates answered without the upstream.
     pub duplicates: u64,
@@ -173,11 +182,47 @@ pub struct LedgerStatus {
     pub unsaved: u64,
 }
 
-/// The store.
+/// An alarm that is raised.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlarmStatus {
+    /// What is wrong: `docs/alarms.md` has all codes.
+    pub code: String,
+    /// On which route; `None`: in the whole gate.
+    pub route: Option<String>,
+    /// Since when.
+    pub since: String,
+    /// In words.
+    pub text: String,
+}
+
+impl From<&crate::alarm::Alarm> for AlarmStatus {
+    fn from(alarm: &crate::alarm::Alarm) -> Self {
+        Self {
+            code: alarm.code.code().to_owned(),
+            route: alarm.route.as_deref().map(str::to_owned),
+            since: crate::telemetry::rfc3339(alarm.since),
+            text: alarm.text.clone(),
+        }
+    }
+}
+
+/// The store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreStatus {
     /// Its directory; `None`: memory alone.
     pub path: Option<String>,
     /// What somebody should look at.
     pub alarm: Option<String>,
+    /// Bytes of its files.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Bytes that are free beside them; null: not known, or there is no store.
+    #[serde(default)]
+    pub free: Option<u64>,
+    /// Seconds that the last write took until it was on the disk.
+    #[serde(default)]
+    pub last_fsync: Option<f64>,
+    /// Deliveries that wait for routes that are gone from the config.
+    #[serde(default)]
+    pub parked: u64,
 }

@@ -111,17 +111,25 @@ async fn ask(guard: Guard, source: Fixed, line: &str, headers: &[&str]) -> (u16,
 }
 
 pub(super) async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
+    exchange_bytes(router, request.as_bytes()).await.unwrap()
+}
+
+/// Nothing, if the connection ends without an answer.
+pub(super) async fn exchange_bytes(router: axum::Router, request: &[u8]) -> Option<(u16, String)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(serve_tcp(listener, router, stopped));
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    let sent = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer).await;
     stop.send_replace(true);
     serving.await.unwrap();
-    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    assert!(status.is_some() || sent.is_err() || read.is_err() || answer.is_empty(), "{answer}");
+    Some((status?, answer))
 }
 
 pub(super) fn loopback() -> Guard {

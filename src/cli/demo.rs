@@ -17,7 +17,7 @@ use crate::cli::sign::{Answered, Request, default_url, deliver, signed};
 use crate::cli::term::{self, Look};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::load::Loaded;
-use crate::config::snapshot::UpstreamAddress;
+use crate::config::snapshot::{Action, UpstreamAddress};
 use crate::upstream::render;
 
 mod child;
@@ -29,6 +29,9 @@ use page::{Row, Said};
 const PROVIDERS: [&str; 4] = ["github", "stripe", "slack", "standard-webhooks"];
 /// How old the stale request is.
 const STALE: Duration = Duration::from_secs(600);
+/// How long a queued delivery may take to the app.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
@@ -130,17 +133,24 @@ impl Sender {
         Ok(request)
     }
 
+    /// Whether the provider's route acknowledges first.
+    fn queues(&self, provider: &str) -> bool {
+        let of_provider = self.policies.iter().filter(|(name, _)| *name == provider);
+        of_provider.into_iter().any(|(_, policy)| matches!(policy, Policy::Route(_, hook) if matches!(hook.action, Action::Queue(_))))
+    }
+
     /// The seven requests, and what became of each.
     async fn send_all(&self, app_url: &str) -> Result<Vec<Row>, Error> {
         let fresh = |provider, number| self.request(provider, number, Duration::ZERO);
         let first = fresh("github", 1)?;
         let mut changed = fresh("github", 5)?;
         changed.body = one_byte_changed(&changed.body);
+        let let_in = |provider| if self.queues(provider) { Said::Queued } else { Said::Authentic(String::new()) };
         let plan = [
-            ("github", "signed", first.clone(), Said::Authentic(String::new())),
-            ("stripe", "signed", fresh("stripe", 2)?, Said::Authentic(String::new())),
-            ("slack", "signed", fresh("slack", 3)?, Said::Authentic(String::new())),
-            ("standard-webhooks", "signed", fresh("standard-webhooks", 4)?, Said::Authentic(String::new())),
+            ("github", "signed", first.clone(), let_in("github")),
+            ("stripe", "signed", fresh("stripe", 2)?, let_in("stripe")),
+            ("slack", "signed", fresh("slack", 3)?, let_in("slack")),
+            ("standard-webhooks", "signed", fresh("standard-webhooks", 4)?, let_in("standard-webhooks")),
             ("github", "one byte changed", changed, Said::Refused("signature_mismatch".to_owned())),
             ("stripe", "signed 10 min ago", self.request("stripe", 6, STALE)?, Said::Refused("timestamp_stale".to_owned())),
             ("github", "number 1 again", first, Said::Duplicate),
@@ -150,7 +160,7 @@ impl Sender {
         for (provider, sent, request, expect) in plan {
             let answer = deliver(&request).await?;
             let said = self.said(&answer).await;
-            let after = requests(app_url).await?;
+            let after = if said == Said::Queued { one_more(app_url, seen).await? } else { requests(app_url).await? };
             rows.push(Row { provider, sent, said, expect, status: answer.status.as_u16(), app_saw_it: after > seen });
             seen = after;
         }
@@ -160,8 +170,10 @@ impl Sender {
     /// What the gate says of a request: its answer tells, or its list of refusals.
     async fn said(&self, answer: &Answered) -> Said {
         let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
-        if header("hookgate-status") == Some("duplicate") {
-            return Said::Duplicate;
+        match header("hookgate-status") {
+            Some("duplicate") => return Said::Duplicate,
+            Some("queued") => return Said::Queued,
+            Some(_) | None => {}
         }
         let seen: Option<Value> = serde_json::from_slice(&answer.body).ok();
         let secret = seen.as_ref().and_then(|seen| seen.pointer("/headers/hookgate-secret")).and_then(Value::as_str);
@@ -187,6 +199,18 @@ async fn requests(app_url: &str) -> Result<u64, Error> {
     let (_, body) = ask::get_now(app_url, "/requests", None).await?;
     let counted = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body.get("requests").and_then(Value::as_u64));
     counted.ok_or_else(|| Error::no("what answers is not the app of this demo").at(app_url))
+}
+
+/// How many requests the app saw, once it is more than `seen`: what was queued comes after its sender was answered.
+async fn one_more(app_url: &str, seen: u64) -> Result<u64, Error> {
+    for _ in 0..DELIVERED_WITHIN.as_millis() / LOOK_AGAIN.as_millis() {
+        let now = requests(app_url).await?;
+        if now > seen {
+            return Ok(now);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(seen)
 }
 
 /// A body as the provider might send it, another one each time.

@@ -1,12 +1,16 @@
 //! `hookgate status`: what a running gate refuses and why, and what needs somebody.
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::admin::status::{RouteStatus, SecretStatus, Status};
-use crate::cli::ask::GateArgs;
+use crate::admin::deliveries::types::{Deliveries, Delivery};
+use crate::admin::status::{RouteStatus, SecretStatus, Status, StoreStatus};
+use crate::cli::ask::{Door, GateArgs};
+use crate::cli::context;
+use crate::cli::deliveries::export::deliveries;
 use crate::cli::error::{Error, Exit};
 use crate::cli::policy::quoted;
 use crate::cli::table::{Align, Cell, Table, cut};
-use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, Sign, YELLOW};
+use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, Sign, YELLOW, moment};
 use crate::clock::{Clock as _, SystemClock};
 
 /// A clock that is off by more needs somebody: providers allow five minutes, some five seconds.
@@ -31,13 +35,45 @@ pub(super) struct StatusArgs {
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Error> {
     let (text, status): (String, Status) = args.gate.ask("/-/status")?;
     let now = SystemClock.now().wall;
+    let oldest = context::block_on(oldest(&args.gate.door()?, &status))?;
     if args.json {
         term::print_line(&text)?;
     } else {
-        term::print(&render(&status, now, &Look::of_stdout()))?;
+        term::print(&render(&status, &oldest, now, &Look::of_stdout()))?;
     }
-    Ok(if attention(&status, now).is_empty() { Exit::DONE } else { Exit::NO })
+    Ok(if attention(&status, &oldest, now).is_empty() { Exit::DONE } else { Exit::NO })
 }
+
+/// Of each route with deliveries that wait, the oldest that was tried and waits for another try. A gate that does not say is no reason to be silent.
+async fn oldest(door: &Door, status: &Status) -> BTreeMap<String, Delivery> {
+    let mut found = BTreeMap::new();
+    for route in status.routes.iter().filter(|route| route.queued.is_some_and(|queued| queued > 0)) {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs([("route", route.name.as_str()), ("status", "retrying"), ("order", "oldest"), ("limit", "1")]);
+        let page: Result<Deliveries, Error> = door.get(&format!("/-/deliveries?{}", query.finish())).await;
+        if let Some(first) = page.ok().and_then(|page| page.deliveries.into_iter().next()) {
+            found.insert(route.name.clone(), first);
+        }
+    }
+    found
+}
+
+/// `answers 503; 12 deliveries wait, oldest 6 m`
+fn retries(route: &RouteStatus, oldest: &Delivery, now: SystemTime) -> String {
+    let last = oldest.targets.first().and_then(|target| target.last.as_ref());
+    let app = match last.map(|last| last.came_to.as_str()) {
+        Some(status) if status.bytes().all(|byte| byte.is_ascii_digit()) => format!("answers {status}"),
+        Some(word) if word.starts_with("unreached") => "not reached".to_owned(),
+        Some(_) | None => "no answer".to_owned(),
+    };
+    let age = moment(&oldest.received_at).map(|at| term::age(now.duration_since(at).unwrap_or_default()));
+    let age = age.map(|age| format!(", oldest {age}")).unwrap_or_default();
+    let waiting = route.queued.unwrap_or_default();
+    format!("{app}; {} wait{}{age}", deliveries(waiting), if waiting == 1 { "s" } else { "" })
+}
+
+/// Alarms that have a line of their own.
+const TOLD_ELSEWHERE: [&str; 3] = ["store_failing", "store_set_aside", "clock_jump"];
 
 /// One thing that needs somebody.
 struct Need {
@@ -48,7 +84,7 @@ struct Need {
     command: String,
 }
 
-fn attention(status: &Status, now: SystemTime) -> Vec<Need> {
+fn attention(status: &Status, oldest: &BTreeMap<String, Delivery>, now: SystemTime) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut need = |sign, what: &str, said: String, command: &str| {
         needs.push(Need { sign, what: term::clean(what), said: term::clean(&said), command: term::clean(command) });
@@ -63,6 +99,12 @@ fn attention(status: &Status, now: SystemTime) -> Vec<Need> {
                 codes => codes.iter().map(|(code, count)| format!("{code} {}", term::count(**count))).collect::<Vec<_>>().join(", "),
             };
             need(Sign::Bad, &route.name, format!("{} refused in the last hour, {codes}", term::count(refused)), "");
+        }
+    }
+    for route in &status.routes {
+        if let Some(first) = oldest.get(&route.name) {
+            let command = format!("hookgate deliveries list --route {}", quoted(&route.name));
+            need(Sign::Look, &route.name, retries(route, first, now), &command);
         }
     }
     for route in status.routes.iter().filter(|route| route.mode == "observe") {
@@ -90,8 +132,18 @@ fn attention(status: &Status, now: SystemTime) -> Vec<Need> {
     for why in &status.config.stale_certificates {
         need(Sign::Look, "certificate", format!("{why}; the last good pair counts"), "");
     }
+    for alarm in status.alarms.iter().filter(|alarm| !TOLD_ELSEWHERE.contains(&alarm.code.as_str())) {
+        let what = alarm.route.as_deref().unwrap_or("gate");
+        let command = alarm.route.as_ref().filter(|_| alarm.code == "dead_letters");
+        let command = command.map(|route| format!("hookgate deliveries list --route {} --state dead", quoted(route))).unwrap_or_default();
+        need(Sign::Bad, what, format!("{}: {}", alarm.code, alarm.text), &command);
+    }
     if let Some(alarm) = &status.store.alarm {
         need(Sign::Bad, "store", alarm.clone(), "");
+    }
+    if status.store.parked > 0 {
+        let said = format!("{} wait for routes that are gone from the config", deliveries(status.store.parked));
+        need(Sign::Look, "parked", said, "hookgate deliveries list --state parked");
     }
     if status.ledger.forgotten_early > 0 {
         let said = format!("{} IDs forgotten before their time: it is too small", term::count(status.ledger.forgotten_early));
@@ -126,8 +178,8 @@ fn first_error(text: &str) -> (String, Option<&str>) {
 }
 
 /// The whole page.
-fn render(status: &Status, now: SystemTime, look: &Look) -> String {
-    let needs = attention(status, now);
+fn render(status: &Status, oldest: &BTreeMap<String, Delivery>, now: SystemTime, look: &Look) -> String {
+    let needs = attention(status, oldest, now);
     let mut page = head(status, needs.len(), look);
     if !needs.is_empty() {
         page.push('\n');
@@ -194,11 +246,14 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
         ("HANDED ON", Align::Right),
         ("REFUSED", Align::Right),
         ("DUP", Align::Right),
+        ("QUEUED", Align::Right),
+        ("DEAD", Align::Right),
         ("LAST", Align::Right),
         ("SECRETS", Align::Left),
     ];
     let mut table = Table::new(&columns, 2);
     let number = |number: u64, style| Cell::styled(term::count(number), if number == 0 { DIM } else { style });
+    let or_none = |count: Option<u64>, style| count.map_or_else(|| Cell::styled(look.none(), DIM), |count| number(count, style));
     for route in &status.routes {
         let refused: u64 = route.hour.refused.values().sum();
         let last = route.last_at.as_deref().and_then(moment);
@@ -210,6 +265,8 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
             number(route.hour.handed_on, PLAIN),
             number(refused, RED),
             number(route.hour.duplicates, PLAIN),
+            or_none(route.queued, PLAIN),
+            or_none(route.dead, RED),
             last.into(),
             secrets(route, now, look),
         ]);
@@ -219,11 +276,10 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
 
 /// What it does, and whether with what is not authentic, too.
 fn action(route: &RouteStatus) -> Cell {
-    let action = term::clean(&route.action);
     match route.mode.as_str() {
-        "observe" => Cell::styled(format!("{action}, observes"), YELLOW),
-        "none" => Cell::styled(format!("{action}, unverified"), YELLOW),
-        _ => action.into(),
+        "observe" => Cell::styled("observes", YELLOW),
+        "none" if route.action != "pass" => Cell::styled("unverified", YELLOW),
+        _ => term::clean(&route.action).into(),
     }
 }
 
@@ -258,8 +314,16 @@ fn foot(status: &Status) -> String {
         "ledger",
         format!("{} of {}, {}{unsaved}", term::counted(ledger.entries, "ID"), term::count(ledger.capacity), term::size(ledger.bytes)),
     );
-    line("store", status.store.path.clone().unwrap_or_else(|| "in memory: a restart forgets which IDs were handed on".to_owned()));
+    line("store", store(&status.store));
     text
+}
+
+/// `412 MiB of 8 GiB in /var/lib/hookgate; last fsync 2 ms`
+fn store(store: &StoreStatus) -> String {
+    let Some(path) = &store.path else { return "in memory: a restart forgets which IDs were handed on".to_owned() };
+    let of = store.free.map(|free| format!(" of {}", term::size(store.bytes.saturating_add(free)))).unwrap_or_default();
+    let fsync = store.last_fsync.map(|took| format!("; last fsync {}", term::took(took))).unwrap_or_default();
+    if store.bytes == 0 { format!("{path}{fsync}") } else { format!("{}{of} in {path}{fsync}", term::size(store.bytes)) }
 }
 
 /// `0.2 s behind the senders`
@@ -268,10 +332,6 @@ pub(super) fn drift(skew: f64) -> String {
         return "as the senders'".to_owned();
     }
     format!("{:.1} s {} the senders", skew.abs(), if skew > 0.0 { "ahead of" } else { "behind" })
-}
-
-fn moment(text: &str) -> Option<SystemTime> {
-    text.parse::<jiff::Timestamp>().ok().and_then(|at| SystemTime::try_from(at).ok())
 }
 
 #[cfg(test)]

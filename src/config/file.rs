@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use alarms::{AlarmWebhook, Alarms, Egress};
 pub use handshake::{Answer, Condition, Handshake};
 pub use provider::{Facts, Provider};
 pub use queue::{Acknowledgement, Failures, Keep, Queue, Retry, Sign};
 pub use union::{HandshakeOrNone, OnFailure, OneOrMany, Secrets, VerifyOrNone};
 pub use verify::{InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify};
 
+mod alarms;
 mod handshake;
 mod provider;
 mod queue;
@@ -39,6 +41,10 @@ pub struct File {
     pub shutdown: Option<Shutdown>,
     /// Where state is kept over restarts. Without it state is in memory.
     pub store: Option<Store>,
+    /// What the gate itself may call out to (alarms): public addresses, unless this says otherwise. `upstreams` are your own word, and exempt.
+    pub egress: Option<Egress>,
+    /// When alarms are raised, and who is told.
+    pub alarms: Option<Alarms>,
     /// What is logged, and how.
     pub log: Option<Log>,
     /// A directory of provider presets of your own, one `NAME.yaml` each, in the grammar of the built-in ones. A name that is built in is refused.

@@ -207,10 +207,17 @@ impl Reading<'_> {
 
     /// Whether those facts of a preset that become types can.
     fn check_facts(&mut self, facts: &file::Facts, place: &Place) {
-        for (key, text) in [("answer_within", &facts.answer_within), ("retries_for", &facts.retries_for)] {
+        let rule = facts.disables_after.clone().unwrap_or_default();
+        let lasting = place.key("disables_after").key("lasting");
+        let durations = [(place.key("answer_within"), &facts.answer_within), (place.key("retries_for"), &facts.retries_for)];
+        for (place, text) in durations.into_iter().chain([(lasting, &rule.lasting)]) {
             if let Some(Err(why)) = text.as_deref().map(units::duration) {
-                self.problems.error(&place.key(key), "this is not a duration", why.to_string());
+                self.problems.error(&place, "this is not a duration", why.to_string());
             }
+        }
+        if facts.disables_after.is_some() && rule.failures.is_none_or(|count| count == 0) && rule.lasting.is_none() {
+            let help = "write `failures: COUNT` or `lasting: TIME`".to_owned();
+            self.problems.error(&place.key("disables_after"), "this says no rule", help);
         }
         if let Some(Err(why)) = facts.max_body.as_deref().map(units::size) {
             self.problems.error(&place.key("max_body"), "this is not a size", why.to_string());

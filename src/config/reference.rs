@@ -9,7 +9,7 @@ use crate::config::schema::schema;
 const NOTES: &str = include_str!("reference.md");
 
 /// The blocks, in the order in which a reader meets them.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 34] = [
     "Listen",
     "Tls",
     "Health",
@@ -18,6 +18,9 @@ const ORDER: [&str; 31] = [
     "Limits",
     "Shutdown",
     "Store",
+    "Egress",
+    "Alarms",
+    "AlarmWebhook",
     "Log",
     "Upstream",
     "Breaker",

@@ -9,6 +9,7 @@ use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
+use crate::alarm::DisablesAfter;
 use crate::config::guard::GuardsByApp;
 use crate::config::router::Router;
 use crate::limit::Quota;
@@ -16,12 +17,14 @@ use crate::request::ClientCertificate;
 use crate::telemetry::LogPolicy;
 use crate::verify::{Handshakes, Locator, SigningKey, Verifier};
 
+mod alarms;
 mod deliver;
 mod ends;
 mod route;
 
+pub use alarms::{AlarmWebhook, Alarms, WebAddress};
 pub use deliver::{Acknowledgement, Action, Deliver, Inline, Keep, Recording, Spill};
-pub use ends::{Authorities, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls};
+pub use ends::{Authorities, Egress, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls};
 pub use route::{Pass, PathPiece, PathTemplate, Route};
 
 /// One compiled, immutable config generation: names and policies only. What outlives a reload lives in `gateway::Gate`.
@@ -47,6 +50,10 @@ pub struct Snapshot {
     pub shutdown: Shutdown,
     /// Where state is kept, and how much of it.
     pub store: Store,
+    /// What the gate itself may call out to.
+    pub egress: Arc<Egress>,
+    /// What somebody should look at, and who is told.
+    pub alarms: Alarms,
     /// What is logged.
     pub log: LogPolicy,
     /// The apps, by name.
@@ -238,6 +245,8 @@ pub struct Hook {
     pub success_status: StatusCode,
     /// How long the provider waits for an answer.
     pub answer_within: Option<Duration>,
+    /// When the provider disables the endpoint, if that is known.
+    pub disables_after: Option<DisablesAfter>,
 }
 
 impl Hook {

@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use crate::config::snapshot::TrustedProxies;
 use crate::request::Client;
+use crate::upstream::egress::{self, Class};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +107,9 @@ fn address(text: &str) -> Option<IpAddr> {
 
 /// Whether the address is nobody else's: not loopback, private, shared (RFC 6598), link-local or unique local.
 fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            let shared = a == 100 && (64..128).contains(&b);
-            !(v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || shared)
-        }
-        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local()),
+    match egress::class(ip) {
+        Class::Public | Class::Multicast | Class::Broadcast | Class::Reserved | Class::Own => true,
+        Class::Unspecified | Class::Loopback | Class::Private | Class::Shared | Class::LinkLocal | Class::UniqueLocal => false,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 
 mod admit;
+pub mod alarms;
 mod answer;
 pub mod body;
 pub mod budget;
@@ -106,6 +107,8 @@ struct Lifecycle {
     /// Nobody is listened to any more, nothing more is begun.
     leaving: watch::Sender<bool>,
     in_flight: AtomicUsize,
+    /// Of those, streams of other traffic.
+    streams: AtomicUsize,
     connections: Arc<Connections>,
 }
 
@@ -123,6 +126,23 @@ impl<G: Deref<Target = Gate>> InFlight<G> {
 impl<G: Deref<Target = Gate>> Drop for InFlight<G> {
     fn drop(&mut self) {
         self.0.lifecycle.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream of other traffic in flight; ends on drop.
+#[derive(Debug)]
+struct InStream(Arc<Gate>);
+
+impl InStream {
+    fn begin(gate: Arc<Gate>) -> Self {
+        gate.lifecycle.streams.fetch_add(1, Ordering::Relaxed);
+        Self(gate)
+    }
+}
+
+impl Drop for InStream {
+    fn drop(&mut self) {
+        self.0.lifecycle.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -207,6 +227,14 @@ impl Gate {
     fn clients(&self) -> Vec<Arc<Client>> {
         let upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
         self.snapshot().upstreams.keys().filter_map(|name| upstreams.get(name).cloned()).collect()
+    }
+
+    /// Requests and tries under way but for streams of other traffic, of which no delivery comes. Rather too many than too few.
+    fn deliveries_in_flight(&self) -> usize {
+        let streams = || self.lifecycle.streams.load(Ordering::SeqCst);
+        let before = streams();
+        let all = self.lifecycle.in_flight.load(Ordering::SeqCst);
+        all.saturating_sub(before.min(streams()))
     }
 
     /// Requests being served now.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statvfs::statvfs;
 
 use crate::admin::live::Drain;
 use crate::admin::report::{self, Report, RouteReport};
@@ -11,7 +12,7 @@ use crate::admin::status::{
 };
 use crate::admin::{Desk, Draining, Reloading, Source};
 use crate::clock::Now;
-use crate::config::snapshot::{Hook, Route, Snapshot};
+use crate::config::snapshot::{Action, Hook, Route, Snapshot};
 use crate::dedupe::embedded::Embedded;
 use crate::gateway::Gate;
 use crate::gateway::desk::GateDesk;
@@ -52,12 +53,15 @@ impl Operator {
     fn route(&self, route: &Route) -> RouteStatus {
         let hour = self.gate.telemetry.hour(route.name());
         let hook = route.hook();
+        let lies = hook.and_then(|hook| self.lies(hook));
         let counted = |counts: std::collections::BTreeMap<&'static str, u64>| {
             counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect()
         };
         RouteStatus {
             name: route.name().to_string(),
-            action: if hook.is_some() { "forward" } else { "pass" }.to_owned(),
+            action: hook.map_or("pass", |hook| action(&hook.action)).to_owned(),
+            queued: lies.map(|(waiting, _)| waiting),
+            dead: lies.map(|(_, dead)| dead),
             mode: hook.map_or("none", |hook| mode(hook, self.gate.clock.now().wall)).to_owned(),
             until: hook.and_then(|hook| hook.observe_until).map(rfc3339),
             provider: hook.and_then(|hook| hook.provider.as_deref()).map(str::to_owned),
@@ -70,6 +74,31 @@ impl Operator {
                 other: counted(hour.other),
             },
             secrets: hook.map_or_else(Vec::new, |hook| self.secrets(hook)),
+        }
+    }
+
+    /// How many deliveries of a route wait, and are dead; none where none can, and none does.
+    fn lies(&self, hook: &Hook) -> Option<(u64, u64)> {
+        let (counts, names) = self.gate.deliverer.counts();
+        let row = counts.targets.iter().find(|(id, ..)| names.get(id) == Some(&hook.name));
+        let (waiting, dead) = row.map_or((0, 0), |(_, waiting, dead)| (*waiting, *dead));
+        (hook.action.queues() || waiting + dead > 0).then_some((waiting, dead))
+    }
+
+    fn store(&self, snapshot: &Snapshot) -> StoreStatus {
+        let (counts, names) = self.gate.deliverer.counts();
+        let has_route = |id| names.get(id).is_some_and(|name| snapshot.hooks.iter().any(|hook| hook.name == *name));
+        let path = snapshot.store.path.as_deref();
+        let free = path.and_then(|path| statvfs(path).ok());
+        #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
+        let free = free.map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
+        StoreStatus {
+            path: path.map(|path| path.display().to_string()),
+            alarm: self.alarm(),
+            bytes: counts.disk,
+            free,
+            last_fsync: counts.last_write.map(|took| took.as_secs_f64()),
+            parked: counts.targets.iter().filter(|(id, ..)| !has_route(id)).map(|(_, waiting, _)| waiting).sum(),
         }
     }
 
@@ -86,6 +115,13 @@ impl Operator {
         }
         shown.extend(matched.into_iter().map(|(name, at)| secret(&name, Some(at), None)));
         shown
+    }
+}
+
+fn action(action: &Action) -> &'static str {
+    match action {
+        Action::Forward(_) => "forward",
+        Action::Queue(_) => "queue",
     }
 }
 
@@ -181,7 +217,8 @@ impl Source for Operator {
                 forgotten_early: ledger.forgotten_early,
                 unsaved: count(ledger.unsaved),
             },
-            store: StoreStatus { path: snapshot.store.path.as_ref().map(|path| path.display().to_string()), alarm: self.alarm() },
+            store: self.store(&snapshot),
+            alarms: self.gate.telemetry.alarms().iter().map(Into::into).collect(),
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
             open_files: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(most, _)| most),
@@ -224,7 +261,7 @@ impl Source for Operator {
     fn drain(&self) -> Draining<'_> {
         Box::pin(async {
             // before the store is asked: what ends meanwhile is in neither else
-            let in_flight = count(self.gate.in_flight());
+            let in_flight = count(self.gate.deliveries_in_flight());
             let counts = self.gate.deliverer.store.totals().await.map_err(|error| error.to_string())?;
             let sum = |which: fn(&(TargetId, u64, u64)) -> u64| counts.targets.iter().map(which).sum();
             let (waiting, dead) = (sum(|(_, waiting, _)| *waiting), sum(|(_, _, dead)| *dead));

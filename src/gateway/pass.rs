@@ -19,7 +19,7 @@ use crate::gateway::forward::refusal_of;
 use crate::gateway::framing::Violation;
 use crate::gateway::listener::{CONN, violation};
 use crate::gateway::live::LivePass;
-use crate::gateway::{Gate, InFlight, headers};
+use crate::gateway::{Gate, InFlight, InStream, headers};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};
 use crate::telemetry::{Cut, Ended, Record};
@@ -34,6 +34,8 @@ pub(super) struct Passing {
     gate: Arc<Gate>,
     route: Arc<LivePass>,
     record: Record,
+    /// Ends before the next field: what is under way shall never seem less than it is.
+    _stream: InStream,
     _in_flight: InFlight<Arc<Gate>>,
     host: HeaderValue,
     /// Where to, in the order to try; `None`: not looked up yet.
@@ -63,6 +65,7 @@ impl Passing {
         Self {
             gate: Arc::clone(gate),
             _in_flight: InFlight::begin(Arc::clone(gate)),
+            _stream: InStream::begin(Arc::clone(gate)),
             route,
             record,
             host,

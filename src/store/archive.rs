@@ -307,6 +307,8 @@ pub struct Counts {
     pub disk: u64,
     /// Writes that wait.
     pub waiting: usize,
+    /// How long the last write took until it was on the disk.
+    pub last_write: Option<Duration>,
 }
 
 /// Looking and acting.

@@ -3,7 +3,7 @@
 //! Changes of the ledger's journal wait for company up to 25 ms, or ride with the next write that somebody waits for. Chores (what has expired,
 //! what lives on, the time) are done between batches, a few milliseconds a second.
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -76,6 +76,8 @@ pub(crate) struct Line {
     /// Changes that will not get there.
     dropped: AtomicUsize,
     trouble: Mutex<Option<StoreError>>,
+    /// How long the last transaction took, its fsync included, in microseconds; 0: none yet.
+    last_write: AtomicU64,
     /// The sums that are on the disk.
     tally: Mutex<Tally>,
 }
@@ -140,6 +142,11 @@ impl Line {
     /// Writes that wait.
     pub(crate) fn len(&self) -> usize {
         locked(&self.waiting).jobs.len()
+    }
+
+    /// How long the last transaction took, its fsync included.
+    pub(crate) fn last_write(&self) -> Option<Duration> {
+        Some(self.last_write.load(Ordering::Relaxed)).filter(|took| *took > 0).map(Duration::from_micros)
     }
 
     /// Why the last write failed, if it did.
@@ -258,7 +265,7 @@ impl Thread {
         }
         let most = if self.refused { 0 } else { CHANGES };
         let changes: Vec<Change> = self.backlog.iter().take(most).copied().collect();
-        let now = self.time.now();
+        let (now, began) = (self.time.now(), SystemClock.mono());
         let whole = self.database.transaction(now, |writing| {
             ledger::save(writing, &changes)?;
             jobs.iter_mut().try_for_each(|job| job.write.apply(writing))
@@ -266,6 +273,8 @@ impl Thread {
         let bytes = jobs.iter().map(|job| job.how.bytes).sum();
         match whole {
             Ok(((), tally)) => {
+                let took = u64::try_from(since(began).as_micros()).unwrap_or(u64::MAX);
+                self.line.last_write.store(took.max(1), Ordering::Relaxed);
                 self.saved(changes.len());
                 self.count(&tally);
                 jobs.into_iter().for_each(|job| job.write.finish(Ok(())));

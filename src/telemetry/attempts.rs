@@ -90,6 +90,12 @@ impl Attempts {
         }
     }
 
+    /// How many tries of a route were followed by that.
+    pub(super) fn count_of(&self, route: &str, after: After) -> u64 {
+        let counts = locked(&self.by_after);
+        counts.iter().filter(|((name, word), _)| **name == *route && *word == after.word()).map(|(_, count)| count).sum()
+    }
+
     /// By route and what it came to.
     pub(super) fn by_outcome(&self) -> BTreeMap<(Arc<str>, &'static str), u64> {
         locked(&self.by_outcome).clone()

@@ -9,6 +9,7 @@ use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Tex
 
 use super::seen::RouteSeen;
 use super::{Histograms, NO_ROUTE, Telemetry, log};
+use crate::alarm::Code;
 
 /// What only the caller knows, read when metrics are asked for.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +125,7 @@ pub(super) fn text(telemetry: &Telemetry, gauges: &Gauges) -> String {
     let mut families = Families(Vec::new());
     of_requests(telemetry, &mut families);
     of_state(gauges, &mut families);
+    of_alarms(telemetry, gauges, &mut families);
     of_config(telemetry, gauges, &mut families);
     let mut families = families.0;
     families.retain(|family| !family.get_metric().is_empty());
@@ -181,6 +183,23 @@ fn of_requests(telemetry: &Telemetry, families: &mut Families) {
         telemetry.unrecorded.load(Ordering::Relaxed),
     );
     families.total("hookgate_log_lines_dropped_total", "Log lines dropped because nobody took them.", telemetry.lines.dropped());
+}
+
+/// Every alarm there can be, so that one that was never raised is 0.
+fn of_alarms(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
+    let raised = telemetry.alarms();
+    let is_raised = |code, route: Option<&str>| raised.iter().any(|alarm| alarm.code == code && alarm.route.as_deref() == route);
+    let values = Code::ALL.into_iter().flat_map(|code| {
+        let routes = gauges.enforcing.iter().filter(move |_| code.is_of_route()).map(|(name, _)| Some(&**name));
+        let gate = (!code.is_of_route()).then_some(None);
+        routes.chain(gate).map(move |route| (code, route))
+    });
+    families.gauge(
+        "hookgate_alarm",
+        "1 while the alarm is raised.",
+        &["code", "route"],
+        values.map(|(code, route)| (vec![code.code(), route.unwrap_or(NO_ROUTE)], float(u64::from(is_raised(code, route))))),
+    );
 }
 
 fn of_state(gauges: &Gauges, families: &mut Families) {

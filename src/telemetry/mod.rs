@@ -1,4 +1,5 @@
 //! What is seen of requests: one record each, from which log line, metrics and recent refusals are made.
+mod alarms;
 mod attempts;
 mod expose;
 mod line;
@@ -22,9 +23,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use prometheus::{Histogram, HistogramVec};
 
+use crate::alarm::Alarm;
 use crate::clock::{Clock, Now};
+pub use alarms::RouteSums;
 pub use attempts::{After, AttemptSeen};
 pub use expose::Gauges;
 pub use line::rfc3339;
@@ -99,6 +103,8 @@ pub struct Telemetry {
     unrecorded: AtomicU64,
     config: ConfigSeen,
     tail: Tail,
+    /// Those that are raised now.
+    alarms: ArcSwap<Vec<Alarm>>,
 }
 
 #[derive(Debug)]
@@ -143,6 +149,7 @@ impl Telemetry {
             attempts: attempts::Attempts::default(),
             unrecorded: AtomicU64::new(0),
             config: ConfigSeen::default(),
+            alarms: ArcSwap::default(),
         })
     }
 

@@ -28,6 +28,19 @@ const REFUSALS: usize = Refusal::ALL.len();
 /// How many there are.
 pub(super) const OUTCOMES: usize = REFUSALS + OTHERS.len();
 
+/// What an outcome says of a request and of what its sender got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// It verified, and the sender got a 2xx.
+    Succeeded,
+    /// It verified, and the sender got something else.
+    Failed,
+    /// It did not verify.
+    NotAuthentic,
+    /// It was not judged, or not by its signature alone, or nobody was answered.
+    Unknown,
+}
+
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome(usize);
@@ -75,9 +88,48 @@ impl Outcome {
         self.0
     }
 
+    /// Whether it commits the delivery ID: the upstream's 2xx, or the fsync of the queue.
+    pub(super) fn is_handed_on(self) -> bool {
+        self == Self::HANDED_ON || (Self::TAKEN..Self::TAKEN + 3).contains(&self.0)
+    }
+
     /// Whether it is a refusal.
     pub(super) fn is_refusal(self) -> bool {
         self.0 < REFUSALS
+    }
+
+    /// What it says.
+    pub(super) fn judged(self) -> Judged {
+        if let Some(refusal) = Refusal::ALL.get(self.0) {
+            return match refusal {
+                Refusal::NotAuthentic(_) => Judged::NotAuthentic,
+                Refusal::InFlight
+                | Refusal::StoreUnavailable
+                | Refusal::StoreFull
+                | Refusal::UpstreamOpen { .. }
+                | Refusal::UpstreamUnreachable
+                | Refusal::UpstreamReset
+                | Refusal::UpstreamMalformed
+                | Refusal::UpstreamTimeout => Judged::Failed,
+                Refusal::Malformed
+                | Refusal::NoRoute
+                | Refusal::PathGuarded
+                | Refusal::MethodNotAllowed
+                | Refusal::ClientNotAllowed
+                | Refusal::BodyTooLarge
+                | Refusal::BodyTimeout
+                | Refusal::RateLimited { .. }
+                | Refusal::Overloaded
+                | Refusal::Draining
+                | Refusal::Internal => Judged::Unknown,
+            };
+        }
+        match self {
+            Self::HANDED_ON | Self::DUPLICATE => Judged::Succeeded,
+            Self(taken) if (Self::TAKEN..Self::TAKEN + 3).contains(&taken) => Judged::Succeeded,
+            Self(forwarded) if (REFUSALS + 1..REFUSALS + 4).contains(&forwarded) => Judged::Failed,
+            _ => Judged::Unknown,
+        }
     }
 
     /// Its metric label; of a refusal, its code.
@@ -110,8 +162,13 @@ mod tests {
             assert_eq!(Outcome::of(Ended::Cut(StatusCode::OK, cut)).label(), format!("passed_{}", cut.code()));
         }
         for taken in [Taken::Queued, Taken::Spilled, Taken::Revived] {
-            assert_eq!(Outcome::of(Ended::Taken(StatusCode::OK, taken)).label(), taken.code());
+            let outcome = Outcome::of(Ended::Taken(StatusCode::OK, taken));
+            assert_eq!((outcome.label(), outcome.is_handed_on()), (taken.code(), true));
         }
         assert_eq!(Outcome::all().count(), OUTCOMES);
+        let judged = |judged| Outcome::all().filter(|outcome| outcome.judged() == judged).map(Outcome::label).collect::<Vec<_>>();
+        assert_eq!(judged(Judged::Succeeded), ["forwarded_2xx", "duplicate", "queued", "spilled", "revived"]);
+        assert_eq!(judged(Judged::Failed)[8..], ["forwarded_3xx", "forwarded_4xx", "forwarded_5xx"]);
+        assert!(judged(Judged::NotAuthentic).contains(&"signature_mismatch"));
     }
 }

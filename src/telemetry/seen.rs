@@ -17,7 +17,7 @@ const MINUTES: u64 = 60;
 pub struct Hour {
     /// Requests that ended.
     pub received: u64,
-    /// Those that the upstream answered with 2xx.
+    /// Those that the upstream answered with 2xx, or that are on the disk.
     pub handed_on: u64,
     /// Duplicates answered without the upstream.
     pub duplicates: u64,
@@ -121,7 +121,7 @@ impl RouteSeen {
                 let count = u64::from(count);
                 hour.received += count;
                 match outcome {
-                    Outcome::HANDED_ON => hour.handed_on += count,
+                    outcome if outcome.is_handed_on() => hour.handed_on += count,
                     Outcome::DUPLICATE => hour.duplicates += count,
                     refused if refused.is_refusal() => *hour.refused.entry(refused.label()).or_default() += count,
                     other => *hour.other.entry(other.label()).or_default() += count,

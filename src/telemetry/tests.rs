@@ -4,6 +4,7 @@ use std::io;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::*;
+use crate::alarm::{Alarm, Change, Code};
 use crate::clock::SystemClock;
 use crate::refusal::Refusal;
 use crate::request::{Client, RequestId};
@@ -110,12 +111,16 @@ fn metrics() -> String {
     };
     telemetry.attempted(&tried(After::Again(Duration::from_secs(5))));
     telemetry.attempted(&tried(After::Dead));
+    let at = SystemClock.now().wall;
+    let alarm = Alarm { code: Code::Failing, route: Some("billing".into()), since: at, text: "it fails".to_owned() };
+    telemetry.alarmed(&[Change { alarm: alarm.clone(), raised: true, at }], vec![alarm]);
     telemetry.metrics_text(&gauges)
 }
 
 #[test]
 fn names_and_labels_of_metrics() {
     insta::assert_snapshot!(shapes(&metrics()).join("\n"), @"
+    hookgate_alarm{code,route}
     hookgate_attempts_settled_total{after,route}
     hookgate_attempts_total{outcome,route}
     hookgate_certificate_stale{}
@@ -165,6 +170,9 @@ fn values_of_metrics() {
         "hookgate_attempts_settled_total{after=\"dead\",route=\"billing\"} 1",
         "hookgate_queue_waiting{route=\"billing\"} 3",
         "hookgate_route_not_enforcing{route=\"billing\"} 1",
+        "hookgate_alarm{code=\"failing\",route=\"billing\"} 1",
+        "hookgate_alarm{code=\"failing\",route=\"other\"} 0",
+        "hookgate_alarm{code=\"disk_nearly_full\",route=\"-\"} 0",
         "hookgate_route_not_enforcing{route=\"other\"} 0",
         "hookgate_would_refuse_total{code=\"signature_missing\",route=\"billing\"} 1",
         "hookgate_requests_total{outcome=\"no_route\",route=\"-\"} 1",

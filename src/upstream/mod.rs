@@ -1,9 +1,12 @@
 //! The apps behind the gate. One way to hand a delivery on, whoever asks: the gate, a queue, a replay, a command.
 //!
 //! [`render`] says what is sent (pure), [`client`] sends it, [`breaker`] says when not to try (pure, takes `now`),
-//! [`resolve`] finds the address off the request path, [`switch`] cuts what pingora itself streams.
+//! [`resolve`] finds the address off the request path, [`switch`] cuts what pingora itself streams. Where no config names an upstream,
+//! [`call`] calls out, to addresses that [`egress`] has judged.
 pub mod breaker;
+pub mod call;
 pub mod client;
+pub mod egress;
 pub mod fetch;
 mod pool;
 pub mod render;

@@ -68,7 +68,7 @@ pub(super) struct Wire {
     transport: TransportConnector,
     pool: Arc<Pool>,
     clock: Arc<dyn Clock>,
-    /// `None`: a unix socket, whose one peer is in `peers` for good.
+    /// `None`: the peers are in `peers` for good.
     resolver: Option<Arc<Resolver>>,
     tls: bool,
     host: String,
@@ -108,24 +108,41 @@ pub(super) struct Bounds {
 
 impl Wire {
     pub(super) fn new(address: &UpstreamAddress, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
-        let tls = address.tls();
-        let trusted = check_trust(tls)?;
-        let pool = Pool::new(Arc::clone(&clock));
-        let transport = TransportConnector::new(Some(ConnectorOptions { ca_file: trusted, ..ConnectorOptions::new(1) }));
-        let (host, resolver, peers) = match address {
-            UpstreamAddress::Tcp { host, port, .. } => (host.clone(), Some(Resolver::new(host, *port, Arc::clone(&clock))), None),
+        match address {
+            UpstreamAddress::Tcp { host, port, tls } => {
+                let resolver = Resolver::new(host, *port, Arc::clone(&clock));
+                Self::over(host, tls.as_ref(), Some(resolver), None, clock)
+            }
             UpstreamAddress::Unix(path) => {
                 let unusable = || Unusable::Socket { path: path.clone() };
                 let peer = path.to_str().and_then(|path| HttpPeer::new_uds(path, false, String::new()).ok()).ok_or_else(unusable)?;
-                let addresses: Addresses = Arc::new([]);
-                (String::new(), None, Some(Peers { addresses, peers: vec![Arc::new(peer)], preferred: AtomicUsize::new(0) }))
+                let peers = Peers { addresses: Arc::new([]), peers: vec![Arc::new(peer)], preferred: AtomicUsize::new(0) };
+                Self::over("", None, None, Some(peers), clock)
             }
-        };
+        }
+    }
+
+    /// To these addresses and no others, by the name of `host`: nothing is looked up.
+    pub(super) fn pinned(addresses: Addresses, host: &str, tls: Option<&UpstreamTls>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
+        let peers = addresses.iter().map(|address| Arc::new(HttpPeer::new(*address, tls.is_some(), host.to_owned()))).collect();
+        Self::over(host, tls, None, Some(Peers { addresses, peers, preferred: AtomicUsize::new(0) }), clock)
+    }
+
+    fn over(
+        host: &str,
+        tls: Option<&UpstreamTls>,
+        resolver: Option<Arc<Resolver>>,
+        peers: Option<Peers>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Unusable> {
+        let trusted = check_trust(tls)?;
+        let pool = Pool::new(Arc::clone(&clock));
+        let transport = TransportConnector::new(Some(ConnectorOptions { ca_file: trusted, ..ConnectorOptions::new(1) }));
         let identity = tls.and_then(|tls| tls.identity.as_deref()).map(certificate_and_key);
         let authorities = tls.and_then(|tls| tls.ca.as_deref()).map(authorities);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let peers = ArcSwapOption::from_pointee(peers);
-        Ok(Self { transport, pool, clock, resolver, tls: tls.is_some(), host, identity, authorities, id, peers })
+        Ok(Self { transport, pool, clock, resolver, tls: tls.is_some(), host: host.to_owned(), identity, authorities, id, peers })
     }
 
     async fn peers(&self) -> Result<Arc<Peers>, Fault> {

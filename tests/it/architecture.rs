@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 
 const LEAVES: &[&str] = &["clock", "units", "request", "refusal", "delivery", "verify", "retry"];
-const STATE: &[&str] = &["limit", "store", "queue", "dedupe", "telemetry"];
+const STATE: &[&str] = &["alarm", "limit", "store", "queue", "dedupe", "telemetry"];
 const CONFIG: &[&str] = &["config", "provider"];
 const EDGES: &[&str] = &["upstream", "gateway", "admin"];
 

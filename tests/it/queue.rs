@@ -403,7 +403,7 @@ fn a_disk_that_takes_nothing_is_told_to_the_sender() {
     let refused = send(&gate, "id-2", b"{\"n\":2}");
     is(&refused, 503, None);
     assert!(refused.header("Retry-After").is_some());
-    assert_eq!(metric(&gate, "hookgate_requests_total{outcome=\"store_unavailable\",route=\"github\"}"), 1.0);
+    wait_for("the metric", || metric(&gate, "hookgate_requests_total{outcome=\"store_unavailable\",route=\"github\"}") == 1.0);
     database.execute_batch("drop trigger refuse").unwrap();
     // the provider's retry is no duplicate of what was not taken
     is(&send(&gate, "id-2", b"{\"n\":2}"), 200, Some("queued"));

@@ -478,6 +478,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         keep: Keep { age: BUDGET, dead: BUDGET, bytes: None },
         success_status: StatusCode::OK,
         answer_within: None,
+        disables_after: None,
     };
     let received = SystemClock.now();
     let head = RequestHead {

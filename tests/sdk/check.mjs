@@ -1,10 +1,10 @@
-// What the Node.js SDKs sign the gate lets in; what `hookgate sign` makes the SDKs accept. One line a case: SDK, direction, case, verdict.
+// What the Node.js SDKs sign the gate lets in; what the gate signs the SDKs accept. One line a case: SDK, direction, case, verdict.
 import { execFileSync } from "node:child_process";
-import { randomUUID } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { createHash, randomUUID } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-const [hookgate, gate, directory] = process.argv.slice(2);
+const [hookgate, gate, admin, directory] = process.argv.slice(2);
 // The packages stand where they were installed, not beside this file.
 const installed = createRequire(`${process.env.SDK_MODULES}/package.json`);
 const { Webhooks } = await import(installed.resolve("@octokit/webhooks"));
@@ -13,6 +13,8 @@ const standard = installed("standardwebhooks");
 const svix = installed("svix");
 
 const stripe = new (Stripe.default ?? Stripe)("sk_test_unused");
+// Older than any of the SDKs takes, in seconds.
+const AGE = 900;
 let wrong = 0;
 
 function tell(sdk, direction, what, got, due) {
@@ -38,6 +40,31 @@ function signedByHookgate(name, body) {
   return Object.fromEntries(JSON.parse(made).headers.map(([key, value]) => [key.toLowerCase(), value]));
 }
 
+// Headers and body as the app got them at the second try; as number 2 at the replay.
+async function afterTheQueue(path, body, number = 1) {
+  const file = `${directory}/late/${createHash("sha256").update(`/${path}\n${body}`).digest("hex")}.${number}.json`;
+  const deadline = Date.now() + 20_000;
+  while (!existsSync(file)) {
+    if (Date.now() > deadline) throw new Error(`nothing came of ${path}`);
+    await new Promise((later) => setTimeout(later, 20));
+  }
+  const kept = JSON.parse(readFileSync(file, "utf8"));
+  return [kept.headers, Buffer.from(kept.body, "base64").toString()];
+}
+
+// The admin API sets a delivery going again that was handed on; it says no until the last try is settled.
+async function replayed(id) {
+  const deadline = Date.now() + 20_000;
+  for (;;) {
+    const answer = await fetch(`${admin}/-/deliveries/${encodeURIComponent(id)}/replay`, {
+      method: "POST", body: JSON.stringify({ reason: "the SDK shall take it again", delivered: true }), signal: AbortSignal.timeout(10_000),
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${secretOf("admin")}` },
+    });
+    if (answer.status !== 409 || Date.now() > deadline) return answer.status;
+    await new Promise((later) => setTimeout(later, 50));
+  }
+}
+
 async function accepts(check) {
   try {
     return (await check()) === false ? "refused" : "accepted";
@@ -48,8 +75,8 @@ async function accepts(check) {
 
 function standardWebhooks(prefix, Webhook) {
   return {
-    sign(secret, body) {
-      const [id, now] = [`msg_${randomUUID()}`, new Date()];
+    sign(secret, body, age = 0) {
+      const [id, now] = [`msg_${randomUUID()}`, new Date(Date.now() - age * 1000)];
       return { [`${prefix}-Id`]: id, [`${prefix}-Timestamp`]: String(Math.floor(now / 1000)), [`${prefix}-Signature`]: new Webhook(secret).sign(id, now, body) };
     },
     verify: (secret, headers, body) => new Webhook(secret).verify(body, headers),
@@ -64,7 +91,10 @@ const sdks = {
   },
   stripe: {
     name: "stripe",
-    sign: (secret, payload) => ({ "Stripe-Signature": stripe.webhooks.generateTestHeaderString({ payload, secret }) }),
+    sign: (secret, payload, age = 0) => {
+      const timestamp = Math.floor(Date.now() / 1000) - age;
+      return { "Stripe-Signature": stripe.webhooks.generateTestHeaderString({ payload, secret, timestamp }) };
+    },
     verify: (secret, headers, body) => stripe.webhooks.constructEvent(body, headers["stripe-signature"], secret),
   },
   standardwebhooks: { name: "standard-webhooks", ...standardWebhooks("Webhook", standard.Webhook) },
@@ -81,6 +111,28 @@ for (const [key, { name, sign, verify }] of Object.entries(sdks)) {
   headers = signedByHookgate(name, body);
   tell(sdk, "verifies ours", "as it is", await accepts(() => verify(secret, headers, body)), "accepted");
   tell(sdk, "verifies ours", "tampered", await accepts(() => verify(secret, headers, body.replace("ping", "pong"))), "refused");
+  body = bodyOf();
+  headers = await sign(secret, body, AGE);
+  const lower = Object.fromEntries(Object.entries(headers).map(([key, value]) => [key.toLowerCase(), value]));
+  // GitHub signs no time
+  tell(sdk, "15 min later", "as it came", await accepts(() => verify(secret, lower, body)), name === "github" ? "accepted" : "refused");
+  tell(sdk, "15 min later", "queued", await post(`late/${name}`, headers, body), 200);
+  const [anew, handedOn] = await afterTheQueue(`late/${name}`, body);
+  tell(sdk, "15 min later", "anew", await accepts(() => verify(secret, anew, handedOn)), "accepted");
+  tell(sdk, "15 min later", "same body", handedOn === body, true);
+  tell(sdk, "15 min later", "tampered", await accepts(() => verify(secret, anew, handedOn.replace("ping", "pong"))), "refused");
+  tell(sdk, "a replay", "asked for", await replayed(anew["hookgate-delivery-id"]), 200);
+  const [again, same] = await afterTheQueue(`late/${name}`, body, 2);
+  tell(sdk, "a replay", "anew", await accepts(() => verify(secret, again, same)), "accepted");
+}
+
+const body = bodyOf();
+tell("stripe (Node.js)", "to be signed", "queued", await post("late/own", sdks.stripe.sign(secretOf("stripe"), body, AGE), body), 200);
+const [own, handedOn] = await afterTheQueue("late/own", body);
+for (const key of ["standardwebhooks", "svix"]) {
+  const check = (body) => accepts(() => sdks[key].verify(secretOf("own"), own, body));
+  tell(`${key} (Node.js)`, "gate's own", "as it is", await check(handedOn), "accepted");
+  tell(`${key} (Node.js)`, "gate's own", "tampered", await check(handedOn.replace("ping", "pong")), "refused");
 }
 
 process.exit(wrong ? 1 : 0);

@@ -1,10 +1,14 @@
-"""What the Python SDKs sign the gate lets in; what `hookgate sign` makes the SDKs accept. One line a case: SDK, direction, case, verdict."""
+"""What the Python SDKs sign the gate lets in; what the gate signs the SDKs accept. One line a case: SDK, direction, case, verdict."""
+import base64
 import datetime
+import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -13,7 +17,9 @@ import standardwebhooks.webhooks
 import stripe
 import svix.webhooks
 
-HOOKGATE, GATE, DIRECTORY = sys.argv[1:]
+HOOKGATE, GATE, ADMIN, DIRECTORY = sys.argv[1:]
+# Older than any of the SDKs takes, in seconds.
+AGE = 900
 wrong = 0
 
 
@@ -59,20 +65,49 @@ def accepts(check, *arguments):
         return "refused" if "erif" in type(error).__name__ or "ignature" in type(error).__name__ else repr(error)
 
 
-def by_stripe(secret, body):
-    now = int(time.time())
+def after_the_queue(path, body, number=1):
+    """Headers and body as the app got them at the second try; as number 2 at the replay."""
+    name = hashlib.sha256(f"/{path}".encode() + b"\n" + body.encode()).hexdigest()
+    file = f"{DIRECTORY}/late/{name}.{number}.json"
+    deadline = time.monotonic() + 20
+    while not os.path.exists(file):
+        assert time.monotonic() < deadline, f"nothing came of {path}"
+        time.sleep(0.02)
+    with open(file) as kept:
+        kept = json.load(kept)
+    return kept["headers"], base64.b64decode(kept["body"]).decode()
+
+
+def replayed(delivery_id):
+    """Whether the admin API sets a delivery going again that was handed on; it says no until the last try is settled."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {secret_of('admin')}"}
+    what = json.dumps({"reason": "the SDK shall take it again", "delivered": True}).encode()
+    deadline = time.monotonic() + 20
+    while True:
+        request = urllib.request.Request(f"{ADMIN}/-/deliveries/{urllib.parse.quote(delivery_id)}/replay", what, headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            if error.code != 409 or time.monotonic() > deadline:
+                return error.code
+        time.sleep(0.05)
+
+
+def by_stripe(secret, body, age=0):
+    now = int(time.time()) - age
     return {"Stripe-Signature": f"t={now},v1={stripe.WebhookSignature._compute_signature(f'{now}.{body}', secret)}"}
 
 
-def by_slack(secret, body):
-    now = str(int(time.time()))
+def by_slack(secret, body, age=0):
+    now = str(int(time.time()) - age)
     signature = slack_sdk.signature.SignatureVerifier(secret).generate_signature(timestamp=now, body=body)
     return {"X-Slack-Request-Timestamp": now, "X-Slack-Signature": signature}
 
 
 def by_standard_webhooks(prefix, webhook):
-    def sign(secret, body):
-        message, now = f"msg_{uuid.uuid4().hex}", datetime.datetime.now(datetime.timezone.utc)
+    def sign(secret, body, age=0):
+        message, now = f"msg_{uuid.uuid4().hex}", datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=age)
         return {f"{prefix}-Id": message, f"{prefix}-Timestamp": str(int(now.timestamp())), f"{prefix}-Signature": webhook(secret).sign(message, now, body)}
     return sign
 
@@ -95,5 +130,23 @@ for sdk, (name, sign, verify) in SDKS.items():
     headers = signed_by_hookgate(name, body)
     tell(sdk, "verifies ours", "as it is", accepts(verify, secret, headers, body), "accepted")
     tell(sdk, "verifies ours", "tampered", accepts(verify, secret, headers, body.replace("ping", "pong")), "refused")
+    body = body_of(name)
+    headers = sign(secret, body, AGE)
+    tell(sdk, "15 min later", "as it came", accepts(verify, secret, {key.lower(): value for key, value in headers.items()}, body), "refused")
+    tell(sdk, "15 min later", "queued", post(f"late/{name}", headers, body), 200)
+    headers, handed_on = after_the_queue(f"late/{name}", body)
+    tell(sdk, "15 min later", "anew", accepts(verify, secret, headers, handed_on), "accepted")
+    tell(sdk, "15 min later", "same body", handed_on == body, True)
+    tell(sdk, "15 min later", "tampered", accepts(verify, secret, headers, handed_on.replace("ping", "pong")), "refused")
+    tell(sdk, "a replay", "asked for", replayed(headers["hookgate-delivery-id"]), 200)
+    tell(sdk, "a replay", "anew", accepts(verify, secret, *after_the_queue(f"late/{name}", body, 2)), "accepted")
+
+body = body_of("own")
+tell("stripe (Python)", "to be signed", "queued", post("late/own", by_stripe(secret_of("stripe"), body, AGE), body), 200)
+headers, handed_on = after_the_queue("late/own", body)
+for sdk, webhook in [("standardwebhooks", standardwebhooks.webhooks.Webhook), ("svix", svix.webhooks.Webhook)]:
+    own = lambda body: webhook(secret_of("own")).verify(body, headers)
+    tell(f"{sdk} (Python)", "gate's own", "as it is", accepts(own, handed_on), "accepted")
+    tell(f"{sdk} (Python)", "gate's own", "tampered", accepts(own, handed_on.replace("ping", "pong")), "refused")
 
 sys.exit(1 if wrong else 0)

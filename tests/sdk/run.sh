@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Real SDKs against a real gate: what they sign is let in and a changed byte is not, and they accept what `hookgate sign` makes.
+# Real SDKs against a real gate: what they sign is let in and a changed byte is not, and they accept what `hookgate sign` makes,
+# what waited in the queue longer than they take it, or is replayed, and is signed anew, and what the gate signs in its own name.
 # The SDKs come from PyPI and npm into target/sdk; all requests stay on loopback. Usage: tests/sdk/run.sh [HOOKGATE]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,22 +21,36 @@ mkdir -p "$kept/node" && cp tests/sdk/package.json "$kept/node/"
 (cd "$kept/node" && timeout 300 npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts)
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-gate=$(free_port) app=$(free_port) health=$(free_port)
-mkdir "$work/secrets"
+gate=$(free_port) app=$(free_port) late=$(free_port) health=$(free_port) admin=$(free_port)
+mkdir "$work/secrets" "$work/late"
 random() { head -c 24 /dev/urandom | base64; }
 random | tr -d '\n' > "$work/secrets/github"
 random | tr -d '\n' > "$work/secrets/slack"
-for name in stripe standard-webhooks svix; do printf 'whsec_%s' "$(random)" > "$work/secrets/$name"; done
+random | tr -d '\n' > "$work/secrets/admin"
+for name in stripe standard-webhooks svix own; do printf 'whsec_%s' "$(random)" > "$work/secrets/$name"; done
 {
     printf 'listen: [{ address: 127.0.0.1:%s }]\nhealth: { address: 127.0.0.1:%s }\n' "$gate" "$health"
-    printf 'shutdown: { delay: 0s }\nupstreams: { app: { url: http://127.0.0.1:%s } }\nroutes:\n' "$app"
+    printf 'admin: { address: 127.0.0.1:%s, token: { file: secrets/admin } }\n' "$admin"
+    printf 'shutdown: { delay: 0s }\nstore: { path: store }\n'
+    printf 'upstreams: { app: { url: http://127.0.0.1:%s }, late: { url: http://127.0.0.1:%s } }\nroutes:\n' "$app" "$late"
     for name in github slack stripe standard-webhooks svix; do
         printf '  - { name: %s, path: /%s, verify: { provider: %s, secrets: [{ file: secrets/%s }] }, dedupe: {}, forward: { upstream: app } }\n' \
             "$name" "$name" "$name" "$name"
     done
+    # what is older than the SDKs take it is let in here, and handed on at the second try
+    for name in github slack stripe standard-webhooks svix; do
+        tolerance=', tolerance: 1d'
+        [ "$name" != github ] || tolerance=
+        printf '  - { name: late-%s, path: /late/%s, verify: { provider: %s, secrets: [{ file: secrets/%s }]%s }, dedupe: {}, ' \
+            "$name" "$name" "$name" "$name" "$tolerance"
+        printf 'queue: { upstream: late, resign: true, retry: { schedule: [100ms, 1s, 1s] } } }\n'
+    done
+    printf '  - { name: own, path: /late/own, verify: { provider: stripe, secrets: [{ file: secrets/stripe }], tolerance: 1d }, dedupe: {}, '
+    printf 'queue: { upstream: late, sign: { secret: { file: secrets/own } }, retry: { schedule: [100ms, 1s, 1s] } } }\n'
 } > "$work/config.yaml"
 
 "$hookgate" echo --quiet --listen "127.0.0.1:$app" 2>/dev/null & started+=($!)
+python3 tests/sdk/app.py "$late" "$work/late" & started+=($!)
 "$hookgate" run --config "$work/config.yaml" > "$work/gate.log" 2>&1 & started+=($!)
 for _ in $(seq 100); do
     "$hookgate" health --address "127.0.0.1:$health" >/dev/null 2>&1 && break
@@ -44,6 +59,6 @@ done
 "$hookgate" health --address "127.0.0.1:$health" >/dev/null || { cat "$work/gate.log" >&2; exit 1; }
 
 wrong=0
-timeout 120 "$kept/venv/bin/python" tests/sdk/check.py "$hookgate" "http://127.0.0.1:$gate" "$work" || wrong=1
-SDK_MODULES=$kept/node timeout 120 node tests/sdk/check.mjs "$hookgate" "http://127.0.0.1:$gate" "$work" || wrong=1
+timeout 120 "$kept/venv/bin/python" tests/sdk/check.py "$hookgate" "http://127.0.0.1:$gate" "http://127.0.0.1:$admin" "$work" || wrong=1
+SDK_MODULES=$kept/node timeout 120 node tests/sdk/check.mjs "$hookgate" "http://127.0.0.1:$gate" "http://127.0.0.1:$admin" "$work" || wrong=1
 exit "$wrong"

@@ -1,4 +1,6 @@
 //! What the admin API is told to do and says it did: replays, cancelling, purging, forgetting, and the audit of it all.
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -130,7 +132,7 @@ pub struct Forget {
     pub id: String,
     /// The path parameters it came with, where the route has any.
     #[serde(default)]
-    pub params: std::collections::BTreeMap<String, String>,
+    pub params: BTreeMap<String, String>,
     /// Why, for the audit.
     #[serde(default)]
     pub reason: String,
@@ -166,3 +168,8 @@ pub struct Audit {
     /// Newest first.
     pub audit: Vec<AuditEntry>,
 }
+
+/// Nothing need be said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}

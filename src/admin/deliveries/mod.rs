@@ -1,19 +1,29 @@
 //! Deliveries: looked at, replayed, cancelled, purged.
+mod act;
 pub mod acts;
 mod desk;
 mod filter;
-pub(super) mod read;
+mod plan;
+mod read;
+pub(super) mod replay;
 mod show;
 pub mod types;
 
 pub use desk::{Desk, Keyed, Policy};
 
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::endpoint::{Answers, Endpoint, Needs, schema};
 
 /// What is asked of deliveries.
 pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut all = looking();
+    all.extend(acting());
+    all.extend(replaying());
+    all
+}
+
+fn looking() -> Vec<Endpoint> {
     vec![
         Endpoint::get(
             "/-/deliveries",
@@ -50,6 +60,73 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get("/-/audit", "The last acts, newest first.", Answers::Json(200, schema::<acts::Audit>), get(read::audit))
             .asked::<read::Audited>()
             .refuses(&[400, 409]),
+    ]
+}
+
+fn acting() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post::<types::ReplayOne>(
+            "/-/deliveries/{id}/replay",
+            "Sets one delivery going again, with a fresh retry budget. 409: there is nothing to set going, or another has its ID.",
+            Answers::Json(200, schema::<types::Replayed>),
+            post(act::replay_one),
+        )
+        .refuses(&[404, 409]),
+        Endpoint::post::<acts::ActMany>(
+            "/-/deliveries/cancel",
+            "Ends deliveries that wait. A duplicate of one, or a replay, sets it going again.",
+            Answers::Json(200, schema::<acts::ActAnswer>),
+            post(act::cancel),
+        )
+        .refuses(&[404, 409]),
+        Endpoint::post::<acts::ActMany>(
+            "/-/deliveries/purge",
+            "Deletes deliveries, for good. Their IDs stay remembered.",
+            Answers::Json(200, schema::<acts::ActAnswer>),
+            post(act::purge),
+        )
+        .refuses(&[404, 409]),
+        Endpoint::post::<acts::Forget>(
+            "/-/forget",
+            "Forgets an ID that was handed on: the next delivery that has it is taken for new.",
+            Answers::Json(200, schema::<acts::Forgotten>),
+            post(act::forget),
+        )
+        .refuses(&[404, 409]),
+    ]
+}
+
+fn replaying() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post::<types::ReplayMany>(
+            "/-/deliveries/replay",
+            "Sets many deliveries going again, one after the other, in the gate. A dry run says what would be done, and does nothing.",
+            Answers::Json(202, schema::<acts::ReplayBegun>),
+            post(replay::replay_many),
+        )
+        .or(200, schema::<types::Plan>)
+        .refuses(&[404, 409, 429]),
+        Endpoint::get(
+            "/-/replays",
+            "The replays that are known, newest first. A gate that is restarted knows none from before.",
+            Answers::Json(200, schema::<acts::Replays>),
+            get(replay::list),
+        ),
+        Endpoint::get("/-/replays/{id}", "One replay.", Answers::Json(200, schema::<acts::Replay>), get(replay::show)).refuses(&[400, 404]),
+        Endpoint::post::<acts::Nothing>(
+            "/-/replays/{id}/stop",
+            "Stops a replay. What it has set going goes on.",
+            Answers::Json(200, schema::<acts::Replay>),
+            post(replay::stop),
+        )
+        .refuses(&[404, 409]),
+        Endpoint::post::<acts::Resume>(
+            "/-/replays/{id}/resume",
+            "Lets a replay that was stopped go on from where it was.",
+            Answers::Json(202, schema::<acts::Replay>),
+            post(replay::resume),
+        )
+        .refuses(&[404, 409, 429]),
     ]
 }
 

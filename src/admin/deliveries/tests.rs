@@ -286,3 +286,6 @@ async fn one_is_shown_without_its_secrets() {
     }
     assert_eq!(desks.ask("GET /-/deliveries/%ff", false, None).await.0, 400);
 }
+
+mod acting;
+mod hostile;

@@ -113,5 +113,10 @@ async fn act(door: &Door, target: &str, order: &ActMany) -> Result<u64, Error> {
         if !acted.more {
             return Ok(done);
         }
+        if acted.done == 0 {
+            // it looked for as long as one call may, and found nothing to change: another call would begin where this one did
+            return Err(Error::new(Exit::UNFINISHED, format!("{} were changed, and there may be more", deliveries(done)))
+                .hint("narrow it by --since and --until"));
+        }
     }
 }

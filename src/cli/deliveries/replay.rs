@@ -1,16 +1,21 @@
 //! `hookgate deliveries replay`: one at once, many after a plan, by a job in the gate that is watched from here.
+use std::time::Duration;
+
 use super::list::json;
 use super::sure::Sure;
 use super::watch::{self, watch};
 use super::which::Which;
 use super::{escaped, plan};
-use crate::admin::deliveries::acts::{Replay, ReplayBegun, Resume};
+use crate::admin::deliveries::acts::{Replay, ReplayBegun, ReplayState, Resume};
 use crate::admin::deliveries::types::{Order, Plan, ReplayMany, ReplayOne, Replayed};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term::{self, Look, Sign};
 use crate::units;
+
+/// How long a replay that is told to stop is waited for.
+const STOPS: Duration = Duration::from_secs(5);
 
 /// Arguments of `deliveries replay`.
 #[derive(Debug, clap::Args)]
@@ -61,8 +66,7 @@ fn rate(text: &str) -> Result<f64, String> {
 pub(super) fn replay(gate: &GateArgs, args: &ReplayArgs) -> Result<Exit, Error> {
     let door = gate.door()?;
     if let Some(id) = &args.stop {
-        let stopped: Replay = context::block_on(door.post(&format!("/-/replays/{}/stop", escaped(id)), &serde_json::json!({})))??;
-        return finish(&stopped, args.json).map(|_| Exit::DONE);
+        return context::block_on(stop(&door, id))?.and_then(|stopped| finish(&stopped, args.json)).map(|_| Exit::DONE);
     }
     if let Some(id) = &args.resume {
         let begun: Replay = context::block_on(door.post(&format!("/-/replays/{}/resume", escaped(id)), &Resume { rate: args.rate }))??;
@@ -75,6 +79,16 @@ pub(super) fn replay(gate: &GateArgs, args: &ReplayArgs) -> Result<Exit, Error> 
         return Err(Error::usage("nothing says which deliveries").hint("an ID, or --route ROUTE, --state dead, …"));
     }
     many(&door, args)
+}
+
+/// Stops a replay, and waits for the delivery that it is at.
+async fn stop(door: &Door, id: &str) -> Result<Replay, Error> {
+    let asked = door.post::<Replay>(&format!("/-/replays/{}/stop", escaped(id)), &serde_json::json!({})).await?;
+    if asked.state != ReplayState::Running {
+        return Ok(asked);
+    }
+    // if that one takes long, what is known then is told
+    tokio::time::timeout(STOPS, watch(door, id)).await.unwrap_or(Ok(asked))
 }
 
 fn one(door: &Door, id: &str, args: &ReplayArgs) -> Result<Exit, Error> {

@@ -298,9 +298,9 @@ impl Cap {
         }
         let admitted = self.shown < most;
         if admitted {
-            self.shown += 1
+            self.shown += 1;
         } else {
-            self.held += 1
+            self.held += 1;
         }
         admitted
     }

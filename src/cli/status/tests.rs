@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::admin::status::{ClockStatus, LastError, UpstreamStatus};
+use crate::admin::status::{AlarmStatus, ClockStatus, LastError, UpstreamStatus};
 
 fn look() -> Look {
     Look { width: Some(100), utf8: true, zone: jiff::tz::TimeZone::UTC }
@@ -25,7 +25,7 @@ fn sample() -> Status {
               "hour": { "in": 216, "handed_on": 177, "duplicates": 2, "refused": { "signature_mismatch": 36, "timestamp_stale": 1 }, "other": {} },
               "last_at": "2026-11-24T13:06:50Z",
               "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:06:50Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-15T12:00:00Z", "expires": null }] },
-            { "name": "stripe", "action": "forward", "provider": "stripe",
+            { "name": "stripe", "action": "queue", "queued": 12, "dead": 0, "provider": "stripe",
               "hour": { "in": 1216, "handed_on": 1202, "duplicates": 14, "refused": {}, "other": {} }, "last_at": "2026-11-24T13:07:01Z",
               "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:07:01Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-24T12:07:01Z", "expires": null }] },
             { "name": "shopify", "action": "forward", "mode": "observe", "until": "2026-12-09T00:00:00Z", "provider": null, "hour": { "in": 88, "handed_on": 88, "duplicates": 0, "refused": {}, "other": {} },
@@ -34,15 +34,35 @@ fn sample() -> Status {
         "upstreams": [{ "name": "app", "url": "http://127.0.0.1:3000", "breaker": "open" }, { "name": "billing", "url": "http://b:1", "breaker": "closed" }],
         "clock": { "skew_seconds": -0.2, "samples": 1304, "jumped": false },
         "ledger": { "entries": 10_204, "bytes": 1_048_576, "capacity": 10_000_000, "forgotten_early": 0, "unsaved": 3 },
-        "store": { "path": "/var/lib/hookgate", "alarm": null },
+        "store": { "path": "/var/lib/hookgate", "alarm": null, "bytes": 432_013_312, "free": 8_157_921_280_u64, "last_fsync": 0.0021 },
         "in_flight_bytes": 0, "connections": 3,
     }))
     .unwrap()
 }
 
+/// What `stripe` waits with.
+fn oldest() -> BTreeMap<String, Delivery> {
+    let target = json!({ "status": "retrying", "tries": 4, "last": { "at": "2026-11-24T13:06:40Z", "came_to": "503", "took": 0.031 } });
+    let oldest = crate::cli::deliveries::fake::delivery("evt_1", "invoice.paid", "2026-11-24T13:00:40Z", target);
+    BTreeMap::from([("stripe".to_owned(), serde_json::from_value(oldest).unwrap())])
+}
+
+#[test]
+fn an_app_that_is_away_is_told_as_it_is() {
+    let route = RouteStatus { queued: Some(1), ..RouteStatus::default() };
+    let mut first = oldest().remove("stripe").unwrap();
+    let mut said = |came_to: &str| {
+        first.targets[0].last.as_mut().unwrap().came_to = came_to.to_owned();
+        retries(&route, &first, now())
+    };
+    assert_eq!(said("500"), "answers 500; 1 delivery waits, oldest 6 m");
+    assert_eq!(said("unreached_connect"), "not reached; 1 delivery waits, oldest 6 m");
+    assert_eq!(said("ambiguous_timeout"), "no answer; 1 delivery waits, oldest 6 m");
+}
+
 #[test]
 fn a_page_at_100_columns() {
-    let page = render(&sample(), now(), &look());
+    let page = render(&sample(), &oldest(), now(), &look());
     let plain = anstream::adapter::strip_str(&page).to_string();
     assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
     insta::assert_snapshot!("page_plain", plain);
@@ -55,8 +75,8 @@ fn a_quiet_gate_needs_nobody() {
     status.config.last_error = None;
     status.upstreams.clear();
     status.routes.iter_mut().for_each(|route| route.hour.refused.clear());
-    assert!(attention(&status, now()).is_empty());
-    let plain = anstream::adapter::strip_str(&render(&status, now(), &Look { utf8: false, ..look() })).to_string();
+    assert!(attention(&status, &BTreeMap::new(), now()).is_empty());
+    let plain = anstream::adapter::strip_str(&render(&status, &BTreeMap::new(), now(), &Look { utf8: false, ..look() })).to_string();
     assert!(plain.contains("ok nothing needs you"), "{plain}");
 }
 
@@ -64,14 +84,18 @@ fn a_quiet_gate_needs_nobody() {
 fn each_trouble_needs_somebody() {
     let check = |change: &dyn Fn(&mut Status)| {
         let mut status = Status { ready: true, ..Status::default() };
-        assert!(attention(&status, now()).is_empty());
+        assert!(attention(&status, &BTreeMap::new(), now()).is_empty());
         change(&mut status);
-        assert_eq!(attention(&status, now()).len(), 1);
+        assert_eq!(attention(&status, &BTreeMap::new(), now()).len(), 1);
     };
     check(&|status| status.config.stale_secrets = vec!["github/2026-11".to_owned()]);
     check(&|status| status.config.stale_certificates = vec!["listen[0]: `key`: the file is not there".to_owned()]);
     check(&|status| status.config.needs_restart = vec!["listen".to_owned()]);
     check(&|status| status.store.alarm = Some("the disk is full".to_owned()));
+    check(&|status| {
+        let alarm = |code: &str| AlarmStatus { code: code.to_owned(), text: "why".to_owned(), ..AlarmStatus::default() };
+        status.alarms = vec![alarm("disk_nearly_full"), alarm("clock_jump")];
+    });
     check(&|status| status.clock = ClockStatus { skew_seconds: -31.0, samples: 9, jumped: false });
     check(&|status| status.clock.jumped = true);
     check(&|status| {
@@ -79,6 +103,7 @@ fn each_trouble_needs_somebody() {
         status.routes = vec![RouteStatus { mode: "observe".to_owned(), until, ..RouteStatus::default() }];
     });
     check(&|status| status.ledger.forgotten_early = 1);
+    check(&|status| status.store.parked = 1);
     check(&|status| status.upstreams = vec![UpstreamStatus { breaker: "half_open".to_owned(), ..UpstreamStatus::default() }]);
 }
 
@@ -87,7 +112,7 @@ fn what_a_gate_says_does_not_drive_the_terminal() {
     let mut status = sample();
     status.config.last_error = Some(LastError { at: "x".to_owned(), text: "\u{1b}]0;owned\u{7}".to_owned() });
     status.routes[0].name = "\u{1b}[2J".to_owned();
-    let plain = anstream::adapter::strip_str(&render(&status, now(), &look())).to_string();
+    let plain = anstream::adapter::strip_str(&render(&status, &BTreeMap::new(), now(), &look())).to_string();
     assert!(plain.contains("\\x1b]0;owned\\x07") && plain.contains("\\x1b[2J"), "{plain}");
 }
 

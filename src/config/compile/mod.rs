@@ -13,6 +13,7 @@ use crate::store::mount::Mount;
 use crate::units;
 
 mod admin;
+mod alarms;
 mod certificates;
 mod dedupe;
 mod forward;
@@ -73,6 +74,8 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         limits,
         shutdown,
         store,
+        egress,
+        alarms,
         log,
         providers: _,
         upstreams: _,
@@ -88,6 +91,8 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     listen::apart(&listeners, health, admin.as_ref(), &root, cx);
     let limits = limits::limits(limits, &root.key("limits"), cx);
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
+    let egress = alarms::egress(egress.unwrap_or_default(), &root.key("egress"), cx);
+    let alarms = alarms::alarms(alarms.unwrap_or_default(), &root.key("alarms"), cx);
     let log = limits::log(log, &root.key("log"), cx);
     let upstreams = upstreams::upstreams(upstreams, cx);
     let (routes, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
@@ -106,6 +111,8 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         limits,
         shutdown,
         store,
+        egress: Arc::new(egress),
+        alarms,
         log,
         upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
         guards: GuardsByApp::of_hooks(hooks.iter().map(|hook| &**hook)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 use http::StatusCode;
 
+use crate::alarm::DisablesAfter;
 use crate::config::compile::{Context, verify};
 use crate::config::diagnostic::{Place, did_you_mean, unknown};
 use crate::config::file::{self, Secrets};
@@ -36,6 +37,7 @@ pub(super) struct Given<'a> {
 pub(super) struct Facts {
     pub(super) answer_within: Option<Duration>,
     pub(super) retries_for: Option<Duration>,
+    pub(super) disables_after: Option<DisablesAfter>,
     pub(super) success_status: Option<StatusCode>,
     pub(super) max_body: Option<usize>,
 }
@@ -47,6 +49,9 @@ impl Facts {
         Self {
             answer_within: duration(facts.and_then(|facts| facts.answer_within.as_ref())),
             retries_for: duration(facts.and_then(|facts| facts.retries_for.as_ref())),
+            disables_after: facts
+                .and_then(|facts| facts.disables_after.as_ref())
+                .map(|rule| DisablesAfter { failures: rule.failures, lasting: duration(rule.lasting.as_ref()) }),
             success_status: facts.and_then(|facts| facts.success_status).and_then(|status| StatusCode::from_u16(status).ok()),
             max_body: facts.and_then(|facts| facts.max_body.as_ref()).and_then(|text| units::size(text).ok()),
         }

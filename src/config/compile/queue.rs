@@ -256,6 +256,14 @@ fn spilling(written: OnFailure, place: &Place, cx: &mut Context<'_>) -> Option<(
                 return None;
             }
         },
+        OnFailure::Table(file::Failures { unreached: None, ambiguous: None }) => {
+            // a key that is not known is told already
+            if !cx.problems.has_error_at(place) {
+                let help = "write `{ unreached: queue, ambiguous: fail }`".to_owned();
+                cx.problems.error(place, "this says nothing of any failure", help);
+            }
+            return None;
+        }
         OnFailure::Table(file::Failures { unreached, ambiguous }) => {
             let mut word = |written: Option<String>, key| cx.word(written.as_deref(), &place.key(key), &words).unwrap_or(false);
             (word(unreached, "unreached"), word(ambiguous, "ambiguous"))

@@ -163,6 +163,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         keep,
         success_status: facts.success_status.unwrap_or(StatusCode::OK),
         answer_within: facts.answer_within,
+        disables_after: facts.disables_after,
     })
 }
 

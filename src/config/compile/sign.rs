@@ -69,23 +69,31 @@ pub(super) fn sign(
         cx.problems.missing(place, "secret", "`sign` has no secret", help);
         return None;
     };
-    let place = place.key("secret");
+    let called = format!("the secret that route {} signs with", given.route);
+    key(&secret, (given.route, "sign"), &called, &place.key("secret"), cx).map(Arc::new)
+}
+
+/// The key of a secret that the gate signs with: `owner/name` in logs, unless it has a name of its own, and `called` so in a warning.
+pub(super) fn key(
+    secret: &file::Secret,
+    (owner, name): (&str, &str),
+    called: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<SigningKey> {
     for (key, _) in [("not_before", &secret.not_before), ("expires", &secret.expires)].iter().filter(|(_, written)| written.is_some()) {
         let help = "leave it out: the gate signs with the secret as long as it is here".to_owned();
         cx.problems.error_at_key(&place.key(key), format!("`{key}` means nothing for a secret that signs"), help);
     }
-    let name = secret.name.as_deref().unwrap_or("sign");
-    let text = cx.loader.one(&secret, name, &format!("{}/{name}", given.route), &place, &mut cx.problems)?;
+    let name = secret.name.as_deref().unwrap_or(name);
+    let text = cx.loader.one(secret, name, &format!("{owner}/{name}"), place, &mut cx.problems)?;
     if text.text.len() < WEAK_BELOW {
         let help = "take `echo whsec_$(openssl rand -base64 32)`".to_owned();
-        cx.problems.warning(&place, format!("the secret that route {} signs with is shorter than {WEAK_BELOW} bytes", given.route), help);
+        cx.problems.warning_at_key(place, format!("{called} is shorter than {WEAK_BELOW} bytes"), help);
     }
-    match SigningKey::new(&text) {
-        Ok(key) => Some(Arc::new(key)),
-        Err(why) => {
-            let help = "write `whsec_` and base64, or say its `encoding`".to_owned();
-            cx.problems.error(&place, why, help);
-            None
-        }
+    let made = SigningKey::new(&text);
+    if let Err(why) = &made {
+        cx.problems.error_at_key(place, *why, "write `whsec_` and base64, or say its `encoding`".to_owned());
     }
+    made.ok()
 }

@@ -34,6 +34,8 @@ pub struct Facts {
     pub answer_within: Option<String>,
     /// How long it retries.
     pub retries_for: Option<String>,
+    /// When it disables an endpoint that does not take its deliveries.
+    pub disables_after: Option<DisablesAfter>,
     /// The status it wants for success (default 200).
     pub success_status: Option<u16>,
     /// How large its bodies may be.
@@ -42,4 +44,16 @@ pub struct Facts {
     pub handshake: Option<String>,
     /// What an operator should know.
     pub notes: Option<String>,
+}
+
+/// When a provider disables an endpoint.
+#[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DisablesAfter {
+    /// After so many failures in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+    /// After failures for so long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<String>,
 }

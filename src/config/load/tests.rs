@@ -65,7 +65,7 @@ fn the_example_runs_as_it_is() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
     let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
     assert!(loaded.report.findings.is_empty(), "{}", loaded.report.render(false));
-    assert_eq!(loaded.summary(), "7 routes, 1 upstream, 10 secrets; no route unverified");
+    assert_eq!(loaded.summary(), "7 routes (1 queue), 1 upstream, 10 secrets; no route unverified");
     let snapshot = &loaded.snapshot;
     assert_eq!(snapshot.listeners[0].address.to_string(), "127.0.0.1:8080");
     assert_eq!(snapshot.health.unwrap().to_string(), "127.0.0.1:9091");

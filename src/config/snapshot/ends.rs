@@ -66,6 +66,15 @@ impl TrustedProxies {
     }
 }
 
+/// What the gate may call out to beside what is public: for what is no upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Egress {
+    /// Networks that it may as well.
+    pub allow: Vec<IpNet>,
+    /// Networks that it may not, whatever else is said.
+    pub deny: Vec<IpNet>,
+}
+
 /// Where an app is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamAddress {

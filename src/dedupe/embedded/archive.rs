@@ -136,8 +136,13 @@ impl Archive for Embedded {
             Err(error) => return at_once(Err(error)),
         };
         let (tally, unsigned) = (disk.line().tally(), |number: i64| u64::try_from(number).unwrap_or(0));
-        let mut counts =
-            Counts { late: self.late.load(Ordering::Relaxed), disk: disk.bytes(), waiting: disk.line().len(), ..Counts::default() };
+        let mut counts = Counts {
+            late: self.late.load(Ordering::Relaxed),
+            disk: disk.bytes(),
+            waiting: disk.line().len(),
+            last_write: disk.line().last_write(),
+            ..Counts::default()
+        };
         let of = |kind, number| tally.get(&(kind, number)).map_or(0, |(rows, _)| unsigned(*rows));
         let mut targets: Vec<u32> = tally.keys().filter(|(kind, _)| *kind != DELIVERIES).map(|(_, number)| *number).collect();
         targets.sort_unstable();

@@ -124,14 +124,21 @@ impl Task {
 
 /// What is kept of an answer.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     asked: Option<Duration>,
     head: Bytes,
     body: Bytes,
 }
 
+impl Seen {
+    /// How long the answer asks to wait.
+    pub(super) fn asked(&self) -> Option<Duration> {
+        self.asked
+    }
+}
+
 /// Reads an answer as far as it is kept, and a little further. One that breaks off has its status still.
-async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
+pub(super) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
     let Some(mut answer) = answer else { return Seen::default() };
     let asked = answer.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.as_bytes(), now));
     let mut room = HEAD_KEPT;
@@ -172,12 +179,12 @@ pub(in crate::gateway) fn attempt_row(cause: Cause, begun: Now, took: Duration, 
     }
 }
 
-fn recorded(cause: Cause, begun: Now, took: Duration, outcome: Outcome, made: Made, seen: Seen) -> queue::Attempt {
+pub(super) fn recorded(cause: Cause, begun: Now, took: Duration, outcome: Outcome, made: Made, seen: Seen) -> queue::Attempt {
     queue::Attempt { head: seen.head, body: seen.body, ..attempt_row(cause, begun, took, outcome, made) }
 }
 
 /// Puts on the disk what a try came to; none if the disk does not take it: the lease lapses then, and the delivery is tried again.
-async fn settle(gate: &Gate, lease: Lease, attempt: Option<queue::Attempt>, next: Next) -> Option<Held> {
+pub(super) async fn settle(gate: &Gate, lease: Lease, attempt: Option<queue::Attempt>, next: Next) -> Option<Held> {
     for pause in PAUSES {
         match gate.deliverer.store.settle(lease, attempt.clone(), next).await {
             Ok(held) => return Some(held),

@@ -20,6 +20,7 @@ use crate::store::queue::{Kind, Leased, TargetId};
 use crate::store::{Store, StoreError};
 
 mod attempt;
+pub mod courier;
 mod sweep;
 mod target;
 
@@ -57,6 +58,8 @@ pub(super) struct Deliverer {
 struct Known {
     /// The numbers of routes.
     numbers: HashMap<Arc<str>, TargetId>,
+    /// The number of the gate's own alarms, if they go anywhere.
+    alarms: Option<TargetId>,
     targets: HashMap<TargetId, Arc<Target>>,
 }
 
@@ -81,7 +84,16 @@ impl Deliverer {
                 self.known().numbers.insert(Arc::clone(&hook.name), TargetId(number));
             }
         }
+        if snapshot.store.path.is_some() && snapshot.alarms.webhook.is_some() && self.alarms().is_none() {
+            let number = self.store.number(Kind::Alarm, "alarms", &[]).await?;
+            self.known().alarms = Some(TargetId(number));
+        }
         Ok(())
+    }
+
+    /// The target of the gate's own alarms, if they go anywhere, or did.
+    pub(super) fn alarms(&self) -> Option<TargetId> {
+        self.known().alarms
     }
 
     /// The target of a route, following its policy from now on; none without a store on disk.

@@ -1,0 +1,254 @@
+//! Acting: one delivery is replayed; many are cancelled or purged; an ID is forgotten.
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::acts::{ActAnswer, ActMany, Acted, Forget, Forgotten};
+use super::desk::{Desk, Keyed, Names, bad, shortened, unavailable};
+use super::filter::{Sought, sought};
+use super::plan::{self, plan};
+use super::read::{desk, find, id_of, parse};
+use super::replay::twin;
+use super::types::{Filter, ReplayOne, Replayed, State as Place};
+use crate::admin::Source;
+use crate::admin::answer::Denied;
+use crate::admin::token::Actor;
+use crate::request::Params;
+use crate::store::archive::{self, Act, Deed, Forgetting, Scope, Statuses, Which};
+use crate::store::queue::{Cause, DeliveryRef};
+
+/// Deliveries that one step of an act changes.
+const STEP: u16 = 100;
+/// How long one call acts at most: who asked is told that there is more.
+const LONGEST: Duration = Duration::from_secs(20);
+/// IDs of one call.
+const MOST_IDS: usize = 1000;
+/// Bytes of a reason.
+const LONGEST_REASON: usize = 1024;
+
+/// What a body says; nothing at all says nothing.
+pub(super) fn told<T: DeserializeOwned>(body: &[u8]) -> Result<T, Denied> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    // the parser would take a list for the fields in their order
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(bad("the body is no JSON object", "`GET /-/openapi.json` says what can be told"));
+    }
+    serde_json::from_slice(body).map_err(|error| bad(&error.to_string(), "`GET /-/openapi.json` says what can be told"))
+}
+
+/// The body of a request, bounded by its layer.
+pub(super) type Told = Result<Bytes, axum::extract::rejection::BytesRejection>;
+
+pub(super) fn whole(body: Told) -> Result<Bytes, Denied> {
+    body.map_err(|error| Denied::new(error.status(), &error.body_text(), "send 64 KiB at most"))
+}
+
+/// A reason as it is kept.
+pub(super) fn reason(text: &str) -> Result<Arc<str>, Denied> {
+    if text.len() > LONGEST_REASON {
+        return Err(bad(&format!("`reason` is longer than {LONGEST_REASON} bytes"), "say it shorter"));
+    }
+    Ok(text.into())
+}
+
+pub(super) async fn replay_one(
+    Actor(who): Actor,
+    State(source): State<Arc<dyn Source>>,
+    path: Result<Path<String>, PathRejection>,
+    body: Told,
+) -> Result<Json<Replayed>, Denied> {
+    let ReplayOne { reason: why, delivered, bypass_dedupe } = told(&whole(body)?)?;
+    let (why, desk) = (reason(&why)?, desk(&source)?);
+    let (shown, _) = find(&*desk, &id_of(path)?).await?;
+    let id = shown.stored.id;
+    let row = desk.store().rows(Scope::All, &[id]).await.map_err(|error| unavailable(&error))?.pop();
+    if !bypass_dedupe && let Some(row) = &row {
+        let names = Names::of(&*desk).await?;
+        if let Some(twin) = twin(&*desk, &names, row).await.map_err(|error| unavailable(&error))? {
+            let help = "the app would see it twice: say `bypass_dedupe` if it shall";
+            return Err(Denied::new(StatusCode::CONFLICT, &format!("{twin} has the same ID"), help));
+        }
+    }
+    let act = Act {
+        deed: Deed::Replay { delivered, cause: Cause::Replay },
+        which: Which::Ids(vec![id]),
+        target: None,
+        who,
+        reason: why,
+        goes_on: None,
+    };
+    let step = desk.store().act(Scope::All, &act, 1).await.map_err(|error| unavailable(&error))?;
+    if step.done == 0 {
+        let help = "it was handed on (say `delivered` to send it again), is being tried now, or waits behind others";
+        return Err(Denied::new(StatusCode::CONFLICT, "there is nothing to set going", help));
+    }
+    tracing::info!(delivery = %id, who = &*act.who, "replayed");
+    Ok(Json(Replayed { id: id.to_string(), done: step.done }))
+}
+
+pub(super) async fn cancel(actor: Actor, State(source): State<Arc<dyn Source>>, body: Told) -> Result<Json<ActAnswer>, Denied> {
+    many(actor, &source, Deed::Cancel, told(&whole(body)?)?).await
+}
+
+pub(super) async fn purge(actor: Actor, State(source): State<Arc<dyn Source>>, body: Told) -> Result<Json<ActAnswer>, Denied> {
+    let asked: ActMany = told(&whole(body)?)?;
+    many(actor, &source, Deed::Purge { waiting: asked.waiting }, asked).await
+}
+
+/// Cancels or purges.
+async fn many(Actor(who): Actor, source: &Arc<dyn Source>, deed: Deed, asked: ActMany) -> Result<Json<ActAnswer>, Denied> {
+    let ActMany { ids, filter, reason: why, dry_run, waiting: _ } = asked;
+    let (why, desk) = (reason(&why)?, desk(source)?);
+    let names = Names::of(&*desk).await?;
+    let which = which(&*desk, &names, deed, ids, filter)?;
+    if dry_run {
+        let spares = matches!(deed, Deed::Purge { waiting: false });
+        let plan = plan(&*desk, &names, &which, archive::Order::Oldest, |row| !(spares && plan::waits(row))).await?;
+        return Ok(Json(ActAnswer::Plan(Box::new(plan))));
+    }
+    let act = Act { deed, which: Which::Ids(Vec::new()), target: None, who, reason: why, goes_on: None };
+    let acted = steps(&*desk, act, which).await?;
+    tracing::info!(done = acted.done, more = acted.more, "cancelled or purged, see the audit");
+    Ok(Json(ActAnswer::Acted(acted)))
+}
+
+/// What an act is about. What does not say which is refused: it would be all.
+fn which(desk: &dyn Desk, names: &Names, deed: Deed, ids: Option<Vec<String>>, filter: Option<Filter>) -> Result<Wanted, Denied> {
+    match (ids, filter) {
+        (Some(ids), None) if ids.len() > MOST_IDS => {
+            Err(bad(&format!("there are more than {MOST_IDS} `ids`"), "say them in several calls"))
+        }
+        (Some(ids), None) => {
+            let one =
+                |id: &String| parse(id).ok_or_else(|| bad(&format!("{} is no ID of the gate's", shortened(id)), "give the `id` of a list"));
+            Ok(Wanted::Ids(ids.iter().map(one).collect::<Result<_, _>>()?))
+        }
+        (None, Some(mut filter)) => {
+            said(&filter)?;
+            if deed == Deed::Cancel && filter.status.is_empty() {
+                filter.status = vec![Place::Pending, Place::Retrying, Place::Parked];
+            }
+            Ok(Wanted::Found(Box::new(bounded(desk, sought(&filter, names, desk.now().wall)?))))
+        }
+        (Some(_), Some(_)) | (None, None) => Err(bad("say either `ids` or `filter`", "`{\"filter\": {\"route\": \"NAME\"}}`, for example")),
+    }
+}
+
+/// A filter that says nothing would be all there is.
+pub(super) fn said(filter: &Filter) -> Result<(), Denied> {
+    if *filter == Filter::default() {
+        return Err(bad("`filter` says nothing: it would be all there is", "say `\"since\": \"2000-01-01T00:00:00Z\"` if it shall be all"));
+    }
+    Ok(())
+}
+
+/// What comes in while an act goes on is not meant.
+pub(super) fn bounded(desk: &dyn Desk, mut sought: Sought) -> Sought {
+    // one of this millisecond is
+    let now = desk.now().wall + Duration::from_millis(1);
+    sought.filter.until = Some(sought.filter.until.map_or(now, |until| until.min(now)));
+    sought
+}
+
+/// Which deliveries an act is about.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// These.
+    Ids(Vec<DeliveryRef>),
+    /// Those found.
+    Found(Box<Sought>),
+}
+
+/// Acts in small steps, for as long as one call may.
+async fn steps(desk: &dyn Desk, mut act: Act, wanted: Wanted) -> Result<Acted, Denied> {
+    let ends = desk.now().mono + LONGEST;
+    let mut acted = Acted::default();
+    let (mut ids, mut after) = match &wanted {
+        Wanted::Ids(ids) => (ids.clone(), None),
+        Wanted::Found(_) => (Vec::new(), None),
+    };
+    loop {
+        let scope = match &wanted {
+            Wanted::Ids(_) => {
+                let rest = ids.split_off(ids.len().min(usize::from(STEP)));
+                act.which = Which::Ids(std::mem::replace(&mut ids, rest));
+                Scope::All
+            }
+            Wanted::Found(sought) => {
+                act.target = sought.filter.target;
+                act.which = Which::Found(sought.filter.clone(), after);
+                sought.scope
+            }
+        };
+        let step = desk.store().act(scope, &act, STEP).await.map_err(|error| unavailable(&error))?;
+        acted.done += step.done;
+        act.goes_on = step.audit.or(act.goes_on);
+        after = step.next;
+        acted.more = match &wanted {
+            Wanted::Ids(_) => !ids.is_empty(),
+            Wanted::Found(_) => step.more,
+        };
+        if !acted.more || desk.now().mono >= ends {
+            return Ok(acted);
+        }
+    }
+}
+
+pub(super) async fn forget(Actor(who): Actor, State(source): State<Arc<dyn Source>>, body: Told) -> Result<Json<Forgotten>, Denied> {
+    let Forget { route, id, params, reason: why } = told(&whole(body)?)?;
+    let (why, desk) = (reason(&why)?, desk(&source)?);
+    let named = Params(params.into_iter().map(|(name, value)| (name.into(), value.into())).collect());
+    let names = Names::of(&*desk).await?;
+    let filter = Filter { route: Some(route.clone()), id: Some(id.clone()), ..Filter::default() };
+    let Sought { scope, filter } = sought(&filter, &names, desk.now().wall)?;
+    // what is stored knows its key, whatever it was made of
+    let page = desk.store().page(scope, &filter, archive::Order::Newest, None, STEP).await.map_err(|error| unavailable(&error))?;
+    let mut keys: Vec<_> = page.rows.iter().filter_map(|row| row.key).collect();
+    match desk.keyed(&route, &id, &named) {
+        Keyed::By(key) => keys.push(key),
+        _ if !keys.is_empty() => {}
+        Keyed::ByBody => {
+            let help =
+                "only what is stored can be forgotten there: its key is made of the body too, since the signature does not cover the ID";
+            return Err(Denied::new(StatusCode::CONFLICT, "no stored delivery of this route has that ID", help));
+        }
+        Keyed::ByParams(names) => {
+            let error = format!("the ID alone does not tell: say `params` with {}", names.join(", "));
+            return Err(bad(&error, "the path parameters are part of what is remembered"));
+        }
+        Keyed::Not => return Err(Denied::new(StatusCode::CONFLICT, "the route remembers no IDs", "it has no `dedupe`")),
+        Keyed::NoRoute => {
+            return Err(Denied::new(
+                StatusCode::NOT_FOUND,
+                "the route is gone, and nothing stored has that ID",
+                "`GET /-/status` lists the routes",
+            ));
+        }
+    }
+    keys.sort_unstable_by_key(|key| key.0);
+    keys.dedup();
+    let which = format!("route {route} id {}", shortened(&id));
+    let forgetting = Forgetting { keys, who, which: which.into(), reason: why };
+    let forgotten = desk.store().forget(forgetting).await.map_err(|error| unavailable(&error))?;
+    tracing::info!(route, forgotten, "an ID was forgotten, see the audit");
+    Ok(Json(Forgotten { forgotten: forgotten > 0 }))
+}
+
+/// Statuses that a replay is about if it does not say.
+pub(super) fn replayable(statuses: &mut Vec<Place>, delivered: bool) {
+    if statuses.is_empty() {
+        statuses.extend([Place::Dead, Place::Cancelled]);
+        statuses.extend(delivered.then_some(Place::Delivered));
+    }
+}
+
+/// Whether units with that status wait.
+pub(super) fn is_waiting(status: archive::Status) -> bool {
+    Statuses::waiting().contains(status)
+}

@@ -1,0 +1,43 @@
+//! Whether another delivery has the ID of one that is to be replayed: then the app would see it twice.
+use std::time::Duration;
+
+use crate::admin::deliveries::act::is_waiting;
+use crate::admin::deliveries::desk::{Desk, Keyed, Names};
+use crate::queue::kept;
+use crate::store::archive::{Filter, Order, Row, Scope, Status};
+use crate::store::{Claimed, StoreError, Token};
+
+/// Deliveries of one ID that are looked at.
+const LOOKED_AT: u16 = 100;
+/// The ledger is asked by claiming. For so long, if giving back failed.
+const ASKING: Duration = Duration::from_secs(1);
+
+/// What has the ID of `row` and was handed on, or will be.
+pub(in crate::admin::deliveries) async fn twin(desk: &dyn Desk, names: &Names, row: &Row) -> Result<Option<String>, StoreError> {
+    let Some(id) = &row.delivery_id else { return Ok(None) };
+    if row.key.is_some() {
+        let filter = Filter { delivery_id: Some(id.clone()), key: row.key, ..Filter::default() };
+        let page = desk.store().page(Scope::Origin(row.origin), &filter, Order::Newest, None, LOOKED_AT).await?;
+        let goes =
+            |other: &&Row| other.id != row.id && other.units.iter().any(|unit| unit.status == Status::Delivered || is_waiting(unit.status));
+        return Ok(page.rows.iter().find(goes).map(|other| format!("the delivery {}, which was handed on or waits,", other.id)));
+    }
+    if row.units.iter().any(|unit| unit.status == Status::Delivered) {
+        // what the ledger remembers is this one
+        return Ok(None);
+    }
+    // it is on record only: whether a later try of its sender was handed on, the ledger alone knows
+    let Some(shown) = desk.store().get(Scope::All, row.id).await? else { return Ok(None) };
+    let record = &shown.stored.record;
+    let Keyed::By(key) = desk.keyed(&names.origin(row.origin.0).name, id, &kept::parameters(record)) else { return Ok(None) };
+    let token = Token(uuid::Uuid::new_v4().as_u128());
+    let claimed = desk.store().claim(key, token, ASKING).await?;
+    Ok(match claimed {
+        Claimed::Fresh => {
+            desk.store().release_soon(key, token);
+            None
+        }
+        Claimed::InFlight { .. } => Some("a request in flight".to_owned()),
+        Claimed::Committed => Some("a request that was handed on".to_owned()),
+    })
+}

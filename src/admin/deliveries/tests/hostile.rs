@@ -1,0 +1,182 @@
+//! Whatever is asked, the answer is one that the document names, and it comes soon.
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::*;
+use crate::admin::endpoint::{self, Needs, Verb};
+use crate::admin::openapi;
+
+/// It answers for as long as somebody listens.
+const STREAM: &str = "/-/tail";
+
+/// What the document says is the guard's and the handlers' word, too.
+#[tokio::test]
+async fn the_document_and_the_router_agree() {
+    let desks = Desks::new().await;
+    let document = desks.get("/-/openapi.json").await;
+    assert_eq!(document, openapi::document());
+    for endpoint in endpoint::all().into_iter().filter(|endpoint| endpoint.path != STREAM) {
+        let verb = if endpoint.verb == Verb::Get { "get" } else { "post" };
+        let operation = &document["paths"][endpoint.path][verb];
+        let path = endpoint.path.replace("{id}", "nobody");
+        let (status, answer) = desks.ask(&format!("{} {path}", verb.to_uppercase()), false, (verb == "post").then_some(&json!({}))).await;
+        let needs = operation["security"].as_array().unwrap().iter().all(|way| way.as_object().unwrap().contains_key("token"));
+        assert_eq!((needs, needs), (endpoint.needs != Needs::Nothing, status == 401), "{} {status} {answer}", endpoint.path);
+        assert!(operation["responses"].as_object().unwrap().contains_key(&status.to_string()), "{} {status}", endpoint.path);
+        let other = if verb == "get" { "POST" } else { "GET" };
+        let twice = document["paths"][endpoint.path].as_object().unwrap().len() > 1;
+        let (status, _) = desks.ask(&format!("{other} {path}"), true, Some(&json!({}))).await;
+        // `/-/deliveries/replay` and its like are IDs for whoever gets them
+        let is_id = endpoint.path.starts_with("/-/deliveries/") && endpoint.path.matches('/').count() == 3;
+        assert!(twice || status == 405 || is_id && status == 404, "{other} {path} {status}");
+    }
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "-",
+            "deliveries",
+            "replay",
+            "cancel",
+            "purge",
+            "forget",
+            "audit",
+            "replays",
+            "body",
+            "http",
+            "stop",
+            "resume",
+            "evt_1",
+            "r_0",
+            "..",
+            "",
+            "%2e%2e",
+            "%00",
+            "%ff",
+            "%2F",
+            "018f0000-0000-7000-8000-000000000000",
+        ])
+        .prop_map(str::to_owned),
+        "[!-~&&[^ #?]]{0,12}",
+    ]
+}
+
+fn query() -> impl Strategy<Value = String> {
+    let names = vec!["route", "status", "since", "until", "id", "type", "text", "order", "limit", "after", "raw", "x"];
+    let values = vec![
+        "1",
+        "0",
+        "-1",
+        "65536",
+        "99999999999999999999",
+        "stripe",
+        "dead",
+        "pending,parked",
+        "newest",
+        "oldest",
+        "2026-01-01T00:00:00Z",
+        "-009999-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "9999999999y",
+        "1h",
+        "%00",
+        "%ff%fe",
+        "%27%3B--",
+        "true",
+        "",
+    ];
+    let value = prop_oneof![prop::sample::select(values).prop_map(str::to_owned), "[!-~&&[^ #&]]{0,10}"];
+    prop::collection::vec((prop::sample::select(names), value), 0..4)
+        .prop_map(|pairs| pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&"))
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop::sample::select(vec!["", "stripe", "dead", "evt_1", "1h", "9999-12-31T23:59:59Z", "-1s", "oldest", "\0"])
+            .prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+    ];
+    let names = || {
+        prop::sample::select(vec![
+            "filter",
+            "ids",
+            "route",
+            "status",
+            "since",
+            "until",
+            "id",
+            "type",
+            "text",
+            "reason",
+            "dry_run",
+            "waiting",
+            "rate",
+            "stop_after",
+            "order",
+            "delivered",
+            "bypass_dedupe",
+            "params",
+            "x",
+        ])
+    };
+    leaf.prop_recursive(3, 24, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::vec((names(), inner), 0..5)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())),
+        ]
+    })
+}
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        6 => value().prop_map(|value| value.to_string().into_bytes()),
+        1 => prop::collection::vec(any::<u8>(), 0..64),
+        1 => (60_000..70_000_usize).prop_map(|size| vec![b'['; size]),
+    ]
+}
+
+/// Garbage is told that it is garbage: no answer is a server's error, and none is late.
+#[test]
+fn garbage_is_refused_and_nothing_hangs() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let desks = runtime.block_on(async {
+        let desks = Desks::new().await;
+        desks.dead("evt_1").await;
+        desks.put(1, "evt_2", Start::In(WINDOW)).await;
+        desks
+    });
+    let asked = (any::<bool>(), prop::collection::vec(piece(), 1..5), query(), body());
+    // a stream goes on, as it should
+    let known: Vec<&str> = endpoint::all().iter().map(|endpoint| endpoint.path).filter(|path| *path != STREAM).collect();
+    let asked = (asked, prop::option::weighted(0.6, prop::sample::select(known)));
+    let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&asked, |((post, pieces, query, body), known)| {
+        let path = known.map_or_else(|| format!("/{}", pieces.join("/")), |path| path.replace("{id}", &pieces[0]));
+        let query = if query.is_empty() { query } else { format!("?{query}") };
+        let line = format!("{} {path}{query}", if post { "POST" } else { "GET" });
+        let length = format!("Content-Length: {}", body.len());
+        let mut headers = vec!["Host: localhost", BEARER];
+        headers.extend(post.then_some([JSON, length.as_str()]).into_iter().flatten());
+        let answer = runtime.block_on(async {
+            let mut bytes = request(&line, &headers).into_bytes();
+            if post {
+                bytes.extend_from_slice(&body);
+            }
+            let asking = crate::admin::tests::exchange_bytes(desks.router.clone(), &bytes);
+            tokio::time::timeout(Duration::from_secs(20), asking).await
+        });
+        let Ok(answer) = answer else { return Err(TestCaseError::fail(format!("{line} hangs"))) };
+        let status = answer.as_ref().map_or(0, |(status, _)| *status);
+        // a greedy sender may be cut off before it has read its answer
+        let cut = answer.is_none() && body.len() > 50_000;
+        prop_assert!(cut || (200..500).contains(&status), "{line} {}: {answer:?}", String::from_utf8_lossy(&body));
+        Ok(())
+    });
+    outcome.unwrap();
+}

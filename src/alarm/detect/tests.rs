@@ -1,0 +1,209 @@
+use std::time::SystemTime;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::alarm::Share;
+use crate::alarm::latch::CLEAR_AFTER;
+use crate::clock::{Clock as _, SystemClock};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A detector, and time that goes as it is told.
+struct Bench {
+    detector: Detector,
+    policy: Policy,
+    seen: Seen,
+    begun: Now,
+    passed: Duration,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let begun = Now { wall: SystemTime::UNIX_EPOCH + 1_000_000 * SECOND, mono: SystemClock.mono() };
+        let seen = Seen { routes: vec![RouteSeen { name: "a".into(), ..RouteSeen::default() }], ..Seen::default() };
+        let mut bench = Self { detector: Detector::new(begun.mono), policy: Policy::default(), seen, begun, passed: Duration::ZERO };
+        assert_eq!(bench.after(Duration::ZERO), Vec::<String>::new());
+        bench
+    }
+
+    fn route(&mut self) -> &mut RouteSeen {
+        &mut self.seen.routes[0]
+    }
+
+    /// What a look after `passed` more changes: `+code route` or `-code`.
+    fn after(&mut self, passed: Duration) -> Vec<String> {
+        self.passed += passed;
+        let now = Now { wall: self.begun.wall + self.passed, mono: self.begun.mono + self.passed };
+        let changes = self.detector.step(&self.seen, &self.policy, now);
+        let told = |change: &Change| {
+            let sign = if change.raised { '+' } else { '-' };
+            assert!(!change.alarm.text.is_empty() && change.at == now.wall && change.alarm.since <= now.wall);
+            change
+                .alarm
+                .route
+                .as_ref()
+                .map_or(format!("{sign}{}", change.alarm.code), |route| format!("{sign}{} {route}", change.alarm.code))
+        };
+        changes.iter().map(told).collect()
+    }
+
+    fn text(&self) -> String {
+        self.detector.raised().into_iter().map(|alarm| alarm.text).collect::<Vec<_>>().join("; ")
+    }
+}
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn deliveries_that_die_are_told_of_until_none_lies_there() {
+    let mut bench = Bench::new();
+    bench.route().deaths = 2;
+    assert_eq!(bench.after(SECOND), ["+dead_letters a"], "before the store has counted them");
+    bench.route().dead = 2;
+    assert_eq!(bench.after(10 * MINUTE), NONE);
+    assert_eq!(bench.text(), "deliveries died: their tries are over, and 2 lie dead in the store");
+    bench.route().dead = 0;
+    assert_eq!(bench.after(SECOND), NONE);
+    assert_eq!(bench.after(CLEAR_AFTER), ["-dead_letters a"]);
+    bench.route().dead = 7;
+    assert_eq!(bench.after(10 * MINUTE), NONE, "cancelled ones are no news");
+    bench.route().deaths = 3;
+    assert_eq!(bench.after(SECOND), ["+dead_letters a"]);
+    assert_eq!(bench.after(2 * DEAD_QUIET), NONE);
+    assert_eq!(bench.after(CLEAR_AFTER), ["-dead_letters a"]);
+}
+
+#[test]
+fn a_streak_of_failures_is_told_of_at_half_of_what_the_provider_takes() {
+    let by = |failures, lasting| Some(DisablesAfter { failures, lasting });
+    for (rule, count, lasting) in [
+        (by(Some(10), None), 5, Duration::ZERO),
+        (by(Some(5), None), 3, Duration::ZERO),
+        (by(None, Some(4 * MINUTE)), 3, 2 * MINUTE),
+        (None, 3, 12 * 60 * MINUTE),
+    ] {
+        let mut bench = Bench::new();
+        bench.route().disables_after = rule;
+        bench.route().failed = 1;
+        assert_eq!(bench.after(SECOND), NONE);
+        bench.route().failed = count - 1;
+        assert_eq!(bench.after(lasting), NONE, "{rule:?}");
+        bench.route().failed = count;
+        assert_eq!(bench.after(SECOND), ["+failing a"], "{rule:?}");
+        assert!(bench.text().contains(&format!("{count} failed in a row; ")), "{}", bench.text());
+        bench.route().succeeded = 1;
+        assert_eq!(bench.after(SECOND), NONE);
+        assert_eq!(bench.after(CLEAR_AFTER), ["-failing a"]);
+        bench.route().failed += count - 1;
+        assert_eq!(bench.after(SECOND), NONE, "it counts anew");
+    }
+}
+
+/// `hours` of one look a minute in which so many requests come an hour.
+fn hours(bench: &mut Bench, hours: u64, verified: u64, unverified: u64) -> Vec<String> {
+    let mut changes = Vec::new();
+    for _ in 0..hours {
+        bench.route().verified += verified;
+        bench.route().unverified += unverified;
+        changes.extend((0..12).flat_map(|_| bench.after(5 * MINUTE)));
+    }
+    changes
+}
+
+#[test]
+fn a_route_gone_silent_is_told_of_and_so_is_its_return() {
+    let mut bench = Bench::new();
+    assert_eq!(hours(&mut bench, 30, 5, 0), NONE);
+    assert_eq!(hours(&mut bench, 1, 0, 0), NONE);
+    assert_eq!(hours(&mut bench, 4, 0, 1), ["+silent a"], "what does not verify is no sign of life");
+    assert!(bench.text().starts_with("nothing authentic has come for "), "{}", bench.text());
+    assert_eq!(hours(&mut bench, 1, 5, 0), ["-silent a"]);
+    assert_eq!(hours(&mut bench, 8, 0, 0), NONE, "it has been as silent before");
+}
+
+#[test]
+fn a_share_that_falls_is_told_of() {
+    let mut bench = Bench::new();
+    assert_eq!(hours(&mut bench, 10, 50, 2), NONE);
+    assert_eq!(hours(&mut bench, 2, 30, 22), ["+verified_falling a"]);
+    assert_eq!(bench.text(), "58 % of requests verify of late, usually 96 %");
+    assert_eq!(hours(&mut bench, 1, 40, 12), NONE, "neither bad nor good");
+    assert_eq!(hours(&mut bench, 2, 50, 2), ["-verified_falling a"]);
+}
+
+#[test]
+fn a_disk_that_fills_up_is_told_of() {
+    let mut bench = Bench::new();
+    let disk = |free| Some(Disk { free, total: 1000 << 30 });
+    bench.seen.disk = disk(99 << 30);
+    assert_eq!(bench.after(SECOND), NONE);
+    assert_eq!(bench.after(HOLD), ["+disk_nearly_full"]);
+    assert_eq!(bench.text(), "99.0 GiB of 1000.0 GiB are free on the disk of the store");
+    bench.seen.disk = disk(110 << 30);
+    assert_eq!(bench.after(10 * CLEAR_AFTER), NONE, "not yet good enough");
+    bench.seen.disk = disk(121 << 30);
+    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-disk_nearly_full".to_owned()]));
+    bench.policy.disk_free = Share::Bytes(200 << 30);
+    assert_eq!((bench.after(SECOND), bench.after(HOLD)), (vec![], vec!["+disk_nearly_full".to_owned()]));
+    bench.seen.store_bytes = 2000;
+    assert_eq!((bench.after(SECOND), bench.after(HOLD)), (vec![], vec![]), "no bound");
+    bench.policy.store_size = Some(1999);
+    assert_eq!((bench.after(SECOND), bench.after(HOLD)), (vec![], vec!["+store_large".to_owned()]));
+    bench.seen.store_bytes = 1900;
+    assert_eq!(bench.after(10 * CLEAR_AFTER), NONE);
+    bench.seen.store_bytes = 1000;
+    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-store_large".to_owned()]));
+}
+
+#[test]
+fn what_the_store_and_the_clock_say_is_told_as_it_is() {
+    let mut bench = Bench::new();
+    bench.seen.set_aside = Some("a damaged store was set aside".to_owned());
+    bench.seen.failing = Some("no space left".to_owned());
+    bench.seen.clock_jump = true;
+    assert_eq!(bench.after(SECOND), ["+store_set_aside", "+store_failing", "+clock_jump"]);
+    assert!(bench.text().contains("no space left; a damaged store was set aside"), "{}", bench.text());
+    bench.seen.failing = None;
+    bench.seen.clock_jump = false;
+    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-store_failing".to_owned(), "-clock_jump".to_owned()]));
+    assert_eq!(bench.text(), "a damaged store was set aside");
+}
+
+#[test]
+fn a_route_that_goes_takes_its_alarms_along() {
+    let mut bench = Bench::new();
+    bench.route().deaths = 1;
+    assert_eq!(bench.after(SECOND), ["+dead_letters a"]);
+    bench.seen.routes.clear();
+    assert_eq!(bench.after(SECOND), ["-dead_letters a"]);
+    assert!(bench.detector.raised().is_empty() && bench.detector.routes.is_empty());
+}
+
+proptest! {
+    /// Whatever is counted: an alarm is raised and cleared in turn, never twice within the time it is held, and `raised` says the same.
+    #[test]
+    fn changes_come_in_turn(looks in prop::collection::vec((0_u64..400, 0_u64..3, 0_u64..3, 0_u64..2, 0_u64..200, any::<bool>()), 1..200)) {
+        let mut bench = Bench::new();
+        bench.route().disables_after = Some(DisablesAfter { failures: Some(4), lasting: None });
+        let mut up = BTreeMap::new();
+        for (seconds, succeeded, failed, deaths, free, jump) in looks {
+            bench.route().succeeded += succeeded / 2;
+            bench.route().failed += failed;
+            bench.route().deaths += deaths;
+            bench.seen.disk = Some(Disk { free, total: 1000 });
+            bench.seen.clock_jump = jump;
+            for change in bench.after(Duration::from_secs(seconds)) {
+                let (sign, code) = change.split_at(1);
+                if sign == "+" {
+                    prop_assert!(up.insert(code.to_owned(), bench.passed).is_none(), "{}", change);
+                } else {
+                    let since = up.remove(code).expect("it was raised");
+                    prop_assert!(bench.passed - since >= CLEAR_AFTER, "{}", change);
+                }
+            }
+            prop_assert_eq!(bench.detector.raised().len(), up.len());
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Alarms: what somebody should look at. Pure: counts and `now` in, what was raised and cleared out.
+//!
+//! [`detect`] holds what is known between two looks, [`baseline`] learns what is usual on a route, [`latch`] keeps an alarm from flapping.
+//! `docs/alarms.md` says of each code what raises it and what to do.
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub mod baseline;
+pub mod detect;
+mod latch;
+
+pub use detect::{Detector, Disk, RouteSeen, Seen};
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    /// Deliveries died.
+    DeadLetters,
+    /// The provider has been answered with nothing but failures, and may soon disable the endpoint.
+    Failing,
+    /// A route gets nothing for longer than it ever did.
+    Silent,
+    /// The share of requests that verify is well below what it was.
+    VerifiedFalling,
+    /// The disk of the store is nearly full.
+    DiskNearlyFull,
+    /// The store is larger than it should be.
+    StoreLarge,
+    /// The store does not take what is written.
+    StoreFailing,
+    /// A damaged store was set aside, and a new one begun.
+    StoreSetAside,
+    /// The clock of the machine was set.
+    ClockJump,
+}
+
+impl Code {
+    /// All of them, in the order of `docs/alarms.md`.
+    pub const ALL: [Self; 9] = [
+        Self::DeadLetters,
+        Self::Failing,
+        Self::Silent,
+        Self::VerifiedFalling,
+        Self::DiskNearlyFull,
+        Self::StoreLarge,
+        Self::StoreFailing,
+        Self::StoreSetAside,
+        Self::ClockJump,
+    ];
+
+    /// The stable code: metric label, log field, and in what is sent.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::DeadLetters => "dead_letters",
+            Self::Failing => "failing",
+            Self::Silent => "silent",
+            Self::VerifiedFalling => "verified_falling",
+            Self::DiskNearlyFull => "disk_nearly_full",
+            Self::StoreLarge => "store_large",
+            Self::StoreFailing => "store_failing",
+            Self::StoreSetAside => "store_set_aside",
+            Self::ClockJump => "clock_jump",
+        }
+    }
+}
+
+impl Code {
+    /// Whether it is of one route; else of the whole gate.
+    pub const fn is_of_route(self) -> bool {
+        match self {
+            Self::DeadLetters | Self::Failing | Self::Silent | Self::VerifiedFalling => true,
+            Self::DiskNearlyFull | Self::StoreLarge | Self::StoreFailing | Self::StoreSetAside | Self::ClockJump => false,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// An alarm that is raised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// What is wrong.
+    pub code: Code,
+    /// On which route; `None`: in the whole gate.
+    pub route: Option<Arc<str>>,
+    /// Since when it is raised.
+    pub since: SystemTime,
+    /// In words. No sender has a say in them.
+    pub text: String,
+}
+
+/// An alarm was raised or cleared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub alarm: Alarm,
+    /// Whether it was raised; else it was cleared.
+    pub raised: bool,
+    /// When.
+    pub at: SystemTime,
+}
+
+impl Change {
+    /// The type of the event.
+    pub const fn event_type(&self) -> &'static str {
+        if self.raised { "hookgate.alarm.raised" } else { "hookgate.alarm.cleared" }
+    }
+}
+
+/// How much of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// So many hundredths of it.
+    Percent(u8),
+    /// So many bytes.
+    Bytes(u64),
+}
+
+impl Share {
+    /// In bytes, of a disk of `total`.
+    pub const fn of(self, total: u64) -> u64 {
+        match self {
+            Self::Percent(percent) => (total / 100).saturating_mul(percent as u64),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// When alarms are raised, as far as a config says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What must be free on the disk of the store.
+    pub disk_free: Share,
+    /// How large the store may be.
+    pub store_size: Option<u64>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { disk_free: Share::Percent(10), store_size: None }
+    }
+}
+
+/// When a provider disables an endpoint: after so many failures in a row, or failures for so long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DisablesAfter {
+    /// So many.
+    pub failures: Option<u32>,
+    /// For so long.
+    pub lasting: Option<Duration>,
+}

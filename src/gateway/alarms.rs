@@ -1,0 +1,158 @@
+//! Looks what is wrong, every few seconds, and puts what changed into the queue. What decides is in `alarm`; what is sent, `deliver::courier` sends.
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nix::sys::statvfs::statvfs;
+use serde::Serialize;
+use tokio::time::sleep;
+
+use super::Gate;
+use super::deliver::courier;
+use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
+use crate::clock::unix_ms;
+use crate::config::snapshot::Snapshot;
+use crate::dedupe::embedded::Embedded;
+use crate::queue::kept;
+use crate::store::queue::{Accept, Dedupe, DeliveryRef, OriginId, Start, TargetId, To};
+use crate::store::record::Record;
+use crate::store::{Ledger as _, StoreError};
+use crate::telemetry::rfc3339;
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(2);
+/// Changes that wait for the disk to take them; the oldest go first.
+const WAITING: usize = 256;
+
+/// Looks until the gate leaves. `set_aside` is what was done with a damaged store when this gate began.
+pub async fn watch(gate: Arc<Gate>, ledger: Arc<Embedded>, set_aside: Option<String>) {
+    let mut leaving = gate.lifecycle.leaving.subscribe();
+    let mut detector = Detector::new(gate.clock.mono());
+    let mut waiting = VecDeque::new();
+    while !*leaving.borrow_and_update() {
+        let snapshot = gate.snapshot();
+        let seen = look(&gate, &snapshot, &ledger, set_aside.clone()).await;
+        let changes = detector.step(&seen, &snapshot.alarms.policy, gate.clock.now());
+        gate.telemetry.alarmed(&changes, detector.raised());
+        if snapshot.alarms.webhook.is_some() {
+            waiting.extend(changes.iter().map(|change| (DeliveryRef::draw(), event(change))));
+            send(&gate, &mut waiting).await;
+        }
+        tokio::select! {
+            () = sleep(EVERY) => {}
+            _ = leaving.changed() => {}
+        }
+    }
+}
+
+/// What there is to see now.
+async fn look(gate: &Gate, snapshot: &Snapshot, ledger: &Embedded, set_aside: Option<String>) -> Seen {
+    let (counts, names) = gate.deliverer.counts();
+    let dead = |route: &Arc<str>| {
+        let row = counts.targets.iter().find(|(id, ..)| names.get(id).is_some_and(|name| name == route));
+        row.map_or(0, |(_, _, dead)| *dead)
+    };
+    let route = |hook: &Arc<crate::config::snapshot::Hook>| {
+        let sums = gate.telemetry.sums(&hook.name);
+        RouteSeen {
+            name: Arc::clone(&hook.name),
+            verified: sums.verified,
+            unverified: sums.unverified,
+            succeeded: sums.succeeded,
+            failed: sums.failed,
+            deaths: sums.deaths,
+            dead: dead(&hook.name),
+            disables_after: hook.disables_after,
+        }
+    };
+    let disk = match snapshot.store.path.clone() {
+        // a disk that does not answer must not hold up a worker
+        Some(path) => tokio::task::spawn_blocking(move || disk(&path)).await.ok().flatten(),
+        None => None,
+    };
+    Seen {
+        routes: snapshot.hooks.iter().map(route).collect(),
+        disk,
+        store_bytes: counts.disk,
+        failing: ledger.trouble().map(|trouble| trouble.to_string()),
+        set_aside,
+        clock_jump: ledger.counts().clock_jump,
+    }
+}
+
+/// What is free for who is not root.
+fn disk(path: &Path) -> Option<Disk> {
+    let found = statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+    Some(Disk { free: bytes(found.blocks_available()), total: bytes(found.blocks()) })
+}
+
+/// An alarm on its way.
+struct Event {
+    kind: &'static str,
+    at: std::time::SystemTime,
+    body: Bytes,
+}
+
+/// What is sent of a change.
+fn event(change: &Change) -> Event {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: &'a str,
+        timestamp: String,
+        data: Data<'a>,
+    }
+    #[derive(Serialize)]
+    struct Data<'a> {
+        code: &'a str,
+        route: Option<&'a str>,
+        since: String,
+        text: &'a str,
+    }
+    let Change { alarm, at, .. } = change;
+    let data = Data { code: alarm.code.code(), route: alarm.route.as_deref(), since: rfc3339(alarm.since), text: &alarm.text };
+    let body = Body { r#type: change.event_type(), timestamp: rfc3339(*at), data };
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    Event { kind: change.event_type(), at: *at, body: body.into() }
+}
+
+/// Puts on the disk what waits for that, the oldest first, as far as it takes them.
+async fn send(gate: &Gate, waiting: &mut VecDeque<(DeliveryRef, Event)>) {
+    let Some(target) = gate.deliverer.alarms() else { return };
+    while let Some((id, event)) = waiting.front() {
+        if let Err(error) = accept(gate, *id, event, target).await {
+            tracing::warn!(%error, "an alarm is not in the queue yet");
+            break;
+        }
+        waiting.pop_front();
+    }
+    while waiting.len() > WAITING {
+        waiting.pop_front();
+        tracing::error!("an alarm is not sent: too many wait for the disk");
+    }
+}
+
+async fn accept(gate: &Gate, id: DeliveryRef, event: &Event, target: TargetId) -> Result<(), StoreError> {
+    let fact = |name: &'static str, value: String| (Bytes::from_static(name.as_bytes()), Bytes::from(value));
+    let record = Record {
+        method: Bytes::from_static(b"POST"),
+        // where it goes is not kept: the config says, when it goes
+        target: Bytes::from_static(b"/"),
+        authority: Bytes::new(),
+        tls: false,
+        headers: vec![(Bytes::from_static(b"content-type"), Bytes::from_static(b"application/json"))],
+        facts: vec![fact(kept::RECEIVED_AT, unix_ms(event.at).to_string())],
+    };
+    let accept = Accept {
+        id,
+        origin: OriginId(target.0),
+        delivery_id: Some(courier::message_id(id).into()),
+        event_type: Some(event.kind.into()),
+        to: vec![To { target, lane: None, start: Start::Anyone, tried: None }],
+        record,
+        body: event.body.clone(),
+    };
+    gate.deliverer.store.accept(accept, Dedupe::None).await.map(drop)
+}

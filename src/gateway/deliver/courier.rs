@@ -1,0 +1,135 @@
+//! Delivers what goes to no upstream: the gate's own alarms, signed, to the place that the config names now, past the egress guard.
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode};
+use tokio::time::sleep;
+
+use super::attempt::{look, random, recorded, settle};
+use super::{PAUSE, POLL};
+use crate::config::snapshot::AlarmWebhook;
+use crate::delivery::{Fault, Outcome};
+use crate::gateway::{Gate, InFlight};
+use crate::queue::outcome::{self, Before};
+use crate::retry::{Backoff, Schedule};
+use crate::store::StoreError;
+use crate::store::queue::{DeliveryRef, Leased, Next, TargetId};
+use crate::upstream::Outgoing;
+use crate::upstream::call::{NotCalled, call};
+use crate::upstream::client::{Made, Sent};
+
+/// How long one try may take in all.
+const BUDGET: Duration = Duration::from_secs(15);
+/// How long a try is leased: longer than it can take, with the way to the disk.
+const LEASE: Duration = Duration::from_secs(60);
+/// Bytes of one.
+const BYTES: usize = 64 << 10;
+/// When one is tried again: for a day, however often that is.
+const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(3600), max_attempts: 1000 };
+const MAX_AGE: Duration = Duration::from_secs(86_400);
+
+/// How a receiver knows an alarm again: the same with each try.
+pub(in crate::gateway) fn message_id(id: DeliveryRef) -> String {
+    format!("msg_{}", id.0.simple())
+}
+
+/// Delivers alarms until the gate leaves, one after the other.
+pub async fn alarms(gate: Arc<Gate>) {
+    let Ok(schedule) = Schedule::growing(BACKOFF, MAX_AGE) else { return };
+    let mut leaving = gate.lifecycle.leaving.subscribe();
+    while !*leaving.borrow_and_update() {
+        let pause = match round(&gate, &schedule).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::debug!(%error, "the store does not say which alarms wait");
+                PAUSE
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = leaving.changed() => {}
+        }
+    }
+}
+
+/// Tries one that is due, if there is any. How long to wait for the next.
+async fn round(gate: &Arc<Gate>, schedule: &Schedule) -> Result<Duration, StoreError> {
+    let snapshot = gate.snapshot();
+    let (Some(webhook), Some(target)) = (&snapshot.alarms.webhook, gate.deliverer.alarms()) else { return Ok(POLL) };
+    let store = &gate.deliverer.store;
+    // leasing writes, looking does not: who has nothing to send leaves the disk alone
+    let ready = store.ready(target.0.checked_sub(1).map(TargetId), 1).await?;
+    if ready.targets != [target] {
+        return Ok(PAUSE);
+    }
+    let in_flight = InFlight::begin(Arc::clone(gate));
+    for leased in store.lease(&[(target, 1)], LEASE, BYTES).await? {
+        attempt(gate, schedule, webhook, leased).await;
+    }
+    drop(in_flight);
+    Ok(Duration::ZERO)
+}
+
+/// Makes the try and settles it.
+async fn attempt(gate: &Arc<Gate>, schedule: &Schedule, webhook: &AlarmWebhook, leased: Leased) {
+    let Leased { lease, tries, cause, age, stored } = leased;
+    let before = Before { tries, age, probe: false };
+    let begun = gate.clock.now();
+    let sent = match render(webhook, stored.id, stored.body.clone(), begun.wall) {
+        Some(outgoing) => {
+            let policy = Arc::clone(&gate.snapshot().egress);
+            call(&webhook.to, &outgoing, &policy, BUDGET, Arc::clone(&gate.clock)).await
+        }
+        None => Ok(Sent { outcome: Outcome::Unreached(Fault::Malformed), answer: None, made: Made::default() }),
+    };
+    let (outcome, answer, made, why) = match sent {
+        Ok(Sent { outcome, answer, made }) => (outcome, answer, made, None),
+        Err(why) => (Outcome::Unreached(Fault::Connect), None, Made::default(), Some(why)),
+    };
+    let seen = look(answer, begun.wall).await;
+    let took = gate.clock.mono().saturating_duration_since(begun.mono);
+    let next = outcome::next(schedule, before, outcome, seen.asked(), random());
+    let mut row = recorded(cause, begun, took, outcome, made, seen);
+    if let Some(why) = &why {
+        row.error = Some(why.word().into());
+    }
+    tell(&stored.id, tries.saturating_add(1), status(outcome), why.as_ref(), row.error.as_deref(), next);
+    settle(gate, lease, Some(row), next).await;
+}
+
+fn status(outcome: Outcome) -> Option<StatusCode> {
+    match outcome {
+        Outcome::Answered(status) => Some(status),
+        Outcome::Unreached(_) | Outcome::Ambiguous(_) => None,
+    }
+}
+
+/// A line of what a try came to, unless it is delivered.
+fn tell(id: &DeliveryRef, attempt: u32, status: Option<StatusCode>, why: Option<&NotCalled>, error: Option<&str>, next: Next) {
+    let why = why.map(ToString::to_string);
+    let status = status.map(|status| status.as_u16());
+    match next {
+        Next::Delivered => tracing::debug!(delivery = %id, attempt, status, "alarm delivered"),
+        Next::RetryIn(again) | Next::Later(again) => {
+            tracing::warn!(delivery = %id, attempt, status, error, why, again_s = again.as_secs(), "an alarm is not delivered yet");
+        }
+        Next::Dead(_) | Next::Cancelled | Next::GiveBack => {
+            tracing::error!(delivery = %id, attempt, status, error, why, "an alarm is not delivered: its tries are over");
+        }
+    }
+}
+
+/// The request, signed as of `now`; none if the config names a host that cannot stand in a header.
+fn render(webhook: &AlarmWebhook, id: DeliveryRef, body: Bytes, now: std::time::SystemTime) -> Option<Outgoing> {
+    let host = HeaderValue::from_str(&webhook.to.authority).ok()?;
+    let mut headers = vec![
+        (header::HOST, host),
+        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::USER_AGENT, HeaderValue::from_static(concat!("hookgate/", env!("CARGO_PKG_VERSION")))),
+    ];
+    headers.extend(webhook.key.sign(&message_id(id), now, &body)?);
+    Some(Outgoing { method: Method::POST, target: webhook.to.target.clone(), headers, body })
+}

@@ -1,0 +1,59 @@
+//! Alarms as they are shown, and the counts that they are made of.
+use std::sync::Arc;
+
+use super::outcome::Judged;
+use super::{Telemetry, attempts};
+use crate::alarm::{Alarm, Change};
+
+/// Counts of a route since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteSums {
+    /// Requests that verified.
+    pub verified: u64,
+    /// Requests that did not.
+    pub unverified: u64,
+    /// Of those that verified: the sender got a 2xx.
+    pub succeeded: u64,
+    /// Of those that verified: the sender got something else.
+    pub failed: u64,
+    /// Deliveries whose last try failed.
+    pub deaths: u64,
+}
+
+impl Telemetry {
+    /// The counts of a route since the start. What a route that observes lets in without a proof does not count as verified.
+    pub fn sums(&self, route: &str) -> RouteSums {
+        let mut sums = RouteSums { deaths: self.attempts.count_of(route, attempts::After::Dead), ..RouteSums::default() };
+        let Some(seen) = self.find(route) else { return sums };
+        for (outcome, total) in seen.totals() {
+            match outcome.judged() {
+                Judged::Succeeded => sums.succeeded += total,
+                Judged::Failed => sums.failed += total,
+                Judged::NotAuthentic => sums.unverified += total,
+                Judged::Unknown => {}
+            }
+        }
+        let let_in: u64 = seen.would_refuse().iter().map(|(_, count)| count).sum();
+        sums.verified = (sums.succeeded + sums.failed).saturating_sub(let_in);
+        sums.unverified += let_in;
+        sums
+    }
+
+    /// Alarms that were raised and cleared, a line each, and all that are raised now.
+    pub fn alarmed(&self, changes: &[Change], raised: Vec<Alarm>) {
+        for Change { alarm, raised, .. } in changes {
+            let (code, route) = (alarm.code.code(), alarm.route.as_deref());
+            if *raised {
+                tracing::warn!(code, route, text = alarm.text, "alarm raised");
+            } else {
+                tracing::info!(code, route, since = super::rfc3339(alarm.since), "alarm cleared");
+            }
+        }
+        self.alarms.store(Arc::new(raised));
+    }
+
+    /// The alarms that are raised now.
+    pub fn alarms(&self) -> Arc<Vec<Alarm>> {
+        self.alarms.load_full()
+    }
+}

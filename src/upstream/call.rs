@@ -1,0 +1,51 @@
+//! One request to a place that no `upstreams` names: judged by [`egress`], bounded in time, never redirected.
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Outgoing;
+use super::client::{Sent, Unusable, send};
+use super::egress::{self, Refused};
+use super::wire::{Bounds, Wire};
+use crate::clock::Clock;
+use crate::config::snapshot::{Egress, UpstreamTls, WebAddress};
+
+/// Why nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCalled {
+    /// The place is none that the gate may call.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The certificates of the system.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+}
+
+impl NotCalled {
+    /// The word that stands in a record.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(Refused::Unresolved) => "unreached_resolve",
+            Self::Refused(_) => "unreached_egress",
+            Self::Unusable(_) => "unreached_certificates",
+        }
+    }
+}
+
+/// Sends a request over a connection of its own to an address that was judged just now; SNI and `Host` are the name. `budget` bounds looking up,
+/// connecting, sending and the whole answer together. The answer may be any: one that redirects is an answer.
+///
+/// # Errors
+/// Why nothing was sent.
+pub async fn call(
+    to: &WebAddress,
+    outgoing: &Outgoing,
+    policy: &Egress,
+    budget: Duration,
+    clock: Arc<dyn Clock>,
+) -> Result<Sent, NotCalled> {
+    let deadline = clock.mono() + budget;
+    let addresses = egress::resolve(&to.host, to.port, policy).await?;
+    let tls = to.tls.then(UpstreamTls::default);
+    let wire = Wire::pinned(addresses.into(), &to.host, tls.as_ref(), clock)?;
+    Ok(send(&wire, outgoing, Bounds { connect: budget, deadline, idle: Duration::ZERO }).await)
+}

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# The admin API's document against a real gate with deliveries in its store: schemathesis asks whatever the document allows, and what it does not,
+# and every answer must be one that the document names. It comes from PyPI into target/api; all requests stay on loopback.
+# Usage: tests/api/run.sh [HOOKGATE]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+hookgate=$(realpath "${1:-target/debug/hookgate}")
+kept=$PWD/target/api
+work=$(mktemp -d)
+started=()
+leave() {
+    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait
+    rm -rf "$work"
+}
+trap leave EXIT
+
+[ -x "$kept/venv/bin/python" ] || python3 -m venv "$kept/venv"
+timeout 300 "$kept/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/api/requirements.txt
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+gate=$(free_port) admin=$(free_port) health=$(free_port) nobody=$(free_port)
+token=$(head -c 24 /dev/urandom | base64 | tr -d '/+=')
+printf '%s' "$token" > "$work/token"
+head -c 24 /dev/urandom | base64 | tr -d '\n' > "$work/secret"
+cat > "$work/config.yaml" <<YAML
+listen: [{ address: 127.0.0.1:$gate }]
+health: { address: 127.0.0.1:$health }
+admin: { address: 127.0.0.1:$admin, token: { file: token } }
+shutdown: { delay: 0s }
+store: { path: store }
+upstreams: { app: { url: http://127.0.0.1:$nobody } }
+routes:
+  - name: github
+    path: /github
+    verify: { provider: github, secrets: [{ file: secret }] }
+    dedupe: {}
+    queue: { upstream: app }
+YAML
+"$hookgate" run --config "$work/config.yaml" > "$work/log" 2>&1 &
+started+=($!)
+for _ in $(seq 100); do
+    curl -fs "http://127.0.0.1:$health/readyz" > /dev/null && break
+    sleep 0.1
+done
+
+# deliveries that wait, for an app that nobody is
+for number in $(seq 20); do
+    body="{\"number\": $number}"
+    signature=$(printf '%s' "$body" | openssl dgst -sha256 -hmac "$(cat "$work/secret")" -r | cut -d' ' -f1)
+    curl -fsS -o /dev/null -H 'Content-Type: application/json' -H 'X-GitHub-Event: push' -H "X-GitHub-Delivery: id-$number" \
+        -H "X-Hub-Signature-256: sha256=$signature" -d "$body" "http://127.0.0.1:$gate/github"
+done
+waiting=$(curl -fsS "http://127.0.0.1:$admin/-/deliveries?limit=100" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["deliveries"]))')
+[ "$waiting" = 20 ] || { echo "the gate has $waiting deliveries, not 20"; exit 1; }
+
+# `/-/tail` answers for as long as somebody listens; `/-/drain` and `/-/reload` end or change the gate that is asked
+# what it keeps between runs goes with the rest
+cd "$work"
+timeout 900 "$kept/venv/bin/schemathesis" run "http://127.0.0.1:$admin/-/openapi.json" \
+    --exclude-path /-/tail --exclude-path /-/drain --exclude-path /-/reload \
+    --header "Authorization: Bearer $token" --max-examples "${EXAMPLES:-40}" --seed "${SEED:-9}" --workers 1 --request-timeout 30 \
+    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,negative_data_rejection,ignored_auth \
+    --suppress-health-check all --no-color
+if grep -q 'panicked' "$work/log"; then
+    cat "$work/log"
+    exit 1
+fi
+kill -0 "${started[0]}" || { echo 'the gate is gone'; exit 1; }

@@ -1,0 +1,223 @@
+//! What people type to look at a queue and to act on it, against a real gate.
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::queue::{SECRET, config, send, start, start_in};
+use super::support::app::{Act, App};
+use super::support::gate::{Gate, hookgate, wait_for};
+
+const ONCE: &str = "retry: { initial: 1h, max: 1h, factor: 1, max_attempts: 5 }";
+
+fn run(gate: &Gate, args: &[&str]) -> Output {
+    let config = gate.config_path().display().to_string();
+    let admin = gate.address("admin").to_string();
+    let all = [args, &["--admin", &admin, "--config", &config]].concat();
+    let output = hookgate().args(all).env("LC_ALL", "C.UTF-8").env_remove("HOOKGATE_CONFIG").stdin(Stdio::null()).output().unwrap();
+    let token = std::fs::read_to_string(gate.dir().join("store/admin-token")).unwrap();
+    let said = said(&output);
+    assert!(!said.contains(SECRET) && !said.contains(token.trim()), "a secret is shown: {said}");
+    output
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[track_caller]
+fn ends(gate: &Gate, args: &[&str], code: i32) -> String {
+    let output = run(gate, args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The deliveries in a state, by the provider's ID.
+fn in_state(gate: &Gate, state: &str) -> Vec<String> {
+    let lines = ends(gate, &["deliveries", "list", "--state", state, "--oldest", "--json"], 0);
+    let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["delivery_id"].as_str().unwrap().to_owned();
+    lines.lines().map(id).collect()
+}
+
+/// An app that answers what it is told to.
+fn app(first: u16) -> (App, Arc<AtomicU16>) {
+    let status = Arc::new(AtomicU16::new(first));
+    let told = Arc::clone(&status);
+    (App::answering(move |_, _| Act::status(told.load(Ordering::SeqCst))), status)
+}
+
+#[test]
+fn dead_letters_are_found_shown_and_replayed() {
+    let (app, answers) = app(410);
+    let gate = start(&config(&app.url(), ONCE));
+    for id in ["one", "two", "three"] {
+        assert_eq!(send(&gate, id, format!("{{\"id\":\"{id}\",\"bad\":\"\u{1b}[2J\"}}").as_bytes()).status, 200);
+    }
+    wait_for("all to be dead", || in_state(&gate, "dead").len() == 3);
+    let list = ends(&gate, &["deliveries", "list", "--route", "github"], 0);
+    assert!(list.starts_with("ID") && list.contains("dead") && list.contains("410"), "{list}");
+    let shown = ends(&gate, &["deliveries", "show", "one"], 0);
+    assert!(shown.contains("✕ dead, 410 ended it") && shown.contains("secret main") && shown.contains("--body prints it"), "{shown}");
+    assert_eq!(ends(&gate, &["deliveries", "show", "one", "--body"], 0), "{\"id\":\"one\",\"bad\":\"\u{1b}[2J\"}");
+    assert!(ends(&gate, &["deliveries", "show", "one", "--http"], 0).starts_with("POST /webhooks/github HTTP/1.1\r\n"));
+    let curl = ends(&gate, &["deliveries", "show", "one", "--curl"], 0);
+    assert!(curl.contains("curl -sS") && !curl.contains('\u{1b}'), "{curl}");
+    assert_eq!(ends(&gate, &["deliveries", "export", "--state", "dead"], 0).lines().count(), 3);
+    ends(&gate, &["deliveries", "show", "nothing"], 1);
+    answers.store(200, Ordering::SeqCst);
+    let before = app.count();
+    let dry = run(&gate, &["deliveries", "replay", "--state", "dead", "--dry-run"]);
+    assert!(said(&dry).contains("plan: 3 deliveries"), "{}", said(&dry));
+    ends(&gate, &["deliveries", "replay", "--state", "dead"], 2);
+    assert_eq!(app.count(), before, "a plan changes nothing");
+    ends(&gate, &["deliveries", "replay", "one"], 0);
+    wait_for("one to be delivered", || in_state(&gate, "delivered") == ["one"]);
+    let many = run(&gate, &["deliveries", "replay", "--state", "dead", "--yes", "--reason", "the app was away", "--rate", "100/s"]);
+    assert_eq!(many.status.code(), Some(0), "{}", said(&many));
+    assert!(said(&many).contains("2 handed on, 0 failed"), "{}", said(&many));
+    assert_eq!(in_state(&gate, "delivered"), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_replay_that_stops_says_how_to_go_on() {
+    let (app, answers) = app(410);
+    let gate = start(&config(&app.url(), ONCE));
+    for id in ["one", "two", "three", "four"] {
+        send(&gate, id, b"{}");
+    }
+    wait_for("all to be dead", || in_state(&gate, "dead").len() == 4);
+    let stopped =
+        run(&gate, &["deliveries", "replay", "--state", "dead", "--yes", "--reason", "a try", "--rate", "20/s", "--stop-after", "2"]);
+    let text = said(&stopped);
+    assert_eq!(stopped.status.code(), Some(3), "{text}");
+    assert!(text.contains("✕ stopped") && text.contains("2 failed") && text.contains("2 not tried"), "{text}");
+    let id = text.split("--resume ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    answers.store(200, Ordering::SeqCst);
+    let resumed = run(&gate, &["deliveries", "replay", "--resume", &id, "--rate", "100/s"]);
+    assert_eq!(resumed.status.code(), Some(3), "two of all failed: {}", said(&resumed));
+    wait_for("the other two", || in_state(&gate, "delivered").len() == 2);
+}
+
+#[test]
+fn what_waits_is_cancelled_and_purged_and_ids_are_forgotten() {
+    let (app, answers) = app(503);
+    let gate = start(&config(&app.url(), ONCE));
+    for id in ["one", "two"] {
+        send(&gate, id, b"{}");
+    }
+    wait_for("both to be tried", || in_state(&gate, "retrying").len() == 2);
+    // its counts are a second old
+    wait_for("the status to need somebody", || run(&gate, &["status"]).status.code() == Some(1));
+    let text = said(&run(&gate, &["status"]));
+    assert!(text.contains("answers 503; 2 deliveries wait, oldest ") && text.contains("QUEUED"), "{text}");
+    ends(&gate, &["deliveries", "cancel", "one", "--reason", "not wanted"], 0);
+    assert_eq!(in_state(&gate, "cancelled"), ["one"]);
+    ends(&gate, &["deliveries", "purge", "--state", "retrying", "--yes", "--reason", "nor this", "--waiting"], 0);
+    assert!(in_state(&gate, "retrying").is_empty());
+    ends(&gate, &["forget", "--route", "github", "two"], 1);
+    answers.store(200, Ordering::SeqCst);
+    send(&gate, "three", b"{}");
+    wait_for("the third", || in_state(&gate, "delivered") == ["three"]);
+    assert_eq!(send(&gate, "three", b"{}").header("Hookgate-Status"), Some("duplicate"));
+    ends(&gate, &["forget", "--route", "github", "--reason", "lost by the app", "three"], 0);
+    assert_eq!(send(&gate, "three", b"{}").header("Hookgate-Status"), Some("queued"));
+    wait_for("the third once more", || in_state(&gate, "delivered") == ["three", "three"]);
+}
+
+#[test]
+fn a_gate_is_drained_and_says_what_is_left() {
+    let (app, answers) = app(503);
+    let quick = "retry: { initial: 50ms, max: 50ms, factor: 1, max_attempts: 1000 }";
+    let gate = start(&config(&app.url(), quick));
+    for id in ["one", "two"] {
+        send(&gate, id, id.as_bytes());
+    }
+    let file = gate.dir().join("left.jsonl").display().to_string();
+    let left = ends(&gate, &["drain", "--timeout", "300ms", "--export", &file], 3);
+    assert!(left.contains("2 deliveries left on the disk") && left.contains("2 written to"), "{left}");
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let raw: Vec<String> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["raw_text"].as_str().unwrap().to_owned()).collect();
+    assert!(raw.len() == 2 && raw[0].ends_with("\r\n\r\none") && raw[1].ends_with("\r\n\r\ntwo"), "{raw:?}");
+    let refused = send(&gate, "three", b"{}");
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    answers.store(200, Ordering::SeqCst);
+    assert!(ends(&gate, &["drain"], 0).contains("nothing is left"));
+    assert!(app.count() > 2, "both were tried again until the app took them");
+}
+
+/// A running `deliveries tail`, and what it said on both ways.
+struct Tail {
+    child: Child,
+    out: Arc<Mutex<Vec<String>>>,
+    err: Arc<Mutex<Vec<String>>>,
+}
+
+impl Tail {
+    fn start(admin: &str) -> Self {
+        let mut child = hookgate()
+            .args(["deliveries", "tail", "--json", "--admin", admin])
+            .env_remove("HOOKGATE_CONFIG")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (out, err) = (collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap()));
+        Self { child, out, err }
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        self.out.lock().unwrap().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn says(&self, text: &str) -> bool {
+        self.err.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn collect(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let of_thread = Arc::clone(&lines);
+    std::thread::spawn(move || BufReader::new(from).lines().map_while(Result::ok).for_each(|line| of_thread.lock().unwrap().push(line)));
+    lines
+}
+
+#[test]
+fn a_tail_follows_both_sides_and_a_gate_that_was_away() {
+    let (app, _) = app(200);
+    let yaml = config(&app.url(), ONCE).replace("admin: { address: 127.0.0.1:0 }", "admin: { address: unix:admin.sock }");
+    let mut gate = start(&yaml);
+    let dir = gate.shared_dir();
+    let tail = Tail::start(&format!("unix:{}", dir.path().join("admin.sock").display()));
+    let count = AtomicU16::new(0);
+    let seen = |gate: &Gate, what: &str| {
+        let first = count.load(Ordering::SeqCst);
+        // it is told from its connection on: send until one is seen
+        wait_for(what, || {
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            send(gate, &format!("id-{number}"), b"{}");
+            let is_new = |line: &Value| (first..=number).any(|number| line["delivery_id"] == format!("id-{number}"));
+            tail.lines().iter().any(|line| line["came_to"] == "queued" && is_new(line))
+        });
+    };
+    seen(&gate, "a request");
+    wait_for("its try", || tail.lines().iter().any(|line| line["kind"] == "attempt" && line["came_to"] == "handed_on" && line["try"] == 1));
+    gate.signal("TERM");
+    assert!(gate.wait(Duration::from_secs(10)).success());
+    wait_for("it to say so", || tail.says("not connected"));
+    drop(gate);
+    let gate = start_in(dir, &yaml);
+    wait_for("it to be back", || tail.says("reconnected after") && tail.says("began anew"));
+    seen(&gate, "a request of the next gate");
+}
