@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::admin::deliveries::types::{Deliveries, Delivery};
-use crate::admin::status::{RouteStatus, SecretStatus, Status, StoreStatus};
+use crate::admin::status::{AlarmStatus, ConfigStatus, RouteStatus, SecretStatus, Status, StoreStatus};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::deliveries::export::deliveries;
@@ -118,25 +118,10 @@ fn attention(status: &Status, oldest: &BTreeMap<String, Delivery>, now: SystemTi
         let said = format!("{} does not answer, the breaker is {}", upstream.url, upstream.breaker.replace('_', " "));
         need(Sign::Bad, &upstream.name, said, "");
     }
-    if let Some(error) = &status.config.last_error {
-        let (first, file) = first_error(&error.text);
-        let command = file.map(|file| format!("hookgate check {}", quoted(file))).unwrap_or_default();
-        need(Sign::Look, "reload", format!("{} refused, {first}", error.at), &command);
-    }
-    for key in &status.config.needs_restart {
-        need(Sign::Look, "restart", format!("the change of {key} waits for one"), "");
-    }
-    for secret in &status.config.stale_secrets {
-        need(Sign::Look, "secret", format!("the file of {secret} is empty or unreadable; its last good text counts"), "");
-    }
-    for why in &status.config.stale_certificates {
-        need(Sign::Look, "certificate", format!("{why}; the last good pair counts"), "");
-    }
+    of_config(&status.config, &mut need);
     for alarm in status.alarms.iter().filter(|alarm| !TOLD_ELSEWHERE.contains(&alarm.code.as_str())) {
-        let what = alarm.route.as_deref().unwrap_or("gate");
-        let command = alarm.route.as_ref().filter(|_| alarm.code == "dead_letters");
-        let command = command.map(|route| format!("hookgate deliveries list --route {} --state dead", quoted(route))).unwrap_or_default();
-        need(Sign::Bad, what, format!("{}: {}", alarm.code, alarm.text), &command);
+        let (said, command) = alarmed(alarm);
+        need(Sign::Bad, alarm.route.as_deref().unwrap_or("gate"), said, &command);
     }
     if let Some(alarm) = &status.store.alarm {
         need(Sign::Bad, "store", alarm.clone(), "");
@@ -160,6 +145,31 @@ fn attention(status: &Status, oldest: &BTreeMap<String, Delivery>, now: SystemTi
         need(Sign::Look, "gate", "it is not ready".to_owned(), "");
     }
     needs
+}
+
+/// What the config needs.
+fn of_config(config: &ConfigStatus, need: &mut impl FnMut(Sign, &str, String, &str)) {
+    if let Some(error) = &config.last_error {
+        let (first, file) = first_error(&error.text);
+        let command = file.map(|file| format!("hookgate check {}", quoted(file))).unwrap_or_default();
+        need(Sign::Look, "reload", format!("{} refused, {first}", error.at), &command);
+    }
+    for key in &config.needs_restart {
+        need(Sign::Look, "restart", format!("the change of {key} waits for one"), "");
+    }
+    for secret in &config.stale_secrets {
+        need(Sign::Look, "secret", format!("the file of {secret} is empty or unreadable; its last good text counts"), "");
+    }
+    for why in &config.stale_certificates {
+        need(Sign::Look, "certificate", format!("{why}; the last good pair counts"), "");
+    }
+}
+
+/// An alarm in words, and what to type about it.
+fn alarmed(alarm: &AlarmStatus) -> (String, String) {
+    let route = alarm.route.as_ref().filter(|_| alarm.code == "dead_letters");
+    let command = route.map(|route| format!("hookgate deliveries list --route {} --state dead", quoted(route))).unwrap_or_default();
+    (format!("{}: {}", alarm.code, alarm.text), command)
 }
 
 /// The first error of a report, and the file it is in: `--> config.yaml:31:33` follows the words, or stands before them.

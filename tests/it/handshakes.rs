@@ -15,7 +15,7 @@ use hookgate::verify::{Cleared, NotAuthentic, Piece, Scheme, Tokens};
 use serde_json::{Value, json};
 
 use super::support::app::App;
-use super::support::gate::Gate;
+use super::support::gate::{Gate, wait_for};
 use super::support::http::{self, Answer, Connection};
 use super::support::sign::hmac_hex;
 use super::support::vectors::{self, Case};
@@ -253,7 +253,7 @@ fn a_get_is_let_in_for_a_handshake_alone_and_the_app_sees_none() {
     let metrics = gate.health("/metrics").text();
     let counted = metrics.lines().any(|line| line.contains("route=\"meta\"") && line.contains("\"handshake\"") && line.ends_with(" 1"));
     assert!(counted, "{metrics}");
-    assert!(gate.lines().iter().any(|line| line.contains("\"code\":\"handshake\"")));
+    wait_for("its line", || gate.lines().iter().any(|line| line.contains("\"code\":\"handshake\"")));
     assert!(!gate.lines().concat().contains("the-verify-token") && !gate.lines().concat().contains("1158201444"));
 }
 

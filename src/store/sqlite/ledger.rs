@@ -100,7 +100,7 @@ pub(crate) fn prolong(writing: &Writing<'_>, after: Place, before: i64, step: us
     let last = rows.last().filter(|_| rows.len() == step);
     let mut prolonged = Prolonged { keys: Vec::new(), more: last.map(|(key, until, _)| (*until, *key)) };
     for (key, _, _) in rows.into_iter().filter(|(_, _, waits)| *waits) {
-        writing.execute("update ledger set until = ?2 where key = ?1", params![key, writing.now + super::ms(LONGER)])?;
+        writing.execute("update ledger set until = ?2 where key = ?1", params![key, writing.now + ms(LONGER)])?;
         prolonged.keys.push((Key(key), LONGER));
     }
     Ok(prolonged)
