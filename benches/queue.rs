@@ -18,13 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bare::{FOR, bare, cpu, now};
+use bare::{FOR, bare, cpu, key, now};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hookgate::clock::SystemClock;
 use hookgate::dedupe::embedded::Embedded;
-use hookgate::store::Key;
 use hookgate::store::archive::{Archive as _, Filter, Order, Scope};
-use hookgate::store::queue::{Accept, Dedupe, DeliveryRef, OnDead, OriginId, Queue as _, Start, TargetId, To};
+use hookgate::store::queue::{Accept, Dedupe, DeliveryRef, OnDead, OriginId, Queue as _, Start, Stored, TargetId, To};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -36,6 +35,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SECRET: &str = "a-secret-of-more-than-sixteen-bytes";
 /// Deliveries that lie in the store when memory is looked at; `HOOKGATE_WAITING` says another number.
 const WAITING: usize = 1_000_000;
+/// Connections that send.
+const SENDERS: [usize; 3] = [1, 64, 512];
+/// Callers that fill the store.
+const CALLERS: usize = 256;
 /// What makes a process the app.
 const APP: &str = "HOOKGATE_BENCH_APP";
 
@@ -50,8 +53,10 @@ fn main() {
     );
     let app = Process::app();
     let url = format!("http://{}", app.address);
-    for senders in [1, 64, 512] {
-        let bare = runtime.block_on(bare(senders));
+    let sample = sample(&runtime);
+    for senders in SENDERS {
+        let copied = Arc::clone(&sample);
+        let bare = runtime.block_on(bare(senders, move || copy(&copied)));
         let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
         let own = bare.cpu.as_secs_f64() * 1e6;
         println!(
@@ -70,7 +75,7 @@ fn main() {
             println!("{:<44} {:>8.0}%", "  of the bare loop", 100.0 * row.rate / bare.rate);
         }
     }
-    waiting(&runtime, &app);
+    waiting(&runtime, &app, &sample);
 }
 
 /// One row of the table.
@@ -253,20 +258,13 @@ async fn app() {
 }
 
 /// A store in which a million wait: what it takes on the disk, what a gate on it takes in memory, how fast it hands them on.
-fn waiting(runtime: &tokio::runtime::Runtime, app: &Process) {
+fn waiting(runtime: &tokio::runtime::Runtime, app: &Process, sample: &Arc<Stored>) {
     let count = std::env::var("HOOKGATE_WAITING").map_or(WAITING, |count| count.parse().unwrap());
-    let directory = tempfile::tempdir().unwrap();
-    // one as the gate writes it, and then copies of it
-    let away = "http://127.0.0.1:9";
-    let gate = Process::gate(directory.path(), away, "rate: 1/h, burst: 1");
-    runtime.block_on(async {
-        let mut stream = TcpStream::connect(gate.address).await.unwrap();
-        stream.write_all(&request(0)).await.unwrap();
-        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
-    });
-    drop(gate);
+    let (directory, away) = (tempfile::tempdir().unwrap(), "http://127.0.0.1:9");
+    // it learns the number of its route
+    drop(Process::gate(directory.path(), away, ""));
     let begun = now();
-    runtime.block_on(fill(&directory.path().join("store"), count));
+    runtime.block_on(fill(&directory.path().join("store"), count, sample));
     println!("\n{:<44} {:>9.1} s", format!("{count} put into the store"), (now() - begun).as_secs_f64());
     let size = |name: &str| std::fs::metadata(directory.path().join("store").join(name)).map_or(0, |file| file.len());
     println!("{:<44} {:>9}", "bytes of disk a delivery", (size("hookgate.db") + size("hookgate.db-wal")) / count as u64);
@@ -304,32 +302,44 @@ fn left(directory: &Path) -> i64 {
     database.query_row("select sum(rows) from tally where kind = 1", [], |row| row.get(0)).unwrap()
 }
 
-/// Puts copies of the one delivery there into the store, each with an ID of its own.
-async fn fill(path: &Path, count: usize) {
+/// A delivery as the gate writes it.
+fn sample(runtime: &tokio::runtime::Runtime) -> Arc<Stored> {
+    let directory = tempfile::tempdir().unwrap();
+    let gate = Process::gate(directory.path(), "http://127.0.0.1:9", "rate: 1/h, burst: 1");
+    runtime.block_on(async {
+        let mut stream = TcpStream::connect(gate.address).await.unwrap();
+        stream.write_all(&request(0)).await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        drop(gate);
+        let store = Embedded::open(&directory.path().join("store"), 10, Arc::new(SystemClock)).unwrap().ledger;
+        let page = store.page(Scope::All, &Filter::default(), Order::Oldest, None, 1).await.unwrap();
+        Arc::new(store.get(Scope::All, page.rows[0].id).await.unwrap().unwrap().stored)
+    })
+}
+
+/// One like it, with IDs of its own.
+fn copy(sample: &Stored) -> Accept {
+    Accept {
+        id: DeliveryRef::draw(),
+        origin: OriginId(1),
+        delivery_id: Some(uuid::Uuid::new_v4().to_string().into()),
+        event_type: sample.event_type.clone(),
+        to: vec![To { target: TargetId(1), lane: None, start: Start::Anyone, tried: None }],
+        record: sample.record.clone(),
+        body: sample.body.clone(),
+    }
+}
+
+/// Puts copies of a delivery into a store.
+async fn fill(path: &Path, count: usize, sample: &Arc<Stored>) {
     let store = Arc::new(Embedded::open(path, count + 1, Arc::new(SystemClock)).unwrap().ledger);
-    let page = store.page(Scope::All, &Filter::default(), Order::Oldest, None, 1).await.unwrap();
-    let one = store.get(Scope::All, page.rows[0].id).await.unwrap().unwrap();
-    let (stored, target) = (Arc::new(one.stored), TargetId(1));
-    const CALLERS: usize = 256;
     let tasks: Vec<_> = (0..CALLERS)
         .map(|caller| {
-            let (store, stored) = (Arc::clone(&store), Arc::clone(&stored));
+            let (store, sample) = (Arc::clone(&store), Arc::clone(sample));
             tokio::spawn(async move {
                 for _ in (caller..count).step_by(CALLERS) {
-                    let id = DeliveryRef::draw();
-                    let accept = Accept {
-                        id,
-                        origin: OriginId(1),
-                        delivery_id: Some(id.to_string().into()),
-                        event_type: stored.event_type.clone(),
-                        to: vec![To { target, lane: None, start: Start::Anyone, tried: None }],
-                        record: stored.record.clone(),
-                        body: stored.body.clone(),
-                    };
-                    // keys look random, in the gate as well
-                    let key = Key(*uuid::Uuid::new_v4().as_bytes());
-                    let dedupe = Dedupe::Key { key, window: Duration::from_secs(72 * 3600), dead: OnDead::Revive };
-                    store.accept(accept, dedupe).await.unwrap();
+                    let dedupe = Dedupe::Key { key: key(), window: Duration::from_secs(72 * 3600), dead: OnDead::Revive };
+                    store.accept(copy(&sample), dedupe).await.unwrap();
                 }
             })
         })

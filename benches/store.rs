@@ -11,14 +11,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bare::{Measured, bare, delivery, load, now};
+use bare::{Measured, bare, delivery, key, load, now};
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
 use hookgate::dedupe::embedded::Embedded;
+use hookgate::store::Held;
 use hookgate::store::archive::Archive as _;
 use hookgate::store::queue::{Accepted, Attempt, Cause, Dedupe, Next, OnDead, Queue as _, Start, TargetId};
-use hookgate::store::{Held, Key};
 
 mod bare;
 
@@ -37,7 +37,7 @@ fn main() {
         "1 KiB bodies, 200 B of headers", "a second", "p50 ms", "p99 ms", "CPU µs each", "bytes"
     );
     for callers in [1, 64, 512] {
-        let bare = runtime.block_on(bare(callers));
+        let bare = runtime.block_on(bare(callers, || delivery(Start::Anyone)));
         let ours = runtime.block_on(accepts(callers));
         bare.row(&format!("bare loop, {callers} callers"));
         ours.row(&format!("accept, {callers} callers"));
@@ -54,7 +54,7 @@ async fn accepts(callers: usize) -> Measured {
         let store = Arc::clone(&inner);
         async move {
             let one = delivery(Start::Mine(LEASE));
-            let dedupe = Dedupe::Key { key: Key(*one.id.0.as_bytes()), window: WINDOW, dead: OnDead::Revive };
+            let dedupe = Dedupe::Key { key: key(), window: WINDOW, dead: OnDead::Revive };
             assert!(matches!(store.accept(one, dedupe).await.unwrap(), Accepted::New(leases) if leases.len() == 1));
         }
     })

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hookgate::clock::{Clock as _, SystemClock};
 use hookgate::dedupe::embedded::Embedded;
+use hookgate::store::Key;
 use hookgate::store::queue::{Accept, DeliveryRef, OriginId, Start, TargetId, To};
 use hookgate::store::record::Record;
 use rusqlite::{Connection, params};
@@ -69,10 +70,16 @@ where
     }
 }
 
-type Row = (DeliveryRef, Bytes, Bytes, oneshot::Sender<()>);
+/// A delivery, and who waits for it.
+type Row = (Accept, Key, Bytes, oneshot::Sender<()>);
+
+/// A key of the ledger: a hash, and so in no order at all.
+pub(crate) fn key() -> Key {
+    Key(*uuid::Uuid::new_v4().as_bytes())
+}
 
 /// The same rows, written by a loop that does nothing else.
-pub(crate) async fn bare(callers: usize) -> Measured {
+pub(crate) async fn bare(callers: usize, delivery: impl Fn() -> Accept + Clone + Send + 'static) -> Measured {
     let directory = tempfile::tempdir().unwrap();
     drop(Embedded::open(directory.path(), 10, Arc::new(SystemClock)).unwrap());
     let connection = Connection::open(directory.path().join("hookgate.db")).unwrap();
@@ -93,11 +100,11 @@ pub(crate) async fn bare(callers: usize) -> Measured {
         }
     });
     let measured = load(directory.path(), callers, move || {
-        let rows = rows.clone();
+        let (rows, one) = (rows.clone(), delivery());
         async move {
-            let one = delivery(Start::Anyone);
             let (tell, told) = oneshot::channel();
-            rows.send((one.id, one.record.encode(), one.body, tell)).unwrap();
+            let record = one.record.encode();
+            rows.send((one, key(), record, tell)).unwrap();
             told.await.unwrap();
         }
     })
@@ -109,14 +116,18 @@ pub(crate) async fn bare(callers: usize) -> Measured {
 fn write(connection: &Connection, batch: &[Row]) {
     connection.execute_batch("begin immediate").unwrap();
     let prepare = |sql: &str| connection.prepare_cached(sql).unwrap();
-    let mut ledger = prepare("insert into ledger (key, state, delivery, until) values (?1, 1, ?1, 9)");
-    let mut delivery = prepare("insert into delivery (id, origin, at, key, record, body) values (?1, 1, 9, ?1, ?2, ?3)");
-    let mut due = prepare("insert into due (id, target, run_at, lease, held, tries, cause, since) values (?1, 1, 9, 1, 1, 0, 0, 9)");
-    for (id, record, body, _) in batch {
-        let id = id.0.as_bytes();
-        ledger.execute(params![id]).unwrap();
-        delivery.execute(params![id, &record[..], &body[..]]).unwrap();
-        due.execute(params![id]).unwrap();
+    let mut ledger = prepare("insert into ledger (key, state, delivery, until) values (?1, 1, ?2, ?3)");
+    let mut delivery =
+        prepare("insert into delivery (id, origin, at, key, delivery_id, event_type, record, body) values (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)");
+    let mut due = prepare("insert into due (id, target, run_at, lease, held, tries, cause, since) values (?1, 1, ?2, 1, 1, 0, 0, ?2)");
+    let time = i64::try_from(SystemClock.now().unix_ms()).unwrap();
+    for (one, key, record, _) in batch {
+        let id = one.id.0.as_bytes();
+        ledger.execute(params![key.0, id, time]).unwrap();
+        delivery
+            .execute(params![id, time, key.0, one.delivery_id.as_deref(), one.event_type.as_deref(), &record[..], &one.body[..]])
+            .unwrap();
+        due.execute(params![id, time]).unwrap();
     }
     connection.execute_batch("commit").unwrap();
 }
