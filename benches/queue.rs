@@ -339,7 +339,7 @@ async fn fill(path: &Path, count: usize, sample: &Arc<Stored>) {
             tokio::spawn(async move {
                 for _ in (caller..count).step_by(CALLERS) {
                     let dedupe = Dedupe::Key { key: key(), window: Duration::from_secs(72 * 3600), dead: OnDead::Revive };
-                    store.accept(copy(&sample), dedupe).await.unwrap();
+                    store.accept(Arc::new(copy(&sample)), dedupe).await.unwrap();
                 }
             })
         })

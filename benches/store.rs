@@ -55,7 +55,7 @@ async fn accepts(callers: usize) -> Measured {
         async move {
             let one = delivery(Start::Mine(LEASE));
             let dedupe = Dedupe::Key { key: key(), window: WINDOW, dead: OnDead::Revive };
-            assert!(matches!(store.accept(one, dedupe).await.unwrap(), Accepted::New(leases) if leases.len() == 1));
+            assert!(matches!(store.accept(Arc::new(one), dedupe).await.unwrap(), Accepted::New(leases) if leases.len() == 1));
         }
     })
     .await
@@ -70,7 +70,7 @@ async fn drain() {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
                 for _ in 0..100 {
-                    store.accept(delivery(Start::Anyone), Dedupe::None).await.unwrap();
+                    store.accept(Arc::new(delivery(Start::Anyone)), Dedupe::None).await.unwrap();
                 }
             })
         })

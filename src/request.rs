@@ -3,7 +3,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::clock::Now;
@@ -69,6 +69,22 @@ impl fmt::Debug for RequestHead {
             .field("path", &String::from_utf8_lossy(self.path()))
             .field("client", &self.client)
             .finish_non_exhaustive()
+    }
+}
+
+/// The pieces between the `&` of a query, byte for byte, but for those that say the parameter `name`.
+pub fn without<'q>(query: &'q [u8], name: &str) -> impl Iterator<Item = &'q [u8]> {
+    let is_it = move |piece: &[u8]| form_urlencoded::parse(piece).next().is_some_and(|(other, _)| other == name);
+    query.split(|byte| *byte == b'&').filter(move |piece| !is_it(piece))
+}
+
+/// Puts a query of these pieces, with its `?`, behind a path; none without a piece.
+pub fn put_query<'q>(target: &mut BytesMut, pieces: impl IntoIterator<Item = &'q [u8]>) {
+    let mut separator = b'?';
+    for piece in pieces {
+        target.put_u8(separator);
+        target.put_slice(piece);
+        separator = b'&';
     }
 }
 

@@ -92,7 +92,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     let gate = Arc::new(gate.map_err(|error| Error::new(Exit::NO, error.to_string()))?);
     let server = Server::start(Arc::clone(&gate)).await.map_err(|error| Error::new(Exit::NO, error.to_string()))?;
     let reloader = Arc::new(Reloader::new(Arc::clone(&gate), &server, config, cache, stale));
-    let operator = Arc::new(Operator::new(Arc::clone(&gate), Arc::clone(&reloader), Arc::clone(&ledger), alarm.clone()));
+    let operator = Arc::new(Operator::new(Arc::clone(&gate), Arc::clone(&reloader), alarm.clone()));
     for address in server.addresses() {
         tracing::info!(r#for = "senders", %address, "listening");
     }
@@ -113,8 +113,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     tokio::spawn(memory::give_back());
     tokio::spawn(deliver::run(Arc::clone(&gate)));
     tokio::spawn(deliver::sweep(Arc::clone(&gate)));
-    tokio::spawn(deliver::courier::alarms(Arc::clone(&gate)));
-    tokio::spawn(alarms::watch(Arc::clone(&gate), Arc::clone(&ledger), alarm));
+    tokio::spawn(alarms::watch(Arc::clone(&gate), alarm));
     server.ready();
     tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.routes.len(), "ready");
     until_told_to_leave(&reloader, changes, signals).await;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::store::queue::{Accept, Accepted, Dedupe, OnDead, Queue};
-use crate::store::{Answer, Claimed, Held, Key, Ledger, StoreError, Token};
+use crate::store::{Claimed, Held, Key, Ledger, StoreError, Token, repeated};
 
 /// Waiters for one key at most.
 const PER_KEY: usize = 4;
@@ -16,11 +16,6 @@ const PER_KEY: usize = 4;
 const IN_ALL: usize = 64;
 /// A hint may be lost: a waiter claims again this often.
 const POLL: Duration = Duration::from_millis(500);
-/// How often a call is made whose outcome stays unknown.
-const TRIES: u32 = 3;
-/// The pause between such calls.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// What a claim came to.
 #[derive(Debug)]
 pub enum Claiming {
@@ -64,13 +59,13 @@ impl Claim {
     pub async fn accept(
         mut self,
         queue: &dyn Queue,
-        delivery: Accept,
+        delivery: Arc<Accept>,
         window: Duration,
         dead: OnDead,
     ) -> Result<Accepted, (StoreError, Self)> {
         self.settled = true;
         let dedupe = Dedupe::Held { key: self.key, token: self.token, window, dead };
-        match repeated(|| queue.accept(delivery.clone(), dedupe)).await {
+        match repeated(|| queue.accept(Arc::clone(&delivery), dedupe)).await {
             Ok(accepted) => Ok(accepted),
             Err(error) => {
                 self.settled = false;
@@ -182,18 +177,6 @@ fn finish(mut guard: Claim, answer: Result<Claimed, StoreError>) -> Claiming {
         Ok(Claimed::Committed) => Claiming::HandedOn,
         Ok(Claimed::InFlight { lapses_in }) => Claiming::StillInFlight { lapses_in },
         Err(error) => Claiming::Store(error),
-    }
-}
-
-/// Makes a call again while it is not known whether it was done.
-async fn repeated<'a, T>(call: impl Fn() -> Answer<'a, T>) -> Result<T, StoreError> {
-    let mut tries = 1;
-    loop {
-        match call().await {
-            Err(StoreError::Unknown(_)) if tries < TRIES => tries += 1,
-            answer => return answer,
-        }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -133,11 +133,6 @@ impl Embedded {
         Ok((Self::new(database.hash_key(), Arc::new(shared), now), database, line))
     }
 
-    /// Why what is written does not reach the disk, if it does not; IDs are kept in memory and tried again.
-    pub fn trouble(&self) -> Option<StoreError> {
-        self.disk.as_ref()?.line().trouble()
-    }
-
     /// Writes what is not on disk yet and stops writing. Blocks for one fsync. Dropping does it, too.
     pub fn close(&self) {
         if let Some(disk) = &self.disk {

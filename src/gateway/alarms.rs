@@ -1,5 +1,5 @@
 //! Looks what is wrong, every few seconds, and puts what changed into the queue. What decides is in `alarm`; what is sent, `deliver::courier` sends.
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,11 @@ use super::Gate;
 use super::deliver::courier;
 use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
 use crate::clock::unix_ms;
-use crate::config::snapshot::Snapshot;
-use crate::dedupe::embedded::Embedded;
+use crate::config::snapshot::{Hook, Snapshot};
 use crate::queue::kept;
+use crate::store::StoreError;
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, OriginId, Start, TargetId, To};
 use crate::store::record::Record;
-use crate::store::{Ledger as _, StoreError};
 use crate::telemetry::rfc3339;
 
 /// Between two looks.
@@ -27,13 +26,13 @@ const EVERY: Duration = Duration::from_secs(2);
 const WAITING: usize = 256;
 
 /// Looks until the gate leaves. `set_aside` is what was done with a damaged store when this gate began.
-pub async fn watch(gate: Arc<Gate>, ledger: Arc<Embedded>, set_aside: Option<String>) {
+pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
     let mut leaving = gate.lifecycle.leaving.subscribe();
     let mut detector = Detector::new(gate.clock.mono());
     let mut waiting = VecDeque::new();
     while !*leaving.borrow_and_update() {
         let snapshot = gate.snapshot();
-        let seen = look(&gate, &snapshot, &ledger, set_aside.clone()).await;
+        let seen = look(&gate, &snapshot, set_aside.clone()).await;
         let changes = detector.step(&seen, &snapshot.alarms.policy, gate.clock.now());
         gate.telemetry.alarmed(&changes, detector.raised());
         if snapshot.alarms.webhook.is_some() {
@@ -48,13 +47,10 @@ pub async fn watch(gate: Arc<Gate>, ledger: Arc<Embedded>, set_aside: Option<Str
 }
 
 /// What there is to see now.
-async fn look(gate: &Gate, snapshot: &Snapshot, ledger: &Embedded, set_aside: Option<String>) -> Seen {
+async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Seen {
     let (counts, names) = gate.deliverer.counts();
-    let dead = |route: &Arc<str>| {
-        let row = counts.targets.iter().find(|(id, ..)| names.get(id).is_some_and(|name| name == route));
-        row.map_or(0, |(_, _, dead)| *dead)
-    };
-    let route = |hook: &Arc<crate::config::snapshot::Hook>| {
+    let dead: HashMap<&Arc<str>, u64> = counts.targets.iter().filter_map(|(id, _, dead)| Some((names.get(id)?, *dead))).collect();
+    let route = |hook: &Arc<Hook>| {
         let sums = gate.telemetry.sums(&hook.name);
         RouteSeen {
             name: Arc::clone(&hook.name),
@@ -63,7 +59,7 @@ async fn look(gate: &Gate, snapshot: &Snapshot, ledger: &Embedded, set_aside: Op
             succeeded: sums.succeeded,
             failed: sums.failed,
             deaths: sums.deaths,
-            dead: dead(&hook.name),
+            dead: dead.get(&hook.name).copied().unwrap_or(0),
             disables_after: hook.disables_after,
         }
     };
@@ -76,9 +72,9 @@ async fn look(gate: &Gate, snapshot: &Snapshot, ledger: &Embedded, set_aside: Op
         routes: snapshot.hooks.iter().map(route).collect(),
         disk,
         store_bytes: counts.disk,
-        failing: ledger.trouble().map(|trouble| trouble.to_string()),
+        failing: gate.deliverer.store.trouble().map(|trouble| trouble.to_string()),
         set_aside,
-        clock_jump: ledger.counts().clock_jump,
+        clock_jump: gate.ids.ledger.counts().clock_jump,
     }
 }
 
@@ -154,5 +150,5 @@ async fn accept(gate: &Gate, id: DeliveryRef, event: &Event, target: TargetId) -
         record,
         body: event.body.clone(),
     };
-    gate.deliverer.store.accept(accept, Dedupe::None).await.map(drop)
+    gate.deliverer.store.accept(Arc::new(accept), Dedupe::None).await.map(drop)
 }

@@ -8,6 +8,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
+use crate::config::snapshot::Acknowledgement;
 use crate::delivery::Answer;
 use crate::gateway::enqueue::Receipt;
 use crate::refusal::Refusal;
@@ -60,7 +61,7 @@ pub(super) async fn write_duplicate(session: &mut Session, status: StatusCode, r
 
 /// A delivery that is on the disk: what the route says, or nothing but the status.
 pub(super) async fn write_receipt(session: &mut Session, receipt: Receipt, request_id: RequestId) -> PingoraResult<()> {
-    let Receipt { status, body, content_type, taken } = receipt;
+    let Receipt { answer: Acknowledgement { status, body, content_type }, taken } = receipt;
     let mut header = ResponseHeader::build_no_case(status, Some(5))?;
     header.insert_header(HOOKGATE_STATUS, taken.code())?;
     if let Some(content_type) = content_type {

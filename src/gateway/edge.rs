@@ -271,7 +271,7 @@ fn take_headers(session: &mut Session) -> HeaderMap {
 fn ended(decided: &Result<Reply, Refusal>) -> Ended {
     match decided {
         Ok(Reply::Forwarded(answer)) => Ended::Forwarded(answer.status),
-        Ok(Reply::Taken(receipt)) => Ended::Taken(receipt.status, receipt.taken),
+        Ok(Reply::Taken(receipt)) => Ended::Taken(receipt.answer.status, receipt.taken),
         Ok(Reply::Duplicate(status)) => Ended::Duplicate(*status),
         Ok(Reply::Full(_)) => Ended::Handshake,
         Ok(Reply::Pass(..)) => Ended::Abandoned,

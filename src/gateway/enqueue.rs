@@ -3,51 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
-
 use crate::clock::within;
-use crate::config::snapshot::{Action, Hook, Inline, Recording};
+use crate::config::snapshot::{Acknowledgement, Action, Hook, Inline, Recording};
 use crate::dedupe::claim::Claim;
 use crate::delivery::{Delivery, Outcome};
 use crate::gateway::Gate;
 use crate::gateway::deliver::{Place, Target, Task, delivery_id, lease_of};
 use crate::gateway::live::LiveHook;
+use crate::gateway::pipeline::Reply;
 use crate::queue::kept::{self, Withheld};
 use crate::refusal::Refusal;
 use crate::retry::Reason;
 use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, Lease, OnDead, OriginId, Start, To};
-use crate::store::{Key, StoreError};
+use crate::store::{Key, StoreError, repeated};
 use crate::telemetry::Taken;
 
 /// How long a sender waits for the disk at most; what is written later than that is delivered all the same.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a body that is delivered from memory at most: larger ones come back from the disk, so that they do not crowd out those that come in.
 const FROM_MEMORY: usize = 256 << 10;
-/// How often a call is made whose outcome stays unknown.
-const TRIES: u32 = 3;
 
 /// What the sender of a delivery is answered with that is on the disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Receipt {
-    /// A 2xx.
-    pub status: StatusCode,
-    /// The body.
-    pub body: Bytes,
-    /// What the body is.
-    pub content_type: Option<HeaderValue>,
+    /// The answer.
+    pub answer: Acknowledgement,
     /// Why it is there.
     pub taken: Taken,
-}
-
-/// What came of putting a delivery on the disk.
-pub(super) enum Enqueued {
-    /// It is there.
-    New,
-    /// It was handed on before, or waits there already.
-    Duplicate,
-    /// It is a duplicate of one that was dead or cancelled, which goes again.
-    Revived,
 }
 
 /// How a delivery is claimed.
@@ -61,7 +43,7 @@ pub(super) enum Claimed {
 }
 
 /// Why it is not on the disk, with the claim given back.
-pub(super) type NotEnqueued = (Refusal, Option<Claim>);
+type NotEnqueued = (Refusal, Option<Claim>);
 
 /// How a delivery comes into the store.
 pub(super) struct Entry<'a> {
@@ -101,42 +83,50 @@ fn lane(hook: &Hook, delivery: &Delivery) -> Option<Lane> {
     digest.first_chunk().copied().map(Lane)
 }
 
-/// Puts a delivery on the disk, and delivers it from memory if it may be delivered at once.
+/// Puts a delivery on the disk, and delivers it from memory if it may be delivered at once. Its sender gets `receipt`, unless it is a duplicate.
 pub(super) async fn enqueue(
     gate: &Arc<Gate>,
     route: &Arc<LiveHook>,
     delivery: Delivery,
     claimed: Claimed,
-    (event_type, status): (Option<&str>, StatusCode),
-) -> Result<Enqueued, NotEnqueued> {
-    let Some(target) = &route.target else { return Err((Refusal::StoreUnavailable, held(claimed))) };
+    receipt: Receipt,
+    event_type: Option<&str>,
+) -> Result<Reply, Refusal> {
+    let target = route.target.as_ref().ok_or(Refusal::StoreUnavailable)?;
     let at_once = delivery.body().len() <= FROM_MEMORY && !matches!(claimed, Claimed::Known(_)) && !gate.is_leaving();
     let place = if at_once { route.begin(gate.clock.mono()) } else { None };
     let start = if place.is_some() { Start::Mine(lease_of(&route.hook)) } else { Start::Anyone };
+    let status = receipt.answer.status;
     let accept = accept(&route.hook, target, &delivery, Entry { event_type, start, tried: None, answered: status.as_str() });
     if start == Start::Anyone {
         target.set_backlog(true);
     }
-    let leases = match put(gate, &route.hook, accept, claimed).await? {
-        Accepted::New(leases) => leases,
-        Accepted::Duplicate { .. } => return Ok(Enqueued::Duplicate),
-        Accepted::Revived { .. } => return Ok(Enqueued::Revived),
-        Accepted::InFlight { .. } => return Err((Refusal::InFlight, None)),
-    };
-    if let (Some(place), Some(lease)) = (place, leases.first()) {
-        begin(gate, route, delivery, *lease, place);
+    match put(gate, &route.hook, accept, claimed).await.map_err(|(refusal, _claim)| refusal)? {
+        Accepted::New(leases) => {
+            if let (Some(place), Some(lease)) = (place, leases.first()) {
+                begin(gate, route, delivery, *lease, place);
+            }
+            Ok(Reply::Taken(receipt))
+        }
+        Accepted::Revived { .. } => Ok(Reply::Taken(Receipt { taken: Taken::Revived, ..receipt })),
+        Accepted::Duplicate { .. } => Ok(Reply::Duplicate(status)),
+        Accepted::InFlight { .. } => Err(Refusal::InFlight),
     }
-    Ok(Enqueued::New)
 }
 
-/// Puts a delivery on the disk that the app could not take, with the try that was made.
-pub(super) async fn spill(gate: &Arc<Gate>, route: &LiveHook, accept: Accept, claim: Option<Claim>) -> Result<(), NotEnqueued> {
-    let claimed = claim.map_or(Claimed::Not, Claimed::Held);
-    put(gate, &route.hook, accept, claimed).await.map(drop)
+/// Puts a delivery on the disk that the app could not take, with the try that was made. Given back is the claim, if it is not there.
+pub(super) async fn spill(gate: &Gate, route: &LiveHook, accept: Accept, claim: Option<Claim>) -> Result<(), Option<Claim>> {
+    match put(gate, &route.hook, accept, claim.map_or(Claimed::Not, Claimed::Held)).await {
+        Ok(Accepted::New(_) | Accepted::Duplicate { .. } | Accepted::Revived { .. }) => Ok(()),
+        // the claim lapsed, and another has it: what becomes of that one is not known
+        Ok(Accepted::InFlight { .. }) => Err(None),
+        Err((_, claim)) => Err(claim),
+    }
 }
 
 /// Writes it, waiting for the disk within bounds.
-async fn put(gate: &Arc<Gate>, hook: &Hook, accept: Accept, claimed: Claimed) -> Result<Accepted, NotEnqueued> {
+async fn put(gate: &Gate, hook: &Hook, accept: Accept, claimed: Claimed) -> Result<Accepted, NotEnqueued> {
+    let accept = Arc::new(accept);
     let store = &*gate.deliverer.store;
     let window = hook.dedupe.map_or(Duration::ZERO, |dedupe| dedupe.window);
     let writing = async {
@@ -144,10 +134,10 @@ async fn put(gate: &Arc<Gate>, hook: &Hook, accept: Accept, claimed: Claimed) ->
             Claimed::Held(claim) => {
                 claim.accept(store, accept, window, OnDead::Revive).await.map_err(|(error, claim)| (error, Some(claim)))
             }
-            Claimed::Not => repeated(gate, &accept, Dedupe::None).await.map_err(|error| (error, None)),
+            Claimed::Not => repeated(|| store.accept(Arc::clone(&accept), Dedupe::None)).await.map_err(|error| (error, None)),
             Claimed::Known(key) => {
                 let dedupe = Dedupe::Key { key, window, dead: OnDead::Revive };
-                repeated(gate, &accept, dedupe).await.map_err(|error| (error, None))
+                repeated(|| store.accept(Arc::clone(&accept), dedupe)).await.map_err(|error| (error, None))
             }
         }
     };
@@ -162,28 +152,11 @@ async fn put(gate: &Arc<Gate>, hook: &Hook, accept: Accept, claimed: Claimed) ->
     }
 }
 
-async fn repeated(gate: &Gate, accept: &Accept, dedupe: Dedupe) -> Result<Accepted, StoreError> {
-    let mut tries = 1;
-    loop {
-        match gate.deliverer.store.accept(accept.clone(), dedupe).await {
-            Err(StoreError::Unknown(_)) if tries < TRIES => tries += 1,
-            answer => return answer,
-        }
-    }
-}
-
 /// How a sender is refused whose delivery is not on the disk.
 fn refusal_of(error: &StoreError) -> Refusal {
     match error {
         StoreError::Full => Refusal::StoreFull,
         StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Corrupted(_) => Refusal::StoreUnavailable,
-    }
-}
-
-fn held(claimed: Claimed) -> Option<Claim> {
-    match claimed {
-        Claimed::Held(claim) => Some(claim),
-        Claimed::Not | Claimed::Known(_) => None,
     }
 }
 
@@ -196,7 +169,14 @@ fn begin(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, lease: Lea
 }
 
 /// Keeps on record what became of a delivery that was handed on, or not, within its request. Nobody waits for it.
-pub(super) fn keep(gate: &Arc<Gate>, route: &LiveHook, delivery: &Delivery, event_type: Option<&str>, attempt: Attempt, outcome: Outcome) {
+pub(super) fn keep(
+    gate: &Arc<Gate>,
+    route: &LiveHook,
+    delivery: &Delivery,
+    event_type: Option<&str>,
+    outcome: Outcome,
+    attempt: impl FnOnce() -> Attempt,
+) {
     let Action::Forward(Inline { record, .. }) = &route.hook.action else { return };
     let handed_on = matches!(outcome, Outcome::Answered(status) if status.is_success());
     let wanted = match record {
@@ -210,12 +190,13 @@ pub(super) fn keep(gate: &Arc<Gate>, route: &LiveHook, delivery: &Delivery, even
         Outcome::Answered(_) => None,
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Reason::Attempts),
     };
+    let attempt = attempt();
     let answered = attempt.status.map_or_else(String::new, |status| status.to_string());
     let entry = Entry { event_type, start: Start::Over(reason), tried: Some(attempt), answered: &answered };
-    let accept = accept(&route.hook, target, delivery, entry);
+    let accept = Arc::new(accept(&route.hook, target, delivery, entry));
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
-        if let Err(error) = repeated(&gate, &accept, Dedupe::None).await {
+        if let Err(error) = repeated(|| gate.deliverer.store.accept(Arc::clone(&accept), Dedupe::None)).await {
             gate.telemetry.not_recorded();
             tracing::debug!(%error, "a delivery is not kept on record");
         }

@@ -1,15 +1,15 @@
 //! Hands a delivery on within its request, and says what becomes of it and of its claim.
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 
-use crate::config::snapshot::{Action, Spill};
+use crate::config::snapshot::{Acknowledgement, Action, Spill};
 use crate::dedupe::claim::Claim;
 use crate::delivery::{Attempt, Delivery, Fault, HandOn as _, Outcome};
 use crate::gateway::Gate;
-use crate::gateway::deliver::{attempt_row, random};
-use crate::gateway::enqueue::{self, Entry, Receipt};
+use crate::gateway::deliver::{asked, attempt_row, random};
+use crate::gateway::enqueue::{self, Claimed, Entry, Receipt};
 use crate::gateway::live::LiveHook;
 use crate::gateway::pipeline::Reply;
 use crate::queue::outcome::{self, Before};
@@ -24,7 +24,7 @@ pub(super) async fn forward(
     gate: &Arc<Gate>,
     route: &Arc<LiveHook>,
     delivery: Delivery,
-    claim: Option<Claim>,
+    claimed: Claimed,
     facts: &mut Facts,
 ) -> Result<Reply, Refusal> {
     let (hook, begun) = (&route.hook, gate.clock.now());
@@ -39,7 +39,8 @@ pub(super) async fn forward(
     let took = gate.clock.mono().saturating_duration_since(begun.mono);
     let made = onward.made();
     facts.of_attempt(&hook.forward.upstream.name, made.tries, took);
-    let row = attempt_row(Cause::Schedule, begun, took, outcome, made);
+    let row = || attempt_row(Cause::Schedule, begun, took, outcome, made);
+    let claim = if let Claimed::Held(claim) = claimed { Some(claim) } else { None };
     let claim = match settlement(outcome, spill) {
         Settlement::Commit => {
             if let (Some(claim), Some(dedupe)) = (claim, &hook.dedupe) {
@@ -48,19 +49,31 @@ pub(super) async fn forward(
             None
         }
         Settlement::Release => claim,
-        Settlement::Spill(status) => match spilled(gate, route, &delivery, claim, (outcome, row.clone()), (status, facts)).await {
-            Ok(reply) => return Ok(reply),
-            // the sender is told what it would be without a queue
-            Err(claim) => claim,
-        },
+        Settlement::Spill(status) => {
+            let asked = answer.as_ref().and_then(|answer| asked(answer, begun.wall));
+            match spilled(gate, route, &delivery, claim, Tried { outcome, asked, row: &row }, (status, facts)).await {
+                Ok(reply) => return Ok(reply),
+                // the sender is told what it would be without a queue
+                Err(claim) => claim,
+            }
+        }
     };
     drop(claim);
-    enqueue::keep(gate, route, &delivery, facts.event_type.as_deref(), row, outcome);
+    enqueue::keep(gate, route, &delivery, facts.event_type.as_deref(), outcome, row);
     match (outcome, answer) {
         (Outcome::Answered(_), Some(answer)) => Ok(Reply::Forwarded(answer)),
         (Outcome::Answered(_), None) => Err(Refusal::UpstreamMalformed),
         (Outcome::Unreached(fault) | Outcome::Ambiguous(fault), _) => Err(refusal_of(fault)),
     }
+}
+
+/// The try within the request.
+struct Tried<'a> {
+    outcome: Outcome,
+    /// The wait that the app asked for.
+    asked: Option<Duration>,
+    /// As it is recorded.
+    row: &'a (dyn Fn() -> queue::Attempt + Sync),
 }
 
 /// Puts a delivery into the queue that the app could not take. Given back is the claim, where the disk does not take it or its tries are over.
@@ -69,23 +82,21 @@ async fn spilled(
     route: &LiveHook,
     delivery: &Delivery,
     claim: Option<Claim>,
-    (outcome, row): (Outcome, queue::Attempt),
+    Tried { outcome, asked, row }: Tried<'_>,
     (status, facts): (StatusCode, &Facts),
 ) -> Result<Reply, Option<Claim>> {
     let Some(target) = &route.target else { return Err(claim) };
-    let tried = outcome::was_tried(outcome).then_some(row);
-    let before = Before { tries: 0, age: std::time::Duration::ZERO, probe: tried.is_none() };
-    let start = match outcome::next(&route.hook.deliver.schedule, before, outcome, None, random()) {
+    let tried = outcome::was_tried(outcome).then(row);
+    let before = Before { tries: 0, age: Duration::ZERO, probe: tried.is_none() };
+    let start = match outcome::next(&route.hook.deliver.schedule, before, outcome, asked, random()) {
         Next::RetryIn(delay) => Start::In(delay),
         Next::Later(_) | Next::GiveBack => Start::Anyone,
         Next::Delivered | Next::Dead(_) | Next::Cancelled => return Err(claim),
     };
     let entry = Entry { event_type: facts.event_type.as_deref(), start, tried, answered: status.as_str() };
     let accept = enqueue::accept(&route.hook, target, delivery, entry);
-    match enqueue::spill(gate, route, accept, claim).await {
-        Ok(()) => Ok(Reply::Taken(Receipt { status, body: Bytes::new(), content_type: None, taken: Taken::Spilled })),
-        Err((_, claim)) => Err(claim),
-    }
+    enqueue::spill(gate, route, accept, claim).await?;
+    Ok(Reply::Taken(Receipt { answer: Acknowledgement::bare(status), taken: Taken::Spilled }))
 }
 
 /// What becomes of a delivery and its claim.
@@ -127,8 +138,6 @@ pub(super) fn refusal_of(fault: Fault) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const BOTH: Spill = Spill { unreached: true, ambiguous: true, status: StatusCode::ACCEPTED, budget: Duration::from_secs(5) };

@@ -7,6 +7,7 @@ use http::Method;
 use crate::config::guard::Guards;
 use crate::config::snapshot::{Hook, Pass, Route, Snapshot};
 use crate::gateway::admit::LiveLimit;
+use crate::gateway::deliver::courier::LiveAlarms;
 use crate::gateway::deliver::{Place, Target};
 use crate::queue::choose::Room;
 use crate::request::{Params, RequestHead};
@@ -22,6 +23,8 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// Its routes, in the same order.
     pub(super) routes: Vec<LiveRoute>,
+    /// Where the gate's own alarms go.
+    pub(super) alarms: Option<Arc<LiveAlarms>>,
 }
 
 /// A route tied to its state.

@@ -281,5 +281,6 @@ fn live_of(
     });
     let routes = routes.collect();
     upstreams.extend(current);
-    Ok(Live { snapshot, routes })
+    let alarms = deliverer.alarms_of(&snapshot);
+    Ok(Live { snapshot, routes, alarms })
 }

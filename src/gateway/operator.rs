@@ -13,11 +13,9 @@ use crate::admin::status::{
 use crate::admin::{Desk, Draining, Reloading, Source};
 use crate::clock::Now;
 use crate::config::snapshot::{Action, Hook, Route, Snapshot};
-use crate::dedupe::embedded::Embedded;
 use crate::gateway::Gate;
 use crate::gateway::desk::GateDesk;
 use crate::gateway::reload::Reloader;
-use crate::store::Ledger;
 use crate::store::queue::TargetId;
 use crate::telemetry::{Gauges, RecentRefusal, Tailed, rfc3339};
 use crate::upstream::breaker::Shown;
@@ -28,7 +26,6 @@ use crate::upstream::render;
 pub struct Operator {
     gate: Arc<Gate>,
     reloader: Arc<Reloader>,
-    ledger: Arc<Embedded>,
     /// What people ask of deliveries; none without a store on disk.
     desk: Option<Arc<GateDesk>>,
     /// What went wrong when the store was opened.
@@ -38,16 +35,16 @@ pub struct Operator {
 
 impl Operator {
     /// For a gate that has just started.
-    pub fn new(gate: Arc<Gate>, reloader: Arc<Reloader>, ledger: Arc<Embedded>, alarm: Option<String>) -> Self {
+    pub fn new(gate: Arc<Gate>, reloader: Arc<Reloader>, alarm: Option<String>) -> Self {
         let started = gate.clock.now();
         // a store comes and goes with a restart alone
         let desk = gate.snapshot().store.path.is_some().then(|| Arc::new(GateDesk(Arc::clone(&gate))));
-        Self { desk, gate, reloader, ledger, alarm, started }
+        Self { desk, gate, reloader, alarm, started }
     }
 
     /// What an operator must hear of the store.
     fn alarm(&self) -> Option<String> {
-        self.ledger.trouble().map(|trouble| trouble.to_string()).or_else(|| self.alarm.clone())
+        self.gate.deliverer.store.trouble().map(|trouble| trouble.to_string()).or_else(|| self.alarm.clone())
     }
 
     fn route(&self, route: &Route) -> RouteStatus {
@@ -157,7 +154,7 @@ impl Source for Operator {
     }
 
     fn metrics(&self) -> String {
-        let (ledger, now, snapshot) = (self.ledger.counts(), self.gate.clock.now(), self.gate.snapshot());
+        let (ledger, now, snapshot) = (self.gate.ids.ledger.counts(), self.gate.clock.now(), self.gate.snapshot());
         let (counts, names) = self.gate.deliverer.counts();
         let of = |which: fn(&(TargetId, u64, u64)) -> u64| {
             counts.targets.iter().filter_map(|row| Some((Arc::clone(names.get(&row.0)?), which(row)))).collect()
@@ -192,7 +189,7 @@ impl Source for Operator {
     fn status(&self) -> Status {
         let (snapshot, now) = (self.gate.snapshot(), self.gate.clock.now());
         let config = config(&snapshot, &self.reloader, now.wall);
-        let (ledger, skew) = (self.ledger.counts(), self.gate.telemetry.skew());
+        let (ledger, skew) = (self.gate.ids.ledger.counts(), self.gate.telemetry.skew());
         let upstream = |client: &Arc<crate::upstream::client::Client>| UpstreamStatus {
             name: client.policy().name.to_string(),
             url: render::url(client.policy()),

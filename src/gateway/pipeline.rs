@@ -2,17 +2,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 
-use crate::config::snapshot::{Acknowledgement, Action, Dedupe, Hook};
+use crate::config::snapshot::{Acknowledgement, Action, Dedupe, Hook, Inline};
 use crate::dedupe::claim::{self, Claiming};
 use crate::dedupe::key::{Parts, key_of};
 use crate::delivery::{Answer, Delivery};
 use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
-use crate::gateway::enqueue::{self, Claimed, Enqueued, Receipt};
+use crate::gateway::enqueue::{self, Claimed, Receipt};
 use crate::gateway::forward;
-use crate::gateway::live::{Found, Live, LiveHook, LivePass};
+use crate::gateway::live::{Found, Live, LivePass};
 use crate::gateway::{Gate, admit};
 use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
@@ -90,15 +89,16 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     gate.limits.after(&route.limits, &params, &cleared, now.mono)?;
     let delivery = Delivery::new(hook.name.clone(), params, cleared);
     let claimed = claim_of(gate, hook, &delivery).await?;
-    match &hook.action {
-        Action::Queue(acknowledgement) => queue(gate, route, delivery, claimed, acknowledgement, facts).await,
-        Action::Forward(inline) => match claimed {
-            Claimed::Known(key) if inline.spill.is_some() => revive(gate, route, delivery, key, facts).await,
-            Claimed::Known(_) => Ok(Reply::Duplicate(hook.success_status)),
-            Claimed::Not => forward::forward(gate, route, delivery, None, facts).await,
-            Claimed::Held(claim) => forward::forward(gate, route, delivery, Some(claim), facts).await,
-        },
-    }
+    let receipt = match (&hook.action, &claimed) {
+        (Action::Queue(answer), _) => Receipt { answer: answer.clone(), taken: Taken::Queued },
+        // the one that it duplicates may be dead, or cancelled
+        (Action::Forward(Inline { spill: Some(_), .. }), Claimed::Known(_)) => {
+            Receipt { answer: Acknowledgement::bare(hook.success_status), taken: Taken::Spilled }
+        }
+        (Action::Forward(_), Claimed::Known(_)) => return Ok(Reply::Duplicate(hook.success_status)),
+        (Action::Forward(_), Claimed::Not | Claimed::Held(_)) => return forward::forward(gate, route, delivery, claimed, facts).await,
+    };
+    enqueue::enqueue(gate, route, delivery, claimed, receipt, facts.event_type.as_deref()).await
 }
 
 /// Lets other traffic of an app through, unverified.
@@ -144,35 +144,4 @@ fn lease_of(hook: &Hook) -> Duration {
     };
     let writing = if hook.action.queues() { enqueue::PATIENCE } else { Duration::ZERO };
     handing_on + writing + LEASE_MARGIN
-}
-
-/// Acknowledges a delivery once it is on the disk with its commit.
-async fn queue(
-    gate: &Arc<Gate>,
-    route: &Arc<LiveHook>,
-    delivery: Delivery,
-    claimed: Claimed,
-    acknowledgement: &Acknowledgement,
-    facts: &Facts,
-) -> Result<Reply, Refusal> {
-    let Acknowledgement { status, body, content_type } = acknowledgement.clone();
-    let receipt = |taken| Reply::Taken(Receipt { status, body: body.clone(), content_type: content_type.clone(), taken });
-    match enqueue::enqueue(gate, route, delivery, claimed, (facts.event_type.as_deref(), status)).await {
-        Ok(Enqueued::New) => Ok(receipt(Taken::Queued)),
-        Ok(Enqueued::Revived) => Ok(receipt(Taken::Revived)),
-        Ok(Enqueued::Duplicate) => Ok(Reply::Duplicate(status)),
-        Err((refusal, _claim)) => Err(refusal),
-    }
-}
-
-/// A duplicate on a route that spills: the one before may be dead, or cancelled.
-async fn revive(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, key: Key, facts: &Facts) -> Result<Reply, Refusal> {
-    let status = route.hook.success_status;
-    let receipt = |taken| Reply::Taken(Receipt { status, body: Bytes::new(), content_type: None, taken });
-    match enqueue::enqueue(gate, route, delivery, Claimed::Known(key), (facts.event_type.as_deref(), status)).await {
-        Ok(Enqueued::New) => Ok(receipt(Taken::Spilled)),
-        Ok(Enqueued::Revived) => Ok(receipt(Taken::Revived)),
-        Ok(Enqueued::Duplicate) => Ok(Reply::Duplicate(status)),
-        Err((refusal, _)) => Err(refusal),
-    }
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::clock::{Now, unix_ms};
 use crate::delivery::Delivery;
-use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
+use crate::request::{self, Body, Client, Params, Received, RequestHead, RequestId};
 use crate::store::record::{Pairs, Record};
 use crate::verify::{Cleared, Covers, KeptProof};
 
@@ -101,14 +101,8 @@ fn facts(delivery: &Delivery, more: &[(&'static str, &str)]) -> Pairs {
 /// The target without the parameter that is a secret.
 fn target(head: &RequestHead, withheld: Option<&str>) -> Bytes {
     let (Some(secret), Some(query)) = (withheld, head.query()) else { return head.target.clone() };
-    let is_secret = |piece: &[u8]| form_urlencoded::parse(piece).next().is_some_and(|(name, _)| name == secret);
     let mut target = BytesMut::from(head.path());
-    let mut separator = b'?';
-    for piece in query.split(|byte| *byte == b'&').filter(|piece| !is_secret(piece)) {
-        target.extend_from_slice(&[separator]);
-        target.extend_from_slice(piece);
-        separator = b'&';
-    }
+    request::put_query(&mut target, request::without(query, secret));
     target.freeze()
 }
 

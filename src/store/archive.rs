@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::queue::{Attempt, Cause, DeliveryRef, OriginId, Stored, TargetId};
-use super::{Answer, Key};
+use super::{Answer, Key, StoreError};
 use crate::retry::Reason;
 
 /// Whose deliveries are looked at. There is no default: one tenant never reads another's.
@@ -332,4 +332,6 @@ pub trait Archive: Send + Sync {
     fn sweep(&self, keep: &[Retention], step: u16) -> Answer<'_, Step>;
     /// Numbers for metrics.
     fn totals(&self) -> Answer<'_, Counts>;
+    /// Why what is written does not reach the disk, if it does not; IDs are kept in memory and tried again.
+    fn trouble(&self) -> Option<StoreError>;
 }

@@ -24,6 +24,23 @@ pub(crate) use batch::{How, Line, SHORTEST};
 /// What a store answers, in its own time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
+/// How often a call is made whose outcome stays unknown.
+const TRIES: u32 = 3;
+/// The pause between such calls.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Makes a call again while it is not known whether it was done.
+pub(crate) async fn repeated<'a, T>(call: impl Fn() -> Answer<'a, T>) -> Result<T, StoreError> {
+    let mut tries = 1;
+    loop {
+        match call().await {
+            Err(StoreError::Unknown(_)) if tries < TRIES => tries += 1,
+            answer => return answer,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 /// Why a store does not answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {

@@ -298,7 +298,7 @@ pub trait Queue: Ledger {
     /// All names there ever were.
     fn names(&self) -> Answer<'_, Vec<(Kind, u32, Arc<str>)>>;
     /// Puts a delivery on the disk, with its commit.
-    fn accept(&self, delivery: Accept, dedupe: Dedupe) -> Answer<'_, Accepted>;
+    fn accept(&self, delivery: Arc<Accept>, dedupe: Dedupe) -> Answer<'_, Accepted>;
     /// Goes round the targets that have units, from the one after `after` on, `steps` targets at most. However many wait for one, it is one step.
     fn ready(&self, after: Option<TargetId>, steps: u16) -> Answer<'_, Ready>;
     /// Takes due units, the longest due first, as many a target as wanted and at most `bytes` in all (but one, if there is any), until `lease` has passed.

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Params, Row};
 
 use crate::store::StoreError;
 
@@ -179,7 +179,7 @@ pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
 }
 
 pub(crate) fn checkpoint(connection: &Connection) -> Result<Checkpointed, StoreError> {
-    let read = |row: &rusqlite::Row<'_>| Ok(Checkpointed { log: row.get(1)?, done: row.get(2)? });
+    let read = |row: &Row<'_>| Ok(Checkpointed { log: row.get(1)?, done: row.get(2)? });
     connection.query_row("pragma wal_checkpoint(passive)", [], read).map_err(told)
 }
 
@@ -202,7 +202,7 @@ fn int(number: impl TryInto<i64>) -> i64 {
 }
 
 /// A number that is not negative, out of a row.
-fn unsigned(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u64> {
+fn unsigned(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(at).map(|number| u64::try_from(number).unwrap_or(0))
 }
 
@@ -220,6 +220,28 @@ pub(crate) fn told(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DiskFull) => StoreError::Full,
         _ => StoreError::Unavailable(cause),
     }
+}
+
+/// The first row of a query, or of what a statement returns.
+fn row<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>, StoreError> {
+    connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(params, read).optional()).map_err(told)
+}
+
+/// All rows of a query.
+fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(told)?;
+    let rows = statement.query_map(params, read).map_err(told)?;
+    rows.collect::<Result<_, _>>().map_err(told)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::Outgoing;
 use crate::config::snapshot::{Forward, Hook, PathPiece, Upstream, UpstreamAddress};
 use crate::delivery::{Attempt, Delivery};
 use crate::gateway::headers::{self, Proof};
-use crate::request::{Params, RequestHead};
+use crate::request::{self, Params, RequestHead};
 use crate::verify::{CannotSign, Cleared, standard};
 
 /// The request that hands `delivery` on; and, where the route has it signed anew and that cannot be, why it goes on as it was signed.
@@ -95,17 +95,9 @@ fn target(head: &RequestHead, params: &Params, forward: &Forward) -> Bytes {
         }
     }
     let Some(query) = query else { return target.freeze() };
-    let dropped = |piece: &[u8]| {
-        forward
-            .drop_query
-            .as_ref()
-            .is_some_and(|secret| form_urlencoded::parse(piece).next().is_some_and(|(name, _)| name == secret.as_str()))
-    };
-    let mut separator = b'?';
-    for piece in query.split(|byte| *byte == b'&').filter(|piece| !dropped(piece)) {
-        target.put_u8(separator);
-        target.put_slice(piece);
-        separator = b'&';
+    match &forward.drop_query {
+        Some(secret) => request::put_query(&mut target, request::without(query, secret)),
+        None => request::put_query(&mut target, [query]),
     }
     target.freeze()
 }

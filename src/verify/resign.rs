@@ -1,7 +1,7 @@
 //! Signs an authentic request anew, in the scheme of its own provider: for a delivery that comes out of the queue after its time.
 use std::time::SystemTime;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
 
 use super::content::{Sight, Span};
@@ -10,7 +10,7 @@ use super::shape::{HmacScheme, Scheme, Shape, SignedTime, TimeAt};
 use super::sign::{CannotSign, Signed};
 use super::source::SourcePlace;
 use super::{Authentic, Verifier};
-use crate::request::{Params, RequestHead};
+use crate::request::{self, Params, RequestHead};
 
 /// Why nothing can be signed anew in a scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,15 +122,9 @@ fn set(head: &mut RequestHead, names: &[HeaderName], value: &HeaderValue) {
 
 /// Sets a query parameter; the others stay as they are, to the byte.
 fn set_query(head: &mut RequestHead, name: &str, value: &str) {
-    let own = |piece: &[u8]| form_urlencoded::parse(piece).next().is_some_and(|(other, _)| other == name);
     let fresh = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
-    let others = head.query().unwrap_or_default().split(|byte| *byte == b'&').filter(|piece| !piece.is_empty() && !own(piece));
+    let others = request::without(head.query().unwrap_or_default(), name).filter(|piece| !piece.is_empty());
     let mut target = BytesMut::from(head.path());
-    let mut separator = b'?';
-    for piece in others.chain([fresh.as_bytes()]) {
-        target.put_u8(separator);
-        target.put_slice(piece);
-        separator = b'&';
-    }
+    request::put_query(&mut target, others.chain([fresh.as_bytes()]));
     head.target = target.freeze();
 }

@@ -10,11 +10,14 @@ const EDGES: &[&str] = &["upstream", "gateway", "admin"];
 /// Layers from the bottom up: each may name itself and those before it.
 const LAYERS: &[&[&str]] = &[LEAVES, STATE, CONFIG, EDGES, &["cli", "main"]];
 
-/// Crates that only some modules may name.
+/// Crates, and engines of the store, that only some modules may name.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("pingora", &["gateway", "upstream", "telemetry", "main", "cli"]),
     ("axum", &["admin", "cli"]),
     ("rusqlite", &["store"]),
+    // whoever opens the store names its engine, nobody else
+    ("sqlite", &["store", "dedupe", "cli"]),
+    ("embedded", &["dedupe", "cli"]),
     ("serde_yaml", &["config", "provider"]),
 ];
 

@@ -191,6 +191,20 @@ fn an_app_that_asks_for_a_wait_gets_it() {
 }
 
 #[test]
+fn an_app_that_asks_for_a_wait_within_the_request_gets_it_too() {
+    let app = App::answering(|number, _| {
+        let mut act = Act::status(if number == 0 { 503 } else { 200 });
+        act.headers.push(("Retry-After".into(), "1".into()));
+        act
+    });
+    let gate = start(&forwarding(&app.url(), &format!("on_failure: queue, {QUICK}")));
+    let begun = Instant::now();
+    is(&send(&gate, "id-1", b"{}"), 202, Some("spilled"));
+    wait_for("the second try", || app.count() == 2);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_dead_app_costs_no_tries_once_the_breaker_is_open() {
     let address = nobody();
     let gate =

@@ -147,7 +147,7 @@ impl Desks {
         let accept = self.delivery(route, id, start);
         let of = accept.id;
         let dedupe = Dedupe::Key { key: self.desk.key(id), window: WINDOW, dead: OnDead::Revive };
-        let Accepted::New(leases) = self.desk.store.accept(accept, dedupe).await.unwrap() else { panic!("{id}") };
+        let Accepted::New(leases) = self.desk.store.accept(Arc::new(accept), dedupe).await.unwrap() else { panic!("{id}") };
         (of, leases)
     }
 

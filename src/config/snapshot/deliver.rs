@@ -79,6 +79,13 @@ pub struct Acknowledgement {
     pub content_type: Option<HeaderValue>,
 }
 
+impl Acknowledgement {
+    /// Nothing but a status.
+    pub fn bare(status: StatusCode) -> Self {
+        Self { status, body: Bytes::new(), content_type: None }
+    }
+}
+
 /// How what waits in the queue is delivered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deliver {
@@ -106,10 +113,4 @@ pub struct Keep {
 impl Keep {
     /// If nobody says.
     pub const DEFAULT: Self = Self { age: Duration::from_secs(7 * 86_400), dead: Duration::from_secs(30 * 86_400), bytes: None };
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
 }

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::clock::SystemClock;
 use crate::dedupe::embedded::Embedded;
+use crate::store::Answer;
 use crate::store::{Changed, LedgerCounts};
 
 const LEASE: Duration = Duration::from_secs(20);

@@ -10,7 +10,7 @@ use crate::store::sqlite::act::{self, Entry};
 use crate::store::sqlite::page;
 use crate::store::sqlite::sweep::sweep;
 use crate::store::sqlite::writing::{DEAD, DELIVERIES, WAITING, Writing};
-use crate::store::{Answer, How};
+use crate::store::{Answer, How, StoreError};
 
 /// What finishes what was begun, and is let in when new deliveries are not.
 const FINISHES: How = How { key: None, bytes: 0, finishes: true };
@@ -160,5 +160,9 @@ impl Archive for Embedded {
             .collect();
         counts.origins.sort_unstable();
         at_once(Ok(counts))
+    }
+
+    fn trouble(&self) -> Option<StoreError> {
+        self.disk.as_ref()?.line().trouble()
     }
 }

@@ -88,7 +88,7 @@ impl Queue for Embedded {
         }
     }
 
-    fn accept(&self, delivery: Accept, dedupe: Dedupe) -> Answer<'_, Accepted> {
+    fn accept(&self, delivery: Arc<Accept>, dedupe: Dedupe) -> Answer<'_, Accepted> {
         let disk = match self.disk() {
             Ok(disk) => disk,
             Err(error) => return at_once(Err(error)),

@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::shared::WAITED_FOR;
 use super::*;
+use crate::store::archive::Archive as _;
 use crate::store::contract::{self, HandClock};
 
 mod crash;

@@ -125,22 +125,21 @@ impl Task {
 /// What is kept of an answer.
 #[derive(Default)]
 pub(super) struct Seen {
-    asked: Option<Duration>,
+    /// The wait that it asks for.
+    pub(super) asked: Option<Duration>,
     head: Bytes,
     body: Bytes,
 }
 
-impl Seen {
-    /// How long the answer asks to wait.
-    pub(super) fn asked(&self) -> Option<Duration> {
-        self.asked
-    }
+/// The wait that an answer asks for.
+pub(in crate::gateway) fn asked(answer: &Answer, now: SystemTime) -> Option<Duration> {
+    answer.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.as_bytes(), now))
 }
 
 /// Reads an answer as far as it is kept, and a little further. One that breaks off has its status still.
 pub(super) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
     let Some(mut answer) = answer else { return Seen::default() };
-    let asked = answer.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.as_bytes(), now));
+    let asked = asked(&answer, now);
     let mut room = HEAD_KEPT;
     let lines = answer.headers.iter().map_while(|(name, value)| {
         room = room.checked_sub(name.as_str().len() + value.len())?;

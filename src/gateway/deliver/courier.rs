@@ -5,17 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
-use tokio::time::sleep;
 
+use super::Target;
 use super::attempt::{look, random, recorded, settle};
-use super::{PAUSE, POLL};
-use crate::config::snapshot::AlarmWebhook;
+use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, Snapshot};
 use crate::delivery::{Fault, Outcome};
 use crate::gateway::{Gate, InFlight};
 use crate::queue::outcome::{self, Before};
 use crate::retry::{Backoff, Schedule};
-use crate::store::StoreError;
-use crate::store::queue::{DeliveryRef, Leased, Next, TargetId};
+use crate::store::queue::{DeliveryRef, Leased, Next};
 use crate::upstream::Outgoing;
 use crate::upstream::call::{NotCalled, call};
 use crate::upstream::client::{Made, Sent};
@@ -23,9 +21,7 @@ use crate::upstream::client::{Made, Sent};
 /// How long one try may take in all.
 const BUDGET: Duration = Duration::from_secs(15);
 /// How long a try is leased: longer than it can take, with the way to the disk.
-const LEASE: Duration = Duration::from_secs(60);
-/// Bytes of one.
-const BYTES: usize = 64 << 10;
+pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// When one is tried again: for a day, however often that is.
 const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(3600), max_attempts: 1000 };
 const MAX_AGE: Duration = Duration::from_secs(86_400);
@@ -35,53 +31,41 @@ pub(in crate::gateway) fn message_id(id: DeliveryRef) -> String {
     format!("msg_{}", id.0.simple())
 }
 
-/// Delivers alarms until the gate leaves, one after the other.
-pub async fn alarms(gate: Arc<Gate>) {
-    let Ok(schedule) = Schedule::growing(BACKOFF, MAX_AGE) else { return };
-    let mut leaving = gate.lifecycle.leaving.subscribe();
-    while !*leaving.borrow_and_update() {
-        let pause = match round(&gate, &schedule).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                tracing::debug!(%error, "the store does not say which alarms wait");
-                PAUSE
-            }
-        };
-        tokio::select! {
-            () = sleep(pause) => {}
-            _ = leaving.changed() => {}
-        }
+/// How alarms are delivered: one after the other.
+fn policy() -> Option<Deliver> {
+    let schedule = Schedule::growing(BACKOFF, MAX_AGE).ok()?;
+    Some(Deliver { schedule, rate: None, concurrency: 1, fifo: None })
+}
+
+/// Where alarms go now, with what they need at run time.
+#[derive(Debug)]
+pub(in crate::gateway) struct LiveAlarms {
+    webhook: Arc<AlarmWebhook>,
+    /// What may be called.
+    egress: Arc<Egress>,
+    deliver: Deliver,
+    /// What waits for it.
+    pub(super) target: Arc<Target>,
+}
+
+impl LiveAlarms {
+    /// Where the alarms of a config go, if they go anywhere.
+    pub(super) fn of(snapshot: &Snapshot, target: &Arc<Target>) -> Option<Self> {
+        let (webhook, deliver) = (Arc::clone(snapshot.alarms.webhook.as_ref()?), policy()?);
+        target.follow(&deliver);
+        Some(Self { webhook, egress: Arc::clone(&snapshot.egress), deliver, target: Arc::clone(target) })
     }
 }
 
-/// Tries one that is due, if there is any. How long to wait for the next.
-async fn round(gate: &Arc<Gate>, schedule: &Schedule) -> Result<Duration, StoreError> {
-    let snapshot = gate.snapshot();
-    let (Some(webhook), Some(target)) = (&snapshot.alarms.webhook, gate.deliverer.alarms()) else { return Ok(POLL) };
-    let store = &gate.deliverer.store;
-    // leasing writes, looking does not: who has nothing to send leaves the disk alone
-    let ready = store.ready(target.0.checked_sub(1).map(TargetId), 1).await?;
-    if ready.targets != [target] {
-        return Ok(PAUSE);
-    }
-    let in_flight = InFlight::begin(Arc::clone(gate));
-    for leased in store.lease(&[(target, 1)], LEASE, BYTES).await? {
-        attempt(gate, schedule, webhook, leased).await;
-    }
-    drop(in_flight);
-    Ok(Duration::ZERO)
-}
-
-/// Makes the try and settles it.
-async fn attempt(gate: &Arc<Gate>, schedule: &Schedule, webhook: &AlarmWebhook, leased: Leased) {
+/// Makes a try with an alarm and settles it.
+pub(super) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased) {
+    let gate = InFlight::begin(Arc::clone(gate));
+    let (gate, LiveAlarms { webhook, egress, deliver, .. }) = (&gate.0, to);
     let Leased { lease, tries, cause, age, stored } = leased;
     let before = Before { tries, age, probe: false };
     let begun = gate.clock.now();
     let sent = match render(webhook, stored.id, stored.body.clone(), begun.wall) {
-        Some(outgoing) => {
-            let policy = Arc::clone(&gate.snapshot().egress);
-            call(&webhook.to, &outgoing, &policy, BUDGET, Arc::clone(&gate.clock)).await
-        }
+        Some(outgoing) => call(&webhook.to, &outgoing, egress, BUDGET, Arc::clone(&gate.clock)).await,
         None => Ok(Sent { outcome: Outcome::Unreached(Fault::Malformed), answer: None, made: Made::default() }),
     };
     let (outcome, answer, made, why) = match sent {
@@ -90,7 +74,7 @@ async fn attempt(gate: &Arc<Gate>, schedule: &Schedule, webhook: &AlarmWebhook, 
     };
     let seen = look(answer, begun.wall).await;
     let took = gate.clock.mono().saturating_duration_since(begun.mono);
-    let next = outcome::next(schedule, before, outcome, seen.asked(), random());
+    let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random());
     let mut row = recorded(cause, begun, took, outcome, made, seen);
     if let Some(why) = &why {
         row.error = Some(why.word().into());

@@ -14,17 +14,18 @@ use tokio::time::sleep;
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::gateway::Gate;
 use crate::gateway::live::{Live, LiveHook};
-use crate::queue::choose::{Candidate, Choice, choose};
+use crate::queue::choose::{Candidate, Choice, Room, choose};
 use crate::store::archive::Counts;
 use crate::store::queue::{Kind, Leased, TargetId};
 use crate::store::{Store, StoreError};
 
 mod attempt;
-pub mod courier;
+pub(super) mod courier;
 mod sweep;
 mod target;
 
-pub(super) use attempt::{Task, attempt_row, delivery_id, lease_of, random};
+pub(super) use attempt::{Task, asked, attempt_row, delivery_id, lease_of, random};
+use courier::LiveAlarms;
 pub use sweep::sweep;
 pub(super) use target::{Place, Target};
 
@@ -98,12 +99,20 @@ impl Deliverer {
 
     /// The target of a route, following its policy from now on; none without a store on disk.
     pub(super) fn target_of(&self, hook: &Hook) -> Option<Arc<Target>> {
-        let mut known = self.known();
-        let id = *known.numbers.get(&hook.name)?;
-        let new = || Arc::new(Target::new(id, Arc::clone(&self.freed)));
-        let target = Arc::clone(known.targets.entry(id).or_insert_with(new));
+        let id = *self.known().numbers.get(&hook.name)?;
+        let target = self.target(id);
         target.follow(&hook.deliver);
         Some(target)
+    }
+
+    /// Where the alarms of a config go, if they go anywhere.
+    pub(super) fn alarms_of(&self, snapshot: &Snapshot) -> Option<Arc<LiveAlarms>> {
+        LiveAlarms::of(snapshot, &self.target(self.alarms()?)).map(Arc::new)
+    }
+
+    fn target(&self, id: TargetId) -> Arc<Target> {
+        let new = || Arc::new(Target::new(id, Arc::clone(&self.freed)));
+        Arc::clone(self.known().targets.entry(id).or_insert_with(new))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -163,18 +172,50 @@ async fn look(gate: &Arc<Gate>, after: &mut Option<TargetId>) -> Result<Duration
     if !ready.whole {
         return Ok(SHORTEST);
     }
-    let waits = ways.iter().flat_map(|way| [way.target.wait(now), way.route.upstream.breaker().shut_for(now)]);
+    let waits = ways.iter().flat_map(|way| [way.target.wait(now), way.shut_for(now)]);
     let next = waits.filter(|wait| !wait.is_zero()).chain(ready.next_in).min();
     Ok(next.unwrap_or(POLL).clamp(SHORTEST, POLL))
 }
 
 /// How a target is reached now.
 struct Way<'a> {
-    route: &'a Arc<LiveHook>,
     target: &'a Arc<Target>,
+    to: To<'a>,
+}
+
+/// What stands at the end of a way.
+enum To<'a> {
+    /// The app of a route.
+    Route(&'a Arc<LiveHook>),
+    /// Where the gate's own alarms go.
+    Alarms(&'a Arc<LiveAlarms>),
 }
 
 impl Way<'_> {
+    /// What its upstream's breaker lets through; alarms go to no upstream.
+    fn room(&self, now: Instant) -> Room {
+        match self.to {
+            To::Route(route) => route.upstream.breaker().room(now),
+            To::Alarms(_) => Room::All,
+        }
+    }
+
+    /// How long that is nothing.
+    fn shut_for(&self, now: Instant) -> Duration {
+        match self.to {
+            To::Route(route) => route.upstream.breaker().shut_for(now),
+            To::Alarms(_) => Duration::ZERO,
+        }
+    }
+
+    /// How long a unit of it is leased.
+    fn lease(&self) -> Duration {
+        match self.to {
+            To::Route(route) => lease_of(&route.hook),
+            To::Alarms(_) => courier::LEASE,
+        }
+    }
+
     /// The places that it has free. Those that come in now come after those that wait.
     fn reserve(&self) -> Vec<Place> {
         self.target.set_backlog(true);
@@ -186,8 +227,11 @@ impl Way<'_> {
         let places = u32::try_from(places).unwrap_or(MOST);
         Candidate {
             target: self.target.id(),
-            upstream: Arc::clone(&self.route.hook.forward.upstream.name),
-            room: self.route.upstream.breaker().room(now),
+            upstream: match self.to {
+                To::Route(route) => Arc::clone(&route.hook.forward.upstream.name),
+                To::Alarms(_) => Arc::from(""),
+            },
+            room: self.room(now),
             places,
             tokens: self.target.take(places, now),
         }
@@ -196,8 +240,9 @@ impl Way<'_> {
 
 /// The ways there are now, by target: one whose route is gone has none, and is parked.
 fn ways(live: &Live) -> HashMap<TargetId, Way<'_>> {
-    let hooks = live.hooks().filter_map(|route| Some((route, route.target.as_ref()?)));
-    hooks.map(|(route, target)| (target.id(), Way { route, target })).collect()
+    let routes = live.hooks().filter_map(|route| Some(Way { target: route.target.as_ref()?, to: To::Route(route) }));
+    let alarms = live.alarms.iter().map(|alarms| Way { target: &alarms.target, to: To::Alarms(alarms) });
+    routes.chain(alarms).map(|way| (way.target.id(), way)).collect()
 }
 
 /// Leases what was chosen and sends it on its way; how many of each.
@@ -212,7 +257,7 @@ async fn begin(
     if chosen.is_empty() {
         return Ok(begun);
     }
-    let lease = ways.iter().map(|way| lease_of(&way.route.hook)).max().unwrap_or(PAUSE);
+    let lease = ways.iter().map(|way| way.lease()).max().unwrap_or(PAUSE);
     let wanted: Vec<_> = chosen.iter().map(|choice| (choice.target, choice.count)).collect();
     for leased in gate.deliverer.store.lease(&wanted, lease, room).await? {
         let id = leased.lease.unit.target;
@@ -227,13 +272,25 @@ async fn begin(
 
 fn hand_on(gate: &Arc<Gate>, way: &Way<'_>, leased: Leased, probe: bool, place: Option<Place>) {
     let held = Held::of(&gate.deliverer.bytes, leased.stored.body.len());
-    let (gate, route) = (Arc::clone(gate), Arc::clone(way.route));
-    tokio::spawn(async move {
-        if let Some(task) = Task::of_leased(&gate, &route, leased, probe).await {
-            task.run().await;
+    let (gate, held) = (Arc::clone(gate), (place, held));
+    match way.to {
+        To::Route(route) => {
+            let route = Arc::clone(route);
+            tokio::spawn(async move {
+                if let Some(task) = Task::of_leased(&gate, &route, leased, probe).await {
+                    task.run().await;
+                }
+                drop(held);
+            });
         }
-        drop((place, held));
-    });
+        To::Alarms(alarms) => {
+            let alarms = Arc::clone(alarms);
+            tokio::spawn(async move {
+                courier::attempt(&gate, &alarms, leased).await;
+                drop(held);
+            });
+        }
+    }
 }
 
 /// Bytes in memory; given back on drop.

@@ -1,4 +1,5 @@
 //! Deletes what need not be kept any longer, in small steps that hold up nobody.
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +23,8 @@ const STEPS: u32 = 20;
 pub async fn sweep(gate: Arc<Gate>) {
     let mut leaving = gate.lifecycle.leaving.subscribe();
     while !*leaving.borrow_and_update() {
-        for _ in 0..STEPS {
-            let keep = retentions(&gate);
-            if keep.is_empty() {
-                break;
-            }
+        let keep = retentions(&gate);
+        for _ in 0..if keep.is_empty() { 0 } else { STEPS } {
             match gate.deliverer.store.sweep(&keep, STEP).await {
                 Ok(step) if step.more => sleep(BREATH).await,
                 Ok(_) => break,
@@ -51,11 +49,9 @@ fn retentions(gate: &Gate) -> Vec<Retention> {
     let live = gate.live.load();
     let of = |origin, keep: Keep| Retention { origin, age: keep.age, dead: keep.dead, bytes: keep.bytes };
     let hooks = live.hooks().filter_map(|route| Some(of(OriginId(route.target.as_ref()?.id().0), route.hook.keep)));
-    let mut all: Vec<_> = hooks.collect();
+    let mut all: HashMap<OriginId, Retention> = hooks.map(|keep| (keep.origin, keep)).collect();
     for (origin, _, _) in &gate.deliverer.counts.load().origins {
-        if !all.iter().any(|known| known.origin == *origin) {
-            all.push(of(*origin, Keep::default()));
-        }
+        all.entry(*origin).or_insert_with(|| of(*origin, Keep::DEFAULT));
     }
-    all
+    all.into_values().collect()
 }

@@ -1,12 +1,12 @@
 //! What is known of a target between two looks: tries under way, its rate, whether somebody waits. Outlives reloads.
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::config::snapshot::Deliver;
-use crate::limit::{Buckets, Quota};
+use crate::limit::Buckets;
 use crate::store::queue::TargetId;
 
 /// One bucket for the whole target.
@@ -23,8 +23,6 @@ pub(in crate::gateway) struct Target {
     paced: AtomicBool,
     /// Made with the first rate: it takes some 50 KiB.
     buckets: OnceLock<Buckets>,
-    /// The rate that the buckets follow now.
-    quota: RwLock<Option<Quota>>,
     /// Deliveries wait: those that come in now come after them.
     backlog: AtomicBool,
     /// Told when a place is free.
@@ -39,7 +37,6 @@ impl Target {
             concurrency: AtomicU32::new(1),
             paced: AtomicBool::new(false),
             buckets: OnceLock::new(),
-            quota: RwLock::new(None),
             // nobody has looked yet
             backlog: AtomicBool::new(true),
             freed,
@@ -49,11 +46,9 @@ impl Target {
     /// Follows a policy from now on; tries under way go on.
     pub(super) fn follow(&self, deliver: &Deliver) {
         self.concurrency.store(deliver.concurrency, Ordering::Relaxed);
-        let mut current = self.quota.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(quota) = deliver.rate.filter(|quota| *current != Some(*quota)) {
+        if let Some(quota) = deliver.rate {
             self.buckets.get_or_init(|| Buckets::new(quota)).set_quota(quota);
         }
-        *current = deliver.rate;
         self.paced.store(deliver.rate.is_some(), Ordering::Relaxed);
     }
 
@@ -76,22 +71,26 @@ impl Target {
 
     /// Tries that the rate lets begin, as many as `most`; they are taken.
     pub(super) fn take(&self, most: u32, now: Instant) -> u32 {
-        let Some(buckets) = self.buckets.get().filter(|_| self.paced.load(Ordering::Relaxed)) else { return most };
+        let Some(buckets) = self.buckets() else { return most };
         let taken = (0..most).take_while(|_| buckets.take(KEY, now).is_ok()).count();
         u32::try_from(taken).unwrap_or(most)
     }
 
     /// Gives back what was taken and not used.
     pub(super) fn give_back(&self, tokens: u32, now: Instant) {
-        if let Some(buckets) = self.buckets.get().filter(|_| self.paced.load(Ordering::Relaxed)) {
+        if let Some(buckets) = self.buckets() {
             (0..tokens).for_each(|_| buckets.refund(KEY, now));
         }
     }
 
     /// How long until the rate lets the next one begin; zero if it does.
     pub(super) fn wait(&self, now: Instant) -> Duration {
-        let buckets = self.buckets.get().filter(|_| self.paced.load(Ordering::Relaxed));
-        buckets.map_or(Duration::ZERO, |buckets| buckets.peek(KEY, now).err().unwrap_or_default())
+        self.buckets().map_or(Duration::ZERO, |buckets| buckets.peek(KEY, now).err().unwrap_or_default())
+    }
+
+    /// The rate, if there is one now.
+    fn buckets(&self) -> Option<&Buckets> {
+        self.buckets.get().filter(|_| self.paced.load(Ordering::Relaxed))
     }
 
     /// Whether deliveries wait, as far as is known.

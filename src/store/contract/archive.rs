@@ -1,5 +1,6 @@
 //! What looks into a store and acts on it must do, whatever it is made of.
 use bytes::Bytes;
+use std::sync::Arc;
 
 use super::queue::{Both, MS, attempt, dead, delivery, keyed, new, status, take};
 use super::{LEASE, WINDOW, key};
@@ -24,7 +25,7 @@ async fn acts_are_done_and_written_down(queue: &dyn Both) {
     let first = dead(queue, 21, Dedupe::None).await;
     let other = dead(queue, 22, Dedupe::None).await;
     let second = delivery(21, Start::Mine(LEASE));
-    let lease = new(queue.accept(second.clone(), Dedupe::None).await.unwrap()).remove(0);
+    let lease = new(queue.accept(Arc::new(second.clone()), Dedupe::None).await.unwrap()).remove(0);
     let replay = Deed::Replay { delivered: false, cause: Cause::Replay };
     assert_eq!(act(replay, Which::Ids(vec![other.id]), 9).await.done, 0, "not its scope");
     let filter = Filter { statuses: Statuses::of(&[Status::Dead]), target: Some(TargetId(21)), ..Filter::default() };
@@ -60,7 +61,7 @@ async fn pages_go_on_where_they_ended(queue: &dyn Both) {
         let event_type = Some(if number % 2 == 0 { "even" } else { "odd" }.into());
         let one = Accept { body, event_type, delivery_id: Some(format!("evt_{number}").into()), ..delivery(23, Start::Anyone) };
         ids.push(one.id);
-        new(queue.accept(one, Dedupe::None).await.unwrap());
+        new(queue.accept(Arc::new(one), Dedupe::None).await.unwrap());
     }
     let scope = Scope::Origin(OriginId(23));
     for order in [Order::Newest, Order::Oldest] {
@@ -99,12 +100,12 @@ async fn pages_have_what_the_filter_names(queue: &dyn Both) {
     let scope = Scope::Origin(OriginId(24));
     let pending = delivery(24, Start::Anyone);
     let retrying = delivery(24, Start::Mine(LEASE));
-    let lease = new(queue.accept(retrying.clone(), Dedupe::None).await.unwrap()).remove(0);
+    let lease = new(queue.accept(Arc::new(retrying.clone()), Dedupe::None).await.unwrap()).remove(0);
     assert_eq!(queue.settle(lease, Some(attempt(503)), Next::RetryIn(LEASE)).await.unwrap(), Held::Yes);
-    new(queue.accept(pending.clone(), Dedupe::None).await.unwrap());
+    new(queue.accept(Arc::new(pending.clone()), Dedupe::None).await.unwrap());
     let dead = dead(queue, 24, Dedupe::None).await;
     let delivered = delivery(24, Start::Mine(LEASE));
-    let lease = new(queue.accept(delivered.clone(), Dedupe::None).await.unwrap()).remove(0);
+    let lease = new(queue.accept(Arc::new(delivered.clone()), Dedupe::None).await.unwrap()).remove(0);
     assert_eq!(queue.settle(lease, Some(attempt(204)), Next::Delivered).await.unwrap(), Held::Yes);
     let found = async |statuses: &[Status], gone: &[u32], parked| {
         let gone = gone.iter().map(|target| TargetId(*target)).collect();
@@ -135,7 +136,7 @@ async fn pages_have_what_the_filter_names(queue: &dyn Both) {
 
 async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
     let waits = delivery(25, Start::Anyone);
-    new(queue.accept(waits.clone(), Dedupe::None).await.unwrap());
+    new(queue.accept(Arc::new(waits.clone()), Dedupe::None).await.unwrap());
     let (one, other) = (dead(queue, 25, Dedupe::None).await, dead(queue, 25, Dedupe::None).await);
     let mut act = Act {
         deed: Deed::Purge { waiting: false },
@@ -166,11 +167,11 @@ async fn what_is_forgotten_is_new_again(queue: &dyn Both) {
         queue.forget(Forgetting { keys, who: "anna".into(), which: "evt".into(), reason: "redo".into() }).await.unwrap()
     };
     let first = delivery(26, Start::Anyone);
-    new(queue.accept(first, keyed(60, OnDead::Revive)).await.unwrap());
+    new(queue.accept(Arc::new(first), keyed(60, OnDead::Revive)).await.unwrap());
     assert_eq!(queue.claim(key(60), Token(1), LEASE).await.unwrap(), Claimed::Committed);
     assert_eq!(forget(&[60]).await, 1, "though it waits");
     let second = delivery(26, Start::Anyone);
-    new(queue.accept(second, keyed(60, OnDead::Revive)).await.unwrap());
+    new(queue.accept(Arc::new(second), keyed(60, OnDead::Revive)).await.unwrap());
     assert_eq!(queue.claim(key(60), Token(1), LEASE).await.unwrap(), Claimed::Committed);
     // one that only the ledger knows
     assert_eq!(queue.claim(key(61), Token(1), LEASE).await.unwrap(), Claimed::Fresh);

@@ -1,4 +1,5 @@
 //! What every queue must do, whatever it is made of.
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,7 +69,7 @@ pub(super) async fn status(queue: &dyn Both, id: DeliveryRef) -> Vec<Status> {
 
 pub(super) async fn dead(queue: &dyn Both, target: u32, dedupe: Dedupe) -> Accept {
     let delivery = delivery(target, Start::Mine(LEASE));
-    let leases = new(queue.accept(delivery.clone(), dedupe).await.unwrap());
+    let leases = new(queue.accept(Arc::new(delivery.clone()), dedupe).await.unwrap());
     assert_eq!(queue.settle(leases[0], Some(attempt(410)), Next::Dead(Reason::Status(StatusCode::GONE))).await.unwrap(), Held::Yes);
     delivery
 }
@@ -111,7 +112,7 @@ async fn names_keep_their_numbers(queue: &dyn Both) {
 
 async fn accepted_is_leased_at_birth(queue: &dyn Both) {
     let offered = delivery(10, Start::Mine(LEASE));
-    let leases = new(queue.accept(offered.clone(), Dedupe::None).await.unwrap());
+    let leases = new(queue.accept(Arc::new(offered.clone()), Dedupe::None).await.unwrap());
     let unit = Unit { delivery: offered.id, target: TargetId(10) };
     assert_eq!(leases, [Lease { unit, number: 1 }]);
     assert!(take(queue, 10, 9).await.is_empty(), "it is held");
@@ -128,16 +129,16 @@ async fn accepted_is_leased_at_birth(queue: &dyn Both) {
 async fn a_repeated_accept_has_the_first_answer(queue: &dyn Both) {
     for dedupe in [Dedupe::None, keyed(50, OnDead::Revive)] {
         let offered = delivery(11, Start::Mine(LEASE));
-        let first = new(queue.accept(offered.clone(), dedupe).await.unwrap());
-        assert_eq!(new(queue.accept(offered.clone(), dedupe).await.unwrap()), first);
+        let first = new(queue.accept(Arc::new(offered.clone()), dedupe).await.unwrap());
+        assert_eq!(new(queue.accept(Arc::new(offered.clone()), dedupe).await.unwrap()), first);
         assert_eq!(queue.settle(first[0], Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
-        assert_eq!(new(queue.accept(offered.clone(), dedupe).await.unwrap()), [], "it is over, and not done again");
+        assert_eq!(new(queue.accept(Arc::new(offered.clone()), dedupe).await.unwrap()), [], "it is over, and not done again");
     }
 }
 
 async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
     let offered = delivery(12, Start::In(LEASE));
-    assert_eq!(new(queue.accept(offered.clone(), Dedupe::None).await.unwrap()), []);
+    assert_eq!(new(queue.accept(Arc::new(offered.clone()), Dedupe::None).await.unwrap()), []);
     assert!(take(queue, 12, 1).await.is_empty(), "not yet");
     clock.advance(LEASE);
     let first = take(queue, 12, 1).await.remove(0);
@@ -164,7 +165,7 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
 
 async fn a_lapsed_lease_is_taken_over_and_fenced(queue: &dyn Both, clock: &HandClock) {
     let offered = delivery(13, Start::Mine(LEASE));
-    let old = new(queue.accept(offered.clone(), Dedupe::None).await.unwrap()).remove(0);
+    let old = new(queue.accept(Arc::new(offered.clone()), Dedupe::None).await.unwrap()).remove(0);
     clock.advance(LEASE + MS);
     let newer = take(queue, 13, 5).await.remove(0).lease;
     assert_eq!(newer.number, 2);
@@ -186,18 +187,21 @@ async fn a_lapsed_lease_is_taken_over_and_fenced(queue: &dyn Both, clock: &HandC
 
 async fn duplicates_are_told(queue: &dyn Both) {
     let first = delivery(14, Start::Anyone);
-    assert_eq!(new(queue.accept(first.clone(), keyed(51, OnDead::Revive)).await.unwrap()), []);
+    assert_eq!(new(queue.accept(Arc::new(first.clone()), keyed(51, OnDead::Revive)).await.unwrap()), []);
     for dead in [OnDead::Revive, OnDead::Keep] {
-        let second = queue.accept(delivery(14, Start::Anyone), keyed(51, dead)).await.unwrap();
+        let second = queue.accept(Arc::new(delivery(14, Start::Anyone)), keyed(51, dead)).await.unwrap();
         assert_eq!(second, Accepted::Duplicate { of: Some(first.id) });
     }
     assert_eq!(queue.claim(key(51), Token(9), LEASE).await.unwrap(), Claimed::Committed);
     // handed on within its request: there is no row of it
     assert_eq!(queue.claim(key(52), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
-    let held = queue.accept(delivery(14, Start::Anyone), keyed(52, OnDead::Revive)).await.unwrap();
+    let held = queue.accept(Arc::new(delivery(14, Start::Anyone)), keyed(52, OnDead::Revive)).await.unwrap();
     assert_eq!(held, Accepted::InFlight { lapses_in: LEASE });
     assert_eq!(queue.commit(key(52), Token(1), WINDOW).await.unwrap(), Held::Yes);
-    assert_eq!(queue.accept(delivery(14, Start::Anyone), keyed(52, OnDead::Revive)).await.unwrap(), Accepted::Duplicate { of: None });
+    assert_eq!(
+        queue.accept(Arc::new(delivery(14, Start::Anyone)), keyed(52, OnDead::Revive)).await.unwrap(),
+        Accepted::Duplicate { of: None }
+    );
     assert_eq!(take(queue, 14, 9).await.len(), 1);
 }
 
@@ -206,18 +210,18 @@ async fn a_claim_becomes_the_commit(queue: &dyn Both, clock: &HandClock) {
     assert_eq!(queue.claim(key(53), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
     clock.advance(LEASE + MS);
     assert_eq!(queue.claim(key(53), Token(2), LEASE).await.unwrap(), Claimed::Fresh, "taken over");
-    assert_eq!(queue.accept(delivery(15, Start::Anyone), held(1)).await.unwrap(), Accepted::InFlight { lapses_in: LEASE });
+    assert_eq!(queue.accept(Arc::new(delivery(15, Start::Anyone)), held(1)).await.unwrap(), Accepted::InFlight { lapses_in: LEASE });
     let accepted = delivery(15, Start::Anyone);
-    new(queue.accept(accepted.clone(), held(2)).await.unwrap());
+    new(queue.accept(Arc::new(accepted.clone()), held(2)).await.unwrap());
     assert_eq!(queue.claim(key(53), Token(3), LEASE).await.unwrap(), Claimed::Committed);
     assert_eq!(queue.commit(key(53), Token(2), WINDOW).await.unwrap(), Held::Yes, "it is");
-    assert_eq!(queue.accept(delivery(15, Start::Anyone), held(1)).await.unwrap(), Accepted::Duplicate { of: Some(accepted.id) });
+    assert_eq!(queue.accept(Arc::new(delivery(15, Start::Anyone)), held(1)).await.unwrap(), Accepted::Duplicate { of: Some(accepted.id) });
     assert_eq!(take(queue, 15, 9).await.len(), 1);
 }
 
 async fn a_duplicate_of_a_dead_one_revives_it(queue: &dyn Both) {
     let first = dead(queue, 16, keyed(54, OnDead::Revive)).await;
-    let again = |dead| queue.accept(delivery(16, Start::Mine(LEASE)), keyed(54, dead));
+    let again = |dead| queue.accept(Arc::new(delivery(16, Start::Mine(LEASE))), keyed(54, dead));
     assert_eq!(again(OnDead::Keep).await.unwrap(), Accepted::Duplicate { of: Some(first.id) });
     assert_eq!(again(OnDead::Revive).await.unwrap(), Accepted::Revived { of: first.id });
     assert_eq!(again(OnDead::Revive).await.unwrap(), Accepted::Duplicate { of: Some(first.id) });
@@ -230,9 +234,9 @@ async fn a_duplicate_of_a_dead_one_revives_it(queue: &dyn Both) {
 
 async fn a_queued_one_is_remembered_past_its_window(queue: &dyn Both, clock: &HandClock) {
     let first = delivery(17, Start::In(WINDOW * 3));
-    new(queue.accept(first.clone(), keyed(55, OnDead::Revive)).await.unwrap());
+    new(queue.accept(Arc::new(first.clone()), keyed(55, OnDead::Revive)).await.unwrap());
     clock.advance(WINDOW * 2);
-    let second = queue.accept(delivery(17, Start::Anyone), keyed(55, OnDead::Revive)).await.unwrap();
+    let second = queue.accept(Arc::new(delivery(17, Start::Anyone)), keyed(55, OnDead::Revive)).await.unwrap();
     assert_eq!(second, Accepted::Duplicate { of: Some(first.id) });
     assert_eq!(queue.claim(key(55), Token(1), LEASE).await.unwrap(), Claimed::Committed);
 }
@@ -244,7 +248,7 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
         let mut delivery = delivery(18, Start::Mine(LEASE));
         delivery.to[0].lane = Some(Lane([lane; 16]));
         ids.push(delivery.id);
-        births.extend(new(queue.accept(delivery, Dedupe::None).await.unwrap()));
+        births.extend(new(queue.accept(Arc::new(delivery), Dedupe::None).await.unwrap()));
     }
     assert_eq!(births.iter().map(|lease| lease.unit.delivery).collect::<Vec<_>>(), [ids[0], ids[3]], "the first of each lane");
     assert_eq!(queue.settle(births[0], Some(attempt(500)), Next::RetryIn(LEASE)).await.unwrap(), Held::Yes);
@@ -272,9 +276,9 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
 
 async fn the_ring_goes_round(queue: &dyn Both) {
     for target in [9001, 9002, 9003, 9002] {
-        new(queue.accept(delivery(target, Start::Anyone), Dedupe::None).await.unwrap());
+        new(queue.accept(Arc::new(delivery(target, Start::Anyone)), Dedupe::None).await.unwrap());
     }
-    new(queue.accept(delivery(9004, Start::In(LEASE)), Dedupe::None).await.unwrap());
+    new(queue.accept(Arc::new(delivery(9004, Start::In(LEASE))), Dedupe::None).await.unwrap());
     let ring = async |after, steps| queue.ready(after, steps).await.unwrap();
     let found = ring(Some(TargetId(9000)), 2).await;
     assert_eq!((&found.targets[..], found.last, found.whole), (&[TargetId(9001), TargetId(9002)][..], Some(TargetId(9002)), false));
@@ -293,7 +297,7 @@ async fn the_ring_goes_round(queue: &dyn Both) {
 async fn leases_are_bounded(queue: &dyn Both) {
     for _ in 0..4 {
         let big = Accept { body: Bytes::from(vec![7; 10_000]), ..delivery(19, Start::Anyone) };
-        new(queue.accept(big, Dedupe::None).await.unwrap());
+        new(queue.accept(Arc::new(big), Dedupe::None).await.unwrap());
     }
     let lease = async |count, bytes| queue.lease(&[(TargetId(19), count)], LEASE, bytes).await.unwrap().len();
     assert_eq!(lease(9, 1).await, 1, "one, though it is too large");
@@ -305,7 +309,7 @@ async fn leases_are_bounded(queue: &dyn Both) {
 async fn what_was_tried_before_is_on_record(queue: &dyn Both) {
     let mut spilled = delivery(20, Start::Anyone);
     spilled.to[0].tried = Some(attempt(503));
-    new(queue.accept(spilled.clone(), Dedupe::None).await.unwrap());
+    new(queue.accept(Arc::new(spilled.clone()), Dedupe::None).await.unwrap());
     let leased = take(queue, 20, 1).await.remove(0);
     assert_eq!((leased.tries, leased.lease.number), (1, 2));
     assert_eq!(queue.settle(leased.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
@@ -313,7 +317,7 @@ async fn what_was_tried_before_is_on_record(queue: &dyn Both) {
     for (over, expected) in [(None, Status::Delivered), (Some(Reason::Status(StatusCode::BAD_REQUEST)), Status::Dead)] {
         let mut recorded = delivery(20, Start::Over(over));
         recorded.to[0].tried = Some(attempt(200));
-        new(queue.accept(recorded.clone(), Dedupe::None).await.unwrap());
+        new(queue.accept(Arc::new(recorded.clone()), Dedupe::None).await.unwrap());
         assert_eq!(status(queue, recorded.id).await, [expected]);
     }
     assert!(take(queue, 20, 9).await.is_empty());

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use rusqlite::{Connection, Params, Row, params};
 
-use super::told;
 use super::unit::BEHIND;
+use super::{row, rows};
 use crate::store::queue::{DeliveryRef, OriginId, Ready, Stored, TargetId};
 use crate::store::record::Record;
 use crate::store::{Key, StoreError};
@@ -26,7 +26,7 @@ impl Reading<'_> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
-        self.connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(params, read).optional()).map_err(told)
+        row(self.connection, sql, params, read)
     }
 
     /// All rows of a query.
@@ -36,9 +36,7 @@ impl Reading<'_> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(told)?;
-        let rows = statement.query_map(params, read).map_err(told)?;
-        rows.collect::<Result<_, _>>().map_err(told)
+        rows(self.connection, sql, params, read)
     }
 
     /// The time until `run_at`; none for a unit that waits behind others.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use rusqlite::{Connection, Params, Row, params};
 
-use super::told;
+use super::{row, rows, told};
 use crate::store::StoreError;
 
 /// Deliveries of an origin, and their bytes.
@@ -68,7 +68,7 @@ impl<'a> Writing<'a> {
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
         self.hook.call()?;
-        self.connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(params, read).optional()).map_err(told)
+        row(self.connection, sql, params, read)
     }
 
     /// All rows of a query.
@@ -79,9 +79,7 @@ impl<'a> Writing<'a> {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
         self.hook.call()?;
-        let mut statement = self.connection.prepare_cached(sql).map_err(told)?;
-        let rows = statement.query_map(params, read).map_err(told)?;
-        rows.collect::<Result<_, _>>().map_err(told)
+        rows(self.connection, sql, params, read)
     }
 
     /// The number of the row inserted last.

@@ -11,9 +11,9 @@ use crate::admin::deliveries::acts::{Replay, ReplayState};
 use crate::admin::deliveries::desk::{Desk, Names};
 use crate::admin::deliveries::plan::Walk;
 use crate::admin::deliveries::types::Filter;
-use crate::store::StoreError;
 use crate::store::archive::{self, Act, AuditRow, Deed, Row, Scope, Status, Step, Which};
 use crate::store::queue::{Cause, DeliveryRef, TargetId};
+use crate::store::{StoreError, repeated};
 use crate::telemetry::rfc3339;
 
 /// Between two looks at those that are on their way.
@@ -25,8 +25,6 @@ const COUNTED: u16 = 500;
 /// Deliveries on their way at once, at least and at most: what is set going is not taken back when it stops.
 const FEWEST: usize = 8;
 const MOST: usize = 128;
-/// How often a call is made whose outcome stays unknown.
-const TRIES: u32 = 3;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -310,13 +308,8 @@ impl Hand<'_> {
             said: Some(Arc::clone(&self.job.said)),
             goes_on: self.job.progress().audit,
         };
-        let mut tries = 1;
-        loop {
-            match self.desk.store().act(Scope::All, &act, 1).await {
-                Err(StoreError::Unknown(_)) if tries < TRIES => tries += 1,
-                answer => return answer,
-            }
-        }
+        let store = self.desk.store();
+        repeated(|| store.act(Scope::All, &act, 1)).await
     }
 
     /// Looks at those on their way.

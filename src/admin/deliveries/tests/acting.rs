@@ -102,7 +102,7 @@ async fn what_a_retry_brought_is_not_replayed() {
     let desks = Desks::new().await;
     for id in ["evt_1", "evt_2"] {
         let accept = desks.delivery(0, id, Start::Over(Some(Reason::Attempts)));
-        desks.desk.store.accept(accept, Dedupe::None).await.unwrap();
+        desks.desk.store.accept(Arc::new(accept), Dedupe::None).await.unwrap();
     }
     let key = desks.desk.key("evt_1");
     assert_eq!(desks.desk.store.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::store::archive::{Archive as _, Scope, Status};
+use crate::store::archive::{Scope, Status};
 use crate::store::contract::queue::{attempt, delivery, new};
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, Next, OnDead, Queue as _, Start};
 
@@ -39,7 +39,7 @@ async fn child() {
                     let mut one = delivery(number % 3, Start::Mine(LEASE));
                     one = Accept { body: body_of(one.id).into(), ..one };
                     let (id, dedupe) = (one.id, Dedupe::Key { key: key_of(one.id), window: WINDOW, dead: OnDead::Revive });
-                    let lease = new(store.accept(one, dedupe).await.unwrap()).remove(0);
+                    let lease = new(store.accept(Arc::new(one), dedupe).await.unwrap()).remove(0);
                     say("accepted", id);
                     if number % 2 == 0 {
                         assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);

@@ -2,7 +2,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
-use crate::store::archive::{Archive as _, Filter, Order, Scope};
+use crate::store::archive::{Filter, Order, Scope};
 use crate::store::contract::queue::{attempt, delivery, new, take};
 use crate::store::queue::{Accept, Accepted, Dedupe, Next, OnDead, Queue as _, Start, TargetId};
 
@@ -49,7 +49,7 @@ async fn one_row_after_a_failure_at_every_step() {
             let one = delivery(step, Start::Mine(LEASE));
             let dedupe = Dedupe::Key { key: key(step), window: WINDOW, dead: OnDead::Revive };
             fault.arm(i64::from(step), 0);
-            let first = store.accept(one.clone(), dedupe).await;
+            let first = store.accept(Arc::new(one.clone()), dedupe).await;
             fault.arm(i64::MAX, 0);
             if let Err(told) = &first {
                 failed += 1;
@@ -58,7 +58,7 @@ async fn one_row_after_a_failure_at_every_step() {
                 assert_eq!(store.claim(key(step), Token(9), LEASE).await.unwrap(), Claimed::Fresh, "and nothing claimed");
                 store.release_soon(key(step), Token(9));
             }
-            let lease = new(store.accept(one.clone(), dedupe).await.unwrap()).remove(0);
+            let lease = new(store.accept(Arc::new(one.clone()), dedupe).await.unwrap()).remove(0);
             assert_eq!(stored(&store).await, usize::try_from(step).unwrap() + 1);
             assert_eq!(store.claim(key(step), Token(9), LEASE).await.unwrap(), Claimed::Committed);
             fault.arm(i64::from(step), 0);
@@ -88,12 +88,12 @@ async fn a_disk_that_takes_nothing_gives_the_claim_back() {
     let claiming = crate::dedupe::claim::claim(&ledger, key(1), LEASE, &waiters, Duration::ZERO).await;
     let crate::dedupe::claim::Claiming::Fresh(claim) = claiming else { panic!("{claiming:?}") };
     fault.arm(0, i64::MAX - 1);
-    let (error, claim) = claim.accept(&*store, delivery(1, Start::Anyone), WINDOW, OnDead::Revive).await.unwrap_err();
+    let (error, claim) = claim.accept(&*store, Arc::new(delivery(1, Start::Anyone)), WINDOW, OnDead::Revive).await.unwrap_err();
     assert!(matches!(error, StoreError::Full));
     until("trouble is told", || store.trouble().is_some()).await;
     assert!(matches!(store.claim(key(1), Token(1), LEASE).await.unwrap(), Claimed::InFlight { .. }));
     fault.arm(i64::MAX, 0);
-    let accepted = claim.accept(&*store, delivery(1, Start::Anyone), WINDOW, OnDead::Revive).await.unwrap();
+    let accepted = claim.accept(&*store, Arc::new(delivery(1, Start::Anyone)), WINDOW, OnDead::Revive).await.unwrap();
     assert_eq!(accepted, Accepted::New(Vec::new()));
     assert_eq!(store.claim(key(1), Token(1), LEASE).await.unwrap(), Claimed::Committed);
     until("trouble is over", || store.trouble().is_none()).await;
@@ -113,7 +113,7 @@ async fn a_bad_row_fails_alone() {
                     one.to.push(one.to[0].clone());
                 }
                 let store = Arc::clone(&store);
-                tokio::spawn(async move { (number, store.accept(one, Dedupe::None).await) })
+                tokio::spawn(async move { (number, store.accept(Arc::new(one), Dedupe::None).await) })
             })
             .collect();
         for task in tasks {
@@ -135,7 +135,7 @@ async fn nobody_waits_without_a_bound() {
     // the disk is held: no write ends meanwhile
     let body = bytes::Bytes::from(vec![0; 1 << 20]);
     let answers: Vec<_> =
-        (0..200).map(|_| store.accept(Accept { body: body.clone(), ..delivery(1, Start::Anyone) }, Dedupe::None)).collect();
+        (0..200).map(|_| store.accept(Arc::new(Accept { body: body.clone(), ..delivery(1, Start::Anyone) }), Dedupe::None)).collect();
     let mut refused = 0;
     for (place, answer) in answers.into_iter().enumerate() {
         if place == 100 {
@@ -153,7 +153,7 @@ async fn a_dropped_future_changes_nothing() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let one = delivery(1, Start::Anyone);
-    drop(store.accept(one.clone(), Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Keep }));
+    drop(store.accept(Arc::new(one.clone()), Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Keep }));
     for _ in 0..2000 {
         if store.claim(key(1), Token(5), LEASE).await.unwrap() == Claimed::Committed {
             break;

@@ -1,6 +1,6 @@
 //! What is kept and what goes: time that is set, retention, targets that are dead, files that are damaged.
 use super::*;
-use crate::store::archive::{Archive as _, Forgetting, Retention, Scope};
+use crate::store::archive::{Forgetting, Retention, Scope};
 use crate::store::contract::queue::{attempt, delivery, new, take};
 use crate::store::queue::{Accept, Dedupe, Next, OnDead, OriginId, Queue as _, Start, TargetId};
 
@@ -16,7 +16,7 @@ async fn the_contract_of_the_queue_holds() {
 async fn without_a_disk_there_is_a_ledger_and_no_queue() {
     let store = Embedded::in_memory(10, HandClock::new()).unwrap();
     for error in [
-        store.accept(delivery(1, Start::Anyone), Dedupe::None).await.unwrap_err(),
+        store.accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None).await.unwrap_err(),
         store.ready(None, 1).await.unwrap_err(),
         store.lease(&[(TargetId(1), 1)], LEASE, 1).await.unwrap_err(),
         store.totals().await.unwrap_err(),
@@ -31,7 +31,7 @@ async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
     let store = open(directory.path(), &clock);
     let one = delivery(1, Start::Mine(LEASE));
     let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Revive };
-    let lease = new(store.accept(one.clone(), dedupe).await.unwrap()).remove(0);
+    let lease = new(store.accept(Arc::new(one.clone()), dedupe).await.unwrap()).remove(0);
     drop(store);
     let store = open(directory.path(), &clock);
     assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed);
@@ -47,7 +47,7 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
     let killer = delivery(1, Start::Mine(LEASE));
-    new(store.accept(killer.clone(), Dedupe::None).await.unwrap());
+    new(store.accept(Arc::new(killer.clone()), Dedupe::None).await.unwrap());
     for (number, pause) in [(2, 0), (3, 1), (4, 2), (5, 4)] {
         drop(store);
         store = open(directory.path(), &clock);
@@ -59,7 +59,7 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
         assert_eq!(take(&store, 1, 1).await.remove(0).lease.number, number);
     }
     let bystander = delivery(1, Start::Mine(LEASE));
-    new(store.accept(bystander.clone(), Dedupe::None).await.unwrap());
+    new(store.accept(Arc::new(bystander.clone()), Dedupe::None).await.unwrap());
     drop(store);
     store = open(directory.path(), &clock);
     let taken = take(&store, 1, 9).await;
@@ -82,11 +82,11 @@ async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
     let mut store = open(directory.path(), &clock);
     let keep = [Retention { origin: OriginId(1), age: YEAR / 12, dead: YEAR / 12, bytes: None }];
     let done = delivery(1, Start::Mine(LEASE));
-    let lease = new(store.accept(done.clone(), Dedupe::None).await.unwrap()).remove(0);
+    let lease = new(store.accept(Arc::new(done.clone()), Dedupe::None).await.unwrap()).remove(0);
     assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
     let waits = delivery(1, Start::In(Duration::from_secs(3600)));
     let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Revive };
-    new(store.accept(waits.clone(), dedupe).await.unwrap());
+    new(store.accept(Arc::new(waits.clone()), dedupe).await.unwrap());
     for (ahead, restart) in [(true, false), (false, false), (true, true), (false, true)] {
         let running = if restart {
             drop(store);
@@ -117,7 +117,7 @@ async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
 async fn a_clock_that_jumps_while_running_moves_no_try() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
-    new(store.accept(delivery(1, Start::In(LEASE)), Dedupe::None).await.unwrap());
+    new(store.accept(Arc::new(delivery(1, Start::In(LEASE))), Dedupe::None).await.unwrap());
     clock.jump(YEAR);
     assert!(take(&store, 1, 9).await.is_empty());
     clock.jump_back(YEAR + Duration::from_secs(3600));
@@ -132,7 +132,7 @@ async fn retention_goes_by_age_and_by_bytes_in_steps() {
     let (day, mut ids) = (Duration::from_secs(86_400), Vec::new());
     for number in 0..30 {
         let one = Accept { body: vec![1; 1000].into(), ..delivery(1, Start::Mine(LEASE)) };
-        let lease = new(store.accept(one.clone(), Dedupe::None).await.unwrap()).remove(0);
+        let lease = new(store.accept(Arc::new(one.clone()), Dedupe::None).await.unwrap()).remove(0);
         match number {
             0 => {}
             1 => drop(store.settle(lease, Some(attempt(410)), Next::Dead(crate::retry::Reason::Attempts)).await.unwrap()),
@@ -195,7 +195,7 @@ async fn a_dead_target_never_hides_a_live_one() {
     let store = open(directory.path(), &clock);
     let mut slowest = Duration::ZERO;
     for turn in 0..50_u64 {
-        new(store.accept(delivery(2, Start::Anyone), Dedupe::None).await.unwrap());
+        new(store.accept(Arc::new(delivery(2, Start::Anyone)), Dedupe::None).await.unwrap());
         let start = crate::clock::SystemClock.mono();
         let ready = store.ready(None, 64).await.unwrap();
         assert_eq!(ready.targets, [TargetId(1), TargetId(2)]);
@@ -217,7 +217,7 @@ async fn a_damaged_store_with_deliveries_is_not_opened() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     for _ in 0..100 {
-        new(store.accept(delivery(1, Start::Anyone), Dedupe::None).await.unwrap());
+        new(store.accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None).await.unwrap());
     }
     drop(store);
     let file = directory.path().join("hookgate.db");
@@ -238,7 +238,7 @@ async fn an_entry_lives_on_while_its_delivery_waits_and_ends_after() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Revive };
-    let lease = new(store.accept(delivery(1, Start::Mine(LEASE)), dedupe).await.unwrap()).remove(0);
+    let lease = new(store.accept(Arc::new(delivery(1, Start::Mine(LEASE))), dedupe).await.unwrap()).remove(0);
     clock.advance(WINDOW - Duration::from_secs(30));
     // the thread looks at it before it ends
     let until_of = || {
@@ -248,7 +248,7 @@ async fn an_entry_lives_on_while_its_delivery_waits_and_ends_after() {
     let before = until_of();
     until("prolonged", || until_of() > before).await;
     // the thread tells memory after the disk, and before its next write
-    new(store.accept(delivery(2, Start::Anyone), Dedupe::None).await.unwrap());
+    new(store.accept(Arc::new(delivery(2, Start::Anyone)), Dedupe::None).await.unwrap());
     clock.advance(WINDOW * 2);
     assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed, "past its window");
     drop(store);
@@ -269,7 +269,7 @@ async fn the_log_stays_short_under_load() {
             .map(|_| {
                 let store = Arc::clone(&store);
                 let one = Accept { body: vec![1; 32 << 10].into(), ..delivery(1, Start::Anyone) };
-                tokio::spawn(async move { store.accept(one, Dedupe::None).await.unwrap() })
+                tokio::spawn(async move { store.accept(Arc::new(one), Dedupe::None).await.unwrap() })
             })
             .collect();
         for task in tasks {
@@ -292,7 +292,7 @@ async fn what_is_forgotten_stays_so_after_a_restart() {
     // at once, while the journal has not written them
     assert_eq!(store.forget(forget(vec![key(1), key(2)])).await.unwrap(), 2);
     let again = Dedupe::Key { key: key(2), window: WINDOW, dead: OnDead::Revive };
-    new(store.accept(delivery(1, Start::Anyone), again).await.unwrap());
+    new(store.accept(Arc::new(delivery(1, Start::Anyone)), again).await.unwrap());
     drop(store);
     let store = open(directory.path(), &clock);
     for (byte, is) in [(1, Claimed::Fresh), (2, Claimed::Committed), (3, Claimed::Committed)] {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::retry::Reason;
-use crate::store::archive::{Act, Archive as _, Deed, Scope, Status, Which};
+use crate::store::archive::{Act, Deed, Scope, Status, Which};
 use crate::store::contract::queue::{attempt, delivery, take};
 use crate::store::queue::{Accepted, Cause, Dedupe, DeliveryRef, Lease, Next, OnDead, Queue as _, Start};
 
@@ -75,7 +75,7 @@ impl Model {
         };
         let offered = delivery(target, start);
         let dedupe = name.map_or(Dedupe::None, |name| Dedupe::Key { key: key(u32::from(name)), window: WINDOW * 9, dead });
-        let answer = store.accept(offered.clone(), dedupe).await.unwrap();
+        let answer = store.accept(Arc::new(offered.clone()), dedupe).await.unwrap();
         if let Some(of) = name.and_then(|name| self.keys.get(&name)).copied()
             && let Some(before) = self.all.get_mut(&of)
         {
@@ -244,7 +244,7 @@ async fn run(steps: Vec<Step>) {
                     continue;
                 };
                 let (offered, dedupe) = one.accept.clone();
-                let answer = store.accept(offered, dedupe).await.unwrap();
+                let answer = store.accept(Arc::new(offered), dedupe).await.unwrap();
                 let Accepted::New(leases) = answer else { panic!("{answer:?}") };
                 let held = matches!(one.place, Place::Waits { held: true, .. }) && one.first == [one.lease];
                 assert_eq!(leases.len(), usize::from(held));
