@@ -17,9 +17,10 @@ use tokio::time::sleep;
 use crate::clock::{Clock, within};
 use crate::config::snapshot::TrustedProxies;
 use crate::gateway::client::Peer;
+use crate::gateway::conn::{Conn, Patience};
 use crate::gateway::connections::{Away, Connections, Most, Slot};
 use crate::gateway::framing::Violation;
-use crate::gateway::guarded::{Conn, Guarded, Patience};
+use crate::gateway::guarded::Guarded;
 use crate::gateway::proxy_protocol::{self, Progress};
 use crate::gateway::sender::{self, Other};
 

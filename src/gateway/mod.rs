@@ -24,6 +24,7 @@ pub mod body;
 pub mod budget;
 mod buffer;
 mod client;
+mod conn;
 mod connections;
 pub mod deliver;
 mod desk;

@@ -18,9 +18,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::snapshot::{self, ListenAddress, Listener, Snapshot};
 use crate::gateway::Gate;
+use crate::gateway::conn::Patience;
 use crate::gateway::connections::Most;
 use crate::gateway::edge::Edge;
-use crate::gateway::guarded::Patience;
 use crate::gateway::listener::{Bounds, Listening, accept_loop};
 use crate::gateway::unix::{self, SocketFile};
 

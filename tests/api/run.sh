@@ -6,19 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 hookgate=$(realpath "${1:-target/debug/hookgate}")
 kept=$PWD/target/api
-work=$(mktemp -d)
-started=()
-leave() {
-    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-    wait
-    rm -rf "$work"
-}
-trap leave EXIT
+requirements=tests/api/requirements.txt
+. tests/tools.sh
 
-[ -x "$kept/venv/bin/python" ] || python3 -m venv "$kept/venv"
-timeout 300 "$kept/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/api/requirements.txt
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 gate=$(free_port) admin=$(free_port) health=$(free_port) nobody=$(free_port)
 token=$(head -c 24 /dev/urandom | base64 | tr -d '/+=')
 printf '%s' "$token" > "$work/token"

@@ -6,21 +6,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 hookgate=$(realpath "${1:-target/debug/hookgate}")
 kept=$PWD/target/sdk
-work=$(mktemp -d)
-started=()
-leave() {
-    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-    wait
-    rm -rf "$work"
-}
-trap leave EXIT
-
-[ -x "$kept/venv/bin/python" ] || python3 -m venv "$kept/venv"
-timeout 300 "$kept/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/sdk/requirements.txt
+requirements=tests/sdk/requirements.txt
+. tests/tools.sh
 mkdir -p "$kept/node" && cp tests/sdk/package.json "$kept/node/"
 (cd "$kept/node" && timeout 300 npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts)
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 gate=$(free_port) app=$(free_port) late=$(free_port) health=$(free_port) admin=$(free_port)
 mkdir "$work/secrets" "$work/late"
 random() { head -c 24 /dev/urandom | base64; }

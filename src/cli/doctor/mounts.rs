@@ -58,18 +58,7 @@ mod tests {
     use super::super::finding::Level;
     use super::*;
     use crate::store::mount::parse;
-
-    const INFO: &[u8] = b"22 27 0:21 / /proc rw,relatime - proc proc rw
-27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 27 0:40 / /run rw,nosuid - tmpfs tmpfs rw,size=1k
-31 27 0:41 /docker/overlay /merged rw - overlay overlay rw
-32 27 0:42 /export/a /mnt/nfs rw shared:5 master:2 - nfs4 10.0.0.1:/export rw
-33 27 254:0 /var/lib/kubelet/pods/1b/volumes/kubernetes.io~empty-dir/state /var/lib/hookgate rw - ext4 /dev/vda rw
-34 27 254:0 /var/lib/kubelet/pods/1b/volume-subpaths/config/gate/0 /etc/hookgate/config.yaml ro - ext4 /dev/vda rw
-35 27 0:43 / /mnt/a\\040b rw - fuse.sshfs host: rw
-36 30 254:0 / /run/disk rw - xfs /dev/vdb rw
-not a mount
-";
+    use crate::store::mount::tests::INFO;
 
     #[track_caller]
     fn check(path: &str, level: Level, words: &str) {
