@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::support::app::{Act, App};
@@ -310,6 +311,49 @@ fn what_the_app_cannot_take_now_spills_and_arrives_later() {
     assert_eq!(answer.text(), "done");
     let first = &attempts(gate.dir())["id-0"];
     assert_eq!((first.first().map(String::as_str), first.last().map(String::as_str)), (Some("unreached_connect"), Some("200")));
+}
+
+/// What was spilled drains at its rate and in its order, while what comes in meanwhile is answered by the app.
+#[test]
+fn what_was_spilled_drains_oldest_first_and_new_ones_pass() {
+    let address = nobody();
+    let more = "on_failure: queue, retry: { initial: 20ms, factor: 1, max: 20ms }, rate: 20/s, burst: 1, concurrency: 1";
+    let gate = start(&forwarding(&format!("http://{address}"), more).replace("failures: 3", "failures: 1"));
+    for number in 0..12 {
+        is(&send(&gate, &format!("id-{number:02}"), format!("{{\"n\":{number}}}").as_bytes()), 202, Some("spilled"));
+    }
+    let app = App::on(address, |_, _| Act::status(200));
+    wait_for("the first to arrive", || app.count() >= 1);
+    let begun = Instant::now();
+    wait_for("the breaker to close", || send(&gate, "new", b"{\"n\":100}").status == 200);
+    assert!(app.count() < 12, "the rest waits still");
+    wait_for("all to arrive", || app.count() == 13);
+    // the first is there, eleven more at 20 a second
+    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+    let ids: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap().to_owned()).collect();
+    wait_for("all to be on record", || attempts(gate.dir()).values().all(|all| all.last().is_some_and(|came| came == "200")));
+    // one that was tried while the app was away waits its own time again
+    let tried = attempts(gate.dir());
+    let order: Vec<_> = ids.iter().filter(|id| tried.get(*id).is_some_and(|all| all.len() == 1)).collect();
+    assert!(order.len() >= 6 && order.is_sorted(), "{ids:?}");
+}
+
+#[test]
+fn no_more_are_tried_at_once_than_the_route_says() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (inside, seen) = (Arc::clone(&now), Arc::clone(&most));
+    let app = App::answering(move |_, _| {
+        seen.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(50));
+        inside.fetch_sub(1, Ordering::SeqCst);
+        Act::status(200)
+    });
+    let gate = start(&config(&app.url(), "concurrency: 3"));
+    for number in 0..20 {
+        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+    }
+    wait_for("all to arrive", || app.count() == 20 && now.load(Ordering::SeqCst) == 0);
+    assert_eq!(most.load(Ordering::SeqCst), 3);
 }
 
 #[test]

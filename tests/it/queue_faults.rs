@@ -319,3 +319,39 @@ fn a_dead_route_does_not_delay_another() {
     is_quiet(&gate);
     wait_at_most(Duration::from_secs(20), "the metric", || metric(&gate, "hookgate_queue_waiting{route=\"away\"}") == 2000.0);
 }
+
+/// A million deliveries of a route whose app is away do not keep those of another from arriving.
+#[test]
+fn a_million_for_a_dead_app_do_not_delay_another() {
+    let live = FaultServer::start(|_, _| Fault::Keep(200));
+    let often = "retry: { initial: 1s, factor: 1, max: 1s, max_attempts: 1000000 }";
+    let dead = format!("queue: {{ upstream: APP, {often}, concurrency: 32 }}");
+    let yaml = config(&[("dead", &format!("http://{}", nobody()), &dead), ("live", &live.url(), &queue("concurrency: 4"))]);
+    let mut gate = start(&yaml);
+    assert_eq!(send(&gate, "dead", "first").unwrap().status, 200);
+    gate.signal("TERM");
+    gate.wait(Duration::from_secs(10));
+    let database = rusqlite::Connection::open(gate.dir().join("store/hookgate.db")).unwrap();
+    // copies of the one that is there, all of them due
+    let copies = "
+        pragma journal_mode = off;
+        pragma synchronous = off;
+        begin;
+        create temp table copy as with recursive n (i) as (select 1 union all select i + 1 from n where i < 1000000) select randomblob(16) as id from n;
+        insert into delivery (id, origin, at, record, body) select copy.id, one.origin, one.at, one.record, x'7b7d'
+            from copy cross join (select * from delivery limit 1) one;
+        insert into due (id, target, run_at, lease, held, tries, cause, since) select copy.id, one.target, 0, 1, 0, 0, 0, one.since
+            from copy cross join (select * from due limit 1) one;
+        update tally set rows = rows + 1000000;
+        commit;";
+    database.execute_batch(copies).unwrap();
+    drop(database);
+    let gate = start_in(gate.shared_dir(), &yaml);
+    wait_for("the dead app to be tried", || metric(&gate, "hookgate_attempts_total{outcome=\"unreached\",route=\"dead\"}") > 32.0);
+    for number in 0..20 {
+        let id = format!("id-{number}");
+        assert_eq!(send(&gate, "live", &id).unwrap().status, 200);
+        wait_for("it to arrive", || live.seen().iter().any(|request| request.id == id));
+    }
+    assert!(waiting(gate.dir()) > 1_000_000);
+}
