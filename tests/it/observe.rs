@@ -49,6 +49,8 @@ fn everything_is_let_in_as_unverified_and_counted() {
         assert_eq!(ours(&app), unverified);
     }
     assert_eq!(app.count(), 2);
+    // a line is written after the answer, and the next connection's may overtake it
+    wait_for("their lines", || gate.lines().len() == 2);
     let mut forged = sign::github("another secret of many bytes", "id-2", b"{}");
     forged.extend([
         ("Hookgate-Verified".to_owned(), "true".to_owned()),
@@ -58,7 +60,6 @@ fn everything_is_let_in_as_unverified_and_counted() {
     assert_eq!(gate.post("/webhooks/github", &forged, b"{}").status, 200);
     assert_eq!(ours(&app), unverified);
     assert_eq!(app.last().body, b"{}");
-    // a line is written after the answer, and the next connection's may overtake it
     wait_for("its line", || gate.lines().len() == 3);
     assert_eq!(gate.post("/webhooks/github", &[], b"unsigned").status, 200);
     assert_eq!((ours(&app), app.count()), (unverified.to_vec(), 4));
