@@ -81,7 +81,7 @@ fn acting() -> Vec<Endpoint> {
         .refuses(&[404, 409]),
         Endpoint::post::<acts::ActMany>(
             "/-/deliveries/purge",
-            "Deletes deliveries, for good. Their IDs stay remembered.",
+            "Deletes deliveries, for good. The ID of one that was delivered stays remembered; one that was not is accepted as new if it is sent again.",
             Answers::Json(200, schema::<acts::ActAnswer>),
             post(act::purge),
         )

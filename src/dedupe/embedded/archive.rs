@@ -79,8 +79,14 @@ impl Archive for Embedded {
             };
             let shared = Arc::clone(&self.shared);
             let apply = move |writing: &Writing<'_>| act::act(writing, scope, deed, &ids, target, &entry);
-            let (done, row) = disk.write(FINISHES, apply, move |_| shared.work.notify_one()).await?;
-            Ok(Step { done, next, more, audit: Some(row) })
+            let after = move |outcome: &Result<act::Done, StoreError>| {
+                if let Ok(done) = outcome {
+                    shared.forget(&done.forgotten);
+                }
+                shared.work.notify_one();
+            };
+            let done = disk.write(FINISHES, apply, after).await?;
+            Ok(Step { done: done.count, next, more, audit: Some(done.audit) })
         })
     }
 
@@ -123,12 +129,13 @@ impl Archive for Embedded {
             return at_once(Ok(Step::default()));
         }
         let (keep, before) = (keep.to_vec(), self.places.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        let places = Arc::clone(&self.places);
+        let (places, shared) = (Arc::clone(&self.places), Arc::clone(&self.shared));
         let swept = disk.write(
             FINISHES,
             move |writing| sweep(writing, &keep, &before, usize::from(step)),
             move |outcome| {
                 if let Ok(swept) = outcome {
+                    shared.forget(&swept.forgotten);
                     places.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&swept.places);
                 }
             },

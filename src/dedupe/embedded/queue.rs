@@ -60,6 +60,40 @@ impl Embedded {
     pub(super) fn disk(&self) -> Result<&Disk, StoreError> {
         self.disk.as_ref().ok_or_else(|| StoreError::Unavailable("there is no store on disk: `store.path` is not set".into()))
     }
+
+    /// Gives a delivery to the disk, with its claim; that is done also if the answer is not waited for.
+    fn offer(&self, delivery: &Arc<Accept>, dedupe: Dedupe) -> Answer<'static, Accepted> {
+        let disk = match self.disk() {
+            Ok(disk) => disk,
+            Err(error) => return at_once(Err(error)),
+        };
+        let committing = Committing::of(dedupe, delivery);
+        let mut known = false;
+        if let Some(Committing { key, token, .. }) = committing {
+            match self.shared.claim(key, token, WRITING) {
+                Claimed::Fresh => {}
+                Claimed::Committed => known = true,
+                Claimed::InFlight { lapses_in } => return at_once(Ok(Accepted::InFlight { lapses_in })),
+            }
+        }
+        let commit = committing.map(|c| Commit { key: c.key, window: ms(c.window), dead: c.dead, known });
+        let record = delivery.record.encode();
+        let how = How { key: committing.map(|c| c.key), bytes: record.len() + delivery.body.len(), finishes: false };
+        let others = delivery.to.iter().any(|to| !matches!(to.start, Start::Mine(_) | Start::Over(_)));
+        let (shared, offered) = (Arc::clone(&self.shared), Arc::clone(delivery));
+        disk.write(
+            how,
+            move |writing| accept(writing, &offered, &record, commit),
+            move |outcome| {
+                if let Some(committing) = committing {
+                    committing.settle(&shared, known, outcome);
+                }
+                if matches!(outcome, Ok(Accepted::Revived { .. })) || (others && outcome.is_ok()) {
+                    shared.work.notify_one();
+                }
+            },
+        )
+    }
 }
 
 /// An answer that is known at once.
@@ -89,36 +123,18 @@ impl Queue for Embedded {
     }
 
     fn accept(&self, delivery: Arc<Accept>, dedupe: Dedupe) -> Answer<'_, Accepted> {
-        let disk = match self.disk() {
-            Ok(disk) => disk,
-            Err(error) => return at_once(Err(error)),
-        };
-        let committing = Committing::of(dedupe, &delivery);
-        let mut known = false;
-        if let Some(Committing { key, token, .. }) = committing {
-            match self.shared.claim(key, token, WRITING) {
-                Claimed::Fresh => {}
-                Claimed::Committed => known = true,
-                Claimed::InFlight { lapses_in } => return at_once(Ok(Accepted::InFlight { lapses_in })),
+        let mut offered = self.offer(&delivery, dedupe);
+        Box::pin(async move {
+            loop {
+                let accepted = offered.await?;
+                // what memory took it for a duplicate of may have been erased before this reached the disk: then it is new
+                let key = Committing::of(dedupe, &delivery).map(|committing| committing.key);
+                if accepted != (Accepted::Duplicate { of: None }) || key.is_none_or(|key| self.shared.remembered(&[key]) > 0) {
+                    return Ok(accepted);
+                }
+                offered = self.offer(&delivery, dedupe);
             }
-        }
-        let commit = committing.map(|c| Commit { key: c.key, window: ms(c.window), dead: c.dead, known });
-        let record = delivery.record.encode();
-        let how = How { key: committing.map(|c| c.key), bytes: record.len() + delivery.body.len(), finishes: false };
-        let others = delivery.to.iter().any(|to| !matches!(to.start, Start::Mine(_) | Start::Over(_)));
-        let shared = Arc::clone(&self.shared);
-        disk.write(
-            how,
-            move |writing| accept(writing, &delivery, &record, commit),
-            move |outcome| {
-                if let Some(committing) = committing {
-                    committing.settle(&shared, known, outcome);
-                }
-                if matches!(outcome, Ok(Accepted::Revived { .. })) || (others && outcome.is_ok()) {
-                    shared.work.notify_one();
-                }
-            },
-        )
+        })
     }
 
     fn ready(&self, after: Option<TargetId>, steps: u16) -> Answer<'_, Ready> {

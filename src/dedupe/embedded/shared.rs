@@ -77,7 +77,7 @@ impl Shared {
         keys.iter().map(|key| u64::from(self.shard(*key).remembers(*key, now))).sum()
     }
 
-    /// Forgets what a person wants forgotten.
+    /// Forgets what a person wants forgotten, and what was erased without having been delivered.
     pub(super) fn forget(&self, keys: &[Key]) {
         for key in keys {
             let mut shard = self.shard(*key);

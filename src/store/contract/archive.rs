@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::queue::{Both, MS, attempt, dead, delivery, keyed, new, status, take};
 use super::{LEASE, WINDOW, key};
+use crate::retry::Reason;
 use crate::store::archive::{Act, Deed, Filter, Forgetting, Order, Scope, Status, Statuses, Which};
-use crate::store::queue::{Accept, Cause, Dedupe, DeliveryRef, Next, OnDead, OriginId, Start, TargetId};
+use crate::store::queue::{Accept, Accepted, Cause, Dedupe, DeliveryRef, Next, OnDead, OriginId, Start, TargetId};
 use crate::store::{Claimed, Held, Token};
 
 /// Runs everything below.
@@ -15,6 +16,50 @@ pub(super) async fn holds(queue: &dyn Both) {
     pages_have_what_the_filter_names(queue).await;
     steps_of_one_act_are_one_row_of_the_audit(queue).await;
     what_is_forgotten_is_new_again(queue).await;
+    erased_undelivered_ones_are_new_again(queue).await;
+    erasing_spares_the_entry_of_a_later_delivery(queue).await;
+}
+
+async fn purge(queue: &dyn Both, id: DeliveryRef) {
+    let act = Act {
+        deed: Deed::Purge { waiting: true },
+        which: Which::Ids(vec![id]),
+        target: None,
+        who: "anna".into(),
+        reason: "purge".into(),
+        said: None,
+        goes_on: None,
+    };
+    assert_eq!(queue.act(Scope::All, &act, 9).await.unwrap().done, 1);
+}
+
+/// A key is a duplicate only of what was delivered, or is still there.
+async fn erased_undelivered_ones_are_new_again(queue: &dyn Both) {
+    let again = async |byte| queue.accept(Arc::new(delivery(27, Start::Anyone)), keyed(byte, OnDead::Keep)).await.unwrap();
+    for (byte, next) in [(70, None), (71, Some(Next::Dead(Reason::Attempts))), (72, Some(Next::Cancelled)), (73, Some(Next::Delivered))] {
+        let first = delivery(27, Start::Mine(LEASE));
+        let lease = new(queue.accept(Arc::new(first.clone()), keyed(byte, OnDead::Keep)).await.unwrap()).remove(0);
+        if let Some(next) = next {
+            assert_eq!(queue.settle(lease, Some(attempt(410)), next).await.unwrap(), Held::Yes);
+        }
+        purge(queue, first.id).await;
+        let delivered = next == Some(Next::Delivered);
+        let claimed = queue.claim(key(byte), Token(1), LEASE).await.unwrap();
+        assert_eq!(claimed, if delivered { Claimed::Committed } else { Claimed::Fresh }, "{next:?}");
+        queue.release_soon(key(byte), Token(1));
+        let accepted = again(byte).await;
+        assert_eq!(accepted, if delivered { Accepted::Duplicate { of: None } } else { Accepted::New(Vec::new()) }, "{next:?}");
+    }
+}
+
+async fn erasing_spares_the_entry_of_a_later_delivery(queue: &dyn Both) {
+    let (first, second) = (dead(queue, 28, keyed(74, OnDead::Keep)).await, delivery(28, Start::Anyone));
+    let forgetting = Forgetting { keys: vec![key(74)], who: "anna".into(), which: "evt".into(), reason: "redo".into() };
+    assert_eq!(queue.forget(forgetting).await.unwrap(), 1);
+    assert_eq!(queue.accept(Arc::new(second.clone()), keyed(74, OnDead::Keep)).await.unwrap(), Accepted::New(Vec::new()));
+    purge(queue, first.id).await;
+    let third = queue.accept(Arc::new(delivery(28, Start::Anyone)), keyed(74, OnDead::Keep)).await.unwrap();
+    assert_eq!(third, Accepted::Duplicate { of: Some(second.id) });
 }
 
 async fn acts_are_done_and_written_down(queue: &dyn Both) {

@@ -23,7 +23,26 @@ pub(crate) struct Entry {
     pub(crate) goes_on: Option<AuditRow>,
 }
 
-/// Does `deed` to deliveries (of one target, if it says so), and writes it down; how many it changed, and the row that says so.
+/// What an act did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Deliveries it changed.
+    pub(crate) count: u64,
+    /// Its row in the audit.
+    pub(crate) audit: AuditRow,
+    /// Keys whose entries left the ledger.
+    pub(crate) forgotten: Vec<Key>,
+}
+
+/// A delivery that was deleted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Erased {
+    pub(super) bytes: i64,
+    /// The key of its ledger entry, if that was deleted too.
+    pub(super) forgotten: Option<Key>,
+}
+
+/// Does `deed` to deliveries (of one target, if it says so), and writes it down.
 pub(crate) fn act(
     writing: &Writing<'_>,
     scope: Scope,
@@ -31,8 +50,8 @@ pub(crate) fn act(
     ids: &[DeliveryRef],
     target: Option<TargetId>,
     entry: &Entry,
-) -> Result<(u64, AuditRow), StoreError> {
-    let mut done = 0;
+) -> Result<Done, StoreError> {
+    let (mut count, mut forgotten) = (0, Vec::new());
     for id in ids {
         let origin: Option<u32> = writing.row("select origin from delivery where id = ?1", params![id], |row| row.get(0))?;
         let visible = origin.is_some_and(|origin| match scope {
@@ -43,16 +62,21 @@ pub(crate) fn act(
             && match deed {
                 Deed::Replay { delivered, cause } => replay(writing, *id, target, delivered, cause)?,
                 Deed::Cancel => cancel_all(writing, *id, target)?,
-                Deed::Purge { waiting } => (waiting || !waits(writing, *id)?) && erase(writing, *id)?.is_some(),
+                Deed::Purge { waiting } if waiting || !waits(writing, *id)? => {
+                    let erased = erase(writing, *id)?;
+                    forgotten.extend(erased.and_then(|erased| erased.forgotten));
+                    erased.is_some()
+                }
+                Deed::Purge { .. } => false,
             };
-        done += u64::from(changed);
+        count += u64::from(changed);
     }
     let what = match deed {
         Deed::Replay { .. } => "replay",
         Deed::Cancel => "cancel",
         Deed::Purge { .. } => "purge",
     };
-    Ok((done, note(writing, what, entry, done)?))
+    Ok(Done { count, audit: note(writing, what, entry, count)?, forgotten })
 }
 
 /// Forgets keys, `known` of which memory has, and writes it down; how many there were.
@@ -122,26 +146,35 @@ fn cancel_all(writing: &Writing<'_>, id: DeliveryRef, only: Option<TargetId>) ->
     Ok(changed)
 }
 
-/// Deletes all of a delivery but its ledger entry; its bytes, if it was there.
-pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<i64>, StoreError> {
+/// Deletes a delivery, if it is there. The ledger entry of one that is not delivered goes with it: nothing would ever be delivered under its key.
+/// An entry that belongs to another delivery by now stays.
+pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Erased>, StoreError> {
     let gone = "delete from delivery where id = ?1 returning origin, length(record) + length(body), key";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<[u8; 16]>>(2)?));
     let Some((origin, mut bytes, key)) = writing.row(gone, params![id], read)? else { return Ok(None) };
-    for unit in targets(writing, "select target from due where id = ?1", id, None)? {
-        end(writing, unit)?;
+    let waiting = targets(writing, "select target from due where id = ?1", id, None)?;
+    for unit in &waiting {
+        end(writing, *unit)?;
     }
-    for target in writing.rows("select target from dead where id = ?1", params![id], |row| row.get::<_, TargetId>(0))? {
-        writing.execute("delete from dead where id = ?1 and target = ?2", params![id, target])?;
-        writing.count(DEAD, target.0, -1, 0);
+    let dead = targets(writing, "select target from dead where id = ?1", id, None)?;
+    for unit in &dead {
+        writing.execute("delete from dead where id = ?1 and target = ?2", params![id, unit.target])?;
+        writing.count(DEAD, unit.target.0, -1, 0);
     }
     let tries = "select sum(length(head) + length(body)) from attempt where id = ?1";
     if let Some(of_tries) = writing.row(tries, params![id], |row| row.get::<_, Option<i64>>(0))?.flatten() {
         writing.execute("delete from attempt where id = ?1", params![id])?;
         bytes += of_tries;
     }
+    let mut forgotten = None;
     if let Some(key) = key {
-        writing.execute("update ledger set delivery = null where key = ?1 and delivery = ?2", params![key, id])?;
+        let is_delivered = waiting.is_empty() && dead.is_empty();
+        if is_delivered {
+            writing.execute("update ledger set delivery = null where key = ?1 and delivery = ?2", params![key, id])?;
+        } else if writing.execute("delete from ledger where key = ?1 and delivery = ?2", params![key, id])? > 0 {
+            forgotten = Some(Key(key));
+        }
     }
     writing.count(DELIVERIES, origin, -1, -bytes);
-    Ok(Some(bytes))
+    Ok(Some(Erased { bytes, forgotten }))
 }

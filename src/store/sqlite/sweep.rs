@@ -6,9 +6,9 @@ use rusqlite::params;
 use super::act::erase;
 use super::writing::{DELIVERIES, Writing};
 use super::{int, ms};
-use crate::store::StoreError;
 use crate::store::archive::Retention;
 use crate::store::queue::{DeliveryRef, OriginId};
+use crate::store::{Key, StoreError};
 
 /// Rows looked at for each that may be deleted.
 const LOOKS: usize = 4;
@@ -21,6 +21,8 @@ pub(crate) type Places = HashMap<OriginId, DeliveryRef>;
 pub(crate) struct Swept {
     pub(crate) done: u64,
     pub(crate) places: Places,
+    /// Keys whose entries left the ledger.
+    pub(crate) forgotten: Vec<Key>,
 }
 
 /// Deletes at most `step` deliveries; one that waits is never among them.
@@ -34,7 +36,7 @@ pub(crate) fn sweep(writing: &Writing<'_>, keep: &[Retention], places: &Places, 
             swept.places.insert(retention.origin, place.unwrap_or(DeliveryRef(uuid::Uuid::nil())));
             continue;
         }
-        let (done, place) = sweep_one(writing, *retention, place, left)?;
+        let (done, place) = sweep_one(writing, *retention, place, left, &mut swept.forgotten)?;
         swept.done += done;
         swept.places.extend(place.map(|place| (retention.origin, place)));
     }
@@ -54,6 +56,7 @@ fn sweep_one(
     keep: Retention,
     place: Option<DeliveryRef>,
     step: usize,
+    forgotten: &mut Vec<Key>,
 ) -> Result<(u64, Option<DeliveryRef>), StoreError> {
     let sum = "select bytes from tally where kind = ?1 and number = ?2";
     let bytes = writing.row(sum, params![DELIVERIES, keep.origin.0], |row| row.get::<_, i64>(0))?.unwrap_or(0);
@@ -79,7 +82,9 @@ fn sweep_one(
             None => aged(row.at, ms(keep.age)),
         };
         if !row.waits && (old || over > 0) {
-            over -= erase(writing, row.id)?.unwrap_or(0);
+            let erased = erase(writing, row.id)?;
+            over -= erased.map_or(0, |erased| erased.bytes);
+            forgotten.extend(erased.and_then(|erased| erased.forgotten));
             done += 1;
         } else if over <= 0 && !aged(row.at, ms(keep.age.min(keep.dead))) {
             // all that follow are younger

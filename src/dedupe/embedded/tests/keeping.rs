@@ -1,8 +1,8 @@
 //! What is kept and what goes: time that is set, retention, targets that are dead, files that are damaged.
 use super::*;
-use crate::store::archive::{Forgetting, Retention, Scope};
+use crate::store::archive::{Act, Deed, Forgetting, Retention, Scope, Which};
 use crate::store::contract::queue::{attempt, delivery, new, take};
-use crate::store::queue::{Accept, Dedupe, Next, OnDead, OriginId, Queue as _, Start, TargetId};
+use crate::store::queue::{Accept, Accepted, Dedupe, Next, OnDead, OriginId, Queue as _, Start, TargetId};
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -175,6 +175,74 @@ async fn retention_goes_by_age_and_by_bytes_in_steps() {
 
 async fn sweep_at_once(store: &Embedded, age: Duration) -> u64 {
     store.sweep(&[Retention { origin: OriginId(1), age, dead: age, bytes: Some(0) }], 10).await.unwrap().done
+}
+
+#[tokio::test]
+async fn swept_undelivered_ones_are_new_again() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let mut store = open(directory.path(), &clock);
+    let dedupe = |number| Dedupe::Key { key: key(number), window: YEAR, dead: OnDead::Keep };
+    let day = Duration::from_secs(86_400);
+    for (age, bytes) in [(Duration::from_secs(60), None), (YEAR, Some(0))] {
+        for (number, next) in [(1, Next::Dead(crate::retry::Reason::Attempts)), (2, Next::Cancelled), (3, Next::Delivered)] {
+            let lease = match store.accept(Arc::new(delivery(1, Start::Mine(LEASE))), dedupe(number)).await.unwrap() {
+                Accepted::New(leases) => leases[0],
+                // what was delivered in the round before
+                duplicate => {
+                    assert_eq!((duplicate, number), (Accepted::Duplicate { of: None }, 3));
+                    continue;
+                }
+            };
+            assert_eq!(store.settle(lease, Some(attempt(410)), next).await.unwrap(), Held::Yes);
+        }
+        clock.advance(day);
+        let keep = [Retention { origin: OriginId(1), age, dead: age, bytes }];
+        while store.sweep(&keep, 100).await.unwrap().more {}
+        assert_eq!(store.totals().await.unwrap().origins[0].1, 0, "all are swept");
+        for restart in [false, true] {
+            if restart {
+                drop(store);
+                store = open(directory.path(), &clock);
+            }
+            for (number, expected) in [(1, Claimed::Fresh), (2, Claimed::Fresh), (3, Claimed::Committed)] {
+                assert_eq!(store.claim(key(number), Token(7), LEASE).await.unwrap(), expected, "{number}, restart: {restart}");
+                store.release_soon(key(number), Token(7));
+            }
+        }
+        clock.advance(day);
+    }
+}
+
+/// A duplicate of one that is purged before the duplicate reaches the disk is new.
+#[tokio::test]
+async fn a_purge_that_overtakes_a_duplicate_swallows_nothing() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = Arc::new(open(directory.path(), &clock));
+    let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Keep };
+    let first = delivery(1, Start::Anyone);
+    new(store.accept(Arc::new(first.clone()), dedupe).await.unwrap());
+    let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    let act = Act {
+        deed: Deed::Purge { waiting: true },
+        which: Which::Ids(vec![first.id]),
+        target: None,
+        who: "anna".into(),
+        reason: "purge".into(),
+        said: None,
+        goes_on: None,
+    };
+    let purging = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.act(Scope::All, &act, 9).await.unwrap().done })
+    };
+    tokio::task::yield_now().await;
+    let second = delivery(1, Start::Anyone);
+    let accepting = store.accept(Arc::new(second.clone()), dedupe);
+    other.execute_batch("rollback").unwrap();
+    assert_eq!(accepting.await.unwrap(), Accepted::New(Vec::new()));
+    assert_eq!(purging.await.unwrap(), 1);
+    assert_eq!(take(&*store, 1, 9).await.iter().map(|taken| taken.stored.id).collect::<Vec<_>>(), [second.id]);
 }
 
 /// A target with many rows that are due does not hide one with a single row, nor make it slow.

@@ -1,4 +1,4 @@
-//! The queue against a model of it: any sequence of accepts, leases, settlements, lapses and restarts.
+//! The queue against a model of it: any sequence of accepts, claims, leases, settlements, lapses, acts and restarts, with lanes and without.
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -7,11 +7,22 @@ use super::*;
 use crate::retry::Reason;
 use crate::store::archive::{Act, Deed, Scope, Status, Which};
 use crate::store::contract::queue::{attempt, delivery, take};
-use crate::store::queue::{Accepted, Cause, Dedupe, DeliveryRef, Lease, Next, OnDead, Queue as _, Start};
+use crate::store::queue::{Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Lease, Next, OnDead, Queue as _, Start};
+
+/// A delivery that is offered.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    target: u32,
+    key: Option<u8>,
+    lane: Option<u8>,
+    start: u8,
+    dead: OnDead,
+}
 
 #[derive(Clone, Debug)]
 enum Step {
-    Accept { target: u32, key: Option<u8>, start: u8, dead: bool },
+    Accept(Offer),
+    Claim { key: u8 },
     Repeat(prop::sample::Index),
     Take { target: u32, count: u32 },
     Settle { which: prop::sample::Index, next: u8 },
@@ -20,23 +31,39 @@ enum Step {
     Restart,
 }
 
+fn offer() -> impl Strategy<Value = Offer> {
+    let dead = prop_oneof![Just(OnDead::Revive), Just(OnDead::Keep)];
+    (0..3_u32, prop::option::of(0..4_u8), prop::option::of(0..2_u8), 0..3_u8, dead).prop_map(|(target, key, lane, start, dead)| Offer {
+        target,
+        key,
+        lane,
+        start,
+        dead,
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
-        4 => (0..3_u32, prop::option::of(0..4_u8), 0..3_u8, any::<bool>())
-            .prop_map(|(target, key, start, dead)| Step::Accept { target, key, start, dead }),
+        6 => offer().prop_map(Step::Accept),
+        1 => (0..4_u8).prop_map(|key| Step::Claim { key }),
         1 => index().prop_map(Step::Repeat),
         4 => (0..3_u32, 1..4_u32).prop_map(|(target, count)| Step::Take { target, count }),
         5 => (index(), 0..6_u8).prop_map(|(which, next)| Step::Settle { which, next }),
         3 => (1..30_u64).prop_map(Step::Advance),
-        1 => (index(), 0..3_u8).prop_map(|(which, deed)| Step::Act { which, deed }),
+        2 => (index(), 0..5_u8).prop_map(|(which, deed)| Step::Act { which, deed }),
         1 => Just(Step::Restart),
     ]
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
-    Waits { run_at: u64, held: bool, tries: u32 },
+    /// No time: it waits behind others of its lane.
+    Waits {
+        run_at: Option<u64>,
+        held: bool,
+        tries: u32,
+    },
     Dead,
     Cancelled,
     Delivered,
@@ -45,19 +72,24 @@ enum Place {
 #[derive(Clone, Debug)]
 struct One {
     target: u32,
+    lane: Option<u8>,
+    /// Its place in the lane: the lowest of those that wait goes first.
+    seq: u64,
     place: Place,
     lease: u32,
     /// The last lease of which it is on record what it came to.
     known: u32,
     first: Vec<u32>,
     settled: Vec<u32>,
-    accept: (crate::store::queue::Accept, Dedupe),
+    accept: (Accept, Dedupe),
 }
 
 #[derive(Default)]
 struct Model {
     now: u64,
+    seq: u64,
     all: BTreeMap<DeliveryRef, One>,
+    /// Keys of what was delivered, or is there.
     keys: BTreeMap<u8, DeliveryRef>,
     leases: Vec<Lease>,
 }
@@ -67,57 +99,109 @@ const LEASED: u64 = 20;
 const RETRY: u64 = 7;
 
 impl Model {
-    async fn accept(&mut self, store: &Embedded, target: u32, name: Option<u8>, start: u8, dead: OnDead) {
-        let (start, held, run_at) = match start {
-            0 => (Start::Mine(LEASE), true, self.now + LEASED),
-            1 => (Start::Anyone, false, self.now),
-            _ => (Start::In(Duration::from_secs(5)), false, self.now + 5),
+    /// Whether another of its lane waits.
+    fn is_behind(&self, target: u32, lane: Option<u8>) -> bool {
+        let waits = |one: &One| one.target == target && one.lane == lane && matches!(one.place, Place::Waits { .. });
+        lane.is_some() && self.all.values().any(waits)
+    }
+
+    /// It waits again, as the last of its lane.
+    fn raise(&mut self, id: DeliveryRef) {
+        self.seq += 1;
+        let (target, lane) = (self.all[&id].target, self.all[&id].lane);
+        let run_at = (!self.is_behind(target, lane)).then_some(self.now);
+        let one = self.all.get_mut(&id).unwrap();
+        (one.seq, one.place) = (self.seq, Place::Waits { run_at, held: false, tries: 0 });
+    }
+
+    /// The next of a lane is due, if the first left it.
+    fn next_of_lane(&mut self, target: u32, lane: Option<u8>) {
+        let now = self.now;
+        let waits = |one: &&mut One| one.target == target && one.lane == lane && matches!(one.place, Place::Waits { .. });
+        if lane.is_some()
+            && let Some(one) = self.all.values_mut().filter(waits).min_by_key(|one| one.seq)
+            && let Place::Waits { run_at, .. } = &mut one.place
+        {
+            run_at.get_or_insert(now);
+        }
+    }
+
+    fn leave(&mut self, id: DeliveryRef, place: Place) {
+        let one = self.all.get_mut(&id).unwrap();
+        one.place = place;
+        let (target, lane) = (one.target, one.lane);
+        self.next_of_lane(target, lane);
+    }
+
+    async fn accept(&mut self, store: &Embedded, offer: Offer) {
+        let Offer { target, key: name, lane, start, dead } = offer;
+        let (start, run_at) = match start {
+            0 => (Start::Mine(LEASE), self.now + LEASED),
+            1 => (Start::Anyone, self.now),
+            _ => (Start::In(Duration::from_secs(5)), self.now + 5),
         };
-        let offered = delivery(target, start);
+        let mut offered = delivery(target, start);
+        offered.to[0].lane = lane.map(|lane| Lane([lane; 16]));
         let dedupe = name.map_or(Dedupe::None, |name| Dedupe::Key { key: key(u32::from(name)), window: WINDOW * 9, dead });
         let answer = store.accept(Arc::new(offered.clone()), dedupe).await.unwrap();
-        if let Some(of) = name.and_then(|name| self.keys.get(&name)).copied()
-            && let Some(before) = self.all.get_mut(&of)
-        {
+        if let Some(of) = name.and_then(|name| self.keys.get(&name)).copied() {
+            let Some(before) = self.all.get(&of) else {
+                assert_eq!(answer, Accepted::Duplicate { of: None }, "it was delivered, and purged");
+                return;
+            };
             let raised = dead == OnDead::Revive && matches!(before.place, Place::Dead | Place::Cancelled);
             if raised {
-                before.place = Place::Waits { run_at: self.now, held: false, tries: 0 };
+                self.raise(of);
             }
             assert_eq!(answer, if raised { Accepted::Revived { of } } else { Accepted::Duplicate { of: Some(of) } });
             return;
         }
-        if name.is_some_and(|name| self.keys.contains_key(&name)) {
-            assert_eq!(answer, Accepted::Duplicate { of: None }, "it was purged");
-            return;
-        }
-        let Accepted::New(leases) = answer else { panic!("{answer:?}") };
+        let Accepted::New(leases) = answer else { panic!("{answer:?}: nothing with that key was delivered, or is there") };
+        let run_at = (!self.is_behind(target, lane)).then_some(run_at);
+        let (mine, held) = (matches!(start, Start::Mine(_)), matches!(start, Start::Mine(_)) && run_at.is_some());
         assert_eq!(leases.len(), usize::from(held));
         self.leases.extend(&leases);
         self.keys.extend(name.map(|name| (name, offered.id)));
-        let first: Vec<u32> = leases.iter().map(|lease| lease.number).collect();
-        let place = Place::Waits { run_at, held, tries: 0 };
-        let one = One { target, place, lease: u32::from(held), known: 0, first, settled: Vec::new(), accept: (offered.clone(), dedupe) };
+        self.seq += 1;
+        let one = One {
+            target,
+            lane,
+            seq: self.seq,
+            place: Place::Waits { run_at, held, tries: 0 },
+            lease: u32::from(mine),
+            known: 0,
+            first: leases.iter().map(|lease| lease.number).collect(),
+            settled: Vec::new(),
+            accept: (offered.clone(), dedupe),
+        };
         self.all.insert(offered.id, one);
+    }
+
+    async fn claim(&self, store: &Embedded, name: u8) {
+        let (key, token) = (key(u32::from(name)), Token(u128::MAX));
+        let claimed = store.claim(key, token, LEASE).await.unwrap();
+        store.release_soon(key, token);
+        assert_eq!(claimed, if self.keys.contains_key(&name) { Claimed::Committed } else { Claimed::Fresh });
     }
 
     async fn take(&mut self, store: &Embedded, target: u32, count: u32) {
         let taken = take(store, target, count).await;
         let now = self.now;
         let run_at = |one: &One| match one.place {
-            Place::Waits { run_at, .. } => (one.target == target && run_at <= now).then_some(run_at),
+            Place::Waits { run_at, .. } => run_at.filter(|run_at| one.target == target && *run_at <= now),
             Place::Dead | Place::Cancelled | Place::Delivered => None,
         };
         let mut due: Vec<u64> = self.all.values().filter_map(run_at).collect();
         due.sort_unstable();
         due.truncate(usize::try_from(count).unwrap());
         let got: Vec<u64> = taken.iter().map(|leased| run_at(&self.all[&leased.stored.id]).expect("it is due")).collect();
-        assert_eq!(got, due, "the longest due");
+        assert_eq!(got, due, "the longest due, and of each lane the first");
         for leased in taken {
             let one = self.all.get_mut(&leased.stored.id).unwrap();
             one.lease += 1;
             let Place::Waits { tries, .. } = one.place else { panic!() };
             assert_eq!((leased.lease.number, leased.tries), (one.lease, tries));
-            one.place = Place::Waits { run_at: now + LEASED, held: true, tries };
+            one.place = Place::Waits { run_at: Some(now + LEASED), held: true, tries };
             self.leases.push(leased.lease);
         }
     }
@@ -133,7 +217,8 @@ impl Model {
         };
         let tried = !matches!(next, Next::GiveBack | Next::Cancelled);
         let held = store.settle(lease, tried.then(|| attempt(500)), next).await.unwrap();
-        let Some(one) = self.all.get_mut(&lease.unit.delivery) else {
+        let (id, now) = (lease.unit.delivery, self.now);
+        let Some(one) = self.all.get_mut(&id) else {
             assert_eq!(held, Held::Lost, "it was purged");
             return;
         };
@@ -144,15 +229,16 @@ impl Model {
         match one.place {
             Place::Waits { held: true, tries, .. } if one.lease == lease.number => {
                 assert_eq!(held, Held::Yes);
+                one.settled.extend((!matches!(next, Next::GiveBack)).then_some(lease.number));
                 let tries = tries + u32::from(tried && !matches!(next, Next::Later(_)));
-                one.place = match next {
-                    Next::Delivered => Place::Delivered,
-                    Next::RetryIn(_) | Next::Later(_) => Place::Waits { run_at: self.now + RETRY, held: false, tries },
-                    Next::GiveBack => Place::Waits { run_at: self.now, held: false, tries },
-                    Next::Dead(_) => Place::Dead,
-                    Next::Cancelled => Place::Cancelled,
-                };
-                one.settled.extend((tried || !matches!(next, Next::GiveBack)).then_some(lease.number));
+                let waits = |after| Place::Waits { run_at: Some(now + after), held: false, tries };
+                match next {
+                    Next::Delivered => self.leave(id, Place::Delivered),
+                    Next::Dead(_) => self.leave(id, Place::Dead),
+                    Next::Cancelled => self.leave(id, Place::Cancelled),
+                    Next::RetryIn(_) | Next::Later(_) => one.place = waits(RETRY),
+                    Next::GiveBack => one.place = waits(0),
+                }
             }
             // given back, and nothing since: the same answer again
             Place::Waits { held: false, .. } if one.lease == lease.number => assert_eq!(held, Held::Yes),
@@ -166,8 +252,9 @@ impl Model {
     }
 
     async fn act(&mut self, store: &Embedded, id: DeliveryRef, deed: u8) {
-        let replay = Deed::Replay { delivered: false, cause: Cause::Replay };
-        let deed = [replay, Deed::Cancel, Deed::Purge { waiting: true }][usize::from(deed)];
+        let replay = |delivered| Deed::Replay { delivered, cause: Cause::Replay };
+        let purge = |waiting| Deed::Purge { waiting };
+        let deed = [replay(false), replay(true), Deed::Cancel, purge(false), purge(true)][usize::from(deed)];
         let act = Act {
             deed,
             which: Which::Ids(vec![id]),
@@ -181,30 +268,39 @@ impl Model {
         let now = self.now;
         let Some(one) = self.all.get_mut(&id) else { return };
         match (deed, one.place) {
-            (Deed::Purge { .. }, _) => drop(self.all.remove(&id)),
-            (Deed::Cancel, Place::Waits { .. }) => {
-                one.place = Place::Cancelled;
-                one.lease += 1;
+            (Deed::Purge { waiting: false }, Place::Waits { .. }) => {}
+            (Deed::Purge { .. }, place) => {
+                if place != Place::Delivered {
+                    self.keys.retain(|_, of| *of != id);
+                }
+                self.leave(id, Place::Delivered);
+                self.all.remove(&id);
             }
-            (Deed::Replay { .. }, Place::Dead | Place::Cancelled) => one.place = Place::Waits { run_at: now, held: false, tries: 0 },
-            (Deed::Replay { .. }, Place::Waits { held, run_at, .. }) => {
+            (Deed::Cancel, Place::Waits { .. }) => {
+                one.lease += 1;
+                self.leave(id, Place::Cancelled);
+            }
+            (Deed::Replay { .. }, Place::Dead | Place::Cancelled) | (Deed::Replay { delivered: true, .. }, Place::Delivered) => {
+                self.raise(id)
+            }
+            (Deed::Replay { .. }, Place::Waits { held, run_at: Some(run_at), .. }) => {
                 if !held || run_at <= now {
-                    one.place = Place::Waits { run_at: now, held, tries: 0 };
+                    one.place = Place::Waits { run_at: Some(now), held, tries: 0 };
                 }
             }
-            (Deed::Replay { .. }, Place::Delivered) | (Deed::Cancel, Place::Dead | Place::Cancelled | Place::Delivered) => {}
+            (Deed::Replay { .. }, _) | (Deed::Cancel, Place::Dead | Place::Cancelled | Place::Delivered) => {}
         }
     }
 
     /// Whoever leased something is gone.
     fn restart(&mut self) {
         for one in self.all.values_mut() {
-            if let Place::Waits { run_at, held: true, tries } = one.place
+            if let Place::Waits { run_at: Some(run_at), held: true, tries } = one.place
                 && run_at > self.now
             {
                 let cut_off = one.lease - one.known;
                 let pause = if cut_off < 2 { 0 } else { 1 << (cut_off - 2) };
-                one.place = Place::Waits { run_at: self.now + pause, held: false, tries };
+                one.place = Place::Waits { run_at: Some(self.now + pause), held: false, tries };
             }
         }
     }
@@ -228,6 +324,9 @@ impl Model {
         };
         assert_eq!(sum(|(_, waiting, _)| *waiting), count(|place| matches!(place, Place::Waits { .. })));
         assert_eq!(sum(|(_, _, dead)| *dead), count(|place| matches!(place, Place::Dead | Place::Cancelled)));
+        for name in 0..4 {
+            self.claim(store, name).await;
+        }
     }
 }
 
@@ -236,9 +335,8 @@ async fn run(steps: Vec<Step>) {
     let (mut store, mut model) = (open(directory.path(), &clock), Model::default());
     for step in steps {
         match step {
-            Step::Accept { target, key, start, dead } => {
-                model.accept(&store, target, key, start, if dead { OnDead::Revive } else { OnDead::Keep }).await;
-            }
+            Step::Accept(offer) => model.accept(&store, offer).await,
+            Step::Claim { key } => model.claim(&store, key).await,
             Step::Repeat(which) => {
                 let Some((_, one)) = (!model.all.is_empty()).then(|| which.get(&model.all.iter().collect::<Vec<_>>()).to_owned()) else {
                     continue;
