@@ -57,8 +57,8 @@ pub struct Backoff {
     pub factor: f64,
     /// The greatest bound.
     pub max: Duration,
-    /// Tries in all; 1 at least.
-    pub max_attempts: u32,
+    /// The attempts in all, 1 at least; `None`: as many as fit into the greatest age.
+    pub max_attempts: Option<u32>,
 }
 
 /// The waits of a schedule.
@@ -122,7 +122,7 @@ impl Schedule {
         if max > LONGEST {
             return Err(InvalidSchedule::TooLong);
         }
-        if max_attempts == 0 {
+        if max_attempts == Some(0) {
             return Err(InvalidSchedule::NoAttempts);
         }
         Self::new(Waits::Growing(backoff), max_age)
@@ -166,11 +166,11 @@ impl Schedule {
         self
     }
 
-    /// Tries in all.
-    pub fn max_attempts(&self) -> u32 {
+    /// Returns the attempts in all; `None` if only the age ends them.
+    pub fn max_attempts(&self) -> Option<u32> {
         match &self.waits {
             Waits::Growing(backoff) => backoff.max_attempts,
-            Waits::Fixed(waits) => u32::try_from(waits.len()).unwrap_or(u32::MAX).saturating_add(1),
+            Waits::Fixed(waits) => Some(u32::try_from(waits.len()).unwrap_or(u32::MAX).saturating_add(1)),
         }
     }
 
@@ -204,7 +204,7 @@ impl Schedule {
             Tried::Answered(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, asked) => asked,
             Tried::Answered(..) | Tried::NoAnswer => None,
         };
-        if standing.tries >= self.max_attempts() {
+        if self.max_attempts().is_some_and(|most| standing.tries >= most) {
             return Verdict::Dead(Reason::Attempts);
         }
         let Some(left) = self.max_age.checked_sub(standing.age).filter(|left| !left.is_zero()) else {
@@ -215,13 +215,8 @@ impl Schedule {
             Waits::Growing(_) => drawn(bound, random),
             Waits::Fixed(_) => bound,
         };
-        match asked.map(|asked| asked.min(self.longest_asked)) {
-            // a try before the time asked for is a try wasted, and after the end there is none
-            Some(asked) if asked > left => Verdict::Dead(Reason::Age),
-            Some(asked) => Verdict::RetryIn(own.min(left).max(asked)),
-            // the last try comes at the end, not before it
-            None => Verdict::RetryIn(own.min(left)),
-        }
+        // the last attempt comes at the end of the age, however long the app wants to be left alone
+        Verdict::RetryIn(own.max(asked.unwrap_or_default().min(self.longest_asked)).min(left))
     }
 }
 

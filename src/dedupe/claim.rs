@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::random;
 use crate::store::queue::{Accept, Accepted, Dedupe, OnDead, Queue};
 use crate::store::{Claimed, Held, Key, Ledger, StoreError, Token, repeated};
 
@@ -147,7 +148,7 @@ impl Drop for Waiting<'_> {
 /// among `waiters`; when the other gives it back, exactly one of those who wait gets it.
 pub async fn claim(ledger: &Arc<dyn Ledger>, key: Key, lease: Duration, waiters: &Waiters, patience: Duration) -> Claiming {
     // unlike any other holder's; the generator is this thread's own and costs no system call
-    let token = Token(uuid::Uuid::new_v4().as_u128());
+    let token = Token(random::wide());
     let guard = Claim { ledger: Arc::clone(ledger), key, token, settled: false };
     let mut lapses_in = match repeated(|| ledger.claim(key, token, lease)).await {
         Ok(Claimed::InFlight { lapses_in }) => lapses_in,

@@ -8,11 +8,12 @@ use crate::config::snapshot::{Acknowledgement, Action, Spill};
 use crate::dedupe::claim::Claim;
 use crate::delivery::{Attempt, Delivery, Fault, HandOn as _, Outcome};
 use crate::gateway::Gate;
-use crate::gateway::deliver::{asked, attempt_row, random};
+use crate::gateway::deliver::{asked, attempt_row};
 use crate::gateway::enqueue::{self, Claimed, Entry, Receipt};
 use crate::gateway::live::LiveHook;
 use crate::gateway::pipeline::Reply;
 use crate::queue::outcome::{self, Before};
+use crate::random;
 use crate::refusal::Refusal;
 use crate::store::Held;
 use crate::store::queue::{self, Cause, Next, Start};
@@ -88,7 +89,7 @@ async fn spilled(
     let Some(target) = &route.target else { return Err(claim) };
     let tried = outcome::was_tried(outcome).then(row);
     let before = Before { tries: 0, age: Duration::ZERO, probe: tried.is_none() };
-    let start = match outcome::next(&route.hook.deliver.schedule, before, outcome, asked, random()) {
+    let start = match outcome::next(&route.hook.deliver.schedule, before, outcome, asked, random::number()) {
         Next::RetryIn(delay) => Start::In(delay),
         Next::Later(_) | Next::GiveBack => Start::Anyone,
         Next::Delivered | Next::Dead(_) | Next::Cancelled => return Err(claim),

@@ -80,7 +80,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn schedule() -> Schedule {
-        let backoff = Backoff { initial: 10 * SECOND, factor: 2.0, max: 3600 * SECOND, max_attempts: 3 };
+        let backoff = Backoff { initial: 10 * SECOND, factor: 2.0, max: 3600 * SECOND, max_attempts: Some(3) };
         Schedule::growing(backoff, 86_400 * SECOND).unwrap()
     }
 

@@ -11,7 +11,7 @@ fn secs(seconds: u64) -> Duration {
 }
 
 fn growing(max_attempts: u32) -> Schedule {
-    let backoff = Backoff { initial: secs(5), factor: 2.0, max: secs(3600), max_attempts };
+    let backoff = Backoff { initial: secs(5), factor: 2.0, max: secs(3600), max_attempts: Some(max_attempts) };
     Schedule::growing(backoff, DAY * 3).unwrap()
 }
 
@@ -25,7 +25,7 @@ fn answered(status: u16, asked: Option<u64>) -> Tried {
 
 #[test]
 fn what_is_nonsense_cannot_be_made() {
-    let good = Backoff { initial: secs(5), factor: 2.0, max: secs(60), max_attempts: 3 };
+    let good = Backoff { initial: secs(5), factor: 2.0, max: secs(60), max_attempts: Some(3) };
     let check = |backoff, age, expected| assert_eq!(Schedule::growing(backoff, age), Err(expected));
     check(Backoff { initial: Duration::ZERO, ..good }, DAY, InvalidSchedule::NoInitial);
     for factor in [0.5, f64::NAN, f64::INFINITY, -2.0] {
@@ -33,7 +33,7 @@ fn what_is_nonsense_cannot_be_made() {
     }
     check(Backoff { max: secs(4), ..good }, DAY, InvalidSchedule::MaxBelowInitial);
     check(Backoff { max: Duration::MAX, ..good }, DAY, InvalidSchedule::TooLong);
-    check(Backoff { max_attempts: 0, ..good }, DAY, InvalidSchedule::NoAttempts);
+    check(Backoff { max_attempts: Some(0), ..good }, DAY, InvalidSchedule::NoAttempts);
     check(good, Duration::ZERO, InvalidSchedule::NoAge);
     assert_eq!(Schedule::fixed([], DAY), Err(InvalidSchedule::NoWaits));
     assert_eq!(Schedule::fixed([Duration::ZERO], DAY), Err(InvalidSchedule::NoInitial));
@@ -53,7 +53,7 @@ fn the_bound_doubles_up_to_the_greatest() {
 #[test]
 fn a_list_is_followed_as_written() {
     let schedule = Schedule::fixed([secs(5), secs(300)], DAY).unwrap();
-    assert_eq!(schedule.max_attempts(), 3);
+    assert_eq!(schedule.max_attempts(), Some(3));
     for random in [0, u64::MAX] {
         assert_eq!(schedule.verdict(after(1, secs(1)), answered(500, None), random), Verdict::RetryIn(secs(5)));
         assert_eq!(schedule.verdict(after(2, secs(6)), Tried::NoAnswer, random), Verdict::RetryIn(secs(300)));
@@ -86,7 +86,8 @@ fn a_wait_that_is_asked_for_is_kept_within_reason() {
     assert_eq!(verdict(503, 0, secs(1)), Verdict::RetryIn(Duration::ZERO));
     assert_eq!(verdict(500, 7200, secs(1)), Verdict::RetryIn(Duration::ZERO), "only 429 and 503 ask");
     assert_eq!(verdict(429, u64::MAX, secs(1)), Verdict::RetryIn(DAY), "a day at most");
-    assert_eq!(verdict(429, 7200, DAY * 3 - secs(60)), Verdict::Dead(Reason::Age));
+    assert_eq!(verdict(429, 7200, DAY * 3 - secs(60)), Verdict::RetryIn(secs(60)), "the last attempt comes at the end of the age");
+    assert_eq!(verdict(429, 7200, DAY * 3), Verdict::Dead(Reason::Age));
     let patient = growing(9).asked_at_most(secs(60));
     assert_eq!(patient.verdict(after(1, secs(1)), answered(429, Some(7200)), 0), Verdict::RetryIn(secs(60)));
 }
@@ -119,7 +120,7 @@ fn retry_after_is_seconds_or_a_date() {
 
 fn schedules() -> impl Strategy<Value = Schedule> {
     let age = (1_u64..1_000_000_000).prop_map(Duration::from_millis);
-    let growing = (1_u64..10_000_000, 1.0_f64..1e6, 0_u64..10_000_000, 1_u32..200, age.clone()).prop_map(
+    let growing = (1_u64..10_000_000, 1.0_f64..1e6, 0_u64..10_000_000, prop::option::of(1_u32..200), age.clone()).prop_map(
         |(initial, factor, more, max_attempts, age)| {
             let initial = Duration::from_millis(initial);
             Schedule::growing(Backoff { initial, factor, max: initial + Duration::from_millis(more), max_attempts }, age).unwrap()
@@ -145,7 +146,8 @@ proptest! {
                 Tried::Answered(..) | Tried::NoAnswer => Duration::ZERO,
             };
             prop_assert!(wait <= schedule.bound(tries).max(asked));
-            prop_assert!(tries < schedule.max_attempts() && standing.age + wait <= schedule.max_age());
+            prop_assert!(schedule.max_attempts().is_none_or(|most| tries < most));
+            prop_assert!(standing.age + wait <= schedule.max_age());
         }
     }
 
@@ -155,7 +157,20 @@ proptest! {
         while let Verdict::RetryIn(wait) = schedule.verdict(Standing { tries, age }, tried, random) {
             age += wait;
             tries += 1;
-            prop_assert!(tries <= schedule.max_attempts());
+            prop_assert!(schedule.max_attempts().is_none_or(|most| tries <= most));
+            if tries > 1000 {
+                break;
+            }
+        }
+    }
+
+    /// However long the wait that an app asks for, a delivery that has attempts and time left gets its next attempt.
+    #[test]
+    fn a_long_retry_after_never_ends_a_delivery(schedule in schedules(), age in any::<u64>(), status in prop_oneof![Just(429), Just(503)], asked in any::<u64>()) {
+        let standing = Standing { tries: 1, age: Duration::from_millis(age) };
+        if schedule.max_attempts() != Some(1) && standing.age < schedule.max_age() {
+            let verdict = schedule.verdict(standing, answered(status, Some(asked)), 0);
+            prop_assert!(matches!(verdict, Verdict::RetryIn(_)), "{verdict:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 use std::fs;
 use std::path::Path;
 
-const LEAVES: &[&str] = &["clock", "units", "request", "refusal", "delivery", "verify", "retry"];
+const LEAVES: &[&str] = &["clock", "units", "request", "refusal", "delivery", "verify", "retry", "random"];
 const STATE: &[&str] = &["alarm", "limit", "store", "queue", "dedupe", "telemetry"];
 const CONFIG: &[&str] = &["config", "provider"];
 const EDGES: &[&str] = &["upstream", "gateway", "admin"];

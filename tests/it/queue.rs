@@ -206,6 +206,26 @@ fn an_app_that_asks_for_a_wait_within_the_request_gets_it_too() {
 }
 
 #[test]
+fn a_retry_after_beyond_max_age_ends_no_delivery() {
+    let answers = || {
+        App::answering(|number, _| {
+            let mut act = Act::status(if number == 0 { 503 } else { 200 });
+            act.headers.push(("Retry-After".into(), "999999".into()));
+            act
+        })
+    };
+    let retry = "retry: { initial: 20ms, max: 20ms, max_age: 1s }";
+    for (action, status, word) in
+        [("queue: { upstream: app,", 200, "queued"), ("forward: { upstream: app, on_failure: queue,", 202, "spilled")]
+    {
+        let app = answers();
+        let gate = start(&with_action(&app.url(), &format!("{action} {retry} }}")));
+        is(&send(&gate, "id-1", b"{}"), status, Some(word));
+        wait_for("the attempt at the end of its age", || attempts(gate.dir()).get("id-1").is_some_and(|all| all == &["503", "200"]));
+    }
+}
+
+#[test]
 fn a_dead_app_costs_no_tries_once_the_breaker_is_open() {
     let address = nobody();
     let gate =

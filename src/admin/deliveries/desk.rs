@@ -14,8 +14,8 @@ use crate::store::{Key, Store, StoreError};
 /// What the config says of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Tries made at most.
-    pub max_attempts: u32,
+    /// The attempts made at most; `None`: as many as fit into the greatest age.
+    pub max_attempts: Option<u32>,
 }
 
 /// How the ledger keeps an ID.

@@ -51,7 +51,7 @@ impl View<'_> {
         };
         let planned = unit.next_in.filter(|_| !unit.leased && status != State::Parked);
         Target {
-            max_attempts: self.desk.policy(&target).map(|policy| policy.max_attempts),
+            max_attempts: self.desk.policy(&target).and_then(|policy| policy.max_attempts),
             target,
             status,
             tries: unit.tries,

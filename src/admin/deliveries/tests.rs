@@ -41,7 +41,7 @@ impl Desk for Fake {
     }
 
     fn policy(&self, route: &str) -> Option<Policy> {
-        self.routes.lock().unwrap().contains(&route).then_some(Policy { max_attempts: 12 })
+        self.routes.lock().unwrap().contains(&route).then_some(Policy { max_attempts: Some(12) })
     }
 
     fn keyed(&self, route: &str, id: &str, params: &Params) -> Keyed {

@@ -80,7 +80,7 @@ pub struct Target {
     pub status: State,
     /// Tries made, in this round.
     pub tries: u32,
-    /// Tries made at most; null where the route is gone.
+    /// Attempts made at most; null where only the age ends them, and where the route is gone.
     pub max_attempts: Option<u32>,
     /// When the next try is due; null if none is planned, and for one that waits behind others.
     pub next_at: Option<String>,

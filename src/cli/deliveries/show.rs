@@ -154,6 +154,7 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
     }
     match target.max_attempts {
         Some(most) if target.tries > 0 => said.push_str(&format!(", {} of {most} tries", target.tries)),
+        None if target.tries > 0 => said.push_str(&format!(", {} attempt{}", target.tries, if target.tries == 1 { "" } else { "s" })),
         Some(_) | None => {}
     }
     said

@@ -14,8 +14,6 @@ const INITIAL: Duration = Duration::from_secs(5);
 const FACTOR: f64 = 2.0;
 /// The longest wait, if nobody says.
 const MAX: Duration = Duration::from_secs(3_600);
-/// Tries in all, if nobody says.
-const ATTEMPTS: u32 = 12;
 /// The greatest age, if nobody says.
 const AGE: Duration = Duration::from_secs(3 * 86_400);
 /// The longest wait that the app can ask for, if nobody says.
@@ -37,7 +35,7 @@ pub(super) fn schedule(retry: file::Retry, place: &Place, cx: &mut Context<'_>) 
         let factor = factor.map_or(Some(FACTOR), |text| number(&text, &place.key("factor"), cx))?;
         let initial = initial.unwrap_or(longest.map_or(INITIAL, |longest| INITIAL.min(longest)));
         let max = longest.unwrap_or(MAX.max(initial));
-        let backoff = Backoff { initial, factor, max, max_attempts: max_attempts.unwrap_or(ATTEMPTS) };
+        let backoff = Backoff { initial, factor, max, max_attempts };
         Schedule::growing(backoff, max_age.unwrap_or(AGE))
     } else {
         for (key, _) in written.iter().filter(|(_, written)| *written) {

@@ -64,7 +64,7 @@ pub struct Retry {
     pub factor: Option<String>,
     /// The longest wait of all (default 1h).
     pub max: Option<String>,
-    /// Tries in all (default 12).
+    /// The attempts in all (default: as many as fit into `max_age`).
     pub max_attempts: Option<u32>,
     /// How old a delivery may become; it is not tried after that (default 3d; with `schedule` twice as long as that takes, if it is longer).
     pub max_age: Option<String>,

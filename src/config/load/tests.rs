@@ -1,7 +1,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::clock::{Clock as _, FrozenClock};
+use crate::retry::{Standing, Tried, Verdict};
 
 use super::*;
 
@@ -302,7 +304,6 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Retry", "initial", "(default 5s)", "5s"),
     ("Retry", "factor", "(default 2)", "2"),
     ("Retry", "max", "(default 1h)", "1h"),
-    ("Retry", "max_attempts", "(default 12)", "12"),
     ("Retry", "max_age", "(default 3d;", "3d"),
     ("Retry", "retry_after_max", "(default 1d)", "1d"),
     ("Keep", "age", "(default 7d)", "7d"),
@@ -310,6 +311,21 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Pass", "timeout", "else 60s)", "60s"),
     ("Pass", "idle_timeout", "(default 5m)", "5m"),
 ];
+
+/// Without `max_attempts` a delivery is attempted until it is `max_age` old.
+#[test]
+fn the_default_schedule_spans_max_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let text = "listen: [{ address: \"127.0.0.1:0\" }]\nstore: { path: state }\nupstreams: { app: { url: \"http://127.0.0.1:1\" } }
+routes: [{ name: a, path: /a, verify: none, queue: { upstream: app } }]\n";
+    std::fs::write(&path, text).unwrap();
+    let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
+    let schedule = &loaded.snapshot.hooks[0].deliver.schedule;
+    let late = Standing { tries: 100_000, age: schedule.max_age() - Duration::from_secs(1) };
+    assert_eq!(schedule.max_age(), Duration::from_secs(3 * 86_400));
+    assert_eq!(schedule.verdict(late, Tried::NoAnswer, u64::MAX), Verdict::RetryIn(Duration::from_secs(1)));
+}
 
 /// The same for keys of `Forward` that stand with `on_failure: queue`.
 const SPILL_DEFAULTS: &[(&str, &str, &str)] = &[

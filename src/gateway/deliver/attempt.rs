@@ -14,6 +14,7 @@ use crate::gateway::live::LiveHook;
 use crate::gateway::{Gate, InFlight};
 use crate::queue::kept;
 use crate::queue::outcome::{self, Before};
+use crate::random;
 use crate::retry::retry_after;
 use crate::store::queue::{self, Cause, Lease, Leased, Next};
 use crate::store::{Held, record};
@@ -99,7 +100,7 @@ impl Task {
         let seen = look(answer, begun.wall).await;
         let took = gate.clock.mono().saturating_duration_since(begun.mono);
         let deliver = &hook.deliver;
-        let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random());
+        let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random::number());
         let tried = outcome::was_tried(outcome).then(|| recorded(cause, begun, took, outcome, onward.made(), seen));
         let held = settle(gate, lease, tried, next).await;
         gate.telemetry.attempted(&AttemptSeen {
@@ -196,12 +197,6 @@ pub(super) async fn settle(gate: &Gate, lease: Lease, attempt: Option<queue::Att
         tracing::error!(%error, delivery = %lease.unit.delivery, "what a try came to is not on the disk: it will be made again");
     }
     settled.ok()
-}
-
-/// Any number.
-pub(in crate::gateway) fn random() -> u64 {
-    // its version and variant bits are in the upper half
-    u64::try_from(uuid::Uuid::new_v4().as_u128() & u128::from(u64::MAX)).unwrap_or(0)
 }
 
 /// The provider's ID of a delivery, fit for showing; none of one that is not authentic.

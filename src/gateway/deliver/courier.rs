@@ -7,11 +7,12 @@ use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::Target;
-use super::attempt::{look, random, recorded, settle};
+use super::attempt::{look, recorded, settle};
 use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, Snapshot};
 use crate::delivery::{Fault, Outcome};
 use crate::gateway::{Gate, InFlight};
 use crate::queue::outcome::{self, Before};
+use crate::random;
 use crate::retry::{Backoff, Schedule};
 use crate::store::queue::{DeliveryRef, Leased, Next};
 use crate::upstream::Outgoing;
@@ -23,7 +24,7 @@ const BUDGET: Duration = Duration::from_secs(15);
 /// How long a try is leased: longer than it can take, with the way to the disk.
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// When one is tried again: for a day, however often that is.
-const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(3600), max_attempts: 1000 };
+const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(3600), max_attempts: None };
 const MAX_AGE: Duration = Duration::from_secs(86_400);
 
 /// How a receiver knows an alarm again: the same with each try.
@@ -74,7 +75,7 @@ pub(super) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased) {
     };
     let seen = look(answer, begun.wall).await;
     let took = gate.clock.mono().saturating_duration_since(begun.mono);
-    let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random());
+    let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random::number());
     let mut row = recorded(cause, begun, took, outcome, made, seen);
     if let Some(why) = &why {
         row.error = Some(why.word().into());

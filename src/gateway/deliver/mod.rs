@@ -24,7 +24,7 @@ pub(super) mod courier;
 mod sweep;
 mod target;
 
-pub(super) use attempt::{Task, asked, attempt_row, delivery_id, lease_of, random};
+pub(super) use attempt::{Task, asked, attempt_row, delivery_id, lease_of};
 use courier::LiveAlarms;
 pub use sweep::sweep;
 pub(super) use target::{Place, Target};

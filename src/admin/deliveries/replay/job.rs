@@ -11,6 +11,7 @@ use crate::admin::deliveries::acts::{Replay, ReplayState};
 use crate::admin::deliveries::desk::{Desk, Names};
 use crate::admin::deliveries::plan::Walk;
 use crate::admin::deliveries::types::Filter;
+use crate::random;
 use crate::store::archive::{self, Act, AuditRow, Deed, Row, Scope, Status, Step, Which};
 use crate::store::queue::{Cause, DeliveryRef, TargetId};
 use crate::store::{StoreError, repeated};
@@ -168,7 +169,7 @@ impl Job {
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 fn draw() -> String {
-    let mut random = uuid::Uuid::new_v4().as_u128();
+    let mut random = random::number();
     let mut id = "r_".to_owned();
     for _ in 0..10 {
         let place = usize::try_from(random & 31).unwrap_or(0);

@@ -4,6 +4,7 @@ use std::time::Duration;
 use crate::admin::deliveries::act::is_waiting;
 use crate::admin::deliveries::desk::{Desk, Keyed, Names};
 use crate::queue::kept;
+use crate::random;
 use crate::store::archive::{Filter, Order, Row, Scope, Status};
 use crate::store::{Claimed, StoreError, Token};
 
@@ -30,7 +31,7 @@ pub(in crate::admin::deliveries) async fn twin(desk: &dyn Desk, names: &Names, r
     let Some(shown) = desk.store().get(Scope::All, row.id).await? else { return Ok(None) };
     let record = &shown.stored.record;
     let Keyed::By(key) = desk.keyed(&names.origin(row.origin.0).name, id, &kept::parameters(record)) else { return Ok(None) };
-    let token = Token(uuid::Uuid::new_v4().as_u128());
+    let token = Token(random::wide());
     let claimed = desk.store().claim(key, token, ASKING).await?;
     Ok(match claimed {
         Claimed::Fresh => {
