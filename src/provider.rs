@@ -4,10 +4,11 @@ use std::sync::{Arc, LazyLock};
 
 use include_dir::{Dir, include_dir};
 
-use crate::config::diagnostic::Diagnostics;
+use crate::config::diagnostic::{Diagnostics, Place};
 use crate::config::file;
 use crate::config::report::Report;
 use crate::config::source::Source;
+use crate::units;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/providers");
 static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::read(files()).0);
@@ -47,7 +48,8 @@ impl Catalogue {
         let mut sources = Vec::new();
         for (index, (name, bytes)) in files.enumerate() {
             let mut source = Source::new(format!("providers/{name}.yaml"), bytes);
-            let provider = source.parse(index, &mut problems);
+            let provider: file::Provider = source.parse(index, &mut problems);
+            check_facts(&provider.facts, &Place::root(index).key("facts"), &mut problems);
             catalogue.add(name, provider);
             sources.push(source);
         }
@@ -90,6 +92,129 @@ fn files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     })
 }
 
+/// Reports the facts of a preset that cannot be used.
+pub fn check_facts(facts: &file::Facts, place: &Place, problems: &mut Diagnostics) {
+    let rule = facts.disables_after.clone().unwrap_or_default();
+    let lasting = place.key("disables_after").key("lasting");
+    let durations = [(place.key("answer_within"), &facts.answer_within), (place.key("retries_for"), &facts.retries_for)];
+    for (place, text) in durations.into_iter().chain([(lasting, &rule.lasting)]) {
+        if let Some(Err(why)) = text.as_deref().map(units::duration) {
+            problems.error(&place, "this is not a duration", why.to_string());
+        }
+    }
+    if facts.disables_after.is_some() && rule.failures.is_none_or(|count| count == 0) && rule.lasting.is_none() {
+        let help = "write `failures: COUNT` or `lasting: TIME`".to_owned();
+        problems.error(&place.key("disables_after"), "this says no rule", help);
+    }
+    if let Some(Err(why)) = facts.max_body.as_deref().map(units::size) {
+        problems.error(&place.key("max_body"), "this is not a size", why.to_string());
+    }
+    if facts.success_status.is_some_and(|status| !(200..300).contains(&status)) {
+        problems.error(&place.key("success_status"), "this is not a status of success", "write 200 to 299".to_owned());
+    }
+    for (key, word) in [("retry_keeps_time", &facts.retry_keeps_time), ("bodies_repeat", &facts.bodies_repeat)] {
+        if word.as_deref().is_some_and(|word| Known::parse(word).is_none()) {
+            problems.error(&place.key(key), "this word is not known here", "write `yes`, `no` or `unknown`".to_owned());
+        }
+    }
+    if facts.refused_body.as_deref().is_some_and(|word| RefusedBody::parse(word).is_none()) {
+        problems.error(&place.key("refused_body"), "this word is not known here", "write `json` or `empty`".to_owned());
+    }
+    for (key, patterns) in [("stops_on", &facts.stops_on), ("disables_on", &facts.disables_on)] {
+        for (index, text) in patterns.iter().enumerate() {
+            if StatusPattern::parse(text).is_none() {
+                let help = "write 300 to 599, or `4xx` for all of a class".to_owned();
+                problems.error(&place.key(key).index(index), "this is not a status of a failure", help);
+            }
+        }
+    }
+    let Some(status) = facts.refused_status else { return };
+    if !(400..600).contains(&status) {
+        problems.error(&place.key("refused_status"), "this is not a status of a refusal", "write 400 to 599".to_owned());
+    } else if facts.stops_on.iter().chain(&facts.disables_on).any(|text| StatusPattern::parse(text).is_some_and(|one| one.matches(status)))
+    {
+        let help = "write a status after which it retries: a mistyped secret is answered with it, too".to_owned();
+        problems.error(&place.key("refused_status"), format!("the provider does not retry after {status}"), help);
+    }
+}
+
+/// Whether a fact holds for a provider, as far as a source says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// A source says that it does.
+    Yes,
+    /// A source says that it does not.
+    No,
+    /// No source says it.
+    #[default]
+    Unknown,
+}
+
+impl Known {
+    /// Reads the word of a preset.
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "yes" => Self::Yes,
+            "no" => Self::No,
+            "unknown" => Self::Unknown,
+            _ => return None,
+        })
+    }
+
+    /// Returns what a preset says, and `Unknown` where it says nothing.
+    pub fn of(word: Option<&str>) -> Self {
+        word.and_then(Self::parse).unwrap_or_default()
+    }
+}
+
+/// The body of the answer to a request that is not authentic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RefusedBody {
+    /// The status in words and the request ID.
+    #[default]
+    Json,
+    /// None.
+    Empty,
+}
+
+impl RefusedBody {
+    /// Reads the word of a preset or a route.
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "json" => Self::Json,
+            "empty" => Self::Empty,
+            _ => return None,
+        })
+    }
+}
+
+/// A status of an answer, or all statuses of a class: `410`, `4xx`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusPattern {
+    /// This status.
+    One(u16),
+    /// All statuses that begin with this digit.
+    Class(u16),
+}
+
+impl StatusPattern {
+    /// Reads what a preset says.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix("xx") {
+            Some(class) => class.parse().ok().filter(|class| (3..=5).contains(class)).map(Self::Class),
+            None => text.parse().ok().filter(|status| (300..600).contains(status)).map(Self::One),
+        }
+    }
+
+    /// Whether it stands for `status`.
+    pub fn matches(self, status: u16) -> bool {
+        match self {
+            Self::One(one) => one == status,
+            Self::Class(class) => status / 100 == class,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +225,29 @@ mod tests {
         assert!(report.findings.is_empty(), "{}", report.render(false));
         assert_eq!(catalogue.get("github").unwrap().title(), "GitHub");
         assert!(catalogue.names().count() >= 25);
+    }
+
+    #[test]
+    fn preset_refuses_only_with_a_status_that_is_retried() {
+        let report = |facts: &str| {
+            let text = format!("title: Acme\nfacts: {facts}\n");
+            Catalogue::read([("acme", text.as_bytes())].into_iter()).1.render(false)
+        };
+        for facts in [
+            "{ refused_status: 403, stops_on: [403] }",
+            "{ refused_status: 406, stops_on: [4xx] }",
+            "{ refused_status: 410, disables_on: [410] }",
+            "{ refused_status: 503, stops_on: [400], disables_on: [404, 5xx] }",
+        ] {
+            assert!(report(facts).contains("the provider does not retry after"), "{facts}");
+        }
+        assert!(report("{ refused_status: 200 }").contains("not a status of a refusal"));
+        for facts in ["{ stops_on: [99] }", "{ disables_on: [403, 6xx] }"] {
+            assert!(report(facts).contains("not a status of a failure"), "{facts}");
+        }
+        for facts in ["{ bodies_repeat: true }", "{ retry_keeps_time: maybe }", "{ refused_body: none }"] {
+            assert!(!report(facts).is_empty(), "{facts}");
+        }
+        assert_eq!(report("{ refused_status: 401, refused_body: empty, stops_on: [403, 5xx], bodies_repeat: no }"), "");
     }
 }

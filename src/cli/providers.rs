@@ -8,8 +8,8 @@ use crate::cli::table::{Align, Cell, Table, cut};
 use crate::cli::term::{self, BOLD, GREEN, Look, PLAIN, YELLOW};
 use crate::cli::verify::covered;
 use crate::config::compile::handshake::kind;
-use crate::config::file::{OneOrMany, Signature, Verify};
-use crate::provider::{Catalogue, Preset};
+use crate::config::file::{Facts, OneOrMany, Signature, Verify};
+use crate::provider::{Catalogue, Known, Preset};
 use crate::units;
 use crate::verify::Covers;
 
@@ -250,6 +250,9 @@ fn show(row: &Row<'_>) -> String {
     line("timestamp", timestamp(row));
     line("delivery ID", delivery_id(row));
     line("answer wanted", wanted(row));
+    line("after a failure", after_failure(row));
+    line("bodies", bodies(facts));
+    line("refusals", refusals(facts));
     line("handshake", handshake(row));
     line("not covered", not_covered(row.covers));
     line("notes", facts.notes.clone().unwrap_or_default());
@@ -337,6 +340,39 @@ fn wanted(row: &Row<'_>) -> String {
         String::new()
     } else {
         format!("{status}{within}{retries}")
+    }
+}
+
+/// Returns how a retry is signed, and the statuses that end the retries.
+fn after_failure(row: &Row<'_>) -> String {
+    let facts = &row.preset.provider.facts;
+    let time = match Known::of(facts.retry_keeps_time.as_deref()) {
+        _ if !row.covers.timestamp => None,
+        Known::Yes => Some("a retry keeps the time of the first attempt".to_owned()),
+        Known::No => Some("a retry is signed with a new time".to_owned()),
+        Known::Unknown => Some("unknown whether a retry keeps the time of the first attempt".to_owned()),
+    };
+    let listed = |patterns: &[String]| patterns.join(" and ");
+    let stops = (!facts.stops_on.is_empty()).then(|| format!("no retry after {}", listed(&facts.stops_on)));
+    let disables = (!facts.disables_on.is_empty()).then(|| format!("disables the endpoint after {}", listed(&facts.disables_on)));
+    [time, stops, disables].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// Returns whether two events can have the same bytes.
+fn bodies(facts: &Facts) -> String {
+    match Known::of(facts.bodies_repeat.as_deref()) {
+        Known::Yes => "two events can have the same bytes".to_owned(),
+        Known::No => "two events never have the same bytes".to_owned(),
+        Known::Unknown => "unknown whether two events can have the same bytes".to_owned(),
+    }
+}
+
+/// Returns how a request that is not authentic is answered, where the preset says so.
+fn refusals(facts: &Facts) -> String {
+    let body = if facts.refused_body.as_deref() == Some("empty") { " without a body" } else { "" };
+    match (facts.refused_status, body) {
+        (None, "") => String::new(),
+        (status, body) => format!("{}{body} for what is not authentic", status.unwrap_or(401)),
     }
 }
 

@@ -10,9 +10,8 @@ use crate::config::report::Report;
 use crate::config::secret::{Cache, Env, Loader, Origins};
 use crate::config::snapshot::{Action, Snapshot};
 use crate::config::source::Source;
-use crate::provider::Catalogue;
+use crate::provider::{Catalogue, check_facts};
 use crate::store::mount::{self, Mount};
-use crate::units;
 
 /// A config that can run.
 #[derive(Debug)]
@@ -205,28 +204,6 @@ impl Reading<'_> {
         indices
     }
 
-    /// Whether those facts of a preset that become types can.
-    fn check_facts(&mut self, facts: &file::Facts, place: &Place) {
-        let rule = facts.disables_after.clone().unwrap_or_default();
-        let lasting = place.key("disables_after").key("lasting");
-        let durations = [(place.key("answer_within"), &facts.answer_within), (place.key("retries_for"), &facts.retries_for)];
-        for (place, text) in durations.into_iter().chain([(lasting, &rule.lasting)]) {
-            if let Some(Err(why)) = text.as_deref().map(units::duration) {
-                self.problems.error(&place, "this is not a duration", why.to_string());
-            }
-        }
-        if facts.disables_after.is_some() && rule.failures.is_none_or(|count| count == 0) && rule.lasting.is_none() {
-            let help = "write `failures: COUNT` or `lasting: TIME`".to_owned();
-            self.problems.error(&place.key("disables_after"), "this says no rule", help);
-        }
-        if let Some(Err(why)) = facts.max_body.as_deref().map(units::size) {
-            self.problems.error(&place.key("max_body"), "this is not a size", why.to_string());
-        }
-        if facts.success_status.is_some_and(|status| !(200..300).contains(&status)) {
-            self.problems.error(&place.key("success_status"), "this is not a status of success", "write 200 to 299".to_owned());
-        }
-    }
-
     /// The built-in presets and those of a directory.
     fn catalogue(&mut self, directory: Option<&str>) -> Catalogue {
         let mut catalogue = Catalogue::built_in().clone();
@@ -245,7 +222,7 @@ impl Reading<'_> {
             let Some(index) = self.open(&path, &at) else { continue };
             let provider: file::Provider = self.parse(index);
             let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-            self.check_facts(&provider.facts, &Place::root(index).key("facts"));
+            check_facts(&provider.facts, &Place::root(index).key("facts"), &mut self.problems);
             if !catalogue.add(name, provider) {
                 self.problems.error(&Place::root(index), format!("`{}` is built in", shown(name)), "give the file another name".to_owned());
             }

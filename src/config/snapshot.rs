@@ -245,6 +245,10 @@ pub struct Hook {
     pub success_status: StatusCode,
     /// How long the provider waits for an answer.
     pub answer_within: Option<Duration>,
+    /// How long the provider retries a delivery.
+    pub retries_for: Option<Duration>,
+    /// Whether its retries keep the time that the first attempt was signed with; `false` where no source says so.
+    pub retry_keeps_time: bool,
     /// When the provider disables the endpoint, if that is known.
     pub disables_after: Option<DisablesAfter>,
 }

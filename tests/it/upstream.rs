@@ -478,6 +478,8 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         keep: Keep { age: BUDGET, dead: BUDGET, bytes: None },
         success_status: StatusCode::OK,
         answer_within: None,
+        retries_for: None,
+        retry_keeps_time: false,
         disables_after: None,
     };
     let received = SystemClock.now();

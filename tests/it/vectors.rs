@@ -2,9 +2,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hookgate::config::file::Provider;
-
 use hookgate::clock::Now;
+use hookgate::provider::Catalogue;
 use hookgate::verify::NotAuthentic;
 
 use crate::support::vectors::{deviations, files, load, shape};
@@ -21,9 +20,8 @@ fn every_vector_comes_out_as_judged_or_as_deviations_say() {
         deviations.iter().flat_map(|(name, cases)| cases.keys().map(move |case| (name.as_str(), case.clone()))).collect();
     assert!(deviations.values().flat_map(|cases| cases.values()).all(|deviation| !deviation.reason.trim().is_empty()));
     for (name, path) in &files {
-        let preset = std::fs::read_to_string(format!("providers/{name}.yaml")).unwrap();
-        let preset: Provider = serde_yaml::from_str(&preset).unwrap_or_else(|why| panic!("{name}: {why}"));
-        let shape = shape(name, &preset);
+        let preset = Catalogue::built_in().get(name).unwrap_or_else(|| panic!("{name}"));
+        let shape = shape(name, &preset.provider);
         for case in load(path) {
             cases += 1;
             if case.verdict(&shape).is_ok() != case.valid {
@@ -46,8 +44,7 @@ fn an_authentic_vector_that_is_signed_anew_is_authentic_a_month_later() {
     let deviations = deviations();
     let (mut fresh, mut stale, mut not) = (0, 0, BTreeSet::new());
     for (name, path) in &files() {
-        let preset: Provider = serde_yaml::from_str(&std::fs::read_to_string(format!("providers/{name}.yaml")).unwrap()).unwrap();
-        let shape = shape(name, &preset);
+        let shape = shape(name, &Catalogue::built_in().get(name).unwrap().provider);
         for case in load(path).into_iter().filter(|case| case.due(deviations.get(name))) {
             let Now { wall, mono } = case.now();
             let later = Now { wall: wall + Duration::from_secs(30 * 86_400), mono };

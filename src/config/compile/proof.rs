@@ -10,7 +10,7 @@ use crate::config::compile::{Context, verify};
 use crate::config::diagnostic::{Place, did_you_mean, unknown};
 use crate::config::file::{self, Secrets};
 use crate::config::secret::{encoding_named, table::Making};
-use crate::provider::Preset;
+use crate::provider::{Known, Preset};
 use crate::units;
 use crate::verify::Verifier;
 use crate::verify::{Covers, SecretLocations, Shape};
@@ -37,6 +37,7 @@ pub(super) struct Given<'a> {
 pub(super) struct Facts {
     pub(super) answer_within: Option<Duration>,
     pub(super) retries_for: Option<Duration>,
+    pub(super) retry_keeps_time: Known,
     pub(super) disables_after: Option<DisablesAfter>,
     pub(super) success_status: Option<StatusCode>,
     pub(super) max_body: Option<usize>,
@@ -49,6 +50,7 @@ impl Facts {
         Self {
             answer_within: duration(facts.and_then(|facts| facts.answer_within.as_ref())),
             retries_for: duration(facts.and_then(|facts| facts.retries_for.as_ref())),
+            retry_keeps_time: Known::of(facts.and_then(|facts| facts.retry_keeps_time.as_deref())),
             disables_after: facts
                 .and_then(|facts| facts.disables_after.as_ref())
                 .map(|rule| DisablesAfter { failures: rule.failures, lasting: duration(rule.lasting.as_ref()) }),

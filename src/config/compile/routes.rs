@@ -10,6 +10,7 @@ use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
 use crate::config::snapshot::{Hook, Route};
+use crate::provider::Known;
 use crate::verify::Covers;
 
 /// How large a body may be if nobody says.
@@ -163,6 +164,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         keep,
         success_status: facts.success_status.unwrap_or(StatusCode::OK),
         answer_within: facts.answer_within,
+        retries_for: facts.retries_for,
+        retry_keeps_time: facts.retry_keeps_time == Known::Yes,
         disables_after: facts.disables_after,
     })
 }

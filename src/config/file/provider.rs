@@ -36,8 +36,20 @@ pub struct Facts {
     pub retries_for: Option<String>,
     /// When it disables an endpoint that does not take its deliveries.
     pub disables_after: Option<DisablesAfter>,
+    /// Whether a retry keeps the time that the first attempt was signed with: `yes`, `no` or `unknown` (default).
+    pub retry_keeps_time: Option<String>,
+    /// Whether two different events can have the same signed bytes: `yes`, `no` or `unknown` (default).
+    pub bodies_repeat: Option<String>,
     /// The status it wants for success (default 200).
     pub success_status: Option<u16>,
+    /// The status for requests that are not authentic (default 401). The provider must retry after it.
+    pub refused_status: Option<u16>,
+    /// The body of that answer: `json` (default) or `empty`.
+    pub refused_body: Option<String>,
+    /// The statuses after which it does not retry the delivery: `403`, or `4xx` for all of a class.
+    pub stops_on: Vec<String>,
+    /// The statuses with which it disables or deletes the endpoint.
+    pub disables_on: Vec<String>,
     /// How large its bodies may be.
     pub max_body: Option<String>,
     /// How it tests an endpoint, in words; none: no handshake.
