@@ -33,6 +33,8 @@ pub struct Seen {
     pub disk: Option<Disk>,
     /// Bytes of the store's files.
     pub store_bytes: u64,
+    /// Deliveries that wait for a route that the config does not have.
+    pub parked: u64,
     /// Why the store does not take what is written.
     pub failing: Option<String>,
     /// What was done with a damaged store.
@@ -253,8 +255,14 @@ fn of_gate(seen: &Seen, policy: &Policy) -> Vec<(Code, Finding)> {
         let level = if said.is_some() { Level::Bad } else { Level::Good };
         Finding(level, Duration::ZERO, said.clone().unwrap_or_default())
     };
+    let parked = if seen.parked > 0 { Level::Bad } else { Level::Good };
+    let waits = format!(
+        "{} deliveries wait for a route that the config does not have: add the route again, or write its name under `previously` of another",
+        seen.parked
+    );
     let clock = if seen.clock_jump { Level::Bad } else { Level::Good };
     let mut findings = vec![
+        (Code::Parked, Finding(parked, Duration::ZERO, waits)),
         (Code::StoreSetAside, said(&seen.set_aside)),
         (Code::StoreFailing, said(&seen.failing)),
         (Code::ClockJump, Finding(clock, Duration::ZERO, "the clock was set: nothing expires or is purged until it has held".to_owned())),

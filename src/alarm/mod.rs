@@ -23,6 +23,8 @@ pub enum Code {
     Silent,
     /// The share of requests that verify is well below what it was.
     VerifiedFalling,
+    /// Deliveries wait for a route that the config does not have.
+    Parked,
     /// The disk of the store is nearly full.
     DiskNearlyFull,
     /// The store is larger than it should be.
@@ -37,11 +39,12 @@ pub enum Code {
 
 impl Code {
     /// All of them, in the order of `docs/alarms.md`.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DeadLetters,
         Self::Failing,
         Self::Silent,
         Self::VerifiedFalling,
+        Self::Parked,
         Self::DiskNearlyFull,
         Self::StoreLarge,
         Self::StoreFailing,
@@ -56,6 +59,7 @@ impl Code {
             Self::Failing => "failing",
             Self::Silent => "silent",
             Self::VerifiedFalling => "verified_falling",
+            Self::Parked => "parked",
             Self::DiskNearlyFull => "disk_nearly_full",
             Self::StoreLarge => "store_large",
             Self::StoreFailing => "store_failing",
@@ -70,7 +74,7 @@ impl Code {
     pub const fn is_of_route(self) -> bool {
         match self {
             Self::DeadLetters | Self::Failing | Self::Silent | Self::VerifiedFalling => true,
-            Self::DiskNearlyFull | Self::StoreLarge | Self::StoreFailing | Self::StoreSetAside | Self::ClockJump => false,
+            Self::Parked | Self::DiskNearlyFull | Self::StoreLarge | Self::StoreFailing | Self::StoreSetAside | Self::ClockJump => false,
         }
     }
 }

@@ -209,9 +209,7 @@ pub struct Breaker {
 pub struct Hook {
     /// Its name: log field, metric label, part of ledger and limiter keys.
     pub name: Arc<str>,
-    /// The name its ledger entries are kept under: the oldest of `previously`, else its own.
-    pub ledger_name: Arc<str>,
-    /// Names it had before: what the store has under them is its own.
+    /// The names that it had before, the oldest first: what the store has under them is its own.
     pub previously: Vec<Box<str>>,
     /// The path as the config writes it.
     pub path: String,

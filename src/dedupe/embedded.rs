@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Now};
 use crate::store::disk::Disk;
 use crate::store::drift::Drift;
+use crate::store::names::NumberRow;
 use crate::store::sqlite::sweep::Places;
 use crate::store::sqlite::writing::Hook;
 use crate::store::sqlite::{Database, Directory, OpenError, orphan};
@@ -24,6 +25,8 @@ pub struct Embedded {
     shared: Arc<Shared>,
     drift: Arc<Mutex<Drift>>,
     disk: Option<Disk>,
+    /// The numbers of names, where there is no disk.
+    names: Mutex<Vec<NumberRow>>,
     /// Where the sweep of each origin goes on.
     places: Arc<Mutex<Places>>,
     /// Late tries recorded since the start.
@@ -118,7 +121,7 @@ impl Embedded {
 
     fn new(hash_key: [u8; 16], shared: Arc<Shared>, now: Now) -> Self {
         let drift = Arc::new(Mutex::new(Drift::new(now)));
-        Self { hash_key, shared, drift, disk: None, places: Arc::default(), late: Arc::default() }
+        Self { hash_key, shared, drift, disk: None, names: Mutex::default(), places: Arc::default(), late: Arc::default() }
     }
 
     fn load(directory: &Directory, capacity: usize, clock: &Arc<dyn Clock>, now: Now) -> Result<(Self, Database, Arc<Line>), OpenError> {

@@ -16,19 +16,19 @@ use crate::refusal::Refusal;
 use crate::request::{Client, Params, RequestHead};
 use crate::verify::Cleared;
 
-/// All rate limits of the gate. They outlive a reload: the buckets of a route are found by its name.
+/// All rate limits of the gate. They outlive a reload: the buckets of a route are found by its number.
 #[derive(Debug)]
 pub(super) struct Limits {
     /// Slows down who is refused often.
     refused: Buckets,
-    /// By route name and place in its list.
+    /// By the number of a route and the place in its list.
     by_route: Mutex<HashMap<LimitOf, Arc<Buckets>>>,
     /// Keys are hashed with a key of this process, so that nobody can aim at another's bucket.
     hasher: RandomState,
 }
 
-/// A route's name, and the place of a limit in its list.
-type LimitOf = (Arc<str>, usize);
+/// A route's number in the store, and the place of a limit in its list.
+type LimitOf = (u32, usize);
 
 /// One limit of a route with its buckets: made once a snapshot.
 #[derive(Clone, Debug)]
@@ -64,11 +64,11 @@ impl Limits {
         self.refused.set_quota(quota);
     }
 
-    /// The limits of a route, with the buckets that its name had before.
-    pub(super) fn of(&self, route: &Arc<str>, limits: &[RateLimit]) -> Vec<LiveLimit> {
+    /// The limits of the route with this number, with the buckets that it had before, whatever its name was.
+    pub(super) fn of(&self, route: u32, limits: &[RateLimit]) -> Vec<LiveLimit> {
         let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
         let live = |(place, limit): (usize, &RateLimit)| {
-            let buckets = by_route.entry((Arc::clone(route), place)).or_insert_with(|| Arc::new(Buckets::new(limit.quota)));
+            let buckets = by_route.entry((route, place)).or_insert_with(|| Arc::new(Buckets::new(limit.quota)));
             buckets.set_quota(limit.quota);
             LiveLimit { key: limit.key.clone(), buckets: Arc::clone(buckets) }
         };

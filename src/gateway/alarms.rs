@@ -48,8 +48,11 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
 
 /// What there is to see now.
 async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Seen {
-    let (counts, names) = gate.deliverer.counts();
-    let dead: HashMap<&Arc<str>, u64> = counts.targets.iter().filter_map(|(id, _, dead)| Some((names.get(id)?, *dead))).collect();
+    let (counts, names) = gate.counts();
+    let mut dead: HashMap<&Arc<str>, u64> = HashMap::new();
+    for (name, more) in counts.targets.iter().filter_map(|(id, _, dead)| Some((names.get(id)?, *dead))) {
+        *dead.entry(name).or_default() += more;
+    }
     let route = |hook: &Arc<Hook>| {
         let sums = gate.telemetry.sums(&hook.name);
         RouteSeen {
@@ -72,6 +75,7 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
         routes: snapshot.hooks.iter().map(route).collect(),
         disk,
         store_bytes: counts.disk,
+        parked: gate.parked(),
         failing: gate.deliverer.store.trouble().map(|trouble| trouble.to_string()),
         set_aside,
         clock_jump: gate.ids.ledger.counts().clock_jump,
@@ -116,8 +120,8 @@ fn event(change: &Change) -> Event {
 
 /// Puts on the disk what waits for that, the oldest first, as far as it takes them.
 async fn send(gate: &Gate, waiting: &mut VecDeque<(DeliveryRef, Event)>) {
-    let Some(target) = gate.deliverer.alarms() else { return };
-    while let Some((id, event)) = waiting.front() {
+    let target = gate.live.load().alarms.as_ref().map(|alarms| alarms.target.id());
+    while let (Some((id, event)), Some(target)) = (waiting.front(), target) {
         if let Err(error) = accept(gate, *id, event, target).await {
             tracing::warn!(%error, "an alarm is not in the queue yet");
             break;

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use crate::admin::{Desk, Keyed, Policy};
 use crate::clock::Now;
-use crate::config::snapshot::Hook;
 use crate::dedupe::key::{Parts, key_of};
 use crate::gateway::Gate;
+use crate::gateway::live::LiveHook;
 use crate::request::Params;
 use crate::store::Store;
 
@@ -14,8 +14,8 @@ use crate::store::Store;
 pub(super) struct GateDesk(pub(super) Arc<Gate>);
 
 impl GateDesk {
-    fn hook(&self, name: &str) -> Option<Arc<Hook>> {
-        self.0.snapshot().hooks.iter().find(|hook| *hook.name == *name).cloned()
+    fn route(&self, name: &str) -> Option<Arc<LiveHook>> {
+        self.0.live.load().hooks().find(|route| *route.hook.name == *name).cloned()
     }
 }
 
@@ -29,11 +29,12 @@ impl Desk for GateDesk {
     }
 
     fn policy(&self, route: &str) -> Option<Policy> {
-        self.hook(route).map(|hook| Policy { max_attempts: hook.deliver.schedule.max_attempts() })
+        self.route(route).map(|route| Policy { max_attempts: route.hook.deliver.schedule.max_attempts() })
     }
 
     fn keyed(&self, route: &str, id: &str, params: &Params) -> Keyed {
-        let Some(hook) = self.hook(route) else { return Keyed::NoRoute };
+        let Some(route) = self.route(route) else { return Keyed::NoRoute };
+        let hook = &*route.hook;
         let (Some(dedupe), Some(verifier)) = (hook.dedupe, &hook.verifier) else { return Keyed::Not };
         if dedupe.by_content || !verifier.covers_id() {
             return Keyed::ByBody;
@@ -42,7 +43,7 @@ impl Desk for GateDesk {
         let given: Option<Vec<_>> = names.iter().map(|name| params.0.iter().find(|(known, _)| **known == **name).cloned()).collect();
         match given.filter(|given| given.len() == params.0.len()) {
             Some(given) => {
-                let parts = Parts { ledger: &hook.ledger_name, params: &Params(given), id: Some(id.as_bytes()), digest: None };
+                let parts = Parts { ledger: &route.ledger, params: &Params(given), id: Some(id.as_bytes()), digest: None };
                 Keyed::By(key_of(&self.0.ids.ledger.hash_key(), parts))
             }
             None => Keyed::ByParams(names),

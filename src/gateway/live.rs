@@ -11,6 +11,7 @@ use crate::gateway::deliver::courier::LiveAlarms;
 use crate::gateway::deliver::{Place, Target};
 use crate::queue::choose::Room;
 use crate::request::{Params, RequestHead};
+use crate::store::queue::TargetId;
 use crate::upstream::client::Client;
 
 /// What a pass route takes, as far as there are names for it.
@@ -39,12 +40,16 @@ pub(super) enum LiveRoute {
 pub(super) struct LiveHook {
     /// Its policy.
     pub(super) hook: Arc<Hook>,
+    /// The name that its ledger entries are kept under.
+    pub(super) ledger: Arc<str>,
     /// Its rate limits.
     pub(super) limits: Vec<LiveLimit>,
     /// Where its deliveries go.
     pub(super) upstream: Arc<Client>,
-    /// What waits for it; none without a store on disk.
+    /// What new deliveries wait in; none without a store on disk.
     pub(super) target: Option<Arc<Target>>,
+    /// All numbers of the store whose deliveries are its own, that of `target` included.
+    pub(super) owns: Vec<TargetId>,
 }
 
 impl LiveHook {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::snapshot::{Route, Snapshot};
 use crate::dedupe::claim::Waiters;
+use crate::store::archive::Counts;
+use crate::store::queue::TargetId;
 use crate::store::{Ledger, Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
@@ -40,6 +42,7 @@ mod head;
 pub mod headers;
 mod listener;
 mod live;
+mod numbers;
 pub mod operator;
 mod pass;
 pub mod pipeline;
@@ -54,6 +57,7 @@ use budget::Budget;
 pub use connections::{Away, Connections};
 use deliver::Deliverer;
 use live::{Live, LiveHook, LivePass, LiveRoute};
+use numbers::{Generation, numbers_of};
 
 /// Why a config cannot be run on.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +152,7 @@ impl Drop for InStream {
 }
 
 impl Gate {
-    /// A gate that runs on `snapshot`. Where the store is on disk, the numbers of its routes are learned first.
+    /// A gate that runs on `snapshot`, with the numbers that the store has for its routes.
     ///
     /// # Errors
     /// If an upstream's client cannot be made, or the store does not give the numbers.
@@ -158,12 +162,13 @@ impl Gate {
         telemetry: Arc<Telemetry>,
         store: Arc<dyn Store>,
     ) -> Result<Self, CannotRun> {
-        let deliverer = Deliverer::new(Arc::clone(&store));
-        deliverer.learn(&snapshot).await?;
+        let deliverer = Deliverer::new(Arc::clone(&store), snapshot.store.path.is_some());
+        let clients = clients_of(&snapshot, &HashMap::new(), &clock)?;
+        let numbers = numbers_of(&*store, &snapshot).await?;
         let limits = Limits::new(snapshot.limits.refused_per_client);
         let budget = Budget::new(snapshot.limits.in_flight_bytes);
         let mut upstreams = HashMap::new();
-        let live = live_of(snapshot, &limits, &mut upstreams, &deliverer, &clock)?;
+        let live = live_of(snapshot, clients, &numbers, &limits, &mut upstreams, &deliverer);
         telemetry.observe(&observing(&live.snapshot));
         Ok(Self {
             clock,
@@ -183,9 +188,9 @@ impl Gate {
     /// # Errors
     /// If an upstream's client cannot be made, or the store does not give the numbers of its routes; then nothing has changed.
     pub async fn swap(&self, snapshot: &Arc<Snapshot>) -> Result<(), CannotRun> {
-        self.deliverer.learn(snapshot).await?;
-        let mut upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = live_of(Arc::clone(snapshot), &self.limits, &mut upstreams, &self.deliverer, &self.clock)?;
+        let clients = clients_of(snapshot, &self.upstreams(), &self.clock)?;
+        let numbers = numbers_of(&*self.deliverer.store, snapshot).await?;
+        let live = live_of(Arc::clone(snapshot), clients, &numbers, &self.limits, &mut self.upstreams(), &self.deliverer);
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
         self.live.store(Arc::new(live));
@@ -224,9 +229,28 @@ impl Gate {
         self.lifecycle.draining.load(Ordering::Relaxed)
     }
 
+    fn upstreams(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Client>>> {
+        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what lies in the store, a second ago, with the names of the routes whose deliveries have these numbers.
+    fn counts(&self) -> (Arc<Counts>, HashMap<TargetId, Arc<str>>) {
+        let live = self.live.load();
+        let names = live.hooks().flat_map(|route| route.owns.iter().map(|id| (*id, Arc::clone(&route.hook.name)))).collect();
+        (self.deliverer.counts(), names)
+    }
+
+    /// Returns how many deliveries wait for a route that the config has no more, or for alarms that go nowhere.
+    fn parked(&self) -> u64 {
+        let (counts, names) = self.counts();
+        let alarms = self.live.load().alarms.as_ref().map(|alarms| alarms.target.id());
+        let parked = counts.targets.iter().filter(|(id, ..)| !names.contains_key(id) && alarms != Some(*id));
+        parked.map(|(_, waiting, _)| waiting).sum()
+    }
+
     /// The clients of the upstreams of the current config, by name.
     fn clients(&self) -> Vec<Arc<Client>> {
-        let upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        let upstreams = self.upstreams();
         self.snapshot().upstreams.keys().filter_map(|name| upstreams.get(name).cloned()).collect()
     }
 
@@ -249,39 +273,55 @@ fn observing(snapshot: &Snapshot) -> Vec<&Arc<str>> {
     snapshot.hooks.iter().filter(|hook| hook.observe_until.is_some()).map(|hook| &hook.name).collect()
 }
 
-/// Ties `snapshot` to buckets and clients. Clients that were there keep their pools and breakers; new ones are made.
-fn live_of(
-    snapshot: Arc<Snapshot>,
-    limits: &Limits,
-    upstreams: &mut HashMap<Arc<str>, Arc<Client>>,
-    deliverer: &Deliverer,
-    clock: &Arc<dyn Clock>,
-) -> Result<Live, Unusable> {
-    let mut current = BTreeMap::new();
+/// The clients of the upstreams of a config, by name.
+type Clients = BTreeMap<Arc<str>, Arc<Client>>;
+
+/// Makes the clients of a config. Those that were there keep their pools and breakers, and follow their new policy only once it runs.
+fn clients_of(snapshot: &Snapshot, known: &HashMap<Arc<str>, Arc<Client>>, clock: &Arc<dyn Clock>) -> Result<Clients, Unusable> {
+    let mut current = Clients::new();
     for (name, policy) in &snapshot.upstreams {
-        let client = match upstreams.get(name) {
+        let client = match known.get(name) {
             Some(client) => client.with_policy(Arc::clone(policy))?,
             None => Client::new(Arc::clone(policy), Arc::clone(clock))?,
         };
         current.insert(Arc::clone(name), Arc::new(client));
     }
-    // nothing fails from here on
-    current.values().for_each(|client| client.follow_policy());
-    let routes = snapshot.routes.iter().filter_map(|route| match route {
+    Ok(current)
+}
+
+/// Ties `snapshot` to its clients, its numbers and its buckets. Nothing fails here.
+fn live_of(
+    snapshot: Arc<Snapshot>,
+    clients: Clients,
+    numbers: &Generation,
+    limits: &Limits,
+    upstreams: &mut HashMap<Arc<str>, Arc<Client>>,
+    deliverer: &Deliverer,
+) -> Live {
+    clients.values().for_each(|client| client.follow_policy());
+    let routes = snapshot.routes.iter().zip(&numbers.routes).filter_map(|(route, numbers)| match route {
         Route::Hook(hook) => {
-            let upstream = Arc::clone(current.get(&hook.forward.upstream.name)?);
-            let (limits, target) = (limits.of(&hook.name, &hook.rate_limits), deliverer.target_of(hook));
-            Some(LiveRoute::Hook(Arc::new(LiveHook { hook: Arc::clone(hook), limits, upstream, target })))
+            let upstream = Arc::clone(clients.get(&hook.forward.upstream.name)?);
+            let (limits, target) = (limits.of(numbers.number, &hook.rate_limits), deliverer.target_of(hook, numbers));
+            let owns = target.iter().flat_map(|_| numbers.all().map(TargetId)).collect();
+            Some(LiveRoute::Hook(Arc::new(LiveHook {
+                hook: Arc::clone(hook),
+                ledger: Arc::clone(&numbers.ledger),
+                limits,
+                upstream,
+                target,
+                owns,
+            })))
         }
         Route::Pass(pass) => {
-            let upstream = Arc::clone(current.get(&pass.upstream.name)?);
-            let limits = limits.of(&pass.name, &pass.rate_limits);
+            let upstream = Arc::clone(clients.get(&pass.upstream.name)?);
+            let limits = limits.of(numbers.number, &pass.rate_limits);
             let guards = snapshot.guards.of(&pass.upstream);
             Some(LiveRoute::Pass(Arc::new(LivePass { pass: Arc::clone(pass), limits, upstream, guards })))
         }
     });
     let routes = routes.collect();
-    upstreams.extend(current);
-    let alarms = deliverer.alarms_of(&snapshot);
-    Ok(Live { snapshot, routes, alarms })
+    upstreams.extend(clients);
+    let alarms = deliverer.alarms_of(&snapshot, numbers.alarms);
+    Live { snapshot, routes, alarms }
 }

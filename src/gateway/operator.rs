@@ -1,4 +1,5 @@
 //! What an operator is shown of a running gate.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -51,9 +52,7 @@ impl Operator {
         let hour = self.gate.telemetry.hour(route.name());
         let hook = route.hook();
         let lies = hook.and_then(|hook| self.lies(hook));
-        let counted = |counts: std::collections::BTreeMap<&'static str, u64>| {
-            counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect()
-        };
+        let counted = |counts: BTreeMap<&'static str, u64>| counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect();
         RouteStatus {
             name: route.name().to_string(),
             action: hook.map_or("pass", |hook| action(&hook.action)).to_owned(),
@@ -76,15 +75,14 @@ impl Operator {
 
     /// How many deliveries of a route wait, and are dead; none where none can, and none does.
     fn lies(&self, hook: &Hook) -> Option<(u64, u64)> {
-        let (counts, names) = self.gate.deliverer.counts();
-        let row = counts.targets.iter().find(|(id, ..)| names.get(id) == Some(&hook.name));
-        let (waiting, dead) = row.map_or((0, 0), |(_, waiting, dead)| (*waiting, *dead));
+        let (counts, names) = self.gate.counts();
+        let rows = counts.targets.iter().filter(|(id, ..)| names.get(id) == Some(&hook.name));
+        let (waiting, dead) = rows.fold((0, 0), |sum, (_, waiting, dead)| (sum.0 + waiting, sum.1 + dead));
         (hook.action.queues() || waiting + dead > 0).then_some((waiting, dead))
     }
 
     fn store(&self, snapshot: &Snapshot) -> StoreStatus {
-        let (counts, names) = self.gate.deliverer.counts();
-        let has_route = |id| names.get(id).is_some_and(|name| snapshot.hooks.iter().any(|hook| hook.name == *name));
+        let counts = self.gate.deliverer.counts();
         let path = snapshot.store.path.as_deref();
         let free = path.and_then(|path| statvfs(path).ok());
         #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
@@ -95,7 +93,7 @@ impl Operator {
             bytes: counts.disk,
             free,
             last_fsync: counts.last_write.map(|took| took.as_secs_f64()),
-            parked: counts.targets.iter().filter(|(id, ..)| !has_route(id)).map(|(_, waiting, _)| waiting).sum(),
+            parked: self.gate.parked(),
         }
     }
 
@@ -155,9 +153,13 @@ impl Source for Operator {
 
     fn metrics(&self) -> String {
         let (ledger, now, snapshot) = (self.gate.ids.ledger.counts(), self.gate.clock.now(), self.gate.snapshot());
-        let (counts, names) = self.gate.deliverer.counts();
+        let (counts, names) = self.gate.counts();
         let of = |which: fn(&(TargetId, u64, u64)) -> u64| {
-            counts.targets.iter().filter_map(|row| Some((Arc::clone(names.get(&row.0)?), which(row)))).collect()
+            let mut sums: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+            for (name, row) in counts.targets.iter().filter_map(|row| Some((names.get(&row.0)?, row))) {
+                *sums.entry(Arc::clone(name)).or_default() += which(row);
+            }
+            sums.into_iter().collect()
         };
         self.gate.telemetry.metrics_text(&Gauges {
             waiting: of(|(_, waiting, _)| *waiting),

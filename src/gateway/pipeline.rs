@@ -11,7 +11,7 @@ use crate::delivery::{Answer, Delivery};
 use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
 use crate::gateway::enqueue::{self, Claimed, Receipt};
 use crate::gateway::forward;
-use crate::gateway::live::{Found, Live, LivePass};
+use crate::gateway::live::{Found, Live, LiveHook, LivePass};
 use crate::gateway::{Gate, admit};
 use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
@@ -88,7 +88,7 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     let cleared = if observes { cleared.without_proof() } else { cleared };
     gate.limits.after(&route.limits, &params, &cleared, now.mono)?;
     let delivery = Delivery::new(hook.name.clone(), params, cleared);
-    let claimed = claim_of(gate, hook, &delivery).await?;
+    let claimed = claim_of(gate, route, &delivery).await?;
     let receipt = match (&hook.action, &claimed) {
         (Action::Queue(answer), _) => Receipt { answer: answer.clone(), taken: Taken::Queued },
         // the one that it duplicates may be dead, or cancelled
@@ -109,9 +109,10 @@ fn pass(gate: &Gate, route: &Arc<LivePass>, head: RequestHead, facts: &mut Facts
 }
 
 /// Claims the delivery's ID, waiting, within bounds, for a duplicate in flight.
-async fn claim_of(gate: &Gate, hook: &Hook, delivery: &Delivery) -> Result<Claimed, Refusal> {
+async fn claim_of(gate: &Gate, route: &LiveHook, delivery: &Delivery) -> Result<Claimed, Refusal> {
+    let hook = &*route.hook;
     let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else { return Ok(Claimed::Not) };
-    let key = ledger_key(&gate.ids.ledger.hash_key(), hook, *dedupe, delivery, authentic);
+    let key = ledger_key(&gate.ids.ledger.hash_key(), &route.ledger, *dedupe, delivery, authentic);
     let lease = lease_of(hook);
     let patience = hook.answer_within.map_or(PATIENCE, |limit| limit.saturating_sub(Duration::from_secs(1)).min(PATIENCE));
     match claim::claim(&gate.ids.ledger, key, lease, &gate.ids.waiters, patience).await {
@@ -124,15 +125,10 @@ async fn claim_of(gate: &Gate, hook: &Hook, delivery: &Delivery) -> Result<Claim
 
 /// The delivery ID, and the signed body wherever the signature does not cover the ID: else a captured request under a guessed ID
 /// would have the honest one answered as a duplicate.
-fn ledger_key(hash_key: &[u8; 16], hook: &Hook, dedupe: Dedupe, delivery: &Delivery, authentic: &Authentic) -> Key {
+fn ledger_key(hash_key: &[u8; 16], ledger: &str, dedupe: Dedupe, delivery: &Delivery, authentic: &Authentic) -> Key {
     let id = authentic.delivery_id().filter(|_| !dedupe.by_content);
     let digest = (id.is_none() || !authentic.id_covered()).then(|| authentic.content_digest());
-    let parts = Parts {
-        ledger: &hook.ledger_name,
-        params: delivery.params(),
-        id: id.map(str::as_bytes),
-        digest: digest.as_ref().map(<[u8; 32]>::as_slice),
-    };
+    let parts = Parts { ledger, params: delivery.params(), id: id.map(str::as_bytes), digest: digest.as_ref().map(<[u8; 32]>::as_slice) };
     key_of(hash_key, parts)
 }
 

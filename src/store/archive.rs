@@ -7,12 +7,27 @@ use super::{Answer, Key, StoreError};
 use crate::retry::Reason;
 
 /// Whose deliveries are looked at. There is no default: one tenant never reads another's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All.
     All,
-    /// Those of one origin.
-    Origin(OriginId),
+    /// Those of these origins: a route can own several.
+    Origins(Arc<[OriginId]>),
+}
+
+impl Scope {
+    /// Returns the scope of one origin.
+    pub fn of(origin: OriginId) -> Self {
+        Self::Origins(Arc::new([origin]))
+    }
+
+    /// Returns whether deliveries of `origin` are in it.
+    pub fn contains(&self, origin: OriginId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Origins(origins) => origins.contains(&origin),
+        }
+    }
 }
 
 /// Where a unit is. No row says so: it is where the unit lies.
@@ -69,9 +84,9 @@ impl Statuses {
 /// Which deliveries. What is not said does not matter; all that is said must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// One of its units goes there.
-    pub target: Option<TargetId>,
-    /// One of its units (of that target) is one of these.
+    /// One of its units goes to one of these; empty: anywhere.
+    pub targets: Arc<[TargetId]>,
+    /// One of its units (of these targets) is one of these.
     pub statuses: Statuses,
     /// Targets that nobody delivers to now. A unit that waits for one of them is parked: it has none of the statuses.
     pub gone: Arc<[TargetId]>,
@@ -224,8 +239,8 @@ pub struct Act {
     pub deed: Deed,
     /// To what.
     pub which: Which,
-    /// Only this target's units.
-    pub target: Option<TargetId>,
+    /// Only units of these targets; empty: of any.
+    pub targets: Arc<[TargetId]>,
     /// Who: the name of a token.
     pub who: Arc<str>,
     /// Why, in words.

@@ -13,13 +13,14 @@ mod checkpoint;
 pub(crate) mod disk;
 pub mod drift;
 pub mod mount;
+pub mod names;
 pub mod queue;
 mod reader;
 pub mod record;
 pub mod sqlite;
 pub(crate) mod time;
 
-pub(crate) use batch::{How, Line, SHORTEST};
+pub(crate) use batch::{How, Line, SHORTEST, locked};
 
 /// What a store answers, in its own time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

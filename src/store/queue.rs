@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::names::{Named, Numbers};
 use super::record::Record;
 use super::{Answer, Changed, Held, Key, Ledger, Token};
 use crate::clock::unix_ms;
@@ -283,8 +284,10 @@ pub struct Leased {
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A route of the config: an origin and a target in one.
+    /// A webhook route of the config: an origin and a target in one.
     Route,
+    /// A route that passes traffic through. No delivery has its number.
+    Pass,
     /// The gate's own alarms: an origin and a target in one.
     Alarm,
 }
@@ -293,9 +296,9 @@ pub enum Kind {
 ///
 /// Every call may be repeated with the same IDs. An answer that a write gives is on the disk.
 pub trait Queue: Ledger {
-    /// The number that stands for a name, the same for ever. The number of the first of `previously` that has one is taken over.
-    fn number(&self, kind: Kind, name: &str, previously: &[Box<str>]) -> Answer<'_, u32>;
-    /// All names there ever were.
+    /// Gives the names of a config their numbers, in the order of the names, and records who has which: see [`super::names`].
+    fn numbers(&self, names: &[Named]) -> Answer<'_, Vec<Numbers>>;
+    /// Returns every number with the name that has it, or had it last.
     fn names(&self) -> Answer<'_, Vec<(Kind, u32, Arc<str>)>>;
     /// Puts a delivery on the disk, with its commit.
     fn accept(&self, delivery: Arc<Accept>, dedupe: Dedupe) -> Answer<'_, Accepted>;

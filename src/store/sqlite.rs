@@ -14,6 +14,7 @@ mod directory;
 pub(crate) mod lease;
 pub(crate) mod ledger;
 pub(crate) mod look;
+pub(crate) mod name;
 pub(crate) mod orphan;
 pub(crate) mod page;
 mod schema;

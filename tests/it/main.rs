@@ -56,6 +56,7 @@ mod queue_faults;
 mod queue_store;
 mod refused_alike;
 mod reload;
+mod renames;
 mod resign;
 mod secrets;
 mod shutdown;

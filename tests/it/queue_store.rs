@@ -314,6 +314,32 @@ fn a_damaged_store_is_refused_where_deliveries_lie_in_it_and_set_aside_where_not
     is_whole(dir.path());
 }
 
+/// The store records the new names last: when it cannot, everything stays as it was, in the store and in the process.
+#[test]
+fn a_reload_that_the_store_does_not_take_changes_no_name() {
+    let app = FaultServer::start(|_, _| Fault::Keep(200));
+    let (dir, fails) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
+    let flag = Arc::clone(&fails);
+    let hook = Hook::new(move || if flag.load(Ordering::SeqCst) { Err(StoreError::Unavailable("a test says so".into())) } else { Ok(()) });
+    let yaml = queue::config(&app.url(), QUICK);
+    let gate = InProcess::start(dir.path(), &yaml, &Arc::default(), hook);
+    let path = dir.path().join("config.yaml");
+    let written = std::fs::read_to_string(&path).unwrap().replace("name: github", "name: hub\n    previously: [github]");
+    std::fs::write(&path, written).unwrap();
+    let loaded = load(&path, &|_| None, None, 2, SystemClock.now());
+    let renamed = Arc::new(loaded.unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true))).snapshot);
+    let names = || query::<String>(dir.path(), "select group_concat(number || name || coalesce(owners, '')) from name");
+    let before = names();
+    fails.store(true, Ordering::SeqCst);
+    assert!(gate.runtime.block_on(gate.gate.swap(&renamed)).is_err());
+    fails.store(false, Ordering::SeqCst);
+    assert_eq!((names(), gate.gate.snapshot().generation), (before, 1));
+    assert_eq!(gate.send("id-1", b"{}").status, 200);
+    gate.runtime.block_on(gate.gate.swap(&renamed)).unwrap();
+    assert_eq!((names(), gate.gate.snapshot().generation), ("1githubgithub hub".to_owned(), 2));
+    wait_for("it to arrive", || app.count() == 1);
+}
+
 #[test]
 fn another_versions_store_is_refused_or_brought_up_to_date() {
     let app = App::start();

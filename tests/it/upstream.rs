@@ -453,7 +453,6 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         observe_until: None,
         handshakes: Handshakes::default(),
         name: "open".into(),
-        ledger_name: "open".into(),
         previously: Vec::new(),
         path: "/in".to_owned(),
         methods: vec![Method::POST],

@@ -78,7 +78,7 @@ pub(super) async fn replay_one(
     let act = Act {
         deed: Deed::Replay { delivered, cause: Cause::Replay },
         which: Which::Ids(vec![id]),
-        target: None,
+        targets: Arc::default(),
         who,
         reason: why,
         said: None,
@@ -117,7 +117,7 @@ async fn many(Actor(who): Actor, source: &Arc<dyn Source>, deed: Deed, asked: Ac
         let plan = plan(&*desk, &names, &which, archive::Order::Oldest, |row| !(spares && plan::waits(row))).await?;
         return Ok(Json(ActAnswer::Plan(Box::new(plan))));
     }
-    let act = Act { deed, which: Which::Ids(Vec::new()), target: None, who, reason: why, said, goes_on: None };
+    let act = Act { deed, which: Which::Ids(Vec::new()), targets: Arc::default(), who, reason: why, said, goes_on: None };
     let acted = steps(&*desk, act, which).await?;
     tracing::info!(done = acted.done, more = acted.more, "cancelled or purged, see the audit");
     Ok(Json(ActAnswer::Acted(acted)))
@@ -186,9 +186,9 @@ async fn steps(desk: &dyn Desk, mut act: Act, wanted: Wanted) -> Result<Acted, D
                 Scope::All
             }
             Wanted::Found(sought) => {
-                act.target = sought.filter.target;
+                act.targets = Arc::clone(&sought.filter.targets);
                 act.which = Which::Found(sought.filter.clone(), after);
-                sought.scope
+                sought.scope.clone()
             }
         };
         let step = desk.store().act(scope, &act, STEP).await.map_err(|error| unavailable(&error))?;

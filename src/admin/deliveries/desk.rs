@@ -61,6 +61,7 @@ impl Names {
         let is_gone = |kind: Kind, name: &str| match kind {
             Kind::Route => desk.policy(name).is_none(),
             Kind::Alarm => false,
+            Kind::Pass => true,
         };
         let gone = all.iter().filter(|(kind, _, name)| is_gone(*kind, name)).map(|(_, number, _)| TargetId(*number)).collect();
         Ok(Self { named: all.into_iter().map(|(kind, number, name)| (number, (kind, name))).collect(), gone })
@@ -70,16 +71,21 @@ impl Names {
     pub(super) fn origin(&self, number: u32) -> Origin {
         let (kind, name) = self.named.get(&number).map_or((Kind::Route, ""), |(kind, name)| (*kind, name));
         let kind = match kind {
-            Kind::Route => "route",
+            Kind::Route | Kind::Pass => "route",
             Kind::Alarm => "alarm",
         };
         Origin { kind: kind.to_owned(), name: name.to_owned() }
     }
 
-    /// The number of a name: a route's, if there are two.
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
-        let of = |kind: Kind| self.named.iter().find(|(_, known)| known.0 == kind && *known.1 == *name).map(|(number, _)| *number);
-        of(Kind::Route).or_else(|| of(Kind::Alarm))
+    /// Returns the numbers of a name, in order: a route's, if another kind of thing has the name too.
+    pub(super) fn numbers(&self, name: &str) -> Vec<u32> {
+        let of = |kind: Kind| {
+            let named = self.named.iter().filter(|(_, known)| known.0 == kind && *known.1 == *name);
+            let mut numbers: Vec<u32> = named.map(|(number, _)| *number).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        Some(of(Kind::Route)).filter(|numbers| !numbers.is_empty()).unwrap_or_else(|| of(Kind::Alarm))
     }
 
     pub(super) fn is_gone(&self, target: TargetId) -> bool {

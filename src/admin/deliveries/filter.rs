@@ -24,14 +24,14 @@ pub(super) struct Sought {
 /// Reads a filter. `now` is what ages are told from.
 pub(super) fn sought(filter: &Filter, names: &Names, now: SystemTime) -> Result<Sought, Denied> {
     let Filter { route, status, since, until, id, event_type, text } = filter;
-    let number = match route {
-        None => None,
-        Some(route) => Some(names.number(route).ok_or_else(|| no_route(route))?),
+    let numbers = match route {
+        None => Vec::new(),
+        Some(route) => Some(names.numbers(route)).filter(|numbers| !numbers.is_empty()).ok_or_else(|| no_route(route))?,
     };
     let statuses: Vec<Status> = status.iter().filter_map(|state| status_of(*state)).collect();
     let given = archive::Filter {
         // one that is on none of its ways any more is found by its origin alone
-        target: number.filter(|_| !status.is_empty()).map(TargetId),
+        targets: numbers.iter().filter(|_| !status.is_empty()).map(|number| TargetId(*number)).collect(),
         statuses: Statuses::of(&statuses),
         gone: Arc::clone(&names.gone),
         parked: status.contains(&State::Parked),
@@ -42,7 +42,11 @@ pub(super) fn sought(filter: &Filter, names: &Names, now: SystemTime) -> Result<
         key: None,
         text: text.as_deref().map(|text| word("text", text)).transpose()?.map(|text| Arc::from(text.as_bytes())),
     };
-    Ok(Sought { scope: number.map_or(Scope::All, |number| Scope::Origin(OriginId(number))), filter: given })
+    let scope = match numbers.as_slice() {
+        [] => Scope::All,
+        numbers => Scope::Origins(numbers.iter().map(|number| OriginId(*number)).collect()),
+    };
+    Ok(Sought { scope, filter: given })
 }
 
 fn no_route(name: &str) -> Denied {

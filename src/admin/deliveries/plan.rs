@@ -50,7 +50,7 @@ impl<'a> Walk<'a> {
                 self.desk.store().rows(Scope::All, some).await.map(Some)
             }
             Wanted::Found(sought) => {
-                let page = self.desk.store().page(sought.scope, &sought.filter, self.order, self.after, limit).await?;
+                let page = self.desk.store().page(sought.scope.clone(), &sought.filter, self.order, self.after, limit).await?;
                 self.after = page.next;
                 self.ended = page.next.is_none();
                 Ok(Some(page.rows))

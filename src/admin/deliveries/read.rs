@@ -105,7 +105,8 @@ async fn page(
         if left == 0 {
             break;
         }
-        let page = desk.store().page(sought.scope, &sought.filter, order, after, left).await.map_err(|error| unavailable(&error))?;
+        let page =
+            desk.store().page(sought.scope.clone(), &sought.filter, order, after, left).await.map_err(|error| unavailable(&error))?;
         rows.extend(page.rows);
         after = page.next;
         if after.is_none() {

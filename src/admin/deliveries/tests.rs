@@ -15,6 +15,7 @@ use crate::dedupe::embedded::Embedded;
 use crate::dedupe::key::{Parts, key_of};
 use crate::request::Params;
 use crate::retry::Reason;
+use crate::store::names::Named;
 use crate::store::queue::{
     Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lease, Next, OnDead, OriginId, Start, TargetId, To,
 };
@@ -73,7 +74,9 @@ impl Desks {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Embedded::open(directory.path(), 1000, Arc::new(SystemClock)).unwrap().ledger);
-        let numbers = [store.number(Kind::Route, "stripe", &[]).await.unwrap(), store.number(Kind::Route, "github", &[]).await.unwrap()];
+        let named = ["stripe", "github"].map(|name| Named { kind: Kind::Route, name: name.into(), previously: Vec::new() });
+        let numbers = store.numbers(&named).await.unwrap();
+        let numbers = [numbers[0].number, numbers[1].number];
         let desk = Arc::new(Fake { store, routes: Mutex::new(vec!["stripe", "github"]) });
         let source = Fixed { desk: Some(Arc::clone(&desk) as _), ..Fixed::default() };
         let router = api::router(Arc::new(source), loopback());

@@ -207,3 +207,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn parked_deliveries_are_told_at_once() {
+    let mut bench = Bench::new();
+    bench.seen.parked = 3;
+    assert_eq!(bench.after(SECOND), ["+parked"]);
+    assert!(bench.text().starts_with("3 deliveries wait for a route that the config does not have"), "{}", bench.text());
+    bench.seen.parked = 0;
+    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-parked".to_owned()]));
+}

@@ -28,7 +28,7 @@ pub(super) fn pass(
     // No `..`: a new field must be dealt with here.
     let file::Route {
         name: _,
-        previously: _,
+        previously,
         host,
         path,
         methods,
@@ -65,6 +65,7 @@ pub(super) fn pass(
     let upstream = upstream_of(upstream, "pass", upstreams, &here, cx)?;
     Some(Pass {
         name: name.into(),
+        previously: previously.into_iter().map(String::into_boxed_str).collect(),
         host,
         path: path.unwrap_or_default(),
         methods,

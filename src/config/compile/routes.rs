@@ -145,7 +145,6 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let queue::Compiled { forward, action, deliver, keep, rate_limits } = queue::compile(written?, given, upstreams, place, cx)?;
     let name: Arc<str> = name.into();
     Some(Hook {
-        ledger_name: previously.first().map_or_else(|| Arc::clone(&name), |oldest| Arc::from(oldest.as_str())),
         name,
         previously: previously.into_iter().map(String::into_boxed_str).collect(),
         path,

@@ -16,6 +16,14 @@ pub enum Route {
 }
 
 impl Route {
+    /// The names that it had before, the oldest first.
+    pub fn previously(&self) -> &[Box<str>] {
+        match self {
+            Self::Hook(hook) => &hook.previously,
+            Self::Pass(pass) => &pass.previously,
+        }
+    }
+
     /// The webhook route, if it is one.
     pub fn hook(&self) -> Option<&Arc<Hook>> {
         match self {
@@ -46,6 +54,8 @@ impl Route {
 pub struct Pass {
     /// Its name: log field, metric label, part of limiter keys.
     pub name: Arc<str>,
+    /// The names that it had before, the oldest first.
+    pub previously: Vec<Box<str>>,
     /// The host as the config writes it.
     pub host: Option<String>,
     /// The path as the config writes it.

@@ -26,7 +26,7 @@ impl Archive for Embedded {
     fn page(&self, scope: Scope, filter: &Filter, order: Order, after: Option<DeliveryRef>, limit: u16) -> Answer<'_, Page> {
         let filter = filter.clone();
         match self.disk() {
-            Ok(disk) => disk.reader().read(move |reading| page::page(reading, scope, &filter, order, after, limit)),
+            Ok(disk) => disk.reader().read(move |reading| page::page(reading, &scope, &filter, order, after, limit)),
             Err(error) => at_once(Err(error)),
         }
     }
@@ -34,20 +34,20 @@ impl Archive for Embedded {
     fn rows(&self, scope: Scope, ids: &[DeliveryRef]) -> Answer<'_, Vec<Row>> {
         let ids = ids.to_vec();
         match self.disk() {
-            Ok(disk) => disk.reader().read(move |reading| page::rows(reading, scope, &ids)),
+            Ok(disk) => disk.reader().read(move |reading| page::rows(reading, &scope, &ids)),
             Err(error) => at_once(Err(error)),
         }
     }
 
     fn get(&self, scope: Scope, id: DeliveryRef) -> Answer<'_, Option<Shown>> {
         match self.disk() {
-            Ok(disk) => disk.reader().read(move |reading| page::get(reading, scope, id)),
+            Ok(disk) => disk.reader().read(move |reading| page::get(reading, &scope, id)),
             Err(error) => at_once(Err(error)),
         }
     }
 
     fn act(&self, scope: Scope, act_on: &Act, step: u16) -> Answer<'_, Step> {
-        let Act { deed, which, target, who, reason, said, goes_on } = act_on.clone();
+        let Act { deed, which, targets, who, reason, said, goes_on } = act_on.clone();
         Box::pin(async move {
             let disk = self.disk()?;
             let (ids, next, shown) = match which {
@@ -59,10 +59,13 @@ impl Archive for Embedded {
                     (ids, next, shown)
                 }
                 Which::Found(mut filter, after) => {
-                    // an act on one target's units finds those that have one
-                    filter.target = filter.target.or(target);
+                    // an act on the units of some targets finds those that have one
+                    if filter.targets.is_empty() {
+                        filter.targets = Arc::clone(&targets);
+                    }
+                    let scope = scope.clone();
                     let shown = format!("{filter:?}");
-                    let found = disk.reader().read(move |reading| page::page(reading, scope, &filter, Order::Oldest, after, step)).await?;
+                    let found = disk.reader().read(move |reading| page::page(reading, &scope, &filter, Order::Oldest, after, step)).await?;
                     (found.rows.into_iter().map(|row| row.id).collect(), found.next, shown)
                 }
             };
@@ -78,7 +81,7 @@ impl Archive for Embedded {
                 goes_on,
             };
             let shared = Arc::clone(&self.shared);
-            let apply = move |writing: &Writing<'_>| act::act(writing, scope, deed, &ids, target, &entry);
+            let apply = move |writing: &Writing<'_>| act::act(writing, &scope, deed, &ids, &targets, &entry);
             let after = move |outcome: &Result<act::Done, StoreError>| {
                 if let Ok(done) = outcome {
                     shared.forget(&done.forgotten);

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::{Embedded, Shared};
 use crate::store::disk::Disk;
+use crate::store::names::{Named, Numbers, assign};
 use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start, TargetId};
 use crate::store::sqlite::accept::{Commit, accept};
 use crate::store::sqlite::settle::settle;
-use crate::store::sqlite::{lease, look, ms};
-use crate::store::{Answer, Changed, Claimed, Held, How, Key, SHORTEST, StoreError, Token};
+use crate::store::sqlite::{lease, look, ms, name};
+use crate::store::{Answer, Changed, Claimed, Held, How, Key, SHORTEST, StoreError, Token, locked};
 
 /// How long a claim is held while its delivery is written.
 const WRITING: Duration = Duration::from_secs(60);
@@ -102,22 +103,21 @@ pub(super) fn at_once<T: Send + 'static>(answer: Result<T, StoreError>) -> Answe
 }
 
 impl Queue for Embedded {
-    fn number(&self, kind: Kind, name: &str, previously: &[Box<str>]) -> Answer<'_, u32> {
-        let disk = match self.disk() {
-            Ok(disk) => disk,
-            Err(error) => return at_once(Err(error)),
-        };
-        let (name, previously) = (Box::<str>::from(name), previously.to_vec());
-        let how = How { finishes: true, ..How::default() };
-        disk.write(how, move |writing| lease::number(writing, number_of(kind), &name, &previously), |_| {})
+    fn numbers(&self, names: &[Named]) -> Answer<'_, Vec<Numbers>> {
+        let names = names.to_vec();
+        match self.disk() {
+            Ok(disk) => {
+                let how = How { finishes: true, ..How::default() };
+                disk.write(how, move |writing| name::numbers(writing, &names), |_| {})
+            }
+            // without a disk nothing outlives the process, but a rename within it is one all the same
+            Err(_) => at_once(Ok(assign(&mut locked(&self.names), &names))),
+        }
     }
 
     fn names(&self) -> Answer<'_, Vec<(Kind, u32, Arc<str>)>> {
         match self.disk() {
-            Ok(disk) => disk.reader().read(|reading| {
-                let names = look::names(reading)?;
-                Ok(names.into_iter().filter_map(|(kind, number, name)| Some((kind_of(kind)?, number, name))).collect())
-            }),
+            Ok(disk) => disk.reader().read(name::names),
             Err(error) => at_once(Err(error)),
         }
     }
@@ -189,21 +189,5 @@ impl Queue for Embedded {
     fn work(&self) -> Changed {
         let notified = Arc::clone(&self.shared.work).notified_owned();
         Box::pin(notified)
-    }
-}
-
-/// A kind of name as it lies in a row.
-fn number_of(kind: Kind) -> i64 {
-    match kind {
-        Kind::Route => 0,
-        Kind::Alarm => 1,
-    }
-}
-
-fn kind_of(number: i64) -> Option<Kind> {
-    match number {
-        0 => Some(Kind::Route),
-        1 => Some(Kind::Alarm),
-        _ => None,
     }
 }

@@ -46,7 +46,7 @@ pub(in crate::gateway) struct LiveAlarms {
     egress: Arc<Egress>,
     deliver: Deliver,
     /// What waits for it.
-    pub(super) target: Arc<Target>,
+    pub(in crate::gateway) target: Arc<Target>,
 }
 
 impl LiveAlarms {

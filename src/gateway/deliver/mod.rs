@@ -2,9 +2,9 @@
 //!
 //! The accepting gate delivers from memory what it may deliver at once ([`Target::begin`]); the loop serves retries, what another process left,
 //! and what came in too fast.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,8 @@ use crate::gateway::Gate;
 use crate::gateway::live::{Live, LiveHook};
 use crate::queue::choose::{Candidate, Choice, Room, choose};
 use crate::store::archive::Counts;
-use crate::store::queue::{Kind, Leased, TargetId};
+use crate::store::names::Numbers;
+use crate::store::queue::{Leased, TargetId};
 use crate::store::{Store, StoreError};
 
 mod attempt;
@@ -46,7 +47,9 @@ const MOST: u32 = 64;
 pub(super) struct Deliverer {
     /// Where deliveries lie.
     pub(super) store: Arc<dyn Store>,
-    known: Mutex<Known>,
+    /// Whether the store is on disk, as it was opened. A reload does not change that.
+    durable: bool,
+    targets: Mutex<HashMap<TargetId, Arc<Target>>>,
     /// Bytes of deliveries in memory that came from the disk.
     bytes: Arc<AtomicUsize>,
     /// Told when a target has a free place, and deliveries that wait for it.
@@ -55,68 +58,34 @@ pub(super) struct Deliverer {
     counts: ArcSwap<Counts>,
 }
 
-#[derive(Debug, Default)]
-struct Known {
-    /// The numbers of routes.
-    numbers: HashMap<Arc<str>, TargetId>,
-    /// The number of the gate's own alarms, if they go anywhere.
-    alarms: Option<TargetId>,
-    targets: HashMap<TargetId, Arc<Target>>,
-}
-
 impl Deliverer {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, known: Mutex::default(), bytes: Arc::default(), freed: Arc::default(), counts: ArcSwap::default() }
+    pub(super) fn new(store: Arc<dyn Store>, durable: bool) -> Self {
+        let (targets, bytes, freed) = (Mutex::default(), Arc::default(), Arc::default());
+        Self { store, durable, targets, bytes, freed, counts: ArcSwap::default() }
     }
 
-    /// What lies in the store, a second ago, with the names of routes.
-    pub(super) fn counts(&self) -> (Arc<Counts>, HashMap<TargetId, Arc<str>>) {
-        let names = self.known().numbers.iter().map(|(name, id)| (*id, Arc::clone(name))).collect();
-        (self.counts.load_full(), names)
-    }
-
-    /// Learns the numbers of the routes of a config that has a store on disk, before it is used. One that queues nothing now may have something
-    /// there still.
-    pub(super) async fn learn(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        for hook in snapshot.hooks.iter().filter(|_| snapshot.store.path.is_some()) {
-            let known = self.known().numbers.contains_key(&hook.name);
-            if !known {
-                let number = self.store.number(Kind::Route, &hook.name, &hook.previously).await?;
-                self.known().numbers.insert(Arc::clone(&hook.name), TargetId(number));
-            }
-        }
-        if snapshot.store.path.is_some() && snapshot.alarms.webhook.is_some() && self.alarms().is_none() {
-            let number = self.store.number(Kind::Alarm, "alarms", &[]).await?;
-            self.known().alarms = Some(TargetId(number));
-        }
-        Ok(())
-    }
-
-    /// The target of the gate's own alarms, if they go anywhere, or did.
-    pub(super) fn alarms(&self) -> Option<TargetId> {
-        self.known().alarms
+    /// What lies in the store, a second ago.
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        self.counts.load_full()
     }
 
     /// The target of a route, following its policy from now on; none without a store on disk.
-    pub(super) fn target_of(&self, hook: &Hook) -> Option<Arc<Target>> {
-        let id = *self.known().numbers.get(&hook.name)?;
-        let target = self.target(id);
+    pub(super) fn target_of(&self, hook: &Hook, numbers: &Numbers) -> Option<Arc<Target>> {
+        let target = self.durable.then(|| self.target(TargetId(numbers.number)))?;
         target.follow(&hook.deliver);
         Some(target)
     }
 
     /// Where the alarms of a config go, if they go anywhere.
-    pub(super) fn alarms_of(&self, snapshot: &Snapshot) -> Option<Arc<LiveAlarms>> {
-        LiveAlarms::of(snapshot, &self.target(self.alarms()?)).map(Arc::new)
+    pub(super) fn alarms_of(&self, snapshot: &Snapshot, number: Option<TargetId>) -> Option<Arc<LiveAlarms>> {
+        let number = number.filter(|_| self.durable)?;
+        LiveAlarms::of(snapshot, &self.target(number)).map(Arc::new)
     }
 
     fn target(&self, id: TargetId) -> Arc<Target> {
         let new = || Arc::new(Target::new(id, Arc::clone(&self.freed)));
-        Arc::clone(self.known().targets.entry(id).or_insert_with(new))
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(targets.entry(id).or_insert_with(new))
     }
 }
 
@@ -151,13 +120,16 @@ async fn look(gate: &Arc<Gate>, after: &mut Option<TargetId>) -> Result<Duration
     let live = gate.live.load_full();
     let ways = ways(&live);
     if ready.whole {
-        let idle = ways.iter().filter(|(id, _)| !ready.targets.contains(id));
-        idle.for_each(|(_, way)| way.target.set_backlog(false));
+        let busy: HashSet<TargetId> = ready.targets.iter().filter_map(|id| Some(ways.get(id)?.target.id())).collect();
+        let idle = ways.values().filter(|way| !busy.contains(&way.target.id()));
+        idle.for_each(|way| way.target.set_backlog(false));
     }
-    let ways: Vec<&Way<'_>> = ready.targets.iter().filter_map(|id| ways.get(id)).collect();
+    let mut ways: Vec<&Way<'_>> = ready.targets.iter().filter_map(|id| ways.get(id)).collect();
+    // deliveries of a merged route go first: nothing new joins them, so they hold up the others for a while at most
+    ways.sort_by_key(|way| way.id == way.target.id());
     let now = gate.clock.mono();
-    let mut places: HashMap<TargetId, Vec<Place>> = ways.iter().map(|way| (way.target.id(), way.reserve())).collect();
-    let candidates: Vec<_> = ways.iter().map(|way| way.candidate(places.get(&way.target.id()).map_or(0, Vec::len), now)).collect();
+    let mut places: HashMap<TargetId, Vec<Place>> = ways.iter().map(|way| (way.id, way.reserve())).collect();
+    let candidates: Vec<_> = ways.iter().map(|way| way.candidate(places.get(&way.id).map_or(0, Vec::len), now)).collect();
     let room = BYTES.saturating_sub(deliverer.bytes.load(Ordering::Relaxed));
     let chosen = if room > 0 { choose(&candidates) } else { Vec::new() };
     let begun = begin(gate, &ways, &chosen, &mut places, room).await;
@@ -179,6 +151,9 @@ async fn look(gate: &Arc<Gate>, after: &mut Option<TargetId>) -> Result<Duration
 
 /// How a target is reached now.
 struct Way<'a> {
+    /// The number of its deliveries.
+    id: TargetId,
+    /// The places and the rate, shared by all numbers of a route.
     target: &'a Arc<Target>,
     to: To<'a>,
 }
@@ -226,7 +201,7 @@ impl Way<'_> {
     fn candidate(&self, places: usize, now: Instant) -> Candidate {
         let places = u32::try_from(places).unwrap_or(MOST);
         Candidate {
-            target: self.target.id(),
+            target: self.id,
             upstream: match self.to {
                 To::Route(route) => Arc::clone(&route.hook.forward.upstream.name),
                 To::Alarms(_) => Arc::from(""),
@@ -239,10 +214,13 @@ impl Way<'_> {
 }
 
 /// The ways there are now, by target: one whose route is gone has none, and is parked.
-fn ways(live: &Live) -> HashMap<TargetId, Way<'_>> {
-    let routes = live.hooks().filter_map(|route| Some(Way { target: route.target.as_ref()?, to: To::Route(route) }));
-    let alarms = live.alarms.iter().map(|alarms| Way { target: &alarms.target, to: To::Alarms(alarms) });
-    routes.chain(alarms).map(|way| (way.target.id(), way)).collect()
+fn ways<'l>(live: &'l Live) -> HashMap<TargetId, Way<'l>> {
+    let of = |route: &'l Arc<LiveHook>| {
+        route.owns.iter().filter_map(move |id| Some(Way { id: *id, target: route.target.as_ref()?, to: To::Route(route) }))
+    };
+    let routes = live.hooks().flat_map(of);
+    let alarms = live.alarms.iter().map(|alarms| Way { id: alarms.target.id(), target: &alarms.target, to: To::Alarms(alarms) });
+    routes.chain(alarms).map(|way| (way.id, way)).collect()
 }
 
 /// Leases what was chosen and sends it on its way; how many of each.
@@ -261,7 +239,7 @@ async fn begin(
     let wanted: Vec<_> = chosen.iter().map(|choice| (choice.target, choice.count)).collect();
     for leased in gate.deliverer.store.lease(&wanted, lease, room).await? {
         let id = leased.lease.unit.target;
-        let Some(way) = ways.iter().find(|way| way.target.id() == id) else { continue };
+        let Some(way) = ways.iter().find(|way| way.id == id) else { continue };
         let probe = chosen.iter().any(|choice| choice.target == id && choice.probe);
         *begun.entry(id).or_default() += 1;
         let place = places.get_mut(&id).and_then(Vec::pop).map(Place::used);

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::config::snapshot::Keep;
 use crate::gateway::Gate;
 use crate::store::archive::Retention;
-use crate::store::queue::OriginId;
+use crate::store::queue::{OriginId, TargetId};
 
 /// Between two sweeps.
 const EVERY: Duration = Duration::from_secs(1);
@@ -48,9 +48,19 @@ pub async fn sweep(gate: Arc<Gate>) {
 fn retentions(gate: &Gate) -> Vec<Retention> {
     let live = gate.live.load();
     let of = |origin, keep: Keep| Retention { origin, age: keep.age, dead: keep.dead, bytes: keep.bytes };
-    let hooks = live.hooks().filter_map(|route| Some(of(OriginId(route.target.as_ref()?.id().0), route.hook.keep)));
+    let counts = gate.deliverer.counts.load();
+    let stored = |id: TargetId| counts.origins.iter().find(|(origin, ..)| origin.0 == id.0).map_or(0, |(_, _, bytes)| *bytes);
+    let hooks = live.hooks().flat_map(|route| {
+        let own = route.target.as_ref().map(|target| target.id());
+        route.owns.iter().map(move |id| {
+            // what was merged into a route has the room that the route itself leaves
+            let others = own.filter(|own| own != id).map_or(0, stored);
+            let bytes = route.hook.keep.bytes.map(|bytes| bytes.saturating_sub(others));
+            of(OriginId(id.0), Keep { bytes, ..route.hook.keep })
+        })
+    });
     let mut all: HashMap<OriginId, Retention> = hooks.map(|keep| (keep.origin, keep)).collect();
-    for (origin, _, _) in &gate.deliverer.counts.load().origins {
+    for (origin, _, _) in &counts.origins {
         all.entry(*origin).or_insert_with(|| of(*origin, Keep::DEFAULT));
     }
     all.into_values().collect()

@@ -11,6 +11,7 @@ use crate::store::{Claimed, Held, Token};
 
 /// Runs everything below.
 pub(super) async fn holds(queue: &dyn Both) {
+    pages_of_several_origins_are_one_list(queue).await;
     acts_are_done_and_written_down(queue).await;
     pages_go_on_where_they_ended(queue).await;
     pages_have_what_the_filter_names(queue).await;
@@ -24,7 +25,7 @@ async fn purge(queue: &dyn Both, id: DeliveryRef) {
     let act = Act {
         deed: Deed::Purge { waiting: true },
         which: Which::Ids(vec![id]),
-        target: None,
+        targets: Arc::default(),
         who: "anna".into(),
         reason: "purge".into(),
         said: None,
@@ -64,8 +65,8 @@ async fn erasing_spares_the_entry_of_a_later_delivery(queue: &dyn Both) {
 
 async fn acts_are_done_and_written_down(queue: &dyn Both) {
     let act = async |deed, which, step| {
-        let act = Act { deed, which, target: None, who: "anna".into(), reason: "because".into(), said: None, goes_on: None };
-        queue.act(Scope::Origin(OriginId(21)), &act, step).await.unwrap()
+        let act = Act { deed, which, targets: Arc::default(), who: "anna".into(), reason: "because".into(), said: None, goes_on: None };
+        queue.act(Scope::of(OriginId(21)), &act, step).await.unwrap()
     };
     let first = dead(queue, 21, Dedupe::None).await;
     let other = dead(queue, 22, Dedupe::None).await;
@@ -73,7 +74,7 @@ async fn acts_are_done_and_written_down(queue: &dyn Both) {
     let lease = new(queue.accept(Arc::new(second.clone()), Dedupe::None).await.unwrap()).remove(0);
     let replay = Deed::Replay { delivered: false, cause: Cause::Replay };
     assert_eq!(act(replay, Which::Ids(vec![other.id]), 9).await.done, 0, "not its scope");
-    let filter = Filter { statuses: Statuses::of(&[Status::Dead]), target: Some(TargetId(21)), ..Filter::default() };
+    let filter = Filter { statuses: Statuses::of(&[Status::Dead]), targets: [TargetId(21)].into(), ..Filter::default() };
     assert_eq!(act(replay, Which::Found(filter, None), 9).await.done, 1);
     let replayed = take(queue, 21, 9).await.remove(0);
     assert_eq!((replayed.stored.id, replayed.tries, replayed.cause), (first.id, 0, Cause::Replay));
@@ -108,11 +109,11 @@ async fn pages_go_on_where_they_ended(queue: &dyn Both) {
         ids.push(one.id);
         new(queue.accept(Arc::new(one), Dedupe::None).await.unwrap());
     }
-    let scope = Scope::Origin(OriginId(23));
+    let scope = Scope::of(OriginId(23));
     for order in [Order::Newest, Order::Oldest] {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let page = queue.page(scope, &Filter::default(), order, after, 7).await.unwrap();
+            let page = queue.page(scope.clone(), &Filter::default(), order, after, 7).await.unwrap();
             found.extend(page.rows.iter().map(|row| row.id));
             after = page.next;
             if after.is_none() {
@@ -124,25 +125,62 @@ async fn pages_go_on_where_they_ended(queue: &dyn Both) {
         }
         assert_eq!(found, ids, "{order:?}");
     }
-    let count = async |scope, filter: Filter| queue.page(scope, &filter, Order::Newest, None, 100).await.unwrap().rows.len();
-    assert_eq!(count(scope, Filter { text: Some(b"\"c-7\""[..].into()), ..Filter::default() }).await, 1);
-    assert_eq!(count(scope, Filter { event_type: Some("odd".into()), ..Filter::default() }).await, 12);
+    let count = async |scope: Scope, filter: Filter| queue.page(scope, &filter, Order::Newest, None, 100).await.unwrap().rows.len();
+    assert_eq!(count(scope.clone(), Filter { text: Some(b"\"c-7\""[..].into()), ..Filter::default() }).await, 1);
+    assert_eq!(count(scope.clone(), Filter { event_type: Some("odd".into()), ..Filter::default() }).await, 12);
     let given = |id: &str| Filter { delivery_id: Some(id.into()), ..Filter::default() };
     assert_eq!(count(Scope::All, given("evt_7")).await, 1);
-    assert_eq!(count(Scope::Origin(OriginId(22)), given("evt_7")).await, 0);
-    let waiting = Filter { statuses: Statuses::of(&[Status::Pending]), target: Some(TargetId(23)), ..Filter::default() };
+    assert_eq!(count(Scope::of(OriginId(22)), given("evt_7")).await, 0);
+    let waiting = Filter { statuses: Statuses::of(&[Status::Pending]), targets: [TargetId(23)].into(), ..Filter::default() };
     assert_eq!(count(Scope::All, waiting.clone()).await, 25);
-    assert_eq!(count(Scope::Origin(OriginId(22)), waiting).await, 0);
+    assert_eq!(count(Scope::of(OriginId(22)), waiting).await, 0);
     let since = Some(ids[10].drawn_at());
     assert!(
-        (1..=15).contains(&count(scope, Filter { since, until: Some(ids[24].drawn_at() + MS), ..Filter::default() }).await)
+        (1..=15).contains(&count(scope.clone(), Filter { since, until: Some(ids[24].drawn_at() + MS), ..Filter::default() }).await)
             || ids[10].drawn_at() == ids[9].drawn_at()
     );
-    assert_eq!(count(scope, Filter { until: Some(ids[0].drawn_at()), ..Filter::default() }).await, 0);
+    assert_eq!(count(scope.clone(), Filter { until: Some(ids[0].drawn_at()), ..Filter::default() }).await, 0);
+}
+
+/// A route that others were merged into has several numbers: its list is one list, in order.
+async fn pages_of_several_origins_are_one_list(queue: &dyn Both) {
+    let mut ids = Vec::new();
+    for number in 0..24 {
+        let one = delivery(26 + number % 3, Start::Anyone);
+        if number % 3 < 2 {
+            ids.push(one.id);
+        }
+        new(queue.accept(Arc::new(one), Dedupe::None).await.unwrap());
+    }
+    let waiting = Statuses::of(&[Status::Pending]);
+    for (statuses, targets) in [(Statuses::default(), Vec::new()), (waiting, vec![TargetId(26), TargetId(27)])] {
+        let filter = Filter { statuses, targets: targets.into(), ..Filter::default() };
+        for order in [Order::Newest, Order::Oldest] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let scope = Scope::Origins(Arc::new([OriginId(26), OriginId(27)]));
+                let page = queue.page(scope, &filter, order, after, 5).await.unwrap();
+                found.extend(page.rows.iter().map(|row| row.id));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            if order == Order::Newest {
+                found.reverse();
+            }
+            assert_eq!(found, ids, "{order:?}");
+        }
+    }
+    for number in 26..29 {
+        for leased in take(queue, number, 99).await {
+            assert_eq!(queue.settle(leased.lease, None, Next::Delivered).await.unwrap(), Held::Yes);
+        }
+    }
 }
 
 async fn pages_have_what_the_filter_names(queue: &dyn Both) {
-    let scope = Scope::Origin(OriginId(24));
+    let scope = Scope::of(OriginId(24));
     let pending = delivery(24, Start::Anyone);
     let retrying = delivery(24, Start::Mine(LEASE));
     let lease = new(queue.accept(Arc::new(retrying.clone()), Dedupe::None).await.unwrap()).remove(0);
@@ -155,7 +193,7 @@ async fn pages_have_what_the_filter_names(queue: &dyn Both) {
     let found = async |statuses: &[Status], gone: &[u32], parked| {
         let gone = gone.iter().map(|target| TargetId(*target)).collect();
         let filter = Filter { statuses: Statuses::of(statuses), gone, parked, ..Filter::default() };
-        let page = queue.page(scope, &filter, Order::Oldest, None, 100).await.unwrap();
+        let page = queue.page(scope.clone(), &filter, Order::Oldest, None, 100).await.unwrap();
         page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     assert_eq!(found(&[], &[], false).await.len(), 4);
@@ -173,7 +211,7 @@ async fn pages_have_what_the_filter_names(queue: &dyn Both) {
     assert_eq!(found(&[Status::Delivered], &[24], true).await.len(), 3);
     let rows = queue.rows(scope, &[delivered.id, DeliveryRef::draw(), pending.id]).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [delivered.id, pending.id]);
-    assert_eq!(queue.rows(Scope::Origin(OriginId(23)), &[pending.id]).await.unwrap(), []);
+    assert_eq!(queue.rows(Scope::of(OriginId(23)), &[pending.id]).await.unwrap(), []);
     let last = rows[0].units[0].last.clone().unwrap();
     assert_eq!((last.number, last.status, last.error, last.took, last.started), (1, Some(204), None, attempt(1).took, attempt(1).started));
     assert_eq!(rows[1].units[0].last, None);
@@ -186,7 +224,7 @@ async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
     let mut act = Act {
         deed: Deed::Purge { waiting: false },
         which: Which::Ids(vec![one.id, waits.id]),
-        target: None,
+        targets: Arc::default(),
         who: "ben".into(),
         reason: "steps".into(),
         said: None,

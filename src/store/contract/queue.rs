@@ -8,6 +8,7 @@ use http::StatusCode;
 use super::{HandClock, LEASE, WINDOW, key};
 use crate::retry::Reason;
 use crate::store::archive::{Act, Archive, Deed, Scope, Status, Which};
+use crate::store::names::Named;
 use crate::store::queue::{
     Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lane, Lease, Leased, Next, OnDead, OriginId, Queue, Start, TargetId, To,
     Unit,
@@ -96,18 +97,48 @@ pub(crate) async fn holds(queue: &dyn Both, clock: &HandClock) {
     super::archive::holds(queue).await;
 }
 
+/// Looks at every step at all numbers and names, so that nothing that should have stayed can move.
 async fn names_keep_their_numbers(queue: &dyn Both) {
-    let number = async |name: &str, old: &[&str]| {
-        let old: Vec<Box<str>> = old.iter().map(|old| (*old).into()).collect();
-        queue.number(Kind::Route, name, &old).await.unwrap()
+    let numbers = async |config: &[(&str, &[&str])]| {
+        let named = config.iter().map(|(name, before)| Named {
+            kind: Kind::Route,
+            name: (*name).into(),
+            previously: before.iter().map(|before| (*before).into()).collect(),
+        });
+        let numbers = queue.numbers(&named.collect::<Vec<_>>()).await.unwrap();
+        assert_eq!(numbers.len(), config.len());
+        numbers
     };
-    let (github, stripe) = (number("github", &[]).await, number("stripe", &[]).await);
-    assert_ne!(github, stripe);
-    assert_eq!(number("github", &["stripe"]).await, github, "a name that is there is not renamed");
-    assert_eq!(number("payments", &["nobody", "stripe"]).await, stripe);
-    assert!(number("stripe", &[]).await > stripe, "never used again");
-    let names = queue.names().await.unwrap();
-    assert!(names.contains(&(Kind::Route, stripe, "payments".into())));
+    let names = async || {
+        let mut names = queue.names().await.unwrap();
+        names.retain(|(kind, ..)| *kind == Kind::Route);
+        names.sort_by_key(|(_, number, _)| *number);
+        names.into_iter().map(|(_, number, name)| (number, name.to_string())).collect::<Vec<_>>()
+    };
+    let is = |names: Vec<(u32, String)>, expected: &[(u32, &str)]| {
+        assert_eq!(names.iter().map(|(number, name)| (*number, &**name)).collect::<Vec<_>>(), expected);
+    };
+    let first = numbers(&[("github", &[]), ("stripe", &[])]).await;
+    let (github, stripe) = (first[0].number, first[1].number);
+    is(names().await, &[(github, "github"), (stripe, "stripe")]);
+    assert_eq!(numbers(&[("stripe", &[]), ("github", &[])]).await, [first[1].clone(), first[0].clone()], "whatever the order");
+    // renamed, and a new route under the old name
+    assert_eq!(numbers(&[("payments", &["nobody", "stripe"]), ("github", &[])]).await, [first[1].clone(), first[0].clone()]);
+    is(names().await, &[(github, "github"), (stripe, "payments")]);
+    let both = numbers(&[("payments", &[]), ("stripe", &[])]).await;
+    assert_eq!(both[0], first[1]);
+    let newer = both[1].number;
+    assert!(newer > stripe && both[1].others.is_empty() && both[1].ledger != both[0].ledger, "{both:?}");
+    is(names().await, &[(github, "github"), (stripe, "payments"), (newer, "stripe")]);
+    // merged: one route, both numbers
+    let merged = numbers(&[("payments", &["stripe"])]).await;
+    let mut all: Vec<u32> = merged[0].all().collect();
+    all.sort_unstable();
+    assert_eq!(all, [stripe, newer]);
+    is(names().await, &[(github, "github"), (stripe, "payments"), (newer, "payments")]);
+    assert_eq!(numbers(&[("github", &[])]).await, [first[0].clone()], "gone for a while, and back");
+    let alarms = Named { kind: Kind::Alarm, name: "github".into(), previously: Vec::new() };
+    assert_ne!(queue.numbers(&[alarms]).await.unwrap()[0].number, github, "of another kind");
 }
 
 async fn accepted_is_leased_at_birth(queue: &dyn Both) {
@@ -122,7 +153,7 @@ async fn accepted_is_leased_at_birth(queue: &dyn Both) {
     assert_eq!((&shown.stored.record, &shown.stored.body), (&offered.record, &offered.body));
     assert_eq!(shown.units[0].status, Status::Delivered);
     assert_eq!((shown.attempts[0].number, shown.attempts[0].late, &shown.attempts[0].attempt), (1, false, &attempt(200)));
-    assert_eq!(queue.get(Scope::Origin(OriginId(77)), offered.id).await.unwrap(), None, "not its scope");
+    assert_eq!(queue.get(Scope::of(OriginId(77)), offered.id).await.unwrap(), None, "not its scope");
     assert_eq!(queue.settle(leases[0], Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes, "repeated");
 }
 
@@ -262,7 +293,7 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
     let cancel = Act {
         deed: Deed::Cancel,
         which: Which::Ids(vec![ids[1]]),
-        target: None,
+        targets: Arc::default(),
         who: "t".into(),
         reason: "lane".into(),
         said: None,

@@ -5,7 +5,7 @@ use super::int;
 use super::unit::{BEHIND, Waiting, cancel, end, raise, wait};
 use super::writing::{DEAD, DELIVERIES, Writing};
 use crate::store::archive::{AuditRow, Deed, Scope};
-use crate::store::queue::{Cause, DeliveryRef, TargetId, Unit};
+use crate::store::queue::{Cause, DeliveryRef, OriginId, TargetId, Unit};
 use crate::store::{Key, StoreError};
 
 /// Acts that are remembered.
@@ -42,26 +42,23 @@ pub(super) struct Erased {
     pub(super) forgotten: Option<Key>,
 }
 
-/// Does `deed` to deliveries (of one target, if it says so), and writes it down.
+/// Does `deed` to deliveries (of these targets, if it says so), and writes it down.
 pub(crate) fn act(
     writing: &Writing<'_>,
-    scope: Scope,
+    scope: &Scope,
     deed: Deed,
     ids: &[DeliveryRef],
-    target: Option<TargetId>,
+    targets: &[TargetId],
     entry: &Entry,
 ) -> Result<Done, StoreError> {
     let (mut count, mut forgotten) = (0, Vec::new());
     for id in ids {
         let origin: Option<u32> = writing.row("select origin from delivery where id = ?1", params![id], |row| row.get(0))?;
-        let visible = origin.is_some_and(|origin| match scope {
-            Scope::All => true,
-            Scope::Origin(scope) => scope.0 == origin,
-        });
+        let visible = origin.is_some_and(|origin| scope.contains(OriginId(origin)));
         let changed = visible
             && match deed {
-                Deed::Replay { delivered, cause } => replay(writing, *id, target, delivered, cause)?,
-                Deed::Cancel => cancel_all(writing, *id, target)?,
+                Deed::Replay { delivered, cause } => replay(writing, *id, targets, delivered, cause)?,
+                Deed::Cancel => cancel_all(writing, *id, targets)?,
                 Deed::Purge { waiting } if waiting || !waits(writing, *id)? => {
                     let erased = erase(writing, *id)?;
                     forgotten.extend(erased.and_then(|erased| erased.forgotten));
@@ -109,26 +106,26 @@ fn waits(writing: &Writing<'_>, id: DeliveryRef) -> Result<bool, StoreError> {
     Ok(writing.row("select 1 from due where id = ?1 limit 1", params![id], |_| Ok(()))?.is_some())
 }
 
-fn targets(writing: &Writing<'_>, sql: &str, id: DeliveryRef, only: Option<TargetId>) -> Result<Vec<Unit>, StoreError> {
+fn units(writing: &Writing<'_>, sql: &str, id: DeliveryRef, only: &[TargetId]) -> Result<Vec<Unit>, StoreError> {
     let units = writing.rows(sql, params![id], |row| Ok(Unit { delivery: id, target: row.get(0)? }))?;
-    Ok(units.into_iter().filter(|unit| only.is_none_or(|only| unit.target == only)).collect())
+    Ok(units.into_iter().filter(|unit| only.is_empty() || only.contains(&unit.target)).collect())
 }
 
-fn replay(writing: &Writing<'_>, id: DeliveryRef, only: Option<TargetId>, delivered: bool, cause: Cause) -> Result<bool, StoreError> {
+fn replay(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId], delivered: bool, cause: Cause) -> Result<bool, StoreError> {
     let mut changed = false;
-    for unit in targets(writing, "select target from due where id = ?1", id, only)? {
+    for unit in units(writing, "select target from due where id = ?1", id, only)? {
         // who waits behind others of its lane, or is being tried, is left where it is
         let now = "update due set run_at = ?3, tries = 0, since = ?3, cause = ?4 where id = ?1 and target = ?2 and run_at <> ?5
             and (held = 0 or run_at <= ?3)";
         changed |= writing.execute(now, params![id, unit.target, writing.now, cause, BEHIND])? > 0;
     }
-    for unit in targets(writing, "select target from dead where id = ?1", id, only)? {
+    for unit in units(writing, "select target from dead where id = ?1", id, only)? {
         changed |= raise(writing, unit, cause)?;
     }
     if delivered {
         let over = "select distinct target from attempt where id = ?1
             and not exists (select 1 from due where due.id = attempt.id and due.target = attempt.target)";
-        for unit in targets(writing, over, id, only)? {
+        for unit in units(writing, over, id, only)? {
             let last = "select max(n) from attempt where id = ?1 and target = ?2";
             let lease = writing.row(last, params![id, unit.target], |row| row.get(0))?.unwrap_or(0);
             wait(writing, &Waiting { unit, run_at: writing.now, lane: None, lease, held: false, tries: 0, cause })?;
@@ -138,9 +135,9 @@ fn replay(writing: &Writing<'_>, id: DeliveryRef, only: Option<TargetId>, delive
     Ok(changed)
 }
 
-fn cancel_all(writing: &Writing<'_>, id: DeliveryRef, only: Option<TargetId>) -> Result<bool, StoreError> {
+fn cancel_all(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId]) -> Result<bool, StoreError> {
     let mut changed = false;
-    for unit in targets(writing, "select target from due where id = ?1", id, only)? {
+    for unit in units(writing, "select target from due where id = ?1", id, only)? {
         changed |= cancel(writing, unit)?;
     }
     Ok(changed)
@@ -152,11 +149,11 @@ pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Era
     let gone = "delete from delivery where id = ?1 returning origin, length(record) + length(body), key";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<[u8; 16]>>(2)?));
     let Some((origin, mut bytes, key)) = writing.row(gone, params![id], read)? else { return Ok(None) };
-    let waiting = targets(writing, "select target from due where id = ?1", id, None)?;
+    let waiting = units(writing, "select target from due where id = ?1", id, &[])?;
     for unit in &waiting {
         end(writing, *unit)?;
     }
-    let dead = targets(writing, "select target from dead where id = ?1", id, None)?;
+    let dead = units(writing, "select target from dead where id = ?1", id, &[])?;
     for unit in &dead {
         writing.execute("delete from dead where id = ?1 and target = ?2", params![id, unit.target])?;
         writing.count(DEAD, unit.target.0, -1, 0);

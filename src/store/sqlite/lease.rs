@@ -4,7 +4,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::writing::Writing;
-use super::{int, ms, unsigned};
+use super::{ms, unsigned};
 use crate::store::StoreError;
 use crate::store::queue::{Cause, Lease, TargetId, Unit};
 
@@ -57,20 +57,4 @@ fn longest_due(writing: &Writing<'_>, target: TargetId, count: u32) -> Result<Ve
         };
         Ok(Due { taken, bytes: usize::try_from(unsigned(row, 5)?).unwrap_or(usize::MAX) })
     })
-}
-
-/// The number that stands for a name; one of `previously` is renamed.
-pub(crate) fn number(writing: &Writing<'_>, kind: i64, name: &str, previously: &[Box<str>]) -> Result<u32, StoreError> {
-    let find = |name: &str| writing.row("select number from name where kind = ?1 and name = ?2", params![kind, name], |row| row.get(0));
-    if let Some(number) = find(name)? {
-        return Ok(number);
-    }
-    for old in previously {
-        if let Some(number) = find(old)? {
-            writing.execute("update name set name = ?2 where number = ?1", params![number, name])?;
-            return Ok(number);
-        }
-    }
-    writing.execute("insert into name (kind, name) values (?1, ?2)", params![kind, name])?;
-    u32::try_from(writing.last_row()).map_err(|_| StoreError::Unavailable(format!("{} names are too many", int(writing.last_row())).into()))
 }

@@ -105,8 +105,3 @@ pub(super) fn one(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Store
         }
     }
 }
-
-/// All names there ever were.
-pub(crate) fn names(reading: &Reading<'_>) -> Result<Vec<(i64, u32, Arc<str>)>, StoreError> {
-    reading.rows("select kind, number, name from name order by number", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-}

@@ -21,7 +21,7 @@ const SEARCHED: u64 = 8 << 20;
 /// Deliveries after a cursor that the filter wants.
 pub(crate) fn page(
     reading: &Reading<'_>,
-    scope: Scope,
+    scope: &Scope,
     filter: &Filter,
     order: Order,
     after: Option<DeliveryRef>,
@@ -58,16 +58,19 @@ fn table(filter: &Filter) -> &'static str {
 /// IDs to look at, and whether there are no more.
 fn candidates(
     reading: &Reading<'_>,
-    scope: Scope,
+    scope: &Scope,
     filter: &Filter,
     order: Order,
     after: Option<DeliveryRef>,
 ) -> Result<(Vec<DeliveryRef>, bool), StoreError> {
-    let (table, column) = match (table(filter), filter.target, scope) {
-        _ if filter.delivery_id.is_some() => ("delivery", None),
-        (table @ ("dead" | "due"), target, _) => (table, target.map(|target| ("target", target.0))),
-        (table, _, Scope::Origin(origin)) => (table, Some(("origin", origin.0))),
-        (table, _, Scope::All) => (table, None),
+    let origins = match scope {
+        Scope::All => Vec::new(),
+        Scope::Origins(origins) => origins.iter().map(|origin| origin.0).collect(),
+    };
+    let (table, column, numbers): (_, _, Vec<u32>) = match table(filter) {
+        _ if filter.delivery_id.is_some() => ("delivery", "", Vec::new()),
+        "delivery" => ("delivery", "origin", origins),
+        table => (table, "target", filter.targets.iter().map(|target| target.0).collect()),
     };
     let first = DeliveryRef(uuid::Uuid::nil());
     let end = DeliveryRef(uuid::Uuid::max());
@@ -80,20 +83,27 @@ fn candidates(
     };
     // the cursor itself was seen; a bound that the filter set is one that belongs to it
     let low_sign = if order == Order::Oldest && after.is_some_and(|after| after >= since) { ">" } else { ">=" };
-    let condition = match (&filter.delivery_id, column) {
+    let condition = match (&filter.delivery_id, numbers.is_empty()) {
         (Some(_), _) => "and delivery_id = ?4".to_owned(),
-        (None, Some((name, _))) => format!("and {name} = ?4"),
-        (None, None) => String::new(),
+        (None, false) => format!("and {column} = ?4"),
+        (None, true) => String::new(),
     };
     let sql = format!("select distinct id from {table} where id {low_sign} ?1 and id < ?2 {condition} order by id {direction} limit ?3");
-    let (limit, number) = (super::int(LOOKS), column.map_or(0, |(_, number)| number));
-    let with: &[&dyn ToSql] = match (&filter.delivery_id, column) {
-        (Some(given), _) => &[&low, &high, &limit, given],
-        (None, Some(_)) => &[&low, &high, &limit, &number],
-        (None, None) => &[&low, &high, &limit],
-    };
-    let ids = reading.rows(&sql, with, |row| row.get(0))?;
+    let (limit, mut ids) = (super::int(LOOKS), Vec::new());
+    let mut look = |with: &[&dyn ToSql]| reading.rows(&sql, with, |row| row.get(0)).map(|more: Vec<DeliveryRef>| ids.extend(more));
+    match (&filter.delivery_id, numbers.as_slice()) {
+        (Some(given), _) => look(&[&low, &high, &limit, given])?,
+        (None, []) => look(&[&low, &high, &limit])?,
+        // one seek each: a list of numbers in one statement would be sorted as a whole
+        (None, numbers) => numbers.iter().try_for_each(|number| look(&[&low, &high, &limit, number]))?,
+    }
+    match order {
+        Order::Oldest => ids.sort_unstable(),
+        Order::Newest => ids.sort_unstable_by(|one, other| other.cmp(one)),
+    }
+    ids.dedup();
     let whole = ids.len() < LOOKS;
+    ids.truncate(LOOKS);
     Ok((ids, whole))
 }
 
@@ -110,24 +120,24 @@ fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Row>, StoreError
 }
 
 /// Those of `ids` that are there.
-pub(crate) fn rows(reading: &Reading<'_>, scope: Scope, ids: &[DeliveryRef]) -> Result<Vec<Row>, StoreError> {
+pub(crate) fn rows(reading: &Reading<'_>, scope: &Scope, ids: &[DeliveryRef]) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
     for id in ids {
-        rows.extend(row(reading, *id)?.filter(|row| scope == Scope::All || scope == Scope::Origin(row.origin)));
+        rows.extend(row(reading, *id)?.filter(|row| scope.contains(row.origin)));
     }
     Ok(rows)
 }
 
-fn wanted(reading: &Reading<'_>, scope: Scope, filter: &Filter, row: &Row, searched: &mut u64) -> Result<bool, StoreError> {
-    let Filter { target, statuses, gone, parked, since: _, until: _, delivery_id, event_type, key, text } = filter;
+fn wanted(reading: &Reading<'_>, scope: &Scope, filter: &Filter, row: &Row, searched: &mut u64) -> Result<bool, StoreError> {
+    let Filter { targets, statuses, gone, parked, since: _, until: _, delivery_id, event_type, key, text } = filter;
     let any = statuses.is_empty() && !parked;
     let unit = |unit: &UnitShown| {
         let is_parked = Statuses::waiting().contains(unit.status) && gone.contains(&unit.target);
         let is_one = if is_parked { *parked } else { statuses.contains(unit.status) };
-        target.is_none_or(|target| unit.target == target) && (any || is_one)
+        (targets.is_empty() || targets.contains(&unit.target)) && (any || is_one)
     };
-    let all = (scope == Scope::All || scope == Scope::Origin(row.origin))
-        && (target.is_none() && any || row.units.iter().any(unit))
+    let all = scope.contains(row.origin)
+        && (targets.is_empty() && any || row.units.iter().any(unit))
         && (delivery_id.is_none() || row.delivery_id == *delivery_id)
         && (event_type.is_none() || row.event_type == *event_type)
         && (key.is_none() || row.key == *key);
@@ -177,8 +187,8 @@ fn duration(ms: i64) -> Duration {
 }
 
 /// One delivery with its tries.
-pub(crate) fn get(reading: &Reading<'_>, scope: Scope, id: DeliveryRef) -> Result<Option<Shown>, StoreError> {
-    let Some(stored) = one(reading, id)?.filter(|stored| scope == Scope::All || scope == Scope::Origin(stored.origin)) else {
+pub(crate) fn get(reading: &Reading<'_>, scope: &Scope, id: DeliveryRef) -> Result<Option<Shown>, StoreError> {
+    let Some(stored) = one(reading, id)?.filter(|stored| scope.contains(stored.origin)) else {
         return Ok(None);
     };
     let all = "select target, n, late, cause, started, took, connect, first_byte, status, error, peer, head, body

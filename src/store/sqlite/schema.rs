@@ -4,21 +4,23 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// The version of the schema that this program writes; it reads older ones, and migrates them.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 3;
 
 /// Bytes of the header of a database file.
 const HEADER: u64 = 100;
 
-/// Version 1 was `meta` and `ledger`. Within a minor line tables are only added to.
+/// Version 1 was `meta` and `ledger`; version 2 had no columns of [`COLUMNS`]. Within a minor line tables are only added to.
 ///
 /// Where a unit lies is its status: in `due`, it waits; in `dead`, it is dead or cancelled (no reason); in neither, it was handed on.
 /// Times are milliseconds of the store's own time, but for `attempt.started` and `audit.at`, which are shown.
+/// `name.name` is the name of a number's ledger, `name.owners` the names that have had the number, parted by blanks, the newest last.
 /// `delivery` has a rowid: without it each row of more than a quarter page would lie in an overflow page of its own.
 const TABLES: &str = "
     create table if not exists meta (name text primary key, value) without rowid;
     create table if not exists ledger (key blob primary key, state integer not null, token blob, delivery blob, until integer not null) without rowid;
     create index if not exists ledger_until on ledger (until);
-    create table if not exists name (number integer primary key autoincrement, kind integer not null, name text not null, unique (kind, name));
+    create table if not exists name (number integer primary key autoincrement, kind integer not null, name text not null, owners text,
+        unique (kind, name));
     create table if not exists delivery (row integer primary key, id blob not null, origin integer not null, at integer not null, key blob,
         delivery_id text, event_type text, record blob not null, body blob not null);
     create unique index if not exists delivery_id on delivery (id);
@@ -40,6 +42,9 @@ const TABLES: &str = "
     create table if not exists audit (row integer primary key, at integer not null, who text not null, what text not null, which text not null,
         reason text not null, done integer not null);";
 
+/// The columns that version 3 added: table, column, type.
+const COLUMNS: [(&str, &str, &str); 1] = [("name", "owners", "text")];
+
 /// The schema version of a database; none in an empty one.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     if !connection.table_exists(None, "meta")? {
@@ -52,7 +57,14 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> 
 pub(super) fn migrate(connection: &mut Connection, new_hash_key: [u8; 16]) -> rusqlite::Result<[u8; 16]> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute_batch(TABLES)?;
-    transaction.execute("insert or replace into meta (name, value) values ('schema', ?1)", params![SCHEMA])?;
+    for (table, column, kind) in COLUMNS {
+        if !transaction.column_exists(None, table, column)? {
+            transaction.execute_batch(&format!("alter table {table} add column {column} {kind}"))?;
+        }
+    }
+    if version(&transaction)? != Some(SCHEMA) {
+        transaction.execute("insert or replace into meta (name, value) values ('schema', ?1)", params![SCHEMA])?;
+    }
     transaction.execute("insert or ignore into meta (name, value) values ('hash_key', ?1)", params![new_hash_key])?;
     let hash_key = transaction.query_row("select value from meta where name = 'hash_key'", [], |row| row.get(0))?;
     transaction.commit()?;

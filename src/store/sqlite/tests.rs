@@ -89,7 +89,7 @@ fn a_newer_schema_is_refused_with_its_version() {
     drop(database);
     let error = Database::open(&directory, [1; 16]).unwrap_err();
     assert!(matches!(error, OpenError::NewerSchema { found: 9, .. }));
-    assert!(error.to_string().contains("schema version 9, this hookgate knows 2"), "{error}");
+    assert!(error.to_string().contains("schema version 9, this hookgate knows 3"), "{error}");
 }
 
 #[test]
@@ -109,8 +109,37 @@ fn the_first_schema_is_migrated_and_keeps_its_ids() {
     assert_eq!(database.hash_key(), [7; 16]);
     assert_eq!(load(&database, 1000), [(3, 4000)]);
     assert_eq!(database.seen().unwrap(), None);
-    assert_eq!(schema::version(&database.connection).unwrap(), Some(2));
+    assert_eq!(schema::version(&database.connection).unwrap(), Some(3));
     assert!(database.connection.table_exists(None, "due").unwrap());
+}
+
+/// As version 2 left it after a rename: the row has the new name, and the ledger's entries are under the old one.
+#[test]
+fn second_schema_is_migrated_by_added_columns() {
+    use crate::store::names::Named;
+    use crate::store::queue::Kind;
+    let held = tempfile::tempdir().unwrap();
+    let directory = Directory::hold(held.path()).unwrap();
+    drop(Database::open(&directory, [1; 16]).unwrap());
+    let old = Connection::open(held.path().join(FILE)).unwrap();
+    let second = "
+        alter table name drop column owners;
+        insert into name (number, kind, name) values (4, 0, 'payments');
+        update meta set value = 2 where name = 'schema';";
+    old.execute_batch(second).unwrap();
+    drop(old);
+    let mut database = Database::open(&directory, [1; 16]).unwrap();
+    assert_eq!(schema::version(&database.connection).unwrap(), Some(3));
+    let named = |name: &str, before: &[&str]| Named {
+        kind: Kind::Route,
+        name: name.into(),
+        previously: before.iter().map(|name| (*name).into()).collect(),
+    };
+    let mut number = |names: &[Named]| database.transaction(0, |writing| name::numbers(writing, names)).unwrap().0;
+    let first = number(&[named("payments", &["stripe"])]);
+    assert_eq!((first[0].number, &*first[0].ledger), (4, "stripe"));
+    let second = number(&[named("payments", &[]), named("stripe", &[])]);
+    assert_eq!((second[0].number, second[1].number, &*second[1].ledger), (4, 5, "stripe/5"));
 }
 
 #[test]

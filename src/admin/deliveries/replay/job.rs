@@ -303,7 +303,7 @@ impl Hand<'_> {
         let act = Act {
             deed: Deed::Replay { delivered: *delivered, cause: Cause::Replay },
             which: Which::Ids(vec![id]),
-            target: None,
+            targets: Arc::default(),
             who: Arc::clone(who),
             reason: Arc::clone(reason),
             said: Some(Arc::clone(&self.job.said)),

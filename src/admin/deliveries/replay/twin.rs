@@ -18,7 +18,7 @@ pub(in crate::admin::deliveries) async fn twin(desk: &dyn Desk, names: &Names, r
     let Some(id) = &row.delivery_id else { return Ok(None) };
     if row.key.is_some() {
         let filter = Filter { delivery_id: Some(id.clone()), key: row.key, ..Filter::default() };
-        let page = desk.store().page(Scope::Origin(row.origin), &filter, Order::Newest, None, LOOKED_AT).await?;
+        let page = desk.store().page(Scope::of(row.origin), &filter, Order::Newest, None, LOOKED_AT).await?;
         let goes =
             |other: &&Row| other.id != row.id && other.units.iter().any(|unit| unit.status == Status::Delivered || is_waiting(unit.status));
         return Ok(page.rows.iter().find(goes).map(|other| format!("the delivery {}, which was handed on or waits,", other.id)));

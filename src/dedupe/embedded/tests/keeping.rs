@@ -226,7 +226,7 @@ async fn a_purge_that_overtakes_a_duplicate_swallows_nothing() {
     let act = Act {
         deed: Deed::Purge { waiting: true },
         which: Which::Ids(vec![first.id]),
-        target: None,
+        targets: Arc::default(),
         who: "anna".into(),
         reason: "purge".into(),
         said: None,
@@ -365,5 +365,36 @@ async fn what_is_forgotten_stays_so_after_a_restart() {
     let store = open(directory.path(), &clock);
     for (byte, is) in [(1, Claimed::Fresh), (2, Claimed::Committed), (3, Claimed::Committed)] {
         assert_eq!(store.claim(key(byte), Token(9), LEASE).await.unwrap(), is, "{byte}");
+    }
+}
+
+/// A restart between any two reloads changes nothing: numbers and who has them lie in the store alone.
+#[tokio::test]
+async fn numbers_are_the_same_after_any_restart() {
+    use crate::store::names::{Named, assign};
+    use crate::store::queue::Kind;
+    let named = |name: &str, before: &[&str]| Named {
+        kind: Kind::Route,
+        name: name.into(),
+        previously: before.iter().map(|name| (*name).into()).collect(),
+    };
+    let configs = [
+        vec![named("a", &[]), named("b", &[])],
+        vec![named("c", &["a"]), named("b", &[])],
+        vec![named("c", &[]), named("a", &[]), named("b", &[])],
+        vec![named("d", &["b", "c"])],
+        vec![named("d", &[]), named("b", &[])],
+        vec![named("c", &[]), named("a", &[])],
+    ];
+    for restarts in [0_u32, 0b11_1111, 0b10_1010, 0b01_0101] {
+        let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+        let (mut store, mut rows) = (open(directory.path(), &clock), Vec::new());
+        for (step, config) in configs.iter().enumerate() {
+            if restarts & (1 << step) != 0 {
+                drop(store);
+                store = open(directory.path(), &clock);
+            }
+            assert_eq!(store.numbers(config).await.unwrap(), assign(&mut rows, config), "{restarts:b}, step {step}");
+        }
     }
 }

@@ -258,7 +258,7 @@ impl Model {
         let act = Act {
             deed,
             which: Which::Ids(vec![id]),
-            target: None,
+            targets: Arc::default(),
             who: "model".into(),
             reason: String::new().into(),
             said: None,

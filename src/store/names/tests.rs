@@ -1,0 +1,156 @@
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// `b<a` is a route `b` that was `a`; several former names are parted by `+`.
+fn config(text: &str) -> Vec<Named> {
+    let named = |word: &str| {
+        let (name, before) = word.split_once('<').unwrap_or((word, ""));
+        let previously = before.split('+').filter(|name| !name.is_empty()).map(Box::from).collect();
+        Named { kind: Kind::Route, name: name.into(), previously }
+    };
+    text.split_whitespace().map(named).collect()
+}
+
+/// Runs one config after the other; for each, the numbers of each of its routes.
+fn run(configs: &[&str]) -> Vec<Vec<(u32, Vec<u32>, String)>> {
+    let mut rows = Vec::new();
+    let of = |numbers: Numbers| (numbers.number, numbers.others, numbers.ledger.to_string());
+    configs.iter().map(|text| assign(&mut rows, &config(text)).into_iter().map(of).collect()).collect()
+}
+
+fn one(number: u32, ledger: &str) -> (u32, Vec<u32>, String) {
+    (number, Vec::new(), ledger.to_owned())
+}
+
+#[test]
+fn new_route_with_old_name_gets_a_new_number() {
+    let all = run(&["a", "b<a", "b a", "a b", "a"]);
+    assert_eq!(all[1], [one(1, "a")], "renamed");
+    assert_eq!(all[2], [one(1, "a"), one(2, "a/2")], "another route, with a ledger of its own");
+    assert_eq!(all[3], [one(2, "a/2"), one(1, "a")]);
+    assert_eq!(all[4], [one(2, "a/2")], "what `b` left behind is not sent to the other `a`");
+}
+
+#[test]
+fn rolled_back_rename_returns_the_number() {
+    let all = run(&["a", "b<a", "a", "b<a", "b", "c<b", "a"]);
+    assert!(all.iter().all(|numbers| *numbers == [one(1, "a")]), "{all:?}");
+}
+
+#[test]
+fn merged_route_owns_both_numbers() {
+    let all = run(&["a b", "b<a", "b", "c<b"]);
+    let both = [(2, vec![1], "b".to_owned())];
+    assert_eq!(all[1..], [both.clone(), both.clone(), both].map(Vec::from));
+    assert_eq!(run(&["a b", "b<a", "a"])[2], [one(1, "a")], "a rollback to `a` alone leaves what was always `b`'s");
+}
+
+#[test]
+fn two_that_swap_names_keep_their_numbers() {
+    // two steps, since one config cannot claim a name twice
+    assert_eq!(run(&["a b", "x<a b", "x a<b", "b<x a"])[3], [one(1, "a"), one(2, "b")]);
+}
+
+#[test]
+fn kinds_share_no_numbers_and_no_names() {
+    let mut rows = Vec::new();
+    let of = |kind| Named { kind, name: "a".into(), previously: Vec::new() };
+    let numbers = assign(&mut rows, &[of(Kind::Route), of(Kind::Pass), of(Kind::Alarm)]);
+    assert_eq!(numbers.iter().map(|numbers| numbers.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(numbers.iter().all(|numbers| *numbers.ledger == *"a"));
+}
+
+/// Before version 3 a rename changed the row's name, and the ledger was kept under the oldest name of the config.
+#[test]
+fn row_of_an_older_version_keeps_its_ledger() {
+    let old = NumberRow { number: 7, kind: Kind::Route, ledger: "b".into(), owners: Vec::new() };
+    for (text, expected) in [("b<a", one(7, "a")), ("b", one(7, "b")), ("c<b", one(7, "b")), ("b<a c", one(7, "a"))] {
+        let mut rows = vec![old.clone()];
+        let numbers = assign(&mut rows, &config(text)).remove(0);
+        assert_eq!((numbers.number, numbers.others, numbers.ledger.to_string()), expected, "{text}");
+        assert_eq!(rows[0].owner(), &*config(text)[0].name);
+    }
+    let mut rows = vec![old];
+    assign(&mut rows, &config("b<a"));
+    assert_eq!(assign(&mut rows, &config("a"))[0].number, 7, "the rename is rolled back");
+}
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// A config: each name is absent, a route, or a former name of one of the routes.
+fn configs() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    prop::collection::vec(prop::collection::vec(0_u8..8, NAMES.len()), 1..12)
+}
+
+fn named(choice: &[u8]) -> Vec<Named> {
+    let at = |index: usize| NAMES[index % NAMES.len()];
+    let is_route = |choice: u8| (1..4).contains(&choice);
+    let mut names: Vec<Named> = (0..NAMES.len())
+        .filter(|index| is_route(choice[*index]))
+        .map(|index| Named { kind: Kind::Route, name: at(index).into(), previously: Vec::new() })
+        .collect();
+    for (index, choice) in choice.iter().enumerate().filter(|(_, choice)| **choice >= 4) {
+        let count = names.len();
+        if let Some(owner) = names.get_mut(usize::from(choice - 4) % count.max(1)) {
+            owner.previously.push(at(index).into());
+        }
+    }
+    names
+}
+
+proptest! {
+    /// Each delivery carries the name that it was accepted under; a reload moves it as the config says, and nothing else does.
+    #[test]
+    fn deliveries_follow_their_route_over_any_reloads(choices in configs()) {
+        let mut rows: Vec<NumberRow> = Vec::new();
+        // by number: the route that its deliveries belong to, by the rules of docs/queue.md
+        let mut belongs: HashMap<u32, String> = HashMap::new();
+        for choice in choices {
+            let names = named(&choice);
+            let before = rows.clone();
+            let numbers = assign(&mut rows, &names);
+            let all: Vec<u32> = numbers.iter().flat_map(Numbers::all).collect();
+            prop_assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "two routes share a number");
+            let ledgers: HashSet<_> = numbers.iter().map(|numbers| &numbers.ledger).collect();
+            prop_assert_eq!(ledgers.len(), numbers.len(), "two routes share a ledger");
+            let routes: Vec<(&Named, &Numbers)> = names.iter().zip(&numbers).collect();
+            for (number, name) in &mut belongs {
+                let now = routes.iter().find(|(_, numbers)| numbers.all().any(|own| own == *number)).map(|(named, _)| *named);
+                let says = |named: &Named| *named.name == **name || named.previously.iter().any(|old| **old == **name);
+                match (names.iter().find(|named| says(named)), now) {
+                    (Some(expected), now) => prop_assert_eq!(now, Some(expected), "{} of {}", number, name),
+                    // its route is gone: only a route that takes up one of its former names may have it, as after a rollback
+                    (None, Some(now)) => {
+                        let row = before.iter().find(|row| row.number == *number).unwrap();
+                        prop_assert!(row.owners().any(|old| *old == *now.name || now.previously.iter().any(|name| **name == *old)));
+                    }
+                    (None, None) => {}
+                }
+                if let Some(now) = now {
+                    *name = now.name.to_string();
+                }
+            }
+            for (named, numbers) in routes {
+                belongs.insert(numbers.number, named.name.to_string());
+            }
+            // the same config again changes nothing, as after a restart
+            let settled = rows.clone();
+            prop_assert_eq!(&assign(&mut rows, &names), &numbers);
+            prop_assert_eq!(&rows, &settled);
+        }
+    }
+
+    /// A number that was once another route's stays away from a route that only shares a former name with it.
+    #[test]
+    fn ledger_names_are_never_given_twice(choices in configs()) {
+        let mut rows: Vec<NumberRow> = Vec::new();
+        for choice in choices {
+            assign(&mut rows, &named(&choice));
+            let ledgers: HashSet<_> = rows.iter().map(|row| (row.kind, Arc::clone(&row.ledger))).collect();
+            prop_assert_eq!(ledgers.len(), rows.len());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Numbers and who has them.
+use std::sync::Arc;
+
+use rusqlite::{Row, params};
+
+use super::look::Reading;
+use super::writing::Writing;
+use crate::store::StoreError;
+use crate::store::names::{Named, NumberRow, Numbers, assign};
+use crate::store::queue::Kind;
+
+/// All numbers; one that a newer version wrote for a kind of its own is left out.
+const ALL: &str = "select number, kind, name, owners from name order by number";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Option<NumberRow>> {
+    let Some(kind) = kind_of(row.get(1)?) else { return Ok(None) };
+    let owners: Option<String> = row.get(3)?;
+    let owners = owners.iter().flat_map(|owners| owners.split_whitespace()).map(Box::from).collect();
+    Ok(Some(NumberRow { number: row.get(0)?, kind, ledger: row.get(2)?, owners }))
+}
+
+/// Gives the names of a config their numbers. Writes only what changes.
+pub(crate) fn numbers(writing: &Writing<'_>, names: &[Named]) -> Result<Vec<Numbers>, StoreError> {
+    let before: Vec<NumberRow> = writing.rows(ALL, [], read)?.into_iter().flatten().collect();
+    let mut after = before.clone();
+    let numbers = assign(&mut after, names);
+    let put = "insert into name (number, kind, name, owners) values (?1, ?2, ?3, ?4)
+        on conflict (number) do update set name = excluded.name, owners = excluded.owners";
+    for (at, row) in after.iter().enumerate() {
+        if before.get(at) != Some(row) {
+            writing.execute(put, params![row.number, number_of(row.kind), row.ledger, row.owners.join(" ")])?;
+        }
+    }
+    Ok(numbers)
+}
+
+/// Reads every number with its newest name.
+pub(crate) fn names(reading: &Reading<'_>) -> Result<Vec<(Kind, u32, Arc<str>)>, StoreError> {
+    let rows = reading.rows(ALL, [], read)?.into_iter().flatten();
+    Ok(rows.map(|row| (row.kind, row.number, Arc::from(row.owner()))).collect())
+}
+
+/// Returns a kind of name as it lies in a row.
+fn number_of(kind: Kind) -> i64 {
+    match kind {
+        Kind::Route => 0,
+        Kind::Alarm => 1,
+        Kind::Pass => 2,
+    }
+}
+
+fn kind_of(number: i64) -> Option<Kind> {
+    match number {
+        0 => Some(Kind::Route),
+        1 => Some(Kind::Alarm),
+        2 => Some(Kind::Pass),
+        _ => None,
+    }
+}
