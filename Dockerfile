@@ -23,8 +23,10 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /hookgate /usr/local/bin/hookgate
 COPY --from=build --chown=65532:65532 /state /var/lib/hookgate
 # The config is a mounted directory, so that a change of a ConfigMap arrives. State, if any, is a volume at /var/lib/hookgate.
-# `run` and `health` both read it; without a health listener in it the container is never healthy.
-ENV HOOKGATE_CONFIG=/etc/hookgate/config.yaml
+# The health check asks the running gateway: `run` leaves its addresses in $RUNTIME_DIRECTORY, so a config that is broken later does not make the
+# container unhealthy. On a read-only root without a volume there, it asks the address that the config names, else 127.0.0.1:9091.
+# The config needs a health listener.
+ENV HOOKGATE_CONFIG=/etc/hookgate/config.yaml RUNTIME_DIRECTORY=/var/lib/hookgate
 USER 65532:65532
 EXPOSE 8080 9091
 STOPSIGNAL SIGTERM

@@ -6,7 +6,8 @@ CARGO ?= PATH="$$PATH:$$HOME/.cargo/bin" cargo
 run: setup build
 	@target/release/hookgate demo --config config.example.yaml || [ $$? = 130 ] # Ctrl-C is how it ends
 
-test: setup
+test:
+	@tools/setup test
 	$(CARGO) test --locked
 
 # Real SDKs from PyPI and npm against a real gate; not part of `make test`, which needs no network.

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::admin::TOKEN_FILE;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
+use crate::cli::running::Running;
 use crate::config::file;
 use crate::delivery::AnswerBody;
 use crate::upstream::fetch::{FetchError, Url, fetch, open};
@@ -27,7 +28,7 @@ const ADDRESS: &str = "127.0.0.1:9090";
 /// Which gate is asked.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct GateArgs {
-    /// The admin listener, HOST:PORT or unix:PATH (default: `admin.address` of the config, else 127.0.0.1:9090).
+    /// The admin listener, HOST:PORT or unix:PATH (default: where the running gateway listens, else `admin.address` of the config, else 127.0.0.1:9090).
     #[arg(long, global = true, value_name = "ADDRESS")]
     admin: Option<String>,
     /// The config of the gate: says where its admin listener is, and its token.
@@ -49,19 +50,29 @@ impl GateArgs {
         Ok((String::from_utf8_lossy(&body).trim_end().to_owned(), door.read(&body)?))
     }
 
-    /// Finds the admin listener and the token.
+    /// Finds the admin listener and the token: where the running gateway says it is, else where its config says.
     ///
     /// # Errors
-    /// A config or token file that cannot be read.
+    /// A token file that cannot be read, or a config that cannot be read while no running gateway left its addresses.
     pub(super) fn door(&self) -> Result<Door, Error> {
         let config = self.config.as_deref().filter(|_| self.admin.is_none() || self.token_file.is_none());
-        let written = config.map(context::written).transpose()?.unwrap_or_default();
+        let written = config.map(context::written).transpose();
+        let store = context::store_of(self.config.as_deref());
+        let running = Running::find(config, store.as_deref());
+        let written = match (written, &running) {
+            (Ok(written), _) => written.unwrap_or_default(),
+            (Err(_), Some(_)) => file::File::default(),
+            (Err(error), None) => return Err(error),
+        };
+        let running = running.unwrap_or_default();
         let admin = written.admin.unwrap_or_default();
-        let address = self.admin.clone().or_else(|| admin.address.map(|address| self.near(address))).unwrap_or_else(|| ADDRESS.to_owned());
+        let listens = running.admin.or_else(|| admin.address.map(|address| self.near(address)));
+        let address = self.admin.clone().or(listens).unwrap_or_else(|| ADDRESS.to_owned());
         let token = match &self.token_file {
             Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
-            None => admin.token.map_or_else(|| self.token_made(written.store), |token| self.token_written(&token)),
+            None => admin.token.map_or_else(|| token_at(store?.join(TOKEN_FILE)), |token| self.token_written(&token)),
         };
+        let token = token.or_else(|| token_at(running.token_file?));
         Ok(Door { address, token })
     }
 
@@ -71,15 +82,9 @@ impl GateArgs {
             return std::env::var(name).ok().map(|text| Zeroizing::new(text.into_bytes()));
         }
         if let Some(path) = &token.file {
-            return std::fs::read(self.beside().join(path)).ok().map(Zeroizing::new);
+            return token_at(self.beside().join(path));
         }
         token.insecure_inline.as_ref().map(|inline| Zeroizing::new(inline.0.clone().into_bytes()))
-    }
-
-    /// The token that the gate made beside its store.
-    fn token_made(&self, store: Option<file::Store>) -> Option<Zeroizing<Vec<u8>>> {
-        let path = self.beside().join(store?.path?).join(TOKEN_FILE);
-        std::fs::read(path).ok().map(Zeroizing::new)
     }
 
     /// An address of the config: the path of a socket begins where the config is.
@@ -94,6 +99,11 @@ impl GateArgs {
     fn beside(&self) -> &Path {
         self.config.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""))
     }
+}
+
+/// Reads a token; one that cannot be read is left out, since reading on loopback needs none.
+fn token_at(path: PathBuf) -> Option<Zeroizing<Vec<u8>>> {
+    std::fs::read(path).ok().map(Zeroizing::new)
 }
 
 /// A gate's admin listener, and the token for it.

@@ -1,6 +1,6 @@
 //! What commands read: a config, a preset, a file, a time.
 use std::io::{ErrorKind, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,9 +10,10 @@ use crate::cli::error::{Error, Exit};
 use crate::cli::term;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::compile;
-use crate::config::diagnostic::{Diagnostics, Place, did_you_mean};
+use crate::config::diagnostic::{Diagnostics, Place, Step, did_you_mean};
 use crate::config::file::{self, OneOrMany};
 use crate::config::load::{self, Loaded, Rejected};
+use crate::config::marked::{self, Marked, Node};
 use crate::config::source::Source;
 use crate::provider::{Catalogue, Preset};
 use crate::verify::Shape;
@@ -45,6 +46,24 @@ pub(super) fn written(path: &Path) -> Result<file::File, Error> {
             .hint(format!("hookgate check {}", path.display())));
     }
     Ok(file)
+}
+
+/// Lines of a broken config that are left out, one by one from its end, in the hope that what is before them can be read.
+const LINES_LEFT_OUT: usize = 200;
+
+/// Returns the directory of the store that a config names, also where the rest of the config is wrong. A relative path begins beside the config.
+pub(super) fn store_of(config: Option<&Path>) -> Option<PathBuf> {
+    let config = config?;
+    let bytes = read(config, "the config").ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let store = [Step::Key("store".to_owned()), Step::Key("path".to_owned())];
+    let of = |text: &str| match &marked::read(text).0?.find(&store) {
+        (Marked { node: Node::Scalar { text, .. }, .. }, _, true) => Some(text.clone()),
+        _ => None,
+    };
+    let mut ends = std::iter::once(text.len()).chain(text.rmatch_indices('\n').map(|(at, _)| at)).take(LINES_LEFT_OUT);
+    let path = ends.find_map(|end| of(text.get(..end)?))?;
+    Some(config.parent().unwrap_or_else(|| Path::new("")).join(path))
 }
 
 /// The preset of that name.

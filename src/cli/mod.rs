@@ -15,8 +15,10 @@ mod memory;
 mod message;
 mod policy;
 mod providers;
+mod reload;
 mod report;
 pub mod run;
+mod running;
 mod schema;
 mod sign;
 mod status;
@@ -97,8 +99,11 @@ enum Command {
     /// Says what is wrong around a gate: ways past it, files, certificates, disks, limits; each with what to do.
     #[command(after_help = "Examples:\n  hookgate doctor --config config.yaml\n  hookgate doctor -v --config /etc/hookgate/config.yaml")]
     Doctor(doctor::DoctorArgs),
-    /// Says whether a running gate is ready: for a container's health check.
-    #[command(after_help = "Examples:\n  hookgate health\n  hookgate health --address 127.0.0.1:9091")]
+    /// Reloads the config of a running gateway now. A config with mistakes is refused, and the last good one goes on serving.
+    #[command(after_help = "Examples:\n  hookgate reload\n  hookgate reload --config /etc/hookgate/config.yaml")]
+    Reload(reload::ReloadArgs),
+    /// Tells whether a gateway runs here and answers: for a container's health check.
+    #[command(after_help = "Examples:\n  hookgate health\n  hookgate health --ready --address 127.0.0.1:9091")]
     Health(health::HealthArgs),
     /// Stands for an app: answers every request with what it saw.
     #[command(after_help = "Examples:\n  hookgate echo\n  hookgate echo --listen 127.0.0.1:3001 --quiet")]
@@ -153,6 +158,7 @@ impl Command {
             Self::Forget(args) => forget::forget(args),
             Self::Drain(args) => drain::drain(args),
             Self::Doctor(args) => doctor::doctor(args, verbose),
+            Self::Reload(args) => reload::reload(args),
             Self::Health(args) => health::health(args),
             Self::Echo(args) => echo::echo(args),
             Self::Demo(args) => demo::demo(args),

@@ -1,6 +1,6 @@
 //! `hookgate run`: the gate from its first file to its last request.
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::admin::{Guard, Offered, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
+use crate::admin::{Guard, Offered, TOKEN_FILE, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
 use crate::cli::error::{Error, Exit};
 use crate::cli::memory;
+use crate::cli::running::{self, Running};
 use crate::cli::term;
 use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load};
@@ -91,14 +92,14 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     let gate = Gate::new(Arc::clone(&snapshot), Arc::clone(&clock), telemetry, Arc::clone(&ledger) as _).await;
     let gate = Arc::new(gate.map_err(|error| Error::new(Exit::NO, error.to_string()))?);
     let server = Server::start(Arc::clone(&gate)).await.map_err(|error| Error::new(Exit::NO, error.to_string()))?;
-    let reloader = Arc::new(Reloader::new(Arc::clone(&gate), &server, config, cache, stale));
+    let reloader = Arc::new(Reloader::new(Arc::clone(&gate), &server, config.clone(), cache, stale));
     let operator = Arc::new(Operator::new(Arc::clone(&gate), Arc::clone(&reloader), alarm.clone()));
     for address in server.addresses() {
         tracing::info!(r#for = "senders", %address, "listening");
     }
     let (stop, stopped) = watch::channel(false);
-    let _admin_socket = match listen_for_operators(&gate, &operator, &stopped).await {
-        Ok(file) => file,
+    let operators = match listen_for_operators(&gate, &operator, &stopped).await {
+        Ok(operators) => operators,
         Err(error) => {
             // senders were taken already: they get their answers
             server.shut_down(snapshot.shutdown).await;
@@ -111,10 +112,15 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     reloader.catch_up().await;
     tokio::spawn(config_watch::watch(beginning, changed));
     tokio::spawn(memory::give_back());
-    tokio::spawn(deliver::run(Arc::clone(&gate)));
-    tokio::spawn(deliver::sweep(Arc::clone(&gate)));
+    // without a store nothing is queued, and nothing will be until a restart
+    if snapshot.store.path.is_some() {
+        tokio::spawn(deliver::run(Arc::clone(&gate)));
+        tokio::spawn(deliver::sweep(Arc::clone(&gate)));
+    }
     tokio::spawn(alarms::watch(Arc::clone(&gate), alarm));
     server.ready();
+    let running = operators.running(running::absolute(&config), snapshot.store.path.as_deref());
+    let _running = running.leave(snapshot.store.path.as_deref());
     tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.routes.len(), "ready");
     until_told_to_leave(&reloader, changes, signals).await;
     let timing = gate.snapshot().shutdown;
@@ -163,49 +169,68 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
     }
 }
 
-/// Binds and serves the health and admin listeners of the config. The file of the admin socket, if it is one, goes with what is returned.
-async fn listen_for_operators(
-    gate: &Arc<Gate>,
-    operator: &Arc<Operator>,
-    stopped: &watch::Receiver<bool>,
-) -> Result<Option<SocketFile>, Error> {
+/// The listeners for operators, as they were bound.
+#[derive(Default)]
+struct Operators {
+    health: Option<SocketAddr>,
+    admin: Option<String>,
+    /// Whether the admin token was made beside the store.
+    token_made: bool,
+    /// The file of the admin socket, if it is one. Removed on drop.
+    socket: Option<SocketFile>,
+}
+
+impl Operators {
+    /// Returns what commands need to find this gateway.
+    fn running(&self, config: PathBuf, store: Option<&Path>) -> Running {
+        let token_file = store.filter(|_| self.token_made).map(|store| running::absolute(&store.join(TOKEN_FILE)));
+        Running { config, health: self.health.map(|address| address.to_string()), admin: self.admin.clone(), token_file }
+    }
+}
+
+/// Binds and serves the health and admin listeners of the config.
+async fn listen_for_operators(gate: &Arc<Gate>, operator: &Arc<Operator>, stopped: &watch::Receiver<bool>) -> Result<Operators, Error> {
     let snapshot = gate.snapshot();
+    let mut operators = Operators::default();
     if let Some(address) = snapshot.health {
-        let listener = bind("health", address).await?;
+        let (address, listener) = bind("health", address).await?;
+        operators.health = Some(address);
         tokio::spawn(serve_tcp(listener, health::router(Arc::clone(operator) as _), stopped.clone()));
     }
-    let Some(admin) = &snapshot.admin else { return Ok(None) };
-    let mut file = None;
+    let Some(admin) = &snapshot.admin else { return Ok(operators) };
     let made = match (&admin.token, &snapshot.store.path) {
         (None, Some(store)) if admin.tokens.is_empty() => {
             Some(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?))
         }
         (None | Some(_), _) => None,
     };
+    operators.token_made = made.is_some();
     // the token of the config that runs now: one that was changed because it leaked must not count until a restart
     let of_gate = Arc::clone(gate);
     let token: TokenMatcher = Arc::new(move |offered: &[u8]| Offered::find(of_gate.snapshot().admin.as_ref(), made.as_ref(), offered));
     match &admin.address {
         AdminAddress::Tcp(address) => {
-            let listener = bind("admin", *address).await?;
-            let guard = Guard::tcp(listener.local_addr().unwrap_or(*address), token);
+            let (address, listener) = bind("admin", *address).await?;
+            operators.admin = Some(address.to_string());
+            let guard = Guard::tcp(address, token);
             tokio::spawn(serve_tcp(listener, api::router(Arc::clone(operator) as _, guard), stopped.clone()));
         }
         AdminAddress::Unix(path) => {
             let (listener, socket) = unix::listen(path).map_err(|error| cannot(&format!("listen on unix:{}", path.display()), &error))?;
-            file = Some(socket);
+            operators.socket = Some(socket);
+            operators.admin = Some(format!("unix:{}", running::absolute(path).display()));
             tracing::info!(r#for = "admin", address = %format_args!("unix:{}", path.display()), "listening");
             tokio::spawn(serve_unix(listener, api::router(Arc::clone(operator) as _, Guard::unix(token)), stopped.clone()));
         }
     }
-    Ok(file)
+    Ok(operators)
 }
 
-async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, Error> {
+async fn bind(what: &str, address: SocketAddr) -> Result<(SocketAddr, TcpListener), Error> {
     let bound = TcpListener::bind(address).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = bound.map_err(|error| cannot(&format!("listen on {address} for {what}"), &error))?;
     tracing::info!(r#for = what, %address, "listening");
-    Ok(listener)
+    Ok((address, listener))
 }
 
 fn cannot(what: &str, error: &std::io::Error) -> Error {
@@ -261,7 +286,7 @@ mod tests {
 
     const ROUTE: &str = "routes: [{ name: a, path: /a, verify: none, ";
 
-    fn snapshot(directory: &std::path::Path, action: &str) -> Snapshot {
+    fn snapshot(directory: &Path, action: &str) -> Snapshot {
         let (path, store) = (directory.join("config.yaml"), directory.join("store"));
         let yaml = format!(
             "store: {{ path: '{}' }}\nlisten: [{{ address: 127.0.0.1:0 }}]\nupstreams: {{ app: {{ url: http://127.0.0.1:9 }} }}\n{ROUTE}{action} }}]\n",

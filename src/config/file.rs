@@ -167,9 +167,11 @@ pub struct Limits {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// How long the gate says that it is not ready and still accepts (default 5s).
+    /// How long the gateway says that it is not ready and still accepts (default 5s). Load balancers go on sending until they notice.
+    /// `/readyz` speaks of the gateway alone and never asks an upstream: while your app is down, the gateway still answers, queues and spills.
+    /// Your app must outlive this delay: in Kubernetes give it `preStop: { sleep: { seconds: … } }` of at least this delay and 5 s.
     pub delay: Option<String>,
-    /// How long requests in flight may take after that (default 25s). The gate leaves as soon as there are none.
+    /// How long requests in flight may take after that (default 25s). The gateway leaves as soon as there are none.
     pub grace: Option<String>,
 }
 

@@ -164,7 +164,7 @@ fn deployments_compile() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(problems(config, dir.path()), None);
     let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
-    let containers = pod["containers"].as_sequence().unwrap();
+    let containers = pod["initContainers"].as_sequence().unwrap();
     let gate = containers.iter().find(|container| container["name"] == "hookgate").unwrap();
     let mounts = gate["volumeMounts"].as_sequence().unwrap();
     assert!(mounts.iter().all(|mount| mount.get("subPath").is_none()));

@@ -36,6 +36,7 @@ mod architecture;
 mod cli;
 mod dedupe;
 mod deliveries;
+mod deploy;
 mod docs;
 mod doctor;
 mod forward;
