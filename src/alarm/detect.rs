@@ -41,6 +41,8 @@ pub struct Seen {
     pub set_aside: Option<String>,
     /// Whether the clock was set of late.
     pub clock_jump: bool,
+    /// How often the gateway had no file descriptor for a connection, since the start.
+    pub out_of_files: u64,
 }
 
 /// A route, as it was seen.
@@ -95,6 +97,8 @@ type Key = (Code, Option<Arc<str>>);
 #[derive(Debug)]
 pub struct Detector {
     began: Instant,
+    /// `Seen::out_of_files` at the last look.
+    out_of_files: u64,
     routes: HashMap<Arc<str>, RouteKnown>,
     latches: BTreeMap<Key, (Latch, Option<Alarm>)>,
 }
@@ -102,7 +106,7 @@ pub struct Detector {
 impl Detector {
     /// One that knows nothing.
     pub fn new(now: Instant) -> Self {
-        Self { began: now, routes: HashMap::new(), latches: BTreeMap::new() }
+        Self { began: now, out_of_files: 0, routes: HashMap::new(), latches: BTreeMap::new() }
     }
 
     /// What is raised now.
@@ -114,6 +118,10 @@ impl Detector {
     pub fn step(&mut self, seen: &Seen, policy: &Policy, now: Now) -> Vec<Change> {
         let mut changes = self.forget(seen, now);
         let hour = now.mono.saturating_duration_since(self.began).as_secs() / HOUR;
+        let out_of_files = seen.out_of_files > std::mem::replace(&mut self.out_of_files, seen.out_of_files);
+        let level = if out_of_files { Level::Bad } else { Level::Good };
+        let text = "the gateway has no file descriptors left: connections wait until others close".to_owned();
+        changes.extend(self.latch(Code::OutOfFiles, None, Finding(level, Duration::ZERO, text), now));
         for (code, finding) in of_gate(seen, policy) {
             changes.extend(self.latch(code, None, finding, now));
         }

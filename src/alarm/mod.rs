@@ -35,11 +35,13 @@ pub enum Code {
     StoreSetAside,
     /// The clock of the machine was set.
     ClockJump,
+    /// The gateway has no file descriptors left, so connections wait.
+    OutOfFiles,
 }
 
 impl Code {
     /// All of them, in the order of `docs/alarms.md`.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: &'static [Self] = &[
         Self::DeadLetters,
         Self::Failing,
         Self::Silent,
@@ -50,6 +52,7 @@ impl Code {
         Self::StoreFailing,
         Self::StoreSetAside,
         Self::ClockJump,
+        Self::OutOfFiles,
     ];
 
     /// The stable code: metric label, log field, and in what is sent.
@@ -65,6 +68,7 @@ impl Code {
             Self::StoreFailing => "store_failing",
             Self::StoreSetAside => "store_set_aside",
             Self::ClockJump => "clock_jump",
+            Self::OutOfFiles => "out_of_files",
         }
     }
 }
@@ -72,10 +76,7 @@ impl Code {
 impl Code {
     /// Whether it is of one route; else of the whole gate.
     pub const fn is_of_route(self) -> bool {
-        match self {
-            Self::DeadLetters | Self::Failing | Self::Silent | Self::VerifiedFalling => true,
-            Self::Parked | Self::DiskNearlyFull | Self::StoreLarge | Self::StoreFailing | Self::StoreSetAside | Self::ClockJump => false,
-        }
+        matches!(self, Self::DeadLetters | Self::Failing | Self::Silent | Self::VerifiedFalling)
     }
 }
 

@@ -56,6 +56,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
     };
     log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
     memory::small_pages();
+    memory::more_files();
     let runtime = runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?;
     let telemetry = Telemetry::new(loaded.snapshot.log, Arc::clone(&clock), std::io::stdout());
     let ended = runtime.block_on(serve(args.config.clone(), loaded, clock, Arc::clone(&telemetry)));

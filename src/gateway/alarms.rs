@@ -79,6 +79,7 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
         failing: gate.deliverer.store.trouble().map(|trouble| trouble.to_string()),
         set_aside,
         clock_jump: gate.ids.ledger.counts().clock_jump,
+        out_of_files: gate.lifecycle.connections.out_of_files(),
     }
 }
 

@@ -4,11 +4,50 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Counts open connections, in all and by client, and those that were turned away.
+/// Counts open connections, in all and by client, those that were turned away, and errors of accepting.
 #[derive(Debug, Default)]
 pub struct Connections {
     open: Mutex<Open>,
     turned_away: [AtomicU64; Away::ALL.len()],
+    accept_errors: [AtomicU64; AcceptFault::ALL.len()],
+}
+
+/// Why the system did not give the gateway a connection that waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AcceptFault {
+    /// The process or the system has no file descriptor left.
+    NoFiles,
+    /// The system has no memory for it.
+    NoMemory,
+    /// The sender went away before it was accepted.
+    Aborted,
+    /// Anything else.
+    Other,
+}
+
+impl AcceptFault {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::NoFiles, Self::NoMemory, Self::Aborted, Self::Other];
+
+    /// Returns the label of a metric and the field of a log line.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::NoFiles => "no_files",
+            Self::NoMemory => "no_memory",
+            Self::Aborted => "aborted",
+            Self::Other => "other",
+        }
+    }
+
+    /// Returns the fault that an error of the system stands for.
+    pub(super) fn of(errno: Option<i32>) -> Self {
+        match errno {
+            Some(libc::EMFILE | libc::ENFILE) => Self::NoFiles,
+            Some(libc::ENOBUFS | libc::ENOMEM) => Self::NoMemory,
+            Some(libc::ECONNABORTED | libc::EPROTO) => Self::Aborted,
+            _ => Self::Other,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +112,27 @@ impl Connections {
     /// How many were turned away, by the label of why.
     pub fn turned_away(&self) -> Vec<(&'static str, u64)> {
         Away::ALL.iter().zip(&self.turned_away).map(|(why, count)| (why.label(), count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Returns how often accepting failed, by the label of the cause.
+    pub fn accept_errors(&self) -> Vec<(&'static str, u64)> {
+        AcceptFault::ALL.iter().zip(&self.accept_errors).map(|(fault, count)| (fault.label(), count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Returns how often accepting failed for want of file descriptors.
+    pub fn out_of_files(&self) -> u64 {
+        AcceptFault::ALL
+            .iter()
+            .zip(&self.accept_errors)
+            .find(|(fault, _)| **fault == AcceptFault::NoFiles)
+            .map_or(0, |(_, count)| count.load(Ordering::Relaxed))
+    }
+
+    /// Counts an error of accepting.
+    pub(super) fn accept_failed(&self, fault: AcceptFault) {
+        for (_, count) in AcceptFault::ALL.iter().zip(&self.accept_errors).filter(|(known, _)| **known == fault) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts one that was turned away: how many that makes.

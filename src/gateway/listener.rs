@@ -18,7 +18,7 @@ use crate::clock::{Clock, within};
 use crate::config::snapshot::TrustedProxies;
 use crate::gateway::client::Peer;
 use crate::gateway::conn::{Conn, Patience};
-use crate::gateway::connections::{Away, Connections, Most, Slot};
+use crate::gateway::connections::{AcceptFault, Away, Connections, Most, Slot};
 use crate::gateway::framing::Violation;
 use crate::gateway::guarded::Guarded;
 use crate::gateway::proxy_protocol::{self, Progress};
@@ -99,6 +99,7 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
     let mut stop = listening.stop.clone();
     let mut served = JoinSet::new();
     let mut last_ones = LAST_ONES;
+    let mut failing = Failing::default();
     loop {
         let accepted = tokio::select! {
             // what the system has accepted is served before the end: closing the socket would reset it
@@ -112,12 +113,17 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
         }
         // a flood of connections leaves the branch above no turn
         while served.try_join_next().is_some() {}
-        let Ok(mut io) = accepted else {
-            // on the way out an error that stays must not hold up the end
-            last_ones = if *stop.borrow() { last_ones.min(LAST_ERRORS) } else { last_ones };
-            sleep(ACCEPT_REST).await;
-            continue;
+        let mut io = match accepted {
+            Ok(io) => io,
+            Err(error) => {
+                failing.begins(&error, &listening.connections);
+                // on the way out an error that stays must not hold up the end
+                last_ones = if *stop.borrow() { last_ones.min(LAST_ERRORS) } else { last_ones };
+                sleep(ACCEPT_REST).await;
+                continue;
+            }
         };
+        failing.ends();
         let accepted = listening.clock.mono();
         let peer = if listening.unix { Peer::Unix } else { peer_of(&io) };
         let slot = match admit(peer, &listening) {
@@ -138,6 +144,27 @@ pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
     }
     drop(socket);
     while served.join_next().await.is_some() {}
+}
+
+/// Whether accepting fails now. Logged when it begins and when it ends: a warning each time would fill the log just then.
+#[derive(Default)]
+struct Failing(Option<AcceptFault>);
+
+impl Failing {
+    fn begins(&mut self, error: &std::io::Error, connections: &Connections) {
+        let fault = AcceptFault::of(error.raw_os_error());
+        connections.accept_failed(fault);
+        if fault != AcceptFault::Aborted && self.0 != Some(fault) {
+            self.0 = Some(fault);
+            tracing::error!(cause = fault.label(), "connections cannot be accepted");
+        }
+    }
+
+    fn ends(&mut self) {
+        if let Some(fault) = self.0.take() {
+            tracing::info!(cause = fault.label(), "connections are accepted again");
+        }
+    }
 }
 
 fn peer_of(io: &impl GetSocketDigest) -> Peer {

@@ -182,6 +182,7 @@ impl Source for Operator {
                 .map(|c| (Arc::clone(&c.policy().name), matches!(c.breaker().state(now.mono), Shown::Open { .. })))
                 .collect(),
             stale_secrets: count(self.reloader.state().stale_secrets.len()),
+            accept_errors: self.gate.lifecycle.connections.accept_errors(),
             turned_away: self.gate.lifecycle.connections.turned_away(),
             stale_certificates: count(self.reloader.state().stale_certificates.len()),
             store_alarm: self.alarm().is_some(),

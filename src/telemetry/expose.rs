@@ -30,6 +30,8 @@ pub struct Gauges {
     pub connections: u64,
     /// Connections closed before their first request since the start, by why.
     pub turned_away: Vec<(&'static str, u64)>,
+    /// Errors of accepting since the start, by cause.
+    pub accept_errors: Vec<(&'static str, u64)>,
     /// Every webhook route, and whether it refuses what is not authentic.
     pub enforcing: Vec<(Arc<str>, bool)>,
     /// Every upstream, and whether its breaker is open.
@@ -189,7 +191,7 @@ fn of_requests(telemetry: &Telemetry, families: &mut Families) {
 fn of_alarms(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     let raised = telemetry.alarms();
     let is_raised = |code, route: Option<&str>| raised.iter().any(|alarm| alarm.code == code && alarm.route.as_deref() == route);
-    let values = Code::ALL.into_iter().flat_map(|code| {
+    let values = Code::ALL.iter().copied().flat_map(|code| {
         let routes = gauges.enforcing.iter().filter(move |_| code.is_of_route()).map(|(name, _)| Some(&**name));
         let gate = (!code.is_of_route()).then_some(None);
         routes.chain(gate).map(move |route| (code, route))
@@ -218,6 +220,12 @@ fn of_state(gauges: &Gauges, families: &mut Families) {
         "Connections closed before their first request, by why.",
         &["why"],
         gauges.turned_away.iter().map(|(why, count)| (vec![*why], *count)),
+    );
+    families.counter(
+        "hookgate_accept_errors_total",
+        "Connections that the system did not give to the gateway, by cause.",
+        &["cause"],
+        gauges.accept_errors.iter().map(|(cause, count)| (vec![*cause], *count)),
     );
     families.gauge(
         "hookgate_route_not_enforcing",

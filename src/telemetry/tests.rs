@@ -102,6 +102,7 @@ fn metrics() -> String {
     telemetry.begin(observed).close(Ended::Forwarded(StatusCode::OK));
     let gauges = Gauges {
         turned_away: vec![("full", 0)],
+        accept_errors: vec![("no_files", 0)],
         enforcing: vec![("billing".into(), false), ("other".into(), true)],
         breakers: vec![("app".into(), true)],
         hash: "9f2c41ab".to_owned(),
@@ -120,6 +121,7 @@ fn metrics() -> String {
 #[test]
 fn names_and_labels_of_metrics() {
     insta::assert_snapshot!(shapes(&metrics()).join("\n"), @"
+    hookgate_accept_errors_total{cause}
     hookgate_alarm{code,route}
     hookgate_attempts_settled_total{after,route}
     hookgate_attempts_total{outcome,route}

@@ -238,20 +238,92 @@ fn links_lead_somewhere() {
     }
 }
 
-/// Every test that `docs/security.md` names is there, and every row of its table names one.
+/// Every test that `docs/security.md` names is run and asserts something, and every row of its table names one.
 #[test]
 fn the_tests_behind_the_threat_model() {
     let page = read("docs/security.md");
     let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|text| text.contains(".rs::")).collect();
     assert!(named.len() > 20, "{named:?}");
+    let listed = std::process::Command::new(std::env::current_exe().unwrap()).args(["--list", "--format", "terse"]).output().unwrap();
+    let ignored =
+        std::process::Command::new(std::env::current_exe().unwrap()).args(["--list", "--format", "terse", "--ignored"]).output().unwrap();
+    let lines = |output: &[u8]| -> BTreeSet<String> { String::from_utf8_lossy(output).lines().map(str::to_owned).collect() };
+    let run: BTreeSet<String> = lines(&listed.stdout).difference(&lines(&ignored.stdout)).cloned().collect();
     for name in named {
         let (file, function) = name.split_once("::").unwrap();
         let source = read(file);
-        let at = source.find(&format!("fn {function}(")).unwrap_or_else(|| panic!("{file} has no {function}"));
-        assert!(source[..at].rsplit("\n\n").next().unwrap().contains("test"), "{name} is no test");
+        if let Some(module) = file.strip_prefix("tests/it/") {
+            let module = module.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+            assert!(run.contains(&format!("{module}::{function}: test")), "{name} is not run");
+        } else {
+            check_is_run(file, &source, function);
+        }
+        assert!(asserts(&[&source], function, 3), "{name} asserts nothing");
     }
     let section = page.split("## Who attacks").nth(1).unwrap().split("\n## ").next().unwrap();
     for row in section.lines().filter(|line| line.starts_with('|')).skip(2) {
         assert!(row.contains(".rs::"), "no test is behind: {row}");
     }
+}
+
+/// Panics unless a test of the library is run: marked as a test, neither ignored nor left out, in a module that each file above it declares.
+fn check_is_run(file: &str, source: &str, function: &str) {
+    let at = source.find(&format!("fn {function}(")).unwrap_or_else(|| panic!("{file} has no {function}"));
+    let before = source[..at].rsplit("\n\n").next().unwrap();
+    assert!(before.contains("#[test]") || before.contains("::test"), "{file}::{function} is no test");
+    assert!(!before.contains("#[ignore") && !before.contains("#[cfg"), "{file}::{function} is not always run");
+    let mut path = Path::new(file).to_owned();
+    while path != Path::new("src/lib.rs") {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let (name, dir) = if stem == "mod" {
+            (path.parent().unwrap().file_name().unwrap().to_str().unwrap(), path.parent().unwrap().parent().unwrap())
+        } else {
+            (stem, path.parent().unwrap())
+        };
+        let parents = [dir.join("lib.rs"), dir.join("mod.rs"), dir.with_extension("rs")];
+        let parent =
+            parents.iter().find(|parent| parent.exists() && **parent != path).unwrap_or_else(|| panic!("{}: no parent", path.display()));
+        let declared = read(parent).lines().any(|line| {
+            let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
+            line == format!("mod {name};")
+        });
+        assert!(declared, "{} does not declare {name}", parent.display());
+        path.clone_from(parent);
+    }
+}
+
+/// Whether a function, or one that it calls in the same sources, asserts something.
+fn asserts(sources: &[&str], function: &str, depth: usize) -> bool {
+    let Some(body) = sources.iter().find_map(|source| body_of(source, function)) else { return false };
+    if ["assert!(", "assert_eq!(", "assert_ne!(", "assert_snapshot!(", "panic!(", ".unwrap_err()"]
+        .iter()
+        .any(|macro_| body.contains(macro_))
+    {
+        return true;
+    }
+    let calls = body.match_indices('(').filter_map(|(at, _)| {
+        let name = body[..at].rsplit(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        (!name.is_empty() && name != function).then_some(name)
+    });
+    depth > 0 && calls.collect::<BTreeSet<_>>().into_iter().any(|name| asserts(sources, name, depth - 1))
+}
+
+/// The lines of a function, as rustfmt lays it out: it ends where a brace stands as far from the margin as it began.
+fn body_of<'a>(source: &'a str, function: &str) -> Option<&'a str> {
+    let at = ["(", "<"].iter().find_map(|open| source.find(&format!("fn {function}{open}")))?;
+    let begin = source[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = source[begin..].lines().next()?;
+    let margin = &line[..line.len() - line.trim_start().len()];
+    let end = if line.ends_with('}') { begin + line.len() } else { begin + source[begin..].find(&format!("\n{margin}}}"))? };
+    source.get(begin..end)
+}
+
+/// The check above is able to fail.
+#[test]
+fn a_test_without_an_assertion_is_found() {
+    let source =
+        "#[test]\nfn empty() {\n    run();\n}\nfn run() { let x = 1; }\n#[test]\nfn full() { held(); }\nfn held() { assert!(true); }\n";
+    assert!(!asserts(&[source], "empty", 3) && asserts(&[source], "full", 3) && !asserts(&[source], "absent", 3));
+    let ignored = std::panic::catch_unwind(|| check_is_run("src/lib.rs", "#[test]\n#[ignore]\nfn skipped() {}", "skipped"));
+    assert!(ignored.is_err());
 }

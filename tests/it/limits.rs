@@ -1,7 +1,7 @@
 //! Rates by client, route and value; networks; the bound on bodies in flight; hosts.
 use super::forward::config;
 use super::support::app::{Act, App};
-use super::support::gate::{Gate, wait_for};
+use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
 use std::time::Duration;
@@ -157,4 +157,42 @@ fn connections_of_one_client_are_bounded() {
         let mut again = Connection::open(address);
         again.send(&http::head("POST", "/none", &[], Some(0))).is_ok() && again.answer().is_ok_and(|answer| answer.status == 404)
     });
+}
+
+/// A gateway whose shell sets the limit of open files first.
+#[cfg(target_os = "linux")]
+fn limited(ulimit: &str, yaml: &str) -> Gate {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("ulimit {ulimit}; exec \"$0\" \"$@\"")]).arg(hookgate().get_program());
+    Gate::start_by(command, std::sync::Arc::new(tempfile::tempdir().unwrap()), yaml)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_limit_of_open_files_is_raised_at_start() {
+    let gate = limited("-S -n 64", &config("http://127.0.0.1:9", ""));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gate.pid())).unwrap();
+    let files: Vec<&str> =
+        limits.lines().find(|line| line.starts_with("Max open files")).unwrap().split_whitespace().skip(3).take(2).collect();
+    assert_eq!(files[0], files[1], "soft and hard");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn want_of_open_files_is_logged_counted_and_an_alarm() {
+    let app = App::start();
+    let gate = limited("-n 48", &config(&app.url(), ""));
+    let lines = |text: &str| gate.said().iter().filter(|line| line.contains(text)).count();
+    let mut held: Vec<_> = (0..60).map(|_| Connection::open(gate.address("senders"))).collect();
+    wait_for("the line about it", || lines("connections cannot be accepted") == 1);
+    held.clear();
+    wait_for("a delivery to pass again", || post(&gate, 1, &[], "1").status == 200);
+    wait_for("the count", || {
+        gate.health("/metrics")
+            .text()
+            .lines()
+            .any(|line| line.strip_prefix("hookgate_accept_errors_total{cause=\"no_files\"} ").is_some_and(|count| count != "0"))
+    });
+    wait_for("the alarm", || gate.admin("/-/status")["alarms"].to_string().contains("out_of_files"));
+    assert_eq!((lines("connections cannot be accepted"), lines("connections are accepted again")), (1, 1));
 }
