@@ -29,7 +29,7 @@ const WAITING: usize = 256;
 pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
     let mut leaving = gate.lifecycle.leaving.subscribe();
     let mut detector = Detector::new(gate.clock.mono());
-    let mut waiting = VecDeque::new();
+    let (mut waiting, mut refused) = (VecDeque::new(), false);
     while !*leaving.borrow_and_update() {
         let snapshot = gate.snapshot();
         let seen = look(&gate, &snapshot, set_aside.clone()).await;
@@ -37,7 +37,7 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
         gate.telemetry.alarmed(&changes, detector.raised());
         if snapshot.alarms.webhook.is_some() {
             waiting.extend(changes.iter().map(|change| (DeliveryRef::draw(), event(change))));
-            send(&gate, &mut waiting).await;
+            send(&gate, &mut waiting, &mut refused).await;
         }
         tokio::select! {
             () = sleep(EVERY) => {}
@@ -120,12 +120,17 @@ fn event(change: &Change) -> Event {
 }
 
 /// Puts on the disk what waits for that, the oldest first, as far as it takes them.
-async fn send(gate: &Gate, waiting: &mut VecDeque<(DeliveryRef, Event)>) {
+async fn send(gate: &Gate, waiting: &mut VecDeque<(DeliveryRef, Event)>, refused: &mut bool) {
     let target = gate.live.load().alarms.as_ref().map(|alarms| alarms.target.id());
     while let (Some((id, event)), Some(target)) = (waiting.front(), target) {
         if let Err(error) = accept(gate, *id, event, target).await {
-            tracing::warn!(%error, "an alarm is not in the queue yet");
+            if !std::mem::replace(refused, true) {
+                tracing::warn!(%error, "alarms wait: the store does not take them");
+            }
             break;
+        }
+        if std::mem::replace(refused, false) {
+            tracing::info!("the store takes alarms again");
         }
         waiting.pop_front();
     }
