@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use hookgate::clock::{Clock, SystemClock};
 use hookgate::dedupe::embedded::Embedded;
-use hookgate::dedupe::key::{Parts, key_of};
+use hookgate::dedupe::key::{Identity, Scope};
 use hookgate::limit::{Buckets, Quota};
 use hookgate::request::Params;
 use hookgate::store::{Claimed, Held, Key, Ledger, Token};
@@ -169,7 +169,7 @@ fn now() -> Instant {
 
 /// The key of a delivery, made as the gate makes it.
 fn key(number: u64) -> Key {
-    key_of(&[7; 16], Parts { ledger: "github", params: &Params::default(), id: Some(&number.to_be_bytes()), digest: None })
+    Scope::named("github", &Params::default(), None).ledger_key(&[7; 16], Identity { id: Some(&number.to_be_bytes()), digest: None })
 }
 
 /// The embedded ledger answers at once.

@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::telemetry::{RecentRefusal, Tailed};
-pub use deliveries::{Desk, Keyed, Policy};
+pub use deliveries::{DeliveryName, Desk, Keyed, Policy};
 pub use guard::{Guard, TokenMatcher};
 pub use report::Report;
 pub use serve::{serve_tcp, serve_unix};

@@ -18,6 +18,9 @@ pub(super) struct ForgetArgs {
     /// A path parameter that it came with, where the route has any.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
+    /// The account it came from, where the route finds its secrets by a key.
+    #[arg(long, value_name = "KEY")]
+    account: Option<String>,
     /// Why, for the audit.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
@@ -36,7 +39,8 @@ fn param(text: &str) -> Result<(String, String), String> {
 /// Runs `forget`.
 pub(super) fn forget(args: &ForgetArgs) -> Result<Exit, Error> {
     let params: BTreeMap<String, String> = args.params.iter().cloned().collect();
-    let order = Forget { route: args.route.clone(), id: args.id.clone(), params, reason: args.reason.clone() };
+    let (route, id, account) = (args.route.clone(), args.id.clone(), args.account.clone());
+    let order = Forget { route, id, params, account, reason: args.reason.clone() };
     let door = args.gate.door()?;
     let forgotten: Forgotten = context::block_on(door.post("/-/forget", &order))??;
     let (id, look) = (term::clean(&args.id), Look::of_stdout());
@@ -64,6 +68,9 @@ mod tests {
             assert_eq!(gate.run(&["forget", "--route", "acme", "evt_1", "--param", "account=a=b", "--reason", "so"]), exit);
             let order = json!({ "route": "acme", "id": "evt_1", "params": { "account": "a=b" }, "reason": "so" });
             assert_eq!(gate.asked(), [("POST /-/forget".to_owned(), order)]);
+            assert_eq!(gate.run(&["forget", "--route", "acme", "evt_1", "--account", "a1"]), exit);
+            let order = json!({ "route": "acme", "id": "evt_1", "params": {}, "account": "a1", "reason": "" });
+            assert_eq!(gate.asked().last(), Some(&("POST /-/forget".to_owned(), order)));
         }
         assert!(param("x").is_err() && param("=x").is_err());
     }

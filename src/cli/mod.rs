@@ -90,7 +90,7 @@ enum Command {
     Deliveries(deliveries::DeliveriesArgs),
     /// Has the gate forget a delivery ID, so that the next delivery with it is handed on.
     #[command(
-        after_help = "Examples:\n  hookgate forget --route stripe evt_1QNkT2Hd7mZ0pVbX\n  hookgate forget --route acme --param account=a1 d-17 --reason \"lost by the app\""
+        after_help = "Examples:\n  hookgate forget --route stripe evt_1QNkT2Hd7mZ0pVbX\n  hookgate forget --route acme --account a1 d-17 --reason \"lost by the app\""
     )]
     Forget(forget::ForgetArgs),
     /// Before a gate is stopped: it takes nothing more, and delivers what is queued.

@@ -4,7 +4,7 @@
 //! ledger may have granted, and a call whose outcome is unknown is repeated with the same token.
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::random;
@@ -13,7 +13,7 @@ use crate::store::{Claimed, Held, Key, Ledger, StoreError, Token, repeated};
 
 /// Waiters for one key at most.
 const PER_KEY: usize = 4;
-/// Waiters at most.
+/// Waiters at most. A sender that has some gets another only while at least as many places are free, so none takes them all.
 const IN_ALL: usize = 64;
 /// A hint may be lost: a waiter claims again this often.
 const POLL: Duration = Duration::from_millis(500);
@@ -97,56 +97,91 @@ impl Drop for Claim {
     }
 }
 
-/// Who waits for a claim in flight; bounded, since each holds a request. Lives in `Gate`.
+/// The requests that wait for a claim in flight; bounded, since each is held in memory. Lives in `Gate`.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    by_key: Mutex<HashMap<Key, usize>>,
+    places: Mutex<Places>,
+}
+
+/// The places taken: in all, by key, by sender.
+#[derive(Debug, Default)]
+struct Places {
+    all: usize,
+    by_key: HashMap<Key, usize>,
+    by_sender: HashMap<Key, usize>,
+}
+
+/// The waiters, as one sender sees them.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitersOf<'a> {
+    waiters: &'a Waiters,
+    sender: Key,
 }
 
 impl Waiters {
     /// Requests waiting now.
     pub fn len(&self) -> usize {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        self.places().all
     }
 
-    /// Whether nobody waits.
+    /// Whether no request waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn enter(&self, key: Key) -> Option<Waiting<'_>> {
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = by_key.values().sum();
-        let here = by_key.get(&key).copied().unwrap_or(0);
-        if all >= IN_ALL || here >= PER_KEY {
+    /// The waiters, for a request of this sender.
+    pub fn of(&self, sender: Key) -> WaitersOf<'_> {
+        WaitersOf { waiters: self, sender }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> WaitersOf<'a> {
+    fn enter(self, key: Key) -> Option<Waiting<'a>> {
+        let mut places = self.waiters.places();
+        let count = |of: &HashMap<Key, usize>, key| of.get(&key).copied().unwrap_or(0);
+        let (here, mine) = (count(&places.by_key, key), count(&places.by_sender, self.sender));
+        let free = IN_ALL.saturating_sub(places.all);
+        if free == 0 || mine > free || here >= PER_KEY {
             return None;
         }
-        by_key.insert(key, here + 1);
-        Some(Waiting { waiters: self, key })
+        places.all += 1;
+        *places.by_key.entry(key).or_default() += 1;
+        *places.by_sender.entry(self.sender).or_default() += 1;
+        Some(Waiting { of: self, key })
     }
 }
 
 /// A waiter's place; given back on drop.
 struct Waiting<'a> {
-    waiters: &'a Waiters,
+    of: WaitersOf<'a>,
     key: Key,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut by_key = self.waiters.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(here) = by_key.get_mut(&self.key) {
-            *here -= 1;
-            if *here == 0 {
-                by_key.remove(&self.key);
-            }
+        let mut places = self.of.waiters.places();
+        places.all = places.all.saturating_sub(1);
+        give_back(&mut places.by_key, self.key);
+        give_back(&mut places.by_sender, self.of.sender);
+    }
+}
+
+fn give_back(counts: &mut HashMap<Key, usize>, key: Key) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
         }
     }
 }
 
 /// Takes `key` in flight until `lease` has passed. While another holds it, waits for its outcome, `patience` at most and only if there is a place
 /// among `waiters`; when the other gives it back, exactly one of those who wait gets it.
-pub async fn claim(ledger: &Arc<dyn Ledger>, key: Key, lease: Duration, waiters: &Waiters, patience: Duration) -> Claiming {
+pub async fn claim(ledger: &Arc<dyn Ledger>, key: Key, lease: Duration, waiters: WaitersOf<'_>, patience: Duration) -> Claiming {
     // unlike any other holder's; the generator is this thread's own and costs no system call
     let token = Token(random::wide());
     let guard = Claim { ledger: Arc::clone(ledger), key, token, settled: false };

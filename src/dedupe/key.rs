@@ -1,55 +1,98 @@
-//! Keys of the ledger: a keyed 128-bit hash over framed parts.
+//! The keys made of a request: a keyed 128-bit hash over framed parts.
 //!
 //! Each part is written as its kind (one byte), its length (eight bytes) and its bytes, so that no two different lists of parts give the same frames,
-//! and without the hash key nobody can look for two that meet.
+//! and without the hash key nobody can look for two that meet. The first part says what the key is for.
 use std::hash::Hasher as _;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
+use crate::delivery::Delivery;
 use crate::request::Params;
 use crate::store::Key;
+use crate::store::queue::Lane;
 
-/// What makes a delivery the same delivery.
+/// The values that are compared with one another: those of one route, one set of path parameters and one account.
+/// Every key made of a request is made by its methods, so none is made without the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts<'a> {
-    /// The name the route's ledger entries are kept under.
-    pub ledger: &'a str,
-    /// The path parameters: tenants of one route have IDs of their own.
-    pub params: &'a Params,
+pub struct Scope<'a> {
+    route: &'a str,
+    params: &'a Params,
+    account: Option<&'a str>,
+}
+
+/// The parts of a ledger key that make a delivery the same delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity<'a> {
     /// The delivery ID, if the request has one.
     pub id: Option<&'a [u8]>,
     /// The digest of the signed body: where the signature does not cover the ID, where there is none, and where the route dedupes by content.
     pub digest: Option<&'a [u8]>,
 }
 
-/// The ledger key of a delivery.
-pub fn key_of(hash_key: &[u8; 16], parts: Parts<'_>) -> Key {
-    let mut hasher = SipHasher24::new_with_key(hash_key);
-    frame(parts, |bytes| hasher.write(bytes));
-    Key(hasher.finish128().as_bytes())
-}
+impl<'a> Scope<'a> {
+    /// The scope of a delivery. `route` is the name that the route's ledger entries are kept under.
+    pub fn of(route: &'a str, delivery: &'a Delivery) -> Self {
+        Self { route, params: delivery.params(), account: delivery.cleared().account() }
+    }
 
-/// Gives the frames of `parts` to `feed`, piece by piece.
-fn frame(parts: Parts<'_>, mut feed: impl FnMut(&[u8])) {
-    let Parts { ledger, params, id, digest } = parts;
-    let mut part = |kind: u8, bytes: &[u8]| {
-        let mut head = [kind; 9];
-        for (place, byte) in head.iter_mut().skip(1).zip((bytes.len() as u64).to_be_bytes()) {
-            *place = byte;
+    /// The scope that an operator names, for a look-up.
+    pub fn named(route: &'a str, params: &'a Params, account: Option<&'a str>) -> Self {
+        Self { route, params, account }
+    }
+
+    /// Returns the ledger key of a delivery.
+    pub fn ledger_key(self, hash_key: &[u8; 16], identity: Identity<'_>) -> Key {
+        let Identity { id, digest } = identity;
+        self.key(hash_key, b'L', &[(b'I', id), (b'D', digest)])
+    }
+
+    /// Returns the FIFO lane of a value.
+    pub fn lane(self, hash_key: &[u8; 16], value: &str) -> Lane {
+        Lane(self.key(hash_key, b'F', &[(b'X', Some(value.as_bytes()))]).0)
+    }
+
+    /// Returns the key of a rate limit's bucket. Requests without the value share one.
+    pub fn bucket(self, hash_key: &[u8; 16], value: Option<&str>) -> u64 {
+        let Key(bytes) = self.key(hash_key, b'R', &[(b'X', value.map(str::as_bytes))]);
+        bytes.first_chunk().map_or(0, |half| u64::from_be_bytes(*half))
+    }
+
+    /// Returns the key of the sender as a whole: the account, or the route where accounts do not exist. The path parameters do not count,
+    /// since one sender may write many of them.
+    pub fn sender(self, hash_key: &[u8; 16]) -> Key {
+        Scope { params: &Params(Vec::new()), ..self }.key(hash_key, b'S', &[])
+    }
+
+    fn key(self, hash_key: &[u8; 16], purpose: u8, value: &[(u8, Option<&[u8]>)]) -> Key {
+        let mut hasher = SipHasher24::new_with_key(hash_key);
+        self.frame(purpose, value, |bytes| hasher.write(bytes));
+        Key(hasher.finish128().as_bytes())
+    }
+
+    /// Gives the frames of a key to `feed`, piece by piece.
+    fn frame(self, purpose: u8, value: &[(u8, Option<&[u8]>)], mut feed: impl FnMut(&[u8])) {
+        let Self { route, params, account } = self;
+        let mut part = |kind: u8, bytes: &[u8]| {
+            let mut head = [kind; 9];
+            for (place, byte) in head.iter_mut().skip(1).zip((bytes.len() as u64).to_be_bytes()) {
+                *place = byte;
+            }
+            feed(&head);
+            feed(bytes);
+        };
+        part(purpose, route.as_bytes());
+        for (name, value) in &params.0 {
+            part(b'N', name.as_bytes());
+            part(b'V', value.as_bytes());
         }
-        feed(&head);
-        feed(bytes);
-    };
-    part(b'L', ledger.as_bytes());
-    for (name, value) in &params.0 {
-        part(b'N', name.as_bytes());
-        part(b'V', value.as_bytes());
-    }
-    if let Some(id) = id {
-        part(b'I', id);
-    }
-    if let Some(digest) = digest {
-        part(b'D', digest);
+        if let Some(account) = account {
+            part(b'A', account.as_bytes());
+        }
+        for (kind, bytes) in value {
+            if let Some(bytes) = bytes {
+                part(*kind, bytes);
+            }
+        }
     }
 }
 
@@ -59,28 +102,44 @@ mod tests {
 
     use super::*;
 
-    type Owned = (String, Vec<(String, String)>, Option<Vec<u8>>, Option<Vec<u8>>);
+    /// Everything that a key is made of: purpose, route, parameters, account, value.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Owned {
+        purpose: u8,
+        route: String,
+        params: Vec<(String, String)>,
+        account: Option<String>,
+        value: [Option<Vec<u8>>; 2],
+    }
 
-    /// Few letters, among them the kinds, and short: what could be confused is drawn often.
+    /// Few letters, among them the kinds, and short: parts that could be confused are drawn often.
     fn owned() -> impl Strategy<Value = Owned> {
-        let text = || "[LNVID\0]{0,3}";
-        let bytes = || prop::option::of(prop::collection::vec(prop::sample::select(vec![0, 1, b'I', b'D', b'N']), 0..12));
-        (text(), prop::collection::vec((text(), text()), 0..3), bytes(), bytes())
+        let text = || "[LFANVX\0]{0,3}";
+        let bytes = || prop::option::of(prop::collection::vec(prop::sample::select(vec![0, 1, b'I', b'D', b'N', b'A']), 0..12));
+        let params = prop::collection::vec((text(), text()), 0..3);
+        (prop::sample::select(vec![b'L', b'F', b'R', b'S']), text(), params, prop::option::of(text()), [bytes(), bytes()])
+            .prop_map(|(purpose, route, params, account, value)| Owned { purpose, route, params, account, value })
     }
 
-    fn with<T>(owned: &Owned, then: impl FnOnce(Parts<'_>) -> T) -> T {
-        let (ledger, params, id, digest) = owned;
-        let params = Params(params.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect());
-        then(Parts { ledger, params: &params, id: id.as_deref(), digest: digest.as_deref() })
+    fn params(params: &[(String, String)]) -> Params {
+        Params(params.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect())
     }
 
-    fn frames(owned: &Owned) -> Vec<u8> {
-        let mut frames = Vec::new();
-        with(owned, |parts| frame(parts, |bytes| frames.extend_from_slice(bytes)));
-        frames
+    impl Owned {
+        fn with<T>(&self, then: impl FnOnce(Scope<'_>, u8, &[(u8, Option<&[u8]>)]) -> T) -> T {
+            let params = params(&self.params);
+            let scope = Scope::named(&self.route, &params, self.account.as_deref());
+            then(scope, self.purpose, &[(b'I', self.value[0].as_deref()), (b'D', self.value[1].as_deref())])
+        }
+
+        fn frames(&self) -> Vec<u8> {
+            let mut frames = Vec::new();
+            self.with(|scope, purpose, value| scope.frame(purpose, value, |bytes| frames.extend_from_slice(bytes)));
+            frames
+        }
     }
 
-    /// Reads frames back: what can be read back unambiguously cannot have been written by two different lists.
+    /// Reads frames back: two different lists cannot have written what is read back unambiguously.
     fn parse(mut frames: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut parts = Vec::new();
         while let Some((kind, rest)) = frames.split_first() {
@@ -95,27 +154,52 @@ mod tests {
     proptest! {
         #[test]
         fn different_parts_give_different_frames(left in owned(), right in owned()) {
-            prop_assert_eq!(left == right, frames(&left) == frames(&right));
-            let keys = [&left, &right].map(|owned| with(owned, |parts| key_of(&[7; 16], parts)));
+            prop_assert_eq!(left == right, left.frames() == right.frames());
+            let keys = [&left, &right].map(|owned| owned.with(|scope, purpose, value| scope.key(&[7; 16], purpose, value)));
             prop_assert_eq!(left == right, keys[0] == keys[1]);
         }
 
         #[test]
         fn frames_can_be_read_back(owned in owned()) {
-            let (ledger, params, id, digest) = owned.clone();
-            let mut expected = vec![(b'L', ledger.into_bytes())];
+            let Owned { purpose, route, params, account, value: [id, digest] } = owned.clone();
+            let mut expected = vec![(purpose, route.into_bytes())];
             for (name, value) in params {
                 expected.extend([(b'N', name.into_bytes()), (b'V', value.into_bytes())]);
             }
+            expected.extend(account.map(|account| (b'A', account.into_bytes())));
             expected.extend(id.map(|id| (b'I', id)));
             expected.extend(digest.map(|digest| (b'D', digest)));
-            prop_assert_eq!(parse(&frames(&owned)), expected);
+            prop_assert_eq!(parse(&owned.frames()), expected);
+        }
+
+        /// Two scopes share no key of any purpose, whatever the value; a sender's key alone does not depend on the parameters.
+        #[test]
+        fn scopes_share_no_key(left in owned(), right in owned(), value in "[A-Z]{0,4}") {
+            let all = |owned: &Owned| {
+                owned.with(|scope, _, _| {
+                    let id = Identity { id: Some(value.as_bytes()), digest: None };
+                    let content = Identity { id: None, digest: Some(value.as_bytes()) };
+                    let (lane, bucket) = (scope.lane(&[7; 16], &value).0, scope.bucket(&[7; 16], Some(&value)));
+                    (scope.ledger_key(&[7; 16], id), scope.ledger_key(&[7; 16], content), lane, bucket)
+                })
+            };
+            let same = (&left.route, &left.params, &left.account) == (&right.route, &right.params, &right.account);
+            let (left_keys, right_keys) = (all(&left), all(&right));
+            prop_assert_eq!(same, left_keys.0 == right_keys.0);
+            prop_assert_eq!(same, left_keys.1 == right_keys.1);
+            prop_assert_eq!(same, left_keys.2 == right_keys.2);
+            prop_assert_eq!(same, left_keys.3 == right_keys.3);
+            prop_assert_ne!(left_keys.0, left_keys.1);
+            prop_assert_ne!(left_keys.0.0, left_keys.2);
+            let sender = |owned: &Owned| owned.with(|scope, _, _| scope.sender(&[7; 16]));
+            prop_assert_eq!((&left.route, &left.account) == (&right.route, &right.account), sender(&left) == sender(&right));
         }
     }
 
     #[test]
     fn no_id_is_not_an_empty_id_and_the_hash_key_counts() {
-        let of = |hash_key, id| key_of(&[hash_key; 16], Parts { ledger: "github", params: &Params::default(), id, digest: None });
+        let params = Params::default();
+        let of = |hash_key, id| Scope::named("github", &params, None).ledger_key(&[hash_key; 16], Identity { id, digest: None });
         assert_ne!(of(1, None), of(1, Some(b"")));
         assert_ne!(of(1, Some(b"x")), of(2, Some(b"x")));
         assert_eq!(of(1, Some(b"x")), of(1, Some(b"x")));

@@ -9,12 +9,14 @@ use http::Method;
 
 use crate::config::guard::Verdict;
 use crate::config::snapshot::{Hook, RateKey, RateLimit};
+use crate::dedupe::key::Scope;
+use crate::delivery::Delivery;
 use crate::gateway::listener::network_of;
 use crate::gateway::live::LivePass;
 use crate::limit::{Buckets, Quota};
+use crate::random;
 use crate::refusal::Refusal;
-use crate::request::{Client, Params, RequestHead};
-use crate::verify::Cleared;
+use crate::request::{Client, RequestHead};
 
 /// All rate limits of the gate. They outlive a reload: the buckets of a route are found by its number.
 #[derive(Debug)]
@@ -23,8 +25,9 @@ pub(super) struct Limits {
     refused: Buckets,
     /// By the number of a route and the place in its list.
     by_route: Mutex<HashMap<LimitOf, Arc<Buckets>>>,
-    /// Keys are hashed with a key of this process, so that nobody can aim at another's bucket.
+    /// Keys are hashed with keys of this process, so that nobody can aim at another's bucket.
     hasher: RandomState,
+    hash_key: [u8; 16],
 }
 
 /// A route's number in the store, and the place of a limit in its list.
@@ -56,7 +59,8 @@ impl Ticket<'_> {
 impl Limits {
     /// Limits with empty buckets.
     pub(super) fn new(refused_per_client: Quota) -> Self {
-        Self { refused: Buckets::new(refused_per_client), by_route: Mutex::default(), hasher: RandomState::new() }
+        let hash_key = random::wide().to_be_bytes();
+        Self { refused: Buckets::new(refused_per_client), by_route: Mutex::default(), hasher: RandomState::new(), hash_key }
     }
 
     /// Follows a new `refused_per_client`.
@@ -92,11 +96,11 @@ impl Limits {
     ///
     /// # Errors
     /// `RateLimited` by the first that is used up.
-    pub(super) fn after(&self, limits: &[LiveLimit], params: &Params, cleared: &Cleared, now: Instant) -> Result<(), Refusal> {
+    pub(super) fn after(&self, limits: &[LiveLimit], scope: Scope<'_>, delivery: &Delivery, now: Instant) -> Result<(), Refusal> {
         let keyed = limits.iter().filter_map(|LiveLimit { key, buckets }| match key {
             RateKey::ClientIp => None,
             RateKey::Route => Some((&**buckets, self.route_key())),
-            RateKey::Value(locator) => Some((&**buckets, self.hasher.hash_one((&params.0, locator.find(cleared.received()))))),
+            RateKey::Value(locator) => Some((&**buckets, scope.bucket(&self.hash_key, locator.find(delivery.received()).as_deref()))),
         });
         take_all(keyed, now)
     }

@@ -1,13 +1,14 @@
 //! What the admin API is told of deliveries: the gate's store, and what its config says now.
 use std::sync::Arc;
 
-use crate::admin::{Desk, Keyed, Policy};
+use crate::admin::{DeliveryName, Desk, Keyed, Policy};
 use crate::clock::Now;
-use crate::dedupe::key::{Parts, key_of};
+use crate::dedupe::key::{Identity, Scope};
 use crate::gateway::Gate;
 use crate::gateway::live::LiveHook;
 use crate::request::Params;
 use crate::store::Store;
+use crate::verify::KeyedBy;
 
 /// A gate whose store is on disk.
 #[derive(Debug)]
@@ -32,22 +33,36 @@ impl Desk for GateDesk {
         self.route(route).map(|route| Policy { max_attempts: route.hook.deliver.schedule.max_attempts() })
     }
 
-    fn keyed(&self, route: &str, id: &str, params: &Params) -> Keyed {
+    fn keyed(&self, route: &str, named: DeliveryName<'_>) -> Keyed {
         let Some(route) = self.route(route) else { return Keyed::NoRoute };
         let hook = &*route.hook;
         let (Some(dedupe), Some(verifier)) = (hook.dedupe, &hook.verifier) else { return Keyed::Not };
         if dedupe.by_content || !verifier.covers_id() {
             return Keyed::ByBody;
         }
-        let names = parameters(&hook.path);
-        let given: Option<Vec<_>> = names.iter().map(|name| params.0.iter().find(|(known, _)| **known == **name).cloned()).collect();
-        match given.filter(|given| given.len() == params.0.len()) {
-            Some(given) => {
-                let parts = Parts { ledger: &route.ledger, params: &Params(given), id: Some(id.as_bytes()), digest: None };
-                Keyed::By(key_of(&self.0.ids.ledger.hash_key(), parts))
-            }
-            None => Keyed::ByParams(names),
-        }
+        let DeliveryName { id, params, account } = named;
+        let (names, keyed_by) = (parameters(&hook.path), verifier.secrets().keyed_by());
+        // a parameter that is the account need be named once
+        let (by_param, by_header) = match keyed_by {
+            Some(KeyedBy::Param(name)) => (Some(name), false),
+            Some(KeyedBy::Header(_)) => (None, true),
+            None => (None, false),
+        };
+        let given = |name: &String| {
+            let found = params.get(name).or_else(|| account.filter(|_| by_param.is_some_and(|param| **param == **name)))?;
+            Some((name.as_str().into(), found.into()))
+        };
+        let all: Option<Vec<_>> = names.iter().map(given).collect();
+        let known = params.0.iter().all(|(name, _)| names.iter().any(|known| **known == **name));
+        let Some(all) = all.filter(|_| known && (!by_header || account.is_some())).map(Params) else {
+            return Keyed::Needs { params: names, account: by_header };
+        };
+        let account = match by_param {
+            Some(param) => all.get(param),
+            None => account.filter(|_| by_header),
+        };
+        let identity = Identity { id: Some(id.as_bytes()), digest: None };
+        Keyed::By(Scope::named(&route.ledger, &all, account).ledger_key(&self.0.ids.ledger.hash_key(), identity))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::within;
 use crate::config::snapshot::{Acknowledgement, Action, Hook, Inline, Recording};
 use crate::dedupe::claim::Claim;
+use crate::dedupe::key::Scope;
 use crate::delivery::{Delivery, Outcome};
 use crate::gateway::Gate;
 use crate::gateway::deliver::{Place, Target, Task, delivery_id, lease_of};
@@ -58,7 +59,8 @@ pub(super) struct Entry<'a> {
 }
 
 /// A delivery as the store takes it.
-pub(super) fn accept(hook: &Hook, target: &Target, delivery: &Delivery, entry: Entry<'_>) -> Accept {
+pub(super) fn accept(gate: &Gate, hook: &Hook, target: &Target, delivery: &Delivery, entry: Entry<'_>) -> Accept {
+    let lane = lane(&gate.ids.ledger.hash_key(), hook, target, delivery);
     let Entry { event_type, start, tried, answered } = entry;
     let forward = &hook.forward;
     let withheld = Withheld { headers: &forward.drop_headers, query: forward.drop_query.as_deref() };
@@ -69,18 +71,17 @@ pub(super) fn accept(hook: &Hook, target: &Target, delivery: &Delivery, entry: E
         origin: OriginId(target.id().0),
         delivery_id: delivery_id(delivery).map(Arc::from),
         event_type: event_type.map(Arc::from),
-        to: vec![To { target: target.id(), lane: lane(hook, delivery), start, tried }],
+        to: vec![To { target: target.id(), lane, start, tried }],
         record: kept::record(delivery, withheld, &more),
         body: delivery.body().clone(),
     }
 }
 
-/// The lane of a delivery on a route with `fifo`; those that have no such value share none.
-fn lane(hook: &Hook, delivery: &Delivery) -> Option<Lane> {
-    use sha2::{Digest as _, Sha256};
+/// Returns the lane of a delivery on a route with `fifo`; deliveries without such a value share none. Its scope is the target, which keeps its
+/// number when the route is renamed.
+fn lane(hash_key: &[u8; 16], hook: &Hook, target: &Target, delivery: &Delivery) -> Option<Lane> {
     let value = hook.deliver.fifo.as_ref()?.find(delivery.received())?;
-    let digest: [u8; 32] = Sha256::digest(value.as_bytes()).into();
-    digest.first_chunk().copied().map(Lane)
+    Some(Scope::of(&target.id().0.to_string(), delivery).lane(hash_key, &value))
 }
 
 /// Puts a delivery on the disk, and delivers it from memory if it may be delivered at once. Its sender gets `receipt`, unless it is a duplicate.
@@ -97,7 +98,7 @@ pub(super) async fn enqueue(
     let place = if at_once { route.begin(gate.clock.mono()) } else { None };
     let start = if place.is_some() { Start::Mine(lease_of(&route.hook)) } else { Start::Anyone };
     let status = receipt.answer.status;
-    let accept = accept(&route.hook, target, &delivery, Entry { event_type, start, tried: None, answered: status.as_str() });
+    let accept = accept(gate, &route.hook, target, &delivery, Entry { event_type, start, tried: None, answered: status.as_str() });
     if start == Start::Anyone {
         target.set_backlog(true);
     }
@@ -193,7 +194,7 @@ pub(super) fn keep(
     let attempt = attempt();
     let answered = attempt.status.map_or_else(String::new, |status| status.to_string());
     let entry = Entry { event_type, start: Start::Over(reason), tried: Some(attempt), answered: &answered };
-    let accept = Arc::new(accept(&route.hook, target, delivery, entry));
+    let accept = Arc::new(accept(gate, &route.hook, target, delivery, entry));
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
         if let Err(error) = repeated(|| gate.deliverer.store.accept(Arc::clone(&accept), Dedupe::None)).await {

@@ -95,7 +95,7 @@ async fn spilled(
         Next::Delivered | Next::Dead(_) | Next::Cancelled => return Err(claim),
     };
     let entry = Entry { event_type: facts.event_type.as_deref(), start, tried, answered: status.as_str() };
-    let accept = enqueue::accept(&route.hook, target, delivery, entry);
+    let accept = enqueue::accept(gate, &route.hook, target, delivery, entry);
     enqueue::spill(gate, route, accept, claim).await?;
     Ok(Reply::Taken(Receipt { answer: Acknowledgement::bare(status), taken: Taken::Spilled }))
 }

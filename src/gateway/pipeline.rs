@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::config::snapshot::{Acknowledgement, Action, Dedupe, Hook, Inline};
 use crate::dedupe::claim::{self, Claiming};
-use crate::dedupe::key::{Parts, key_of};
+use crate::dedupe::key::{Identity, Scope};
 use crate::delivery::{Answer, Delivery};
 use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
 use crate::gateway::enqueue::{self, Claimed, Receipt};
@@ -86,8 +86,9 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     }
     // an observing route hands on what is authentic as it does the rest, so that enforcing alone brings proofs, claims and duplicates
     let cleared = if observes { cleared.without_proof() } else { cleared };
-    gate.limits.after(&route.limits, &params, &cleared, now.mono)?;
     let delivery = Delivery::new(hook.name.clone(), params, cleared);
+    let scope = Scope::of(&route.ledger, &delivery);
+    gate.limits.after(&route.limits, scope, &delivery, now.mono)?;
     let claimed = claim_of(gate, route, &delivery).await?;
     let receipt = match (&hook.action, &claimed) {
         (Action::Queue(answer), _) => Receipt { answer: answer.clone(), taken: Taken::Queued },
@@ -112,10 +113,11 @@ fn pass(gate: &Gate, route: &Arc<LivePass>, head: RequestHead, facts: &mut Facts
 async fn claim_of(gate: &Gate, route: &LiveHook, delivery: &Delivery) -> Result<Claimed, Refusal> {
     let hook = &*route.hook;
     let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else { return Ok(Claimed::Not) };
-    let key = ledger_key(&gate.ids.ledger.hash_key(), &route.ledger, *dedupe, delivery, authentic);
+    let (scope, hash_key) = (Scope::of(&route.ledger, delivery), gate.ids.ledger.hash_key());
+    let key = ledger_key(&hash_key, scope, *dedupe, authentic);
     let lease = lease_of(hook);
     let patience = hook.answer_within.map_or(PATIENCE, |limit| limit.saturating_sub(Duration::from_secs(1)).min(PATIENCE));
-    match claim::claim(&gate.ids.ledger, key, lease, &gate.ids.waiters, patience).await {
+    match claim::claim(&gate.ids.ledger, key, lease, gate.ids.waiters.of(scope.sender(&hash_key)), patience).await {
         Claiming::Fresh(claim) => Ok(Claimed::Held(claim)),
         Claiming::HandedOn => Ok(Claimed::Known(key)),
         Claiming::StillInFlight { .. } => Err(Refusal::InFlight),
@@ -125,11 +127,10 @@ async fn claim_of(gate: &Gate, route: &LiveHook, delivery: &Delivery) -> Result<
 
 /// The delivery ID, and the signed body wherever the signature does not cover the ID: else a captured request under a guessed ID
 /// would have the honest one answered as a duplicate.
-fn ledger_key(hash_key: &[u8; 16], ledger: &str, dedupe: Dedupe, delivery: &Delivery, authentic: &Authentic) -> Key {
+fn ledger_key(hash_key: &[u8; 16], scope: Scope<'_>, dedupe: Dedupe, authentic: &Authentic) -> Key {
     let id = authentic.delivery_id().filter(|_| !dedupe.by_content);
     let digest = (id.is_none() || !authentic.id_covered()).then(|| authentic.content_digest());
-    let parts = Parts { ledger, params: delivery.params(), id: id.map(str::as_bytes), digest: digest.as_ref().map(<[u8; 32]>::as_slice) };
-    key_of(hash_key, parts)
+    scope.ledger_key(hash_key, Identity { id: id.map(str::as_bytes), digest: digest.as_ref().map(<[u8; 32]>::as_slice) })
 }
 
 /// How long a claim lasts: longer than any way its delivery can take.

@@ -22,6 +22,8 @@ pub const RECEIVED_AT: &str = "received_at";
 pub const VERIFIED: &str = "verified";
 /// The name of the secret that matched.
 pub const SECRET: &str = "secret";
+/// The key by which the secret was found, where the route finds its secrets by key.
+pub const ACCOUNT: &str = "account";
 /// The signed time, in milliseconds since the Unix epoch.
 pub const SIGNED_AT: &str = "signed_at";
 /// The provider's ID of the delivery.
@@ -79,9 +81,12 @@ fn facts(delivery: &Delivery, more: &[(&'static str, &str)]) -> Pairs {
     say(RECEIVED_AT, &unix_ms(head.received.wall).to_string());
     let proof = delivery.cleared().keep();
     say(VERIFIED, word(proof.is_some()));
-    if let Some(KeptProof { secret, signed_at, delivery_id, covers }) = proof {
+    if let Some(KeptProof { secret, account, signed_at, delivery_id, covers }) = proof {
         say(SECRET, &secret);
         say(COVERS, &covers.header_value());
+        if let Some(account) = account {
+            say(ACCOUNT, &account);
+        }
         if let Some(at) = signed_at {
             say(SIGNED_AT, &unix_ms(at).to_string());
         }
@@ -157,6 +162,7 @@ pub fn restore(route: Arc<str>, record: &Record, body: Bytes, now: Now) -> Resul
     };
     let proof = yes(VERIFIED).then(|| KeptProof {
         secret: fact(record, SECRET).unwrap_or_default().into(),
+        account: fact(record, ACCOUNT).map(Box::from),
         signed_at: time(record, SIGNED_AT),
         delivery_id: fact(record, DELIVERY_ID).map(Box::from),
         covers: Covers::parse(fact(record, COVERS).unwrap_or_default()),

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::queue::{Attempt, Cause, DeliveryRef, OriginId, Stored, TargetId};
+use super::record::Record;
 use super::{Answer, Key, StoreError};
 use crate::retry::Reason;
 
@@ -180,6 +181,8 @@ pub struct Row {
     pub event_type: Option<Arc<str>>,
     /// Bytes of its body.
     pub size: u64,
+    /// Everything but its body; empty if it cannot be read.
+    pub record: Record,
     /// Its ways.
     pub units: Vec<UnitShown>,
 }

@@ -71,6 +71,7 @@ impl<'a> Check<'a> {
             Ok(proof) => Ok(Authentic {
                 delivery_id: shape.delivery_id.as_ref().and_then(|id| id.find(&received)).map(Into::into),
                 covers: shape.covers(),
+                account: self.found.account().map(Into::into),
                 received,
                 secret: proof.secret,
                 signed_at: proof.signed_at,

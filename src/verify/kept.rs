@@ -10,6 +10,8 @@ use crate::request::Received;
 pub struct KeptProof {
     /// The name of the secret that matched.
     pub secret: Arc<str>,
+    /// The account, where the route finds its secrets by key.
+    pub account: Option<Box<str>>,
     /// The signed time, where the signature covers one.
     pub signed_at: Option<SystemTime>,
     /// The provider's ID of the delivery.
@@ -24,6 +26,7 @@ impl Cleared {
         let Self::Authentic(authentic) = self else { return None };
         Some(KeptProof {
             secret: Arc::clone(authentic.secret()),
+            account: authentic.account().map(Box::from),
             signed_at: authentic.signed_at(),
             delivery_id: authentic.delivery_id().map(Box::from),
             covers: authentic.covers(),
@@ -33,9 +36,9 @@ impl Cleared {
     /// What was cleared before it went into the store. For `queue::kept` alone, which reads what the gate itself wrote there: nobody who
     /// sends reaches this.
     pub(crate) fn restored(received: Received, proof: Option<KeptProof>) -> Self {
-        let Some(KeptProof { secret, signed_at, delivery_id, covers }) = proof else {
+        let Some(KeptProof { secret, account, signed_at, delivery_id, covers }) = proof else {
             return Self::Unverified(Unverified::by_config(received));
         };
-        Self::Authentic(Authentic { received, secret, signed_at, delivery_id, covers, tag: None })
+        Self::Authentic(Authentic { received, secret, account, signed_at, delivery_id, covers, tag: None })
     }
 }

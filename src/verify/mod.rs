@@ -165,6 +165,7 @@ impl Verifier {
 pub struct Authentic {
     received: Received,
     secret: Arc<str>,
+    account: Option<Box<str>>,
     signed_at: Option<SystemTime>,
     delivery_id: Option<Box<str>>,
     covers: Covers,
@@ -184,6 +185,10 @@ impl Authentic {
     /// The name of the secret that matched.
     pub fn secret(&self) -> &Arc<str> {
         &self.secret
+    }
+    /// The account: the key by which the secret was found, where the route finds its secrets by key.
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
     }
     /// The signed time, where the signature covers one.
     pub fn signed_at(&self) -> Option<SystemTime> {
@@ -228,17 +233,21 @@ pub enum Cleared {
 
 /// A request that goes on unproved: of a route that verifies nothing, or of one that observes.
 #[derive(Debug)]
-pub struct Unverified(Received);
+pub struct Unverified {
+    received: Received,
+    /// The account that was proved on a route that observes: its values are kept apart from those of others there, too.
+    account: Option<Box<str>>,
+}
 
 impl Unverified {
     /// For a route that says `verify: none`, and for no other.
     pub fn by_config(received: Received) -> Self {
-        Self(received)
+        Self { received, account: None }
     }
 
     /// For a route that observes: what it would refuse goes on.
     pub fn refused(refused: Refused) -> Self {
-        Self(refused.received)
+        Self { received: refused.received, account: None }
     }
 }
 
@@ -247,7 +256,7 @@ impl Cleared {
     #[must_use]
     pub fn without_proof(self) -> Self {
         match self {
-            Self::Authentic(authentic) => Self::Unverified(Unverified(authentic.into_received())),
+            Self::Authentic(Authentic { received, account, .. }) => Self::Unverified(Unverified { received, account }),
             Self::Unverified(unverified) => Self::Unverified(unverified),
         }
     }
@@ -256,7 +265,15 @@ impl Cleared {
     pub fn received(&self) -> &Received {
         match self {
             Self::Authentic(authentic) => authentic.received(),
-            Self::Unverified(Unverified(received)) => received,
+            Self::Unverified(unverified) => &unverified.received,
+        }
+    }
+
+    /// The account that sent it, where the route finds its secrets by key and one of that key's matched.
+    pub fn account(&self) -> Option<&str> {
+        match self {
+            Self::Authentic(authentic) => authentic.account(),
+            Self::Unverified(unverified) => unverified.account.as_deref(),
         }
     }
 }

@@ -275,7 +275,11 @@ pub enum SecretSet {
 /// The candidates for one request.
 pub(super) enum Found<'a> {
     Listed(&'a [Candidate]),
-    Keyed(Arc<[Candidate]>),
+    Keyed {
+        /// The key, which is a key of the table: the account.
+        account: Box<str>,
+        candidates: Arc<[Candidate]>,
+    },
     /// The key is in no table: these never match. Held as those of a known key are, so that it takes as long.
     Decoy(Arc<[Candidate]>),
     /// The header with the key is there twice.
@@ -286,13 +290,21 @@ impl Found<'_> {
     pub(super) fn candidates(&self) -> &[Candidate] {
         match self {
             Self::Listed(list) => list,
-            Self::Keyed(list) | Self::Decoy(list) => list,
+            Self::Keyed { candidates: list, .. } | Self::Decoy(list) => list,
             Self::Repeated => &[],
         }
     }
 
     pub(super) fn known(&self) -> bool {
-        matches!(self, Self::Listed(_) | Self::Keyed(_))
+        matches!(self, Self::Listed(_) | Self::Keyed { .. })
+    }
+
+    /// The account whose secrets these are, where accounts exist.
+    pub(super) fn account(&self) -> Option<&str> {
+        match self {
+            Self::Keyed { account, .. } => Some(account),
+            Self::Listed(_) | Self::Decoy(_) | Self::Repeated => None,
+        }
     }
 }
 
@@ -326,6 +338,14 @@ impl SecretSet {
         }
     }
 
+    /// Where the key of a table stands; none for a list.
+    pub fn keyed_by(&self) -> Option<&KeyedBy> {
+        match self {
+            Self::List(_) => None,
+            Self::Table { by, .. } => Some(by),
+        }
+    }
+
     pub(super) fn find(&self, head: &RequestHead, params: &Params) -> Found<'_> {
         let (by, table, decoy) = match self {
             Self::List(list) => return Found::Listed(list),
@@ -338,8 +358,11 @@ impl SecretSet {
                 Err(_) => return Found::Repeated,
             },
         };
-        let entry = key.filter(|key| is_key(key)).and_then(|key| table.get(key));
-        entry.filter(|list| !list.is_empty()).map_or_else(|| Found::Decoy(Arc::clone(decoy)), Found::Keyed)
+        let entry = key.filter(|key| is_key(key)).and_then(|key| Some((key, table.get(key).filter(|list| !list.is_empty())?)));
+        match entry {
+            Some((account, candidates)) => Found::Keyed { account: account.into(), candidates },
+            None => Found::Decoy(Arc::clone(decoy)),
+        }
     }
 }
 

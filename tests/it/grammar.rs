@@ -109,14 +109,15 @@ fn a_table_by_header_and_one_written_as_one_file() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let table = dir.path().join("tenants.yaml");
     std::fs::write(&table, "one: secret-of-tenant-one-1\ntwo: secret-of-tenant-two-2\n\"bad key\": x\n").unwrap();
-    let lines = "    path: /a\n    verify: { provider: github, secrets: { by: \"header:X-Tenant\", file: tenants.yaml } }\n    forward: { upstream: app }\n";
+    let lines = "    path: /a\n    verify: { provider: github, secrets: { by: \"header:X-Tenant\", file: tenants.yaml } }\n    dedupe: {}\n    forward: { upstream: app }\n";
     let gate = Gate::start_in(dir, &yaml(&app, lines));
     let send = |tenant: &str, secret: &str| {
-        let mut headers = github(secret, tenant, b"{}");
+        let mut headers = github(secret, "the-same-id", b"{}");
         headers.push(("X-Tenant".to_owned(), tenant.to_owned()));
         gate.post("/a", &headers, b"{}").status
     };
     assert_eq!([send("one", "secret-of-tenant-one-1"), send("two", "secret-of-tenant-two-2")], [200, 200]);
+    assert_eq!(app.count(), 2, "the ID of one tenant is new for another");
     assert_eq!([send("one", "secret-of-tenant-two-2"), send("three", "secret-of-tenant-one-1")], [401, 401]);
     assert_eq!(post(&gate, "/a", "no tenant"), 401);
     wait_for("the line about it", || gate.said().iter().any(|line| line.contains("number 3 is left out")));

@@ -30,6 +30,7 @@ mod abuse_h2;
 mod abuse_headers;
 mod abuse_paths;
 mod abuse_smuggling;
+mod accounts;
 mod admin;
 mod alarms;
 mod architecture;

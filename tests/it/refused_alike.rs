@@ -13,6 +13,8 @@ use super::support::http;
 use super::support::sign::hmac_hex;
 
 const SECRET: &str = "a-secret-of-more-than-sixteen-bytes";
+/// The secret of the second account.
+const OTHER: &str = "the-secret-of-the-other-account";
 const BODY: &[u8] = b"{\"id\": \"evt_1\"}";
 
 /// Path and headers of requests that are all refused with 401.
@@ -40,11 +42,15 @@ fn refused() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("/timed", with(signed(SECRET, now + 86_400))),
         ("/timed", with(signed("another-secret-of-many-bytes", now - 86_400))),
         ("/tenants/acme", with(signed("another-secret-of-many-bytes", now))),
+        ("/tenants/acme", with(signed(OTHER, now))),
+        ("/tenants/other", with(good.clone())),
         ("/tenants/nobody", with(good.clone())),
         ("/tenants/no%20key", with(good.clone())),
         ("/keyed", with(good.clone())),
         ("/keyed", of_key("nobody", good.clone())),
         ("/keyed", of_key("acme", signed("another-secret-of-many-bytes", now))),
+        ("/keyed", of_key("acme", signed(OTHER, now))),
+        ("/keyed", of_key("other", good.clone())),
         ("/token", vec![]),
         ("/token", vec![("x-token", "wrong".to_owned())]),
         ("/basic", vec![]),
@@ -77,7 +83,12 @@ fn every_401_is_the_same_to_the_sender() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let made = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
     std::fs::create_dir(dir.path().join("tenants")).unwrap();
-    for (name, text) in [("tls.crt", made.cert.pem()), ("tls.key", made.signing_key.serialize_pem()), ("tenants/acme", SECRET.to_owned())] {
+    for (name, text) in [
+        ("tls.crt", made.cert.pem()),
+        ("tls.key", made.signing_key.serialize_pem()),
+        ("tenants/acme", SECRET.to_owned()),
+        ("tenants/other", OTHER.to_owned()),
+    ] {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
     let plain = config(&app.url(), &routes());

@@ -10,16 +10,18 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::acts::{ActAnswer, ActMany, Acted, Forget, Forgotten};
-use super::desk::{Desk, Keyed, Names, bad, shortened, unavailable};
+use super::desk::{DeliveryName, Desk, Keyed, Names, bad, shortened, unavailable};
 use super::filter::{Sought, sought};
 use super::plan::{self, plan};
-use super::read::{desk, find, id_of, parse};
+use super::read::{desk, find, id_of, parse, same_sender};
 use super::replay::twin;
 use super::types::{Filter, ReplayOne, Replayed, State as Place};
 use crate::admin::Source;
 use crate::admin::answer::Denied;
 use crate::admin::token::Actor;
+use crate::queue::kept;
 use crate::request::Params;
+use crate::store::Key;
 use crate::store::archive::{self, Act, Deed, Forgetting, Scope, Statuses, Which};
 use crate::store::queue::{Cause, DeliveryRef};
 
@@ -206,16 +208,38 @@ async fn steps(desk: &dyn Desk, mut act: Act, wanted: Wanted) -> Result<Acted, D
 }
 
 pub(super) async fn forget(Actor(who): Actor, State(source): State<Arc<dyn Source>>, body: Told) -> Result<Json<Forgotten>, Denied> {
-    let Forget { route, id, params, reason: why } = told(&whole(body)?)?;
-    let (why, desk) = (reason(&why)?, desk(&source)?);
-    let named = Params(params.into_iter().map(|(name, value)| (name.into(), value.into())).collect());
-    let names = Names::of(&*desk).await?;
+    let asked: Forget = told(&whole(body)?)?;
+    let (why, desk) = (reason(&asked.reason)?, desk(&source)?);
+    let mut keys = keys_of(&*desk, &asked).await?;
+    keys.sort_unstable_by_key(|key| key.0);
+    keys.dedup();
+    let account = asked.account.as_deref().map(|account| format!(" account {}", shortened(account)));
+    let which = format!("route {}{} id {}", asked.route, account.unwrap_or_default(), shortened(&asked.id));
+    let forgetting = Forgetting { keys, who, which: which.into(), reason: why };
+    let forgotten = desk.store().forget(forgetting).await.map_err(|error| unavailable(&error))?;
+    tracing::info!(route = asked.route, forgotten, "an ID was forgotten, see the audit");
+    Ok(Json(Forgotten { forgotten: forgotten > 0 }))
+}
+
+/// Returns the ledger keys of an ID: those of stored deliveries, which know theirs whatever it was made of, and the one that the ID gives.
+async fn keys_of(desk: &dyn Desk, asked: &Forget) -> Result<Vec<Key>, Denied> {
+    let Forget { route, id, params, account, reason: _ } = asked;
+    let params = Params(params.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect());
+    let names = Names::of(desk).await?;
     let filter = Filter { route: Some(route.clone()), id: Some(id.clone()), ..Filter::default() };
     let Sought { scope, filter } = sought(&filter, &names, desk.now().wall)?;
-    // what is stored knows its key, whatever it was made of
     let page = desk.store().page(scope, &filter, archive::Order::Newest, None, STEP).await.map_err(|error| unavailable(&error))?;
-    let mut keys: Vec<_> = page.rows.iter().filter_map(|row| row.key).collect();
-    match desk.keyed(&route, &id, &named) {
+    let is_named = |row: &&archive::Row| {
+        let of = kept::parameters(&row.record);
+        account.as_deref().is_none_or(|account| kept::fact(&row.record, kept::ACCOUNT) == Some(account))
+            && params.0.iter().all(|(name, value)| of.get(name) == Some(value))
+    };
+    let rows: Vec<_> = page.rows.iter().filter(is_named).collect();
+    if rows.first().is_some_and(|first| rows.iter().any(|row| !same_sender(&names, row, first))) {
+        return Err(bad("several accounts have a delivery of that ID", "say `account`, or the `params` it came with"));
+    }
+    let mut keys: Vec<_> = rows.iter().filter_map(|row| row.key).collect();
+    match desk.keyed(route, DeliveryName { id, params: &params, account: account.as_deref() }) {
         Keyed::By(key) => keys.push(key),
         _ if !keys.is_empty() => {}
         Keyed::ByBody => {
@@ -223,9 +247,12 @@ pub(super) async fn forget(Actor(who): Actor, State(source): State<Arc<dyn Sourc
                 "only what is stored can be forgotten there: its key is made of the body too, since the signature does not cover the ID";
             return Err(Denied::new(StatusCode::CONFLICT, "no stored delivery of this route has that ID", help));
         }
-        Keyed::ByParams(names) => {
-            let error = format!("the ID alone does not tell: say `params` with {}", names.join(", "));
-            return Err(bad(&error, "the path parameters are part of what is remembered"));
+        Keyed::Needs { params, account } => {
+            let params = (!params.is_empty()).then(|| format!("`params` with {}", params.join(", ")));
+            let missing: Vec<_> = account.then(|| "`account`".to_owned()).into_iter().chain(params).collect();
+            let missing = if missing.is_empty() { "no `params`".to_owned() } else { missing.join(" and ") };
+            let help = "the account and the path parameters are part of what is remembered";
+            return Err(bad(&format!("the ID alone does not name the delivery: say {missing}"), help));
         }
         Keyed::Not => return Err(Denied::new(StatusCode::CONFLICT, "the route remembers no IDs", "it has no `dedupe`")),
         Keyed::NoRoute => {
@@ -236,13 +263,7 @@ pub(super) async fn forget(Actor(who): Actor, State(source): State<Arc<dyn Sourc
             ));
         }
     }
-    keys.sort_unstable_by_key(|key| key.0);
-    keys.dedup();
-    let which = format!("route {route} id {}", shortened(&id));
-    let forgetting = Forgetting { keys, who, which: which.into(), reason: why };
-    let forgotten = desk.store().forget(forgetting).await.map_err(|error| unavailable(&error))?;
-    tracing::info!(route, forgotten, "an ID was forgotten, see the audit");
-    Ok(Json(Forgotten { forgotten: forgotten > 0 }))
+    Ok(keys)
 }
 
 /// Statuses that a replay is about if it does not say.

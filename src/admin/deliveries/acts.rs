@@ -133,6 +133,9 @@ pub struct Forget {
     /// The path parameters it came with, where the route has any.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
+    /// The account it came from, where the route finds its secrets by a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// Why, for the audit.
     #[serde(default)]
     pub reason: String,

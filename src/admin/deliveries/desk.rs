@@ -18,6 +18,17 @@ pub struct Policy {
     pub max_attempts: Option<u32>,
 }
 
+/// A delivery as an operator names it, whom the ledger knows by a key alone.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryName<'a> {
+    /// The provider's ID of it.
+    pub id: &'a str,
+    /// The path parameters it came with.
+    pub params: &'a Params,
+    /// The account it came from.
+    pub account: Option<&'a str>,
+}
+
 /// How the ledger keeps an ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keyed {
@@ -25,8 +36,13 @@ pub enum Keyed {
     By(Key),
     /// Under one that depends on the body, too.
     ByBody,
-    /// Under one that depends on path parameters: these.
-    ByParams(Vec<String>),
+    /// Under one that depends on more than was named.
+    Needs {
+        /// The path parameters to name, all of them.
+        params: Vec<String>,
+        /// Whether the account must be named.
+        account: bool,
+    },
     /// Not at all: the route does not dedupe.
     Not,
     /// There is no such route.
@@ -45,7 +61,7 @@ pub trait Desk: Send + Sync {
     fn policy(&self, route: &str) -> Option<Policy>;
 
     /// How the ledger keeps an ID of a route.
-    fn keyed(&self, route: &str, id: &str, params: &Params) -> Keyed;
+    fn keyed(&self, route: &str, named: DeliveryName<'_>) -> Keyed;
 }
 
 /// Names of what has numbers in the store, now.

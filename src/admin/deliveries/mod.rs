@@ -9,7 +9,7 @@ pub(super) mod replay;
 mod show;
 pub mod types;
 
-pub use desk::{Desk, Keyed, Policy};
+pub use desk::{DeliveryName, Desk, Keyed, Policy};
 
 use axum::routing::{get, post};
 

@@ -11,13 +11,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::acts::{Audit, AuditEntry};
-use super::desk::{Desk, Names, bad, no_delivery, no_store, unavailable};
+use super::desk::{Desk, Names, bad, no_delivery, no_store, shortened, unavailable};
 use super::filter::{Sought, sought, states};
 use super::show::{View, raw};
 use super::types::{Deliveries, Filter, Order, Shown};
 use crate::admin::Source;
 use crate::admin::answer::Denied;
 use crate::admin::token::{MayRead, Reader};
+use crate::queue::kept;
 use crate::store::archive::{self, Row, Scope};
 use crate::store::queue::DeliveryRef;
 use crate::telemetry::rfc3339;
@@ -137,7 +138,8 @@ pub(super) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String,
     path.map(|Path(id)| id).map_err(|error| bad(&error.body_text(), "write the ID with everything but letters, digits and `-` encoded"))
 }
 
-/// The delivery with that ID, or the newest with that ID of a provider's, and how many others have it.
+/// Returns the delivery with that ID, or the newest with that ID of a provider's, and how many others have it.
+/// An ID of a provider's names a delivery within one route, account and set of path parameters alone: deliveries of several are refused.
 pub(super) async fn find(desk: &dyn Desk, id: &str) -> Result<(archive::Shown, u64), Denied> {
     let told = |error| unavailable(&error);
     if let Some(id) = parse(id)
@@ -148,11 +150,25 @@ pub(super) async fn find(desk: &dyn Desk, id: &str) -> Result<(archive::Shown, u
     let filter = archive::Filter { delivery_id: Some(id.into()), ..archive::Filter::default() };
     let page = desk.store().page(Scope::All, &filter, archive::Order::Newest, None, OTHERS + 1).await.map_err(told)?;
     let Some(newest) = page.rows.first() else { return Err(no_delivery(id)) };
+    let names = Names::of(desk).await?;
+    if page.rows.iter().any(|row| !same_sender(&names, row, newest)) {
+        let help = "`GET /-/deliveries?id=…` lists them with their routes and accounts; ask by the gateway's own `id`";
+        let error = format!("several routes or accounts have a delivery {}", shortened(id));
+        return Err(Denied::new(StatusCode::CONFLICT, &error, help));
+    }
     let others = u64::try_from(page.rows.len()).unwrap_or(u64::MAX).saturating_sub(1);
     match desk.store().get(Scope::All, newest.id).await.map_err(told)? {
         Some(shown) => Ok((shown, others)),
         None => Err(no_delivery(id)),
     }
+}
+
+/// Whether two deliveries come from the same sender, so that an ID of the provider's names one delivery among theirs.
+pub(super) fn same_sender(names: &Names, one: &Row, other: &Row) -> bool {
+    let account = |row: &Row| kept::fact(&row.record, kept::ACCOUNT).map(str::to_owned);
+    names.origin(one.origin.0) == names.origin(other.origin.0)
+        && account(one) == account(other)
+        && kept::parameters(&one.record) == kept::parameters(&other.record)
 }
 
 pub(super) async fn show(

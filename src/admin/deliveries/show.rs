@@ -11,7 +11,7 @@ use crate::gateway::headers::redact;
 use crate::queue::kept::{self, fact};
 use crate::retry::Reason;
 use crate::store::archive::{self, AttemptShown, LastTry, Row, Status, UnitShown};
-use crate::store::queue::{Cause, DeliveryRef, OriginId};
+use crate::store::queue::Cause;
 use crate::store::record::{Pairs, Record, parse_headers};
 use crate::telemetry::rfc3339;
 
@@ -24,18 +24,15 @@ pub(super) struct View<'a> {
 impl View<'_> {
     /// A row of a list.
     pub(super) fn row(&self, row: &Row) -> Delivery {
-        self.delivery(row.id, row.origin, (row.delivery_id.as_deref(), row.event_type.as_deref()), row.size, &row.units)
-    }
-
-    fn delivery(&self, id: DeliveryRef, origin: OriginId, said: (Option<&str>, Option<&str>), size: u64, units: &[UnitShown]) -> Delivery {
         Delivery {
-            id: id.to_string(),
-            origin: self.names.origin(origin.0),
-            delivery_id: said.0.map(str::to_owned),
-            event_type: said.1.map(str::to_owned),
-            received_at: rfc3339(id.drawn_at()),
-            size,
-            targets: units.iter().map(|unit| self.target(unit)).collect(),
+            id: row.id.to_string(),
+            origin: self.names.origin(row.origin.0),
+            delivery_id: row.delivery_id.as_deref().map(str::to_owned),
+            account: fact(&row.record, kept::ACCOUNT).map(str::to_owned),
+            event_type: row.event_type.as_deref().map(str::to_owned),
+            received_at: rfc3339(row.id.drawn_at()),
+            size: row.size,
+            targets: row.units.iter().map(|unit| self.target(unit)).collect(),
         }
     }
 
@@ -66,10 +63,19 @@ impl View<'_> {
     pub(super) fn whole(&self, shown: &archive::Shown, others: u64, bodies: bool) -> Shown {
         let stored = &shown.stored;
         let record = &stored.record;
-        let said = (stored.delivery_id.as_deref(), stored.event_type.as_deref());
         let size = u64::try_from(stored.body.len()).unwrap_or(u64::MAX);
+        let delivery = Delivery {
+            id: stored.id.to_string(),
+            origin: self.names.origin(stored.origin.0),
+            delivery_id: stored.delivery_id.as_deref().map(str::to_owned),
+            account: fact(record, kept::ACCOUNT).map(str::to_owned),
+            event_type: stored.event_type.as_deref().map(str::to_owned),
+            received_at: rfc3339(stored.id.drawn_at()),
+            size,
+            targets: shown.units.iter().map(|unit| self.target(unit)).collect(),
+        };
         Shown {
-            delivery: self.delivery(stored.id, stored.origin, said, size, &shown.units),
+            delivery,
             others,
             request: request(record),
             body: BodyFacts {

@@ -12,7 +12,7 @@ use crate::admin::api;
 use crate::admin::tests::{BEARER, Fixed, JSON, exchange, loopback, request};
 use crate::clock::{Clock as _, Now, SystemClock};
 use crate::dedupe::embedded::Embedded;
-use crate::dedupe::key::{Parts, key_of};
+use crate::dedupe::key::{Identity, Scope};
 use crate::request::Params;
 use crate::retry::Reason;
 use crate::store::names::Named;
@@ -45,10 +45,10 @@ impl Desk for Fake {
         self.routes.lock().unwrap().contains(&route).then_some(Policy { max_attempts: Some(12) })
     }
 
-    fn keyed(&self, route: &str, id: &str, params: &Params) -> Keyed {
+    fn keyed(&self, route: &str, named: DeliveryName<'_>) -> Keyed {
         match route {
-            "stripe" if params.0.is_empty() => Keyed::By(self.key(id)),
-            "stripe" => Keyed::ByParams(Vec::new()),
+            "stripe" if named.params.0.is_empty() => Keyed::By(self.key(named.id)),
+            "stripe" => Keyed::Needs { params: Vec::new(), account: false },
             "github" => Keyed::ByBody,
             _ => Keyed::NoRoute,
         }
@@ -57,8 +57,8 @@ impl Desk for Fake {
 
 impl Fake {
     fn key(&self, id: &str) -> Key {
-        let parts = Parts { ledger: "stripe", params: &Params::default(), id: Some(id.as_bytes()), digest: None };
-        key_of(&self.store.hash_key(), parts)
+        let identity = Identity { id: Some(id.as_bytes()), digest: None };
+        Scope::named("stripe", &Params::default(), None).ledger_key(&self.store.hash_key(), identity)
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Delivery {
     pub origin: Origin,
     /// The provider's ID of it.
     pub delivery_id: Option<String>,
+    /// The account: the key by which its secret was found; null where the route finds no secrets by key.
+    pub account: Option<String>,
     /// What kind of event it is.
     #[serde(rename = "type")]
     pub event_type: Option<String>,

@@ -151,6 +151,10 @@ fn render(found: &[Delivery], with_route: bool, now: SystemTime, look: &Look) ->
         ("LAST", Align::Left),
         ("NEXT", Align::Right),
     ];
+    let with_account = found.iter().any(|delivery| delivery.account.is_some());
+    if with_account {
+        columns.insert(1, ("ACCOUNT", Align::Left));
+    }
     if with_route {
         columns.insert(1, ("ROUTE", Align::Left));
     }
@@ -168,6 +172,9 @@ fn render(found: &[Delivery], with_route: bool, now: SystemTime, look: &Look) ->
                 or_none(target.last.as_ref().map(|last| term::clean(&last.came_to))),
                 or_none(next(target, now, look)),
             ];
+            if with_account {
+                cells.insert(1, or_none(delivery.account.as_deref().map(term::clean)));
+            }
             if with_route {
                 cells.insert(1, term::clean(&delivery.origin.name).into());
             }

@@ -107,6 +107,9 @@ fn render(shown: &Shown, now: SystemTime, look: &Look) -> String {
         writeln!(text, "  {what:<9} {}{command}", term::clean(&said)).ok();
     };
     line("id", delivery.delivery_id.iter().chain([&delivery.id]).cloned().collect::<Vec<_>>().join(", here "), "");
+    if let Some(account) = &delivery.account {
+        line("account", account.clone(), "");
+    }
     line("received", received(shown, now, look), "");
     line("verified", verified(shown), "");
     let body = &shown.body;

@@ -10,13 +10,14 @@ const LEASE: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(10);
 const KEY: Key = Key([7; 16]);
+const SENDER: Key = Key([8; 16]);
 
 fn ledger() -> Arc<dyn Ledger> {
     Arc::new(Embedded::in_memory(100, Arc::new(SystemClock)).unwrap())
 }
 
 async fn fresh(ledger: &Arc<dyn Ledger>, waiters: &Waiters) -> Claim {
-    let claimed = claim(ledger, KEY, LEASE, waiters, PATIENCE).await;
+    let claimed = claim(ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await;
     if let Claiming::Fresh(claim) = claimed { claim } else { panic!("{claimed:?}") }
 }
 
@@ -26,7 +27,7 @@ async fn a_dropped_claim_is_given_back_and_a_committed_one_is_not() {
     drop(fresh(&ledger, &waiters).await);
     assert_eq!(ledger.counts().in_flight, 0);
     assert_eq!(fresh(&ledger, &waiters).await.commit(WINDOW).await.unwrap(), Held::Yes);
-    assert!(matches!(claim(&ledger, KEY, LEASE, &waiters, PATIENCE).await, Claiming::HandedOn));
+    assert!(matches!(claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await, Claiming::HandedOn));
 }
 
 #[tokio::test(start_paused = true)]
@@ -36,13 +37,16 @@ async fn those_who_wait_learn_that_it_was_handed_on() {
     let waiting: Vec<_> = (0..4)
         .map(|_| {
             let (ledger, waiters) = (Arc::clone(&ledger), Arc::clone(&waiters));
-            tokio::spawn(async move { claim(&ledger, KEY, LEASE, &waiters, PATIENCE).await })
+            tokio::spawn(async move { claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await })
         })
         .collect();
     while waiters.len() < 4 {
         tokio::task::yield_now().await;
     }
-    assert!(matches!(claim(&ledger, KEY, LEASE, &waiters, PATIENCE).await, Claiming::StillInFlight { .. }), "the fifth does not wait");
+    assert!(
+        matches!(claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await, Claiming::StillInFlight { .. }),
+        "the fifth does not wait"
+    );
     assert_eq!(first.commit(WINDOW).await.unwrap(), Held::Yes);
     for waiter in waiting {
         assert!(matches!(waiter.await.unwrap(), Claiming::HandedOn));
@@ -59,7 +63,7 @@ async fn exactly_one_takes_over_what_was_given_back() {
         .map(|_| {
             let (ledger, waiters, calls) = (Arc::clone(&ledger), Arc::clone(&waiters), Arc::clone(&calls));
             tokio::spawn(async move {
-                match claim(&ledger, KEY, LEASE, &waiters, PATIENCE).await {
+                match claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await {
                     Claiming::Fresh(claim) => {
                         calls.fetch_add(1, Ordering::Relaxed);
                         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -85,7 +89,8 @@ async fn exactly_one_takes_over_what_was_given_back() {
 async fn patience_ends() {
     let (ledger, waiters) = (ledger(), Waiters::default());
     let _first = fresh(&ledger, &waiters).await;
-    let asked = tokio::time::timeout(PATIENCE + Duration::from_secs(1), claim(&ledger, KEY, LEASE, &waiters, PATIENCE)).await.unwrap();
+    let asked =
+        tokio::time::timeout(PATIENCE + Duration::from_secs(1), claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE)).await.unwrap();
     assert!(matches!(asked, Claiming::StillInFlight { lapses_in } if lapses_in <= LEASE), "{asked:?}");
     assert!(waiters.is_empty());
     assert_eq!(ledger.counts().in_flight, 1);
@@ -94,10 +99,22 @@ async fn patience_ends() {
 #[test]
 fn places_are_bounded() {
     let waiters = Waiters::default();
-    let places: Vec<_> = (0..20).flat_map(|key| (0..5).map(move |_| Key([key; 16]))).filter_map(|key| waiters.enter(key)).collect();
+    let keys = (0..20).flat_map(|key| (0..5).map(move |_| Key([key; 16])));
+    let places: Vec<_> = keys.filter_map(|key| waiters.of(key).enter(key)).collect();
     assert_eq!((places.len(), waiters.len()), (64, 64));
     drop(places);
     assert!(waiters.is_empty());
+    assert!(waiters.places().by_sender.is_empty() && waiters.places().by_key.is_empty());
+}
+
+#[test]
+fn one_sender_never_takes_all_places() {
+    let waiters = Waiters::default();
+    let all = |sender: u8| (0..100).filter_map(|key| waiters.of(Key([sender; 16])).enter(Key([key; 16]))).collect::<Vec<_>>();
+    let greedy = all(1);
+    let second = all(2);
+    assert_eq!((greedy.len(), second.len()), (33, 16));
+    assert!(waiters.of(Key([3; 16])).enter(Key([200; 16])).is_some());
 }
 
 /// A ledger over a bad network: answers late, and says `Unknown` `unknown` times although it did what was asked.
@@ -154,7 +171,7 @@ async fn what_is_unknown_is_repeated() {
     let claimed = fresh(&far, &waiters).await;
     assert_eq!(claimed.commit(WINDOW).await.unwrap(), Held::Yes);
     let (far, near) = Far::over(9);
-    assert!(matches!(claim(&far, KEY, LEASE, &waiters, PATIENCE).await, Claiming::Store(StoreError::Unknown(_))));
+    assert!(matches!(claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE).await, Claiming::Store(StoreError::Unknown(_))));
     assert_eq!(near.counts().in_flight, 0, "what may have been granted is given back");
 }
 
@@ -162,7 +179,7 @@ async fn what_is_unknown_is_repeated() {
 async fn a_dropped_future_gives_back_what_it_was_granted_and_not_what_it_committed() {
     let (far, near) = Far::over(0);
     let waiters = Waiters::default();
-    let cut = tokio::time::timeout(Duration::from_millis(50), claim(&far, KEY, LEASE, &waiters, PATIENCE)).await;
+    let cut = tokio::time::timeout(Duration::from_millis(50), claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE)).await;
     assert!(cut.is_err());
     assert_eq!(near.counts().in_flight, 0);
     let claimed = fresh(&far, &waiters).await;
@@ -175,7 +192,7 @@ async fn without_hints_the_poll_finds_it() {
     let (far, _) = Far::over(0);
     let waiters = Waiters::default();
     let first = fresh(&far, &waiters).await;
-    let (second, committed) = tokio::join!(claim(&far, KEY, LEASE, &waiters, PATIENCE), async {
+    let (second, committed) = tokio::join!(claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE), async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         first.commit(WINDOW).await
     });

@@ -26,7 +26,7 @@ fn head(target: &'static str) -> RequestHead {
 fn proof() -> KeptProof {
     let covers = Covers { body: true, timestamp: true, ..Covers::default() };
     let signed_at = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_123));
-    KeptProof { secret: "2026-11".into(), signed_at, delivery_id: Some("evt_ä 1".into()), covers }
+    KeptProof { secret: "2026-11".into(), signed_at, delivery_id: Some("evt_ä 1".into()), covers, account: Some("a1".into()) }
 }
 
 fn delivery(target: &'static str, proof: Option<KeptProof>) -> Delivery {
@@ -37,7 +37,9 @@ fn delivery(target: &'static str, proof: Option<KeptProof>) -> Delivery {
 
 #[test]
 fn what_is_kept_comes_out_as_it_went_in() {
-    for proof in [None, Some(proof()), Some(KeptProof { signed_at: None, delivery_id: None, covers: Covers::default(), ..proof() })] {
+    for proof in
+        [None, Some(proof()), Some(KeptProof { account: None, signed_at: None, delivery_id: None, covers: Covers::default(), ..proof() })]
+    {
         let before = delivery("/in/a%20b?x=1&token=t", proof.clone());
         let kept = Record::decode(record(&before, Withheld::default(), &[(ANSWERED, "202")]).encode()).unwrap();
         assert_eq!(fact(&kept, ANSWERED), Some("202"));

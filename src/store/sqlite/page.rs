@@ -11,6 +11,7 @@ use super::unit::to_reason;
 use super::unsigned;
 use crate::store::archive::{AttemptShown, Audit, Filter, LastTry, Order, Page, Row, Scope, Shown, Status, Statuses, UnitShown};
 use crate::store::queue::{Attempt, DeliveryRef, OriginId, TargetId};
+use crate::store::record::Record;
 use crate::store::{Key, StoreError};
 
 /// Rows that a step looks at, at most.
@@ -108,11 +109,12 @@ fn candidates(
 }
 
 fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Row>, StoreError> {
-    let head = "select origin, delivery_id, event_type, length(body), key from delivery where id = ?1";
+    let head = "select origin, delivery_id, event_type, length(body), key, record from delivery where id = ?1";
     let found = reading.row(head, params![id], |row| {
         let key = row.get::<_, Option<[u8; 16]>>(4)?.map(Key);
         let (delivery_id, event_type) = (row.get(1)?, row.get(2)?);
-        Ok(Row { id, origin: OriginId(row.get(0)?), key, delivery_id, event_type, size: unsigned(row, 3)?, units: Vec::new() })
+        let record = Record::decode(Bytes::from(row.get::<_, Vec<u8>>(5)?)).unwrap_or_default();
+        Ok(Row { id, origin: OriginId(row.get(0)?), key, delivery_id, event_type, size: unsigned(row, 3)?, record, units: Vec::new() })
     })?;
     let Some(mut row) = found else { return Ok(None) };
     row.units = units(reading, id)?;

@@ -96,7 +96,8 @@ fn a_table_finds_the_secret_by_key() {
     let signature = mac(b"x");
     let signed = [("x-sig", signature.as_bytes())];
     let gate = gate_by(KeyedBy::Param("account".into()));
-    assert_eq!(&**judge(&gate, &head("/", &signed), b"x").unwrap().secret(), "acme");
+    let authentic = judge(&gate, &head("/", &signed), b"x").unwrap();
+    assert_eq!((&**authentic.secret(), authentic.account()), ("acme", Some("acme")));
     let gate = gate_by(KeyedBy::Param("nobody".into()));
     assert_eq!(why(&gate, &head("/", &signed), b"x"), Some(NotAuthentic::SignatureMismatch));
     let decoy = mac_with("no:body", b"x");
@@ -109,6 +110,11 @@ fn a_table_finds_the_secret_by_key() {
         ("a/b", Some(NotAuthentic::SignatureMismatch)),
     ] {
         assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", key.as_bytes())]), b"x"), want, "{key}");
+    }
+    for (key, text) in [("acme", KEY), ("other", "another secret")] {
+        let signature = mac_with(text, b"x");
+        let authentic = judge(&gate, &head("/", &[("x-sig", signature.as_bytes()), ("x-key", key.as_bytes())]), b"x").unwrap();
+        assert_eq!(authentic.account(), Some(key), "the account is the key, whatever the secret is called");
     }
     assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", b"acme"), ("x-key", b"acme")]), b"x"), Some(NotAuthentic::SignatureMalformed));
 }

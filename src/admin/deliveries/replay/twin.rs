@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use crate::admin::deliveries::act::is_waiting;
-use crate::admin::deliveries::desk::{Desk, Keyed, Names};
+use crate::admin::deliveries::desk::{DeliveryName, Desk, Keyed, Names};
 use crate::queue::kept;
 use crate::random;
 use crate::store::archive::{Filter, Order, Row, Scope, Status};
@@ -28,9 +28,9 @@ pub(in crate::admin::deliveries) async fn twin(desk: &dyn Desk, names: &Names, r
         return Ok(None);
     }
     // it is on record only: whether a later try of its sender was handed on, the ledger alone knows
-    let Some(shown) = desk.store().get(Scope::All, row.id).await? else { return Ok(None) };
-    let record = &shown.stored.record;
-    let Keyed::By(key) = desk.keyed(&names.origin(row.origin.0).name, id, &kept::parameters(record)) else { return Ok(None) };
+    let (params, account) = (kept::parameters(&row.record), kept::fact(&row.record, kept::ACCOUNT));
+    let named = DeliveryName { id, params: &params, account };
+    let Keyed::By(key) = desk.keyed(&names.origin(row.origin.0).name, named) else { return Ok(None) };
     let token = Token(random::wide());
     let claimed = desk.store().claim(key, token, ASKING).await?;
     Ok(match claimed {

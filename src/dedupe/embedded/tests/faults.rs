@@ -85,7 +85,7 @@ async fn a_disk_that_takes_nothing_gives_the_claim_back() {
     let store: Arc<Embedded> = Arc::new(open_faulty(directory.path(), &fault, StoreError::Full));
     let ledger: Arc<dyn Ledger> = Arc::<Embedded>::clone(&store);
     let waiters = crate::dedupe::claim::Waiters::default();
-    let claiming = crate::dedupe::claim::claim(&ledger, key(1), LEASE, &waiters, Duration::ZERO).await;
+    let claiming = crate::dedupe::claim::claim(&ledger, key(1), LEASE, waiters.of(key(2)), Duration::ZERO).await;
     let crate::dedupe::claim::Claiming::Fresh(claim) = claiming else { panic!("{claiming:?}") };
     fault.arm(0, i64::MAX - 1);
     let (error, claim) = claim.accept(&*store, Arc::new(delivery(1, Start::Anyone)), WINDOW, OnDead::Revive).await.unwrap_err();
