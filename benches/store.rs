@@ -18,7 +18,7 @@ use hookgate::clock::{Clock, SystemClock};
 use hookgate::dedupe::embedded::Embedded;
 use hookgate::store::Held;
 use hookgate::store::archive::Archive as _;
-use hookgate::store::queue::{Accepted, Attempt, Cause, Dedupe, Next, OnDead, Queue as _, Start, TargetId};
+use hookgate::store::queue::{Accepted, Attempt, Cause, Dedupe, Next, OnDead, Queue as _, Start, TargetId, Wanted};
 
 mod bare;
 
@@ -82,7 +82,7 @@ async fn drain() {
     let start = now();
     let mut done = 0;
     while done < DRAINED {
-        let leased = store.lease(&[(TargetId(1), 256)], LEASE, 16 << 20).await.unwrap();
+        let leased = store.lease(&[Wanted::of(TargetId(1), 256)], LEASE, 0).await.unwrap();
         assert!(!leased.is_empty());
         let settling: Vec<_> = leased.iter().map(|leased| store.settle(leased.lease, Some(attempt()), Next::Delivered)).collect();
         for settled in settling {

@@ -1,7 +1,7 @@
 //! One request as it came: the head, the body, who sent it. Made by `gateway::edge` alone (and by tests and the CLI from recorded bytes).
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -193,13 +193,18 @@ pub struct Received {
 /// The bytes of a body exactly as received, with what must live as long as they do: its share of `in_flight_bytes`.
 pub struct Body {
     bytes: Bytes,
-    _share: Option<Box<dyn Send + Sync>>,
+    share: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
 impl Body {
     /// A body that holds `share` until it is dropped.
     pub fn new(bytes: Bytes, share: Option<Box<dyn Send + Sync>>) -> Self {
-        Self { bytes, _share: share }
+        Self { bytes, share: Mutex::new(share) }
+    }
+
+    /// Gives back its share of `in_flight_bytes`: its memory is accounted for elsewhere from now on.
+    pub fn release_share(&self) {
+        drop(self.share.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// The bytes.

@@ -194,29 +194,57 @@ impl Schedule {
         }
     }
 
-    /// What follows from a try. `random` is any number, drawn anew for each call.
+    /// Returns what follows from an attempt that counts. `random` is any number, drawn anew for each call.
     pub fn verdict(&self, standing: Standing, tried: Tried, random: u64) -> Verdict {
-        let asked = match tried {
-            Tried::Answered(status, _) if status.is_success() => return Verdict::Delivered,
-            Tried::Answered(status, _) if status == StatusCode::GONE || self.terminal.contains(&status) => {
-                return Verdict::Dead(Reason::Status(status));
-            }
-            Tried::Answered(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, asked) => asked,
-            Tried::Answered(..) | Tried::NoAnswer => None,
-        };
+        if let Some(end) = self.end(tried) {
+            return end;
+        }
         if self.max_attempts().is_some_and(|most| standing.tries >= most) {
             return Verdict::Dead(Reason::Attempts);
         }
-        let Some(left) = self.max_age.checked_sub(standing.age).filter(|left| !left.is_zero()) else {
-            return Verdict::Dead(Reason::Age);
+        self.again(standing, tried, self.wait(standing.tries, random))
+    }
+
+    /// Returns the wait after attempt `tries`, unless the app asks for more. `random` is any number, drawn anew for each call.
+    pub fn wait(&self, tries: u32, random: u64) -> Duration {
+        match &self.waits {
+            Waits::Growing(_) => drawn(self.bound(tries), random),
+            Waits::Fixed(_) => self.bound(tries),
+        }
+    }
+
+    /// Returns the longest wait that an app can ask for.
+    pub fn longest_asked(&self) -> Duration {
+        self.longest_asked
+    }
+
+    /// Returns what follows from a probe that found its target away, and does not count. The delivery waits `longest` at most, unless the app
+    /// asks for more.
+    pub fn verdict_of_probe(&self, standing: Standing, tried: Tried, longest: Duration) -> Verdict {
+        self.end(tried).unwrap_or_else(|| self.again(standing, tried, self.bound(standing.tries).min(longest)))
+    }
+
+    /// What the status alone decides.
+    fn end(&self, tried: Tried) -> Option<Verdict> {
+        match tried {
+            Tried::Answered(status, _) if status.is_success() => Some(Verdict::Delivered),
+            Tried::Answered(status, _) if status == StatusCode::GONE || self.terminal.contains(&status) => {
+                Some(Verdict::Dead(Reason::Status(status)))
+            }
+            Tried::Answered(..) | Tried::NoAnswer => None,
+        }
+    }
+
+    /// The next attempt after `own`, or when the app asks for it. The last one comes at the end of the age, however long the app asks to wait.
+    fn again(&self, standing: Standing, tried: Tried, own: Duration) -> Verdict {
+        let asked = match tried {
+            Tried::Answered(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, asked) => asked.unwrap_or_default(),
+            Tried::Answered(..) | Tried::NoAnswer => Duration::ZERO,
         };
-        let bound = self.bound(standing.tries);
-        let own = match &self.waits {
-            Waits::Growing(_) => drawn(bound, random),
-            Waits::Fixed(_) => bound,
-        };
-        // the last attempt comes at the end of the age, however long the app wants to be left alone
-        Verdict::RetryIn(own.max(asked.unwrap_or_default().min(self.longest_asked)).min(left))
+        match self.max_age.checked_sub(standing.age).filter(|left| !left.is_zero()) {
+            Some(left) => Verdict::RetryIn(own.max(asked.min(self.longest_asked)).min(left)),
+            None => Verdict::Dead(Reason::Age),
+        }
     }
 }
 

@@ -99,6 +99,10 @@ pub struct RouteStatus {
     /// Deliveries that are dead or cancelled; null: none can be.
     #[serde(default)]
     pub dead: Option<u64>,
+    /// Seconds until the queue of the route makes its next attempt, while it pauses because its app is away or has too much to do; null while
+    /// it does not pause.
+    #[serde(default)]
+    pub pause_seconds: Option<u64>,
     /// When the last request ended.
     pub last_at: Option<String>,
     /// Its secrets.

@@ -107,6 +107,11 @@ fn attention(status: &Status, oldest: &BTreeMap<String, Delivery>, now: SystemTi
             need(Sign::Look, &route.name, retries(route, first, now), &command);
         }
     }
+    for (route, seconds) in status.routes.iter().filter_map(|route| Some((route, route.pause_seconds?))) {
+        let next = term::age(Duration::from_secs(seconds));
+        let said = format!("its queue pauses, the app is away or has too much to do; next attempt in {next}");
+        need(Sign::Look, &route.name, said, "");
+    }
     for route in status.routes.iter().filter(|route| route.mode == "observe") {
         let left = route.until.as_deref().and_then(moment).map(|until| until.duration_since(now).unwrap_or_default());
         if let Some(left) = left.filter(|left| *left < SOON) {

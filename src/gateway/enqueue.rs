@@ -9,13 +9,13 @@ use crate::dedupe::claim::Claim;
 use crate::dedupe::key::Scope;
 use crate::delivery::{Delivery, Outcome};
 use crate::gateway::Gate;
-use crate::gateway::deliver::{Place, Target, Task, delivery_id, lease_of};
+use crate::gateway::deliver::{Begun, Target, Task, delivery_id, lease_of};
 use crate::gateway::live::LiveHook;
 use crate::gateway::pipeline::Reply;
 use crate::queue::kept::{self, Withheld};
 use crate::refusal::Refusal;
 use crate::retry::Reason;
-use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, Lease, OnDead, OriginId, Start, To};
+use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, OnDead, OriginId, Start, To};
 use crate::store::{Key, StoreError, repeated};
 use crate::telemetry::Taken;
 
@@ -95,17 +95,19 @@ pub(super) async fn enqueue(
 ) -> Result<Reply, Refusal> {
     let target = route.target.as_ref().ok_or(Refusal::StoreUnavailable)?;
     let at_once = delivery.body().len() <= FROM_MEMORY && !matches!(claimed, Claimed::Known(_)) && !gate.is_leaving();
-    let place = if at_once { route.begin(gate.clock.mono()) } else { None };
+    let place = if at_once { route.begin(delivery.body().len(), gate.clock.mono()) } else { None };
     let start = if place.is_some() { Start::Mine(lease_of(&route.hook)) } else { Start::Anyone };
     let status = receipt.answer.status;
     let accept = accept(gate, &route.hook, target, &delivery, Entry { event_type, start, tried: None, answered: status.as_str() });
+    let lane = accept.to.first().and_then(|to| to.lane);
     if start == Start::Anyone {
         target.set_backlog(true);
     }
     match put(gate, &route.hook, accept, claimed).await.map_err(|(refusal, _claim)| refusal)? {
         Accepted::New(leases) => {
             if let (Some(place), Some(lease)) = (place, leases.first()) {
-                begin(gate, route, delivery, *lease, place);
+                let task = Task::at_birth(gate, route, delivery, Begun { lease: *lease, lane, place });
+                tokio::spawn(task.run());
             }
             Ok(Reply::Taken(receipt))
         }
@@ -159,14 +161,6 @@ fn refusal_of(error: &StoreError) -> Refusal {
         StoreError::Full => Refusal::StoreFull,
         StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Corrupted(_) => Refusal::StoreUnavailable,
     }
-}
-
-fn begin(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, lease: Lease, place: Place) {
-    let task = Task::at_birth(gate, route, delivery, lease);
-    tokio::spawn(async move {
-        task.run().await;
-        drop(place);
-    });
 }
 
 /// Keeps on record what became of a delivery that was handed on, or not, within its request. Nobody waits for it.

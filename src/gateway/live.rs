@@ -53,10 +53,10 @@ pub(super) struct LiveHook {
 }
 
 impl LiveHook {
-    /// A place for a delivery that has just come in, if it may be tried at once.
-    pub(super) fn begin(&self, now: Instant) -> Option<Place> {
+    /// Takes a place for a delivery of `bytes` that has just come in, if it may be attempted at once.
+    pub(super) fn begin(&self, bytes: usize, now: Instant) -> Option<Place> {
         let target = self.target.as_ref().filter(|_| self.upstream.breaker().room(now) == Room::All)?;
-        target.begin(now)
+        target.begin(bytes, now)
     }
 }
 

@@ -58,6 +58,7 @@ impl Operator {
             action: hook.map_or("pass", |hook| action(&hook.action)).to_owned(),
             queued: lies.map(|(waiting, _)| waiting),
             dead: lies.map(|(_, dead)| dead),
+            pause_seconds: self.pause(route.name()).map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
             mode: hook.map_or("none", |hook| mode(hook, self.gate.clock.now().wall)).to_owned(),
             until: hook.and_then(|hook| hook.observe_until).map(rfc3339),
             provider: hook.and_then(|hook| hook.provider.as_deref()).map(str::to_owned),
@@ -71,6 +72,13 @@ impl Operator {
             },
             secrets: hook.map_or_else(Vec::new, |hook| self.secrets(hook)),
         }
+    }
+
+    /// Returns how long the queue of a route pauses still; `None` if it does not pause.
+    fn pause(&self, name: &Arc<str>) -> Option<Duration> {
+        let (live, now) = (self.gate.live.load(), self.gate.clock.mono());
+        let target = live.hooks().find(|route| route.hook.name == *name)?.target.as_ref()?;
+        target.pause().left(now)
     }
 
     /// How many deliveries of a route wait, and are dead; none where none can, and none does.
@@ -162,6 +170,7 @@ impl Source for Operator {
             sums.into_iter().collect()
         };
         self.gate.telemetry.metrics_text(&Gauges {
+            paused: snapshot.hooks.iter().map(|hook| (Arc::clone(&hook.name), self.pause(&hook.name).is_some())).collect(),
             waiting: of(|(_, waiting, _)| *waiting),
             dead: of(|(_, _, dead)| *dead),
             store_bytes: counts.disk,

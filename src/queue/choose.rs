@@ -1,18 +1,22 @@
-//! Which targets get the next tries: pure.
+//! Which targets make the next attempts, and with which of their deliveries: pure.
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::store::queue::TargetId;
 
-/// Tries that one round begins for one target, at most: others shall not wait long.
-const ROUND: u32 = 64;
+/// Attempts that one round begins for one target, at most: others shall not wait long.
+pub const PER_TARGET: u32 = 64;
+/// Attempts that one round begins in all, at most: they are leased in one transaction.
+const PER_ROUND: u32 = 512;
+/// Bytes of deliveries that all targets together hold in memory, but for the last one that begins.
+pub const MEMORY: usize = 32 << 20;
 
-/// What an upstream's breaker lets through.
+/// What an upstream's breaker, or the pause of a target, lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
     /// Everything.
     All,
-    /// One try, to see whether it is back.
+    /// One attempt, to see whether it is back.
     Probe,
     /// Nothing.
     None,
@@ -21,95 +25,126 @@ pub enum Room {
 /// A target with units that are due.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Which.
+    /// Its number.
     pub target: TargetId,
     /// The name of its upstream; several targets may have the same.
     pub upstream: Arc<str>,
     /// What its upstream's breaker lets through.
     pub room: Room,
-    /// Tries that it may have more at once.
+    /// What its own pause lets through.
+    pub pause: Room,
+    /// The attempts that it may have more at once.
     pub places: u32,
-    /// Tries that its rate lets it have now.
+    /// The attempts that its rate lets it have now.
     pub tokens: u32,
 }
 
-/// How many units of a target are taken.
+/// The attempts of a target that may begin, as far as memory lets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Which.
+    /// Its number.
     pub target: TargetId,
-    /// How many; at least 1.
+    /// At least 1.
     pub count: u32,
-    /// Whether that one is a probe.
+    /// Whether that one attempt is a probe.
     pub probe: bool,
 }
 
-/// As many of each as its places, its rate and its upstream allow; of all targets of an upstream that is tried out again, one.
+/// Chooses as many attempts of each target, in this order, as its places, its rate, its pause and its upstream allow. Of all targets of an
+/// upstream that is tried out again, one gets an attempt. A target that the round has no attempt left for comes first in the next one.
 pub fn choose(candidates: &[Candidate]) -> Vec<Choice> {
-    let mut probed = HashSet::new();
+    let (mut probed, mut left) = (HashSet::new(), PER_ROUND);
     let mut chosen = Vec::with_capacity(candidates.len());
-    for Candidate { target, upstream, room, places, tokens } in candidates {
-        let most = (*places).min(*tokens).min(ROUND);
-        let (count, probe) = match room {
-            Room::All => (most, false),
-            Room::Probe if most > 0 && probed.insert(upstream) => (1, true),
-            Room::Probe | Room::None => (0, false),
+    for Candidate { target, upstream, room, pause, places, tokens } in candidates {
+        let most = (*places).min(*tokens).min(PER_TARGET).min(left);
+        let (count, probe) = match (room, pause) {
+            (Room::None, _) | (_, Room::None) => (0, false),
+            (Room::All, Room::All) => (most, false),
+            (Room::All, Room::Probe) => (most.min(1), true),
+            (Room::Probe, _) if most > 0 && probed.insert(upstream) => (1, true),
+            (Room::Probe, _) => (0, false),
         };
         if count > 0 {
+            left -= count;
             chosen.push(Choice { target: *target, count, probe });
         }
     }
     chosen
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// Bytes of deliveries in memory: of one target, and of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// The target's.
+    pub target: usize,
+    /// All targets'.
+    pub total: usize,
+}
 
-    use super::*;
-
-    fn candidate(target: u32, upstream: &str, room: Room, places: u32, tokens: u32) -> Candidate {
-        Candidate { target: TargetId(target), upstream: upstream.into(), room, places, tokens }
+impl Share {
+    /// Whether the target may begin another delivery, however large: it holds at most what is free still, or nothing while anything is free.
+    /// So at most one delivery begins that memory has no room for.
+    pub fn may_begin(self) -> bool {
+        self.total < MEMORY && self.target <= MEMORY - self.total
     }
 
-    #[test]
-    fn the_tightest_bound_counts() {
-        let chosen = choose(&[
-            candidate(1, "a", Room::All, 3, 9),
-            candidate(2, "a", Room::All, 9, 2),
-            candidate(3, "a", Room::All, 1000, 1000),
-            candidate(4, "a", Room::All, 0, 5),
-            candidate(5, "b", Room::None, 5, 5),
-            candidate(6, "c", Room::Probe, 0, 5),
-            candidate(7, "c", Room::Probe, 5, 5),
-            candidate(8, "c", Room::Probe, 5, 5),
-        ]);
-        let of = |target, count, probe| Choice { target: TargetId(target), count, probe };
-        assert_eq!(chosen, [of(1, 3, false), of(2, 2, false), of(3, ROUND, false), of(7, 1, true)]);
+    /// Whether the target may begin a delivery of `bytes` that need not be begun now.
+    pub fn has_room_for(self, bytes: usize) -> bool {
+        self.may_begin() && bytes <= MEMORY - self.total
     }
 
-    fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
-        let room = prop_oneof![Just(Room::All), Just(Room::Probe), Just(Room::None)];
-        prop::collection::vec((0..3_u32, room, 0..200_u32, 0..200_u32), 0..20).prop_map(|all| {
-            let all = all.into_iter().zip(0..);
-            all.map(|((upstream, room, places, tokens), target)| candidate(target, &upstream.to_string(), room, places, tokens)).collect()
-        })
+    /// Returns what is held once a delivery of `bytes` has begun.
+    #[must_use]
+    pub fn with(self, bytes: usize) -> Self {
+        Self { target: self.target.saturating_add(bytes), total: self.total.saturating_add(bytes) }
+    }
+}
+
+/// The kinds of deliveries of a target that take turns: many that fail shall not keep new ones from being attempted, nor the other way round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// Deliveries without an attempt that counted.
+    #[default]
+    First,
+    /// Deliveries that are attempted again.
+    Retry,
+}
+
+impl Turn {
+    /// Returns the kind of a delivery by its attempts that counted.
+    pub fn of(attempts: u32) -> Self {
+        if attempts == 0 { Self::First } else { Self::Retry }
     }
 
-    proptest! {
-        /// Nobody gets more than it may; whoever may have some and is not behind a breaker gets some, whatever the others do.
-        #[test]
-        fn nobody_is_passed_over(all in candidates()) {
-            let chosen = choose(&all);
-            for one in &all {
-                let count = chosen.iter().find(|choice| choice.target == one.target).map_or(0, |choice| choice.count);
-                prop_assert!(count <= one.places && count <= one.tokens);
-                prop_assert_eq!(count > 0 || one.room != Room::All, one.places > 0 && one.tokens > 0 || one.room != Room::All);
-            }
-            for upstream in ["0", "1", "2"] {
-                let of = |choice: &&Choice| choice.probe && all.iter().any(|one| one.target == choice.target && &*one.upstream == upstream);
-                prop_assert!(chosen.iter().filter(of).count() <= 1);
-            }
+    /// Returns the other kind.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::First => Self::Retry,
+            Self::Retry => Self::First,
         }
     }
 }
+
+/// Takes due units of a target, in turn from each kind, `count` at most and only while memory lets the target begin another. Each kind keeps its order.
+pub fn take<U>(firsts: Vec<U>, retries: Vec<U>, mut turn: Turn, count: u32, share: &mut Share, bytes: impl Fn(&U) -> usize) -> Vec<U> {
+    let (mut firsts, mut retries) = (firsts.into_iter(), retries.into_iter());
+    let mut taken = Vec::new();
+    for _ in 0..count {
+        if !share.may_begin() {
+            break;
+        }
+        let next = match turn {
+            Turn::First => firsts.next().or_else(|| retries.next()),
+            Turn::Retry => retries.next().or_else(|| firsts.next()),
+        };
+        let Some(unit) = next else { break };
+        *share = share.with(bytes(&unit));
+        taken.push(unit);
+        turn = turn.other();
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,3 +3,4 @@
 pub mod choose;
 pub mod kept;
 pub mod outcome;
+pub mod pause;

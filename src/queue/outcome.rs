@@ -2,7 +2,8 @@
 use std::time::Duration;
 
 use crate::delivery::{Fault, Outcome};
-use crate::retry::{Reason, Schedule, Standing, Tried, Verdict};
+use crate::queue::pause::{Sign, sign};
+use crate::retry::{Schedule, Standing, Tried, Verdict};
 use crate::store::queue::Next;
 
 /// The longest pause between two probes with the same delivery: others are tried with meanwhile.
@@ -19,19 +20,23 @@ pub struct Before {
     pub probe: bool,
 }
 
-/// What follows from a try. `asked` is the wait that the upstream asked for, `random` any number, drawn anew for each call.
+/// Returns what follows from an attempt. `asked` is the wait that the upstream asked for, `random` any number, drawn anew for each call.
 ///
-/// A probe that finds the upstream still down is not counted: a dead app costs its deliveries no tries.
+/// A probe that finds the upstream still away does not count: a dead app costs its deliveries no attempts.
 pub fn next(schedule: &Schedule, before: Before, outcome: Outcome, asked: Option<Duration>, random: u64) -> Next {
     let tried = match outcome {
         Outcome::Answered(status) => Tried::Answered(status, asked),
         Outcome::Unreached(Fault::BreakerOpen(after)) => return Next::Later(after),
-        Outcome::Unreached(_) | Outcome::Ambiguous(_) if before.probe => {
-            let pause = schedule.bound(before.tries.max(1)).min(PROBE_PAUSE);
-            return if before.age >= schedule.max_age() { Next::Dead(Reason::Age) } else { Next::Later(pause) };
-        }
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Tried::NoAnswer,
     };
+    if before.probe && sign(outcome, true, asked) != Sign::Answered {
+        let standing = Standing { tries: before.tries.max(1), age: before.age };
+        return match schedule.verdict_of_probe(standing, tried, PROBE_PAUSE) {
+            Verdict::Delivered => Next::Delivered,
+            Verdict::RetryIn(delay) => Next::Later(delay),
+            Verdict::Dead(reason) => Next::Dead(reason),
+        };
+    }
     let standing = Standing { tries: before.tries.saturating_add(1), age: before.age };
     match schedule.verdict(standing, tried, random) {
         Verdict::Delivered => Next::Delivered,
@@ -75,7 +80,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::retry::Backoff;
+    use crate::retry::{Backoff, Reason};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -104,6 +109,18 @@ mod tests {
         check(2, 86_400, true, down, Next::Dead(Reason::Age));
         check(2, 0, true, Outcome::Ambiguous(Fault::Timeout), Next::Later(20 * SECOND));
         check(2, 0, true, poison, Next::Dead(Reason::Attempts));
+        for status in [429, 502, 503, 504] {
+            let away = Outcome::Answered(StatusCode::from_u16(status).unwrap());
+            check(2, 0, true, away, Next::Later(20 * SECOND));
+            check(2, 86_400, true, away, Next::Dead(Reason::Age));
+            check(2, 0, false, away, Next::Dead(Reason::Attempts));
+        }
+        let asks = |asked, age| {
+            let before = Before { tries: 0, age: SECOND * age, probe: true };
+            next(&schedule(), before, Outcome::Answered(StatusCode::TOO_MANY_REQUESTS), Some(SECOND * asked), 0)
+        };
+        assert_eq!((asks(1, 0), asks(7200, 0)), (Next::Later(10 * SECOND), Next::Later(7200 * SECOND)), "its own delivery waits in full");
+        assert_eq!(asks(7200, 86_399), Next::Later(SECOND), "but not beyond its age");
         check(0, 0, true, gone, Next::Dead(Reason::Status(StatusCode::GONE)));
         check(2, 90_000, false, Outcome::Unreached(Fault::BreakerOpen(SECOND)), Next::Later(SECOND));
     }

@@ -10,7 +10,8 @@ use super::names::{Named, Numbers};
 use super::record::Record;
 use super::{Answer, Changed, Held, Key, Ledger, Token};
 use crate::clock::unix_ms;
-use crate::retry::Reason;
+use crate::queue::choose::Turn;
+use crate::retry::{Reason, Schedule};
 
 /// What a delivery belongs to: an inbound route. Numbers stand for names that may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +76,15 @@ pub struct Lease {
 /// Deliveries of one lane of a target go out one after the other, in the order they were accepted: a hash of what the lane is told by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lane(pub [u8; 16]);
+
+/// A delivery as its target's pause sees it: the next probe is another one, and of another lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The delivery.
+    pub delivery: DeliveryRef,
+    /// Its lane, if it has one.
+    pub lane: Option<Lane>,
+}
 
 /// When a unit is tried first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,11 +249,7 @@ pub enum Next {
 pub struct Ready {
     /// Targets with units that are due, in the order of the ring.
     pub targets: Vec<TargetId>,
-    /// What to give as `after` in the next call.
-    pub last: Option<TargetId>,
-    /// Whether the whole ring was seen.
-    pub whole: bool,
-    /// The time until the next unit of the targets seen becomes due; none if nothing waits for a time.
+    /// The time until the first unit of the others becomes due; `None` if nothing waits for a time.
     pub next_in: Option<Duration>,
 }
 
@@ -277,8 +283,34 @@ pub struct Leased {
     pub cause: Cause,
     /// How long ago it was accepted, or set going again: its budget runs from there. In the store's own time, in which a set clock makes no jump.
     pub age: Duration,
+    /// The lane it is the first of, if it has one.
+    pub lane: Option<Lane>,
+    /// The bytes that it holds in memory.
+    pub bytes: usize,
     /// What to hand on; one for all units of a delivery.
     pub stored: Arc<Stored>,
+}
+
+/// Units of a target that are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The target.
+    pub target: TargetId,
+    /// How many, at most.
+    pub count: u32,
+    /// The bytes that units of the target hold in memory now.
+    pub held: usize,
+    /// The kind of units that comes first; then the kinds take turns.
+    pub turn: Turn,
+    /// The delivery that should not be among them, nor another of its lane, if there is any other.
+    pub except: Option<Subject>,
+}
+
+impl Wanted {
+    /// Wants so many units of a target that holds none in memory.
+    pub fn of(target: TargetId, count: u32) -> Self {
+        Self { target, count, held: 0, turn: Turn::First, except: None }
+    }
 }
 
 /// What a name stands for.
@@ -302,12 +334,15 @@ pub trait Queue: Ledger {
     fn names(&self) -> Answer<'_, Vec<(Kind, u32, Arc<str>)>>;
     /// Puts a delivery on the disk, with its commit.
     fn accept(&self, delivery: Arc<Accept>, dedupe: Dedupe) -> Answer<'_, Accepted>;
-    /// Goes round the targets that have units, from the one after `after` on, `steps` targets at most. However many wait for one, it is one step.
-    fn ready(&self, after: Option<TargetId>, steps: u16) -> Answer<'_, Ready>;
-    /// Takes due units, the longest due first, as many a target as wanted and at most `bytes` in all (but one, if there is any), until `lease` has passed.
-    fn lease(&self, wanted: &[(TargetId, u32)], lease: Duration, bytes: usize) -> Answer<'_, Vec<Leased>>;
+    /// Goes round all targets that have units, from the one after `after` on. However many units wait for one, it costs two index seeks.
+    fn ready(&self, after: Option<TargetId>) -> Answer<'_, Ready>;
+    /// Takes due units until `lease` has passed: of each target in turn as many as are wanted, the longest due of each kind first, and as many as
+    /// memory lets it begin, of which all targets hold `held` bytes now (see [`crate::queue::choose::take`]).
+    fn lease(&self, wanted: &[Wanted], lease: Duration, held: usize) -> Answer<'_, Vec<Leased>>;
     /// Says what became of a leased unit, and records the try. [`Held::Lost`]: another has taken it over, or it is settled; the try is recorded as late.
     fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Held>;
+    /// Lets no retry of a target wait longer than `schedule` lets it, unless that was done for this schedule before.
+    fn reschedule(&self, target: TargetId, schedule: &Schedule) -> Answer<'_, ()>;
     /// A hint that units have become due by something other than time: early, late or never.
     fn work(&self) -> Changed;
 }

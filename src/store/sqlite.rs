@@ -17,6 +17,7 @@ pub(crate) mod look;
 pub(crate) mod name;
 pub(crate) mod orphan;
 pub(crate) mod page;
+pub(crate) mod reschedule;
 mod schema;
 pub(crate) mod settle;
 pub(crate) mod sweep;

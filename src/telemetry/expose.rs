@@ -44,6 +44,8 @@ pub struct Gauges {
     pub store_alarm: bool,
     /// Deliveries that wait, by route.
     pub waiting: Vec<(Arc<str>, u64)>,
+    /// Whether the queue of each route pauses.
+    pub paused: Vec<(Arc<str>, bool)>,
     /// Deliveries that are dead or cancelled, by route.
     pub dead: Vec<(Arc<str>, u64)>,
     /// Bytes of the store's files.
@@ -245,6 +247,12 @@ fn of_state(gauges: &Gauges, families: &mut Families) {
     ] {
         families.gauge(name, help, &["route"], counts.iter().map(|(route, count)| (vec![&**route], float(*count))));
     }
+    families.gauge(
+        "hookgate_queue_paused",
+        "1 while the queue of the route pauses, because its app is away or has too much to do.",
+        &["route"],
+        gauges.paused.iter().map(|(name, paused)| (vec![&**name], float(u64::from(*paused)))),
+    );
     families.level("hookgate_store_bytes", "Bytes of the store's files.", gauges.store_bytes);
     families.level("hookgate_store_writes_waiting", "Writes that wait for the disk.", gauges.store_writes_waiting);
     families.total("hookgate_late_attempts_total", "Tries that came back after another had taken over.", gauges.late_attempts);

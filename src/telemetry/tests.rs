@@ -107,6 +107,7 @@ fn metrics() -> String {
         breakers: vec![("app".into(), true)],
         hash: "9f2c41ab".to_owned(),
         waiting: vec![("billing".into(), 3)],
+        paused: vec![("billing".into(), true)],
         dead: vec![("billing".into(), 1)],
         ..Gauges::default()
     };
@@ -145,6 +146,7 @@ fn names_and_labels_of_metrics() {
     hookgate_malformed_total{}
     hookgate_not_recorded_total{}
     hookgate_queue_dead{route}
+    hookgate_queue_paused{route}
     hookgate_queue_waiting{route}
     hookgate_reloads_total{result}
     hookgate_request_seconds{route}

@@ -55,6 +55,7 @@ mod queue;
 mod queue_cli;
 mod queue_crash;
 mod queue_faults;
+mod queue_pause;
 mod queue_store;
 mod refused_alike;
 mod reload;

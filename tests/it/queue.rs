@@ -446,6 +446,29 @@ fn a_rate_shapes_and_refuses_nobody() {
     assert!(begun.elapsed() >= Duration::from_millis(490), "{:?}", begun.elapsed());
 }
 
+/// A wait of an hour is over as soon as the config says so, by a reload and by a restart.
+#[test]
+fn a_new_retry_applies_to_what_waits() {
+    for restart in [false, true] {
+        let app = App::answering(|number, _| Act::status(if number == 0 { 500 } else { 200 }));
+        let long = config(&app.url(), "retry: { schedule: [1h] }");
+        let mut gate = start(&long);
+        is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
+        wait_for("the first attempt", || attempts(gate.dir()).contains_key("id-1"));
+        let short = long.replace("[1h]", "[50ms]");
+        if restart {
+            gate.signal("TERM");
+            gate.wait(Duration::from_secs(10));
+            gate = start_in(gate.shared_dir(), &short);
+        } else {
+            std::fs::write(gate.config_path(), short.replace("STORE", gate.dir().join("store").to_str().unwrap())).unwrap();
+            gate.signal("HUP");
+        }
+        wait_for("the second attempt", || app.count() == 2);
+        drop(gate);
+    }
+}
+
 #[test]
 fn a_route_that_is_gone_parks_and_one_that_was_renamed_goes_on() {
     let address = nobody();

@@ -11,11 +11,11 @@ use super::support::sign;
 
 const RETRY: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts: 40 }";
 
-/// A config with a route of this name and action for each; a breaker would make the sequence of tries one of chance.
+/// A config with a route of this name and action for each; a breaker, or a long pause, would make the sequence of attempts one of chance.
 fn config(routes: &[(&str, &str, &str)]) -> String {
     let verify = format!("{{ provider: github, secrets: [{{ insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}");
     let upstreams = routes.iter().map(|(name, url, _)| {
-        format!("  {name}: {{ url: '{url}', timeout: 700ms, connect_timeout: 300ms, breaker: {{ failures: 0 }} }}\n")
+        format!("  {name}: {{ url: '{url}', timeout: 700ms, connect_timeout: 300ms, breaker: {{ failures: 0, open: 20ms }} }}\n")
     });
     let routes = routes.iter().map(|(name, _, action)| {
         let action = action.replace("APP", name);
@@ -248,7 +248,7 @@ fn who_may_not_be_delivered_to_now_is_not_looked_at_again_and_again() {
         [slow(&app.url(), "rate: 1/h, burst: 1"), slow(&away, "concurrency: 9"), slow(&hanging.url(), "concurrency: 1")];
     let yaml = config(&[("rated", &a, &rated), ("broken", &b, &broken), ("busy", &c, &busy)])
         .replace(
-            &format!("broken: {{ url: '{away}', timeout: 700ms, connect_timeout: 300ms, breaker: {{ failures: 0 }} }}"),
+            &format!("broken: {{ url: '{away}', timeout: 700ms, connect_timeout: 300ms, breaker: {{ failures: 0, open: 20ms }} }}"),
             &format!("broken: {{ url: '{away}', breaker: {{ failures: 1, open: 10m }} }}"),
         )
         .replace(&format!("busy: {{ url: '{c}', timeout: 700ms"), &format!("busy: {{ url: '{c}', timeout: 60s"));
@@ -354,4 +354,98 @@ fn a_million_for_a_dead_app_do_not_delay_another() {
         wait_for("it to arrive", || live.seen().iter().any(|request| request.id == id));
     }
     assert!(waiting(gate.dir()) > 1_000_000);
+}
+
+/// Bodies of 400 KiB or more are not delivered from memory.
+fn send_large(gate: &Gate, route: &str, id: &str, bytes: usize) {
+    let body = vec![b'x'; bytes];
+    let answer = gate.post(&format!("/webhooks/{route}"), &sign::github(SECRET, id, &body), &body);
+    assert_eq!((answer.status, answer.header("Hookgate-Status")), (200, Some("queued")), "{id}: {}", answer.text());
+}
+
+/// A route with large bodies and a slow app leaves memory to the others.
+#[test]
+fn large_bodies_of_one_route_do_not_starve_another() {
+    let (slow, quick) = (FaultServer::start(|_, _| Fault::HangBeforeHead), FaultServer::start(|_, _| Fault::Keep(200)));
+    let yaml = config(&[("slow", &slow.url(), &queue("concurrency: 64")), ("quick", &quick.url(), &queue("concurrency: 4"))])
+        .replace("timeout: 700ms", "timeout: 60s");
+    let gate = start(&yaml);
+    for number in 0..10 {
+        send_large(&gate, "slow", &format!("slow-{number}"), 5 << 20);
+    }
+    wait_for("the memory to be taken", || slow.count() >= 4);
+    let begun = Instant::now();
+    for number in 0..10 {
+        send_large(&gate, "quick", &format!("quick-{number}"), 400 << 10);
+    }
+    wait_for("all to arrive", || quick.count() == 10);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(slow.count(), 4, "it holds 20 MiB: at most what was free when the last began");
+}
+
+/// How often a thread of the gate has waited.
+fn waits(gate: &Gate, thread: &str) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", gate.pid())).unwrap().map(|task| task.unwrap().path());
+    let task = tasks.into_iter().find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread)).unwrap();
+    let status = std::fs::read_to_string(task.join("status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap().trim().parse().unwrap()
+}
+
+/// However many routes have deliveries that wait for a later time, the gate knows how long it may sleep.
+#[test]
+fn many_routes_that_wait_are_not_looked_at_again_and_again() {
+    let away = format!("http://{}", nobody());
+    let names: Vec<_> = (0..90).map(|number| format!("r{number}")).collect();
+    let action = "queue: { upstream: APP, retry: { initial: 10m, factor: 1, max: 10m } }";
+    let gate = start(&config(&names.iter().map(|name| (name.as_str(), away.as_str(), action)).collect::<Vec<_>>()));
+    for name in &names {
+        assert_eq!(send(&gate, name, &format!("{name}-1")).unwrap().status, 200);
+    }
+    wait_for("each to be attempted", || attempts(gate.dir()).len() == names.len());
+    let (before, begun) = (waits(&gate, "store-read"), Instant::now());
+    wait_for("two seconds", || begun.elapsed() > Duration::from_secs(2));
+    let looks = waits(&gate, "store-read") - before;
+    assert!(looks < 30, "{looks} reads in two seconds");
+}
+
+/// Many retries that are due do not make new deliveries wait: first attempts and retries take turns.
+#[test]
+fn retries_do_not_make_first_attempts_wait() {
+    let app = FaultServer::start(|_, request| {
+        if request.id.starts_with("new") {
+            return Fault::Answer(200);
+        }
+        if request.attempt > 1 {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        Fault::Answer(500)
+    });
+    let gate = start(&config(&[("app", &app.url(), "queue: { upstream: APP, retry: { schedule: [2s, 10ms] }, concurrency: 2 }")]));
+    for number in 0..60 {
+        assert_eq!(send(&gate, "app", &format!("old-{number}")).unwrap().status, 200);
+    }
+    // they take nine seconds, two at a time
+    wait_for("the retries to begin", || app.count() > 60);
+    let begun = Instant::now();
+    for number in 0..5 {
+        assert_eq!(send(&gate, "app", &format!("new-{number}")).unwrap().status, 200);
+    }
+    wait_for("the new ones to arrive", || app.seen().iter().filter(|request| request.id.starts_with("new")).count() == 5);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+/// What was acknowledged holds nothing of `in_flight_bytes`, however long its app takes.
+#[test]
+fn a_hung_app_does_not_use_up_in_flight_bytes() {
+    let app = FaultServer::start(|_, _| Fault::HangBeforeHead);
+    let yaml = config(&[("app", &app.url(), &queue("concurrency: 300"))])
+        .replace("timeout: 700ms", "timeout: 60s")
+        .replace("dedupe: { window: 24h }", "dedupe: { window: 24h }, max_body: 256KiB")
+        .replace("upstreams:\n", "limits: { in_flight_bytes: 2MiB }\nupstreams:\n");
+    let gate = start(&yaml);
+    for number in 0..60 {
+        send_large(&gate, "app", &format!("id-{number}"), 100 << 10);
+    }
+    wait_for("all to be under way", || app.count() == 60);
+    assert!(metric(&gate, "hookgate_in_flight_bytes") < 200_000.0);
 }

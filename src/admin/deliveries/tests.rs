@@ -17,7 +17,7 @@ use crate::request::Params;
 use crate::retry::Reason;
 use crate::store::names::Named;
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lease, Next, OnDead, OriginId, Start, TargetId, To,
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lease, Next, OnDead, OriginId, Start, TargetId, To, Wanted,
 };
 use crate::store::record::{Record, headers};
 use crate::store::{Held, Key, Store};

@@ -124,3 +124,15 @@ fn the_first_error_has_its_file() {
     check("the address is taken: 127.0.0.1:80", "the address is taken: 127.0.0.1:80", None);
     check("", "", None);
 }
+
+#[test]
+fn a_queue_that_pauses_is_shown_in_plain_words() {
+    let mut status = Status { routes: vec![RouteStatus { name: "stripe".to_owned(), ..RouteStatus::default() }], ..sample() };
+    let said = |status: &Status| {
+        let needs = attention(status, &BTreeMap::new(), now());
+        needs.into_iter().find(|need| need.what == "stripe").map(|need| need.said)
+    };
+    assert_eq!(said(&status), None);
+    status.routes[0].pause_seconds = Some(12);
+    assert_eq!(said(&status).unwrap(), "its queue pauses, the app is away or has too much to do; next attempt in 12 s");
+}

@@ -1,17 +1,23 @@
 //! The durable queue of one process: rows on the disk, claims in memory.
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Embedded, Shared};
+use crate::retry::Schedule;
 use crate::store::disk::Disk;
 use crate::store::names::{Named, Numbers, assign};
-use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start, TargetId};
+use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start, TargetId, Wanted};
 use crate::store::sqlite::accept::{Commit, accept};
 use crate::store::sqlite::settle::settle;
-use crate::store::sqlite::{lease, look, ms, name};
+use crate::store::sqlite::{lease, look, ms, name, reschedule};
 use crate::store::{Answer, Changed, Claimed, Held, How, Key, SHORTEST, StoreError, Token, locked};
 
+/// How long a stored delivery waits whose record makes no sense.
+const UNREADABLE: Duration = Duration::from_secs(3600);
+/// How long units wait that were leased and could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// How long a claim is held while its delivery is written.
 const WRITING: Duration = Duration::from_secs(60);
 
@@ -137,30 +143,40 @@ impl Queue for Embedded {
         })
     }
 
-    fn ready(&self, after: Option<TargetId>, steps: u16) -> Answer<'_, Ready> {
+    fn ready(&self, after: Option<TargetId>) -> Answer<'_, Ready> {
         match self.disk() {
-            Ok(disk) => disk.reader().read(move |reading| look::ready(reading, after, steps)),
+            Ok(disk) => disk.reader().read(move |reading| look::ready(reading, after)),
             Err(error) => at_once(Err(error)),
         }
     }
 
-    fn lease(&self, wanted: &[(TargetId, u32)], lease: Duration, bytes: usize) -> Answer<'_, Vec<Leased>> {
+    fn lease(&self, wanted: &[Wanted], lease: Duration, held: usize) -> Answer<'_, Vec<Leased>> {
         let wanted = wanted.to_vec();
         Box::pin(async move {
             let (disk, how) = (self.disk()?, How { finishes: true, ..How::default() });
-            let taken = disk.write(how, move |writing| lease::lease(writing, &wanted, lease, bytes), |_| {}).await?;
+            let taken = disk.write(how, move |writing| lease::lease(writing, &wanted, lease, held), |_| {}).await?;
             if taken.is_empty() {
                 return Ok(Vec::new());
             }
             let ids: Vec<_> = taken.iter().map(|taken| taken.lease.unit.delivery).collect();
-            let stored = disk.reader().read(move |reading| look::stored(reading, ids)).await?;
-            // one that was purged meanwhile is not handed on
-            let leased = taken.into_iter().filter_map(|taken| {
-                let lease::Taken { lease, tries, cause, age } = taken;
-                let stored = Arc::clone(stored.get(&lease.unit.delivery)?);
-                Some(Leased { lease, tries, cause, age, stored })
-            });
-            Ok(leased.collect())
+            let read = disk.reader().read(move |reading| look::stored(reading, ids)).await;
+            let stored = match &read {
+                Ok(stored) => stored,
+                Err(_) => &HashMap::new(),
+            };
+            let (mut leased, mut unread) = (Vec::new(), Vec::new());
+            for lease::Taken { lease, tries, cause, age, lane, bytes } in taken {
+                match stored.get(&lease.unit.delivery) {
+                    Some(stored) => leased.push(Leased { lease, tries, cause, age, lane, bytes, stored: Arc::clone(stored) }),
+                    None => unread.push(lease),
+                }
+            }
+            // one that was purged meanwhile has nothing to give back; one whose record makes no sense waits for a person, or a newer version
+            let next = Next::Later(if read.is_ok() { UNREADABLE } else { READ_AGAIN });
+            for lease in unread {
+                drop(self.settle(lease, None, next));
+            }
+            read.map(|_| leased)
         })
     }
 
@@ -184,6 +200,26 @@ impl Queue for Embedded {
             },
         );
         Box::pin(async move { settled.await.map(|settled| settled.held) })
+    }
+
+    fn reschedule(&self, target: TargetId, schedule: &Schedule) -> Answer<'_, ()> {
+        let schedule = Arc::new(schedule.clone());
+        Box::pin(async move {
+            let (disk, how) = (self.disk()?, How { finishes: true, ..How::default() });
+            let by = Arc::clone(&schedule);
+            if disk.write(how, move |writing| reschedule::is_followed(writing, target, &by), |_| {}).await? {
+                return Ok(());
+            }
+            let mut after = None;
+            loop {
+                let by = Arc::clone(&schedule);
+                after = disk.write(how, move |writing| reschedule::step(writing, target, &by, after), |_| {}).await?;
+                self.shared.work.notify_one();
+                if after.is_none() {
+                    return Ok(());
+                }
+            }
+        })
     }
 
     fn work(&self) -> Changed {

@@ -6,17 +6,18 @@ use bytes::{Bytes, BytesMut};
 use http::header::RETRY_AFTER;
 use tokio::time::sleep;
 
+use super::target::{Place, Turned};
 use crate::clock::Now;
 use crate::config::snapshot::Hook;
 use crate::delivery::{Answer, Attempt, Delivery, HandOn as _, Outcome};
 use crate::gateway::headers::shown_id;
 use crate::gateway::live::LiveHook;
 use crate::gateway::{Gate, InFlight};
-use crate::queue::kept;
 use crate::queue::outcome::{self, Before};
+use crate::queue::{kept, pause};
 use crate::random;
 use crate::retry::retry_after;
-use crate::store::queue::{self, Cause, Lease, Leased, Next};
+use crate::store::queue::{self, Cause, Lane, Lease, Leased, Next, Subject};
 use crate::store::{Held, record};
 use crate::telemetry::{After, AttemptSeen};
 use crate::upstream::client::{Made, Onward};
@@ -49,27 +50,39 @@ pub(in crate::gateway) fn lease_of(hook: &Hook) -> Duration {
     hook.forward.upstream.connect_timeout + hook.forward.timeout + LEASE_MARGIN
 }
 
+/// What a delivery has that is attempted as soon as it is accepted.
+pub(in crate::gateway) struct Begun {
+    pub(in crate::gateway) lease: Lease,
+    pub(in crate::gateway) lane: Option<Lane>,
+    pub(in crate::gateway) place: Place,
+}
+
 /// A leased unit on its way. Counts as in flight until it is settled.
 pub(in crate::gateway) struct Task {
     gate: InFlight<Arc<Gate>>,
     route: Arc<LiveHook>,
     delivery: Delivery,
     lease: Lease,
+    lane: Option<Lane>,
     before: Before,
     cause: Cause,
+    place: Place,
 }
 
 impl Task {
     /// A delivery that has just come in, and is tried from memory.
-    pub(in crate::gateway) fn at_birth(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, lease: Lease) -> Self {
+    pub(in crate::gateway) fn at_birth(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, begun: Begun) -> Self {
+        let Begun { lease, lane, place } = begun;
+        // its sender is answered: its bytes are the deliverer's from now on
+        delivery.received().body.release_share();
         let before = Before { tries: 0, age: Duration::ZERO, probe: false };
         let gate = InFlight::begin(Arc::clone(gate));
-        Self { gate, route: Arc::clone(route), delivery, lease, before, cause: Cause::Schedule }
+        Self { gate, route: Arc::clone(route), delivery, lease, lane, before, cause: Cause::Schedule, place }
     }
 
     /// A delivery from the disk. One that cannot be read is put off, and nothing is lost.
-    pub(super) async fn of_leased(gate: &Arc<Gate>, route: &Arc<LiveHook>, leased: Leased, probe: bool) -> Option<Self> {
-        let Leased { lease, tries, cause, age, stored } = leased;
+    pub(super) async fn of_leased(gate: &Arc<Gate>, route: &Arc<LiveHook>, leased: Leased, probe: bool, place: Place) -> Option<Self> {
+        let Leased { lease, tries, cause, age, lane, bytes: _, stored } = leased;
         let now = gate.clock.now();
         match kept::restore(Arc::clone(&route.hook.name), &stored.record, stored.body.clone(), now) {
             Ok(delivery) => Some(Self {
@@ -77,8 +90,10 @@ impl Task {
                 route: Arc::clone(route),
                 delivery,
                 lease,
+                lane,
                 before: Before { tries, age, probe },
                 cause: if probe { Cause::Probe } else { cause },
+                place,
             }),
             Err(error) => {
                 tracing::error!(delivery = %stored.id, route = &*route.hook.name, %error, "a stored delivery waits, it cannot be read");
@@ -90,7 +105,7 @@ impl Task {
 
     /// Makes the try and settles it.
     pub(in crate::gateway) async fn run(self) {
-        let Self { gate, route, delivery, lease, before, cause } = self;
+        let Self { gate, route, delivery, lease, lane, before, cause, place } = self;
         let gate = &gate.0;
         let (hook, begun) = (&route.hook, gate.clock.now());
         let (number, received_at) = (before.tries.saturating_add(1), delivery.head().received.wall);
@@ -98,10 +113,16 @@ impl Task {
         let onward = Onward::new(Arc::clone(&route.upstream), Arc::clone(hook));
         let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
         let seen = look(answer, begun.wall).await;
-        let took = gate.clock.mono().saturating_duration_since(begun.mono);
+        let (made, ended) = (onward.made(), gate.clock.mono());
+        let took = ended.saturating_duration_since(begun.mono);
+        if outcome::was_tried(outcome) {
+            let sign = pause::sign(outcome, made.connect.is_some(), seen.asked);
+            let subject = Subject { delivery: lease.unit.delivery, lane };
+            tell_of_pause(&hook.name, place.heard(sign, subject, hook.forward.upstream.breaker.open, ended));
+        }
         let deliver = &hook.deliver;
         let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random::number());
-        let tried = outcome::was_tried(outcome).then(|| recorded(cause, begun, took, outcome, onward.made(), seen));
+        let tried = outcome::was_tried(outcome).then(|| recorded(cause, begun, took, outcome, made, seen));
         let held = settle(gate, lease, tried, next).await;
         gate.telemetry.attempted(&AttemptSeen {
             route: &hook.name,
@@ -120,6 +141,18 @@ impl Task {
                 (None, _) => After::Unsaved,
             },
         });
+        drop(place);
+    }
+}
+
+/// Logs that the queue of a route begins or ceases to pause.
+fn tell_of_pause(route: &str, turned: Option<Turned>) {
+    match turned {
+        Some(Turned::Paused(left)) => {
+            tracing::warn!(route, pause_ms = left.as_millis(), "the queue of the route pauses: its app is away or has too much to do");
+        }
+        Some(Turned::GoesOn) => tracing::info!(route, "the queue of the route goes on: its app answers again"),
+        None => {}
     }
 }
 

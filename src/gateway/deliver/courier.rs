@@ -6,15 +6,16 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::Target;
 use super::attempt::{look, recorded, settle};
+use super::{Place, Target};
 use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, Snapshot};
 use crate::delivery::{Fault, Outcome};
 use crate::gateway::{Gate, InFlight};
 use crate::queue::outcome::{self, Before};
+use crate::queue::pause;
 use crate::random;
 use crate::retry::{Backoff, Schedule};
-use crate::store::queue::{DeliveryRef, Leased, Next};
+use crate::store::queue::{Cause, DeliveryRef, Leased, Next, Subject};
 use crate::upstream::Outgoing;
 use crate::upstream::call::{NotCalled, call};
 use crate::upstream::client::{Made, Sent};
@@ -26,6 +27,8 @@ pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// When one is tried again: for a day, however often that is.
 const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(3600), max_attempts: None };
 const MAX_AGE: Duration = Duration::from_secs(86_400);
+/// The first pause of a receiver that is away or has too much to do.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// How a receiver knows an alarm again: the same with each try.
 pub(in crate::gateway) fn message_id(id: DeliveryRef) -> String {
@@ -59,11 +62,11 @@ impl LiveAlarms {
 }
 
 /// Makes a try with an alarm and settles it.
-pub(super) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased) {
+pub(super) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased, probe: bool, place: &Place) {
     let gate = InFlight::begin(Arc::clone(gate));
     let (gate, LiveAlarms { webhook, egress, deliver, .. }) = (&gate.0, to);
-    let Leased { lease, tries, cause, age, stored } = leased;
-    let before = Before { tries, age, probe: false };
+    let Leased { lease, tries, cause, age, lane, bytes: _, stored } = leased;
+    let (before, cause) = (Before { tries, age, probe }, if probe { Cause::Probe } else { cause });
     let begun = gate.clock.now();
     let sent = match render(webhook, stored.id, stored.body.clone(), begun.wall) {
         Some(outgoing) => call(&webhook.to, &outgoing, egress, BUDGET, Arc::clone(&gate.clock)).await,
@@ -74,7 +77,10 @@ pub(super) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased) {
         Err(why) => (Outcome::Unreached(Fault::Connect), None, Made::default(), Some(why)),
     };
     let seen = look(answer, begun.wall).await;
-    let took = gate.clock.mono().saturating_duration_since(begun.mono);
+    let ended = gate.clock.mono();
+    let took = ended.saturating_duration_since(begun.mono);
+    let sign = pause::sign(outcome, made.connect.is_some(), seen.asked);
+    place.heard(sign, Subject { delivery: stored.id, lane }, PAUSE, ended);
     let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random::number());
     let mut row = recorded(cause, begun, took, outcome, made, seen);
     if let Some(why) = &why {

@@ -3,21 +3,19 @@
 //! The accepting gate delivers from memory what it may deliver at once ([`Target::begin`]); the loop serves retries, what another process left,
 //! and what came in too fast.
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::gateway::Gate;
 use crate::gateway::live::{Live, LiveHook};
-use crate::queue::choose::{Candidate, Choice, Room, choose};
+use crate::queue::choose::{Candidate, Choice, PER_TARGET, Room, Share, Turn, choose};
 use crate::store::archive::Counts;
 use crate::store::names::Numbers;
-use crate::store::queue::{Leased, TargetId};
+use crate::store::queue::{Leased, TargetId, Wanted};
 use crate::store::{Store, StoreError};
 
 mod attempt;
@@ -25,22 +23,17 @@ pub(super) mod courier;
 mod sweep;
 mod target;
 
-pub(super) use attempt::{Task, asked, attempt_row, delivery_id, lease_of};
+pub(super) use attempt::{Begun, Task, asked, attempt_row, delivery_id, lease_of};
 use courier::LiveAlarms;
 pub use sweep::sweep;
+use target::Memory;
 pub(super) use target::{Place, Target};
 
-/// Targets that one look sees at most.
-const LOOK: u16 = 64;
 /// The longest pause between two looks, and the shortest after one that found nothing to begin.
 const POLL: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_millis(5);
 /// The pause after a look that the store did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bytes of deliveries in memory at once that came from the disk, but for the last one.
-const BYTES: usize = 32 << 20;
-/// Tries that one look begins for a target, at most.
-const MOST: u32 = 64;
 
 /// What delivering needs over reloads.
 #[derive(Debug)]
@@ -50,18 +43,14 @@ pub(super) struct Deliverer {
     /// Whether the store is on disk, as it was opened. A reload does not change that.
     durable: bool,
     targets: Mutex<HashMap<TargetId, Arc<Target>>>,
-    /// Bytes of deliveries in memory that came from the disk.
-    bytes: Arc<AtomicUsize>,
-    /// Told when a target has a free place, and deliveries that wait for it.
-    freed: Arc<Notify>,
+    memory: Arc<Memory>,
     /// What lies in the store, a second ago.
     counts: ArcSwap<Counts>,
 }
 
 impl Deliverer {
     pub(super) fn new(store: Arc<dyn Store>, durable: bool) -> Self {
-        let (targets, bytes, freed) = (Mutex::default(), Arc::default(), Arc::default());
-        Self { store, durable, targets, bytes, freed, counts: ArcSwap::default() }
+        Self { store, durable, targets: Mutex::default(), memory: Arc::default(), counts: ArcSwap::default() }
     }
 
     /// What lies in the store, a second ago.
@@ -73,6 +62,7 @@ impl Deliverer {
     pub(super) fn target_of(&self, hook: &Hook, numbers: &Numbers) -> Option<Arc<Target>> {
         let target = self.durable.then(|| self.target(TargetId(numbers.number)))?;
         target.follow(&hook.deliver);
+        target.reach(&hook.forward.upstream.address);
         Some(target)
     }
 
@@ -83,7 +73,7 @@ impl Deliverer {
     }
 
     fn target(&self, id: TargetId) -> Arc<Target> {
-        let new = || Arc::new(Target::new(id, Arc::clone(&self.freed)));
+        let new = || Arc::new(Target::new(id, Arc::clone(&self.memory)));
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(targets.entry(id).or_insert_with(new))
     }
@@ -95,7 +85,7 @@ pub async fn run(gate: Arc<Gate>) {
     let mut after = None;
     while !*leaving.borrow_and_update() {
         // taken before looking: what becomes due meanwhile is not missed
-        let (work, freed) = (gate.deliverer.store.work(), gate.deliverer.freed.notified());
+        let (work, freed) = (gate.deliverer.store.work(), gate.deliverer.memory.freed());
         let pause = match look(&gate, &mut after).await {
             Ok(pause) => pause,
             Err(error) => {
@@ -112,41 +102,58 @@ pub async fn run(gate: Arc<Gate>) {
     }
 }
 
-/// One round: who has work, who of them may, and off it goes. How long to wait for the next.
+/// Makes one round: finds the targets that have work, chooses among them and begins attempts. Returns how long to wait for the next.
 async fn look(gate: &Arc<Gate>, after: &mut Option<TargetId>) -> Result<Duration, StoreError> {
     let deliverer = &gate.deliverer;
-    let ready = deliverer.store.ready(*after, LOOK).await?;
-    *after = ready.last;
+    // memory that is given back from here on is heard of
+    deliverer.memory.set_short(true);
+    let ready = deliverer.store.ready(*after).await?;
     let live = gate.live.load_full();
     let ways = ways(&live);
-    if ready.whole {
-        let busy: HashSet<TargetId> = ready.targets.iter().filter_map(|id| Some(ways.get(id)?.target.id())).collect();
-        let idle = ways.values().filter(|way| !busy.contains(&way.target.id()));
-        idle.for_each(|way| way.target.set_backlog(false));
-    }
-    let mut ways: Vec<&Way<'_>> = ready.targets.iter().filter_map(|id| ways.get(id)).collect();
-    // deliveries of a merged route go first: nothing new joins them, so they hold up the others for a while at most
-    ways.sort_by_key(|way| way.id == way.target.id());
+    let busy: HashSet<TargetId> = ready.targets.iter().filter_map(|id| Some(ways.get(id)?.target.id())).collect();
+    let idle = ways.values().filter(|way| !busy.contains(&way.target.id()));
+    idle.for_each(|way| way.target.set_backlog(false));
+    let ways = in_turn(ready.targets.iter().filter_map(|id| ways.get(id)).collect());
     let now = gate.clock.mono();
     let mut places: HashMap<TargetId, Vec<Place>> = ways.iter().map(|way| (way.id, way.reserve())).collect();
     let candidates: Vec<_> = ways.iter().map(|way| way.candidate(places.get(&way.id).map_or(0, Vec::len), now)).collect();
-    let room = BYTES.saturating_sub(deliverer.bytes.load(Ordering::Relaxed));
-    let chosen = if room > 0 { choose(&candidates) } else { Vec::new() };
-    let begun = begin(gate, &ways, &chosen, &mut places, room).await;
+    let mut chosen = choose(&candidates);
+    chosen.retain(|choice| may_probe(choice, &candidates, &mut places, now));
+    let begun = begin(gate, &ways, &chosen, &mut places).await;
     drop(places);
     for (way, candidate) in ways.iter().zip(&candidates) {
         let used = begun.as_ref().ok().and_then(|begun| begun.get(&candidate.target)).copied().unwrap_or(0);
         way.target.give_back(candidate.tokens.saturating_sub(used), now);
     }
-    if !begun?.is_empty() {
+    let total = deliverer.memory.held();
+    let is_short = |way: &&Way<'_>| !Share { target: way.target.held(), total }.may_begin();
+    deliverer.memory.set_short(ways.iter().any(is_short));
+    let begun = begun?;
+    // those that got none come first in the next round
+    *after = chosen.iter().rev().map(|choice| choice.target).find(|target| begun.contains_key(target)).or(*after);
+    if !begun.is_empty() {
         return Ok(Duration::ZERO);
-    }
-    if !ready.whole {
-        return Ok(SHORTEST);
     }
     let waits = ways.iter().flat_map(|way| [way.target.wait(now), way.shut_for(now)]);
     let next = waits.filter(|wait| !wait.is_zero()).chain(ready.next_in).min();
     Ok(next.unwrap_or(POLL).clamp(SHORTEST, POLL))
+}
+
+/// Keeps the order of the ring, but for the numbers of one route: deliveries of a route that was merged into it go first. Nothing new joins them, so
+/// they hold up its own for a while at most.
+fn in_turn<'w, 'l>(mut ways: Vec<&'w Way<'l>>) -> Vec<&'w Way<'l>> {
+    let mut turns = HashMap::new();
+    for (turn, way) in ways.iter().enumerate() {
+        turns.entry(way.target.id()).or_insert(turn);
+    }
+    ways.sort_by_key(|way| (turns.get(&way.target.id()).copied(), way.id == way.target.id()));
+    ways
+}
+
+/// Whether a choice may go on: one that ends a pause needs the only probe of its target.
+fn may_probe(choice: &Choice, candidates: &[Candidate], places: &mut HashMap<TargetId, Vec<Place>>, now: Instant) -> bool {
+    let pauses = candidates.iter().any(|candidate| candidate.target == choice.target && candidate.pause == Room::Probe);
+    !pauses || places.get_mut(&choice.target).and_then(|places| places.last_mut()).is_some_and(|place| place.make_probe(now))
 }
 
 /// How a target is reached now.
@@ -175,12 +182,13 @@ impl Way<'_> {
         }
     }
 
-    /// How long that is nothing.
+    /// Returns how long its breaker, or its pause, lets nothing through.
     fn shut_for(&self, now: Instant) -> Duration {
-        match self.to {
+        let breaker = match self.to {
             To::Route(route) => route.upstream.breaker().shut_for(now),
             To::Alarms(_) => Duration::ZERO,
-        }
+        };
+        breaker.max(self.target.pause().shut_for(now))
     }
 
     /// How long a unit of it is leased.
@@ -191,15 +199,21 @@ impl Way<'_> {
         }
     }
 
+    /// Returns the units that are wanted of it.
+    fn wanted(&self, choice: &Choice) -> Wanted {
+        let except = self.target.pause().failed();
+        Wanted { target: choice.target, count: choice.count, held: self.target.held(), turn: self.target.turn(), except }
+    }
+
     /// The places that it has free. Those that come in now come after those that wait.
     fn reserve(&self) -> Vec<Place> {
         self.target.set_backlog(true);
-        self.target.reserve(MOST)
+        self.target.reserve(PER_TARGET)
     }
 
     /// What it may have; its tokens are taken.
     fn candidate(&self, places: usize, now: Instant) -> Candidate {
-        let places = u32::try_from(places).unwrap_or(MOST);
+        let places = u32::try_from(places).unwrap_or(PER_TARGET);
         Candidate {
             target: self.id,
             upstream: match self.to {
@@ -207,6 +221,7 @@ impl Way<'_> {
                 To::Alarms(_) => Arc::from(""),
             },
             room: self.room(now),
+            pause: self.target.pause().room(now),
             places,
             tokens: self.target.take(places, now),
         }
@@ -223,67 +238,50 @@ fn ways<'l>(live: &'l Live) -> HashMap<TargetId, Way<'l>> {
     routes.chain(alarms).map(|way| (way.id, way)).collect()
 }
 
-/// Leases what was chosen and sends it on its way; how many of each.
+/// Leases what was chosen and begins the attempts. Returns how many of each.
 async fn begin(
     gate: &Arc<Gate>,
     ways: &[&Way<'_>],
     chosen: &[Choice],
     places: &mut HashMap<TargetId, Vec<Place>>,
-    room: usize,
 ) -> Result<HashMap<TargetId, u32>, StoreError> {
     let mut begun = HashMap::new();
     if chosen.is_empty() {
         return Ok(begun);
     }
     let lease = ways.iter().map(|way| way.lease()).max().unwrap_or(PAUSE);
-    let wanted: Vec<_> = chosen.iter().map(|choice| (choice.target, choice.count)).collect();
-    for leased in gate.deliverer.store.lease(&wanted, lease, room).await? {
+    let way_to = |target: TargetId| ways.iter().find(|way| way.id == target);
+    let wanted: Vec<_> = chosen.iter().filter_map(|choice| Some(way_to(choice.target)?.wanted(choice))).collect();
+    let held = gate.deliverer.memory.held();
+    if !wanted.iter().any(|wanted| Share { target: wanted.held, total: held }.may_begin()) {
+        return Ok(begun);
+    }
+    for leased in gate.deliverer.store.lease(&wanted, lease, held).await? {
         let id = leased.lease.unit.target;
-        let Some(way) = ways.iter().find(|way| way.id == id) else { continue };
+        let (Some(way), Some(place)) = (way_to(id), places.get_mut(&id).and_then(Vec::pop)) else { continue };
         let probe = chosen.iter().any(|choice| choice.target == id && choice.probe);
         *begun.entry(id).or_default() += 1;
-        let place = places.get_mut(&id).and_then(Vec::pop).map(Place::used);
+        way.target.took(Turn::of(leased.tries));
+        let place = place.used(leased.bytes);
         hand_on(gate, way, leased, probe, place);
     }
     Ok(begun)
 }
 
-fn hand_on(gate: &Arc<Gate>, way: &Way<'_>, leased: Leased, probe: bool, place: Option<Place>) {
-    let held = Held::of(&gate.deliverer.bytes, leased.stored.body.len());
-    let (gate, held) = (Arc::clone(gate), (place, held));
+fn hand_on(gate: &Arc<Gate>, way: &Way<'_>, leased: Leased, probe: bool, place: Place) {
+    let gate = Arc::clone(gate);
     match way.to {
         To::Route(route) => {
             let route = Arc::clone(route);
             tokio::spawn(async move {
-                if let Some(task) = Task::of_leased(&gate, &route, leased, probe).await {
+                if let Some(task) = Task::of_leased(&gate, &route, leased, probe, place).await {
                     task.run().await;
                 }
-                drop(held);
             });
         }
         To::Alarms(alarms) => {
             let alarms = Arc::clone(alarms);
-            tokio::spawn(async move {
-                courier::attempt(&gate, &alarms, leased).await;
-                drop(held);
-            });
+            tokio::spawn(async move { courier::attempt(&gate, &alarms, leased, probe, &place).await });
         }
-    }
-}
-
-/// Bytes in memory; given back on drop.
-#[derive(Debug)]
-struct Held(Arc<AtomicUsize>, usize);
-
-impl Held {
-    fn of(all: &Arc<AtomicUsize>, bytes: usize) -> Self {
-        all.fetch_add(bytes, Ordering::Relaxed);
-        Self(Arc::clone(all), bytes)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }

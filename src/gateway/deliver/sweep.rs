@@ -22,7 +22,9 @@ const STEPS: u32 = 20;
 /// Sweeps until the gate leaves.
 pub async fn sweep(gate: Arc<Gate>) {
     let mut leaving = gate.lifecycle.leaving.subscribe();
+    let mut generation = 0;
     while !*leaving.borrow_and_update() {
+        follow(&gate, &mut generation).await;
         let keep = retentions(&gate);
         for _ in 0..if keep.is_empty() { 0 } else { STEPS } {
             match gate.deliverer.store.sweep(&keep, STEP).await {
@@ -42,6 +44,23 @@ pub async fn sweep(gate: Arc<Gate>) {
             _ = leaving.changed() => {}
         }
     }
+}
+
+/// Has what waits follow the schedules of a new config generation. What fails is done again by the next sweep.
+async fn follow(gate: &Gate, generation: &mut u64) {
+    let live = gate.live.load_full();
+    if live.snapshot.generation == *generation {
+        return;
+    }
+    let durable = live.hooks().filter(|route| route.target.is_some());
+    let numbers: Vec<_> = durable.flat_map(|route| route.owns.iter().map(|id| (Arc::clone(route), *id))).collect();
+    for (route, id) in numbers {
+        if let Err(error) = gate.deliverer.store.reschedule(id, &route.hook.deliver.schedule).await {
+            tracing::debug!(%error, route = &*route.hook.name, "what waits does not follow the schedule of its route yet");
+            return;
+        }
+    }
+    *generation = live.snapshot.generation;
 }
 
 /// How long each route's deliveries are kept now; those of a route that is gone, as long as nobody says otherwise.

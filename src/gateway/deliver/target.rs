@@ -1,45 +1,84 @@
-//! What is known of a target between two looks: tries under way, its rate, whether somebody waits. Outlives reloads.
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+//! What is known of a target between two looks: attempts under way and their memory, its rate, its pause, whether somebody waits. Outlives reloads.
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::config::snapshot::Deliver;
+use crate::config::snapshot::{Deliver, UpstreamAddress};
 use crate::limit::Buckets;
-use crate::store::queue::TargetId;
+use crate::queue::choose::{Room, Share, Turn};
+use crate::queue::pause::{Pause, Probe, Sign};
+use crate::store::queue::{Subject, TargetId};
 
 /// One bucket for the whole target.
 const KEY: u64 = 0;
+
+/// The memory of deliveries that are attempted, of all targets together.
+#[derive(Debug, Default)]
+pub(in crate::gateway) struct Memory {
+    held: AtomicUsize,
+    /// A target waits for memory: whoever gives some back says so.
+    short: AtomicBool,
+    /// Told when a target has a free place, or memory is free, and deliveries wait for it.
+    freed: Notify,
+}
+
+impl Memory {
+    /// Bytes held now.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// A target waits for memory, or none does any more.
+    pub(super) fn set_short(&self, short: bool) {
+        self.short.store(short, Ordering::SeqCst);
+    }
+
+    /// Resolves when something is free that deliveries wait for.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+}
 
 /// A target of deliveries.
 #[derive(Debug)]
 pub(in crate::gateway) struct Target {
     id: TargetId,
-    /// Tries under way.
+    /// Attempts under way.
     busy: AtomicU32,
     concurrency: AtomicU32,
+    /// Bytes of their deliveries.
+    held: AtomicUsize,
+    memory: Arc<Memory>,
     /// Whether there is a rate at all.
     paced: AtomicBool,
     /// Made with the first rate: it takes some 50 KiB.
     buckets: OnceLock<Buckets>,
+    pause: Mutex<Pause>,
+    /// Where its deliveries go.
+    address: Mutex<Option<UpstreamAddress>>,
     /// Deliveries wait: those that come in now come after them.
     backlog: AtomicBool,
-    /// Told when a place is free.
-    freed: Arc<Notify>,
+    /// A retry comes next, not a first attempt.
+    retry_next: AtomicBool,
 }
 
 impl Target {
-    pub(super) fn new(id: TargetId, freed: Arc<Notify>) -> Self {
+    pub(super) fn new(id: TargetId, memory: Arc<Memory>) -> Self {
         Self {
             id,
             busy: AtomicU32::new(0),
             concurrency: AtomicU32::new(1),
+            held: AtomicUsize::new(0),
+            memory,
             paced: AtomicBool::new(false),
             buckets: OnceLock::new(),
+            pause: Mutex::default(),
+            address: Mutex::default(),
             // nobody has looked yet
             backlog: AtomicBool::new(true),
-            freed,
+            retry_next: AtomicBool::new(false),
         }
     }
 
@@ -50,6 +89,16 @@ impl Target {
             self.buckets.get_or_init(|| Buckets::new(quota)).set_quota(quota);
         }
         self.paced.store(deliver.rate.is_some(), Ordering::Relaxed);
+    }
+
+    /// Records where its deliveries go from now on. A pause is about the app that is there: it ends with a new address.
+    pub(super) fn reach(&self, address: &UpstreamAddress) {
+        let mut known = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() != Some(address) {
+            *known = Some(address.clone());
+            self.pause().end();
+            self.memory.freed.notify_one();
+        }
     }
 
     /// Its number.
@@ -66,7 +115,27 @@ impl Target {
     fn place(self: &Arc<Self>) -> Option<Place> {
         let most = self.concurrency.load(Ordering::Relaxed);
         let entered = self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| (busy < most).then_some(busy + 1));
-        entered.ok().map(|_| Place { target: Arc::clone(self), used: false })
+        entered.ok().map(|_| Place { target: Arc::clone(self), used: false, bytes: 0, probe: None })
+    }
+
+    /// Bytes of its deliveries that are attempted now.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Returns the kind of deliveries whose turn it is.
+    pub(super) fn turn(&self) -> Turn {
+        if self.retry_next.load(Ordering::Relaxed) { Turn::Retry } else { Turn::First }
+    }
+
+    /// Records the kind of the delivery that begins.
+    pub(super) fn took(&self, turn: Turn) {
+        self.retry_next.store(turn == Turn::First, Ordering::Relaxed);
+    }
+
+    /// Returns its pause.
+    pub(in crate::gateway) fn pause(&self) -> MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tries that the rate lets begin, as many as `most`; they are taken.
@@ -103,40 +172,88 @@ impl Target {
         self.backlog.store(waits, Ordering::Relaxed);
     }
 
-    /// A place for a delivery that has just come in, if it may be tried at once: none waits before it, and there is room.
-    pub(in crate::gateway) fn begin(self: &Arc<Self>, now: Instant) -> Option<Place> {
+    /// Takes a place for a delivery of `bytes` that has just come in, if it may be attempted at once: none waits before it, the target does not
+    /// pause, and there is room.
+    pub(in crate::gateway) fn begin(self: &Arc<Self>, bytes: usize, now: Instant) -> Option<Place> {
         if self.has_backlog() {
             return None;
         }
-        let place = self.place().filter(|_| self.take(1, now) == 1).map(Place::used);
+        let is_running = self.pause().room(now) == Room::All;
+        let place = self.place().filter(|_| is_running && self.has_room_for(bytes) && self.take(1, now) == 1);
+        let place = place.map(|place| place.used(bytes));
         if place.is_none() {
             self.set_backlog(true);
         }
         place
     }
+
+    fn has_room_for(&self, bytes: usize) -> bool {
+        Share { target: self.held(), total: self.memory.held() }.has_room_for(bytes)
+    }
 }
 
-/// A place for a try; free again on drop.
+/// A place for an attempt, and the memory of its delivery; free again on drop.
 #[derive(Debug)]
 pub(in crate::gateway) struct Place {
     target: Arc<Target>,
     used: bool,
+    bytes: usize,
+    probe: Option<Probe>,
 }
 
 impl Place {
-    /// Has a try in it: when that ends, those that wait hear of it. One that was only reserved tells nobody, or who looks would wake itself for ever.
-    pub(super) fn used(self) -> Self {
+    /// Begins an attempt with a delivery of `bytes`: when that ends, those that wait hear of it. One that was only reserved tells nobody, or who
+    /// looks would wake itself for ever.
+    pub(super) fn used(self, bytes: usize) -> Self {
+        self.target.held.fetch_add(bytes, Ordering::Relaxed);
+        self.target.memory.held.fetch_add(bytes, Ordering::Relaxed);
         let mut place = self;
-        place.used = true;
+        (place.used, place.bytes) = (true, bytes);
         place
     }
+
+    /// Makes it the place of the probe that ends the target's pause, unless another one is out.
+    pub(super) fn make_probe(&mut self, now: Instant) -> bool {
+        self.probe = self.target.pause().probe(now);
+        self.probe.is_some()
+    }
+
+    /// Tells the target's pause what the attempt says. `open` is the length of a first pause.
+    pub(super) fn heard(&self, sign: Sign, subject: Subject, open: Duration, now: Instant) -> Option<Turned> {
+        let mut pause = self.target.pause();
+        let was_paused = pause.left(now).is_some();
+        pause.heard(sign, subject, self.probe, open, now);
+        match (was_paused, pause.left(now)) {
+            (false, Some(left)) => Some(Turned::Paused(left)),
+            (true, None) => {
+                self.target.memory.freed.notify_one();
+                Some(Turned::GoesOn)
+            }
+            (false, None) | (true, Some(_)) => None,
+        }
+    }
+}
+
+/// How an attempt has changed the pause of its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turned {
+    /// It pauses now, for this time.
+    Paused(Duration),
+    /// It does not pause any more.
+    GoesOn,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.target.busy.fetch_sub(1, Ordering::Relaxed);
-        if self.used && self.target.has_backlog() {
-            self.target.freed.notify_one();
+        let Target { held, memory, busy, .. } = &*self.target;
+        held.fetch_sub(self.bytes, Ordering::Relaxed);
+        memory.held.fetch_sub(self.bytes, Ordering::SeqCst);
+        busy.fetch_sub(1, Ordering::Relaxed);
+        if let Some(probe) = self.probe {
+            self.target.pause().let_go(probe);
+        }
+        if self.used && (self.target.has_backlog() || memory.short.load(Ordering::SeqCst)) {
+            memory.freed.notify_one();
         }
     }
 }
@@ -146,20 +263,54 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::queue::choose::MEMORY;
 
     #[tokio::test]
     async fn a_place_that_was_not_used_wakes_nobody() {
-        let freed = Arc::<Notify>::default();
-        let target = Arc::new(Target::new(TargetId(1), Arc::clone(&freed)));
+        let memory = Arc::<Memory>::default();
+        let target = Arc::new(Target::new(TargetId(1), Arc::clone(&memory)));
         let mut places = target.reserve(9);
         assert_eq!((places.len(), target.reserve(9).len()), (1, 0));
-        let used = places.pop().map(Place::used);
+        let used = places.pop().map(|place| place.used(7));
         drop(places);
         drop(target.reserve(9));
-        assert!(timeout(Duration::ZERO, freed.notified()).await.is_err());
+        assert!(timeout(Duration::ZERO, memory.freed()).await.is_err());
+        assert_eq!((memory.held(), target.held()), (7, 7));
         drop(used);
-        assert!(timeout(Duration::from_secs(9), freed.notified()).await.is_ok());
+        assert_eq!((memory.held(), target.held()), (0, 0));
+        assert!(timeout(Duration::from_secs(9), memory.freed()).await.is_ok());
         drop(target.reserve(9));
-        assert!(timeout(Duration::ZERO, freed.notified()).await.is_err());
+        assert!(timeout(Duration::ZERO, memory.freed()).await.is_err());
+    }
+
+    /// Whoever waits for memory hears of it when another target gives it back.
+    #[tokio::test]
+    async fn memory_that_is_given_back_wakes_other_targets() {
+        let memory = Arc::<Memory>::default();
+        let target = Arc::new(Target::new(TargetId(1), Arc::clone(&memory)));
+        target.set_backlog(false);
+        let place = target.begin(7, Instant::now());
+        assert!(place.is_some());
+        drop(place);
+        assert!(timeout(Duration::ZERO, memory.freed()).await.is_err(), "nobody waits");
+        let place = target.begin(7, Instant::now());
+        memory.set_short(true);
+        drop(place);
+        assert!(timeout(Duration::from_secs(9), memory.freed()).await.is_ok());
+    }
+
+    #[test]
+    fn what_memory_has_no_room_for_does_not_begin_at_once() {
+        let memory = Arc::<Memory>::default();
+        let [one, other] = [1, 2].map(|id| Arc::new(Target::new(TargetId(id), Arc::clone(&memory))));
+        let begin = |target: &Arc<Target>, bytes| {
+            target.set_backlog(false);
+            target.begin(bytes, Instant::now())
+        };
+        let held = begin(&one, MEMORY - 10).unwrap();
+        assert!(begin(&other, 11).is_none() && other.has_backlog());
+        assert!(begin(&other, 10).is_some());
+        drop(held);
+        assert!(begin(&other, 11).is_some());
     }
 }

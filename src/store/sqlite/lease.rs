@@ -3,10 +3,12 @@ use std::time::Duration;
 
 use rusqlite::params;
 
+use super::name::target_time;
 use super::writing::Writing;
 use super::{ms, unsigned};
+use crate::queue::choose::{self, Share};
 use crate::store::StoreError;
-use crate::store::queue::{Cause, Lease, TargetId, Unit};
+use crate::store::queue::{Cause, Lane, Lease, Subject, Unit, Wanted};
 
 /// A unit that was taken; what it carries is read afterwards.
 #[derive(Clone, Copy, Debug)]
@@ -15,46 +17,70 @@ pub(crate) struct Taken {
     pub(crate) tries: u32,
     pub(crate) cause: Cause,
     pub(crate) age: Duration,
+    pub(crate) lane: Option<Lane>,
+    /// The bytes of its delivery.
+    pub(crate) bytes: usize,
 }
 
-struct Due {
-    taken: Taken,
-    bytes: usize,
-}
-
-/// Takes due units, as many a target as wanted and at most `bytes` in all, but one if there is any.
-pub(crate) fn lease(writing: &Writing<'_>, wanted: &[(TargetId, u32)], lease: Duration, bytes: usize) -> Result<Vec<Taken>, StoreError> {
-    let (mut taken, mut room) = (Vec::new(), bytes);
-    for (target, count) in wanted {
-        for due in longest_due(writing, *target, *count)? {
-            if due.bytes > room && !taken.is_empty() {
-                return Ok(taken);
-            }
-            room = room.saturating_sub(due.bytes);
-            let Lease { unit, number } = due.taken.lease;
+/// Takes due units of each target, in the order of `wanted`, as many as [`choose::take`] lets it begin while all hold `held` bytes in memory.
+pub(crate) fn lease(writing: &Writing<'_>, wanted: &[Wanted], lease: Duration, held: usize) -> Result<Vec<Taken>, StoreError> {
+    let (mut taken, mut total) = (Vec::new(), held);
+    for wanted in wanted {
+        let mut share = Share { target: wanted.held, total };
+        // the next target may hold less, and begin one still
+        if !share.may_begin() {
+            continue;
+        }
+        let (firsts, retries) = longest_due(writing, wanted)?;
+        for unit in choose::take(firsts, retries, wanted.turn, wanted.count, &mut share, |taken| taken.bytes) {
+            let Lease { unit: Unit { delivery, target }, number } = unit.lease;
             writing.execute(
                 "update due set run_at = ?3, lease = ?4, held = 1 where id = ?1 and target = ?2",
-                params![unit.delivery, unit.target, writing.now.saturating_add(ms(lease)), number],
+                params![delivery, target, writing.now.saturating_add(ms(lease)), number],
             )?;
-            taken.push(due.taken);
+            taken.push(unit);
         }
+        total = share.total;
     }
     Ok(taken)
 }
 
-fn longest_due(writing: &Writing<'_>, target: TargetId, count: u32) -> Result<Vec<Due>, StoreError> {
-    // SQLite takes the tables of a cross join in the order they are written
-    let due = "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body)
-        from due cross join delivery on delivery.id = due.id where due.target = ?1 and due.run_at <= ?2 order by due.run_at limit ?3";
-    writing.rows(due, params![target, writing.now, count], |row| {
-        let unit = Unit { delivery: row.get(0)?, target };
+/// The units of one kind that are due, the longest due first. SQLite takes the tables of a cross join in the order they are written.
+const DUE: [&str; 2] = [
+    "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane
+        from due cross join delivery on delivery.id = due.id where due.tries = 0 and due.target = ?1 and due.run_at <= ?2
+        and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
+    "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane
+        from due cross join delivery on delivery.id = due.id where due.tries > 0 and due.target = ?1 and due.run_at <= ?2
+        and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
+];
+
+/// First attempts and retries that are due. If there is nothing but what is excepted, that.
+fn longest_due(writing: &Writing<'_>, wanted: &Wanted) -> Result<(Vec<Taken>, Vec<Taken>), StoreError> {
+    let [firsts, retries] = DUE;
+    let of_kind = |sql, except: Option<Subject>| due(writing, sql, wanted, except);
+    let found = (of_kind(firsts, wanted.except)?, of_kind(retries, wanted.except)?);
+    match found {
+        (firsts_found, retries_found) if firsts_found.is_empty() && retries_found.is_empty() && wanted.except.is_some() => {
+            Ok((of_kind(firsts, None)?, of_kind(retries, None)?))
+        }
+        found => Ok(found),
+    }
+}
+
+fn due(writing: &Writing<'_>, sql: &str, wanted: &Wanted, except: Option<Subject>) -> Result<Vec<Taken>, StoreError> {
+    let (id, lane) = (except.map(|subject| subject.delivery), except.and_then(|subject| subject.lane).map(|lane| lane.0));
+    let time = target_time(writing, wanted.target)?;
+    writing.rows(sql, params![wanted.target, writing.now, wanted.count, id, lane], |row| {
+        let unit = Unit { delivery: row.get(0)?, target: wanted.target };
         let since: i64 = row.get(4)?;
-        let taken = Taken {
+        Ok(Taken {
             lease: Lease { unit, number: row.get::<_, u32>(1)?.saturating_add(1) },
             tries: row.get(2)?,
             cause: row.get(3)?,
-            age: Duration::from_millis(u64::try_from(writing.now.saturating_sub(since)).unwrap_or(0)),
-        };
-        Ok(Due { taken, bytes: usize::try_from(unsigned(row, 5)?).unwrap_or(usize::MAX) })
+            age: Duration::from_millis(u64::try_from(time.saturating_sub(since)).unwrap_or(0)),
+            lane: row.get::<_, Option<[u8; 16]>>(6)?.map(Lane),
+            bytes: usize::try_from(unsigned(row, 5)?).unwrap_or(usize::MAX),
+        })
     })
 }

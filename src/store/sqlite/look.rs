@@ -1,5 +1,5 @@
 //! What is read without writing: on a connection of its own, beside the writer.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,23 +45,27 @@ impl Reading<'_> {
     }
 }
 
-/// Goes round the targets that have units: one index seek each, however many units it has.
-pub(crate) fn ready(reading: &Reading<'_>, after: Option<TargetId>, steps: u16) -> Result<Ready, StoreError> {
-    let first = "select target, run_at from due where target > ?1 order by target, run_at limit 1";
-    let begin = after.map_or(-1, |after| i64::from(after.0));
-    let (mut place, mut round) = (begin, begin < 0);
-    let mut ready = Ready { last: after, ..Ready::default() };
-    for _ in 0..steps {
-        let mut found = reading.row(first, params![place], |row| Ok((row.get::<_, TargetId>(0)?, row.get::<_, i64>(1)?)))?;
-        if found.is_none() && !round {
-            (place, round) = (-1, true);
-            found = reading.row(first, params![place], |row| Ok((row.get(0)?, row.get(1)?)))?;
+/// The earliest unit of each target after ?1, by kind: one index seek each, however many units it has.
+const EARLIEST: [&str; 2] = [
+    "select target, run_at from due where tries = 0 and target > ?1 order by target, run_at limit 1",
+    "select target, run_at from due where tries > 0 and target > ?1 order by target, run_at limit 1",
+];
+
+/// Goes round the targets that have units, from the one after `after` on.
+pub(crate) fn ready(reading: &Reading<'_>, after: Option<TargetId>) -> Result<Ready, StoreError> {
+    let mut earliest = BTreeMap::<TargetId, i64>::new();
+    for of_kind in EARLIEST {
+        let mut last = -1;
+        while let Some((target, run_at)) =
+            reading.row(of_kind, params![last], |row| Ok((row.get::<_, TargetId>(0)?, row.get::<_, i64>(1)?)))?
+        {
+            earliest.entry(target).and_modify(|known| *known = run_at.min(*known)).or_insert(run_at);
+            last = i64::from(target.0);
         }
-        let Some((target, run_at)) = found.filter(|(target, _)| !round || begin < 0 || i64::from(target.0) <= begin) else {
-            ready.whole = true;
-            break;
-        };
-        (place, ready.last) = (i64::from(target.0), Some(target));
+    }
+    let (before, behind): (Vec<_>, Vec<_>) = earliest.into_iter().partition(|(target, _)| after.is_some_and(|after| *target <= after));
+    let mut ready = Ready::default();
+    for (target, run_at) in behind.into_iter().chain(before) {
         match reading.until(run_at) {
             Some(left) if left.is_zero() => ready.targets.push(target),
             Some(left) => ready.next_in = Some(ready.next_in.map_or(left, |next| next.min(left))),

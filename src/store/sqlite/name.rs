@@ -1,4 +1,5 @@
 //! Numbers and who has them.
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rusqlite::{Row, params};
@@ -7,7 +8,7 @@ use super::look::Reading;
 use super::writing::Writing;
 use crate::store::StoreError;
 use crate::store::names::{Named, NumberRow, Numbers, assign};
-use crate::store::queue::Kind;
+use crate::store::queue::{Kind, TargetId};
 
 /// All numbers; one that a newer version wrote for a kind of its own is left out.
 const ALL: &str = "select number, kind, name, owners from name order by number";
@@ -31,7 +32,23 @@ pub(crate) fn numbers(writing: &Writing<'_>, names: &[Named]) -> Result<Vec<Numb
             writing.execute(put, params![row.number, number_of(row.kind), row.ledger, row.owners.join(" ")])?;
         }
     }
+    let served: HashSet<u32> = numbers.iter().flat_map(Numbers::all).collect();
+    for NumberRow { number, .. } in &after {
+        let change = if served.contains(number) { UNPARK } else { PARK };
+        writing.execute(change, params![number, writing.now])?;
+    }
     Ok(numbers)
+}
+
+/// A number that no name of the config has: what waits for it is parked, and its time stands still.
+const PARK: &str = "update name set parked_at = ?2 where number = ?1 and parked_at is null";
+const UNPARK: &str =
+    "update name set parked = coalesce(parked, 0) + ?2 - parked_at, parked_at = null where number = ?1 and parked_at is not null";
+
+/// Returns the time of a target: the store's, without the time in which the target was parked. Ages of what waits are counted in it.
+pub(super) fn target_time(writing: &Writing<'_>, target: TargetId) -> Result<i64, StoreError> {
+    let time = "select coalesce(parked_at, ?2) - coalesce(parked, 0) from name where number = ?1";
+    Ok(writing.row(time, params![target, writing.now], |row| row.get(0))?.unwrap_or(writing.now))
 }
 
 /// Reads every number with its newest name.

@@ -9,18 +9,21 @@ pub(super) const SCHEMA: i64 = 3;
 /// Bytes of the header of a database file.
 const HEADER: u64 = 100;
 
-/// Version 1 was `meta` and `ledger`; version 2 had no columns of [`COLUMNS`]. Within a minor line tables are only added to.
+/// Version 1 was `meta` and `ledger`; version 2 had no columns of [`COLUMNS`], and one index for first attempts and retries. Within a minor line
+/// tables are only added to.
 ///
 /// Where a unit lies is its status: in `due`, it waits; in `dead`, it is dead or cancelled (no reason); in neither, it was handed on.
 /// Times are milliseconds of the store's own time, but for `attempt.started` and `audit.at`, which are shown.
 /// `name.name` is the name of a number's ledger, `name.owners` the names that have had the number, parted by blanks, the newest last.
+/// `name.parked_at` is the time since which no route of the config has the number, `name.parked` the time that it was so before: `due.since` is
+/// in the time of its target, from which both are left out.
 /// `delivery` has a rowid: without it each row of more than a quarter page would lie in an overflow page of its own.
 const TABLES: &str = "
     create table if not exists meta (name text primary key, value) without rowid;
     create table if not exists ledger (key blob primary key, state integer not null, token blob, delivery blob, until integer not null) without rowid;
     create index if not exists ledger_until on ledger (until);
     create table if not exists name (number integer primary key autoincrement, kind integer not null, name text not null, owners text,
-        unique (kind, name));
+        parked_at integer, parked integer, unique (kind, name));
     create table if not exists delivery (row integer primary key, id blob not null, origin integer not null, at integer not null, key blob,
         delivery_id text, event_type text, record blob not null, body blob not null);
     create unique index if not exists delivery_id on delivery (id);
@@ -28,7 +31,9 @@ const TABLES: &str = "
     create index if not exists delivery_given on delivery (delivery_id) where delivery_id is not null;
     create table if not exists due (id blob, target integer, run_at integer not null, lease integer not null, held integer not null,
         tries integer not null, cause integer not null, since integer not null, lane blob, seq integer, primary key (id, target)) without rowid;
-    create index if not exists due_ready on due (target, run_at);
+    drop index if exists due_ready;
+    create index if not exists due_first on due (target, run_at) where tries = 0;
+    create index if not exists due_retry on due (target, run_at) where tries > 0;
     create index if not exists due_lane on due (target, lane, seq) where lane is not null;
     create table if not exists attempt (row integer primary key, id blob not null, target integer not null, n integer not null, cause integer not null,
         started integer not null, took integer not null, connect integer, first_byte integer, status integer, error text, peer text,
@@ -43,7 +48,7 @@ const TABLES: &str = "
         reason text not null, done integer not null);";
 
 /// The columns that version 3 added: table, column, type.
-const COLUMNS: [(&str, &str, &str); 1] = [("name", "owners", "text")];
+const COLUMNS: [(&str, &str, &str); 3] = [("name", "owners", "text"), ("name", "parked_at", "integer"), ("name", "parked", "integer")];
 
 /// The schema version of a database; none in an empty one.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {

@@ -69,10 +69,12 @@ fn what_is_asked_often_has_an_index() {
         assert!(plan.contains(index) && !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
     };
     check("select key, until from ledger where (until, key) > (1, x'00') and until <= 5 order by until, key limit 9", "ledger_until");
-    check("select target, run_at from due where target > 3 order by target, run_at limit 1", "due_ready");
+    check("select target, run_at from due where tries = 0 and target > 3 order by target, run_at limit 1", "due_first");
+    check("select target, run_at from due where tries > 0 and target > 3 order by target, run_at limit 1", "due_retry");
     check(
-        "select due.id from due cross join delivery on delivery.id = due.id where due.target = 1 and run_at <= 9 order by run_at limit 3",
-        "due_ready",
+        "select due.id from due cross join delivery on delivery.id = due.id
+            where due.tries = 0 and due.target = 1 and run_at <= 9 order by run_at limit 3",
+        "due_first",
     );
     check("select id from due where target = 1 and lane = x'00' order by seq limit 1", "due_lane");
     check("select id from delivery where origin = 1 and id > x'00' order by id limit 3", "delivery_origin");

@@ -2,6 +2,7 @@
 use rusqlite::params;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
+use super::name::target_time;
 use super::writing::{DEAD, WAITING, Writing};
 use crate::retry::Reason;
 use crate::store::StoreError;
@@ -43,7 +44,7 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
             *held && first,
             tries,
             cause,
-            writing.now,
+            target_time(writing, unit.target)?,
             lane.map(|lane| lane.0),
             place.map(|(_, seq)| seq)
         ],

@@ -10,7 +10,7 @@ impl Desks {
         let (store, target) = (Arc::clone(&self.desk.store), TargetId(self.numbers[0]));
         tokio::spawn(async move {
             loop {
-                for leased in store.lease(&[(target, 9)], LEASE, 1 << 20).await.unwrap() {
+                for leased in store.lease(&[Wanted::of(target, 9)], LEASE, 0).await.unwrap() {
                     assert_eq!(leased.cause, Cause::Replay);
                     let status = answers(leased.stored.delivery_id.as_deref().unwrap());
                     let next = if status == 200 { Next::Delivered } else { Next::RetryIn(LEASE) };

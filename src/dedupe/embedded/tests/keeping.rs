@@ -2,7 +2,7 @@
 use super::*;
 use crate::store::archive::{Act, Deed, Forgetting, Retention, Scope, Which};
 use crate::store::contract::queue::{attempt, delivery, new, take};
-use crate::store::queue::{Accept, Accepted, Dedupe, Next, OnDead, OriginId, Queue as _, Start, TargetId};
+use crate::store::queue::{Accept, Accepted, Dedupe, Next, OnDead, OriginId, Queue as _, Start, TargetId, Wanted};
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -17,8 +17,8 @@ async fn without_a_disk_there_is_a_ledger_and_no_queue() {
     let store = Embedded::in_memory(10, HandClock::new()).unwrap();
     for error in [
         store.accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None).await.unwrap_err(),
-        store.ready(None, 1).await.unwrap_err(),
-        store.lease(&[(TargetId(1), 1)], LEASE, 1).await.unwrap_err(),
+        store.ready(None).await.unwrap_err(),
+        store.lease(&[Wanted::of(TargetId(1), 1)], LEASE, 0).await.unwrap_err(),
         store.totals().await.unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
@@ -265,9 +265,9 @@ async fn a_dead_target_never_hides_a_live_one() {
     for turn in 0..50_u64 {
         new(store.accept(Arc::new(delivery(2, Start::Anyone)), Dedupe::None).await.unwrap());
         let start = crate::clock::SystemClock.mono();
-        let ready = store.ready(None, 64).await.unwrap();
+        let ready = store.ready(None).await.unwrap();
         assert_eq!(ready.targets, [TargetId(1), TargetId(2)]);
-        let leased = store.lease(&[(TargetId(1), 1), (TargetId(2), 1)], LEASE, 1 << 20).await.unwrap();
+        let leased = store.lease(&[Wanted::of(TargetId(1), 1), Wanted::of(TargetId(2), 1)], LEASE, 0).await.unwrap();
         slowest = slowest.max(crate::clock::SystemClock.mono() - start);
         assert_eq!(leased.len(), 2, "turn {turn}");
         assert_eq!(leased[0].stored.id.0.as_bytes(), format!("{:016}", turn + 1).as_bytes(), "the longest due first");
@@ -397,4 +397,46 @@ async fn numbers_are_the_same_after_any_restart() {
             assert_eq!(store.numbers(config).await.unwrap(), assign(&mut rows, config), "{restarts:b}, step {step}");
         }
     }
+}
+
+/// Units that were leased and could not be read come back soon, not when their lease lapses.
+#[tokio::test]
+async fn a_lease_whose_read_fails_is_given_back() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    new(store.accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None).await.unwrap());
+    let ((go, wait), (begin, begun)) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
+    let hold_up = move |_: &crate::store::sqlite::look::Reading<'_>| {
+        begin.send(()).unwrap();
+        // until `go` is dropped
+        wait.recv().ok();
+        Ok(())
+    };
+    let reading = store.disk().unwrap().reader().read(hold_up);
+    begun.recv().unwrap();
+    // more than may wait
+    let reads: Vec<_> = (0..300).map(|_| store.ready(None)).collect();
+    assert!(store.lease(&[Wanted::of(TargetId(1), 1)], LEASE, 0).await.is_err());
+    drop(go);
+    reading.await.unwrap();
+    drop(reads);
+    assert!(take(&store, 1, 1).await.is_empty(), "not at once: the disk may fail on");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(take(&store, 1, 1).await.len(), 1);
+}
+
+/// A record that makes no sense is not leased again and again.
+#[tokio::test]
+async fn a_delivery_that_cannot_be_decoded_waits_for_an_hour() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    let one = delivery(1, Start::Anyone);
+    new(store.accept(Arc::new(one.clone()), Dedupe::None).await.unwrap());
+    let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
+    other.execute("update delivery set record = x'ff'", []).unwrap();
+    assert!(take(&store, 1, 1).await.is_empty());
+    clock.advance(LEASE * 2);
+    assert!(take(&store, 1, 1).await.is_empty());
+    let ready = store.ready(None).await.unwrap();
+    assert!(ready.targets.is_empty() && ready.next_in.is_some_and(|next| next > LEASE), "{ready:?}");
 }

@@ -1,0 +1,194 @@
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::store::queue::DeliveryRef;
+
+const OPEN: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn of(delivery: u128) -> Subject {
+    Subject { delivery: DeliveryRef(Uuid::from_u128(delivery)), lane: None }
+}
+
+fn answered(status: u16) -> Outcome {
+    Outcome::Answered(StatusCode::from_u16(status).unwrap())
+}
+
+/// A target that five attempts of three deliveries have paused at `now`.
+fn paused(now: Instant, asked: Option<Duration>) -> Pause {
+    let mut pause = Pause::default();
+    for delivery in [1, 2, 3, 1, 2] {
+        pause.heard(Sign::Away(asked), of(delivery), None, OPEN, now);
+    }
+    pause
+}
+
+#[test]
+fn signs() {
+    for status in [429, 502, 503, 504] {
+        assert_eq!(sign(answered(status), false, Some(SECOND)), Sign::Away(Some(SECOND)));
+    }
+    for status in [200, 302, 400, 404, 410, 500, 501, 505] {
+        assert_eq!(sign(answered(status), true, Some(SECOND)), Sign::Answered, "{status}");
+    }
+    assert_eq!(sign(Outcome::Ambiguous(Fault::Reset), true, None), Sign::Away(None), "accepted and closed");
+    assert_eq!(sign(Outcome::Ambiguous(Fault::Reset), false, None), Sign::NoAnswer, "an idle connection that ended");
+    for fault in [Fault::Connect, Fault::Timeout, Fault::Malformed, Fault::BreakerOpen(SECOND)] {
+        assert_eq!(sign(Outcome::Ambiguous(fault), true, None), Sign::NoAnswer);
+        assert_eq!(sign(Outcome::Unreached(fault), true, None), Sign::NoAnswer);
+    }
+}
+
+#[test]
+fn five_in_a_row_of_three_deliveries_pause() {
+    let now = Instant::now();
+    let mut pause = Pause::default();
+    for delivery in [1, 2, 1, 2, 1, 2, 1] {
+        pause.heard(Sign::Away(None), of(delivery), None, OPEN, now);
+    }
+    assert_eq!(pause.room(now), Room::All, "two deliveries, however often");
+    pause.heard(Sign::Answered, of(9), None, OPEN, now);
+    for delivery in [1, 2, 3, 4] {
+        pause.heard(Sign::Away(None), of(delivery), None, OPEN, now);
+    }
+    assert_eq!(pause.room(now), Room::All, "four");
+    pause.heard(Sign::NoAnswer, of(5), None, OPEN, now);
+    assert_eq!((pause.room(now), pause.left(now)), (Room::All, None), "the breaker judges a timeout");
+    pause.heard(Sign::Away(None), of(5), None, OPEN, now);
+    assert_eq!((pause.room(now), pause.shut_for(now), pause.left(now)), (Room::None, OPEN, Some(OPEN)));
+    assert_eq!(pause.probe(now), None);
+}
+
+#[test]
+fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
+    let mut now = Instant::now();
+    let mut pause = paused(now, None);
+    for (delivery, wait) in (4..).zip([5, 10, 20, 40, 60, 60]) {
+        assert_eq!(pause.shut_for(now), SECOND * wait);
+        now += SECOND * wait;
+        assert_eq!(pause.room(now), Room::Probe);
+        let probe = pause.probe(now);
+        assert_eq!((probe.is_some(), pause.probe(now), pause.room(now), pause.shut_for(now)), (true, None, Room::None, SECOND));
+        let sign = if delivery == 5 { Sign::NoAnswer } else { Sign::Away(None) };
+        pause.heard(sign, of(delivery), probe, OPEN, now);
+        assert_eq!(pause.failed(), Some(of(delivery)), "the next one is another");
+    }
+    let probe = pause.probe(now + LONGEST);
+    pause.heard(Sign::Answered, of(99), probe, OPEN, now + LONGEST);
+    assert_eq!((pause.room(now + LONGEST), pause.failed()), (Room::All, None));
+}
+
+#[test]
+fn retry_after_sets_the_pause() {
+    let now = Instant::now();
+    for (asked, left) in [(0, 1), (1, 1), (30, 30), (60, 60), (86_400, 60)] {
+        let mut pause = paused(now, Some(SECOND * asked));
+        assert_eq!(pause.shut_for(now), SECOND * left, "{asked}");
+        let later = now + SECOND * left;
+        let probe = pause.probe(later);
+        pause.heard(Sign::Away(Some(SECOND * asked)), of(4), probe, OPEN, later);
+        assert_eq!(pause.shut_for(later), SECOND * left, "{asked}");
+    }
+    let mut pause = paused(now, None);
+    pause.heard(Sign::Away(Some(SECOND * 9)), of(7), None, OPEN, now + SECOND);
+    assert_eq!(pause.shut_for(now), SECOND * 10, "one that was under way");
+    pause.heard(Sign::Away(Some(SECOND)), of(7), None, OPEN, now + SECOND);
+    pause.heard(Sign::Away(None), of(7), None, OPEN, now + SECOND);
+    assert_eq!(pause.shut_for(now), SECOND * 10, "never shorter");
+}
+
+#[test]
+fn a_probe_that_was_not_sent_is_given_back() {
+    let now = Instant::now();
+    let mut pause = paused(now, None);
+    let later = now + OPEN;
+    let probe = pause.probe(later).unwrap();
+    pause.let_go(probe);
+    let next = pause.probe(later).unwrap();
+    pause.let_go(probe);
+    assert_eq!(pause.room(later), Room::None, "an old one frees nothing");
+    pause.heard(Sign::Away(None), of(4), Some(probe), OPEN, later);
+    assert_eq!(pause.shut_for(later), SECOND, "nor does it count");
+    pause.heard(Sign::Away(None), of(4), Some(next), OPEN, later);
+    assert_eq!(pause.shut_for(later), OPEN * 2);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// An attempt that is no probe ends.
+    Heard(Sign, u128),
+    Probe,
+    /// The probe ends, or is given back.
+    Ends(Option<Sign>, u128),
+    Passes(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let sign = prop_oneof![
+        4 => prop::option::of(0..100_u64).prop_map(|asked| Sign::Away(asked.map(Duration::from_secs))),
+        1 => Just(Sign::Answered),
+        1 => Just(Sign::NoAnswer),
+    ];
+    prop_oneof![
+        3 => (sign.clone(), 0..6_u128).prop_map(|(sign, of)| Step::Heard(sign, of)),
+        1 => Just(Step::Probe),
+        2 => (prop::option::of(sign), 0..6_u128).prop_map(|(sign, of)| Step::Ends(sign, of)),
+        1 => (0..70_u64).prop_map(Step::Passes),
+    ]
+}
+
+proptest! {
+    /// Whatever happens: it pauses by the rule and by nothing else, for a minute at most, one probe is out at most, and it never gets stuck.
+    #[test]
+    fn it_pauses_by_the_rule_and_never_gets_stuck(steps in prop::collection::vec(step(), 0..120)) {
+        let (mut now, mut pause, mut out) = (Instant::now(), Pause::default(), None);
+        // the deliveries of attempts since the last answer that said the app is away
+        let (mut row, mut is_paused) = (Vec::new(), false);
+        for step in steps {
+            match step {
+                Step::Passes(seconds) => now += SECOND * u32::try_from(seconds).unwrap(),
+                Step::Probe => {
+                    let free = pause.room(now) == Room::Probe;
+                    let probe = pause.probe(now);
+                    prop_assert_eq!(probe.is_some(), free);
+                    prop_assert!(probe.is_none() || out.is_none(), "two at once");
+                    out = probe.or(out);
+                }
+                Step::Heard(sign, delivery) => {
+                    pause.heard(sign, of(delivery), None, OPEN, now);
+                    match sign {
+                        Sign::Answered => {
+                            row.clear();
+                            (is_paused, out) = (false, None);
+                        }
+                        Sign::Away(_) if !is_paused => {
+                            row.push(delivery);
+                            let mut last: Vec<_> = row.iter().rev().take(5).collect();
+                            let all = last.len();
+                            last.sort_unstable();
+                            last.dedup();
+                            is_paused = all == 5 && last.len() >= 3;
+                        }
+                        Sign::Away(_) | Sign::NoAnswer => {}
+                    }
+                }
+                Step::Ends(sign, delivery) => {
+                    let Some(probe) = out.take() else { continue };
+                    match sign {
+                        None => pause.let_go(probe),
+                        Some(sign) => pause.heard(sign, of(delivery), Some(probe), OPEN, now),
+                    }
+                    if sign == Some(Sign::Answered) {
+                        row.clear();
+                        is_paused = false;
+                    }
+                }
+            }
+            prop_assert_eq!(pause.left(now).is_some(), is_paused);
+            prop_assert!(pause.shut_for(now) <= LONGEST);
+            // once the pause is over and no probe is out, one may begin
+            prop_assert_eq!(pause.room(now + LONGEST) == Room::Probe, is_paused && out.is_none());
+        }
+    }
+}
