@@ -13,9 +13,9 @@ pub enum Encoding {
     Base64,
     /// Hexadecimal.
     Hex,
-    /// Base64 after an optional `whsec_`.
+    /// Base64 after an optional `whsec_` or `v1,whsec_`.
     Whsec,
-    /// Base64 after `whsec_`; without that prefix the text itself.
+    /// Base64 after `whsec_` or `v1,whsec_`; without such a prefix the text itself.
     WhsecOrUtf8,
     /// The text in Unicode's NFKD form.
     Nfkd,
@@ -23,9 +23,11 @@ pub enum Encoding {
     AfterColon,
 }
 
-const EITHER_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, EITHER_PADDING);
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, EITHER_PADDING);
+/// Takes what the libraries of the providers take: no padding, and bits after the last whole byte, which are dropped.
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT);
 
 impl Encoding {
     /// The names in the config.
@@ -52,10 +54,12 @@ impl Encoding {
     pub fn decode(self, text: &[u8], suffix: Option<&str>) -> Result<Zeroizing<Vec<u8>>, &'static str> {
         let mut key = match self {
             Self::Utf8 => Zeroizing::new(text.to_vec()),
+            // no key, but a prefix that is no part of it: it reads as base64 by chance
+            Self::Base64 if after_whsec(text).is_some() => return Err("the secret begins with whsec_: its encoding is `whsec`"),
             Self::Base64 => base64(text)?,
             Self::Hex => Zeroizing::new(hex::decode(text).map_err(|_| "the secret is not hexadecimal")?),
-            Self::Whsec => base64(text.strip_prefix(b"whsec_").unwrap_or(text))?,
-            Self::WhsecOrUtf8 => match text.strip_prefix(b"whsec_") {
+            Self::Whsec => base64(after_whsec(text).unwrap_or(text))?,
+            Self::WhsecOrUtf8 => match after_whsec(text) {
                 Some(rest) => base64(rest)?,
                 None => Zeroizing::new(text.to_vec()),
             },
@@ -76,6 +80,11 @@ impl Encoding {
     }
 }
 
+/// Returns what follows `whsec_`, with the version in front of it that Supabase shows: `v1,whsec_`.
+fn after_whsec(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"v1,").unwrap_or(text).strip_prefix(b"whsec_")
+}
+
 fn base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let url_safe = text.iter().any(|byte| matches!(byte, b'-' | b'_'));
     let engine = if url_safe { URL_SAFE } else { STANDARD };
@@ -90,6 +99,24 @@ mod tests {
         encoding.decode(text.as_bytes(), None).ok().map(|key| key.to_vec())
     }
 
+    /// The last character of `AB` and of `AAB` holds bits of no whole byte: Python, Node.js, Go and PHP drop them.
+    #[test]
+    fn spare_bits_of_base64_are_dropped() {
+        for (spare, same) in [("AB", "AA"), ("AAB", "AAA"), ("AB==", "AA=="), ("AAB=", "AAA="), ("_-", "_w")] {
+            assert_eq!(decode(Encoding::Base64, spare), decode(Encoding::Base64, same), "{spare}");
+            for encoding in [Encoding::Whsec, Encoding::WhsecOrUtf8] {
+                for prefix in ["whsec_", "v1,whsec_"] {
+                    assert!(decode(encoding, &format!("{prefix}{spare}")).is_some(), "{encoding:?} {prefix}{spare}");
+                    assert_eq!(
+                        decode(encoding, &format!("{prefix}{spare}")),
+                        decode(Encoding::Base64, same),
+                        "{encoding:?} {prefix}{spare}"
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn text_becomes_key_bytes() {
         assert_eq!(decode(Encoding::Utf8, "whsec_x"), Some(b"whsec_x".to_vec()));
@@ -100,6 +127,9 @@ mod tests {
         assert_eq!(decode(Encoding::Whsec, "+/8="), Some(vec![0xfb, 0xff]));
         assert_eq!(decode(Encoding::WhsecOrUtf8, "+/8="), Some(b"+/8=".to_vec()));
         assert_eq!(decode(Encoding::WhsecOrUtf8, "whsec_+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::Whsec, "v1,whsec_+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::WhsecOrUtf8, "v1,whsec_+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(decode(Encoding::WhsecOrUtf8, "v1,+/8="), Some(b"v1,+/8=".to_vec()));
         assert_eq!(decode(Encoding::Nfkd, "é"), Some("e\u{301}".as_bytes().to_vec()));
         assert_eq!(decode(Encoding::AfterColon, "id:key:more"), Some(b"key:more".to_vec()));
         assert_eq!(Encoding::Utf8.decode(b"a", Some("&b")).unwrap().as_slice(), b"a&b");
@@ -108,6 +138,13 @@ mod tests {
             (Encoding::Base64, "!"),
             (Encoding::Hex, "f"),
             (Encoding::Whsec, "whsec_"),
+            (Encoding::Whsec, "v1,whsec_"),
+            (Encoding::Whsec, "v1,+/8="),
+            (Encoding::Whsec, "whsec_A"),
+            (Encoding::Base64, "A"),
+            (Encoding::Base64, "AA=A"),
+            (Encoding::Base64, "whsec_"),
+            (Encoding::Base64, "whsec_AAAA"),
             (Encoding::AfterColon, "key"),
             (Encoding::AfterColon, "id:"),
         ] {

@@ -3,6 +3,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::NotAuthentic;
 
+/// The last second that an HTTP date can say: the end of the year 9999.
+const LAST_HTTP_DATE: Duration = Duration::from_secs(253_402_300_799);
+
 /// How a provider writes its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -14,11 +17,13 @@ pub enum Format {
     Rfc3339,
     /// `2026-01-01T00:00:00` without a zone, in UTC.
     Utc,
+    /// `Thu, 01 Jan 2026 00:00:00 GMT`, as in the `Date` header of HTTP (RFC 9110): exactly 29 bytes.
+    ImfFixdate,
 }
 
 impl Format {
     /// The names in the config.
-    pub const NAMES: [&'static str; 4] = ["unix", "unix_ms", "rfc3339", "utc"];
+    pub const NAMES: [&'static str; 5] = ["unix", "unix_ms", "rfc3339", "utc", "imf_fixdate"];
 
     /// The format of that name.
     pub fn parse(name: &str) -> Option<Self> {
@@ -27,6 +32,7 @@ impl Format {
             "unix_ms" => Self::UnixMs,
             "rfc3339" => Self::Rfc3339,
             "utc" => Self::Utc,
+            "imf_fixdate" => Self::ImfFixdate,
             _ => return None,
         })
     }
@@ -45,6 +51,11 @@ impl Format {
                 let rest = after_seconds(text)?;
                 if rest.is_empty() { civil(&format!("{}Z", std::str::from_utf8(text).ok()?)) } else { None }
             }
+            // the parser takes two older forms, and any day of the week
+            Self::ImfFixdate => {
+                let text = std::str::from_utf8(text).ok()?;
+                httpdate::parse_http_date(text).ok().filter(|time| httpdate::fmt_http_date(*time) == text)
+            }
         }
     }
 
@@ -57,6 +68,7 @@ impl Format {
             Self::UnixMs => format!("{:013}", since.as_millis()),
             Self::Rfc3339 => rfc3339(),
             Self::Utc => rfc3339().trim_end_matches('Z').to_owned(),
+            Self::ImfFixdate => httpdate::fmt_http_date(UNIX_EPOCH + since.min(LAST_HTTP_DATE)),
         }
     }
 
@@ -65,6 +77,7 @@ impl Format {
         match self {
             Self::Unix | Self::UnixMs => byte.is_ascii_digit(),
             Self::Rfc3339 | Self::Utc => byte.is_ascii_digit() || b"-:.+TZ".contains(&byte),
+            Self::ImfFixdate => byte.is_ascii_alphanumeric() || b", :".contains(&byte),
         }
     }
 }
@@ -108,6 +121,8 @@ pub(super) fn judge(signed: SystemTime, now: SystemTime, tolerance: Duration) ->
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn nanos(format: Format, text: &str) -> Option<u128> {
@@ -141,6 +156,20 @@ mod tests {
             (Format::Utc, "2026-01-01T00:00:00.000", Some(AT)),
             (Format::Utc, "2026-01-01T00:00:00", Some(AT)),
             (Format::Utc, "2026-01-01T00:00:00Z", None),
+            (Format::ImfFixdate, "Thu, 01 Jan 2026 00:00:00 GMT", Some(AT)),
+            (Format::ImfFixdate, "Thu, 01 Jan 2026 00:00:00 UTC", None),
+            (Format::ImfFixdate, "Thu, 01 Jan 2026 00:00:00 +0000", None),
+            (Format::ImfFixdate, "Thu, 1 Jan 2026 00:00:00 GMT", None),
+            (Format::ImfFixdate, "thu, 01 jan 2026 00:00:00 gmt", None),
+            (Format::ImfFixdate, "Fri, 01 Jan 2026 00:00:00 GMT", None),
+            (Format::ImfFixdate, "Thu, 01 Jan 2026 00:00:00 GMT ", None),
+            (Format::ImfFixdate, "Thu,01 Jan 2026 00:00:00 GMT", None),
+            (Format::ImfFixdate, "Thu, 01 Jan 2026 24:00:00 GMT", None),
+            (Format::ImfFixdate, "Thu, 31 Feb 2026 00:00:00 GMT", None),
+            (Format::ImfFixdate, "Thursday, 01-Jan-26 00:00:00 GMT", None),
+            (Format::ImfFixdate, "Thu Jan  1 00:00:00 2026", None),
+            (Format::ImfFixdate, "Wed, 31 Dec 1969 23:59:59 GMT", None),
+            (Format::ImfFixdate, "1767225600", None),
         ] {
             assert_eq!(nanos(format, text), want, "{format:?} {text}");
         }
@@ -152,6 +181,27 @@ mod tests {
         for name in Format::NAMES {
             let format = Format::parse(name).unwrap();
             assert_eq!(format.read(format.write(time).as_bytes()), Some(time), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn time_survives_each_format(seconds in 0_u64..10_000_000_000) {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            for name in Format::NAMES {
+                let format = Format::parse(name).unwrap();
+                let text = format.write(time);
+                prop_assert!(text.bytes().all(|byte| format.may_hold(byte)), "{}", text);
+                prop_assert_eq!(format.read(text.as_bytes()), Some(time), "{}", text);
+            }
+            prop_assert_eq!(Format::ImfFixdate.write(time).len(), 29);
+        }
+
+        #[test]
+        fn only_the_written_form_of_an_http_date_is_read(text in "[A-Za-z]{3}, [0-3][0-9] [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT") {
+            if let Some(time) = Format::ImfFixdate.read(text.as_bytes()) {
+                prop_assert_eq!(Format::ImfFixdate.write(time), text);
+            }
         }
     }
 
