@@ -228,6 +228,29 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_objects_are_no_delivery_ids() {
+        let id = |name: &str| Catalogue::built_in().get(name).unwrap().provider.verify.delivery_id.clone();
+        for name in ["recurly", "postmark", "brevo", "assemblyai", "flutterwave"] {
+            assert!(id(name).is_none(), "{name}");
+        }
+        for name in ["trello", "pipedrive", "surveymonkey", "deepgram", "buy-me-a-coffee", "flutterwave-v4"] {
+            assert_eq!(id(name).unwrap().with_body, Some(true), "{name}");
+        }
+    }
+
+    /// A body that holds the ID of the event is that of no other event.
+    #[test]
+    fn bodies_with_an_id_of_the_event_never_repeat() {
+        for preset in Catalogue::built_in().presets() {
+            let id = preset.provider.verify.delivery_id.as_ref();
+            let alone = id.is_some_and(|id| id.json.is_some() && id.with_body != Some(true));
+            let is_known = Known::of(preset.provider.facts.bodies_repeat.as_deref()) == Known::No;
+            // events alone have the ID of slack; mailgun signs no body
+            assert!(!alone || is_known || ["slack", "mailgun"].contains(&&*preset.name), "{}", preset.name);
+        }
+    }
+
+    #[test]
     fn preset_refuses_only_with_a_status_that_is_retried() {
         let report = |facts: &str| {
             let text = format!("title: Acme\nfacts: {facts}\n");

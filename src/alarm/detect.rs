@@ -21,6 +21,8 @@ const UNKNOWN_RULE: DisablesAfter = DisablesAfter { failures: None, lasting: Som
 /// How far the share of what verifies must fall before it is told, and how near it must be again.
 const FALL: f64 = 0.2;
 const NEAR: f64 = 0.1;
+/// The fewest authentic requests of an hour of which the share of duplicates says anything.
+const FEWEST_REQUESTS: u64 = 20;
 /// Seconds of an hour.
 const HOUR: u64 = 3600;
 
@@ -58,6 +60,10 @@ pub struct RouteSeen {
     pub succeeded: u64,
     /// Authentic requests that the sender got something else for.
     pub failed: u64,
+    /// Authentic requests of the last hour.
+    pub authentic_of_hour: u64,
+    /// Those of them that were answered as duplicates.
+    pub duplicates_of_hour: u64,
     /// Deliveries whose last try failed.
     pub deaths: u64,
     /// Deliveries that lie dead in the store.
@@ -195,12 +201,13 @@ impl RouteKnown {
         }
     }
 
-    fn findings(&self, seen: &RouteSeen, now: Instant) -> [(Code, Finding); 4] {
+    fn findings(&self, seen: &RouteSeen, now: Instant) -> [(Code, Finding); 5] {
         [
             (Code::DeadLetters, self.dead(seen)),
             (Code::Failing, self.failing(seen, now)),
             (Code::Silent, self.silent(now)),
             (Code::VerifiedFalling, self.falling()),
+            (Code::ManyDuplicates, duplicates(seen)),
         ]
     }
 
@@ -255,6 +262,18 @@ impl RouteKnown {
         let text = format!("{:.0} % of requests verify of late, usually {:.0} %", late * 100.0, usual * 100.0);
         Finding(level, Duration::ZERO, text)
     }
+}
+
+/// Judges the duplicates of the last hour: half of what came is too much, a quarter is not.
+fn duplicates(seen: &RouteSeen) -> Finding {
+    let RouteSeen { authentic_of_hour: all, duplicates_of_hour: duplicates, .. } = seen;
+    let level = match duplicates {
+        duplicates if *all >= FEWEST_REQUESTS && duplicates.saturating_mul(2) >= *all => Level::Bad,
+        duplicates if duplicates.saturating_mul(4) <= *all => Level::Good,
+        _ => Level::Between,
+    };
+    let text = format!("{duplicates} of {all} authentic requests of the last hour were answered as duplicates and did not reach the app");
+    Finding(level, Duration::ZERO, text)
 }
 
 /// What concerns no route.

@@ -25,6 +25,8 @@ pub enum Code {
     VerifiedFalling,
     /// Deliveries wait for a route that the config does not have.
     Parked,
+    /// Many authentic requests are answered as duplicates.
+    ManyDuplicates,
     /// The disk of the store is nearly full.
     DiskNearlyFull,
     /// The store is larger than it should be.
@@ -47,6 +49,7 @@ impl Code {
         Self::Silent,
         Self::VerifiedFalling,
         Self::Parked,
+        Self::ManyDuplicates,
         Self::DiskNearlyFull,
         Self::StoreLarge,
         Self::StoreFailing,
@@ -63,6 +66,7 @@ impl Code {
             Self::Silent => "silent",
             Self::VerifiedFalling => "verified_falling",
             Self::Parked => "parked",
+            Self::ManyDuplicates => "many_duplicates",
             Self::DiskNearlyFull => "disk_nearly_full",
             Self::StoreLarge => "store_large",
             Self::StoreFailing => "store_failing",
@@ -76,7 +80,7 @@ impl Code {
 impl Code {
     /// Whether it is of one route; else of the whole gate.
     pub const fn is_of_route(self) -> bool {
-        matches!(self, Self::DeadLetters | Self::Failing | Self::Silent | Self::VerifiedFalling)
+        matches!(self, Self::DeadLetters | Self::Failing | Self::Silent | Self::VerifiedFalling | Self::ManyDuplicates)
     }
 }
 

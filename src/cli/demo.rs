@@ -136,7 +136,7 @@ impl Sender {
     /// Whether the provider's route acknowledges first.
     fn queues(&self, provider: &str) -> bool {
         let of_provider = self.policies.iter().filter(|(name, _)| *name == provider);
-        of_provider.into_iter().any(|(_, policy)| matches!(policy, Policy::Route(_, hook) if matches!(hook.action, Action::Queue(_))))
+        of_provider.into_iter().any(|(_, policy)| matches!(policy, Policy::Route(_, hook) if matches!(hook.action, Action::Queue)))
     }
 
     /// The seven requests, and what became of each.

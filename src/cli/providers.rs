@@ -97,12 +97,13 @@ impl<'a> Row<'a> {
 
     fn delivery_id(&self) -> String {
         let Some(id) = &self.preset.provider.verify.delivery_id else { return "content".to_owned() };
-        match (&id.header, &id.json, &id.query) {
+        let place = match (&id.header, &id.json, &id.query) {
             (Some(header), ..) => format!("header:{}", header.all().join(" or ")),
             (None, Some(pointer), _) => format!("json:{pointer}"),
             (None, None, Some(name)) => format!("query:{name}"),
-            (None, None, None) => "content".to_owned(),
-        }
+            (None, None, None) => return "content".to_owned(),
+        };
+        if id.with_body == Some(true) { format!("{place} with the body") } else { place }
     }
 
     /// The kinds of its handshakes that the gate answers.
@@ -206,7 +207,7 @@ fn footer(rows: &[Row<'_>], all: usize, proof: Option<Proof>) -> String {
 
 /// The table of `docs/providers.md`.
 fn markdown_table(rows: &[Row<'_>]) -> String {
-    let head = "| name | scheme | proof | covers | resign | delivery ID |\n|---|---|---|---|---|---|\n".to_owned();
+    let head = "| name | scheme | proof | covers | resign | delivery ID | bodies repeat |\n|---|---|---|---|---|---|---|\n".to_owned();
     rows.iter().fold(head, |text, row| {
         let covers = [
             (row.covers.body, "body"),
@@ -222,7 +223,9 @@ fn markdown_table(rows: &[Row<'_>]) -> String {
         let covers: Vec<&str> = covers.into_iter().filter(|(covered, _)| *covered).map(|(_, name)| name).collect();
         let covers = if covers.is_empty() { "nothing".to_owned() } else { covers.join(", ") };
         let resign = if row.resignable { "yes" } else { "no" };
-        format!("{text}| {} | {} | {} | {covers} | {resign} | {} |\n", row.preset.name, row.scheme(), row.proof(), row.delivery_id())
+        let repeat = row.preset.provider.facts.bodies_repeat.as_deref().unwrap_or("unknown");
+        let (name, scheme, proof, id) = (&row.preset.name, row.scheme(), row.proof(), row.delivery_id());
+        format!("{text}| {name} | {scheme} | {proof} | {covers} | {resign} | {id} | {repeat} |\n")
     })
 }
 
@@ -327,7 +330,12 @@ fn delivery_id(row: &Row<'_>) -> String {
         (None, Some(pointer), _) => format!("{pointer} in the body"),
         (None, None, query) => format!("query parameter {}", query.as_deref().unwrap_or_default()),
     };
-    format!("{place}, {}", if row.covers.id { "covered" } else { "not covered: duplicates are known by ID and body together" })
+    let together = "duplicates are known by ID and body together";
+    match (row.covers.id, id.with_body == Some(true)) {
+        (true, false) => format!("{place}, covered"),
+        (true, true) => format!("{place}, covered, but not of one delivery: {together}"),
+        (false, _) => format!("{place}, not covered: {together}"),
+    }
 }
 
 fn wanted(row: &Row<'_>) -> String {

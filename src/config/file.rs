@@ -12,7 +12,7 @@ pub use handshake::{Answer, Condition, Handshake};
 pub use provider::{Facts, Provider};
 pub use queue::{Acknowledgement, Failures, Keep, Queue, Retry, Sign};
 pub use union::{HandshakeOrNone, OnFailure, OneOrMany, Secrets, VerifyOrNone};
-pub use verify::{InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify};
+pub use verify::{DeliveryId, InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify};
 
 mod alarms;
 mod handshake;
@@ -251,6 +251,10 @@ pub struct Route {
     pub allow: Vec<String>,
     /// How senders prove who they are, or `none`.
     pub verify: Option<VerifyOrNone>,
+    /// The status for requests that are not authentic, 400 to 599 (default: what the preset says, else 401).
+    pub refused_status: Option<u16>,
+    /// The body of that answer: `json` (the status in words and the request ID), or `empty` (default: what the preset says, else `json`).
+    pub refused_body: Option<String>,
     /// How the provider tests the endpoint, where the gate answers (default: what the preset says), or `none`: then the app must.
     pub handshake: Option<HandshakeOrNone>,
     /// How often: one limit or a list.
@@ -287,9 +291,9 @@ pub struct RateLimit {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dedupe {
-    /// How long an ID is remembered (default: as long as the provider retries, at least 24h).
+    /// How long an ID is remembered (default: as long as the provider retries, at least 24h; 10s where the body alone tells deliveries apart and the preset does not say that bodies never repeat).
     pub window: Option<String>,
-    /// `id` (default), or `content`: the signed body alone. Two honest deliveries with the same bytes then count as one.
+    /// `id` (default), or `content`: the signed body alone. Two events with the same bytes then count as one.
     pub by: Option<String>,
 }
 
@@ -305,8 +309,10 @@ pub struct Forward {
     pub query: Option<String>,
     /// Whether the app gets the header that is itself the secret (token, basic). Default false.
     pub keep_token: Option<bool>,
-    /// `fail` (default), or `queue`: what the app cannot take is acknowledged (202, or what the provider wants) and waits in the queue. Needs `store.path`.
+    /// `fail` (default), or `queue`: a delivery that the app cannot take is acknowledged and waits in the queue. Needs `store.path`.
     pub on_failure: Option<OnFailure>,
+    /// The answer to a delivery that goes into the queue, and to a duplicate.
+    pub answer: Option<Acknowledgement>,
     /// How long the app may take before a delivery goes into the queue (default: the whole time it has).
     pub budget: Option<String>,
     /// What is kept of deliveries that do not go into the queue: `all`, `failures` or `none` (default). Needs `store.path`.

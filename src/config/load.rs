@@ -51,7 +51,7 @@ impl Loaded {
         let observing: Vec<&str> = observing.map(|hook| &*hook.name).collect();
         let observing = if observing.is_empty() { String::new() } else { format!("; observing: {}", observing.join(", ")) };
         let [routes, upstreams] = [self.snapshot.routes.len(), self.snapshot.upstreams.len()];
-        let queues = self.snapshot.hooks.iter().filter(|hook| matches!(hook.action, Action::Queue(_))).count();
+        let queues = self.snapshot.hooks.iter().filter(|hook| matches!(hook.action, Action::Queue)).count();
         let spills = self.snapshot.hooks.iter().filter(|hook| hook.action.queues()).count() - queues;
         let kinds = [(queues, "queue"), (spills, "spill"), (passes, "pass")];
         let kinds: Vec<String> = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();

@@ -9,7 +9,7 @@ use crate::config::schema::schema;
 const NOTES: &str = include_str!("reference.md");
 
 /// The blocks, in the order in which a reader meets them.
-const ORDER: [&str; 34] = [
+const ORDER: [&str; 35] = [
     "Listen",
     "Tls",
     "Health",
@@ -28,6 +28,7 @@ const ORDER: [&str; 34] = [
     "Verify",
     "Signature",
     "Timestamp",
+    "DeliveryId",
     "Locator",
     "Secret",
     "SecretTable",

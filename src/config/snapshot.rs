@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
@@ -23,7 +23,7 @@ mod ends;
 mod route;
 
 pub use alarms::{AlarmWebhook, Alarms, WebAddress};
-pub use deliver::{Acknowledgement, Action, Deliver, Inline, Keep, Recording, Spill};
+pub use deliver::{Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill};
 pub use ends::{Authorities, Egress, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls};
 pub use route::{Pass, PathPiece, PathTemplate, Route};
 
@@ -231,6 +231,8 @@ pub struct Hook {
     pub rate_limits: Vec<RateLimit>,
     /// Dedupe, if it is on.
     pub dedupe: Option<Dedupe>,
+    /// Whether two deliveries can have the same delivery ID, so that only the body with it tells them apart.
+    pub id_with_body: bool,
     /// Where deliveries go.
     pub forward: Forward,
     /// When they go there.
@@ -239,8 +241,10 @@ pub struct Hook {
     pub deliver: Deliver,
     /// How long they are kept.
     pub keep: Keep,
-    /// What a duplicate of a delivery that was handed on is answered with.
-    pub success_status: StatusCode,
+    /// The answer to a delivery that waits in the queue, and to a duplicate.
+    pub answer: Acknowledgement,
+    /// The answer to a request that is not authentic.
+    pub refused: RefusedAnswer,
     /// How long the provider waits for an answer.
     pub answer_within: Option<Duration>,
     /// How long the provider retries a delivery.
@@ -286,10 +290,19 @@ pub enum RateKey {
 /// Dedupe of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dedupe {
-    /// How long an ID is remembered: at least as long as the provider retries.
+    /// How long a delivery ID is remembered.
     pub window: Duration,
+    /// How long the body of a delivery is remembered that no ID tells from others.
+    pub content_window: Duration,
     /// By the signed body alone.
     pub by_content: bool,
+}
+
+impl Dedupe {
+    /// Returns how long a delivery is remembered.
+    pub fn window_of(&self, has_id: bool) -> Duration {
+        if has_id && !self.by_content { self.window } else { self.content_window }
+    }
 }
 
 /// Where deliveries of a route go.

@@ -61,6 +61,8 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
             unverified: sums.unverified,
             succeeded: sums.succeeded,
             failed: sums.failed,
+            authentic_of_hour: sums.authentic_of_hour,
+            duplicates_of_hour: sums.duplicates_of_hour,
             deaths: sums.deaths,
             dead: dead.get(&hook.name).copied().unwrap_or(0),
             disables_after: hook.disables_after,

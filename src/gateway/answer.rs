@@ -8,9 +8,9 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
-use crate::config::snapshot::Acknowledgement;
+use crate::config::snapshot::{Acknowledgement, RefusedAnswer};
 use crate::delivery::Answer;
-use crate::gateway::enqueue::Receipt;
+use crate::provider::RefusedBody;
 use crate::refusal::Refusal;
 use crate::request::RequestId;
 use crate::verify::handshake::Full;
@@ -52,18 +52,16 @@ fn is_in_chunks(session: &Session, answer: &Answer) -> bool {
     request.version == Version::HTTP_11 && !bodiless && !answer.headers.contains_key(CONTENT_LENGTH)
 }
 
-/// A delivery that was handed on before: nothing but the status.
-pub(super) async fn write_duplicate(session: &mut Session, status: StatusCode, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build_no_case(status, Some(4))?;
-    header.insert_header(HOOKGATE_STATUS, "duplicate")?;
-    write_whole(session, header, request_id, Bytes::new()).await
-}
-
-/// A delivery that is on the disk: what the route says, or nothing but the status.
-pub(super) async fn write_receipt(session: &mut Session, receipt: Receipt, request_id: RequestId) -> PingoraResult<()> {
-    let Receipt { answer: Acknowledgement { status, body, content_type }, taken } = receipt;
+/// Writes the route's answer to a delivery that is on the disk, or was handed on before. `code` says which.
+pub(super) async fn write_acknowledgement(
+    session: &mut Session,
+    answer: Acknowledgement,
+    code: &'static str,
+    request_id: RequestId,
+) -> PingoraResult<()> {
+    let Acknowledgement { status, body, content_type } = answer;
     let mut header = ResponseHeader::build_no_case(status, Some(5))?;
-    header.insert_header(HOOKGATE_STATUS, taken.code())?;
+    header.insert_header(HOOKGATE_STATUS, code)?;
     if let Some(content_type) = content_type {
         header.insert_header(CONTENT_TYPE, content_type)?;
     }
@@ -84,14 +82,36 @@ pub(super) async fn write_full(session: &mut Session, full: Full, request_id: Re
     write_whole(session, header, request_id, full.body).await
 }
 
-/// A short generic body: the status in words and the request ID. Why stands in the log, not here.
-pub(super) async fn write_refusal(
-    session: &mut Session,
+/// How a refusal is answered.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
     refusal: Refusal,
-    allow: Option<String>,
-    request_id: RequestId,
-) -> PingoraResult<()> {
-    let status = refusal.status();
+    /// The status of the answer.
+    pub(super) status: StatusCode,
+    body: RefusedBody,
+    /// The methods of the route, for 405.
+    pub(super) allow: Option<String>,
+}
+
+impl Refused {
+    /// Returns the code of the refusal.
+    pub(super) fn code(&self) -> &'static str {
+        self.refusal.code()
+    }
+
+    /// Returns the answer to `refusal` on a route with this answer to what is not authentic.
+    pub(super) fn of(refusal: Refusal, not_authentic: Option<RefusedAnswer>) -> Self {
+        let RefusedAnswer { status, body } = match (refusal, not_authentic) {
+            (Refusal::NotAuthentic(_), Some(answer)) => answer,
+            _ => RefusedAnswer { status: refusal.status(), body: RefusedBody::Json },
+        };
+        Self { refusal, status, body, allow: None }
+    }
+}
+
+/// Writes a short generic body: the status in words and the request ID; or none. The reason stands in the log, not here.
+pub(super) async fn write_refusal(session: &mut Session, refused: Refused, request_id: RequestId) -> PingoraResult<()> {
+    let Refused { refusal, status, body, allow } = refused;
     let mut header = ResponseHeader::build_no_case(status, Some(7))?;
     // an invitation that was cut short has left this off
     session.set_close_on_response_before_downstream_finish(true);
@@ -104,10 +124,16 @@ pub(super) async fn write_refusal(
     if let Some(allow) = allow.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
         header.insert_header(ALLOW, allow)?;
     }
-    header.insert_header(CONTENT_TYPE, "application/json")?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
-    let words = status.canonical_reason().unwrap_or("Error");
-    write_whole(session, header, request_id, format!("{{\"error\":\"{words}\",\"request_id\":\"{request_id}\"}}\n").into()).await
+    let body = match body {
+        RefusedBody::Empty => Bytes::new(),
+        RefusedBody::Json => {
+            header.insert_header(CONTENT_TYPE, "application/json")?;
+            let words = status.canonical_reason().unwrap_or("Error");
+            format!("{{\"error\":\"{words}\",\"request_id\":\"{request_id}\"}}\n").into()
+        }
+    };
+    write_whole(session, header, request_id, body).await
 }
 
 async fn write_whole(session: &mut Session, mut header: ResponseHeader, request_id: RequestId, body: Bytes) -> PingoraResult<()> {

@@ -15,9 +15,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::clock::{Now, within};
-use crate::gateway::answer::{write_answer, write_duplicate, write_full, write_receipt, write_refusal};
+use crate::gateway::answer::{Refused, write_acknowledgement, write_answer, write_full, write_refusal};
 use crate::gateway::body::{self, BodyFault, Sender};
 use crate::gateway::client::Peer;
+use crate::gateway::enqueue::Receipt;
 use crate::gateway::framing::Violation;
 use crate::gateway::listener::{CONN, violation};
 use crate::gateway::live::Live;
@@ -99,21 +100,26 @@ impl ProxyHttp for Edge {
         if matches!(decided, Err(Refusal::Malformed)) {
             record.facts_mut().why = violation().map(Violation::words);
         }
+        let route = record.facts().route.as_deref();
+        let decided = decided.map_err(|refusal| {
+            let mut refused = Refused::of(refusal, route.and_then(|route| live.refused_of(route)));
+            refused.allow = route.and_then(|route| live.allow_of(route));
+            refused
+        });
         let ended = ended(&decided);
         let patience = match decided {
             Ok(_) => ANSWER_TIMEOUT,
             Err(_) if has_place => REFUSAL_TIMEOUT,
             Err(_) => Duration::ZERO,
         };
-        let allow = || record.facts().route.as_deref().and_then(|route| live.allow_of(route));
         let answer = async {
             match decided {
                 Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
-                Ok(Reply::Taken(receipt)) => write_receipt(session, receipt, request_id).await,
-                Ok(Reply::Duplicate(status)) => write_duplicate(session, status, request_id).await,
+                Ok(Reply::Taken(Receipt { answer, taken })) => write_acknowledgement(session, answer, taken.code(), request_id).await,
+                Ok(Reply::Duplicate(answer)) => write_acknowledgement(session, answer, "duplicate", request_id).await,
                 Ok(Reply::Full(full)) => write_full(session, full, request_id).await,
-                Ok(Reply::Pass(..)) => write_refusal(session, Refusal::Internal, None, request_id).await,
-                Err(refusal) => write_refusal(session, refusal, allow(), request_id).await,
+                Ok(Reply::Pass(..)) => write_refusal(session, Refused::of(Refusal::Internal, None), request_id).await,
+                Err(refused) => write_refusal(session, refused, request_id).await,
             }
         };
         // The request is settled. A sender that went away, or does not read, changes nothing any more.
@@ -194,7 +200,7 @@ impl ProxyHttp for Edge {
         let refusal = ctx.as_mut().and_then(|passing| Some((passing.fail(error)?, passing.request_id())));
         let Some((refusal, request_id)) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
         session.set_keepalive(None);
-        let answer = write_refusal(session, refusal, None, request_id);
+        let answer = write_refusal(session, Refused::of(refusal, None), request_id);
         let answered = within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await;
         // not to be used again, keep-alive is off, but to be closed in good order: the sender may still be sending
         let can_reuse_downstream = matches!(answered, Ok(Ok(())));
@@ -268,14 +274,14 @@ fn take_headers(session: &mut Session) -> HeaderMap {
     headers
 }
 
-fn ended(decided: &Result<Reply, Refusal>) -> Ended {
+fn ended(decided: &Result<Reply, Refused>) -> Ended {
     match decided {
         Ok(Reply::Forwarded(answer)) => Ended::Forwarded(answer.status),
         Ok(Reply::Taken(receipt)) => Ended::Taken(receipt.answer.status, receipt.taken),
-        Ok(Reply::Duplicate(status)) => Ended::Duplicate(*status),
+        Ok(Reply::Duplicate(answer)) => Ended::Duplicate(answer.status),
         Ok(Reply::Full(_)) => Ended::Handshake,
         Ok(Reply::Pass(..)) => Ended::Abandoned,
-        Err(refusal) => Ended::Refused { code: refusal.code(), status: refusal.status() },
+        Err(refused) => Ended::Refused { code: refused.code(), status: refused.status },
     }
 }
 

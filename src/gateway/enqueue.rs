@@ -18,13 +18,14 @@ use crate::retry::Reason;
 use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, OnDead, OriginId, Start, To};
 use crate::store::{Key, StoreError, repeated};
 use crate::telemetry::Taken;
+use crate::verify::Cleared;
 
 /// How long a sender waits for the disk at most; what is written later than that is delivered all the same.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a body that is delivered from memory at most: larger ones come back from the disk, so that they do not crowd out those that come in.
 const FROM_MEMORY: usize = 256 << 10;
 
-/// What the sender of a delivery is answered with that is on the disk.
+/// The answer to a delivery that is on the disk.
 #[derive(Clone, Debug)]
 pub struct Receipt {
     /// The answer.
@@ -56,6 +57,11 @@ pub(super) struct Entry<'a> {
     pub(super) tried: Option<Attempt>,
     /// What its sender is answered with.
     pub(super) answered: &'a str,
+}
+
+/// Returns whether a delivery has an ID of its provider's.
+pub(super) fn has_id(delivery: &Delivery) -> bool {
+    matches!(delivery.cleared(), Cleared::Authentic(authentic) if authentic.delivery_id().is_some())
 }
 
 /// A delivery as the store takes it.
@@ -112,7 +118,7 @@ pub(super) async fn enqueue(
             Ok(Reply::Taken(receipt))
         }
         Accepted::Revived { .. } => Ok(Reply::Taken(Receipt { taken: Taken::Revived, ..receipt })),
-        Accepted::Duplicate { .. } => Ok(Reply::Duplicate(status)),
+        Accepted::Duplicate { .. } => Ok(Reply::Duplicate(receipt.answer)),
         Accepted::InFlight { .. } => Err(Refusal::InFlight),
     }
 }
@@ -131,7 +137,7 @@ pub(super) async fn spill(gate: &Gate, route: &LiveHook, accept: Accept, claim: 
 async fn put(gate: &Gate, hook: &Hook, accept: Accept, claimed: Claimed) -> Result<Accepted, NotEnqueued> {
     let accept = Arc::new(accept);
     let store = &*gate.deliverer.store;
-    let window = hook.dedupe.map_or(Duration::ZERO, |dedupe| dedupe.window);
+    let window = hook.dedupe.map_or(Duration::ZERO, |dedupe| dedupe.window_of(accept.delivery_id.is_some()));
     let writing = async {
         match claimed {
             Claimed::Held(claim) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::snapshot::{Acknowledgement, Action, Spill};
+use crate::config::snapshot::{Action, Spill};
 use crate::dedupe::claim::Claim;
 use crate::delivery::{Attempt, Delivery, Fault, HandOn as _, Outcome};
 use crate::gateway::Gate;
@@ -31,7 +31,7 @@ pub(super) async fn forward(
     let (hook, begun) = (&route.hook, gate.clock.now());
     let spill = match &hook.action {
         Action::Forward(inline) => inline.spill,
-        Action::Queue(_) => None,
+        Action::Queue => None,
     };
     let budget = spill.map_or(hook.forward.timeout, |spill| spill.budget.min(hook.forward.timeout));
     let attempt = Attempt { number: 1, received_at: delivery.head().received.wall, budget, at: begun.wall, inline: true };
@@ -45,14 +45,15 @@ pub(super) async fn forward(
     let claim = match settlement(outcome, spill) {
         Settlement::Commit => {
             if let (Some(claim), Some(dedupe)) = (claim, &hook.dedupe) {
-                facts.lost_claim = matches!(claim.commit(dedupe.window).await, Ok(Held::Lost));
+                let window = dedupe.window_of(enqueue::has_id(&delivery));
+                facts.lost_claim = matches!(claim.commit(window).await, Ok(Held::Lost));
             }
             None
         }
         Settlement::Release => claim,
-        Settlement::Spill(status) => {
+        Settlement::Spill => {
             let asked = answer.as_ref().and_then(|answer| asked(answer, begun.wall));
-            match spilled(gate, route, &delivery, claim, Tried { outcome, asked, row: &row }, (status, facts)).await {
+            match spilled(gate, route, &delivery, claim, Tried { outcome, asked, row: &row }, facts).await {
                 Ok(reply) => return Ok(reply),
                 // the sender is told what it would be without a queue
                 Err(claim) => claim,
@@ -84,7 +85,7 @@ async fn spilled(
     delivery: &Delivery,
     claim: Option<Claim>,
     Tried { outcome, asked, row }: Tried<'_>,
-    (status, facts): (StatusCode, &Facts),
+    facts: &Facts,
 ) -> Result<Reply, Option<Claim>> {
     let Some(target) = &route.target else { return Err(claim) };
     let tried = outcome::was_tried(outcome).then(row);
@@ -94,10 +95,11 @@ async fn spilled(
         Next::Later(_) | Next::GiveBack => Start::Anyone,
         Next::Delivered | Next::Dead(_) | Next::Cancelled => return Err(claim),
     };
-    let entry = Entry { event_type: facts.event_type.as_deref(), start, tried, answered: status.as_str() };
+    let answer = &route.hook.answer;
+    let entry = Entry { event_type: facts.event_type.as_deref(), start, tried, answered: answer.status.as_str() };
     let accept = enqueue::accept(gate, &route.hook, target, delivery, entry);
     enqueue::spill(gate, route, accept, claim).await?;
-    Ok(Reply::Taken(Receipt { answer: Acknowledgement::bare(status), taken: Taken::Spilled }))
+    Ok(Reply::Taken(Receipt { answer: answer.clone(), taken: Taken::Spilled }))
 }
 
 /// What becomes of a delivery and its claim.
@@ -107,13 +109,13 @@ enum Settlement {
     Commit,
     /// It was not: the provider's retry shall reach the app.
     Release,
-    /// It goes into the queue, and its sender is answered with this.
-    Spill(StatusCode),
+    /// It goes into the queue.
+    Spill,
 }
 
 /// Only a final 2xx is handed on. All else goes into the queue, where the route says so, or passes through unchanged and gives the ID back.
 fn settlement(outcome: Outcome, spill: Option<Spill>) -> Settlement {
-    let into_queue = |wanted: fn(&Spill) -> bool| spill.filter(wanted).map_or(Settlement::Release, |spill| Settlement::Spill(spill.status));
+    let into_queue = |wanted: fn(&Spill) -> bool| spill.filter(wanted).map_or(Settlement::Release, |_| Settlement::Spill);
     match outcome {
         Outcome::Answered(status) if status.is_success() => Settlement::Commit,
         // what a proxy before the app, or an app that is going down, says: nobody knows how far it came
@@ -141,7 +143,7 @@ pub(super) fn refusal_of(fault: Fault) -> Refusal {
 mod tests {
     use super::*;
 
-    const BOTH: Spill = Spill { unreached: true, ambiguous: true, status: StatusCode::ACCEPTED, budget: Duration::from_secs(5) };
+    const BOTH: Spill = Spill { unreached: true, ambiguous: true, budget: Duration::from_secs(5) };
 
     /// Without a queue, with one for all, with one for what was not reached alone.
     #[track_caller]
@@ -158,7 +160,7 @@ mod tests {
 
     #[test]
     fn outcomes() {
-        let (commit, release, spill) = (Settlement::Commit, Settlement::Release, Settlement::Spill(StatusCode::ACCEPTED));
+        let (commit, release, spill) = (Settlement::Commit, Settlement::Release, Settlement::Spill);
         for status in [StatusCode::OK, StatusCode::NO_CONTENT] {
             check(Outcome::Answered(status), commit, commit, commit, None);
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use http::Method;
 
 use crate::config::guard::Guards;
-use crate::config::snapshot::{Hook, Pass, Route, Snapshot};
+use crate::config::snapshot::{Hook, Pass, RefusedAnswer, Route, Snapshot};
 use crate::gateway::admit::LiveLimit;
 use crate::gateway::deliver::courier::LiveAlarms;
 use crate::gateway::deliver::{Place, Target};
@@ -106,5 +106,10 @@ impl Live {
             Route::Pass(pass) => pass.methods.as_deref().unwrap_or(&PASSED),
         };
         Some(methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", "))
+    }
+
+    /// Returns how a route answers what is not authentic.
+    pub(super) fn refused_of(&self, route: &str) -> Option<RefusedAnswer> {
+        self.snapshot.hooks.iter().find(|hook| *hook.name == *route).map(|hook| hook.refused)
     }
 }

@@ -124,7 +124,7 @@ impl Operator {
 fn action(action: &Action) -> &'static str {
     match action {
         Action::Forward(_) => "forward",
-        Action::Queue(_) => "queue",
+        Action::Queue => "queue",
     }
 }
 

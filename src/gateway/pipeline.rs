@@ -2,8 +2,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-
 use crate::config::snapshot::{Acknowledgement, Action, Dedupe, Hook, Inline};
 use crate::dedupe::claim::{self, Claiming};
 use crate::dedupe::key::{Identity, Scope};
@@ -33,7 +31,7 @@ pub enum Reply {
     /// It is on the disk, and is delivered later.
     Taken(Receipt),
     /// This delivery was handed on before.
-    Duplicate(StatusCode),
+    Duplicate(Acknowledgement),
     /// A handshake, answered by the gate.
     Full(Full),
     /// To be streamed through.
@@ -91,12 +89,12 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     gate.limits.after(&route.limits, scope, &delivery, now.mono)?;
     let claimed = claim_of(gate, route, &delivery).await?;
     let receipt = match (&hook.action, &claimed) {
-        (Action::Queue(answer), _) => Receipt { answer: answer.clone(), taken: Taken::Queued },
+        (Action::Queue, _) => Receipt { answer: hook.answer.clone(), taken: Taken::Queued },
         // the one that it duplicates may be dead, or cancelled
         (Action::Forward(Inline { spill: Some(_), .. }), Claimed::Known(_)) => {
-            Receipt { answer: Acknowledgement::bare(hook.success_status), taken: Taken::Spilled }
+            Receipt { answer: hook.answer.clone(), taken: Taken::Spilled }
         }
-        (Action::Forward(_), Claimed::Known(_)) => return Ok(Reply::Duplicate(hook.success_status)),
+        (Action::Forward(_), Claimed::Known(_)) => return Ok(Reply::Duplicate(hook.answer.clone())),
         (Action::Forward(_), Claimed::Not | Claimed::Held(_)) => return forward::forward(gate, route, delivery, claimed, facts).await,
     };
     enqueue::enqueue(gate, route, delivery, claimed, receipt, facts.event_type.as_deref()).await
@@ -114,7 +112,7 @@ async fn claim_of(gate: &Gate, route: &LiveHook, delivery: &Delivery) -> Result<
     let hook = &*route.hook;
     let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else { return Ok(Claimed::Not) };
     let (scope, hash_key) = (Scope::of(&route.ledger, delivery), gate.ids.ledger.hash_key());
-    let key = ledger_key(&hash_key, scope, *dedupe, authentic);
+    let key = ledger_key(&hash_key, scope, (*dedupe, hook.id_with_body), authentic);
     let lease = lease_of(hook);
     let patience = hook.answer_within.map_or(PATIENCE, |limit| limit.saturating_sub(Duration::from_secs(1)).min(PATIENCE));
     match claim::claim(&gate.ids.ledger, key, lease, gate.ids.waiters.of(scope.sender(&hash_key)), patience).await {
@@ -127,9 +125,9 @@ async fn claim_of(gate: &Gate, route: &LiveHook, delivery: &Delivery) -> Result<
 
 /// The delivery ID, and the signed body wherever the signature does not cover the ID: else a captured request under a guessed ID
 /// would have the honest one answered as a duplicate.
-fn ledger_key(hash_key: &[u8; 16], scope: Scope<'_>, dedupe: Dedupe, authentic: &Authentic) -> Key {
+fn ledger_key(hash_key: &[u8; 16], scope: Scope<'_>, (dedupe, id_with_body): (Dedupe, bool), authentic: &Authentic) -> Key {
     let id = authentic.delivery_id().filter(|_| !dedupe.by_content);
-    let digest = (id.is_none() || !authentic.id_covered()).then(|| authentic.content_digest());
+    let digest = (id.is_none() || !authentic.id_covered() || id_with_body).then(|| authentic.content_digest());
     scope.ledger_key(hash_key, Identity { id: id.map(str::as_bytes), digest: digest.as_ref().map(<[u8; 32]>::as_slice) })
 }
 
@@ -137,7 +135,7 @@ fn ledger_key(hash_key: &[u8; 16], scope: Scope<'_>, dedupe: Dedupe, authentic: 
 fn lease_of(hook: &Hook) -> Duration {
     let handing_on = match hook.action {
         Action::Forward(_) => hook.forward.upstream.connect_timeout + hook.forward.timeout,
-        Action::Queue(_) => Duration::ZERO,
+        Action::Queue => Duration::ZERO,
     };
     let writing = if hook.action.queues() { enqueue::PATIENCE } else { Duration::ZERO };
     handing_on + writing + LEASE_MARGIN

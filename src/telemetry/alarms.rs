@@ -5,7 +5,7 @@ use super::outcome::Judged;
 use super::{Telemetry, attempts};
 use crate::alarm::{Alarm, Change};
 
-/// Counts of a route since the start.
+/// Counts of a route, since the start unless they say otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteSums {
     /// Requests that verified.
@@ -16,6 +16,10 @@ pub struct RouteSums {
     pub succeeded: u64,
     /// Of those that verified: the sender got something else.
     pub failed: u64,
+    /// Requests of the last hour that verified.
+    pub authentic_of_hour: u64,
+    /// Those of them that were answered as duplicates.
+    pub duplicates_of_hour: u64,
     /// Deliveries whose last try failed.
     pub deaths: u64,
 }
@@ -33,6 +37,7 @@ impl Telemetry {
                 Judged::Unknown => {}
             }
         }
+        (sums.authentic_of_hour, sums.duplicates_of_hour) = seen.duplicates(self.minute(self.clock.now()));
         let let_in: u64 = seen.would_refuse().iter().map(|(_, count)| count).sum();
         sums.verified = (sums.succeeded + sums.failed).saturating_sub(let_in);
         sums.unverified += let_in;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use prometheus::Histogram;
 
 use super::observed::{Observation, Observed};
-use super::outcome::{OUTCOMES, Outcome};
+use super::outcome::{Judged, OUTCOMES, Outcome};
 use super::record::Facts;
 
 const MINUTES: u64 = 60;
@@ -129,6 +129,23 @@ impl RouteSeen {
             }
         }
         hour
+    }
+
+    /// Returns how many requests of the hour that ends with `minute` verified, and how many of these were duplicates.
+    pub(super) fn duplicates(&self, minute: u64) -> (u64, u64) {
+        let tally = self.tally();
+        let (mut authentic, mut duplicates) = (0, 0);
+        for counted in tally.minutes.iter().filter(|counted| counted.number.saturating_add(MINUTES) > minute) {
+            for (outcome, count) in Outcome::all().zip(counted.counts) {
+                if matches!(outcome.judged(), Judged::Succeeded | Judged::Failed) {
+                    authentic += u64::from(count);
+                }
+                if outcome == Outcome::DUPLICATE {
+                    duplicates += u64::from(count);
+                }
+            }
+        }
+        (authentic, duplicates)
     }
 
     /// The route observes from `at` on, unless it does already.

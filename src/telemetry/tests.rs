@@ -376,6 +376,8 @@ fn the_hour_and_the_secrets_of_a_route() {
     drop(telemetry.begin(full()));
     let hour = telemetry.hour("billing");
     assert_eq!((hour.received, hour.handed_on, hour.duplicates, hour.last_at.is_some()), (5, 1, 1, true));
+    let sums = telemetry.sums("billing");
+    assert_eq!((sums.authentic_of_hour, sums.duplicates_of_hour), (4, 1));
     assert_eq!((hour.refused.into_iter().collect::<Vec<_>>(), hour.other.len()), (vec![("in_flight", 1)], 2));
     assert_eq!(telemetry.secrets("billing").iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["new"]);
     assert_eq!((telemetry.hour("other"), telemetry.secrets("other").len()), (Hour::default(), 0));

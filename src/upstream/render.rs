@@ -34,7 +34,9 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> (Outgoing
     let mut headers = headers::upstream(head, host(head, &forward.upstream), &forward.drop_headers, delivery.body(), proof.as_ref());
     if let Some(key) = &forward.sign {
         let signed = authentic.and_then(|authentic| {
-            let id = authentic.delivery_id().map_or_else(|| head.request_id.to_string(), headers::shown_id);
+            // a receiver takes two messages with one ID for one
+            let id = authentic.delivery_id().filter(|_| !hook.id_with_body);
+            let id = id.map_or_else(|| head.request_id.to_string(), headers::shown_id);
             key.sign(&id, attempt.at, delivery.body())
         });
         headers::replace(&mut headers, &standard::NAMES, signed.into_iter().flatten());

@@ -58,6 +58,38 @@ fn by_content_stops_a_captured_request_under_a_fresh_id() {
     assert_eq!(app.count(), 1);
 }
 
+/// Stripe retries for three days; a window that is written is not made longer by that.
+#[test]
+fn written_window_is_taken_as_written() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), "").replace("provider: github", "provider: stripe").replace("window: 24h", "window: 3s"));
+    let body = b"{\"id\":\"evt_1\"}";
+    let send = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let signature = sign::hmac_hex(SECRET, &[format!("{now}.").as_bytes(), body].concat());
+        gate.post("/webhooks/github", &[("Stripe-Signature".to_owned(), format!("t={now},v1={signature}"))], body)
+    };
+    assert_eq!(send().header("Hookgate-Status"), None);
+    assert_eq!(send().header("Hookgate-Status"), Some("duplicate"));
+    wait_for("the ID to be forgotten", || send().header("Hookgate-Status").is_none());
+    assert_eq!(app.count(), 2);
+}
+
+/// Two events about one object: the ID in the body is that of the object.
+#[test]
+fn events_with_the_id_of_one_object_all_reach_the_app() {
+    let app = App::start();
+    let own = "scheme: hmac, algorithm: sha256, signature: { header: X-Sig, encoding: hex }, delivery_id: { json: /id, with_body: true }";
+    let gate = Gate::start(&config(&app.url(), "").replace("provider: github", own));
+    let send = |body: &[u8]| gate.post("/webhooks/github", &[("X-Sig".to_owned(), sign::hmac_hex(SECRET, body))], body);
+    for body in [&b"{\"id\":\"acct_1\",\"event\":\"created\"}"[..], b"{\"id\":\"acct_1\",\"event\":\"closed\"}"] {
+        assert_eq!(send(body).header("Hookgate-Status"), None);
+        assert_eq!(app.last().header("Hookgate-Delivery-Id"), Some("acct_1"));
+        assert_eq!(send(body).header("Hookgate-Status"), Some("duplicate"));
+    }
+    assert_eq!(app.count(), 2);
+}
+
 #[test]
 fn without_an_id_the_content_counts() {
     let app = App::start();

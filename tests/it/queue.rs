@@ -131,6 +131,32 @@ fn the_route_says_what_the_sender_is_answered() {
     assert_eq!((answer.text().as_str(), answer.header("Content-Type")), ("{\"ok\":true}", Some("application/json")));
 }
 
+/// A duplicate is answered as the route says, as the first delivery was.
+#[test]
+fn duplicate_gets_the_answer_of_the_route() {
+    const ANSWER: &str = "answer: { status: 202, body: '{\"ok\":true}', content_type: application/json }";
+    let is_configured = |answer: &Answer, word: &str| {
+        is(answer, 202, Some(word));
+        assert_eq!((answer.text().as_str(), answer.header("Content-Type")), ("{\"ok\":true}", Some("application/json")));
+    };
+    let queued = App::start();
+    let gate = start(&config(&queued.url(), ANSWER));
+    is_configured(&send(&gate, "id-1", b"{}"), "queued");
+    is_configured(&send(&gate, "id-1", b"{}"), "duplicate");
+    let forwarded = App::start();
+    let gate = start(&forwarding(&forwarded.url(), ANSWER));
+    is(&send(&gate, "id-1", b"{}"), 200, None);
+    is_configured(&send(&gate, "id-1", b"{}"), "duplicate");
+    let down = App::answering(|number, _| Act::status(if number == 0 { 503 } else { 200 }));
+    let gate = start(&forwarding(&down.url(), &format!("on_failure: queue, {ANSWER}, {QUICK}")));
+    is_configured(&send(&gate, "id-1", b"{}"), "spilled");
+    wait_for("the app to have it", || down.count() == 2);
+    is_configured(&send(&gate, "id-1", b"{}"), "duplicate");
+    is(&send(&gate, "id-2", b"{\"n\":2}"), 200, None);
+    is_configured(&send(&gate, "id-2", b"{\"n\":2}"), "duplicate");
+    assert_eq!((queued.count(), forwarded.count(), down.count()), (1, 1, 3));
+}
+
 #[test]
 fn it_is_tried_until_the_app_has_it() {
     let app = App::answering(|number, _| if number == 0 { Act::hang_up() } else { Act::status(if number < 3 { 500 } else { 204 }) });
@@ -200,7 +226,7 @@ fn an_app_that_asks_for_a_wait_within_the_request_gets_it_too() {
     });
     let gate = start(&forwarding(&app.url(), &format!("on_failure: queue, {QUICK}")));
     let begun = Instant::now();
-    is(&send(&gate, "id-1", b"{}"), 202, Some("spilled"));
+    is(&send(&gate, "id-1", b"{}"), 200, Some("spilled"));
     wait_for("the second try", || app.count() == 2);
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 }
@@ -319,7 +345,7 @@ fn what_the_app_cannot_take_now_spills_and_arrives_later() {
     let gate = start(&forwarding(&format!("http://{address}"), &format!("on_failure: queue, {QUICK}")));
     // until the breaker opens it is tried within the request, then it is not
     for number in 0..6 {
-        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 202, Some("spilled"));
+        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("spilled"));
     }
     is(&send(&gate, "id-0", b"{\"n\":0}"), 200, Some("duplicate"));
     let app = App::on(address, |_, _| Act::status(200));
@@ -340,7 +366,7 @@ fn what_was_spilled_drains_oldest_first_and_new_ones_pass() {
     let more = "on_failure: queue, retry: { initial: 20ms, factor: 1, max: 20ms }, rate: 20/s, burst: 1, concurrency: 1";
     let gate = start(&forwarding(&format!("http://{address}"), more).replace("failures: 3", "failures: 1"));
     for number in 0..12 {
-        is(&send(&gate, &format!("id-{number:02}"), format!("{{\"n\":{number}}}").as_bytes()), 202, Some("spilled"));
+        is(&send(&gate, &format!("id-{number:02}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("spilled"));
     }
     let app = App::on(address, |_, _| Act::status(200));
     wait_for("the first to arrive", || app.count() >= 1);
@@ -395,7 +421,7 @@ fn what_may_have_arrived_is_told_from_what_did_not() {
         _ => Act::status(200),
     });
     let gate = start(&forwarding(&app.url(), &format!("on_failure: queue, {QUICK}")));
-    is(&send(&gate, "id-0", b"{\"n\":0}"), 202, Some("spilled"));
+    is(&send(&gate, "id-0", b"{\"n\":0}"), 200, Some("spilled"));
     wait_for("the first to arrive", || app.seen().iter().filter(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-0")).count() >= 2);
     let tries: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect();
     assert_eq!(tries[..2], ["1", "2"]);

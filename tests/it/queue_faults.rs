@@ -40,7 +40,7 @@ fn queue(more: &str) -> String {
 }
 
 fn spill() -> String {
-    format!("forward: {{ upstream: APP, on_failure: queue, {RETRY}, rate: 1000/s, concurrency: 8 }}")
+    format!("forward: {{ upstream: APP, on_failure: queue, answer: {{ status: 202 }}, {RETRY}, rate: 1000/s, concurrency: 8 }}")
 }
 
 fn body_of(id: &str) -> Vec<u8> {

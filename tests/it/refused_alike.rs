@@ -141,6 +141,52 @@ fn every_401_is_the_same_to_the_sender() {
     });
 }
 
+/// A route, or its preset, may say how it refuses; then all that is not authentic gets that, a refused handshake included.
+#[test]
+fn refusals_of_a_route_are_alike_as_it_says() {
+    let app = App::start();
+    let route = |name: &str, more: &str| {
+        format!(
+            "  - name: {name}\n    path: /{name}\n    verify: {{ provider: {name}, secrets: [{{ insecure_inline: {SECRET} }}] }}\n{more}    forward: {{ upstream: app }}\n"
+        )
+    };
+    let token = "    handshake: { verify_token: { insecure_inline: a-token-of-many-bytes } }\n";
+    let routes = [
+        route("xero", ""),
+        route("meta", &format!("    refused_status: 403\n    refused_body: empty\n{token}")),
+        route("github", "    refused_status: 406\n"),
+    ];
+    let gate = Gate::start(&config(&app.url(), &routes.concat()));
+    let whole = |method: &str, target: &str, headers: &[(&str, &str)]| {
+        let answer = http::request(gate.address("senders"), method, target, headers, if method == "GET" { b"" } else { BODY });
+        let id = answer.header("X-Request-Id").unwrap().to_owned();
+        let lines: Vec<_> = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date")).collect();
+        (answer.status, answer.text().replace(&id, "ID"), format!("{lines:?}").replace(&id, "ID"))
+    };
+    let wrong = hmac_hex("another-secret-of-many-bytes", BODY);
+    for (route, header, status, text) in [
+        ("xero", "x-xero-signature", 401, ""),
+        ("meta", "X-Hub-Signature-256", 403, ""),
+        ("github", "X-Hub-Signature-256", 406, "{\"error\":\"Not Acceptable\",\"request_id\":\"ID\"}\n"),
+    ] {
+        let path = format!("/{route}");
+        let first = whole("POST", &path, &[]);
+        assert_eq!((first.0, first.1.as_str()), (status, text), "{route}");
+        assert_eq!(first.2.contains("content-type") || first.2.contains("Content-Type"), !text.is_empty(), "{}", first.2);
+        for value in ["nonsense", &format!("sha256={wrong}"), "dGhpcyBpcyBub3QgdGhlIHNpZ25hdHVyZSBvZiBpdCE="] {
+            assert_eq!(whole("POST", &path, &[(header, value)]), first, "{route} {value}");
+        }
+    }
+    let refused = whole("POST", "/meta", &[]);
+    for query in ["hub.verify_token=wrong", "hub.verify_token=a-token-of-many-bytes&hub.challenge=%7B%7D"] {
+        let target = format!("/meta?hub.mode=subscribe&hub.challenge=1234&{query}");
+        let target = if query.contains("challenge") { target.replace("hub.challenge=1234&", "") } else { target };
+        assert_eq!(whole("GET", &target, &[]), refused, "{target}");
+    }
+    assert_eq!(app.count(), 0);
+    wait_for("the status to be on record", || gate.admin("/-/refusals")["refusals"].to_string().contains("406"));
+}
+
 fn over_http_1(gate: &Gate, path: &str, headers: &[(&'static str, String)]) -> String {
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let answer = http::request(gate.address("senders"), "POST", path, &headers, BODY);

@@ -6,9 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
 use hookgate::config::snapshot::{
-    Action, Allow, Authorities, Breaker, Deliver, Forward, Hook, Inline, Keep, Recording, Upstream as Policy, UpstreamAddress, UpstreamTls,
+    Acknowledgement, Action, Allow, Authorities, Breaker, Deliver, Forward, Hook, Inline, Keep, Recording, RefusedAnswer,
+    Upstream as Policy, UpstreamAddress, UpstreamTls,
 };
 use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
+use hookgate::provider::RefusedBody;
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::retry::Schedule;
 use hookgate::upstream::Outgoing;
@@ -475,7 +477,9 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         action: Action::Forward(Inline { spill: None, record: Recording::None }),
         deliver: Deliver { schedule: Schedule::fixed([BUDGET], BUDGET).unwrap(), rate: None, concurrency: 1, fifo: None },
         keep: Keep { age: BUDGET, dead: BUDGET, bytes: None },
-        success_status: StatusCode::OK,
+        id_with_body: false,
+        answer: Acknowledgement { status: StatusCode::OK, body: Bytes::new(), content_type: None },
+        refused: RefusedAnswer { status: StatusCode::UNAUTHORIZED, body: RefusedBody::Json },
         answer_within: None,
         retries_for: None,
         retry_keeps_time: false,

@@ -134,6 +134,25 @@ fn a_share_that_falls_is_told_of() {
 }
 
 #[test]
+fn many_duplicates_raise_an_alarm() {
+    let mut bench = Bench::new();
+    let mut look = |authentic, duplicates, passed| {
+        let route = bench.route();
+        (route.authentic_of_hour, route.duplicates_of_hour) = (authentic, duplicates);
+        (bench.after(passed), bench.text())
+    };
+    assert_eq!(look(19, 19, SECOND).0, NONE, "too few to say anything");
+    assert_eq!(look(21, 10, SECOND).0, NONE, "less than half");
+    let (raised, text) = look(20, 10, SECOND);
+    assert_eq!(raised, ["+many_duplicates a"]);
+    assert_eq!(text, "10 of 20 authentic requests of the last hour were answered as duplicates and did not reach the app");
+    assert_eq!(look(30, 10, 10 * MINUTE).0, NONE, "neither bad nor good");
+    assert_eq!(look(40, 10, SECOND).0, NONE);
+    assert_eq!(look(40, 10, CLEAR_AFTER).0, ["-many_duplicates a"]);
+    assert_eq!(look(0, 0, 60 * MINUTE).0, NONE);
+}
+
+#[test]
 fn a_disk_that_fills_up_is_told_of() {
     let mut bench = Bench::new();
     let disk = |free| Some(Disk { free, total: 1000 << 30 });

@@ -25,6 +25,7 @@ mod pass;
 mod proof;
 mod queue;
 mod rate;
+mod refused;
 mod retry;
 mod routes;
 mod sign;

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Keys that only mean something where requests are verified, and what is wrong with each here.
-const FOR_WEBHOOKS: [&str; 7] = ["verify", "handshake", "dedupe", "public_url", "mode", "until", "keep"];
+const FOR_WEBHOOKS: [&str; 9] = ["verify", "refused_status", "refused_body", "handshake", "dedupe", "public_url", "mode", "until", "keep"];
 
 pub(super) fn pass(
     name: String,
@@ -36,6 +36,8 @@ pub(super) fn pass(
         max_body,
         allow,
         verify,
+        refused_status,
+        refused_body,
         handshake,
         rate_limit,
         dedupe,
@@ -46,8 +48,17 @@ pub(super) fn pass(
         until,
         keep,
     } = route;
-    let given =
-        [verify.is_some(), handshake.is_some(), dedupe.is_some(), public_url.is_some(), mode.is_some(), until.is_some(), keep.is_some()];
+    let given = [
+        verify.is_some(),
+        refused_status.is_some(),
+        refused_body.is_some(),
+        handshake.is_some(),
+        dedupe.is_some(),
+        public_url.is_some(),
+        mode.is_some(),
+        until.is_some(),
+        keep.is_some(),
+    ];
     for (key, _) in FOR_WEBHOOKS.iter().zip(given).filter(|(_, given)| *given) {
         let help = format!("leave `{key}` out; a route for webhooks says `forward` or `queue`");
         cx.problems.error_at_key(&place.key(key), format!("`{key}` means nothing on a route that passes traffic through unverified"), help);

@@ -10,7 +10,7 @@ use crate::config::compile::{Context, verify};
 use crate::config::diagnostic::{Place, did_you_mean, unknown};
 use crate::config::file::{self, Secrets};
 use crate::config::secret::{encoding_named, table::Making};
-use crate::provider::{Known, Preset};
+use crate::provider::{Known, Preset, RefusedBody, StatusPattern};
 use crate::units;
 use crate::verify::Verifier;
 use crate::verify::{Covers, SecretLocations, Shape};
@@ -22,6 +22,8 @@ pub(super) struct Proof {
     pub(super) provider: Option<Arc<Preset>>,
     pub(super) covers: Covers,
     pub(super) has_id: bool,
+    /// Whether two deliveries can have the same ID.
+    pub(super) id_with_body: bool,
     pub(super) secrets_stand: SecretLocations,
 }
 
@@ -38,6 +40,11 @@ pub(super) struct Facts {
     pub(super) answer_within: Option<Duration>,
     pub(super) retries_for: Option<Duration>,
     pub(super) retry_keeps_time: Known,
+    pub(super) bodies_repeat: Known,
+    pub(super) refused_status: Option<StatusCode>,
+    pub(super) refused_body: Option<RefusedBody>,
+    pub(super) stops_on: Vec<StatusPattern>,
+    pub(super) disables_on: Vec<StatusPattern>,
     pub(super) disables_after: Option<DisablesAfter>,
     pub(super) success_status: Option<StatusCode>,
     pub(super) max_body: Option<usize>,
@@ -47,14 +54,21 @@ impl Facts {
     pub(super) fn of(preset: Option<&Preset>) -> Self {
         let facts = preset.map(|preset| &preset.provider.facts);
         let duration = |text: Option<&String>| text.and_then(|text| units::duration(text).ok());
+        let patterns = |texts: Option<&[String]>| texts.unwrap_or_default().iter().filter_map(|text| StatusPattern::parse(text)).collect();
+        let status = |status: Option<u16>| status.and_then(|status| StatusCode::from_u16(status).ok());
         Self {
             answer_within: duration(facts.and_then(|facts| facts.answer_within.as_ref())),
             retries_for: duration(facts.and_then(|facts| facts.retries_for.as_ref())),
             retry_keeps_time: Known::of(facts.and_then(|facts| facts.retry_keeps_time.as_deref())),
+            bodies_repeat: Known::of(facts.and_then(|facts| facts.bodies_repeat.as_deref())),
+            refused_status: status(facts.and_then(|facts| facts.refused_status)),
+            refused_body: facts.and_then(|facts| facts.refused_body.as_deref()).and_then(RefusedBody::parse),
+            stops_on: patterns(facts.map(|facts| facts.stops_on.as_slice())),
+            disables_on: patterns(facts.map(|facts| facts.disables_on.as_slice())),
             disables_after: facts
                 .and_then(|facts| facts.disables_after.as_ref())
                 .map(|rule| DisablesAfter { failures: rule.failures, lasting: duration(rule.lasting.as_ref()) }),
-            success_status: facts.and_then(|facts| facts.success_status).and_then(|status| StatusCode::from_u16(status).ok()),
+            success_status: status(facts.and_then(|facts| facts.success_status)),
             max_body: facts.and_then(|facts| facts.max_body.as_ref()).and_then(|text| units::size(text).ok()),
         }
     }
@@ -68,9 +82,9 @@ pub(super) fn proof(block: &file::Verify, given: Given<'_>, place: &Place, cx: &
     let Some(secrets) = &block.secrets else {
         let help = "add `secrets: [{ file: /run/secrets/NAME }]`".to_owned();
         cx.problems.missing(place, "secrets", "`verify` has no secrets", help);
-        return Proof::of(shape.as_ref(), provider);
+        return Proof::of(shape.as_ref(), block, provider);
     };
-    let mut proof = Proof::of(shape.as_ref(), provider);
+    let mut proof = Proof::of(shape.as_ref(), block, provider);
     let secrets = secret_set(secrets, shape.as_ref(), &given, &place.key("secrets"), cx);
     let Some(shape) = shape else { return proof };
     let uses_url = shape.uses_url();
@@ -90,9 +104,12 @@ pub(super) fn proof(block: &file::Verify, given: Given<'_>, place: &Place, cx: &
 }
 
 impl Proof {
-    fn of(shape: Option<&Shape>, provider: Option<Arc<Preset>>) -> Self {
+    fn of(shape: Option<&Shape>, block: &file::Verify, provider: Option<Arc<Preset>>) -> Self {
+        let of_preset = provider.as_ref().and_then(|preset| preset.provider.verify.delivery_id.as_ref());
+        let id = block.delivery_id.as_ref().or(of_preset);
         Self {
             verifier: None,
+            id_with_body: id.is_some_and(|id| id.with_body == Some(true)),
             provider,
             covers: shape.map(Shape::covers).unwrap_or_default(),
             has_id: shape.is_some_and(|shape| shape.delivery_id().is_some()),

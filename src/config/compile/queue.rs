@@ -34,6 +34,7 @@ pub(super) struct Given<'a> {
     pub(super) forward: forward::Given<'a>,
     /// The status that the provider wants for success.
     pub(super) success_status: Option<StatusCode>,
+    pub(super) has_dedupe: bool,
     pub(super) keep: Option<file::Keep>,
     /// The limits of the route, each with its place.
     pub(super) rate_limits: Vec<(Place, RateLimit)>,
@@ -43,6 +44,7 @@ pub(super) struct Given<'a> {
 pub(super) struct Compiled {
     pub(super) forward: Forward,
     pub(super) action: Action,
+    pub(super) answer: Acknowledgement,
     pub(super) deliver: Deliver,
     pub(super) keep: Keep,
     pub(super) rate_limits: Vec<RateLimit>,
@@ -57,21 +59,15 @@ struct Delivering {
 
 /// `place` is the route's.
 pub(super) fn compile(written: Written, given: Given<'_>, upstreams: &Upstreams, place: &Place, cx: &mut Context<'_>) -> Option<Compiled> {
-    let Given { forward, success_status, keep, rate_limits } = given;
+    let Given { forward, success_status, has_dedupe, keep, rate_limits } = given;
+    let status = success_status.unwrap_or(StatusCode::OK);
     let compiled = match written {
         Written::Forward(written) => {
-            inline(written, forward, success_status, upstreams, &place.key("forward"), cx).map(|(forward, action, deliver)| Compiled {
-                forward,
-                action,
-                deliver,
-                keep: Keep::DEFAULT,
-                rate_limits: rate_limits.into_iter().map(|(_, limit)| limit).collect(),
-            })
+            let rate_limits = rate_limits.into_iter().map(|(_, limit)| limit).collect();
+            inline(written, forward, (status, has_dedupe), upstreams, &place.key("forward"), cx)
+                .map(|compiled| Compiled { rate_limits, ..compiled })
         }
-        Written::Queue(written) => {
-            let status = success_status.unwrap_or(StatusCode::OK);
-            queue(written, forward, status, rate_limits, upstreams, &place.key("queue"), cx)
-        }
+        Written::Queue(written) => queue(written, forward, status, rate_limits, upstreams, &place.key("queue"), cx),
     };
     let keeps = compiled.as_ref().is_none_or(|compiled| compiled.action.keeps());
     let keep = keep.map_or(Keep::DEFAULT, |keep| keeping(keep, keeps, &place.key("keep"), cx));
@@ -103,7 +99,7 @@ fn queue(
     let given = forward::Given { answer_within: None, ..given };
     let target = Target { upstream, path, query, keep_token, resign, sign };
     let forward = forward(target, "queue", given, upstreams, place, cx);
-    Some(Compiled { forward: forward?, action: Action::Queue(answer?), deliver: deliver?, keep: Keep::DEFAULT, rate_limits })
+    Some(Compiled { forward: forward?, action: Action::Queue, answer: answer?, deliver: deliver?, keep: Keep::DEFAULT, rate_limits })
 }
 
 /// Those limits that refuse, and the rate of delivery: a limit after authentication would refuse what can as well wait.
@@ -175,11 +171,11 @@ fn acknowledgement(answer: file::Acknowledgement, default: StatusCode, place: &P
 fn inline(
     written: file::Forward,
     given: forward::Given<'_>,
-    success_status: Option<StatusCode>,
+    (success_status, has_dedupe): (StatusCode, bool),
     upstreams: &Upstreams,
     place: &Place,
     cx: &mut Context<'_>,
-) -> Option<(Forward, Action, Deliver)> {
+) -> Option<Compiled> {
     // No `..`: a new field must be dealt with here.
     let file::Forward {
         upstream,
@@ -187,6 +183,7 @@ fn inline(
         query,
         keep_token,
         on_failure,
+        answer,
         budget,
         record,
         retry,
@@ -220,6 +217,11 @@ fn inline(
             cx.problems.error_at_key(&place.key(key), format!("`{key}` is about the queue, into which nothing of this route goes"), help);
         }
     }
+    if answer.is_some() && kinds.is_none() && !has_dedupe && !cx.problems.has_error_at(place) {
+        let help = "add `on_failure: queue` or `dedupe: {}`, or leave `answer` out".to_owned();
+        cx.problems.error_at_key(&place.key("answer"), "`answer` has no effect: the sender gets the app's answer to every delivery", help);
+    }
+    let answer = acknowledgement(answer.unwrap_or_default(), success_status, &place.key("answer"), cx);
     let budget = cx.maybe_duration(budget.as_deref(), &place.key("budget"));
     let quota = rate::quota(rate.as_deref(), burst, place, cx);
     let default = Quota { rate: SPILLED, burst: burst.and_then(NonZeroU32::new).unwrap_or(SPILLED.count) };
@@ -237,11 +239,11 @@ fn inline(
         let help = format!("write {all} or less, or a longer `timeout` at the upstream");
         cx.problems.error(&place.key("budget"), format!("the app has only {all} in all"), help);
     }
-    let status = success_status.unwrap_or(StatusCode::ACCEPTED);
     let budget = budget.unwrap_or(forward.timeout);
-    let spill = kinds.map(|(unreached, ambiguous)| Spill { unreached, ambiguous, status, budget });
+    let spill = kinds.map(|(unreached, ambiguous)| Spill { unreached, ambiguous, budget });
     // without a spill: for what the route spilled under an older config, and for replays
-    Some((forward, Action::Forward(Inline { spill, record }), deliver?))
+    let action = Action::Forward(Inline { spill, record });
+    Some(Compiled { forward, action, answer: answer?, deliver: deliver?, keep: Keep::DEFAULT, rate_limits: Vec::new() })
 }
 
 /// Which kinds of failures go into the queue: those that never reached the app, those that did and were not answered. `None`: neither.

@@ -2,10 +2,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::Method;
 
 use crate::config::compile::proof::{self, Facts, Proof, proof};
-use crate::config::compile::{Context, Upstreams, dedupe, forward, handshake, mode, pass, queue, rate};
+use crate::config::compile::{Context, Upstreams, dedupe, forward, handshake, mode, pass, queue, rate, refused};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
@@ -109,6 +109,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         max_body,
         allow,
         verify,
+        refused_status,
+        refused_body,
         handshake,
         rate_limit,
         dedupe,
@@ -132,17 +134,22 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let max_body = cx.size(max_body.as_deref(), &place.key("max_body"), facts.max_body.unwrap_or(MAX_BODY));
     let allow = cx.allow(&allow, &place.key("allow"));
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
-    let retries = provider.as_ref().zip(facts.retries_for).map(|(preset, retries_for)| (preset.title(), retries_for));
-    let dedupe = dedupe.map(|written| dedupe::dedupe(written, retries, &name, &place.key("dedupe"), cx));
+    let title = provider.as_ref().map(|preset| preset.title());
+    let id_with_body = proven.as_ref().is_some_and(|proven| proven.id_with_body);
+    let has_id = proven.as_ref().is_some_and(|proven| proven.has_id) && !id_with_body;
+    let given = dedupe::Given { route: &name, title, retries_for: facts.retries_for, bodies_repeat: facts.bodies_repeat, has_id };
+    let dedupe = dedupe.map(|written| dedupe::dedupe(written, given, &place.key("dedupe"), cx));
     if let Some(proven) = &proven {
-        note_what_is_unsigned(proven, dedupe.map(|dedupe| dedupe.by_content), &name, place, cx);
+        note_what_is_unsigned(proven, dedupe.map(|dedupe| dedupe.by_content), facts.bodies_repeat, &name, place, cx);
     }
+    let written = refused::Written { status: refused_status, body: refused_body.as_deref(), verifies };
+    let refused = refused::refused(&written, &facts, title, &name, place, cx);
     let written = mode::Written { mode: mode.as_deref(), until: until.as_deref(), verifies };
     let observe_until = mode::observe_until(written, &name, place, cx);
     let written = action(forward, queue, pass.is_some(), place, cx);
     let forward = forward::Given::new(&name, &path, proven.as_ref(), facts.answer_within, !verifies);
-    let given = queue::Given { forward, success_status: facts.success_status, keep, rate_limits };
-    let queue::Compiled { forward, action, deliver, keep, rate_limits } = queue::compile(written?, given, upstreams, place, cx)?;
+    let given = queue::Given { forward, success_status: facts.success_status, has_dedupe: dedupe.is_some(), keep, rate_limits };
+    let queue::Compiled { forward, action, answer, deliver, keep, rate_limits } = queue::compile(written?, given, upstreams, place, cx)?;
     let name: Arc<str> = name.into();
     Some(Hook {
         name,
@@ -157,11 +164,13 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         handshakes,
         rate_limits,
         dedupe,
+        id_with_body,
         forward,
         action,
         deliver,
         keep,
-        success_status: facts.success_status.unwrap_or(StatusCode::OK),
+        answer,
+        refused,
         answer_within: facts.answer_within,
         retries_for: facts.retries_for,
         retry_keeps_time: facts.retry_keeps_time == Known::Yes,
@@ -187,24 +196,28 @@ fn verified(verify: Option<VerifyOrNone>, given: proof::Given<'_>, name: &str, p
     }
 }
 
-/// What a captured request can still do. `by_content` is `None` without `dedupe`.
-fn note_what_is_unsigned(proven: &Proof, by_content: Option<bool>, name: &str, place: &Place, cx: &mut Context<'_>) {
+/// Tells what a captured request can still do. `by_content` is `None` without `dedupe`.
+fn note_what_is_unsigned(proven: &Proof, by_content: Option<bool>, bodies_repeat: Known, name: &str, place: &Place, cx: &mut Context<'_>) {
     let Covers { body, id, timestamp, .. } = proven.covers;
     if proven.verifier.is_none() || !body || timestamp {
         return;
     }
     match by_content {
-        Some(false) if proven.has_id && !id => {
+        Some(false) if proven.has_id && !id && bodies_repeat == Known::No => {
             let message = format!(
                 "route {name}: the signature covers neither the delivery ID nor a time, so a captured request passes under a new ID"
             );
-            let help = "add `by: content`; two honest deliveries with the same bytes then count as one".to_owned();
+            let help = "add `by: content`: two events of this provider never have the same bytes".to_owned();
             cx.problems.warning_at_key(&place.key("dedupe"), message, help);
         }
         None if !id && !cx.problems.is_spoiled(&place.key("dedupe")) => {
             let message =
                 format!("route {name}: the signature covers neither a delivery ID nor a time, so a captured request passes again");
-            let help = "add `dedupe: { by: content }` to the route; two honest deliveries with the same bytes then count as one".to_owned();
+            let help = match bodies_repeat {
+                Known::No => "add `dedupe: { by: content }` to the route: two events of this provider never have the same bytes",
+                Known::Yes | Known::Unknown => "add `dedupe: {}` to the route: the same request is dropped while it is remembered",
+            };
+            let help = help.to_owned();
             cx.problems.warning_at_key(&place.key("verify"), message, help);
         }
         Some(_) | None => {}

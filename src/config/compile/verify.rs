@@ -44,7 +44,7 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn shape(&mut self) -> Option<Shape> {
-        let delivery_id = self.locator(self.block.delivery_id.as_ref(), "delivery_id");
+        let delivery_id = self.locator(self.block.delivery_id.as_ref().map(file::DeliveryId::locator).as_ref(), "delivery_id");
         let event_type = self.locator(self.block.event_type.as_ref(), "event_type");
         let scheme = match self.block.scheme.as_deref() {
             Some("hmac") => self.hmac(delivery_id.as_ref()).map(Scheme::Hmac),

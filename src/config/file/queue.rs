@@ -16,7 +16,7 @@ pub struct Queue {
     pub query: Option<String>,
     /// Whether the app gets the header that is itself the secret (token, basic). Default false.
     pub keep_token: Option<bool>,
-    /// What the sender is answered with.
+    /// The answer to a delivery, and to a duplicate.
     pub answer: Option<Acknowledgement>,
     /// When a delivery that failed is tried again.
     pub retry: Option<Retry>,
@@ -42,7 +42,7 @@ pub struct Sign {
     pub secret: Option<Secret>,
 }
 
-/// What the sender of a delivery is answered with that is on the disk.
+/// The answer to a delivery that is on the disk, and to a duplicate.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Acknowledgement {

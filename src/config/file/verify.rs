@@ -28,7 +28,7 @@ pub struct Verify {
     /// How far the signed time may be from now, either way (overrides `timestamp.tolerance`).
     pub tolerance: Option<String>,
     /// Where the delivery ID stands.
-    pub delivery_id: Option<Locator>,
+    pub delivery_id: Option<DeliveryId>,
     /// Where the event type stands.
     pub event_type: Option<Locator>,
     /// How the secret text becomes key bytes, unless a secret says its own: `utf8` (default), `base64`, `hex`, `whsec` (`whsec_` and base64), `whsec_or_utf8`, `nfkd`, `after_colon`; a list tries each.
@@ -75,7 +75,7 @@ pub struct Timestamp {
     pub item: Option<u32>,
     /// A JSON pointer into the body.
     pub json: Option<String>,
-    /// `unix` (10 digits, default), `unix_ms` (13 digits), `rfc3339`, or `utc` (RFC 3339 without a zone).
+    /// `unix` (10 digits, default), `unix_ms` (13 digits), `rfc3339`, `utc` (RFC 3339 without a zone), or `imf_fixdate` (as in the `Date` header of HTTP).
     pub format: Option<String>,
     /// How far it may be from now, either way (default 5m).
     pub tolerance: Option<String>,
@@ -94,6 +94,31 @@ pub struct Locator {
     /// A query parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
+}
+
+/// Where the delivery ID stands.
+#[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeliveryId {
+    /// A header, or a list of its names: the first that is there counts, and no other may contradict it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<OneOrMany<String>>,
+    /// A JSON pointer into the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub json: Option<String>,
+    /// A query parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// Whether two different deliveries can have the same ID (default false). Duplicates are then known by ID and body together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with_body: Option<bool>,
+}
+
+impl DeliveryId {
+    /// Returns where it stands.
+    pub fn locator(&self) -> Locator {
+        Locator { header: self.header.clone(), json: self.json.clone(), query: self.query.clone() }
+    }
 }
 
 /// One secret: exactly one of `env`, `file`, `insecure_inline`.

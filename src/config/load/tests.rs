@@ -243,9 +243,7 @@ fn a_store_that_would_not_stay_is_told_where_deliveries_lie_in_it() {
     let path = folder.join("config.yaml");
     let warned = |kind: &str, store: &str, action: &str| {
         let upstreams = "upstreams: { app: { url: 'http://127.0.0.1:1' } }";
-        let route = format!(
-            "{{ name: a, path: /a, verify: {{ provider: github, secrets: [{{ env: A }}] }}, dedupe: {{ by: content }}, {action} }}"
-        );
+        let route = format!("{{ name: a, path: /a, verify: {{ provider: github, secrets: [{{ env: A }}] }}, dedupe: {{}}, {action} }}");
         let text = format!("listen: [{{ address: '127.0.0.1:0' }}]\nstore: {{ path: {store} }}\n{upstreams}\nroutes: [{route}]\n");
         std::fs::write(&path, text).unwrap();
         let info =
@@ -263,6 +261,53 @@ fn a_store_that_would_not_stay_is_told_where_deliveries_lie_in_it() {
     for (kind, store, action) in [("overlay", "not/yet", queue), ("ext4", "there", queue), ("tmpfs", "there", "forward: { upstream: app }")]
     {
         assert_eq!(warned(kind, store, action), "", "{kind} {store} {action}");
+    }
+}
+
+/// What a body tells apart is remembered for a short time only, unless the preset says that no other event has the same body.
+#[test]
+fn dedupe_windows_follow_the_facts_of_the_preset() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let windows = |verify: &str, dedupe: &str| {
+        let verify = format!("{{ {verify}, secrets: [{{ env: A_SECRET }}] }}");
+        let route = format!("{{ name: a, path: /a, verify: {verify}, dedupe: {dedupe}, forward: {{ upstream: app }} }}");
+        let text =
+            format!("listen: [{{ address: '127.0.0.1:0' }}]\nupstreams: {{ app: {{ url: 'http://127.0.0.1:1' }} }}\nroutes: [{route}]\n");
+        std::fs::write(&path, text).unwrap();
+        let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
+        let dedupe = loaded.snapshot.hooks[0].dedupe.unwrap();
+        [dedupe.window_of(true), dedupe.window_of(false)].map(|window| window.as_secs())
+    };
+    let own = "scheme: hmac, algorithm: sha256, signature: { header: X-S, encoding: hex }";
+    let with_id = format!("{own}, delivery_id: {{ json: /id }}");
+    let (short, day) = (10, 86_400);
+    for (verify, dedupe, due) in [
+        // no ID, and bodies that repeat, or may
+        ("provider: dropbox", "{}", [short; 2]),
+        ("provider: storyblok", "{}", [short; 2]),
+        ("provider: helpscout", "{}", [short; 2]),
+        (own, "{}", [short; 2]),
+        // no ID, and bodies that never repeat
+        ("provider: jira, delivery_id: { header: X-Id }", "{}", [day; 2]),
+        ("provider: line", "{}", [day; 2]),
+        ("provider: xero", "{}", [day; 2]),
+        ("provider: meta-whatsapp", "{}", [7 * day; 2]),
+        // an ID: a request without it has its body alone
+        ("provider: github", "{}", [day, short]),
+        (&with_id, "{}", [day, short]),
+        ("provider: stripe", "{}", [3 * day; 2]),
+        // an ID that two deliveries can have
+        ("provider: surveymonkey", "{}", [short; 2]),
+        ("provider: trello, signature: { header: X-T, encoding: base64 }", "{}", [day; 2]),
+        // as written
+        ("provider: dropbox", "{ window: 1h }", [3600; 2]),
+        ("provider: stripe", "{ window: 1h }", [3600; 2]),
+        ("provider: dropbox", "{ by: content, window: 2h }", [7200; 2]),
+        ("provider: helpscout", "{ by: content }", [day; 2]),
+        ("provider: stripe", "{ by: content }", [3 * day; 2]),
+    ] {
+        assert_eq!(windows(verify, dedupe), due, "{verify} {dedupe}");
     }
 }
 
@@ -292,7 +337,6 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Route", "mode", "`enforce`", "enforce"),
     ("RateLimit", "burst", "(default: the count of `rate`)", "7"),
     ("RateLimit", "key", "`route` (default)", "route"),
-    ("Dedupe", "window", "at least 24h)", "24h"),
     ("Dedupe", "by", "`id` (default)", "id"),
     ("Forward", "keep_token", "Default false", "false"),
     ("Forward", "on_failure", "`fail` (default)", "fail"),

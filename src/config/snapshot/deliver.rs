@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
 use crate::limit::Quota;
+use crate::provider::RefusedBody;
 use crate::retry::Schedule;
 use crate::verify::Locator;
 
@@ -14,7 +15,7 @@ pub enum Action {
     /// Hands it on within the request.
     Forward(Inline),
     /// Acknowledges it once it is on the disk, and delivers it later.
-    Queue(Acknowledgement),
+    Queue,
 }
 
 impl Action {
@@ -22,7 +23,7 @@ impl Action {
     pub fn queues(&self) -> bool {
         match self {
             Self::Forward(inline) => inline.spill.is_some(),
-            Self::Queue(_) => true,
+            Self::Queue => true,
         }
     }
 
@@ -30,7 +31,7 @@ impl Action {
     pub fn keeps(&self) -> bool {
         match self {
             Self::Forward(inline) => inline.spill.is_some() || inline.record != Recording::None,
-            Self::Queue(_) => true,
+            Self::Queue => true,
         }
     }
 }
@@ -51,8 +52,6 @@ pub struct Spill {
     pub unreached: bool,
     /// Those that were sent, and not answered.
     pub ambiguous: bool,
-    /// What their sender is answered with.
-    pub status: StatusCode,
     /// How long the app may take within the request.
     pub budget: Duration,
 }
@@ -68,7 +67,7 @@ pub enum Recording {
     None,
 }
 
-/// What the sender of a delivery is answered with that is on the disk.
+/// The answer to a delivery that is on the disk, and to a duplicate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledgement {
     /// A 2xx.
@@ -79,11 +78,13 @@ pub struct Acknowledgement {
     pub content_type: Option<HeaderValue>,
 }
 
-impl Acknowledgement {
-    /// Nothing but a status.
-    pub fn bare(status: StatusCode) -> Self {
-        Self { status, body: Bytes::new(), content_type: None }
-    }
+/// The answer to a request that is not authentic: the same bytes, whatever the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedAnswer {
+    /// A 4xx or 5xx.
+    pub status: StatusCode,
+    /// The body.
+    pub body: RefusedBody,
 }
 
 /// How what waits in the queue is delivered.
