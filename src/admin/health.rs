@@ -1,5 +1,5 @@
 //! For machines that ask whether it lives: `/livez`, `/readyz`, `/metrics`.
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -14,8 +14,11 @@ use super::{Source, answer};
 /// The format of the metrics.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The gate, once there is one: before, it is alive and not ready.
+pub type Later = Arc<OnceLock<Arc<dyn Source>>>;
+
 /// The health listener's router. It tells names of routes, upstreams and secrets, never a secret, and changes nothing.
-pub fn router(source: Arc<dyn Source>) -> Router {
+pub fn router(source: Later) -> Router {
     Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
@@ -26,10 +29,14 @@ pub fn router(source: Arc<dyn Source>) -> Router {
         .with_state(source)
 }
 
-async fn readyz(State(source): State<Arc<dyn Source>>) -> impl IntoResponse {
-    if source.ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+async fn readyz(State(source): State<Later>) -> impl IntoResponse {
+    let is_ready = source.get().is_some_and(|source| source.ready());
+    if is_ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }
 
-async fn metrics(State(source): State<Arc<dyn Source>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, EXPOSITION)], source.metrics())
+async fn metrics(State(source): State<Later>) -> impl IntoResponse {
+    match source.get() {
+        Some(source) => ([(CONTENT_TYPE, EXPOSITION)], source.metrics()).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
+    }
 }

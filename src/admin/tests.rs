@@ -136,11 +136,26 @@ pub(super) fn loopback() -> Guard {
     Guard::tcp("127.0.0.1:1".parse().unwrap(), matcher())
 }
 
+/// A gate that is there.
+fn later(source: Fixed) -> health::Later {
+    let later = health::Later::default();
+    assert!(later.set(Arc::new(source)).is_ok());
+    later
+}
+
+#[tokio::test]
+async fn a_gate_that_is_not_there_yet_is_alive_and_not_ready() {
+    for (path, status) in [("/livez", 200), ("/readyz", 503), ("/metrics", 503)] {
+        let asked = exchange(health::router(health::Later::default()), &request(&format!("GET {path}"), &["Host: anything"])).await;
+        assert_eq!(asked.0, status, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn health_says_whether_it_is_ready() {
     let get = async |ready, path: &str| {
         let source = Fixed { ready, ..Fixed::default() };
-        exchange(health::router(Arc::new(source)), &request(&format!("GET {path}"), &["Host: anything"])).await
+        exchange(health::router(later(source)), &request(&format!("GET {path}"), &["Host: anything"])).await
     };
     assert_eq!(get(false, "/livez").await.0, 200);
     let (status, answer) = get(false, "/readyz").await;
@@ -226,7 +241,7 @@ async fn nobody_holds_the_end_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(serve_tcp(listener, health::router(Arc::new(Fixed::default())), stopped));
+    let serving = tokio::spawn(serve_tcp(listener, health::router(later(Fixed::default())), stopped));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET /livez HT").await.unwrap();
     stop.send_replace(true);

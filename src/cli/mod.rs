@@ -20,6 +20,7 @@ mod report;
 pub mod run;
 mod running;
 mod schema;
+mod set_aside;
 mod sign;
 mod status;
 mod table;
@@ -96,6 +97,11 @@ enum Command {
     /// Before a gate is stopped: it takes nothing more, and delivers what is queued.
     #[command(after_help = "Examples:\n  hookgate drain --timeout 25s\n  hookgate drain --export /backup/left.jsonl")]
     Drain(drain::DrainArgs),
+    /// Keeps a damaged store under another name, so that the gateway starts with a new one.
+    #[command(
+        after_help = "Examples:\n  hookgate set-aside /var/lib/hookgate\n  hookgate set-aside ./store && hookgate run --config config.yaml"
+    )]
+    SetAside(set_aside::SetAsideArgs),
     /// Says what is wrong around a gate: ways past it, files, certificates, disks, limits; each with what to do.
     #[command(after_help = "Examples:\n  hookgate doctor --config config.yaml\n  hookgate doctor -v --config /etc/hookgate/config.yaml")]
     Doctor(doctor::DoctorArgs),
@@ -157,6 +163,7 @@ impl Command {
             Self::Deliveries(args) => deliveries::deliveries(args),
             Self::Forget(args) => forget::forget(args),
             Self::Drain(args) => drain::drain(args),
+            Self::SetAside(args) => set_aside::set_aside(args),
             Self::Doctor(args) => doctor::doctor(args, verbose),
             Self::Reload(args) => reload::reload(args),
             Self::Health(args) => health::health(args),

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::admin::{Guard, Offered, TOKEN_FILE, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
+use crate::admin::{Guard, Offered, Source, TOKEN_FILE, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
 use crate::cli::error::{Error, Exit};
 use crate::cli::memory;
 use crate::cli::running::{self, Running};
@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load};
 use crate::config::snapshot::{AdminAddress, Snapshot, Token};
 use crate::config::watch as config_watch;
-use crate::dedupe::embedded::{Damage, Embedded, Opening};
+use crate::dedupe::embedded::Embedded;
 use crate::gateway::operator::Operator;
 use crate::gateway::reload::{Reloader, environment};
 use crate::gateway::serve::Server;
@@ -82,10 +82,13 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     for note in notes {
         tracing::info!("{note}");
     }
+    let (stop, stopped) = watch::channel(false);
+    let mut health =
+        HealthListener { address: snapshot.health, is_bound: false, source: health::Later::default(), stopped: stopped.clone() };
     // from here on a signal is ours: one that comes while we wait or bind must not kill what is being served already
     let mut signals = Signals::new()?;
     let opened = tokio::select! {
-        opened = open_ledger(&snapshot, &clock) => opened?,
+        opened = open_ledger(&snapshot, &clock, &mut health) => opened?,
         () = signals.leave() => return Ok(Exit::DONE),
     };
     let (ledger, alarm) = opened;
@@ -98,8 +101,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     for address in server.addresses() {
         tracing::info!(r#for = "senders", %address, "listening");
     }
-    let (stop, stopped) = watch::channel(false);
-    let operators = match listen_for_operators(&gate, &operator, &stopped).await {
+    let operators = match listen_for_operators(&gate, &operator, &mut health, &stopped).await {
         Ok(operators) => operators,
         Err(error) => {
             // senders were taken already: they get their answers
@@ -136,20 +138,43 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     Ok(Exit::DONE)
 }
 
+/// The health listener. It answers from before the store is opened, so that a liveness probe does not end a process that waits for it.
+struct HealthListener {
+    /// Where it listens, or is to listen, if the config says.
+    address: Option<SocketAddr>,
+    is_bound: bool,
+    /// What it asks.
+    source: health::Later,
+    stopped: watch::Receiver<bool>,
+}
+
+impl HealthListener {
+    /// Listens, unless it does already; where.
+    async fn listen(&mut self) -> Result<Option<SocketAddr>, Error> {
+        if let Some(address) = self.address.filter(|_| !self.is_bound) {
+            let (address, listener) = bind("health", address).await?;
+            (self.address, self.is_bound) = (Some(address), true);
+            tokio::spawn(serve_tcp(listener, health::router(Arc::clone(&self.source)), self.stopped.clone()));
+        }
+        Ok(self.address)
+    }
+}
+
 /// The ledger of the config's store, or one in memory; with what an operator must hear of it.
-async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc<Embedded>, Option<String>), Error> {
+async fn open_ledger(
+    snapshot: &Snapshot,
+    clock: &Arc<dyn Clock>,
+    health: &mut HealthListener,
+) -> Result<(Arc<Embedded>, Option<String>), Error> {
     let capacity = snapshot.store.ledger_entries;
     let Some(path) = &snapshot.store.path else {
         let ledger = Embedded::in_memory(capacity, Arc::clone(clock)).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
         return Ok((Arc::new(ledger), None));
     };
-    // deliveries that were acknowledged are not set aside without a word
-    let queues = snapshot.hooks.iter().any(|hook| hook.action.queues());
-    let damage = if queues { Damage::Refuse } else { Damage::SetAside };
     let patience_ends = clock.mono() + STORE_PATIENCE;
     let mut said = false;
     loop {
-        match Embedded::open_with(path, capacity, Arc::clone(clock), Opening { damage, ..Opening::default() }) {
+        match Embedded::open(path, capacity, Arc::clone(clock)) {
             Ok(opened) => {
                 if let Some(alarm) = &opened.alarm {
                     tracing::error!("{alarm}");
@@ -161,6 +186,8 @@ async fn open_ledger(snapshot: &Snapshot, clock: &Arc<dyn Clock>) -> Result<(Arc
                     tracing::warn!("{held}; waiting for it, not ready");
                     said = true;
                 }
+                // the process that holds the store may have this address too, and leaves both
+                health.listen().await.ok();
                 tokio::time::sleep(STORE_PAUSE).await;
             }
             Err(held @ OpenError::Held { .. }) => return Err(Error::new(Exit::STORE_HELD, held.to_string())),
@@ -190,14 +217,16 @@ impl Operators {
 }
 
 /// Binds and serves the health and admin listeners of the config.
-async fn listen_for_operators(gate: &Arc<Gate>, operator: &Arc<Operator>, stopped: &watch::Receiver<bool>) -> Result<Operators, Error> {
+async fn listen_for_operators(
+    gate: &Arc<Gate>,
+    operator: &Arc<Operator>,
+    health: &mut HealthListener,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Operators, Error> {
     let snapshot = gate.snapshot();
-    let mut operators = Operators::default();
-    if let Some(address) = snapshot.health {
-        let (address, listener) = bind("health", address).await?;
-        operators.health = Some(address);
-        tokio::spawn(serve_tcp(listener, health::router(Arc::clone(operator) as _), stopped.clone()));
-    }
+    let of_health: Arc<dyn Source> = Arc::clone(operator) as _;
+    health.source.set(of_health).ok();
+    let mut operators = Operators { health: health.listen().await?, ..Operators::default() };
     let Some(admin) = &snapshot.admin else { return Ok(operators) };
     let made = match (&admin.token, &snapshot.store.path) {
         (None, Some(store)) if admin.tokens.is_empty() => {
@@ -312,7 +341,7 @@ mod tests {
             }
         });
         let begun = clock.mono();
-        let Err(error) = open_ledger(&snapshot, &shared).await else { panic!("two hold it") };
+        let Err(error) = open_ledger(&snapshot, &shared, &mut no_health()).await else { panic!("two hold it") };
         let waited = clock.mono() - begun;
         assert!(waited >= STORE_PATIENCE && waited < STORE_PATIENCE + 2 * STORE_PAUSE, "{waited:?}");
         assert_eq!(error.exit, Exit::STORE_HELD);
@@ -321,27 +350,52 @@ mod tests {
             tokio::time::sleep(STORE_PATIENCE / 2).await;
             drop(held);
         };
-        let (opened, ()) = tokio::join!(open_ledger(&snapshot, &shared), release);
+        let mut health = no_health();
+        let (opened, ()) = tokio::join!(open_ledger(&snapshot, &shared, &mut health), release);
         assert!(opened.is_ok());
         ticking.abort();
     }
 
-    /// Deliveries lie in the store of a route that queues or spills; IDs alone in that of another.
+    fn no_health() -> HealthListener {
+        HealthListener { address: None, is_bound: false, source: health::Later::default(), stopped: watch::channel(false).1 }
+    }
+
+    /// What lies in the store decides, by the file beside it; what the config does today makes no difference.
     #[tokio::test]
     async fn a_damaged_store_is_set_aside_where_no_delivery_can_lie_in_it() {
-        for (action, refused) in [
-            ("queue: { upstream: app }", true),
-            ("forward: { upstream: app, on_failure: queue }", true),
-            ("forward: { upstream: app, record: all }", false),
-            ("forward: { upstream: app }", false),
-        ] {
+        let actions = [
+            "queue: { upstream: app }",
+            "forward: { upstream: app, on_failure: queue }",
+            "forward: { upstream: app, record: all }",
+            "forward: { upstream: app }",
+        ];
+        let damage = "no database, but long enough to be one ".repeat(99);
+        for (action, holds) in actions.into_iter().flat_map(|action| [(action, true), (action, false)]) {
             let (directory, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock) as Arc<dyn Clock>);
-            let snapshot = snapshot(directory.path(), action);
-            std::fs::create_dir(directory.path().join("store")).unwrap();
-            std::fs::write(directory.path().join("store/hookgate.db"), "no database, but long enough to be one ".repeat(99)).unwrap();
-            match open_ledger(&snapshot, &clock).await {
-                Ok((_, alarm)) => assert!(!refused && alarm.is_some(), "{action}"),
-                Err(error) => assert!(refused && error.render(false).contains(".recover"), "{action}: {}", error.render(false)),
+            let (snapshot, store) = (snapshot(directory.path(), action), directory.path().join("store"));
+            // what a gate leaves behind, with or without something that waits
+            let opened = Embedded::open(&store, 10, Arc::clone(&clock)).unwrap().ledger;
+            if holds {
+                let one = crate::store::contract::queue::delivery(1, crate::store::queue::Start::Anyone);
+                crate::store::queue::Queue::accept(&opened, Arc::new(one), crate::store::queue::Dedupe::None).await.unwrap();
+            }
+            drop(opened);
+            std::fs::write(store.join("hookgate.db"), &damage).unwrap();
+            for suffix in ["-wal", "-shm"] {
+                std::fs::remove_file(store.join(format!("hookgate.db{suffix}"))).ok();
+            }
+            let aside = || {
+                let names = std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                names.filter(|name| name.starts_with("hookgate.db.damaged-")).count()
+            };
+            match open_ledger(&snapshot, &clock, &mut no_health()).await {
+                Ok((_, alarm)) => assert!(!holds && alarm.is_some() && aside() == 1, "{action}"),
+                Err(error) => {
+                    let said = error.render(false);
+                    assert!(holds && said.contains(&format!("hookgate set-aside {}", store.display())), "{action}: {said}");
+                    assert_eq!(std::fs::read_to_string(store.join("hookgate.db")).unwrap(), damage, "{action}: not touched");
+                    assert_eq!(aside(), 0, "{action}");
+                }
             }
         }
     }

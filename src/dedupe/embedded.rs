@@ -1,5 +1,6 @@
 //! The store of one process: the ledger in memory; where the store has a path, its journal and the queue in one file.
 use std::path::Path;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::clock::{Clock, Now};
 use crate::store::disk::Disk;
 use crate::store::drift::Drift;
 use crate::store::names::NumberRow;
-use crate::store::sqlite::sweep::Places;
+use crate::store::room::Room;
 use crate::store::sqlite::writing::Hook;
 use crate::store::sqlite::{Database, Directory, OpenError, orphan};
 use crate::store::time::StoreTime;
@@ -27,8 +28,8 @@ pub struct Embedded {
     disk: Option<Disk>,
     /// The numbers of names, where there is no disk.
     names: Mutex<Vec<NumberRow>>,
-    /// Where the sweep of each origin goes on.
-    places: Arc<Mutex<Places>>,
+    /// The number of the gate's own alarms; 0: none.
+    alarms: Arc<AtomicU32>,
     /// Late tries recorded since the start.
     late: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -42,21 +43,9 @@ pub struct Opened {
     pub alarm: Option<String>,
 }
 
-/// What is done with a database that is damaged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Damage {
-    /// It is set aside, never deleted, and a new one is begun: right where it holds IDs alone.
-    #[default]
-    SetAside,
-    /// It is not opened: deliveries that were acknowledged may lie in it.
-    Refuse,
-}
-
 /// How a store is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
-    /// What is done with a damaged one.
-    pub damage: Damage,
     /// For tests of what fails when.
     pub hook: Hook,
 }
@@ -73,7 +62,7 @@ impl Embedded {
     }
 
     /// A store that remembers `capacity` IDs over restarts, in a directory that it holds while it lives. Blocks: reads all IDs first.
-    /// A damaged database is set aside and a new one begun.
+    /// A damaged database is set aside and a new one begun, unless deliveries that wait or are dead may lie in it.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -81,17 +70,19 @@ impl Embedded {
         Self::open_with(path, capacity, clock, Opening::default())
     }
 
-    /// Like [`Self::open`], and says what is done with a damaged database: one with deliveries in it must not be set aside.
+    /// Like [`Self::open`], with options.
     ///
     /// # Errors
     /// See [`OpenError`].
     #[expect(clippy::needless_pass_by_value, reason = "as the other doors take it")]
     pub fn open_with(path: &Path, capacity: usize, clock: Arc<dyn Clock>, opening: Opening) -> Result<Opened, OpenError> {
-        let Opening { damage, hook } = opening;
-        let directory = Directory::hold(path)?;
-        let now = clock.now();
+        let Opening { hook } = opening;
+        let mut directory = Directory::hold(path)?;
+        let (now, room) = (clock.now(), Room::of(path));
         let (opened, alarm) = match Self::load(&directory, capacity, &clock, now) {
-            Err(OpenError::Store(StoreError::Corrupted(cause))) if damage == Damage::Refuse => {
+            Err(OpenError::Store(StoreError::Full)) if room.release() => (Self::load(&directory, capacity, &clock, now)?, None),
+            // what the config does today says nothing of what lies in it
+            Err(OpenError::Store(StoreError::Corrupted(cause))) if directory.may_hold_deliveries() => {
                 return Err(OpenError::Damaged { path: directory.file(), cause: cause.to_string() });
             }
             Err(OpenError::Store(StoreError::Corrupted(cause))) => {
@@ -104,6 +95,7 @@ impl Embedded {
             }
             other => (other?, None),
         };
+        directory.trust_marker();
         let (mut ledger, mut database, line) = opened;
         let orphans = database.transaction(ledger.shared.time.now(), orphan::give_back);
         match orphans {
@@ -112,16 +104,19 @@ impl Embedded {
             // their leases lapse
             Err(error) => tracing::warn!(%error, "what the last process had under way is not given back before its time"),
         }
+        if let Err(error) = database.make_able_to_give_back() {
+            tracing::debug!(%error, "the store of an older version is not rewritten");
+        }
         database.hooked(hook);
         let (drift, shared) = (Arc::clone(&ledger.drift), Arc::clone(&ledger.shared));
         let lives_on = move |key, longer| shared.remember(key, longer);
-        ledger.disk = Some(Disk::start(directory, database, line, ledger.shared.time.clone(), drift, lives_on)?);
+        ledger.disk = Some(Disk::start(directory, database, line, ledger.shared.time.clone(), drift, lives_on, room)?);
         Ok(Opened { ledger, alarm })
     }
 
     fn new(hash_key: [u8; 16], shared: Arc<Shared>, now: Now) -> Self {
         let drift = Arc::new(Mutex::new(Drift::new(now)));
-        Self { hash_key, shared, drift, disk: None, names: Mutex::default(), places: Arc::default(), late: Arc::default() }
+        Self { hash_key, shared, drift, disk: None, names: Mutex::default(), alarms: Arc::default(), late: Arc::default() }
     }
 
     fn load(directory: &Directory, capacity: usize, clock: &Arc<dyn Clock>, now: Now) -> Result<(Self, Database, Arc<Line>), OpenError> {

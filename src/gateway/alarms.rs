@@ -1,11 +1,9 @@
 //! Looks what is wrong, every few seconds, and puts what changed into the queue. What decides is in `alarm`; what is sent, `deliver::courier` sends.
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -15,9 +13,9 @@ use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
 use crate::clock::unix_ms;
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::queue::kept;
-use crate::store::StoreError;
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, OriginId, Start, TargetId, To};
 use crate::store::record::Record;
+use crate::store::{StoreError, room};
 use crate::telemetry::rfc3339;
 
 /// Between two looks.
@@ -70,26 +68,20 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
     };
     let disk = match snapshot.store.path.clone() {
         // a disk that does not answer must not hold up a worker
-        Some(path) => tokio::task::spawn_blocking(move || disk(&path)).await.ok().flatten(),
+        Some(path) => tokio::task::spawn_blocking(move || room::Disk::of(&path)).await.ok().flatten(),
         None => None,
     };
+    let disk = disk.map(|room::Disk { free, total }| Disk { free, total });
     Seen {
         routes: snapshot.hooks.iter().map(route).collect(),
         disk,
-        store_bytes: counts.disk,
+        store_bytes: counts.used,
         parked: gate.parked(),
         failing: gate.deliverer.store.trouble().map(|trouble| trouble.to_string()),
         set_aside,
         clock_jump: gate.ids.ledger.counts().clock_jump,
         out_of_files: gate.lifecycle.connections.out_of_files(),
     }
-}
-
-/// What is free for who is not root.
-fn disk(path: &Path) -> Option<Disk> {
-    let found = statvfs(path).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
-    Some(Disk { free: bytes(found.blocks_available()), total: bytes(found.blocks()) })
 }
 
 /// An alarm on its way.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::statvfs::statvfs;
 
 use crate::admin::live::Drain;
 use crate::admin::report::{self, Report, RouteReport};
@@ -18,6 +17,7 @@ use crate::gateway::Gate;
 use crate::gateway::desk::GateDesk;
 use crate::gateway::reload::Reloader;
 use crate::store::queue::TargetId;
+use crate::store::room::Disk;
 use crate::telemetry::{Gauges, RecentRefusal, Tailed, rfc3339};
 use crate::upstream::breaker::Shown;
 use crate::upstream::render;
@@ -92,9 +92,7 @@ impl Operator {
     fn store(&self, snapshot: &Snapshot) -> StoreStatus {
         let counts = self.gate.deliverer.counts();
         let path = snapshot.store.path.as_deref();
-        let free = path.and_then(|path| statvfs(path).ok());
-        #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
-        let free = free.map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
+        let free = path.and_then(Disk::of).map(|disk| disk.free);
         StoreStatus {
             path: path.map(|path| path.display().to_string()),
             alarm: self.alarm(),

@@ -325,6 +325,8 @@ pub struct Counts {
     pub late: u64,
     /// Bytes of the files.
     pub disk: u64,
+    /// Bytes of the database that are in use: the rest of it is free for what comes, or goes back to the disk.
+    pub used: u64,
     /// Writes that wait.
     pub waiting: usize,
     /// How long the last write took until it was on the disk.

@@ -5,9 +5,9 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::room::Room;
 use super::sqlite::writing::{Tally, Writing};
 use super::sqlite::{Change, Database, ledger};
 use super::time::StoreTime;
@@ -15,7 +15,9 @@ use super::{Key, StoreError};
 use crate::clock::{Clock as _, SystemClock};
 
 mod chores;
+mod writer;
 pub(crate) use chores::{Chores, SHORTEST};
+pub(crate) use writer::Writer;
 
 /// How long changes of the journal gather before they are written.
 const GATHER: Duration = Duration::from_millis(25);
@@ -80,6 +82,8 @@ pub(crate) struct Line {
     last_write: AtomicU64,
     /// The sums that are on the disk.
     tally: Mutex<Tally>,
+    /// Bytes of the database that are in use.
+    used: AtomicU64,
 }
 
 impl std::fmt::Debug for Line {
@@ -154,6 +158,11 @@ impl Line {
         locked(&self.trouble).clone()
     }
 
+    /// Bytes of the database that are in use.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// The sums that are on the disk.
     pub(crate) fn tally(&self) -> Tally {
         locked(&self.tally).clone()
@@ -171,41 +180,6 @@ impl Line {
     }
 }
 
-/// The thread, until it is closed or dropped.
-#[derive(Debug)]
-pub(crate) struct Writer {
-    line: Arc<Line>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Writer {
-    /// Starts the thread.
-    pub(crate) fn start(line: Arc<Line>, database: Database, time: StoreTime, chores: Chores) -> Result<Self, StoreError> {
-        *locked(&line.tally) = database.tally()?;
-        let mut writing = Thread { database, time, line: Arc::clone(&line), backlog: VecDeque::new(), refused: false, chores };
-        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || writing.run());
-        let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
-        Ok(Self { line, thread: Mutex::new(Some(thread)) })
-    }
-
-    /// Writes what waits, once, and ends the thread. What comes later is refused.
-    pub(crate) fn close(&self) {
-        locked(&self.line.waiting).closing = true;
-        self.line.wake.notify_one();
-        if let Some(thread) = locked(&self.thread).take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that writes the store ended early");
-        }
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
 struct Thread {
     database: Database,
     time: StoreTime,
@@ -214,6 +188,7 @@ struct Thread {
     /// The disk took no changes the last time: others are not held up by them until the next pause is over.
     refused: bool,
     chores: Chores,
+    room: Arc<Room>,
 }
 
 impl Thread {
@@ -225,7 +200,8 @@ impl Thread {
             self.refused &= !paused && !closing;
             let mut told = self.write(jobs).and(self.journal(closing));
             if !closing && paused {
-                let chores = self.chores.run(&mut self.database, &self.time);
+                let chores = self.with_room(|thread| thread.chores.run(&mut thread.database, &thread.time));
+                self.measure(true);
                 done = SystemClock.mono();
                 // after a full step there is probably more: on with it soon, but what is waited for first
                 rest = if matches!(chores, Ok(true)) { GATHER } else { PAUSE };
@@ -271,18 +247,23 @@ impl Thread {
             jobs.iter_mut().try_for_each(|job| job.write.apply(writing))
         });
         let bytes = jobs.iter().map(|job| job.how.bytes).sum();
+        let (finishes, takes) = (jobs.iter().any(|job| job.how.finishes), jobs.iter().any(|job| !job.how.finishes));
         match whole {
             Ok(((), tally)) => {
                 let took = u64::try_from(since(began).as_micros()).unwrap_or(u64::MAX);
                 self.line.last_write.store(took.max(1), Ordering::Relaxed);
                 self.saved(changes.len());
                 self.count(&tally);
-                jobs.into_iter().for_each(|job| job.write.finish(Ok(())));
                 self.chores.wrote(&self.database, bytes);
+                if takes {
+                    // what was let in counts until the disk was looked at again
+                    self.measure(false);
+                }
+                jobs.into_iter().for_each(|job| job.write.finish(Ok(())));
                 Ok(())
             }
             // it was alone: there is nothing that another could have spoilt
-            Err(error) if jobs.len() == 1 && changes.is_empty() => {
+            Err(error) if jobs.len() == 1 && changes.is_empty() && !(matches!(error, StoreError::Full) && finishes) => {
                 jobs.into_iter().for_each(|job| job.write.finish(Err(error.clone())));
                 Err(error)
             }
@@ -293,12 +274,38 @@ impl Thread {
     fn one_by_one(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
         let mut failed = Ok(());
         for mut job in jobs {
-            let alone = self.database.transaction(self.time.now(), |writing| job.write.apply(writing));
+            // what was begun is finished, whatever it takes; what is new waits for room
+            let finishes = job.how.finishes;
+            let mut write = |thread: &mut Self| thread.database.transaction(thread.time.now(), |writing| job.write.apply(writing));
+            let alone = if finishes { self.with_room(write) } else { write(self) };
             let outcome = alone.map(|((), tally)| self.count(&tally));
             failed = failed.and(outcome.clone());
             job.write.finish(outcome);
         }
         failed
+    }
+
+    /// Runs a write that finishes what was begun. On a full disk it is run again once all of the log is in the database, so that the log begins anew,
+    /// and then with the bytes of the reserve.
+    fn with_room<T>(&mut self, mut write: impl FnMut(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut done = write(self);
+        for uses_reserve in [false, true] {
+            if !matches!(done, Err(StoreError::Full)) || (uses_reserve && !self.room.release()) {
+                return done;
+            }
+            let copied = self.database.checkpoint().is_ok_and(|copied| copied.done == copied.log);
+            if copied || uses_reserve {
+                done = write(self);
+            }
+        }
+        done
+    }
+
+    /// Looks how much room there is.
+    fn measure(&self, makes_reserve: bool) {
+        let Ok(pages) = self.database.pages() else { return };
+        self.room.measure(self.database.growth(pages), makes_reserve);
+        self.line.used.store(pages.used(), Ordering::Relaxed);
     }
 
     /// Writes changes of the journal; what the disk does not take stays in the backlog. While somebody waits, some only.

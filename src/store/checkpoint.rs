@@ -11,12 +11,12 @@ use super::StoreError;
 use super::batch::locked;
 use super::sqlite::{checkpoint, connect};
 
-/// Bytes written after which a checkpoint is made.
-const EVERY: usize = 4 << 20;
-/// What a write costs in the log beside its body: pages of indexes and small tables.
-const OVERHEAD: usize = 1 << 10;
-/// Frames (of 4 KiB) in the log past which the writer helps.
-const LONG: i64 = 4096;
+/// What a transaction costs in the log beside its bodies: a page at least.
+const OVERHEAD: usize = 4 << 10;
+/// Bytes of a frame in the log.
+const FRAME: usize = 4 << 10;
+/// The writer helps once the log is so many times as long as it should be.
+const LONG: usize = 4;
 
 #[derive(Debug, Default)]
 struct State {
@@ -25,19 +25,26 @@ struct State {
 }
 
 /// Between the writer and the thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Checkpoints {
+    /// Bytes written after which a checkpoint is made.
+    every: usize,
     state: Mutex<State>,
     wake: Condvar,
     wanted: AtomicBool,
 }
 
 impl Checkpoints {
+    /// Bytes written after which a checkpoint is made.
+    pub(super) fn every(&self) -> usize {
+        self.every
+    }
+
     /// Some bytes went into the log.
     pub(super) fn wrote(&self, bytes: usize) {
         let mut state = locked(&self.state);
         state.bytes = state.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
-        if state.bytes >= EVERY {
+        if state.bytes >= self.every {
             self.wake.notify_one();
         }
     }
@@ -56,14 +63,15 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts the thread.
-    pub(crate) fn start(path: &Path) -> Result<Self, StoreError> {
-        let (connection, shared) = (connect(path)?, Arc::new(Checkpoints::default()));
+    /// Starts the thread, which copies the log after `every` bytes.
+    pub(crate) fn start(path: &Path, every: usize) -> Result<Self, StoreError> {
+        let shared = Arc::new(Checkpoints { every, state: Mutex::default(), wake: Condvar::new(), wanted: AtomicBool::new(false) });
+        let (connection, long) = (connect(path)?, i64::try_from(every / FRAME * LONG).unwrap_or(i64::MAX));
         let in_thread = Arc::clone(&shared);
         let run = move || {
             while in_thread.wait() {
                 match checkpoint(&connection) {
-                    Ok(done) if done.log > LONG => in_thread.wanted.store(true, Ordering::Relaxed),
+                    Ok(done) if done.log > long => in_thread.wanted.store(true, Ordering::Relaxed),
                     Ok(_) => {}
                     Err(error) => tracing::debug!(%error, "no checkpoint"),
                 }
@@ -84,7 +92,7 @@ impl Checkpoints {
     /// Waits until enough was written; `false` at the end.
     fn wait(&self) -> bool {
         let state = locked(&self.state);
-        let few = |state: &mut State| !state.closing && state.bytes < EVERY;
+        let few = |state: &mut State| !state.closing && state.bytes < self.every;
         let mut state = self.wake.wait_while(state, few).unwrap_or_else(PoisonError::into_inner);
         state.bytes = 0;
         !state.closing

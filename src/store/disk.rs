@@ -7,6 +7,7 @@ use super::batch::{Chores, How, Line, Write, Writer};
 use super::checkpoint::Checkpointer;
 use super::drift::Drift;
 use super::reader::Reader;
+use super::room::Room;
 use super::sqlite::writing::Writing;
 use super::sqlite::{Database, Directory};
 use super::time::StoreTime;
@@ -18,6 +19,7 @@ pub(crate) struct Disk {
     line: Arc<Line>,
     writer: Writer,
     reader: Reader,
+    room: Arc<Room>,
     _checkpointer: Checkpointer,
     _directory: Directory,
 }
@@ -31,13 +33,15 @@ impl Disk {
         time: StoreTime,
         drift: Arc<Mutex<Drift>>,
         lives_on: impl Fn(Key, std::time::Duration) + Send + 'static,
+        room: Arc<Room>,
     ) -> Result<Self, StoreError> {
         let path = database.path().to_owned();
+        database.bound_log(room.bounds().log)?;
         let reader = Reader::start(&path, time.clone())?;
-        let checkpointer = Checkpointer::start(&path)?;
+        let checkpointer = Checkpointer::start(&path, room.bounds().checkpoint)?;
         let chores = Chores::new(drift, Box::new(lives_on), checkpointer.shared());
-        let writer = Writer::start(Arc::clone(&line), database, time, chores)?;
-        Ok(Self { line, writer, reader, _checkpointer: checkpointer, _directory: directory })
+        let writer = Writer::start(Arc::clone(&line), database, time, chores, Arc::clone(&room))?;
+        Ok(Self { line, writer, reader, room, _checkpointer: checkpointer, _directory: directory })
     }
 
     /// The thread that reads.
@@ -48,6 +52,11 @@ impl Disk {
     /// The way to the thread that writes.
     pub(crate) fn line(&self) -> &Line {
         &self.line
+    }
+
+    /// The room on its disk.
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// Bytes of the files.

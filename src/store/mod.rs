@@ -17,6 +17,7 @@ pub mod names;
 pub mod queue;
 mod reader;
 pub mod record;
+pub mod room;
 pub mod sqlite;
 pub(crate) mod time;
 

@@ -11,21 +11,25 @@ use crate::store::StoreError;
 pub(crate) mod accept;
 pub(crate) mod act;
 mod directory;
+mod ended;
 pub(crate) mod lease;
 pub(crate) mod ledger;
 pub(crate) mod look;
+mod marker;
 pub(crate) mod name;
 pub(crate) mod orphan;
 pub(crate) mod page;
 pub(crate) mod reschedule;
 mod schema;
 pub(crate) mod settle;
+pub(crate) mod size;
 pub(crate) mod sweep;
 mod unit;
 pub(crate) mod writing;
 
 pub use directory::{Directory, OpenError};
 pub use ledger::Change;
+use marker::Marker;
 pub use writing::Hook;
 use writing::{Tally, Writing};
 
@@ -43,6 +47,7 @@ pub struct Database {
     file: (u64, u64),
     hash_key: [u8; 16],
     hook: Hook,
+    marker: Marker,
 }
 
 /// When the store was last seen, in its own time and by the wall clock, in milliseconds.
@@ -66,10 +71,14 @@ impl Database {
             return Err(StoreError::Corrupted("the file is cut short".into()).into());
         }
         let short = schema::is_short(&path).map_err(io)?;
+        if std::fs::metadata(&path).map_err(io)?.len() == 0 {
+            // before anything is in it; an older file needs a VACUUM
+            let new = Connection::open(&path).map_err(told)?;
+            new.execute_batch("pragma auto_vacuum = incremental; pragma journal_mode = wal").map_err(told)?;
+        }
         let mut connection = connect(&path)?;
         // checkpoints are made off the way of those who wait for a commit
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(told)?;
-        connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(told)?;
         if let Some(found) = schema::version(&connection).map_err(told)?
             && found > schema::SCHEMA
         {
@@ -80,7 +89,11 @@ impl Database {
         }
         let hash_key = schema::migrate(&mut connection, new_hash_key).map_err(told)?;
         let file = identity(&path).map_err(io)?;
-        Ok(Self { connection, path, file, hash_key, hook: Hook::default() })
+        let database = Self { connection, path, file, hash_key, hook: Hook::default(), marker: Marker::of(&directory.path) };
+        if database.holds_deliveries()? {
+            database.marker.put()?;
+        }
+        Ok(database)
     }
 
     /// Calls `hook` before each statement that writes, for tests of what fails there.
@@ -138,7 +151,7 @@ impl Database {
     ) -> Result<(T, Tally), StoreError> {
         self.in_place()?;
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(told)?;
-        let writing = Writing::new(&transaction, now, &self.hook);
+        let writing = Writing::new(&transaction, now, &self.hook, &self.marker);
         let done = write(&writing)?;
         let tally = writing.keep_tally()?;
         self.hook.call()?;
@@ -148,6 +161,20 @@ impl Database {
             error @ (StoreError::Unknown(_) | StoreError::Full | StoreError::Corrupted(_)) => error,
         })?;
         Ok((done, tally))
+    }
+
+    /// Returns whether a delivery waits or is dead.
+    fn holds_deliveries(&self) -> Result<bool, StoreError> {
+        let any = "select exists (select 1 from due) or exists (select 1 from dead)";
+        self.connection.query_row(any, [], |row| row.get(0)).map_err(told)
+    }
+
+    /// Ends the use of the database: without a delivery that waits or is dead, a damaged file would lose none.
+    pub(crate) fn unmark(&self) -> Result<(), StoreError> {
+        if self.marker.is_there() && !self.holds_deliveries()? {
+            self.marker.remove().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+        }
+        Ok(())
     }
 
     /// Copies what the log holds into the database, as far as that is possible without waiting.
@@ -220,6 +247,8 @@ pub(crate) fn told(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupted(cause),
         Some(ErrorCode::DiskFull) => StoreError::Full,
+        // the index of the log cannot grow
+        _ if error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => StoreError::Full,
         _ => StoreError::Unavailable(cause),
     }
 }

@@ -32,6 +32,11 @@ impl StoreTime {
         Self { clock, began: now.mono, base }
     }
 
+    /// The time at which this process began, in milliseconds.
+    pub(crate) fn began(&self) -> i64 {
+        self.base
+    }
+
     /// Milliseconds since it began in this process.
     pub(crate) fn elapsed(&self) -> u64 {
         u64::try_from(self.clock.mono().saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)

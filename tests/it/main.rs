@@ -63,6 +63,7 @@ mod renames;
 mod resign;
 mod secrets;
 mod shutdown;
+mod store_full;
 mod upstream;
 mod vectors;
 mod vectors_http;

@@ -58,7 +58,7 @@ impl InProcess {
         let shared: Arc<dyn Clock> = Arc::<Set>::clone(clock);
         let policy = LogPolicy { format: LogFormat::Json, requests: LogRequests::None };
         let telemetry = Telemetry::new(policy, Arc::clone(&shared), std::io::sink());
-        let opened = Embedded::open_with(&dir.join("store"), 100_000, Arc::clone(&shared), Opening { hook, ..Opening::default() }).unwrap();
+        let opened = Embedded::open_with(&dir.join("store"), 100_000, Arc::clone(&shared), Opening { hook }).unwrap();
         let store = Arc::new(opened.ledger);
         let gate = runtime.block_on(Gate::new(Arc::new(snapshot), shared, telemetry, Arc::clone(&store) as _)).unwrap();
         let gate = Arc::new(gate);
@@ -281,7 +281,7 @@ fn refuses(dir: &Path, yaml: &str) -> String {
 }
 
 #[test]
-fn a_damaged_store_is_refused_where_deliveries_lie_in_it_and_set_aside_where_not() {
+fn damaged_store_is_refused_while_deliveries_lie_in_it() {
     let app = format!("http://{}", nobody());
     let (queues, forwards) = (queue::config(&app, QUICK), queue::forwarding(&app, "query: drop"));
     let spills = queue::forwarding(&app, "on_failure: queue");
@@ -296,11 +296,25 @@ fn a_damaged_store_is_refused_where_deliveries_lie_in_it_and_set_aside_where_not
             assert!(std::fs::read(&file).unwrap() == damaged, "not touched");
         }
     }
-    // only IDs are of use to this one, and they can be done without
-    let gate = start_in(Arc::clone(&dir), &forwards);
+    // what lies in the store counts, not what the config does today; the error names the command that sets it aside
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let said = refuses(dir.path(), &forwards);
+    let command = format!("hookgate set-aside {}", dir.path().join("store").display());
+    assert!(said.contains(&command), "{said}");
     let aside = || std::fs::read_dir(dir.path().join("store")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(aside().filter(|name| name.starts_with("hookgate.db.damaged-")).count(), 1);
+    assert_eq!(aside().filter(|name| name.starts_with("hookgate.db.damaged-")).count(), 0);
+    assert!(hookgate().arg("set-aside").arg(dir.path().join("store")).status().unwrap().success());
+    drop(start_in(Arc::clone(&dir), &forwards));
+    // that one held no delivery that waits or is dead, so it can be done without
+    std::fs::write(&file, b"not a database ".repeat(99)).unwrap();
+    let mut gate = start_in(Arc::clone(&dir), &queues);
+    assert_eq!(
+        aside().filter(|name| name.starts_with("hookgate.db.damaged-") && !name.contains("-wal") && !name.contains("-shm")).count(),
+        2
+    );
     assert!(gate.said().iter().any(|line| line.contains("damaged") && line.contains("ERROR")), "{:?}", gate.said());
+    gate.signal("TERM");
+    assert!(gate.wait(Duration::from_secs(10)).success());
     drop(gate);
     // and what was cut off can be put back
     for suffix in ["-wal", "-shm"] {
@@ -362,4 +376,60 @@ fn another_versions_store_is_refused_or_brought_up_to_date() {
     wait_for("it to arrive", || app.count() == before + 1);
     drop(gate);
     is_whole(dir.path());
+}
+
+/// A process that waits for a store is alive and not ready: a liveness probe must not end it.
+#[test]
+fn health_is_answered_while_another_process_holds_the_store() {
+    let app = App::start();
+    let yaml = queue::config(&app.url(), QUICK);
+    let mut first = start(&yaml);
+    let dir = first.shared_dir();
+    let health = nobody();
+    let second = yaml.replace("health: { address: 127.0.0.1:0 }", &format!("health: {{ address: {health} }}"));
+    let config = dir.path().join("second.yaml");
+    std::fs::write(&config, second.replace("STORE", dir.path().join("store").to_str().unwrap())).unwrap();
+    let mut child =
+        hookgate().args(["run", "--config"]).arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let ask = |path: &str| {
+        std::net::TcpStream::connect(health).ok()?;
+        Some(super::support::http::request(health, "GET", path, &[("Host", "localhost")], b"").status)
+    };
+    wait_for("the health listener", || ask("/livez") == Some(200));
+    assert_eq!((ask("/readyz"), ask("/metrics")), (Some(503), Some(503)));
+    first.signal("TERM");
+    assert!(first.wait(Duration::from_secs(10)).success());
+    wait_at_most(Duration::from_secs(20), "the second to be ready", || ask("/readyz") == Some(200));
+    assert_eq!(ask("/metrics"), Some(200));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The store is opened once. A config that adds one is taken all the same, and what needs the store waits for the restart.
+#[test]
+fn a_store_added_by_reload_waits_for_a_restart_and_the_rest_applies() {
+    let app = App::start();
+    let with_store = queue::config(&app.url(), QUICK);
+    let without = queue::forwarding(&app.url(), "query: drop").replace("store: { path: STORE }\n", "");
+    let gate = start(&without);
+    let route = with_store.split_once("routes:\n").unwrap().1.replace("github", "queued").replace("provider: queued", "provider: github");
+    let store = gate.dir().join("store");
+    let both = without
+        .replace("/webhooks/github", "/elsewhere")
+        .replace("upstreams:", &format!("store: {{ path: {} }}\nupstreams:", store.display()));
+    std::fs::write(gate.config_path(), format!("{both}{route}")).unwrap();
+    let post = |path: &str, id: &str| gate.post(path, &sign::github(SECRET, id, b"{}"), b"{}");
+    wait_for("the new path", || post("/elsewhere", "id-1").status == 200);
+    let refused = post("/webhooks/queued", "id-2");
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.header("Retry-After").is_some());
+    let status = gate.admin("/-/status");
+    assert!(status["config"]["needs_restart"].to_string().contains("store"), "{status}");
+    assert!(status["last_error"].is_null(), "{status}");
+    let dir = gate.shared_dir();
+    let written = std::fs::read_to_string(gate.config_path()).unwrap();
+    drop(gate);
+    let gate = Child::start_in(dir, &written);
+    let queued = gate.post("/webhooks/queued", &sign::github(SECRET, "id-2", b"{}"), b"{}");
+    assert_eq!(queued.header("Hookgate-Status"), Some("queued"), "after the restart");
 }

@@ -1,6 +1,6 @@
 //! Looking and acting, on the store of one process.
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::Embedded;
 use super::queue::at_once;
@@ -8,7 +8,7 @@ use crate::store::archive::{Act, Archive, Audit, Counts, Filter, Forgetting, Ord
 use crate::store::queue::{DeliveryRef, OriginId, TargetId};
 use crate::store::sqlite::act::{self, Entry};
 use crate::store::sqlite::page;
-use crate::store::sqlite::sweep::sweep;
+use crate::store::sqlite::sweep::{Ages, sweep};
 use crate::store::sqlite::writing::{DEAD, DELIVERIES, WAITING, Writing};
 use crate::store::{Answer, How, StoreError};
 
@@ -128,22 +128,18 @@ impl Archive for Embedded {
             Ok(disk) => disk,
             Err(error) => return at_once(Err(error)),
         };
-        if !self.may_delete() {
-            return at_once(Ok(Step::default()));
-        }
-        let (keep, before) = (keep.to_vec(), self.places.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        let (places, shared) = (Arc::clone(&self.places), Arc::clone(&self.shared));
+        let (keep, ages) = (keep.to_vec(), Ages { began: self.shared.time.began(), all: self.may_delete() });
+        let shared = Arc::clone(&self.shared);
         let swept = disk.write(
             FINISHES,
-            move |writing| sweep(writing, &keep, &before, usize::from(step)),
+            move |writing| sweep(writing, &keep, ages, usize::from(step)),
             move |outcome| {
                 if let Ok(swept) = outcome {
                     shared.forget(&swept.forgotten);
-                    places.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&swept.places);
                 }
             },
         );
-        Box::pin(async move { swept.await.map(|swept| Step { done: swept.done, more: !swept.places.is_empty(), ..Step::default() }) })
+        Box::pin(async move { swept.await.map(|swept| Step { done: swept.done, more: swept.more, ..Step::default() }) })
     }
 
     fn totals(&self) -> Answer<'_, Counts> {
@@ -155,6 +151,7 @@ impl Archive for Embedded {
         let mut counts = Counts {
             late: self.late.load(Ordering::Relaxed),
             disk: disk.bytes(),
+            used: disk.line().used(),
             waiting: disk.line().len(),
             last_write: disk.line().last_write(),
             ..Counts::default()
@@ -173,6 +170,7 @@ impl Archive for Embedded {
     }
 
     fn trouble(&self) -> Option<StoreError> {
-        self.disk.as_ref()?.line().trouble()
+        let disk = self.disk.as_ref()?;
+        disk.line().trouble().or_else(|| disk.room().is_full().then_some(StoreError::Full))
     }
 }

@@ -85,13 +85,26 @@ impl Embedded {
         }
         let commit = committing.map(|c| Commit { key: c.key, window: ms(c.window), dead: c.dead, known });
         let record = delivery.record.encode();
-        let how = How { key: committing.map(|c| c.key), bytes: record.len() + delivery.body.len(), finishes: false };
+        let bytes = record.len() + delivery.body.len();
+        // a duplicate of what is stored takes no room, and an alarm may be about the very lack of it
+        let admitted = match disk.room().admit(bytes) {
+            Err(full) if !known && delivery.origin.0 != self.alarms.load(Ordering::Relaxed) => {
+                let refused = Err(full);
+                if let Some(committing) = committing {
+                    committing.settle(&self.shared, known, &refused);
+                }
+                return at_once(refused);
+            }
+            admitted => admitted.ok(),
+        };
+        let how = How { key: committing.map(|c| c.key), bytes, finishes: known };
         let others = delivery.to.iter().any(|to| !matches!(to.start, Start::Mine(_) | Start::Over(_)));
         let (shared, offered) = (Arc::clone(&self.shared), Arc::clone(delivery));
         disk.write(
             how,
             move |writing| accept(writing, &offered, &record, commit),
             move |outcome| {
+                drop(admitted);
                 if let Some(committing) = committing {
                     committing.settle(&shared, known, outcome);
                 }
@@ -114,7 +127,17 @@ impl Queue for Embedded {
         match self.disk() {
             Ok(disk) => {
                 let how = How { finishes: true, ..How::default() };
-                disk.write(how, move |writing| name::numbers(writing, &names), |_| {})
+                let (alarms, kinds) = (Arc::clone(&self.alarms), names.iter().map(|named| named.kind).collect::<Vec<_>>());
+                disk.write(
+                    how,
+                    move |writing| name::numbers(writing, &names),
+                    move |outcome| {
+                        let given = outcome.iter().flatten().zip(kinds);
+                        for (numbers, _) in given.filter(|(_, kind)| *kind == Kind::Alarm) {
+                            alarms.store(numbers.number, Ordering::Relaxed);
+                        }
+                    },
+                )
             }
             // without a disk nothing outlives the process, but a rename within it is one all the same
             Err(_) => at_once(Ok(assign(&mut locked(&self.names), &names))),

@@ -1,4 +1,4 @@
-//! What the writing thread does between batches: what has expired, what lives on, the time, and the log that grows.
+//! What the writing thread does between batches: what has expired, what lives on, the time, the log that grows, and space that is free.
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use crate::store::StoreError;
 const STEP: usize = 500;
 /// Entries are looked at this long before they end.
 const AHEAD: i64 = 60_000;
+/// Milliseconds between two writes of the time. After a crash the store's time goes on from the last one by the wall clock.
+const KEEP_TIME: i64 = 10_000;
 
 /// Is told which IDs live on, and how long from now.
 pub(crate) type LivesOn = Box<dyn Fn(Key, Duration) + Send>;
@@ -25,6 +27,8 @@ pub(crate) struct Chores {
     checkpoints: Arc<Checkpoints>,
     /// Entries that end until here were looked at.
     place: ledger::Place,
+    /// When the time was kept last, in the store's time.
+    kept: Option<i64>,
 }
 
 /// The shortest time that an entry with a delivery is remembered: it must be looked at before it ends.
@@ -32,7 +36,7 @@ pub(crate) const SHORTEST: i64 = 2 * AHEAD;
 
 impl Chores {
     pub(crate) fn new(drift: Arc<Mutex<Drift>>, lives_on: LivesOn, checkpoints: Arc<Checkpoints>) -> Self {
-        Self { drift, lives_on, checkpoints, place: (i64::MIN, [0; 16]) }
+        Self { drift, lives_on, checkpoints, place: (i64::MIN, [0; 16]), kept: None }
     }
 
     /// Some bytes were written to the log. Empties it, if that is asked for: only a little is left to be done then.
@@ -54,26 +58,53 @@ impl Chores {
             drift.observe(reading);
             !drift.jumped() && drift.holds(reading)
         };
-        let place = self.place;
+        let (place, keep) = (self.place, self.kept.is_none_or(|kept| now.saturating_sub(kept) >= KEEP_TIME));
         let ((prolonged, purged), _) = database.transaction(now, |writing| {
-            ledger::keep_time(writing, wall)?;
+            if keep {
+                ledger::keep_time(writing, wall)?;
+            }
             let prolonged = ledger::prolong(writing, place, now + AHEAD, STEP)?;
             // what has not been looked at may have a delivery that waits: the statement itself spares those
             let purged = if trusted { ledger::purge(writing, STEP)? } else { 0 };
             Ok((prolonged, purged))
         })?;
+        if keep {
+            self.kept = Some(now);
+        }
+        // these go into the log as all writes do
+        if keep || purged > 0 || !prolonged.keys.is_empty() {
+            self.wrote(database, 0);
+        }
         for (key, longer) in prolonged.keys {
             (self.lives_on)(key, longer);
         }
         self.place = prolonged.more.unwrap_or((now + AHEAD, [0xff; 16]));
-        Ok(prolonged.more.is_some() || purged == STEP)
+        // memory knows all by now: this may fail on its own
+        let gives_back = self.give_back(database)?;
+        Ok(prolonged.more.is_some() || purged == STEP || gives_back)
     }
 
-    /// Keeps the time a last time.
+    /// Gives some of the free space back to the disk; whether there is more.
+    fn give_back(&self, database: &Database) -> Result<bool, StoreError> {
+        let step = self.checkpoints.every() / 4;
+        let Some(more) = database.give_back(step)? else { return Ok(false) };
+        self.wrote(database, step);
+        if !more {
+            // the file is cut when the log is copied into it
+            database.checkpoint()?;
+        }
+        Ok(more)
+    }
+
+    /// Keeps the time a last time, and says if no delivery is left that could be lost.
     pub(super) fn end(database: &mut Database, time: &StoreTime) {
         let wall = i64::try_from(time.clock().now().unix_ms()).unwrap_or(i64::MAX);
         if let Err(error) = database.transaction(time.now(), |writing| ledger::keep_time(writing, wall)) {
             tracing::debug!(%error, "the time was not kept");
+            return;
+        }
+        if let Err(error) = database.unmark() {
+            tracing::debug!(%error, "the store says still that deliveries lie in it");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A delivery comes in: its row, its units and the commit of its ID, in the transaction of whoever writes.
 use rusqlite::params;
 
+use super::ended::close;
 use super::ledger::COMMITTED;
 use super::settle::insert_attempt;
 use super::unit::{Waiting, insert_dead, raise, wait};
@@ -38,6 +39,9 @@ pub(crate) fn accept(writing: &Writing<'_>, delivery: &Accept, record: &[u8], co
     let mut leases = Vec::new();
     for to in &delivery.to {
         leases.extend(begin(writing, delivery, to)?);
+    }
+    if delivery.to.iter().all(|to| matches!(to.start, Start::Over(_))) {
+        close(writing, delivery.id)?;
     }
     Ok(Accepted::New(leases))
 }

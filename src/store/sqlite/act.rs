@@ -1,6 +1,7 @@
 //! What people do to deliveries, with the row that says who did it and why.
 use rusqlite::params;
 
+use super::ended::reopen;
 use super::int;
 use super::unit::{BEHIND, Waiting, cancel, end, raise, wait};
 use super::writing::{DEAD, DELIVERIES, Writing};
@@ -126,6 +127,7 @@ fn replay(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId], delivered: 
         let over = "select distinct target from attempt where id = ?1
             and not exists (select 1 from due where due.id = attempt.id and due.target = attempt.target)";
         for unit in units(writing, over, id, only)? {
+            reopen(writing, id)?;
             let last = "select max(n) from attempt where id = ?1 and target = ?2";
             let lease = writing.row(last, params![id, unit.target], |row| row.get(0))?.unwrap_or(0);
             wait(writing, &Waiting { unit, run_at: writing.now, lane: None, lease, held: false, tries: 0, cause })?;
@@ -149,6 +151,7 @@ pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Era
     let gone = "delete from delivery where id = ?1 returning origin, length(record) + length(body), key";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<[u8; 16]>>(2)?));
     let Some((origin, mut bytes, key)) = writing.row(gone, params![id], read)? else { return Ok(None) };
+    reopen(writing, id)?;
     let waiting = units(writing, "select target from due where id = ?1", id, &[])?;
     for unit in &waiting {
         end(writing, *unit)?;

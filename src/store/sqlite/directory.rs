@@ -4,10 +4,13 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::FILE;
 use super::schema::SCHEMA;
+use super::{FILE, marker};
 use crate::store::StoreError;
 use crate::store::mount::{self, Mount};
+
+/// The line of the lock's file that says that its holder keeps [`marker::FILE`].
+const MARKS: &str = "marks deliveries";
 
 /// Why a store cannot be opened.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -45,9 +48,10 @@ pub enum OpenError {
         cause: String,
     },
     /// It is damaged, and deliveries may lie in it.
-    #[error("{path} is damaged ({cause}), and deliveries that were acknowledged may lie in it: \
-        `sqlite3 {path} .recover | sqlite3 salvaged.db` saves what can be read; put that in its place, or move it away to begin anew",
-        path = path.display())]
+    #[error("{path} is damaged ({cause}), and deliveries that were acknowledged may lie in it. \
+        `hookgate set-aside {directory}` keeps the files under another name and lets the gate start with a new store; \
+        `sqlite3 {path} .recover | sqlite3 salvaged.db` saves what can be read of it first",
+        path = path.display(), directory = path.parent().unwrap_or(path).display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -63,7 +67,9 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Directory {
     pub(super) path: PathBuf,
-    _lock: File,
+    lock: File,
+    /// Whether the database was last written by a version that left no [`marker::FILE`].
+    older: bool,
 }
 
 impl Directory {
@@ -85,18 +91,50 @@ impl Directory {
             .mode(0o600)
             .open(path.join("hookgate.lock"))
             .map_err(io)?;
+        let mut text = String::new();
+        let told = lock.read_to_string(&mut text).map(|_| text);
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let told = lock.read_to_string(&mut pid).is_ok() && pid.trim().parse::<u32>().is_ok();
-                let holder = if told { format!("process {}", pid.trim()) } else { "another process".to_owned() };
+                let pid = told.ok().and_then(|told| told.lines().next()?.trim().parse::<u32>().ok());
+                let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
                 return Err(OpenError::Held { path: path.to_owned(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(io)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        let older = told.is_ok_and(|told| !told.is_empty() && !told.contains(MARKS));
+        let mut directory = Self { path: path.to_owned(), lock, older };
+        directory.sign().map_err(io)?;
+        Ok(directory)
+    }
+
+    /// Writes the number of this process into the lock's file, and whether the marker can be relied on.
+    fn sign(&mut self) -> std::io::Result<()> {
+        let (lock, marks) = (&mut self.lock, if self.older { "" } else { MARKS });
+        let written = lock.rewind().and_then(|()| write!(lock, "{}\n{marks}\n", std::process::id()));
+        match written.and_then(|()| lock.stream_position()).and_then(|end| lock.set_len(end)) {
+            // the number is for people, and the rest was there before the disk was full
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(()),
+            written => written,
+        }
+    }
+
+    /// The database was opened, so the marker tells the truth from now on.
+    pub(crate) fn trust_marker(&mut self) {
+        self.older = false;
+        if let Err(error) = self.sign() {
+            tracing::debug!(%error, "the lock's file is not written");
+        }
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether deliveries that wait or are dead may lie in the database, whatever state that is in.
+    pub fn may_hold_deliveries(&self) -> bool {
+        self.older || self.path.join(marker::FILE).exists()
     }
 
     /// The database's file.
@@ -115,7 +153,10 @@ impl Directory {
     /// # Errors
     /// The file system says no.
     pub fn set_aside(&self, unix_seconds: u64) -> Result<PathBuf, OpenError> {
-        let aside = self.path.join(format!("{FILE}.damaged-{unix_seconds}"));
+        let named = |seconds: u64| self.path.join(format!("{FILE}.damaged-{seconds}"));
+        // never over one that was set aside before
+        let unix_seconds = (unix_seconds..).find(|seconds| !named(*seconds).exists()).unwrap_or(unix_seconds);
+        let aside = named(unix_seconds);
         for suffix in ["", "-wal", "-shm"] {
             let (from, to) = (self.path.join(format!("{FILE}{suffix}")), self.path.join(format!("{FILE}.damaged-{unix_seconds}{suffix}")));
             if let Err(error) = std::fs::rename(&from, to)
@@ -123,6 +164,11 @@ impl Directory {
             {
                 return Err(OpenError::Io { path: from, cause: error.to_string() });
             }
+        }
+        if let Err(error) = std::fs::remove_file(self.path.join(marker::FILE))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(OpenError::Io { path: self.path.join(marker::FILE), cause: error.to_string() });
         }
         Ok(aside)
     }

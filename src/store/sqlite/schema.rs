@@ -13,6 +13,7 @@ const HEADER: u64 = 100;
 /// tables are only added to.
 ///
 /// Where a unit lies is its status: in `due`, it waits; in `dead`, it is dead or cancelled (no reason); in neither, it was handed on.
+/// A delivery none of whose units waits has a row in `ended`, with the time since which it is over.
 /// Times are milliseconds of the store's own time, but for `attempt.started` and `audit.at`, which are shown.
 /// `name.name` is the name of a number's ledger, `name.owners` the names that have had the number, parted by blanks, the newest last.
 /// `name.parked_at` is the time since which no route of the config has the number, `name.parked` the time that it was so before: `due.since` is
@@ -42,6 +43,8 @@ const TABLES: &str = "
     create table if not exists dead (id blob, target integer, at integer not null, reason integer, lease integer not null, tries integer not null,
         lane blob, primary key (id, target)) without rowid;
     create index if not exists dead_target on dead (target, id);
+    create table if not exists ended (id blob primary key, origin integer not null, dead integer not null, at integer not null) without rowid;
+    create index if not exists ended_by on ended (origin, dead, at);
     create table if not exists lane (target integer, lane blob, n integer not null, seq integer not null, primary key (target, lane)) without rowid;
     create table if not exists tally (kind integer, number integer, rows integer not null, bytes integer not null, primary key (kind, number)) without rowid;
     create table if not exists audit (row integer primary key, at integer not null, who text not null, what text not null, which text not null,
@@ -49,6 +52,15 @@ const TABLES: &str = "
 
 /// The columns that version 3 added: table, column, type.
 const COLUMNS: [(&str, &str, &str); 3] = [("name", "owners", "text"), ("name", "parked_at", "integer"), ("name", "parked", "integer")];
+
+/// Fills `ended` in a database of a version before 3. Such a version did not keep when a delivery ended: its last attempt says it by the wall clock,
+/// which may have been ahead of the store's time.
+const ENDED: &str = "insert into ended (id, origin, dead, at)
+    select id, origin, exists (select 1 from dead where dead.id = delivery.id),
+        min(coalesce((select max(dead.at) from dead where dead.id = delivery.id),
+            (select max(started + took) from attempt where attempt.id = delivery.id), at),
+            max(at, coalesce((select value from meta where name = 'store_time'), at)))
+    from delivery where not exists (select 1 from due where due.id = delivery.id)";
 
 /// The schema version of a database; none in an empty one.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
@@ -61,7 +73,11 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> 
 /// Brings the schema up to date in one transaction; the hash key of the store.
 pub(super) fn migrate(connection: &mut Connection, new_hash_key: [u8; 16]) -> rusqlite::Result<[u8; 16]> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let had_ended = transaction.table_exists(None, "ended")?;
     transaction.execute_batch(TABLES)?;
+    if !had_ended {
+        transaction.execute_batch(ENDED)?;
+    }
     for (table, column, kind) in COLUMNS {
         if !transaction.column_exists(None, table, column)? {
             transaction.execute_batch(&format!("alter table {table} add column {column} {kind}"))?;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use rusqlite::params;
 
+use super::ended::close;
 use super::ms;
 use super::unit::{bury, end};
 use super::writing::{DELIVERIES, Writing};
@@ -58,7 +59,10 @@ fn settled_before(writing: &Writing<'_>, lease: Lease) -> Result<bool, StoreErro
 fn apply(writing: &Writing<'_>, lease: Lease, tried: bool, next: Next) -> Result<(), StoreError> {
     let unit = lease.unit;
     match next {
-        Next::Delivered => end(writing, unit).map(drop),
+        Next::Delivered => {
+            end(writing, unit)?;
+            close(writing, unit.delivery)
+        }
         Next::Dead(reason) => bury(writing, unit, Some(reason), tried).map(drop),
         Next::Cancelled => bury(writing, unit, None, tried).map(drop),
         Next::GiveBack => writing

@@ -1,95 +1,93 @@
 //! Deliveries that need not be kept any longer are deleted, a few at a time.
-use std::collections::HashMap;
-
 use rusqlite::params;
 
 use super::act::erase;
 use super::writing::{DELIVERIES, Writing};
 use super::{int, ms};
 use crate::store::archive::Retention;
-use crate::store::queue::{DeliveryRef, OriginId};
+use crate::store::queue::DeliveryRef;
 use crate::store::{Key, StoreError};
 
-/// Rows looked at for each that may be deleted.
-const LOOKS: usize = 4;
+/// Bytes that a delivery takes beside its own: its rows in indexes and small tables.
+const ROW: i64 = 512;
 
-/// Where the sweep of each origin goes on; an origin that is not here begins with its oldest.
-pub(crate) type Places = HashMap<OriginId, DeliveryRef>;
+/// Which ages can be trusted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ages {
+    /// When this process began, in the store's time: ages of what ended since are told by the monotonic clock alone.
+    pub(crate) began: i64,
+    /// Whether older ages count too: the wall clock, which the pause before this process was told by, has held.
+    pub(crate) all: bool,
+}
 
 /// What a step of the sweep did.
 #[derive(Debug, Default)]
 pub(crate) struct Swept {
     pub(crate) done: u64,
-    pub(crate) places: Places,
+    /// Whether there may be more to delete now.
+    pub(crate) more: bool,
     /// Keys whose entries left the ledger.
     pub(crate) forgotten: Vec<Key>,
 }
 
-/// Deletes at most `step` deliveries; one that waits is never among them.
-pub(crate) fn sweep(writing: &Writing<'_>, keep: &[Retention], places: &Places, step: usize) -> Result<Swept, StoreError> {
+/// Deletes at most `step` deliveries that are over: by their age since they ended, and the longest over first while an origin has too many bytes.
+pub(crate) fn sweep(writing: &Writing<'_>, keep: &[Retention], ages: Ages, step: usize) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
     for retention in keep {
-        let left = step.saturating_sub(usize::try_from(swept.done).unwrap_or(usize::MAX));
-        let place = places.get(&retention.origin).copied();
-        if left == 0 {
-            // its turn comes in the next step
-            swept.places.insert(retention.origin, place.unwrap_or(DeliveryRef(uuid::Uuid::nil())));
-            continue;
+        for (dead, age) in [(false, retention.age), (true, retention.dead)] {
+            let from = if ages.all { i64::MIN } else { ages.began.saturating_add(1) };
+            let before = writing.now.saturating_sub(ms(age));
+            for id in over(writing, *retention, dead, (from, before), left(&swept, step))? {
+                delete(writing, id, &mut swept)?;
+            }
         }
-        let (done, place) = sweep_one(writing, *retention, place, left, &mut swept.forgotten)?;
-        swept.done += done;
-        swept.places.extend(place.map(|place| (retention.origin, place)));
+        // dead ones outlive delivered ones: somebody may want them still
+        for dead in [false, true] {
+            let mut excess = excess(writing, *retention)?;
+            for id in over(writing, *retention, dead, (i64::MIN, i64::MAX), if excess > 0 { left(&swept, step) } else { 0 })? {
+                if excess <= 0 {
+                    break;
+                }
+                excess -= delete(writing, id, &mut swept)? + ROW;
+            }
+        }
     }
+    swept.more = left(&swept, step) == 0;
     Ok(swept)
 }
 
-struct Old {
-    id: DeliveryRef,
-    at: i64,
-    waits: bool,
-    /// When its last unit died.
-    died: Option<i64>,
+fn left(swept: &Swept, step: usize) -> usize {
+    step.saturating_sub(usize::try_from(swept.done).unwrap_or(usize::MAX))
 }
 
-fn sweep_one(
+/// Returns deliveries of an origin that ended after one time and before another, the longest over first.
+fn over(
     writing: &Writing<'_>,
     keep: Retention,
-    place: Option<DeliveryRef>,
-    step: usize,
-    forgotten: &mut Vec<Key>,
-) -> Result<(u64, Option<DeliveryRef>), StoreError> {
-    let sum = "select bytes from tally where kind = ?1 and number = ?2";
-    let bytes = writing.row(sum, params![DELIVERIES, keep.origin.0], |row| row.get::<_, i64>(0))?.unwrap_or(0);
-    let mut over = keep.bytes.map_or(0, |most| bytes.saturating_sub(int(most)));
-    let looks = step.saturating_mul(LOOKS);
-    let oldest =
-        "select id, at, exists (select 1 from due where due.id = delivery.id), (select max(dead.at) from dead where dead.id = delivery.id)
-        from delivery where origin = ?1 and id > ?2 order by id limit ?3";
-    let from = place.unwrap_or(DeliveryRef(uuid::Uuid::nil()));
-    let rows = writing.rows(oldest, params![keep.origin.0, from, int(looks)], |row| {
-        Ok(Old { id: row.get(0)?, at: row.get(1)?, waits: row.get(2)?, died: row.get(3)? })
-    })?;
-    let whole = rows.len() < looks;
-    let (mut done, mut last) = (0_u64, None);
-    for row in rows {
-        if done >= u64::try_from(step).unwrap_or(u64::MAX) {
-            return Ok((done, last));
-        }
-        last = Some(row.id);
-        let aged = |since: i64, most: i64| writing.now.saturating_sub(since) > most;
-        let old = match row.died {
-            Some(died) => aged(died, ms(keep.dead)),
-            None => aged(row.at, ms(keep.age)),
-        };
-        if !row.waits && (old || over > 0) {
-            let erased = erase(writing, row.id)?;
-            over -= erased.map_or(0, |erased| erased.bytes);
-            forgotten.extend(erased.and_then(|erased| erased.forgotten));
-            done += 1;
-        } else if over <= 0 && !aged(row.at, ms(keep.age.min(keep.dead))) {
-            // all that follow are younger
-            return Ok((done, None));
-        }
+    dead: bool,
+    (from, before): (i64, i64),
+    limit: usize,
+) -> Result<Vec<DeliveryRef>, StoreError> {
+    if limit == 0 {
+        return Ok(Vec::new());
     }
-    Ok((done, if whole { None } else { last }))
+    let ended = "select id from ended where origin = ?1 and dead = ?2 and at >= ?3 and at < ?4 order by at limit ?5";
+    writing.rows(ended, params![keep.origin.0, dead, from, before, int(limit)], |row| row.get(0))
+}
+
+/// Returns the bytes of an origin beyond what it may keep.
+fn excess(writing: &Writing<'_>, keep: Retention) -> Result<i64, StoreError> {
+    let Some(most) = keep.bytes else { return Ok(0) };
+    let sum = "select bytes + rows * ?3 from tally where kind = ?1 and number = ?2";
+    let bytes = writing.row(sum, params![DELIVERIES, keep.origin.0, ROW], |row| row.get::<_, i64>(0))?.unwrap_or(0);
+    // of this transaction, not in the row yet
+    let (rows, changed) = writing.counted(DELIVERIES, keep.origin.0);
+    Ok((bytes + changed + rows * ROW).saturating_sub(int(most)))
+}
+
+fn delete(writing: &Writing<'_>, id: DeliveryRef, swept: &mut Swept) -> Result<i64, StoreError> {
+    let erased = erase(writing, id)?;
+    swept.done += 1;
+    swept.forgotten.extend(erased.and_then(|erased| erased.forgotten));
+    Ok(erased.map_or(0, |erased| erased.bytes))
 }

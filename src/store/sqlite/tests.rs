@@ -78,6 +78,7 @@ fn what_is_asked_often_has_an_index() {
     );
     check("select id from due where target = 1 and lane = x'00' order by seq limit 1", "due_lane");
     check("select id from delivery where origin = 1 and id > x'00' order by id limit 3", "delivery_origin");
+    check("select id from ended where origin = 1 and dead = 0 and at >= 1 and at < 5 order by at limit 3", "ended_by");
     check("select distinct id from dead where target = 1 and id > x'00' order by id limit 3", "dead_target");
     check("select 1 from attempt where id = x'00' and target = 1 and n = 2 and late = 0", "attempt_unit");
 }

@@ -2,6 +2,7 @@
 use rusqlite::params;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
+use super::ended::{close, reopen};
 use super::name::target_time;
 use super::writing::{DEAD, WAITING, Writing};
 use crate::retry::Reason;
@@ -27,6 +28,7 @@ pub(super) struct Waiting {
 /// Lets a unit wait; whether it is the first of its lane, as one without a lane is.
 pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, StoreError> {
     let Waiting { unit, run_at, lane, lease, held, tries, cause } = waiting;
+    writing.mark()?;
     let enter = "insert into lane (target, lane, n, seq) values (?1, ?2, 1, 1)
         on conflict (target, lane) do update set n = n + 1, seq = seq + 1 returning n, seq";
     let place = match lane {
@@ -87,13 +89,15 @@ fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), Stor
 /// Takes a unit out of the queue as dead, or cancelled if there is no reason: who has it leased settled it.
 pub(super) fn bury(writing: &Writing<'_>, unit: Unit, reason: Option<Reason>, tried: bool) -> Result<(), StoreError> {
     let Some(gone) = end(writing, unit)? else { return Ok(()) };
-    insert_dead(writing, unit, reason, gone.lease, gone.tries.saturating_add(u32::from(tried)), gone.lane)
+    insert_dead(writing, unit, reason, gone.lease, gone.tries.saturating_add(u32::from(tried)), gone.lane)?;
+    close(writing, unit.delivery)
 }
 
 /// Cancels a unit over the head of who has it leased: what that one brings is late.
 pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
     let Some(gone) = end(writing, unit)? else { return Ok(false) };
     insert_dead(writing, unit, None, gone.lease.saturating_add(1), gone.tries, gone.lane)?;
+    close(writing, unit.delivery)?;
     Ok(true)
 }
 
@@ -105,6 +109,7 @@ pub(super) fn insert_dead(
     tries: u32,
     lane: Option<Lane>,
 ) -> Result<(), StoreError> {
+    writing.mark()?;
     writing.execute(
         "insert into dead (id, target, at, reason, lease, tries, lane) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, tries, lane.map(|lane| lane.0)],
@@ -119,6 +124,7 @@ pub(super) fn raise(writing: &Writing<'_>, unit: Unit, cause: Cause) -> Result<b
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<[u8; 16]>>(0)?.map(Lane), row.get(1)?));
     let Some((lane, lease)) = writing.row(out, params![unit.delivery, unit.target], read)? else { return Ok(false) };
     writing.count(DEAD, unit.target.0, -1, 0);
+    reopen(writing, unit.delivery)?;
     wait(writing, &Waiting { unit, run_at: writing.now, lane, lease, held: false, tries: 0, cause })?;
     Ok(true)
 }

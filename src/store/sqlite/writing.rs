@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Params, Row, params};
 
+use super::marker::Marker;
 use super::{row, rows, told};
 use crate::store::StoreError;
 
@@ -47,11 +48,12 @@ pub(crate) struct Writing<'a> {
     pub(crate) now: i64,
     tally: RefCell<Tally>,
     hook: &'a Hook,
+    marker: &'a Marker,
 }
 
 impl<'a> Writing<'a> {
-    pub(super) fn new(connection: &'a Connection, now: i64, hook: &'a Hook) -> Self {
-        Self { connection, now, tally: RefCell::default(), hook }
+    pub(super) fn new(connection: &'a Connection, now: i64, hook: &'a Hook, marker: &'a Marker) -> Self {
+        Self { connection, now, tally: RefCell::default(), hook, marker }
     }
 
     /// Runs a statement; how many rows it changed.
@@ -85,6 +87,16 @@ impl<'a> Writing<'a> {
     /// The number of the row inserted last.
     pub(super) fn last_row(&self) -> i64 {
         self.connection.last_insert_rowid()
+    }
+
+    /// Makes sure that the store says of itself that deliveries lie in it, before one does.
+    pub(super) fn mark(&self) -> Result<(), StoreError> {
+        self.marker.put()
+    }
+
+    /// Returns what this transaction has added to a sum so far.
+    pub(super) fn counted(&self, kind: i64, number: u32) -> (i64, i64) {
+        self.tally.borrow().get(&(kind, number)).copied().unwrap_or_default()
     }
 
     /// Adds to a sum.

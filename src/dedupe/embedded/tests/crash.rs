@@ -22,7 +22,7 @@ fn body_of(id: DeliveryRef) -> Vec<u8> {
 }
 
 fn open_real(path: &Path) -> Embedded {
-    let opening = Opening { damage: Damage::Refuse, ..Opening::default() };
+    let opening = Opening::default();
     Embedded::open_with(path, 1_000_000, Arc::new(SystemClock), opening).unwrap().ledger
 }
 

@@ -30,7 +30,7 @@ impl Fault {
 }
 
 fn open_faulty(path: &Path, fault: &Arc<Fault>, error: StoreError) -> Embedded {
-    let opening = Opening { hook: Fault::hook(fault, error), ..Opening::default() };
+    let opening = Opening { hook: Fault::hook(fault, error) };
     Embedded::open_with(path, 1000, HandClock::new(), opening).unwrap().ledger
 }
 

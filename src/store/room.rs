@@ -1,0 +1,251 @@
+//! Room on the disk of the store: new deliveries stop before the disk is full, so that those accepted can still be leased, settled and deleted.
+//!
+//! A floor must stay free for a new delivery to be accepted. A reserve file beside the database gives its bytes back when even those are used up,
+//! by whomever: it is removed when a write that finishes what was begun finds no room, and made again once there is room. While it is gone nothing
+//! new is accepted.
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use nix::sys::statvfs::statvfs;
+
+use super::StoreError;
+
+/// The file that holds the reserve.
+const RESERVE: &str = "reserve";
+/// Bytes that opening a store takes: the log and its index.
+const TO_OPEN: u64 = 1 << 20;
+/// Bytes that a new delivery takes beside its own: pages of indexes and small tables.
+const OVERHEAD: u64 = 32 << 10;
+
+/// A disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Bytes that a process that is not root can write.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+impl Disk {
+    /// Asks the system about the disk of `path`.
+    pub fn of(path: &Path) -> Option<Self> {
+        let found = statvfs(path).ok()?;
+        #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
+        let bytes = |blocks| u64::from(blocks).saturating_mul(u64::from(found.fragment_size()));
+        Some(Self { free: bytes(found.blocks_available()), total: bytes(found.blocks()) })
+    }
+}
+
+/// The bounds that follow from the size of a disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// What stays free of new deliveries.
+    pub(crate) floor: u64,
+    /// The size of the reserve file.
+    pub(crate) reserve: u64,
+    /// What is written to the log before it is copied into the database.
+    pub(crate) checkpoint: usize,
+    /// The size that the log is cut to.
+    pub(crate) log: u64,
+}
+
+impl Bounds {
+    pub(crate) fn of(total: u64) -> Self {
+        let share = |most: u64, part: u64, least: u64| (total / part).clamp(least, most);
+        Self {
+            floor: share(64 << 20, 8, 0),
+            reserve: share(16 << 20, 16, 0),
+            checkpoint: usize::try_from(share(4 << 20, 32, 256 << 10)).unwrap_or(4 << 20),
+            log: share(64 << 20, 16, 1 << 20),
+        }
+    }
+}
+
+/// The reserve file is there; it was removed; or this file system has none, which says nothing about room.
+const THERE: u8 = 0;
+const GONE: u8 = 1;
+const NONE: u8 = 2;
+
+/// The room of one store, shared by the thread that writes and those who ask it to.
+#[derive(Debug)]
+pub(crate) struct Room {
+    directory: PathBuf,
+    bounds: Bounds,
+    reserve: AtomicU8,
+    /// Bytes that new deliveries may take.
+    left: AtomicU64,
+    /// Bytes that new deliveries take that are not on the disk yet.
+    admitted: AtomicU64,
+    full: AtomicBool,
+}
+
+impl Room {
+    /// Looks at the disk of a store. Gives the reserve back if there is no room to open the database in.
+    pub(crate) fn of(directory: &Path) -> Arc<Self> {
+        let disk = Disk::of(directory).unwrap_or(Disk { free: u64::MAX, total: 0 });
+        let bounds = Bounds::of(disk.total);
+        let is_there = std::fs::metadata(directory.join(RESERVE)).is_ok_and(|file| file.len() == bounds.reserve);
+        let reserve = if bounds.reserve == 0 {
+            NONE
+        } else if is_there {
+            THERE
+        } else {
+            GONE
+        };
+        let (left, admitted, full) = (AtomicU64::new(u64::MAX), AtomicU64::default(), AtomicBool::default());
+        let room = Self { directory: directory.to_owned(), bounds, reserve: AtomicU8::new(reserve), left, admitted, full };
+        if disk.free < TO_OPEN {
+            room.release();
+        }
+        Arc::new(room)
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Looks again. `growth` is what the database file has yet to grow by for what its log holds. `makes` says whether the reserve is made again, if
+    /// there is room for it: that is some work, and so not done with each batch.
+    pub(crate) fn measure(&self, growth: u64, makes: bool) {
+        let Some(disk) = Disk::of(&self.directory) else { return };
+        let free = disk.free.saturating_sub(growth);
+        let Bounds { floor, reserve, .. } = self.bounds;
+        let mut left = free.saturating_sub(floor);
+        if makes && self.reserve.load(Ordering::Relaxed) == GONE && left >= reserve {
+            self.reserve.store(self.make(), Ordering::Relaxed);
+            left -= reserve;
+        }
+        self.left.store(left, Ordering::Relaxed);
+        let full = left == 0 || self.reserve.load(Ordering::Relaxed) == GONE;
+        match (self.full.swap(full, Ordering::Relaxed), full) {
+            (false, true) => tracing::error!(free = disk.free, floor, "the disk of the store is full, new deliveries are refused"),
+            (true, false) => tracing::info!(free = disk.free, "the disk of the store has room again"),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Returns whether new deliveries are refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Lets a new delivery of so many bytes in. Its bytes are written twice: to the log, and from there to the database.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`]: it would take what others need.
+    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Admitted, StoreError> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(OVERHEAD);
+        let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
+        let admitted = Admitted { room: Arc::clone(self), bytes };
+        let fits = !self.is_full() && before.saturating_add(bytes) <= self.left.load(Ordering::Relaxed);
+        if fits { Ok(admitted) } else { Err(StoreError::Full) }
+    }
+
+    /// Gives the reserve back to the disk; whether it was there.
+    pub(crate) fn release(&self) -> bool {
+        if self.reserve.load(Ordering::Relaxed) != THERE {
+            return false;
+        }
+        let removed = std::fs::remove_file(self.directory.join(RESERVE)).is_ok();
+        if removed {
+            self.reserve.store(GONE, Ordering::Relaxed);
+            tracing::warn!("the disk is full: the reserve of the store is used to finish what was accepted");
+        }
+        removed
+    }
+
+    /// Makes the reserve: real bytes, not a hole.
+    fn make(&self) -> u8 {
+        let path = self.directory.join(RESERVE);
+        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let Err(error) = opened.and_then(|file| fill(file, self.bounds.reserve)) else { return THERE };
+        // half a reserve holds room that is needed
+        std::fs::remove_file(&path).ok();
+        tracing::debug!(%error, "no reserve");
+        if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) { GONE } else { NONE }
+    }
+}
+
+/// Gives a file so many bytes of its own.
+fn fill(mut file: File, bytes: u64) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match nix::fcntl::posix_fallocate(&file, 0, i64::try_from(bytes).unwrap_or(i64::MAX)) {
+        Err(nix::errno::Errno::EOPNOTSUPP) => {}
+        done => return done.map_err(std::io::Error::from),
+    }
+    let (zeros, mut left) = ([0_u8; 64 << 10], bytes);
+    while left > 0 {
+        let piece = zeros.get(..usize::try_from(left).unwrap_or(zeros.len()).min(zeros.len())).unwrap_or(&zeros);
+        file.write_all(piece)?;
+        left -= u64::try_from(piece.len()).unwrap_or(left);
+    }
+    file.sync_all()
+}
+
+/// A new delivery on its way to the disk; its bytes are free again on drop, when the disk has been looked at since.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.room.admitted.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_follow_from_the_size_of_the_disk() {
+        const MIB: u64 = 1 << 20;
+        let of = |total| {
+            let Bounds { floor, reserve, checkpoint, log } = Bounds::of(total);
+            (floor, reserve, checkpoint as u64, log)
+        };
+        assert_eq!(of(12 * MIB), (12 * MIB / 8, 12 * MIB / 16, 12 * MIB / 32, MIB));
+        assert_eq!(of(512 * MIB), (64 * MIB, 16 * MIB, 4 * MIB, 32 * MIB));
+        assert_eq!(of(1 << 40), (64 * MIB, 16 * MIB, 4 * MIB, 64 * MIB));
+        assert_eq!(of(0), (0, 0, 256 << 10, MIB), "a file system that does not say");
+    }
+
+    #[test]
+    fn admitted_bytes_count_until_they_are_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let room = Room::of(directory.path());
+        room.measure(0, true);
+        room.left.store(2 * (2 * 1000 + OVERHEAD), Ordering::Relaxed);
+        let (first, second) = (room.admit(1000), room.admit(1000));
+        assert!(first.is_ok() && second.is_ok());
+        assert!(matches!(room.admit(0), Err(StoreError::Full)));
+        drop(first);
+        assert!(room.admit(1000).is_ok());
+        assert!(matches!(room.admit(1001), Err(StoreError::Full)), "what was refused holds nothing, and this is too much");
+    }
+
+    #[test]
+    fn reserve_is_given_back_once_and_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(RESERVE);
+        let room = Room::of(directory.path());
+        room.measure(0, true);
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), room.bounds.reserve);
+        assert!(room.admit(1).is_ok() && !room.is_full());
+        assert_eq!(Room::of(directory.path()).reserve.load(Ordering::Relaxed), THERE, "it outlives the process");
+        assert_eq!((room.release(), room.release(), file.exists()), (true, false, false));
+        room.measure(u64::MAX, true);
+        assert!(room.is_full() && room.admit(1).is_err() && !file.exists(), "no room");
+        room.measure(0, true);
+        assert!(!room.is_full() && room.admit(1).is_ok() && file.exists());
+        room.release();
+        room.measure(0, false);
+        assert!(room.is_full() && !file.exists(), "not with each batch");
+    }
+}

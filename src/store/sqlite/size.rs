@@ -1,0 +1,93 @@
+//! The size of the database file: what is used of it, what its log will add, and how it gives space back.
+use rusqlite::Connection;
+
+use super::{Checkpointed, Database, told, unsigned};
+use crate::store::StoreError;
+use crate::store::room::Disk;
+
+/// Free pages that stay in the file, at least and at most: they are used again soon.
+const CUSHION: (u64, u64) = (64, 1024);
+/// Bytes in use up to which a file of an older version is rewritten, in memory, when it is opened.
+const REWRITTEN: u64 = 64 << 20;
+
+/// Pages of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pages {
+    /// The size of one.
+    size: u64,
+    all: u64,
+    free: u64,
+}
+
+impl Pages {
+    fn of(connection: &Connection) -> Result<Self, StoreError> {
+        let number = |pragma: &str| {
+            let mut statement = connection.prepare_cached(pragma).map_err(told)?;
+            statement.query_row([], |row| unsigned(row, 0)).map_err(told)
+        };
+        Ok(Self { size: number("pragma page_size")?, all: number("pragma page_count")?, free: number("pragma freelist_count")? })
+    }
+
+    /// Returns the bytes that are in use.
+    pub(crate) fn used(self) -> u64 {
+        self.all.saturating_sub(self.free).saturating_mul(self.size)
+    }
+
+    /// Returns whether enough is free that some goes back to the disk.
+    fn has_excess(self) -> bool {
+        self.free > (self.all / 8).clamp(CUSHION.0, CUSHION.1)
+    }
+}
+
+impl Database {
+    pub(crate) fn pages(&self) -> Result<Pages, StoreError> {
+        Pages::of(&self.connection)
+    }
+
+    /// Returns the bytes that the file will grow by once the log is copied into it.
+    pub(crate) fn growth(&self, pages: Pages) -> u64 {
+        let length = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        pages.size.saturating_mul(pages.all).saturating_sub(length)
+    }
+
+    /// Sets the size that the log is cut to when it begins anew.
+    pub(crate) fn bound_log(&self, bytes: u64) -> Result<(), StoreError> {
+        self.connection.pragma_update(None, "journal_size_limit", super::int(bytes)).map_err(told)
+    }
+
+    /// Gives at most `bytes` of free pages back to the disk. `None` if there is nothing to give, else whether there is more.
+    pub(crate) fn give_back(&self, bytes: usize) -> Result<Option<bool>, StoreError> {
+        let pages = self.pages()?;
+        if !pages.has_excess() || !gives_back(&self.connection)? {
+            return Ok(None);
+        }
+        self.hook.call()?;
+        let step = u64::try_from(bytes).unwrap_or(u64::MAX) / pages.size.max(1);
+        let mut statement = self.connection.prepare(&format!("pragma incremental_vacuum({})", step.max(1))).map_err(told)?;
+        let mut rows = statement.query([]).map_err(told)?;
+        // each row is a page
+        while rows.next().map_err(told)?.is_some() {}
+        drop(rows);
+        Ok(Some(self.pages()?.has_excess()))
+    }
+
+    /// Rewrites a file of an older version once, so that it can give space back: where twice as much as it uses is free, and that is little.
+    pub(crate) fn make_able_to_give_back(&self) -> Result<(), StoreError> {
+        let (used, disk) = (self.pages()?.used(), self.path.parent().and_then(Disk::of));
+        let has_room = disk.is_some_and(|disk| disk.free >= used.saturating_mul(2));
+        if gives_back(&self.connection)? || used > REWRITTEN || !has_room {
+            return Ok(());
+        }
+        tracing::info!(bytes = used, "the store of an older version is rewritten once, so that it can shrink from now on");
+        self.connection
+            .execute_batch("pragma auto_vacuum = incremental; pragma temp_store = memory; vacuum; pragma temp_store = default")
+            .map_err(told)?;
+        let Checkpointed { .. } = self.checkpoint()?;
+        Ok(())
+    }
+}
+
+/// Whether the file was made so that it can give free pages back.
+fn gives_back(connection: &Connection) -> Result<bool, StoreError> {
+    connection.query_row("pragma auto_vacuum", [], |row| row.get::<_, i64>(0)).map(|mode| mode == 2).map_err(told)
+}

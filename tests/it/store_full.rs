@@ -1,0 +1,178 @@
+//! A disk that is full, by the gateway's own doing and by somebody else's: what was accepted is delivered, settled and deleted all the same.
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::queue::{self, SECRET, nobody, waiting};
+use super::support::fault::{Fault, FaultServer};
+use super::support::gate::{Gate, wait_at_most, wait_for};
+use super::support::http;
+use super::support::sign;
+
+const QUICK: &str = "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100000 }";
+const TOKEN: &str = "An-Admin-Token-0123456789abcdef01";
+
+/// A disk of 12 MiB, unmounted on drop.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// None where this process may not mount.
+    fn at(path: &Path) -> Option<Self> {
+        std::fs::create_dir_all(path).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs"]).arg(path).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("no test of a full disk: this process may not mount one");
+            return None;
+        }
+        Some(Self(path.to_owned()))
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("of-somebody-else")
+    }
+
+    /// Takes every byte that is left.
+    fn fill(&self) {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(self.ballast()).unwrap();
+        for size in [64 << 10, 4 << 10, 1] {
+            while file.write_all(&vec![7; size]).is_ok() {}
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(&self.0).status().ok();
+    }
+}
+
+fn with_token(yaml: &str) -> String {
+    let admin = format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: {TOKEN} }} }}");
+    yaml.replace("admin: { address: 127.0.0.1:0 }", &admin)
+}
+
+fn send(gate: &Gate, id: &str) -> http::Answer {
+    let body = format!("{{\"id\":\"{id}\",\"fill\":\"{}\"}}", "x".repeat(20_000));
+    gate.post("/webhooks/github", &sign::github(SECRET, id, body.as_bytes()), body.as_bytes())
+}
+
+#[track_caller]
+fn is_full(answer: &http::Answer) {
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("Retry-After").is_some());
+}
+
+/// Sends until twenty in a row are refused; the IDs that were acknowledged.
+fn fill_up(gate: &Gate, prefix: &str) -> HashSet<String> {
+    let (mut sent, mut refused) = (HashSet::new(), 0);
+    for number in 0..3000 {
+        let id = format!("{prefix}-{number}");
+        let answer = send(gate, &id);
+        if answer.status == 200 {
+            (sent.insert(id), refused = 0);
+        } else {
+            is_full(&answer);
+            refused += 1;
+        }
+        if refused == 20 {
+            return sent;
+        }
+    }
+    panic!("nothing is ever full");
+}
+
+fn restart(mut gate: Gate, yaml: &str) -> Gate {
+    let dir = gate.shared_dir();
+    gate.signal("TERM");
+    assert!(gate.wait(Duration::from_secs(15)).success());
+    drop(gate);
+    queue::start_in(dir, yaml)
+}
+
+fn ids(app: &FaultServer) -> HashSet<String> {
+    app.seen().into_iter().map(|request| request.id).collect()
+}
+
+#[test]
+fn full_store_still_delivers_what_it_accepted() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let Some(disk) = SmallDisk::at(&dir.path().join("store")) else { return };
+    let address = nobody();
+    let yaml = queue::config(&format!("http://{address}"), QUICK);
+    let gate = queue::start_in(Arc::clone(&dir), &yaml);
+    let sent = fill_up(&gate, "id");
+    assert!(sent.len() > 50, "only {} fitted", sent.len());
+    let code = queue::metric(&gate, "hookgate_requests_total{outcome=\"store_full\",route=\"github\"}");
+    assert_eq!(code, 20.0);
+    assert!(gate.admin("/-/status")["store"]["alarm"].to_string().contains("full"));
+    // and then somebody else takes the rest, the reserve alone is left
+    disk.fill();
+    let gate = restart(gate, &yaml);
+    is_full(&send(&gate, "new"));
+    assert_eq!(gate.health("/readyz").status, 200);
+    let app = FaultServer::at(address, |_, _| Fault::Keep(200));
+    wait_at_most(Duration::from_secs(60), "all to be settled", || waiting(dir.path()) == 0);
+    assert_eq!(ids(&app), sent);
+    // freed from outside, it takes new ones again
+    std::fs::remove_file(disk.ballast()).unwrap();
+    wait_at_most(Duration::from_secs(20), "room", || send(&gate, "new").status == 200);
+    wait_for("it to arrive", || ids(&app).contains("new"));
+    drop(gate);
+}
+
+#[test]
+fn full_store_can_be_purged_and_takes_new_deliveries_after() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let Some(disk) = SmallDisk::at(&dir.path().join("store")) else { return };
+    let yaml = with_token(&queue::config(&format!("http://{}", nobody()), QUICK));
+    let gate = queue::start_in(Arc::clone(&dir), &yaml);
+    let sent = fill_up(&gate, "id");
+    let purge = || {
+        let body = json!({ "filter": { "route": "github" }, "waiting": true, "reason": "no room" }).to_string();
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [("Host", "localhost"), ("Content-Type", "application/json"), ("Authorization", &*bearer)];
+        let answer = http::request(gate.address("admin"), "POST", "/-/deliveries/purge", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        waiting(dir.path()) == 0
+    };
+    wait_at_most(Duration::from_secs(30), "all to be purged", purge);
+    // space goes back to the disk in steps, and as much fits as before
+    let mut again = HashSet::new();
+    wait_at_most(Duration::from_secs(60), "as many to fit again", || {
+        let id = format!("again-{}", again.len());
+        if send(&gate, &id).status == 200 {
+            again.insert(id);
+        } else {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        again.len() >= sent.len() / 2
+    });
+    drop(gate);
+    drop(disk);
+}
+
+#[test]
+fn gateway_that_only_forwards_starts_on_a_full_disk() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let Some(disk) = SmallDisk::at(&dir.path().join("store")) else { return };
+    let app = FaultServer::start(|_, _| Fault::Keep(200));
+    let forwards = queue::forwarding(&app.url(), "query: drop");
+    let gate = queue::start_in(Arc::clone(&dir), &forwards);
+    disk.fill();
+    for round in 0..2 {
+        assert_eq!(send(&gate, &format!("id-{round}")).status, 200, "the disk filled up under it");
+    }
+    let mut gate = restart(gate, &forwards);
+    assert_eq!(send(&gate, "id-2").status, 200);
+    gate.signal("KILL");
+    gate.wait(Duration::from_secs(5));
+    drop(gate);
+    let gate = queue::start_in(Arc::clone(&dir), &forwards);
+    assert_eq!(send(&gate, "id-3").status, 200, "after a crash, too");
+    assert_eq!(app.count(), 4);
+}
