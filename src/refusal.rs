@@ -16,9 +16,18 @@ pub enum Refusal {
     /// The head or the framing of the body could be read in more than one way.
     #[error("the request is malformed")]
     Malformed,
+    /// The target is longer than a head may be.
+    #[error("the target is too long")]
+    TargetTooLong,
+    /// The head has more bytes or lines than it may have.
+    #[error("the head is too large")]
+    HeadTooLarge,
     /// No route matches host and path.
     #[error("no route matches")]
     NoRoute,
+    /// The request has passed this gateway already, or more than eight others.
+    #[error("the request goes round in a loop")]
+    Loop,
     /// A webhook route guards the path that this request asks for.
     #[error("the path is guarded by a webhook route")]
     PathGuarded,
@@ -85,7 +94,10 @@ impl Refusal {
     /// Every refusal, in the order of `docs/refusals.md`; durations stand for any duration.
     pub const ALL: &'static [Self] = &[
         Self::Malformed,
+        Self::TargetTooLong,
+        Self::HeadTooLarge,
         Self::NoRoute,
+        Self::Loop,
         Self::PathGuarded,
         Self::MethodNotAllowed,
         Self::ClientNotAllowed,
@@ -116,7 +128,10 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::TargetTooLong => "target_too_long",
+            Self::HeadTooLarge => "head_too_large",
             Self::NoRoute => "no_route",
+            Self::Loop => "loop",
             Self::PathGuarded => "path_guarded",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::ClientNotAllowed => "client_not_allowed",
@@ -142,6 +157,9 @@ impl Refusal {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoRoute | Self::PathGuarded => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientNotAllowed => StatusCode::FORBIDDEN,
@@ -171,6 +189,9 @@ impl Refusal {
 
     /// Whether the connection is closed after the answer: what follows on it may be the rest of a body.
     pub const fn closes(&self) -> bool {
-        matches!(self, Self::Malformed | Self::BodyTooLarge | Self::BodyTimeout | Self::Overloaded)
+        matches!(
+            self,
+            Self::Malformed | Self::TargetTooLong | Self::HeadTooLarge | Self::BodyTooLarge | Self::BodyTimeout | Self::Overloaded
+        )
     }
 }

@@ -8,6 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::clock::Now;
 
+mod folded;
+
+pub use folded::Folded;
+
 /// The head of a request. Routing, guard, verification and forwarding all read these values and no others.
 #[derive(Clone)]
 pub struct RequestHead {
@@ -44,14 +48,14 @@ impl RequestHead {
         self.split().1
     }
 
-    /// The value of a header that must occur at most once.
+    /// Returns the value of a header that is read as single. Equal values count once.
     ///
     /// # Errors
-    /// [`Repeated`] if it occurs twice: two readers could take different ones.
+    /// [`Repeated`] if it occurs with different values: two readers could take different ones.
     pub fn single(&self, name: &HeaderName) -> Result<Option<&HeaderValue>, Repeated> {
         let mut values = self.headers.get_all(name).iter();
-        let first = values.next();
-        if values.next().is_some() { Err(Repeated) } else { Ok(first) }
+        let Some(first) = values.next() else { return Ok(None) };
+        if values.all(|value| value == first) { Ok(Some(first)) } else { Err(Repeated) }
     }
 
     fn split(&self) -> (&[u8], Option<&[u8]>) {
@@ -88,7 +92,7 @@ pub fn put_query<'q>(target: &mut BytesMut, pieces: impl IntoIterator<Item = &'q
     }
 }
 
-/// A header that should occur once occurs twice.
+/// A header that is read as single occurs with different values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeated;
 

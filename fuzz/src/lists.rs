@@ -11,8 +11,8 @@ use hookgate::gateway::fuzzing;
 use hookgate::gateway::headers;
 use hookgate::request::{Received, RequestHead};
 use hookgate::verify::{
-    Algorithm, Format, HmacScheme, Layout, NotAuthentic, Scheme, Shape, SignedTime, Source, SourcePlace, TagEncoding, Template, TimeAt,
-    Verifier,
+    Algorithm, Format, HmacScheme, Layout, NotAuthentic, Scheme, SecretLocations, Shape, SignedTime, Source, SourcePlace, TagEncoding,
+    Template, TimeAt, Verifier,
 };
 use http::{HeaderName, HeaderValue};
 use sha2::Sha256;
@@ -195,14 +195,26 @@ fn addresses(headers: &[(HeaderName, HeaderValue)]) {
 
 /// Nothing that is between two hops, and nothing in the gate's own name, reaches the app; and `Connection` takes nothing of ours off.
 fn connection(head: &RequestHead) {
-    let lines = headers::upstream(head, HeaderValue::from_static("app"), &[], &Bytes::from_static(b"x"), None);
+    let dropped = SecretLocations::default();
+    let policy = headers::Policy { dropped: &dropped, scheme: &[], keeps_override: false };
+    let lines = headers::upstream(head, HeaderValue::from_static("app"), policy, &Bytes::from_static(b"x"), None);
     let named: Vec<Vec<u8>> = head.headers.get_all("connection").iter().flat_map(|value| split(value.as_bytes(), b",")).collect();
     let named: Vec<Vec<u8>> = named.iter().map(|name| name.trim_ascii().to_ascii_lowercase()).collect();
     let of = |name: &str| lines.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_bytes()).collect::<Vec<_>>();
     assert_eq!(of("hookgate-verified"), [b"false"]);
     assert_eq!(of("host"), [b"app"]);
     assert_eq!(of("content-length"), [b"1"]);
-    let ours = ["host", "content-length", "x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "hookgate-verified"];
+    let ours = [
+        "host",
+        "content-length",
+        "x-request-id",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "hookgate-verified",
+        "hookgate-request-id",
+        "cdn-loop",
+    ];
     for (name, _) in &lines {
         let name = name.as_str();
         if ours.contains(&name) {

@@ -180,7 +180,7 @@ impl Sender {
         if let Some(secret) = secret.filter(|_| answer.status.is_success()) {
             return Said::Authentic(secret.to_owned());
         }
-        let code = match (&self.admin, header("x-request-id")) {
+        let code = match (&self.admin, header("hookgate-request-id")) {
             (Some(admin), Some(id)) => refusal(admin, id).await,
             _ => None,
         };

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term;
-use crate::gateway::headers::redact;
+use crate::verify::SecretLocations;
 
 /// The largest body it takes, in bytes.
 const MAX_BODY: usize = 64 << 20;
@@ -93,7 +93,7 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, uri: Uri, headers
     let shown = headers.iter().filter(|(name, _)| name.as_str().starts_with("hookgate-") || name.as_str().starts_with("x-"));
     let mut lines = serde_json::Map::new();
     for (name, value) in shown {
-        lines.insert(name.to_string(), redact(name, value).into());
+        lines.insert(name.to_string(), SecretLocations::default().show_header(name, value.as_bytes()).into());
     }
     Json(json!({
         "request": number,

@@ -18,7 +18,7 @@ use crate::verify::{Locator, Scheme};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 
 /// Arguments of `sign`.
 #[derive(Debug, clap::Args)]
@@ -173,7 +173,7 @@ fn told(policy: &Policy, request: &Request) -> Result<Told, Error> {
         Policy::Route(..) => None,
     };
     let hidden = || Error::usage("the request would hold the secret itself, and this would print it").hint("--send");
-    if secret_places.query.is_some() {
+    if !secret_places.query.is_empty() {
         return Err(hidden());
     }
     let mut headers = Vec::new();
@@ -239,7 +239,7 @@ async fn send(request: &Request, as_json: bool) -> Result<Exit, Error> {
     let answer = deliver(request).await?;
     let header = |name: &HeaderName| answer.headers.get(name).map(|value| term::clean(&String::from_utf8_lossy(value.as_bytes())));
     let verdict = header(&HeaderName::from_static("hookgate-status"));
-    let request_id = header(&X_REQUEST_ID);
+    let request_id = header(&REQUEST_ID);
     if as_json {
         let body = String::from_utf8_lossy(&answer.body);
         let answer = json!({ "status": answer.status.as_u16(), "hookgate_status": verdict, "request_id": request_id, "body": body });

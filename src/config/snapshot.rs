@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderName, Method};
+use http::Method;
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
@@ -13,9 +13,9 @@ use crate::alarm::DisablesAfter;
 use crate::config::guard::GuardsByApp;
 use crate::config::router::Router;
 use crate::limit::Quota;
-use crate::request::ClientCertificate;
+use crate::request::{ClientCertificate, RequestHead};
 use crate::telemetry::LogPolicy;
-use crate::verify::{Handshakes, Locator, SigningKey, Verifier};
+use crate::verify::{Handshakes, Locator, SecretLocations, SigningKey, Verifier};
 
 mod alarms;
 mod deliver;
@@ -223,6 +223,8 @@ pub struct Hook {
     pub provider: Option<Arc<str>>,
     /// How senders prove who they are; `None`: `verify: none`.
     pub verifier: Option<Verifier>,
+    /// The parts of its requests that hold a secret or a signature.
+    pub secret_locations: SecretLocations,
     /// Until when it lets in what it would refuse for want of a proof, and only says so; `None`: it enforces.
     pub observe_until: Option<SystemTime>,
     /// How the provider tests the endpoint, as far as the gate answers.
@@ -259,6 +261,14 @@ impl Hook {
     /// Whether it only observes as of `now`: what is not authentic goes on.
     pub fn observes(&self, now: SystemTime) -> bool {
         self.verifier.is_some() && self.observe_until.is_some_and(|until| now < until)
+    }
+
+    /// Returns whether a header that the route reads as single is there with different values: two readers could take different ones.
+    pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
+        let rates = self.rate_limits.iter().filter_map(|limit| if let RateKey::Value(at) = &limit.key { Some(at) } else { None });
+        self.verifier.as_ref().is_some_and(|verifier| verifier.is_ambiguous(head))
+            || self.handshakes.is_ambiguous(head)
+            || rates.chain(&self.deliver.fifo).any(|at| at.is_ambiguous(head))
     }
 
     /// Whether it refuses, as of `now`, what is not authentic.
@@ -314,10 +324,8 @@ pub struct Forward {
     pub path: Option<PathTemplate>,
     /// Whether the app gets the query.
     pub keep_query: bool,
-    /// Headers that are the secret itself, taken off before the app sees them.
-    pub drop_headers: Vec<HeaderName>,
-    /// A query parameter that is the secret itself, taken off likewise.
-    pub drop_query: Option<String>,
+    /// The secrets that are removed before the upstream or the store gets the request.
+    pub dropped: SecretLocations,
     /// How long connecting, sending and answering may take together.
     pub timeout: Duration,
     /// Whether what is handed on later than within its request is signed anew, as its provider does.

@@ -11,6 +11,7 @@ use crate::config::guard::Verdict;
 use crate::config::snapshot::{Hook, RateKey, RateLimit};
 use crate::dedupe::key::Scope;
 use crate::delivery::Delivery;
+use crate::gateway::headers::hops;
 use crate::gateway::listener::network_of;
 use crate::gateway::live::LivePass;
 use crate::limit::{Buckets, Quota};
@@ -133,28 +134,42 @@ fn limited(retry_after: Duration) -> Refusal {
 /// Judges a request for `hook` by its head: method, client, rates by client.
 ///
 /// # Errors
-/// `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`.
+/// `Loop`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`; `Malformed` if a header that is read as single has different values.
 pub(super) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, all: &'a Limits) -> Result<Ticket<'a>, Refusal> {
     let now = head.received.mono;
     let ticket = all.charge(head.client, now)?;
+    if hops::is_loop(&head.headers) {
+        return Err(Refusal::Loop);
+    }
     if !hook.methods.contains(&head.method) && !hook.handshakes.let_in(head) {
         return Err(Refusal::MethodNotAllowed);
     }
     if !hook.allow.admits(head.client.ip, head.certificate.as_deref()) {
         return Err(Refusal::ClientNotAllowed);
     }
+    if hook.is_ambiguous(head) || has_backtick(head) {
+        return Err(Refusal::Malformed);
+    }
     let by_client = limits.iter().filter(|limit| limit.key == RateKey::ClientIp);
     take_all(by_client.map(|limit| (&*limit.buckets, all.client_key(head.client.ip))), now)?;
     Ok(ticket)
 }
 
+/// Returns whether a byte stands in the target that no URI holds. Browsers send it in queries, providers do not.
+fn has_backtick(head: &RequestHead) -> bool {
+    head.target.contains(&b'`')
+}
+
 /// Judges a request for a route that passes traffic through: all that is ever judged of it, but for a body that turns out too large.
 ///
 /// # Errors
-/// `PathGuarded`, `Malformed`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`, `BodyTooLarge`.
+/// `Loop`, `PathGuarded`, `Malformed`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`, `BodyTooLarge`.
 pub(super) fn admit_pass(route: &LivePass, head: &RequestHead, all: &Limits) -> Result<(), Refusal> {
     let (pass, now) = (&*route.pass, head.received.mono);
     let ticket = all.charge(head.client, now)?;
+    if hops::is_loop(&head.headers) {
+        return Err(Refusal::Loop);
+    }
     match route.guards.judge(head.path()) {
         Verdict::Free => {}
         Verdict::Guarded(_) => return Err(Refusal::PathGuarded),

@@ -10,21 +10,24 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::config::snapshot::{Acknowledgement, RefusedAnswer};
 use crate::delivery::Answer;
+use crate::gateway::headers::{OWN_REQUEST_ID, REQUEST_ID};
 use crate::provider::RefusedBody;
 use crate::refusal::Refusal;
 use crate::request::RequestId;
 use crate::verify::handshake::Full;
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
 
 /// Passes the upstream's answer on as it comes.
 pub(super) async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 2))?;
+    let mut header = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 3))?;
     for (name, value) in &answer.headers {
         header.append_header(name, value)?;
     }
-    header.insert_header(X_REQUEST_ID, request_id.as_str())?;
+    if !answer.headers.contains_key(REQUEST_ID) {
+        header.insert_header(REQUEST_ID, request_id.as_str())?;
+    }
+    header.insert_header(OWN_REQUEST_ID, request_id.as_str())?;
     if is_in_chunks(session, &answer) {
         header.insert_header(TRANSFER_ENCODING, "chunked")?;
     }
@@ -137,7 +140,8 @@ pub(super) async fn write_refusal(session: &mut Session, refused: Refused, reque
 }
 
 async fn write_whole(session: &mut Session, mut header: ResponseHeader, request_id: RequestId, body: Bytes) -> PingoraResult<()> {
-    header.insert_header(X_REQUEST_ID, request_id.as_str())?;
+    header.insert_header(REQUEST_ID, request_id.as_str())?;
+    header.insert_header(OWN_REQUEST_ID, request_id.as_str())?;
     if header.status != StatusCode::NO_CONTENT {
         header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }

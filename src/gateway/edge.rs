@@ -19,7 +19,6 @@ use crate::gateway::answer::{Refused, write_acknowledgement, write_answer, write
 use crate::gateway::body::{self, BodyFault, Sender};
 use crate::gateway::client::Peer;
 use crate::gateway::enqueue::Receipt;
-use crate::gateway::framing::Violation;
 use crate::gateway::listener::{CONN, violation};
 use crate::gateway::live::Live;
 use crate::gateway::pass::{self, Passing};
@@ -97,8 +96,10 @@ impl ProxyHttp for Edge {
             },
             decided => decided,
         };
-        if matches!(decided, Err(Refusal::Malformed)) {
-            record.facts_mut().why = violation().map(Violation::words);
+        if matches!(decided, Err(Refusal::Malformed | Refusal::HeadTooLarge | Refusal::TargetTooLong))
+            && let Some(violation) = violation()
+        {
+            record.facts_mut().why = Some(violation.words());
         }
         let route = record.facts().route.as_deref();
         let decided = decided.map_err(|refusal| {
@@ -194,6 +195,17 @@ impl ProxyHttp for Edge {
         passing(ctx)?.answer(session, answer)
     }
 
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Self::CTX,
+    ) -> PingoraResult<Option<Duration>> {
+        passing(ctx)?.answer_body(session, body.as_ref().map_or(0, Bytes::len));
+        Ok(None)
+    }
+
     /// Answers a stream that failed, if there is somebody to answer. Says nothing more to a sender whose answer broke off: the connection,
     /// or the stream, is dropped.
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
@@ -244,7 +256,8 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let client = client::client(peer, &header.headers, &live.snapshot.trusted_proxies);
     let mut facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
     facts.certificate.clone_from(&certificate);
-    let framing = if violation().is_some() { Err(Refusal::Malformed) } else { head::framing(header) };
+    let framing =
+        violation().map_or_else(|| head::framing(header, live.snapshot.limits.header_bytes), |violation| Err(violation.refusal()));
     let method = header.method.clone();
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     let headers = take_headers(session);

@@ -12,7 +12,7 @@ use crate::gateway::Gate;
 use crate::gateway::deliver::{Begun, Target, Task, delivery_id, lease_of};
 use crate::gateway::live::LiveHook;
 use crate::gateway::pipeline::Reply;
-use crate::queue::kept::{self, Withheld};
+use crate::queue::kept;
 use crate::refusal::Refusal;
 use crate::retry::Reason;
 use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, OnDead, OriginId, Start, To};
@@ -68,8 +68,6 @@ pub(super) fn has_id(delivery: &Delivery) -> bool {
 pub(super) fn accept(gate: &Gate, hook: &Hook, target: &Target, delivery: &Delivery, entry: Entry<'_>) -> Accept {
     let lane = lane(&gate.ids.ledger.hash_key(), hook, target, delivery);
     let Entry { event_type, start, tried, answered } = entry;
-    let forward = &hook.forward;
-    let withheld = Withheld { headers: &forward.drop_headers, query: forward.drop_query.as_deref() };
     let provider = hook.provider.as_deref().map(|name| (kept::PROVIDER, name));
     let more: Vec<_> = provider.into_iter().chain([(kept::ANSWERED, answered)]).collect();
     Accept {
@@ -78,7 +76,7 @@ pub(super) fn accept(gate: &Gate, hook: &Hook, target: &Target, delivery: &Deliv
         delivery_id: delivery_id(delivery).map(Arc::from),
         event_type: event_type.map(Arc::from),
         to: vec![To { target: target.id(), lane, start, tried }],
-        record: kept::record(delivery, withheld, &more),
+        record: kept::record(delivery, &hook.forward.dropped, &hook.secret_locations, &more),
         body: delivery.body().clone(),
     }
 }

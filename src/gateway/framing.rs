@@ -11,6 +11,9 @@ mod head;
 
 use chunks::Chunks;
 use head::Head;
+
+use crate::refusal::Refusal;
+
 pub(super) use head::is_target;
 
 /// What was in the wrong place.
@@ -18,7 +21,7 @@ pub(super) use head::is_target;
 pub(super) enum Violation {
     /// The method is no token, empty or long.
     Method,
-    /// The target does not begin with `/`, or holds what no URI holds: blanks, controls, quotes, `#`, `<`, `>`, a backtick, non-ASCII.
+    /// The target does not begin with `/`, or holds what no URI holds: blanks, controls, quotes, `#`, `<`, `>`, non-ASCII, or a backtick outside the query.
     Target,
     /// Neither `HTTP/1.1` nor `HTTP/1.0`, one blank before it.
     Version,
@@ -40,6 +43,8 @@ pub(super) enum Violation {
     Expect,
     /// More bytes or lines than a head may have.
     TooLarge,
+    /// A target that is longer than a head may be.
+    TargetTooLong,
     /// A chunk size or the end of a chunk.
     Chunk,
     /// A chunk extension that is odd or long.
@@ -49,6 +54,15 @@ pub(super) enum Violation {
 }
 
 impl Violation {
+    /// Returns how a request is refused whose head is in violation.
+    pub(super) const fn refusal(self) -> Refusal {
+        match self {
+            Self::TooLarge => Refusal::HeadTooLarge,
+            Self::TargetTooLong => Refusal::TargetTooLong,
+            _ => Refusal::Malformed,
+        }
+    }
+
     /// What the log says of it.
     pub(super) const fn words(self) -> &'static str {
         match self {
@@ -64,6 +78,7 @@ impl Violation {
             Self::Host => "host",
             Self::Expect => "expect",
             Self::TooLarge => "the size of the head",
+            Self::TargetTooLong => "the length of the target",
             Self::Chunk => "the framing of a chunk",
             Self::Extension => "a chunk extension",
             Self::Trailer => "a trailer",

@@ -16,6 +16,8 @@ use crate::refusal::Refusal;
 /// Characters of a host name, as DNS has it; and of a port.
 const MAX_HOST: usize = 255;
 const MAX_PORT: usize = 5;
+/// What a field counts beside its name and its value.
+const FIELD: usize = 32;
 
 /// What framing and target say, checked.
 #[derive(Debug)]
@@ -32,14 +34,26 @@ pub(super) struct Framing {
 ///
 /// # Errors
 /// `Malformed`: a target that is not origin form, no or several or odd hosts, a length or coding that can be read in two ways, an
-/// expectation that is not the one there is. `MethodNotAllowed`: `TRACE`, which shows headers to whoever can make a browser send it.
-pub(super) fn framing(header: &RequestHeader) -> Result<Framing, Refusal> {
+/// expectation that is not the one there is. `TargetTooLong`, `HeadTooLarge`: more than `max_head` bytes over HTTP/2. `MethodNotAllowed`: `TRACE`, which shows headers to whoever can make a browser send it.
+pub(super) fn framing(header: &RequestHeader, max_head: usize) -> Result<Framing, Refusal> {
     let target = header.raw_path();
+    if header.version == Version::HTTP_2 {
+        fits(target, &header.headers, max_head)?;
+    }
     if !is_target(target) || !expects_what_is_known(&header.headers)? {
         return Err(Refusal::Malformed);
     }
     let framing = Framing { target: Bytes::copy_from_slice(target), authority: authority(header)?, declared_size: declared_size(header)? };
     if header.method == Method::TRACE { Err(Refusal::MethodNotAllowed) } else { Ok(framing) }
+}
+
+/// Judges the size of a head of HTTP/2, counted as RFC 9113 counts a field section.
+fn fits(target: &[u8], headers: &HeaderMap, max_head: usize) -> Result<(), Refusal> {
+    if target.len() > max_head {
+        return Err(Refusal::TargetTooLong);
+    }
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    if fields.sum::<usize>().saturating_add(target.len()) > max_head { Err(Refusal::HeadTooLarge) } else { Ok(()) }
 }
 
 fn expects_what_is_known(headers: &HeaderMap) -> Result<bool, Refusal> {
@@ -120,7 +134,7 @@ mod tests {
 
     #[track_caller]
     fn check(version: Version, headers: &[(&'static str, &str)], expect: Option<(&str, Option<u64>)>) {
-        let found = framing(&header(version, "POST", "/x", headers)).map(|framing| (framing.authority, framing.declared_size));
+        let found = framing(&header(version, "POST", "/x", headers), 4096).map(|framing| (framing.authority, framing.declared_size));
         assert_eq!(found.ok(), expect.map(|(host, size)| (host.to_owned(), size)));
     }
 
@@ -231,18 +245,19 @@ mod tests {
     #[test]
     fn a_target_is_taken_as_it_is_or_refused() {
         for version in [V11, H2] {
-            for good in ["/", "/a?b?c", "//a", "/%zz", "/a/../b", "/a;b=c", "/%2F%00", "/{}|^\\[]", "/!$&'()*+,-._~:@="] {
-                let found = framing(&header(version, "POST", good, &[("host", "a")])).unwrap();
+            for good in ["/", "/a?b?c", "//a", "/%zz", "/a/../b", "/a;b=c", "/%2F%00", "/{}|^\\[]", "/a?`", "/!$&'()*+,-._~:@="] {
+                let found = framing(&header(version, "POST", good, &[("host", "a")]), 4096).unwrap();
                 assert_eq!(found.target, good.as_bytes());
             }
             for bad in ["*", "a", "a:80", "http://a/x", "/\u{e4}", "/\"", "?a"] {
-                assert!(framing(&header(version, "POST", bad, &[("host", "a")])).is_err(), "{bad}");
+                assert!(framing(&header(version, "POST", bad, &[("host", "a")]), 4096).is_err(), "{bad}");
             }
         }
         assert!(
             !is_target(b"/<")
                 && !is_target(b"/>")
                 && !is_target(b"/`")
+                && !is_target(b"/`?a")
                 && !is_target(b"/a b")
                 && !is_target(b"/a\0")
                 && !is_target(b"/a\x7f")
@@ -253,7 +268,20 @@ mod tests {
 
     #[test]
     fn trace_is_refused() {
-        assert_eq!(framing(&header(V11, "TRACE", "/x", &[("host", "a")])).unwrap_err(), Refusal::MethodNotAllowed);
-        assert!(framing(&header(V11, "OPTIONS", "/x", &[("host", "a")])).is_ok());
+        assert_eq!(framing(&header(V11, "TRACE", "/x", &[("host", "a")]), 4096).unwrap_err(), Refusal::MethodNotAllowed);
+        assert!(framing(&header(V11, "OPTIONS", "/x", &[("host", "a")]), 4096).is_ok());
+    }
+
+    #[test]
+    fn size_of_an_http_2_head_is_judged_by_what_is_too_large() {
+        let sized = |version, target: usize, value: usize| {
+            let target = format!("/{}", "a".repeat(target));
+            framing(&header(version, "POST", &target, &[("host", "a"), ("x", &"b".repeat(value))]), 4096).map(drop)
+        };
+        assert_eq!(sized(H2, 10, 3900), Ok(()));
+        assert_eq!(sized(H2, 10, 4096), Err(Refusal::HeadTooLarge));
+        assert_eq!(sized(H2, 2000, 2100), Err(Refusal::HeadTooLarge));
+        assert_eq!(sized(H2, 4096, 0), Err(Refusal::TargetTooLong));
+        assert_eq!(sized(V11, 10, 5000), Ok(()), "the scanner has judged it");
     }
 }

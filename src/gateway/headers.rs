@@ -1,10 +1,9 @@
-//! Which headers reach the app, and which reach eyes: pure rules, no socket and no clock.
+//! Which headers reach the app: pure rules, no socket and no clock.
 //!
 //! An app may see a name other than the one that was sent: CGI, WSGI and their like upper-case it, turn `-` into `_` and put `HTTP_`
 //! in front, so `Hookgate_Verified` and `Hookgate-Verified` are one variable to them. Names are therefore judged by what is left
 //! when only letters and digits count (see [`Folded`]), and a name that is spelled otherwise than the header it folds to never passes
-//! for it.
-use std::fmt::Write as _;
+//! for it. `rules` is the table of names.
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -12,8 +11,15 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
 
-use crate::request::RequestHead;
-use crate::verify::Covers;
+use crate::request::{Folded, RequestHead};
+use crate::verify::{Covers, SecretLocations};
+
+mod answers;
+pub(crate) mod hops;
+mod rules;
+
+pub use answers::{answer, between_hops};
+use rules::{Fate, fate, is_exact};
 
 /// Header lines in the order they are sent.
 pub type Lines = Vec<(HeaderName, HeaderValue)>;
@@ -26,7 +32,10 @@ const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
 const SECRET: HeaderName = HeaderName::from_static("hookgate-secret");
 const RECEIVED_AT: HeaderName = HeaderName::from_static("hookgate-received-at");
 const COVERS: HeaderName = HeaderName::from_static("hookgate-covers");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The ID of a request: the sender's, the app's, or else the gateway's.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The gateway's own ID of a request, in every request and every answer.
+pub const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -50,90 +59,6 @@ pub struct Proof<'a> {
     pub covers: Covers,
 }
 
-/// What becomes of a header line of the sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Keep,
-    Drop,
-    /// Kept if the direct peer is a trusted proxy and spelled it exactly so, dropped otherwise.
-    FromTrustedProxy,
-    /// Kept if it is spelled exactly so: another spelling is one name too many for the app.
-    IfExact,
-}
-
-/// A header name as CGI-like apps see it: letters and digits alone, lower-cased, leading `http` cut.
-struct Folded {
-    kept: [u8; Self::ROOM],
-    len: usize,
-}
-
-impl Folded {
-    /// Longer than any name below; of a longer one the beginning decides.
-    const ROOM: usize = 32;
-
-    fn new(name: &str) -> Self {
-        let mut folded = Self { kept: [0; Self::ROOM], len: 0 };
-        for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
-            let Some(slot) = folded.kept.get_mut(folded.len) else { break };
-            *slot = byte.to_ascii_lowercase();
-            folded.len += 1;
-            if folded.as_bytes() == b"http" {
-                folded.len = 0;
-            }
-        }
-        folded
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.kept.get(..self.len).unwrap_or_default()
-    }
-}
-
-/// The fate of one line, by its name alone.
-fn fate(name: &HeaderName) -> Fate {
-    let folded = Folded::new(name.as_str());
-    match folded.as_bytes() {
-        // The gate's own word, and what would have an app route, rewrite or re-read the request otherwise than the gate did.
-        name if name.starts_with(b"hookgate") => Fate::Drop,
-        b"xoriginalurl" | b"xrewriteurl" | b"xhttpmethodoverride" | b"xhttpmethod" | b"xmethodoverride" => Fate::Drop,
-        // To a CGI app it is the variable that names its own proxy.
-        b"proxy" => Fate::Drop,
-        // Ours to set.
-        b"host" | b"contentlength" | b"xrequestid" | b"expect" => Fate::Drop,
-        // Hop by hop.
-        b"connection" | b"keepalive" | b"proxyconnection" | b"te" | b"trailer" | b"transferencoding" | b"upgrade" | b"2settings" => {
-            Fate::Drop
-        }
-        b"proxyauthenticate" | b"proxyauthorization" => Fate::Drop,
-        // Who called, and how.
-        name if name.starts_with(b"xforwarded") => Fate::FromTrustedProxy,
-        b"forwarded" | b"xrealip" | b"xclientip" | b"trueclientip" | b"cfconnectingip" => Fate::FromTrustedProxy,
-        // Which path and host were asked for before a proxy changed them: some apps route by it.
-        b"xoriginaluri" | b"xoriginalhost" | b"xenvoyoriginalpath" | b"xscriptname" | b"xwawsunencodedurl" => Fate::FromTrustedProxy,
-        // Whose trace it is.
-        b"traceparent" | b"tracestate" | b"baggage" => Fate::FromTrustedProxy,
-        b"contenttype" | b"contentencoding" | b"cookie" | b"authorization" => Fate::IfExact,
-        _ => Fate::Keep,
-    }
-}
-
-/// Whether `name` is written as the header that it folds to: words joined by single `-`, no `http` in front.
-fn is_exact(name: &str) -> bool {
-    !name.starts_with("http-")
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        && !name.contains("--")
-        && !name.ends_with('-')
-}
-
-fn passes(name: &HeaderName, behind_trusted_proxy: bool) -> bool {
-    match fate(name) {
-        Fate::Keep => true,
-        Fate::Drop => false,
-        Fate::FromTrustedProxy => behind_trusted_proxy && is_exact(name.as_str()),
-        Fate::IfExact => is_exact(name.as_str()),
-    }
-}
-
 /// The names that `Connection` declares to be between two hops only.
 fn nominated(headers: &HeaderMap) -> Vec<&[u8]> {
     let lines = headers.get_all(header::CONNECTION).iter();
@@ -144,10 +69,21 @@ fn is_nominated(name: &HeaderName, nominated: &[&[u8]]) -> bool {
     nominated.iter().any(|other| name.as_str().as_bytes().eq_ignore_ascii_case(other))
 }
 
-/// The headers that an upstream gets instead of the sender's. `host` is what it is addressed by, `dropped` is what the route takes
-/// off; with `proof` it is told that the delivery is authentic, without it that it is not.
-pub fn upstream(head: &RequestHead, host: HeaderValue, dropped: &[HeaderName], body: &Bytes, proof: Option<&Proof<'_>>) -> Lines {
-    let mut lines = theirs(head, host, dropped);
+/// What a route says of the header lines of its senders.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// The secrets that are removed.
+    pub dropped: &'a SecretLocations,
+    /// The headers that the scheme of the route reads: what they say is proved, or judged by the app.
+    pub scheme: &'a [HeaderName],
+    /// Whether the app may take the method from another header.
+    pub keeps_override: bool,
+}
+
+/// Returns the headers that an upstream gets instead of the sender's. `host` is what it is addressed by; with `proof` it is told that the
+/// delivery is authentic, without it that it is not.
+pub fn upstream(head: &RequestHead, host: HeaderValue, policy: Policy<'_>, body: &Bytes, proof: Option<&Proof<'_>>) -> Lines {
+    let mut lines = theirs(head, host, policy);
     let without_body = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE);
     if !body.is_empty() || !without_body {
         lines.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
@@ -156,10 +92,10 @@ pub fn upstream(head: &RequestHead, host: HeaderValue, dropped: &[HeaderName], b
     lines
 }
 
-/// The headers that an upstream gets of a request that is streamed through: the same rules, the framing as it was declared, and what
+/// Returns the headers that an upstream gets of a request that is streamed through: the same rules, the framing as it was declared, and what
 /// only two neighbours say to each other about an interim answer or a WebSocket.
-pub fn passed(head: &RequestHead, host: HeaderValue) -> Lines {
-    let mut lines = theirs(head, host, &[]);
+pub fn passed(head: &RequestHead, host: HeaderValue, keeps_override: bool) -> Lines {
+    let mut lines = theirs(head, host, Policy { dropped: &SecretLocations::default(), scheme: &[], keeps_override });
     if let Some(size) = head.declared_size.filter(|_| head.headers.contains_key(header::CONTENT_LENGTH)) {
         lines.push((header::CONTENT_LENGTH, HeaderValue::from(size)));
     }
@@ -174,6 +110,24 @@ pub fn passed(head: &RequestHead, host: HeaderValue) -> Lines {
     lines
 }
 
+impl Policy<'_> {
+    /// Returns whether a line goes on.
+    fn passes(&self, name: &HeaderName, trusted: bool) -> bool {
+        if self.dropped.has_header(name) {
+            return false;
+        }
+        match fate(name.as_str()) {
+            Fate::Keep => true,
+            Fate::Remove => false,
+            _ if self.scheme.contains(name) => true,
+            Fate::RemoveUncovered => false,
+            Fate::FromTrustedProxy | Fate::RequestId => trusted && is_exact(name.as_str()),
+            Fate::MethodOverride => self.keeps_override && is_exact(name.as_str()),
+            Fate::IfExact => is_exact(name.as_str()),
+        }
+    }
+}
+
 /// Whether the request wants to go on as a WebSocket, and does it as RFC 6455 says.
 fn asks_for_a_websocket(head: &RequestHead) -> bool {
     let asks = nominated(&head.headers).iter().any(|name| name.eq_ignore_ascii_case(b"upgrade"));
@@ -183,19 +137,20 @@ fn asks_for_a_websocket(head: &RequestHead) -> bool {
 }
 
 /// The sender's lines that an upstream may see, `Host` before them.
-fn theirs(head: &RequestHead, host: HeaderValue, dropped: &[HeaderName]) -> Lines {
-    let mut lines = Lines::with_capacity(head.headers.len() + 14);
+fn theirs(head: &RequestHead, host: HeaderValue, policy: Policy<'_>) -> Lines {
+    let mut lines = Lines::with_capacity(head.headers.len() + 16);
     lines.push((header::HOST, host));
     let hop = nominated(&head.headers);
     // a name with several values comes several times in a row
     let mut before: Option<(&HeaderName, bool)> = None;
     for (name, value) in &head.headers {
         let again = before.filter(|(known, _)| *known == name).map(|(_, passed)| passed);
-        let passing =
-            again.unwrap_or_else(|| !is_nominated(name, &hop) && !dropped.contains(name) && passes(name, head.client.behind_trusted_proxy));
+        let passing = again.unwrap_or_else(|| !is_nominated(name, &hop) && policy.passes(name, head.client.behind_trusted_proxy));
         before = Some((name, passing));
         match (passing, *name == header::COOKIE) {
             (false, _) => {}
+            // read as single: an app may join several lines to one value
+            (true, false) if again.is_some() && policy.scheme.contains(name) && lines.last().is_some_and(|(_, last)| last == value) => {}
             (true, false) => lines.push((name.clone(), value.clone())),
             (true, true) if again.is_some() => {}
             (true, true) => lines.extend(one_cookie(head.headers.get_all(name).iter()).map(|value| (header::COOKIE, value))),
@@ -216,7 +171,11 @@ fn ours(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
     if host && !head.authority.is_empty() {
         push(lines, FORWARDED_HOST, &head.authority);
     }
-    push(lines, REQUEST_ID, head.request_id.as_str());
+    if !lines.iter().any(|(kept, _)| *kept == REQUEST_ID) {
+        push(lines, REQUEST_ID, head.request_id.as_str());
+    }
+    push(lines, OWN_REQUEST_ID, head.request_id.as_str());
+    lines.push((hops::CDN_LOOP, hops::entry()));
     let Some(proof) = proof else {
         lines.push((VERIFIED, HeaderValue::from_static("false")));
         return;
@@ -272,94 +231,6 @@ pub fn shown_id(id: &str) -> String {
 /// UTC to the millisecond: `2026-11-24T02:01:00.000Z`.
 fn rfc3339(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
-}
-
-/// The end-to-end headers of an answer. `body` says whether one follows: a length without one would mislead.
-pub fn answer(headers: &HeaderMap, body: bool) -> HeaderMap {
-    let hop = nominated(headers);
-    let mut kept = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        if is_between_hops(name, &hop) {
-            continue;
-        }
-        if *name == header::CONTENT_LENGTH && (!body || kept.contains_key(name)) {
-            continue;
-        }
-        kept.append(name.clone(), value.clone());
-    }
-    kept
-}
-
-/// The names in an answer that are said between two neighbours only.
-pub fn between_hops(headers: &HeaderMap) -> Vec<HeaderName> {
-    let hop = nominated(headers);
-    headers.keys().filter(|name| is_between_hops(name, &hop)).cloned().collect()
-}
-
-fn is_between_hops(name: &HeaderName, nominated: &[&[u8]]) -> bool {
-    let known = [
-        header::CONNECTION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-    ];
-    known.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection") || is_nominated(name, nominated)
-}
-
-/// Whether the values of a header are not for everybody's eyes.
-pub fn is_sensitive(name: &HeaderName) -> bool {
-    is_secret(name) || is_signature(name)
-}
-
-/// A header as it may be shown: secrets not at all, of a signature enough to recognise it, everything else with unprintable bytes escaped.
-pub fn redact(name: &HeaderName, value: &HeaderValue) -> String {
-    let bytes = value.as_bytes();
-    if is_secret(name) {
-        return "[redacted]".to_owned();
-    }
-    if !is_signature(name) {
-        return escaped(bytes);
-    }
-    match (bytes.len() >= 32, bytes.get(..12), bytes.last_chunk::<4>()) {
-        (true, Some(start), Some(end)) => format!("{}…{}", escaped(start), escaped(end)),
-        _ => format!("[{} bytes]", bytes.len()),
-    }
-}
-
-fn escaped(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            match letter.is_control() {
-                true => text.extend(letter.escape_default()),
-                false => text.push(letter),
-            }
-        }
-        for byte in chunk.invalid() {
-            // Writing to a string can't fail.
-            write!(text, "\\x{byte:02x}").unwrap_or_default();
-        }
-    }
-    text
-}
-
-fn contains_any(name: &HeaderName, parts: &[&[u8]]) -> bool {
-    let letters: Vec<u8> = name.as_str().bytes().filter(u8::is_ascii_alphanumeric).collect();
-    parts.iter().any(|part| letters.windows(part.len()).any(|window| window == *part))
-}
-
-fn is_secret(name: &HeaderName) -> bool {
-    const PARTS: &[&[u8]] =
-        &[b"authorization", b"cookie", b"token", b"secret", b"apikey", b"password", b"passwd", b"credential", b"xauth", b"session"];
-    // the gate's own header with the name of a secret is no secret
-    contains_any(name, PARTS) && name.as_str() != "hookgate-secret"
-}
-
-fn is_signature(name: &HeaderName) -> bool {
-    contains_any(name, &[b"signature", b"hmac", b"xhubsig"])
 }
 
 #[cfg(test)]

@@ -87,6 +87,8 @@ pub struct Gate {
     limits: Limits,
     /// Bytes in flight.
     budget: Arc<Budget>,
+    /// Bytes of streamed answers whose senders do not read.
+    answers: Arc<Budget>,
     /// Upstream clients with their pools and breakers.
     upstreams: Mutex<HashMap<Arc<str>, Arc<Client>>>,
     /// Whether it is ready, draining, and what is in flight.
@@ -167,6 +169,7 @@ impl Gate {
         let numbers = numbers_of(&*store, &snapshot).await?;
         let limits = Limits::new(snapshot.limits.refused_per_client);
         let budget = Budget::new(snapshot.limits.in_flight_bytes);
+        let answers = Budget::new(snapshot.limits.in_flight_bytes / 2);
         let mut upstreams = HashMap::new();
         let live = live_of(snapshot, clients, &numbers, &limits, &mut upstreams, &deliverer);
         telemetry.observe(&observing(&live.snapshot));
@@ -178,6 +181,7 @@ impl Gate {
             deliverer,
             limits,
             budget,
+            answers,
             upstreams: Mutex::new(upstreams),
             lifecycle: Lifecycle::default(),
         })
@@ -193,6 +197,7 @@ impl Gate {
         let live = live_of(Arc::clone(snapshot), clients, &numbers, &self.limits, &mut self.upstreams(), &self.deliverer);
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
+        self.answers.set_limit(snapshot.limits.in_flight_bytes / 2);
         self.live.store(Arc::new(live));
         self.telemetry.observe(&observing(snapshot));
         Ok(())

@@ -4,20 +4,22 @@
 //! whatever ends the request also ends what it holds: its place among those in flight, the breaker's permit, the open record.
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
 
 use crate::delivery::{Fault, Outcome};
+use crate::gateway::budget::{Account, Owner};
 use crate::gateway::forward::refusal_of;
 use crate::gateway::framing::Violation;
-use crate::gateway::listener::{CONN, violation};
+use crate::gateway::headers::{OWN_REQUEST_ID, REQUEST_ID};
+use crate::gateway::listener::{CONN, network_of, violation};
 use crate::gateway::live::LivePass;
 use crate::gateway::{Gate, InFlight, InStream, headers};
 use crate::refusal::Refusal;
@@ -27,7 +29,12 @@ use crate::upstream::breaker::Permit;
 use crate::upstream::render;
 use crate::upstream::switch::Deadline;
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The bytes of an answer that pingora reads at once, at most.
+const MAX_PIECE: usize = 64 * 1024;
+/// The pieces of an answer that pingora holds for a sender that does not read: four in its pipe, one before it and one behind it.
+const PIPE: usize = 6;
+/// How long a sender may let a piece wait that has no room in memory.
+const CROWDED: Duration = Duration::from_millis(250);
 
 /// One request that is streamed through.
 pub(super) struct Passing {
@@ -52,6 +59,8 @@ pub(super) struct Passing {
     connection: RawFd,
     /// For the head of the answer, once all of the request has gone on.
     deadline: Option<Deadline>,
+    /// What of the answer may be held because the sender does not read.
+    buffers: Account,
     /// The status of the answer, once its head is here.
     answered: Option<StatusCode>,
     /// Why there is no answer of the upstream's, decided here.
@@ -62,7 +71,14 @@ pub(super) struct Passing {
 impl Passing {
     /// Takes over a request that [`prepare`] made ready.
     pub(super) fn begin(gate: &Arc<Gate>, route: Arc<LivePass>, host: HeaderValue, record: Record) -> Self {
+        let client = record.facts().client;
+        let owner = Owner {
+            client: client.own.then(|| network_of(client.ip)),
+            route: Arc::clone(&route.pass.name),
+            one_body: MAX_PIECE.saturating_mul(PIPE),
+        };
         Self {
+            buffers: gate.answers.open(owner),
             gate: Arc::clone(gate),
             _in_flight: InFlight::begin(Arc::clone(gate)),
             _stream: InStream::begin(Arc::clone(gate)),
@@ -203,9 +219,20 @@ impl Passing {
             session.set_keepalive(None);
         }
         if !status.is_informational() || switches {
-            answer.insert_header(X_REQUEST_ID, self.request_id().as_str())?;
+            if !answer.headers.contains_key(REQUEST_ID) {
+                answer.insert_header(REQUEST_ID, self.request_id().as_str())?;
+            }
+            answer.insert_header(OWN_REQUEST_ID, self.request_id().as_str())?;
         }
         Ok(())
+    }
+
+    /// Sees a piece of the body of the answer, before it is written to the sender. As long as the sender does not take it, pingora holds some
+    /// pieces more. They count; where they have no room, the sender is not waited for.
+    pub(super) fn answer_body(&mut self, session: &mut Session, piece: usize) {
+        let has_room = self.buffers.grow_to(piece.min(MAX_PIECE).saturating_mul(PIPE)).is_ok();
+        let patience = self.route.pass.idle_timeout;
+        session.set_write_timeout(Some(if has_room { patience } else { patience.min(CROWDED) }));
     }
 
     /// What to answer a request that failed with `error`; `None`: there is nobody to answer, or the answer has begun.
@@ -216,6 +243,7 @@ impl Passing {
         }
         let violation = violation();
         self.record.facts_mut().why = violation.map(Violation::words);
+        // a head was judged before: this is of a body or its trailer
         let refusal = violation.map(|_| Refusal::Malformed).or(self.refused).or_else(|| self.judge(error));
         self.ended = Some(refusal.map_or(Ended::Abandoned, |refusal| Ended::Refused { code: refusal.code(), status: refusal.status() }));
         refusal
@@ -274,7 +302,8 @@ impl Passing {
 pub(super) fn prepare(session: &mut Session, route: &LivePass, head: &RequestHead) -> Result<HeaderValue, Refusal> {
     let host = render::host(head, route.upstream.policy());
     let mut lines = HeaderMap::with_capacity(head.headers.len() + 8);
-    for (name, value) in headers::passed(head, host.clone()) {
+    let keeps_override = route.guards.list.is_empty() && route.pass.methods.is_none();
+    for (name, value) in headers::passed(head, host.clone(), keeps_override) {
         lines.append(name, value);
     }
     set_headers(session, lines);

@@ -50,10 +50,11 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     };
     let hook = &*route.hook;
     facts.of_route(&hook.name, hook.provider.as_ref());
+    facts.hide(&hook.secret_locations);
     if !gate.accepts() {
         return Err(Refusal::Draining);
     }
-    let ticket = admit::admit(hook, &route.limits, &head, &gate.limits)?;
+    let ticket = admit::admit(hook, &route.limits, &head, &gate.limits).inspect_err(|why| facts.of_refused_head(*why, &head))?;
     let mut check = hook.verifier.as_ref().map(|verifier| verifier.begin(&head, &params));
     let timeout = live.snapshot.limits.body_timeout;
     let bounds = BodyBounds { max: hook.max_body, timeout, route: &hook.name, budget: &gate.budget, clock: &*gate.clock };

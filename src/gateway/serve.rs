@@ -32,6 +32,8 @@ const H2_STREAMS: u32 = 32;
 /// of distance would take 20 s.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
+/// A head of HTTP/2 that is larger than allowed, by this factor at most, reaches the gateway, which tells a long target from a large head.
+const H2_HEAD_ROOM: usize = 2;
 /// Streams that an HTTP/2 sender may reset before they were looked at; with one more its connection is closed.
 const H2_RESETS_UNSEEN: usize = 20;
 /// Streams of one HTTP/2 connection that may break the protocol; with one more it is closed.
@@ -274,7 +276,7 @@ fn proxy(gate: Arc<Gate>) -> HttpProxy<Edge> {
     proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
-    h2.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    h2.max_header_list_size(u32::try_from(limits.header_bytes.saturating_mul(H2_HEAD_ROOM)).unwrap_or(u32::MAX));
     h2.max_pending_accept_reset_streams(H2_RESETS_UNSEEN);
     h2.max_local_error_reset_streams(Some(H2_ERRORS));
     h2.max_send_buffer_size(H2_SEND_BUFFER);

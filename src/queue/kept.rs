@@ -8,9 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::clock::{Now, unix_ms};
 use crate::delivery::Delivery;
-use crate::request::{self, Body, Client, Params, Received, RequestHead, RequestId};
+use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
 use crate::store::record::{Pairs, Record};
-use crate::verify::{Cleared, Covers, KeptProof};
+use crate::verify::{Cleared, Covers, KeptProof, SecretLocations};
 
 /// The client's address.
 pub const CLIENT: &str = "client";
@@ -36,41 +36,35 @@ pub const PROVIDER: &str = "provider";
 pub const ANSWERED: &str = "answered";
 /// Before the name of a path parameter.
 pub const PARAMETER: &str = "param:";
+/// The prefix of a kind of place where the request holds a secret or a signature.
+const SECRET_AT: &str = "secret_at:";
 /// The client's address is its own.
 const CLIENT_OWN: &str = "client_own";
 /// The direct peer was a trusted proxy.
 const BEHIND_PROXY: &str = "behind_proxy";
-
-/// What is not kept: authenticators that are the secret itself.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Withheld<'a> {
-    /// Headers.
-    pub headers: &'a [HeaderName],
-    /// A query parameter.
-    pub query: Option<&'a str>,
-}
 
 /// A stored delivery that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its {0} cannot be read")]
 pub struct Unreadable(&'static str);
 
-/// What is kept of a delivery beside its body. `more` are facts of the caller's.
-pub fn record(delivery: &Delivery, withheld: Withheld<'_>, more: &[(&'static str, &str)]) -> Record {
+/// Returns what is stored of a delivery beside its body: not the secrets at `dropped`, and where those at `secrets` are, since its route may
+/// change. `more` are facts of the caller's.
+pub fn record(delivery: &Delivery, dropped: &SecretLocations, secrets: &SecretLocations, more: &[(&'static str, &str)]) -> Record {
     let head = delivery.head();
-    let headers = head.headers.iter().filter(|(name, _)| !withheld.headers.contains(name));
+    let headers = head.headers.iter().filter(|(name, _)| !dropped.has_header(name));
     let headers = headers.map(|(name, value)| (Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes())));
     Record {
         method: Bytes::copy_from_slice(head.method.as_str().as_bytes()),
-        target: target(head, withheld.query),
+        target: dropped.without_parameters(&head.target).map_or_else(|| head.target.clone(), BytesMut::freeze),
         authority: Bytes::copy_from_slice(head.authority.as_bytes()),
         tls: head.tls,
         headers: headers.collect(),
-        facts: facts(delivery, more),
+        facts: facts(delivery, secrets, more),
     }
 }
 
-fn facts(delivery: &Delivery, more: &[(&'static str, &str)]) -> Pairs {
+fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, &str)]) -> Pairs {
     let head = delivery.head();
     let mut facts = Pairs::new();
     let mut say = |name: &str, value: &str| facts.push((Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes())));
@@ -97,18 +91,13 @@ fn facts(delivery: &Delivery, more: &[(&'static str, &str)]) -> Pairs {
     for (name, value) in &delivery.params().0 {
         say(&format!("{PARAMETER}{name}"), value);
     }
+    for (kind, name) in secrets.entries() {
+        say(&format!("{SECRET_AT}{kind}"), name);
+    }
     for (name, value) in more {
         say(name, value);
     }
     facts
-}
-
-/// The target without the parameter that is a secret.
-fn target(head: &RequestHead, withheld: Option<&str>) -> Bytes {
-    let (Some(secret), Some(query)) = (withheld, head.query()) else { return head.target.clone() };
-    let mut target = BytesMut::from(head.path());
-    request::put_query(&mut target, request::without(query, secret));
-    target.freeze()
 }
 
 /// A fact of a record.
@@ -129,6 +118,14 @@ pub fn parameters(record: &Record) -> Params {
         Some((name.into(), std::str::from_utf8(value).ok()?.into()))
     });
     Params(all.collect())
+}
+
+/// Returns where the request of a record holds its secrets, as its route declared when it came.
+pub fn secret_locations(record: &Record) -> SecretLocations {
+    SecretLocations::from_entries(record.facts.iter().filter_map(|(kind, name)| {
+        let kind = std::str::from_utf8(kind).ok()?.strip_prefix(SECRET_AT)?;
+        Some((kind, std::str::from_utf8(name).ok()?))
+    }))
 }
 
 /// The delivery of `route` that was kept. `now` fills in for the monotonic time of its receipt, which ended with the process that received it.

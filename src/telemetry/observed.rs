@@ -33,9 +33,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The verdict on a request with these headers that is not authentic.
-    pub fn refuse(why: NotAuthentic, headers: &HeaderMap) -> Self {
-        Self::WouldRefuse { why, agent: agent(headers) }
+    /// Returns the verdict on a request that is not authentic; without its headers, its sender has no name.
+    pub fn refuse(why: NotAuthentic, headers: Option<&HeaderMap>) -> Self {
+        Self::WouldRefuse { why, agent: headers.and_then(agent) }
     }
 
     /// The code of the refusal that it would have been.

@@ -112,7 +112,10 @@ impl Outcome {
                 | Refusal::UpstreamMalformed
                 | Refusal::UpstreamTimeout => Judged::Failed,
                 Refusal::Malformed
+                | Refusal::TargetTooLong
+                | Refusal::HeadTooLarge
                 | Refusal::NoRoute
+                | Refusal::Loop
                 | Refusal::PathGuarded
                 | Refusal::MethodNotAllowed
                 | Refusal::ClientNotAllowed

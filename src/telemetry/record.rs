@@ -2,14 +2,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::observed::Verdict;
 use crate::clock::{Now, unix_ms};
-use crate::request::{Client, ClientCertificate, RequestId};
-use crate::verify::{Cleared, Refused, Unverified};
+use crate::refusal::Refusal;
+use crate::request::{Client, ClientCertificate, RequestHead, RequestId};
+use crate::verify::{Cleared, Refused, SecretLocations, Unverified};
 
+/// The header with the sender's own ID of a request.
+const SENDER_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of a path that are shown.
 const PATH_SHOWN: usize = 1024;
 /// Characters of a sender's own request ID that are taken over.
@@ -138,6 +142,8 @@ pub struct Facts {
     pub why: Option<&'static str>,
     /// On a route that observes: what the verification came to.
     pub verdict: Option<Verdict>,
+    /// Whether the route declares the `User-Agent` to be a secret.
+    hides_agent: bool,
 }
 
 impl Facts {
@@ -146,7 +152,7 @@ impl Facts {
         let path = raw_target.split(|byte| *byte == b'?').next().unwrap_or_default();
         Self {
             request_id,
-            sender_request_id: headers.get("x-request-id").and_then(|value| visible(value.as_bytes(), SENDER_ID_SHOWN)),
+            sender_request_id: headers.get(SENDER_ID).and_then(|value| visible(value.as_bytes(), SENDER_ID_SHOWN)),
             route: None,
             provider: None,
             method: method.clone(),
@@ -168,6 +174,7 @@ impl Facts {
             lost_claim: false,
             why: None,
             verdict: None,
+            hides_agent: false,
         }
     }
 
@@ -177,9 +184,24 @@ impl Facts {
         self.provider = provider.map(Arc::clone);
     }
 
+    /// Forgets what the route declares to be a secret, so that no line shows it.
+    pub fn hide(&mut self, secrets: &SecretLocations) {
+        if secrets.has_header(&SENDER_ID) {
+            self.sender_request_id = None;
+        }
+        self.hides_agent = secrets.has_header(&USER_AGENT);
+    }
+
+    /// The head was refused by its route.
+    pub fn of_refused_head(&mut self, refusal: Refusal, head: &RequestHead) {
+        let why = if head.target.contains(&b'`') { "the target" } else { "a header with different values" };
+        self.why = (refusal == Refusal::Malformed).then_some(why);
+    }
+
     /// The route observes, and the request goes on although it is not authentic.
     pub fn would_refuse(&mut self, refused: Refused) -> Unverified {
-        self.verdict = Some(Verdict::refuse(refused.why, &refused.received.head.headers));
+        let headers = (!self.hides_agent).then_some(&refused.received.head.headers);
+        self.verdict = Some(Verdict::refuse(refused.why, headers));
         Unverified::refused(refused)
     }
 

@@ -6,7 +6,7 @@ use super::Outgoing;
 use crate::config::snapshot::{Forward, Hook, PathPiece, Upstream, UpstreamAddress};
 use crate::delivery::{Attempt, Delivery};
 use crate::gateway::headers::{self, Proof};
-use crate::request::{self, Params, RequestHead};
+use crate::request::{Params, RequestHead};
 use crate::verify::{CannotSign, Cleared, standard};
 
 /// The request that hands `delivery` on; and, where the route has it signed anew and that cannot be, why it goes on as it was signed.
@@ -31,7 +31,9 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> (Outgoing
         received_at: attempt.received_at,
         covers: authentic.covers(),
     });
-    let mut headers = headers::upstream(head, host(head, &forward.upstream), &forward.drop_headers, delivery.body(), proof.as_ref());
+    let scheme = hook.verifier.as_ref().map_or(&[][..], |verifier| verifier.shape().headers());
+    let policy = headers::Policy { dropped: &forward.dropped, scheme, keeps_override: false };
+    let mut headers = headers::upstream(head, host(head, &forward.upstream), policy, delivery.body(), proof.as_ref());
     if let Some(key) = &forward.sign {
         let signed = authentic.and_then(|authentic| {
             // a receiver takes two messages with one ID for one
@@ -81,25 +83,23 @@ pub fn url(upstream: &Upstream) -> String {
 /// Path and query for the upstream.
 fn target(head: &RequestHead, params: &Params, forward: &Forward) -> Bytes {
     let query = if forward.keep_query { head.query() } else { None };
-    if forward.path.is_none() && forward.drop_query.is_none() {
-        return if query.is_some() { head.target.clone() } else { head.target.slice_ref(head.path()) };
-    }
+    let Some(template) = &forward.path else {
+        return match forward.dropped.without_parameters(&head.target) {
+            Some(target) if query.is_some() => target.freeze(),
+            None if query.is_some() => head.target.clone(),
+            Some(_) | None => head.target.slice_ref(head.path()),
+        };
+    };
     let mut target = BytesMut::with_capacity(head.target.len() + 64);
-    match &forward.path {
-        None => target.put_slice(head.path()),
-        Some(template) => {
-            for piece in &template.0 {
-                match piece {
-                    PathPiece::Literal(text) => target.put_slice(text.as_bytes()),
-                    PathPiece::Parameter(name) => target.put_slice(params.get(name).unwrap_or_default().as_bytes()),
-                }
-            }
+    for piece in &template.0 {
+        match piece {
+            PathPiece::Literal(text) => target.put_slice(text.as_bytes()),
+            PathPiece::Parameter(name) => target.put_slice(params.get(name).unwrap_or_default().as_bytes()),
         }
     }
-    let Some(query) = query else { return target.freeze() };
-    match &forward.drop_query {
-        Some(secret) => request::put_query(&mut target, request::without(query, secret)),
-        None => request::put_query(&mut target, [query]),
+    if query.is_some() {
+        let left = forward.dropped.without_parameters(&head.target).map_or_else(|| head.target.clone(), BytesMut::freeze);
+        target.put_slice(left.get(head.path().len()..).unwrap_or_default());
     }
     target.freeze()
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::content::{Piece, Template};
 use super::locator::Locator;
 use super::secret::{Candidate, SecretKind, SecretText};
-use super::{Cleared, NotAuthentic, TagEncoding, Verifier};
+use super::{Cleared, NotAuthentic, SecretLocations, TagEncoding, Verifier};
 use crate::clock::Now;
 use crate::request::{Params, Received, RequestHead};
 
@@ -225,8 +225,12 @@ pub struct Full {
 impl Handshake {
     /// Whether it takes the body to know one.
     pub fn reads_body(&self) -> bool {
+        self.locators().any(Locator::in_body)
+    }
+
+    fn locators(&self) -> impl Iterator<Item = &Locator> {
         let token = self.token.iter().map(|(at, _)| at);
-        self.when.iter().map(|when| &when.at).chain(token).chain(self.guard.iter().map(|guard| &guard.at)).any(Locator::in_body)
+        self.when.iter().map(|when| &when.at).chain(token).chain(self.guard.iter().map(|guard| &guard.at))
     }
 
     /// Whether the answer holds a MAC.
@@ -269,6 +273,16 @@ impl Handshake {
 pub struct Handshakes(pub Vec<Handshake>);
 
 impl Handshakes {
+    /// Returns whether two readers could read a header of a handshake differently.
+    pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
+        self.0.iter().flat_map(Handshake::locators).any(|at| at.is_ambiguous(head))
+    }
+
+    /// Adds the places of the second secrets.
+    pub fn and_secrets(&self, locations: SecretLocations) -> SecretLocations {
+        self.0.iter().filter_map(|one| one.guard.as_ref()).fold(locations, |locations, guard| locations.and(&guard.at))
+    }
+
     /// The verifier that takes no body for authentic whose MAC a handshake hands out.
     pub fn keep_apart(&self, verifier: Verifier) -> Verifier {
         let handed_out = self.0.iter().filter(|one| one.has_mac()).filter_map(|one| one.token.as_ref());

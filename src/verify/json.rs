@@ -4,6 +4,7 @@
 //! so a key on the pointer's way that occurs twice is an error, not a choice.
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -29,6 +30,19 @@ pub(crate) fn check_pointer(pointer: &str) -> Result<(), &'static str> {
 
 /// The scalar under `pointer`: a string decoded, a number or boolean as it is written; `None` if there is no such scalar.
 pub(crate) fn find<'b>(body: &'b [u8], pointer: &str) -> Result<Option<Cow<'b, str>>, Unreadable> {
+    locate(body, pointer)?.map_or(Ok(None), |raw| scalar(raw.get()))
+}
+
+/// Returns the bytes of `body` that the value under `pointer` takes, of whatever type it is.
+pub(crate) fn span(body: &[u8], pointer: &str) -> Result<Option<Range<usize>>, Unreadable> {
+    let Some(raw) = locate(body, pointer)? else { return Ok(None) };
+    // the value is a part of the body
+    let start = raw.get().as_ptr().addr().checked_sub(body.as_ptr().addr()).ok_or(Unreadable)?;
+    let end = start.checked_add(raw.get().len()).filter(|end| *end <= body.len()).ok_or(Unreadable)?;
+    Ok(Some(start..end))
+}
+
+fn locate<'b>(body: &'b [u8], pointer: &str) -> Result<Option<&'b RawValue>, Unreadable> {
     if body.len() > MAX_BYTES {
         return Err(Unreadable);
     }
@@ -40,7 +54,7 @@ pub(crate) fn find<'b>(body: &'b [u8], pointer: &str) -> Result<Option<Cow<'b, s
             None => return Ok(None),
         }
     }
-    scalar(raw.get())
+    Ok(Some(raw))
 }
 
 fn unescape(step: &str) -> Cow<'_, str> {

@@ -18,7 +18,7 @@ pub struct HeaderNames(Box<[HeaderName]>);
 /// Why a header cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unclear {
-    /// One name is there twice.
+    /// One name is there with different values.
     Repeated,
     /// Two names are there with different values.
     Contradicted,
@@ -33,6 +33,11 @@ impl HeaderNames {
     /// The names, the preferred one first.
     pub fn names(&self) -> &[HeaderName] {
         &self.0
+    }
+
+    /// Returns whether two readers could take different values: a name is there with different values, or two names contradict each other.
+    pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
+        self.read(head).is_err()
     }
 
     /// The value under the first name that is there.
@@ -97,6 +102,11 @@ impl Locator {
         let value = value.ok_or(NotAuthentic::SignatureMissing)?;
         let visible = (1..=MAX_ID).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
         if visible { Ok(value) } else { Err(NotAuthentic::SignatureMalformed) }
+    }
+
+    /// Returns whether it is a header that two readers could read differently.
+    pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
+        matches!(self, Self::Header(names) if names.is_ambiguous(head))
     }
 
     /// Whether it takes the body to find it.

@@ -13,6 +13,7 @@ mod kept;
 mod locator;
 mod resign;
 pub mod secret;
+mod secret_locations;
 mod shape;
 mod sign;
 mod source;
@@ -41,7 +42,8 @@ pub use kept::KeptProof;
 pub use locator::{HeaderNames, Locator};
 pub use resign::NotResignable;
 pub use secret::{BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
-pub use shape::{Covers, HmacScheme, Scheme, SecretLocations, Shape, SignedTime, TimeAt};
+pub use secret_locations::SecretLocations;
+pub use shape::{Covers, HmacScheme, Scheme, Shape, SignedTime, TimeAt};
 pub use sign::{CannotSign, Signed};
 pub use source::{Layout, Source, SourcePlace};
 pub use standard::SigningKey;
@@ -135,6 +137,15 @@ impl Verifier {
     /// Whether the signature covers the path that was asked for.
     pub fn covers_path(&self) -> bool {
         self.shape.covers_path(self.public_url.is_some())
+    }
+
+    /// Returns whether two readers could read a header differently that the scheme reads as single, or the header with the account.
+    pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
+        let by = match &self.secrets {
+            SecretSet::Table { by: KeyedBy::Header(name), .. } => head.single(name).is_err(),
+            SecretSet::Table { by: KeyedBy::Param(_), .. } | SecretSet::List(_) => false,
+        };
+        by || self.shape.is_ambiguous(head)
     }
 
     /// The event type of a request, for logs. It is covered only if the body or header it stands in is.

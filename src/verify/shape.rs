@@ -12,6 +12,7 @@ use super::handshake::{Apart, Tokens};
 use super::hmac::{Algorithm, TagEncoding};
 use super::locator::{HeaderNames, Locator, Unclear};
 use super::secret::{SecretKind, SecretSet};
+use super::secret_locations::SecretLocations;
 use super::source::Source;
 use super::timestamp::{self, Format};
 use super::{NotAuthentic, Verifier, json};
@@ -26,6 +27,10 @@ pub struct Shape {
     encodings: Vec<Encoding>,
     suffix: Option<Box<str>>,
     covers: Covers,
+    /// The headers that the scheme reads or covers.
+    headers: Box<[HeaderName]>,
+    /// Those that are read as single, each under all of its names.
+    singles: Box<[HeaderNames]>,
     /// Grammars of tokens whose MAC the gate hands out.
     apart: Vec<Tokens>,
 }
@@ -173,7 +178,10 @@ impl Shape {
             let time_in_body = hmac.time.as_ref().is_some_and(SignedTime::in_body);
             hmac.content.settle(time_in_body, delivery_id.as_ref().is_some_and(Locator::in_body));
         }
-        Self { scheme, delivery_id, event_type, encodings, suffix, covers, apart: Vec::new() }
+        let all = headers_of(&scheme, [delivery_id.as_ref(), event_type.as_ref()]);
+        let headers = all.iter().flat_map(|(names, _)| names.names().iter().cloned()).collect();
+        let singles = all.into_iter().filter(|(_, is_single)| *is_single).map(|(names, _)| names).collect();
+        Self { scheme, delivery_id, event_type, encodings, suffix, covers, headers, singles, apart: Vec::new() }
     }
 
     /// The verifier with these secrets. `public_url` is the URL that senders use, without query.
@@ -243,6 +251,16 @@ impl Shape {
         }
     }
 
+    /// Returns the headers that the scheme reads or covers: they reach the upstream whatever they are called.
+    pub fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+
+    /// Returns whether two readers could read a header of the scheme differently.
+    pub(super) fn is_ambiguous(&self, head: &RequestHead) -> bool {
+        self.singles.iter().any(|names| names.is_ambiguous(head))
+    }
+
     /// Where the delivery ID stands.
     pub fn delivery_id(&self) -> Option<&Locator> {
         self.delivery_id.as_ref()
@@ -253,23 +271,47 @@ impl Shape {
         self.event_type.as_ref()
     }
 
-    /// Where the request holds the secret itself, so that it is neither forwarded, stored nor shown.
+    /// Returns where the request holds the secret itself, so that it is neither forwarded, stored nor shown, and where it holds a signature.
     pub fn secret_locations(&self) -> SecretLocations {
+        let none = SecretLocations::default;
         match &self.scheme {
-            Scheme::Hmac(_) => SecretLocations::default(),
-            Scheme::Token(source) => SecretLocations { headers: source.headers().to_vec(), query: source.query().map(Into::into) },
-            Scheme::Basic => SecretLocations { headers: vec![AUTHORIZATION], query: None },
+            Scheme::Hmac(hmac) => SecretLocations { signatures: hmac.source.headers().to_vec(), ..none() },
+            Scheme::Token(source) => {
+                SecretLocations { headers: source.headers().to_vec(), query: source.query().map(Box::from).into_iter().collect(), ..none() }
+            }
+            Scheme::Basic => SecretLocations { headers: vec![AUTHORIZATION], ..none() },
         }
     }
 }
 
-/// Where a request holds the secret itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SecretLocations {
-    /// In these headers.
-    pub headers: Vec<HeaderName>,
-    /// In this query parameter.
-    pub query: Option<Box<str>>,
+/// The headers that a scheme reads or covers: each group by its names. Whether each is read as single is said beside it.
+fn headers_of(scheme: &Scheme, facts: [Option<&Locator>; 2]) -> Vec<(HeaderNames, bool)> {
+    let mut headers: Vec<(HeaderNames, bool)> = Vec::new();
+    let source = |source: &Source| -> Vec<(HeaderNames, bool)> {
+        let signatures = source.headers().iter().map(|name| (HeaderNames::from(name.clone()), !source.repeated));
+        signatures.chain(source.expect.iter().map(|(name, _)| (HeaderNames::from(name.clone()), true))).collect()
+    };
+    match scheme {
+        Scheme::Hmac(hmac) => {
+            headers.extend(source(&hmac.source));
+            for piece in hmac.content.pieces() {
+                if let Piece::Header(name) = piece {
+                    headers.push((HeaderNames::from(name.clone()), true));
+                }
+            }
+            if let Some(TimeAt::Header(names)) = hmac.time.as_ref().map(|time| &time.at) {
+                headers.push((names.clone(), true));
+            }
+        }
+        Scheme::Token(token) => headers.extend(source(token)),
+        Scheme::Basic => headers.push((HeaderNames::from(AUTHORIZATION), true)),
+    }
+    for fact in facts.into_iter().flatten() {
+        if let Locator::Header(names) = fact {
+            headers.push((names.clone(), true));
+        }
+    }
+    headers
 }
 
 /// What a signature covers. `Display` is for people: `timestamp, body, ID`.

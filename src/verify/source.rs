@@ -78,12 +78,13 @@ impl Source {
             SourcePlace::Headers(names) => {
                 let mut present = false;
                 for name in names {
-                    let mut values = head.headers.get_all(name).iter();
-                    let first = values.next();
-                    if !self.repeated && values.next().is_some() {
+                    let single = head.single(name);
+                    if !self.repeated && single.is_err() {
                         return Err(NotAuthentic::SignatureMalformed);
                     }
-                    for value in first.into_iter().chain(values) {
+                    // of equal values one is enough
+                    let all = if self.repeated { usize::MAX } else { 1 };
+                    for value in head.headers.get_all(name).iter().take(all) {
                         present = true;
                         self.split(value.as_bytes(), &mut take);
                     }

@@ -71,6 +71,13 @@ fn floods_of_frames() {
     assert_eq!(count(&rows[6], "streams answered"), 8 * 32, "{}", rows[6]);
 }
 
+/// The buffers of answers count: what has no room is reset soon, the rest when its window has been shut for `idle_timeout`.
+#[test]
+fn receivers_that_do_not_read_hold_little() {
+    let rows = withstand("body_timeout: 10s", vec![h2::unread_pages(20, Duration::from_secs(6))]);
+    assert!(count(&rows[0], "streams reset") >= 20 * 32, "{}", rows[0]);
+}
+
 /// One client that begins bodies and ends none gets no more than its quarter; another's large body has its place, and after the cut all is free.
 #[test]
 fn a_greedy_client_leaves_room_for_others() {

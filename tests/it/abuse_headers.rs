@@ -198,3 +198,48 @@ fn honest_headers_pass() {
         assert_eq!(seen.header(name), Some(value));
     }
 }
+
+/// Two readers could take different ones. Equal values are one value, and the app gets it once.
+#[test]
+fn a_header_read_as_single_has_one_value() {
+    let app = App::start();
+    let verify = "verify: { scheme: hmac, algorithm: sha256, signature: { header: X-Sig, encoding: hex }, signed_content: '{timestamp}.{body}', timestamp: { header: X-Time }, delivery_id: { header: X-Id }, event_type: { header: X-Kind }, secrets: { by: 'header:X-Account', dir: KEYS } }";
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let keys = dir.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::write(keys.join("acme"), SECRET).unwrap();
+    let yaml = format!(
+        "listen: [{{ address: 127.0.0.1:0 }}]\nupstreams:\n  app: {{ url: {} }}\nroutes:\n  - name: own\n    path: /in\n    {}\n    rate_limit: {{ rate: 1000/s, key: 'header:X-Team' }}\n    dedupe: {{}}\n    forward: {{ upstream: app }}\n",
+        app.url(),
+        verify.replace("KEYS", &keys.display().to_string()),
+    );
+    let gate = Gate::start_in(dir, &yaml);
+    let mut number = 0;
+    let mut send = |more: &[(&str, &str)]| {
+        number += 1;
+        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+        let body = format!("{{\"n\":{number}}}");
+        let signature = sign::hmac_hex(SECRET, format!("{time}.{body}").as_bytes());
+        let id = format!("id-{number}");
+        let own =
+            [("X-Sig", signature.as_str()), ("X-Time", &time), ("X-Id", &id), ("X-Kind", "a"), ("X-Account", "acme"), ("X-Team", "t")];
+        let value = |name: &str| own.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).unwrap();
+        let more: Vec<(&str, &str)> = more.iter().map(|(name, text)| (*name, if *text == "same" { value(name) } else { *text })).collect();
+        let headers = [&own[..], &more].concat();
+        super::support::http::request(gate.address("senders"), "POST", "/in", &headers, body.as_bytes()).status
+    };
+    assert_eq!(send(&[]), 200);
+    for name in ["X-Sig", "X-Time", "X-Id", "X-Kind", "X-Account", "X-Team"] {
+        assert_eq!(send(&[(name, "another")]), 400, "{name} with another value");
+        assert_eq!(send(&[(name, "same"), (name, "another")]), 400, "{name} with another value behind an equal one");
+        assert_eq!(app.count(), 1, "{name}");
+    }
+    assert_eq!(send(&[("X-Other", "1"), ("X-Other", "2")]), 200, "others may repeat");
+    for name in ["X-Sig", "X-Time", "X-Id", "X-Kind", "X-Account"] {
+        assert_eq!(send(&[(name, "same")]), 200, "{name} twice with one value");
+        if name != "X-Account" {
+            assert_eq!(app.last().all(name).len(), 1, "{name}");
+        }
+    }
+    assert!(gate.lines().iter().any(|line| line.contains("\"why\":\"a header with different values\"")), "{:?}", gate.lines());
+}

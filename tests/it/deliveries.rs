@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::queue::{SECRET, config, start};
 use super::support::app::{Act, App};
-use super::support::gate::{Gate, wait_for};
+use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http;
 use super::support::sign;
 
@@ -120,4 +120,59 @@ fn what_is_forgotten_is_handed_on_again() {
     assert_eq!(ask(&gate, "POST", "/-/deliveries/purge", ANNA, &purge).1["done"], 2);
     assert_eq!(found(&gate, "delivered,dead,pending,retrying"), 0);
     assert_eq!(send(&gate, "id-1").as_deref(), Some("duplicate"), "its ID stays remembered");
+}
+
+/// The header of a token has a name that nobody could guess, and the upstream gets it: no page, line or command shows it.
+#[test]
+fn a_declared_secret_is_shown_nowhere() {
+    const TOKEN: &str = "plain-0123456789abcdef0123";
+    let app = App::answering(|_, _| Act::status(410));
+    let verify = "verify: { scheme: token, signature: { header: X-Hook-Auth }, delivery_id: { header: X-Id }, secrets: [{ name: main, insecure_inline: plain-0123456789abcdef0123 }] }";
+    let mut yaml = config(&app.url(), "keep_token: true");
+    let line = yaml.lines().find(|line| line.trim_start().starts_with("verify:")).unwrap().trim_start().to_owned();
+    yaml = yaml.replace(&line, verify);
+    let gate = start(&yaml);
+    let post = |headers: &[(&str, &str)]| http::request(gate.address("senders"), "POST", "/webhooks/github", headers, b"{}").status;
+    let request_id = ("X-Request-Id", "a");
+    assert_eq!(post(&[("X-Hook-Auth", TOKEN), ("X-Id", "one"), request_id]), 200);
+    assert_eq!(post(&[("X-Hook-Auth", &format!("{TOKEN}x")), ("X-Id", "two"), request_id]), 401);
+    wait_for("the delivery to be dead", || found(&gate, "dead") == 1);
+    assert_eq!(app.last().header("X-Hook-Auth"), Some(TOKEN), "the app gets it");
+
+    let mut shown = Vec::new();
+    let token = std::fs::read_to_string(gate.dir().join("store/admin-token")).unwrap();
+    for path in
+        ["/-/deliveries/one", "/-/deliveries/one/http", "/-/deliveries/one/body", "/-/deliveries", "/-/status", "/-/refusals", "/-/report"]
+    {
+        for bearer in ["", token.trim()] {
+            shown.push((path.to_owned(), ask(&gate, "GET", path, bearer, &Value::Null).1.to_string()));
+        }
+    }
+    let admin = gate.address("admin").to_string();
+    let path = gate.config_path().display().to_string();
+    for args in [
+        "show one",
+        "show one --json",
+        "show one --http",
+        "show one --curl",
+        "show one --body",
+        "list --json",
+        "export",
+        "export --http",
+        "export --curl",
+    ] {
+        let args: Vec<&str> = ["deliveries"].into_iter().chain(args.split(' ')).chain(["--admin", &admin, "--config", &path]).collect();
+        let output = hookgate().args(&args).stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let said = [output.stdout, output.stderr].concat();
+        shown.push((args.join(" "), String::from_utf8_lossy(&said).into_owned()));
+    }
+    shown.push(("lines".to_owned(), gate.lines().join("\n")));
+    shown.push(("log".to_owned(), gate.said().join("\n")));
+    for (place, text) in &shown {
+        assert!(!text.contains("plain-0123"), "{place}: {text}");
+    }
+    let of = |place: &str| &shown.iter().rfind(|(known, _)| known.starts_with(place)).unwrap().1;
+    assert!(of("deliveries show one --curl").contains("x-hook-auth: [redacted]"), "{}", of("deliveries show one --curl"));
+    assert!(of("/-/deliveries/one/http").contains("x-hook-auth: [redacted]"));
 }

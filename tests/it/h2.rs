@@ -135,6 +135,23 @@ fn an_authority_with_a_user_is_refused() {
     });
 }
 
+/// A long target and a large head are told apart, as over HTTP/1.
+#[test]
+fn a_large_head_is_431_and_a_long_target_414() {
+    let app = App::start();
+    let (gate, certificate) = gate_with(&format!("limits: {{ header_bytes: 8KiB }}\n{}", config(&app.url(), "")));
+    runtime().block_on(async {
+        let mut connection = connect(&gate, certificate).await;
+        for (path, header, status) in [("x", 9 << 10, 431), ("x", 60 << 10, 431), (&*"x".repeat(9 << 10), 10, 414)] {
+            connection = connection.ready().await.unwrap();
+            let request = Request::post(format!("https://gate.test/{path}")).header("x-large", "y".repeat(header)).body(()).unwrap();
+            let (answer, _) = connection.send_request(request, true).unwrap();
+            assert_eq!(answer.await.unwrap().status(), status, "{} and {header} bytes", path.len());
+        }
+        assert_eq!(post(&mut connection, "after", b"{}".to_vec()).await, 200);
+    });
+}
+
 /// A gate with a TLS listener, and the certificate to trust.
 pub fn gate(app: &App) -> (Gate, CertificateDer<'static>) {
     gate_before(&app.url())

@@ -128,8 +128,14 @@ fn a_head_that_does_not_end_is_closed_and_one_that_is_too_large_is_refused() {
     assert!(slow.answer().is_err());
     let mut large = Connection::open(gate.address("senders"));
     large.send(format!("POST / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(8 * 1024)).as_bytes()).unwrap();
-    assert_eq!(large.answer().unwrap().status, 400);
+    assert_eq!(large.answer().unwrap().status, 431);
     assert!(large.is_closed());
+    let mut long = Connection::open(gate.address("senders"));
+    long.send(format!("POST /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(8 * 1024)).as_bytes()).unwrap();
+    assert_eq!(long.answer().unwrap().status, 414);
+    assert!(long.is_closed());
+    let code = |code: &str| gate.lines().iter().any(|line| line.contains(&format!("\"code\":\"{code}\"")));
+    wait_for("both to be on record", || code("head_too_large") && code("target_too_long"));
     let mut body = Connection::open(gate.address("senders"));
     body.send(&http::head("POST", "/webhooks/github", &[], Some(10))).unwrap();
     body.send(b"123").unwrap();

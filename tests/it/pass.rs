@@ -554,3 +554,101 @@ fn streams_reach_an_app_on_a_unix_socket() {
     assert_eq!(http::request(gate.address("senders"), "GET", "/", &[], b"").text(), "ok");
     assert_eq!(http::request(gate.address("senders"), "GET", "/silence", &[], b"").status, 504);
 }
+
+/// The upstream's URL leads back to the gateway: the second time round the request is refused, on every kind of route.
+#[test]
+fn a_loop_ends_at_the_second_hop() {
+    let place = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = place.local_addr().unwrap();
+    drop(place);
+    let yaml = format!(
+        "listen: [{{ address: {address} }}]
+shutdown: {{ delay: 0s, grace: 2s }}
+upstreams:
+  app: {{ url: 'http://{address}' }}
+routes:
+  - name: open
+    path: /open
+    verify: none
+    forward: {{ upstream: app }}
+  - name: app
+    path: /{{*rest}}
+    pass: {{ upstream: app }}
+"
+    );
+    let gate = Gate::start(&yaml);
+    let ask = |method: &str, path: &str, headers: &[(&str, &str)]| http::request(address, method, path, headers, b"");
+    for (method, path) in [("GET", "/any"), ("POST", "/open")] {
+        let before = gate.lines().len();
+        assert_eq!(ask(method, path, &[("Connection", "cdn-loop")]).status, 508, "{path}");
+        wait_for("both hops to be on record", || gate.lines().len() >= before + 2);
+        std::thread::sleep(Duration::from_millis(100));
+        let lines = gate.lines().split_off(before);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("\"code\":\"loop\"")), "{lines:?}");
+    }
+    // a stranger who claims to have been here has himself refused, and nobody else
+    assert_eq!(ask("GET", "/any", &[("CDN-Loop", &"hookgate, ".repeat(9))]).status, 508);
+    let websocket = UPGRADE.replace("Hookgate-Verified: true", "X: y");
+    let mut sender = TcpStream::connect(address).unwrap();
+    sender.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    sender.write_all(websocket.as_bytes()).unwrap();
+    let head = read_head(&mut sender);
+    assert!(head.starts_with("HTTP/1.1 508 "), "{head}");
+}
+
+#[test]
+fn each_hop_leaves_its_entry() {
+    let app = App::start();
+    let gate = Gate::start(&config(&app.url(), "", ""));
+    let mut entries = std::collections::BTreeSet::new();
+    for lines in [vec![], vec![("CDN-Loop", "other; a=\"b, c\"")], vec![("CDN-Loop", "hookgate; id=elsewhere"), ("CDN-Loop", "fastly")]] {
+        assert_eq!(http::request(gate.address("senders"), "GET", "/a", &lines, b"").status, 200);
+        let seen = app.last();
+        let all = seen.all("CDN-Loop");
+        let theirs: Vec<&str> = lines.iter().map(|(_, value)| *value).collect();
+        assert_eq!(all[..all.len() - 1], theirs);
+        entries.insert(all.last().unwrap().to_string());
+    }
+    let entry = entries.pop_first().unwrap();
+    assert!(entries.is_empty() && entry.starts_with("hookgate; id=") && entry.len() == 13 + 32, "{entry}");
+}
+
+/// What nobody needs to be changed reaches the app and the sender as it was sent.
+#[test]
+fn request_ids_and_method_overrides_are_kept_where_nothing_needs_them() {
+    let app = App::answering(|_, seen| {
+        let mut act = super::support::app::Act::status(200);
+        if seen.target == "/own" {
+            act.headers.push(("X-Request-Id".to_owned(), "of-the-app".to_owned()));
+        }
+        act
+    });
+    let alone = |pass: &str, more: &str| {
+        format!(
+            "listen: [{{ address: 127.0.0.1:0 }}]\n{more}upstreams:\n  app: {{ url: '{}' }}\nroutes:\n  - name: app\n    path: /{{*rest}}\n    pass: {{ upstream: app{pass} }}\n",
+            app.url()
+        )
+    };
+    let guarded = config(&app.url(), "", "");
+    for (yaml, keeps, trusted) in [
+        (alone("", ""), true, false),
+        (alone("", "trusted_proxies: [127.0.0.0/8]\n"), true, true),
+        (alone(" }\n    methods: [GET, POST", ""), false, false),
+        (guarded, false, false),
+    ] {
+        let gate = Gate::start(&yaml);
+        for path in ["/any", "/own"] {
+            let headers = [("X-HTTP-Method-Override", "PUT"), ("X-Request-Id", "theirs")];
+            let answer = http::request(gate.address("senders"), "POST", path, &headers, b"");
+            assert_eq!(answer.status, 200);
+            let seen = app.last();
+            let own = seen.header("Hookgate-Request-Id").unwrap().to_owned();
+            assert_eq!(own.len(), 26);
+            assert_eq!(answer.header("Hookgate-Request-Id"), Some(own.as_str()));
+            assert_eq!(seen.header("X-HTTP-Method-Override"), keeps.then_some("PUT"), "{yaml}");
+            assert_eq!(seen.header("X-Request-Id"), Some(if trusted { "theirs" } else { own.as_str() }));
+            assert_eq!(answer.header("X-Request-Id"), Some(if path == "/own" { "of-the-app" } else { own.as_str() }));
+        }
+    }
+}

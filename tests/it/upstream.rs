@@ -17,7 +17,7 @@ use hookgate::upstream::Outgoing;
 use hookgate::upstream::breaker::Shown;
 use hookgate::upstream::client::{Client, Onward, Sent, Unusable};
 use hookgate::upstream::fetch::{FetchError, Url, fetch};
-use hookgate::verify::{Cleared, Handshakes, Unverified};
+use hookgate::verify::{Cleared, Handshakes, SecretLocations, Unverified};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::support::upstream::{Act, Authority, Upstream, chunked, raw, reply};
@@ -452,6 +452,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     let app = Upstream::scripted(vec![reply(202, &[], b"taken")]).await;
     let client = Arc::new(client(app.address));
     let hook = Hook {
+        secret_locations: SecretLocations::default(),
         observe_until: None,
         handshakes: Handshakes::default(),
         name: "open".into(),
@@ -468,8 +469,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
             upstream: Arc::clone(client.policy()),
             path: None,
             keep_query: false,
-            drop_headers: Vec::new(),
-            drop_query: None,
+            dropped: SecretLocations::default(),
             timeout: BUDGET,
             resign: false,
             sign: None,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::acts::{Audit, AuditEntry};
 use super::desk::{Desk, Names, bad, no_delivery, no_store, shortened, unavailable};
 use super::filter::{Sought, sought, states};
-use super::show::{View, raw};
+use super::show::{self, View};
 use super::types::{Deliveries, Filter, Order, Shown};
 use crate::admin::Source;
 use crate::admin::answer::Denied;
@@ -198,9 +198,10 @@ pub(super) async fn body(
 ) -> Result<Response, Denied> {
     let Query(Raw { raw }) = asked.map_err(|error| bad(&error.body_text(), "write `?raw=true`, or nothing"))?;
     let (shown, _) = find(&*desk(&source)?, &id_of(path)?).await?;
+    let body = show::body(&shown.stored.record, &shown.stored.body);
     Ok(match raw {
-        true => bytes(shown.stored.body.into()),
-        false => ([(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], shown.stored.body).into_response(),
+        true => bytes(body),
+        false => ([(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], body).into_response(),
     })
 }
 
@@ -210,7 +211,7 @@ pub(super) async fn http(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Denied> {
     let (shown, _) = find(&*desk(&source)?, &id_of(path)?).await?;
-    Ok(bytes(raw(&shown.stored.record, &shown.stored.body)))
+    Ok(bytes(show::raw(&shown.stored.record, &shown.stored.body)))
 }
 
 /// Bytes that a browser saves and does not show.

@@ -1,19 +1,19 @@
 //! Deliveries of the store as the API shows them.
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::HeaderName;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::desk::{Desk, Names};
 use super::types::{Attempt, BodyFacts, Delivery, Header, Last, Request, Shown, State, Target};
-use crate::gateway::headers::redact;
 use crate::queue::kept::{self, fact};
 use crate::retry::Reason;
 use crate::store::archive::{self, AttemptShown, LastTry, Row, Status, UnitShown};
 use crate::store::queue::Cause;
 use crate::store::record::{Pairs, Record, parse_headers};
 use crate::telemetry::rfc3339;
+use crate::verify::SecretLocations;
 
 /// A view of the store at one time.
 pub(super) struct View<'a> {
@@ -63,6 +63,7 @@ impl View<'_> {
     pub(super) fn whole(&self, shown: &archive::Shown, others: u64, bodies: bool) -> Shown {
         let stored = &shown.stored;
         let record = &stored.record;
+        let secrets = kept::secret_locations(record);
         let size = u64::try_from(stored.body.len()).unwrap_or(u64::MAX);
         let delivery = Delivery {
             id: stored.id.to_string(),
@@ -77,17 +78,17 @@ impl View<'_> {
         Shown {
             delivery,
             others,
-            request: request(record),
+            request: request(record, &secrets),
             body: BodyFacts {
                 size,
                 sha256: hex::encode(Sha256::digest(&stored.body)),
-                content_type: header(&record.headers, "content-type").map(|value| shown_value("content-type", &value)),
+                content_type: header(&record.headers, "content-type").map(|value| shown_value("content-type", &value, &secrets)),
             },
-            attempts: shown.attempts.iter().map(|attempt| self.attempt(attempt, bodies)).collect(),
+            attempts: shown.attempts.iter().map(|attempt| self.attempt(attempt, &secrets, bodies)).collect(),
         }
     }
 
-    fn attempt(&self, shown: &AttemptShown, bodies: bool) -> Attempt {
+    fn attempt(&self, shown: &AttemptShown, secrets: &SecretLocations, bodies: bool) -> Attempt {
         let AttemptShown { target, number, late, attempt } = shown;
         Attempt {
             target: self.names.origin(target.0).name,
@@ -102,13 +103,13 @@ impl View<'_> {
             status: attempt.status,
             error: attempt.error.as_deref().map(str::to_owned),
             peer: attempt.peer.as_deref().map(str::to_owned),
-            headers: parse_headers(attempt.head.clone()).map(|pairs| headers(&pairs)).unwrap_or_default(),
+            headers: parse_headers(attempt.head.clone()).map(|pairs| headers(&pairs, secrets)).unwrap_or_default(),
             body_text: bodies.then(|| String::from_utf8_lossy(&attempt.body).into_owned()),
         }
     }
 }
 
-fn request(record: &Record) -> Request {
+fn request(record: &Record, secrets: &SecretLocations) -> Request {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (path, query) = match record.target.iter().position(|byte| *byte == b'?') {
         Some(at) => (record.target.get(..at).unwrap_or_default(), true),
@@ -121,7 +122,7 @@ fn request(record: &Record) -> Request {
         path: text(path),
         query,
         host: text(&record.authority),
-        headers: headers(&record.headers),
+        headers: headers(&record.headers, secrets),
         client: said(kept::CLIENT),
         tls: record.tls,
         received_at: at(kept::RECEIVED_AT),
@@ -137,20 +138,17 @@ fn request(record: &Record) -> Request {
 }
 
 /// Headers fit for showing.
-fn headers(pairs: &Pairs) -> Vec<Header> {
+fn headers(pairs: &Pairs, secrets: &SecretLocations) -> Vec<Header> {
     let shown = |(name, value): &(Bytes, Bytes)| {
         let name = String::from_utf8_lossy(name).into_owned();
-        Header { value: shown_value(&name, value), name }
+        Header { value: shown_value(&name, value, secrets), name }
     };
     pairs.iter().map(shown).collect()
 }
 
-/// A value that no header can have is not shown.
-fn shown_value(name: &str, value: &[u8]) -> String {
-    match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
-        (Ok(name), Ok(value)) => redact(&name, &value),
-        _ => format!("[{} bytes]", value.len()),
-    }
+/// Returns a value for people; none under a name that no header can have.
+fn shown_value(name: &str, value: &[u8], secrets: &SecretLocations) -> String {
+    HeaderName::from_bytes(name.as_bytes()).map_or_else(|_| format!("[{} bytes]", value.len()), |name| secrets.show_header(&name, value))
 }
 
 /// The first header of that name.
@@ -158,10 +156,12 @@ pub(super) fn header(pairs: &Pairs, name: &str) -> Option<Bytes> {
     pairs.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.clone())
 }
 
-/// The request as it came, but for what was never stored, in HTTP/1.1.
+/// Returns the request in HTTP/1.1, as far as it was stored and without its secrets.
 pub(super) fn raw(record: &Record, body: &[u8]) -> Vec<u8> {
+    let secrets = kept::secret_locations(record);
+    let body = secrets.show_body(body);
     let mut raw = Vec::with_capacity(body.len() + 1024);
-    for piece in [&record.method[..], b" ", &record.target, b" HTTP/1.1\r\n"] {
+    for piece in [&record.method[..], b" ", &secrets.show_target(&record.target), b" HTTP/1.1\r\n"] {
         raw.extend_from_slice(piece);
     }
     let mut line = |name: &[u8], value: &[u8]| {
@@ -175,12 +175,17 @@ pub(super) fn raw(record: &Record, body: &[u8]) -> Vec<u8> {
     // how the body was framed is over: it is whole now
     let is_framing = |name: &[u8]| name.eq_ignore_ascii_case(b"transfer-encoding") || name.eq_ignore_ascii_case(b"content-length");
     for (name, value) in record.headers.iter().filter(|(name, _)| !is_framing(name)) {
-        line(name, value);
+        line(name, secrets.show_raw_header(name, value));
     }
     line(b"content-length", body.len().to_string().as_bytes());
     raw.extend_from_slice(b"\r\n");
-    raw.extend_from_slice(body);
+    raw.extend_from_slice(&body);
     raw
+}
+
+/// Returns a stored body without the secrets in it.
+pub(super) fn body(record: &Record, body: &[u8]) -> Vec<u8> {
+    kept::secret_locations(record).show_body(body).into_owned()
 }
 
 fn last(last: &LastTry) -> Last {

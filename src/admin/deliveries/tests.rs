@@ -1,9 +1,9 @@
 //! The API over sockets, with a store in a directory of its own.
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -13,14 +13,16 @@ use crate::admin::tests::{BEARER, Fixed, JSON, exchange, loopback, request};
 use crate::clock::{Clock as _, Now, SystemClock};
 use crate::dedupe::embedded::Embedded;
 use crate::dedupe::key::{Identity, Scope};
-use crate::request::Params;
+use crate::queue::kept;
+use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
 use crate::retry::Reason;
 use crate::store::names::Named;
 use crate::store::queue::{
     Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lease, Next, OnDead, OriginId, Start, TargetId, To, Wanted,
 };
-use crate::store::record::{Record, headers};
+use crate::store::record::headers;
 use crate::store::{Held, Key, Store};
+use crate::verify::{Cleared, Covers, KeptProof, SecretLocations};
 
 const LEASE: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -60,6 +62,27 @@ impl Fake {
         let identity = Identity { id: Some(id.as_bytes()), digest: None };
         Scope::named("stripe", &Params::default(), None).ledger_key(&self.store.hash_key(), identity)
     }
+}
+
+/// A request as it came.
+fn received(target: &str, lines: &[(&str, &str)], body: Bytes) -> Received {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+    }
+    let head = RequestHead {
+        request_id: RequestId::from_u128(7),
+        method: Method::POST,
+        target: Bytes::copy_from_slice(target.as_bytes()),
+        authority: "hooks.example.com".to_owned(),
+        tls: true,
+        headers,
+        declared_size: None,
+        client: Client { ip: [198, 51, 100, 24].into(), own: true, behind_trusted_proxy: false },
+        certificate: None,
+        received: SystemClock.now(),
+    };
+    Received { head, body: Body::from(body) }
 }
 
 /// A gate's admin API.
@@ -116,17 +139,30 @@ impl Desks {
     }
 
     fn delivery(&self, route: usize, id: &str, start: Start) -> Accept {
-        let facts =
-            [("client", "198.51.100.24"), ("secret", "main"), ("verified", "true"), ("answered", "200"), ("signed_at", "1800000000000")];
-        let pairs = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(name, value)| (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))).collect()
-        };
-        let head = [
+        let lines = [
             ("content-type", "application/json"),
             ("stripe-signature", "t=1800000000,v1=0123456789abcdef0123456789abcdef"),
+            ("x-sealed", "fedcba9876543210fedcba9876543210fedcba9876543210"),
             ("authorization", "Bearer hidden-secret"),
+            ("x-hook-auth", "hidden-key"),
             ("transfer-encoding", "chunked"),
         ];
+        let body = format!("{{\"customer\":\"c-{id}\",\"bell\":\"\u{7}\"}}");
+        let received = received("/webhooks/stripe?key=hidden-query", &lines, body.clone().into());
+        let proof = KeptProof {
+            secret: "main".into(),
+            account: None,
+            signed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
+            delivery_id: Some(id.into()),
+            covers: Covers::default(),
+        };
+        let delivery = crate::delivery::Delivery::new("stripe".into(), Params::default(), Cleared::restored(received, Some(proof)));
+        let secrets = SecretLocations {
+            headers: vec![HeaderName::from_static("x-hook-auth")],
+            query: vec!["key".into()],
+            signatures: vec![HeaderName::from_static("x-sealed")],
+            ..SecretLocations::default()
+        };
         let number = self.numbers[route];
         Accept {
             id: DeliveryRef::draw(),
@@ -134,15 +170,8 @@ impl Desks {
             delivery_id: Some(id.into()),
             event_type: Some("invoice.paid".into()),
             to: vec![To { target: TargetId(number), lane: None, start, tried: None }],
-            record: Record {
-                method: "POST".into(),
-                target: "/webhooks/stripe?key=hidden-query".into(),
-                authority: "hooks.example.com".into(),
-                tls: true,
-                headers: pairs(&head),
-                facts: pairs(&facts),
-            },
-            body: format!("{{\"customer\":\"c-{id}\",\"bell\":\"\u{7}\"}}").into(),
+            record: kept::record(&delivery, &SecretLocations::default(), &secrets, &[(kept::ANSWERED, "200")]),
+            body: body.into(),
         }
     }
 
@@ -171,7 +200,11 @@ impl Desks {
             status: Some(status),
             error: None,
             peer: Some("127.0.0.1:3000".into()),
-            head: headers(&vec![("set-cookie".into(), "hidden-cookie".into()), ("server".into(), "app".into())]),
+            head: headers(&vec![
+                ("set-cookie".into(), "hidden-cookie".into()),
+                ("x-hook-auth".into(), "hidden-key".into()),
+                ("server".into(), "app".into()),
+            ]),
             body: "migrating, back soon".into(),
         };
         assert_eq!(self.desk.store.settle(lease, Some(attempt), next).await.unwrap(), Held::Yes);
@@ -264,6 +297,13 @@ async fn one_is_shown_without_its_secrets() {
         );
         let text = shown.to_string();
         assert!(!text.contains("hidden") && !text.contains("0123456789abcdef0") && !text.contains("c-evt"), "{text}");
+        let value = |name: &str| {
+            let headers = shown["request"]["headers"].as_array().unwrap();
+            headers.iter().find(|header| header["name"] == name).map(|header| header["value"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(value("x-hook-auth").as_deref(), Some("[redacted]"));
+        assert_eq!(value("x-sealed").as_deref(), Some("fedcba987654…3210"), "a declared signature, whatever its name");
+        assert_eq!(value("content-type").as_deref(), Some("application/json"));
         assert_eq!((&shown["request"]["path"], &shown["request"]["secret"]), (&json!("/webhooks/stripe"), &json!("main")));
         assert_eq!((&shown["request"]["answered"], &shown["request"]["signed_at"]), (&json!(200), &json!("2027-01-15T08:00:00.000Z")));
         assert_eq!(shown["body"]["sha256"].as_str().unwrap().len(), 64);
@@ -282,7 +322,8 @@ async fn one_is_shown_without_its_secrets() {
     assert!(answer.contains("application/octet-stream") && answer.contains("attachment"), "{answer}");
     let (_, answer) = desks.raw(&format!("GET /-/deliveries/{id}/http"), true, None).await;
     let http = answer.split_once("\r\n\r\n").unwrap().1;
-    assert!(http.starts_with("POST /webhooks/stripe?key=hidden-query HTTP/1.1\r\nhost: hooks.example.com\r\ncontent-type:"), "{http}");
+    assert!(http.starts_with("POST /webhooks/stripe?key=[redacted] HTTP/1.1\r\nhost: hooks.example.com\r\ncontent-type:"), "{http}");
+    assert!(!http.contains("hidden") && http.contains("\r\nx-sealed: fedcba9876543210fedc"), "{http}");
     assert!(http.contains("\r\ncontent-length: 33\r\n\r\n{") && !http.contains("chunked"), "{http}");
     for path in ["nobody", "018f0000-0000-7000-8000-000000000000", "%00"] {
         assert_eq!(desks.ask(&format!("GET /-/deliveries/{path}"), false, None).await.0, 404, "{path}");
@@ -292,3 +333,4 @@ async fn one_is_shown_without_its_secrets() {
 
 mod acting;
 mod hostile;
+mod secrets;

@@ -64,14 +64,14 @@ pub(super) fn forward(
     let resign = sign::resign(resign, &signing, &place.key("resign"), cx);
     let sign = sign::sign(sign, resign, &signing, &place.key("sign"), cx);
     let upstream = upstream_of(upstream, action, upstreams, place, cx)?;
-    let SecretLocations { headers, query } = if keep_token == Some(true) { SecretLocations::default() } else { given.secrets_stand };
+    let dropped = if keep_token == Some(true) { SecretLocations::default() } else { given.secrets_stand };
     let within = given.answer_within.map(|within| within.saturating_sub(Duration::from_secs(1)).max(Duration::from_secs(1)));
     let timeout = upstream.timeout.or(within).unwrap_or(TIMEOUT);
     let path = match path {
         None => None,
         Some(path) => Some(path?),
     };
-    Some(Forward { upstream, path, keep_query, drop_headers: headers, drop_query: query.map(String::from), timeout, resign, sign })
+    Some(Forward { upstream, path, keep_query, dropped, timeout, resign, sign })
 }
 
 /// The upstream of that name, named at `place` by `action`.

@@ -87,6 +87,10 @@ pub(super) fn proof(block: &file::Verify, given: Given<'_>, place: &Place, cx: &
     let mut proof = Proof::of(shape.as_ref(), block, provider);
     let secrets = secret_set(secrets, shape.as_ref(), &given, &place.key("secrets"), cx);
     let Some(shape) = shape else { return proof };
+    if matches!(&secrets, Some(SecretSet::Table { by: KeyedBy::Header(name), .. }) if shape.secret_locations().has_header(name)) {
+        let help = "find the secret by another header, or by a parameter of the path".to_owned();
+        cx.problems.error(&place.key("secrets").key("by"), "the key of the table would be the token itself, and keys are shown", help);
+    }
     let uses_url = shape.uses_url();
     if uses_url && given.public_url.is_none() && !given.has_host {
         let help = "add `public_url` to the route: the URL that the sender was given".to_owned();

@@ -129,6 +129,8 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let provider = proven.as_ref().and_then(|proven| proven.provider.clone());
     let verifier = proven.as_ref().and_then(|proven| proven.verifier.as_ref());
     let handshakes = handshake::handshakes(handshake, provider.as_deref(), verifier, place, cx);
+    let declared = proven.as_ref().map(|proven| proven.secrets_stand.clone()).unwrap_or_default();
+    let secret_locations = handshakes.and_secrets(declared);
     let facts = Facts::of(provider.as_deref());
     let methods = methods_of(&methods, &place.key("methods"), cx).unwrap_or_else(|| vec![Method::POST]);
     let max_body = cx.size(max_body.as_deref(), &place.key("max_body"), facts.max_body.unwrap_or(MAX_BODY));
@@ -160,6 +162,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         allow,
         provider: provider.map(|preset| Arc::clone(&preset.name)),
         verifier: proven.and_then(|proven| proven.verifier).map(|verifier| handshakes.keep_apart(verifier)),
+        secret_locations,
         observe_until,
         handshakes,
         rate_limits,

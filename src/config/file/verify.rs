@@ -57,7 +57,7 @@ pub struct Signature {
     pub separator: Option<String>,
     /// The key of a signature in a list of `key=value` pairs, such as `v1`; all that have it count.
     pub pair: Option<String>,
-    /// Whether the header may stand there several times; any may match (hmac; default false: twice is refused).
+    /// Whether the header may stand there several times; any may match (hmac; default false: twice with different values is refused).
     pub repeated: Option<bool>,
     /// Headers that must be there once and say exactly this, such as the signature's version.
     pub expect: Option<BTreeMap<String, String>>,

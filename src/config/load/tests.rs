@@ -75,7 +75,7 @@ fn the_example_runs_as_it_is() {
     assert_eq!((&*github.name, github.max_body, github.rate_limits.len()), ("github", 25 * 1024 * 1024, 2));
     assert_eq!(github.forward.timeout.as_secs(), 9, "what GitHub waits, less a second");
     let gitlab = snapshot.hooks.iter().find(|hook| &*hook.name == "gitlab").unwrap();
-    assert_eq!(gitlab.forward.drop_headers, ["x-gitlab-token"]);
+    assert_eq!(gitlab.forward.dropped.headers, ["x-gitlab-token"]);
     let (found, params) = snapshot.router.find("localhost:8080", b"/webhooks/acme/acme-berlin").unwrap();
     assert_eq!((&*snapshot.hooks[found].name, params.get("account")), ("acme", Some("acme-berlin")));
 }
@@ -432,7 +432,7 @@ store: {{ path: state{store} }}\n",
         // `timeout` is the upstream's if it says one, else the route's; what counts is the forward's.
         let upstreams = format!("{upstreams:?}").replace("timeout: Some(15s)", "timeout: None");
         let pass = routes[1].pass().map(|pass| (pass.timeout, pass.idle_timeout));
-        let forward = (hook.forward.timeout, hook.forward.keep_query, hook.forward.drop_headers.clone());
+        let forward = (hook.forward.timeout, hook.forward.keep_query, hook.forward.dropped.headers.clone());
         let waiting: Vec<_> = hooks.iter().map(|hook| (&hook.action, &hook.deliver, hook.keep)).collect();
         format!(
             "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?} {waiting:?} {pass:?}",

@@ -21,8 +21,10 @@ const LINE: u8 = 10;
 type Class = [bool; 256];
 
 const TOKEN: Class = class(b"!#$%&'*+-.^_`|~", false);
-/// Visible ASCII, without what pingora refuses or cuts off.
-const TARGET: Class = class(b"!$%&'()*+,-./:;=?@[\\]^_{|}~", false);
+/// What a path may hold: visible ASCII, without what pingora refuses or cuts off.
+const PATH: Class = class(b"!$%&'()*+,-./:;=@[\\]^_{|}~", false);
+/// What a query may hold: browsers leave a backtick in it as it is.
+const QUERY: Class = class(b"!$%&'()*+,-./:;=?@[\\]^_`{|}~", false);
 /// Blanks, tabs, visible ASCII, and what is beyond ASCII.
 const VALUE: Class = class(b"\t !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", true);
 
@@ -59,7 +61,9 @@ fn run(class: &Class, bytes: &[u8]) -> usize {
 
 /// Whether a target is in origin form and made of what a URI may hold. Nothing of it is decoded, and nothing mended.
 pub(crate) fn is_target(target: &[u8]) -> bool {
-    target.first() == Some(&b'/') && run(&TARGET, target) == target.len()
+    let (path, query) = target.split_at_checked(run(&PATH, target)).unwrap_or((target, b""));
+    let is_query = query.is_empty() || query.first() == Some(&b'?') && run(&QUERY, query) == query.len();
+    path.first() == Some(&b'/') && is_query
 }
 
 /// Where in a head the next byte stands.
@@ -67,9 +71,12 @@ pub(crate) fn is_target(target: &[u8]) -> bool {
 enum At {
     /// After so many bytes of the method.
     Method(u8),
+    /// In the empty line before the request line, of which one is ignored (RFC 9112, section 2.2).
+    EmptyLine,
     /// Before the target.
     TargetStart,
-    Target,
+    Path,
+    Query,
     /// After so many bytes of [`VERSION`].
     Version(u8),
     LineStart,
@@ -170,6 +177,7 @@ pub(super) struct Head {
     room: usize,
     lines: u16,
     name: Name,
+    has_empty_line: bool,
     is_trailer: bool,
     is_1_0: bool,
     has_host: bool,
@@ -187,6 +195,7 @@ impl Head {
             room,
             lines: MAX_LINES,
             name: Name::default(),
+            has_empty_line: false,
             is_trailer: false,
             is_1_0: false,
             has_host: false,
@@ -225,16 +234,21 @@ impl Head {
             }
         }
         self.room -= piece.len();
-        if beyond.is_empty() { Ok(None) } else { Err(Bad { at: piece.len(), why: Violation::TooLarge }) }
+        let in_target = matches!(self.at, At::TargetStart | At::Path | At::Query);
+        let why = if in_target { Violation::TargetTooLong } else { Violation::TooLarge };
+        if beyond.is_empty() { Ok(None) } else { Err(Bad { at: piece.len(), why }) }
     }
 
     /// Goes over the bytes that change nothing: most of a head.
     fn skip_run<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let class = match self.at {
-            At::Target => &TARGET,
+            At::Path => &PATH,
+            At::Query => &QUERY,
             At::Name => &TOKEN,
             At::Value => &VALUE,
-            At::Method(_) | At::TargetStart | At::Version(_) | At::LineStart | At::Length(..) | At::Word(..) => return bytes,
+            At::Method(_) | At::EmptyLine | At::TargetStart | At::Version(_) | At::LineStart | At::Length(..) | At::Word(..) => {
+                return bytes;
+            }
             At::LineFeed | At::LastLineFeed | At::End => return bytes,
         };
         let (skipped, rest) = bytes.split_at_checked(run(class, bytes)).unwrap_or((bytes, b""));
@@ -247,13 +261,16 @@ impl Head {
     /// Where the head is after one more byte.
     fn step(&mut self, byte: u8) -> Result<At, Violation> {
         match self.at {
+            At::Method(0) if byte == b'\r' && !std::mem::replace(&mut self.has_empty_line, true) => Ok(At::EmptyLine),
+            At::EmptyLine => if_is(byte, b'\n', At::Method(0), Violation::LineEnd),
             At::Method(len) => match byte {
                 b' ' if len > 0 => Ok(At::TargetStart),
                 _ if is_in(&TOKEN, byte) && len < MAX_METHOD => Ok(At::Method(len + 1)),
                 _ => Err(Violation::Method),
             },
-            At::TargetStart => if_is(byte, b'/', At::Target, Violation::Target),
-            At::Target => if_is(byte, b' ', At::Version(0), Violation::Target),
+            At::TargetStart => if_is(byte, b'/', At::Path, Violation::Target),
+            At::Path if byte == b'?' => Ok(At::Query),
+            At::Path | At::Query => if_is(byte, b' ', At::Version(0), Violation::Target),
             At::Version(MINOR) if byte == b'0' => {
                 self.is_1_0 = true;
                 Ok(At::Version(MINOR + 1))
@@ -336,8 +353,9 @@ impl Head {
         match self.at {
             At::Method(0) => b"- / HTTP/1.1\r\n\r\n",
             At::Method(_) => b" / HTTP/1.1\r\n\r\n",
+            At::EmptyLine => b"\n- / HTTP/1.1\r\n\r\n",
             At::TargetStart => b"/ HTTP/1.1\r\n\r\n",
-            At::Target => b" HTTP/1.1\r\n\r\n",
+            At::Path | At::Query => b" HTTP/1.1\r\n\r\n",
             At::Version(len) => from(VERSION, len),
             At::LineStart => b"\r\n",
             // one byte more, so that it is none that is known

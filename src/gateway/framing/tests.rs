@@ -81,6 +81,8 @@ fn with(lines: &str) -> String {
 fn honest_messages_pass() {
     passes(GOOD, 1);
     passes(&GOOD.repeat(3), 3);
+    passes(&format!("\r\n{GOOD}\r\n{GOOD}"), 2);
+    passes(&GOOD.replacen("%zz", "%zz`?`", 1), 1);
     passes(&format!("{}hello", with("Content-Length: 5\r\n").replace("1.1", "1.0")), 1);
     passes(&format!("{}hello{GOOD}", with("Content-Length: \t5 \r\n")), 2);
     passes(&format!("{}{GOOD}", with("content-LENGTH:0\r\n")), 2);
@@ -94,7 +96,11 @@ fn honest_messages_pass() {
 fn request_lines() {
     use Violation::{LineEnd, Method, Target, Version};
     for (line, rest, why) in [
-        ("\r\n", "\r\n", Method),
+        ("\r\n\r\n", "\r\n", Method),
+        ("\r\n\n", "\n", Method),
+        ("\rGET", "GET", LineEnd),
+        ("\r\n GET", " GET", Method),
+        ("GET /`?a ", "`?a ", Target),
         ("\nGET", "\nGET", Method),
         (" GET / HTTP/1.1\r\n", " GET / HTTP/1.1\r\n", Method),
         ("G\0T /", "\0T /", Method),
@@ -159,6 +165,9 @@ fn lines_of_a_head() {
     cut_before("GET / HTTP/1.1\r\nX: y\r\n\r\n", "\r\n", Host);
     cut_before("GET / HTTP/1.0\r\n\r\n", "\r\n", Host);
     cut_before(&with(&"x:y\r\n".repeat(256)), "x:y\r\n\r\n", TooLarge);
+    let target = format!("GET /{}", "a".repeat(ROOM));
+    let cut = Cut { kept: ROOM, instead: b" HTTP/1.1\r\n\r\n", why: Violation::TargetTooLong };
+    assert_eq!((whole(target.as_bytes()).2, whole(target.replacen("aa", "?a", 1).as_bytes()).2), (Some(cut), Some(cut)));
     let long = with(&format!("X: {}\r\n", "y".repeat(ROOM)));
     assert_eq!(whole(long.as_bytes()).2, Some(Cut { kept: ROOM, instead: b"\r\n\r\n", why: TooLarge }));
 }

@@ -41,7 +41,8 @@ fn what_is_kept_comes_out_as_it_went_in() {
         [None, Some(proof()), Some(KeptProof { account: None, signed_at: None, delivery_id: None, covers: Covers::default(), ..proof() })]
     {
         let before = delivery("/in/a%20b?x=1&token=t", proof.clone());
-        let kept = Record::decode(record(&before, Withheld::default(), &[(ANSWERED, "202")]).encode()).unwrap();
+        let kept = Record::decode(record(&before, &SecretLocations::default(), &SecretLocations::default(), &[(ANSWERED, "202")]).encode())
+            .unwrap();
         assert_eq!(fact(&kept, ANSWERED), Some("202"));
         let later = SystemClock.now();
         let after = restore("acme".into(), &kept, before.body().clone(), later).unwrap();
@@ -60,8 +61,9 @@ fn what_is_kept_comes_out_as_it_went_in() {
 fn a_secret_that_came_with_the_request_is_not_kept() {
     let name = HeaderName::from_static("x-token");
     let before = delivery("/in/a%20b?x=1&to%6ben=the+secret&y", Some(proof()));
-    let withheld = Withheld { headers: std::slice::from_ref(&name), query: Some("token") };
-    let kept = record(&before, withheld, &[]);
+    let secrets = SecretLocations { headers: vec![name.clone()], query: vec!["token".into()], ..SecretLocations::default() };
+    let kept = record(&before, &secrets, &secrets, &[]);
+    assert_eq!(secret_locations(&kept), secrets);
     let encoded = kept.encode();
     assert!(!encoded.windows(10).any(|bytes| bytes == b"the secret" || bytes == b"the+secret"));
     let after = restore("acme".into(), &kept, Bytes::new(), SystemClock.now()).unwrap();
@@ -71,7 +73,7 @@ fn a_secret_that_came_with_the_request_is_not_kept() {
 
 #[test]
 fn what_is_no_record_of_ours_is_refused() {
-    let whole = record(&delivery("/in/a", None), Withheld::default(), &[]);
+    let whole = record(&delivery("/in/a", None), &SecretLocations::default(), &SecretLocations::default(), &[]);
     let now = SystemClock.now();
     let bad = |change: fn(&mut Record)| {
         let mut record = whole.clone();

@@ -9,7 +9,7 @@ use crate::clock::{Clock, FrozenClock, Now, SystemClock};
 use crate::config::load::load;
 use crate::config::snapshot::{Breaker, PathTemplate, UpstreamTls};
 use crate::request::{Client, Received, RequestId};
-use crate::verify::Unverified;
+use crate::verify::{Locator, SecretLocations, Unverified};
 
 fn upstream(host: &str, port: u16, tls: bool, own_host: bool) -> Upstream {
     Upstream {
@@ -28,8 +28,7 @@ fn forward(path: Option<PathTemplate>, keep_query: bool, drop_query: Option<&str
         upstream: Arc::new(upstream("app", 80, false, false)),
         path,
         keep_query,
-        drop_headers: Vec::new(),
-        drop_query: drop_query.map(str::to_owned),
+        dropped: drop_query.map_or_else(SecretLocations::default, |name| SecretLocations::default().and(&Locator::Query(name.to_owned()))),
         timeout: Duration::from_secs(10),
         resign: false,
         sign: None,

@@ -30,9 +30,11 @@ fn either_name_counts_and_none_may_contradict_the_other() {
         (vec![id, sig, stamp, ("webhook-id", b"m2")], Some(SignatureMalformed)),
         (vec![("svix-id", b"m2"), sig, stamp, id2], Some(SignatureMalformed)),
         (vec![("svix-id", b""), sig, stamp, id2], Some(SignatureMalformed)),
-        (vec![id, sig, stamp, id2, id2], Some(SignatureMalformed)),
+        (vec![id, sig, stamp, id2, id2], None),
+        (vec![id, sig, stamp, id2, ("webhook-id", b"m2")], Some(SignatureMalformed)),
         (vec![id, sig, stamp, ("webhook-timestamp", later.as_bytes())], Some(SignatureMalformed)),
-        (vec![id, sig, stamp, stamp], Some(TimestampMalformed)),
+        (vec![id, sig, stamp, stamp], None),
+        (vec![id, sig, stamp, ("svix-timestamp", later.as_bytes())], Some(TimestampMalformed)),
         (vec![("webhook-id", b"m2"), sig, stamp], Some(SignatureMismatch)),
         (vec![id, sig], Some(TimestampMissing)),
         (vec![sig, stamp], Some(SignatureMissing)),
@@ -73,7 +75,8 @@ fn expected_headers_are_there_once_and_say_so_to_the_letter() {
             (vec!["1,2"], Some(SignatureMalformed)),
             (vec!["01"], Some(SignatureMalformed)),
             (vec![""], Some(SignatureMalformed)),
-            (vec!["1", "1"], Some(SignatureMalformed)),
+            (vec!["1", "1"], None),
+            (vec!["1", "2"], Some(SignatureMalformed)),
         ] {
             let mut all: Vec<(&str, &[u8])> = versions.iter().map(|version| ("x-version", version.as_bytes())).collect();
             all.push(("x-sig", presented.as_bytes()));

@@ -116,5 +116,6 @@ fn a_table_finds_the_secret_by_key() {
         let authentic = judge(&gate, &head("/", &[("x-sig", signature.as_bytes()), ("x-key", key.as_bytes())]), b"x").unwrap();
         assert_eq!(authentic.account(), Some(key), "the account is the key, whatever the secret is called");
     }
-    assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", b"acme"), ("x-key", b"acme")]), b"x"), Some(NotAuthentic::SignatureMalformed));
+    assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", b"acme"), ("x-key", b"other")]), b"x"), Some(NotAuthentic::SignatureMalformed));
+    assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", b"acme"), ("x-key", b"acme")]), b"x"), None);
 }

@@ -1,5 +1,5 @@
 //! What stands in a head, and how its lines end.
-use super::Expect::{Refused, Status};
+use super::Expect::{OneThenClosed, Refused, Status};
 use super::{Trick, group, sized};
 
 pub fn all() -> Vec<Trick> {
@@ -26,7 +26,6 @@ fn line_ends() -> Vec<Trick> {
         ("carriage return in a value", at("$S", "X: a\rb\r\n$S")),
         ("carriage return at the end of a value", at("$S", "X: a \r \r\n$S")),
         ("line feed in a value", at("$S", "X: a\nb: c\r\n$S")),
-        ("empty line first", format!("\r\n{good}")),
         ("two empty lines first", format!("\r\n\r\n{good}")),
         ("line feed first", format!("\n{good}")),
         ("carriage return first", format!("\r{good}")),
@@ -43,7 +42,8 @@ fn line_ends() -> Vec<Trick> {
         ("form feed for a line end", at("$S", "X: a\x0cY: b\r\n$S")),
         ("next line for a line end", at("$S", "X\u{85}Y: b\r\n$S")),
     ];
-    group("line ends", Refused, tricks)
+    let tolerated = group("an empty line", OneThenClosed, [("one before the request line", format!("\r\n{good}"))]);
+    [group("line ends", Refused, tricks), tolerated].concat()
 }
 
 fn names() -> Vec<Trick> {
@@ -95,7 +95,11 @@ fn values() -> Vec<Trick> {
     let many = "X: y\r\n".repeat(260);
     let long = format!("X: {}\r\n", "y".repeat(40 * 1024));
     let large = [("260 lines", sized(&format!("{many}Content-Length: 2\r\n"))), ("40 KiB", sized(&format!("{long}Content-Length: 2\r\n")))];
-    group("header values", Refused, inside.chain(lines).chain(large.map(|(name, text)| (name.to_owned(), text))))
+    [
+        group("header values", Refused, inside.chain(lines)),
+        group("large heads", Status(431), large.map(|(name, text)| (name.to_owned(), text))),
+    ]
+    .concat()
 }
 
 fn request_lines() -> Vec<Trick> {
@@ -134,7 +138,6 @@ fn request_lines() -> Vec<Trick> {
         "POST $P?\u{ff} HTTP/1.1",
         "POST $P?<a HTTP/1.1",
         "POST $P?a> HTTP/1.1",
-        "POST $P?`a HTTP/1.1",
         "POST $P?\"a HTTP/1.1",
         "POST $P/\"a HTTP/1.1",
         "POST $P?a\x0b HTTP/1.1",
@@ -179,7 +182,14 @@ fn request_lines() -> Vec<Trick> {
         ("an answer", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n$HIDDEN".to_owned()),
     ];
     let lines = lines.map(|text| (format!("{text:?}"), line(text)));
-    group("request line and target", Refused, lines.into_iter().chain(raw.map(|(name, text)| (name.to_owned(), text))))
+    let long = format!("POST $P?{} HTTP/1.1", "a".repeat(40 * 1024));
+    [
+        group("request line and target", Refused, lines.into_iter().chain(raw.map(|(name, text)| (name.to_owned(), text)))),
+        group("long targets", Status(414), [("40 KiB", line(&long))]),
+        // browsers leave it as it is, no provider does
+        group("a backtick on a webhook route", Status(400), [("in the query", line("POST $P?`a HTTP/1.1"))]),
+    ]
+    .concat()
 }
 
 fn methods() -> Vec<Trick> {

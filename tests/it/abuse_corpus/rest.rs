@@ -137,6 +137,7 @@ pub fn of_pass_routes() -> Vec<Trick> {
                 ("WebSocket, a body and a request behind", format!("{}{{}}$HIDDEN", get("Content-Length: 2\r\n"))),
             ],
         ),
+        group("a backtick", One, [("in the query", good.replacen("$P", "$P?`a", 1).replacen("$HIDDEN", "", 1))]),
         group("methods", Status(405), [("TRACE", good.replacen("POST", "TRACE", 1)), ("CONNECT", good.replacen("POST", "CONNECT", 1))]),
     ]
     .concat()

@@ -1,0 +1,137 @@
+//! No view of a stored delivery shows a secret, whatever provider sent it and wherever the secret is.
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::config::load::load;
+use crate::config::snapshot::Hook;
+use crate::provider::Catalogue;
+use crate::verify::{Signed, Unverified};
+
+/// Texts of which each preset takes one; none of them is a part of anything else in a request.
+const SECRETS: [&str; 4] = [
+    "whsec_UTBRMVEyUTNRNFE1UTZRN1E4UTlRQVFC",
+    "hidden-user:hidden-password-0123456789",
+    "UTBRMVEyUTNRNFE1UTZRN1E4UTlRQVFC",
+    "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2",
+];
+
+/// The one route of a config, and its secret; none if its provider takes no such secret.
+fn hook(route: &str, secret: &str) -> Option<Arc<Hook>> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    let yaml = format!(
+        "listen: [{{ address: 127.0.0.1:0 }}]\nupstreams:\n  app: {{ url: http://127.0.0.1:9 }}\nroutes:\n  - {}\n",
+        route.replace("SECRET", secret)
+    );
+    std::fs::write(&path, yaml).unwrap();
+    let loaded = load(&path, &|_| None, None, 1, SystemClock.now()).ok()?;
+    loaded.snapshot.hooks.first().cloned()
+}
+
+/// Puts a signed delivery of the route into the store. Returns its ID and what its sender presented as proof.
+async fn store(desks: &Desks, hook: &Hook, lines: &[(&str, &str)], target: &str, body: &'static str) -> (DeliveryRef, Signed) {
+    let mut received = received(target, lines, Bytes::from_static(body.as_bytes()));
+    let verifier = hook.verifier.as_ref().unwrap();
+    let signed = verifier.sign(&received.head, &Params::default(), body.as_bytes(), 0, SystemClock.now().wall);
+    // a time or signature inside the body cannot be made: nothing of such a request is the secret itself
+    let signed = signed.unwrap_or_default();
+    received.head.headers.extend(signed.headers.iter().cloned());
+    for (name, value) in &signed.query {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+        received.head.target = [&received.head.target[..], b"?", query.as_bytes()].concat().into();
+    }
+    let cleared = Cleared::Unverified(Unverified::by_config(received));
+    let delivery = crate::delivery::Delivery::new(hook.name.clone(), Params::default(), cleared);
+    let accept = Accept {
+        record: kept::record(&delivery, &hook.forward.dropped, &hook.secret_locations, &[]),
+        body: body.into(),
+        ..desks.delivery(0, "id", Start::Anyone)
+    };
+    let id = accept.id;
+    desks.desk.store.accept(Arc::new(accept), Dedupe::None).await.unwrap();
+    (id, signed)
+}
+
+/// All that the API shows of a delivery: without a token, and with one.
+async fn views(desks: &Desks, id: DeliveryRef) -> [String; 2] {
+    let open = desks.raw(&format!("GET /-/deliveries/{id}"), false, None).await.1;
+    let mut read = String::new();
+    for tail in ["", "/body", "/body?raw=true", "/http"] {
+        let (status, answer) = desks.raw(&format!("GET /-/deliveries/{id}{tail}"), true, None).await;
+        assert_eq!(status, 200, "{tail}: {answer}");
+        read.push_str(&answer);
+    }
+    [open, read]
+}
+
+#[tokio::test]
+async fn no_view_shows_a_secret_of_any_preset() {
+    let desks = Desks::new().await;
+    let (mut presets, mut kept_tokens) = (0, 0);
+    for provider in Catalogue::built_in().names() {
+        let route = format!(
+            "{{ name: it, path: /in, public_url: 'https://hooks.example.com/in', handshake: none, verify: {{ provider: {provider}, MORE secrets: [{{ insecure_inline: \"SECRET\" }}] }}, forward: {{ upstream: app, keep_token: true, query: keep }} }}"
+        );
+        let routes = [route.replace("MORE", ""), route.replace("MORE", "signature: { header: X-Hook-Auth },")];
+        let found = routes.iter().find_map(|route| SECRETS.iter().find_map(|secret| Some((hook(route, secret)?, *secret))));
+        let (hook, secret) = found.unwrap_or_else(|| panic!("no secret suits {provider}"));
+        presets += 1;
+        let (id, signed) = store(&desks, &hook, &[], "/in", "{\"id\":\"evt_1\"}").await;
+        let [open, read] = views(&desks, id).await;
+        for shown in [&open, &read] {
+            assert!(!shown.contains(secret) && !shown.contains(&STANDARD.encode(secret)), "{provider}: {shown}");
+        }
+        for (name, value) in &signed.headers {
+            let value = value.to_str().unwrap();
+            if hook.secret_locations.has_header(name) {
+                kept_tokens += 1;
+                assert!(open.contains(name.as_str()) && read.contains(name.as_str()), "{provider}: the header itself is gone");
+                assert!(!open.contains(value) && !read.contains(value), "{provider}: {name}");
+            } else if hook.secret_locations.signatures.contains(name) && value.len() > 20 {
+                assert!(!open.contains(value) && read.contains(value), "{provider}: {name}");
+            }
+        }
+    }
+    assert!(presets >= 182 && kept_tokens >= 24, "{presets} presets, {kept_tokens} tokens");
+}
+
+/// A scheme of one's own has names that nobody can know: the declaration alone tells.
+#[tokio::test]
+async fn no_view_shows_a_secret_of_a_scheme_of_ones_own() {
+    let desks = Desks::new().await;
+    let secret = "hidden-0123456789abcdef";
+    let actions = "forward: { upstream: app, keep_token: true, query: keep }";
+    for signature in
+        ["{ header: X-Plain }", "{ header: [X-Plain, X-Other] }", "{ header: X-Plain, prefix: 'Key ' }", "{ query: k }", "{ query: 'a b' }"]
+    {
+        let route = format!(
+            "{{ name: it, path: /in, verify: {{ scheme: token, signature: {signature}, secrets: [{{ insecure_inline: \"SECRET\" }}] }}, {actions} }}"
+        );
+        let hook = hook(&route, secret).unwrap();
+        // an app behind CGI takes the one for the other
+        let twin = [("x_plain", secret)];
+        let twin = if signature.contains("header") { &twin[..] } else { &[] };
+        let (id, signed) = store(&desks, &hook, twin, "/in", "{}").await;
+        assert!(!signed.headers.is_empty() || !signed.query.is_empty());
+        for shown in views(&desks, id).await {
+            assert!(!shown.contains("hidden"), "{signature}: {shown}");
+        }
+    }
+}
+
+/// The second secret of a handshake may stand in the body of each delivery.
+#[tokio::test]
+async fn no_view_shows_a_secret_in_the_body() {
+    let desks = Desks::new().await;
+    let handshake = "handshake: { when: { json: /type, is: url_verification }, token: { json: /challenge }, guard: { json: /token }, answer: { text: '{token}' }, verify_token: { insecure_inline: hidden-0123456789abcdef } }";
+    let route = format!(
+        "{{ name: it, path: /in, {handshake}, verify: {{ provider: github, secrets: [{{ insecure_inline: SECRET }}] }}, forward: {{ upstream: app }} }}"
+    );
+    let hook = hook(&route, "another-0123456789abcdef").unwrap();
+    let body = "{ \"type\": \"event\", \"token\": \"hidden-0123456789abcdef\", \"n\": 1 }";
+    let (id, _) = store(&desks, &hook, &[], "/in", body).await;
+    let [open, read] = views(&desks, id).await;
+    assert!(!open.contains("hidden") && !read.contains("hidden"), "{open} {read}");
+    assert!(read.contains("{ \"type\": \"event\", \"token\": \"[redacted]\", \"n\": 1 }"), "{read}");
+}

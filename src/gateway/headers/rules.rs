@@ -1,0 +1,292 @@
+//! The table of all headers that are removed, replaced or set: the filter uses it, and `docs/headers.md` is made from it.
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::request::Folded;
+
+/// The way a sender's header line is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Passed on.
+    Keep,
+    /// Removed.
+    Remove,
+    /// Removed, unless the signature of the route covers it.
+    RemoveUncovered,
+    /// Passed on if a trusted proxy sent it in exactly this spelling, or the signature covers it.
+    FromTrustedProxy,
+    /// As [`Self::FromTrustedProxy`]; set by the gateway otherwise.
+    RequestId,
+    /// Passed on where neither a guarded path nor `methods` could be passed by it.
+    MethodOverride,
+    /// Passed on in exactly this spelling, removed in every other.
+    IfExact,
+}
+
+impl Fate {
+    /// Returns what the documentation says of it.
+    #[cfg(test)]
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Keep => "kept",
+            Self::Remove => "removed",
+            Self::RemoveUncovered => "removed, unless the signature covers it",
+            Self::FromTrustedProxy => "kept if a trusted proxy sent it or the signature covers it, removed otherwise",
+            Self::RequestId => "kept if a trusted proxy sent it or the signature covers it, replaced by the gateway's ID otherwise",
+            Self::MethodOverride => {
+                "kept on a `pass` route without `methods` whose upstream has no guarded path, or if the signature covers it; removed otherwise"
+            }
+            Self::IfExact => "kept; removed in another spelling that an app could take for it",
+        }
+    }
+}
+
+/// Headers that are treated alike.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// Their names. A `*` at the end or the beginning stands for any text.
+    pub(super) names: &'static [&'static str],
+    /// What happens to them.
+    pub(super) fate: Fate,
+    /// The reason.
+    #[cfg_attr(not(test), expect(dead_code, reason = "docs/headers.md is made from it"))]
+    pub(super) why: &'static str,
+}
+
+/// The rules for the headers of a request. A whole name decides before a family.
+pub(super) const RULES: &[Rule] = &[
+    Rule { names: &["Hookgate-*"], fate: Fate::Remove, why: "only the gateway speaks in its name" },
+    Rule {
+        names: &[
+            "Connection",
+            "Keep-Alive",
+            "Proxy-Connection",
+            "TE",
+            "Trailer",
+            "Transfer-Encoding",
+            "Upgrade",
+            "HTTP2-Settings",
+            "Proxy-Authenticate",
+            "Proxy-Authorization",
+        ],
+        fate: Fate::Remove,
+        why: "they are between two neighbours only, as is each header that `Connection` names",
+    },
+    Rule { names: &["Host", "Content-Length", "Expect"], fate: Fate::Remove, why: "the gateway writes its own" },
+    Rule { names: &["Proxy"], fate: Fate::Remove, why: "a CGI app takes it for the proxy that it should use" },
+    Rule {
+        names: &["X-Original-URL", "X-Rewrite-URL"],
+        fate: Fate::RemoveUncovered,
+        why: "some apps route by them, so the gateway would have judged another path",
+    },
+    Rule {
+        names: &["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"],
+        fate: Fate::MethodOverride,
+        why: "some apps take the method from them, so the gateway would have judged another method",
+    },
+    Rule { names: &["X-Request-Id"], fate: Fate::RequestId, why: "logs of the app and of the gateway should name the same request" },
+    Rule {
+        names: &[
+            "X-Forwarded*",
+            "Forwarded*",
+            "X-Original-*",
+            "X-Real-Port",
+            "*-Forwarded-For",
+            "*-Client-IP",
+            "*-Client-Port",
+            "*-Real-IP",
+            "*-Connecting-IP",
+            "*-Connecting-IPv6",
+            "*-Connection-IP",
+            "*-Pseudo-IPv4",
+            "*-Src-IP",
+            "*-Source-IP",
+            "*-Origin-IP",
+            "*-Originating-IP",
+            "*-Remote-IP",
+            "*-Remote-Addr",
+            "*-Remote-Host",
+            "*-Socket-IP",
+            "*-User-IP",
+            "*-Viewer-Address",
+            "*-External-Address",
+            "Remote-Addr",
+            "Remote-Host",
+            "X-Host",
+            "X-Scheme",
+            "X-URL-Scheme",
+            "Front-End-Https",
+            "X-Front-End-Https",
+            "X-Script-Name",
+            "X-WAWS-Unencoded-URL",
+            "X-Envoy-Original-*",
+            "X-Envoy-Internal",
+            "X-Envoy-Downstream-*",
+            "X-Envoy-Peer-*",
+            "X-ARR-SSL",
+            "X-Vercel-IP-*",
+            "X-Vercel-Proxied-For",
+            "CloudFront-*",
+            "WL-Proxy-*",
+            "Fly-Forwarded-*",
+        ],
+        fate: Fate::FromTrustedProxy,
+        why: "they say who called, by which way, and which path and host were asked for",
+    },
+    Rule {
+        names: &[
+            "SSL-Client-*",
+            "SSL-Protocol",
+            "SSL-Cipher",
+            "X-SSL",
+            "X-SSL-Client*",
+            "X-SSL-Cert*",
+            "X-SSL-Issuer*",
+            "X-SSL-Subject*",
+            "X-TLS-Client*",
+            "*-Client-Cert",
+            "*-Client-Verify",
+            "Client-Cert-*",
+            "X-Client-Cert*",
+            "X-Amzn-Mtls-*",
+        ],
+        fate: Fate::FromTrustedProxy,
+        why: "they say which client certificate was verified",
+    },
+    Rule {
+        names: &[
+            "Remote-User",
+            "X-Remote-User",
+            "X-Remote-Group",
+            "X-Auth-Request-*",
+            "X-Authenticated-*",
+            "X-WebAuth-*",
+            "X-Goog-Authenticated-User-*",
+            "X-Goog-IAP-*",
+            "X-MS-Client-Principal*",
+            "X-Amzn-Oidc-*",
+            "CF-Access-*",
+        ],
+        fate: Fate::FromTrustedProxy,
+        why: "they say which user a proxy has authenticated",
+    },
+    Rule {
+        names: &[
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "b3",
+            "X-B3*",
+            "*-Trace-Id",
+            "*-Trace-Context",
+            "*-Span-Context",
+            "X-Datadog-Parent-Id",
+            "X-Datadog-Sampling-Priority",
+            "X-Datadog-Origin",
+            "X-Datadog-Tags",
+            "X-Instana-T",
+            "X-Instana-S",
+            "X-Instana-L",
+            "newrelic",
+            "X-NewRelic-ID",
+            "X-NewRelic-Transaction",
+            "X-Dynatrace",
+            "Elastic-APM-Traceparent",
+            "sentry-trace",
+            "grpc-trace-bin",
+            "grpc-tags-bin",
+            "jaeger-*",
+            "uberctx-*",
+            "ot-tracer-*",
+            "ot-baggage-*",
+            "sw6",
+            "sw8",
+            "sw8-*",
+        ],
+        fate: Fate::FromTrustedProxy,
+        why: "a stranger's trace is not continued",
+    },
+    Rule {
+        names: &["Content-Type", "Content-Encoding", "Cookie", "Authorization", "CDN-Loop"],
+        fate: Fate::IfExact,
+        why: "two spellings of one header would be two values to an app",
+    },
+];
+
+/// The rules, ready to be looked up.
+struct Index {
+    exact: HashMap<Box<[u8]>, Fate>,
+    begins: Vec<(Box<[u8]>, Fate)>,
+    ends: Vec<(Box<[u8]>, Fate)>,
+}
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let mut index = Index { exact: HashMap::new(), begins: Vec::new(), ends: Vec::new() };
+    for rule in RULES {
+        for name in rule.names {
+            let folded: Box<[u8]> = Folded::new(name).as_bytes().into();
+            match (name.starts_with('*'), name.ends_with('*')) {
+                (true, _) => index.ends.push((folded, rule.fate)),
+                (false, true) => index.begins.push((folded, rule.fate)),
+                (false, false) => drop(index.exact.insert(folded, rule.fate)),
+            }
+        }
+    }
+    index
+});
+
+/// Returns the fate of a line, by its name alone.
+pub(super) fn fate(name: &str) -> Fate {
+    let folded = Folded::new(name);
+    let (folded, index) = (folded.as_bytes(), &*INDEX);
+    let begins = || index.begins.iter().find(|(prefix, _)| folded.starts_with(prefix));
+    let ends = || index.ends.iter().find(|(suffix, _)| Folded::ends_with(name, suffix));
+    index.exact.get(folded).or_else(|| begins().or_else(ends).map(|(_, fate)| fate)).copied().unwrap_or(Fate::Keep)
+}
+
+/// Returns whether `name` is spelled as the header that it folds to: words joined by single `-`, no `http` in front.
+pub(super) fn is_exact(name: &str) -> bool {
+    !name.starts_with("http-")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !name.contains("--")
+        && !name.ends_with('-')
+}
+
+/// The headers that the gateway sets in a request, and when.
+#[cfg(test)]
+pub(super) const SET: &[(&str, &str)] = &[
+    ("Host", "always: the sender's, or with `host: upstream` the upstream's"),
+    ("Content-Length", "a body, or a method that has one; on a `pass` route as it was declared"),
+    ("Transfer-Encoding", "a body in chunks on a `pass` route"),
+    ("Expect", "`100-continue` of the sender, on a `pass` route"),
+    ("Connection", "a WebSocket on a `pass` route"),
+    ("Upgrade", "a WebSocket on a `pass` route"),
+    ("X-Forwarded-For", "unless a trusted proxy sent it: the client's address"),
+    ("X-Forwarded-Proto", "unless a trusted proxy sent it: `https` or `http`"),
+    ("X-Forwarded-Host", "unless a trusted proxy sent it: the host that the sender asked for"),
+    ("X-Request-Id", "unless it is kept: the gateway's ID of the request"),
+    ("Hookgate-Request-Id", "always: the gateway's ID of the request"),
+    ("CDN-Loop", "always: one more entry, `hookgate` with an ID of this process (RFC 8586)"),
+    ("Hookgate-Verified", "always: `true` or `false`"),
+    ("Hookgate-Route", "an authentic delivery"),
+    ("Hookgate-Provider", "an authentic delivery of a preset"),
+    ("Hookgate-Delivery-Id", "an authentic delivery with an ID"),
+    ("Hookgate-Attempt", "an authentic delivery: the number of the attempt"),
+    ("Hookgate-Secret", "an authentic delivery: the name of the secret that matched"),
+    ("Hookgate-Received-At", "an authentic delivery"),
+    ("Hookgate-Covers", "an authentic delivery: what the signature covers"),
+    ("Webhook-Id, Webhook-Timestamp, Webhook-Signature", "a route with `sign`; every other spelling of them is removed"),
+];
+
+/// The headers of answers that the gateway removes or sets, what it does, and when.
+#[cfg(test)]
+pub(super) const ANSWERS: &[(&str, &str)] = &[
+    (
+        "Connection, Keep-Alive, Proxy-Connection, Proxy-Authenticate, Proxy-Authorization, TE, Trailer, Transfer-Encoding, Upgrade",
+        "removed, as is each header that `Connection` names; the gateway writes its own framing, and `Connection` and `Upgrade` of a WebSocket are kept",
+    ),
+    ("Date", "replaced by the gateway's"),
+    ("X-Request-Id", "kept if the app sent one, set to the gateway's ID otherwise"),
+    ("Hookgate-Request-Id", "always set to the gateway's ID of the request"),
+    ("Hookgate-Status", "set where the gateway answers a webhook itself: `queued`, `spilled`, `revived` or `duplicate`"),
+];
