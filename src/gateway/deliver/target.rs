@@ -263,6 +263,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::clock::{Clock as _, SystemClock};
     use crate::queue::choose::MEMORY;
 
     #[tokio::test]
@@ -289,11 +290,11 @@ mod tests {
         let memory = Arc::<Memory>::default();
         let target = Arc::new(Target::new(TargetId(1), Arc::clone(&memory)));
         target.set_backlog(false);
-        let place = target.begin(7, Instant::now());
+        let place = target.begin(7, SystemClock.mono());
         assert!(place.is_some());
         drop(place);
         assert!(timeout(Duration::ZERO, memory.freed()).await.is_err(), "nobody waits");
-        let place = target.begin(7, Instant::now());
+        let place = target.begin(7, SystemClock.mono());
         memory.set_short(true);
         drop(place);
         assert!(timeout(Duration::from_secs(9), memory.freed()).await.is_ok());
@@ -305,7 +306,7 @@ mod tests {
         let [one, other] = [1, 2].map(|id| Arc::new(Target::new(TargetId(id), Arc::clone(&memory))));
         let begin = |target: &Arc<Target>, bytes| {
             target.set_backlog(false);
-            target.begin(bytes, Instant::now())
+            target.begin(bytes, SystemClock.mono())
         };
         let held = begin(&one, MEMORY - 10).unwrap();
         assert!(begin(&other, 11).is_none() && other.has_backlog());

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::clock::{Clock as _, SystemClock};
 use crate::store::queue::DeliveryRef;
 
 const OPEN: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ fn signs() {
 
 #[test]
 fn five_in_a_row_of_three_deliveries_pause() {
-    let now = Instant::now();
+    let now = SystemClock.mono();
     let mut pause = Pause::default();
     for delivery in [1, 2, 1, 2, 1, 2, 1] {
         pause.heard(Sign::Away(None), of(delivery), None, OPEN, now);
@@ -62,7 +63,7 @@ fn five_in_a_row_of_three_deliveries_pause() {
 
 #[test]
 fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
-    let mut now = Instant::now();
+    let mut now = SystemClock.mono();
     let mut pause = paused(now, None);
     for (delivery, wait) in (4..).zip([5, 10, 20, 40, 60, 60]) {
         assert_eq!(pause.shut_for(now), SECOND * wait);
@@ -81,7 +82,7 @@ fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
 
 #[test]
 fn retry_after_sets_the_pause() {
-    let now = Instant::now();
+    let now = SystemClock.mono();
     for (asked, left) in [(0, 1), (1, 1), (30, 30), (60, 60), (86_400, 60)] {
         let mut pause = paused(now, Some(SECOND * asked));
         assert_eq!(pause.shut_for(now), SECOND * left, "{asked}");
@@ -100,7 +101,7 @@ fn retry_after_sets_the_pause() {
 
 #[test]
 fn a_probe_that_was_not_sent_is_given_back() {
-    let now = Instant::now();
+    let now = SystemClock.mono();
     let mut pause = paused(now, None);
     let later = now + OPEN;
     let probe = pause.probe(later).unwrap();
@@ -142,7 +143,7 @@ proptest! {
     /// Whatever happens: it pauses by the rule and by nothing else, for a minute at most, one probe is out at most, and it never gets stuck.
     #[test]
     fn it_pauses_by_the_rule_and_never_gets_stuck(steps in prop::collection::vec(step(), 0..120)) {
-        let (mut now, mut pause, mut out) = (Instant::now(), Pause::default(), None);
+        let (mut now, mut pause, mut out) = (SystemClock.mono(), Pause::default(), None);
         // the deliveries of attempts since the last answer that said the app is away
         let (mut row, mut is_paused) = (Vec::new(), false);
         for step in steps {

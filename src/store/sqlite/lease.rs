@@ -60,12 +60,10 @@ fn longest_due(writing: &Writing<'_>, wanted: &Wanted) -> Result<(Vec<Taken>, Ve
     let [firsts, retries] = DUE;
     let of_kind = |sql, except: Option<Subject>| due(writing, sql, wanted, except);
     let found = (of_kind(firsts, wanted.except)?, of_kind(retries, wanted.except)?);
-    match found {
-        (firsts_found, retries_found) if firsts_found.is_empty() && retries_found.is_empty() && wanted.except.is_some() => {
-            Ok((of_kind(firsts, None)?, of_kind(retries, None)?))
-        }
-        found => Ok(found),
+    if wanted.except.is_none() || !found.0.is_empty() || !found.1.is_empty() {
+        return Ok(found);
     }
+    Ok((of_kind(firsts, None)?, of_kind(retries, None)?))
 }
 
 fn due(writing: &Writing<'_>, sql: &str, wanted: &Wanted, except: Option<Subject>) -> Result<Vec<Taken>, StoreError> {
