@@ -21,7 +21,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Source;
 use super::answer::Denied;
+use super::deliveries::attempt_now;
 use super::endpoint::{Answers, Endpoint, schema};
+use super::token::Actor;
 use crate::telemetry::TailLine;
 
 /// Watchers at once: the listener is for others, too.
@@ -77,6 +79,9 @@ pub struct Drain {
 pub struct DrainAsked {
     /// Always false: a gate that takes nothing more is about to be stopped.
     pub accept: bool,
+    /// Also attempts at once what waits for a later time. What fails then waits again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
 }
 
 /// What is asked of what goes on.
@@ -93,11 +98,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get("/-/drain", "What is left to deliver.", Answers::Json(200, schema::<Drain>), get(drained)).refuses(&[503]),
         Endpoint::post::<DrainAsked>(
             "/-/drain",
-            "Takes no more deliveries, until the gate is started anew; what is queued goes out.",
+            "Takes no more deliveries, until the gate is started anew; what is due goes out, with `now` also what waits for a later time.",
             Answers::Json(200, schema::<Drain>),
             post(drain),
         )
-        .refuses(&[400, 413, 503]),
+        .refuses(&[400, 409, 413, 503]),
     ]
 }
 
@@ -109,10 +114,17 @@ async fn drained(State(source): State<Arc<dyn Source>>) -> Result<Json<Drain>, D
     })
 }
 
-async fn drain(State(source): State<Arc<dyn Source>>, asked: Result<Json<DrainAsked>, JsonRejection>) -> Result<Json<Drain>, Denied> {
+async fn drain(
+    actor: Actor,
+    State(source): State<Arc<dyn Source>>,
+    asked: Result<Json<DrainAsked>, JsonRejection>,
+) -> Result<Json<Drain>, Denied> {
     match asked {
-        Ok(Json(DrainAsked { accept: false })) => {
+        Ok(Json(DrainAsked { accept: false, now })) => {
             source.stop_accepting();
+            if now {
+                attempt_now(&source, actor).await?;
+            }
             drained(State(source)).await
         }
         Ok(_) | Err(_) => {

@@ -24,6 +24,9 @@ pub(super) struct DrainArgs {
     /// How long to wait for what is queued.
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
     timeout: Duration,
+    /// Also attempts at once what waits for a later time, such as a retry in an hour.
+    #[arg(long)]
+    now: bool,
     /// Writes what is left then to this file as JSON lines, for its owner alone.
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
@@ -43,7 +46,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
     let door = args.gate.door()?;
     let waited = context::block_on(async {
         tokio::select! {
-            left = wait(&door, args.timeout) => left.map(Some),
+            left = wait(&door, args.timeout, args.now) => left.map(Some),
             signal = context::interrupted() => signal.map(|()| None),
         }
     })??;
@@ -65,6 +68,9 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
         term::print_line(&format!("{}{}", said(&left, &Look::of_stdout()), written.unwrap_or_default()))?;
         if !is_done {
             term::say("then: hookgate deliveries list --state pending,retrying,parked");
+            if left.waiting > 0 && !args.now {
+                term::say("  or: hookgate drain --now, which also attempts what waits for a later time");
+            }
         }
     }
     Ok(if is_done { Exit::DONE } else { Exit::UNFINISHED })
@@ -74,9 +80,9 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
 const WAITING: [State; 3] = [State::Pending, State::Retrying, State::Parked];
 
 /// Until nothing is left, or the time is over; what is left.
-async fn wait(door: &Door, most: Duration) -> Result<Drain, Error> {
+async fn wait(door: &Door, most: Duration, now: bool) -> Result<Drain, Error> {
     let began = SystemClock.mono();
-    let mut left: Drain = door.post("/-/drain", &DrainAsked { accept: false }).await?;
+    let mut left: Drain = door.post("/-/drain", &DrainAsked { accept: false, now }).await?;
     let mut told = began;
     loop {
         let now = SystemClock.mono();
@@ -123,6 +129,20 @@ mod tests {
 
     use super::*;
     use crate::cli::deliveries::fake::Fake;
+
+    #[test]
+    fn now_is_passed_on() {
+        let gate = Fake::start(|_, _| (200, json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0 })));
+        assert_eq!(gate.run(&["drain", "--now"]), Exit::DONE);
+        assert_eq!(gate.asked(), [("POST /-/drain".to_owned(), json!({ "accept": false, "now": true }))]);
+    }
+
+    #[test]
+    fn a_drain_leaves_later_times_alone_unless_told() {
+        let gate = Fake::start(|_, _| (200, json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0 })));
+        assert_eq!(gate.run(&["drain"]), Exit::DONE);
+        assert_eq!(gate.asked(), [("POST /-/drain".to_owned(), json!({ "accept": false }))]);
+    }
 
     #[test]
     fn it_waits_until_nothing_is_left() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 
 use super::Gate;
@@ -13,7 +14,7 @@ use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
 use crate::clock::unix_ms;
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::queue::kept;
-use crate::store::queue::{Accept, Dedupe, DeliveryRef, OriginId, Start, TargetId, To};
+use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, OriginId, Start, TargetId, To};
 use crate::store::record::Record;
 use crate::store::{StoreError, room};
 use crate::telemetry::rfc3339;
@@ -89,6 +90,8 @@ struct Event {
     kind: &'static str,
     at: std::time::SystemTime,
     body: Bytes,
+    /// Changes of one alarm go out in their order: its end never before its beginning.
+    lane: Lane,
 }
 
 /// What is sent of a change.
@@ -110,7 +113,15 @@ fn event(change: &Change) -> Event {
     let data = Data { code: alarm.code.code(), route: alarm.route.as_deref(), since: rfc3339(alarm.since), text: &alarm.text };
     let body = Body { r#type: change.event_type(), timestamp: rfc3339(*at), data };
     let body = serde_json::to_vec(&body).unwrap_or_default();
-    Event { kind: change.event_type(), at: *at, body: body.into() }
+    Event { kind: change.event_type(), at: *at, body: body.into(), lane: lane(alarm.code.code(), alarm.route.as_deref()) }
+}
+
+/// Returns the lane of an alarm: of its code and its route.
+fn lane(code: &str, route: Option<&str>) -> Lane {
+    let digest: [u8; 32] = Sha256::digest(format!("{code} {}", route.unwrap_or_default())).into();
+    let mut lane = [0; 16];
+    lane.iter_mut().zip(digest).for_each(|(to, byte)| *to = byte);
+    Lane(lane)
 }
 
 /// Puts on the disk what waits for that, the oldest first, as far as it takes them.
@@ -135,6 +146,11 @@ async fn send(gate: &Gate, waiting: &mut VecDeque<(DeliveryRef, Event)>, refused
 }
 
 async fn accept(gate: &Gate, id: DeliveryRef, event: &Event, target: TargetId) -> Result<(), StoreError> {
+    gate.deliverer.store.accept(Arc::new(delivery(id, event, target)), Dedupe::None).await.map(drop)
+}
+
+/// Returns an alarm as the store takes it.
+fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
     let fact = |name: &'static str, value: String| (Bytes::from_static(name.as_bytes()), Bytes::from(value));
     let record = Record {
         method: Bytes::from_static(b"POST"),
@@ -145,14 +161,36 @@ async fn accept(gate: &Gate, id: DeliveryRef, event: &Event, target: TargetId) -
         headers: vec![(Bytes::from_static(b"content-type"), Bytes::from_static(b"application/json"))],
         facts: vec![fact(kept::RECEIVED_AT, unix_ms(event.at).to_string())],
     };
-    let accept = Accept {
+    Accept {
         id,
         origin: OriginId(target.0),
         delivery_id: Some(courier::message_id(id).into()),
         event_type: Some(event.kind.into()),
-        to: vec![To { target, lane: None, start: Start::Anyone, tried: None }],
+        to: vec![To { target, lane: Some(event.lane), start: Start::Anyone, tried: None }],
         record,
         body: event.body.clone(),
-    };
-    gate.deliverer.store.accept(Arc::new(accept), Dedupe::None).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alarm::{Alarm, Code};
+
+    #[test]
+    fn changes_of_one_alarm_share_a_lane() {
+        let change = |code, route: Option<&str>, raised| {
+            let alarm = Alarm { code, route: route.map(Arc::from), since: std::time::UNIX_EPOCH, text: String::new() };
+            let event = event(&Change { alarm, at: std::time::UNIX_EPOCH, raised });
+            delivery(DeliveryRef::draw(), &event, TargetId(1)).to[0].lane
+        };
+        let raised = change(Code::StoreLarge, Some("a"), true);
+        assert!(raised.is_some());
+        assert_eq!(change(Code::StoreLarge, Some("a"), false), raised);
+        for other in
+            [change(Code::StoreLarge, Some("b"), true), change(Code::StoreLarge, None, true), change(Code::ClockJump, Some("a"), true)]
+        {
+            assert_ne!(other, raised);
+        }
+    }
 }

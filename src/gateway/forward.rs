@@ -8,7 +8,7 @@ use crate::config::snapshot::{Action, Spill};
 use crate::dedupe::claim::Claim;
 use crate::delivery::{Attempt, Delivery, Fault, HandOn as _, Outcome};
 use crate::gateway::Gate;
-use crate::gateway::deliver::{asked, attempt_row};
+use crate::gateway::deliver::{asked, attempt_row, kept_head};
 use crate::gateway::enqueue::{self, Claimed, Entry, Receipt};
 use crate::gateway::live::LiveHook;
 use crate::gateway::pipeline::Reply;
@@ -40,7 +40,9 @@ pub(super) async fn forward(
     let took = gate.clock.mono().saturating_duration_since(begun.mono);
     let made = onward.made();
     facts.of_attempt(&hook.forward.upstream.name, made.tries, took);
-    let row = || attempt_row(Cause::Schedule, begun, took, outcome, made);
+    let headers = answer.as_ref().map(|answer| &answer.headers);
+    let head = || headers.map(kept_head).unwrap_or_default();
+    let row = || queue::Attempt { head: head(), ..attempt_row(Cause::Schedule, begun, took, outcome, made) };
     let claim = if let Claimed::Held(claim) = claimed { Some(claim) } else { None };
     let claim = match settlement(outcome, spill) {
         Settlement::Commit => {

@@ -158,7 +158,7 @@ pub struct LastTry {
 pub struct AttemptShown {
     /// Where it went.
     pub target: TargetId,
-    /// The number of its lease.
+    /// Its number: it only grows, past replays and restarts too, and is the one that was sent with it.
     pub number: u32,
     /// Whether it came back after another had taken over.
     pub late: bool,
@@ -217,6 +217,8 @@ pub enum Deed {
         /// Why.
         cause: Cause,
     },
+    /// Units that wait for a later time are due now. Nothing else of them changes.
+    AttemptNow,
     /// Units that wait end here.
     Cancel,
     /// All of it is deleted.

@@ -6,6 +6,7 @@ use crate::clock::{Clock, Now, SystemClock};
 use crate::store::{Claimed, Held, Key, Ledger, Token};
 
 mod archive;
+mod attempts;
 pub(crate) mod queue;
 
 /// A clock that moves when it is told.

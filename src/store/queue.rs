@@ -55,6 +55,9 @@ impl fmt::Display for DeliveryRef {
     }
 }
 
+/// The error of an attempt whose outcome is not known: the gateway ended during it, or its lease passed to another.
+pub const CUT_OFF: &str = "cut_off";
+
 /// What is leased, settled, dead, replayed: one delivery on its way to one target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Unit {
@@ -71,6 +74,8 @@ pub struct Lease {
     pub unit: Unit,
     /// Only grows; it is not the count of tries.
     pub number: u32,
+    /// The number of the attempt that it is for, as it is sent and shown: it only grows, past replays and restarts too.
+    pub attempt: u32,
 }
 
 /// Deliveries of one lane of a target go out one after the other, in the order they were accepted: a hash of what the lane is told by.

@@ -125,6 +125,27 @@ async fn many(Actor(who): Actor, source: &Arc<dyn Source>, deed: Deed, asked: Ac
     Ok(Json(ActAnswer::Acted(acted)))
 }
 
+/// Makes everything due that waits for a later time, but for what is parked.
+pub(in crate::admin) async fn attempt_now(source: &Arc<dyn Source>, Actor(who): Actor) -> Result<(), Denied> {
+    let desk = desk(source)?;
+    let names = Names::of(&*desk).await?;
+    let filter = Filter { status: vec![Place::Pending, Place::Retrying], ..Filter::default() };
+    let wanted = Wanted::Found(Box::new(bounded(&*desk, sought(&filter, &names, desk.now().wall)?)));
+    let said = Some("all that waits".into());
+    let act = Act {
+        deed: Deed::AttemptNow,
+        which: Which::Ids(Vec::new()),
+        targets: Arc::default(),
+        who,
+        reason: "drain".into(),
+        said,
+        goes_on: None,
+    };
+    let acted = steps(&*desk, act, wanted).await?;
+    tracing::info!(done = acted.done, more = acted.more, "what waited for a later time is due now");
+    Ok(())
+}
+
 /// What an act is about. What does not say which is refused: it would be all.
 fn which(desk: &dyn Desk, names: &Names, deed: Deed, ids: Option<Vec<String>>, filter: Option<Filter>) -> Result<Wanted, Denied> {
     match (ids, filter) {

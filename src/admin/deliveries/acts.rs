@@ -155,7 +155,7 @@ pub struct AuditEntry {
     pub at: String,
     /// Who: the name of a token; `admin` is `admin.token`, or the one beside the store.
     pub who: String,
-    /// `replay`, `cancel`, `purge` or `forget`.
+    /// `replay`, `attempt_now`, `cancel`, `purge` or `forget`.
     pub what: String,
     /// To what.
     pub which: String,

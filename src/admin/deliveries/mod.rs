@@ -9,6 +9,7 @@ pub(super) mod replay;
 mod show;
 pub mod types;
 
+pub(super) use act::attempt_now;
 pub use desk::{DeliveryName, Desk, Keyed, Policy};
 
 use axum::routing::{get, post};

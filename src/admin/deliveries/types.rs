@@ -185,11 +185,11 @@ pub struct BodyFacts {
 pub struct Attempt {
     /// Where it went.
     pub target: String,
-    /// The number of its lease: it grows, and is not the count of tries.
+    /// Its number, which `Hookgate-Attempt` had: it only grows, past replays and restarts too.
     pub number: u32,
     /// Why it was made: `schedule`, `replay`, `test`, or `probe`, the one that tries an upstream that was down.
     pub cause: String,
-    /// Whether it came back after another had taken over.
+    /// Whether it came back after another had taken over, or after the delivery was cancelled.
     pub late: bool,
     /// When it began.
     pub started_at: String,
@@ -203,7 +203,8 @@ pub struct Attempt {
     pub came_to: String,
     /// The status, if there was one.
     pub status: Option<u16>,
-    /// What went wrong, in one word, if there was none; it begins with `unreached` or `ambiguous`.
+    /// What went wrong, in one word, if there was none: `cut_off` if the gateway ended before the outcome was known, else it begins with
+    /// `unreached` or `ambiguous`.
     pub error: Option<String>,
     /// The address connected to.
     pub peer: Option<String>,

@@ -17,7 +17,7 @@ const FINISHES: How = How { key: None, bytes: 0, finishes: true };
 
 impl Embedded {
     /// Milliseconds of wall time.
-    fn wall(&self) -> i64 {
+    pub(super) fn wall(&self) -> i64 {
         i64::try_from(self.shared.time.clock().now().unix_ms()).unwrap_or(i64::MAX)
     }
 }

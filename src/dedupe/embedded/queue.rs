@@ -177,7 +177,8 @@ impl Queue for Embedded {
         let wanted = wanted.to_vec();
         Box::pin(async move {
             let (disk, how) = (self.disk()?, How { finishes: true, ..How::default() });
-            let taken = disk.write(how, move |writing| lease::lease(writing, &wanted, lease, held), |_| {}).await?;
+            let wall = self.wall();
+            let taken = disk.write(how, move |writing| lease::lease(writing, &wanted, lease, held, wall), |_| {}).await?;
             if taken.is_empty() {
                 return Ok(Vec::new());
             }
@@ -188,7 +189,7 @@ impl Queue for Embedded {
                 Err(_) => &HashMap::new(),
             };
             let (mut leased, mut unread) = (Vec::new(), Vec::new());
-            for lease::Taken { lease, tries, cause, age, lane, bytes } in taken {
+            for lease::Taken { lease, tries, cause, age, lane, bytes, unsettled: _ } in taken {
                 match stored.get(&lease.unit.delivery) {
                     Some(stored) => leased.push(Leased { lease, tries, cause, age, lane, bytes, stored: Arc::clone(stored) }),
                     None => unread.push(lease),

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use tokio::time::sleep;
 
@@ -108,8 +109,8 @@ impl Task {
         let Self { gate, route, delivery, lease, lane, before, cause, place } = self;
         let gate = &gate.0;
         let (hook, begun) = (&route.hook, gate.clock.now());
-        let (number, received_at) = (before.tries.saturating_add(1), delivery.head().received.wall);
-        let attempt = Attempt { number, received_at, budget: hook.forward.timeout, at: begun.wall, inline: false };
+        let received_at = delivery.head().received.wall;
+        let attempt = Attempt { number: lease.attempt, received_at, budget: hook.forward.timeout, at: begun.wall, inline: false };
         let onward = Onward::new(Arc::clone(&route.upstream), Arc::clone(hook));
         let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
         let seen = look(answer, begun.wall).await;
@@ -170,16 +171,21 @@ pub(in crate::gateway) fn asked(answer: &Answer, now: SystemTime) -> Option<Dura
     answer.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.as_bytes(), now))
 }
 
+/// Returns the headers of an answer that are kept.
+pub(in crate::gateway) fn kept_head(headers: &HeaderMap) -> Bytes {
+    let mut room = HEAD_KEPT;
+    let lines = headers.iter().map_while(|(name, value)| {
+        room = room.checked_sub(name.as_str().len() + value.len())?;
+        Some((Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes())))
+    });
+    record::headers(&lines.collect())
+}
+
 /// Reads an answer as far as it is kept, and a little further. One that breaks off has its status still.
 pub(super) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
     let Some(mut answer) = answer else { return Seen::default() };
     let asked = asked(&answer, now);
-    let mut room = HEAD_KEPT;
-    let lines = answer.headers.iter().map_while(|(name, value)| {
-        room = room.checked_sub(name.as_str().len() + value.len())?;
-        Some((Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes())))
-    });
-    let head = record::headers(&lines.collect());
+    let head = kept_head(&answer.headers);
     let (mut body, mut read) = (BytesMut::new(), 0);
     while read < READ
         && let Ok(Some(piece)) = answer.body.next().await

@@ -86,7 +86,7 @@ pub(super) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased, p
     if let Some(why) = &why {
         row.error = Some(why.word().into());
     }
-    tell(&stored.id, tries.saturating_add(1), status(outcome), why.as_ref(), row.error.as_deref(), next);
+    tell(&stored.id, lease.attempt, status(outcome), why.as_ref(), row.error.as_deref(), next);
     settle(gate, lease, Some(row), next).await;
 }
 

@@ -23,7 +23,7 @@ pub(super) mod courier;
 mod sweep;
 mod target;
 
-pub(super) use attempt::{Begun, Task, asked, attempt_row, delivery_id, lease_of};
+pub(super) use attempt::{Begun, Task, asked, attempt_row, delivery_id, kept_head, lease_of};
 use courier::LiveAlarms;
 pub use sweep::sweep;
 use target::Memory;

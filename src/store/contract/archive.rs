@@ -6,7 +6,7 @@ use super::queue::{Both, MS, attempt, dead, delivery, keyed, new, status, take};
 use super::{LEASE, WINDOW, key};
 use crate::retry::Reason;
 use crate::store::archive::{Act, Deed, Filter, Forgetting, Order, Scope, Status, Statuses, Which};
-use crate::store::queue::{Accept, Accepted, Cause, Dedupe, DeliveryRef, Next, OnDead, OriginId, Start, TargetId};
+use crate::store::queue::{Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, OriginId, Start, TargetId};
 use crate::store::{Claimed, Held, Token};
 
 /// Runs everything below.
@@ -17,8 +17,43 @@ pub(super) async fn holds(queue: &dyn Both) {
     pages_have_what_the_filter_names(queue).await;
     steps_of_one_act_are_one_row_of_the_audit(queue).await;
     what_is_forgotten_is_new_again(queue).await;
+    what_waits_for_a_later_time_is_attempted_now(queue).await;
     erased_undelivered_ones_are_new_again(queue).await;
     erasing_spares_the_entry_of_a_later_delivery(queue).await;
+}
+
+async fn what_waits_for_a_later_time_is_attempted_now(queue: &dyn Both) {
+    let act = async || {
+        let filter = Filter { statuses: Statuses::waiting(), targets: [TargetId(29)].into(), ..Filter::default() };
+        let which = Which::Found(filter, None);
+        let act = Act {
+            deed: Deed::AttemptNow,
+            which,
+            targets: Arc::default(),
+            who: "anna".into(),
+            reason: "drain".into(),
+            said: None,
+            goes_on: None,
+        };
+        queue.act(Scope::All, &act, 100).await.unwrap().done
+    };
+    let mut ids = Vec::new();
+    for number in 0..3_u8 {
+        let mut one = delivery(29, Start::Mine(LEASE));
+        // the third waits behind the second
+        one.to[0].lane = (number > 0).then_some(Lane([1; 16]));
+        ids.push(one.id);
+        if let Some(lease) = new(queue.accept(Arc::new(one), Dedupe::None).await.unwrap()).first() {
+            let next = if number == 0 { Next::RetryIn(LEASE) } else { Next::Later(LEASE) };
+            assert_eq!(queue.settle(*lease, Some(attempt(503)), next).await.unwrap(), Held::Yes);
+        }
+    }
+    assert!(take(queue, 29, 9).await.is_empty());
+    assert_eq!(act().await, 2);
+    let taken = take(queue, 29, 9).await;
+    let found: Vec<_> = taken.iter().map(|leased| (leased.stored.id, leased.tries, leased.cause)).collect();
+    assert_eq!(found, [(ids[0], 1, Cause::Schedule), (ids[1], 0, Cause::Schedule)], "with the budget it had");
+    assert_eq!(act().await, 0, "what is being attempted, or waits behind others, is left alone");
 }
 
 async fn purge(queue: &dyn Both, id: DeliveryRef) {
@@ -87,7 +122,7 @@ async fn acts_are_done_and_written_down(queue: &dyn Both) {
     assert_eq!((cancelled.done, cancelled.next, cancelled.more), (1, Some(first.id), true));
     assert_eq!(act(Deed::Cancel, Which::Ids(vec![second.id]), 1).await.done, 1);
     assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
-    assert_eq!(queue.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Lost, "it was cancelled over its head");
+    assert_eq!(queue.settle(lease, Some(attempt(500)), Next::RetryIn(LEASE)).await.unwrap(), Held::Lost, "it was cancelled over its head");
     assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
     let before = queue.totals().await.unwrap();
     assert_eq!(act(Deed::Purge { waiting: true }, Which::Ids(vec![first.id, second.id]), 9).await.done, 2);

@@ -99,6 +99,7 @@ pub(crate) async fn holds(queue: &dyn Both, clock: &HandClock) {
     a_new_schedule_applies_to_what_waits(queue, clock).await;
     parked_time_does_not_count(queue, clock).await;
     what_was_tried_before_is_on_record(queue).await;
+    super::attempts::holds(queue, clock).await;
     super::archive::holds(queue).await;
 }
 
@@ -150,7 +151,7 @@ async fn accepted_is_leased_at_birth(queue: &dyn Both) {
     let offered = delivery(10, Start::Mine(LEASE));
     let leases = new(queue.accept(Arc::new(offered.clone()), Dedupe::None).await.unwrap());
     let unit = Unit { delivery: offered.id, target: TargetId(10) };
-    assert_eq!(leases, [Lease { unit, number: 1 }]);
+    assert_eq!(leases, [Lease { unit, number: 1, attempt: 1 }]);
     assert!(take(queue, 10, 9).await.is_empty(), "it is held");
     assert_eq!(status(queue, offered.id).await, [Status::Pending]);
     assert_eq!(queue.settle(leases[0], Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);

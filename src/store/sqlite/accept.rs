@@ -4,9 +4,10 @@ use rusqlite::params;
 use super::ended::close;
 use super::ledger::COMMITTED;
 use super::settle::insert_attempt;
-use super::unit::{Waiting, insert_dead, raise, wait};
+use super::unit::{Dead, Waiting, insert_dead, raise, wait};
 use super::writing::{DELIVERIES, Writing};
 use super::{int, ms};
+use crate::clock::unix_ms;
 use crate::store::queue::{Accept, Accepted, Cause, DeliveryRef, Lease, OnDead, Start, To, Unit};
 use crate::store::{Key, StoreError};
 
@@ -28,10 +29,11 @@ pub(crate) fn accept(writing: &Writing<'_>, delivery: &Accept, record: &[u8], co
     {
         return duplicate(writing, delivery, commit);
     }
-    let insert = "insert or ignore into delivery (id, origin, at, key, delivery_id, event_type, record, body)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let insert = "insert or ignore into delivery (id, origin, at, key, delivery_id, event_type, record, body, lane)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let (key, given, event_type) = (commit.map(|commit| commit.key.0), delivery.delivery_id.as_deref(), delivery.event_type.as_deref());
-    let row = params![delivery.id, delivery.origin.0, writing.now, key, given, event_type, record, &delivery.body[..]];
+    let lane = delivery.to.iter().find_map(|to| to.lane).map(|lane| lane.0);
+    let row = params![delivery.id, delivery.origin.0, writing.now, key, given, event_type, record, &delivery.body[..], lane];
     if writing.execute(insert, row)? == 0 {
         return again(writing, delivery);
     }
@@ -60,12 +62,17 @@ fn first_lease(to: &To) -> u32 {
     u32::from(to.tried.is_some()) + u32::from(matches!(to.start, Start::Mine(_)))
 }
 
+/// The number of the first attempt of a unit that was accepted.
+fn first_attempt(to: &To) -> u32 {
+    u32::from(to.tried.is_some()) + 1
+}
+
 /// Sends a delivery on one of its ways; the lease, if it is the caller's.
 fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lease>, StoreError> {
     let unit = Unit { delivery: delivery.id, target: to.target };
     let tries = u32::from(to.tried.is_some());
     if let Some(tried) = &to.tried {
-        insert_attempt(writing, Lease { unit, number: 1 }, tried, false, Some(delivery.origin.0))?;
+        insert_attempt(writing, Lease { unit, number: 1, attempt: 1 }, tried, false, Some(delivery.origin.0))?;
     }
     let (run_at, held) = match to.start {
         Start::Mine(lease) => (writing.now.saturating_add(ms(lease)), true),
@@ -73,21 +80,22 @@ fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lea
         Start::In(delay) => (writing.now.saturating_add(ms(delay)), false),
         Start::Over(None) => return Ok(None),
         Start::Over(reason @ Some(_)) => {
-            insert_dead(writing, unit, reason, first_lease(to), tries, to.lane)?;
+            insert_dead(writing, unit, reason, Dead { lane: to.lane, lease: first_lease(to), tries, attempt: tries })?;
             return Ok(None);
         }
     };
     let number = first_lease(to);
-    let waiting = Waiting { unit, run_at, lane: to.lane, lease: number, held, tries, cause: Cause::Schedule };
+    let begun = held.then(|| int(unix_ms(delivery.id.drawn_at())));
+    let waiting = Waiting { unit, run_at, lane: to.lane, lease: number, held, tries, attempt: tries, cause: Cause::Schedule, begun };
     let first = wait(writing, &waiting)?;
-    Ok((held && first).then_some(Lease { unit, number }))
+    Ok((held && first).then(|| Lease { unit, number, attempt: first_attempt(to) }))
 }
 
 /// The answer of the first try, for a call that is repeated: leases that nobody has taken over.
 fn again(writing: &Writing<'_>, delivery: &Accept) -> Result<Accepted, StoreError> {
     let mut leases = Vec::new();
     for to in delivery.to.iter().filter(|to| matches!(to.start, Start::Mine(_))) {
-        let lease = Lease { unit: Unit { delivery: delivery.id, target: to.target }, number: first_lease(to) };
+        let lease = Lease { unit: Unit { delivery: delivery.id, target: to.target }, number: first_lease(to), attempt: first_attempt(to) };
         let held = "select 1 from due where id = ?1 and target = ?2 and lease = ?3 and held = 1";
         leases.extend(writing.row(held, params![delivery.id, to.target, lease.number], |_| Ok(lease))?);
     }

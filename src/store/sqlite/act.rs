@@ -3,10 +3,10 @@ use rusqlite::params;
 
 use super::ended::reopen;
 use super::int;
-use super::unit::{BEHIND, Waiting, cancel, end, raise, wait};
+use super::unit::{Again, BEHIND, again, cancel, end, raise};
 use super::writing::{DEAD, DELIVERIES, Writing};
 use crate::store::archive::{AuditRow, Deed, Scope};
-use crate::store::queue::{Cause, DeliveryRef, OriginId, TargetId, Unit};
+use crate::store::queue::{Cause, DeliveryRef, Lane, OriginId, TargetId, Unit};
 use crate::store::{Key, StoreError};
 
 /// Acts that are remembered.
@@ -59,6 +59,7 @@ pub(crate) fn act(
         let changed = visible
             && match deed {
                 Deed::Replay { delivered, cause } => replay(writing, *id, targets, delivered, cause)?,
+                Deed::AttemptNow => attempt_now(writing, *id, targets)?,
                 Deed::Cancel => cancel_all(writing, *id, targets)?,
                 Deed::Purge { waiting } if waiting || !waits(writing, *id)? => {
                     let erased = erase(writing, *id)?;
@@ -71,6 +72,7 @@ pub(crate) fn act(
     }
     let what = match deed {
         Deed::Replay { .. } => "replay",
+        Deed::AttemptNow => "attempt_now",
         Deed::Cancel => "cancel",
         Deed::Purge { .. } => "purge",
     };
@@ -127,12 +129,26 @@ fn replay(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId], delivered: 
         let over = "select distinct target from attempt where id = ?1
             and not exists (select 1 from due where due.id = attempt.id and due.target = attempt.target)";
         for unit in units(writing, over, id, only)? {
-            reopen(writing, id)?;
-            let last = "select max(n) from attempt where id = ?1 and target = ?2";
-            let lease = writing.row(last, params![id, unit.target], |row| row.get(0))?.unwrap_or(0);
-            wait(writing, &Waiting { unit, run_at: writing.now, lane: None, lease, held: false, tries: 0, cause })?;
-            changed = true;
+            let last = "select max(attempt.n), max(coalesce(attempt.number, attempt.n)), delivery.lane
+                from attempt join delivery on delivery.id = attempt.id where attempt.id = ?1 and attempt.target = ?2";
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok(Again { lease: row.get(0)?, attempt: row.get(1)?, lane: row.get::<_, Option<[u8; 16]>>(2)?.map(Lane), cause })
+            };
+            if let Some(last) = writing.row(last, params![id, unit.target], read)? {
+                reopen(writing, id)?;
+                again(writing, unit, last)?;
+                changed = true;
+            }
         }
+    }
+    Ok(changed)
+}
+
+fn attempt_now(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId]) -> Result<bool, StoreError> {
+    let mut changed = false;
+    for unit in units(writing, "select target from due where id = ?1", id, only)? {
+        let now = "update due set run_at = ?3 where id = ?1 and target = ?2 and held = 0 and run_at > ?3 and run_at <> ?4";
+        changed |= writing.execute(now, params![id, unit.target, writing.now, BEHIND])? > 0;
     }
     Ok(changed)
 }

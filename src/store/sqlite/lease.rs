@@ -4,6 +4,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::name::target_time;
+use super::settle::cut_off;
 use super::writing::Writing;
 use super::{ms, unsigned};
 use crate::queue::choose::{self, Share};
@@ -20,10 +21,13 @@ pub(crate) struct Taken {
     pub(crate) lane: Option<Lane>,
     /// The bytes of its delivery.
     pub(crate) bytes: usize,
+    /// When it was leased before, in milliseconds of wall time, if that lease was never settled.
+    pub(crate) unsettled: Option<Option<i64>>,
 }
 
 /// Takes due units of each target, in the order of `wanted`, as many as [`choose::take`] lets it begin while all hold `held` bytes in memory.
-pub(crate) fn lease(writing: &Writing<'_>, wanted: &[Wanted], lease: Duration, held: usize) -> Result<Vec<Taken>, StoreError> {
+/// `wall` is the time as it is shown.
+pub(crate) fn lease(writing: &Writing<'_>, wanted: &[Wanted], lease: Duration, held: usize, wall: i64) -> Result<Vec<Taken>, StoreError> {
     let (mut taken, mut total) = (Vec::new(), held);
     for wanted in wanted {
         let mut share = Share { target: wanted.held, total };
@@ -33,10 +37,14 @@ pub(crate) fn lease(writing: &Writing<'_>, wanted: &[Wanted], lease: Duration, h
         }
         let (firsts, retries) = longest_due(writing, wanted)?;
         for unit in choose::take(firsts, retries, wanted.turn, wanted.count, &mut share, |taken| taken.bytes) {
-            let Lease { unit: Unit { delivery, target }, number } = unit.lease;
+            let Lease { unit: Unit { delivery, target }, number, attempt } = unit.lease;
+            if let Some(begun) = unit.unsettled {
+                let before = Lease { number: number.saturating_sub(1), attempt: attempt.saturating_sub(1), ..unit.lease };
+                cut_off(writing, before, unit.cause, begun)?;
+            }
             writing.execute(
-                "update due set run_at = ?3, lease = ?4, held = 1 where id = ?1 and target = ?2",
-                params![delivery, target, writing.now.saturating_add(ms(lease)), number],
+                "update due set run_at = ?3, lease = ?4, held = 1, attempt = ?5, begun = ?6 where id = ?1 and target = ?2",
+                params![delivery, target, writing.now.saturating_add(ms(lease)), number, attempt, wall],
             )?;
             taken.push(unit);
         }
@@ -47,10 +55,12 @@ pub(crate) fn lease(writing: &Writing<'_>, wanted: &[Wanted], lease: Duration, h
 
 /// The units of one kind that are due, the longest due first. SQLite takes the tables of a cross join in the order they are written.
 const DUE: [&str; 2] = [
-    "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane
+    "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
+        coalesce(due.attempt, due.lease), due.held, due.begun
         from due cross join delivery on delivery.id = due.id where due.tries = 0 and due.target = ?1 and due.run_at <= ?2
         and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
-    "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane
+    "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
+        coalesce(due.attempt, due.lease), due.held, due.begun
         from due cross join delivery on delivery.id = due.id where due.tries > 0 and due.target = ?1 and due.run_at <= ?2
         and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
 ];
@@ -72,13 +82,15 @@ fn due(writing: &Writing<'_>, sql: &str, wanted: &Wanted, except: Option<Subject
     writing.rows(sql, params![wanted.target, writing.now, wanted.count, id, lane], |row| {
         let unit = Unit { delivery: row.get(0)?, target: wanted.target };
         let since: i64 = row.get(4)?;
+        let (held, begun) = (row.get::<_, bool>(8)?, row.get(9)?);
         Ok(Taken {
-            lease: Lease { unit, number: row.get::<_, u32>(1)?.saturating_add(1) },
+            lease: Lease { unit, number: row.get::<_, u32>(1)?.saturating_add(1), attempt: row.get::<_, u32>(7)?.saturating_add(1) },
             tries: row.get(2)?,
             cause: row.get(3)?,
             age: Duration::from_millis(u64::try_from(time.saturating_sub(since)).unwrap_or(0)),
             lane: row.get::<_, Option<[u8; 16]>>(6)?.map(Lane),
             bytes: usize::try_from(unsigned(row, 5)?).unwrap_or(usize::MAX),
+            unsettled: held.then_some(begun),
         })
     })
 }

@@ -4,33 +4,42 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::ms;
+use super::settle::cut_off;
 use super::writing::Writing;
 use crate::store::StoreError;
-use crate::store::queue::Unit;
+use crate::store::queue::{CUT_OFF, Cause, Lease, Unit};
 
 /// How long a unit waits whose second try in a row was cut off; each further one doubles it. What kills the gate shall not do so in a tight loop.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest such wait.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Gives back every unit that is leased: one process holds one store, so whoever leased it is gone. How many there were.
-///
-/// One whose lease has lapsed is due anyway.
+/// Gives back every unit that is leased, and records its attempt as cut off: one process holds one store, so whoever leased it is gone.
+/// Returns how many there were.
 pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
-    let held =
-        "select id, target, lease - coalesce((select max(n) from attempt where attempt.id = due.id and attempt.target = due.target), 0)
-        from due where held = 1 and run_at > ?1";
-    let orphans =
-        writing.rows(held, params![writing.now], |row| Ok((Unit { delivery: row.get(0)?, target: row.get(1)? }, row.get::<_, i64>(2)?)))?;
-    for (unit, cut_off) in &orphans {
-        let run_at = writing.now.saturating_add(ms(pause(*cut_off)));
+    let held = "select id, target, lease, coalesce(attempt, lease), cause, begun from due where held = 1";
+    let orphans = writing.rows(held, [], |row| {
+        let unit = Unit { delivery: row.get(0)?, target: row.get(1)? };
+        Ok((Lease { unit, number: row.get(2)?, attempt: row.get(3)? }, row.get::<_, Cause>(4)?, row.get(5)?))
+    })?;
+    for (lease, cause, begun) in &orphans {
+        cut_off(writing, *lease, *cause, *begun)?;
+        let unit = lease.unit;
+        let run_at = writing.now.saturating_add(ms(pause(cut_offs(writing, unit)?)));
         writing
             .execute("update due set held = 0, run_at = ?3 where id = ?1 and target = ?2", params![unit.delivery, unit.target, run_at])?;
     }
     Ok(orphans.len())
 }
 
-/// How long a unit waits of which nobody knows what its last `cut_off` leases came to.
+/// Counts the attempts that were cut off since the last one whose outcome is known.
+fn cut_offs(writing: &Writing<'_>, unit: Unit) -> Result<i64, StoreError> {
+    let count = "select count(*) from attempt where id = ?1 and target = ?2 and error = ?3
+        and n > coalesce((select max(n) from attempt where id = ?1 and target = ?2 and error is not ?3), 0)";
+    Ok(writing.row(count, params![unit.delivery, unit.target, CUT_OFF], |row| row.get(0))?.unwrap_or(0))
+}
+
+/// Returns how long a unit waits whose last `cut_off` attempts were cut off.
 fn pause(cut_off: i64) -> Duration {
     // the first time is anybody's bad luck
     if cut_off < 2 {

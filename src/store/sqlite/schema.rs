@@ -14,10 +14,12 @@ const HEADER: u64 = 100;
 ///
 /// Where a unit lies is its status: in `due`, it waits; in `dead`, it is dead or cancelled (no reason); in neither, it was handed on.
 /// A delivery none of whose units waits has a row in `ended`, with the time since which it is over.
-/// Times are milliseconds of the store's own time, but for `attempt.started` and `audit.at`, which are shown.
+/// Times are milliseconds of the store's own time, but for `due.begun`, `attempt.started` and `audit.at`, which are shown.
 /// `name.name` is the name of a number's ledger, `name.owners` the names that have had the number, parted by blanks, the newest last.
 /// `name.parked_at` is the time since which no route of the config has the number, `name.parked` the time that it was so before: `due.since` is
 /// in the time of its target, from which both are left out.
+/// `due.attempt` and `dead.attempt` are the number of the unit's last attempt, `due.begun` the time of its last lease, `delivery.lane` its lane
+/// at every target. In a row of version 2 they are null: the number of the lease stands for that of the attempt.
 /// `delivery` has a rowid: without it each row of more than a quarter page would lie in an overflow page of its own.
 const TABLES: &str = "
     create table if not exists meta (name text primary key, value) without rowid;
@@ -26,22 +28,23 @@ const TABLES: &str = "
     create table if not exists name (number integer primary key autoincrement, kind integer not null, name text not null, owners text,
         parked_at integer, parked integer, unique (kind, name));
     create table if not exists delivery (row integer primary key, id blob not null, origin integer not null, at integer not null, key blob,
-        delivery_id text, event_type text, record blob not null, body blob not null);
+        delivery_id text, event_type text, record blob not null, body blob not null, lane blob);
     create unique index if not exists delivery_id on delivery (id);
     create index if not exists delivery_origin on delivery (origin, id);
     create index if not exists delivery_given on delivery (delivery_id) where delivery_id is not null;
     create table if not exists due (id blob, target integer, run_at integer not null, lease integer not null, held integer not null,
-        tries integer not null, cause integer not null, since integer not null, lane blob, seq integer, primary key (id, target)) without rowid;
+        tries integer not null, cause integer not null, since integer not null, lane blob, seq integer, attempt integer, begun integer,
+        primary key (id, target)) without rowid;
     drop index if exists due_ready;
     create index if not exists due_first on due (target, run_at) where tries = 0;
     create index if not exists due_retry on due (target, run_at) where tries > 0;
     create index if not exists due_lane on due (target, lane, seq) where lane is not null;
     create table if not exists attempt (row integer primary key, id blob not null, target integer not null, n integer not null, cause integer not null,
         started integer not null, took integer not null, connect integer, first_byte integer, status integer, error text, peer text,
-        late integer not null, head blob not null, body blob not null);
+        late integer not null, head blob not null, body blob not null, number integer);
     create unique index if not exists attempt_unit on attempt (id, target, n);
     create table if not exists dead (id blob, target integer, at integer not null, reason integer, lease integer not null, tries integer not null,
-        lane blob, primary key (id, target)) without rowid;
+        lane blob, attempt integer, primary key (id, target)) without rowid;
     create index if not exists dead_target on dead (target, id);
     create table if not exists ended (id blob primary key, origin integer not null, dead integer not null, at integer not null) without rowid;
     create index if not exists ended_by on ended (origin, dead, at);
@@ -51,7 +54,16 @@ const TABLES: &str = "
         reason text not null, done integer not null);";
 
 /// The columns that version 3 added: table, column, type.
-const COLUMNS: [(&str, &str, &str); 3] = [("name", "owners", "text"), ("name", "parked_at", "integer"), ("name", "parked", "integer")];
+const COLUMNS: [(&str, &str, &str); 8] = [
+    ("name", "owners", "text"),
+    ("name", "parked_at", "integer"),
+    ("name", "parked", "integer"),
+    ("delivery", "lane", "blob"),
+    ("due", "attempt", "integer"),
+    ("due", "begun", "integer"),
+    ("dead", "attempt", "integer"),
+    ("attempt", "number", "integer"),
+];
 
 /// Fills `ended` in a database of a version before 3. Such a version did not keep when a delivery ended: its last attempt says it by the wall clock,
 /// which may have been ahead of the store's time.

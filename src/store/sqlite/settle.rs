@@ -5,10 +5,10 @@ use rusqlite::params;
 
 use super::ended::close;
 use super::ms;
-use super::unit::{bury, end};
+use super::unit::{bury, end, exhume};
 use super::writing::{DELIVERIES, Writing};
 use crate::clock::unix_ms;
-use crate::store::queue::{Attempt, Lease, Next, Unit};
+use crate::store::queue::{Attempt, CUT_OFF, Cause, Lease, Next, Unit};
 use crate::store::{Held, StoreError};
 
 /// What became of a settlement.
@@ -29,8 +29,9 @@ pub(crate) fn settle(writing: &Writing<'_>, lease: Lease, attempt: Option<&Attem
     let held = |held| Settled { held, late: false, wakes: false };
     match writing.row(find, params![unit.delivery, unit.target], read)? {
         Some((number, true, laned)) if number == lease.number => {
-            if let Some(attempt) = attempt {
-                insert_attempt(writing, lease, attempt, false, None)?;
+            match attempt {
+                Some(attempt) => drop(insert_attempt(writing, lease, attempt, false, None)?),
+                None => give_back_number(writing, unit)?,
             }
             apply(writing, lease, attempt.is_some(), next)?;
             // one that is over and has no lane leaves nothing behind that could become due
@@ -39,21 +40,37 @@ pub(crate) fn settle(writing: &Writing<'_>, lease: Lease, attempt: Option<&Attem
         }
         Some((number, false, _)) if number == lease.number => Ok(held(Held::Yes)),
         _ if settled_before(writing, lease)? => Ok(held(Held::Yes)),
-        _ => {
-            let late = match attempt {
-                Some(attempt) => insert_attempt(writing, lease, attempt, true, None)?,
-                None => false,
-            };
-            Ok(Settled { late, ..held(Held::Lost) })
+        found => {
+            let Some(attempt) = attempt else { return Ok(held(Held::Lost)) };
+            let is_leased = found.is_some_and(|(_, held, _)| held);
+            if next == Next::Delivered && !is_leased && take_out(writing, unit)? {
+                insert_attempt(writing, lease, attempt, false, None)?;
+                return Ok(Settled { wakes: true, ..held(Held::Yes) });
+            }
+            Ok(Settled { late: insert_attempt(writing, lease, attempt, true, None)?, ..held(Held::Lost) })
         }
     }
 }
 
+/// Takes out a unit that an attempt has delivered after all, whatever was said of it during the attempt: it was cancelled, or set going again.
+/// Returns whether it was there.
+fn take_out(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
+    let was_there = end(writing, unit)?.is_some() || exhume(writing, unit)?.is_some();
+    close(writing, unit.delivery)?;
+    Ok(was_there)
+}
+
+/// Frees the number of an attempt that was not made.
+fn give_back_number(writing: &Writing<'_>, unit: Unit) -> Result<(), StoreError> {
+    let free = "update due set attempt = coalesce(attempt, lease) - 1 where id = ?1 and target = ?2";
+    writing.execute(free, params![unit.delivery, unit.target]).map(drop)
+}
+
 /// Whether this very lease settled the unit.
 fn settled_before(writing: &Writing<'_>, lease: Lease) -> Result<bool, StoreError> {
-    let found = "select 1 where exists (select 1 from attempt where id = ?1 and target = ?2 and n = ?3 and late = 0)
+    let found = "select 1 where exists (select 1 from attempt where id = ?1 and target = ?2 and n = ?3 and late = 0 and error is not ?4)
         or exists (select 1 from dead where id = ?1 and target = ?2 and lease = ?3)";
-    Ok(writing.row(found, params![lease.unit.delivery, lease.unit.target, lease.number], |_| Ok(()))?.is_some())
+    Ok(writing.row(found, params![lease.unit.delivery, lease.unit.target, lease.number, CUT_OFF], |_| Ok(()))?.is_some())
 }
 
 fn apply(writing: &Writing<'_>, lease: Lease, tried: bool, next: Next) -> Result<(), StoreError> {
@@ -80,6 +97,16 @@ fn again(writing: &Writing<'_>, unit: Unit, delay: Duration, counted: bool) -> R
     writing.execute(later, params![unit.delivery, unit.target, run_at, u32::from(counted)]).map(drop)
 }
 
+/// Records that the outcome of an attempt is not known, unless it is on record. What it came to, if that is told later, takes the row.
+/// `begun` is in milliseconds of wall time.
+pub(super) fn cut_off(writing: &Writing<'_>, lease: Lease, cause: Cause, begun: Option<i64>) -> Result<(), StoreError> {
+    let Lease { unit, number, attempt } = lease;
+    let insert = "insert or ignore into attempt (id, target, n, number, cause, started, took, error, late, head, body)
+        values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, x'', x'')";
+    let row = params![unit.delivery, unit.target, number, attempt, cause, begun.unwrap_or(writing.now), CUT_OFF];
+    writing.execute(insert, row).map(drop)
+}
+
 /// Records a try of a delivery that is there still; whether it is new. `origin` is the delivery's, if it is known.
 pub(super) fn insert_attempt(
     writing: &Writing<'_>,
@@ -88,7 +115,7 @@ pub(super) fn insert_attempt(
     late: bool,
     origin: Option<u32>,
 ) -> Result<bool, StoreError> {
-    let Lease { unit, number } = lease;
+    let Lease { unit, number, attempt: nth } = lease;
     let origin = match origin {
         Some(origin) => Some(origin),
         None => writing.row("select origin from delivery where id = ?1", params![unit.delivery], |row| row.get(0))?,
@@ -96,8 +123,11 @@ pub(super) fn insert_attempt(
     let Some(origin) = origin else { return Ok(false) };
     let Attempt { cause, started, took, connect, first_byte, status, error, peer, head, body } = attempt;
     let inserted = writing.execute(
-        "insert or ignore into attempt (id, target, n, cause, started, took, connect, first_byte, status, error, peer, late, head, body)
-            values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        "insert into attempt (id, target, n, cause, started, took, connect, first_byte, status, error, peer, late, head, body, number)
+            values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+            on conflict (id, target, n) do update set (cause, started, took, connect, first_byte, status, error, peer, late, head, body)
+                = (excluded.cause, excluded.started, excluded.took, excluded.connect, excluded.first_byte, excluded.status, excluded.error,
+                excluded.peer, excluded.late, excluded.head, excluded.body) where attempt.error = ?16",
         params![
             unit.delivery,
             unit.target,
@@ -112,7 +142,9 @@ pub(super) fn insert_attempt(
             peer.as_deref(),
             late,
             &head[..],
-            &body[..]
+            &body[..],
+            nth,
+            CUT_OFF
         ],
     )?;
     if inserted > 0 {

@@ -2,6 +2,8 @@ use std::path::Path;
 
 use super::directory::network;
 use super::*;
+use crate::store::archive::Scope;
+use crate::store::queue::{TargetId, Wanted};
 use crate::store::{Key, mount};
 
 #[test]
@@ -143,6 +145,32 @@ fn second_schema_is_migrated_by_added_columns() {
     assert_eq!((first[0].number, &*first[0].ledger), (4, "stripe"));
     let second = number(&[named("payments", &[]), named("stripe", &[])]);
     assert_eq!((second[0].number, second[1].number, &*second[1].ledger), (4, 5, "stripe/5"));
+}
+
+/// What waits, is dead or was delivered in a store of version 2 goes on: its lease numbers stand for numbers of attempts.
+#[test]
+fn the_second_schema_is_migrated_and_its_numbers_grow() {
+    let held = tempfile::tempdir().unwrap();
+    let directory = Directory::hold(held.path()).unwrap();
+    drop(Database::open(&directory, [1; 16]).unwrap());
+    let old = Connection::open(held.path().join(FILE)).unwrap();
+    old.execute_batch(
+        "alter table delivery drop column lane; alter table due drop column attempt; alter table due drop column begun;
+        alter table dead drop column attempt; alter table attempt drop column number; update meta set value = 2 where name = 'schema';
+        insert into delivery (id, origin, at, record, body) values (x'00000000000000000000000000000001', 1, 0, x'0101000000000000', x'00');
+        insert into due (id, target, run_at, lease, held, tries, cause, since) values (x'00000000000000000000000000000001', 1, 0, 7, 1, 2, 0, 0);
+        insert into attempt (id, target, n, cause, started, took, late, head, body)
+            values (x'00000000000000000000000000000001', 1, 5, 0, 0, 0, 0, x'', x'');",
+    )
+    .unwrap();
+    drop(old);
+    let mut database = Database::open(&directory, [1; 16]).unwrap();
+    assert_eq!(schema::version(&database.connection).unwrap(), Some(3));
+    let (taken, _) = database.transaction(9, |writing| lease::lease(writing, &[Wanted::of(TargetId(1), 1)], Duration::ZERO, 0, 5)).unwrap();
+    assert_eq!((taken[0].lease.number, taken[0].lease.attempt, taken[0].tries), (8, 8, 2));
+    let reading = look::Reading { connection: &database.connection, now: 9 };
+    let shown = page::get(&reading, &Scope::All, taken[0].lease.unit.delivery).unwrap().unwrap();
+    assert_eq!(shown.attempts.iter().map(|shown| shown.number).collect::<Vec<_>>(), [5, 7]);
 }
 
 #[test]

@@ -4,10 +4,11 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 
 use super::ended::{close, reopen};
 use super::name::target_time;
+use super::settle::cut_off;
 use super::writing::{DEAD, WAITING, Writing};
 use crate::retry::Reason;
 use crate::store::StoreError;
-use crate::store::queue::{Cause, DeliveryRef, Lane, TargetId, Unit};
+use crate::store::queue::{Cause, DeliveryRef, Lane, Lease, TargetId, Unit};
 
 /// When a unit is due that waits behind others of its lane.
 pub(super) const BEHIND: i64 = i64::MAX;
@@ -22,12 +23,16 @@ pub(super) struct Waiting {
     /// Whether somebody has it leased.
     pub(super) held: bool,
     pub(super) tries: u32,
+    /// The number of its last attempt, without the one that it is leased for.
+    pub(super) attempt: u32,
     pub(super) cause: Cause,
+    /// When it was leased, in milliseconds of wall time.
+    pub(super) begun: Option<i64>,
 }
 
 /// Lets a unit wait; whether it is the first of its lane, as one without a lane is.
 pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, StoreError> {
-    let Waiting { unit, run_at, lane, lease, held, tries, cause } = waiting;
+    let Waiting { unit, run_at, lane, lease, held, tries, attempt, cause, begun } = waiting;
     writing.mark()?;
     let enter = "insert into lane (target, lane, n, seq) values (?1, ?2, 1, 1)
         on conflict (target, lane) do update set n = n + 1, seq = seq + 1 returning n, seq";
@@ -37,7 +42,8 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
     };
     let first = place.is_none_or(|(n, _)| n == 1);
     writing.execute(
-        "insert into due (id, target, run_at, lease, held, tries, cause, since, lane, seq) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "insert into due (id, target, run_at, lease, held, tries, cause, since, lane, seq, attempt, begun)
+            values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             unit.delivery,
             unit.target,
@@ -48,7 +54,9 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
             cause,
             target_time(writing, unit.target)?,
             lane.map(|lane| lane.0),
-            place.map(|(_, seq)| seq)
+            place.map(|(_, seq)| seq),
+            attempt.saturating_add(u32::from(*held && first)),
+            begun
         ],
     )?;
     writing.count(WAITING, unit.target.0, 1, 0);
@@ -61,13 +69,20 @@ pub(super) struct Gone {
     lane: Option<Lane>,
     lease: u32,
     tries: u32,
+    /// The number of its last attempt.
+    attempt: u32,
+    /// What was begun and is not settled: why, and when.
+    held: Option<(Cause, Option<i64>)>,
 }
 
 /// Takes a unit out of the queue; the next of its lane is due then.
 pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<Gone>, StoreError> {
-    let out = "delete from due where id = ?1 and target = ?2 returning lane, lease, tries";
-    let read =
-        |row: &rusqlite::Row<'_>| Ok(Gone { lane: row.get::<_, Option<[u8; 16]>>(0)?.map(Lane), lease: row.get(1)?, tries: row.get(2)? });
+    let out = "delete from due where id = ?1 and target = ?2 returning lane, lease, tries, coalesce(attempt, lease), held, cause, begun";
+    let read = |row: &rusqlite::Row<'_>| {
+        let (lane, held) = (row.get::<_, Option<[u8; 16]>>(0)?.map(Lane), (row.get(5)?, row.get(6)?));
+        let held = row.get::<_, bool>(4)?.then_some(held);
+        Ok(Gone { lane, lease: row.get(1)?, tries: row.get(2)?, attempt: row.get(3)?, held })
+    };
     let Some(gone) = writing.row(out, params![unit.delivery, unit.target], read)? else { return Ok(None) };
     writing.count(WAITING, unit.target.0, -1, 0);
     if let Some(lane) = gone.lane {
@@ -89,44 +104,82 @@ fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), Stor
 /// Takes a unit out of the queue as dead, or cancelled if there is no reason: who has it leased settled it.
 pub(super) fn bury(writing: &Writing<'_>, unit: Unit, reason: Option<Reason>, tried: bool) -> Result<(), StoreError> {
     let Some(gone) = end(writing, unit)? else { return Ok(()) };
-    insert_dead(writing, unit, reason, gone.lease, gone.tries.saturating_add(u32::from(tried)), gone.lane)?;
+    insert_dead(writing, unit, reason, Dead { tries: gone.tries.saturating_add(u32::from(tried)), ..gone.into() })?;
     close(writing, unit.delivery)
 }
 
-/// Cancels a unit over the head of who has it leased: what that one brings is late.
+/// Cancels a unit over the head of who has it leased: what that one brings is late, but for a success.
 pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
     let Some(gone) = end(writing, unit)? else { return Ok(false) };
-    insert_dead(writing, unit, None, gone.lease.saturating_add(1), gone.tries, gone.lane)?;
+    if let Some((cause, begun)) = gone.held {
+        cut_off(writing, Lease { unit, number: gone.lease, attempt: gone.attempt }, cause, begun)?;
+    }
+    insert_dead(writing, unit, None, Dead { lease: gone.lease.saturating_add(1), ..gone.into() })?;
     close(writing, unit.delivery)?;
     Ok(true)
 }
 
-pub(super) fn insert_dead(
-    writing: &Writing<'_>,
-    unit: Unit,
-    reason: Option<Reason>,
-    lease: u32,
-    tries: u32,
-    lane: Option<Lane>,
-) -> Result<(), StoreError> {
+/// What is kept of a dead or cancelled unit.
+pub(super) struct Dead {
+    pub(super) lane: Option<Lane>,
+    /// The number of its last lease.
+    pub(super) lease: u32,
+    pub(super) tries: u32,
+    /// The number of its last attempt.
+    pub(super) attempt: u32,
+}
+
+impl From<Gone> for Dead {
+    fn from(gone: Gone) -> Self {
+        let Gone { lane, lease, tries, attempt, held: _ } = gone;
+        Self { lane, lease, tries, attempt }
+    }
+}
+
+pub(super) fn insert_dead(writing: &Writing<'_>, unit: Unit, reason: Option<Reason>, dead: Dead) -> Result<(), StoreError> {
+    let Dead { lane, lease, tries, attempt } = dead;
     writing.mark()?;
     writing.execute(
-        "insert into dead (id, target, at, reason, lease, tries, lane) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, tries, lane.map(|lane| lane.0)],
+        "insert into dead (id, target, at, reason, lease, tries, lane, attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, tries, lane.map(|lane| lane.0), attempt],
     )?;
     writing.count(DEAD, unit.target.0, 1, 0);
     Ok(())
 }
 
+/// Takes a unit out of the dead ones, if it is there.
+pub(super) fn exhume(writing: &Writing<'_>, unit: Unit) -> Result<Option<Dead>, StoreError> {
+    let out = "delete from dead where id = ?1 and target = ?2 returning lane, lease, tries, coalesce(attempt, lease)";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Dead { lane: row.get::<_, Option<[u8; 16]>>(0)?.map(Lane), lease: row.get(1)?, tries: row.get(2)?, attempt: row.get(3)? })
+    };
+    let dead = writing.row(out, params![unit.delivery, unit.target], read)?;
+    if dead.is_some() {
+        writing.count(DEAD, unit.target.0, -1, 0);
+    }
+    Ok(dead)
+}
+
 /// Sets a dead or cancelled unit going again, with a fresh budget; whether it was there.
 pub(super) fn raise(writing: &Writing<'_>, unit: Unit, cause: Cause) -> Result<bool, StoreError> {
-    let out = "delete from dead where id = ?1 and target = ?2 returning lane, lease";
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<[u8; 16]>>(0)?.map(Lane), row.get(1)?));
-    let Some((lane, lease)) = writing.row(out, params![unit.delivery, unit.target], read)? else { return Ok(false) };
-    writing.count(DEAD, unit.target.0, -1, 0);
+    let Some(Dead { lane, lease, attempt, tries: _ }) = exhume(writing, unit)? else { return Ok(false) };
     reopen(writing, unit.delivery)?;
-    wait(writing, &Waiting { unit, run_at: writing.now, lane, lease, held: false, tries: 0, cause })?;
+    again(writing, unit, Again { lane, lease, attempt, cause })?;
     Ok(true)
+}
+
+/// A unit that a person, or a duplicate, sets going again.
+pub(super) struct Again {
+    pub(super) lane: Option<Lane>,
+    pub(super) lease: u32,
+    pub(super) attempt: u32,
+    pub(super) cause: Cause,
+}
+
+/// Lets a unit that is over wait again, due now and with a fresh budget, behind the others of its lane.
+pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Again) -> Result<(), StoreError> {
+    let Again { lane, lease, attempt, cause } = again;
+    wait(writing, &Waiting { unit, run_at: writing.now, lane, lease, held: false, tries: 0, attempt, cause, begun: None }).map(drop)
 }
 
 /// A reason as it lies in a row: a status is its number.

@@ -12,8 +12,8 @@ use crate::admin::deliveries::desk::{Desk, Names};
 use crate::admin::deliveries::plan::Walk;
 use crate::admin::deliveries::types::Filter;
 use crate::random;
-use crate::store::archive::{self, Act, AuditRow, Deed, Row, Scope, Status, Step, Which};
-use crate::store::queue::{Cause, DeliveryRef, TargetId};
+use crate::store::archive::{self, Act, AuditRow, Deed, LastTry, Row, Scope, Status, Step, Which};
+use crate::store::queue::{CUT_OFF, Cause, DeliveryRef, TargetId};
 use crate::store::{StoreError, repeated};
 use crate::telemetry::rfc3339;
 
@@ -355,7 +355,9 @@ fn came_to(row: &Row, watched: &Watched) -> Option<Result<(), String>> {
     let before = |target| watched.before.iter().find(|(known, _)| *known == target).map_or(0, |(_, number)| *number);
     let mut all = Ok(());
     for unit in &row.units {
-        let tried = unit.last.as_ref().filter(|last| last.number > before(unit.target));
+        // one that was cut off is made again
+        let is_known = |last: &&LastTry| last.number > before(unit.target) && last.error.as_deref() != Some(CUT_OFF);
+        let tried = unit.last.as_ref().filter(is_known);
         match (unit.status, tried) {
             (Status::Delivered, _) => {}
             (Status::Cancelled, _) => all = Err("a person's word: it was cancelled".to_owned()),

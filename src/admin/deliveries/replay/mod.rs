@@ -48,9 +48,13 @@ impl Known {
         })
     }
 
-    /// Lets one begin, if there is room for it.
-    fn enter(&self, job: &Arc<Job>) -> Result<(), Denied> {
+    /// Lets one begin that is in the state it must be in, if there is room for it.
+    fn enter(&self, job: &Arc<Job>, may_begin: fn(ReplayState) -> bool) -> Result<(), Denied> {
+        // the state is judged under the lock: of two callers one begins it
         let mut all = self.all();
+        if !may_begin(job.shown().state) {
+            return Err(Denied::new(StatusCode::CONFLICT, "it was not stopped", "`state` says what became of it"));
+        }
         if all.iter().filter(|other| other.is_running()).count() >= MOST_RUNNING {
             let help = "wait for one to end, or stop one: `GET /-/replays` lists them";
             return Err(Denied::new(StatusCode::TOO_MANY_REQUESTS, &format!("{MOST_RUNNING} replays go on already"), help));
@@ -93,7 +97,7 @@ pub(super) async fn replay_many(
     }
     let order = Order { wanted, order: order_of(order), filter, delivered, bypass_dedupe, stop_after, reason: why, who };
     let job = Arc::new(Job::new(order, rate, desk.now().wall));
-    known.enter(&job)?;
+    known.enter(&job, |_| true)?;
     let id = job.id().to_owned();
     tokio::spawn(job::run(desk, job));
     Ok((StatusCode::ACCEPTED, Json(ReplayBegun { id })).into_response())
@@ -132,10 +136,7 @@ pub(super) async fn resume(
     let Resume { rate: asked } = told(&whole(body)?)?;
     let asked = asked.map(rate).transpose()?;
     let (job, desk) = (known.find(&id_of(path)?)?, desk(&source)?);
-    if !matches!(job.shown().state, ReplayState::Stopped | ReplayState::Cancelled) {
-        return Err(Denied::new(StatusCode::CONFLICT, "it was not stopped", "`state` says what became of it"));
-    }
-    known.enter(&job)?;
+    known.enter(&job, |state| matches!(state, ReplayState::Stopped | ReplayState::Cancelled))?;
     if let Some(rate) = asked {
         job.set_rate(rate);
     }
@@ -143,4 +144,33 @@ pub(super) async fn resume(
     let shown = job.shown();
     tokio::spawn(job::run(desk, job));
     Ok((StatusCode::ACCEPTED, Json(shown)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::admin::deliveries::types::Filter;
+
+    #[test]
+    fn of_two_that_resume_a_replay_one_does() {
+        let known = Known::default();
+        let filter = Filter::default();
+        let order = Order {
+            wanted: Wanted::Ids(Vec::new()),
+            order: crate::store::archive::Order::Oldest,
+            filter,
+            delivered: false,
+            bypass_dedupe: false,
+            stop_after: 0,
+            reason: "".into(),
+            who: "anna".into(),
+        };
+        let job = Arc::new(Job::new(order, 1.0, SystemTime::UNIX_EPOCH));
+        let stopped = |state: ReplayState| state != ReplayState::Running;
+        assert!(known.enter(&job, stopped).is_ok());
+        assert_eq!(known.enter(&job, stopped).map_err(|denied| denied.status), Err(StatusCode::CONFLICT));
+        assert_eq!(known.all().len(), 1);
+    }
 }

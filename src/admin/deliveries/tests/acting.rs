@@ -243,3 +243,17 @@ async fn what_cannot_be_forgotten_is_said() {
     assert_eq!(desks.desk.store.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
     assert_eq!(desks.get("/-/audit?limit=1").await["audit"][0]["which"], "route github id `evt_2`");
 }
+
+#[tokio::test]
+async fn a_drain_attempts_what_waits_for_later_if_told() {
+    let desks = Desks::new().await;
+    desks.tried(0, "evt_1", 503, Next::RetryIn(WINDOW)).await;
+    let due = async || desks.desk.store.lease(&[Wanted::of(TargetId(desks.numbers[0]), 9)], LEASE, 0).await.unwrap().len();
+    let (status, _) = desks.post("/-/drain", json!({ "accept": false })).await;
+    assert_eq!((status, due().await), (200, 0));
+    let (status, left) = desks.post("/-/drain", json!({ "accept": false, "now": true })).await;
+    assert_eq!((status, &left["accepting"]), (200, &json!(false)));
+    assert_eq!(due().await, 1);
+    let audit = desks.get("/-/audit").await;
+    assert_eq!((&audit["audit"][0]["what"], &audit["audit"][0]["done"]), (&json!("attempt_now"), &json!(1)));
+}

@@ -2,7 +2,7 @@
 use super::*;
 use crate::store::archive::{Act, Deed, Forgetting, Retention, Scope, Which};
 use crate::store::contract::queue::{attempt, delivery, new, take};
-use crate::store::queue::{Accept, Accepted, Dedupe, DeliveryRef, Next, OnDead, OriginId, Queue as _, Start, TargetId, Wanted};
+use crate::store::queue::{Accept, Accepted, CUT_OFF, Dedupe, DeliveryRef, Next, OnDead, OriginId, Queue as _, Start, TargetId, Wanted};
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -58,6 +58,10 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
         }
         assert_eq!(take(&store, 1, 1).await.remove(0).lease.number, number);
     }
+    let shown = store.get(Scope::All, killer.id).await.unwrap().unwrap().attempts;
+    let rows: Vec<_> = shown.iter().map(|shown| (shown.number, shown.attempt.error.as_deref())).collect();
+    assert_eq!(rows, [1, 2, 3, 4].map(|number| (number, Some(CUT_OFF))), "each is on record");
+    assert_eq!(shown[0].attempt.started, killer.id.drawn_at());
     let bystander = delivery(1, Start::Mine(LEASE));
     new(store.accept(Arc::new(bystander.clone()), Dedupe::None).await.unwrap());
     drop(store);
@@ -73,6 +77,25 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
     assert_eq!(take(&store, 1, 9).await.len(), 1);
     drop(store);
     assert_eq!(take(&open(directory.path(), &clock), 1, 9).await.len(), 1);
+}
+
+/// A lease that was given back was no attempt: it leaves no row, and a delivery does not wait for it.
+#[tokio::test]
+async fn a_lease_that_is_given_back_costs_nothing_at_a_restart() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let mut store = open(directory.path(), &clock);
+    let one = delivery(1, Start::Anyone);
+    new(store.accept(Arc::new(one.clone()), Dedupe::None).await.unwrap());
+    for _ in 0..5 {
+        let leased = take(&store, 1, 1).await.remove(0);
+        assert_eq!(leased.lease.attempt, 1);
+        assert_eq!(store.settle(leased.lease, None, Next::GiveBack).await.unwrap(), Held::Yes);
+    }
+    assert_eq!(take(&store, 1, 1).await.len(), 1);
+    drop(store);
+    store = open(directory.path(), &clock);
+    let leased = take(&store, 1, 1).await;
+    assert_eq!(leased.iter().map(|leased| leased.lease.attempt).collect::<Vec<_>>(), [2], "it is due at once");
 }
 
 /// A year ahead, then an hour back, with restarts between: tries come when they are due, nothing is purged.

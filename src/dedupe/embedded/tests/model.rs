@@ -7,7 +7,7 @@ use super::*;
 use crate::retry::Reason;
 use crate::store::archive::{Act, Deed, Scope, Status, Which};
 use crate::store::contract::queue::{attempt, delivery, take};
-use crate::store::queue::{Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Lease, Next, OnDead, Queue as _, Start};
+use crate::store::queue::{Accept, Accepted, CUT_OFF, Cause, Dedupe, DeliveryRef, Lane, Lease, Next, OnDead, Queue as _, Start};
 
 /// A delivery that is offered.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..3_u32, 1..4_u32).prop_map(|(target, count)| Step::Take { target, count }),
         5 => (index(), 0..6_u8).prop_map(|(which, next)| Step::Settle { which, next }),
         3 => (1..30_u64).prop_map(Step::Advance),
-        2 => (index(), 0..5_u8).prop_map(|(which, deed)| Step::Act { which, deed }),
+        2 => (index(), 0..6_u8).prop_map(|(which, deed)| Step::Act { which, deed }),
         1 => Just(Step::Restart),
     ]
 }
@@ -69,6 +69,13 @@ enum Place {
     Delivered,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Recorded {
+    CutOff,
+    Late,
+    InTime,
+}
+
 #[derive(Clone, Debug)]
 struct One {
     target: u32,
@@ -77,10 +84,11 @@ struct One {
     seq: u64,
     place: Place,
     lease: u32,
-    /// The last lease of which it is on record what it came to.
-    known: u32,
+    /// The number of its last attempt.
+    attempt: u32,
+    /// Attempts on record, by lease: their numbers, and what is known of them.
+    rows: BTreeMap<u32, (u32, Recorded)>,
     first: Vec<u32>,
-    settled: Vec<u32>,
     accept: (Accept, Dedupe),
 }
 
@@ -98,6 +106,27 @@ struct Model {
 const LEASED: u64 = 20;
 const RETRY: u64 = 7;
 
+impl One {
+    /// Its attempt is not settled, and never will be by whoever has it.
+    fn cut_off(&mut self) {
+        self.rows.entry(self.lease).or_insert((self.attempt, Recorded::CutOff));
+    }
+
+    /// What an attempt came to that was taken for lost: it is recorded once.
+    fn record(&mut self, lease: Lease, recorded: Recorded) {
+        let row = self.rows.entry(lease.number).or_insert((lease.attempt, Recorded::CutOff));
+        if row.1 == Recorded::CutOff {
+            row.1 = recorded;
+        }
+    }
+
+    /// Whether the store knows that this lease settled it.
+    fn settled(&self, lease: u32) -> bool {
+        let is_dead = matches!(self.place, Place::Dead | Place::Cancelled) && self.lease == lease;
+        is_dead || self.rows.get(&lease).is_some_and(|(_, recorded)| *recorded == Recorded::InTime)
+    }
+}
+
 impl Model {
     /// Whether another of its lane waits.
     fn is_behind(&self, target: u32, lane: Option<u8>) -> bool {
@@ -111,6 +140,9 @@ impl Model {
         let (target, lane) = (self.all[&id].target, self.all[&id].lane);
         let run_at = (!self.is_behind(target, lane)).then_some(self.now);
         let one = self.all.get_mut(&id).unwrap();
+        if one.place == Place::Delivered {
+            (one.lease, one.attempt) = (*one.rows.keys().max().unwrap(), one.rows.values().map(|(number, _)| *number).max().unwrap());
+        }
         (one.seq, one.place) = (self.seq, Place::Waits { run_at, held: false, tries: 0 });
     }
 
@@ -169,9 +201,9 @@ impl Model {
             seq: self.seq,
             place: Place::Waits { run_at, held, tries: 0 },
             lease: u32::from(mine),
-            known: 0,
+            attempt: u32::from(held),
+            rows: BTreeMap::new(),
             first: leases.iter().map(|lease| lease.number).collect(),
-            settled: Vec::new(),
             accept: (offered.clone(), dedupe),
         };
         self.all.insert(offered.id, one);
@@ -198,9 +230,13 @@ impl Model {
         assert_eq!(got, due, "the longest due, and of each lane the first");
         for leased in taken {
             let one = self.all.get_mut(&leased.stored.id).unwrap();
+            let Place::Waits { tries, held, .. } = one.place else { panic!() };
+            if held {
+                one.cut_off();
+            }
             one.lease += 1;
-            let Place::Waits { tries, .. } = one.place else { panic!() };
-            assert_eq!((leased.lease.number, leased.tries), (one.lease, tries));
+            one.attempt += 1;
+            assert_eq!((leased.lease.number, leased.lease.attempt, leased.tries), (one.lease, one.attempt, tries));
             one.place = Place::Waits { run_at: Some(now + LEASED), held: true, tries };
             self.leases.push(leased.lease);
         }
@@ -222,14 +258,14 @@ impl Model {
             assert_eq!(held, Held::Lost, "it was purged");
             return;
         };
-        let given_back = matches!(one.place, Place::Waits { held: false, .. }) && one.lease == lease.number;
-        if tried && !given_back {
-            one.known = one.known.max(lease.number);
-        }
         match one.place {
             Place::Waits { held: true, tries, .. } if one.lease == lease.number => {
                 assert_eq!(held, Held::Yes);
-                one.settled.extend((!matches!(next, Next::GiveBack)).then_some(lease.number));
+                if tried {
+                    one.rows.insert(lease.number, (lease.attempt, Recorded::InTime));
+                } else {
+                    one.attempt -= 1;
+                }
                 let tries = tries + u32::from(tried && !matches!(next, Next::Later(_)));
                 let waits = |after| Place::Waits { run_at: Some(now + after), held: false, tries };
                 match next {
@@ -242,10 +278,17 @@ impl Model {
             }
             // given back, and nothing since: the same answer again
             Place::Waits { held: false, .. } if one.lease == lease.number => assert_eq!(held, Held::Yes),
-            // a cancellation without a try leaves no trace once the unit goes again
+            _ if one.settled(lease.number) => assert_eq!(held, Held::Yes),
+            // nobody has it, and it was delivered: that is its end, whatever was said meanwhile
+            Place::Waits { held: false, .. } | Place::Dead | Place::Cancelled if next == Next::Delivered => {
+                assert_eq!(held, Held::Yes);
+                one.record(lease, Recorded::InTime);
+                self.leave(id, Place::Delivered);
+            }
             Place::Waits { .. } | Place::Dead | Place::Cancelled | Place::Delivered => {
-                if !one.settled.contains(&lease.number) {
-                    assert_eq!(held, Held::Lost);
+                assert_eq!(held, Held::Lost);
+                if tried {
+                    one.record(lease, Recorded::Late);
                 }
             }
         }
@@ -254,7 +297,7 @@ impl Model {
     async fn act(&mut self, store: &Embedded, id: DeliveryRef, deed: u8) {
         let replay = |delivered| Deed::Replay { delivered, cause: Cause::Replay };
         let purge = |waiting| Deed::Purge { waiting };
-        let deed = [replay(false), replay(true), Deed::Cancel, purge(false), purge(true)][usize::from(deed)];
+        let deed = [replay(false), replay(true), Deed::Cancel, purge(false), purge(true), Deed::AttemptNow][usize::from(deed)];
         let act = Act {
             deed,
             which: Which::Ids(vec![id]),
@@ -276,7 +319,10 @@ impl Model {
                 self.leave(id, Place::Delivered);
                 self.all.remove(&id);
             }
-            (Deed::Cancel, Place::Waits { .. }) => {
+            (Deed::Cancel, Place::Waits { held, .. }) => {
+                if held {
+                    one.cut_off();
+                }
                 one.lease += 1;
                 self.leave(id, Place::Cancelled);
             }
@@ -288,17 +334,19 @@ impl Model {
                     one.place = Place::Waits { run_at: Some(now), held, tries: 0 };
                 }
             }
-            (Deed::Replay { .. }, _) | (Deed::Cancel, Place::Dead | Place::Cancelled | Place::Delivered) => {}
+            (Deed::AttemptNow, Place::Waits { held: false, run_at: Some(run_at), tries }) => {
+                one.place = Place::Waits { run_at: Some(run_at.min(now)), held: false, tries };
+            }
+            (Deed::Replay { .. } | Deed::AttemptNow, _) | (Deed::Cancel, Place::Dead | Place::Cancelled | Place::Delivered) => {}
         }
     }
 
     /// Whoever leased something is gone.
     fn restart(&mut self) {
         for one in self.all.values_mut() {
-            if let Place::Waits { run_at: Some(run_at), held: true, tries } = one.place
-                && run_at > self.now
-            {
-                let cut_off = one.lease - one.known;
+            if let Place::Waits { held: true, tries, .. } = one.place {
+                one.cut_off();
+                let cut_off = one.rows.values().rev().take_while(|(_, recorded)| *recorded == Recorded::CutOff).count();
                 let pause = if cut_off < 2 { 0 } else { 1 << (cut_off - 2) };
                 one.place = Place::Waits { run_at: Some(self.now + pause), held: false, tries };
             }
@@ -307,7 +355,13 @@ impl Model {
 
     async fn compare(&self, store: &Embedded) {
         for (id, one) in &self.all {
-            let unit = store.get(Scope::All, *id).await.unwrap().unwrap().units;
+            let shown = store.get(Scope::All, *id).await.unwrap().unwrap();
+            let rows = shown.attempts.iter().map(|shown| match (shown.late, shown.attempt.error.as_deref()) {
+                (late, Some(CUT_OFF)) => (shown.number, if late { Recorded::Late } else { Recorded::CutOff }),
+                (late, _) => (shown.number, if late { Recorded::Late } else { Recorded::InTime }),
+            });
+            assert_eq!(rows.collect::<Vec<_>>(), one.rows.values().copied().collect::<Vec<_>>(), "{one:?}");
+            let unit = shown.units;
             let status = match one.place {
                 Place::Waits { tries: 0, .. } => Status::Pending,
                 Place::Waits { .. } => Status::Retrying,
