@@ -3,6 +3,7 @@ use rusqlite::params;
 
 use super::ended::reopen;
 use super::int;
+use super::name::target_time;
 use super::unit::{Again, BEHIND, again, cancel, end, raise};
 use super::writing::{DEAD, DELIVERIES, Writing};
 use crate::store::archive::{AuditRow, Deed, Scope};
@@ -118,9 +119,9 @@ fn replay(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId], delivered: 
     let mut changed = false;
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
         // who waits behind others of its lane, or is being tried, is left where it is
-        let now = "update due set run_at = ?3, tries = 0, since = ?3, cause = ?4 where id = ?1 and target = ?2 and run_at <> ?5
+        let now = "update due set run_at = ?3, tries = 0, since = ?6, cause = ?4 where id = ?1 and target = ?2 and run_at <> ?5
             and (held = 0 or run_at <= ?3)";
-        changed |= writing.execute(now, params![id, unit.target, writing.now, cause, BEHIND])? > 0;
+        changed |= writing.execute(now, params![id, unit.target, writing.now, cause, BEHIND, target_time(writing, unit.target)?])? > 0;
     }
     for unit in units(writing, "select target from dead where id = ?1", id, only)? {
         changed |= raise(writing, unit, cause)?;
