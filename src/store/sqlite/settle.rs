@@ -56,7 +56,9 @@ pub(crate) fn settle(writing: &Writing<'_>, lease: Lease, attempt: Option<&Attem
 /// Returns whether it was there.
 fn take_out(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
     let was_there = end(writing, unit)?.is_some() || exhume(writing, unit)?.is_some();
-    close(writing, unit.delivery)?;
+    if was_there {
+        close(writing, unit.delivery)?;
+    }
     Ok(was_there)
 }
 
