@@ -323,6 +323,7 @@ fn copy(sample: &Stored) -> Accept {
         id: DeliveryRef::draw(),
         origin: OriginId(1),
         delivery_id: Some(uuid::Uuid::new_v4().to_string().into()),
+        key: None,
         event_type: sample.event_type.clone(),
         to: vec![To { target: TargetId(1), lane: None, start: Start::Anyone, tried: None }],
         record: sample.record.clone(),

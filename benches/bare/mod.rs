@@ -150,6 +150,7 @@ pub(crate) fn delivery(start: Start) -> Accept {
         id: DeliveryRef::draw(),
         origin: OriginId(1),
         delivery_id: None,
+        key: None,
         event_type: None,
         to,
         record,

@@ -13,6 +13,7 @@ use crate::admin::TOKEN_FILE;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::running::Running;
+use crate::cli::words::of_the_command_line;
 use crate::config::file;
 use crate::delivery::AnswerBody;
 use crate::upstream::fetch::{FetchError, Url, fetch, open};
@@ -197,11 +198,11 @@ impl Door {
         let Ok(said) = serde_json::from_slice::<Said>(body) else {
             return Error::no(format!("the gate answers {}", status.as_u16())).at(self.address.clone());
         };
-        let error = Error::no(said.error).at(self.address.clone());
+        let error = Error::no(of_the_command_line(&said.error)).at(self.address.clone());
         match status {
             StatusCode::UNAUTHORIZED => error.hint("--token-file FILE, or --config FILE of the gate"),
             _ if said.help.is_empty() => error,
-            _ => error.why(said.help),
+            _ => error.why(of_the_command_line(&said.help)),
         }
     }
 

@@ -13,7 +13,7 @@ pub(super) struct ForgetArgs {
     /// The route.
     #[arg(long, value_name = "ROUTE")]
     route: String,
-    /// The provider's ID of the delivery.
+    /// The provider's ID of the delivery, or its ID in `deliveries list`.
     id: String,
     /// A path parameter that it came with, where the route has any.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]

@@ -26,6 +26,7 @@ mod status;
 mod table;
 pub mod term;
 mod verify;
+mod words;
 
 use std::ffi::OsString;
 

@@ -165,6 +165,7 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
         id,
         origin: OriginId(target.0),
         delivery_id: Some(courier::message_id(id).into()),
+        key: None,
         event_type: Some(event.kind.into()),
         to: vec![To { target, lane: Some(event.lane), start: Start::Anyone, tried: None }],
         record,

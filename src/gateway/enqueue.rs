@@ -74,6 +74,7 @@ pub(super) fn accept(gate: &Gate, hook: &Hook, target: &Target, delivery: &Deliv
         id: DeliveryRef::draw(),
         origin: OriginId(target.id().0),
         delivery_id: delivery_id(delivery).map(Arc::from),
+        key: None,
         event_type: event_type.map(Arc::from),
         to: vec![To { target: target.id(), lane, start, tried }],
         record: kept::record(delivery, &hook.forward.dropped, &hook.secret_locations, &more),
@@ -167,16 +168,25 @@ fn refusal_of(error: &StoreError) -> Refusal {
     }
 }
 
+/// What is recorded of a forwarded delivery beside the request.
+pub(super) struct Recorded<'a> {
+    /// What kind of event it is.
+    pub(super) event_type: Option<&'a str>,
+    /// Its ledger key, so that a person can have it forgotten.
+    pub(super) key: Option<Key>,
+}
+
 /// Keeps on record what became of a delivery that was handed on, or not, within its request. Nobody waits for it.
 pub(super) fn keep(
     gate: &Arc<Gate>,
     route: &LiveHook,
     delivery: &Delivery,
-    event_type: Option<&str>,
+    facts: Recorded<'_>,
     outcome: Outcome,
     attempt: impl FnOnce() -> Attempt,
 ) {
     let Action::Forward(Inline { record, .. }) = &route.hook.action else { return };
+    let Recorded { event_type, key } = facts;
     let handed_on = matches!(outcome, Outcome::Answered(status) if status.is_success());
     let wanted = match record {
         Recording::All => true,
@@ -192,7 +202,7 @@ pub(super) fn keep(
     let attempt = attempt();
     let answered = attempt.status.map_or_else(String::new, |status| status.to_string());
     let entry = Entry { event_type, start: Start::Over(reason), tried: Some(attempt), answered: &answered };
-    let accept = Arc::new(accept(gate, &route.hook, target, delivery, entry));
+    let accept = Arc::new(Accept { key, ..accept(gate, &route.hook, target, delivery, entry) });
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
         if let Err(error) = repeated(|| gate.deliverer.store.accept(Arc::clone(&accept), Dedupe::None)).await {

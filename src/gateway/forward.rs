@@ -9,7 +9,7 @@ use crate::dedupe::claim::Claim;
 use crate::delivery::{Attempt, Delivery, Fault, HandOn as _, Outcome};
 use crate::gateway::Gate;
 use crate::gateway::deliver::{asked, attempt_row, kept_head};
-use crate::gateway::enqueue::{self, Claimed, Entry, Receipt};
+use crate::gateway::enqueue::{self, Claimed, Entry, Receipt, Recorded};
 use crate::gateway::live::LiveHook;
 use crate::gateway::pipeline::Reply;
 use crate::queue::outcome::{self, Before};
@@ -43,7 +43,11 @@ pub(super) async fn forward(
     let headers = answer.as_ref().map(|answer| &answer.headers);
     let head = || headers.map(kept_head).unwrap_or_default();
     let row = || queue::Attempt { head: head(), ..attempt_row(Cause::Schedule, begun, took, outcome, made) };
-    let claim = if let Claimed::Held(claim) = claimed { Some(claim) } else { None };
+    let (key, claim) = match claimed {
+        Claimed::Held(claim) => (Some(claim.key()), Some(claim)),
+        Claimed::Known(key) => (Some(key), None),
+        Claimed::Not => (None, None),
+    };
     let claim = match settlement(outcome, spill) {
         Settlement::Commit => {
             if let (Some(claim), Some(dedupe)) = (claim, &hook.dedupe) {
@@ -63,7 +67,7 @@ pub(super) async fn forward(
         }
     };
     drop(claim);
-    enqueue::keep(gate, route, &delivery, facts.event_type.as_deref(), outcome, row);
+    enqueue::keep(gate, route, &delivery, Recorded { event_type: facts.event_type.as_deref(), key }, outcome, row);
     match (outcome, answer) {
         (Outcome::Answered(_), Some(answer)) => Ok(Reply::Forwarded(answer)),
         (Outcome::Answered(_), None) => Err(Refusal::UpstreamMalformed),

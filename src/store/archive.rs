@@ -175,6 +175,8 @@ pub struct Row {
     pub origin: OriginId,
     /// Its ledger key, if it has one.
     pub key: Option<Key>,
+    /// Whether the ledger's entry of that key is its own: it was accepted with it, not only recorded.
+    pub owns_key: bool,
     /// The provider's ID of it, if it has one.
     pub delivery_id: Option<Arc<str>>,
     /// What kind of event it is.

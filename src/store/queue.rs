@@ -126,6 +126,8 @@ pub struct Accept {
     pub origin: OriginId,
     /// The provider's ID of it, as it may be shown, if it has one: what people search by.
     pub delivery_id: Option<Arc<str>>,
+    /// Its ledger key, where [`Dedupe`] does not say it: for one that was forwarded, and is kept on record only.
+    pub key: Option<Key>,
     /// What kind of event it is, where that is known.
     pub event_type: Option<Arc<str>>,
     /// Where it goes; to each target once. Empty for a delivery that is kept on record only.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::queue::{SECRET, config, send, start, start_in};
+use super::queue::{SECRET, config, forwarding, send, start, start_in};
 use super::support::app::{Act, App};
 use super::support::gate::{Gate, hookgate, wait_for};
 
@@ -220,4 +220,20 @@ fn a_tail_follows_both_sides_and_a_gate_that_was_away() {
     let gate = start_in(dir, &yaml);
     wait_for("it to be back", || tail.says("reconnected after") && tail.says("began anew"));
     seen(&gate, "a request of the next gate");
+}
+
+/// The app lost a delivery that was forwarded and recorded: its key is made of the body, and is forgotten by the ID all the same.
+#[test]
+fn a_recorded_delivery_is_forgotten_and_accepted_again() {
+    let (app, _answers) = app(200);
+    let by_content = forwarding(&app.url(), "record: all").replace("dedupe: { window: 24h }", "dedupe: { by: content, window: 24h }");
+    let gate = start(&by_content);
+    assert_eq!(send(&gate, "lost", b"{}").status, 200);
+    wait_for("it to be recorded", || in_state(&gate, "delivered") == ["lost"]);
+    assert_eq!(send(&gate, "lost", b"{}").header("Hookgate-Status"), Some("duplicate"));
+    let refused = said(&run(&gate, &["deliveries", "replay", "lost"]));
+    assert!(refused.contains("`--delivered`"), "the command's own words: {refused}");
+    ends(&gate, &["forget", "--route", "github", "--reason", "lost by the app", "lost"], 0);
+    assert_eq!(send(&gate, "lost", b"{}").header("Hookgate-Status"), None, "it is forwarded");
+    assert_eq!(app.count(), 2);
 }

@@ -88,8 +88,8 @@ pub(super) async fn replay_one(
     };
     let step = desk.store().act(Scope::All, &act, 1).await.map_err(|error| unavailable(&error))?;
     if step.done == 0 {
-        let help = "it was handed on (say `delivered` to send it again), is being tried now, or waits behind others";
-        return Err(Denied::new(StatusCode::CONFLICT, "there is nothing to set going", help));
+        let help = "it was delivered (say `delivered` to send it again), is being attempted now, or waits behind others";
+        return Err(Denied::new(StatusCode::CONFLICT, "there is nothing to replay", help));
     }
     tracing::info!(delivery = %id, who = &*act.who, "replayed");
     Ok(Json(Replayed { id: id.to_string(), done: step.done }))
@@ -249,13 +249,17 @@ async fn keys_of(desk: &dyn Desk, asked: &Forget) -> Result<Vec<Key>, Denied> {
     let names = Names::of(desk).await?;
     let filter = Filter { route: Some(route.clone()), id: Some(id.clone()), ..Filter::default() };
     let Sought { scope, filter } = sought(&filter, &names, desk.now().wall)?;
-    let page = desk.store().page(scope, &filter, archive::Order::Newest, None, STEP).await.map_err(|error| unavailable(&error))?;
+    let told = |error| unavailable(&error);
+    let mut found = desk.store().page(scope.clone(), &filter, archive::Order::Newest, None, STEP).await.map_err(told)?.rows;
+    if let Some(own) = parse(id) {
+        found.extend(desk.store().rows(scope, &[own]).await.map_err(told)?);
+    }
     let is_named = |row: &&archive::Row| {
         let of = kept::parameters(&row.record);
         account.as_deref().is_none_or(|account| kept::fact(&row.record, kept::ACCOUNT) == Some(account))
             && params.0.iter().all(|(name, value)| of.get(name) == Some(value))
     };
-    let rows: Vec<_> = page.rows.iter().filter(is_named).collect();
+    let rows: Vec<_> = found.iter().filter(is_named).collect();
     if rows.first().is_some_and(|first| rows.iter().any(|row| !same_sender(&names, row, first))) {
         return Err(bad("several accounts have a delivery of that ID", "say `account`, or the `params` it came with"));
     }
@@ -265,7 +269,7 @@ async fn keys_of(desk: &dyn Desk, asked: &Forget) -> Result<Vec<Key>, Denied> {
         _ if !keys.is_empty() => {}
         Keyed::ByBody => {
             let help =
-                "only what is stored can be forgotten there: its key is made of the body too, since the signature does not cover the ID";
+                "its key is made of the body too, since the signature does not cover the ID: only a stored delivery can be forgotten";
             return Err(Denied::new(StatusCode::CONFLICT, "no stored delivery of this route has that ID", help));
         }
         Keyed::Needs { params, account } => {

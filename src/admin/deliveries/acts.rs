@@ -128,7 +128,7 @@ pub enum ActAnswer {
 pub struct Forget {
     /// The route.
     pub route: String,
-    /// The provider's ID of the delivery.
+    /// The provider's ID of the delivery, or its ID here.
     pub id: String,
     /// The path parameters it came with, where the route has any.
     #[serde(default)]

@@ -168,6 +168,7 @@ impl Desks {
             id: DeliveryRef::draw(),
             origin: OriginId(number),
             delivery_id: Some(id.into()),
+            key: None,
             event_type: Some("invoice.paid".into()),
             to: vec![To { target: TargetId(number), lane: None, start, tried: None }],
             record: kept::record(&delivery, &SecretLocations::default(), &secrets, &[(kept::ANSWERED, "200")]),

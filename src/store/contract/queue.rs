@@ -32,6 +32,7 @@ pub(crate) fn delivery(target: u32, start: Start) -> Accept {
         id: DeliveryRef::draw(),
         origin: OriginId(target),
         delivery_id: None,
+        key: None,
         event_type: None,
         to,
         record,

@@ -31,7 +31,11 @@ pub(crate) fn accept(writing: &Writing<'_>, delivery: &Accept, record: &[u8], co
     }
     let insert = "insert or ignore into delivery (id, origin, at, key, delivery_id, event_type, record, body, lane)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    let (key, given, event_type) = (commit.map(|commit| commit.key.0), delivery.delivery_id.as_deref(), delivery.event_type.as_deref());
+    let (key, given, event_type) = (
+        commit.map(|commit| commit.key).or(delivery.key).map(|key| key.0),
+        delivery.delivery_id.as_deref(),
+        delivery.event_type.as_deref(),
+    );
     let lane = delivery.to.iter().find_map(|to| to.lane).map(|lane| lane.0);
     let row = params![delivery.id, delivery.origin.0, writing.now, key, given, event_type, record, &delivery.body[..], lane];
     if writing.execute(insert, row)? == 0 {

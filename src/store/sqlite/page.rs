@@ -109,12 +109,14 @@ fn candidates(
 }
 
 fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Row>, StoreError> {
-    let head = "select origin, delivery_id, event_type, length(body), key, record from delivery where id = ?1";
+    let head = "select origin, delivery_id, event_type, length(body), key, record,
+        exists (select 1 from ledger where ledger.key = delivery.key and ledger.delivery = delivery.id) from delivery where id = ?1";
     let found = reading.row(head, params![id], |row| {
         let key = row.get::<_, Option<[u8; 16]>>(4)?.map(Key);
         let (delivery_id, event_type) = (row.get(1)?, row.get(2)?);
         let record = Record::decode(Bytes::from(row.get::<_, Vec<u8>>(5)?)).unwrap_or_default();
-        Ok(Row { id, origin: OriginId(row.get(0)?), key, delivery_id, event_type, size: unsigned(row, 3)?, record, units: Vec::new() })
+        let (origin, size, owns_key) = (OriginId(row.get(0)?), unsigned(row, 3)?, row.get(6)?);
+        Ok(Row { id, origin, key, owns_key, delivery_id, event_type, size, record, units: Vec::new() })
     })?;
     let Some(mut row) = found else { return Ok(None) };
     row.units = units(reading, id)?;

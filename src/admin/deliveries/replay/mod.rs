@@ -53,7 +53,11 @@ impl Known {
         // the state is judged under the lock: of two callers one begins it
         let mut all = self.all();
         if !may_begin(job.shown().state) {
-            return Err(Denied::new(StatusCode::CONFLICT, "it was not stopped", "`state` says what became of it"));
+            return Err(Denied::new(
+                StatusCode::CONFLICT,
+                &format!("it is {}", word(job.shown().state)),
+                "only a replay that was stopped goes on",
+            ));
         }
         if all.iter().filter(|other| other.is_running()).count() >= MOST_RUNNING {
             let help = "wait for one to end, or stop one: `GET /-/replays` lists them";
@@ -69,6 +73,16 @@ impl Known {
             all.remove(over);
         }
         Ok(())
+    }
+}
+
+/// The word for the state of a replay, as its JSON has it.
+fn word(state: ReplayState) -> &'static str {
+    match state {
+        ReplayState::Running => "running",
+        ReplayState::Done => "done",
+        ReplayState::Stopped => "stopped",
+        ReplayState::Cancelled => "cancelled",
     }
 }
 
@@ -120,7 +134,11 @@ pub(super) async fn stop(
     let Nothing {} = told(&whole(body)?)?;
     let job = known.find(&id_of(path)?)?;
     if !job.stop(&who) {
-        return Err(Denied::new(StatusCode::CONFLICT, "it does not go on", "`state` says what became of it"));
+        return Err(Denied::new(
+            StatusCode::CONFLICT,
+            &format!("it is {}", word(job.shown().state)),
+            "only a replay that runs can be stopped",
+        ));
     }
     tracing::info!(replay = job.id(), who = &*who, "a replay is stopped");
     Ok(Json(job.shown()))

@@ -21,16 +21,24 @@ pub(in crate::admin::deliveries) async fn twin(desk: &dyn Desk, names: &Names, r
         let page = desk.store().page(Scope::of(row.origin), &filter, Order::Newest, None, LOOKED_AT).await?;
         let goes =
             |other: &&Row| other.id != row.id && other.units.iter().any(|unit| unit.status == Status::Delivered || is_waiting(unit.status));
-        return Ok(page.rows.iter().find(goes).map(|other| format!("the delivery {}, which was handed on or waits,", other.id)));
+        if let Some(other) = page.rows.iter().find(goes) {
+            return Ok(Some(format!("the delivery {}, which was handed on or waits,", other.id)));
+        }
     }
-    if row.units.iter().any(|unit| unit.status == Status::Delivered) {
+    if row.owns_key || row.units.iter().any(|unit| unit.status == Status::Delivered) {
         // what the ledger remembers is this one
         return Ok(None);
     }
     // it is on record only: whether a later try of its sender was handed on, the ledger alone knows
     let (params, account) = (kept::parameters(&row.record), kept::fact(&row.record, kept::ACCOUNT));
-    let named = DeliveryName { id, params: &params, account };
-    let Keyed::By(key) = desk.keyed(&names.origin(row.origin.0).name, named) else { return Ok(None) };
+    let key = match row.key {
+        Some(key) => key,
+        // recorded by an earlier version, without its key
+        None => match desk.keyed(&names.origin(row.origin.0).name, DeliveryName { id, params: &params, account }) {
+            Keyed::By(key) => key,
+            Keyed::ByBody | Keyed::Needs { .. } | Keyed::Not | Keyed::NoRoute => return Ok(None),
+        },
+    };
     let token = Token(random::wide());
     let claimed = desk.store().claim(key, token, ASKING).await?;
     Ok(match claimed {

@@ -63,7 +63,7 @@ async fn one_is_replayed_and_the_audit_says_who() {
     assert_eq!((status, answer), (200, json!({ "id": dead.to_string(), "done": 1 })));
     assert_eq!(desks.list("status=pending").await, ["evt_1"]);
     let (status, answer) = desks.post("/-/deliveries/evt_2/replay", json!({})).await;
-    assert_eq!((status, answer["error"].as_str()), (409, Some("there is nothing to set going")));
+    assert_eq!((status, answer["error"].as_str()), (409, Some("there is nothing to replay")));
     let (status, answer) = desks.post(&format!("/-/deliveries/{done}/replay"), json!({ "delivered": true })).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(desks.post("/-/deliveries/nobody/replay", json!({})).await.0, 404);
@@ -256,4 +256,23 @@ async fn a_drain_attempts_what_waits_for_later_if_told() {
     assert_eq!(due().await, 1);
     let audit = desks.get("/-/audit").await;
     assert_eq!((&audit["audit"][0]["what"], &audit["audit"][0]["done"]), (&json!("attempt_now"), &json!(1)));
+}
+
+/// What was forwarded and recorded has its key, whatever that is made of: by the provider's ID and by its own it is forgotten.
+#[tokio::test]
+async fn a_recorded_delivery_is_forgotten_by_either_id() {
+    let desks = Desks::new().await;
+    let store = &desks.desk.store;
+    for by_own in [false, true] {
+        let key = Key([7; 16]);
+        assert_eq!(store.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+        assert_eq!(store.commit(key, Token(1), WINDOW).await.unwrap(), Held::Yes);
+        let recorded = Accept { key: Some(key), ..desks.delivery(1, "evt_body", Start::Over(None)) };
+        assert!(matches!(store.accept(Arc::new(recorded.clone()), Dedupe::None).await.unwrap(), Accepted::New(_)));
+        let id = if by_own { recorded.id.to_string() } else { "evt_body".to_owned() };
+        let (status, answer) = desks.post("/-/forget", json!({ "route": "github", "id": id })).await;
+        assert_eq!((status, answer), (200, json!({ "forgotten": true })), "own: {by_own}");
+        assert_eq!(store.claim(key, Token(2), LEASE).await.unwrap(), Claimed::Fresh, "the provider's redelivery is new");
+        store.release_soon(key, Token(2));
+    }
 }
