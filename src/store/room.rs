@@ -80,6 +80,8 @@ pub(crate) struct Room {
     left: AtomicU64,
     /// Bytes that new deliveries take that are not on the disk yet.
     admitted: AtomicU64,
+    /// A new delivery was refused since the last look.
+    refused: AtomicBool,
     full: AtomicBool,
 }
 
@@ -96,8 +98,9 @@ impl Room {
         } else {
             GONE
         };
-        let (left, admitted, full) = (AtomicU64::new(u64::MAX), AtomicU64::default(), AtomicBool::default());
-        let room = Self { directory: directory.to_owned(), bounds, reserve: AtomicU8::new(reserve), left, admitted, full };
+        let (left, admitted) = (AtomicU64::new(u64::MAX), AtomicU64::default());
+        let (refused, full) = (AtomicBool::default(), AtomicBool::default());
+        let room = Self { directory: directory.to_owned(), bounds, reserve: AtomicU8::new(reserve), left, admitted, refused, full };
         if disk.free < TO_OPEN {
             room.release();
         }
@@ -120,8 +123,12 @@ impl Room {
             left -= reserve;
         }
         self.left.store(left, Ordering::Relaxed);
-        let full = left == 0 || self.reserve.load(Ordering::Relaxed) == GONE;
-        match (self.full.swap(full, Ordering::Relaxed), full) {
+        let refused = if makes { self.refused.swap(false, Ordering::Relaxed) } else { self.refused.load(Ordering::Relaxed) };
+        let was_full = self.full.load(Ordering::Relaxed);
+        // once it is full, a little room ends that no more: it would be full again at once
+        let full = left == 0 || refused || self.reserve.load(Ordering::Relaxed) == GONE || (was_full && left < reserve);
+        self.full.store(full, Ordering::Relaxed);
+        match (was_full, full) {
             (false, true) => tracing::error!(free = disk.free, floor, "the disk of the store is full, new deliveries are refused"),
             (true, false) => tracing::info!(free = disk.free, "the disk of the store has room again"),
             (true, true) | (false, false) => {}
@@ -142,6 +149,9 @@ impl Room {
         let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
         let admitted = Admitted { room: Arc::clone(self), bytes };
         let fits = !self.is_full() && before.saturating_add(bytes) <= self.left.load(Ordering::Relaxed);
+        if !fits {
+            self.refused.store(true, Ordering::Relaxed);
+        }
         if fits { Ok(admitted) } else { Err(StoreError::Full) }
     }
 
@@ -244,6 +254,13 @@ mod tests {
         assert!(room.is_full() && room.admit(1).is_err() && !file.exists(), "no room");
         room.measure(0, true);
         assert!(!room.is_full() && room.admit(1).is_ok() && file.exists());
+        // one that does not fit is as good as a full disk, until there is more than a little room
+        assert!(room.admit(usize::MAX).is_err());
+        room.measure(0, false);
+        assert!(room.is_full());
+        room.measure(0, true);
+        room.measure(0, true);
+        assert!(!room.is_full());
         room.release();
         room.measure(0, false);
         assert!(room.is_full() && !file.exists(), "not with each batch");

@@ -108,8 +108,8 @@ fn full_store_still_delivers_what_it_accepted() {
     let sent = fill_up(&gate, "id");
     assert!(sent.len() > 50, "only {} fitted", sent.len());
     let code = queue::metric(&gate, "hookgate_requests_total{outcome=\"store_full\",route=\"github\"}");
-    assert_eq!(code, 20.0);
-    assert!(gate.admin("/-/status")["store"]["alarm"].to_string().contains("full"));
+    assert!(code >= 20.0, "{code}");
+    wait_for("the status to say so", || gate.admin("/-/status")["store"]["alarm"].to_string().contains("full"));
     // and then somebody else takes the rest, the reserve alone is left
     disk.fill();
     let gate = restart(gate, &yaml);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{Embedded, Shared};
 use crate::retry::Schedule;
 use crate::store::disk::Disk;
@@ -116,6 +118,16 @@ impl Embedded {
     }
 }
 
+/// Returns what is put on record of an attempt. A full disk keeps its room for the outcome: an app that stays away, or answers at length, would
+/// use it up.
+pub(super) fn recorded(attempt: Option<Attempt>, next: Next, is_full: bool) -> Option<Attempt> {
+    match next {
+        Next::Later(_) if is_full => None,
+        _ if is_full => attempt.map(|attempt| Attempt { head: Bytes::new(), body: Bytes::new(), ..attempt }),
+        _ => attempt,
+    }
+}
+
 /// An answer that is known at once.
 pub(super) fn at_once<T: Send + 'static>(answer: Result<T, StoreError>) -> Answer<'static, T> {
     Box::pin(std::future::ready(answer))
@@ -209,6 +221,7 @@ impl Queue for Embedded {
             Ok(disk) => disk,
             Err(error) => return at_once(Err(error)),
         };
+        let attempt = recorded(attempt, next, disk.room().is_full());
         let bytes = attempt.as_ref().map_or(0, |attempt| attempt.head.len() + attempt.body.len());
         let (shared, late) = (Arc::clone(&self.shared), Arc::clone(&self.late));
         let settled = disk.write(

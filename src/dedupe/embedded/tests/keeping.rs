@@ -247,9 +247,9 @@ async fn age_counts_from_the_end_of_a_delivery() {
     let lease = new(store.accept(Arc::new(again.clone()), Dedupe::None).await.unwrap()).remove(0);
     assert_eq!(store.settle(lease, Some(attempt(410)), Next::Dead(crate::retry::Reason::Age)).await.unwrap(), Held::Yes);
     clock.advance(day);
-    let act = crate::store::archive::Act {
-        deed: crate::store::archive::Deed::Replay { delivered: false, cause: crate::store::queue::Cause::Replay },
-        which: crate::store::archive::Which::Ids(vec![again.id]),
+    let act = Act {
+        deed: Deed::Replay { delivered: false, cause: crate::store::queue::Cause::Replay },
+        which: Which::Ids(vec![again.id]),
         targets: Arc::default(),
         who: "t".into(),
         reason: "again".into(),
@@ -364,6 +364,15 @@ async fn space_that_is_free_goes_back_to_the_disk() {
 
 fn store_used(store: &Embedded) -> u64 {
     store.disk().map_or(0, |disk| disk.line().used())
+}
+
+#[test]
+fn full_disk_keeps_its_room_for_outcomes() {
+    use crate::dedupe::embedded::queue::recorded;
+    let of = |next, is_full| recorded(Some(attempt(503)), next, is_full).map(|attempt| (attempt.status, attempt.body.len()));
+    let (retry, probe) = (Next::RetryIn(LEASE), Next::Later(LEASE));
+    assert_eq!([of(retry, false), of(probe, false)], [Some((Some(503), 6)); 2]);
+    assert_eq!([of(retry, true), of(probe, true)], [Some((Some(503), 0)), None]);
 }
 
 /// The time is kept every ten seconds, not with each round of the thread: 4 KiB a second are 350 MB a day.
