@@ -169,7 +169,8 @@ fn now() -> Instant {
 
 /// The key of a delivery, made as the gate makes it.
 fn key(number: u64) -> Key {
-    Scope::named("github", &Params::default(), None).ledger_key(&[7; 16], Identity { id: Some(&number.to_be_bytes()), digest: None })
+    Scope::named("github", &Params::default(), None)
+        .ledger_key(&[7; 16], Identity { id: Some(&number.to_be_bytes()), ..Identity::default() })
 }
 
 /// The embedded ledger answers at once.

@@ -103,6 +103,9 @@ pub struct RouteStatus {
     /// it does not pause.
     #[serde(default)]
     pub pause_seconds: Option<u64>,
+    /// Retries accepted since the start although they were older than the tolerance: the provider repeats the time of the first attempt.
+    #[serde(default)]
+    pub late_retries: u64,
     /// When the last request ended.
     pub last_at: Option<String>,
     /// Its secrets.

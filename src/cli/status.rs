@@ -254,7 +254,7 @@ fn with_local_time(said: &str, now: SystemTime, look: &Look) -> String {
 }
 
 fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
-    let columns = [
+    let mut columns = vec![
         ("ROUTE", Align::Left),
         ("ACTION", Align::Left),
         ("1 H: IN", Align::Right),
@@ -266,6 +266,10 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
         ("LAST", Align::Right),
         ("SECRETS", Align::Left),
     ];
+    let with_late = status.routes.iter().any(|route| route.late_retries > 0);
+    if with_late {
+        columns.insert(6, ("LATE RETRIES", Align::Right));
+    }
     let mut table = Table::new(&columns, 2);
     let number = |number: u64, style| Cell::styled(term::count(number), if number == 0 { DIM } else { style });
     let or_none = |count: Option<u64>, style| count.map_or_else(|| Cell::styled(look.none(), DIM), |count| number(count, style));
@@ -273,7 +277,7 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
         let refused: u64 = route.hour.refused.values().sum();
         let last = route.last_at.as_deref().and_then(moment);
         let last = last.map_or_else(|| look.none().to_owned(), |at| term::age(now.duration_since(at).unwrap_or_default()));
-        table.row([
+        let mut cells = vec![
             Cell::styled(term::clean(&route.name), BOLD),
             action(route),
             number(route.hour.received, PLAIN),
@@ -284,7 +288,11 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
             or_none(route.dead, RED),
             last.into(),
             secrets(route, now, look),
-        ]);
+        ];
+        if with_late {
+            cells.insert(6, number(route.late_retries, PLAIN));
+        }
+        table.row(cells);
     }
     table.render(look)
 }

@@ -295,6 +295,8 @@ pub struct Dedupe {
     pub window: Option<String>,
     /// `id` (default), or `content`: the signed body alone. Two events with the same bytes then count as one.
     pub by: Option<String>,
+    /// `route` (default), or `secret`: the same ID under another secret is another delivery, for two senders that share one URL. Each secret then needs a name.
+    pub per: Option<String>,
 }
 
 /// Passes on within the request.

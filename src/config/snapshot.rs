@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::alarm::DisablesAfter;
 use crate::config::guard::GuardsByApp;
 use crate::config::router::Router;
+use crate::dedupe::late::LateRule;
 use crate::limit::Quota;
 use crate::request::{ClientCertificate, RequestHead};
 use crate::telemetry::LogPolicy;
@@ -258,6 +259,34 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// Whether the ledger key of its deliveries depends on the body: only then is a body hashed as it arrives.
+    pub fn keys_by_body(&self) -> bool {
+        let by_body = |dedupe: Dedupe| dedupe.by_content || !self.verifier.as_ref().is_some_and(Verifier::covers_id);
+        self.dedupe.is_some_and(by_body) || self.dedupe.is_some() && self.id_with_body || self.late_retries().is_some()
+    }
+
+    /// When a request that is older than the tolerance is accepted as a retry; none where none ever is.
+    pub fn late_retries(&self) -> Option<LateRule> {
+        let (verifier, dedupe) = (self.verifier.as_ref()?, self.dedupe?);
+        let (tolerance, retries_for) = (verifier.tolerance()?, self.retries_for.filter(|_| self.retry_keeps_time)?);
+        let rule = LateRule { tolerance, retries_for, window: dedupe.late_window(), covers_body: verifier.covers().body };
+        Some(rule).filter(|rule| rule.applies())
+    }
+
+    /// Returns how long a delivery is remembered, `has_id` saying whether an ID tells it from others.
+    pub fn window_of(&self, has_id: bool) -> Duration {
+        let Some(dedupe) = self.dedupe else { return Duration::ZERO };
+        // the signed time is part of the key: an equal body of a later event has another
+        if self.late_retries().is_some() { dedupe.late_window() } else { dedupe.window_of(has_id) }
+    }
+
+    /// Everything that decides how deliveries of a route with late retries are remembered: if it changes, earlier ones may not be.
+    pub fn ledger_policy(&self) -> Option<String> {
+        let (rule, verifier) = (self.late_retries()?, self.verifier.as_ref()?);
+        let (dedupe, observes) = (&self.dedupe, &self.observe_until);
+        Some(format!("{rule:?} {dedupe:?} {observes:?} {} {:?} {:?}", self.path, verifier.secrets().keyed_by(), verifier.shape()))
+    }
+
     /// Whether it only observes as of `now`: what is not authentic goes on.
     pub fn observes(&self, now: SystemTime) -> bool {
         self.verifier.is_some() && self.observe_until.is_some_and(|until| now < until)
@@ -306,9 +335,16 @@ pub struct Dedupe {
     pub content_window: Duration,
     /// By the signed body alone.
     pub by_content: bool,
+    /// Whether the same ID under a secret of another name is another delivery.
+    pub per_secret: bool,
 }
 
 impl Dedupe {
+    /// Returns how long a delivery is remembered on a route with late retries.
+    pub fn late_window(&self) -> Duration {
+        if self.by_content { self.content_window } else { self.window }
+    }
+
     /// Returns how long a delivery is remembered.
     pub fn window_of(&self, has_id: bool) -> Duration {
         if has_id && !self.by_content { self.window } else { self.content_window }

@@ -12,9 +12,10 @@ use crate::store::room::Room;
 use crate::store::sqlite::writing::Hook;
 use crate::store::sqlite::{Database, Directory, OpenError, orphan};
 use crate::store::time::StoreTime;
-use crate::store::{Answer, Changed, Claimed, Held, Key, Ledger, LedgerCounts, Line, StoreError, Token};
+use crate::store::{Answer, Changed, Claimed, Held, Key, Ledger, LedgerCounts, Line, Remembered, StoreError, Token};
 
 mod archive;
+mod continuity;
 mod queue;
 mod shared;
 use shared::{Hints, Shared};
@@ -123,11 +124,13 @@ impl Embedded {
         let database = Database::open(directory, draw()?)?;
         let (time, line) = (StoreTime::resume(Arc::clone(clock), now, database.seen()?), Arc::<Line>::default());
         let shared = Shared::new(time, capacity, Some(Arc::clone(&line)));
+        let mut lost = false;
         database.load(shared.time.now(), |key, left| {
             let until = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             // What does not fit is nearest to its expiry, counted, and goes from the disk when that comes.
-            shared.shard(key).remember(key, until, 0);
+            lost |= shared.shard(key).remember(key, until, 0).is_some();
         })?;
+        shared.resume(database.kept()?.as_deref(), lost);
         Ok((Self::new(database.hash_key(), Arc::new(shared), now), database, line))
     }
 
@@ -170,6 +173,20 @@ impl Ledger for Embedded {
 
     fn release_soon(&self, key: Key, token: Token) {
         self.shared.release(key, token);
+    }
+
+    fn note_soon(&self, key: Key, window: Duration) {
+        self.shared.note(key, window);
+    }
+
+    fn keep(&self, routes: &[(Arc<str>, Key)]) {
+        self.shared.keep(routes);
+    }
+
+    fn recall(&self, route: &str, key: Key) -> Answer<'_, Remembered> {
+        let noted = self.shared.remembered(&[key]) > 0;
+        let remembered = Remembered { noted, kept_for: self.shared.kept_for(route) };
+        Box::pin(std::future::ready(Ok(remembered)))
     }
 
     fn changed(&self, key: Key) -> Changed {

@@ -3,6 +3,7 @@
 //! Each part is written as its kind (one byte), its length (eight bytes) and its bytes, so that no two different lists of parts give the same frames,
 //! and without the hash key nobody can look for two that meet. The first part says what the key is for.
 use std::hash::Hasher as _;
+use std::time::SystemTime;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
@@ -10,6 +11,7 @@ use crate::delivery::Delivery;
 use crate::request::Params;
 use crate::store::Key;
 use crate::store::queue::Lane;
+use crate::verify::Stale;
 
 /// The values that are compared with one another: those of one route, one set of path parameters and one account.
 /// Every key made of a request is made by its methods, so none is made without the account.
@@ -25,14 +27,70 @@ pub struct Scope<'a> {
 pub struct Identity<'a> {
     /// The delivery ID, if the request has one.
     pub id: Option<&'a [u8]>,
-    /// The digest of the signed body: where the signature does not cover the ID, where there is none, and where the route dedupes by content.
-    pub digest: Option<&'a [u8]>,
+    /// The signed time, on a route whose provider repeats it: it stands for an ID that the signature does not cover.
+    pub signed_at: Option<SystemTime>,
+    /// The name of the secret, on a route that tells its senders apart by it.
+    pub secret: Option<&'a str>,
+    /// The digest of the body: where the signature does not cover the ID, where there is none, and where the route dedupes by content.
+    pub digest: Option<BodyDigest>,
+}
+
+/// The key that bodies are hashed with: one a store, derived from the key of its ledger keys.
+#[derive(Clone)]
+pub struct BodyKey([u8; 32]);
+
+/// A body that is being hashed as it arrives.
+#[derive(Clone, Debug)]
+pub struct BodyHash(blake3::Hasher);
+
+/// The keyed digest of a body. It depends on the bytes of the body alone, not on the secret that they are signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyDigest([u8; 32]);
+
+impl std::fmt::Debug for BodyKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BodyKey(…)")
+    }
+}
+
+impl BodyKey {
+    /// Derives the key from the key of the store's ledger keys.
+    pub fn of(hash_key: &[u8; 16]) -> Self {
+        Self(blake3::derive_key("hookgate ledger body digest v1", hash_key))
+    }
+
+    /// Begins a body.
+    pub fn begin(&self) -> BodyHash {
+        BodyHash(blake3::Hasher::new_keyed(&self.0))
+    }
+
+    /// Returns the digest of a whole body.
+    pub fn digest(&self, body: &[u8]) -> BodyDigest {
+        BodyDigest(blake3::keyed_hash(&self.0, body).into())
+    }
+}
+
+impl BodyHash {
+    /// Feeds the next bytes of the body.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Returns the digest of the bytes that were fed.
+    pub fn finish(&self) -> BodyDigest {
+        BodyDigest(self.0.finalize().into())
+    }
 }
 
 impl<'a> Scope<'a> {
     /// The scope of a delivery. `route` is the name that the route's ledger entries are kept under.
     pub fn of(route: &'a str, delivery: &'a Delivery) -> Self {
         Self { route, params: delivery.params(), account: delivery.cleared().account() }
+    }
+
+    /// The scope of a request that is older than the tolerance.
+    pub fn of_stale(route: &'a str, params: &'a Params, stale: &'a Stale<'_>) -> Self {
+        Self { route, params, account: stale.account() }
     }
 
     /// The scope that an operator names, for a look-up.
@@ -42,8 +100,22 @@ impl<'a> Scope<'a> {
 
     /// Returns the ledger key of a delivery.
     pub fn ledger_key(self, hash_key: &[u8; 16], identity: Identity<'_>) -> Key {
-        let Identity { id, digest } = identity;
-        self.key(hash_key, b'L', &[(b'I', id), (b'D', digest)])
+        let Identity { id, signed_at, secret, digest } = identity;
+        let time = signed_at.map(nanoseconds);
+        let value = [
+            (b'K', secret.map(str::as_bytes)),
+            (b'I', id),
+            (b'T', time.as_ref().map(<[u8; 16]>::as_slice)),
+            (b'D', digest.as_ref().map(|digest| digest.0.as_slice())),
+        ];
+        self.key(hash_key, b'L', &value)
+    }
+
+    /// Returns the key under which a request is noted that was not delivered: the same signed parts and the same body give the same key.
+    /// `id` is the delivery ID, where the signature covers it.
+    pub fn request_key(self, hash_key: &[u8; 16], id: Option<&str>, signed_at: SystemTime, body: BodyDigest) -> Key {
+        let time = nanoseconds(signed_at);
+        self.key(hash_key, b'Q', &[(b'I', id.map(str::as_bytes)), (b'T', Some(&time)), (b'D', Some(&body.0))])
     }
 
     /// Returns the FIFO lane of a value.
@@ -94,6 +166,16 @@ impl<'a> Scope<'a> {
             }
         }
     }
+}
+
+/// Returns the key of what decides how a route's deliveries are remembered, as text: with another, the ledger begins anew for the route.
+pub fn policy_key(hash_key: &[u8; 16], policy: &str) -> Key {
+    Scope { route: policy, params: &Params(Vec::new()), account: None }.key(hash_key, b'P', &[])
+}
+
+/// A time as bytes, as exact as any format writes it.
+fn nanoseconds(time: SystemTime) -> [u8; 16] {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos().to_be_bytes()
 }
 
 #[cfg(test)]
@@ -177,8 +259,8 @@ mod tests {
         fn scopes_share_no_key(left in owned(), right in owned(), value in "[A-Z]{0,4}") {
             let all = |owned: &Owned| {
                 owned.with(|scope, _, _| {
-                    let id = Identity { id: Some(value.as_bytes()), digest: None };
-                    let content = Identity { id: None, digest: Some(value.as_bytes()) };
+                    let id = Identity { id: Some(value.as_bytes()), ..Identity::default() };
+                    let content = Identity { digest: Some(BodyKey::of(&[7; 16]).digest(value.as_bytes())), ..Identity::default() };
                     let (lane, bucket) = (scope.lane(&[7; 16], &value).0, scope.bucket(&[7; 16], Some(&value)));
                     (scope.ledger_key(&[7; 16], id), scope.ledger_key(&[7; 16], content), lane, bucket)
                 })
@@ -197,9 +279,20 @@ mod tests {
     }
 
     #[test]
+    fn a_body_has_the_same_digest_in_pieces_and_another_in_each_store() {
+        let (key, body) = (BodyKey::of(&[7; 16]), [5; 3000]);
+        let mut pieces = key.begin();
+        body.chunks(700).for_each(|piece| pieces.update(piece));
+        assert_eq!(pieces.finish(), key.digest(&body));
+        assert_ne!(BodyKey::of(&[8; 16]).digest(&body), key.digest(&body));
+        assert_ne!(key.digest(b""), key.digest(b"\0"));
+        assert!(!format!("{key:?}").contains(", "), "the key is not shown");
+    }
+
+    #[test]
     fn no_id_is_not_an_empty_id_and_the_hash_key_counts() {
         let params = Params::default();
-        let of = |hash_key, id| Scope::named("github", &params, None).ledger_key(&[hash_key; 16], Identity { id, digest: None });
+        let of = |hash_key, id| Scope::named("github", &params, None).ledger_key(&[hash_key; 16], Identity { id, ..Identity::default() });
         assert_ne!(of(1, None), of(1, Some(b"")));
         assert_ne!(of(1, Some(b"x")), of(2, Some(b"x")));
         assert_eq!(of(1, Some(b"x")), of(1, Some(b"x")));

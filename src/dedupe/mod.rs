@@ -2,4 +2,5 @@
 pub mod claim;
 pub mod embedded;
 pub mod key;
+pub mod late;
 pub mod memory;

@@ -1,4 +1,4 @@
-//! Reads a body: bounded in size, time, pace and memory, fed to the check as it arrives.
+//! Reads a body: bounded in size, time, pace and memory, and handed to the check and the hash as it arrives.
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -14,7 +14,6 @@ use crate::gateway::buffer::{Buffer, NoRoom};
 use crate::gateway::listener::network_of;
 use crate::refusal::Refusal;
 use crate::request::{Body, RequestHead};
-use crate::verify::Check;
 
 /// Set aside for a declared body before its bytes are here, at most.
 const FIRST_DECLARED: usize = 256 * 1024;
@@ -76,17 +75,15 @@ pub(super) struct Arrived {
     pub(super) share: Option<Share>,
 }
 
-/// Reads the whole body, feeding `check` with each piece.
+/// Takes each piece of a body as it arrives.
+pub(super) type Feed<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
+
+/// Reads the whole body, and gives each piece to `feed`.
 ///
 /// # Errors
 /// `BodyTooLarge`, `BodyTimeout` (also for one that comes too slowly), `Overloaded` (also for a declared size that cannot fit),
 /// `Malformed` for broken framing.
-pub(super) async fn read(
-    sender: &mut impl Sender,
-    head: &RequestHead,
-    bounds: BodyBounds<'_>,
-    check: Option<&mut Check<'_>>,
-) -> Result<Arrived, Refusal> {
+pub(super) async fn read(sender: &mut impl Sender, head: &RequestHead, bounds: BodyBounds<'_>, feed: Feed<'_>) -> Result<Arrived, Refusal> {
     let declared = head.declared_size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     if declared.is_some_and(|size| size > bounds.max) {
         return Err(Refusal::BodyTooLarge);
@@ -110,9 +107,9 @@ pub(super) async fn read(
     };
     match (first, reading) {
         (None, _) => Ok(Arrived { body: Bytes::new().into(), share: None }),
-        (Some(whole), None) if declared == Some(whole.len()) => here_at_once(whole, bounds.budget, check),
-        (Some(first), None) => Reading::begin(head, declared, bounds)?.rest(sender, first, check).await,
-        (Some(first), Some(reading)) => reading.rest(sender, first, check).await,
+        (Some(whole), None) if declared == Some(whole.len()) => here_at_once(whole, bounds.budget, feed),
+        (Some(first), None) => Reading::begin(head, declared, bounds)?.rest(sender, first, feed).await,
+        (Some(first), Some(reading)) => reading.rest(sender, first, feed).await,
     }
 }
 
@@ -126,11 +123,9 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
 }
 
 /// Most bodies: one piece, which came with the head. It is judged now and waits for nobody, so no share is asked.
-fn here_at_once(whole: Bytes, budget: &Arc<Budget>, check: Option<&mut Check<'_>>) -> Result<Arrived, Refusal> {
+fn here_at_once(whole: Bytes, budget: &Arc<Budget>, feed: Feed<'_>) -> Result<Arrived, Refusal> {
     let held = budget.hold(whole.len()).map_err(overloaded)?;
-    if let Some(check) = check {
-        check.update(&whole);
-    }
+    feed(&whole);
     Ok(Arrived { body: Body::new(whole, Some(Box::new(held))), share: None })
 }
 
@@ -162,16 +157,14 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads to the end, `first` having come already.
-    async fn rest(mut self, sender: &mut impl Sender, first: Bytes, mut check: Option<&mut Check<'_>>) -> Result<Arrived, Refusal> {
+    async fn rest(mut self, sender: &mut impl Sender, first: Bytes, feed: Feed<'_>) -> Result<Arrived, Refusal> {
         if self.declared == Some(first.len()) {
-            return self.in_one_piece(first, check);
+            return self.in_one_piece(first, feed);
         }
         let mut next = Some(first);
         while let Some(chunk) = next {
             self.keep(&chunk)?;
-            if let Some(check) = check.as_deref_mut() {
-                check.update(&chunk);
-            }
+            feed(&chunk);
             next = self.wait(sender.next_chunk()).await?;
         }
         let (held, share) = self.account.split();
@@ -187,11 +180,9 @@ impl<'a> Reading<'a> {
         if self.pace.is_over(now) { Err(Refusal::BodyTimeout) } else { Ok(next) }
     }
 
-    fn in_one_piece(mut self, chunk: Bytes, check: Option<&mut Check<'_>>) -> Result<Arrived, Refusal> {
+    fn in_one_piece(mut self, chunk: Bytes, feed: Feed<'_>) -> Result<Arrived, Refusal> {
         self.account.grow_to(self.beside.saturating_add(cost(chunk.len()))).map_err(overloaded)?;
-        if let Some(check) = check {
-            check.update(&chunk);
-        }
+        feed(&chunk);
         let (held, share) = self.account.split();
         Ok(Arrived { body: Body::new(chunk, Some(Box::new(held))), share: Some(share) })
     }

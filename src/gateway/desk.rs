@@ -37,10 +37,10 @@ impl Desk for GateDesk {
         let Some(route) = self.route(route) else { return Keyed::NoRoute };
         let hook = &*route.hook;
         let (Some(dedupe), Some(verifier)) = (hook.dedupe, &hook.verifier) else { return Keyed::Not };
-        if dedupe.by_content || !verifier.covers_id() {
+        if dedupe.by_content || !verifier.covers_id() || hook.id_with_body {
             return Keyed::ByBody;
         }
-        let DeliveryName { id, params, account } = named;
+        let DeliveryName { id, params, account, secret } = named;
         let (names, keyed_by) = (parameters(&hook.path), verifier.secrets().keyed_by());
         // a parameter that is the account need be named once
         let (by_param, by_header) = match keyed_by {
@@ -61,8 +61,13 @@ impl Desk for GateDesk {
             Some(param) => all.get(param),
             None => account.filter(|_| by_header),
         };
-        let identity = Identity { id: Some(id.as_bytes()), digest: None };
-        Keyed::By(Scope::named(&route.ledger, &all, account).ledger_key(&self.0.ids.ledger.hash_key(), identity))
+        let (scope, hash_key) = (Scope::named(&route.ledger, &all, account), self.0.ids.ledger.hash_key());
+        let key = |secret| scope.ledger_key(&hash_key, Identity { id: Some(id.as_bytes()), secret, ..Identity::default() });
+        Keyed::By(match (dedupe.per_secret, secret) {
+            (false, _) => vec![key(None)],
+            (true, Some(_)) => vec![key(secret)],
+            (true, None) => verifier.secrets().names(account).iter().map(|name| key(Some(&**name))).collect(),
+        })
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) async fn spill(gate: &Gate, route: &LiveHook, accept: Accept, claim: 
 async fn put(gate: &Gate, hook: &Hook, accept: Accept, claimed: Claimed) -> Result<Accepted, NotEnqueued> {
     let accept = Arc::new(accept);
     let store = &*gate.deliverer.store;
-    let window = hook.dedupe.map_or(Duration::ZERO, |dedupe| dedupe.window_of(accept.delivery_id.is_some()));
+    let window = hook.window_of(accept.delivery_id.is_some());
     let writing = async {
         match claimed {
             Claimed::Held(claim) => {

@@ -50,8 +50,8 @@ pub(super) async fn forward(
     };
     let claim = match settlement(outcome, spill) {
         Settlement::Commit => {
-            if let (Some(claim), Some(dedupe)) = (claim, &hook.dedupe) {
-                let window = dedupe.window_of(enqueue::has_id(&delivery));
+            if let (Some(claim), Some(_)) = (claim, hook.dedupe) {
+                let window = hook.window_of(enqueue::has_id(&delivery));
                 facts.lost_claim = matches!(claim.commit(window).await, Ok(Held::Lost));
             }
             None

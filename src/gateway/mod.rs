@@ -13,9 +13,10 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::snapshot::{Route, Snapshot};
 use crate::dedupe::claim::Waiters;
+use crate::dedupe::key::{BodyKey, policy_key};
 use crate::store::archive::Counts;
 use crate::store::queue::TargetId;
-use crate::store::{Ledger, Store, StoreError};
+use crate::store::{Key, Ledger, Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 
@@ -40,6 +41,7 @@ pub mod fuzzing;
 mod guarded;
 mod head;
 pub mod headers;
+mod late;
 mod listener;
 mod live;
 mod numbers;
@@ -99,6 +101,8 @@ pub struct Gate {
 #[derive(Debug)]
 struct Ids {
     ledger: Arc<dyn Ledger>,
+    /// What bodies are hashed with.
+    bodies: BodyKey,
     /// Duplicates that wait for the one in flight.
     waiters: Waiters,
 }
@@ -173,11 +177,12 @@ impl Gate {
         let mut upstreams = HashMap::new();
         let live = live_of(snapshot, clients, &numbers, &limits, &mut upstreams, &deliverer);
         telemetry.observe(&observing(&live.snapshot));
+        store.keep(&kept(&live, &store.hash_key()));
         Ok(Self {
             clock,
             telemetry,
             live: ArcSwap::from_pointee(live),
-            ids: Ids { ledger: store, waiters: Waiters::default() },
+            ids: Ids { bodies: BodyKey::of(&store.hash_key()), ledger: store, waiters: Waiters::default() },
             deliverer,
             limits,
             budget,
@@ -198,6 +203,7 @@ impl Gate {
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
         self.answers.set_limit(snapshot.limits.in_flight_bytes / 2);
+        self.ids.ledger.keep(&kept(&live, &self.ids.ledger.hash_key()));
         self.live.store(Arc::new(live));
         self.telemetry.observe(&observing(snapshot));
         Ok(())
@@ -271,6 +277,15 @@ impl Gate {
     fn in_flight(&self) -> usize {
         self.lifecycle.in_flight.load(Ordering::Relaxed)
     }
+}
+
+/// The routes with late retries, each with the key of what decides how it is remembered.
+fn kept(live: &Live, hash_key: &[u8; 16]) -> Vec<(Arc<str>, Key)> {
+    let policy = |route: &LiveRoute| match route {
+        LiveRoute::Hook(route) => Some((Arc::clone(&route.ledger), policy_key(hash_key, &route.hook.ledger_policy()?))),
+        LiveRoute::Pass(_) => None,
+    };
+    live.routes.iter().filter_map(policy).collect()
 }
 
 /// The routes with `mode: observe`, over or not.

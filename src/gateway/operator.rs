@@ -63,6 +63,7 @@ impl Operator {
             until: hook.and_then(|hook| hook.observe_until).map(rfc3339),
             provider: hook.and_then(|hook| hook.provider.as_deref()).map(str::to_owned),
             last_at: hour.last_at.map(rfc3339),
+            late_retries: self.gate.telemetry.late_retries(route.name()),
             hour: HourStatus {
                 received: hour.received,
                 handed_on: hour.handed_on,

@@ -2,15 +2,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Now;
 use crate::config::snapshot::{Acknowledgement, Action, Dedupe, Hook, Inline};
 use crate::dedupe::claim::{self, Claiming};
-use crate::dedupe::key::{Identity, Scope};
+use crate::dedupe::key::{BodyDigest, BodyHash, Identity, Scope};
 use crate::delivery::{Answer, Delivery};
 use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
 use crate::gateway::enqueue::{self, Claimed, Receipt};
 use crate::gateway::forward;
+use crate::gateway::late::{self, Note};
 use crate::gateway::live::{Found, Live, LiveHook, LivePass};
-use crate::gateway::{Gate, admit};
+use crate::gateway::{Gate, Ids, admit};
 use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
 use crate::store::Key;
@@ -38,6 +40,16 @@ pub enum Reply {
     Pass(Arc<LivePass>, Box<RequestHead>),
 }
 
+impl Reply {
+    /// Whether the sender need not send it again.
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Forwarded(answer) => answer.status.is_success(),
+            Self::Taken(_) | Self::Duplicate(_) | Self::Full(_) | Self::Pass(..) => true,
+        }
+    }
+}
+
 /// Decides about one request and hands it on.
 ///
 /// # Errors
@@ -58,7 +70,12 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     let mut check = hook.verifier.as_ref().map(|verifier| verifier.begin(&head, &params));
     let timeout = live.snapshot.limits.body_timeout;
     let bounds = BodyBounds { max: hook.max_body, timeout, route: &hook.name, budget: &gate.budget, clock: &*gate.clock };
-    let Arrived { body, share } = body::read(sender, &head, bounds, check.as_mut()).await?;
+    let mut hash = hook.keys_by_body().then(|| gate.ids.bodies.begin());
+    let mut feed = |piece: &[u8]| {
+        check.iter_mut().for_each(|check| check.update(piece));
+        hash.iter_mut().for_each(|hash| hash.update(piece));
+    };
+    let Arrived { body, share } = body::read(sender, &head, bounds, &mut feed).await?;
     facts.body_bytes = u64::try_from(body.bytes().len()).unwrap_or(u64::MAX);
     let (arrived, now) = (head.received, gate.clock.now());
     let observes = hook.observes(now.wall);
@@ -66,10 +83,11 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     if let Some(full) = hook.handshakes.unsigned(hook.verifier.as_ref(), &received, &params, now)? {
         return Ok(Reply::Full(full));
     }
+    let body_digest = hash.as_ref().map(BodyHash::finish);
     let cleared = match check {
         None => Cleared::Unverified(Unverified::by_config(received)),
         // age is judged at receipt, however long the body took
-        Some(check) => match check.finish(received, arrived) {
+        Some(check) => match late::judge(gate, route, check.judge(received, arrived), (&params, body_digest), observes, facts).await {
             Ok(authentic) => Cleared::Authentic(authentic),
             Err(refused) if observes => Cleared::Unverified(facts.would_refuse(refused)),
             Err(refused) => return Err(refused.why.into()),
@@ -86,9 +104,27 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     // an observing route hands on what is authentic as it does the rest, so that enforcing alone brings proofs, claims and duplicates
     let cleared = if observes { cleared.without_proof() } else { cleared };
     let delivery = Delivery::new(hook.name.clone(), params, cleared);
+    let note = late::note(gate, route, &delivery, body_digest);
+    let reply = settle(gate, route, delivery, body_digest, facts, now).await;
+    if reply.as_ref().is_ok_and(Reply::is_done) {
+        note.into_iter().for_each(Note::discard);
+    }
+    reply
+}
+
+/// Claims a delivery that may go on, and hands it on or stores it.
+async fn settle(
+    gate: &Arc<Gate>,
+    route: &Arc<LiveHook>,
+    delivery: Delivery,
+    body: Option<BodyDigest>,
+    facts: &mut Facts,
+    now: Now,
+) -> Result<Reply, Refusal> {
+    let hook = &*route.hook;
     let scope = Scope::of(&route.ledger, &delivery);
     gate.limits.after(&route.limits, scope, &delivery, now.mono)?;
-    let claimed = claim_of(gate, route, &delivery).await?;
+    let claimed = claim_of(gate, route, &delivery, body).await?;
     let receipt = match (&hook.action, &claimed) {
         (Action::Queue, _) => Receipt { answer: hook.answer.clone(), taken: Taken::Queued },
         // the one that it duplicates may be dead, or cancelled
@@ -109,11 +145,11 @@ fn pass(gate: &Gate, route: &Arc<LivePass>, head: RequestHead, facts: &mut Facts
 }
 
 /// Claims the delivery's ID, waiting, within bounds, for a duplicate in flight.
-async fn claim_of(gate: &Gate, route: &LiveHook, delivery: &Delivery) -> Result<Claimed, Refusal> {
+async fn claim_of(gate: &Gate, route: &LiveHook, delivery: &Delivery, body: Option<BodyDigest>) -> Result<Claimed, Refusal> {
     let hook = &*route.hook;
     let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else { return Ok(Claimed::Not) };
     let (scope, hash_key) = (Scope::of(&route.ledger, delivery), gate.ids.ledger.hash_key());
-    let key = ledger_key(&hash_key, scope, (*dedupe, hook.id_with_body), authentic);
+    let key = ledger_key(&gate.ids, scope, (hook, *dedupe), authentic, body);
     let lease = lease_of(hook);
     let patience = hook.answer_within.map_or(PATIENCE, |limit| limit.saturating_sub(Duration::from_secs(1)).min(PATIENCE));
     match claim::claim(&gate.ids.ledger, key, lease, gate.ids.waiters.of(scope.sender(&hash_key)), patience).await {
@@ -124,12 +160,18 @@ async fn claim_of(gate: &Gate, route: &LiveHook, delivery: &Delivery) -> Result<
     }
 }
 
-/// The delivery ID, and the signed body wherever the signature does not cover the ID: else a captured request under a guessed ID
-/// would have the honest one answered as a duplicate.
-fn ledger_key(hash_key: &[u8; 16], scope: Scope<'_>, (dedupe, id_with_body): (Dedupe, bool), authentic: &Authentic) -> Key {
-    let id = authentic.delivery_id().filter(|_| !dedupe.by_content);
-    let digest = (id.is_none() || !authentic.id_covered() || id_with_body).then(|| authentic.content_digest());
-    scope.ledger_key(hash_key, Identity { id: id.map(str::as_bytes), digest: digest.as_ref().map(<[u8; 32]>::as_slice) })
+/// Returns the key of the delivery ID, and of the body wherever the signature does not cover the ID: else a captured request under a guessed ID
+/// would have the honest one answered as a duplicate. `body` is its digest, where it was made as the body arrived.
+fn ledger_key(ids: &Ids, scope: Scope<'_>, (hook, dedupe): (&Hook, Dedupe), authentic: &Authentic, body: Option<BodyDigest>) -> Key {
+    let keeps_time = hook.late_retries().is_some();
+    // where a retry keeps its time, time and body are what no copy can change; an ID that is not covered is not
+    let by_time = !dedupe.by_content && keeps_time && !(authentic.id_covered() && authentic.delivery_id().is_some());
+    let signed_at = authentic.signed_at().filter(|_| by_time);
+    let id = authentic.delivery_id().filter(|_| !dedupe.by_content && !by_time);
+    let digest = || body.unwrap_or_else(|| ids.bodies.digest(authentic.received().body.bytes()));
+    let digest = (id.is_none() || !authentic.id_covered() || hook.id_with_body).then(digest);
+    let secret = dedupe.per_secret.then(|| &**authentic.secret());
+    scope.ledger_key(&ids.ledger.hash_key(), Identity { id: id.map(str::as_bytes), signed_at, secret, digest })
 }
 
 /// How long a claim lasts: longer than any way its delivery can take.

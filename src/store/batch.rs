@@ -123,7 +123,8 @@ impl Line {
         let mut waiting = locked(&self.waiting);
         let before = waiting.changes.len();
         for change in changes {
-            if self.queued.load(Ordering::Relaxed) < KEPT {
+            // a gap has to get there, when the disk takes changes again: it says that others did not
+            if self.queued.load(Ordering::Relaxed) < KEPT || matches!(change, Change::Kept(_)) {
                 self.queued.fetch_add(1, Ordering::Relaxed);
                 waiting.changes.push(change);
             } else {
@@ -141,6 +142,11 @@ impl Line {
     /// Changes of the journal that should be on the disk and are not.
     pub(crate) fn unsaved(&self) -> usize {
         self.queued.load(Ordering::Relaxed) + self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Changes of the journal that will never be on the disk.
+    pub(crate) fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Writes that wait.
@@ -240,7 +246,7 @@ impl Thread {
             return Ok(());
         }
         let most = if self.refused { 0 } else { CHANGES };
-        let changes: Vec<Change> = self.backlog.iter().take(most).copied().collect();
+        let changes: Vec<Change> = self.backlog.iter().take(most).cloned().collect();
         let (now, began) = (self.time.now(), SystemClock.mono());
         let whole = self.database.transaction(now, |writing| {
             ledger::save(writing, &changes)?;
@@ -311,7 +317,7 @@ impl Thread {
     /// Writes changes of the journal; what the disk does not take stays in the backlog. While somebody waits, some only.
     fn journal(&mut self, all: bool) -> Result<(), StoreError> {
         while !self.backlog.is_empty() && !self.refused && (all || locked(&self.line.waiting).jobs.is_empty()) {
-            let batch: Vec<Change> = self.backlog.iter().take(CHANGES).copied().collect();
+            let batch: Vec<Change> = self.backlog.iter().take(CHANGES).cloned().collect();
             let saved = self.database.transaction(self.time.now(), |writing| ledger::save(writing, &batch));
             self.refused = saved.is_err();
             saved?;

@@ -106,10 +106,25 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Held>;
     /// Gives it back, soon. Never blocks, never fails; what is missed, the lease ends.
     fn release_soon(&self, key: Key, token: Token);
+    /// Notes `key` for `window`, soon, and claims nothing. Never blocks, never fails.
+    fn note_soon(&self, key: Key, window: Duration);
+    /// Keeps exactly these routes without a gap from now on, each as long as its policy stays the same. Called at start and after each reload.
+    fn keep(&self, routes: &[(Arc<str>, Key)]);
+    /// Says whether `key` was noted, and how long the ledger of `route` has been kept without a gap. Changes nothing.
+    fn recall(&self, route: &str, key: Key) -> Answer<'_, Remembered>;
     /// A hint that `key` may have changed. Waiting is: take the hint, claim again, then await the hint or the clock.
     fn changed(&self, key: Key) -> Changed;
     /// How many IDs are remembered, and what was forgotten early.
     fn counts(&self) -> LedgerCounts;
+}
+
+/// What a ledger knows about a request that it may have seen before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Its key was noted, and the window has not passed.
+    pub noted: bool,
+    /// How long the ledger of its route has been kept without a gap; none if it has not.
+    pub kept_for: Option<Duration>,
 }
 
 /// Numbers for metrics and status, kept, not counted.

@@ -133,6 +133,11 @@ impl Database {
         Ok(store.zip(wall).map(|(store, wall)| Seen { store, wall }))
     }
 
+    /// Since when each route has been kept without a gap, as [`Change::Kept`] wrote it.
+    pub(crate) fn kept(&self) -> Result<Option<String>, StoreError> {
+        self.connection.query_row("select value from meta where name = 'kept'", [], |row| row.get(0)).optional().map_err(told)
+    }
+
     /// The sums that are kept.
     pub(crate) fn tally(&self) -> Result<Tally, StoreError> {
         let mut rows = self.connection.prepare("select kind, number, rows, bytes from tally").map_err(told)?;

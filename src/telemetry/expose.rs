@@ -155,6 +155,9 @@ fn of_requests(telemetry: &Telemetry, families: &mut Families) {
         &["route", "secret"],
         secrets.iter().map(|(route, name, matches)| (vec![*route, &**name], *matches)),
     );
+    let late = all.iter().filter(|(route, _)| *route != NO_ROUTE).map(|(route, seen)| (vec![*route], seen.late_retries()));
+    let help = "Retries that were accepted although their signed time was older than the tolerance.";
+    families.counter("hookgate_late_retries_total", help, &["route"], late);
     let would_refuse: Vec<_> =
         all.iter().flat_map(|(route, seen)| seen.would_refuse().into_iter().map(|(code, count)| (vec![*route, code], count))).collect();
     let help = "Requests that a route with `mode: observe` let in and would have refused.";

@@ -189,6 +189,11 @@ impl Telemetry {
         self.find(route).map(|seen| seen.hour(minute)).unwrap_or_default()
     }
 
+    /// Retries of a route that were accepted since the start although they were older than the tolerance.
+    pub fn late_retries(&self, route: &str) -> u64 {
+        self.find(route).map_or(0, |seen| seen.late_retries())
+    }
+
     /// The secrets that matched on a route since the start, and when last.
     pub fn secrets(&self, route: &str) -> Vec<(Arc<str>, SystemTime)> {
         let secrets = self.find(route).map(|seen| seen.secrets()).unwrap_or_default();

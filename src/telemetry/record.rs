@@ -138,6 +138,8 @@ pub struct Facts {
     pub attempts: u32,
     /// The commit came too late: another took the claim over.
     pub lost_claim: bool,
+    /// It is older than the tolerance, and was accepted as a retry of a request that was not delivered.
+    pub late_retry: bool,
     /// What a code that stands for much was about here, in our own words.
     pub why: Option<&'static str>,
     /// On a route that observes: what the verification came to.
@@ -172,6 +174,7 @@ impl Facts {
             upstream: None,
             attempts: 0,
             lost_claim: false,
+            late_retry: false,
             why: None,
             verdict: None,
             hides_agent: false,

@@ -33,6 +33,7 @@ pub struct Hour {
 #[derive(Debug)]
 pub(super) struct RouteSeen {
     totals: [AtomicU64; OUTCOMES],
+    late_retries: AtomicU64,
     request_seconds: Histogram,
     verify_seconds: Histogram,
     signature_age: Histogram,
@@ -72,13 +73,22 @@ pub(super) struct When {
 impl RouteSeen {
     pub(super) fn new(request_seconds: Histogram, verify_seconds: Histogram, signature_age: Histogram) -> Self {
         let totals = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { totals, request_seconds, verify_seconds, signature_age, tally: Mutex::default(), observed: Mutex::default() }
+        Self {
+            totals,
+            late_retries: AtomicU64::new(0),
+            request_seconds,
+            verify_seconds,
+            signature_age,
+            tally: Mutex::default(),
+            observed: Mutex::default(),
+        }
     }
 
     pub(super) fn count(&self, facts: &Facts, outcome: Outcome, when: When) {
         if let Some(total) = self.totals.get(outcome.index()) {
             total.fetch_add(1, Ordering::Relaxed);
         }
+        self.late_retries.fetch_add(u64::from(facts.late_retry), Ordering::Relaxed);
         self.request_seconds.observe(when.took.as_secs_f64());
         if let Some(took) = facts.verify_time {
             self.verify_seconds.observe(took.as_secs_f64());
@@ -103,6 +113,11 @@ impl RouteSeen {
 
     pub(super) fn totals(&self) -> impl Iterator<Item = (Outcome, u64)> {
         Outcome::all().zip(&self.totals).map(|(outcome, total)| (outcome, total.load(Ordering::Relaxed)))
+    }
+
+    /// Retries that were accepted although they were older than the tolerance.
+    pub(super) fn late_retries(&self) -> u64 {
+        self.late_retries.load(Ordering::Relaxed)
     }
 
     /// The secrets that matched, by name.

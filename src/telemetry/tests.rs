@@ -136,6 +136,7 @@ fn names_and_labels_of_metrics() {
     hookgate_connections_turned_away_total{why}
     hookgate_in_flight_bytes{}
     hookgate_late_attempts_total{}
+    hookgate_late_retries_total{route}
     hookgate_ledger_bytes{}
     hookgate_ledger_entries{}
     hookgate_ledger_forgotten_early_total{}

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use subtle::{Choice, ConditionallySelectable};
 
 use super::content::{Sight, Span};
-use super::hmac::{Mac, Tag};
+use super::hmac::Mac;
 use super::secret::{Candidate, Found};
 use super::shape::{HmacScheme, Scheme};
 use super::{Authentic, NotAuthentic, Refused, Verifier, basic, token};
@@ -30,11 +30,101 @@ impl fmt::Debug for Check<'_> {
     }
 }
 
+/// A verdict under way: the signature was compared.
+enum Judged {
+    /// It matches, and the time is not too old.
+    Fresh(Proof),
+    /// The time is too old, whether or not the signature matches.
+    Stale { proof: Option<Proof>, signed_at: SystemTime },
+}
+
+/// The verdict on a request.
+#[derive(Debug)]
+pub enum Verdict<'a> {
+    /// It is authentic.
+    Authentic(Authentic),
+    /// Its signed time is too old. Whether it is authentic otherwise does not show before [`Stale::resolve`].
+    Stale(Stale<'a>),
+    /// It is not authentic.
+    Refused(Refused),
+}
+
+/// A request whose signed time is too old, with or without a signature that matches: both are handled alike up to the end, so that nobody learns
+/// by the time it takes whether a request that he holds is authentic.
+pub struct Stale<'a> {
+    verifier: &'a Verifier,
+    received: Received,
+    account: Option<Box<str>>,
+    proof: Option<Proof>,
+    signed_at: SystemTime,
+}
+
+impl fmt::Debug for Stale<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stale").field("signed_at", &self.signed_at).finish_non_exhaustive()
+    }
+}
+
+impl Stale<'_> {
+    /// The request as it came.
+    pub fn received(&self) -> &Received {
+        &self.received
+    }
+
+    /// The account whose secrets it was compared with.
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    /// The time that it says it was signed at.
+    pub fn signed_at(&self) -> SystemTime {
+        self.signed_at
+    }
+
+    /// The delivery ID, where the signature covers it.
+    pub fn covered_id(&self) -> Option<String> {
+        let shape = &self.verifier.shape;
+        shape.delivery_id.as_ref().filter(|_| shape.covers().id).and_then(|id| id.find(&self.received)).map(Into::into)
+    }
+
+    /// Refuses it.
+    pub fn refuse(self) -> Refused {
+        let why = if self.proof.is_some() { NotAuthentic::TimestampStale } else { NotAuthentic::SignatureMismatch };
+        Refused { why, received: self.received }
+    }
+
+    /// Takes it for authentic if it is a retry of a request that came in time, and its signature matches.
+    ///
+    /// # Errors
+    /// Why it is not authentic, with the request given back.
+    #[expect(clippy::result_large_err, reason = "as `Check::finish`")]
+    pub fn resolve(self, is_retry: bool) -> Result<Authentic, Refused> {
+        match self {
+            Self { verifier, received, account, proof: Some(proof), .. } if is_retry => Ok(proof.of(received, account, verifier)),
+            stale => Err(stale.refuse()),
+        }
+    }
+}
+
+impl Proof {
+    fn of(self, received: Received, account: Option<Box<str>>, verifier: &Verifier) -> Authentic {
+        let shape = &verifier.shape;
+        Authentic {
+            delivery_id: shape.delivery_id.as_ref().and_then(|id| id.find(&received)).map(Into::into),
+            covers: shape.covers(),
+            account,
+            received,
+            secret: self.secret,
+            signed_at: self.signed_at,
+        }
+    }
+}
+
 /// What was proved.
+#[derive(Debug)]
 struct Proof {
     secret: Arc<str>,
     signed_at: Option<SystemTime>,
-    tag: Option<[u8; 32]>,
 }
 
 impl<'a> Check<'a> {
@@ -54,34 +144,38 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The verdict on `received`, whose head and body must be those that were begun with and fed, as of `now`.
-    /// If they are visibly not, the MAC is computed again from `received`: what was fed decides nothing about another request.
+    /// Returns the verdict on `received` as of `now`. Its head and body must be those that were begun with and fed: if they are visibly not,
+    /// the MAC is computed again from `received`, since what was fed decides nothing about another request.
     ///
     /// # Errors
     /// Why it is not authentic, with the request given back.
     #[expect(clippy::result_large_err, reason = "the request is moved back to its owner; boxing it would cost an allocation a refusal")]
-    pub fn finish(mut self, received: Received, now: Now) -> Result<Authentic, Refused> {
-        let proof = match &self.verifier.shape.scheme {
+    pub fn finish(self, received: Received, now: Now) -> Result<Authentic, Refused> {
+        match self.judge(received, now) {
+            Verdict::Authentic(authentic) => Ok(authentic),
+            Verdict::Stale(stale) => Err(stale.refuse()),
+            Verdict::Refused(refused) => Err(refused),
+        }
+    }
+
+    /// Does what [`Self::finish`] does, and leaves open what becomes of a request whose one fault may be its age.
+    pub fn judge(mut self, received: Received, now: Now) -> Verdict<'a> {
+        let judged = match &self.verifier.shape.scheme {
             Scheme::Hmac(hmac) => self.hmac(hmac, &received, now.wall),
             Scheme::Token(source) => token::presented(source, &received.head).and_then(|digests| self.text(&digests, now.wall)),
             Scheme::Basic => basic::presented(&received.head).and_then(|digest| self.text(&[digest], now.wall)),
         };
-        let shape = &self.verifier.shape;
-        match proof {
-            Ok(proof) => Ok(Authentic {
-                delivery_id: shape.delivery_id.as_ref().and_then(|id| id.find(&received)).map(Into::into),
-                covers: shape.covers(),
-                account: self.found.account().map(Into::into),
-                received,
-                secret: proof.secret,
-                signed_at: proof.signed_at,
-                tag: proof.tag,
-            }),
-            Err(why) => Err(Refused { why, received }),
+        let account = self.found.account().map(Into::into);
+        match judged {
+            Ok(Judged::Fresh(proof)) => Verdict::Authentic(proof.of(received, account, self.verifier)),
+            Ok(Judged::Stale { proof, signed_at }) => {
+                Verdict::Stale(Stale { verifier: self.verifier, received, account, proof, signed_at })
+            }
+            Err(why) => Verdict::Refused(Refused { why, received }),
         }
     }
 
-    fn hmac(&mut self, scheme: &HmacScheme, received: &Received, now: SystemTime) -> Result<Proof, NotAuthentic> {
+    fn hmac(&mut self, scheme: &HmacScheme, received: &Received, now: SystemTime) -> Result<Judged, NotAuthentic> {
         let (head, body) = (&received.head, received.body.bytes().as_ref());
         let verifier = self.verifier;
         let time = scheme.time.as_ref().map(|time| time.read(&scheme.source, head, body)).transpose();
@@ -106,21 +200,22 @@ impl<'a> Check<'a> {
         scheme.content.feed(span, &sight(text), &mut |bytes| macs.iter_mut().for_each(|mac| mac.update(bytes)))?;
         let compare = |mac: Mac| {
             let tag = mac.finish();
-            let hit = tags.iter().fold(Choice::from(0), |hit, presented| hit | presented.same(&tag));
-            (tag, hit)
+            tags.iter().fold(Choice::from(0), |hit, presented| hit | presented.same(&tag))
         };
-        let compared: Vec<(Tag, Choice)> = macs.into_iter().map(compare).collect();
-        let (any, place) = self.matched(compared.iter().map(|(_, hit)| *hit), now);
+        let compared: Vec<Choice> = macs.into_iter().map(compare).collect();
+        let (any, place) = self.matched(compared.into_iter(), now);
         let signed_at = time.map(|(_, at)| at);
         // judged before it is known whether anything matched: who holds a stale request must not learn by the time whether it was authentic
         let age = scheme.time.as_ref().zip(signed_at).map_or(Ok(()), |(rule, at)| rule.judge(at, now));
-        let verdict = if bool::from(any) { age } else { Err(NotAuthentic::SignatureMismatch) };
-        verdict?;
-        let tag = compared.get(place).map(|(tag, _)| tag.first32()).filter(|_| scheme.content.body_alone());
-        Ok(Proof { secret: self.name_of(place)?, signed_at, tag })
+        let proof = if bool::from(any) { Some(Proof { secret: self.name_of(place)?, signed_at }) } else { None };
+        match (age, signed_at, proof) {
+            (Err(NotAuthentic::TimestampStale), Some(signed_at), proof) => Ok(Judged::Stale { proof, signed_at }),
+            (_, _, None) => Err(NotAuthentic::SignatureMismatch),
+            (age, _, Some(proof)) => age.map(|()| Judged::Fresh(proof)),
+        }
     }
 
-    fn text(&self, presented: &[[u8; 32]], now: SystemTime) -> Result<Proof, NotAuthentic> {
+    fn text(&self, presented: &[[u8; 32]], now: SystemTime) -> Result<Judged, NotAuthentic> {
         self.single_key()?;
         let compared = self
             .found
@@ -131,7 +226,7 @@ impl<'a> Check<'a> {
         if !bool::from(any) {
             return Err(NotAuthentic::SignatureMismatch);
         }
-        Ok(Proof { secret: self.name_of(place)?, signed_at: None, tag: None })
+        Ok(Judged::Fresh(Proof { secret: self.name_of(place)?, signed_at: None }))
     }
 
     fn single_key(&self) -> Result<(), NotAuthentic> {

@@ -157,12 +157,6 @@ impl Template {
         self.body_at.is_some()
     }
 
-    /// Whether nothing but the body varies in it.
-    pub(super) fn body_alone(&self) -> bool {
-        let bodies = self.pieces.iter().filter(|piece| **piece == Piece::Body).count();
-        bodies == 1 && self.pieces.iter().all(|piece| matches!(piece, Piece::Body | Piece::Literal(_)))
-    }
-
     /// Two variable pieces whose border nobody can tell: the left one may hold the byte that follows it.
     pub fn blurred(&self, time: Format) -> Option<(&Piece, &Piece)> {
         let mut left: Option<(&Piece, Option<u8>)> = None;

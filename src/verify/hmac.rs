@@ -97,15 +97,6 @@ impl Tag {
     pub(super) fn same(&self, other: &Self) -> Choice {
         self.bytes.ct_eq(&other.bytes) & Choice::from(u8::from(self.length == other.length))
     }
-
-    /// The first 32 bytes, filled up with zeros.
-    pub(super) fn first32(&self) -> [u8; 32] {
-        let mut first = [0; 32];
-        for (to, from) in first.iter_mut().zip(&self.bytes) {
-            *to = *from;
-        }
-        first
-    }
 }
 
 /// How a tag is written.

@@ -39,6 +39,6 @@ impl Cleared {
         let Some(KeptProof { secret, account, signed_at, delivery_id, covers }) = proof else {
             return Self::Unverified(Unverified::by_config(received));
         };
-        Self::Authentic(Authentic { received, secret, account, signed_at, delivery_id, covers, tag: None })
+        Self::Authentic(Authentic { received, secret, account, signed_at, delivery_id, covers })
     }
 }

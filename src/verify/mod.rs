@@ -26,14 +26,12 @@ mod url;
 mod tests;
 
 use std::sync::Arc;
-use std::time::SystemTime;
-
-use sha2::{Digest, Sha256};
+use std::time::{Duration, SystemTime};
 
 use crate::clock::Now;
 use crate::request::{Params, Received, RequestHead};
 
-pub use check::Check;
+pub use check::{Check, Stale, Verdict};
 pub use content::{BadTemplate, PLACEHOLDERS, Piece, Template};
 pub use encoding::Encoding;
 pub use handshake::{Handshakes, Tokens};
@@ -148,6 +146,11 @@ impl Verifier {
         by || self.shape.is_ambiguous(head)
     }
 
+    /// How old a signed time may be; none where the signature covers no time.
+    pub fn tolerance(&self) -> Option<Duration> {
+        self.shape.tolerance().filter(|_| self.covers().timestamp)
+    }
+
     /// The event type of a request, for logs. It is covered only if the body or header it stands in is.
     pub fn event_type(&self, received: &Received) -> Option<String> {
         self.shape.event_type.as_ref().and_then(|at| at.find(received))
@@ -171,7 +174,7 @@ impl Verifier {
     }
 }
 
-/// A request whose sender proved who it is. Only [`Check::finish`] makes one.
+/// A request whose sender proved who it is. Only a [`Check`] makes one.
 #[derive(Debug)]
 pub struct Authentic {
     received: Received,
@@ -180,8 +183,6 @@ pub struct Authentic {
     signed_at: Option<SystemTime>,
     delivery_id: Option<Box<str>>,
     covers: Covers,
-    /// The tag that matched, where nothing but the body varies in the signed content.
-    tag: Option<[u8; 32]>,
 }
 
 impl Authentic {
@@ -216,11 +217,6 @@ impl Authentic {
     /// What the signature covers.
     pub fn covers(&self) -> Covers {
         self.covers
-    }
-    /// Stands for the body in a ledger key: the tag that matched, where the body alone is signed, else its SHA-256, computed now.
-    /// So the same body signed with another secret counts as another one.
-    pub fn content_digest(&self) -> [u8; 32] {
-        self.tag.unwrap_or_else(|| Sha256::digest(self.received.body.bytes()).into())
     }
 }
 

@@ -346,6 +346,18 @@ impl SecretSet {
         }
     }
 
+    /// The names of the secrets, of one account where they are found by key.
+    pub fn names(&self, account: Option<&str>) -> Vec<Arc<str>> {
+        let names = |candidates: &[Candidate]| candidates.iter().map(|candidate| Arc::clone(candidate.name())).collect::<Vec<_>>();
+        let mut names = match self {
+            Self::List(list) => names(list),
+            Self::Table { table, .. } => account.and_then(|account| table.get(account)).map(|list| names(&list)).unwrap_or_default(),
+        };
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     pub(super) fn find(&self, head: &RequestHead, params: &Params) -> Found<'_> {
         let (by, table, decoy) = match self {
             Self::List(list) => return Found::Listed(list),

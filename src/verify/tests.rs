@@ -113,7 +113,6 @@ fn a_plain_body_hmac() {
     let authentic = judge(&gate, &head("/", &[("x-sig", good.as_bytes())]), b"body").unwrap();
     assert_eq!(&**authentic.secret(), "new");
     assert_eq!(authentic.covers().to_string(), "body");
-    assert_eq!(hex::encode(authentic.content_digest()), mac(b"body"));
     use NotAuthentic::{SignatureMalformed, SignatureMismatch, SignatureMissing};
     let bare = mac(b"body");
     let short = good.get(..good.len() - 2).unwrap();

@@ -10,6 +10,7 @@ use super::support::http::{self, Connection};
 use super::support::sign;
 
 const SECRET: &str = "a secret of more than sixteen bytes";
+const NEW: &str = "the-secret-after-the-rotation";
 
 #[test]
 fn a_delivery_is_handed_on_once() {
@@ -100,6 +101,49 @@ fn without_an_id_the_content_counts() {
         assert_eq!(gate.post("/webhooks/github", &headers, b"same").status, 200);
     }
     assert_eq!(app.count(), 1);
+}
+
+/// The same ID and body, signed with the new secret after a rotation, and by content.
+#[test]
+fn a_retry_signed_with_another_secret_is_a_duplicate() {
+    for by in ["id", "content"] {
+        let app = App::start();
+        let secrets = |text: String| {
+            text.replace("secrets: [{ name: main,", &format!("secrets: [{{ name: new, insecure_inline: \"{NEW}\" }}, {{ name: main,"))
+        };
+        let yaml = secrets(config(&app.url(), "").replace("window: 24h", &format!("window: 24h, by: {by}")));
+        let gate = Gate::start(&yaml);
+        for body in [&b"{}"[..], b"", &[b'x'; 300_000]] {
+            let id = body.len().to_string();
+            for (secret, status) in [(SECRET, None), (NEW, Some("duplicate")), (SECRET, Some("duplicate"))] {
+                let answer = gate.post("/webhooks/github", &sign::github(secret, &id, body), body);
+                assert_eq!((answer.status, answer.header("Hookgate-Status")), (200, status), "{by} {id}");
+            }
+        }
+        assert_eq!(app.count(), 3, "{by}");
+    }
+}
+
+/// Two endpoints of one provider on one URL: each event comes twice, with one ID and two secrets.
+#[test]
+fn per_secret_keeps_two_senders_apart() {
+    for (by, action) in [("id", ""), ("content", ""), ("id", "queue")] {
+        let app = App::start();
+        let two = format!("secrets: [{{ name: new, insecure_inline: \"{NEW}\" }}, {{ name: main,");
+        let yaml = config(&app.url(), "").replace("secrets: [{ name: main,", &two);
+        let yaml = yaml.replace("window: 24h", &format!("window: 24h, per: secret, by: {by}"));
+        let yaml = if action.is_empty() { yaml } else { yaml.replace("forward: {", "queue: {") };
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let yaml = format!("store: {{ path: {} }}\n{yaml}", dir.path().join("state").display());
+        let gate = Gate::start_in(dir, &yaml);
+        let send = |secret: &str| {
+            let answer = gate.post("/webhooks/github", &sign::github(secret, "evt_1", b"{}"), b"{}");
+            (answer.status, answer.header("Hookgate-Status") == Some("duplicate"))
+        };
+        let answers = [send(SECRET), send(NEW), send(SECRET), send(NEW)];
+        assert_eq!(answers, [(200, false), (200, false), (200, true), (200, true)], "{by} {action}");
+        wait_for("both deliveries", || app.count() == 2);
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod grammar;
 mod h2;
 mod handshakes;
 mod hostile;
+mod late;
 mod limits;
 mod listener;
 mod observe;

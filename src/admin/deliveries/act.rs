@@ -264,8 +264,8 @@ async fn keys_of(desk: &dyn Desk, asked: &Forget) -> Result<Vec<Key>, Denied> {
         return Err(bad("several accounts have a delivery of that ID", "say `account`, or the `params` it came with"));
     }
     let mut keys: Vec<_> = rows.iter().filter_map(|row| row.key).collect();
-    match desk.keyed(route, DeliveryName { id, params: &params, account: account.as_deref() }) {
-        Keyed::By(key) => keys.push(key),
+    match desk.keyed(route, DeliveryName { id, params: &params, account: account.as_deref(), secret: None }) {
+        Keyed::By(all) => keys.extend(all),
         _ if !keys.is_empty() => {}
         Keyed::ByBody => {
             let help =

@@ -27,13 +27,15 @@ pub struct DeliveryName<'a> {
     pub params: &'a Params,
     /// The account it came from.
     pub account: Option<&'a str>,
+    /// The name of the secret it was signed with, if it is known.
+    pub secret: Option<&'a str>,
 }
 
 /// How the ledger keeps an ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keyed {
-    /// Under this key.
-    By(Key),
+    /// Under one of these keys: several where the secret is part of the key and is not named.
+    By(Vec<Key>),
     /// Under one that depends on the body, too.
     ByBody,
     /// Under one that depends on more than was named.

@@ -49,7 +49,7 @@ impl Desk for Fake {
 
     fn keyed(&self, route: &str, named: DeliveryName<'_>) -> Keyed {
         match route {
-            "stripe" if named.params.0.is_empty() => Keyed::By(self.key(named.id)),
+            "stripe" if named.params.0.is_empty() => Keyed::By(vec![self.key(named.id)]),
             "stripe" => Keyed::Needs { params: Vec::new(), account: false },
             "github" => Keyed::ByBody,
             _ => Keyed::NoRoute,
@@ -59,7 +59,7 @@ impl Desk for Fake {
 
 impl Fake {
     fn key(&self, id: &str) -> Key {
-        let identity = Identity { id: Some(id.as_bytes()), digest: None };
+        let identity = Identity { id: Some(id.as_bytes()), ..Identity::default() };
         Scope::named("stripe", &Params::default(), None).ledger_key(&self.store.hash_key(), identity)
     }
 }

@@ -28,10 +28,11 @@ pub(super) struct Given<'a> {
 }
 
 pub(super) fn dedupe(dedupe: file::Dedupe, given: Given<'_>, place: &Place, cx: &mut Context<'_>) -> Dedupe {
-    let file::Dedupe { window, by } = dedupe;
+    let file::Dedupe { window, by, per } = dedupe;
     let is_written = window.is_some() || cx.problems.is_spoiled(&place.key("window"));
     let window = cx.maybe_duration(window.as_deref(), &place.key("window"));
     let by_content = cx.word(by.as_deref(), &place.key("by"), &[("id", false), ("content", true)]).unwrap_or(false);
+    let per_secret = cx.word(per.as_deref(), &place.key("per"), &[("route", false), ("secret", true)]).unwrap_or(false);
     if by_content && !is_written {
         without_window(given, &place.key("by"), cx);
     }
@@ -49,7 +50,7 @@ pub(super) fn dedupe(dedupe: file::Dedupe, given: Given<'_>, place: &Place, cx: 
     }
     let of_content = if may_repeat && !by_content { REPEATED } else { longest };
     let of_id = if given.has_id { longest } else { of_content };
-    Dedupe { window: window.unwrap_or(of_id), content_window: window.unwrap_or(of_content), by_content }
+    Dedupe { window: window.unwrap_or(of_id), content_window: window.unwrap_or(of_content), by_content, per_secret }
 }
 
 /// Tells what `by: content` drops where the config does not say for how long.
@@ -66,6 +67,55 @@ fn without_window(given: Given<'_>, place: &Place, cx: &mut Context<'_>) {
             let help = format!("if {sender} sends such events, write how long a body is remembered: `window: 10s`");
             cx.problems.warning(place, message, help);
         }
+    }
+}
+
+/// Judges the secrets of a route by whom they are of: one sender that rotates, or two. `verify` is the place of the `verify` block.
+pub(super) fn note_senders(secrets: &[file::Secret], dedupe: Option<Dedupe>, route: &str, verify: &Place, cx: &mut Context<'_>) {
+    let place = verify.key("secrets");
+    if dedupe.is_some_and(|dedupe| dedupe.per_secret) {
+        for (index, _) in secrets.iter().enumerate().filter(|(_, secret)| secret.name.is_none()) {
+            let help = "add `name: NAME`: the name stands for the sender, and is part of what is remembered".to_owned();
+            cx.problems.error(&place.index(index), "this secret needs a name, since the route says `dedupe: { per: secret }`", help);
+        }
+        return;
+    }
+    if secrets.iter().filter(|secret| secret.expires.is_none() && secret.not_before.is_none()).count() > 1 {
+        let message =
+            format!("route {route} has two secrets without a date: two senders with the same delivery IDs drop each other's deliveries");
+        let help = "give each sender a URL (a route) of its own; if they must share this one, name the secrets and write `dedupe: { per: secret }`; in a rotation, write `expires` on the old secret";
+        cx.problems.warning_at_key(&place, message, help.to_owned());
+    }
+}
+
+/// Warns where a provider repeats the signed time in its retries, and the route refuses them for their age.
+pub(super) fn note_late_retries(
+    dedupe: Option<Dedupe>,
+    tolerance: Option<Duration>,
+    given: Given<'_>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) {
+    let (Some(tolerance), Some(title), Some(retries_for)) = (tolerance, given.title, given.retries_for) else { return };
+    let route = given.route;
+    let message = format!(
+        "route {route}: {title} repeats the time of the first attempt, so retries are refused that come later than {}",
+        in_words(tolerance)
+    );
+    let needed = tolerance.saturating_mul(2).saturating_add(retries_for);
+    match dedupe {
+        None if !cx.problems.is_spoiled(&place.key("dedupe")) => {
+            let help = "add `dedupe: {}`: retries of what was not delivered are then accepted for as long as it retries".to_owned();
+            cx.problems.warning_at_key(&place.key("verify"), message, help);
+        }
+        Some(dedupe) if dedupe.late_window() < needed => {
+            let least = humantime::format_duration(needed).to_string().replace(' ', "");
+            let help = format!(
+                "leave `window` out, or write {least} or more: older retries count only as long as what was delivered is remembered"
+            );
+            cx.problems.warning_at_key(&place.key("dedupe"), message, help);
+        }
+        Some(_) | None => {}
     }
 }
 

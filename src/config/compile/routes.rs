@@ -12,6 +12,7 @@ use crate::config::router::{self, Conflict, Router};
 use crate::config::snapshot::{Hook, Route};
 use crate::provider::Known;
 use crate::verify::Covers;
+use crate::verify::Verifier;
 
 /// How large a body may be if nobody says.
 const MAX_BODY: usize = 5 * 1024 * 1024;
@@ -125,6 +126,13 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
     let given = proof::Given { route: &name, params: router::parameters(&path), has_host: host.is_some(), public_url };
     let verifies = !matches!(verify, Some(VerifyOrNone::None));
+    let secrets = match &verify {
+        Some(VerifyOrNone::Block(block)) => match &block.secrets {
+            Some(file::Secrets::List(list)) => list.clone(),
+            Some(file::Secrets::Table(_)) | None => Vec::new(),
+        },
+        Some(VerifyOrNone::None) | None => Vec::new(),
+    };
     let proven = verified(verify, given, &name, place, cx);
     let provider = proven.as_ref().and_then(|proven| proven.provider.clone());
     let verifier = proven.as_ref().and_then(|proven| proven.verifier.as_ref());
@@ -141,6 +149,9 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let has_id = proven.as_ref().is_some_and(|proven| proven.has_id) && !id_with_body;
     let given = dedupe::Given { route: &name, title, retries_for: facts.retries_for, bodies_repeat: facts.bodies_repeat, has_id };
     let dedupe = dedupe.map(|written| dedupe::dedupe(written, given, &place.key("dedupe"), cx));
+    dedupe::note_senders(&secrets, dedupe, &name, &place.key("verify"), cx);
+    let tolerance = verifier.and_then(Verifier::tolerance).filter(|_| facts.retry_keeps_time == Known::Yes);
+    dedupe::note_late_retries(dedupe, tolerance, given, place, cx);
     if let Some(proven) = &proven {
         note_what_is_unsigned(proven, dedupe.map(|dedupe| dedupe.by_content), facts.bodies_repeat, &name, place, cx);
     }

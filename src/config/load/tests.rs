@@ -338,6 +338,7 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("RateLimit", "burst", "(default: the count of `rate`)", "7"),
     ("RateLimit", "key", "`route` (default)", "route"),
     ("Dedupe", "by", "`id` (default)", "id"),
+    ("Dedupe", "per", "`route` (default)", "route"),
     ("Forward", "keep_token", "Default false", "false"),
     ("Forward", "on_failure", "`fail` (default)", "fail"),
     ("Forward", "record", "`none` (default)", "none"),

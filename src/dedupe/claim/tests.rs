@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::dedupe::embedded::Embedded;
 use crate::store::Answer;
-use crate::store::{Changed, LedgerCounts};
+use crate::store::{Changed, LedgerCounts, Remembered};
 
 const LEASE: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -155,6 +155,15 @@ impl Ledger for Far {
     }
     fn release_soon(&self, key: Key, token: Token) {
         self.inner.release_soon(key, token);
+    }
+    fn note_soon(&self, key: Key, window: Duration) {
+        self.inner.note_soon(key, window);
+    }
+    fn keep(&self, routes: &[(Arc<str>, Key)]) {
+        self.inner.keep(routes);
+    }
+    fn recall(&self, route: &str, key: Key) -> Answer<'_, Remembered> {
+        self.late(self.inner.recall(route, key))
     }
     fn changed(&self, _key: Key) -> Changed {
         Box::pin(std::future::pending())

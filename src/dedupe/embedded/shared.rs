@@ -1,10 +1,12 @@
 //! The ledger in memory, and who waits for which key: what the thread that writes shares with those who ask.
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::continuity::Continuity;
 use crate::dedupe::memory::Memory;
 use crate::store::sqlite::Change;
 use crate::store::time::StoreTime;
@@ -25,13 +27,16 @@ pub(super) struct Shared {
     pub(super) line: Option<Arc<Line>>,
     /// Told when units became due.
     pub(super) work: Arc<Notify>,
+    continuity: Mutex<Continuity>,
+    /// Changes that the journal had dropped when a gap was noted last.
+    dropped: AtomicUsize,
 }
 
 impl Shared {
     pub(super) fn new(time: StoreTime, capacity: usize, line: Option<Arc<Line>>) -> Self {
         let shards = if capacity < SHARDS * 1024 { 1 } else { SHARDS };
         let shards = std::iter::repeat_with(|| Mutex::new(Memory::new(capacity.div_ceil(shards)))).take(shards).collect();
-        Self { time, shards, hints: Arc::default(), line, work: Arc::default() }
+        Self { time, shards, hints: Arc::default(), line, work: Arc::default(), continuity: Mutex::default(), dropped: AtomicUsize::new(0) }
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length, and there is one shard at least")]
@@ -58,7 +63,62 @@ impl Shared {
         }
         drop(shard);
         self.hints.wake(key);
+        self.note_loss(commit.forgot.is_some());
         commit.held
+    }
+
+    /// Notes a key for `window`, unclaimed.
+    pub(super) fn note(&self, key: Key, window: Duration) {
+        let now = self.time.elapsed();
+        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        let mut shard = self.shard(key);
+        let forgot = shard.remember(key, now.saturating_add(window_ms), now);
+        if let Some(line) = &self.line {
+            let until = self.time.now().saturating_add(i64::try_from(window_ms).unwrap_or(i64::MAX));
+            line.journal(forgot.map(Change::Forget).into_iter().chain([Change::Remember(key, until)]));
+        }
+        drop(shard);
+        self.note_loss(forgot.is_some());
+    }
+
+    /// Goes on from what the store on disk says.
+    pub(super) fn resume(&self, kept: Option<&str>, lost: bool) {
+        *self.continuity() = Continuity::parse(kept.unwrap_or_default());
+        self.note_loss(lost);
+    }
+
+    /// Keeps exactly these routes from now on.
+    pub(super) fn keep(&self, routes: &[(Arc<str>, Key)]) {
+        let mut continuity = self.continuity();
+        if continuity.keep(routes, self.time.now()) {
+            self.write(&continuity);
+        }
+    }
+
+    /// How long a route has been kept without a gap.
+    pub(super) fn kept_for(&self, route: &str) -> Option<Duration> {
+        self.continuity().kept_for(route, self.time.now())
+    }
+
+    /// Notes a gap, if an ID was lost before its time, or will be with a restart.
+    fn note_loss(&self, lost: bool) {
+        let dropped = self.line.as_ref().map_or(0, |line| line.dropped());
+        if lost || self.dropped.swap(dropped, Ordering::Relaxed) != dropped {
+            let mut continuity = self.continuity();
+            if continuity.gap(self.time.now()) {
+                self.write(&continuity);
+            }
+        }
+    }
+
+    fn write(&self, continuity: &Continuity) {
+        if let Some(line) = &self.line {
+            line.journal([Change::Kept(continuity.text())]);
+        }
+    }
+
+    fn continuity(&self) -> MutexGuard<'_, Continuity> {
+        self.continuity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers for `longer` from now what is on the disk already.
@@ -66,9 +126,12 @@ impl Shared {
         let now = self.time.elapsed();
         let until = now.saturating_add(u64::try_from(longer.as_millis()).unwrap_or(u64::MAX));
         let mut shard = self.shard(key);
-        if let (Some(forgot), Some(line)) = (shard.remember(key, until, now), &self.line) {
+        let forgot = shard.remember(key, until, now);
+        if let (Some(forgot), Some(line)) = (forgot, &self.line) {
             line.journal([Change::Forget(forgot)]);
         }
+        drop(shard);
+        self.note_loss(forgot.is_some());
     }
 
     /// How many of `keys` are remembered.

@@ -76,7 +76,7 @@ fn head(declared_size: Option<u64>, expects: bool) -> RequestHead {
 async fn run(script: &mut Script, head: &RequestHead, budget: &Arc<Budget>) -> (Result<Arrived, Refusal>, Duration) {
     let route = Arc::from("a");
     let bounds = BodyBounds { max: 4 * MIB, timeout: Duration::from_secs(10), route: &route, budget, clock: &PausedClock };
-    let arrived = read(script, head, bounds, None).await;
+    let arrived = read(script, head, bounds, &mut |_| ()).await;
     (arrived, PausedClock.mono() - head.received.mono)
 }
 

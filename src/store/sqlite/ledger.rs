@@ -13,7 +13,7 @@ pub(super) const COMMITTED: i64 = 1;
 const LONGER: Duration = Duration::from_secs(6 * 3600);
 
 /// A change of the `ledger` table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// `key` was handed on and is remembered until then, in milliseconds of the store's time.
     Remember(Key, i64),
@@ -21,6 +21,8 @@ pub enum Change {
     Forget(Key),
     /// A person wanted `key` forgotten: what the journal remembered of it before goes, what was accepted since stays.
     Erase(Key),
+    /// Since when each route has been kept without a gap, as text.
+    Kept(String),
 }
 
 impl Database {
@@ -63,6 +65,7 @@ pub(crate) fn save(writing: &Writing<'_>, changes: &[Change]) -> Result<(), Stor
                 params![key.0],
             )?,
             Change::Erase(key) => writing.execute("delete from ledger where key = ?1 and delivery is null", params![key.0])?,
+            Change::Kept(text) => writing.execute("insert or replace into meta (name, value) values ('kept', ?1)", params![text])?,
         };
     }
     Ok(())

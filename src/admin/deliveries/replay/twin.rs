@@ -31,11 +31,15 @@ pub(in crate::admin::deliveries) async fn twin(desk: &dyn Desk, names: &Names, r
     }
     // it is on record only: whether a later try of its sender was handed on, the ledger alone knows
     let (params, account) = (kept::parameters(&row.record), kept::fact(&row.record, kept::ACCOUNT));
+    let named = DeliveryName { id, params: &params, account, secret: kept::fact(&row.record, kept::SECRET) };
     let key = match row.key {
         Some(key) => key,
         // recorded by an earlier version, without its key
-        None => match desk.keyed(&names.origin(row.origin.0).name, DeliveryName { id, params: &params, account }) {
-            Keyed::By(key) => key,
+        None => match desk.keyed(&names.origin(row.origin.0).name, named) {
+            Keyed::By(keys) => match keys.first() {
+                Some(key) => *key,
+                None => return Ok(None),
+            },
             Keyed::ByBody | Keyed::Needs { .. } | Keyed::Not | Keyed::NoRoute => return Ok(None),
         },
     };

@@ -1,0 +1,94 @@
+//! Late retries at the gateway: asks the ledger about requests that are too old, and notes those that are not delivered.
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::dedupe::key::{BodyDigest, Scope};
+use crate::dedupe::late::LateRule;
+use crate::delivery::Delivery;
+use crate::gateway::Gate;
+use crate::gateway::live::LiveHook;
+use crate::request::Params;
+use crate::store::{Key, Ledger, Remembered};
+use crate::telemetry::Facts;
+use crate::verify::{Authentic, Cleared, Refused, Stale, Verdict};
+
+/// Turns a verdict into a proof. A request whose one fault is its age is authentic if it is a retry of one that was not delivered.
+/// A route that observes claims nothing, so its ledger says nothing about a retry.
+///
+/// # Errors
+/// Why it is not authentic, with the request given back.
+#[expect(clippy::result_large_err, reason = "as `Check::finish`")]
+pub(super) async fn judge(
+    gate: &Gate,
+    route: &LiveHook,
+    verdict: Verdict<'_>,
+    (params, body): (&Params, Option<BodyDigest>),
+    observes: bool,
+    facts: &mut Facts,
+) -> Result<Authentic, Refused> {
+    let stale = match verdict {
+        Verdict::Authentic(authentic) => return Ok(authentic),
+        Verdict::Refused(refused) => return Err(refused),
+        Verdict::Stale(stale) => stale,
+    };
+    let Some(rule) = route.hook.late_retries().filter(|_| !observes) else { return Err(stale.refuse()) };
+    let is_retry = is_retry(gate, route, rule, &stale, (params, body)).await;
+    let resolved = stale.resolve(is_retry);
+    facts.late_retry = resolved.is_ok();
+    resolved
+}
+
+async fn is_retry(gate: &Gate, route: &LiveHook, rule: LateRule, stale: &Stale<'_>, (params, body): (&Params, Option<BodyDigest>)) -> bool {
+    let age = age(stale.signed_at(), stale.received().head.received.wall);
+    if age > rule.oldest() {
+        return false;
+    }
+    let scope = Scope::of_stale(&route.ledger, params, stale);
+    let id = stale.covered_id();
+    let body = body.unwrap_or_else(|| gate.ids.bodies.digest(stale.received().body.bytes()));
+    let key = scope.request_key(&gate.ids.ledger.hash_key(), id.as_deref(), stale.signed_at(), body);
+    let known = gate.ids.ledger.recall(&route.ledger, key).await.unwrap_or_default();
+    // while it observed, it claimed nothing
+    let enforced_for = route.hook.observe_until.map(|until| self::age(until, gate.clock.now().wall));
+    let kept_for = known.kept_for.map(|kept| enforced_for.map_or(kept, |enforced| kept.min(enforced)));
+    rule.accepts(age, Remembered { kept_for, ..known })
+}
+
+/// A request that is noted as not delivered when this is dropped: whatever the reason, a retry that keeps its time must reach the app.
+#[must_use = "a dropped note is written"]
+pub(super) struct Note {
+    ledger: Arc<dyn Ledger>,
+    key: Key,
+    window: Duration,
+}
+
+impl Note {
+    /// The request was delivered, or is stored.
+    pub(super) fn discard(mut self) {
+        self.window = Duration::ZERO;
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        if !self.window.is_zero() {
+            self.ledger.note_soon(self.key, self.window);
+        }
+    }
+}
+
+/// Makes the note for an authentic delivery of a route with late retries.
+pub(super) fn note(gate: &Gate, route: &LiveHook, delivery: &Delivery, body: Option<BodyDigest>) -> Option<Note> {
+    let (rule, Cleared::Authentic(authentic)) = (route.hook.late_retries()?, delivery.cleared()) else { return None };
+    let signed_at = authentic.signed_at()?;
+    let body = body.unwrap_or_else(|| gate.ids.bodies.digest(delivery.body()));
+    let id = authentic.delivery_id().filter(|_| authentic.id_covered());
+    let key = Scope::of(&route.ledger, delivery).request_key(&gate.ids.ledger.hash_key(), id, signed_at, body);
+    let window = rule.noted_for(age(signed_at, delivery.head().received.wall));
+    Some(Note { ledger: Arc::clone(&gate.ids.ledger), key, window })
+}
+
+/// Returns how long ago a time is; nothing for one that is ahead.
+fn age(at: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(at).unwrap_or_default()
+}
