@@ -40,7 +40,7 @@ pub(super) struct SignArgs {
     /// Sends the request and prints the answer.
     #[arg(long)]
     send: bool,
-    /// Prints a JSON object.
+    /// Prints a JSON object. A header that is the secret itself is null there.
     #[arg(long)]
     json: bool,
 }
@@ -68,8 +68,7 @@ pub(super) fn sign(args: &SignArgs) -> Result<Exit, Error> {
     let file = if args.body.as_os_str() == "-" { "@-".to_owned() } else { format!("@{}", args.body.display()) };
     let curl = curl(&told, &file);
     if args.json {
-        let headers: Vec<_> = told.headers.iter().map(|(name, value)| json!([name, value.text()])).collect();
-        term::print_line(&json!({ "method": "POST", "url": request.url, "headers": headers, "curl": curl }).to_string())?;
+        term::print_line(&as_json(&told, &curl).to_string())?;
     } else {
         term::print_line(&curl)?;
     }
@@ -157,12 +156,14 @@ enum Value {
     User(String),
 }
 
-impl Value {
-    fn text(&self) -> &str {
-        match self {
-            Self::Text(text) | Self::Shell(text) | Self::User(text) => text,
-        }
-    }
+/// Returns the request as JSON. A header that is the secret itself has no value there: only a shell can fill it in.
+fn as_json(told: &Told, curl: &str) -> serde_json::Value {
+    let value = |value: &Value| match value {
+        Value::Text(text) => json!(text),
+        Value::Shell(_) | Value::User(_) => serde_json::Value::Null,
+    };
+    let headers: Vec<_> = told.headers.iter().map(|(name, one)| json!([name, value(one)])).collect();
+    json!({ "method": "POST", "url": told.url, "headers": headers, "curl": curl })
 }
 
 fn told(policy: &Policy, request: &Request) -> Result<Told, Error> {

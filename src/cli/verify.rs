@@ -35,7 +35,7 @@ pub(super) struct VerifyArgs {
 /// What came of a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    Authentic { secret: String, covers: Covers, delivery_id: Option<String>, signed_at: Option<SystemTime> },
+    Authentic { secret: String, covers: Covers, delivery_id: Option<String>, event_type: Option<String>, signed_at: Option<SystemTime> },
     Refused { code: &'static str, message: String },
 }
 
@@ -71,6 +71,7 @@ fn judge(policy: &Policy, bytes: &[u8], url: Option<&SentTo>, now: Option<System
             secret: authentic.secret().to_string(),
             covers: authentic.covers(),
             delivery_id: authentic.delivery_id().map(str::to_owned),
+            event_type: verifier.event_type(authentic.received()),
             signed_at: authentic.signed_at(),
         },
         Err(refused) => Verdict::Refused { code: refused.why.code(), message: refused.why.to_string() },
@@ -80,11 +81,12 @@ fn judge(policy: &Policy, bytes: &[u8], url: Option<&SentTo>, now: Option<System
 impl Verdict {
     fn json(&self) -> serde_json::Value {
         match self {
-            Self::Authentic { secret, covers, delivery_id, signed_at } => json!({
+            Self::Authentic { secret, covers, delivery_id, event_type, signed_at } => json!({
                 "verdict": "authentic",
                 "secret": secret,
                 "covers": covered(*covers),
                 "delivery_id": delivery_id,
+                "event_type": event_type,
                 "signed_at": signed_at.map(term::rfc3339),
             }),
             Self::Refused { code, message } => json!({ "verdict": "refused", "code": code, "message": message }),
@@ -94,13 +96,16 @@ impl Verdict {
     /// `✓ authentic, secret secret-1; covers body; delivery ID …`
     fn text(&self, look: &Look) -> String {
         match self {
-            Self::Authentic { secret, covers, delivery_id, signed_at } => {
+            Self::Authentic { secret, covers, delivery_id, event_type, signed_at } => {
                 let sign = look.sign(Sign::Good);
                 // an unnamed one is called `secret-1` already
                 let word = if secret.starts_with("secret-") { "" } else { "secret " };
                 let mut text = format!("{sign} {BOLD}authentic{BOLD:#}, {word}{}; covers {covers}", term::clean(secret));
                 if let Some(id) = delivery_id {
                     text.push_str(&format!("; delivery ID {}", term::clean(id)));
+                }
+                if let Some(event_type) = event_type {
+                    text.push_str(&format!("; event type {}", term::clean(event_type)));
                 }
                 if let Some(at) = signed_at {
                     text.push_str(&format!("; signed at {}", term::rfc3339(*at)));

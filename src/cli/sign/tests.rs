@@ -83,6 +83,23 @@ fn a_curl_command_can_be_pasted() {
 }
 
 #[test]
+fn json_holds_neither_the_secret_nor_shell_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret").display().to_string();
+    std::fs::write(&secret, "user:p4ssword-0123456789").unwrap();
+    for (provider, header) in [("gitlab", "X-Gitlab-Token"), ("brevo", "Authorization")] {
+        let args = SignArgs::parse_for_tests(&["--provider", provider, "--secret-file", &secret, "--body", "-"]);
+        let policy = args.policy.read().unwrap();
+        let request = signed(&policy, "https://h/x", "{}".into(), None, SystemClock.now().wall).unwrap();
+        let told = told(&policy, &request).unwrap();
+        let json = as_json(&told, &curl(&told, "@-"));
+        let headers = json["headers"].as_array().unwrap();
+        assert!(headers.contains(&json!([header, null])), "{json}");
+        assert!(!json["headers"].to_string().contains("$("), "{json}");
+    }
+}
+
+#[test]
 fn an_id_goes_where_it_stands() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret").display().to_string();
