@@ -1,7 +1,9 @@
 //! The only module that reads a clock.
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +29,69 @@ impl Now {
 /// Milliseconds from the Unix epoch to `wall`; 0 for a time before it.
 pub fn unix_ms(wall: SystemTime) -> u64 {
     wall.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// One reading of the time by which dates of the config (`expires`, `not_before`, `until`, certificates) are judged.
+#[derive(Clone, Debug)]
+pub struct Dates {
+    time: SystemTime,
+    ended: Arc<BTreeSet<SystemTime>>,
+}
+
+impl Dates {
+    /// Returns the reading of a wall clock that is trusted as it is: for whatever is no running gateway.
+    pub fn at(wall: SystemTime) -> Self {
+        Self { time: wall, ended: Arc::default() }
+    }
+
+    /// Returns whether what begins at `date` has begun.
+    pub fn has_begun(&self, date: SystemTime) -> bool {
+        date <= self.time
+    }
+
+    /// Returns whether what ends at `date` has ended, now or before the clock was set back.
+    pub fn has_ended(&self, date: SystemTime) -> bool {
+        date <= self.time || self.ended.contains(&date)
+    }
+
+    /// The time itself, to say how far away a date is.
+    pub fn time(&self) -> SystemTime {
+        self.time
+    }
+}
+
+/// The time by which dates of the config are judged in a running gateway.
+///
+/// It runs with the monotonic clock, so that nobody who sets the wall clock revives an expired secret or a route's `mode: observe`, or
+/// ends what is still good. Its owner calls [`Self::follow`] once the wall clock has held for a while. A date that has ended stays ended.
+#[derive(Clone, Debug)]
+pub struct ConfigTime {
+    base: Now,
+    ended: Arc<BTreeSet<SystemTime>>,
+}
+
+impl ConfigTime {
+    /// Begins at the wall clock of `now`.
+    pub fn new(now: Now) -> Self {
+        Self { base: now, ended: Arc::default() }
+    }
+
+    /// Reads it.
+    pub fn read(&self, mono: Instant) -> Dates {
+        let elapsed = mono.saturating_duration_since(self.base.mono);
+        Dates { time: self.base.wall.checked_add(elapsed).unwrap_or(self.base.wall), ended: Arc::clone(&self.ended) }
+    }
+
+    /// Returns the time that follows the wall clock of `now`. What has ended among `dates`, all those of the config, stays ended.
+    #[must_use]
+    pub fn follow(&self, now: Now, dates: impl IntoIterator<Item = SystemTime>) -> Self {
+        let before = self.read(now.mono);
+        if now.wall >= before.time {
+            return Self { base: now, ended: before.ended };
+        }
+        let ended = dates.into_iter().filter(|date| before.has_ended(*date)).chain(self.ended.iter().copied());
+        Self { base: now, ended: Arc::new(ended.collect()) }
+    }
 }
 
 /// A source of time. The edges ask it; the rules are given a [`Now`].
@@ -86,5 +151,36 @@ impl FrozenClock {
 impl Clock for FrozenClock {
     fn now(&self) -> Now {
         Now { wall: self.0, mono: SystemClock.now().mono }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn config_time_runs_with_the_monotonic_clock() {
+        let start = SystemClock.now();
+        let time = ConfigTime::new(start);
+        let expires = start.wall + DAY;
+        let after = |elapsed: Duration| time.read(start.mono + elapsed);
+        assert!(!after(DAY - Duration::from_secs(1)).has_ended(expires));
+        assert!(after(DAY).has_ended(expires) && after(DAY).has_begun(expires));
+    }
+
+    #[test]
+    fn what_has_ended_stays_ended_when_the_clock_goes_back() {
+        let start = SystemClock.now();
+        let [soon, later] = [start.wall + DAY, start.wall + 100 * DAY];
+        let at = |mono: Duration, wall: SystemTime| Now { wall, mono: start.mono + mono };
+        let ahead = ConfigTime::new(start).follow(at(DAY / 24, start.wall + 365 * DAY), [soon, later]);
+        assert!(ahead.read(start.mono + DAY / 24).has_ended(later));
+        let back = ahead.follow(at(DAY / 12, start.wall + DAY / 12), [soon, later]).read(start.mono + DAY / 12);
+        assert!(back.has_ended(soon) && back.has_ended(later));
+        assert!(!back.has_begun(soon), "the time itself is right again");
+        let added = start.wall + 50 * DAY;
+        assert!(!back.has_ended(added), "a date that the config did not have then is judged by the time alone");
     }
 }

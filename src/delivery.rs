@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use crate::clock::Dates;
 use crate::request::{Params, Received, RequestHead};
 use crate::verify::Cleared;
 
@@ -57,7 +58,7 @@ impl Delivery {
 }
 
 /// What distinguishes one try to hand a delivery on from another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Attempt {
     /// Counted from 1.
     pub number: u32,
@@ -67,6 +68,8 @@ pub struct Attempt {
     pub budget: Duration,
     /// When it is made.
     pub at: SystemTime,
+    /// The dates by which secrets are judged then.
+    pub dates: Dates,
     /// Whether it is made within the delivery's own request.
     pub inline: bool,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
+use hookgate::clock::Dates;
 use hookgate::request::{Received, RequestHead};
 use hookgate::verify::{
     Algorithm, Format, HeaderNames, HmacScheme, Layout, Locator, NotAuthentic, Piece, Scheme, Shape, SignedTime, Source, SourcePlace,
@@ -74,10 +75,10 @@ fn verdict(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Result<(), N
     pieces.update(&body[..cut]);
     pieces.update(b"");
     body[cut..].chunks(7).for_each(|piece| pieces.update(piece));
-    assert_eq!(pieces.finish(received(), request::now()).map(drop).map_err(|refused| refused.why), whole);
+    assert_eq!(pieces.finish(received(), request::now(), &Dates::at(request::now().wall)).map(drop).map_err(|refused| refused.why), whole);
     let mut misfed = verifier.begin(head, &params);
     misfed.update(&[0; 3][..if body.len() == 3 { 2 } else { 3 }]);
-    assert_eq!(misfed.finish(received(), request::now()).map(drop).map_err(|refused| refused.why), whole);
+    assert_eq!(misfed.finish(received(), request::now(), &Dates::at(request::now().wall)).map(drop).map_err(|refused| refused.why), whole);
     whole
 }
 
@@ -112,8 +113,8 @@ fn written_again(content: &Template) {
     assert_eq!(Template::parse(&text).unwrap().pieces(), content.pieces(), "{text}");
     assert!(content.pieces().iter().any(|piece| !matches!(piece, Piece::Literal(_))));
     // neither may fail on any template
-    content.blurred(Format::Unix);
-    content.blurred(Format::Rfc3339);
+    content.ambiguous_border(Format::Unix);
+    content.ambiguous_border(Format::Rfc3339);
 }
 
 /// The signed content put together by other code; `None` where that code does not say how a number is written.

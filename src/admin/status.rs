@@ -69,7 +69,7 @@ pub struct ConfigStatus {
     pub last_error: Option<LastError>,
     /// Keys whose change waits for a restart.
     pub needs_restart: Vec<String>,
-    /// Secret files that are empty or unreadable now, by secret name.
+    /// Secrets whose file holds no usable text now, by name; the last good text counts.
     pub stale_secrets: Vec<String>,
     /// Certificates whose files hold no good pair now, and why.
     #[serde(default)]

@@ -148,8 +148,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
 pub fn token_beside(store_dir: &Path) -> io::Result<Vec<u8>> {
     let path = store_dir.join(TOKEN_FILE);
     match fs::read(&path) {
-        // a file cut short, by hand or by a crash, is no token
-        Ok(bytes) if bytes.trim_ascii().len() >= RANDOM => {
+        // a file cut short, by hand or by a crash, or of junk, is no token
+        Ok(bytes) if bytes.trim_ascii().len() >= RANDOM && bytes.trim_ascii().iter().all(u8::is_ascii_graphic) => {
             if fs::metadata(&path)?.permissions().mode() & 0o077 != 0 {
                 fs::set_permissions(&path, Permissions::from_mode(MODE))?;
             }

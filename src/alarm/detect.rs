@@ -45,6 +45,8 @@ pub struct Seen {
     pub clock_jump: bool,
     /// How often the gateway had no file descriptor for a connection, since the start.
     pub out_of_files: u64,
+    /// What is wrong with certificates.
+    pub certificates: Option<String>,
 }
 
 /// A route, as it was seen.
@@ -292,6 +294,7 @@ fn of_gate(seen: &Seen, policy: &Policy) -> Vec<(Code, Finding)> {
         (Code::Parked, Finding(parked, Duration::ZERO, waits)),
         (Code::StoreSetAside, said(&seen.set_aside)),
         (Code::StoreFailing, said(&seen.failing)),
+        (Code::CertificateExpiry, said(&seen.certificates)),
         (Code::ClockJump, Finding(clock, Duration::ZERO, "the clock was set: nothing expires or is purged until it has held".to_owned())),
     ];
     let disk = seen.disk.map(|Disk { free, total }| {

@@ -39,6 +39,8 @@ pub enum Code {
     ClockJump,
     /// The gateway has no file descriptors left, so connections wait.
     OutOfFiles,
+    /// A certificate has expired, will soon, or is not valid yet.
+    CertificateExpiry,
 }
 
 impl Code {
@@ -56,6 +58,7 @@ impl Code {
         Self::StoreSetAside,
         Self::ClockJump,
         Self::OutOfFiles,
+        Self::CertificateExpiry,
     ];
 
     /// The stable code: metric label, log field, and in what is sent.
@@ -73,6 +76,7 @@ impl Code {
             Self::StoreSetAside => "store_set_aside",
             Self::ClockJump => "clock_jump",
             Self::OutOfFiles => "out_of_files",
+            Self::CertificateExpiry => "certificate_expiry",
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::cli::context;
 use crate::cli::error::Error;
 use crate::cli::term;
 use crate::config::load::Loaded;
+use crate::config::secret::wholesome;
 use crate::config::snapshot::Hook;
 use crate::provider::Catalogue;
 use crate::request::{Params, RequestHead};
@@ -140,7 +141,7 @@ fn from_env(name: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
     if text.is_empty() {
         return Err(Error::usage(format!("the environment variable {name} is empty")));
     }
-    warn_of_blanks(&text, &format!("the secret in {name}"));
+    warn_of_faults(&text, &format!("the secret in {name}"));
     Ok(text)
 }
 
@@ -161,13 +162,14 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     if text.is_empty() {
         return Err(Error::usage("the secret file is empty").at(place).why("An empty secret proves nothing."));
     }
-    warn_of_blanks(&text, &format!("the secret in {place}"));
+    warn_of_faults(&text, &format!("the secret in {place}"));
     Ok(text)
 }
 
-fn warn_of_blanks(text: &[u8], what: &str) {
-    if text.iter().any(u8::is_ascii_whitespace) {
-        term::warn(&format!("{what} has white space in it; a config would refuse it unless it says `allow_whitespace: true`"));
+/// Warns of a secret that a config would refuse.
+fn warn_of_faults(text: &[u8], what: &str) {
+    if let Err((fault, help)) = wholesome(text, false) {
+        term::warn(&format!("{what} {fault}; a config would refuse it: {help}"));
     }
 }
 

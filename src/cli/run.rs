@@ -114,6 +114,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     let beginning = config_watch::Beginning::look(reloader.files()).await;
     reloader.catch_up().await;
     tokio::spawn(config_watch::watch(beginning, changed));
+    tokio::spawn(Arc::clone(&reloader).judge_certificates());
     tokio::spawn(memory::give_back());
     // without a store nothing is queued, and nothing will be until a restart
     if snapshot.store.path.is_some() {

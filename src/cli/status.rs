@@ -163,7 +163,7 @@ fn of_config(config: &ConfigStatus, need: &mut impl FnMut(Sign, &str, String, &s
         need(Sign::Look, "restart", format!("the change of {key} waits for one"), "");
     }
     for secret in &config.stale_secrets {
-        need(Sign::Look, "secret", format!("the file of {secret} is empty or unreadable; its last good text counts"), "");
+        need(Sign::Look, "secret", format!("the file of {secret} holds no usable secret; its last good text counts"), "");
     }
     for why in &config.stale_certificates {
         need(Sign::Look, "certificate", format!("{why}; the last good pair counts"), "");

@@ -1,7 +1,9 @@
 //! Reads a config from disk and compiles it: all or nothing.
 use std::path::{Path, PathBuf};
 
-use crate::clock::Now;
+use zeroize::Zeroizing;
+
+use crate::clock::{Dates, Now};
 use crate::config::compile::{self, Context, Written};
 use crate::config::diagnostic::{Diagnostics, Place, shown};
 use crate::config::file;
@@ -9,9 +11,12 @@ use crate::config::marked;
 use crate::config::report::Report;
 use crate::config::secret::{Cache, Env, Loader, Origins};
 use crate::config::snapshot::{Action, Snapshot};
-use crate::config::source::Source;
+use crate::config::source::{self, BadPattern, MAX_MATCHES, Source};
 use crate::provider::{Catalogue, check_facts};
 use crate::store::mount::{self, Mount};
+
+/// How large all files beside the config may be together, in bytes.
+const MAX_INCLUDED: usize = 16 * 1024 * 1024;
 
 /// A config that can run.
 #[derive(Debug)]
@@ -22,7 +27,9 @@ pub struct Loaded {
     pub report: Report,
     /// What is worth a line in the log, and no more: each is said once, as long as the cache is handed on.
     pub notes: Vec<String>,
-    /// Names (`route/secret`) whose file is empty or unreadable now, so that the last good text stays in use: `secret_stale`.
+    /// Keys of the config itself that the load before this one had, and this one has not.
+    pub removed_keys: Vec<String>,
+    /// Names (`route/secret`) whose file holds no usable text now, so that the last good one stays in use: `secret_stale`.
     pub stale: Vec<String>,
     /// Certificates whose files hold no good pair now, and why, so that the last good one stays in use.
     pub stale_certificates: Vec<String>,
@@ -47,7 +54,8 @@ impl Loaded {
             [] => "no route unverified".to_owned(),
             names => format!("unverified: {}", names.join(", ")),
         };
-        let observing = self.snapshot.hooks.iter().filter(|hook| hook.observes(self.snapshot.loaded_at));
+        let dates = Dates::at(self.snapshot.loaded_at);
+        let observing = self.snapshot.hooks.iter().filter(|hook| hook.observes(&dates));
         let observing: Vec<&str> = observing.map(|hook| &*hook.name).collect();
         let observing = if observing.is_empty() { String::new() } else { format!("; observing: {}", observing.join(", ")) };
         let [routes, upstreams] = [self.snapshot.routes.len(), self.snapshot.upstreams.len()];
@@ -86,26 +94,34 @@ impl std::fmt::Debug for Rejected {
 /// # Errors
 /// All that is wrong with it.
 pub fn load(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64, now: Now) -> Result<Loaded, Rejected> {
-    load_among(&mount::own(), path, env, previous, generation, now)
+    load_by(path, env, previous, generation, now, Dates::at(now.wall))
+}
+
+/// [`load`] in a running gateway, whose `dates` judge certificates.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn load_by(path: &Path, env: Env<'_>, previous: Option<&Cache>, generation: u64, now: Now, dates: Dates) -> Result<Loaded, Rejected> {
+    load_among(&mount::own(), path, Loader::new(&base_of(path), env, previous, now, dates), generation)
+}
+
+/// Returns the directory of a config: relative paths begin there.
+fn base_of(path: &Path) -> PathBuf {
+    path.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
 /// [`load`] on a machine with these mounts.
-fn load_among(
-    mounts: &[Mount],
-    path: &Path,
-    env: Env<'_>,
-    previous: Option<&Cache>,
-    generation: u64,
-    now: Now,
-) -> Result<Loaded, Rejected> {
-    let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let mut loader = Loader::new(&base, env, previous, now);
-    let name = path.display().to_string();
+fn load_among(mounts: &[Mount], path: &Path, mut loader: Loader<'_>, generation: u64) -> Result<Loaded, Rejected> {
+    let previous = loader.previous;
     let main = match loader.inputs.read(path, marked::MAX_BYTES) {
-        Ok(bytes) => Source::new(name, &bytes),
-        Err(why) => return Err(Rejected { report: Report::of_file(&name, format!("the config {why}")), files: vec![path.to_owned()] }),
+        Ok(bytes) => source(path, bytes, &mut loader),
+        Err(why) => {
+            let report = Report::of_file(&path.display().to_string(), format!("the config {why}"));
+            return Err(Rejected { report, files: vec![path.to_owned()] });
+        }
     };
-    let mut reading = Reading { loader, sources: vec![main], problems: Diagnostics::default() };
+    let removed_keys = loader.cache.keep_keys(main.keys(), previous);
+    let mut reading = Reading { loader, sources: vec![main], problems: Diagnostics::default(), bytes: 0, is_too_large: false };
     let mut main: file::File = reading.parse(0);
     let catalogue = reading.catalogue(main.providers.as_deref());
     let mut upstreams = with_places(0, std::mem::take(&mut main.upstreams));
@@ -116,12 +132,20 @@ fn load_among(
         upstreams.extend(with_places(index, more_upstreams));
         routes.extend(indexed(index, more_routes));
     }
-    let Reading { loader, sources, problems } = reading;
+    let Reading { loader, sources, problems, .. } = reading;
     // A file that cannot be read as YAML hides what others refer to; its own faults are told alone.
     if sources.iter().any(|source| source.tree.is_none() || source.faults.iter().any(|fault| fault.fatal)) {
         return Err(Rejected { report: Report::new(&sources, &problems), files: loader.inputs.finish().0 });
     }
-    let mut cx = Context { problems, loader, catalogue: &catalogue, mounts, asks_for_certificates: false, has_store: false };
+    let mut cx = Context {
+        problems,
+        loader,
+        catalogue: &catalogue,
+        mounts,
+        certificates: Vec::new(),
+        asks_for_certificates: false,
+        has_store: false,
+    };
     let mut snapshot = compile::compile(Written { main, upstreams, routes }, generation, &mut cx);
     let Context { problems, loader, .. } = cx;
     let Loader { inputs, notes, stale, stale_certificates, count, origins, cache, .. } = loader;
@@ -132,7 +156,17 @@ fn load_among(
     }
     snapshot.hash = hash;
     snapshot.files = files;
-    Ok(Loaded { snapshot, report, notes, stale, stale_certificates, secrets: count, origins, catalogue, cache })
+    Ok(Loaded { snapshot, report, notes, removed_keys, stale, stale_certificates, secrets: count, origins, catalogue, cache })
+}
+
+/// Returns a file of the config with what is wrong with it as YAML. One that was cut off since the last load is wrong.
+fn source(path: &Path, bytes: Zeroizing<Vec<u8>>, loader: &mut Loader<'_>) -> Source {
+    let mut source = Source::new(path.display().to_string(), &bytes);
+    if loader.previous.is_some_and(|previous| previous.breaks_off(path, &bytes)) {
+        source.break_off();
+    }
+    loader.cache.keep_written(path, bytes);
+    source
 }
 
 fn with_places(file: usize, upstreams: std::collections::BTreeMap<String, file::Upstream>) -> Vec<(Place, String, file::Upstream)> {
@@ -149,6 +183,10 @@ struct Reading<'a> {
     loader: Loader<'a>,
     sources: Vec<Source>,
     problems: Diagnostics,
+    /// The size of the files beside the config.
+    bytes: usize,
+    /// Whether that was too much.
+    is_too_large: bool,
 }
 
 impl Reading<'_> {
@@ -166,7 +204,15 @@ impl Reading<'_> {
                 None
             }
             Ok(bytes) => {
-                self.sources.push(Source::new(path.display().to_string(), &bytes));
+                self.bytes = self.bytes.saturating_add(bytes.len());
+                if self.bytes > MAX_INCLUDED {
+                    if !std::mem::replace(&mut self.is_too_large, true) {
+                        let help = "name only files of the config".to_owned();
+                        self.problems.error(at, format!("the files beside the config have more than {MAX_INCLUDED} bytes"), help);
+                    }
+                    return None;
+                }
+                self.sources.push(source(path, bytes, &mut self.loader));
                 Some(self.sources.len() - 1)
             }
             Err(why) => {
@@ -188,13 +234,25 @@ impl Reading<'_> {
                 indices.extend(self.open(&path, &at));
                 continue;
             }
-            let Some(Ok(found)) = path.to_str().map(glob::glob) else {
-                self.problems.error(&at, "this is not a pattern", "write a path with `*`, such as `conf.d/*.yaml`".to_owned());
-                continue;
+            let found = match source::matching(&path) {
+                Ok(found) => found,
+                Err(BadPattern::Unreadable) => {
+                    self.problems.error(&at, "this is not a pattern", "write a path with `*`, such as `conf.d/*.yaml`".to_owned());
+                    continue;
+                }
+                Err(BadPattern::TooMany) => {
+                    let message = format!("the pattern matches more than {MAX_MATCHES} files and directories");
+                    self.problems.error(&at, message, "name the directory of the config, such as `conf.d/*.yaml`".to_owned());
+                    continue;
+                }
             };
             // A file that comes later is found by watching the pattern.
             self.loader.inputs.watch(&path);
-            for path in found.flatten().filter(|path| path.is_file()) {
+            let found: Vec<PathBuf> = found.into_iter().filter(|path| path.is_file()).collect();
+            if found.is_empty() {
+                self.problems.warning(&at, "no file matches this pattern", "check the path; it is relative to this file".to_owned());
+            }
+            for path in found {
                 if !known.contains(&path) {
                     known.push(path.clone());
                     indices.extend(self.open(&path, &at));

@@ -1,5 +1,5 @@
 //! Loads the texts of secrets: from the environment, from files, from the config itself. None of them is ever shown.
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::clock::Now;
+use crate::clock::{Dates, Now};
 use crate::config::diagnostic::{Diagnostics, Place, did_you_mean, unknown};
 use crate::config::file;
 use crate::config::report::is_variable;
@@ -18,6 +18,10 @@ use crate::config::source::{Inputs, Unread};
 use crate::verify::{Encoding, SecretText};
 
 pub mod table;
+mod text;
+
+pub use text::wholesome;
+use text::{is_quoted, without_line_feed};
 
 /// How large a secret file may be, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -38,12 +42,36 @@ pub struct Cache {
     told: HashSet<PathBuf>,
     /// Good pairs, by the files of certificate and key.
     pairs: HashMap<(PathBuf, PathBuf), Arc<Identity>>,
+    /// The config and its included files.
+    written: HashMap<PathBuf, Zeroizing<Vec<u8>>>,
+    /// The keys of the config itself.
+    keys: BTreeSet<String>,
 }
 
 impl Cache {
     /// Keeps a good pair for the next load.
     pub fn keep_pair(&mut self, files: (PathBuf, PathBuf), pair: Arc<Identity>) {
         self.pairs.insert(files, pair);
+    }
+
+    /// Keeps the text of a file of the config for the next load.
+    pub fn keep_written(&mut self, path: &Path, bytes: Zeroizing<Vec<u8>>) {
+        self.written.insert(path.to_owned(), bytes);
+    }
+
+    /// Returns whether `bytes` are what was in the file before, broken off in the middle of a line: somebody stopped writing there.
+    pub fn breaks_off(&self, path: &Path, bytes: &[u8]) -> bool {
+        let Some(before) = self.written.get(path) else { return false };
+        let Some(rest) = before.strip_prefix(bytes).filter(|rest| !rest.trim_ascii().is_empty()) else { return false };
+        let whole_lines = bytes.ends_with(b"\n") || rest.starts_with(b"\n") && !before.ends_with(b"\n");
+        !whole_lines
+    }
+
+    /// Keeps the keys of the config itself, and returns those that `previous` had and that are gone.
+    pub fn keep_keys(&mut self, keys: BTreeSet<String>, previous: Option<&Self>) -> Vec<String> {
+        let gone = previous.map(|previous| previous.keys.difference(&keys).cloned().collect());
+        self.keys = keys;
+        gone.unwrap_or_default()
     }
 }
 
@@ -78,7 +106,7 @@ pub struct Loader<'a> {
     pub inputs: Inputs,
     /// What is worth a line in the log, and no more.
     pub notes: Vec<String>,
-    /// Names of secrets whose file is empty or unreadable now, so that the last good text stays in use.
+    /// Names of secrets whose file holds no usable text now, so that the last good one stays in use.
     pub stale: Vec<String>,
     /// Certificates whose files hold no good pair now, and why, so that the last good one stays in use.
     pub stale_certificates: Vec<String>,
@@ -88,6 +116,8 @@ pub struct Loader<'a> {
     pub origins: Origins,
     /// The time of the load.
     pub now: Now,
+    /// The same for certificates.
+    pub dates: Dates,
     /// Which route has a text, by its hash.
     seen: HashMap<[u8; 32], String>,
 }
@@ -118,7 +148,7 @@ impl Origin<'_> {
 
 impl<'a> Loader<'a> {
     /// A loader that has read nothing.
-    pub fn new(base: &'a Path, env: Env<'a>, previous: Option<&'a Cache>, now: Now) -> Self {
+    pub fn new(base: &'a Path, env: Env<'a>, previous: Option<&'a Cache>, now: Now, dates: Dates) -> Self {
         Self {
             base,
             env,
@@ -131,6 +161,7 @@ impl<'a> Loader<'a> {
             count: 0,
             origins: Origins::default(),
             now,
+            dates,
             seen: HashMap::new(),
         }
     }
@@ -189,6 +220,7 @@ impl<'a> Loader<'a> {
         {
             problems.warning(&place.key("expires"), "the secret has expired", "take it out".to_owned());
         }
+        let may_have_blanks = allow_whitespace.unwrap_or(false);
         let (origin, at, text) = match (env, file, insecure_inline) {
             (Some(name), None, None) => {
                 let at = place.key("env");
@@ -206,7 +238,7 @@ impl<'a> Loader<'a> {
             }
             (None, Some(path), None) => {
                 let at = place.key("file");
-                let text = self.file(path, label, &at, problems)?;
+                let text = self.file(path, label, may_have_blanks, &at, problems)?;
                 (Origin::File, at, text)
             }
             (None, None, Some(text)) => {
@@ -225,9 +257,7 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        if let Err((what, help)) = wholesome(&text, allow_whitespace.unwrap_or(false)) {
-            let help = if text.is_empty() && !matches!(origin, Origin::File) { "give it a value" } else { help };
-            problems.error(&at, format!("{} {what}", origin.in_words()), help.to_owned());
+        if !is_good(&text, may_have_blanks, &origin, &at, problems) {
             return None;
         }
         if !is_name || encodings.as_ref().is_some_and(Option::is_none) {
@@ -238,21 +268,29 @@ impl<'a> Loader<'a> {
         Some(SecretText { name: Arc::from(name), text, encodings, not_before: not_before.flatten(), expires: expires.flatten() })
     }
 
-    /// The text of a secret file, or its last good one; without the line feed at its end.
-    fn file(&mut self, path: &str, label: &str, at: &Place, problems: &mut Diagnostics) -> Option<Zeroizing<Vec<u8>>> {
+    /// Returns the text of a secret file without the line feed at its end. If it cannot be a secret now, that is the last good one.
+    fn file(
+        &mut self,
+        path: &str,
+        label: &str,
+        may_have_blanks: bool,
+        at: &Place,
+        problems: &mut Diagnostics,
+    ) -> Option<Zeroizing<Vec<u8>>> {
         let path = self.base.join(path);
         self.origins.files.push(path.clone());
         let last_good = self.previous.and_then(|previous| previous.texts.get(&path)).cloned();
-        let read = self.inputs.read(&path, MAX_BYTES);
-        let text = match (read, last_good) {
+        let text = match (self.inputs.read(&path, MAX_BYTES), last_good) {
             (Ok(bytes), last_good) => {
                 let (text, dropped) = without_line_feed(bytes);
-                if dropped {
-                    self.tell_once(&path, label);
-                }
                 match last_good {
-                    Some(last_good) if text.is_empty() => self.keep(last_good, label),
-                    _ => text,
+                    Some(last_good) if wholesome(&text, may_have_blanks).is_err() => self.keep(last_good, label),
+                    _ => {
+                        if dropped {
+                            self.tell_once(&path, label);
+                        }
+                        text
+                    }
                 }
             }
             (Err(_), Some(last_good)) => self.keep(last_good, label),
@@ -266,7 +304,7 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        if !text.is_empty() {
+        if wholesome(&text, may_have_blanks).is_ok() {
             self.cache.texts.insert(path, text.clone());
         }
         Some(text)
@@ -305,6 +343,20 @@ impl<'a> Loader<'a> {
     }
 }
 
+/// Returns whether the text can be a secret, and tells what is wrong or doubtful.
+fn is_good(text: &[u8], may_have_blanks: bool, origin: &Origin<'_>, at: &Place, problems: &mut Diagnostics) -> bool {
+    if let Err((what, help)) = wholesome(text, may_have_blanks) {
+        let help = if text.is_empty() && !matches!(origin, Origin::File) { "give it a value" } else { help };
+        problems.error(at, format!("{} {what}", origin.in_words()), help.to_owned());
+        return false;
+    }
+    if is_quoted(text) {
+        let help = "take the quotes off, unless the provider shows them as part of the secret".to_owned();
+        problems.warning(at, format!("{} is wrapped in quotes, and they count as part of it", origin.in_words()), help);
+    }
+    true
+}
+
 /// The encoding of that name; an unknown one is told.
 pub fn encoding_named(name: &str, place: &Place, problems: &mut Diagnostics) -> Option<Encoding> {
     let encoding = Encoding::parse(name);
@@ -321,33 +373,6 @@ fn moment(text: &str, place: &Place, problems: &mut Diagnostics) -> Option<Syste
         problems.error(place, "this is not a time", "write it as RFC 3339 with a zone: `2026-12-01T00:00:00Z`".to_owned());
     }
     moment
-}
-
-/// Drops one line feed (or CR LF) at the end; says whether there was one.
-fn without_line_feed(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec<u8>>, bool) {
-    let dropped = bytes.pop_if(|last| *last == b'\n').is_some();
-    if dropped {
-        bytes.pop_if(|last| *last == b'\r');
-    }
-    (bytes, dropped)
-}
-
-/// What is wrong with the text of a secret, and what to do.
-fn wholesome(text: &[u8], allow_whitespace: bool) -> Result<(), (&'static str, &'static str)> {
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0x0b);
-    if text.is_empty() {
-        return Err(("is empty", "write the secret into it, mode 0600"));
-    }
-    if text.iter().all(is_blank) {
-        return Err(("holds nothing but white space", "write the secret into it, mode 0600"));
-    }
-    if text.first().is_some_and(is_blank) || text.last().is_some_and(is_blank) {
-        return Err(("begins or ends with white space", "take it off: it is part of no secret"));
-    }
-    if !allow_whitespace && text.iter().any(is_blank) {
-        return Err(("has white space inside", "write one secret alone, or say `allow_whitespace: true` if it is meant"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -10,20 +10,23 @@ use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
 use crate::alarm::DisablesAfter;
+use crate::clock::Dates;
 use crate::config::guard::GuardsByApp;
 use crate::config::router::Router;
 use crate::dedupe::late::LateRule;
 use crate::limit::Quota;
 use crate::request::{ClientCertificate, RequestHead};
 use crate::telemetry::LogPolicy;
-use crate::verify::{Handshakes, Locator, SecretLocations, SigningKey, Verifier};
+use crate::verify::{Candidate, Handshakes, Locator, SecretLocations, SigningKey, Verifier};
 
 mod alarms;
+mod certificates;
 mod deliver;
 mod ends;
 mod route;
 
 pub use alarms::{AlarmWebhook, Alarms, WebAddress};
+pub use certificates::{CertificateUse, Validity};
 pub use deliver::{Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill};
 pub use ends::{Authorities, Egress, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls};
 pub use route::{Pass, PathPiece, PathTemplate, Route};
@@ -67,8 +70,21 @@ pub struct Snapshot {
     pub guards: GuardsByApp,
     /// Finds the route of a request: its place in `routes`.
     pub router: Router,
+    /// The certificates of listeners and upstreams.
+    pub certificates: Vec<CertificateUse>,
     /// All files that were read, for the watcher.
     pub files: Vec<PathBuf>,
+}
+
+impl Snapshot {
+    /// Returns the dates at which something of the config ends.
+    pub fn end_dates(&self) -> impl Iterator<Item = SystemTime> {
+        let secrets = self.hooks.iter().flat_map(|hook| hook.verifier.iter().flat_map(|verifier| verifier.secrets().listed()));
+        let guards = self.hooks.iter().flat_map(|hook| hook.handshakes.secrets());
+        let expires = secrets.chain(guards).filter_map(Candidate::expires);
+        let certificates = self.certificates.iter().flat_map(|one| one.in_use.iter().chain(&one.waiting)).map(|validity| validity.to);
+        expires.chain(self.hooks.iter().filter_map(|hook| hook.observe_until)).chain(certificates)
+    }
 }
 
 /// Who a route takes. Nobody named: everybody.
@@ -287,9 +303,9 @@ impl Hook {
         Some(format!("{rule:?} {dedupe:?} {observes:?} {} {:?} {:?}", self.path, verifier.secrets().keyed_by(), verifier.shape()))
     }
 
-    /// Whether it only observes as of `now`: what is not authentic goes on.
-    pub fn observes(&self, now: SystemTime) -> bool {
-        self.verifier.is_some() && self.observe_until.is_some_and(|until| now < until)
+    /// Returns whether it only observes: what is not authentic goes on.
+    pub fn observes(&self, dates: &Dates) -> bool {
+        self.verifier.is_some() && self.observe_until.is_some_and(|until| !dates.has_ended(until))
     }
 
     /// Returns whether a header that the route reads as single is there with different values: two readers could take different ones.
@@ -300,9 +316,9 @@ impl Hook {
             || rates.chain(&self.deliver.fifo).any(|at| at.is_ambiguous(head))
     }
 
-    /// Whether it refuses, as of `now`, what is not authentic.
-    pub fn enforces(&self, now: SystemTime) -> bool {
-        self.verifier.is_some() && !self.observes(now)
+    /// Returns whether it refuses what is not authentic.
+    pub fn enforces(&self, dates: &Dates) -> bool {
+        self.verifier.is_some() && !self.observes(dates)
     }
 }
 

@@ -1,4 +1,5 @@
 //! The files that a config is written in.
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place};
-use crate::config::marked::{self, Area, Fault, Marked};
+use crate::config::marked::{self, Area, Fault, Marked, Node};
 use crate::config::schema;
 use crate::config::shape::{Meaning, Shape};
 
@@ -51,6 +52,23 @@ impl Source {
         source
     }
 
+    /// Notes that the file breaks off where it went on when it was last read.
+    pub fn break_off(&mut self) {
+        let line = self.text.lines().count().max(1);
+        let help = Some("write the whole file; if this is all of it, end its last line, or restart".to_owned());
+        let message = "the file breaks off here in the middle of a line".to_owned();
+        self.tree = None;
+        self.faults = vec![Fault { area: Area::at(line, 1), message, help, fatal: true }];
+    }
+
+    /// Returns the keys at the top of the file.
+    pub fn keys(&self) -> BTreeSet<String> {
+        match self.tree.as_ref().map(|tree| &tree.node) {
+            Some(Node::Map(entries)) => entries.iter().map(|entry| entry.key.clone()).collect(),
+            Some(Node::Scalar { .. } | Node::List(_)) | None => BTreeSet::new(),
+        }
+    }
+
     fn refuse(&mut self, message: &str) {
         self.faults.push(Fault { area: Area::at(1, 1), message: message.to_owned(), help: None, fatal: true });
     }
@@ -86,6 +104,29 @@ impl Source {
 
 fn is_blank(text: &str) -> bool {
     text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
+/// How many files and directories a pattern may match.
+pub const MAX_MATCHES: usize = 1_000;
+
+/// Why a pattern is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadPattern {
+    /// It is not a pattern.
+    Unreadable,
+    /// It matches more than [`MAX_MATCHES`] files and directories.
+    TooMany,
+}
+
+/// Returns the paths that a pattern matches, in the order of their names.
+///
+/// # Errors
+/// Why it is not followed.
+pub fn matching(pattern: &Path) -> Result<Vec<PathBuf>, BadPattern> {
+    let found = pattern.to_str().and_then(|pattern| glob::glob(pattern).ok()).ok_or(BadPattern::Unreadable)?;
+    // what cannot be read counts, too: it was looked at
+    let found: Vec<_> = found.take(MAX_MATCHES + 1).collect();
+    if found.len() > MAX_MATCHES { Err(BadPattern::TooMany) } else { Ok(found.into_iter().flatten().collect()) }
 }
 
 /// Why a file was not read.

@@ -10,7 +10,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 
-use crate::config::source::read_regular;
+use crate::config::source::{matching, read_regular};
 
 /// Between two looks without a hint.
 const POLL: Duration = Duration::from_secs(1);
@@ -169,7 +169,7 @@ impl Print {
 
     fn take(path: &Path, last: Option<&Self>, depth: Depth) -> Self {
         let Ok(metadata) = std::fs::metadata(path) else {
-            return if is_pattern(path) { Self::files(None, matching(path), last, depth) } else { Self::Absent };
+            return if is_pattern(path) { Self::files(None, matching(path).unwrap_or_default(), last, depth) } else { Self::Absent };
         };
         if !metadata.is_dir() {
             let last = match last {
@@ -247,10 +247,6 @@ async fn look(paths: Vec<PathBuf>, last: Seen, depth: Depth) -> Seen {
 
 fn is_pattern(path: &Path) -> bool {
     path.to_str().is_some_and(|path| path.contains(['*', '?', '[']))
-}
-
-fn matching(path: &Path) -> Vec<PathBuf> {
-    path.to_str().and_then(|pattern| glob::glob(pattern).ok()).into_iter().flatten().flatten().collect()
 }
 
 /// The system's events, where it has them.

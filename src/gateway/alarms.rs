@@ -11,9 +11,10 @@ use tokio::time::sleep;
 use super::Gate;
 use super::deliver::courier;
 use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
-use crate::clock::unix_ms;
+use crate::clock::{Dates, unix_ms};
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::queue::kept;
+use crate::store::drift::Drift;
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, OriginId, Start, TargetId, To};
 use crate::store::record::Record;
 use crate::store::{StoreError, room};
@@ -29,7 +30,9 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
     let mut leaving = gate.lifecycle.leaving.subscribe();
     let mut detector = Detector::new(gate.clock.mono());
     let (mut waiting, mut refused) = (VecDeque::new(), false);
+    let mut drift = Drift::new(gate.clock.now());
     while !*leaving.borrow_and_update() {
+        gate.follow_wall_clock(&mut drift, gate.clock.now());
         let snapshot = gate.snapshot();
         let seen = look(&gate, &snapshot, set_aside.clone()).await;
         let changes = detector.step(&seen, &snapshot.alarms.policy, gate.clock.now());
@@ -82,7 +85,14 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
         set_aside,
         clock_jump: gate.ids.ledger.counts().clock_jump,
         out_of_files: gate.lifecycle.connections.out_of_files(),
+        certificates: certificates(snapshot, &gate.dates(gate.clock.mono())),
     }
+}
+
+/// Returns what is wrong with the certificates of the config.
+fn certificates(snapshot: &Snapshot, dates: &Dates) -> Option<String> {
+    let troubles: Vec<String> = snapshot.certificates.iter().filter_map(|one| one.trouble(dates)).collect();
+    (!troubles.is_empty()).then(|| troubles.join("; "))
 }
 
 /// An alarm on its way.

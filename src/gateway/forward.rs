@@ -34,7 +34,14 @@ pub(super) async fn forward(
         Action::Queue => None,
     };
     let budget = spill.map_or(hook.forward.timeout, |spill| spill.budget.min(hook.forward.timeout));
-    let attempt = Attempt { number: 1, received_at: delivery.head().received.wall, budget, at: begun.wall, inline: true };
+    let attempt = Attempt {
+        number: 1,
+        received_at: delivery.head().received.wall,
+        budget,
+        at: begun.wall,
+        dates: gate.dates(begun.mono),
+        inline: true,
+    };
     let onward = Onward::new(Arc::clone(&route.upstream), Arc::clone(hook));
     let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
     let took = gate.clock.mono().saturating_duration_since(begun.mono);

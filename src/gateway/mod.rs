@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ConfigTime, Dates, Now};
 use crate::config::snapshot::{Route, Snapshot};
 use crate::dedupe::claim::Waiters;
 use crate::dedupe::key::{BodyKey, policy_key};
 use crate::store::archive::Counts;
+use crate::store::drift::Drift;
 use crate::store::queue::TargetId;
 use crate::store::{Key, Ledger, Store, StoreError};
 use crate::telemetry::Telemetry;
@@ -77,6 +79,8 @@ pub enum CannotRun {
 pub struct Gate {
     /// Tells the time.
     pub(crate) clock: Arc<dyn Clock>,
+    /// The time by which dates of the config are judged.
+    config_time: ArcSwap<ConfigTime>,
     /// Logs and counts.
     pub(crate) telemetry: Arc<Telemetry>,
     /// What requests run on now.
@@ -179,6 +183,7 @@ impl Gate {
         telemetry.observe(&observing(&live.snapshot));
         store.keep(&kept(&live, &store.hash_key()));
         Ok(Self {
+            config_time: ArcSwap::from_pointee(ConfigTime::new(clock.now())),
             clock,
             telemetry,
             live: ArcSwap::from_pointee(live),
@@ -207,6 +212,18 @@ impl Gate {
         self.live.store(Arc::new(live));
         self.telemetry.observe(&observing(snapshot));
         Ok(())
+    }
+
+    /// Returns the time by which dates of the config are judged.
+    pub(crate) fn dates(&self, now: Instant) -> Dates {
+        self.config_time.load().read(now)
+    }
+
+    /// Lets the dates of the config follow the wall clock, if that has held. What has ended stays ended.
+    fn follow_wall_clock(&self, drift: &mut Drift, now: Now) {
+        if let Some(followed) = drift.lead(&self.config_time.load(), now, self.snapshot().end_dates()) {
+            self.config_time.store(Arc::new(followed));
+        }
     }
 
     /// The config that requests run on now.

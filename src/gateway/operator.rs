@@ -11,8 +11,8 @@ use crate::admin::status::{
     ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status, StoreStatus, UpstreamStatus,
 };
 use crate::admin::{Desk, Draining, Reloading, Source};
-use crate::clock::Now;
-use crate::config::snapshot::{Action, Hook, Route, Snapshot};
+use crate::clock::{Dates, Now};
+use crate::config::snapshot::{Action, CertificateUse, Hook, Route, Snapshot};
 use crate::gateway::Gate;
 use crate::gateway::desk::GateDesk;
 use crate::gateway::reload::Reloader;
@@ -59,7 +59,7 @@ impl Operator {
             queued: lies.map(|(waiting, _)| waiting),
             dead: lies.map(|(_, dead)| dead),
             pause_seconds: self.pause(route.name()).map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
-            mode: hook.map_or("none", |hook| mode(hook, self.gate.clock.now().wall)).to_owned(),
+            mode: hook.map_or("none", |hook| mode(hook, &self.gate.dates(self.gate.clock.mono()))).to_owned(),
             until: hook.and_then(|hook| hook.observe_until).map(rfc3339),
             provider: hook.and_then(|hook| hook.provider.as_deref()).map(str::to_owned),
             last_at: hour.last_at.map(rfc3339),
@@ -127,8 +127,8 @@ fn action(action: &Action) -> &'static str {
     }
 }
 
-fn mode(hook: &Hook, now: SystemTime) -> &'static str {
-    report::mode(hook.verifier.is_some(), hook.observes(now))
+fn mode(hook: &Hook, dates: &Dates) -> &'static str {
+    report::mode(hook.verifier.is_some(), hook.observes(dates))
 }
 
 fn secret(name: &str, at: Option<SystemTime>, expires: Option<SystemTime>) -> SecretStatus {
@@ -160,6 +160,7 @@ impl Source for Operator {
 
     fn metrics(&self) -> String {
         let (ledger, now, snapshot) = (self.gate.ids.ledger.counts(), self.gate.clock.now(), self.gate.snapshot());
+        let dates = self.gate.dates(now.mono);
         let (counts, names) = self.gate.counts();
         let of = |which: fn(&(TargetId, u64, u64)) -> u64| {
             let mut sums: BTreeMap<Arc<str>, u64> = BTreeMap::new();
@@ -176,7 +177,7 @@ impl Source for Operator {
             store_writes_waiting: count(counts.waiting),
             late_attempts: counts.late,
             hash: snapshot.hash.clone(),
-            enforcing: snapshot.hooks.iter().map(|hook| (Arc::clone(&hook.name), hook.enforces(now.wall))).collect(),
+            enforcing: snapshot.hooks.iter().map(|hook| (Arc::clone(&hook.name), hook.enforces(&dates))).collect(),
             ledger_entries: count(ledger.committed),
             ledger_bytes: count(ledger.bytes),
             forgotten_early: ledger.forgotten_early,
@@ -193,6 +194,7 @@ impl Source for Operator {
             accept_errors: self.gate.lifecycle.connections.accept_errors(),
             turned_away: self.gate.lifecycle.connections.turned_away(),
             stale_certificates: count(self.reloader.state().stale_certificates.len()),
+            certificates: snapshot.certificates.iter().flat_map(CertificateUse::ends).collect(),
             store_alarm: self.alarm().is_some(),
         })
     }
@@ -238,12 +240,13 @@ impl Source for Operator {
     }
 
     fn report(&self) -> Report {
-        let now = self.gate.clock.now().wall;
+        let now = self.gate.clock.now();
+        let dates = self.gate.dates(now.mono);
         let route = |hook: &Arc<Hook>| {
             let seen = self.gate.telemetry.observation(&hook.name);
-            RouteReport::new(&hook.name, mode(hook, now), hook.observe_until, seen.as_ref())
+            RouteReport::new(&hook.name, mode(hook, &dates), hook.observe_until, seen.as_ref())
         };
-        Report { now: rfc3339(now), routes: self.gate.snapshot().hooks.iter().map(route).collect() }
+        Report { now: rfc3339(now.wall), routes: self.gate.snapshot().hooks.iter().map(route).collect() }
     }
 
     fn desk(&self) -> Option<Arc<dyn Desk>> {

@@ -78,27 +78,30 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     let Arrived { body, share } = body::read(sender, &head, bounds, &mut feed).await?;
     facts.body_bytes = u64::try_from(body.bytes().len()).unwrap_or(u64::MAX);
     let (arrived, now) = (head.received, gate.clock.now());
-    let observes = hook.observes(now.wall);
+    let dates = gate.dates(now.mono);
+    let observes = hook.observes(&dates);
     let received = Received { head, body };
-    if let Some(full) = hook.handshakes.unsigned(hook.verifier.as_ref(), &received, &params, now)? {
+    if let Some(full) = hook.handshakes.unsigned(hook.verifier.as_ref(), &received, &params, &dates)? {
         return Ok(Reply::Full(full));
     }
     let body_digest = hash.as_ref().map(BodyHash::finish);
     let cleared = match check {
         None => Cleared::Unverified(Unverified::by_config(received)),
         // age is judged at receipt, however long the body took
-        Some(check) => match late::judge(gate, route, check.judge(received, arrived), (&params, body_digest), observes, facts).await {
-            Ok(authentic) => Cleared::Authentic(authentic),
-            Err(refused) if observes => Cleared::Unverified(facts.would_refuse(refused)),
-            Err(refused) => return Err(refused.why.into()),
-        },
+        Some(check) => {
+            match late::judge(gate, route, check.judge(received, arrived, &dates), (&params, body_digest), observes, facts).await {
+                Ok(authentic) => Cleared::Authentic(authentic),
+                Err(refused) if observes => Cleared::Unverified(facts.would_refuse(refused)),
+                Err(refused) => return Err(refused.why.into()),
+            }
+        }
     };
     let event_type = hook.verifier.as_ref().and_then(|verifier| verifier.event_type(cleared.received()));
     facts.of_verdict(event_type, &cleared, now, gate.clock.now(), observes);
     ticket.refund(now.mono);
     // what is proved counts against the whole alone
     let _share = share.filter(|_| matches!(cleared, Cleared::Unverified(_)));
-    if let Some(full) = hook.handshakes.signed(hook.verifier.as_ref(), &cleared, &params, now) {
+    if let Some(full) = hook.handshakes.signed(hook.verifier.as_ref(), &cleared, &params, &dates) {
         return Ok(Reply::Full(full));
     }
     // an observing route hands on what is authentic as it does the rest, so that enforcing alone brings proofs, claims and duplicates

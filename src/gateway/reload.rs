@@ -6,13 +6,16 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
-use crate::config::load::{Loaded, Rejected, load};
+use crate::config::load::{Loaded, Rejected, load_by};
 use crate::config::secret::Cache;
+use crate::config::snapshot::Snapshot;
 use crate::gateway::Gate;
 use crate::gateway::serve::{Server, Shared};
 
 /// Between the two reads that must agree before a change counts.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How often certificates that wait are judged again.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
 /// Files that never settle change nothing.
 const MOST_READS: u32 = 20;
 
@@ -34,9 +37,9 @@ pub struct ReloadState {
     pub error: Option<ReloadError>,
     /// Keys whose change waits for a restart.
     pub needs_restart: Vec<String>,
-    /// Secrets (`route/secret`) whose file is empty or unreadable now; the last good text counts.
+    /// Secrets (`route/secret`) whose file holds no usable text now; the last good text counts.
     pub stale_secrets: Vec<String>,
-    /// Certificates whose files hold no good pair now, and why; the last good pair counts.
+    /// Certificates whose files hold no valid pair now, and why; the last good pair counts.
     pub stale_certificates: Vec<String>,
 }
 
@@ -49,6 +52,7 @@ pub struct ReloadError {
     pub text: String,
 }
 
+const NO_WEBHOOKS: &str = "the config has no webhook route any more: all webhooks would be refused; restart the gateway if this is meant";
 const BROKE_OFF: &str = "the config could not be read to its end";
 
 /// Reads the environment that secrets may stand in.
@@ -104,22 +108,29 @@ impl Reloader {
             }
             Err(why) => return Err(self.refuse(why.to_owned())),
         };
-        let Loaded { snapshot, report, notes, stale, stale_certificates, cache, .. } = loaded;
+        let Loaded { snapshot, report, notes, removed_keys, stale, stale_certificates, cache, .. } = loaded;
         let snapshot = Arc::new(snapshot);
+        let running = self.gate.snapshot();
+        if snapshot.hooks.is_empty() && !running.hooks.is_empty() {
+            return Err(self.refuse(NO_WEBHOOKS.to_owned()));
+        }
+        let removed_routes = removed_routes(&running, &snapshot);
         if let Err(error) = self.gate.swap(&snapshot).await {
             return Err(self.refuse(error.to_string()));
         }
         let needs_restart = self.shared.follow(&snapshot);
-        tracing::info!(generation, hash = snapshot.hash, "config reloaded");
+        let listed = |names: &[String]| (!names.is_empty()).then(|| names.join(", "));
+        let (removed_routes, removed_keys) = (listed(&removed_routes), listed(&removed_keys));
+        tracing::info!(generation, hash = snapshot.hash, removed_routes, removed_keys, "config reloaded");
         for key in &needs_restart {
             tracing::warn!(key, "this change waits for a restart, the rest applies");
         }
         report.log_warnings();
         for secret in &stale {
-            tracing::warn!(secret, "its file is empty or unreadable, the last good text stays in use");
+            tracing::warn!(secret, "its file holds no usable secret now; the last good text stays in use");
         }
         for why in &stale_certificates {
-            tracing::warn!(why, "the files hold no certificate with its key, the last good pair stays in use");
+            tracing::warn!(why, "the files hold no certificate with its key that is valid now; the last good pair stays in use");
         }
         for note in notes {
             tracing::info!("{note}");
@@ -130,6 +141,19 @@ impl Reloader {
         self.files.send_replace(snapshot.files.clone());
         *last = Arc::new(cache);
         Ok(generation)
+    }
+
+    /// Judges each minute whether a certificate that waits takes the place of the one in use, and reloads then.
+    pub async fn judge_certificates(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(CERTIFICATE_INTERVAL).await;
+            let dates = self.gate.dates(self.gate.clock.mono());
+            let is_due = self.gate.snapshot().certificates.iter().any(|one| one.should_change(&dates));
+            // a config that was refused is read again when it changes
+            if is_due && self.state().error.is_none() {
+                self.reload().await.ok();
+            }
+        }
     }
 
     /// Reads and compiles until two reads agree: nobody is in the middle of writing, and no two files are of different versions.
@@ -160,7 +184,8 @@ impl Reloader {
     /// `None` if it broke off.
     async fn read(&self, cache: &Arc<Cache>, generation: u64) -> Option<Result<Loaded, Rejected>> {
         let (now, config, cache) = (self.gate.clock.now(), self.config.clone(), Arc::clone(cache));
-        tokio::task::spawn_blocking(move || load(&config, &environment, Some(&cache), generation, now)).await.ok()
+        let dates = self.gate.dates(now.mono);
+        tokio::task::spawn_blocking(move || load_by(&config, &environment, Some(&cache), generation, now, dates)).await.ok()
     }
 
     /// Whether the files say what runs.
@@ -175,4 +200,11 @@ impl Reloader {
         self.state.store(Arc::new(ReloadState { error, ..(*self.state()).clone() }));
         text
     }
+}
+
+/// Returns the names of the routes that `new` has no more, not even under a new name.
+fn removed_routes(running: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let renamed = |name: &str| new.hooks.iter().any(|hook| hook.previously.iter().any(|before| **before == *name));
+    let has = |name: &str| new.routes.iter().any(|route| **route.name() == *name) || renamed(name);
+    running.routes.iter().map(|route| &**route.name()).filter(|name| !has(name)).map(ToOwned::to_owned).collect()
 }

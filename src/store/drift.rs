@@ -1,7 +1,7 @@
 //! Whether the wall clock can be trusted to delete by: it has held for ten minutes, told by the monotonic clock.
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::clock::Now;
+use crate::clock::{ConfigTime, Now};
 
 /// A drift that is a jump.
 const JUMP: Duration = Duration::from_secs(60);
@@ -33,6 +33,13 @@ impl Drift {
         }
     }
 
+    /// Takes a reading, and returns the time of the config that follows the wall clock; `None` until that has held. `dates` are those at
+    /// which something ends.
+    pub fn lead(&mut self, time: &ConfigTime, now: Now, dates: impl IntoIterator<Item = SystemTime>) -> Option<ConfigTime> {
+        self.observe(now);
+        self.holds(now).then(|| time.follow(now, dates))
+    }
+
     /// Whether the wall clock has held for ten minutes.
     pub fn holds(&self, now: Now) -> bool {
         now.mono.saturating_duration_since(self.held_since) >= HELD
@@ -46,8 +53,85 @@ impl Drift {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::clock::{Clock, SystemClock};
+
+    const DAY: u64 = 86_400;
+
+    /// A gateway's look at its clocks every ten seconds.
+    struct Run {
+        start: Now,
+        drift: Drift,
+        time: ConfigTime,
+        mono: u64,
+        dates: Vec<SystemTime>,
+    }
+
+    impl Run {
+        fn new(ends: &[u64]) -> Self {
+            let start = SystemClock.now();
+            let dates = ends.iter().map(|end| start.wall + Duration::from_secs(*end)).collect();
+            Self { start, drift: Drift::new(start), time: ConfigTime::new(start), mono: 0, dates }
+        }
+
+        /// Runs on with a wall clock that is `offset` seconds ahead, and returns which of the dates have ended.
+        fn on(&mut self, seconds: u64, offset: i64) -> Vec<bool> {
+            for _ in 0..=seconds / 10 {
+                let right = self.start.wall + Duration::from_secs(self.mono);
+                let by = Duration::from_secs(offset.unsigned_abs());
+                let wall = if offset < 0 { right - by } else { right + by };
+                let now = Now { wall, mono: self.start.mono + Duration::from_secs(self.mono) };
+                if let Some(time) = self.drift.lead(&self.time, now, self.dates.iter().copied()) {
+                    self.time = time;
+                }
+                self.mono += 10;
+            }
+            let dates = self.time.read(self.start.mono + Duration::from_secs(self.mono));
+            self.dates.iter().map(|date| dates.has_ended(*date)).collect()
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_by_a_day_revives_nothing() {
+        let mut run = Run::new(&[3_600, 3 * 3_600]);
+        let back = -i64::try_from(DAY).unwrap();
+        assert_eq!(run.on(3_500, 0), [false, false]);
+        assert_eq!(run.on(200, back), [true, false], "it ended by the monotonic clock");
+        assert_eq!(run.on(3_600, back), [true, false], "the clock has held, and it stays ended");
+        assert_eq!(run.on(3 * 3_600, back), [true, false], "what had not ended goes by the clock that has held");
+    }
+
+    #[test]
+    fn a_clock_set_a_year_ahead_ends_nothing_until_it_has_held() {
+        let year = i64::try_from(365 * DAY).unwrap();
+        let mut run = Run::new(&[100 * DAY, 400 * DAY]);
+        assert_eq!(run.on(700, 0), [false, false]);
+        assert_eq!(run.on(550, year), [false, false], "it has not held");
+        assert_eq!(run.on(900, 0), [false, false]);
+        assert_eq!(run.on(700, year), [true, false]);
+        assert_eq!(run.on(1_300, 0), [true, false], "back again: what has ended stays ended");
+    }
+
+    proptest! {
+        /// However the wall clock is set, what has ended never begins again.
+        #[test]
+        fn what_has_ended_never_begins_again(
+            ends in prop::collection::vec(0..400 * DAY, 1..5),
+            steps in prop::collection::vec((0_u64..2_000, -40_000_000_i64..40_000_000), 1..12),
+        ) {
+            let mut run = Run::new(&ends);
+            let mut ended = run.on(0, 0);
+            for (seconds, offset) in steps {
+                let now = run.on(seconds, offset);
+                for (before, now) in ended.iter().zip(&now) {
+                    prop_assert!(*now || !*before);
+                }
+                ended = now;
+            }
+        }
+    }
 
     #[test]
     fn a_jump_either_way_is_seen_and_ends_after_ten_minutes() {

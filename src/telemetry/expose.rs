@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -36,10 +37,12 @@ pub struct Gauges {
     pub enforcing: Vec<(Arc<str>, bool)>,
     /// Every upstream, and whether its breaker is open.
     pub breakers: Vec<(Arc<str>, bool)>,
-    /// Secret files that are empty or unreadable now.
+    /// Secret files that hold no usable text now.
     pub stale_secrets: u64,
-    /// Certificates whose files hold no good pair now.
+    /// Certificates whose files hold no valid pair now.
     pub stale_certificates: u64,
+    /// The end of each certificate in use.
+    pub certificates: Vec<(String, SystemTime)>,
     /// Whether the store was set aside or does not take writes.
     pub store_alarm: bool,
     /// Deliveries that wait, by route.
@@ -273,15 +276,18 @@ fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     families.gauge("hookgate_config_loaded_timestamp_seconds", "When it was loaded.", &[], [(vec![], loaded)]);
     let succeeded = u64::from(!config.last_failed.load(Ordering::Relaxed));
     families.level("hookgate_config_last_reload_success", "0 if the last reload was refused.", succeeded);
-    families.level(
-        "hookgate_secret_stale",
-        "Secret files that are empty or unreadable; their last good text counts.",
-        gauges.stale_secrets,
-    );
+    families.level("hookgate_secret_stale", "Secret files that hold no usable text; their last good text counts.", gauges.stale_secrets);
     families.level(
         "hookgate_certificate_stale",
-        "Certificates whose files hold no good pair; the last good one counts.",
+        "Certificates whose files hold no valid pair; the last good one counts.",
         gauges.stale_certificates,
+    );
+    let seconds = |end: SystemTime| end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    families.gauge(
+        "hookgate_certificate_not_after_seconds",
+        "When the certificate in use expires, in seconds since the Unix epoch.",
+        &["certificate"],
+        gauges.certificates.iter().map(|(label, end)| (vec![label.as_str()], seconds(*end))),
     );
 }
 

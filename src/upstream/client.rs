@@ -160,7 +160,7 @@ impl Onward {
 impl HandOn for Onward {
     fn hand_on<'a>(&'a self, delivery: &'a Delivery, attempt: Attempt) -> Pending<'a, (Outcome, Option<Answer>)> {
         Box::pin(async move {
-            let (outgoing, stale) = render::delivery(delivery, &self.hook, attempt);
+            let (outgoing, stale) = render::delivery(delivery, &self.hook, &attempt);
             if let Some(why) = stale {
                 let request_id = delivery.head().request_id.as_str();
                 tracing::warn!(route = &*self.hook.name, request_id, %why, "a delivery goes on as it was signed, it cannot be signed anew");

@@ -10,7 +10,7 @@ use crate::request::{Params, RequestHead};
 use crate::verify::{CannotSign, Cleared, standard};
 
 /// The request that hands `delivery` on; and, where the route has it signed anew and that cannot be, why it goes on as it was signed.
-pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> (Outgoing, Option<CannotSign>) {
+pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: &Attempt) -> (Outgoing, Option<CannotSign>) {
     let Hook { forward, .. } = hook;
     let (fresh, stale) = match resigned(delivery, hook, attempt) {
         Some(Ok(head)) => (Some(head), None),
@@ -48,10 +48,10 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> (Outgoing
 }
 
 /// The head of a delivery that is signed anew; none if it goes on as it came. Nothing is signed for who is not authentic.
-fn resigned(delivery: &Delivery, hook: &Hook, attempt: Attempt) -> Option<Result<RequestHead, CannotSign>> {
+fn resigned(delivery: &Delivery, hook: &Hook, attempt: &Attempt) -> Option<Result<RequestHead, CannotSign>> {
     let Cleared::Authentic(authentic) = delivery.cleared() else { return None };
     let verifier = hook.verifier.as_ref().filter(|_| hook.forward.resign && !attempt.inline)?;
-    Some(verifier.resign(authentic, delivery.params(), attempt.at))
+    Some(verifier.resign(authentic, delivery.params(), attempt.at, &attempt.dates))
 }
 
 /// What the upstream is addressed by: the sender's word, unless the upstream wants its own or the sender said nothing.

@@ -10,7 +10,7 @@ use super::hmac::Mac;
 use super::secret::{Candidate, Found};
 use super::shape::{HmacScheme, Scheme};
 use super::{Authentic, NotAuthentic, Refused, Verifier, basic, token};
-use crate::clock::Now;
+use crate::clock::{Dates, Now};
 use crate::request::{Received, RequestHead, RequestId};
 
 /// A check under way.
@@ -144,14 +144,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Returns the verdict on `received` as of `now`. Its head and body must be those that were begun with and fed: if they are visibly not,
-    /// the MAC is computed again from `received`, since what was fed decides nothing about another request.
+    /// Returns the verdict on `received` as of `now`; `dates` judges the secrets. Its head and body must be those that were begun with and
+    /// fed: if they are visibly not, the MAC is computed again from `received`, since what was fed decides nothing about another request.
     ///
     /// # Errors
     /// Why it is not authentic, with the request given back.
     #[expect(clippy::result_large_err, reason = "the request is moved back to its owner; boxing it would cost an allocation a refusal")]
-    pub fn finish(self, received: Received, now: Now) -> Result<Authentic, Refused> {
-        match self.judge(received, now) {
+    pub fn finish(self, received: Received, now: Now, dates: &Dates) -> Result<Authentic, Refused> {
+        match self.judge(received, now, dates) {
             Verdict::Authentic(authentic) => Ok(authentic),
             Verdict::Stale(stale) => Err(stale.refuse()),
             Verdict::Refused(refused) => Err(refused),
@@ -159,11 +159,11 @@ impl<'a> Check<'a> {
     }
 
     /// Does what [`Self::finish`] does, and leaves open what becomes of a request whose one fault may be its age.
-    pub fn judge(mut self, received: Received, now: Now) -> Verdict<'a> {
+    pub fn judge(mut self, received: Received, now: Now, dates: &Dates) -> Verdict<'a> {
         let judged = match &self.verifier.shape.scheme {
-            Scheme::Hmac(hmac) => self.hmac(hmac, &received, now.wall),
-            Scheme::Token(source) => token::presented(source, &received.head).and_then(|digests| self.text(&digests, now.wall)),
-            Scheme::Basic => basic::presented(&received.head).and_then(|digest| self.text(&[digest], now.wall)),
+            Scheme::Hmac(hmac) => self.hmac(hmac, &received, now.wall, dates),
+            Scheme::Token(source) => token::presented(source, &received.head).and_then(|digests| self.text(&digests, dates)),
+            Scheme::Basic => basic::presented(&received.head).and_then(|digest| self.text(&[digest], dates)),
         };
         let account = self.found.account().map(Into::into);
         match judged {
@@ -175,7 +175,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn hmac(&mut self, scheme: &HmacScheme, received: &Received, now: SystemTime) -> Result<Judged, NotAuthentic> {
+    fn hmac(&mut self, scheme: &HmacScheme, received: &Received, now: SystemTime, dates: &Dates) -> Result<Judged, NotAuthentic> {
         let (head, body) = (&received.head, received.body.bytes().as_ref());
         let verifier = self.verifier;
         let time = scheme.time.as_ref().map(|time| time.read(&scheme.source, head, body)).transpose();
@@ -203,7 +203,7 @@ impl<'a> Check<'a> {
             tags.iter().fold(Choice::from(0), |hit, presented| hit | presented.same(&tag))
         };
         let compared: Vec<Choice> = macs.into_iter().map(compare).collect();
-        let (any, place) = self.matched(compared.into_iter(), now);
+        let (any, place) = self.matched(compared.into_iter(), dates);
         let signed_at = time.map(|(_, at)| at);
         // judged before it is known whether anything matched: who holds a stale request must not learn by the time whether it was authentic
         let age = scheme.time.as_ref().zip(signed_at).map_or(Ok(()), |(rule, at)| rule.judge(at, now));
@@ -215,14 +215,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn text(&self, presented: &[[u8; 32]], now: SystemTime) -> Result<Judged, NotAuthentic> {
+    fn text(&self, presented: &[[u8; 32]], dates: &Dates) -> Result<Judged, NotAuthentic> {
         self.single_key()?;
         let compared = self
             .found
             .candidates()
             .iter()
             .map(|candidate| presented.iter().fold(Choice::from(0), |hit, digest| hit | candidate.is_text(digest)));
-        let (any, place) = self.matched(compared, now);
+        let (any, place) = self.matched(compared, dates);
         if !bool::from(any) {
             return Err(NotAuthentic::SignatureMismatch);
         }
@@ -234,12 +234,12 @@ impl<'a> Check<'a> {
     }
 
     /// Whether an active candidate matches, and the place of the first that does. All are compared before any is looked at.
-    fn matched(&self, hits: impl Iterator<Item = Choice>, now: SystemTime) -> (Choice, usize) {
+    fn matched(&self, hits: impl Iterator<Item = Choice>, dates: &Dates) -> (Choice, usize) {
         let known = Choice::from(u8::from(self.found.known()));
         let mut any = Choice::from(0);
         let mut place = 0_u32;
         for ((index, candidate), hit) in (0_u32..).zip(self.found.candidates()).zip(hits) {
-            let counts = hit & known & Choice::from(u8::from(candidate.active(now)));
+            let counts = hit & known & Choice::from(u8::from(candidate.active(dates)));
             place.conditional_assign(&index, counts & !any);
             any |= counts;
         }

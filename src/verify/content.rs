@@ -65,6 +65,15 @@ pub struct Template {
     body_at: Option<usize>,
 }
 
+/// The border between two variable pieces, with the literal that stands there.
+struct Border<'t> {
+    left: &'t Piece,
+    literal: &'t [u8],
+    right: &'t Piece,
+    /// Whether no byte can be moved from one piece to the other.
+    is_certain: bool,
+}
+
 /// What the pieces are read from.
 #[derive(Clone, Copy)]
 pub(super) struct Sight<'r> {
@@ -157,24 +166,46 @@ impl Template {
         self.body_at.is_some()
     }
 
-    /// Two variable pieces whose border nobody can tell: the left one may hold the byte that follows it.
-    pub fn blurred(&self, time: Format) -> Option<(&Piece, &Piece)> {
-        let mut left: Option<(&Piece, Option<u8>)> = None;
+    /// Returns the first two variable pieces between which bytes can be moved without changing the signed content.
+    pub fn ambiguous_border(&self, time: Format) -> Option<(&Piece, &Piece)> {
+        self.borders(time).into_iter().find(|border| !border.is_certain).map(|border| (border.left, border.right))
+    }
+
+    /// Returns whether one of the pieces for which `is_wanted` holds has the same value in every reading of the signed content.
+    pub(super) fn fixes(&self, time: Format, is_wanted: impl Fn(&Piece) -> bool) -> bool {
+        let borders = self.borders(time);
+        let is_free = |piece: &Piece| {
+            borders.iter().any(|border| !border.is_certain && (std::ptr::eq(border.left, piece) || std::ptr::eq(border.right, piece)))
+        };
+        self.pieces.iter().any(|piece| is_wanted(piece) && !is_free(piece))
+    }
+
+    /// Returns the borders between neighbouring variable pieces.
+    ///
+    /// Read from the left, a border is certain if the literal there holds a byte that the piece before it cannot hold and all borders
+    /// before it are certain; read from the right, the other way round.
+    fn borders(&self, time: Format) -> Vec<Border<'_>> {
+        let mut borders = Vec::new();
+        let mut last: Option<&Piece> = None;
+        let mut literal: &[u8] = &[];
         for piece in &self.pieces {
             if let Piece::Literal(bytes) = piece {
-                if let Some((_, next @ None)) = &mut left {
-                    *next = bytes.first().copied();
-                }
+                literal = bytes;
                 continue;
             }
-            if let Some((before, next)) = left
-                && next.is_none_or(|byte| before.may_hold(byte, time))
-            {
-                return Some((before, piece));
+            if let Some(left) = last {
+                borders.push(Border { left, literal, right: piece, is_certain: false });
             }
-            left = Some((piece, None));
+            (last, literal) = (Some(piece), &[]);
         }
-        None
+        let ends = |piece: &Piece, literal: &[u8]| literal.iter().any(|byte| !piece.may_hold(*byte, time));
+        let from_left = borders.iter().take_while(|border| ends(border.left, border.literal)).count();
+        let from_right = borders.iter().rev().take_while(|border| ends(border.right, border.literal)).count();
+        let first_from_right = borders.len() - from_right;
+        for (index, border) in borders.iter_mut().enumerate() {
+            border.is_certain = index < from_left || index >= first_from_right;
+        }
+        borders
     }
 
     /// Feeds pieces to `sink`, each checked against its grammar first.
@@ -218,7 +249,7 @@ fn placeholder(name: &str) -> Result<Piece, BadTemplate> {
 }
 
 impl Piece {
-    /// Whether a value of this piece can hold `byte`.
+    /// Returns whether a value of this piece, as [`Piece::feed`] lets it through, can hold `byte`.
     fn may_hold(&self, byte: u8, time: Format) -> bool {
         match self {
             Self::Timestamp => time.may_hold(byte),
@@ -226,8 +257,8 @@ impl Piece {
             Self::Header(_) => byte.is_ascii_graphic() || byte == b' ',
             Self::Method => byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte),
             Self::Path => url::in_target(byte) && byte != b'?',
-            Self::Query => url::in_target(byte),
-            Self::Body | Self::Url | Self::Json(_) | Self::Literal(_) => true,
+            Self::Query | Self::Url => url::in_target(byte),
+            Self::Body | Self::Json(_) | Self::Literal(_) => true,
         }
     }
 
@@ -265,6 +296,46 @@ impl fmt::Display for Piece {
             Self::Query => f.write_str("{query}"),
             Self::Header(name) => write!(f, "{{header:{name}}}"),
             Self::Json(pointer) => write!(f, "{{json:{pointer}}}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Counts the ways to cut `content` into values of the pieces.
+    fn readings(pieces: &[Piece], content: &[u8]) -> usize {
+        let Some((piece, rest)) = pieces.split_first() else { return usize::from(content.is_empty()) };
+        if let Piece::Literal(literal) = piece {
+            return content.strip_prefix(&**literal).map_or(0, |content| readings(rest, content));
+        }
+        let longest = content.iter().take_while(|byte| piece.may_hold(**byte, Format::Unix)).count();
+        (0..=longest).map(|length| readings(rest, &content[length..])).sum()
+    }
+
+    proptest! {
+        /// Content whose borders count as certain can be read in one way only.
+        #[test]
+        fn certain_borders_have_one_reading(
+            names in prop::collection::vec(prop::sample::select(vec!["{id}", "{path}", "{header:a}", "{timestamp}", "{url}", "{body}"]), 1..4),
+            literals in prop::collection::vec("[.1? \n]{0,2}", 3),
+            values in prop::collection::vec("[.1? \n/]{0,4}", 3),
+        ) {
+            let text: String = names.iter().zip(&literals).flat_map(|(name, literal)| [*name, literal.as_str()]).collect();
+            let template = Template::parse(&text).unwrap();
+            prop_assume!(template.ambiguous_border(Format::Unix).is_none());
+            let mut values = values.iter();
+            let mut content = Vec::new();
+            for piece in template.pieces() {
+                match piece {
+                    Piece::Literal(literal) => content.extend_from_slice(literal),
+                    piece => content.extend(values.next().unwrap().bytes().filter(|byte| piece.may_hold(*byte, Format::Unix))),
+                }
+            }
+            prop_assert_eq!(readings(template.pieces(), &content), 1, "{}", text);
         }
     }
 }

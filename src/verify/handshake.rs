@@ -12,7 +12,7 @@ use super::content::{Piece, Template};
 use super::locator::Locator;
 use super::secret::{Candidate, SecretKind, SecretText};
 use super::{Cleared, NotAuthentic, SecretLocations, TagEncoding, Verifier};
-use crate::clock::Now;
+use crate::clock::Dates;
 use crate::request::{Params, Received, RequestHead};
 
 /// How large a body may be that is searched for a token, in bytes: a handshake is short, and an unsigned one is parsed for anybody.
@@ -175,9 +175,9 @@ impl Guard {
         made.into_iter().next().map(|secret| Self { at, secret }).ok_or("the secret is empty")
     }
 
-    fn admits(&self, head: &RequestHead, body: &[u8], now: Now) -> bool {
+    fn admits(&self, head: &RequestHead, body: &[u8], dates: &Dates) -> bool {
         let presented: [u8; 32] = Sha256::digest(self.at.look(head, body).unwrap_or_default()).into();
-        bool::from(self.secret.is_text(&presented)) && self.secret.active(now.wall)
+        bool::from(self.secret.is_text(&presented)) && self.secret.active(dates)
     }
 }
 
@@ -289,6 +289,11 @@ impl Handshakes {
         handed_out.fold(verifier, |verifier, (_, tokens)| verifier.apart_from(tokens.clone()))
     }
 
+    /// The second secrets that the handshakes want.
+    pub fn secrets(&self) -> impl Iterator<Item = &Candidate> {
+        self.0.iter().filter_map(|one| one.guard.as_ref()).map(|guard| &guard.secret)
+    }
+
     /// Whether a request that is no delivery is let in for the sake of a handshake. Such a request is answered or refused by
     /// [`Self::unsigned`], never verified: its head alone says what it is.
     pub fn let_in(&self, head: &RequestHead) -> bool {
@@ -305,28 +310,28 @@ impl Handshakes {
         verifier: Option<&Verifier>,
         received: &Received,
         params: &Params,
-        now: Now,
+        dates: &Dates,
     ) -> Result<Option<Full>, NotAuthentic> {
         let (head, body) = (&received.head, received.body.bytes());
         let Some(asked) = self.0.iter().find(|one| !one.signed && one.is_asked(head, body)) else { return Ok(None) };
-        if asked.guard.as_ref().is_some_and(|guard| !guard.admits(head, body, now)) {
+        if asked.guard.as_ref().is_some_and(|guard| !guard.admits(head, body, dates)) {
             return Err(NotAuthentic::SignatureMismatch);
         }
         let Some(token) = asked.token(head, body) else {
             // a delivery may look like this by chance, and then its signature decides
             return if asked.method == Method::POST { Ok(None) } else { Err(NotAuthentic::SignatureMalformed) };
         };
-        let mac = |encoding| verifier.and_then(|verifier| verifier.mac_of(&token, encoding, head, params, None, now));
+        let mac = |encoding| verifier.and_then(|verifier| verifier.mac_of(&token, encoding, head, params, None, dates));
         asked.answer(&token, mac).map(Some).ok_or(NotAuthentic::SignatureMismatch)
     }
 
     /// The answer to a signed handshake; `None` if the request is none, or is not authentic.
-    pub fn signed(&self, verifier: Option<&Verifier>, cleared: &Cleared, params: &Params, now: Now) -> Option<Full> {
+    pub fn signed(&self, verifier: Option<&Verifier>, cleared: &Cleared, params: &Params, dates: &Dates) -> Option<Full> {
         let (Some(verifier), Cleared::Authentic(authentic)) = (verifier, cleared) else { return None };
         let (head, body) = (&authentic.received().head, authentic.received().body.bytes());
         let asked = self.0.iter().find(|one| one.signed && one.is_asked(head, body))?;
         let token = asked.token(head, body)?;
-        asked.answer(&token, |encoding| verifier.mac_of(&token, encoding, head, params, Some(authentic.secret()), now))
+        asked.answer(&token, |encoding| verifier.mac_of(&token, encoding, head, params, Some(authentic.secret()), dates))
     }
 }
 
@@ -339,11 +344,11 @@ impl Verifier {
         head: &RequestHead,
         params: &Params,
         secret: Option<&Arc<str>>,
-        now: Now,
+        dates: &Dates,
     ) -> Option<String> {
         let found = self.secrets.find(head, params);
         let mut candidates = found.candidates().iter().filter(|_| found.known());
-        let candidate = candidates.find(|one| one.active(now.wall) && secret.is_none_or(|name| one.name() == name))?;
+        let candidate = candidates.find(|one| one.active(dates) && secret.is_none_or(|name| one.name() == name))?;
         let mut mac = candidate.mac()?;
         mac.update(token.as_bytes());
         Some(encoding.encode(&mac.finish()))

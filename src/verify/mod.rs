@@ -28,7 +28,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::clock::Now;
+use crate::clock::{Dates, Now};
 use crate::request::{Params, Received, RequestHead};
 
 pub use check::{Check, Stale, Verdict};
@@ -111,7 +111,7 @@ impl Verifier {
         Check::new(self, head, self.secrets.find(head, params))
     }
 
-    /// Checks a request that is wholly here, as of `now`.
+    /// Checks a request that is wholly here, as of `now`; for whatever is no running gateway.
     ///
     /// # Errors
     /// Why it is not authentic, with the request given back.
@@ -119,7 +119,7 @@ impl Verifier {
     pub fn verify(&self, received: Received, params: &Params, now: Now) -> Result<Authentic, Refused> {
         let mut check = self.begin(&received.head, params);
         check.update(received.body.bytes());
-        check.finish(received, now)
+        check.finish(received, now, &Dates::at(now.wall))
     }
 
     /// Whether the signature covers the delivery ID, so that it alone can be the key of the ledger.
@@ -132,7 +132,7 @@ impl Verifier {
         self.shape.covers()
     }
 
-    /// Whether the signature covers the path that was asked for.
+    /// Returns whether only who signs can choose the path that is asked for.
     pub fn covers_path(&self) -> bool {
         self.shape.covers_path(self.public_url.is_some())
     }

@@ -10,6 +10,7 @@ use super::shape::{HmacScheme, Scheme, Shape, SignedTime, TimeAt};
 use super::sign::{CannotSign, Signed};
 use super::source::SourcePlace;
 use super::{Authentic, Verifier};
+use crate::clock::Dates;
 use crate::request::{self, Params, RequestHead};
 
 /// Why nothing can be signed anew in a scheme.
@@ -64,7 +65,7 @@ impl Verifier {
     ///
     /// # Errors
     /// Why it cannot be signed.
-    pub fn resign(&self, authentic: &Authentic, params: &Params, now: SystemTime) -> Result<RequestHead, CannotSign> {
+    pub fn resign(&self, authentic: &Authentic, params: &Params, now: SystemTime, dates: &Dates) -> Result<RequestHead, CannotSign> {
         let received = authentic.received();
         let (head, body) = (&received.head, received.body.bytes());
         let Scheme::Hmac(hmac) = &self.shape.scheme else { return Err(CannotSign::Unwritable) };
@@ -73,7 +74,7 @@ impl Verifier {
         if !found.known() {
             return Err(CannotSign::NoSecret);
         }
-        let active = || found.candidates().iter().filter(|candidate| candidate.active(now));
+        let active = || found.candidates().iter().filter(|candidate| candidate.active(dates));
         let own = active().find(|candidate| self.is_of(hmac, head, body, candidate));
         let candidate = own.or_else(|| active().next()).ok_or(CannotSign::NoSecret)?;
         let mut fresh = head.clone();

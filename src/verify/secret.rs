@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::encoding::Encoding;
 use super::hmac::{Algorithm, Mac};
+use crate::clock::Dates;
 use crate::request::{Params, RequestHead};
 
 /// A secret as it was loaded: text, not yet a key.
@@ -129,9 +130,9 @@ impl Candidate {
         &self.name
     }
 
-    /// Whether it is accepted at `now`.
-    pub fn active(&self, now: SystemTime) -> bool {
-        self.not_before.is_none_or(|from| from <= now) && self.expires.is_none_or(|until| now < until)
+    /// Returns whether it is accepted now.
+    pub fn active(&self, dates: &Dates) -> bool {
+        self.not_before.is_none_or(|from| dates.has_begun(from)) && self.expires.is_none_or(|until| !dates.has_ended(until))
     }
 
     /// From when on it is not accepted any more.

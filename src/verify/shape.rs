@@ -233,9 +233,12 @@ impl Shape {
         self.covers
     }
 
-    /// Whether the signature covers the path that was asked for. A public URL is the same for every path, so it hides it.
+    /// Returns whether only who signs can choose the path: it is signed, and no byte can be moved between it and its neighbours.
+    /// A public URL is the same for every path, so it says nothing of the path.
     pub fn covers_path(&self, has_public_url: bool) -> bool {
-        self.covers.path || (self.covers.url && !has_public_url)
+        let Scheme::Hmac(hmac) = &self.scheme else { return false };
+        let says_path = |piece: &Piece| *piece == Piece::Path || *piece == Piece::Url && !has_public_url;
+        hmac.content.fixes(hmac.time.as_ref().map_or(Format::Unix, |time| time.format), says_path)
     }
 
     /// Whether the signature covers the whole URL, so that the gate must know it as senders see it.

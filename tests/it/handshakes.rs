@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hookgate::clock::Now;
+use hookgate::clock::{Dates, Now};
 use hookgate::config::file::{OneOrMany, Provider};
 use hookgate::config::snapshot::Hook;
 use hookgate::gateway::serve::Server;
@@ -19,7 +19,7 @@ use super::support::gate::{Gate, wait_for};
 use super::support::http::{self, Answer, Connection};
 use super::support::sign::hmac_hex;
 use super::support::vectors::{self, Case};
-use super::vectors_http::{SetClock, snapshot, start};
+use super::vectors_http::{NOTHING, SetClock, snapshot, start};
 
 const SECRET: &str = "a secret of more than sixteen bytes";
 /// The time of the signed ones among the vectors.
@@ -58,11 +58,11 @@ fn vectors() -> Vec<Vector> {
 /// What the pure code answers.
 fn pure(hook: &Hook, received: Received, now: Now) -> Result<Option<Full>, NotAuthentic> {
     let (verifier, params) = (hook.verifier.as_ref(), Params::default());
-    if let Some(full) = hook.handshakes.unsigned(verifier, &received, &params, now)? {
+    if let Some(full) = hook.handshakes.unsigned(verifier, &received, &params, &Dates::at(now.wall))? {
         return Ok(Some(full));
     }
     let authentic = hook.verifier.as_ref().unwrap().verify(received, &params, now).map_err(|refused| refused.why)?;
-    Ok(hook.handshakes.signed(verifier, &Cleared::Authentic(authentic), &params, now))
+    Ok(hook.handshakes.signed(verifier, &Cleared::Authentic(authentic), &params, &Dates::at(now.wall)))
 }
 
 fn route(provider: &str, case: &Case) -> String {
@@ -80,7 +80,7 @@ fn every_challenge_gets_the_answer_that_the_sdk_computed() {
     let clock = Arc::new(SetClock::default());
     clock.0.store(NOW, Ordering::SeqCst);
     let dir = tempfile::tempdir().unwrap();
-    let gate = Arc::new(start(&runtime, &clock, snapshot(dir.path(), &app, "").unwrap()));
+    let gate = Arc::new(start(&runtime, &clock, snapshot(dir.path(), &app, NOTHING).unwrap()));
     let server = runtime.block_on(Server::start(Arc::clone(&gate))).unwrap();
     let mut kept = Connection::open(server.addresses()[0].tcp().unwrap());
     let mut count = 0;

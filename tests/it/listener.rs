@@ -370,6 +370,41 @@ fn a_pair_that_is_renewed_file_by_file() {
     assert!(!check.status.success());
 }
 
+#[test]
+fn an_expired_pair_replaces_no_valid_one() {
+    let (app, ca, dir) = (App::start(), Authority::new(), Arc::new(tempfile::tempdir().unwrap()));
+    let good = ca.pair(&["gate.test"], None);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["gate.test".to_owned()]).unwrap();
+    let mut expired = |year: i32, until: i32| {
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(year, 1, 1), rcgen::date_time_ymd(until, 1, 1));
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let listen = format!("{{ address: 127.0.0.1:0, tls: {{ {} }} }}", write_pair(dir.path(), "tls", &good));
+    let gate = Gate::start_in(Arc::clone(&dir), &config(&listen, "", &url(&app)));
+    let (address, config) = (gate.address("senders"), client(&ca, None, "http/1.1"));
+    let served = || over_tls(connect(address), &config, "gate.test").unwrap().conn.peer_certificates().unwrap()[0].clone();
+    assert_eq!(served(), der(&good.0));
+    let stale = || gate.admin("/-/status")["config"]["stale_certificates"][0].as_str().unwrap_or_default().to_owned();
+    for (year, until, why) in [(2019, 2020, "expired at 2020-01-01"), (2999, 3000, "is not valid before 2999-01-01")] {
+        write_pair(dir.path(), "tls", &expired(year, until));
+        wait_for(why, || stale().contains(why));
+        assert_eq!(served(), der(&good.0), "{why}");
+    }
+    let alarms = || gate.admin("/-/status")["alarms"].to_string();
+    wait_for("the alarm", || alarms().contains("certificate_expiry"));
+    let metrics = gate.health("/metrics").text();
+    assert!(metrics.contains("hookgate_certificate_not_after_seconds{certificate=\"listen[0]\"} "), "{metrics}");
+    write_pair(dir.path(), "tls", &good);
+    wait_for("the good pair", || stale().is_empty());
+    // at the start there is nothing better than what the files hold
+    let pair = expired(2019, 2020);
+    let listen = format!("{{ address: 127.0.0.1:0, tls: {{ {} }} }}", write_pair(dir.path(), "old", &pair));
+    let gate = Gate::start_in(dir, &self::config(&listen, "", &url(&app)));
+    wait_for("the warning", || gate.said().iter().any(|line| line.contains("the certificate expired at 2020-01-01")));
+    assert_eq!(gate.admin("/-/status")["ready"], true);
+}
+
 /// A gate that asks for certificates, and a route for `payments` alone.
 fn asking(app: &App, ca: &Authority, auth: &str) -> Gate {
     let dir = Arc::new(tempfile::tempdir().unwrap());

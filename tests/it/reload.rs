@@ -180,6 +180,54 @@ fn fifty_reloads_under_load() {
     eprintln!("50 reloads under load: {} requests, none failed", sent.load(Ordering::SeqCst));
 }
 
+/// A file that was cut off while it was written is a config, too.
+#[test]
+fn a_reload_that_would_lose_all_webhooks_is_refused() {
+    let app = App::start();
+    let more = "  - name: other
+    path: /other
+    verify: none
+    forward: { upstream: app }
+";
+    let yaml = config(&app.url(), more);
+    let gate = Gate::start(&yaml);
+    let error = || gate.admin("/-/status")["last_error"].to_string();
+    let head = yaml.split("routes:").next().unwrap();
+    let passing = format!("{head}routes:\n  - {{ name: rest, path: '/{{*rest}}', pass: {{ upstream: app }} }}\n");
+    for (text, why) in [
+        (head.to_owned(), "there are no routes"),
+        (format!("{head}routes: []\n"), "there are no routes"),
+        (yaml[..yaml.find("name: other").unwrap()].to_owned(), "breaks off"),
+        (passing, "no webhook route any more"),
+    ] {
+        std::fs::write(gate.config_path(), &text).unwrap();
+        wait_for(why, || error().contains(why));
+        assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, why, why.as_bytes()), why.as_bytes()).status, 200);
+    }
+    assert_eq!(generation(&gate), 1);
+    std::fs::write(gate.config_path(), yaml.replace(more, "")).unwrap();
+    wait_for("the route to go", || gate.post("/other", &[], b"{}").status == 404);
+    let removed = |line: &String| line.contains("config reloaded") && line.contains("\"removed_routes\":\"other\"");
+    wait_for("the line that names it", || gate.said().iter().any(removed));
+}
+
+/// Binary junk in a secret file refuses nobody.
+#[test]
+fn a_secret_file_of_junk_keeps_the_last_good_text() {
+    let app = App::start();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    let gate = Gate::start_in(dir, &with_secret_file(&app, &secret));
+    for (id, junk) in [("a", &b"\x7fELF\x02\x01\x01\0"[..]), ("b", b"\xff\xfea\0"), ("c", b"\xef\xbb\xbfa secret of many bytes")] {
+        std::fs::write(&secret, junk).unwrap();
+        wait_for("the stale secret", || gate.admin("/-/status")["config"]["stale_secrets"].to_string().contains("github/main"));
+        assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, id, id.as_bytes()), id.as_bytes()).status, 200);
+        std::fs::write(&secret, SECRET).unwrap();
+        wait_for("the good one", || !gate.admin("/-/status")["config"]["stale_secrets"].to_string().contains("main"));
+    }
+}
+
 fn with_secret_file(app: &App, secret: &Path) -> String {
     config(&app.url(), "").replace(
         &format!("{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}"),

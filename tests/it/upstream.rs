@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate::clock::{Clock, SystemClock};
+use hookgate::clock::{Clock, Dates, SystemClock};
 use hookgate::config::snapshot::{
     Acknowledgement, Action, Allow, Authorities, Breaker, Deliver, Forward, Hook, Inline, Keep, Recording, RefusedAnswer,
     Upstream as Policy, UpstreamAddress, UpstreamTls,
@@ -501,7 +501,14 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     let received = Received { head, body: Body::from(Bytes::from_static(b"hello")) };
     let delivery = Delivery::new("open".into(), Params::default(), Cleared::Unverified(Unverified::by_config(received)));
     let onward = Onward::new(client, Arc::new(hook));
-    let attempt = Attempt { number: 1, received_at: SystemClock.now().wall, budget: BUDGET, at: SystemClock.now().wall, inline: true };
+    let attempt = Attempt {
+        number: 1,
+        received_at: SystemClock.now().wall,
+        budget: BUDGET,
+        at: SystemClock.now().wall,
+        dates: Dates::at(SystemClock.now().wall),
+        inline: true,
+    };
     let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
     assert_eq!((outcome, onward.made().tries), (Outcome::Answered(StatusCode::ACCEPTED), 1));
     assert_eq!(drain(answer).await.unwrap(), b"taken");

@@ -34,7 +34,7 @@ fn every_golden_request_gets_its_verdict_over_http() {
     let app = App::start();
     let clock = Arc::new(SetClock::default());
     let dir = tempfile::tempdir().unwrap();
-    let gate = Arc::new(start(&runtime, &clock, snapshot(dir.path(), &app, "").unwrap()));
+    let gate = Arc::new(start(&runtime, &clock, snapshot(dir.path(), &app, NOTHING).unwrap()));
     let server = runtime.block_on(Server::start(Arc::clone(&gate))).unwrap();
     let address = server.addresses()[0].tcp().unwrap();
     let mut kept = Connection::open(address);
@@ -69,6 +69,9 @@ pub(super) fn start(runtime: &tokio::runtime::Runtime, clock: &Arc<SetClock>, sn
     let ledger = Arc::new(Embedded::in_memory(1000, Arc::clone(&clock)).unwrap());
     runtime.block_on(Gate::new(Arc::new(snapshot), clock, telemetry, ledger)).unwrap()
 }
+
+/// A route that no case asks for: a config has at least one.
+pub(super) const NOTHING: &str = "{ name: nothing, path: /nothing, verify: none, forward: { upstream: app } }";
 
 /// A config with one route; `None` if the gate refuses it, as it does an empty secret.
 pub(super) fn snapshot(dir: &Path, app: &App, route: &str) -> Option<Snapshot> {

@@ -7,6 +7,7 @@ use crate::admin::status::ClockStatus;
 use crate::cli::policy::quoted;
 use crate::cli::status::{MAX_SKEW_SECONDS, drift};
 use crate::cli::term;
+use crate::clock::Dates;
 use crate::config::secret::Origins;
 use crate::config::snapshot::{AdminAddress, Hook, Snapshot};
 
@@ -45,7 +46,7 @@ pub(super) fn clock(clock: ClockStatus) -> Finding {
 /// What is to be said of routes that let in what is not authentic.
 pub(super) fn routes(snapshot: &Snapshot, now: SystemTime) -> Vec<Finding> {
     let mut findings: Vec<Finding> = snapshot.hooks.iter().filter_map(|hook| route(hook, now)).collect();
-    let enforcing = snapshot.hooks.iter().filter(|hook| hook.enforces(now)).count();
+    let enforcing = snapshot.hooks.iter().filter(|hook| hook.enforces(&Dates::at(now))).count();
     if findings.is_empty() && enforcing > 0 {
         let count = u64::try_from(enforcing).unwrap_or(u64::MAX);
         findings.push(Finding::good(
@@ -66,7 +67,7 @@ fn route(hook: &Hook, now: SystemTime) -> Option<Finding> {
             "`verify: { provider: … }`",
         ));
     }
-    if hook.observes(now) {
+    if hook.observes(&Dates::at(now)) {
         let until = hook.observe_until.map(term::rfc3339).unwrap_or_default();
         let help = format!("hookgate report --route {}", quoted(name));
         return Some(Finding::look("routes", format!("{name} observes until {until}: it refuses nothing forged"), help));
@@ -212,7 +213,9 @@ mod tests {
     #[test]
     fn what_stands_open_is_told() {
         let levels = |yaml: &str| {
-            let found = listeners(&loaded(&format!("{yaml}\nroutes: []")).snapshot);
+            let found = listeners(
+                &loaded(&format!("{yaml}\nroutes: [{{ name: a, path: /a, verify: none, forward: {{ upstream: app }} }}]")).snapshot,
+            );
             found.iter().map(|finding| (finding.check, finding.level)).collect::<Vec<_>>()
         };
         let near = "listen: [{ address: \"127.0.0.1:80\" }]\n";

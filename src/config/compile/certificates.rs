@@ -12,7 +12,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config::compile::Context;
 use crate::config::diagnostic::Place;
-use crate::config::snapshot::{Authorities, Identity};
+use crate::config::snapshot::{Authorities, CertificateUse, Identity, Validity};
 
 /// How large a PEM file may be, in bytes.
 const MAX_PEM: usize = 1024 * 1024;
@@ -34,25 +34,66 @@ struct Trouble {
     missing: bool,
 }
 
-/// Reads a certificate, its chain and its key; the last good ones if the files hold no pair now.
+/// Reads a certificate, its chain and its key. If the files hold no pair now, or one that is not valid, that is the last good one.
 pub(super) fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Identity>> {
     let paths = pair.certificate.zip(pair.key).map(|(certificate, key)| (cx.loader.base.join(certificate), cx.loader.base.join(key)));
-    let found = match read(pair, cx) {
-        Ok(identity) => Arc::new(identity),
-        Err(troubles) => {
-            let last_good = paths.as_ref().and_then(|paths| cx.loader.last_good_pair(paths));
-            let (Some(last_good), Some(first)) = (last_good, troubles.first()) else {
-                troubles.into_iter().for_each(|trouble| tell(trouble, place, cx));
+    let last_good = paths.as_ref().and_then(|paths| cx.loader.last_good_pair(paths));
+    let mut waiting = None;
+    let found = match (read(pair, cx).map(Arc::new), last_good) {
+        (Ok(offered), Some(last_good)) => {
+            let validity = validity_of(&offered.chain);
+            let dates = &cx.loader.dates;
+            match validity.zip(validity_of(&last_good.chain)) {
+                Some((offered, in_use)) if !offered.takes_over(&in_use, dates) => {
+                    let what = offered.trouble(dates).unwrap_or_default();
+                    cx.loader.stale_certificates.push(format!("{}: the certificate in the file {what}", pair.label));
+                    waiting = Some(offered);
+                    last_good
+                }
+                Some(_) | None => offered,
+            }
+        }
+        (Ok(offered), None) => {
+            // another pair than before; at the start there is none that it could replace
+            let what = validity_of(&offered.chain).filter(|validity| !validity.holds(&cx.loader.dates));
+            if let Some(what) = what.and_then(|validity| validity.trouble(&cx.loader.dates)).filter(|_| cx.loader.previous.is_some()) {
+                let help = "renew it first, or restart the gateway if it is meant".to_owned();
+                cx.problems.error(&place.key("certificate"), format!("the certificate {what}"), help);
                 return None;
-            };
-            cx.loader.stale_certificates.push(format!("{}: `{}`: {}", pair.label, first.key, first.message));
+            }
+            offered
+        }
+        (Err(troubles), Some(last_good)) => {
+            if let Some(first) = troubles.first() {
+                cx.loader.stale_certificates.push(format!("{}: `{}`: {}", pair.label, first.key, first.message));
+            }
             last_good
+        }
+        (Err(troubles), None) => {
+            troubles.into_iter().for_each(|trouble| tell(trouble, place, cx));
+            return None;
         }
     };
     if let Some(paths) = paths {
         cx.loader.cache.keep_pair(paths, Arc::clone(&found));
     }
+    let own = validity_of(&found.chain).into_iter().collect();
+    note_use(CertificateUse { label: pair.label.clone(), in_use: own, waiting }, &place.key("certificate"), cx);
     Some(found)
+}
+
+/// Returns the validity of a certificate with its chain. Only its own counts: senders may not need all of the chain.
+fn validity_of(chain: &[CertificateDer<'_>]) -> Option<Validity> {
+    chain.first().and_then(Validity::of)
+}
+
+/// Keeps when certificates are valid, and tells of those that are not, or not for long.
+fn note_use(certificates: CertificateUse, place: &Place, cx: &mut Context<'_>) {
+    let best = certificates.in_use.iter().max_by_key(|validity| validity.to);
+    if let Some(what) = best.and_then(|best| best.trouble(&cx.loader.dates)) {
+        cx.problems.warning(place, format!("the certificate {what}"), "renew it; the file is read again when it changes".to_owned());
+    }
+    cx.certificates.push(certificates);
 }
 
 fn tell(trouble: Trouble, place: &Place, cx: &mut Context<'_>) {
@@ -86,10 +127,14 @@ fn chain_of(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     (!chain.is_empty() && chain.iter().all(is_read)).then_some(chain)
 }
 
-/// Reads a file of certificates that are trusted to sign others.
-pub(super) fn authorities(written: &str, key: &'static str, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Authorities>> {
+/// Reads a file of certificates that are trusted to sign others. `label` is how metrics and log lines call the listener or upstream.
+pub(super) fn authorities(written: &str, key: &'static str, label: &str, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Authorities>> {
     match pem(Some(written), key, cx, signers) {
-        Ok(certificates) => Some(Arc::new(Authorities { file: cx.loader.base.join(written), certificates })),
+        Ok(certificates) => {
+            let in_use = certificates.iter().filter_map(Validity::of).collect();
+            note_use(CertificateUse { label: format!("{label}.{key}"), in_use, waiting: None }, &place.key(key), cx);
+            Some(Arc::new(Authorities { file: cx.loader.base.join(written), certificates }))
+        }
         Err(trouble) => {
             tell(trouble, place, cx);
             None

@@ -5,20 +5,18 @@ use std::path::PathBuf;
 use crate::config::compile::{Context, tls};
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Admin, ListenAddress, Listener, TrustedProxies};
+use crate::config::snapshot::{ListenAddress, Listener, TrustedProxies};
 
 /// How long the path of a unix socket may be, in bytes, on every system.
 const MAX_SOCKET_PATH: usize = 103;
 
-/// What is said of a second listener at one address.
-const TAKEN: &str = "another listener has this address";
-
-pub(super) fn listeners(listen: Vec<file::Listen>, proxies: &TrustedProxies, root: &Place, cx: &mut Context<'_>) -> Vec<Listener> {
+/// Returns the listeners of senders, each with the place of its entry.
+pub(super) fn listeners(listen: Vec<file::Listen>, proxies: &TrustedProxies, root: &Place, cx: &mut Context<'_>) -> Vec<(Listener, Place)> {
     let place = root.key("listen");
     if listen.is_empty() {
         cx.problems.missing(root, "listen", "the gate listens nowhere", "add `listen: [{ address: 0.0.0.0:8080 }]`".to_owned());
     }
-    let mut listeners: Vec<Listener> = Vec::with_capacity(listen.len());
+    let mut listeners = Vec::with_capacity(listen.len());
     for (index, listen) in listen.into_iter().enumerate() {
         let place = place.index(index);
         let file::Listen { address, proxy_protocol, tls } = listen;
@@ -41,33 +39,9 @@ pub(super) fn listeners(listen: Vec<file::Listen>, proxies: &TrustedProxies, roo
             let help = "add `unix` to `trusted_proxies`".to_owned();
             cx.problems.error(&place.key("proxy_protocol"), "who connects to this unix socket is not trusted to tell an address", help);
         }
-        if listeners.iter().any(|other| collide(&other.address, &address)) {
-            cx.problems.error(&place.key("address"), TAKEN, None);
-        }
-        listeners.push(Listener { address, proxy_protocol, tls: tls.flatten() });
+        listeners.push((Listener { address, proxy_protocol, tls: tls.flatten() }, place));
     }
     listeners
-}
-
-/// Whether two listeners cannot be beside each other. Port 0 is a free one each time.
-fn collide(one: &ListenAddress, other: &ListenAddress) -> bool {
-    let (Some(one), Some(other)) = (one.tcp(), other.tcp()) else { return one == other };
-    let (a, b) = (one.ip(), other.ip());
-    let overlap = a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()));
-    one.port() == other.port() && one.port() != 0 && overlap
-}
-
-/// The health and admin listeners need addresses that no other listener has.
-pub(super) fn apart(listeners: &[Listener], health: Option<SocketAddr>, admin: Option<&Admin>, root: &Place, cx: &mut Context<'_>) {
-    let health = health.map(ListenAddress::Tcp);
-    let admin = admin.map(|admin| &admin.address);
-    let is_taken = |address: &ListenAddress| listeners.iter().any(|listener| collide(&listener.address, address));
-    let by_health = health.as_ref().zip(admin).is_some_and(|(health, admin)| collide(health, admin));
-    for (key, address, by_other) in [("health", health.as_ref(), false), ("admin", admin, by_health)] {
-        if address.is_some_and(|address| by_other || is_taken(address)) {
-            cx.problems.error(&root.key(key).key("address"), TAKEN, None);
-        }
-    }
 }
 
 pub(super) fn health(health: file::Health, place: &Place, cx: &mut Context<'_>) -> Option<SocketAddr> {

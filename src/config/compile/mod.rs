@@ -21,6 +21,7 @@ pub mod handshake;
 mod limits;
 mod listen;
 mod mode;
+mod own;
 mod pass;
 mod proof;
 mod queue;
@@ -44,6 +45,8 @@ pub struct Context<'a> {
     pub catalogue: &'a Catalogue,
     /// What the machine has mounted.
     pub mounts: &'a [Mount],
+    /// The certificates that were read.
+    pub certificates: Vec<snapshot::CertificateUse>,
     /// Whether a listener has a `client_ca`.
     pub asks_for_certificates: bool,
     /// Whether there is a store on disk, or one that is blamed already.
@@ -89,13 +92,16 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let at = root.key("store");
     cx.has_store = store.path.is_some() || cx.problems.has_error_at(&at) || cx.problems.is_spoiled(&at.key("path"));
     let admin = admin.and_then(|admin| admin::admin(admin, &root.key("admin"), cx));
-    listen::apart(&listeners, health, admin.as_ref(), &root, cx);
+    let own = own::listeners(&listeners, health, admin.as_ref(), &root);
+    own::apart(&own, cx);
     let limits = limits::limits(limits, &root.key("limits"), cx);
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
     let egress = alarms::egress(egress.unwrap_or_default(), &root.key("egress"), cx);
     let alarms = alarms::alarms(alarms.unwrap_or_default(), &root.key("alarms"), cx);
     let log = limits::log(log, &root.key("log"), cx);
+    let places: Vec<(String, Place)> = upstreams.iter().map(|(place, name, _)| (name.clone(), place.clone())).collect();
     let upstreams = upstreams::upstreams(upstreams, cx);
+    own::loops(&upstreams, &places, &own, cx);
     let (routes, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
     let hooks: Vec<Arc<snapshot::Hook>> = routes.iter().filter_map(Route::hook).cloned().collect();
     if let Some(path) = store.path.as_ref().filter(|_| hooks.iter().any(|hook| hook.action.keeps())) {
@@ -105,7 +111,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         generation,
         hash: String::new(),
         loaded_at: cx.loader.now.wall,
-        listeners,
+        listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
         health,
         admin,
         trusted_proxies: Arc::new(trusted_proxies),
@@ -120,6 +126,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         hooks,
         routes,
         router,
+        certificates: std::mem::take(&mut cx.certificates),
         files: Vec::new(),
     }
 }

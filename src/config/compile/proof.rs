@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::alarm::DisablesAfter;
 use crate::config::compile::{Context, verify};
-use crate::config::diagnostic::{Place, did_you_mean, unknown};
+use crate::config::diagnostic::{Place, did_you_mean, shown, unknown};
 use crate::config::file::{self, Secrets};
 use crate::config::secret::{encoding_named, table::Making};
 use crate::provider::{Known, Preset, RefusedBody, StatusPattern};
@@ -31,7 +31,7 @@ pub(super) struct Proof {
 pub(super) struct Given<'a> {
     pub(super) route: &'a str,
     pub(super) params: Vec<&'a str>,
-    pub(super) has_host: bool,
+    pub(super) host: Option<&'a str>,
     pub(super) public_url: Option<String>,
 }
 
@@ -92,19 +92,39 @@ pub(super) fn proof(block: &file::Verify, given: Given<'_>, place: &Place, cx: &
         cx.problems.error(&place.key("secrets").key("by"), "the key of the table would be the token itself, and keys are shown", help);
     }
     let uses_url = shape.uses_url();
-    if uses_url && given.public_url.is_none() && !given.has_host {
+    if uses_url && given.public_url.is_none() && given.host.is_none() {
         let help = "add `public_url` to the route: the URL that the sender was given".to_owned();
         cx.problems.warning(place, "the URL is signed, and nothing pins it to the one that senders use", help);
     }
-    let by_param = matches!(&secrets, Some(SecretSet::Table { by: KeyedBy::Param(_), .. }));
-    if !given.params.is_empty() && !shape.covers_path(given.public_url.is_some()) && !by_param && secrets.is_some() {
-        let message = "the path has parameters, and neither the signature covers them nor the secret is found by them";
-        let first = given.params.first().copied().unwrap_or_default();
-        let help = format!("write `secrets: {{ by: \"{{{first}}}\", dir: … }}`: else one tenant's request is valid on another's path");
-        cx.problems.error_at_key(place, message, help);
+    if let Some(secrets) = &secrets {
+        note_what_is_free(&shape, secrets, &given, place, cx);
     }
     proof.verifier = secrets.map(|secrets| shape.with_secrets(secrets, given.public_url));
     proof
+}
+
+/// Notes what a sender can choose although he signed for another: a path parameter that is neither signed nor selects the secret, and
+/// the host.
+fn note_what_is_free(shape: &Shape, secrets: &SecretSet, given: &Given<'_>, place: &Place, cx: &mut Context<'_>) {
+    if let Some(host) = given.host.filter(|host| host.starts_with('*') && (!shape.uses_url() || given.public_url.is_some())) {
+        let message =
+            format!("the signature does not cover the host: a request that is signed for one host of {} is valid on all", shown(host));
+        cx.problems.warning(place, message, "if hosts are tenants, write a route with secrets of its own for each".to_owned());
+    }
+    if shape.covers_path(given.public_url.is_some()) {
+        return;
+    }
+    let selects = |name: &str| matches!(secrets, SecretSet::Table { by: KeyedBy::Param(by), .. } if **by == *name);
+    let free: Vec<String> = given.params.iter().filter(|name| !selects(name)).map(|name| format!("`{{{name}}}`")).collect();
+    if free.is_empty() {
+        return;
+    }
+    let message = format!("the signature does not cover {} of the path, and the secret is not found by it", free.join(", "));
+    let way = match (given.params.as_slice(), secrets) {
+        ([only], SecretSet::List(_)) => format!("write `secrets: {{ by: \"{{{only}}}\", dir: … }}`, or use two routes"),
+        _ => "use two routes, each with a literal path and secrets of its own".to_owned(),
+    };
+    cx.problems.error_at_key(place, message, format!("{way}: else a request that is signed for one path is valid on another"));
 }
 
 impl Proof {

@@ -24,11 +24,8 @@ pub(super) fn routes(
     cx: &mut Context<'_>,
 ) -> (Vec<Route>, Router) {
     if written.is_empty() {
-        cx.problems.warning(
-            &Place::root(0).key("routes"),
-            "there are no routes, so every request is refused",
-            "add `routes: [{ name: … }]`".to_owned(),
-        );
+        let help = "add `routes: [{ name: … }]`; a file that was cut off while it was written looks like this, too".to_owned();
+        cx.problems.error_at_key(&Place::root(0).key("routes"), "there are no routes, so every request would be refused", help);
     }
     let mut names = HashMap::new();
     let mut router = Router::default();
@@ -124,7 +121,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     } = route;
     let path = path.unwrap_or_default();
     let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
-    let given = proof::Given { route: &name, params: router::parameters(&path), has_host: host.is_some(), public_url };
+    let given = proof::Given { route: &name, params: router::parameters(&path), host: host.as_deref(), public_url };
     let verifies = !matches!(verify, Some(VerifyOrNone::None));
     let secrets = match &verify {
         Some(VerifyOrNone::Block(block)) => match &block.secrets {

@@ -14,7 +14,7 @@ use crate::config::sni::Certificates;
 /// The finished server side, h2 and http/1.1 by ALPN. `label` is how status and log lines call the listener.
 pub(super) fn server(tls: file::Tls, label: String, place: &Place, cx: &mut Context<'_>) -> Option<Arc<rustls::ServerConfig>> {
     let file::Tls { certificate, key, certificates, client_ca, client_auth } = tls;
-    let client_auth = client_verifier(client_ca.as_deref(), client_auth.as_deref(), place, cx);
+    let client_auth = client_verifier(client_ca.as_deref(), client_auth.as_deref(), &label, place, cx);
     let one = certificate.is_some() || key.is_some();
     if one && !certificates.is_empty() {
         let help = "write the pair as the first of `certificates`".to_owned();
@@ -54,6 +54,7 @@ fn pair(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Cert
 fn client_verifier(
     client_ca: Option<&str>,
     client_auth: Option<&str>,
+    label: &str,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<Option<Arc<dyn ClientCertVerifier>>> {
@@ -68,7 +69,7 @@ fn client_verifier(
     };
     // what a route says of subjects is not to be blamed for a CA that cannot be read
     cx.asks_for_certificates = true;
-    let authorities = certificates::authorities(client_ca, "client_ca", place, cx)?;
+    let authorities = certificates::authorities(client_ca, "client_ca", label, place, cx)?;
     let mut roots = rustls::RootCertStore::empty();
     authorities.certificates.iter().try_for_each(|certificate| roots.add(certificate.clone())).ok()?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

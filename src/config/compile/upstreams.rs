@@ -51,9 +51,10 @@ fn one(name: Arc<str>, upstream: file::Upstream, place: &Place, cx: &mut Context
             cx.problems.error(&place.key(key), "there is no TLS to this upstream", help);
         }
     }
-    let trusted = ca.map(|ca| certificates::authorities(&ca, "ca", place, cx));
+    let label = format!("upstreams.{name}");
+    let trusted = ca.map(|ca| certificates::authorities(&ca, "ca", &label, place, cx));
     let is_shown = certificate.is_some() || key.is_some();
-    let pair = Pair { certificate: certificate.as_deref(), key: key.as_deref(), label: format!("upstreams.{name}") };
+    let pair = Pair { certificate: certificate.as_deref(), key: key.as_deref(), label };
     let identity = is_shown.then(|| identity(&pair, place, cx));
     if let Some(UpstreamAddress::Tcp { tls: Some(tls), .. }) = &mut address {
         *tls = UpstreamTls { ca: trusted.flatten(), identity: identity.flatten() };

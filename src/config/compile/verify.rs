@@ -21,7 +21,8 @@ mod source;
 const TOLERANCE: Duration = Duration::from_secs(300);
 /// The last place in a list at which a time is looked for.
 const MAX_ITEM: u32 = 31;
-const SCHEMES: [&str; 3] = ["hmac", "token", "basic"];
+/// The names of the schemes.
+pub const SCHEMES: [&str; 3] = ["hmac", "token", "basic"];
 
 /// Compiles a block over its preset. All that is wrong is told to `problems`; then there is no shape.
 /// The names of the provider and the secrets are the caller's to look up.
@@ -193,10 +194,10 @@ impl Compiler<'_> {
             Some("") => self.problems.error(&self.place.key("concatenated"), "there is no reason", "say why it is safe".to_owned()),
             Some(_) => {}
             None => {
-                if let Some((left, right)) = content.blurred(time.map_or(Format::Unix, |time| time.format)) {
+                if let Some((left, right)) = content.ambiguous_border(time.map_or(Format::Unix, |time| time.format)) {
                     let message = format!("nobody can tell where `{left}` ends and `{right}` begins");
                     let help = format!(
-                        "put a literal between them that begins with what `{left}` cannot hold, or, if the provider signs them so, say why it is safe: `concatenated: REASON`"
+                        "put a literal between them with a byte that `{left}` cannot hold, or, if the provider signs them so, say why it is safe: `concatenated: REASON`"
                     );
                     self.problems.error(&place, message, help);
                 }

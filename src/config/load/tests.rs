@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::clock::{Clock as _, FrozenClock};
+use crate::clock::{Clock as _, Dates, FrozenClock, SystemClock};
 use crate::retry::{Standing, Tried, Verdict};
 
 use super::*;
@@ -26,8 +26,16 @@ fn files(name: &str) -> Vec<PathBuf> {
     files
 }
 
+/// The time of the loads here, in seconds.
+const NOW: u64 = 1_795_000_000;
+
 fn try_load(path: &Path) -> Result<Loaded, Rejected> {
-    load_among(&[], path, &env, None, 1, FrozenClock::at_unix(1_795_000_000).now())
+    load_on(&[], path, None, NOW)
+}
+
+fn load_on(mounts: &[Mount], path: &Path, previous: Option<&Cache>, seconds: u64) -> Result<Loaded, Rejected> {
+    let now = FrozenClock::at_unix(seconds).now();
+    load_among(mounts, path, Loader::new(&base_of(path), &env, previous, now, Dates::at(now.wall)), 1)
 }
 
 /// The report as a person sees it who stands in the folder of the file.
@@ -223,7 +231,8 @@ fn certificates_and_keys_are_read_and_must_belong_together() {
     }
     let try_pair = |certificate: &str, key: &str| {
         let listen = format!("listen: [{{ address: '127.0.0.1:0', tls: {{ certificate: {certificate}, key: {key} }} }}]\n");
-        write("config.yaml", &format!("{listen}upstreams: {{ app: {{ url: 'https://localhost', ca: a.crt }} }}\n"));
+        let routes = "routes: [{ name: a, path: /a, verify: none, forward: { upstream: app } }]";
+        write("config.yaml", &format!("{listen}upstreams: {{ app: {{ url: 'https://localhost', ca: a.crt }} }}\n{routes}\n"));
         try_load(&folder.path().join("config.yaml"))
     };
     let loaded = try_pair("a.crt", "a.key").unwrap();
@@ -233,6 +242,80 @@ fn certificates_and_keys_are_read_and_must_belong_together() {
     let headline = try_pair("a.crt", "b.key").unwrap_err().report.headline();
     assert!(headline.ends_with("certificate and key do not belong together"), "{headline}");
     assert!(try_pair("a.key", "a.crt").unwrap_err().report.errors() == 2);
+}
+
+/// Writes a certificate for `days` from `first` on (days after [`NOW`]) with its key into a folder, as `a.crt` and `a.key`.
+fn renew(folder: &Path, first: i64, days: i64) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let at = |day: i64| {
+        let seconds = NOW.checked_add_signed(day * 86_400).unwrap();
+        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
+    };
+    (params.not_before, params.not_after) = (at(first), at(first + days));
+    std::fs::write(folder.join("a.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(folder.join("a.key"), key.serialize_pem()).unwrap();
+}
+
+const TLS: &str = "listen: [{ address: '127.0.0.1:0', tls: { certificate: a.crt, key: a.key, client_ca: a.crt } }]
+upstreams: { app: { url: 'https://localhost', certificate: a.crt, key: a.key, ca: a.crt } }
+routes: [{ name: a, path: /a, verify: { provider: stripe, secrets: [{ env: A }] }, forward: { upstream: app } }]\n";
+
+#[test]
+fn a_pair_that_is_not_valid_replaces_no_good_one() {
+    const DAY: u64 = 86_400;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, TLS).unwrap();
+    let load = |previous: &Cache, day: u64| load_on(&[], &path, Some(previous), NOW + day * DAY).unwrap();
+    let validity = |loaded: &Loaded| {
+        let own = loaded.snapshot.certificates.iter().find(|one| one.label == "listen[0]").unwrap();
+        (own.in_use[0].to.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().saturating_sub(NOW) / DAY, own.waiting.is_some())
+    };
+    renew(folder.path(), -10, 100);
+    let good = try_load(&path).unwrap();
+    assert_eq!((validity(&good), good.report.warnings()), ((90, false), 0));
+    for first in [-200, 5] {
+        renew(folder.path(), first, 110);
+        let kept = load(&good.cache, 0);
+        assert_eq!(validity(&kept), (90, true), "{first}");
+        assert_eq!(kept.stale_certificates.len(), 2, "of the listener, and of the upstream: {:?}", kept.stale_certificates);
+    }
+    // the one from day 5 on waits
+    let kept = load(&good.cache, 0);
+    assert_eq!(validity(&load(&kept.cache, 4)), (90, true));
+    let renewed = load(&kept.cache, 5);
+    assert_eq!((validity(&renewed), renewed.stale_certificates.len()), ((115, false), 0));
+    renew(folder.path(), -300, 200);
+    for file in ["crt", "key"] {
+        std::fs::copy(folder.path().join(format!("a.{file}")), folder.path().join(format!("b.{file}"))).unwrap();
+    }
+    std::fs::write(&path, TLS.replace("a.crt, key: a.key, client_ca", "b.crt, key: b.key, client_ca")).unwrap();
+    let other = load_on(&[], &path, Some(&renewed.cache), NOW).unwrap_err().report.headline();
+    assert!(other.contains("the certificate expired at"), "a pair of another name: {other}");
+    std::fs::write(&path, TLS).unwrap();
+    assert_eq!(validity(&load(&renewed.cache, 200)), (0, false), "where neither is valid, that of the files is used");
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_is_told_and_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, TLS).unwrap();
+    for (first, days, told) in [
+        (-10, 100, None),
+        (-110, 100, Some("the certificate expired at 2026-11-08T11:06:40Z")),
+        (10, 100, Some("the certificate is not valid before 2026-11-28T11:06:40Z")),
+        (-95, 100, Some("the certificate expires at 2026-11-23T11:06:40Z")),
+    ] {
+        renew(folder.path(), first, days);
+        let loaded = try_load(&path).unwrap();
+        let told: Vec<&str> = std::iter::repeat_n(told, 4).flatten().collect();
+        let messages: Vec<&str> = loaded.report.findings.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(messages, told, "{first}");
+        let labels: Vec<&str> = loaded.snapshot.certificates.iter().map(|one| one.label.as_str()).collect();
+        assert_eq!(labels, ["listen[0].client_ca", "listen[0]", "upstreams.app.ca", "upstreams.app"]);
+    }
 }
 
 #[test]
@@ -249,7 +332,7 @@ fn a_store_that_would_not_stay_is_told_where_deliveries_lie_in_it() {
         let info =
             format!("1 0 8:0 /{} {} rw - {kind} x rw", if kind == "ext3" { "x/kubernetes.io~empty-dir/y" } else { "" }, folder.display());
         let mounts = mount::parse(info.as_bytes());
-        let loaded = load_among(&mounts, &path, &env, None, 1, FrozenClock::at_unix(0).now()).unwrap();
+        let loaded = load_on(&mounts, &path, None, 0).unwrap();
         loaded.report.findings.iter().map(|finding| finding.message.clone()).collect::<String>()
     };
     let queue = "queue: { upstream: app }";
@@ -261,6 +344,127 @@ fn a_store_that_would_not_stay_is_told_where_deliveries_lie_in_it() {
     for (kind, store, action) in [("overlay", "not/yet", queue), ("ext4", "there", queue), ("tmpfs", "there", "forward: { upstream: app }")]
     {
         assert_eq!(warned(kind, store, action), "", "{kind} {store} {action}");
+    }
+}
+
+const HEAD: &str = "listen: [{ address: '127.0.0.1:8080' }]\nupstreams: { app: { url: 'http://127.0.0.1:3000' } }\n";
+const ROUTE: &str = "  - { name: a, path: /a, verify: { provider: stripe, secrets: [{ env: A }] }, forward: { upstream: app } }\n";
+
+/// The first error, or else all warnings, of a config in a folder of its own.
+fn told(folder: &Path, text: &str, previous: Option<&Cache>) -> Result<(Loaded, Vec<String>), String> {
+    let path = folder.join("config.yaml");
+    std::fs::write(&path, text).unwrap();
+    let loaded = load_on(&[], &path, previous, NOW);
+    let loaded = loaded.map_err(|rejected| rejected.report.headline().replace(path.to_str().unwrap(), "f"))?;
+    let warnings = loaded.report.findings.iter().map(|finding| finding.message.clone()).collect();
+    Ok((loaded, warnings))
+}
+
+#[test]
+fn a_config_without_routes_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = "there are no routes, so every request would be refused";
+    for text in [HEAD.to_owned(), format!("{HEAD}routes: []\n"), format!("include: [conf.d/*.yaml]\n{HEAD}")] {
+        let error = told(folder.path(), &text, None).unwrap_err();
+        assert!(error.contains(none), "{text}{error}");
+    }
+    let text = format!("include: ['conf.d/*.yaml']\n{HEAD}routes:\n{ROUTE}");
+    assert_eq!(told(folder.path(), &text, None).unwrap().1, ["no file matches this pattern"]);
+    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
+    std::fs::write(folder.path().join("conf.d/a.yaml"), format!("routes:\n{ROUTE}")).unwrap();
+    assert!(told(folder.path(), &format!("include: ['conf.d/*.yaml']\n{HEAD}"), None).is_ok(), "an included file has a route");
+}
+
+/// Not even a pattern that takes everything holds up `check`.
+#[test]
+fn an_include_of_everything_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..1_001 {
+        std::fs::write(folder.path().join(format!("{number}.txt")), [0; 100]).unwrap();
+    }
+    let begun = SystemClock.mono();
+    for pattern in ["*.txt", "/**/*", "/**", "../**/*"] {
+        let text = format!("include: ['{pattern}']\n{HEAD}routes:\n{ROUTE}");
+        let error = told(folder.path(), &text, None).unwrap_err();
+        assert!(error.ends_with("the pattern matches more than 1000 files and directories"), "{pattern}: {error}");
+    }
+    let large = tempfile::tempdir().unwrap();
+    let text = format!("# {}\nroutes:\n{}", "x".repeat(1_000_000), ROUTE.replace("name: a, path: /a", "name: NAME, path: /NAME"));
+    for number in 0..20 {
+        std::fs::write(large.path().join(format!("{number:02}.yaml")), text.replace("NAME", &format!("n{number}"))).unwrap();
+    }
+    let error = told(folder.path(), &format!("include: ['{}/*.yaml']\n{HEAD}", large.path().display()), None).unwrap_err();
+    assert!(error.ends_with("the files beside the config have more than 16777216 bytes"), "{error}");
+    assert!(SystemClock.mono() - begun < Duration::from_secs(20));
+}
+
+#[test]
+fn a_file_that_breaks_off_in_a_line_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let second = ROUTE.replace("name: a, path: /a", "name: b, path: /b");
+    let whole = format!("{HEAD}limits: {{ connections: 10 }}\nroutes:\n{ROUTE}{second}  # of 100 and more\n");
+    let (first, _) = told(folder.path(), &whole, None).unwrap();
+    let again = |text: &str| told(folder.path(), text, Some(&first.cache)).map(|(loaded, _)| loaded.removed_keys);
+    let broken = "the file breaks off here in the middle of a line";
+    // of these the first would run with one route less, the second with a name and a secret of another length
+    for cut in [whole.find("{ name: b").unwrap() - 2, whole.find(" of 100").unwrap(), whole.find("tion").unwrap(), HEAD.len() - 3] {
+        let error = again(&whole[..cut]).unwrap_err();
+        assert!(error.ends_with(broken), "{}: {error}", &whole[..cut]);
+    }
+    assert!(told(folder.path(), &whole[..whole.find(" of 100").unwrap()], None).is_ok(), "at the start there is nothing to compare with");
+    assert_eq!(again(&format!("{HEAD}limits: {{ connections: 10 }}\nroutes:\n{ROUTE}")).unwrap(), [""; 0], "whole lines may go");
+    assert_eq!(again(whole.trim_end()).unwrap(), [""; 0]);
+    assert_eq!(again(&format!("{HEAD}routes:\n{ROUTE}")).unwrap(), ["limits"], "a key that is gone is named");
+    std::fs::write(folder.path().join("more.yaml"), format!("routes:\n{second}")).unwrap();
+    let including = format!("include: [more.yaml]\n{HEAD}routes:\n{ROUTE}");
+    let (first, _) = told(folder.path(), &including, None).unwrap();
+    std::fs::write(folder.path().join("more.yaml"), "routes:\n  ").unwrap();
+    assert!(told(folder.path(), &including, Some(&first.cache)).unwrap_err().ends_with(broken), "an included file");
+}
+
+/// A request that is signed for one path is valid on no other.
+#[test]
+fn each_path_parameter_is_signed_or_selects_the_secret() {
+    let hmac = |content: &str, more: &str| {
+        format!("{{ scheme: hmac, algorithm: sha256, signature: {{ header: X-S, encoding: hex }}, signed_content: \"{content}\", {more} ")
+    };
+    let list = "secrets: [{ env: A_SECRET }] }";
+    let token = "{ scheme: token, signature: { header: X-T }, ";
+    let reason = "concatenated: reasons,";
+    for (path, more, verify, free) in [
+        ("/{a}/{p}", "", format!("{} secrets: {{ by: '{{a}}', dir: keys }} }}", hmac("{body}", "")), "`{p}`"),
+        ("/{a}/{*rest}", "", format!("{token} secrets: {{ by: '{{a}}', dir: keys }} }}"), "`{rest}`"),
+        ("/{a}/{*rest}", "", format!("{token} secrets: {{ by: '{{rest}}', dir: keys }} }}"), "`{a}`"),
+        ("/{a}/{b}/{c}", "", format!("{token} secrets: {{ by: '{{b}}', dir: keys }} }}"), "`{a}`, `{c}`"),
+        ("/{a}", "", format!("{token} secrets: {{ by: 'header:X-A', dir: keys }} }}"), "`{a}`"),
+        ("/{a}", "", format!("{token} secrets: {{ by: '{{a}}', dir: keys }} }}"), ""),
+        ("/{a}", "", format!("{token} {list}"), "`{a}`"),
+        ("/{a}", "", format!("{} {list}", hmac("{query}.\\n{body}", "")), "`{a}`"),
+        ("/{a}/{b}", "", format!("{} {list}", hmac("{path}\\n{body}", "")), ""),
+        ("/{a}/{b}", "public_url: 'https://x.example/in',", format!("{} {list}", hmac("{path}\\n{body}", "")), ""),
+        ("/{a}/{b}", "host: x.example,", format!("{} {list}", hmac("{url}\\n{body}", "")), ""),
+        ("/{a}", "host: '*.example.com',", format!("{} {list}", hmac("{body}\\n{url}", "")), ""),
+        ("/{a}", "public_url: 'https://x.example/in',", format!("{} {list}", hmac("{url}\\n{body}", "")), "`{a}`"),
+        ("/{a}", "host: x.example,", format!("{} {list}", hmac("{url}{body}", reason)), "`{a}`"),
+        ("/{a}", "", format!("{} {list}", hmac("{path}{query}\\n{body}", reason)), "`{a}`"),
+        ("/{a}", "", format!("{} {list}", hmac("{path}\\n{id}{body}", "concatenated: reasons, delivery_id: { header: X-I },")), ""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("keys")).unwrap();
+        let text = format!("{HEAD}routes: [{{ name: a, path: '{path}', {more} verify: {verify}, forward: {{ upstream: app }} }}]\n");
+        let error = told(folder.path(), &text, None).err().unwrap_or_default();
+        let want = if free.is_empty() { String::new() } else { format!("does not cover {free} of the path") };
+        assert!(error.contains(&want) && error.is_empty() == want.is_empty(), "{text}{error}");
+    }
+}
+
+#[test]
+fn a_wildcard_host_that_is_not_signed_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for (host, is_told) in [("'*.example.com'", true), ("a.example.com", false)] {
+        let text = format!("{HEAD}routes:\n{}", ROUTE.replace("path: /a", &format!("host: {host}, path: /a")));
+        let warnings = told(folder.path(), &text, None).unwrap().1;
+        assert_eq!(warnings.iter().any(|warning| warning.contains("does not cover the host")), is_told, "{warnings:?}");
     }
 }
 
@@ -474,7 +678,7 @@ fn a_file_that_turns_into_a_pipe_is_not_waited_for() {
             if files >= 2_000 && pipes >= 2_000 {
                 break;
             }
-            match crate::config::source::read_regular(&at("it"), 100) {
+            match source::read_regular(&at("it"), 100) {
                 Ok(bytes) => {
                     assert_eq!(bytes.as_slice(), b"text");
                     files += 1;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place, shown};
 use crate::config::marked::{self, Node};
-use crate::config::secret::{Loader, MAX_BYTES, WEAK_BELOW, wholesome, without_line_feed};
+use crate::config::secret::{Loader, MAX_BYTES, WEAK_BELOW, is_quoted, wholesome, without_line_feed};
 use crate::config::source::read_regular;
 use crate::verify::{Candidate, Encoding, SecretKind, SecretText, TableMap, is_key};
 
@@ -42,7 +42,7 @@ pub struct Row {
     identity: Identity,
     read_at: SystemTime,
     digest: [u8; 32],
-    is_weak: bool,
+    doubts: Doubts,
     making: Making,
     made: Result<Arc<[Candidate]>, String>,
 }
@@ -97,28 +97,28 @@ impl Loader<'_> {
             problems.error(place, format!("there are more than {MAX_KEYS} keys"), None);
             return table;
         }
-        let (mut bad, mut weak) = (Bad::default(), Weak::default());
+        let (mut bad, mut doubtful) = (Bad::default(), Doubtful::default());
         for name in names {
             let Some(key) = name.to_str().filter(|key| is_key(key)) else {
                 bad.push(&name.to_string_lossy(), NOT_A_KEY);
                 continue;
             };
             match self.row(&directory.join(key), making) {
-                Ok((candidates, is_weak)) => {
+                Ok((candidates, doubts)) => {
                     self.count += 1;
-                    weak.note(key, is_weak);
+                    doubtful.note(key, doubts);
                     table.insert(key.into(), candidates);
                 }
                 Err(why) => bad.push(key, &why),
             }
         }
         bad.tell(place, problems);
-        weak.tell(place, problems);
+        doubtful.tell(place, problems);
         table
     }
 
-    /// The entry of one file, and whether its secret is weak. One that is empty or unreadable now keeps its last good text.
-    fn row(&mut self, path: &Path, making: &Making) -> Result<(Arc<[Candidate]>, bool), String> {
+    /// Returns the entry of one file, and what is doubtful about its secret. One that is empty or unreadable now keeps its last good text.
+    fn row(&mut self, path: &Path, making: &Making) -> Result<(Arc<[Candidate]>, Doubts), String> {
         self.origins.files.push(path.to_owned());
         let known = self.previous.and_then(|previous| previous.rows.get(path));
         let row = match (self.read_row(path, making, known), known) {
@@ -132,7 +132,7 @@ impl Loader<'_> {
         };
         self.inputs.feed(path.file_name().unwrap_or_default().as_encoded_bytes());
         self.inputs.feed(&row.digest);
-        let made = row.made.clone().map(|made| (made, row.is_weak));
+        let made = row.made.clone().map(|made| (made, row.doubts));
         self.cache.rows.insert(path.to_owned(), row);
         made
     }
@@ -152,10 +152,10 @@ impl Loader<'_> {
         if text.is_empty() {
             return Err("the secret is empty".to_owned());
         }
-        let is_weak = text.len() < WEAK_BELOW;
+        let doubts = Doubts::about(&text);
         let made = known.filter(|row| row.digest == digest).map(|row| row.made.clone());
         let made = made.unwrap_or_else(|| make(text, making));
-        Ok(Row { identity, read_at: self.now.wall, digest, is_weak, making: making.clone(), made })
+        Ok(Row { identity, read_at: self.now.wall, digest, doubts, making: making.clone(), made })
     }
 
     /// The entries of one YAML file with a map from key to secret.
@@ -170,7 +170,11 @@ impl Loader<'_> {
                 return table;
             }
         };
-        let text = std::str::from_utf8(&bytes).unwrap_or("\t");
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            problems.error(place, "the table of secrets is not UTF-8 text", "write `KEY: SECRET`, one a line, as plain UTF-8".to_owned());
+            return table;
+        };
+        let text = text.trim_start_matches('\u{feff}');
         // Whoever writes it anew empties it first: that takes no tenant away.
         if text.trim().is_empty() {
             problems.error(
@@ -193,15 +197,18 @@ impl Loader<'_> {
             problems.error(place, format!("there are more than {MAX_KEYS} keys"), None);
             return table;
         }
-        let (mut bad, mut weak) = (Bad::default(), Weak::default());
+        let (mut bad, mut doubtful) = (Bad::default(), Doubtful::default());
         for (index, entry) in entries.into_iter().enumerate() {
             // A key that is none may be a secret in the wrong place.
             let label = if is_key(&entry.key) { entry.key.clone() } else { format!("number {}", index + 1) };
             let made = match entry.value.node {
                 _ if !is_key(&entry.key) => Err(NOT_A_KEY.to_owned()),
+                Node::Scalar { text, plain: true } if matches!(&*text, "null" | "Null" | "NULL" | "~") => {
+                    Err("the secret is empty".to_owned())
+                }
                 Node::Scalar { text, .. } => {
-                    let is_weak = text.len() < WEAK_BELOW;
-                    make(Zeroizing::new(text.into_bytes()), making).inspect(|_| weak.note(&label, is_weak))
+                    let doubts = Doubts::about(text.as_bytes());
+                    make(Zeroizing::new(text.into_bytes()), making).inspect(|_| doubtful.note(&label, doubts))
                 }
                 Node::List(_) | Node::Map(_) => Err("the secret is not text".to_owned()),
             };
@@ -214,7 +221,7 @@ impl Loader<'_> {
             }
         }
         bad.tell(place, problems);
-        weak.tell(place, problems);
+        doubtful.tell(place, problems);
         table
     }
 }
@@ -227,29 +234,49 @@ fn make(text: Zeroizing<Vec<u8>>, making: &Making) -> Result<Arc<[Candidate]>, S
     Ok(Candidate::entry(*kind, encodings, suffix.as_deref(), &text)?.into())
 }
 
-/// Entries with weak secrets: how many, and the first.
-#[derive(Default)]
-struct Weak {
-    count: usize,
-    first: Option<String>,
+/// What is doubtful about a secret that can be used.
+#[derive(Clone, Copy)]
+struct Doubts {
+    is_weak: bool,
+    is_quoted: bool,
 }
 
-impl Weak {
-    fn note(&mut self, key: &str, is_weak: bool) {
-        if is_weak {
-            self.count += 1;
-            self.first.get_or_insert_with(|| key.to_owned());
+impl Doubts {
+    fn about(text: &[u8]) -> Self {
+        Self { is_weak: text.len() < WEAK_BELOW, is_quoted: is_quoted(text) }
+    }
+}
+
+/// Entries with doubtful secrets: of each kind how many, and the first.
+#[derive(Default)]
+struct Doubtful {
+    weak: (usize, String),
+    quoted: (usize, String),
+}
+
+impl Doubtful {
+    fn note(&mut self, key: &str, doubts: Doubts) {
+        for (is_so, (count, first)) in [(doubts.is_weak, &mut self.weak), (doubts.is_quoted, &mut self.quoted)] {
+            if is_so && *count == 0 {
+                key.clone_into(first);
+            }
+            *count += usize::from(is_so);
         }
     }
 
     fn tell(self, place: &Place, problems: &mut Diagnostics) {
-        let Some(first) = self.first else { return };
-        let many = match self.count {
-            1 => format!("the secret of key {} is", shown(&first)),
-            count => format!("the secrets of {count} keys, such as {}, are", shown(&first)),
-        };
-        let help = "take `openssl rand -hex 32` for each".to_owned();
-        problems.warning(place, format!("{many} shorter than {WEAK_BELOW} bytes"), help);
+        let weak = format!("shorter than {WEAK_BELOW} bytes");
+        let quoted = "wrapped in quotes, and they count as part of them".to_owned();
+        for ((count, first), what, help) in
+            [(self.weak, weak, "take `openssl rand -hex 32` for each"), (self.quoted, quoted, "take the quotes off")]
+        {
+            let many = match count {
+                0 => continue,
+                1 => format!("the secret of key {} is", shown(&first)),
+                count => format!("the secrets of {count} keys, such as {}, are", shown(&first)),
+            };
+            problems.warning(place, format!("{many} {what}"), help.to_owned());
+        }
     }
 }
 

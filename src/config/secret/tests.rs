@@ -98,17 +98,40 @@ fn a_changed_entry_of_ten_thousand_is_read_alone() {
     assert!(rig.load(None).unwrap_err().contains("more than 10000 keys"));
 }
 
+/// Texts that are no secret, and a word of what is said about each.
+const NO_SECRETS: [(&[u8], &str); 16] = [
+    (b"", "is empty"),
+    (b" \t", "nothing but white space"),
+    (b" the-secret-of-this-route", "begins or ends with white space"),
+    (b"the-secret-of-this-route\r", "begins or ends with white space"),
+    ("the-secret-of-this-route\u{a0}".as_bytes(), "begins or ends with white space"),
+    (b"\xef\xbb\xbfthe-secret-of-this-route", "byte order mark"),
+    (b"\xff\xfet\0h\0e\0", "byte order mark"),
+    (b"\xfe\xff\0t\0h\0e", "byte order mark"),
+    (b"t\0h\0e\0-\0s\0e\0c\0", "NUL byte"),
+    (b"the-secret\0", "NUL byte"),
+    (b"\x89PNG\x0d\x0a\x1a\x0a of an image", "not UTF-8"),
+    (b"the-secret-of\x08-this-route", "control character"),
+    (b"the-secret-of\x7f-this-route", "control character"),
+    ("the-secret\u{200b}-of-this-route".as_bytes(), "control character"),
+    ("the-secret\u{feff}-of-this-route".as_bytes(), "control character"),
+    ("the-secret\u{fffd}-of-this-route".as_bytes(), "control character"),
+];
+
 #[test]
 fn texts_that_are_no_secrets() {
+    for (bytes, why) in NO_SECRETS {
+        for allow in [false, true] {
+            let (what, _) = wholesome(bytes, allow).expect_err(why);
+            assert!(what.contains(why), "{bytes:?}: {what}");
+        }
+    }
     for (text, allow, wrong) in [
-        ("", false, true),
-        (" \t", true, true),
-        (" secret", true, true),
-        ("secret\r", true, true),
         ("two words", false, true),
         ("two words", true, false),
         ("two\nlines", false, true),
-        ("secret", false, false),
+        ("two\nlines", true, false),
+        ("\u{fc}n\u{ef}c\u{f6}de", false, false),
     ] {
         assert_eq!(wholesome(text.as_bytes(), allow).is_err(), wrong, "{text:?}");
     }
@@ -117,4 +140,68 @@ fn texts_that_are_no_secrets() {
     assert_eq!(drop("a\r\n"), b"a");
     assert_eq!(drop("a\n\n"), b"a\n");
     assert_eq!(drop("a"), b"a");
+}
+
+#[test]
+fn a_file_that_is_no_secret_keeps_its_last_good_text() {
+    let rig = Rig::new();
+    let first = rig.load(None).unwrap();
+    for (bytes, why) in NO_SECRETS {
+        fs::write(rig.0.path().join("secret"), bytes).unwrap();
+        assert!(rig.load(None).unwrap_err().contains(why), "{why}");
+        let second = rig.load(Some(&first.cache)).unwrap();
+        assert_eq!(second.stale, ["a/new"], "{why}");
+        assert_eq!(rig.load(Some(&second.cache)).unwrap().stale, ["a/new"], "{why}: it stays");
+    }
+}
+
+#[test]
+fn a_bad_file_of_a_table_disables_its_key() {
+    let rig = Rig::new();
+    for (index, (bytes, _)) in NO_SECRETS.iter().enumerate() {
+        fs::write(rig.0.path().join(format!("keys/tenant-{index}")), bytes).unwrap();
+    }
+    rig.write("keys/good", "the-secret-of-a-good-tenant");
+    let loaded = rig.load(None).unwrap();
+    assert_eq!(loaded.secrets, 2, "that of the route, and the good one");
+    let shown = loaded.report.render(false);
+    for (index, (_, why)) in NO_SECRETS.iter().enumerate() {
+        let told = shown.lines().find(|line| line.contains(&format!("key tenant-{index} is left out: the secret "))).unwrap();
+        assert!(told.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn a_table_in_one_file_leaves_out_what_is_no_secret() {
+    let rig = Rig::new();
+    rig.write("config.yaml", &CONFIG.replace("dir: keys", "file: keys.yaml"));
+    let table = "a: \"the\\0-secret-of-tenant-a\"\nb: \"\\uFEFFthe-secret-of-tenant-b\"\nc: \"the-secret-of\\a-tenant-c\"\nd: ~\ne: null\nf:\ng: the-secret-of-tenant-g\nh: '\"the-secret-of-tenant-h\"'\n";
+    for table in [table.to_owned(), format!("\u{feff}{table}")] {
+        rig.write("keys.yaml", &table);
+        let loaded = rig.load(None).unwrap();
+        let shown = loaded.report.render(false);
+        assert_eq!(loaded.secrets, 3, "{shown}");
+        for key in ["a", "b", "c", "d", "e", "f"] {
+            assert!(shown.contains(&format!("key {key} is left out")), "{shown}");
+        }
+        assert!(shown.contains("the secret of key h is wrapped in quotes"), "{shown}");
+    }
+    fs::write(rig.0.path().join("keys.yaml"), b"\xff\xfea\0:\0").unwrap();
+    assert!(rig.load(None).unwrap_err().contains("the table of secrets is not UTF-8 text"));
+}
+
+#[test]
+fn quotes_around_a_secret_are_told() {
+    let rig = Rig::new();
+    for (text, is_told) in [
+        ("\"the-secret-of-this-route\"", true),
+        ("'the-secret-of-this-route'\n", true),
+        ("\u{201c}the-secret-of-this-route\u{201d}", true),
+        ("\"the-secret-of-this-route", false),
+        ("the-\"secret\"-of-this-route", false),
+    ] {
+        rig.write("secret", text);
+        let shown = rig.load(None).unwrap().report.render(false);
+        assert_eq!(shown.contains("wrapped in quotes"), is_told, "{text}\n{shown}");
+    }
 }

@@ -109,8 +109,8 @@ impl Task {
         let Self { gate, route, delivery, lease, lane, before, cause, place } = self;
         let gate = &gate.0;
         let (hook, begun) = (&route.hook, gate.clock.now());
-        let received_at = delivery.head().received.wall;
-        let attempt = Attempt { number: lease.attempt, received_at, budget: hook.forward.timeout, at: begun.wall, inline: false };
+        let (number, received_at, dates) = (lease.attempt, delivery.head().received.wall, gate.dates(begun.mono));
+        let attempt = Attempt { number, received_at, budget: hook.forward.timeout, at: begun.wall, dates, inline: false };
         let onward = Onward::new(Arc::clone(&route.upstream), Arc::clone(hook));
         let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
         let seen = look(answer, begun.wall).await;
@@ -130,7 +130,7 @@ impl Task {
             delivery: lease.unit.delivery.0,
             delivery_id: delivery_id(&delivery).as_deref(),
             upstream: &hook.forward.upstream.name,
-            number: attempt.number,
+            number,
             outcome,
             error: outcome::error(outcome),
             took,

@@ -147,12 +147,19 @@ fn authentic(hook: &Hook, received: Received) -> Delivery {
 }
 
 fn attempt(later: u64, inline: bool) -> Attempt {
-    Attempt { number: 2, received_at: clock(0).0, budget: Duration::from_secs(1), at: clock(later).0, inline }
+    Attempt {
+        number: 2,
+        received_at: clock(0).0,
+        budget: Duration::from_secs(1),
+        at: clock(later).0,
+        dates: crate::clock::Dates::at(clock(later).0),
+        inline,
+    }
 }
 
 /// The values of a header that is sent, and whether what is sent is authentic `later`.
 fn sent(hook: &Hook, delivery: &Delivery, attempt: Attempt, name: &str) -> (Vec<String>, bool) {
-    let (outgoing, stale) = super::delivery(delivery, hook, attempt);
+    let (outgoing, stale) = super::delivery(delivery, hook, &attempt);
     assert_eq!((outgoing.body.as_ref(), stale), (delivery.body().as_ref(), None));
     let values = outgoing.headers.iter().filter(|(known, _)| known.as_str() == name).map(|(_, value)| value.to_str().unwrap().to_owned());
     let values = values.collect();
@@ -192,7 +199,7 @@ fn it_is_signed_with_a_secret_that_is_accepted() {
     };
     let with = |hook: &Hook| {
         let delivery = authentic(&route("{ env: SECRET }"), received(&route("{ env: SECRET }"), STRIPE, 0, &[]));
-        let (outgoing, stale) = super::delivery(&delivery, hook, attempt(DAY, false));
+        let (outgoing, stale) = super::delivery(&delivery, hook, &attempt(DAY, false));
         let lines: Vec<_> = outgoing.headers.iter().filter(|(name, _)| name == "stripe-signature").collect();
         assert_eq!(lines.len(), 1);
         (lines[0].1.to_str().unwrap().to_owned(), stale)
@@ -229,7 +236,7 @@ fn every_name_of_a_signature_is_signed_anew_and_nothing_of_the_old_is_left() {
     let route = format!("{{ {scheme}, timestamp: {{ header: X-Time }}, secrets: [{{ env: SECRET }}] }}");
     let query = hook(&format!("{{ name: a, path: /hook, verify: {route}, queue: {{ upstream: app, query: keep, resign: true }} }}"));
     let delivery = authentic(&query, self::received(&query, "{}", 0, &[]));
-    let (outgoing, _) = super::delivery(&delivery, &query, attempt(DAY, false));
+    let (outgoing, _) = super::delivery(&delivery, &query, &attempt(DAY, false));
     let target = String::from_utf8(outgoing.target.to_vec()).unwrap();
     assert!(target.starts_with("/hook?a=1&b=%zz&sig=") && target.matches("sig=").count() == 1, "{target}");
     assert_eq!(sent(&query, &delivery, attempt(DAY, false), "x-time"), (vec!["1795683600".to_owned()], true));
@@ -243,7 +250,7 @@ fn the_gate_signs_in_its_own_name_what_is_authentic_and_nobody_else_can() {
         [("webhook-id", "forged"), ("webhook_signature", "v1,forged"), ("HTTP_Webhook-Timestamp", "1"), ("webhook-idea", "theirs")];
     let request = || received(&signing, STRIPE, 0, &forged);
     let lines = |delivery: &Delivery, at: u64| {
-        let (outgoing, _) = super::delivery(delivery, &signing, attempt(at, true));
+        let (outgoing, _) = super::delivery(delivery, &signing, &attempt(at, true));
         let ours = outgoing.headers.into_iter().filter(|(name, _)| name.as_str().contains("webhook"));
         ours.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect::<Vec<_>>()
     };

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::clock::{Clock, FrozenClock};
+use crate::clock::{Clock, Dates, FrozenClock};
 use crate::request::{Client, RequestId};
 
 fn received(method: Method, target: &str, body: &'static str) -> Received {
@@ -38,7 +38,7 @@ fn echo(method: Method, at: Locator) -> Handshake {
 }
 
 fn answered(handshakes: &Handshakes, received: &Received) -> Result<Option<Bytes>, NotAuthentic> {
-    let full = handshakes.unsigned(None, received, &Params::default(), received.head.received)?;
+    let full = handshakes.unsigned(None, received, &Params::default(), &Dates::at(received.head.received.wall))?;
     Ok(full.map(|full| full.body))
 }
 

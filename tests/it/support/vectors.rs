@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use bytes::Bytes;
-use hookgate::clock::{Clock as _, FrozenClock, Now};
+use hookgate::clock::{Clock as _, Dates, FrozenClock, Now};
 use hookgate::config::compile::verify::compile;
 use hookgate::config::diagnostic::{Diagnostics, Place};
 use hookgate::config::file;
@@ -176,7 +176,7 @@ impl Case {
         let received = self.received();
         let mut check = verifier.begin(&received.head, &params);
         received.body.bytes().chunks(7).for_each(|chunk| check.update(chunk));
-        let chunked = check.finish(received, self.now()).map_err(|refused| refused.why);
+        let chunked = check.finish(received, self.now(), &Dates::at(self.now().wall)).map_err(|refused| refused.why);
         assert_eq!(whole.as_ref().err(), chunked.as_ref().err(), "{}: the two doors differ", self.name);
         whole.map(|_| ()).map_err(|why| why.code().to_owned())
     }
@@ -185,7 +185,7 @@ impl Case {
     pub(crate) fn resigned(&self, shape: &Shape, later: Now) -> Result<[Result<(), NotAuthentic>; 2], CannotSign> {
         let (verifier, params) = (self.verifier(shape).unwrap(), Params::default());
         let authentic = verifier.verify(self.received(), &params, self.now()).map_err(|refused| refused.why).unwrap();
-        let head = verifier.resign(&authentic, &params, later.wall)?;
+        let head = verifier.resign(&authentic, &params, later.wall, &Dates::at(later.wall))?;
         let again = Received { head, body: self.body().into() };
         Ok([again, self.received()].map(|request| verifier.verify(request, &params, later).map(|_| ()).map_err(|refused| refused.why)))
     }

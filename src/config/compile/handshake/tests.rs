@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::clock::{Clock as _, FrozenClock};
+use crate::clock::{Clock as _, Dates, FrozenClock};
 use crate::config::compile::verify;
 use crate::config::secret::Loader;
 use crate::provider::Catalogue;
@@ -27,8 +27,9 @@ fn compiled(written: &str, provider: &str) -> (Handshakes, Vec<String>) {
     let now = FrozenClock::at_unix(1_767_225_600).now();
     let mut cx = Context {
         problems,
-        loader: Loader::new(Path::new("."), &|_| None, None, now),
+        loader: Loader::new(Path::new("."), &|_| None, None, now, Dates::at(now.wall)),
         catalogue: Catalogue::built_in(),
+        certificates: Vec::new(),
         asks_for_certificates: false,
         has_store: false,
         mounts: &[],
