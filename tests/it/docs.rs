@@ -143,6 +143,60 @@ fn blocks_compile() {
     assert!(count >= 5, "{count}");
 }
 
+/// The published schema, in a validator that is not ours.
+fn schema() -> jsonschema::Validator {
+    jsonschema::validator_for(&serde_json::from_str(&read("docs/config.schema.json")).unwrap()).unwrap()
+}
+
+/// What the schema finds wrong with a config.
+fn breaches(schema: &jsonschema::Validator, yaml: &str) -> Vec<String> {
+    let config: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
+    schema.iter_errors(&config).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+/// Editors find nothing wrong with what the gateway takes.
+#[test]
+fn the_schema_accepts_every_config_that_compiles() {
+    let schema = schema();
+    let mut configs = vec![("config.example.yaml".to_owned(), read("config.example.yaml"))];
+    for (page, text) in pages() {
+        for block in text.split("```yaml\n").skip(1) {
+            let dir = tempfile::tempdir().unwrap();
+            configs.push((page.clone(), completed(block.split("```").next().unwrap(), dir.path())));
+        }
+    }
+    for entry in fs::read_dir("tests/config/good").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            configs.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+    assert!(configs.len() >= 10, "{}", configs.len());
+    for (name, config) in configs {
+        assert_eq!(breaches(&schema, &config), [""; 0], "{name}:\n{config}");
+    }
+}
+
+#[test]
+fn the_schema_offers_and_enforces_words() {
+    let (schema, example) = (schema(), read("config.example.yaml"));
+    let text = read("docs/config.schema.json");
+    for word in ["\"github\"", "\"stripe\"", "\"hmac\"", "\"sha256\"", "\"base64url\"", "\"observe\"", "\"unix_ms\"", "\"OPTIONS\""] {
+        assert!(text.contains(word), "{word}");
+    }
+    for (right, wrong) in [
+        ("scheme: hmac", "scheme: hmacs"),
+        ("algorithm: sha256", "algorithm: md5"),
+        ("encoding: hex", "encoding: hexa"),
+        ("path: /webhooks/github", "pth: /webhooks/github"),
+    ] {
+        assert!(example.contains(right), "{right}");
+        assert_ne!(breaches(&schema, &example.replacen(right, wrong, 1)), [""; 0], "{wrong}");
+    }
+    let own = example.replacen("provider: github", "provider: my-own-preset", 1);
+    assert_eq!(breaches(&schema, &own), [""; 0], "a preset of one's own");
+}
+
 /// The first config that a newcomer meets is good, and without a warning.
 #[test]
 fn the_config_of_the_readme_has_no_warning() {
