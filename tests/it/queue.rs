@@ -142,6 +142,7 @@ fn duplicate_gets_the_answer_of_the_route() {
     let queued = App::start();
     let gate = start(&config(&queued.url(), ANSWER));
     is_configured(&send(&gate, "id-1", b"{}"), "queued");
+    wait_for("it to be delivered", || queued.count() == 1);
     is_configured(&send(&gate, "id-1", b"{}"), "duplicate");
     let forwarded = App::start();
     let gate = start(&forwarding(&forwarded.url(), ANSWER));

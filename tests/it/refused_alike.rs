@@ -145,10 +145,9 @@ fn every_401_is_the_same_to_the_sender() {
 #[test]
 fn refusals_of_a_route_are_alike_as_it_says() {
     let app = App::start();
-    let route = |name: &str, more: &str| {
-        format!(
-            "  - name: {name}\n    path: /{name}\n    verify: {{ provider: {name}, secrets: [{{ insecure_inline: {SECRET} }}] }}\n{more}    forward: {{ upstream: app }}\n"
-        )
+    let route = |provider: &str, more: &str| {
+        let verify = format!("verify: {{ provider: {provider}, secrets: [{{ insecure_inline: {SECRET} }}] }}");
+        format!("  - name: of-{provider}\n    path: /{provider}\n    {verify}\n{more}    forward: {{ upstream: app }}\n")
     };
     let token = "    handshake: { verify_token: { insecure_inline: a-token-of-many-bytes } }\n";
     let routes = [
