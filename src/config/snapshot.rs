@@ -283,8 +283,9 @@ impl Hook {
 
     /// When a request that is older than the tolerance is accepted as a retry; none where none ever is.
     pub fn late_retries(&self) -> Option<LateRule> {
+        let retries_for = self.retries_for.filter(|_| self.retry_keeps_time)?;
         let (verifier, dedupe) = (self.verifier.as_ref()?, self.dedupe?);
-        let (tolerance, retries_for) = (verifier.tolerance()?, self.retries_for.filter(|_| self.retry_keeps_time)?);
+        let tolerance = verifier.tolerance()?;
         let rule = LateRule { tolerance, retries_for, window: dedupe.late_window(), covers_body: verifier.covers().body };
         Some(rule).filter(|rule| rule.applies())
     }

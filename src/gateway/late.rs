@@ -17,7 +17,6 @@ use crate::verify::{Authentic, Cleared, Refused, Stale, Verdict};
 ///
 /// # Errors
 /// Why it is not authentic, with the request given back.
-#[expect(clippy::result_large_err, reason = "as `Check::finish`")]
 pub(super) async fn judge(
     gate: &Gate,
     route: &LiveHook,

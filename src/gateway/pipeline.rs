@@ -70,7 +70,8 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     let mut check = hook.verifier.as_ref().map(|verifier| verifier.begin(&head, &params));
     let timeout = live.snapshot.limits.body_timeout;
     let bounds = BodyBounds { max: hook.max_body, timeout, route: &hook.name, budget: &gate.budget, clock: &*gate.clock };
-    let mut hash = hook.keys_by_body().then(|| gate.ids.bodies.begin());
+    // boxed: it is large, and most requests have none
+    let mut hash = hook.keys_by_body().then(|| Box::new(gate.ids.bodies.begin()));
     let mut feed = |piece: &[u8]| {
         check.iter_mut().for_each(|check| check.update(piece));
         hash.iter_mut().for_each(|hash| hash.update(piece));
@@ -84,7 +85,7 @@ pub async fn run(gate: &Arc<Gate>, live: &Live, head: RequestHead, sender: &mut 
     if let Some(full) = hook.handshakes.unsigned(hook.verifier.as_ref(), &received, &params, &dates)? {
         return Ok(Reply::Full(full));
     }
-    let body_digest = hash.as_ref().map(BodyHash::finish);
+    let body_digest = hash.as_deref().map(BodyHash::finish);
     let cleared = match check {
         None => Cleared::Unverified(Unverified::by_config(received)),
         // age is judged at receipt, however long the body took
