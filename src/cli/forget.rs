@@ -1,5 +1,9 @@
 //! `hookgate forget`: a delivery ID that the gate shall not know any more.
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::admin::deliveries::acts::{Forget, Forgotten};
 use crate::cli::ask::GateArgs;
@@ -21,6 +25,9 @@ pub(super) struct ForgetArgs {
     /// The account it came from, where the route finds its secrets by a key.
     #[arg(long, value_name = "KEY")]
     account: Option<String>,
+    /// A file with the body exactly as it came, where the key is made of it too and the gateway did not store the delivery.
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
     /// Why, for the audit.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
@@ -40,7 +47,10 @@ fn param(text: &str) -> Result<(String, String), String> {
 pub(super) fn forget(args: &ForgetArgs) -> Result<Exit, Error> {
     let params: BTreeMap<String, String> = args.params.iter().cloned().collect();
     let (route, id, account) = (args.route.clone(), args.id.clone(), args.account.clone());
-    let order = Forget { route, id, params, account, reason: args.reason.clone() };
+    let unread = |path: &PathBuf, error| Error::usage("the body cannot be read").at(path.display().to_string()).cause(error);
+    let body = args.body.as_ref().map(|path| std::fs::read(path).map_err(|error| unread(path, error))).transpose()?;
+    let body_base64 = body.map(|body| STANDARD.encode(body));
+    let order = Forget { route, id, params, account, body_base64, reason: args.reason.clone() };
     let door = args.gate.door()?;
     let forgotten: Forgotten = context::block_on(door.post("/-/forget", &order))??;
     let (id, look) = (term::clean(&args.id), Look::of_stdout());

@@ -37,10 +37,18 @@ impl Desk for GateDesk {
         let Some(route) = self.route(route) else { return Keyed::NoRoute };
         let hook = &*route.hook;
         let (Some(dedupe), Some(verifier)) = (hook.dedupe, &hook.verifier) else { return Keyed::Not };
-        if dedupe.by_content || !verifier.covers_id() || hook.id_with_body {
+        let DeliveryName { id, params, account, secret, body } = named;
+        let needs_body = dedupe.by_content || !verifier.covers_id() || hook.id_with_body;
+        // the signed time of such a key is known of a stored delivery alone
+        let needs_time = !dedupe.by_content && !verifier.covers_id() && hook.late_retries().is_some();
+        if needs_time || (needs_body && body.is_none()) {
             return Keyed::ByBody;
         }
-        let DeliveryName { id, params, account, secret } = named;
+        let digest = body.filter(|_| needs_body).map(|body| self.0.ids.bodies.digest(body));
+        // an ID that the signature does not cover may have been missing
+        let with_id = (!dedupe.by_content).then_some(Some(id.as_bytes()));
+        let without = (dedupe.by_content || !verifier.covers_id()).then_some(None);
+        let ids: Vec<_> = with_id.into_iter().chain(without).collect();
         let (names, keyed_by) = (parameters(&hook.path), verifier.secrets().keyed_by());
         // a parameter that is the account need be named once
         let (by_param, by_header) = match keyed_by {
@@ -62,11 +70,12 @@ impl Desk for GateDesk {
             None => account.filter(|_| by_header),
         };
         let (scope, hash_key) = (Scope::named(&route.ledger, &all, account), self.0.ids.ledger.hash_key());
-        let key = |secret| scope.ledger_key(&hash_key, Identity { id: Some(id.as_bytes()), secret, ..Identity::default() });
+        let key = |secret, id| scope.ledger_key(&hash_key, Identity { id, secret, digest, ..Identity::default() });
+        let keys = |secret| ids.iter().map(move |id| key(secret, *id));
         Keyed::By(match (dedupe.per_secret, secret) {
-            (false, _) => vec![key(None)],
-            (true, Some(_)) => vec![key(secret)],
-            (true, None) => verifier.secrets().names(account).iter().map(|name| key(Some(&**name))).collect(),
+            (false, _) => keys(None).collect(),
+            (true, Some(_)) => keys(secret).collect(),
+            (true, None) => verifier.secrets().names(account).iter().flat_map(|name| keys(Some(&**name)).collect::<Vec<_>>()).collect(),
         })
     }
 }

@@ -237,3 +237,22 @@ fn a_recorded_delivery_is_forgotten_and_accepted_again() {
     assert_eq!(send(&gate, "lost", b"{}").header("Hookgate-Status"), None, "it is forwarded");
     assert_eq!(app.count(), 2);
 }
+
+/// Nothing of it is stored: the body makes the key.
+#[test]
+fn a_delivery_that_is_not_recorded_is_forgotten_by_its_body() {
+    let (app, _answers) = app(200);
+    for dedupe in ["dedupe: { by: content, window: 24h }", "dedupe: { window: 24h }"] {
+        let gate = start(&forwarding(&app.url(), "record: none").replace("dedupe: { window: 24h }", dedupe));
+        let before = app.count();
+        assert_eq!(send(&gate, "lost", b"{\"n\":1}").status, 200);
+        assert_eq!(send(&gate, "lost", b"{\"n\":1}").header("Hookgate-Status"), Some("duplicate"));
+        let refused = said(&run(&gate, &["forget", "--route", "github", "lost"]));
+        assert!(refused.contains("`--body FILE`"), "{refused}");
+        let file = gate.dir().join("body");
+        std::fs::write(&file, "{\"n\":1}").unwrap();
+        ends(&gate, &["forget", "--route", "github", "lost", "--body", &file.display().to_string()], 0);
+        assert_eq!(send(&gate, "lost", b"{\"n\":1}").header("Hookgate-Status"), None, "it is forwarded");
+        assert_eq!(app.count() - before, 2);
+    }
+}

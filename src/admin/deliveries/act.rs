@@ -6,6 +6,8 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
@@ -31,6 +33,8 @@ const STEP: u16 = 100;
 const LONGEST: Duration = Duration::from_secs(20);
 /// IDs of one call.
 const MOST_IDS: usize = 1000;
+/// Bytes of a request to forget an ID, which may have a body of a delivery in base64.
+pub(super) const MOST_FORGOTTEN: usize = 48 << 20;
 /// Bytes of a reason.
 const LONGEST_REASON: usize = 1024;
 
@@ -244,7 +248,9 @@ pub(super) async fn forget(Actor(who): Actor, State(source): State<Arc<dyn Sourc
 
 /// Returns the ledger keys of an ID: those of stored deliveries, which know theirs whatever it was made of, and the one that the ID gives.
 async fn keys_of(desk: &dyn Desk, asked: &Forget) -> Result<Vec<Key>, Denied> {
-    let Forget { route, id, params, account, reason: _ } = asked;
+    let Forget { route, id, params, account, body_base64, reason: _ } = asked;
+    let wrong = |_| bad("`body_base64` is no base64", "encode the body exactly as it came");
+    let body = body_base64.as_ref().map(|text| STANDARD.decode(text)).transpose().map_err(wrong)?;
     let params = Params(params.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect());
     let names = Names::of(desk).await?;
     let filter = Filter { route: Some(route.clone()), id: Some(id.clone()), ..Filter::default() };
@@ -264,12 +270,12 @@ async fn keys_of(desk: &dyn Desk, asked: &Forget) -> Result<Vec<Key>, Denied> {
         return Err(bad("several accounts have a delivery of that ID", "say `account`, or the `params` it came with"));
     }
     let mut keys: Vec<_> = rows.iter().filter_map(|row| row.key).collect();
-    match desk.keyed(route, DeliveryName { id, params: &params, account: account.as_deref(), secret: None }) {
+    match desk.keyed(route, DeliveryName { id, params: &params, account: account.as_deref(), secret: None, body: body.as_deref() }) {
         Keyed::By(all) => keys.extend(all),
         _ if !keys.is_empty() => {}
         Keyed::ByBody => {
-            let help =
-                "its key is made of the body too, since the signature does not cover the ID: only a stored delivery can be forgotten";
+            let help = "its key is made of the body too: give the body as well with `body_base64`; where it is made of the signed time, only a \
+                stored delivery can be forgotten";
             return Err(Denied::new(StatusCode::CONFLICT, "no stored delivery of this route has that ID", help));
         }
         Keyed::Needs { params, account } => {

@@ -136,6 +136,9 @@ pub struct Forget {
     /// The account it came from, where the route finds its secrets by a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// The body exactly as it came, in base64, where the key is made of it too and no stored delivery has the ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
     /// Why, for the audit.
     #[serde(default)]
     pub reason: String,

@@ -29,6 +29,8 @@ pub struct DeliveryName<'a> {
     pub account: Option<&'a str>,
     /// The name of the secret it was signed with, if it is known.
     pub secret: Option<&'a str>,
+    /// Its body, if it is known.
+    pub body: Option<&'a [u8]>,
 }
 
 /// How the ledger keeps an ID.

@@ -12,6 +12,7 @@ pub mod types;
 pub(super) use act::attempt_now;
 pub use desk::{DeliveryName, Desk, Keyed, Policy};
 
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use super::endpoint::{Answers, Endpoint, Needs, schema};
@@ -91,7 +92,8 @@ fn acting() -> Vec<Endpoint> {
             "/-/forget",
             "Forgets an ID that was handed on: the next delivery that has it is taken for new.",
             Answers::Json(200, schema::<acts::Forgotten>),
-            post(act::forget),
+            // a body may come along, in base64
+            post(act::forget).layer(DefaultBodyLimit::max(act::MOST_FORGOTTEN)),
         )
         .refuses(&[404, 409]),
     ]

@@ -31,7 +31,7 @@ pub(in crate::admin::deliveries) async fn twin(desk: &dyn Desk, names: &Names, r
     }
     // it is on record only: whether a later try of its sender was handed on, the ledger alone knows
     let (params, account) = (kept::parameters(&row.record), kept::fact(&row.record, kept::ACCOUNT));
-    let named = DeliveryName { id, params: &params, account, secret: kept::fact(&row.record, kept::SECRET) };
+    let named = DeliveryName { id, params: &params, account, secret: kept::fact(&row.record, kept::SECRET), body: None };
     let key = match row.key {
         Some(key) => key,
         // recorded by an earlier version, without its key
