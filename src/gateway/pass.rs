@@ -31,8 +31,9 @@ use crate::upstream::switch::Deadline;
 
 /// The bytes of an answer that pingora reads at once, at most.
 const MAX_PIECE: usize = 64 * 1024;
-/// The pieces of an answer that pingora holds for a sender that does not read: four in its pipe, one before it and one behind it.
-const PIPE: usize = 6;
+/// The pieces of an answer that pingora holds for a sender that does not read: four in its pipe, one before it, and five taken out of it to be
+/// written together.
+const PIPE: usize = 10;
 /// How long a sender may let a piece wait that has no room in memory.
 const CROWDED: Duration = Duration::from_millis(250);
 

@@ -624,17 +624,17 @@ fn request_ids_and_method_overrides_are_kept_where_nothing_needs_them() {
         }
         act
     });
-    let alone = |pass: &str, more: &str| {
+    let alone = |more: &str, route: &str| {
+        let url = app.url();
         format!(
-            "listen: [{{ address: 127.0.0.1:0 }}]\n{more}upstreams:\n  app: {{ url: '{}' }}\nroutes:\n  - name: app\n    path: /{{*rest}}\n    pass: {{ upstream: app{pass} }}\n",
-            app.url()
+            "listen: [{{ address: 127.0.0.1:0 }}]\n{more}upstreams:\n  app: {{ url: '{url}' }}\nroutes:\n  - name: app\n    path: /{{*rest}}\n    pass: {{ upstream: app }}\n{route}"
         )
     };
     let guarded = config(&app.url(), "", "");
     for (yaml, keeps, trusted) in [
         (alone("", ""), true, false),
-        (alone("", "trusted_proxies: [127.0.0.0/8]\n"), true, true),
-        (alone(" }\n    methods: [GET, POST", ""), false, false),
+        (alone("trusted_proxies: [127.0.0.0/8]\n", ""), true, true),
+        (alone("", "    methods: [GET, POST]\n"), false, false),
         (guarded, false, false),
     ] {
         let gate = Gate::start(&yaml);

@@ -72,7 +72,7 @@ routes:
             route("github", "app", "    dedupe: { window: 1h }\n"),
             route("large", "large", ""),
             route("again", "app", ""),
-        ) + "  - name: page\n    path: /page\n    pass: { upstream: large, idle_timeout: 3s }\n";
+        ) + "  - name: page\n    path: /page\n    pass: { upstream: large, idle_timeout: 60s }\n  - name: brief\n    path: /brief\n    pass: { upstream: large, idle_timeout: 1s }\n";
         let gate = Gate::start_in(Arc::clone(&dir), &yaml);
         Self { gate, app, certificate: key.cert.der().clone() }
     }

@@ -290,22 +290,22 @@ pub fn zero_windows(connections: usize, limit: Duration) -> Flood {
 }
 
 /// Large pages of a pass route, whose answers have no window to go into.
-pub fn unread_pages(connections: usize, limit: Duration) -> Flood {
-    storm(
-        "h2 unread pages",
-        "32 streams each, 8 MiB a page, answers may not be sent",
-        connections,
-        Storm { limit, deaf: false, settings: &[(4, 0)] },
-        |round| {
-            if round >= 32 {
-                return Vec::new();
-            }
-            let mut block = vec![0x82, 0x87]; // :method GET, :scheme https
-            block.extend(literal(":path", "/page"));
-            block.extend(literal(":authority", "gate.test"));
-            frame(HEADERS, END_HEADERS | END_STREAM, stream_id(round), &block)
-        },
-    )
+pub fn unread_pages(connections: usize, limit: Duration, brief: bool) -> Flood {
+    fn page(round: u32, path: &str, most: u32) -> Vec<u8> {
+        if round >= most {
+            return Vec::new();
+        }
+        let mut block = vec![0x82, 0x87]; // :method GET, :scheme https
+        block.extend(literal(":path", path));
+        block.extend(literal(":authority", "gate.test"));
+        frame(HEADERS, END_HEADERS | END_STREAM, stream_id(round), &block)
+    }
+    let storm_of = Storm { limit, deaf: false, settings: &[(4, 0)] };
+    let size = "8 MiB a page, answers may not be sent";
+    if brief {
+        return storm("h2 unread pages", size, connections, storm_of, |round| page(round, "/brief", 2));
+    }
+    storm("h2 unread pages", size, connections, storm_of, |round| page(round, "/page", 32))
 }
 
 /// One long line, put into the compressor's table once and named again and again: <https://www.rfc-editor.org/rfc/rfc7541#section-7.3>.
