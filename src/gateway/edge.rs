@@ -198,11 +198,11 @@ impl ProxyHttp for Edge {
     fn response_body_filter(
         &self,
         session: &mut Session,
-        body: &mut Option<Bytes>,
+        _body: &mut Option<Bytes>,
         _end_of_stream: bool,
         ctx: &mut Self::CTX,
     ) -> PingoraResult<Option<Duration>> {
-        passing(ctx)?.answer_body(session, body.as_ref().map_or(0, Bytes::len));
+        passing(ctx)?.answer_body(session);
         Ok(None)
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -29,13 +29,11 @@ use crate::upstream::breaker::Permit;
 use crate::upstream::render;
 use crate::upstream::switch::Deadline;
 
-/// The bytes of an answer that pingora reads at once, at most.
-const MAX_PIECE: usize = 64 * 1024;
-/// The pieces of an answer that pingora holds for a sender that does not read: four in its pipe, one before it, and five taken out of it to be
-/// written together.
-const PIPE: usize = 10;
-/// How long a sender may let a piece wait that has no room in memory.
-const CROWDED: Duration = Duration::from_millis(250);
+/// The bytes of an answer that pingora holds for a sender that does not read, at most: ten pieces of 64 KiB. Four are in its pipe, one is
+/// before it, and five were taken out of it to be written together.
+const PIPE: usize = 10 * 64 * 1024;
+/// How long a stream of HTTP/2 may leave a piece unread that has no room in memory.
+const CROWDED: Duration = Duration::from_secs(1);
 
 /// One request that is streamed through.
 pub(super) struct Passing {
@@ -62,6 +60,8 @@ pub(super) struct Passing {
     deadline: Option<Deadline>,
     /// What of the answer may be held because the sender does not read.
     buffers: Account,
+    /// How much that can be.
+    pipe: usize,
     /// The status of the answer, once its head is here.
     answered: Option<StatusCode>,
     /// Why there is no answer of the upstream's, decided here.
@@ -73,13 +73,10 @@ impl Passing {
     /// Takes over a request that [`prepare`] made ready.
     pub(super) fn begin(gate: &Arc<Gate>, route: Arc<LivePass>, host: HeaderValue, record: Record) -> Self {
         let client = record.facts().client;
-        let owner = Owner {
-            client: client.own.then(|| network_of(client.ip)),
-            route: Arc::clone(&route.pass.name),
-            one_body: MAX_PIECE.saturating_mul(PIPE),
-        };
+        let owner = Owner { client: client.own.then(|| network_of(client.ip)), route: Arc::clone(&route.pass.name), one_body: PIPE };
         Self {
             buffers: gate.answers.open(owner),
+            pipe: PIPE,
             gate: Arc::clone(gate),
             _in_flight: InFlight::begin(Arc::clone(gate)),
             _stream: InStream::begin(Arc::clone(gate)),
@@ -205,6 +202,8 @@ impl Passing {
             CONN.try_with(|conn| conn.switch()).unwrap_or_default();
         }
         if switches || !status.is_informational() {
+            let length = answer.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            self.pipe = length.map_or(PIPE, |length: usize| length.min(PIPE));
             self.answered = Some(status);
             self.deadline = None;
             self.settle(Outcome::Answered(status));
@@ -228,12 +227,14 @@ impl Passing {
         Ok(())
     }
 
-    /// Sees a piece of the body of the answer, before it is written to the sender. As long as the sender does not take it, pingora holds some
-    /// pieces more. They count; where they have no room, the sender is not waited for.
-    pub(super) fn answer_body(&mut self, session: &mut Session, piece: usize) {
-        let has_room = self.buffers.grow_to(piece.min(MAX_PIECE).saturating_mul(PIPE)).is_ok();
-        let patience = self.route.pass.idle_timeout;
-        session.set_write_timeout(Some(if has_room { patience } else { patience.min(CROWDED) }));
+    /// Sees a piece of the body of the answer, before it is written to the sender. As long as a stream of HTTP/2 does not take it, pingora holds
+    /// more of the answer. That counts; where it has no room, the sender is not waited for.
+    pub(super) fn answer_body(&mut self, session: &mut Session) {
+        if session.is_http2() {
+            let has_room = self.buffers.grow_to(self.pipe).is_ok();
+            let patience = self.route.pass.idle_timeout;
+            session.set_write_timeout(Some(if has_room { patience } else { patience.min(CROWDED) }));
+        }
     }
 
     /// What to answer a request that failed with `error`; `None`: there is nobody to answer, or the answer has begun.
