@@ -278,7 +278,9 @@ async fn rows_drawn_while_the_clock_was_ahead_are_swept() {
         let lease = new(store.accept(Arc::new(one), Dedupe::None).await.unwrap()).remove(0);
         assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
     };
-    deliver(DeliveryRef::first_of(DeliveryRef::draw().drawn_at() + YEAR)).await;
+    clock.advance(Duration::from_secs(1));
+    let ahead = DeliveryRef::first_of(DeliveryRef::draw().drawn_at() + YEAR);
+    deliver(ahead).await;
     let mut done = 0;
     for _ in 0..5 {
         deliver(DeliveryRef::draw()).await;
@@ -286,6 +288,7 @@ async fn rows_drawn_while_the_clock_was_ahead_are_swept() {
         done += store.sweep(&keep, 1).await.unwrap().done;
     }
     assert_eq!(done, 3, "the one from the future, and those after it that are old");
+    assert!(store.get(Scope::All, ahead).await.unwrap().is_none());
 }
 
 /// The file says so before anything is acknowledged, and only a clean end with nothing left takes that back.
