@@ -52,6 +52,7 @@ mod tests {
         "`store.path`",
         "`dedupe`",
         "`localhost`",
+        "`-`",
         "`Host`",
         "`Authorization: Bearer TOKEN`",
         "`Content-Type: application/json`",
