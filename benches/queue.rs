@@ -325,7 +325,7 @@ fn copy(sample: &Stored) -> Accept {
         delivery_id: Some(uuid::Uuid::new_v4().to_string().into()),
         key: None,
         event_type: sample.event_type.clone(),
-        to: vec![To { target: TargetId(1), lane: None, start: Start::Anyone, tried: None }],
+        to: vec![To { target: TargetId(1), lane: None, start: Start::Anyone, tried: Vec::new() }],
         record: sample.record.clone(),
         body: sample.body.clone(),
     }

@@ -1,12 +1,14 @@
 //! The nouns between the proof and the upstream: what was let through, what became of it, and who hands it on.
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use nix::errno::Errno;
 
 use crate::clock::Dates;
 use crate::request::{Params, Received, RequestHead};
@@ -98,10 +100,49 @@ pub enum Fault {
     ConnectTimeout,
     /// The connection broke before the head of an answer.
     Reset,
+    /// A connection kept from an earlier exchange turned out closed before any byte of an answer. The request may have arrived all the same.
+    Stale,
     /// No answer in time.
     Timeout,
     /// What came is not HTTP as it should be.
     Malformed,
+    /// No connection, because the gateway has used up a resource of its own machine. It says nothing about the upstream.
+    Local(Shortage),
+}
+
+/// A resource of the gateway's own machine that is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// File descriptors: `EMFILE`, `ENFILE`.
+    Descriptors,
+    /// Local ports: `EADDRNOTAVAIL`.
+    Ports,
+    /// Memory for sockets: `ENOBUFS`, `ENOMEM`.
+    Memory,
+}
+
+impl Shortage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Descriptors, Self::Ports, Self::Memory];
+
+    /// Returns the shortage that an error of the system tells of, if it tells of one.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        match Errno::from_raw(error.raw_os_error()?) {
+            Errno::EMFILE | Errno::ENFILE => Some(Self::Descriptors),
+            Errno::EADDRNOTAVAIL => Some(Self::Ports),
+            Errno::ENOBUFS | Errno::ENOMEM => Some(Self::Memory),
+            _ => None,
+        }
+    }
+
+    /// Returns the resource in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Descriptors => "file descriptors",
+            Self::Ports => "local ports",
+            Self::Memory => "memory for sockets",
+        }
+    }
 }
 
 /// The upstream's answer, its body still to come.

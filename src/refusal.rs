@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::delivery::Shortage;
 use crate::verify::NotAuthentic;
 
 /// A disk that is full is not empty in a second.
@@ -85,6 +86,9 @@ pub enum Refusal {
     /// The upstream did not answer in time.
     #[error("the upstream did not answer in time")]
     UpstreamTimeout,
+    /// The gateway's own machine has no resources for a connection to the upstream.
+    #[error("the gateway is out of {}", .0.words())]
+    OutOf(Shortage),
     /// The gate itself failed.
     #[error("the gate failed")]
     Internal,
@@ -121,6 +125,9 @@ impl Refusal {
         Self::UpstreamReset,
         Self::UpstreamMalformed,
         Self::UpstreamTimeout,
+        Self::OutOf(Shortage::Descriptors),
+        Self::OutOf(Shortage::Ports),
+        Self::OutOf(Shortage::Memory),
         Self::Internal,
     ];
 
@@ -149,6 +156,9 @@ impl Refusal {
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamMalformed => "upstream_malformed",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::OutOf(Shortage::Descriptors) => "out_of_descriptors",
+            Self::OutOf(Shortage::Ports) => "out_of_ports",
+            Self::OutOf(Shortage::Memory) => "out_of_memory",
             Self::Internal => "internal",
         }
     }
@@ -167,9 +177,13 @@ impl Refusal {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NotAuthentic(_) => StatusCode::UNAUTHORIZED,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::StoreFull | Self::Draining | Self::UpstreamOpen { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Overloaded
+            | Self::InFlight
+            | Self::StoreUnavailable
+            | Self::StoreFull
+            | Self::Draining
+            | Self::UpstreamOpen { .. }
+            | Self::OutOf(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable | Self::UpstreamReset | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -184,7 +198,8 @@ impl Refusal {
         if matches!(self, Self::StoreFull) {
             return Some(FULL);
         }
-        matches!(self, Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::Draining).then_some(Duration::from_secs(1))
+        matches!(self, Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::Draining | Self::OutOf(_))
+            .then_some(Duration::from_secs(1))
     }
 
     /// Whether the connection is closed after the answer: what follows on it may be the rest of a body.

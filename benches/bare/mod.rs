@@ -145,7 +145,7 @@ pub(crate) fn delivery(start: Start) -> Accept {
         headers: vec![header; 4],
         ..Record::default()
     };
-    let to = vec![To { target: TargetId(1), lane: None, start, tried: None }];
+    let to = vec![To { target: TargetId(1), lane: None, start, tried: Vec::new() }];
     Accept {
         id: DeliveryRef::draw(),
         origin: OriginId(1),

@@ -110,6 +110,9 @@ pub struct RouteStatus {
     pub last_at: Option<String>,
     /// Its secrets.
     pub secrets: Vec<SecretStatus>,
+    /// The circuit breaker of its handler, which opens when requests are not answered in time. `closed`, `open` or `half_open`; null: `pass`.
+    #[serde(default)]
+    pub breaker: Option<String>,
 }
 
 /// Counts of the last hour.
@@ -159,7 +162,7 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Where it is.
     pub url: String,
-    /// `closed`, `open` or `half_open`.
+    /// The circuit breaker of its address, which opens when no connection can be made: `closed`, `open` or `half_open`.
     pub breaker: String,
 }
 

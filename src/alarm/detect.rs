@@ -47,6 +47,8 @@ pub struct Seen {
     pub out_of_files: u64,
     /// What is wrong with certificates.
     pub certificates: Option<String>,
+    /// The upstreams whose names do not resolve, and for how long, where that is long enough for an alarm.
+    pub unresolved: Vec<(Arc<str>, Duration)>,
 }
 
 /// A route, as it was seen.
@@ -295,6 +297,7 @@ fn of_gate(seen: &Seen, policy: &Policy) -> Vec<(Code, Finding)> {
         (Code::StoreSetAside, said(&seen.set_aside)),
         (Code::StoreFailing, said(&seen.failing)),
         (Code::CertificateExpiry, said(&seen.certificates)),
+        (Code::NameUnresolved, unresolved(&seen.unresolved)),
         (Code::ClockJump, Finding(clock, Duration::ZERO, "the clock was set: nothing expires or is purged until it has held".to_owned())),
     ];
     let disk = seen.disk.map(|Disk { free, total }| {
@@ -321,6 +324,14 @@ fn of_gate(seen: &Seen, policy: &Policy) -> Vec<(Code, Finding)> {
     findings.push((Code::DiskNearlyFull, disk.unwrap_or_else(none)));
     findings.push((Code::StoreLarge, size.unwrap_or_else(none)));
     findings
+}
+
+/// Returns the finding about upstreams whose names do not resolve.
+fn unresolved(upstreams: &[(Arc<str>, Duration)]) -> Finding {
+    let level = if upstreams.is_empty() { Level::Good } else { Level::Bad };
+    let named: Vec<_> = upstreams.iter().map(|(name, lasted)| format!("{name} for {}", in_words(*lasted))).collect();
+    let text = format!("the name of an upstream does not resolve ({}): its last addresses are used, if it had any", named.join(", "));
+    Finding(level, Duration::ZERO, text)
 }
 
 /// `1h 30m`, for people: two units are enough.

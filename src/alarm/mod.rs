@@ -41,6 +41,8 @@ pub enum Code {
     OutOfFiles,
     /// A certificate has expired, will soon, or is not valid yet.
     CertificateExpiry,
+    /// The name of an upstream does not resolve.
+    NameUnresolved,
 }
 
 impl Code {
@@ -59,6 +61,7 @@ impl Code {
         Self::ClockJump,
         Self::OutOfFiles,
         Self::CertificateExpiry,
+        Self::NameUnresolved,
     ];
 
     /// The stable code: metric label, log field, and in what is sent.
@@ -77,6 +80,7 @@ impl Code {
             Self::ClockJump => "clock_jump",
             Self::OutOfFiles => "out_of_files",
             Self::CertificateExpiry => "certificate_expiry",
+            Self::NameUnresolved => "name_unresolved",
         }
     }
 }

@@ -223,7 +223,7 @@ pub struct Upstream {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {
-    /// How many connect failures and timeouts in a row open it (default 5; 0: never).
+    /// How many failures in a row open it: to connect, for all routes of the upstream; to answer in time, for one route (default 5; 0: never).
     pub failures: Option<u32>,
     /// How long it stays open before a probe is let through (default 5s).
     pub open: Option<String>,

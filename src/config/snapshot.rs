@@ -196,7 +196,7 @@ pub struct Store {
 /// An app behind the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Its name: key of its client, pool and breaker.
+    /// Its name: the key of its client.
     pub name: Arc<str>,
     /// Where it is.
     pub address: UpstreamAddress,
@@ -215,7 +215,7 @@ pub struct Upstream {
 /// When the gate stops trying an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaker {
-    /// Connect failures and timeouts in a row; 0: never.
+    /// Failures in a row; 0: never.
     pub failures: u32,
     /// How long it stays open before a probe.
     pub open: Duration,

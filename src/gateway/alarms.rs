@@ -86,6 +86,7 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
         clock_jump: gate.ids.ledger.counts().clock_jump,
         out_of_files: gate.lifecycle.connections.out_of_files(),
         certificates: certificates(snapshot, &gate.dates(gate.clock.mono())),
+        unresolved: gate.clients().iter().filter_map(|client| Some((Arc::clone(&client.policy().name), client.check_name()?))).collect(),
     }
 }
 
@@ -177,7 +178,7 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
         delivery_id: Some(courier::message_id(id).into()),
         key: None,
         event_type: Some(event.kind.into()),
-        to: vec![To { target, lane: Some(event.lane), start: Start::Anyone, tried: None }],
+        to: vec![To { target, lane: Some(event.lane), start: Start::Anyone, tried: Vec::new() }],
         record,
         body: event.body.clone(),
     }

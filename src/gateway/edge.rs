@@ -199,10 +199,14 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         _body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Self::CTX,
     ) -> PingoraResult<Option<Duration>> {
-        passing(ctx)?.answer_body(session);
+        let passing = passing(ctx)?;
+        passing.answer_body(session);
+        if end_of_stream {
+            passing.answer_ends();
+        }
         Ok(None)
     }
 

@@ -53,8 +53,8 @@ pub(super) struct Entry<'a> {
     pub(super) event_type: Option<&'a str>,
     /// When it is tried.
     pub(super) start: Start,
-    /// The try that was made within its request.
-    pub(super) tried: Option<Attempt>,
+    /// The attempts that were made within its request.
+    pub(super) tried: Vec<Attempt>,
     /// What its sender is answered with.
     pub(super) answered: &'a str,
 }
@@ -103,7 +103,7 @@ pub(super) async fn enqueue(
     let place = if at_once { route.begin(delivery.body().len(), gate.clock.mono()) } else { None };
     let start = if place.is_some() { Start::Mine(lease_of(&route.hook)) } else { Start::Anyone };
     let status = receipt.answer.status;
-    let accept = accept(gate, &route.hook, target, &delivery, Entry { event_type, start, tried: None, answered: status.as_str() });
+    let accept = accept(gate, &route.hook, target, &delivery, Entry { event_type, start, tried: Vec::new(), answered: status.as_str() });
     let lane = accept.to.first().and_then(|to| to.lane);
     if start == Start::Anyone {
         target.set_backlog(true);
@@ -183,7 +183,7 @@ pub(super) fn keep(
     delivery: &Delivery,
     facts: Recorded<'_>,
     outcome: Outcome,
-    attempt: impl FnOnce() -> Attempt,
+    attempts: impl FnOnce() -> Vec<Attempt>,
 ) {
     let Action::Forward(Inline { record, .. }) = &route.hook.action else { return };
     let Recorded { event_type, key } = facts;
@@ -199,9 +199,9 @@ pub(super) fn keep(
         Outcome::Answered(_) => None,
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Reason::Attempts),
     };
-    let attempt = attempt();
-    let answered = attempt.status.map_or_else(String::new, |status| status.to_string());
-    let entry = Entry { event_type, start: Start::Over(reason), tried: Some(attempt), answered: &answered };
+    let tried = attempts();
+    let answered = tried.last().and_then(|attempt| attempt.status).map_or_else(String::new, |status| status.to_string());
+    let entry = Entry { event_type, start: Start::Over(reason), tried, answered: &answered };
     let accept = Arc::new(Accept { key, ..accept(gate, &route.hook, target, delivery, entry) });
     let gate = Arc::clone(gate);
     tokio::spawn(async move {

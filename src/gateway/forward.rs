@@ -2,11 +2,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
+use crate::clock::Now;
 use crate::config::snapshot::{Action, Spill};
 use crate::dedupe::claim::Claim;
-use crate::delivery::{Attempt, Delivery, Fault, HandOn as _, Outcome};
+use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn as _, Outcome};
 use crate::gateway::Gate;
 use crate::gateway::deliver::{asked, attempt_row, kept_head};
 use crate::gateway::enqueue::{self, Claimed, Entry, Receipt, Recorded};
@@ -18,7 +19,7 @@ use crate::refusal::Refusal;
 use crate::store::Held;
 use crate::store::queue::{self, Cause, Next, Start};
 use crate::telemetry::{Facts, Taken};
-use crate::upstream::client::Onward;
+use crate::upstream::client::{Made, Onward};
 
 /// Hands the delivery on and settles its claim by what came of it, before the sender is answered.
 pub(super) async fn forward(
@@ -29,27 +30,15 @@ pub(super) async fn forward(
     facts: &mut Facts,
 ) -> Result<Reply, Refusal> {
     let (hook, begun) = (&route.hook, gate.clock.now());
-    let spill = match &hook.action {
-        Action::Forward(inline) => inline.spill,
-        Action::Queue => None,
+    let (spill, resend) = match &hook.action {
+        Action::Forward(inline) => (inline.spill, inline.resend),
+        Action::Queue => (None, false),
     };
     let budget = spill.map_or(hook.forward.timeout, |spill| spill.budget.min(hook.forward.timeout));
-    let attempt = Attempt {
-        number: 1,
-        received_at: delivery.head().received.wall,
-        budget,
-        at: begun.wall,
-        dates: gate.dates(begun.mono),
-        inline: true,
-    };
-    let onward = Onward::new(Arc::clone(&route.upstream), Arc::clone(hook));
-    let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
-    let took = gate.clock.mono().saturating_duration_since(begun.mono);
-    let made = onward.made();
-    facts.of_attempt(&hook.forward.upstream.name, made.tries, took);
+    let (attempts, answer) = send(gate, route, &delivery, (begun, budget), resend).await;
+    let outcome = attempts.outcome();
+    facts.of_attempt(&hook.forward.upstream.name, attempts.sent(), gate.clock.mono().saturating_duration_since(begun.mono));
     let headers = answer.as_ref().map(|answer| &answer.headers);
-    let head = || headers.map(kept_head).unwrap_or_default();
-    let row = || queue::Attempt { head: head(), ..attempt_row(Cause::Schedule, begun, took, outcome, made) };
     let (key, claim) = match claimed {
         Claimed::Held(claim) => (Some(claim.key()), Some(claim)),
         Claimed::Known(key) => (Some(key), None),
@@ -66,7 +55,7 @@ pub(super) async fn forward(
         Settlement::Release => claim,
         Settlement::Spill => {
             let asked = answer.as_ref().and_then(|answer| asked(answer, begun.wall));
-            match spilled(gate, route, &delivery, claim, Tried { outcome, asked, row: &row }, facts).await {
+            match spilled(gate, route, &delivery, claim, (attempts, asked, headers), facts).await {
                 Ok(reply) => return Ok(reply),
                 // the sender is told what it would be without a queue
                 Err(claim) => claim,
@@ -74,7 +63,8 @@ pub(super) async fn forward(
         }
     };
     drop(claim);
-    enqueue::keep(gate, route, &delivery, Recorded { event_type: facts.event_type.as_deref(), key }, outcome, row);
+    let recorded = Recorded { event_type: facts.event_type.as_deref(), key };
+    enqueue::keep(gate, route, &delivery, recorded, outcome, || attempts.rows(2, headers));
     match (outcome, answer) {
         (Outcome::Answered(_), Some(answer)) => Ok(Reply::Forwarded(answer)),
         (Outcome::Answered(_), None) => Err(Refusal::UpstreamMalformed),
@@ -82,13 +72,74 @@ pub(super) async fn forward(
     }
 }
 
-/// The try within the request.
-struct Tried<'a> {
+/// The attempts within one request.
+#[derive(Clone, Copy)]
+struct Attempts {
+    /// The one before the last: it was sent over a kept connection that turned out closed.
+    stale: Option<Sent>,
+    last: Sent,
+}
+
+/// An attempt within a request.
+#[derive(Clone, Copy)]
+struct Sent {
+    begun: Now,
+    took: Duration,
     outcome: Outcome,
-    /// The wait that the app asked for.
-    asked: Option<Duration>,
-    /// As it is recorded.
-    row: &'a (dyn Fn() -> queue::Attempt + Sync),
+    made: Made,
+}
+
+impl Attempts {
+    /// Returns the outcome of them together: after one that may have arrived, nothing is certain but an answer.
+    fn outcome(&self) -> Outcome {
+        match self.last.outcome {
+            Outcome::Unreached(fault) if self.stale.is_some() => Outcome::Ambiguous(fault),
+            outcome => outcome,
+        }
+    }
+
+    /// Returns how many were sent, or tried to.
+    fn sent(&self) -> u32 {
+        u32::from(self.stale.is_some()) + u32::from(outcome::was_tried(self.last.outcome))
+    }
+
+    /// Returns the first `most` of them, as they are recorded. `headers` are those of the answer to the last one.
+    fn rows(&self, most: u32, headers: Option<&HeaderMap>) -> Vec<queue::Attempt> {
+        let row = |(sent, headers): (Sent, Option<&HeaderMap>)| queue::Attempt {
+            head: headers.map(kept_head).unwrap_or_default(),
+            ..attempt_row(Cause::Schedule, sent.begun, sent.took, sent.outcome, sent.made)
+        };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let stale = self.stale.map(|stale| (stale, None));
+        stale.into_iter().chain([(self.last, headers)]).take(most).map(row).collect()
+    }
+}
+
+/// Sends the delivery, and once more if the first attempt found its kept connection closed and the route does not forbid it.
+async fn send(
+    gate: &Gate,
+    route: &LiveHook,
+    delivery: &Delivery,
+    (begun, budget): (Now, Duration),
+    resend: bool,
+) -> (Attempts, Option<Answer>) {
+    let deadline = begun.mono + budget;
+    let once = async |number: u32, begun: Now| {
+        let budget = deadline.saturating_duration_since(begun.mono);
+        let (received_at, dates) = (delivery.head().received.wall, gate.dates(begun.mono));
+        let attempt = Attempt { number, received_at, budget, at: begun.wall, dates, inline: true };
+        let onward = Onward::new(&route.upstream, Arc::clone(&route.hook));
+        let (outcome, answer) = onward.hand_on(delivery, attempt).await;
+        let took = gate.clock.mono().saturating_duration_since(begun.mono);
+        (Sent { begun, took, outcome, made: onward.made() }, answer)
+    };
+    let (first, answer) = once(1, begun).await;
+    let now = gate.clock.now();
+    if first.outcome != Outcome::Ambiguous(Fault::Stale) || !resend || now.mono >= deadline {
+        return (Attempts { stale: None, last: first }, answer);
+    }
+    let (second, answer) = Box::pin(once(2, now)).await;
+    (Attempts { stale: Some(first), last: second }, answer)
 }
 
 /// Puts a delivery into the queue that the app could not take. Given back is the claim, where the disk does not take it or its tries are over.
@@ -97,18 +148,19 @@ async fn spilled(
     route: &LiveHook,
     delivery: &Delivery,
     claim: Option<Claim>,
-    Tried { outcome, asked, row }: Tried<'_>,
+    (attempts, asked, headers): (Attempts, Option<Duration>, Option<&HeaderMap>),
     facts: &Facts,
 ) -> Result<Reply, Option<Claim>> {
     let Some(target) = &route.target else { return Err(claim) };
-    let tried = outcome::was_tried(outcome).then(row);
-    let before = Before { tries: 0, age: Duration::ZERO, probe: tried.is_none() };
-    let start = match outcome::next(&route.hook.deliver.schedule, before, outcome, asked, random::number()) {
+    let sent = attempts.sent();
+    let before = Before { tries: sent.saturating_sub(1), age: Duration::ZERO, probe: sent == 0 };
+    let start = match outcome::next(&route.hook.deliver.schedule, before, attempts.outcome(), asked, random::number()) {
         Next::RetryIn(delay) => Start::In(delay),
         Next::Later(_) | Next::GiveBack => Start::Anyone,
         Next::Delivered | Next::Dead(_) | Next::Cancelled => return Err(claim),
     };
     let answer = &route.hook.answer;
+    let tried = attempts.rows(sent, headers);
     let entry = Entry { event_type: facts.event_type.as_deref(), start, tried, answered: answer.status.as_str() };
     let accept = enqueue::accept(gate, &route.hook, target, delivery, entry);
     enqueue::spill(gate, route, accept, claim).await?;
@@ -147,14 +199,16 @@ pub(super) fn refusal_of(fault: Fault) -> Refusal {
         Fault::BreakerOpen(retry_after) => Refusal::UpstreamOpen { retry_after },
         Fault::Resolve | Fault::Connect => Refusal::UpstreamUnreachable,
         Fault::ConnectTimeout | Fault::Timeout => Refusal::UpstreamTimeout,
-        Fault::Reset => Refusal::UpstreamReset,
+        Fault::Reset | Fault::Stale => Refusal::UpstreamReset,
         Fault::Malformed => Refusal::UpstreamMalformed,
+        Fault::Local(shortage) => Refusal::OutOf(shortage),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Shortage;
 
     const BOTH: Spill = Spill { unreached: true, ambiguous: true, budget: Duration::from_secs(5) };
 
@@ -187,7 +241,9 @@ mod tests {
         check(Outcome::Unreached(Fault::Connect), release, spill, spill, Some(502));
         check(Outcome::Unreached(Fault::Resolve), release, spill, spill, Some(502));
         check(Outcome::Unreached(Fault::ConnectTimeout), release, spill, spill, Some(504));
+        check(Outcome::Unreached(Fault::Local(Shortage::Descriptors)), release, spill, spill, Some(503));
         check(Outcome::Ambiguous(Fault::Reset), release, spill, release, Some(502));
+        check(Outcome::Ambiguous(Fault::Stale), release, spill, release, Some(502));
         check(Outcome::Ambiguous(Fault::Malformed), release, spill, release, Some(502));
         check(Outcome::Ambiguous(Fault::Timeout), release, spill, release, Some(504));
     }

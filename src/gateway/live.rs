@@ -12,7 +12,7 @@ use crate::gateway::deliver::{Place, Target};
 use crate::queue::choose::Room;
 use crate::request::{Params, RequestHead};
 use crate::store::queue::TargetId;
-use crate::upstream::client::Client;
+use crate::upstream::client::{Client, RouteClient};
 
 /// What a pass route takes, as far as there are names for it.
 const PASSED: [Method; 7] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
@@ -45,7 +45,7 @@ pub(super) struct LiveHook {
     /// Its rate limits.
     pub(super) limits: Vec<LiveLimit>,
     /// Where its deliveries go.
-    pub(super) upstream: Arc<Client>,
+    pub(super) upstream: RouteClient,
     /// What new deliveries wait in; none without a store on disk.
     pub(super) target: Option<Arc<Target>>,
     /// All numbers of the store whose deliveries are its own, that of `target` included.
@@ -55,7 +55,7 @@ pub(super) struct LiveHook {
 impl LiveHook {
     /// Takes a place for a delivery of `bytes` that has just come in, if it may be attempted at once.
     pub(super) fn begin(&self, bytes: usize, now: Instant) -> Option<Place> {
-        let target = self.target.as_ref().filter(|_| self.upstream.breaker().room(now) == Room::All)?;
+        let target = self.target.as_ref().filter(|_| self.upstream.room(now) == Room::All)?;
         target.begin(bytes, now)
     }
 }

@@ -313,7 +313,7 @@ fn observing(snapshot: &Snapshot) -> Vec<&Arc<str>> {
 /// The clients of the upstreams of a config, by name.
 type Clients = BTreeMap<Arc<str>, Arc<Client>>;
 
-/// Makes the clients of a config. Those that were there keep their pools and breakers, and follow their new policy only once it runs.
+/// Makes the clients of a config. Those whose address is unchanged keep their pools and breakers, and follow their new policy only once it runs.
 fn clients_of(snapshot: &Snapshot, known: &HashMap<Arc<str>, Arc<Client>>, clock: &Arc<dyn Clock>) -> Result<Clients, Unusable> {
     let mut current = Clients::new();
     for (name, policy) in &snapshot.upstreams {
@@ -338,7 +338,7 @@ fn live_of(
     clients.values().for_each(|client| client.follow_policy());
     let routes = snapshot.routes.iter().zip(&numbers.routes).filter_map(|(route, numbers)| match route {
         Route::Hook(hook) => {
-            let upstream = Arc::clone(clients.get(&hook.forward.upstream.name)?);
+            let upstream = clients.get(&hook.forward.upstream.name)?.for_route(&hook.name);
             let (limits, target) = (limits.of(numbers.number, &hook.rate_limits), deliverer.target_of(hook, numbers));
             let owns = target.iter().flat_map(|_| numbers.all().map(TargetId)).collect();
             Some(LiveRoute::Hook(Arc::new(LiveHook {

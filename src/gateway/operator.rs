@@ -72,6 +72,7 @@ impl Operator {
                 other: counted(hour.other),
             },
             secrets: hook.map_or_else(Vec::new, |hook| self.secrets(hook)),
+            breaker: self.handler(route.name()),
         }
     }
 
@@ -80,6 +81,13 @@ impl Operator {
         let (live, now) = (self.gate.live.load(), self.gate.clock.mono());
         let target = live.hooks().find(|route| route.hook.name == *name)?.target.as_ref()?;
         target.pause().left(now)
+    }
+
+    /// Returns the state of the breaker of a webhook route's handler.
+    fn handler(&self, name: &Arc<str>) -> Option<String> {
+        let (live, now) = (self.gate.live.load(), self.gate.clock.mono());
+        let route = live.hooks().find(|route| route.hook.name == *name)?;
+        Some(breaker(route.upstream.handler().state(now)).to_owned())
     }
 
     /// How many deliveries of a route wait, and are dead; none where none can, and none does.
@@ -162,6 +170,7 @@ impl Source for Operator {
         let (ledger, now, snapshot) = (self.gate.ids.ledger.counts(), self.gate.clock.now(), self.gate.snapshot());
         let dates = self.gate.dates(now.mono);
         let (counts, names) = self.gate.counts();
+        let live = self.gate.live.load();
         let of = |which: fn(&(TargetId, u64, u64)) -> u64| {
             let mut sums: BTreeMap<Arc<str>, u64> = BTreeMap::new();
             for (name, row) in counts.targets.iter().filter_map(|row| Some((names.get(&row.0)?, row))) {
@@ -184,12 +193,8 @@ impl Source for Operator {
             ledger_unsaved: count(ledger.unsaved),
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
-            breakers: self
-                .gate
-                .clients()
-                .iter()
-                .map(|c| (Arc::clone(&c.policy().name), matches!(c.breaker().state(now.mono), Shown::Open { .. })))
-                .collect(),
+            breakers: self.gate.clients().iter().map(|c| (Arc::clone(&c.policy().name), is_open(c.breaker().state(now.mono)))).collect(),
+            handlers: live.hooks().map(|r| (Arc::clone(&r.hook.name), is_open(r.upstream.handler().state(now.mono)))).collect(),
             stale_secrets: count(self.reloader.state().stale_secrets.len()),
             accept_errors: self.gate.lifecycle.connections.accept_errors(),
             turned_away: self.gate.lifecycle.connections.turned_away(),
@@ -279,6 +284,10 @@ impl Source for Operator {
             Ok(Drain { accepting: self.gate.accepts(), waiting, in_flight, dead })
         })
     }
+}
+
+fn is_open(state: Shown) -> bool {
+    matches!(state, Shown::Open { .. })
 }
 
 fn breaker(state: Shown) -> &'static str {

@@ -1,20 +1,22 @@
 //! What a request needs while it streams through pingora's own leg: where to, by when, and what became of it.
 //!
 //! The spine has let it through; `edge` calls in here from pingora's hooks. All of it is kept in pingora's context of the request, so
-//! whatever ends the request also ends what it holds: its place among those in flight, the breaker's permit, the open record.
+//! whatever ends the request also ends what it holds: its place among those in flight, the open record.
+//!
+//! Streams have no part in the circuit breakers of webhooks: anybody could open one, or hold up its probe.
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
 
-use crate::delivery::{Fault, Outcome};
+use crate::delivery::Fault;
 use crate::gateway::budget::{Account, Owner};
 use crate::gateway::forward::refusal_of;
 use crate::gateway::framing::Violation;
@@ -25,9 +27,9 @@ use crate::gateway::{Gate, InFlight, InStream, headers};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};
 use crate::telemetry::{Cut, Ended, Record};
-use crate::upstream::breaker::Permit;
+use crate::upstream::client::{announces_content, has_no_content, shortage_of};
 use crate::upstream::render;
-use crate::upstream::switch::Deadline;
+use crate::upstream::switch::{self, Deadline};
 
 /// The bytes of an answer that pingora holds for a sender that does not read, at most: ten pieces of 64 KiB. Four are in its pipe, one is
 /// before it, and five were taken out of it to be written together.
@@ -46,8 +48,6 @@ pub(super) struct Passing {
     host: HeaderValue,
     /// Where to, in the order to try; `None`: not looked up yet.
     peers: Option<Vec<HttpPeer>>,
-    /// Leave of the breaker, until it is told what came of it.
-    permit: Option<Permit>,
     /// When the upstream was first turned to.
     begun: Option<Instant>,
     /// Bytes of the body that went on so far.
@@ -62,6 +62,8 @@ pub(super) struct Passing {
     buffers: Account,
     /// How much that can be.
     pipe: usize,
+    /// Whether the connection must not be used again: a head without content announced some, and it may still come.
+    uncertain: bool,
     /// The status of the answer, once its head is here.
     answered: Option<StatusCode>,
     /// Why there is no answer of the upstream's, decided here.
@@ -84,12 +86,12 @@ impl Passing {
             record,
             host,
             peers: None,
-            permit: None,
             begun: None,
             body_bytes: 0,
             sent: false,
             connection: -1,
             deadline: None,
+            uncertain: false,
             answered: None,
             refused: None,
             ended: None,
@@ -103,19 +105,12 @@ impl Passing {
 
     /// Where the next try goes.
     pub(super) async fn peer(&mut self) -> PingoraResult<Box<HttpPeer>> {
-        if self.permit.is_none() {
-            let now = self.gate.clock.mono();
-            match self.route.upstream.breaker().admit(now) {
-                Ok(permit) => self.permit = Some(permit),
-                Err(retry_after) => return self.refuse(Refusal::UpstreamOpen { retry_after }),
-            }
-            self.begun = Some(now);
-        }
+        self.begun.get_or_insert_with(|| self.gate.clock.mono());
         if self.peers.is_none() {
             match self.route.upstream.peers().await {
                 Ok(peers) => self.peers = Some(peers),
                 Err(fault) => {
-                    self.settle(Outcome::Unreached(fault));
+                    self.settle();
                     return self.refuse(refusal_of(fault));
                 }
             }
@@ -142,6 +137,9 @@ impl Passing {
             }
             !peers.is_empty()
         });
+        if !more {
+            self.route.upstream.note_fault();
+        }
         error.set_retry(more);
         error
     }
@@ -197,6 +195,7 @@ impl Passing {
         if status.as_u16() > 599 || switches && !session.req_header().headers.contains_key(UPGRADE) {
             return self.refuse(Refusal::UpstreamMalformed);
         }
+        self.judge_end(session, answer);
         if switches {
             // over HTTP/2 nothing switches, and a stream finds no connection
             CONN.try_with(|conn| conn.switch()).unwrap_or_default();
@@ -206,7 +205,7 @@ impl Passing {
             self.pipe = length.map_or(PIPE, |length: usize| length.min(PIPE));
             self.answered = Some(status);
             self.deadline = None;
-            self.settle(Outcome::Answered(status));
+            self.settle();
         }
         for name in headers::between_hops(&answer.headers) {
             let kept = switches && (name == CONNECTION || name == UPGRADE) || name == TRANSFER_ENCODING;
@@ -237,6 +236,27 @@ impl Passing {
         }
     }
 
+    /// Notes whether the end of the exchange is certain, and ends the connection where nothing more of the answer comes. pingora would use
+    /// it again, and read what comes late as the answer to the next request.
+    fn judge_end(&mut self, session: &Session, answer: &ResponseHeader) {
+        let status = answer.status;
+        let is_final = !status.is_informational();
+        let bodiless = has_no_content(status) || session.req_header().method == Method::HEAD && is_final;
+        let announces = announces_content(&answer.headers);
+        self.uncertain |= bodiless && announces;
+        let is_empty = !announces && answer.headers.contains_key(CONTENT_LENGTH);
+        if is_final && (bodiless || is_empty) {
+            self.answer_ends();
+        }
+    }
+
+    /// The answer is whole.
+    pub(super) fn answer_ends(&self) {
+        if self.uncertain {
+            switch::retire(self.connection);
+        }
+    }
+
     /// What to answer a request that failed with `error`; `None`: there is nobody to answer, or the answer has begun.
     pub(super) fn fail(&mut self, error: &Error) -> Option<Refusal> {
         if let Some(status) = self.answered {
@@ -257,12 +277,8 @@ impl Passing {
         match error.esource() {
             ErrorSource::Upstream if timed_out && !self.sent => Some(Refusal::BodyTimeout),
             ErrorSource::Upstream => {
-                let outcome = if self.is_late() { Outcome::Ambiguous(Fault::Timeout) } else { outcome(error.etype()) };
-                self.settle(outcome);
-                match outcome {
-                    Outcome::Unreached(fault) | Outcome::Ambiguous(fault) => Some(refusal_of(fault)),
-                    Outcome::Answered(_) => None,
-                }
+                self.settle();
+                Some(refusal_of(if self.is_late() { Fault::Timeout } else { fault(error) }))
             }
             ErrorSource::Downstream if is_gone(error.etype()) => None,
             ErrorSource::Downstream => Some(Refusal::Malformed),
@@ -281,14 +297,11 @@ impl Passing {
         self.record.close(ended);
     }
 
-    /// Notes how long the upstream took, and tells the breaker what came of it.
-    fn settle(&mut self, outcome: Outcome) {
+    /// Notes how long the upstream took.
+    fn settle(&mut self) {
         let (now, facts) = (self.gate.clock.mono(), self.record.facts_mut());
         facts.upstream = Some(Arc::clone(&self.route.pass.upstream.name));
         facts.upstream_time = self.begun.map(|begun| now.saturating_duration_since(begun));
-        if let Some(permit) = self.permit.take() {
-            permit.record(outcome, now);
-        }
     }
 
     fn refuse<T>(&mut self, refusal: Refusal) -> PingoraResult<T> {
@@ -336,23 +349,20 @@ fn is_gone(error: &ErrorType) -> bool {
     broken || matches!(error, ErrorType::H2Error | ErrorType::ReadTimedout | ErrorType::WriteTimedout)
 }
 
-/// What an error of the upstream's side says of it.
-fn outcome(error: &ErrorType) -> Outcome {
-    if matches!(error, ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout) {
-        return Outcome::Unreached(Fault::ConnectTimeout);
+/// Returns the fault that an error of the upstream's side tells of.
+fn fault(error: &Error) -> Fault {
+    match error.etype() {
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Fault::ConnectTimeout,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::SocketError
+        | ErrorType::BindError
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError => shortage_of(error).map_or(Fault::Connect, Fault::Local),
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Fault::Timeout,
+        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => Fault::Reset,
+        _ => Fault::Malformed,
     }
-    let connecting =
-        matches!(error, ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError | ErrorType::SocketError);
-    if connecting
-        || matches!(error, ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError | ErrorType::BindError)
-    {
-        return Outcome::Unreached(Fault::Connect);
-    }
-    if matches!(error, ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
-        return Outcome::Ambiguous(Fault::Timeout);
-    }
-    if matches!(error, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) {
-        return Outcome::Ambiguous(Fault::Reset);
-    }
-    Outcome::Ambiguous(Fault::Malformed)
 }

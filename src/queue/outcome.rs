@@ -1,13 +1,16 @@
 //! What a try came to, as it is recorded and as it is settled.
 use std::time::Duration;
 
-use crate::delivery::{Fault, Outcome};
+use crate::delivery::{Fault, Outcome, Shortage};
 use crate::queue::pause::{Sign, sign};
 use crate::retry::{Schedule, Standing, Tried, Verdict};
 use crate::store::queue::Next;
 
 /// The longest pause between two probes with the same delivery: others are tried with meanwhile.
 const PROBE_PAUSE: Duration = Duration::from_secs(60);
+
+/// The pause after an attempt for which the gateway's own machine had no resources.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where a delivery stood before a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,30 +27,33 @@ pub struct Before {
 ///
 /// A probe that finds the upstream still away does not count: a dead app costs its deliveries no attempts.
 pub fn next(schedule: &Schedule, before: Before, outcome: Outcome, asked: Option<Duration>, random: u64) -> Next {
+    // a kept connection that turned out closed says nothing of the app: the next attempt uses another one, at once
+    let is_stale = outcome == Outcome::Ambiguous(Fault::Stale);
     let tried = match outcome {
         Outcome::Answered(status) => Tried::Answered(status, asked),
         Outcome::Unreached(Fault::BreakerOpen(after)) => return Next::Later(after),
+        Outcome::Unreached(Fault::Local(_)) => return Next::Later(SHORTAGE_PAUSE),
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Tried::NoAnswer,
     };
     if before.probe && sign(outcome, true, asked) != Sign::Answered {
         let standing = Standing { tries: before.tries.max(1), age: before.age };
         return match schedule.verdict_of_probe(standing, tried, PROBE_PAUSE) {
             Verdict::Delivered => Next::Delivered,
-            Verdict::RetryIn(delay) => Next::Later(delay),
+            Verdict::RetryIn(delay) => Next::Later(if is_stale { Duration::ZERO } else { delay }),
             Verdict::Dead(reason) => Next::Dead(reason),
         };
     }
     let standing = Standing { tries: before.tries.saturating_add(1), age: before.age };
     match schedule.verdict(standing, tried, random) {
         Verdict::Delivered => Next::Delivered,
-        Verdict::RetryIn(delay) => Next::RetryIn(delay),
+        Verdict::RetryIn(delay) => Next::RetryIn(if is_stale { Duration::ZERO } else { delay }),
         Verdict::Dead(reason) => Next::Dead(reason),
     }
 }
 
-/// Whether there was a try at all: the upstream's breaker may have opened meanwhile.
+/// Returns whether an attempt was made. It was not if the circuit breaker opened first, or the gateway had no resources for it.
 pub fn was_tried(outcome: Outcome) -> bool {
-    !matches!(outcome, Outcome::Unreached(Fault::BreakerOpen(_)))
+    !matches!(outcome, Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Local(_)))
 }
 
 /// The word that stands in a record for a try without an answer: whether the upstream can have seen it, and what went wrong.
@@ -60,8 +66,12 @@ pub fn error(outcome: Outcome) -> Option<&'static str> {
             Fault::Connect => "unreached_connect",
             Fault::ConnectTimeout => "unreached_connect_timeout",
             Fault::Reset => "unreached_reset",
+            Fault::Stale => "unreached_stale",
             Fault::Timeout => "unreached_timeout",
             Fault::Malformed => "unreached_malformed",
+            Fault::Local(Shortage::Descriptors) => "unreached_out_of_descriptors",
+            Fault::Local(Shortage::Ports) => "unreached_out_of_ports",
+            Fault::Local(Shortage::Memory) => "unreached_out_of_memory",
         }),
         Outcome::Ambiguous(fault) => Some(match fault {
             Fault::BreakerOpen(_) => "ambiguous_breaker_open",
@@ -69,8 +79,12 @@ pub fn error(outcome: Outcome) -> Option<&'static str> {
             Fault::Connect => "ambiguous_connect",
             Fault::ConnectTimeout => "ambiguous_connect_timeout",
             Fault::Reset => "ambiguous_reset",
+            Fault::Stale => "ambiguous_stale",
             Fault::Timeout => "ambiguous_timeout",
             Fault::Malformed => "ambiguous_malformed",
+            Fault::Local(Shortage::Descriptors) => "ambiguous_out_of_descriptors",
+            Fault::Local(Shortage::Ports) => "ambiguous_out_of_ports",
+            Fault::Local(Shortage::Memory) => "ambiguous_out_of_memory",
         }),
     }
 }
@@ -104,6 +118,10 @@ mod tests {
         check(0, 0, true, ok, Next::Delivered);
         check(0, 0, false, down, full(10));
         check(1, 0, false, down, full(20));
+        let stale = Outcome::Ambiguous(Fault::Stale);
+        check(0, 0, false, stale, Next::RetryIn(Duration::ZERO));
+        check(0, 0, true, stale, Next::Later(Duration::ZERO));
+        check(2, 0, false, stale, Next::Dead(Reason::Attempts));
         check(2, 0, false, down, Next::Dead(Reason::Attempts));
         check(2, 0, true, down, Next::Later(20 * SECOND));
         check(2, 86_400, true, down, Next::Dead(Reason::Age));
@@ -123,6 +141,10 @@ mod tests {
         assert_eq!(asks(7200, 86_399), Next::Later(SECOND), "but not beyond its age");
         check(0, 0, true, gone, Next::Dead(Reason::Status(StatusCode::GONE)));
         check(2, 90_000, false, Outcome::Unreached(Fault::BreakerOpen(SECOND)), Next::Later(SECOND));
+        for shortage in Shortage::ALL {
+            check(2, 90_000, false, Outcome::Unreached(Fault::Local(shortage)), Next::Later(SHORTAGE_PAUSE));
+            check(2, 0, true, Outcome::Unreached(Fault::Local(shortage)), Next::Later(SHORTAGE_PAUSE));
+        }
     }
 
     #[test]
@@ -130,6 +152,7 @@ mod tests {
         assert_eq!(error(Outcome::Answered(StatusCode::BAD_GATEWAY)), None);
         assert_eq!(error(Outcome::Unreached(Fault::Connect)), Some("unreached_connect"));
         assert_eq!(error(Outcome::Ambiguous(Fault::Reset)), Some("ambiguous_reset"));
+        assert!(!was_tried(Outcome::Unreached(Fault::Local(Shortage::Descriptors))));
         assert!(!was_tried(Outcome::Unreached(Fault::BreakerOpen(SECOND))) && was_tried(Outcome::Unreached(Fault::Connect)));
     }
 }

@@ -37,7 +37,7 @@ pub enum Lies<'a> {
     Disk(&'a str),
 }
 
-/// The mounts of this process; none where the system does not tell.
+/// Returns the mounts of this process; none where the system does not tell.
 pub fn own() -> Vec<Mount> {
     std::fs::read("/proc/self/mountinfo").map(|text| parse(&text)).unwrap_or_default()
 }

@@ -113,8 +113,8 @@ pub struct To {
     pub lane: Option<Lane>,
     /// When.
     pub start: Start,
-    /// A try that was made before it came here, within its request.
-    pub tried: Option<Attempt>,
+    /// The attempts that were made before it came here, within its request.
+    pub tried: Vec<Attempt>,
 }
 
 /// A delivery to be accepted.

@@ -35,8 +35,10 @@ pub struct Gauges {
     pub accept_errors: Vec<(&'static str, u64)>,
     /// Every webhook route, and whether it refuses what is not authentic.
     pub enforcing: Vec<(Arc<str>, bool)>,
-    /// Every upstream, and whether its breaker is open.
+    /// Every upstream, and whether the breaker of its address is open.
     pub breakers: Vec<(Arc<str>, bool)>,
+    /// Every webhook route, and whether the breaker of its handler is open.
+    pub handlers: Vec<(Arc<str>, bool)>,
     /// Secret files that hold no usable text now.
     pub stale_secrets: u64,
     /// Certificates whose files hold no valid pair now.
@@ -243,9 +245,15 @@ fn of_state(gauges: &Gauges, families: &mut Families) {
     );
     families.gauge(
         "hookgate_upstream_breaker_open",
-        "1 while the upstream is not tried.",
+        "1 while nothing is sent to the upstream, because it could not be reached.",
         &["upstream"],
         gauges.breakers.iter().map(|(name, open)| (vec![&**name], float(u64::from(*open)))),
+    );
+    families.gauge(
+        "hookgate_route_breaker_open",
+        "1 while nothing of the route is sent, because its handler did not answer in time.",
+        &["route"],
+        gauges.handlers.iter().map(|(name, open)| (vec![&**name], float(u64::from(*open)))),
     );
     for (name, help, counts) in [
         ("hookgate_queue_waiting", "Deliveries that wait for a try.", &gauges.waiting),

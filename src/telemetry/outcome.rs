@@ -110,7 +110,8 @@ impl Outcome {
                 | Refusal::UpstreamUnreachable
                 | Refusal::UpstreamReset
                 | Refusal::UpstreamMalformed
-                | Refusal::UpstreamTimeout => Judged::Failed,
+                | Refusal::UpstreamTimeout
+                | Refusal::OutOf(_) => Judged::Failed,
                 Refusal::Malformed
                 | Refusal::TargetTooLong
                 | Refusal::HeadTooLarge
@@ -171,7 +172,8 @@ mod tests {
         assert_eq!(Outcome::all().count(), OUTCOMES);
         let judged = |judged| Outcome::all().filter(|outcome| outcome.judged() == judged).map(Outcome::label).collect::<Vec<_>>();
         assert_eq!(judged(Judged::Succeeded), ["forwarded_2xx", "duplicate", "queued", "spilled", "revived"]);
-        assert_eq!(judged(Judged::Failed)[8..], ["forwarded_3xx", "forwarded_4xx", "forwarded_5xx"]);
+        assert_eq!(judged(Judged::Failed)[8..11], ["out_of_descriptors", "out_of_ports", "out_of_memory"]);
+        assert_eq!(judged(Judged::Failed)[11..], ["forwarded_3xx", "forwarded_4xx", "forwarded_5xx"]);
         assert!(judged(Judged::NotAuthentic).contains(&"signature_mismatch"));
     }
 }

@@ -105,6 +105,7 @@ fn metrics() -> String {
         accept_errors: vec![("no_files", 0)],
         enforcing: vec![("billing".into(), false), ("other".into(), true)],
         breakers: vec![("app".into(), true)],
+        handlers: vec![("billing".into(), true)],
         hash: "9f2c41ab".to_owned(),
         waiting: vec![("billing".into(), 3)],
         paused: vec![("billing".into(), true)],
@@ -152,6 +153,7 @@ fn names_and_labels_of_metrics() {
     hookgate_reloads_total{result}
     hookgate_request_seconds{route}
     hookgate_requests_total{outcome,route}
+    hookgate_route_breaker_open{route}
     hookgate_route_not_enforcing{route}
     hookgate_secret_matches_total{route,secret}
     hookgate_secret_stale{}

@@ -1,7 +1,11 @@
-//! When the gate stops trying an upstream: a state machine that is told the time.
+//! Decides when the gateway stops sending webhooks to an upstream: a state machine that callers pass the time to.
 //!
-//! Closed, it counts connect failures and timeouts in a row, never statuses: one poison message must not close the app for the others.
-//! Open, it lets nothing through until its time is over. Half-open, it lets one probe through at a time; what the probe finds decides.
+//! Two kinds of failures have a breaker each. Failures to reach an address count for all routes that send there. A request that is sent
+//! and not answered in time counts for its own route: one slow handler must not cut off its neighbours. Statuses never count: one poison
+//! message must not close the app for the others. Traffic of pass routes has no breaker, since anybody can cause its failures.
+//!
+//! Closed, a breaker counts failures in a row; attempts that were made at the same time count once. Open, it lets nothing through until
+//! its time is over. Half-open, it lets one probe through at a time, for a limited time; the result of the probe decides.
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,19 +13,36 @@ use crate::config::snapshot::Breaker as Policy;
 use crate::delivery::{Fault, Outcome};
 use crate::queue::choose::Room;
 
-/// How long others wait while a probe is out.
-const WHILE_PROBING: Duration = Duration::from_secs(1);
+/// How long others wait before they ask again while a probe is out.
+const PROBE_WAIT: Duration = Duration::from_secs(1);
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// The breaker of one upstream. Lives as long as the upstream's name, so that a reload keeps what it knows.
+/// The part of an upstream whose failures a breaker counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Its address: no connection can be made.
+    Address,
+    /// The handler of one route: a request was sent, and no answer came in time.
+    Handler,
+}
+
+/// A circuit breaker.
 #[derive(Debug)]
-pub struct Breaker(Mutex<Inner>);
+pub struct Breaker {
+    scope: Scope,
+    inner: Mutex<Inner>,
+}
 
 #[derive(Debug)]
 struct Inner {
     policy: Policy,
     state: State,
-    /// Counts changes of state: what a permit of an earlier one found says nothing of this one.
+    /// The end of the last attempt that counted as a failure: attempts that began earlier do not count again.
+    counted: Option<Instant>,
+    /// The number of state changes: the result of a permit from an earlier state says nothing about this one.
     epoch: u64,
+    /// The number of probes so far.
+    probes: u64,
     opened: u64,
 }
 
@@ -29,7 +50,15 @@ struct Inner {
 enum State {
     Closed { failures: u32 },
     Open { until: Instant },
-    HalfOpen { probing: bool },
+    HalfOpen { probe: Option<Probe> },
+}
+
+/// A probe that is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Probe {
+    number: u64,
+    /// The end of its permit.
+    until: Instant,
 }
 
 /// The state as people are shown it.
@@ -49,22 +78,48 @@ pub enum Shown {
     HalfOpen,
 }
 
-/// Leave to try once. Dropped without a record it counts for nothing, and a probe's place is free again.
+/// A permit for one attempt. Dropped without a record it counts for nothing, and a probe's place is free again. A probe's permit ends
+/// by itself when its time is over.
 #[derive(Debug)]
+#[must_use = "a permit that is dropped counts for nothing"]
 pub struct Permit {
     breaker: Arc<Breaker>,
+    began: Instant,
     epoch: u64,
-    probe: bool,
-    recorded: bool,
+    /// The number of the probe, if it is one.
+    probe: Option<u64>,
+}
+
+impl Scope {
+    /// Returns whether an outcome is a failure of this part of the upstream, or `None` if it says nothing about it.
+    const fn failed(self, outcome: Outcome) -> Option<bool> {
+        match (self, outcome) {
+            // nothing was sent, for a reason of the gateway's own
+            (_, Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Malformed | Fault::Local(_))) => None,
+            (_, Outcome::Ambiguous(Fault::BreakerOpen(_) | Fault::Local(_))) => None,
+            // an app that was restarted, or one that closes what is idle
+            (_, Outcome::Ambiguous(Fault::Stale)) => None,
+            (Self::Address, Outcome::Unreached(_)) => Some(true),
+            (Self::Address, Outcome::Ambiguous(Fault::Resolve | Fault::Connect | Fault::ConnectTimeout)) => Some(true),
+            // there was a connection
+            (Self::Address, Outcome::Ambiguous(_) | Outcome::Answered(_)) => Some(false),
+            (Self::Handler, Outcome::Unreached(_)) => None,
+            (Self::Handler, Outcome::Ambiguous(Fault::Resolve | Fault::Connect | Fault::ConnectTimeout)) => None,
+            (Self::Handler, Outcome::Ambiguous(Fault::Timeout)) => Some(true),
+            // an answer, even a broken one, comes from a handler that runs
+            (Self::Handler, Outcome::Ambiguous(Fault::Reset | Fault::Malformed) | Outcome::Answered(_)) => Some(false),
+        }
+    }
 }
 
 impl Breaker {
-    /// A closed breaker.
-    pub fn new(policy: Policy) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Inner { policy, state: State::Closed { failures: 0 }, epoch: 0, opened: 0 })))
+    /// Makes a closed breaker.
+    pub fn new(scope: Scope, policy: Policy) -> Arc<Self> {
+        let state = State::Closed { failures: 0 };
+        Arc::new(Self { scope, inner: Mutex::new(Inner { policy, state, counted: None, epoch: 0, probes: 0, opened: 0 }) })
     }
 
-    /// The policy it follows from now on; what it counted stays.
+    /// Follows another policy from now on; the count stays.
     pub fn set_policy(&self, policy: Policy) {
         let mut inner = self.lock();
         inner.policy = policy;
@@ -73,49 +128,44 @@ impl Breaker {
         }
     }
 
-    /// Leave to try.
+    /// Permits one attempt. If it is a probe, it must end within `limit`: afterwards its result does not count, and another may be sent.
     ///
     /// # Errors
     /// How long to wait before asking again.
-    pub fn admit(self: &Arc<Self>, now: Instant) -> Result<Permit, Duration> {
+    pub fn admit(self: &Arc<Self>, now: Instant, limit: Duration) -> Result<Permit, Duration> {
         let mut inner = self.lock();
-        let probe = match inner.state {
-            State::Closed { .. } => false,
-            State::Open { until } if now < until => return Err(until.saturating_duration_since(now)),
-            State::HalfOpen { probing: true } => return Err(WHILE_PROBING.min(inner.policy.open)),
-            State::Open { .. } => {
-                inner.enter(State::HalfOpen { probing: true });
-                true
-            }
-            State::HalfOpen { probing: false } => {
-                inner.state = State::HalfOpen { probing: true };
-                true
-            }
-        };
-        Ok(Permit { breaker: Arc::clone(self), epoch: inner.epoch, probe, recorded: false })
-    }
-
-    /// What [`Self::admit`] would let through as of `now`, if it is not everything.
-    pub fn room(&self, now: Instant) -> Room {
-        match self.lock().state {
-            State::Closed { .. } => Room::All,
-            State::Open { until } if now < until => Room::None,
-            State::HalfOpen { probing: true } => Room::None,
-            State::Open { .. } | State::HalfOpen { probing: false } => Room::Probe,
+        let wait = inner.shut_for(now);
+        if !wait.is_zero() {
+            return Err(wait);
         }
+        let is_probe = !matches!(inner.state, State::Closed { .. });
+        if matches!(inner.state, State::Open { .. }) {
+            inner.enter(State::HalfOpen { probe: None });
+        }
+        let probe = is_probe.then(|| {
+            inner.probes += 1;
+            inner.state = State::HalfOpen { probe: Some(Probe { number: inner.probes, until: now + limit }) };
+            inner.probes
+        });
+        Ok(Permit { breaker: Arc::clone(self), began: now, epoch: inner.epoch, probe })
     }
 
-    /// How long it lets nothing through as of `now`; zero if it does.
-    pub fn shut_for(&self, now: Instant) -> Duration {
+    /// Returns what [`Self::admit`] would permit at `now`.
+    pub fn room(&self, now: Instant) -> Room {
         let inner = self.lock();
         match inner.state {
-            State::Open { until } => until.saturating_duration_since(now),
-            State::HalfOpen { probing: true } => WHILE_PROBING.min(inner.policy.open),
-            State::Closed { .. } | State::HalfOpen { probing: false } => Duration::ZERO,
+            State::Closed { .. } => Room::All,
+            State::Open { .. } | State::HalfOpen { .. } if inner.shut_for(now).is_zero() => Room::Probe,
+            State::Open { .. } | State::HalfOpen { .. } => Room::None,
         }
     }
 
-    /// The state as of `now`.
+    /// Returns how long it permits nothing from `now` on; zero if it does.
+    pub fn shut_for(&self, now: Instant) -> Duration {
+        self.lock().shut_for(now)
+    }
+
+    /// Returns the state at `now`.
     pub fn state(&self, now: Instant) -> Shown {
         match self.lock().state {
             State::Closed { failures } => Shown::Closed { failures },
@@ -124,13 +174,13 @@ impl Breaker {
         }
     }
 
-    /// How often it has opened.
+    /// Returns how often it has opened.
     pub fn opened(&self) -> u64 {
         self.lock().opened
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,53 +190,73 @@ impl Inner {
         self.epoch += 1;
         self.opened += u64::from(matches!(state, State::Open { .. }));
     }
+
+    fn shut_for(&self, now: Instant) -> Duration {
+        match self.state {
+            State::Open { until } => until.saturating_duration_since(now),
+            State::HalfOpen { probe: Some(probe) } => {
+                let wait = PROBE_WAIT.min(self.policy.open).max(SHORTEST_WAIT);
+                probe.until.saturating_duration_since(now).min(wait)
+            }
+            State::Closed { .. } | State::HalfOpen { probe: None } => Duration::ZERO,
+        }
+    }
+
+    /// Returns whether the place of the probe with this number is its own at `now`.
+    fn is_probing(&self, number: Option<u64>, now: Instant) -> bool {
+        matches!(self.state, State::HalfOpen { probe: Some(probe) } if Some(probe.number) == number && now < probe.until)
+    }
+
+    fn succeeded(&mut self) {
+        match self.state {
+            State::Closed { .. } => self.state = State::Closed { failures: 0 },
+            State::HalfOpen { .. } => self.enter(State::Closed { failures: 0 }),
+            State::Open { .. } => {}
+        }
+    }
+
+    fn failed(&mut self, began: Instant, now: Instant) {
+        if self.counted.is_some_and(|counted| began < counted) {
+            return;
+        }
+        self.counted = Some(now);
+        let open = State::Open { until: now + self.policy.open };
+        match self.state {
+            State::Closed { failures } => {
+                let failures = failures.saturating_add(1);
+                match self.policy.failures {
+                    limit if limit > 0 && failures >= limit => self.enter(open),
+                    _ => self.state = State::Closed { failures },
+                }
+            }
+            State::HalfOpen { .. } => self.enter(open),
+            State::Open { .. } => {}
+        }
+    }
 }
 
 impl Permit {
-    /// Tells what came of the try.
-    pub fn record(mut self, outcome: Outcome, now: Instant) {
-        let Some(failed) = failed(outcome) else { return };
-        self.recorded = true;
+    /// Records the outcome of the attempt. It does not count if the breaker has changed its state since, or the time of the probe is over.
+    pub fn record(self, outcome: Outcome, now: Instant) {
+        let Some(failed) = self.breaker.scope.failed(outcome) else { return };
         let mut inner = self.breaker.lock();
-        if inner.epoch != self.epoch {
-            return;
-        }
-        let open = State::Open { until: now + inner.policy.open };
-        match (inner.state, failed) {
-            (State::Closed { failures: 0 }, false) | (State::Open { .. }, _) => {}
-            (State::Closed { .. }, false) => inner.state = State::Closed { failures: 0 },
-            (State::Closed { failures }, true) => {
-                let failures = failures.saturating_add(1);
-                match inner.policy.failures {
-                    limit if limit > 0 && failures >= limit => inner.enter(open),
-                    _ => inner.state = State::Closed { failures },
-                }
-            }
-            (State::HalfOpen { .. }, true) => inner.enter(open),
-            (State::HalfOpen { .. }, false) => inner.enter(State::Closed { failures: 0 }),
+        let counts = inner.epoch == self.epoch && (self.probe.is_none() || inner.is_probing(self.probe, now));
+        match (counts, failed) {
+            (true, true) => inner.failed(self.began, now),
+            (true, false) => inner.succeeded(),
+            (false, _) => {}
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.probe && !self.recorded {
+        if let Some(number) = self.probe {
             let mut inner = self.breaker.lock();
-            if inner.epoch == self.epoch {
-                inner.state = State::HalfOpen { probing: false };
+            if matches!(inner.state, State::HalfOpen { probe: Some(probe) } if probe.number == number) {
+                inner.state = State::HalfOpen { probe: None };
             }
         }
-    }
-}
-
-/// Whether the outcome says that the app cannot be reached or does not answer in time; `None`: it was not tried.
-fn failed(outcome: Outcome) -> Option<bool> {
-    match outcome {
-        Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Malformed) => None,
-        Outcome::Unreached(_) => Some(true),
-        Outcome::Ambiguous(Fault::Timeout | Fault::Resolve | Fault::Connect | Fault::ConnectTimeout) => Some(true),
-        // An answer, even a broken one, comes from an app that runs.
-        Outcome::Answered(_) | Outcome::Ambiguous(Fault::Reset | Fault::Malformed | Fault::BreakerOpen(_)) => Some(false),
     }
 }
 

@@ -1,27 +1,46 @@
 //! The client of one upstream: one way to hand a delivery on.
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use pingora::upstreams::peer::HttpPeer;
 
 use super::Outgoing;
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Permit, Scope};
 use super::render;
 use super::wire::{Bounds, Failure, Wire};
 use crate::clock::{Clock, within};
 use crate::config::snapshot::{Hook, Upstream};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome, Pending};
+use crate::queue::choose::Room;
 
-pub use super::wire::Unusable;
+pub use super::answer::{announces_content, has_no_content};
+pub use super::trust::Unusable;
+pub use super::wire::shortage_of;
 
-/// The client of one upstream: policy, connections, breaker. A reload makes a new one that shares what is unchanged.
+/// The client of one upstream. A reload makes a new one, which shares what belongs to an unchanged address.
 pub struct Client {
     policy: Arc<Upstream>,
-    wire: Arc<Wire>,
-    breaker: Arc<Breaker>,
+    place: Arc<Place>,
     clock: Arc<dyn Clock>,
+}
+
+/// What belongs to an upstream at one address: connections and breakers. An upstream that moves gets another one.
+struct Place {
+    wire: Wire,
+    /// Counts failures to reach the address.
+    breaker: Arc<Breaker>,
+    /// Count requests that were not answered in time, by route.
+    handlers: Mutex<HashMap<Arc<str>, Weak<Breaker>>>,
+}
+
+/// The client of an upstream as one route uses it.
+pub struct RouteClient {
+    client: Arc<Client>,
+    /// Counts the route's requests that were not answered in time.
+    handler: Arc<Breaker>,
 }
 
 /// What sending came to.
@@ -38,8 +57,6 @@ pub struct Sent {
 /// How a delivery was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Made {
-    /// How often it was sent, or tried to: 0 while the breaker is open, 2 after a stale connection.
-    pub tries: u32,
     /// How long connecting took, if a connection was made for it.
     pub connect: Option<Duration>,
     /// How long the head of the answer took, from the first byte sent.
@@ -48,106 +65,174 @@ pub struct Made {
     pub peer: Option<SocketAddr>,
 }
 
+impl Place {
+    fn new(policy: &Upstream, clock: &Arc<dyn Clock>) -> Result<Arc<Self>, Unusable> {
+        let wire = Wire::new(&policy.address, Arc::clone(clock))?;
+        let breaker = Breaker::new(Scope::Address, policy.breaker);
+        Ok(Arc::new(Self { wire, breaker, handlers: Mutex::default() }))
+    }
+
+    fn handlers(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Breaker>>> {
+        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Client {
-    /// A client without connections. Reads the CA file, or the system's certificates.
+    /// Makes a client without connections. Reads the CA file, or the system's certificates.
     ///
     /// # Errors
     /// The certificates can't be used.
     pub fn new(policy: Arc<Upstream>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
-        let wire = Arc::new(Wire::new(&policy.address, Arc::clone(&clock))?);
-        let breaker = Breaker::new(policy.breaker);
-        Ok(Self { policy, wire, breaker, clock })
+        let place = Place::new(&policy, &clock)?;
+        Ok(Self { policy, place, clock })
     }
 
-    /// A client for the same upstream under another policy. It shares the breaker (see [`Self::follow_policy`]), and the connections where
-    /// address, CA and certificates are the same; deliveries under way end on the old one.
+    /// Makes a client for the same upstream under another policy. Where address, CA and certificates are the same, it shares connections and
+    /// breakers (see [`Self::follow_policy`]); deliveries under way end on the old one.
     ///
     /// # Errors
     /// The certificates can't be used; nothing has changed then.
     pub fn with_policy(&self, policy: Arc<Upstream>) -> Result<Self, Unusable> {
         let same = policy.address == self.policy.address;
-        let wire = if same { Arc::clone(&self.wire) } else { Arc::new(Wire::new(&policy.address, Arc::clone(&self.clock))?) };
-        Ok(Self { policy, wire, breaker: Arc::clone(&self.breaker), clock: Arc::clone(&self.clock) })
+        let place = if same { Arc::clone(&self.place) } else { Place::new(&policy, &self.clock)? };
+        Ok(Self { policy, place, clock: Arc::clone(&self.clock) })
     }
 
-    /// Has the shared breaker follow this client's policy: once it is certain that this client is used.
+    /// Makes the shared breakers follow this client's policy: once it is certain that this client is used.
     pub fn follow_policy(&self) {
-        self.breaker.set_policy(self.policy.breaker);
+        self.place.breaker.set_policy(self.policy.breaker);
+        self.place.handlers().values().filter_map(Weak::upgrade).for_each(|handler| handler.set_policy(self.policy.breaker));
     }
 
-    /// The policy.
+    /// Returns the policy.
     pub fn policy(&self) -> &Arc<Upstream> {
         &self.policy
     }
 
-    /// The breaker: for those who show it, and for streams, which are sent by pingora itself.
+    /// Returns the breaker of the address, for those who show it.
     pub fn breaker(&self) -> &Arc<Breaker> {
-        &self.breaker
+        &self.place.breaker
     }
 
-    /// Sends a request, and once more if a connection from the pool turns out dead before any byte of an answer. `budget` bounds
-    /// connecting, sending and the whole answer together.
-    pub async fn send(&self, outgoing: &Outgoing, budget: Duration) -> Sent {
-        let now = self.clock.mono();
-        let permit = match self.breaker.admit(now) {
-            Ok(permit) => permit,
-            Err(after) => {
-                return Sent { outcome: Outcome::Unreached(Fault::BreakerOpen(after)), answer: None, made: Made::default() };
-            }
-        };
-        let bounds = Bounds { connect: self.policy.connect_timeout, deadline: now + budget, idle: self.policy.idle_timeout };
-        let sent = send(&self.wire, outgoing, bounds).await;
-        permit.record(sent.outcome, self.clock.mono());
-        sent
+    /// Returns this client as a route uses it. The breaker of the route's handler lasts as long as the route and the address.
+    pub fn for_route(self: &Arc<Self>, route: &Arc<str>) -> RouteClient {
+        let mut handlers = self.place.handlers();
+        let handler = handlers.get(route).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let new = Breaker::new(Scope::Handler, self.policy.breaker);
+            handlers.retain(|_, handler| handler.strong_count() > 0);
+            handlers.insert(Arc::clone(route), Arc::downgrade(&new));
+            new
+        });
+        drop(handlers);
+        RouteClient { client: Arc::clone(self), handler }
     }
-}
 
-impl Client {
-    /// The peers that a stream may be sent to, in the order to try them.
+    /// Returns the peers that a stream may be sent to, in the order to try them.
     ///
     /// # Errors
     /// The name does not resolve, or not within the time a connection may take.
     pub async fn peers(&self) -> Result<Vec<HttpPeer>, Fault> {
-        within(self.clock.mono() + self.policy.connect_timeout, self.wire.peers_for_streams()).await.unwrap_or(Err(Fault::Resolve))
+        let limit = self.policy.connect_timeout;
+        within(self.clock.mono() + limit, self.place.wire.peers_for_streams(limit)).await.unwrap_or(Err(Fault::Resolve))
+    }
+
+    /// Looks its name up again: none of the peers took a connection for a stream.
+    pub fn note_fault(&self) {
+        if let Some(resolver) = self.place.wire.resolver() {
+            resolver.note_fault();
+        }
+    }
+
+    /// Returns for how long its name has not resolved, if that is long enough for an alarm. Called every few seconds, it also repeats the
+    /// look-up.
+    pub fn check_name(&self) -> Option<Duration> {
+        self.place.wire.resolver()?.check()
     }
 }
 
-/// Sends once, and once more over a new connection if an old one was stale.
-pub(super) async fn send(wire: &Wire, outgoing: &Outgoing, bounds: Bounds) -> Sent {
-    let mut made = Made { tries: 1, ..Made::default() };
-    let mut result = wire.exchange(outgoing, false, bounds, &mut made).await;
-    if matches!(result, Err(Failure::Stale)) {
-        made = Made { tries: 2, ..Made::default() };
-        result = wire.exchange(outgoing, true, bounds, &mut made).await;
+impl RouteClient {
+    /// Returns the client of the upstream.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
     }
-    let outcome = match result {
-        Ok(answer) => return Sent { outcome: Outcome::Answered(answer.status), answer: Some(answer), made },
-        // The first try may have arrived.
-        Err(Failure::Unreached(fault)) if made.tries > 1 => Outcome::Ambiguous(fault),
-        Err(Failure::Unreached(fault)) => Outcome::Unreached(fault),
-        Err(Failure::Ambiguous(fault)) => Outcome::Ambiguous(fault),
-        Err(Failure::Stale) => Outcome::Ambiguous(Fault::Reset),
+
+    /// Returns the breaker of the route's handler, for those who show it.
+    pub fn handler(&self) -> &Arc<Breaker> {
+        &self.handler
+    }
+
+    /// Returns what may be sent at `now`: what both the address and the handler permit.
+    pub fn room(&self, now: Instant) -> Room {
+        match (self.handler.room(now), self.client.breaker().room(now)) {
+            (Room::None, _) | (_, Room::None) => Room::None,
+            (Room::Probe, _) | (_, Room::Probe) => Room::Probe,
+            (Room::All, Room::All) => Room::All,
+        }
+    }
+
+    /// Returns how long nothing may be sent from `now` on; zero if something may.
+    pub fn shut_for(&self, now: Instant) -> Duration {
+        self.handler.shut_for(now).max(self.client.breaker().shut_for(now))
+    }
+
+    /// Sends a request once. `budget` bounds connecting, sending and the whole answer together.
+    pub async fn send(&self, outgoing: &Outgoing, budget: Duration) -> Sent {
+        let Client { policy, place, clock } = &*self.client;
+        let now = clock.mono();
+        let permits = match self.admit(now, policy.connect_timeout + budget) {
+            Ok(permits) => permits,
+            Err(after) => {
+                return Sent { outcome: Outcome::Unreached(Fault::BreakerOpen(after)), answer: None, made: Made::default() };
+            }
+        };
+        let bounds = Bounds { connect: policy.connect_timeout, deadline: now + budget, idle: policy.idle_timeout };
+        let sent = send(&place.wire, outgoing, bounds).await;
+        let ended = clock.mono();
+        permits.into_iter().for_each(|permit| permit.record(sent.outcome, ended));
+        sent
+    }
+
+    /// Returns a permit of both breakers. Where the second gives none, that of the first is dropped and counts for nothing.
+    fn admit(&self, now: Instant, limit: Duration) -> Result<[Permit; 2], Duration> {
+        let handler = self.handler.admit(now, limit)?;
+        Ok([handler, self.client.breaker().admit(now, limit)?])
+    }
+}
+
+/// Sends a request once.
+pub(super) async fn send(wire: &Wire, outgoing: &Outgoing, bounds: Bounds) -> Sent {
+    let mut made = Made::default();
+    let (outcome, answer) = match wire.exchange(outgoing, bounds, &mut made).await {
+        Ok(answer) => (Outcome::Answered(answer.status), Some(answer)),
+        Err(Failure::Unreached(fault)) => (Outcome::Unreached(fault), None),
+        Err(Failure::Ambiguous(fault)) => (Outcome::Ambiguous(fault), None),
     };
-    Sent { outcome, answer: None, made }
+    Sent { outcome, answer, made }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("policy", &self.policy).field("breaker", &self.breaker).finish_non_exhaustive()
+        f.debug_struct("Client").field("policy", &self.policy).field("breaker", self.breaker()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RouteClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteClient").field("client", &self.client).field("handler", &self.handler).finish()
     }
 }
 
 /// Hands the deliveries of one route on to its app.
 #[derive(Debug)]
-pub struct Onward {
-    client: Arc<Client>,
+pub struct Onward<'a> {
+    client: &'a RouteClient,
     hook: Arc<Hook>,
     made: OnceLock<Made>,
 }
 
-impl Onward {
-    /// For one request or attempt.
-    pub fn new(client: Arc<Client>, hook: Arc<Hook>) -> Self {
+impl<'a> Onward<'a> {
+    /// Makes one for one request or attempt.
+    pub fn new(client: &'a RouteClient, hook: Arc<Hook>) -> Self {
         Self { client, hook, made: OnceLock::new() }
     }
 
@@ -157,7 +242,7 @@ impl Onward {
     }
 }
 
-impl HandOn for Onward {
+impl HandOn for Onward<'_> {
     fn hand_on<'a>(&'a self, delivery: &'a Delivery, attempt: Attempt) -> Pending<'a, (Outcome, Option<Answer>)> {
         Box::pin(async move {
             let (outgoing, stale) = render::delivery(delivery, &self.hook, &attempt);

@@ -74,6 +74,12 @@ pub enum Refused {
     /// There is no address, or too many of them.
     #[error("the name does not resolve")]
     Unresolved,
+    /// The system does not tell this machine's own addresses: nobody knows whether the address is one of them.
+    #[error(
+        "the system does not tell this machine's own addresses, so the gateway cannot judge where it may call; \
+         allow the address family AF_NETLINK (systemd: `RestrictAddressFamilies=`, else a seccomp profile)"
+    )]
+    OwnUnknown,
 }
 
 /// What an address is. An IPv4 address is judged the same in every spelling that IPv6 has for it; of several inside one, the worst counts.
@@ -116,23 +122,34 @@ pub fn judge(addresses: &[IpAddr], policy: &Egress, own: &[IpAddr]) -> Result<()
 /// # Errors
 /// There is none, or one that may not be connected to.
 pub async fn resolve(host: &str, port: u16, policy: &Egress) -> Result<Vec<SocketAddr>, Refused> {
+    resolve_with(host, port, policy, own_addresses).await
+}
+
+async fn resolve_with(
+    host: &str,
+    port: u16,
+    policy: &Egress,
+    own: impl FnOnce() -> Result<Vec<IpAddr>, Refused>,
+) -> Result<Vec<SocketAddr>, Refused> {
     let found: io::Result<Vec<SocketAddr>> = match timeout(DEADLINE, tokio::net::lookup_host((host, port))).await {
         Ok(found) => found.map(Iterator::collect),
         Err(_) => return Err(Refused::Unresolved),
     };
     let found = found.map_err(|_| Refused::Unresolved)?;
     let ips: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
-    judge(&ips, policy, &own_addresses())?;
+    judge(&ips, policy, &own()?)?;
     Ok(found)
 }
 
-/// The addresses of this machine's interfaces now; none if it does not tell.
-fn own_addresses() -> Vec<IpAddr> {
+/// Returns the addresses of this machine's interfaces now. It always has one: a system that tells none does not tell.
+fn own_addresses() -> Result<Vec<IpAddr>, Refused> {
     let address = |storage: &SockaddrStorage| {
         let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
         v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
     };
-    getifaddrs().map(|all| all.filter_map(|interface| address(&interface.address?)).collect()).unwrap_or_default()
+    let all = getifaddrs().map_err(|_| Refused::OwnUnknown)?;
+    let own: Vec<IpAddr> = all.filter_map(|interface| address(&interface.address?)).collect();
+    if own.is_empty() { Err(Refused::OwnUnknown) } else { Ok(own) }
 }
 
 /// The address itself (an IPv4 address that is mapped as IPv4) and the IPv4 addresses that it spells.

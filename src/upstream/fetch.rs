@@ -13,7 +13,7 @@ use super::client::{Unusable, send};
 use super::wire::{Bounds, Wire};
 use crate::clock::{Clock, SystemClock};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
-use crate::delivery::{Answer, Fault, Outcome};
+use crate::delivery::{Answer, Fault, Outcome, Shortage};
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +63,12 @@ fn words(fault: Fault) -> &'static str {
         Fault::Resolve => "the name does not resolve",
         Fault::Connect => "the connection was refused or its TLS failed",
         Fault::ConnectTimeout => "no connection in time",
-        Fault::Reset => "the connection broke",
+        Fault::Reset | Fault::Stale => "the connection broke",
         Fault::Timeout => "nothing came in time",
         Fault::Malformed => "what came is not HTTP",
+        Fault::Local(Shortage::Descriptors) => "this process is out of file descriptors",
+        Fault::Local(Shortage::Ports) => "this machine is out of local ports",
+        Fault::Local(Shortage::Memory) => "this machine is out of memory for sockets",
     }
 }
 

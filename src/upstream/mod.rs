@@ -3,6 +3,7 @@
 //! [`render`] says what is sent (pure), [`client`] sends it, [`breaker`] says when not to try (pure, takes `now`),
 //! [`resolve`] finds the address off the request path, [`switch`] cuts what pingora itself streams. Where no config names an upstream,
 //! [`call`] calls out, to addresses that [`egress`] has judged.
+mod answer;
 pub mod breaker;
 pub mod call;
 pub mod client;
@@ -12,6 +13,7 @@ mod pool;
 pub mod render;
 pub mod resolve;
 pub mod switch;
+mod trust;
 mod wire;
 
 use bytes::Bytes;

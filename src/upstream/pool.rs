@@ -45,8 +45,7 @@ impl Pool {
     pub(super) fn take(&self, peers: &[Arc<HttpPeer>]) -> Option<(Stream, Arc<HttpPeer>)> {
         loop {
             let Idle { mut stream, peer, until } = self.lock().idle.pop()?;
-            let known = peers.iter().any(|known| known._address == peer._address);
-            if known && self.clock.mono() < until && is_quiet(&mut stream) {
+            if is_among(&peer, peers) && self.clock.mono() < until && is_quiet(&mut stream) {
                 return Some((stream, peer));
             }
         }
@@ -66,9 +65,19 @@ impl Pool {
         }
     }
 
+    /// Closes the connections to all others than `peers`.
+    pub(super) fn keep_only(&self, peers: &[Arc<HttpPeer>]) {
+        let closed: Vec<Idle> = self.lock().idle.extract_if(.., |idle| !is_among(&idle.peer, peers)).collect();
+        drop(closed);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_among(peer: &HttpPeer, peers: &[Arc<HttpPeer>]) -> bool {
+    peers.iter().any(|known| known._address == peer._address)
 }
 
 /// Closes what nobody took in time, until nothing is left or the pool is gone.

@@ -1,6 +1,6 @@
 //! What an upstream is sent for a delivery: pure.
 use bytes::{BufMut, Bytes, BytesMut};
-use http::HeaderValue;
+use http::header::{ACCEPT_ENCODING, HeaderValue};
 
 use super::Outgoing;
 use crate::config::snapshot::{Forward, Hook, PathPiece, Upstream, UpstreamAddress};
@@ -34,6 +34,10 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: &Attempt) -> (Outgoin
     let scheme = hook.verifier.as_ref().map_or(&[][..], |verifier| verifier.shape().headers());
     let policy = headers::Policy { dropped: &forward.dropped, scheme, keeps_override: false };
     let mut headers = headers::upstream(head, host(head, &forward.upstream), policy, delivery.body(), proof.as_ref());
+    if !attempt.inline && !scheme.contains(&ACCEPT_ENCODING) {
+        // the answer goes into the log of attempts alone, where people read it
+        headers::replace(&mut headers, &[ACCEPT_ENCODING], [(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+    }
     if let Some(key) = &forward.sign {
         let signed = authentic.and_then(|authentic| {
             // a receiver takes two messages with one ID for one

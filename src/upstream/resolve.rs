@@ -1,138 +1,158 @@
-//! Where an upstream is. A name is looked up once before its first use; afterwards off the request path, and what was found last
-//! holds until something better is found.
+//! Finds the addresses of an upstream's name. [`Name`] decides, and is passed the time; [`Resolver`] asks the system and waits.
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::delivery::Pending;
+use crate::delivery::{Fault, Pending, Shortage};
 
-/// How long addresses are taken for fresh.
-const TTL: Duration = Duration::from_secs(30);
-/// How long after a failed look-up the next one waits.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// How long a look-up may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+mod name;
 
-/// The addresses of one upstream.
+use name::{Name, Step};
+
+/// The longest time of a look-up.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest time for which a request waits for a look-up while it could use the last good addresses.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// The addresses of one upstream, at least one.
 pub type Addresses = Arc<[SocketAddr]>;
 
-/// Looks a host and port up.
+/// A function that looks up a host and port.
 type Lookup = Box<dyn Fn(String, u16) -> Pending<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
 
-/// Knows the addresses of one host and port.
+/// The addresses of one host and port, kept up to date.
 pub struct Resolver {
     host: String,
     port: u16,
     clock: Arc<dyn Clock>,
     lookup: Lookup,
-    known: ArcSwapOption<Known>,
-    /// Held while the first look-up runs: all who wait share its result.
-    first: Arc<tokio::sync::Mutex<()>>,
-    refreshing: AtomicBool,
+    /// The address, if the host is one: it never changes.
+    fixed: Option<Addresses>,
+    name: Mutex<Name>,
+    /// Changes with the end of each look-up, while `name` is locked.
+    ended: watch::Sender<()>,
 }
-
-#[derive(Debug)]
-struct Known {
-    addresses: Addresses,
-    /// `None`: an address, which never changes.
-    fresh_until: Option<Instant>,
-}
-
-/// A name that does not resolve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the name does not resolve")]
-pub struct Unresolved;
 
 impl Resolver {
-    /// A resolver that asks the system.
+    /// Makes a resolver that asks the system.
     pub fn new(host: &str, port: u16, clock: Arc<dyn Clock>) -> Arc<Self> {
         let system: Lookup =
             Box::new(|host, port| Box::pin(async move { tokio::net::lookup_host((host.as_str(), port)).await.map(Iterator::collect) }));
         Self::with(host, port, clock, system)
     }
 
-    fn with(host: &str, port: u16, clock: Arc<dyn Clock>, lookup: Lookup) -> Arc<Self> {
-        let known = host.parse::<IpAddr>().ok().map(|ip| Known { addresses: Arc::new([SocketAddr::new(ip, port)]), fresh_until: None });
-        Arc::new(Self {
-            host: host.to_owned(),
-            port,
-            clock,
-            lookup,
-            known: ArcSwapOption::from_pointee(known),
-            first: Arc::default(),
-            refreshing: AtomicBool::new(false),
-        })
+    /// Makes a resolver that asks `lookup`.
+    pub(super) fn with(host: &str, port: u16, clock: Arc<dyn Clock>, lookup: Lookup) -> Arc<Self> {
+        let fixed = host.parse::<IpAddr>().ok().map(|ip| Addresses::from([SocketAddr::new(ip, port)]));
+        Arc::new(Self { host: host.to_owned(), port, clock, lookup, fixed, name: Mutex::default(), ended: watch::Sender::default() })
     }
 
-    /// The addresses, at least one. Waits only as long as none has ever been found, and starts a look-up beside the request when
-    /// what is known is no longer fresh.
+    /// Returns the addresses. Waits for a look-up where none are known (as long as `connect_timeout`) or those that are known are too old
+    /// (at most a second).
     ///
     /// # Errors
-    /// The name does not resolve, and never has.
-    pub async fn addresses(self: &Arc<Self>) -> Result<Addresses, Unresolved> {
-        if let Some(addresses) = self.known() {
-            return Ok(addresses);
+    /// The name does not resolve, and never has; or the machine has no resources to look it up.
+    pub async fn addresses(self: &Arc<Self>, connect_timeout: Duration) -> Result<Addresses, Fault> {
+        self.take(connect_timeout, Name::ask).await
+    }
+
+    /// Looks the name up again, after none of its addresses took a connection: at most once a second. Returns the addresses that are
+    /// known then; waits for them as [`Self::addresses`] does.
+    ///
+    /// # Errors
+    /// As of [`Self::addresses`].
+    pub async fn addresses_after_fault(self: &Arc<Self>, connect_timeout: Duration) -> Result<Addresses, Fault> {
+        self.take(connect_timeout, Name::ask_after_fault).await
+    }
+
+    /// The same without a wait.
+    pub fn note_fault(self: &Arc<Self>) {
+        if self.fixed.is_none() && self.lock().ask_after_fault(self.clock.mono()).begins() {
+            self.begin();
         }
-        let turn = Arc::clone(&self.first).lock_owned().await;
-        if let Some(addresses) = self.known() {
-            return Ok(addresses);
+    }
+
+    /// Looks the name up again if the last look-up failed and the next one is due. Returns for how long look-ups have failed, if that has
+    /// lasted long enough for an alarm.
+    pub fn check(self: &Arc<Self>) -> Option<Duration> {
+        let now = self.clock.mono();
+        let mut name = self.lock();
+        let is_due = name.retry(now);
+        let failing = name.failing_for(now);
+        drop(name);
+        if is_due {
+            self.begin();
         }
-        // In a task of its own: what a slow server tells after this request gave up serves the next one.
+        failing
+    }
+
+    async fn take(self: &Arc<Self>, connect_timeout: Duration, ask: fn(&mut Name, Instant) -> Step) -> Result<Addresses, Fault> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(Arc::clone(fixed));
+        }
+        let now = self.clock.mono();
+        let (step, ended) = {
+            let mut name = self.lock();
+            let step = ask(&mut name, now);
+            let ended = matches!(step, Step::Wait { .. }).then(|| self.ended.subscribe());
+            (step, ended)
+        };
+        if step.begins() {
+            self.begin();
+        }
+        let (last_good, mut ended) = match (step, ended) {
+            (Step::Serve(addresses) | Step::Refresh(addresses), _) => return Ok(addresses),
+            (Step::Wait { last_good, .. }, ended) => (last_good, ended.unwrap_or_else(|| self.ended.subscribe())),
+        };
+        let patience = if last_good.is_some() { MAX_WAIT.min(connect_timeout) } else { connect_timeout };
+        let waited = timeout(patience, ended.changed()).await;
+        let mut name = self.lock();
+        if waited.is_err() {
+            name.gave_up(self.clock.mono());
+        }
+        name.last_good().ok_or_else(|| name.shortage().map_or(Fault::Resolve, Fault::Local))
+    }
+
+    /// Looks up in a task of its own: what a slow server says after a request gave up serves the next one.
+    fn begin(self: &Arc<Self>) {
         let this = Arc::clone(self);
-        let looking = tokio::spawn(async move {
-            let _turn = turn;
-            this.look_up().await
+        tokio::spawn(async move {
+            let looking = (this.lookup)(this.host.clone(), this.port);
+            let found = timeout(LOOKUP_TIMEOUT, looking).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let now = this.clock.mono();
+            let mut name = this.lock();
+            match found {
+                Ok(addresses) if !addresses.is_empty() => name.found(addresses, now),
+                Ok(_) => name.failed(None, now),
+                Err(error) => name.failed(shortage_of(&error), now),
+            }
+            this.ended.send_replace(());
         });
-        looking.await.unwrap_or(Err(Unresolved))
     }
 
-    fn known(self: &Arc<Self>) -> Option<Addresses> {
-        let known = self.known.load();
-        let known = known.as_ref()?;
-        let stale = known.fresh_until.is_some_and(|until| self.clock.mono() >= until);
-        if stale && !self.refreshing.swap(true, Ordering::AcqRel) {
-            let this = Arc::clone(self);
-            tokio::spawn(async move {
-                if this.look_up().await.is_err()
-                    && let Some(last_good) = &*this.known.load()
-                {
-                    this.keep(Arc::clone(&last_good.addresses), AFTER_FAILURE);
-                }
-                this.refreshing.store(false, Ordering::Release);
-            });
-        }
-        Some(Arc::clone(&known.addresses))
+    fn lock(&self) -> MutexGuard<'_, Name> {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    async fn look_up(&self) -> Result<Addresses, Unresolved> {
-        let found = tokio::time::timeout(DEADLINE, (self.lookup)(self.host.clone(), self.port)).await;
-        let Ok(Ok(found)) = found else { return Err(Unresolved) };
-        if found.is_empty() {
-            return Err(Unresolved);
-        }
-        let unchanged = self.known.load().as_ref().map(|known| Arc::clone(&known.addresses)).filter(|known| **known == *found);
-        let addresses = unchanged.unwrap_or_else(|| found.into());
-        self.keep(Arc::clone(&addresses), TTL);
-        Ok(addresses)
-    }
-
-    fn keep(&self, addresses: Addresses, fresh_for: Duration) {
-        let fresh_until = Some(self.clock.mono() + fresh_for);
-        self.known.store(Some(Arc::new(Known { addresses, fresh_until })));
-    }
+/// Returns the shortage that a look-up failed for. The system's resolver does not always say so: it takes a socket that it cannot open for
+/// a server that does not answer.
+fn shortage_of(error: &io::Error) -> Option<Shortage> {
+    Shortage::of(error).or_else(|| Shortage::of(&File::open("/dev/null").err()?))
 }
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver").field("host", &self.host).field("port", &self.port).field("known", &self.known).finish_non_exhaustive()
+        f.debug_struct("Resolver").field("host", &self.host).field("port", &self.port).field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

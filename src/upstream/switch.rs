@@ -30,10 +30,10 @@ enum Handle {
 }
 
 impl Handle {
-    fn shut_down(&self) {
+    fn shut_down(&self, how: Shutdown) {
         let shut = match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Self::Tcp(stream) => stream.shutdown(how),
+            Self::Unix(stream) => stream.shutdown(how),
         };
         // it is closed already
         shut.unwrap_or_default();
@@ -94,6 +94,14 @@ pub fn install(peer: &mut HttpPeer) {
     peer.options.tracer = Some(Tracer(Box::new(switched)));
 }
 
+/// Keeps the connection with that handle from being used for another request: pingora finds its reading side closed. Called once the
+/// answer is whole.
+pub fn retire(number: RawFd) {
+    if let Some(handle) = OPEN.lock().unwrap_or_else(PoisonError::into_inner).get(&number) {
+        handle.shut_down(Shutdown::Read);
+    }
+}
+
 /// Cuts a connection when its time is up, unless it is dropped before.
 #[derive(Debug)]
 pub struct Deadline {
@@ -111,7 +119,7 @@ impl Deadline {
             tokio::time::sleep(time).await;
             tell.store(true, Ordering::SeqCst);
             if let Some(handle) = handle.and_then(|handle| handle.upgrade()) {
-                handle.shut_down();
+                handle.shut_down(Shutdown::Both);
             }
         };
         Self { passed, task: tokio::spawn(waiting).abort_handle() }

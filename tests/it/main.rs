@@ -34,6 +34,7 @@ mod accounts;
 mod admin;
 mod alarms;
 mod architecture;
+mod breaker;
 mod cli;
 mod dedupe;
 mod deliveries;

@@ -408,22 +408,6 @@ fn trouble_with_the_app_is_told_apart() {
     assert_eq!((&record["status"], &record["code"]), (&200.into(), &"broken_off".into()));
 }
 
-/// Webhooks and other traffic share the breaker of their app.
-#[test]
-fn the_breaker_is_shared() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gate = Gate::start(&config(&format!("http://{closed}"), "", ""));
-    for _ in 0..3 {
-        assert_eq!(http::request(gate.address("senders"), "GET", "/", &[], b"").status, 502);
-    }
-    counted(&gate, "upstream_unreachable", 3);
-    let answer = http::request(gate.address("senders"), "GET", "/", &[], b"");
-    assert_eq!(answer.status, 503);
-    assert!(answer.header("Retry-After").unwrap().parse::<u64>().unwrap() > 300);
-    counted(&gate, "upstream_open", 1);
-    assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, "a", b"{}"), b"{}").status, 503);
-}
-
 #[test]
 fn bounds_of_the_route_hold() {
     let app = App::start();
@@ -502,6 +486,49 @@ fn connections_to_the_app_are_used_again() {
         assert_eq!((answer.status, answer.text().as_str()), (200, "ok"), "{number}");
     }
     assert_eq!(*connections.lock().unwrap(), 3);
+}
+
+/// Bytes that come late after an answer without content are not taken for the answer to another request.
+#[test]
+fn a_late_body_does_not_spoil_the_next_answer() {
+    let app = app_on_sockets(|mut stream, mut head| {
+        while !head.is_empty() {
+            let late = match head.split(' ').nth(1).unwrap() {
+                "/204" => "HTTP/1.1 204 No Content\r\nContent-Length: 38\r\n\r\n",
+                "/304" => "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "/103" => "HTTP/1.1 103 Early Hints\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                "/103-empty" => "HTTP/1.1 103 Early Hints\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                "/head" => "HTTP/1.1 200 OK\r\nContent-Length: 38\r\n\r\n",
+                _ => "",
+            };
+            let answer = if late.is_empty() { "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext" } else { late };
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+            if !late.is_empty() {
+                std::thread::sleep(Duration::from_millis(30));
+                stream.write_all(b"HTTP/1.1 500 Bad\r\nContent-Length: 0\r\n\r\n").ok();
+            }
+            head = read_head(&mut stream);
+        }
+    });
+    let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
+    let mut sender = Connection::open(gate.address("senders"));
+    for _ in 0..5 {
+        for (method, path) in [("GET", "/204"), ("GET", "/304"), ("GET", "/103"), ("GET", "/103-empty"), ("HEAD", "/head")] {
+            sender.send(&http::head(method, path, &[], Some(0))).unwrap();
+            loop {
+                let (status, headers) = sender.answer_head().unwrap();
+                if status >= 200 {
+                    let has_body = path == "/103" && headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+                    assert!(!has_body || sender.read_exactly(2).is_ok());
+                    break;
+                }
+            }
+            let next = sender.request("GET", "/next", &[], b"");
+            assert_eq!((next.status, next.text().as_str()), (200, "next"), "after {path}");
+        }
+    }
 }
 
 #[test]

@@ -172,16 +172,42 @@ fn it_is_tried_until_the_app_has_it() {
     assert!(metric(&gate, "hookgate_attempts_total{outcome=\"5xx\",route=\"github\"}") >= 2.0);
 }
 
-/// A connection that was kept and is dead costs no try; that it was sent twice is on record.
+/// A kept connection that turned out closed costs an attempt of its own, and the next one is made at once.
 #[test]
-fn a_delivery_that_was_sent_again_over_a_new_connection_says_so() {
+fn a_stale_connection_is_followed_by_another_attempt() {
     let app = App::answering(|number, _| if number == 1 { Act::hang_up() } else { Act::status(200) });
-    let gate = start(&config(&app.url(), QUICK));
+    let gate = start(&config(&app.url(), "retry: { initial: 1h, max: 1h }"));
     for number in 0..2 {
         is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
-        wait_for("it to be over", || attempts(gate.dir()).len() == number + 1);
+        wait_for("it to be over", || gate.lines().iter().filter(|line| line.contains("\"after\":\"delivered\"")).count() == number + 1);
     }
-    assert_eq!((app.count(), &attempts(gate.dir())["id-1"][..]), (3, &["resent".to_owned()][..]));
+    assert_eq!(attempts(gate.dir())["id-1"], ["ambiguous_stale", "200"]);
+    let numbers: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect();
+    assert_eq!(numbers, ["1", "1", "2"]);
+    assert!(app.seen().iter().all(|seen| seen.header("Accept-Encoding") == Some("identity")), "answers can be read in the log of attempts");
+}
+
+/// Within a request as well: the second attempt has its own number and its own row. A written `ambiguous: fail` switches it off.
+#[test]
+fn a_request_on_a_stale_connection_is_sent_again_as_attempt_2() {
+    let app = || App::answering(|number, _| if number == 1 { Act::hang_up() } else { Act::status(200) });
+    let numbers = |app: &App| app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect::<Vec<_>>();
+    for more in ["record: all", "record: all, on_failure: { unreached: queue }", "record: all, on_failure: queue"] {
+        let app = app();
+        let gate = start(&forwarding(&app.url(), more));
+        for id in ["id-0", "id-1"] {
+            assert_eq!(send(&gate, id, id.as_bytes()).status, 200, "{more}");
+        }
+        assert_eq!(numbers(&app), ["1", "1", "2"], "{more}");
+        wait_for("the record", || attempts(gate.dir()).len() == 2);
+        assert_eq!(attempts(gate.dir())["id-1"], ["ambiguous_stale", "200"], "{more}");
+    }
+    let app = app();
+    let gate = start(&forwarding(&app.url(), "record: all, on_failure: { unreached: queue, ambiguous: fail }"));
+    assert_eq!([send(&gate, "id-0", b"0").status, send(&gate, "id-1", b"1").status], [200, 502]);
+    assert_eq!(numbers(&app), ["1", "1"]);
+    wait_for("the record", || attempts(gate.dir()).len() == 2);
+    assert_eq!(attempts(gate.dir())["id-1"], ["ambiguous_stale"]);
 }
 
 #[test]

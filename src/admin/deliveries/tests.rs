@@ -170,7 +170,7 @@ impl Desks {
             delivery_id: Some(id.into()),
             key: None,
             event_type: Some("invoice.paid".into()),
-            to: vec![To { target: TargetId(number), lane: None, start, tried: None }],
+            to: vec![To { target: TargetId(number), lane: None, start, tried: Vec::new() }],
             record: kept::record(&delivery, &SecretLocations::default(), &secrets, &[(kept::ANSWERED, "200")]),
             body: body.into(),
         }

@@ -191,6 +191,16 @@ fn what_the_store_and_the_clock_say_is_told_as_it_is() {
 }
 
 #[test]
+fn a_name_that_does_not_resolve_is_told_of() {
+    let mut bench = Bench::new();
+    bench.seen.unresolved = vec![("app".into(), 6 * MINUTE), ("other".into(), 300 * MINUTE)];
+    assert_eq!(bench.after(SECOND), ["+name_unresolved"]);
+    assert!(bench.text().contains("(app for 6m, other for 5h)"), "{}", bench.text());
+    bench.seen.unresolved.clear();
+    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-name_unresolved".to_owned()]));
+}
+
+#[test]
 fn a_route_that_goes_takes_its_alarms_along() {
     let mut bench = Bench::new();
     bench.route().deaths = 1;

@@ -104,6 +104,7 @@ fn each_trouble_needs_somebody() {
     });
     check(&|status| status.ledger.forgotten_early = 1);
     check(&|status| status.store.parked = 1);
+    check(&|status| status.routes = vec![RouteStatus { breaker: Some("open".to_owned()), ..RouteStatus::default() }]);
     check(&|status| status.upstreams = vec![UpstreamStatus { breaker: "half_open".to_owned(), ..UpstreamStatus::default() }]);
 }
 

@@ -194,6 +194,7 @@ fn inline(
         resign,
         sign,
     } = written;
+    let resend = !matches!(&on_failure, Some(OnFailure::Table(file::Failures { ambiguous: Some(word), .. })) if word == "fail");
     let kinds = on_failure.and_then(|written| spilling(written, &place.key("on_failure"), cx));
     let words = [("all", Recording::All), ("failures", Recording::Failures), ("none", Recording::None)];
     let record_written = record.is_some();
@@ -242,7 +243,7 @@ fn inline(
     let budget = budget.unwrap_or(forward.timeout);
     let spill = kinds.map(|(unreached, ambiguous)| Spill { unreached, ambiguous, budget });
     // without a spill: for what the route spilled under an older config, and for replays
-    let action = Action::Forward(Inline { spill, record });
+    let action = Action::Forward(Inline { spill, record, resend });
     Some(Compiled { forward, action, answer: answer?, deliver: deliver?, keep: Keep::DEFAULT, rate_limits: Vec::new() })
 }
 

@@ -82,7 +82,8 @@ pub struct Retry {
 pub struct Failures {
     /// It never reached the app: no connection, or the breaker is open.
     pub unreached: Option<String>,
-    /// It was sent, and there is no answer, or a 502, 503 or 504: the app may get it twice.
+    /// It was sent, and there is no answer, or a 502, 503 or 504: the app may get it twice. `fail`, where it is written, also keeps the gateway
+    /// from sending it again at once when a kept connection turns out closed.
     pub ambiguous: Option<String>,
 }
 

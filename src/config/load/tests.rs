@@ -534,7 +534,7 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Upstream", "timeout", "else 15s)", "15s"),
     ("Upstream", "idle_timeout", "(default 4s;", "4s"),
     ("Upstream", "host", "`original` (default", "original"),
-    ("Breaker", "failures", "(default 5;", "5"),
+    ("Breaker", "failures", "(default 5; 0", "5"),
     ("Breaker", "open", "(default 5s)", "5s"),
     ("Route", "methods", "(default POST;", "[POST]"),
     ("Route", "max_body", "else 5MiB;", "5MiB"),

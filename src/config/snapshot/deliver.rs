@@ -43,6 +43,8 @@ pub struct Inline {
     pub spill: Option<Spill>,
     /// What is kept of deliveries that do not go into the queue.
     pub record: Recording,
+    /// Whether a delivery is sent again at once if it was sent over a kept connection that turned out closed.
+    pub resend: bool,
 }
 
 /// Which deliveries go into the queue when the app cannot take them. One that was answered 502, 503 or 504 counts as ambiguous.

@@ -41,8 +41,6 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(3),
     Duration::from_secs(5),
 ];
-/// The word for a try that has its answer, and was sent twice for it: over a connection that was kept and dead, and over a new one.
-const RESENT: &str = "resent";
 /// How long a stored delivery waits that cannot be read: for a person, or a newer version.
 const UNREADABLE: Duration = Duration::from_secs(3600);
 
@@ -111,7 +109,7 @@ impl Task {
         let (hook, begun) = (&route.hook, gate.clock.now());
         let (number, received_at, dates) = (lease.attempt, delivery.head().received.wall, gate.dates(begun.mono));
         let attempt = Attempt { number, received_at, budget: hook.forward.timeout, at: begun.wall, dates, inline: false };
-        let onward = Onward::new(Arc::clone(&route.upstream), Arc::clone(hook));
+        let onward = Onward::new(&route.upstream, Arc::clone(hook));
         let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
         let seen = look(answer, begun.wall).await;
         let (made, ended) = (onward.made(), gate.clock.mono());
@@ -210,8 +208,7 @@ pub(in crate::gateway) fn attempt_row(cause: Cause, begun: Now, took: Duration, 
         connect: made.connect,
         first_byte: made.first_byte,
         status,
-        // an answer to the second sending: the first may have arrived as well
-        error: outcome::error(outcome).or((made.tries > 1).then_some(RESENT)).map(Arc::from),
+        error: outcome::error(outcome).map(Arc::from),
         peer: made.peer.map(|peer| peer.to_string().into()),
         head: Bytes::new(),
         body: Bytes::new(),

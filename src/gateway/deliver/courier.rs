@@ -119,6 +119,7 @@ fn render(webhook: &AlarmWebhook, id: DeliveryRef, body: Bytes, now: std::time::
         (header::HOST, host),
         (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
         (header::USER_AGENT, HeaderValue::from_static(concat!("hookgate/", env!("CARGO_PKG_VERSION")))),
     ];
     headers.extend(webhook.key.sign(&message_id(id), now, &body)?);

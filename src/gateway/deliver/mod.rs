@@ -174,10 +174,10 @@ enum To<'a> {
 }
 
 impl Way<'_> {
-    /// What its upstream's breaker lets through; alarms go to no upstream.
+    /// Returns what the breakers of its upstream let through; alarms go to no upstream.
     fn room(&self, now: Instant) -> Room {
         match self.to {
-            To::Route(route) => route.upstream.breaker().room(now),
+            To::Route(route) => route.upstream.room(now),
             To::Alarms(_) => Room::All,
         }
     }
@@ -185,7 +185,7 @@ impl Way<'_> {
     /// Returns how long its breaker, or its pause, lets nothing through.
     fn shut_for(&self, now: Instant) -> Duration {
         let breaker = match self.to {
-            To::Route(route) => route.upstream.breaker().shut_for(now),
+            To::Route(route) => route.upstream.shut_for(now),
             To::Alarms(_) => Duration::ZERO,
         };
         breaker.max(self.target.pause().shut_for(now))

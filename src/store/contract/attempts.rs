@@ -33,7 +33,7 @@ async fn attempts(queue: &dyn Both, id: DeliveryRef) -> Vec<(u32, String, bool)>
 /// What was not attempted has no number, what was cut off has one, and a replay goes on counting with a fresh budget.
 async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
     let mut spilled = delivery(31, Start::Mine(LEASE));
-    spilled.to[0].tried = Some(attempt(503));
+    spilled.to[0].tried = vec![attempt(503)];
     let born = new(queue.accept(Arc::new(spilled.clone()), Dedupe::None).await.unwrap()).remove(0);
     assert_eq!((born.number, born.attempt), (2, 2));
     assert_eq!(queue.settle(born, None, Next::GiveBack).await.unwrap(), Held::Yes);

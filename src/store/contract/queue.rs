@@ -25,7 +25,7 @@ pub(super) const MS: Duration = Duration::from_millis(1);
 
 /// A delivery to one target.
 pub(crate) fn delivery(target: u32, start: Start) -> Accept {
-    let to = vec![To { target: TargetId(target), lane: None, start, tried: None }];
+    let to = vec![To { target: TargetId(target), lane: None, start, tried: Vec::new() }];
     let header = (Bytes::from_static(b"X-Any"), Bytes::from_static(b"\x00\xff"));
     let record = Record { target: Bytes::from_static(b"/hook?a"), headers: vec![header.clone(), header], ..Record::default() };
     Accept {
@@ -336,7 +336,7 @@ async fn the_ring_goes_round(queue: &dyn Both) {
 /// A delivery that was attempted before it came into the queue.
 fn retry(target: u32) -> Accept {
     let mut retry = delivery(target, Start::Anyone);
-    retry.to[0].tried = Some(attempt(503));
+    retry.to[0].tried = vec![attempt(503)];
     retry
 }
 
@@ -470,15 +470,15 @@ async fn parked_time_does_not_count(queue: &dyn Both, clock: &HandClock) {
 
 async fn what_was_tried_before_is_on_record(queue: &dyn Both) {
     let mut spilled = delivery(20, Start::Anyone);
-    spilled.to[0].tried = Some(attempt(503));
+    spilled.to[0].tried = vec![attempt(502), attempt(503)];
     new(queue.accept(Arc::new(spilled.clone()), Dedupe::None).await.unwrap());
     let leased = take(queue, 20, 1).await.remove(0);
-    assert_eq!((leased.tries, leased.lease.number), (1, 2));
+    assert_eq!((leased.tries, leased.lease.number), (2, 3));
     assert_eq!(queue.settle(leased.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
-    assert_eq!(queue.get(Scope::All, spilled.id).await.unwrap().unwrap().attempts.len(), 2);
+    assert_eq!(queue.get(Scope::All, spilled.id).await.unwrap().unwrap().attempts.len(), 3);
     for (over, expected) in [(None, Status::Delivered), (Some(Reason::Status(StatusCode::BAD_REQUEST)), Status::Dead)] {
         let mut recorded = delivery(20, Start::Over(over));
-        recorded.to[0].tried = Some(attempt(200));
+        recorded.to[0].tried = vec![attempt(200)];
         new(queue.accept(Arc::new(recorded.clone()), Dedupe::None).await.unwrap());
         assert_eq!(status(queue, recorded.id).await, [expected]);
     }

@@ -61,22 +61,27 @@ fn enter(writing: &Writing<'_>, commit: Commit, id: DeliveryRef) -> Result<bool,
     writing.execute(enter, params![commit.key.0, COMMITTED, id, writing.now.saturating_add(commit.window)]).map(|changed| changed > 0)
 }
 
-/// The first lease of a unit; one that was tried before it came here has that try on record.
+/// Returns how many attempts were made before the delivery came here.
+fn attempts(to: &To) -> u32 {
+    u32::try_from(to.tried.len()).unwrap_or(u32::MAX)
+}
+
+/// Returns the number of a unit's first lease: the attempts that were made before have the numbers before it.
 fn first_lease(to: &To) -> u32 {
-    u32::from(to.tried.is_some()) + u32::from(matches!(to.start, Start::Mine(_)))
+    attempts(to) + u32::from(matches!(to.start, Start::Mine(_)))
 }
 
 /// The number of the first attempt of a unit that was accepted.
 fn first_attempt(to: &To) -> u32 {
-    u32::from(to.tried.is_some()) + 1
+    attempts(to).saturating_add(1)
 }
 
 /// Sends a delivery on one of its ways; the lease, if it is the caller's.
 fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lease>, StoreError> {
     let unit = Unit { delivery: delivery.id, target: to.target };
-    let tries = u32::from(to.tried.is_some());
-    if let Some(tried) = &to.tried {
-        insert_attempt(writing, Lease { unit, number: 1, attempt: 1 }, tried, false, Some(delivery.origin.0))?;
+    let tries = attempts(to);
+    for (number, tried) in (1..).zip(&to.tried) {
+        insert_attempt(writing, Lease { unit, number, attempt: number }, tried, false, Some(delivery.origin.0))?;
     }
     let (run_at, held) = match to.start {
         Start::Mine(lease) => (writing.now.saturating_add(ms(lease)), true),

@@ -39,6 +39,15 @@ pub enum OpenError {
         /// What the system calls it.
         kind: String,
     },
+    /// The system does not tell the mounts of this process.
+    #[error(
+        "nobody can tell whether {path} lies on a network file system: /proc/self/mountinfo cannot be read; mount /proc",
+        path = path.display()
+    )]
+    MountsUnknown {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The file system says no.
     #[error("{path}: {cause}", path = path.display())]
     Io {
@@ -76,11 +85,15 @@ impl Directory {
     /// Takes the directory for this process; makes it (mode 0700) if it is missing.
     ///
     /// # Errors
-    /// Another process has it, it lies on a network, or the file system says no.
+    /// Another process has it, it lies on a network or perhaps does, or the file system says no.
     pub fn hold(path: &Path) -> Result<Self, OpenError> {
         let io = |error: std::io::Error| OpenError::Io { path: path.to_owned(), cause: error.to_string() };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
-        if let Some(kind) = network(&path.canonicalize().map_err(io)?, &mount::own()) {
+        let mounts = mount::own();
+        if cfg!(target_os = "linux") && mounts.is_empty() {
+            return Err(OpenError::MountsUnknown { path: path.to_owned() });
+        }
+        if let Some(kind) = network(&path.canonicalize().map_err(io)?, &mounts) {
             return Err(OpenError::Network { path: path.to_owned(), kind });
         }
         let mut lock = OpenOptions::new()
@@ -174,7 +187,7 @@ impl Directory {
     }
 }
 
-/// The kind of file system that `path` lies on, if it is one of a network that is known to fail a store. Without a list of mounts nothing is refused.
+/// Returns the kind of file system that `path` lies on, if it is one of a network that is known to fail a store.
 pub(super) fn network(path: &Path, mounts: &[Mount]) -> Option<String> {
     const NETWORK: [&str; 12] =
         ["nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"];

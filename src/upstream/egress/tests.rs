@@ -119,7 +119,19 @@ fn the_machines_own_addresses_are_refused() {
     }
     assert_eq!(judge(&[ip("8.8.4.4")], &plain, &own), Ok(()));
     assert_eq!(judge(&[ip("8.8.8.8")], &Egress { allow: vec![own[0].into()], deny: vec![] }, &own), Ok(()));
-    assert!(own_addresses().iter().any(IpAddr::is_loopback), "{:?}", own_addresses());
+    assert!(own_addresses().unwrap().iter().any(IpAddr::is_loopback), "{:?}", own_addresses());
+}
+
+#[tokio::test]
+async fn nothing_is_called_while_own_addresses_are_unknown() {
+    let everything = Egress { allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()], deny: vec![] };
+    for policy in [Egress::default(), everything] {
+        for host in ["8.8.8.8", "127.0.0.1", "2606:4700::1111"] {
+            let refused = resolve_with(host, 443, &policy, || Err(Refused::OwnUnknown)).await.unwrap_err();
+            assert_eq!(refused, Refused::OwnUnknown, "{host}");
+            assert!(refused.to_string().contains("AF_NETLINK"), "{refused}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -141,6 +141,11 @@ impl Connection {
         }
     }
 
+    /// Reads so many bytes.
+    pub fn read_exactly(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        self.take(count)
+    }
+
     fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
         while self.read.len() < count {
             self.fill()?;

@@ -302,7 +302,7 @@ async fn store_says_of_itself_whether_deliveries_lie_in_it() {
     };
     let store = open(directory.path(), &clock);
     let mut recorded = delivery(1, Start::Over(None));
-    recorded.to[0].tried = Some(attempt(200));
+    recorded.to[0].tried = vec![attempt(200)];
     new(store.accept(Arc::new(recorded), Dedupe::None).await.unwrap());
     assert!(!says(), "what was delivered is no loss");
     let lease = new(store.accept(Arc::new(delivery(1, Start::Mine(LEASE))), Dedupe::None).await.unwrap()).remove(0);
@@ -315,7 +315,7 @@ async fn store_says_of_itself_whether_deliveries_lie_in_it() {
     let (kept, store) = restarted(store);
     assert!(!kept && !says());
     let mut dead = delivery(1, Start::Over(Some(crate::retry::Reason::Age)));
-    dead.to[0].tried = Some(attempt(500));
+    dead.to[0].tried = vec![attempt(500)];
     new(store.accept(Arc::new(dead), Dedupe::None).await.unwrap());
     assert!(restarted(store).0, "it is dead, and can be replayed");
     // one that came without its file gets it

@@ -1,0 +1,131 @@
+//! A name that moves, with real connections.
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
+
+use super::*;
+use crate::upstream::resolve::tests::{Answers, Moved, asking, settle};
+
+/// An app that answers every request with 200; its connections stay open.
+struct App {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl App {
+    fn at(host: &str, port: u16) -> Self {
+        let listener = TcpListener::bind((host, port)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (requests, connections) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<TcpStream>>>::default());
+        let (count, open) = (Arc::clone(&requests), Arc::clone(&connections));
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                open.lock().unwrap().push(stream.try_clone().unwrap());
+                let count = Arc::clone(&count);
+                std::thread::spawn(move || {
+                    let mut piece = [0; 4096];
+                    while let Ok(1..) = stream.read(&mut piece) {
+                        count.fetch_add(1, Ordering::SeqCst);
+                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+                    }
+                });
+            }
+        });
+        Self { address, requests, connections }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.lock().unwrap().len()
+    }
+}
+
+struct Bench {
+    wire: Wire,
+    answers: Arc<Answers>,
+    clock: Arc<Moved>,
+}
+
+impl Bench {
+    fn new(addresses: &[SocketAddr]) -> Self {
+        let (answers, clock) = (Arc::<Answers>::default(), Moved::new());
+        answers.set(addresses);
+        let shared = Arc::clone(&clock) as Arc<dyn Clock>;
+        let wire = Wire::over("app.test", None, Some(asking(&answers, &clock)), None, shared).unwrap();
+        Self { wire, answers, clock }
+    }
+
+    /// The status of a request, or the fault for which it was not sent.
+    async fn send(&self) -> Result<u16, Fault> {
+        let headers = vec![(HOST, HeaderValue::from_static("app.test")), (CONTENT_LENGTH, HeaderValue::from_static("0"))];
+        let outgoing = Outgoing { method: Method::POST, target: Bytes::from_static(b"/"), headers, body: Bytes::new() };
+        let limit = Duration::from_secs(5);
+        let bounds = Bounds { connect: limit, deadline: self.clock.mono() + limit, idle: Duration::from_secs(3600) };
+        match self.wire.exchange(&outgoing, bounds, &mut Made::default()).await {
+            Ok(answer) => Ok(answer.status.as_u16()),
+            Err(Failure::Unreached(fault) | Failure::Ambiguous(fault)) => Err(fault),
+        }
+    }
+}
+
+/// Two apps at the same port of two addresses.
+fn two_apps() -> (App, App) {
+    let old = App::at("127.0.0.1", 0);
+    let new = App::at("127.0.0.2", old.address.port());
+    (old, new)
+}
+
+#[tokio::test]
+async fn nothing_goes_to_the_old_address_after_a_pause() {
+    let (old, new) = two_apps();
+    let bench = Bench::new(&[old.address]);
+    assert_eq!(bench.send().await, Ok(200));
+    bench.answers.set(&[new.address]);
+    bench.clock.by(Duration::from_secs(30));
+    assert_eq!(bench.send().await, Ok(200));
+    assert_eq!((old.requests(), new.requests()), (1, 1), "a stranger may have the old address");
+}
+
+#[tokio::test]
+async fn a_request_follows_a_name_whose_old_address_is_dead() {
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let bench = Bench::new(&[dead]);
+    assert_eq!(bench.send().await, Err(Fault::Connect));
+    let new = App::at("127.0.0.2", 0);
+    bench.answers.set(&[new.address]);
+    bench.clock.by(Duration::from_secs(1));
+    for _ in 0..5 {
+        assert_eq!(bench.send().await, Ok(200));
+    }
+    assert_eq!(new.requests(), 5);
+}
+
+#[tokio::test]
+async fn idle_connections_to_lost_addresses_are_closed() {
+    let (kept, lost) = two_apps();
+    let bench = Bench::new(&[lost.address]);
+    assert_eq!(bench.send().await, Ok(200));
+    bench.answers.set(&[kept.address, lost.address]);
+    bench.clock.by(Duration::from_secs(10));
+    // the first of these begins the look-up, and uses what is there
+    assert_eq!(bench.send().await, Ok(200));
+    settle().await;
+    assert_eq!((bench.send().await, lost.requests(), lost.connections()), (Ok(200), 3, 1), "the address is still the name's");
+    bench.answers.set(&[kept.address]);
+    bench.clock.by(Duration::from_secs(30));
+    assert_eq!((bench.send().await, kept.requests()), (Ok(200), 1));
+    let mut connection = lost.connections.lock().unwrap().remove(0);
+    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(matches!(connection.read(&mut [0]), Ok(0)), "it is closed");
+    bench.answers.set(&[kept.address, lost.address]);
+    bench.clock.by(Duration::from_secs(30));
+    assert_eq!((bench.send().await, kept.requests(), kept.connections()), (Ok(200), 2, 1), "the other one stays");
+}
