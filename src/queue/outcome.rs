@@ -27,7 +27,7 @@ pub struct Before {
 ///
 /// A probe that finds the upstream still away does not count: a dead app costs its deliveries no attempts.
 pub fn next(schedule: &Schedule, before: Before, outcome: Outcome, asked: Option<Duration>, random: u64) -> Next {
-    // a kept connection that turned out closed says nothing of the app: the next attempt uses another one, at once
+    // a kept connection that turned out closed says nothing of the app: the next attempt uses another one, at once, also after the last that counts
     let is_stale = outcome == Outcome::Ambiguous(Fault::Stale);
     let tried = match outcome {
         Outcome::Answered(status) => Tried::Answered(status, asked),
@@ -35,7 +35,7 @@ pub fn next(schedule: &Schedule, before: Before, outcome: Outcome, asked: Option
         Outcome::Unreached(Fault::Local(_)) => return Next::Later(SHORTAGE_PAUSE),
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Tried::NoAnswer,
     };
-    if before.probe && sign(outcome, true, asked) != Sign::Answered {
+    if is_stale || (before.probe && sign(outcome, true, asked) != Some(Sign::Answered)) {
         let standing = Standing { tries: before.tries.max(1), age: before.age };
         return match schedule.verdict_of_probe(standing, tried, PROBE_PAUSE) {
             Verdict::Delivered => Next::Delivered,
@@ -46,7 +46,7 @@ pub fn next(schedule: &Schedule, before: Before, outcome: Outcome, asked: Option
     let standing = Standing { tries: before.tries.saturating_add(1), age: before.age };
     match schedule.verdict(standing, tried, random) {
         Verdict::Delivered => Next::Delivered,
-        Verdict::RetryIn(delay) => Next::RetryIn(if is_stale { Duration::ZERO } else { delay }),
+        Verdict::RetryIn(delay) => Next::RetryIn(delay),
         Verdict::Dead(reason) => Next::Dead(reason),
     }
 }
@@ -119,9 +119,10 @@ mod tests {
         check(0, 0, false, down, full(10));
         check(1, 0, false, down, full(20));
         let stale = Outcome::Ambiguous(Fault::Stale);
-        check(0, 0, false, stale, Next::RetryIn(Duration::ZERO));
-        check(0, 0, true, stale, Next::Later(Duration::ZERO));
-        check(2, 0, false, stale, Next::Dead(Reason::Attempts));
+        for (tries, probe) in [(0, false), (0, true), (2, false)] {
+            check(tries, 0, probe, stale, Next::Later(Duration::ZERO));
+        }
+        check(0, 86_400, false, stale, Next::Dead(Reason::Age));
         check(2, 0, false, down, Next::Dead(Reason::Attempts));
         check(2, 0, true, down, Next::Later(20 * SECOND));
         check(2, 86_400, true, down, Next::Dead(Reason::Age));

@@ -38,13 +38,15 @@ pub enum Sign {
     NoAnswer,
 }
 
-/// Judges an attempt. `fresh`: its connection was made for it, so an app that closes it without a byte did not merely end an idle one.
-pub fn sign(outcome: Outcome, fresh: bool, asked: Option<Duration>) -> Sign {
+/// Judges an attempt. `fresh`: its connection was made for it, so an app that closes it without a byte did not merely end an idle one. Returns
+/// `None` if the attempt says nothing about the target: a probe is given back then.
+pub fn sign(outcome: Outcome, fresh: bool, asked: Option<Duration>) -> Option<Sign> {
     match outcome {
-        Outcome::Answered(status) if AWAY.contains(&status) => Sign::Away(asked),
-        Outcome::Answered(_) => Sign::Answered,
-        Outcome::Ambiguous(Fault::Reset) if fresh => Sign::Away(None),
-        Outcome::Unreached(_) | Outcome::Ambiguous(_) => Sign::NoAnswer,
+        Outcome::Answered(status) if AWAY.contains(&status) => Some(Sign::Away(asked)),
+        Outcome::Answered(_) => Some(Sign::Answered),
+        Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Local(_)) | Outcome::Ambiguous(Fault::Stale) => None,
+        Outcome::Ambiguous(Fault::Reset) if fresh => Some(Sign::Away(None)),
+        Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Sign::NoAnswer),
     }
 }
 

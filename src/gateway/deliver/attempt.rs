@@ -114,8 +114,7 @@ impl Task {
         let seen = look(answer, begun.wall).await;
         let (made, ended) = (onward.made(), gate.clock.mono());
         let took = ended.saturating_duration_since(begun.mono);
-        if outcome::was_tried(outcome) {
-            let sign = pause::sign(outcome, made.connect.is_some(), seen.asked);
+        if let Some(sign) = pause::sign(outcome, made.connect.is_some(), seen.asked) {
             let subject = Subject { delivery: lease.unit.delivery, lane };
             tell_of_pause(&hook.name, place.heard(sign, subject, hook.forward.upstream.breaker.open, ended));
         }

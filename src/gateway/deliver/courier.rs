@@ -79,8 +79,9 @@ pub(super) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased, p
     let seen = look(answer, begun.wall).await;
     let ended = gate.clock.mono();
     let took = ended.saturating_duration_since(begun.mono);
-    let sign = pause::sign(outcome, made.connect.is_some(), seen.asked);
-    place.heard(sign, Subject { delivery: stored.id, lane }, PAUSE, ended);
+    if let Some(sign) = pause::sign(outcome, made.connect.is_some(), seen.asked) {
+        place.heard(sign, Subject { delivery: stored.id, lane }, PAUSE, ended);
+    }
     let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random::number());
     let mut row = recorded(cause, begun, took, outcome, made, seen);
     if let Some(why) = &why {

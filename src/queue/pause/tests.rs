@@ -3,6 +3,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::clock::{Clock as _, SystemClock};
+use crate::delivery::Shortage;
 use crate::store::queue::DeliveryRef;
 
 const OPEN: Duration = Duration::from_secs(5);
@@ -28,16 +29,19 @@ fn paused(now: Instant, asked: Option<Duration>) -> Pause {
 #[test]
 fn signs() {
     for status in [429, 502, 503, 504] {
-        assert_eq!(sign(answered(status), false, Some(SECOND)), Sign::Away(Some(SECOND)));
+        assert_eq!(sign(answered(status), false, Some(SECOND)), Some(Sign::Away(Some(SECOND))));
     }
     for status in [200, 302, 400, 404, 410, 500, 501, 505] {
-        assert_eq!(sign(answered(status), true, Some(SECOND)), Sign::Answered, "{status}");
+        assert_eq!(sign(answered(status), true, Some(SECOND)), Some(Sign::Answered), "{status}");
     }
-    assert_eq!(sign(Outcome::Ambiguous(Fault::Reset), true, None), Sign::Away(None), "accepted and closed");
-    assert_eq!(sign(Outcome::Ambiguous(Fault::Reset), false, None), Sign::NoAnswer, "an idle connection that ended");
-    for fault in [Fault::Connect, Fault::Timeout, Fault::Malformed, Fault::BreakerOpen(SECOND)] {
-        assert_eq!(sign(Outcome::Ambiguous(fault), true, None), Sign::NoAnswer);
-        assert_eq!(sign(Outcome::Unreached(fault), true, None), Sign::NoAnswer);
+    assert_eq!(sign(Outcome::Ambiguous(Fault::Reset), true, None), Some(Sign::Away(None)), "accepted and closed");
+    assert_eq!(sign(Outcome::Ambiguous(Fault::Reset), false, None), Some(Sign::NoAnswer), "an idle connection that ended");
+    for outcome in [Outcome::Unreached(Fault::Connect), Outcome::Ambiguous(Fault::Timeout), Outcome::Ambiguous(Fault::Malformed)] {
+        assert_eq!(sign(outcome, true, None), Some(Sign::NoAnswer));
+    }
+    let shortage = Fault::Local(Shortage::Descriptors);
+    for outcome in [Outcome::Unreached(Fault::BreakerOpen(SECOND)), Outcome::Unreached(shortage), Outcome::Ambiguous(Fault::Stale)] {
+        assert_eq!(sign(outcome, true, None), None, "nothing is learnt of the app");
     }
 }
 
