@@ -148,8 +148,10 @@ impl Room {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(OVERHEAD);
         let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
         let admitted = Admitted { room: Arc::clone(self), bytes };
-        let fits = !self.is_full() && before.saturating_add(bytes) <= self.left.load(Ordering::Relaxed);
-        if !fits {
+        let full = self.is_full();
+        let fits = !full && before.saturating_add(bytes) <= self.left.load(Ordering::Relaxed);
+        // a refusal by a full disk says nothing new: under steady traffic it would keep the disk full for good
+        if !fits && !full {
             self.refused.store(true, Ordering::Relaxed);
         }
         if fits { Ok(admitted) } else { Err(StoreError::Full) }

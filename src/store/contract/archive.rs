@@ -52,7 +52,11 @@ async fn what_waits_for_a_later_time_is_attempted_now(queue: &dyn Both) {
     assert_eq!(act().await, 2);
     let taken = take(queue, 29, 9).await;
     let found: Vec<_> = taken.iter().map(|leased| (leased.stored.id, leased.tries, leased.cause)).collect();
-    assert_eq!(found, [(ids[0], 1, Cause::Schedule), (ids[1], 0, Cause::Schedule)], "with the budget it had");
+    assert_eq!(
+        found,
+        [(ids[1], 0, Cause::Schedule), (ids[0], 1, Cause::Schedule)],
+        "with the budget it had, the first attempt in its turn"
+    );
     assert_eq!(act().await, 0, "what is being attempted, or waits behind others, is left alone");
 }
 

@@ -219,15 +219,23 @@ impl Model {
     async fn take(&mut self, store: &Embedded, target: u32, count: u32) {
         let taken = take(store, target, count).await;
         let now = self.now;
-        let run_at = |one: &One| match one.place {
-            Place::Waits { run_at, .. } => run_at.filter(|run_at| one.target == target && *run_at <= now),
+        let due_at = |one: &One| match one.place {
+            Place::Waits { run_at, tries, .. } => {
+                run_at.filter(|run_at| one.target == target && *run_at <= now).map(|run_at| (tries > 0, run_at))
+            }
             Place::Dead | Place::Cancelled | Place::Delivered => None,
         };
-        let mut due: Vec<u64> = self.all.values().filter_map(run_at).collect();
+        let mut due: Vec<(bool, u64)> = self.all.values().filter_map(due_at).collect();
         due.sort_unstable();
-        due.truncate(usize::try_from(count).unwrap());
-        let got: Vec<u64> = taken.iter().map(|leased| run_at(&self.all[&leased.stored.id]).expect("it is due")).collect();
-        assert_eq!(got, due, "the longest due, and of each lane the first");
+        let (retries, firsts): (Vec<_>, Vec<_>) = due.into_iter().partition(|(is_retry, _)| *is_retry);
+        let (mut firsts, mut retries) = (firsts.into_iter(), retries.into_iter());
+        let in_turn = (0..count).map_while(|place| match place % 2 {
+            0 => firsts.next().or_else(|| retries.next()),
+            _ => retries.next().or_else(|| firsts.next()),
+        });
+        let in_turn: Vec<(bool, u64)> = in_turn.collect();
+        let got: Vec<(bool, u64)> = taken.iter().map(|leased| due_at(&self.all[&leased.stored.id]).expect("it is due")).collect();
+        assert_eq!(got, in_turn, "first attempts and retries in turn, of each the longest due, and of each lane the first");
         for leased in taken {
             let one = self.all.get_mut(&leased.stored.id).unwrap();
             let Place::Waits { tries, held, .. } = one.place else { panic!() };
