@@ -127,12 +127,15 @@ impl Shortage {
 
     /// Returns the shortage that an error of the system tells of, if it tells of one.
     pub fn of(error: &io::Error) -> Option<Self> {
-        match Errno::from_raw(error.raw_os_error()?) {
-            Errno::EMFILE | Errno::ENFILE => Some(Self::Descriptors),
-            Errno::EADDRNOTAVAIL => Some(Self::Ports),
-            Errno::ENOBUFS | Errno::ENOMEM => Some(Self::Memory),
-            _ => None,
-        }
+        let shortages = [
+            (Errno::EMFILE, Self::Descriptors),
+            (Errno::ENFILE, Self::Descriptors),
+            (Errno::EADDRNOTAVAIL, Self::Ports),
+            (Errno::ENOBUFS, Self::Memory),
+            (Errno::ENOMEM, Self::Memory),
+        ];
+        let errno = Errno::from_raw(error.raw_os_error()?);
+        shortages.into_iter().find(|(known, _)| *known == errno).map(|(_, shortage)| shortage)
     }
 
     /// Returns the resource in words.

@@ -19,9 +19,12 @@ pub(super) fn set_aside(args: &SetAsideArgs) -> Result<Exit, Error> {
     if !args.directory.is_dir() {
         return Err(Error::no("there is no such directory").at(args.directory.display().to_string()));
     }
-    let held = Directory::hold(&args.directory).map_err(|error| match error {
-        held @ OpenError::Held { .. } => Error::new(Exit::STORE_HELD, held.to_string()).hint("stop the gateway first"),
-        error => Error::no(error.to_string()),
+    let held = Directory::hold(&args.directory).map_err(|error| {
+        if matches!(error, OpenError::Held { .. }) {
+            Error::new(Exit::STORE_HELD, error.to_string()).hint("stop the gateway first")
+        } else {
+            Error::no(error.to_string())
+        }
     })?;
     if !held.file().exists() {
         return Err(Error::no("there is no store in it").at(args.directory.display().to_string()));

@@ -119,11 +119,9 @@ fn attention(status: &Status, oldest: &BTreeMap<String, Delivery>, now: SystemTi
             need(Sign::Look, &route.name, format!("observes for {}, then it enforces", term::age(left)), &command);
         }
     }
-    for route in &status.routes {
-        if let Some(breaker) = route.breaker.as_deref().filter(|breaker| *breaker != "closed") {
-            let said = format!("its handler does not answer in time, the breaker is {}", breaker.replace('_', " "));
-            need(Sign::Bad, &route.name, said, "");
-        }
+    let of_route = |route: &'_ RouteStatus| route.breaker.clone().filter(|breaker| breaker != "closed");
+    for (route, breaker) in status.routes.iter().filter_map(|route| Some((route, of_route(route)?))) {
+        need(Sign::Bad, &route.name, format!("its handler does not answer in time, the breaker is {}", breaker.replace('_', " ")), "");
     }
     for upstream in status.upstreams.iter().filter(|upstream| !matches!(upstream.breaker.as_str(), "" | "closed")) {
         let said = format!("{} does not answer, the breaker is {}", upstream.url, upstream.breaker.replace('_', " "));

@@ -169,6 +169,7 @@ fn refusal_of(error: &StoreError) -> Refusal {
 }
 
 /// What is recorded of a forwarded delivery beside the request.
+#[derive(Clone, Copy)]
 pub(super) struct Recorded<'a> {
     /// What kind of event it is.
     pub(super) event_type: Option<&'a str>,

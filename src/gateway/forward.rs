@@ -94,7 +94,7 @@ impl Attempts {
     fn outcome(&self) -> Outcome {
         match self.last.outcome {
             Outcome::Unreached(fault) if self.stale.is_some() => Outcome::Ambiguous(fault),
-            outcome => outcome,
+            outcome @ (Outcome::Answered(_) | Outcome::Unreached(_) | Outcome::Ambiguous(_)) => outcome,
         }
     }
 

@@ -56,10 +56,12 @@ pub(super) enum Violation {
 impl Violation {
     /// Returns how a request is refused whose head is in violation.
     pub(super) const fn refusal(self) -> Refusal {
-        match self {
-            Self::TooLarge => Refusal::HeadTooLarge,
-            Self::TargetTooLong => Refusal::TargetTooLong,
-            _ => Refusal::Malformed,
+        if matches!(self, Self::TooLarge) {
+            Refusal::HeadTooLarge
+        } else if matches!(self, Self::TargetTooLong) {
+            Refusal::TargetTooLong
+        } else {
+            Refusal::Malformed
         }
     }
 

@@ -350,6 +350,7 @@ fn is_gone(error: &ErrorType) -> bool {
 }
 
 /// Returns the fault that an error of the upstream's side tells of.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are pingora's, and what is not named here is a broken answer")]
 fn fault(error: &Error) -> Fault {
     match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Fault::ConnectTimeout,

@@ -7,6 +7,7 @@ use crate::store::{Claimed, Held, Key, Ledger, Token};
 
 mod archive;
 mod attempts;
+mod fairness;
 pub(crate) mod queue;
 
 /// A clock that moves when it is told.

@@ -84,7 +84,7 @@ impl Stale<'_> {
     /// The delivery ID, where the signature covers it.
     pub fn covered_id(&self) -> Option<String> {
         let shape = &self.verifier.shape;
-        shape.delivery_id.as_ref().filter(|_| shape.covers().id).and_then(|id| id.find(&self.received)).map(Into::into)
+        shape.delivery_id.as_ref().filter(|_| shape.covers().id).and_then(|id| id.find(&self.received))
     }
 
     /// Refuses it.

@@ -330,9 +330,10 @@ mod tests {
             let mut values = values.iter();
             let mut content = Vec::new();
             for piece in template.pieces() {
-                match piece {
-                    Piece::Literal(literal) => content.extend_from_slice(literal),
-                    piece => content.extend(values.next().unwrap().bytes().filter(|byte| piece.may_hold(*byte, Format::Unix))),
+                if let Piece::Literal(literal) = piece {
+                    content.extend_from_slice(literal);
+                } else {
+                    content.extend(values.next().unwrap().bytes().filter(|byte| piece.may_hold(*byte, Format::Unix)));
                 }
             }
             prop_assert_eq!(readings(template.pieces(), &content), 1, "{}", text);

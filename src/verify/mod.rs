@@ -5,6 +5,7 @@
 mod basic;
 mod check;
 mod content;
+mod covers;
 mod encoding;
 pub mod handshake;
 mod hmac;
@@ -33,6 +34,7 @@ use crate::request::{Params, Received, RequestHead};
 
 pub use check::{Check, Stale, Verdict};
 pub use content::{BadTemplate, PLACEHOLDERS, Piece, Template};
+pub use covers::Covers;
 pub use encoding::Encoding;
 pub use handshake::{Handshakes, Tokens};
 pub use hmac::{Algorithm, TagEncoding};
@@ -41,7 +43,7 @@ pub use locator::{HeaderNames, Locator};
 pub use resign::NotResignable;
 pub use secret::{BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
 pub use secret_locations::SecretLocations;
-pub use shape::{Covers, HmacScheme, Scheme, Shape, SignedTime, TimeAt};
+pub use shape::{HmacScheme, Scheme, Shape, SignedTime, TimeAt};
 pub use sign::{CannotSign, Signed};
 pub use source::{Layout, Source, SourcePlace};
 pub use standard::SigningKey;

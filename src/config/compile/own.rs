@@ -81,7 +81,7 @@ fn addresses(host: &str) -> Vec<IpAddr> {
         return match ip.to_canonical() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             IpAddr::V6(Ipv6Addr::UNSPECIFIED) => BOTH.to_vec(),
-            ip => vec![ip],
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => vec![ip],
         };
     }
     let is_loopback = ["localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"].contains(&&*host)

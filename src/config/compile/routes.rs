@@ -9,7 +9,7 @@ use crate::config::compile::{Context, Upstreams, dedupe, forward, handshake, mod
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::router::{self, Conflict, Router};
-use crate::config::snapshot::{Hook, Route};
+use crate::config::snapshot::{Dedupe, Hook, Route};
 use crate::provider::Known;
 use crate::verify::Covers;
 use crate::verify::Verifier;
@@ -123,59 +123,40 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
     let given = proof::Given { route: &name, params: router::parameters(&path), host: host.as_deref(), public_url };
     let verifies = !matches!(verify, Some(VerifyOrNone::None));
-    let secrets = match &verify {
-        Some(VerifyOrNone::Block(block)) => match &block.secrets {
-            Some(file::Secrets::List(list)) => list.clone(),
-            Some(file::Secrets::Table(_)) | None => Vec::new(),
-        },
-        Some(VerifyOrNone::None) | None => Vec::new(),
-    };
-    let proven = verified(verify, given, &name, place, cx);
+    let (secrets, proven) = (listed(verify.as_ref()), verified(verify, given, &name, place, cx));
     let provider = proven.as_ref().and_then(|proven| proven.provider.clone());
-    let verifier = proven.as_ref().and_then(|proven| proven.verifier.as_ref());
-    let handshakes = handshake::handshakes(handshake, provider.as_deref(), verifier, place, cx);
-    let declared = proven.as_ref().map(|proven| proven.secrets_stand.clone()).unwrap_or_default();
-    let secret_locations = handshakes.and_secrets(declared);
+    let handshakes =
+        handshake::handshakes(handshake, provider.as_deref(), proven.as_ref().and_then(|proven| proven.verifier.as_ref()), place, cx);
+    let secret_locations = handshakes.and_secrets(proven.as_ref().map(|proven| proven.secrets_stand.clone()).unwrap_or_default());
     let facts = Facts::of(provider.as_deref());
     let methods = methods_of(&methods, &place.key("methods"), cx).unwrap_or_else(|| vec![Method::POST]);
     let max_body = cx.size(max_body.as_deref(), &place.key("max_body"), facts.max_body.unwrap_or(MAX_BODY));
     let allow = cx.allow(&allow, &place.key("allow"));
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
     let title = provider.as_ref().map(|preset| preset.title());
-    let id_with_body = proven.as_ref().is_some_and(|proven| proven.id_with_body);
-    let has_id = proven.as_ref().is_some_and(|proven| proven.has_id) && !id_with_body;
-    let given = dedupe::Given { route: &name, title, retries_for: facts.retries_for, bodies_repeat: facts.bodies_repeat, has_id };
-    let dedupe = dedupe.map(|written| dedupe::dedupe(written, given, &place.key("dedupe"), cx));
-    dedupe::note_senders(&secrets, dedupe, &name, &place.key("verify"), cx);
-    let tolerance = verifier.and_then(Verifier::tolerance).filter(|_| facts.retry_keeps_time == Known::Yes);
-    dedupe::note_late_retries(dedupe, tolerance, given, place, cx);
-    if let Some(proven) = &proven {
-        note_what_is_unsigned(proven, dedupe.map(|dedupe| dedupe.by_content), facts.bodies_repeat, &name, place, cx);
-    }
+    let dedupe = deduped(dedupe, &secrets, (&name, title), proven.as_ref(), &facts, place, cx);
     let written = refused::Written { status: refused_status, body: refused_body.as_deref(), verifies };
     let refused = refused::refused(&written, &facts, title, &name, place, cx);
-    let written = mode::Written { mode: mode.as_deref(), until: until.as_deref(), verifies };
-    let observe_until = mode::observe_until(written, &name, place, cx);
+    let observe_until = mode::observe_until(mode::Written { mode: mode.as_deref(), until: until.as_deref(), verifies }, &name, place, cx);
     let written = action(forward, queue, pass.is_some(), place, cx);
     let forward = forward::Given::new(&name, &path, proven.as_ref(), facts.answer_within, !verifies);
     let given = queue::Given { forward, success_status: facts.success_status, has_dedupe: dedupe.is_some(), keep, rate_limits };
     let queue::Compiled { forward, action, answer, deliver, keep, rate_limits } = queue::compile(written?, given, upstreams, place, cx)?;
-    let name: Arc<str> = name.into();
     Some(Hook {
-        name,
+        name: name.into(),
         previously: previously.into_iter().map(String::into_boxed_str).collect(),
         path,
         methods,
         max_body,
         allow,
         provider: provider.map(|preset| Arc::clone(&preset.name)),
+        id_with_body: proven.as_ref().is_some_and(|proven| proven.id_with_body),
         verifier: proven.and_then(|proven| proven.verifier).map(|verifier| handshakes.keep_apart(verifier)),
         secret_locations,
         observe_until,
         handshakes,
         rate_limits,
         dedupe,
-        id_with_body,
         forward,
         action,
         deliver,
@@ -187,6 +168,39 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
         retry_keeps_time: facts.retry_keeps_time == Known::Yes,
         disables_after: facts.disables_after,
     })
+}
+
+/// Returns the secrets of a block that lists them.
+fn listed(verify: Option<&VerifyOrNone>) -> Vec<file::Secret> {
+    match verify {
+        Some(VerifyOrNone::Block(block)) => match &block.secrets {
+            Some(file::Secrets::List(list)) => list.clone(),
+            Some(file::Secrets::Table(_)) | None => Vec::new(),
+        },
+        Some(VerifyOrNone::None) | None => Vec::new(),
+    }
+}
+
+/// Compiles `dedupe`, and says what it cannot tell apart.
+fn deduped(
+    written: Option<file::Dedupe>,
+    secrets: &[file::Secret],
+    (name, title): (&str, Option<&str>),
+    proven: Option<&Proof>,
+    facts: &Facts,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Dedupe> {
+    let has_id = proven.is_some_and(|proven| proven.has_id && !proven.id_with_body);
+    let given = dedupe::Given { route: name, title, retries_for: facts.retries_for, bodies_repeat: facts.bodies_repeat, has_id };
+    let dedupe = written.map(|written| dedupe::dedupe(written, given, &place.key("dedupe"), cx));
+    dedupe::note_senders(secrets, dedupe, name, &place.key("verify"), cx);
+    let tolerance = proven.and_then(|proven| proven.verifier.as_ref()).and_then(Verifier::tolerance);
+    dedupe::note_late_retries(dedupe, tolerance.filter(|_| facts.retry_keeps_time == Known::Yes), given, place, cx);
+    if let Some(proven) = proven {
+        note_what_is_unsigned(proven, dedupe.map(|dedupe| dedupe.by_content), facts.bodies_repeat, name, place, cx);
+    }
+    dedupe
 }
 
 /// `None`: the route says `verify: none`, or does not say what it should.

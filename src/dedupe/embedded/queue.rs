@@ -121,11 +121,11 @@ impl Embedded {
 /// Returns what is put on record of an attempt. A full disk keeps its room for the outcome: an app that stays away, or answers at length, would
 /// use it up.
 pub(super) fn recorded(attempt: Option<Attempt>, next: Next, is_full: bool) -> Option<Attempt> {
-    match next {
-        Next::Later(_) if is_full => None,
-        _ if is_full => attempt.map(|attempt| Attempt { head: Bytes::new(), body: Bytes::new(), ..attempt }),
-        _ => attempt,
+    if !is_full {
+        return attempt;
     }
+    let attempt = attempt.filter(|_| !matches!(next, Next::Later(_)))?;
+    Some(Attempt { head: Bytes::new(), body: Bytes::new(), ..attempt })
 }
 
 /// An answer that is known at once.

@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn eight_gateways_may_pass_a_request_on() {
-        assert!(!judged(&vec!["hookgate; id=a"; 8]) && judged(&vec!["hookgate; id=a"; 9]));
+        assert!(!judged(&["hookgate; id=a"; 8]) && judged(&["hookgate; id=a"; 9]));
         assert!(!judged(&["hookgate, ".repeat(8).as_str()]) && judged(&["hookgate, ".repeat(9).as_str()]));
     }
 

@@ -182,7 +182,7 @@ proptest! {
                 *rounds = if mine.count() > 0 || !one.under_way.is_empty() { 0 } else { *rounds + usize::from(!begun.is_empty()) };
             }
             prop_assert!(since.values().all(|rounds| *rounds <= places.len()), "{since:?}");
-            prop_assert!(!begun.is_empty() || total >= MEMORY || targets.values().all(|one| one.under_way.len() > 0), "nothing begins though memory is free");
+            prop_assert!(!begun.is_empty() || total >= MEMORY || targets.values().all(|one| !one.under_way.is_empty()), "nothing begins though memory is free");
             // one attempt ends
             let mut under_way: Vec<u32> = targets.iter().flat_map(|(id, one)| std::iter::repeat_n(*id, one.under_way.len())).collect();
             if !under_way.is_empty() {

@@ -33,9 +33,12 @@ impl Marker {
         }
         let path = self.directory.join(FILE);
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).and_then(|file| file.sync_all());
-        made.and_then(|()| File::open(&self.directory)?.sync_all()).map_err(|error| match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full,
-            _ => StoreError::Unavailable(format!("{FILE}: {error}").into()),
+        made.and_then(|()| File::open(&self.directory)?.sync_all()).map_err(|error| {
+            if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+                StoreError::Full
+            } else {
+                StoreError::Unavailable(format!("{FILE}: {error}").into())
+            }
         })?;
         self.is_there.set(true);
         Ok(())

@@ -120,6 +120,7 @@ pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreErr
 }
 
 /// What is kept of a dead or cancelled unit.
+#[derive(Clone, Copy)]
 pub(super) struct Dead {
     pub(super) lane: Option<Lane>,
     /// The number of its last lease.
@@ -169,6 +170,7 @@ pub(super) fn raise(writing: &Writing<'_>, unit: Unit, cause: Cause) -> Result<b
 }
 
 /// A unit that a person, or a duplicate, sets going again.
+#[derive(Clone, Copy)]
 pub(super) struct Again {
     pub(super) lane: Option<Lane>,
     pub(super) lease: u32,

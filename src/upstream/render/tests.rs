@@ -158,8 +158,8 @@ fn attempt(later: u64, inline: bool) -> Attempt {
 }
 
 /// The values of a header that is sent, and whether what is sent is authentic `later`.
-fn sent(hook: &Hook, delivery: &Delivery, attempt: Attempt, name: &str) -> (Vec<String>, bool) {
-    let (outgoing, stale) = super::delivery(delivery, hook, &attempt);
+fn sent(hook: &Hook, delivery: &Delivery, attempt: &Attempt, name: &str) -> (Vec<String>, bool) {
+    let (outgoing, stale) = super::delivery(delivery, hook, attempt);
     assert_eq!((outgoing.body.as_ref(), stale), (delivery.body().as_ref(), None));
     let values = outgoing.headers.iter().filter(|(known, _)| known.as_str() == name).map(|(_, value)| value.to_str().unwrap().to_owned());
     let values = values.collect();
@@ -180,14 +180,14 @@ fn what_comes_from_the_queue_is_signed_anew_and_what_is_handed_on_at_once_is_not
     let resigning = route("forward: { upstream: app, on_failure: queue, resign: true }");
     let came = received(&resigning, STRIPE, 1, &[]).head.headers["stripe-signature"].to_str().unwrap().to_owned();
     let delivery = authentic(&resigning, received(&resigning, STRIPE, 1, &[]));
-    assert_eq!(sent(&resigning, &delivery, attempt(0, true), "stripe-signature"), (vec![came.clone()], true));
+    assert_eq!(sent(&resigning, &delivery, &attempt(0, true), "stripe-signature"), (vec![came.clone()], true));
     let anew = "t=1795683600,v1=e656ffdd14a33b25f5161f01cbf840fb2c82b966494841ed6ef9edc5203d5b2f".to_owned();
-    assert_eq!(sent(&resigning, &delivery, attempt(DAY, false), "stripe-signature"), (vec![anew], true));
+    assert_eq!(sent(&resigning, &delivery, &attempt(DAY, false), "stripe-signature"), (vec![anew], true));
     let plain = route("queue: { upstream: app }");
-    assert_eq!(sent(&plain, &delivery, attempt(DAY, false), "stripe-signature"), (vec![came.clone()], false));
+    assert_eq!(sent(&plain, &delivery, &attempt(DAY, false), "stripe-signature"), (vec![came.clone()], false));
     let unproved =
         Delivery::new("a".into(), Params::default(), Cleared::Unverified(Unverified::by_config(received(&resigning, STRIPE, 1, &[]))));
-    assert_eq!(sent(&resigning, &unproved, attempt(DAY, false), "stripe-signature"), (vec![came], false));
+    assert_eq!(sent(&resigning, &unproved, &attempt(DAY, false), "stripe-signature"), (vec![came], false));
 }
 
 /// The secret of the delivery's own signature if it is accepted still, else the newest that is.
@@ -226,11 +226,11 @@ fn every_name_of_a_signature_is_signed_anew_and_nothing_of_the_old_is_left() {
     received.head.headers.insert("webhook-signature", signature.clone());
     let delivery = authentic(&svix, received);
     for name in ["svix-signature", "webhook-signature"] {
-        let (values, accepted) = sent(&svix, &delivery, attempt(DAY, false), name);
+        let (values, accepted) = sent(&svix, &delivery, &attempt(DAY, false), name);
         assert!(accepted && values.len() == 1 && values[0] != signature, "{name} {values:?}");
     }
     for name in ["svix-timestamp", "webhook-timestamp"] {
-        assert_eq!(sent(&svix, &delivery, attempt(DAY, false), name).0, ["1795683600"]);
+        assert_eq!(sent(&svix, &delivery, &attempt(DAY, false), name).0, ["1795683600"]);
     }
     let scheme = "scheme: hmac, algorithm: sha256, signature: { query: sig, encoding: base64 }, signed_content: \"{timestamp}.{body}\"";
     let route = format!("{{ {scheme}, timestamp: {{ header: X-Time }}, secrets: [{{ env: SECRET }}] }}");
@@ -239,7 +239,7 @@ fn every_name_of_a_signature_is_signed_anew_and_nothing_of_the_old_is_left() {
     let (outgoing, _) = super::delivery(&delivery, &query, &attempt(DAY, false));
     let target = String::from_utf8(outgoing.target.to_vec()).unwrap();
     assert!(target.starts_with("/hook?a=1&b=%zz&sig=") && target.matches("sig=").count() == 1, "{target}");
-    assert_eq!(sent(&query, &delivery, attempt(DAY, false), "x-time"), (vec!["1795683600".to_owned()], true));
+    assert_eq!(sent(&query, &delivery, &attempt(DAY, false), "x-time"), (vec!["1795683600".to_owned()], true));
 }
 
 #[test]

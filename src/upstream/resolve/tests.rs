@@ -142,6 +142,7 @@ async fn the_last_good_addresses_serve_while_look_ups_fail() {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the time of the runtime, which stands still")]
 async fn a_look_up_that_hangs_is_waited_for_once() {
     let (resolver, answers, clock, _) = resolver();
     let first = resolver.addresses(LIMIT).await.unwrap();

@@ -335,7 +335,7 @@ impl Model {
                 self.leave(id, Place::Cancelled);
             }
             (Deed::Replay { .. }, Place::Dead | Place::Cancelled) | (Deed::Replay { delivered: true, .. }, Place::Delivered) => {
-                self.raise(id)
+                self.raise(id);
             }
             (Deed::Replay { .. }, Place::Waits { held, run_at: Some(run_at), .. }) => {
                 if !held || run_at <= now {
