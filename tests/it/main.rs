@@ -65,6 +65,7 @@ mod renames;
 mod resign;
 mod secrets;
 mod shutdown;
+#[cfg(target_os = "linux")]
 mod store_full;
 mod upstream;
 mod vectors;

@@ -585,14 +585,16 @@ fn streams_reach_an_app_on_a_unix_socket() {
 /// The upstream's URL leads back to the gateway: the second time round the request is refused, on every kind of route.
 #[test]
 fn a_loop_ends_at_the_second_hop() {
-    let place = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = place.local_addr().unwrap();
-    drop(place);
-    let yaml = format!(
-        "listen: [{{ address: {address} }}]
+    // each of two gateways takes the other for its app: a config that names its own listener is refused
+    let places = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [address, other] = [&places[0], &places[1]].map(|place| place.local_addr().unwrap());
+    drop(places);
+    let yaml = |listen: SocketAddr, app: SocketAddr| {
+        format!(
+            "listen: [{{ address: {listen} }}]
 shutdown: {{ delay: 0s, grace: 2s }}
 upstreams:
-  app: {{ url: 'http://{address}' }}
+  app: {{ url: 'http://{app}' }}
 routes:
   - name: open
     path: /open
@@ -602,8 +604,9 @@ routes:
     path: /{{*rest}}
     pass: {{ upstream: app }}
 "
-    );
-    let gate = Gate::start(&yaml);
+        )
+    };
+    let (gate, _other) = (Gate::start(&yaml(address, other)), Gate::start(&yaml(other, address)));
     let ask = |method: &str, path: &str, headers: &[(&str, &str)]| http::request(address, method, path, headers, b"");
     for (method, path) in [("GET", "/any"), ("POST", "/open")] {
         let before = gate.lines().len();
