@@ -213,6 +213,10 @@ impl Thread {
                 rest = if matches!(chores, Ok(true)) { GATHER } else { PAUSE };
                 told = told.and(chores.map(drop));
             }
+            if wrote && self.room.is_full() {
+                // a long log would leave the database no room to grow by the little that outcomes need
+                self.database.empty_log();
+            }
             // a store that is not written to is looked after, too
             let told = told.and_then(|()| if wrote { Ok(()) } else { self.database.in_place() });
             // what the journal could not write is still unwritten, whatever else was

@@ -182,6 +182,13 @@ impl Database {
         Ok(())
     }
 
+    /// Copies all of the log into the database and gives its bytes back to the disk. If a reader is in the way, the next call does.
+    pub(crate) fn empty_log(&self) {
+        if let Err(error) = self.connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())) {
+            tracing::debug!(%error, "the log is not emptied");
+        }
+    }
+
     /// Copies what the log holds into the database, as far as that is possible without waiting.
     pub(crate) fn checkpoint(&self) -> Result<Checkpointed, StoreError> {
         checkpoint(&self.connection)

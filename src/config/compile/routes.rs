@@ -131,8 +131,7 @@ fn hook(name: String, route: file::Route, upstreams: &Upstreams, has_proxies: bo
     let facts = Facts::of(provider.as_deref());
     let methods = methods_of(&methods, &place.key("methods"), cx).unwrap_or_else(|| vec![Method::POST]);
     let max_body = cx.size(max_body.as_deref(), &place.key("max_body"), facts.max_body.unwrap_or(MAX_BODY));
-    let allow = cx.allow(&allow, &place.key("allow"));
-    let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
+    let (allow, rate_limits) = (cx.allow(&allow, &place.key("allow")), rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx));
     let title = provider.as_ref().map(|preset| preset.title());
     let dedupe = deduped(dedupe, &secrets, (&name, title), proven.as_ref(), &facts, place, cx);
     let written = refused::Written { status: refused_status, body: refused_body.as_deref(), verifies };
