@@ -148,14 +148,19 @@ fn a_lack_of_descriptors_never_moves_it() {
     assert_eq!(visitor.request("GET", "/page", &[], b"").status, 200);
     let files = || std::fs::read_dir(format!("/proc/{}/fd", gate.pid())).unwrap().count();
     let mut idle: Vec<Connection> = Vec::new();
-    wait_for("the descriptors to be used up", || {
-        idle.push(Connection::open(gate.address("senders")));
-        files() >= 80
-    });
+    let mut use_up = || {
+        wait_for("the descriptors to be used up", || {
+            idle.push(Connection::open(gate.address("senders")));
+            files() >= 80
+        });
+    };
     for number in 0..6 {
+        // those that wait without a head are closed after a while
+        use_up();
         let answer = webhook_on(&mut sender, &format!("short-{number}"));
         assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("1")), "{}", answer.text());
     }
+    use_up();
     assert_eq!(visitor.request("GET", "/page", &[], b"").status, 503);
     drop(idle);
     wait_for("the descriptors to be free", || files() < 60);

@@ -70,7 +70,8 @@ fn fill_up(gate: &Gate, prefix: &str) -> HashSet<String> {
         let id = format!("{prefix}-{number}");
         let answer = send(gate, &id);
         if answer.status == 200 {
-            (sent.insert(id), refused = 0);
+            sent.insert(id);
+            refused = 0;
         } else {
             is_full(&answer);
             refused += 1;
