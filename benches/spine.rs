@@ -120,7 +120,7 @@ fn listening(log: ChildStderr) -> (SocketAddr, std::thread::JoinHandle<()>) {
             && line.contains("senders")
             && let Some(at) = line.find("127.0.0.1:")
         {
-            let text: String = line[at..].chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
+            let text: String = line.get(at..).unwrap_or_default().chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
             address = text.parse().ok();
         }
         if line.contains("\"ready\"") || line.contains(" ready") {
