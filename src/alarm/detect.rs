@@ -45,7 +45,7 @@ pub struct Seen {
     pub clock_jump: bool,
     /// How often the gateway had no file descriptor for a connection, since the start.
     pub out_of_files: u64,
-    /// What is wrong with certificates.
+    /// The certificates that end soon or are not valid, in words.
     pub certificates: Option<String>,
     /// The upstreams whose names do not resolve, and for how long, where that is long enough for an alarm.
     pub unresolved: Vec<(Arc<str>, Duration)>,
@@ -66,7 +66,7 @@ pub struct RouteSeen {
     pub failed: u64,
     /// Authentic requests of the last hour.
     pub authentic_of_hour: u64,
-    /// Those of them that were answered as duplicates.
+    /// The authentic requests that were answered as duplicates.
     pub duplicates_of_hour: u64,
     /// Deliveries whose last try failed.
     pub deaths: u64,

@@ -141,10 +141,10 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
 
 /// The health listener. It answers from before the store is opened, so that a liveness probe does not end a process that waits for it.
 struct HealthListener {
-    /// Where it listens, or is to listen, if the config says.
+    /// The address it listens on, or will, if the config has one.
     address: Option<SocketAddr>,
     is_bound: bool,
-    /// What it asks.
+    /// The state that it reports.
     source: health::Later,
     stopped: watch::Receiver<bool>,
 }
@@ -361,7 +361,7 @@ mod tests {
         HealthListener { address: None, is_bound: false, source: health::Later::default(), stopped: watch::channel(false).1 }
     }
 
-    /// What lies in the store decides, by the file beside it; what the config does today makes no difference.
+    /// The file beside the store decides, which says whether deliveries may lie in it; the config of today makes no difference.
     #[tokio::test]
     async fn a_damaged_store_is_set_aside_where_no_delivery_can_lie_in_it() {
         let actions = [

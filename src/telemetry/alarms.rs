@@ -18,7 +18,7 @@ pub struct RouteSums {
     pub failed: u64,
     /// Requests of the last hour that verified.
     pub authentic_of_hour: u64,
-    /// Those of them that were answered as duplicates.
+    /// The authentic requests that were answered as duplicates.
     pub duplicates_of_hour: u64,
     /// Deliveries whose last try failed.
     pub deaths: u64,

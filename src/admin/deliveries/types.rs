@@ -203,7 +203,7 @@ pub struct Attempt {
     pub came_to: String,
     /// The status, if there was one.
     pub status: Option<u16>,
-    /// What went wrong, in one word, if there was none: `cut_off` if the gateway ended before the outcome was known, else it begins with
+    /// The failure in one word, if there was none: `cut_off` if the gateway ended before the outcome was known, else it begins with
     /// `unreached` or `ambiguous`.
     pub error: Option<String>,
     /// The address connected to.

@@ -162,7 +162,7 @@ fn refusals(facts: &Facts) -> String {
     }
 }
 
-/// What the gate answers, then how the provider tells it.
+/// Returns the answer of the gateway, then the provider's own description.
 fn handshake(row: &Row<'_>) -> String {
     let said = row.preset.provider.facts.handshake.clone().unwrap_or_default();
     let kinds = row.handshakes().join(" and ");

@@ -469,7 +469,7 @@ fn a_wildcard_host_that_is_not_signed_is_told() {
     }
 }
 
-/// What a body tells apart is remembered for a short time only, unless the preset says that no other event has the same body.
+/// A delivery that only its body tells apart is remembered for a short time, unless the preset says that no other event has the same body.
 #[test]
 fn dedupe_windows_follow_the_facts_of_the_preset() {
     let folder = tempfile::tempdir().unwrap();

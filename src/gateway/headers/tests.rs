@@ -340,7 +340,7 @@ fn each_hop_adds_one_entry_to_the_loop_header() {
 fn the_page_has_every_header_that_changes() {
     use rules::{ANSWERS, RULES, SET};
     let mut page = String::from(
-        "# Headers\n\nWhat hookgate removes, sets or replaces. Every other header reaches the other side byte for byte. This page is made from the code.\n\n\
+        "# Headers\n\nThe headers that hookgate removes, sets or replaces. Every other header reaches the other side byte for byte. This page is made from the code.\n\n\
          Names are compared as CGI-like apps see them: only letters and digits count, and a leading `HTTP_` is cut, so `X_Real_Ip` is `X-Real-IP`. A `*` stands for any text.\n\n\
          A secret that a route declares (a token, basic auth) is removed as well, unless the route says `keep_token: true`. Several `Cookie` lines become one.\n\n\
          ## Requests: what becomes of the sender's headers\n\n| header | what happens | why |\n|---|---|---|\n",

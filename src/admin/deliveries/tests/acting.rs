@@ -258,7 +258,7 @@ async fn a_drain_attempts_what_waits_for_later_if_told() {
     assert_eq!((&audit["audit"][0]["what"], &audit["audit"][0]["done"]), (&json!("attempt_now"), &json!(1)));
 }
 
-/// What was forwarded and recorded has its key, whatever that is made of: by the provider's ID and by its own it is forgotten.
+/// A forwarded delivery on record has its key, whatever that is made of: it is forgotten by the provider's ID and by its own.
 #[tokio::test]
 async fn a_recorded_delivery_is_forgotten_by_either_id() {
     let desks = Desks::new().await;
