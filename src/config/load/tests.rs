@@ -494,7 +494,7 @@ fn dedupe_windows_follow_the_facts_of_the_preset() {
         ("provider: helpscout", "{}", [short; 2]),
         (own, "{}", [short; 2]),
         // no ID, and bodies that never repeat
-        ("provider: jira, delivery_id: { header: X-Id }", "{}", [day; 2]),
+        ("provider: heroku, delivery_id: { header: X-Id }", "{}", [3 * day; 2]),
         ("provider: line", "{}", [day; 2]),
         ("provider: xero", "{}", [day; 2]),
         ("provider: meta-whatsapp", "{}", [7 * day; 2]),
