@@ -140,6 +140,27 @@ fn merged_route_delivers_what_waited_for_both() {
 }
 
 #[test]
+fn rolled_back_merge_gives_each_route_its_deliveries_back() {
+    let (first, second) = (nobody(), nobody());
+    let both = config(&[("a", "", first), ("b", "", second)]);
+    let gate = start(&both);
+    send(&gate, "a", &["1", "2"]);
+    send(&gate, "b", &["3"]);
+    reload(&gate, &config(&[("b", "a", second)]));
+    send(&gate, "b", &["4"]);
+    reload(&gate, &both);
+    // the acknowledged ones are duplicates again
+    let body = b"{\"id\":\"1\"}";
+    assert_eq!(gate.post("/a", &sign::github(SECRET, "1", body), body).header("Hookgate-Status"), Some("duplicate"));
+    send(&gate, "a", &["5"]);
+    let gate = restart(gate, &both);
+    let (a, b) = (app_on(first), app_on(second));
+    arrive(&a, &["1", "2", "5"]);
+    arrive(&b, &["3", "4"]);
+    assert_eq!(gate.admin("/-/status")["store"]["parked"], 0);
+}
+
+#[test]
 fn rate_limit_follows_a_renamed_route_and_not_its_old_name() {
     let (first, second) = (App::start(), App::start());
     let gate = start(&config(&[("a", "", first.address)]));

@@ -7,7 +7,7 @@ use rusqlite::{Row, params};
 use super::look::Reading;
 use super::writing::Writing;
 use crate::store::StoreError;
-use crate::store::names::{Named, NumberRow, Numbers, assign};
+use crate::store::names::{Named, NumberRow, Numbers, Owner, assign};
 use crate::store::queue::{Kind, TargetId};
 
 /// All numbers; one that a newer version wrote for a kind of its own is left out.
@@ -16,7 +16,7 @@ const ALL: &str = "select number, kind, name, owners from name order by number";
 fn read(row: &Row<'_>) -> rusqlite::Result<Option<NumberRow>> {
     let Some(kind) = kind_of(row.get(1)?) else { return Ok(None) };
     let owners: Option<String> = row.get(3)?;
-    let owners = owners.iter().flat_map(|owners| owners.split_whitespace()).map(Box::from).collect();
+    let owners = owners.iter().flat_map(|owners| owners.split_whitespace()).map(Owner::parse).collect();
     Ok(Some(NumberRow { number: row.get(0)?, kind, ledger: row.get(2)?, owners }))
 }
 
@@ -29,7 +29,8 @@ pub(crate) fn numbers(writing: &Writing<'_>, names: &[Named]) -> Result<Vec<Numb
         on conflict (number) do update set name = excluded.name, owners = excluded.owners";
     for (at, row) in after.iter().enumerate() {
         if before.get(at) != Some(row) {
-            writing.execute(put, params![row.number, number_of(row.kind), row.ledger, row.owners.join(" ")])?;
+            let owners: Vec<String> = row.owners.iter().map(ToString::to_string).collect();
+            writing.execute(put, params![row.number, number_of(row.kind), row.ledger, owners.join(" ")])?;
         }
     }
     let served: HashSet<u32> = numbers.iter().flat_map(Numbers::all).collect();

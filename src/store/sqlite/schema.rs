@@ -15,7 +15,8 @@ const HEADER: u64 = 100;
 /// Where a unit lies is its status: in `due`, it waits; in `dead`, it is dead or cancelled (no reason); in neither, it was handed on.
 /// A delivery none of whose units waits has a row in `ended`, with the time since which it is over.
 /// Times are milliseconds of the store's own time, but for `due.begun`, `attempt.started` and `audit.at`, which are shown.
-/// `name.name` is the name of a number's ledger, `name.owners` the names that have had the number, parted by blanks, the newest last.
+/// `name.name` is the name of a number's ledger, `name.owners` the names that have had the number, parted by blanks, the newest last;
+/// `/` is before a name whose route had another number for its new deliveries.
 /// `name.parked_at` is the time since which no route of the config has the number, `name.parked` the time that it was so before: `due.since` is
 /// in the time of its target, from which both are left out.
 /// `due.attempt` and `dead.attempt` are the number of the unit's last attempt, `due.begun` the time of its last lease, `delivery.lane` its lane
