@@ -11,7 +11,7 @@ use super::Outgoing;
 use super::breaker::{Breaker, Permit, Scope};
 use super::render;
 use super::wire::{Bounds, Failure, Wire};
-use crate::clock::{Clock, within};
+use crate::clock::Clock;
 use crate::config::snapshot::{Hook, Upstream};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome, Pending};
 use crate::queue::choose::Room;
@@ -130,10 +130,9 @@ impl Client {
     /// Returns the peers that a stream may be sent to, in the order to try them.
     ///
     /// # Errors
-    /// The name does not resolve, or not within the time a connection may take.
+    /// The name does not resolve, and never has, or not within the time a connection may take.
     pub async fn peers(&self) -> Result<Vec<HttpPeer>, Fault> {
-        let limit = self.policy.connect_timeout;
-        within(self.clock.mono() + limit, self.place.wire.peers_for_streams(limit)).await.unwrap_or(Err(Fault::Resolve))
+        self.place.wire.peers_for_streams(self.policy.connect_timeout).await
     }
 
     /// Looks its name up again: none of the peers took a connection for a stream.

@@ -115,7 +115,7 @@ impl Wire {
         Ok(Self { transport, pool, clock, resolver, tls: tls.is_some(), host: host.to_owned(), identity, authorities, id, peers })
     }
 
-    /// Returns where to connect to.
+    /// Returns where to connect to, after `connect_timeout` at the latest.
     async fn peers(&self, connect_timeout: Duration) -> Result<Arc<Peers>, Fault> {
         match &self.resolver {
             Some(resolver) => Ok(self.peers_at(resolver.addresses(connect_timeout).await?)),
@@ -167,22 +167,24 @@ impl Wire {
         Ok(after.iter().chain(before).map(own).collect())
     }
 
-    /// Returns a connection: from the pool, else a new one to the first address that takes it.
+    /// Returns a connection: from the pool, else a new one to the first address that takes it. A look-up does not use up the time to connect.
     async fn connect(&self, bounds: Bounds) -> Result<(Stream, bool, Arc<HttpPeer>), Fault> {
-        let until = bounds.deadline.min(self.clock.mono() + bounds.connect);
-        let peers = within(until, self.peers(bounds.connect)).await.unwrap_or(Err(Fault::Resolve))?;
+        let until = || bounds.deadline.min(self.clock.mono() + bounds.connect);
+        // whatever the look-up takes, half of the time that is left remains for the connection
+        let for_lookup = || bounds.connect.min(bounds.deadline.saturating_duration_since(self.clock.mono()) / 2);
+        let peers = self.peers(for_lookup()).await?;
         if let Some((stream, peer)) = self.pool.take(&peers.peers) {
             return Ok((stream, true, peer));
         }
         // boxed: it is rare, and would make every exchange some 10 KB larger
         let connecting = Box::pin(async {
-            let fault = match self.connect_anew(&peers, until).await {
+            let fault = match self.connect_anew(&peers, until()).await {
                 Err(fault @ (Fault::Connect | Fault::ConnectTimeout)) => fault,
                 connected => return connected,
             };
-            match within(until, self.other_peers(&peers, bounds.connect)).await {
-                Ok(Some(others)) => self.connect_anew(&others, until).await,
-                Ok(None) | Err(_) => Err(fault),
+            match self.other_peers(&peers, for_lookup()).await {
+                Some(others) => self.connect_anew(&others, until()).await,
+                None => Err(fault),
             }
         });
         let (stream, peer) = connecting.await?;

@@ -12,21 +12,31 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// A clock that a test moves.
 #[derive(Debug)]
-pub(in crate::upstream) struct Moved(Mutex<Now>);
+pub(in crate::upstream) struct Moved {
+    now: Mutex<Now>,
+    /// Since when it also runs by itself; none: it stands still between two moves.
+    runs_since: Option<Instant>,
+}
 
 impl Moved {
     pub(in crate::upstream) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(SystemClock.now())))
+        Arc::new(Self { now: Mutex::new(SystemClock.now()), runs_since: None })
+    }
+
+    pub(in crate::upstream) fn running() -> Arc<Self> {
+        Arc::new(Self { now: Mutex::new(SystemClock.now()), runs_since: Some(SystemClock.mono()) })
     }
 
     pub(in crate::upstream) fn by(&self, time: Duration) {
-        self.0.lock().unwrap().mono += time;
+        self.now.lock().unwrap().mono += time;
     }
 }
 
 impl Clock for Moved {
     fn now(&self) -> Now {
-        *self.0.lock().unwrap()
+        let mut now = *self.now.lock().unwrap();
+        now.mono += self.runs_since.map_or(Duration::ZERO, |since| SystemClock.mono().saturating_duration_since(since));
+        now
     }
 }
 
@@ -41,6 +51,11 @@ pub(in crate::upstream) struct Answers {
 impl Answers {
     pub(in crate::upstream) fn set(&self, addresses: &[SocketAddr]) {
         *self.addresses.lock().unwrap() = Some(addresses.to_vec());
+    }
+
+    /// Lets no look-up end.
+    pub(in crate::upstream) fn hang(&self) {
+        self.hangs.store(true, Ordering::SeqCst);
     }
 
     fn count(&self) -> usize {
@@ -146,7 +161,7 @@ async fn the_last_good_addresses_serve_while_look_ups_fail() {
 async fn a_look_up_that_hangs_is_waited_for_once() {
     let (resolver, answers, clock, _) = resolver();
     let first = resolver.addresses(LIMIT).await.unwrap();
-    answers.hangs.store(true, Ordering::SeqCst);
+    answers.hang();
     clock.by(HARD_TTL);
     let begun = tokio::time::Instant::now();
     assert_eq!(resolver.addresses(LIMIT).await.unwrap(), first);

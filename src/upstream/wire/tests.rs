@@ -1,11 +1,13 @@
 //! A name that moves, with real connections.
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket};
 
 use super::*;
 use crate::upstream::resolve::tests::{Answers, Moved, asking, settle};
@@ -56,7 +58,11 @@ struct Bench {
 
 impl Bench {
     fn new(addresses: &[SocketAddr]) -> Self {
-        let (answers, clock) = (Arc::<Answers>::default(), Moved::new());
+        Self::with(Moved::new(), addresses)
+    }
+
+    fn with(clock: Arc<Moved>, addresses: &[SocketAddr]) -> Self {
+        let answers = Arc::<Answers>::default();
         answers.set(addresses);
         let shared = Arc::clone(&clock) as Arc<dyn Clock>;
         let wire = Wire::over("app.test", None, Some(asking(&answers, &clock)), None, shared).unwrap();
@@ -65,14 +71,36 @@ impl Bench {
 
     /// The status of a request, or the fault for which it was not sent.
     async fn send(&self) -> Result<u16, Fault> {
+        self.send_within(Duration::from_secs(5), Duration::from_secs(5)).await
+    }
+
+    async fn send_within(&self, connect: Duration, limit: Duration) -> Result<u16, Fault> {
         let headers = vec![(HOST, HeaderValue::from_static("app.test")), (CONTENT_LENGTH, HeaderValue::from_static("0"))];
         let outgoing = Outgoing { method: Method::POST, target: Bytes::from_static(b"/"), headers, body: Bytes::new() };
-        let limit = Duration::from_secs(5);
-        let bounds = Bounds { connect: limit, deadline: self.clock.mono() + limit, idle: Duration::from_secs(3600) };
+        let bounds = Bounds { connect, deadline: self.clock.mono() + limit, idle: Duration::from_secs(3600) };
         match self.wire.exchange(&outgoing, bounds, &mut Made::default()).await {
             Ok(answer) => Ok(answer.status.as_u16()),
             Err(Failure::Unreached(fault) | Failure::Ambiguous(fault)) => Err(fault),
         }
+    }
+}
+
+/// An address that does not answer: its listener takes no connection, and all that may wait do.
+struct Silent {
+    address: SocketAddr,
+    _listener: OwnedFd,
+    _waiting: Vec<TcpStream>,
+}
+
+impl Silent {
+    fn new() -> Self {
+        let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+        bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let bound: SockaddrIn = getsockname(listener.as_raw_fd()).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], bound.port()));
+        let waiting = (0..16).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()).collect();
+        Self { address, _listener: listener, _waiting: waiting }
     }
 }
 
@@ -106,6 +134,38 @@ async fn a_request_follows_a_name_whose_old_address_is_dead() {
         assert_eq!(bench.send().await, Ok(200));
     }
     assert_eq!(new.requests(), 5);
+}
+
+/// The wait for a look-up is over when the time to connect would be; the last good addresses still serve.
+#[tokio::test]
+async fn a_hanging_look_up_leaves_time_to_connect() {
+    let app = App::at("127.0.0.1", 0);
+    let (connect, long) = (Duration::from_millis(300), Duration::from_secs(5));
+    // the deadline of the request may also be shorter than the time to connect
+    for (connect, limit) in [(connect, long), (long, 2 * connect)] {
+        let bench = Bench::with(Moved::running(), &[app.address]);
+        assert_eq!(bench.send().await, Ok(200));
+        bench.wire.pool.keep_only(&[]);
+        bench.answers.hang();
+        bench.clock.by(Duration::from_secs(30));
+        assert_eq!(bench.send_within(connect, limit).await, Ok(200), "{connect:?} of {limit:?}");
+        bench.wire.pool.keep_only(&[]);
+        bench.clock.by(Duration::from_secs(5));
+        assert!(bench.wire.peers_for_streams(connect).await.is_ok(), "a stream has them, too");
+    }
+}
+
+/// Packets to the old address are lost: the connection times out, and only then the name is looked up again.
+#[tokio::test]
+async fn a_request_follows_a_name_whose_old_address_is_silent() {
+    let silent = Silent::new();
+    let bench = Bench::with(Moved::running(), &[silent.address]);
+    let connect = Duration::from_millis(300);
+    assert_eq!(bench.send_within(connect, Duration::from_secs(5)).await, Err(Fault::ConnectTimeout));
+    let new = App::at("127.0.0.2", 0);
+    bench.answers.set(&[new.address]);
+    bench.clock.by(Duration::from_secs(1));
+    assert_eq!(bench.send_within(connect, Duration::from_secs(5)).await, Ok(200));
 }
 
 #[tokio::test]
