@@ -110,8 +110,8 @@ impl Embedded {
         }
         database.hooked(hook);
         let (drift, shared) = (Arc::clone(&ledger.drift), Arc::clone(&ledger.shared));
-        let lives_on = move |key, longer| shared.remember(key, longer);
-        ledger.disk = Some(Disk::start(directory, database, line, ledger.shared.time.clone(), drift, lives_on, room)?);
+        let remember = Arc::new(move |key, until| shared.remember(key, until));
+        ledger.disk = Some(Disk::start(directory, database, line, ledger.shared.time.clone(), drift, remember, room)?);
         Ok(Opened { ledger, alarm })
     }
 

@@ -16,7 +16,7 @@ use crate::clock::{Clock as _, SystemClock};
 
 mod chores;
 mod writer;
-pub(crate) use chores::{Chores, SHORTEST};
+pub(crate) use chores::Chores;
 pub(crate) use writer::Writer;
 
 /// How long changes of the journal gather before they are written.

@@ -13,35 +13,44 @@ use super::sqlite::{Database, Directory};
 use super::time::StoreTime;
 use super::{Answer, Key, StoreError};
 
+/// Makes the ledger in memory remember a key that is on the disk until another time, in the store's time.
+pub(crate) type Remember = Arc<dyn Fn(Key, i64) + Send + Sync>;
+
 /// An open store. Fields are dropped in order: what is being written is, before the directory is let go.
-#[derive(Debug)]
 pub(crate) struct Disk {
     line: Arc<Line>,
     writer: Writer,
     reader: Reader,
     room: Arc<Room>,
+    remember: Remember,
     _checkpointer: Checkpointer,
     _directory: Directory,
 }
 
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disk").field("line", &self.line).finish_non_exhaustive()
+    }
+}
+
 impl Disk {
-    /// Starts the threads. `lives_on` is told which IDs are remembered longer, since their delivery waits.
+    /// Starts the threads. `remember` is called when a key ends at another time than before: its delivery waits, or waits no more.
     pub(crate) fn start(
         directory: Directory,
         database: Database,
         line: Arc<Line>,
         time: StoreTime,
         drift: Arc<Mutex<Drift>>,
-        lives_on: impl Fn(Key, std::time::Duration) + Send + 'static,
+        remember: Remember,
         room: Arc<Room>,
     ) -> Result<Self, StoreError> {
         let path = database.path().to_owned();
         database.bound_log(room.bounds().log)?;
         let reader = Reader::start(&path, time.clone())?;
         let checkpointer = Checkpointer::start(&path, room.bounds().checkpoint)?;
-        let chores = Chores::new(drift, Box::new(lives_on), checkpointer.shared());
+        let chores = Chores::new(drift, Arc::clone(&remember), checkpointer.shared());
         let writer = Writer::start(Arc::clone(&line), database, time, chores, Arc::clone(&room))?;
-        Ok(Self { line, writer, reader, room, _checkpointer: checkpointer, _directory: directory })
+        Ok(Self { line, writer, reader, room, remember, _checkpointer: checkpointer, _directory: directory })
     }
 
     /// The thread that reads.
@@ -78,7 +87,8 @@ impl Disk {
         after: impl FnOnce(&Result<T, StoreError>) + Send + 'static,
     ) -> Answer<'static, T> {
         let (tell, told) = oneshot::channel();
-        self.line.write(how, Box::new(Task { apply, done: None, after, tell }));
+        self.line
+            .write(how, Box::new(Task { apply, done: None, remembered: Vec::new(), remember: Arc::clone(&self.remember), after, tell }));
         Box::pin(async move { told.await.unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed meanwhile".into()))) })
     }
 }
@@ -86,6 +96,8 @@ impl Disk {
 struct Task<T, A, F> {
     apply: A,
     done: Option<T>,
+    remembered: Vec<(Key, i64)>,
+    remember: Remember,
     after: F,
     tell: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -98,13 +110,17 @@ where
 {
     fn apply(&mut self, writing: &Writing<'_>) -> Result<(), StoreError> {
         self.done = Some((self.apply)(writing)?);
+        self.remembered = writing.take_remembered();
         Ok(())
     }
 
     fn finish(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let Self { done, after, tell, .. } = *self;
+        let Self { done, remembered, remember, after, tell, .. } = *self;
         let outcome = outcome.and_then(|()| done.ok_or_else(|| StoreError::Unknown("nothing was said".into())));
         after(&outcome);
+        if outcome.is_ok() {
+            remembered.into_iter().for_each(|(key, until)| remember(key, until));
+        }
         // who asked may have gone
         drop(tell.send(outcome));
     }

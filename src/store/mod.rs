@@ -21,7 +21,7 @@ pub mod room;
 pub mod sqlite;
 pub(crate) mod time;
 
-pub(crate) use batch::{How, Line, SHORTEST, locked};
+pub(crate) use batch::{How, Line, locked};
 
 /// What a store answers, in its own time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

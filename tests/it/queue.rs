@@ -384,6 +384,27 @@ fn what_the_app_cannot_take_now_spills_and_arrives_later() {
     assert_eq!((first.first().map(String::as_str), first.last().map(String::as_str)), (Some("unreached_connect"), Some("200")));
 }
 
+/// An equal notification is dropped while the one before it waits, and within the window that is written. Not longer.
+#[test]
+fn equal_delivery_after_its_window_is_delivered_too() {
+    for spills in [false, true] {
+        let address = nobody();
+        let url = format!("http://{address}");
+        let yaml = if spills { forwarding(&url, &format!("on_failure: queue, {QUICK}")) } else { config(&url, QUICK) };
+        let gate = start(&yaml.replace("window: 24h", "window: 2s"));
+        let is_duplicate = || send(&gate, "a", b"{}").header("Hookgate-Status") == Some("duplicate");
+        assert!(!is_duplicate());
+        let accepted = Instant::now();
+        wait_for("the window to pass", || accepted.elapsed() > Duration::from_secs(4));
+        assert!(is_duplicate(), "it waits still");
+        let app = App::on(address, |_, _| Act::status(200));
+        wait_for("it to arrive", || app.count() == 1);
+        wait_for("the next one to be new", || !is_duplicate());
+        wait_for("the next one to arrive", || app.count() == 2);
+        assert!(is_duplicate(), "within its window");
+    }
+}
+
 /// What was spilled drains at its rate and in its order, while what comes in meanwhile is answered by the app.
 #[test]
 fn what_was_spilled_drains_oldest_first_and_new_ones_pass() {

@@ -14,7 +14,7 @@ use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased
 use crate::store::sqlite::accept::{Commit, accept};
 use crate::store::sqlite::settle::settle;
 use crate::store::sqlite::{lease, look, ms, name, reschedule};
-use crate::store::{Answer, Changed, Claimed, Held, How, Key, SHORTEST, StoreError, Token, locked};
+use crate::store::{Answer, Changed, Claimed, Held, How, Key, StoreError, Token, locked};
 
 /// How long a stored delivery waits whose record makes no sense.
 const UNREADABLE: Duration = Duration::from_secs(3600);
@@ -36,23 +36,20 @@ struct Committing {
 
 impl Committing {
     fn of(dedupe: Dedupe, delivery: &Accept) -> Option<Self> {
-        // an entry is looked at before it ends, to see whether its delivery waits still
-        let at_least = |window: Duration| window.max(Duration::from_millis(SHORTEST.unsigned_abs()));
         match dedupe {
             Dedupe::None => None,
             Dedupe::Key { key, window, dead } => {
                 // a repeated call has the same ID, and so the same token
                 let token = Token(delivery.id.0.as_u128());
-                Some(Self { key, token, window: at_least(window), dead, own: true })
+                Some(Self { key, token, window, dead, own: true })
             }
-            Dedupe::Held { key, token, window, dead } => Some(Self { key, token, window: at_least(window), dead, own: false }),
+            Dedupe::Held { key, token, window, dead } => Some(Self { key, token, window, dead, own: false }),
         }
     }
 
     /// What memory is told once it is known whether the row is on the disk.
     fn settle(self, shared: &Shared, known: bool, outcome: &Result<Accepted, StoreError>) {
         match outcome {
-            Ok(Accepted::Revived { .. }) if known => shared.remember(self.key, self.window),
             Ok(_) if known => {}
             Ok(_) => {
                 let _held = shared.commit(self.key, self.token, self.window, true);

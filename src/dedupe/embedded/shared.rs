@@ -121,12 +121,14 @@ impl Shared {
         self.continuity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers for `longer` from now what is on the disk already.
-    pub(super) fn remember(&self, key: Key, longer: Duration) {
-        let now = self.time.elapsed();
-        let until = now.saturating_add(u64::try_from(longer.as_millis()).unwrap_or(u64::MAX));
+    /// Remembers until `until`, in the store's time, what is on the disk already.
+    pub(super) fn remember(&self, key: Key, until: i64) {
+        let (now, left) = (self.time.elapsed(), u64::try_from(until.saturating_sub(self.time.now())).unwrap_or(0));
         let mut shard = self.shard(key);
-        let forgot = shard.remember(key, until, now);
+        if left == 0 {
+            return shard.forget(key);
+        }
+        let forgot = shard.remember(key, now.saturating_add(left), now);
         if let (Some(forgot), Some(line)) = (forgot, &self.line) {
             line.journal([Change::Forget(forgot)]);
         }

@@ -1,9 +1,8 @@
 //! What the writing thread does between batches: what has expired, what lives on, the time, the log that grows, and space that is free.
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use super::super::Key;
 use super::super::checkpoint::Checkpoints;
+use super::super::disk::Remember;
 use super::super::drift::Drift;
 use super::super::sqlite::{Database, ledger};
 use super::super::time::StoreTime;
@@ -17,13 +16,10 @@ const AHEAD: i64 = 60_000;
 /// Milliseconds between two writes of the time. After a crash the store's time goes on from the last one by the wall clock.
 const KEEP_TIME: i64 = 10_000;
 
-/// Is told which IDs live on, and how long from now.
-pub(crate) type LivesOn = Box<dyn Fn(Key, Duration) + Send>;
-
 /// The chores of a store.
 pub(crate) struct Chores {
     drift: Arc<Mutex<Drift>>,
-    lives_on: LivesOn,
+    remember: Remember,
     checkpoints: Arc<Checkpoints>,
     /// Entries that end until here were looked at.
     place: ledger::Place,
@@ -31,12 +27,9 @@ pub(crate) struct Chores {
     kept: Option<i64>,
 }
 
-/// The shortest time that an entry with a delivery is remembered: it must be looked at before it ends.
-pub(crate) const SHORTEST: i64 = 2 * AHEAD;
-
 impl Chores {
-    pub(crate) fn new(drift: Arc<Mutex<Drift>>, lives_on: LivesOn, checkpoints: Arc<Checkpoints>) -> Self {
-        Self { drift, lives_on, checkpoints, place: (i64::MIN, [0; 16]), kept: None }
+    pub(crate) fn new(drift: Arc<Mutex<Drift>>, remember: Remember, checkpoints: Arc<Checkpoints>) -> Self {
+        Self { drift, remember, checkpoints, place: (i64::MIN, [0; 16]), kept: None }
     }
 
     /// Some bytes were written to the log. Empties it, if that is asked for: only a little is left to be done then.
@@ -59,29 +52,29 @@ impl Chores {
             !drift.jumped() && drift.holds(reading)
         };
         let (place, keep) = (self.place, self.kept.is_none_or(|kept| now.saturating_sub(kept) >= KEEP_TIME));
-        let ((prolonged, purged), _) = database.transaction(now, |writing| {
+        let ((more, held, purged), _) = database.transaction(now, |writing| {
             if keep {
                 ledger::keep_time(writing, wall)?;
             }
-            let prolonged = ledger::prolong(writing, place, now + AHEAD, STEP)?;
+            let more = ledger::prolong(writing, place, now + AHEAD, STEP)?;
             // what has not been looked at may have a delivery that waits: the statement itself spares those
             let purged = if trusted { ledger::purge(writing, STEP)? } else { 0 };
-            Ok((prolonged, purged))
+            Ok((more, writing.take_remembered(), purged))
         })?;
         if keep {
             self.kept = Some(now);
         }
         // these go into the log as all writes do
-        if keep || purged > 0 || !prolonged.keys.is_empty() {
+        if keep || purged > 0 || !held.is_empty() {
             self.wrote(database, 0);
         }
-        for (key, longer) in prolonged.keys {
-            (self.lives_on)(key, longer);
+        for (key, until) in held {
+            (self.remember)(key, until);
         }
-        self.place = prolonged.more.unwrap_or((now + AHEAD, [0xff; 16]));
+        self.place = more.unwrap_or((now + AHEAD, [0xff; 16]));
         // memory knows all by now: this may fail on its own
         let gives_back = self.give_back(database)?;
-        Ok(prolonged.more.is_some() || purged == STEP || gives_back)
+        Ok(more.is_some() || purged == STEP || gives_back)
     }
 
     /// Gives some of the free space back to the disk; whether there is more.

@@ -2,7 +2,7 @@
 use rusqlite::params;
 
 use super::ended::close;
-use super::ledger::COMMITTED;
+use super::ledger::{self, COMMITTED};
 use super::settle::insert_attempt;
 use super::unit::{Dead, Waiting, insert_dead, raise, wait};
 use super::writing::{DELIVERIES, Writing};
@@ -39,6 +39,8 @@ pub(crate) fn accept(writing: &Writing<'_>, delivery: &Accept, record: &[u8], co
     let lane = delivery.to.iter().find_map(|to| to.lane).map(|lane| lane.0);
     let row = params![delivery.id, delivery.origin.0, writing.now, key, given, event_type, record, &delivery.body[..], lane];
     if writing.execute(insert, row)? == 0 {
+        // it may be over by now
+        ledger::let_go(writing, delivery.id)?;
         return again(writing, delivery);
     }
     writing.count(DELIVERIES, delivery.origin.0, 1, int(record.len() + delivery.body.len()));
@@ -54,11 +56,16 @@ pub(crate) fn accept(writing: &Writing<'_>, delivery: &Accept, record: &[u8], co
 
 /// Commits the ID, unless the one that has it waits still; whether it did.
 fn enter(writing: &Writing<'_>, commit: Commit, id: DeliveryRef) -> Result<bool, StoreError> {
-    let enter = "insert into ledger (key, state, delivery, until) values (?1, ?2, ?3, ?4)
-        on conflict (key) do update set state = excluded.state, delivery = excluded.delivery, until = excluded.until
+    let enter = "insert into ledger (key, state, delivery, until, ends) values (?1, ?2, ?3, ?4, ?5)
+        on conflict (key) do update set state = excluded.state, delivery = excluded.delivery, until = excluded.until, ends = excluded.ends
         where ledger.delivery is null or ledger.delivery = excluded.delivery
             or not exists (select 1 from due where due.id = ledger.delivery)";
-    writing.execute(enter, params![commit.key.0, COMMITTED, id, writing.now.saturating_add(commit.window)]).map(|changed| changed > 0)
+    let (until, ends) = ledger::held(writing.now, commit.window);
+    let has_entered = writing.execute(enter, params![commit.key.0, COMMITTED, id, until, ends])? > 0;
+    if has_entered {
+        writing.remember(commit.key, until);
+    }
+    Ok(has_entered)
 }
 
 /// Returns how many attempts were made before the delivery came here.
@@ -129,7 +136,11 @@ fn duplicate(writing: &Writing<'_>, delivery: &Accept, commit: Commit) -> Result
     if !raised {
         return Ok(Accepted::Duplicate { of: Some(of) });
     }
-    let longer = "update ledger set until = max(until, ?2) where key = ?1";
-    writing.execute(longer, params![commit.key.0, writing.now.saturating_add(commit.window)])?;
+    // it is held by now
+    let longer = "update ledger set until = max(until, ?2), ends = max(ends, ?2) where key = ?1 returning until";
+    let until = writing.row(longer, params![commit.key.0, writing.now.saturating_add(commit.window)], |row| row.get(0))?;
+    if let Some(until) = until {
+        writing.remember(commit.key, until);
+    }
     Ok(Accepted::Revived { of })
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::writing::Writing;
-use super::{Database, int, ms, told};
+use super::{Database, int, told};
+use crate::store::queue::DeliveryRef;
 use crate::store::{Key, StoreError};
 
 /// `ledger.state` of an ID that was handed on.
 pub(super) const COMMITTED: i64 = 1;
-/// How long an entry lives on, each time that its delivery still waits when it would end.
-const LONGER: Duration = Duration::from_secs(6 * 3600);
+/// How long an entry is held, in milliseconds, while its delivery waits: each time that it would end sooner.
+const HOLD: i64 = 6 * 3_600_000;
 
 /// A change of the `ledger` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,18 +33,17 @@ impl Database {
     /// The database is damaged or cannot be read.
     pub(crate) fn load(&self, now: i64, mut each: impl FnMut(Key, Duration)) -> Result<(), StoreError> {
         // whether its delivery waits matters only to one that ends soon: looked up for each of a million it would take seconds
-        let all = "select key, until, until < ?2 and delivery is not null and exists (select 1 from due where due.id = ledger.delivery)
-            from ledger where state = ?1";
+        let all = "select key, coalesce(ends, until), (ends is not null or until <= ?2) and delivery is not null
+            and exists (select 1 from due where due.id = ledger.delivery) from ledger where state = ?1";
         let mut rows = self.connection.prepare(all).map_err(told)?;
-        let mut rows = rows.query(params![COMMITTED, now.saturating_add(ms(LONGER))]).map_err(told)?;
+        let mut rows = rows.query(params![COMMITTED, now.saturating_add(HOLD)]).map_err(told)?;
         while let Some(row) = rows.next().map_err(told)? {
             let (Ok(key), Ok(until), Ok(waits)) = (row.get::<_, [u8; 16]>(0), row.get::<_, i64>(1), row.get::<_, bool>(2)) else {
                 continue;
             };
-            let left = Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
-            let left = if waits { left.max(LONGER) } else { left };
-            if !left.is_zero() {
-                each(Key(key), left);
+            let left = until.saturating_sub(now).max(if waits { HOLD } else { 0 });
+            if left > 0 {
+                each(Key(key), Duration::from_millis(left.unsigned_abs()));
             }
         }
         Ok(())
@@ -56,7 +56,7 @@ pub(crate) fn save(writing: &Writing<'_>, changes: &[Change]) -> Result<(), Stor
         match change {
             Change::Remember(key, until) => writing.execute(
                 "insert into ledger (key, state, until) values (?1, ?2, ?3)
-                on conflict (key) do update set state = excluded.state, until = max(until, excluded.until),
+                on conflict (key) do update set state = excluded.state, until = max(until, excluded.until), ends = max(ends, excluded.until),
                 delivery = case when exists (select 1 from due where due.id = ledger.delivery) then delivery end",
                 params![key.0, COMMITTED, until],
             )?,
@@ -83,30 +83,53 @@ pub(crate) fn purge(writing: &Writing<'_>, step: usize) -> Result<usize, StoreEr
 /// Where [`prolong`] is: the end and the key of the last entry it looked at.
 pub(crate) type Place = (i64, [u8; 16]);
 
-/// What [`prolong`] did.
-#[derive(Debug, Default)]
-pub(crate) struct Prolonged {
-    /// IDs that live on, and how long from now.
-    pub(crate) keys: Vec<(Key, Duration)>,
-    /// Where to go on, if there is more to look at now.
-    pub(crate) more: Option<Place>,
-}
-
-/// Lets entries after `after` that end until `before` live on, if their delivery waits: it looks at `step` rows.
-pub(crate) fn prolong(writing: &Writing<'_>, after: Place, before: i64, step: usize) -> Result<Prolonged, StoreError> {
+/// Holds entries after `after` that end until `before`, if their delivery waits. Looks at `step` rows, and returns where to go on, if there is more to
+/// look at now.
+pub(crate) fn prolong(writing: &Writing<'_>, after: Place, before: i64, step: usize) -> Result<Option<Place>, StoreError> {
     let rows = writing.rows(
         "select key, until, delivery is not null and exists (select 1 from due where due.id = ledger.delivery) from ledger
             where (until, key) > (?1, ?2) and until <= ?3 order by until, key limit ?4",
         params![after.0, after.1, before, int(step)],
         |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?)),
     )?;
-    let last = rows.last().filter(|_| rows.len() == step);
-    let mut prolonged = Prolonged { keys: Vec::new(), more: last.map(|(key, until, _)| (*until, *key)) };
+    let more = rows.last().filter(|_| rows.len() == step).map(|(key, until, _)| (*until, *key));
     for (key, _, _) in rows.into_iter().filter(|(_, _, waits)| *waits) {
-        writing.execute("update ledger set until = ?2 where key = ?1", params![key, writing.now + ms(LONGER)])?;
-        prolonged.keys.push((Key(key), LONGER));
+        let held = writing.now.saturating_add(HOLD);
+        writing.execute("update ledger set until = ?2, ends = coalesce(ends, until) where key = ?1", params![key, held])?;
+        writing.remember(Key(key), held);
     }
-    Ok(prolonged)
+    Ok(more)
+}
+
+/// Returns until when the entry of a delivery that waits from now on is held, and its end, if that comes before.
+pub(super) fn held(now: i64, window: i64) -> (i64, Option<i64>) {
+    let (end, held) = (now.saturating_add(window), now.saturating_add(HOLD));
+    if end < held { (held, Some(end)) } else { (end, None) }
+}
+
+/// Holds the entry of a delivery that waits again, if there is one.
+pub(super) fn hold(writing: &Writing<'_>, id: DeliveryRef) -> Result<(), StoreError> {
+    let hold = "update ledger set until = max(until, ?2), ends = coalesce(ends, until)
+        where key = (select key from delivery where id = ?1) and delivery = ?1 returning key, until";
+    let held = writing.row(hold, params![id, writing.now.saturating_add(HOLD)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if let Some((key, until)) = held {
+        writing.remember(Key(key), until);
+    }
+    Ok(())
+}
+
+/// Ends the hold on the entry of a delivery that waits no more: it ends with its window, or now if that has passed.
+pub(super) fn let_go(writing: &Writing<'_>, id: DeliveryRef) -> Result<(), StoreError> {
+    let find = "select ledger.key, coalesce(ledger.ends, ledger.until), ledger.ends is not null
+        from delivery cross join ledger on ledger.key = delivery.key
+        where delivery.id = ?1 and ledger.delivery = ?1 and not exists (select 1 from due where due.id = ?1)";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, bool>(2)?));
+    let Some((key, end, is_held)) = writing.row(find, params![id], read)? else { return Ok(()) };
+    if is_held {
+        writing.execute("update ledger set until = ?2, ends = null where key = ?1", params![key, end])?;
+    }
+    writing.remember(Key(key), end);
+    Ok(())
 }
 
 /// Keeps the store's time, so that it goes on after a restart.

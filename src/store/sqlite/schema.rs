@@ -21,10 +21,12 @@ const HEADER: u64 = 100;
 /// in the time of its target, from which both are left out.
 /// `due.attempt` and `dead.attempt` are the number of the unit's last attempt, `due.begun` the time of its last lease, `delivery.lane` its lane
 /// at every target. In a row of version 2 they are null: the number of the lease stands for that of the attempt.
+/// `ledger.ends` is the end of an entry that is held beyond it, until `ledger.until`, while its delivery waits; null: `until` is the end.
 /// `delivery` has a rowid: without it each row of more than a quarter page would lie in an overflow page of its own.
 const TABLES: &str = "
     create table if not exists meta (name text primary key, value) without rowid;
-    create table if not exists ledger (key blob primary key, state integer not null, token blob, delivery blob, until integer not null) without rowid;
+    create table if not exists ledger (key blob primary key, state integer not null, token blob, delivery blob, until integer not null,
+        ends integer) without rowid;
     create index if not exists ledger_until on ledger (until);
     create table if not exists name (number integer primary key autoincrement, kind integer not null, name text not null, owners text,
         parked_at integer, parked integer, unique (kind, name));
@@ -55,7 +57,8 @@ const TABLES: &str = "
         reason text not null, done integer not null);";
 
 /// The columns that version 3 added: table, column, type.
-const COLUMNS: [(&str, &str, &str); 8] = [
+const COLUMNS: [(&str, &str, &str); 9] = [
+    ("ledger", "ends", "integer"),
     ("name", "owners", "text"),
     ("name", "parked_at", "integer"),
     ("name", "parked", "integer"),

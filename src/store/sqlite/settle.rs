@@ -4,6 +4,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::ended::close;
+use super::ledger::let_go;
 use super::ms;
 use super::unit::{bury, end, exhume};
 use super::writing::{DELIVERIES, Writing};
@@ -39,7 +40,11 @@ pub(crate) fn settle(writing: &Writing<'_>, lease: Lease, attempt: Option<&Attem
             Ok(Settled { wakes, ..held(Held::Yes) })
         }
         Some((number, false, _)) if number == lease.number => Ok(held(Held::Yes)),
-        _ if settled_before(writing, lease)? => Ok(held(Held::Yes)),
+        _ if settled_before(writing, lease)? => {
+            // memory does not know what came of a commit whose outcome was unknown
+            let_go(writing, unit.delivery)?;
+            Ok(held(Held::Yes))
+        }
         found => {
             let Some(attempt) = attempt else { return Ok(held(Held::Lost)) };
             let is_leased = found.is_some_and(|(_, held, _)| held);

@@ -3,6 +3,7 @@ use rusqlite::params;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use super::ended::{close, reopen};
+use super::ledger::hold;
 use super::name::target_time;
 use super::settle::cut_off;
 use super::writing::{DEAD, WAITING, Writing};
@@ -181,7 +182,8 @@ pub(super) struct Again {
 /// Lets a unit that is over wait again, due now and with a fresh budget, behind the others of its lane.
 pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Again) -> Result<(), StoreError> {
     let Again { lane, lease, attempt, cause } = again;
-    wait(writing, &Waiting { unit, run_at: writing.now, lane, lease, held: false, tries: 0, attempt, cause, begun: None }).map(drop)
+    wait(writing, &Waiting { unit, run_at: writing.now, lane, lease, held: false, tries: 0, attempt, cause, begun: None })?;
+    hold(writing, unit.delivery)
 }
 
 /// A reason as it lies in a row: a status is its number.

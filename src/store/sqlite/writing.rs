@@ -8,7 +8,7 @@ use rusqlite::{Connection, Params, Row, params};
 
 use super::marker::Marker;
 use super::{row, rows, told};
-use crate::store::StoreError;
+use crate::store::{Key, StoreError};
 
 /// Deliveries of an origin, and their bytes.
 pub(crate) const DELIVERIES: i64 = 0;
@@ -47,13 +47,14 @@ pub(crate) struct Writing<'a> {
     /// The store's time, in milliseconds.
     pub(crate) now: i64,
     tally: RefCell<Tally>,
+    remembered: RefCell<Vec<(Key, i64)>>,
     hook: &'a Hook,
     marker: &'a Marker,
 }
 
 impl<'a> Writing<'a> {
     pub(super) fn new(connection: &'a Connection, now: i64, hook: &'a Hook, marker: &'a Marker) -> Self {
-        Self { connection, now, tally: RefCell::default(), hook, marker }
+        Self { connection, now, tally: RefCell::default(), remembered: RefCell::default(), hook, marker }
     }
 
     /// Runs a statement; how many rows it changed.
@@ -92,6 +93,16 @@ impl<'a> Writing<'a> {
     /// Makes sure that the store says of itself that deliveries lie in it, before one does.
     pub(super) fn mark(&self) -> Result<(), StoreError> {
         self.marker.put()
+    }
+
+    /// Notes that the entry of a key ends at another time from now on, which the ledger in memory has to know.
+    pub(super) fn remember(&self, key: Key, until: i64) {
+        self.remembered.borrow_mut().push((key, until));
+    }
+
+    /// Takes the keys whose entries end at another time, in the order of the changes.
+    pub(crate) fn take_remembered(&self) -> Vec<(Key, i64)> {
+        self.remembered.take()
     }
 
     /// Returns what this transaction has added to a sum so far.

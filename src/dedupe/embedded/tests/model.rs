@@ -89,6 +89,7 @@ struct One {
     /// Attempts on record, by lease: their numbers, and what is known of them.
     rows: BTreeMap<u32, (u32, Recorded)>,
     first: Vec<u32>,
+    name: Option<u8>,
     accept: (Accept, Dedupe),
 }
 
@@ -97,9 +98,14 @@ struct Model {
     now: u64,
     seq: u64,
     all: BTreeMap<DeliveryRef, One>,
-    /// Keys of what was delivered, or is there.
-    keys: BTreeMap<u8, DeliveryRef>,
+    /// Keys of what was delivered, or is there, and when their windows end.
+    keys: BTreeMap<u8, (DeliveryRef, u64)>,
     leases: Vec<Lease>,
+}
+
+/// Returns the window of a key in seconds: some end while their deliveries wait.
+fn window(name: u8) -> u64 {
+    if name < 2 { WINDOW.as_secs() * 9 } else { 10 }
 }
 
 /// In seconds.
@@ -128,6 +134,18 @@ impl One {
 }
 
 impl Model {
+    /// The delivery that has a key: one that waits, or whose window has not passed.
+    fn known(&self, name: u8) -> Option<DeliveryRef> {
+        let (of, until) = *self.keys.get(&name)?;
+        let waits = self.all.get(&of).is_some_and(|one| matches!(one.place, Place::Waits { .. }));
+        (waits || self.now < until).then_some(of)
+    }
+
+    /// Whether the key of a delivery, if it has one, is its own still.
+    fn has_key(&self, id: DeliveryRef) -> bool {
+        self.all[&id].name.is_none_or(|name| self.known(name) == Some(id))
+    }
+
     /// Whether another of its lane waits.
     fn is_behind(&self, target: u32, lane: Option<u8>) -> bool {
         let waits = |one: &One| one.target == target && one.lane == lane && matches!(one.place, Place::Waits { .. });
@@ -174,9 +192,10 @@ impl Model {
         };
         let mut offered = delivery(target, start);
         offered.to[0].lane = lane.map(|lane| Lane([lane; 16]));
-        let dedupe = name.map_or(Dedupe::None, |name| Dedupe::Key { key: key(u32::from(name)), window: WINDOW * 9, dead });
+        let dedupe =
+            name.map_or(Dedupe::None, |name| Dedupe::Key { key: key(u32::from(name)), window: Duration::from_secs(window(name)), dead });
         let answer = store.accept(Arc::new(offered.clone()), dedupe).await.unwrap();
-        if let Some(of) = name.and_then(|name| self.keys.get(&name)).copied() {
+        if let Some((name, of)) = name.and_then(|name| Some((name, self.known(name)?))) {
             let Some(before) = self.all.get(&of) else {
                 assert_eq!(answer, Accepted::Duplicate { of: None }, "it was delivered, and purged");
                 return;
@@ -184,6 +203,8 @@ impl Model {
             let raised = dead == OnDead::Revive && matches!(before.place, Place::Dead | Place::Cancelled);
             if raised {
                 self.raise(of);
+                let until = self.now + window(name);
+                self.keys.entry(name).and_modify(|(_, known)| *known = until.max(*known));
             }
             assert_eq!(answer, if raised { Accepted::Revived { of } } else { Accepted::Duplicate { of: Some(of) } });
             return;
@@ -193,7 +214,7 @@ impl Model {
         let (mine, held) = (matches!(start, Start::Mine(_)), matches!(start, Start::Mine(_)) && run_at.is_some());
         assert_eq!(leases.len(), usize::from(held));
         self.leases.extend(&leases);
-        self.keys.extend(name.map(|name| (name, offered.id)));
+        self.keys.extend(name.map(|name| (name, (offered.id, self.now + window(name)))));
         self.seq += 1;
         let one = One {
             target,
@@ -204,6 +225,7 @@ impl Model {
             attempt: u32::from(held),
             rows: BTreeMap::new(),
             first: leases.iter().map(|lease| lease.number).collect(),
+            name,
             accept: (offered.clone(), dedupe),
         };
         self.all.insert(offered.id, one);
@@ -213,7 +235,7 @@ impl Model {
         let (key, token) = (key(u32::from(name)), Token(u128::MAX));
         let claimed = store.claim(key, token, LEASE).await.unwrap();
         store.release_soon(key, token);
-        assert_eq!(claimed, if self.keys.contains_key(&name) { Claimed::Committed } else { Claimed::Fresh });
+        assert_eq!(claimed, if self.known(name).is_some() { Claimed::Committed } else { Claimed::Fresh });
     }
 
     async fn take(&mut self, store: &Embedded, target: u32, count: u32) {
@@ -322,7 +344,7 @@ impl Model {
             (Deed::Purge { waiting: false }, Place::Waits { .. }) => {}
             (Deed::Purge { .. }, place) => {
                 if place != Place::Delivered {
-                    self.keys.retain(|_, of| *of != id);
+                    self.keys.retain(|_, (of, _)| *of != id);
                 }
                 self.leave(id, Place::Delivered);
                 self.all.remove(&id);
@@ -400,9 +422,13 @@ async fn run(steps: Vec<Step>) {
             Step::Accept(offer) => model.accept(&store, offer).await,
             Step::Claim { key } => model.claim(&store, key).await,
             Step::Repeat(which) => {
-                let Some((_, one)) = (!model.all.is_empty()).then(|| which.get(&model.all.iter().collect::<Vec<_>>()).to_owned()) else {
+                let Some((id, one)) = (!model.all.is_empty()).then(|| which.get(&model.all.iter().collect::<Vec<_>>()).to_owned()) else {
                     continue;
                 };
+                // a call is repeated at once
+                if !model.has_key(*id) {
+                    continue;
+                }
                 let (offered, dedupe) = one.accept.clone();
                 let answer = store.accept(Arc::new(offered), dedupe).await.unwrap();
                 let Accepted::New(leases) = answer else { panic!("{answer:?}") };
@@ -413,7 +439,11 @@ async fn run(steps: Vec<Step>) {
             Step::Settle { which, next } if !model.leases.is_empty() => model.settle(&store, *which.get(&model.leases), next).await,
             Step::Act { which, deed } if !model.all.is_empty() => {
                 let ids: Vec<_> = model.all.keys().copied().collect();
-                model.act(&store, *which.get(&ids), deed).await;
+                let id = *which.get(&ids);
+                // the entry of one whose window has passed may be gone, and is not made again
+                if deed >= 2 || model.has_key(id) {
+                    model.act(&store, id, deed).await;
+                }
             }
             Step::Settle { .. } | Step::Act { .. } => {}
             Step::Advance(seconds) => {
