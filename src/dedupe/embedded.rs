@@ -121,7 +121,7 @@ impl Embedded {
     }
 
     fn load(directory: &Directory, capacity: usize, clock: &Arc<dyn Clock>, now: Now) -> Result<(Self, Database, Arc<Line>), OpenError> {
-        let database = Database::open(directory, draw()?)?;
+        let mut database = Database::open(directory, draw()?)?;
         let (time, line) = (StoreTime::resume(Arc::clone(clock), now, database.seen()?), Arc::<Line>::default());
         let shared = Shared::new(time, capacity, Some(Arc::clone(&line)));
         let mut lost = false;
@@ -130,6 +130,8 @@ impl Embedded {
             // What does not fit is nearest to its expiry, counted, and goes from the disk when that comes.
             lost |= shared.shard(key).remember(key, until, 0).is_some();
         })?;
+        let wall = i64::try_from(now.unix_ms()).unwrap_or(i64::MAX);
+        lost |= !database.begin(shared.time.now(), wall)?;
         shared.resume(database.kept()?.as_deref(), lost);
         Ok((Self::new(database.hash_key(), Arc::new(shared), now), database, line))
     }

@@ -68,6 +68,12 @@ struct Waiting {
     closing: bool,
 }
 
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.changes.is_empty()
+    }
+}
+
 /// The way in, for any thread.
 #[derive(Default)]
 pub(crate) struct Line {
@@ -205,6 +211,9 @@ impl Thread {
             let (wrote, paused) = (!jobs.is_empty(), idle || since(done) >= rest);
             self.refused &= !paused && !closing;
             let mut told = self.write(jobs).and(self.journal(closing));
+            if told.is_err() && !self.backlog.is_empty() {
+                self.database.commits_are_lost();
+            }
             if !closing && paused {
                 let chores = self.with_room(|thread| thread.chores.run(&mut thread.database, &thread.time));
                 self.measure(true);
@@ -223,8 +232,8 @@ impl Thread {
             if told.is_err() || !self.refused {
                 self.line.say(told.err());
             }
-            if closing && locked(&self.line.waiting).jobs.is_empty() {
-                Chores::end(&mut self.database, &self.time);
+            if closing && locked(&self.line.waiting).is_empty() {
+                Chores::end(&mut self.database, &self.time, self.backlog.is_empty());
                 return;
             }
         }
@@ -337,6 +346,9 @@ impl Thread {
         }
         self.backlog.drain(..changes.min(self.backlog.len()));
         self.line.queued.fetch_sub(changes, Ordering::Relaxed);
+        if changes > 0 && self.backlog.is_empty() {
+            self.database.commits_are_saved();
+        }
     }
 
     fn count(&self, changed: &Tally) {

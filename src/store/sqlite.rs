@@ -20,6 +20,7 @@ pub(crate) mod name;
 pub(crate) mod orphan;
 pub(crate) mod page;
 pub(crate) mod reschedule;
+pub(crate) mod saved;
 mod schema;
 pub(crate) mod settle;
 pub(crate) mod size;
@@ -48,6 +49,7 @@ pub struct Database {
     hash_key: [u8; 16],
     hook: Hook,
     marker: Marker,
+    saved: saved::Saved,
 }
 
 /// When the store was last seen, in its own time and by the wall clock, in milliseconds.
@@ -89,7 +91,15 @@ impl Database {
         }
         let hash_key = schema::migrate(&mut connection, new_hash_key).map_err(told)?;
         let file = identity(&path).map_err(io)?;
-        let database = Self { connection, path, file, hash_key, hook: Hook::default(), marker: Marker::of(&directory.path) };
+        let database = Self {
+            connection,
+            path,
+            file,
+            hash_key,
+            hook: Hook::default(),
+            marker: Marker::of(&directory.path, marker::FILE),
+            saved: saved::Saved::of(&directory.path),
+        };
         if database.holds_deliveries()? {
             database.marker.put()?;
         }

@@ -177,6 +177,36 @@ fn a_captured_request_is_never_delivered_again() {
     assert_eq!(app.count(), 2);
 }
 
+/// What was delivered while the disk took nothing is lost with the process: the ledger may not pass for complete.
+#[test]
+fn captured_request_is_refused_after_a_disk_lost_its_commit() {
+    for signal in ["KILL", "TERM"] {
+        let app = App::start();
+        let mut gate = start(&app, true, "dedupe: {},");
+        let dir = gate.shared_dir();
+        let disk = rusqlite::Connection::open(dir.path().join("store/hookgate.db")).unwrap();
+        disk.busy_timeout(Duration::from_secs(5)).unwrap();
+        let is_kept = "select exists (select 1 from meta where name = 'kept')";
+        wait_for("the route to be kept", || disk.query_row(is_kept, [], |row| row.get(0)).unwrap());
+        disk.execute_batch("create trigger refuse before insert on ledger begin select raise(abort, 'no room'); end").unwrap();
+        let request = Request::linear("one", SECRET, SystemTime::now());
+        request.is_answered(&gate, 200, None);
+        wait_for("the disk to refuse it", || gate.said().iter().any(|line| line.contains("the disk does not take what is written")));
+        gate.signal(signal);
+        gate.wait(Duration::from_secs(20));
+        drop(gate);
+        disk.execute_batch("drop trigger refuse").unwrap();
+        drop(disk);
+        let gate = Gate::start_in(dir, &yaml(&app, true, "dedupe: {},"));
+        request.goes_stale();
+        request.is_answered(&gate, 401, None);
+        assert_eq!(app.count(), 1);
+        let request = Request::linear("after the start", SECRET, SystemTime::now());
+        request.goes_stale();
+        request.is_answered(&gate, 200, None);
+    }
+}
+
 #[test]
 fn the_rule_needs_dedupe_and_an_unchanged_route_and_a_good_signature() {
     let (app, status) = app(503);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::store::Key;
 
 /// A gap is noted this far ahead, so that a ledger that is full notes it once a minute and not with every ID.
-const AHEAD: i64 = 60_000;
+pub(super) const AHEAD: i64 = 60_000;
 
 /// The routes whose ledger is kept, each with what its keys depend on and since when.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,11 +39,11 @@ impl Continuity {
         changed
     }
 
-    /// An ID was lost before its time: all routes begin again. Returns whether that has to be written.
-    pub(super) fn gap(&mut self, now: i64) -> bool {
+    /// Notes that an ID was lost before its time: all routes begin again, `ahead` of now. Returns whether that has to be written.
+    pub(super) fn gap(&mut self, now: i64, ahead: i64) -> bool {
         let mut changed = false;
         for (_, since) in self.0.values_mut().filter(|(_, since)| *since <= now) {
-            (*since, changed) = (now.saturating_add(AHEAD), true);
+            (*since, changed) = (now.saturating_add(ahead), true);
         }
         changed
     }
@@ -75,7 +75,7 @@ mod tests {
         assert!(kept.keep(&routes(&[("a", 9)]), 7000));
         assert!(kept.keep(&routes(&[("a", 1), ("b b", 2)]), 8000));
         assert_eq!([ms(&kept, "a", 9000), ms(&kept, "b b", 9000)], [Some(1000), Some(1000)], "what was kept before does not come back");
-        assert!(kept.gap(10_000) && !kept.gap(10_001), "once a minute");
+        assert!(kept.gap(10_000, AHEAD) && !kept.gap(10_001, AHEAD), "once a minute");
         assert_eq!([ms(&kept, "a", 10_000), ms(&kept, "a", 71_000)], [None, Some(1000)]);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::continuity::Continuity;
+use super::continuity::{AHEAD, Continuity};
 use crate::dedupe::memory::Memory;
 use crate::store::sqlite::Change;
 use crate::store::time::StoreTime;
@@ -81,10 +81,16 @@ impl Shared {
         self.note_loss(forgot.is_some());
     }
 
-    /// Goes on from what the store on disk says.
+    /// Goes on from what the store on disk says. `lost` says whether it lacks what was committed before.
     pub(super) fn resume(&self, kept: Option<&str>, lost: bool) {
-        *self.continuity() = Continuity::parse(kept.unwrap_or_default());
-        self.note_loss(lost);
+        let mut continuity = self.continuity();
+        *continuity = Continuity::parse(kept.unwrap_or_default());
+        if lost && continuity.gap(self.time.now(), 0) {
+            tracing::warn!(
+                "delivery IDs of the last process are missing: late retries of requests that were signed before this start are refused"
+            );
+            self.write(&continuity);
+        }
     }
 
     /// Keeps exactly these routes from now on.
@@ -105,7 +111,7 @@ impl Shared {
         let dropped = self.line.as_ref().map_or(0, |line| line.dropped());
         if lost || self.dropped.swap(dropped, Ordering::Relaxed) != dropped {
             let mut continuity = self.continuity();
-            if continuity.gap(self.time.now()) {
+            if continuity.gap(self.time.now(), AHEAD) {
                 self.write(&continuity);
             }
         }

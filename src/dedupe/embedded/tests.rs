@@ -9,6 +9,7 @@ mod crash;
 mod faults;
 mod keeping;
 mod model;
+mod saved;
 
 const LEASE: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_secs(3600);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use super::super::checkpoint::Checkpoints;
 use super::super::disk::Remember;
 use super::super::drift::Drift;
-use super::super::sqlite::{Database, ledger};
+use super::super::sqlite::{Database, ledger, saved};
 use super::super::time::StoreTime;
 use super::locked;
 use crate::store::StoreError;
@@ -89,10 +89,14 @@ impl Chores {
         Ok(more)
     }
 
-    /// Keeps the time a last time, and says if no delivery is left that could be lost.
-    pub(super) fn end(database: &mut Database, time: &StoreTime) {
+    /// Keeps the time a last time, and says if no delivery is left that could be lost. `is_saved` says whether all commits are on the disk.
+    pub(super) fn end(database: &mut Database, time: &StoreTime, is_saved: bool) {
+        if is_saved {
+            database.commits_are_saved();
+        }
         let wall = i64::try_from(time.clock().now().unix_ms()).unwrap_or(i64::MAX);
-        if let Err(error) = database.transaction(time.now(), |writing| ledger::keep_time(writing, wall)) {
+        let end = if is_saved { saved::end } else { ledger::keep_time };
+        if let Err(error) = database.transaction(time.now(), |writing| end(writing, wall)) {
             tracing::debug!(%error, "the time was not kept");
             return;
         }

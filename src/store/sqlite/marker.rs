@@ -1,4 +1,5 @@
-//! The file that says whether deliveries may lie in a store. A damaged database cannot be asked, and the config says only what happens today.
+//! Files beside the database that tell what the database cannot: one that is damaged cannot be asked, and one whose disk is full cannot be written.
+//! A file can be removed even then.
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -7,19 +8,22 @@ use std::path::{Path, PathBuf};
 
 use crate::store::StoreError;
 
-/// The file beside the database.
+/// The file that says that deliveries may lie in the store, whatever the config says today.
 pub(super) const FILE: &str = "has-deliveries";
+/// The file that says that all commits have reached the disk, but for those of the last moment.
+pub(super) const SAVED: &str = "ledger-saved";
 
-/// Whether deliveries may lie in the store; on the disk before the first that waits or is dead.
+/// A file that says something by being there.
 #[derive(Debug)]
 pub(super) struct Marker {
     directory: PathBuf,
+    name: &'static str,
     is_there: Cell<bool>,
 }
 
 impl Marker {
-    pub(super) fn of(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), is_there: Cell::new(directory.join(FILE).exists()) }
+    pub(super) fn of(directory: &Path, name: &'static str) -> Self {
+        Self { directory: directory.to_owned(), name, is_there: Cell::new(directory.join(name).exists()) }
     }
 
     pub(super) fn is_there(&self) -> bool {
@@ -31,22 +35,22 @@ impl Marker {
         if self.is_there.get() {
             return Ok(());
         }
-        let path = self.directory.join(FILE);
+        let path = self.directory.join(self.name);
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).and_then(|file| file.sync_all());
         made.and_then(|()| File::open(&self.directory)?.sync_all()).map_err(|error| {
             if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
                 StoreError::Full
             } else {
-                StoreError::Unavailable(format!("{FILE}: {error}").into())
+                StoreError::Unavailable(format!("{}: {error}", self.name).into())
             }
         })?;
         self.is_there.set(true);
         Ok(())
     }
 
-    /// Removes the file: nothing in the store waits or is dead.
+    /// Removes the file.
     pub(super) fn remove(&self) -> std::io::Result<()> {
-        match std::fs::remove_file(self.directory.join(FILE)) {
+        match std::fs::remove_file(self.directory.join(self.name)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => self.is_there.set(false),
         }

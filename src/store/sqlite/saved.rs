@@ -1,0 +1,71 @@
+//! Whether all that was committed in memory is on the disk. A start must know that of the process before: what that one committed and did not save,
+//! the ledger does not hold.
+//!
+//! A kill loses the commits of its last moment, which is allowed (a duplicate passes). A disk that takes nothing loses those of hours, and cannot be
+//! written to say so: a file that was there beforehand is removed then. Where even that fails, the time of the last save tells.
+use std::path::Path;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::marker::{self, Marker};
+use super::writing::Writing;
+use super::{Database, ledger, told};
+use crate::store::StoreError;
+
+/// The longest time between the last save and a start after which a kill, and not a dead disk, is taken for the reason that nothing was saved since.
+const RESTART: i64 = 60_000;
+
+/// The file that says that all commits are saved.
+#[derive(Debug)]
+pub(super) struct Saved(Marker);
+
+impl Saved {
+    pub(super) fn of(directory: &Path) -> Self {
+        Self(Marker::of(directory, marker::SAVED))
+    }
+}
+
+impl Database {
+    /// Begins the use of the ledger by a new process. Returns whether it holds what the process before committed.
+    ///
+    /// # Errors
+    /// The database is damaged or cannot be read.
+    pub(crate) fn begin(&mut self, now: i64, wall: i64) -> Result<bool, StoreError> {
+        let end = "select value from meta where name = 'clean_end'";
+        let end: Option<i64> = self.connection.query_row(end, [], |row| row.get(0)).optional().map_err(told)?;
+        let last = self.seen()?.map(|seen| seen.store);
+        let is_recent = |last: i64| end == Some(last) || now.saturating_sub(last) <= RESTART;
+        let is_whole = self.saved.0.is_there() && last.is_some_and(is_recent);
+        // before anything is committed: from here on, an end is clean only if it says so
+        let begun = self.transaction(now, |writing| {
+            ledger::keep_time(writing, wall)?;
+            writing.execute("delete from meta where name = 'clean_end'", []).map(drop)
+        });
+        if !is_whole || begun.is_err() {
+            self.commits_are_lost();
+        }
+        Ok(is_whole)
+    }
+
+    /// Notes that commits are not on the disk which should be.
+    pub(crate) fn commits_are_lost(&self) {
+        if self.saved.0.is_there()
+            && let Err(error) = self.saved.0.remove()
+        {
+            tracing::debug!(%error, "the mark that commits are saved is not removed");
+        }
+    }
+
+    /// Notes that all commits are on the disk.
+    pub(crate) fn commits_are_saved(&self) {
+        if let Err(error) = self.saved.0.put() {
+            tracing::debug!(%error, "the mark that commits are saved is not made");
+        }
+    }
+}
+
+/// Keeps the time of an orderly end, at which all commits are saved: the pause until the next start loses none.
+pub(crate) fn end(writing: &Writing<'_>, wall: i64) -> Result<(), StoreError> {
+    ledger::keep_time(writing, wall)?;
+    writing.execute("insert or replace into meta (name, value) values ('clean_end', ?1)", params![writing.now]).map(drop)
+}
