@@ -135,6 +135,12 @@ impl Room {
         }
     }
 
+    /// Takes the disk for full until the next look.
+    #[cfg(test)]
+    pub(crate) fn fill(&self) {
+        self.full.store(true, Ordering::Relaxed);
+    }
+
     /// Returns whether new deliveries are refused.
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)

@@ -218,12 +218,13 @@ impl Queue for Embedded {
             Ok(disk) => disk,
             Err(error) => return at_once(Err(error)),
         };
+        let was_made = attempt.is_some();
         let attempt = recorded(attempt, next, disk.room().is_full());
         let bytes = attempt.as_ref().map_or(0, |attempt| attempt.head.len() + attempt.body.len());
         let (shared, late) = (Arc::clone(&self.shared), Arc::clone(&self.late));
         let settled = disk.write(
             How { key: None, bytes, finishes: true },
-            move |writing| settle(writing, lease, attempt.as_ref(), next),
+            move |writing| settle(writing, lease, attempt.as_ref(), was_made, next),
             move |outcome| {
                 if let Ok(settled) = outcome {
                     late.fetch_add(u64::from(settled.late), Ordering::Relaxed);

@@ -23,7 +23,14 @@ pub(crate) struct Settled {
 }
 
 /// Settles a leased unit. What is late changes nothing, and is recorded; what is repeated gets its first answer again.
-pub(crate) fn settle(writing: &Writing<'_>, lease: Lease, attempt: Option<&Attempt>, next: Next) -> Result<Settled, StoreError> {
+/// `was_made` says whether there was an attempt: one that was made keeps its number, also if nothing of it is put on record.
+pub(crate) fn settle(
+    writing: &Writing<'_>,
+    lease: Lease,
+    attempt: Option<&Attempt>,
+    was_made: bool,
+    next: Next,
+) -> Result<Settled, StoreError> {
     let unit = lease.unit;
     let find = "select lease, held, lane is not null from due where id = ?1 and target = ?2";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?));
@@ -32,9 +39,10 @@ pub(crate) fn settle(writing: &Writing<'_>, lease: Lease, attempt: Option<&Attem
         Some((number, true, laned)) if number == lease.number => {
             match attempt {
                 Some(attempt) => drop(insert_attempt(writing, lease, attempt, false, None)?),
+                None if was_made => {}
                 None => give_back_number(writing, unit)?,
             }
-            apply(writing, lease, attempt.is_some(), next)?;
+            apply(writing, lease, was_made, next)?;
             // one that is over and has no lane leaves nothing behind that could become due
             let wakes = laned || matches!(next, Next::GiveBack | Next::RetryIn(_) | Next::Later(_));
             Ok(Settled { wakes, ..held(Held::Yes) })

@@ -378,6 +378,24 @@ fn full_disk_keeps_its_room_for_outcomes() {
     assert_eq!([of(retry, true), of(probe, true)], [Some((Some(503), 0)), None]);
 }
 
+/// A request that was sent has its number for good, whether or not there is room for its row.
+#[tokio::test]
+async fn full_disk_gives_no_attempt_number_out_twice() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    let one = delivery(1, Start::Anyone);
+    new(store.accept(Arc::new(one.clone()), Dedupe::None).await.unwrap());
+    let mut sent = Vec::new();
+    for made in [true, true, false, true] {
+        let lease = take(&store, 1, 1).await.remove(0).lease;
+        store.disk().unwrap().room().fill();
+        assert_eq!(store.settle(lease, made.then(|| attempt(503)), Next::Later(Duration::ZERO)).await.unwrap(), Held::Yes);
+        sent.extend(made.then_some(lease.attempt));
+    }
+    assert_eq!(sent, [1, 2, 3]);
+    assert_eq!(store.get(Scope::All, one.id).await.unwrap().unwrap().attempts.len(), 0, "their rows are left out");
+}
+
 /// The time is kept every ten seconds, not with each round of the thread: 4 KiB a second are 350 MB a day.
 #[tokio::test]
 async fn an_idle_store_writes_nothing_until_the_time_is_due() {
