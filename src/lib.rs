@@ -6,6 +6,7 @@
 // -- leaves: pure, bytes and `now` in, a value out --
 pub mod clock;
 pub mod delivery;
+pub mod headers;
 pub mod random;
 pub mod refusal;
 pub mod request;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use hookgate::gateway::fuzzing;
-use hookgate::gateway::headers;
+use hookgate::headers;
 use hookgate::request::{Received, RequestHead};
 use hookgate::verify::{
     Algorithm, Format, HmacScheme, Layout, NotAuthentic, Scheme, SecretLocations, Shape, SignedTime, Source, SourcePlace, TagEncoding,

@@ -10,7 +10,7 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::config::snapshot::{Acknowledgement, RefusedAnswer};
 use crate::delivery::Answer;
-use crate::gateway::headers::{OWN_REQUEST_ID, REQUEST_ID};
+use crate::headers::{OWN_REQUEST_ID, REQUEST_ID};
 use crate::provider::RefusedBody;
 use crate::refusal::Refusal;
 use crate::request::RequestId;

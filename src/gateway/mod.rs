@@ -42,7 +42,6 @@ mod framing;
 pub mod fuzzing;
 mod guarded;
 mod head;
-pub mod headers;
 mod late;
 mod listener;
 mod live;

@@ -19,7 +19,7 @@ mod wire;
 use bytes::Bytes;
 use http::Method;
 
-use crate::gateway::headers::Lines;
+use crate::headers::Lines;
 
 /// A request as an upstream gets it.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use http::header::{ACCEPT_ENCODING, HeaderValue};
 use super::Outgoing;
 use crate::config::snapshot::{Forward, Hook, PathPiece, Upstream, UpstreamAddress};
 use crate::delivery::{Attempt, Delivery};
-use crate::gateway::headers::{self, Proof};
+use crate::headers::{self, Proof};
 use crate::request::{Params, RequestHead};
 use crate::verify::{CannotSign, Cleared, standard};
 

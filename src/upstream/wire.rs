@@ -28,7 +28,7 @@ use super::trust::{Unusable, authorities, certificate_and_key, check_trust};
 use crate::clock::{Clock, within};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, Fault, Shortage};
-use crate::gateway::headers;
+use crate::headers;
 
 /// A body up to this size is copied behind the head: that costs less than a second system call.
 const GATHER: usize = 16 * 1024;

@@ -236,7 +236,7 @@ fn an_answer_keeps_its_end_to_end_headers() {
 /// The list is not the code's own: it names what others set and read.
 #[test]
 fn no_untrusted_header_of_the_list_passes() {
-    let list = include_str!("../../../tests/headers/untrusted.txt");
+    let list = include_str!("../../tests/headers/untrusted.txt");
     let names: Vec<&str> = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert!(names.len() > 100, "{}", names.len());
     for name in names {
@@ -363,7 +363,7 @@ fn the_page_has_every_header_that_changes() {
         std::fs::write(path, &page).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == page, "run `HOOKGATE_WRITE_EXPECTED=1 cargo test --lib gateway::headers`");
+    assert!(written == page, "run `HOOKGATE_WRITE_EXPECTED=1 cargo test --lib headers`");
 }
 
 /// The table of what is set is complete, and holds nothing that is not.
