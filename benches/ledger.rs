@@ -18,10 +18,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hookgate::clock::{Clock, SystemClock};
-use hookgate::dedupe::embedded::Embedded;
 use hookgate::dedupe::key::{Identity, Scope};
 use hookgate::limit::{Buckets, Quota};
 use hookgate::request::Params;
+use hookgate::store::embedded::Embedded;
 use hookgate::store::{Claimed, Held, Key, Ledger, Token};
 use hookgate::units::Rate;
 

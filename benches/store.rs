@@ -15,9 +15,9 @@ use bare::{Measured, bare, delivery, key, load, now};
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
-use hookgate::dedupe::embedded::Embedded;
 use hookgate::store::Held;
 use hookgate::store::archive::Archive as _;
+use hookgate::store::embedded::Embedded;
 use hookgate::store::queue::{Accepted, Attempt, Cause, Dedupe, Next, OnDead, Queue as _, Start, TargetId, Wanted};
 
 mod bare;

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod delivery;
 pub mod headers;
+pub mod mount;
 pub mod random;
 pub mod refusal;
 pub mod request;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hookgate::clock::{Clock as _, SystemClock};
-use hookgate::dedupe::embedded::Embedded;
 use hookgate::store::Key;
+use hookgate::store::embedded::Embedded;
 use hookgate::store::queue::{Accept, DeliveryRef, OriginId, Start, TargetId, To};
 use hookgate::store::record::Record;
 use rusqlite::{Connection, params};

@@ -21,7 +21,7 @@ use crate::cli::term::{self, Look};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::load::Loaded;
 use crate::config::source::read_regular;
-use crate::store::mount::{self, Mount};
+use crate::mount::{self, Mount};
 use finding::Finding;
 
 /// The largest file that is looked into for certificates and keys, in bytes.

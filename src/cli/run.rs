@@ -17,13 +17,13 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load};
 use crate::config::snapshot::{AdminAddress, Snapshot, Token};
 use crate::config::watch as config_watch;
-use crate::dedupe::embedded::Embedded;
 use crate::gateway::operator::Operator;
 use crate::gateway::reload::{Reloader, environment};
 use crate::gateway::serve::Server;
 use crate::gateway::unix::{self, SocketFile};
 use crate::gateway::{Gate, alarms, deliver};
-use crate::store::sqlite::OpenError;
+use crate::store::embedded::Embedded;
+use crate::store::embedded::sqlite::OpenError;
 use crate::telemetry::{Telemetry, log};
 
 /// How long a store that another process holds is waited for: a rolling update ends the old process meanwhile.

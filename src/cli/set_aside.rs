@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term;
 use crate::clock::{Clock as _, SystemClock};
-use crate::store::sqlite::{Directory, OpenError};
+use crate::store::embedded::sqlite::{Directory, OpenError};
 
 /// Arguments of `set-aside`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub(super) fn set_aside(args: &SetAsideArgs) -> Result<Exit, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dedupe::embedded::Embedded;
+    use crate::store::embedded::Embedded;
     use std::sync::Arc;
 
     #[test]

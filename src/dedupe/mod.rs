@@ -1,6 +1,4 @@
 //! Every delivery once: claim, then commit or release. The embedded ledger and queue, and the guard that holds a claim.
 pub mod claim;
-pub mod embedded;
 pub mod key;
 pub mod late;
-pub mod memory;

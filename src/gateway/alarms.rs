@@ -14,10 +14,11 @@ use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
 use crate::clock::{Dates, unix_ms};
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::queue::kept;
-use crate::store::drift::Drift;
+use crate::store::StoreError;
+use crate::store::embedded::drift::Drift;
+use crate::store::embedded::room;
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, OriginId, Start, TargetId, To};
 use crate::store::record::Record;
-use crate::store::{StoreError, room};
 use crate::telemetry::rfc3339;
 
 /// Between two looks.

@@ -16,7 +16,7 @@ use crate::config::snapshot::{Route, Snapshot};
 use crate::dedupe::claim::Waiters;
 use crate::dedupe::key::{BodyKey, policy_key};
 use crate::store::archive::Counts;
-use crate::store::drift::Drift;
+use crate::store::embedded::drift::Drift;
 use crate::store::queue::TargetId;
 use crate::store::{Key, Ledger, Store, StoreError};
 use crate::telemetry::Telemetry;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use hookgate::clock::{Clock, Now, SystemClock};
 use hookgate::config::load::load;
-use hookgate::dedupe::embedded::{Embedded, Opening};
 use hookgate::gateway::serve::Server;
 use hookgate::gateway::{Gate, deliver};
 use hookgate::store::StoreError;
-use hookgate::store::sqlite::Hook;
+use hookgate::store::embedded::sqlite::Hook;
+use hookgate::store::embedded::{Embedded, Opening};
 use hookgate::telemetry::{LogFormat, LogPolicy, LogRequests, Telemetry};
 
 use super::queue::{self, SECRET, attempts, metric, nobody, start, start_in, waiting};

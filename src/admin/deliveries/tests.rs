@@ -11,11 +11,11 @@ use super::*;
 use crate::admin::api;
 use crate::admin::tests::{BEARER, Fixed, JSON, exchange, loopback, request};
 use crate::clock::{Clock as _, Now, SystemClock};
-use crate::dedupe::embedded::Embedded;
 use crate::dedupe::key::{Identity, Scope};
 use crate::queue::kept;
 use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
 use crate::retry::Reason;
+use crate::store::embedded::Embedded;
 use crate::store::names::Named;
 use crate::store::queue::{
     Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lease, Next, OnDead, OriginId, Start, TargetId, To, Wanted,

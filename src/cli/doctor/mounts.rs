@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use crate::cli::term;
-use crate::store::mount::{Lies, Mount, lies};
+use crate::mount::{Lies, Mount, lies};
 
 /// Less is too little for the store to work on.
 const LITTLE: u64 = 256 << 20;
@@ -57,8 +57,8 @@ fn alone(shown: &Path, real: &Path, mounts: &[Mount]) -> Option<Finding> {
 mod tests {
     use super::super::finding::Level;
     use super::*;
-    use crate::store::mount::parse;
-    use crate::store::mount::tests::INFO;
+    use crate::mount::parse;
+    use crate::mount::tests::INFO;
 
     #[track_caller]
     fn check(path: &str, level: Level, words: &str) {

@@ -8,7 +8,7 @@ use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{Limits, Shutdown, Store};
 use crate::limit::Quota;
-use crate::store::mount::{self, Lies};
+use crate::mount::{self, Lies};
 use crate::telemetry::{LogFormat, LogPolicy, LogRequests};
 use crate::units::Rate;
 

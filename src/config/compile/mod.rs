@@ -8,8 +8,8 @@ use crate::config::file;
 use crate::config::guard::GuardsByApp;
 use crate::config::secret::Loader;
 use crate::config::snapshot::{self, Route, Snapshot};
+use crate::mount::Mount;
 use crate::provider::Catalogue;
-use crate::store::mount::Mount;
 use crate::units;
 
 mod admin;

@@ -2,8 +2,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::dedupe::embedded::Embedded;
 use crate::store::Answer;
+use crate::store::embedded::Embedded;
 use crate::store::{Changed, LedgerCounts, Remembered};
 
 const LEASE: Duration = Duration::from_secs(20);

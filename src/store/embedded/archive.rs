@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use super::Embedded;
 use super::queue::at_once;
 use crate::store::archive::{Act, Archive, Audit, Counts, Filter, Forgetting, Order, Page, Retention, Row, Scope, Shown, Step, Which};
+use crate::store::embedded::sqlite::act::{self, Entry};
+use crate::store::embedded::sqlite::page;
+use crate::store::embedded::sqlite::sweep::{Ages, sweep};
+use crate::store::embedded::sqlite::writing::{DEAD, DELIVERIES, WAITING, Writing};
 use crate::store::queue::{DeliveryRef, OriginId, TargetId};
-use crate::store::sqlite::act::{self, Entry};
-use crate::store::sqlite::page;
-use crate::store::sqlite::sweep::{Ages, sweep};
-use crate::store::sqlite::writing::{DEAD, DELIVERIES, WAITING, Writing};
 use crate::store::{Answer, How, StoreError};
 
 /// What finishes what was begun, and is let in when new deliveries are not.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use nix::sys::statvfs::statvfs;
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// The file that holds the reserve.
 const RESERVE: &str = "reserve";

@@ -5,9 +5,9 @@ use std::thread::JoinHandle;
 
 use super::{Chores, Line, Thread, locked};
 use crate::store::StoreError;
-use crate::store::room::Room;
-use crate::store::sqlite::Database;
-use crate::store::time::StoreTime;
+use crate::store::embedded::room::Room;
+use crate::store::embedded::sqlite::Database;
+use crate::store::embedded::time::StoreTime;
 
 /// The thread, until it is closed or dropped.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ fn say(what: &str, id: DeliveryRef) {
 /// Starts the child, kills it after `lines` lines, and gives what it said.
 fn killed(directory: &Path, lines: usize) -> Vec<(bool, DeliveryRef)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "dedupe::embedded::tests::crash::child", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "store::embedded::tests::crash::child", "--nocapture", "--test-threads=1"])
         .env(DIRECTORY, directory)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

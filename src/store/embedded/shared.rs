@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::continuity::{AHEAD, Continuity};
-use crate::dedupe::memory::Memory;
-use crate::store::sqlite::Change;
-use crate::store::time::StoreTime;
+use crate::store::embedded::memory::Memory;
+use crate::store::embedded::sqlite::Change;
+use crate::store::embedded::time::StoreTime;
 use crate::store::{Changed, Claimed, Held, Key, Line, Token};
 
 /// Locks, in a ledger that is not small.

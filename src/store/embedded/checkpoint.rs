@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::StoreError;
 use super::batch::locked;
 use super::sqlite::{checkpoint, connect};
+use crate::store::StoreError;
 
 /// What a transaction costs in the log beside its bodies: a page at least.
 const OVERHEAD: usize = 4 << 10;

@@ -371,7 +371,7 @@ fn store_used(store: &Embedded) -> u64 {
 
 #[test]
 fn full_disk_keeps_its_room_for_outcomes() {
-    use crate::dedupe::embedded::queue::recorded;
+    use crate::store::embedded::queue::recorded;
     let of = |next, is_full| recorded(Some(attempt(503)), next, is_full).map(|attempt| (attempt.status, attempt.body.len()));
     let (retry, probe) = (Next::RetryIn(LEASE), Next::Later(LEASE));
     assert_eq!([of(retry, false), of(probe, false)], [Some((Some(503), 6)); 2]);
@@ -716,7 +716,7 @@ async fn a_lease_whose_read_fails_is_given_back() {
     let store = open(directory.path(), &clock);
     new(store.accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None).await.unwrap());
     let ((go, wait), (begin, begun)) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
-    let hold_up = move |_: &crate::store::sqlite::look::Reading<'_>| {
+    let hold_up = move |_: &crate::store::embedded::sqlite::look::Reading<'_>| {
         begin.send(()).unwrap();
         // until `go` is dropped
         wait.recv().ok();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::schema::SCHEMA;
 use super::{FILE, marker};
+use crate::mount::{self, Mount};
 use crate::store::StoreError;
-use crate::store::mount::{self, Mount};
 
 /// The line of the lock's file that says that its holder keeps [`marker::FILE`].
 const MARKS: &str = "marks deliveries";

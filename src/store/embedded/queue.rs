@@ -8,12 +8,12 @@ use bytes::Bytes;
 
 use super::{Embedded, Shared};
 use crate::retry::Schedule;
-use crate::store::disk::Disk;
+use crate::store::embedded::disk::Disk;
+use crate::store::embedded::sqlite::accept::{Commit, accept};
+use crate::store::embedded::sqlite::settle::settle;
+use crate::store::embedded::sqlite::{lease, look, ms, name, reschedule};
 use crate::store::names::{Named, Numbers, assign};
 use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start, TargetId, Wanted};
-use crate::store::sqlite::accept::{Commit, accept};
-use crate::store::sqlite::settle::settle;
-use crate::store::sqlite::{lease, look, ms, name, reschedule};
 use crate::store::{Answer, Changed, Claimed, Held, How, Key, StoreError, Token, locked};
 
 /// How long a stored delivery waits whose record makes no sense.

@@ -11,7 +11,7 @@ use super::batch::locked;
 use super::sqlite::connect_reader;
 use super::sqlite::look::Reading;
 use super::time::StoreTime;
-use super::{Answer, StoreError};
+use crate::store::{Answer, StoreError};
 
 /// Reads that wait at most.
 const QUEUE: usize = 256;

@@ -3,7 +3,7 @@ use rusqlite::Connection;
 
 use super::{Checkpointed, Database, told, unsigned};
 use crate::store::StoreError;
-use crate::store::room::Disk;
+use crate::store::embedded::room::Disk;
 
 /// Free pages that stay in the file, at least and at most: they are used again soon.
 const CUSHION: (u64, u64) = (64, 1024);

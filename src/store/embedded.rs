@@ -5,19 +5,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Now};
-use crate::store::disk::Disk;
-use crate::store::drift::Drift;
+use crate::store::embedded::disk::Disk;
+use crate::store::embedded::drift::Drift;
+use crate::store::embedded::room::Room;
+use crate::store::embedded::sqlite::writing::Hook;
+use crate::store::embedded::sqlite::{Database, Directory, OpenError, orphan};
+use crate::store::embedded::time::StoreTime;
 use crate::store::names::NumberRow;
-use crate::store::room::Room;
-use crate::store::sqlite::writing::Hook;
-use crate::store::sqlite::{Database, Directory, OpenError, orphan};
-use crate::store::time::StoreTime;
 use crate::store::{Answer, Changed, Claimed, Held, Key, Ledger, LedgerCounts, Line, Remembered, StoreError, Token};
 
 mod archive;
+pub(crate) mod batch;
+mod checkpoint;
 mod continuity;
+mod disk;
+pub mod drift;
+pub mod memory;
 mod queue;
+mod reader;
+pub mod room;
 mod shared;
+pub mod sqlite;
+mod time;
 use shared::{Hints, Shared};
 
 /// The store of one process.

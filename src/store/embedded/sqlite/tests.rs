@@ -2,9 +2,10 @@ use std::path::Path;
 
 use super::directory::network;
 use super::*;
+use crate::mount;
+use crate::store::Key;
 use crate::store::archive::Scope;
 use crate::store::queue::{TargetId, Wanted};
-use crate::store::{Key, mount};
 
 #[test]
 fn a_network_is_told_from_a_disk() {

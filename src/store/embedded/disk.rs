@@ -11,7 +11,7 @@ use super::room::Room;
 use super::sqlite::writing::Writing;
 use super::sqlite::{Database, Directory};
 use super::time::StoreTime;
-use super::{Answer, Key, StoreError};
+use crate::store::{Answer, Key, StoreError};
 
 /// Makes the ledger in memory remember a key that is on the disk until another time, in the store's time.
 pub(crate) type Remember = Arc<dyn Fn(Key, i64) + Send + Sync>;

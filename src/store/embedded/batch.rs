@@ -11,8 +11,8 @@ use super::room::Room;
 use super::sqlite::writing::{Tally, Writing};
 use super::sqlite::{Change, Database, ledger};
 use super::time::StoreTime;
-use super::{Key, StoreError};
 use crate::clock::{Clock as _, SystemClock};
+use crate::store::{Key, StoreError};
 
 mod chores;
 mod writer;
