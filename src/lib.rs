@@ -12,6 +12,7 @@ pub mod random;
 pub mod refusal;
 pub mod request;
 pub mod retry;
+pub mod route;
 pub mod units;
 pub mod verify;
 
@@ -25,7 +26,6 @@ pub mod telemetry;
 
 // -- config: what is written, what runs --
 pub mod config;
-pub mod provider;
 
 // -- edges: sockets, pingora --
 pub mod admin;

@@ -1,7 +1,7 @@
 //! The target of a request: which route takes it, and what its parameters are.
 //!
 //! The input: lines `HOST PATH` (`-` for any host) that are routed in their order, an empty line, then lines `HOST TARGET` that are looked for.
-use hookgate::config::router::{Router, parameters};
+use hookgate::route::router::{Router, parameters};
 
 use super::request;
 

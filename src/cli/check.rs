@@ -74,7 +74,8 @@ struct GuardedPath {
 
 /// The guarded paths of the apps that have pass routes.
 fn guarded(snapshot: &Snapshot) -> Vec<GuardedPath> {
-    let passes: Vec<_> = snapshot.routes.iter().filter_map(Route::pass).map(|pass| (pass, snapshot.guards.of(&pass.upstream))).collect();
+    let passes: Vec<_> =
+        snapshot.routes.iter().filter_map(Route::pass).map(|pass| (pass, snapshot.guards.of(&pass.upstream.address.app()))).collect();
     let mut paths: Vec<GuardedPath> = Vec::new();
     for (pass, guards) in &passes {
         for guard in &guards.list {

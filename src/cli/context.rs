@@ -14,8 +14,8 @@ use crate::config::diagnostic::{Diagnostics, Place, Step, did_you_mean};
 use crate::config::file::{self, OneOrMany};
 use crate::config::load::{self, Loaded, Rejected};
 use crate::config::marked::{self, Marked, Node};
+use crate::config::presets::{Catalogue, Preset};
 use crate::config::source::Source;
-use crate::provider::{Catalogue, Preset};
 use crate::verify::Shape;
 
 /// The largest request, body or config that a command reads, in bytes.

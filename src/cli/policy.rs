@@ -9,9 +9,9 @@ use crate::cli::context;
 use crate::cli::error::Error;
 use crate::cli::term;
 use crate::config::load::Loaded;
+use crate::config::presets::Catalogue;
 use crate::config::secret::wholesome;
 use crate::config::snapshot::Hook;
-use crate::provider::Catalogue;
 use crate::request::{Params, RequestHead};
 use crate::verify::{SecretSet, SecretText, Verifier};
 

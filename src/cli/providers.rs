@@ -12,7 +12,7 @@ use crate::cli::term::{self, BOLD, GREEN, Look, PLAIN, YELLOW};
 use crate::cli::verify::covered;
 use crate::config::compile::handshake::kind;
 use crate::config::file::OneOrMany;
-use crate::provider::{Catalogue, Preset};
+use crate::config::presets::{Catalogue, Preset};
 use crate::verify::Covers;
 
 /// How much of a handshake a list shows on a terminal.

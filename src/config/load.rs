@@ -8,12 +8,12 @@ use crate::config::compile::{self, Context, Written};
 use crate::config::diagnostic::{Diagnostics, Place, shown};
 use crate::config::file;
 use crate::config::marked;
+use crate::config::presets::{Catalogue, check_facts};
 use crate::config::report::Report;
 use crate::config::secret::{Cache, Env, Loader, Origins};
 use crate::config::snapshot::{Action, Snapshot};
 use crate::config::source::{self, BadPattern, MAX_MATCHES, Source};
 use crate::mount::{self, Mount};
-use crate::provider::{Catalogue, check_facts};
 
 /// How large all files beside the config may be together, in bytes.
 const MAX_INCLUDED: usize = 16 * 1024 * 1024;

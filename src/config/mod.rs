@@ -2,12 +2,11 @@
 pub mod compile;
 pub mod diagnostic;
 pub mod file;
-pub mod guard;
 pub mod load;
 pub mod marked;
+pub mod presets;
 pub mod reference;
 pub mod report;
-pub mod router;
 pub mod schema;
 pub mod secret;
 pub mod shape;

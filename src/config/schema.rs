@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::compile::verify::SCHEMES;
 use crate::config::file;
-use crate::provider::Catalogue;
+use crate::config::presets::Catalogue;
 use crate::verify::{Algorithm, Encoding, Format, TagEncoding};
 
 /// Returns the schema of the main file for editors and other validators: what `hookgate schema` prints.

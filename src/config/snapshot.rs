@@ -11,11 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::alarm::DisablesAfter;
 use crate::clock::Dates;
-use crate::config::guard::GuardsByApp;
-use crate::config::router::Router;
 use crate::dedupe::late::LateRule;
 use crate::limit::Quota;
 use crate::request::{ClientCertificate, RequestHead};
+use crate::route::guard::{GuardedRoute, GuardsByApp};
+use crate::route::router::Router;
+use crate::route::template::PathTemplate;
 use crate::telemetry::LogPolicy;
 use crate::verify::{Candidate, Handshakes, Locator, SecretLocations, SigningKey, Verifier};
 
@@ -29,7 +30,7 @@ pub use alarms::{AlarmWebhook, Alarms, WebAddress};
 pub use certificates::{CertificateUse, Validity};
 pub use deliver::{Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill};
 pub use ends::{Authorities, Egress, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls};
-pub use route::{Pass, PathPiece, PathTemplate, Route};
+pub use route::{Pass, Route};
 
 /// One compiled, immutable config generation: names and policies only. What outlives a reload lives in `gateway::Gate`.
 #[derive(Debug)]
@@ -275,6 +276,11 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// Returns the paths that this route guards at its app.
+    pub fn guarded(&self) -> GuardedRoute<'_> {
+        GuardedRoute { name: &self.name, path: &self.path, onward: self.forward.path.as_ref(), app: self.forward.upstream.address.app() }
+    }
+
     /// Whether the ledger key of its deliveries depends on the body: only then is a body hashed as it arrives.
     pub fn keys_by_body(&self) -> bool {
         let by_body = |dedupe: Dedupe| dedupe.by_content || !self.verifier.as_ref().is_some_and(Verifier::covers_id);

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use crate::config::guard::Verdict;
 use crate::config::snapshot::{Hook, RateKey, RateLimit};
 use crate::dedupe::key::Scope;
 use crate::delivery::Delivery;
@@ -18,6 +17,7 @@ use crate::limit::{Buckets, Quota};
 use crate::random;
 use crate::refusal::Refusal;
 use crate::request::{Client, RequestHead};
+use crate::route::guard::Verdict;
 
 /// All rate limits of the gate. They outlive a reload: the buckets of a route are found by its number.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
+use crate::config::presets::RefusedBody;
 use crate::config::snapshot::{Acknowledgement, RefusedAnswer};
 use crate::delivery::Answer;
 use crate::headers::{OWN_REQUEST_ID, REQUEST_ID};
-use crate::provider::RefusedBody;
 use crate::refusal::Refusal;
 use crate::request::RequestId;
 use crate::verify::handshake::Full;

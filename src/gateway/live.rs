@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use http::Method;
 
-use crate::config::guard::Guards;
 use crate::config::snapshot::{Hook, Pass, RefusedAnswer, Route, Snapshot};
 use crate::gateway::admit::LiveLimit;
 use crate::gateway::deliver::courier::LiveAlarms;
 use crate::gateway::deliver::{Place, Target};
 use crate::queue::choose::Room;
 use crate::request::{Params, RequestHead};
+use crate::route::guard::Guards;
 use crate::store::queue::TargetId;
 use crate::upstream::client::{Client, RouteClient};
 

@@ -352,7 +352,7 @@ fn live_of(
         Route::Pass(pass) => {
             let upstream = Arc::clone(clients.get(&pass.upstream.name)?);
             let limits = limits.of(numbers.number, &pass.rate_limits);
-            let guards = snapshot.guards.of(&pass.upstream);
+            let guards = snapshot.guards.of(&pass.upstream.address.app());
             Some(LiveRoute::Pass(Arc::new(LivePass { pass: Arc::clone(pass), limits, upstream, guards })))
         }
     });

@@ -277,8 +277,8 @@ fn families_of_names_are_matched_whole() {
 #[test]
 fn headers_of_every_scheme_pass() {
     let mut count = 0;
-    for name in crate::provider::Catalogue::built_in().names() {
-        let preset = crate::provider::Catalogue::built_in().get(name).unwrap();
+    for name in crate::config::presets::Catalogue::built_in().names() {
+        let preset = crate::config::presets::Catalogue::built_in().get(name).unwrap();
         let mut problems = crate::config::diagnostic::Diagnostics::default();
         let block = crate::config::file::Verify::default();
         let place = crate::config::diagnostic::Place::root(0);

@@ -3,10 +3,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, HeaderValue};
 
 use super::Outgoing;
-use crate::config::snapshot::{Forward, Hook, PathPiece, Upstream, UpstreamAddress};
+use crate::config::snapshot::{Forward, Hook, Upstream, UpstreamAddress};
 use crate::delivery::{Attempt, Delivery};
 use crate::headers::{self, Proof};
 use crate::request::{Params, RequestHead};
+use crate::route::template::PathPart;
 use crate::verify::{CannotSign, Cleared, standard};
 
 /// The request that hands `delivery` on; and, where the route has it signed anew and that cannot be, why it goes on as it was signed.
@@ -97,8 +98,8 @@ fn target(head: &RequestHead, params: &Params, forward: &Forward) -> Bytes {
     let mut target = BytesMut::with_capacity(head.target.len() + 64);
     for piece in &template.0 {
         match piece {
-            PathPiece::Literal(text) => target.put_slice(text.as_bytes()),
-            PathPiece::Parameter(name) => target.put_slice(params.get(name).unwrap_or_default().as_bytes()),
+            PathPart::Literal(text) => target.put_slice(text.as_bytes()),
+            PathPart::Parameter(name) => target.put_slice(params.get(name).unwrap_or_default().as_bytes()),
         }
     }
     if query.is_some() {

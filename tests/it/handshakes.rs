@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 
 use hookgate::clock::{Dates, Now};
 use hookgate::config::file::{OneOrMany, Provider};
+use hookgate::config::presets::Catalogue;
 use hookgate::config::snapshot::Hook;
 use hookgate::gateway::serve::Server;
-use hookgate::provider::Catalogue;
 use hookgate::request::{Params, Received};
 use hookgate::verify::handshake::{Apart, Full};
 use hookgate::verify::{Cleared, NotAuthentic, Piece, Scheme, Tokens};

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, Dates, SystemClock};
+use hookgate::config::presets::RefusedBody;
 use hookgate::config::snapshot::{
     Acknowledgement, Action, Allow, Authorities, Breaker, Deliver, Forward, Hook, Inline, Keep, Recording, RefusedAnswer,
     Upstream as Policy, UpstreamAddress, UpstreamTls,
 };
 use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
-use hookgate::provider::RefusedBody;
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::retry::Schedule;
 use hookgate::upstream::Outgoing;

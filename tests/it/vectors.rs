@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hookgate::clock::Now;
-use hookgate::provider::Catalogue;
+use hookgate::config::presets::Catalogue;
 use hookgate::verify::NotAuthentic;
 
 use crate::support::vectors::{deviations, files, load, shape};

@@ -7,10 +7,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hookgate::clock::{Clock, Now, SystemClock};
 use hookgate::config::load::load;
+use hookgate::config::presets::Catalogue;
 use hookgate::config::snapshot::Snapshot;
 use hookgate::gateway::Gate;
 use hookgate::gateway::serve::Server;
-use hookgate::provider::Catalogue;
 use hookgate::store::embedded::Embedded;
 use hookgate::telemetry::{LogFormat, LogPolicy, LogRequests, Telemetry};
 

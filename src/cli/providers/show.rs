@@ -3,7 +3,7 @@ use super::Row;
 use crate::cli::context;
 use crate::cli::term::{self, BOLD, YELLOW};
 use crate::config::file::{Facts, OneOrMany, Signature, Verify};
-use crate::provider::{Known, Preset};
+use crate::config::presets::{Known, Preset};
 use crate::units;
 use crate::verify::Covers;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 use crate::config::compile::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
+use crate::config::presets::Known;
 use crate::config::snapshot::Dedupe;
-use crate::provider::Known;
 
 /// The shortest window unless the config says one.
 const DAY: Duration = Duration::from_secs(86_400);

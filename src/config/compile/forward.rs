@@ -6,8 +6,9 @@ use crate::config::compile::proof::Proof;
 use crate::config::compile::{Context, Upstreams, sign};
 use crate::config::diagnostic::{Place, instead_of, unknown};
 use crate::config::file;
-use crate::config::router;
-use crate::config::snapshot::{Forward, PathPiece, PathTemplate, Upstream};
+use crate::config::snapshot::{Forward, Upstream};
+use crate::route::router;
+use crate::route::template::{PathPart, PathTemplate};
 use crate::verify::{Covers, SecretLocations, Shape, Verifier};
 
 /// How long an exchange may take if neither upstream nor provider says.
@@ -109,9 +110,9 @@ fn template(path: &str, route: &str, place: &Place, cx: &mut Context<'_>) -> Opt
             return None;
         }
         if !literal.is_empty() {
-            pieces.push(PathPiece::Literal(literal.to_owned()));
+            pieces.push(PathPart::Literal(literal.to_owned()));
         }
-        pieces.push(PathPiece::Parameter(name.to_owned()));
+        pieces.push(PathPart::Parameter(name.to_owned()));
         rest = after;
     }
     if !is_path || rest.contains(['{', '}']) {
@@ -119,7 +120,7 @@ fn template(path: &str, route: &str, place: &Place, cx: &mut Context<'_>) -> Opt
         return None;
     }
     if !rest.is_empty() {
-        pieces.push(PathPiece::Literal(rest.to_owned()));
+        pieces.push(PathPart::Literal(rest.to_owned()));
     }
     Some(PathTemplate(pieces))
 }

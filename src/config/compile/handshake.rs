@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::config::compile::Context;
 use crate::config::diagnostic::{Diagnostics, Place};
 use crate::config::file::{self, HandshakeOrNone, OneOrMany};
-use crate::provider::Preset;
+use crate::config::presets::Preset;
 use crate::verify::handshake::{Condition, Form, Guard, Handshake, Handshakes, Tokens, Words};
 use crate::verify::{HeaderNames, Locator, Scheme, TagEncoding, Verifier, check_pointer};
 

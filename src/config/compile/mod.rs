@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::config::diagnostic::{Diagnostics, Place};
 use crate::config::file;
-use crate::config::guard::GuardsByApp;
+use crate::config::presets::Catalogue;
 use crate::config::secret::Loader;
 use crate::config::snapshot::{self, Route, Snapshot};
 use crate::mount::Mount;
-use crate::provider::Catalogue;
+use crate::route::guard::GuardsByApp;
 use crate::units;
 
 mod admin;
@@ -122,7 +122,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         alarms,
         log,
         upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
-        guards: GuardsByApp::of_hooks(hooks.iter().map(|hook| &**hook)),
+        guards: GuardsByApp::of_routes(hooks.iter().map(|hook| hook.guarded())),
         hooks,
         routes,
         router,

@@ -4,8 +4,8 @@ use http::StatusCode;
 use crate::config::compile::Context;
 use crate::config::compile::proof::Facts;
 use crate::config::diagnostic::Place;
+use crate::config::presets::{RefusedBody, StatusPattern};
 use crate::config::snapshot::RefusedAnswer;
-use crate::provider::{RefusedBody, StatusPattern};
 
 /// The keys of the route.
 pub(super) struct Written<'a> {

@@ -8,9 +8,9 @@ use crate::config::compile::proof::{self, Facts, Proof, proof};
 use crate::config::compile::{Context, Upstreams, dedupe, forward, handshake, mode, pass, queue, rate, refused};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
-use crate::config::router::{self, Conflict, Router};
+use crate::config::presets::Known;
 use crate::config::snapshot::{Dedupe, Hook, Route};
-use crate::provider::Known;
+use crate::route::router::{self, Conflict, Router};
 use crate::verify::Covers;
 use crate::verify::Verifier;
 

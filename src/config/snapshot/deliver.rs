@@ -4,8 +4,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use crate::config::presets::RefusedBody;
 use crate::limit::Quota;
-use crate::provider::RefusedBody;
 use crate::retry::Schedule;
 use crate::verify::Locator;
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::route::guard::AppAddress;
+
 /// Where senders connect.
 #[derive(Clone, Debug)]
 pub struct Listener {
@@ -92,6 +94,14 @@ pub enum UpstreamAddress {
 }
 
 impl UpstreamAddress {
+    /// Returns the address by which the path guard tells apps apart.
+    pub fn app(&self) -> AppAddress {
+        match self {
+            Self::Unix(path) => AppAddress::unix(path.clone()),
+            Self::Tcp { host, port, .. } => AppAddress::tcp(host, *port),
+        }
+    }
+
     /// How TLS is spoken, if it is.
     pub fn tls(&self) -> Option<&UpstreamTls> {
         match self {

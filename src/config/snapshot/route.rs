@@ -75,16 +75,3 @@ pub struct Pass {
     /// How long nothing may come from either side.
     pub idle_timeout: Duration,
 }
-
-/// A path at the app, with parameters of the route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathTemplate(pub Vec<PathPiece>);
-
-/// A piece of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathPiece {
-    /// As written.
-    Literal(String),
-    /// The raw value of a parameter.
-    Parameter(String),
-}

@@ -7,8 +7,9 @@ use http::{HeaderMap, Method};
 use super::*;
 use crate::clock::{Clock, FrozenClock, Now, SystemClock};
 use crate::config::load::load;
-use crate::config::snapshot::{Breaker, PathTemplate, UpstreamTls};
+use crate::config::snapshot::{Breaker, UpstreamTls};
 use crate::request::{Client, Received, RequestId};
+use crate::route::template::{PathPart, PathTemplate};
 use crate::verify::{Locator, SecretLocations, Unverified};
 
 fn upstream(host: &str, port: u16, tls: bool, own_host: bool) -> Upstream {
@@ -54,9 +55,9 @@ fn head(target: &str, authority: &str) -> RequestHead {
 fn the_target_is_raw_and_loses_what_the_route_takes_off() {
     let template = || {
         Some(PathTemplate(vec![
-            PathPiece::Literal("/in/".to_owned()),
-            PathPiece::Parameter("account".to_owned()),
-            PathPiece::Literal("/x".to_owned()),
+            PathPart::Literal("/in/".to_owned()),
+            PathPart::Parameter("account".to_owned()),
+            PathPart::Literal("/x".to_owned()),
         ]))
     };
     let params = Params(vec![("account".into(), "a%2Fb".into())]);

@@ -4,8 +4,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 use crate::config::load::load;
+use crate::config::presets::Catalogue;
 use crate::config::snapshot::Hook;
-use crate::provider::Catalogue;
 use crate::verify::{Signed, Unverified};
 
 /// Texts of which each preset takes one; none of them is a part of anything else in a request.

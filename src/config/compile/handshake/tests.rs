@@ -3,8 +3,8 @@ use std::path::Path;
 use super::*;
 use crate::clock::{Clock as _, Dates, FrozenClock};
 use crate::config::compile::verify;
+use crate::config::presets::Catalogue;
 use crate::config::secret::Loader;
-use crate::provider::Catalogue;
 use crate::verify::{Encoding, SecretSet, SecretText};
 
 /// What a block under `handshake:` of a route comes to; the errors and warnings as `message`.

@@ -131,16 +131,7 @@ fn what_nobody_sends_in_good_faith() {
 
 #[test]
 fn one_app_under_two_names_is_one_app() {
-    let upstream = |name: &str, address: UpstreamAddress| Upstream {
-        name: name.into(),
-        address,
-        connect_timeout: std::time::Duration::from_secs(1),
-        timeout: None,
-        idle_timeout: std::time::Duration::from_secs(1),
-        own_host: false,
-        breaker: crate::config::snapshot::Breaker { failures: 0, open: std::time::Duration::from_secs(1) },
-    };
-    let tcp = |host: &str, port| Place::of(&upstream("a", UpstreamAddress::Tcp { host: host.into(), port, tls: None }));
+    let tcp = AppAddress::tcp;
     for same in ["localhost", "127.0.0.1", "::1", "127.9.9.9", "0.0.0.0", "::ffff:127.0.0.1", "LOCALHOST.", "app.localhost"] {
         assert_eq!(tcp(same, 3000), tcp("localhost", 3000), "{same}");
     }

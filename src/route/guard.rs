@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::guard::pieces::{Kind, Piece, Separator, pieces};
-use crate::config::router;
-use crate::config::snapshot::{Hook, PathPiece, PathTemplate, Upstream, UpstreamAddress};
+use crate::route::guard::segments::{Kind, Piece, Separator, pieces};
+use crate::route::router;
+use crate::route::template::{PathPart, PathTemplate};
 
-mod pieces;
+mod segments;
 
 /// Ways up in one path, at most: each is followed as one, and as a name.
 const MOST_UPS: usize = 60;
@@ -52,13 +52,29 @@ pub struct Guards {
 
 /// The guarded paths of all apps, by where they are: two upstreams with one address are one app.
 #[derive(Clone, Debug, Default)]
-pub struct GuardsByApp(BTreeMap<Place, Arc<Guards>>);
+pub struct GuardsByApp(BTreeMap<AppAddress, Arc<Guards>>);
 
-/// Where an app is, as far as a config tells.
+/// The address of an app, as far as a config tells. Two upstreams with one address are one app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+pub struct AppAddress(Address);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Address {
     Tcp(String, u16),
     Unix(PathBuf),
+}
+
+/// The paths that one webhook route guards.
+#[derive(Debug)]
+pub struct GuardedRoute<'a> {
+    /// The route's name.
+    pub name: &'a Arc<str>,
+    /// The path of the route, as the config writes it.
+    pub path: &'a str,
+    /// The path at the app; `None` if it is the route's own.
+    pub onward: Option<&'a PathTemplate>,
+    /// The app that the route forwards to.
+    pub app: AppAddress,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,45 +93,46 @@ enum Segment {
 }
 
 impl GuardsByApp {
-    /// What the webhook routes guard: each its own path, and the one it forwards to.
-    pub fn of_hooks<'a>(hooks: impl Iterator<Item = &'a Hook>) -> Self {
-        let mut by_app = BTreeMap::<Place, Guards>::new();
-        for hook in hooks {
-            let guards = by_app.entry(Place::of(&hook.forward.upstream)).or_default();
-            let own = with_marks(&hook.path);
-            let onward = hook.forward.path.as_ref().map(|path| of_template(path, &hook.path));
-            for (text, path) in [Some((own, hook.path.clone())), onward].into_iter().flatten() {
-                let guard = Guard { pattern: Pattern::new(&text), path, route: Arc::clone(&hook.name) };
+    /// Collects the paths that the webhook routes guard: each its own path, and the one it forwards to.
+    pub fn of_routes<'a>(routes: impl Iterator<Item = GuardedRoute<'a>>) -> Self {
+        let mut by_app = BTreeMap::<AppAddress, Guards>::new();
+        for route in routes {
+            let guards = by_app.entry(route.app).or_default();
+            let own = with_marks(route.path);
+            let onward = route.onward.map(|path| of_template(path, route.path));
+            for (text, path) in [Some((own, route.path.to_owned())), onward].into_iter().flatten() {
+                let guard = Guard { pattern: Pattern::new(&text), path, route: Arc::clone(route.name) };
                 if !guards.list.contains(&guard) {
                     guards.list.push(guard);
                 }
             }
         }
-        Self(by_app.into_iter().map(|(place, guards)| (place, Arc::new(guards))).collect())
+        Self(by_app.into_iter().map(|(app, guards)| (app, Arc::new(guards))).collect())
     }
 
-    /// The guarded paths of the app behind `upstream`.
-    pub fn of(&self, upstream: &Upstream) -> Arc<Guards> {
-        self.0.get(&Place::of(upstream)).cloned().unwrap_or_default()
+    /// Returns the guarded paths of the app at `address`.
+    pub fn of(&self, address: &AppAddress) -> Arc<Guards> {
+        self.0.get(address).cloned().unwrap_or_default()
     }
 }
 
-impl Place {
-    fn of(upstream: &Upstream) -> Self {
-        match &upstream.address {
-            UpstreamAddress::Unix(path) => Self::Unix(path.clone()),
-            UpstreamAddress::Tcp { host, port, .. } => {
-                let host = host.trim_end_matches('.').to_ascii_lowercase();
-                let is_this_machine = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.to_canonical().is_unspecified();
-                let host = match host.parse::<IpAddr>() {
-                    Ok(ip) if is_this_machine(ip) => "localhost".to_owned(),
-                    Ok(ip) => ip.to_canonical().to_string(),
-                    Err(_) if host.ends_with(".localhost") => "localhost".to_owned(),
-                    Err(_) => host,
-                };
-                Self::Tcp(host, *port)
-            }
-        }
+impl AppAddress {
+    /// Returns the address of an app on a Unix socket.
+    pub fn unix(path: PathBuf) -> Self {
+        Self(Address::Unix(path))
+    }
+
+    /// Returns the address of an app on a TCP port. All names of this machine are one.
+    pub fn tcp(host: &str, port: u16) -> Self {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let is_this_machine = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.to_canonical().is_unspecified();
+        let host = match host.parse::<IpAddr>() {
+            Ok(ip) if is_this_machine(ip) => "localhost".to_owned(),
+            Ok(ip) => ip.to_canonical().to_string(),
+            Err(_) if host.ends_with(".localhost") => "localhost".to_owned(),
+            Err(_) => host,
+        };
+        Self(Address::Tcp(host, port))
     }
 }
 
@@ -149,11 +166,11 @@ fn of_template(template: &PathTemplate, route: &str) -> (String, String) {
     let (mut text, mut path) = (String::new(), String::new());
     for piece in &template.0 {
         match piece {
-            PathPiece::Literal(literal) => {
+            PathPart::Literal(literal) => {
                 text.push_str(literal);
                 path.push_str(literal);
             }
-            PathPiece::Parameter(name) => {
+            PathPart::Parameter(name) => {
                 let takes_rest = route.contains(&format!("{{*{name}}}"));
                 text.push(if takes_rest { REST } else { ANY });
                 path.push_str(&format!("{{{name}}}"));
@@ -169,7 +186,7 @@ impl Pattern {
         let (before, rest) = text.split_once(REST).map_or((text, false), |(before, _)| (before, true));
         // of a segment with the mark in it, `/x-{*rest}`, nothing is certain
         let before = if rest { before.rsplit_once('/').map_or("", |(before, _)| before) } else { before };
-        for piece in pieces::of_pattern(before) {
+        for piece in segments::of_pattern(before) {
             match piece.kind {
                 Kind::Empty | Kind::Here => {}
                 Kind::Up => drop(segments.pop()),
