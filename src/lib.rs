@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod delivery;
 pub mod headers;
+
 pub mod mount;
 pub mod random;
 pub mod refusal;
@@ -30,6 +31,7 @@ pub mod config;
 // -- edges: sockets, pingora --
 pub mod admin;
 pub mod gateway;
+pub mod listener;
 pub mod upstream;
 
 // -- top --

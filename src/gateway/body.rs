@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::clock::{Clock, within};
 use crate::gateway::budget::{Account, Budget, Full, Owner, Share};
 use crate::gateway::buffer::{Buffer, NoRoom};
-use crate::gateway::listener::network_of;
+use crate::listener::accept::network_of;
 use crate::refusal::Refusal;
 use crate::request::{Body, RequestHead};
 

@@ -17,14 +17,15 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 use crate::clock::{Now, within};
 use crate::gateway::answer::{Refused, write_acknowledgement, write_answer, write_full, write_refusal};
 use crate::gateway::body::{self, BodyFault, Sender};
-use crate::gateway::client::Peer;
 use crate::gateway::enqueue::Receipt;
-use crate::gateway::listener::{CONN, violation};
 use crate::gateway::live::Live;
 use crate::gateway::pass::{self, Passing};
 use crate::gateway::pipeline::{self, Reply};
-use crate::gateway::sender::Other;
-use crate::gateway::{Gate, InFlight, client, head};
+use crate::gateway::{Gate, InFlight, head};
+use crate::listener::accept::{CONN, violation};
+use crate::listener::client_address;
+use crate::listener::client_address::Peer;
+use crate::listener::peer::Other;
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, RequestId};
 use crate::telemetry::{Ended, Facts};
@@ -257,7 +258,7 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let other = Other::of(session.digest());
     let peer = other.map_or(Peer::UNKNOWN, |other| other.peer);
     let certificate = other.and_then(|other| other.certificate.clone());
-    let client = client::client(peer, &header.headers, &live.snapshot.trusted_proxies);
+    let client = client_address::client(peer, &header.headers, &live.snapshot.trusted_proxies);
     let mut facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
     facts.certificate.clone_from(&certificate);
     let framing =

@@ -5,15 +5,15 @@ use http::HeaderMap;
 use ipnet::IpNet;
 
 use crate::config::snapshot::TrustedProxies;
-use crate::gateway::client::{self, Peer};
-use crate::gateway::framing::Scanner;
-use crate::gateway::proxy_protocol::{self, Progress};
+use crate::listener::client_address::{self, Peer};
+use crate::listener::framing::Scanner;
+use crate::listener::proxy_protocol::{self, Progress};
 use crate::request::Client;
 
 /// The client of a request from `peer`, as the edge finds it.
 pub fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let peer = peer.map_or(Peer::UNKNOWN, |peer| Peer::Direct(peer.ip()));
-    client::client(peer, headers, &TrustedProxies { networks: trusted.to_vec(), unix: false })
+    client_address::client(peer, headers, &TrustedProxies { networks: trusted.to_vec(), unix: false })
 }
 
 /// What the parser gets to see of a connection that comes in these pieces: the bytes, whether they were cut there, and how many messages began.

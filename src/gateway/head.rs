@@ -2,7 +2,7 @@
 //!
 //! On HTTP/1 [`framing`] has seen to most of it before pingora read the head; here is what one header tells by itself, on HTTP/2 as well.
 //!
-//! [`framing`]: crate::gateway::framing
+//! [`framing`]: crate::listener::framing
 use std::net::Ipv6Addr;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 
-use crate::gateway::framing::is_target;
+use crate::listener::framing::is_target;
 use crate::refusal::Refusal;
 
 /// Characters of a host name, as DNS has it; and of a port.

@@ -18,11 +18,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::snapshot::{self, ListenAddress, Listener, Snapshot};
 use crate::gateway::Gate;
-use crate::gateway::conn::Patience;
-use crate::gateway::connections::Most;
 use crate::gateway::edge::Edge;
-use crate::gateway::listener::{Bounds, Listening, accept_loop};
-use crate::gateway::unix::{self, SocketFile};
+use crate::listener::accept::{Bounds, Listening, accept_loop};
+use crate::listener::connection_limits::Most;
+use crate::listener::connection_state::Patience;
+use crate::listener::unix::{self, SocketFile};
 
 /// Requests served on one connection before it is closed.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;

@@ -45,19 +45,19 @@ const PAUSES: [Duration; 6] = [
 const UNREADABLE: Duration = Duration::from_secs(3600);
 
 /// How long a unit of a route is leased: longer than any try that began in time.
-pub(in crate::gateway) fn lease_of(hook: &Hook) -> Duration {
+pub(crate) fn lease_of(hook: &Hook) -> Duration {
     hook.forward.upstream.connect_timeout + hook.forward.timeout + LEASE_MARGIN
 }
 
 /// What a delivery has that is attempted as soon as it is accepted.
-pub(in crate::gateway) struct Begun {
-    pub(in crate::gateway) lease: Lease,
-    pub(in crate::gateway) lane: Option<Lane>,
-    pub(in crate::gateway) place: Place,
+pub(crate) struct Begun {
+    pub(crate) lease: Lease,
+    pub(crate) lane: Option<Lane>,
+    pub(crate) place: Place,
 }
 
 /// A leased unit on its way. Counts as in flight until it is settled.
-pub(in crate::gateway) struct Task {
+pub(crate) struct Task {
     gate: InFlight<Arc<Gate>>,
     route: Arc<LiveHook>,
     delivery: Delivery,
@@ -70,7 +70,7 @@ pub(in crate::gateway) struct Task {
 
 impl Task {
     /// A delivery that has just come in, and is tried from memory.
-    pub(in crate::gateway) fn at_birth(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, begun: Begun) -> Self {
+    pub(crate) fn at_birth(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, begun: Begun) -> Self {
         let Begun { lease, lane, place } = begun;
         // its sender is answered: its bytes are the deliverer's from now on
         delivery.received().body.release_share();
@@ -103,7 +103,7 @@ impl Task {
     }
 
     /// Makes the try and settles it.
-    pub(in crate::gateway) async fn run(self) {
+    pub(crate) async fn run(self) {
         let Self { gate, route, delivery, lease, lane, before, cause, place } = self;
         let gate = &gate.0;
         let (hook, begun) = (&route.hook, gate.clock.now());
@@ -164,12 +164,12 @@ pub(super) struct Seen {
 }
 
 /// The wait that an answer asks for.
-pub(in crate::gateway) fn asked(answer: &Answer, now: SystemTime) -> Option<Duration> {
+pub(crate) fn asked(answer: &Answer, now: SystemTime) -> Option<Duration> {
     answer.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.as_bytes(), now))
 }
 
 /// Returns the headers of an answer that are kept.
-pub(in crate::gateway) fn kept_head(headers: &HeaderMap) -> Bytes {
+pub(crate) fn kept_head(headers: &HeaderMap) -> Bytes {
     let mut room = HEAD_KEPT;
     let lines = headers.iter().map_while(|(name, value)| {
         room = room.checked_sub(name.as_str().len() + value.len())?;
@@ -195,7 +195,7 @@ pub(super) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
 }
 
 /// A try as it is recorded.
-pub(in crate::gateway) fn attempt_row(cause: Cause, begun: Now, took: Duration, outcome: Outcome, made: Made) -> queue::Attempt {
+pub(crate) fn attempt_row(cause: Cause, begun: Now, took: Duration, outcome: Outcome, made: Made) -> queue::Attempt {
     let status = match outcome {
         Outcome::Answered(status) => Some(status.as_u16()),
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => None,
@@ -235,7 +235,7 @@ pub(super) async fn settle(gate: &Gate, lease: Lease, attempt: Option<queue::Att
 }
 
 /// The provider's ID of a delivery, fit for showing; none of one that is not authentic.
-pub(in crate::gateway) fn delivery_id(delivery: &Delivery) -> Option<String> {
+pub(crate) fn delivery_id(delivery: &Delivery) -> Option<String> {
     let Cleared::Authentic(authentic) = delivery.cleared() else { return None };
     authentic.delivery_id().map(shown_id)
 }

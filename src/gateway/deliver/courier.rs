@@ -31,7 +31,7 @@ const MAX_AGE: Duration = Duration::from_secs(86_400);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// How a receiver knows an alarm again: the same with each try.
-pub(in crate::gateway) fn message_id(id: DeliveryRef) -> String {
+pub(crate) fn message_id(id: DeliveryRef) -> String {
     format!("msg_{}", id.0.simple())
 }
 
@@ -43,13 +43,13 @@ fn policy() -> Option<Deliver> {
 
 /// Where alarms go now, with what they need at run time.
 #[derive(Debug)]
-pub(in crate::gateway) struct LiveAlarms {
+pub(crate) struct LiveAlarms {
     webhook: Arc<AlarmWebhook>,
     /// What may be called.
     egress: Arc<Egress>,
     deliver: Deliver,
     /// What waits for it.
-    pub(in crate::gateway) target: Arc<Target>,
+    pub(crate) target: Arc<Target>,
 }
 
 impl LiveAlarms {

@@ -16,7 +16,7 @@ const KEY: u64 = 0;
 
 /// The memory of deliveries that are attempted, of all targets together.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Memory {
+pub(crate) struct Memory {
     held: AtomicUsize,
     /// A target waits for memory: whoever gives some back says so.
     short: AtomicBool,
@@ -43,7 +43,7 @@ impl Memory {
 
 /// A target of deliveries.
 #[derive(Debug)]
-pub(in crate::gateway) struct Target {
+pub(crate) struct Target {
     id: TargetId,
     /// Attempts under way.
     busy: AtomicU32,
@@ -102,7 +102,7 @@ impl Target {
     }
 
     /// Its number.
-    pub(in crate::gateway) fn id(&self) -> TargetId {
+    pub(crate) fn id(&self) -> TargetId {
         self.id
     }
 
@@ -134,7 +134,7 @@ impl Target {
     }
 
     /// Returns its pause.
-    pub(in crate::gateway) fn pause(&self) -> MutexGuard<'_, Pause> {
+    pub(crate) fn pause(&self) -> MutexGuard<'_, Pause> {
         self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -168,13 +168,13 @@ impl Target {
     }
 
     /// Deliveries wait, or none does any more.
-    pub(in crate::gateway) fn set_backlog(&self, waits: bool) {
+    pub(crate) fn set_backlog(&self, waits: bool) {
         self.backlog.store(waits, Ordering::Relaxed);
     }
 
     /// Takes a place for a delivery of `bytes` that has just come in, if it may be attempted at once: none waits before it, the target does not
     /// pause, and there is room.
-    pub(in crate::gateway) fn begin(self: &Arc<Self>, bytes: usize, now: Instant) -> Option<Place> {
+    pub(crate) fn begin(self: &Arc<Self>, bytes: usize, now: Instant) -> Option<Place> {
         if self.has_backlog() {
             return None;
         }
@@ -194,7 +194,7 @@ impl Target {
 
 /// A place for an attempt, and the memory of its delivery; free again on drop.
 #[derive(Debug)]
-pub(in crate::gateway) struct Place {
+pub(crate) struct Place {
     target: Arc<Target>,
     used: bool,
     bytes: usize,

@@ -171,7 +171,7 @@ fn is_like(name: &[u8], known: &[u8]) -> bool {
 
 /// A head or a trailer on its way.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(crate) struct Head {
     at: At,
     /// Bytes and lines that may still come.
     room: usize,
@@ -189,7 +189,7 @@ pub(super) struct Head {
 
 impl Head {
     /// Before the first byte of a head of at most `room` bytes.
-    pub(super) fn new(room: usize) -> Self {
+    pub(crate) fn new(room: usize) -> Self {
         Self {
             at: At::Method(0),
             room,
@@ -207,22 +207,22 @@ impl Head {
     }
 
     /// Before the first byte after the last chunk.
-    pub(super) fn trailer() -> Self {
+    pub(crate) fn trailer() -> Self {
         Self { at: At::LineStart, lines: MAX_TRAILER_LINES, is_trailer: true, ..Self::new(MAX_TRAILER) }
     }
 
     /// Whether the body comes in chunks.
-    pub(super) fn is_chunked(&self) -> bool {
+    pub(crate) fn is_chunked(&self) -> bool {
         self.is_chunked
     }
 
     /// How long the body is if it does not.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// Looks at the next bytes.
-    pub(super) fn scan(&mut self, bytes: &[u8]) -> Scanned {
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scanned {
         let (piece, beyond) = bytes.split_at_checked(self.room).unwrap_or((bytes, b""));
         let mut rest = piece;
         while let Some((byte, after)) = self.skip_run(rest).split_first() {
@@ -348,7 +348,7 @@ impl Head {
     }
 
     /// The shortest end of a head that stands here: whatever was cut off behind it, what is before it is a head in normal form.
-    pub(super) fn ending(&self) -> &'static [u8] {
+    pub(crate) fn ending(&self) -> &'static [u8] {
         let from = |whole: &'static [u8], at: u8| whole.get(usize::from(at)..).unwrap_or_default();
         match self.at {
             At::Method(0) => b"- / HTTP/1.1\r\n\r\n",

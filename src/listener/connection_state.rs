@@ -3,39 +3,39 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::gateway::framing::Violation;
+use crate::listener::framing::Violation;
 
 /// In [`Conn::phase`]: a request is being served.
-pub(super) const BUSY: u64 = 0;
+pub(crate) const BUSY: u64 = 0;
 
 /// What the accept loop and the request filters know of a connection.
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(crate) struct Conn {
     /// [`BUSY`], or since when a head arrives, or since when nothing does: see [`mark`].
-    pub(super) phase: AtomicU64,
+    pub(crate) phase: AtomicU64,
     /// Requests of HTTP/1 whose heads have arrived and are, or were, served.
     requests: AtomicU64,
     /// Messages of HTTP/1 of which bytes have arrived.
-    pub(super) messages: AtomicU64,
+    pub(crate) messages: AtomicU64,
     /// The message in which something stood in the wrong place, and what. Nothing is read behind it.
-    pub(super) violation: OnceLock<(u64, Violation)>,
+    pub(crate) violation: OnceLock<(u64, Violation)>,
     /// The upstream has agreed to another protocol: what follows is no HTTP.
-    pub(super) switched: AtomicBool,
+    pub(crate) switched: AtomicBool,
     accepted: Instant,
 }
 
 /// How long a connection may wait.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// From accept, or the first byte of a next head, to the end of the head.
-    pub(super) head: Duration,
+    pub(crate) head: Duration,
     /// From the end of an answer to the first byte of a next head.
-    pub(super) idle: Duration,
+    pub(crate) idle: Duration,
 }
 
 impl Conn {
     /// A connection accepted at `now`, whose head is awaited.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             phase: AtomicU64::new(mark(Duration::ZERO, true)),
             requests: AtomicU64::new(0),
@@ -47,41 +47,41 @@ impl Conn {
     }
 
     /// A head is complete: the watch ends, and the next bytes are a body's or the next head's.
-    pub(super) fn begin_request(&self) {
+    pub(crate) fn begin_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.phase.store(BUSY, Ordering::Relaxed);
     }
 
     /// What two readers could read differently in the request being served, as far as it has arrived.
-    pub(super) fn violation(&self) -> Option<Violation> {
+    pub(crate) fn violation(&self) -> Option<Violation> {
         let (message, violation) = self.violation.get()?;
         (*message == self.requests.load(Ordering::Relaxed)).then_some(*violation)
     }
 
     /// Whether a request is served, and what stood in the wrong place is behind it.
-    pub(super) fn is_cut_later(&self) -> bool {
+    pub(crate) fn is_cut_later(&self) -> bool {
         let later = self.violation.get().is_some_and(|(message, _)| *message > self.requests.load(Ordering::Relaxed));
         later && self.phase.load(Ordering::Relaxed) == BUSY
     }
 
     /// Whether bytes behind the request being served came together with it. They are never a request.
-    pub(super) fn is_overrun(&self) -> bool {
+    pub(crate) fn is_overrun(&self) -> bool {
         self.messages.load(Ordering::Relaxed) > self.requests.load(Ordering::Relaxed)
     }
 
     /// The upstream has agreed to another protocol, and its sender is about to be told: what comes after that is no HTTP.
-    pub(super) fn switch(&self) {
+    pub(crate) fn switch(&self) {
         self.switched.store(true, Ordering::Relaxed);
     }
 
     /// The answer is written: a next head may come.
-    pub(super) fn end_request(&self, now: Instant) {
+    pub(crate) fn end_request(&self, now: Instant) {
         self.phase.store(mark(now.saturating_duration_since(self.accepted), false), Ordering::Relaxed);
     }
 
     /// When to look at the connection again; `None` if its time is up. Never later than the shorter of both times: a head may begin right
     /// after the look.
-    pub(super) fn look_again(&self, patience: Patience, now: Instant) -> Option<Duration> {
+    pub(crate) fn look_again(&self, patience: Patience, now: Instant) -> Option<Duration> {
         let phase = self.phase.load(Ordering::Relaxed);
         let most = patience.head.min(patience.idle);
         if phase == BUSY {
@@ -94,7 +94,7 @@ impl Conn {
     }
 
     /// Bytes have arrived: those of a head, unless a request is being served.
-    pub(super) fn arrive(&self, now: impl FnOnce() -> Instant) {
+    pub(crate) fn arrive(&self, now: impl FnOnce() -> Instant) {
         let phase = self.phase.load(Ordering::Relaxed);
         if phase != BUSY && !is_in_head(phase) {
             self.phase.store(mark(now().saturating_duration_since(self.accepted), true), Ordering::Relaxed);

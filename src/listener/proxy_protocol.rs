@@ -19,7 +19,7 @@ const LONGEST_REST: usize = 4096;
 
 /// What the bytes so far say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// At least so many more bytes belong to the header.
     More(usize),
     /// They are the header. `None`: the balancer speaks for itself (a health check), or does not know the address.
@@ -28,13 +28,13 @@ pub(super) enum Progress {
 
 /// The bytes are no header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoHeader;
+pub(crate) struct NoHeader;
 
 /// Reads the beginning of a connection, as far as it is there.
 ///
 /// # Errors
 /// Whatever follows, this is no header.
-pub(super) fn read(bytes: &[u8]) -> Result<Progress, NoHeader> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Progress, NoHeader> {
     if begins_as(bytes, SIGNATURE) {
         return if bytes.len() < SHORTEST { Ok(Progress::More(SHORTEST - bytes.len())) } else { version_2(bytes) };
     }

@@ -9,33 +9,33 @@ use pingora::protocols::Digest;
 use pingora::protocols::raw_connect::ProxyDigest;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::gateway::client::Peer;
+use crate::listener::client_address::Peer;
 use crate::request::ClientCertificate;
 
 /// The other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Other {
+pub(crate) struct Other {
     /// Who it is, as far as addresses tell.
-    pub(super) peer: Peer,
+    pub(crate) peer: Peer,
     /// The certificate it has shown in this very TLS handshake, verified.
-    pub(super) certificate: Option<Arc<ClientCertificate>>,
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Other {
     /// Packs it for the requests of its connection.
-    pub(super) fn pack(self) -> Option<Arc<ProxyDigest>> {
+    pub(crate) fn pack(self) -> Option<Arc<ProxyDigest>> {
         let nothing = ResponseHeader::build_no_case(http::StatusCode::OK, Some(0)).ok()?;
         Some(Arc::new(ProxyDigest::new(Box::new(nothing), Some(Box::new(self)))))
     }
 
     /// Who is at the other end of the connection of a request.
-    pub(super) fn of(digest: Option<&Digest>) -> Option<&Self> {
+    pub(crate) fn of(digest: Option<&Digest>) -> Option<&Self> {
         digest?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
     }
 }
 
 /// The names in a certificate that was verified; none if it cannot be read.
-pub(super) fn certificate(der: &[u8]) -> Arc<ClientCertificate> {
+pub(crate) fn certificate(der: &[u8]) -> Arc<ClientCertificate> {
     let names = X509Certificate::from_der(der).map(|(_, certificate)| names_of(&certificate)).unwrap_or_default();
     Arc::new(ClientCertificate::new(names))
 }

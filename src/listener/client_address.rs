@@ -10,7 +10,7 @@ use crate::upstream::egress::{self, Class};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     /// The address that the connection comes from.
     Direct(IpAddr),
     /// The address that a trusted proxy told by the PROXY protocol.
@@ -21,10 +21,10 @@ pub(super) enum Peer {
 
 impl Peer {
     /// Nobody knows; it is nobody's own, and nobody's word.
-    pub(super) const UNKNOWN: Self = Self::Direct(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    pub(crate) const UNKNOWN: Self = Self::Direct(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
     /// Whether it is a proxy whose word counts.
-    pub(super) fn is_trusted(self, trusted: &TrustedProxies) -> bool {
+    pub(crate) fn is_trusted(self, trusted: &TrustedProxies) -> bool {
         match self {
             Self::Direct(ip) | Self::Told(ip) => trusted.has(ip.to_canonical()),
             Self::Unix => trusted.unix,
@@ -32,7 +32,7 @@ impl Peer {
     }
 
     /// Whose connections are counted together: those of an IPv4 address, of an IPv6 /64. Behind a trusted proxy or a unix socket are many.
-    pub(super) fn counted_as(self, trusted: &TrustedProxies) -> Option<IpAddr> {
+    pub(crate) fn counted_as(self, trusted: &TrustedProxies) -> Option<IpAddr> {
         match self {
             Self::Direct(ip) | Self::Told(ip) if !self.is_trusted(trusted) => Some(network_of(ip)),
             Self::Direct(_) | Self::Told(_) | Self::Unix => None,
@@ -51,7 +51,7 @@ impl fmt::Display for Peer {
 
 /// The client of a request from `peer`: the rightmost `X-Forwarded-For` address that is not a trusted proxy, if `peer` is one.
 /// What is no address ends the walk, and the last good one counts. Who has no address is 0.0.0.0 and nobody's own.
-pub(super) fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Client {
+pub(crate) fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Client {
     let (ip, own) = match peer {
         Peer::Direct(ip) => (ip.to_canonical(), is_public(ip.to_canonical())),
         Peer::Told(ip) => (ip.to_canonical(), true),
@@ -75,7 +75,7 @@ pub(super) fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) 
 
 /// The addresses that are one client: an IPv4 address, an IPv6 /64. What a translator made of IPv4 addresses (`64:ff9b::/96`) has all of
 /// them in one /64, so there the address inside counts.
-pub(super) fn network_of(ip: IpAddr) -> IpAddr {
+pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => match v6.segments() {
             [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {

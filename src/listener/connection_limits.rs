@@ -14,7 +14,7 @@ pub struct Connections {
 
 /// Why the system did not give the gateway a connection that waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AcceptFault {
+pub(crate) enum AcceptFault {
     /// The process or the system has no file descriptor left.
     NoFiles,
     /// The system has no memory for it.
@@ -30,7 +30,7 @@ impl AcceptFault {
     const ALL: [Self; 4] = [Self::NoFiles, Self::NoMemory, Self::Aborted, Self::Other];
 
     /// Returns the label of a metric and the field of a log line.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::NoFiles => "no_files",
             Self::NoMemory => "no_memory",
@@ -40,7 +40,7 @@ impl AcceptFault {
     }
 
     /// Returns the fault that an error of the system stands for.
-    pub(super) fn of(errno: Option<i32>) -> Self {
+    pub(crate) fn of(errno: Option<i32>) -> Self {
         match errno {
             Some(libc::EMFILE | libc::ENFILE) => Self::NoFiles,
             Some(libc::ENOBUFS | libc::ENOMEM) => Self::NoMemory,
@@ -58,11 +58,11 @@ struct Open {
 
 /// How many connections may be open.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Most {
+pub(crate) struct Most {
     /// In all.
-    pub(super) all: usize,
+    pub(crate) all: usize,
     /// Of one client.
-    pub(super) of_one_client: usize,
+    pub(crate) of_one_client: usize,
 }
 
 /// Why a connection was closed before its first request.
@@ -98,7 +98,7 @@ impl Away {
 
 /// A place among the open connections, given back on drop.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     connections: Arc<Connections>,
     client: Option<IpAddr>,
 }
@@ -129,20 +129,20 @@ impl Connections {
     }
 
     /// Counts an error of accepting.
-    pub(super) fn accept_failed(&self, fault: AcceptFault) {
+    pub(crate) fn accept_failed(&self, fault: AcceptFault) {
         for (_, count) in AcceptFault::ALL.iter().zip(&self.accept_errors).filter(|(known, _)| **known == fault) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Counts one that was turned away: how many that makes.
-    pub(super) fn turn_away(&self, why: Away) -> u64 {
+    pub(crate) fn turn_away(&self, why: Away) -> u64 {
         let counts = Away::ALL.iter().zip(&self.turned_away);
         counts.filter(|(known, _)| **known == why).map(|(_, count)| count.fetch_add(1, Ordering::Relaxed) + 1).sum()
     }
 
     /// A place for a connection of a client that is not known yet.
-    pub(super) fn take(self: &Arc<Self>, most: Most) -> Result<Slot, Away> {
+    pub(crate) fn take(self: &Arc<Self>, most: Most) -> Result<Slot, Away> {
         let mut open = self.lock();
         if open.all >= most.all {
             return Err(Away::Full);
@@ -158,7 +158,7 @@ impl Connections {
 
 impl Slot {
     /// The connection is `client`'s.
-    pub(super) fn belongs_to(&mut self, client: IpAddr, most: Most) -> Result<(), Away> {
+    pub(crate) fn belongs_to(&mut self, client: IpAddr, most: Most) -> Result<(), Away> {
         let mut open = self.connections.lock();
         let of_client = open.by_client.entry(client).or_default();
         if *of_client >= most.of_one_client {

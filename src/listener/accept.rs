@@ -16,23 +16,23 @@ use tokio::time::sleep;
 
 use crate::clock::{Clock, within};
 use crate::config::snapshot::TrustedProxies;
-use crate::gateway::client::Peer;
-use crate::gateway::conn::{Conn, Patience};
-use crate::gateway::connections::{AcceptFault, Away, Connections, Most, Slot};
-use crate::gateway::framing::Violation;
-use crate::gateway::guarded::Guarded;
-use crate::gateway::proxy_protocol::{self, Progress};
-use crate::gateway::sender::{self, Other};
+use crate::listener::client_address::Peer;
+use crate::listener::connection_limits::{AcceptFault, Away, Connections, Most, Slot};
+use crate::listener::connection_state::{Conn, Patience};
+use crate::listener::framing::Violation;
+use crate::listener::peer::{self, Other};
+use crate::listener::proxy_protocol::{self, Progress};
+use crate::listener::scanned_stream::Guarded;
 
-pub(super) use crate::gateway::client::network_of;
+pub(crate) use crate::listener::client_address::network_of;
 
 tokio::task_local! {
     /// The connection whose task runs. HTTP/1 filters run in it; HTTP/2 streams have tasks of their own and find none.
-    pub(super) static CONN: Arc<Conn>;
+    pub(crate) static CONN: Arc<Conn>;
 }
 
 /// What stood in the wrong place in the request of HTTP/1 that is served.
-pub(super) fn violation() -> Option<Violation> {
+pub(crate) fn violation() -> Option<Violation> {
     CONN.try_with(|conn| conn.violation()).ok().flatten()
 }
 
@@ -45,37 +45,37 @@ const LAST_ERRORS: usize = 8;
 
 /// Bounds of a listener, changed by a reload.
 #[derive(Clone, Debug)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// For heads, the first with the PROXY header and TLS before it, and between two requests.
-    pub(super) patience: Patience,
+    pub(crate) patience: Patience,
     /// Bytes of a head.
-    pub(super) header_bytes: usize,
+    pub(crate) header_bytes: usize,
     /// Open connections.
-    pub(super) most: Most,
+    pub(crate) most: Most,
     /// The proxies in front of the gate.
-    pub(super) trusted: Arc<TrustedProxies>,
+    pub(crate) trusted: Arc<TrustedProxies>,
 }
 
 /// What a listener needs beside its socket.
-pub(super) struct Listening<A> {
+pub(crate) struct Listening<A> {
     /// pingora's HTTP proxy.
-    pub(super) app: Arc<A>,
+    pub(crate) app: Arc<A>,
     /// Reads the monotonic clock.
-    pub(super) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Counts connections over all listeners.
-    pub(super) connections: Arc<Connections>,
+    pub(crate) connections: Arc<Connections>,
     /// Swapped by a reload.
-    pub(super) bounds: Arc<ArcSwap<Bounds>>,
+    pub(crate) bounds: Arc<ArcSwap<Bounds>>,
     /// Whether it is a unix socket.
-    pub(super) unix: bool,
+    pub(crate) unix: bool,
     /// Whether each connection begins with a header of the PROXY protocol.
-    pub(super) proxy_protocol: bool,
+    pub(crate) proxy_protocol: bool,
     /// The TLS side, swapped by a reload; `None`: cleartext.
-    pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    pub(crate) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// Becomes true when accepting ends.
-    pub(super) stop: watch::Receiver<bool>,
+    pub(crate) stop: watch::Receiver<bool>,
     /// Becomes true when connections that await a head are closed.
-    pub(super) close: watch::Receiver<bool>,
+    pub(crate) close: watch::Receiver<bool>,
 }
 
 impl<A> Clone for Listening<A> {
@@ -95,7 +95,7 @@ impl<A> Clone for Listening<A> {
 }
 
 /// Accepts until told to stop, then waits for the connections it accepted.
-pub(super) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4Listener, listening: Listening<A>) {
+pub(crate) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4Listener, listening: Listening<A>) {
     let mut stop = listening.stop.clone();
     let mut served = JoinSet::new();
     let mut last_ones = LAST_ONES;
@@ -219,7 +219,7 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
         Some(tls) => {
             let acceptor = Acceptor::from_server_config(tls.load_full());
             let Ok(Ok(io)) = within(until, acceptor.tls_handshake(io)).await else { return Err(Away::Tls) };
-            other.certificate = io.get_ssl().and_then(|tls| tls.peer_certificate_der().map(sender::certificate));
+            other.certificate = io.get_ssl().and_then(|tls| tls.peer_certificate_der().map(peer::certificate));
             Box::new(io)
         }
     };

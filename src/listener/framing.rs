@@ -14,11 +14,11 @@ use head::Head;
 
 use crate::refusal::Refusal;
 
-pub(super) use head::is_target;
+pub(crate) use head::is_target;
 
 /// What was in the wrong place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Violation {
+pub(crate) enum Violation {
     /// The method is no token, empty or long.
     Method,
     /// The target does not begin with `/`, or holds what no URI holds: blanks, controls, quotes, `#`, `<`, `>`, non-ASCII, or a backtick outside the query.
@@ -55,7 +55,7 @@ pub(super) enum Violation {
 
 impl Violation {
     /// Returns how a request is refused whose head is in violation.
-    pub(super) const fn refusal(self) -> Refusal {
+    pub(crate) const fn refusal(self) -> Refusal {
         if matches!(self, Self::TooLarge) {
             Refusal::HeadTooLarge
         } else if matches!(self, Self::TargetTooLong) {
@@ -66,7 +66,7 @@ impl Violation {
     }
 
     /// What the log says of it.
-    pub(super) const fn words(self) -> &'static str {
+    pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Method => "the method",
             Self::Target => "the target",
@@ -90,13 +90,13 @@ impl Violation {
 
 /// Where the bytes are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     /// Bytes of this piece that are good.
-    pub(super) kept: usize,
+    pub(crate) kept: usize,
     /// What follows them instead: brings a head to its end. Empty in a body.
-    pub(super) instead: &'static [u8],
+    pub(crate) instead: &'static [u8],
     /// Why.
-    pub(super) why: Violation,
+    pub(crate) why: Violation,
 }
 
 /// A byte in the wrong place.
@@ -111,7 +111,7 @@ type Scanned = Result<Option<usize>, Bad>;
 
 /// Follows the messages of one connection. Nothing is fed to it after a cut.
 #[derive(Debug)]
-pub(super) struct Scanner {
+pub(crate) struct Scanner {
     state: State,
     max_head: usize,
     messages: u64,
@@ -129,17 +129,17 @@ enum State {
 
 impl Scanner {
     /// A connection whose heads may have `max_head` bytes.
-    pub(super) fn new(max_head: usize) -> Self {
+    pub(crate) fn new(max_head: usize) -> Self {
         Self { state: State::Between, max_head, messages: 0 }
     }
 
     /// How many messages have begun.
-    pub(super) fn messages(&self) -> u64 {
+    pub(crate) fn messages(&self) -> u64 {
         self.messages
     }
 
     /// Whether the last message has come to its end.
-    pub(super) fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         matches!(self.state, State::Between)
     }
 
@@ -147,7 +147,7 @@ impl Scanner {
     ///
     /// # Errors
     /// At the first byte in the wrong place.
-    pub(super) fn scan(&mut self, piece: &[u8]) -> Result<(), Cut> {
+    pub(crate) fn scan(&mut self, piece: &[u8]) -> Result<(), Cut> {
         let mut rest = piece;
         while !rest.is_empty() {
             let scanned = match &mut self.state {

@@ -28,7 +28,7 @@ enum At {
 
 /// A body in chunks on its way.
 #[derive(Debug)]
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     at: At,
     /// What the size says, then what is missing of the data.
     left: u64,
@@ -39,12 +39,12 @@ pub(super) struct Chunks {
 
 impl Chunks {
     /// Before the first size.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { at: At::Size(0), left: 0, room: MAX_EXTENSIONS, trailer: Head::trailer() }
     }
 
     /// Looks at the next bytes.
-    pub(super) fn scan(&mut self, bytes: &[u8]) -> Scanned {
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scanned {
         let mut rest = bytes;
         while let Some((byte, after)) = rest.split_first() {
             let before = bytes.len() - rest.len();

@@ -3,7 +3,7 @@
 //! pingora bounds neither the time nor, in time, the size of a head, and parses it from its start at every read;
 //! so this stream looks at all bytes of HTTP/1 before pingora does (see [`framing`]), and the accept loop watches the clock.
 //!
-//! [`framing`]: crate::gateway::framing
+//! [`framing`]: crate::listener::framing
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -22,10 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::clock::Clock;
-use crate::gateway::conn::{BUSY, Conn};
-use crate::gateway::frames::{Frames, TooMany};
-use crate::gateway::framing::{Cut, Scanner};
-use crate::gateway::sender::Other;
+use crate::listener::connection_state::{BUSY, Conn};
+use crate::listener::framing::{Cut, Scanner};
+use crate::listener::h2_frame_limit::{Frames, TooMany};
+use crate::listener::peer::Other;
 
 /// What one HTTP/2 connection may read before the others have their turn: small frames cost a hundred times what their bytes do.
 const TURN: usize = 64 * 1024;
@@ -38,7 +38,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 const DRAIN_PIECE: usize = 16 * 1024;
 
 /// The stream that pingora is given.
-pub(super) struct Guarded {
+pub(crate) struct Guarded {
     /// The connection itself, TLS or plain.
     io: BufWriter<Stream>,
     /// What is known of it.
@@ -78,7 +78,7 @@ impl fmt::Debug for Guarded {
 
 impl Guarded {
     /// A connection under the watch of `conn`, whose heads may have `max_head` bytes.
-    pub(super) fn new(io: Stream, other: Other, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(io: Stream, other: Other, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         // h2 gathers its frames itself
         let io = BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io);
@@ -294,8 +294,8 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::gateway::client::Peer;
-    use crate::gateway::framing::Violation;
+    use crate::listener::client_address::Peer;
+    use crate::listener::framing::Violation;
 
     /// All that is read of what one side of a pipe sends, in reads of `size` bytes; and whether it ended in an error.
     async fn all(sent: &[u8], size: usize) -> (String, bool, Arc<Conn>) {

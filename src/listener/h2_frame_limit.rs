@@ -15,11 +15,11 @@ const EACH: Duration = Duration::from_millis(20);
 
 /// More of them than anybody needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
+pub(crate) struct TooMany;
 
 /// What has arrived on a connection, frame by frame.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     /// Bytes of the preface that were seen.
     preface: usize,
     /// What is known of the frame that begins.
@@ -35,7 +35,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Whether the preface is here.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.preface == PREFACE
     }
 
@@ -43,7 +43,7 @@ impl Frames {
     ///
     /// # Errors
     /// Too many frames ask for an answer.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), TooMany> {
+    pub(crate) fn scan(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), TooMany> {
         self.preface += skip(&mut bytes, PREFACE - self.preface);
         while !bytes.is_empty() {
             self.payload -= skip(&mut bytes, self.payload);
