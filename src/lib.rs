@@ -30,6 +30,7 @@ pub mod config;
 
 // -- edges: sockets, pingora --
 pub mod admin;
+pub mod deliver;
 pub mod gateway;
 pub mod listener;
 pub mod upstream;

@@ -21,7 +21,7 @@ use crate::route::guard::Verdict;
 
 /// All rate limits of the gate. They outlive a reload: the buckets of a route are found by its number.
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Slows down who is refused often.
     refused: Buckets,
     /// By the number of a route and the place in its list.
@@ -36,7 +36,7 @@ type LimitOf = (u32, usize);
 
 /// One limit of a route with its buckets: made once a snapshot.
 #[derive(Clone, Debug)]
-pub(super) struct LiveLimit {
+pub(crate) struct LiveLimit {
     key: RateKey,
     buckets: Arc<Buckets>,
 }
@@ -44,13 +44,13 @@ pub(super) struct LiveLimit {
 /// A token of `refused_per_client`, spent unless it is refunded.
 #[derive(Debug)]
 #[must_use = "an authentic request gives its token back"]
-pub(super) struct Ticket<'a> {
+pub(crate) struct Ticket<'a> {
     charged: Option<(&'a Buckets, u64)>,
 }
 
 impl Ticket<'_> {
     /// Gives the token back: the request is authentic.
-    pub(super) fn refund(self, now: Instant) {
+    pub(crate) fn refund(self, now: Instant) {
         if let Some((buckets, key)) = self.charged {
             buckets.refund(key, now);
         }
@@ -59,18 +59,18 @@ impl Ticket<'_> {
 
 impl Limits {
     /// Limits with empty buckets.
-    pub(super) fn new(refused_per_client: Quota) -> Self {
+    pub(crate) fn new(refused_per_client: Quota) -> Self {
         let hash_key = random::wide().to_be_bytes();
         Self { refused: Buckets::new(refused_per_client), by_route: Mutex::default(), hasher: RandomState::new(), hash_key }
     }
 
     /// Follows a new `refused_per_client`.
-    pub(super) fn set_refused(&self, quota: Quota) {
+    pub(crate) fn set_refused(&self, quota: Quota) {
         self.refused.set_quota(quota);
     }
 
     /// The limits of the route with this number, with the buckets that it had before, whatever its name was.
-    pub(super) fn of(&self, route: u32, limits: &[RateLimit]) -> Vec<LiveLimit> {
+    pub(crate) fn of(&self, route: u32, limits: &[RateLimit]) -> Vec<LiveLimit> {
         let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
         let live = |(place, limit): (usize, &RateLimit)| {
             let buckets = by_route.entry((route, place)).or_insert_with(|| Arc::new(Buckets::new(limit.quota)));
@@ -84,7 +84,7 @@ impl Limits {
     ///
     /// # Errors
     /// `RateLimited` if the client is refused too often already.
-    pub(super) fn charge(&self, client: Client, now: Instant) -> Result<Ticket<'_>, Refusal> {
+    pub(crate) fn charge(&self, client: Client, now: Instant) -> Result<Ticket<'_>, Refusal> {
         if !client.own {
             return Ok(Ticket { charged: None });
         }
@@ -97,7 +97,7 @@ impl Limits {
     ///
     /// # Errors
     /// `RateLimited` by the first that is used up.
-    pub(super) fn after(&self, limits: &[LiveLimit], scope: Scope<'_>, delivery: &Delivery, now: Instant) -> Result<(), Refusal> {
+    pub(crate) fn after(&self, limits: &[LiveLimit], scope: Scope<'_>, delivery: &Delivery, now: Instant) -> Result<(), Refusal> {
         let keyed = limits.iter().filter_map(|LiveLimit { key, buckets }| match key {
             RateKey::ClientIp => None,
             RateKey::Route => Some((&**buckets, self.route_key())),
@@ -135,7 +135,7 @@ fn limited(retry_after: Duration) -> Refusal {
 ///
 /// # Errors
 /// `Loop`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`; `Malformed` if a header that is read as single has different values.
-pub(super) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, all: &'a Limits) -> Result<Ticket<'a>, Refusal> {
+pub(crate) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, all: &'a Limits) -> Result<Ticket<'a>, Refusal> {
     let now = head.received.mono;
     let ticket = all.charge(head.client, now)?;
     if hops::is_loop(&head.headers) {
@@ -164,7 +164,7 @@ fn has_backtick(head: &RequestHead) -> bool {
 ///
 /// # Errors
 /// `Loop`, `PathGuarded`, `Malformed`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`, `BodyTooLarge`.
-pub(super) fn admit_pass(route: &LivePass, head: &RequestHead, all: &Limits) -> Result<(), Refusal> {
+pub(crate) fn admit_pass(route: &LivePass, head: &RequestHead, all: &Limits) -> Result<(), Refusal> {
     let (pass, now) = (&*route.pass, head.received.mono);
     let ticket = all.charge(head.client, now)?;
     if hops::is_loop(&head.headers) {

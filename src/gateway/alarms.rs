@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 
 use super::Gate;
-use super::deliver::courier;
 use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
 use crate::clock::{Dates, unix_ms};
 use crate::config::snapshot::{Hook, Snapshot};
+use crate::deliver::alarm_webhook;
 use crate::queue::kept;
 use crate::store::StoreError;
 use crate::store::embedded::drift::Drift;
@@ -176,7 +176,7 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
     Accept {
         id,
         origin: OriginId(target.0),
-        delivery_id: Some(courier::message_id(id).into()),
+        delivery_id: Some(alarm_webhook::message_id(id).into()),
         key: None,
         event_type: Some(event.kind.into()),
         to: vec![To { target, lane: Some(event.lane), start: Start::Anyone, tried: Vec::new() }],

@@ -5,9 +5,9 @@ use std::time::Instant;
 use http::Method;
 
 use crate::config::snapshot::{Hook, Pass, RefusedAnswer, Route, Snapshot};
+use crate::deliver::alarm_webhook::LiveAlarms;
+use crate::deliver::{Place, Target};
 use crate::gateway::admit::LiveLimit;
-use crate::gateway::deliver::courier::LiveAlarms;
-use crate::gateway::deliver::{Place, Target};
 use crate::queue::choose::Room;
 use crate::request::{Params, RequestHead};
 use crate::route::guard::Guards;
@@ -23,38 +23,38 @@ pub struct Live {
     /// The config.
     pub snapshot: Arc<Snapshot>,
     /// Its routes, in the same order.
-    pub(super) routes: Vec<LiveRoute>,
+    pub(crate) routes: Vec<LiveRoute>,
     /// Where the gate's own alarms go.
-    pub(super) alarms: Option<Arc<LiveAlarms>>,
+    pub(crate) alarms: Option<Arc<LiveAlarms>>,
 }
 
 /// A route tied to its state.
 #[derive(Debug)]
-pub(super) enum LiveRoute {
+pub(crate) enum LiveRoute {
     Hook(Arc<LiveHook>),
     Pass(Arc<LivePass>),
 }
 
 /// A route with what it needs at run time. Shared: what it hands on later goes on after the snapshot is gone.
 #[derive(Debug)]
-pub(super) struct LiveHook {
+pub(crate) struct LiveHook {
     /// Its policy.
-    pub(super) hook: Arc<Hook>,
+    pub(crate) hook: Arc<Hook>,
     /// The name that its ledger entries are kept under.
-    pub(super) ledger: Arc<str>,
+    pub(crate) ledger: Arc<str>,
     /// Its rate limits.
-    pub(super) limits: Vec<LiveLimit>,
+    pub(crate) limits: Vec<LiveLimit>,
     /// Where its deliveries go.
-    pub(super) upstream: RouteClient,
+    pub(crate) upstream: RouteClient,
     /// What new deliveries wait in; none without a store on disk.
-    pub(super) target: Option<Arc<Target>>,
+    pub(crate) target: Option<Arc<Target>>,
     /// All numbers of the store whose deliveries are its own, that of `target` included.
-    pub(super) owns: Vec<TargetId>,
+    pub(crate) owns: Vec<TargetId>,
 }
 
 impl LiveHook {
     /// Takes a place for a delivery of `bytes` that has just come in, if it may be attempted at once.
-    pub(super) fn begin(&self, bytes: usize, now: Instant) -> Option<Place> {
+    pub(crate) fn begin(&self, bytes: usize, now: Instant) -> Option<Place> {
         let target = self.target.as_ref().filter(|_| self.upstream.room(now) == Room::All)?;
         target.begin(bytes, now)
     }
@@ -64,17 +64,17 @@ impl LiveHook {
 #[derive(Debug)]
 pub struct LivePass {
     /// Its policy.
-    pub(super) pass: Arc<Pass>,
+    pub(crate) pass: Arc<Pass>,
     /// Its rate limits.
-    pub(super) limits: Vec<LiveLimit>,
+    pub(crate) limits: Vec<LiveLimit>,
     /// The app.
-    pub(super) upstream: Arc<Client>,
+    pub(crate) upstream: Arc<Client>,
     /// The paths of the app that only webhooks may ask for.
-    pub(super) guards: Arc<Guards>,
+    pub(crate) guards: Arc<Guards>,
 }
 
 /// What a request is for.
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     /// Webhooks, with the parameters of the path.
     Hook(&'a Arc<LiveHook>, Params),
     /// Other traffic of the app.
@@ -83,7 +83,7 @@ pub(super) enum Found<'a> {
 
 impl Live {
     /// The route of a request.
-    pub(super) fn find(&self, head: &RequestHead) -> Option<Found<'_>> {
+    pub(crate) fn find(&self, head: &RequestHead) -> Option<Found<'_>> {
         let (index, params) = self.snapshot.router.find(&head.authority, head.path())?;
         match self.routes.get(index)? {
             LiveRoute::Hook(hook) => Some(Found::Hook(hook, params)),
@@ -92,7 +92,7 @@ impl Live {
     }
 
     /// The routes that take webhooks.
-    pub(super) fn hooks(&self) -> impl Iterator<Item = &Arc<LiveHook>> {
+    pub(crate) fn hooks(&self) -> impl Iterator<Item = &Arc<LiveHook>> {
         self.routes.iter().filter_map(|route| match route {
             LiveRoute::Hook(hook) => Some(hook),
             LiveRoute::Pass(_) => None,
@@ -100,7 +100,7 @@ impl Live {
     }
 
     /// The methods of a route, as `Allow` lists them.
-    pub(super) fn allow_of(&self, route: &str) -> Option<String> {
+    pub(crate) fn allow_of(&self, route: &str) -> Option<String> {
         let methods = match self.snapshot.routes.iter().find(|known| **known.name() == *route)? {
             Route::Hook(hook) => hook.methods.as_slice(),
             Route::Pass(pass) => pass.methods.as_deref().unwrap_or(&PASSED),
@@ -109,7 +109,7 @@ impl Live {
     }
 
     /// Returns how a route answers what is not authentic.
-    pub(super) fn refused_of(&self, route: &str) -> Option<RefusedAnswer> {
+    pub(crate) fn refused_of(&self, route: &str) -> Option<RefusedAnswer> {
         self.snapshot.hooks.iter().find(|hook| *hook.name == *route).map(|hook| hook.refused)
     }
 }

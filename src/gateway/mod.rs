@@ -22,13 +22,12 @@ use crate::store::{Key, Ledger, Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 
-mod admit;
+pub(crate) mod admit;
 pub mod alarms;
 mod answer;
 pub mod body;
 pub mod budget;
 mod buffer;
-pub mod deliver;
 mod desk;
 mod edge;
 mod enqueue;
@@ -36,19 +35,19 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
-mod late;
-mod live;
-mod numbers;
+pub(crate) mod late;
+pub(crate) mod live;
+pub(crate) mod numbers;
 pub mod operator;
 mod pass;
 pub mod pipeline;
 pub mod reload;
 pub mod serve;
 
+use crate::deliver::Deliverer;
 pub use crate::listener::connection_limits::{Away, Connections};
 use admit::Limits;
 use budget::Budget;
-use deliver::Deliverer;
 use live::{Live, LiveHook, LivePass, LiveRoute};
 use numbers::{Generation, numbers_of};
 
@@ -69,51 +68,51 @@ pub struct Gate {
     /// Tells the time.
     pub(crate) clock: Arc<dyn Clock>,
     /// The time by which dates of the config are judged.
-    config_time: ArcSwap<ConfigTime>,
+    pub(crate) config_time: ArcSwap<ConfigTime>,
     /// Logs and counts.
     pub(crate) telemetry: Arc<Telemetry>,
     /// What requests run on now.
-    live: ArcSwap<Live>,
+    pub(crate) live: ArcSwap<Live>,
     /// Delivery IDs.
-    ids: Ids,
+    pub(crate) ids: Ids,
     /// What is delivered later.
-    deliverer: Deliverer,
+    pub(crate) deliverer: Deliverer,
     /// Rate buckets.
-    limits: Limits,
+    pub(crate) limits: Limits,
     /// Bytes in flight.
-    budget: Arc<Budget>,
+    pub(crate) budget: Arc<Budget>,
     /// Bytes of streamed answers whose senders do not read.
-    answers: Arc<Budget>,
+    pub(crate) answers: Arc<Budget>,
     /// Upstream clients with their pools and breakers.
-    upstreams: Mutex<HashMap<Arc<str>, Arc<Client>>>,
+    pub(crate) upstreams: Mutex<HashMap<Arc<str>, Arc<Client>>>,
     /// Whether it is ready, draining, and what is in flight.
-    lifecycle: Lifecycle,
+    pub(crate) lifecycle: Lifecycle,
 }
 
 /// Who has which delivery ID.
 #[derive(Debug)]
-struct Ids {
-    ledger: Arc<dyn Ledger>,
+pub(crate) struct Ids {
+    pub(crate) ledger: Arc<dyn Ledger>,
     /// What bodies are hashed with.
-    bodies: BodyKey,
+    pub(crate) bodies: BodyKey,
     /// Duplicates that wait for the one in flight.
-    waiters: Waiters,
+    pub(crate) waiters: Waiters,
 }
 
 /// Where the gate is between start and exit.
 #[derive(Debug, Default)]
-struct Lifecycle {
-    ready: AtomicBool,
+pub(crate) struct Lifecycle {
+    pub(crate) ready: AtomicBool,
     /// Answers close their connections.
-    draining: AtomicBool,
+    pub(crate) draining: AtomicBool,
     /// Webhooks are refused: what is queued goes out, and nothing comes in.
-    closed: AtomicBool,
+    pub(crate) closed: AtomicBool,
     /// Nobody is listened to any more, nothing more is begun.
-    leaving: watch::Sender<bool>,
-    in_flight: AtomicUsize,
+    pub(crate) leaving: watch::Sender<bool>,
+    pub(crate) in_flight: AtomicUsize,
     /// Of those, streams of other traffic.
-    streams: AtomicUsize,
-    connections: Arc<Connections>,
+    pub(crate) streams: AtomicUsize,
+    pub(crate) connections: Arc<Connections>,
 }
 
 /// A request in flight; ends on drop. Borrowed where the request ends within a function, shared where it goes on as a stream.

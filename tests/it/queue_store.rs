@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use hookgate::clock::{Clock, Now, SystemClock};
 use hookgate::config::load::load;
+use hookgate::deliver;
+use hookgate::gateway::Gate;
 use hookgate::gateway::serve::Server;
-use hookgate::gateway::{Gate, deliver};
 use hookgate::store::StoreError;
 use hookgate::store::embedded::sqlite::Hook;
 use hookgate::store::embedded::{Embedded, Opening};

@@ -80,7 +80,7 @@ impl Task {
     }
 
     /// A delivery from the disk. One that cannot be read is put off, and nothing is lost.
-    pub(super) async fn of_leased(gate: &Arc<Gate>, route: &Arc<LiveHook>, leased: Leased, probe: bool, place: Place) -> Option<Self> {
+    pub(crate) async fn of_leased(gate: &Arc<Gate>, route: &Arc<LiveHook>, leased: Leased, probe: bool, place: Place) -> Option<Self> {
         let Leased { lease, tries, cause, age, lane, bytes: _, stored } = leased;
         let now = gate.clock.now();
         match kept::restore(Arc::clone(&route.hook.name), &stored.record, stored.body.clone(), now) {
@@ -156,9 +156,9 @@ fn tell_of_pause(route: &str, turned: Option<Turned>) {
 
 /// What is kept of an answer.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The wait that it asks for.
-    pub(super) asked: Option<Duration>,
+    pub(crate) asked: Option<Duration>,
     head: Bytes,
     body: Bytes,
 }
@@ -179,7 +179,7 @@ pub(crate) fn kept_head(headers: &HeaderMap) -> Bytes {
 }
 
 /// Reads an answer as far as it is kept, and a little further. One that breaks off has its status still.
-pub(super) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
+pub(crate) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
     let Some(mut answer) = answer else { return Seen::default() };
     let asked = asked(&answer, now);
     let head = kept_head(&answer.headers);
@@ -214,12 +214,12 @@ pub(crate) fn attempt_row(cause: Cause, begun: Now, took: Duration, outcome: Out
     }
 }
 
-pub(super) fn recorded(cause: Cause, begun: Now, took: Duration, outcome: Outcome, made: Made, seen: Seen) -> queue::Attempt {
+pub(crate) fn recorded(cause: Cause, begun: Now, took: Duration, outcome: Outcome, made: Made, seen: Seen) -> queue::Attempt {
     queue::Attempt { head: seen.head, body: seen.body, ..attempt_row(cause, begun, took, outcome, made) }
 }
 
 /// Puts on the disk what a try came to; none if the disk does not take it: the lease lapses then, and the delivery is tried again.
-pub(super) async fn settle(gate: &Gate, lease: Lease, attempt: Option<queue::Attempt>, next: Next) -> Option<Held> {
+pub(crate) async fn settle(gate: &Gate, lease: Lease, attempt: Option<queue::Attempt>, next: Next) -> Option<Held> {
     for pause in PAUSES {
         match gate.deliverer.store.settle(lease, attempt.clone(), next).await {
             Ok(held) => return Some(held),

@@ -18,16 +18,16 @@ use crate::store::names::Numbers;
 use crate::store::queue::{Leased, TargetId, Wanted};
 use crate::store::{Store, StoreError};
 
+pub mod alarm_webhook;
 mod attempt;
-pub(super) mod courier;
 mod sweep;
 mod target;
 
-pub(super) use attempt::{Begun, Task, asked, attempt_row, delivery_id, kept_head, lease_of};
-use courier::LiveAlarms;
+use crate::deliver::alarm_webhook::LiveAlarms;
+pub(crate) use attempt::{Begun, Task, asked, attempt_row, delivery_id, kept_head, lease_of};
 pub use sweep::sweep;
 use target::Memory;
-pub(super) use target::{Place, Target};
+pub(crate) use target::{Place, Target};
 
 /// The longest pause between two looks, and the shortest after one that found nothing to begin.
 const POLL: Duration = Duration::from_secs(5);
@@ -37,9 +37,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// What delivering needs over reloads.
 #[derive(Debug)]
-pub(super) struct Deliverer {
+pub(crate) struct Deliverer {
     /// Where deliveries lie.
-    pub(super) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     /// Whether the store is on disk, as it was opened. A reload does not change that.
     durable: bool,
     targets: Mutex<HashMap<TargetId, Arc<Target>>>,
@@ -49,17 +49,17 @@ pub(super) struct Deliverer {
 }
 
 impl Deliverer {
-    pub(super) fn new(store: Arc<dyn Store>, durable: bool) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, durable: bool) -> Self {
         Self { store, durable, targets: Mutex::default(), memory: Arc::default(), counts: ArcSwap::default() }
     }
 
     /// What lies in the store, a second ago.
-    pub(super) fn counts(&self) -> Arc<Counts> {
+    pub(crate) fn counts(&self) -> Arc<Counts> {
         self.counts.load_full()
     }
 
     /// The target of a route, following its policy from now on; none without a store on disk.
-    pub(super) fn target_of(&self, hook: &Hook, numbers: &Numbers) -> Option<Arc<Target>> {
+    pub(crate) fn target_of(&self, hook: &Hook, numbers: &Numbers) -> Option<Arc<Target>> {
         let target = self.durable.then(|| self.target(TargetId(numbers.number)))?;
         target.follow(&hook.deliver);
         target.reach(&hook.forward.upstream.address);
@@ -67,7 +67,7 @@ impl Deliverer {
     }
 
     /// Where the alarms of a config go, if they go anywhere.
-    pub(super) fn alarms_of(&self, snapshot: &Snapshot, number: Option<TargetId>) -> Option<Arc<LiveAlarms>> {
+    pub(crate) fn alarms_of(&self, snapshot: &Snapshot, number: Option<TargetId>) -> Option<Arc<LiveAlarms>> {
         let number = number.filter(|_| self.durable)?;
         LiveAlarms::of(snapshot, &self.target(number)).map(Arc::new)
     }
@@ -195,7 +195,7 @@ impl Way<'_> {
     fn lease(&self) -> Duration {
         match self.to {
             To::Route(route) => lease_of(&route.hook),
-            To::Alarms(_) => courier::LEASE,
+            To::Alarms(_) => crate::deliver::alarm_webhook::LEASE,
         }
     }
 
@@ -281,7 +281,7 @@ fn hand_on(gate: &Arc<Gate>, way: &Way<'_>, leased: Leased, probe: bool, place: 
         }
         To::Alarms(alarms) => {
             let alarms = Arc::clone(alarms);
-            tokio::spawn(async move { courier::attempt(&gate, &alarms, leased, probe, &place).await });
+            tokio::spawn(async move { crate::deliver::alarm_webhook::attempt(&gate, &alarms, leased, probe, &place).await });
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::upstream::client::{Made, Sent};
 /// How long one try may take in all.
 const BUDGET: Duration = Duration::from_secs(15);
 /// How long a try is leased: longer than it can take, with the way to the disk.
-pub(super) const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 /// When one is tried again: for a day, however often that is.
 const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(3600), max_attempts: None };
 const MAX_AGE: Duration = Duration::from_secs(86_400);
@@ -54,7 +54,7 @@ pub(crate) struct LiveAlarms {
 
 impl LiveAlarms {
     /// Where the alarms of a config go, if they go anywhere.
-    pub(super) fn of(snapshot: &Snapshot, target: &Arc<Target>) -> Option<Self> {
+    pub(crate) fn of(snapshot: &Snapshot, target: &Arc<Target>) -> Option<Self> {
         let (webhook, deliver) = (Arc::clone(snapshot.alarms.webhook.as_ref()?), policy()?);
         target.follow(&deliver);
         Some(Self { webhook, egress: Arc::clone(&snapshot.egress), deliver, target: Arc::clone(target) })
@@ -62,7 +62,7 @@ impl LiveAlarms {
 }
 
 /// Makes a try with an alarm and settles it.
-pub(super) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased, probe: bool, place: &Place) {
+pub(crate) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased, probe: bool, place: &Place) {
     let gate = InFlight::begin(Arc::clone(gate));
     let (gate, LiveAlarms { webhook, egress, deliver, .. }) = (&gate.0, to);
     let Leased { lease, tries, cause, age, lane, bytes: _, stored } = leased;

@@ -26,17 +26,17 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Bytes held now.
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
     /// A target waits for memory, or none does any more.
-    pub(super) fn set_short(&self, short: bool) {
+    pub(crate) fn set_short(&self, short: bool) {
         self.short.store(short, Ordering::SeqCst);
     }
 
     /// Resolves when something is free that deliveries wait for.
-    pub(super) async fn freed(&self) {
+    pub(crate) async fn freed(&self) {
         self.freed.notified().await;
     }
 }
@@ -65,7 +65,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(id: TargetId, memory: Arc<Memory>) -> Self {
+    pub(crate) fn new(id: TargetId, memory: Arc<Memory>) -> Self {
         Self {
             id,
             busy: AtomicU32::new(0),
@@ -83,7 +83,7 @@ impl Target {
     }
 
     /// Follows a policy from now on; tries under way go on.
-    pub(super) fn follow(&self, deliver: &Deliver) {
+    pub(crate) fn follow(&self, deliver: &Deliver) {
         self.concurrency.store(deliver.concurrency, Ordering::Relaxed);
         if let Some(quota) = deliver.rate {
             self.buckets.get_or_init(|| Buckets::new(quota)).set_quota(quota);
@@ -92,7 +92,7 @@ impl Target {
     }
 
     /// Records where its deliveries go from now on. A pause is about the app that is there: it ends with a new address.
-    pub(super) fn reach(&self, address: &UpstreamAddress) {
+    pub(crate) fn reach(&self, address: &UpstreamAddress) {
         let mut known = self.address.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref() != Some(address) {
             *known = Some(address.clone());
@@ -107,7 +107,7 @@ impl Target {
     }
 
     /// As many free places as there are, `most` at most: those that are not used are given back by dropping them.
-    pub(super) fn reserve(self: &Arc<Self>, most: u32) -> Vec<Place> {
+    pub(crate) fn reserve(self: &Arc<Self>, most: u32) -> Vec<Place> {
         (0..most).map_while(|_| self.place()).collect()
     }
 
@@ -119,17 +119,17 @@ impl Target {
     }
 
     /// Bytes of its deliveries that are attempted now.
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
     /// Returns the kind of deliveries whose turn it is.
-    pub(super) fn turn(&self) -> Turn {
+    pub(crate) fn turn(&self) -> Turn {
         if self.retry_next.load(Ordering::Relaxed) { Turn::Retry } else { Turn::First }
     }
 
     /// Records the kind of the delivery that begins.
-    pub(super) fn took(&self, turn: Turn) {
+    pub(crate) fn took(&self, turn: Turn) {
         self.retry_next.store(turn == Turn::First, Ordering::Relaxed);
     }
 
@@ -139,21 +139,21 @@ impl Target {
     }
 
     /// Tries that the rate lets begin, as many as `most`; they are taken.
-    pub(super) fn take(&self, most: u32, now: Instant) -> u32 {
+    pub(crate) fn take(&self, most: u32, now: Instant) -> u32 {
         let Some(buckets) = self.buckets() else { return most };
         let taken = (0..most).take_while(|_| buckets.take(KEY, now).is_ok()).count();
         u32::try_from(taken).unwrap_or(most)
     }
 
     /// Gives back what was taken and not used.
-    pub(super) fn give_back(&self, tokens: u32, now: Instant) {
+    pub(crate) fn give_back(&self, tokens: u32, now: Instant) {
         if let Some(buckets) = self.buckets() {
             (0..tokens).for_each(|_| buckets.refund(KEY, now));
         }
     }
 
     /// How long until the rate lets the next one begin; zero if it does.
-    pub(super) fn wait(&self, now: Instant) -> Duration {
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
         self.buckets().map_or(Duration::ZERO, |buckets| buckets.peek(KEY, now).err().unwrap_or_default())
     }
 
@@ -163,7 +163,7 @@ impl Target {
     }
 
     /// Whether deliveries wait, as far as is known.
-    pub(super) fn has_backlog(&self) -> bool {
+    pub(crate) fn has_backlog(&self) -> bool {
         self.backlog.load(Ordering::Relaxed)
     }
 
@@ -204,7 +204,7 @@ pub(crate) struct Place {
 impl Place {
     /// Begins an attempt with a delivery of `bytes`: when that ends, those that wait hear of it. One that was only reserved tells nobody, or who
     /// looks would wake itself for ever.
-    pub(super) fn used(self, bytes: usize) -> Self {
+    pub(crate) fn used(self, bytes: usize) -> Self {
         self.target.held.fetch_add(bytes, Ordering::Relaxed);
         self.target.memory.held.fetch_add(bytes, Ordering::Relaxed);
         let mut place = self;
@@ -213,13 +213,13 @@ impl Place {
     }
 
     /// Makes it the place of the probe that ends the target's pause, unless another one is out.
-    pub(super) fn make_probe(&mut self, now: Instant) -> bool {
+    pub(crate) fn make_probe(&mut self, now: Instant) -> bool {
         self.probe = self.target.pause().probe(now);
         self.probe.is_some()
     }
 
     /// Tells the target's pause what the attempt says. `open` is the length of a first pause.
-    pub(super) fn heard(&self, sign: Sign, subject: Subject, open: Duration, now: Instant) -> Option<Turned> {
+    pub(crate) fn heard(&self, sign: Sign, subject: Subject, open: Duration, now: Instant) -> Option<Turned> {
         let mut pause = self.target.pause();
         let was_paused = pause.left(now).is_some();
         pause.heard(sign, subject, self.probe, open, now);
@@ -236,7 +236,7 @@ impl Place {
 
 /// How an attempt has changed the pause of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turned {
+pub(crate) enum Turned {
     /// It pauses now, for this time.
     Paused(Duration),
     /// It does not pause any more.
