@@ -4,6 +4,7 @@
 //! hand on, settle. The modules are declared in the order in which they build on each other; `docs/architecture.md` says who may name whom.
 
 // -- leaves: pure, bytes and `now` in, a value out --
+pub mod api;
 pub mod clock;
 pub mod delivery;
 pub mod headers;

@@ -12,10 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Denied};
-use super::deliveries::acts::Nothing;
 use super::deliveries::replay::Known;
 use super::endpoint::{self, Answers, Endpoint, schema};
 use super::{Guard, Report, Source, Status, openapi};
+use crate::api::actions::Nothing;
 use crate::telemetry::{REMEMBERED, RecentRefusal};
 
 /// Refusals shown when nobody says how many.

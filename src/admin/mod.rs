@@ -7,9 +7,7 @@ mod guard;
 pub mod health;
 pub mod live;
 mod openapi;
-pub mod report;
 mod serve;
-pub mod status;
 mod token;
 
 #[cfg(test)]
@@ -19,12 +17,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use crate::api::report::Report;
+pub use crate::api::status::Status;
 use crate::telemetry::{RecentRefusal, Tailed};
 pub use deliveries::{DeliveryName, Desk, Keyed, Policy};
 pub use guard::{Guard, TokenMatcher};
-pub use report::Report;
 pub use serve::{serve_tcp, serve_unix};
-pub use status::Status;
 pub use token::{Caller, Offered, TOKEN_FILE, token_beside};
 
 /// Where the answers come from.

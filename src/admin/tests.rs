@@ -250,8 +250,11 @@ async fn nobody_holds_the_end_up() {
 
 #[test]
 fn status_is_read_back_as_it_was_written() {
-    let status =
-        Status { routes: vec![status::RouteStatus::default()], last_error: Some(status::LastError::default()), ..Status::default() };
+    let status = Status {
+        routes: vec![crate::api::status::RouteStatus::default()],
+        last_error: Some(crate::api::status::LastError::default()),
+        ..Status::default()
+    };
     let text = serde_json::to_string(&status).unwrap();
     assert!(text.contains("\"hour\":{\"in\":0,"), "{text}");
     assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);

@@ -13,9 +13,9 @@ use crate::config::compile;
 use crate::config::diagnostic::{Diagnostics, Place, Step, did_you_mean};
 use crate::config::file::{self, OneOrMany};
 use crate::config::load::{self, Loaded, Rejected};
-use crate::config::marked::{self, Marked, Node};
 use crate::config::presets::{Catalogue, Preset};
 use crate::config::source::Source;
+use crate::config::yaml_tree::{self, Marked, Node};
 use crate::verify::Shape;
 
 /// The largest request, body or config that a command reads, in bytes.
@@ -57,7 +57,7 @@ pub(super) fn store_of(config: Option<&Path>) -> Option<PathBuf> {
     let bytes = read(config, "the config").ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let store = [Step::Key("store".to_owned()), Step::Key("path".to_owned())];
-    let of = |text: &str| match &marked::read(text).0?.find(&store) {
+    let of = |text: &str| match &yaml_tree::read(text).0?.find(&store) {
         (Marked { node: Node::Scalar { text, .. }, .. }, _, true) => Some(text.clone()),
         _ => None,
     };

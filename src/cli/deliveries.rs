@@ -8,16 +8,16 @@ use crate::cli::error::{Error, Exit};
 use crate::clock::{Clock as _, SystemClock};
 
 mod change;
+pub mod confirm;
 pub(super) mod export;
+pub mod filter_args;
 mod list;
 mod plan;
 mod raw;
 mod replay;
 mod show;
-mod sure;
 mod tail;
 mod watch;
-pub(super) mod which;
 
 #[cfg(test)]
 pub(super) mod fake;

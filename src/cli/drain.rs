@@ -2,12 +2,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::admin::deliveries::types::State;
 use crate::admin::live::{Drain, DrainAsked};
+use crate::api::deliveries::State;
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::deliveries::export::{self, deliveries};
-use crate::cli::deliveries::which::Which;
+use crate::cli::deliveries::filter_args::Which;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term::{self, Look, Sign};
 use crate::clock::{Clock as _, SystemClock};

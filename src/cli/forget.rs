@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::admin::deliveries::acts::{Forget, Forgotten};
+use crate::api::actions::{Forget, Forgotten};
 use crate::cli::ask::GateArgs;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};

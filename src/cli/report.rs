@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::Style;
 
-use crate::admin::report::{Report, RouteReport};
+use crate::api::report::{Report, RouteReport};
 use crate::cli::ask::GateArgs;
 use crate::cli::error::{Error, Exit};
 use crate::cli::table::{Align, Cell, Table, cut};

@@ -18,10 +18,10 @@ use crate::config::load::{Loaded, load};
 use crate::config::snapshot::{AdminAddress, Snapshot, Token};
 use crate::config::watch as config_watch;
 use crate::deliver;
-use crate::gateway::operator::Operator;
+use crate::gateway::admin_source::Operator;
 use crate::gateway::reload::{Reloader, environment};
 use crate::gateway::serve::Server;
-use crate::gateway::{Gate, alarms};
+use crate::gateway::{Gate, alarm_watch};
 use crate::listener::unix::{self, SocketFile};
 use crate::store::embedded::Embedded;
 use crate::store::embedded::sqlite::OpenError;
@@ -122,7 +122,7 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
         tokio::spawn(deliver::run(Arc::clone(&gate)));
         tokio::spawn(deliver::sweep(Arc::clone(&gate)));
     }
-    tokio::spawn(alarms::watch(Arc::clone(&gate), alarm));
+    tokio::spawn(alarm_watch::watch(Arc::clone(&gate), alarm));
     server.ready();
     let running = operators.running(running::absolute(&config), snapshot.store.path.as_deref());
     let _running = running.leave(snapshot.store.path.as_deref());

@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::admin::deliveries::types::{Deliveries, Delivery};
-use crate::admin::status::{AlarmStatus, ConfigStatus, RouteStatus, SecretStatus, Status, StoreStatus};
+use crate::api::deliveries::{Deliveries, Delivery};
+use crate::api::status::{AlarmStatus, ConfigStatus, RouteStatus, SecretStatus, Status, StoreStatus};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::deliveries::export::deliveries;

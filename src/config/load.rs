@@ -7,12 +7,12 @@ use crate::clock::{Dates, Now};
 use crate::config::compile::{self, Context, Written};
 use crate::config::diagnostic::{Diagnostics, Place, shown};
 use crate::config::file;
-use crate::config::marked;
 use crate::config::presets::{Catalogue, check_facts};
 use crate::config::report::Report;
 use crate::config::secret::{Cache, Env, Loader, Origins};
 use crate::config::snapshot::{Action, Snapshot};
 use crate::config::source::{self, BadPattern, MAX_MATCHES, Source};
+use crate::config::yaml_tree;
 use crate::mount::{self, Mount};
 
 /// How large all files beside the config may be together, in bytes.
@@ -113,7 +113,7 @@ fn base_of(path: &Path) -> PathBuf {
 /// [`load`] on a machine with these mounts.
 fn load_among(mounts: &[Mount], path: &Path, mut loader: Loader<'_>, generation: u64) -> Result<Loaded, Rejected> {
     let previous = loader.previous;
-    let main = match loader.inputs.read(path, marked::MAX_BYTES) {
+    let main = match loader.inputs.read(path, yaml_tree::MAX_BYTES) {
         Ok(bytes) => source(path, bytes, &mut loader),
         Err(why) => {
             let report = Report::of_file(&path.display().to_string(), format!("the config {why}"));
@@ -196,7 +196,7 @@ impl Reading<'_> {
 
     /// Reads a file beside the main one; the index of its source. `at` is where the config names it.
     fn open(&mut self, path: &Path, at: &Place) -> Option<usize> {
-        match self.loader.inputs.read(path, marked::MAX_BYTES) {
+        match self.loader.inputs.read(path, yaml_tree::MAX_BYTES) {
             // Whoever writes it anew empties it first: that takes no route away.
             Ok(bytes) if bytes.trim_ascii().is_empty() => {
                 let help = "write into it what it is for, or a comment if it shall say nothing".to_owned();

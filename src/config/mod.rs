@@ -3,7 +3,6 @@ pub mod compile;
 pub mod diagnostic;
 pub mod file;
 pub mod load;
-pub mod marked;
 pub mod presets;
 pub mod reference;
 pub mod report;
@@ -14,6 +13,7 @@ pub mod snapshot;
 pub mod sni;
 pub mod source;
 pub mod watch;
+pub mod yaml_tree;
 
 pub use load::{Loaded, Rejected, load};
 pub use report::{Finding, Report};

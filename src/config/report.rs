@@ -6,8 +6,8 @@ use annotate_snippets::{AnnotationKind, Level as Shade, Origin, Renderer, Snippe
 use serde::Serialize;
 
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Level, Place, Step, looks_random};
-use crate::config::marked::{Area, Marked, Node};
 use crate::config::source::Source;
+use crate::config::yaml_tree::{Area, Marked, Node};
 
 /// All that is to be said about a config, without the text it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

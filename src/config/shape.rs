@@ -4,8 +4,8 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::{Map, Value};
 
 use crate::config::diagnostic::{Diagnostics, Place, Step, did_you_mean, shown};
-use crate::config::marked::{Entry, Marked, Node};
 use crate::config::report::is_secretive;
+use crate::config::yaml_tree::{Entry, Marked, Node};
 
 /// What serde_yaml reads, with repeated keys kept: the meaning of the text.
 #[derive(Debug)]

@@ -20,16 +20,18 @@ use crate::route::template::PathTemplate;
 use crate::telemetry::LogPolicy;
 use crate::verify::{Candidate, Handshakes, Locator, SecretLocations, SigningKey, Verifier};
 
+pub mod addresses;
 mod alarms;
 mod certificates;
 mod deliver;
-mod ends;
 mod route;
 
+pub use crate::config::snapshot::addresses::{
+    Authorities, Egress, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls,
+};
 pub use alarms::{AlarmWebhook, Alarms, WebAddress};
 pub use certificates::{CertificateUse, Validity};
 pub use deliver::{Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill};
-pub use ends::{Authorities, Egress, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls};
 pub use route::{Pass, Route};
 
 /// One compiled, immutable config generation: names and policies only. What outlives a reload lives in `gateway::Gate`.

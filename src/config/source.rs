@@ -11,9 +11,9 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place};
-use crate::config::marked::{self, Area, Fault, Marked, Node};
 use crate::config::schema;
 use crate::config::shape::{Meaning, Shape};
+use crate::config::yaml_tree::{self, Area, Fault, Marked, Node};
 
 /// One file, as it was read.
 pub struct Source {
@@ -40,7 +40,7 @@ impl Source {
         match std::str::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => {
                 source.text = Zeroizing::new(text.to_owned());
-                (source.tree, source.faults) = marked::read(text.trim_start_matches('\u{feff}'));
+                (source.tree, source.faults) = yaml_tree::read(text.trim_start_matches('\u{feff}'));
             }
             Ok(_) => source.refuse("there is a NUL byte in the file"),
             Err(error) => {

@@ -11,11 +11,11 @@ use super::target::{Place, Turned};
 use crate::clock::Now;
 use crate::config::snapshot::Hook;
 use crate::delivery::{Answer, Attempt, Delivery, HandOn as _, Outcome};
-use crate::gateway::live::LiveHook;
+use crate::gateway::active_config::LiveHook;
 use crate::gateway::{Gate, InFlight};
 use crate::headers::shown_id;
 use crate::queue::outcome::{self, Before};
-use crate::queue::{kept, pause};
+use crate::queue::{pause, stored};
 use crate::random;
 use crate::retry::retry_after;
 use crate::store::queue::{self, Cause, Lane, Lease, Leased, Next, Subject};
@@ -83,7 +83,7 @@ impl Task {
     pub(crate) async fn of_leased(gate: &Arc<Gate>, route: &Arc<LiveHook>, leased: Leased, probe: bool, place: Place) -> Option<Self> {
         let Leased { lease, tries, cause, age, lane, bytes: _, stored } = leased;
         let now = gate.clock.now();
-        match kept::restore(Arc::clone(&route.hook.name), &stored.record, stored.body.clone(), now) {
+        match stored::restore(Arc::clone(&route.hook.name), &stored.record, stored.body.clone(), now) {
             Ok(delivery) => Some(Self {
                 gate: InFlight::begin(Arc::clone(gate)),
                 route: Arc::clone(route),

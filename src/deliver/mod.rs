@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::gateway::Gate;
-use crate::gateway::live::{Live, LiveHook};
+use crate::gateway::active_config::{Live, LiveHook};
 use crate::queue::choose::{Candidate, Choice, PER_TARGET, Room, Share, Turn, choose};
 use crate::store::archive::Counts;
 use crate::store::names::Numbers;
@@ -23,7 +23,7 @@ mod attempt;
 mod sweep;
 mod target;
 
-use crate::deliver::alarm_webhook::LiveAlarms;
+use alarm_webhook::LiveAlarms;
 pub(crate) use attempt::{Begun, Task, asked, attempt_row, delivery_id, kept_head, lease_of};
 pub use sweep::sweep;
 use target::Memory;
@@ -195,7 +195,7 @@ impl Way<'_> {
     fn lease(&self) -> Duration {
         match self.to {
             To::Route(route) => lease_of(&route.hook),
-            To::Alarms(_) => crate::deliver::alarm_webhook::LEASE,
+            To::Alarms(_) => alarm_webhook::LEASE,
         }
     }
 
@@ -281,7 +281,7 @@ fn hand_on(gate: &Arc<Gate>, way: &Way<'_>, leased: Leased, probe: bool, place: 
         }
         To::Alarms(alarms) => {
             let alarms = Arc::clone(alarms);
-            tokio::spawn(async move { crate::deliver::alarm_webhook::attempt(&gate, &alarms, leased, probe, &place).await });
+            tokio::spawn(async move { alarm_webhook::attempt(&gate, &alarms, leased, probe, &place).await });
         }
     }
 }

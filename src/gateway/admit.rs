@@ -10,7 +10,7 @@ use http::Method;
 use crate::config::snapshot::{Hook, RateKey, RateLimit};
 use crate::dedupe::key::Scope;
 use crate::delivery::Delivery;
-use crate::gateway::live::LivePass;
+use crate::gateway::active_config::LivePass;
 use crate::headers::hops;
 use crate::limit::{Buckets, Quota};
 use crate::listener::accept::network_of;

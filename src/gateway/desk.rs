@@ -5,7 +5,7 @@ use crate::admin::{DeliveryName, Desk, Keyed, Policy};
 use crate::clock::Now;
 use crate::dedupe::key::{Identity, Scope};
 use crate::gateway::Gate;
-use crate::gateway::live::LiveHook;
+use crate::gateway::active_config::LiveHook;
 use crate::request::Params;
 use crate::store::Store;
 use crate::verify::KeyedBy;

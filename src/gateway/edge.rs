@@ -15,10 +15,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::clock::{Now, within};
+use crate::gateway::active_config::Live;
 use crate::gateway::answer::{Refused, write_acknowledgement, write_answer, write_full, write_refusal};
 use crate::gateway::body::{self, BodyFault, Sender};
 use crate::gateway::enqueue::Receipt;
-use crate::gateway::live::Live;
 use crate::gateway::pass::{self, Passing};
 use crate::gateway::pipeline::{self, Reply};
 use crate::gateway::{Gate, InFlight, head};

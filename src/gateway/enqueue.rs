@@ -10,9 +10,9 @@ use crate::dedupe::key::Scope;
 use crate::deliver::{Begun, Target, Task, delivery_id, lease_of};
 use crate::delivery::{Delivery, Outcome};
 use crate::gateway::Gate;
-use crate::gateway::live::LiveHook;
+use crate::gateway::active_config::LiveHook;
 use crate::gateway::pipeline::Reply;
-use crate::queue::kept;
+use crate::queue::stored;
 use crate::refusal::Refusal;
 use crate::retry::Reason;
 use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, OnDead, OriginId, Start, To};
@@ -68,8 +68,8 @@ pub(super) fn has_id(delivery: &Delivery) -> bool {
 pub(super) fn accept(gate: &Gate, hook: &Hook, target: &Target, delivery: &Delivery, entry: Entry<'_>) -> Accept {
     let lane = lane(&gate.ids.ledger.hash_key(), hook, target, delivery);
     let Entry { event_type, start, tried, answered } = entry;
-    let provider = hook.provider.as_deref().map(|name| (kept::PROVIDER, name));
-    let more: Vec<_> = provider.into_iter().chain([(kept::ANSWERED, answered)]).collect();
+    let provider = hook.provider.as_deref().map(|name| (stored::PROVIDER, name));
+    let more: Vec<_> = provider.into_iter().chain([(stored::ANSWERED, answered)]).collect();
     Accept {
         id: DeliveryRef::draw(),
         origin: OriginId(target.id().0),
@@ -77,7 +77,7 @@ pub(super) fn accept(gate: &Gate, hook: &Hook, target: &Target, delivery: &Deliv
         key: None,
         event_type: event_type.map(Arc::from),
         to: vec![To { target: target.id(), lane, start, tried }],
-        record: kept::record(delivery, &hook.forward.dropped, &hook.secret_locations, &more),
+        record: stored::record(delivery, &hook.forward.dropped, &hook.secret_locations, &more),
         body: delivery.body().clone(),
     }
 }

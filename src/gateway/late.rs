@@ -6,7 +6,7 @@ use crate::dedupe::key::{BodyDigest, Scope};
 use crate::dedupe::late::LateRule;
 use crate::delivery::Delivery;
 use crate::gateway::Gate;
-use crate::gateway::live::LiveHook;
+use crate::gateway::active_config::LiveHook;
 use crate::request::Params;
 use crate::store::{Key, Ledger, Remembered};
 use crate::telemetry::Facts;

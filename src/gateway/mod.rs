@@ -22,8 +22,10 @@ use crate::store::{Key, Ledger, Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 
+pub mod active_config;
+pub mod admin_source;
 pub(crate) mod admit;
-pub mod alarms;
+pub mod alarm_watch;
 mod answer;
 pub mod body;
 pub mod budget;
@@ -36,19 +38,17 @@ mod forward;
 pub mod fuzzing;
 mod head;
 pub(crate) mod late;
-pub(crate) mod live;
 pub(crate) mod numbers;
-pub mod operator;
 mod pass;
 pub mod pipeline;
 pub mod reload;
 pub mod serve;
 
 use crate::deliver::Deliverer;
+use crate::gateway::active_config::{Live, LiveHook, LivePass, LiveRoute};
 pub use crate::listener::connection_limits::{Away, Connections};
 use admit::Limits;
 use budget::Budget;
-use live::{Live, LiveHook, LivePass, LiveRoute};
 use numbers::{Generation, numbers_of};
 
 /// Why a config cannot be run on.
@@ -117,10 +117,10 @@ pub(crate) struct Lifecycle {
 
 /// A request in flight; ends on drop. Borrowed where the request ends within a function, shared where it goes on as a stream.
 #[derive(Debug)]
-struct InFlight<G: Deref<Target = Gate>>(G);
+pub(crate) struct InFlight<G: Deref<Target = Gate>>(pub(crate) G);
 
 impl<G: Deref<Target = Gate>> InFlight<G> {
-    fn begin(gate: G) -> Self {
+    pub(crate) fn begin(gate: G) -> Self {
         gate.lifecycle.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(gate)
     }

@@ -17,9 +17,9 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
 
 use crate::delivery::Fault;
+use crate::gateway::active_config::LivePass;
 use crate::gateway::budget::{Account, Owner};
 use crate::gateway::forward::refusal_of;
-use crate::gateway::live::LivePass;
 use crate::gateway::{Gate, InFlight, InStream};
 use crate::headers;
 use crate::headers::{OWN_REQUEST_ID, REQUEST_ID};

@@ -8,9 +8,9 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, TextEncoder};
 
-use super::seen::RouteSeen;
 use super::{Histograms, NO_ROUTE, Telemetry, log};
 use crate::alarm::Code;
+use crate::telemetry::counters::RouteSeen;
 
 /// What only the caller knows, read when metrics are asked for.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,7 @@
 //! What is seen of requests: one record each, from which log line, metrics and recent refusals are made.
 mod alarms;
 mod attempts;
+pub mod counters;
 mod expose;
 mod line;
 pub mod log;
@@ -8,7 +9,6 @@ mod observed;
 mod outcome;
 mod recent;
 mod record;
-mod seen;
 mod sink;
 mod tail;
 mod writer;
@@ -28,6 +28,8 @@ use prometheus::{Histogram, HistogramVec};
 
 use crate::alarm::Alarm;
 use crate::clock::{Clock, Now};
+pub use crate::telemetry::counters::Hour;
+use crate::telemetry::counters::{RouteSeen, When};
 pub use alarms::RouteSums;
 pub use attempts::{After, AttemptSeen};
 pub use expose::Gauges;
@@ -37,8 +39,6 @@ use outcome::Outcome;
 use recent::Recent;
 pub use recent::{REMEMBERED, RecentRefusal};
 pub use record::{Cut, Ended, Facts, Taken};
-pub use seen::Hour;
-use seen::{RouteSeen, When};
 use tail::Tail;
 pub use tail::{TailLine, Tailed};
 use writer::Lines;

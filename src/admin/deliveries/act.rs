@@ -11,17 +11,17 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::acts::{ActAnswer, ActMany, Acted, Forget, Forgotten};
 use super::desk::{DeliveryName, Desk, Keyed, Names, bad, shortened, unavailable};
 use super::filter::{Sought, sought};
 use super::plan::{self, plan};
 use super::read::{desk, find, id_of, parse, same_sender};
-use super::replay::twin;
-use super::types::{Filter, ReplayOne, Replayed, State as Place};
 use crate::admin::Source;
 use crate::admin::answer::Denied;
+use crate::admin::deliveries::replay::duplicate::find_duplicate;
 use crate::admin::token::Actor;
-use crate::queue::kept;
+use crate::api::actions::{ActAnswer, ActMany, Acted, Forget, Forgotten};
+use crate::api::deliveries::{Filter, ReplayOne, Replayed, State as Place};
+use crate::queue::stored;
 use crate::request::Params;
 use crate::store::Key;
 use crate::store::archive::{self, Act, Deed, Forgetting, Scope, Statuses, Which};
@@ -76,9 +76,9 @@ pub(super) async fn replay_one(
     let row = desk.store().rows(Scope::All, &[id]).await.map_err(|error| unavailable(&error))?.pop();
     if !bypass_dedupe && let Some(row) = &row {
         let names = Names::of(&*desk).await?;
-        if let Some(twin) = twin(&*desk, &names, row).await.map_err(|error| unavailable(&error))? {
+        if let Some(other) = find_duplicate(&*desk, &names, row).await.map_err(|error| unavailable(&error))? {
             let help = "the app would see it twice: say `bypass_dedupe` if it shall";
-            return Err(Denied::new(StatusCode::CONFLICT, &format!("{twin} has the same ID"), help));
+            return Err(Denied::new(StatusCode::CONFLICT, &format!("{other} has the same ID"), help));
         }
     }
     let act = Act {
@@ -261,8 +261,8 @@ async fn keys_of(desk: &dyn Desk, asked: &Forget) -> Result<Vec<Key>, Denied> {
         found.extend(desk.store().rows(scope, &[own]).await.map_err(told)?);
     }
     let is_named = |row: &&archive::Row| {
-        let of = kept::parameters(&row.record);
-        account.as_deref().is_none_or(|account| kept::fact(&row.record, kept::ACCOUNT) == Some(account))
+        let of = stored::parameters(&row.record);
+        account.as_deref().is_none_or(|account| stored::fact(&row.record, stored::ACCOUNT) == Some(account))
             && params.0.iter().all(|(name, value)| of.get(name) == Some(value))
     };
     let rows: Vec<_> = found.iter().filter(is_named).collect();

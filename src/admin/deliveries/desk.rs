@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 
-use super::types::Origin;
 use crate::admin::answer::Denied;
+use crate::api::deliveries::Origin;
 use crate::clock::Now;
 use crate::request::Params;
 use crate::store::queue::{Kind, TargetId};

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use axum::http::StatusCode;
 
 use super::desk::{Names, bad, shortened};
-use super::types::{Filter, State};
 use crate::admin::answer::Denied;
+use crate::api::deliveries::{Filter, State};
 use crate::store::archive::{self, Scope, Status, Statuses};
 use crate::store::queue::{OriginId, TargetId};
 use crate::units;

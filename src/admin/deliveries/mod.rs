@@ -1,13 +1,11 @@
 //! Deliveries: looked at, replayed, cancelled, purged.
 mod act;
-pub mod acts;
 mod desk;
 mod filter;
 mod plan;
 mod read;
 pub(super) mod replay;
 mod show;
-pub mod types;
 
 pub(super) use act::attempt_now;
 pub use desk::{DeliveryName, Desk, Keyed, Policy};
@@ -30,7 +28,7 @@ fn looking() -> Vec<Endpoint> {
         Endpoint::get(
             "/-/deliveries",
             "Lists and searches deliveries, a page at a time.",
-            Answers::Json(200, schema::<types::Deliveries>),
+            Answers::Json(200, schema::<crate::api::deliveries::Deliveries>),
             get(read::list),
         )
         .asked::<read::Listed>()
@@ -38,7 +36,7 @@ fn looking() -> Vec<Endpoint> {
         Endpoint::get(
             "/-/deliveries/{id}",
             "One delivery with its request and every try, by its ID here or the provider's: then the newest that has it.",
-            Answers::Json(200, schema::<types::Shown>),
+            Answers::Json(200, schema::<crate::api::deliveries::Shown>),
             get(read::show),
         )
         .refuses(&[400, 404, 409]),
@@ -59,39 +57,44 @@ fn looking() -> Vec<Endpoint> {
         )
         .needs(Needs::Read)
         .refuses(&[400, 404, 409]),
-        Endpoint::get("/-/audit", "The last acts, newest first.", Answers::Json(200, schema::<acts::Audit>), get(read::audit))
-            .asked::<read::Audited>()
-            .refuses(&[400, 409]),
+        Endpoint::get(
+            "/-/audit",
+            "The last acts, newest first.",
+            Answers::Json(200, schema::<crate::api::actions::Audit>),
+            get(read::audit),
+        )
+        .asked::<read::Audited>()
+        .refuses(&[400, 409]),
     ]
 }
 
 fn acting() -> Vec<Endpoint> {
     vec![
-        Endpoint::post::<types::ReplayOne>(
+        Endpoint::post::<crate::api::deliveries::ReplayOne>(
             "/-/deliveries/{id}/replay",
             "Sets one delivery going again, with a fresh retry budget. 409: there is nothing to set going, or another has its ID.",
-            Answers::Json(200, schema::<types::Replayed>),
+            Answers::Json(200, schema::<crate::api::deliveries::Replayed>),
             post(act::replay_one),
         )
         .refuses(&[404, 409]),
-        Endpoint::post::<acts::ActMany>(
+        Endpoint::post::<crate::api::actions::ActMany>(
             "/-/deliveries/cancel",
             "Ends deliveries that wait. A duplicate of one, or a replay, sets it going again.",
-            Answers::Json(200, schema::<acts::ActAnswer>),
+            Answers::Json(200, schema::<crate::api::actions::ActAnswer>),
             post(act::cancel),
         )
         .refuses(&[404, 409]),
-        Endpoint::post::<acts::ActMany>(
+        Endpoint::post::<crate::api::actions::ActMany>(
             "/-/deliveries/purge",
             "Deletes deliveries, for good. The ID of one that was delivered stays remembered; one that was not is accepted as new if it is sent again.",
-            Answers::Json(200, schema::<acts::ActAnswer>),
+            Answers::Json(200, schema::<crate::api::actions::ActAnswer>),
             post(act::purge),
         )
         .refuses(&[404, 409]),
-        Endpoint::post::<acts::Forget>(
+        Endpoint::post::<crate::api::actions::Forget>(
             "/-/forget",
             "Forgets an ID that was handed on: the next delivery that has it is taken for new.",
-            Answers::Json(200, schema::<acts::Forgotten>),
+            Answers::Json(200, schema::<crate::api::actions::Forgotten>),
             // a body may come along, in base64
             post(act::forget).layer(DefaultBodyLimit::max(act::MOST_FORGOTTEN)),
         )
@@ -101,32 +104,33 @@ fn acting() -> Vec<Endpoint> {
 
 fn replaying() -> Vec<Endpoint> {
     vec![
-        Endpoint::post::<types::ReplayMany>(
+        Endpoint::post::<crate::api::deliveries::ReplayMany>(
             "/-/deliveries/replay",
             "Sets many deliveries going again, one after the other, in the gate. A dry run says what would be done, and does nothing.",
-            Answers::Json(202, schema::<acts::ReplayBegun>),
+            Answers::Json(202, schema::<crate::api::actions::ReplayBegun>),
             post(replay::replay_many),
         )
-        .or(200, schema::<types::Plan>)
+        .or(200, schema::<crate::api::deliveries::Plan>)
         .refuses(&[404, 409, 429]),
         Endpoint::get(
             "/-/replays",
             "The replays that are known, newest first. A gate that is restarted knows none from before.",
-            Answers::Json(200, schema::<acts::Replays>),
+            Answers::Json(200, schema::<crate::api::actions::Replays>),
             get(replay::list),
         ),
-        Endpoint::get("/-/replays/{id}", "One replay.", Answers::Json(200, schema::<acts::Replay>), get(replay::show)).refuses(&[400, 404]),
-        Endpoint::post::<acts::Nothing>(
+        Endpoint::get("/-/replays/{id}", "One replay.", Answers::Json(200, schema::<crate::api::actions::Replay>), get(replay::show))
+            .refuses(&[400, 404]),
+        Endpoint::post::<crate::api::actions::Nothing>(
             "/-/replays/{id}/stop",
             "Stops a replay. What it has set going goes on.",
-            Answers::Json(200, schema::<acts::Replay>),
+            Answers::Json(200, schema::<crate::api::actions::Replay>),
             post(replay::stop),
         )
         .refuses(&[404, 409]),
-        Endpoint::post::<acts::Resume>(
+        Endpoint::post::<crate::api::actions::Resume>(
             "/-/replays/{id}/resume",
             "Lets a replay that was stopped go on from where it was.",
-            Answers::Json(202, schema::<acts::Replay>),
+            Answers::Json(202, schema::<crate::api::actions::Replay>),
             post(replay::resume),
         )
         .refuses(&[404, 409, 429]),

@@ -10,15 +10,15 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::acts::{Audit, AuditEntry};
 use super::desk::{Desk, Names, bad, no_delivery, no_store, shortened, unavailable};
 use super::filter::{Sought, sought, states};
 use super::show::{self, View};
-use super::types::{Deliveries, Filter, Order, Shown};
 use crate::admin::Source;
 use crate::admin::answer::Denied;
 use crate::admin::token::{MayRead, Reader};
-use crate::queue::kept;
+use crate::api::actions::{Audit, AuditEntry};
+use crate::api::deliveries::{Deliveries, Filter, Order, Shown};
+use crate::queue::stored;
 use crate::store::archive::{self, Row, Scope};
 use crate::store::queue::DeliveryRef;
 use crate::telemetry::rfc3339;
@@ -165,10 +165,10 @@ pub(super) async fn find(desk: &dyn Desk, id: &str) -> Result<(archive::Shown, u
 
 /// Whether two deliveries come from the same sender, so that an ID of the provider's names one delivery among theirs.
 pub(super) fn same_sender(names: &Names, one: &Row, other: &Row) -> bool {
-    let account = |row: &Row| kept::fact(&row.record, kept::ACCOUNT).map(str::to_owned);
+    let account = |row: &Row| stored::fact(&row.record, stored::ACCOUNT).map(str::to_owned);
     names.origin(one.origin.0) == names.origin(other.origin.0)
         && account(one) == account(other)
-        && kept::parameters(&one.record) == kept::parameters(&other.record)
+        && stored::parameters(&one.record) == stored::parameters(&other.record)
 }
 
 pub(super) async fn show(

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::desk::{Desk, Names};
-use super::types::{Attempt, BodyFacts, Delivery, Header, Last, Request, Shown, State, Target};
-use crate::queue::kept::{self, fact};
+use crate::api::deliveries::{Attempt, BodyFacts, Delivery, Header, Last, Request, Shown, State, Target};
+use crate::queue::stored::{self, fact};
 use crate::retry::Reason;
 use crate::store::archive::{self, AttemptShown, LastTry, Row, Status, UnitShown};
 use crate::store::queue::Cause;
@@ -28,7 +28,7 @@ impl View<'_> {
             id: row.id.to_string(),
             origin: self.names.origin(row.origin.0),
             delivery_id: row.delivery_id.as_deref().map(str::to_owned),
-            account: fact(&row.record, kept::ACCOUNT).map(str::to_owned),
+            account: fact(&row.record, stored::ACCOUNT).map(str::to_owned),
             event_type: row.event_type.as_deref().map(str::to_owned),
             received_at: rfc3339(row.id.drawn_at()),
             size: row.size,
@@ -63,13 +63,13 @@ impl View<'_> {
     pub(super) fn whole(&self, shown: &archive::Shown, others: u64, bodies: bool) -> Shown {
         let stored = &shown.stored;
         let record = &stored.record;
-        let secrets = kept::secret_locations(record);
+        let secrets = stored::secret_locations(record);
         let size = u64::try_from(stored.body.len()).unwrap_or(u64::MAX);
         let delivery = Delivery {
             id: stored.id.to_string(),
             origin: self.names.origin(stored.origin.0),
             delivery_id: stored.delivery_id.as_deref().map(str::to_owned),
-            account: fact(record, kept::ACCOUNT).map(str::to_owned),
+            account: fact(record, stored::ACCOUNT).map(str::to_owned),
             event_type: stored.event_type.as_deref().map(str::to_owned),
             received_at: rfc3339(stored.id.drawn_at()),
             size,
@@ -116,24 +116,24 @@ fn request(record: &Record, secrets: &SecretLocations) -> Request {
         None => (&record.target[..], false),
     };
     let said = |name| fact(record, name).map(str::to_owned);
-    let at = |name| kept::time(record, name).map(rfc3339);
+    let at = |name| stored::time(record, name).map(rfc3339);
     Request {
         method: text(&record.method),
         path: text(path),
         query,
         host: text(&record.authority),
         headers: headers(&record.headers, secrets),
-        client: said(kept::CLIENT),
+        client: said(stored::CLIENT),
         tls: record.tls,
-        received_at: at(kept::RECEIVED_AT),
-        request_id: said(kept::REQUEST_ID),
-        provider: said(kept::PROVIDER),
-        verified: fact(record, kept::VERIFIED) == Some("true"),
-        secret: said(kept::SECRET),
-        signed_at: at(kept::SIGNED_AT),
-        covers: said(kept::COVERS),
-        params: kept::parameters(record).0.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-        answered: fact(record, kept::ANSWERED).and_then(|status| status.parse().ok()),
+        received_at: at(stored::RECEIVED_AT),
+        request_id: said(stored::REQUEST_ID),
+        provider: said(stored::PROVIDER),
+        verified: fact(record, stored::VERIFIED) == Some("true"),
+        secret: said(stored::SECRET),
+        signed_at: at(stored::SIGNED_AT),
+        covers: said(stored::COVERS),
+        params: stored::parameters(record).0.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        answered: fact(record, stored::ANSWERED).and_then(|status| status.parse().ok()),
     }
 }
 
@@ -158,7 +158,7 @@ pub(super) fn header(pairs: &Pairs, name: &str) -> Option<Bytes> {
 
 /// Returns the request in HTTP/1.1, as far as it was stored and without its secrets.
 pub(super) fn raw(record: &Record, body: &[u8]) -> Vec<u8> {
-    let secrets = kept::secret_locations(record);
+    let secrets = stored::secret_locations(record);
     let body = secrets.show_body(body);
     let mut raw = Vec::with_capacity(body.len() + 1024);
     for piece in [&record.method[..], b" ", &secrets.show_target(&record.target), b" HTTP/1.1\r\n"] {
@@ -185,7 +185,7 @@ pub(super) fn raw(record: &Record, body: &[u8]) -> Vec<u8> {
 
 /// Returns a stored body without the secrets in it.
 pub(super) fn body(record: &Record, body: &[u8]) -> Vec<u8> {
-    kept::secret_locations(record).show_body(body).into_owned()
+    stored::secret_locations(record).show_body(body).into_owned()
 }
 
 fn last(last: &LastTry) -> Last {

@@ -12,7 +12,7 @@ use crate::admin::api;
 use crate::admin::tests::{BEARER, Fixed, JSON, exchange, loopback, request};
 use crate::clock::{Clock as _, Now, SystemClock};
 use crate::dedupe::key::{Identity, Scope};
-use crate::queue::kept;
+use crate::queue::stored;
 use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
 use crate::retry::Reason;
 use crate::store::embedded::Embedded;
@@ -171,7 +171,7 @@ impl Desks {
             key: None,
             event_type: Some("invoice.paid".into()),
             to: vec![To { target: TargetId(number), lane: None, start, tried: Vec::new() }],
-            record: kept::record(&delivery, &SecretLocations::default(), &secrets, &[(kept::ANSWERED, "200")]),
+            record: stored::record(&delivery, &SecretLocations::default(), &secrets, &[(stored::ANSWERED, "200")]),
             body: body.into(),
         }
     }

@@ -1,12 +1,12 @@
 //! `hookgate deliveries cancel` and `purge`: one at once, several after a plan.
 use super::export::deliveries;
 use super::list::json;
-use super::sure::Sure;
-use super::which::Which;
 use super::{plan, show};
-use crate::admin::deliveries::acts::{ActAnswer, ActMany, Acted};
+use crate::api::actions::{ActAnswer, ActMany, Acted};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
+use crate::cli::deliveries::confirm::Sure;
+use crate::cli::deliveries::filter_args::Which;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term::{self, Look, Sign};
 

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::list::{Pages, json};
 use super::{escaped, raw};
-use crate::admin::deliveries::types::{Filter, Order, Shown};
+use crate::api::deliveries::{Filter, Order, Shown};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
-use crate::cli::deliveries::which::Which;
+use crate::cli::deliveries::filter_args::Which;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term;
 use crate::clock::{Clock as _, SystemClock};

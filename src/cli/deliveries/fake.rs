@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::admin::deliveries::acts::Replay;
-use crate::admin::deliveries::types::{Delivery, Filter, Plan, Shown};
+use crate::api::actions::Replay;
+use crate::api::deliveries::{Delivery, Filter, Plan, Shown};
 use crate::cli::term::{self, Look};
 use crate::telemetry::TailLine;
 

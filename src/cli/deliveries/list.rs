@@ -3,10 +3,10 @@ use std::time::SystemTime;
 
 use anstyle::Style;
 
-use super::which::{self, Which};
-use crate::admin::deliveries::types::{Deliveries, Delivery, Filter, Order, State, Target};
+use crate::api::deliveries::{Deliveries, Delivery, Filter, Order, State, Target};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
+use crate::cli::deliveries::filter_args::{self, Which};
 use crate::cli::error::{Error, Exit};
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, YELLOW};
@@ -94,7 +94,7 @@ impl<'a> Pages<'a> {
             return Ok(None);
         }
         let order = if self.order == Order::Oldest { "oldest" } else { "newest" };
-        let page: Deliveries = self.door.get(&which::target(&self.filter, order, most.min(PAGE), self.after.as_deref())).await?;
+        let page: Deliveries = self.door.get(&filter_args::target(&self.filter, order, most.min(PAGE), self.after.as_deref())).await?;
         self.over = page.next.is_none();
         self.after = page.next;
         Ok(Some(page.deliveries))

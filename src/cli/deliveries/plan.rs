@@ -2,7 +2,7 @@
 use std::time::SystemTime;
 
 use super::export::deliveries;
-use crate::admin::deliveries::types::{Filter, Plan};
+use crate::api::deliveries::{Filter, Plan};
 use crate::cli::table::cut;
 use crate::cli::term::{self, BOLD, Look};
 

@@ -2,14 +2,14 @@
 use std::time::Duration;
 
 use super::list::json;
-use super::sure::Sure;
 use super::watch::{self, watch};
-use super::which::Which;
 use super::{escaped, plan};
-use crate::admin::deliveries::acts::{Replay, ReplayBegun, ReplayState, Resume};
-use crate::admin::deliveries::types::{Order, Plan, ReplayMany, ReplayOne, Replayed};
+use crate::api::actions::{Replay, ReplayBegun, ReplayState, Resume};
+use crate::api::deliveries::{Order, Plan, ReplayMany, ReplayOne, Replayed};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
+use crate::cli::deliveries::confirm::Sure;
+use crate::cli::deliveries::filter_args::Which;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term::{self, Look, Sign};
 use crate::units;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::list::{json, next, style};
 use super::{escaped, raw};
-use crate::admin::deliveries::types::{Attempt, Shown, State, Target};
+use crate::api::deliveries::{Attempt, Shown, State, Target};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_redirect_shows_its_location_and_a_cut_off_one_says_so() {
-        let header = |value: &str| crate::admin::deliveries::types::Header { name: "location".to_owned(), value: value.to_owned() };
+        let header = |value: &str| crate::api::deliveries::Header { name: "location".to_owned(), value: value.to_owned() };
         let redirect = Attempt { cause: "schedule".to_owned(), headers: vec![header("/login")], ..probe(1, "302", "12:00:00") };
         let created = Attempt { status: Some(201), came_to: "201".to_owned(), peer: Some("127.0.0.1:80".to_owned()), ..redirect.clone() };
         let cut_off = Attempt { cause: "schedule".to_owned(), ..probe(3, CUT_OFF, "12:00:00") };

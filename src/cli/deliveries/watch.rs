@@ -3,7 +3,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use super::escaped;
-use crate::admin::deliveries::acts::{Replay, ReplayState};
+use crate::api::actions::{Replay, ReplayState};
 use crate::cli::ask::Door;
 use crate::cli::error::{Error, Exit};
 use crate::cli::policy::quoted;

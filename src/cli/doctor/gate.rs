@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use super::finding::Finding;
-use crate::admin::status::ClockStatus;
+use crate::api::status::ClockStatus;
 use crate::cli::policy::quoted;
 use crate::cli::status::{MAX_SKEW_SECONDS, drift};
 use crate::cli::term;

@@ -68,7 +68,7 @@ fn safe_is_what_was_seen_for_long_enough() {
     }
     let signed = |at: &'static str, count| {
         move |route: &mut RouteReport| {
-            route.refused.push(crate::admin::report::WouldRefuse {
+            route.refused.push(crate::api::report::WouldRefuse {
                 code: "signature_mismatch".to_owned(),
                 count,
                 last_at: Some(at.to_owned()),

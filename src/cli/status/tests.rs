@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::admin::status::{ClockStatus, LastError, UpstreamStatus};
+use crate::api::status::{ClockStatus, LastError, UpstreamStatus};
 
 fn look() -> Look {
     Look { width: Some(100), utf8: true, zone: jiff::tz::TimeZone::UTC }

@@ -10,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place, shown};
-use crate::config::marked::{self, Node};
 use crate::config::secret::{Loader, MAX_BYTES, WEAK_BELOW, is_quoted, wholesome, without_line_feed};
 use crate::config::source::read_regular;
+use crate::config::yaml_tree::{self, Node};
 use crate::verify::{Candidate, Encoding, SecretKind, SecretText, TableMap, is_key};
 
 /// How many keys a table may have.
@@ -184,7 +184,7 @@ impl Loader<'_> {
             );
             return table;
         }
-        let (tree, faults) = marked::read(text);
+        let (tree, faults) = yaml_tree::read(text);
         if let Some(fault) = faults.first() {
             problems.error(place, format!("the table of secrets cannot be read: line {} is at fault", fault.area.line), fault.help.clone());
             return table;

@@ -14,9 +14,9 @@ use super::time::StoreTime;
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::{Key, StoreError};
 
-mod chores;
+mod maintenance;
 mod writer;
-pub(crate) use chores::Chores;
+pub(crate) use maintenance::Chores;
 pub(crate) use writer::Writer;
 
 /// How long changes of the journal gather before they are written.

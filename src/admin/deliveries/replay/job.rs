@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::twin;
 use crate::admin::deliveries::act::Wanted;
-use crate::admin::deliveries::acts::{Replay, ReplayState};
 use crate::admin::deliveries::desk::{Desk, Names};
 use crate::admin::deliveries::plan::Walk;
-use crate::admin::deliveries::types::Filter;
+use crate::admin::deliveries::replay::duplicate::find_duplicate;
+use crate::api::actions::{Replay, ReplayState};
+use crate::api::deliveries::Filter;
 use crate::random;
 use crate::store::archive::{self, Act, AuditRow, Deed, LastTry, Row, Scope, Status, Step, Which};
 use crate::store::queue::{CUT_OFF, Cause, DeliveryRef, TargetId};
@@ -283,7 +283,7 @@ impl Hand<'_> {
     /// Sets one going, or leaves it out.
     async fn one(&mut self, row: &Row) -> Result<(), End> {
         let parked = row.units.iter().all(|unit| self.names.is_gone(unit.target));
-        let left_out = parked || !self.job.order.bypass_dedupe && twin(self.desk, &self.names, row).await?.is_some();
+        let left_out = parked || !self.job.order.bypass_dedupe && find_duplicate(self.desk, &self.names, row).await?.is_some();
         let step = if left_out { Step::default() } else { self.act(row.id).await? };
         let mut progress = self.job.progress();
         progress.after = Some(row.id);

@@ -9,20 +9,19 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::act::{Told, Wanted, bounded, reason, replayable, said, told, whole};
-use super::acts::{Nothing, Replay, ReplayBegun, ReplayState, Replays, Resume};
 use super::desk::{Names, bad, shortened};
 use super::filter::sought;
 use super::plan::plan;
 use super::read::{desk, id_of, order_of};
-use super::types::ReplayMany;
 use crate::admin::Source;
 use crate::admin::answer::Denied;
 use crate::admin::token::Actor;
+use crate::api::actions::{Nothing, Replay, ReplayBegun, ReplayState, Replays, Resume};
+use crate::api::deliveries::ReplayMany;
 
+pub(super) mod duplicate;
 mod job;
-mod twin;
 use job::{Job, Order};
-pub(super) use twin::twin;
 
 /// Replays that go on at once.
 const MOST_RUNNING: usize = 4;
@@ -169,7 +168,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::admin::deliveries::types::Filter;
+    use crate::api::deliveries::Filter;
 
     #[test]
     fn of_two_that_resume_a_replay_one_does() {

@@ -44,7 +44,7 @@ async fn store(desks: &Desks, hook: &Hook, lines: &[(&str, &str)], target: &str,
     let cleared = Cleared::Unverified(Unverified::by_config(received));
     let delivery = crate::delivery::Delivery::new(hook.name.clone(), Params::default(), cleared);
     let accept = Accept {
-        record: kept::record(&delivery, &hook.forward.dropped, &hook.secret_locations, &[]),
+        record: stored::record(&delivery, &hook.forward.dropped, &hook.secret_locations, &[]),
         body: body.into(),
         ..desks.delivery(0, "id", Start::Anyone)
     };

@@ -716,7 +716,7 @@ async fn a_lease_whose_read_fails_is_given_back() {
     let store = open(directory.path(), &clock);
     new(store.accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None).await.unwrap());
     let ((go, wait), (begin, begun)) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
-    let hold_up = move |_: &super::super::sqlite::look::Reading<'_>| {
+    let hold_up = move |_: &sqlite::look::Reading<'_>| {
         begin.send(()).unwrap();
         // until `go` is dropped
         wait.recv().ok();

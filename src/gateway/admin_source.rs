@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::admin::live::Drain;
-use crate::admin::report::{self, Report, RouteReport};
-use crate::admin::status::{
+use crate::admin::{Desk, Draining, Reloading, Source};
+use crate::api::report::{self, Report, RouteReport};
+use crate::api::status::{
     ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status, StoreStatus, UpstreamStatus,
 };
-use crate::admin::{Desk, Draining, Reloading, Source};
 use crate::clock::{Dates, Now};
 use crate::config::snapshot::{Action, CertificateUse, Hook, Route, Snapshot};
 use crate::gateway::Gate;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::admin::deliveries::act::is_waiting;
 use crate::admin::deliveries::desk::{DeliveryName, Desk, Keyed, Names};
-use crate::queue::kept;
+use crate::queue::stored;
 use crate::random;
 use crate::store::archive::{Filter, Order, Row, Scope, Status};
 use crate::store::{Claimed, StoreError, Token};
@@ -14,7 +14,7 @@ const LOOKED_AT: u16 = 100;
 const ASKING: Duration = Duration::from_secs(1);
 
 /// What has the ID of `row` and was handed on, or will be.
-pub(in crate::admin::deliveries) async fn twin(desk: &dyn Desk, names: &Names, row: &Row) -> Result<Option<String>, StoreError> {
+pub(in crate::admin::deliveries) async fn find_duplicate(desk: &dyn Desk, names: &Names, row: &Row) -> Result<Option<String>, StoreError> {
     let Some(id) = &row.delivery_id else { return Ok(None) };
     if row.key.is_some() {
         let filter = Filter { delivery_id: Some(id.clone()), key: row.key, ..Filter::default() };
@@ -30,8 +30,8 @@ pub(in crate::admin::deliveries) async fn twin(desk: &dyn Desk, names: &Names, r
         return Ok(None);
     }
     // it is on record only: whether a later try of its sender was handed on, the ledger alone knows
-    let (params, account) = (kept::parameters(&row.record), kept::fact(&row.record, kept::ACCOUNT));
-    let named = DeliveryName { id, params: &params, account, secret: kept::fact(&row.record, kept::SECRET), body: None };
+    let (params, account) = (stored::parameters(&row.record), stored::fact(&row.record, stored::ACCOUNT));
+    let named = DeliveryName { id, params: &params, account, secret: stored::fact(&row.record, stored::SECRET), body: None };
     let key = match row.key {
         Some(key) => key,
         // recorded by an earlier version, without its key

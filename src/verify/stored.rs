@@ -33,7 +33,7 @@ impl Cleared {
         })
     }
 
-    /// What was cleared before it went into the store. For `queue::kept` alone, which reads what the gate itself wrote there: nobody who
+    /// What was cleared before it went into the store. For `queue::stored` alone, which reads what the gate itself wrote there: nobody who
     /// sends reaches this.
     pub(crate) fn restored(received: Received, proof: Option<KeptProof>) -> Self {
         let Some(KeptProof { secret, account, signed_at, delivery_id, covers }) = proof else {

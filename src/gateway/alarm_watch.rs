@@ -13,7 +13,7 @@ use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
 use crate::clock::{Dates, unix_ms};
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::deliver::alarm_webhook;
-use crate::queue::kept;
+use crate::queue::stored;
 use crate::store::StoreError;
 use crate::store::embedded::drift::Drift;
 use crate::store::embedded::room;
@@ -171,7 +171,7 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
         authority: Bytes::new(),
         tls: false,
         headers: vec![(Bytes::from_static(b"content-type"), Bytes::from_static(b"application/json"))],
-        facts: vec![fact(kept::RECEIVED_AT, unix_ms(event.at).to_string())],
+        facts: vec![fact(stored::RECEIVED_AT, unix_ms(event.at).to_string())],
     };
     Accept {
         id,

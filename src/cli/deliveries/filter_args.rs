@@ -1,7 +1,7 @@
 //! Which deliveries: the flags that list, export, replay, cancel and purge share.
 use std::time::SystemTime;
 
-use crate::admin::deliveries::types::{Filter, State};
+use crate::api::deliveries::{Filter, State};
 use crate::cli::term;
 use crate::config::diagnostic::did_you_mean;
 use crate::units;
