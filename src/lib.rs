@@ -1,14 +1,12 @@
 //! hookgate: a webhook gateway that runs as a sidecar.
 //!
 //! A request goes through one function, `gateway::pipeline::run`: find the route, admit, read the body, verify, claim the delivery ID,
-//! hand on, settle. The modules are declared in the order in which they build on each other; `docs/architecture.md` says who may name whom.
+//! hand on, settle. `docs/architecture.md` says what each module holds and which it may import.
 
-// -- leaves: pure, bytes and `now` in, a value out --
-pub mod api;
+// -- leaves: pure; bytes and `now` in, a value out --
 pub mod clock;
 pub mod delivery;
 pub mod headers;
-
 pub mod mount;
 pub mod random;
 pub mod refusal;
@@ -18,15 +16,16 @@ pub mod route;
 pub mod units;
 pub mod verify;
 
-// -- state: what outlives a request --
+// -- state: outlives a request; takes `now` --
 pub mod alarm;
+pub mod api;
 pub mod dedupe;
 pub mod limit;
 pub mod queue;
 pub mod store;
 pub mod telemetry;
 
-// -- config: what is written, what runs --
+// -- config: from the YAML to what runs --
 pub mod config;
 
 // -- edges: sockets, pingora --

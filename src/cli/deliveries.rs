@@ -8,9 +8,9 @@ use crate::cli::error::{Error, Exit};
 use crate::clock::{Clock as _, SystemClock};
 
 mod change;
-pub mod confirm;
+mod confirm;
 pub(super) mod export;
-pub mod filter_args;
+pub(super) mod filter_args;
 mod list;
 mod plan;
 mod raw;

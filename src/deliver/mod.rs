@@ -12,10 +12,11 @@ use tokio::time::sleep;
 use crate::config::snapshot::{Hook, Snapshot};
 use crate::gateway::Gate;
 use crate::gateway::active_config::{Live, LiveHook};
-use crate::queue::choose::{Candidate, Choice, PER_TARGET, Room, Share, Turn, choose};
+use crate::queue::choose::{Candidate, Choice, PER_TARGET, Room, choose};
 use crate::store::archive::Counts;
 use crate::store::names::Numbers;
 use crate::store::queue::{Leased, TargetId, Wanted};
+use crate::store::turns::{Share, Turn};
 use crate::store::{Store, StoreError};
 
 pub mod alarm_webhook;

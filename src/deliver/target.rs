@@ -7,9 +7,10 @@ use tokio::sync::Notify;
 
 use crate::config::snapshot::{Deliver, UpstreamAddress};
 use crate::limit::Buckets;
-use crate::queue::choose::{Room, Share, Turn};
+use crate::queue::choose::Room;
 use crate::queue::pause::{Pause, Probe, Sign};
 use crate::store::queue::{Subject, TargetId};
+use crate::store::turns::{Share, Turn};
 
 /// One bucket for the whole target.
 const KEY: u64 = 0;
@@ -264,7 +265,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
-    use crate::queue::choose::MEMORY;
+    use crate::store::turns::MEMORY;
 
     #[tokio::test]
     async fn a_place_that_was_not_used_wakes_nobody() {

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod names;
 pub mod queue;
 pub mod record;
+pub mod turns;
 
 pub use ledger::{Changed, Claimed, Held, Key, Ledger, LedgerCounts, Remembered, Token};
 

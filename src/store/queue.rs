@@ -10,8 +10,8 @@ use super::names::{Named, Numbers};
 use super::record::Record;
 use super::{Answer, Changed, Held, Key, Ledger, Token};
 use crate::clock::unix_ms;
-use crate::queue::choose::Turn;
 use crate::retry::{Reason, Schedule};
+use crate::store::turns::Turn;
 
 /// What a delivery belongs to: an inbound route. Numbers stand for names that may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -344,7 +344,7 @@ pub trait Queue: Ledger {
     /// Goes round all targets that have units, from the one after `after` on. However many units wait for one, it costs two index seeks.
     fn ready(&self, after: Option<TargetId>) -> Answer<'_, Ready>;
     /// Takes due units until `lease` has passed: of each target in turn as many as are wanted, the longest due of each kind first, and as many as
-    /// memory lets it begin, of which all targets hold `held` bytes now (see [`crate::queue::choose::take`]).
+    /// memory lets it begin, of which all targets hold `held` bytes now (see [`crate::store::turns::take`]).
     fn lease(&self, wanted: &[Wanted], lease: Duration, held: usize) -> Answer<'_, Vec<Leased>>;
     /// Says what became of a leased unit, and records the try. [`Held::Lost`]: another has taken it over, or it is settled; the try is recorded as late.
     fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Held>;

@@ -1,84 +1,285 @@
-//! The rules of docs/architecture.md, checked: who may name whom, where pingora may be named, how large a file may be.
+//! The rules of docs/architecture.md, checked: which room may import which, where crates may be named, how large a file may be.
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-const LEAVES: &[&str] = &["clock", "units", "request", "refusal", "delivery", "verify", "retry", "random"];
-const STATE: &[&str] = &["alarm", "limit", "store", "queue", "dedupe", "telemetry"];
-const CONFIG: &[&str] = &["config", "provider"];
-const EDGES: &[&str] = &["upstream", "gateway", "admin"];
+/// The rooms from the bottom up, each with the rooms that it may import. A room imports only what stands before it.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("units", &[]),
+    ("random", &[]),
+    ("mount", &[]),
+    ("request", &["clock"]),
+    ("verify", &["clock", "request"]),
+    ("headers", &["request", "verify"]),
+    ("delivery", &["clock", "request", "verify"]),
+    ("refusal", &["delivery", "verify"]),
+    ("retry", &[]),
+    ("route", &["request"]),
+    ("limit", &["units"]),
+    ("alarm", &["clock"]),
+    ("store", &["clock", "mount", "random", "retry"]),
+    ("queue", &["clock", "delivery", "request", "retry", "store", "verify"]),
+    ("dedupe", &["delivery", "random", "request", "store", "verify"]),
+    ("telemetry", &["alarm", "clock", "delivery", "refusal", "request", "verify"]),
+    ("api", &["alarm", "telemetry"]),
+    ("config", &["alarm", "clock", "dedupe", "limit", "mount", "request", "retry", "route", "telemetry", "units", "verify"]),
+    ("upstream", &["clock", "config", "delivery", "headers", "queue", "request", "route", "verify"]),
+    ("listener", &["clock", "config", "refusal", "request", "upstream"]),
+    ("admin", &["api", "clock", "config", "queue", "random", "request", "retry", "store", "telemetry", "units", "verify"]),
+    (
+        "deliver",
+        &[
+            "clock",
+            "config",
+            "delivery",
+            "gateway",
+            "headers",
+            "limit",
+            "queue",
+            "random",
+            "retry",
+            "store",
+            "telemetry",
+            "upstream",
+            "verify",
+        ],
+    ),
+    (
+        "gateway",
+        &[
+            "admin",
+            "alarm",
+            "api",
+            "clock",
+            "config",
+            "dedupe",
+            "deliver",
+            "delivery",
+            "headers",
+            "limit",
+            "listener",
+            "queue",
+            "random",
+            "refusal",
+            "request",
+            "retry",
+            "route",
+            "store",
+            "telemetry",
+            "upstream",
+            "verify",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "admin",
+            "api",
+            "clock",
+            "config",
+            "deliver",
+            "delivery",
+            "gateway",
+            "listener",
+            "mount",
+            "refusal",
+            "request",
+            "store",
+            "telemetry",
+            "units",
+            "upstream",
+            "verify",
+        ],
+    ),
+    ("main", &["cli"]),
+];
 
-/// Layers from the bottom up: each may name itself and those before it.
-const LAYERS: &[&[&str]] = &[LEAVES, STATE, CONFIG, EDGES, &["cli", "main"]];
+/// Arrows that point up. The worker still takes the whole gateway.
+const UPWARD: &[(&str, &str)] = &[("deliver", "gateway")];
 
-/// Crates, and engines of the store, that only some modules may name.
+/// Crates, and engines of the store, that only some rooms may name.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("pingora", &["gateway", "upstream", "telemetry", "main", "cli"]),
+    ("pingora", &["gateway", "listener", "deliver", "upstream", "telemetry", "main", "cli"]),
     ("axum", &["admin", "cli"]),
     ("rusqlite", &["store"]),
-    // whoever opens the store names its engine, nobody else
-    ("sqlite", &["store", "dedupe", "cli"]),
-    ("embedded", &["dedupe", "cli"]),
-    ("serde_yaml", &["config", "provider"]),
+    ("sqlite", &["store", "cli"]),
+    // only the room that opens the store names its engine
+    ("embedded", &["store", "cli", "gateway"]),
+    ("serde_yaml", &["config"]),
 ];
 
 /// Lines a file may have without its tests.
 const MOST_LINES: usize = 400;
 
+struct Source {
+    path: String,
+    /// The modules from the crate's root to this file.
+    module: Vec<String>,
+    /// The text without comments and without what is compiled for tests alone.
+    code: String,
+}
+
 #[test]
-fn modules_name_only_what_they_may() {
-    for (path, module, code) in sources(Path::new("src")) {
-        let Some(layer) = LAYERS.iter().position(|layer| layer.contains(&module.as_str())) else {
-            panic!("{path}: module {module} is in no layer");
-        };
-        let may: Vec<_> = LAYERS[..=layer].iter().flat_map(|layer| layer.iter()).collect();
-        for used in code.split("crate::").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()) {
-            assert!(may.contains(&&used), "{path} may not use crate::{used}");
+fn rooms_import_only_what_the_table_allows() {
+    let mut broken = Vec::new();
+    for Source { path, module, code } in sources(Path::new("src")) {
+        let room = module.first().map_or("main", String::as_str);
+        let (_, allowed) = ALLOWED.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{path}: {room} is not in the table"));
+        for used in imports(&module, &code) {
+            let is_room = ALLOWED.iter().any(|(name, _)| *name == used);
+            if is_room && used != room && !allowed.contains(&used.as_str()) {
+                broken.push(format!("{path} may not import {used}"));
+            }
         }
         for (krate, only_in) in ONLY_IN {
-            assert!(!code.contains(&format!("{krate}::")) || only_in.contains(&module.as_str()), "{path} may not use {krate}");
+            if code.contains(&format!("{krate}::")) && !only_in.contains(&room) {
+                broken.push(format!("{path} may not use {krate}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn no_room_imports_one_above_it() {
+    for (place, (room, allowed)) in ALLOWED.iter().enumerate() {
+        for used in *allowed {
+            let is_below = ALLOWED.iter().position(|(name, _)| name == used).is_some_and(|below| below < place);
+            assert!(is_below || UPWARD.contains(&(room, used)), "{room} stands before {used} in the table");
         }
     }
 }
 
-/// `docs/architecture.md` has the layers that are enforced here.
 #[test]
-fn layers_are_those_of_the_document() {
-    let page = fs::read_to_string("docs/architecture.md").unwrap();
-    for (name, layer) in ["leaves", "state", "config", "edges"].into_iter().zip(LAYERS) {
-        let row = page.lines().find(|line| line.starts_with(&format!("| {name} | "))).unwrap();
-        let mut said: Vec<&str> = row.split('|').nth(2).unwrap().split('`').skip(1).step_by(2).collect();
-        let mut is = layer.to_vec();
-        said.sort_unstable();
-        is.sort_unstable();
-        assert_eq!(said, is, "{name}");
+fn the_table_has_no_unused_arrow() {
+    let mut used = BTreeMap::<String, Vec<String>>::new();
+    for Source { module, code, .. } in sources(Path::new("src")) {
+        let room = module.first().cloned().unwrap_or_else(|| "main".to_owned());
+        used.entry(room).or_default().extend(imports(&module, &code));
     }
+    for (room, allowed) in ALLOWED.iter().filter(|(room, _)| *room != "main") {
+        let used = used.get(*room).unwrap_or_else(|| panic!("{room} does not exist"));
+        for arrow in *allowed {
+            assert!(used.iter().any(|name| name == arrow), "{room} does not import {arrow}");
+        }
+    }
+}
+
+/// `docs/architecture.md` has the rooms of this table, in its order.
+#[test]
+fn rooms_are_those_of_the_document() {
+    let page = fs::read_to_string("docs/architecture.md").unwrap();
+    let rows = page.lines().skip_while(|line| !line.starts_with("| room | ")).skip(2).take_while(|line| line.starts_with('|'));
+    let written: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    let rooms: Vec<&str> = ALLOWED.iter().map(|(room, _)| *room).filter(|room| *room != "main").collect();
+    assert_eq!(written, rooms);
 }
 
 #[test]
 fn files_stay_small() {
-    for (path, _, code) in sources(Path::new("src")) {
+    for Source { path, code, .. } in sources(Path::new("src")) {
         let lines = code.lines().count();
         assert!(lines <= MOST_LINES, "{path} has {lines} lines without its tests, more than {MOST_LINES}");
     }
 }
 
-/// Path, top module, and code without tests of every source file.
-fn sources(dir: &Path) -> Vec<(String, String, String)> {
+#[test]
+fn imports_are_found_however_they_are_written() {
+    let of = |module: &[&str], code: &str| imports(&module.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(), code);
+    assert_eq!(of(&["gateway", "edge"], "use crate::store::Key;"), ["store"]);
+    assert_eq!(of(&["gateway", "edge"], "use crate::{clock::Clock, store as s};"), ["clock", "store"]);
+    assert_eq!(of(&["gateway", "edge"], "use super::super::store::Key;"), ["store"]);
+    assert_eq!(of(&["gateway", "edge"], "use super::pipeline;"), ["gateway"]);
+    assert_eq!(of(&["limit"], "super::store::open()"), ["store"]);
+    assert_eq!(without_tests("a\n#[cfg(test)]\nmod tests;\nb\n#[cfg(test)]\nmod more {\n    c\n}\nd // e\n"), "a\nb\nd \n");
+}
+
+/// Returns the rooms that `code` names, whether by `crate::` or by `super::`.
+fn imports(module: &[String], code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let name_at = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned();
+    for rest in code.split("crate::").skip(1) {
+        match rest.strip_prefix('{') {
+            Some(group) => found.extend(top_names(group)),
+            None => found.push(name_at(rest)),
+        }
+    }
+    let mut rest = code;
+    while let Some(at) = rest.find("super::") {
+        let (mut ups, mut tail) = (0, &rest[at..]);
+        while let Some(next) = tail.strip_prefix("super::") {
+            (ups, tail) = (ups + 1, next);
+        }
+        // `super` of a file is the module above it
+        let kept = module.len().saturating_sub(ups);
+        match (module.get(..kept).and_then(<[String]>::first), tail.strip_prefix('{')) {
+            (Some(room), _) => found.push(room.clone()),
+            (None, Some(group)) => found.extend(top_names(group)),
+            (None, None) => found.push(name_at(tail)),
+        }
+        rest = tail;
+    }
+    found
+}
+
+/// Returns the first names of the paths in a group, `a::b, c` of `{a::b, c}`.
+fn top_names(group: &str) -> Vec<String> {
+    let (mut names, mut depth, mut current) = (Vec::new(), 0_usize, String::new());
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(std::mem::take(&mut current)),
+            c => current.push(c),
+        }
+    }
+    names.push(current);
+    let first = |name: &String| name.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned();
+    names.iter().map(first).filter(|name| !name.is_empty()).collect()
+}
+
+/// Returns every source file but the root and the files that are tests.
+fn sources(dir: &Path) -> Vec<Source> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
+        let is_test =
+            path.file_name().is_some_and(|name| name == "tests" || name == "tests.rs" || name == "contract" || name == "contract.rs");
+        if is_test || path.ends_with("src/lib.rs") {
+            continue;
+        }
         if path.is_dir() {
             found.extend(sources(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("lib.rs") && !path.ends_with("tests.rs") {
-            let inside = path.strip_prefix("src").unwrap();
-            let module = inside.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
-            let text = fs::read_to_string(&path).unwrap();
-            if inside.components().any(|part| part.as_os_str() == "tests") {
-                continue;
-            }
-            let code = text.split("#[cfg(test)]").next().unwrap().to_owned();
-            found.push((path.display().to_string(), module, code));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let inside = path.strip_prefix("src").unwrap().with_extension("");
+            let module = inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+            let module = module.filter(|name| name != "mod" && name != "main").collect();
+            found.push(Source { path: path.display().to_string(), module, code: without_tests(&fs::read_to_string(&path).unwrap()) });
         }
     }
     found
+}
+
+/// Cuts comments, and items that are compiled for tests alone: rustfmt ends such an item with a line of its own indentation.
+fn without_tests(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if !line.trim_start().starts_with("#[cfg(test)]") {
+            code.push_str(line.split("//").next().unwrap_or_default());
+            code.push('\n');
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        let item = lines.by_ref().find(|line| !line.trim_start().starts_with("#[")).unwrap_or_default();
+        if item.ends_with('{') {
+            let end = format!("{}}}", " ".repeat(indent));
+            lines.by_ref().find(|line| line.starts_with(&end));
+        } else if !item.ends_with([';', ',']) {
+            lines.by_ref().find(|line| line.ends_with([';', ',']));
+        }
+    }
+    code
 }

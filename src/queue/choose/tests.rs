@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::turns::{MEMORY, Share, Turn, take};
 
 const MIB: usize = 1 << 20;
 

@@ -5,9 +5,9 @@ use bytes::Bytes;
 
 use super::LEASE;
 use super::queue::{Both, MS, attempt, delivery, new, take};
-use crate::queue::choose::{MEMORY, Turn};
 use crate::store::Held;
 use crate::store::queue::{Accept, Dedupe, Lane, Next, Start, Subject, TargetId, Wanted};
+use crate::store::turns::{MEMORY, Turn};
 
 /// Runs everything below on a queue whose other units have targets of their own.
 pub(super) async fn holds(queue: &dyn Both) {

@@ -7,7 +7,6 @@ use super::super::drift::Drift;
 use super::super::sqlite::{Database, ledger, saved};
 use super::super::time::StoreTime;
 use super::locked;
-use crate::store::Key;
 use crate::store::StoreError;
 
 /// Rows of the ledger deleted at once: a few milliseconds.

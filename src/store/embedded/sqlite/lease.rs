@@ -7,9 +7,9 @@ use super::name::target_time;
 use super::settle::cut_off;
 use super::writing::Writing;
 use super::{ms, unsigned};
-use crate::queue::choose::{self, Share};
 use crate::store::StoreError;
 use crate::store::queue::{Cause, Lane, Lease, Subject, Unit, Wanted};
+use crate::store::turns::{self, Share};
 
 /// A unit that was taken; what it carries is read afterwards.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Taken {
     pub(crate) unsettled: Option<Option<i64>>,
 }
 
-/// Takes due units of each target, in the order of `wanted`, as many as [`choose::take`] lets it begin while all hold `held` bytes in memory.
+/// Takes due units of each target, in the order of `wanted`, as many as [`turns::take`] lets it begin while all hold `held` bytes in memory.
 /// `wall` is the time as it is shown.
 pub(crate) fn lease(writing: &Writing<'_>, wanted: &[Wanted], lease: Duration, held: usize, wall: i64) -> Result<Vec<Taken>, StoreError> {
     let (mut taken, mut total) = (Vec::new(), held);
@@ -36,7 +36,7 @@ pub(crate) fn lease(writing: &Writing<'_>, wanted: &[Wanted], lease: Duration, h
             continue;
         }
         let (firsts, retries) = longest_due(writing, wanted)?;
-        for unit in choose::take(firsts, retries, wanted.turn, wanted.count, &mut share, |taken| taken.bytes) {
+        for unit in turns::take(firsts, retries, wanted.turn, wanted.count, &mut share, |taken| taken.bytes) {
             let Lease { unit: Unit { delivery, target }, number, attempt } = unit.lease;
             if let Some(begun) = unit.unsettled {
                 let before = Lease { number: number.saturating_sub(1), attempt: attempt.saturating_sub(1), ..unit.lease };
