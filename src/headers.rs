@@ -76,6 +76,8 @@ pub struct Policy<'a> {
     pub dropped: &'a SecretLocations,
     /// The headers that the scheme of the route reads: what they say is proved, or judged by the app.
     pub scheme: &'a [HeaderName],
+    /// The other headers that the route reads as single.
+    pub keys: &'a [&'a HeaderName],
     /// Whether the app may take the method from another header.
     pub keeps_override: bool,
 }
@@ -95,7 +97,7 @@ pub fn upstream(head: &RequestHead, host: HeaderValue, policy: Policy<'_>, body:
 /// Returns the headers that an upstream gets of a request that is streamed through: the same rules, the framing as it was declared, and what
 /// only two neighbours say to each other about an interim answer or a WebSocket.
 pub fn passed(head: &RequestHead, host: HeaderValue, keeps_override: bool) -> Lines {
-    let mut lines = theirs(head, host, Policy { dropped: &SecretLocations::default(), scheme: &[], keeps_override });
+    let mut lines = theirs(head, host, Policy { dropped: &SecretLocations::default(), scheme: &[], keys: &[], keeps_override });
     if let Some(size) = head.declared_size.filter(|_| head.headers.contains_key(header::CONTENT_LENGTH)) {
         lines.push((header::CONTENT_LENGTH, HeaderValue::from(size)));
     }
@@ -113,7 +115,7 @@ pub fn passed(head: &RequestHead, host: HeaderValue, keeps_override: bool) -> Li
 impl Policy<'_> {
     /// Returns whether a line goes on.
     fn passes(&self, name: &HeaderName, trusted: bool) -> bool {
-        if self.dropped.has_header(name) {
+        if self.dropped.has_header(name) || self.is_respelled(name) {
             return false;
         }
         match fate(name.as_str()) {
@@ -125,6 +127,18 @@ impl Policy<'_> {
             Fate::MethodOverride => self.keeps_override && is_exact(name.as_str()),
             Fate::IfExact => is_exact(name.as_str()),
         }
+    }
+
+    /// Returns whether the route reads this header.
+    fn reads(&self, name: &HeaderName) -> bool {
+        self.scheme.contains(name) || self.keys.contains(&name)
+    }
+
+    /// Returns whether this is another spelling of a header that the route reads: an app could take its value for the one that was judged.
+    fn is_respelled(&self, name: &HeaderName) -> bool {
+        let folded = Folded::new(name.as_str());
+        let mut read = self.scheme.iter().chain(self.keys.iter().copied());
+        !self.reads(name) && read.any(|known| Folded::new(known.as_str()) == folded)
     }
 }
 
@@ -150,7 +164,7 @@ fn theirs(head: &RequestHead, host: HeaderValue, policy: Policy<'_>) -> Lines {
         match (passing, *name == header::COOKIE) {
             (false, _) => {}
             // read as single: an app may join several lines to one value
-            (true, false) if again.is_some() && policy.scheme.contains(name) && lines.last().is_some_and(|(_, last)| last == value) => {}
+            (true, false) if again.is_some() && policy.reads(name) && lines.last().is_some_and(|(_, last)| last == value) => {}
             (true, false) => lines.push((name.clone(), value.clone())),
             (true, true) if again.is_some() => {}
             (true, true) => lines.extend(one_cookie(head.headers.get_all(name).iter()).map(|value| (header::COOKIE, value))),

@@ -196,7 +196,7 @@ fn addresses(headers: &[(HeaderName, HeaderValue)]) {
 /// Nothing that is between two hops, and nothing in the gate's own name, reaches the app; and `Connection` takes nothing of ours off.
 fn connection(head: &RequestHead) {
     let dropped = SecretLocations::default();
-    let policy = headers::Policy { dropped: &dropped, scheme: &[], keeps_override: false };
+    let policy = headers::Policy { dropped: &dropped, scheme: &[], keys: &[], keeps_override: false };
     let lines = headers::upstream(head, HeaderValue::from_static("app"), policy, &Bytes::from_static(b"x"), None);
     let named: Vec<Vec<u8>> = head.headers.get_all("connection").iter().flat_map(|value| split(value.as_bytes(), b",")).collect();
     let named: Vec<Vec<u8>> = named.iter().map(|name| name.trim_ascii().to_ascii_lowercase()).collect();

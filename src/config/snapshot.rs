@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::Method;
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
@@ -319,10 +319,21 @@ impl Hook {
 
     /// Returns whether a header that the route reads as single is there with different values: two readers could take different ones.
     pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
-        let rates = self.rate_limits.iter().filter_map(|limit| if let RateKey::Value(at) = &limit.key { Some(at) } else { None });
         self.verifier.as_ref().is_some_and(|verifier| verifier.is_ambiguous(head))
             || self.handshakes.is_ambiguous(head)
-            || rates.chain(&self.deliver.fifo).any(|at| at.is_ambiguous(head))
+            || self.keys().any(|at| at.is_ambiguous(head))
+    }
+
+    /// Returns the headers that hold the account and the keys of rate limits and FIFO lanes.
+    pub fn key_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let account = self.verifier.as_ref().and_then(|verifier| verifier.secrets().keyed_by()?.header());
+        account.into_iter().chain(self.keys().flat_map(Locator::headers))
+    }
+
+    /// Returns the places of the keys of its rate limits and FIFO lanes.
+    fn keys(&self) -> impl Iterator<Item = &Locator> {
+        let rates = self.rate_limits.iter().filter_map(|limit| if let RateKey::Value(at) = &limit.key { Some(at) } else { None });
+        rates.chain(&self.deliver.fifo)
     }
 
     /// Returns whether it refuses what is not authentic.

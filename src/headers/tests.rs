@@ -27,7 +27,7 @@ fn head(trusted: bool, lines: &[(&str, &str)]) -> RequestHead {
 }
 
 static NO_SECRETS: SecretLocations = SecretLocations { headers: Vec::new(), query: Vec::new(), json: Vec::new(), signatures: Vec::new() };
-const POLICY: Policy<'_> = Policy { dropped: &NO_SECRETS, scheme: &[], keeps_override: false };
+const POLICY: Policy<'_> = Policy { dropped: &NO_SECRETS, scheme: &[], keys: &[], keeps_override: false };
 
 const COVERS: Covers =
     Covers { body: true, timestamp: true, id: false, method: false, url: false, path: false, query: false, headers: false, fields: false };
@@ -284,10 +284,14 @@ fn headers_of_every_scheme_pass() {
         let place = crate::config::diagnostic::Place::root(0);
         let Some(shape) = crate::config::compile::verify::compile(&block, Some(&preset.provider), &place, &mut problems) else { continue };
         for header in shape.headers().iter().filter(|header| **header != header::HOST) {
-            let head = head(false, &[(header.as_str(), "theirs")]);
+            // other spellings, also those that a CGI app takes for the same variable
+            let respelled = [header.as_str().replace('-', "_"), format!("http_{header}"), format!("{header}-")];
+            let others = respelled.iter().filter(|other| **other != *header.as_str()).map(|other| (&**other, "other"));
+            let lines: Vec<(&str, &str)> = std::iter::once((header.as_str(), "theirs")).chain(others).collect();
             let policy = Policy { scheme: shape.headers(), ..POLICY };
-            let lines = upstream(&head, HeaderValue::from_static("h"), policy, &Bytes::new(), None);
+            let lines = upstream(&head(true, &lines), HeaderValue::from_static("h"), policy, &Bytes::new(), None);
             assert!(lines.iter().any(|(name, value)| name == header && value == "theirs"), "{name}: {header}");
+            assert!(lines.iter().all(|(_, value)| value != "other"), "{name}: {header} in another spelling");
             count += 1;
         }
     }
@@ -342,7 +346,7 @@ fn the_page_has_every_header_that_changes() {
     let mut page = String::from(
         "# Headers\n\nThe headers that hookgate removes, sets or replaces. Every other header reaches the other side byte for byte. This page is made from the code.\n\n\
          Names are compared as CGI-like apps see them: only letters and digits count, and a leading `HTTP_` is cut, so `X_Real_Ip` is `X-Real-IP`. A `*` stands for any text.\n\n\
-         A secret that a route declares (a token, basic auth) is removed as well, unless the route says `keep_token: true`. Several `Cookie` lines become one.\n\n\
+         A secret that a route declares (a token, basic auth) is removed as well, unless the route says `keep_token: true`. So is another spelling of a header that the route reads: its signature, signed time, delivery ID, event type, account, keys of rate limits and FIFO lanes, and each header that the signature covers. Several `Cookie` lines become one.\n\n\
          ## Requests: what becomes of the sender's headers\n\n| header | what happens | why |\n|---|---|---|\n",
     );
     for rule in RULES {

@@ -1,6 +1,6 @@
 //! What an upstream is sent for a delivery: pure.
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, HeaderValue};
+use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
 
 use super::Outgoing;
 use crate::config::snapshot::{Forward, Hook, Upstream, UpstreamAddress};
@@ -33,7 +33,8 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: &Attempt) -> (Outgoin
         covers: authentic.covers(),
     });
     let scheme = hook.verifier.as_ref().map_or(&[][..], |verifier| verifier.shape().headers());
-    let policy = headers::Policy { dropped: &forward.dropped, scheme, keeps_override: false };
+    let keys: Vec<&HeaderName> = hook.key_headers().collect();
+    let policy = headers::Policy { dropped: &forward.dropped, scheme, keys: &keys, keeps_override: false };
     let mut headers = headers::upstream(head, host(head, &forward.upstream), policy, delivery.body(), proof.as_ref());
     if !attempt.inline && !scheme.contains(&ACCEPT_ENCODING) {
         // the answer goes into the log of attempts alone, where people read it

@@ -104,6 +104,14 @@ impl Locator {
         if visible { Ok(value) } else { Err(NotAuthentic::SignatureMalformed) }
     }
 
+    /// Returns the names of its header; none if it is no header.
+    pub fn headers(&self) -> &[HeaderName] {
+        match self {
+            Self::Header(names) => names.names(),
+            Self::Json(_) | Self::Query(_) => &[],
+        }
+    }
+
     /// Returns whether it is a header that two readers could read differently.
     pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
         matches!(self, Self::Header(names) if names.is_ambiguous(head))

@@ -141,11 +141,8 @@ impl Verifier {
 
     /// Returns whether two readers could read a header differently that the scheme reads as single, or the header with the account.
     pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
-        let by = match &self.secrets {
-            SecretSet::Table { by: KeyedBy::Header(name), .. } => head.single(name).is_err(),
-            SecretSet::Table { by: KeyedBy::Param(_), .. } | SecretSet::List(_) => false,
-        };
-        by || self.shape.is_ambiguous(head)
+        let account = self.secrets.keyed_by().and_then(KeyedBy::header);
+        account.is_some_and(|name| head.single(name).is_err()) || self.shape.is_ambiguous(head)
     }
 
     /// How old a signed time may be; none where the signature covers no time.

@@ -252,6 +252,16 @@ pub enum KeyedBy {
     Header(HeaderName),
 }
 
+impl KeyedBy {
+    /// Returns the header that holds the key, if one does.
+    pub fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Header(name) => Some(name),
+            Self::Param(_) => None,
+        }
+    }
+}
+
 /// Whether `key` may be a key of a table: `[A-Za-z0-9_-]{1,128}`.
 pub fn is_key(key: &str) -> bool {
     (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
