@@ -23,13 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for what changes much, or counts much.
 const LONG_PATIENCE: Duration = Duration::from_secs(50);
 
-/// Where the admin listener is unless a config says.
+/// Where the admin listener is asked where neither a config nor a running gateway is known.
 const ADDRESS: &str = "127.0.0.1:9090";
 
 /// Which gate is asked.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct GateArgs {
-    /// The admin listener, HOST:PORT or unix:PATH (default: where the running gateway listens, else `admin.address` of the config, else 127.0.0.1:9090).
+    /// The admin listener, HOST:PORT or unix:PATH (default: where the running gateway listens, else `admin.address` of the config; without a
+    /// config 127.0.0.1:9090).
     #[arg(long, global = true, value_name = "ADDRESS")]
     admin: Option<String>,
     /// The config of the gate: says where its admin listener is, and its token.
@@ -65,34 +66,56 @@ impl GateArgs {
             (Err(_), Some(_)) => file::File::default(),
             (Err(error), None) => return Err(error),
         };
-        let running = running.unwrap_or_default();
         let admin = written.admin.unwrap_or_default();
-        let listens = running.admin.or_else(|| admin.address.map(|address| self.near(address)));
-        let address = self.admin.clone().or(listens).unwrap_or_else(|| ADDRESS.to_owned());
+        let listens = match &running {
+            // a gateway that is known to have none: whoever listens at the default address is another
+            Some(running) => running.admin.clone(),
+            None if self.config.is_some() => admin.address.as_ref().map(|address| self.near(address)),
+            None => Some(ADDRESS.to_owned()),
+        };
+        let address = self.admin.clone().or(listens).ok_or_else(no_listener)?;
         let token = match &self.token_file {
             Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
-            None => admin.token.map_or_else(|| token_at(store?.join(TOKEN_FILE)), |token| self.token_written(&token)),
+            None if admin.token.is_none() && admin.tokens.is_empty() => store.and_then(|store| token_at(store.join(TOKEN_FILE))),
+            None => self.token_of(&admin),
         };
-        let token = token.or_else(|| token_at(running.token_file?));
+        let token = token.or_else(|| token_at(running?.token_file?));
         Ok(Door { address, token })
     }
 
-    /// The token as the config says where it is; an unreadable one is left out, since reading on loopback needs none.
-    fn token_written(&self, token: &file::Secret) -> Option<Zeroizing<Vec<u8>>> {
-        if let Some(name) = &token.env {
+    /// Finds what the running gateway left, if it has no admin listener.
+    pub(super) fn without_listener(&self) -> Option<Running> {
+        let store = context::store_of(self.config.as_deref());
+        Running::find(self.config.as_deref(), store.as_deref()).filter(|running| self.admin.is_none() && running.admin.is_none())
+    }
+
+    /// Reads the admin token of a config: `admin.token`, else one of `admin.tokens` that may do the most. One that cannot be read is left out.
+    fn token_of(&self, admin: &file::Admin) -> Option<Zeroizing<Vec<u8>>> {
+        let main = admin.token.as_ref().and_then(|token| self.token_written([&token.env, &token.file], token.insecure_inline.as_ref()));
+        let may = |token: &file::AdminToken, right: &str| token.allow.iter().any(|allowed| allowed == right);
+        let mut named: Vec<&file::AdminToken> = admin.tokens.iter().collect();
+        // stable: the first of those that may do the same
+        named.sort_by_key(|token| (!may(token, "act"), !may(token, "read")));
+        let of = |token: &file::AdminToken| self.token_written([&token.env, &token.file], token.insecure_inline.as_ref());
+        main.or_else(|| named.into_iter().find_map(of))
+    }
+
+    /// Reads a token that is in a variable, in a file or in the config; an unreadable one is left out, since reading on loopback needs none.
+    fn token_written(&self, [env, file]: [&Option<String>; 2], inline: Option<&file::InlineSecret>) -> Option<Zeroizing<Vec<u8>>> {
+        if let Some(name) = env {
             return std::env::var(name).ok().map(|text| Zeroizing::new(text.into_bytes()));
         }
-        if let Some(path) = &token.file {
+        if let Some(path) = file {
             return token_at(self.beside().join(path));
         }
-        token.insecure_inline.as_ref().map(|inline| Zeroizing::new(inline.0.clone().into_bytes()))
+        inline.map(|inline| Zeroizing::new(inline.0.clone().into_bytes()))
     }
 
     /// An address of the config: the path of a socket begins where the config is.
-    fn near(&self, address: String) -> String {
+    fn near(&self, address: &str) -> String {
         match address.strip_prefix("unix:") {
             Some(path) => format!("unix:{}", self.beside().join(path).display()),
-            None => address,
+            None => address.to_owned(),
         }
     }
 
@@ -105,6 +128,13 @@ impl GateArgs {
 /// Reads a token; one that cannot be read is left out, since reading on loopback needs none.
 fn token_at(path: PathBuf) -> Option<Zeroizing<Vec<u8>>> {
     std::fs::read(path).ok().map(Zeroizing::new)
+}
+
+/// The gateway has no admin listener, so no command can ask it.
+pub(super) fn no_listener() -> Error {
+    Error::new(Exit::UNREACHED, "the gateway has no admin listener")
+        .why("Commands ask the gateway there. To reload the config alone, send SIGHUP to the gateway: `kill -HUP PID`.")
+        .hint("add `admin: { address: 127.0.0.1:9090 }` to its config, and restart it")
 }
 
 /// A gate's admin listener, and the token for it.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admin::{Guard, Offered, Source, TOKEN_FILE, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
 use crate::cli::error::{Error, Exit};
 use crate::cli::memory;
-use crate::cli::running::{self, Running};
+use crate::cli::running::{self, Running, RunningFile};
 use crate::cli::term;
 use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load};
@@ -125,9 +125,9 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     tokio::spawn(alarm_watch::watch(Arc::clone(&gate), alarm));
     server.ready();
     let running = operators.running(running::absolute(&config), snapshot.store.path.as_deref());
-    let _running = running.leave(snapshot.store.path.as_deref());
+    let mut running = running.leave(snapshot.store.path.as_deref());
     tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.routes.len(), "ready");
-    until_told_to_leave(&reloader, changes, signals).await;
+    until_told_to_leave(&reloader, changes, signals, running.as_mut()).await;
     let timing = gate.snapshot().shutdown;
     tracing::info!(delay_s = timing.delay.as_secs_f64(), grace_s = timing.grace.as_secs_f64(), "leaving");
     let cut_off = server.shut_down(timing).await;
@@ -214,7 +214,8 @@ impl Operators {
     /// Returns what commands need to find this gateway.
     fn running(&self, config: PathBuf, store: Option<&Path>) -> Running {
         let token_file = store.filter(|_| self.token_made).map(|store| running::absolute(&store.join(TOKEN_FILE)));
-        Running { config, health: self.health.map(|address| address.to_string()), admin: self.admin.clone(), token_file }
+        let health = self.health.map(|address| address.to_string());
+        Running { config, health, admin: self.admin.clone(), token_file, ..Running::default() }
     }
 }
 
@@ -293,17 +294,26 @@ impl Signals {
 }
 
 /// Reloads on every change and SIGHUP, until SIGTERM or SIGINT.
-async fn until_told_to_leave(reloader: &Reloader, mut changes: mpsc::Receiver<()>, mut signals: Signals) {
+async fn until_told_to_leave(
+    reloader: &Reloader,
+    mut changes: mpsc::Receiver<()>,
+    mut signals: Signals,
+    mut running: Option<&mut RunningFile>,
+) {
     loop {
-        tokio::select! {
+        let by_signal = tokio::select! {
             _ = signals.term.recv() => return,
             _ = signals.int.recv() => return,
-            _ = signals.hup.recv() => {}
-            Some(()) = changes.recv() => {}
-        }
+            _ = signals.hup.recv() => true,
+            Some(()) = changes.recv() => false,
+        };
         // the outcome is logged and kept for status; no reload is waited for on the way out
         tokio::select! {
-            _ = reloader.reload() => {}
+            outcome = reloader.reload() => {
+                if let Some(running) = running.as_mut().filter(|_| by_signal) {
+                    running.note_reload(outcome);
+                }
+            }
             _ = signals.term.recv() => return,
             _ = signals.int.recv() => return,
         }

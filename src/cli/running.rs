@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 const FILE: &str = "running.json";
 /// The longest file that is read, in bytes.
 const MAX_BYTES: usize = 64 << 10;
+/// The longest error text in it, in characters.
+const MAX_TEXT: usize = 8 << 10;
 
 /// Where a running gateway listens, and where its admin token is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,18 +24,36 @@ pub(super) struct Running {
     pub(super) admin: Option<String>,
     /// The file with the admin token, where it is in a file.
     pub(super) token_file: Option<PathBuf>,
+    /// The number of reloads that a SIGHUP asked for.
+    pub(super) signals: u64,
+    /// The outcome of the last of them: the generation, or each mistake of the config with its line.
+    pub(super) reloaded: Option<Result<u64, String>>,
 }
 
 /// The file of a running gateway. Removed on drop.
 #[derive(Debug)]
-pub(super) struct RunningFile(PathBuf);
+pub(super) struct RunningFile {
+    path: PathBuf,
+    running: Running,
+}
+
+impl RunningFile {
+    /// Records the outcome of a reload that a SIGHUP asked for: a gateway without an admin listener tells it in no other way.
+    pub(super) fn note_reload(&mut self, outcome: Result<u64, String>) {
+        self.running.signals += 1;
+        self.running.reloaded = Some(outcome.map_err(|text| text.chars().take(MAX_TEXT).collect()));
+        if let Err(error) = self.running.write(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "cannot write the outcome of the reload: `hookgate reload` will not have it");
+        }
+    }
+}
 
 impl Running {
     /// Writes the file into the service's runtime directory, else beside the store. A gateway that has neither leaves none.
-    pub(super) fn leave(&self, store: Option<&Path>) -> Option<RunningFile> {
+    pub(super) fn leave(self, store: Option<&Path>) -> Option<RunningFile> {
         let path = places(store).into_iter().next()?;
         match self.write(&path) {
-            Ok(()) => Some(RunningFile(path)),
+            Ok(()) => Some(RunningFile { path, running: self }),
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "cannot write the file with the addresses: commands will ask those of the config");
                 None
@@ -69,7 +89,7 @@ impl Running {
 
 impl Drop for RunningFile {
     fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
+        std::fs::remove_file(&self.path).ok();
     }
 }
 
@@ -99,12 +119,15 @@ mod tests {
         let path = dir.path().join(FILE);
         // what a crash left, readable by all, neither blocks nor lends its mode
         std::fs::write(path.with_extension("json.new"), "half").unwrap();
-        let file = RunningFile(path.clone());
         running.write(&path).unwrap();
+        let mut file = RunningFile { path: path.clone(), running: running.clone() };
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Running::find(Some(&config), Some(dir.path())), Some(running.clone()));
         assert_eq!(Running::find(None, Some(dir.path())), Some(running));
         assert_eq!(Running::find(Some(&dir.path().join("other.yaml")), Some(dir.path())), None);
+        file.note_reload(Err("\u{1}".repeat(1 << 20)));
+        let long = Running::find(Some(&config), Some(dir.path())).unwrap();
+        assert_eq!((long.signals, long.reloaded.map(|outcome| outcome.unwrap_err().len())), (1, Some(MAX_TEXT)));
         drop(file);
         assert_eq!(Running::find(None, Some(dir.path())), None);
         std::fs::write(&path, "no JSON").unwrap();

@@ -131,6 +131,53 @@ fn reload_says_whether_the_config_was_taken() {
     assert_eq!(elsewhere.status.code(), Some(69), "another config means another gateway: {}", said(&elsewhere));
 }
 
+#[test]
+fn reload_uses_a_named_token_that_may_act() {
+    let (_app, dir, mut gate, yaml) = with_store();
+    gate.signal("TERM");
+    gate.wait(Duration::from_secs(10));
+    drop(gate);
+    assert!(dir.path().join("state/admin-token").exists(), "an older token that is not one of the config");
+    let tokens = "[{ name: looks, insecure_inline: Looking-Token-0123456789abcdef }, { name: acts, file: acting, allow: [act] }]";
+    fs::write(dir.path().join("acting"), "Acting-Token-0123456789abcdef").unwrap();
+    let yaml = yaml.replace("admin: { address: 127.0.0.1:0 }", &format!("admin: {{ address: 127.0.0.1:0, tokens: {tokens} }}"));
+    let gate = Gate::start_in(dir, &yaml);
+    let taken = beside(&gate.config_path(), None, &["reload"]);
+    assert_eq!(taken.status.code(), Some(0), "{}", said(&taken));
+}
+
+#[test]
+fn reload_without_an_admin_listener_goes_by_signal() {
+    let app = App::start();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let yaml = format!("store: {{ path: state }}\n{}", config(&app.url(), "")).replace("admin: { address: 127.0.0.1:0 }\n", "");
+    let gate = Gate::start_in(dir, &yaml);
+    let path = gate.config_path();
+    let reload = |pid: Option<u32>| {
+        let mut command = hookgate();
+        command.arg("reload").env("HOOKGATE_CONFIG", &path).env_remove("RUNTIME_DIRECTORY").env_remove("MAINPID");
+        command.envs(pid.map(|pid| ("MAINPID", pid.to_string()))).output().unwrap()
+    };
+    // as systemd calls it; the outcome is that of this reload, also where one follows the other at once
+    for (from, to, code, word) in [
+        ("upstream: app", "upstream: ap", 1, "did you mean `app`?"),
+        ("upstream: app", "upstream: app", 0, "generation"),
+        ("routes:", "routes: [", 1, "error"),
+    ] {
+        fs::write(&path, yaml.replace(from, to)).unwrap();
+        let told = reload(Some(gate.pid()));
+        assert_eq!(told.status.code(), Some(code), "{to}: {}", said(&told));
+        assert!(said(&told).contains(word), "{to}: {}", said(&told));
+    }
+    // nobody else is asked, and no process is guessed
+    fs::write(&path, &yaml).unwrap();
+    let unknown = reload(None);
+    assert_eq!(unknown.status.code(), Some(69), "{}", said(&unknown));
+    assert!(said(&unknown).contains("no admin listener") && said(&unknown).contains("SIGHUP"), "{}", said(&unknown));
+    let status = beside(&path, None, &["status"]);
+    assert!(said(&status).contains("no admin listener"), "{}", said(&status));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_unit_passes_systemd_analyze_and_reload_tells_the_truth() {
