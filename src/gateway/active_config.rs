@@ -26,6 +26,8 @@ pub struct Live {
     pub(crate) routes: Vec<LiveRoute>,
     /// Where the gate's own alarms go.
     pub(crate) alarms: Option<Arc<LiveAlarms>>,
+    /// The numbers of alarms: deliveries that wait for one of them wait for no route.
+    pub(crate) all_alarms: Vec<TargetId>,
 }
 
 /// A route tied to its state.

@@ -256,11 +256,11 @@ impl Gate {
         (self.deliverer.counts(), names)
     }
 
-    /// Returns how many deliveries wait for a route that the config has no more, or for alarms that go nowhere.
+    /// Returns how many deliveries wait for a route that the config has no more. Alarms that wait for a webhook to go to are none.
     fn parked(&self) -> u64 {
         let (counts, names) = self.counts();
-        let alarms = self.live.load().alarms.as_ref().map(|alarms| alarms.target.id());
-        let parked = counts.targets.iter().filter(|(id, ..)| !names.contains_key(id) && alarms != Some(*id));
+        let live = self.live.load();
+        let parked = counts.targets.iter().filter(|(id, ..)| !names.contains_key(id) && !live.all_alarms.contains(id));
         parked.map(|(_, waiting, _)| waiting).sum()
     }
 
@@ -348,5 +348,5 @@ fn live_of(
     let routes = routes.collect();
     upstreams.extend(clients);
     let alarms = deliverer.alarms_of(&snapshot, numbers.alarms);
-    Live { snapshot, routes, alarms }
+    Live { snapshot, routes, alarms, all_alarms: numbers.all_alarms.clone() }
 }

@@ -107,6 +107,32 @@ fn an_alarm_survives_a_gate_that_is_killed() {
 }
 
 #[test]
+fn waiting_alarms_without_a_webhook_are_not_parked() {
+    let dead = App::answering(|_, _| Act::status(410));
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let yaml = config(&dead.url(), &format!("http://{closed}/"), LOOPBACK);
+    let gate = start(&yaml);
+    send(&gate, "1");
+    wait_for("an attempt", || gate.said().iter().any(|line| line.contains("an alarm is not delivered yet")));
+    let without = yaml.lines().map(|line| if line.starts_with("alarms:") { "alarms: { disk_free: 1B }\n" } else { line });
+    let without = without.collect::<Vec<_>>().join("\n").replace("STORE", gate.dir().join("store").to_str().unwrap());
+    let parked = |status: &serde_json::Value| status["store"]["parked"].as_u64();
+    // after the reload, and where the store is opened without one
+    let dir = gate.shared_dir();
+    std::fs::write(gate.config_path(), &without).unwrap();
+    gate.signal("HUP");
+    wait_for("the reload", || gate.admin("/-/status")["generation"] == 2);
+    send(&gate, "2");
+    wait_for("new counts", || gate.admin("/-/status")["routes"][0]["dead"] == 2);
+    assert_eq!(parked(&gate.admin("/-/status")), Some(0));
+    assert!(shows(&gate, "hookgate_alarm{code=\"parked\",route=\"-\"} 0"));
+    drop(gate);
+    let gate = Gate::start_in(dir, &without);
+    wait_for("the counts", || gate.admin("/-/status")["routes"][0]["dead"] == 2);
+    assert_eq!(parked(&gate.admin("/-/status")), Some(0));
+}
+
+#[test]
 fn no_address_that_is_not_public_is_called() {
     let dead = App::answering(|_, _| Act::status(410));
     let ops = App::start();
