@@ -15,8 +15,10 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::store::{Key, StoreError};
 
 mod maintenance;
+mod trouble;
 mod writer;
 pub(crate) use maintenance::Chores;
+use trouble::{Trouble, Turn};
 pub(crate) use writer::Writer;
 
 /// How long changes of the journal gather before they are written.
@@ -83,7 +85,7 @@ pub(crate) struct Line {
     queued: AtomicUsize,
     /// Changes that will not get there.
     dropped: AtomicUsize,
-    trouble: Mutex<Option<StoreError>>,
+    trouble: Mutex<Trouble>,
     /// How long the last transaction took, its fsync included, in microseconds; 0: none yet.
     last_write: AtomicU64,
     /// The sums that are on the disk.
@@ -167,7 +169,7 @@ impl Line {
 
     /// Why the last write failed, if it did.
     pub(crate) fn trouble(&self) -> Option<StoreError> {
-        locked(&self.trouble).clone()
+        locked(&self.trouble).now().cloned()
     }
 
     /// Bytes of the database that are in use.
@@ -183,12 +185,11 @@ impl Line {
     /// Keeps the trouble for the status, and logs when it begins and when it ends.
     fn say(&self, trouble: Option<StoreError>) {
         let mut known = locked(&self.trouble);
-        match (&trouble, &*known) {
-            (Some(error), None) => tracing::error!(%error, "the disk does not take what is written; delivery IDs are kept in memory"),
-            (None, Some(_)) => tracing::info!("the disk takes what is written again"),
-            (Some(_), Some(_)) | (None, None) => {}
+        match (known.note(trouble, SystemClock.mono()), known.now()) {
+            (Some(Turn::Begins), Some(error)) => tracing::error!(%error, "writes to the store fail; delivery IDs are kept in memory"),
+            (Some(Turn::Ends), _) => tracing::info!("writes to the store succeed again"),
+            (Some(Turn::Begins) | None, _) => {}
         }
-        *known = trouble;
     }
 }
 
