@@ -84,13 +84,19 @@ impl Embedded {
     ///
     /// # Errors
     /// See [`OpenError`].
-    #[expect(clippy::needless_pass_by_value, reason = "as the other doors take it")]
     pub fn open_with(path: &Path, capacity: usize, clock: Arc<dyn Clock>, opening: Opening) -> Result<Opened, OpenError> {
+        Self::open_at(path, capacity, &clock, opening).map_err(|error| match error {
+            OpenError::Store(StoreError::Full) => OpenError::Full { path: path.to_owned() },
+            other => other,
+        })
+    }
+
+    fn open_at(path: &Path, capacity: usize, clock: &Arc<dyn Clock>, opening: Opening) -> Result<Opened, OpenError> {
         let Opening { hook } = opening;
         let mut directory = Directory::hold(path)?;
         let (now, room) = (clock.now(), Room::of(path));
-        let (opened, alarm) = match Self::load(&directory, capacity, &clock, now) {
-            Err(OpenError::Store(StoreError::Full)) if room.release() => (Self::load(&directory, capacity, &clock, now)?, None),
+        let (opened, alarm) = match Self::load(&directory, capacity, clock, now) {
+            Err(OpenError::Store(StoreError::Full)) if room.release() => (Self::load(&directory, capacity, clock, now)?, None),
             // what the config does today says nothing of what lies in it
             Err(OpenError::Store(StoreError::Corrupted(cause))) if directory.may_hold_deliveries() => {
                 return Err(OpenError::Damaged { path: directory.file(), cause: cause.to_string() });
@@ -101,7 +107,7 @@ impl Embedded {
                     "the database was damaged ({cause}); it is kept as {}, and a new one is begun: duplicates of earlier deliveries pass",
                     aside.display()
                 );
-                (Self::load(&directory, capacity, &clock, now)?, Some(alarm))
+                (Self::load(&directory, capacity, clock, now)?, Some(alarm))
             }
             other => (other?, None),
         };

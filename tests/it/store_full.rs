@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::queue::{self, SECRET, nobody, waiting};
 use super::support::fault::{Fault, FaultServer};
-use super::support::gate::{Gate, wait_at_most, wait_for};
+use super::support::gate::{Gate, hookgate, wait_at_most, wait_for};
 use super::support::http;
 use super::support::sign;
 
@@ -120,6 +120,28 @@ fn full_store_still_delivers_what_it_accepted() {
     wait_at_most(Duration::from_secs(20), "room", || send(&gate, "new").status == 200);
     wait_for("it to arrive", || ids(&app).contains("new"));
     drop(gate);
+}
+
+/// The first start of a gateway, on a disk that somebody else has filled.
+#[test]
+fn first_start_on_a_full_disk_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::at(&dir.path().join("store"));
+    disk.fill();
+    let path = dir.path().join("config.yaml");
+    let yaml = queue::config(&format!("http://{}", nobody()), QUICK);
+    std::fs::write(&path, yaml.replace("STORE", disk.0.to_str().unwrap())).unwrap();
+    for nearly in [false, true] {
+        if nearly {
+            // room for the first files alone
+            let ballast = std::fs::OpenOptions::new().write(true).open(disk.ballast()).unwrap();
+            ballast.set_len(ballast.metadata().unwrap().len() - (24 << 10)).unwrap();
+        }
+        let left = hookgate().args(["run", "--config"]).arg(&path).output().unwrap();
+        let said = String::from_utf8_lossy(&left.stderr);
+        assert_eq!(left.status.code(), Some(1), "{said}");
+        assert!(said.contains("is full") && said.contains("free some space"), "{said}");
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Database {
     /// A newer hookgate wrote it; it is damaged ([`StoreError::Corrupted`]); the file system says no.
     pub fn open(directory: &Directory, new_hash_key: [u8; 16]) -> Result<Self, OpenError> {
         let path = directory.path.join(FILE);
-        let io = |error: std::io::Error| OpenError::Io { path: path.clone(), cause: error.to_string() };
+        let io = |error: std::io::Error| OpenError::io(&path, &error);
         // SQLite gives its log the mode of the database.
         drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?);
         if schema::is_stub(&path).map_err(io)? {

@@ -1,6 +1,6 @@
 //! The directory of the embedded store: held by one process, on a local disk.
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,15 @@ pub enum OpenError {
         /// What the system says.
         cause: String,
     },
+    /// The disk has no room for what opening a store writes.
+    #[error(
+        "the disk of {path} is full, and opening the store writes up to 1 MiB: free some space on this disk, then start the gateway again",
+        path = path.display()
+    )]
+    Full {
+        /// The directory, or a file in it.
+        path: PathBuf,
+    },
     /// It is damaged, and deliveries may lie in it.
     #[error("{path} is damaged ({cause}), and deliveries that were acknowledged may lie in it. \
         `hookgate set-aside {directory}` keeps the files under another name and lets the gate start with a new store; \
@@ -70,6 +79,16 @@ pub enum OpenError {
     /// The database says no.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl OpenError {
+    /// Makes the error of a file operation.
+    pub(super) fn io(path: &Path, error: &std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { path: path.to_owned() },
+            _ => Self::Io { path: path.to_owned(), cause: error.to_string() },
+        }
+    }
 }
 
 /// The store's directory, held by this process until dropped.
@@ -87,7 +106,7 @@ impl Directory {
     /// # Errors
     /// Another process has it, it lies on a network or perhaps does, or the file system says no.
     pub fn hold(path: &Path) -> Result<Self, OpenError> {
-        let io = |error: std::io::Error| OpenError::Io { path: path.to_owned(), cause: error.to_string() };
+        let io = |error: std::io::Error| OpenError::io(path, &error);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
         let mounts = mount::own();
         if cfg!(target_os = "linux") && mounts.is_empty() {
@@ -127,7 +146,7 @@ impl Directory {
         let written = lock.rewind().and_then(|()| write!(lock, "{}\n{marks}\n", std::process::id()));
         match written.and_then(|()| lock.stream_position()).and_then(|end| lock.set_len(end)) {
             // the number is for people, and the rest was there before the disk was full
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(()),
+            Err(error) if error.kind() == ErrorKind::StorageFull => Ok(()),
             written => written,
         }
     }
@@ -173,13 +192,13 @@ impl Directory {
         for suffix in ["", "-wal", "-shm"] {
             let (from, to) = (self.path.join(format!("{FILE}{suffix}")), self.path.join(format!("{FILE}.damaged-{unix_seconds}{suffix}")));
             if let Err(error) = std::fs::rename(&from, to)
-                && error.kind() != std::io::ErrorKind::NotFound
+                && error.kind() != ErrorKind::NotFound
             {
                 return Err(OpenError::Io { path: from, cause: error.to_string() });
             }
         }
         if let Err(error) = std::fs::remove_file(self.path.join(marker::FILE))
-            && error.kind() != std::io::ErrorKind::NotFound
+            && error.kind() != ErrorKind::NotFound
         {
             return Err(OpenError::Io { path: self.path.join(marker::FILE), cause: error.to_string() });
         }
