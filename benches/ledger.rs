@@ -46,8 +46,14 @@ fn ledger() {
     for number in 0..IDS {
         let key = key(number);
         filling.time(|| {
-            assert_eq!(ready(ledger.claim(key, Token(u128::from(number)), LEASE)), Claimed::Fresh);
-            assert_eq!(ready(ledger.commit(key, Token(u128::from(number)), WINDOW)), Held::Yes);
+            assert_eq!(
+                ready(ledger.claim(key, Token(u128::from(number)), LEASE)),
+                Claimed::Fresh
+            );
+            assert_eq!(
+                ready(ledger.commit(key, Token(u128::from(number)), WINDOW)),
+                Held::Yes
+            );
         });
         if number % 100_000 == 0 && number >= IDS / 2 {
             dearest = dearest.max(each(resident() - before, number));
@@ -73,10 +79,22 @@ fn ledger() {
         });
     }
     row("IDs remembered", &format!("{}", counts.committed));
-    row("  forgotten early on the way", &format!("{}", counts.forgotten_early));
-    row("bytes an ID, by resident memory", &format!("{:.1}", each(held, IDS)));
-    row("  the most on the second half of the way", &format!("{dearest:.1}"));
-    row("bytes an ID, by own count", &format!("{:.1}", each(counts.bytes, IDS)));
+    row(
+        "  forgotten early on the way",
+        &format!("{}", counts.forgotten_early),
+    );
+    row(
+        "bytes an ID, by resident memory",
+        &format!("{:.1}", each(held, IDS)),
+    );
+    row(
+        "  the most on the second half of the way",
+        &format!("{dearest:.1}"),
+    );
+    row(
+        "bytes an ID, by own count",
+        &format!("{:.1}", each(counts.bytes, IDS)),
+    );
     filling.row("claim + commit of a new ID");
     duplicates.row("claim of a duplicate");
     full.row("claim + commit when full, forgetting one");
@@ -86,7 +104,9 @@ fn ledger() {
 fn journal() {
     const COMMITS: u64 = 1_000_000;
     let (directory, capacity) = (tempfile::tempdir().unwrap(), usize::try_from(IDS).unwrap());
-    let ledger = Embedded::open(directory.path(), capacity, Arc::new(SystemClock)).unwrap().ledger;
+    let ledger = Embedded::open(directory.path(), capacity, Arc::new(SystemClock))
+        .unwrap()
+        .ledger;
     let mut commits = Took::default();
     let start = now();
     for number in 0..COMMITS {
@@ -97,27 +117,55 @@ fn journal() {
         });
     }
     ledger.close();
-    row("with a file: commits that reach the disk a second", &format!("{:.0}", COMMITS as f64 / (now() - start).as_secs_f64()));
+    row(
+        "with a file: commits that reach the disk a second",
+        &format!("{:.0}", COMMITS as f64 / (now() - start).as_secs_f64()),
+    );
     commits.row("  claim + commit of a new ID");
     drop(ledger);
     let size = std::fs::metadata(directory.path().join("hookgate.db")).map_or(0, |file| file.len());
-    row("  bytes of disk an ID", &format!("{:.0}", size as f64 / COMMITS as f64));
+    row(
+        "  bytes of disk an ID",
+        &format!("{:.0}", size as f64 / COMMITS as f64),
+    );
     let start = now();
-    let ledger = Embedded::open(directory.path(), capacity, Arc::new(SystemClock)).unwrap().ledger;
-    row("  restart with a million IDs, ms", &format!("{}", (now() - start).as_millis()));
+    let ledger = Embedded::open(directory.path(), capacity, Arc::new(SystemClock))
+        .unwrap()
+        .ledger;
+    row(
+        "  restart with a million IDs, ms",
+        &format!("{}", (now() - start).as_millis()),
+    );
     assert_eq!(ledger.counts().unsaved, 0);
     assert_eq!(ledger.counts().committed, usize::try_from(COMMITS).unwrap());
 }
 
 fn limits() {
-    let quota = Quota { rate: Rate { count: NonZeroU32::MIN, per: Duration::from_secs(3600) }, burst: NonZeroU32::MAX };
+    let quota = Quota {
+        rate: Rate {
+            count: NonZeroU32::MIN,
+            per: Duration::from_secs(3600),
+        },
+        burst: NonZeroU32::MAX,
+    };
     let (buckets, hasher) = (Buckets::new(quota), RandomState::new());
-    let keys: Vec<u64> = (0..1_000_000_u32).map(|number| hasher.hash_one(number)).collect();
+    let keys: Vec<u64> = (0..1_000_000_u32)
+        .map(|number| hasher.hash_one(number))
+        .collect();
     let now = now();
-    batch("limit: take, one key", 10_000_000, |_| black_box(buckets.take(1, now).is_ok()));
-    batch("limit: take, a thousand keys", 10_000_000, |turn| black_box(buckets.take(keys[turn % 1000], now).is_ok()));
-    batch("limit: take, a million keys", 10_000_000, |turn| black_box(buckets.take(keys[turn % keys.len()], now).is_ok()));
-    row("limit: keys held of a million", &format!("{}", buckets.len()));
+    batch("limit: take, one key", 10_000_000, |_| {
+        black_box(buckets.take(1, now).is_ok())
+    });
+    batch("limit: take, a thousand keys", 10_000_000, |turn| {
+        black_box(buckets.take(keys[turn % 1000], now).is_ok())
+    });
+    batch("limit: take, a million keys", 10_000_000, |turn| {
+        black_box(buckets.take(keys[turn % keys.len()], now).is_ok())
+    });
+    row(
+        "limit: keys held of a million",
+        &format!("{}", buckets.len()),
+    );
 }
 
 /// Times of single operations.
@@ -141,8 +189,14 @@ impl Took {
     }
 
     fn row(&self, what: &str) {
-        row(&format!("{what}, ns"), &format!("{}", (self.all / self.count).as_nanos()));
-        row("  the slowest one, µs", &format!("{}", self.worst.as_micros()));
+        row(
+            &format!("{what}, ns"),
+            &format!("{}", (self.all / self.count).as_nanos()),
+        );
+        row(
+            "  the slowest one, µs",
+            &format!("{}", self.worst.as_micros()),
+        );
         row("  of them over 1 ms", &format!("{}", self.slow));
     }
 }
@@ -152,7 +206,10 @@ fn batch(what: &str, turns: usize, mut operation: impl FnMut(usize) -> bool) {
     for turn in 0..turns {
         operation(turn);
     }
-    row(&format!("{what}, ns"), &format!("{:.0}", (now() - start).as_nanos() as f64 / turns as f64));
+    row(
+        &format!("{what}, ns"),
+        &format!("{:.0}", (now() - start).as_nanos() as f64 / turns as f64),
+    );
 }
 
 fn row(what: &str, measured: &str) {
@@ -169,8 +226,13 @@ fn now() -> Instant {
 
 /// The key of a delivery, made as the gate makes it.
 fn key(number: u64) -> Key {
-    Scope::named("github", &Params::default(), None)
-        .ledger_key(&[7; 16], Identity { id: Some(&number.to_be_bytes()), ..Identity::default() })
+    Scope::named("github", &Params::default(), None).ledger_key(
+        &[7; 16],
+        Identity {
+            id: Some(&number.to_be_bytes()),
+            ..Identity::default()
+        },
+    )
 }
 
 /// The embedded ledger answers at once.
@@ -184,5 +246,10 @@ fn ready<T, E: std::fmt::Debug>(answer: impl Future<Output = Result<T, E>>) -> T
 /// Bytes of resident memory of this process; 0 where the system does not say.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+    pages
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok())
+        .unwrap_or(0)
+        * 4096
 }

@@ -23,7 +23,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use hookgate::clock::SystemClock;
 use hookgate::store::archive::{Archive as _, Filter, Order, Scope};
 use hookgate::store::embedded::Embedded;
-use hookgate::store::queue::{Accept, Dedupe, DeliveryRef, OnDead, OriginId, Queue as _, Start, Stored, TargetId, To};
+use hookgate::store::queue::{
+    Accept, Dedupe, DeliveryRef, OnDead, OriginId, Queue as _, Start, Stored, TargetId, To,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -43,7 +45,11 @@ const CALLERS: usize = 256;
 const APP: &str = "HOOKGATE_BENCH_APP";
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     if std::env::var_os(APP).is_some() {
         return runtime.block_on(app());
     }
@@ -67,12 +73,19 @@ fn main() {
             ms(bare.p99)
         );
         // nothing is handed on meanwhile, and everything is
-        for (what, more) in [("accepts", "rate: 1/h, burst: 1"), ("accepts and hands on", "concurrency: 64")] {
+        for (what, more) in [
+            ("accepts", "rate: 1/h, burst: 1"),
+            ("accepts and hands on", "concurrency: 64"),
+        ] {
             let directory = tempfile::tempdir().unwrap();
             let gate = Process::gate(directory.path(), &url, more);
             let row = runtime.block_on(load(&gate, &app, senders));
             row.print(&format!("{what}, {senders} connections"));
-            println!("{:<44} {:>8.0}%", "  of the bare loop", 100.0 * row.rate / bare.rate);
+            println!(
+                "{:<44} {:>8.0}%",
+                "  of the bare loop",
+                100.0 * row.rate / bare.rate
+            );
         }
     }
     waiting(&runtime, &app, &sample);
@@ -87,10 +100,18 @@ struct Row {
 
 impl Row {
     fn print(&self, what: &str) {
-        let at = |percent: usize| self.took[(self.took.len() * percent / 100).min(self.took.len() - 1)].as_secs_f64() * 1000.0;
+        let at = |percent: usize| {
+            self.took[(self.took.len() * percent / 100).min(self.took.len() - 1)].as_secs_f64()
+                * 1000.0
+        };
         let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / self.took.len() as f64;
         let [gate, sender, app] = self.cpu.map(each);
-        println!("{what:<44} {:>9.0} {:>8.2} {:>8.2} {gate:>9.1} {sender:>9.1} {app:>8.1}", self.rate, at(50), at(99));
+        println!(
+            "{what:<44} {:>9.0} {:>8.2} {:>8.2} {gate:>9.1} {sender:>9.1} {app:>8.1}",
+            self.rate,
+            at(50),
+            at(99)
+        );
     }
 }
 
@@ -102,17 +123,32 @@ struct Process {
 
 impl Process {
     fn app() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap()).env(APP, "1").stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .env(APP, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { child, address: line.trim().parse().unwrap() }
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        Self {
+            child,
+            address: line.trim().parse().unwrap(),
+        }
     }
 
     fn gate(directory: &Path, app: &str, more: &str) -> Self {
         let config = directory.join("config.yaml");
         std::fs::write(&config, yaml(directory, app, more)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
-        let mut child = command.args(["run", "--config"]).arg(&config).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args(["run", "--config"])
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut address = None;
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -121,24 +157,46 @@ impl Process {
             assert!(said.read_line(&mut line).unwrap() > 0, "the gate left");
             let told: serde_json::Value = serde_json::from_str(&line).unwrap();
             if told["fields"]["for"] == "senders" {
-                address = told["fields"]["address"].as_str().map(|address| address.parse().unwrap());
+                address = told["fields"]["address"]
+                    .as_str()
+                    .map(|address| address.parse().unwrap());
             }
         }
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self { child, address: address.unwrap() }
+        Self {
+            child,
+            address: address.unwrap(),
+        }
     }
 
     /// CPU time so far; nothing where the system does not say.
     fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let fields = stat.rsplit(')').next().unwrap_or_default().split(' ').skip(12).take(2);
-        Duration::from_millis(10 * fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>())
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        let fields = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split(' ')
+            .skip(12)
+            .take(2);
+        Duration::from_millis(
+            10 * fields
+                .filter_map(|ticks| ticks.parse::<u64>().ok())
+                .sum::<u64>(),
+        )
     }
 
     /// Bytes of resident memory; 0 where the system does not say.
     fn resident(&self) -> usize {
-        let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
-        pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+        let pages =
+            std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
+        pages
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<usize>().ok())
+            .unwrap_or(0)
+            * 4096
     }
 }
 
@@ -204,13 +262,25 @@ async fn load(gate: &Process, app: &Process, senders: usize) -> Row {
                     // the answer has no body
                     while !answer[..read].ends_with(b"\r\n\r\n") {
                         let more = stream.read(&mut answer[read..]).await.unwrap();
-                        assert!(more > 0, "closed: {}", String::from_utf8_lossy(&answer[..read]));
+                        assert!(
+                            more > 0,
+                            "closed: {}",
+                            String::from_utf8_lossy(&answer[..read])
+                        );
                         read += more;
                     }
                     took.push(now() - sent);
                     let status = &answer[9..12];
-                    assert_eq!(status, b"200", "{}", String::from_utf8_lossy(&answer[..read]));
-                    if answer[..read].windows(17).any(|part| part.eq_ignore_ascii_case(b"connection: close")) {
+                    assert_eq!(
+                        status,
+                        b"200",
+                        "{}",
+                        String::from_utf8_lossy(&answer[..read])
+                    );
+                    if answer[..read]
+                        .windows(17)
+                        .any(|part| part.eq_ignore_ascii_case(b"connection: close"))
+                    {
                         stream = TcpStream::connect(address).await.unwrap();
                         stream.set_nodelay(true).unwrap();
                     }
@@ -226,7 +296,11 @@ async fn load(gate: &Process, app: &Process, senders: usize) -> Row {
     let (elapsed, after) = (now() - begun, [gate.cpu(), cpu(), app.cpu()]);
     took.sort_unstable();
     let rate = took.len() as f64 / elapsed.as_secs_f64();
-    Row { rate, took, cpu: std::array::from_fn(|at| after[at] - before[at]) }
+    Row {
+        rate,
+        took,
+        cpu: std::array::from_fn(|at| after[at] - before[at]),
+    }
 }
 
 /// An app that says yes to everything, as cheaply as it can.
@@ -248,7 +322,11 @@ async fn app() {
                 while let Some(end) = buffer[..filled].windows(3).position(|part| part == b"x\"}") {
                     buffer.copy_within(end + 3..filled, 0);
                     filled -= end + 3;
-                    if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.is_err() {
+                    if stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -265,22 +343,53 @@ fn waiting(runtime: &tokio::runtime::Runtime, app: &Process, sample: &Arc<Stored
     drop(Process::gate(directory.path(), away, ""));
     let begun = now();
     runtime.block_on(fill(&directory.path().join("store"), count, sample));
-    println!("\n{:<44} {:>9.1} s", format!("{count} put into the store"), (now() - begun).as_secs_f64());
-    let size = |name: &str| std::fs::metadata(directory.path().join("store").join(name)).map_or(0, |file| file.len());
-    println!("{:<44} {:>9}", "bytes of disk a delivery", (size("hookgate.db") + size("hookgate.db-wal")) / count as u64);
+    println!(
+        "\n{:<44} {:>9.1} s",
+        format!("{count} put into the store"),
+        (now() - begun).as_secs_f64()
+    );
+    let size = |name: &str| {
+        std::fs::metadata(directory.path().join("store").join(name)).map_or(0, |file| file.len())
+    };
+    println!(
+        "{:<44} {:>9}",
+        "bytes of disk a delivery",
+        (size("hookgate.db") + size("hookgate.db-wal")) / count as u64
+    );
     let begun = now();
     let gate = Process::gate(directory.path(), away, "rate: 1/h, burst: 1");
-    println!("{:<44} {:>9.2} s", "until a gate on it is ready", (now() - begun).as_secs_f64());
+    println!(
+        "{:<44} {:>9.2} s",
+        "until a gate on it is ready",
+        (now() - begun).as_secs_f64()
+    );
     std::thread::sleep(Duration::from_secs(5));
-    println!("{:<44} {:>7} MiB", "memory of a gate in which they wait", gate.resident() >> 20);
-    runtime.block_on(load(&gate, app, 64)).print("accepts beside them, 64 connections");
-    println!("{:<44} {:>7} MiB", "memory after that", gate.resident() >> 20);
+    println!(
+        "{:<44} {:>7} MiB",
+        "memory of a gate in which they wait",
+        gate.resident() >> 20
+    );
+    runtime
+        .block_on(load(&gate, app, 64))
+        .print("accepts beside them, 64 connections");
+    println!(
+        "{:<44} {:>7} MiB",
+        "memory after that",
+        gate.resident() >> 20
+    );
     drop(gate);
     for concurrency in [8, 64] {
-        let gate = Process::gate(directory.path(), &format!("http://{}", app.address), &format!("concurrency: {concurrency}"));
+        let gate = Process::gate(
+            directory.path(),
+            &format!("http://{}", app.address),
+            &format!("concurrency: {concurrency}"),
+        );
         let (before, cpus, begun) = (left(directory.path()), [gate.cpu(), app.cpu()], now());
         std::thread::sleep(Duration::from_secs(10));
-        let (done, elapsed) = (before - left(directory.path()), (now() - begun).as_secs_f64());
+        let (done, elapsed) = (
+            before - left(directory.path()),
+            (now() - begun).as_secs_f64(),
+        );
         let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / done as f64;
         println!(
             "{:<44} {:>9.0} {:>8} {:>8} {:>9.1} {:>9} {:>8.1}",
@@ -292,28 +401,52 @@ fn waiting(runtime: &tokio::runtime::Runtime, app: &Process, sample: &Arc<Stored
             "",
             each(app.cpu() - cpus[1])
         );
-        println!("{:<44} {:>7} MiB", "memory meanwhile", gate.resident() >> 20);
+        println!(
+            "{:<44} {:>7} MiB",
+            "memory meanwhile",
+            gate.resident() >> 20
+        );
     }
 }
 
 /// Deliveries that wait.
 fn left(directory: &Path) -> i64 {
     let database = rusqlite::Connection::open(directory.join("store/hookgate.db")).unwrap();
-    database.query_row("select sum(rows) from tally where kind = 1", [], |row| row.get(0)).unwrap()
+    database
+        .query_row("select sum(rows) from tally where kind = 1", [], |row| {
+            row.get(0)
+        })
+        .unwrap()
 }
 
 /// A delivery as the gate writes it.
 fn sample(runtime: &tokio::runtime::Runtime) -> Arc<Stored> {
     let directory = tempfile::tempdir().unwrap();
-    let gate = Process::gate(directory.path(), "http://127.0.0.1:9", "rate: 1/h, burst: 1");
+    let gate = Process::gate(
+        directory.path(),
+        "http://127.0.0.1:9",
+        "rate: 1/h, burst: 1",
+    );
     runtime.block_on(async {
         let mut stream = TcpStream::connect(gate.address).await.unwrap();
         stream.write_all(&request(0)).await.unwrap();
         assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
         drop(gate);
-        let store = Embedded::open(&directory.path().join("store"), 10, Arc::new(SystemClock)).unwrap().ledger;
-        let page = store.page(Scope::All, &Filter::default(), Order::Oldest, None, 1).await.unwrap();
-        Arc::new(store.get(Scope::All, page.rows[0].id).await.unwrap().unwrap().stored)
+        let store = Embedded::open(&directory.path().join("store"), 10, Arc::new(SystemClock))
+            .unwrap()
+            .ledger;
+        let page = store
+            .page(Scope::All, &Filter::default(), Order::Oldest, None, 1)
+            .await
+            .unwrap();
+        Arc::new(
+            store
+                .get(Scope::All, page.rows[0].id)
+                .await
+                .unwrap()
+                .unwrap()
+                .stored,
+        )
     })
 }
 
@@ -325,7 +458,12 @@ fn copy(sample: &Stored) -> Accept {
         delivery_id: Some(uuid::Uuid::new_v4().to_string().into()),
         key: None,
         event_type: sample.event_type.clone(),
-        to: vec![To { target: TargetId(1), lane: None, start: Start::Anyone, tried: Vec::new() }],
+        to: vec![To {
+            target: TargetId(1),
+            lane: None,
+            start: Start::Anyone,
+            tried: Vec::new(),
+        }],
         record: sample.record.clone(),
         body: sample.body.clone(),
     }
@@ -333,13 +471,21 @@ fn copy(sample: &Stored) -> Accept {
 
 /// Puts copies of a delivery into a store.
 async fn fill(path: &Path, count: usize, sample: &Arc<Stored>) {
-    let store = Arc::new(Embedded::open(path, count + 1, Arc::new(SystemClock)).unwrap().ledger);
+    let store = Arc::new(
+        Embedded::open(path, count + 1, Arc::new(SystemClock))
+            .unwrap()
+            .ledger,
+    );
     let tasks: Vec<_> = (0..CALLERS)
         .map(|caller| {
             let (store, sample) = (Arc::clone(&store), Arc::clone(sample));
             tokio::spawn(async move {
                 for _ in (caller..count).step_by(CALLERS) {
-                    let dedupe = Dedupe::Key { key: key(), window: Duration::from_secs(72 * 3600), dead: OnDead::Revive };
+                    let dedupe = Dedupe::Key {
+                        key: key(),
+                        window: Duration::from_secs(72 * 3600),
+                        dead: OnDead::Revive,
+                    };
                     store.accept(Arc::new(copy(&sample)), dedupe).await.unwrap();
                 }
             })

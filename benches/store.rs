@@ -18,7 +18,9 @@ use hookgate::clock::{Clock, SystemClock};
 use hookgate::store::Held;
 use hookgate::store::archive::Archive as _;
 use hookgate::store::embedded::Embedded;
-use hookgate::store::queue::{Accepted, Attempt, Cause, Dedupe, Next, OnDead, Queue as _, Start, TargetId, Wanted};
+use hookgate::store::queue::{
+    Accepted, Attempt, Cause, Dedupe, Next, OnDead, Queue as _, Start, TargetId, Wanted,
+};
 
 mod bare;
 
@@ -31,7 +33,11 @@ const WINDOW: Duration = Duration::from_secs(86_400);
 const DRAINED: usize = 50_000;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     println!(
         "{:<34} {:>10} {:>9} {:>9} {:>11} {:>9}",
         "1 KiB bodies, 200 B of headers", "a second", "p50 ms", "p99 ms", "CPU µs each", "bytes"
@@ -41,14 +47,22 @@ fn main() {
         let ours = runtime.block_on(accepts(callers));
         bare.row(&format!("bare loop, {callers} callers"));
         ours.row(&format!("accept, {callers} callers"));
-        println!("{:<34} {:>9.0}%", "  of the bare loop", 100.0 * ours.rate / bare.rate);
+        println!(
+            "{:<34} {:>9.0}%",
+            "  of the bare loop",
+            100.0 * ours.rate / bare.rate
+        );
     }
     runtime.block_on(drain());
 }
 
 async fn accepts(callers: usize) -> Measured {
     let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(Embedded::open(directory.path(), 10_000_000, Arc::new(SystemClock)).unwrap().ledger);
+    let store = Arc::new(
+        Embedded::open(directory.path(), 10_000_000, Arc::new(SystemClock))
+            .unwrap()
+            .ledger,
+    );
     let inner = Arc::clone(&store);
     load(directory.path(), callers, move || {
         let store = Arc::clone(&inner);
@@ -64,13 +78,20 @@ async fn accepts(callers: usize) -> Measured {
 /// Leases and settles what waits, 64 settlements at a time.
 async fn drain() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(Embedded::open(directory.path(), 10_000_000, Arc::new(SystemClock)).unwrap().ledger);
+    let store = Arc::new(
+        Embedded::open(directory.path(), 10_000_000, Arc::new(SystemClock))
+            .unwrap()
+            .ledger,
+    );
     let filling: Vec<_> = (0..DRAINED / 100)
         .map(|_| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
                 for _ in 0..100 {
-                    store.accept(Arc::new(delivery(Start::Anyone)), Dedupe::None).await.unwrap();
+                    store
+                        .accept(Arc::new(delivery(Start::Anyone)), Dedupe::None)
+                        .await
+                        .unwrap();
                 }
             })
         })
@@ -78,19 +99,33 @@ async fn drain() {
     for task in filling {
         task.await.unwrap();
     }
-    println!("{:<34} {:>7} MiB", "memory with that many waiting", resident() >> 20);
+    println!(
+        "{:<34} {:>7} MiB",
+        "memory with that many waiting",
+        resident() >> 20
+    );
     let start = now();
     let mut done = 0;
     while done < DRAINED {
-        let leased = store.lease(&[Wanted::of(TargetId(1), 256)], LEASE, 0).await.unwrap();
+        let leased = store
+            .lease(&[Wanted::of(TargetId(1), 256)], LEASE, 0)
+            .await
+            .unwrap();
         assert!(!leased.is_empty());
-        let settling: Vec<_> = leased.iter().map(|leased| store.settle(leased.lease, Some(attempt()), Next::Delivered)).collect();
+        let settling: Vec<_> = leased
+            .iter()
+            .map(|leased| store.settle(leased.lease, Some(attempt()), Next::Delivered))
+            .collect();
         for settled in settling {
             assert_eq!(settled.await.unwrap(), Held::Yes);
             done += 1;
         }
     }
-    println!("{:<34} {:>10.0}", "leased and settled", DRAINED as f64 / (now() - start).as_secs_f64());
+    println!(
+        "{:<34} {:>10.0}",
+        "leased and settled",
+        DRAINED as f64 / (now() - start).as_secs_f64()
+    );
     assert_eq!(store.totals().await.unwrap().targets, [(TargetId(1), 0, 0)]);
 }
 
@@ -112,5 +147,10 @@ fn attempt() -> Attempt {
 /// Bytes of resident memory of this process; 0 where the system does not say.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+    pages
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok())
+        .unwrap_or(0)
+        * 4096
 }

@@ -25,8 +25,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use hookgate::clock::{Clock as _, Now, SystemClock};
 use hookgate::request::{Client, Params, Received, RequestHead, RequestId};
 use hookgate::verify::{
-    Algorithm, Candidate, Encoding, Format, HmacScheme, KeyedBy, Layout, Scheme, SecretKind, SecretSet, SecretTable, SecretText, Shape,
-    SignedTime, Source, SourcePlace, TagEncoding, Template, TimeAt, Verifier,
+    Algorithm, Candidate, Encoding, Format, HmacScheme, KeyedBy, Layout, Scheme, SecretKind,
+    SecretSet, SecretTable, SecretText, Shape, SignedTime, Source, SourcePlace, TagEncoding,
+    Template, TimeAt, Verifier,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::Sha256;
@@ -69,27 +70,92 @@ enum Forged {
 }
 
 const KINDS: [Kind; 9] = [
-    Kind { name: "wrong secret", key: "acme", age: 0, forged: Forged::Secret, against: 0 },
-    Kind { name: "itself", key: "acme", age: 0, forged: Forged::Secret, against: 0 },
-    Kind { name: "first byte of the tag differs", key: "acme", age: 0, forged: Forged::First, against: 0 },
-    Kind { name: "last byte of the tag differs", key: "acme", age: 0, forged: Forged::Last, against: 2 },
-    Kind { name: "stale, wrong signature", key: "acme", age: -86_400, forged: Forged::Secret, against: 0 },
-    Kind { name: "stale, right signature", key: "acme", age: -86_400, forged: Forged::No, against: 4 },
-    Kind { name: "of the future, right signature", key: "acme", age: 86_400, forged: Forged::No, against: 4 },
-    Kind { name: "no such key in the table", key: "emca", age: 0, forged: Forged::Secret, against: 0 },
-    Kind { name: "no such key, right signature of another", key: "emca", age: 0, forged: Forged::No, against: 0 },
+    Kind {
+        name: "wrong secret",
+        key: "acme",
+        age: 0,
+        forged: Forged::Secret,
+        against: 0,
+    },
+    Kind {
+        name: "itself",
+        key: "acme",
+        age: 0,
+        forged: Forged::Secret,
+        against: 0,
+    },
+    Kind {
+        name: "first byte of the tag differs",
+        key: "acme",
+        age: 0,
+        forged: Forged::First,
+        against: 0,
+    },
+    Kind {
+        name: "last byte of the tag differs",
+        key: "acme",
+        age: 0,
+        forged: Forged::Last,
+        against: 2,
+    },
+    Kind {
+        name: "stale, wrong signature",
+        key: "acme",
+        age: -86_400,
+        forged: Forged::Secret,
+        against: 0,
+    },
+    Kind {
+        name: "stale, right signature",
+        key: "acme",
+        age: -86_400,
+        forged: Forged::No,
+        against: 4,
+    },
+    Kind {
+        name: "of the future, right signature",
+        key: "acme",
+        age: 86_400,
+        forged: Forged::No,
+        against: 4,
+    },
+    Kind {
+        name: "no such key in the table",
+        key: "emca",
+        age: 0,
+        forged: Forged::Secret,
+        against: 0,
+    },
+    Kind {
+        name: "no such key, right signature of another",
+        key: "emca",
+        age: 0,
+        forged: Forged::No,
+        against: 0,
+    },
 ];
 
 fn main() {
     let body = Bytes::from(vec![b'x'; 1024]);
     println!("{SAMPLES} samples of each kind, 1 KiB bodies\n");
     let mut shown = Vec::new();
-    shown.extend(in_process("verifier, a list of secrets", &verifier(false), &body));
-    shown.extend(in_process("verifier, a table of secrets", &verifier(true), &body));
+    shown.extend(in_process(
+        "verifier, a list of secrets",
+        &verifier(false),
+        &body,
+    ));
+    shown.extend(in_process(
+        "verifier, a table of secrets",
+        &verifier(true),
+        &body,
+    ));
     shown.extend(over_loopback(&body));
     match shown.as_slice() {
         [] => println!("no difference is shown: every |t| is under {SHOWN}"),
-        shown => println!("shown, by |t| of {SHOWN} or more:\n  {}", shown.join("\n  ")),
+        shown => println!(
+            "shown, by |t| of {SHOWN} or more:\n  {}",
+            shown.join("\n  ")
+        ),
     }
 }
 
@@ -97,16 +163,30 @@ fn main() {
 fn in_process(what: &str, verifier: &Verifier, body: &Bytes) -> Vec<String> {
     let now = SystemClock.now();
     // so many of each kind, a second apart: the digits of one signature would cost more or less than those of another
-    let heads: Vec<Vec<RequestHead>> = KINDS.iter().map(|kind| (0..MANY).map(|second| head(kind, body, now, second)).collect()).collect();
+    let heads: Vec<Vec<RequestHead>> = KINDS
+        .iter()
+        .map(|kind| {
+            (0..MANY)
+                .map(|second| head(kind, body, now, second))
+                .collect()
+        })
+        .collect();
     table(what, |turn, kind| {
-        let received = Received { head: heads[kind][turn % heads[kind].len()].clone(), body: body.clone().into() };
+        let received = Received {
+            head: heads[kind][turn % heads[kind].len()].clone(),
+            body: body.clone().into(),
+        };
         let params = Params(vec![("account".into(), KINDS[kind].key.into())]);
         let begun = mono();
         let verdict = verifier.verify(received, &params, now);
         let took = mono() - begun;
         // without a table the key counts for nothing, and a right signature is right
         let refused = verdict.is_err();
-        assert!(refused || verifier.secrets().listed().len() == 1, "{}", KINDS[kind].name);
+        assert!(
+            refused || verifier.secrets().listed().len() == 1,
+            "{}",
+            KINDS[kind].name
+        );
         refused.then_some(took)
     })
 }
@@ -139,7 +219,10 @@ fn over_loopback(body: &Bytes) -> Vec<String> {
 
 /// Compares each kind with another, those two alone and as often: a kind that is rarer than the other would be foretold worse by the CPU.
 fn table(what: &str, mut sample: impl FnMut(usize, usize) -> Option<Duration>) -> Vec<String> {
-    println!("{what:<42} {:>9} {:>8} {:>8} {:>8}  against", "median ns", "t all", "t 90 %", "t 50 %");
+    println!(
+        "{what:<42} {:>9} {:>8} {:>8} {:>8}  against",
+        "median ns", "t all", "t 90 %", "t 50 %"
+    );
     let mut shown = Vec::new();
     for (place, kind) in KINDS.iter().enumerate().skip(1) {
         let pair = [place, kind.against];
@@ -157,7 +240,10 @@ fn table(what: &str, mut sample: impl FnMut(usize, usize) -> Option<Duration>) -
         let t = [1.0, 0.9, 0.5].map(|share| welch(&samples, &others, share));
         let (median, against) = (quantile(&samples, 0.5), quantile(&others, 0.5));
         let against = format!("{} ({against:.0})", KINDS[kind.against].name);
-        println!("  {:<40} {median:>9.0} {:>8.2} {:>8.2} {:>8.2}  {against}", kind.name, t[0], t[1], t[2]);
+        println!(
+            "  {:<40} {median:>9.0} {:>8.2} {:>8.2} {:>8.2}  {against}",
+            kind.name, t[0], t[1], t[2]
+        );
         if t.iter().any(|t| t.abs() >= SHOWN) {
             shown.push(format!("{what}: {}", kind.name));
         }
@@ -168,12 +254,27 @@ fn table(what: &str, mut sample: impl FnMut(usize, usize) -> Option<Duration>) -
 
 /// Welch's t of the samples of both kinds under the quantile of all of them together.
 fn welch(one: &[f64], other: &[f64], share: f64) -> f64 {
-    let limit = if share < 1.0 { quantile(&[one, other].concat(), share) } else { f64::INFINITY };
+    let limit = if share < 1.0 {
+        quantile(&[one, other].concat(), share)
+    } else {
+        f64::INFINITY
+    };
     let moments = |samples: &[f64]| {
-        let kept: Vec<f64> = samples.iter().copied().filter(|sample| *sample <= limit).collect();
+        let kept: Vec<f64> = samples
+            .iter()
+            .copied()
+            .filter(|sample| *sample <= limit)
+            .collect();
         let count = kept.len() as f64;
         let mean = kept.iter().sum::<f64>() / count;
-        (mean, kept.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / (count - 1.0) / count)
+        (
+            mean,
+            kept.iter()
+                .map(|sample| (sample - mean).powi(2))
+                .sum::<f64>()
+                / (count - 1.0)
+                / count,
+        )
     };
     let ((mean, spread), (other_mean, other_spread)) = (moments(one), moments(other));
     (mean - other_mean) / (spread + other_spread).sqrt()
@@ -190,15 +291,27 @@ fn shuffled(kinds: usize, each: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..kinds * (each + 200)).map(|turn| turn % kinds).collect();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for at in (1..order.len()).rev() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         order.swap(at, (state >> 33) as usize % (at + 1));
     }
     order
 }
 
 fn head(kind: &Kind, body: &[u8], now: Now, earlier: u64) -> RequestHead {
-    let seconds = now.wall.duration_since(UNIX_EPOCH).unwrap().as_secs().saturating_add_signed(kind.age).saturating_sub(earlier);
-    let secret = if matches!(kind.forged, Forged::Secret) { "another-secret-of-many-bytes" } else { SECRET };
+    let seconds = now
+        .wall
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        .saturating_add_signed(kind.age)
+        .saturating_sub(earlier);
+    let secret = if matches!(kind.forged, Forged::Secret) {
+        "another-secret-of-many-bytes"
+    } else {
+        SECRET
+    };
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(format!("{seconds}.").as_bytes());
     mac.update(body);
@@ -210,7 +323,10 @@ fn head(kind: &Kind, body: &[u8], now: Now, earlier: u64) -> RequestHead {
     }
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("gate.test"));
-    headers.insert("x-sig", HeaderValue::from_str(&format!("t={seconds},v1={}", hex::encode(tag))).unwrap());
+    headers.insert(
+        "x-sig",
+        HeaderValue::from_str(&format!("t={seconds},v1={}", hex::encode(tag))).unwrap(),
+    );
     RequestHead {
         request_id: RequestId::from_u128(7),
         method: Method::POST,
@@ -219,7 +335,11 @@ fn head(kind: &Kind, body: &[u8], now: Now, earlier: u64) -> RequestHead {
         tls: false,
         headers,
         declared_size: None,
-        client: Client { ip: Ipv4Addr::LOCALHOST.into(), own: false, behind_trusted_proxy: false },
+        client: Client {
+            ip: Ipv4Addr::LOCALHOST.into(),
+            own: false,
+            behind_trusted_proxy: false,
+        },
         certificate: None,
         received: now,
     }
@@ -229,13 +349,26 @@ fn verifier(by_table: bool) -> Verifier {
     let source = Source {
         place: SourcePlace::Headers([HeaderName::from_static("x-sig")].into()),
         prefix: "".into(),
-        layout: Layout::Pairs { separator: ",".into(), key: "v1".into() },
+        layout: Layout::Pairs {
+            separator: ",".into(),
+            key: "v1".into(),
+        },
         repeated: false,
         expect: Box::default(),
     };
-    let time = SignedTime { at: TimeAt::Pair("t".into()), format: Format::Unix, tolerance: Duration::from_secs(TOLERANCE) };
+    let time = SignedTime {
+        at: TimeAt::Pair("t".into()),
+        format: Format::Unix,
+        tolerance: Duration::from_secs(TOLERANCE),
+    };
     let content = Template::parse("{timestamp}.{body}").unwrap();
-    let scheme = HmacScheme { algorithm: Algorithm::Sha256, encoding: TagEncoding::Hex, source, content, time: Some(time) };
+    let scheme = HmacScheme {
+        algorithm: Algorithm::Sha256,
+        encoding: TagEncoding::Hex,
+        source,
+        content,
+        time: Some(time),
+    };
     let shape = Shape::new(Scheme::Hmac(scheme), None, None, Vec::new(), None);
     let kind = SecretKind::Hmac(Algorithm::Sha256);
     let text = |name: &str, text: &str| SecretText {
@@ -247,10 +380,25 @@ fn verifier(by_table: bool) -> Verifier {
     };
     let set = if by_table {
         let table = SecretTable::default();
-        for (key, secret) in [("acme", SECRET), ("other", "the-secret-of-the-other-tenant")] {
-            table.set(key, Some(&Candidate::entry(kind, &[Encoding::Utf8], None, &text("secret-1", secret)).unwrap().into()));
+        for (key, secret) in [
+            ("acme", SECRET),
+            ("other", "the-secret-of-the-other-tenant"),
+        ] {
+            table.set(
+                key,
+                Some(
+                    &Candidate::entry(kind, &[Encoding::Utf8], None, &text("secret-1", secret))
+                        .unwrap()
+                        .into(),
+                ),
+            );
         }
-        SecretSet::table(kind, &[Encoding::Utf8], KeyedBy::Param("account".into()), table)
+        SecretSet::table(
+            kind,
+            &[Encoding::Utf8],
+            KeyedBy::Param("account".into()),
+            table,
+        )
     } else {
         SecretSet::list(kind, &[], None, &[text("main", SECRET)]).unwrap()
     };
@@ -298,11 +446,19 @@ routes:
         let address = said.by_ref().map_while(Result::ok).find_map(|line| {
             let line: serde_json::Value = serde_json::from_str(&line).ok()?;
             let fields = line.get("fields").unwrap_or(&line);
-            if fields["message"] == "listening" && fields["for"] == "senders" { fields["address"].as_str()?.parse().ok() } else { None }
+            if fields["message"] == "listening" && fields["for"] == "senders" {
+                fields["address"].as_str()?.parse().ok()
+            } else {
+                None
+            }
         });
         let address = address.unwrap_or_else(|| panic!("the gate did not start"));
         std::thread::spawn(move || said.for_each(drop));
-        Self { child, address, _dir: dir }
+        Self {
+            child,
+            address,
+            _dir: dir,
+        }
     }
 }
 
@@ -324,7 +480,11 @@ impl Sender {
     fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, room: vec![0; 16 * 1024], is_over: false }
+        Self {
+            stream,
+            room: vec![0; 16 * 1024],
+            is_over: false,
+        }
     }
 
     /// Sends a request and reads its answer, which comes with a length; its status.
@@ -335,9 +495,20 @@ impl Sender {
             let got = self.stream.read(&mut self.room[len..]).unwrap();
             assert!(got > 0, "the gate hung up");
             len += got;
-            let Some(head) = self.room[..len].windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-            let text = std::str::from_utf8(&self.room[..head]).unwrap().to_ascii_lowercase();
-            let value = |name: &str| text.split("\r\n").find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let Some(head) = self.room[..len]
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            else {
+                continue;
+            };
+            let text = std::str::from_utf8(&self.room[..head])
+                .unwrap()
+                .to_ascii_lowercase();
+            let value = |name: &str| {
+                text.split("\r\n")
+                    .find_map(|line| line.strip_prefix(name))
+                    .map(str::trim)
+            };
             let body: usize = value("content-length:").unwrap().parse().unwrap();
             if len >= head + 4 + body {
                 self.is_over = value("connection:") == Some("close");

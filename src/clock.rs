@@ -28,7 +28,9 @@ impl Now {
 
 /// Milliseconds from the Unix epoch to `wall`; 0 for a time before it.
 pub fn unix_ms(wall: SystemTime) -> u64 {
-    wall.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    wall.duration_since(UNIX_EPOCH).map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 /// One reading of the time by which dates of the config (`expires`, `not_before`, `until`, certificates) are judged.
@@ -41,7 +43,10 @@ pub struct Dates {
 impl Dates {
     /// Returns the reading of a wall clock that is trusted as it is: for whatever is no running gateway.
     pub fn at(wall: SystemTime) -> Self {
-        Self { time: wall, ended: Arc::default() }
+        Self {
+            time: wall,
+            ended: Arc::default(),
+        }
     }
 
     /// Returns whether what begins at `date` has begun.
@@ -73,13 +78,23 @@ pub struct ConfigTime {
 impl ConfigTime {
     /// Begins at the wall clock of `now`.
     pub fn new(now: Now) -> Self {
-        Self { base: now, ended: Arc::default() }
+        Self {
+            base: now,
+            ended: Arc::default(),
+        }
     }
 
     /// Reads it.
     pub fn read(&self, mono: Instant) -> Dates {
         let elapsed = mono.saturating_duration_since(self.base.mono);
-        Dates { time: self.base.wall.checked_add(elapsed).unwrap_or(self.base.wall), ended: Arc::clone(&self.ended) }
+        Dates {
+            time: self
+                .base
+                .wall
+                .checked_add(elapsed)
+                .unwrap_or(self.base.wall),
+            ended: Arc::clone(&self.ended),
+        }
     }
 
     /// Returns the time that follows the wall clock of `now`. What has ended among `dates`, all those of the config, stays ended.
@@ -87,10 +102,19 @@ impl ConfigTime {
     pub fn follow(&self, now: Now, dates: impl IntoIterator<Item = SystemTime>) -> Self {
         let before = self.read(now.mono);
         if now.wall >= before.time {
-            return Self { base: now, ended: before.ended };
+            return Self {
+                base: now,
+                ended: before.ended,
+            };
         }
-        let ended = dates.into_iter().filter(|date| before.has_ended(*date)).chain(self.ended.iter().copied());
-        Self { base: now, ended: Arc::new(ended.collect()) }
+        let ended = dates
+            .into_iter()
+            .filter(|date| before.has_ended(*date))
+            .chain(self.ended.iter().copied());
+        Self {
+            base: now,
+            ended: Arc::new(ended.collect()),
+        }
     }
 }
 
@@ -112,7 +136,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads them")]
     fn now(&self) -> Now {
-        Now { wall: SystemTime::now(), mono: self.mono() }
+        Now {
+            wall: SystemTime::now(),
+            mono: self.mono(),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
@@ -150,7 +177,10 @@ impl FrozenClock {
 
 impl Clock for FrozenClock {
     fn now(&self) -> Now {
-        Now { wall: self.0, mono: SystemClock.now().mono }
+        Now {
+            wall: self.0,
+            mono: SystemClock.now().mono,
+        }
     }
 }
 
@@ -174,13 +204,22 @@ mod tests {
     fn what_has_ended_stays_ended_when_the_clock_goes_back() {
         let start = SystemClock.now();
         let [soon, later] = [start.wall + DAY, start.wall + 100 * DAY];
-        let at = |mono: Duration, wall: SystemTime| Now { wall, mono: start.mono + mono };
-        let ahead = ConfigTime::new(start).follow(at(DAY / 24, start.wall + 365 * DAY), [soon, later]);
+        let at = |mono: Duration, wall: SystemTime| Now {
+            wall,
+            mono: start.mono + mono,
+        };
+        let ahead =
+            ConfigTime::new(start).follow(at(DAY / 24, start.wall + 365 * DAY), [soon, later]);
         assert!(ahead.read(start.mono + DAY / 24).has_ended(later));
-        let back = ahead.follow(at(DAY / 12, start.wall + DAY / 12), [soon, later]).read(start.mono + DAY / 12);
+        let back = ahead
+            .follow(at(DAY / 12, start.wall + DAY / 12), [soon, later])
+            .read(start.mono + DAY / 12);
         assert!(back.has_ended(soon) && back.has_ended(later));
         assert!(!back.has_begun(soon), "the time itself is right again");
         let added = start.wall + 50 * DAY;
-        assert!(!back.has_ended(added), "a date that the config did not have then is judged by the time alone");
+        assert!(
+            !back.has_ended(added),
+            "a date that the config did not have then is judged by the time alone"
+        );
     }
 }

@@ -25,7 +25,11 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery of `route`. There is no other way to make one: what was not cleared cannot be handed on.
     pub fn new(route: Arc<str>, params: Params, cleared: Cleared) -> Self {
-        Self { route, params, cleared }
+        Self {
+            route,
+            params,
+            cleared,
+        }
     }
 
     /// The name of its route.
@@ -135,7 +139,10 @@ impl Shortage {
             (Errno::ENOMEM, Self::Memory),
         ];
         let errno = Errno::from_raw(error.raw_os_error()?);
-        shortages.into_iter().find(|(known, _)| *known == errno).map(|(_, shortage)| shortage)
+        shortages
+            .into_iter()
+            .find(|(known, _)| *known == errno)
+            .map(|(_, shortage)| shortage)
     }
 
     /// Returns the resource in words.
@@ -160,7 +167,9 @@ pub struct Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 
@@ -181,5 +190,9 @@ pub trait AnswerBody: Send {
 /// What an upstream does, and nothing else: it takes a delivery and says what came of it.
 pub trait HandOn: Send + Sync {
     /// Hands the delivery on, once. The answer is there exactly if the outcome is [`Outcome::Answered`].
-    fn hand_on<'a>(&'a self, delivery: &'a Delivery, attempt: Attempt) -> Pending<'a, (Outcome, Option<Answer>)>;
+    fn hand_on<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        attempt: Attempt,
+    ) -> Pending<'a, (Outcome, Option<Answer>)>;
 }

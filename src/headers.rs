@@ -62,11 +62,17 @@ pub struct Proof<'a> {
 /// The names that `Connection` declares to be between two hops only.
 fn nominated(headers: &HeaderMap) -> Vec<&[u8]> {
     let lines = headers.get_all(header::CONNECTION).iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()).collect()
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 fn is_nominated(name: &HeaderName, nominated: &[&[u8]]) -> bool {
-    nominated.iter().any(|other| name.as_str().as_bytes().eq_ignore_ascii_case(other))
+    nominated
+        .iter()
+        .any(|other| name.as_str().as_bytes().eq_ignore_ascii_case(other))
 }
 
 /// What a route says of the header lines of its senders.
@@ -84,9 +90,18 @@ pub struct Policy<'a> {
 
 /// Returns the headers that an upstream gets instead of the sender's. `host` is what it is addressed by; with `proof` it is told that the
 /// delivery is authentic, without it that it is not.
-pub fn upstream(head: &RequestHead, host: HeaderValue, policy: Policy<'_>, body: &Bytes, proof: Option<&Proof<'_>>) -> Lines {
+pub fn upstream(
+    head: &RequestHead,
+    host: HeaderValue,
+    policy: Policy<'_>,
+    body: &Bytes,
+    proof: Option<&Proof<'_>>,
+) -> Lines {
     let mut lines = theirs(head, host, policy);
-    let without_body = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE);
+    let without_body = matches!(
+        head.method,
+        Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE
+    );
     if !body.is_empty() || !without_body {
         lines.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
     }
@@ -97,11 +112,27 @@ pub fn upstream(head: &RequestHead, host: HeaderValue, policy: Policy<'_>, body:
 /// Returns the headers that an upstream gets of a request that is streamed through: the same rules, the framing as it was declared, and what
 /// only two neighbours say to each other about an interim answer or a WebSocket.
 pub fn passed(head: &RequestHead, host: HeaderValue, keeps_override: bool) -> Lines {
-    let mut lines = theirs(head, host, Policy { dropped: &SecretLocations::default(), scheme: &[], keys: &[], keeps_override });
-    if let Some(size) = head.declared_size.filter(|_| head.headers.contains_key(header::CONTENT_LENGTH)) {
+    let mut lines = theirs(
+        head,
+        host,
+        Policy {
+            dropped: &SecretLocations::default(),
+            scheme: &[],
+            keys: &[],
+            keeps_override,
+        },
+    );
+    if let Some(size) = head
+        .declared_size
+        .filter(|_| head.headers.contains_key(header::CONTENT_LENGTH))
+    {
         lines.push((header::CONTENT_LENGTH, HeaderValue::from(size)));
     }
-    if head.headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if head
+        .headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
         lines.push((header::EXPECT, HeaderValue::from_static("100-continue")));
     }
     if asks_for_a_websocket(head) {
@@ -144,10 +175,18 @@ impl Policy<'_> {
 
 /// Whether the request wants to go on as a WebSocket, and does it as RFC 6455 says.
 fn asks_for_a_websocket(head: &RequestHead) -> bool {
-    let asks = nominated(&head.headers).iter().any(|name| name.eq_ignore_ascii_case(b"upgrade"));
+    let asks = nominated(&head.headers)
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(b"upgrade"));
     let mut protocols = head.headers.get_all(header::UPGRADE).iter();
-    let websocket = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    head.method == Method::GET && head.declared_size == Some(0) && asks && websocket && protocols.next().is_none()
+    let websocket = protocols
+        .next()
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    head.method == Method::GET
+        && head.declared_size == Some(0)
+        && asks
+        && websocket
+        && protocols.next().is_none()
 }
 
 /// The sender's lines that an upstream may see, `Host` before them.
@@ -158,16 +197,25 @@ fn theirs(head: &RequestHead, host: HeaderValue, policy: Policy<'_>) -> Lines {
     // a name with several values comes several times in a row
     let mut before: Option<(&HeaderName, bool)> = None;
     for (name, value) in &head.headers {
-        let again = before.filter(|(known, _)| *known == name).map(|(_, passed)| passed);
-        let passing = again.unwrap_or_else(|| !is_nominated(name, &hop) && policy.passes(name, head.client.behind_trusted_proxy));
+        let again = before
+            .filter(|(known, _)| *known == name)
+            .map(|(_, passed)| passed);
+        let passing = again.unwrap_or_else(|| {
+            !is_nominated(name, &hop) && policy.passes(name, head.client.behind_trusted_proxy)
+        });
         before = Some((name, passing));
         match (passing, *name == header::COOKIE) {
             (false, _) => {}
             // read as single: an app may join several lines to one value
-            (true, false) if again.is_some() && policy.reads(name) && lines.last().is_some_and(|(_, last)| last == value) => {}
+            (true, false)
+                if again.is_some()
+                    && policy.reads(name)
+                    && lines.last().is_some_and(|(_, last)| last == value) => {}
             (true, false) => lines.push((name.clone(), value.clone())),
             (true, true) if again.is_some() => {}
-            (true, true) => lines.extend(one_cookie(head.headers.get_all(name).iter()).map(|value| (header::COOKIE, value))),
+            (true, true) => lines.extend(
+                one_cookie(head.headers.get_all(name).iter()).map(|value| (header::COOKIE, value)),
+            ),
         }
     }
     lines
@@ -175,12 +223,20 @@ fn theirs(head: &RequestHead, host: HeaderValue, policy: Policy<'_>) -> Lines {
 
 /// Adds what only the gate may say, and those of `X-Forwarded-For`, `-Proto` and `-Host` that nobody it trusts has said.
 fn ours(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
-    let [r#for, proto, host] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST].map(|name| !lines.iter().any(|(kept, _)| *kept == name));
+    let [r#for, proto, host] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST]
+        .map(|name| !lines.iter().any(|(kept, _)| *kept == name));
     if r#for {
-        push(lines, FORWARDED_FOR, &head.client.ip.to_canonical().to_string());
+        push(
+            lines,
+            FORWARDED_FOR,
+            &head.client.ip.to_canonical().to_string(),
+        );
     }
     if proto {
-        lines.push((FORWARDED_PROTO, HeaderValue::from_static(if head.tls { "https" } else { "http" })));
+        lines.push((
+            FORWARDED_PROTO,
+            HeaderValue::from_static(if head.tls { "https" } else { "http" }),
+        ));
     }
     if host && !head.authority.is_empty() {
         push(lines, FORWARDED_HOST, &head.authority);
@@ -209,9 +265,20 @@ fn ours(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
 }
 
 /// Puts lines in place of all that an app could take for one of `names`.
-pub fn replace(lines: &mut Lines, names: &[HeaderName], by: impl IntoIterator<Item = (HeaderName, HeaderValue)>) {
-    let names: Vec<Folded> = names.iter().map(|name| Folded::new(name.as_str())).collect();
-    lines.retain(|(name, _)| !names.iter().any(|own| own.as_bytes() == Folded::new(name.as_str()).as_bytes()));
+pub fn replace(
+    lines: &mut Lines,
+    names: &[HeaderName],
+    by: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) {
+    let names: Vec<Folded> = names
+        .iter()
+        .map(|name| Folded::new(name.as_str()))
+        .collect();
+    lines.retain(|(name, _)| {
+        !names
+            .iter()
+            .any(|own| own.as_bytes() == Folded::new(name.as_str()).as_bytes())
+    });
     lines.extend(by);
 }
 
@@ -225,7 +292,9 @@ fn push(lines: &mut Lines, name: HeaderName, value: &str) {
 /// One `Cookie` line of several: HTTP/2 splits them, HTTP/1 apps read the first.
 fn one_cookie<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Option<HeaderValue> {
     let first = values.next()?;
-    let Some(second) = values.next() else { return Some(first.clone()) };
+    let Some(second) = values.next() else {
+        return Some(first.clone());
+    };
     let mut joined = first.as_bytes().to_vec();
     for value in std::iter::once(second).chain(values) {
         joined.extend_from_slice(b"; ");

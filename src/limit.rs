@@ -45,13 +45,17 @@ impl Pace {
     fn new(quota: Quota) -> Self {
         let per = quota.rate.per.as_nanos().max(1);
         let drain = (u128::from(quota.rate.count.get()) << 64) / per;
-        Self { drain: drain.max(1), brim: u64::from(quota.burst.get()) * ONE }
+        Self {
+            drain: drain.max(1),
+            brim: u64::from(quota.burst.get()) * ONE,
+        }
     }
 
     /// What is left of `slot` at `now`.
     fn level(self, slot: &Slot, now: u64) -> u64 {
         let drained = (u128::from(now.saturating_sub(slot.at)).saturating_mul(self.drain)) >> 32;
-        slot.spent.saturating_sub(u64::try_from(drained).unwrap_or(u64::MAX))
+        slot.spent
+            .saturating_sub(u64::try_from(drained).unwrap_or(u64::MAX))
     }
 
     /// How long until one more fits on `level`; zero if it does now.
@@ -89,8 +93,14 @@ pub struct Buckets {
 impl Buckets {
     /// No bucket used yet.
     pub fn new(quota: Quota) -> Self {
-        let shards = std::iter::repeat_with(|| Mutex::new(Shard::default())).take(SHARDS).collect();
-        Self { pace: RwLock::new(Pace::new(quota)), began: OnceLock::new(), shards }
+        let shards = std::iter::repeat_with(|| Mutex::new(Shard::default()))
+            .take(SHARDS)
+            .collect();
+        Self {
+            pace: RwLock::new(Pace::new(quota)),
+            began: OnceLock::new(),
+            shards,
+        }
     }
 
     /// The quota they follow now; a reload may change it, the buckets' levels stay.
@@ -109,8 +119,14 @@ impl Buckets {
         if slots.is_empty() {
             slots.resize(WAYS * SETS, Slot::default());
         }
-        let Some(slot) = place(slots, key, pace, now) else { return Ok(()) };
-        let level = if slot.key == key { pace.level(slot, now) } else { 0 };
+        let Some(slot) = place(slots, key, pace, now) else {
+            return Ok(());
+        };
+        let level = if slot.key == key {
+            pace.level(slot, now)
+        } else {
+            0
+        };
         let wait = pace.wait(level);
         if !wait.is_zero() {
             return Err(wait);
@@ -118,7 +134,11 @@ impl Buckets {
         if slot.spent == 0 {
             *used += 1;
         }
-        *slot = Slot { key, spent: level.saturating_add(ONE), at: now.max(if slot.key == key { slot.at } else { 0 }) };
+        *slot = Slot {
+            key,
+            spent: level.saturating_add(ONE),
+            at: now.max(if slot.key == key { slot.at } else { 0 }),
+        };
         Ok(())
     }
 
@@ -142,13 +162,17 @@ impl Buckets {
     pub fn peek(&self, key: u64, now: Instant) -> Result<(), Duration> {
         let (pace, now) = (self.pace(), self.since(now));
         let mut shard = self.shard(key);
-        let wait = find(&mut shard.slots, key).map_or(Duration::ZERO, |slot| pace.wait(pace.level(slot, now)));
+        let wait = find(&mut shard.slots, key)
+            .map_or(Duration::ZERO, |slot| pace.wait(pace.level(slot, now)));
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
     /// Keys held now, [`CAPACITY`] at most; a bucket that has drained since its last use still counts.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).used).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).used)
+            .sum()
     }
 
     /// Whether no key is held.
@@ -165,10 +189,15 @@ impl Buckets {
         u64::try_from(now.saturating_duration_since(began).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length, which is a constant")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the index is taken modulo the length, which is a constant"
+    )]
     fn shard(&self, key: u64) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(key >> 32).unwrap_or(0) % SHARDS;
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,16 +208,22 @@ fn set(slots: &mut [Slot], key: u64) -> &mut [Slot] {
 }
 
 fn find(slots: &mut [Slot], key: u64) -> Option<&mut Slot> {
-    set(slots, key).iter_mut().find(|slot| slot.key == key && slot.spent > 0)
+    set(slots, key)
+        .iter_mut()
+        .find(|slot| slot.key == key && slot.spent > 0)
 }
 
 /// The slot of `key`, or else the one of its set that is worth least.
 fn place(slots: &mut [Slot], key: u64, pace: Pace, now: u64) -> Option<&mut Slot> {
     let set = set(slots, key);
-    let own = set.iter().position(|slot| slot.key == key && slot.spent > 0);
+    let own = set
+        .iter()
+        .position(|slot| slot.key == key && slot.spent > 0);
     let index = own.or_else(|| {
         let levels = set.iter().map(|slot| pace.level(slot, now)).enumerate();
-        levels.min_by_key(|(_, level)| *level).map(|(index, _)| index)
+        levels
+            .min_by_key(|(_, level)| *level)
+            .map(|(index, _)| index)
     });
     set.get_mut(index?)
 }

@@ -4,8 +4,21 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 /// Disks over a network, whose locks and fsyncs are not what a store needs.
-const NETWORK: [&str; 13] =
-    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "beegfs", "gpfs", "virtiofs"];
+const NETWORK: [&str; 13] = [
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "glusterfs",
+    "lustre",
+    "afs",
+    "beegfs",
+    "gpfs",
+    "virtiofs",
+];
 /// The directory of an emptyDir on its node.
 const EMPTY_DIR: &[u8] = b"/kubernetes.io~empty-dir/";
 
@@ -39,7 +52,9 @@ pub enum Lies<'a> {
 
 /// Returns the mounts of this process; none where the system does not tell.
 pub fn own() -> Vec<Mount> {
-    std::fs::read("/proc/self/mountinfo").map(|text| parse(&text)).unwrap_or_default()
+    std::fs::read("/proc/self/mountinfo")
+        .map(|text| parse(&text))
+        .unwrap_or_default()
 }
 
 /// The mounts of a mountinfo; lines that are none are passed over.
@@ -48,9 +63,15 @@ pub fn parse(text: &[u8]) -> Vec<Mount> {
         let mut fields = line.split(|byte| *byte == b' ');
         let (root, point) = (fields.nth(3)?, fields.next()?);
         let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        Some(Mount { root: unescaped(root), point: unescaped(point), kind: String::from_utf8_lossy(kind).into_owned() })
+        Some(Mount {
+            root: unescaped(root),
+            point: unescaped(point),
+            kind: String::from_utf8_lossy(kind).into_owned(),
+        })
     };
-    text.split(|byte| *byte == b'\n').filter_map(mount).collect()
+    text.split(|byte| *byte == b'\n')
+        .filter_map(mount)
+        .collect()
 }
 
 /// A field with its blanks, which stand there as `\040`.
@@ -58,7 +79,10 @@ fn unescaped(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = after
+            .get(..3)
+            .filter(|_| *first == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) => {
                 bytes.push(byte);
@@ -81,8 +105,15 @@ pub fn of<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
 
 /// What becomes of the files at a real path.
 pub fn lies<'a>(path: &Path, mounts: &'a [Mount]) -> Lies<'a> {
-    let Some(Mount { root, kind, .. }) = of(path, mounts) else { return Lies::Unknown };
-    if root.as_os_str().as_bytes().windows(EMPTY_DIR.len()).any(|part| part == EMPTY_DIR) {
+    let Some(Mount { root, kind, .. }) = of(path, mounts) else {
+        return Lies::Unknown;
+    };
+    if root
+        .as_os_str()
+        .as_bytes()
+        .windows(EMPTY_DIR.len())
+        .any(|part| part == EMPTY_DIR)
+    {
         return Lies::EmptyDir;
     }
     match kind.as_str() {
@@ -95,13 +126,17 @@ pub fn lies<'a>(path: &Path, mounts: &'a [Mount]) -> Lies<'a> {
 
 /// Disks of the user's own program may be anything; these are local.
 fn is_remote_fuse(kind: &str) -> bool {
-    (kind == "fuse" || kind.starts_with("fuse.")) && !matches!(kind, "fuse.lxcfs" | "fuse.ext4" | "fuse.ntfs-3g")
+    (kind == "fuse" || kind.starts_with("fuse."))
+        && !matches!(kind, "fuse.lxcfs" | "fuse.ext4" | "fuse.ntfs-3g")
 }
 
 /// Where a path leads; of one that is not there yet, the nearest directory above that is.
 pub fn real(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    whole.ancestors().find_map(|above| std::fs::canonicalize(above).ok()).unwrap_or(whole)
+    whole
+        .ancestors()
+        .find_map(|above| std::fs::canonicalize(above).ok())
+        .unwrap_or(whole)
 }
 
 #[cfg(test)]
@@ -138,12 +173,21 @@ not a mount
 
     #[test]
     fn whatever_stands_there_is_read_without_harm() {
-        for text in
-            [&b""[..], b"\n\n", b" ", b"1 2 3 4 5", b"1 2 3 / \\04 x - ", b"1 2 3 / \\777 x - k", b"\xff \xff \xff \xff \xff - \xff"]
-        {
+        for text in [
+            &b""[..],
+            b"\n\n",
+            b" ",
+            b"1 2 3 4 5",
+            b"1 2 3 / \\04 x - ",
+            b"1 2 3 / \\777 x - k",
+            b"\xff \xff \xff \xff \xff - \xff",
+        ] {
             parse(text);
         }
-        assert_eq!(parse(b"1 2 3 / /a\\134b x - ext4 d")[0].point, Path::new("/a\\b"));
+        assert_eq!(
+            parse(b"1 2 3 / /a\\134b x - ext4 d")[0].point,
+            Path::new("/a\\b")
+        );
         assert!(own().len() < 100_000);
     }
 

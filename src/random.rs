@@ -22,7 +22,10 @@ mod tests {
         for _ in 0..10_000 {
             tenths[usize::try_from((u128::from(draw()) * 10) >> 64).unwrap()] += 1;
         }
-        assert!(tenths.iter().all(|count| (850..=1150).contains(count)), "{tenths:?}");
+        assert!(
+            tenths.iter().all(|count| (850..=1150).contains(count)),
+            "{tenths:?}"
+        );
     }
 
     #[test]

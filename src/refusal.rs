@@ -114,13 +114,17 @@ impl Refusal {
         Self::NotAuthentic(NotAuthentic::TimestampMalformed),
         Self::NotAuthentic(NotAuthentic::TimestampStale),
         Self::NotAuthentic(NotAuthentic::TimestampFuture),
-        Self::RateLimited { retry_after: Duration::ZERO },
+        Self::RateLimited {
+            retry_after: Duration::ZERO,
+        },
         Self::Overloaded,
         Self::InFlight,
         Self::StoreUnavailable,
         Self::StoreFull,
         Self::Draining,
-        Self::UpstreamOpen { retry_after: Duration::ZERO },
+        Self::UpstreamOpen {
+            retry_after: Duration::ZERO,
+        },
         Self::UpstreamUnreachable,
         Self::UpstreamReset,
         Self::UpstreamMalformed,
@@ -184,7 +188,9 @@ impl Refusal {
             | Self::Draining
             | Self::UpstreamOpen { .. }
             | Self::OutOf(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UpstreamUnreachable | Self::UpstreamReset | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnreachable | Self::UpstreamReset | Self::UpstreamMalformed => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -198,15 +204,27 @@ impl Refusal {
         if matches!(self, Self::StoreFull) {
             return Some(FULL);
         }
-        matches!(self, Self::Overloaded | Self::InFlight | Self::StoreUnavailable | Self::Draining | Self::OutOf(_))
-            .then_some(Duration::from_secs(1))
+        matches!(
+            self,
+            Self::Overloaded
+                | Self::InFlight
+                | Self::StoreUnavailable
+                | Self::Draining
+                | Self::OutOf(_)
+        )
+        .then_some(Duration::from_secs(1))
     }
 
     /// Whether the connection is closed after the answer: what follows on it may be the rest of a body.
     pub const fn closes(&self) -> bool {
         matches!(
             self,
-            Self::Malformed | Self::TargetTooLong | Self::HeadTooLarge | Self::BodyTooLarge | Self::BodyTimeout | Self::Overloaded
+            Self::Malformed
+                | Self::TargetTooLong
+                | Self::HeadTooLarge
+                | Self::BodyTooLarge
+                | Self::BodyTimeout
+                | Self::Overloaded
         )
     }
 }

@@ -54,8 +54,14 @@ impl RequestHead {
     /// [`Repeated`] if it occurs with different values: two readers could take different ones.
     pub fn single(&self, name: &HeaderName) -> Result<Option<&HeaderValue>, Repeated> {
         let mut values = self.headers.get_all(name).iter();
-        let Some(first) = values.next() else { return Ok(None) };
-        if values.all(|value| value == first) { Ok(Some(first)) } else { Err(Repeated) }
+        let Some(first) = values.next() else {
+            return Ok(None);
+        };
+        if values.all(|value| value == first) {
+            Ok(Some(first))
+        } else {
+            Err(Repeated)
+        }
     }
 
     fn split(&self) -> (&[u8], Option<&[u8]>) {
@@ -78,8 +84,14 @@ impl fmt::Debug for RequestHead {
 
 /// The pieces between the `&` of a query, byte for byte, but for those that say the parameter `name`.
 pub fn without<'q>(query: &'q [u8], name: &str) -> impl Iterator<Item = &'q [u8]> {
-    let is_it = move |piece: &[u8]| form_urlencoded::parse(piece).next().is_some_and(|(other, _)| other == name);
-    query.split(|byte| *byte == b'&').filter(move |piece| !is_it(piece))
+    let is_it = move |piece: &[u8]| {
+        form_urlencoded::parse(piece)
+            .next()
+            .is_some_and(|(other, _)| other == name)
+    };
+    query
+        .split(|byte| *byte == b'&')
+        .filter(move |piece| !is_it(piece))
 }
 
 /// Puts a query of these pieces, with its `?`, behind a path; none without a piece.
@@ -118,7 +130,10 @@ impl RequestId {
     /// Reads the digits; none if they are not ones that [`Self::from_u128`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
         let digits: [u8; Self::LEN] = text.as_bytes().try_into().ok()?;
-        digits.iter().all(|digit| Self::DIGITS.contains(digit)).then_some(Self(digits))
+        digits
+            .iter()
+            .all(|digit| Self::DIGITS.contains(digit))
+            .then_some(Self(digits))
     }
 
     /// The digits.
@@ -181,7 +196,10 @@ pub struct Params(pub Vec<(Box<str>, Box<str>)>);
 impl Params {
     /// The value of one parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+        self.0
+            .iter()
+            .find(|(known, _)| **known == *name)
+            .map(|(_, value)| &**value)
     }
 }
 
@@ -203,12 +221,20 @@ pub struct Body {
 impl Body {
     /// A body that holds `share` until it is dropped.
     pub fn new(bytes: Bytes, share: Option<Box<dyn Send + Sync>>) -> Self {
-        Self { bytes, share: Mutex::new(share) }
+        Self {
+            bytes,
+            share: Mutex::new(share),
+        }
     }
 
     /// Gives back its share of `in_flight_bytes`: its memory is accounted for elsewhere from now on.
     pub fn release_share(&self) {
-        drop(self.share.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.share
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 
     /// The bytes.

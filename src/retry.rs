@@ -109,7 +109,12 @@ impl Schedule {
     /// # Errors
     /// See [`InvalidSchedule`].
     pub fn growing(backoff: Backoff, max_age: Duration) -> Result<Self, InvalidSchedule> {
-        let Backoff { initial, factor, max, max_attempts } = backoff;
+        let Backoff {
+            initial,
+            factor,
+            max,
+            max_attempts,
+        } = backoff;
         if initial.is_zero() {
             return Err(InvalidSchedule::NoInitial);
         }
@@ -132,7 +137,10 @@ impl Schedule {
     ///
     /// # Errors
     /// See [`InvalidSchedule`].
-    pub fn fixed(waits: impl Into<Box<[Duration]>>, max_age: Duration) -> Result<Self, InvalidSchedule> {
+    pub fn fixed(
+        waits: impl Into<Box<[Duration]>>,
+        max_age: Duration,
+    ) -> Result<Self, InvalidSchedule> {
         let waits = waits.into();
         match waits.first() {
             None => return Err(InvalidSchedule::NoWaits),
@@ -149,7 +157,12 @@ impl Schedule {
         if max_age.is_zero() {
             return Err(InvalidSchedule::NoAge);
         }
-        Ok(Self { waits, max_age, longest_asked: LONGEST_ASKED, terminal: Box::default() })
+        Ok(Self {
+            waits,
+            max_age,
+            longest_asked: LONGEST_ASKED,
+            terminal: Box::default(),
+        })
     }
 
     /// Ends at once on these statuses too; on 410 it always does.
@@ -170,7 +183,11 @@ impl Schedule {
     pub fn max_attempts(&self) -> Option<u32> {
         match &self.waits {
             Waits::Growing(backoff) => backoff.max_attempts,
-            Waits::Fixed(waits) => Some(u32::try_from(waits.len()).unwrap_or(u32::MAX).saturating_add(1)),
+            Waits::Fixed(waits) => Some(
+                u32::try_from(waits.len())
+                    .unwrap_or(u32::MAX)
+                    .saturating_add(1),
+            ),
         }
     }
 
@@ -182,14 +199,23 @@ impl Schedule {
     /// The longest wait after try `tries`, whatever is drawn; what an upstream asks for comes on top of it.
     pub fn bound(&self, tries: u32) -> Duration {
         match &self.waits {
-            Waits::Growing(Backoff { initial, factor, max, .. }) => {
+            Waits::Growing(Backoff {
+                initial,
+                factor,
+                max,
+                ..
+            }) => {
                 let grown = initial.as_secs_f64() * factor.powf(f64::from(tries.saturating_sub(1)));
                 // too large for a duration, or no number at all: the greatest bound
                 Duration::try_from_secs_f64(grown).unwrap_or(*max).min(*max)
             }
             Waits::Fixed(waits) => {
                 let place = usize::try_from(tries.saturating_sub(1)).unwrap_or(usize::MAX);
-                waits.get(place).or(waits.last()).copied().unwrap_or(LONGEST)
+                waits
+                    .get(place)
+                    .or(waits.last())
+                    .copied()
+                    .unwrap_or(LONGEST)
             }
         }
     }
@@ -199,7 +225,10 @@ impl Schedule {
         if let Some(end) = self.end(tried) {
             return end;
         }
-        if self.max_attempts().is_some_and(|most| standing.tries >= most) {
+        if self
+            .max_attempts()
+            .is_some_and(|most| standing.tries >= most)
+        {
             return Verdict::Dead(Reason::Attempts);
         }
         self.again(standing, tried, self.wait(standing.tries, random))
@@ -221,14 +250,17 @@ impl Schedule {
     /// Returns what follows from a probe that found its target away, and does not count. The delivery waits `longest` at most, unless the app
     /// asks for more.
     pub fn verdict_of_probe(&self, standing: Standing, tried: Tried, longest: Duration) -> Verdict {
-        self.end(tried).unwrap_or_else(|| self.again(standing, tried, self.bound(standing.tries).min(longest)))
+        self.end(tried)
+            .unwrap_or_else(|| self.again(standing, tried, self.bound(standing.tries).min(longest)))
     }
 
     /// What the status alone decides.
     fn end(&self, tried: Tried) -> Option<Verdict> {
         match tried {
             Tried::Answered(status, _) if status.is_success() => Some(Verdict::Delivered),
-            Tried::Answered(status, _) if status == StatusCode::GONE || self.terminal.contains(&status) => {
+            Tried::Answered(status, _)
+                if status == StatusCode::GONE || self.terminal.contains(&status) =>
+            {
                 Some(Verdict::Dead(Reason::Status(status)))
             }
             Tried::Answered(..) | Tried::NoAnswer => None,
@@ -238,10 +270,17 @@ impl Schedule {
     /// The next attempt after `own`, or when the app asks for it. The last one comes at the end of the age, however long the app asks to wait.
     fn again(&self, standing: Standing, tried: Tried, own: Duration) -> Verdict {
         let asked = match tried {
-            Tried::Answered(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, asked) => asked.unwrap_or_default(),
+            Tried::Answered(
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE,
+                asked,
+            ) => asked.unwrap_or_default(),
             Tried::Answered(..) | Tried::NoAnswer => Duration::ZERO,
         };
-        match self.max_age.checked_sub(standing.age).filter(|left| !left.is_zero()) {
+        match self
+            .max_age
+            .checked_sub(standing.age)
+            .filter(|left| !left.is_zero())
+        {
             Some(left) => Verdict::RetryIn(own.max(asked.min(self.longest_asked)).min(left)),
             None => Verdict::Dead(Reason::Age),
         }

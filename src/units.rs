@@ -22,7 +22,9 @@ pub struct NotAUnit(pub &'static str);
 /// What to write instead.
 pub fn rate(text: &str) -> Result<Rate, NotAUnit> {
     let wrong = NotAUnit("write a count and a unit, such as `100/s`, `30/m` or `1000/h`");
-    let Some((count, unit)) = text.split_once('/') else { return Err(wrong) };
+    let Some((count, unit)) = text.split_once('/') else {
+        return Err(wrong);
+    };
     let seconds = match unit.trim() {
         "s" | "sec" | "second" => 1,
         "m" | "min" | "minute" => 60,
@@ -31,7 +33,10 @@ pub fn rate(text: &str) -> Result<Rate, NotAUnit> {
         _ => return Err(wrong),
     };
     let count = count.trim().parse().map_err(|_| wrong)?;
-    Ok(Rate { count, per: Duration::from_secs(seconds) })
+    Ok(Rate {
+        count,
+        per: Duration::from_secs(seconds),
+    })
 }
 
 /// Parses `5s`, `100ms`, `1h 30m`, `3d`.
@@ -39,7 +44,9 @@ pub fn rate(text: &str) -> Result<Rate, NotAUnit> {
 /// # Errors
 /// What to write instead.
 pub fn duration(text: &str) -> Result<Duration, NotAUnit> {
-    humantime::parse_duration(text).map_err(|_| NotAUnit("write a number and a unit, such as `500ms`, `5s`, `10m`, `24h` or `3d`"))
+    humantime::parse_duration(text).map_err(|_| {
+        NotAUnit("write a number and a unit, such as `500ms`, `5s`, `10m`, `24h` or `3d`")
+    })
 }
 
 /// Parses `32KiB`, `5MiB`, `1GB`, `4096` (bytes).

@@ -28,13 +28,28 @@ pub(crate) struct Measured {
 impl Measured {
     pub(crate) fn row(&self, what: &str) {
         let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        let Self { rate, p50, p99, cpu, bytes } = self;
-        println!("{what:<34} {rate:>10.0} {:>9.2} {:>9.2} {:>11.1} {bytes:>9}", ms(*p50), ms(*p99), cpu.as_secs_f64() * 1e6);
+        let Self {
+            rate,
+            p50,
+            p99,
+            cpu,
+            bytes,
+        } = self;
+        println!(
+            "{what:<34} {rate:>10.0} {:>9.2} {:>9.2} {:>11.1} {bytes:>9}",
+            ms(*p50),
+            ms(*p99),
+            cpu.as_secs_f64() * 1e6
+        );
     }
 }
 
 /// Runs `callers` loops of `call` for a while.
-pub(crate) async fn load<F>(directory: &Path, callers: usize, call: impl Fn() -> F + Clone + Send + 'static) -> Measured
+pub(crate) async fn load<F>(
+    directory: &Path,
+    callers: usize,
+    call: impl Fn() -> F + Clone + Send + 'static,
+) -> Measured
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -79,11 +94,16 @@ pub(crate) fn key() -> Key {
 }
 
 /// The same rows, written by a loop that does nothing else.
-pub(crate) async fn bare(callers: usize, delivery: impl Fn() -> Accept + Clone + Send + 'static) -> Measured {
+pub(crate) async fn bare(
+    callers: usize,
+    delivery: impl Fn() -> Accept + Clone + Send + 'static,
+) -> Measured {
     let directory = tempfile::tempdir().unwrap();
     drop(Embedded::open(directory.path(), 10, Arc::new(SystemClock)).unwrap());
     let connection = Connection::open(directory.path().join("hookgate.db")).unwrap();
-    connection.pragma_update(None, "synchronous", "full").unwrap();
+    connection
+        .pragma_update(None, "synchronous", "full")
+        .unwrap();
     let (rows, waiting) = mpsc::channel::<Row>();
     let writer = std::thread::spawn(move || {
         while let Ok(first) = waiting.recv() {
@@ -116,16 +136,28 @@ pub(crate) async fn bare(callers: usize, delivery: impl Fn() -> Accept + Clone +
 fn write(connection: &Connection, batch: &[Row]) {
     connection.execute_batch("begin immediate").unwrap();
     let prepare = |sql: &str| connection.prepare_cached(sql).unwrap();
-    let mut ledger = prepare("insert into ledger (key, state, delivery, until) values (?1, 1, ?2, ?3)");
-    let mut delivery =
-        prepare("insert into delivery (id, origin, at, key, delivery_id, event_type, record, body) values (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)");
-    let mut due = prepare("insert into due (id, target, run_at, lease, held, tries, cause, since) values (?1, 1, ?2, 1, 1, 0, 0, ?2)");
+    let mut ledger =
+        prepare("insert into ledger (key, state, delivery, until) values (?1, 1, ?2, ?3)");
+    let mut delivery = prepare(
+        "insert into delivery (id, origin, at, key, delivery_id, event_type, record, body) values (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    );
+    let mut due = prepare(
+        "insert into due (id, target, run_at, lease, held, tries, cause, since) values (?1, 1, ?2, 1, 1, 0, 0, ?2)",
+    );
     let time = i64::try_from(SystemClock.now().unix_ms()).unwrap();
     for (one, key, record, _) in batch {
         let id = one.id.0.as_bytes();
         ledger.execute(params![key.0, id, time]).unwrap();
         delivery
-            .execute(params![id, time, key.0, one.delivery_id.as_deref(), one.event_type.as_deref(), &record[..], &one.body[..]])
+            .execute(params![
+                id,
+                time,
+                key.0,
+                one.delivery_id.as_deref(),
+                one.event_type.as_deref(),
+                &record[..],
+                &one.body[..]
+            ])
             .unwrap();
         due.execute(params![id, time]).unwrap();
     }
@@ -138,14 +170,22 @@ pub(crate) fn delivery(start: Start) -> Accept {
     for part in body.chunks_mut(16) {
         part.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
     }
-    let header = (Bytes::from_static(b"X-Some-Header-Of-A-Webhook"), Bytes::from_static(b"some value of it, 24 byte"));
+    let header = (
+        Bytes::from_static(b"X-Some-Header-Of-A-Webhook"),
+        Bytes::from_static(b"some value of it, 24 byte"),
+    );
     let record = Record {
         method: Bytes::from_static(b"POST"),
         target: Bytes::from_static(b"/webhooks/github"),
         headers: vec![header; 4],
         ..Record::default()
     };
-    let to = vec![To { target: TargetId(1), lane: None, start, tried: Vec::new() }];
+    let to = vec![To {
+        target: TargetId(1),
+        lane: None,
+        start,
+        tried: Vec::new(),
+    }];
     Accept {
         id: DeliveryRef::draw(),
         origin: OriginId(1),
@@ -165,7 +205,14 @@ pub(crate) fn now() -> Instant {
 /// CPU time of this process, callers included; nothing where the system does not say.
 pub(crate) fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: u64 =
-        stat.rsplit(')').next().unwrap_or_default().split(' ').skip(12).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    let ticks: u64 = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .skip(12)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum();
     Duration::from_millis(ticks * 10)
 }

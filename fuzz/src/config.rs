@@ -10,11 +10,20 @@ use hookgate::request::Received;
 use super::request;
 
 /// What no report may show.
-const SECRETS: [&str; 3] = ["Secret-0f-the-variable", "Secret-0f-the-file", "Secret-0f-the-table"];
+const SECRETS: [&str; 3] = [
+    "Secret-0f-the-variable",
+    "Secret-0f-the-file",
+    "Secret-0f-the-table",
+];
 /// Between the config and the files that it may name.
 const NEXT: &str = "\n=====\n";
 /// The files, in the order of the input.
-const FILES: [&str; 4] = ["config.yaml", "conf.d/more.yaml", "presets.d/own.yaml", "table.yaml"];
+const FILES: [&str; 4] = [
+    "config.yaml",
+    "conf.d/more.yaml",
+    "presets.d/own.yaml",
+    "table.yaml",
+];
 
 pub fn run(bytes: &[u8]) {
     thread_local!(static DIR: tempfile::TempDir = prepared());
@@ -36,8 +45,15 @@ pub fn run(bytes: &[u8]) {
 
 fn check(config: &Path) {
     let env = |name: &str| (name != "UNSET").then(|| OsString::from(SECRETS[0]));
-    let try_it =
-        |previous: Option<&Loaded>| load(config, &env, previous.map(|loaded| &loaded.cache), 1, FrozenClock::at_unix(request::NOW).now());
+    let try_it = |previous: Option<&Loaded>| {
+        load(
+            config,
+            &env,
+            previous.map(|loaded| &loaded.cache),
+            1,
+            FrozenClock::at_unix(request::NOW).now(),
+        )
+    };
     let first = try_it(None);
     let said = said(&first);
     for secret in SECRETS {
@@ -51,7 +67,10 @@ fn check(config: &Path) {
     }
     match first {
         Ok(loaded) => runs(&loaded),
-        Err(rejected) => assert!(rejected.report.errors() > 0 && !rejected.report.headline().is_empty(), "refused without a reason"),
+        Err(rejected) => assert!(
+            rejected.report.errors() > 0 && !rejected.report.headline().is_empty(),
+            "refused without a reason"
+        ),
     }
 }
 
@@ -64,8 +83,17 @@ fn said(tried: &Result<Loaded, Rejected>) -> String {
     for line in report.json_lines().lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
     }
-    let more = tried.as_ref().map(|loaded| format!("{} {:?} {:?}", loaded.summary(), loaded.notes, loaded.stale)).unwrap_or_default();
-    format!("{tried:?}{more}{}{}{}{}", report.render(true), report.render(false), report.json_lines(), report.headline())
+    let more = tried
+        .as_ref()
+        .map(|loaded| format!("{} {:?} {:?}", loaded.summary(), loaded.notes, loaded.stale))
+        .unwrap_or_default();
+    format!(
+        "{tried:?}{more}{}{}{}{}",
+        report.render(true),
+        report.render(false),
+        report.json_lines(),
+        report.headline()
+    )
 }
 
 /// What was accepted can be run: every route is found under its own path, and refuses a request that proves nothing.
@@ -76,8 +104,17 @@ fn runs(loaded: &Loaded) {
     for hook in &snapshot.hooks {
         let head = request::head("POST", &hook.path.replace(['{', '}', '*'], ""), Vec::new());
         if let Some(verifier) = &hook.verifier {
-            let received = Received { head, body: bytes::Bytes::from_static(b"{}").into() };
-            assert!(verifier.verify(received, &request::params(), request::now()).is_err(), "{} lets anyone in", hook.name);
+            let received = Received {
+                head,
+                body: bytes::Bytes::from_static(b"{}").into(),
+            };
+            assert!(
+                verifier
+                    .verify(received, &request::params(), request::now())
+                    .is_err(),
+                "{} lets anyone in",
+                hook.name
+            );
         }
     }
 }
@@ -87,7 +124,12 @@ fn prepared() -> tempfile::TempDir {
     for name in ["conf.d", "presets.d", "tenants"] {
         fs::create_dir(dir.path().join(name)).unwrap();
     }
-    for (name, text) in [("secret", SECRETS[1]), ("tenants/acme", SECRETS[2]), ("empty", ""), ("binary", "\0\u{1}")] {
+    for (name, text) in [
+        ("secret", SECRETS[1]),
+        ("tenants/acme", SECRETS[2]),
+        ("empty", ""),
+        ("binary", "\0\u{1}"),
+    ] {
         fs::write(dir.path().join(name), text).unwrap();
     }
     dir
@@ -96,8 +138,21 @@ fn prepared() -> tempfile::TempDir {
 fn leads_out(text: &str) -> bool {
     text.contains("..")
         || text.contains("**")
-        || ["include", "providers", "dir", "file", "certificate", "key", "ca", "path"].iter().any(|key| {
-            let after = text.match_indices(key).filter_map(|(at, _)| text.get(at + key.len()..));
+        || [
+            "include",
+            "providers",
+            "dir",
+            "file",
+            "certificate",
+            "key",
+            "ca",
+            "path",
+        ]
+        .iter()
+        .any(|key| {
+            let after = text
+                .match_indices(key)
+                .filter_map(|(at, _)| text.get(at + key.len()..));
             after
                 .map(|rest| rest.trim_start_matches([':', ' ', '"', '\'', '[', '\n', '-', ',']))
                 .any(|rest| rest.starts_with('/') && *key != "path")

@@ -8,7 +8,9 @@ const MAX_HEAD: usize = 1024;
 
 pub fn run(bytes: &[u8]) {
     let whole = scan([bytes], MAX_HEAD);
-    let cut = bytes.first().map_or(0, |byte| usize::from(*byte) % (bytes.len() + 1));
+    let cut = bytes
+        .first()
+        .map_or(0, |byte| usize::from(*byte) % (bytes.len() + 1));
     let (before, after) = bytes.split_at(cut);
     assert_eq!(scan([before, after], MAX_HEAD), whole);
     assert_eq!(scan(bytes.chunks(1), MAX_HEAD), whole);
@@ -20,7 +22,9 @@ pub fn run(bytes: &[u8]) {
     if !was_cut {
         assert!(!scan([&seen[..], b""], MAX_HEAD).1);
     }
-    let Some(end) = seen.windows(4).position(|window| window == b"\r\n\r\n") else { return };
+    let Some(end) = seen.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return;
+    };
     head(&seen[..end + 4]);
 }
 
@@ -35,10 +39,23 @@ fn head(head: &[u8]) {
     }
     let mut lines = vec![httparse::EMPTY_HEADER; 512];
     let mut request = httparse::Request::new(&mut lines);
-    assert!(request.parse(head).is_ok_and(|status| status.is_complete()), "another parser refuses {:?}", String::from_utf8_lossy(head));
+    assert!(
+        request.parse(head).is_ok_and(|status| status.is_complete()),
+        "another parser refuses {:?}",
+        String::from_utf8_lossy(head)
+    );
     assert!(request.path.is_some_and(|path| path.starts_with('/')));
-    let count = |name: &str| request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).count();
-    assert!(count("content-length") + count("transfer-encoding") <= 1, "two framings");
+    let count = |name: &str| {
+        request
+            .headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case(name))
+            .count()
+    };
+    assert!(
+        count("content-length") + count("transfer-encoding") <= 1,
+        "two framings"
+    );
     assert!(count("host") <= 1);
     for header in request.headers.iter() {
         if header.name.eq_ignore_ascii_case("transfer-encoding") {

@@ -17,13 +17,21 @@ pub fn run(bytes: &[u8]) {
                 assert!((15..=16 + 4096).contains(&len));
                 // no beginning of a header is one, or none
                 for shorter in 0..len {
-                    let Some(Err(more)) = proxy(&bytes[..shorter]) else { panic!("{shorter} of {len} bytes are enough") };
-                    assert!(shorter + more <= len, "{more} more than {shorter} goes past {len}");
+                    let Some(Err(more)) = proxy(&bytes[..shorter]) else {
+                        panic!("{shorter} of {len} bytes are enough")
+                    };
+                    assert!(
+                        shorter + more <= len,
+                        "{more} more than {shorter} goes past {len}"
+                    );
                 }
                 if bytes.starts_with(b"PROXY TCP") {
                     let line = std::str::from_utf8(&bytes[..len]).unwrap();
                     let source = line.split(' ').nth(2).unwrap();
-                    assert_eq!(told.unwrap().ip(), source.parse::<std::net::IpAddr>().unwrap());
+                    assert_eq!(
+                        told.unwrap().ip(),
+                        source.parse::<std::net::IpAddr>().unwrap()
+                    );
                 }
                 return;
             }

@@ -29,7 +29,13 @@ pub fn secrets() -> SecretSet {
         not_before: None,
         expires: None,
     };
-    SecretSet::list(SecretKind::Hmac(Algorithm::Sha256), &[], None, &[text("other", "another-long-secret"), text("right", KEY)]).unwrap()
+    SecretSet::list(
+        SecretKind::Hmac(Algorithm::Sha256),
+        &[],
+        None,
+        &[text("other", "another-long-secret"), text("right", KEY)],
+    )
+    .unwrap()
 }
 
 pub fn head(method: &str, target: &str, headers: Vec<(HeaderName, HeaderValue)>) -> RequestHead {
@@ -46,14 +52,21 @@ pub fn head(method: &str, target: &str, headers: Vec<(HeaderName, HeaderValue)>)
         tls: true,
         headers: map,
         declared_size: None,
-        client: Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), own: true, behind_trusted_proxy: false },
+        client: Client {
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            own: true,
+            behind_trusted_proxy: false,
+        },
         received: now(),
     }
 }
 
 /// The next line of an input, without its end.
 pub fn line<'b>(rest: &mut &'b [u8]) -> &'b [u8] {
-    let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(rest.len());
     let line = &rest[..end];
     *rest = rest.get(end + 1..).unwrap_or_default();
     line
@@ -67,9 +80,13 @@ pub fn headers(rest: &mut &[u8]) -> Vec<(HeaderName, HeaderValue)> {
         if line.is_empty() {
             break;
         }
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
             headers.push((name, value));
         }
     }

@@ -14,7 +14,12 @@ pub fn run(bytes: &[u8]) {
         if line.is_empty() {
             break;
         }
-        let Some((host, path)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) else { continue };
+        let Some((host, path)) = std::str::from_utf8(line)
+            .ok()
+            .and_then(|line| line.split_once(' '))
+        else {
+            continue;
+        };
         let host = (host != "-").then_some(host);
         if router.insert(host, path, routes.len()).is_ok() {
             assert!(path.starts_with('/'));
@@ -23,9 +28,14 @@ pub fn run(bytes: &[u8]) {
     }
     for _ in 0..64 {
         let line = request::line(&mut rest);
-        let Some(blank) = line.iter().position(|byte| *byte == b' ') else { continue };
+        let Some(blank) = line.iter().position(|byte| *byte == b' ') else {
+            continue;
+        };
         let host = String::from_utf8_lossy(&line[..blank]);
-        let path = line[blank + 1..].split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = line[blank + 1..]
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default();
         look(&router, &routes, &host, path);
     }
 }
@@ -44,12 +54,16 @@ fn look(router: &Router, routes: &[(Option<String>, String)], host: &str, path: 
     let bare = bare.strip_suffix('.').unwrap_or(&bare);
     let host_takes = |of: &Option<String>| match of.as_deref() {
         None => true,
-        Some(of) => of.strip_prefix('*').map_or(of == bare, |suffix| bare.len() > suffix.len() && bare.ends_with(suffix)),
+        Some(of) => of.strip_prefix('*').map_or(of == bare, |suffix| {
+            bare.len() > suffix.len() && bare.ends_with(suffix)
+        }),
     };
     let Some((index, params)) = found else {
         // nothing that a plain reader takes for a route's own path is lost
         let plain = path.split('/').all(is_plain);
-        let lost = routes.iter().find(|(of, pattern)| plain && host_takes(of) && matches(pattern, path));
+        let lost = routes
+            .iter()
+            .find(|(of, pattern)| plain && host_takes(of) && matches(pattern, path));
         assert!(lost.is_none(), "{host} {path} is lost to {lost:?}");
         return;
     };
@@ -59,20 +73,51 @@ fn look(router: &Router, routes: &[(Option<String>, String)], host: &str, path: 
     let names: Vec<&str> = params.0.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, parameters(pattern));
     let mut values = params.0.iter().map(|(_, value)| &**value);
-    let again: Vec<&str> =
-        pattern.split('/').map(|segment| if segment.starts_with('{') { values.next().unwrap() } else { segment }).collect();
+    let again: Vec<&str> = pattern
+        .split('/')
+        .map(|segment| {
+            if segment.starts_with('{') {
+                values.next().unwrap()
+            } else {
+                segment
+            }
+        })
+        .collect();
     assert_eq!(again.join("/"), path, "{pattern} {params:?}");
-    for (segment, value) in pattern.split('/').filter(|segment| segment.starts_with('{')).zip(&params.0) {
+    for (segment, value) in pattern
+        .split('/')
+        .filter(|segment| segment.starts_with('{'))
+        .zip(&params.0)
+    {
         let is_rest = segment.starts_with("{*");
-        let is_right = if is_rest { value.1.split('/').all(is_plain) } else { is_plain(&value.1) && !value.1.is_empty() };
+        let is_right = if is_rest {
+            value.1.split('/').all(is_plain)
+        } else {
+            is_plain(&value.1) && !value.1.is_empty()
+        };
         assert!(is_right, "{segment} of {pattern} is {value:?}");
     }
     // no host with fewer letters in common goes before
     let better = routes.iter().filter(|(other, pattern)| {
-        let rank = |of: &Option<String>| of.as_deref().map_or((0, 0), |of| if of.starts_with('*') { (1, of.len()) } else { (2, 0) });
-        host_takes(other) && rank(other) > rank(of) && matches(pattern, path) && path.split('/').all(is_plain)
+        let rank = |of: &Option<String>| {
+            of.as_deref().map_or((0, 0), |of| {
+                if of.starts_with('*') {
+                    (1, of.len())
+                } else {
+                    (2, 0)
+                }
+            })
+        };
+        host_takes(other)
+            && rank(other) > rank(of)
+            && matches(pattern, path)
+            && path.split('/').all(is_plain)
     });
-    assert_eq!(better.count(), 0, "{host} {path}: {pattern} goes before a nearer host");
+    assert_eq!(
+        better.count(),
+        0,
+        "{host} {path}: {pattern} goes before a nearer host"
+    );
 }
 
 /// Whether a path follows a pattern, segment by segment.
@@ -108,7 +153,10 @@ fn decoded(bytes: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let octet = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten().and_then(|digits| hex::decode(digits).ok());
+        let octet = (bytes[at] == b'%')
+            .then(|| bytes.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|digits| hex::decode(digits).ok());
         match octet {
             Some(octet) => {
                 decoded.push(octet[0]);

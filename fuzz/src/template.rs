@@ -9,8 +9,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use hookgate::clock::Dates;
 use hookgate::request::{Received, RequestHead};
 use hookgate::verify::{
-    Algorithm, Format, HeaderNames, HmacScheme, Layout, Locator, NotAuthentic, Piece, Scheme, Shape, SignedTime, Source, SourcePlace,
-    TagEncoding, Template, TimeAt, Verifier,
+    Algorithm, Format, HeaderNames, HmacScheme, Layout, Locator, NotAuthentic, Piece, Scheme,
+    Shape, SignedTime, Source, SourcePlace, TagEncoding, Template, TimeAt, Verifier,
 };
 use http::HeaderName;
 use sha2::Sha256;
@@ -23,21 +23,31 @@ const ID: HeaderName = HeaderName::from_static("x-id");
 
 pub fn run(bytes: &[u8]) {
     let mut rest = bytes;
-    let (Ok(template), Ok(request)) = (std::str::from_utf8(request::line(&mut rest)), std::str::from_utf8(request::line(&mut rest))) else {
+    let (Ok(template), Ok(request)) = (
+        std::str::from_utf8(request::line(&mut rest)),
+        std::str::from_utf8(request::line(&mut rest)),
+    ) else {
         return;
     };
-    let Ok(content) = Template::parse(template) else { return };
+    let Ok(content) = Template::parse(template) else {
+        return;
+    };
     written_again(&content);
     let (method, target) = request.split_once(' ').unwrap_or(("POST", request));
     let mut headers = request::headers(&mut rest);
     headers.retain(|(name, _)| *name != SIGNATURE);
-    let head = request::head(method, if target.starts_with('/') { target } else { "/" }, headers);
+    let head = request::head(
+        method,
+        if target.starts_with('/') { target } else { "/" },
+        headers,
+    );
     let verifier = verifier(content.clone());
     let signed = verifier.sign(&head, &request::params(), rest, 1, request::now().wall);
     let mut with = head;
     let Ok(signed) = signed else {
         // what cannot be signed is not verified either
-        with.headers.append(SIGNATURE, hex::encode(mac(rest)).parse().unwrap());
+        with.headers
+            .append(SIGNATURE, hex::encode(mac(rest)).parse().unwrap());
         assert!(verdict(&verifier, &with, rest).is_err());
         return;
     };
@@ -45,7 +55,11 @@ pub fn run(bytes: &[u8]) {
         with.headers.insert(name, value);
     }
     if let Some(plain) = concatenated(&content, &with, rest) {
-        assert_eq!(with.headers[SIGNATURE].as_bytes(), hex::encode(mac(&plain)).as_bytes(), "the signed content is another");
+        assert_eq!(
+            with.headers[SIGNATURE].as_bytes(),
+            hex::encode(mac(&plain)).as_bytes(),
+            "the signed content is another"
+        );
     }
     assert_eq!(verdict(&verifier, &with, rest), Ok(()));
     tampered(&verifier, &with, rest);
@@ -59,26 +73,57 @@ fn verifier(content: Template) -> Verifier {
         repeated: false,
         expect: Box::default(),
     };
-    let time = SignedTime { at: TimeAt::Header(HeaderNames::from(TIME)), format: Format::Unix, tolerance: Duration::from_secs(300) };
-    let scheme = HmacScheme { algorithm: Algorithm::Sha256, encoding: TagEncoding::Hex, source, content, time: Some(time) };
+    let time = SignedTime {
+        at: TimeAt::Header(HeaderNames::from(TIME)),
+        format: Format::Unix,
+        tolerance: Duration::from_secs(300),
+    };
+    let scheme = HmacScheme {
+        algorithm: Algorithm::Sha256,
+        encoding: TagEncoding::Hex,
+        source,
+        content,
+        time: Some(time),
+    };
     let id = Locator::Header(HeaderNames::from(ID));
-    Shape::new(Scheme::Hmac(scheme), Some(id), None, Vec::new(), None).with_secrets(request::secrets(), None)
+    Shape::new(Scheme::Hmac(scheme), Some(id), None, Vec::new(), None)
+        .with_secrets(request::secrets(), None)
 }
 
 /// The verdict, the same by every door: in one call, in pieces cut anywhere, and with nothing streamed.
 fn verdict(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Result<(), NotAuthentic> {
-    let received = || Received { head: head.clone(), body: Bytes::copy_from_slice(body).into() };
+    let received = || Received {
+        head: head.clone(),
+        body: Bytes::copy_from_slice(body).into(),
+    };
     let params = request::params();
-    let whole = verifier.verify(received(), &params, request::now()).map(drop).map_err(|refused| refused.why);
-    let cut = body.first().map_or(0, |byte| usize::from(*byte) % (body.len() + 1));
+    let whole = verifier
+        .verify(received(), &params, request::now())
+        .map(drop)
+        .map_err(|refused| refused.why);
+    let cut = body
+        .first()
+        .map_or(0, |byte| usize::from(*byte) % (body.len() + 1));
     let mut pieces = verifier.begin(head, &params);
     pieces.update(&body[..cut]);
     pieces.update(b"");
     body[cut..].chunks(7).for_each(|piece| pieces.update(piece));
-    assert_eq!(pieces.finish(received(), request::now(), &Dates::at(request::now().wall)).map(drop).map_err(|refused| refused.why), whole);
+    assert_eq!(
+        pieces
+            .finish(received(), request::now(), &Dates::at(request::now().wall))
+            .map(drop)
+            .map_err(|refused| refused.why),
+        whole
+    );
     let mut misfed = verifier.begin(head, &params);
     misfed.update(&[0; 3][..if body.len() == 3 { 2 } else { 3 }]);
-    assert_eq!(misfed.finish(received(), request::now(), &Dates::at(request::now().wall)).map(drop).map_err(|refused| refused.why), whole);
+    assert_eq!(
+        misfed
+            .finish(received(), request::now(), &Dates::at(request::now().wall))
+            .map(drop)
+            .map_err(|refused| refused.why),
+        whole
+    );
     whole
 }
 
@@ -93,7 +138,10 @@ fn tampered(verifier: &Verifier, head: &RequestHead, body: &[u8]) {
             assert!(verdict(verifier, head, before).is_err());
         }
     }
-    for (covered, name, value) in [(covers.timestamp, TIME, (request::NOW + 1).to_string()), (covers.id, ID, "another".to_owned())] {
+    for (covered, name, value) in [
+        (covers.timestamp, TIME, (request::NOW + 1).to_string()),
+        (covers.id, ID, "another".to_owned()),
+    ] {
         let mut other = head.clone();
         let before = other.headers.insert(name, value.parse().unwrap());
         if covered && before.is_none_or(|before| before.as_bytes() != value.as_bytes()) {
@@ -106,12 +154,30 @@ fn tampered(verifier: &Verifier, head: &RequestHead, body: &[u8]) {
 fn written_again(content: &Template) {
     let literal = |bytes: &[u8]| {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        text.replace('\\', "\\\\").replace('{', "{{").replace('}', "}}").replace('\n', "\\n")
+        text.replace('\\', "\\\\")
+            .replace('{', "{{")
+            .replace('}', "}}")
+            .replace('\n', "\\n")
     };
-    let piece = |piece: &Piece| if let Piece::Literal(bytes) = piece { literal(bytes) } else { piece.to_string() };
+    let piece = |piece: &Piece| {
+        if let Piece::Literal(bytes) = piece {
+            literal(bytes)
+        } else {
+            piece.to_string()
+        }
+    };
     let text: String = content.pieces().iter().map(piece).collect();
-    assert_eq!(Template::parse(&text).unwrap().pieces(), content.pieces(), "{text}");
-    assert!(content.pieces().iter().any(|piece| !matches!(piece, Piece::Literal(_))));
+    assert_eq!(
+        Template::parse(&text).unwrap().pieces(),
+        content.pieces(),
+        "{text}"
+    );
+    assert!(
+        content
+            .pieces()
+            .iter()
+            .any(|piece| !matches!(piece, Piece::Literal(_)))
+    );
     // neither may fail on any template
     content.ambiguous_border(Format::Unix);
     content.ambiguous_border(Format::Rfc3339);
@@ -130,14 +196,22 @@ fn concatenated(content: &Template, head: &RequestHead, body: &[u8]) -> Option<V
             Piece::Timestamp => header(&TIME).into(),
             Piece::Id => header(&ID).into(),
             Piece::Method => head.method.as_str().as_bytes().into(),
-            Piece::Url => format!("https://hooks.example.com{target}").into_bytes().into(),
+            Piece::Url => format!("https://hooks.example.com{target}")
+                .into_bytes()
+                .into(),
             Piece::Path => path.as_bytes().into(),
             Piece::Query => query.as_bytes().into(),
             Piece::Header(name) => header(name).into(),
-            Piece::Json(pointer) => match serde_json::from_slice::<serde_json::Value>(body).ok()?.pointer(pointer)? {
+            Piece::Json(pointer) => match serde_json::from_slice::<serde_json::Value>(body)
+                .ok()?
+                .pointer(pointer)?
+            {
                 serde_json::Value::String(text) => text.clone().into_bytes().into(),
                 serde_json::Value::Bool(value) => value.to_string().into_bytes().into(),
-                serde_json::Value::Null | serde_json::Value::Number(_) | serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+                serde_json::Value::Null
+                | serde_json::Value::Number(_)
+                | serde_json::Value::Array(_)
+                | serde_json::Value::Object(_) => {
                     return None;
                 }
             },

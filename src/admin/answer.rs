@@ -1,6 +1,9 @@
 //! How every answer looks.
 use axum::Json;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -16,7 +19,11 @@ pub(super) struct Denied {
 
 impl Denied {
     pub(super) fn new(status: StatusCode, error: &str, help: &'static str) -> Self {
-        Self { status, error: error.to_owned(), help }
+        Self {
+            status,
+            error: error.to_owned(),
+            help,
+        }
     }
 }
 
@@ -32,7 +39,14 @@ pub(super) struct Refusal {
 
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
-        (self.status, Json(Refusal { error: self.error, help: self.help })).into_response()
+        (
+            self.status,
+            Json(Refusal {
+                error: self.error,
+                help: self.help,
+            }),
+        )
+            .into_response()
     }
 }
 
@@ -40,16 +54,24 @@ impl IntoResponse for Denied {
 const SAFE: [(HeaderName, &str); 6] = [
     (CACHE_CONTROL, "no-store"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
+    ),
     (X_FRAME_OPTIONS, "DENY"),
     (REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
 ];
 
 /// Answers are for whoever asked, now, and are what they say they are.
 pub(super) async fn safe(mut response: Response) -> Response {
     for (name, value) in SAFE {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }

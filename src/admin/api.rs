@@ -59,11 +59,26 @@ impl FromRef<Api> for Arc<dyn Source> {
 /// What is asked of the gate itself.
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::get("/-/status", "The state of everything.", Answers::Json(200, schema::<Status>), get(status)),
-        Endpoint::get("/-/refusals", "The last refusals, newest first.", Answers::Json(200, schema::<Refusals>), get(refusals))
-            .asked::<Asked>()
-            .refuses(&[400]),
-        Endpoint::get("/-/report", "What routes that observe would have refused.", Answers::Json(200, schema::<Report>), get(report)),
+        Endpoint::get(
+            "/-/status",
+            "The state of everything.",
+            Answers::Json(200, schema::<Status>),
+            get(status),
+        ),
+        Endpoint::get(
+            "/-/refusals",
+            "The last refusals, newest first.",
+            Answers::Json(200, schema::<Refusals>),
+            get(refusals),
+        )
+        .asked::<Asked>()
+        .refuses(&[400]),
+        Endpoint::get(
+            "/-/report",
+            "What routes that observe would have refused.",
+            Answers::Json(200, schema::<Report>),
+            get(report),
+        ),
         Endpoint::post::<Nothing>(
             "/-/reload",
             "Takes the config anew. 422: it has mistakes, and nothing has changed.",
@@ -71,7 +86,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             post(reload),
         )
         .refuses(&[422]),
-        Endpoint::get("/-/openapi.json", "This document.", Answers::Json(200, schema::<serde_json::Value>), get(openapi::served)),
+        Endpoint::get(
+            "/-/openapi.json",
+            "This document.",
+            Answers::Json(200, schema::<serde_json::Value>),
+            get(openapi::served),
+        ),
     ]
 }
 
@@ -83,7 +103,10 @@ pub fn router(source: Arc<dyn Source>, guard: Guard) -> Router {
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(from_fn_with_state(Arc::new(guard), guarded))
         .layer(map_response(answer::safe))
-        .with_state(Api { source, replays: Arc::default() })
+        .with_state(Api {
+            source,
+            replays: Arc::default(),
+        })
 }
 
 async fn guarded(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
@@ -111,19 +134,30 @@ struct Asked {
     limit: Option<usize>,
 }
 
-async fn refusals(State(source): State<Arc<dyn Source>>, asked: Result<Query<Asked>, QueryRejection>) -> Result<Json<Refusals>, Denied> {
+async fn refusals(
+    State(source): State<Arc<dyn Source>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Refusals>, Denied> {
     let Ok(Query(asked)) = asked else {
-        return Err(Denied::new(StatusCode::BAD_REQUEST, "`limit` is not a number", "write `/-/refusals?limit=20`"));
+        return Err(Denied::new(
+            StatusCode::BAD_REQUEST,
+            "`limit` is not a number",
+            "write `/-/refusals?limit=20`",
+        ));
     };
     let limit = asked.limit.unwrap_or(REFUSALS_SHOWN).min(REMEMBERED);
-    Ok(Json(Refusals { refusals: source.refusals(limit) }))
+    Ok(Json(Refusals {
+        refusals: source.refusals(limit),
+    }))
 }
 
 async fn reload(State(source): State<Arc<dyn Source>>) -> Result<Json<Reloaded>, Denied> {
     match source.reload().await {
         Ok(generation) => Ok(Json(Reloaded { generation })),
-        Err(error) => {
-            Err(Denied { status: StatusCode::UNPROCESSABLE_ENTITY, error, help: "nothing has changed; `hookgate check` says the same" })
-        }
+        Err(error) => Err(Denied {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            error,
+            help: "nothing has changed; `hookgate check` says the same",
+        }),
     }
 }

@@ -61,17 +61,52 @@ pub(super) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 impl Endpoint {
-    pub(super) fn get(path: &'static str, about: &'static str, answers: Answers, handler: MethodRouter<Api>) -> Self {
-        Self { verb: Verb::Get, path, about, needs: Needs::Nothing, query: None, body: None, answers, or: None, refuses: &[], handler }
+    pub(super) fn get(
+        path: &'static str,
+        about: &'static str,
+        answers: Answers,
+        handler: MethodRouter<Api>,
+    ) -> Self {
+        Self {
+            verb: Verb::Get,
+            path,
+            about,
+            needs: Needs::Nothing,
+            query: None,
+            body: None,
+            answers,
+            or: None,
+            refuses: &[],
+            handler,
+        }
     }
 
-    pub(super) fn post<B: JsonSchema>(path: &'static str, about: &'static str, answers: Answers, handler: MethodRouter<Api>) -> Self {
+    pub(super) fn post<B: JsonSchema>(
+        path: &'static str,
+        about: &'static str,
+        answers: Answers,
+        handler: MethodRouter<Api>,
+    ) -> Self {
         let body = Some(schema::<B> as SchemaOf);
-        Self { verb: Verb::Post, path, about, needs: Needs::Act, query: None, body, answers, or: None, refuses: &[], handler }
+        Self {
+            verb: Verb::Post,
+            path,
+            about,
+            needs: Needs::Act,
+            query: None,
+            body,
+            answers,
+            or: None,
+            refuses: &[],
+            handler,
+        }
     }
 
     pub(super) fn asked<Q: JsonSchema>(self) -> Self {
-        Self { query: Some(schema::<Q>), ..self }
+        Self {
+            query: Some(schema::<Q>),
+            ..self
+        }
     }
 
     pub(super) fn needs(self, needs: Needs) -> Self {
@@ -79,7 +114,10 @@ impl Endpoint {
     }
 
     pub(super) fn or(self, status: u16, schema: SchemaOf) -> Self {
-        Self { or: Some((status, schema)), ..self }
+        Self {
+            or: Some((status, schema)),
+            ..self
+        }
     }
 
     pub(super) fn refuses(self, refuses: &'static [u16]) -> Self {
@@ -97,5 +135,7 @@ pub(super) fn all() -> Vec<Endpoint> {
 
 /// The routes of all of them.
 pub(super) fn router() -> Router<Api> {
-    all().into_iter().fold(Router::new(), |router, endpoint| router.route(endpoint.path, endpoint.handler))
+    all().into_iter().fold(Router::new(), |router, endpoint| {
+        router.route(endpoint.path, endpoint.handler)
+    })
 }

@@ -23,27 +23,47 @@ pub struct Guard {
 impl Guard {
     /// Guards a TCP listener at `address`, the one that it is bound to.
     pub fn tcp(address: SocketAddr, token: TokenMatcher) -> Self {
-        Self { token, address: Some(address) }
+        Self {
+            token,
+            address: Some(address),
+        }
     }
 
     /// Guards a unix socket: its file mode says who may read.
     pub fn unix(token: TokenMatcher) -> Self {
-        Self { token, address: None }
+        Self {
+            token,
+            address: None,
+        }
     }
 
     /// Whether a request with this head is answered.
-    pub(super) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Offered, Denied> {
+    pub(super) fn check(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Offered, Denied> {
         // a whole URL as target is for proxies, and would name another host than `Host` does
         if uri.authority().is_some() || !self.knows_host(headers) {
             let help = "ask by the listener's address or by `localhost`; names are refused, so that no web page can ask through a browser";
-            return Err(Denied::new(StatusCode::FORBIDDEN, "the Host header does not name this listener", help));
+            return Err(Denied::new(
+                StatusCode::FORBIDDEN,
+                "the Host header does not name this listener",
+                help,
+            ));
         }
         if is_cross_site(headers) {
             let help = "ask with curl or `hookgate`; pages of other sites get no answer";
-            return Err(Denied::new(StatusCode::FORBIDDEN, "a page of another site asks through a browser", help));
+            return Err(Denied::new(
+                StatusCode::FORBIDDEN,
+                "a page of another site asks through a browser",
+                help,
+            ));
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        let offered = bearer(headers).map_or_else(|| (self.token)(&[]), |token| (self.token)(token));
+        let offered =
+            bearer(headers).map_or_else(|| (self.token)(&[]), |token| (self.token)(token));
         if !reads {
             offered.may(Right::Act)?;
         } else if !self.is_local() {
@@ -51,47 +71,70 @@ impl Guard {
         }
         if !reads && !is_json(headers) {
             let help = "send `Content-Type: application/json`; an empty body will do";
-            return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "changes are taken as application/json only", help));
+            return Err(Denied::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "changes are taken as application/json only",
+                help,
+            ));
         }
         Ok(offered)
     }
 
     fn is_local(&self) -> bool {
-        self.address.is_none_or(|address| address.ip().to_canonical().is_loopback())
+        self.address
+            .is_none_or(|address| address.ip().to_canonical().is_loopback())
     }
 
     /// A page that has its name resolve to this machine still sends its name.
     fn knows_host(&self, headers: &HeaderMap) -> bool {
-        let Some(address) = self.address else { return true };
-        let Some(host) = single(headers, &HOST).and_then(|host| host.to_str().ok()) else { return false };
+        let Some(address) = self.address else {
+            return true;
+        };
+        let Some(host) = single(headers, &HOST).and_then(|host| host.to_str().ok()) else {
+            return false;
+        };
         let (name, port) = split_port(host);
         if name.eq_ignore_ascii_case("localhost") {
             return port.is_none_or(is_port);
         }
-        let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
-        let Ok(ip) = bare.parse::<IpAddr>() else { return false };
+        let bare = name
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(name);
+        let Ok(ip) = bare.parse::<IpAddr>() else {
+            return false;
+        };
         if ip.is_loopback() {
             return port.is_none_or(is_port);
         }
         // bound to every address, it is asked by any of them; an address is no name that could be made to resolve to it
-        (address.ip().is_unspecified() || ip == address.ip()) && port.is_none_or(|port| port.parse() == Ok(address.port()))
+        (address.ip().is_unspecified() || ip == address.ip())
+            && port.is_none_or(|port| port.parse() == Ok(address.port()))
     }
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Guard")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
 /// Whether a browser asks for a page of another site (<https://www.w3.org/TR/fetch-metadata/>), or one that says where it is from.
 fn is_cross_site(headers: &HeaderMap) -> bool {
     let sites = headers.get_all("sec-fetch-site").iter();
-    let other_site = sites.map(HeaderValue::as_bytes).any(|site| !matches!(site, b"same-origin" | b"none"));
-    let host = single(headers, &HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    let other_site = sites
+        .map(HeaderValue::as_bytes)
+        .any(|site| !matches!(site, b"same-origin" | b"none"));
+    let host = single(headers, &HOST)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     let is_own = |origin: &HeaderValue| {
         let origin = origin.as_bytes();
-        let name = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+        let name = origin
+            .strip_prefix(b"http://")
+            .or_else(|| origin.strip_prefix(b"https://"));
         name.is_some_and(|name| !name.is_empty() && name.eq_ignore_ascii_case(host))
     };
     other_site || !headers.get_all(ORIGIN).iter().all(is_own)
@@ -114,13 +157,16 @@ fn is_port(text: &str) -> bool {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = single(headers, &AUTHORIZATION)?.as_bytes().split_at_checked("bearer ".len())?;
+    let (scheme, token) = single(headers, &AUTHORIZATION)?
+        .as_bytes()
+        .split_at_checked("bearer ".len())?;
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
 /// With or without parameters. No form of a web page can send it.
 fn is_json(headers: &HeaderMap) -> bool {
-    let essence = single(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok()?.split(';').next());
+    let essence =
+        single(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok()?.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
@@ -135,16 +181,36 @@ mod tests {
     #[track_caller]
     fn check(listener: &str, host: &str, known: bool) {
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).unwrap())]);
-        assert_eq!(Guard::tcp(listener.parse().unwrap(), nobody()).knows_host(&headers), known, "{host} at {listener}");
+        assert_eq!(
+            Guard::tcp(listener.parse().unwrap(), nobody()).knows_host(&headers),
+            known,
+            "{host} at {listener}"
+        );
     }
 
     #[test]
     fn hosts() {
-        for host in ["localhost", "LOCALHOST:99", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:80"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:99",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:80",
+        ] {
             check("127.0.0.1:9000", host, true);
             check("10.0.0.1:9000", host, true);
         }
-        for host in ["", "evil.example", "localhost.evil.example", "localhost:x", "10.0.0.2", "127.0.0.1.nip.io", "a@localhost", "::1:x"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "localhost:x",
+            "10.0.0.2",
+            "127.0.0.1.nip.io",
+            "a@localhost",
+            "::1:x",
+        ] {
             check("127.0.0.1:9000", host, false);
             check("10.0.0.1:9000", host, false);
         }
@@ -169,20 +235,33 @@ mod tests {
     fn pages_of_other_sites_are_known() {
         #[track_caller]
         fn check(lines: &[(&'static str, &'static str)], cross: bool) {
-            let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost:9090"))]);
+            let mut headers =
+                HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost:9090"))]);
             for (name, value) in lines {
-                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+                headers.append(
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                );
             }
             assert_eq!(is_cross_site(&headers), cross, "{lines:?}");
         }
         check(&[], false);
         check(&[("sec-fetch-site", "none")], false);
-        check(&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:9090")], false);
+        check(
+            &[
+                ("sec-fetch-site", "same-origin"),
+                ("origin", "http://localhost:9090"),
+            ],
+            false,
+        );
         check(&[("origin", "http://LOCALHOST:9090")], false);
         for site in ["cross-site", "same-site", "", "None", "same-origin, none"] {
             check(&[("sec-fetch-site", site)], true);
         }
-        check(&[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")], true);
+        check(
+            &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")],
+            true,
+        );
         for origin in [
             "null",
             "",
@@ -195,6 +274,12 @@ mod tests {
         ] {
             check(&[("origin", origin)], true);
         }
-        check(&[("origin", "http://localhost:9090"), ("origin", "http://evil.example")], true);
+        check(
+            &[
+                ("origin", "http://localhost:9090"),
+                ("origin", "http://evil.example"),
+            ],
+            true,
+        );
     }
 }

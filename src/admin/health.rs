@@ -31,7 +31,11 @@ pub fn router(source: Later) -> Router {
 
 async fn readyz(State(source): State<Later>) -> impl IntoResponse {
     let is_ready = source.get().is_some_and(|source| source.ready());
-    if is_ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+    if is_ready {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
 }
 
 async fn metrics(State(source): State<Later>) -> impl IntoResponse {

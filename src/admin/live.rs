@@ -129,7 +129,11 @@ async fn drain(
         }
         Ok(_) | Err(_) => {
             let help = "send `{\"accept\": false}`; a gate that was told so takes deliveries again after a restart";
-            Err(Denied::new(StatusCode::BAD_REQUEST, "this is no order to drain", help))
+            Err(Denied::new(
+                StatusCode::BAD_REQUEST,
+                "this is no order to drain",
+                help,
+            ))
         }
     }
 }
@@ -143,17 +147,48 @@ struct Asked {
     after: Option<String>,
 }
 
-async fn tail(State(source): State<Arc<dyn Source>>, asked: Result<Query<Asked>, QueryRejection>) -> Result<Response, Denied> {
-    let wrong = || Denied::new(StatusCode::BAD_REQUEST, "`after` is no place in the stream", "give a `cursor` of it, or leave it out");
-    let Ok(Query(asked)) = asked else { return Err(wrong()) };
-    let after = asked.after.as_deref().map(|after| parse(after).ok_or_else(wrong)).transpose()?;
+async fn tail(
+    State(source): State<Arc<dyn Source>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Denied> {
+    let wrong = || {
+        Denied::new(
+            StatusCode::BAD_REQUEST,
+            "`after` is no place in the stream",
+            "give a `cursor` of it, or leave it out",
+        )
+    };
+    let Ok(Query(asked)) = asked else {
+        return Err(wrong());
+    };
+    let after = asked
+        .after
+        .as_deref()
+        .map(|after| parse(after).ok_or_else(wrong))
+        .transpose()?;
     let Ok(place) = Arc::clone(&PLACES).try_acquire_owned() else {
         let help = "end another `hookgate deliveries tail`; there is room for 16";
-        return Err(Denied::new(StatusCode::TOO_MANY_REQUESTS, "too many watch already", help));
+        return Err(Denied::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many watch already",
+            help,
+        ));
     };
     let (to, from) = mpsc::channel(1);
-    tokio::spawn(Stream { source, route: asked.route, to, _place: place }.run(after));
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::new(Pieces(from))).into_response())
+    tokio::spawn(
+        Stream {
+            source,
+            route: asked.route,
+            to,
+            _place: place,
+        }
+        .run(after),
+    );
+    Ok((
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        Body::new(Pieces(from)),
+    )
+        .into_response())
 }
 
 /// `RUN-NUMBER`
@@ -180,7 +215,11 @@ impl Stream {
             Some(_) => 0,
             None => self.source.tail(None, 0).last,
         };
-        let said = Mark { cursor: format!("{run}-{at}"), missed: 0, anew };
+        let said = Mark {
+            cursor: format!("{run}-{at}"),
+            missed: 0,
+            anew,
+        };
         let (mut text, mut silent) = (Vec::new(), Duration::ZERO);
         line(&mut text, &Tailing::Mark(said));
         let end = sleep(LASTS);
@@ -195,16 +234,31 @@ impl Stream {
             let tailed = self.source.tail(Some(at), MOST);
             at = tailed.last;
             for one in tailed.lines {
-                if self.route.as_ref().is_none_or(|route| one.route.as_ref() == Some(route)) {
+                if self
+                    .route
+                    .as_ref()
+                    .is_none_or(|route| one.route.as_ref() == Some(route))
+                {
                     line(&mut text, &Tailing::Line(Box::new(one)));
                 }
             }
             silent += EVERY;
             if tailed.missed > 0 || silent >= BEAT {
-                line(&mut text, &Tailing::Mark(Mark { cursor: format!("{run}-{at}"), missed: tailed.missed, anew: false }));
+                line(
+                    &mut text,
+                    &Tailing::Mark(Mark {
+                        cursor: format!("{run}-{at}"),
+                        missed: tailed.missed,
+                        anew: false,
+                    }),
+                );
             }
             if !text.is_empty() {
-                silent = if silent >= BEAT { Duration::ZERO } else { silent };
+                silent = if silent >= BEAT {
+                    Duration::ZERO
+                } else {
+                    silent
+                };
                 let piece = Bytes::from(std::mem::take(&mut text));
                 tokio::select! {
                     () = &mut end => return,
@@ -229,7 +283,12 @@ impl http_body::Body for Pieces {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0
+            .poll_recv(cx)
+            .map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 }

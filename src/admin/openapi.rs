@@ -11,9 +11,15 @@ use super::endpoint::{self, Answers, Endpoint, Needs, SchemaOf, Verb};
 const REFUSALS: &[(u16, &str)] = &[
     (400, "What was asked cannot be."),
     (401, "The token is missing or wrong."),
-    (403, "The token is not good for this, none is configured, or the `Host` is of somebody else."),
+    (
+        403,
+        "The token is not good for this, none is configured, or the `Host` is of somebody else.",
+    ),
     (404, "There is no such thing."),
-    (409, "It cannot be done as things are; or there is no store."),
+    (
+        409,
+        "It cannot be done as things are; or there is no store.",
+    ),
     (413, "The body is larger than 64 KiB."),
     (415, "The body is not `application/json`."),
     (422, "It has mistakes."),
@@ -65,7 +71,10 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     if let Value::Object(fields) = &mut operation {
         if let Some(body) = endpoint.body {
             let schema = body(generator);
-            fields.insert("requestBody".to_owned(), json!({ "content": { "application/json": { "schema": schema } } }));
+            fields.insert(
+                "requestBody".to_owned(),
+                json!({ "content": { "application/json": { "schema": schema } } }),
+            );
         }
         let security = match endpoint.needs {
             Needs::Nothing => json!([{}, { "token": [] }]),
@@ -81,19 +90,29 @@ fn operation_id(endpoint: &Endpoint) -> String {
         Verb::Get => "get",
         Verb::Post => "post",
     };
-    let words = endpoint.path.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words = endpoint
+        .path
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
     words.fold(verb.to_owned(), |id, word| format!("{id}_{word}"))
 }
 
 /// What stands in braces in the path, and the fields of the query's type.
 fn parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Vec<Value> {
-    let in_path = endpoint.path.split('/').filter_map(|piece| piece.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = endpoint
+        .path
+        .split('/')
+        .filter_map(|piece| piece.strip_prefix('{')?.strip_suffix('}'));
     let mut all: Vec<Value> = in_path
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }))
         .collect();
-    let Some(query) = endpoint.query else { return all };
+    let Some(query) = endpoint.query else {
+        return all;
+    };
     for (name, mut schema) in properties(query, generator) {
-        let about = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+        let about = schema
+            .as_object_mut()
+            .and_then(|schema| schema.remove("description"));
         all.push(json!({ "name": name, "in": "query", "description": about, "schema": schema }));
     }
     all
@@ -102,7 +121,11 @@ fn parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Vec<Value
 /// The fields of a type, which is no part of the document itself.
 fn properties(of: SchemaOf, generator: &mut SchemaGenerator) -> Map<String, Value> {
     let reference = of(generator);
-    let name = reference.get("$ref").and_then(Value::as_str).and_then(|reference| reference.rsplit('/').next()).map(str::to_owned);
+    let name = reference
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|reference| reference.rsplit('/').next())
+        .map(str::to_owned);
     let found = name.and_then(|name| generator.definitions_mut().remove(&name));
     match found.as_ref().and_then(|schema| schema.get("properties")) {
         Some(Value::Object(properties)) => properties.clone(),
@@ -113,16 +136,28 @@ fn properties(of: SchemaOf, generator: &mut SchemaGenerator) -> Map<String, Valu
 fn responses(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     let mut all = Map::new();
     let (status, content) = match endpoint.answers {
-        Answers::Json(status, schema) => (status, json!({ "application/json": { "schema": schema(generator) } })),
+        Answers::Json(status, schema) => (
+            status,
+            json!({ "application/json": { "schema": schema(generator) } }),
+        ),
         Answers::Bytes(types) => {
-            let content: Map<_, _> = types.iter().map(|name| ((*name).to_owned(), json!({ "schema": {} }))).collect();
+            let content: Map<_, _> = types
+                .iter()
+                .map(|name| ((*name).to_owned(), json!({ "schema": {} })))
+                .collect();
             (200, Value::Object(content))
         }
     };
-    all.insert(status.to_string(), json!({ "description": "As asked.", "content": content }));
+    all.insert(
+        status.to_string(),
+        json!({ "description": "As asked.", "content": content }),
+    );
     if let Some((status, schema)) = endpoint.or {
         let content = json!({ "application/json": { "schema": schema(generator) } });
-        all.insert(status.to_string(), json!({ "description": "As asked.", "content": content }));
+        all.insert(
+            status.to_string(),
+            json!({ "description": "As asked.", "content": content }),
+        );
     }
     let refusal = generator.subschema_for::<Refusal>();
     let everywhere: &[u16] = match endpoint.verb {
@@ -131,9 +166,15 @@ fn responses(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     };
     let has_store = endpoint.path.starts_with("/-/deliveries") || endpoint.refuses.contains(&409);
     for (status, about) in REFUSALS {
-        if everywhere.contains(status) || endpoint.refuses.contains(status) || (*status == 503 && has_store) {
+        if everywhere.contains(status)
+            || endpoint.refuses.contains(status)
+            || (*status == 503 && has_store)
+        {
             let content = json!({ "application/json": { "schema": refusal } });
-            all.insert(status.to_string(), json!({ "description": about, "content": content }));
+            all.insert(
+                status.to_string(),
+                json!({ "description": about, "content": content }),
+            );
         }
     }
     Value::Object(all)
@@ -155,6 +196,9 @@ mod tests {
             std::fs::write("docs/openapi.json", &text).unwrap();
         }
         let committed = std::fs::read_to_string("docs/openapi.json").unwrap_or_default();
-        assert!(committed == text, "run `HOOKGATE_WRITE_EXPECTED=1 cargo test --lib admin::openapi`");
+        assert!(
+            committed == text,
+            "run `HOOKGATE_WRITE_EXPECTED=1 cargo test --lib admin::openapi`"
+        );
     }
 }

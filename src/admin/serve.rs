@@ -36,7 +36,11 @@ where
     L: Listener,
     L::Addr: std::fmt::Debug,
 {
-    let bounded = Bounded { listener, places: Arc::new(Semaphore::new(CONNECTIONS)), lifetime: LIFETIME };
+    let bounded = Bounded {
+        listener,
+        places: Arc::new(Semaphore::new(CONNECTIONS)),
+        lifetime: LIFETIME,
+    };
     let serving = axum::serve(bounded, router).with_graceful_shutdown(stopped(stop.clone()));
     let overdue = async {
         stopped(stop).await;
@@ -54,7 +58,10 @@ where
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
     // an error says that the sender is gone, which stops as well
-    stop.wait_for(|stop| *stop).await.map(drop).unwrap_or_default();
+    stop.wait_for(|stop| *stop)
+        .await
+        .map(drop)
+        .unwrap_or_default();
 }
 
 /// A listener whose connections are bounded in number and time.
@@ -72,7 +79,15 @@ impl<L: Listener> Listener for Bounded<L> {
         // the semaphore is never closed, so a place comes in the end
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let (io, address) = self.listener.accept().await;
-        (Timed { io, _place: place, left: MOST_READ, end: Box::pin(sleep(self.lifetime)) }, address)
+        (
+            Timed {
+                io,
+                _place: place,
+                left: MOST_READ,
+                end: Box::pin(sleep(self.lifetime)),
+            },
+            address,
+        )
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -91,25 +106,39 @@ struct Timed<T> {
 impl<T> Timed<T> {
     /// Fails once its time is over; until then its end wakes whoever polls.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.end.as_mut().poll(cx).is_ready() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+        if self.end.as_mut().poll(cx).is_ready() {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.check(cx)?;
         if self.left == 0 {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
-        self.left = self.left.saturating_sub(buffer.filled().len().saturating_sub(before));
+        self.left = self
+            .left
+            .saturating_sub(buffer.filled().len().saturating_sub(before));
         read
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -134,12 +163,18 @@ mod tests {
     async fn who_says_nothing_holds_a_place_for_a_while_only() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let bounded = Bounded { listener, places: Arc::new(Semaphore::new(1)), lifetime: Duration::from_millis(200) };
+        let bounded = Bounded {
+            listener,
+            places: Arc::new(Semaphore::new(1)),
+            lifetime: Duration::from_millis(200),
+        };
         let serving = tokio::spawn(async { axum::serve(bounded, Router::new()).await });
         let mut silent = TcpStream::connect(address).await.unwrap();
         silent.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
         let mut next = TcpStream::connect(address).await.unwrap();
-        next.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        next.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
         let mut answer = String::new();
         next.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");

@@ -32,7 +32,10 @@ impl Source for Fixed {
     }
 
     fn status(&self) -> Status {
-        Status { generation: 7, ..Status::default() }
+        Status {
+            generation: 7,
+            ..Status::default()
+        }
     }
 
     fn refusals(&self, limit: usize) -> Vec<RecentRefusal> {
@@ -67,11 +70,26 @@ impl Source for Fixed {
     }
 
     fn tail(&self, after: Option<u64>, _: usize) -> Tailed {
-        let line = |seq, route: &str| TailLine { seq, kind: "request".to_owned(), route: Some(route.to_owned()), ..TailLine::default() };
+        let line = |seq, route: &str| TailLine {
+            seq,
+            kind: "request".to_owned(),
+            route: Some(route.to_owned()),
+            ..TailLine::default()
+        };
         match after {
-            None => Tailed { last: 4, ..Tailed::default() },
-            Some(4) => Tailed { lines: vec![line(6, "stripe"), line(7, "github")], missed: 1, last: 7 },
-            Some(last) => Tailed { last, ..Tailed::default() },
+            None => Tailed {
+                last: 4,
+                ..Tailed::default()
+            },
+            Some(4) => Tailed {
+                lines: vec![line(6, "stripe"), line(7, "github")],
+                missed: 1,
+                last: 7,
+            },
+            Some(last) => Tailed {
+                last,
+                ..Tailed::default()
+            },
         }
     }
 
@@ -84,13 +102,24 @@ impl Source for Fixed {
     }
 
     fn drain(&self) -> Draining<'_> {
-        Box::pin(async { Ok(live::Drain { accepting: !self.closed.load(Ordering::Relaxed), waiting: 12, in_flight: 1, dead: 3 }) })
+        Box::pin(async {
+            Ok(live::Drain {
+                accepting: !self.closed.load(Ordering::Relaxed),
+                waiting: 12,
+                in_flight: 1,
+                dead: 3,
+            })
+        })
     }
 }
 
 pub(super) fn matcher() -> TokenMatcher {
     Arc::new(|offered: &[u8]| match offered == TOKEN.as_bytes() {
-        true => Offered::Of(Caller { name: "anna".into(), read: true, act: true }),
+        true => Offered::Of(Caller {
+            name: "anna".into(),
+            read: true,
+            act: true,
+        }),
         false => Offered::Nothing,
     })
 }
@@ -101,13 +130,20 @@ fn nobody() -> TokenMatcher {
 }
 
 pub(super) fn request(line: &str, headers: &[&str]) -> String {
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let headers: String = headers
+        .iter()
+        .map(|header| format!("{header}\r\n"))
+        .collect();
     format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
 }
 
 /// Status and whole answer of one request to the admin API on a loopback port, guarded as `guard` says.
 async fn ask(guard: Guard, source: Fixed, line: &str, headers: &[&str]) -> (u16, String) {
-    exchange(api::router(Arc::new(source), guard), &request(line, headers)).await
+    exchange(
+        api::router(Arc::new(source), guard),
+        &request(line, headers),
+    )
+    .await
 }
 
 pub(super) async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
@@ -127,8 +163,14 @@ pub(super) async fn exchange_bytes(router: axum::Router, request: &[u8]) -> Opti
     stop.send_replace(true);
     serving.await.unwrap();
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    assert!(status.is_some() || sent.is_err() || read.is_err() || answer.is_empty(), "{answer}");
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    assert!(
+        status.is_some() || sent.is_err() || read.is_err() || answer.is_empty(),
+        "{answer}"
+    );
     Some((status?, answer))
 }
 
@@ -146,7 +188,11 @@ fn later(source: Fixed) -> health::Later {
 #[tokio::test]
 async fn a_gate_that_is_not_there_yet_is_alive_and_not_ready() {
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/metrics", 503)] {
-        let asked = exchange(health::router(health::Later::default()), &request(&format!("GET {path}"), &["Host: anything"])).await;
+        let asked = exchange(
+            health::router(health::Later::default()),
+            &request(&format!("GET {path}"), &["Host: anything"]),
+        )
+        .await;
         assert_eq!(asked.0, status, "{path}");
     }
 }
@@ -154,16 +200,30 @@ async fn a_gate_that_is_not_there_yet_is_alive_and_not_ready() {
 #[tokio::test]
 async fn health_says_whether_it_is_ready() {
     let get = async |ready, path: &str| {
-        let source = Fixed { ready, ..Fixed::default() };
-        exchange(health::router(later(source)), &request(&format!("GET {path}"), &["Host: anything"])).await
+        let source = Fixed {
+            ready,
+            ..Fixed::default()
+        };
+        exchange(
+            health::router(later(source)),
+            &request(&format!("GET {path}"), &["Host: anything"]),
+        )
+        .await
     };
     assert_eq!(get(false, "/livez").await.0, 200);
     let (status, answer) = get(false, "/readyz").await;
     assert_eq!((status, answer.ends_with("not ready\n")), (503, true));
     assert_eq!(get(true, "/readyz").await.0, 200);
     let (status, metrics) = get(true, "/metrics").await;
-    assert_eq!((status, metrics.ends_with("hookgate_connections 0\n")), (200, true));
-    for header in ["cache-control: no-store", "x-content-type-options: nosniff", "content-type: text/plain; version=0.0.4"] {
+    assert_eq!(
+        (status, metrics.ends_with("hookgate_connections 0\n")),
+        (200, true)
+    );
+    for header in [
+        "cache-control: no-store",
+        "x-content-type-options: nosniff",
+        "content-type: text/plain; version=0.0.4",
+    ] {
         assert!(metrics.contains(header), "{metrics}");
     }
     assert_eq!(get(true, "/-/status").await.0, 404);
@@ -171,47 +231,138 @@ async fn health_says_whether_it_is_ready() {
 
 #[tokio::test]
 async fn changes_need_host_token_and_type_in_this_order() {
-    let reload = async |headers: &[&str]| ask(loopback(), Fixed::default(), "POST /-/reload", headers).await;
+    let reload =
+        async |headers: &[&str]| ask(loopback(), Fixed::default(), "POST /-/reload", headers).await;
     assert_eq!(reload(&["Host: evil.example", JSON, BEARER]).await.0, 403);
     let (status, answer) = reload(&["Host: localhost", JSON]).await;
     assert_eq!(status, 401);
-    assert!(answer.contains("\"error\":") && answer.contains("\"help\":") && answer.contains("cache-control: no-store"), "{answer}");
-    assert_eq!(reload(&["Host: localhost", JSON, "Authorization: Bearer wrong"]).await.0, 401);
-    assert_eq!(reload(&["Host: localhost", JSON, "Authorization: Bearer "]).await.0, 401);
-    assert_eq!(reload(&["Host: localhost", JSON, BEARER, BEARER]).await.0, 401);
+    assert!(
+        answer.contains("\"error\":")
+            && answer.contains("\"help\":")
+            && answer.contains("cache-control: no-store"),
+        "{answer}"
+    );
+    assert_eq!(
+        reload(&["Host: localhost", JSON, "Authorization: Bearer wrong"])
+            .await
+            .0,
+        401
+    );
+    assert_eq!(
+        reload(&["Host: localhost", JSON, "Authorization: Bearer "])
+            .await
+            .0,
+        401
+    );
+    assert_eq!(
+        reload(&["Host: localhost", JSON, BEARER, BEARER]).await.0,
+        401
+    );
     assert_eq!(reload(&["Host: localhost", BEARER]).await.0, 415);
-    assert_eq!(reload(&["Host: localhost", "Content-Type: text/plain", BEARER]).await.0, 415);
+    assert_eq!(
+        reload(&["Host: localhost", "Content-Type: text/plain", BEARER])
+            .await
+            .0,
+        415
+    );
     let (status, answer) = reload(&["Host: localhost", JSON, BEARER]).await;
-    assert_eq!((status, answer.ends_with("{\"generation\":2}")), (200, true));
-    assert_eq!(ask(loopback(), Fixed::default(), "GET /-/reload", &["Host: localhost"]).await.0, 405);
+    assert_eq!(
+        (status, answer.ends_with("{\"generation\":2}")),
+        (200, true)
+    );
+    assert_eq!(
+        ask(
+            loopback(),
+            Fixed::default(),
+            "GET /-/reload",
+            &["Host: localhost"]
+        )
+        .await
+        .0,
+        405
+    );
 }
 
 #[tokio::test]
 async fn a_refused_reload_says_why() {
-    let source = Fixed { mistake: Some("config.yaml:3: no such upstream"), ..Fixed::default() };
-    let (status, answer) = ask(loopback(), source, "POST /-/reload", &["Host: localhost", JSON, BEARER]).await;
-    assert_eq!((status, answer.contains("config.yaml:3: no such upstream")), (422, true));
+    let source = Fixed {
+        mistake: Some("config.yaml:3: no such upstream"),
+        ..Fixed::default()
+    };
+    let (status, answer) = ask(
+        loopback(),
+        source,
+        "POST /-/reload",
+        &["Host: localhost", JSON, BEARER],
+    )
+    .await;
+    assert_eq!(
+        (status, answer.contains("config.yaml:3: no such upstream")),
+        (422, true)
+    );
 }
 
 #[tokio::test]
 async fn reading_is_free_on_loopback_alone() {
-    let status = async |guard, headers: &[&str]| ask(guard, Fixed::default(), "GET /-/status", headers).await.0;
+    let status = async |guard, headers: &[&str]| {
+        ask(guard, Fixed::default(), "GET /-/status", headers)
+            .await
+            .0
+    };
     assert_eq!(status(loopback(), &["Host: localhost"]).await, 200);
     let wide = || Guard::tcp("0.0.0.0:1".parse().unwrap(), matcher());
     assert_eq!(status(wide(), &["Host: localhost"]).await, 401);
     assert_eq!(status(wide(), &["Host: localhost", BEARER]).await, 200);
-    assert_eq!(status(Guard::tcp("0.0.0.0:1".parse().unwrap(), nobody()), &["Host: localhost", BEARER]).await, 403);
+    assert_eq!(
+        status(
+            Guard::tcp("0.0.0.0:1".parse().unwrap(), nobody()),
+            &["Host: localhost", BEARER]
+        )
+        .await,
+        403
+    );
     let bare = Guard::tcp("127.0.0.1:1".parse().unwrap(), nobody());
-    let (status, answer) = ask(bare, Fixed::default(), "POST /-/reload", &["Host: localhost", JSON, BEARER]).await;
-    assert_eq!((status, answer.contains("configure `admin.token`")), (403, true));
+    let (status, answer) = ask(
+        bare,
+        Fixed::default(),
+        "POST /-/reload",
+        &["Host: localhost", JSON, BEARER],
+    )
+    .await;
+    assert_eq!(
+        (status, answer.contains("configure `admin.token`")),
+        (403, true)
+    );
 }
 
 #[tokio::test]
 async fn refusals_are_bounded() {
-    let get = async |path: &str| ask(loopback(), Fixed::default(), &format!("GET {path}"), &["Host: localhost"]).await;
-    assert_eq!(get("/-/refusals?limit=2").await.1.matches("no_route").count(), 2);
+    let get = async |path: &str| {
+        ask(
+            loopback(),
+            Fixed::default(),
+            &format!("GET {path}"),
+            &["Host: localhost"],
+        )
+        .await
+    };
+    assert_eq!(
+        get("/-/refusals?limit=2")
+            .await
+            .1
+            .matches("no_route")
+            .count(),
+        2
+    );
     assert_eq!(get("/-/refusals").await.1.matches("no_route").count(), 50);
-    assert_eq!(get("/-/refusals?limit=9999").await.1.matches("no_route").count(), 256);
+    assert_eq!(
+        get("/-/refusals?limit=9999")
+            .await
+            .1
+            .matches("no_route")
+            .count(),
+        256
+    );
     assert_eq!(get("/-/refusals?limit=x").await.0, 400);
 }
 
@@ -221,17 +372,30 @@ async fn a_unix_socket_reads_freely_and_changes_with_the_token() {
     let path = dir.path().join("admin");
     let (stop, stopped) = watch::channel(false);
     let router = api::router(Arc::new(Fixed::default()), Guard::unix(matcher()));
-    let serving = tokio::spawn(serve_unix(UnixListener::bind(&path).unwrap(), router, stopped));
+    let serving = tokio::spawn(serve_unix(
+        UnixListener::bind(&path).unwrap(),
+        router,
+        stopped,
+    ));
     let ask = async |line: &str, headers: &[&str]| {
         let mut stream = UnixStream::connect(&path).await.unwrap();
-        stream.write_all(request(line, headers).as_bytes()).await.unwrap();
+        stream
+            .write_all(request(line, headers).as_bytes())
+            .await
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer.split(' ').nth(1).unwrap().to_owned()
     };
     assert_eq!(ask("GET /-/status", &["Host: whatever"]).await, "200");
-    assert_eq!(ask("POST /-/reload", &["Host: whatever", JSON]).await, "401");
-    assert_eq!(ask("POST /-/reload", &["Host: whatever", JSON, BEARER]).await, "200");
+    assert_eq!(
+        ask("POST /-/reload", &["Host: whatever", JSON]).await,
+        "401"
+    );
+    assert_eq!(
+        ask("POST /-/reload", &["Host: whatever", JSON, BEARER]).await,
+        "200"
+    );
     stop.send_replace(true);
     serving.await.unwrap();
 }
@@ -241,7 +405,11 @@ async fn nobody_holds_the_end_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(serve_tcp(listener, health::router(later(Fixed::default())), stopped));
+    let serving = tokio::spawn(serve_tcp(
+        listener,
+        health::router(later(Fixed::default())),
+        stopped,
+    ));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET /livez HT").await.unwrap();
     stop.send_replace(true);
@@ -266,41 +434,109 @@ async fn a_gate_is_told_to_take_nothing_more_by_who_may() {
         let length = format!("Content-Length: {}", body.len());
         let headers = [headers, &["Host: localhost", JSON, length.as_str()]].concat();
         let request = format!("{}{body}", request("POST /-/drain", &headers));
-        exchange(api::router(Arc::new(Fixed::default()), loopback()), &request).await
+        exchange(
+            api::router(Arc::new(Fixed::default()), loopback()),
+            &request,
+        )
+        .await
     };
     let (status, answer) = send("{\"accept\":false}", &[BEARER]).await;
-    assert_eq!((status, answer.ends_with("{\"accepting\":false,\"waiting\":12,\"in_flight\":1,\"dead\":3}")), (200, true), "{answer}");
+    assert_eq!(
+        (
+            status,
+            answer.ends_with("{\"accepting\":false,\"waiting\":12,\"in_flight\":1,\"dead\":3}")
+        ),
+        (200, true),
+        "{answer}"
+    );
     assert_eq!(send("{\"accept\":false}", &[]).await.0, 401);
-    for wrong in ["", "{}", "{\"accept\":true}", "{\"accept\":false,\"x\":1}", "[]"] {
+    for wrong in [
+        "",
+        "{}",
+        "{\"accept\":true}",
+        "{\"accept\":false,\"x\":1}",
+        "[]",
+    ] {
         assert_eq!(send(wrong, &[BEARER]).await.0, 400, "{wrong}");
     }
-    let (status, answer) = ask(loopback(), Fixed::default(), "GET /-/drain", &["Host: localhost"]).await;
+    let (status, answer) = ask(
+        loopback(),
+        Fixed::default(),
+        "GET /-/drain",
+        &["Host: localhost"],
+    )
+    .await;
     assert_eq!((status, answer.contains("\"accepting\":true")), (200, true));
 }
 
 /// The lines of a stream until its end, which is before its connection is cut.
 async fn tail(target: &str) -> Vec<live::Tailing> {
-    let (status, answer) = ask(loopback(), Fixed::default(), &format!("GET {target}"), &["Host: localhost"]).await;
+    let (status, answer) = ask(
+        loopback(),
+        Fixed::default(),
+        &format!("GET {target}"),
+        &["Host: localhost"],
+    )
+    .await;
     assert_eq!(status, 200, "{answer}");
     assert!(answer.ends_with("\r\n0\r\n\r\n"), "it ends whole: {answer}");
-    answer.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect()
+    answer
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_begins_with_its_place_counts_what_is_lost_and_beats() {
-    let mark = |cursor: &str, missed, anew| live::Tailing::Mark(live::Mark { cursor: cursor.to_owned(), missed, anew });
+    let mark = |cursor: &str, missed, anew| {
+        live::Tailing::Mark(live::Mark {
+            cursor: cursor.to_owned(),
+            missed,
+            anew,
+        })
+    };
     let numbers = |lines: &[live::Tailing]| -> Vec<u64> {
-        lines.iter().filter_map(|line| if let live::Tailing::Line(line) = line { Some(line.seq) } else { None }).collect()
+        lines
+            .iter()
+            .filter_map(|line| {
+                if let live::Tailing::Line(line) = line {
+                    Some(line.seq)
+                } else {
+                    None
+                }
+            })
+            .collect()
     };
     let lines = tail("/-/tail").await;
     assert_eq!(lines[0], mark("1000-4", 0, false));
     assert_eq!(numbers(&lines), [6, 7]);
     assert_eq!(lines[3], mark("1000-7", 1, false));
-    let beats = lines.iter().filter(|line| **line == mark("1000-7", 0, false)).count();
+    let beats = lines
+        .iter()
+        .filter(|line| **line == mark("1000-7", 0, false))
+        .count();
     assert!((8..=10).contains(&beats), "{beats}");
-    assert_eq!(numbers(&tail("/-/tail?route=github&after=1000-4").await), [7]);
-    assert_eq!(tail("/-/tail?after=999-77").await[0], mark("1000-0", 0, true));
+    assert_eq!(
+        numbers(&tail("/-/tail?route=github&after=1000-4").await),
+        [7]
+    );
+    assert_eq!(
+        tail("/-/tail?after=999-77").await[0],
+        mark("1000-0", 0, true)
+    );
     for wrong in ["x", "1", "1-", "-1", "1-x"] {
-        assert_eq!(ask(loopback(), Fixed::default(), &format!("GET /-/tail?after={wrong}"), &["Host: localhost"]).await.0, 400, "{wrong}");
+        assert_eq!(
+            ask(
+                loopback(),
+                Fixed::default(),
+                &format!("GET /-/tail?after={wrong}"),
+                &["Host: localhost"]
+            )
+            .await
+            .0,
+            400,
+            "{wrong}"
+        );
     }
 }

@@ -65,10 +65,24 @@ impl Offered {
             return Self::NoTokens;
         }
         let all = main.map(|token| (token, ADMIN, true, true)).into_iter();
-        let all = all.chain(named.iter().map(|named| (&named.token, &*named.name, named.read, named.act)));
-        let found = all.fold(None, |found, (token, name, read, act)| if token.matches(offered) { Some((name, read, act)) } else { found });
+        let all = all.chain(
+            named
+                .iter()
+                .map(|named| (&named.token, &*named.name, named.read, named.act)),
+        );
+        let found = all.fold(None, |found, (token, name, read, act)| {
+            if token.matches(offered) {
+                Some((name, read, act))
+            } else {
+                found
+            }
+        });
         match found.filter(|_| !offered.is_empty()) {
-            Some((name, read, act)) => Self::Of(Caller { name: name.into(), read, act }),
+            Some((name, read, act)) => Self::Of(Caller {
+                name: name.into(),
+                read,
+                act,
+            }),
             None => Self::Nothing,
         }
     }
@@ -85,18 +99,28 @@ impl Offered {
                 };
                 Err(Denied::new(
                     StatusCode::FORBIDDEN,
-                    &format!("the token of {} is not good for this: it may not {lacks}", caller.name),
+                    &format!(
+                        "the token of {} is not good for this: it may not {lacks}",
+                        caller.name
+                    ),
                     help,
                 ))
             }
             (Self::NoTokens, _) => {
                 let help = "configure `admin.token`, or `store.path`: then a token is made there, in `admin-token`";
-                Err(Denied::new(StatusCode::FORBIDDEN, "no admin token is configured", help))
+                Err(Denied::new(
+                    StatusCode::FORBIDDEN,
+                    "no admin token is configured",
+                    help,
+                ))
             }
             (Self::Nothing, _) => {
-                let help =
-                    "send `Authorization: Bearer TOKEN` with `admin.token`, or with what is in the file `admin-token` beside the store";
-                Err(Denied::new(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong", help))
+                let help = "send `Authorization: Bearer TOKEN` with `admin.token`, or with what is in the file `admin-token` beside the store";
+                Err(Denied::new(
+                    StatusCode::UNAUTHORIZED,
+                    "the admin token is missing or wrong",
+                    help,
+                ))
             }
         }
     }
@@ -136,7 +160,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     type Rejection = Denied;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Denied> {
-        offered(parts).may(Right::Act).map(|caller| Self(Arc::clone(&caller.name)))
+        offered(parts)
+            .may(Right::Act)
+            .map(|caller| Self(Arc::clone(&caller.name)))
     }
 }
 
@@ -149,7 +175,10 @@ pub fn token_beside(store_dir: &Path) -> io::Result<Vec<u8>> {
     let path = store_dir.join(TOKEN_FILE);
     match fs::read(&path) {
         // a file cut short, by hand or by a crash, or of junk, is no token
-        Ok(bytes) if bytes.trim_ascii().len() >= RANDOM && bytes.trim_ascii().iter().all(u8::is_ascii_graphic) => {
+        Ok(bytes)
+            if bytes.trim_ascii().len() >= RANDOM
+                && bytes.trim_ascii().iter().all(u8::is_ascii_graphic) =>
+        {
             if fs::metadata(&path)?.permissions().mode() & 0o077 != 0 {
                 fs::set_permissions(&path, Permissions::from_mode(MODE))?;
             }
@@ -167,7 +196,11 @@ pub fn token_beside(store_dir: &Path) -> io::Result<Vec<u8>> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(&fresh)?;
     file.write_all(&token)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
@@ -183,10 +216,23 @@ mod tests {
     #[test]
     fn a_token_is_somebodys() {
         let token = |text: &str| Token::new(text.as_bytes().to_vec());
-        let named = |name: &str, read, act| NamedToken { name: name.into(), token: token(name), read, act };
+        let named = |name: &str, read, act| NamedToken {
+            name: name.into(),
+            token: token(name),
+            read,
+            act,
+        };
         let address = ListenAddress::Tcp("127.0.0.1:1".parse().unwrap());
-        let mut admin = Admin { address, token: None, tokens: Vec::new() };
-        let find = |admin: &Admin, made: Option<&Token>, text: &str| match Offered::find(Some(admin), made, text.as_bytes()) {
+        let mut admin = Admin {
+            address,
+            token: None,
+            tokens: Vec::new(),
+        };
+        let find = |admin: &Admin, made: Option<&Token>, text: &str| match Offered::find(
+            Some(admin),
+            made,
+            text.as_bytes(),
+        ) {
             Offered::NoTokens => "no tokens".to_owned(),
             Offered::Nothing => "nothing".to_owned(),
             Offered::Of(Caller { name, read, act }) => format!("{name} {read} {act}"),
@@ -196,19 +242,47 @@ mod tests {
         assert_eq!(Offered::find(None, None, b""), Offered::NoTokens);
         assert_eq!(find(&admin, Some(&made), "made"), "admin true true");
         assert_eq!(find(&admin, Some(&made), ""), "nothing");
-        admin.tokens = vec![named("anna", true, true), named("ben", true, false), named("carl", false, true)];
-        assert_eq!(find(&admin, Some(&made), "made"), "nothing", "the config has tokens: none is made");
-        for (text, is) in [("anna", "anna true true"), ("ben", "ben true false"), ("carl", "carl false true"), ("dora", "nothing")] {
+        admin.tokens = vec![
+            named("anna", true, true),
+            named("ben", true, false),
+            named("carl", false, true),
+        ];
+        assert_eq!(
+            find(&admin, Some(&made), "made"),
+            "nothing",
+            "the config has tokens: none is made"
+        );
+        for (text, is) in [
+            ("anna", "anna true true"),
+            ("ben", "ben true false"),
+            ("carl", "carl false true"),
+            ("dora", "nothing"),
+        ] {
             assert_eq!(find(&admin, None, text), is);
         }
         admin.token = Some(token("main"));
-        assert_eq!((find(&admin, None, "main"), find(&admin, None, "ben")), ("admin true true".into(), "ben true false".into()));
-        let status = |text: &str, right| match Offered::find(Some(&admin), None, text.as_bytes()).may(right) {
+        assert_eq!(
+            (find(&admin, None, "main"), find(&admin, None, "ben")),
+            ("admin true true".into(), "ben true false".into())
+        );
+        let status = |text: &str, right| match Offered::find(Some(&admin), None, text.as_bytes())
+            .may(right)
+        {
             Ok(_) => 200,
             Err(denied) => denied.status.as_u16(),
         };
-        assert_eq!([status("ben", Right::Read), status("ben", Right::Act), status("x", Right::Act)], [200, 403, 401]);
-        assert_eq!([status("carl", Right::Read), status("carl", Right::Act)], [403, 200]);
+        assert_eq!(
+            [
+                status("ben", Right::Read),
+                status("ben", Right::Act),
+                status("x", Right::Act)
+            ],
+            [200, 403, 401]
+        );
+        assert_eq!(
+            [status("carl", Right::Read), status("carl", Right::Act)],
+            [403, 200]
+        );
     }
 
     #[test]
@@ -219,7 +293,10 @@ mod tests {
         let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!((token.len(), mode()), (64, 0o600));
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        assert_eq!((token_beside(dir.path()).unwrap() == token, mode()), (true, 0o600));
+        assert_eq!(
+            (token_beside(dir.path()).unwrap() == token, mode()),
+            (true, 0o600)
+        );
         fs::write(&path, "\n").unwrap();
         let another = token_beside(dir.path()).unwrap();
         assert!(another.len() == 64 && another != token);

@@ -57,8 +57,11 @@ impl History {
             self.newest = hour;
             self.hours.push_back(Hour::default());
         }
-        let behind = usize::try_from(hour.saturating_sub(self.newest)).unwrap_or(usize::MAX).min(REMEMBERED);
-        self.hours.extend(std::iter::repeat_n(Hour::default(), behind));
+        let behind = usize::try_from(hour.saturating_sub(self.newest))
+            .unwrap_or(usize::MAX)
+            .min(REMEMBERED);
+        self.hours
+            .extend(std::iter::repeat_n(Hour::default(), behind));
         self.newest = self.newest.max(hour);
         while self.hours.len() > REMEMBERED {
             self.hours.pop_front();
@@ -73,7 +76,10 @@ impl History {
     pub fn too_long(&self) -> Option<u64> {
         let last = self.hours.iter().rposition(|hour| hour.verified > 0)?;
         let first = self.hours.iter().position(|hour| hour.verified > 0)?;
-        let total = self.hours.iter().fold(0_u64, |sum, hour| sum.saturating_add(hour.verified));
+        let total = self
+            .hours
+            .iter()
+            .fold(0_u64, |sum, hour| sum.saturating_add(hour.verified));
         if last.saturating_sub(first) < ENOUGH_HOURS || total < ENOUGH_REQUESTS {
             return None;
         }
@@ -83,7 +89,11 @@ impl History {
             longest = longest.max(run);
         }
         let usual = 2 * longest + 2;
-        Some(if longest >= NIGHT && last.saturating_sub(first) < WEEK { usual.max(WEEKEND) } else { usual })
+        Some(if longest >= NIGHT && last.saturating_sub(first) < WEEK {
+            usual.max(WEEKEND)
+        } else {
+            usual
+        })
     }
 
     /// The share that verified, of late and usually; `None`: not enough is known.
@@ -130,7 +140,10 @@ mod tests {
     use super::*;
 
     fn verified(count: u64) -> Hour {
-        Hour { verified: count, unverified: 0 }
+        Hour {
+            verified: count,
+            unverified: 0,
+        }
     }
 
     /// The hours of a route in which nothing is wrong; the longest silence at the end, and what was too long there.
@@ -219,7 +232,10 @@ mod tests {
         }
         history.add(6, verified(20));
         assert_eq!(shares(&history), Some((1.0, 1.0)));
-        let none = Hour { verified: 0, unverified: 20 };
+        let none = Hour {
+            verified: 0,
+            unverified: 20,
+        };
         history.add(7, none);
         assert_eq!(shares(&history), Some((1.0, 0.0)));
         for number in 8..17 {

@@ -17,7 +17,10 @@ const COUNTS_LATE: Duration = Duration::from_secs(60);
 /// Failures in a row before the time they last counts.
 const FEWEST_FAILURES: u64 = 3;
 /// What is taken for the rule of a provider whose rule is not known.
-const UNKNOWN_RULE: DisablesAfter = DisablesAfter { failures: None, lasting: Some(Duration::from_secs(86_400)) };
+const UNKNOWN_RULE: DisablesAfter = DisablesAfter {
+    failures: None,
+    lasting: Some(Duration::from_secs(86_400)),
+};
 /// How far the share of what verifies must fall before it is told, and how near it must be again.
 const FALL: f64 = 0.2;
 const NEAR: f64 = 0.1;
@@ -116,27 +119,49 @@ pub struct Detector {
 impl Detector {
     /// One that knows nothing.
     pub fn new(now: Instant) -> Self {
-        Self { began: now, out_of_files: 0, routes: HashMap::new(), latches: BTreeMap::new() }
+        Self {
+            began: now,
+            out_of_files: 0,
+            routes: HashMap::new(),
+            latches: BTreeMap::new(),
+        }
     }
 
     /// What is raised now.
     pub fn raised(&self) -> Vec<Alarm> {
-        self.latches.values().filter_map(|(_, alarm)| alarm.clone()).collect()
+        self.latches
+            .values()
+            .filter_map(|(_, alarm)| alarm.clone())
+            .collect()
     }
 
     /// What changes with a look.
     pub fn step(&mut self, seen: &Seen, policy: &Policy, now: Now) -> Vec<Change> {
         let mut changes = self.forget(seen, now);
         let hour = now.mono.saturating_duration_since(self.began).as_secs() / HOUR;
-        let out_of_files = seen.out_of_files > std::mem::replace(&mut self.out_of_files, seen.out_of_files);
-        let level = if out_of_files { Level::Bad } else { Level::Good };
-        let text = "the gateway has no file descriptors left: connections wait until others close".to_owned();
-        changes.extend(self.latch(Code::OutOfFiles, None, Finding(level, Duration::ZERO, text), now));
+        let out_of_files =
+            seen.out_of_files > std::mem::replace(&mut self.out_of_files, seen.out_of_files);
+        let level = if out_of_files {
+            Level::Bad
+        } else {
+            Level::Good
+        };
+        let text = "the gateway has no file descriptors left: connections wait until others close"
+            .to_owned();
+        changes.extend(self.latch(
+            Code::OutOfFiles,
+            None,
+            Finding(level, Duration::ZERO, text),
+            now,
+        ));
         for (code, finding) in of_gate(seen, policy) {
             changes.extend(self.latch(code, None, finding, now));
         }
         for route in &seen.routes {
-            let known = self.routes.entry(Arc::clone(&route.name)).or_insert_with(|| RouteKnown::new(route));
+            let known = self
+                .routes
+                .entry(Arc::clone(&route.name))
+                .or_insert_with(|| RouteKnown::new(route));
             known.look(route, hour, now.mono);
             for (code, finding) in known.findings(route, now.mono) {
                 changes.extend(self.latch(code, Some(&route.name), finding, now));
@@ -153,39 +178,73 @@ impl Detector {
         self.latches.retain(|(_, route), (_, alarm)| {
             let stays = route.as_ref().is_none_or(is_there);
             if !stays && let Some(alarm) = alarm.take() {
-                changes.push(Change { alarm, raised: false, at: now.wall });
+                changes.push(Change {
+                    alarm,
+                    raised: false,
+                    at: now.wall,
+                });
             }
             stays
         });
         changes
     }
 
-    fn latch(&mut self, code: Code, route: Option<&Arc<str>>, finding: Finding, now: Now) -> Option<Change> {
+    fn latch(
+        &mut self,
+        code: Code,
+        route: Option<&Arc<str>>,
+        finding: Finding,
+        now: Now,
+    ) -> Option<Change> {
         let Finding(level, hold, text) = finding;
         let (latch, alarm) = self.latches.entry((code, route.cloned())).or_default();
         let changed = latch.step(level, hold, now.mono);
         if latch.is_raised() {
             let since = alarm.as_ref().map_or(now.wall, |alarm| alarm.since);
-            let text = alarm.take().filter(|_| level != Level::Bad).map_or(text, |alarm| alarm.text);
-            *alarm = Some(Alarm { code, route: route.cloned(), since, text });
+            let text = alarm
+                .take()
+                .filter(|_| level != Level::Bad)
+                .map_or(text, |alarm| alarm.text);
+            *alarm = Some(Alarm {
+                code,
+                route: route.cloned(),
+                since,
+                text,
+            });
         }
         let raised = changed?;
         let alarm = if raised { alarm.clone() } else { alarm.take() };
-        Some(Change { alarm: alarm?, raised, at: now.wall })
+        Some(Change {
+            alarm: alarm?,
+            raised,
+            at: now.wall,
+        })
     }
 }
 
 impl RouteKnown {
     fn new(seen: &RouteSeen) -> Self {
         // what was counted before the first look is not known to be of now
-        Self { before: seen.clone(), history: History::default(), last_verified: None, streak: None, died: None }
+        Self {
+            before: seen.clone(),
+            history: History::default(),
+            last_verified: None,
+            streak: None,
+            died: None,
+        }
     }
 
     fn look(&mut self, seen: &RouteSeen, hour: u64, now: Instant) {
         let before = std::mem::replace(&mut self.before, seen.clone());
         let more = |of: fn(&RouteSeen) -> u64| of(seen).saturating_sub(of(&before));
         let verified = more(|seen| seen.verified);
-        self.history.add(hour, Hour { verified, unverified: more(|seen| seen.unverified) });
+        self.history.add(
+            hour,
+            Hour {
+                verified,
+                unverified: more(|seen| seen.unverified),
+            },
+        );
         if verified > 0 {
             self.last_verified = Some(now);
         }
@@ -199,7 +258,9 @@ impl RouteKnown {
         if more(|seen| seen.deaths) > 0 {
             self.died = Some(now);
         }
-        let quiet = self.died.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let quiet = self
+            .died
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         if quiet > DEAD_QUIET || quiet > COUNTS_LATE && seen.dead == 0 {
             self.died = None;
         }
@@ -216,30 +277,71 @@ impl RouteKnown {
     }
 
     fn dead(&self, seen: &RouteSeen) -> Finding {
-        let level = if self.died.is_some() { Level::Bad } else { Level::Good };
-        let text = format!("deliveries died: their tries are over, and {} lie dead in the store", seen.dead.max(1));
+        let level = if self.died.is_some() {
+            Level::Bad
+        } else {
+            Level::Good
+        };
+        let text = format!(
+            "deliveries died: their tries are over, and {} lie dead in the store",
+            seen.dead.max(1)
+        );
         Finding(level, Duration::ZERO, text)
     }
 
     fn failing(&self, seen: &RouteSeen, now: Instant) -> Finding {
-        let Some((count, since)) = self.streak else { return Finding(Level::Good, Duration::ZERO, String::new()) };
+        let Some((count, since)) = self.streak else {
+            return Finding(Level::Good, Duration::ZERO, String::new());
+        };
         let lasted = now.saturating_duration_since(since);
         let rule = seen.disables_after.unwrap_or(UNKNOWN_RULE);
         // half of what it takes, so that there is time to act
-        let by_count = rule.failures.is_some_and(|most| count >= u64::from(most.div_ceil(2)));
-        let by_time = rule.lasting.is_some_and(|most| count >= FEWEST_FAILURES && lasted >= most / 2);
+        let by_count = rule
+            .failures
+            .is_some_and(|most| count >= u64::from(most.div_ceil(2)));
+        let by_time = rule
+            .lasting
+            .is_some_and(|most| count >= FEWEST_FAILURES && lasted >= most / 2);
         let known = match (seen.disables_after.is_some(), rule) {
-            (true, DisablesAfter { failures: Some(most), .. }) => format!("the provider disables the endpoint after {most} in a row"),
-            (true, DisablesAfter { lasting: Some(most), .. }) => {
-                format!("the provider disables the endpoint after {}", in_words(most))
+            (
+                true,
+                DisablesAfter {
+                    failures: Some(most),
+                    ..
+                },
+            ) => format!("the provider disables the endpoint after {most} in a row"),
+            (
+                true,
+                DisablesAfter {
+                    lasting: Some(most),
+                    ..
+                },
+            ) => {
+                format!(
+                    "the provider disables the endpoint after {}",
+                    in_words(most)
+                )
             }
-            (true, DisablesAfter { failures: None, lasting: None }) | (false, _) => {
-                "many providers disable an endpoint that goes on like this".to_owned()
-            }
+            (
+                true,
+                DisablesAfter {
+                    failures: None,
+                    lasting: None,
+                },
+            )
+            | (false, _) => "many providers disable an endpoint that goes on like this".to_owned(),
         };
-        let level = if by_count || by_time { Level::Bad } else { Level::Between };
+        let level = if by_count || by_time {
+            Level::Bad
+        } else {
+            Level::Between
+        };
         let lasted = in_words(Duration::from_secs(lasted.as_secs()));
-        Finding(level, Duration::ZERO, format!("no delivery has succeeded for {lasted}, {count} failed in a row; {known}"))
+        Finding(
+            level,
+            Duration::ZERO,
+            format!("no delivery has succeeded for {lasted}, {count} failed in a row; {known}"),
+        )
     }
 
     fn silent(&self, now: Instant) -> Finding {
@@ -247,9 +349,19 @@ impl RouteKnown {
             return Finding(Level::Between, Duration::ZERO, String::new());
         };
         let silent = now.saturating_duration_since(last);
-        let level = if silent >= Duration::from_secs(hours.saturating_mul(HOUR)) { Level::Bad } else { Level::Good };
+        let level = if silent >= Duration::from_secs(hours.saturating_mul(HOUR)) {
+            Level::Bad
+        } else {
+            Level::Good
+        };
         let silent = silent.as_secs() / HOUR;
-        Finding(level, Duration::ZERO, format!("nothing authentic has come for {silent} hours; {hours} are more than is usual here"))
+        Finding(
+            level,
+            Duration::ZERO,
+            format!(
+                "nothing authentic has come for {silent} hours; {hours} are more than is usual here"
+            ),
+        )
     }
 
     fn falling(&self) -> Finding {
@@ -263,46 +375,79 @@ impl RouteKnown {
         } else {
             Level::Between
         };
-        let text = format!("{:.0} % of requests verify of late, usually {:.0} %", late * 100.0, usual * 100.0);
+        let text = format!(
+            "{:.0} % of requests verify of late, usually {:.0} %",
+            late * 100.0,
+            usual * 100.0
+        );
         Finding(level, Duration::ZERO, text)
     }
 }
 
 /// Judges the duplicates of the last hour: half of what came is too much, a quarter is not.
 fn duplicates(seen: &RouteSeen) -> Finding {
-    let RouteSeen { authentic_of_hour: all, duplicates_of_hour: duplicates, .. } = seen;
+    let RouteSeen {
+        authentic_of_hour: all,
+        duplicates_of_hour: duplicates,
+        ..
+    } = seen;
     let level = match duplicates {
         duplicates if *all >= FEWEST_REQUESTS && duplicates.saturating_mul(2) >= *all => Level::Bad,
         duplicates if duplicates.saturating_mul(4) <= *all => Level::Good,
         _ => Level::Between,
     };
-    let text = format!("{duplicates} of {all} authentic requests of the last hour were answered as duplicates and did not reach the app");
+    let text = format!(
+        "{duplicates} of {all} authentic requests of the last hour were answered as duplicates and did not reach the app"
+    );
     Finding(level, Duration::ZERO, text)
 }
 
 /// What concerns no route.
 fn of_gate(seen: &Seen, policy: &Policy) -> Vec<(Code, Finding)> {
     let said = |said: &Option<String>| {
-        let level = if said.is_some() { Level::Bad } else { Level::Good };
+        let level = if said.is_some() {
+            Level::Bad
+        } else {
+            Level::Good
+        };
         Finding(level, Duration::ZERO, said.clone().unwrap_or_default())
     };
-    let parked = if seen.parked > 0 { Level::Bad } else { Level::Good };
+    let parked = if seen.parked > 0 {
+        Level::Bad
+    } else {
+        Level::Good
+    };
     let waits = format!(
         "{} deliveries wait for a route that the config does not have: add the route again, or write its name under `previously` of another",
         seen.parked
     );
-    let clock = if seen.clock_jump { Level::Bad } else { Level::Good };
+    let clock = if seen.clock_jump {
+        Level::Bad
+    } else {
+        Level::Good
+    };
     let mut findings = vec![
         (Code::Parked, Finding(parked, Duration::ZERO, waits)),
         (Code::StoreSetAside, said(&seen.set_aside)),
         (Code::StoreFailing, said(&seen.failing)),
         (Code::CertificateExpiry, said(&seen.certificates)),
         (Code::NameUnresolved, unresolved(&seen.unresolved)),
-        (Code::ClockJump, Finding(clock, Duration::ZERO, "the clock was set: nothing expires or is purged until it has held".to_owned())),
+        (
+            Code::ClockJump,
+            Finding(
+                clock,
+                Duration::ZERO,
+                "the clock was set: nothing expires or is purged until it has held".to_owned(),
+            ),
+        ),
     ];
     let disk = seen.disk.map(|Disk { free, total }| {
         let due = policy.disk_free.of(total);
-        let text = format!("{} of {} are free on the disk of the store", bytes(free), bytes(total));
+        let text = format!(
+            "{} of {} are free on the disk of the store",
+            bytes(free),
+            bytes(total)
+        );
         // a fifth more than is due before it is good again
         let level = match free {
             free if free < due => Level::Bad,
@@ -319,7 +464,15 @@ fn of_gate(seen: &Seen, policy: &Policy) -> Vec<(Code, Finding)> {
             size if size <= most - most / 10 => Level::Good,
             _ => Level::Between,
         };
-        Finding(level, HOLD, format!("the store has {}, more than {}", bytes(seen.store_bytes), bytes(most)))
+        Finding(
+            level,
+            HOLD,
+            format!(
+                "the store has {}, more than {}",
+                bytes(seen.store_bytes),
+                bytes(most)
+            ),
+        )
     });
     findings.push((Code::DiskNearlyFull, disk.unwrap_or_else(none)));
     findings.push((Code::StoreLarge, size.unwrap_or_else(none)));
@@ -328,9 +481,19 @@ fn of_gate(seen: &Seen, policy: &Policy) -> Vec<(Code, Finding)> {
 
 /// Returns the finding about upstreams whose names do not resolve.
 fn unresolved(upstreams: &[(Arc<str>, Duration)]) -> Finding {
-    let level = if upstreams.is_empty() { Level::Good } else { Level::Bad };
-    let named: Vec<_> = upstreams.iter().map(|(name, lasted)| format!("{name} for {}", in_words(*lasted))).collect();
-    let text = format!("the name of an upstream does not resolve ({}): its last addresses are used, if it had any", named.join(", "));
+    let level = if upstreams.is_empty() {
+        Level::Good
+    } else {
+        Level::Bad
+    };
+    let named: Vec<_> = upstreams
+        .iter()
+        .map(|(name, lasted)| format!("{name} for {}", in_words(*lasted)))
+        .collect();
+    let text = format!(
+        "the name of an upstream does not resolve ({}): its last addresses are used, if it had any",
+        named.join(", ")
+    );
     Finding(level, Duration::ZERO, text)
 }
 

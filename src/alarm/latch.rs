@@ -30,7 +30,11 @@ impl Latch {
 
     /// Whether it is raised (`true`) or cleared (`false`) now; `None`: it stays as it is. `hold` is how long it must be bad.
     pub(super) fn step(&mut self, level: Level, hold: Duration, now: Instant) -> Option<bool> {
-        let (turns, wait) = if self.raised { (level == Level::Good, CLEAR_AFTER) } else { (level == Level::Bad, hold) };
+        let (turns, wait) = if self.raised {
+            (level == Level::Good, CLEAR_AFTER)
+        } else {
+            (level == Level::Bad, hold)
+        };
         if !turns {
             self.turning = None;
             return None;
@@ -55,16 +59,42 @@ mod tests {
     const TICK: Duration = Duration::from_secs(5);
 
     fn levels() -> impl Strategy<Value = Vec<Level>> {
-        prop::collection::vec(prop::sample::select(vec![Level::Bad, Level::Between, Level::Good]), 0..600)
+        prop::collection::vec(
+            prop::sample::select(vec![Level::Bad, Level::Between, Level::Good]),
+            0..600,
+        )
     }
 
     #[test]
     fn it_takes_its_time_both_ways() {
         let (mut latch, begun) = (Latch::default(), SystemClock.mono());
-        let mut at = |seconds: u64, level| latch.step(level, Duration::from_secs(30), begun + Duration::from_secs(seconds));
-        assert_eq!([at(0, Level::Bad), at(29, Level::Bad), at(30, Level::Bad)], [None, None, Some(true)]);
-        assert_eq!([at(31, Level::Good), at(200, Level::Between), at(400, Level::Good)], [None, None, None]);
-        assert_eq!([at(699, Level::Good), at(700, Level::Good), at(701, Level::Good)], [None, Some(false), None]);
+        let mut at = |seconds: u64, level| {
+            latch.step(
+                level,
+                Duration::from_secs(30),
+                begun + Duration::from_secs(seconds),
+            )
+        };
+        assert_eq!(
+            [at(0, Level::Bad), at(29, Level::Bad), at(30, Level::Bad)],
+            [None, None, Some(true)]
+        );
+        assert_eq!(
+            [
+                at(31, Level::Good),
+                at(200, Level::Between),
+                at(400, Level::Good)
+            ],
+            [None, None, None]
+        );
+        assert_eq!(
+            [
+                at(699, Level::Good),
+                at(700, Level::Good),
+                at(701, Level::Good)
+            ],
+            [None, Some(false), None]
+        );
     }
 
     proptest! {

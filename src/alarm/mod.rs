@@ -88,7 +88,14 @@ impl Code {
 impl Code {
     /// Whether it is of one route; else of the whole gate.
     pub const fn is_of_route(self) -> bool {
-        matches!(self, Self::DeadLetters | Self::Failing | Self::Silent | Self::VerifiedFalling | Self::ManyDuplicates)
+        matches!(
+            self,
+            Self::DeadLetters
+                | Self::Failing
+                | Self::Silent
+                | Self::VerifiedFalling
+                | Self::ManyDuplicates
+        )
     }
 }
 
@@ -125,7 +132,11 @@ pub struct Change {
 impl Change {
     /// The type of the event.
     pub const fn event_type(&self) -> &'static str {
-        if self.raised { "hookgate.alarm.raised" } else { "hookgate.alarm.cleared" }
+        if self.raised {
+            "hookgate.alarm.raised"
+        } else {
+            "hookgate.alarm.cleared"
+        }
     }
 }
 
@@ -159,7 +170,10 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { disk_free: Share::Percent(10), store_size: None }
+        Self {
+            disk_free: Share::Percent(10),
+            store_size: None,
+        }
     }
 }
 

@@ -5,7 +5,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where a delivery is on its way to one target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It waits for its first try.
@@ -25,7 +38,14 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Pending, Self::Retrying, Self::Dead, Self::Cancelled, Self::Delivered, Self::Parked];
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Retrying,
+        Self::Dead,
+        Self::Cancelled,
+        Self::Delivered,
+        Self::Parked,
+    ];
 
     /// The word for it.
     pub fn word(self) -> &'static str {

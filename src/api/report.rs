@@ -60,13 +60,21 @@ pub fn mode(verifies: bool, observes: bool) -> &'static str {
 
 impl RouteReport {
     /// The report of a route, as far as it was seen.
-    pub fn new(route: &str, mode: &str, until: Option<SystemTime>, seen: Option<&Observation>) -> Self {
-        let refused = seen.into_iter().flat_map(|seen| &seen.refused).map(|(code, refused)| WouldRefuse {
-            code: (*code).to_owned(),
-            count: refused.count,
-            last_at: Some(rfc3339(refused.last_at)),
-            hint: refused.hint(code),
-        });
+    pub fn new(
+        route: &str,
+        mode: &str,
+        until: Option<SystemTime>,
+        seen: Option<&Observation>,
+    ) -> Self {
+        let refused = seen
+            .into_iter()
+            .flat_map(|seen| &seen.refused)
+            .map(|(code, refused)| WouldRefuse {
+                code: (*code).to_owned(),
+                count: refused.count,
+                last_at: Some(rfc3339(refused.last_at)),
+                hint: refused.hint(code),
+            });
         Self {
             route: route.to_owned(),
             mode: mode.to_owned(),

@@ -133,7 +133,12 @@ pub struct HourStatus {
 
 impl From<crate::telemetry::Hour> for HourStatus {
     fn from(hour: crate::telemetry::Hour) -> Self {
-        let owned = |counts: BTreeMap<&'static str, u64>| counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        let owned = |counts: BTreeMap<&'static str, u64>| {
+            counts
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect()
+        };
         Self {
             received: hour.received,
             handed_on: hour.handed_on,

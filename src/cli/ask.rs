@@ -49,7 +49,10 @@ impl GateArgs {
     pub(super) fn ask<T: DeserializeOwned>(&self, target: &str) -> Result<(String, T), Error> {
         let door = self.door()?;
         let body = context::block_on(door.bytes(target))??;
-        Ok((String::from_utf8_lossy(&body).trim_end().to_owned(), door.read(&body)?))
+        Ok((
+            String::from_utf8_lossy(&body).trim_end().to_owned(),
+            door.read(&body)?,
+        ))
     }
 
     /// Finds the admin listener and the token: where the running gateway says it is, else where its config says.
@@ -57,7 +60,10 @@ impl GateArgs {
     /// # Errors
     /// A token file that cannot be read, or a config that cannot be read while no running gateway left its addresses.
     pub(super) fn door(&self) -> Result<Door, Error> {
-        let config = self.config.as_deref().filter(|_| self.admin.is_none() || self.token_file.is_none());
+        let config = self
+            .config
+            .as_deref()
+            .filter(|_| self.admin.is_none() || self.token_file.is_none());
         let written = config.map(context::written).transpose();
         let store = context::store_of(self.config.as_deref());
         let running = Running::find(config, store.as_deref());
@@ -70,13 +76,17 @@ impl GateArgs {
         let listens = match &running {
             // a gateway that is known to have none: whoever listens at the default address is another
             Some(running) => running.admin.clone(),
-            None if self.config.is_some() => admin.address.as_ref().map(|address| self.near(address)),
+            None if self.config.is_some() => {
+                admin.address.as_ref().map(|address| self.near(address))
+            }
             None => Some(ADDRESS.to_owned()),
         };
         let address = self.admin.clone().or(listens).ok_or_else(no_listener)?;
         let token = match &self.token_file {
             Some(path) => Some(Zeroizing::new(context::read(path, "the token file")?)),
-            None if admin.token.is_none() && admin.tokens.is_empty() => store.and_then(|store| token_at(store.join(TOKEN_FILE))),
+            None if admin.token.is_none() && admin.tokens.is_empty() => {
+                store.and_then(|store| token_at(store.join(TOKEN_FILE)))
+            }
             None => self.token_of(&admin),
         };
         let token = token.or_else(|| token_at(running?.token_file?));
@@ -86,24 +96,37 @@ impl GateArgs {
     /// Finds what the running gateway left, if it has no admin listener.
     pub(super) fn without_listener(&self) -> Option<Running> {
         let store = context::store_of(self.config.as_deref());
-        Running::find(self.config.as_deref(), store.as_deref()).filter(|running| self.admin.is_none() && running.admin.is_none())
+        Running::find(self.config.as_deref(), store.as_deref())
+            .filter(|running| self.admin.is_none() && running.admin.is_none())
     }
 
     /// Reads the admin token of a config: `admin.token`, else one of `admin.tokens` that may do the most. One that cannot be read is left out.
     fn token_of(&self, admin: &file::Admin) -> Option<Zeroizing<Vec<u8>>> {
-        let main = admin.token.as_ref().and_then(|token| self.token_written([&token.env, &token.file], token.insecure_inline.as_ref()));
-        let may = |token: &file::AdminToken, right: &str| token.allow.iter().any(|allowed| allowed == right);
+        let main = admin.token.as_ref().and_then(|token| {
+            self.token_written([&token.env, &token.file], token.insecure_inline.as_ref())
+        });
+        let may = |token: &file::AdminToken, right: &str| {
+            token.allow.iter().any(|allowed| allowed == right)
+        };
         let mut named: Vec<&file::AdminToken> = admin.tokens.iter().collect();
         // stable: the first of those that may do the same
         named.sort_by_key(|token| (!may(token, "act"), !may(token, "read")));
-        let of = |token: &file::AdminToken| self.token_written([&token.env, &token.file], token.insecure_inline.as_ref());
+        let of = |token: &file::AdminToken| {
+            self.token_written([&token.env, &token.file], token.insecure_inline.as_ref())
+        };
         main.or_else(|| named.into_iter().find_map(of))
     }
 
     /// Reads a token that is in a variable, in a file or in the config; an unreadable one is left out, since reading on loopback needs none.
-    fn token_written(&self, [env, file]: [&Option<String>; 2], inline: Option<&file::InlineSecret>) -> Option<Zeroizing<Vec<u8>>> {
+    fn token_written(
+        &self,
+        [env, file]: [&Option<String>; 2],
+        inline: Option<&file::InlineSecret>,
+    ) -> Option<Zeroizing<Vec<u8>>> {
         if let Some(name) = env {
-            return std::env::var(name).ok().map(|text| Zeroizing::new(text.into_bytes()));
+            return std::env::var(name)
+                .ok()
+                .map(|text| Zeroizing::new(text.into_bytes()));
         }
         if let Some(path) = file {
             return token_at(self.beside().join(path));
@@ -121,7 +144,10 @@ impl GateArgs {
 
     /// The directory of the config: relative paths begin there.
     fn beside(&self) -> &Path {
-        self.config.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""))
+        self.config
+            .as_deref()
+            .and_then(Path::parent)
+            .unwrap_or_else(|| Path::new(""))
     }
 }
 
@@ -174,8 +200,13 @@ impl Door {
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub(super) async fn post<T: DeserializeOwned>(&self, target: &str, body: &impl Serialize) -> Result<T, Error> {
-        let body = serde_json::to_vec(body).map_err(|error| Error::no("the order cannot be written").cause(error))?;
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::no("the order cannot be written").cause(error))?;
         let (status, body) = self.send(Method::POST, target, body.into()).await?;
         self.read(&self.yes(status, body)?)
     }
@@ -184,8 +215,19 @@ impl Door {
     ///
     /// # Errors
     /// As [`Self::bytes`].
-    pub(super) async fn open(&self, target: &str, timeout: Duration) -> Result<Box<dyn AnswerBody>, Error> {
-        let answer = open(&url(&self.address, target)?, Method::GET, self.headers(false)?, Bytes::new(), timeout).await;
+    pub(super) async fn open(
+        &self,
+        target: &str,
+        timeout: Duration,
+    ) -> Result<Box<dyn AnswerBody>, Error> {
+        let answer = open(
+            &url(&self.address, target)?,
+            Method::GET,
+            self.headers(false)?,
+            Bytes::new(),
+            timeout,
+        )
+        .await;
         let mut answer = answer.map_err(|error| unreached(&self.address, &error))?;
         if answer.status.is_success() {
             return Ok(answer.body);
@@ -197,10 +239,26 @@ impl Door {
         Err(self.refused(answer.status, &whole))
     }
 
-    async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<(StatusCode, Bytes), Error> {
+    async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), Error> {
         let headers = self.headers(method == Method::POST)?;
-        let patience = if method == Method::POST { LONG_PATIENCE } else { PATIENCE };
-        let answer = fetch(&url(&self.address, target)?, method, headers, body, patience).await;
+        let patience = if method == Method::POST {
+            LONG_PATIENCE
+        } else {
+            PATIENCE
+        };
+        let answer = fetch(
+            &url(&self.address, target)?,
+            method,
+            headers,
+            body,
+            patience,
+        )
+        .await;
         let (status, _, body) = answer.map_err(|error| unreached(&self.address, &error))?;
         Ok((status, body))
     }
@@ -214,7 +272,11 @@ impl Door {
     }
 
     fn yes(&self, status: StatusCode, body: Bytes) -> Result<Bytes, Error> {
-        if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(self.refused(status, &body))
+        }
     }
 
     /// The gate said no: its own words, if it is one.
@@ -226,11 +288,14 @@ impl Door {
             help: String,
         }
         let Ok(said) = serde_json::from_slice::<Said>(body) else {
-            return Error::no(format!("the gate answers {}", status.as_u16())).at(self.address.clone());
+            return Error::no(format!("the gate answers {}", status.as_u16()))
+                .at(self.address.clone());
         };
         let error = Error::no(of_the_command_line(&said.error)).at(self.address.clone());
         match status {
-            StatusCode::UNAUTHORIZED => error.hint("--token-file FILE, or --config FILE of the gate"),
+            StatusCode::UNAUTHORIZED => {
+                error.hint("--token-file FILE, or --config FILE of the gate")
+            }
             _ if said.help.is_empty() => error,
             _ => error.why(of_the_command_line(&said.help)),
         }
@@ -238,15 +303,19 @@ impl Door {
 
     fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
         let read = serde_json::from_slice(body);
-        read.map_err(|error| Error::no("what answers is no gate, or one of another version").at(self.address.clone()).cause(error))
+        read.map_err(|error| {
+            Error::no("what answers is no gate, or one of another version")
+                .at(self.address.clone())
+                .cause(error)
+        })
     }
 }
 
 fn bearer(token: Option<&[u8]>) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     if let Some(token) = token {
-        let mut value =
-            HeaderValue::from_bytes(&[b"Bearer ", token].concat()).map_err(|_| Error::usage("the token cannot stand in a header"))?;
+        let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
+            .map_err(|_| Error::usage("the token cannot stand in a header"))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -255,10 +324,16 @@ fn bearer(token: Option<&[u8]>) -> Result<HeaderMap, Error> {
 
 /// The URL of `target` at a listener: `HOST:PORT` or `unix:PATH`. An address that means "all" is asked on loopback.
 pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {
-    let wrong =
-        || Error::usage(format!("this is no address of a listener: {address}")).hint("127.0.0.1:9090, or unix:/run/hookgate/admin.sock");
+    let wrong = || {
+        Error::usage(format!("this is no address of a listener: {address}"))
+            .hint("127.0.0.1:9090, or unix:/run/hookgate/admin.sock")
+    };
     if let Some(path) = address.strip_prefix("unix:") {
-        return if path.is_empty() { Err(wrong()) } else { Ok(Url::unix(PathBuf::from(path), target)) };
+        return if path.is_empty() {
+            Err(wrong())
+        } else {
+            Ok(Url::unix(PathBuf::from(path), target))
+        };
     }
     let address = match address.split_once("://") {
         Some(("http", rest)) => rest.trim_end_matches('/'),
@@ -280,12 +355,20 @@ pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {
 ///
 /// # Errors
 /// Exit 69 if nothing answers.
-pub(super) fn get(address: &str, target: &str, token: Option<&[u8]>) -> Result<(StatusCode, Bytes), Error> {
+pub(super) fn get(
+    address: &str,
+    target: &str,
+    token: Option<&[u8]>,
+) -> Result<(StatusCode, Bytes), Error> {
     context::block_on(get_now(address, target, token))?
 }
 
 /// As [`get`], where sockets run already.
-pub(super) async fn get_now(address: &str, target: &str, token: Option<&[u8]>) -> Result<(StatusCode, Bytes), Error> {
+pub(super) async fn get_now(
+    address: &str,
+    target: &str,
+    token: Option<&[u8]>,
+) -> Result<(StatusCode, Bytes), Error> {
     let url = url(address, target)?;
     let headers = bearer(token)?;
     let answer = fetch(&url, Method::GET, headers, Bytes::new(), PATIENCE).await;
@@ -294,7 +377,10 @@ pub(super) async fn get_now(address: &str, target: &str, token: Option<&[u8]>) -
 }
 
 fn unreached(address: &str, error: &FetchError) -> Error {
-    Error::new(Exit::UNREACHED, "the gate does not answer").at(address).why(error.to_string()).hint("--config FILE, with its addresses")
+    Error::new(Exit::UNREACHED, "the gate does not answer")
+        .at(address)
+        .why(error.to_string())
+        .hint("--config FILE, with its addresses")
 }
 
 #[cfg(test)]
@@ -319,8 +405,14 @@ mod tests {
 
     #[test]
     fn nobody_there_is_exit_69() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let error = get(&free.to_string(), "/readyz", None).unwrap_err();
-        assert_eq!((error.exit, error.place), (Exit::UNREACHED, Some(free.to_string().into())));
+        assert_eq!(
+            (error.exit, error.place),
+            (Exit::UNREACHED, Some(free.to_string().into()))
+        );
     }
 }

@@ -16,7 +16,12 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     strict: bool,
     /// How findings are printed: `text` or `json`, one object a line.
-    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true
+    )]
     format: Format,
     /// As `--format json`.
     #[arg(long)]
@@ -53,9 +58,17 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Error> {
         }
         if let Some(summary) = summary {
             let sign = Look::of_stdout().sign(Sign::Good);
-            term::print_line(&format!("{sign} {}: {summary}", term::clean(&args.file.display().to_string())))?;
+            term::print_line(&format!(
+                "{sign} {}: {summary}",
+                term::clean(&args.file.display().to_string())
+            ))?;
         }
-        term::print(&loaded.iter().map(|loaded| table(&guarded(&loaded.snapshot))).collect::<String>())?;
+        term::print(
+            &loaded
+                .iter()
+                .map(|loaded| table(&guarded(&loaded.snapshot)))
+                .collect::<String>(),
+        )?;
     }
     let bad = loaded.is_err() || (args.strict && report.warnings() > 0);
     Ok(if bad { Exit::NO } else { Exit::DONE })
@@ -74,14 +87,24 @@ struct GuardedPath {
 
 /// The guarded paths of the apps that have pass routes.
 fn guarded(snapshot: &Snapshot) -> Vec<GuardedPath> {
-    let passes: Vec<_> =
-        snapshot.routes.iter().filter_map(Route::pass).map(|pass| (pass, snapshot.guards.of(&pass.upstream.address.app()))).collect();
+    let passes: Vec<_> = snapshot
+        .routes
+        .iter()
+        .filter_map(Route::pass)
+        .map(|pass| (pass, snapshot.guards.of(&pass.upstream.address.app())))
+        .collect();
     let mut paths: Vec<GuardedPath> = Vec::new();
     for (pass, guards) in &passes {
         for guard in &guards.list {
-            let known = paths.iter().position(|known| known.guarded_path == guard.path && known.route == *guard.route);
-            let new =
-                || GuardedPath { level: "info", guarded_path: guard.path.clone(), route: guard.route.to_string(), pass_routes: Vec::new() };
+            let known = paths
+                .iter()
+                .position(|known| known.guarded_path == guard.path && known.route == *guard.route);
+            let new = || GuardedPath {
+                level: "info",
+                guarded_path: guard.path.clone(),
+                route: guard.route.to_string(),
+                pass_routes: Vec::new(),
+            };
             let at = known.unwrap_or_else(|| {
                 paths.push(new());
                 paths.len() - 1
@@ -98,10 +121,25 @@ fn table(paths: &[GuardedPath]) -> String {
     if paths.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&[("GUARDED PATH", Align::Left), ("BY ROUTE", Align::Left), ("REFUSED ON", Align::Left)], 2);
+    let mut table = Table::new(
+        &[
+            ("GUARDED PATH", Align::Left),
+            ("BY ROUTE", Align::Left),
+            ("REFUSED ON", Align::Left),
+        ],
+        2,
+    );
     for path in paths {
-        let refused_on = if path.pass_routes.is_empty() { "–".to_owned() } else { path.pass_routes.join(", ") };
-        table.row([Cell::from(path.guarded_path.as_str()), Cell::from(path.route.as_str()), Cell::from(refused_on)]);
+        let refused_on = if path.pass_routes.is_empty() {
+            "–".to_owned()
+        } else {
+            path.pass_routes.join(", ")
+        };
+        table.row([
+            Cell::from(path.guarded_path.as_str()),
+            Cell::from(path.route.as_str()),
+            Cell::from(refused_on),
+        ]);
     }
     format!("\n{}", table.render(&Look::of_stdout()))
 }

@@ -23,14 +23,22 @@ const MAX_FILE: u64 = 64 << 20;
 
 /// Loads a config as the gate does.
 pub(super) fn try_load(path: &Path) -> Result<Loaded, Rejected> {
-    load::load(path, &|name| std::env::var_os(name), None, 1, SystemClock.now())
+    load::load(
+        path,
+        &|name| std::env::var_os(name),
+        None,
+        1,
+        SystemClock.now(),
+    )
 }
 
 /// Loads a config as the gate does; what is wrong with it goes to stderr.
 pub(super) fn load(path: &Path) -> Result<Loaded, Error> {
     try_load(path).map_err(|rejected| {
         term::say(rejected.report.render(true).trim_end());
-        Error::usage("the config cannot be used").at(path.display().to_string()).hint(format!("hookgate check {}", path.display()))
+        Error::usage("the config cannot be used")
+            .at(path.display().to_string())
+            .hint(format!("hookgate check {}", path.display()))
     })
 }
 
@@ -58,10 +66,19 @@ pub(super) fn store_of(config: Option<&Path>) -> Option<PathBuf> {
     let text = String::from_utf8_lossy(&bytes);
     let store = [Step::Key("store".to_owned()), Step::Key("path".to_owned())];
     let of = |text: &str| match &yaml_tree::read(text).0?.find(&store) {
-        (Marked { node: Node::Scalar { text, .. }, .. }, _, true) => Some(text.clone()),
+        (
+            Marked {
+                node: Node::Scalar { text, .. },
+                ..
+            },
+            _,
+            true,
+        ) => Some(text.clone()),
         _ => None,
     };
-    let mut ends = std::iter::once(text.len()).chain(text.rmatch_indices('\n').map(|(at, _)| at)).take(LINES_LEFT_OUT);
+    let mut ends = std::iter::once(text.len())
+        .chain(text.rmatch_indices('\n').map(|(at, _)| at))
+        .take(LINES_LEFT_OUT);
     let path = ends.find_map(|end| of(text.get(..end)?))?;
     Some(config.parent().unwrap_or_else(|| Path::new("")).join(path))
 }
@@ -80,11 +97,26 @@ pub(super) fn preset(catalogue: &Catalogue, name: &str) -> Result<Arc<Preset>, E
 /// The compiled block of a preset; `header` is where a signature or token stands that the preset leaves to the route.
 pub(super) fn shape(preset: &Preset, header: Option<&str>) -> Result<Shape, Error> {
     let mut problems = Diagnostics::default();
-    let signature = header.map(|header| file::Signature { header: Some(OneOrMany::One(header.to_owned())), ..file::Signature::default() });
-    let block = file::Verify { provider: Some(preset.name.to_string()), signature, ..file::Verify::default() };
-    let shape = compile::verify::compile(&block, Some(&preset.provider), &Place::root(0), &mut problems);
+    let signature = header.map(|header| file::Signature {
+        header: Some(OneOrMany::One(header.to_owned())),
+        ..file::Signature::default()
+    });
+    let block = file::Verify {
+        provider: Some(preset.name.to_string()),
+        signature,
+        ..file::Verify::default()
+    };
+    let shape = compile::verify::compile(
+        &block,
+        Some(&preset.provider),
+        &Place::root(0),
+        &mut problems,
+    );
     shape.filter(|_| !problems.has_errors()).ok_or_else(|| {
-        let error = Error::usage(format!("the preset {} leaves something to the route", preset.name));
+        let error = Error::usage(format!(
+            "the preset {} leaves something to the route",
+            preset.name
+        ));
         let error = error.hint("--header NAME, or --config FILE --route ROUTE");
         match problems.list.first() {
             Some(problem) => error.why(problem.message.clone()),
@@ -97,7 +129,10 @@ pub(super) fn shape(preset: &Preset, header: Option<&str>) -> Result<Shape, Erro
 pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let result = if path.as_os_str() == "-" {
-        std::io::stdin().lock().take(MAX_FILE + 1).read_to_end(&mut bytes)
+        std::io::stdin()
+            .lock()
+            .take(MAX_FILE + 1)
+            .read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
     };
@@ -107,7 +142,11 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
             Err(Error::usage(format!("{what} is larger than {}", term::size(MAX_FILE))).at(place))
         }
         Ok(_) => Ok(bytes),
-        Err(error) => Err(Error::usage(format!("{what} cannot be read: {}", in_words(&error))).at(place).cause(error)),
+        Err(error) => Err(
+            Error::usage(format!("{what} cannot be read: {}", in_words(&error)))
+                .at(place)
+                .cause(error),
+        ),
     }
 }
 
@@ -118,7 +157,10 @@ pub(super) fn in_words(error: &std::io::Error) -> &'static str {
         (ErrorKind::PermissionDenied, "this user may not"),
         (ErrorKind::IsADirectory, "it is a directory"),
     ];
-    known.iter().find(|(kind, _)| *kind == error.kind()).map_or("the system failed (-v says how)", |(_, words)| words)
+    known
+        .iter()
+        .find(|(kind, _)| *kind == error.kind())
+        .map_or("the system failed (-v says how)", |(_, words)| words)
 }
 
 /// A time as people give it: unix seconds or RFC 3339.
@@ -128,13 +170,22 @@ pub(super) fn moment(text: &str) -> Result<SystemTime, String> {
         Err(_) => text.parse().ok(),
     };
     at.and_then(|at: jiff::Timestamp| SystemTime::try_from(at).ok())
-        .ok_or_else(|| "write unix seconds, or RFC 3339 with a zone: 2026-11-24T12:00:00Z".to_owned())
+        .ok_or_else(|| {
+            "write unix seconds, or RFC 3339 with a zone: 2026-11-24T12:00:00Z".to_owned()
+        })
 }
 
 /// Runs the sockets of a command.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    Ok(runtime.map_err(|error| Error::new(Exit::NO, "the system gives no threads or sockets").cause(error))?.block_on(work))
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    Ok(runtime
+        .map_err(|error| {
+            Error::new(Exit::NO, "the system gives no threads or sockets").cause(error)
+        })?
+        .block_on(work))
 }
 
 /// Waits for Ctrl-C, SIGTERM, or the end of the terminal: what a command started must end with it.
@@ -142,9 +193,13 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
 /// # Errors
 /// The system gives no signals.
 pub(super) async fn interrupted() -> Result<(), Error> {
-    let handler = |kind| signal(kind).map_err(|error| Error::no("the system gives no signals").cause(error));
-    let (mut int, mut term, mut hup) =
-        (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?, handler(SignalKind::hangup())?);
+    let handler =
+        |kind| signal(kind).map_err(|error| Error::no("the system gives no signals").cause(error));
+    let (mut int, mut term, mut hup) = (
+        handler(SignalKind::interrupt())?,
+        handler(SignalKind::terminate())?,
+        handler(SignalKind::hangup())?,
+    );
     tokio::select! {
         _ = int.recv() => {}
         _ = term.recv() => {}

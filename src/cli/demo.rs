@@ -59,11 +59,17 @@ async fn play(args: &DemoArgs, loaded: &Arc<Loaded>) -> Result<Exit, Error> {
     let look = Look::of_stdout();
     let sender = Sender::new(loaded)?;
     let app = echo::bind(app_address(loaded).await?).await;
-    let app = app.map_err(|error| error.hint("end it, or give the upstream another port in the config"))?;
+    let app =
+        app.map_err(|error| error.hint("end it, or give the upstream another port in the config"))?;
     let app_url = format!("http://{}", app.local_addr()?);
     let _app = Aborted(tokio::spawn(echo::serve(app, true)));
     let mut gate = child::Gate::start(&args.config, &loaded.snapshot).await?;
-    term::print(&page::head(&args.config.display().to_string(), loaded, &app_url, &look))?;
+    term::print(&page::head(
+        &args.config.display().to_string(),
+        loaded,
+        &app_url,
+        &look,
+    ))?;
     let rows = sender.send_all(&app_url).await?;
     let seen = requests(&app_url).await?;
     let wrong = page::wrong(&rows, seen);
@@ -96,16 +102,37 @@ async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
             .at(place.as_str())
             .hint("url: http://127.0.0.1:3000")
     };
-    let UpstreamAddress::Tcp { host, port, tls: None } = &upstream.address else { return Err(elsewhere()) };
+    let UpstreamAddress::Tcp {
+        host,
+        port,
+        tls: None,
+    } = &upstream.address
+    else {
+        return Err(elsewhere());
+    };
     let found = tokio::net::lookup_host((host.as_str(), *port)).await;
-    let found = found.map_err(|error| Error::no("the upstream has no address").at(place.as_str()).cause(error))?.next();
-    found.filter(|address| address.ip().is_loopback()).ok_or_else(elsewhere)
+    let found = found
+        .map_err(|error| {
+            Error::no("the upstream has no address")
+                .at(place.as_str())
+                .cause(error)
+        })?
+        .next();
+    found
+        .filter(|address| address.ip().is_loopback())
+        .ok_or_else(elsewhere)
 }
 
 fn hook(loaded: &Loaded, provider: &str) -> Result<Arc<crate::config::snapshot::Hook>, Error> {
-    let hook = loaded.snapshot.hooks.iter().find(|hook| hook.provider.as_deref() == Some(provider));
-    hook.cloned()
-        .ok_or_else(|| Error::usage(format!("the config has no route for {provider}")).hint("hookgate demo --config config.example.yaml"))
+    let hook = loaded
+        .snapshot
+        .hooks
+        .iter()
+        .find(|hook| hook.provider.as_deref() == Some(provider));
+    hook.cloned().ok_or_else(|| {
+        Error::usage(format!("the config has no route for {provider}"))
+            .hint("hookgate demo --config config.example.yaml")
+    })
 }
 
 /// Stands for the providers.
@@ -117,18 +144,47 @@ struct Sender {
 
 impl Sender {
     fn new(loaded: &Arc<Loaded>) -> Result<Self, Error> {
-        let policy = |provider| Ok((provider, Policy::Route(Arc::clone(loaded), hook(loaded, provider)?)));
-        let admin = loaded.snapshot.admin.as_ref().map(|admin| admin.address.to_string());
-        Ok(Self { policies: PROVIDERS.into_iter().map(policy).collect::<Result<_, Error>>()?, admin, now: SystemClock.now().wall })
+        let policy = |provider| {
+            Ok((
+                provider,
+                Policy::Route(Arc::clone(loaded), hook(loaded, provider)?),
+            ))
+        };
+        let admin = loaded
+            .snapshot
+            .admin
+            .as_ref()
+            .map(|admin| admin.address.to_string());
+        Ok(Self {
+            policies: PROVIDERS
+                .into_iter()
+                .map(policy)
+                .collect::<Result<_, Error>>()?,
+            admin,
+            now: SystemClock.now().wall,
+        })
     }
 
     fn request(&self, provider: &str, number: u64, age: Duration) -> Result<Request, Error> {
-        let policy = self.policies.iter().find(|(name, _)| *name == provider).map(|(_, policy)| policy);
-        let policy = policy.ok_or_else(|| Error::usage(format!("the config has no route for {provider}")))?;
+        let policy = self
+            .policies
+            .iter()
+            .find(|(name, _)| *name == provider)
+            .map(|(_, policy)| policy);
+        let policy = policy
+            .ok_or_else(|| Error::usage(format!("the config has no route for {provider}")))?;
         let body = body(provider, number, self.now);
-        let mut request = signed(policy, &default_url(policy)?, body, None, self.now.checked_sub(age).unwrap_or(self.now))?;
+        let mut request = signed(
+            policy,
+            &default_url(policy)?,
+            body,
+            None,
+            self.now.checked_sub(age).unwrap_or(self.now),
+        )?;
         if provider == "github" {
-            request.headers.insert("x-github-event", HeaderValue::from_static("issues"));
+            request
+                .headers
+                .insert("x-github-event", HeaderValue::from_static("issues"));
         }
         Ok(request)
     }
@@ -145,14 +201,35 @@ impl Sender {
         let first = fresh("github", 1)?;
         let mut changed = fresh("github", 5)?;
         changed.body = one_byte_changed(&changed.body);
-        let let_in = |provider| if self.queues(provider) { Said::Queued } else { Said::Authentic(String::new()) };
+        let let_in = |provider| {
+            if self.queues(provider) {
+                Said::Queued
+            } else {
+                Said::Authentic(String::new())
+            }
+        };
         let plan = [
             ("github", "signed", first.clone(), let_in("github")),
             ("stripe", "signed", fresh("stripe", 2)?, let_in("stripe")),
             ("slack", "signed", fresh("slack", 3)?, let_in("slack")),
-            ("standard-webhooks", "signed", fresh("standard-webhooks", 4)?, let_in("standard-webhooks")),
-            ("github", "one byte changed", changed, Said::Refused("signature_mismatch".to_owned())),
-            ("stripe", "signed 10 min ago", self.request("stripe", 6, STALE)?, Said::Refused("timestamp_stale".to_owned())),
+            (
+                "standard-webhooks",
+                "signed",
+                fresh("standard-webhooks", 4)?,
+                let_in("standard-webhooks"),
+            ),
+            (
+                "github",
+                "one byte changed",
+                changed,
+                Said::Refused("signature_mismatch".to_owned()),
+            ),
+            (
+                "stripe",
+                "signed 10 min ago",
+                self.request("stripe", 6, STALE)?,
+                Said::Refused("timestamp_stale".to_owned()),
+            ),
             ("github", "number 1 again", first, Said::Duplicate),
         ];
         let mut rows = Vec::new();
@@ -160,8 +237,19 @@ impl Sender {
         for (provider, sent, request, expect) in plan {
             let answer = deliver(&request).await?;
             let said = self.said(&answer).await;
-            let after = if said == Said::Queued { one_more(app_url, seen).await? } else { requests(app_url).await? };
-            rows.push(Row { provider, sent, said, expect, status: answer.status.as_u16(), app_saw_it: after > seen });
+            let after = if said == Said::Queued {
+                one_more(app_url, seen).await?
+            } else {
+                requests(app_url).await?
+            };
+            rows.push(Row {
+                provider,
+                sent,
+                said,
+                expect,
+                status: answer.status.as_u16(),
+                app_saw_it: after > seen,
+            });
             seen = after;
         }
         Ok(rows)
@@ -169,14 +257,22 @@ impl Sender {
 
     /// What the gate says of a request: its answer tells, or its list of refusals.
     async fn said(&self, answer: &Answered) -> Said {
-        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| {
+            answer
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         match header("hookgate-status") {
             Some("duplicate") => return Said::Duplicate,
             Some("queued") => return Said::Queued,
             Some(_) | None => {}
         }
         let seen: Option<Value> = serde_json::from_slice(&answer.body).ok();
-        let secret = seen.as_ref().and_then(|seen| seen.pointer("/headers/hookgate-secret")).and_then(Value::as_str);
+        let secret = seen
+            .as_ref()
+            .and_then(|seen| seen.pointer("/headers/hookgate-secret"))
+            .and_then(Value::as_str);
         if let Some(secret) = secret.filter(|_| answer.status.is_success()) {
             return Said::Authentic(secret.to_owned());
         }
@@ -184,20 +280,38 @@ impl Sender {
             (Some(admin), Some(id)) => refusal(admin, id).await,
             _ => None,
         };
-        code.map_or_else(|| Said::Other(answer.status.canonical_reason().unwrap_or("no answer").to_owned()), Said::Refused)
+        code.map_or_else(
+            || {
+                Said::Other(
+                    answer
+                        .status
+                        .canonical_reason()
+                        .unwrap_or("no answer")
+                        .to_owned(),
+                )
+            },
+            Said::Refused,
+        )
     }
 }
 
 async fn refusal(admin: &str, request_id: &str) -> Option<String> {
-    let (_, body) = ask::get_now(admin, "/-/refusals?limit=256", None).await.ok()?;
+    let (_, body) = ask::get_now(admin, "/-/refusals?limit=256", None)
+        .await
+        .ok()?;
     let list: Refusals = serde_json::from_slice(&body).ok()?;
-    list.refusals.into_iter().find(|refusal| refusal.request_id == request_id).map(|refusal| refusal.code)
+    list.refusals
+        .into_iter()
+        .find(|refusal| refusal.request_id == request_id)
+        .map(|refusal| refusal.code)
 }
 
 /// How many requests the app saw.
 async fn requests(app_url: &str) -> Result<u64, Error> {
     let (_, body) = ask::get_now(app_url, "/requests", None).await?;
-    let counted = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body.get("requests").and_then(Value::as_u64));
+    let counted = serde_json::from_slice::<Value>(&body)
+        .ok()
+        .and_then(|body| body.get("requests").and_then(Value::as_u64));
     counted.ok_or_else(|| Error::no("what answers is not the app of this demo").at(app_url))
 }
 
@@ -221,9 +335,15 @@ fn body(provider: &str, number: u64, now: SystemTime) -> Bytes {
         "github" => {
             json!({ "action": "opened", "issue": { "number": number, "title": "The demo works" }, "repository": { "id": unix_ms } })
         }
-        "stripe" => json!({ "id": format!("evt_demo{id}"), "object": "event", "type": "invoice.paid", "created": unix_ms / 1000 }),
-        "slack" => json!({ "type": "event_callback", "event_id": format!("Ev{id}"), "event": { "type": "app_mention", "text": "hello" } }),
-        _ => json!({ "type": "user.created", "timestamp": term::rfc3339(now), "data": { "id": id } }),
+        "stripe" => {
+            json!({ "id": format!("evt_demo{id}"), "object": "event", "type": "invoice.paid", "created": unix_ms / 1000 })
+        }
+        "slack" => {
+            json!({ "type": "event_callback", "event_id": format!("Ev{id}"), "event": { "type": "app_mention", "text": "hello" } })
+        }
+        _ => {
+            json!({ "type": "user.created", "timestamp": term::rfc3339(now), "data": { "id": id } })
+        }
     };
     body.to_string().into()
 }
@@ -231,7 +351,11 @@ fn body(provider: &str, number: u64, now: SystemTime) -> Bytes {
 /// The same body with its last digit or letter changed, so that it stays JSON.
 fn one_byte_changed(body: &[u8]) -> Bytes {
     let mut body = body.to_vec();
-    if let Some(byte) = body.iter_mut().rev().find(|byte| byte.is_ascii_alphanumeric()) {
+    if let Some(byte) = body
+        .iter_mut()
+        .rev()
+        .find(|byte| byte.is_ascii_alphanumeric())
+    {
         *byte = if *byte == b'1' { b'2' } else { b'1' };
     }
     body.into()
@@ -244,12 +368,29 @@ mod tests {
     #[test]
     fn bodies_are_json_and_one_byte_is_one_byte() {
         for provider in PROVIDERS {
-            let body = body(provider, 1, SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600));
-            assert!(serde_json::from_slice::<Value>(&body).unwrap().is_object(), "{provider}");
+            let body = body(
+                provider,
+                1,
+                SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+            );
+            assert!(
+                serde_json::from_slice::<Value>(&body).unwrap().is_object(),
+                "{provider}"
+            );
         }
-        let body = body("github", 5, SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600));
+        let body = body(
+            "github",
+            5,
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+        );
         let changed = one_byte_changed(&body);
-        assert_eq!(body.iter().zip(&changed).filter(|(one, other)| one != other).count(), 1);
+        assert_eq!(
+            body.iter()
+                .zip(&changed)
+                .filter(|(one, other)| one != other)
+                .count(),
+            1
+        );
         assert!(serde_json::from_slice::<Value>(&changed).is_ok());
     }
 }

@@ -40,7 +40,8 @@ pub(super) struct DoctorArgs {
 /// Runs `doctor`; with `verbose` it tells what is in order, too.
 pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
     let Some(path) = &args.gate.config else {
-        return Err(Error::usage("say which config the gate runs on").hint("hookgate doctor --config config.yaml"));
+        return Err(Error::usage("say which config the gate runs on")
+            .hint("hookgate doctor --config config.yaml"));
     };
     let now = SystemClock.now().wall;
     let mut findings = Vec::new();
@@ -48,7 +49,11 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
         Ok(loaded) => Some(loaded),
         Err(rejected) => {
             let help = format!("hookgate check {}", quoted(&path.display().to_string()));
-            findings.push(Finding::bad("config", format!("it cannot be used: {}", rejected.report.counts()), help));
+            findings.push(Finding::bad(
+                "config",
+                format!("it cannot be used: {}", rejected.report.counts()),
+                help,
+            ));
             None
         }
     };
@@ -60,7 +65,11 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
             Finding::good("config", loaded.summary(), "config")
         } else {
             let help = format!("hookgate check {}", quoted(&path.display().to_string()));
-            Finding::look("config", term::counted(u64::try_from(warnings).unwrap_or(u64::MAX), "warning"), help)
+            Finding::look(
+                "config",
+                term::counted(u64::try_from(warnings).unwrap_or(u64::MAX), "warning"),
+                help,
+            )
         });
         findings.extend(upstreams(loaded)?);
         findings.extend(gate::routes(&loaded.snapshot, now));
@@ -75,13 +84,20 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
     } else {
         term::print(&finding::render(&findings, verbose, &Look::of_stdout()))?;
     }
-    Ok(if findings.iter().any(Finding::needs_somebody) { Exit::NO } else { Exit::DONE })
+    Ok(if findings.iter().any(Finding::needs_somebody) {
+        Exit::NO
+    } else {
+        Exit::DONE
+    })
 }
 
 /// Whether there is a way past the gate.
 fn upstreams(loaded: &Loaded) -> Result<Vec<Finding>, Error> {
     let Some(own) = bypass::own_addresses() else {
-        return Ok(vec![Finding::skipped("bypass", "not judged: the system does not tell its addresses")]);
+        return Ok(vec![Finding::skipped(
+            "bypass",
+            "not judged: the system does not tell its addresses",
+        )]);
     };
     let reaches = context::block_on(bypass::look(&loaded.snapshot, &own))?;
     Ok(reaches.iter().map(bypass::judge).collect())
@@ -98,9 +114,19 @@ fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[Mount]) -> 
         }
         findings.extend(mounts::watched(path, mounts));
     }
-    for path in loaded.snapshot.files.iter().filter(|path| !loaded.origins.files.contains(path) && path.as_path() != config) {
-        let Ok(bytes) = read_regular(path, MAX_PEM) else { continue };
-        let (is_key, is_certificate) = (certificates::is_key(&bytes), certificates::is_certificate(&bytes));
+    for path in loaded
+        .snapshot
+        .files
+        .iter()
+        .filter(|path| !loaded.origins.files.contains(path) && path.as_path() != config)
+    {
+        let Ok(bytes) = read_regular(path, MAX_PEM) else {
+            continue;
+        };
+        let (is_key, is_certificate) = (
+            certificates::is_key(&bytes),
+            certificates::is_certificate(&bytes),
+        );
         if is_key && let Ok(metadata) = std::fs::metadata(path) {
             facts.push(files::Fact::new(path, files::Kind::Key, &metadata));
         }
@@ -117,23 +143,42 @@ fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[Mount]) -> 
 /// The disk of the store.
 fn store(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
     let Some(path) = &loaded.snapshot.store.path else {
-        let remembers = loaded.snapshot.hooks.iter().any(|hook| hook.dedupe.is_some());
+        let remembers = loaded
+            .snapshot
+            .hooks
+            .iter()
+            .any(|hook| hook.dedupe.is_some());
         let said = "in memory: a restart forgets which IDs were handed on";
-        return remembers.then(|| Finding::look("store", said, "`store: { path: /var/lib/hookgate }`")).into_iter().collect();
+        return remembers
+            .then(|| Finding::look("store", said, "`store: { path: /var/lib/hookgate }`"))
+            .into_iter()
+            .collect();
     };
     let real = mount::real(path);
-    #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
-    let free = statvfs(&real).ok().map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
+    #[allow(
+        clippy::useless_conversion,
+        reason = "on some systems these have 32 bits"
+    )]
+    let free = statvfs(&real).ok().map(|disk| {
+        u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()))
+    });
     mounts::store(path, &real, mounts, free)
 }
 
 /// What a running gate says of its clock and its limits; without one, what can be said of this process.
 fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
-    let status = args.gate.ask::<Status>("/-/status").map(|(_, status)| status);
+    let status = args
+        .gate
+        .ask::<Status>("/-/status")
+        .map(|(_, status)| status);
     let mut findings = vec![match &status {
         Ok(status) => gate::clock(status.clock),
         Err(error) => {
-            let place = error.place.as_deref().map(|place| format!(" at {place}")).unwrap_or_default();
+            let place = error
+                .place
+                .as_deref()
+                .map(|place| format!(" at {place}"))
+                .unwrap_or_default();
             Finding::skipped("clock", format!("not judged: {}{place}", error.message))
         }
     }];
@@ -142,10 +187,21 @@ fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
     {
         findings.push(Finding::look("gate", "it is not ready", "hookgate status"));
     }
-    let of_gate = status.ok().map(|status| status.open_files).filter(|limit| *limit > 0);
-    let own = || getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(limit, _)| limit);
+    let of_gate = status
+        .ok()
+        .map(|status| status.open_files)
+        .filter(|limit| *limit > 0);
+    let own = || {
+        getrlimit(Resource::RLIMIT_NOFILE)
+            .ok()
+            .map(|(limit, _)| limit)
+    };
     if let (Some(limit), Some(loaded)) = (of_gate.or_else(own), loaded) {
-        findings.push(gate::open_files(limit, loaded.snapshot.limits.connections, of_gate.is_some()));
+        findings.push(gate::open_files(
+            limit,
+            loaded.snapshot.limits.connections,
+            of_gate.is_some(),
+        ));
     }
     findings
 }

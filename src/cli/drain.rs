@@ -56,7 +56,10 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
     };
     let is_done = is_done(&left);
     let exported = match &args.export {
-        Some(path) if left.waiting > 0 => Some((path, export::waiting(&door, &Which::in_states(&WAITING), path)?)),
+        Some(path) if left.waiting > 0 => Some((
+            path,
+            export::waiting(&door, &Which::in_states(&WAITING), path)?,
+        )),
         Some(_) | None => None,
     };
     if args.json {
@@ -64,16 +67,31 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
         let line = serde_json::json!({ "waiting": left.waiting, "in_flight": left.in_flight, "dead": left.dead, "exported": count });
         term::print_line(&line.to_string())?;
     } else {
-        let written = exported.map(|(path, count)| format!("; {count} written to {}", term::clean(&path.display().to_string())));
-        term::print_line(&format!("{}{}", said(&left, &Look::of_stdout()), written.unwrap_or_default()))?;
+        let written = exported.map(|(path, count)| {
+            format!(
+                "; {count} written to {}",
+                term::clean(&path.display().to_string())
+            )
+        });
+        term::print_line(&format!(
+            "{}{}",
+            said(&left, &Look::of_stdout()),
+            written.unwrap_or_default()
+        ))?;
         if !is_done {
             term::say("then: hookgate deliveries list --state pending,retrying,parked");
             if left.waiting > 0 && !args.now {
-                term::say("  or: hookgate drain --now, which also attempts what waits for a later time");
+                term::say(
+                    "  or: hookgate drain --now, which also attempts what waits for a later time",
+                );
             }
         }
     }
-    Ok(if is_done { Exit::DONE } else { Exit::UNFINISHED })
+    Ok(if is_done {
+        Exit::DONE
+    } else {
+        Exit::UNFINISHED
+    })
 }
 
 /// What still waits.
@@ -82,7 +100,9 @@ const WAITING: [State; 3] = [State::Pending, State::Retrying, State::Parked];
 /// Until nothing is left, or the time is over; what is left.
 async fn wait(door: &Door, most: Duration, now: bool) -> Result<Drain, Error> {
     let began = SystemClock.mono();
-    let mut left: Drain = door.post("/-/drain", &DrainAsked { accept: false, now }).await?;
+    let mut left: Drain = door
+        .post("/-/drain", &DrainAsked { accept: false, now })
+        .await?;
     let mut told = began;
     loop {
         let now = SystemClock.mono();
@@ -91,9 +111,14 @@ async fn wait(door: &Door, most: Duration, now: bool) -> Result<Drain, Error> {
         }
         if now.saturating_duration_since(told) >= TELL {
             told = now;
-            term::say(&format!("{} left, {} under way", deliveries(left.waiting), term::count(left.in_flight)));
+            term::say(&format!(
+                "{} left, {} under way",
+                deliveries(left.waiting),
+                term::count(left.in_flight)
+            ));
         }
-        tokio::time::sleep(EVERY.min(most.saturating_sub(now.saturating_duration_since(began)))).await;
+        tokio::time::sleep(EVERY.min(most.saturating_sub(now.saturating_duration_since(began))))
+            .await;
         left = door.get("/-/drain").await?;
     }
 }
@@ -104,7 +129,14 @@ fn is_done(left: &Drain) -> bool {
 }
 
 fn said(left: &Drain, look: &Look) -> String {
-    let dead = if left.dead > 0 { format!("; {} dead or cancelled stay on the disk", term::count(left.dead)) } else { String::new() };
+    let dead = if left.dead > 0 {
+        format!(
+            "; {} dead or cancelled stay on the disk",
+            term::count(left.dead)
+        )
+    } else {
+        String::new()
+    };
     if is_done(left) {
         return format!("{} nothing is left{dead}", look.sign(Sign::Good));
     }
@@ -132,16 +164,35 @@ mod tests {
 
     #[test]
     fn now_is_passed_on() {
-        let gate = Fake::start(|_, _| (200, json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0 })));
+        let gate = Fake::start(|_, _| {
+            (
+                200,
+                json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0 }),
+            )
+        });
         assert_eq!(gate.run(&["drain", "--now"]), Exit::DONE);
-        assert_eq!(gate.asked(), [("POST /-/drain".to_owned(), json!({ "accept": false, "now": true }))]);
+        assert_eq!(
+            gate.asked(),
+            [(
+                "POST /-/drain".to_owned(),
+                json!({ "accept": false, "now": true })
+            )]
+        );
     }
 
     #[test]
     fn a_drain_leaves_later_times_alone_unless_told() {
-        let gate = Fake::start(|_, _| (200, json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0 })));
+        let gate = Fake::start(|_, _| {
+            (
+                200,
+                json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0 }),
+            )
+        });
         assert_eq!(gate.run(&["drain"]), Exit::DONE);
-        assert_eq!(gate.asked(), [("POST /-/drain".to_owned(), json!({ "accept": false }))]);
+        assert_eq!(
+            gate.asked(),
+            [("POST /-/drain".to_owned(), json!({ "accept": false }))]
+        );
     }
 
     #[test]
@@ -149,22 +200,55 @@ mod tests {
         let left = AtomicU64::new(3);
         let gate = Fake::start(move |_, _| {
             let waiting = left.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
-            (200, json!({ "accepting": false, "waiting": waiting, "in_flight": 0, "dead": 5 }))
+            (
+                200,
+                json!({ "accepting": false, "waiting": waiting, "in_flight": 0, "dead": 5 }),
+            )
         });
         assert_eq!(gate.run(&["drain"]), Exit::DONE);
         let asked = gate.asked();
-        assert_eq!(asked[0], ("POST /-/drain".to_owned(), json!({ "accept": false })));
+        assert_eq!(
+            asked[0],
+            ("POST /-/drain".to_owned(), json!({ "accept": false }))
+        );
         assert_eq!(asked.len(), 3);
     }
 
     #[test]
     fn what_is_left_is_exit_3_and_told() {
-        let gate = Fake::start(|_, _| (200, json!({ "accepting": false, "waiting": 12, "in_flight": 1, "dead": 0 })));
+        let gate = Fake::start(|_, _| {
+            (
+                200,
+                json!({ "accepting": false, "waiting": 12, "in_flight": 1, "dead": 0 }),
+            )
+        });
         assert_eq!(gate.run(&["drain", "--timeout", "300ms"]), Exit::UNFINISHED);
-        let left = Drain { accepting: false, waiting: 12, in_flight: 1, dead: 3 };
-        let plain = anstream::adapter::strip_str(&said(&left, &crate::cli::deliveries::fake::look())).to_string();
-        assert_eq!(plain, "✕ 12 deliveries left on the disk, 1 under way; 3 dead or cancelled stay on the disk");
-        assert!(!is_done(&Drain { accepting: true, ..Drain::default() }), "a gate that takes more is not done");
-        assert!(!is_done(&Drain { in_flight: 1, ..Drain::default() }), "what is under way may still be queued");
+        let left = Drain {
+            accepting: false,
+            waiting: 12,
+            in_flight: 1,
+            dead: 3,
+        };
+        let plain =
+            anstream::adapter::strip_str(&said(&left, &crate::cli::deliveries::fake::look()))
+                .to_string();
+        assert_eq!(
+            plain,
+            "✕ 12 deliveries left on the disk, 1 under way; 3 dead or cancelled stay on the disk"
+        );
+        assert!(
+            !is_done(&Drain {
+                accepting: true,
+                ..Drain::default()
+            }),
+            "a gate that takes more is not done"
+        );
+        assert!(
+            !is_done(&Drain {
+                in_flight: 1,
+                ..Drain::default()
+            }),
+            "what is under way may still be queued"
+        );
     }
 }

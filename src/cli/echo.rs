@@ -38,7 +38,10 @@ pub struct EchoArgs {
 pub fn echo(args: &EchoArgs) -> Result<Exit, Error> {
     context::block_on(async {
         let listener = bind(args.listen).await?;
-        term::say(&format!("http://{} answers with what it sees; /requests counts", args.listen));
+        term::say(&format!(
+            "http://{} answers with what it sees; /requests counts",
+            args.listen
+        ));
         let served = serve(listener, args.quiet);
         tokio::select! {
             result = served => result.map(|()| Exit::DONE),
@@ -52,11 +55,17 @@ pub fn echo(args: &EchoArgs) -> Result<Exit, Error> {
 /// # Errors
 /// It is taken.
 pub async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Error> {
-    tokio::net::TcpListener::bind(address).await.map_err(|error| {
-        let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-        let what = if taken { "another process listens there" } else { "this user cannot listen there" };
-        Error::no(what).at(address.to_string()).cause(error)
-    })
+    tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| {
+            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+            let what = if taken {
+                "another process listens there"
+            } else {
+                "this user cannot listen there"
+            };
+            Error::no(what).at(address.to_string()).cause(error)
+        })
 }
 
 /// Answers on `listener` for ever.
@@ -64,9 +73,18 @@ pub async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Error>
 /// # Errors
 /// The listener broke.
 pub async fn serve(listener: tokio::net::TcpListener, quiet: bool) -> Result<(), Error> {
-    let seen = Arc::new(Seen { quiet, requests: AtomicU64::new(0) });
-    let router = Router::new().route("/requests", get(requests)).fallback(answer).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(seen);
-    axum::serve(listener, router).await.map_err(|error| Error::no("the listener broke").cause(error))
+    let seen = Arc::new(Seen {
+        quiet,
+        requests: AtomicU64::new(0),
+    });
+    let router = Router::new()
+        .route("/requests", get(requests))
+        .fallback(answer)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(seen);
+    axum::serve(listener, router)
+        .await
+        .map_err(|error| Error::no("the listener broke").cause(error))
 }
 
 #[derive(Debug)]
@@ -79,10 +97,19 @@ async fn requests(State(seen): State<Arc<Seen>>) -> Json<Value> {
     Json(json!({ "requests": seen.requests.load(Ordering::Relaxed) }))
 }
 
-async fn answer(State(seen): State<Arc<Seen>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Json<Value> {
+async fn answer(
+    State(seen): State<Arc<Seen>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Json<Value> {
     let number = seen.requests.fetch_add(1, Ordering::Relaxed) + 1;
     if !seen.quiet {
-        let id = headers.get("hookgate-delivery-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let id = headers
+            .get("hookgate-delivery-id")
+            .and_then(|id| id.to_str().ok())
+            .unwrap_or_default();
         term::say(&format!(
             "{number}  {method} {}  {}  {}",
             term::clean(uri.path()),
@@ -90,10 +117,17 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, uri: Uri, headers
             term::clean(id)
         ));
     }
-    let shown = headers.iter().filter(|(name, _)| name.as_str().starts_with("hookgate-") || name.as_str().starts_with("x-"));
+    let shown = headers.iter().filter(|(name, _)| {
+        name.as_str().starts_with("hookgate-") || name.as_str().starts_with("x-")
+    });
     let mut lines = serde_json::Map::new();
     for (name, value) in shown {
-        lines.insert(name.to_string(), SecretLocations::default().show_header(name, value.as_bytes()).into());
+        lines.insert(
+            name.to_string(),
+            SecretLocations::default()
+                .show_header(name, value.as_bytes())
+                .into(),
+        );
     }
     Json(json!({
         "request": number,
@@ -120,20 +154,34 @@ mod tests {
     async fn it_answers_with_what_it_saw_and_counts() {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        assert_eq!(bind(address).await.unwrap_err().message, "another process listens there");
+        assert_eq!(
+            bind(address).await.unwrap_err().message,
+            "another process listens there"
+        );
         let server = tokio::spawn(serve(listener, true));
         let ask = async |target: &str, method: Method| {
             let url = Url::parse(&format!("http://{address}{target}")).unwrap();
-            let headers =
-                HeaderMap::from_iter([(http::HeaderName::from_static("hookgate-verified"), http::HeaderValue::from_static("true"))]);
-            let (status, _, body) = fetch(&url, method, headers, "hi".into(), Duration::from_secs(5)).await.unwrap();
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("hookgate-verified"),
+                http::HeaderValue::from_static("true"),
+            )]);
+            let (status, _, body) =
+                fetch(&url, method, headers, "hi".into(), Duration::from_secs(5))
+                    .await
+                    .unwrap();
             assert!(status.is_success());
             serde_json::from_slice::<Value>(&body).unwrap()
         };
         let answer = ask("/hooks?x=1", Method::PUT).await;
-        assert_eq!((&answer["method"], &answer["path"], &answer["body_bytes"]), (&"PUT".into(), &"/hooks".into(), &2.into()));
+        assert_eq!(
+            (&answer["method"], &answer["path"], &answer["body_bytes"]),
+            (&"PUT".into(), &"/hooks".into(), &2.into())
+        );
         assert_eq!(answer["headers"]["hookgate-verified"], "true");
-        assert_eq!(answer["body_sha256"], "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4");
+        assert_eq!(
+            answer["body_sha256"],
+            "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"
+        );
         assert_eq!(ask("/requests", Method::GET).await["requests"], 1);
         server.abort();
     }

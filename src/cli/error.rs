@@ -24,8 +24,15 @@ impl Exit {
     pub const INTERRUPTED: Self = Self(130);
 
     /// Every exit code, as the README lists them.
-    pub const ALL: &'static [Self] =
-        &[Self::DONE, Self::NO, Self::USAGE, Self::UNFINISHED, Self::UNREACHED, Self::STORE_HELD, Self::INTERRUPTED];
+    pub const ALL: &'static [Self] = &[
+        Self::DONE,
+        Self::NO,
+        Self::USAGE,
+        Self::UNFINISHED,
+        Self::UNREACHED,
+        Self::STORE_HELD,
+        Self::INTERRUPTED,
+    ];
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -54,7 +61,14 @@ pub struct Error {
 impl Error {
     /// An error with this exit code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), place: None, why: None, hint: None, cause: None }
+        Self {
+            exit,
+            message: message.into(),
+            place: None,
+            why: None,
+            hint: None,
+            cause: None,
+        }
     }
 
     /// The command was called wrongly.
@@ -138,10 +152,16 @@ mod tests {
 
     #[test]
     fn an_error_says_what_where_why_what_to_do() {
-        let error =
-            Error::usage("the secret file is empty").at("/run/x").why("An empty secret signs nothing.").hint("write it").cause("E1");
+        let error = Error::usage("the secret file is empty")
+            .at("/run/x")
+            .why("An empty secret signs nothing.")
+            .hint("write it")
+            .cause("E1");
         let plain = anstream::adapter::strip_str(&error.render(false)).to_string();
-        assert_eq!(plain, "error: the secret file is empty\n  --> /run/x\n  An empty secret signs nothing.\n  try: write it\n");
+        assert_eq!(
+            plain,
+            "error: the secret file is empty\n  --> /run/x\n  An empty secret signs nothing.\n  try: write it\n"
+        );
         assert!(error.render(true).contains("cause: E1"));
         let pipe = Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert_eq!((pipe.exit, pipe.render(true).as_str()), (Exit::DONE, ""));

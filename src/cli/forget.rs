@@ -39,29 +39,58 @@ pub(super) struct ForgetArgs {
 }
 
 fn param(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    pair.filter(|(name, _)| !name.is_empty()).ok_or_else(|| "write NAME=VALUE".to_owned())
+    let pair = text
+        .split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pair.filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| "write NAME=VALUE".to_owned())
 }
 
 /// Runs `forget`.
 pub(super) fn forget(args: &ForgetArgs) -> Result<Exit, Error> {
     let params: BTreeMap<String, String> = args.params.iter().cloned().collect();
     let (route, id, account) = (args.route.clone(), args.id.clone(), args.account.clone());
-    let unread = |path: &PathBuf, error| Error::usage("the body cannot be read").at(path.display().to_string()).cause(error);
-    let body = args.body.as_ref().map(|path| std::fs::read(path).map_err(|error| unread(path, error))).transpose()?;
+    let unread = |path: &PathBuf, error| {
+        Error::usage("the body cannot be read")
+            .at(path.display().to_string())
+            .cause(error)
+    };
+    let body = args
+        .body
+        .as_ref()
+        .map(|path| std::fs::read(path).map_err(|error| unread(path, error)))
+        .transpose()?;
     let body_base64 = body.map(|body| STANDARD.encode(body));
-    let order = Forget { route, id, params, account, body_base64, reason: args.reason.clone() };
+    let order = Forget {
+        route,
+        id,
+        params,
+        account,
+        body_base64,
+        reason: args.reason.clone(),
+    };
     let door = args.gate.door()?;
     let forgotten: Forgotten = context::block_on(door.post("/-/forget", &order))??;
     let (id, look) = (term::clean(&args.id), Look::of_stdout());
     if args.json {
         term::print_line(&serde_json::json!({ "forgotten": forgotten.forgotten }).to_string())?;
     } else if forgotten.forgotten {
-        term::print_line(&format!("{} {id} is forgotten: the next delivery with this ID is handed on", look.sign(Sign::Good)))?;
+        term::print_line(&format!(
+            "{} {id} is forgotten: the next delivery with this ID is handed on",
+            look.sign(Sign::Good)
+        ))?;
     } else {
-        term::print_line(&format!("{} route {} does not know {id}", look.sign(Sign::Look), term::clean(&args.route)))?;
+        term::print_line(&format!(
+            "{} route {} does not know {id}",
+            look.sign(Sign::Look),
+            term::clean(&args.route)
+        ))?;
     }
-    Ok(if forgotten.forgotten { Exit::DONE } else { Exit::NO })
+    Ok(if forgotten.forgotten {
+        Exit::DONE
+    } else {
+        Exit::NO
+    })
 }
 
 #[cfg(test)]
@@ -75,12 +104,30 @@ mod tests {
     fn an_id_is_forgotten_or_was_not_known() {
         for (known, exit) in [(true, Exit::DONE), (false, Exit::NO)] {
             let gate = Fake::start(move |_, _| (200, json!({ "forgotten": known })));
-            assert_eq!(gate.run(&["forget", "--route", "acme", "evt_1", "--param", "account=a=b", "--reason", "so"]), exit);
+            assert_eq!(
+                gate.run(&[
+                    "forget",
+                    "--route",
+                    "acme",
+                    "evt_1",
+                    "--param",
+                    "account=a=b",
+                    "--reason",
+                    "so"
+                ]),
+                exit
+            );
             let order = json!({ "route": "acme", "id": "evt_1", "params": { "account": "a=b" }, "reason": "so" });
             assert_eq!(gate.asked(), [("POST /-/forget".to_owned(), order)]);
-            assert_eq!(gate.run(&["forget", "--route", "acme", "evt_1", "--account", "a1"]), exit);
+            assert_eq!(
+                gate.run(&["forget", "--route", "acme", "evt_1", "--account", "a1"]),
+                exit
+            );
             let order = json!({ "route": "acme", "id": "evt_1", "params": {}, "account": "a1", "reason": "" });
-            assert_eq!(gate.asked().last(), Some(&("POST /-/forget".to_owned(), order)));
+            assert_eq!(
+                gate.asked().last(),
+                Some(&("POST /-/forget".to_owned(), order))
+            );
         }
         assert!(param("x").is_err() && param("=x").is_err());
     }

@@ -37,14 +37,29 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Error> {
                 return Ok(Exit::DONE);
             }
             Ok((StatusCode::SERVICE_UNAVAILABLE, _)) => {
-                let (sign, exit) = if args.ready { (Sign::Bad, Exit::NO) } else { (Sign::Look, Exit::DONE) };
+                let (sign, exit) = if args.ready {
+                    (Sign::Bad, Exit::NO)
+                } else {
+                    (Sign::Look, Exit::DONE)
+                };
                 term::print_line(&format!("{} running, not ready", look.sign(sign)))?;
                 return Ok(exit);
             }
             Ok((status, _)) => {
-                unanswered = Some(Error::no(format!("this listener is not a gateway's: it answers {}", status.as_u16())).at(address));
+                unanswered = Some(
+                    Error::no(format!(
+                        "this listener is not a gateway's: it answers {}",
+                        status.as_u16()
+                    ))
+                    .at(address),
+                );
             }
-            Err(error) => unanswered = Some(Error { exit: Exit::NO, ..error }),
+            Err(error) => {
+                unanswered = Some(Error {
+                    exit: Exit::NO,
+                    ..error
+                })
+            }
         }
     }
     Err(unanswered.unwrap_or_else(|| Error::no("the gateway has no health listener")))
@@ -55,9 +70,14 @@ fn addresses(args: &HealthArgs) -> Vec<String> {
     if let Some(address) = &args.address {
         return vec![address.clone()];
     }
-    let written = args.config.as_deref().and_then(|config| context::written(config).ok()).unwrap_or_default();
+    let written = args
+        .config
+        .as_deref()
+        .and_then(|config| context::written(config).ok())
+        .unwrap_or_default();
     let store = context::store_of(args.config.as_deref());
-    let running = Running::find(args.config.as_deref(), store.as_deref()).and_then(|running| running.health);
+    let running =
+        Running::find(args.config.as_deref(), store.as_deref()).and_then(|running| running.health);
     let written = written.health.and_then(|health| health.address);
     let mut addresses: Vec<String> = running.into_iter().chain(written).collect();
     if addresses.is_empty() {

@@ -38,7 +38,11 @@ impl Message {
         let mut request = httparse::Request::new(&mut slots);
         let head_length = match request.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) => return Err(Fault::Unreadable("the head does not end: an empty line must follow the headers")),
+            Ok(httparse::Status::Partial) => {
+                return Err(Fault::Unreadable(
+                    "the head does not end: an empty line must follow the headers",
+                ));
+            }
             Err(error) => return Err(Fault::Unreadable(in_words(error))),
         };
         let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes());
@@ -46,23 +50,37 @@ impl Message {
         let mut headers = HeaderMap::new();
         for header in request.headers.iter() {
             let name = HeaderName::from_bytes(header.name.as_bytes());
-            let name = name.map_err(|_| Fault::Unreadable("the name of a header has a character that it cannot have"))?;
+            let name = name.map_err(|_| {
+                Fault::Unreadable("the name of a header has a character that it cannot have")
+            })?;
             let value = HeaderValue::from_bytes(header.value);
-            let value = value.map_err(|_| Fault::Unreadable("the value of a header has a character that it cannot have"))?;
+            let value = value.map_err(|_| {
+                Fault::Unreadable("the value of a header has a character that it cannot have")
+            })?;
             headers.append(name, value);
         }
         let target = Bytes::copy_from_slice(request.path.unwrap_or_default().as_bytes());
         let authority = authority(&headers)?;
         let rest = bytes.get(head_length..).unwrap_or_default();
         let body = body(&headers, rest)?;
-        Ok(Self { method, target, authority, headers, body })
+        Ok(Self {
+            method,
+            target,
+            authority,
+            headers,
+            body,
+        })
     }
 
     /// The head as the gate would have made it. What `url` says counts instead of target and `Host`.
     pub(super) fn head(&self, url: Option<&SentTo>, now: Now) -> Result<RequestHead, Fault> {
-        let target = url.and_then(|url| url.target.clone()).unwrap_or_else(|| self.target.clone());
+        let target = url
+            .and_then(|url| url.target.clone())
+            .unwrap_or_else(|| self.target.clone());
         if target.first() != Some(&b'/') {
-            return Err(Fault::Unreadable("the target must begin with `/`: write the URL behind `--url`"));
+            return Err(Fault::Unreadable(
+                "the target must begin with `/`: write the URL behind `--url`",
+            ));
         }
         let mut head = head(self.method.clone(), target, now);
         head.authority = url.map_or_else(|| self.authority.clone(), |url| url.authority.clone());
@@ -89,7 +107,11 @@ pub(super) fn head(method: Method, target: Bytes, now: Now) -> RequestHead {
         tls: true,
         headers: HeaderMap::new(),
         declared_size: None,
-        client: Client { ip: std::net::Ipv4Addr::LOCALHOST.into(), own: false, behind_trusted_proxy: false },
+        client: Client {
+            ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            own: false,
+            behind_trusted_proxy: false,
+        },
         received: now,
     }
 }
@@ -116,8 +138,13 @@ impl SentTo {
             _ => return Err(wrong()),
         };
         let rest = rest.split('#').next().unwrap_or_default();
-        let (authority, target) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len())).ok_or_else(wrong)?;
-        if authority.is_empty() || authority.contains('@') || !text.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
+        let (authority, target) = rest
+            .split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len()))
+            .ok_or_else(wrong)?;
+        if authority.is_empty()
+            || authority.contains('@')
+            || !text.bytes().all(|byte| byte > b' ' && byte != 0x7f)
+        {
             return Err(wrong());
         }
         let target = match target.as_bytes() {
@@ -125,7 +152,11 @@ impl SentTo {
             [b'?', ..] => Some(format!("/{target}").into()),
             _ => Some(target.to_owned().into()),
         };
-        Ok(Self { tls, authority: authority.to_owned(), target })
+        Ok(Self {
+            tls,
+            authority: authority.to_owned(),
+            target,
+        })
     }
 }
 
@@ -135,54 +166,90 @@ fn in_words(error: httparse::Error) -> &'static str {
         httparse::Error::HeaderValue => "the value of a header has a character that it cannot have",
         httparse::Error::NewLine => "a line of the head does not end in CR LF or LF",
         httparse::Error::TooManyHeaders => "there are too many headers",
-        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => "the first line must read `POST /path HTTP/1.1`",
+        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => {
+            "the first line must read `POST /path HTTP/1.1`"
+        }
     }
 }
 
 fn authority(headers: &HeaderMap) -> Result<String, Fault> {
-    let Some(host) = at_most_one(headers, &HOST, "`Host` is there twice")? else { return Ok(String::new()) };
-    let plain = !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte));
-    if plain { Ok(String::from_utf8_lossy(host).into_owned()) } else { Err(Fault::Malformed("`Host` is no host name")) }
+    let Some(host) = at_most_one(headers, &HOST, "`Host` is there twice")? else {
+        return Ok(String::new());
+    };
+    let plain = !host.is_empty()
+        && host
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte));
+    if plain {
+        Ok(String::from_utf8_lossy(host).into_owned())
+    } else {
+        Err(Fault::Malformed("`Host` is no host name"))
+    }
 }
 
 /// The body, whose framing must say the same to every reader.
 fn body(headers: &HeaderMap, rest: &[u8]) -> Result<Bytes, Fault> {
     let length = at_most_one(headers, &CONTENT_LENGTH, "`Content-Length` is there twice")?;
-    let coding = at_most_one(headers, &TRANSFER_ENCODING, "`Transfer-Encoding` is there twice")?;
+    let coding = at_most_one(
+        headers,
+        &TRANSFER_ENCODING,
+        "`Transfer-Encoding` is there twice",
+    )?;
     match (length, coding) {
-        (Some(_), Some(_)) => Err(Fault::Malformed("`Content-Length` and `Transfer-Encoding` are both there")),
+        (Some(_), Some(_)) => Err(Fault::Malformed(
+            "`Content-Length` and `Transfer-Encoding` are both there",
+        )),
         (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
-            dechunk(rest).ok_or(Fault::Unreadable("the body is not in chunks; if it was saved decoded, take `Transfer-Encoding` off"))
+            dechunk(rest).ok_or(Fault::Unreadable(
+                "the body is not in chunks; if it was saved decoded, take `Transfer-Encoding` off",
+            ))
         }
-        (None, Some(_)) => Err(Fault::Malformed("`Transfer-Encoding` is not `chunked` alone")),
+        (None, Some(_)) => Err(Fault::Malformed(
+            "`Transfer-Encoding` is not `chunked` alone",
+        )),
         (Some(length), None) => {
-            let digits = std::str::from_utf8(length).ok().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
-            let length: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or(Fault::Malformed("`Content-Length` is not a number"))?;
+            let digits = std::str::from_utf8(length)
+                .ok()
+                .filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+            let length: u64 = digits
+                .and_then(|digits| digits.parse().ok())
+                .ok_or(Fault::Malformed("`Content-Length` is not a number"))?;
             match u64::try_from(rest.len()).unwrap_or(u64::MAX).cmp(&length) {
                 std::cmp::Ordering::Equal => Ok(Bytes::copy_from_slice(rest)),
-                std::cmp::Ordering::Less => {
-                    Err(Fault::Unreadable("the body is shorter than `Content-Length` says: it was not saved whole"))
-                }
-                std::cmp::Ordering::Greater => {
-                    Err(Fault::Unreadable("the body is longer than `Content-Length` says: did an editor add a line feed at its end?"))
-                }
+                std::cmp::Ordering::Less => Err(Fault::Unreadable(
+                    "the body is shorter than `Content-Length` says: it was not saved whole",
+                )),
+                std::cmp::Ordering::Greater => Err(Fault::Unreadable(
+                    "the body is longer than `Content-Length` says: did an editor add a line feed at its end?",
+                )),
             }
         }
         (None, None) => Ok(Bytes::copy_from_slice(rest)),
     }
 }
 
-fn at_most_one<'a>(headers: &'a HeaderMap, name: &HeaderName, twice: &'static str) -> Result<Option<&'a [u8]>, Fault> {
+fn at_most_one<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    twice: &'static str,
+) -> Result<Option<&'a [u8]>, Fault> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
-    if values.next().is_some() { Err(Fault::Malformed(twice)) } else { Ok(first.map(HeaderValue::as_bytes)) }
+    if values.next().is_some() {
+        Err(Fault::Malformed(twice))
+    } else {
+        Ok(first.map(HeaderValue::as_bytes))
+    }
 }
 
 /// The body in chunks; `None` if they do not end, or something follows them. Trailers are skipped.
 fn dechunk(mut rest: &[u8]) -> Option<Bytes> {
     let mut body = Vec::new();
     loop {
-        let httparse::Status::Complete((skip, size)) = httparse::parse_chunk_size(rest).ok()? else { return None };
+        let httparse::Status::Complete((skip, size)) = httparse::parse_chunk_size(rest).ok()?
+        else {
+            return None;
+        };
         rest = rest.get(skip..)?;
         if size == 0 {
             break;
@@ -192,7 +259,10 @@ fn dechunk(mut rest: &[u8]) -> Option<Bytes> {
         rest = after.strip_prefix(b"\r\n")?;
     }
     let mut slots = [httparse::EMPTY_HEADER; 16];
-    let httparse::Status::Complete((length, _)) = httparse::parse_headers(rest, &mut slots).ok()? else { return None };
+    let httparse::Status::Complete((length, _)) = httparse::parse_headers(rest, &mut slots).ok()?
+    else {
+        return None;
+    };
     (length == rest.len()).then(|| body.into())
 }
 
@@ -203,29 +273,50 @@ mod tests {
 
     #[track_caller]
     fn check(raw: &[u8], expect: Result<&[u8], Fault>) {
-        assert_eq!(Message::parse(raw).map(|message| message.body.to_vec()), expect.map(<[u8]>::to_vec));
+        assert_eq!(
+            Message::parse(raw).map(|message| message.body.to_vec()),
+            expect.map(<[u8]>::to_vec)
+        );
     }
 
     #[track_caller]
     fn unreadable(raw: &[u8], words: &str) {
-        let Err(Fault::Unreadable(said)) = Message::parse(raw) else { panic!("{}", String::from_utf8_lossy(raw)) };
+        let Err(Fault::Unreadable(said)) = Message::parse(raw) else {
+            panic!("{}", String::from_utf8_lossy(raw))
+        };
         assert!(said.contains(words), "{said}");
     }
 
     #[track_caller]
     fn malformed(raw: &[u8]) {
-        assert!(matches!(Message::parse(raw), Err(Fault::Malformed(_))), "{}", String::from_utf8_lossy(raw));
+        assert!(
+            matches!(Message::parse(raw), Err(Fault::Malformed(_))),
+            "{}",
+            String::from_utf8_lossy(raw)
+        );
     }
 
     #[test]
     fn the_body_is_what_follows_the_head_byte_for_byte() {
         check(b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n", Ok(b""));
-        check(b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n{}\r\n\n", Ok(b"{}\r\n\n"));
-        check(b"POST /x HTTP/1.1\nHost: a\nX-Y:  b \n\n\n{}\x00\xff", Ok(b"\n{}\x00\xff"));
+        check(
+            b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n{}\r\n\n",
+            Ok(b"{}\r\n\n"),
+        );
+        check(
+            b"POST /x HTTP/1.1\nHost: a\nX-Y:  b \n\n\n{}\x00\xff",
+            Ok(b"\n{}\x00\xff"),
+        );
         check(b"POST /x HTTP/1.0\r\n\r\nx", Ok(b"x"));
-        check(b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", Ok(b"{}"));
+        check(
+            b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+            Ok(b"{}"),
+        );
         check(b"POST /x HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n2;a=b\r\n{}\r\nA\r\n0123456789\r\n0\r\n\r\n", Ok(b"{}0123456789"));
-        check(b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: y\r\n\r\n", Ok(b""));
+        check(
+            b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: y\r\n\r\n",
+            Ok(b""),
+        );
     }
 
     #[test]
@@ -236,10 +327,28 @@ mod tests {
         unreadable(b"POST /x HTTP/2\r\n\r\n", "POST /path HTTP/1.1");
         unreadable(b"POST /x HTTP/1.1\r\nA b: c\r\n\r\n", "name of a header");
         unreadable(b"POST /x HTTP/1.1\r\nA: \x01\r\n\r\n", "value of a header");
-        unreadable(b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\n{}", "shorter");
-        unreadable(b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}\n", "longer");
-        for chunks in ["2\r\n{}\r\n", "2\r\n{}x\r\n0\r\n\r\n", "0\r\n\r\nx", "{}", "ffffffffffffffff\r\n{}", "3\r\n{}", "-1\r\n\r\n"] {
-            unreadable(format!("POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}").as_bytes(), "in chunks");
+        unreadable(
+            b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\n{}",
+            "shorter",
+        );
+        unreadable(
+            b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}\n",
+            "longer",
+        );
+        for chunks in [
+            "2\r\n{}\r\n",
+            "2\r\n{}x\r\n0\r\n\r\n",
+            "0\r\n\r\nx",
+            "{}",
+            "ffffffffffffffff\r\n{}",
+            "3\r\n{}",
+            "-1\r\n\r\n",
+        ] {
+            unreadable(
+                format!("POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
+                    .as_bytes(),
+                "in chunks",
+            );
         }
     }
 
@@ -249,24 +358,47 @@ mod tests {
         malformed(b"POST /x HTTP/1.1\r\nHost: a/b\r\n\r\n");
         malformed(b"POST /x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx");
         malformed(b"POST /x HTTP/1.1\r\nContent-Length: +1\r\n\r\nx");
-        malformed(b"POST /x HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+        malformed(
+            b"POST /x HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        );
         malformed(b"POST /x HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n");
     }
 
     #[test]
     fn repeated_headers_stay_apart_and_the_url_counts_before_the_request() {
-        let message = Message::parse(b"POST /x?a=1 HTTP/1.1\r\nHost: inner:80\r\nX-S: 1\r\nx-s: 2\r\n\r\n").unwrap();
+        let message =
+            Message::parse(b"POST /x?a=1 HTTP/1.1\r\nHost: inner:80\r\nX-S: 1\r\nx-s: 2\r\n\r\n")
+                .unwrap();
         assert_eq!(message.headers.get_all("x-s").iter().count(), 2);
         let now = FrozenClock::at_unix(0).now();
         let head = message.head(None, now).unwrap();
-        assert_eq!((head.authority.as_str(), &head.target[..], head.tls), ("inner:80", &b"/x?a=1"[..], true));
+        assert_eq!(
+            (head.authority.as_str(), &head.target[..], head.tls),
+            ("inner:80", &b"/x?a=1"[..], true)
+        );
         let url = SentTo::parse("http://hooks.example.com/y?b=%20").unwrap();
         let head = message.head(Some(&url), now).unwrap();
-        assert_eq!((head.authority.as_str(), &head.target[..], head.tls), ("hooks.example.com", &b"/y?b=%20"[..], false));
+        assert_eq!(
+            (head.authority.as_str(), &head.target[..], head.tls),
+            ("hooks.example.com", &b"/y?b=%20"[..], false)
+        );
         let url = SentTo::parse("HTTPS://h").unwrap();
-        assert_eq!(&message.head(Some(&url), now).unwrap().target[..], b"/x?a=1");
-        assert_eq!(SentTo::parse("https://h?x=1#f").unwrap().target.unwrap(), "/?x=1");
-        for wrong in ["", "h/x", "ftp://h/x", "https:///x", "https://a@h/", "https://h/a b"] {
+        assert_eq!(
+            &message.head(Some(&url), now).unwrap().target[..],
+            b"/x?a=1"
+        );
+        assert_eq!(
+            SentTo::parse("https://h?x=1#f").unwrap().target.unwrap(),
+            "/?x=1"
+        );
+        for wrong in [
+            "",
+            "h/x",
+            "ftp://h/x",
+            "https:///x",
+            "https://a@h/",
+            "https://h/a b",
+        ] {
             assert!(SentTo::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -276,6 +408,10 @@ mod tests {
         let message = Message::parse(b"POST https://h/x HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
         let now = FrozenClock::at_unix(0).now();
         assert!(message.head(None, now).is_err());
-        assert!(message.head(Some(&SentTo::parse("https://h/x").unwrap()), now).is_ok());
+        assert!(
+            message
+                .head(Some(&SentTo::parse("https://h/x").unwrap()), now)
+                .is_ok()
+        );
     }
 }

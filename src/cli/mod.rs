@@ -46,7 +46,13 @@ pub use error::{Error, Exit};
 )]
 pub struct Cli {
     /// When to colour: `auto` (on a terminal, unless NO_COLOR is set), `always`, `never`.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     color: clap::ColorChoice,
     /// Says more: what the system said about an error, what `doctor` finds in order.
     #[arg(short, long, global = true)]
@@ -58,16 +64,24 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the gate.
-    #[command(after_help = "Examples:\n  hookgate run --config config.yaml\n  HOOKGATE_CONFIG=/etc/hookgate/config.yaml hookgate run")]
+    #[command(
+        after_help = "Examples:\n  hookgate run --config config.yaml\n  HOOKGATE_CONFIG=/etc/hookgate/config.yaml hookgate run"
+    )]
     Run(run::RunArgs),
     /// Says what is wrong with a config, all at once.
-    #[command(after_help = "Examples:\n  hookgate check config.yaml\n  hookgate check --strict --format json config.yaml")]
+    #[command(
+        after_help = "Examples:\n  hookgate check config.yaml\n  hookgate check --strict --format json config.yaml"
+    )]
     Check(check::CheckArgs),
     /// Prints the JSON Schema of the config.
-    #[command(after_help = "Examples:\n  hookgate schema > config.schema.json\n  hookgate schema | jq '.properties | keys'")]
+    #[command(
+        after_help = "Examples:\n  hookgate schema > config.schema.json\n  hookgate schema | jq '.properties | keys'"
+    )]
     Schema,
     /// Lists the providers that are built in, or shows one.
-    #[command(after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers show stripe")]
+    #[command(
+        after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers show stripe"
+    )]
     Providers(providers::ProvidersArgs),
     /// Signs a body as a provider does: prints a curl command, or sends it.
     #[command(
@@ -80,10 +94,14 @@ enum Command {
     )]
     Verify(verify::VerifyArgs),
     /// Says what a running gate refuses and why, and what needs somebody.
-    #[command(after_help = "Examples:\n  hookgate status\n  hookgate status --admin 127.0.0.1:9090 --json | jq .routes")]
+    #[command(
+        after_help = "Examples:\n  hookgate status\n  hookgate status --admin 127.0.0.1:9090 --json | jq .routes"
+    )]
     Status(status::StatusArgs),
     /// Says what routes that observe would have refused, and whether it is safe to enforce.
-    #[command(after_help = "Examples:\n  hookgate report\n  hookgate report --route shopify --settled 7d")]
+    #[command(
+        after_help = "Examples:\n  hookgate report\n  hookgate report --route shopify --settled 7d"
+    )]
     Report(report::ReportArgs),
     /// Lists, shows, follows, replays, cancels, purges and exports the deliveries that a gate keeps.
     #[command(
@@ -96,7 +114,9 @@ enum Command {
     )]
     Forget(forget::ForgetArgs),
     /// Before a gate is stopped: it takes nothing more, and delivers what is queued.
-    #[command(after_help = "Examples:\n  hookgate drain --timeout 25s\n  hookgate drain --export /backup/left.jsonl")]
+    #[command(
+        after_help = "Examples:\n  hookgate drain --timeout 25s\n  hookgate drain --export /backup/left.jsonl"
+    )]
     Drain(drain::DrainArgs),
     /// Keeps a damaged store under another name, so that the gateway starts with a new one.
     #[command(
@@ -104,19 +124,29 @@ enum Command {
     )]
     SetAside(set_aside::SetAsideArgs),
     /// Says what is wrong around a gate: ways past it, files, certificates, disks, limits; each with what to do.
-    #[command(after_help = "Examples:\n  hookgate doctor --config config.yaml\n  hookgate doctor -v --config /etc/hookgate/config.yaml")]
+    #[command(
+        after_help = "Examples:\n  hookgate doctor --config config.yaml\n  hookgate doctor -v --config /etc/hookgate/config.yaml"
+    )]
     Doctor(doctor::DoctorArgs),
     /// Reloads the config of a running gateway now. A config with mistakes is refused, and the last good one goes on serving.
-    #[command(after_help = "Examples:\n  hookgate reload\n  hookgate reload --config /etc/hookgate/config.yaml")]
+    #[command(
+        after_help = "Examples:\n  hookgate reload\n  hookgate reload --config /etc/hookgate/config.yaml"
+    )]
     Reload(reload::ReloadArgs),
     /// Tells whether a gateway runs here and answers: for a container's health check.
-    #[command(after_help = "Examples:\n  hookgate health\n  hookgate health --ready --address 127.0.0.1:9091")]
+    #[command(
+        after_help = "Examples:\n  hookgate health\n  hookgate health --ready --address 127.0.0.1:9091"
+    )]
     Health(health::HealthArgs),
     /// Stands for an app: answers every request with what it saw.
-    #[command(after_help = "Examples:\n  hookgate echo\n  hookgate echo --listen 127.0.0.1:3001 --quiet")]
+    #[command(
+        after_help = "Examples:\n  hookgate echo\n  hookgate echo --listen 127.0.0.1:3001 --quiet"
+    )]
     Echo(echo::EchoArgs),
     /// Starts a gate and an app, sends real requests and forged ones, and shows each verdict.
-    #[command(after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --exit")]
+    #[command(
+        after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --exit"
+    )]
     Demo(demo::DemoArgs),
     /// Prints completions for a shell.
     #[command(
@@ -132,7 +162,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Err(error) => {
             // Help and version are answers; a closed pipe hears neither.
             error.print().ok();
-            return if error.use_stderr() { Exit::USAGE } else { Exit::DONE };
+            return if error.use_stderr() {
+                Exit::USAGE
+            } else {
+                Exit::DONE
+            };
         }
     };
     let choice = match cli.color {
@@ -185,16 +219,23 @@ mod tests {
     fn the_arguments_hold_together_and_each_command_has_two_examples() {
         let command = Cli::command();
         command.clone().debug_assert();
-        let below = command.get_subcommands().flat_map(clap::Command::get_subcommands);
+        let below = command
+            .get_subcommands()
+            .flat_map(clap::Command::get_subcommands);
         for command in command.get_subcommands().chain(below).chain([&command]) {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             assert_eq!(help.matches("\n  ").count(), 2, "{}", command.get_name());
         }
     }
 
     #[test]
     fn a_mistyped_command_gets_did_you_mean() {
-        let error = Cli::try_parse_from(["hookgate", "chek"]).unwrap_err().to_string();
+        let error = Cli::try_parse_from(["hookgate", "chek"])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("check"), "{error}");
         assert_eq!(main(["hookgate".into(), "--version".into()]), Exit::DONE);
     }

@@ -62,7 +62,9 @@ impl PolicyArgs {
         match (&self.provider, &self.config, &self.route) {
             (_, Some(config), Some(route)) => route_of(&Arc::new(context::load(config)?), route),
             (Some(provider), ..) => self.preset(provider),
-            _ => Err(Error::usage("say `--provider NAME`, or `--config FILE --route ROUTE`")),
+            _ => Err(Error::usage(
+                "say `--provider NAME`, or `--config FILE --route ROUTE`",
+            )),
         }
     }
 
@@ -77,12 +79,23 @@ impl PolicyArgs {
             texts.push(from_file(path)?);
         }
         if texts.is_empty() {
-            return Err(Error::usage("a secret is missing").hint("--secret-env VARIABLE, or --secret-file FILE"));
+            return Err(Error::usage("a secret is missing")
+                .hint("--secret-env VARIABLE, or --secret-file FILE"));
         }
-        let secrets: Vec<SecretText> = (1..).zip(texts).map(|(number, text)| named(number, text)).collect();
-        let set = SecretSet::list(shape.secret_kind(), shape.secret_encodings(), shape.secret_suffix(), &secrets);
+        let secrets: Vec<SecretText> = (1..)
+            .zip(texts)
+            .map(|(number, text)| named(number, text))
+            .collect();
+        let set = SecretSet::list(
+            shape.secret_kind(),
+            shape.secret_encodings(),
+            shape.secret_suffix(),
+            &secrets,
+        );
         let set = set.map_err(|bad| {
-            let words = bad.first().map_or_else(String::new, |bad| format!("{}: {}", bad.name, bad.why));
+            let words = bad
+                .first()
+                .map_or_else(String::new, |bad| format!("{}: {}", bad.name, bad.why));
             Error::usage(words).hint(format!("hookgate providers show {}", preset.name))
         })?;
         let shell = match (self.secret_env.first(), self.secret_file.first()) {
@@ -90,7 +103,11 @@ impl PolicyArgs {
             (None, Some(path)) => format!("$(cat {})", quoted(&path.display().to_string())),
             (None, None) => String::new(),
         };
-        Ok(Policy::Preset { name: Arc::clone(&preset.name), verifier: Box::new(shape.with_secrets(set, None)), shell })
+        Ok(Policy::Preset {
+            name: Arc::clone(&preset.name),
+            verifier: Box::new(shape.with_secrets(set, None)),
+            shell,
+        })
     }
 }
 
@@ -99,22 +116,35 @@ impl Policy {
     pub(super) fn verifier(&self) -> Result<&Verifier, Error> {
         match self {
             Self::Preset { verifier, .. } => Ok(verifier),
-            Self::Route(_, hook) => hook
-                .verifier
-                .as_ref()
-                .ok_or_else(|| Error::usage(format!("route {} says `verify: none`: there is nothing to prove", hook.name))),
+            Self::Route(_, hook) => hook.verifier.as_ref().ok_or_else(|| {
+                Error::usage(format!(
+                    "route {} says `verify: none`: there is nothing to prove",
+                    hook.name
+                ))
+            }),
         }
     }
 
     /// The path parameters of a request, for secrets that are found by one.
     pub(super) fn params(&self, head: &RequestHead) -> Params {
-        let Self::Route(loaded, hook) = self else { return Params::default() };
+        let Self::Route(loaded, hook) = self else {
+            return Params::default();
+        };
         let found = loaded.snapshot.router.find(&head.authority, head.path());
-        let is_ours = |index: usize| loaded.snapshot.routes.get(index).is_some_and(|found| *found.name() == hook.name);
+        let is_ours = |index: usize| {
+            loaded
+                .snapshot
+                .routes
+                .get(index)
+                .is_some_and(|found| *found.name() == hook.name)
+        };
         match found {
             Some((index, params)) if is_ours(index) => params,
             _ => {
-                term::warn(&format!("the gate would not find route {} by the host and path of this request", hook.name));
+                term::warn(&format!(
+                    "the gate would not find route {} by the host and path of this request",
+                    hook.name
+                ));
                 Params::default()
             }
         }
@@ -122,24 +152,44 @@ impl Policy {
 }
 
 fn route_of(loaded: &Arc<Loaded>, route: &str) -> Result<Policy, Error> {
-    let hook = loaded.snapshot.hooks.iter().find(|hook| *hook.name == *route).cloned();
+    let hook = loaded
+        .snapshot
+        .hooks
+        .iter()
+        .find(|hook| *hook.name == *route)
+        .cloned();
     let Some(hook) = hook else {
-        let names: Vec<&str> = loaded.snapshot.hooks.iter().map(|hook| &*hook.name).collect();
-        return Err(Error::usage(format!("no route is called `{route}`")).why(format!("there are {}", names.join(", "))));
+        let names: Vec<&str> = loaded
+            .snapshot
+            .hooks
+            .iter()
+            .map(|hook| &*hook.name)
+            .collect();
+        return Err(Error::usage(format!("no route is called `{route}`"))
+            .why(format!("there are {}", names.join(", "))));
     };
     Ok(Policy::Route(Arc::clone(loaded), hook))
 }
 
 fn named(number: usize, text: Zeroizing<Vec<u8>>) -> SecretText {
-    SecretText { name: format!("secret-{number}").into(), text, encodings: None, not_before: None, expires: None }
+    SecretText {
+        name: format!("secret-{number}").into(),
+        text,
+        encodings: None,
+        not_before: None,
+        expires: None,
+    }
 }
 
 fn from_env(name: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
     use std::os::unix::ffi::OsStringExt as _;
     let text = std::env::var_os(name).map(|text| Zeroizing::new(text.into_vec()));
-    let text = text.ok_or_else(|| Error::usage(format!("the environment variable {name} is not set")))?;
+    let text =
+        text.ok_or_else(|| Error::usage(format!("the environment variable {name} is not set")))?;
     if text.is_empty() {
-        return Err(Error::usage(format!("the environment variable {name} is empty")));
+        return Err(Error::usage(format!(
+            "the environment variable {name} is empty"
+        )));
     }
     warn_of_faults(&text, &format!("the secret in {name}"));
     Ok(text)
@@ -148,19 +198,30 @@ fn from_env(name: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let place = path.display().to_string();
     let mut text = Zeroizing::new(Vec::new());
-    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_end(&mut text));
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_end(&mut text));
     if let Err(error) = read {
-        return Err(Error::usage(format!("the secret file cannot be read: {}", context::in_words(&error))).at(place).cause(error));
+        return Err(Error::usage(format!(
+            "the secret file cannot be read: {}",
+            context::in_words(&error)
+        ))
+        .at(place)
+        .cause(error));
     }
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_SECRET {
         return Err(Error::usage("the secret file is larger than a secret can be").at(place));
     }
     if text.pop_if(|last| *last == b'\n').is_some() {
         text.pop_if(|last| *last == b'\r');
-        term::say(&format!("the line feed at the end of {} was dropped", term::clean(&place)));
+        term::say(&format!(
+            "the line feed at the end of {} was dropped",
+            term::clean(&place)
+        ));
     }
     if text.is_empty() {
-        return Err(Error::usage("the secret file is empty").at(place).why("An empty secret proves nothing."));
+        return Err(Error::usage("the secret file is empty")
+            .at(place)
+            .why("An empty secret proves nothing."));
     }
     warn_of_faults(&text, &format!("the secret in {place}"));
     Ok(text)
@@ -176,7 +237,11 @@ fn warn_of_faults(text: &[u8], what: &str) {
 /// A word for a POSIX shell.
 pub(super) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +261,10 @@ mod tests {
         let check = |bytes: &[u8], expect: Option<&[u8]>| {
             let path = dir.path().join("secret");
             std::fs::write(&path, bytes).unwrap();
-            assert_eq!(from_file(&path).ok().map(|text| text.to_vec()), expect.map(<[u8]>::to_vec));
+            assert_eq!(
+                from_file(&path).ok().map(|text| text.to_vec()),
+                expect.map(<[u8]>::to_vec)
+            );
         };
         check(b"s3cret", Some(b"s3cret"));
         check(b"s3cret\n", Some(b"s3cret"));

@@ -28,7 +28,9 @@ pub(super) struct ProvidersArgs {
 #[derive(Debug, Subcommand)]
 enum ProvidersCommand {
     /// Lists the presets.
-    #[command(after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers list --json | jq -r .name")]
+    #[command(
+        after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers list --json | jq -r .name"
+    )]
     List {
         /// Only those proven so.
         #[arg(long)]
@@ -41,7 +43,9 @@ enum ProvidersCommand {
         markdown: bool,
     },
     /// Shows one preset.
-    #[command(after_help = "Examples:\n  hookgate providers show stripe\n  hookgate providers show github --json | jq .facts")]
+    #[command(
+        after_help = "Examples:\n  hookgate providers show stripe\n  hookgate providers show github --json | jq .facts"
+    )]
     Show {
         /// Its name.
         name: String,
@@ -85,37 +89,70 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn of(preset: &'a Preset) -> Self {
         let shape = context::shape(preset, None).ok();
-        let resignable = shape.as_ref().is_some_and(|shape| shape.resignable().is_ok());
-        Self { preset, covers: shape.map(|shape| shape.covers()).unwrap_or_default(), resignable }
+        let resignable = shape
+            .as_ref()
+            .is_some_and(|shape| shape.resignable().is_ok());
+        Self {
+            preset,
+            covers: shape.map(|shape| shape.covers()).unwrap_or_default(),
+            resignable,
+        }
     }
 
     fn proof(&self) -> &str {
-        self.preset.provider.facts.proof.as_deref().unwrap_or("unproven")
+        self.preset
+            .provider
+            .facts
+            .proof
+            .as_deref()
+            .unwrap_or("unproven")
     }
 
     fn scheme(&self) -> &str {
-        self.preset.provider.verify.scheme.as_deref().unwrap_or_default()
+        self.preset
+            .provider
+            .verify
+            .scheme
+            .as_deref()
+            .unwrap_or_default()
     }
 
     fn delivery_id(&self) -> String {
-        let Some(id) = &self.preset.provider.verify.delivery_id else { return "content".to_owned() };
+        let Some(id) = &self.preset.provider.verify.delivery_id else {
+            return "content".to_owned();
+        };
         let place = match (&id.header, &id.json, &id.query) {
             (Some(header), ..) => format!("header:{}", header.all().join(" or ")),
             (None, Some(pointer), _) => format!("json:{pointer}"),
             (None, None, Some(name)) => format!("query:{name}"),
             (None, None, None) => return "content".to_owned(),
         };
-        if id.with_body == Some(true) { format!("{place} with the body") } else { place }
+        if id.with_body == Some(true) {
+            format!("{place} with the body")
+        } else {
+            place
+        }
     }
 
     /// The kinds of its handshakes that the gate answers.
     fn handshakes(&self) -> Vec<&'static str> {
-        let written = self.preset.provider.handshake.as_ref().map(OneOrMany::all).unwrap_or_default();
+        let written = self
+            .preset
+            .provider
+            .handshake
+            .as_ref()
+            .map(OneOrMany::all)
+            .unwrap_or_default();
         written.iter().map(kind).collect()
     }
 
     fn retries(&self) -> String {
-        self.preset.provider.facts.retries_for.as_deref().map_or_else(String::new, |text| format!("for {}", spelled(text)))
+        self.preset
+            .provider
+            .facts
+            .retries_for
+            .as_deref()
+            .map_or_else(String::new, |text| format!("for {}", spelled(text)))
     }
 
     fn json(&self) -> Value {
@@ -139,7 +176,11 @@ impl<'a> Row<'a> {
 pub(super) fn providers(args: &ProvidersArgs) -> Result<Exit, Error> {
     let catalogue = Catalogue::built_in();
     match &args.command {
-        ProvidersCommand::List { proof, json, markdown } => list(catalogue, *proof, *json, *markdown),
+        ProvidersCommand::List {
+            proof,
+            json,
+            markdown,
+        } => list(catalogue, *proof, *json, *markdown),
         ProvidersCommand::Show { name, json } => {
             let preset = context::preset(catalogue, name)?;
             let row = Row::of(&preset);
@@ -153,12 +194,25 @@ pub(super) fn providers(args: &ProvidersArgs) -> Result<Exit, Error> {
     }
 }
 
-fn list(catalogue: &Catalogue, proof: Option<Proof>, json: bool, markdown: bool) -> Result<Exit, Error> {
+fn list(
+    catalogue: &Catalogue,
+    proof: Option<Proof>,
+    json: bool,
+    markdown: bool,
+) -> Result<Exit, Error> {
     let all = catalogue.presets().count();
     let rows: Vec<Row<'_>> = catalogue.presets().map(|preset| Row::of(preset)).collect();
-    let rows: Vec<Row<'_>> = rows.into_iter().filter(|row| proof.is_none_or(|proof| row.proof() == proof.name())).collect();
+    let rows: Vec<Row<'_>> = rows
+        .into_iter()
+        .filter(|row| proof.is_none_or(|proof| row.proof() == proof.name()))
+        .collect();
     if json {
-        term::print(&rows.iter().map(|row| format!("{}\n", row.json())).collect::<String>())?;
+        term::print(
+            &rows
+                .iter()
+                .map(|row| format!("{}\n", row.json()))
+                .collect::<String>(),
+        )?;
         return Ok(Exit::DONE);
     }
     if markdown {
@@ -172,7 +226,8 @@ fn list(catalogue: &Catalogue, proof: Option<Proof>, json: bool, markdown: bool)
 }
 
 fn table(rows: &[Row<'_>], look: &Look) -> String {
-    let columns = ["NAME", "SCHEME", "PROOF", "COVERS", "RETRIES", "HANDSHAKE"].map(|title| (title, Align::Left));
+    let columns = ["NAME", "SCHEME", "PROOF", "COVERS", "RETRIES", "HANDSHAKE"]
+        .map(|title| (title, Align::Left));
     let mut table = Table::new(&columns, 0);
     for row in rows {
         let style = match row.proof() {
@@ -182,10 +237,26 @@ fn table(rows: &[Row<'_>], look: &Look) -> String {
         };
         let covers = row.covers.to_string();
         let covers = Cell::styled(covers, if row.covers.nothing() { YELLOW } else { PLAIN });
-        let retries = Some(row.retries()).filter(|text| !text.is_empty()).unwrap_or_else(|| look.none().to_owned());
-        let handshake = row.preset.provider.facts.handshake.as_deref().unwrap_or_else(|| look.none());
+        let retries = Some(row.retries())
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| look.none().to_owned());
+        let handshake = row
+            .preset
+            .provider
+            .facts
+            .handshake
+            .as_deref()
+            .unwrap_or_else(|| look.none());
         // The last column would keep its whole sentence, and what is covered would give way to it.
-        let handshake = cut(handshake, if look.width.is_some() { HANDSHAKE } else { usize::MAX }, look);
+        let handshake = cut(
+            handshake,
+            if look.width.is_some() {
+                HANDSHAKE
+            } else {
+                usize::MAX
+            },
+            look,
+        );
         table.row([
             Cell::styled(&*row.preset.name, BOLD),
             row.scheme().into(),
@@ -202,8 +273,14 @@ fn table(rows: &[Row<'_>], look: &Look) -> String {
 fn footer(rows: &[Row<'_>], all: usize, proof: Option<Proof>) -> String {
     let unproven = rows.iter().filter(|row| row.proof() == "unproven").count();
     match proof {
-        Some(_) => format!("{} of {all}; hookgate providers show NAME says what one does", rows.len()),
-        None => format!("{all}, {} proven, {unproven} not; hookgate providers show NAME says what one does", all - unproven),
+        Some(_) => format!(
+            "{} of {all}; hookgate providers show NAME says what one does",
+            rows.len()
+        ),
+        None => format!(
+            "{all}, {} proven, {unproven} not; hookgate providers show NAME says what one does",
+            all - unproven
+        ),
     }
 }
 
@@ -222,11 +299,30 @@ fn markdown_table(rows: &[Row<'_>]) -> String {
             (row.covers.query, "query"),
             (row.covers.headers, "headers"),
         ];
-        let covers: Vec<&str> = covers.into_iter().filter(|(covered, _)| *covered).map(|(_, name)| name).collect();
-        let covers = if covers.is_empty() { "nothing".to_owned() } else { covers.join(", ") };
+        let covers: Vec<&str> = covers
+            .into_iter()
+            .filter(|(covered, _)| *covered)
+            .map(|(_, name)| name)
+            .collect();
+        let covers = if covers.is_empty() {
+            "nothing".to_owned()
+        } else {
+            covers.join(", ")
+        };
         let resign = if row.resignable { "yes" } else { "no" };
-        let repeat = row.preset.provider.facts.bodies_repeat.as_deref().unwrap_or("unknown");
-        let (name, scheme, proof, id) = (&row.preset.name, row.scheme(), row.proof(), row.delivery_id());
+        let repeat = row
+            .preset
+            .provider
+            .facts
+            .bodies_repeat
+            .as_deref()
+            .unwrap_or("unknown");
+        let (name, scheme, proof, id) = (
+            &row.preset.name,
+            row.scheme(),
+            row.proof(),
+            row.delivery_id(),
+        );
         format!("{text}| {name} | {scheme} | {proof} | {covers} | {resign} | {id} | {repeat} |\n")
     })
 }

@@ -30,26 +30,43 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Error> {
         Some(running) => by_signal(&args.gate, &running)?,
         None => {
             let door = args.gate.door()?;
-            let reloaded: Reloaded = context::block_on(door.post("/-/reload", &serde_json::json!({})))??;
+            let reloaded: Reloaded =
+                context::block_on(door.post("/-/reload", &serde_json::json!({})))??;
             reloaded.generation
         }
     };
-    term::print_line(&format!("{} config reloaded, generation {generation}", Look::of_stdout().sign(Sign::Good)))?;
+    term::print_line(&format!(
+        "{} config reloaded, generation {generation}",
+        Look::of_stdout().sign(Sign::Good)
+    ))?;
     Ok(Exit::DONE)
 }
 
 /// Sends SIGHUP to a gateway without an admin listener, and waits for the outcome in the file that it left. Only systemd is trusted to know the
 /// process: an ID in a file may be that of another process by now.
 fn by_signal(gate: &GateArgs, before: &Running) -> Result<u64, Error> {
-    let main = std::env::var(MAIN_PID).ok().and_then(|text| text.parse().ok()).filter(|pid| *pid > 1).and_then(Pid::from_raw);
+    let main = std::env::var(MAIN_PID)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|pid| *pid > 1)
+        .and_then(Pid::from_raw);
     let main = main.ok_or_else(ask::no_listener)?;
-    kill_process(main, Signal::HUP).map_err(|error| Error::no("SIGHUP cannot be sent to the gateway").cause(error))?;
+    kill_process(main, Signal::HUP)
+        .map_err(|error| Error::no("SIGHUP cannot be sent to the gateway").cause(error))?;
     let begun = SystemClock.mono();
     while SystemClock.mono().saturating_duration_since(begun) < MAX_WAIT {
         match gate.without_listener() {
-            Some(Running { signals, reloaded: Some(outcome), .. }) if signals != before.signals => return outcome.map_err(Error::no),
+            Some(Running {
+                signals,
+                reloaded: Some(outcome),
+                ..
+            }) if signals != before.signals => return outcome.map_err(Error::no),
             _ => std::thread::sleep(POLL_INTERVAL),
         }
     }
-    Err(Error::new(Exit::UNREACHED, "the gateway does not say whether it took the config").hint("read its log"))
+    Err(Error::new(
+        Exit::UNREACHED,
+        "the gateway does not say whether it took the config",
+    )
+    .hint("read its log"))
 }

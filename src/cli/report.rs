@@ -49,15 +49,25 @@ pub(super) fn report(args: &ReportArgs) -> Result<Exit, Error> {
     let now = moment(&report.now).unwrap_or_else(|| SystemClock.now().wall);
     if args.json {
         for route in &routes {
-            let line = serde_json::to_string(&Shown { route, safe: verdict(route, now, args.settled).is_ok() });
-            term::print_line(&line.map_err(|error| Error::no("the report cannot be written").cause(error))?)?;
+            let line = serde_json::to_string(&Shown {
+                route,
+                safe: verdict(route, now, args.settled).is_ok(),
+            });
+            term::print_line(
+                &line.map_err(|error| Error::no("the report cannot be written").cause(error))?,
+            )?;
         }
     } else if routes.is_empty() {
-        term::print_line(&format!("{} no route observes: all enforce, or say `verify: none`", Look::of_stdout().sign(Sign::Good)))?;
+        term::print_line(&format!(
+            "{} no route observes: all enforce, or say `verify: none`",
+            Look::of_stdout().sign(Sign::Good)
+        ))?;
     } else {
         term::print(&render(&routes, now, args.settled, &Look::of_stdout()))?;
     }
-    let safe = routes.iter().all(|route| verdict(route, now, args.settled).is_ok());
+    let safe = routes
+        .iter()
+        .all(|route| verdict(route, now, args.settled).is_ok());
     Ok(if safe { Exit::DONE } else { Exit::NO })
 }
 
@@ -72,7 +82,11 @@ struct Shown<'a> {
 /// The routes asked about: those that observe, or the one that is named.
 fn chosen<'a>(report: &'a Report, named: Option<&str>) -> Result<Vec<&'a RouteReport>, Error> {
     let Some(name) = named else {
-        return Ok(report.routes.iter().filter(|route| route.observes || route.until.is_some()).collect());
+        return Ok(report
+            .routes
+            .iter()
+            .filter(|route| route.observes || route.until.is_some())
+            .collect());
     };
     let found = report.routes.iter().find(|route| route.route == name);
     let names = report.routes.iter().map(|route| route.route.as_str());
@@ -91,15 +105,33 @@ fn verdict(route: &RouteReport, now: SystemTime, settled: Duration) -> Result<St
     match (route.mode.as_str(), &route.until) {
         ("none", _) => return Err("It verifies nothing: `verify: none`.".to_owned()),
         ("enforce", None) => return Ok("It enforces.".to_owned()),
-        ("enforce", Some(_)) => return Ok(format!("It enforces. Take `mode: observe` and `until` out of route {name}.")),
+        ("enforce", Some(_)) => {
+            return Ok(format!(
+                "It enforces. Take `mode: observe` and `until` out of route {name}."
+            ));
+        }
         _ => {}
     }
     let since = route.since.as_deref().and_then(moment).unwrap_or(now);
-    let signed = || route.refused.iter().filter(|refused| refused.code != UNSIGNED && refused.count > 0);
-    let last = signed().filter_map(|refused| refused.last_at.as_deref().and_then(moment)).max();
-    let calm = now.duration_since(last.unwrap_or(since)).unwrap_or_default();
+    let signed = || {
+        route
+            .refused
+            .iter()
+            .filter(|refused| refused.code != UNSIGNED && refused.count > 0)
+    };
+    let last = signed()
+        .filter_map(|refused| refused.last_at.as_deref().and_then(moment))
+        .max();
+    let calm = now
+        .duration_since(last.unwrap_or(since))
+        .unwrap_or_default();
     let count = signed().map(|refused| refused.count).sum::<u64>();
-    let unsigned = route.refused.iter().filter(|refused| refused.code == UNSIGNED).map(|refused| refused.count).sum::<u64>();
+    let unsigned = route
+        .refused
+        .iter()
+        .filter(|refused| refused.code == UNSIGNED)
+        .map(|refused| refused.count)
+        .sum::<u64>();
     if route.let_in == 0 {
         return Err("Not yet: nothing authentic has come.".to_owned());
     }
@@ -107,21 +139,36 @@ fn verdict(route: &RouteReport, now: SystemTime, settled: Duration) -> Result<St
         && calm < settled
     {
         let ago = term::age(now.duration_since(last).unwrap_or_default());
-        return Err(format!("Not yet: {} would have been refused, the last one {ago} ago.", term::counted(count, "signed request")));
+        return Err(format!(
+            "Not yet: {} would have been refused, the last one {ago} ago.",
+            term::counted(count, "signed request")
+        ));
     }
     if calm < settled {
-        return Err(format!("Not yet: it observes for {}, {} say more.", term::age(calm), term::age(settled)));
+        return Err(format!(
+            "Not yet: it observes for {}, {} say more.",
+            term::age(calm),
+            term::age(settled)
+        ));
     }
     if unsigned.saturating_mul(FEW) > route.let_in.saturating_add(count).saturating_add(unsigned) {
         let many = term::counted(unsigned, "request");
-        return Err(format!("Not yet: {many} without a signature would have been refused. See who sends them."));
+        return Err(format!(
+            "Not yet: {many} without a signature would have been refused. See who sends them."
+        ));
     }
-    Ok(format!("No signed request was refused for {}. To enforce: remove `mode: observe` from route {name}.", term::age(calm)))
+    Ok(format!(
+        "No signed request was refused for {}. To enforce: remove `mode: observe` from route {name}.",
+        term::age(calm)
+    ))
 }
 
 /// The whole page.
 fn render(routes: &[&RouteReport], now: SystemTime, settled: Duration, look: &Look) -> String {
-    let pages: Vec<String> = routes.iter().map(|route| page(route, now, settled, look)).collect();
+    let pages: Vec<String> = routes
+        .iter()
+        .map(|route| page(route, now, settled, look))
+        .collect();
     pages.join("\n")
 }
 
@@ -140,29 +187,54 @@ fn page(route: &RouteReport, now: SystemTime, settled: Duration, look: &Look) ->
 
 fn head(route: &RouteReport, now: SystemTime, look: &Look) -> String {
     let name = term::clean(&route.route);
-    let until = route.until.as_deref().and_then(moment).map(|at| day(at, look)).unwrap_or_default();
+    let until = route
+        .until
+        .as_deref()
+        .and_then(moment)
+        .map(|at| day(at, look))
+        .unwrap_or_default();
     let state = match route.mode.as_str() {
         "observe" => format!("observes until {until}"),
         "none" => "verifies nothing".to_owned(),
         _ if route.until.is_some() => format!("observed until {until}, enforces"),
         _ => "enforces".to_owned(),
     };
-    let since = route
-        .since
-        .as_deref()
-        .and_then(moment)
-        .map(|since| format!("; since {} ({})", look.time(since, now), term::long_age(now.duration_since(since).unwrap_or_default())));
-    format!("{BOLD}{name}{BOLD:#} {state}{}\n", since.unwrap_or_default())
+    let since = route.since.as_deref().and_then(moment).map(|since| {
+        format!(
+            "; since {} ({})",
+            look.time(since, now),
+            term::long_age(now.duration_since(since).unwrap_or_default())
+        )
+    });
+    format!(
+        "{BOLD}{name}{BOLD:#} {state}{}\n",
+        since.unwrap_or_default()
+    )
 }
 
 fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
-    let columns =
-        [("WOULD HAVE BEEN", Align::Left), ("REQUESTS", Align::Right), ("", Align::Right), ("LAST", Align::Right), ("WHY", Align::Left)];
+    let columns = [
+        ("WOULD HAVE BEEN", Align::Left),
+        ("REQUESTS", Align::Right),
+        ("", Align::Right),
+        ("LAST", Align::Right),
+        ("WHY", Align::Left),
+    ];
     let mut table = Table::new(&columns, 2);
     // what stands before the last column, at its widest
-    let room = look.width.map_or(usize::MAX, |width| width.saturating_sub(BEFORE_WHY).max(20));
-    let all = route.refused.iter().map(|refused| refused.count).fold(route.let_in, u64::saturating_add);
-    let last = |at: Option<&String>| at.and_then(|at| moment(at)).map(|at| when(at, now, look)).unwrap_or_default();
+    let room = look
+        .width
+        .map_or(usize::MAX, |width| width.saturating_sub(BEFORE_WHY).max(20));
+    let all = route
+        .refused
+        .iter()
+        .map(|refused| refused.count)
+        .fold(route.let_in, u64::saturating_add);
+    let last = |at: Option<&String>| {
+        at.and_then(|at| moment(at))
+            .map(|at| when(at, now, look))
+            .unwrap_or_default()
+    };
     let mut row = |what: &str, style: Style, count: u64, at: Option<&String>, why: &str| {
         table.row([
             Cell::styled(term::clean(what), if count > 0 { style } else { DIM }),
@@ -184,8 +256,18 @@ fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
             known(code).map_or("", |one| &one.hint),
         );
     }
-    for refused in route.refused.iter().filter(|refused| !ALWAYS.contains(&refused.code.as_str())) {
-        row(&refused.code, RED, refused.count, refused.last_at.as_ref(), &refused.hint);
+    for refused in route
+        .refused
+        .iter()
+        .filter(|refused| !ALWAYS.contains(&refused.code.as_str()))
+    {
+        row(
+            &refused.code,
+            RED,
+            refused.count,
+            refused.last_at.as_ref(),
+            &refused.hint,
+        );
     }
     table.render(look)
 }
@@ -207,17 +289,27 @@ fn share(count: u64, all: u64) -> String {
 /// An age while it is today's, then a day.
 fn when(at: SystemTime, now: SystemTime, look: &Look) -> String {
     let age = now.duration_since(at).unwrap_or_default();
-    if age < Duration::from_secs(86_400) { term::age(age) } else { day(at, look) }
+    if age < Duration::from_secs(86_400) {
+        term::age(age)
+    } else {
+        day(at, look)
+    }
 }
 
 /// `1 Dec`
 fn day(at: SystemTime, look: &Look) -> String {
-    let at = jiff::Timestamp::try_from(at).map(|at| at.to_zoned_datetime(look.zone.clone()).strftime("%-d %b").to_string());
+    let at = jiff::Timestamp::try_from(at).map(|at| {
+        at.to_zoned_datetime(look.zone.clone())
+            .strftime("%-d %b")
+            .to_string()
+    });
     at.unwrap_or_default()
 }
 
 fn moment(text: &str) -> Option<SystemTime> {
-    text.parse::<jiff::Timestamp>().ok().and_then(|at| SystemTime::try_from(at).ok())
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .and_then(|at| SystemTime::try_from(at).ok())
 }
 
 #[cfg(test)]

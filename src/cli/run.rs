@@ -8,7 +8,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::admin::{Guard, Offered, Source, TOKEN_FILE, TokenMatcher, api, health, serve_tcp, serve_unix, token_beside};
+use crate::admin::{
+    Guard, Offered, Source, TOKEN_FILE, TokenMatcher, api, health, serve_tcp, serve_unix,
+    token_beside,
+};
 use crate::cli::error::{Error, Exit};
 use crate::cli::memory;
 use crate::cli::running::{self, Running, RunningFile};
@@ -51,16 +54,27 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
     let loaded = match load(&args.config, &environment, None, 1, clock.now()) {
         Ok(loaded) => loaded,
         Err(rejected) => {
-            term::say(&format!("{}\n{} The gate does not start.", rejected.report.render(true), rejected.report.counts()));
+            term::say(&format!(
+                "{}\n{} The gate does not start.",
+                rejected.report.render(true),
+                rejected.report.counts()
+            ));
             return Ok(Exit::NO);
         }
     };
-    log::init(loaded.snapshot.log.format).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
+    log::init(loaded.snapshot.log.format)
+        .map_err(|error| Error::new(Exit::NO, error.to_string()))?;
     memory::small_pages();
     memory::more_files();
-    let runtime = runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?;
+    let runtime =
+        runtime().map_err(|error| Error::new(Exit::NO, format!("no runtime: {error}")))?;
     let telemetry = Telemetry::new(loaded.snapshot.log, Arc::clone(&clock), std::io::stdout());
-    let ended = runtime.block_on(serve(args.config.clone(), loaded, clock, Arc::clone(&telemetry)));
+    let ended = runtime.block_on(serve(
+        args.config.clone(),
+        loaded,
+        clock,
+        Arc::clone(&telemetry),
+    ));
     // the record of a request that was cut off closes when its task goes
     runtime.shutdown_timeout(LAST_TASKS);
     telemetry.flush();
@@ -71,21 +85,40 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
 /// One worker needs no queue between workers.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut builder =
-        if workers == 1 { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
+    let mut builder = if workers == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
     builder.enable_all().build()
 }
 
-async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry: Arc<Telemetry>) -> Result<Exit, Error> {
-    let Loaded { snapshot, report, notes, stale, cache, .. } = loaded;
+async fn serve(
+    config: PathBuf,
+    loaded: Loaded,
+    clock: Arc<dyn Clock>,
+    telemetry: Arc<Telemetry>,
+) -> Result<Exit, Error> {
+    let Loaded {
+        snapshot,
+        report,
+        notes,
+        stale,
+        cache,
+        ..
+    } = loaded;
     let snapshot = Arc::new(snapshot);
     report.log_warnings();
     for note in notes {
         tracing::info!("{note}");
     }
     let (stop, stopped) = watch::channel(false);
-    let mut health =
-        HealthListener { address: snapshot.health, is_bound: false, source: health::Later::default(), stopped: stopped.clone() };
+    let mut health = HealthListener {
+        address: snapshot.health,
+        is_bound: false,
+        source: health::Later::default(),
+        stopped: stopped.clone(),
+    };
     // from here on a signal is ours: one that comes while we wait or bind must not kill what is being served already
     let mut signals = Signals::new()?;
     let opened = tokio::select! {
@@ -94,11 +127,29 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     };
     let (ledger, alarm) = opened;
     telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
-    let gate = Gate::new(Arc::clone(&snapshot), Arc::clone(&clock), telemetry, Arc::clone(&ledger) as _).await;
+    let gate = Gate::new(
+        Arc::clone(&snapshot),
+        Arc::clone(&clock),
+        telemetry,
+        Arc::clone(&ledger) as _,
+    )
+    .await;
     let gate = Arc::new(gate.map_err(|error| Error::new(Exit::NO, error.to_string()))?);
-    let server = Server::start(Arc::clone(&gate)).await.map_err(|error| Error::new(Exit::NO, error.to_string()))?;
-    let reloader = Arc::new(Reloader::new(Arc::clone(&gate), &server, config.clone(), cache, stale));
-    let operator = Arc::new(Operator::new(Arc::clone(&gate), Arc::clone(&reloader), alarm.clone()));
+    let server = Server::start(Arc::clone(&gate))
+        .await
+        .map_err(|error| Error::new(Exit::NO, error.to_string()))?;
+    let reloader = Arc::new(Reloader::new(
+        Arc::clone(&gate),
+        &server,
+        config.clone(),
+        cache,
+        stale,
+    ));
+    let operator = Arc::new(Operator::new(
+        Arc::clone(&gate),
+        Arc::clone(&reloader),
+        alarm.clone(),
+    ));
     for address in server.addresses() {
         tracing::info!(r#for = "senders", %address, "listening");
     }
@@ -126,10 +177,19 @@ async fn serve(config: PathBuf, loaded: Loaded, clock: Arc<dyn Clock>, telemetry
     server.ready();
     let running = operators.running(running::absolute(&config), snapshot.store.path.as_deref());
     let mut running = running.leave(snapshot.store.path.as_deref());
-    tracing::info!(generation = snapshot.generation, hash = snapshot.hash, routes = snapshot.routes.len(), "ready");
+    tracing::info!(
+        generation = snapshot.generation,
+        hash = snapshot.hash,
+        routes = snapshot.routes.len(),
+        "ready"
+    );
     until_told_to_leave(&reloader, changes, signals, running.as_mut()).await;
     let timing = gate.snapshot().shutdown;
-    tracing::info!(delay_s = timing.delay.as_secs_f64(), grace_s = timing.grace.as_secs_f64(), "leaving");
+    tracing::info!(
+        delay_s = timing.delay.as_secs_f64(),
+        grace_s = timing.grace.as_secs_f64(),
+        "leaving"
+    );
     let cut_off = server.shut_down(timing).await;
     if cut_off > 0 {
         tracing::warn!(requests = cut_off, "grace is over, requests were cut off");
@@ -156,7 +216,11 @@ impl HealthListener {
         if let Some(address) = self.address.filter(|_| !self.is_bound) {
             let (address, listener) = bind("health", address).await?;
             (self.address, self.is_bound) = (Some(address), true);
-            tokio::spawn(serve_tcp(listener, health::router(Arc::clone(&self.source)), self.stopped.clone()));
+            tokio::spawn(serve_tcp(
+                listener,
+                health::router(Arc::clone(&self.source)),
+                self.stopped.clone(),
+            ));
         }
         Ok(self.address)
     }
@@ -170,7 +234,8 @@ async fn open_ledger(
 ) -> Result<(Arc<Embedded>, Option<String>), Error> {
     let capacity = snapshot.store.ledger_entries;
     let Some(path) = &snapshot.store.path else {
-        let ledger = Embedded::in_memory(capacity, Arc::clone(clock)).map_err(|error| Error::new(Exit::NO, error.to_string()))?;
+        let ledger = Embedded::in_memory(capacity, Arc::clone(clock))
+            .map_err(|error| Error::new(Exit::NO, error.to_string()))?;
         return Ok((Arc::new(ledger), None));
     };
     let patience_ends = clock.mono() + STORE_PATIENCE;
@@ -192,8 +257,12 @@ async fn open_ledger(
                 health.listen().await.ok();
                 tokio::time::sleep(STORE_PAUSE).await;
             }
-            Err(held @ OpenError::Held { .. }) => return Err(Error::new(Exit::STORE_HELD, held.to_string())),
-            Err(OpenError::Store(error)) => return Err(Error::new(Exit::NO, format!("{}: {error}", path.display()))),
+            Err(held @ OpenError::Held { .. }) => {
+                return Err(Error::new(Exit::STORE_HELD, held.to_string()));
+            }
+            Err(OpenError::Store(error)) => {
+                return Err(Error::new(Exit::NO, format!("{}: {error}", path.display())));
+            }
             Err(error) => return Err(Error::new(Exit::NO, error.to_string())),
         }
     }
@@ -213,9 +282,17 @@ struct Operators {
 impl Operators {
     /// Returns what commands need to find this gateway.
     fn running(&self, config: PathBuf, store: Option<&Path>) -> Running {
-        let token_file = store.filter(|_| self.token_made).map(|store| running::absolute(&store.join(TOKEN_FILE)));
+        let token_file = store
+            .filter(|_| self.token_made)
+            .map(|store| running::absolute(&store.join(TOKEN_FILE)));
         let health = self.health.map(|address| address.to_string());
-        Running { config, health, admin: self.admin.clone(), token_file, ..Running::default() }
+        Running {
+            config,
+            health,
+            admin: self.admin.clone(),
+            token_file,
+            ..Running::default()
+        }
     }
 }
 
@@ -229,39 +306,60 @@ async fn listen_for_operators(
     let snapshot = gate.snapshot();
     let of_health: Arc<dyn Source> = Arc::clone(operator) as _;
     health.source.set(of_health).ok();
-    let mut operators = Operators { health: health.listen().await?, ..Operators::default() };
-    let Some(admin) = &snapshot.admin else { return Ok(operators) };
+    let mut operators = Operators {
+        health: health.listen().await?,
+        ..Operators::default()
+    };
+    let Some(admin) = &snapshot.admin else {
+        return Ok(operators);
+    };
     let made = match (&admin.token, &snapshot.store.path) {
         (None, Some(store)) if admin.tokens.is_empty() => {
-            Some(Token::new(token_beside(store).map_err(|error| cannot(&format!("make a token beside {}", store.display()), &error))?))
+            Some(Token::new(token_beside(store).map_err(|error| {
+                cannot(&format!("make a token beside {}", store.display()), &error)
+            })?))
         }
         (None | Some(_), _) => None,
     };
     operators.token_made = made.is_some();
     // the token of the config that runs now: one that was changed because it leaked must not count until a restart
     let of_gate = Arc::clone(gate);
-    let token: TokenMatcher = Arc::new(move |offered: &[u8]| Offered::find(of_gate.snapshot().admin.as_ref(), made.as_ref(), offered));
+    let token: TokenMatcher = Arc::new(move |offered: &[u8]| {
+        Offered::find(of_gate.snapshot().admin.as_ref(), made.as_ref(), offered)
+    });
     match &admin.address {
         AdminAddress::Tcp(address) => {
             let (address, listener) = bind("admin", *address).await?;
             operators.admin = Some(address.to_string());
             let guard = Guard::tcp(address, token);
-            tokio::spawn(serve_tcp(listener, api::router(Arc::clone(operator) as _, guard), stopped.clone()));
+            tokio::spawn(serve_tcp(
+                listener,
+                api::router(Arc::clone(operator) as _, guard),
+                stopped.clone(),
+            ));
         }
         AdminAddress::Unix(path) => {
-            let (listener, socket) = unix::listen(path).map_err(|error| cannot(&format!("listen on unix:{}", path.display()), &error))?;
+            let (listener, socket) = unix::listen(path)
+                .map_err(|error| cannot(&format!("listen on unix:{}", path.display()), &error))?;
             operators.socket = Some(socket);
             operators.admin = Some(format!("unix:{}", running::absolute(path).display()));
             tracing::info!(r#for = "admin", address = %format_args!("unix:{}", path.display()), "listening");
-            tokio::spawn(serve_unix(listener, api::router(Arc::clone(operator) as _, Guard::unix(token)), stopped.clone()));
+            tokio::spawn(serve_unix(
+                listener,
+                api::router(Arc::clone(operator) as _, Guard::unix(token)),
+                stopped.clone(),
+            ));
         }
     }
     Ok(operators)
 }
 
 async fn bind(what: &str, address: SocketAddr) -> Result<(SocketAddr, TcpListener), Error> {
-    let bound = TcpListener::bind(address).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
-    let (address, listener) = bound.map_err(|error| cannot(&format!("listen on {address} for {what}"), &error))?;
+    let bound = TcpListener::bind(address)
+        .await
+        .and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) =
+        bound.map_err(|error| cannot(&format!("listen on {address} for {what}"), &error))?;
     tracing::info!(r#for = what, %address, "listening");
     Ok((address, listener))
 }
@@ -280,8 +378,16 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self, Error> {
         let handler = |kind| signal(kind).map_err(|error| cannot("handle signals", &error));
-        let (term, int, hup) = (SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup());
-        Ok(Self { term: handler(term)?, int: handler(int)?, hup: handler(hup)? })
+        let (term, int, hup) = (
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+        );
+        Ok(Self {
+            term: handler(term)?,
+            int: handler(int)?,
+            hup: handler(hup)?,
+        })
     }
 
     /// Waits for SIGTERM or SIGINT.
@@ -335,7 +441,9 @@ mod tests {
             store.display()
         );
         std::fs::write(&path, yaml).unwrap();
-        load(&path, &|_| None, None, 1, SystemClock.now()).unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true))).snapshot
+        load(&path, &|_| None, None, 1, SystemClock.now())
+            .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true)))
+            .snapshot
     }
 
     /// A minute by a clock that is moved on; the pauses between tries are the runtime's.
@@ -353,11 +461,22 @@ mod tests {
             }
         });
         let begun = clock.mono();
-        let Err(error) = open_ledger(&snapshot, &shared, &mut no_health()).await else { panic!("two hold it") };
+        let Err(error) = open_ledger(&snapshot, &shared, &mut no_health()).await else {
+            panic!("two hold it")
+        };
         let waited = clock.mono() - begun;
-        assert!(waited >= STORE_PATIENCE && waited < STORE_PATIENCE + 2 * STORE_PAUSE, "{waited:?}");
+        assert!(
+            waited >= STORE_PATIENCE && waited < STORE_PATIENCE + 2 * STORE_PAUSE,
+            "{waited:?}"
+        );
         assert_eq!(error.exit, Exit::STORE_HELD);
-        assert!(error.render(false).contains(&format!("process {}", std::process::id())), "{}", error.render(false));
+        assert!(
+            error
+                .render(false)
+                .contains(&format!("process {}", std::process::id())),
+            "{}",
+            error.render(false)
+        );
         let release = async {
             tokio::time::sleep(STORE_PATIENCE / 2).await;
             drop(held);
@@ -369,7 +488,12 @@ mod tests {
     }
 
     fn no_health() -> HealthListener {
-        HealthListener { address: None, is_bound: false, source: health::Later::default(), stopped: watch::channel(false).1 }
+        HealthListener {
+            address: None,
+            is_bound: false,
+            source: health::Later::default(),
+            stopped: watch::channel(false).1,
+        }
     }
 
     /// The file beside the store decides, which says whether deliveries may lie in it; the config of today makes no difference.
@@ -382,14 +506,32 @@ mod tests {
             "forward: { upstream: app }",
         ];
         let damage = "no database, but long enough to be one ".repeat(99);
-        for (action, holds) in actions.into_iter().flat_map(|action| [(action, true), (action, false)]) {
-            let (directory, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock) as Arc<dyn Clock>);
-            let (snapshot, store) = (snapshot(directory.path(), action), directory.path().join("store"));
+        for (action, holds) in actions
+            .into_iter()
+            .flat_map(|action| [(action, true), (action, false)])
+        {
+            let (directory, clock) = (
+                tempfile::tempdir().unwrap(),
+                Arc::new(SystemClock) as Arc<dyn Clock>,
+            );
+            let (snapshot, store) = (
+                snapshot(directory.path(), action),
+                directory.path().join("store"),
+            );
             // what a gate leaves behind, with or without something that waits
-            let opened = Embedded::open(&store, 10, Arc::clone(&clock)).unwrap().ledger;
+            let opened = Embedded::open(&store, 10, Arc::clone(&clock))
+                .unwrap()
+                .ledger;
             if holds {
-                let one = crate::store::contract::queue::delivery(1, crate::store::queue::Start::Anyone);
-                crate::store::queue::Queue::accept(&opened, Arc::new(one), crate::store::queue::Dedupe::None).await.unwrap();
+                let one =
+                    crate::store::contract::queue::delivery(1, crate::store::queue::Start::Anyone);
+                crate::store::queue::Queue::accept(
+                    &opened,
+                    Arc::new(one),
+                    crate::store::queue::Dedupe::None,
+                )
+                .await
+                .unwrap();
             }
             drop(opened);
             std::fs::write(store.join("hookgate.db"), &damage).unwrap();
@@ -397,15 +539,26 @@ mod tests {
                 std::fs::remove_file(store.join(format!("hookgate.db{suffix}"))).ok();
             }
             let aside = || {
-                let names = std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-                names.filter(|name| name.starts_with("hookgate.db.damaged-")).count()
+                let names = std::fs::read_dir(&store)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                names
+                    .filter(|name| name.starts_with("hookgate.db.damaged-"))
+                    .count()
             };
             match open_ledger(&snapshot, &clock, &mut no_health()).await {
                 Ok((_, alarm)) => assert!(!holds && alarm.is_some() && aside() == 1, "{action}"),
                 Err(error) => {
                     let said = error.render(false);
-                    assert!(holds && said.contains(&format!("hookgate set-aside {}", store.display())), "{action}: {said}");
-                    assert_eq!(std::fs::read_to_string(store.join("hookgate.db")).unwrap(), damage, "{action}: not touched");
+                    assert!(
+                        holds && said.contains(&format!("hookgate set-aside {}", store.display())),
+                        "{action}: {said}"
+                    );
+                    assert_eq!(
+                        std::fs::read_to_string(store.join("hookgate.db")).unwrap(),
+                        damage,
+                        "{action}: not touched"
+                    );
                     assert_eq!(aside(), 0, "{action}");
                 }
             }

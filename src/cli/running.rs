@@ -53,7 +53,10 @@ impl Running {
     pub(super) fn leave(self, store: Option<&Path>) -> Option<RunningFile> {
         let path = places(store).into_iter().next()?;
         match self.write(&path) {
-            Ok(()) => Some(RunningFile { path, running: self }),
+            Ok(()) => Some(RunningFile {
+                path,
+                running: self,
+            }),
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "cannot write the file with the addresses: commands will ask those of the config");
                 None
@@ -69,20 +72,32 @@ impl Running {
         {
             return Err(error);
         }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         std::fs::rename(new, path)
     }
 
     /// Finds what the gateway of `config` left in the runtime directory or beside `store`.
     pub(super) fn find(config: Option<&Path>, store: Option<&Path>) -> Option<Self> {
-        let found = places(store).into_iter().filter_map(|path| Self::read(&path));
+        let found = places(store)
+            .into_iter()
+            .filter_map(|path| Self::read(&path));
         let config = config.map(absolute);
-        found.into_iter().find(|running| config.as_ref().is_none_or(|config| *config == running.config))
+        found.into_iter().find(|running| {
+            config
+                .as_ref()
+                .is_none_or(|config| *config == running.config)
+        })
     }
 
     fn read(path: &Path) -> Option<Self> {
-        let bytes = std::fs::read(path).ok().filter(|bytes| bytes.len() <= MAX_BYTES)?;
+        let bytes = std::fs::read(path)
+            .ok()
+            .filter(|bytes| bytes.len() <= MAX_BYTES)?;
         serde_json::from_slice(&bytes).ok()
     }
 }
@@ -100,9 +115,14 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
 
 /// Returns the places of the file in order: `$RUNTIME_DIRECTORY` (the first, if the service has several), then beside the store.
 fn places(store: Option<&Path>) -> Vec<PathBuf> {
-    let runtime = std::env::var_os("RUNTIME_DIRECTORY").filter(|directories| !directories.is_empty());
+    let runtime =
+        std::env::var_os("RUNTIME_DIRECTORY").filter(|directories| !directories.is_empty());
     let runtime = runtime.and_then(|directories| std::env::split_paths(&directories).next());
-    runtime.into_iter().chain(store.map(Path::to_owned)).map(|directory| directory.join(FILE)).collect()
+    runtime
+        .into_iter()
+        .chain(store.map(Path::to_owned))
+        .map(|directory| directory.join(FILE))
+        .collect()
 }
 
 #[cfg(test)]
@@ -115,19 +135,41 @@ mod tests {
     fn the_file_is_private_found_by_its_config_and_removed() {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config.yaml");
-        let running = Running { config: config.clone(), health: Some("127.0.0.1:1".to_owned()), ..Running::default() };
+        let running = Running {
+            config: config.clone(),
+            health: Some("127.0.0.1:1".to_owned()),
+            ..Running::default()
+        };
         let path = dir.path().join(FILE);
         // what a crash left, readable by all, neither blocks nor lends its mode
         std::fs::write(path.with_extension("json.new"), "half").unwrap();
         running.write(&path).unwrap();
-        let mut file = RunningFile { path: path.clone(), running: running.clone() };
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(Running::find(Some(&config), Some(dir.path())), Some(running.clone()));
+        let mut file = RunningFile {
+            path: path.clone(),
+            running: running.clone(),
+        };
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            Running::find(Some(&config), Some(dir.path())),
+            Some(running.clone())
+        );
         assert_eq!(Running::find(None, Some(dir.path())), Some(running));
-        assert_eq!(Running::find(Some(&dir.path().join("other.yaml")), Some(dir.path())), None);
+        assert_eq!(
+            Running::find(Some(&dir.path().join("other.yaml")), Some(dir.path())),
+            None
+        );
         file.note_reload(Err("\u{1}".repeat(1 << 20)));
         let long = Running::find(Some(&config), Some(dir.path())).unwrap();
-        assert_eq!((long.signals, long.reloaded.map(|outcome| outcome.unwrap_err().len())), (1, Some(MAX_TEXT)));
+        assert_eq!(
+            (
+                long.signals,
+                long.reloaded.map(|outcome| outcome.unwrap_err().len())
+            ),
+            (1, Some(MAX_TEXT))
+        );
         drop(file);
         assert_eq!(Running::find(None, Some(dir.path())), None);
         std::fs::write(&path, "no JSON").unwrap();

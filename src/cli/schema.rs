@@ -5,6 +5,8 @@ use crate::cli::term;
 /// Runs `schema`.
 pub(super) fn print() -> Result<Exit, Error> {
     let text = serde_json::to_string_pretty(&crate::config::schema());
-    term::print_line(&text.map_err(|error| Error::no("the schema cannot be written").cause(error))?)?;
+    term::print_line(
+        &text.map_err(|error| Error::no("the schema cannot be written").cause(error))?,
+    )?;
     Ok(Exit::DONE)
 }

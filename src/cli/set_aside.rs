@@ -17,7 +17,9 @@ pub(super) struct SetAsideArgs {
 /// Runs `set-aside`.
 pub(super) fn set_aside(args: &SetAsideArgs) -> Result<Exit, Error> {
     if !args.directory.is_dir() {
-        return Err(Error::no("there is no such directory").at(args.directory.display().to_string()));
+        return Err(
+            Error::no("there is no such directory").at(args.directory.display().to_string())
+        );
     }
     let held = Directory::hold(&args.directory).map_err(|error| {
         if matches!(error, OpenError::Held { .. }) {
@@ -29,8 +31,13 @@ pub(super) fn set_aside(args: &SetAsideArgs) -> Result<Exit, Error> {
     if !held.file().exists() {
         return Err(Error::no("there is no store in it").at(args.directory.display().to_string()));
     }
-    let aside = held.set_aside(SystemClock.now().unix_ms() / 1000).map_err(|error| Error::no(error.to_string()))?;
-    term::print_line(&format!("the store is kept as {}; the gateway begins a new one when it starts", aside.display()))?;
+    let aside = held
+        .set_aside(SystemClock.now().unix_ms() / 1000)
+        .map_err(|error| Error::no(error.to_string()))?;
+    term::print_line(&format!(
+        "the store is kept as {}; the gateway begins a new one when it starts",
+        aside.display()
+    ))?;
     Ok(Exit::DONE)
 }
 
@@ -43,19 +50,32 @@ mod tests {
     #[test]
     fn a_store_is_renamed_whole_and_a_new_one_begins() {
         let directory = tempfile::tempdir().unwrap();
-        let args = SetAsideArgs { directory: directory.path().to_owned() };
+        let args = SetAsideArgs {
+            directory: directory.path().to_owned(),
+        };
         assert!(set_aside(&args).unwrap_err().message.contains("no store"));
         let open = || Embedded::open(directory.path(), 10, Arc::new(SystemClock));
         let running = open().unwrap();
         assert_eq!(set_aside(&args).unwrap_err().exit, Exit::STORE_HELD);
         drop(running);
-        std::fs::write(directory.path().join("hookgate.db"), "no database, but long enough to be one ".repeat(99)).unwrap();
+        std::fs::write(
+            directory.path().join("hookgate.db"),
+            "no database, but long enough to be one ".repeat(99),
+        )
+        .unwrap();
         std::fs::write(directory.path().join("has-deliveries"), "").unwrap();
         assert!(open().is_err());
         assert_eq!(set_aside(&args).unwrap(), Exit::DONE);
         assert_eq!(open().unwrap().alarm, None);
         let kept = std::fs::read_dir(directory.path()).unwrap();
-        let kept = kept.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("hookgate.db.damaged-"));
+        let kept = kept.filter(|entry| {
+            entry
+                .as_ref()
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .starts_with("hookgate.db.damaged-")
+        });
         assert_eq!(kept.count(), 1);
     }
 }

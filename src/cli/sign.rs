@@ -65,7 +65,11 @@ pub(super) fn sign(args: &SignArgs) -> Result<Exit, Error> {
         return context::block_on(send(&request, args.json))?;
     }
     let told = told(&policy, &request)?;
-    let file = if args.body.as_os_str() == "-" { "@-".to_owned() } else { format!("@{}", args.body.display()) };
+    let file = if args.body.as_os_str() == "-" {
+        "@-".to_owned()
+    } else {
+        format!("@{}", args.body.display())
+    };
     let curl = curl(&told, &file);
     if args.json {
         term::print_line(&as_json(&told, &curl).to_string())?;
@@ -76,7 +80,13 @@ pub(super) fn sign(args: &SignArgs) -> Result<Exit, Error> {
 }
 
 /// Signs a body as the provider would send it to `url`.
-pub(super) fn signed(policy: &Policy, url: &str, body: Bytes, id: Option<&str>, now: SystemTime) -> Result<Request, Error> {
+pub(super) fn signed(
+    policy: &Policy,
+    url: &str,
+    body: Bytes,
+    id: Option<&str>,
+    now: SystemTime,
+) -> Result<Request, Error> {
     let verifier = policy.verifier()?;
     let mut url = url.to_owned();
     let locator = verifier.shape().delivery_id();
@@ -84,29 +94,44 @@ pub(super) fn signed(policy: &Policy, url: &str, body: Bytes, id: Option<&str>, 
         add_query(&mut url, name, id);
     }
     let sent_to = SentTo::parse(&url).map_err(Error::usage)?;
-    let mut head = message::head(Method::POST, sent_to.target.unwrap_or_else(|| "/".into()), FrozenClock(now).now());
+    let mut head = message::head(
+        Method::POST,
+        sent_to.target.unwrap_or_else(|| "/".into()),
+        FrozenClock(now).now(),
+    );
     head.authority = sent_to.authority;
     head.tls = sent_to.tls;
     let own_id = head.request_id.to_string();
     match (locator, id) {
         (Some(Locator::Header(names)), id) => {
-            let id = HeaderValue::from_str(id.unwrap_or(&own_id)).map_err(|_| Error::usage("the delivery ID cannot stand in a header"))?;
+            let id = HeaderValue::from_str(id.unwrap_or(&own_id))
+                .map_err(|_| Error::usage("the delivery ID cannot stand in a header"))?;
             if let Some(name) = names.names().first() {
                 head.headers.insert(name.clone(), id);
             }
         }
         (Some(Locator::Json(pointer)), Some(_)) => {
-            return Err(Error::usage("the delivery ID stands in the body").hint(format!("write it under {pointer} of the body")));
+            return Err(Error::usage("the delivery ID stands in the body")
+                .hint(format!("write it under {pointer} of the body")));
         }
         (None, Some(_)) => return Err(Error::usage("this provider has no delivery ID")),
         (Some(Locator::Json(_) | Locator::Query(_)) | None, _) => {}
     }
-    let is_json = matches!(body.iter().find(|byte| !byte.is_ascii_whitespace()), Some(b'{' | b'['));
-    let kind = if is_json { "application/json" } else { "application/octet-stream" };
-    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let is_json = matches!(
+        body.iter().find(|byte| !byte.is_ascii_whitespace()),
+        Some(b'{' | b'[')
+    );
+    let kind = if is_json {
+        "application/json"
+    } else {
+        "application/octet-stream"
+    };
+    head.headers
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     let params = policy.params(&head);
-    let added =
-        verifier.sign(&head, &params, &body, 0, now).map_err(|error| Error::usage("the body cannot be signed").why(error.to_string()))?;
+    let added = verifier
+        .sign(&head, &params, &body, 0, now)
+        .map_err(|error| Error::usage("the body cannot be signed").why(error.to_string()))?;
     let mut headers = head.headers;
     for (name, value) in added.headers {
         headers.insert(name, value);
@@ -118,7 +143,9 @@ pub(super) fn signed(policy: &Policy, url: &str, body: Bytes, id: Option<&str>, 
 }
 
 fn add_query(url: &mut String, name: &str, value: &str) {
-    let pair = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+    let pair = form_urlencoded::Serializer::new(String::new())
+        .append_pair(name, value)
+        .finish();
     url.push(if url.contains('?') { '&' } else { '?' });
     url.push_str(&pair);
 }
@@ -128,16 +155,34 @@ pub(super) fn default_url(policy: &Policy) -> Result<String, Error> {
     match policy {
         Policy::Preset { name, .. } => Ok(format!("http://127.0.0.1:8080/webhooks/{name}")),
         Policy::Route(loaded, hook) => {
-            let open = || loaded.snapshot.listeners.iter().filter_map(|listener| Some((listener.address.tcp()?, listener.tls.is_some())));
+            let open =
+                || {
+                    loaded.snapshot.listeners.iter().filter_map(|listener| {
+                        Some((listener.address.tcp()?, listener.tls.is_some()))
+                    })
+                };
             let found = open().find(|(_, tls)| !tls).or_else(|| open().next());
-            let (mut address, tls) = found.ok_or_else(|| Error::usage("the config listens on no port").hint("--url URL"))?;
+            let (mut address, tls) = found
+                .ok_or_else(|| Error::usage("the config listens on no port").hint("--url URL"))?;
             if hook.path.contains('{') {
-                return Err(Error::usage(format!("the path of route {} has parameters: {}", hook.name, hook.path)).hint("--url URL"));
+                return Err(Error::usage(format!(
+                    "the path of route {} has parameters: {}",
+                    hook.name, hook.path
+                ))
+                .hint("--url URL"));
             }
             if address.ip().is_unspecified() {
-                address.set_ip(if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+                address.set_ip(if address.is_ipv4() {
+                    std::net::Ipv4Addr::LOCALHOST.into()
+                } else {
+                    std::net::Ipv6Addr::LOCALHOST.into()
+                });
             }
-            Ok(format!("{}://{address}{}", if tls { "https" } else { "http" }, hook.path))
+            Ok(format!(
+                "{}://{address}{}",
+                if tls { "https" } else { "http" },
+                hook.path
+            ))
         }
     }
 }
@@ -162,7 +207,11 @@ fn as_json(told: &Told, curl: &str) -> serde_json::Value {
         Value::Text(text) => json!(text),
         Value::Shell(_) | Value::User(_) => serde_json::Value::Null,
     };
-    let headers: Vec<_> = told.headers.iter().map(|(name, one)| json!([name, value(one)])).collect();
+    let headers: Vec<_> = told
+        .headers
+        .iter()
+        .map(|(name, one)| json!([name, value(one)]))
+        .collect();
     json!({ "method": "POST", "url": told.url, "headers": headers, "curl": curl })
 }
 
@@ -173,7 +222,10 @@ fn told(policy: &Policy, request: &Request) -> Result<Told, Error> {
         Policy::Preset { shell, .. } => Some(shell.as_str()),
         Policy::Route(..) => None,
     };
-    let hidden = || Error::usage("the request would hold the secret itself, and this would print it").hint("--send");
+    let hidden = || {
+        Error::usage("the request would hold the secret itself, and this would print it")
+            .hint("--send")
+    };
     if !secret_places.query.is_empty() {
         return Err(hidden());
     }
@@ -191,21 +243,33 @@ fn told(policy: &Policy, request: &Request) -> Result<Told, Error> {
         };
         headers.push((header_name(name), value));
     }
-    Ok(Told { url: request.url.clone(), headers })
+    Ok(Told {
+        url: request.url.clone(),
+        headers,
+    })
 }
 
 /// A header's name as people write it.
 fn header_name(name: &HeaderName) -> String {
     let words = name.as_str().split('-').map(|word| {
         let mut letters = word.chars();
-        letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+        letters
+            .next()
+            .map(|first| first.to_ascii_uppercase())
+            .into_iter()
+            .chain(letters)
+            .collect::<String>()
     });
     words.collect::<Vec<_>>().join("-")
 }
 
 fn curl(told: &Told, file: &str) -> String {
     // curl takes brackets and braces in a URL for patterns
-    let glob = if told.url.contains(['[', ']', '{', '}']) { " -g" } else { "" };
+    let glob = if told.url.contains(['[', ']', '{', '}']) {
+        " -g"
+    } else {
+        ""
+    };
     let mut command = format!("curl -sS -i{glob} {}", quoted(&told.url));
     for (name, value) in &told.headers {
         let option = match value {
@@ -229,16 +293,37 @@ pub(super) struct Answered {
 
 /// Sends a signed request.
 pub(super) async fn deliver(request: &Request) -> Result<Answered, Error> {
-    let url = Url::parse(&request.url).map_err(|error| Error::usage(error.to_string()).at(request.url.clone()))?;
-    let answer = fetch(&url, Method::POST, request.headers.clone(), request.body.clone(), PATIENCE).await;
+    let url = Url::parse(&request.url)
+        .map_err(|error| Error::usage(error.to_string()).at(request.url.clone()))?;
+    let answer = fetch(
+        &url,
+        Method::POST,
+        request.headers.clone(),
+        request.body.clone(),
+        PATIENCE,
+    )
+    .await;
     let place = request.url.split('?').next().unwrap_or_default();
-    let (status, headers, body) = answer.map_err(|error| Error::no("there is no answer").at(place).why(error.to_string()))?;
-    Ok(Answered { status, headers, body })
+    let (status, headers, body) = answer.map_err(|error| {
+        Error::no("there is no answer")
+            .at(place)
+            .why(error.to_string())
+    })?;
+    Ok(Answered {
+        status,
+        headers,
+        body,
+    })
 }
 
 async fn send(request: &Request, as_json: bool) -> Result<Exit, Error> {
     let answer = deliver(request).await?;
-    let header = |name: &HeaderName| answer.headers.get(name).map(|value| term::clean(&String::from_utf8_lossy(value.as_bytes())));
+    let header = |name: &HeaderName| {
+        answer
+            .headers
+            .get(name)
+            .map(|value| term::clean(&String::from_utf8_lossy(value.as_bytes())))
+    };
     let verdict = header(&HeaderName::from_static("hookgate-status"));
     let request_id = header(&REQUEST_ID);
     if as_json {
@@ -246,9 +331,16 @@ async fn send(request: &Request, as_json: bool) -> Result<Exit, Error> {
         let answer = json!({ "status": answer.status.as_u16(), "hookgate_status": verdict, "request_id": request_id, "body": body });
         term::print_line(&answer.to_string())?;
     } else {
-        let sign = Look::of_stdout().sign(if answer.status.is_success() { Sign::Good } else { Sign::Bad });
+        let sign = Look::of_stdout().sign(if answer.status.is_success() {
+            Sign::Good
+        } else {
+            Sign::Bad
+        });
         let mut line = format!("{sign} {BOLD}{}{BOLD:#}", answer.status);
-        for part in [verdict, request_id.map(|id| format!("request {id}"))].into_iter().flatten() {
+        for part in [verdict, request_id.map(|id| format!("request {id}"))]
+            .into_iter()
+            .flatten()
+        {
             line.push_str(&format!("   {part}"));
         }
         term::print_line(&line)?;
@@ -257,7 +349,11 @@ async fn send(request: &Request, as_json: bool) -> Result<Exit, Error> {
             term::print_line(body.trim_end())?;
         }
     }
-    Ok(if answer.status.is_success() { Exit::DONE } else { Exit::NO })
+    Ok(if answer.status.is_success() {
+        Exit::DONE
+    } else {
+        Exit::NO
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ pub(super) struct Cell {
 impl Cell {
     /// A text in a colour.
     pub(super) fn styled(text: impl Into<String>, style: Style) -> Self {
-        Self { text: text.into(), style }
+        Self {
+            text: text.into(),
+            style,
+        }
     }
 }
 
@@ -44,7 +47,11 @@ const LEAST: usize = 6;
 impl Table {
     /// A table with these columns.
     pub(super) fn new(columns: &[(&'static str, Align)], indent: usize) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new(), indent }
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+            indent,
+        }
     }
 
     /// Adds a row, a cell a column.
@@ -54,7 +61,11 @@ impl Table {
 
     /// The lines of the table. On a terminal they fit its width: first and last column keep their text, the widest between gives way.
     pub(super) fn render(&self, look: &Look) -> String {
-        let mut widths: Vec<usize> = self.columns.iter().map(|(title, _)| title.chars().count()).collect();
+        let mut widths: Vec<usize> = self
+            .columns
+            .iter()
+            .map(|(title, _)| title.chars().count())
+            .collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.text.chars().count());
@@ -63,16 +74,28 @@ impl Table {
         if let Some(most) = look.width {
             self.fit(&mut widths, most);
         }
-        let header: Vec<Cell> = self.columns.iter().map(|(title, _)| Cell::styled(*title, DIM)).collect();
-        std::iter::once(&header).chain(&self.rows).map(|row| self.line(row, &widths, look)).collect()
+        let header: Vec<Cell> = self
+            .columns
+            .iter()
+            .map(|(title, _)| Cell::styled(*title, DIM))
+            .collect();
+        std::iter::once(&header)
+            .chain(&self.rows)
+            .map(|row| self.line(row, &widths, look))
+            .collect()
     }
 
     fn fit(&self, widths: &mut [usize], most: usize) {
         let last = widths.len().saturating_sub(1);
         let mut total = self.indent + 2 * last + widths.iter().sum::<usize>();
         while total > most {
-            let middle = widths.iter_mut().enumerate().filter(|(place, width)| *place > 0 && *place < last && **width > LEAST);
-            let Some((_, widest)) = middle.max_by_key(|(_, width)| **width) else { break };
+            let middle = widths
+                .iter_mut()
+                .enumerate()
+                .filter(|(place, width)| *place > 0 && *place < last && **width > LEAST);
+            let Some((_, widest)) = middle.max_by_key(|(_, width)| **width) else {
+                break;
+            };
             *widest -= 1;
             total -= 1;
         }
@@ -81,10 +104,16 @@ impl Table {
     fn line(&self, row: &[Cell], widths: &[usize], look: &Look) -> String {
         let mut line = " ".repeat(self.indent);
         let mut owed = 0;
-        for (place, ((cell, width), (_, align))) in row.iter().zip(widths).zip(&self.columns).enumerate() {
+        for (place, ((cell, width), (_, align))) in
+            row.iter().zip(widths).zip(&self.columns).enumerate()
+        {
             let text = cut(&cell.text, *width, look);
             let free = width.saturating_sub(text.chars().count());
-            let (before, after) = if *align == Align::Right { (free, 0) } else { (0, free) };
+            let (before, after) = if *align == Align::Right {
+                (free, 0)
+            } else {
+                (0, free)
+            };
             let gap = if place > 0 { 2 } else { 0 };
             // Blanks are written once something follows, so that no line ends in any.
             owed += gap + before;
@@ -107,7 +136,10 @@ pub(super) fn cut(text: &str, width: usize, look: &Look) -> String {
         return text.to_owned();
     }
     let ellipsis = if look.utf8 { "…" } else { "~" };
-    text.chars().take(width.saturating_sub(1)).chain(ellipsis.chars()).collect()
+    text.chars()
+        .take(width.saturating_sub(1))
+        .chain(ellipsis.chars())
+        .collect()
 }
 
 #[cfg(test)]
@@ -115,19 +147,39 @@ mod tests {
     use super::*;
 
     fn look(width: Option<usize>) -> Look {
-        Look { width, utf8: true, zone: jiff::tz::TimeZone::UTC }
+        Look {
+            width,
+            utf8: true,
+            zone: jiff::tz::TimeZone::UTC,
+        }
     }
 
     #[test]
     fn the_middle_gives_way() {
-        let mut table = Table::new(&[("ID", Align::Left), ("NOTE", Align::Left), ("N", Align::Right), ("WHY", Align::Left)], 0);
-        table.row(["first".into(), "a rather long note".into(), "1,204".into(), "because".into()]);
+        let mut table = Table::new(
+            &[
+                ("ID", Align::Left),
+                ("NOTE", Align::Left),
+                ("N", Align::Right),
+                ("WHY", Align::Left),
+            ],
+            0,
+        );
+        table.row([
+            "first".into(),
+            "a rather long note".into(),
+            "1,204".into(),
+            "because".into(),
+        ]);
         table.row(["x".into(), "".into(), "7".into(), "".into()]);
         let shown = |width| anstream::adapter::strip_str(&table.render(&look(width))).to_string();
         assert_eq!(
             shown(None),
             "ID     NOTE                    N  WHY\nfirst  a rather long note  1,204  because\nx                              7\n"
         );
-        assert_eq!(shown(Some(34)), "ID     NOTE             N  WHY\nfirst  a rather l…  1,204  because\nx                       7\n");
+        assert_eq!(
+            shown(Some(34)),
+            "ID     NOTE             N  WHY\nfirst  a rather l…  1,204  because\nx                       7\n"
+        );
     }
 }

@@ -60,16 +60,39 @@ impl Look {
     /// What stdout is now; `utc`: with times in UTC even so.
     pub fn of_stdout_in(utc: bool) -> Self {
         let look = Self::of_stdout();
-        if utc { Self { zone: TimeZone::UTC, ..look } } else { look }
+        if utc {
+            Self {
+                zone: TimeZone::UTC,
+                ..look
+            }
+        } else {
+            look
+        }
     }
 
     /// What stdout is now.
     pub fn of_stdout() -> Self {
         let stdout = std::io::stdout();
-        let zone = if stdout.is_terminal() { TimeZone::system() } else { TimeZone::UTC };
-        let size = if stdout.is_terminal() { terminal_size::terminal_size_of(&stdout) } else { None };
-        let width = if stdout.is_terminal() { Some(size.map_or(80, |(width, _)| usize::from(width.0)).max(40)) } else { None };
-        Self { width, utf8: utf8(&|name| std::env::var(name).ok()), zone }
+        let zone = if stdout.is_terminal() {
+            TimeZone::system()
+        } else {
+            TimeZone::UTC
+        };
+        let size = if stdout.is_terminal() {
+            terminal_size::terminal_size_of(&stdout)
+        } else {
+            None
+        };
+        let width = if stdout.is_terminal() {
+            Some(size.map_or(80, |(width, _)| usize::from(width.0)).max(40))
+        } else {
+            None
+        };
+        Self {
+            width,
+            utf8: utf8(&|name| std::env::var(name).ok()),
+            zone,
+        }
     }
 
     /// A sign in its colour.
@@ -96,16 +119,28 @@ impl Look {
 
     /// Today as `13:04:33`, older as `21 Nov 13:04`.
     pub fn time(&self, at: SystemTime, now: SystemTime) -> String {
-        let zoned = |time| jiff::Timestamp::try_from(time).ok().map(|time| time.to_zoned_datetime(self.zone.clone()));
-        let (Some(at), Some(now)) = (zoned(at), zoned(now)) else { return self.none().to_owned() };
-        let form = if at.date() == now.date() { "%H:%M:%S" } else { "%-d %b %H:%M" };
+        let zoned = |time| {
+            jiff::Timestamp::try_from(time)
+                .ok()
+                .map(|time| time.to_zoned_datetime(self.zone.clone()))
+        };
+        let (Some(at), Some(now)) = (zoned(at), zoned(now)) else {
+            return self.none().to_owned();
+        };
+        let form = if at.date() == now.date() {
+            "%H:%M:%S"
+        } else {
+            "%-d %b %H:%M"
+        };
         at.strftime(form).to_string()
     }
 }
 
 /// Whether the locale speaks UTF-8, by the first of the three variables that is set.
 fn utf8(env: &dyn Fn(&str) -> Option<String>) -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| env(name).filter(|value| !value.is_empty()));
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| env(name).filter(|value| !value.is_empty()));
     locale.is_some_and(|locale| {
         let locale = locale.to_ascii_lowercase();
         locale.contains("utf-8") || locale.contains("utf8")
@@ -138,7 +173,10 @@ pub fn say(line: &str) {
 
 /// Warns about the run.
 pub fn warn(text: &str) {
-    say(&format!("{YELLOW}{BOLD}warning{BOLD:#}{YELLOW:#}: {}", clean(text)));
+    say(&format!(
+        "{YELLOW}{BOLD}warning{BOLD:#}{YELLOW:#}: {}",
+        clean(text)
+    ));
 }
 
 /// A text from outside as it may be shown: what could drive a terminal or turn the reading order is written out, `\x1b`.
@@ -146,8 +184,13 @@ pub fn clean(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
-            '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => write!(shown, "\\x{:02x}", u32::from(char)).unwrap_or_default(),
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
+            '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {
+                write!(shown, "\\x{:02x}", u32::from(char)).unwrap_or_default()
+            }
+            '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => {
                 write!(shown, "\\u{{{:x}}}", u32::from(char)).unwrap_or_default();
             }
             _ => shown.push(char),
@@ -159,7 +202,10 @@ pub fn clean(text: &str) -> String {
 /// Bytes from outside as they may be shown; line feeds and tabs stay, for bodies.
 pub fn clean_body(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    text.split('\n').map(|line| line.split('\t').map(clean).collect::<Vec<_>>().join("\t")).collect::<Vec<_>>().join("\n")
+    text.split('\n')
+        .map(|line| line.split('\t').map(clean).collect::<Vec<_>>().join("\t"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// `1,204`
@@ -177,7 +223,11 @@ pub fn count(number: u64) -> String {
 
 /// `1 warning`, `3 errors`
 pub fn counted(number: u64, word: &str) -> String {
-    format!("{} {word}{}", count(number), if number == 1 { "" } else { "s" })
+    format!(
+        "{} {word}{}",
+        count(number),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 /// `12 s`, `3 m`, `2 h 10 m`, `4 d`
@@ -197,7 +247,9 @@ pub fn age(duration: Duration) -> String {
 pub fn wait(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
-        60..3_600 if !seconds.is_multiple_of(60) => format!("{} m {} s", seconds / 60, seconds % 60),
+        60..3_600 if !seconds.is_multiple_of(60) => {
+            format!("{} m {} s", seconds / 60, seconds % 60)
+        }
         _ => age(duration),
     }
 }
@@ -210,14 +262,20 @@ pub fn took(seconds: f64) -> String {
     } else if seconds < 10.0 {
         format!("{seconds:.1} s")
     } else {
-        Duration::try_from_secs_f64(seconds).map(wait).unwrap_or_default()
+        Duration::try_from_secs_f64(seconds)
+            .map(wait)
+            .unwrap_or_default()
     }
 }
 
 /// As [`age`], with the hours of the last day: `3 d 4 h`.
 pub fn long_age(duration: Duration) -> String {
     let hours = duration.as_secs() / 3_600 % 24;
-    if duration.as_secs() >= 86_400 && hours > 0 { format!("{} {hours} h", age(duration)) } else { age(duration) }
+    if duration.as_secs() >= 86_400 && hours > 0 {
+        format!("{} {hours} h", age(duration))
+    } else {
+        age(duration)
+    }
 }
 
 /// `423 bytes`, `412 MiB`
@@ -225,8 +283,17 @@ pub fn size(bytes: u64) -> String {
     if bytes < 1024 {
         return counted(bytes, "byte");
     }
-    let units = [("KiB", 1_u64 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
-    let (unit, one) = units.into_iter().rev().find(|(_, one)| bytes >= *one).unwrap_or(("KiB", 1 << 10));
+    let units = [
+        ("KiB", 1_u64 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+    ];
+    let (unit, one) = units
+        .into_iter()
+        .rev()
+        .find(|(_, one)| bytes >= *one)
+        .unwrap_or(("KiB", 1 << 10));
     let tenths = bytes.saturating_mul(10) / one;
     if tenths < 100 && !tenths.is_multiple_of(10) {
         format!("{}.{} {unit}", tenths / 10, tenths % 10)
@@ -237,12 +304,16 @@ pub fn size(bytes: u64) -> String {
 
 /// A time that somebody else wrote, RFC 3339.
 pub fn moment(text: &str) -> Option<SystemTime> {
-    text.parse::<jiff::Timestamp>().ok().and_then(|at| SystemTime::try_from(at).ok())
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .and_then(|at| SystemTime::try_from(at).ok())
 }
 
 /// RFC 3339 in UTC.
 pub fn rfc3339(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map(|at| at.to_string()).unwrap_or_default()
+    jiff::Timestamp::try_from(at)
+        .map(|at| at.to_string())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -251,33 +322,72 @@ mod tests {
 
     #[test]
     fn numbers_and_ages_read_as_people_write_them() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        let ages = [0, 59, 60, 3_599, 3_600, 7_800, 86_399, 4 * 86_400 + 5].map(|seconds| age(Duration::from_secs(seconds)));
-        assert_eq!(ages, ["0 s", "59 s", "1 m", "59 m", "1 h", "2 h 10 m", "23 h 59 m", "4 d"]);
-        assert_eq!(long_age(Duration::from_secs(3 * 86_400 + 4 * 3_600)), "3 d 4 h");
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        let ages = [0, 59, 60, 3_599, 3_600, 7_800, 86_399, 4 * 86_400 + 5]
+            .map(|seconds| age(Duration::from_secs(seconds)));
+        assert_eq!(
+            ages,
+            [
+                "0 s",
+                "59 s",
+                "1 m",
+                "59 m",
+                "1 h",
+                "2 h 10 m",
+                "23 h 59 m",
+                "4 d"
+            ]
+        );
+        assert_eq!(
+            long_age(Duration::from_secs(3 * 86_400 + 4 * 3_600)),
+            "3 d 4 h"
+        );
         assert_eq!(
             [12, 60, 108, 3_599, 7_800].map(|seconds| wait(Duration::from_secs(seconds))),
             ["12 s", "1 m", "1 m 48 s", "59 m 59 s", "2 h 10 m"]
         );
-        assert_eq!([0.0004, 0.0836, 1.24, 108.0].map(took), ["0 ms", "84 ms", "1.2 s", "1 m 48 s"]);
+        assert_eq!(
+            [0.0004, 0.0836, 1.24, 108.0].map(took),
+            ["0 ms", "84 ms", "1.2 s", "1 m 48 s"]
+        );
         assert_eq!(
             [1, 423, 1024, 412 << 20, 8 << 30, 6_396_314].map(size),
-            ["1 byte", "423 bytes", "1 KiB", "412 MiB", "8 GiB", "6.1 MiB"]
+            [
+                "1 byte",
+                "423 bytes",
+                "1 KiB",
+                "412 MiB",
+                "8 GiB",
+                "6.1 MiB"
+            ]
         );
     }
 
     #[test]
     fn nothing_from_outside_drives_the_terminal() {
-        assert_eq!(clean("a\x1b[31mb\r\n\u{9b}\u{202e}é"), "a\\x1b[31mb\\x0d\\x0a\\x9b\\u{202e}é");
+        assert_eq!(
+            clean("a\x1b[31mb\r\n\u{9b}\u{202e}é"),
+            "a\\x1b[31mb\\x0d\\x0a\\x9b\\u{202e}é"
+        );
         assert_eq!(clean_body(b"a\tb\n\x1b\xff"), "a\tb\n\\x1b\u{fffd}");
     }
 
     #[test]
     fn the_first_locale_variable_that_is_set_decides() {
         let with = |pairs: &'static [(&str, &str)]| {
-            utf8(&move |name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+            utf8(&move |name| {
+                pairs
+                    .iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, value)| (*value).to_owned())
+            })
         };
-        assert!(with(&[("LANG", "en_US.UTF-8")]) && with(&[("LC_ALL", ""), ("LC_CTYPE", "C.utf8")]));
+        assert!(
+            with(&[("LANG", "en_US.UTF-8")]) && with(&[("LC_ALL", ""), ("LC_CTYPE", "C.utf8")])
+        );
         assert!(!with(&[]) && !with(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")]));
     }
 }

@@ -35,8 +35,17 @@ pub(super) struct VerifyArgs {
 /// What came of a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    Authentic { secret: String, covers: Covers, delivery_id: Option<String>, event_type: Option<String>, signed_at: Option<SystemTime> },
-    Refused { code: &'static str, message: String },
+    Authentic {
+        secret: String,
+        covers: Covers,
+        delivery_id: Option<String>,
+        event_type: Option<String>,
+        signed_at: Option<SystemTime>,
+    },
+    Refused {
+        code: &'static str,
+        message: String,
+    },
 }
 
 /// Runs `verify`.
@@ -44,12 +53,25 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Error> {
     let policy = args.policy.read()?;
     let bytes = context::read(&args.request, "the request")?;
     let verdict = judge(&policy, &bytes, args.url.as_ref(), args.now)?;
-    let text = if args.json { verdict.json().to_string() } else { verdict.text(&Look::of_stdout()) };
+    let text = if args.json {
+        verdict.json().to_string()
+    } else {
+        verdict.text(&Look::of_stdout())
+    };
     term::print_line(&text)?;
-    Ok(if matches!(verdict, Verdict::Authentic { .. }) { Exit::DONE } else { Exit::NO })
+    Ok(if matches!(verdict, Verdict::Authentic { .. }) {
+        Exit::DONE
+    } else {
+        Exit::NO
+    })
 }
 
-fn judge(policy: &Policy, bytes: &[u8], url: Option<&SentTo>, now: Option<SystemTime>) -> Result<Verdict, Error> {
+fn judge(
+    policy: &Policy,
+    bytes: &[u8],
+    url: Option<&SentTo>,
+    now: Option<SystemTime>,
+) -> Result<Verdict, Error> {
     let now = now.map_or_else(|| SystemClock.now(), |now| FrozenClock(now).now());
     let verifier = policy.verifier()?;
     let read = Message::parse(bytes).and_then(|message| {
@@ -58,14 +80,24 @@ fn judge(policy: &Policy, bytes: &[u8], url: Option<&SentTo>, now: Option<System
     });
     let (message, head) = match read {
         Ok(read) => read,
-        Err(Fault::Unreadable(why)) => return Err(Error::usage("the request cannot be read").why(why)),
-        Err(Fault::Malformed(why)) => return Ok(Verdict::Refused { code: Refusal::Malformed.code(), message: why.to_owned() }),
+        Err(Fault::Unreadable(why)) => {
+            return Err(Error::usage("the request cannot be read").why(why));
+        }
+        Err(Fault::Malformed(why)) => {
+            return Ok(Verdict::Refused {
+                code: Refusal::Malformed.code(),
+                message: why.to_owned(),
+            });
+        }
     };
     if message.lacks_host() && url.is_none() {
         term::warn("the request has no `Host`; over HTTP/1.1 the gate refuses it as malformed");
     }
     let params = policy.params(&head);
-    let received = Received { head, body: Body::from(message.body) };
+    let received = Received {
+        head,
+        body: Body::from(message.body),
+    };
     Ok(match verifier.verify(received, &params, now) {
         Ok(authentic) => Verdict::Authentic {
             secret: authentic.secret().to_string(),
@@ -74,14 +106,23 @@ fn judge(policy: &Policy, bytes: &[u8], url: Option<&SentTo>, now: Option<System
             event_type: verifier.event_type(authentic.received()),
             signed_at: authentic.signed_at(),
         },
-        Err(refused) => Verdict::Refused { code: refused.why.code(), message: refused.why.to_string() },
+        Err(refused) => Verdict::Refused {
+            code: refused.why.code(),
+            message: refused.why.to_string(),
+        },
     })
 }
 
 impl Verdict {
     fn json(&self) -> serde_json::Value {
         match self {
-            Self::Authentic { secret, covers, delivery_id, event_type, signed_at } => json!({
+            Self::Authentic {
+                secret,
+                covers,
+                delivery_id,
+                event_type,
+                signed_at,
+            } => json!({
                 "verdict": "authentic",
                 "secret": secret,
                 "covers": covered(*covers),
@@ -89,18 +130,33 @@ impl Verdict {
                 "event_type": event_type,
                 "signed_at": signed_at.map(term::rfc3339),
             }),
-            Self::Refused { code, message } => json!({ "verdict": "refused", "code": code, "message": message }),
+            Self::Refused { code, message } => {
+                json!({ "verdict": "refused", "code": code, "message": message })
+            }
         }
     }
 
     /// `✓ authentic, secret secret-1; covers body; delivery ID …`
     fn text(&self, look: &Look) -> String {
         match self {
-            Self::Authentic { secret, covers, delivery_id, event_type, signed_at } => {
+            Self::Authentic {
+                secret,
+                covers,
+                delivery_id,
+                event_type,
+                signed_at,
+            } => {
                 let sign = look.sign(Sign::Good);
                 // an unnamed one is called `secret-1` already
-                let word = if secret.starts_with("secret-") { "" } else { "secret " };
-                let mut text = format!("{sign} {BOLD}authentic{BOLD:#}, {word}{}; covers {covers}", term::clean(secret));
+                let word = if secret.starts_with("secret-") {
+                    ""
+                } else {
+                    "secret "
+                };
+                let mut text = format!(
+                    "{sign} {BOLD}authentic{BOLD:#}, {word}{}; covers {covers}",
+                    term::clean(secret)
+                );
                 if let Some(id) = delivery_id {
                     text.push_str(&format!("; delivery ID {}", term::clean(id)));
                 }
@@ -112,12 +168,22 @@ impl Verdict {
                 }
                 text
             }
-            Self::Refused { code, message } => format!("{} {BOLD}{code}{BOLD:#}: {message}", look.sign(Sign::Bad)),
+            Self::Refused { code, message } => {
+                format!("{} {BOLD}{code}{BOLD:#}: {message}", look.sign(Sign::Bad))
+            }
         }
     }
 }
 
 /// The names of what is covered.
 pub(super) fn covered(covers: Covers) -> Vec<String> {
-    if covers.nothing() { Vec::new() } else { covers.header_value().split(',').map(str::to_owned).collect() }
+    if covers.nothing() {
+        Vec::new()
+    } else {
+        covers
+            .header_value()
+            .split(',')
+            .map(str::to_owned)
+            .collect()
+    }
 }

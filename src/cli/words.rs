@@ -16,18 +16,34 @@ const WORDS: &[(&str, &str)] = &[
     ("`limit`", "`--limit`"),
     ("`rate`", "`--rate`"),
     ("`reason`", "`--reason`"),
-    ("`\"since\": \"2000-01-01T00:00:00Z\"`", "`--since 2000-01-01T00:00:00Z`"),
+    (
+        "`\"since\": \"2000-01-01T00:00:00Z\"`",
+        "`--since 2000-01-01T00:00:00Z`",
+    ),
     ("`filter` says nothing", "no filter is given"),
     ("`GET /-/status`", "`hookgate status`"),
     ("`GET /-/deliveries`", "`hookgate deliveries list`"),
-    ("`GET /-/deliveries?id=…`", "`hookgate deliveries list --id …`"),
+    (
+        "`GET /-/deliveries?id=…`",
+        "`hookgate deliveries list --id …`",
+    ),
 ];
 
 /// Returns a message of the API in the words of the command line. What somebody wrote stands at the end of a message, in backticks: it stays.
 pub(super) fn of_the_command_line(message: &str) -> String {
-    let own = if message.ends_with('`') { message.get(..message.len().saturating_sub(1)).and_then(|rest| rest.rfind('`')) } else { None };
+    let own = if message.ends_with('`') {
+        message
+            .get(..message.len().saturating_sub(1))
+            .and_then(|rest| rest.rfind('`'))
+    } else {
+        None
+    };
     let (message, own) = message.split_at(own.unwrap_or(message.len()));
-    let words = WORDS.iter().fold(message.to_owned(), |message, (of_the_api, ours)| message.replace(of_the_api, ours));
+    let words = WORDS
+        .iter()
+        .fold(message.to_owned(), |message, (of_the_api, ours)| {
+            message.replace(of_the_api, ours)
+        });
     words + own
 }
 
@@ -76,9 +92,18 @@ mod tests {
     /// The words in backticks of the text literals of a file, up to its tests.
     fn words(source: &str) -> Vec<String> {
         let code = source.split("#[cfg(test)]").next().unwrap();
-        let lines = code.lines().map(str::trim_start).filter(|line| !line.starts_with("//") && line.contains('"'));
+        let lines = code
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| !line.starts_with("//") && line.contains('"'));
         lines
-            .flat_map(|line| line.split('`').skip(1).step_by(2).map(|word| format!("`{}`", word.replace("\\\"", "\""))).collect::<Vec<_>>())
+            .flat_map(|line| {
+                line.split('`')
+                    .skip(1)
+                    .step_by(2)
+                    .map(|word| format!("`{}`", word.replace("\\\"", "\"")))
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 
@@ -99,9 +124,17 @@ mod tests {
     #[test]
     fn every_word_of_the_api_is_one_of_the_command_line() {
         walk(Path::new("src/admin"), &mut |path, source| {
-            for word in words(source).iter().filter(|word| !word.contains('{') || word.contains('/')) {
-                let known = SAME.contains(&&**word) || WORDS.iter().any(|(of_the_api, _)| of_the_api == word);
-                assert!(known, "{}: {word} is in no list of src/cli/words.rs", path.display());
+            for word in words(source)
+                .iter()
+                .filter(|word| !word.contains('{') || word.contains('/'))
+            {
+                let known = SAME.contains(&&**word)
+                    || WORDS.iter().any(|(of_the_api, _)| of_the_api == word);
+                assert!(
+                    known,
+                    "{}: {word} is in no list of src/cli/words.rs",
+                    path.display()
+                );
             }
         });
     }
@@ -109,11 +142,26 @@ mod tests {
     #[test]
     fn a_message_names_flags_and_leaves_what_somebody_wrote() {
         for (of_the_api, ours) in [
-            ("it was forwarded (say `delivered` to send it again)", "it was forwarded (say `--delivered` to send it again)"),
-            ("`since` is no time: `since`", "`--since` is no time: `since`"),
-            ("there is no route `delivered`", "there is no route `delivered`"),
-            ("`GET /-/status` lists the routes", "`hookgate status` lists the routes"),
-            ("`reason` is longer than 1024 bytes", "`--reason` is longer than 1024 bytes"),
+            (
+                "it was forwarded (say `delivered` to send it again)",
+                "it was forwarded (say `--delivered` to send it again)",
+            ),
+            (
+                "`since` is no time: `since`",
+                "`--since` is no time: `since`",
+            ),
+            (
+                "there is no route `delivered`",
+                "there is no route `delivered`",
+            ),
+            (
+                "`GET /-/status` lists the routes",
+                "`hookgate status` lists the routes",
+            ),
+            (
+                "`reason` is longer than 1024 bytes",
+                "`--reason` is longer than 1024 bytes",
+            ),
             ("a stray `", "a stray `"),
         ] {
             assert_eq!(of_the_command_line(of_the_api), ours);

@@ -27,7 +27,10 @@ pub enum Step {
 impl Place {
     /// The whole of a file.
     pub fn root(file: usize) -> Self {
-        Self { file, path: Vec::new() }
+        Self {
+            file,
+            path: Vec::new(),
+        }
     }
 
     /// The value under `key`.
@@ -45,7 +48,10 @@ impl Place {
     fn step(&self, step: Step) -> Self {
         let mut path = self.path.clone();
         path.push(step);
-        Self { file: self.file, path }
+        Self {
+            file: self.file,
+            path,
+        }
     }
 }
 
@@ -98,12 +104,23 @@ pub struct Untold {
 
 impl Diagnostics {
     /// Notes an error about the value at `place`.
-    pub fn error(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
+    pub fn error(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
         self.note(Level::Error, place, false, message.into(), help.into());
     }
 
     /// Notes an error about the value at `place` that clashes with the one at `other`.
-    pub fn clash(&mut self, place: &Place, other: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
+    pub fn clash(
+        &mut self,
+        place: &Place,
+        other: &Place,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
         let count = self.list.len();
         self.note(Level::Error, place, false, message.into(), help.into());
         if let Some(noted) = self.list.get_mut(count) {
@@ -112,22 +129,43 @@ impl Diagnostics {
     }
 
     /// Notes an error about the key at `place`.
-    pub fn error_at_key(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
+    pub fn error_at_key(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
         self.note(Level::Error, place, true, message.into(), help.into());
     }
 
     /// Notes a warning about the value at `place`.
-    pub fn warning(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
+    pub fn warning(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
         self.note(Level::Warning, place, false, message.into(), help.into());
     }
 
     /// Notes a warning about the key at `place`.
-    pub fn warning_at_key(&mut self, place: &Place, message: impl Into<String>, help: impl Into<Option<String>>) {
+    pub fn warning_at_key(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
         self.note(Level::Warning, place, true, message.into(), help.into());
     }
 
     /// Notes that the map at `place` lacks `key`, unless it was there and is blamed already.
-    pub fn missing(&mut self, place: &Place, key: &str, message: impl Into<String>, help: impl Into<Option<String>>) {
+    pub fn missing(
+        &mut self,
+        place: &Place,
+        key: &str,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
         if !self.is_spoiled(&place.key(key)) {
             self.error_at_key(place, message, help);
         }
@@ -135,16 +173,33 @@ impl Diagnostics {
 
     /// What stands at `place` is blamed and left out: later errors about it, or about its absence, are not told.
     pub fn spoil(&mut self, place: Place) {
-        self.spoiled.entry(place.file).or_default().insert(place.path);
+        self.spoiled
+            .entry(place.file)
+            .or_default()
+            .insert(place.path);
     }
 
     /// Whether what stands at `place`, or around it, is blamed and left out.
     pub fn is_spoiled(&self, place: &Place) -> bool {
-        let Some(spoiled) = self.spoiled.get(&place.file) else { return false };
-        (0..=place.path.len()).any(|depth| place.path.get(..depth).is_some_and(|around| spoiled.contains(around)))
+        let Some(spoiled) = self.spoiled.get(&place.file) else {
+            return false;
+        };
+        (0..=place.path.len()).any(|depth| {
+            place
+                .path
+                .get(..depth)
+                .is_some_and(|around| spoiled.contains(around))
+        })
     }
 
-    fn note(&mut self, level: Level, place: &Place, at_key: bool, message: String, help: Option<String>) {
+    fn note(
+        &mut self,
+        level: Level,
+        place: &Place,
+        at_key: bool,
+        message: String,
+        help: Option<String>,
+    ) {
         if self.is_spoiled(place) {
             return;
         }
@@ -152,29 +207,47 @@ impl Diagnostics {
             Level::Error => &mut self.untold.errors,
             Level::Warning => &mut self.untold.warnings,
         };
-        if self.list.len() >= MAX_TOLD && self.list.iter().filter(|told| told.level == level).count() >= MAX_TOLD {
+        if self.list.len() >= MAX_TOLD
+            && self.list.iter().filter(|told| told.level == level).count() >= MAX_TOLD
+        {
             *untold += 1;
         } else {
-            self.list.push(Diagnostic { level, place: place.clone(), at_key, message, help, other: None });
+            self.list.push(Diagnostic {
+                level,
+                place: place.clone(),
+                at_key,
+                message,
+                help,
+                other: None,
+            });
         }
     }
 
     /// Whether something is wrong with what stands at `place`.
     pub fn has_error_at(&self, place: &Place) -> bool {
-        let is_inside = |other: &Place| other.file == place.file && other.path.starts_with(&place.path);
-        self.list.iter().any(|told| told.level == Level::Error && is_inside(&told.place))
+        let is_inside =
+            |other: &Place| other.file == place.file && other.path.starts_with(&place.path);
+        self.list
+            .iter()
+            .any(|told| told.level == Level::Error && is_inside(&told.place))
     }
 
     /// Whether there is an error.
     pub fn has_errors(&self) -> bool {
-        self.list.iter().any(|diagnostic| diagnostic.level == Level::Error)
+        self.list
+            .iter()
+            .any(|diagnostic| diagnostic.level == Level::Error)
     }
 }
 
 /// A name from outside as it may be shown: without control characters, and not without end.
 pub fn shown(name: &str) -> String {
     const MOST: usize = 64;
-    let mut shown: String = name.chars().take(MOST).flat_map(char::escape_debug).collect();
+    let mut shown: String = name
+        .chars()
+        .take(MOST)
+        .flat_map(char::escape_debug)
+        .collect();
     if name.chars().nth(MOST).is_some() {
         shown.push('…');
     }
@@ -183,7 +256,11 @@ pub fn shown(name: &str) -> String {
 
 /// A word that is not known, as it may be shown: not if it may be a secret that slipped there.
 pub fn unknown(word: &str) -> String {
-    if looks_random(word) { "…".to_owned() } else { shown(word) }
+    if looks_random(word) {
+        "…".to_owned()
+    } else {
+        shown(word)
+    }
 }
 
 /// Whether the text is one long word with digits among its letters, as secrets are and nothing else in a config is; it may stand under any key.
@@ -192,7 +269,9 @@ pub fn looks_random(text: &str) -> bool {
     text.len() >= 20
         && count(u8::is_ascii_digit) >= 2
         && count(u8::is_ascii_alphabetic) >= 2
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-+/=".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-+/=".contains(&byte))
         && !text.starts_with(['/', '.'])
 }
 
@@ -204,7 +283,8 @@ pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Op
     let near = known
         .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
         .filter(|(distance, name)| *distance <= 2.max(name.len() / 4) && *distance < name.len());
-    near.min().map(|(_, name)| format!("did you mean `{name}`?"))
+    near.min()
+        .map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
 /// What to write instead of a wrong name: the nearest, and all there are: ``did you mean `app`? There are app, billing``.
@@ -214,7 +294,15 @@ pub fn instead_of<'a>(wrong: &str, known: impl Iterator<Item = &'a str> + Clone)
     let list = match all.as_slice() {
         [] => None,
         [only] => near.is_none().then(|| format!("there is only {only}")),
-        few if few.len() <= 12 => Some(format!("{} {}", if near.is_some() { "There are" } else { "there are" }, few.join(", "))),
+        few if few.len() <= 12 => Some(format!(
+            "{} {}",
+            if near.is_some() {
+                "There are"
+            } else {
+                "there are"
+            },
+            few.join(", ")
+        )),
         _ => None,
     };
     match (near, list) {

@@ -12,7 +12,9 @@ pub use handshake::{Answer, Condition, Handshake};
 pub use provider::{Facts, Provider};
 pub use queue::{Acknowledgement, Failures, Keep, Queue, Retry, Sign};
 pub use union::{HandshakeOrNone, OnFailure, OneOrMany, Secrets, VerifyOrNone};
-pub use verify::{DeliveryId, InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify};
+pub use verify::{
+    DeliveryId, InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify,
+};
 
 mod alarms;
 mod handshake;

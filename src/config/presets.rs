@@ -25,7 +25,11 @@ pub struct Preset {
 impl Preset {
     /// The provider's name as people write it.
     pub fn title(&self) -> &str {
-        if self.provider.title.is_empty() { &self.name } else { &self.provider.title }
+        if self.provider.title.is_empty() {
+            &self.name
+        } else {
+            &self.provider.title
+        }
     }
 }
 
@@ -49,7 +53,11 @@ impl Catalogue {
         for (index, (name, bytes)) in files.enumerate() {
             let mut source = Source::new(format!("providers/{name}.yaml"), bytes);
             let provider: file::Provider = source.parse(index, &mut problems);
-            check_facts(&provider.facts, &Place::root(index).key("facts"), &mut problems);
+            check_facts(
+                &provider.facts,
+                &Place::root(index).key("facts"),
+                &mut problems,
+            );
             catalogue.add(name, provider);
             sources.push(source);
         }
@@ -63,7 +71,8 @@ impl Catalogue {
             return false;
         }
         let name: Arc<str> = name.into();
-        self.presets.insert(Arc::clone(&name), Arc::new(Preset { name, provider }));
+        self.presets
+            .insert(Arc::clone(&name), Arc::new(Preset { name, provider }));
         true
     }
 
@@ -87,8 +96,13 @@ impl Catalogue {
 fn files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     FILES.files().filter_map(|file| {
         let path = file.path();
-        let is_preset = path.extension().is_some_and(|extension| extension == "yaml");
-        path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_preset).map(|name| (name, file.contents()))
+        let is_preset = path
+            .extension()
+            .is_some_and(|extension| extension == "yaml");
+        path.file_stem()
+            .and_then(|stem| stem.to_str())
+            .filter(|_| is_preset)
+            .map(|name| (name, file.contents()))
     })
 }
 
@@ -96,45 +110,103 @@ fn files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
 pub fn check_facts(facts: &file::Facts, place: &Place, problems: &mut Diagnostics) {
     let rule = facts.disables_after.clone().unwrap_or_default();
     let lasting = place.key("disables_after").key("lasting");
-    let durations = [(place.key("answer_within"), &facts.answer_within), (place.key("retries_for"), &facts.retries_for)];
+    let durations = [
+        (place.key("answer_within"), &facts.answer_within),
+        (place.key("retries_for"), &facts.retries_for),
+    ];
     for (place, text) in durations.into_iter().chain([(lasting, &rule.lasting)]) {
         if let Some(Err(why)) = text.as_deref().map(units::duration) {
             problems.error(&place, "this is not a duration", why.to_string());
         }
     }
-    if facts.disables_after.is_some() && rule.failures.is_none_or(|count| count == 0) && rule.lasting.is_none() {
+    if facts.disables_after.is_some()
+        && rule.failures.is_none_or(|count| count == 0)
+        && rule.lasting.is_none()
+    {
         let help = "write `failures: COUNT` or `lasting: TIME`".to_owned();
         problems.error(&place.key("disables_after"), "this says no rule", help);
     }
     if let Some(Err(why)) = facts.max_body.as_deref().map(units::size) {
-        problems.error(&place.key("max_body"), "this is not a size", why.to_string());
+        problems.error(
+            &place.key("max_body"),
+            "this is not a size",
+            why.to_string(),
+        );
     }
-    if facts.success_status.is_some_and(|status| !(200..300).contains(&status)) {
-        problems.error(&place.key("success_status"), "this is not a status of success", "write 200 to 299".to_owned());
+    if facts
+        .success_status
+        .is_some_and(|status| !(200..300).contains(&status))
+    {
+        problems.error(
+            &place.key("success_status"),
+            "this is not a status of success",
+            "write 200 to 299".to_owned(),
+        );
     }
-    for (key, word) in [("retry_keeps_time", &facts.retry_keeps_time), ("bodies_repeat", &facts.bodies_repeat)] {
-        if word.as_deref().is_some_and(|word| Known::parse(word).is_none()) {
-            problems.error(&place.key(key), "this word is not known here", "write `yes`, `no` or `unknown`".to_owned());
+    for (key, word) in [
+        ("retry_keeps_time", &facts.retry_keeps_time),
+        ("bodies_repeat", &facts.bodies_repeat),
+    ] {
+        if word
+            .as_deref()
+            .is_some_and(|word| Known::parse(word).is_none())
+        {
+            problems.error(
+                &place.key(key),
+                "this word is not known here",
+                "write `yes`, `no` or `unknown`".to_owned(),
+            );
         }
     }
-    if facts.refused_body.as_deref().is_some_and(|word| RefusedBody::parse(word).is_none()) {
-        problems.error(&place.key("refused_body"), "this word is not known here", "write `json` or `empty`".to_owned());
+    if facts
+        .refused_body
+        .as_deref()
+        .is_some_and(|word| RefusedBody::parse(word).is_none())
+    {
+        problems.error(
+            &place.key("refused_body"),
+            "this word is not known here",
+            "write `json` or `empty`".to_owned(),
+        );
     }
-    for (key, patterns) in [("stops_on", &facts.stops_on), ("disables_on", &facts.disables_on)] {
+    for (key, patterns) in [
+        ("stops_on", &facts.stops_on),
+        ("disables_on", &facts.disables_on),
+    ] {
         for (index, text) in patterns.iter().enumerate() {
             if StatusPattern::parse(text).is_none() {
                 let help = "write 300 to 599, or `4xx` for all of a class".to_owned();
-                problems.error(&place.key(key).index(index), "this is not a status of a failure", help);
+                problems.error(
+                    &place.key(key).index(index),
+                    "this is not a status of a failure",
+                    help,
+                );
             }
         }
     }
-    let Some(status) = facts.refused_status else { return };
+    let Some(status) = facts.refused_status else {
+        return;
+    };
     if !(400..600).contains(&status) {
-        problems.error(&place.key("refused_status"), "this is not a status of a refusal", "write 400 to 599".to_owned());
-    } else if facts.stops_on.iter().chain(&facts.disables_on).any(|text| StatusPattern::parse(text).is_some_and(|one| one.matches(status)))
+        problems.error(
+            &place.key("refused_status"),
+            "this is not a status of a refusal",
+            "write 400 to 599".to_owned(),
+        );
+    } else if facts
+        .stops_on
+        .iter()
+        .chain(&facts.disables_on)
+        .any(|text| StatusPattern::parse(text).is_some_and(|one| one.matches(status)))
     {
-        let help = "write a status after which it retries: a mistyped secret is answered with it, too".to_owned();
-        problems.error(&place.key("refused_status"), format!("the provider does not retry after {status}"), help);
+        let help =
+            "write a status after which it retries: a mistyped secret is answered with it, too"
+                .to_owned();
+        problems.error(
+            &place.key("refused_status"),
+            format!("the provider does not retry after {status}"),
+            help,
+        );
     }
 }
 
@@ -201,8 +273,16 @@ impl StatusPattern {
     /// Reads what a preset says.
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_suffix("xx") {
-            Some(class) => class.parse().ok().filter(|class| (3..=5).contains(class)).map(Self::Class),
-            None => text.parse().ok().filter(|status| (300..600).contains(status)).map(Self::One),
+            Some(class) => class
+                .parse()
+                .ok()
+                .filter(|class| (3..=5).contains(class))
+                .map(Self::Class),
+            None => text
+                .parse()
+                .ok()
+                .filter(|status| (300..600).contains(status))
+                .map(Self::One),
         }
     }
 
@@ -229,11 +309,26 @@ mod tests {
 
     #[test]
     fn ids_of_objects_are_no_delivery_ids() {
-        let id = |name: &str| Catalogue::built_in().get(name).unwrap().provider.verify.delivery_id.clone();
+        let id = |name: &str| {
+            Catalogue::built_in()
+                .get(name)
+                .unwrap()
+                .provider
+                .verify
+                .delivery_id
+                .clone()
+        };
         for name in ["recurly", "postmark", "brevo", "assemblyai", "flutterwave"] {
             assert!(id(name).is_none(), "{name}");
         }
-        for name in ["trello", "pipedrive", "surveymonkey", "deepgram", "buy-me-a-coffee", "flutterwave-v4"] {
+        for name in [
+            "trello",
+            "pipedrive",
+            "surveymonkey",
+            "deepgram",
+            "buy-me-a-coffee",
+            "flutterwave-v4",
+        ] {
             assert_eq!(id(name).unwrap().with_body, Some(true), "{name}");
         }
     }
@@ -247,7 +342,11 @@ mod tests {
             let is_known = Known::of(preset.provider.facts.bodies_repeat.as_deref()) == Known::No;
             // only events have the ID of slack; mailgun signs no body; users of the other two can map a body of their own
             let others = ["slack", "mailgun", "aws-eventbridge", "segment"];
-            assert!(!alone || is_known || others.contains(&&*preset.name), "{}", preset.name);
+            assert!(
+                !alone || is_known || others.contains(&&*preset.name),
+                "{}",
+                preset.name
+            );
         }
     }
 
@@ -255,7 +354,9 @@ mod tests {
     fn preset_refuses_only_with_a_status_that_is_retried() {
         let report = |facts: &str| {
             let text = format!("title: Acme\nfacts: {facts}\n");
-            Catalogue::read([("acme", text.as_bytes())].into_iter()).1.render(false)
+            Catalogue::read([("acme", text.as_bytes())].into_iter())
+                .1
+                .render(false)
         };
         for facts in [
             "{ refused_status: 403, stops_on: [403] }",
@@ -263,15 +364,30 @@ mod tests {
             "{ refused_status: 410, disables_on: [410] }",
             "{ refused_status: 503, stops_on: [400], disables_on: [404, 5xx] }",
         ] {
-            assert!(report(facts).contains("the provider does not retry after"), "{facts}");
+            assert!(
+                report(facts).contains("the provider does not retry after"),
+                "{facts}"
+            );
         }
         assert!(report("{ refused_status: 200 }").contains("not a status of a refusal"));
         for facts in ["{ stops_on: [99] }", "{ disables_on: [403, 6xx] }"] {
-            assert!(report(facts).contains("not a status of a failure"), "{facts}");
+            assert!(
+                report(facts).contains("not a status of a failure"),
+                "{facts}"
+            );
         }
-        for facts in ["{ bodies_repeat: true }", "{ retry_keeps_time: maybe }", "{ refused_body: none }"] {
+        for facts in [
+            "{ bodies_repeat: true }",
+            "{ retry_keeps_time: maybe }",
+            "{ refused_body: none }",
+        ] {
             assert!(!report(facts).is_empty(), "{facts}");
         }
-        assert_eq!(report("{ refused_status: 401, refused_body: empty, stops_on: [403, 5xx], bodies_repeat: no }"), "");
+        assert_eq!(
+            report(
+                "{ refused_status: 401, refused_body: empty, stops_on: [403, 5xx], bodies_repeat: no }"
+            ),
+            ""
+        );
     }
 }

@@ -46,9 +46,19 @@ impl Report {
     /// A report that says one thing about a file that cannot be read.
     pub fn of_file(file: &str, message: String) -> Self {
         let help = None;
-        let finding =
-            Finding { level: Level::Error, file: file.to_owned(), line: None, column: None, end_column: None, message, help, source: None };
-        Self { findings: vec![finding] }
+        let finding = Finding {
+            level: Level::Error,
+            file: file.to_owned(),
+            line: None,
+            column: None,
+            end_column: None,
+            message,
+            help,
+            source: None,
+        };
+        Self {
+            findings: vec![finding],
+        }
     }
 
     /// Finds the places of what was found.
@@ -57,25 +67,54 @@ impl Report {
         for (index, source) in sources.iter().enumerate() {
             let page = Page::new(source, index);
             found.extend(source.faults.iter().map(|fault| {
-                let shows = source.tree.is_some() && !fault.fatal && !page.suspect.contains(&fault.area.line);
+                let shows = source.tree.is_some()
+                    && !fault.fatal
+                    && !page.suspect.contains(&fault.area.line);
                 let shows = shows || (fault.fatal && !page.may_hide_a_secret(fault.area.line));
-                (index, page.finding(Level::Error, fault.area, &fault.message, fault.help.as_deref(), shows))
+                (
+                    index,
+                    page.finding(
+                        Level::Error,
+                        fault.area,
+                        &fault.message,
+                        fault.help.as_deref(),
+                        shows,
+                    ),
+                )
             }));
-            let here = problems.list.iter().filter(|diagnostic| diagnostic.place.file == index);
+            let here = problems
+                .list
+                .iter()
+                .filter(|diagnostic| diagnostic.place.file == index);
             found.extend(here.map(|diagnostic| {
                 let mut finding = page.of(diagnostic);
-                finding.message.extend(diagnostic.other.as_ref().and_then(|other| where_else(sources, other)));
+                finding.message.extend(
+                    diagnostic
+                        .other
+                        .as_ref()
+                        .and_then(|other| where_else(sources, other)),
+                );
                 (index, finding)
             }));
         }
         found.sort_by_key(|(index, finding)| (*index, finding.line, finding.column));
         let mut findings: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).collect();
-        for (level, count, word) in [(Level::Error, problems.untold.errors, "error"), (Level::Warning, problems.untold.warnings, "warning")]
-        {
+        for (level, count, word) in [
+            (Level::Error, problems.untold.errors, "error"),
+            (Level::Warning, problems.untold.warnings, "warning"),
+        ] {
             if count > 0 {
                 let message = format!("{count} more {word}{}", if count == 1 { "" } else { "s" });
-                let file = sources.first().map(|source| source.shown.as_str()).unwrap_or_default();
-                findings.extend(Self::of_file(file, message).findings.into_iter().map(|finding| Finding { level, ..finding }));
+                let file = sources
+                    .first()
+                    .map(|source| source.shown.as_str())
+                    .unwrap_or_default();
+                findings.extend(
+                    Self::of_file(file, message)
+                        .findings
+                        .into_iter()
+                        .map(|finding| Finding { level, ..finding }),
+                );
             }
         }
         Self { findings }
@@ -83,18 +122,32 @@ impl Report {
 
     /// How many errors there are.
     pub fn errors(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.level == Level::Error).count()
+        self.findings
+            .iter()
+            .filter(|finding| finding.level == Level::Error)
+            .count()
     }
 
     /// How many warnings there are.
     pub fn warnings(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.level == Level::Warning).count()
+        self.findings
+            .iter()
+            .filter(|finding| finding.level == Level::Warning)
+            .count()
     }
 
     /// Every finding with its line and a caret, a blank line between two; coloured with ANSI sequences if `colour`.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        let pages: Vec<String> = self.findings.iter().map(|finding| finding.render(&renderer)).collect();
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let pages: Vec<String> = self
+            .findings
+            .iter()
+            .map(|finding| finding.render(&renderer))
+            .collect();
         let mut text = pages.join("\n\n");
         if !text.is_empty() {
             text.push('\n');
@@ -114,7 +167,17 @@ impl Report {
 
     /// A log line for each warning.
     pub fn log_warnings(&self) {
-        for Finding { file, line, message, help, .. } in self.findings.iter().filter(|finding| finding.level == Level::Warning) {
+        for Finding {
+            file,
+            line,
+            message,
+            help,
+            ..
+        } in self
+            .findings
+            .iter()
+            .filter(|finding| finding.level == Level::Warning)
+        {
             tracing::warn!(file, line, help, "{message}");
         }
     }
@@ -122,12 +185,18 @@ impl Report {
     /// ``3 errors, 1 warning. With errors a gate keeps its last good config.``
     pub fn summary(&self) -> String {
         let text = self.counts();
-        if self.errors() > 0 { format!("{text} With errors a gate keeps its last good config.") } else { text }
+        if self.errors() > 0 {
+            format!("{text} With errors a gate keeps its last good config.")
+        } else {
+            text
+        }
     }
 
     /// ``3 errors, 1 warning.``, or nothing.
     pub fn counts(&self) -> String {
-        let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let counted = |count: usize, word: &str| {
+            format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+        };
         let mut parts = Vec::new();
         if self.errors() > 0 {
             parts.push(counted(self.errors(), "error"));
@@ -145,7 +214,12 @@ impl Report {
     /// The first error on one line, for a log, a status or a metric: ``config.yaml:31:33: `verify` has no key `tolerence` ``.
     pub fn headline(&self) -> String {
         let mut text = String::new();
-        if let Some(finding) = self.findings.iter().find(|finding| finding.level == Level::Error).or_else(|| self.findings.first()) {
+        if let Some(finding) = self
+            .findings
+            .iter()
+            .find(|finding| finding.level == Level::Error)
+            .or_else(|| self.findings.first())
+        {
             text.push_str(&finding.file);
             for number in [finding.line, finding.column].into_iter().flatten() {
                 // Writing to a String cannot fail.
@@ -166,18 +240,34 @@ impl Finding {
         let title = shade.primary_title(self.message.as_str());
         let Some((line, column)) = self.line.zip(self.column) else {
             let group = title.element(Origin::path(self.file.as_str()));
-            let group = self.help.iter().fold(group, |group, help| group.element(Shade::HELP.message(help.as_str())));
+            let group = self.help.iter().fold(group, |group, help| {
+                group.element(Shade::HELP.message(help.as_str()))
+            });
             return renderer.render(&[group]);
         };
         let group = match &self.source {
             Some(source) => {
-                let span = byte_of(source, column)..byte_of(source, self.end_column.unwrap_or(column + 1));
-                let caret = AnnotationKind::Primary.span(span).label(self.help.as_deref());
-                title.element(Snippet::source(source.as_str()).path(self.file.as_str()).line_start(line).annotation(caret))
+                let span =
+                    byte_of(source, column)..byte_of(source, self.end_column.unwrap_or(column + 1));
+                let caret = AnnotationKind::Primary
+                    .span(span)
+                    .label(self.help.as_deref());
+                title.element(
+                    Snippet::source(source.as_str())
+                        .path(self.file.as_str())
+                        .line_start(line)
+                        .annotation(caret),
+                )
             }
             None => {
-                let group = title.element(Origin::path(self.file.as_str()).line(line).char_column(column));
-                self.help.iter().fold(group, |group, help| group.element(Shade::HELP.message(help.as_str())))
+                let group = title.element(
+                    Origin::path(self.file.as_str())
+                        .line(line)
+                        .char_column(column),
+                );
+                self.help.iter().fold(group, |group, help| {
+                    group.element(Shade::HELP.message(help.as_str()))
+                })
             }
         };
         renderer.render(&[group])
@@ -192,7 +282,9 @@ fn where_else(sources: &[Source], other: &Place) -> Option<String> {
 }
 
 fn byte_of(line: &str, column: usize) -> usize {
-    line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(byte, _)| byte)
+    line.char_indices()
+        .nth(column.saturating_sub(1))
+        .map_or(line.len(), |(byte, _)| byte)
 }
 
 /// One source, and which of its lines may hold a secret.
@@ -213,19 +305,55 @@ impl<'a> Page<'a> {
             });
             keys_that_may_be_secret(tree, false, &mut suspect);
         }
-        Self { source, lines: source.text.lines().collect(), suspect }
+        Self {
+            source,
+            lines: source.text.lines().collect(),
+            suspect,
+        }
     }
 
     fn of(&self, diagnostic: &Diagnostic) -> Finding {
-        let Diagnostic { level, place, at_key, message, help, other: _ } = diagnostic;
-        let area = self.source.tree.as_ref().map_or(Area::at(1, 1), |tree| area_of(tree, &place.path, *at_key));
-        self.finding(*level, area, message, help.as_deref(), !self.suspect.contains(&area.line))
+        let Diagnostic {
+            level,
+            place,
+            at_key,
+            message,
+            help,
+            other: _,
+        } = diagnostic;
+        let area = self
+            .source
+            .tree
+            .as_ref()
+            .map_or(Area::at(1, 1), |tree| area_of(tree, &place.path, *at_key));
+        self.finding(
+            *level,
+            area,
+            message,
+            help.as_deref(),
+            !self.suspect.contains(&area.line),
+        )
     }
 
-    fn finding(&self, level: Level, area: Area, message: &str, help: Option<&str>, shows: bool) -> Finding {
-        let line = self.lines.get(area.line.saturating_sub(1)).copied().unwrap_or("");
+    fn finding(
+        &self,
+        level: Level,
+        area: Area,
+        message: &str,
+        help: Option<&str>,
+        shows: bool,
+    ) -> Finding {
+        let line = self
+            .lines
+            .get(area.line.saturating_sub(1))
+            .copied()
+            .unwrap_or("");
         let width = line.chars().count();
-        let end = if area.end_line == area.line && area.end_column > area.column { area.end_column } else { width + 1 };
+        let end = if area.end_line == area.line && area.end_column > area.column {
+            area.end_column
+        } else {
+            width + 1
+        };
         Finding {
             level,
             file: self.source.shown.clone(),
@@ -242,14 +370,28 @@ impl<'a> Page<'a> {
     fn may_hide_a_secret(&self, line: usize) -> bool {
         let speaks = |text: &str| {
             let text = text.to_ascii_lowercase();
-            ["secret", "token", "inline", "insecure", "password", "key"].iter().any(|word| text.contains(word))
+            ["secret", "token", "inline", "insecure", "password", "key"]
+                .iter()
+                .any(|word| text.contains(word))
         };
         if self.source.text.to_ascii_lowercase().contains("inline") {
             return true;
         }
         let depth = |text: &str| text.len() - text.trim_start_matches([' ', '-', '\t']).len();
-        let Some(mut least) = self.lines.get(line.saturating_sub(1)).map(|text| depth(text) + 1) else { return false };
-        for text in self.lines.iter().take(line).rev().filter(|text| !text.trim().is_empty()) {
+        let Some(mut least) = self
+            .lines
+            .get(line.saturating_sub(1))
+            .map(|text| depth(text) + 1)
+        else {
+            return false;
+        };
+        for text in self
+            .lines
+            .iter()
+            .take(line)
+            .rev()
+            .filter(|text| !text.trim().is_empty())
+        {
             if depth(text) < least {
                 if speaks(text) {
                     return true;
@@ -266,13 +408,27 @@ fn area_of(tree: &Marked, path: &[Step], at_key: bool) -> Area {
     let (value, key, there) = tree.find(path);
     match (&value.node, key) {
         (Node::Scalar { .. }, Some(key)) if at_key && there => key,
-        (Node::Scalar { .. }, Some(key)) if value.area.end_line == value.area.line && value.area.end_column <= value.area.column => key,
+        (Node::Scalar { .. }, Some(key))
+            if value.area.end_line == value.area.line
+                && value.area.end_column <= value.area.column =>
+        {
+            key
+        }
         (Node::Scalar { .. }, _) => value.area,
         (Node::List(_) | Node::Map(_), Some(key)) => key,
         (Node::Map(entries), None) => entries.first().map_or(value.area, |first| {
             let end = first.value.area;
-            let one_line = matches!(first.value.node, Node::Scalar { .. }) && end.end_line == first.key_area.line;
-            if one_line { Area { end_line: end.end_line, end_column: end.end_column, ..first.key_area } } else { first.key_area }
+            let one_line = matches!(first.value.node, Node::Scalar { .. })
+                && end.end_line == first.key_area.line;
+            if one_line {
+                Area {
+                    end_line: end.end_line,
+                    end_column: end.end_column,
+                    ..first.key_area
+                }
+            } else {
+                first.key_area
+            }
         }),
         (Node::List(_), None) => value.area,
     }
@@ -280,10 +436,16 @@ fn area_of(tree: &Marked, path: &[Step], at_key: bool) -> Area {
 
 /// Whether a scalar may be a secret that was written into the config, meant so or not.
 fn may_be_secret(path: &[Step], text: &str) -> bool {
-    if looks_random(text) || text.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
+    if looks_random(text)
+        || text
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest.contains('@'))
+    {
         return true;
     }
-    let near_secrets = path.iter().any(|step| matches!(step, Step::Key(key) if is_secretive(key)));
+    let near_secrets = path
+        .iter()
+        .any(|step| matches!(step, Step::Key(key) if is_secretive(key)));
     let key = match path.last() {
         Some(Step::Key(key)) => key.as_str(),
         Some(Step::Index(_)) | None => "",
@@ -303,14 +465,23 @@ fn may_be_secret(path: &[Step], text: &str) -> bool {
 fn keys_that_may_be_secret(value: &Marked, near_secrets: bool, suspect: &mut HashSet<usize>) {
     match &value.node {
         Node::Scalar { .. } => {}
-        Node::List(items) => items.iter().for_each(|item| keys_that_may_be_secret(item, near_secrets, suspect)),
+        Node::List(items) => items
+            .iter()
+            .for_each(|item| keys_that_may_be_secret(item, near_secrets, suspect)),
         Node::Map(entries) => {
             for entry in entries {
-                let is_word = entry.key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                let is_word = entry
+                    .key
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
                 if near_secrets && !is_word {
                     suspect.insert(entry.key_area.line);
                 }
-                keys_that_may_be_secret(&entry.value, near_secrets || is_secretive(&entry.key), suspect);
+                keys_that_may_be_secret(
+                    &entry.value,
+                    near_secrets || is_secretive(&entry.key),
+                    suspect,
+                );
             }
         }
     }
@@ -324,7 +495,9 @@ pub(super) fn is_secretive(key: &str) -> bool {
         return true;
     }
     key == "sign"
-        || ["secret", "token", "inline", "insecure", "password"].iter().any(|word| key.contains(word))
+        || ["secret", "token", "inline", "insecure", "password"]
+            .iter()
+            .any(|word| key.contains(word))
         || strsim::damerau_levenshtein(&key, "insecure_inline") <= 4
         || strsim::damerau_levenshtein(&key, "secrets") <= 2
 }
@@ -333,5 +506,7 @@ pub(super) fn is_secretive(key: &str) -> bool {
 pub fn is_variable(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
-        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }

@@ -17,7 +17,12 @@ pub fn schema() -> Value {
     if let Some(schema) = schema.as_object_mut() {
         schema.insert("title".to_owned(), "The config of hookgate".into());
         publish("File", schema);
-        for (name, block) in schema.get_mut("$defs").and_then(Value::as_object_mut).into_iter().flatten() {
+        for (name, block) in schema
+            .get_mut("$defs")
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flatten()
+        {
             publish(name, block.as_object_mut().unwrap_or(&mut Map::new()));
         }
     }
@@ -26,7 +31,12 @@ pub fn schema() -> Value {
 
 /// Publishes the keys of one block.
 fn publish(name: &str, block: &mut Map<String, Value>) {
-    for (key, value) in block.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+    for (key, value) in block
+        .get_mut("properties")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flatten()
+    {
         let words = words(name, key);
         let text = match (name, key.as_str()) {
             ("Retry", "factor") => json!({ "type": "number", "minimum": 1 }),
@@ -34,8 +44,13 @@ fn publish(name: &str, block: &mut Map<String, Value>) {
             ("Verify", "provider") => {
                 json!({ "anyOf": [{ "enum": Catalogue::built_in().names().collect::<Vec<_>>() }, { "type": "string" }] })
             }
-            ("RateLimit", "key") => json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": "^(header:|json:/)" }] }),
-            _ => words.map_or_else(|| json!({ "type": ["string", "number"] }), |words| json!({ "enum": words })),
+            ("RateLimit", "key") => {
+                json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": "^(header:|json:/)" }] })
+            }
+            _ => words.map_or_else(
+                || json!({ "type": ["string", "number"] }),
+                |words| json!({ "enum": words }),
+            ),
         };
         replace_text(value, &text);
     }
@@ -43,15 +58,25 @@ fn publish(name: &str, block: &mut Map<String, Value>) {
 
 /// Puts `text` in the place of each form of a value that is any text.
 fn replace_text(value: &mut Value, text: &Value) {
-    let Some(object) = value.as_object_mut() else { return };
+    let Some(object) = value.as_object_mut() else {
+        return;
+    };
     if object.get("type").is_some_and(|kind| kind == "string") {
         object.remove("type");
         object.extend(text.as_object().cloned().unwrap_or_default());
         return;
     }
-    object.get_mut("anyOf").and_then(Value::as_array_mut).into_iter().flatten().for_each(|form| replace_text(form, text));
+    object
+        .get_mut("anyOf")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .for_each(|form| replace_text(form, text));
     for of_each in ["items", "additionalProperties"] {
-        object.get_mut(of_each).into_iter().for_each(|value| replace_text(value, text));
+        object
+            .get_mut(of_each)
+            .into_iter()
+            .for_each(|value| replace_text(value, text));
     }
 }
 
@@ -84,7 +109,9 @@ pub(super) fn words(block: &str, key: &str) -> Option<&'static [&'static str]> {
 
 /// The schema of any written type.
 pub fn of<T: JsonSchema>() -> Value {
-    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    let mut schema = SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<T>();
     WithoutNull.transform(&mut schema);
     schema.into()
 }
@@ -95,7 +122,9 @@ struct WithoutNull;
 impl Transform for WithoutNull {
     fn transform(&mut self, schema: &mut Schema) {
         transform_subschemas(self, schema);
-        let Some(object) = schema.as_object_mut() else { return };
+        let Some(object) = schema.as_object_mut() else {
+            return;
+        };
         object.remove("default");
         if let Some(Value::Array(types)) = object.get_mut("type") {
             types.retain(|kind| kind != "null");
@@ -104,7 +133,9 @@ impl Transform for WithoutNull {
                 object.insert("type".to_owned(), only);
             }
         }
-        let Some(Value::Array(forms)) = object.get_mut("anyOf") else { return };
+        let Some(Value::Array(forms)) = object.get_mut("anyOf") else {
+            return;
+        };
         forms.retain(|form| form.get("type").is_none_or(|kind| kind != "null"));
         if let [Value::Object(only)] = forms.as_slice() {
             let only = only.clone();

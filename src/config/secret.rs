@@ -61,9 +61,17 @@ impl Cache {
 
     /// Returns whether `bytes` are what was in the file before, broken off in the middle of a line: somebody stopped writing there.
     pub fn breaks_off(&self, path: &Path, bytes: &[u8]) -> bool {
-        let Some(before) = self.written.get(path) else { return false };
-        let Some(rest) = before.strip_prefix(bytes).filter(|rest| !rest.trim_ascii().is_empty()) else { return false };
-        let whole_lines = bytes.ends_with(b"\n") || rest.starts_with(b"\n") && !before.ends_with(b"\n");
+        let Some(before) = self.written.get(path) else {
+            return false;
+        };
+        let Some(rest) = before
+            .strip_prefix(bytes)
+            .filter(|rest| !rest.trim_ascii().is_empty())
+        else {
+            return false;
+        };
+        let whole_lines =
+            bytes.ends_with(b"\n") || rest.starts_with(b"\n") && !before.ends_with(b"\n");
         !whole_lines
     }
 
@@ -77,7 +85,10 @@ impl Cache {
 
 impl std::fmt::Debug for Cache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cache").field("files", &self.texts.len()).field("rows", &self.rows.len()).finish_non_exhaustive()
+        f.debug_struct("Cache")
+            .field("files", &self.texts.len())
+            .field("rows", &self.rows.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,7 +135,9 @@ pub struct Loader<'a> {
 
 impl std::fmt::Debug for Loader<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loader").field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("Loader")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +151,9 @@ enum Origin<'a> {
 impl Origin<'_> {
     fn in_words(&self) -> String {
         match self {
-            Self::Variable(name) if is_variable(name) => format!("the environment variable `{name}`"),
+            Self::Variable(name) if is_variable(name) => {
+                format!("the environment variable `{name}`")
+            }
             Self::Variable(_) => "the environment variable".to_owned(),
             Self::File => "the secret file".to_owned(),
             Self::Inline => "the secret".to_owned(),
@@ -148,7 +163,13 @@ impl Origin<'_> {
 
 impl<'a> Loader<'a> {
     /// A loader that has read nothing.
-    pub fn new(base: &'a Path, env: Env<'a>, previous: Option<&'a Cache>, now: Now, dates: Dates) -> Self {
+    pub fn new(
+        base: &'a Path,
+        env: Env<'a>,
+        previous: Option<&'a Cache>,
+        now: Now,
+        dates: Dates,
+    ) -> Self {
         Self {
             base,
             env,
@@ -172,9 +193,19 @@ impl<'a> Loader<'a> {
     }
 
     /// The candidates of a list, each with its index in it; those with an error are told and left out.
-    pub fn list(&mut self, list: &[file::Secret], route: &str, place: &Place, problems: &mut Diagnostics) -> Vec<(usize, SecretText)> {
+    pub fn list(
+        &mut self,
+        list: &[file::Secret],
+        route: &str,
+        place: &Place,
+        problems: &mut Diagnostics,
+    ) -> Vec<(usize, SecretText)> {
         if list.is_empty() {
-            problems.error_at_key(place, "there is no secret", "write `secrets: [{ file: /run/secrets/NAME }]`".to_owned());
+            problems.error_at_key(
+                place,
+                "there is no secret",
+                "write `secrets: [{ file: /run/secrets/NAME }]`".to_owned(),
+            );
         }
         if list.len() > MAX_CANDIDATES {
             problems.error_at_key(
@@ -187,11 +218,19 @@ impl<'a> Loader<'a> {
         let mut loaded = Vec::with_capacity(list.len());
         for (index, secret) in list.iter().enumerate() {
             let here = place.index(index);
-            let name = secret.name.clone().unwrap_or_else(|| format!("secret-{}", index + 1));
+            let name = secret
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("secret-{}", index + 1));
             if !names.insert(name.clone()) {
-                problems.error(&here.key("name"), "another secret of this route has the same name", None);
+                problems.error(
+                    &here.key("name"),
+                    "another secret of this route has the same name",
+                    None,
+                );
             }
-            if let Some(text) = self.one(secret, &name, &format!("{route}/{name}"), &here, problems) {
+            if let Some(text) = self.one(secret, &name, &format!("{route}/{name}"), &here, problems)
+            {
                 self.note_weakness(&text, route, &here, problems);
                 loaded.push((index, text));
             }
@@ -200,25 +239,58 @@ impl<'a> Loader<'a> {
     }
 
     /// One secret. `label` is how log lines call it.
-    pub fn one(&mut self, secret: &file::Secret, name: &str, label: &str, place: &Place, problems: &mut Diagnostics) -> Option<SecretText> {
-        let file::Secret { name: _, env, file, insecure_inline, encoding, allow_whitespace, not_before, expires } = secret;
-        let is_name = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    pub fn one(
+        &mut self,
+        secret: &file::Secret,
+        name: &str,
+        label: &str,
+        place: &Place,
+        problems: &mut Diagnostics,
+    ) -> Option<SecretText> {
+        let file::Secret {
+            name: _,
+            env,
+            file,
+            insecure_inline,
+            encoding,
+            allow_whitespace,
+            not_before,
+            expires,
+        } = secret;
+        let is_name = (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if !is_name {
             let help = "use letters, digits, `.`, `_` and `-`, at most 64".to_owned();
             problems.error(&place.key("name"), "this is not a name for a secret", help);
         }
-        let encodings = encoding.as_deref().map(|name| encoding_named(name, &place.key("encoding"), problems));
-        let not_before = not_before.as_deref().map(|text| moment(text, &place.key("not_before"), problems));
-        let expires = expires.as_deref().map(|text| moment(text, &place.key("expires"), problems));
+        let encodings = encoding
+            .as_deref()
+            .map(|name| encoding_named(name, &place.key("encoding"), problems));
+        let not_before = not_before
+            .as_deref()
+            .map(|text| moment(text, &place.key("not_before"), problems));
+        let expires = expires
+            .as_deref()
+            .map(|text| moment(text, &place.key("expires"), problems));
         if let (Some(Some(from)), Some(Some(until))) = (not_before, expires)
             && from >= until
         {
-            problems.error(&place.key("expires"), "the secret expires before it begins", None);
+            problems.error(
+                &place.key("expires"),
+                "the secret expires before it begins",
+                None,
+            );
         }
         if let Some(Some(until)) = expires
             && until <= self.now.wall
         {
-            problems.warning(&place.key("expires"), "the secret has expired", "take it out".to_owned());
+            problems.warning(
+                &place.key("expires"),
+                "the secret has expired",
+                "take it out".to_owned(),
+            );
         }
         let may_have_blanks = allow_whitespace.unwrap_or(false);
         let (origin, at, text) = match (env, file, insecure_inline) {
@@ -243,10 +315,16 @@ impl<'a> Loader<'a> {
             }
             (None, None, Some(text)) => {
                 self.origins.inline.push(label.to_owned());
-                (Origin::Inline, place.key("insecure_inline"), Zeroizing::new(text.0.clone().into_bytes()))
+                (
+                    Origin::Inline,
+                    place.key("insecure_inline"),
+                    Zeroizing::new(text.0.clone().into_bytes()),
+                )
             }
             _ => {
-                let spoiled = ["env", "file", "insecure_inline"].iter().any(|key| problems.is_spoiled(&place.key(key)));
+                let spoiled = ["env", "file", "insecure_inline"]
+                    .iter()
+                    .any(|key| problems.is_spoiled(&place.key(key)));
                 if !spoiled {
                     problems.error(
                         place,
@@ -265,7 +343,13 @@ impl<'a> Loader<'a> {
         }
         self.count += 1;
         let encodings = encodings.flatten().map(|encoding| vec![encoding]);
-        Some(SecretText { name: Arc::from(name), text, encodings, not_before: not_before.flatten(), expires: expires.flatten() })
+        Some(SecretText {
+            name: Arc::from(name),
+            text,
+            encodings,
+            not_before: not_before.flatten(),
+            expires: expires.flatten(),
+        })
     }
 
     /// Returns the text of a secret file without the line feed at its end. If it cannot be a secret now, that is the last good one.
@@ -279,12 +363,17 @@ impl<'a> Loader<'a> {
     ) -> Option<Zeroizing<Vec<u8>>> {
         let path = self.base.join(path);
         self.origins.files.push(path.clone());
-        let last_good = self.previous.and_then(|previous| previous.texts.get(&path)).cloned();
+        let last_good = self
+            .previous
+            .and_then(|previous| previous.texts.get(&path))
+            .cloned();
         let text = match (self.inputs.read(&path, MAX_BYTES), last_good) {
             (Ok(bytes), last_good) => {
                 let (text, dropped) = without_line_feed(bytes);
                 match last_good {
-                    Some(last_good) if wholesome(&text, may_have_blanks).is_err() => self.keep(last_good, label),
+                    Some(last_good) if wholesome(&text, may_have_blanks).is_err() => {
+                        self.keep(last_good, label)
+                    }
                     _ => {
                         if dropped {
                             self.tell_once(&path, label);
@@ -298,7 +387,9 @@ impl<'a> Loader<'a> {
                 let help = match why {
                     Unread::Absent => "write the secret into it, mode 0600",
                     Unread::Forbidden => "let the user of the gate read it, and nobody else",
-                    Unread::NotRegular | Unread::TooLarge(_) | Unread::Other(_) => "write the secret into a file of its own",
+                    Unread::NotRegular | Unread::TooLarge(_) | Unread::Other(_) => {
+                        "write the secret into a file of its own"
+                    }
                 };
                 problems.error(at, format!("the secret file {why}"), help.to_owned());
                 return None;
@@ -316,43 +407,88 @@ impl<'a> Loader<'a> {
     }
 
     fn tell_once(&mut self, path: &Path, label: &str) {
-        let told = self.previous.is_some_and(|previous| previous.told.contains(path));
+        let told = self
+            .previous
+            .is_some_and(|previous| previous.told.contains(path));
         if self.cache.told.insert(path.to_owned()) && !told {
-            self.notes.push(format!("the line feed at the end of the secret file of {label} was dropped"));
+            self.notes.push(format!(
+                "the line feed at the end of the secret file of {label} was dropped"
+            ));
         }
     }
 
-    fn note_weakness(&mut self, text: &SecretText, route: &str, place: &Place, problems: &mut Diagnostics) {
+    fn note_weakness(
+        &mut self,
+        text: &SecretText,
+        route: &str,
+        place: &Place,
+        problems: &mut Diagnostics,
+    ) {
         let name = &text.name;
         if text.text.len() < WEAK_BELOW {
-            let help = "let the provider make a longer one, or take `openssl rand -hex 32`".to_owned();
-            problems.warning(place, format!("secret {name} of route {route} is shorter than {WEAK_BELOW} bytes"), help);
+            let help =
+                "let the provider make a longer one, or take `openssl rand -hex 32`".to_owned();
+            problems.warning(
+                place,
+                format!("secret {name} of route {route} is shorter than {WEAK_BELOW} bytes"),
+                help,
+            );
         }
         match self.seen.entry(Sha256::digest(text.text.as_slice()).into()) {
             std::collections::hash_map::Entry::Vacant(slot) => {
                 slot.insert(route.to_owned());
             }
             std::collections::hash_map::Entry::Occupied(other) if other.get() != route => {
-                let message = format!("secret {name} of route {route} is also a secret of route {}", other.get());
-                problems.warning(place, message, "give each route its own: what one sender can sign, the other accepts".to_owned());
+                let message = format!(
+                    "secret {name} of route {route} is also a secret of route {}",
+                    other.get()
+                );
+                problems.warning(
+                    place,
+                    message,
+                    "give each route its own: what one sender can sign, the other accepts"
+                        .to_owned(),
+                );
             }
             std::collections::hash_map::Entry::Occupied(_) => {
-                problems.warning(place, format!("secret {name} of route {route} is there twice"), "take one out".to_owned());
+                problems.warning(
+                    place,
+                    format!("secret {name} of route {route} is there twice"),
+                    "take one out".to_owned(),
+                );
             }
         }
     }
 }
 
 /// Returns whether the text can be a secret, and tells what is wrong or doubtful.
-fn is_good(text: &[u8], may_have_blanks: bool, origin: &Origin<'_>, at: &Place, problems: &mut Diagnostics) -> bool {
+fn is_good(
+    text: &[u8],
+    may_have_blanks: bool,
+    origin: &Origin<'_>,
+    at: &Place,
+    problems: &mut Diagnostics,
+) -> bool {
     if let Err((what, help)) = wholesome(text, may_have_blanks) {
-        let help = if text.is_empty() && !matches!(origin, Origin::File) { "give it a value" } else { help };
+        let help = if text.is_empty() && !matches!(origin, Origin::File) {
+            "give it a value"
+        } else {
+            help
+        };
         problems.error(at, format!("{} {what}", origin.in_words()), help.to_owned());
         return false;
     }
     if is_quoted(text) {
-        let help = "take the quotes off, unless the provider shows them as part of the secret".to_owned();
-        problems.warning(at, format!("{} is wrapped in quotes, and they count as part of it", origin.in_words()), help);
+        let help =
+            "take the quotes off, unless the provider shows them as part of the secret".to_owned();
+        problems.warning(
+            at,
+            format!(
+                "{} is wrapped in quotes, and they count as part of it",
+                origin.in_words()
+            ),
+            help,
+        );
     }
     true
 }
@@ -361,16 +497,28 @@ fn is_good(text: &[u8], may_have_blanks: bool, origin: &Origin<'_>, at: &Place, 
 pub fn encoding_named(name: &str, place: &Place, problems: &mut Diagnostics) -> Option<Encoding> {
     let encoding = Encoding::parse(name);
     if encoding.is_none() {
-        let help = did_you_mean(name, Encoding::NAMES.into_iter()).unwrap_or_else(|| format!("there are {}", Encoding::NAMES.join(", ")));
-        problems.error(place, format!("no encoding is called `{}`", unknown(name)), help);
+        let help = did_you_mean(name, Encoding::NAMES.into_iter())
+            .unwrap_or_else(|| format!("there are {}", Encoding::NAMES.join(", ")));
+        problems.error(
+            place,
+            format!("no encoding is called `{}`", unknown(name)),
+            help,
+        );
     }
     encoding
 }
 
 fn moment(text: &str, place: &Place, problems: &mut Diagnostics) -> Option<SystemTime> {
-    let moment = text.parse::<jiff::Timestamp>().ok().and_then(|moment| SystemTime::try_from(moment).ok());
+    let moment = text
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .and_then(|moment| SystemTime::try_from(moment).ok());
     if moment.is_none() {
-        problems.error(place, "this is not a time", "write it as RFC 3339 with a zone: `2026-12-01T00:00:00Z`".to_owned());
+        problems.error(
+            place,
+            "this is not a time",
+            "write it as RFC 3339 with a zone: `2026-12-01T00:00:00Z`".to_owned(),
+        );
     }
     moment
 }

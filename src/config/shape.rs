@@ -111,44 +111,84 @@ impl<'a> Shape<'a> {
         self.value(self.schema, place, marked, meaning)
     }
 
-    fn value(&mut self, schema: &'a Value, place: &Place, marked: &Marked, meaning: &Meaning) -> Option<Value> {
+    fn value(
+        &mut self,
+        schema: &'a Value,
+        place: &Place,
+        marked: &Marked,
+        meaning: &Meaning,
+    ) -> Option<Value> {
         let due = self.due(schema);
         match (&marked.node, meaning) {
             _ if due.anything => Some(Value::Object(Map::new())),
             (Node::Scalar { .. }, Meaning::Null) => {
                 let message = format!("{} has no value", noun(place));
-                self.wrong(place, message, Some("write one, or leave the key out".to_owned()))
+                self.wrong(
+                    place,
+                    message,
+                    Some("write one, or leave the key out".to_owned()),
+                )
             }
-            (Node::Map(entries), Meaning::Map(values)) if entries.len() == values.len() => match due.map {
-                Some(map) => Some(self.map(map, place, entries, values)),
-                None => self.unfit(place, due, "a map"),
-            },
-            (Node::List(items), Meaning::List(values)) if items.len() == values.len() => match due.list {
-                Some(schema) => Some(self.list(schema, place, items, values)),
-                None => self.unfit(place, due, "a list"),
-            },
-            (Node::Scalar { .. }, Meaning::Text(text)) if due.text || due.word == Some(text) => Some(Value::from(text.as_str())),
+            (Node::Map(entries), Meaning::Map(values)) if entries.len() == values.len() => {
+                match due.map {
+                    Some(map) => Some(self.map(map, place, entries, values)),
+                    None => self.unfit(place, due, "a map"),
+                }
+            }
+            (Node::List(items), Meaning::List(values)) if items.len() == values.len() => {
+                match due.list {
+                    Some(schema) => Some(self.list(schema, place, items, values)),
+                    None => self.unfit(place, due, "a list"),
+                }
+            }
+            (Node::Scalar { .. }, Meaning::Text(text)) if due.text || due.word == Some(text) => {
+                Some(Value::from(text.as_str()))
+            }
             // `timeout: 15`: taken as it is written; whoever reads the text says what it lacks.
-            (Node::Scalar { text, .. }, Meaning::Count(_) | Meaning::Number) if due.text => Some(Value::from(text.as_str())),
-            (Node::Scalar { .. }, Meaning::Count(count)) if due.count.is_some_and(|most| *count <= most) => Some(Value::from(*count)),
-            (Node::Scalar { .. }, Meaning::Boolean(value)) if due.boolean => Some(Value::from(*value)),
+            (Node::Scalar { text, .. }, Meaning::Count(_) | Meaning::Number) if due.text => {
+                Some(Value::from(text.as_str()))
+            }
+            (Node::Scalar { .. }, Meaning::Count(count))
+                if due.count.is_some_and(|most| *count <= most) =>
+            {
+                Some(Value::from(*count))
+            }
+            (Node::Scalar { .. }, Meaning::Boolean(value)) if due.boolean => {
+                Some(Value::from(*value))
+            }
             (Node::Scalar { .. }, Meaning::Text(_)) => self.unfit(place, due, "text"),
             (Node::Scalar { .. }, Meaning::Boolean(_)) => self.unfit(place, due, "a boolean"),
-            (Node::Scalar { .. }, Meaning::Count(_) | Meaning::Number) => self.unfit(place, due, "a number"),
-            (Node::Scalar { .. } | Node::List(_) | Node::Map(_), _) => {
-                self.wrong(place, "this can be read in two ways".to_owned(), Some("put it in quotes".to_owned()))
+            (Node::Scalar { .. }, Meaning::Count(_) | Meaning::Number) => {
+                self.unfit(place, due, "a number")
             }
+            (Node::Scalar { .. } | Node::List(_) | Node::Map(_), _) => self.wrong(
+                place,
+                "this can be read in two ways".to_owned(),
+                Some("put it in quotes".to_owned()),
+            ),
         }
     }
 
-    fn map(&mut self, schema: &'a Map<String, Value>, place: &Place, entries: &[Entry], values: &[Meaning]) -> Value {
+    fn map(
+        &mut self,
+        schema: &'a Map<String, Value>,
+        place: &Place,
+        entries: &[Entry],
+        values: &[Meaning],
+    ) -> Value {
         let known = schema.get("properties").and_then(Value::as_object);
-        let other = schema.get("additionalProperties").filter(|other| !other.is_boolean());
+        let other = schema
+            .get("additionalProperties")
+            .filter(|other| !other.is_boolean());
         if known.is_none() && other.is_none() {
             return Value::Object(Map::new());
         }
         let mut fitting = Map::new();
-        for (entry, meaning) in entries.iter().zip(values).filter(|(entry, _)| !entry.repeated) {
+        for (entry, meaning) in entries
+            .iter()
+            .zip(values)
+            .filter(|(entry, _)| !entry.repeated)
+        {
             let here = place.key(&entry.key);
             if let Some(schema) = known.and_then(|known| known.get(&entry.key)).or(other) {
                 let value = self.value(schema, &here, &entry.value, meaning);
@@ -160,26 +200,62 @@ impl<'a> Shape<'a> {
         Value::Object(fitting)
     }
 
-    fn unknown(&mut self, place: &Place, here: &Place, key: &str, known: Option<&Map<String, Value>>) {
+    fn unknown(
+        &mut self,
+        place: &Place,
+        here: &Place,
+        key: &str,
+        known: Option<&Map<String, Value>>,
+    ) {
         let names = known.into_iter().flatten().map(|(name, _)| name.as_str());
         let near = did_you_mean(key, names.clone());
-        if let Some(name) = names.clone().find(|name| near.as_deref() == Some(&format!("did you mean `{name}`?"))) {
+        if let Some(name) = names
+            .clone()
+            .find(|name| near.as_deref() == Some(&format!("did you mean `{name}`?")))
+        {
             self.problems.spoil(place.key(name));
         }
-        let help = near.unwrap_or_else(|| format!("known here: {}", names.collect::<Vec<_>>().join(", ")));
+        let help =
+            near.unwrap_or_else(|| format!("known here: {}", names.collect::<Vec<_>>().join(", ")));
         // A key is a word of the grammar, a typo of one, or something that slipped there and is nobody's business.
-        let is_word = key.len() <= 32 && key.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b' '));
-        let near_secrets = here.path.iter().any(|step| matches!(step, Step::Key(key) if is_secretive(key)));
-        let name = if is_word || !near_secrets { format!("`{}`", shown(key)) } else { "of this name".to_owned() };
-        self.problems.error_at_key(here, format!("{} has no key {name}", noun(place)), help);
+        let is_word = key.len() <= 32
+            && key
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b' '));
+        let near_secrets = here
+            .path
+            .iter()
+            .any(|step| matches!(step, Step::Key(key) if is_secretive(key)));
+        let name = if is_word || !near_secrets {
+            format!("`{}`", shown(key))
+        } else {
+            "of this name".to_owned()
+        };
+        self.problems
+            .error_at_key(here, format!("{} has no key {name}", noun(place)), help);
         self.problems.spoil(here.clone());
     }
 
     /// An item that does not fit is replaced by an empty one: the places of the others stay what they are.
-    fn list(&mut self, schema: &'a Value, place: &Place, items: &[Marked], values: &[Meaning]) -> Value {
+    fn list(
+        &mut self,
+        schema: &'a Value,
+        place: &Place,
+        items: &[Marked],
+        values: &[Meaning],
+    ) -> Value {
         let due = self.due(schema);
-        let empty = || if due.map.is_some() { Value::Object(Map::new()) } else { Value::from("") };
-        let item = |(index, (item, meaning))| self.value(schema, &place.index(index), item, meaning).unwrap_or_else(empty);
+        let empty = || {
+            if due.map.is_some() {
+                Value::Object(Map::new())
+            } else {
+                Value::from("")
+            }
+        };
+        let item = |(index, (item, meaning))| {
+            self.value(schema, &place.index(index), item, meaning)
+                .unwrap_or_else(empty)
+        };
         items.iter().zip(values).enumerate().map(item).collect()
     }
 
@@ -187,19 +263,36 @@ impl<'a> Shape<'a> {
         let mut forms = Vec::new();
         forms.extend(due.word.map(|word| format!("`{word}`")));
         forms.extend(due.text.then(|| "text".to_owned()));
-        forms.extend(
-            due.count.map(|most| if most == u64::MAX { "a whole number".to_owned() } else { format!("a whole number up to {most}") }),
-        );
+        forms.extend(due.count.map(|most| {
+            if most == u64::MAX {
+                "a whole number".to_owned()
+            } else {
+                format!("a whole number up to {most}")
+            }
+        }));
         forms.extend(due.boolean.then(|| "`true` or `false`".to_owned()));
         forms.extend(due.list.map(|_| "a list".to_owned()));
         forms.extend(due.map.map(|_| "a map".to_owned()));
         let help = match (is, due.map, due.list) {
             ("a boolean", ..) if due.text => "put it in quotes".to_owned(),
-            (_, Some(map), _) => format!("its keys are {}", map.get("properties").and_then(Value::as_object).map_or(String::new(), keys)),
+            (_, Some(map), _) => format!(
+                "its keys are {}",
+                map.get("properties")
+                    .and_then(Value::as_object)
+                    .map_or(String::new(), keys)
+            ),
             (_, None, Some(_)) => "write it in brackets: `[…]`".to_owned(),
             (_, None, None) => format!("write {}", forms.join(" or ")),
         };
-        self.wrong(place, format!("{} must be {}, and is {is}", noun(place), forms.join(" or ")), Some(help))
+        self.wrong(
+            place,
+            format!(
+                "{} must be {}, and is {is}",
+                noun(place),
+                forms.join(" or ")
+            ),
+            Some(help),
+        )
     }
 
     fn wrong(&mut self, place: &Place, message: String, help: Option<String>) -> Option<Value> {
@@ -219,7 +312,11 @@ impl<'a> Shape<'a> {
             due.anything = true;
             return;
         };
-        if let Some(name) = object.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix("#/$defs/")) {
+        if let Some(name) = object
+            .get("$ref")
+            .and_then(Value::as_str)
+            .and_then(|target| target.strip_prefix("#/$defs/"))
+        {
             if let Some(target) = self.schema.get("$defs").and_then(|defs| defs.get(name)) {
                 self.gather(target, due);
             }
@@ -252,7 +349,10 @@ impl<'a> Shape<'a> {
 }
 
 fn keys(map: &Map<String, Value>) -> String {
-    map.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    map.keys()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// What stands at `place`, in words.

@@ -27,11 +27,14 @@ mod deliver;
 mod route;
 
 pub use crate::config::snapshot::addresses::{
-    Authorities, Egress, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress, UpstreamTls,
+    Authorities, Egress, Identity, ListenAddress, Listener, TrustedProxies, UpstreamAddress,
+    UpstreamTls,
 };
 pub use alarms::{AlarmWebhook, Alarms, WebAddress};
 pub use certificates::{CertificateUse, Validity};
-pub use deliver::{Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill};
+pub use deliver::{
+    Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill,
+};
 pub use route::{Pass, Route};
 
 /// One compiled, immutable config generation: names and policies only. What outlives a reload lives in `gateway::Gate`.
@@ -82,11 +85,21 @@ pub struct Snapshot {
 impl Snapshot {
     /// Returns the dates at which something of the config ends.
     pub fn end_dates(&self) -> impl Iterator<Item = SystemTime> {
-        let secrets = self.hooks.iter().flat_map(|hook| hook.verifier.iter().flat_map(|verifier| verifier.secrets().listed()));
+        let secrets = self.hooks.iter().flat_map(|hook| {
+            hook.verifier
+                .iter()
+                .flat_map(|verifier| verifier.secrets().listed())
+        });
         let guards = self.hooks.iter().flat_map(|hook| hook.handshakes.secrets());
         let expires = secrets.chain(guards).filter_map(Candidate::expires);
-        let certificates = self.certificates.iter().flat_map(|one| one.in_use.iter().chain(&one.waiting)).map(|validity| validity.to);
-        expires.chain(self.hooks.iter().filter_map(|hook| hook.observe_until)).chain(certificates)
+        let certificates = self
+            .certificates
+            .iter()
+            .flat_map(|one| one.in_use.iter().chain(&one.waiting))
+            .map(|validity| validity.to);
+        expires
+            .chain(self.hooks.iter().filter_map(|hook| hook.observe_until))
+            .chain(certificates)
     }
 }
 
@@ -104,7 +117,11 @@ impl Allow {
     pub fn admits(&self, ip: IpAddr, certificate: Option<&ClientCertificate>) -> bool {
         self.networks.is_empty() && self.subjects.is_empty()
             || self.networks.iter().any(|network| network.contains(&ip))
-            || certificate.is_some_and(|certificate| self.subjects.iter().any(|subject| certificate.is_named(subject)))
+            || certificate.is_some_and(|certificate| {
+                self.subjects
+                    .iter()
+                    .any(|subject| certificate.is_named(subject))
+            })
     }
 }
 
@@ -280,13 +297,22 @@ pub struct Hook {
 impl Hook {
     /// Returns the paths that this route guards at its app.
     pub fn guarded(&self) -> GuardedRoute<'_> {
-        GuardedRoute { name: &self.name, path: &self.path, onward: self.forward.path.as_ref(), app: self.forward.upstream.address.app() }
+        GuardedRoute {
+            name: &self.name,
+            path: &self.path,
+            onward: self.forward.path.as_ref(),
+            app: self.forward.upstream.address.app(),
+        }
     }
 
     /// Whether the ledger key of its deliveries depends on the body: only then is a body hashed as it arrives.
     pub fn keys_by_body(&self) -> bool {
-        let by_body = |dedupe: Dedupe| dedupe.by_content || !self.verifier.as_ref().is_some_and(Verifier::covers_id);
-        self.dedupe.is_some_and(by_body) || self.dedupe.is_some() && self.id_with_body || self.late_retries().is_some()
+        let by_body = |dedupe: Dedupe| {
+            dedupe.by_content || !self.verifier.as_ref().is_some_and(Verifier::covers_id)
+        };
+        self.dedupe.is_some_and(by_body)
+            || self.dedupe.is_some() && self.id_with_body
+            || self.late_retries().is_some()
     }
 
     /// When a request that is older than the tolerance is accepted as a retry; none where none ever is.
@@ -294,45 +320,77 @@ impl Hook {
         let retries_for = self.retries_for.filter(|_| self.retry_keeps_time)?;
         let (verifier, dedupe) = (self.verifier.as_ref()?, self.dedupe?);
         let tolerance = verifier.tolerance()?;
-        let rule = LateRule { tolerance, retries_for, window: dedupe.late_window(), covers_body: verifier.covers().body };
+        let rule = LateRule {
+            tolerance,
+            retries_for,
+            window: dedupe.late_window(),
+            covers_body: verifier.covers().body,
+        };
         Some(rule).filter(|rule| rule.applies())
     }
 
     /// Returns how long a delivery is remembered, `has_id` saying whether an ID tells it from others.
     pub fn window_of(&self, has_id: bool) -> Duration {
-        let Some(dedupe) = self.dedupe else { return Duration::ZERO };
+        let Some(dedupe) = self.dedupe else {
+            return Duration::ZERO;
+        };
         // the signed time is part of the key: an equal body of a later event has another
-        if self.late_retries().is_some() { dedupe.late_window() } else { dedupe.window_of(has_id) }
+        if self.late_retries().is_some() {
+            dedupe.late_window()
+        } else {
+            dedupe.window_of(has_id)
+        }
     }
 
     /// Everything that decides how deliveries of a route with late retries are remembered: if it changes, earlier ones may not be.
     pub fn ledger_policy(&self) -> Option<String> {
         let (rule, verifier) = (self.late_retries()?, self.verifier.as_ref()?);
         let (dedupe, observes) = (&self.dedupe, &self.observe_until);
-        Some(format!("{rule:?} {dedupe:?} {observes:?} {} {:?} {:?}", self.path, verifier.secrets().keyed_by(), verifier.shape()))
+        Some(format!(
+            "{rule:?} {dedupe:?} {observes:?} {} {:?} {:?}",
+            self.path,
+            verifier.secrets().keyed_by(),
+            verifier.shape()
+        ))
     }
 
     /// Returns whether it only observes: what is not authentic goes on.
     pub fn observes(&self, dates: &Dates) -> bool {
-        self.verifier.is_some() && self.observe_until.is_some_and(|until| !dates.has_ended(until))
+        self.verifier.is_some()
+            && self
+                .observe_until
+                .is_some_and(|until| !dates.has_ended(until))
     }
 
     /// Returns whether a header that the route reads as single is there with different values: two readers could take different ones.
     pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
-        self.verifier.as_ref().is_some_and(|verifier| verifier.is_ambiguous(head))
+        self.verifier
+            .as_ref()
+            .is_some_and(|verifier| verifier.is_ambiguous(head))
             || self.handshakes.is_ambiguous(head)
             || self.keys().any(|at| at.is_ambiguous(head))
     }
 
     /// Returns the headers that hold the account and the keys of rate limits and FIFO lanes.
     pub fn key_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        let account = self.verifier.as_ref().and_then(|verifier| verifier.secrets().keyed_by()?.header());
-        account.into_iter().chain(self.keys().flat_map(Locator::headers))
+        let account = self
+            .verifier
+            .as_ref()
+            .and_then(|verifier| verifier.secrets().keyed_by()?.header());
+        account
+            .into_iter()
+            .chain(self.keys().flat_map(Locator::headers))
     }
 
     /// Returns the places of the keys of its rate limits and FIFO lanes.
     fn keys(&self) -> impl Iterator<Item = &Locator> {
-        let rates = self.rate_limits.iter().filter_map(|limit| if let RateKey::Value(at) = &limit.key { Some(at) } else { None });
+        let rates = self.rate_limits.iter().filter_map(|limit| {
+            if let RateKey::Value(at) = &limit.key {
+                Some(at)
+            } else {
+                None
+            }
+        });
         rates.chain(&self.deliver.fifo)
     }
 
@@ -378,12 +436,20 @@ pub struct Dedupe {
 impl Dedupe {
     /// Returns how long a delivery is remembered on a route with late retries.
     pub fn late_window(&self) -> Duration {
-        if self.by_content { self.content_window } else { self.window }
+        if self.by_content {
+            self.content_window
+        } else {
+            self.window
+        }
     }
 
     /// Returns how long a delivery is remembered.
     pub fn window_of(&self, has_id: bool) -> Duration {
-        if has_id && !self.by_content { self.window } else { self.content_window }
+        if has_id && !self.by_content {
+            self.window
+        } else {
+            self.content_window
+        }
     }
 }
 

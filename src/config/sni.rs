@@ -19,7 +19,11 @@ pub struct Certificates {
 impl Certificates {
     /// The certificates in the order of the config; `None` if there are none.
     pub fn new(all: Vec<Arc<CertifiedKey>>) -> Option<Self> {
-        let mut certificates = Self { first: Arc::clone(all.first()?), exact: HashMap::new(), wildcard: HashMap::new() };
+        let mut certificates = Self {
+            first: Arc::clone(all.first()?),
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+        };
         for one in all {
             for name in one.cert.first().map(names_of).unwrap_or_default() {
                 let (map, name) = match name.strip_prefix("*.") {
@@ -34,9 +38,14 @@ impl Certificates {
 
     /// The certificate for a sender that asks for `name`.
     fn find(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
-        let Some(name) = name.map(|name| name.trim_end_matches('.').to_ascii_lowercase()) else { return &self.first };
+        let Some(name) = name.map(|name| name.trim_end_matches('.').to_ascii_lowercase()) else {
+            return &self.first;
+        };
         let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
-        self.exact.get(&name).or_else(by_wildcard).unwrap_or(&self.first)
+        self.exact
+            .get(&name)
+            .or_else(by_wildcard)
+            .unwrap_or(&self.first)
     }
 }
 
@@ -48,9 +57,19 @@ impl ResolvesServerCert for Certificates {
 
 /// The DNS names of a certificate, in lower case.
 fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let dns = names.value.general_names.iter().filter_map(|name| if let GeneralName::DNSName(name) = name { Some(*name) } else { None });
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let dns = names.value.general_names.iter().filter_map(|name| {
+        if let GeneralName::DNSName(name) = name {
+            Some(*name)
+        } else {
+            None
+        }
+    });
     dns.map(str::to_ascii_lowercase).collect()
 }
 
@@ -61,7 +80,13 @@ mod tests {
     use super::*;
 
     fn certificate(names: &[&str]) -> Arc<CertifiedKey> {
-        let made = rcgen::generate_simple_self_signed(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        let made = rcgen::generate_simple_self_signed(
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let provider = rustls::crypto::ring::default_provider();
         Arc::new(CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider).unwrap())
@@ -69,8 +94,12 @@ mod tests {
 
     #[test]
     fn the_name_decides() {
-        let all = [&["a.example", "*.A.example"][..], &["b.example", "deep.a.example", "192.0.2.1"], &["*.example", "b.example"]]
-            .map(certificate);
+        let all = [
+            &["a.example", "*.A.example"][..],
+            &["b.example", "deep.a.example", "192.0.2.1"],
+            &["*.example", "b.example"],
+        ]
+        .map(certificate);
         let certificates = Certificates::new(all.to_vec()).unwrap();
         let find = |name: Option<&str>| {
             let found = certificates.find(name);

@@ -29,14 +29,21 @@ pub struct Source {
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("shown", &self.shown).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("shown", &self.shown)
+            .finish_non_exhaustive()
     }
 }
 
 impl Source {
     /// Takes the bytes of a file.
     pub fn new(shown: String, bytes: &[u8]) -> Self {
-        let mut source = Self { shown, text: Zeroizing::default(), tree: None, faults: Vec::new() };
+        let mut source = Self {
+            shown,
+            text: Zeroizing::default(),
+            tree: None,
+            faults: Vec::new(),
+        };
         match std::str::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => {
                 source.text = Zeroizing::new(text.to_owned());
@@ -44,9 +51,16 @@ impl Source {
             }
             Ok(_) => source.refuse("there is a NUL byte in the file"),
             Err(error) => {
-                let line = 1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count();
+                let line = 1 + bytes
+                    .iter()
+                    .take(error.valid_up_to())
+                    .filter(|byte| **byte == b'\n')
+                    .count();
                 source.refuse("the file is not UTF-8 text");
-                source.faults.iter_mut().for_each(|fault| fault.area = Area::at(line, 1));
+                source
+                    .faults
+                    .iter_mut()
+                    .for_each(|fault| fault.area = Area::at(line, 1));
             }
         }
         source
@@ -55,10 +69,17 @@ impl Source {
     /// Notes that the file breaks off where it went on when it was last read.
     pub fn break_off(&mut self) {
         let line = self.text.lines().count().max(1);
-        let help = Some("write the whole file; if this is all of it, end its last line, or restart".to_owned());
+        let help = Some(
+            "write the whole file; if this is all of it, end its last line, or restart".to_owned(),
+        );
         let message = "the file breaks off here in the middle of a line".to_owned();
         self.tree = None;
-        self.faults = vec![Fault { area: Area::at(line, 1), message, help, fatal: true }];
+        self.faults = vec![Fault {
+            area: Area::at(line, 1),
+            message,
+            help,
+            fatal: true,
+        }];
     }
 
     /// Returns the keys at the top of the file.
@@ -70,12 +91,23 @@ impl Source {
     }
 
     fn refuse(&mut self, message: &str) {
-        self.faults.push(Fault { area: Area::at(1, 1), message: message.to_owned(), help: None, fatal: true });
+        self.faults.push(Fault {
+            area: Area::at(1, 1),
+            message: message.to_owned(),
+            help: None,
+            fatal: true,
+        });
     }
 
     /// What the file says, as far as it has the right shape.
-    pub fn parse<T: DeserializeOwned + JsonSchema + Default>(&mut self, index: usize, problems: &mut Diagnostics) -> T {
-        let Some(tree) = &self.tree else { return T::default() };
+    pub fn parse<T: DeserializeOwned + JsonSchema + Default>(
+        &mut self,
+        index: usize,
+        problems: &mut Diagnostics,
+    ) -> T {
+        let Some(tree) = &self.tree else {
+            return T::default();
+        };
         let root = Place::root(index);
         let text = self.text.trim_start_matches('\u{feff}');
         let meaning = if is_blank(text) {
@@ -85,16 +117,29 @@ impl Source {
                 Ok(meaning) => meaning,
                 Err(error) => {
                     // Its message may quote the text.
-                    let area = error.location().map_or(Area::at(1, 1), |at| Area::at(at.line(), at.column()));
+                    let area = error
+                        .location()
+                        .map_or(Area::at(1, 1), |at| Area::at(at.line(), at.column()));
                     let message = "this is not YAML that can be read in only one way".to_owned();
-                    self.faults.push(Fault { area, message, help: Some("put it in quotes".to_owned()), fatal: true });
+                    self.faults.push(Fault {
+                        area,
+                        message,
+                        help: Some("put it in quotes".to_owned()),
+                        fatal: true,
+                    });
                     return T::default();
                 }
             }
         };
         let schema = schema::of::<T>();
-        let fitting = Shape { schema: &schema, problems }.fit(&root, tree, &meaning);
-        let Some(fitting) = fitting else { return T::default() };
+        let fitting = Shape {
+            schema: &schema,
+            problems,
+        }
+        .fit(&root, tree, &meaning);
+        let Some(fitting) = fitting else {
+            return T::default();
+        };
         serde_json::from_value(fitting).unwrap_or_else(|_| {
             problems.error(&root, "the config cannot be read", None);
             T::default()
@@ -103,7 +148,8 @@ impl Source {
 }
 
 fn is_blank(text: &str) -> bool {
-    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    text.lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
 }
 
 /// How many files and directories a pattern may match.
@@ -123,10 +169,17 @@ pub enum BadPattern {
 /// # Errors
 /// Why it is not followed.
 pub fn matching(pattern: &Path) -> Result<Vec<PathBuf>, BadPattern> {
-    let found = pattern.to_str().and_then(|pattern| glob::glob(pattern).ok()).ok_or(BadPattern::Unreadable)?;
+    let found = pattern
+        .to_str()
+        .and_then(|pattern| glob::glob(pattern).ok())
+        .ok_or(BadPattern::Unreadable)?;
     // what cannot be read counts, too: it was looked at
     let found: Vec<_> = found.take(MAX_MATCHES + 1).collect();
-    if found.len() > MAX_MATCHES { Err(BadPattern::TooMany) } else { Ok(found.into_iter().flatten().collect()) }
+    if found.len() > MAX_MATCHES {
+        Err(BadPattern::TooMany)
+    } else {
+        Ok(found.into_iter().flatten().collect())
+    }
 }
 
 /// Why a file was not read.
@@ -152,7 +205,10 @@ pub enum Unread {
 impl From<std::io::Error> for Unread {
     fn from(error: std::io::Error) -> Self {
         let kind = error.kind();
-        if matches!(kind, std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) {
+        if matches!(
+            kind,
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+        ) {
             Self::Absent
         } else if kind == std::io::ErrorKind::PermissionDenied {
             Self::Forbidden
@@ -172,15 +228,24 @@ pub fn read_regular(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unre
         return Err(Unread::NotRegular);
     }
     // It may be another file by now, and to open a pipe would wait for its writer; some files of the kernel's wait, too.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Unread::NotRegular);
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(most).min(most) + 1));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(metadata.len()).unwrap_or(most).min(most) + 1,
+    ));
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     file.take(limit).read_to_end(&mut bytes)?;
-    if bytes.len() > most { Err(Unread::TooLarge(most)) } else { Ok(bytes) }
+    if bytes.len() > most {
+        Err(Unread::TooLarge(most))
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// All files that one load reads: for the watcher, and for the hash of the generation.
@@ -200,7 +265,8 @@ impl Inputs {
 
     /// The bytes were read.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        self.hash
+            .update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
         self.hash.update(bytes);
     }
 

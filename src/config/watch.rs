@@ -37,7 +37,9 @@ pub struct Beginning {
 
 impl std::fmt::Debug for Beginning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Beginning").field("paths", &self.paths).finish_non_exhaustive()
+        f.debug_struct("Beginning")
+            .field("paths", &self.paths)
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,7 +50,14 @@ impl Beginning {
         let paths = files.borrow_and_update().clone();
         let eyes = Eyes::open(&paths, hint.clone());
         let seen = look(paths.clone(), Seen::default(), Depth::Full).await;
-        Self { files, hint, hints, paths, seen, eyes }
+        Self {
+            files,
+            hint,
+            hints,
+            paths,
+            seen,
+            eyes,
+        }
     }
 }
 
@@ -57,9 +66,20 @@ impl Beginning {
 /// and what is in both lists is compared with what was seen last, so that nothing slips between two lists.
 /// Ends when either channel is closed.
 pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
-    let Beginning { mut files, hint, mut hints, mut paths, mut seen, mut eyes } = beginning;
+    let Beginning {
+        mut files,
+        hint,
+        mut hints,
+        mut paths,
+        mut seen,
+        mut eyes,
+    } = beginning;
     for looks in 1_u32.. {
-        let mut depth = if looks.is_multiple_of(LOOKS_TO_A_FULL_ONE) { Depth::Full } else { Depth::Metadata };
+        let mut depth = if looks.is_multiple_of(LOOKS_TO_A_FULL_ONE) {
+            Depth::Full
+        } else {
+            Depth::Metadata
+        };
         tokio::select! {
             _ = hints.recv() => depth = Depth::Hinted,
             () = tokio::time::sleep(POLL) => {}
@@ -82,7 +102,10 @@ pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
             continue;
         }
         seen = settled(&paths, now).await;
-        if matches!(changed.try_send(()), Err(mpsc::error::TrySendError::Closed(()))) {
+        if matches!(
+            changed.try_send(()),
+            Err(mpsc::error::TrySendError::Closed(()))
+        ) {
             return;
         }
     }
@@ -147,7 +170,13 @@ struct Identity {
 impl Seen {
     fn says_the_same(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
-            && self.0.iter().zip(&other.0).all(|((path, print), (other_path, other))| path == other_path && print.says_the_same(other))
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .all(|((path, print), (other_path, other))| {
+                    path == other_path && print.says_the_same(other)
+                })
     }
 }
 
@@ -161,7 +190,9 @@ impl Print {
                     && files
                         .iter()
                         .zip(other)
-                        .all(|((path, file), (other_path, other))| path == other_path && file.content == other.content)
+                        .all(|((path, file), (other_path, other))| {
+                            path == other_path && file.content == other.content
+                        })
             }
             (Self::Absent | Self::File(_) | Self::Files { .. }, _) => false,
         }
@@ -169,7 +200,11 @@ impl Print {
 
     fn take(path: &Path, last: Option<&Self>, depth: Depth) -> Self {
         let Ok(metadata) = std::fs::metadata(path) else {
-            return if is_pattern(path) { Self::files(None, matching(path).unwrap_or_default(), last, depth) } else { Self::Absent };
+            return if is_pattern(path) {
+                Self::files(None, matching(path).unwrap_or_default(), last, depth)
+            } else {
+                Self::Absent
+            };
         };
         if !metadata.is_dir() {
             let last = match last {
@@ -179,31 +214,60 @@ impl Print {
             return FilePrint::take(path, &metadata, last, depth).map_or(Self::Absent, Self::File);
         }
         let identity = Identity::of(&metadata);
-        if let Some(Self::Files { metadata: Some(before), files }) = last
+        if let Some(Self::Files {
+            metadata: Some(before),
+            files,
+        }) = last
             && *before == identity
             && files.len() > LARGE_DIRECTORY
             && depth == Depth::Metadata
         {
-            return Self::Files { metadata: Some(identity), files: files.clone() };
+            return Self::Files {
+                metadata: Some(identity),
+                files: files.clone(),
+            };
         }
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let visible = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
-        Self::files(Some(identity), visible.map(|entry| entry.path()).collect(), last, depth)
+        let visible =
+            entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+        Self::files(
+            Some(identity),
+            visible.map(|entry| entry.path()).collect(),
+            last,
+            depth,
+        )
     }
 
-    fn files(metadata: Option<Identity>, paths: Vec<PathBuf>, last: Option<&Self>, depth: Depth) -> Self {
+    fn files(
+        metadata: Option<Identity>,
+        paths: Vec<PathBuf>,
+        last: Option<&Self>,
+        depth: Depth,
+    ) -> Self {
         let last = match last {
             Some(Self::Files { files, .. }) => Some(files),
             Some(Self::Absent | Self::File(_)) | None => None,
         };
         // A large directory is not read whole every ten seconds for a clock that stood still.
-        let depth = if paths.len() > LARGE_DIRECTORY { Depth::Hinted } else { depth };
+        let depth = if paths.len() > LARGE_DIRECTORY {
+            Depth::Hinted
+        } else {
+            depth
+        };
         let print = |path: PathBuf| {
             let metadata = std::fs::metadata(&path).ok().filter(Metadata::is_file)?;
-            let print = FilePrint::take(&path, &metadata, last.and_then(|last| last.get(&path)), depth)?;
+            let print = FilePrint::take(
+                &path,
+                &metadata,
+                last.and_then(|last| last.get(&path)),
+                depth,
+            )?;
             Some((path, print))
         };
-        Self::Files { metadata, files: paths.into_iter().filter_map(print).collect() }
+        Self::Files {
+            metadata,
+            files: paths.into_iter().filter_map(print).collect(),
+        }
     }
 }
 
@@ -246,7 +310,8 @@ async fn look(paths: Vec<PathBuf>, last: Seen, depth: Depth) -> Seen {
 }
 
 fn is_pattern(path: &Path) -> bool {
-    path.to_str().is_some_and(|path| path.contains(['*', '?', '[']))
+    path.to_str()
+        .is_some_and(|path| path.contains(['*', '?', '[']))
 }
 
 /// The system's events, where it has them.
@@ -258,20 +323,35 @@ impl Eyes {
             let is_read = event.is_ok_and(|event| match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
                 EventKind::Access(_) => true,
-                EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => false,
+                EventKind::Any
+                | EventKind::Create(_)
+                | EventKind::Modify(_)
+                | EventKind::Remove(_)
+                | EventKind::Other => false,
             });
             if !is_read {
                 // A hint that waits already says as much.
                 hint.try_send(()).ok();
             }
         };
-        let Ok(mut watcher) = notify::recommended_watcher(on_event) else { return Self(None) };
+        let Ok(mut watcher) = notify::recommended_watcher(on_event) else {
+            return Self(None);
+        };
         // Directories, not files: whoever replaces a file, or swaps a symlink on the way to it, shows there.
         let mut directories = BTreeSet::new();
         for path in paths {
-            directories
-                .extend(path.parent().map(|parent| if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }));
-            directories.extend(std::fs::canonicalize(path).ok().and_then(|target| target.parent().map(Path::to_owned)));
+            directories.extend(path.parent().map(|parent| {
+                if parent.as_os_str().is_empty() {
+                    PathBuf::from(".")
+                } else {
+                    parent.to_owned()
+                }
+            }));
+            directories.extend(
+                std::fs::canonicalize(path)
+                    .ok()
+                    .and_then(|target| target.parent().map(Path::to_owned)),
+            );
             if path.is_dir() {
                 directories.insert(path.clone());
             }

@@ -30,11 +30,21 @@ pub struct Area {
 impl Area {
     /// One character wide.
     pub fn at(line: usize, column: usize) -> Self {
-        Self { line, column, end_line: line, end_column: column + 1 }
+        Self {
+            line,
+            column,
+            end_line: line,
+            end_column: column + 1,
+        }
     }
 
     fn of(span: Span) -> Self {
-        Self { line: span.start.line(), column: span.start.col() + 1, end_line: span.end.line(), end_column: span.end.col() + 1 }
+        Self {
+            line: span.start.line(),
+            column: span.start.col() + 1,
+            end_line: span.end.line(),
+            end_column: span.end.col() + 1,
+        }
     }
 }
 
@@ -91,7 +101,10 @@ pub struct Fault {
 
 impl Marked {
     fn nothing() -> Self {
-        Self { area: Area::at(1, 1), node: Node::Map(Vec::new()) }
+        Self {
+            area: Area::at(1, 1),
+            node: Node::Map(Vec::new()),
+        }
     }
 
     /// The value at `path`, or the nearest one around it; with the key that leads there, if a map does. `true` if it is there itself.
@@ -99,13 +112,18 @@ impl Marked {
         let mut found = (self, None);
         for step in path {
             let next = match (&found.0.node, step) {
-                (Node::Map(entries), Step::Key(key)) => {
-                    entries.iter().find(|entry| entry.key == *key).map(|entry| (&entry.value, Some(entry.key_area)))
+                (Node::Map(entries), Step::Key(key)) => entries
+                    .iter()
+                    .find(|entry| entry.key == *key)
+                    .map(|entry| (&entry.value, Some(entry.key_area))),
+                (Node::List(items), Step::Index(index)) => {
+                    items.get(*index).map(|item| (item, None))
                 }
-                (Node::List(items), Step::Index(index)) => items.get(*index).map(|item| (item, None)),
                 (Node::Map(_) | Node::List(_) | Node::Scalar { .. }, _) => None,
             };
-            let Some(next) = next else { return (found.0, found.1, false) };
+            let Some(next) = next else {
+                return (found.0, found.1, false);
+            };
             found = next;
         }
         (found.0, found.1, true)
@@ -115,8 +133,13 @@ impl Marked {
     pub fn scalars<'a>(&'a self, place: &Place, visit: &mut impl FnMut(&Place, &'a Self, &'a str)) {
         match &self.node {
             Node::Scalar { text, .. } => visit(place, self, text),
-            Node::List(items) => items.iter().enumerate().for_each(|(index, item)| item.scalars(&place.index(index), visit)),
-            Node::Map(entries) => entries.iter().for_each(|entry| entry.value.scalars(&place.key(&entry.key), visit)),
+            Node::List(items) => items
+                .iter()
+                .enumerate()
+                .for_each(|(index, item)| item.scalars(&place.index(index), visit)),
+            Node::Map(entries) => entries
+                .iter()
+                .for_each(|entry| entry.value.scalars(&place.key(&entry.key), visit)),
         }
     }
 }
@@ -126,7 +149,10 @@ impl Marked {
 /// # Errors
 /// All faults that were found. With a tree, none of them is fatal.
 pub fn read(text: &str) -> (Option<Marked>, Vec<Fault>) {
-    let mut reader = Reader { events: Parser::new_from_str(text), faults: Vec::new() };
+    let mut reader = Reader {
+        events: Parser::new_from_str(text),
+        faults: Vec::new(),
+    };
     let tree = reader.document();
     let fatal = reader.faults.iter().any(|fault| fault.fatal);
     (tree.filter(|_| !fatal), reader.faults)
@@ -141,7 +167,12 @@ impl<'a> Reader<'a> {
     fn fault(&mut self, span: Span, message: impl Into<String>, help: &str, fatal: bool) {
         if self.faults.len() < MAX_FAULTS {
             let help = (!help.is_empty()).then(|| help.to_owned());
-            self.faults.push(Fault { area: Area::of(span), message: message.into(), help, fatal });
+            self.faults.push(Fault {
+                area: Area::of(span),
+                message: message.into(),
+                help,
+                fatal,
+            });
         }
     }
 
@@ -163,7 +194,12 @@ impl<'a> Reader<'a> {
             match event {
                 Event::StreamStart | Event::Nothing | Event::DocumentEnd => {}
                 Event::DocumentStart(_) if tree.is_some() => {
-                    self.fault(span, "a second document begins here", "keep one document in a file", true);
+                    self.fault(
+                        span,
+                        "a second document begins here",
+                        "keep one document in a file",
+                        true,
+                    );
                     return None;
                 }
                 Event::DocumentStart(_) => {
@@ -186,13 +222,24 @@ impl<'a> Reader<'a> {
     /// The value that `event` begins.
     fn value(&mut self, event: Event<'a>, span: Span, depth: usize) -> Option<Marked> {
         if depth > MAX_DEPTH {
-            self.fault(span, format!("this stands more than {MAX_DEPTH} maps and lists deep"), "", true);
+            self.fault(
+                span,
+                format!("this stands more than {MAX_DEPTH} maps and lists deep"),
+                "",
+                true,
+            );
             return None;
         }
         let (node, end) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_extras(span, anchor, tag.is_some());
-                (Node::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }, span)
+                (
+                    Node::Scalar {
+                        text: text.into_owned(),
+                        plain: style == ScalarStyle::Plain,
+                    },
+                    span,
+                )
             }
             Event::SequenceStart(anchor, tag) => {
                 self.refuse_extras(span, anchor, tag.is_some());
@@ -204,7 +251,13 @@ impl<'a> Reader<'a> {
             }
             Event::Alias(_) => {
                 self.fault(span, "aliases are not taken", "write the value out", true);
-                (Node::Scalar { text: String::new(), plain: true }, span)
+                (
+                    Node::Scalar {
+                        text: String::new(),
+                        plain: true,
+                    },
+                    span,
+                )
             }
             Event::Nothing
             | Event::StreamStart
@@ -214,7 +267,10 @@ impl<'a> Reader<'a> {
             | Event::SequenceEnd
             | Event::MappingEnd => return None,
         };
-        Some(Marked { area: Area::of(Span::new(span.start, end.end)), node })
+        Some(Marked {
+            area: Area::of(Span::new(span.start, end.end)),
+            node,
+        })
     }
 
     fn list(&mut self, depth: usize) -> Option<(Node, Span)> {
@@ -244,19 +300,39 @@ impl<'a> Reader<'a> {
                 continue;
             };
             if plain && name == "<<" {
-                self.fault(key_span, "merge keys are not taken", "write the keys out", true);
+                self.fault(
+                    key_span,
+                    "merge keys are not taken",
+                    "write the keys out",
+                    true,
+                );
             }
             let repeated = !seen.insert(name.clone());
             if repeated {
-                self.fault(key_span, "this key is here twice", "keep one of the two", false);
+                self.fault(
+                    key_span,
+                    "this key is here twice",
+                    "keep one of the two",
+                    false,
+                );
             }
-            entries.push(Entry { key: name, key_area: key.area, value, repeated });
+            entries.push(Entry {
+                key: name,
+                key_area: key.area,
+                value,
+                repeated,
+            });
         }
     }
 
     fn refuse_extras(&mut self, span: Span, anchor: usize, tag: bool) {
         if anchor > 0 {
-            self.fault(span, "anchors are not taken", "write the value out where it is needed", true);
+            self.fault(
+                span,
+                "anchors are not taken",
+                "write the value out where it is needed",
+                true,
+            );
         }
         if tag {
             self.fault(span, "tags are not taken", "leave the tag out", true);

@@ -65,7 +65,12 @@ impl Claim {
         dead: OnDead,
     ) -> Result<Accepted, (StoreError, Self)> {
         self.settled = true;
-        let dedupe = Dedupe::Held { key: self.key, token: self.token, window, dead };
+        let dedupe = Dedupe::Held {
+            key: self.key,
+            token: self.token,
+            window,
+            dead,
+        };
         match repeated(|| queue.accept(Arc::clone(&delivery), dedupe)).await {
             Ok(accepted) => Ok(accepted),
             Err(error) => {
@@ -131,7 +136,10 @@ impl Waiters {
 
     /// The waiters, for a request of this sender.
     pub fn of(&self, sender: Key) -> WaitersOf<'_> {
-        WaitersOf { waiters: self, sender }
+        WaitersOf {
+            waiters: self,
+            sender,
+        }
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -143,7 +151,10 @@ impl<'a> WaitersOf<'a> {
     fn enter(self, key: Key) -> Option<Waiting<'a>> {
         let mut places = self.waiters.places();
         let count = |of: &HashMap<Key, usize>, key| of.get(&key).copied().unwrap_or(0);
-        let (here, mine) = (count(&places.by_key, key), count(&places.by_sender, self.sender));
+        let (here, mine) = (
+            count(&places.by_key, key),
+            count(&places.by_sender, self.sender),
+        );
         let free = IN_ALL.saturating_sub(places.all);
         if free == 0 || mine > free || here >= PER_KEY {
             return None;
@@ -181,15 +192,28 @@ fn give_back(counts: &mut HashMap<Key, usize>, key: Key) {
 
 /// Takes `key` in flight until `lease` has passed. While another holds it, waits for its outcome, `patience` at most and only if there is a place
 /// among `waiters`; when the other gives it back, exactly one of those who wait gets it.
-pub async fn claim(ledger: &Arc<dyn Ledger>, key: Key, lease: Duration, waiters: WaitersOf<'_>, patience: Duration) -> Claiming {
+pub async fn claim(
+    ledger: &Arc<dyn Ledger>,
+    key: Key,
+    lease: Duration,
+    waiters: WaitersOf<'_>,
+    patience: Duration,
+) -> Claiming {
     // unlike any other holder's; the generator is this thread's own and costs no system call
     let token = Token(random::wide());
-    let guard = Claim { ledger: Arc::clone(ledger), key, token, settled: false };
+    let guard = Claim {
+        ledger: Arc::clone(ledger),
+        key,
+        token,
+        settled: false,
+    };
     let mut lapses_in = match repeated(|| ledger.claim(key, token, lease)).await {
         Ok(Claimed::InFlight { lapses_in }) => lapses_in,
         answer => return finish(guard, answer),
     };
-    let Some(_place) = waiters.enter(key) else { return finish(guard, Ok(Claimed::InFlight { lapses_in })) };
+    let Some(_place) = waiters.enter(key) else {
+        return finish(guard, Ok(Claimed::InFlight { lapses_in }));
+    };
     let mut patience_ends = pin!(tokio::time::sleep(patience));
     loop {
         let changed = ledger.changed(key);

@@ -56,7 +56,10 @@ impl std::fmt::Debug for BodyKey {
 impl BodyKey {
     /// Derives the key from the key of the store's ledger keys.
     pub fn of(hash_key: &[u8; 16]) -> Self {
-        Self(blake3::derive_key("hookgate ledger body digest v1", hash_key))
+        Self(blake3::derive_key(
+            "hookgate ledger body digest v1",
+            hash_key,
+        ))
     }
 
     /// Begins a body.
@@ -85,22 +88,39 @@ impl BodyHash {
 impl<'a> Scope<'a> {
     /// The scope of a delivery. `route` is the name that the route's ledger entries are kept under.
     pub fn of(route: &'a str, delivery: &'a Delivery) -> Self {
-        Self { route, params: delivery.params(), account: delivery.cleared().account() }
+        Self {
+            route,
+            params: delivery.params(),
+            account: delivery.cleared().account(),
+        }
     }
 
     /// The scope of a request that is older than the tolerance.
     pub fn of_stale(route: &'a str, params: &'a Params, stale: &'a Stale<'_>) -> Self {
-        Self { route, params, account: stale.account() }
+        Self {
+            route,
+            params,
+            account: stale.account(),
+        }
     }
 
     /// The scope that an operator names, for a look-up.
     pub fn named(route: &'a str, params: &'a Params, account: Option<&'a str>) -> Self {
-        Self { route, params, account }
+        Self {
+            route,
+            params,
+            account,
+        }
     }
 
     /// Returns the ledger key of a delivery.
     pub fn ledger_key(self, hash_key: &[u8; 16], identity: Identity<'_>) -> Key {
-        let Identity { id, signed_at, secret, digest } = identity;
+        let Identity {
+            id,
+            signed_at,
+            secret,
+            digest,
+        } = identity;
         let time = signed_at.map(nanoseconds);
         let value = [
             (b'K', secret.map(str::as_bytes)),
@@ -113,26 +133,49 @@ impl<'a> Scope<'a> {
 
     /// Returns the key under which a request is noted that was not delivered: the same signed parts and the same body give the same key.
     /// `id` is the delivery ID, where the signature covers it.
-    pub fn request_key(self, hash_key: &[u8; 16], id: Option<&str>, signed_at: SystemTime, body: BodyDigest) -> Key {
+    pub fn request_key(
+        self,
+        hash_key: &[u8; 16],
+        id: Option<&str>,
+        signed_at: SystemTime,
+        body: BodyDigest,
+    ) -> Key {
         let time = nanoseconds(signed_at);
-        self.key(hash_key, b'Q', &[(b'I', id.map(str::as_bytes)), (b'T', Some(&time)), (b'D', Some(&body.0))])
+        self.key(
+            hash_key,
+            b'Q',
+            &[
+                (b'I', id.map(str::as_bytes)),
+                (b'T', Some(&time)),
+                (b'D', Some(&body.0)),
+            ],
+        )
     }
 
     /// Returns the FIFO lane of a value.
     pub fn lane(self, hash_key: &[u8; 16], value: &str) -> Lane {
-        Lane(self.key(hash_key, b'F', &[(b'X', Some(value.as_bytes()))]).0)
+        Lane(
+            self.key(hash_key, b'F', &[(b'X', Some(value.as_bytes()))])
+                .0,
+        )
     }
 
     /// Returns the key of a rate limit's bucket. Requests without the value share one.
     pub fn bucket(self, hash_key: &[u8; 16], value: Option<&str>) -> u64 {
         let Key(bytes) = self.key(hash_key, b'R', &[(b'X', value.map(str::as_bytes))]);
-        bytes.first_chunk().map_or(0, |half| u64::from_be_bytes(*half))
+        bytes
+            .first_chunk()
+            .map_or(0, |half| u64::from_be_bytes(*half))
     }
 
     /// Returns the key of the sender as a whole: the account, or the route where accounts do not exist. The path parameters do not count,
     /// since one sender may write many of them.
     pub fn sender(self, hash_key: &[u8; 16]) -> Key {
-        Scope { params: &Params(Vec::new()), ..self }.key(hash_key, b'S', &[])
+        Scope {
+            params: &Params(Vec::new()),
+            ..self
+        }
+        .key(hash_key, b'S', &[])
     }
 
     fn key(self, hash_key: &[u8; 16], purpose: u8, value: &[(u8, Option<&[u8]>)]) -> Key {
@@ -143,10 +186,18 @@ impl<'a> Scope<'a> {
 
     /// Gives the frames of a key to `feed`, piece by piece.
     fn frame(self, purpose: u8, value: &[(u8, Option<&[u8]>)], mut feed: impl FnMut(&[u8])) {
-        let Self { route, params, account } = self;
+        let Self {
+            route,
+            params,
+            account,
+        } = self;
         let mut part = |kind: u8, bytes: &[u8]| {
             let mut head = [kind; 9];
-            for (place, byte) in head.iter_mut().skip(1).zip((bytes.len() as u64).to_be_bytes()) {
+            for (place, byte) in head
+                .iter_mut()
+                .skip(1)
+                .zip((bytes.len() as u64).to_be_bytes())
+            {
                 *place = byte;
             }
             feed(&head);
@@ -170,12 +221,20 @@ impl<'a> Scope<'a> {
 
 /// Returns the key of what decides how a route's deliveries are remembered, as text: with another, the ledger begins anew for the route.
 pub fn policy_key(hash_key: &[u8; 16], policy: &str) -> Key {
-    Scope { route: policy, params: &Params(Vec::new()), account: None }.key(hash_key, b'P', &[])
+    Scope {
+        route: policy,
+        params: &Params(Vec::new()),
+        account: None,
+    }
+    .key(hash_key, b'P', &[])
 }
 
 /// A time as bytes, as exact as any format writes it.
 fn nanoseconds(time: SystemTime) -> [u8; 16] {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos().to_be_bytes()
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos()
+        .to_be_bytes()
 }
 
 #[cfg(test)]
@@ -197,26 +256,57 @@ mod tests {
     /// Few letters, among them the kinds, and short: parts that could be confused are drawn often.
     fn owned() -> impl Strategy<Value = Owned> {
         let text = || "[LFANVX\0]{0,3}";
-        let bytes = || prop::option::of(prop::collection::vec(prop::sample::select(vec![0, 1, b'I', b'D', b'N', b'A']), 0..12));
+        let bytes = || {
+            prop::option::of(prop::collection::vec(
+                prop::sample::select(vec![0, 1, b'I', b'D', b'N', b'A']),
+                0..12,
+            ))
+        };
         let params = prop::collection::vec((text(), text()), 0..3);
-        (prop::sample::select(vec![b'L', b'F', b'R', b'S']), text(), params, prop::option::of(text()), [bytes(), bytes()])
-            .prop_map(|(purpose, route, params, account, value)| Owned { purpose, route, params, account, value })
+        (
+            prop::sample::select(vec![b'L', b'F', b'R', b'S']),
+            text(),
+            params,
+            prop::option::of(text()),
+            [bytes(), bytes()],
+        )
+            .prop_map(|(purpose, route, params, account, value)| Owned {
+                purpose,
+                route,
+                params,
+                account,
+                value,
+            })
     }
 
     fn params(params: &[(String, String)]) -> Params {
-        Params(params.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect())
+        Params(
+            params
+                .iter()
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
+        )
     }
 
     impl Owned {
         fn with<T>(&self, then: impl FnOnce(Scope<'_>, u8, &[(u8, Option<&[u8]>)]) -> T) -> T {
             let params = params(&self.params);
             let scope = Scope::named(&self.route, &params, self.account.as_deref());
-            then(scope, self.purpose, &[(b'I', self.value[0].as_deref()), (b'D', self.value[1].as_deref())])
+            then(
+                scope,
+                self.purpose,
+                &[
+                    (b'I', self.value[0].as_deref()),
+                    (b'D', self.value[1].as_deref()),
+                ],
+            )
         }
 
         fn frames(&self) -> Vec<u8> {
             let mut frames = Vec::new();
-            self.with(|scope, purpose, value| scope.frame(purpose, value, |bytes| frames.extend_from_slice(bytes)));
+            self.with(|scope, purpose, value| {
+                scope.frame(purpose, value, |bytes| frames.extend_from_slice(bytes))
+            });
             frames
         }
     }
@@ -226,7 +316,8 @@ mod tests {
         let mut parts = Vec::new();
         while let Some((kind, rest)) = frames.split_first() {
             let (length, rest) = rest.split_at(8);
-            let (bytes, rest) = rest.split_at(usize::try_from(u64::from_be_bytes(length.try_into().unwrap())).unwrap());
+            let (bytes, rest) = rest
+                .split_at(usize::try_from(u64::from_be_bytes(length.try_into().unwrap())).unwrap());
             parts.push((*kind, bytes.to_vec()));
             frames = rest;
         }
@@ -292,7 +383,15 @@ mod tests {
     #[test]
     fn no_id_is_not_an_empty_id_and_the_hash_key_counts() {
         let params = Params::default();
-        let of = |hash_key, id| Scope::named("github", &params, None).ledger_key(&[hash_key; 16], Identity { id, ..Identity::default() });
+        let of = |hash_key, id| {
+            Scope::named("github", &params, None).ledger_key(
+                &[hash_key; 16],
+                Identity {
+                    id,
+                    ..Identity::default()
+                },
+            )
+        };
         assert_ne!(of(1, None), of(1, Some(b"")));
         assert_ne!(of(1, Some(b"x")), of(2, Some(b"x")));
         assert_eq!(of(1, Some(b"x")), of(1, Some(b"x")));

@@ -21,7 +21,9 @@ impl LateRule {
     /// Returns the greatest age that can be accepted. A first attempt may come `tolerance` before its own signed time, and what was
     /// delivered then must still be remembered: otherwise a captured request would be delivered again.
     pub fn oldest(self) -> Duration {
-        self.tolerance.saturating_add(self.retries_for).min(self.window.saturating_sub(self.tolerance))
+        self.tolerance
+            .saturating_add(self.retries_for)
+            .min(self.window.saturating_sub(self.tolerance))
     }
 
     /// Whether the rule can accept anything that the tolerance does not.
@@ -38,7 +40,9 @@ impl LateRule {
 
     /// Returns how long a request of that age, which was not delivered, is noted.
     pub fn noted_for(self, age: Duration) -> Duration {
-        self.tolerance.saturating_add(self.retries_for).saturating_sub(age)
+        self.tolerance
+            .saturating_add(self.retries_for)
+            .saturating_sub(age)
     }
 }
 
@@ -49,14 +53,22 @@ mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
-    const LINEAR: LateRule = LateRule { tolerance: MINUTE, retries_for: Duration::from_secs(7 * 3600), window: DAY, covers_body: true };
+    const LINEAR: LateRule = LateRule {
+        tolerance: MINUTE,
+        retries_for: Duration::from_secs(7 * 3600),
+        window: DAY,
+        covers_body: true,
+    };
     const DAY: Duration = Duration::from_secs(86_400);
 
     #[test]
     fn only_a_noted_request_or_a_complete_ledger_is_evidence() {
         let known = |noted, kept_for| Remembered { noted, kept_for };
         let hour = 60 * MINUTE;
-        let body_free = LateRule { covers_body: false, ..LINEAR };
+        let body_free = LateRule {
+            covers_body: false,
+            ..LINEAR
+        };
         for (rule, age, known, accepted) in [
             (LINEAR, hour, known(true, None), true),
             (LINEAR, hour, known(false, Some(hour)), true),
@@ -66,13 +78,46 @@ mod tests {
             (LINEAR, 7 * hour + 2 * MINUTE, known(true, Some(DAY)), false),
             (body_free, hour, known(true, None), true),
             (body_free, hour, known(false, Some(DAY)), false),
-            (LateRule { window: hour, ..LINEAR }, hour, known(true, Some(DAY)), false),
-            (LateRule { window: hour, ..LINEAR }, hour - MINUTE, known(true, Some(DAY)), true),
+            (
+                LateRule {
+                    window: hour,
+                    ..LINEAR
+                },
+                hour,
+                known(true, Some(DAY)),
+                false,
+            ),
+            (
+                LateRule {
+                    window: hour,
+                    ..LINEAR
+                },
+                hour - MINUTE,
+                known(true, Some(DAY)),
+                true,
+            ),
         ] {
-            assert_eq!(rule.accepts(age, known), accepted, "{rule:?} {age:?} {known:?}");
+            assert_eq!(
+                rule.accepts(age, known),
+                accepted,
+                "{rule:?} {age:?} {known:?}"
+            );
         }
-        assert!(LINEAR.applies() && !LateRule { window: 2 * MINUTE, ..LINEAR }.applies());
-        assert!(!LateRule { retries_for: Duration::ZERO, ..LINEAR }.applies());
+        assert!(
+            LINEAR.applies()
+                && !LateRule {
+                    window: 2 * MINUTE,
+                    ..LINEAR
+                }
+                .applies()
+        );
+        assert!(
+            !LateRule {
+                retries_for: Duration::ZERO,
+                ..LINEAR
+            }
+            .applies()
+        );
         assert_eq!(LINEAR.noted_for(MINUTE), 7 * hour);
     }
 

@@ -25,7 +25,12 @@ const BUDGET: Duration = Duration::from_secs(15);
 /// How long a try is leased: longer than it can take, with the way to the disk.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 /// When one is tried again: for a day, however often that is.
-const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(5), factor: 2.0, max: Duration::from_secs(3600), max_attempts: None };
+const BACKOFF: Backoff = Backoff {
+    initial: Duration::from_secs(5),
+    factor: 2.0,
+    max: Duration::from_secs(3600),
+    max_attempts: None,
+};
 const MAX_AGE: Duration = Duration::from_secs(86_400);
 /// The first pause of a receiver that is away or has too much to do.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -38,7 +43,12 @@ pub(crate) fn message_id(id: DeliveryRef) -> String {
 /// How alarms are delivered: one after the other.
 fn policy() -> Option<Deliver> {
     let schedule = Schedule::growing(BACKOFF, MAX_AGE).ok()?;
-    Some(Deliver { schedule, rate: None, concurrency: 1, fifo: None })
+    Some(Deliver {
+        schedule,
+        rate: None,
+        concurrency: 1,
+        fifo: None,
+    })
 }
 
 /// Where alarms go now, with what they need at run time.
@@ -57,37 +67,110 @@ impl LiveAlarms {
     pub(crate) fn of(snapshot: &Snapshot, target: &Arc<Target>) -> Option<Self> {
         let (webhook, deliver) = (Arc::clone(snapshot.alarms.webhook.as_ref()?), policy()?);
         target.follow(&deliver);
-        Some(Self { webhook, egress: Arc::clone(&snapshot.egress), deliver, target: Arc::clone(target) })
+        Some(Self {
+            webhook,
+            egress: Arc::clone(&snapshot.egress),
+            deliver,
+            target: Arc::clone(target),
+        })
     }
 }
 
 /// Makes a try with an alarm and settles it.
-pub(crate) async fn attempt(gate: &Arc<Gate>, to: &LiveAlarms, leased: Leased, probe: bool, place: &Place) {
+pub(crate) async fn attempt(
+    gate: &Arc<Gate>,
+    to: &LiveAlarms,
+    leased: Leased,
+    probe: bool,
+    place: &Place,
+) {
     let gate = InFlight::begin(Arc::clone(gate));
-    let (gate, LiveAlarms { webhook, egress, deliver, .. }) = (&gate.0, to);
-    let Leased { lease, tries, cause, age, lane, bytes: _, stored } = leased;
-    let (before, cause) = (Before { tries, age, probe }, if probe { Cause::Probe } else { cause });
+    let (
+        gate,
+        LiveAlarms {
+            webhook,
+            egress,
+            deliver,
+            ..
+        },
+    ) = (&gate.0, to);
+    let Leased {
+        lease,
+        tries,
+        cause,
+        age,
+        lane,
+        bytes: _,
+        stored,
+    } = leased;
+    let (before, cause) = (
+        Before { tries, age, probe },
+        if probe { Cause::Probe } else { cause },
+    );
     let begun = gate.clock.now();
     let sent = match render(webhook, stored.id, stored.body.clone(), begun.wall) {
-        Some(outgoing) => call(&webhook.to, &outgoing, egress, BUDGET, Arc::clone(&gate.clock)).await,
-        None => Ok(Sent { outcome: Outcome::Unreached(Fault::Malformed), answer: None, made: Made::default() }),
+        Some(outgoing) => {
+            call(
+                &webhook.to,
+                &outgoing,
+                egress,
+                BUDGET,
+                Arc::clone(&gate.clock),
+            )
+            .await
+        }
+        None => Ok(Sent {
+            outcome: Outcome::Unreached(Fault::Malformed),
+            answer: None,
+            made: Made::default(),
+        }),
     };
     let (outcome, answer, made, why) = match sent {
-        Ok(Sent { outcome, answer, made }) => (outcome, answer, made, None),
-        Err(why) => (Outcome::Unreached(Fault::Connect), None, Made::default(), Some(why)),
+        Ok(Sent {
+            outcome,
+            answer,
+            made,
+        }) => (outcome, answer, made, None),
+        Err(why) => (
+            Outcome::Unreached(Fault::Connect),
+            None,
+            Made::default(),
+            Some(why),
+        ),
     };
     let seen = look(answer, begun.wall).await;
     let ended = gate.clock.mono();
     let took = ended.saturating_duration_since(begun.mono);
     if let Some(sign) = pause::sign(outcome, made.connect.is_some(), seen.asked) {
-        place.heard(sign, Subject { delivery: stored.id, lane }, PAUSE, ended);
+        place.heard(
+            sign,
+            Subject {
+                delivery: stored.id,
+                lane,
+            },
+            PAUSE,
+            ended,
+        );
     }
-    let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random::number());
+    let next = outcome::next(
+        &deliver.schedule,
+        before,
+        outcome,
+        seen.asked,
+        random::number(),
+    );
     let mut row = recorded(cause, begun, took, outcome, made, seen);
     if let Some(why) = &why {
         row.error = Some(why.word().into());
     }
-    tell(&stored.id, lease.attempt, status(outcome), why.as_ref(), row.error.as_deref(), next);
+    tell(
+        &stored.id,
+        lease.attempt,
+        status(outcome),
+        why.as_ref(),
+        row.error.as_deref(),
+        next,
+    );
     settle(gate, lease, Some(row), next).await;
 }
 
@@ -99,7 +182,14 @@ fn status(outcome: Outcome) -> Option<StatusCode> {
 }
 
 /// A line of what a try came to, unless it is delivered.
-fn tell(id: &DeliveryRef, attempt: u32, status: Option<StatusCode>, why: Option<&NotCalled>, error: Option<&str>, next: Next) {
+fn tell(
+    id: &DeliveryRef,
+    attempt: u32,
+    status: Option<StatusCode>,
+    why: Option<&NotCalled>,
+    error: Option<&str>,
+    next: Next,
+) {
     let why = why.map(ToString::to_string);
     let status = status.map(|status| status.as_u16());
     match next {
@@ -114,15 +204,34 @@ fn tell(id: &DeliveryRef, attempt: u32, status: Option<StatusCode>, why: Option<
 }
 
 /// The request, signed as of `now`; none if the config names a host that cannot stand in a header.
-fn render(webhook: &AlarmWebhook, id: DeliveryRef, body: Bytes, now: std::time::SystemTime) -> Option<Outgoing> {
+fn render(
+    webhook: &AlarmWebhook,
+    id: DeliveryRef,
+    body: Bytes,
+    now: std::time::SystemTime,
+) -> Option<Outgoing> {
     let host = HeaderValue::from_str(&webhook.to.authority).ok()?;
     let mut headers = vec![
         (header::HOST, host),
         (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
-        (header::USER_AGENT, HeaderValue::from_static(concat!("hookgate/", env!("CARGO_PKG_VERSION")))),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        ),
+        (
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        ),
+        (
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("hookgate/", env!("CARGO_PKG_VERSION"))),
+        ),
     ];
     headers.extend(webhook.key.sign(&message_id(id), now, &body)?);
-    Some(Outgoing { method: Method::POST, target: webhook.to.target.clone(), headers, body })
+    Some(Outgoing {
+        method: Method::POST,
+        target: webhook.to.target.clone(),
+        headers,
+        body,
+    })
 }

@@ -70,20 +70,57 @@ pub(crate) struct Task {
 
 impl Task {
     /// A delivery that has just come in, and is tried from memory.
-    pub(crate) fn at_birth(gate: &Arc<Gate>, route: &Arc<LiveHook>, delivery: Delivery, begun: Begun) -> Self {
+    pub(crate) fn at_birth(
+        gate: &Arc<Gate>,
+        route: &Arc<LiveHook>,
+        delivery: Delivery,
+        begun: Begun,
+    ) -> Self {
         let Begun { lease, lane, place } = begun;
         // its sender is answered: its bytes are the deliverer's from now on
         delivery.received().body.release_share();
-        let before = Before { tries: 0, age: Duration::ZERO, probe: false };
+        let before = Before {
+            tries: 0,
+            age: Duration::ZERO,
+            probe: false,
+        };
         let gate = InFlight::begin(Arc::clone(gate));
-        Self { gate, route: Arc::clone(route), delivery, lease, lane, before, cause: Cause::Schedule, place }
+        Self {
+            gate,
+            route: Arc::clone(route),
+            delivery,
+            lease,
+            lane,
+            before,
+            cause: Cause::Schedule,
+            place,
+        }
     }
 
     /// A delivery from the disk. One that cannot be read is put off, and nothing is lost.
-    pub(crate) async fn of_leased(gate: &Arc<Gate>, route: &Arc<LiveHook>, leased: Leased, probe: bool, place: Place) -> Option<Self> {
-        let Leased { lease, tries, cause, age, lane, bytes: _, stored } = leased;
+    pub(crate) async fn of_leased(
+        gate: &Arc<Gate>,
+        route: &Arc<LiveHook>,
+        leased: Leased,
+        probe: bool,
+        place: Place,
+    ) -> Option<Self> {
+        let Leased {
+            lease,
+            tries,
+            cause,
+            age,
+            lane,
+            bytes: _,
+            stored,
+        } = leased;
         let now = gate.clock.now();
-        match stored::restore(Arc::clone(&route.hook.name), &stored.record, stored.body.clone(), now) {
+        match stored::restore(
+            Arc::clone(&route.hook.name),
+            &stored.record,
+            stored.body.clone(),
+            now,
+        ) {
             Ok(delivery) => Some(Self {
                 gate: InFlight::begin(Arc::clone(gate)),
                 route: Arc::clone(route),
@@ -104,23 +141,56 @@ impl Task {
 
     /// Makes the try and settles it.
     pub(crate) async fn run(self) {
-        let Self { gate, route, delivery, lease, lane, before, cause, place } = self;
+        let Self {
+            gate,
+            route,
+            delivery,
+            lease,
+            lane,
+            before,
+            cause,
+            place,
+        } = self;
         let gate = &gate.0;
         let (hook, begun) = (&route.hook, gate.clock.now());
-        let (number, received_at, dates) = (lease.attempt, delivery.head().received.wall, gate.dates(begun.mono));
-        let attempt = Attempt { number, received_at, budget: hook.forward.timeout, at: begun.wall, dates, inline: false };
+        let (number, received_at, dates) = (
+            lease.attempt,
+            delivery.head().received.wall,
+            gate.dates(begun.mono),
+        );
+        let attempt = Attempt {
+            number,
+            received_at,
+            budget: hook.forward.timeout,
+            at: begun.wall,
+            dates,
+            inline: false,
+        };
         let onward = Onward::new(&route.upstream, Arc::clone(hook));
         let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
         let seen = look(answer, begun.wall).await;
         let (made, ended) = (onward.made(), gate.clock.mono());
         let took = ended.saturating_duration_since(begun.mono);
         if let Some(sign) = pause::sign(outcome, made.connect.is_some(), seen.asked) {
-            let subject = Subject { delivery: lease.unit.delivery, lane };
-            tell_of_pause(&hook.name, place.heard(sign, subject, hook.forward.upstream.breaker.open, ended));
+            let subject = Subject {
+                delivery: lease.unit.delivery,
+                lane,
+            };
+            tell_of_pause(
+                &hook.name,
+                place.heard(sign, subject, hook.forward.upstream.breaker.open, ended),
+            );
         }
         let deliver = &hook.deliver;
-        let next = outcome::next(&deliver.schedule, before, outcome, seen.asked, random::number());
-        let tried = outcome::was_tried(outcome).then(|| recorded(cause, begun, took, outcome, made, seen));
+        let next = outcome::next(
+            &deliver.schedule,
+            before,
+            outcome,
+            seen.asked,
+            random::number(),
+        );
+        let tried =
+            outcome::was_tried(outcome).then(|| recorded(cause, begun, took, outcome, made, seen));
         let held = settle(gate, lease, tried, next).await;
         gate.telemetry.attempted(&AttemptSeen {
             route: &hook.name,
@@ -147,9 +217,16 @@ impl Task {
 fn tell_of_pause(route: &str, turned: Option<Turned>) {
     match turned {
         Some(Turned::Paused(left)) => {
-            tracing::warn!(route, pause_ms = left.as_millis(), "the queue of the route pauses: its app is away or has too much to do");
+            tracing::warn!(
+                route,
+                pause_ms = left.as_millis(),
+                "the queue of the route pauses: its app is away or has too much to do"
+            );
         }
-        Some(Turned::GoesOn) => tracing::info!(route, "the queue of the route goes on: its app answers again"),
+        Some(Turned::GoesOn) => tracing::info!(
+            route,
+            "the queue of the route goes on: its app answers again"
+        ),
         None => {}
     }
 }
@@ -165,7 +242,10 @@ pub(crate) struct Seen {
 
 /// The wait that an answer asks for.
 pub(crate) fn asked(answer: &Answer, now: SystemTime) -> Option<Duration> {
-    answer.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.as_bytes(), now))
+    answer
+        .headers
+        .get(RETRY_AFTER)
+        .and_then(|value| retry_after(value.as_bytes(), now))
 }
 
 /// Returns the headers of an answer that are kept.
@@ -173,14 +253,19 @@ pub(crate) fn kept_head(headers: &HeaderMap) -> Bytes {
     let mut room = HEAD_KEPT;
     let lines = headers.iter().map_while(|(name, value)| {
         room = room.checked_sub(name.as_str().len() + value.len())?;
-        Some((Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes())))
+        Some((
+            Bytes::copy_from_slice(name.as_str().as_bytes()),
+            Bytes::copy_from_slice(value.as_bytes()),
+        ))
     });
     record::headers(&lines.collect())
 }
 
 /// Reads an answer as far as it is kept, and a little further. One that breaks off has its status still.
 pub(crate) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
-    let Some(mut answer) = answer else { return Seen::default() };
+    let Some(mut answer) = answer else {
+        return Seen::default();
+    };
     let asked = asked(&answer, now);
     let head = kept_head(&answer.headers);
     let (mut body, mut read) = (BytesMut::new(), 0);
@@ -191,11 +276,21 @@ pub(crate) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
         let room = BODY_KEPT.saturating_sub(body.len()).min(piece.len());
         body.extend_from_slice(piece.get(..room).unwrap_or_default());
     }
-    Seen { asked, head, body: body.freeze() }
+    Seen {
+        asked,
+        head,
+        body: body.freeze(),
+    }
 }
 
 /// A try as it is recorded.
-pub(crate) fn attempt_row(cause: Cause, begun: Now, took: Duration, outcome: Outcome, made: Made) -> queue::Attempt {
+pub(crate) fn attempt_row(
+    cause: Cause,
+    begun: Now,
+    took: Duration,
+    outcome: Outcome,
+    made: Made,
+) -> queue::Attempt {
     let status = match outcome {
         Outcome::Answered(status) => Some(status.as_u16()),
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => None,
@@ -214,16 +309,39 @@ pub(crate) fn attempt_row(cause: Cause, begun: Now, took: Duration, outcome: Out
     }
 }
 
-pub(crate) fn recorded(cause: Cause, begun: Now, took: Duration, outcome: Outcome, made: Made, seen: Seen) -> queue::Attempt {
-    queue::Attempt { head: seen.head, body: seen.body, ..attempt_row(cause, begun, took, outcome, made) }
+pub(crate) fn recorded(
+    cause: Cause,
+    begun: Now,
+    took: Duration,
+    outcome: Outcome,
+    made: Made,
+    seen: Seen,
+) -> queue::Attempt {
+    queue::Attempt {
+        head: seen.head,
+        body: seen.body,
+        ..attempt_row(cause, begun, took, outcome, made)
+    }
 }
 
 /// Puts on the disk what a try came to; none if the disk does not take it: the lease lapses then, and the delivery is tried again.
-pub(crate) async fn settle(gate: &Gate, lease: Lease, attempt: Option<queue::Attempt>, next: Next) -> Option<Held> {
+pub(crate) async fn settle(
+    gate: &Gate,
+    lease: Lease,
+    attempt: Option<queue::Attempt>,
+    next: Next,
+) -> Option<Held> {
     for pause in PAUSES {
-        match gate.deliverer.store.settle(lease, attempt.clone(), next).await {
+        match gate
+            .deliverer
+            .store
+            .settle(lease, attempt.clone(), next)
+            .await
+        {
             Ok(held) => return Some(held),
-            Err(error) => tracing::debug!(%error, delivery = %lease.unit.delivery, "a try is not on the disk yet"),
+            Err(error) => {
+                tracing::debug!(%error, delivery = %lease.unit.delivery, "a try is not on the disk yet")
+            }
         }
         sleep(pause).await;
     }
@@ -236,6 +354,8 @@ pub(crate) async fn settle(gate: &Gate, lease: Lease, attempt: Option<queue::Att
 
 /// The provider's ID of a delivery, fit for showing; none of one that is not authentic.
 pub(crate) fn delivery_id(delivery: &Delivery) -> Option<String> {
-    let Cleared::Authentic(authentic) = delivery.cleared() else { return None };
+    let Cleared::Authentic(authentic) = delivery.cleared() else {
+        return None;
+    };
     authentic.delivery_id().map(shown_id)
 }

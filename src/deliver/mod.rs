@@ -51,7 +51,13 @@ pub(crate) struct Deliverer {
 
 impl Deliverer {
     pub(crate) fn new(store: Arc<dyn Store>, durable: bool) -> Self {
-        Self { store, durable, targets: Mutex::default(), memory: Arc::default(), counts: ArcSwap::default() }
+        Self {
+            store,
+            durable,
+            targets: Mutex::default(),
+            memory: Arc::default(),
+            counts: ArcSwap::default(),
+        }
     }
 
     /// What lies in the store, a second ago.
@@ -61,14 +67,20 @@ impl Deliverer {
 
     /// The target of a route, following its policy from now on; none without a store on disk.
     pub(crate) fn target_of(&self, hook: &Hook, numbers: &Numbers) -> Option<Arc<Target>> {
-        let target = self.durable.then(|| self.target(TargetId(numbers.number)))?;
+        let target = self
+            .durable
+            .then(|| self.target(TargetId(numbers.number)))?;
         target.follow(&hook.deliver);
         target.reach(&hook.forward.upstream.address);
         Some(target)
     }
 
     /// Where the alarms of a config go, if they go anywhere.
-    pub(crate) fn alarms_of(&self, snapshot: &Snapshot, number: Option<TargetId>) -> Option<Arc<LiveAlarms>> {
+    pub(crate) fn alarms_of(
+        &self,
+        snapshot: &Snapshot,
+        number: Option<TargetId>,
+    ) -> Option<Arc<LiveAlarms>> {
         let number = number.filter(|_| self.durable)?;
         LiveAlarms::of(snapshot, &self.target(number)).map(Arc::new)
     }
@@ -111,32 +123,62 @@ async fn look(gate: &Arc<Gate>, after: &mut Option<TargetId>) -> Result<Duration
     let ready = deliverer.store.ready(*after).await?;
     let live = gate.live.load_full();
     let ways = ways(&live);
-    let busy: HashSet<TargetId> = ready.targets.iter().filter_map(|id| Some(ways.get(id)?.target.id())).collect();
+    let busy: HashSet<TargetId> = ready
+        .targets
+        .iter()
+        .filter_map(|id| Some(ways.get(id)?.target.id()))
+        .collect();
     let idle = ways.values().filter(|way| !busy.contains(&way.target.id()));
     idle.for_each(|way| way.target.set_backlog(false));
     let ways = in_turn(ready.targets.iter().filter_map(|id| ways.get(id)).collect());
     let now = gate.clock.mono();
-    let mut places: HashMap<TargetId, Vec<Place>> = ways.iter().map(|way| (way.id, way.reserve())).collect();
-    let candidates: Vec<_> = ways.iter().map(|way| way.candidate(places.get(&way.id).map_or(0, Vec::len), now)).collect();
+    let mut places: HashMap<TargetId, Vec<Place>> =
+        ways.iter().map(|way| (way.id, way.reserve())).collect();
+    let candidates: Vec<_> = ways
+        .iter()
+        .map(|way| way.candidate(places.get(&way.id).map_or(0, Vec::len), now))
+        .collect();
     let mut chosen = choose(&candidates);
     chosen.retain(|choice| may_probe(choice, &candidates, &mut places, now));
     let begun = begin(gate, &ways, &chosen, &mut places).await;
     drop(places);
     for (way, candidate) in ways.iter().zip(&candidates) {
-        let used = begun.as_ref().ok().and_then(|begun| begun.get(&candidate.target)).copied().unwrap_or(0);
-        way.target.give_back(candidate.tokens.saturating_sub(used), now);
+        let used = begun
+            .as_ref()
+            .ok()
+            .and_then(|begun| begun.get(&candidate.target))
+            .copied()
+            .unwrap_or(0);
+        way.target
+            .give_back(candidate.tokens.saturating_sub(used), now);
     }
     let total = deliverer.memory.held();
-    let is_short = |way: &&Way<'_>| !Share { target: way.target.held(), total }.may_begin();
+    let is_short = |way: &&Way<'_>| {
+        !Share {
+            target: way.target.held(),
+            total,
+        }
+        .may_begin()
+    };
     deliverer.memory.set_short(ways.iter().any(is_short));
     let begun = begun?;
     // those that got none come first in the next round
-    *after = chosen.iter().rev().map(|choice| choice.target).find(|target| begun.contains_key(target)).or(*after);
+    *after = chosen
+        .iter()
+        .rev()
+        .map(|choice| choice.target)
+        .find(|target| begun.contains_key(target))
+        .or(*after);
     if !begun.is_empty() {
         return Ok(Duration::ZERO);
     }
-    let waits = ways.iter().flat_map(|way| [way.target.wait(now), way.shut_for(now)]);
-    let next = waits.filter(|wait| !wait.is_zero()).chain(ready.next_in).min();
+    let waits = ways
+        .iter()
+        .flat_map(|way| [way.target.wait(now), way.shut_for(now)]);
+    let next = waits
+        .filter(|wait| !wait.is_zero())
+        .chain(ready.next_in)
+        .min();
     Ok(next.unwrap_or(POLL).clamp(SHORTEST, POLL))
 }
 
@@ -147,14 +189,30 @@ fn in_turn<'w, 'l>(mut ways: Vec<&'w Way<'l>>) -> Vec<&'w Way<'l>> {
     for (turn, way) in ways.iter().enumerate() {
         turns.entry(way.target.id()).or_insert(turn);
     }
-    ways.sort_by_key(|way| (turns.get(&way.target.id()).copied(), way.id == way.target.id()));
+    ways.sort_by_key(|way| {
+        (
+            turns.get(&way.target.id()).copied(),
+            way.id == way.target.id(),
+        )
+    });
     ways
 }
 
 /// Whether a choice may go on: one that ends a pause needs the only probe of its target.
-fn may_probe(choice: &Choice, candidates: &[Candidate], places: &mut HashMap<TargetId, Vec<Place>>, now: Instant) -> bool {
-    let pauses = candidates.iter().any(|candidate| candidate.target == choice.target && candidate.pause == Room::Probe);
-    !pauses || places.get_mut(&choice.target).and_then(|places| places.last_mut()).is_some_and(|place| place.make_probe(now))
+fn may_probe(
+    choice: &Choice,
+    candidates: &[Candidate],
+    places: &mut HashMap<TargetId, Vec<Place>>,
+    now: Instant,
+) -> bool {
+    let pauses = candidates
+        .iter()
+        .any(|candidate| candidate.target == choice.target && candidate.pause == Room::Probe);
+    !pauses
+        || places
+            .get_mut(&choice.target)
+            .and_then(|places| places.last_mut())
+            .is_some_and(|place| place.make_probe(now))
 }
 
 /// How a target is reached now.
@@ -203,7 +261,13 @@ impl Way<'_> {
     /// Returns the units that are wanted of it.
     fn wanted(&self, choice: &Choice) -> Wanted {
         let except = self.target.pause().failed();
-        Wanted { target: choice.target, count: choice.count, held: self.target.held(), turn: self.target.turn(), except }
+        Wanted {
+            target: choice.target,
+            count: choice.count,
+            held: self.target.held(),
+            turn: self.target.turn(),
+            except,
+        }
     }
 
     /// The places that it has free. Those that come in now come after those that wait.
@@ -232,10 +296,20 @@ impl Way<'_> {
 /// The ways there are now, by target: one whose route is gone has none, and is parked.
 fn ways<'l>(live: &'l Live) -> HashMap<TargetId, Way<'l>> {
     let of = |route: &'l Arc<LiveHook>| {
-        route.owns.iter().filter_map(move |id| Some(Way { id: *id, target: route.target.as_ref()?, to: To::Route(route) }))
+        route.owns.iter().filter_map(move |id| {
+            Some(Way {
+                id: *id,
+                target: route.target.as_ref()?,
+                to: To::Route(route),
+            })
+        })
     };
     let routes = live.hooks().flat_map(of);
-    let alarms = live.alarms.iter().map(|alarms| Way { id: alarms.target.id(), target: &alarms.target, to: To::Alarms(alarms) });
+    let alarms = live.alarms.iter().map(|alarms| Way {
+        id: alarms.target.id(),
+        target: &alarms.target,
+        to: To::Alarms(alarms),
+    });
     routes.chain(alarms).map(|way| (way.id, way)).collect()
 }
 
@@ -252,15 +326,28 @@ async fn begin(
     }
     let lease = ways.iter().map(|way| way.lease()).max().unwrap_or(PAUSE);
     let way_to = |target: TargetId| ways.iter().find(|way| way.id == target);
-    let wanted: Vec<_> = chosen.iter().filter_map(|choice| Some(way_to(choice.target)?.wanted(choice))).collect();
+    let wanted: Vec<_> = chosen
+        .iter()
+        .filter_map(|choice| Some(way_to(choice.target)?.wanted(choice)))
+        .collect();
     let held = gate.deliverer.memory.held();
-    if !wanted.iter().any(|wanted| Share { target: wanted.held, total: held }.may_begin()) {
+    if !wanted.iter().any(|wanted| {
+        Share {
+            target: wanted.held,
+            total: held,
+        }
+        .may_begin()
+    }) {
         return Ok(begun);
     }
     for leased in gate.deliverer.store.lease(&wanted, lease, held).await? {
         let id = leased.lease.unit.target;
-        let (Some(way), Some(place)) = (way_to(id), places.get_mut(&id).and_then(Vec::pop)) else { continue };
-        let probe = chosen.iter().any(|choice| choice.target == id && choice.probe);
+        let (Some(way), Some(place)) = (way_to(id), places.get_mut(&id).and_then(Vec::pop)) else {
+            continue;
+        };
+        let probe = chosen
+            .iter()
+            .any(|choice| choice.target == id && choice.probe);
         *begun.entry(id).or_default() += 1;
         way.target.took(Turn::of(leased.tries));
         let place = place.used(leased.bytes);
@@ -282,7 +369,9 @@ fn hand_on(gate: &Arc<Gate>, way: &Way<'_>, leased: Leased, probe: bool, place: 
         }
         To::Alarms(alarms) => {
             let alarms = Arc::clone(alarms);
-            tokio::spawn(async move { alarm_webhook::attempt(&gate, &alarms, leased, probe, &place).await });
+            tokio::spawn(async move {
+                alarm_webhook::attempt(&gate, &alarms, leased, probe, &place).await
+            });
         }
     }
 }

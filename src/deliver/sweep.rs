@@ -53,9 +53,16 @@ async fn follow(gate: &Gate, generation: &mut u64) {
         return;
     }
     let durable = live.hooks().filter(|route| route.target.is_some());
-    let numbers: Vec<_> = durable.flat_map(|route| route.owns.iter().map(|id| (Arc::clone(route), *id))).collect();
+    let numbers: Vec<_> = durable
+        .flat_map(|route| route.owns.iter().map(|id| (Arc::clone(route), *id)))
+        .collect();
     for (route, id) in numbers {
-        if let Err(error) = gate.deliverer.store.reschedule(id, &route.hook.deliver.schedule).await {
+        if let Err(error) = gate
+            .deliverer
+            .store
+            .reschedule(id, &route.hook.deliver.schedule)
+            .await
+        {
             tracing::debug!(%error, route = &*route.hook.name, "what waits does not follow the schedule of its route yet");
             return;
         }
@@ -66,21 +73,43 @@ async fn follow(gate: &Gate, generation: &mut u64) {
 /// How long each route's deliveries are kept now; those of a route that is gone, as long as nobody says otherwise.
 fn retentions(gate: &Gate) -> Vec<Retention> {
     let live = gate.live.load();
-    let of = |origin, keep: Keep| Retention { origin, age: keep.age, dead: keep.dead, bytes: keep.bytes };
+    let of = |origin, keep: Keep| Retention {
+        origin,
+        age: keep.age,
+        dead: keep.dead,
+        bytes: keep.bytes,
+    };
     let counts = gate.deliverer.counts.load();
-    let stored = |id: TargetId| counts.origins.iter().find(|(origin, ..)| origin.0 == id.0).map_or(0, |(_, _, bytes)| *bytes);
+    let stored = |id: TargetId| {
+        counts
+            .origins
+            .iter()
+            .find(|(origin, ..)| origin.0 == id.0)
+            .map_or(0, |(_, _, bytes)| *bytes)
+    };
     let hooks = live.hooks().flat_map(|route| {
         let own = route.target.as_ref().map(|target| target.id());
         route.owns.iter().map(move |id| {
             // what was merged into a route has the room that the route itself leaves
             let others = own.filter(|own| own != id).map_or(0, stored);
-            let bytes = route.hook.keep.bytes.map(|bytes| bytes.saturating_sub(others));
-            of(OriginId(id.0), Keep { bytes, ..route.hook.keep })
+            let bytes = route
+                .hook
+                .keep
+                .bytes
+                .map(|bytes| bytes.saturating_sub(others));
+            of(
+                OriginId(id.0),
+                Keep {
+                    bytes,
+                    ..route.hook.keep
+                },
+            )
         })
     });
     let mut all: HashMap<OriginId, Retention> = hooks.map(|keep| (keep.origin, keep)).collect();
     for (origin, _, _) in &counts.origins {
-        all.entry(*origin).or_insert_with(|| of(*origin, Keep::DEFAULT));
+        all.entry(*origin)
+            .or_insert_with(|| of(*origin, Keep::DEFAULT));
     }
     all.into_values().collect()
 }

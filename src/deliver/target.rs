@@ -85,9 +85,12 @@ impl Target {
 
     /// Follows a policy from now on; tries under way go on.
     pub(crate) fn follow(&self, deliver: &Deliver) {
-        self.concurrency.store(deliver.concurrency, Ordering::Relaxed);
+        self.concurrency
+            .store(deliver.concurrency, Ordering::Relaxed);
         if let Some(quota) = deliver.rate {
-            self.buckets.get_or_init(|| Buckets::new(quota)).set_quota(quota);
+            self.buckets
+                .get_or_init(|| Buckets::new(quota))
+                .set_quota(quota);
         }
         self.paced.store(deliver.rate.is_some(), Ordering::Relaxed);
     }
@@ -115,8 +118,17 @@ impl Target {
     /// A free place.
     fn place(self: &Arc<Self>) -> Option<Place> {
         let most = self.concurrency.load(Ordering::Relaxed);
-        let entered = self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| (busy < most).then_some(busy + 1));
-        entered.ok().map(|_| Place { target: Arc::clone(self), used: false, bytes: 0, probe: None })
+        let entered = self
+            .busy
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| {
+                (busy < most).then_some(busy + 1)
+            });
+        entered.ok().map(|_| Place {
+            target: Arc::clone(self),
+            used: false,
+            bytes: 0,
+            probe: None,
+        })
     }
 
     /// Bytes of its deliveries that are attempted now.
@@ -126,12 +138,17 @@ impl Target {
 
     /// Returns the kind of deliveries whose turn it is.
     pub(crate) fn turn(&self) -> Turn {
-        if self.retry_next.load(Ordering::Relaxed) { Turn::Retry } else { Turn::First }
+        if self.retry_next.load(Ordering::Relaxed) {
+            Turn::Retry
+        } else {
+            Turn::First
+        }
     }
 
     /// Records the kind of the delivery that begins.
     pub(crate) fn took(&self, turn: Turn) {
-        self.retry_next.store(turn == Turn::First, Ordering::Relaxed);
+        self.retry_next
+            .store(turn == Turn::First, Ordering::Relaxed);
     }
 
     /// Returns its pause.
@@ -141,8 +158,12 @@ impl Target {
 
     /// Tries that the rate lets begin, as many as `most`; they are taken.
     pub(crate) fn take(&self, most: u32, now: Instant) -> u32 {
-        let Some(buckets) = self.buckets() else { return most };
-        let taken = (0..most).take_while(|_| buckets.take(KEY, now).is_ok()).count();
+        let Some(buckets) = self.buckets() else {
+            return most;
+        };
+        let taken = (0..most)
+            .take_while(|_| buckets.take(KEY, now).is_ok())
+            .count();
         u32::try_from(taken).unwrap_or(most)
     }
 
@@ -155,12 +176,16 @@ impl Target {
 
     /// How long until the rate lets the next one begin; zero if it does.
     pub(crate) fn wait(&self, now: Instant) -> Duration {
-        self.buckets().map_or(Duration::ZERO, |buckets| buckets.peek(KEY, now).err().unwrap_or_default())
+        self.buckets().map_or(Duration::ZERO, |buckets| {
+            buckets.peek(KEY, now).err().unwrap_or_default()
+        })
     }
 
     /// The rate, if there is one now.
     fn buckets(&self) -> Option<&Buckets> {
-        self.buckets.get().filter(|_| self.paced.load(Ordering::Relaxed))
+        self.buckets
+            .get()
+            .filter(|_| self.paced.load(Ordering::Relaxed))
     }
 
     /// Whether deliveries wait, as far as is known.
@@ -180,7 +205,9 @@ impl Target {
             return None;
         }
         let is_running = self.pause().room(now) == Room::All;
-        let place = self.place().filter(|_| is_running && self.has_room_for(bytes) && self.take(1, now) == 1);
+        let place = self
+            .place()
+            .filter(|_| is_running && self.has_room_for(bytes) && self.take(1, now) == 1);
         let place = place.map(|place| place.used(bytes));
         if place.is_none() {
             self.set_backlog(true);
@@ -189,7 +216,11 @@ impl Target {
     }
 
     fn has_room_for(&self, bytes: usize) -> bool {
-        Share { target: self.held(), total: self.memory.held() }.has_room_for(bytes)
+        Share {
+            target: self.held(),
+            total: self.memory.held(),
+        }
+        .has_room_for(bytes)
     }
 }
 
@@ -220,7 +251,13 @@ impl Place {
     }
 
     /// Tells the target's pause what the attempt says. `open` is the length of a first pause.
-    pub(crate) fn heard(&self, sign: Sign, subject: Subject, open: Duration, now: Instant) -> Option<Turned> {
+    pub(crate) fn heard(
+        &self,
+        sign: Sign,
+        subject: Subject,
+        open: Duration,
+        now: Instant,
+    ) -> Option<Turned> {
         let mut pause = self.target.pause();
         let was_paused = pause.left(now).is_some();
         pause.heard(sign, subject, self.probe, open, now);
@@ -246,7 +283,9 @@ pub(crate) enum Turned {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Target { held, memory, busy, .. } = &*self.target;
+        let Target {
+            held, memory, busy, ..
+        } = &*self.target;
         held.fetch_sub(self.bytes, Ordering::Relaxed);
         memory.held.fetch_sub(self.bytes, Ordering::SeqCst);
         busy.fetch_sub(1, Ordering::Relaxed);
@@ -280,7 +319,11 @@ mod tests {
         assert_eq!((memory.held(), target.held()), (7, 7));
         drop(used);
         assert_eq!((memory.held(), target.held()), (0, 0));
-        assert!(timeout(Duration::from_secs(9), memory.freed()).await.is_ok());
+        assert!(
+            timeout(Duration::from_secs(9), memory.freed())
+                .await
+                .is_ok()
+        );
         drop(target.reserve(9));
         assert!(timeout(Duration::ZERO, memory.freed()).await.is_err());
     }
@@ -294,17 +337,25 @@ mod tests {
         let place = target.begin(7, SystemClock.mono());
         assert!(place.is_some());
         drop(place);
-        assert!(timeout(Duration::ZERO, memory.freed()).await.is_err(), "nobody waits");
+        assert!(
+            timeout(Duration::ZERO, memory.freed()).await.is_err(),
+            "nobody waits"
+        );
         let place = target.begin(7, SystemClock.mono());
         memory.set_short(true);
         drop(place);
-        assert!(timeout(Duration::from_secs(9), memory.freed()).await.is_ok());
+        assert!(
+            timeout(Duration::from_secs(9), memory.freed())
+                .await
+                .is_ok()
+        );
     }
 
     #[test]
     fn what_memory_has_no_room_for_does_not_begin_at_once() {
         let memory = Arc::<Memory>::default();
-        let [one, other] = [1, 2].map(|id| Arc::new(Target::new(TargetId(id), Arc::clone(&memory))));
+        let [one, other] =
+            [1, 2].map(|id| Arc::new(Target::new(TargetId(id), Arc::clone(&memory))));
         let begin = |target: &Arc<Target>, bytes| {
             target.set_backlog(false);
             target.begin(bytes, SystemClock.mono())

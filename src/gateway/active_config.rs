@@ -15,7 +15,15 @@ use crate::store::queue::TargetId;
 use crate::upstream::client::{Client, RouteClient};
 
 /// What a pass route takes, as far as there are names for it.
-const PASSED: [Method; 7] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+const PASSED: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
 
 /// The snapshot that requests run on now.
 #[derive(Debug)]
@@ -57,7 +65,10 @@ pub(crate) struct LiveHook {
 impl LiveHook {
     /// Takes a place for a delivery of `bytes` that has just come in, if it may be attempted at once.
     pub(crate) fn begin(&self, bytes: usize, now: Instant) -> Option<Place> {
-        let target = self.target.as_ref().filter(|_| self.upstream.room(now) == Room::All)?;
+        let target = self
+            .target
+            .as_ref()
+            .filter(|_| self.upstream.room(now) == Room::All)?;
         target.begin(bytes, now)
     }
 }
@@ -103,15 +114,30 @@ impl Live {
 
     /// The methods of a route, as `Allow` lists them.
     pub(crate) fn allow_of(&self, route: &str) -> Option<String> {
-        let methods = match self.snapshot.routes.iter().find(|known| **known.name() == *route)? {
+        let methods = match self
+            .snapshot
+            .routes
+            .iter()
+            .find(|known| **known.name() == *route)?
+        {
             Route::Hook(hook) => hook.methods.as_slice(),
             Route::Pass(pass) => pass.methods.as_deref().unwrap_or(&PASSED),
         };
-        Some(methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", "))
+        Some(
+            methods
+                .iter()
+                .map(Method::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+        )
     }
 
     /// Returns how a route answers what is not authentic.
     pub(crate) fn refused_of(&self, route: &str) -> Option<RefusedAnswer> {
-        self.snapshot.hooks.iter().find(|hook| *hook.name == *route).map(|hook| hook.refused)
+        self.snapshot
+            .hooks
+            .iter()
+            .find(|hook| *hook.name == *route)
+            .map(|hook| hook.refused)
     }
 }

@@ -9,7 +9,8 @@ use crate::admin::live::Drain;
 use crate::admin::{Desk, Draining, Reloading, Source};
 use crate::api::report::{self, Report, RouteReport};
 use crate::api::status::{
-    ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status, StoreStatus, UpstreamStatus,
+    ClockStatus, ConfigStatus, HourStatus, LastError, LedgerStatus, RouteStatus, SecretStatus,
+    Status, StoreStatus, UpstreamStatus,
 };
 use crate::clock::{Dates, Now};
 use crate::config::snapshot::{Action, CertificateUse, Hook, Route, Snapshot};
@@ -39,29 +40,58 @@ impl Operator {
     pub fn new(gate: Arc<Gate>, reloader: Arc<Reloader>, alarm: Option<String>) -> Self {
         let started = gate.clock.now();
         // a store comes and goes with a restart alone
-        let desk = gate.snapshot().store.path.is_some().then(|| Arc::new(GateDesk(Arc::clone(&gate))));
-        Self { desk, gate, reloader, alarm, started }
+        let desk = gate
+            .snapshot()
+            .store
+            .path
+            .is_some()
+            .then(|| Arc::new(GateDesk(Arc::clone(&gate))));
+        Self {
+            desk,
+            gate,
+            reloader,
+            alarm,
+            started,
+        }
     }
 
     /// What an operator must hear of the store.
     fn alarm(&self) -> Option<String> {
-        self.gate.deliverer.store.trouble().map(|trouble| trouble.to_string()).or_else(|| self.alarm.clone())
+        self.gate
+            .deliverer
+            .store
+            .trouble()
+            .map(|trouble| trouble.to_string())
+            .or_else(|| self.alarm.clone())
     }
 
     fn route(&self, route: &Route) -> RouteStatus {
         let hour = self.gate.telemetry.hour(route.name());
         let hook = route.hook();
         let lies = hook.and_then(|hook| self.lies(hook));
-        let counted = |counts: BTreeMap<&'static str, u64>| counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect();
+        let counted = |counts: BTreeMap<&'static str, u64>| {
+            counts
+                .into_iter()
+                .map(|(code, count)| (code.to_owned(), count))
+                .collect()
+        };
         RouteStatus {
             name: route.name().to_string(),
             action: hook.map_or("pass", |hook| action(&hook.action)).to_owned(),
             queued: lies.map(|(waiting, _)| waiting),
             dead: lies.map(|(_, dead)| dead),
-            pause_seconds: self.pause(route.name()).map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
-            mode: hook.map_or("none", |hook| mode(hook, &self.gate.dates(self.gate.clock.mono()))).to_owned(),
+            pause_seconds: self
+                .pause(route.name())
+                .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
+            mode: hook
+                .map_or("none", |hook| {
+                    mode(hook, &self.gate.dates(self.gate.clock.mono()))
+                })
+                .to_owned(),
             until: hook.and_then(|hook| hook.observe_until).map(rfc3339),
-            provider: hook.and_then(|hook| hook.provider.as_deref()).map(str::to_owned),
+            provider: hook
+                .and_then(|hook| hook.provider.as_deref())
+                .map(str::to_owned),
             last_at: hour.last_at.map(rfc3339),
             late_retries: self.gate.telemetry.late_retries(route.name()),
             hour: HourStatus {
@@ -79,7 +109,11 @@ impl Operator {
     /// Returns how long the queue of a route pauses still; `None` if it does not pause.
     fn pause(&self, name: &Arc<str>) -> Option<Duration> {
         let (live, now) = (self.gate.live.load(), self.gate.clock.mono());
-        let target = live.hooks().find(|route| route.hook.name == *name)?.target.as_ref()?;
+        let target = live
+            .hooks()
+            .find(|route| route.hook.name == *name)?
+            .target
+            .as_ref()?;
         target.pause().left(now)
     }
 
@@ -93,8 +127,13 @@ impl Operator {
     /// How many deliveries of a route wait, and are dead; none where none can, and none does.
     fn lies(&self, hook: &Hook) -> Option<(u64, u64)> {
         let (counts, names) = self.gate.counts();
-        let rows = counts.targets.iter().filter(|(id, ..)| names.get(id) == Some(&hook.name));
-        let (waiting, dead) = rows.fold((0, 0), |sum, (_, waiting, dead)| (sum.0 + waiting, sum.1 + dead));
+        let rows = counts
+            .targets
+            .iter()
+            .filter(|(id, ..)| names.get(id) == Some(&hook.name));
+        let (waiting, dead) = rows.fold((0, 0), |sum, (_, waiting, dead)| {
+            (sum.0 + waiting, sum.1 + dead)
+        });
         (hook.action.queues() || waiting + dead > 0).then_some((waiting, dead))
     }
 
@@ -116,14 +155,25 @@ impl Operator {
     fn secrets(&self, hook: &Hook) -> Vec<SecretStatus> {
         let mut matched = self.gate.telemetry.secrets(&hook.name);
         let mut shown: Vec<SecretStatus> = Vec::new();
-        for candidate in hook.verifier.iter().flat_map(|verifier| verifier.secrets().listed()) {
+        for candidate in hook
+            .verifier
+            .iter()
+            .flat_map(|verifier| verifier.secrets().listed())
+        {
             if shown.iter().any(|known| *known.name == **candidate.name()) {
                 continue;
             }
-            let at = matched.iter().position(|(name, _)| name == candidate.name()).map(|place| matched.swap_remove(place).1);
+            let at = matched
+                .iter()
+                .position(|(name, _)| name == candidate.name())
+                .map(|place| matched.swap_remove(place).1);
             shown.push(secret(candidate.name(), at, candidate.expires()));
         }
-        shown.extend(matched.into_iter().map(|(name, at)| secret(&name, Some(at), None)));
+        shown.extend(
+            matched
+                .into_iter()
+                .map(|(name, at)| secret(&name, Some(at), None)),
+        );
         shown
     }
 }
@@ -140,7 +190,11 @@ fn mode(hook: &Hook, dates: &Dates) -> &'static str {
 }
 
 fn secret(name: &str, at: Option<SystemTime>, expires: Option<SystemTime>) -> SecretStatus {
-    SecretStatus { name: name.to_owned(), last_match_at: at.map(rfc3339), expires: expires.map(rfc3339) }
+    SecretStatus {
+        name: name.to_owned(),
+        last_match_at: at.map(rfc3339),
+        expires: expires.map(rfc3339),
+    }
 }
 
 fn config(snapshot: &Snapshot, reloader: &Reloader, now: SystemTime) -> ConfigStatus {
@@ -149,8 +203,14 @@ fn config(snapshot: &Snapshot, reloader: &Reloader, now: SystemTime) -> ConfigSt
         generation: snapshot.generation,
         hash: snapshot.hash.clone(),
         loaded_at: rfc3339(snapshot.loaded_at),
-        age_seconds: now.duration_since(snapshot.loaded_at).unwrap_or(Duration::ZERO).as_secs(),
-        last_error: state.error.as_ref().map(|error| LastError { at: rfc3339(error.at), text: error.text.clone() }),
+        age_seconds: now
+            .duration_since(snapshot.loaded_at)
+            .unwrap_or(Duration::ZERO)
+            .as_secs(),
+        last_error: state.error.as_ref().map(|error| LastError {
+            at: rfc3339(error.at),
+            text: error.text.clone(),
+        }),
         needs_restart: state.needs_restart.clone(),
         stale_secrets: state.stale_secrets.clone(),
         stale_certificates: state.stale_certificates.clone(),
@@ -167,39 +227,77 @@ impl Source for Operator {
     }
 
     fn metrics(&self) -> String {
-        let (ledger, now, snapshot) = (self.gate.ids.ledger.counts(), self.gate.clock.now(), self.gate.snapshot());
+        let (ledger, now, snapshot) = (
+            self.gate.ids.ledger.counts(),
+            self.gate.clock.now(),
+            self.gate.snapshot(),
+        );
         let dates = self.gate.dates(now.mono);
         let (counts, names) = self.gate.counts();
         let live = self.gate.live.load();
         let of = |which: fn(&(TargetId, u64, u64)) -> u64| {
             let mut sums: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-            for (name, row) in counts.targets.iter().filter_map(|row| Some((names.get(&row.0)?, row))) {
+            for (name, row) in counts
+                .targets
+                .iter()
+                .filter_map(|row| Some((names.get(&row.0)?, row)))
+            {
                 *sums.entry(Arc::clone(name)).or_default() += which(row);
             }
             sums.into_iter().collect()
         };
         self.gate.telemetry.metrics_text(&Gauges {
-            paused: snapshot.hooks.iter().map(|hook| (Arc::clone(&hook.name), self.pause(&hook.name).is_some())).collect(),
+            paused: snapshot
+                .hooks
+                .iter()
+                .map(|hook| (Arc::clone(&hook.name), self.pause(&hook.name).is_some()))
+                .collect(),
             waiting: of(|(_, waiting, _)| *waiting),
             dead: of(|(_, _, dead)| *dead),
             store_bytes: counts.disk,
             store_writes_waiting: count(counts.waiting),
             late_attempts: counts.late,
             hash: snapshot.hash.clone(),
-            enforcing: snapshot.hooks.iter().map(|hook| (Arc::clone(&hook.name), hook.enforces(&dates))).collect(),
+            enforcing: snapshot
+                .hooks
+                .iter()
+                .map(|hook| (Arc::clone(&hook.name), hook.enforces(&dates)))
+                .collect(),
             ledger_entries: count(ledger.committed),
             ledger_bytes: count(ledger.bytes),
             forgotten_early: ledger.forgotten_early,
             ledger_unsaved: count(ledger.unsaved),
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
-            breakers: self.gate.clients().iter().map(|c| (Arc::clone(&c.policy().name), is_open(c.breaker().state(now.mono)))).collect(),
-            handlers: live.hooks().map(|r| (Arc::clone(&r.hook.name), is_open(r.upstream.handler().state(now.mono)))).collect(),
+            breakers: self
+                .gate
+                .clients()
+                .iter()
+                .map(|c| {
+                    (
+                        Arc::clone(&c.policy().name),
+                        is_open(c.breaker().state(now.mono)),
+                    )
+                })
+                .collect(),
+            handlers: live
+                .hooks()
+                .map(|r| {
+                    (
+                        Arc::clone(&r.hook.name),
+                        is_open(r.upstream.handler().state(now.mono)),
+                    )
+                })
+                .collect(),
             stale_secrets: count(self.reloader.state().stale_secrets.len()),
             accept_errors: self.gate.lifecycle.connections.accept_errors(),
             turned_away: self.gate.lifecycle.connections.turned_away(),
             stale_certificates: count(self.reloader.state().stale_certificates.len()),
-            certificates: snapshot.certificates.iter().flat_map(CertificateUse::ends).collect(),
+            certificates: snapshot
+                .certificates
+                .iter()
+                .flat_map(CertificateUse::ends)
+                .collect(),
             store_alarm: self.alarm().is_some(),
         })
     }
@@ -215,16 +313,27 @@ impl Source for Operator {
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_seconds: now.mono.saturating_duration_since(self.started.mono).as_secs(),
+            uptime_seconds: now
+                .mono
+                .saturating_duration_since(self.started.mono)
+                .as_secs(),
             ready: self.gate.is_ready(),
             generation: config.generation,
             hash: config.hash.clone(),
             loaded_at: config.loaded_at.clone(),
             last_error: config.last_error.clone(),
             config,
-            routes: snapshot.routes.iter().map(|route| self.route(route)).collect(),
+            routes: snapshot
+                .routes
+                .iter()
+                .map(|route| self.route(route))
+                .collect(),
             upstreams: self.gate.clients().iter().map(upstream).collect(),
-            clock: ClockStatus { skew_seconds: skew.seconds, samples: count(skew.samples), jumped: ledger.clock_jump },
+            clock: ClockStatus {
+                skew_seconds: skew.seconds,
+                samples: count(skew.samples),
+                jumped: ledger.clock_jump,
+            },
             ledger: LedgerStatus {
                 entries: count(ledger.committed),
                 bytes: count(ledger.bytes),
@@ -233,7 +342,13 @@ impl Source for Operator {
                 unsaved: count(ledger.unsaved),
             },
             store: self.store(&snapshot),
-            alarms: self.gate.telemetry.alarms().iter().map(Into::into).collect(),
+            alarms: self
+                .gate
+                .telemetry
+                .alarms()
+                .iter()
+                .map(Into::into)
+                .collect(),
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
             open_files: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(most, _)| most),
@@ -249,9 +364,17 @@ impl Source for Operator {
         let dates = self.gate.dates(now.mono);
         let route = |hook: &Arc<Hook>| {
             let seen = self.gate.telemetry.observation(&hook.name);
-            RouteReport::new(&hook.name, mode(hook, &dates), hook.observe_until, seen.as_ref())
+            RouteReport::new(
+                &hook.name,
+                mode(hook, &dates),
+                hook.observe_until,
+                seen.as_ref(),
+            )
         };
-        Report { now: rfc3339(now.wall), routes: self.gate.snapshot().hooks.iter().map(route).collect() }
+        Report {
+            now: rfc3339(now.wall),
+            routes: self.gate.snapshot().hooks.iter().map(route).collect(),
+        }
     }
 
     fn desk(&self) -> Option<Arc<dyn Desk>> {
@@ -278,10 +401,22 @@ impl Source for Operator {
         Box::pin(async {
             // before the store is asked: what ends meanwhile is in neither else
             let in_flight = count(self.gate.deliveries_in_flight());
-            let counts = self.gate.deliverer.store.totals().await.map_err(|error| error.to_string())?;
-            let sum = |which: fn(&(TargetId, u64, u64)) -> u64| counts.targets.iter().map(which).sum();
+            let counts = self
+                .gate
+                .deliverer
+                .store
+                .totals()
+                .await
+                .map_err(|error| error.to_string())?;
+            let sum =
+                |which: fn(&(TargetId, u64, u64)) -> u64| counts.targets.iter().map(which).sum();
             let (waiting, dead) = (sum(|(_, waiting, _)| *waiting), sum(|(_, _, dead)| *dead));
-            Ok(Drain { accepting: self.gate.accepts(), waiting, in_flight, dead })
+            Ok(Drain {
+                accepting: self.gate.accepts(),
+                waiting,
+                in_flight,
+                dead,
+            })
         })
     }
 }

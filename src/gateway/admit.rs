@@ -61,7 +61,12 @@ impl Limits {
     /// Limits with empty buckets.
     pub(crate) fn new(refused_per_client: Quota) -> Self {
         let hash_key = random::wide().to_be_bytes();
-        Self { refused: Buckets::new(refused_per_client), by_route: Mutex::default(), hasher: RandomState::new(), hash_key }
+        Self {
+            refused: Buckets::new(refused_per_client),
+            by_route: Mutex::default(),
+            hasher: RandomState::new(),
+            hash_key,
+        }
     }
 
     /// Follows a new `refused_per_client`.
@@ -73,9 +78,14 @@ impl Limits {
     pub(crate) fn of(&self, route: u32, limits: &[RateLimit]) -> Vec<LiveLimit> {
         let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
         let live = |(place, limit): (usize, &RateLimit)| {
-            let buckets = by_route.entry((route, place)).or_insert_with(|| Arc::new(Buckets::new(limit.quota)));
+            let buckets = by_route
+                .entry((route, place))
+                .or_insert_with(|| Arc::new(Buckets::new(limit.quota)));
             buckets.set_quota(limit.quota);
-            LiveLimit { key: limit.key.clone(), buckets: Arc::clone(buckets) }
+            LiveLimit {
+                key: limit.key.clone(),
+                buckets: Arc::clone(buckets),
+            }
         };
         limits.iter().enumerate().map(live).collect()
     }
@@ -90,19 +100,32 @@ impl Limits {
         }
         let key = self.client_key(client.ip);
         self.refused.take(key, now).map_err(limited)?;
-        Ok(Ticket { charged: Some((&self.refused, key)) })
+        Ok(Ticket {
+            charged: Some((&self.refused, key)),
+        })
     }
 
     /// The limits that count authentic requests.
     ///
     /// # Errors
     /// `RateLimited` by the first that is used up.
-    pub(crate) fn after(&self, limits: &[LiveLimit], scope: Scope<'_>, delivery: &Delivery, now: Instant) -> Result<(), Refusal> {
-        let keyed = limits.iter().filter_map(|LiveLimit { key, buckets }| match key {
-            RateKey::ClientIp => None,
-            RateKey::Route => Some((&**buckets, self.route_key())),
-            RateKey::Value(locator) => Some((&**buckets, scope.bucket(&self.hash_key, locator.find(delivery.received()).as_deref()))),
-        });
+    pub(crate) fn after(
+        &self,
+        limits: &[LiveLimit],
+        scope: Scope<'_>,
+        delivery: &Delivery,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let keyed = limits
+            .iter()
+            .filter_map(|LiveLimit { key, buckets }| match key {
+                RateKey::ClientIp => None,
+                RateKey::Route => Some((&**buckets, self.route_key())),
+                RateKey::Value(locator) => Some((
+                    &**buckets,
+                    scope.bucket(&self.hash_key, locator.find(delivery.received()).as_deref()),
+                )),
+            });
         take_all(keyed, now)
     }
 
@@ -117,10 +140,15 @@ impl Limits {
 }
 
 /// Takes one from each bucket, or from none: what one limit refuses is not charged to the others.
-fn take_all<'a>(buckets: impl Iterator<Item = (&'a Buckets, u64)> + Clone, now: Instant) -> Result<(), Refusal> {
+fn take_all<'a>(
+    buckets: impl Iterator<Item = (&'a Buckets, u64)> + Clone,
+    now: Instant,
+) -> Result<(), Refusal> {
     for (taken, (of, key)) in buckets.clone().enumerate() {
         if let Err(retry_after) = of.take(key, now) {
-            buckets.take(taken).for_each(|(of, key)| of.refund(key, now));
+            buckets
+                .take(taken)
+                .for_each(|(of, key)| of.refund(key, now));
             return Err(limited(retry_after));
         }
     }
@@ -135,7 +163,12 @@ fn limited(retry_after: Duration) -> Refusal {
 ///
 /// # Errors
 /// `Loop`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`; `Malformed` if a header that is read as single has different values.
-pub(crate) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, all: &'a Limits) -> Result<Ticket<'a>, Refusal> {
+pub(crate) fn admit<'a>(
+    hook: &Hook,
+    limits: &[LiveLimit],
+    head: &RequestHead,
+    all: &'a Limits,
+) -> Result<Ticket<'a>, Refusal> {
     let now = head.received.mono;
     let ticket = all.charge(head.client, now)?;
     if hops::is_loop(&head.headers) {
@@ -144,14 +177,20 @@ pub(crate) fn admit<'a>(hook: &Hook, limits: &[LiveLimit], head: &RequestHead, a
     if !hook.methods.contains(&head.method) && !hook.handshakes.let_in(head) {
         return Err(Refusal::MethodNotAllowed);
     }
-    if !hook.allow.admits(head.client.ip, head.certificate.as_deref()) {
+    if !hook
+        .allow
+        .admits(head.client.ip, head.certificate.as_deref())
+    {
         return Err(Refusal::ClientNotAllowed);
     }
     if hook.is_ambiguous(head) || has_backtick(head) {
         return Err(Refusal::Malformed);
     }
     let by_client = limits.iter().filter(|limit| limit.key == RateKey::ClientIp);
-    take_all(by_client.map(|limit| (&*limit.buckets, all.client_key(head.client.ip))), now)?;
+    take_all(
+        by_client.map(|limit| (&*limit.buckets, all.client_key(head.client.ip))),
+        now,
+    )?;
     Ok(ticket)
 }
 
@@ -164,7 +203,11 @@ fn has_backtick(head: &RequestHead) -> bool {
 ///
 /// # Errors
 /// `Loop`, `PathGuarded`, `Malformed`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`, `BodyTooLarge`.
-pub(crate) fn admit_pass(route: &LivePass, head: &RequestHead, all: &Limits) -> Result<(), Refusal> {
+pub(crate) fn admit_pass(
+    route: &LivePass,
+    head: &RequestHead,
+    all: &Limits,
+) -> Result<(), Refusal> {
     let (pass, now) = (&*route.pass, head.received.mono);
     let ticket = all.charge(head.client, now)?;
     if hops::is_loop(&head.headers) {
@@ -175,21 +218,36 @@ pub(crate) fn admit_pass(route: &LivePass, head: &RequestHead, all: &Limits) -> 
         Verdict::Guarded(_) => return Err(Refusal::PathGuarded),
         Verdict::Malformed => return Err(Refusal::Malformed),
     }
-    let takes_method = pass.methods.as_ref().map_or(head.method != Method::TRACE, |methods| methods.contains(&head.method));
+    let takes_method = pass
+        .methods
+        .as_ref()
+        .map_or(head.method != Method::TRACE, |methods| {
+            methods.contains(&head.method)
+        });
     if !takes_method {
         return Err(Refusal::MethodNotAllowed);
     }
-    if !pass.allow.admits(head.client.ip, head.certificate.as_deref()) {
+    if !pass
+        .allow
+        .admits(head.client.ip, head.certificate.as_deref())
+    {
         return Err(Refusal::ClientNotAllowed);
     }
-    if pass.max_body.zip(head.declared_size).is_some_and(|(max, declared)| declared > max) {
+    if pass
+        .max_body
+        .zip(head.declared_size)
+        .is_some_and(|(max, declared)| declared > max)
+    {
         return Err(Refusal::BodyTooLarge);
     }
-    let keyed = route.limits.iter().filter_map(|LiveLimit { key, buckets }| match key {
-        RateKey::ClientIp => Some((&**buckets, all.client_key(head.client.ip))),
-        RateKey::Route => Some((&**buckets, all.route_key())),
-        RateKey::Value(_) => None,
-    });
+    let keyed = route
+        .limits
+        .iter()
+        .filter_map(|LiveLimit { key, buckets }| match key {
+            RateKey::ClientIp => Some((&**buckets, all.client_key(head.client.ip))),
+            RateKey::Route => Some((&**buckets, all.route_key())),
+            RateKey::Value(_) => None,
+        });
     take_all(keyed, now)?;
     ticket.refund(now);
     Ok(())

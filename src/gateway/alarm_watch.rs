@@ -39,7 +39,11 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
         let changes = detector.step(&seen, &snapshot.alarms.policy, gate.clock.now());
         gate.telemetry.alarmed(&changes, detector.raised());
         if snapshot.alarms.webhook.is_some() {
-            waiting.extend(changes.iter().map(|change| (DeliveryRef::draw(), event(change))));
+            waiting.extend(
+                changes
+                    .iter()
+                    .map(|change| (DeliveryRef::draw(), event(change))),
+            );
             send(&gate, &mut waiting, &mut refused).await;
         }
         tokio::select! {
@@ -53,7 +57,11 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
 async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Seen {
     let (counts, names) = gate.counts();
     let mut dead: HashMap<&Arc<str>, u64> = HashMap::new();
-    for (name, more) in counts.targets.iter().filter_map(|(id, _, dead)| Some((names.get(id)?, *dead))) {
+    for (name, more) in counts
+        .targets
+        .iter()
+        .filter_map(|(id, _, dead)| Some((names.get(id)?, *dead)))
+    {
         *dead.entry(name).or_default() += more;
     }
     let route = |hook: &Arc<Hook>| {
@@ -73,7 +81,10 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
     };
     let disk = match snapshot.store.path.clone() {
         // a disk that does not answer must not hold up a worker
-        Some(path) => tokio::task::spawn_blocking(move || room::Disk::of(&path)).await.ok().flatten(),
+        Some(path) => tokio::task::spawn_blocking(move || room::Disk::of(&path))
+            .await
+            .ok()
+            .flatten(),
         None => None,
     };
     let disk = disk.map(|room::Disk { free, total }| Disk { free, total });
@@ -82,18 +93,30 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
         disk,
         store_bytes: counts.used,
         parked: gate.parked(),
-        failing: gate.deliverer.store.trouble().map(|trouble| trouble.to_string()),
+        failing: gate
+            .deliverer
+            .store
+            .trouble()
+            .map(|trouble| trouble.to_string()),
         set_aside,
         clock_jump: gate.ids.ledger.counts().clock_jump,
         out_of_files: gate.lifecycle.connections.out_of_files(),
         certificates: certificates(snapshot, &gate.dates(gate.clock.mono())),
-        unresolved: gate.clients().iter().filter_map(|client| Some((Arc::clone(&client.policy().name), client.check_name()?))).collect(),
+        unresolved: gate
+            .clients()
+            .iter()
+            .filter_map(|client| Some((Arc::clone(&client.policy().name), client.check_name()?)))
+            .collect(),
     }
 }
 
 /// Returns what is wrong with the certificates of the config.
 fn certificates(snapshot: &Snapshot, dates: &Dates) -> Option<String> {
-    let troubles: Vec<String> = snapshot.certificates.iter().filter_map(|one| one.trouble(dates)).collect();
+    let troubles: Vec<String> = snapshot
+        .certificates
+        .iter()
+        .filter_map(|one| one.trouble(dates))
+        .collect();
     (!troubles.is_empty()).then(|| troubles.join("; "))
 }
 
@@ -122,23 +145,44 @@ fn event(change: &Change) -> Event {
         text: &'a str,
     }
     let Change { alarm, at, .. } = change;
-    let data = Data { code: alarm.code.code(), route: alarm.route.as_deref(), since: rfc3339(alarm.since), text: &alarm.text };
-    let body = Body { r#type: change.event_type(), timestamp: rfc3339(*at), data };
+    let data = Data {
+        code: alarm.code.code(),
+        route: alarm.route.as_deref(),
+        since: rfc3339(alarm.since),
+        text: &alarm.text,
+    };
+    let body = Body {
+        r#type: change.event_type(),
+        timestamp: rfc3339(*at),
+        data,
+    };
     let body = serde_json::to_vec(&body).unwrap_or_default();
-    Event { kind: change.event_type(), at: *at, body: body.into(), lane: lane(alarm.code.code(), alarm.route.as_deref()) }
+    Event {
+        kind: change.event_type(),
+        at: *at,
+        body: body.into(),
+        lane: lane(alarm.code.code(), alarm.route.as_deref()),
+    }
 }
 
 /// Returns the lane of an alarm: of its code and its route.
 fn lane(code: &str, route: Option<&str>) -> Lane {
     let digest: [u8; 32] = Sha256::digest(format!("{code} {}", route.unwrap_or_default())).into();
     let mut lane = [0; 16];
-    lane.iter_mut().zip(digest).for_each(|(to, byte)| *to = byte);
+    lane.iter_mut()
+        .zip(digest)
+        .for_each(|(to, byte)| *to = byte);
     Lane(lane)
 }
 
 /// Puts on the disk what waits for that, the oldest first, as far as it takes them.
 async fn send(gate: &Gate, waiting: &mut VecDeque<(DeliveryRef, Event)>, refused: &mut bool) {
-    let target = gate.live.load().alarms.as_ref().map(|alarms| alarms.target.id());
+    let target = gate
+        .live
+        .load()
+        .alarms
+        .as_ref()
+        .map(|alarms| alarms.target.id());
     while let (Some((id, event)), Some(target)) = (waiting.front(), target) {
         if let Err(error) = accept(gate, *id, event, target).await {
             if !std::mem::replace(refused, true) {
@@ -157,20 +201,34 @@ async fn send(gate: &Gate, waiting: &mut VecDeque<(DeliveryRef, Event)>, refused
     }
 }
 
-async fn accept(gate: &Gate, id: DeliveryRef, event: &Event, target: TargetId) -> Result<(), StoreError> {
-    gate.deliverer.store.accept(Arc::new(delivery(id, event, target)), Dedupe::None).await.map(drop)
+async fn accept(
+    gate: &Gate,
+    id: DeliveryRef,
+    event: &Event,
+    target: TargetId,
+) -> Result<(), StoreError> {
+    gate.deliverer
+        .store
+        .accept(Arc::new(delivery(id, event, target)), Dedupe::None)
+        .await
+        .map(drop)
 }
 
 /// Returns an alarm as the store takes it.
 fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
-    let fact = |name: &'static str, value: String| (Bytes::from_static(name.as_bytes()), Bytes::from(value));
+    let fact = |name: &'static str, value: String| {
+        (Bytes::from_static(name.as_bytes()), Bytes::from(value))
+    };
     let record = Record {
         method: Bytes::from_static(b"POST"),
         // where it goes is not kept: the config says, when it goes
         target: Bytes::from_static(b"/"),
         authority: Bytes::new(),
         tls: false,
-        headers: vec![(Bytes::from_static(b"content-type"), Bytes::from_static(b"application/json"))],
+        headers: vec![(
+            Bytes::from_static(b"content-type"),
+            Bytes::from_static(b"application/json"),
+        )],
         facts: vec![fact(stored::RECEIVED_AT, unix_ms(event.at).to_string())],
     };
     Accept {
@@ -179,7 +237,12 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
         delivery_id: Some(alarm_webhook::message_id(id).into()),
         key: None,
         event_type: Some(event.kind.into()),
-        to: vec![To { target, lane: Some(event.lane), start: Start::Anyone, tried: Vec::new() }],
+        to: vec![To {
+            target,
+            lane: Some(event.lane),
+            start: Start::Anyone,
+            tried: Vec::new(),
+        }],
         record,
         body: event.body.clone(),
     }
@@ -193,16 +256,27 @@ mod tests {
     #[test]
     fn changes_of_one_alarm_share_a_lane() {
         let change = |code, route: Option<&str>, raised| {
-            let alarm = Alarm { code, route: route.map(Arc::from), since: std::time::UNIX_EPOCH, text: String::new() };
-            let event = event(&Change { alarm, at: std::time::UNIX_EPOCH, raised });
+            let alarm = Alarm {
+                code,
+                route: route.map(Arc::from),
+                since: std::time::UNIX_EPOCH,
+                text: String::new(),
+            };
+            let event = event(&Change {
+                alarm,
+                at: std::time::UNIX_EPOCH,
+                raised,
+            });
             delivery(DeliveryRef::draw(), &event, TargetId(1)).to[0].lane
         };
         let raised = change(Code::StoreLarge, Some("a"), true);
         assert!(raised.is_some());
         assert_eq!(change(Code::StoreLarge, Some("a"), false), raised);
-        for other in
-            [change(Code::StoreLarge, Some("b"), true), change(Code::StoreLarge, None, true), change(Code::ClockJump, Some("a"), true)]
-        {
+        for other in [
+            change(Code::StoreLarge, Some("b"), true),
+            change(Code::StoreLarge, None, true),
+            change(Code::ClockJump, Some("a"), true),
+        ] {
             assert_ne!(other, raised);
         }
     }

@@ -2,7 +2,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -19,7 +22,11 @@ use crate::verify::handshake::Full;
 const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
 
 /// Passes the upstream's answer on as it comes.
-pub(super) async fn write_answer(session: &mut Session, mut answer: Answer, request_id: RequestId) -> PingoraResult<()> {
+pub(super) async fn write_answer(
+    session: &mut Session,
+    mut answer: Answer,
+    request_id: RequestId,
+) -> PingoraResult<()> {
     let mut header = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 3))?;
     for (name, value) in &answer.headers {
         header.append_header(name, value)?;
@@ -31,17 +38,28 @@ pub(super) async fn write_answer(session: &mut Session, mut answer: Answer, requ
     if is_in_chunks(session, &answer) {
         header.insert_header(TRANSFER_ENCODING, "chunked")?;
     }
-    session.as_downstream_mut().write_response_header(Box::new(header)).await?;
+    session
+        .as_downstream_mut()
+        .write_response_header(Box::new(header))
+        .await?;
     loop {
         match answer.body.next().await {
             Ok(Some(chunk)) => {
                 let last = answer.body.is_over();
-                session.as_downstream_mut().write_response_body(chunk, last).await?;
+                session
+                    .as_downstream_mut()
+                    .write_response_body(chunk, last)
+                    .await?;
                 if last {
                     return Ok(());
                 }
             }
-            Ok(None) => return session.as_downstream_mut().write_response_body(Bytes::new(), true).await,
+            Ok(None) => {
+                return session
+                    .as_downstream_mut()
+                    .write_response_body(Bytes::new(), true)
+                    .await;
+            }
             // the head is gone already; closing tells the sender that the rest is missing
             Err(_) => return Error::e_explain(ErrorType::ReadError, "the answer broke off"),
         }
@@ -51,7 +69,11 @@ pub(super) async fn write_answer(session: &mut Session, mut answer: Answer, requ
 /// Whether the body of an answer goes out in chunks, so that its end can be told from a break, and the connection lives on.
 fn is_in_chunks(session: &Session, answer: &Answer) -> bool {
     let request = session.req_header();
-    let bodiless = request.method == Method::HEAD || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = request.method == Method::HEAD
+        || matches!(
+            answer.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
     request.version == Version::HTTP_11 && !bodiless && !answer.headers.contains_key(CONTENT_LENGTH)
 }
 
@@ -62,7 +84,11 @@ pub(super) async fn write_acknowledgement(
     code: &'static str,
     request_id: RequestId,
 ) -> PingoraResult<()> {
-    let Acknowledgement { status, body, content_type } = answer;
+    let Acknowledgement {
+        status,
+        body,
+        content_type,
+    } = answer;
     let mut header = ResponseHeader::build_no_case(status, Some(5))?;
     header.insert_header(HOOKGATE_STATUS, code)?;
     if let Some(content_type) = content_type {
@@ -72,7 +98,11 @@ pub(super) async fn write_acknowledgement(
 }
 
 /// What a provider tests the endpoint with holds text of its own: no browser may take the answer for a page.
-pub(super) async fn write_full(session: &mut Session, full: Full, request_id: RequestId) -> PingoraResult<()> {
+pub(super) async fn write_full(
+    session: &mut Session,
+    full: Full,
+    request_id: RequestId,
+) -> PingoraResult<()> {
     let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(full.headers.len() + 5))?;
     if let Some(content_type) = full.content_type {
         header.insert_header(CONTENT_TYPE, content_type)?;
@@ -106,15 +136,32 @@ impl Refused {
     pub(super) fn of(refusal: Refusal, not_authentic: Option<RefusedAnswer>) -> Self {
         let RefusedAnswer { status, body } = match (refusal, not_authentic) {
             (Refusal::NotAuthentic(_), Some(answer)) => answer,
-            _ => RefusedAnswer { status: refusal.status(), body: RefusedBody::Json },
+            _ => RefusedAnswer {
+                status: refusal.status(),
+                body: RefusedBody::Json,
+            },
         };
-        Self { refusal, status, body, allow: None }
+        Self {
+            refusal,
+            status,
+            body,
+            allow: None,
+        }
     }
 }
 
 /// Writes a short generic body: the status in words and the request ID; or none. The reason stands in the log, not here.
-pub(super) async fn write_refusal(session: &mut Session, refused: Refused, request_id: RequestId) -> PingoraResult<()> {
-    let Refused { refusal, status, body, allow } = refused;
+pub(super) async fn write_refusal(
+    session: &mut Session,
+    refused: Refused,
+    request_id: RequestId,
+) -> PingoraResult<()> {
+    let Refused {
+        refusal,
+        status,
+        body,
+        allow,
+    } = refused;
     let mut header = ResponseHeader::build_no_case(status, Some(7))?;
     // an invitation that was cut short has left this off
     session.set_close_on_response_before_downstream_finish(true);
@@ -139,18 +186,34 @@ pub(super) async fn write_refusal(session: &mut Session, refused: Refused, reque
     write_whole(session, header, request_id, body).await
 }
 
-async fn write_whole(session: &mut Session, mut header: ResponseHeader, request_id: RequestId, body: Bytes) -> PingoraResult<()> {
+async fn write_whole(
+    session: &mut Session,
+    mut header: ResponseHeader,
+    request_id: RequestId,
+    body: Bytes,
+) -> PingoraResult<()> {
     header.insert_header(REQUEST_ID, request_id.as_str())?;
     header.insert_header(OWN_REQUEST_ID, request_id.as_str())?;
     if header.status != StatusCode::NO_CONTENT {
         header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
     header.set_version(Version::HTTP_11);
-    session.as_downstream_mut().write_response_header(Box::new(header)).await?;
-    session.as_downstream_mut().write_response_body(body, true).await
+    session
+        .as_downstream_mut()
+        .write_response_header(Box::new(header))
+        .await?;
+    session
+        .as_downstream_mut()
+        .write_response_body(body, true)
+        .await
 }
 
 /// Rounded up, at least one.
 fn whole_seconds(duration: Duration) -> HeaderValue {
-    HeaderValue::from(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1))
+    HeaderValue::from(
+        duration
+            .as_secs()
+            .saturating_add(u64::from(duration.subsec_nanos() > 0))
+            .max(1),
+    )
 }

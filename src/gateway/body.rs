@@ -83,32 +83,57 @@ pub(super) type Feed<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
 /// # Errors
 /// `BodyTooLarge`, `BodyTimeout` (also for one that comes too slowly), `Overloaded` (also for a declared size that cannot fit),
 /// `Malformed` for broken framing.
-pub(super) async fn read(sender: &mut impl Sender, head: &RequestHead, bounds: BodyBounds<'_>, feed: Feed<'_>) -> Result<Arrived, Refusal> {
-    let declared = head.declared_size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+pub(super) async fn read(
+    sender: &mut impl Sender,
+    head: &RequestHead,
+    bounds: BodyBounds<'_>,
+    feed: Feed<'_>,
+) -> Result<Arrived, Refusal> {
+    let declared = head
+        .declared_size
+        .map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     if declared.is_some_and(|size| size > bounds.max) {
         return Err(Refusal::BodyTooLarge);
     }
     if declared == Some(0) {
-        return Ok(Arrived { body: Bytes::new().into(), share: None });
+        return Ok(Arrived {
+            body: Bytes::new().into(),
+            share: None,
+        });
     }
     let mut reading = None;
     if expects_continue(head) {
         // a sender that takes nothing in must not hold this up
         let begun = reading.insert(Reading::begin(head, declared, bounds)?);
-        within(begun.pace.deadline(), sender.invite_body()).await.map_err(|_| Refusal::BodyTimeout)?;
+        within(begun.pace.deadline(), sender.invite_body())
+            .await
+            .map_err(|_| Refusal::BodyTimeout)?;
     }
     let first = {
         let mut next = pin!(sender.next_chunk());
         match (at_once(next.as_mut()).await, &mut reading) {
             (Some(first), _) => first.map_err(|BodyFault::Broken| Refusal::Malformed)?,
             (None, Some(begun)) => begun.wait(next).await?,
-            (None, none) => none.insert(Reading::begin(head, declared, bounds)?).wait(next).await?,
+            (None, none) => {
+                none.insert(Reading::begin(head, declared, bounds)?)
+                    .wait(next)
+                    .await?
+            }
         }
     };
     match (first, reading) {
-        (None, _) => Ok(Arrived { body: Bytes::new().into(), share: None }),
-        (Some(whole), None) if declared == Some(whole.len()) => here_at_once(whole, bounds.budget, feed),
-        (Some(first), None) => Reading::begin(head, declared, bounds)?.rest(sender, first, feed).await,
+        (None, _) => Ok(Arrived {
+            body: Bytes::new().into(),
+            share: None,
+        }),
+        (Some(whole), None) if declared == Some(whole.len()) => {
+            here_at_once(whole, bounds.budget, feed)
+        }
+        (Some(first), None) => {
+            Reading::begin(head, declared, bounds)?
+                .rest(sender, first, feed)
+                .await
+        }
         (Some(first), Some(reading)) => reading.rest(sender, first, feed).await,
     }
 }
@@ -126,7 +151,10 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
 fn here_at_once(whole: Bytes, budget: &Arc<Budget>, feed: Feed<'_>) -> Result<Arrived, Refusal> {
     let held = budget.hold(whole.len()).map_err(overloaded)?;
     feed(&whole);
-    Ok(Arrived { body: Body::new(whole, Some(Box::new(held))), share: None })
+    Ok(Arrived {
+        body: Body::new(whole, Some(Box::new(held))),
+        share: None,
+    })
 }
 
 /// A body on its way.
@@ -145,19 +173,42 @@ impl<'a> Reading<'a> {
     ///
     /// # Errors
     /// `Overloaded`: the declared size cannot fit, or not even the wait for it.
-    fn begin(head: &RequestHead, declared: Option<usize>, bounds: BodyBounds<'a>) -> Result<Self, Refusal> {
+    fn begin(
+        head: &RequestHead,
+        declared: Option<usize>,
+        bounds: BodyBounds<'a>,
+    ) -> Result<Self, Refusal> {
         let beside = WAITING + lines(head);
         let one_body = beside.saturating_add(cost(bounds.max));
-        let owner = Owner { client: client(head), route: Arc::clone(bounds.route), one_body };
-        bounds.budget.fits(&owner, beside.saturating_add(cost(declared.unwrap_or(0)))).map_err(overloaded)?;
+        let owner = Owner {
+            client: client(head),
+            route: Arc::clone(bounds.route),
+            one_body,
+        };
+        bounds
+            .budget
+            .fits(&owner, beside.saturating_add(cost(declared.unwrap_or(0))))
+            .map_err(overloaded)?;
         let mut account = bounds.budget.open(owner);
         account.grow_to(beside).map_err(overloaded)?;
         let pace = Pace::new(bounds.clock.mono(), head.received.mono + bounds.timeout);
-        Ok(Self { bounds, declared, account, beside, pace, whole: Buffer::new() })
+        Ok(Self {
+            bounds,
+            declared,
+            account,
+            beside,
+            pace,
+            whole: Buffer::new(),
+        })
     }
 
     /// Reads to the end, `first` having come already.
-    async fn rest(mut self, sender: &mut impl Sender, first: Bytes, feed: Feed<'_>) -> Result<Arrived, Refusal> {
+    async fn rest(
+        mut self,
+        sender: &mut impl Sender,
+        first: Bytes,
+        feed: Feed<'_>,
+    ) -> Result<Arrived, Refusal> {
         if self.declared == Some(first.len()) {
             return self.in_one_piece(first, feed);
         }
@@ -168,23 +219,40 @@ impl<'a> Reading<'a> {
             next = self.wait(sender.next_chunk()).await?;
         }
         let (held, share) = self.account.split();
-        Ok(Arrived { body: Body::new(self.whole.into_bytes(), Some(Box::new(held))), share: Some(share) })
+        Ok(Arrived {
+            body: Body::new(self.whole.into_bytes(), Some(Box::new(held))),
+            share: Some(share),
+        })
     }
 
     /// Waits for the next piece, as long as it may take.
-    async fn wait(&mut self, next: impl Future<Output = Result<Option<Bytes>, BodyFault>>) -> Result<Option<Bytes>, Refusal> {
-        let next = within(self.pace.deadline(), next).await.map_err(|_| Refusal::BodyTimeout)?;
+    async fn wait(
+        &mut self,
+        next: impl Future<Output = Result<Option<Bytes>, BodyFault>>,
+    ) -> Result<Option<Bytes>, Refusal> {
+        let next = within(self.pace.deadline(), next)
+            .await
+            .map_err(|_| Refusal::BodyTimeout)?;
         let next = next.map_err(|BodyFault::Broken| Refusal::Malformed)?;
         let now = self.bounds.clock.mono();
         self.pace.arrived(next.as_ref().map_or(0, Bytes::len), now);
-        if self.pace.is_over(now) { Err(Refusal::BodyTimeout) } else { Ok(next) }
+        if self.pace.is_over(now) {
+            Err(Refusal::BodyTimeout)
+        } else {
+            Ok(next)
+        }
     }
 
     fn in_one_piece(mut self, chunk: Bytes, feed: Feed<'_>) -> Result<Arrived, Refusal> {
-        self.account.grow_to(self.beside.saturating_add(cost(chunk.len()))).map_err(overloaded)?;
+        self.account
+            .grow_to(self.beside.saturating_add(cost(chunk.len())))
+            .map_err(overloaded)?;
         feed(&chunk);
         let (held, share) = self.account.split();
-        Ok(Arrived { body: Body::new(chunk, Some(Box::new(held))), share: Some(share) })
+        Ok(Arrived {
+            body: Body::new(chunk, Some(Box::new(held))),
+            share: Some(share),
+        })
     }
 
     /// Charges a piece, then keeps it.
@@ -193,12 +261,18 @@ impl<'a> Reading<'a> {
         if size > self.bounds.max {
             return Err(Refusal::BodyTooLarge);
         }
-        self.account.grow_to(self.beside.saturating_add(cost(size))).map_err(overloaded)?;
+        self.account
+            .grow_to(self.beside.saturating_add(cost(size)))
+            .map_err(overloaded)?;
         if size > self.whole.capacity() {
             let room = capacity(self.whole.capacity(), size, self.declared, self.bounds.max);
-            self.whole.make_room(room).map_err(|NoRoom| Refusal::Overloaded)?;
+            self.whole
+                .make_room(room)
+                .map_err(|NoRoom| Refusal::Overloaded)?;
         }
-        self.whole.push(chunk).map_err(|NoRoom| Refusal::Overloaded)?;
+        self.whole
+            .push(chunk)
+            .map_err(|NoRoom| Refusal::Overloaded)?;
         Ok(())
     }
 }
@@ -211,7 +285,11 @@ fn cost(size: usize) -> usize {
 
 /// How much to set aside for a body of which `size` bytes are here and `had` do not suffice.
 fn capacity(had: usize, size: usize, declared: Option<usize>, max: usize) -> usize {
-    let first = if declared.is_some() { FIRST_DECLARED } else { FIRST_UNDECLARED };
+    let first = if declared.is_some() {
+        FIRST_DECLARED
+    } else {
+        FIRST_UNDECLARED
+    };
     let grown = had.saturating_mul(GROWTH).max(first);
     grown.min(declared.unwrap_or(max)).max(size)
 }
@@ -226,7 +304,10 @@ struct Pace {
 
 impl Pace {
     fn new(now: Instant, end: Instant) -> Self {
-        Self { due: now + GRACE, end }
+        Self {
+            due: now + GRACE,
+            end,
+        }
     }
 
     /// When to stop waiting for the next piece.
@@ -252,13 +333,20 @@ impl Pace {
 /// `Overloaded`.
 pub(super) fn hold_stream(budget: &Arc<Budget>, head: &RequestHead) -> Result<Account, Refusal> {
     let bytes = STREAM + lines(head);
-    let mut account = budget.open(Owner { client: client(head), route: Arc::from(""), one_body: bytes });
+    let mut account = budget.open(Owner {
+        client: client(head),
+        route: Arc::from(""),
+        one_body: bytes,
+    });
     account.grow_to(bytes).map_err(overloaded)?;
     Ok(account)
 }
 
 fn lines(head: &RequestHead) -> usize {
-    head.headers.iter().map(|(name, value)| LINE + name.as_str().len() + value.len()).sum()
+    head.headers
+        .iter()
+        .map(|(name, value)| LINE + name.as_str().len() + value.len())
+        .sum()
 }
 
 fn client(head: &RequestHead) -> Option<IpAddr> {
@@ -270,7 +358,9 @@ fn overloaded(_: Full) -> Refusal {
 }
 
 fn expects_continue(head: &RequestHead) -> bool {
-    head.headers.get(http::header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    head.headers
+        .get(http::header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 #[cfg(test)]

@@ -42,7 +42,11 @@ struct Unproved {
 impl Budget {
     /// A budget of `limit` bytes, all of them free.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), limit: AtomicUsize::new(limit), unproved: Mutex::default() })
+        Arc::new(Self {
+            held: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            unproved: Mutex::default(),
+        })
     }
 
     /// Changes the limit; what is held stays held.
@@ -73,18 +77,34 @@ impl Budget {
     /// They do not fit.
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Result<Held, Full> {
         self.charge(bytes)?;
-        Ok(Held { budget: Arc::clone(self), bytes })
+        Ok(Held {
+            budget: Arc::clone(self),
+            bytes,
+        })
     }
 
     /// Opens an account for a body of `owner` that is on its way.
     pub fn open(self: &Arc<Self>, owner: Owner) -> Account {
-        Account { held: Held { budget: Arc::clone(self), bytes: 0 }, share: Share { budget: Arc::clone(self), owner, bytes: 0 } }
+        Account {
+            held: Held {
+                budget: Arc::clone(self),
+                bytes: 0,
+            },
+            share: Share {
+                budget: Arc::clone(self),
+                owner,
+                bytes: 0,
+            },
+        }
     }
 
     fn charge(&self, bytes: usize) -> Result<(), Full> {
         let limit = self.limit.load(Ordering::Relaxed);
         let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= limit);
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map(drop).map_err(|_| Full)
+        self.held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .map(drop)
+            .map_err(|_| Full)
     }
 
     fn lock(&self) -> MutexGuard<'_, Unproved> {
@@ -95,9 +115,17 @@ impl Budget {
 impl Unproved {
     /// A client has a quarter of `limit`, a route half; at least one body each.
     fn fits(&self, owner: &Owner, bytes: usize, limit: usize) -> Result<(), Full> {
-        let within = |held: Option<&usize>, share: usize| held.unwrap_or(&0).saturating_add(bytes) <= share.max(owner.one_body);
-        let client = owner.client.is_none_or(|client| within(self.by_client.get(&client), limit / 4));
-        if client && within(self.by_route.get(&owner.route), limit / 2) { Ok(()) } else { Err(Full) }
+        let within = |held: Option<&usize>, share: usize| {
+            held.unwrap_or(&0).saturating_add(bytes) <= share.max(owner.one_body)
+        };
+        let client = owner
+            .client
+            .is_none_or(|client| within(self.by_client.get(&client), limit / 4));
+        if client && within(self.by_route.get(&owner.route), limit / 2) {
+            Ok(())
+        } else {
+            Err(Full)
+        }
     }
 
     fn add(&mut self, owner: &Owner, bytes: usize) {
@@ -144,7 +172,11 @@ impl Account {
         let budget = &self.held.budget;
         {
             let mut unproved = budget.lock();
-            unproved.fits(&self.share.owner, more, budget.limit.load(Ordering::Relaxed))?;
+            unproved.fits(
+                &self.share.owner,
+                more,
+                budget.limit.load(Ordering::Relaxed),
+            )?;
             budget.charge(more)?;
             unproved.add(&self.share.owner, more);
         }
@@ -197,7 +229,11 @@ mod tests {
     const MIB: usize = 1024 * 1024;
 
     fn owner(client: Option<u8>, route: &str, one_body: usize) -> Owner {
-        Owner { client: client.map(|last| IpAddr::from([192, 0, 2, last])), route: route.into(), one_body }
+        Owner {
+            client: client.map(|last| IpAddr::from([192, 0, 2, last])),
+            route: route.into(),
+            one_body,
+        }
     }
 
     #[test]
@@ -208,9 +244,17 @@ mod tests {
             account.grow_to(bytes).map(|()| account)
         };
         let first = grow(Some(1), "a", 16 * MIB).unwrap();
-        assert_eq!(grow(Some(1), "b", 1).unwrap_err(), Full, "the client has its quarter");
+        assert_eq!(
+            grow(Some(1), "b", 1).unwrap_err(),
+            Full,
+            "the client has its quarter"
+        );
         let second = grow(Some(2), "a", 16 * MIB).unwrap();
-        assert_eq!(grow(Some(3), "a", 1).unwrap_err(), Full, "the route has its half");
+        assert_eq!(
+            grow(Some(3), "a", 1).unwrap_err(),
+            Full,
+            "the route has its half"
+        );
         let third = grow(None, "b", 32 * MIB).unwrap();
         assert_eq!(grow(Some(3), "c", 1).unwrap_err(), Full, "nothing is left");
         let (held, share) = first.split();
@@ -245,15 +289,28 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Open { client: Option<u8>, route: u8, bytes: usize },
-        Grow { which: usize, bytes: usize },
+        Open {
+            client: Option<u8>,
+            route: u8,
+            bytes: usize,
+        },
+        Grow {
+            which: usize,
+            bytes: usize,
+        },
         Prove(usize),
         End(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            (prop::option::of(0..3_u8), 0..3_u8, 0..600_usize).prop_map(|(client, route, bytes)| Step::Open { client, route, bytes }),
+            (prop::option::of(0..3_u8), 0..3_u8, 0..600_usize).prop_map(
+                |(client, route, bytes)| Step::Open {
+                    client,
+                    route,
+                    bytes
+                }
+            ),
             (0..20_usize, 0..900_usize).prop_map(|(which, bytes)| Step::Grow { which, bytes }),
             (0..20_usize).prop_map(Step::Prove),
             (0..20_usize).prop_map(Step::End),
@@ -261,8 +318,15 @@ mod tests {
     }
 
     /// What the shares say, counted anew from all who hold something.
-    fn held_by(holders: &[(Owner, Option<Account>, Option<Held>)], is: impl Fn(&Owner) -> bool) -> usize {
-        holders.iter().filter(|(owner, ..)| is(owner)).filter_map(|(_, account, _)| Some(account.as_ref()?.held.bytes)).sum()
+    fn held_by(
+        holders: &[(Owner, Option<Account>, Option<Held>)],
+        is: impl Fn(&Owner) -> bool,
+    ) -> usize {
+        holders
+            .iter()
+            .filter(|(owner, ..)| is(owner))
+            .filter_map(|(_, account, _)| Some(account.as_ref()?.held.bytes))
+            .sum()
     }
 
     proptest! {

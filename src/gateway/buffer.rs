@@ -61,10 +61,15 @@ impl Buffer {
         }
         match self {
             Self::Heap(bytes) if capacity <= MAPPED => {
-                bytes.try_reserve_exact(capacity.saturating_sub(bytes.len())).map_err(|_| NoRoom)?;
+                bytes
+                    .try_reserve_exact(capacity.saturating_sub(bytes.len()))
+                    .map_err(|_| NoRoom)?;
             }
             Self::Heap(_) | Self::Mapped(_) => {
-                let mut mapped = Mapped { map: MmapMut::map_anon(capacity).map_err(|_| NoRoom)?, filled: 0 };
+                let mut mapped = Mapped {
+                    map: MmapMut::map_anon(capacity).map_err(|_| NoRoom)?,
+                    filled: 0,
+                };
                 mapped.push(self.as_slice())?;
                 *self = Self::Mapped(mapped);
             }
@@ -103,7 +108,10 @@ impl Buffer {
 impl Mapped {
     fn push(&mut self, piece: &[u8]) -> Result<(), NoRoom> {
         let end = self.filled.saturating_add(piece.len());
-        self.map.get_mut(self.filled..end).ok_or(NoRoom)?.copy_from_slice(piece);
+        self.map
+            .get_mut(self.filled..end)
+            .ok_or(NoRoom)?
+            .copy_from_slice(piece);
         self.filled = end;
         Ok(())
     }
@@ -115,8 +123,15 @@ mod tests {
 
     #[test]
     fn bytes_stay_what_they_are_wherever_they_lie() {
-        let whole: Vec<u8> = (0..3_000_000_u32).map(|at| at.wrapping_mul(31).to_be_bytes()[2]).collect();
-        for (piece, step) in [(10, 100), (1000, 50_000), (70_000, 4_000_000), (3_000_000, 3_000_000)] {
+        let whole: Vec<u8> = (0..3_000_000_u32)
+            .map(|at| at.wrapping_mul(31).to_be_bytes()[2])
+            .collect();
+        for (piece, step) in [
+            (10, 100),
+            (1000, 50_000),
+            (70_000, 4_000_000),
+            (3_000_000, 3_000_000),
+        ] {
             let mut buffer = Buffer::new();
             let some = &whole[..whole.len().min(piece * 500)];
             for piece in some.chunks(piece) {

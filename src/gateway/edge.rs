@@ -16,7 +16,9 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::clock::{Now, within};
 use crate::gateway::active_config::Live;
-use crate::gateway::answer::{Refused, write_acknowledgement, write_answer, write_full, write_refusal};
+use crate::gateway::answer::{
+    Refused, write_acknowledgement, write_answer, write_full, write_refusal,
+};
 use crate::gateway::body::{self, BodyFault, Sender};
 use crate::gateway::enqueue::Receipt;
 use crate::gateway::pass::{self, Passing};
@@ -52,9 +54,14 @@ impl ProxyHttp for Edge {
     /// None: the default would add a compression module to every request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> PingoraResult<()> {
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        _ctx: &mut Self::CTX,
+    ) -> PingoraResult<()> {
         // HTTP/2 streams run in tasks of their own and have no connection to note
-        CONN.try_with(|conn| conn.begin_request()).unwrap_or_default();
+        CONN.try_with(|conn| conn.begin_request())
+            .unwrap_or_default();
         if self.0.is_draining() {
             session.set_keepalive(None);
         }
@@ -65,7 +72,11 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> PingoraResult<bool> {
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Self::CTX,
+    ) -> PingoraResult<bool> {
         let gate = &self.0;
         let _in_flight = InFlight::begin(&**gate);
         let live = gate.live.load();
@@ -73,12 +84,25 @@ impl ProxyHttp for Edge {
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
         // a connection's share of memory is fixed, a stream's is not
-        let place = head.as_ref().ok().filter(|_| session.is_http2()).map(|head| body::hold_stream(&gate.budget, head));
+        let place = head
+            .as_ref()
+            .ok()
+            .filter(|_| session.is_http2())
+            .map(|head| body::hold_stream(&gate.budget, head));
         let has_place = !session.is_http2() || matches!(place, Some(Ok(_)));
         let decided = match (head, &place) {
             (Ok(_), Some(Err(refusal))) => Err(*refusal),
             (Err(refusal), _) => Err(refusal),
-            (Ok(head), _) => pipeline::run(gate, &live, head, &mut Downstream(session), record.facts_mut()).await,
+            (Ok(head), _) => {
+                pipeline::run(
+                    gate,
+                    &live,
+                    head,
+                    &mut Downstream(session),
+                    record.facts_mut(),
+                )
+                .await
+            }
         };
         let is_overrun = CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false);
         if is_overrun {
@@ -87,7 +111,9 @@ impl ProxyHttp for Edge {
         }
         let decided = match decided {
             // what it is that came with it depends on whether the app switches
-            Ok(Reply::Pass(_, head)) if is_overrun && head.headers.contains_key(UPGRADE) => Err(Refusal::Malformed),
+            Ok(Reply::Pass(_, head)) if is_overrun && head.headers.contains_key(UPGRADE) => {
+                Err(Refusal::Malformed)
+            }
             Ok(Reply::Pass(route, head)) => match pass::prepare(session, &route, &head) {
                 Ok(host) => {
                     *ctx = Some(Box::new(Passing::begin(&self.0, route, host, record)));
@@ -97,8 +123,10 @@ impl ProxyHttp for Edge {
             },
             decided => decided,
         };
-        if matches!(decided, Err(Refusal::Malformed | Refusal::HeadTooLarge | Refusal::TargetTooLong))
-            && let Some(violation) = violation()
+        if matches!(
+            decided,
+            Err(Refusal::Malformed | Refusal::HeadTooLarge | Refusal::TargetTooLong)
+        ) && let Some(violation) = violation()
         {
             record.facts_mut().why = Some(violation.words());
         }
@@ -117,10 +145,16 @@ impl ProxyHttp for Edge {
         let answer = async {
             match decided {
                 Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
-                Ok(Reply::Taken(Receipt { answer, taken })) => write_acknowledgement(session, answer, taken.code(), request_id).await,
-                Ok(Reply::Duplicate(answer)) => write_acknowledgement(session, answer, "duplicate", request_id).await,
+                Ok(Reply::Taken(Receipt { answer, taken })) => {
+                    write_acknowledgement(session, answer, taken.code(), request_id).await
+                }
+                Ok(Reply::Duplicate(answer)) => {
+                    write_acknowledgement(session, answer, "duplicate", request_id).await
+                }
                 Ok(Reply::Full(full)) => write_full(session, full, request_id).await,
-                Ok(Reply::Pass(..)) => write_refusal(session, Refused::of(Refusal::Internal, None), request_id).await,
+                Ok(Reply::Pass(..)) => {
+                    write_refusal(session, Refused::of(Refusal::Internal, None), request_id).await
+                }
                 Err(refused) => write_refusal(session, refused, request_id).await,
             }
         };
@@ -134,11 +168,21 @@ impl ProxyHttp for Edge {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> PingoraResult<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Self::CTX,
+    ) -> PingoraResult<Box<HttpPeer>> {
         passing(ctx)?.peer().await
     }
 
-    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Self::CTX,
+        error: Box<Error>,
+    ) -> Box<Error> {
         match ctx {
             Some(passing) => passing.not_connected(error),
             None => error,
@@ -192,7 +236,12 @@ impl ProxyHttp for Edge {
         passing(ctx)?.request_body(body, end_of_stream)
     }
 
-    async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, ctx: &mut Self::CTX) -> PingoraResult<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> PingoraResult<()> {
         passing(ctx)?.answer(session, answer)
     }
 
@@ -213,29 +262,51 @@ impl ProxyHttp for Edge {
 
     /// Answers a stream that failed, if there is somebody to answer. Says nothing more to a sender whose answer broke off: the connection,
     /// or the stream, is dropped.
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
-        let refusal = ctx.as_mut().and_then(|passing| Some((passing.fail(error)?, passing.request_id())));
-        let Some((refusal, request_id)) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Self::CTX,
+    ) -> FailToProxy {
+        let refusal = ctx
+            .as_mut()
+            .and_then(|passing| Some((passing.fail(error)?, passing.request_id())));
+        let Some((refusal, request_id)) = refusal else {
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
+        };
         session.set_keepalive(None);
         let answer = write_refusal(session, Refused::of(refusal, None), request_id);
         let answered = within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await;
         // not to be used again, keep-alive is off, but to be closed in good order: the sender may still be sending
         let can_reuse_downstream = matches!(answered, Ok(Ok(())));
-        FailToProxy { error_code: refusal.status().as_u16(), can_reuse_downstream }
+        FailToProxy {
+            error_code: refusal.status().as_u16(),
+            can_reuse_downstream,
+        }
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Self::CTX) {
         if let Some(passing) = ctx.take() {
             passing.close(session);
         }
-        CONN.try_with(|conn| conn.end_request(self.0.clock.mono())).unwrap_or_default();
+        CONN.try_with(|conn| conn.end_request(self.0.clock.mono()))
+            .unwrap_or_default();
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error, _context: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Self::CTX,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
         true
     }
 
@@ -247,11 +318,16 @@ impl ProxyHttp for Edge {
 
 /// The stream that pingora asks about: it has one wherever the filter did not answer.
 fn passing(ctx: &mut Option<Box<Passing>>) -> PingoraResult<&mut Passing> {
-    ctx.as_deref_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no request goes this way"))
+    ctx.as_deref_mut()
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "no request goes this way"))
 }
 
 /// The facts of a request, and its head or why it has none. The session's own header is without lines afterwards.
-fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<RequestHead, Refusal>) {
+fn receive(
+    gate: &Gate,
+    live: &Live,
+    session: &mut Session,
+) -> (Facts, Result<RequestHead, Refusal>) {
     let now = gate.clock.now();
     let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
     let header = session.req_header();
@@ -259,12 +335,23 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
     let peer = other.map_or(Peer::UNKNOWN, |other| other.peer);
     let certificate = other.and_then(|other| other.certificate.clone());
     let client = client_address::client(peer, &header.headers, &live.snapshot.trusted_proxies);
-    let mut facts = Facts::new(request_id, &header.method, header.raw_path(), &header.headers, client, now);
+    let mut facts = Facts::new(
+        request_id,
+        &header.method,
+        header.raw_path(),
+        &header.headers,
+        client,
+        now,
+    );
     facts.certificate.clone_from(&certificate);
-    let framing =
-        violation().map_or_else(|| head::framing(header, live.snapshot.limits.header_bytes), |violation| Err(violation.refusal()));
+    let framing = violation().map_or_else(
+        || head::framing(header, live.snapshot.limits.header_bytes),
+        |violation| Err(violation.refusal()),
+    );
     let method = header.method.clone();
-    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let tls = session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some());
     let headers = take_headers(session);
     let head = framing.map(|framing| RequestHead {
         request_id,
@@ -276,7 +363,10 @@ fn receive(gate: &Gate, live: &Live, session: &mut Session) -> (Facts, Result<Re
         declared_size: framing.declared_size,
         client,
         certificate,
-        received: Now { wall: now.wall, mono: now.mono },
+        received: Now {
+            wall: now.wall,
+            mono: now.mono,
+        },
     });
     (facts, head)
 }
@@ -299,7 +389,10 @@ fn ended(decided: &Result<Reply, Refused>) -> Ended {
         Ok(Reply::Duplicate(answer)) => Ended::Duplicate(answer.status),
         Ok(Reply::Full(_)) => Ended::Handshake,
         Ok(Reply::Pass(..)) => Ended::Abandoned,
-        Err(refused) => Ended::Refused { code: refused.code(), status: refused.status },
+        Err(refused) => Ended::Refused {
+            code: refused.code(),
+            status: refused.status,
+        },
     }
 }
 
@@ -314,7 +407,13 @@ impl Sender for Downstream<'_> {
         }
         // pingora would switch keep-alive off after a 1xx, as after an answer that comes before the body
         self.0.set_close_on_response_before_downstream_finish(false);
-        if self.0.as_downstream_mut().write_continue_response().await.is_err() {
+        if self
+            .0
+            .as_downstream_mut()
+            .write_continue_response()
+            .await
+            .is_err()
+        {
             self.0.set_keepalive(None);
         }
         self.0.set_close_on_response_before_downstream_finish(true);

@@ -15,7 +15,9 @@ use crate::gateway::pipeline::Reply;
 use crate::queue::stored;
 use crate::refusal::Refusal;
 use crate::retry::Reason;
-use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, OnDead, OriginId, Start, To};
+use crate::store::queue::{
+    Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, OnDead, OriginId, Start, To,
+};
 use crate::store::{Key, StoreError, repeated};
 use crate::telemetry::Taken;
 use crate::verify::Cleared;
@@ -65,19 +67,46 @@ pub(super) fn has_id(delivery: &Delivery) -> bool {
 }
 
 /// A delivery as the store takes it.
-pub(super) fn accept(gate: &Gate, hook: &Hook, target: &Target, delivery: &Delivery, entry: Entry<'_>) -> Accept {
+pub(super) fn accept(
+    gate: &Gate,
+    hook: &Hook,
+    target: &Target,
+    delivery: &Delivery,
+    entry: Entry<'_>,
+) -> Accept {
     let lane = lane(&gate.ids.ledger.hash_key(), hook, target, delivery);
-    let Entry { event_type, start, tried, answered } = entry;
-    let provider = hook.provider.as_deref().map(|name| (stored::PROVIDER, name));
-    let more: Vec<_> = provider.into_iter().chain([(stored::ANSWERED, answered)]).collect();
+    let Entry {
+        event_type,
+        start,
+        tried,
+        answered,
+    } = entry;
+    let provider = hook
+        .provider
+        .as_deref()
+        .map(|name| (stored::PROVIDER, name));
+    let more: Vec<_> = provider
+        .into_iter()
+        .chain([(stored::ANSWERED, answered)])
+        .collect();
     Accept {
         id: DeliveryRef::draw(),
         origin: OriginId(target.id().0),
         delivery_id: delivery_id(delivery).map(Arc::from),
         key: None,
         event_type: event_type.map(Arc::from),
-        to: vec![To { target: target.id(), lane, start, tried }],
-        record: stored::record(delivery, &hook.forward.dropped, &hook.secret_locations, &more),
+        to: vec![To {
+            target: target.id(),
+            lane,
+            start,
+            tried,
+        }],
+        record: stored::record(
+            delivery,
+            &hook.forward.dropped,
+            &hook.secret_locations,
+            &more,
+        ),
         body: delivery.body().clone(),
     }
 }
@@ -99,32 +128,80 @@ pub(super) async fn enqueue(
     event_type: Option<&str>,
 ) -> Result<Reply, Refusal> {
     let target = route.target.as_ref().ok_or(Refusal::StoreUnavailable)?;
-    let at_once = delivery.body().len() <= FROM_MEMORY && !matches!(claimed, Claimed::Known(_)) && !gate.is_leaving();
-    let place = if at_once { route.begin(delivery.body().len(), gate.clock.mono()) } else { None };
-    let start = if place.is_some() { Start::Mine(lease_of(&route.hook)) } else { Start::Anyone };
+    let at_once = delivery.body().len() <= FROM_MEMORY
+        && !matches!(claimed, Claimed::Known(_))
+        && !gate.is_leaving();
+    let place = if at_once {
+        route.begin(delivery.body().len(), gate.clock.mono())
+    } else {
+        None
+    };
+    let start = if place.is_some() {
+        Start::Mine(lease_of(&route.hook))
+    } else {
+        Start::Anyone
+    };
     let status = receipt.answer.status;
-    let accept = accept(gate, &route.hook, target, &delivery, Entry { event_type, start, tried: Vec::new(), answered: status.as_str() });
+    let accept = accept(
+        gate,
+        &route.hook,
+        target,
+        &delivery,
+        Entry {
+            event_type,
+            start,
+            tried: Vec::new(),
+            answered: status.as_str(),
+        },
+    );
     let lane = accept.to.first().and_then(|to| to.lane);
     if start == Start::Anyone {
         target.set_backlog(true);
     }
-    match put(gate, &route.hook, accept, claimed).await.map_err(|(refusal, _claim)| refusal)? {
+    match put(gate, &route.hook, accept, claimed)
+        .await
+        .map_err(|(refusal, _claim)| refusal)?
+    {
         Accepted::New(leases) => {
             if let (Some(place), Some(lease)) = (place, leases.first()) {
-                let task = Task::at_birth(gate, route, delivery, Begun { lease: *lease, lane, place });
+                let task = Task::at_birth(
+                    gate,
+                    route,
+                    delivery,
+                    Begun {
+                        lease: *lease,
+                        lane,
+                        place,
+                    },
+                );
                 tokio::spawn(task.run());
             }
             Ok(Reply::Taken(receipt))
         }
-        Accepted::Revived { .. } => Ok(Reply::Taken(Receipt { taken: Taken::Revived, ..receipt })),
+        Accepted::Revived { .. } => Ok(Reply::Taken(Receipt {
+            taken: Taken::Revived,
+            ..receipt
+        })),
         Accepted::Duplicate { .. } => Ok(Reply::Duplicate(receipt.answer)),
         Accepted::InFlight { .. } => Err(Refusal::InFlight),
     }
 }
 
 /// Puts a delivery on the disk that the app could not take, with the try that was made. Given back is the claim, if it is not there.
-pub(super) async fn spill(gate: &Gate, route: &LiveHook, accept: Accept, claim: Option<Claim>) -> Result<(), Option<Claim>> {
-    match put(gate, &route.hook, accept, claim.map_or(Claimed::Not, Claimed::Held)).await {
+pub(super) async fn spill(
+    gate: &Gate,
+    route: &LiveHook,
+    accept: Accept,
+    claim: Option<Claim>,
+) -> Result<(), Option<Claim>> {
+    match put(
+        gate,
+        &route.hook,
+        accept,
+        claim.map_or(Claimed::Not, Claimed::Held),
+    )
+    .await
+    {
         Ok(Accepted::New(_) | Accepted::Duplicate { .. } | Accepted::Revived { .. }) => Ok(()),
         // the claim lapsed, and another has it: what becomes of that one is not known
         Ok(Accepted::InFlight { .. }) => Err(None),
@@ -133,19 +210,33 @@ pub(super) async fn spill(gate: &Gate, route: &LiveHook, accept: Accept, claim: 
 }
 
 /// Writes it, waiting for the disk within bounds.
-async fn put(gate: &Gate, hook: &Hook, accept: Accept, claimed: Claimed) -> Result<Accepted, NotEnqueued> {
+async fn put(
+    gate: &Gate,
+    hook: &Hook,
+    accept: Accept,
+    claimed: Claimed,
+) -> Result<Accepted, NotEnqueued> {
     let accept = Arc::new(accept);
     let store = &*gate.deliverer.store;
     let window = hook.window_of(accept.delivery_id.is_some());
     let writing = async {
         match claimed {
-            Claimed::Held(claim) => {
-                claim.accept(store, accept, window, OnDead::Revive).await.map_err(|(error, claim)| (error, Some(claim)))
-            }
-            Claimed::Not => repeated(|| store.accept(Arc::clone(&accept), Dedupe::None)).await.map_err(|error| (error, None)),
+            Claimed::Held(claim) => claim
+                .accept(store, accept, window, OnDead::Revive)
+                .await
+                .map_err(|(error, claim)| (error, Some(claim))),
+            Claimed::Not => repeated(|| store.accept(Arc::clone(&accept), Dedupe::None))
+                .await
+                .map_err(|error| (error, None)),
             Claimed::Known(key) => {
-                let dedupe = Dedupe::Key { key, window, dead: OnDead::Revive };
-                repeated(|| store.accept(Arc::clone(&accept), dedupe)).await.map_err(|error| (error, None))
+                let dedupe = Dedupe::Key {
+                    key,
+                    window,
+                    dead: OnDead::Revive,
+                };
+                repeated(|| store.accept(Arc::clone(&accept), dedupe))
+                    .await
+                    .map_err(|error| (error, None))
             }
         }
     };
@@ -164,7 +255,9 @@ async fn put(gate: &Gate, hook: &Hook, accept: Accept, claimed: Claimed) -> Resu
 fn refusal_of(error: &StoreError) -> Refusal {
     match error {
         StoreError::Full => Refusal::StoreFull,
-        StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Corrupted(_) => Refusal::StoreUnavailable,
+        StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Corrupted(_) => {
+            Refusal::StoreUnavailable
+        }
     }
 }
 
@@ -186,7 +279,9 @@ pub(super) fn keep(
     outcome: Outcome,
     attempts: impl FnOnce() -> Vec<Attempt>,
 ) {
-    let Action::Forward(Inline { record, .. }) = &route.hook.action else { return };
+    let Action::Forward(Inline { record, .. }) = &route.hook.action else {
+        return;
+    };
     let Recorded { event_type, key } = facts;
     let handed_on = matches!(outcome, Outcome::Answered(status) if status.is_success());
     let wanted = match record {
@@ -194,19 +289,38 @@ pub(super) fn keep(
         Recording::Failures => !handed_on,
         Recording::None => false,
     };
-    let Some(target) = route.target.as_ref().filter(|_| wanted) else { return };
+    let Some(target) = route.target.as_ref().filter(|_| wanted) else {
+        return;
+    };
     let reason = match outcome {
         Outcome::Answered(status) if !handed_on => Some(Reason::Status(status)),
         Outcome::Answered(_) => None,
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Reason::Attempts),
     };
     let tried = attempts();
-    let answered = tried.last().and_then(|attempt| attempt.status).map_or_else(String::new, |status| status.to_string());
-    let entry = Entry { event_type, start: Start::Over(reason), tried, answered: &answered };
-    let accept = Arc::new(Accept { key, ..accept(gate, &route.hook, target, delivery, entry) });
+    let answered = tried
+        .last()
+        .and_then(|attempt| attempt.status)
+        .map_or_else(String::new, |status| status.to_string());
+    let entry = Entry {
+        event_type,
+        start: Start::Over(reason),
+        tried,
+        answered: &answered,
+    };
+    let accept = Arc::new(Accept {
+        key,
+        ..accept(gate, &route.hook, target, delivery, entry)
+    });
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
-        if let Err(error) = repeated(|| gate.deliverer.store.accept(Arc::clone(&accept), Dedupe::None)).await {
+        if let Err(error) = repeated(|| {
+            gate.deliverer
+                .store
+                .accept(Arc::clone(&accept), Dedupe::None)
+        })
+        .await
+        {
             gate.telemetry.not_recorded();
             tracing::debug!(%error, "a delivery is not kept on record");
         }

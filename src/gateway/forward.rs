@@ -34,10 +34,16 @@ pub(super) async fn forward(
         Action::Forward(inline) => (inline.spill, inline.resend),
         Action::Queue => (None, false),
     };
-    let budget = spill.map_or(hook.forward.timeout, |spill| spill.budget.min(hook.forward.timeout));
+    let budget = spill.map_or(hook.forward.timeout, |spill| {
+        spill.budget.min(hook.forward.timeout)
+    });
     let (attempts, answer) = send(gate, route, &delivery, (begun, budget), resend).await;
     let outcome = attempts.outcome();
-    facts.of_attempt(&hook.forward.upstream.name, attempts.sent(), gate.clock.mono().saturating_duration_since(begun.mono));
+    facts.of_attempt(
+        &hook.forward.upstream.name,
+        attempts.sent(),
+        gate.clock.mono().saturating_duration_since(begun.mono),
+    );
     let headers = answer.as_ref().map(|answer| &answer.headers);
     let (key, claim) = match claimed {
         Claimed::Held(claim) => (Some(claim.key()), Some(claim)),
@@ -55,7 +61,16 @@ pub(super) async fn forward(
         Settlement::Release => claim,
         Settlement::Spill => {
             let asked = answer.as_ref().and_then(|answer| asked(answer, begun.wall));
-            match spilled(gate, route, &delivery, claim, (attempts, asked, headers), facts).await {
+            match spilled(
+                gate,
+                route,
+                &delivery,
+                claim,
+                (attempts, asked, headers),
+                facts,
+            )
+            .await
+            {
                 Ok(reply) => return Ok(reply),
                 // the sender is told what it would be without a queue
                 Err(claim) => claim,
@@ -63,8 +78,13 @@ pub(super) async fn forward(
         }
     };
     drop(claim);
-    let recorded = Recorded { event_type: facts.event_type.as_deref(), key };
-    enqueue::keep(gate, route, &delivery, recorded, outcome, || attempts.rows(2, headers));
+    let recorded = Recorded {
+        event_type: facts.event_type.as_deref(),
+        key,
+    };
+    enqueue::keep(gate, route, &delivery, recorded, outcome, || {
+        attempts.rows(2, headers)
+    });
     match (outcome, answer) {
         (Outcome::Answered(_), Some(answer)) => Ok(Reply::Forwarded(answer)),
         (Outcome::Answered(_), None) => Err(Refusal::UpstreamMalformed),
@@ -94,7 +114,9 @@ impl Attempts {
     fn outcome(&self) -> Outcome {
         match self.last.outcome {
             Outcome::Unreached(fault) if self.stale.is_some() => Outcome::Ambiguous(fault),
-            outcome @ (Outcome::Answered(_) | Outcome::Unreached(_) | Outcome::Ambiguous(_)) => outcome,
+            outcome @ (Outcome::Answered(_) | Outcome::Unreached(_) | Outcome::Ambiguous(_)) => {
+                outcome
+            }
         }
     }
 
@@ -107,11 +129,22 @@ impl Attempts {
     fn rows(&self, most: u32, headers: Option<&HeaderMap>) -> Vec<queue::Attempt> {
         let row = |(sent, headers): (Sent, Option<&HeaderMap>)| queue::Attempt {
             head: headers.map(kept_head).unwrap_or_default(),
-            ..attempt_row(Cause::Schedule, sent.begun, sent.took, sent.outcome, sent.made)
+            ..attempt_row(
+                Cause::Schedule,
+                sent.begun,
+                sent.took,
+                sent.outcome,
+                sent.made,
+            )
         };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let stale = self.stale.map(|stale| (stale, None));
-        stale.into_iter().chain([(self.last, headers)]).take(most).map(row).collect()
+        stale
+            .into_iter()
+            .chain([(self.last, headers)])
+            .take(most)
+            .map(row)
+            .collect()
     }
 }
 
@@ -127,19 +160,46 @@ async fn send(
     let once = async |number: u32, begun: Now| {
         let budget = deadline.saturating_duration_since(begun.mono);
         let (received_at, dates) = (delivery.head().received.wall, gate.dates(begun.mono));
-        let attempt = Attempt { number, received_at, budget, at: begun.wall, dates, inline: true };
+        let attempt = Attempt {
+            number,
+            received_at,
+            budget,
+            at: begun.wall,
+            dates,
+            inline: true,
+        };
         let onward = Onward::new(&route.upstream, Arc::clone(&route.hook));
         let (outcome, answer) = onward.hand_on(delivery, attempt).await;
         let took = gate.clock.mono().saturating_duration_since(begun.mono);
-        (Sent { begun, took, outcome, made: onward.made() }, answer)
+        (
+            Sent {
+                begun,
+                took,
+                outcome,
+                made: onward.made(),
+            },
+            answer,
+        )
     };
     let (first, answer) = once(1, begun).await;
     let now = gate.clock.now();
     if first.outcome != Outcome::Ambiguous(Fault::Stale) || !resend || now.mono >= deadline {
-        return (Attempts { stale: None, last: first }, answer);
+        return (
+            Attempts {
+                stale: None,
+                last: first,
+            },
+            answer,
+        );
     }
     let (second, answer) = Box::pin(once(2, now)).await;
-    (Attempts { stale: Some(first), last: second }, answer)
+    (
+        Attempts {
+            stale: Some(first),
+            last: second,
+        },
+        answer,
+    )
 }
 
 /// Puts a delivery into the queue that the app could not take. Given back is the claim, where the disk does not take it or its tries are over.
@@ -151,20 +211,40 @@ async fn spilled(
     (attempts, asked, headers): (Attempts, Option<Duration>, Option<&HeaderMap>),
     facts: &Facts,
 ) -> Result<Reply, Option<Claim>> {
-    let Some(target) = &route.target else { return Err(claim) };
+    let Some(target) = &route.target else {
+        return Err(claim);
+    };
     let sent = attempts.sent();
-    let before = Before { tries: sent.saturating_sub(1), age: Duration::ZERO, probe: sent == 0 };
-    let start = match outcome::next(&route.hook.deliver.schedule, before, attempts.outcome(), asked, random::number()) {
+    let before = Before {
+        tries: sent.saturating_sub(1),
+        age: Duration::ZERO,
+        probe: sent == 0,
+    };
+    let start = match outcome::next(
+        &route.hook.deliver.schedule,
+        before,
+        attempts.outcome(),
+        asked,
+        random::number(),
+    ) {
         Next::RetryIn(delay) => Start::In(delay),
         Next::Later(_) | Next::GiveBack => Start::Anyone,
         Next::Delivered | Next::Dead(_) | Next::Cancelled => return Err(claim),
     };
     let answer = &route.hook.answer;
     let tried = attempts.rows(sent, headers);
-    let entry = Entry { event_type: facts.event_type.as_deref(), start, tried, answered: answer.status.as_str() };
+    let entry = Entry {
+        event_type: facts.event_type.as_deref(),
+        start,
+        tried,
+        answered: answer.status.as_str(),
+    };
     let accept = enqueue::accept(gate, &route.hook, target, delivery, entry);
     enqueue::spill(gate, route, accept, claim).await?;
-    Ok(Reply::Taken(Receipt { answer: answer.clone(), taken: Taken::Spilled }))
+    Ok(Reply::Taken(Receipt {
+        answer: answer.clone(),
+        taken: Taken::Spilled,
+    }))
 }
 
 /// What becomes of a delivery and its claim.
@@ -180,13 +260,17 @@ enum Settlement {
 
 /// Only a final 2xx is handed on. All else goes into the queue, where the route says so, or passes through unchanged and gives the ID back.
 fn settlement(outcome: Outcome, spill: Option<Spill>) -> Settlement {
-    let into_queue = |wanted: fn(&Spill) -> bool| spill.filter(wanted).map_or(Settlement::Release, |_| Settlement::Spill);
+    let into_queue = |wanted: fn(&Spill) -> bool| {
+        spill
+            .filter(wanted)
+            .map_or(Settlement::Release, |_| Settlement::Spill)
+    };
     match outcome {
         Outcome::Answered(status) if status.is_success() => Settlement::Commit,
         // what a proxy before the app, or an app that is going down, says: nobody knows how far it came
-        Outcome::Answered(StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) => {
-            into_queue(|spill| spill.ambiguous)
-        }
+        Outcome::Answered(
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT,
+        ) => into_queue(|spill| spill.ambiguous),
         Outcome::Answered(_) => Settlement::Release,
         Outcome::Unreached(_) => into_queue(|spill| spill.unreached),
         Outcome::Ambiguous(_) => into_queue(|spill| spill.ambiguous),
@@ -210,17 +294,38 @@ mod tests {
     use super::*;
     use crate::delivery::Shortage;
 
-    const BOTH: Spill = Spill { unreached: true, ambiguous: true, budget: Duration::from_secs(5) };
+    const BOTH: Spill = Spill {
+        unreached: true,
+        ambiguous: true,
+        budget: Duration::from_secs(5),
+    };
 
     /// Without a queue, with one for all, with one for what was not reached alone.
     #[track_caller]
-    fn check(outcome: Outcome, without: Settlement, all: Settlement, unreached: Settlement, refused: Option<u16>) {
+    fn check(
+        outcome: Outcome,
+        without: Settlement,
+        all: Settlement,
+        unreached: Settlement,
+        refused: Option<u16>,
+    ) {
         assert_eq!(settlement(outcome, None), without);
         assert_eq!(settlement(outcome, Some(BOTH)), all);
-        assert_eq!(settlement(outcome, Some(Spill { ambiguous: false, ..BOTH })), unreached);
+        assert_eq!(
+            settlement(
+                outcome,
+                Some(Spill {
+                    ambiguous: false,
+                    ..BOTH
+                })
+            ),
+            unreached
+        );
         let answered = match outcome {
             Outcome::Answered(_) => None,
-            Outcome::Unreached(fault) | Outcome::Ambiguous(fault) => Some(refusal_of(fault).status().as_u16()),
+            Outcome::Unreached(fault) | Outcome::Ambiguous(fault) => {
+                Some(refusal_of(fault).status().as_u16())
+            }
         };
         assert_eq!(answered, refused);
     }
@@ -231,20 +336,83 @@ mod tests {
         for status in [StatusCode::OK, StatusCode::NO_CONTENT] {
             check(Outcome::Answered(status), commit, commit, commit, None);
         }
-        for status in [StatusCode::FOUND, StatusCode::GONE, StatusCode::TOO_MANY_REQUESTS, StatusCode::INTERNAL_SERVER_ERROR] {
+        for status in [
+            StatusCode::FOUND,
+            StatusCode::GONE,
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::INTERNAL_SERVER_ERROR,
+        ] {
             check(Outcome::Answered(status), release, release, release, None);
         }
-        for status in [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT] {
+        for status in [
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+        ] {
             check(Outcome::Answered(status), release, spill, release, None);
         }
-        check(Outcome::Unreached(Fault::BreakerOpen(Duration::ZERO)), release, spill, spill, Some(503));
-        check(Outcome::Unreached(Fault::Connect), release, spill, spill, Some(502));
-        check(Outcome::Unreached(Fault::Resolve), release, spill, spill, Some(502));
-        check(Outcome::Unreached(Fault::ConnectTimeout), release, spill, spill, Some(504));
-        check(Outcome::Unreached(Fault::Local(Shortage::Descriptors)), release, spill, spill, Some(503));
-        check(Outcome::Ambiguous(Fault::Reset), release, spill, release, Some(502));
-        check(Outcome::Ambiguous(Fault::Stale), release, spill, release, Some(502));
-        check(Outcome::Ambiguous(Fault::Malformed), release, spill, release, Some(502));
-        check(Outcome::Ambiguous(Fault::Timeout), release, spill, release, Some(504));
+        check(
+            Outcome::Unreached(Fault::BreakerOpen(Duration::ZERO)),
+            release,
+            spill,
+            spill,
+            Some(503),
+        );
+        check(
+            Outcome::Unreached(Fault::Connect),
+            release,
+            spill,
+            spill,
+            Some(502),
+        );
+        check(
+            Outcome::Unreached(Fault::Resolve),
+            release,
+            spill,
+            spill,
+            Some(502),
+        );
+        check(
+            Outcome::Unreached(Fault::ConnectTimeout),
+            release,
+            spill,
+            spill,
+            Some(504),
+        );
+        check(
+            Outcome::Unreached(Fault::Local(Shortage::Descriptors)),
+            release,
+            spill,
+            spill,
+            Some(503),
+        );
+        check(
+            Outcome::Ambiguous(Fault::Reset),
+            release,
+            spill,
+            release,
+            Some(502),
+        );
+        check(
+            Outcome::Ambiguous(Fault::Stale),
+            release,
+            spill,
+            release,
+            Some(502),
+        );
+        check(
+            Outcome::Ambiguous(Fault::Malformed),
+            release,
+            spill,
+            release,
+            Some(502),
+        );
+        check(
+            Outcome::Ambiguous(Fault::Timeout),
+            release,
+            spill,
+            release,
+            Some(504),
+        );
     }
 }

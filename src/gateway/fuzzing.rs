@@ -13,11 +13,21 @@ use crate::request::Client;
 /// The client of a request from `peer`, as the edge finds it.
 pub fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let peer = peer.map_or(Peer::UNKNOWN, |peer| Peer::Direct(peer.ip()));
-    client_address::client(peer, headers, &TrustedProxies { networks: trusted.to_vec(), unix: false })
+    client_address::client(
+        peer,
+        headers,
+        &TrustedProxies {
+            networks: trusted.to_vec(),
+            unix: false,
+        },
+    )
 }
 
 /// What the parser gets to see of a connection that comes in these pieces: the bytes, whether they were cut there, and how many messages began.
-pub fn scan<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, max_head: usize) -> (Vec<u8>, bool, u64) {
+pub fn scan<'b>(
+    pieces: impl IntoIterator<Item = &'b [u8]>,
+    max_head: usize,
+) -> (Vec<u8>, bool, u64) {
     let mut scanner = Scanner::new(max_head);
     let mut seen = Vec::new();
     for piece in pieces {

@@ -43,8 +43,16 @@ pub(super) fn framing(header: &RequestHeader, max_head: usize) -> Result<Framing
     if !is_target(target) || !expects_what_is_known(&header.headers)? {
         return Err(Refusal::Malformed);
     }
-    let framing = Framing { target: Bytes::copy_from_slice(target), authority: authority(header)?, declared_size: declared_size(header)? };
-    if header.method == Method::TRACE { Err(Refusal::MethodNotAllowed) } else { Ok(framing) }
+    let framing = Framing {
+        target: Bytes::copy_from_slice(target),
+        authority: authority(header)?,
+        declared_size: declared_size(header)?,
+    };
+    if header.method == Method::TRACE {
+        Err(Refusal::MethodNotAllowed)
+    } else {
+        Ok(framing)
+    }
 }
 
 /// Judges the size of a head of HTTP/2, counted as RFC 9113 counts a field section.
@@ -52,22 +60,36 @@ fn fits(target: &[u8], headers: &HeaderMap, max_head: usize) -> Result<(), Refus
     if target.len() > max_head {
         return Err(Refusal::TargetTooLong);
     }
-    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
-    if fields.sum::<usize>().saturating_add(target.len()) > max_head { Err(Refusal::HeadTooLarge) } else { Ok(()) }
+    let fields = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    if fields.sum::<usize>().saturating_add(target.len()) > max_head {
+        Err(Refusal::HeadTooLarge)
+    } else {
+        Ok(())
+    }
 }
 
 fn expects_what_is_known(headers: &HeaderMap) -> Result<bool, Refusal> {
-    Ok(at_most_one(headers, &EXPECT)?.is_none_or(|expected| expected.eq_ignore_ascii_case(b"100-continue")))
+    Ok(at_most_one(headers, &EXPECT)?
+        .is_none_or(|expected| expected.eq_ignore_ascii_case(b"100-continue")))
 }
 
 fn authority(header: &RequestHeader) -> Result<String, Refusal> {
     let host = at_most_one(&header.headers, &HOST)?;
-    let authority = header.uri.authority().filter(|_| header.version == Version::HTTP_2).map(|authority| authority.as_str().as_bytes());
+    let authority = header
+        .uri
+        .authority()
+        .filter(|_| header.version == Version::HTTP_2)
+        .map(|authority| authority.as_str().as_bytes());
     let both = match (authority, host) {
         (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => None,
         (authority, host) => authority.or(host),
     };
-    both.and_then(|host| std::str::from_utf8(host).ok()).filter(|host| is_host(host)).map(str::to_owned).ok_or(Refusal::Malformed)
+    both.and_then(|host| std::str::from_utf8(host).ok())
+        .filter(|host| is_host(host))
+        .map(str::to_owned)
+        .ok_or(Refusal::Malformed)
 }
 
 /// A host name, an IPv4 address or an IPv6 address in brackets, with an optional port, and nothing that another reader could take for more.
@@ -75,8 +97,12 @@ fn is_host(text: &str) -> bool {
     let (is_name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
         None => {
-            let (name, port) = text.split_at_checked(text.find(':').unwrap_or(text.len())).unwrap_or_default();
-            let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+            let (name, port) = text
+                .split_at_checked(text.find(':').unwrap_or(text.len()))
+                .unwrap_or_default();
+            let is_name = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
             (is_name && (1..=MAX_HOST).contains(&name.len()), port)
         }
     };
@@ -84,7 +110,9 @@ fn is_host(text: &str) -> bool {
 }
 
 fn is_port(digits: &str) -> bool {
-    digits.len() <= MAX_PORT && digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+    digits.len() <= MAX_PORT
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && digits.parse::<u16>().is_ok()
 }
 
 fn declared_size(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
@@ -106,14 +134,26 @@ fn declared_size(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
 
 /// Digits alone; a leading zero is octal to some.
 fn number(digits: &[u8]) -> Option<u64> {
-    let is_plain = digits.iter().all(u8::is_ascii_digit) && (digits.first() != Some(&b'0') || digits.len() == 1);
-    std::str::from_utf8(digits).ok().filter(|_| is_plain)?.parse().ok()
+    let is_plain = digits.iter().all(u8::is_ascii_digit)
+        && (digits.first() != Some(&b'0') || digits.len() == 1);
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| is_plain)?
+        .parse()
+        .ok()
 }
 
-fn at_most_one<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
+fn at_most_one<'a>(
+    headers: &'a HeaderMap,
+    name: &http::HeaderName,
+) -> Result<Option<&'a [u8]>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
-    if values.next().is_some() { Err(Refusal::Malformed) } else { Ok(first.map(HeaderValue::as_bytes)) }
+    if values.next().is_some() {
+        Err(Refusal::Malformed)
+    } else {
+        Ok(first.map(HeaderValue::as_bytes))
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +163,12 @@ mod tests {
     const V11: Version = Version::HTTP_11;
     const H2: Version = Version::HTTP_2;
 
-    fn header(version: Version, method: &str, target: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
+    fn header(
+        version: Version,
+        method: &str,
+        target: &str,
+        headers: &[(&'static str, &str)],
+    ) -> RequestHeader {
         let mut header = RequestHeader::build(method, target.as_bytes(), None).unwrap();
         header.set_version(version);
         for (name, value) in headers {
@@ -133,44 +178,124 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(version: Version, headers: &[(&'static str, &str)], expect: Option<(&str, Option<u64>)>) {
-        let found = framing(&header(version, "POST", "/x", headers), 4096).map(|framing| (framing.authority, framing.declared_size));
-        assert_eq!(found.ok(), expect.map(|(host, size)| (host.to_owned(), size)));
+    fn check(
+        version: Version,
+        headers: &[(&'static str, &str)],
+        expect: Option<(&str, Option<u64>)>,
+    ) {
+        let found = framing(&header(version, "POST", "/x", headers), 4096)
+            .map(|framing| (framing.authority, framing.declared_size));
+        assert_eq!(
+            found.ok(),
+            expect.map(|(host, size)| (host.to_owned(), size))
+        );
     }
 
     #[test]
     fn framing_is_read_in_one_way_or_not_at_all() {
-        check(V11, &[("host", "a.example:80")], Some(("a.example:80", Some(0))));
-        check(V11, &[("host", "[::1]:80"), ("content-length", "5")], Some(("[::1]:80", Some(5))));
-        check(V11, &[("host", "a"), ("transfer-encoding", "Chunked")], Some(("a", None)));
-        check(V11, &[("host", "a"), ("transfer-encoding", "gzip, chunked")], None);
-        check(V11, &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], None);
-        check(V11, &[("host", "a"), ("content-length", "5"), ("content-length", "5")], None);
+        check(
+            V11,
+            &[("host", "a.example:80")],
+            Some(("a.example:80", Some(0))),
+        );
+        check(
+            V11,
+            &[("host", "[::1]:80"), ("content-length", "5")],
+            Some(("[::1]:80", Some(5))),
+        );
+        check(
+            V11,
+            &[("host", "a"), ("transfer-encoding", "Chunked")],
+            Some(("a", None)),
+        );
+        check(
+            V11,
+            &[("host", "a"), ("transfer-encoding", "gzip, chunked")],
+            None,
+        );
+        check(
+            V11,
+            &[
+                ("host", "a"),
+                ("transfer-encoding", "chunked"),
+                ("transfer-encoding", "chunked"),
+            ],
+            None,
+        );
+        check(
+            V11,
+            &[
+                ("host", "a"),
+                ("content-length", "5"),
+                ("content-length", "5"),
+            ],
+            None,
+        );
         check(V11, &[("host", "a"), ("content-length", "5, 5")], None);
         check(V11, &[("host", "a"), ("content-length", "+5")], None);
         check(V11, &[("host", "a"), ("content-length", "05")], None);
-        check(V11, &[("host", "a"), ("content-length", "0")], Some(("a", Some(0))));
+        check(
+            V11,
+            &[("host", "a"), ("content-length", "0")],
+            Some(("a", Some(0))),
+        );
         check(V11, &[("host", "a"), ("content-length", "")], None);
-        check(V11, &[("host", "a"), ("content-length", "99999999999999999999")], None);
-        check(V11, &[("host", "a"), ("content-length", "5"), ("transfer-encoding", "chunked")], None);
+        check(
+            V11,
+            &[("host", "a"), ("content-length", "99999999999999999999")],
+            None,
+        );
+        check(
+            V11,
+            &[
+                ("host", "a"),
+                ("content-length", "5"),
+                ("transfer-encoding", "chunked"),
+            ],
+            None,
+        );
         check(V11, &[("host", "a"), ("host", "a")], None);
         check(V11, &[], None);
         check(Version::HTTP_10, &[("host", "a")], Some(("a", Some(0))));
         check(Version::HTTP_10, &[], None);
-        check(Version::HTTP_10, &[("host", "a"), ("transfer-encoding", "chunked")], None);
+        check(
+            Version::HTTP_10,
+            &[("host", "a"), ("transfer-encoding", "chunked")],
+            None,
+        );
     }
 
     #[test]
     fn one_expectation_is_known() {
-        check(V11, &[("host", "a"), ("expect", "100-Continue")], Some(("a", Some(0))));
+        check(
+            V11,
+            &[("host", "a"), ("expect", "100-Continue")],
+            Some(("a", Some(0))),
+        );
         check(V11, &[("host", "a"), ("expect", "200-ok")], None);
-        check(V11, &[("host", "a"), ("expect", "100-continue"), ("expect", "100-continue")], None);
+        check(
+            V11,
+            &[
+                ("host", "a"),
+                ("expect", "100-continue"),
+                ("expect", "100-continue"),
+            ],
+            None,
+        );
         check(H2, &[("host", "a"), ("expect", "200-ok")], None);
     }
 
     #[test]
     fn a_host_is_a_name_or_an_address_and_a_port() {
-        for good in ["a", "A-b_c.example.", "127.0.0.1:1", "[::1]", "[2001:db8::1]:65535", "a:0", &"a".repeat(255)] {
+        for good in [
+            "a",
+            "A-b_c.example.",
+            "127.0.0.1:1",
+            "[::1]",
+            "[2001:db8::1]:65535",
+            "a:0",
+            &"a".repeat(255),
+        ] {
             assert!(is_host(good), "{good}");
         }
         let bad = [
@@ -228,7 +353,11 @@ mod tests {
             for host in hosts {
                 header.append_header("host", *host).unwrap();
             }
-            assert_eq!(super::authority(&header).ok().as_deref(), expect, "{authority} {hosts:?}");
+            assert_eq!(
+                super::authority(&header).ok().as_deref(),
+                expect,
+                "{authority} {hosts:?}"
+            );
         };
         check("a.example", &[], Some("a.example"));
         check("a.example", &["a.example"], Some("a.example"));
@@ -245,12 +374,27 @@ mod tests {
     #[test]
     fn a_target_is_taken_as_it_is_or_refused() {
         for version in [V11, H2] {
-            for good in ["/", "/a?b?c", "//a", "/%zz", "/a/../b", "/a;b=c", "/%2F%00", "/{}|^\\[]", "/a?`", "/!$&'()*+,-._~:@="] {
-                let found = framing(&header(version, "POST", good, &[("host", "a")]), 4096).unwrap();
+            for good in [
+                "/",
+                "/a?b?c",
+                "//a",
+                "/%zz",
+                "/a/../b",
+                "/a;b=c",
+                "/%2F%00",
+                "/{}|^\\[]",
+                "/a?`",
+                "/!$&'()*+,-._~:@=",
+            ] {
+                let found =
+                    framing(&header(version, "POST", good, &[("host", "a")]), 4096).unwrap();
                 assert_eq!(found.target, good.as_bytes());
             }
             for bad in ["*", "a", "a:80", "http://a/x", "/\u{e4}", "/\"", "?a"] {
-                assert!(framing(&header(version, "POST", bad, &[("host", "a")]), 4096).is_err(), "{bad}");
+                assert!(
+                    framing(&header(version, "POST", bad, &[("host", "a")]), 4096).is_err(),
+                    "{bad}"
+                );
             }
         }
         assert!(
@@ -268,7 +412,10 @@ mod tests {
 
     #[test]
     fn trace_is_refused() {
-        assert_eq!(framing(&header(V11, "TRACE", "/x", &[("host", "a")]), 4096).unwrap_err(), Refusal::MethodNotAllowed);
+        assert_eq!(
+            framing(&header(V11, "TRACE", "/x", &[("host", "a")]), 4096).unwrap_err(),
+            Refusal::MethodNotAllowed
+        );
         assert!(framing(&header(V11, "OPTIONS", "/x", &[("host", "a")]), 4096).is_ok());
     }
 
@@ -276,7 +423,16 @@ mod tests {
     fn size_of_an_http_2_head_is_judged_by_what_is_too_large() {
         let sized = |version, target: usize, value: usize| {
             let target = format!("/{}", "a".repeat(target));
-            framing(&header(version, "POST", &target, &[("host", "a"), ("x", &"b".repeat(value))]), 4096).map(drop)
+            framing(
+                &header(
+                    version,
+                    "POST",
+                    &target,
+                    &[("host", "a"), ("x", &"b".repeat(value))],
+                ),
+                4096,
+            )
+            .map(drop)
         };
         assert_eq!(sized(H2, 10, 3900), Ok(()));
         assert_eq!(sized(H2, 10, 4096), Err(Refusal::HeadTooLarge));

@@ -30,14 +30,22 @@ pub(super) async fn judge(
         Verdict::Refused(refused) => return Err(refused),
         Verdict::Stale(stale) => stale,
     };
-    let Some(rule) = route.hook.late_retries().filter(|_| !observes) else { return Err(stale.refuse()) };
+    let Some(rule) = route.hook.late_retries().filter(|_| !observes) else {
+        return Err(stale.refuse());
+    };
     let is_retry = is_retry(gate, route, rule, &stale, (params, body)).await;
     let resolved = stale.resolve(is_retry);
     facts.late_retry = resolved.is_ok();
     resolved
 }
 
-async fn is_retry(gate: &Gate, route: &LiveHook, rule: LateRule, stale: &Stale<'_>, (params, body): (&Params, Option<BodyDigest>)) -> bool {
+async fn is_retry(
+    gate: &Gate,
+    route: &LiveHook,
+    rule: LateRule,
+    stale: &Stale<'_>,
+    (params, body): (&Params, Option<BodyDigest>),
+) -> bool {
     let age = age(stale.signed_at(), stale.received().head.received.wall);
     if age > rule.oldest() {
         return false;
@@ -45,11 +53,26 @@ async fn is_retry(gate: &Gate, route: &LiveHook, rule: LateRule, stale: &Stale<'
     let scope = Scope::of_stale(&route.ledger, params, stale);
     let id = stale.covered_id();
     let body = body.unwrap_or_else(|| gate.ids.bodies.digest(stale.received().body.bytes()));
-    let key = scope.request_key(&gate.ids.ledger.hash_key(), id.as_deref(), stale.signed_at(), body);
-    let known = gate.ids.ledger.recall(&route.ledger, key).await.unwrap_or_default();
+    let key = scope.request_key(
+        &gate.ids.ledger.hash_key(),
+        id.as_deref(),
+        stale.signed_at(),
+        body,
+    );
+    let known = gate
+        .ids
+        .ledger
+        .recall(&route.ledger, key)
+        .await
+        .unwrap_or_default();
     // while it observed, it claimed nothing
-    let enforced_for = route.hook.observe_until.map(|until| self::age(until, gate.clock.now().wall));
-    let kept_for = known.kept_for.map(|kept| enforced_for.map_or(kept, |enforced| kept.min(enforced)));
+    let enforced_for = route
+        .hook
+        .observe_until
+        .map(|until| self::age(until, gate.clock.now().wall));
+    let kept_for = known
+        .kept_for
+        .map(|kept| enforced_for.map_or(kept, |enforced| kept.min(enforced)));
     rule.accepts(age, Remembered { kept_for, ..known })
 }
 
@@ -77,14 +100,31 @@ impl Drop for Note {
 }
 
 /// Makes the note for an authentic delivery of a route with late retries.
-pub(super) fn note(gate: &Gate, route: &LiveHook, delivery: &Delivery, body: Option<BodyDigest>) -> Option<Note> {
-    let (rule, Cleared::Authentic(authentic)) = (route.hook.late_retries()?, delivery.cleared()) else { return None };
+pub(super) fn note(
+    gate: &Gate,
+    route: &LiveHook,
+    delivery: &Delivery,
+    body: Option<BodyDigest>,
+) -> Option<Note> {
+    let (rule, Cleared::Authentic(authentic)) = (route.hook.late_retries()?, delivery.cleared())
+    else {
+        return None;
+    };
     let signed_at = authentic.signed_at()?;
     let body = body.unwrap_or_else(|| gate.ids.bodies.digest(delivery.body()));
     let id = authentic.delivery_id().filter(|_| authentic.id_covered());
-    let key = Scope::of(&route.ledger, delivery).request_key(&gate.ids.ledger.hash_key(), id, signed_at, body);
+    let key = Scope::of(&route.ledger, delivery).request_key(
+        &gate.ids.ledger.hash_key(),
+        id,
+        signed_at,
+        body,
+    );
     let window = rule.noted_for(age(signed_at, delivery.head().received.wall));
-    Some(Note { ledger: Arc::clone(&gate.ids.ledger), key, window })
+    Some(Note {
+        ledger: Arc::clone(&gate.ids.ledger),
+        key,
+        window,
+    })
 }
 
 /// Returns how long ago a time is; nothing for one that is ahead.

@@ -167,7 +167,14 @@ impl Gate {
         let budget = Budget::new(snapshot.limits.in_flight_bytes);
         let answers = Budget::new(snapshot.limits.in_flight_bytes / 2);
         let mut upstreams = HashMap::new();
-        let live = live_of(snapshot, clients, &numbers, &limits, &mut upstreams, &deliverer);
+        let live = live_of(
+            snapshot,
+            clients,
+            &numbers,
+            &limits,
+            &mut upstreams,
+            &deliverer,
+        );
         telemetry.observe(&observing(&live.snapshot));
         store.keep(&kept(&live, &store.hash_key()));
         Ok(Self {
@@ -175,7 +182,11 @@ impl Gate {
             clock,
             telemetry,
             live: ArcSwap::from_pointee(live),
-            ids: Ids { bodies: BodyKey::of(&store.hash_key()), ledger: store, waiters: Waiters::default() },
+            ids: Ids {
+                bodies: BodyKey::of(&store.hash_key()),
+                ledger: store,
+                waiters: Waiters::default(),
+            },
             deliverer,
             limits,
             budget,
@@ -192,11 +203,20 @@ impl Gate {
     pub async fn swap(&self, snapshot: &Arc<Snapshot>) -> Result<(), CannotRun> {
         let clients = clients_of(snapshot, &self.upstreams(), &self.clock)?;
         let numbers = numbers_of(&*self.deliverer.store, snapshot).await?;
-        let live = live_of(Arc::clone(snapshot), clients, &numbers, &self.limits, &mut self.upstreams(), &self.deliverer);
+        let live = live_of(
+            Arc::clone(snapshot),
+            clients,
+            &numbers,
+            &self.limits,
+            &mut self.upstreams(),
+            &self.deliverer,
+        );
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
         self.answers.set_limit(snapshot.limits.in_flight_bytes / 2);
-        self.ids.ledger.keep(&kept(&live, &self.ids.ledger.hash_key()));
+        self.ids
+            .ledger
+            .keep(&kept(&live, &self.ids.ledger.hash_key()));
         self.live.store(Arc::new(live));
         self.telemetry.observe(&observing(snapshot));
         Ok(())
@@ -209,7 +229,9 @@ impl Gate {
 
     /// Lets the dates of the config follow the wall clock, if that has held. What has ended stays ended.
     fn follow_wall_clock(&self, drift: &mut Drift, now: Now) {
-        if let Some(followed) = drift.lead(&self.config_time.load(), now, self.snapshot().end_dates()) {
+        if let Some(followed) =
+            drift.lead(&self.config_time.load(), now, self.snapshot().end_dates())
+        {
             self.config_time.store(Arc::new(followed));
         }
     }
@@ -246,13 +268,23 @@ impl Gate {
     }
 
     fn upstreams(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Client>>> {
-        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what lies in the store, a second ago, with the names of the routes whose deliveries have these numbers.
     fn counts(&self) -> (Arc<Counts>, HashMap<TargetId, Arc<str>>) {
         let live = self.live.load();
-        let names = live.hooks().flat_map(|route| route.owns.iter().map(|id| (*id, Arc::clone(&route.hook.name)))).collect();
+        let names = live
+            .hooks()
+            .flat_map(|route| {
+                route
+                    .owns
+                    .iter()
+                    .map(|id| (*id, Arc::clone(&route.hook.name)))
+            })
+            .collect();
         (self.deliverer.counts(), names)
     }
 
@@ -260,14 +292,21 @@ impl Gate {
     fn parked(&self) -> u64 {
         let (counts, names) = self.counts();
         let live = self.live.load();
-        let parked = counts.targets.iter().filter(|(id, ..)| !names.contains_key(id) && !live.all_alarms.contains(id));
+        let parked = counts
+            .targets
+            .iter()
+            .filter(|(id, ..)| !names.contains_key(id) && !live.all_alarms.contains(id));
         parked.map(|(_, waiting, _)| waiting).sum()
     }
 
     /// The clients of the upstreams of the current config, by name.
     fn clients(&self) -> Vec<Arc<Client>> {
         let upstreams = self.upstreams();
-        self.snapshot().upstreams.keys().filter_map(|name| upstreams.get(name).cloned()).collect()
+        self.snapshot()
+            .upstreams
+            .keys()
+            .filter_map(|name| upstreams.get(name).cloned())
+            .collect()
     }
 
     /// Requests and tries under way but for streams of other traffic, of which no delivery comes. Rather too many than too few.
@@ -287,7 +326,10 @@ impl Gate {
 /// The routes with late retries, each with the key of what decides how it is remembered.
 fn kept(live: &Live, hash_key: &[u8; 16]) -> Vec<(Arc<str>, Key)> {
     let policy = |route: &LiveRoute| match route {
-        LiveRoute::Hook(route) => Some((Arc::clone(&route.ledger), policy_key(hash_key, &route.hook.ledger_policy()?))),
+        LiveRoute::Hook(route) => Some((
+            Arc::clone(&route.ledger),
+            policy_key(hash_key, &route.hook.ledger_policy()?),
+        )),
         LiveRoute::Pass(_) => None,
     };
     live.routes.iter().filter_map(policy).collect()
@@ -295,14 +337,23 @@ fn kept(live: &Live, hash_key: &[u8; 16]) -> Vec<(Arc<str>, Key)> {
 
 /// The routes with `mode: observe`, over or not.
 fn observing(snapshot: &Snapshot) -> Vec<&Arc<str>> {
-    snapshot.hooks.iter().filter(|hook| hook.observe_until.is_some()).map(|hook| &hook.name).collect()
+    snapshot
+        .hooks
+        .iter()
+        .filter(|hook| hook.observe_until.is_some())
+        .map(|hook| &hook.name)
+        .collect()
 }
 
 /// The clients of the upstreams of a config, by name.
 type Clients = BTreeMap<Arc<str>, Arc<Client>>;
 
 /// Makes the clients of a config. Those whose address is unchanged keep their pools and breakers, and follow their new policy only once it runs.
-fn clients_of(snapshot: &Snapshot, known: &HashMap<Arc<str>, Arc<Client>>, clock: &Arc<dyn Clock>) -> Result<Clients, Unusable> {
+fn clients_of(
+    snapshot: &Snapshot,
+    known: &HashMap<Arc<str>, Arc<Client>>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Clients, Unusable> {
     let mut current = Clients::new();
     for (name, policy) in &snapshot.upstreams {
         let client = match known.get(name) {
@@ -324,29 +375,51 @@ fn live_of(
     deliverer: &Deliverer,
 ) -> Live {
     clients.values().for_each(|client| client.follow_policy());
-    let routes = snapshot.routes.iter().zip(&numbers.routes).filter_map(|(route, numbers)| match route {
-        Route::Hook(hook) => {
-            let upstream = clients.get(&hook.forward.upstream.name)?.for_route(&hook.name);
-            let (limits, target) = (limits.of(numbers.number, &hook.rate_limits), deliverer.target_of(hook, numbers));
-            let owns = target.iter().flat_map(|_| numbers.all().map(TargetId)).collect();
-            Some(LiveRoute::Hook(Arc::new(LiveHook {
-                hook: Arc::clone(hook),
-                ledger: Arc::clone(&numbers.ledger),
-                limits,
-                upstream,
-                target,
-                owns,
-            })))
-        }
-        Route::Pass(pass) => {
-            let upstream = Arc::clone(clients.get(&pass.upstream.name)?);
-            let limits = limits.of(numbers.number, &pass.rate_limits);
-            let guards = snapshot.guards.of(&pass.upstream.address.app());
-            Some(LiveRoute::Pass(Arc::new(LivePass { pass: Arc::clone(pass), limits, upstream, guards })))
-        }
-    });
+    let routes = snapshot
+        .routes
+        .iter()
+        .zip(&numbers.routes)
+        .filter_map(|(route, numbers)| match route {
+            Route::Hook(hook) => {
+                let upstream = clients
+                    .get(&hook.forward.upstream.name)?
+                    .for_route(&hook.name);
+                let (limits, target) = (
+                    limits.of(numbers.number, &hook.rate_limits),
+                    deliverer.target_of(hook, numbers),
+                );
+                let owns = target
+                    .iter()
+                    .flat_map(|_| numbers.all().map(TargetId))
+                    .collect();
+                Some(LiveRoute::Hook(Arc::new(LiveHook {
+                    hook: Arc::clone(hook),
+                    ledger: Arc::clone(&numbers.ledger),
+                    limits,
+                    upstream,
+                    target,
+                    owns,
+                })))
+            }
+            Route::Pass(pass) => {
+                let upstream = Arc::clone(clients.get(&pass.upstream.name)?);
+                let limits = limits.of(numbers.number, &pass.rate_limits);
+                let guards = snapshot.guards.of(&pass.upstream.address.app());
+                Some(LiveRoute::Pass(Arc::new(LivePass {
+                    pass: Arc::clone(pass),
+                    limits,
+                    upstream,
+                    guards,
+                })))
+            }
+        });
     let routes = routes.collect();
     upstreams.extend(clients);
     let alarms = deliverer.alarms_of(&snapshot, numbers.alarms);
-    Live { snapshot, routes, alarms, all_alarms: numbers.all_alarms.clone() }
+    Live {
+        snapshot,
+        routes,
+        alarms,
+        all_alarms: numbers.all_alarms.clone(),
+    }
 }

@@ -17,19 +17,38 @@ pub(super) struct Generation {
 }
 
 /// Asks the store for the numbers of a config. The store records them, so this comes after everything else that can fail.
-pub(super) async fn numbers_of(store: &dyn Store, snapshot: &Snapshot) -> Result<Generation, StoreError> {
+pub(super) async fn numbers_of(
+    store: &dyn Store,
+    snapshot: &Snapshot,
+) -> Result<Generation, StoreError> {
     let kind = |route: &Route| match route {
         Route::Hook(_) => Kind::Route,
         Route::Pass(_) => Kind::Pass,
     };
-    let route = |route: &Route| Named { kind: kind(route), name: route.name().clone(), previously: route.previously().to_vec() };
+    let route = |route: &Route| Named {
+        kind: kind(route),
+        name: route.name().clone(),
+        previously: route.previously().to_vec(),
+    };
     let alarms = snapshot.alarms.webhook.is_some();
-    let alarms = alarms.then(|| Named { kind: Kind::Alarm, name: "alarms".into(), previously: Vec::new() });
+    let alarms = alarms.then(|| Named {
+        kind: Kind::Alarm,
+        name: "alarms".into(),
+        previously: Vec::new(),
+    });
     let names: Vec<Named> = snapshot.routes.iter().map(route).chain(alarms).collect();
     let mut routes = store.numbers(&names).await?;
     let alarms = routes.split_off(snapshot.routes.len().min(routes.len()));
     // without a disk none are known, and nothing waits
     let known = store.names().await.unwrap_or_default();
-    let all_alarms = known.iter().filter(|(kind, ..)| *kind == Kind::Alarm).map(|(_, number, _)| TargetId(*number)).collect();
-    Ok(Generation { routes, all_alarms, alarms: alarms.first().map(|numbers| TargetId(numbers.number)) })
+    let all_alarms = known
+        .iter()
+        .filter(|(kind, ..)| *kind == Kind::Alarm)
+        .map(|(_, number, _)| TargetId(*number))
+        .collect();
+    Ok(Generation {
+        routes,
+        all_alarms,
+        alarms: alarms.first().map(|numbers| TargetId(numbers.number)),
+    })
 }

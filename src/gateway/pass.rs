@@ -74,9 +74,18 @@ pub(super) struct Passing {
 
 impl Passing {
     /// Takes over a request that [`prepare`] made ready.
-    pub(super) fn begin(gate: &Arc<Gate>, route: Arc<LivePass>, host: HeaderValue, record: Record) -> Self {
+    pub(super) fn begin(
+        gate: &Arc<Gate>,
+        route: Arc<LivePass>,
+        host: HeaderValue,
+        record: Record,
+    ) -> Self {
         let client = record.facts().client;
-        let owner = Owner { client: client.own.then(|| network_of(client.ip)), route: Arc::clone(&route.pass.name), one_body: PIPE };
+        let owner = Owner {
+            client: client.own.then(|| network_of(client.ip)),
+            route: Arc::clone(&route.pass.name),
+            one_body: PIPE,
+        };
         Self {
             buffers: gate.answers.open(owner),
             pipe: PIPE,
@@ -118,7 +127,9 @@ impl Passing {
         }
         self.record.facts_mut().attempts += 1;
         let peers = self.peers.as_deref().unwrap_or_default();
-        let Some(mut peer) = peers.first().cloned() else { return self.refuse(Refusal::UpstreamUnreachable) };
+        let Some(mut peer) = peers.first().cloned() else {
+            return self.refuse(Refusal::UpstreamUnreachable);
+        };
         let others = u32::try_from(peers.len()).unwrap_or(u32::MAX);
         let policy = self.route.upstream.policy();
         peer.options.total_connection_timeout = Some(policy.connect_timeout / others.max(1));
@@ -152,7 +163,8 @@ impl Passing {
 
     /// Whether a request that failed with `error` may be sent once more; `reused` says that the connection had been used before.
     pub(super) fn judge_retry(&self, error: &mut Error, session: &Session, reused: bool) {
-        let harmless = session.req_header().method.is_idempotent() && !session.as_downstream().retry_buffer_truncated();
+        let harmless = session.req_header().method.is_idempotent()
+            && !session.as_downstream().retry_buffer_truncated();
         let hopeless = self.refused.is_some() || self.answered.is_some() || self.is_late();
         if harmless && !hopeless {
             error.retry.decide_reuse(reused);
@@ -172,28 +184,48 @@ impl Passing {
     }
 
     /// Sees a piece of the body on its way to the upstream.
-    pub(super) fn request_body(&mut self, body: &mut Option<Bytes>, end: bool) -> PingoraResult<()> {
+    pub(super) fn request_body(
+        &mut self,
+        body: &mut Option<Bytes>,
+        end: bool,
+    ) -> PingoraResult<()> {
         // a last, empty piece of HTTP/2 would be sent as a second end of the chunks, and be read as the begin of the next answer
         body.take_if(|piece| end && piece.is_empty());
         let more = body.as_ref().map_or(0, Bytes::len);
-        self.body_bytes = self.body_bytes.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
-        if self.answered != Some(StatusCode::SWITCHING_PROTOCOLS) && self.route.pass.max_body.is_some_and(|max| self.body_bytes > max) {
+        self.body_bytes = self
+            .body_bytes
+            .saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
+        if self.answered != Some(StatusCode::SWITCHING_PROTOCOLS)
+            && self
+                .route
+                .pass
+                .max_body
+                .is_some_and(|max| self.body_bytes > max)
+        {
             return self.refuse(Refusal::BodyTooLarge);
         }
         if end {
             self.sent = true;
             // a WebSocket ends like that, too
-            self.deadline = self.answered.is_none().then(|| Deadline::within(self.route.pass.timeout, self.connection));
+            self.deadline = self
+                .answered
+                .is_none()
+                .then(|| Deadline::within(self.route.pass.timeout, self.connection));
         }
         Ok(())
     }
 
     /// Sees the head of an answer before the sender does.
-    pub(super) fn answer(&mut self, session: &mut Session, answer: &mut ResponseHeader) -> PingoraResult<()> {
+    pub(super) fn answer(
+        &mut self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+    ) -> PingoraResult<()> {
         let status = answer.status;
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         // a switch that nobody asked for would leave the two sides with different ideas of what follows
-        if status.as_u16() > 599 || switches && !session.req_header().headers.contains_key(UPGRADE) {
+        if status.as_u16() > 599 || switches && !session.req_header().headers.contains_key(UPGRADE)
+        {
             return self.refuse(Refusal::UpstreamMalformed);
         }
         self.judge_end(session, answer);
@@ -202,19 +234,25 @@ impl Passing {
             CONN.try_with(|conn| conn.switch()).unwrap_or_default();
         }
         if switches || !status.is_informational() {
-            let length = answer.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            let length = answer
+                .headers
+                .get(CONTENT_LENGTH)
+                .and_then(|length| length.to_str().ok()?.parse().ok());
             self.pipe = length.map_or(PIPE, |length: usize| length.min(PIPE));
             self.answered = Some(status);
             self.deadline = None;
             self.settle();
         }
         for name in headers::between_hops(&answer.headers) {
-            let kept = switches && (name == CONNECTION || name == UPGRADE) || name == TRANSFER_ENCODING;
+            let kept =
+                switches && (name == CONNECTION || name == UPGRADE) || name == TRANSFER_ENCODING;
             if !kept {
                 answer.remove_header(&name);
             }
         }
-        if session.req_header().version == Version::HTTP_10 && answer.remove_header(&TRANSFER_ENCODING).is_some() {
+        if session.req_header().version == Version::HTTP_10
+            && answer.remove_header(&TRANSFER_ENCODING).is_some()
+        {
             // it knows no chunks: the end of the connection is the end of the body
             session.set_keepalive(None);
         }
@@ -233,7 +271,11 @@ impl Passing {
         if session.is_http2() {
             let has_room = self.buffers.grow_to(self.pipe).is_ok();
             let patience = self.route.pass.idle_timeout;
-            session.set_write_timeout(Some(if has_room { patience } else { patience.min(CROWDED) }));
+            session.set_write_timeout(Some(if has_room {
+                patience
+            } else {
+                patience.min(CROWDED)
+            }));
         }
     }
 
@@ -242,7 +284,8 @@ impl Passing {
     fn judge_end(&mut self, session: &Session, answer: &ResponseHeader) {
         let status = answer.status;
         let is_final = !status.is_informational();
-        let bodiless = has_no_content(status) || session.req_header().method == Method::HEAD && is_final;
+        let bodiless =
+            has_no_content(status) || session.req_header().method == Method::HEAD && is_final;
         let announces = announces_content(&answer.headers);
         self.uncertain |= bodiless && announces;
         let is_empty = !announces && answer.headers.contains_key(CONTENT_LENGTH);
@@ -267,19 +310,32 @@ impl Passing {
         let violation = violation();
         self.record.facts_mut().why = violation.map(Violation::words);
         // a head was judged before: this is of a body or its trailer
-        let refusal = violation.map(|_| Refusal::Malformed).or(self.refused).or_else(|| self.judge(error));
-        self.ended = Some(refusal.map_or(Ended::Abandoned, |refusal| Ended::Refused { code: refusal.code(), status: refusal.status() }));
+        let refusal = violation
+            .map(|_| Refusal::Malformed)
+            .or(self.refused)
+            .or_else(|| self.judge(error));
+        self.ended = Some(refusal.map_or(Ended::Abandoned, |refusal| Ended::Refused {
+            code: refusal.code(),
+            status: refusal.status(),
+        }));
         refusal
     }
 
     /// Judges an error that came before the head of an answer.
     fn judge(&mut self, error: &Error) -> Option<Refusal> {
-        let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        let timed_out = matches!(
+            error.etype(),
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout
+        );
         match error.esource() {
             ErrorSource::Upstream if timed_out && !self.sent => Some(Refusal::BodyTimeout),
             ErrorSource::Upstream => {
                 self.settle();
-                Some(refusal_of(if self.is_late() { Fault::Timeout } else { fault(error) }))
+                Some(refusal_of(if self.is_late() {
+                    Fault::Timeout
+                } else {
+                    fault(error)
+                }))
             }
             ErrorSource::Downstream if is_gone(error.etype()) => None,
             ErrorSource::Downstream => Some(Refusal::Malformed),
@@ -294,7 +350,10 @@ impl Passing {
         if self.answered.is_some() {
             facts.answer_bytes = Some(u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX));
         }
-        let ended = self.ended.or(self.answered.map(Ended::Passed)).unwrap_or(Ended::Abandoned);
+        let ended = self
+            .ended
+            .or(self.answered.map(Ended::Passed))
+            .unwrap_or(Ended::Abandoned);
         self.record.close(ended);
     }
 
@@ -315,7 +374,11 @@ impl Passing {
 ///
 /// # Errors
 /// `Malformed` if pingora would send another target than the one that was judged.
-pub(super) fn prepare(session: &mut Session, route: &LivePass, head: &RequestHead) -> Result<HeaderValue, Refusal> {
+pub(super) fn prepare(
+    session: &mut Session,
+    route: &LivePass,
+    head: &RequestHead,
+) -> Result<HeaderValue, Refusal> {
     let host = render::host(head, route.upstream.policy());
     let mut lines = HeaderMap::with_capacity(head.headers.len() + 8);
     let keeps_override = route.guards.list.is_empty() && route.pass.methods.is_none();
@@ -324,7 +387,11 @@ pub(super) fn prepare(session: &mut Session, route: &LivePass, head: &RequestHea
     }
     set_headers(session, lines);
     session.set_write_timeout(Some(route.pass.idle_timeout));
-    if session.req_header().raw_path() == head.target { Ok(host) } else { Err(Refusal::Malformed) }
+    if session.req_header().raw_path() == head.target {
+        Ok(host)
+    } else {
+        Err(Refusal::Malformed)
+    }
 }
 
 /// Gives a session other header lines.
@@ -346,12 +413,22 @@ fn cut(error: &Error) -> Cut {
 
 /// Whether nobody is there to be answered.
 fn is_gone(error: &ErrorType) -> bool {
-    let broken = matches!(error, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed);
-    broken || matches!(error, ErrorType::H2Error | ErrorType::ReadTimedout | ErrorType::WriteTimedout)
+    let broken = matches!(
+        error,
+        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed
+    );
+    broken
+        || matches!(
+            error,
+            ErrorType::H2Error | ErrorType::ReadTimedout | ErrorType::WriteTimedout
+        )
 }
 
 /// Returns the fault that an error of the upstream's side tells of.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of errors are pingora's, and what is not named here is a broken answer")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds of errors are pingora's, and what is not named here is a broken answer"
+)]
 fn fault(error: &Error) -> Fault {
     match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Fault::ConnectTimeout,

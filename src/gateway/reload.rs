@@ -62,11 +62,27 @@ pub fn environment(name: &str) -> Option<std::ffi::OsString> {
 
 impl Reloader {
     /// A reloader for a gate that runs on the config at `config`, first read as `cache` and `stale_secrets` say.
-    pub fn new(gate: Arc<Gate>, server: &Server, config: PathBuf, cache: Cache, stale_secrets: Vec<String>) -> Self {
+    pub fn new(
+        gate: Arc<Gate>,
+        server: &Server,
+        config: PathBuf,
+        cache: Cache,
+        stale_secrets: Vec<String>,
+    ) -> Self {
         let (files, _) = watch::channel(gate.snapshot().files.clone());
-        let state = ReloadState { stale_secrets, ..ReloadState::default() };
+        let state = ReloadState {
+            stale_secrets,
+            ..ReloadState::default()
+        };
         let last = Mutex::new(Arc::new(cache));
-        Self { gate, shared: server.shared(), config, last, state: ArcSwap::from_pointee(state), files }
+        Self {
+            gate,
+            shared: server.shared(),
+            config,
+            last,
+            state: ArcSwap::from_pointee(state),
+            files,
+        }
     }
 
     /// The files that the config was read from, for the watcher.
@@ -108,7 +124,16 @@ impl Reloader {
             }
             Err(why) => return Err(self.refuse(why.to_owned())),
         };
-        let Loaded { snapshot, report, notes, removed_keys, stale, stale_certificates, cache, .. } = loaded;
+        let Loaded {
+            snapshot,
+            report,
+            notes,
+            removed_keys,
+            stale,
+            stale_certificates,
+            cache,
+            ..
+        } = loaded;
         let snapshot = Arc::new(snapshot);
         let running = self.gate.snapshot();
         if snapshot.hooks.is_empty() && !running.hooks.is_empty() {
@@ -121,23 +146,40 @@ impl Reloader {
         let needs_restart = self.shared.follow(&snapshot);
         let listed = |names: &[String]| (!names.is_empty()).then(|| names.join(", "));
         let (removed_routes, removed_keys) = (listed(&removed_routes), listed(&removed_keys));
-        tracing::info!(generation, hash = snapshot.hash, removed_routes, removed_keys, "config reloaded");
+        tracing::info!(
+            generation,
+            hash = snapshot.hash,
+            removed_routes,
+            removed_keys,
+            "config reloaded"
+        );
         for key in &needs_restart {
             tracing::warn!(key, "this change waits for a restart, the rest applies");
         }
         report.log_warnings();
         for secret in &stale {
-            tracing::warn!(secret, "its file holds no usable secret now; the last good text stays in use");
+            tracing::warn!(
+                secret,
+                "its file holds no usable secret now; the last good text stays in use"
+            );
         }
         for why in &stale_certificates {
-            tracing::warn!(why, "the files hold no certificate with its key that is valid now; the last good pair stays in use");
+            tracing::warn!(
+                why,
+                "the files hold no certificate with its key that is valid now; the last good pair stays in use"
+            );
         }
         for note in notes {
             tracing::info!("{note}");
         }
         self.gate.telemetry.set_policy(snapshot.log);
         self.gate.telemetry.reloaded(generation, snapshot.loaded_at);
-        self.state.store(Arc::new(ReloadState { error: None, needs_restart, stale_secrets: stale, stale_certificates }));
+        self.state.store(Arc::new(ReloadState {
+            error: None,
+            needs_restart,
+            stale_secrets: stale,
+            stale_certificates,
+        }));
         self.files.send_replace(snapshot.files.clone());
         *last = Arc::new(cache);
         Ok(generation)
@@ -148,7 +190,12 @@ impl Reloader {
         loop {
             tokio::time::sleep(CERTIFICATE_INTERVAL).await;
             let dates = self.gate.dates(self.gate.clock.mono());
-            let is_due = self.gate.snapshot().certificates.iter().any(|one| one.should_change(&dates));
+            let is_due = self
+                .gate
+                .snapshot()
+                .certificates
+                .iter()
+                .any(|one| one.should_change(&dates));
             // a config that was refused is read again when it changes
             if is_due && self.state().error.is_none() {
                 self.reload().await.ok();
@@ -160,7 +207,11 @@ impl Reloader {
     ///
     /// # Errors
     /// They never do, or a read broke off.
-    async fn settled(&self, cache: &Arc<Cache>, generation: u64) -> Result<Result<Loaded, Rejected>, &'static str> {
+    async fn settled(
+        &self,
+        cache: &Arc<Cache>,
+        generation: u64,
+    ) -> Result<Result<Loaded, Rejected>, &'static str> {
         let mut last = self.read(cache, generation).await.ok_or(BROKE_OFF)?;
         for _ in 0..MOST_READS {
             if self.is_running(&last) {
@@ -183,9 +234,17 @@ impl Reloader {
 
     /// `None` if it broke off.
     async fn read(&self, cache: &Arc<Cache>, generation: u64) -> Option<Result<Loaded, Rejected>> {
-        let (now, config, cache) = (self.gate.clock.now(), self.config.clone(), Arc::clone(cache));
+        let (now, config, cache) = (
+            self.gate.clock.now(),
+            self.config.clone(),
+            Arc::clone(cache),
+        );
         let dates = self.gate.dates(now.mono);
-        tokio::task::spawn_blocking(move || load_by(&config, &environment, Some(&cache), generation, now, dates)).await.ok()
+        tokio::task::spawn_blocking(move || {
+            load_by(&config, &environment, Some(&cache), generation, now, dates)
+        })
+        .await
+        .ok()
     }
 
     /// Whether the files say what runs.
@@ -194,17 +253,36 @@ impl Reloader {
     }
 
     fn refuse(&self, text: String) -> String {
-        tracing::error!(error = text, "config not reloaded, the last good one goes on");
+        tracing::error!(
+            error = text,
+            "config not reloaded, the last good one goes on"
+        );
         self.gate.telemetry.reload_refused();
-        let error = Some(ReloadError { at: self.gate.clock.now().wall, text: text.clone() });
-        self.state.store(Arc::new(ReloadState { error, ..(*self.state()).clone() }));
+        let error = Some(ReloadError {
+            at: self.gate.clock.now().wall,
+            text: text.clone(),
+        });
+        self.state.store(Arc::new(ReloadState {
+            error,
+            ..(*self.state()).clone()
+        }));
         text
     }
 }
 
 /// Returns the names of the routes that `new` has no more, not even under a new name.
 fn removed_routes(running: &Snapshot, new: &Snapshot) -> Vec<String> {
-    let renamed = |name: &str| new.hooks.iter().any(|hook| hook.previously.iter().any(|before| **before == *name));
+    let renamed = |name: &str| {
+        new.hooks
+            .iter()
+            .any(|hook| hook.previously.iter().any(|before| **before == *name))
+    };
     let has = |name: &str| new.routes.iter().any(|route| **route.name() == *name) || renamed(name);
-    running.routes.iter().map(|route| &**route.name()).filter(|name| !has(name)).map(ToOwned::to_owned).collect()
+    running
+        .routes
+        .iter()
+        .map(|route| &**route.name())
+        .filter(|name| !has(name))
+        .map(ToOwned::to_owned)
+        .collect()
 }

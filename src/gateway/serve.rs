@@ -97,7 +97,11 @@ struct Bound {
 impl Bound {
     fn of(snapshot: &Snapshot) -> Self {
         Self {
-            listen: snapshot.listeners.iter().map(|l| (l.address.clone(), l.tls.is_some(), l.proxy_protocol)).collect(),
+            listen: snapshot
+                .listeners
+                .iter()
+                .map(|l| (l.address.clone(), l.tls.is_some(), l.proxy_protocol))
+                .collect(),
             health: snapshot.health,
             admin: snapshot.admin.as_ref().map(|admin| admin.address.clone()),
             store: snapshot.store.clone(),
@@ -109,7 +113,12 @@ impl Bound {
 
 impl Shared {
     fn new(snapshot: &Snapshot) -> Self {
-        let tls = keyed(snapshot).filter_map(|(key, listener)| Some((key, Arc::new(ArcSwap::new(Arc::clone(listener.tls.as_ref()?))))));
+        let tls = keyed(snapshot).filter_map(|(key, listener)| {
+            Some((
+                key,
+                Arc::new(ArcSwap::new(Arc::clone(listener.tls.as_ref()?))),
+            ))
+        });
         Self {
             bounds: Arc::new(ArcSwap::from_pointee(bounds(snapshot))),
             tls: Arc::new(tls.collect()),
@@ -131,10 +140,20 @@ impl Shared {
             ("health.address", was.health != is.health),
             ("admin.address", was.admin != is.admin),
             ("store", was.store != is.store),
-            ("limits.header_bytes for HTTP/2", was.header_bytes != is.header_bytes),
-            ("limits.idle_timeout for HTTP/2", was.idle_timeout != is.idle_timeout),
+            (
+                "limits.header_bytes for HTTP/2",
+                was.header_bytes != is.header_bytes,
+            ),
+            (
+                "limits.idle_timeout for HTTP/2",
+                was.idle_timeout != is.idle_timeout,
+            ),
         ];
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+        differs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(key, _)| key.to_owned())
+            .collect()
     }
 }
 
@@ -142,7 +161,11 @@ impl Shared {
 fn keyed(snapshot: &Snapshot) -> impl Iterator<Item = (ListenerKey, &Listener)> {
     let listeners = &snapshot.listeners;
     listeners.iter().enumerate().map(|(index, listener)| {
-        let before = listeners.iter().take(index).filter(|other| other.address == listener.address).count();
+        let before = listeners
+            .iter()
+            .take(index)
+            .filter(|other| other.address == listener.address)
+            .count();
         ((listener.address.clone(), before), listener)
     })
 }
@@ -150,9 +173,15 @@ fn keyed(snapshot: &Snapshot) -> impl Iterator<Item = (ListenerKey, &Listener)> 
 fn bounds(snapshot: &Snapshot) -> Bounds {
     let limits = &snapshot.limits;
     Bounds {
-        patience: Patience { head: limits.header_timeout, idle: limits.idle_timeout },
+        patience: Patience {
+            head: limits.header_timeout,
+            idle: limits.idle_timeout,
+        },
         header_bytes: limits.header_bytes,
-        most: Most { all: limits.connections, of_one_client: limits.connections_per_client },
+        most: Most {
+            all: limits.connections,
+            of_one_client: limits.connections_per_client,
+        },
         trusted: Arc::clone(&snapshot.trusted_proxies),
     }
 }
@@ -168,10 +197,18 @@ impl Server {
         let mut sockets = Vec::new();
         let mut files = Vec::new();
         for (key, listener) in keyed(&snapshot) {
-            let cannot = |cause| CannotListen { address: listener.address.clone(), cause };
+            let cannot = |cause| CannotListen {
+                address: listener.address.clone(),
+                cause,
+            };
             let (address, socket, file) = bind(&listener.address).map_err(cannot)?;
             files.extend(file);
-            sockets.push((address, socket, listener.proxy_protocol, shared.tls.get(&key).cloned()));
+            sockets.push((
+                address,
+                socket,
+                listener.proxy_protocol,
+                shared.tls.get(&key).cloned(),
+            ));
         }
         let proxy = Arc::new(proxy(Arc::clone(&gate)));
         let (stop, stopped) = watch::channel(false);
@@ -194,7 +231,16 @@ impl Server {
             };
             loops.spawn(accept_loop(socket, listening));
         }
-        Ok(Self { gate, proxy, shared, loops, stop, close, addresses, _files: files })
+        Ok(Self {
+            gate,
+            proxy,
+            shared,
+            loops,
+            stop,
+            close,
+            addresses,
+            _files: files,
+        })
     }
 
     /// Where senders connect, in the order of the config; with the port that the system chose for port 0.
@@ -235,16 +281,26 @@ impl Server {
             }
             while self.loops.join_next().await.is_some() {}
         };
-        if timeout(timing.grace, served).await.is_ok() { 0 } else { self.gate.in_flight() }
+        if timeout(timing.grace, served).await.is_ok() {
+            0
+        } else {
+            self.gate.in_flight()
+        }
     }
 }
 
 /// Listens at an address of the config; where that is, with the port that the system chose for port 0.
-fn bind(address: &ListenAddress) -> std::io::Result<(ListenAddress, L4Listener, Option<SocketFile>)> {
+fn bind(
+    address: &ListenAddress,
+) -> std::io::Result<(ListenAddress, L4Listener, Option<SocketFile>)> {
     match address {
         ListenAddress::Tcp(address) => {
             let socket = listen(*address)?;
-            Ok((ListenAddress::Tcp(socket.local_addr()?), L4Listener::from(socket), None))
+            Ok((
+                ListenAddress::Tcp(socket.local_addr()?),
+                L4Listener::from(socket),
+                None,
+            ))
         }
         ListenAddress::Unix(path) => {
             let (socket, file) = unix::listen(path)?;
@@ -255,7 +311,11 @@ fn bind(address: &ListenAddress) -> std::io::Result<(ListenAddress, L4Listener, 
 
 /// Binds `address` with room for as many as the system lets wait: where a thousand come at once, those beyond would hang without a word.
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -263,7 +323,9 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
     }
 }
 
@@ -276,7 +338,9 @@ fn proxy(gate: Arc<Gate>) -> HttpProxy<Edge> {
     proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
-    h2.max_header_list_size(u32::try_from(limits.header_bytes.saturating_mul(H2_HEAD_ROOM)).unwrap_or(u32::MAX));
+    h2.max_header_list_size(
+        u32::try_from(limits.header_bytes.saturating_mul(H2_HEAD_ROOM)).unwrap_or(u32::MAX),
+    );
     h2.max_pending_accept_reset_streams(H2_RESETS_UNSEEN);
     h2.max_local_error_reset_streams(Some(H2_ERRORS));
     h2.max_send_buffer_size(H2_SEND_BUFFER);

@@ -22,7 +22,11 @@ pub fn answer(headers: &HeaderMap, body: bool) -> HeaderMap {
 /// Returns the names in an answer that are between two neighbours only.
 pub fn between_hops(headers: &HeaderMap) -> Vec<HeaderName> {
     let hop = nominated(headers);
-    headers.keys().filter(|name| is_between_hops(name, &hop)).cloned().collect()
+    headers
+        .keys()
+        .filter(|name| is_between_hops(name, &hop))
+        .cloned()
+        .collect()
 }
 
 fn is_between_hops(name: &HeaderName, nominated: &[&[u8]]) -> bool {
@@ -35,5 +39,7 @@ fn is_between_hops(name: &HeaderName, nominated: &[&[u8]]) -> bool {
         header::PROXY_AUTHENTICATE,
         header::PROXY_AUTHORIZATION,
     ];
-    known.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection") || is_nominated(name, nominated)
+    known.contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+        || is_nominated(name, nominated)
 }

@@ -12,8 +12,10 @@ const MAX_HOPS: usize = 8;
 
 /// The ID of this process: random, so that nobody can name it before it is seen.
 static ID: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
-static ENTRY: LazyLock<HeaderValue> =
-    LazyLock::new(|| HeaderValue::from_str(&format!("hookgate; id={}", &*ID)).unwrap_or(HeaderValue::from_static("hookgate")));
+static ENTRY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    HeaderValue::from_str(&format!("hookgate; id={}", &*ID))
+        .unwrap_or(HeaderValue::from_static("hookgate"))
+});
 
 /// Returns the value that this process adds.
 pub(crate) fn entry() -> HeaderValue {
@@ -23,14 +25,21 @@ pub(crate) fn entry() -> HeaderValue {
 /// Returns whether a request has passed this process already, or too many gateways.
 pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
     // most requests have no such header
-    headers.contains_key(CDN_LOOP) && judge(headers.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes), ID.as_bytes())
+    headers.contains_key(CDN_LOOP)
+        && judge(
+            headers.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes),
+            ID.as_bytes(),
+        )
 }
 
 fn judge<'v>(lines: impl Iterator<Item = &'v [u8]>, own: &[u8]) -> bool {
     let mut hops = 0_usize;
     for entry in lines.flat_map(|line| split(line, b',')) {
         let mut parts = split(entry, b';');
-        if !parts.next().is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(NAME)) {
+        if !parts
+            .next()
+            .is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(NAME))
+        {
             continue;
         }
         hops += 1;
@@ -43,10 +52,13 @@ fn judge<'v>(lines: impl Iterator<Item = &'v [u8]>, own: &[u8]) -> bool {
 
 /// Returns whether a parameter is `id=` and this ID, quoted or not.
 fn is_own(parameter: &[u8], own: &[u8]) -> bool {
-    let Some(at) = parameter.iter().position(|byte| *byte == b'=') else { return false };
+    let Some(at) = parameter.iter().position(|byte| *byte == b'=') else {
+        return false;
+    };
     let (name, value) = parameter.split_at(at);
     let value = value.get(1..).unwrap_or_default().trim_ascii();
-    name.trim_ascii().eq_ignore_ascii_case(b"id") && (value == own || unquoted(value).is_some_and(|value| value == own))
+    name.trim_ascii().eq_ignore_ascii_case(b"id")
+        && (value == own || unquoted(value).is_some_and(|value| value == own))
 }
 
 /// Returns the text of a quoted string.
@@ -98,7 +110,11 @@ mod tests {
             &["hookgate ; a=b ; id = \"0123abcd\""],
             &["hookgate; id=\"0\\123abcd\""],
             &["cloudflare, hookgate;id=0123abcd, fastly; x=\"a,b\""],
-            &["cloudflare", "hookgate;id=ffff", "other, hookgate;id=0123abcd"],
+            &[
+                "cloudflare",
+                "hookgate;id=ffff",
+                "other, hookgate;id=0123abcd",
+            ],
             &[",,hookgate;id=0123abcd,"],
         ] {
             assert!(judged(lines), "{lines:?}");
@@ -130,7 +146,10 @@ mod tests {
     #[test]
     fn eight_gateways_may_pass_a_request_on() {
         assert!(!judged(&["hookgate; id=a"; 8]) && judged(&["hookgate; id=a"; 9]));
-        assert!(!judged(&["hookgate, ".repeat(8).as_str()]) && judged(&["hookgate, ".repeat(9).as_str()]));
+        assert!(
+            !judged(&["hookgate, ".repeat(8).as_str()])
+                && judged(&["hookgate, ".repeat(9).as_str()])
+        );
     }
 
     proptest! {

@@ -31,8 +31,12 @@ impl Fate {
             Self::Keep => "kept",
             Self::Remove => "removed",
             Self::RemoveUncovered => "removed, unless the signature covers it",
-            Self::FromTrustedProxy => "kept if a trusted proxy sent it or the signature covers it, removed otherwise",
-            Self::RequestId => "kept if a trusted proxy sent it or the signature covers it, replaced by the gateway's ID otherwise",
+            Self::FromTrustedProxy => {
+                "kept if a trusted proxy sent it or the signature covers it, removed otherwise"
+            }
+            Self::RequestId => {
+                "kept if a trusted proxy sent it or the signature covers it, replaced by the gateway's ID otherwise"
+            }
             Self::MethodOverride => {
                 "kept on a `pass` route without `methods` whose upstream has no guarded path, or if the signature covers it; removed otherwise"
             }
@@ -49,13 +53,20 @@ pub(super) struct Rule {
     /// What happens to them.
     pub(super) fate: Fate,
     /// The reason.
-    #[cfg_attr(not(test), expect(dead_code, reason = "docs/headers.md is made from it"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "docs/headers.md is made from it")
+    )]
     pub(super) why: &'static str,
 }
 
 /// The rules for the headers of a request. A whole name decides before a family.
 pub(super) const RULES: &[Rule] = &[
-    Rule { names: &["Hookgate-*"], fate: Fate::Remove, why: "only the gateway speaks in its name" },
+    Rule {
+        names: &["Hookgate-*"],
+        fate: Fate::Remove,
+        why: "only the gateway speaks in its name",
+    },
     Rule {
         names: &[
             "Connection",
@@ -72,19 +83,35 @@ pub(super) const RULES: &[Rule] = &[
         fate: Fate::Remove,
         why: "they are between two neighbours only, as is each header that `Connection` names",
     },
-    Rule { names: &["Host", "Content-Length", "Expect"], fate: Fate::Remove, why: "the gateway writes its own" },
-    Rule { names: &["Proxy"], fate: Fate::Remove, why: "a CGI app takes it for the proxy that it should use" },
+    Rule {
+        names: &["Host", "Content-Length", "Expect"],
+        fate: Fate::Remove,
+        why: "the gateway writes its own",
+    },
+    Rule {
+        names: &["Proxy"],
+        fate: Fate::Remove,
+        why: "a CGI app takes it for the proxy that it should use",
+    },
     Rule {
         names: &["X-Original-URL", "X-Rewrite-URL"],
         fate: Fate::RemoveUncovered,
         why: "some apps route by them, so the gateway would have judged another path",
     },
     Rule {
-        names: &["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"],
+        names: &[
+            "X-HTTP-Method-Override",
+            "X-HTTP-Method",
+            "X-Method-Override",
+        ],
         fate: Fate::MethodOverride,
         why: "some apps take the method from them, so the gateway would have judged another method",
     },
-    Rule { names: &["X-Request-Id"], fate: Fate::RequestId, why: "logs of the app and of the gateway should name the same request" },
+    Rule {
+        names: &["X-Request-Id"],
+        fate: Fate::RequestId,
+        why: "logs of the app and of the gateway should name the same request",
+    },
     Rule {
         names: &[
             "X-Forwarded*",
@@ -207,7 +234,13 @@ pub(super) const RULES: &[Rule] = &[
         why: "a stranger's trace is not continued",
     },
     Rule {
-        names: &["Content-Type", "Content-Encoding", "Cookie", "Authorization", "CDN-Loop"],
+        names: &[
+            "Content-Type",
+            "Content-Encoding",
+            "Cookie",
+            "Authorization",
+            "CDN-Loop",
+        ],
         fate: Fate::IfExact,
         why: "two spellings of one header would be two values to an app",
     },
@@ -221,7 +254,11 @@ struct Index {
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
-    let mut index = Index { exact: HashMap::new(), begins: Vec::new(), ends: Vec::new() };
+    let mut index = Index {
+        exact: HashMap::new(),
+        begins: Vec::new(),
+        ends: Vec::new(),
+    };
     for rule in RULES {
         for name in rule.names {
             let folded: Box<[u8]> = Folded::new(name).as_bytes().into();
@@ -239,15 +276,32 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
 pub(super) fn fate(name: &str) -> Fate {
     let folded = Folded::new(name);
     let (folded, index) = (folded.as_bytes(), &*INDEX);
-    let begins = || index.begins.iter().find(|(prefix, _)| folded.starts_with(prefix));
-    let ends = || index.ends.iter().find(|(suffix, _)| Folded::ends_with(name, suffix));
-    index.exact.get(folded).or_else(|| begins().or_else(ends).map(|(_, fate)| fate)).copied().unwrap_or(Fate::Keep)
+    let begins = || {
+        index
+            .begins
+            .iter()
+            .find(|(prefix, _)| folded.starts_with(prefix))
+    };
+    let ends = || {
+        index
+            .ends
+            .iter()
+            .find(|(suffix, _)| Folded::ends_with(name, suffix))
+    };
+    index
+        .exact
+        .get(folded)
+        .or_else(|| begins().or_else(ends).map(|(_, fate)| fate))
+        .copied()
+        .unwrap_or(Fate::Keep)
 }
 
 /// Returns whether `name` is spelled as the header that it folds to: words joined by single `-`, no `http` in front.
 pub(super) fn is_exact(name: &str) -> bool {
     !name.starts_with("http-")
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !name.contains("--")
         && !name.ends_with('-')
 }
@@ -255,27 +309,63 @@ pub(super) fn is_exact(name: &str) -> bool {
 /// The headers that the gateway sets in a request, and when.
 #[cfg(test)]
 pub(super) const SET: &[(&str, &str)] = &[
-    ("Host", "always: the sender's, or with `host: upstream` the upstream's"),
-    ("Content-Length", "a body, or a method that has one; on a `pass` route as it was declared"),
+    (
+        "Host",
+        "always: the sender's, or with `host: upstream` the upstream's",
+    ),
+    (
+        "Content-Length",
+        "a body, or a method that has one; on a `pass` route as it was declared",
+    ),
     ("Transfer-Encoding", "a body in chunks on a `pass` route"),
     ("Expect", "`100-continue` of the sender, on a `pass` route"),
     ("Connection", "a WebSocket on a `pass` route"),
     ("Upgrade", "a WebSocket on a `pass` route"),
-    ("X-Forwarded-For", "unless a trusted proxy sent it: the client's address"),
-    ("X-Forwarded-Proto", "unless a trusted proxy sent it: `https` or `http`"),
-    ("X-Forwarded-Host", "unless a trusted proxy sent it: the host that the sender asked for"),
-    ("X-Request-Id", "unless it is kept: the gateway's ID of the request"),
-    ("Hookgate-Request-Id", "always: the gateway's ID of the request"),
-    ("CDN-Loop", "always: one more entry, `hookgate` with an ID of this process (RFC 8586)"),
+    (
+        "X-Forwarded-For",
+        "unless a trusted proxy sent it: the client's address",
+    ),
+    (
+        "X-Forwarded-Proto",
+        "unless a trusted proxy sent it: `https` or `http`",
+    ),
+    (
+        "X-Forwarded-Host",
+        "unless a trusted proxy sent it: the host that the sender asked for",
+    ),
+    (
+        "X-Request-Id",
+        "unless it is kept: the gateway's ID of the request",
+    ),
+    (
+        "Hookgate-Request-Id",
+        "always: the gateway's ID of the request",
+    ),
+    (
+        "CDN-Loop",
+        "always: one more entry, `hookgate` with an ID of this process (RFC 8586)",
+    ),
     ("Hookgate-Verified", "always: `true` or `false`"),
     ("Hookgate-Route", "an authentic delivery"),
     ("Hookgate-Provider", "an authentic delivery of a preset"),
     ("Hookgate-Delivery-Id", "an authentic delivery with an ID"),
-    ("Hookgate-Attempt", "an authentic delivery: the number of the attempt"),
-    ("Hookgate-Secret", "an authentic delivery: the name of the secret that matched"),
+    (
+        "Hookgate-Attempt",
+        "an authentic delivery: the number of the attempt",
+    ),
+    (
+        "Hookgate-Secret",
+        "an authentic delivery: the name of the secret that matched",
+    ),
     ("Hookgate-Received-At", "an authentic delivery"),
-    ("Hookgate-Covers", "an authentic delivery: what the signature covers"),
-    ("Webhook-Id, Webhook-Timestamp, Webhook-Signature", "a route with `sign`; every other spelling of them is removed"),
+    (
+        "Hookgate-Covers",
+        "an authentic delivery: what the signature covers",
+    ),
+    (
+        "Webhook-Id, Webhook-Timestamp, Webhook-Signature",
+        "a route with `sign`; every other spelling of them is removed",
+    ),
 ];
 
 /// The headers of answers that the gateway removes or sets, what it does, and when.
@@ -286,7 +376,16 @@ pub(super) const ANSWERS: &[(&str, &str)] = &[
         "removed, as is each header that `Connection` names; the gateway writes its own framing, and `Connection` and `Upgrade` of a WebSocket are kept",
     ),
     ("Date", "replaced by the gateway's"),
-    ("X-Request-Id", "kept if the app sent one, set to the gateway's ID otherwise"),
-    ("Hookgate-Request-Id", "always set to the gateway's ID of the request"),
-    ("Hookgate-Status", "set where the gateway answers a webhook itself: `queued`, `spilled`, `revived` or `duplicate`"),
+    (
+        "X-Request-Id",
+        "kept if the app sent one, set to the gateway's ID otherwise",
+    ),
+    (
+        "Hookgate-Request-Id",
+        "always set to the gateway's ID of the request",
+    ),
+    (
+        "Hookgate-Status",
+        "set where the gateway answers a webhook itself: `queued`, `spilled`, `revived` or `duplicate`",
+    ),
 ];

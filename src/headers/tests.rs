@@ -10,7 +10,10 @@ use crate::request::{Client, RequestId};
 fn head(trusted: bool, lines: &[(&str, &str)]) -> RequestHead {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
     }
     RequestHead {
         certificate: None,
@@ -21,16 +24,39 @@ fn head(trusted: bool, lines: &[(&str, &str)]) -> RequestHead {
         tls: true,
         headers,
         declared_size: None,
-        client: Client { ip: IpAddr::from([192, 0, 2, 7]), own: true, behind_trusted_proxy: trusted },
+        client: Client {
+            ip: IpAddr::from([192, 0, 2, 7]),
+            own: true,
+            behind_trusted_proxy: trusted,
+        },
         received: SystemClock.now(),
     }
 }
 
-static NO_SECRETS: SecretLocations = SecretLocations { headers: Vec::new(), query: Vec::new(), json: Vec::new(), signatures: Vec::new() };
-const POLICY: Policy<'_> = Policy { dropped: &NO_SECRETS, scheme: &[], keys: &[], keeps_override: false };
+static NO_SECRETS: SecretLocations = SecretLocations {
+    headers: Vec::new(),
+    query: Vec::new(),
+    json: Vec::new(),
+    signatures: Vec::new(),
+};
+const POLICY: Policy<'_> = Policy {
+    dropped: &NO_SECRETS,
+    scheme: &[],
+    keys: &[],
+    keeps_override: false,
+};
 
-const COVERS: Covers =
-    Covers { body: true, timestamp: true, id: false, method: false, url: false, path: false, query: false, headers: false, fields: false };
+const COVERS: Covers = Covers {
+    body: true,
+    timestamp: true,
+    id: false,
+    method: false,
+    url: false,
+    path: false,
+    query: false,
+    headers: false,
+    fields: false,
+};
 
 const PROOF: Proof<'_> = Proof {
     route: "github",
@@ -44,18 +70,48 @@ const PROOF: Proof<'_> = Proof {
 
 fn sent(head: &RequestHead, proof: Option<&Proof<'_>>) -> Vec<(String, String)> {
     let body = Bytes::from_static(b"{}");
-    let lines = upstream(head, HeaderValue::from_static("hooks.example"), POLICY, &body, proof);
-    lines.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
+    let lines = upstream(
+        head,
+        HeaderValue::from_static("hooks.example"),
+        POLICY,
+        &body,
+        proof,
+    );
+    lines
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect()
 }
 
 fn values<'a>(lines: &'a [(String, String)], name: &str) -> Vec<&'a str> {
-    lines.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+    lines
+        .iter()
+        .filter(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
+        .collect()
 }
 
 #[test]
 fn an_authentic_delivery_says_so_in_full() {
-    let proof = Proof { received_at: UNIX_EPOCH + Duration::from_millis(1_795_485_660_007), ..PROOF };
-    let lines = sent(&head(false, &[("content-type", "application/json"), ("x-github-event", "push")]), Some(&proof));
+    let proof = Proof {
+        received_at: UNIX_EPOCH + Duration::from_millis(1_795_485_660_007),
+        ..PROOF
+    };
+    let lines = sent(
+        &head(
+            false,
+            &[
+                ("content-type", "application/json"),
+                ("x-github-event", "push"),
+            ],
+        ),
+        Some(&proof),
+    );
     let entry = hops::entry();
     let expected = [
         ("host", "hooks.example"),
@@ -77,13 +133,30 @@ fn an_authentic_delivery_says_so_in_full() {
         ("hookgate-received-at", "2026-11-24T02:01:00.007Z"),
         ("hookgate-covers", "body,timestamp"),
     ];
-    assert_eq!(lines, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(
+        lines,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
 }
 
 #[test]
 fn an_unverified_one_says_only_that() {
-    let lines = sent(&head(false, &[("Hookgate-Verified", "true"), ("Hookgate-Route", "x"), ("Hookgate_Secret", "x")]), None);
-    let ours: Vec<_> = lines.iter().filter(|(name, _)| name.contains("gate")).map(|(name, _)| name.as_str()).collect();
+    let lines = sent(
+        &head(
+            false,
+            &[
+                ("Hookgate-Verified", "true"),
+                ("Hookgate-Route", "x"),
+                ("Hookgate_Secret", "x"),
+            ],
+        ),
+        None,
+    );
+    let ours: Vec<_> = lines
+        .iter()
+        .filter(|(name, _)| name.contains("gate"))
+        .map(|(name, _)| name.as_str())
+        .collect();
     assert_eq!(ours, ["hookgate-request-id", "hookgate-verified"]);
     assert_eq!(values(&lines, "hookgate-verified"), ["false"]);
 }
@@ -134,14 +207,24 @@ fn what_never_reaches_the_app() {
     ];
     for name in names {
         let lines = sent(&head(false, &[(name, "1"), ("x-kept", "1")]), None);
-        assert!(values(&lines, name).iter().all(|value| *value != "1"), "{name}");
+        assert!(
+            values(&lines, name).iter().all(|value| *value != "1"),
+            "{name}"
+        );
         assert_eq!(values(&lines, "x-kept"), ["1"], "{name}");
     }
 }
 
 #[test]
 fn what_connection_names_goes_and_ours_stay() {
-    let head = head(false, &[("connection", "close, X-Once , hookgate-verified"), ("connection", "x-forwarded-for,host"), ("x-once", "1")]);
+    let head = head(
+        false,
+        &[
+            ("connection", "close, X-Once , hookgate-verified"),
+            ("connection", "x-forwarded-for,host"),
+            ("x-once", "1"),
+        ],
+    );
     let lines = sent(&head, Some(&PROOF));
     assert!(values(&lines, "x-once").is_empty());
     assert_eq!(values(&lines, "hookgate-verified"), ["true"]);
@@ -160,16 +243,29 @@ fn forwarding_headers_count_from_a_trusted_proxy_alone() {
         ("x-request-id", "theirs"),
     ];
     let lines = sent(&head(true, &told), None);
-    assert_eq!(values(&lines, "x-forwarded-for"), ["198.51.100.1, 10.0.0.1", "10.0.0.2"]);
+    assert_eq!(
+        values(&lines, "x-forwarded-for"),
+        ["198.51.100.1, 10.0.0.1", "10.0.0.2"]
+    );
     assert_eq!(values(&lines, "x-forwarded-proto"), ["http"]);
-    assert_eq!(values(&lines, "x-forwarded-host"), ["hooks.example"], "what the proxy leaves out, the gate says");
+    assert_eq!(
+        values(&lines, "x-forwarded-host"),
+        ["hooks.example"],
+        "what the proxy leaves out, the gate says"
+    );
     assert_eq!(values(&lines, "traceparent"), ["00-1-2-01"]);
     assert!(values(&lines, "x_forwarded_for").is_empty());
     assert_eq!(values(&lines, "x-request-id"), ["theirs"]);
-    assert_eq!(values(&lines, "hookgate-request-id"), ["00000000000000000000000000"]);
+    assert_eq!(
+        values(&lines, "hookgate-request-id"),
+        ["00000000000000000000000000"]
+    );
 
     let lines = sent(&head(false, &told), None);
-    assert_eq!(values(&lines, "x-request-id"), ["00000000000000000000000000"]);
+    assert_eq!(
+        values(&lines, "x-request-id"),
+        ["00000000000000000000000000"]
+    );
     assert_eq!(values(&lines, "x-forwarded-for"), ["192.0.2.7"]);
     assert_eq!(values(&lines, "x-forwarded-proto"), ["https"]);
     assert!(values(&lines, "traceparent").is_empty());
@@ -177,29 +273,74 @@ fn forwarding_headers_count_from_a_trusted_proxy_alone() {
 
 #[test]
 fn lines_of_a_name_stay_apart_and_cookies_join() {
-    let lines = sent(&head(false, &[("x-sig", "a"), ("x-sig", "b"), ("cookie", "a=1"), ("cookie", "b=2")]), None);
+    let lines = sent(
+        &head(
+            false,
+            &[
+                ("x-sig", "a"),
+                ("x-sig", "b"),
+                ("cookie", "a=1"),
+                ("cookie", "b=2"),
+            ],
+        ),
+        None,
+    );
     assert_eq!(values(&lines, "x-sig"), ["a", "b"]);
     assert_eq!(values(&lines, "cookie"), ["a=1; b=2"]);
 }
 
 #[test]
 fn what_the_route_drops_is_dropped() {
-    let head = head(false, &[("x-gitlab-token", "s3cret"), ("x_gitlab_token", "s3cret"), ("x-gitlab-event", "Push Hook")]);
-    let dropped = SecretLocations { headers: vec![HeaderName::from_static("x-gitlab-token")], ..SecretLocations::default() };
-    let lines = upstream(&head, HeaderValue::from_static("h"), Policy { dropped: &dropped, ..POLICY }, &Bytes::new(), None);
+    let head = head(
+        false,
+        &[
+            ("x-gitlab-token", "s3cret"),
+            ("x_gitlab_token", "s3cret"),
+            ("x-gitlab-event", "Push Hook"),
+        ],
+    );
+    let dropped = SecretLocations {
+        headers: vec![HeaderName::from_static("x-gitlab-token")],
+        ..SecretLocations::default()
+    };
+    let lines = upstream(
+        &head,
+        HeaderValue::from_static("h"),
+        Policy {
+            dropped: &dropped,
+            ..POLICY
+        },
+        &Bytes::new(),
+        None,
+    );
     assert!(lines.iter().all(|(_, value)| value != "s3cret"));
     assert!(lines.iter().any(|(name, _)| name == "x-gitlab-event"));
 }
 
 #[test]
 fn a_length_stands_where_a_body_may() {
-    for (method, body, expected) in
-        [(Method::POST, "", vec!["0"]), (Method::GET, "", vec![]), (Method::GET, "x", vec!["1"]), (Method::PUT, "xy", vec!["2"])]
-    {
-        let head = RequestHead { method: method.clone(), ..head(false, &[("content-length", "9")]) };
-        let lines = upstream(&head, HeaderValue::from_static("h"), POLICY, &Bytes::from_static(body.as_bytes()), None);
-        let lengths: Vec<_> =
-            lines.iter().filter(|(name, _)| *name == header::CONTENT_LENGTH).map(|(_, value)| value.to_str().unwrap()).collect();
+    for (method, body, expected) in [
+        (Method::POST, "", vec!["0"]),
+        (Method::GET, "", vec![]),
+        (Method::GET, "x", vec!["1"]),
+        (Method::PUT, "xy", vec!["2"]),
+    ] {
+        let head = RequestHead {
+            method: method.clone(),
+            ..head(false, &[("content-length", "9")])
+        };
+        let lines = upstream(
+            &head,
+            HeaderValue::from_static("h"),
+            POLICY,
+            &Bytes::from_static(body.as_bytes()),
+            None,
+        );
+        let lengths: Vec<_> = lines
+            .iter()
+            .filter(|(name, _)| *name == header::CONTENT_LENGTH)
+            .map(|(_, value)| value.to_str().unwrap())
+            .collect();
         assert_eq!(lengths, expected, "{method}");
     }
 }
@@ -208,7 +349,13 @@ fn a_length_stands_where_a_body_may() {
 fn ids_that_no_header_should_carry_are_hashed() {
     assert_eq!(shown_id("evt_1"), "evt_1");
     assert_eq!(shown_id(&"x".repeat(256)).len(), 256);
-    for id in ["", "a b", "a\r\nHookgate-Verified: true", "ü", &"x".repeat(257)] {
+    for id in [
+        "",
+        "a b",
+        "a\r\nHookgate-Verified: true",
+        "ü",
+        &"x".repeat(257),
+    ] {
         let shown = shown_id(id);
         assert!(shown.starts_with("sha256:") && shown.len() == 71, "{id:?}");
     }
@@ -225,11 +372,22 @@ fn an_answer_keeps_its_end_to_end_headers() {
         ("set-cookie", "a"),
         ("set-cookie", "b"),
     ];
-    for (name, value) in lines.into_iter().chain([("content-length", "5"), ("content-length", "5")]) {
+    for (name, value) in lines
+        .into_iter()
+        .chain([("content-length", "5"), ("content-length", "5")])
+    {
         headers.append(name, HeaderValue::from_static(value));
     }
-    let kept = |body| answer(&headers, body).iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect::<Vec<_>>();
-    assert_eq!(kept(true), ["set-cookie=a", "set-cookie=b", "content-length=5"]);
+    let kept = |body| {
+        answer(&headers, body)
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        kept(true),
+        ["set-cookie=a", "set-cookie=b", "content-length=5"]
+    );
     assert_eq!(kept(false), ["set-cookie=a", "set-cookie=b"]);
 }
 
@@ -237,23 +395,46 @@ fn an_answer_keeps_its_end_to_end_headers() {
 #[test]
 fn no_untrusted_header_of_the_list_passes() {
     let list = include_str!("../../tests/headers/untrusted.txt");
-    let names: Vec<&str> = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let names: Vec<&str> = list
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
     assert!(names.len() > 100, "{}", names.len());
     for name in names {
-        for spelling in [name.to_owned(), name.replace('-', "_"), format!("HTTP_{}", name.replace('-', "_")), name.to_uppercase()] {
+        for spelling in [
+            name.to_owned(),
+            name.replace('-', "_"),
+            format!("HTTP_{}", name.replace('-', "_")),
+            name.to_uppercase(),
+        ] {
             let lines = sent(&head(false, &[(&spelling, "forged")]), None);
-            assert!(lines.iter().all(|(_, value)| value != "forged"), "{spelling} of a stranger");
+            assert!(
+                lines.iter().all(|(_, value)| value != "forged"),
+                "{spelling} of a stranger"
+            );
         }
         let lines = sent(&head(true, &[(name, "told")]), None);
-        let is_ever_dropped = ["x-original-url", "x-rewrite-url"].contains(&name.to_lowercase().as_str());
-        assert_eq!(lines.iter().any(|(_, value)| value == "told"), !is_ever_dropped, "{name} of a trusted proxy");
+        let is_ever_dropped =
+            ["x-original-url", "x-rewrite-url"].contains(&name.to_lowercase().as_str());
+        assert_eq!(
+            lines.iter().any(|(_, value)| value == "told"),
+            !is_ever_dropped,
+            "{name} of a trusted proxy"
+        );
     }
 }
 
 /// Families, so that a name that no list has is found too.
 #[test]
 fn families_of_names_are_matched_whole() {
-    for name in ["X-Forwarded-Anything", "x-b3-anything", "SSL_CLIENT_ANYTHING", "Acme-Edge-Client-IP", "acme-trace-id", "X-Acme-Real-Ip"] {
+    for name in [
+        "X-Forwarded-Anything",
+        "x-b3-anything",
+        "SSL_CLIENT_ANYTHING",
+        "Acme-Edge-Client-IP",
+        "acme-trace-id",
+        "X-Acme-Real-Ip",
+    ] {
         assert_eq!(fate(name), Fate::FromTrustedProxy, "{name}");
     }
     let long = format!("X-{}-Client-IP", "a".repeat(300));
@@ -278,20 +459,59 @@ fn families_of_names_are_matched_whole() {
 fn headers_of_every_scheme_pass() {
     let mut count = 0;
     for name in crate::config::presets::Catalogue::built_in().names() {
-        let preset = crate::config::presets::Catalogue::built_in().get(name).unwrap();
+        let preset = crate::config::presets::Catalogue::built_in()
+            .get(name)
+            .unwrap();
         let mut problems = crate::config::diagnostic::Diagnostics::default();
         let block = crate::config::file::Verify::default();
         let place = crate::config::diagnostic::Place::root(0);
-        let Some(shape) = crate::config::compile::verify::compile(&block, Some(&preset.provider), &place, &mut problems) else { continue };
-        for header in shape.headers().iter().filter(|header| **header != header::HOST) {
+        let Some(shape) = crate::config::compile::verify::compile(
+            &block,
+            Some(&preset.provider),
+            &place,
+            &mut problems,
+        ) else {
+            continue;
+        };
+        for header in shape
+            .headers()
+            .iter()
+            .filter(|header| **header != header::HOST)
+        {
             // other spellings, also those that a CGI app takes for the same variable
-            let respelled = [header.as_str().replace('-', "_"), format!("http_{header}"), format!("{header}-")];
-            let others = respelled.iter().filter(|other| **other != *header.as_str()).map(|other| (&**other, "other"));
-            let lines: Vec<(&str, &str)> = std::iter::once((header.as_str(), "theirs")).chain(others).collect();
-            let policy = Policy { scheme: shape.headers(), ..POLICY };
-            let lines = upstream(&head(true, &lines), HeaderValue::from_static("h"), policy, &Bytes::new(), None);
-            assert!(lines.iter().any(|(name, value)| name == header && value == "theirs"), "{name}: {header}");
-            assert!(lines.iter().all(|(_, value)| value != "other"), "{name}: {header} in another spelling");
+            let respelled = [
+                header.as_str().replace('-', "_"),
+                format!("http_{header}"),
+                format!("{header}-"),
+            ];
+            let others = respelled
+                .iter()
+                .filter(|other| **other != *header.as_str())
+                .map(|other| (&**other, "other"));
+            let lines: Vec<(&str, &str)> = std::iter::once((header.as_str(), "theirs"))
+                .chain(others)
+                .collect();
+            let policy = Policy {
+                scheme: shape.headers(),
+                ..POLICY
+            };
+            let lines = upstream(
+                &head(true, &lines),
+                HeaderValue::from_static("h"),
+                policy,
+                &Bytes::new(),
+                None,
+            );
+            assert!(
+                lines
+                    .iter()
+                    .any(|(name, value)| name == header && value == "theirs"),
+                "{name}: {header}"
+            );
+            assert!(
+                lines.iter().all(|(_, value)| value != "other"),
+                "{name}: {header} in another spelling"
+            );
             count += 1;
         }
     }
@@ -300,12 +520,34 @@ fn headers_of_every_scheme_pass() {
 
 #[test]
 fn request_id_is_kept_where_it_is_covered_or_trusted() {
-    let theirs = head(false, &[("x-request-id", "theirs"), ("x_request_id", "theirs")]);
+    let theirs = head(
+        false,
+        &[("x-request-id", "theirs"), ("x_request_id", "theirs")],
+    );
     let scheme = [REQUEST_ID];
-    for (policy, expected) in [(POLICY, "00000000000000000000000000"), (Policy { scheme: &scheme, ..POLICY }, "theirs")] {
-        let lines = upstream(&theirs, HeaderValue::from_static("h"), policy, &Bytes::new(), None);
+    for (policy, expected) in [
+        (POLICY, "00000000000000000000000000"),
+        (
+            Policy {
+                scheme: &scheme,
+                ..POLICY
+            },
+            "theirs",
+        ),
+    ] {
+        let lines = upstream(
+            &theirs,
+            HeaderValue::from_static("h"),
+            policy,
+            &Bytes::new(),
+            None,
+        );
         let of = |wanted: HeaderName| {
-            lines.iter().filter(|(name, _)| *name == wanted).map(|(_, value)| value.to_str().unwrap()).collect::<Vec<_>>()
+            lines
+                .iter()
+                .filter(|(name, _)| *name == wanted)
+                .map(|(_, value)| value.to_str().unwrap())
+                .collect::<Vec<_>>()
         };
         assert_eq!(of(REQUEST_ID), [expected]);
         assert_eq!(of(OWN_REQUEST_ID), ["00000000000000000000000000"]);
@@ -315,10 +557,20 @@ fn request_id_is_kept_where_it_is_covered_or_trusted() {
 
 #[test]
 fn method_override_passes_only_where_nothing_needs_it() {
-    let head = head(false, &[("x-http-method-override", "PUT"), ("x_method_override", "PUT")]);
+    let head = head(
+        false,
+        &[
+            ("x-http-method-override", "PUT"),
+            ("x_method_override", "PUT"),
+        ],
+    );
     let values = |keeps| -> Vec<String> {
         let lines = passed(&head, HeaderValue::from_static("h"), keeps);
-        lines.iter().filter(|(_, value)| value == "PUT").map(|(name, _)| name.to_string()).collect()
+        lines
+            .iter()
+            .filter(|(_, value)| value == "PUT")
+            .map(|(name, _)| name.to_string())
+            .collect()
     };
     assert_eq!(values(true), ["x-http-method-override"]);
     assert!(values(false).is_empty());
@@ -351,10 +603,21 @@ fn the_page_has_every_header_that_changes() {
     );
     for rule in RULES {
         let names: Vec<String> = rule.names.iter().map(|name| format!("`{name}`")).collect();
-        page.push_str(&format!("| {} | {} | {} |\n", names.join(", "), rule.fate.words(), rule.why));
+        page.push_str(&format!(
+            "| {} | {} | {} |\n",
+            names.join(", "),
+            rule.fate.words(),
+            rule.why
+        ));
     }
     page.push_str("\n## Requests: what hookgate sets\n\n| header | when |\n|---|---|\n");
-    let quoted = |names: &str| names.split(", ").map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let quoted = |names: &str| {
+        names
+            .split(", ")
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     for (names, when) in SET {
         page.push_str(&format!("| {} | {when} |\n", quoted(names)));
     }
@@ -367,17 +630,40 @@ fn the_page_has_every_header_that_changes() {
         std::fs::write(path, &page).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == page, "run `HOOKGATE_WRITE_EXPECTED=1 cargo test --lib headers`");
+    assert!(
+        written == page,
+        "run `HOOKGATE_WRITE_EXPECTED=1 cargo test --lib headers`"
+    );
 }
 
 /// The table of what is set is complete, and holds nothing that is not.
 #[test]
 fn the_page_names_what_is_set() {
-    let listed: Vec<String> = rules::SET.iter().flat_map(|(names, _)| names.split(", ")).map(str::to_lowercase).collect();
-    let upgrade = [("upgrade", "websocket"), ("connection", "upgrade"), ("expect", "100-continue"), ("content-length", "0")];
-    let websocket = RequestHead { method: Method::GET, declared_size: Some(0), ..head(false, &upgrade) };
-    let mut set: Vec<String> = sent(&head(false, &[]), Some(&PROOF)).into_iter().map(|(name, _)| name).collect();
-    set.extend(passed(&websocket, HeaderValue::from_static("h"), false).iter().map(|(name, _)| name.to_string()));
+    let listed: Vec<String> = rules::SET
+        .iter()
+        .flat_map(|(names, _)| names.split(", "))
+        .map(str::to_lowercase)
+        .collect();
+    let upgrade = [
+        ("upgrade", "websocket"),
+        ("connection", "upgrade"),
+        ("expect", "100-continue"),
+        ("content-length", "0"),
+    ];
+    let websocket = RequestHead {
+        method: Method::GET,
+        declared_size: Some(0),
+        ..head(false, &upgrade)
+    };
+    let mut set: Vec<String> = sent(&head(false, &[]), Some(&PROOF))
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    set.extend(
+        passed(&websocket, HeaderValue::from_static("h"), false)
+            .iter()
+            .map(|(name, _)| name.to_string()),
+    );
     for name in &set {
         assert!(listed.contains(name), "{name} is set and not listed");
     }

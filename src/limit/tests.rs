@@ -5,7 +5,13 @@ use super::*;
 use crate::clock::{Clock, SystemClock};
 
 fn quota(count: u32, per: Duration, burst: u32) -> Quota {
-    Quota { rate: Rate { count: NonZeroU32::new(count).unwrap(), per }, burst: NonZeroU32::new(burst).unwrap() }
+    Quota {
+        rate: Rate {
+            count: NonZeroU32::new(count).unwrap(),
+            per,
+        },
+        burst: NonZeroU32::new(burst).unwrap(),
+    }
 }
 
 fn start() -> Instant {
@@ -20,11 +26,19 @@ fn says_when_the_next_try_succeeds() {
     assert_eq!(buckets.take(7, now), Ok(()));
     let wait = buckets.take(7, now).unwrap_err();
     assert!(wait.as_millis().abs_diff(100) <= 1, "{wait:?}");
-    assert!(buckets.take(7, now + wait - Duration::from_millis(1)).is_err());
+    assert!(
+        buckets
+            .take(7, now + wait - Duration::from_millis(1))
+            .is_err()
+    );
     assert_eq!(buckets.peek(7, now + wait), Ok(()));
     assert_eq!(buckets.take(7, now + wait), Ok(()));
     assert!(buckets.peek(7, now + wait).is_err());
-    assert_eq!(buckets.take(8, now), Ok(()), "another key has its own bucket");
+    assert_eq!(
+        buckets.take(8, now),
+        Ok(()),
+        "another key has its own bucket"
+    );
 }
 
 #[test]
@@ -74,7 +88,10 @@ fn drained_buckets_make_room() {
         // All in one set: the low 32 bits choose the set, the high ones the shard.
         for key in 0..16_u64 {
             let key = ((round * 16 + key) * u64::try_from(SHARDS).unwrap()) << 32;
-            assert_eq!(buckets.take(key | 1, now + Duration::from_secs(round * 2)), Ok(()));
+            assert_eq!(
+                buckets.take(key | 1, now + Duration::from_secs(round * 2)),
+                Ok(())
+            );
         }
     }
     assert_eq!(buckets.len(), WAYS);

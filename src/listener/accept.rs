@@ -95,7 +95,10 @@ impl<A> Clone for Listening<A> {
 }
 
 /// Accepts until told to stop, then waits for the connections it accepted.
-pub(crate) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4Listener, listening: Listening<A>) {
+pub(crate) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(
+    socket: L4Listener,
+    listening: Listening<A>,
+) {
     let mut stop = listening.stop.clone();
     let mut served = JoinSet::new();
     let mut last_ones = LAST_ONES;
@@ -118,14 +121,22 @@ pub(crate) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(socket: L4
             Err(error) => {
                 failing.begins(&error, &listening.connections);
                 // on the way out an error that stays must not hold up the end
-                last_ones = if *stop.borrow() { last_ones.min(LAST_ERRORS) } else { last_ones };
+                last_ones = if *stop.borrow() {
+                    last_ones.min(LAST_ERRORS)
+                } else {
+                    last_ones
+                };
                 sleep(ACCEPT_REST).await;
                 continue;
             }
         };
         failing.ends();
         let accepted = listening.clock.mono();
-        let peer = if listening.unix { Peer::Unix } else { peer_of(&io) };
+        let peer = if listening.unix {
+            Peer::Unix
+        } else {
+            peer_of(&io)
+        };
         let slot = match admit(peer, &listening) {
             Ok(slot) => slot,
             Err(why) => {
@@ -168,7 +179,9 @@ impl Failing {
 }
 
 fn peer_of(io: &impl GetSocketDigest) -> Peer {
-    let address = io.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip().to_canonical()));
+    let address = io
+        .get_socket_digest()
+        .and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip().to_canonical()));
     address.map_or(Peer::UNKNOWN, Peer::Direct)
 }
 
@@ -186,7 +199,8 @@ fn admit<A>(peer: Peer, listening: &Listening<A>) -> Result<Slot, Away> {
 }
 
 fn count(slot: &mut Slot, peer: Peer, bounds: &Bounds) -> Result<(), Away> {
-    peer.counted_as(&bounds.trusted).map_or(Ok(()), |client| slot.belongs_to(client, bounds.most))
+    peer.counted_as(&bounds.trusted)
+        .map_or(Ok(()), |client| slot.belongs_to(client, bounds.most))
 }
 
 /// Counts a connection that is closed unserved. The log has ever fewer of them: the first, the second, the fourth, the eighth…
@@ -213,18 +227,31 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
         }
         count(&mut slot, peer, &bounds)?;
     }
-    let mut other = Other { peer, certificate: None };
+    let mut other = Other {
+        peer,
+        certificate: None,
+    };
     let io: Stream = match &listening.tls {
         None => Box::new(io),
         Some(tls) => {
             let acceptor = Acceptor::from_server_config(tls.load_full());
-            let Ok(Ok(io)) = within(until, acceptor.tls_handshake(io)).await else { return Err(Away::Tls) };
-            other.certificate = io.get_ssl().and_then(|tls| tls.peer_certificate_der().map(peer::certificate));
+            let Ok(Ok(io)) = within(until, acceptor.tls_handshake(io)).await else {
+                return Err(Away::Tls);
+            };
+            other.certificate = io
+                .get_ssl()
+                .and_then(|tls| tls.peer_certificate_der().map(peer::certificate));
             Box::new(io)
         }
     };
     let conn = Arc::new(Conn::new(accepted));
-    let io = Box::new(Guarded::new(io, other, Arc::clone(&conn), bounds.header_bytes, Arc::clone(&listening.clock)));
+    let io = Box::new(Guarded::new(
+        io,
+        other,
+        Arc::clone(&conn),
+        bounds.header_bytes,
+        Arc::clone(&listening.clock),
+    ));
     let overdue = async {
         while let Some(pause) = conn.look_again(bounds.patience, listening.clock.mono()) {
             sleep(pause).await;
@@ -258,5 +285,7 @@ async fn read_proxy_header(io: &mut L4Stream, until: Instant) -> Result<Option<I
             }
         }
     };
-    within(until, reading).await.unwrap_or(Err(Away::NoProxyHeader))
+    within(until, reading)
+        .await
+        .unwrap_or(Err(Away::NoProxyHeader))
 }

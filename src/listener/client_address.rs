@@ -58,7 +58,11 @@ pub(crate) fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) 
         Peer::Unix => (Ipv4Addr::UNSPECIFIED.into(), false),
     };
     if !peer.is_trusted(trusted) {
-        return Client { ip, own, behind_trusted_proxy: false };
+        return Client {
+            ip,
+            own,
+            behind_trusted_proxy: false,
+        };
     }
     let mut last_good = None;
     for told in forwarded_for(headers) {
@@ -70,7 +74,11 @@ pub(crate) fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) 
     }
     // a proxy's own address stands for all who come through it
     let own = last_good.is_some_and(|told| !trusted.has(told));
-    Client { ip: last_good.unwrap_or(ip), own, behind_trusted_proxy: true }
+    Client {
+        ip: last_good.unwrap_or(ip),
+        own,
+        behind_trusted_proxy: true,
+    }
 }
 
 /// The addresses that are one client: an IPv4 address, an IPv6 /64. What a translator made of IPv4 addresses (`64:ff9b::/96`) has all of
@@ -91,17 +99,24 @@ pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
 /// The addresses of all `X-Forwarded-For` lines, joined in order, from the right; `None` for what is no address.
 fn forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
-    lines.into_iter().rev().flat_map(|line| match line.to_str() {
-        Ok(line) => line.rsplit(',').map(address).collect::<Vec<_>>(),
-        Err(_) => vec![None],
-    })
+    lines
+        .into_iter()
+        .rev()
+        .flat_map(|line| match line.to_str() {
+            Ok(line) => line.rsplit(',').map(address).collect::<Vec<_>>(),
+            Err(_) => vec![None],
+        })
 }
 
 /// An address with or without port, brackets or blanks; an IPv4 address mapped into IPv6 counts as IPv4.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    let ip: Option<IpAddr> = text.parse().ok().or_else(bare).or_else(|| text.parse::<SocketAddr>().ok().map(|with_port| with_port.ip()));
+    let ip: Option<IpAddr> = text.parse().ok().or_else(bare).or_else(|| {
+        text.parse::<SocketAddr>()
+            .ok()
+            .map(|with_port| with_port.ip())
+    });
     ip.map(|ip| ip.to_canonical())
 }
 
@@ -109,7 +124,12 @@ fn address(text: &str) -> Option<IpAddr> {
 fn is_public(ip: IpAddr) -> bool {
     match egress::class(ip) {
         Class::Public | Class::Multicast | Class::Broadcast | Class::Reserved | Class::Own => true,
-        Class::Unspecified | Class::Loopback | Class::Private | Class::Shared | Class::LinkLocal | Class::UniqueLocal => false,
+        Class::Unspecified
+        | Class::Loopback
+        | Class::Private
+        | Class::Shared
+        | Class::LinkLocal
+        | Class::UniqueLocal => false,
     }
 }
 
@@ -118,15 +138,25 @@ mod tests {
     use super::*;
 
     fn trusted() -> TrustedProxies {
-        TrustedProxies { networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], unix: false }
+        TrustedProxies {
+            networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            unix: false,
+        }
     }
 
     fn client_of(peer: Peer, lines: &[&str], trusted: &TrustedProxies) -> (String, bool, bool) {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append("x-forwarded-for", http::HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            headers.append(
+                "x-forwarded-for",
+                http::HeaderValue::from_bytes(line.as_bytes()).unwrap(),
+            );
         }
-        let Client { ip, own, behind_trusted_proxy } = client(peer, &headers, trusted);
+        let Client {
+            ip,
+            own,
+            behind_trusted_proxy,
+        } = client(peer, &headers, trusted);
         (ip.to_string(), own, behind_trusted_proxy)
     }
 
@@ -134,7 +164,10 @@ mod tests {
     fn check(peer: &str, lines: &[&str], ip: &str, own: bool) {
         let peer: IpAddr = peer.parse().unwrap();
         let (found, is_own, behind) = client_of(Peer::Direct(peer), lines, &trusted());
-        assert_eq!((found.as_str(), is_own, behind), (ip, own, trusted().has(peer.to_canonical())));
+        assert_eq!(
+            (found.as_str(), is_own, behind),
+            (ip, own, trusted().has(peer.to_canonical()))
+        );
     }
 
     #[test]
@@ -148,12 +181,37 @@ mod tests {
         check("10.0.0.1", &[], "10.0.0.1", false);
         check("10.0.0.1", &["203.0.113.9"], "203.0.113.9", true);
         check("10.0.0.1", &["192.168.1.1"], "192.168.1.1", true);
-        check("10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.2.2.2"], "203.0.113.9", true);
-        check("10.0.0.1", &["1.1.1.1", "203.0.113.9:443", "10.2.2.2"], "203.0.113.9", true);
-        check("10.0.0.1", &["1.1.1.1, 203.0.113.9", "10.2.2.2, 10.3.3.3"], "203.0.113.9", true);
-        check("10.0.0.1", &["1.1.1.1,203.0.113.9\t,  10.2.2.2 "], "203.0.113.9", true);
+        check(
+            "10.0.0.1",
+            &["1.1.1.1, 203.0.113.9, 10.2.2.2"],
+            "203.0.113.9",
+            true,
+        );
+        check(
+            "10.0.0.1",
+            &["1.1.1.1", "203.0.113.9:443", "10.2.2.2"],
+            "203.0.113.9",
+            true,
+        );
+        check(
+            "10.0.0.1",
+            &["1.1.1.1, 203.0.113.9", "10.2.2.2, 10.3.3.3"],
+            "203.0.113.9",
+            true,
+        );
+        check(
+            "10.0.0.1",
+            &["1.1.1.1,203.0.113.9\t,  10.2.2.2 "],
+            "203.0.113.9",
+            true,
+        );
         check("10.0.0.1", &["::ffff:203.0.113.9"], "203.0.113.9", true);
-        check("10.0.0.1", &["[::ffff:203.0.113.9]:443"], "203.0.113.9", true);
+        check(
+            "10.0.0.1",
+            &["[::ffff:203.0.113.9]:443"],
+            "203.0.113.9",
+            true,
+        );
         check("10.0.0.1", &["1.1.1.1, ::ffff:10.9.9.9"], "1.1.1.1", true);
         check("10.0.0.1", &["[2001:db8::1]:99"], "2001:db8::1", true);
         check("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1", true);
@@ -164,9 +222,21 @@ mod tests {
     #[test]
     fn what_is_no_address_ends_the_walk() {
         // the last good one is a proxy's own: it stands for all who come through it
-        check("10.0.0.1", &["1.1.1.1, nonsense, 10.2.2.2"], "10.2.2.2", false);
+        check(
+            "10.0.0.1",
+            &["1.1.1.1, nonsense, 10.2.2.2"],
+            "10.2.2.2",
+            false,
+        );
         check("10.0.0.1", &["10.2.2.2"], "10.2.2.2", false);
-        let odd = ["1.1.1.1, unknown", "1.1.1.1,", "", "1.1.1.1, 203.0.113.9:65536", "1.1.1.1, fe80::1%eth0", "1.1.1.1, 203.0.113.009"];
+        let odd = [
+            "1.1.1.1, unknown",
+            "1.1.1.1,",
+            "",
+            "1.1.1.1, 203.0.113.9:65536",
+            "1.1.1.1, fe80::1%eth0",
+            "1.1.1.1, 203.0.113.009",
+        ];
         for line in odd.into_iter().chain(["1.1.1.1 203.0.113.9", "\u{e9}"]) {
             check("10.0.0.1", &[line], "10.0.0.1", false);
         }
@@ -174,16 +244,33 @@ mod tests {
 
     #[test]
     fn an_address_that_was_told_is_the_clients_own() {
-        let told = |ip: &str, lines: &[&str]| client_of(Peer::Told(ip.parse().unwrap()), lines, &trusted());
-        assert_eq!(told("203.0.113.9", &["1.1.1.1"]), ("203.0.113.9".to_owned(), true, false));
-        assert_eq!(told("192.168.1.1", &["1.1.1.1"]), ("192.168.1.1".to_owned(), true, false));
-        assert_eq!(told("10.2.2.2", &["1.1.1.1"]), ("1.1.1.1".to_owned(), true, true));
+        let told = |ip: &str, lines: &[&str]| {
+            client_of(Peer::Told(ip.parse().unwrap()), lines, &trusted())
+        };
+        assert_eq!(
+            told("203.0.113.9", &["1.1.1.1"]),
+            ("203.0.113.9".to_owned(), true, false)
+        );
+        assert_eq!(
+            told("192.168.1.1", &["1.1.1.1"]),
+            ("192.168.1.1".to_owned(), true, false)
+        );
+        assert_eq!(
+            told("10.2.2.2", &["1.1.1.1"]),
+            ("1.1.1.1".to_owned(), true, true)
+        );
         assert_eq!(told("10.2.2.2", &[]), ("10.2.2.2".to_owned(), false, true));
     }
 
     #[test]
     fn a_unix_socket_has_no_address_and_is_trusted_by_its_word_alone() {
-        let unix = |unix: bool| client_of(Peer::Unix, &["1.1.1.1"], &TrustedProxies { unix, ..trusted() });
+        let unix = |unix: bool| {
+            client_of(
+                Peer::Unix,
+                &["1.1.1.1"],
+                &TrustedProxies { unix, ..trusted() },
+            )
+        };
         assert_eq!(unix(false), ("0.0.0.0".to_owned(), false, false));
         assert_eq!(unix(true), ("1.1.1.1".to_owned(), true, true));
     }
@@ -193,8 +280,16 @@ mod tests {
         let counted = |peer: Peer| peer.counted_as(&trusted()).map(|ip| ip.to_string());
         let direct = |ip: &str| Peer::Direct(ip.parse().unwrap());
         assert_eq!(counted(direct("192.0.2.1")).as_deref(), Some("192.0.2.1"));
-        assert_eq!(counted(Peer::Told("2001:db8:1:2::1".parse().unwrap())).as_deref(), Some("2001:db8:1:2::"));
-        for many in [direct("10.0.0.1"), direct("::ffff:10.0.0.1"), Peer::Told("10.0.0.1".parse().unwrap()), Peer::Unix] {
+        assert_eq!(
+            counted(Peer::Told("2001:db8:1:2::1".parse().unwrap())).as_deref(),
+            Some("2001:db8:1:2::")
+        );
+        for many in [
+            direct("10.0.0.1"),
+            direct("::ffff:10.0.0.1"),
+            Peer::Told("10.0.0.1".parse().unwrap()),
+            Peer::Unix,
+        ] {
             assert_eq!(counted(many), None);
         }
     }

@@ -82,7 +82,13 @@ pub enum Away {
 
 impl Away {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Full, Self::ClientFull, Self::Untrusted, Self::NoProxyHeader, Self::Tls];
+    pub const ALL: [Self; 5] = [
+        Self::Full,
+        Self::ClientFull,
+        Self::Untrusted,
+        Self::NoProxyHeader,
+        Self::Tls,
+    ];
 
     /// The label of a metric.
     pub fn label(self) -> &'static str {
@@ -111,12 +117,20 @@ impl Connections {
 
     /// How many were turned away, by the label of why.
     pub fn turned_away(&self) -> Vec<(&'static str, u64)> {
-        Away::ALL.iter().zip(&self.turned_away).map(|(why, count)| (why.label(), count.load(Ordering::Relaxed))).collect()
+        Away::ALL
+            .iter()
+            .zip(&self.turned_away)
+            .map(|(why, count)| (why.label(), count.load(Ordering::Relaxed)))
+            .collect()
     }
 
     /// Returns how often accepting failed, by the label of the cause.
     pub fn accept_errors(&self) -> Vec<(&'static str, u64)> {
-        AcceptFault::ALL.iter().zip(&self.accept_errors).map(|(fault, count)| (fault.label(), count.load(Ordering::Relaxed))).collect()
+        AcceptFault::ALL
+            .iter()
+            .zip(&self.accept_errors)
+            .map(|(fault, count)| (fault.label(), count.load(Ordering::Relaxed)))
+            .collect()
     }
 
     /// Returns how often accepting failed for want of file descriptors.
@@ -130,7 +144,11 @@ impl Connections {
 
     /// Counts an error of accepting.
     pub(crate) fn accept_failed(&self, fault: AcceptFault) {
-        for (_, count) in AcceptFault::ALL.iter().zip(&self.accept_errors).filter(|(known, _)| **known == fault) {
+        for (_, count) in AcceptFault::ALL
+            .iter()
+            .zip(&self.accept_errors)
+            .filter(|(known, _)| **known == fault)
+        {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -138,7 +156,10 @@ impl Connections {
     /// Counts one that was turned away: how many that makes.
     pub(crate) fn turn_away(&self, why: Away) -> u64 {
         let counts = Away::ALL.iter().zip(&self.turned_away);
-        counts.filter(|(known, _)| **known == why).map(|(_, count)| count.fetch_add(1, Ordering::Relaxed) + 1).sum()
+        counts
+            .filter(|(known, _)| **known == why)
+            .map(|(_, count)| count.fetch_add(1, Ordering::Relaxed) + 1)
+            .sum()
     }
 
     /// A place for a connection of a client that is not known yet.
@@ -148,7 +169,10 @@ impl Connections {
             return Err(Away::Full);
         }
         open.all += 1;
-        Ok(Slot { connections: Arc::clone(self), client: None })
+        Ok(Slot {
+            connections: Arc::clone(self),
+            client: None,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -191,8 +215,16 @@ mod tests {
     #[test]
     fn places_are_bounded_and_come_back() {
         let connections = Arc::new(Connections::default());
-        let most = Most { all: 3, of_one_client: 1 };
-        let take = |client: &str| connections.take(most).and_then(|mut slot| slot.belongs_to(client.parse().unwrap(), most).map(|()| slot));
+        let most = Most {
+            all: 3,
+            of_one_client: 1,
+        };
+        let take = |client: &str| {
+            connections.take(most).and_then(|mut slot| {
+                slot.belongs_to(client.parse().unwrap(), most)
+                    .map(|()| slot)
+            })
+        };
         let one = take("192.0.2.1").unwrap();
         assert_eq!(take("192.0.2.1").unwrap_err(), Away::ClientFull);
         let _two = take("192.0.2.2").unwrap();
@@ -200,8 +232,17 @@ mod tests {
         assert_eq!(take("192.0.2.3").unwrap_err(), Away::Full);
         drop(one);
         assert!(take("192.0.2.1").is_ok());
-        assert_eq!((connections.open(), connections.lock().by_client.len()), (2, 1));
-        assert_eq!((connections.turn_away(Away::Tls), connections.turn_away(Away::Tls)), (1, 2));
+        assert_eq!(
+            (connections.open(), connections.lock().by_client.len()),
+            (2, 1)
+        );
+        assert_eq!(
+            (
+                connections.turn_away(Away::Tls),
+                connections.turn_away(Away::Tls)
+            ),
+            (1, 2)
+        );
         assert!(connections.turned_away().contains(&("tls", 2)));
     }
 }

@@ -60,7 +60,10 @@ impl Conn {
 
     /// Whether a request is served, and what stood in the wrong place is behind it.
     pub(crate) fn is_cut_later(&self) -> bool {
-        let later = self.violation.get().is_some_and(|(message, _)| *message > self.requests.load(Ordering::Relaxed));
+        let later = self
+            .violation
+            .get()
+            .is_some_and(|(message, _)| *message > self.requests.load(Ordering::Relaxed));
         later && self.phase.load(Ordering::Relaxed) == BUSY
     }
 
@@ -76,7 +79,10 @@ impl Conn {
 
     /// The answer is written: a next head may come.
     pub(crate) fn end_request(&self, now: Instant) {
-        self.phase.store(mark(now.saturating_duration_since(self.accepted), false), Ordering::Relaxed);
+        self.phase.store(
+            mark(now.saturating_duration_since(self.accepted), false),
+            Ordering::Relaxed,
+        );
     }
 
     /// When to look at the connection again; `None` if its time is up. Never later than the shorter of both times: a head may begin right
@@ -87,24 +93,40 @@ impl Conn {
         if phase == BUSY {
             return Some(most);
         }
-        let allowed = if is_in_head(phase) { patience.head } else { patience.idle };
+        let allowed = if is_in_head(phase) {
+            patience.head
+        } else {
+            patience.idle
+        };
         let since = Duration::from_millis((phase >> 1).saturating_sub(1));
-        let waited = now.saturating_duration_since(self.accepted).saturating_sub(since);
-        allowed.checked_sub(waited).filter(|left| !left.is_zero()).map(|left| left.min(most))
+        let waited = now
+            .saturating_duration_since(self.accepted)
+            .saturating_sub(since);
+        allowed
+            .checked_sub(waited)
+            .filter(|left| !left.is_zero())
+            .map(|left| left.min(most))
     }
 
     /// Bytes have arrived: those of a head, unless a request is being served.
     pub(crate) fn arrive(&self, now: impl FnOnce() -> Instant) {
         let phase = self.phase.load(Ordering::Relaxed);
         if phase != BUSY && !is_in_head(phase) {
-            self.phase.store(mark(now().saturating_duration_since(self.accepted), true), Ordering::Relaxed);
+            self.phase.store(
+                mark(now().saturating_duration_since(self.accepted), true),
+                Ordering::Relaxed,
+            );
         }
     }
 }
 
 /// A phase that began at `age`: its milliseconds, plus one so that it is not [`BUSY`]; and in the lowest bit whether a head arrives.
 fn mark(age: Duration, in_head: bool) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX >> 2).saturating_add(1) << 1 | u64::from(in_head)
+    u64::try_from(age.as_millis())
+        .unwrap_or(u64::MAX >> 2)
+        .saturating_add(1)
+        << 1
+        | u64::from(in_head)
 }
 
 fn is_in_head(phase: u64) -> bool {
@@ -116,21 +138,34 @@ mod tests {
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
 
-    const PATIENCE: Patience = Patience { head: Duration::from_secs(5), idle: Duration::from_secs(60) };
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(5),
+        idle: Duration::from_secs(60),
+    };
 
     #[test]
     fn a_head_has_its_time_from_accept_or_from_its_first_byte() {
         let accepted = SystemClock.mono();
         let at = |second: u64| accepted + Duration::from_secs(second);
         let conn = Conn::new(accepted);
-        let look = |second: u64| conn.look_again(PATIENCE, at(second)).map(|left| left.as_secs());
+        let look = |second: u64| {
+            conn.look_again(PATIENCE, at(second))
+                .map(|left| left.as_secs())
+        };
         assert_eq!((look(0), look(4)), (Some(5), Some(1)));
         conn.arrive(|| at(4));
-        assert_eq!(look(5), None, "its first byte gives the first head no new time");
+        assert_eq!(
+            look(5),
+            None,
+            "its first byte gives the first head no new time"
+        );
         conn.begin_request();
         assert_eq!(look(1000), Some(5), "a request takes what it takes");
         conn.end_request(at(1000));
-        assert_eq!((look(1050), look(1057), look(1059)), (Some(5), Some(3), Some(1)));
+        assert_eq!(
+            (look(1050), look(1057), look(1059)),
+            (Some(5), Some(3), Some(1))
+        );
         conn.arrive(|| at(1059));
         assert_eq!((look(1059), look(1063)), (Some(5), Some(1)));
         conn.arrive(|| at(1063));

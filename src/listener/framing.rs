@@ -130,7 +130,11 @@ enum State {
 impl Scanner {
     /// A connection whose heads may have `max_head` bytes.
     pub(crate) fn new(max_head: usize) -> Self {
-        Self { state: State::Between, max_head, messages: 0 }
+        Self {
+            state: State::Between,
+            max_head,
+            messages: 0,
+        }
     }
 
     /// How many messages have begun.
@@ -161,15 +165,25 @@ impl Scanner {
                 State::Chunks(chunks) => chunks.scan(rest),
             };
             let ended = scanned.map_err(|bad| {
-                let instead = if let State::Head(head) = &self.state { head.ending() } else { b"" };
-                Cut { kept: (piece.len() - rest.len()).saturating_add(bad.at), instead, why: bad.why }
+                let instead = if let State::Head(head) = &self.state {
+                    head.ending()
+                } else {
+                    b""
+                };
+                Cut {
+                    kept: (piece.len() - rest.len()).saturating_add(bad.at),
+                    instead,
+                    why: bad.why,
+                }
             })?;
             let Some(used) = ended else { return Ok(()) };
             rest = rest.get(used..).unwrap_or_default();
             self.state = match &self.state {
                 State::Head(head) if head.is_chunked() => State::Chunks(Chunks::new()),
                 State::Head(head) if head.length() > 0 => State::Sized(head.length()),
-                State::Between | State::Head(_) | State::Sized(_) | State::Chunks(_) => State::Between,
+                State::Between | State::Head(_) | State::Sized(_) | State::Chunks(_) => {
+                    State::Between
+                }
             };
         }
         Ok(())

@@ -43,11 +43,19 @@ impl Frames {
     ///
     /// # Errors
     /// Too many frames ask for an answer.
-    pub(crate) fn scan(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), TooMany> {
+    pub(crate) fn scan(
+        &mut self,
+        mut bytes: &[u8],
+        now: impl Fn() -> Instant,
+    ) -> Result<(), TooMany> {
         self.preface += skip(&mut bytes, PREFACE - self.preface);
         while !bytes.is_empty() {
             self.payload -= skip(&mut bytes, self.payload);
-            let (piece, rest) = bytes.split_at(bytes.len().min(if self.payload > 0 { 0 } else { HEAD - self.known }));
+            let (piece, rest) = bytes.split_at(bytes.len().min(if self.payload > 0 {
+                0
+            } else {
+                HEAD - self.known
+            }));
             bytes = rest;
             for (place, byte) in self.head.iter_mut().skip(self.known).zip(piece) {
                 *place = *byte;
@@ -56,7 +64,8 @@ impl Frames {
             if self.known == HEAD {
                 self.known = 0;
                 let [high, middle, low, kind, ..] = self.head;
-                self.payload = usize::try_from(u32::from_be_bytes([0, high, middle, low])).unwrap_or(usize::MAX);
+                self.payload = usize::try_from(u32::from_be_bytes([0, high, middle, low]))
+                    .unwrap_or(usize::MAX);
                 if counts(kind) {
                     self.count(now())?;
                 }
@@ -67,13 +76,19 @@ impl Frames {
 
     fn count(&mut self, now: Instant) -> Result<(), TooMany> {
         let since = *self.since.get_or_insert(now);
-        let forgotten = u32::try_from(now.saturating_duration_since(since).as_millis() / EACH.as_millis()).unwrap_or(u32::MAX);
+        let forgotten =
+            u32::try_from(now.saturating_duration_since(since).as_millis() / EACH.as_millis())
+                .unwrap_or(u32::MAX);
         if forgotten > 0 {
             self.counted = self.counted.saturating_sub(forgotten);
             self.since = Some(now);
         }
         self.counted += 1;
-        if self.counted > BURST { Err(TooMany) } else { Ok(()) }
+        if self.counted > BURST {
+            Err(TooMany)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -119,13 +134,17 @@ mod tests {
             let mut frames = Frames::default();
             frames.scan(&open(), || begun).unwrap();
             for number in 0..20_000 {
-                frames.scan(&frame(kind, 8), || begun + EACH * number).unwrap();
+                frames
+                    .scan(&frame(kind, 8), || begun + EACH * number)
+                    .unwrap();
             }
         }
         let mut frames = Frames::default();
         frames.scan(&open(), || begun).unwrap();
         for kind in [0, 1, 3, 5, 7, 8, 9] {
-            frames.scan(&frame(kind, 100).repeat(2000), || begun).unwrap();
+            frames
+                .scan(&frame(kind, 100).repeat(2000), || begun)
+                .unwrap();
         }
     }
 

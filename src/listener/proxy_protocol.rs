@@ -36,13 +36,19 @@ pub(crate) struct NoHeader;
 /// Whatever follows, this is no header.
 pub(crate) fn read(bytes: &[u8]) -> Result<Progress, NoHeader> {
     if begins_as(bytes, SIGNATURE) {
-        return if bytes.len() < SHORTEST { Ok(Progress::More(SHORTEST - bytes.len())) } else { version_2(bytes) };
+        return if bytes.len() < SHORTEST {
+            Ok(Progress::More(SHORTEST - bytes.len()))
+        } else {
+            version_2(bytes)
+        };
     }
     if !begins_as(bytes, WORD) {
         return Err(NoHeader);
     }
     match bytes.iter().position(|byte| *byte == b'\n') {
-        Some(end) if end + 1 == bytes.len() && bytes.len() <= LONGEST_LINE => version_1(bytes).map(Progress::Done),
+        Some(end) if end + 1 == bytes.len() && bytes.len() <= LONGEST_LINE => {
+            version_1(bytes).map(Progress::Done)
+        }
         Some(_) => Err(NoHeader),
         None if bytes.len() >= LONGEST_LINE => Err(NoHeader),
         None if bytes.len() < SHORTEST => Ok(Progress::More(SHORTEST - bytes.len())),
@@ -53,12 +59,18 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Progress, NoHeader> {
 
 /// Whether one is the beginning of the other.
 fn begins_as(bytes: &[u8], with: &[u8]) -> bool {
-    bytes.iter().zip(with).all(|(byte, expected)| byte == expected)
+    bytes
+        .iter()
+        .zip(with)
+        .all(|(byte, expected)| byte == expected)
 }
 
 /// A whole line, its end included.
 fn version_1(line: &[u8]) -> Result<Option<SocketAddr>, NoHeader> {
-    let text = line.strip_prefix(WORD).and_then(|rest| rest.strip_suffix(b"\r\n")).ok_or(NoHeader)?;
+    let text = line
+        .strip_prefix(WORD)
+        .and_then(|rest| rest.strip_suffix(b"\r\n"))
+        .ok_or(NoHeader)?;
     let text = std::str::from_utf8(text).map_err(|_| NoHeader)?;
     if text == "UNKNOWN" || text.starts_with("UNKNOWN ") {
         return Ok(None);
@@ -73,8 +85,14 @@ fn version_1(line: &[u8]) -> Result<Option<SocketAddr>, NoHeader> {
     }
     let address = |text: &str| -> Result<IpAddr, NoHeader> {
         match family {
-            "TCP4" => text.parse::<Ipv4Addr>().map(IpAddr::from).map_err(|_| NoHeader),
-            "TCP6" => text.parse::<Ipv6Addr>().map(IpAddr::from).map_err(|_| NoHeader),
+            "TCP4" => text
+                .parse::<Ipv4Addr>()
+                .map(IpAddr::from)
+                .map_err(|_| NoHeader),
+            "TCP6" => text
+                .parse::<Ipv6Addr>()
+                .map(IpAddr::from)
+                .map_err(|_| NoHeader),
             _ => Err(NoHeader),
         }
     };
@@ -83,7 +101,8 @@ fn version_1(line: &[u8]) -> Result<Option<SocketAddr>, NoHeader> {
 }
 
 fn port(text: &str) -> Result<u16, NoHeader> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let is_plain =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|_| is_plain).ok_or(NoHeader)
 }
 
@@ -125,14 +144,20 @@ fn version_2(bytes: &[u8]) -> Result<Progress, NoHeader> {
 
 fn version_4_of(rest: &[u8]) -> Option<SocketAddr> {
     let (&[a, b, c, d, _, _, _, _, high, low, _, _], _) = rest.split_first_chunk::<12>()?;
-    Some(SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([high, low])))
+    Some(SocketAddr::new(
+        Ipv4Addr::new(a, b, c, d).into(),
+        u16::from_be_bytes([high, low]),
+    ))
 }
 
 fn version_6_of(rest: &[u8]) -> Option<SocketAddr> {
     let (source, rest) = rest.split_first_chunk::<16>()?;
     let (_destination, rest) = rest.split_first_chunk::<16>()?;
     let (ports, _) = rest.split_first_chunk::<2>()?;
-    Some(SocketAddr::new(Ipv6Addr::from(*source).into(), u16::from_be_bytes(*ports)))
+    Some(SocketAddr::new(
+        Ipv6Addr::from(*source).into(),
+        u16::from_be_bytes(*ports),
+    ))
 }
 
 #[cfg(test)]

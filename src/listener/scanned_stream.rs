@@ -16,7 +16,8 @@ use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID, UniqueIDType,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::time::{Sleep, sleep};
@@ -72,20 +73,32 @@ enum Arriving {
 
 impl fmt::Debug for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded").field("conn", &self.conn).finish_non_exhaustive()
+        f.debug_struct("Guarded")
+            .field("conn", &self.conn)
+            .finish_non_exhaustive()
     }
 }
 
 impl Guarded {
     /// A connection under the watch of `conn`, whose heads may have `max_head` bytes.
-    pub(crate) fn new(io: Stream, other: Other, conn: Arc<Conn>, max_head: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        io: Stream,
+        other: Other,
+        conn: Arc<Conn>,
+        max_head: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         // h2 gathers its frames itself
         let io = BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io);
         Self {
             io,
             conn,
-            arriving: if h2 { Arriving::H2(Frames::default(), 0) } else { Arriving::H1(Scanner::new(max_head)) },
+            arriving: if h2 {
+                Arriving::H2(Frames::default(), 0)
+            } else {
+                Arriving::H1(Scanner::new(max_head))
+            },
             clock,
             other: other.pack(),
             drain: None,
@@ -110,13 +123,16 @@ impl Guarded {
                 if frames.is_open() {
                     self.conn.phase.store(BUSY, Ordering::Relaxed);
                 }
-                scanned.map_err(|TooMany| io::Error::other("too many frames that ask for an answer"))
+                scanned
+                    .map_err(|TooMany| io::Error::other("too many frames that ask for an answer"))
             }
             Arriving::H1(scanner) => {
                 let scanned = scanner.scan(arrived);
                 let messages = scanner.messages();
                 self.conn.messages.store(messages, Ordering::Relaxed);
-                let Err(Cut { kept, instead, why }) = scanned else { return Ok(()) };
+                let Err(Cut { kept, instead, why }) = scanned else {
+                    return Ok(());
+                };
                 self.conn.violation.get_or_init(|| (messages, why));
                 buf.set_filled(before.saturating_add(kept));
                 self.arriving = Arriving::Cut(instead);
@@ -129,16 +145,24 @@ impl Guarded {
     /// What is read after a cut. While a request is served before the one that is cut, nothing ever comes: who looks whether the sender is
     /// still there must not take it for more of the request, and the connection ends with the answer.
     fn behind_cut(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.conn.is_cut_later() { Poll::Pending } else { Poll::Ready(self.instead(buf)) }
+        if self.conn.is_cut_later() {
+            Poll::Pending
+        } else {
+            Poll::Ready(self.instead(buf))
+        }
     }
 
     /// Gives what is read instead of what was cut off; an error if it was given. In a body there is nothing: the error says so at once.
     fn instead(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
-        let Arriving::Cut(instead) = &mut self.arriving else { return Ok(()) };
+        let Arriving::Cut(instead) = &mut self.arriving else {
+            return Ok(());
+        };
         if instead.is_empty() {
             return Err(io::Error::other("what follows could be read in two ways"));
         }
-        let (given, later) = instead.split_at_checked(buf.remaining()).unwrap_or((instead, b""));
+        let (given, later) = instead
+            .split_at_checked(buf.remaining())
+            .unwrap_or((instead, b""));
         buf.put_slice(given);
         *instead = later;
         Ok(())
@@ -156,7 +180,9 @@ impl Guarded {
     /// Reads what the sender still sends, within bounds, until it has seen the end of our side and closes its own.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let io = self.io.get_mut();
-        let Some(drain) = &mut self.drain else { return Poll::Ready(()) };
+        let Some(drain) = &mut self.drain else {
+            return Poll::Ready(());
+        };
         let mut piece = [0; DRAIN_PIECE];
         while drain.left > 0 && drain.end.as_mut().poll(cx).is_pending() {
             let mut buf = ReadBuf::new(&mut piece);
@@ -171,7 +197,11 @@ impl Guarded {
 }
 
 impl AsyncRead for Guarded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if let Arriving::Cut(_) = self.arriving {
             return self.behind_cut(buf);
         }
@@ -193,17 +223,27 @@ impl AsyncRead for Guarded {
         self.look(buf, before)?;
         match self.arriving {
             Arriving::Cut(_) if buf.filled().len() == before => self.behind_cut(buf),
-            Arriving::Cut(_) | Arriving::H2(..) | Arriving::H1(_) | Arriving::Over => Poll::Ready(Ok(())),
+            Arriving::Cut(_) | Arriving::H2(..) | Arriving::H1(_) | Arriving::Over => {
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
 
 impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
@@ -222,7 +262,10 @@ impl AsyncWrite for Guarded {
             if !self.is_unread() {
                 return Poll::Ready(Ok(()));
             }
-            self.drain = Some(Drain { left: DRAIN_BYTES, end: Box::pin(sleep(DRAIN_TIME)) });
+            self.drain = Some(Drain {
+                left: DRAIN_BYTES,
+                end: Box::pin(sleep(DRAIN_TIME)),
+            });
         }
         self.poll_drain(cx).map(Ok)
     }
@@ -301,8 +344,17 @@ mod tests {
     async fn all(sent: &[u8], size: usize) -> (String, bool, Arc<Conn>) {
         let (mut sender, io) = tokio::io::duplex(4096);
         let conn = Arc::new(Conn::new(SystemClock.mono()));
-        let other = Other { peer: Peer::Unix, certificate: None };
-        let mut guarded = Guarded::new(Box::new(io), other, Arc::clone(&conn), 1024, Arc::new(SystemClock));
+        let other = Other {
+            peer: Peer::Unix,
+            certificate: None,
+        };
+        let mut guarded = Guarded::new(
+            Box::new(io),
+            other,
+            Arc::clone(&conn),
+            1024,
+            Arc::new(SystemClock),
+        );
         sender.write_all(sent).await.unwrap();
         drop(sender);
         let (mut whole, mut piece) = (Vec::new(), vec![0; size]);
@@ -320,9 +372,16 @@ mod tests {
         for size in [1, 3, 4096] {
             let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
             let (read, broken, conn) = all(good.as_bytes(), size).await;
-            assert_eq!((read.as_str(), broken, conn.violation.get()), (good, false, None));
-            let (read, broken, conn) = all(b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\nmore", size).await;
-            assert_eq!((read.as_str(), broken), ("GET / HTTP/1.1\r\nHost: a\r\nX-:\r\n\r\n", true));
+            assert_eq!(
+                (read.as_str(), broken, conn.violation.get()),
+                (good, false, None)
+            );
+            let (read, broken, conn) =
+                all(b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\nmore", size).await;
+            assert_eq!(
+                (read.as_str(), broken),
+                ("GET / HTTP/1.1\r\nHost: a\r\nX-:\r\n\r\n", true)
+            );
             assert_eq!(conn.violation(), None, "no request is served yet");
             conn.begin_request();
             assert_eq!(conn.violation(), Some(Violation::Name));
@@ -332,18 +391,28 @@ mod tests {
     #[tokio::test]
     async fn what_is_wrong_in_the_next_request_is_not_held_against_this_one() {
         let (read, broken, conn) = all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\nGET", 4096).await;
-        assert_eq!((read.as_str(), broken), ("GET / HTTP/1.1\r\nHost: a\r\n\r\n- / HTTP/1.1\r\n\r\n", true));
+        assert_eq!(
+            (read.as_str(), broken),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n\r\n- / HTTP/1.1\r\n\r\n",
+                true
+            )
+        );
         conn.begin_request();
         assert_eq!((conn.violation(), conn.is_overrun()), (None, true));
         conn.begin_request();
-        assert_eq!((conn.violation(), conn.is_overrun()), (Some(Violation::Method), false));
+        assert_eq!(
+            (conn.violation(), conn.is_overrun()),
+            (Some(Violation::Method), false)
+        );
     }
 
     #[tokio::test]
     async fn a_body_that_is_cut_ends_in_an_error() {
         for size in [1, 4096] {
             let head = "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-            let (read, broken, conn) = all(format!("{head}2\r\n{{}}\n0\r\n\r\n").as_bytes(), size).await;
+            let (read, broken, conn) =
+                all(format!("{head}2\r\n{{}}\n0\r\n\r\n").as_bytes(), size).await;
             assert_eq!((read, broken), (format!("{head}2\r\n{{}}"), true));
             conn.begin_request();
             assert_eq!(conn.violation(), Some(Violation::Chunk));

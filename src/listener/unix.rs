@@ -21,12 +21,19 @@ pub struct SocketFile {
 /// # Errors
 /// Something else stands there, somebody listens, or the directory may not be written.
 pub fn listen(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+    let is_socket =
+        std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket
+        && std::os::unix::net::UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+    let file = SocketFile {
+        path: path.to_owned(),
+        identity: identity(path)?,
+    };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
     Ok((listener, file))
 }
@@ -55,8 +62,15 @@ mod tests {
         // a listener that is gone leaves its file
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let (listener, file) = listen(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert_eq!(listen(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse, "somebody listens");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            MODE
+        );
+        assert_eq!(
+            listen(&path).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse,
+            "somebody listens"
+        );
         drop((listener, file));
         assert!(!path.exists(), "its file goes with it");
         std::fs::write(&path, "data").unwrap();

@@ -53,7 +53,15 @@ pub struct Choice {
 pub fn choose(candidates: &[Candidate]) -> Vec<Choice> {
     let (mut probed, mut left) = (HashSet::new(), PER_ROUND);
     let mut chosen = Vec::with_capacity(candidates.len());
-    for Candidate { target, upstream, room, pause, places, tokens } in candidates {
+    for Candidate {
+        target,
+        upstream,
+        room,
+        pause,
+        places,
+        tokens,
+    } in candidates
+    {
         let most = (*places).min(*tokens).min(PER_TARGET).min(left);
         let (count, probe) = match (room, pause) {
             (Room::None, _) | (_, Room::None) => (0, false),
@@ -64,7 +72,11 @@ pub fn choose(candidates: &[Candidate]) -> Vec<Choice> {
         };
         if count > 0 {
             left -= count;
-            chosen.push(Choice { target: *target, count, probe });
+            chosen.push(Choice {
+                target: *target,
+                count,
+                probe,
+            });
         }
     }
     chosen

@@ -24,8 +24,12 @@ const SHORTEST_ASKED: Duration = Duration::from_secs(1);
 const WHILE_PROBING: Duration = Duration::from_secs(1);
 
 /// The statuses of a proxy without an app, and of an app that has too much to do.
-const AWAY: [StatusCode; 4] =
-    [StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+const AWAY: [StatusCode; 4] = [
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
 
 /// What an attempt says about its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +48,8 @@ pub fn sign(outcome: Outcome, fresh: bool, asked: Option<Duration>) -> Option<Si
     match outcome {
         Outcome::Answered(status) if AWAY.contains(&status) => Some(Sign::Away(asked)),
         Outcome::Answered(_) => Some(Sign::Answered),
-        Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Local(_)) | Outcome::Ambiguous(Fault::Stale) => None,
+        Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Local(_))
+        | Outcome::Ambiguous(Fault::Stale) => None,
         Outcome::Ambiguous(Fault::Reset) if fresh => Some(Sign::Away(None)),
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Sign::NoAnswer),
     }
@@ -88,7 +93,9 @@ impl Pause {
     pub fn room(&self, now: Instant) -> Room {
         match &self.state {
             State::Running(_) => Room::All,
-            State::Paused { until, probe: None, .. } if now >= *until => Room::Probe,
+            State::Paused {
+                until, probe: None, ..
+            } if now >= *until => Room::Probe,
             State::Paused { .. } => Room::None,
         }
     }
@@ -120,7 +127,14 @@ impl Pause {
 
     /// Takes the only probe, if one may begin now. It is given back by [`Self::let_go`], or ended by [`Self::heard`].
     pub fn probe(&mut self, now: Instant) -> Option<Probe> {
-        let State::Paused { until, probe: out @ None, .. } = &mut self.state else { return None };
+        let State::Paused {
+            until,
+            probe: out @ None,
+            ..
+        } = &mut self.state
+        else {
+            return None;
+        };
         if now < *until {
             return None;
         }
@@ -144,7 +158,14 @@ impl Pause {
     }
 
     /// Records what an attempt, as a probe or not, says. `open` is the first pause.
-    pub fn heard(&mut self, sign: Sign, subject: Subject, probe: Option<Probe>, open: Duration, now: Instant) {
+    pub fn heard(
+        &mut self,
+        sign: Sign,
+        subject: Subject,
+        probe: Option<Probe>,
+        open: Duration,
+        now: Instant,
+    ) {
         match (&mut self.state, sign) {
             (_, Sign::Answered) => self.state = State::default(),
             (State::Running(_), Sign::NoAnswer) => {}
@@ -156,16 +177,35 @@ impl Pause {
                 if row.len() == ATTEMPTS && different(row) >= DELIVERIES {
                     let wait = open.min(LONGEST);
                     let until = now + asked.map_or(wait, within);
-                    self.state = State::Paused { until, wait, probe: None, failed: subject };
+                    self.state = State::Paused {
+                        until,
+                        wait,
+                        probe: None,
+                        failed: subject,
+                    };
                 }
             }
-            (State::Paused { until, wait, probe: out, failed }, Sign::Away(_) | Sign::NoAnswer) if out.is_some() && *out == probe => {
-                let asked = if let Sign::Away(asked) = sign { asked } else { None };
+            (
+                State::Paused {
+                    until,
+                    wait,
+                    probe: out,
+                    failed,
+                },
+                Sign::Away(_) | Sign::NoAnswer,
+            ) if out.is_some() && *out == probe => {
+                let asked = if let Sign::Away(asked) = sign {
+                    asked
+                } else {
+                    None
+                };
                 *wait = wait.saturating_mul(2).min(LONGEST);
                 (*until, *out, *failed) = (now + asked.map_or(*wait, within), None, subject);
             }
             // an attempt that was under way when the pause began
-            (State::Paused { until, .. }, Sign::Away(Some(asked))) => *until = (*until).max(now + within(asked)),
+            (State::Paused { until, .. }, Sign::Away(Some(asked))) => {
+                *until = (*until).max(now + within(asked))
+            }
             (State::Paused { .. }, Sign::Away(None) | Sign::NoAnswer) => {}
         }
     }
@@ -177,7 +217,11 @@ fn within(asked: Duration) -> Duration {
 }
 
 fn different(row: &VecDeque<Subject>) -> usize {
-    let is_first = |(index, subject): &(usize, &Subject)| row.iter().take(*index).all(|earlier| earlier.delivery != subject.delivery);
+    let is_first = |(index, subject): &(usize, &Subject)| {
+        row.iter()
+            .take(*index)
+            .all(|earlier| earlier.delivery != subject.delivery)
+    };
     row.iter().enumerate().filter(is_first).count()
 }
 

@@ -50,13 +50,28 @@ pub struct Unreadable(&'static str);
 
 /// Returns what is stored of a delivery beside its body: not the secrets at `dropped`, and where those at `secrets` are, since its route may
 /// change. `more` are facts of the caller's.
-pub fn record(delivery: &Delivery, dropped: &SecretLocations, secrets: &SecretLocations, more: &[(&'static str, &str)]) -> Record {
+pub fn record(
+    delivery: &Delivery,
+    dropped: &SecretLocations,
+    secrets: &SecretLocations,
+    more: &[(&'static str, &str)],
+) -> Record {
     let head = delivery.head();
-    let headers = head.headers.iter().filter(|(name, _)| !dropped.has_header(name));
-    let headers = headers.map(|(name, value)| (Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes())));
+    let headers = head
+        .headers
+        .iter()
+        .filter(|(name, _)| !dropped.has_header(name));
+    let headers = headers.map(|(name, value)| {
+        (
+            Bytes::copy_from_slice(name.as_str().as_bytes()),
+            Bytes::copy_from_slice(value.as_bytes()),
+        )
+    });
     Record {
         method: Bytes::copy_from_slice(head.method.as_str().as_bytes()),
-        target: dropped.without_parameters(&head.target).map_or_else(|| head.target.clone(), BytesMut::freeze),
+        target: dropped
+            .without_parameters(&head.target)
+            .map_or_else(|| head.target.clone(), BytesMut::freeze),
         authority: Bytes::copy_from_slice(head.authority.as_bytes()),
         tls: head.tls,
         headers: headers.collect(),
@@ -67,7 +82,12 @@ pub fn record(delivery: &Delivery, dropped: &SecretLocations, secrets: &SecretLo
 fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, &str)]) -> Pairs {
     let head = delivery.head();
     let mut facts = Pairs::new();
-    let mut say = |name: &str, value: &str| facts.push((Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes())));
+    let mut say = |name: &str, value: &str| {
+        facts.push((
+            Bytes::copy_from_slice(name.as_bytes()),
+            Bytes::copy_from_slice(value.as_bytes()),
+        ))
+    };
     say(CLIENT, &head.client.ip.to_string());
     say(CLIENT_OWN, word(head.client.own));
     say(BEHIND_PROXY, word(head.client.behind_trusted_proxy));
@@ -75,7 +95,14 @@ fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, 
     say(RECEIVED_AT, &unix_ms(head.received.wall).to_string());
     let proof = delivery.cleared().keep();
     say(VERIFIED, word(proof.is_some()));
-    if let Some(KeptProof { secret, account, signed_at, delivery_id, covers }) = proof {
+    if let Some(KeptProof {
+        secret,
+        account,
+        signed_at,
+        delivery_id,
+        covers,
+    }) = proof
+    {
         say(SECRET, &secret);
         say(COVERS, &covers.header_value());
         if let Some(account) = account {
@@ -102,13 +129,19 @@ fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, 
 
 /// A fact of a record.
 pub fn fact<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
-    let found = record.facts.iter().find(|(known, _)| known == name.as_bytes());
+    let found = record
+        .facts
+        .iter()
+        .find(|(known, _)| known == name.as_bytes());
     found.and_then(|(_, value)| std::str::from_utf8(value).ok())
 }
 
 /// A fact of a record that is a time.
 pub fn time(record: &Record, name: &str) -> Option<SystemTime> {
-    fact(record, name)?.parse().ok().map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms))
+    fact(record, name)?
+        .parse()
+        .ok()
+        .map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms))
 }
 
 /// The path parameters of a record.
@@ -132,21 +165,37 @@ pub fn secret_locations(record: &Record) -> SecretLocations {
 ///
 /// # Errors
 /// Which part is not what [`record`] writes.
-pub fn restore(route: Arc<str>, record: &Record, body: Bytes, now: Now) -> Result<Delivery, Unreadable> {
-    let text = |bytes: &Bytes, what| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Unreadable(what));
+pub fn restore(
+    route: Arc<str>,
+    record: &Record,
+    body: Bytes,
+    now: Now,
+) -> Result<Delivery, Unreadable> {
+    let text = |bytes: &Bytes, what| {
+        std::str::from_utf8(bytes)
+            .map(str::to_owned)
+            .map_err(|_| Unreadable(what))
+    };
     let mut headers = HeaderMap::with_capacity(record.headers.len());
     for (name, value) in &record.headers {
         let name = HeaderName::from_bytes(name).map_err(|_| Unreadable("header"))?;
-        headers.append(name, HeaderValue::from_bytes(value).map_err(|_| Unreadable("header"))?);
+        headers.append(
+            name,
+            HeaderValue::from_bytes(value).map_err(|_| Unreadable("header"))?,
+        );
     }
     let yes = |name| fact(record, name) == Some(word(true));
     let client = Client {
-        ip: fact(record, CLIENT).and_then(|ip| ip.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        ip: fact(record, CLIENT)
+            .and_then(|ip| ip.parse().ok())
+            .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         own: yes(CLIENT_OWN),
         behind_trusted_proxy: yes(BEHIND_PROXY),
     };
     let head = RequestHead {
-        request_id: fact(record, REQUEST_ID).and_then(RequestId::parse).ok_or(Unreadable("request ID"))?,
+        request_id: fact(record, REQUEST_ID)
+            .and_then(RequestId::parse)
+            .ok_or(Unreadable("request ID"))?,
         method: Method::from_bytes(&record.method).map_err(|_| Unreadable("method"))?,
         target: record.target.clone(),
         authority: text(&record.authority, "authority")?,
@@ -155,7 +204,10 @@ pub fn restore(route: Arc<str>, record: &Record, body: Bytes, now: Now) -> Resul
         declared_size: u64::try_from(body.len()).ok(),
         client,
         certificate: None,
-        received: Now { wall: time(record, RECEIVED_AT).unwrap_or(now.wall), mono: now.mono },
+        received: Now {
+            wall: time(record, RECEIVED_AT).unwrap_or(now.wall),
+            mono: now.mono,
+        },
     };
     let proof = yes(VERIFIED).then(|| KeptProof {
         secret: fact(record, SECRET).unwrap_or_default().into(),
@@ -164,8 +216,15 @@ pub fn restore(route: Arc<str>, record: &Record, body: Bytes, now: Now) -> Resul
         delivery_id: fact(record, DELIVERY_ID).map(Box::from),
         covers: Covers::parse(fact(record, COVERS).unwrap_or_default()),
     });
-    let received = Received { head, body: Body::from(body) };
-    Ok(Delivery::new(route, parameters(record), Cleared::restored(received, proof)))
+    let received = Received {
+        head,
+        body: Body::from(body),
+    };
+    Ok(Delivery::new(
+        route,
+        parameters(record),
+        Cleared::restored(received, proof),
+    ))
 }
 
 fn word(yes: bool) -> &'static str {

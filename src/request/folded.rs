@@ -16,9 +16,14 @@ impl Folded {
 
     /// Folds a name.
     pub fn new(name: &str) -> Self {
-        let mut folded = Self { kept: [0; Self::MAX], len: 0 };
+        let mut folded = Self {
+            kept: [0; Self::MAX],
+            len: 0,
+        };
         for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
-            let Some(slot) = folded.kept.get_mut(folded.len) else { break };
+            let Some(slot) = folded.kept.get_mut(folded.len) else {
+                break;
+            };
             *slot = byte.to_ascii_lowercase();
             folded.len += 1;
             if folded.as_bytes() == b"http" {
@@ -35,8 +40,15 @@ impl Folded {
 
     /// Returns whether `name`, of any length, folds to something that ends with `suffix`, which is folded already.
     pub fn ends_with(name: &str, suffix: &[u8]) -> bool {
-        let mut folded = name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
-        suffix.iter().rev().all(|expected| folded.next() == Some(*expected))
+        let mut folded = name
+            .bytes()
+            .rev()
+            .filter(u8::is_ascii_alphanumeric)
+            .map(|byte| byte.to_ascii_lowercase());
+        suffix
+            .iter()
+            .rev()
+            .all(|expected| folded.next() == Some(*expected))
     }
 }
 

@@ -11,7 +11,12 @@ fn secs(seconds: u64) -> Duration {
 }
 
 fn growing(max_attempts: u32) -> Schedule {
-    let backoff = Backoff { initial: secs(5), factor: 2.0, max: secs(3600), max_attempts: Some(max_attempts) };
+    let backoff = Backoff {
+        initial: secs(5),
+        factor: 2.0,
+        max: secs(3600),
+        max_attempts: Some(max_attempts),
+    };
     Schedule::growing(backoff, DAY * 3).unwrap()
 }
 
@@ -25,29 +30,73 @@ fn answered(status: u16, asked: Option<u64>) -> Tried {
 
 #[test]
 fn what_is_nonsense_cannot_be_made() {
-    let good = Backoff { initial: secs(5), factor: 2.0, max: secs(60), max_attempts: Some(3) };
+    let good = Backoff {
+        initial: secs(5),
+        factor: 2.0,
+        max: secs(60),
+        max_attempts: Some(3),
+    };
     let check = |backoff, age, expected| assert_eq!(Schedule::growing(backoff, age), Err(expected));
-    check(Backoff { initial: Duration::ZERO, ..good }, DAY, InvalidSchedule::NoInitial);
+    check(
+        Backoff {
+            initial: Duration::ZERO,
+            ..good
+        },
+        DAY,
+        InvalidSchedule::NoInitial,
+    );
     for factor in [0.5, f64::NAN, f64::INFINITY, -2.0] {
         check(Backoff { factor, ..good }, DAY, InvalidSchedule::Factor);
     }
-    check(Backoff { max: secs(4), ..good }, DAY, InvalidSchedule::MaxBelowInitial);
-    check(Backoff { max: Duration::MAX, ..good }, DAY, InvalidSchedule::TooLong);
-    check(Backoff { max_attempts: Some(0), ..good }, DAY, InvalidSchedule::NoAttempts);
+    check(
+        Backoff {
+            max: secs(4),
+            ..good
+        },
+        DAY,
+        InvalidSchedule::MaxBelowInitial,
+    );
+    check(
+        Backoff {
+            max: Duration::MAX,
+            ..good
+        },
+        DAY,
+        InvalidSchedule::TooLong,
+    );
+    check(
+        Backoff {
+            max_attempts: Some(0),
+            ..good
+        },
+        DAY,
+        InvalidSchedule::NoAttempts,
+    );
     check(good, Duration::ZERO, InvalidSchedule::NoAge);
     assert_eq!(Schedule::fixed([], DAY), Err(InvalidSchedule::NoWaits));
-    assert_eq!(Schedule::fixed([Duration::ZERO], DAY), Err(InvalidSchedule::NoInitial));
-    assert_eq!(Schedule::fixed([secs(1), Duration::MAX], DAY), Err(InvalidSchedule::TooLong));
+    assert_eq!(
+        Schedule::fixed([Duration::ZERO], DAY),
+        Err(InvalidSchedule::NoInitial)
+    );
+    assert_eq!(
+        Schedule::fixed([secs(1), Duration::MAX], DAY),
+        Err(InvalidSchedule::TooLong)
+    );
 }
 
 #[test]
 fn the_bound_doubles_up_to_the_greatest() {
     let schedule = growing(100);
-    let bounds: Vec<_> = [1, 2, 3, 4, 10, 11, 12, 5000, u32::MAX].map(|tries| schedule.bound(tries).as_secs()).into();
+    let bounds: Vec<_> = [1, 2, 3, 4, 10, 11, 12, 5000, u32::MAX]
+        .map(|tries| schedule.bound(tries).as_secs())
+        .into();
     assert_eq!(bounds, [5, 10, 20, 40, 2560, 3600, 3600, 3600, 3600]);
     let verdict = |random| schedule.verdict(after(1, secs(1)), Tried::NoAnswer, random);
     assert_eq!(verdict(0), Verdict::RetryIn(Duration::ZERO));
-    assert_eq!(verdict(1 << 63), Verdict::RetryIn(Duration::from_millis(2500)));
+    assert_eq!(
+        verdict(1 << 63),
+        Verdict::RetryIn(Duration::from_millis(2500))
+    );
 }
 
 #[test]
@@ -55,9 +104,18 @@ fn a_list_is_followed_as_written() {
     let schedule = Schedule::fixed([secs(5), secs(300)], DAY).unwrap();
     assert_eq!(schedule.max_attempts(), Some(3));
     for random in [0, u64::MAX] {
-        assert_eq!(schedule.verdict(after(1, secs(1)), answered(500, None), random), Verdict::RetryIn(secs(5)));
-        assert_eq!(schedule.verdict(after(2, secs(6)), Tried::NoAnswer, random), Verdict::RetryIn(secs(300)));
-        assert_eq!(schedule.verdict(after(3, secs(310)), Tried::NoAnswer, random), Verdict::Dead(Reason::Attempts));
+        assert_eq!(
+            schedule.verdict(after(1, secs(1)), answered(500, None), random),
+            Verdict::RetryIn(secs(5))
+        );
+        assert_eq!(
+            schedule.verdict(after(2, secs(6)), Tried::NoAnswer, random),
+            Verdict::RetryIn(secs(300))
+        );
+        assert_eq!(
+            schedule.verdict(after(3, secs(310)), Tried::NoAnswer, random),
+            Verdict::Dead(Reason::Attempts)
+        );
     }
 }
 
@@ -69,27 +127,57 @@ fn statuses_decide() {
         assert_eq!(verdict(answered(status, None)), Verdict::Delivered);
     }
     for status in [404, 410] {
-        assert_eq!(verdict(answered(status, Some(1))), Verdict::Dead(Reason::Status(StatusCode::from_u16(status).unwrap())));
+        assert_eq!(
+            verdict(answered(status, Some(1))),
+            Verdict::Dead(Reason::Status(StatusCode::from_u16(status).unwrap()))
+        );
     }
     for status in [301, 400, 403, 429, 500, 503] {
-        assert_eq!(verdict(answered(status, None)), Verdict::RetryIn(Duration::ZERO), "{status}");
+        assert_eq!(
+            verdict(answered(status, None)),
+            Verdict::RetryIn(Duration::ZERO),
+            "{status}"
+        );
     }
     // the last try may still succeed
-    assert_eq!(schedule.verdict(after(3, DAY * 9), answered(200, None), 0), Verdict::Delivered);
+    assert_eq!(
+        schedule.verdict(after(3, DAY * 9), answered(200, None), 0),
+        Verdict::Delivered
+    );
 }
 
 #[test]
 fn a_wait_that_is_asked_for_is_kept_within_reason() {
     let schedule = growing(9);
-    let verdict = |status, asked, age| schedule.verdict(after(1, age), answered(status, Some(asked)), 0);
-    assert_eq!(verdict(429, 7200, secs(1)), Verdict::RetryIn(secs(7200)), "longer than the greatest own wait");
+    let verdict =
+        |status, asked, age| schedule.verdict(after(1, age), answered(status, Some(asked)), 0);
+    assert_eq!(
+        verdict(429, 7200, secs(1)),
+        Verdict::RetryIn(secs(7200)),
+        "longer than the greatest own wait"
+    );
     assert_eq!(verdict(503, 0, secs(1)), Verdict::RetryIn(Duration::ZERO));
-    assert_eq!(verdict(500, 7200, secs(1)), Verdict::RetryIn(Duration::ZERO), "only 429 and 503 ask");
-    assert_eq!(verdict(429, u64::MAX, secs(1)), Verdict::RetryIn(DAY), "a day at most");
-    assert_eq!(verdict(429, 7200, DAY * 3 - secs(60)), Verdict::RetryIn(secs(60)), "the last attempt comes at the end of the age");
+    assert_eq!(
+        verdict(500, 7200, secs(1)),
+        Verdict::RetryIn(Duration::ZERO),
+        "only 429 and 503 ask"
+    );
+    assert_eq!(
+        verdict(429, u64::MAX, secs(1)),
+        Verdict::RetryIn(DAY),
+        "a day at most"
+    );
+    assert_eq!(
+        verdict(429, 7200, DAY * 3 - secs(60)),
+        Verdict::RetryIn(secs(60)),
+        "the last attempt comes at the end of the age"
+    );
     assert_eq!(verdict(429, 7200, DAY * 3), Verdict::Dead(Reason::Age));
     let patient = growing(9).asked_at_most(secs(60));
-    assert_eq!(patient.verdict(after(1, secs(1)), answered(429, Some(7200)), 0), Verdict::RetryIn(secs(60)));
+    assert_eq!(
+        patient.verdict(after(1, secs(1)), answered(429, Some(7200)), 0),
+        Verdict::RetryIn(secs(60))
+    );
 }
 
 #[test]
@@ -111,7 +199,11 @@ fn retry_after_is_seconds_or_a_date() {
     assert_eq!(asked("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));
     assert_eq!(asked("Sunday, 06-Nov-94 08:49:47 GMT"), Some(10));
     assert_eq!(asked("Sun Nov  6 08:49:47 1994"), Some(10));
-    assert_eq!(asked("Sun, 06 Nov 1994 08:49:17 GMT"), Some(0), "in the past");
+    assert_eq!(
+        asked("Sun, 06 Nov 1994 08:49:17 GMT"),
+        Some(0),
+        "in the past"
+    );
     for nonsense in ["", "-1", "+5", "1.5", "soon", "1 2", "Sun, 06 Nov 1994"] {
         assert_eq!(asked(nonsense), None, "{nonsense}");
     }
@@ -120,19 +212,42 @@ fn retry_after_is_seconds_or_a_date() {
 
 fn schedules() -> impl Strategy<Value = Schedule> {
     let age = (1_u64..1_000_000_000).prop_map(Duration::from_millis);
-    let growing = (1_u64..10_000_000, 1.0_f64..1e6, 0_u64..10_000_000, prop::option::of(1_u32..200), age.clone()).prop_map(
-        |(initial, factor, more, max_attempts, age)| {
+    let growing = (
+        1_u64..10_000_000,
+        1.0_f64..1e6,
+        0_u64..10_000_000,
+        prop::option::of(1_u32..200),
+        age.clone(),
+    )
+        .prop_map(|(initial, factor, more, max_attempts, age)| {
             let initial = Duration::from_millis(initial);
-            Schedule::growing(Backoff { initial, factor, max: initial + Duration::from_millis(more), max_attempts }, age).unwrap()
-        },
-    );
-    let fixed = (prop::collection::vec(1_u64..100_000_000, 1..20), age)
-        .prop_map(|(waits, age)| Schedule::fixed(waits.into_iter().map(Duration::from_millis).collect::<Vec<_>>(), age).unwrap());
+            Schedule::growing(
+                Backoff {
+                    initial,
+                    factor,
+                    max: initial + Duration::from_millis(more),
+                    max_attempts,
+                },
+                age,
+            )
+            .unwrap()
+        });
+    let fixed = (prop::collection::vec(1_u64..100_000_000, 1..20), age).prop_map(|(waits, age)| {
+        Schedule::fixed(
+            waits
+                .into_iter()
+                .map(Duration::from_millis)
+                .collect::<Vec<_>>(),
+            age,
+        )
+        .unwrap()
+    });
     prop_oneof![growing, fixed]
 }
 
 fn tried() -> impl Strategy<Value = Tried> {
-    let answered = (100_u16..1000, prop::option::of(any::<u64>())).prop_map(|(status, asked)| answered(status, asked));
+    let answered = (100_u16..1000, prop::option::of(any::<u64>()))
+        .prop_map(|(status, asked)| answered(status, asked));
     prop_oneof![Just(Tried::NoAnswer), answered]
 }
 

@@ -100,14 +100,26 @@ impl GuardsByApp {
             let guards = by_app.entry(route.app).or_default();
             let own = with_marks(route.path);
             let onward = route.onward.map(|path| of_template(path, route.path));
-            for (text, path) in [Some((own, route.path.to_owned())), onward].into_iter().flatten() {
-                let guard = Guard { pattern: Pattern::new(&text), path, route: Arc::clone(route.name) };
+            for (text, path) in [Some((own, route.path.to_owned())), onward]
+                .into_iter()
+                .flatten()
+            {
+                let guard = Guard {
+                    pattern: Pattern::new(&text),
+                    path,
+                    route: Arc::clone(route.name),
+                };
                 if !guards.list.contains(&guard) {
                     guards.list.push(guard);
                 }
             }
         }
-        Self(by_app.into_iter().map(|(app, guards)| (app, Arc::new(guards))).collect())
+        Self(
+            by_app
+                .into_iter()
+                .map(|(app, guards)| (app, Arc::new(guards)))
+                .collect(),
+        )
     }
 
     /// Returns the guarded paths of the app at `address`.
@@ -125,7 +137,8 @@ impl AppAddress {
     /// Returns the address of an app on a TCP port. All names of this machine are one.
     pub fn tcp(host: &str, port: u16) -> Self {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let is_this_machine = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.to_canonical().is_unspecified();
+        let is_this_machine =
+            |ip: IpAddr| ip.to_canonical().is_loopback() || ip.to_canonical().is_unspecified();
         let host = match host.parse::<IpAddr>() {
             Ok(ip) if is_this_machine(ip) => "localhost".to_owned(),
             Ok(ip) => ip.to_canonical().to_string(),
@@ -142,11 +155,21 @@ impl Guards {
         if self.list.is_empty() {
             return Verdict::Free;
         }
-        let Some(pieces) = pieces(path).filter(|_| !path.starts_with(b"//")) else { return Verdict::Malformed };
-        if pieces.iter().filter(|piece| matches!(piece.kind, Kind::Up | Kind::Dots)).count() > MOST_UPS {
+        let Some(pieces) = pieces(path).filter(|_| !path.starts_with(b"//")) else {
+            return Verdict::Malformed;
+        };
+        if pieces
+            .iter()
+            .filter(|piece| matches!(piece.kind, Kind::Up | Kind::Dots))
+            .count()
+            > MOST_UPS
+        {
             return Verdict::Malformed;
         }
-        self.list.iter().position(|guard| guard.pattern.may_be(&pieces)).map_or(Verdict::Free, Verdict::Guarded)
+        self.list
+            .iter()
+            .position(|guard| guard.pattern.may_be(&pieces))
+            .map_or(Verdict::Free, Verdict::Guarded)
     }
 }
 
@@ -154,7 +177,9 @@ impl Guards {
 fn with_marks(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
     for piece in path.split_inclusive('}') {
-        let (literal, parameter) = piece.split_once('{').map_or((piece, None), |(literal, name)| (literal, Some(name)));
+        let (literal, parameter) = piece
+            .split_once('{')
+            .map_or((piece, None), |(literal, name)| (literal, Some(name)));
         text.push_str(literal);
         text.extend(parameter.map(|name| if name.starts_with('*') { REST } else { ANY }));
     }
@@ -183,16 +208,27 @@ fn of_template(template: &PathTemplate, route: &str) -> (String, String) {
 impl Pattern {
     fn new(text: &str) -> Self {
         let mut segments: Vec<Segment> = Vec::new();
-        let (before, rest) = text.split_once(REST).map_or((text, false), |(before, _)| (before, true));
+        let (before, rest) = text
+            .split_once(REST)
+            .map_or((text, false), |(before, _)| (before, true));
         // of a segment with the mark in it, `/x-{*rest}`, nothing is certain
-        let before = if rest { before.rsplit_once('/').map_or("", |(before, _)| before) } else { before };
+        let before = if rest {
+            before.rsplit_once('/').map_or("", |(before, _)| before)
+        } else {
+            before
+        };
         for piece in segments::of_pattern(before) {
             match piece.kind {
                 Kind::Empty | Kind::Here => {}
                 Kind::Up => drop(segments.pop()),
-                Kind::Name | Kind::Index | Kind::Dots if matches!(piece.separator, Separator::Slash | Separator::MaybeSlash) => {
+                Kind::Name | Kind::Index | Kind::Dots
+                    if matches!(piece.separator, Separator::Slash | Separator::MaybeSlash) =>
+                {
                     let segment = match piece.text.split_once(ANY) {
-                        Some((start, end)) => Segment::Any(start.to_owned(), end.rsplit_once(ANY).map_or(end, |(_, end)| end).to_owned()),
+                        Some((start, end)) => Segment::Any(
+                            start.to_owned(),
+                            end.rsplit_once(ANY).map_or(end, |(_, end)| end).to_owned(),
+                        ),
                         None => Segment::Text(piece.text, piece.stem),
                     };
                     segments.push(segment);
@@ -237,9 +273,15 @@ impl Pattern {
     fn takes(&self, place: usize, piece: &Piece) -> bool {
         let is_last = place + 1 == self.segments.len() && !self.rest;
         match self.segments.get(place) {
-            Some(Segment::Text(text, stem)) => piece.text == *text || is_last && piece.stem == *stem,
+            Some(Segment::Text(text, stem)) => {
+                piece.text == *text || is_last && piece.stem == *stem
+            }
             Some(Segment::Any(start, end)) => {
-                let between = |text: &str| text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end);
+                let between = |text: &str| {
+                    text.len() >= start.len() + end.len()
+                        && text.starts_with(start)
+                        && text.ends_with(end)
+                };
                 between(&piece.text) || is_last && between(&piece.stem)
             }
             None => false,
@@ -261,7 +303,11 @@ impl Readings {
     fn at_the_root(segments: usize) -> Self {
         let mut all = vec![0; segments + 1];
         all.iter_mut().take(1).for_each(|first| *first = 1);
-        Self { all, other: vec![0; segments + 1], parameter: vec![0; segments + 1] }
+        Self {
+            all,
+            other: vec![0; segments + 1],
+            parameter: vec![0; segments + 1],
+        }
     }
 
     /// Whether a reading has taken so many segments, and nothing else.
@@ -276,7 +322,12 @@ impl Readings {
 
     /// What follows `;` does not count, or belongs to the segment before it.
     fn begin_parameter(&mut self) {
-        for ((all, other), parameter) in self.all.iter_mut().zip(&self.other).zip(&mut self.parameter) {
+        for ((all, other), parameter) in self
+            .all
+            .iter_mut()
+            .zip(&self.other)
+            .zip(&mut self.parameter)
+        {
             *parameter |= *all;
             *all |= other;
         }
@@ -293,11 +344,27 @@ impl Readings {
     /// and if that `/` may be none, as the end of the segment or parameter before it. Whether some reading took it for a segment of the
     /// pattern.
     fn enter(&mut self, piece: &Piece, takes: impl Fn(usize) -> bool) -> bool {
-        let maybe = if piece.separator == Separator::MaybeSlash { u64::MAX } else { 0 };
-        let others = self.all.iter().zip(&self.other).map(|(all, other)| all << 1 | (other & maybe));
+        let maybe = if piece.separator == Separator::MaybeSlash {
+            u64::MAX
+        } else {
+            0
+        };
+        let others = self
+            .all
+            .iter()
+            .zip(&self.other)
+            .map(|(all, other)| all << 1 | (other & maybe));
         let other: Vec<u64> = others.collect();
-        let parameter: Vec<u64> = self.parameter.iter().map(|parameter| parameter & maybe).collect();
-        let mut all: Vec<u64> = other.iter().zip(&parameter).map(|(other, parameter)| other | parameter).collect();
+        let parameter: Vec<u64> = self
+            .parameter
+            .iter()
+            .map(|parameter| parameter & maybe)
+            .collect();
+        let mut all: Vec<u64> = other
+            .iter()
+            .zip(&parameter)
+            .map(|(other, parameter)| other | parameter)
+            .collect();
         let mut matched = false;
         for (place, others) in self.all.iter().enumerate() {
             let bare = others & 1;
@@ -314,7 +381,11 @@ impl Readings {
                 add(&mut all, Some(place.saturating_sub(1)), bare);
             }
         }
-        *self = Self { all, other, parameter };
+        *self = Self {
+            all,
+            other,
+            parameter,
+        };
         matched
     }
 }

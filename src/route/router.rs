@@ -65,23 +65,47 @@ impl Router {
     /// # Errors
     /// What is wrong with host or path, or which hook is in the way.
     pub fn insert(&mut self, host: Option<&str>, path: &str, index: usize) -> Result<(), Conflict> {
-        self.insert_as(host, path, Taker { route: index, any_segments: false })
+        self.insert_as(
+            host,
+            path,
+            Taker {
+                route: index,
+                any_segments: false,
+            },
+        )
     }
 
     /// The same for a route that hands the target on as it is: its parameters take segments of any kind.
     ///
     /// # Errors
     /// As [`Self::insert`].
-    pub fn insert_pass(&mut self, host: Option<&str>, path: &str, index: usize) -> Result<(), Conflict> {
-        self.insert_as(host, path, Taker { route: index, any_segments: true })
+    pub fn insert_pass(
+        &mut self,
+        host: Option<&str>,
+        path: &str,
+        index: usize,
+    ) -> Result<(), Conflict> {
+        self.insert_as(
+            host,
+            path,
+            Taker {
+                route: index,
+                any_segments: true,
+            },
+        )
     }
 
     fn insert_as(&mut self, host: Option<&str>, path: &str, index: Taker) -> Result<(), Conflict> {
         check_path(path)?;
-        let Some(host) = host else { return self.any.insert(path, index) };
+        let Some(host) = host else {
+            return self.any.insert(path, index);
+        };
         let host = host.to_ascii_lowercase();
         if let Some(suffix) = host.strip_prefix('*') {
-            let name = suffix.strip_prefix('.').filter(|name| is_host(name)).ok_or(Conflict::Host)?;
+            let name = suffix
+                .strip_prefix('.')
+                .filter(|name| is_host(name))
+                .ok_or(Conflict::Host)?;
             let suffix = format!(".{name}");
             if let Some((_, paths)) = self.wildcard.iter_mut().find(|(known, _)| *known == suffix) {
                 return paths.insert(path, index);
@@ -89,7 +113,8 @@ impl Router {
             let mut paths = Paths::default();
             paths.insert(path, index)?;
             self.wildcard.push((suffix, paths));
-            self.wildcard.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+            self.wildcard
+                .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
             return Ok(());
         }
         if !is_host(&host) {
@@ -106,7 +131,10 @@ impl Router {
         let host = host.strip_suffix('.').unwrap_or(&host);
         let exact = self.exact.get(host).and_then(|paths| paths.find(path));
         let wildcard = || {
-            let mut matching = self.wildcard.iter().filter(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix.as_str()));
+            let mut matching = self
+                .wildcard
+                .iter()
+                .filter(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix.as_str()));
             matching.find_map(|(_, paths)| paths.find(path))
         };
         exact.or_else(wildcard).or_else(|| self.any.find(path))
@@ -116,23 +144,49 @@ impl Router {
 impl Paths {
     fn insert(&mut self, path: &str, taker: Taker) -> Result<(), Conflict> {
         let hook = taker.route;
-        if let Some(at) = self.known.iter().position(|known| known.implied && shape(&known.path) == shape(path)) {
+        if let Some(at) = self
+            .known
+            .iter()
+            .position(|known| known.implied && shape(&known.path) == shape(path))
+        {
             let implied = self.known.swap_remove(at);
             self.tree.remove(implied.path);
         }
-        match self.tree.insert(path, Target { taker, empty_rest: None }) {
-            Ok(()) => self.known.push(Known { path: path.to_owned(), hook, implied: false }),
+        match self.tree.insert(
+            path,
+            Target {
+                taker,
+                empty_rest: None,
+            },
+        ) {
+            Ok(()) => self.known.push(Known {
+                path: path.to_owned(),
+                hook,
+                implied: false,
+            }),
             Err(matchit::InsertError::Conflict { with }) => {
-                let by = self.known.iter().find(|known| shape(&known.path) == shape(path) || known.path == with);
-                return Err(Conflict::Taken { by: by.map(|known| known.hook) });
+                let by = self
+                    .known
+                    .iter()
+                    .find(|known| shape(&known.path) == shape(path) || known.path == with);
+                return Err(Conflict::Taken {
+                    by: by.map(|known| known.hook),
+                });
             }
             Err(_) => return Err(Conflict::Path(PARAMETERS)),
         }
         // matchit's catch-all takes at least one character, ours takes none as well.
         if let Some((stem, rest)) = path.split_once("{*") {
-            let target = Target { taker, empty_rest: Some(rest.trim_end_matches('}').into()) };
+            let target = Target {
+                taker,
+                empty_rest: Some(rest.trim_end_matches('}').into()),
+            };
             if self.tree.insert(stem, target).is_ok() {
-                self.known.push(Known { path: stem.to_owned(), hook, implied: true });
+                self.known.push(Known {
+                    path: stem.to_owned(),
+                    hook,
+                    implied: true,
+                });
             }
         }
         Ok(())
@@ -147,14 +201,24 @@ impl Paths {
             }
             params.push((name.into(), value.into()));
         }
-        params.extend(found.value.empty_rest.iter().map(|rest| (rest.clone(), "".into())));
+        params.extend(
+            found
+                .value
+                .empty_rest
+                .iter()
+                .map(|rest| (rest.clone(), "".into())),
+        );
         Some((found.value.taker.route, Params(params)))
     }
 }
 
 /// The names of the parameters of a path, in its order.
 pub fn parameters(path: &str) -> Vec<&str> {
-    path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name.trim_start_matches('*')).collect()
+    path.split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'))
+        .map(|(name, _)| name.trim_start_matches('*'))
+        .collect()
 }
 
 /// What two paths have in common that take the same requests: parameters without their names.
@@ -174,33 +238,52 @@ fn check_path(path: &str) -> Result<(), Conflict> {
         return Err(Conflict::Path("begin the path with `/`"));
     }
     if path.contains(['?', '#', '\\']) || path.contains("//") {
-        return Err(Conflict::Path("write the path alone: no query, no `#`, no `\\`, no empty segment"));
+        return Err(Conflict::Path(
+            "write the path alone: no query, no `#`, no `\\`, no empty segment",
+        ));
     }
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Conflict::Path("write the path as it is sent: ASCII without blanks, other bytes percent-encoded"));
+        return Err(Conflict::Path(
+            "write the path as it is sent: ASCII without blanks, other bytes percent-encoded",
+        ));
     }
     let names = parameters(path);
-    let known = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let known = |name: &&str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
     let distinct = names.iter().collect::<HashSet<_>>().len() == names.len();
-    let braces = path.matches('{').count() == names.len() && path.matches('}').count() == names.len();
+    let braces =
+        path.matches('{').count() == names.len() && path.matches('}').count() == names.len();
     // a piece of a segment as a parameter would be another grammar, which neither the guard nor the reader of a config expects
-    let whole =
-        path.split('/').all(|segment| !segment.contains('{') || (segment.starts_with('{') && segment.find('}') == Some(segment.len() - 1)));
+    let whole = path.split('/').all(|segment| {
+        !segment.contains('{')
+            || (segment.starts_with('{') && segment.find('}') == Some(segment.len() - 1))
+    });
     if !braces || !distinct || !whole || !names.iter().all(known) {
         return Err(Conflict::Path(PARAMETERS));
     }
     let mut segments = path.split('/').filter(|segment| !segment.contains('{'));
     if !segments.all(|segment| segment.is_empty() || is_plain_segment(segment)) {
-        return Err(Conflict::Path("write the path without `.` and `..` segments and encoded slashes"));
+        return Err(Conflict::Path(
+            "write the path without `.` and `..` segments and encoded slashes",
+        ));
     }
     Ok(())
 }
 
-const PARAMETERS: &str = "write parameters as whole segments, `/{name}`, each name once, and `/{*rest}` only at the end";
+const PARAMETERS: &str =
+    "write parameters as whole segments, `/{name}`, each name once, and `/{*rest}` only at the end";
 
 fn is_host(host: &str) -> bool {
     let label = |label: &str| {
-        !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     !host.is_empty() && host.len() <= 253 && host.split('.').all(label)
 }
@@ -216,7 +299,8 @@ fn without_port(host: &str) -> &str {
 fn is_plain_segment(raw: &str) -> bool {
     let mut text = raw.as_bytes().to_vec();
     loop {
-        if text.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0)) || text == b"." || text == b".." {
+        if text.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0)) || text == b"." || text == b".."
+        {
             return false;
         }
         match decode(&text) {
@@ -231,11 +315,14 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, after @ ..] = rest {
-        let octet = (*first == b'%').then(|| after.split_at_checked(2)).flatten().and_then(|(digits, after)| {
-            let mut octet = [0];
-            hex::decode_to_slice(digits, &mut octet).ok()?;
-            Some((octet, after))
-        });
+        let octet = (*first == b'%')
+            .then(|| after.split_at_checked(2))
+            .flatten()
+            .and_then(|(digits, after)| {
+                let mut octet = [0];
+                hex::decode_to_slice(digits, &mut octet).ok()?;
+                Some((octet, after))
+            });
         (rest, _) = match octet {
             Some(([octet], after)) => (after, decoded.push(octet)),
             None => (after, decoded.push(*first)),

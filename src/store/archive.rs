@@ -53,7 +53,11 @@ pub struct Statuses(u8);
 impl Statuses {
     /// Those given.
     pub fn of(statuses: &[Status]) -> Self {
-        Self(statuses.iter().fold(0, |set, status| set | Self::bit(*status)))
+        Self(
+            statuses
+                .iter()
+                .fold(0, |set, status| set | Self::bit(*status)),
+        )
     }
 
     /// Those that wait.
@@ -340,7 +344,14 @@ pub struct Counts {
 /// Looking and acting.
 pub trait Archive: Send + Sync {
     /// Deliveries after a cursor.
-    fn page(&self, scope: Scope, filter: &Filter, order: Order, after: Option<DeliveryRef>, limit: u16) -> Answer<'_, Page>;
+    fn page(
+        &self,
+        scope: Scope,
+        filter: &Filter,
+        order: Order,
+        after: Option<DeliveryRef>,
+        limit: u16,
+    ) -> Answer<'_, Page>;
     /// Those of these that are there, in short, in the order asked for.
     fn rows(&self, scope: Scope, ids: &[DeliveryRef]) -> Answer<'_, Vec<Row>>;
     /// One delivery with its tries.

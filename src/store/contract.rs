@@ -23,7 +23,10 @@ impl HandClock {
     /// Moves both clocks on.
     pub(crate) fn advance(&self, by: Duration) {
         let mut now = self.0.lock().unwrap();
-        *now = Now { wall: now.wall + by, mono: now.mono + by };
+        *now = Now {
+            wall: now.wall + by,
+            mono: now.mono + by,
+        };
     }
 
     /// Sets the wall clock alone back.
@@ -62,75 +65,173 @@ pub(crate) async fn holds(ledger: &dyn Ledger, clock: &HandClock) {
 
 async fn claim_commit_duplicate_expiry(ledger: &dyn Ledger, clock: &HandClock) {
     let key = key(1);
-    assert_eq!(ledger.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
-    assert_eq!(ledger.claim(key, Token(2), LEASE).await.unwrap(), Claimed::InFlight { lapses_in: LEASE });
-    assert_eq!(ledger.commit(key, Token(2), WINDOW).await.unwrap(), Held::Lost, "not its claim");
-    assert_eq!(ledger.commit(key, Token(1), WINDOW).await.unwrap(), Held::Yes);
-    assert_eq!(ledger.claim(key, Token(3), LEASE).await.unwrap(), Claimed::Committed);
+    assert_eq!(
+        ledger.claim(key, Token(1), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
+    assert_eq!(
+        ledger.claim(key, Token(2), LEASE).await.unwrap(),
+        Claimed::InFlight { lapses_in: LEASE }
+    );
+    assert_eq!(
+        ledger.commit(key, Token(2), WINDOW).await.unwrap(),
+        Held::Lost,
+        "not its claim"
+    );
+    assert_eq!(
+        ledger.commit(key, Token(1), WINDOW).await.unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        ledger.claim(key, Token(3), LEASE).await.unwrap(),
+        Claimed::Committed
+    );
     ledger.release_soon(key, Token(1));
-    assert_eq!(ledger.claim(key, Token(3), LEASE).await.unwrap(), Claimed::Committed, "a late release changes nothing");
+    assert_eq!(
+        ledger.claim(key, Token(3), LEASE).await.unwrap(),
+        Claimed::Committed,
+        "a late release changes nothing"
+    );
     clock.advance(WINDOW - Duration::from_secs(2));
-    assert_eq!(ledger.claim(key, Token(3), LEASE).await.unwrap(), Claimed::Committed);
+    assert_eq!(
+        ledger.claim(key, Token(3), LEASE).await.unwrap(),
+        Claimed::Committed
+    );
     clock.advance(Duration::from_secs(4));
-    assert_eq!(ledger.claim(key, Token(3), LEASE).await.unwrap(), Claimed::Fresh, "the window has passed");
+    assert_eq!(
+        ledger.claim(key, Token(3), LEASE).await.unwrap(),
+        Claimed::Fresh,
+        "the window has passed"
+    );
     ledger.release_soon(key, Token(3));
 }
 
 async fn release_gives_back(ledger: &dyn Ledger) {
     let key = key(2);
-    assert_eq!(ledger.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+    assert_eq!(
+        ledger.claim(key, Token(1), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
     ledger.release_soon(key, Token(2));
-    assert!(matches!(ledger.claim(key, Token(2), LEASE).await.unwrap(), Claimed::InFlight { .. }), "only the holder gives back");
+    assert!(
+        matches!(
+            ledger.claim(key, Token(2), LEASE).await.unwrap(),
+            Claimed::InFlight { .. }
+        ),
+        "only the holder gives back"
+    );
     ledger.release_soon(key, Token(1));
-    assert_eq!(ledger.claim(key, Token(2), LEASE).await.unwrap(), Claimed::Fresh);
-    assert_eq!(ledger.commit(key, Token(1), WINDOW).await.unwrap(), Held::Lost);
+    assert_eq!(
+        ledger.claim(key, Token(2), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
+    assert_eq!(
+        ledger.commit(key, Token(1), WINDOW).await.unwrap(),
+        Held::Lost
+    );
     ledger.release_soon(key, Token(2));
-    assert_eq!(ledger.commit(key, Token(2), WINDOW).await.unwrap(), Held::Lost, "nobody holds it");
+    assert_eq!(
+        ledger.commit(key, Token(2), WINDOW).await.unwrap(),
+        Held::Lost,
+        "nobody holds it"
+    );
 }
 
 async fn lapse_and_take_over(ledger: &dyn Ledger, clock: &HandClock) {
     let (taken, alone) = (key(3), key(4));
     for key in [taken, alone] {
-        assert_eq!(ledger.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+        assert_eq!(
+            ledger.claim(key, Token(1), LEASE).await.unwrap(),
+            Claimed::Fresh
+        );
     }
     clock.advance(LEASE + Duration::from_millis(1));
-    assert_eq!(ledger.claim(taken, Token(2), LEASE).await.unwrap(), Claimed::Fresh);
-    assert_eq!(ledger.commit(taken, Token(1), WINDOW).await.unwrap(), Held::Lost);
+    assert_eq!(
+        ledger.claim(taken, Token(2), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
+    assert_eq!(
+        ledger.commit(taken, Token(1), WINDOW).await.unwrap(),
+        Held::Lost
+    );
     ledger.release_soon(taken, Token(1));
-    assert_eq!(ledger.commit(taken, Token(2), WINDOW).await.unwrap(), Held::Yes);
-    assert_eq!(ledger.commit(alone, Token(1), WINDOW).await.unwrap(), Held::Yes, "it lapsed, and nobody took it over");
+    assert_eq!(
+        ledger.commit(taken, Token(2), WINDOW).await.unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        ledger.commit(alone, Token(1), WINDOW).await.unwrap(),
+        Held::Yes,
+        "it lapsed, and nobody took it over"
+    );
 }
 
 async fn repeats_are_harmless(ledger: &dyn Ledger) {
     let key = key(5);
-    assert_eq!(ledger.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
-    assert_eq!(ledger.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh, "its own");
-    assert_eq!(ledger.commit(key, Token(1), WINDOW).await.unwrap(), Held::Yes);
-    assert_eq!(ledger.commit(key, Token(1), WINDOW).await.unwrap(), Held::Yes);
-    assert_eq!(ledger.claim(key, Token(2), LEASE).await.unwrap(), Claimed::Committed);
+    assert_eq!(
+        ledger.claim(key, Token(1), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
+    assert_eq!(
+        ledger.claim(key, Token(1), LEASE).await.unwrap(),
+        Claimed::Fresh,
+        "its own"
+    );
+    assert_eq!(
+        ledger.commit(key, Token(1), WINDOW).await.unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        ledger.commit(key, Token(1), WINDOW).await.unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        ledger.claim(key, Token(2), LEASE).await.unwrap(),
+        Claimed::Committed
+    );
 }
 
 async fn extend_holds_longer(ledger: &dyn Ledger, clock: &HandClock) {
     let key = key(6);
-    assert_eq!(ledger.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
-    assert_eq!(ledger.extend(key, Token(1), LEASE * 3).await.unwrap(), Held::Yes);
-    assert_eq!(ledger.extend(key, Token(2), LEASE * 9).await.unwrap(), Held::Lost);
+    assert_eq!(
+        ledger.claim(key, Token(1), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
+    assert_eq!(
+        ledger.extend(key, Token(1), LEASE * 3).await.unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        ledger.extend(key, Token(2), LEASE * 9).await.unwrap(),
+        Held::Lost
+    );
     clock.advance(LEASE * 2);
-    assert!(matches!(ledger.claim(key, Token(2), LEASE).await.unwrap(), Claimed::InFlight { .. }));
+    assert!(matches!(
+        ledger.claim(key, Token(2), LEASE).await.unwrap(),
+        Claimed::InFlight { .. }
+    ));
     ledger.release_soon(key, Token(1));
 }
 
 async fn a_hint_comes_with_commit_and_release(ledger: &dyn Ledger) {
     for (key, commit) in [(key(7), true), (key(8), false)] {
-        assert_eq!(ledger.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+        assert_eq!(
+            ledger.claim(key, Token(1), LEASE).await.unwrap(),
+            Claimed::Fresh
+        );
         let hints = [ledger.changed(key), ledger.changed(key)];
         if commit {
-            assert_eq!(ledger.commit(key, Token(1), WINDOW).await.unwrap(), Held::Yes);
+            assert_eq!(
+                ledger.commit(key, Token(1), WINDOW).await.unwrap(),
+                Held::Yes
+            );
         } else {
             ledger.release_soon(key, Token(1));
         }
         for hint in hints {
-            tokio::time::timeout(Duration::from_secs(5), hint).await.expect("an embedded ledger does give the hint");
+            tokio::time::timeout(Duration::from_secs(5), hint)
+                .await
+                .expect("an embedded ledger does give the hint");
         }
     }
 }

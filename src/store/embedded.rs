@@ -12,7 +12,9 @@ use crate::store::embedded::sqlite::writing::Hook;
 use crate::store::embedded::sqlite::{Database, Directory, OpenError, orphan};
 use crate::store::embedded::time::StoreTime;
 use crate::store::names::NumberRow;
-use crate::store::{Answer, Changed, Claimed, Held, Key, Ledger, LedgerCounts, Line, Remembered, StoreError, Token};
+use crate::store::{
+    Answer, Changed, Claimed, Held, Key, Ledger, LedgerCounts, Line, Remembered, StoreError, Token,
+};
 
 mod archive;
 pub(crate) mod batch;
@@ -84,22 +86,41 @@ impl Embedded {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open_with(path: &Path, capacity: usize, clock: Arc<dyn Clock>, opening: Opening) -> Result<Opened, OpenError> {
+    pub fn open_with(
+        path: &Path,
+        capacity: usize,
+        clock: Arc<dyn Clock>,
+        opening: Opening,
+    ) -> Result<Opened, OpenError> {
         Self::open_at(path, capacity, &clock, opening).map_err(|error| match error {
-            OpenError::Store(StoreError::Full) => OpenError::Full { path: path.to_owned() },
+            OpenError::Store(StoreError::Full) => OpenError::Full {
+                path: path.to_owned(),
+            },
             other => other,
         })
     }
 
-    fn open_at(path: &Path, capacity: usize, clock: &Arc<dyn Clock>, opening: Opening) -> Result<Opened, OpenError> {
+    fn open_at(
+        path: &Path,
+        capacity: usize,
+        clock: &Arc<dyn Clock>,
+        opening: Opening,
+    ) -> Result<Opened, OpenError> {
         let Opening { hook } = opening;
         let mut directory = Directory::hold(path)?;
         let (now, room) = (clock.now(), Room::of(path));
         let (opened, alarm) = match Self::load(&directory, capacity, clock, now) {
-            Err(OpenError::Store(StoreError::Full)) if room.release() => (Self::load(&directory, capacity, clock, now)?, None),
+            Err(OpenError::Store(StoreError::Full)) if room.release() => {
+                (Self::load(&directory, capacity, clock, now)?, None)
+            }
             // what the config does today says nothing of what lies in it
-            Err(OpenError::Store(StoreError::Corrupted(cause))) if directory.may_hold_deliveries() => {
-                return Err(OpenError::Damaged { path: directory.file(), cause: cause.to_string() });
+            Err(OpenError::Store(StoreError::Corrupted(cause)))
+                if directory.may_hold_deliveries() =>
+            {
+                return Err(OpenError::Damaged {
+                    path: directory.file(),
+                    cause: cause.to_string(),
+                });
             }
             Err(OpenError::Store(StoreError::Corrupted(cause))) => {
                 let aside = directory.set_aside(now.unix_ms() / 1000)?;
@@ -116,9 +137,14 @@ impl Embedded {
         let orphans = database.transaction(ledger.shared.time.now(), orphan::give_back);
         match orphans {
             Ok((0, _)) => {}
-            Ok((count, _)) => tracing::info!(deliveries = count, "the last process left tries under way: they are made again"),
+            Ok((count, _)) => tracing::info!(
+                deliveries = count,
+                "the last process left tries under way: they are made again"
+            ),
             // their leases lapse
-            Err(error) => tracing::warn!(%error, "what the last process had under way is not given back before its time"),
+            Err(error) => {
+                tracing::warn!(%error, "what the last process had under way is not given back before its time")
+            }
         }
         if let Err(error) = database.make_able_to_give_back() {
             tracing::debug!(%error, "the store of an older version is not rewritten");
@@ -126,18 +152,42 @@ impl Embedded {
         database.hooked(hook);
         let (drift, shared) = (Arc::clone(&ledger.drift), Arc::clone(&ledger.shared));
         let remember = Arc::new(move |key, until| shared.remember(key, until));
-        ledger.disk = Some(Disk::start(directory, database, line, ledger.shared.time.clone(), drift, remember, room)?);
+        ledger.disk = Some(Disk::start(
+            directory,
+            database,
+            line,
+            ledger.shared.time.clone(),
+            drift,
+            remember,
+            room,
+        )?);
         Ok(Opened { ledger, alarm })
     }
 
     fn new(hash_key: [u8; 16], shared: Arc<Shared>, now: Now) -> Self {
         let drift = Arc::new(Mutex::new(Drift::new(now)));
-        Self { hash_key, shared, drift, disk: None, names: Mutex::default(), alarms: Arc::default(), late: Arc::default() }
+        Self {
+            hash_key,
+            shared,
+            drift,
+            disk: None,
+            names: Mutex::default(),
+            alarms: Arc::default(),
+            late: Arc::default(),
+        }
     }
 
-    fn load(directory: &Directory, capacity: usize, clock: &Arc<dyn Clock>, now: Now) -> Result<(Self, Database, Arc<Line>), OpenError> {
+    fn load(
+        directory: &Directory,
+        capacity: usize,
+        clock: &Arc<dyn Clock>,
+        now: Now,
+    ) -> Result<(Self, Database, Arc<Line>), OpenError> {
         let mut database = Database::open(directory, draw()?)?;
-        let (time, line) = (StoreTime::resume(Arc::clone(clock), now, database.seen()?), Arc::<Line>::default());
+        let (time, line) = (
+            StoreTime::resume(Arc::clone(clock), now, database.seen()?),
+            Arc::<Line>::default(),
+        );
         let shared = Shared::new(time, capacity, Some(Arc::clone(&line)));
         let mut lost = false;
         database.load(shared.time.now(), |key, left| {
@@ -148,7 +198,11 @@ impl Embedded {
         let wall = i64::try_from(now.unix_ms()).unwrap_or(i64::MAX);
         lost |= !database.begin(shared.time.now(), wall)?;
         shared.resume(database.kept()?.as_deref(), lost);
-        Ok((Self::new(database.hash_key(), Arc::new(shared), now), database, line))
+        Ok((
+            Self::new(database.hash_key(), Arc::new(shared), now),
+            database,
+            line,
+        ))
     }
 
     /// Writes what is not on disk yet and stops writing. Blocks for one fsync. Dropping does it, too.
@@ -202,7 +256,10 @@ impl Ledger for Embedded {
 
     fn recall(&self, route: &str, key: Key) -> Answer<'_, Remembered> {
         let noted = self.shared.remembered(&[key]) > 0;
-        let remembered = Remembered { noted, kept_for: self.shared.kept_for(route) };
+        let remembered = Remembered {
+            noted,
+            kept_for: self.shared.kept_for(route),
+        };
         Box::pin(std::future::ready(Ok(remembered)))
     }
 
@@ -218,7 +275,11 @@ impl Ledger for Embedded {
             drift.jumped()
         };
         let unsaved = self.disk.as_ref().map_or(0, |disk| disk.line().unsaved());
-        let mut counts = LedgerCounts { unsaved, clock_jump, ..LedgerCounts::default() };
+        let mut counts = LedgerCounts {
+            unsaved,
+            clock_jump,
+            ..LedgerCounts::default()
+        };
         for shard in &self.shared.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.tidy(now);
@@ -233,7 +294,8 @@ impl Ledger for Embedded {
 
 fn draw() -> Result<[u8; 16], OpenError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}").into()))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}").into()))?;
     Ok(bytes)
 }
 

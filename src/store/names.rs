@@ -53,7 +53,10 @@ impl Owner {
     /// Reads what [`fmt::Display`] wrote.
     pub(crate) fn parse(text: &str) -> Self {
         let name = text.strip_prefix('/');
-        Self { name: name.unwrap_or(text).into(), merged: name.is_some() }
+        Self {
+            name: name.unwrap_or(text).into(),
+            merged: name.is_some(),
+        }
     }
 }
 
@@ -81,22 +84,31 @@ impl NumberRow {
     /// Returns its names, each with whether it was merged then; the newest is last.
     fn owners(&self) -> impl DoubleEndedIterator<Item = (&str, bool)> {
         let only = self.owners.is_empty().then_some((&*self.ledger, false));
-        self.owners.iter().map(|owner| (&*owner.name, owner.merged)).chain(only)
+        self.owners
+            .iter()
+            .map(|owner| (&*owner.name, owner.merged))
+            .chain(only)
     }
 
     /// Returns the newest of its names.
     pub(crate) fn owner(&self) -> &str {
-        self.owners().next_back().map_or(&self.ledger, |(name, _)| name)
+        self.owners()
+            .next_back()
+            .map_or(&self.ledger, |(name, _)| name)
     }
 
     /// Returns whether deliveries were stored under it while it had this name; none if it never had it.
     fn accepted_as(&self, name: &str) -> Option<bool> {
-        self.owners().find(|(owner, _)| *owner == name).map(|(_, merged)| !merged)
+        self.owners()
+            .find(|(owner, _)| *owner == name)
+            .map(|(_, merged)| !merged)
     }
 
     /// Returns the names of a config that claim one of its names, those of the newest first, each with whether it was merged then.
     fn claimants(&self, claims: &Claims<'_>) -> impl Iterator<Item = (usize, bool)> {
-        self.owners().rev().filter_map(|(name, merged)| Some((*claims.get(&(self.kind, name))?, merged)))
+        self.owners()
+            .rev()
+            .filter_map(|(name, merged)| Some((*claims.get(&(self.kind, name))?, merged)))
     }
 }
 
@@ -127,16 +139,25 @@ pub(crate) fn assign(rows: &mut Vec<NumberRow>, names: &[Named]) -> Vec<Numbers>
             rows.push(fresh(rows, named));
         }
         for at in &*places {
-            let ledger = rows.get(*at).filter(|row| row.owners.is_empty()).map(|row| ledger_before_3(rows, row, named));
+            let ledger = rows
+                .get(*at)
+                .filter(|row| row.owners.is_empty())
+                .map(|row| ledger_before_3(rows, row, named));
             if let (Some(row), Some(ledger)) = (rows.get_mut(*at), ledger) {
                 row.ledger = ledger;
             }
         }
         let chosen = chosen(rows, places, named);
         let alone = places.len() == 1;
-        let foreign = |name: &str| claims.get(&(named.kind, name)).is_some_and(|other| *other != index);
+        let foreign = |name: &str| {
+            claims
+                .get(&(named.kind, name))
+                .is_some_and(|other| *other != index)
+        };
         for at in &*places {
-            let Some(row) = rows.get_mut(*at) else { continue };
+            let Some(row) = rows.get_mut(*at) else {
+                continue;
+            };
             row.owners = inherited(row, named, alone, row.number == chosen.number, foreign);
         }
         numbers.push(chosen);
@@ -146,7 +167,10 @@ pub(crate) fn assign(rows: &mut Vec<NumberRow>, names: &[Named]) -> Vec<Numbers>
 
 /// Returns the name of the config that each number belongs to: the one that claims its newest name, unless a merge is undone.
 fn owners(rows: &[NumberRow], claims: &Claims<'_>) -> Vec<Option<usize>> {
-    let newest: Vec<Option<usize>> = rows.iter().map(|row| row.claimants(claims).next().map(|(index, _)| index)).collect();
+    let newest: Vec<Option<usize>> = rows
+        .iter()
+        .map(|row| row.claimants(claims).next().map(|(index, _)| index))
+        .collect();
     let served: HashSet<usize> = newest.iter().flatten().copied().collect();
     // the former names of a number that was merged into its newest name
     let former = |row: &NumberRow| {
@@ -156,41 +180,87 @@ fn owners(rows: &[NumberRow], claims: &Claims<'_>) -> Vec<Option<usize>> {
         }
         claimants.into_iter().skip(1)
     };
-    let stored_for = |row: &NumberRow| former(row).find(|(index, merged)| !merged && !served.contains(index)).map(|(index, _)| index);
+    let stored_for = |row: &NumberRow| {
+        former(row)
+            .find(|(index, merged)| !merged && !served.contains(index))
+            .map(|(index, _)| index)
+    };
     let back: Vec<Option<usize>> = rows.iter().map(stored_for).collect();
     // a route that comes back brings what had been merged into it
     let returned: HashSet<usize> = back.iter().flatten().copied().collect();
-    let brought = |row: &NumberRow| former(row).map(|(index, _)| index).find(|index| returned.contains(index));
-    rows.iter().zip(back).zip(newest).map(|((row, back), newest)| back.or_else(|| brought(row)).or(newest)).collect()
+    let brought = |row: &NumberRow| {
+        former(row)
+            .map(|(index, _)| index)
+            .find(|index| returned.contains(index))
+    };
+    rows.iter()
+        .zip(back)
+        .zip(newest)
+        .map(|((row, back), newest)| back.or_else(|| brought(row)).or(newest))
+        .collect()
 }
 
 /// Makes a number that was never used, for a name that has none.
 fn fresh(rows: &[NumberRow], named: &Named) -> NumberRow {
-    let number = rows.iter().map(|row| row.number).max().unwrap_or(0).saturating_add(1);
+    let number = rows
+        .iter()
+        .map(|row| row.number)
+        .max()
+        .unwrap_or(0)
+        .saturating_add(1);
     let taken = is_taken(rows, named.kind, &named.name, number);
     // no name of a config holds a slash
-    let ledger = if taken { format!("{}/{number}", named.name).into() } else { Arc::clone(&named.name) };
-    NumberRow { number, kind: named.kind, ledger, owners: Vec::new() }
+    let ledger = if taken {
+        format!("{}/{number}", named.name).into()
+    } else {
+        Arc::clone(&named.name)
+    };
+    NumberRow {
+        number,
+        kind: named.kind,
+        ledger,
+        owners: Vec::new(),
+    }
 }
 
 fn is_taken(rows: &[NumberRow], kind: Kind, ledger: &str, but: u32) -> bool {
-    rows.iter().any(|row| row.kind == kind && *row.ledger == *ledger && row.number != but)
+    rows.iter()
+        .any(|row| row.kind == kind && *row.ledger == *ledger && row.number != but)
 }
 
 /// Returns the ledger name of a row without owners. Before version 3 a route kept its entries under the oldest name of its config.
 fn ledger_before_3(rows: &[NumberRow], row: &NumberRow, named: &Named) -> Arc<str> {
-    let oldest = named.previously.first().filter(|oldest| *row.ledger == *named.name && !is_taken(rows, row.kind, oldest, row.number));
+    let oldest = named.previously.first().filter(|oldest| {
+        *row.ledger == *named.name && !is_taken(rows, row.kind, oldest, row.number)
+    });
     oldest.map_or_else(|| Arc::clone(&row.ledger), |oldest| Arc::from(&**oldest))
 }
 
 /// Returns the names of a number that belongs to `named` now. Names that another route of the config claims are dropped.
-fn inherited(row: &NumberRow, named: &Named, alone: bool, is_chosen: bool, foreign: impl Fn(&str) -> bool) -> Vec<Owner> {
+fn inherited(
+    row: &NumberRow,
+    named: &Named,
+    alone: bool,
+    is_chosen: bool,
+    foreign: impl Fn(&str) -> bool,
+) -> Vec<Owner> {
     let is_new = row.owners.is_empty();
-    let owner = |(name, merged): (&str, bool)| Owner { name: name.into(), merged };
+    let owner = |(name, merged): (&str, bool)| Owner {
+        name: name.into(),
+        merged,
+    };
     // what the config says of the past counts where the store knows nothing of it; after a merge each number has a past of its own
-    let said = named.previously.iter().filter(|_| alone && is_new).map(|name| (&**name, false));
+    let said = named
+        .previously
+        .iter()
+        .filter(|_| alone && is_new)
+        .map(|name| (&**name, false));
     let known = row.owners().filter(|_| !is_new);
-    let mut owners: Vec<Owner> = said.chain(known).filter(|(name, _)| **name != *named.name && !foreign(name)).map(owner).collect();
+    let mut owners: Vec<Owner> = said
+        .chain(known)
+        .filter(|(name, _)| **name != *named.name && !foreign(name))
+        .map(owner)
+        .collect();
     let has_accepted = !is_new && row.accepted_as(&named.name) == Some(true);
     owners.push(owner((&named.name, !is_chosen && !has_accepted)));
     owners
@@ -200,17 +270,38 @@ fn inherited(row: &NumberRow, named: &Named, alone: bool, is_chosen: bool, forei
 /// else the oldest.
 fn chosen(rows: &[NumberRow], places: &[usize], named: &Named) -> Numbers {
     let mine: Vec<&NumberRow> = places.iter().filter_map(|at| rows.get(*at)).collect();
-    let names: Vec<&str> = std::iter::once(&*named.name).chain(named.previously.iter().rev().map(|name| &**name)).collect();
+    let names: Vec<&str> = std::iter::once(&*named.name)
+        .chain(named.previously.iter().rev().map(|name| &**name))
+        .collect();
     let rank = |row: &NumberRow| {
         let accepts = row.accepted_as(&named.name) == Some(true);
         let was_merged = row.accepted_as(row.owner()) == Some(false);
-        (!accepts, was_merged, names.iter().position(|name| *row.ledger == **name).unwrap_or(names.len()))
+        (
+            !accepts,
+            was_merged,
+            names
+                .iter()
+                .position(|name| *row.ledger == **name)
+                .unwrap_or(names.len()),
+        )
     };
     let Some(first) = mine.iter().min_by_key(|row| rank(row)) else {
-        return Numbers { number: 0, others: Vec::new(), ledger: Arc::clone(&named.name) };
+        return Numbers {
+            number: 0,
+            others: Vec::new(),
+            ledger: Arc::clone(&named.name),
+        };
     };
-    let others = mine.iter().map(|row| row.number).filter(|number| *number != first.number).collect();
-    Numbers { number: first.number, others, ledger: Arc::clone(&first.ledger) }
+    let others = mine
+        .iter()
+        .map(|row| row.number)
+        .filter(|number| *number != first.number)
+        .collect();
+    Numbers {
+        number: first.number,
+        others,
+        ledger: Arc::clone(&first.ledger),
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ impl DeliveryRef {
 
     /// The first that can be of `at`.
     pub fn first_of(at: SystemTime) -> Self {
-        Self(Uuid::from_u128((u128::from(unix_ms(at)) & 0xffff_ffff_ffff) << 80))
+        Self(Uuid::from_u128(
+            (u128::from(unix_ms(at)) & 0xffff_ffff_ffff) << 80,
+        ))
     }
 
     /// When it was drawn, in wall time.
@@ -316,7 +318,13 @@ pub struct Wanted {
 impl Wanted {
     /// Wants so many units of a target that holds none in memory.
     pub fn of(target: TargetId, count: u32) -> Self {
-        Self { target, count, held: 0, turn: Turn::First, except: None }
+        Self {
+            target,
+            count,
+            held: 0,
+            turn: Turn::First,
+            except: None,
+        }
     }
 }
 

@@ -31,7 +31,11 @@ pub struct Record {
 impl std::fmt::Debug for Record {
     /// Shows no value and no query: either may hold a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = self
+            .target
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default();
         f.debug_struct("Record")
             .field("method", &self.method)
             .field("path", &String::from_utf8_lossy(path))
@@ -54,8 +58,18 @@ pub enum Damaged {
 impl Record {
     /// The bytes.
     pub fn encode(&self) -> Bytes {
-        let pairs = |pairs: &Pairs| pairs.iter().map(|(name, value)| name.len() + value.len() + 6).sum::<usize>();
-        let size = 32 + self.method.len() + self.target.len() + self.authority.len() + pairs(&self.headers) + pairs(&self.facts);
+        let pairs = |pairs: &Pairs| {
+            pairs
+                .iter()
+                .map(|(name, value)| name.len() + value.len() + 6)
+                .sum::<usize>()
+        };
+        let size = 32
+            + self.method.len()
+            + self.target.len()
+            + self.authority.len()
+            + pairs(&self.headers)
+            + pairs(&self.facts);
         let mut to = BytesMut::with_capacity(size);
         to.put_slice(&[INBOUND, VERSION, u8::from(self.tls)]);
         for field in [&self.method, &self.target, &self.authority] {
@@ -85,7 +99,14 @@ impl Record {
         if from.has_remaining() {
             return Err(Damaged::Bytes);
         }
-        Ok(Self { method, target, authority, tls, headers, facts })
+        Ok(Self {
+            method,
+            target,
+            authority,
+            tls,
+            headers,
+            facts,
+        })
     }
 }
 
@@ -102,7 +123,11 @@ pub fn headers(pairs: &Pairs) -> Bytes {
 /// They are damaged.
 pub fn parse_headers(mut from: Bytes) -> Result<Pairs, Damaged> {
     let pairs = take_pairs(&mut from)?;
-    if from.has_remaining() { Err(Damaged::Bytes) } else { Ok(pairs) }
+    if from.has_remaining() {
+        Err(Damaged::Bytes)
+    } else {
+        Ok(pairs)
+    }
 }
 
 fn put_number(to: &mut BytesMut, mut number: usize) {
@@ -130,7 +155,11 @@ fn put_pairs(to: &mut BytesMut, pairs: &Pairs) {
 }
 
 fn take_byte(from: &mut Bytes) -> Result<u8, Damaged> {
-    if from.has_remaining() { Ok(from.get_u8()) } else { Err(Damaged::Bytes) }
+    if from.has_remaining() {
+        Ok(from.get_u8())
+    } else {
+        Err(Damaged::Bytes)
+    }
 }
 
 /// A number of at most 32 bits.
@@ -149,7 +178,11 @@ fn take_number(from: &mut Bytes) -> Result<usize, Damaged> {
 
 fn take(from: &mut Bytes) -> Result<Bytes, Damaged> {
     let length = take_number(from)?;
-    if length > from.remaining() { Err(Damaged::Bytes) } else { Ok(from.split_to(length)) }
+    if length > from.remaining() {
+        Err(Damaged::Bytes)
+    } else {
+        Ok(from.split_to(length))
+    }
 }
 
 fn take_pairs(from: &mut Bytes) -> Result<Pairs, Damaged> {
@@ -179,14 +212,16 @@ mod tests {
     }
 
     fn records() -> impl Strategy<Value = Record> {
-        (bytes(), bytes(), bytes(), any::<bool>(), pairs(), pairs()).prop_map(|(method, target, authority, tls, headers, facts)| Record {
-            method,
-            target,
-            authority,
-            tls,
-            headers,
-            facts,
-        })
+        (bytes(), bytes(), bytes(), any::<bool>(), pairs(), pairs()).prop_map(
+            |(method, target, authority, tls, headers, facts)| Record {
+                method,
+                target,
+                authority,
+                tls,
+                headers,
+                facts,
+            },
+        )
     }
 
     proptest! {
@@ -217,11 +252,20 @@ mod tests {
 
     #[test]
     fn a_newer_version_says_so_and_debug_shows_no_value() {
-        assert_eq!(Record::decode(Bytes::from_static(&[1, 2, 0])), Err(Damaged::Unknown(1, 2)));
-        assert_eq!(Record::decode(Bytes::from_static(&[9, 1])), Err(Damaged::Unknown(9, 1)));
+        assert_eq!(
+            Record::decode(Bytes::from_static(&[1, 2, 0])),
+            Err(Damaged::Unknown(1, 2))
+        );
+        assert_eq!(
+            Record::decode(Bytes::from_static(&[9, 1])),
+            Err(Damaged::Unknown(9, 1))
+        );
         let record = Record {
             target: Bytes::from_static(b"/hook?secret"),
-            headers: vec![(Bytes::from_static(b"x-token"), Bytes::from_static(b"secret"))],
+            headers: vec![(
+                Bytes::from_static(b"x-token"),
+                Bytes::from_static(b"secret"),
+            )],
             ..Record::default()
         };
         assert!(!format!("{record:?}").contains("secret"));

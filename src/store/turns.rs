@@ -27,7 +27,10 @@ impl Share {
     /// Returns what is held once a delivery of `bytes` has begun.
     #[must_use]
     pub fn with(self, bytes: usize) -> Self {
-        Self { target: self.target.saturating_add(bytes), total: self.total.saturating_add(bytes) }
+        Self {
+            target: self.target.saturating_add(bytes),
+            total: self.total.saturating_add(bytes),
+        }
     }
 }
 
@@ -44,7 +47,11 @@ pub enum Turn {
 impl Turn {
     /// Returns the kind of a delivery by its attempts that counted.
     pub fn of(attempts: u32) -> Self {
-        if attempts == 0 { Self::First } else { Self::Retry }
+        if attempts == 0 {
+            Self::First
+        } else {
+            Self::Retry
+        }
     }
 
     /// Returns the other kind.
@@ -58,7 +65,14 @@ impl Turn {
 }
 
 /// Takes due units of a target, in turn from each kind, `count` at most and only while memory lets the target begin another. Each kind keeps its order.
-pub fn take<U>(firsts: Vec<U>, retries: Vec<U>, mut turn: Turn, count: u32, share: &mut Share, bytes: impl Fn(&U) -> usize) -> Vec<U> {
+pub fn take<U>(
+    firsts: Vec<U>,
+    retries: Vec<U>,
+    mut turn: Turn,
+    count: u32,
+    share: &mut Share,
+    bytes: impl Fn(&U) -> usize,
+) -> Vec<U> {
     let (mut firsts, mut retries) = (firsts.into_iter(), retries.into_iter());
     let mut taken = Vec::new();
     for _ in 0..count {

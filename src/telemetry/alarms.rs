@@ -27,8 +27,13 @@ pub struct RouteSums {
 impl Telemetry {
     /// The counts of a route since the start. What a route that observes lets in without a proof does not count as verified.
     pub fn sums(&self, route: &str) -> RouteSums {
-        let mut sums = RouteSums { deaths: self.attempts.count_of(route, attempts::After::Dead), ..RouteSums::default() };
-        let Some(seen) = self.find(route) else { return sums };
+        let mut sums = RouteSums {
+            deaths: self.attempts.count_of(route, attempts::After::Dead),
+            ..RouteSums::default()
+        };
+        let Some(seen) = self.find(route) else {
+            return sums;
+        };
         for (outcome, total) in seen.totals() {
             match outcome.judged() {
                 Judged::Succeeded => sums.succeeded += total,
@@ -37,7 +42,8 @@ impl Telemetry {
                 Judged::Unknown => {}
             }
         }
-        (sums.authentic_of_hour, sums.duplicates_of_hour) = seen.duplicates(self.minute(self.clock.now()));
+        (sums.authentic_of_hour, sums.duplicates_of_hour) =
+            seen.duplicates(self.minute(self.clock.now()));
         let let_in: u64 = seen.would_refuse().iter().map(|(_, count)| count).sum();
         sums.verified = (sums.succeeded + sums.failed).saturating_sub(let_in);
         sums.unverified += let_in;
@@ -51,7 +57,12 @@ impl Telemetry {
             if *raised {
                 tracing::warn!(code, route, text = alarm.text, "alarm raised");
             } else {
-                tracing::info!(code, route, since = super::rfc3339(alarm.since), "alarm cleared");
+                tracing::info!(
+                    code,
+                    route,
+                    since = super::rfc3339(alarm.since),
+                    "alarm cleared"
+                );
             }
         }
         self.alarms.store(Arc::new(raised));

@@ -85,15 +85,24 @@ pub(super) struct Attempts {
 
 impl Attempts {
     pub(super) fn count(&self, seen: &AttemptSeen<'_>) {
-        for (counts, word) in [(&self.by_outcome, came_to(seen.outcome)), (&self.by_after, seen.after.word())] {
-            *locked(counts).entry((Arc::clone(seen.route), word)).or_default() += 1;
+        for (counts, word) in [
+            (&self.by_outcome, came_to(seen.outcome)),
+            (&self.by_after, seen.after.word()),
+        ] {
+            *locked(counts)
+                .entry((Arc::clone(seen.route), word))
+                .or_default() += 1;
         }
     }
 
     /// How many tries of a route were followed by that.
     pub(super) fn count_of(&self, route: &str, after: After) -> u64 {
         let counts = locked(&self.by_after);
-        counts.iter().filter(|((name, word), _)| **name == *route && *word == after.word()).map(|(_, count)| count).sum()
+        counts
+            .iter()
+            .filter(|((name, word), _)| **name == *route && *word == after.word())
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// By route and what it came to.
@@ -160,13 +169,24 @@ pub(super) fn line(format: LogFormat, seen: &AttemptSeen<'_>, at: SystemTime) ->
         error: seen.error,
         ms: u64::try_from(seen.took.as_millis()).unwrap_or(u64::MAX),
         after: seen.after.word(),
-        again_s: if let After::Again(delay) = seen.after { Some(seconds(delay)) } else { None },
+        again_s: if let After::Again(delay) = seen.after {
+            Some(seconds(delay))
+        } else {
+            None
+        },
     };
     if format == LogFormat::Json {
         return json(&line);
     }
-    let came = status.map_or_else(|| seen.error.unwrap_or_default().to_owned(), |status| status.to_string());
+    let came = status.map_or_else(
+        || seen.error.unwrap_or_default().to_owned(),
+        |status| status.to_string(),
+    );
     let id = line.delivery_id.unwrap_or(&line.delivery);
     let (ts, level, took, after) = (&line.ts, line.level.to_uppercase(), line.ms, line.after);
-    format!("{ts} {level:5} attempt {} {came} route={} delivery={id} took={took}ms after={after}\n", seen.number, seen.route).into_bytes()
+    format!(
+        "{ts} {level:5} attempt {} {came} route={} delivery={id} took={took}ms after={after}\n",
+        seen.number, seen.route
+    )
+    .into_bytes()
 }

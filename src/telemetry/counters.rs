@@ -71,7 +71,11 @@ pub(super) struct When {
 }
 
 impl RouteSeen {
-    pub(super) fn new(request_seconds: Histogram, verify_seconds: Histogram, signature_age: Histogram) -> Self {
+    pub(super) fn new(
+        request_seconds: Histogram,
+        verify_seconds: Histogram,
+        signature_age: Histogram,
+    ) -> Self {
         let totals = std::array::from_fn(|_| AtomicU64::new(0));
         Self {
             totals,
@@ -88,14 +92,17 @@ impl RouteSeen {
         if let Some(total) = self.totals.get(outcome.index()) {
             total.fetch_add(1, Ordering::Relaxed);
         }
-        self.late_retries.fetch_add(u64::from(facts.late_retry), Ordering::Relaxed);
+        self.late_retries
+            .fetch_add(u64::from(facts.late_retry), Ordering::Relaxed);
         self.request_seconds.observe(when.took.as_secs_f64());
         if let Some(took) = facts.verify_time {
             self.verify_seconds.observe(took.as_secs_f64());
         }
         if let Some(skew) = facts.skew_ms {
             // a time ahead of ours has no age
-            self.signature_age.observe(std::time::Duration::from_millis(u64::try_from(skew).unwrap_or(0)).as_secs_f64());
+            self.signature_age.observe(
+                std::time::Duration::from_millis(u64::try_from(skew).unwrap_or(0)).as_secs_f64(),
+            );
         }
         if let Some(verdict) = &facts.verdict {
             self.observed().count(verdict, facts.client.ip, when.wall);
@@ -105,14 +112,27 @@ impl RouteSeen {
         tally.count(outcome, when.minute);
         if let Some(name) = &facts.secret {
             match tally.secrets.get_mut(name) {
-                Some(seen) => *seen = SecretSeen { matches: seen.matches + 1, last_at: when.wall },
-                None => drop(tally.secrets.insert(Arc::clone(name), SecretSeen { matches: 1, last_at: when.wall })),
+                Some(seen) => {
+                    *seen = SecretSeen {
+                        matches: seen.matches + 1,
+                        last_at: when.wall,
+                    }
+                }
+                None => drop(tally.secrets.insert(
+                    Arc::clone(name),
+                    SecretSeen {
+                        matches: 1,
+                        last_at: when.wall,
+                    },
+                )),
             }
         }
     }
 
     pub(super) fn totals(&self) -> impl Iterator<Item = (Outcome, u64)> {
-        Outcome::all().zip(&self.totals).map(|(outcome, total)| (outcome, total.load(Ordering::Relaxed)))
+        Outcome::all()
+            .zip(&self.totals)
+            .map(|(outcome, total)| (outcome, total.load(Ordering::Relaxed)))
     }
 
     /// Retries that were accepted although they were older than the tolerance.
@@ -122,7 +142,12 @@ impl RouteSeen {
 
     /// The secrets that matched, by name.
     pub(super) fn secrets(&self) -> Vec<(Arc<str>, SecretSeen)> {
-        let mut secrets: Vec<_> = self.tally().secrets.iter().map(|(name, seen)| (Arc::clone(name), *seen)).collect();
+        let mut secrets: Vec<_> = self
+            .tally()
+            .secrets
+            .iter()
+            .map(|(name, seen)| (Arc::clone(name), *seen))
+            .collect();
         secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
         secrets
     }
@@ -130,15 +155,27 @@ impl RouteSeen {
     /// The hour that ends with `minute`.
     pub(super) fn hour(&self, minute: u64) -> Hour {
         let tally = self.tally();
-        let mut hour = Hour { last_at: tally.last_at, ..Hour::default() };
-        for counted in tally.minutes.iter().filter(|counted| counted.number.saturating_add(MINUTES) > minute) {
-            for (outcome, count) in Outcome::all().zip(counted.counts).filter(|(_, count)| *count > 0) {
+        let mut hour = Hour {
+            last_at: tally.last_at,
+            ..Hour::default()
+        };
+        for counted in tally
+            .minutes
+            .iter()
+            .filter(|counted| counted.number.saturating_add(MINUTES) > minute)
+        {
+            for (outcome, count) in Outcome::all()
+                .zip(counted.counts)
+                .filter(|(_, count)| *count > 0)
+            {
                 let count = u64::from(count);
                 hour.received += count;
                 match outcome {
                     outcome if outcome.is_handed_on() => hour.handed_on += count,
                     Outcome::DUPLICATE => hour.duplicates += count,
-                    refused if refused.is_refusal() => *hour.refused.entry(refused.label()).or_default() += count,
+                    refused if refused.is_refusal() => {
+                        *hour.refused.entry(refused.label()).or_default() += count
+                    }
                     other => *hour.other.entry(other.label()).or_default() += count,
                 }
             }
@@ -150,7 +187,11 @@ impl RouteSeen {
     pub(super) fn duplicates(&self, minute: u64) -> (u64, u64) {
         let tally = self.tally();
         let (mut authentic, mut duplicates) = (0, 0);
-        for counted in tally.minutes.iter().filter(|counted| counted.number.saturating_add(MINUTES) > minute) {
+        for counted in tally
+            .minutes
+            .iter()
+            .filter(|counted| counted.number.saturating_add(MINUTES) > minute)
+        {
             for (outcome, count) in Outcome::all().zip(counted.counts) {
                 if matches!(outcome.judged(), Judged::Succeeded | Judged::Failed) {
                     authentic += u64::from(count);
@@ -195,11 +236,19 @@ impl Tally {
     fn count(&mut self, outcome: Outcome, minute: u64) {
         let place = usize::try_from(minute % MINUTES).unwrap_or(0);
         while self.minutes.len() <= place {
-            self.minutes.push(Minute { number: minute, counts: [0; OUTCOMES] });
+            self.minutes.push(Minute {
+                number: minute,
+                counts: [0; OUTCOMES],
+            });
         }
-        let Some(slot) = self.minutes.get_mut(place) else { return };
+        let Some(slot) = self.minutes.get_mut(place) else {
+            return;
+        };
         if slot.number != minute {
-            *slot = Minute { number: minute, counts: [0; OUTCOMES] };
+            *slot = Minute {
+                number: minute,
+                counts: [0; OUTCOMES],
+            };
         }
         if let Some(count) = slot.counts.get_mut(outcome.index()) {
             *count = count.saturating_add(1);
@@ -215,7 +264,10 @@ mod tests {
     #[test]
     fn an_hour_forgets_what_is_older() {
         let mut tally = Tally::default();
-        let refused = Outcome::of(Ended::Refused { code: "no_route", status: http::StatusCode::NOT_FOUND });
+        let refused = Outcome::of(Ended::Refused {
+            code: "no_route",
+            status: http::StatusCode::NOT_FOUND,
+        });
         for minute in [5, 30, 64] {
             tally.count(refused, minute);
         }
@@ -225,7 +277,11 @@ mod tests {
         seen.tally = Mutex::new(tally);
         let at = |minute| {
             let hour = seen.hour(minute);
-            (hour.received, hour.handed_on, hour.refused.get("no_route").copied().unwrap_or(0))
+            (
+                hour.received,
+                hour.handed_on,
+                hour.refused.get("no_route").copied().unwrap_or(0),
+            )
         };
         assert_eq!(at(64), (4, 1, 3));
         assert_eq!(at(65), (3, 1, 2));

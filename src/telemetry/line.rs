@@ -17,7 +17,9 @@ const SUBJECT_SHOWN: usize = 128;
 
 /// RFC 3339 in UTC with milliseconds.
 pub fn rfc3339(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map(|at| format!("{at:.3}")).unwrap_or_default()
+    jiff::Timestamp::try_from(at)
+        .map(|at| format!("{at:.3}"))
+        .unwrap_or_default()
 }
 
 /// The fields of a line, in their order.
@@ -66,7 +68,12 @@ struct Line<'a> {
 }
 
 /// The line of a request that ended at `at`, with its newline.
-pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: SystemTime) -> Vec<u8> {
+pub(super) fn of_request(
+    format: LogFormat,
+    facts: &Facts,
+    ended: Ended,
+    at: SystemTime,
+) -> Vec<u8> {
     let (level, status, code) = match ended {
         Ended::Forwarded(status) if facts.would_be().is_some() => ("warn", Some(status), None),
         Ended::Forwarded(status) => ("info", Some(status), None),
@@ -74,12 +81,23 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
         Ended::Taken(status, taken) => ("info", Some(status), Some(taken.code())),
         Ended::Handshake => ("info", Some(StatusCode::OK), Some("handshake")),
         Ended::Passed(status) => ("info", Some(status), None),
-        Ended::Cut(status, cut) => (if cut == Cut::BrokenOff { "warn" } else { "info" }, Some(status), Some(cut.code())),
+        Ended::Cut(status, cut) => (
+            if cut == Cut::BrokenOff {
+                "warn"
+            } else {
+                "info"
+            },
+            Some(status),
+            Some(cut.code()),
+        ),
         Ended::Refused { code, status } => ("warn", Some(status), Some(code)),
         Ended::Abandoned => ("warn", None, Some("abandoned")),
     };
     let method = shown(facts.method.as_str().as_bytes(), METHOD_SHOWN);
-    let subject = facts.certificate.as_ref().map(|certificate| shown(certificate.subject().as_bytes(), SUBJECT_SHOWN));
+    let subject = facts
+        .certificate
+        .as_ref()
+        .map(|certificate| shown(certificate.subject().as_bytes(), SUBJECT_SHOWN));
     let line = Line {
         ts: rfc3339(at),
         level,
@@ -113,7 +131,13 @@ pub(super) fn of_request(format: LogFormat, facts: &Facts, ended: Ended, at: Sys
 }
 
 /// The line that stands for `count` refusals of the second before, with its newline.
-pub(super) fn of_held(format: LogFormat, route: &str, code: &str, count: u64, at: SystemTime) -> Vec<u8> {
+pub(super) fn of_held(
+    format: LogFormat,
+    route: &str,
+    code: &str,
+    count: u64,
+    at: SystemTime,
+) -> Vec<u8> {
     #[derive(Serialize)]
     struct Held<'a> {
         ts: String,
@@ -123,10 +147,21 @@ pub(super) fn of_held(format: LogFormat, route: &str, code: &str, count: u64, at
         code: &'a str,
         count: u64,
     }
-    let held = Held { ts: rfc3339(at), level: "warn", msg: "more requests like this", route, code, count };
+    let held = Held {
+        ts: rfc3339(at),
+        level: "warn",
+        msg: "more requests like this",
+        route,
+        code,
+        count,
+    };
     match format {
         LogFormat::Json => json(&held),
-        LogFormat::Pretty => format!("{} WARN  {} route={route} code={code} count={count}\n", held.ts, held.msg).into_bytes(),
+        LogFormat::Pretty => format!(
+            "{} WARN  {} route={route} code={code} count={count}\n",
+            held.ts, held.msg
+        )
+        .into_bytes(),
     }
 }
 
@@ -137,7 +172,13 @@ pub(super) fn json(line: &impl Serialize) -> Vec<u8> {
 }
 
 fn pretty(line: &Line<'_>) -> Vec<u8> {
-    let mut text = format!("{} {:5} {} {}", line.ts, line.level.to_uppercase(), line.method, line.path);
+    let mut text = format!(
+        "{} {:5} {} {}",
+        line.ts,
+        line.level.to_uppercase(),
+        line.method,
+        line.path
+    );
     let status = line.status.map(|status| status.to_string());
     let more = [
         (" ", status.as_deref()),
@@ -155,11 +196,19 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
         if let Some(value) = value {
             text.push_str(name);
             // a blank in a value must not look like the end of it
-            if value.contains([' ', '"']) { text.push_str(&format!("{value:?}")) } else { text.push_str(value) }
+            if value.contains([' ', '"']) {
+                text.push_str(&format!("{value:?}"))
+            } else {
+                text.push_str(value)
+            }
         }
     }
     let mut tail = || {
-        write!(text, " client={} request_id={} bytes={}", line.client, line.request_id, line.bytes)?;
+        write!(
+            text,
+            " client={} request_id={} bytes={}",
+            line.client, line.request_id, line.bytes
+        )?;
         if let Some(bytes) = line.answer_bytes {
             write!(text, " answer_bytes={bytes}")?;
         }

@@ -18,7 +18,11 @@ const FILTER: &str = "HOOKGATE_LOG";
 /// Where the proxy library tells, at `debug`, that it refused a request before any hook of ours.
 const REFUSING: [&str; 2] = ["pingora_proxy", "pingora_core::protocols::http::v2::server"];
 /// How such a record begins.
-const REFUSED: [&str; 3] = ["Fail to proxy: Downstream InvalidHTTPHeader", "rejecting downstream h2 request", "Rejecting H2 request"];
+const REFUSED: [&str; 3] = [
+    "Fail to proxy: Downstream InvalidHTTPHeader",
+    "rejecting downstream h2 request",
+    "Rejecting H2 request",
+];
 /// Bytes of a record that are looked at.
 const LOOKED_AT: usize = 64;
 
@@ -46,13 +50,20 @@ pub fn silenced() -> u64 {
 /// If the filter cannot be read, or something logs already.
 pub fn init(format: LogFormat) -> Result<(), CannotLog> {
     let filter = match std::env::var(FILTER) {
-        Ok(text) => EnvFilter::try_new(text).map_err(|error| CannotLog(format!("{FILTER}: {error}")))?,
+        Ok(text) => {
+            EnvFilter::try_new(text).map_err(|error| CannotLog(format!("{FILTER}: {error}")))?
+        }
         Err(_) => EnvFilter::new("info"),
     };
     let sink = Sink::spawn(stderr(), |_, _| {}).map_err(|error| CannotLog(error.to_string()))?;
     let sink = SINK.get_or_init(|| sink);
     let ours = filter_fn(|metadata| is_ours(metadata.target()));
-    let layer = tracing_subscriber::fmt::layer().with_writer(move || Line { sink, bytes: Vec::new() }).with_ansi(stderr().is_terminal());
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(move || Line {
+            sink,
+            bytes: Vec::new(),
+        })
+        .with_ansi(stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter).with(ours);
     let set = match format {
         LogFormat::Json => tracing::subscriber::set_global_default(registry.with(layer.json())),
@@ -73,7 +84,9 @@ pub fn flush() {
 }
 
 fn is_ours(target: &str) -> bool {
-    target.strip_prefix(env!("CARGO_CRATE_NAME")).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    target
+        .strip_prefix(env!("CARGO_CRATE_NAME"))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// One line on its way to the sink, whole.
@@ -136,7 +149,9 @@ fn tells_of_a_refusal(record: &Record<'_>) -> bool {
     write!(start, "{}", record.args()).unwrap_or_default();
     let Start(bytes, length) = start;
     let text = bytes.get(..length).unwrap_or_default();
-    REFUSED.iter().any(|refused| text.starts_with(refused.as_bytes()))
+    REFUSED
+        .iter()
+        .any(|refused| text.starts_with(refused.as_bytes()))
 }
 
 /// Takes the first bytes of a text, then stops whoever writes it.
@@ -150,7 +165,11 @@ impl Write for Start {
             *place = byte;
         }
         self.1 += taken;
-        if taken < text.len() { Err(fmt::Error) } else { Ok(()) }
+        if taken < text.len() {
+            Err(fmt::Error)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -160,18 +179,55 @@ mod tests {
 
     fn log(target: &str, level: Level, text: &str) -> (u64, u64) {
         let before = (malformed(), silenced());
-        Bridge.log(&Record::builder().target(target).level(level).args(format_args!("{text}")).build());
+        Bridge.log(
+            &Record::builder()
+                .target(target)
+                .level(level)
+                .args(format_args!("{text}"))
+                .build(),
+        );
         (malformed() - before.0, silenced() - before.1)
     }
 
     #[test]
     fn only_refusals_count_as_malformed() {
-        let long = format!("Fail to proxy: Downstream InvalidHTTPHeader {}", "x".repeat(5000));
+        let long = format!(
+            "Fail to proxy: Downstream InvalidHTTPHeader {}",
+            "x".repeat(5000)
+        );
         assert_eq!(log("pingora_proxy", Level::Debug, &long), (1, 0));
-        assert_eq!(log("pingora_core::protocols::http::v2::server", Level::Debug, "rejecting downstream h2 request: x"), (1, 0));
-        assert_eq!(log("pingora_proxy", Level::Debug, "Successfully get a new request"), (0, 0));
-        assert_eq!(log("pingora_proxy", Level::Error, "Fail to proxy: Downstream ReadError"), (0, 1));
-        assert_eq!(log("pingora_core::listeners", Level::Error, "Fail to proxy: Downstream InvalidHTTPHeader"), (0, 1));
+        assert_eq!(
+            log(
+                "pingora_core::protocols::http::v2::server",
+                Level::Debug,
+                "rejecting downstream h2 request: x"
+            ),
+            (1, 0)
+        );
+        assert_eq!(
+            log(
+                "pingora_proxy",
+                Level::Debug,
+                "Successfully get a new request"
+            ),
+            (0, 0)
+        );
+        assert_eq!(
+            log(
+                "pingora_proxy",
+                Level::Error,
+                "Fail to proxy: Downstream ReadError"
+            ),
+            (0, 1)
+        );
+        assert_eq!(
+            log(
+                "pingora_core::listeners",
+                Level::Error,
+                "Fail to proxy: Downstream InvalidHTTPHeader"
+            ),
+            (0, 1)
+        );
         assert_eq!(log("pingora_core::listeners", Level::Debug, "x"), (0, 0));
     }
 }

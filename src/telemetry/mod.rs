@@ -132,7 +132,11 @@ struct ConfigSeen {
 
 impl Telemetry {
     /// Telemetry that writes log lines to `out`, by a thread of its own.
-    pub fn new(policy: LogPolicy, clock: Arc<dyn Clock>, out: impl Write + Send + 'static) -> Arc<Self> {
+    pub fn new(
+        policy: LogPolicy,
+        clock: Arc<dyn Clock>,
+        out: impl Write + Send + 'static,
+    ) -> Arc<Self> {
         let (histograms, tail) = (Histograms::new(), Tail::new(clock.now()));
         Arc::new(Self {
             tail,
@@ -155,7 +159,11 @@ impl Telemetry {
 
     /// Begins the record of a request.
     pub fn begin(self: &Arc<Self>, facts: Facts) -> Record {
-        Record { telemetry: Arc::clone(self), facts, closed: false }
+        Record {
+            telemetry: Arc::clone(self),
+            facts,
+            closed: false,
+        }
     }
 
     /// A config was taken: the first one, or a reload.
@@ -163,7 +171,9 @@ impl Telemetry {
         if self.config.generation.swap(generation, Ordering::Relaxed) > 0 {
             self.config.accepted.fetch_add(1, Ordering::Relaxed);
         }
-        self.config.loaded_ms.store(crate::clock::unix_ms(loaded_at), Ordering::Relaxed);
+        self.config
+            .loaded_ms
+            .store(crate::clock::unix_ms(loaded_at), Ordering::Relaxed);
         self.config.last_failed.store(false, Ordering::Relaxed);
     }
 
@@ -186,7 +196,9 @@ impl Telemetry {
     /// The counts of the last hour on a route.
     pub fn hour(&self, route: &str) -> Hour {
         let minute = self.minute(self.clock.now());
-        self.find(route).map(|seen| seen.hour(minute)).unwrap_or_default()
+        self.find(route)
+            .map(|seen| seen.hour(minute))
+            .unwrap_or_default()
     }
 
     /// Retries of a route that were accepted since the start although they were older than the tolerance.
@@ -196,8 +208,14 @@ impl Telemetry {
 
     /// The secrets that matched on a route since the start, and when last.
     pub fn secrets(&self, route: &str) -> Vec<(Arc<str>, SystemTime)> {
-        let secrets = self.find(route).map(|seen| seen.secrets()).unwrap_or_default();
-        secrets.into_iter().map(|(name, seen)| (name, seen.last_at)).collect()
+        let secrets = self
+            .find(route)
+            .map(|seen| seen.secrets())
+            .unwrap_or_default();
+        secrets
+            .into_iter()
+            .map(|(name, seen)| (name, seen.last_at))
+            .collect()
     }
 
     /// Routes that observe from now on, or go on to; all others enforce.
@@ -207,7 +225,10 @@ impl Telemetry {
             self.route(name).observe(at);
         }
         let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        known.iter().filter(|(name, _)| !routes.contains(name)).for_each(|(_, seen)| seen.enforce());
+        known
+            .iter()
+            .filter(|(name, _)| !routes.contains(name))
+            .for_each(|(_, seen)| seen.enforce());
     }
 
     /// What was seen on a route since it observes; `None`: it enforces.
@@ -217,11 +238,19 @@ impl Telemetry {
 
     /// How far the signed times of the last requests are behind the gate's clock.
     pub fn skew(&self) -> Skew {
-        let mut sorted = self.skews.lock().unwrap_or_else(PoisonError::into_inner).milliseconds.clone();
+        let mut sorted = self
+            .skews
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .milliseconds
+            .clone();
         sorted.sort_unstable();
         let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
         let size = Duration::from_millis(median.unsigned_abs()).as_secs_f64();
-        Skew { seconds: if median < 0 { -size } else { size }, samples: sorted.len() }
+        Skew {
+            seconds: if median < 0 { -size } else { size },
+            samples: sorted.len(),
+        }
     }
 
     /// All metrics as text, with what only the caller knows.
@@ -237,7 +266,8 @@ impl Telemetry {
     /// A delivery that waited was tried.
     pub fn attempted(&self, seen: &AttemptSeen<'_>) {
         self.attempts.count(seen);
-        self.upstream(seen.upstream).observe(seen.took.as_secs_f64());
+        self.upstream(seen.upstream)
+            .observe(seen.took.as_secs_f64());
         let now = self.clock.now();
         self.lines.attempt(seen, now);
         self.tail.attempt(seen, now);
@@ -262,7 +292,11 @@ impl Telemetry {
         let now = self.clock.now();
         let outcome = Outcome::of(ended);
         let took = now.mono.saturating_duration_since(facts.received_mono);
-        let when = When { minute: self.minute(now), wall: now.wall, took };
+        let when = When {
+            minute: self.minute(now),
+            wall: now.wall,
+            took,
+        };
         match &facts.route {
             Some(route) => self.route(route).count(facts, outcome, when),
             None => self.unrouted.count(facts, outcome, when),
@@ -271,7 +305,10 @@ impl Telemetry {
             self.upstream(upstream).observe(took.as_secs_f64());
         }
         if let Some(skew) = facts.skew_ms {
-            self.skews.lock().unwrap_or_else(PoisonError::into_inner).push(skew);
+            self.skews
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(skew);
         }
         if facts.lost_claim {
             self.lost_claims.fetch_add(1, Ordering::Relaxed);
@@ -288,7 +325,11 @@ impl Telemetry {
     }
 
     fn find(&self, name: &str) -> Option<Arc<RouteSeen>> {
-        self.routes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     fn route(&self, name: &Arc<str>) -> Arc<RouteSeen> {
@@ -296,17 +337,30 @@ impl Telemetry {
             return seen;
         }
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        let seen = routes.entry(Arc::clone(name)).or_insert_with(|| Arc::new(self.histograms.of_route(name)));
+        let seen = routes
+            .entry(Arc::clone(name))
+            .or_insert_with(|| Arc::new(self.histograms.of_route(name)));
         Arc::clone(seen)
     }
 
     fn upstream(&self, name: &Arc<str>) -> Histogram {
-        if let Some(seconds) = self.upstreams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        if let Some(seconds) = self
+            .upstreams
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+        {
             return seconds.clone();
         }
-        let mut upstreams = self.upstreams.write().unwrap_or_else(PoisonError::into_inner);
+        let mut upstreams = self
+            .upstreams
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let make = || self.histograms.upstream_seconds.with_label_values(&[name]);
-        upstreams.entry(Arc::clone(name)).or_insert_with(make).clone()
+        upstreams
+            .entry(Arc::clone(name))
+            .or_insert_with(make)
+            .clone()
     }
 }
 

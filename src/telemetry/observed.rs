@@ -16,7 +16,16 @@ const AGENT_SHOWN: usize = 40;
 /// A word of a `User-Agent` that is as long and has digits among its letters may be anything, a key included.
 const SUSPECT: usize = 20;
 /// What people try an endpoint with.
-const TOOLS: [&str; 8] = ["curl", "Wget", "PostmanRuntime", "insomnia", "HTTPie", "python-requests", "Python-urllib", "axios"];
+const TOOLS: [&str; 8] = [
+    "curl",
+    "Wget",
+    "PostmanRuntime",
+    "insomnia",
+    "HTTPie",
+    "python-requests",
+    "Python-urllib",
+    "axios",
+];
 
 /// What the verification of a request on a route that observes came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +44,10 @@ pub enum Verdict {
 impl Verdict {
     /// Returns the verdict on a request that is not authentic; without its headers, its sender has no name.
     pub fn refuse(why: NotAuthentic, headers: Option<&HeaderMap>) -> Self {
-        Self::WouldRefuse { why, agent: headers.and_then(agent) }
+        Self::WouldRefuse {
+            why,
+            agent: headers.and_then(agent),
+        }
     }
 
     /// The code of the refusal that it would have been.
@@ -49,8 +61,16 @@ impl Verdict {
 
 /// The first word of `User-Agent`, cut; not shown if it could be a key.
 fn agent(headers: &HeaderMap) -> Option<Box<str>> {
-    let word = headers.get(USER_AGENT)?.as_bytes().split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
-    let is_suspect = |part: &[u8]| part.len() >= SUSPECT && part.iter().any(u8::is_ascii_digit) && part.iter().any(u8::is_ascii_alphabetic);
+    let word = headers
+        .get(USER_AGENT)?
+        .as_bytes()
+        .split(u8::is_ascii_whitespace)
+        .find(|word| !word.is_empty())?;
+    let is_suspect = |part: &[u8]| {
+        part.len() >= SUSPECT
+            && part.iter().any(u8::is_ascii_digit)
+            && part.iter().any(u8::is_ascii_alphabetic)
+    };
     if word.split(|byte| b"/-_.()".contains(byte)).any(is_suspect) {
         return Some("…".into());
     }
@@ -100,7 +120,11 @@ impl WouldRefuse {
             (None, _) => String::new(),
         });
         let agent = agent.flatten().unwrap_or_default();
-        let is_tool = TOOLS.iter().any(|tool| agent.get(..tool.len()).is_some_and(|start| start.eq_ignore_ascii_case(tool)));
+        let is_tool = TOOLS.iter().any(|tool| {
+            agent
+                .get(..tool.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(tool))
+        });
         hint.push_str(match code {
             _ if is_tool => ": a test?",
             "signature_mismatch" => ": another secret?",
@@ -122,7 +146,10 @@ struct Few<T> {
 
 impl<T: PartialEq> Few<T> {
     fn new() -> Self {
-        Self { last: Vec::new(), more: false }
+        Self {
+            last: Vec::new(),
+            more: false,
+        }
     }
 
     fn add(&mut self, value: T) {
@@ -149,7 +176,12 @@ pub(super) struct Observed {
 impl Observed {
     /// Begins, unless it has.
     pub(super) fn begin(&mut self, at: SystemTime) {
-        self.now.get_or_insert_with(|| Observation { since: at, let_in: 0, let_in_at: None, refused: BTreeMap::new() });
+        self.now.get_or_insert_with(|| Observation {
+            since: at,
+            let_in: 0,
+            let_in_at: None,
+            refused: BTreeMap::new(),
+        });
     }
 
     /// The route enforces.
@@ -169,7 +201,12 @@ impl Observed {
                 now.let_in_at = Some(at);
             }
             Verdict::WouldRefuse { why, agent } => {
-                let fresh = || WouldRefuse { count: 0, last_at: at, clients: Few::new(), agents: Few::new() };
+                let fresh = || WouldRefuse {
+                    count: 0,
+                    last_at: at,
+                    clients: Few::new(),
+                    agents: Few::new(),
+                };
                 let refused = now.refused.entry(why.code()).or_insert_with(fresh);
                 refused.count += 1;
                 refused.last_at = at;
@@ -197,22 +234,47 @@ mod tests {
     use super::*;
 
     fn said(text: &'static str) -> Option<String> {
-        agent(&HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(text))])).map(String::from)
+        agent(&HeaderMap::from_iter([(
+            USER_AGENT,
+            HeaderValue::from_static(text),
+        )]))
+        .map(String::from)
     }
 
     #[test]
     fn of_what_a_sender_calls_itself_one_harmless_word_is_kept() {
         assert_eq!(said("curl/8.5.0").as_deref(), Some("curl/8.5.0"));
-        assert_eq!(said("Stripe/1.0 (+https://stripe.com/docs/webhooks)").as_deref(), Some("Stripe/1.0"));
-        assert_eq!(said("GitHub-Hookshot/044aadd").as_deref(), Some("GitHub-Hookshot/044aadd"));
-        assert_eq!(said("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").as_deref(), Some("…"));
-        assert_eq!(said("agent/3f786850e387550fdab836ed7e6dc881").as_deref(), Some("…"));
+        assert_eq!(
+            said("Stripe/1.0 (+https://stripe.com/docs/webhooks)").as_deref(),
+            Some("Stripe/1.0")
+        );
+        assert_eq!(
+            said("GitHub-Hookshot/044aadd").as_deref(),
+            Some("GitHub-Hookshot/044aadd")
+        );
+        assert_eq!(
+            said("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").as_deref(),
+            Some("…")
+        );
+        assert_eq!(
+            said("agent/3f786850e387550fdab836ed7e6dc881").as_deref(),
+            Some("…")
+        );
         assert_eq!(said(" ").as_deref(), None);
         assert_eq!(agent(&HeaderMap::new()), None);
         let long = HeaderValue::from_bytes(&[b'a'; 900]).unwrap();
-        assert!(agent(&HeaderMap::from_iter([(USER_AGENT, long)])).unwrap().chars().count() <= AGENT_SHOWN + 1);
+        assert!(
+            agent(&HeaderMap::from_iter([(USER_AGENT, long)]))
+                .unwrap()
+                .chars()
+                .count()
+                <= AGENT_SHOWN + 1
+        );
         let wild = HeaderValue::from_bytes(b"a\xff\xfe").unwrap();
-        assert_eq!(agent(&HeaderMap::from_iter([(USER_AGENT, wild)])).as_deref(), Some("a\\xff\\xfe"));
+        assert_eq!(
+            agent(&HeaderMap::from_iter([(USER_AGENT, wild)])).as_deref(),
+            Some("a\\xff\\xfe")
+        );
     }
 
     #[test]
@@ -223,19 +285,41 @@ mod tests {
             let mut observed = Observed::default();
             observed.begin(SystemTime::UNIX_EPOCH);
             for (last, agent) in from {
-                let verdict = Verdict::WouldRefuse { why, agent: agent.map(Box::from) };
+                let verdict = Verdict::WouldRefuse {
+                    why,
+                    agent: agent.map(Box::from),
+                };
                 observed.count(&verdict, [10, 0, 9, *last].into(), SystemTime::UNIX_EPOCH);
             }
             let seen = observed.observation().unwrap();
             assert_eq!(seen.refused[why.code()].hint(why.code()), hint);
         }
-        let [missing, mismatch] = [NotAuthentic::SignatureMissing, NotAuthentic::SignatureMismatch];
-        check(missing, &[(4, Some("curl/8.5")), (4, Some("curl/8.5"))], "all from 10.0.9.4, User-Agent curl/8.5: a test?");
+        let [missing, mismatch] = [
+            NotAuthentic::SignatureMissing,
+            NotAuthentic::SignatureMismatch,
+        ];
+        check(
+            missing,
+            &[(4, Some("curl/8.5")), (4, Some("curl/8.5"))],
+            "all from 10.0.9.4, User-Agent curl/8.5: a test?",
+        );
         check(missing, &[(4, None)], "all from 10.0.9.4, no User-Agent");
-        check(mismatch, &[(4, Some("Shopify")), (5, Some("Shopify"))], "from 2 clients (Shopify): another secret?");
-        check(mismatch, &[(4, Some("a")), (4, Some("b"))], "all from 10.0.9.4: another secret?");
+        check(
+            mismatch,
+            &[(4, Some("Shopify")), (5, Some("Shopify"))],
+            "from 2 clients (Shopify): another secret?",
+        );
+        check(
+            mismatch,
+            &[(4, Some("a")), (4, Some("b"))],
+            "all from 10.0.9.4: another secret?",
+        );
         let many: Vec<(u8, Option<&str>)> = (0..100).map(|last| (last, Some("x"))).collect();
-        check(NotAuthentic::TimestampStale, &many, "from many clients (x): clocks apart?");
+        check(
+            NotAuthentic::TimestampStale,
+            &many,
+            "from many clients (x): clocks apart?",
+        );
         let mut observed = Observed::default();
         observed.count(&Verdict::LetIn, [10, 0, 0, 1].into(), at);
         assert_eq!(observed.observation(), None);
@@ -244,17 +328,32 @@ mod tests {
     #[test]
     fn an_observation_begins_once_and_the_totals_stay() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let refuse = Verdict::WouldRefuse { why: NotAuthentic::SignatureMissing, agent: None };
+        let refuse = Verdict::WouldRefuse {
+            why: NotAuthentic::SignatureMissing,
+            agent: None,
+        };
         let mut observed = Observed::default();
         observed.begin(at(1));
         observed.begin(at(2));
         observed.count(&refuse, [1, 1, 1, 1].into(), at(3));
         observed.count(&Verdict::LetIn, [1, 1, 1, 1].into(), at(4));
         let seen = observed.observation().unwrap();
-        assert_eq!((seen.since, seen.let_in, seen.let_in_at, seen.refused.len()), (at(1), 1, Some(at(4)), 1));
+        assert_eq!(
+            (seen.since, seen.let_in, seen.let_in_at, seen.refused.len()),
+            (at(1), 1, Some(at(4)), 1)
+        );
         observed.end();
         observed.begin(at(9));
-        assert_eq!((observed.observation().unwrap().since, observed.observation().unwrap().refused.len()), (at(9), 0));
-        assert_eq!(observed.totals().collect::<Vec<_>>(), [("signature_missing", 1)]);
+        assert_eq!(
+            (
+                observed.observation().unwrap().since,
+                observed.observation().unwrap().refused.len()
+            ),
+            (at(9), 0)
+        );
+        assert_eq!(
+            observed.totals().collect::<Vec<_>>(),
+            [("signature_missing", 1)]
+        );
     }
 }

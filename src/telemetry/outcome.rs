@@ -69,11 +69,16 @@ impl Outcome {
             Ended::Taken(_, Taken::Spilled) => Self(Self::TAKEN + 1),
             Ended::Taken(_, Taken::Revived) => Self(Self::TAKEN + 2),
             Ended::Handshake => Self::HANDSHAKE,
-            Ended::Passed(status) => Self(Self::PASSED + usize::from(status.as_u16() / 100).clamp(1, 5) - 1),
+            Ended::Passed(status) => {
+                Self(Self::PASSED + usize::from(status.as_u16() / 100).clamp(1, 5) - 1)
+            }
             Ended::Cut(_, Cut::SenderLeft) => Self(Self::CUT),
             Ended::Cut(_, Cut::BrokenOff) => Self(Self::CUT + 1),
             Ended::Cut(_, Cut::Idle) => Self(Self::CUT + 2),
-            Ended::Refused { code, .. } => Refusal::ALL.iter().position(|refusal| refusal.code() == code).map_or(Self(REFUSALS - 1), Self),
+            Ended::Refused { code, .. } => Refusal::ALL
+                .iter()
+                .position(|refusal| refusal.code() == code)
+                .map_or(Self(REFUSALS - 1), Self),
             Ended::Abandoned => Self::ABANDONED,
         }
     }
@@ -138,8 +143,16 @@ impl Outcome {
 
     /// Its metric label; of a refusal, its code.
     pub(super) fn label(self) -> &'static str {
-        let other = || self.0.checked_sub(REFUSALS).and_then(|index| OTHERS.get(index).copied());
-        Refusal::ALL.get(self.0).map(Refusal::code).or_else(other).unwrap_or_default()
+        let other = || {
+            self.0
+                .checked_sub(REFUSALS)
+                .and_then(|index| OTHERS.get(index).copied())
+        };
+        Refusal::ALL
+            .get(self.0)
+            .map(Refusal::code)
+            .or_else(other)
+            .unwrap_or_default()
     }
 }
 
@@ -152,28 +165,78 @@ mod tests {
     #[test]
     fn every_end_has_its_label() {
         for refusal in Refusal::ALL {
-            let outcome = Outcome::of(Ended::Refused { code: refusal.code(), status: refusal.status() });
-            assert_eq!((outcome.label(), outcome.is_refusal()), (refusal.code(), true));
+            let outcome = Outcome::of(Ended::Refused {
+                code: refusal.code(),
+                status: refusal.status(),
+            });
+            assert_eq!(
+                (outcome.label(), outcome.is_refusal()),
+                (refusal.code(), true)
+            );
         }
-        let labels = [200, 302, 404, 500].map(|status| Outcome::of(Ended::Forwarded(StatusCode::from_u16(status).unwrap())).label());
-        assert_eq!(labels, ["forwarded_2xx", "forwarded_3xx", "forwarded_4xx", "forwarded_5xx"]);
-        assert_eq!(Outcome::of(Ended::Duplicate(StatusCode::OK)).label(), "duplicate");
+        let labels = [200, 302, 404, 500].map(|status| {
+            Outcome::of(Ended::Forwarded(StatusCode::from_u16(status).unwrap())).label()
+        });
+        assert_eq!(
+            labels,
+            [
+                "forwarded_2xx",
+                "forwarded_3xx",
+                "forwarded_4xx",
+                "forwarded_5xx"
+            ]
+        );
+        assert_eq!(
+            Outcome::of(Ended::Duplicate(StatusCode::OK)).label(),
+            "duplicate"
+        );
         assert_eq!(Outcome::of(Ended::Abandoned).label(), "abandoned");
         assert_eq!(Outcome::of(Ended::Handshake).label(), "handshake");
-        let labels = [101, 200, 304, 404, 503].map(|status| Outcome::of(Ended::Passed(StatusCode::from_u16(status).unwrap())).label());
-        assert_eq!(labels, ["passed_1xx", "passed_2xx", "passed_3xx", "passed_4xx", "passed_5xx"]);
+        let labels = [101, 200, 304, 404, 503].map(|status| {
+            Outcome::of(Ended::Passed(StatusCode::from_u16(status).unwrap())).label()
+        });
+        assert_eq!(
+            labels,
+            [
+                "passed_1xx",
+                "passed_2xx",
+                "passed_3xx",
+                "passed_4xx",
+                "passed_5xx"
+            ]
+        );
         for cut in [Cut::SenderLeft, Cut::BrokenOff, Cut::Idle] {
-            assert_eq!(Outcome::of(Ended::Cut(StatusCode::OK, cut)).label(), format!("passed_{}", cut.code()));
+            assert_eq!(
+                Outcome::of(Ended::Cut(StatusCode::OK, cut)).label(),
+                format!("passed_{}", cut.code())
+            );
         }
         for taken in [Taken::Queued, Taken::Spilled, Taken::Revived] {
             let outcome = Outcome::of(Ended::Taken(StatusCode::OK, taken));
-            assert_eq!((outcome.label(), outcome.is_handed_on()), (taken.code(), true));
+            assert_eq!(
+                (outcome.label(), outcome.is_handed_on()),
+                (taken.code(), true)
+            );
         }
         assert_eq!(Outcome::all().count(), OUTCOMES);
-        let judged = |judged| Outcome::all().filter(|outcome| outcome.judged() == judged).map(Outcome::label).collect::<Vec<_>>();
-        assert_eq!(judged(Judged::Succeeded), ["forwarded_2xx", "duplicate", "queued", "spilled", "revived"]);
-        assert_eq!(judged(Judged::Failed)[8..11], ["out_of_descriptors", "out_of_ports", "out_of_memory"]);
-        assert_eq!(judged(Judged::Failed)[11..], ["forwarded_3xx", "forwarded_4xx", "forwarded_5xx"]);
+        let judged = |judged| {
+            Outcome::all()
+                .filter(|outcome| outcome.judged() == judged)
+                .map(Outcome::label)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            judged(Judged::Succeeded),
+            ["forwarded_2xx", "duplicate", "queued", "spilled", "revived"]
+        );
+        assert_eq!(
+            judged(Judged::Failed)[8..11],
+            ["out_of_descriptors", "out_of_ports", "out_of_memory"]
+        );
+        assert_eq!(
+            judged(Judged::Failed)[11..],
+            ["forwarded_3xx", "forwarded_4xx", "forwarded_5xx"]
+        );
         assert!(judged(Judged::NotAuthentic).contains(&"signature_mismatch"));
     }
 }

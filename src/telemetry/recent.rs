@@ -51,7 +51,13 @@ struct Entry {
 }
 
 impl Recent {
-    pub(super) fn push(&self, facts: &Facts, code: &'static str, status: StatusCode, at: SystemTime) {
+    pub(super) fn push(
+        &self,
+        facts: &Facts,
+        code: &'static str,
+        status: StatusCode,
+        at: SystemTime,
+    ) {
         let entry = Entry {
             at,
             code,

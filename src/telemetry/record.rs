@@ -150,11 +150,23 @@ pub struct Facts {
 
 impl Facts {
     /// What the head of a request tells, before a route is known. `raw_target` is the target as it came; of it the path alone is kept.
-    pub fn new(request_id: RequestId, method: &Method, raw_target: &[u8], headers: &HeaderMap, client: Client, now: Now) -> Self {
-        let path = raw_target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    pub fn new(
+        request_id: RequestId,
+        method: &Method,
+        raw_target: &[u8],
+        headers: &HeaderMap,
+        client: Client,
+        now: Now,
+    ) -> Self {
+        let path = raw_target
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default();
         Self {
             request_id,
-            sender_request_id: headers.get(SENDER_ID).and_then(|value| visible(value.as_bytes(), SENDER_ID_SHOWN)),
+            sender_request_id: headers
+                .get(SENDER_ID)
+                .and_then(|value| visible(value.as_bytes(), SENDER_ID_SHOWN)),
             route: None,
             provider: None,
             method: method.clone(),
@@ -197,7 +209,11 @@ impl Facts {
 
     /// The head was refused by its route.
     pub fn of_refused_head(&mut self, refusal: Refusal, head: &RequestHead) {
-        let why = if head.target.contains(&b'`') { "the target" } else { "a header with different values" };
+        let why = if head.target.contains(&b'`') {
+            "the target"
+        } else {
+            "a header with different values"
+        };
         self.why = (refusal == Refusal::Malformed).then_some(why);
     }
 
@@ -214,7 +230,14 @@ impl Facts {
     }
 
     /// The request may go on, on a route that may merely observe; judging it took from `began` to `ended`.
-    pub fn of_verdict(&mut self, event_type: Option<String>, cleared: &Cleared, began: Now, ended: Now, observes: bool) {
+    pub fn of_verdict(
+        &mut self,
+        event_type: Option<String>,
+        cleared: &Cleared,
+        began: Now,
+        ended: Now,
+        observes: bool,
+    ) {
         self.verify_time = Some(ended.mono.saturating_duration_since(began.mono));
         self.event_type = event_type.map(|event| shown(event.as_bytes(), EVENT_SHOWN));
         if let Cleared::Authentic(authentic) = cleared {
@@ -223,7 +246,9 @@ impl Facts {
             self.secret = Some(Arc::clone(authentic.secret()));
             self.delivery_id = authentic.delivery_id().map(shown_id);
             let received_at = cleared.received().head.received.wall;
-            self.skew_ms = authentic.signed_at().map(|signed_at| milliseconds_between(signed_at, received_at));
+            self.skew_ms = authentic
+                .signed_at()
+                .map(|signed_at| milliseconds_between(signed_at, received_at));
         }
     }
 
@@ -244,13 +269,17 @@ fn milliseconds_between(earlier: SystemTime, later: SystemTime) -> i64 {
 
 /// The text if it is visible ASCII, not empty and not too long.
 fn visible(text: &[u8], longest: usize) -> Option<Box<str>> {
-    let is_visible = !text.is_empty() && text.len() <= longest && text.iter().all(u8::is_ascii_graphic);
-    is_visible.then(|| std::str::from_utf8(text).ok().map(Box::from)).flatten()
+    let is_visible =
+        !text.is_empty() && text.len() <= longest && text.iter().all(u8::is_ascii_graphic);
+    is_visible
+        .then(|| std::str::from_utf8(text).ok().map(Box::from))
+        .flatten()
 }
 
 /// The ID, or its hash if it could not be shown as it is.
 fn shown_id(id: &str) -> Box<str> {
-    visible(id.as_bytes(), DELIVERY_ID_SHOWN).unwrap_or_else(|| format!("sha256:{}", hex::encode(Sha256::digest(id))).into())
+    visible(id.as_bytes(), DELIVERY_ID_SHOWN)
+        .unwrap_or_else(|| format!("sha256:{}", hex::encode(Sha256::digest(id))).into())
 }
 
 /// Text of a sender made fit for a line: what is not visible ASCII becomes `\\xNN`, what is too long is cut and marked.
@@ -286,14 +315,28 @@ mod tests {
     fn facts(target: &[u8], sender_id: &'static [u8]) -> Facts {
         let mut headers = HeaderMap::new();
         headers.insert("x-request-id", HeaderValue::from_bytes(sender_id).unwrap());
-        let client = Client { ip: [127, 0, 0, 1].into(), own: false, behind_trusted_proxy: false };
-        Facts::new(RequestId::from_u128(1), &Method::POST, target, &headers, client, FrozenClock::at_unix(1).now())
+        let client = Client {
+            ip: [127, 0, 0, 1].into(),
+            own: false,
+            behind_trusted_proxy: false,
+        };
+        Facts::new(
+            RequestId::from_u128(1),
+            &Method::POST,
+            target,
+            &headers,
+            client,
+            FrozenClock::at_unix(1).now(),
+        )
     }
 
     #[test]
     fn the_query_is_never_kept_and_the_path_is_fit_for_a_line() {
         assert_eq!(&*facts(b"/a?token=1", b"x").path, "/a");
-        assert_eq!(&*facts(b"/a\n\x1b[31m\xff\\b", b"x").path, "/a\\x0a\\x1b[31m\\xff\\x5cb");
+        assert_eq!(
+            &*facts(b"/a\n\x1b[31m\xff\\b", b"x").path,
+            "/a\\x0a\\x1b[31m\\xff\\x5cb"
+        );
         let long = facts(&vec![b'a'; 5000], b"x").path;
         assert_eq!((long.chars().count(), long.ends_with('…')), (1025, true));
         assert_eq!(facts(&[b'a'; 1024], b"x").path.len(), 1024);
@@ -301,7 +344,10 @@ mod tests {
 
     #[test]
     fn a_sender_id_counts_only_if_it_is_short_and_visible() {
-        assert_eq!(facts(b"/", b"abc-1").sender_request_id.as_deref(), Some("abc-1"));
+        assert_eq!(
+            facts(b"/", b"abc-1").sender_request_id.as_deref(),
+            Some("abc-1")
+        );
         assert_eq!(facts(b"/", b"").sender_request_id, None);
         assert_eq!(facts(b"/", b"a b").sender_request_id, None);
         assert_eq!(facts(b"/", b"a\xffb").sender_request_id, None);
@@ -318,6 +364,12 @@ mod tests {
     #[test]
     fn skew_has_a_sign() {
         let (early, late) = (FrozenClock::at_unix(10).0, FrozenClock::at_unix(12).0);
-        assert_eq!((milliseconds_between(early, late), milliseconds_between(late, early)), (2000, -2000));
+        assert_eq!(
+            (
+                milliseconds_between(early, late),
+                milliseconds_between(late, early)
+            ),
+            (2000, -2000)
+        );
     }
 }

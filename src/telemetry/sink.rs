@@ -53,7 +53,9 @@ impl Sink {
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        std::thread::Builder::new().name("request-log".to_owned()).spawn(move || of_thread.write_all(&mut out, &mut late))?;
+        std::thread::Builder::new()
+            .name("request-log".to_owned())
+            .spawn(move || of_thread.write_all(&mut out, &mut late))?;
         Ok(Self(shared))
     }
 
@@ -86,7 +88,9 @@ impl Sink {
         let mut state = shared.lock();
         state.hurry = true;
         shared.wake.notify_one();
-        let wait = shared.written.wait_timeout_while(state, limit, |state| state.hurry || state.writing || !state.buffer.is_empty());
+        let wait = shared.written.wait_timeout_while(state, limit, |state| {
+            state.hurry || state.writing || !state.buffer.is_empty()
+        });
         !wait.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
@@ -131,13 +135,30 @@ impl Shared {
         let mut state = self.lock();
         state.asleep = true;
         let idle = |state: &mut State| state.buffer.is_empty() && !state.stop && !state.hurry;
-        state = self.wake.wait_timeout_while(state, IDLE, idle).unwrap_or_else(PoisonError::into_inner).0;
+        state = self
+            .wake
+            .wait_timeout_while(state, IDLE, idle)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
         state.asleep = false;
-        let gathering = |state: &mut State| !state.buffer.is_empty() && state.buffer.len() <= CAPACITY / 2 && !state.stop && !state.hurry;
-        state = self.wake.wait_timeout_while(state, GATHER, gathering).unwrap_or_else(PoisonError::into_inner).0;
+        let gathering = |state: &mut State| {
+            !state.buffer.is_empty()
+                && state.buffer.len() <= CAPACITY / 2
+                && !state.stop
+                && !state.hurry
+        };
+        state = self
+            .wake
+            .wait_timeout_while(state, GATHER, gathering)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
         std::mem::swap(&mut state.buffer, batch);
         state.writing = true;
-        (std::mem::take(&mut state.lines), state.stop, state.stop || state.hurry)
+        (
+            std::mem::take(&mut state.lines),
+            state.stop,
+            state.stop || state.hurry,
+        )
     }
 }
 

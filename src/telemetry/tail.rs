@@ -91,14 +91,30 @@ struct Entry {
 
 #[derive(Debug)]
 enum What {
-    Request { ended: Ended, event_type: Option<Box<str>>, request_id: RequestId },
-    Attempt { delivery: Uuid, number: u32, outcome: Outcome, error: Option<&'static str>, after: After },
+    Request {
+        ended: Ended,
+        event_type: Option<Box<str>>,
+        request_id: RequestId,
+    },
+    Attempt {
+        delivery: Uuid,
+        number: u32,
+        outcome: Outcome,
+        error: Option<&'static str>,
+        after: After,
+    },
 }
 
 impl Tail {
     pub(super) fn new(now: Now) -> Self {
         let run = unix_ms(now.wall);
-        Self { run, began: now.mono, count: AtomicU64::new(0), watched_until: AtomicU64::new(0), kept: Mutex::default() }
+        Self {
+            run,
+            began: now.mono,
+            count: AtomicU64::new(0),
+            watched_until: AtomicU64::new(0),
+            kept: Mutex::default(),
+        }
     }
 
     /// Which gate it is.
@@ -113,7 +129,11 @@ impl Tail {
             took,
             route: facts.route.clone(),
             delivery_id: facts.delivery_id.clone(),
-            what: What::Request { ended, event_type: facts.event_type.clone(), request_id: facts.request_id },
+            what: What::Request {
+                ended,
+                event_type: facts.event_type.clone(),
+                request_id: facts.request_id,
+            },
         });
     }
 
@@ -157,14 +177,32 @@ impl Tail {
             kept.clear();
         }
         let count = self.count.load(Ordering::Relaxed);
-        let Some(after) = after else { return Tailed { last: count, ..Tailed::default() } };
-        let mut found: Vec<Arc<Entry>> = kept.iter().filter(|entry| entry.seq > after).take(most.saturating_add(1)).cloned().collect();
+        let Some(after) = after else {
+            return Tailed {
+                last: count,
+                ..Tailed::default()
+            };
+        };
+        let mut found: Vec<Arc<Entry>> = kept
+            .iter()
+            .filter(|entry| entry.seq > after)
+            .take(most.saturating_add(1))
+            .cloned()
+            .collect();
         drop(kept);
         let more = found.len() > most;
         found.truncate(most);
-        let last = if more { found.last().map_or(after, |entry| entry.seq) } else { count.max(after) };
+        let last = if more {
+            found.last().map_or(after, |entry| entry.seq)
+        } else {
+            count.max(after)
+        };
         let missed = (last - after).saturating_sub(u64::try_from(found.len()).unwrap_or(u64::MAX));
-        Tailed { lines: found.iter().map(|entry| entry.line()).collect(), missed, last }
+        Tailed {
+            lines: found.iter().map(|entry| entry.line()).collect(),
+            missed,
+            last,
+        }
     }
 
     fn since_began(&self, now: Instant) -> u64 {
@@ -178,12 +216,17 @@ impl Entry {
             seq: self.seq,
             at: rfc3339(self.at),
             route: self.route.as_deref().map(str::to_owned),
-            took: Duration::from_micros(u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX)).as_secs_f64(),
+            took: Duration::from_micros(u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX))
+                .as_secs_f64(),
             delivery_id: self.delivery_id.as_deref().map(str::to_owned),
             ..TailLine::default()
         };
         match &self.what {
-            What::Request { ended, event_type, request_id } => {
+            What::Request {
+                ended,
+                event_type,
+                request_id,
+            } => {
                 let (came_to, status, code) = came_to(*ended);
                 TailLine {
                     kind: "request".to_owned(),
@@ -195,14 +238,33 @@ impl Entry {
                     ..line
                 }
             }
-            What::Attempt { delivery, number, outcome, error, after } => TailLine {
+            What::Attempt {
+                delivery,
+                number,
+                outcome,
+                error,
+                after,
+            } => TailLine {
                 kind: "attempt".to_owned(),
-                came_to: if *after == After::Delivered { "handed_on" } else { after.word() }.to_owned(),
-                status: if let Outcome::Answered(status) = outcome { Some(status.as_u16()) } else { None },
+                came_to: if *after == After::Delivered {
+                    "handed_on"
+                } else {
+                    after.word()
+                }
+                .to_owned(),
+                status: if let Outcome::Answered(status) = outcome {
+                    Some(status.as_u16())
+                } else {
+                    None
+                },
                 delivery: Some(delivery.to_string()),
                 code: error.map(str::to_owned),
                 number: Some(*number),
-                again_in: if let After::Again(delay) = after { Some(delay.as_secs_f64()) } else { None },
+                again_in: if let After::Again(delay) = after {
+                    Some(delay.as_secs_f64())
+                } else {
+                    None
+                },
                 ..line
             },
         }
@@ -212,7 +274,9 @@ impl Entry {
 /// The word for how a request ended, what its sender was answered, and the code of a refusal.
 fn came_to(ended: Ended) -> (&'static str, Option<u16>, Option<&'static str>) {
     match ended {
-        Ended::Forwarded(status) if status.is_success() => ("handed_on", Some(status.as_u16()), None),
+        Ended::Forwarded(status) if status.is_success() => {
+            ("handed_on", Some(status.as_u16()), None)
+        }
         Ended::Forwarded(status) => ("forwarded", Some(status.as_u16()), None),
         Ended::Duplicate(status) => ("duplicate", Some(status.as_u16()), None),
         Ended::Taken(status, taken) => (taken.code(), Some(status.as_u16()), None),
@@ -233,14 +297,30 @@ mod tests {
     use crate::request::Client;
 
     fn facts(now: Now) -> Facts {
-        let client = Client { ip: [127, 0, 0, 1].into(), own: false, behind_trusted_proxy: false };
-        let mut facts = Facts::new(RequestId::from_u128(1), &Method::POST, b"/a?secret", &HeaderMap::new(), client, now);
+        let client = Client {
+            ip: [127, 0, 0, 1].into(),
+            own: false,
+            behind_trusted_proxy: false,
+        };
+        let mut facts = Facts::new(
+            RequestId::from_u128(1),
+            &Method::POST,
+            b"/a?secret",
+            &HeaderMap::new(),
+            client,
+            now,
+        );
         facts.of_route(&"stripe".into(), None);
         facts
     }
 
     fn seen(tail: &Tail, now: Now) {
-        tail.request(&facts(now), Ended::Forwarded(StatusCode::OK), Duration::from_millis(3), now);
+        tail.request(
+            &facts(now),
+            Ended::Forwarded(StatusCode::OK),
+            Duration::from_millis(3),
+            now,
+        );
     }
 
     #[test]
@@ -249,12 +329,23 @@ mod tests {
         let tail = Tail::new(now);
         seen(&tail, now);
         let first = tail.look(None, 10, now);
-        assert_eq!((first.lines.len(), first.missed, first.last), (0, 0, 1), "what was before is not told");
+        assert_eq!(
+            (first.lines.len(), first.missed, first.last),
+            (0, 0, 1),
+            "what was before is not told"
+        );
         for _ in 0..3 {
             seen(&tail, now);
         }
         let some = tail.look(Some(first.last), 2, now);
-        assert_eq!((some.lines.iter().map(|line| line.seq).collect::<Vec<_>>(), some.missed, some.last), (vec![2, 3], 0, 3));
+        assert_eq!(
+            (
+                some.lines.iter().map(|line| line.seq).collect::<Vec<_>>(),
+                some.missed,
+                some.last
+            ),
+            (vec![2, 3], 0, 3)
+        );
         let rest = tail.look(Some(some.last), 2, now);
         assert_eq!((rest.lines.len(), rest.missed, rest.last), (1, 0, 4));
         for _ in 0..KEPT + 5 {
@@ -270,7 +361,10 @@ mod tests {
         let tail = Tail::new(now);
         tail.look(None, 10, now);
         seen(&tail, now);
-        let late = Now { mono: now.mono + WATCHING, ..now };
+        let late = Now {
+            mono: now.mono + WATCHING,
+            ..now
+        };
         seen(&tail, late);
         let back = tail.look(Some(0), 10, late);
         assert_eq!((back.lines.len(), back.missed, back.last), (0, 2, 2));
@@ -297,11 +391,39 @@ mod tests {
             },
             now,
         );
-        tail.request(&facts(now), Ended::Refused { code: "signature_mismatch", status: StatusCode::UNAUTHORIZED }, Duration::ZERO, now);
+        tail.request(
+            &facts(now),
+            Ended::Refused {
+                code: "signature_mismatch",
+                status: StatusCode::UNAUTHORIZED,
+            },
+            Duration::ZERO,
+            now,
+        );
         let lines = tail.look(Some(0), 10, now).lines;
-        let told = |line: &TailLine| (line.came_to.clone(), line.status, line.code.clone(), line.number, line.again_in);
-        assert_eq!(told(&lines[0]), ("again".to_owned(), Some(503), None, Some(2), Some(5.0)));
-        assert_eq!(told(&lines[1]), ("refused".to_owned(), Some(401), Some("signature_mismatch".to_owned()), None, None));
+        let told = |line: &TailLine| {
+            (
+                line.came_to.clone(),
+                line.status,
+                line.code.clone(),
+                line.number,
+                line.again_in,
+            )
+        };
+        assert_eq!(
+            told(&lines[0]),
+            ("again".to_owned(), Some(503), None, Some(2), Some(5.0))
+        );
+        assert_eq!(
+            told(&lines[1]),
+            (
+                "refused".to_owned(),
+                Some(401),
+                Some("signature_mismatch".to_owned()),
+                None,
+                None
+            )
+        );
         assert!(!format!("{lines:?}").contains("secret"), "{lines:?}");
     }
 }

@@ -26,18 +26,40 @@ impl Write for Sink {
 
 impl Sink {
     fn lines(&self) -> Vec<String> {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        String::from_utf8(self.0.lock().unwrap().clone())
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 
 fn telemetry(format: LogFormat, requests: LogRequests) -> (Arc<Telemetry>, Sink) {
     let sink = Sink::default();
-    (Telemetry::new(LogPolicy { format, requests }, Arc::new(SystemClock), sink.clone()), sink)
+    (
+        Telemetry::new(
+            LogPolicy { format, requests },
+            Arc::new(SystemClock),
+            sink.clone(),
+        ),
+        sink,
+    )
 }
 
 fn facts(target: &str) -> Facts {
-    let client = Client { ip: [192, 0, 2, 1].into(), own: true, behind_trusted_proxy: false };
-    Facts::new(RequestId::from_u128(1), &Method::POST, target.as_bytes(), &HeaderMap::new(), client, SystemClock.now())
+    let client = Client {
+        ip: [192, 0, 2, 1].into(),
+        own: true,
+        behind_trusted_proxy: false,
+    };
+    Facts::new(
+        RequestId::from_u128(1),
+        &Method::POST,
+        target.as_bytes(),
+        &HeaderMap::new(),
+        client,
+        SystemClock.now(),
+    )
 }
 
 /// As much as can be known of a request.
@@ -56,7 +78,8 @@ fn full() -> Facts {
 
 /// A try of a delivery that did not reach the app.
 fn tried(after: After) -> AttemptSeen<'static> {
-    static NAMES: std::sync::LazyLock<(Arc<str>, Arc<str>)> = std::sync::LazyLock::new(|| ("billing".into(), "app".into()));
+    static NAMES: std::sync::LazyLock<(Arc<str>, Arc<str>)> =
+        std::sync::LazyLock::new(|| ("billing".into(), "app".into()));
     AttemptSeen {
         route: &NAMES.0,
         delivery: uuid::Uuid::from_u128(7),
@@ -71,7 +94,10 @@ fn tried(after: After) -> AttemptSeen<'static> {
 }
 
 fn refused(refusal: Refusal) -> Ended {
-    Ended::Refused { code: refusal.code(), status: refusal.status() }
+    Ended::Refused {
+        code: refusal.code(),
+        status: refusal.status(),
+    }
 }
 
 /// The names of metrics with their labels, in the order they stand.
@@ -80,9 +106,18 @@ fn shapes(text: &str) -> Vec<String> {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (series, _) = line.rsplit_once(' ').unwrap();
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let labels: Vec<_> = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).filter(|label| *label != "le").collect();
-        let shape =
-            format!("{}{{{}}}", name.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count"), labels.join(","));
+        let labels: Vec<_> = labels
+            .split(',')
+            .filter_map(|label| Some(label.split_once('=')?.0))
+            .filter(|label| *label != "le")
+            .collect();
+        let shape = format!(
+            "{}{{{}}}",
+            name.trim_end_matches("_bucket")
+                .trim_end_matches("_sum")
+                .trim_end_matches("_count"),
+            labels.join(",")
+        );
         if shapes.last() != Some(&shape) {
             shapes.push(shape);
         }
@@ -93,13 +128,22 @@ fn shapes(text: &str) -> Vec<String> {
 /// The metrics of a gate that has seen something of everything.
 fn metrics() -> String {
     let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
-    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
-    telemetry.begin(facts("/x")).close(refused(Refusal::NoRoute));
+    telemetry
+        .begin(full())
+        .close(Ended::Forwarded(StatusCode::OK));
+    telemetry
+        .begin(facts("/x"))
+        .close(refused(Refusal::NoRoute));
     telemetry.reloaded(1, SystemClock.now().wall);
     let mut observed = facts("/y");
     observed.of_route(&"billing".into(), None);
-    observed.verdict = Some(Verdict::WouldRefuse { why: NotAuthentic::SignatureMissing, agent: None });
-    telemetry.begin(observed).close(Ended::Forwarded(StatusCode::OK));
+    observed.verdict = Some(Verdict::WouldRefuse {
+        why: NotAuthentic::SignatureMissing,
+        agent: None,
+    });
+    telemetry
+        .begin(observed)
+        .close(Ended::Forwarded(StatusCode::OK));
     let gauges = Gauges {
         turned_away: vec![("full", 0)],
         accept_errors: vec![("no_files", 0)],
@@ -115,8 +159,20 @@ fn metrics() -> String {
     telemetry.attempted(&tried(After::Again(Duration::from_secs(5))));
     telemetry.attempted(&tried(After::Dead));
     let at = SystemClock.now().wall;
-    let alarm = Alarm { code: Code::Failing, route: Some("billing".into()), since: at, text: "it fails".to_owned() };
-    telemetry.alarmed(&[Change { alarm: alarm.clone(), raised: true, at }], vec![alarm]);
+    let alarm = Alarm {
+        code: Code::Failing,
+        route: Some("billing".into()),
+        since: at,
+        text: "it fails".to_owned(),
+    };
+    telemetry.alarmed(
+        &[Change {
+            alarm: alarm.clone(),
+            raised: true,
+            at,
+        }],
+        vec![alarm],
+    );
     telemetry.metrics_text(&gauges)
 }
 
@@ -193,7 +249,10 @@ fn values_of_metrics() {
         "hookgate_config_last_reload_success 1",
         "hookgate_reloads_total{result=\"accepted\"} 0",
     ] {
-        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        assert!(
+            text.lines().any(|known| known == line),
+            "{line} is not in\n{text}"
+        );
     }
 }
 
@@ -207,13 +266,19 @@ fn nothing_of_a_sender_is_a_label() {
     facts.event_type = Some("FROMSENDER".into());
     facts.sender_request_id = Some("FROMSENDER".into());
     telemetry.begin(facts).close(refused(Refusal::InFlight));
-    assert!(!telemetry.metrics_text(&Gauges::default()).contains("FROMSENDER"));
+    assert!(
+        !telemetry
+            .metrics_text(&Gauges::default())
+            .contains("FROMSENDER")
+    );
 }
 
 #[test]
 fn a_whole_line() {
     let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
-    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+    telemetry
+        .begin(full())
+        .close(Ended::Forwarded(StatusCode::OK));
     telemetry.flush();
     let line = sink.lines().concat();
     let rest = line.split_once("\",\"level\"").unwrap().1;
@@ -221,8 +286,15 @@ fn a_whole_line() {
         rest,
         @r#":"info","msg":"request","route":"billing","provider":"stripe","method":"POST","path":"/hooks/a","status":200,"client":"192.0.2.1","request_id":"00000000000000000000000001","secret":"new","delivery_id":"evt_1","event":"paid \"now\"","skew_ms":-1500,"bytes":1000,"verify_us":42,"upstream_ms":7,"attempts":1}"#
     );
-    assert!(serde_json::from_str::<serde_json::Value>(&line).unwrap().is_object());
-    telemetry.set_policy(LogPolicy { format: LogFormat::Pretty, requests: LogRequests::All });
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&line)
+            .unwrap()
+            .is_object()
+    );
+    telemetry.set_policy(LogPolicy {
+        format: LogFormat::Pretty,
+        requests: LogRequests::All,
+    });
     telemetry.begin(full()).close(refused(Refusal::InFlight));
     telemetry.flush();
     let line = sink.lines().pop().unwrap();
@@ -243,7 +315,11 @@ fn a_try_has_its_line() {
         ..tried(After::Delivered)
     });
     telemetry.flush();
-    let lines: Vec<_> = sink.lines().iter().map(|line| line.split_once(',').unwrap().1.to_owned()).collect();
+    let lines: Vec<_> = sink
+        .lines()
+        .iter()
+        .map(|line| line.split_once(',').unwrap().1.to_owned())
+        .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     "level":"warn","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","delivery_id":"evt_1","attempt":2,"error":"unreached_connect","ms":3,"after":"again","again_s":1.5}
     "level":"info","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","attempt":2,"status":200,"ms":3,"after":"delivered"}
@@ -254,22 +330,43 @@ fn a_try_has_its_line() {
     telemetry.flush();
     let lines = sink.lines();
     assert_eq!(lines.len(), 11, "{lines:?}");
-    assert!(lines[0].ends_with("WARN  attempt 2 unreached_connect route=billing delivery=evt_1 took=3ms after=dead"), "{}", lines[0]);
-    assert!(lines[10].ends_with("more requests like this route=billing code=dead count=10"), "{}", lines[10]);
+    assert!(
+        lines[0].ends_with(
+            "WARN  attempt 2 unreached_connect route=billing delivery=evt_1 took=3ms after=dead"
+        ),
+        "{}",
+        lines[0]
+    );
+    assert!(
+        lines[10].ends_with("more requests like this route=billing code=dead count=10"),
+        "{}",
+        lines[10]
+    );
 }
 
 #[test]
 fn policy_says_who_gets_a_line() {
     let count = |requests| {
         let (telemetry, sink) = telemetry(LogFormat::Json, requests);
-        telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
-        telemetry.begin(full()).close(Ended::Duplicate(StatusCode::OK));
+        telemetry
+            .begin(full())
+            .close(Ended::Forwarded(StatusCode::OK));
+        telemetry
+            .begin(full())
+            .close(Ended::Duplicate(StatusCode::OK));
         telemetry.begin(full()).close(refused(Refusal::InFlight));
         drop(telemetry.begin(full()));
         telemetry.flush();
         sink.lines().len()
     };
-    assert_eq!((count(LogRequests::All), count(LogRequests::Refused), count(LogRequests::None)), (4, 2, 0));
+    assert_eq!(
+        (
+            count(LogRequests::All),
+            count(LogRequests::Refused),
+            count(LogRequests::None)
+        ),
+        (4, 2, 0)
+    );
 }
 
 #[test]
@@ -278,21 +375,32 @@ fn what_a_route_would_have_refused_is_told_like_a_refusal() {
     telemetry.observe(&[&"billing".into()]);
     for _ in 0..50 {
         let mut facts = full();
-        facts.verdict = Some(Verdict::WouldRefuse { why: NotAuthentic::SignatureMismatch, agent: Some("curl".into()) });
-        telemetry.begin(facts).close(Ended::Forwarded(StatusCode::OK));
+        facts.verdict = Some(Verdict::WouldRefuse {
+            why: NotAuthentic::SignatureMismatch,
+            agent: Some("curl".into()),
+        });
+        telemetry
+            .begin(facts)
+            .close(Ended::Forwarded(StatusCode::OK));
     }
     let mut facts = full();
     facts.verdict = Some(Verdict::LetIn);
-    telemetry.begin(facts).close(Ended::Forwarded(StatusCode::OK));
+    telemetry
+        .begin(facts)
+        .close(Ended::Forwarded(StatusCode::OK));
     telemetry.flush();
     let lines = sink.lines();
     assert!(lines.len() < 50, "{lines:?}");
     assert!(
-        lines[0].contains("\"level\":\"warn\"") && lines[0].contains("\"status\":200,\"would_refuse\":\"signature_mismatch\""),
+        lines[0].contains("\"level\":\"warn\"")
+            && lines[0].contains("\"status\":200,\"would_refuse\":\"signature_mismatch\""),
         "{lines:?}"
     );
     let seen = telemetry.observation("billing").unwrap();
-    assert_eq!((seen.let_in, seen.refused["signature_mismatch"].count), (1, 50));
+    assert_eq!(
+        (seen.let_in, seen.refused["signature_mismatch"].count),
+        (1, 50)
+    );
     assert_eq!(telemetry.recent(9).len(), 0, "it was not refused");
     telemetry.observe(&[]);
     assert_eq!(telemetry.observation("billing"), None);
@@ -306,8 +414,19 @@ fn many_refusals_are_ten_lines_and_a_count() {
     }
     telemetry.flush();
     let lines = sink.lines();
-    let told: u64 = lines.iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["count"].as_u64()).sum();
-    let written = u64::try_from(lines.iter().filter(|line| line.contains("\"msg\":\"request\"")).count()).unwrap();
+    let told: u64 = lines
+        .iter()
+        .filter_map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["count"].as_u64()
+        })
+        .sum();
+    let written = u64::try_from(
+        lines
+            .iter()
+            .filter(|line| line.contains("\"msg\":\"request\""))
+            .count(),
+    )
+    .unwrap();
     assert_eq!(written + told, 50);
     assert!(written < 50, "{lines:?}");
     assert_eq!(telemetry.recent(99).len(), 50);
@@ -346,71 +465,156 @@ impl Write for Stuck {
 #[test]
 fn a_stuck_reader_costs_lines_and_nothing_else() {
     let (_release, stuck) = std::sync::mpsc::channel();
-    let policy = LogPolicy { format: LogFormat::Json, requests: LogRequests::All };
+    let policy = LogPolicy {
+        format: LogFormat::Json,
+        requests: LogRequests::All,
+    };
     let telemetry = Telemetry::new(policy, Arc::new(SystemClock), Stuck(stuck));
     for _ in 0..6000 {
-        telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+        telemetry
+            .begin(full())
+            .close(Ended::Forwarded(StatusCode::OK));
     }
     let text = telemetry.metrics_text(&Gauges::default());
-    assert!(!text.lines().any(|line| line == "hookgate_log_lines_dropped_total 0"), "{text}");
-    assert!(text.contains("hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 6000"));
+    assert!(
+        !text
+            .lines()
+            .any(|line| line == "hookgate_log_lines_dropped_total 0"),
+        "{text}"
+    );
+    assert!(
+        text.contains("hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 6000")
+    );
 }
 
 #[test]
 fn recent_refusals_are_the_last_ones() {
     let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
-    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+    telemetry
+        .begin(full())
+        .close(Ended::Forwarded(StatusCode::OK));
     for number in 0..300 {
-        telemetry.begin(facts(&format!("/{number}?secret"))).close(refused(Refusal::NoRoute));
+        telemetry
+            .begin(facts(&format!("/{number}?secret")))
+            .close(refused(Refusal::NoRoute));
     }
     let recent = telemetry.recent(1000);
-    assert_eq!((recent.len(), &*recent[0].path, &*recent[255].path), (REMEMBERED, "/299", "/44"));
-    assert_eq!((&*recent[0].code, recent[0].status, &recent[0].route), ("no_route", 404, &None));
+    assert_eq!(
+        (recent.len(), &*recent[0].path, &*recent[255].path),
+        (REMEMBERED, "/299", "/44")
+    );
+    assert_eq!(
+        (&*recent[0].code, recent[0].status, &recent[0].route),
+        ("no_route", 404, &None)
+    );
     assert_eq!(telemetry.recent(3).len(), 3);
 }
 
 #[test]
 fn the_hour_and_the_secrets_of_a_route() {
     let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
-    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
-    telemetry.begin(full()).close(Ended::Forwarded(StatusCode::BAD_GATEWAY));
-    telemetry.begin(full()).close(Ended::Duplicate(StatusCode::OK));
+    telemetry
+        .begin(full())
+        .close(Ended::Forwarded(StatusCode::OK));
+    telemetry
+        .begin(full())
+        .close(Ended::Forwarded(StatusCode::BAD_GATEWAY));
+    telemetry
+        .begin(full())
+        .close(Ended::Duplicate(StatusCode::OK));
     telemetry.begin(full()).close(refused(Refusal::InFlight));
     drop(telemetry.begin(full()));
     let hour = telemetry.hour("billing");
-    assert_eq!((hour.received, hour.handed_on, hour.duplicates, hour.last_at.is_some()), (5, 1, 1, true));
+    assert_eq!(
+        (
+            hour.received,
+            hour.handed_on,
+            hour.duplicates,
+            hour.last_at.is_some()
+        ),
+        (5, 1, 1, true)
+    );
     let sums = telemetry.sums("billing");
     assert_eq!((sums.authentic_of_hour, sums.duplicates_of_hour), (4, 1));
-    assert_eq!((hour.refused.into_iter().collect::<Vec<_>>(), hour.other.len()), (vec![("in_flight", 1)], 2));
-    assert_eq!(telemetry.secrets("billing").iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["new"]);
-    assert_eq!((telemetry.hour("other"), telemetry.secrets("other").len()), (Hour::default(), 0));
+    assert_eq!(
+        (
+            hour.refused.into_iter().collect::<Vec<_>>(),
+            hour.other.len()
+        ),
+        (vec![("in_flight", 1)], 2)
+    );
+    assert_eq!(
+        telemetry
+            .secrets("billing")
+            .iter()
+            .map(|(name, _)| &**name)
+            .collect::<Vec<_>>(),
+        ["new"]
+    );
+    assert_eq!(
+        (telemetry.hour("other"), telemetry.secrets("other").len()),
+        (Hour::default(), 0)
+    );
 }
 
 #[test]
 fn skew_is_a_median() {
     let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
-    assert_eq!(telemetry.skew(), Skew { seconds: 0.0, samples: 0 });
+    assert_eq!(
+        telemetry.skew(),
+        Skew {
+            seconds: 0.0,
+            samples: 0
+        }
+    );
     for skew in [-2000, -2500, 90_000] {
         let mut facts = full();
         facts.skew_ms = Some(skew);
-        telemetry.begin(facts).close(Ended::Forwarded(StatusCode::OK));
+        telemetry
+            .begin(facts)
+            .close(Ended::Forwarded(StatusCode::OK));
     }
-    assert_eq!(telemetry.skew(), Skew { seconds: -2.0, samples: 3 });
+    assert_eq!(
+        telemetry.skew(),
+        Skew {
+            seconds: -2.0,
+            samples: 3
+        }
+    );
     for _ in 0..1000 {
-        telemetry.begin(full()).close(Ended::Forwarded(StatusCode::OK));
+        telemetry
+            .begin(full())
+            .close(Ended::Forwarded(StatusCode::OK));
     }
-    assert_eq!(telemetry.skew(), Skew { seconds: -1.5, samples: SKEW_SAMPLES });
+    assert_eq!(
+        telemetry.skew(),
+        Skew {
+            seconds: -1.5,
+            samples: SKEW_SAMPLES
+        }
+    );
 }
 
 #[test]
 fn reloads_are_counted_and_the_last_one_shows() {
     let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
-    let has = |line: &str| telemetry.metrics_text(&Gauges::default()).lines().any(|known| known == line);
+    let has = |line: &str| {
+        telemetry
+            .metrics_text(&Gauges::default())
+            .lines()
+            .any(|known| known == line)
+    };
     telemetry.reloaded(1, SystemClock.now().wall);
     telemetry.reload_refused();
-    assert!(has("hookgate_config_last_reload_success 0") && has("hookgate_reloads_total{result=\"refused\"} 1"));
+    assert!(
+        has("hookgate_config_last_reload_success 0")
+            && has("hookgate_reloads_total{result=\"refused\"} 1")
+    );
     telemetry.reloaded(2, SystemClock.now().wall);
-    assert!(has("hookgate_config_last_reload_success 1") && has("hookgate_reloads_total{result=\"accepted\"} 1"));
+    assert!(
+        has("hookgate_config_last_reload_success 1")
+            && has("hookgate_reloads_total{result=\"accepted\"} 1")
+    );
     assert!(has("hookgate_config_generation 2"));
 }
 

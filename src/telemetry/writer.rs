@@ -41,13 +41,28 @@ struct Cap {
 }
 
 impl Lines {
-    pub(super) fn new(policy: LogPolicy, clock: Arc<dyn Clock>, out: impl Write + Send + 'static) -> Self {
-        let shared = Shared { policy: ArcSwap::from_pointee(policy), caps: Mutex::default(), unrouted: NO_ROUTE.into(), clock };
+    pub(super) fn new(
+        policy: LogPolicy,
+        clock: Arc<dyn Clock>,
+        out: impl Write + Send + 'static,
+    ) -> Self {
+        let shared = Shared {
+            policy: ArcSwap::from_pointee(policy),
+            caps: Mutex::default(),
+            unrouted: NO_ROUTE.into(),
+            clock,
+        };
         let shared = Arc::new(shared);
         let held = Arc::clone(&shared);
         let sink = Sink::spawn(out, move |buffer, all| held.tell(buffer, all));
-        let sink = sink.inspect_err(|error| tracing::error!(error = %error, "request lines cannot be written")).ok();
-        Self { shared, sink, dropped: AtomicU64::new(0) }
+        let sink = sink
+            .inspect_err(|error| tracing::error!(error = %error, "request lines cannot be written"))
+            .ok();
+        Self {
+            shared,
+            sink,
+            dropped: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn set_policy(&self, policy: LogPolicy) {
@@ -62,9 +77,11 @@ impl Lines {
     pub(super) fn request(&self, facts: &Facts, ended: Ended, now: Now) {
         let policy = **self.shared.policy.load();
         let let_through = match ended {
-            Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Taken(..) | Ended::Handshake | Ended::Passed(_) => {
-                facts.would_be().is_none()
-            }
+            Ended::Forwarded(_)
+            | Ended::Duplicate(_)
+            | Ended::Taken(..)
+            | Ended::Handshake
+            | Ended::Passed(_) => facts.would_be().is_none(),
             Ended::Cut(_, cut) => cut != Cut::BrokenOff,
             Ended::Refused { .. } | Ended::Abandoned => false,
         };
@@ -100,7 +117,11 @@ impl Lines {
             LogRequests::All | LogRequests::Refused => {}
         }
         // a dead app shall not fill the log
-        if attempts::is_bad(seen) && !self.shared.admits(Some(seen.route), seen.after.word(), now.mono) {
+        if attempts::is_bad(seen)
+            && !self
+                .shared
+                .admits(Some(seen.route), seen.after.word(), now.mono)
+        {
             return;
         }
         self.write(&attempts::line(policy.format, seen, now.wall));
@@ -126,10 +147,18 @@ impl Shared {
     fn admits(&self, route: Option<&Arc<str>>, code: &'static str, now: Instant) -> bool {
         let route = Arc::clone(route.unwrap_or(&self.unrouted));
         let mut caps = self.caps.lock().unwrap_or_else(PoisonError::into_inner);
-        let cap = caps.entry((route, code)).or_insert(Cap { began: now, lines: 0, held: 0 });
+        let cap = caps.entry((route, code)).or_insert(Cap {
+            began: now,
+            lines: 0,
+            held: 0,
+        });
         // a second with held refusals ends when the thread has told of them
         if cap.held == 0 && now.saturating_duration_since(cap.began) >= SECOND {
-            *cap = Cap { began: now, lines: 0, held: 0 };
+            *cap = Cap {
+                began: now,
+                lines: 0,
+                held: 0,
+            };
         }
         let admitted = cap.lines < LINES_A_SECOND;
         if admitted {
@@ -148,7 +177,11 @@ impl Shared {
         for ((route, code), cap) in caps.iter_mut().filter(|(_, cap)| cap.held > 0) {
             if all || now.mono.saturating_duration_since(cap.began) >= SECOND {
                 buffer.extend(line::of_held(format, route, code, cap.held, now.wall));
-                *cap = Cap { began: now.mono, lines: 0, held: 0 };
+                *cap = Cap {
+                    began: now.mono,
+                    lines: 0,
+                    held: 0,
+                };
             }
         }
     }
@@ -162,22 +195,36 @@ mod tests {
 
     #[test]
     fn ten_lines_a_second_of_one_refusal_on_one_route_then_a_count() {
-        let policy = ArcSwap::from_pointee(LogPolicy { format: LogFormat::Pretty, requests: LogRequests::All });
-        let shared = Shared { policy, caps: Mutex::default(), unrouted: NO_ROUTE.into(), clock: Arc::new(SystemClock) };
+        let policy = ArcSwap::from_pointee(LogPolicy {
+            format: LogFormat::Pretty,
+            requests: LogRequests::All,
+        });
+        let shared = Shared {
+            policy,
+            caps: Mutex::default(),
+            unrouted: NO_ROUTE.into(),
+            clock: Arc::new(SystemClock),
+        };
         let now = SystemClock.mono();
         for _ in 0..LINES_A_SECOND {
             assert!(shared.admits(None, "no_route", now));
         }
         assert!(!shared.admits(None, "no_route", now));
         assert!(!shared.admits(None, "no_route", now));
-        assert!(shared.admits(Some(&"a".into()), "no_route", now), "another route");
+        assert!(
+            shared.admits(Some(&"a".into()), "no_route", now),
+            "another route"
+        );
         assert!(shared.admits(None, "overloaded", now), "another code");
         let mut told = Vec::new();
         shared.tell(&mut told, false);
         assert!(told.is_empty());
         shared.tell(&mut told, true);
         let line = String::from_utf8(told).unwrap();
-        assert!(line.ends_with("more requests like this route=- code=no_route count=2\n"), "{line}");
+        assert!(
+            line.ends_with("more requests like this route=- code=no_route count=2\n"),
+            "{line}"
+        );
         assert!(shared.admits(None, "no_route", now));
     }
 }

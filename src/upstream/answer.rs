@@ -36,8 +36,18 @@ pub fn has_no_content(status: StatusCode) -> bool {
 
 /// Returns whether a head announces content: a length above 0, or a transfer coding.
 pub fn announces_content(headers: &HeaderMap) -> bool {
-    let is_zero = |length: &HeaderValue| length.as_bytes().trim_ascii().iter().all(|digit| *digit == b'0');
-    headers.contains_key(TRANSFER_ENCODING) || headers.get_all(CONTENT_LENGTH).iter().any(|length| !is_zero(length))
+    let is_zero = |length: &HeaderValue| {
+        length
+            .as_bytes()
+            .trim_ascii()
+            .iter()
+            .all(|digit| *digit == b'0')
+    };
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers
+            .get_all(CONTENT_LENGTH)
+            .iter()
+            .any(|length| !is_zero(length))
 }
 
 /// Reads heads up to the first that is not interim.
@@ -46,14 +56,25 @@ pub(super) async fn final_head(session: &mut HttpSession) -> Result<Final, Early
     loop {
         if let Err(error) = session.read_response().await {
             // pingora tells this from a connection that broke within the head by its words alone.
-            let nothing = error.context.as_ref().is_some_and(|context| context.as_str().ends_with("bytes already read: 0"));
+            let nothing = error
+                .context
+                .as_ref()
+                .is_some_and(|context| context.as_str().ends_with("bytes already read: 0"));
             let dead = matches!(error.retry, RetryType::ReusedOnly) && nothing && !interim;
-            return Err(if dead { Early::Dead } else { Early::Fault(fault(&error.etype)) });
+            return Err(if dead {
+                Early::Dead
+            } else {
+                Early::Fault(fault(&error.etype))
+            });
         }
-        let announces = session.resp_header().is_some_and(|head| announces_content(&head.headers));
+        let announces = session
+            .resp_header()
+            .is_some_and(|head| announces_content(&head.headers));
         is_certain &= !(announces && session.get_status().is_some_and(has_no_content));
         match session.get_status() {
-            Some(StatusCode::SWITCHING_PROTOCOLS) | None => return Err(Early::Fault(Fault::Malformed)),
+            Some(StatusCode::SWITCHING_PROTOCOLS) | None => {
+                return Err(Early::Fault(Fault::Malformed));
+            }
             Some(status) if status.is_informational() => interim = true,
             Some(status) if status.as_u16() > 599 => return Err(Early::Fault(Fault::Malformed)),
             Some(status) => return Ok(Final { status, is_certain }),
@@ -62,10 +83,17 @@ pub(super) async fn final_head(session: &mut HttpSession) -> Result<Final, Early
 }
 
 fn fault(error: &ErrorType) -> Fault {
-    if matches!(error, ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError) {
+    if matches!(
+        error,
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
+    ) {
         return Fault::Reset;
     }
-    if matches!(error, ErrorType::ReadTimedout | ErrorType::WriteTimedout) { Fault::Timeout } else { Fault::Malformed }
+    if matches!(error, ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
+        Fault::Timeout
+    } else {
+        Fault::Malformed
+    }
 }
 
 /// What is still to come of an answer. Its connection goes back to the pool after a complete exchange, and is closed otherwise.
@@ -85,7 +113,9 @@ pub(super) struct Open {
 
 impl Rest {
     pub(super) async fn release_if_done(&mut self) {
-        let Some(mut open) = self.open.take_if(|open| open.session.is_body_done()) else { return };
+        let Some(mut open) = self.open.take_if(|open| open.session.is_body_done()) else {
+            return;
+        };
         open.session.respect_keepalive();
         if !open.whole || !open.session.will_keepalive() {
             return;

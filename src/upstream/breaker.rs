@@ -95,19 +95,30 @@ impl Scope {
     const fn failed(self, outcome: Outcome) -> Option<bool> {
         match (self, outcome) {
             // nothing was sent, for a reason of the gateway's own
-            (_, Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Malformed | Fault::Local(_))) => None,
+            (_, Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Malformed | Fault::Local(_))) => {
+                None
+            }
             (_, Outcome::Ambiguous(Fault::BreakerOpen(_) | Fault::Local(_))) => None,
             // an app that was restarted, or one that closes what is idle
             (_, Outcome::Ambiguous(Fault::Stale)) => None,
             (Self::Address, Outcome::Unreached(_)) => Some(true),
-            (Self::Address, Outcome::Ambiguous(Fault::Resolve | Fault::Connect | Fault::ConnectTimeout)) => Some(true),
+            (
+                Self::Address,
+                Outcome::Ambiguous(Fault::Resolve | Fault::Connect | Fault::ConnectTimeout),
+            ) => Some(true),
             // there was a connection
             (Self::Address, Outcome::Ambiguous(_) | Outcome::Answered(_)) => Some(false),
             (Self::Handler, Outcome::Unreached(_)) => None,
-            (Self::Handler, Outcome::Ambiguous(Fault::Resolve | Fault::Connect | Fault::ConnectTimeout)) => None,
+            (
+                Self::Handler,
+                Outcome::Ambiguous(Fault::Resolve | Fault::Connect | Fault::ConnectTimeout),
+            ) => None,
             (Self::Handler, Outcome::Ambiguous(Fault::Timeout)) => Some(true),
             // an answer, even a broken one, comes from a handler that runs
-            (Self::Handler, Outcome::Ambiguous(Fault::Reset | Fault::Malformed) | Outcome::Answered(_)) => Some(false),
+            (
+                Self::Handler,
+                Outcome::Ambiguous(Fault::Reset | Fault::Malformed) | Outcome::Answered(_),
+            ) => Some(false),
         }
     }
 }
@@ -116,7 +127,17 @@ impl Breaker {
     /// Makes a closed breaker.
     pub fn new(scope: Scope, policy: Policy) -> Arc<Self> {
         let state = State::Closed { failures: 0 };
-        Arc::new(Self { scope, inner: Mutex::new(Inner { policy, state, counted: None, epoch: 0, probes: 0, opened: 0 }) })
+        Arc::new(Self {
+            scope,
+            inner: Mutex::new(Inner {
+                policy,
+                state,
+                counted: None,
+                epoch: 0,
+                probes: 0,
+                opened: 0,
+            }),
+        })
     }
 
     /// Follows another policy from now on; the count stays.
@@ -144,10 +165,20 @@ impl Breaker {
         }
         let probe = is_probe.then(|| {
             inner.probes += 1;
-            inner.state = State::HalfOpen { probe: Some(Probe { number: inner.probes, until: now + limit }) };
+            inner.state = State::HalfOpen {
+                probe: Some(Probe {
+                    number: inner.probes,
+                    until: now + limit,
+                }),
+            };
             inner.probes
         });
-        Ok(Permit { breaker: Arc::clone(self), began: now, epoch: inner.epoch, probe })
+        Ok(Permit {
+            breaker: Arc::clone(self),
+            began: now,
+            epoch: inner.epoch,
+            probe,
+        })
     }
 
     /// Returns what [`Self::admit`] would permit at `now`.
@@ -155,7 +186,9 @@ impl Breaker {
         let inner = self.lock();
         match inner.state {
             State::Closed { .. } => Room::All,
-            State::Open { .. } | State::HalfOpen { .. } if inner.shut_for(now).is_zero() => Room::Probe,
+            State::Open { .. } | State::HalfOpen { .. } if inner.shut_for(now).is_zero() => {
+                Room::Probe
+            }
             State::Open { .. } | State::HalfOpen { .. } => Room::None,
         }
     }
@@ -169,7 +202,9 @@ impl Breaker {
     pub fn state(&self, now: Instant) -> Shown {
         match self.lock().state {
             State::Closed { failures } => Shown::Closed { failures },
-            State::Open { until } if now < until => Shown::Open { remaining: until.saturating_duration_since(now) },
+            State::Open { until } if now < until => Shown::Open {
+                remaining: until.saturating_duration_since(now),
+            },
             State::Open { .. } | State::HalfOpen { .. } => Shown::HalfOpen,
         }
     }
@@ -220,7 +255,9 @@ impl Inner {
             return;
         }
         self.counted = Some(now);
-        let open = State::Open { until: now + self.policy.open };
+        let open = State::Open {
+            until: now + self.policy.open,
+        };
         match self.state {
             State::Closed { failures } => {
                 let failures = failures.saturating_add(1);
@@ -238,9 +275,12 @@ impl Inner {
 impl Permit {
     /// Records the outcome of the attempt. It does not count if the breaker has changed its state since, or the time of the probe is over.
     pub fn record(self, outcome: Outcome, now: Instant) {
-        let Some(failed) = self.breaker.scope.failed(outcome) else { return };
+        let Some(failed) = self.breaker.scope.failed(outcome) else {
+            return;
+        };
         let mut inner = self.breaker.lock();
-        let counts = inner.epoch == self.epoch && (self.probe.is_none() || inner.is_probing(self.probe, now));
+        let counts = inner.epoch == self.epoch
+            && (self.probe.is_none() || inner.is_probing(self.probe, now));
         match (counts, failed) {
             (true, true) => inner.failed(self.began, now),
             (true, false) => inner.succeeded(),
@@ -253,7 +293,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(number) = self.probe {
             let mut inner = self.breaker.lock();
-            if matches!(inner.state, State::HalfOpen { probe: Some(probe) } if probe.number == number) {
+            if matches!(inner.state, State::HalfOpen { probe: Some(probe) } if probe.number == number)
+            {
                 inner.state = State::HalfOpen { probe: None };
             }
         }

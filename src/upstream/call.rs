@@ -47,5 +47,14 @@ pub async fn call(
     let addresses = egress::resolve(&to.host, to.port, policy).await?;
     let tls = to.tls.then(UpstreamTls::default);
     let wire = Wire::pinned(addresses.into(), &to.host, tls.as_ref(), clock)?;
-    Ok(send(&wire, outgoing, Bounds { connect: budget, deadline, idle: Duration::ZERO }).await)
+    Ok(send(
+        &wire,
+        outgoing,
+        Bounds {
+            connect: budget,
+            deadline,
+            idle: Duration::ZERO,
+        },
+    )
+    .await)
 }

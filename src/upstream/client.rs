@@ -69,7 +69,11 @@ impl Place {
     fn new(policy: &Upstream, clock: &Arc<dyn Clock>) -> Result<Arc<Self>, Unusable> {
         let wire = Wire::new(&policy.address, Arc::clone(clock))?;
         let breaker = Breaker::new(Scope::Address, policy.breaker);
-        Ok(Arc::new(Self { wire, breaker, handlers: Mutex::default() }))
+        Ok(Arc::new(Self {
+            wire,
+            breaker,
+            handlers: Mutex::default(),
+        }))
     }
 
     fn handlers(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Breaker>>> {
@@ -84,7 +88,11 @@ impl Client {
     /// The certificates can't be used.
     pub fn new(policy: Arc<Upstream>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
         let place = Place::new(&policy, &clock)?;
-        Ok(Self { policy, place, clock })
+        Ok(Self {
+            policy,
+            place,
+            clock,
+        })
     }
 
     /// Makes a client for the same upstream under another policy. Where address, CA and certificates are the same, it shares connections and
@@ -94,14 +102,26 @@ impl Client {
     /// The certificates can't be used; nothing has changed then.
     pub fn with_policy(&self, policy: Arc<Upstream>) -> Result<Self, Unusable> {
         let same = policy.address == self.policy.address;
-        let place = if same { Arc::clone(&self.place) } else { Place::new(&policy, &self.clock)? };
-        Ok(Self { policy, place, clock: Arc::clone(&self.clock) })
+        let place = if same {
+            Arc::clone(&self.place)
+        } else {
+            Place::new(&policy, &self.clock)?
+        };
+        Ok(Self {
+            policy,
+            place,
+            clock: Arc::clone(&self.clock),
+        })
     }
 
     /// Makes the shared breakers follow this client's policy: once it is certain that this client is used.
     pub fn follow_policy(&self) {
         self.place.breaker.set_policy(self.policy.breaker);
-        self.place.handlers().values().filter_map(Weak::upgrade).for_each(|handler| handler.set_policy(self.policy.breaker));
+        self.place
+            .handlers()
+            .values()
+            .filter_map(Weak::upgrade)
+            .for_each(|handler| handler.set_policy(self.policy.breaker));
     }
 
     /// Returns the policy.
@@ -117,14 +137,20 @@ impl Client {
     /// Returns this client as a route uses it. The breaker of the route's handler lasts as long as the route and the address.
     pub fn for_route(self: &Arc<Self>, route: &Arc<str>) -> RouteClient {
         let mut handlers = self.place.handlers();
-        let handler = handlers.get(route).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let new = Breaker::new(Scope::Handler, self.policy.breaker);
-            handlers.retain(|_, handler| handler.strong_count() > 0);
-            handlers.insert(Arc::clone(route), Arc::downgrade(&new));
-            new
-        });
+        let handler = handlers
+            .get(route)
+            .and_then(Weak::upgrade)
+            .unwrap_or_else(|| {
+                let new = Breaker::new(Scope::Handler, self.policy.breaker);
+                handlers.retain(|_, handler| handler.strong_count() > 0);
+                handlers.insert(Arc::clone(route), Arc::downgrade(&new));
+                new
+            });
         drop(handlers);
-        RouteClient { client: Arc::clone(self), handler }
+        RouteClient {
+            client: Arc::clone(self),
+            handler,
+        }
     }
 
     /// Returns the peers that a stream may be sent to, in the order to try them.
@@ -132,7 +158,10 @@ impl Client {
     /// # Errors
     /// The name does not resolve, and never has, or not within the time a connection may take.
     pub async fn peers(&self) -> Result<Vec<HttpPeer>, Fault> {
-        self.place.wire.peers_for_streams(self.policy.connect_timeout).await
+        self.place
+            .wire
+            .peers_for_streams(self.policy.connect_timeout)
+            .await
     }
 
     /// Looks its name up again: none of the peers took a connection for a stream.
@@ -171,23 +200,39 @@ impl RouteClient {
 
     /// Returns how long nothing may be sent from `now` on; zero if something may.
     pub fn shut_for(&self, now: Instant) -> Duration {
-        self.handler.shut_for(now).max(self.client.breaker().shut_for(now))
+        self.handler
+            .shut_for(now)
+            .max(self.client.breaker().shut_for(now))
     }
 
     /// Sends a request once. `budget` bounds connecting, sending and the whole answer together.
     pub async fn send(&self, outgoing: &Outgoing, budget: Duration) -> Sent {
-        let Client { policy, place, clock } = &*self.client;
+        let Client {
+            policy,
+            place,
+            clock,
+        } = &*self.client;
         let now = clock.mono();
         let permits = match self.admit(now, policy.connect_timeout + budget) {
             Ok(permits) => permits,
             Err(after) => {
-                return Sent { outcome: Outcome::Unreached(Fault::BreakerOpen(after)), answer: None, made: Made::default() };
+                return Sent {
+                    outcome: Outcome::Unreached(Fault::BreakerOpen(after)),
+                    answer: None,
+                    made: Made::default(),
+                };
             }
         };
-        let bounds = Bounds { connect: policy.connect_timeout, deadline: now + budget, idle: policy.idle_timeout };
+        let bounds = Bounds {
+            connect: policy.connect_timeout,
+            deadline: now + budget,
+            idle: policy.idle_timeout,
+        };
         let sent = send(&place.wire, outgoing, bounds).await;
         let ended = clock.mono();
-        permits.into_iter().for_each(|permit| permit.record(sent.outcome, ended));
+        permits
+            .into_iter()
+            .for_each(|permit| permit.record(sent.outcome, ended));
         sent
     }
 
@@ -206,18 +251,28 @@ pub(super) async fn send(wire: &Wire, outgoing: &Outgoing, bounds: Bounds) -> Se
         Err(Failure::Unreached(fault)) => (Outcome::Unreached(fault), None),
         Err(Failure::Ambiguous(fault)) => (Outcome::Ambiguous(fault), None),
     };
-    Sent { outcome, answer, made }
+    Sent {
+        outcome,
+        answer,
+        made,
+    }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("policy", &self.policy).field("breaker", self.breaker()).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("policy", &self.policy)
+            .field("breaker", self.breaker())
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for RouteClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RouteClient").field("client", &self.client).field("handler", &self.handler).finish()
+        f.debug_struct("RouteClient")
+            .field("client", &self.client)
+            .field("handler", &self.handler)
+            .finish()
     }
 }
 
@@ -232,7 +287,11 @@ pub struct Onward<'a> {
 impl<'a> Onward<'a> {
     /// Makes one for one request or attempt.
     pub fn new(client: &'a RouteClient, hook: Arc<Hook>) -> Self {
-        Self { client, hook, made: OnceLock::new() }
+        Self {
+            client,
+            hook,
+            made: OnceLock::new(),
+        }
     }
 
     /// How it was sent.
@@ -242,7 +301,11 @@ impl<'a> Onward<'a> {
 }
 
 impl HandOn for Onward<'_> {
-    fn hand_on<'a>(&'a self, delivery: &'a Delivery, attempt: Attempt) -> Pending<'a, (Outcome, Option<Answer>)> {
+    fn hand_on<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        attempt: Attempt,
+    ) -> Pending<'a, (Outcome, Option<Answer>)> {
         Box::pin(async move {
             let (outgoing, stale) = render::delivery(delivery, &self.hook, &attempt);
             if let Some(why) = stale {

@@ -100,16 +100,25 @@ pub fn judge(addresses: &[IpAddr], policy: &Egress, own: &[IpAddr]) -> Result<()
     }
     for ip in addresses {
         let spellings = spellings(*ip);
-        if spellings.iter().any(|ip| policy.deny.iter().any(|network| network.contains(ip))) {
+        if spellings
+            .iter()
+            .any(|ip| policy.deny.iter().any(|network| network.contains(ip)))
+        {
             return Err(Refused::Denied(*ip));
         }
         let allowed = |ip: &IpAddr| policy.allow.iter().any(|network| network.contains(ip));
-        let (itself, within) = spellings.split_first().map_or((false, &[][..]), |(ip, within)| (allowed(ip), within));
+        let (itself, within) = spellings
+            .split_first()
+            .map_or((false, &[][..]), |(ip, within)| (allowed(ip), within));
         if itself || !within.is_empty() && within.iter().all(allowed) {
             continue;
         }
-        let is_own = own.iter().any(|own| spellings.contains(&own.to_canonical()));
-        let class = Some(class(*ip)).filter(|class| *class != Class::Public || !is_own).unwrap_or(Class::Own);
+        let is_own = own
+            .iter()
+            .any(|own| spellings.contains(&own.to_canonical()));
+        let class = Some(class(*ip))
+            .filter(|class| *class != Class::Public || !is_own)
+            .unwrap_or(Class::Own);
         if class != Class::Public {
             return Err(Refused::NotPublic(*ip, class));
         }
@@ -131,10 +140,11 @@ async fn resolve_with(
     policy: &Egress,
     own: impl FnOnce() -> Result<Vec<IpAddr>, Refused>,
 ) -> Result<Vec<SocketAddr>, Refused> {
-    let found: io::Result<Vec<SocketAddr>> = match timeout(DEADLINE, tokio::net::lookup_host((host, port))).await {
-        Ok(found) => found.map(Iterator::collect),
-        Err(_) => return Err(Refused::Unresolved),
-    };
+    let found: io::Result<Vec<SocketAddr>> =
+        match timeout(DEADLINE, tokio::net::lookup_host((host, port))).await {
+            Ok(found) => found.map(Iterator::collect),
+            Err(_) => return Err(Refused::Unresolved),
+        };
     let found = found.map_err(|_| Refused::Unresolved)?;
     let ips: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
     judge(&ips, policy, &own()?)?;
@@ -144,12 +154,24 @@ async fn resolve_with(
 /// Returns the addresses of this machine's interfaces now. It always has one: a system that tells none does not tell.
 fn own_addresses() -> Result<Vec<IpAddr>, Refused> {
     let address = |storage: &SockaddrStorage| {
-        let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+        let v4 = storage
+            .as_sockaddr_in()
+            .map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| {
+            storage
+                .as_sockaddr_in6()
+                .map(|address| IpAddr::V6(address.ip()))
+        })
     };
     let all = getifaddrs().map_err(|_| Refused::OwnUnknown)?;
-    let own: Vec<IpAddr> = all.filter_map(|interface| address(&interface.address?)).collect();
-    if own.is_empty() { Err(Refused::OwnUnknown) } else { Ok(own) }
+    let own: Vec<IpAddr> = all
+        .filter_map(|interface| address(&interface.address?))
+        .collect();
+    if own.is_empty() {
+        Err(Refused::OwnUnknown)
+    } else {
+        Ok(own)
+    }
 }
 
 /// The address itself (an IPv4 address that is mapped as IPv4) and the IPv4 addresses that it spells.
@@ -158,7 +180,14 @@ fn spellings(ip: IpAddr) -> Vec<IpAddr> {
         IpAddr::V4(_) => None,
         IpAddr::V6(v6) => inside(v6),
     };
-    std::iter::once(ip.to_canonical()).chain(within.into_iter().flat_map(|all| all.iter()).map(IpAddr::V4)).collect()
+    std::iter::once(ip.to_canonical())
+        .chain(
+            within
+                .into_iter()
+                .flat_map(|all| all.iter())
+                .map(IpAddr::V4),
+        )
+        .collect()
 }
 
 /// The IPv4 addresses inside an IPv6 address: at most three readings of it.
@@ -171,7 +200,10 @@ impl Inside {
     }
 
     fn worst(self) -> Class {
-        self.iter().map(class_v4).find(|class| *class != Class::Public).unwrap_or(Class::Public)
+        self.iter()
+            .map(class_v4)
+            .find(|class| *class != Class::Public)
+            .unwrap_or(Class::Public)
     }
 }
 
@@ -183,28 +215,59 @@ impl fmt::Debug for Inside {
 
 /// The IPv4 addresses that an IPv6 address spells, if it is of a form that does.
 fn inside(v6: Ipv6Addr) -> Option<Inside> {
-    let [_, _, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15] = v6.octets();
+    let [
+        _,
+        _,
+        b2,
+        b3,
+        b4,
+        b5,
+        b6,
+        b7,
+        b8,
+        b9,
+        b10,
+        b11,
+        b12,
+        b13,
+        b14,
+        b15,
+    ] = v6.octets();
     let last = Ipv4Addr::new(b12, b13, b14, b15);
     let one = |v4| Some(Inside([Some(v4), None, None]));
     match v6.segments() {
         // `::` and `::1` are no IPv4 addresses
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         // mapped, translated (RFC 2765), compatible, and what a translator makes (RFC 6052)
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0, 0, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => one(last),
+        [0, 0, 0, 0, 0, 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0, 0, 0, 0, 0, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..] => one(last),
         // a translator of the site's own (RFC 8215): its prefix has 48 bits or up to 96, and nobody else knows which
         [0x64, 0xff9b, 1, ..] => {
             let at_48 = Ipv4Addr::new(b6, b7, b9, b10);
-            let [plain_96, plain_48] = [[b6, b7, b8, b9, b10, b11] == [0; 6], [b8, b11, b12, b13, b14, b15] == [0; 6]];
+            let [plain_96, plain_48] = [
+                [b6, b7, b8, b9, b10, b11] == [0; 6],
+                [b8, b11, b12, b13, b14, b15] == [0; 6],
+            ];
             Some(match (plain_96, plain_48) {
                 (true, _) => Inside([Some(last), None, None]),
                 (false, true) => Inside([Some(at_48), None, None]),
-                (false, false) => Inside([Some(last), Some(at_48), Some(Ipv4Addr::new(b9, b10, b11, b12))]),
+                (false, false) => Inside([
+                    Some(last),
+                    Some(at_48),
+                    Some(Ipv4Addr::new(b9, b10, b11, b12)),
+                ]),
             })
         }
         // 6to4 (RFC 3056)
         [0x2002, ..] => one(Ipv4Addr::new(b2, b3, b4, b5)),
         // Teredo (RFC 4380): the server, and the client with its bits turned round
-        [0x2001, 0, ..] => Some(Inside([Some(Ipv4Addr::new(b4, b5, b6, b7)), Some(Ipv4Addr::new(!b12, !b13, !b14, !b15)), None])),
+        [0x2001, 0, ..] => Some(Inside([
+            Some(Ipv4Addr::new(b4, b5, b6, b7)),
+            Some(Ipv4Addr::new(!b12, !b13, !b14, !b15)),
+            None,
+        ])),
         // ISATAP (RFC 5214) below a public prefix
         [_, _, _, _, 0 | 0x200, 0x5efe, ..] if class_v6(v6) == Class::Public => one(last),
         _ => None,
@@ -222,9 +285,12 @@ const fn class_v4(v4: Ipv4Addr) -> Class {
         [255, 255, 255, 255] => Class::Broadcast,
         [224..=239, ..] => Class::Multicast,
         // protocols, documentation, 6to4 relays, measurements, the future
-        [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 51, 100, _] | [203, 0, 113, _] | [198, 18..=19, ..] | [240..=255, ..] => {
-            Class::Reserved
-        }
+        [192, 0, 0 | 2, _]
+        | [192, 88, 99, _]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _]
+        | [198, 18..=19, ..]
+        | [240..=255, ..] => Class::Reserved,
         _ => Class::Public,
     }
 }

@@ -84,19 +84,36 @@ impl Url {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             _ => return Err(FetchError::Url),
         };
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let host = uri
+            .host()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned();
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
         if host.is_empty() || authority.contains('@') {
             return Err(FetchError::Url);
         }
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        Ok(Self::Tcp { tls, host, port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }), authority, target: target.into() })
+        let target = if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("/{target}")
+        };
+        Ok(Self::Tcp {
+            tls,
+            host,
+            port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            authority,
+            target: target.into(),
+        })
     }
 
     /// `target` (path and query) at a unix socket.
     pub fn unix(path: impl Into<PathBuf>, target: &str) -> Self {
-        Self::Unix { path: path.into(), target: Bytes::copy_from_slice(target.as_bytes()) }
+        Self::Unix {
+            path: path.into(),
+            target: Bytes::copy_from_slice(target.as_bytes()),
+        }
     }
 }
 
@@ -123,13 +140,33 @@ pub async fn fetch(
 ///
 /// # Errors
 /// Why there is no head of an answer.
-pub async fn open(url: &Url, method: Method, mut headers: HeaderMap, body: Bytes, timeout: Duration) -> Result<Answer, FetchError> {
+pub async fn open(
+    url: &Url,
+    method: Method,
+    mut headers: HeaderMap,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<Answer, FetchError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let deadline = clock.mono() + timeout;
     let (address, authority, target) = match url {
-        Url::Tcp { tls, host, port, authority, target } => {
+        Url::Tcp {
+            tls,
+            host,
+            port,
+            authority,
+            target,
+        } => {
             let tls = tls.then(UpstreamTls::default);
-            (UpstreamAddress::Tcp { host: host.clone(), port: *port, tls }, authority.as_str(), target)
+            (
+                UpstreamAddress::Tcp {
+                    host: host.clone(),
+                    port: *port,
+                    tls,
+                },
+                authority.as_str(),
+                target,
+            )
         }
         Url::Unix { path, target } => (UpstreamAddress::Unix(path.clone()), "localhost", target),
     };
@@ -137,11 +174,35 @@ pub async fn open(url: &Url, method: Method, mut headers: HeaderMap, body: Bytes
     for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
         headers.remove(name);
     }
-    let host = headers.remove(header::HOST).map_or_else(|| HeaderValue::from_str(authority).map_err(|_| FetchError::Url), Ok)?;
-    let mut lines = vec![(header::HOST, host), (header::CONTENT_LENGTH, HeaderValue::from(body.len()))];
-    lines.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    let outgoing = Outgoing { method, target: target.clone(), headers: lines, body };
-    let sent = send(&wire, &outgoing, Bounds { connect: timeout, deadline, idle: Duration::ZERO }).await;
+    let host = headers.remove(header::HOST).map_or_else(
+        || HeaderValue::from_str(authority).map_err(|_| FetchError::Url),
+        Ok,
+    )?;
+    let mut lines = vec![
+        (header::HOST, host),
+        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
+    ];
+    lines.extend(
+        headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    let outgoing = Outgoing {
+        method,
+        target: target.clone(),
+        headers: lines,
+        body,
+    };
+    let sent = send(
+        &wire,
+        &outgoing,
+        Bounds {
+            connect: timeout,
+            deadline,
+            idle: Duration::ZERO,
+        },
+    )
+    .await;
     sent.answer.ok_or(match sent.outcome {
         Outcome::Unreached(fault) => FetchError::Unreached(fault),
         Outcome::Ambiguous(fault) => FetchError::Unanswered(fault),

@@ -37,7 +37,11 @@ pub struct Outgoing {
 impl std::fmt::Debug for Outgoing {
     /// Shows neither query nor header values: either may hold a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = self
+            .target
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default();
         f.debug_struct("Outgoing")
             .field("method", &self.method)
             .field("path", &String::from_utf8_lossy(path))

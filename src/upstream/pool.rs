@@ -38,13 +38,20 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { clock, inner: Mutex::default() })
+        Arc::new(Self {
+            clock,
+            inner: Mutex::default(),
+        })
     }
 
     /// A connection to one of `peers` on which nothing has happened since it came back. All others found on the way are closed.
     pub(super) fn take(&self, peers: &[Arc<HttpPeer>]) -> Option<(Stream, Arc<HttpPeer>)> {
         loop {
-            let Idle { mut stream, peer, until } = self.lock().idle.pop()?;
+            let Idle {
+                mut stream,
+                peer,
+                until,
+            } = self.lock().idle.pop()?;
             if is_among(&peer, peers) && self.clock.mono() < until && is_quiet(&mut stream) {
                 return Some((stream, peer));
             }
@@ -56,7 +63,11 @@ impl Pool {
         let until = self.clock.mono() + idle;
         let mut inner = self.lock();
         let oldest = (inner.idle.len() >= MOST).then(|| inner.idle.remove(0));
-        inner.idle.push(Idle { stream, peer, until });
+        inner.idle.push(Idle {
+            stream,
+            peer,
+            until,
+        });
         let sweeps = std::mem::replace(&mut inner.sweeping, true);
         drop(inner);
         drop(oldest);
@@ -67,7 +78,11 @@ impl Pool {
 
     /// Closes the connections to all others than `peers`.
     pub(super) fn keep_only(&self, peers: &[Arc<HttpPeer>]) {
-        let closed: Vec<Idle> = self.lock().idle.extract_if(.., |idle| !is_among(&idle.peer, peers)).collect();
+        let closed: Vec<Idle> = self
+            .lock()
+            .idle
+            .extract_if(.., |idle| !is_among(&idle.peer, peers))
+            .collect();
         drop(closed);
     }
 
@@ -87,7 +102,10 @@ async fn sweep(pool: Weak<Pool>, pause: Duration) {
         let Some(pool) = pool.upgrade() else { return };
         let now = pool.clock.mono();
         let mut inner = pool.lock();
-        let ended: Vec<Idle> = inner.idle.extract_if(.., |idle| idle.until <= now).collect();
+        let ended: Vec<Idle> = inner
+            .idle
+            .extract_if(.., |idle| idle.until <= now)
+            .collect();
         inner.sweeping = !inner.idle.is_empty();
         let done = !inner.sweeping;
         drop(inner);
@@ -101,6 +119,9 @@ async fn sweep(pool: Weak<Pool>, pause: Duration) {
 /// Whether the other side has neither closed the connection nor said anything unasked.
 fn is_quiet(stream: &mut Stream) -> bool {
     let mut byte = [0];
-    let read = Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
+    let read = Pin::new(stream).poll_read(
+        &mut Context::from_waker(Waker::noop()),
+        &mut ReadBuf::new(&mut byte),
+    );
     matches!(read, Poll::Pending)
 }

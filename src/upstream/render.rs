@@ -11,7 +11,11 @@ use crate::route::template::PathPart;
 use crate::verify::{CannotSign, Cleared, standard};
 
 /// The request that hands `delivery` on; and, where the route has it signed anew and that cannot be, why it goes on as it was signed.
-pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: &Attempt) -> (Outgoing, Option<CannotSign>) {
+pub fn delivery(
+    delivery: &Delivery,
+    hook: &Hook,
+    attempt: &Attempt,
+) -> (Outgoing, Option<CannotSign>) {
     let Hook { forward, .. } = hook;
     let (fresh, stale) = match resigned(delivery, hook, attempt) {
         Some(Ok(head)) => (Some(head), None),
@@ -32,13 +36,31 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: &Attempt) -> (Outgoin
         received_at: attempt.received_at,
         covers: authentic.covers(),
     });
-    let scheme = hook.verifier.as_ref().map_or(&[][..], |verifier| verifier.shape().headers());
+    let scheme = hook
+        .verifier
+        .as_ref()
+        .map_or(&[][..], |verifier| verifier.shape().headers());
     let keys: Vec<&HeaderName> = hook.key_headers().collect();
-    let policy = headers::Policy { dropped: &forward.dropped, scheme, keys: &keys, keeps_override: false };
-    let mut headers = headers::upstream(head, host(head, &forward.upstream), policy, delivery.body(), proof.as_ref());
+    let policy = headers::Policy {
+        dropped: &forward.dropped,
+        scheme,
+        keys: &keys,
+        keeps_override: false,
+    };
+    let mut headers = headers::upstream(
+        head,
+        host(head, &forward.upstream),
+        policy,
+        delivery.body(),
+        proof.as_ref(),
+    );
     if !attempt.inline && !scheme.contains(&ACCEPT_ENCODING) {
         // the answer goes into the log of attempts alone, where people read it
-        headers::replace(&mut headers, &[ACCEPT_ENCODING], [(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+        headers::replace(
+            &mut headers,
+            &[ACCEPT_ENCODING],
+            [(ACCEPT_ENCODING, HeaderValue::from_static("identity"))],
+        );
     }
     if let Some(key) = &forward.sign {
         let signed = authentic.and_then(|authentic| {
@@ -50,28 +72,57 @@ pub fn delivery(delivery: &Delivery, hook: &Hook, attempt: &Attempt) -> (Outgoin
         headers::replace(&mut headers, &standard::NAMES, signed.into_iter().flatten());
     }
     let target = target(head, delivery.params(), forward);
-    (Outgoing { method: head.method.clone(), target, headers, body: delivery.body().clone() }, stale)
+    (
+        Outgoing {
+            method: head.method.clone(),
+            target,
+            headers,
+            body: delivery.body().clone(),
+        },
+        stale,
+    )
 }
 
 /// The head of a delivery that is signed anew; none if it goes on as it came. Nothing is signed for who is not authentic.
-fn resigned(delivery: &Delivery, hook: &Hook, attempt: &Attempt) -> Option<Result<RequestHead, CannotSign>> {
-    let Cleared::Authentic(authentic) = delivery.cleared() else { return None };
-    let verifier = hook.verifier.as_ref().filter(|_| hook.forward.resign && !attempt.inline)?;
+fn resigned(
+    delivery: &Delivery,
+    hook: &Hook,
+    attempt: &Attempt,
+) -> Option<Result<RequestHead, CannotSign>> {
+    let Cleared::Authentic(authentic) = delivery.cleared() else {
+        return None;
+    };
+    let verifier = hook
+        .verifier
+        .as_ref()
+        .filter(|_| hook.forward.resign && !attempt.inline)?;
     Some(verifier.resign(authentic, delivery.params(), attempt.at, &attempt.dates))
 }
 
 /// What the upstream is addressed by: the sender's word, unless the upstream wants its own or the sender said nothing.
 pub fn host(head: &RequestHead, upstream: &Upstream) -> HeaderValue {
-    let theirs = HeaderValue::from_str(&head.authority).ok().filter(|value| !value.is_empty() && !upstream.own_host);
+    let theirs = HeaderValue::from_str(&head.authority)
+        .ok()
+        .filter(|value| !value.is_empty() && !upstream.own_host);
     theirs.unwrap_or_else(|| authority(upstream))
 }
 
 /// `Host` as the URL of the upstream has it; a unix socket has `localhost`.
 pub fn authority(upstream: &Upstream) -> HeaderValue {
-    let UpstreamAddress::Tcp { host, port, tls } = &upstream.address else { return HeaderValue::from_static("localhost") };
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let UpstreamAddress::Tcp { host, port, tls } = &upstream.address else {
+        return HeaderValue::from_static("localhost");
+    };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.clone()
+    };
     let default = if tls.is_some() { 443 } else { 80 };
-    let text = if *port == default { host } else { format!("{host}:{port}") };
+    let text = if *port == default {
+        host
+    } else {
+        format!("{host}:{port}")
+    };
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
@@ -81,14 +132,21 @@ pub fn url(upstream: &Upstream) -> String {
         UpstreamAddress::Unix(path) => format!("unix:{}", path.display()),
         UpstreamAddress::Tcp { tls, .. } => {
             let scheme = if tls.is_some() { "https" } else { "http" };
-            format!("{scheme}://{}", authority(upstream).to_str().unwrap_or_default())
+            format!(
+                "{scheme}://{}",
+                authority(upstream).to_str().unwrap_or_default()
+            )
         }
     }
 }
 
 /// Path and query for the upstream.
 fn target(head: &RequestHead, params: &Params, forward: &Forward) -> Bytes {
-    let query = if forward.keep_query { head.query() } else { None };
+    let query = if forward.keep_query {
+        head.query()
+    } else {
+        None
+    };
     let Some(template) = &forward.path else {
         return match forward.dropped.without_parameters(&head.target) {
             Some(target) if query.is_some() => target.freeze(),
@@ -100,11 +158,16 @@ fn target(head: &RequestHead, params: &Params, forward: &Forward) -> Bytes {
     for piece in &template.0 {
         match piece {
             PathPart::Literal(text) => target.put_slice(text.as_bytes()),
-            PathPart::Parameter(name) => target.put_slice(params.get(name).unwrap_or_default().as_bytes()),
+            PathPart::Parameter(name) => {
+                target.put_slice(params.get(name).unwrap_or_default().as_bytes())
+            }
         }
     }
     if query.is_some() {
-        let left = forward.dropped.without_parameters(&head.target).map_or_else(|| head.target.clone(), BytesMut::freeze);
+        let left = forward
+            .dropped
+            .without_parameters(&head.target)
+            .map_or_else(|| head.target.clone(), BytesMut::freeze);
         target.put_slice(left.get(head.path().len()..).unwrap_or_default());
     }
     target.freeze()

@@ -25,7 +25,8 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 pub type Addresses = Arc<[SocketAddr]>;
 
 /// A function that looks up a host and port.
-type Lookup = Box<dyn Fn(String, u16) -> Pending<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
+type Lookup =
+    Box<dyn Fn(String, u16) -> Pending<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
 
 /// The addresses of one host and port, kept up to date.
 pub struct Resolver {
@@ -43,15 +44,31 @@ pub struct Resolver {
 impl Resolver {
     /// Makes a resolver that asks the system.
     pub fn new(host: &str, port: u16, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let system: Lookup =
-            Box::new(|host, port| Box::pin(async move { tokio::net::lookup_host((host.as_str(), port)).await.map(Iterator::collect) }));
+        let system: Lookup = Box::new(|host, port| {
+            Box::pin(async move {
+                tokio::net::lookup_host((host.as_str(), port))
+                    .await
+                    .map(Iterator::collect)
+            })
+        });
         Self::with(host, port, clock, system)
     }
 
     /// Makes a resolver that asks `lookup`.
     pub(super) fn with(host: &str, port: u16, clock: Arc<dyn Clock>, lookup: Lookup) -> Arc<Self> {
-        let fixed = host.parse::<IpAddr>().ok().map(|ip| Addresses::from([SocketAddr::new(ip, port)]));
-        Arc::new(Self { host: host.to_owned(), port, clock, lookup, fixed, name: Mutex::default(), ended: watch::Sender::default() })
+        let fixed = host
+            .parse::<IpAddr>()
+            .ok()
+            .map(|ip| Addresses::from([SocketAddr::new(ip, port)]));
+        Arc::new(Self {
+            host: host.to_owned(),
+            port,
+            clock,
+            lookup,
+            fixed,
+            name: Mutex::default(),
+            ended: watch::Sender::default(),
+        })
     }
 
     /// Returns the addresses. Waits for a look-up where none are known (as long as `connect_timeout`) or those that are known are too old
@@ -59,7 +76,10 @@ impl Resolver {
     ///
     /// # Errors
     /// The name does not resolve, and never has; or the machine has no resources to look it up.
-    pub async fn addresses(self: &Arc<Self>, connect_timeout: Duration) -> Result<Addresses, Fault> {
+    pub async fn addresses(
+        self: &Arc<Self>,
+        connect_timeout: Duration,
+    ) -> Result<Addresses, Fault> {
         self.take(connect_timeout, Name::ask).await
     }
 
@@ -68,7 +88,10 @@ impl Resolver {
     ///
     /// # Errors
     /// As of [`Self::addresses`].
-    pub async fn addresses_after_fault(self: &Arc<Self>, connect_timeout: Duration) -> Result<Addresses, Fault> {
+    pub async fn addresses_after_fault(
+        self: &Arc<Self>,
+        connect_timeout: Duration,
+    ) -> Result<Addresses, Fault> {
         self.take(connect_timeout, Name::ask_after_fault).await
     }
 
@@ -93,7 +116,11 @@ impl Resolver {
         failing
     }
 
-    async fn take(self: &Arc<Self>, connect_timeout: Duration, ask: fn(&mut Name, Instant) -> Step) -> Result<Addresses, Fault> {
+    async fn take(
+        self: &Arc<Self>,
+        connect_timeout: Duration,
+        ask: fn(&mut Name, Instant) -> Step,
+    ) -> Result<Addresses, Fault> {
         if let Some(fixed) = &self.fixed {
             return Ok(Arc::clone(fixed));
         }
@@ -109,15 +136,22 @@ impl Resolver {
         }
         let (last_good, mut ended) = match (step, ended) {
             (Step::Serve(addresses) | Step::Refresh(addresses), _) => return Ok(addresses),
-            (Step::Wait { last_good, .. }, ended) => (last_good, ended.unwrap_or_else(|| self.ended.subscribe())),
+            (Step::Wait { last_good, .. }, ended) => {
+                (last_good, ended.unwrap_or_else(|| self.ended.subscribe()))
+            }
         };
-        let patience = if last_good.is_some() { MAX_WAIT.min(connect_timeout) } else { connect_timeout };
+        let patience = if last_good.is_some() {
+            MAX_WAIT.min(connect_timeout)
+        } else {
+            connect_timeout
+        };
         let waited = timeout(patience, ended.changed()).await;
         let mut name = self.lock();
         if waited.is_err() {
             name.gave_up(self.clock.mono());
         }
-        name.last_good().ok_or_else(|| name.shortage().map_or(Fault::Resolve, Fault::Local))
+        name.last_good()
+            .ok_or_else(|| name.shortage().map_or(Fault::Resolve, Fault::Local))
     }
 
     /// Looks up in a task of its own: what a slow server says after a request gave up serves the next one.
@@ -125,7 +159,9 @@ impl Resolver {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let looking = (this.lookup)(this.host.clone(), this.port);
-            let found = timeout(LOOKUP_TIMEOUT, looking).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let found = timeout(LOOKUP_TIMEOUT, looking)
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             let now = this.clock.mono();
             let mut name = this.lock();
             match found {
@@ -150,7 +186,11 @@ fn shortage_of(error: &io::Error) -> Option<Shortage> {
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver").field("host", &self.host).field("port", &self.port).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Resolver")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

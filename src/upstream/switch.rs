@@ -47,25 +47,38 @@ struct Switched(Arc<Mutex<Option<RawFd>>>);
 impl Switched {
     fn keep(&self, number: RawFd, handle: Handle) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
-        OPEN.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(handle));
+        OPEN.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(number, Arc::new(handle));
     }
 }
 
 #[async_trait]
 impl L4Connect for Switched {
     async fn connect(&self, address: &SocketAddr) -> PingoraResult<Stream> {
-        let failed = |error| Error::because(ErrorType::ConnectError, "connecting for a stream", error);
-        let second = |fd: std::os::fd::BorrowedFd<'_>| -> PingoraResult<OwnedFd> { fd.try_clone_to_owned().map_err(failed) };
+        let failed =
+            |error| Error::because(ErrorType::ConnectError, "connecting for a stream", error);
+        let second = |fd: std::os::fd::BorrowedFd<'_>| -> PingoraResult<OwnedFd> {
+            fd.try_clone_to_owned().map_err(failed)
+        };
         match address {
             SocketAddr::Inet(address) => {
                 let stream = TcpStream::connect(address).await.map_err(failed)?;
-                self.keep(stream.as_raw_fd(), Handle::Tcp(second(stream.as_fd())?.into()));
+                self.keep(
+                    stream.as_raw_fd(),
+                    Handle::Tcp(second(stream.as_fd())?.into()),
+                );
                 Ok(stream.into())
             }
             SocketAddr::Unix(address) => {
-                let path = address.as_pathname().ok_or_else(|| Error::new(ErrorType::ConnectError))?;
+                let path = address
+                    .as_pathname()
+                    .ok_or_else(|| Error::new(ErrorType::ConnectError))?;
                 let stream = UnixStream::connect(path).await.map_err(failed)?;
-                self.keep(stream.as_raw_fd(), Handle::Unix(second(stream.as_fd())?.into()));
+                self.keep(
+                    stream.as_raw_fd(),
+                    Handle::Unix(second(stream.as_fd())?.into()),
+                );
                 Ok(stream.into())
             }
         }
@@ -78,7 +91,9 @@ impl Tracing for Switched {
     /// pingora says so before it closes its handle, so the number is still this connection's.
     fn on_disconnected(&self) {
         if let Some(number) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            OPEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+            OPEN.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&number);
         }
     }
 
@@ -97,7 +112,11 @@ pub fn install(peer: &mut HttpPeer) {
 /// Keeps the connection with that handle from being used for another request: pingora finds its reading side closed. Called once the
 /// answer is whole.
 pub fn retire(number: RawFd) {
-    if let Some(handle) = OPEN.lock().unwrap_or_else(PoisonError::into_inner).get(&number) {
+    if let Some(handle) = OPEN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&number)
+    {
         handle.shut_down(Shutdown::Read);
     }
 }
@@ -112,7 +131,11 @@ pub struct Deadline {
 impl Deadline {
     /// Gives the connection with that handle so much time from now on.
     pub fn within(time: Duration, number: RawFd) -> Self {
-        let handle = OPEN.lock().unwrap_or_else(PoisonError::into_inner).get(&number).map(Arc::downgrade);
+        let handle = OPEN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&number)
+            .map(Arc::downgrade);
         let passed = Arc::new(AtomicBool::new(false));
         let tell = Arc::clone(&passed);
         let waiting = async move {
@@ -122,7 +145,10 @@ impl Deadline {
                 handle.shut_down(Shutdown::Both);
             }
         };
-        Self { passed, task: tokio::spawn(waiting).abort_handle() }
+        Self {
+            passed,
+            task: tokio::spawn(waiting).abort_handle(),
+        }
     }
 
     /// Whether the time is up.

@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pingora::protocols::tls::CaType;
-use pingora::tls::{RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store};
+use pingora::tls::{
+    RootCertStore, load_ca_file_into_store, load_platform_certs_incl_env_into_store,
+};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
 use crate::config::snapshot::{Authorities, Identity, UpstreamTls};
@@ -41,28 +43,50 @@ pub(super) fn check_trust(tls: Option<&UpstreamTls>) -> Result<Option<String>, U
     let mut store = RootCertStore::empty();
     let Some(tls) = tls else {
         let found = load_ca_file_into_store(NO_CERTIFICATES, &mut store);
-        return found.map(|()| Some(NO_CERTIFICATES.to_owned())).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
+        return found
+            .map(|()| Some(NO_CERTIFICATES.to_owned()))
+            .map_err(|why| Unusable::SystemCertificates {
+                why: why.to_string(),
+            });
     };
     let Some(ca) = &tls.ca else {
         let found = load_platform_certs_incl_env_into_store(&mut store);
-        return found.map(|()| None).map_err(|why| Unusable::SystemCertificates { why: why.to_string() });
+        return found
+            .map(|()| None)
+            .map_err(|why| Unusable::SystemCertificates {
+                why: why.to_string(),
+            });
     };
-    let unusable = |why: String| Unusable::Ca { path: ca.file.clone(), why };
+    let unusable = |why: String| Unusable::Ca {
+        path: ca.file.clone(),
+        why,
+    };
     load_ca_file_into_store(&ca.file, &mut store).map_err(|why| unusable(why.to_string()))?;
     if store.is_empty() {
         return Err(unusable("it has no certificate".to_owned()));
     }
-    ca.file.to_str().map(|path| Some(path.to_owned())).ok_or_else(|| unusable("its path is not UTF-8".to_owned()))
+    ca.file
+        .to_str()
+        .map(|path| Some(path.to_owned()))
+        .ok_or_else(|| unusable("its path is not UTF-8".to_owned()))
 }
 
 /// Authorities as pingora takes them.
 pub(super) fn authorities(authorities: &Authorities) -> Arc<CaType> {
     // each was read as a certificate by the compiler of the config
-    authorities.certificates.iter().map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509)).collect()
+    authorities
+        .certificates
+        .iter()
+        .map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509))
+        .collect()
 }
 
 /// An identity as pingora takes it.
 pub(super) fn certificate_and_key(identity: &Identity) -> Arc<CertKey> {
-    let chain = identity.chain.iter().map(|certificate| certificate.to_vec()).collect();
+    let chain = identity
+        .chain
+        .iter()
+        .map(|certificate| certificate.to_vec())
+        .collect();
     Arc::new(CertKey::new(chain, identity.key.secret_der().to_vec()))
 }

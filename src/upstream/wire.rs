@@ -85,17 +85,42 @@ impl Wire {
             }
             UpstreamAddress::Unix(path) => {
                 let unusable = || Unusable::Socket { path: path.clone() };
-                let peer = path.to_str().and_then(|path| HttpPeer::new_uds(path, false, String::new()).ok()).ok_or_else(unusable)?;
-                let peers = Peers { addresses: Arc::new([]), peers: vec![Arc::new(peer)], preferred: AtomicUsize::new(0) };
+                let peer = path
+                    .to_str()
+                    .and_then(|path| HttpPeer::new_uds(path, false, String::new()).ok())
+                    .ok_or_else(unusable)?;
+                let peers = Peers {
+                    addresses: Arc::new([]),
+                    peers: vec![Arc::new(peer)],
+                    preferred: AtomicUsize::new(0),
+                };
                 Self::over("", None, None, Some(peers), clock)
             }
         }
     }
 
     /// To these addresses and no others, by the name of `host`: nothing is looked up.
-    pub(super) fn pinned(addresses: Addresses, host: &str, tls: Option<&UpstreamTls>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
-        let peers = addresses.iter().map(|address| Arc::new(HttpPeer::new(*address, tls.is_some(), host.to_owned()))).collect();
-        Self::over(host, tls, None, Some(Peers { addresses, peers, preferred: AtomicUsize::new(0) }), clock)
+    pub(super) fn pinned(
+        addresses: Addresses,
+        host: &str,
+        tls: Option<&UpstreamTls>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Unusable> {
+        let peers = addresses
+            .iter()
+            .map(|address| Arc::new(HttpPeer::new(*address, tls.is_some(), host.to_owned())))
+            .collect();
+        Self::over(
+            host,
+            tls,
+            None,
+            Some(Peers {
+                addresses,
+                peers,
+                preferred: AtomicUsize::new(0),
+            }),
+            clock,
+        )
     }
 
     fn over(
@@ -107,12 +132,28 @@ impl Wire {
     ) -> Result<Self, Unusable> {
         let trusted = check_trust(tls)?;
         let pool = Pool::new(Arc::clone(&clock));
-        let transport = TransportConnector::new(Some(ConnectorOptions { ca_file: trusted, ..ConnectorOptions::new(1) }));
-        let identity = tls.and_then(|tls| tls.identity.as_deref()).map(certificate_and_key);
+        let transport = TransportConnector::new(Some(ConnectorOptions {
+            ca_file: trusted,
+            ..ConnectorOptions::new(1)
+        }));
+        let identity = tls
+            .and_then(|tls| tls.identity.as_deref())
+            .map(certificate_and_key);
         let authorities = tls.and_then(|tls| tls.ca.as_deref()).map(authorities);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let peers = ArcSwapOption::from_pointee(peers);
-        Ok(Self { transport, pool, clock, resolver, tls: tls.is_some(), host: host.to_owned(), identity, authorities, id, peers })
+        Ok(Self {
+            transport,
+            pool,
+            clock,
+            resolver,
+            tls: tls.is_some(),
+            host: host.to_owned(),
+            identity,
+            authorities,
+            id,
+            peers,
+        })
     }
 
     /// Returns where to connect to, after `connect_timeout` at the latest.
@@ -125,14 +166,25 @@ impl Wire {
 
     /// Returns where to connect to after none of `peers` took a connection, if the name has other addresses by now.
     async fn other_peers(&self, peers: &Peers, connect_timeout: Duration) -> Option<Arc<Peers>> {
-        let addresses = self.resolver.as_ref()?.addresses_after_fault(connect_timeout).await.ok()?;
-        let is_new = addresses.iter().any(|address| !peers.addresses.contains(address));
+        let addresses = self
+            .resolver
+            .as_ref()?
+            .addresses_after_fault(connect_timeout)
+            .await
+            .ok()?;
+        let is_new = addresses
+            .iter()
+            .any(|address| !peers.addresses.contains(address));
         is_new.then(|| self.peers_at(addresses))
     }
 
     /// Returns the peers at these addresses. Idle connections to other addresses are closed: the name does not have them any more.
     fn peers_at(&self, addresses: Addresses) -> Arc<Peers> {
-        if let Some(cached) = self.peers.load_full().filter(|cached| Arc::ptr_eq(&cached.addresses, &addresses)) {
+        if let Some(cached) = self
+            .peers
+            .load_full()
+            .filter(|cached| Arc::ptr_eq(&cached.addresses, &addresses))
+        {
             return cached;
         }
         let peer = |address: &SocketAddr| {
@@ -140,7 +192,11 @@ impl Wire {
             peer.client_cert_key.clone_from(&self.identity);
             Arc::new(peer)
         };
-        let peers = Arc::new(Peers { peers: addresses.iter().map(peer).collect(), addresses, preferred: AtomicUsize::new(0) });
+        let peers = Arc::new(Peers {
+            peers: addresses.iter().map(peer).collect(),
+            addresses,
+            preferred: AtomicUsize::new(0),
+        });
         self.peers.store(Some(Arc::clone(&peers)));
         self.pool.keep_only(&peers.peers);
         peers
@@ -153,10 +209,16 @@ impl Wire {
 
     /// The peers that pingora's own connector may connect to for a stream, the one that took the last connection of ours first. Their
     /// connections are kept apart from those of any other wire.
-    pub(super) async fn peers_for_streams(&self, connect_timeout: Duration) -> Result<Vec<HttpPeer>, Fault> {
+    pub(super) async fn peers_for_streams(
+        &self,
+        connect_timeout: Duration,
+    ) -> Result<Vec<HttpPeer>, Fault> {
         let peers = self.peers(connect_timeout).await?;
         let first = peers.preferred.load(Ordering::Relaxed);
-        let (before, after) = peers.peers.split_at_checked(first).unwrap_or((&[], &peers.peers));
+        let (before, after) = peers
+            .peers
+            .split_at_checked(first)
+            .unwrap_or((&[], &peers.peers));
         let own = |peer: &Arc<HttpPeer>| {
             let mut peer = HttpPeer::clone(peer);
             peer.group_key = self.id;
@@ -171,7 +233,11 @@ impl Wire {
     async fn connect(&self, bounds: Bounds) -> Result<(Stream, bool, Arc<HttpPeer>), Fault> {
         let until = || bounds.deadline.min(self.clock.mono() + bounds.connect);
         // whatever the look-up takes, half of the time that is left remains for the connection
-        let for_lookup = || bounds.connect.min(bounds.deadline.saturating_duration_since(self.clock.mono()) / 2);
+        let for_lookup = || {
+            bounds
+                .connect
+                .min(bounds.deadline.saturating_duration_since(self.clock.mono()) / 2)
+        };
         let peers = self.peers(for_lookup()).await?;
         if let Some((stream, peer)) = self.pool.take(&peers.peers) {
             return Ok((stream, true, peer));
@@ -192,34 +258,57 @@ impl Wire {
     }
 
     /// A new connection to the first of `peers` that takes it.
-    async fn connect_anew(&self, peers: &Peers, until: Instant) -> Result<(Stream, Arc<HttpPeer>), Fault> {
+    async fn connect_anew(
+        &self,
+        peers: &Peers,
+        until: Instant,
+    ) -> Result<(Stream, Arc<HttpPeer>), Fault> {
         let (mut fault, mut shortage) = (None, None);
         let first = peers.preferred.load(Ordering::Relaxed);
-        let (before, after) = peers.peers.split_at_checked(first).unwrap_or((&[], &peers.peers));
+        let (before, after) = peers
+            .peers
+            .split_at_checked(first)
+            .unwrap_or((&[], &peers.peers));
         for (tried, peer) in after.iter().chain(before).enumerate() {
             let others = u32::try_from(peers.peers.len() - tried).unwrap_or(u32::MAX);
             let share = until.saturating_duration_since(self.clock.mono()) / others.max(1);
             match timeout(share, self.transport.new_stream(&**peer)).await {
                 Ok(Ok(stream)) => {
                     if tried > 0 {
-                        peers.preferred.store((first + tried) % peers.peers.len(), Ordering::Relaxed);
+                        peers
+                            .preferred
+                            .store((first + tried) % peers.peers.len(), Ordering::Relaxed);
                     }
                     return Ok((stream, Arc::clone(peer)));
                 }
-                Ok(Err(error)) if error.etype != ErrorType::ConnectTimedout => match shortage_of(&error) {
-                    None => fault = Some(Fault::Connect),
-                    some => shortage = some,
-                },
+                Ok(Err(error)) if error.etype != ErrorType::ConnectTimedout => {
+                    match shortage_of(&error) {
+                        None => fault = Some(Fault::Connect),
+                        some => shortage = some,
+                    }
+                }
                 _ => fault = Some(Fault::ConnectTimeout),
             }
         }
         // a machine without IPv6 has no local address for `::1`: what another address says is said of the app
-        Err(fault.or(shortage.map(Fault::Local)).unwrap_or(Fault::Connect))
+        Err(fault
+            .or(shortage.map(Fault::Local))
+            .unwrap_or(Fault::Connect))
     }
 
     /// Sends the request once and reads the head of the final answer.
-    pub(super) async fn exchange(&self, outgoing: &Outgoing, bounds: Bounds, made: &mut Made) -> Result<Answer, Failure> {
-        if !outgoing.target.starts_with(b"/") || outgoing.target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+    pub(super) async fn exchange(
+        &self,
+        outgoing: &Outgoing,
+        bounds: Bounds,
+        made: &mut Made,
+    ) -> Result<Answer, Failure> {
+        if !outgoing.target.starts_with(b"/")
+            || outgoing
+                .target
+                .iter()
+                .any(|byte| *byte <= b' ' || *byte == 0x7f)
+        {
             return Err(Failure::Unreached(Fault::Malformed));
         }
         let began = self.clock.mono();
@@ -230,29 +319,45 @@ impl Wire {
         let sent = within(bounds.deadline, write(&mut stream, outgoing)).await;
         let mut session = HttpSession::new(stream);
         // An app that has seen enough answers and closes while we still send: what it said counts. Past the deadline one look is enough.
-        let Final { status, is_certain } = match within(bounds.deadline, final_head(&mut session)).await {
-            Ok(Ok(head)) => head,
-            Ok(Err(Early::Dead)) if reused => {
-                // those that have been idle for longer are no better
-                self.pool.keep_only(&[]);
-                return Err(Failure::Ambiguous(Fault::Stale));
-            }
-            Ok(Err(Early::Dead)) => return Err(Failure::Ambiguous(Fault::Reset)),
-            Ok(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
-            Err(_) => return Err(Failure::Ambiguous(Fault::Timeout)),
-        };
+        let Final { status, is_certain } =
+            match within(bounds.deadline, final_head(&mut session)).await {
+                Ok(Ok(head)) => head,
+                Ok(Err(Early::Dead)) if reused => {
+                    // those that have been idle for longer are no better
+                    self.pool.keep_only(&[]);
+                    return Err(Failure::Ambiguous(Fault::Stale));
+                }
+                Ok(Err(Early::Dead)) => return Err(Failure::Ambiguous(Fault::Reset)),
+                Ok(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
+                Err(_) => return Err(Failure::Ambiguous(Fault::Timeout)),
+            };
         made.first_byte = Some(self.clock.mono().saturating_duration_since(connected));
         let bodiless = outgoing.method == Method::HEAD || has_no_content(status);
-        let headers = session.resp_header().map(|head| headers::answer(&head.headers, !bodiless)).unwrap_or_default();
+        let headers = session
+            .resp_header()
+            .map(|head| headers::answer(&head.headers, !bodiless))
+            .unwrap_or_default();
         let whole = matches!(sent, Ok(Ok(()))) && outgoing.method != Method::HEAD && is_certain;
-        let mut body =
-            Rest { open: Some(Open { session, peer, pool: Arc::clone(&self.pool), idle: bounds.idle, whole }), deadline: bounds.deadline };
+        let mut body = Rest {
+            open: Some(Open {
+                session,
+                peer,
+                pool: Arc::clone(&self.pool),
+                idle: bounds.idle,
+                whole,
+            }),
+            deadline: bounds.deadline,
+        };
         if outgoing.method == Method::HEAD {
             body.open = None;
         } else {
             body.release_if_done().await;
         }
-        Ok(Answer { status, headers, body: Box::new(body) })
+        Ok(Answer {
+            status,
+            headers,
+            body: Box::new(body),
+        })
     }
 }
 
@@ -271,9 +376,18 @@ pub fn shortage_of(error: &Error) -> Option<Shortage> {
 /// Writes the request: the head and the beginning of the body in one piece, the rest without a copy.
 async fn write(stream: &mut Stream, outgoing: &Outgoing) -> std::io::Result<()> {
     let (small, rest) = outgoing.body.split_at(outgoing.body.len().min(GATHER));
-    let lines: usize = outgoing.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let lines: usize = outgoing
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     let mut piece = BytesMut::with_capacity(lines + outgoing.target.len() + small.len() + 32);
-    for part in [outgoing.method.as_str().as_bytes(), b" ", &outgoing.target, b" HTTP/1.1\r\n"] {
+    for part in [
+        outgoing.method.as_str().as_bytes(),
+        b" ",
+        &outgoing.target,
+        b" HTTP/1.1\r\n",
+    ] {
         piece.put_slice(part);
     }
     for (name, value) in &outgoing.headers {

@@ -15,13 +15,27 @@ pub(super) fn well_formed(credentials: &[u8]) -> bool {
 
 /// The digest of the `user:password` that the request presents.
 pub(super) fn presented(head: &RequestHead) -> Result<[u8; 32], NotAuthentic> {
-    let value = head.single(&AUTHORIZATION).map_err(|_| NotAuthentic::SignatureMalformed)?.ok_or(NotAuthentic::SignatureMissing)?;
-    let (scheme, rest) = value.as_bytes().split_at_checked(6).ok_or(NotAuthentic::SignatureMalformed)?;
+    let value = head
+        .single(&AUTHORIZATION)
+        .map_err(|_| NotAuthentic::SignatureMalformed)?
+        .ok_or(NotAuthentic::SignatureMissing)?;
+    let (scheme, rest) = value
+        .as_bytes()
+        .split_at_checked(6)
+        .ok_or(NotAuthentic::SignatureMalformed)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return Err(NotAuthentic::SignatureMalformed);
     }
-    let decoded = Zeroizing::new(STANDARD.decode(rest.trim_ascii_start()).map_err(|_| NotAuthentic::SignatureMalformed)?);
-    if well_formed(&decoded) { Ok(Sha256::digest(decoded.as_slice()).into()) } else { Err(NotAuthentic::SignatureMalformed) }
+    let decoded = Zeroizing::new(
+        STANDARD
+            .decode(rest.trim_ascii_start())
+            .map_err(|_| NotAuthentic::SignatureMalformed)?,
+    );
+    if well_formed(&decoded) {
+        Ok(Sha256::digest(decoded.as_slice()).into())
+    } else {
+        Err(NotAuthentic::SignatureMalformed)
+    }
 }
 
 /// The header that presents `credentials`.

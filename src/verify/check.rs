@@ -26,7 +26,9 @@ pub struct Check<'a> {
 
 impl fmt::Debug for Check<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Check").field("fed", &self.fed).finish_non_exhaustive()
+        f.debug_struct("Check")
+            .field("fed", &self.fed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -35,7 +37,10 @@ enum Judged {
     /// It matches, and the time is not too old.
     Fresh(Proof),
     /// The time is too old, whether or not the signature matches.
-    Stale { proof: Option<Proof>, signed_at: SystemTime },
+    Stale {
+        proof: Option<Proof>,
+        signed_at: SystemTime,
+    },
 }
 
 /// The verdict on a request.
@@ -61,7 +66,9 @@ pub struct Stale<'a> {
 
 impl fmt::Debug for Stale<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stale").field("signed_at", &self.signed_at).finish_non_exhaustive()
+        f.debug_struct("Stale")
+            .field("signed_at", &self.signed_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,13 +91,24 @@ impl Stale<'_> {
     /// The delivery ID, where the signature covers it.
     pub fn covered_id(&self) -> Option<String> {
         let shape = &self.verifier.shape;
-        shape.delivery_id.as_ref().filter(|_| shape.covers().id).and_then(|id| id.find(&self.received))
+        shape
+            .delivery_id
+            .as_ref()
+            .filter(|_| shape.covers().id)
+            .and_then(|id| id.find(&self.received))
     }
 
     /// Refuses it.
     pub fn refuse(self) -> Refused {
-        let why = if self.proof.is_some() { NotAuthentic::TimestampStale } else { NotAuthentic::SignatureMismatch };
-        Refused { why, received: self.received }
+        let why = if self.proof.is_some() {
+            NotAuthentic::TimestampStale
+        } else {
+            NotAuthentic::SignatureMismatch
+        };
+        Refused {
+            why,
+            received: self.received,
+        }
     }
 
     /// Takes it for authentic if it is a retry of a request that came in time, and its signature matches.
@@ -100,7 +118,13 @@ impl Stale<'_> {
     #[expect(clippy::result_large_err, reason = "as `Check::finish`")]
     pub fn resolve(self, is_retry: bool) -> Result<Authentic, Refused> {
         match self {
-            Self { verifier, received, account, proof: Some(proof), .. } if is_retry => Ok(proof.of(received, account, verifier)),
+            Self {
+                verifier,
+                received,
+                account,
+                proof: Some(proof),
+                ..
+            } if is_retry => Ok(proof.of(received, account, verifier)),
             stale => Err(stale.refuse()),
         }
     }
@@ -110,7 +134,11 @@ impl Proof {
     fn of(self, received: Received, account: Option<Box<str>>, verifier: &Verifier) -> Authentic {
         let shape = &verifier.shape;
         Authentic {
-            delivery_id: shape.delivery_id.as_ref().and_then(|id| id.find(&received)).map(Into::into),
+            delivery_id: shape
+                .delivery_id
+                .as_ref()
+                .and_then(|id| id.find(&received))
+                .map(Into::into),
             covers: shape.covers(),
             account,
             received,
@@ -130,10 +158,18 @@ struct Proof {
 impl<'a> Check<'a> {
     pub(super) fn new(verifier: &'a Verifier, head: &RequestHead, found: Found<'a>) -> Self {
         let macs = match &verifier.shape.scheme {
-            Scheme::Hmac(hmac) if hmac.content.streams() => start(verifier, hmac, head, found.candidates()),
+            Scheme::Hmac(hmac) if hmac.content.streams() => {
+                start(verifier, hmac, head, found.candidates())
+            }
             Scheme::Hmac(_) | Scheme::Token(_) | Scheme::Basic => None,
         };
-        Self { verifier, found, request: head.request_id, macs, fed: 0 }
+        Self {
+            verifier,
+            found,
+            request: head.request_id,
+            macs,
+            fed: 0,
+        }
     }
 
     /// Feeds the next bytes of the body.
@@ -149,7 +185,10 @@ impl<'a> Check<'a> {
     ///
     /// # Errors
     /// Why it is not authentic, with the request given back.
-    #[expect(clippy::result_large_err, reason = "the request is moved back to its owner; boxing it would cost an allocation a refusal")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "the request is moved back to its owner; boxing it would cost an allocation a refusal"
+    )]
     pub fn finish(self, received: Received, now: Now, dates: &Dates) -> Result<Authentic, Refused> {
         match self.judge(received, now, dates) {
             Verdict::Authentic(authentic) => Ok(authentic),
@@ -162,25 +201,52 @@ impl<'a> Check<'a> {
     pub fn judge(mut self, received: Received, now: Now, dates: &Dates) -> Verdict<'a> {
         let judged = match &self.verifier.shape.scheme {
             Scheme::Hmac(hmac) => self.hmac(hmac, &received, now.wall, dates),
-            Scheme::Token(source) => token::presented(source, &received.head).and_then(|digests| self.text(&digests, dates)),
-            Scheme::Basic => basic::presented(&received.head).and_then(|digest| self.text(&[digest], dates)),
+            Scheme::Token(source) => token::presented(source, &received.head)
+                .and_then(|digests| self.text(&digests, dates)),
+            Scheme::Basic => {
+                basic::presented(&received.head).and_then(|digest| self.text(&[digest], dates))
+            }
         };
         let account = self.found.account().map(Into::into);
         match judged {
-            Ok(Judged::Fresh(proof)) => Verdict::Authentic(proof.of(received, account, self.verifier)),
-            Ok(Judged::Stale { proof, signed_at }) => {
-                Verdict::Stale(Stale { verifier: self.verifier, received, account, proof, signed_at })
+            Ok(Judged::Fresh(proof)) => {
+                Verdict::Authentic(proof.of(received, account, self.verifier))
             }
+            Ok(Judged::Stale { proof, signed_at }) => Verdict::Stale(Stale {
+                verifier: self.verifier,
+                received,
+                account,
+                proof,
+                signed_at,
+            }),
             Err(why) => Verdict::Refused(Refused { why, received }),
         }
     }
 
-    fn hmac(&mut self, scheme: &HmacScheme, received: &Received, now: SystemTime, dates: &Dates) -> Result<Judged, NotAuthentic> {
+    fn hmac(
+        &mut self,
+        scheme: &HmacScheme,
+        received: &Received,
+        now: SystemTime,
+        dates: &Dates,
+    ) -> Result<Judged, NotAuthentic> {
         let (head, body) = (&received.head, received.body.bytes().as_ref());
         let verifier = self.verifier;
-        let time = scheme.time.as_ref().map(|time| time.read(&scheme.source, head, body)).transpose();
-        let tags = self.single_key().and_then(|()| scheme.source.tags(head, body, scheme.encoding));
-        let sight = |time| Sight { head, body, time, id: verifier.shape.delivery_id.as_ref(), public_url: verifier.public_url.as_deref() };
+        let time = scheme
+            .time
+            .as_ref()
+            .map(|time| time.read(&scheme.source, head, body))
+            .transpose();
+        let tags = self
+            .single_key()
+            .and_then(|()| scheme.source.tags(head, body, scheme.encoding));
+        let sight = |time| Sight {
+            head,
+            body,
+            time,
+            id: verifier.shape.delivery_id.as_ref(),
+            public_url: verifier.public_url.as_deref(),
+        };
         let (tags, time) = match (tags, time) {
             (Ok(tags), Ok(time)) => (tags, time),
             (tags, time) => {
@@ -192,24 +258,50 @@ impl<'a> Check<'a> {
             return Err(NotAuthentic::SignatureMalformed);
         }
         let text = time.as_ref().map(|(text, _)| &**text).unwrap_or_default();
-        let streamed = self.macs.take().filter(|_| self.fed == body.len() && self.request == head.request_id);
+        let streamed = self
+            .macs
+            .take()
+            .filter(|_| self.fed == body.len() && self.request == head.request_id);
         let (mut macs, span) = match streamed {
             Some(macs) => (macs, Span::AfterBody),
-            None => (self.found.candidates().iter().filter_map(Candidate::mac).collect(), Span::All),
+            None => (
+                self.found
+                    .candidates()
+                    .iter()
+                    .filter_map(Candidate::mac)
+                    .collect(),
+                Span::All,
+            ),
         };
-        scheme.content.feed(span, &sight(text), &mut |bytes| macs.iter_mut().for_each(|mac| mac.update(bytes)))?;
+        scheme.content.feed(span, &sight(text), &mut |bytes| {
+            macs.iter_mut().for_each(|mac| mac.update(bytes))
+        })?;
         let compare = |mac: Mac| {
             let tag = mac.finish();
-            tags.iter().fold(Choice::from(0), |hit, presented| hit | presented.same(&tag))
+            tags.iter()
+                .fold(Choice::from(0), |hit, presented| hit | presented.same(&tag))
         };
         let compared: Vec<Choice> = macs.into_iter().map(compare).collect();
         let (any, place) = self.matched(compared.into_iter(), dates);
         let signed_at = time.map(|(_, at)| at);
         // judged before it is known whether anything matched: who holds a stale request must not learn by the time whether it was authentic
-        let age = scheme.time.as_ref().zip(signed_at).map_or(Ok(()), |(rule, at)| rule.judge(at, now));
-        let proof = if bool::from(any) { Some(Proof { secret: self.name_of(place)?, signed_at }) } else { None };
+        let age = scheme
+            .time
+            .as_ref()
+            .zip(signed_at)
+            .map_or(Ok(()), |(rule, at)| rule.judge(at, now));
+        let proof = if bool::from(any) {
+            Some(Proof {
+                secret: self.name_of(place)?,
+                signed_at,
+            })
+        } else {
+            None
+        };
         match (age, signed_at, proof) {
-            (Err(NotAuthentic::TimestampStale), Some(signed_at), proof) => Ok(Judged::Stale { proof, signed_at }),
+            (Err(NotAuthentic::TimestampStale), Some(signed_at), proof) => {
+                Ok(Judged::Stale { proof, signed_at })
+            }
             (_, _, None) => Err(NotAuthentic::SignatureMismatch),
             (age, _, Some(proof)) => age.map(|()| Judged::Fresh(proof)),
         }
@@ -217,20 +309,27 @@ impl<'a> Check<'a> {
 
     fn text(&self, presented: &[[u8; 32]], dates: &Dates) -> Result<Judged, NotAuthentic> {
         self.single_key()?;
-        let compared = self
-            .found
-            .candidates()
-            .iter()
-            .map(|candidate| presented.iter().fold(Choice::from(0), |hit, digest| hit | candidate.is_text(digest)));
+        let compared = self.found.candidates().iter().map(|candidate| {
+            presented.iter().fold(Choice::from(0), |hit, digest| {
+                hit | candidate.is_text(digest)
+            })
+        });
         let (any, place) = self.matched(compared, dates);
         if !bool::from(any) {
             return Err(NotAuthentic::SignatureMismatch);
         }
-        Ok(Judged::Fresh(Proof { secret: self.name_of(place)?, signed_at: None }))
+        Ok(Judged::Fresh(Proof {
+            secret: self.name_of(place)?,
+            signed_at: None,
+        }))
     }
 
     fn single_key(&self) -> Result<(), NotAuthentic> {
-        if matches!(self.found, Found::Repeated) { Err(NotAuthentic::SignatureMalformed) } else { Ok(()) }
+        if matches!(self.found, Found::Repeated) {
+            Err(NotAuthentic::SignatureMalformed)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether an active candidate matches, and the place of the first that does. All are compared before any is looked at.
@@ -247,14 +346,26 @@ impl<'a> Check<'a> {
     }
 
     fn name_of(&self, place: usize) -> Result<Arc<str>, NotAuthentic> {
-        self.found.candidates().get(place).map(|candidate| Arc::clone(candidate.name())).ok_or(NotAuthentic::SignatureMismatch)
+        self.found
+            .candidates()
+            .get(place)
+            .map(|candidate| Arc::clone(candidate.name()))
+            .ok_or(NotAuthentic::SignatureMismatch)
     }
 }
 
 /// The MACs with what precedes the body; `None` if that is not there as it should be, which [`Check::finish`] then says.
-fn start(verifier: &Verifier, hmac: &HmacScheme, head: &RequestHead, candidates: &[Candidate]) -> Option<Vec<Mac>> {
+fn start(
+    verifier: &Verifier,
+    hmac: &HmacScheme,
+    head: &RequestHead,
+    candidates: &[Candidate],
+) -> Option<Vec<Mac>> {
     let time = hmac.time.as_ref().filter(|time| !time.in_body());
-    let time = time.map(|time| time.read(&hmac.source, head, b"")).transpose().ok()?;
+    let time = time
+        .map(|time| time.read(&hmac.source, head, b""))
+        .transpose()
+        .ok()?;
     let sight = Sight {
         head,
         body: b"",
@@ -263,7 +374,11 @@ fn start(verifier: &Verifier, hmac: &HmacScheme, head: &RequestHead, candidates:
         public_url: verifier.public_url.as_deref(),
     };
     let mut macs: Vec<Mac> = candidates.iter().filter_map(Candidate::mac).collect();
-    hmac.content.feed(Span::BeforeBody, &sight, &mut |bytes| macs.iter_mut().for_each(|mac| mac.update(bytes))).ok()?;
+    hmac.content
+        .feed(Span::BeforeBody, &sight, &mut |bytes| {
+            macs.iter_mut().for_each(|mac| mac.update(bytes))
+        })
+        .ok()?;
     Some(macs)
 }
 
@@ -274,7 +389,13 @@ fn first(found: [Option<NotAuthentic>; 3]) -> NotAuthentic {
         NotAuthentic::TimestampMissing => 1,
         NotAuthentic::SignatureMalformed => 2,
         NotAuthentic::TimestampMalformed => 3,
-        NotAuthentic::SignatureMismatch | NotAuthentic::TimestampStale | NotAuthentic::TimestampFuture => 4,
+        NotAuthentic::SignatureMismatch
+        | NotAuthentic::TimestampStale
+        | NotAuthentic::TimestampFuture => 4,
     };
-    found.into_iter().flatten().min_by_key(rank).unwrap_or(NotAuthentic::SignatureMismatch)
+    found
+        .into_iter()
+        .flatten()
+        .min_by_key(rank)
+        .unwrap_or(NotAuthentic::SignatureMismatch)
 }

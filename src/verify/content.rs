@@ -35,7 +35,17 @@ pub enum Piece {
 }
 
 /// The names in a template, as people write them.
-pub const PLACEHOLDERS: [&str; 9] = ["body", "timestamp", "id", "method", "url", "path", "query", "header:NAME", "json:/pointer"];
+pub const PLACEHOLDERS: [&str; 9] = [
+    "body",
+    "timestamp",
+    "id",
+    "method",
+    "url",
+    "path",
+    "query",
+    "header:NAME",
+    "json:/pointer",
+];
 
 /// Why a template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +63,10 @@ pub enum BadTemplate {
 
 impl BadTemplate {
     fn wrong(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::Wrong { message: message.into(), help: help.into() }
+        Self::Wrong {
+            message: message.into(),
+            help: help.into(),
+        }
     }
 }
 
@@ -114,10 +127,18 @@ impl Template {
                         "write `\\n` for a line feed, `\\\\` for a backslash",
                     ));
                 }
-                '}' => return Err(BadTemplate::wrong("a `}` without `{`", "write `}}` for a brace of the content itself")),
+                '}' => {
+                    return Err(BadTemplate::wrong(
+                        "a `}` without `{`",
+                        "write `}}` for a brace of the content itself",
+                    ));
+                }
                 '{' => {
                     let Some((name, after)) = tail.split_once('}') else {
-                        return Err(BadTemplate::wrong("a `{` without `}`", "write `{{` for a brace of the content itself"));
+                        return Err(BadTemplate::wrong(
+                            "a `{` without `}`",
+                            "write `{{` for a brace of the content itself",
+                        ));
                     };
                     if !literal.is_empty() {
                         pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
@@ -134,13 +155,19 @@ impl Template {
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal.into()));
         }
-        if pieces.iter().all(|piece| matches!(piece, Piece::Literal(_))) {
+        if pieces
+            .iter()
+            .all(|piece| matches!(piece, Piece::Literal(_)))
+        {
             return Err(BadTemplate::wrong(
                 "the signed content is the same for every request",
                 "write what the provider signs, such as `{body}`",
             ));
         }
-        Ok(Self { pieces: pieces.into(), body_at: None })
+        Ok(Self {
+            pieces: pieces.into(),
+            body_at: None,
+        })
     }
 
     /// Finds out whether the MAC can stream, once it is known where time and ID stand.
@@ -149,10 +176,21 @@ impl Template {
             Piece::Json(_) => true,
             Piece::Timestamp => time_in_body,
             Piece::Id => id_in_body,
-            Piece::Literal(_) | Piece::Body | Piece::Method | Piece::Url | Piece::Path | Piece::Query | Piece::Header(_) => false,
+            Piece::Literal(_)
+            | Piece::Body
+            | Piece::Method
+            | Piece::Url
+            | Piece::Path
+            | Piece::Query
+            | Piece::Header(_) => false,
         };
         let at = self.pieces.iter().position(|piece| *piece == Piece::Body);
-        let once = self.pieces.iter().filter(|piece| **piece == Piece::Body).count() == 1;
+        let once = self
+            .pieces
+            .iter()
+            .filter(|piece| **piece == Piece::Body)
+            .count()
+            == 1;
         self.body_at = at.filter(|at| once && !self.pieces.iter().take(*at).any(in_body));
     }
 
@@ -168,16 +206,24 @@ impl Template {
 
     /// Returns the first two variable pieces between which bytes can be moved without changing the signed content.
     pub fn ambiguous_border(&self, time: Format) -> Option<(&Piece, &Piece)> {
-        self.borders(time).into_iter().find(|border| !border.is_certain).map(|border| (border.left, border.right))
+        self.borders(time)
+            .into_iter()
+            .find(|border| !border.is_certain)
+            .map(|border| (border.left, border.right))
     }
 
     /// Returns whether one of the pieces for which `is_wanted` holds has the same value in every reading of the signed content.
     pub(super) fn fixes(&self, time: Format, is_wanted: impl Fn(&Piece) -> bool) -> bool {
         let borders = self.borders(time);
         let is_free = |piece: &Piece| {
-            borders.iter().any(|border| !border.is_certain && (std::ptr::eq(border.left, piece) || std::ptr::eq(border.right, piece)))
+            borders.iter().any(|border| {
+                !border.is_certain
+                    && (std::ptr::eq(border.left, piece) || std::ptr::eq(border.right, piece))
+            })
         };
-        self.pieces.iter().any(|piece| is_wanted(piece) && !is_free(piece))
+        self.pieces
+            .iter()
+            .any(|piece| is_wanted(piece) && !is_free(piece))
     }
 
     /// Returns the borders between neighbouring variable pieces.
@@ -194,13 +240,26 @@ impl Template {
                 continue;
             }
             if let Some(left) = last {
-                borders.push(Border { left, literal, right: piece, is_certain: false });
+                borders.push(Border {
+                    left,
+                    literal,
+                    right: piece,
+                    is_certain: false,
+                });
             }
             (last, literal) = (Some(piece), &[]);
         }
-        let ends = |piece: &Piece, literal: &[u8]| literal.iter().any(|byte| !piece.may_hold(*byte, time));
-        let from_left = borders.iter().take_while(|border| ends(border.left, border.literal)).count();
-        let from_right = borders.iter().rev().take_while(|border| ends(border.right, border.literal)).count();
+        let ends =
+            |piece: &Piece, literal: &[u8]| literal.iter().any(|byte| !piece.may_hold(*byte, time));
+        let from_left = borders
+            .iter()
+            .take_while(|border| ends(border.left, border.literal))
+            .count();
+        let from_right = borders
+            .iter()
+            .rev()
+            .take_while(|border| ends(border.right, border.literal))
+            .count();
         let first_from_right = borders.len() - from_right;
         for (index, border) in borders.iter_mut().enumerate() {
             border.is_certain = index < from_left || index >= first_from_right;
@@ -209,14 +268,22 @@ impl Template {
     }
 
     /// Feeds pieces to `sink`, each checked against its grammar first.
-    pub(super) fn feed(&self, span: Span, sight: &Sight<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), NotAuthentic> {
+    pub(super) fn feed(
+        &self,
+        span: Span,
+        sight: &Sight<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), NotAuthentic> {
         let at = self.body_at.unwrap_or(self.pieces.len());
         let pieces = match span {
             Span::All => self.pieces.get(..),
             Span::BeforeBody => self.pieces.get(..at),
             Span::AfterBody => self.pieces.get(at.saturating_add(1)..),
         };
-        pieces.unwrap_or_default().iter().try_for_each(|piece| piece.feed(sight, sink))
+        pieces
+            .unwrap_or_default()
+            .iter()
+            .try_for_each(|piece| piece.feed(sight, sink))
     }
 }
 
@@ -236,10 +303,17 @@ fn placeholder(name: &str) -> Result<Piece, BadTemplate> {
         "query" => Piece::Query,
         _ => {
             if let Some(header) = name.strip_prefix("header:") {
-                let wrong = |_| BadTemplate::wrong(format!("`{header}` is not a header name"), "write `{header:X-Name}`");
+                let wrong = |_| {
+                    BadTemplate::wrong(
+                        format!("`{header}` is not a header name"),
+                        "write `{header:X-Name}`",
+                    )
+                };
                 Piece::Header(header.parse().map_err(wrong)?)
             } else if let Some(pointer) = name.strip_prefix("json:") {
-                json::check_pointer(pointer).map_err(|why| BadTemplate::wrong(format!("`{pointer}` is no JSON pointer"), why))?;
+                json::check_pointer(pointer).map_err(|why| {
+                    BadTemplate::wrong(format!("`{pointer}` is no JSON pointer"), why)
+                })?;
                 Piece::Json(pointer.into())
             } else {
                 return Err(BadTemplate::Unknown(name.into()));
@@ -275,7 +349,8 @@ impl Piece {
             Self::Query => sink(url::checked(sight.head.query().unwrap_or_default())?),
             Self::Header(name) => sink(strict_header(sight.head, name)?),
             Self::Json(pointer) => {
-                let found: Option<Cow<'_, str>> = json::find(sight.body, pointer).map_err(|_| malformed)?;
+                let found: Option<Cow<'_, str>> =
+                    json::find(sight.body, pointer).map_err(|_| malformed)?;
                 sink(found.ok_or(NotAuthentic::SignatureMissing)?.as_bytes());
             }
         }
@@ -308,12 +383,21 @@ mod tests {
 
     /// Counts the ways to cut `content` into values of the pieces.
     fn readings(pieces: &[Piece], content: &[u8]) -> usize {
-        let Some((piece, rest)) = pieces.split_first() else { return usize::from(content.is_empty()) };
+        let Some((piece, rest)) = pieces.split_first() else {
+            return usize::from(content.is_empty());
+        };
         if let Piece::Literal(literal) = piece {
-            return content.strip_prefix(&**literal).map_or(0, |content| readings(rest, content));
+            return content
+                .strip_prefix(&**literal)
+                .map_or(0, |content| readings(rest, content));
         }
-        let longest = content.iter().take_while(|byte| piece.may_hold(**byte, Format::Unix)).count();
-        (0..=longest).map(|length| readings(rest, &content[length..])).sum()
+        let longest = content
+            .iter()
+            .take_while(|byte| piece.may_hold(**byte, Format::Unix))
+            .count();
+        (0..=longest)
+            .map(|length| readings(rest, &content[length..]))
+            .sum()
     }
 
     proptest! {

@@ -3,7 +3,10 @@ use std::fmt;
 
 /// What a signature covers. `Display` is for people: `timestamp, body, ID`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "it is a set, and each is asked for by name")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "it is a set, and each is asked for by name"
+)]
 pub struct Covers {
     /// The whole body.
     pub body: bool,
@@ -82,6 +85,14 @@ impl fmt::Display for Covers {
 }
 
 fn listed(names: &[(bool, &str)], separator: &str, none: &str) -> String {
-    let covered: Vec<&str> = names.iter().filter(|(covered, _)| *covered).map(|(_, name)| *name).collect();
-    if covered.is_empty() { none.to_owned() } else { covered.join(separator) }
+    let covered: Vec<&str> = names
+        .iter()
+        .filter(|(covered, _)| *covered)
+        .map(|(_, name)| *name)
+        .collect();
+    if covered.is_empty() {
+        none.to_owned()
+    } else {
+        covered.join(separator)
+    }
 }

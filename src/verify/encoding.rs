@@ -24,14 +24,23 @@ pub enum Encoding {
 }
 
 /// Takes what the libraries of the providers take: no padding, and bits after the last whole byte, which are dropped.
-const LENIENT: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true);
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT);
 
 impl Encoding {
     /// The names in the config.
-    pub const NAMES: [&'static str; 7] = ["utf8", "base64", "hex", "whsec", "whsec_or_utf8", "nfkd", "after_colon"];
+    pub const NAMES: [&'static str; 7] = [
+        "utf8",
+        "base64",
+        "hex",
+        "whsec",
+        "whsec_or_utf8",
+        "nfkd",
+        "after_colon",
+    ];
 
     /// The encoding of that name.
     pub fn parse(name: &str) -> Option<Self> {
@@ -51,13 +60,21 @@ impl Encoding {
     ///
     /// # Errors
     /// What is wrong with the text, without showing it; an empty key is an error, always.
-    pub fn decode(self, text: &[u8], suffix: Option<&str>) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    pub fn decode(
+        self,
+        text: &[u8],
+        suffix: Option<&str>,
+    ) -> Result<Zeroizing<Vec<u8>>, &'static str> {
         let mut key = match self {
             Self::Utf8 => Zeroizing::new(text.to_vec()),
             // no key, but a prefix that is no part of it: it reads as base64 by chance
-            Self::Base64 if after_whsec(text).is_some() => return Err("the secret begins with whsec_: its encoding is `whsec`"),
+            Self::Base64 if after_whsec(text).is_some() => {
+                return Err("the secret begins with whsec_: its encoding is `whsec`");
+            }
             Self::Base64 => base64(text)?,
-            Self::Hex => Zeroizing::new(hex::decode(text).map_err(|_| "the secret is not hexadecimal")?),
+            Self::Hex => {
+                Zeroizing::new(hex::decode(text).map_err(|_| "the secret is not hexadecimal")?)
+            }
             Self::Whsec => base64(after_whsec(text).unwrap_or(text))?,
             Self::WhsecOrUtf8 => match after_whsec(text) {
                 Some(rest) => base64(rest)?,
@@ -69,7 +86,12 @@ impl Encoding {
             }
             Self::AfterColon => {
                 let mut halves = text.splitn(2, |byte| *byte == b':').skip(1);
-                Zeroizing::new(halves.next().ok_or("the secret has no colon; the provider signs with what follows it")?.to_vec())
+                Zeroizing::new(
+                    halves
+                        .next()
+                        .ok_or("the secret has no colon; the provider signs with what follows it")?
+                        .to_vec(),
+                )
             }
         };
         if key.is_empty() {
@@ -82,13 +104,18 @@ impl Encoding {
 
 /// Returns what follows `whsec_`, with the version in front of it that Supabase shows: `v1,whsec_`.
 fn after_whsec(text: &[u8]) -> Option<&[u8]> {
-    text.strip_prefix(b"v1,").unwrap_or(text).strip_prefix(b"whsec_")
+    text.strip_prefix(b"v1,")
+        .unwrap_or(text)
+        .strip_prefix(b"whsec_")
 }
 
 fn base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let url_safe = text.iter().any(|byte| matches!(byte, b'-' | b'_'));
     let engine = if url_safe { URL_SAFE } else { STANDARD };
-    engine.decode(text).map(Zeroizing::new).map_err(|_| "the secret is not base64")
+    engine
+        .decode(text)
+        .map(Zeroizing::new)
+        .map_err(|_| "the secret is not base64")
 }
 
 #[cfg(test)]
@@ -96,17 +123,33 @@ mod tests {
     use super::*;
 
     fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
-        encoding.decode(text.as_bytes(), None).ok().map(|key| key.to_vec())
+        encoding
+            .decode(text.as_bytes(), None)
+            .ok()
+            .map(|key| key.to_vec())
     }
 
     /// The last character of `AB` and of `AAB` holds bits of no whole byte: Python, Node.js, Go and PHP drop them.
     #[test]
     fn spare_bits_of_base64_are_dropped() {
-        for (spare, same) in [("AB", "AA"), ("AAB", "AAA"), ("AB==", "AA=="), ("AAB=", "AAA="), ("_-", "_w")] {
-            assert_eq!(decode(Encoding::Base64, spare), decode(Encoding::Base64, same), "{spare}");
+        for (spare, same) in [
+            ("AB", "AA"),
+            ("AAB", "AAA"),
+            ("AB==", "AA=="),
+            ("AAB=", "AAA="),
+            ("_-", "_w"),
+        ] {
+            assert_eq!(
+                decode(Encoding::Base64, spare),
+                decode(Encoding::Base64, same),
+                "{spare}"
+            );
             for encoding in [Encoding::Whsec, Encoding::WhsecOrUtf8] {
                 for prefix in ["whsec_", "v1,whsec_"] {
-                    assert!(decode(encoding, &format!("{prefix}{spare}")).is_some(), "{encoding:?} {prefix}{spare}");
+                    assert!(
+                        decode(encoding, &format!("{prefix}{spare}")).is_some(),
+                        "{encoding:?} {prefix}{spare}"
+                    );
                     assert_eq!(
                         decode(encoding, &format!("{prefix}{spare}")),
                         decode(Encoding::Base64, same),
@@ -123,16 +166,43 @@ mod tests {
         assert_eq!(decode(Encoding::Base64, "+/8="), Some(vec![0xfb, 0xff]));
         assert_eq!(decode(Encoding::Base64, "-_8"), Some(vec![0xfb, 0xff]));
         assert_eq!(decode(Encoding::Hex, "FBff"), Some(vec![0xfb, 0xff]));
-        assert_eq!(decode(Encoding::Whsec, "whsec_+/8="), Some(vec![0xfb, 0xff]));
+        assert_eq!(
+            decode(Encoding::Whsec, "whsec_+/8="),
+            Some(vec![0xfb, 0xff])
+        );
         assert_eq!(decode(Encoding::Whsec, "+/8="), Some(vec![0xfb, 0xff]));
-        assert_eq!(decode(Encoding::WhsecOrUtf8, "+/8="), Some(b"+/8=".to_vec()));
-        assert_eq!(decode(Encoding::WhsecOrUtf8, "whsec_+/8="), Some(vec![0xfb, 0xff]));
-        assert_eq!(decode(Encoding::Whsec, "v1,whsec_+/8="), Some(vec![0xfb, 0xff]));
-        assert_eq!(decode(Encoding::WhsecOrUtf8, "v1,whsec_+/8="), Some(vec![0xfb, 0xff]));
-        assert_eq!(decode(Encoding::WhsecOrUtf8, "v1,+/8="), Some(b"v1,+/8=".to_vec()));
-        assert_eq!(decode(Encoding::Nfkd, "é"), Some("e\u{301}".as_bytes().to_vec()));
-        assert_eq!(decode(Encoding::AfterColon, "id:key:more"), Some(b"key:more".to_vec()));
-        assert_eq!(Encoding::Utf8.decode(b"a", Some("&b")).unwrap().as_slice(), b"a&b");
+        assert_eq!(
+            decode(Encoding::WhsecOrUtf8, "+/8="),
+            Some(b"+/8=".to_vec())
+        );
+        assert_eq!(
+            decode(Encoding::WhsecOrUtf8, "whsec_+/8="),
+            Some(vec![0xfb, 0xff])
+        );
+        assert_eq!(
+            decode(Encoding::Whsec, "v1,whsec_+/8="),
+            Some(vec![0xfb, 0xff])
+        );
+        assert_eq!(
+            decode(Encoding::WhsecOrUtf8, "v1,whsec_+/8="),
+            Some(vec![0xfb, 0xff])
+        );
+        assert_eq!(
+            decode(Encoding::WhsecOrUtf8, "v1,+/8="),
+            Some(b"v1,+/8=".to_vec())
+        );
+        assert_eq!(
+            decode(Encoding::Nfkd, "é"),
+            Some("e\u{301}".as_bytes().to_vec())
+        );
+        assert_eq!(
+            decode(Encoding::AfterColon, "id:key:more"),
+            Some(b"key:more".to_vec())
+        );
+        assert_eq!(
+            Encoding::Utf8.decode(b"a", Some("&b")).unwrap().as_slice(),
+            b"a&b"
+        );
         for (encoding, text) in [
             (Encoding::Utf8, ""),
             (Encoding::Base64, "!"),

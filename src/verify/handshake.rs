@@ -32,11 +32,15 @@ impl Tokens {
     /// # Errors
     /// What may not stand in a token.
     pub fn and(more: &str) -> Result<Self, &'static str> {
-        let fits = more.bytes().all(|byte| matches!(byte, b' '..=b'~') && !NEVER.contains(&byte));
+        let fits = more
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~') && !NEVER.contains(&byte));
         if fits {
             Ok(Self(more.as_bytes().into()))
         } else {
-            Err("a token holds visible ASCII and blanks, but no < > & quotes, backslashes, braces or brackets")
+            Err(
+                "a token holds visible ASCII and blanks, but no < > & quotes, backslashes, braces or brackets",
+            )
         }
     }
 
@@ -47,12 +51,15 @@ impl Tokens {
 
     /// Whether `bytes` hold nothing that no token holds.
     pub(super) fn could_be(&self, bytes: &[u8]) -> bool {
-        bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || self.0.contains(byte))
+        bytes.iter().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || self.0.contains(byte)
+        })
     }
 
     /// What keeps tokens apart from content of this template; `None` if a token could be the signed content of a request.
     pub fn apart(&self, content: &Template) -> Option<Apart> {
-        let by_literal = |piece: &Piece| matches!(piece, Piece::Literal(text) if !self.could_be(text));
+        let by_literal =
+            |piece: &Piece| matches!(piece, Piece::Literal(text) if !self.could_be(text));
         if content.pieces().iter().any(by_literal) {
             Some(Apart::ByLiteral)
         } else if content.pieces().contains(&Piece::Body) {
@@ -154,7 +161,8 @@ impl Form {
             Self::Text(words) => (Some(words), [].as_slice()),
             Self::Json(fields) => (None, fields.as_slice()),
         };
-        text.into_iter().chain(fields.iter().map(|(_, words)| words))
+        text.into_iter()
+            .chain(fields.iter().map(|(_, words)| words))
     }
 }
 
@@ -172,11 +180,15 @@ impl Guard {
     /// What is wrong with the secret.
     pub fn new(at: Locator, secret: &SecretText) -> Result<Self, &'static str> {
         let made = Candidate::make(SecretKind::Token, &[], None, secret)?;
-        made.into_iter().next().map(|secret| Self { at, secret }).ok_or("the secret is empty")
+        made.into_iter()
+            .next()
+            .map(|secret| Self { at, secret })
+            .ok_or("the secret is empty")
     }
 
     fn admits(&self, head: &RequestHead, body: &[u8], dates: &Dates) -> bool {
-        let presented: [u8; 32] = Sha256::digest(self.at.look(head, body).unwrap_or_default()).into();
+        let presented: [u8; 32] =
+            Sha256::digest(self.at.look(head, body).unwrap_or_default()).into();
         bool::from(self.secret.is_text(&presented)) && self.secret.active(dates)
     }
 }
@@ -230,7 +242,11 @@ impl Handshake {
 
     fn locators(&self) -> impl Iterator<Item = &Locator> {
         let token = self.token.iter().map(|(at, _)| at);
-        self.when.iter().map(|when| &when.at).chain(token).chain(self.guard.iter().map(|guard| &guard.at))
+        self.when
+            .iter()
+            .map(|when| &when.at)
+            .chain(token)
+            .chain(self.guard.iter().map(|guard| &guard.at))
     }
 
     /// Whether the answer holds a MAC.
@@ -241,9 +257,18 @@ impl Handshake {
     fn is_asked(&self, head: &RequestHead, body: &[u8]) -> bool {
         self.method == head.method
             && (body.len() <= MAX_BODY || !self.reads_body())
-            && self.when.iter().all(|when| when.at.look(head, body).as_deref() == Some(&*when.is))
-            && self.token.as_ref().is_none_or(|(at, _)| at.look(head, body).is_some())
-            && self.guard.as_ref().is_none_or(|guard| guard.at.look(head, body).is_some())
+            && self
+                .when
+                .iter()
+                .all(|when| when.at.look(head, body).as_deref() == Some(&*when.is))
+            && self
+                .token
+                .as_ref()
+                .is_none_or(|(at, _)| at.look(head, body).is_some())
+            && self
+                .guard
+                .as_ref()
+                .is_none_or(|guard| guard.at.look(head, body).is_some())
     }
 
     /// The token, empty if the handshake has none; `None` if it breaks the grammar.
@@ -255,16 +280,29 @@ impl Handshake {
     }
 
     fn answer(&self, token: &str, mac: impl FnOnce(TagEncoding) -> Option<String>) -> Option<Full> {
-        let mac = if self.has_mac() { mac(self.mac)? } else { String::new() };
+        let mac = if self.has_mac() {
+            mac(self.mac)?
+        } else {
+            String::new()
+        };
         let (content_type, body) = match &self.form {
             Form::Empty => (None, String::new()),
             Form::Text(words) => (Some("text/plain; charset=utf-8"), words.fill(token, &mac)),
             Form::Json(fields) => {
-                let object = fields.iter().map(|(key, words)| (key.to_string(), words.fill(token, &mac).into()));
-                (Some("application/json"), serde_json::Value::Object(object.collect()).to_string())
+                let object = fields
+                    .iter()
+                    .map(|(key, words)| (key.to_string(), words.fill(token, &mac).into()));
+                (
+                    Some("application/json"),
+                    serde_json::Value::Object(object.collect()).to_string(),
+                )
             }
         };
-        Some(Full { content_type, headers: self.headers.clone(), body: body.into() })
+        Some(Full {
+            content_type,
+            headers: self.headers.clone(),
+            body: body.into(),
+        })
     }
 }
 
@@ -275,30 +313,48 @@ pub struct Handshakes(pub Vec<Handshake>);
 impl Handshakes {
     /// Returns whether two readers could read a header of a handshake differently.
     pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
-        self.0.iter().flat_map(Handshake::locators).any(|at| at.is_ambiguous(head))
+        self.0
+            .iter()
+            .flat_map(Handshake::locators)
+            .any(|at| at.is_ambiguous(head))
     }
 
     /// Adds the places of the second secrets.
     pub fn and_secrets(&self, locations: SecretLocations) -> SecretLocations {
-        self.0.iter().filter_map(|one| one.guard.as_ref()).fold(locations, |locations, guard| locations.and(&guard.at))
+        self.0
+            .iter()
+            .filter_map(|one| one.guard.as_ref())
+            .fold(locations, |locations, guard| locations.and(&guard.at))
     }
 
     /// The verifier that takes no body for authentic whose MAC a handshake hands out.
     pub fn keep_apart(&self, verifier: Verifier) -> Verifier {
-        let handed_out = self.0.iter().filter(|one| one.has_mac()).filter_map(|one| one.token.as_ref());
-        handed_out.fold(verifier, |verifier, (_, tokens)| verifier.apart_from(tokens.clone()))
+        let handed_out = self
+            .0
+            .iter()
+            .filter(|one| one.has_mac())
+            .filter_map(|one| one.token.as_ref());
+        handed_out.fold(verifier, |verifier, (_, tokens)| {
+            verifier.apart_from(tokens.clone())
+        })
     }
 
     /// The second secrets that the handshakes want.
     pub fn secrets(&self) -> impl Iterator<Item = &Candidate> {
-        self.0.iter().filter_map(|one| one.guard.as_ref()).map(|guard| &guard.secret)
+        self.0
+            .iter()
+            .filter_map(|one| one.guard.as_ref())
+            .map(|guard| &guard.secret)
     }
 
     /// Whether a request that is no delivery is let in for the sake of a handshake. Such a request is answered or refused by
     /// [`Self::unsigned`], never verified: its head alone says what it is.
     pub fn let_in(&self, head: &RequestHead) -> bool {
-        let by_head = |one: &Handshake| one.method != Method::POST && !one.signed && !one.reads_body();
-        self.0.iter().any(|one| by_head(one) && one.is_asked(head, b""))
+        let by_head =
+            |one: &Handshake| one.method != Method::POST && !one.signed && !one.reads_body();
+        self.0
+            .iter()
+            .any(|one| by_head(one) && one.is_asked(head, b""))
     }
 
     /// The answer to an unsigned handshake; `None` if the request is none.
@@ -313,25 +369,68 @@ impl Handshakes {
         dates: &Dates,
     ) -> Result<Option<Full>, NotAuthentic> {
         let (head, body) = (&received.head, received.body.bytes());
-        let Some(asked) = self.0.iter().find(|one| !one.signed && one.is_asked(head, body)) else { return Ok(None) };
-        if asked.guard.as_ref().is_some_and(|guard| !guard.admits(head, body, dates)) {
+        let Some(asked) = self
+            .0
+            .iter()
+            .find(|one| !one.signed && one.is_asked(head, body))
+        else {
+            return Ok(None);
+        };
+        if asked
+            .guard
+            .as_ref()
+            .is_some_and(|guard| !guard.admits(head, body, dates))
+        {
             return Err(NotAuthentic::SignatureMismatch);
         }
         let Some(token) = asked.token(head, body) else {
             // a delivery may look like this by chance, and then its signature decides
-            return if asked.method == Method::POST { Ok(None) } else { Err(NotAuthentic::SignatureMalformed) };
+            return if asked.method == Method::POST {
+                Ok(None)
+            } else {
+                Err(NotAuthentic::SignatureMalformed)
+            };
         };
-        let mac = |encoding| verifier.and_then(|verifier| verifier.mac_of(&token, encoding, head, params, None, dates));
-        asked.answer(&token, mac).map(Some).ok_or(NotAuthentic::SignatureMismatch)
+        let mac = |encoding| {
+            verifier
+                .and_then(|verifier| verifier.mac_of(&token, encoding, head, params, None, dates))
+        };
+        asked
+            .answer(&token, mac)
+            .map(Some)
+            .ok_or(NotAuthentic::SignatureMismatch)
     }
 
     /// The answer to a signed handshake; `None` if the request is none, or is not authentic.
-    pub fn signed(&self, verifier: Option<&Verifier>, cleared: &Cleared, params: &Params, dates: &Dates) -> Option<Full> {
-        let (Some(verifier), Cleared::Authentic(authentic)) = (verifier, cleared) else { return None };
-        let (head, body) = (&authentic.received().head, authentic.received().body.bytes());
-        let asked = self.0.iter().find(|one| one.signed && one.is_asked(head, body))?;
+    pub fn signed(
+        &self,
+        verifier: Option<&Verifier>,
+        cleared: &Cleared,
+        params: &Params,
+        dates: &Dates,
+    ) -> Option<Full> {
+        let (Some(verifier), Cleared::Authentic(authentic)) = (verifier, cleared) else {
+            return None;
+        };
+        let (head, body) = (
+            &authentic.received().head,
+            authentic.received().body.bytes(),
+        );
+        let asked = self
+            .0
+            .iter()
+            .find(|one| one.signed && one.is_asked(head, body))?;
         let token = asked.token(head, body)?;
-        asked.answer(&token, |encoding| verifier.mac_of(&token, encoding, head, params, Some(authentic.secret()), dates))
+        asked.answer(&token, |encoding| {
+            verifier.mac_of(
+                &token,
+                encoding,
+                head,
+                params,
+                Some(authentic.secret()),
+                dates,
+            )
+        })
     }
 }
 
@@ -348,7 +447,8 @@ impl Verifier {
     ) -> Option<String> {
         let found = self.secrets.find(head, params);
         let mut candidates = found.candidates().iter().filter(|_| found.known());
-        let candidate = candidates.find(|one| one.active(dates) && secret.is_none_or(|name| one.name() == name))?;
+        let candidate = candidates
+            .find(|one| one.active(dates) && secret.is_none_or(|name| one.name() == name))?;
         let mut mac = candidate.mac()?;
         mac.update(token.as_bytes());
         Some(encoding.encode(&mac.finish()))

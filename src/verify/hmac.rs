@@ -86,7 +86,10 @@ impl Tag {
         for (to, from) in bytes.iter_mut().zip(from) {
             *to = *from;
         }
-        Self { bytes, length: from.len() }
+        Self {
+            bytes,
+            length: from.len(),
+        }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -110,8 +113,10 @@ pub enum TagEncoding {
     Base64Url,
 }
 
-const URL_SAFE: GeneralPurpose =
-    GeneralPurpose::new(&base64::alphabet::URL_SAFE, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 impl TagEncoding {
     /// The names in the config.
@@ -142,7 +147,9 @@ impl TagEncoding {
                 hex::decode_to_slice(text, room.get_mut(..length)?).ok()?;
                 length
             }
-            Self::Base64 => general_purpose::STANDARD.decode_slice(text, &mut room).ok()?,
+            Self::Base64 => general_purpose::STANDARD
+                .decode_slice(text, &mut room)
+                .ok()?,
             Self::Base64Url => URL_SAFE.decode_slice(text, &mut room).ok()?,
         };
         room.get(..length).map(Tag::new)
@@ -176,15 +183,34 @@ mod tests {
         let tag = Tag::new(&[0xfb; 20]);
         for name in TagEncoding::NAMES {
             let encoding = TagEncoding::parse(name).unwrap();
-            assert!(bool::from(encoding.decode(encoding.encode(&tag).as_bytes()).unwrap().same(&tag)), "{name}");
+            assert!(
+                bool::from(
+                    encoding
+                        .decode(encoding.encode(&tag).as_bytes())
+                        .unwrap()
+                        .same(&tag)
+                ),
+                "{name}"
+            );
             assert!(encoding.decode(b"").is_none());
             assert!(encoding.decode(b"!!").is_none());
         }
-        assert!(bool::from(TagEncoding::Hex.decode("FB".repeat(20).as_bytes()).unwrap().same(&tag)));
+        assert!(bool::from(
+            TagEncoding::Hex
+                .decode("FB".repeat(20).as_bytes())
+                .unwrap()
+                .same(&tag)
+        ));
         assert!(TagEncoding::Hex.decode(b"abc").is_none());
-        assert!(TagEncoding::Base64.decode(b"+w").is_none(), "padding is due");
+        assert!(
+            TagEncoding::Base64.decode(b"+w").is_none(),
+            "padding is due"
+        );
         assert!(TagEncoding::Base64.decode(b"+x==").is_none(), "stray bits");
-        assert!(TagEncoding::Base64.decode(b"-w==").is_none(), "the other alphabet");
+        assert!(
+            TagEncoding::Base64.decode(b"-w==").is_none(),
+            "the other alphabet"
+        );
         assert!(TagEncoding::Base64Url.decode(b"-w==").is_some());
         assert!(TagEncoding::Base64Url.decode(b"-w").is_some());
         assert!(TagEncoding::Base64Url.decode(b"+w").is_none());
@@ -194,9 +220,14 @@ mod tests {
     fn another_length_never_matches() {
         let tag = Tag::new(&[0; 32]);
         for length in [0, 1, 31, 33, 64, 65, 4_096] {
-            assert!(!bool::from(Tag::new(&vec![0; length]).same(&tag)), "{length}");
+            assert!(
+                !bool::from(Tag::new(&vec![0; length]).same(&tag)),
+                "{length}"
+            );
         }
-        let long = TagEncoding::Hex.decode("00".repeat(3_000).as_bytes()).unwrap();
+        let long = TagEncoding::Hex
+            .decode("00".repeat(3_000).as_bytes())
+            .unwrap();
         assert!(!bool::from(long.same(&Tag::new(&[0; 64]))));
     }
 }

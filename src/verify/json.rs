@@ -20,12 +20,21 @@ pub(crate) struct Unreadable;
 
 /// Says what is wrong with a pointer, if anything is.
 pub(crate) fn check_pointer(pointer: &str) -> Result<(), &'static str> {
-    let Some(steps) = pointer.strip_prefix('/') else { return Err("a JSON pointer begins with `/`, such as `/data/id`") };
+    let Some(steps) = pointer.strip_prefix('/') else {
+        return Err("a JSON pointer begins with `/`, such as `/data/id`");
+    };
     if steps.split('/').count() > MAX_STEPS {
         return Err("a JSON pointer has at most 16 steps");
     }
-    let stray = steps.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1']));
-    if stray { Err("in a JSON pointer `~` is written `~0` and `/` inside a key `~1`") } else { Ok(()) }
+    let stray = steps
+        .split('~')
+        .skip(1)
+        .any(|rest| !rest.starts_with(['0', '1']));
+    if stray {
+        Err("in a JSON pointer `~` is written `~0` and `/` inside a key `~1`")
+    } else {
+        Ok(())
+    }
 }
 
 /// The scalar under `pointer`: a string decoded, a number or boolean as it is written; `None` if there is no such scalar.
@@ -35,10 +44,20 @@ pub(crate) fn find<'b>(body: &'b [u8], pointer: &str) -> Result<Option<Cow<'b, s
 
 /// Returns the bytes of `body` that the value under `pointer` takes, of whatever type it is.
 pub(crate) fn span(body: &[u8], pointer: &str) -> Result<Option<Range<usize>>, Unreadable> {
-    let Some(raw) = locate(body, pointer)? else { return Ok(None) };
+    let Some(raw) = locate(body, pointer)? else {
+        return Ok(None);
+    };
     // the value is a part of the body
-    let start = raw.get().as_ptr().addr().checked_sub(body.as_ptr().addr()).ok_or(Unreadable)?;
-    let end = start.checked_add(raw.get().len()).filter(|end| *end <= body.len()).ok_or(Unreadable)?;
+    let start = raw
+        .get()
+        .as_ptr()
+        .addr()
+        .checked_sub(body.as_ptr().addr())
+        .ok_or(Unreadable)?;
+    let end = start
+        .checked_add(raw.get().len())
+        .filter(|end| *end <= body.len())
+        .ok_or(Unreadable)?;
     Ok(Some(start..end))
 }
 
@@ -48,7 +67,12 @@ fn locate<'b>(body: &'b [u8], pointer: &str) -> Result<Option<&'b RawValue>, Unr
     }
     let text = std::str::from_utf8(body).map_err(|_| Unreadable)?;
     let mut raw: &RawValue = serde_json::from_str(text).map_err(|_| Unreadable)?;
-    for step in pointer.strip_prefix('/').ok_or(Unreadable)?.split('/').take(MAX_STEPS) {
+    for step in pointer
+        .strip_prefix('/')
+        .ok_or(Unreadable)?
+        .split('/')
+        .take(MAX_STEPS)
+    {
         match inside(raw, &unescape(step))? {
             Some(next) => raw = next,
             None => return Ok(None),
@@ -58,18 +82,28 @@ fn locate<'b>(body: &'b [u8], pointer: &str) -> Result<Option<&'b RawValue>, Unr
 }
 
 fn unescape(step: &str) -> Cow<'_, str> {
-    if step.contains('~') { Cow::Owned(step.replace("~1", "/").replace("~0", "~")) } else { Cow::Borrowed(step) }
+    if step.contains('~') {
+        Cow::Owned(step.replace("~1", "/").replace("~0", "~"))
+    } else {
+        Cow::Borrowed(step)
+    }
 }
 
 fn scalar(raw: &str) -> Result<Option<Cow<'_, str>>, Unreadable> {
     if let Some(quoted) = raw.strip_prefix('"') {
         return match quoted.strip_suffix('"') {
             Some(plain) if !plain.contains('\\') => Ok(Some(Cow::Borrowed(plain))),
-            _ => serde_json::from_str(raw).map(|text: String| Some(Cow::Owned(text))).map_err(|_| Unreadable),
+            _ => serde_json::from_str(raw)
+                .map(|text: String| Some(Cow::Owned(text)))
+                .map_err(|_| Unreadable),
         };
     }
     let composite = raw.starts_with(['{', '[']) || raw == "null";
-    Ok(if composite { None } else { Some(Cow::Borrowed(raw)) })
+    Ok(if composite {
+        None
+    } else {
+        Some(Cow::Borrowed(raw))
+    })
 }
 
 fn inside<'b>(raw: &'b RawValue, step: &str) -> Result<Option<&'b RawValue>, Unreadable> {
@@ -79,7 +113,9 @@ fn inside<'b>(raw: &'b RawValue, step: &str) -> Result<Option<&'b RawValue>, Unr
     } else if raw.get().starts_with('[') {
         let canonical = step == "0" || !step.starts_with('0');
         match step.parse() {
-            Ok(index) if canonical && step.bytes().all(|byte| byte.is_ascii_digit()) => reader.deserialize_seq(InList(index)),
+            Ok(index) if canonical && step.bytes().all(|byte| byte.is_ascii_digit()) => {
+                reader.deserialize_seq(InList(index))
+            }
             _ => return Ok(None),
         }
     } else {
@@ -146,7 +182,9 @@ impl<'de> Visitor<'de> for InList {
         let mut at = 0_usize;
         loop {
             if at == self.0 {
-                let Some(value) = list.next_element::<&RawValue>()? else { return Ok(None) };
+                let Some(value) = list.next_element::<&RawValue>()? else {
+                    return Ok(None);
+                };
                 found = Some(value);
             } else if list.next_element::<IgnoredAny>()?.is_none() {
                 return Ok(found);
@@ -183,7 +221,11 @@ mod tests {
             ("/s/t", None),
             ("/none", None),
         ] {
-            assert_eq!(text(body, pointer), Ok(want.map(str::to_owned)), "{pointer}");
+            assert_eq!(
+                text(body, pointer),
+                Ok(want.map(str::to_owned)),
+                "{pointer}"
+            );
         }
     }
 
@@ -191,8 +233,14 @@ mod tests {
     fn a_repeated_key_on_the_way_is_an_error_whatever_its_spelling() {
         assert_eq!(text(r#"{"id":"a","id":"b"}"#, "/id"), Err(Unreadable));
         assert_eq!(text(r#"{"id":"a","\u0069d":"b"}"#, "/id"), Err(Unreadable));
-        assert_eq!(text(r#"{"id":"a","x":1,"x":2}"#, "/id"), Ok(Some("a".to_owned())));
-        assert_eq!(text(r#"{"o":{"id":"a"},"o":{"id":"a"}}"#, "/o/id"), Err(Unreadable));
+        assert_eq!(
+            text(r#"{"id":"a","x":1,"x":2}"#, "/id"),
+            Ok(Some("a".to_owned()))
+        );
+        assert_eq!(
+            text(r#"{"o":{"id":"a"},"o":{"id":"a"}}"#, "/o/id"),
+            Err(Unreadable)
+        );
     }
 
     #[test]
@@ -202,7 +250,11 @@ mod tests {
         }
         let deep = "[".repeat(1 << 20);
         assert_eq!(text(&deep, "/0/0"), Err(Unreadable));
-        let closed = format!("{{\"x\":{}{},\"id\":7}}", "[".repeat(1 << 18), "]".repeat(1 << 18));
+        let closed = format!(
+            "{{\"x\":{}{},\"id\":7}}",
+            "[".repeat(1 << 18),
+            "]".repeat(1 << 18)
+        );
         assert_eq!(text(&closed, "/id"), Ok(Some("7".to_owned())));
     }
 

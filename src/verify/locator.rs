@@ -41,7 +41,10 @@ impl HeaderNames {
     }
 
     /// The value under the first name that is there.
-    pub(super) fn read<'r>(&self, head: &'r RequestHead) -> Result<Option<&'r HeaderValue>, Unclear> {
+    pub(super) fn read<'r>(
+        &self,
+        head: &'r RequestHead,
+    ) -> Result<Option<&'r HeaderValue>, Unclear> {
         let mut found: Option<&HeaderValue> = None;
         for name in &self.0 {
             match (head.single(name).map_err(|_| Unclear::Repeated)?, found) {
@@ -87,21 +90,36 @@ impl Locator {
             Self::Json(pointer) => json::find(body, pointer).ok()??,
             Self::Query(name) => query(head, name).ok()??,
         };
-        if value.is_empty() { None } else { Some(value.into_owned()) }
+        if value.is_empty() {
+            None
+        } else {
+            Some(value.into_owned())
+        }
     }
 
     /// The value as a part of signed content: visible ASCII up to 256 bytes.
-    pub(super) fn strict<'r>(&self, head: &'r RequestHead, body: &'r [u8]) -> Result<Cow<'r, [u8]>, NotAuthentic> {
+    pub(super) fn strict<'r>(
+        &self,
+        head: &'r RequestHead,
+        body: &'r [u8],
+    ) -> Result<Cow<'r, [u8]>, NotAuthentic> {
         let value = match self {
-            Self::Header(names) => {
-                names.read(head).map_err(|_| NotAuthentic::SignatureMalformed)?.map(|value| Cow::Borrowed(value.as_bytes()))
-            }
-            Self::Json(pointer) => json::find(body, pointer).map_err(|_| NotAuthentic::SignatureMalformed)?.map(bytes),
+            Self::Header(names) => names
+                .read(head)
+                .map_err(|_| NotAuthentic::SignatureMalformed)?
+                .map(|value| Cow::Borrowed(value.as_bytes())),
+            Self::Json(pointer) => json::find(body, pointer)
+                .map_err(|_| NotAuthentic::SignatureMalformed)?
+                .map(bytes),
             Self::Query(name) => query(head, name)?.map(bytes),
         };
         let value = value.ok_or(NotAuthentic::SignatureMissing)?;
         let visible = (1..=MAX_ID).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
-        if visible { Ok(value) } else { Err(NotAuthentic::SignatureMalformed) }
+        if visible {
+            Ok(value)
+        } else {
+            Err(NotAuthentic::SignatureMalformed)
+        }
     }
 
     /// Returns the names of its header; none if it is no header.
@@ -131,18 +149,43 @@ fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
 }
 
 /// A header as a part of signed content: there once, visible ASCII and spaces, at most 4 KiB.
-pub(super) fn strict_header<'r>(head: &'r RequestHead, name: &HeaderName) -> Result<&'r [u8], NotAuthentic> {
-    let value = head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)?.ok_or(NotAuthentic::SignatureMissing)?.as_bytes();
-    let plain = (1..=MAX_HEADER).contains(&value.len()) && value.iter().all(|byte| (b' '..=b'~').contains(byte));
-    if plain { Ok(value) } else { Err(NotAuthentic::SignatureMalformed) }
+pub(super) fn strict_header<'r>(
+    head: &'r RequestHead,
+    name: &HeaderName,
+) -> Result<&'r [u8], NotAuthentic> {
+    let value = head
+        .single(name)
+        .map_err(|_| NotAuthentic::SignatureMalformed)?
+        .ok_or(NotAuthentic::SignatureMissing)?
+        .as_bytes();
+    let plain = (1..=MAX_HEADER).contains(&value.len())
+        && value.iter().all(|byte| (b' '..=b'~').contains(byte));
+    if plain {
+        Ok(value)
+    } else {
+        Err(NotAuthentic::SignatureMalformed)
+    }
 }
 
 /// A query parameter, decoded; it must occur at most once. One that is not UTF-8 is malformed: its bytes would be lost,
 /// and two different values would read the same.
-pub(super) fn query<'r>(head: &'r RequestHead, name: &str) -> Result<Option<Cow<'r, str>>, NotAuthentic> {
-    let Some(query) = head.query() else { return Ok(None) };
-    let mut values = form_urlencoded::parse(query).filter(|(key, _)| key == name).map(|(_, value)| value);
+pub(super) fn query<'r>(
+    head: &'r RequestHead,
+    name: &str,
+) -> Result<Option<Cow<'r, str>>, NotAuthentic> {
+    let Some(query) = head.query() else {
+        return Ok(None);
+    };
+    let mut values = form_urlencoded::parse(query)
+        .filter(|(key, _)| key == name)
+        .map(|(_, value)| value);
     let first = values.next();
-    let lossy = first.as_ref().is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER));
-    if lossy || values.next().is_some() { Err(NotAuthentic::SignatureMalformed) } else { Ok(first) }
+    let lossy = first
+        .as_ref()
+        .is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER));
+    if lossy || values.next().is_some() {
+        Err(NotAuthentic::SignatureMalformed)
+    } else {
+        Ok(first)
+    }
 }

@@ -41,7 +41,9 @@ pub use handshake::{Handshakes, Tokens};
 pub use hmac::{Algorithm, TagEncoding};
 pub use locator::{HeaderNames, Locator};
 pub use resign::NotResignable;
-pub use secret::{BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key};
+pub use secret::{
+    BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key,
+};
 pub use secret_locations::SecretLocations;
 pub use shape::{HmacScheme, Scheme, Shape, SignedTime, TimeAt};
 pub use sign::{CannotSign, Signed};
@@ -117,8 +119,16 @@ impl Verifier {
     ///
     /// # Errors
     /// Why it is not authentic, with the request given back.
-    #[expect(clippy::result_large_err, reason = "the request is moved back to its owner; boxing it would cost an allocation a refusal")]
-    pub fn verify(&self, received: Received, params: &Params, now: Now) -> Result<Authentic, Refused> {
+    #[expect(
+        clippy::result_large_err,
+        reason = "the request is moved back to its owner; boxing it would cost an allocation a refusal"
+    )]
+    pub fn verify(
+        &self,
+        received: Received,
+        params: &Params,
+        now: Now,
+    ) -> Result<Authentic, Refused> {
         let mut check = self.begin(&received.head, params);
         check.update(received.body.bytes());
         check.finish(received, now, &Dates::at(now.wall))
@@ -152,7 +162,10 @@ impl Verifier {
 
     /// The event type of a request, for logs. It is covered only if the body or header it stands in is.
     pub fn event_type(&self, received: &Received) -> Option<String> {
-        self.shape.event_type.as_ref().and_then(|at| at.find(received))
+        self.shape
+            .event_type
+            .as_ref()
+            .and_then(|at| at.find(received))
     }
 
     /// Takes no body for authentic that could be a token: the gate hands out MACs of tokens.
@@ -248,12 +261,18 @@ pub struct Unverified {
 impl Unverified {
     /// For a route that says `verify: none`, and for no other.
     pub fn by_config(received: Received) -> Self {
-        Self { received, account: None }
+        Self {
+            received,
+            account: None,
+        }
     }
 
     /// For a route that observes: what it would refuse goes on.
     pub fn refused(refused: Refused) -> Self {
-        Self { received: refused.received, account: None }
+        Self {
+            received: refused.received,
+            account: None,
+        }
     }
 }
 
@@ -262,7 +281,9 @@ impl Cleared {
     #[must_use]
     pub fn without_proof(self) -> Self {
         match self {
-            Self::Authentic(Authentic { received, account, .. }) => Self::Unverified(Unverified { received, account }),
+            Self::Authentic(Authentic {
+                received, account, ..
+            }) => Self::Unverified(Unverified { received, account }),
             Self::Unverified(unverified) => Self::Unverified(unverified),
         }
     }

@@ -33,7 +33,9 @@ impl Shape {
     /// # Errors
     /// Why not.
     pub fn resignable(&self) -> Result<(), NotResignable> {
-        let Scheme::Hmac(hmac) = &self.scheme else { return Err(NotResignable::SignsNothing) };
+        let Scheme::Hmac(hmac) = &self.scheme else {
+            return Err(NotResignable::SignsNothing);
+        };
         if matches!(hmac.source.place, SourcePlace::Json(_)) {
             return Err(NotResignable::SignatureInBody);
         }
@@ -50,7 +52,9 @@ impl Shape {
 
     /// The headers that hold the signature and its time.
     pub fn signed_headers(&self) -> Vec<HeaderName> {
-        let Scheme::Hmac(hmac) = &self.scheme else { return Vec::new() };
+        let Scheme::Hmac(hmac) = &self.scheme else {
+            return Vec::new();
+        };
         let times = match hmac.time.as_ref().map(|time| &time.at) {
             Some(TimeAt::Header(names)) => names.names(),
             Some(TimeAt::Pair(_) | TimeAt::Item | TimeAt::Json(_)) | None => &[],
@@ -65,27 +69,58 @@ impl Verifier {
     ///
     /// # Errors
     /// Why it cannot be signed.
-    pub fn resign(&self, authentic: &Authentic, params: &Params, now: SystemTime, dates: &Dates) -> Result<RequestHead, CannotSign> {
+    pub fn resign(
+        &self,
+        authentic: &Authentic,
+        params: &Params,
+        now: SystemTime,
+        dates: &Dates,
+    ) -> Result<RequestHead, CannotSign> {
         let received = authentic.received();
         let (head, body) = (&received.head, received.body.bytes());
-        let Scheme::Hmac(hmac) = &self.shape.scheme else { return Err(CannotSign::Unwritable) };
-        self.shape.resignable().map_err(|_| CannotSign::Unwritable)?;
+        let Scheme::Hmac(hmac) = &self.shape.scheme else {
+            return Err(CannotSign::Unwritable);
+        };
+        self.shape
+            .resignable()
+            .map_err(|_| CannotSign::Unwritable)?;
         let found = self.secrets.find(head, params);
         if !found.known() {
             return Err(CannotSign::NoSecret);
         }
-        let active = || found.candidates().iter().filter(|candidate| candidate.active(dates));
+        let active = || {
+            found
+                .candidates()
+                .iter()
+                .filter(|candidate| candidate.active(dates))
+        };
         let own = active().find(|candidate| self.is_of(hmac, head, body, candidate));
-        let candidate = own.or_else(|| active().next()).ok_or(CannotSign::NoSecret)?;
+        let candidate = own
+            .or_else(|| active().next())
+            .ok_or(CannotSign::NoSecret)?;
         let mut fresh = head.clone();
-        if let Some(SignedTime { at: TimeAt::Header(names), format, .. }) = &hmac.time {
-            let time = HeaderValue::from_str(&format.write(now)).map_err(|_| CannotSign::Unwritable)?;
+        if let Some(SignedTime {
+            at: TimeAt::Header(names),
+            format,
+            ..
+        }) = &hmac.time
+        {
+            let time =
+                HeaderValue::from_str(&format.write(now)).map_err(|_| CannotSign::Unwritable)?;
             set(&mut fresh, names.names(), &time);
         }
         let Signed { headers, query } = self.sign_hmac(hmac, &fresh, body, candidate, now)?;
         for (name, value) in headers {
             let own = std::slice::from_ref(&name);
-            set(&mut fresh, if hmac.source.headers().contains(&name) { hmac.source.headers() } else { own }, &value);
+            set(
+                &mut fresh,
+                if hmac.source.headers().contains(&name) {
+                    hmac.source.headers()
+                } else {
+                    own
+                },
+                &value,
+            );
         }
         for (name, value) in query {
             set_query(&mut fresh, &name, &value);
@@ -94,14 +129,38 @@ impl Verifier {
     }
 
     /// Whether the signature that the request came with was made with this secret.
-    fn is_of(&self, hmac: &HmacScheme, head: &RequestHead, body: &[u8], candidate: &Candidate) -> bool {
-        let time = hmac.time.as_ref().map(|time| time.read(&hmac.source, head, body)).transpose();
-        let (Ok(tags), Ok(time), Some(mut mac)) = (hmac.source.tags(head, body, hmac.encoding), time, candidate.mac()) else {
+    fn is_of(
+        &self,
+        hmac: &HmacScheme,
+        head: &RequestHead,
+        body: &[u8],
+        candidate: &Candidate,
+    ) -> bool {
+        let time = hmac
+            .time
+            .as_ref()
+            .map(|time| time.read(&hmac.source, head, body))
+            .transpose();
+        let (Ok(tags), Ok(time), Some(mut mac)) = (
+            hmac.source.tags(head, body, hmac.encoding),
+            time,
+            candidate.mac(),
+        ) else {
             return false;
         };
         let time = time.as_ref().map(|(text, _)| &**text).unwrap_or_default();
-        let sight = Sight { head, body, time, id: self.shape.delivery_id.as_ref(), public_url: self.public_url.as_deref() };
-        if hmac.content.feed(Span::All, &sight, &mut |bytes| mac.update(bytes)).is_err() {
+        let sight = Sight {
+            head,
+            body,
+            time,
+            id: self.shape.delivery_id.as_ref(),
+            public_url: self.public_url.as_deref(),
+        };
+        if hmac
+            .content
+            .feed(Span::All, &sight, &mut |bytes| mac.update(bytes))
+            .is_err()
+        {
             return false;
         }
         let tag = mac.finish();
@@ -112,7 +171,10 @@ impl Verifier {
 /// Sets a header that may go by several names: each that is there gets the value, since nobody knows which of them the app reads; without
 /// any, the preferred one.
 fn set(head: &mut RequestHead, names: &[HeaderName], value: &HeaderValue) {
-    let mut there: Vec<&HeaderName> = names.iter().filter(|name| head.headers.contains_key(*name)).collect();
+    let mut there: Vec<&HeaderName> = names
+        .iter()
+        .filter(|name| head.headers.contains_key(*name))
+        .collect();
     if there.is_empty() {
         there.extend(names.first());
     }
@@ -123,8 +185,11 @@ fn set(head: &mut RequestHead, names: &[HeaderName], value: &HeaderValue) {
 
 /// Sets a query parameter; the others stay as they are, to the byte.
 fn set_query(head: &mut RequestHead, name: &str, value: &str) {
-    let fresh = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
-    let others = request::without(head.query().unwrap_or_default(), name).filter(|piece| !piece.is_empty());
+    let fresh = form_urlencoded::Serializer::new(String::new())
+        .append_pair(name, value)
+        .finish();
+    let others =
+        request::without(head.query().unwrap_or_default(), name).filter(|piece| !piece.is_empty());
     let mut target = BytesMut::from(head.path());
     request::put_query(&mut target, others.chain([fresh.as_bytes()]));
     head.target = target.freeze();

@@ -32,7 +32,9 @@ pub struct SecretText {
 
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretText").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("SecretText")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,7 +70,9 @@ enum Material {
 
 impl fmt::Debug for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Candidate").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Candidate")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,9 +81,18 @@ impl Candidate {
     ///
     /// # Errors
     /// What is wrong with the text, if no encoding decodes it.
-    pub fn make(kind: SecretKind, defaults: &[Encoding], suffix: Option<&str>, secret: &SecretText) -> Result<Vec<Self>, &'static str> {
+    pub fn make(
+        kind: SecretKind,
+        defaults: &[Encoding],
+        suffix: Option<&str>,
+        secret: &SecretText,
+    ) -> Result<Vec<Self>, &'static str> {
         let encodings = secret.encodings.as_deref().unwrap_or(defaults);
-        let encodings = if encodings.is_empty() { &[Encoding::Utf8] } else { encodings };
+        let encodings = if encodings.is_empty() {
+            &[Encoding::Utf8]
+        } else {
+            encodings
+        };
         let mut made = Vec::with_capacity(encodings.len());
         let mut why = "the secret is empty";
         let mut seen: Vec<Zeroizing<Vec<u8>>> = Vec::new();
@@ -106,7 +119,12 @@ impl Candidate {
     ///
     /// # Errors
     /// What is wrong with the text, if no encoding decodes it.
-    pub fn entry(kind: SecretKind, encodings: &[Encoding], suffix: Option<&str>, secret: &SecretText) -> Result<Vec<Self>, &'static str> {
+    pub fn entry(
+        kind: SecretKind,
+        encodings: &[Encoding],
+        suffix: Option<&str>,
+        secret: &SecretText,
+    ) -> Result<Vec<Self>, &'static str> {
         let mut made = Self::make(kind, encodings, suffix, secret)?;
         made.extend(Self::decoys(kind, encodings).into_iter().skip(made.len()));
         Ok(made)
@@ -122,7 +140,11 @@ impl Candidate {
             expires: Some(SystemTime::UNIX_EPOCH),
         };
         let decoy = Self::make(kind, &[], None, &text).unwrap_or_default();
-        decoy.into_iter().cycle().take(encodings.len().max(1)).collect()
+        decoy
+            .into_iter()
+            .cycle()
+            .take(encodings.len().max(1))
+            .collect()
     }
 
     /// Its name.
@@ -132,7 +154,8 @@ impl Candidate {
 
     /// Returns whether it is accepted now.
     pub fn active(&self, dates: &Dates) -> bool {
-        self.not_before.is_none_or(|from| dates.has_begun(from)) && self.expires.is_none_or(|until| !dates.has_ended(until))
+        self.not_before.is_none_or(|from| dates.has_begun(from))
+            && self.expires.is_none_or(|until| !dates.has_ended(until))
     }
 
     /// From when on it is not accepted any more.
@@ -172,10 +195,13 @@ impl Material {
                 Some(mac) => Ok(Self::Key(Box::new(mac))),
                 None => Err("the secret has a length that the algorithm cannot take"),
             },
-            SecretKind::Basic if !super::basic::well_formed(key) => Err("write the secret as `user:password`"),
-            SecretKind::Token | SecretKind::Basic => {
-                Ok(Self::Text { digest: Sha256::digest(key).into(), text: Zeroizing::new(key.to_vec()) })
+            SecretKind::Basic if !super::basic::well_formed(key) => {
+                Err("write the secret as `user:password`")
             }
+            SecretKind::Token | SecretKind::Basic => Ok(Self::Text {
+                digest: Sha256::digest(key).into(),
+                text: Zeroizing::new(key.to_vec()),
+            }),
         }
     }
 }
@@ -264,7 +290,10 @@ impl KeyedBy {
 
 /// Whether `key` may be a key of a table: `[A-Za-z0-9_-]{1,128}`.
 pub fn is_key(key: &str) -> bool {
-    (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    (1..=128).contains(&key.len())
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 /// The secrets of a route.
@@ -301,7 +330,10 @@ impl Found<'_> {
     pub(super) fn candidates(&self) -> &[Candidate] {
         match self {
             Self::Listed(list) => list,
-            Self::Keyed { candidates: list, .. } | Self::Decoy(list) => list,
+            Self::Keyed {
+                candidates: list, ..
+            }
+            | Self::Decoy(list) => list,
             Self::Repeated => &[],
         }
     }
@@ -324,21 +356,43 @@ impl SecretSet {
     ///
     /// # Errors
     /// Every secret that cannot be used.
-    pub fn list(kind: SecretKind, defaults: &[Encoding], suffix: Option<&str>, secrets: &[SecretText]) -> Result<Self, Vec<BadSecret>> {
+    pub fn list(
+        kind: SecretKind,
+        defaults: &[Encoding],
+        suffix: Option<&str>,
+        secrets: &[SecretText],
+    ) -> Result<Self, Vec<BadSecret>> {
         let mut made = Vec::with_capacity(secrets.len());
         let mut bad = Vec::new();
         for (index, secret) in secrets.iter().enumerate() {
             match Candidate::make(kind, defaults, suffix, secret) {
                 Ok(candidates) => made.extend(candidates),
-                Err(why) => bad.push(BadSecret { index, name: Arc::clone(&secret.name), why }),
+                Err(why) => bad.push(BadSecret {
+                    index,
+                    name: Arc::clone(&secret.name),
+                    why,
+                }),
             }
         }
-        if bad.is_empty() { Ok(Self::List(made.into())) } else { Err(bad) }
+        if bad.is_empty() {
+            Ok(Self::List(made.into()))
+        } else {
+            Err(bad)
+        }
     }
 
     /// A table of candidates by key, each made by [`Candidate::entry`] with the same encodings.
-    pub fn table(kind: SecretKind, encodings: &[Encoding], by: KeyedBy, table: SecretTable) -> Self {
-        Self::Table { by, table, decoy: Candidate::decoys(kind, encodings).into() }
+    pub fn table(
+        kind: SecretKind,
+        encodings: &[Encoding],
+        by: KeyedBy,
+        table: SecretTable,
+    ) -> Self {
+        Self::Table {
+            by,
+            table,
+            decoy: Candidate::decoys(kind, encodings).into(),
+        }
     }
 
     /// The candidates of a list, in its order; none for a table.
@@ -359,10 +413,18 @@ impl SecretSet {
 
     /// The names of the secrets, of one account where they are found by key.
     pub fn names(&self, account: Option<&str>) -> Vec<Arc<str>> {
-        let names = |candidates: &[Candidate]| candidates.iter().map(|candidate| Arc::clone(candidate.name())).collect::<Vec<_>>();
+        let names = |candidates: &[Candidate]| {
+            candidates
+                .iter()
+                .map(|candidate| Arc::clone(candidate.name()))
+                .collect::<Vec<_>>()
+        };
         let mut names = match self {
             Self::List(list) => names(list),
-            Self::Table { table, .. } => account.and_then(|account| table.get(account)).map(|list| names(&list)).unwrap_or_default(),
+            Self::Table { table, .. } => account
+                .and_then(|account| table.get(account))
+                .map(|list| names(&list))
+                .unwrap_or_default(),
         };
         names.sort_unstable();
         names.dedup();
@@ -381,9 +443,14 @@ impl SecretSet {
                 Err(_) => return Found::Repeated,
             },
         };
-        let entry = key.filter(|key| is_key(key)).and_then(|key| Some((key, table.get(key).filter(|list| !list.is_empty())?)));
+        let entry = key
+            .filter(|key| is_key(key))
+            .and_then(|key| Some((key, table.get(key).filter(|list| !list.is_empty())?)));
         match entry {
-            Some((account, candidates)) => Found::Keyed { account: account.into(), candidates },
+            Some((account, candidates)) => Found::Keyed {
+                account: account.into(),
+                candidates,
+            },
             None => Found::Decoy(Arc::clone(decoy)),
         }
     }
@@ -395,11 +462,20 @@ mod tests {
 
     #[test]
     fn nothing_shows_the_secret() {
-        let text =
-            SecretText { name: "new".into(), text: Zeroizing::new(b"s3cret".to_vec()), encodings: None, not_before: None, expires: None };
-        let set = SecretSet::list(SecretKind::Token, &[], None, std::slice::from_ref(&text)).unwrap();
+        let text = SecretText {
+            name: "new".into(),
+            text: Zeroizing::new(b"s3cret".to_vec()),
+            encodings: None,
+            not_before: None,
+            expires: None,
+        };
+        let set =
+            SecretSet::list(SecretKind::Token, &[], None, std::slice::from_ref(&text)).unwrap();
         let shown = format!("{text:?} {set:?}");
-        assert!(shown.contains("new") && !shown.contains("s3cret") && !shown.contains("115, 51"), "{shown}");
+        assert!(
+            shown.contains("new") && !shown.contains("s3cret") && !shown.contains("115, 51"),
+            "{shown}"
+        );
     }
 
     #[test]
@@ -413,7 +489,9 @@ mod tests {
                 not_before: None,
                 expires: None,
             };
-            Candidate::make(SecretKind::Token, &[], None, &text).unwrap().into()
+            Candidate::make(SecretKind::Token, &[], None, &text)
+                .unwrap()
+                .into()
         };
         table.set("a", Some(&entry("1")));
         table.set("b", Some(&entry("2")));

@@ -61,17 +61,30 @@ impl SecretLocations {
         let at = target.iter().position(|byte| *byte == b'?')?;
         let (path, query) = target.split_at_checked(at)?;
         let mut left = bytes::BytesMut::from(path);
-        let pieces = query.get(1..).unwrap_or_default().split(|byte| *byte == b'&');
-        request::put_query(&mut left, pieces.filter(|piece| !self.is_secret_piece(piece)));
+        let pieces = query
+            .get(1..)
+            .unwrap_or_default()
+            .split(|byte| *byte == b'&');
+        request::put_query(
+            &mut left,
+            pieces.filter(|piece| !self.is_secret_piece(piece)),
+        );
         Some(left)
     }
 
     /// Returns the declarations as pairs of a kind and a name, for a record.
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let headers = self.headers.iter().map(|name| (Self::HEADER, name.as_str()));
+        let headers = self
+            .headers
+            .iter()
+            .map(|name| (Self::HEADER, name.as_str()));
         let query = self.query.iter().map(|name| (Self::QUERY, &**name));
         let json = self.json.iter().map(|pointer| (Self::JSON, &**pointer));
-        headers.chain(query).chain(json).chain(self.signatures.iter().map(|name| (Self::SIGNATURE, name.as_str())))
+        headers.chain(query).chain(json).chain(
+            self.signatures
+                .iter()
+                .map(|name| (Self::SIGNATURE, name.as_str())),
+        )
     }
 
     /// Reads what [`Self::entries`] returned. Skips kinds that it does not know.
@@ -99,7 +112,9 @@ impl SecretLocations {
         if self.hides(name) {
             return REDACTED.to_owned();
         }
-        if !is_among(&self.signatures, name) && !contains_any(name, &[b"signature", b"hmac", b"xhubsig"]) {
+        if !is_among(&self.signatures, name)
+            && !contains_any(name, &[b"signature", b"hmac", b"xhubsig"])
+        {
             return escaped(value);
         }
         match (value.len() >= 32, value.get(..12), value.last_chunk::<4>()) {
@@ -116,11 +131,20 @@ impl SecretLocations {
 
     /// Returns the target, its secret query parameters without their values.
     pub fn show_target<'t>(&self, target: &'t [u8]) -> Cow<'t, [u8]> {
-        let at = target.iter().position(|byte| *byte == b'?').filter(|_| !self.query.is_empty());
-        let Some((path, query)) = at.and_then(|at| target.split_at_checked(at + 1)) else { return Cow::Borrowed(target) };
+        let at = target
+            .iter()
+            .position(|byte| *byte == b'?')
+            .filter(|_| !self.query.is_empty());
+        let Some((path, query)) = at.and_then(|at| target.split_at_checked(at + 1)) else {
+            return Cow::Borrowed(target);
+        };
         let show = |piece: &[u8]| {
             let name = piece.split(|byte| *byte == b'=').next().unwrap_or_default();
-            if self.is_secret_piece(piece) { [name, b"=", REDACTED.as_bytes()].concat() } else { piece.to_vec() }
+            if self.is_secret_piece(piece) {
+                [name, b"=", REDACTED.as_bytes()].concat()
+            } else {
+                piece.to_vec()
+            }
         };
         let pieces: Vec<Vec<u8>> = query.split(|byte| *byte == b'&').map(show).collect();
         Cow::Owned([path, &pieces.join(&b'&')].concat())
@@ -155,7 +179,9 @@ impl SecretLocations {
     }
 
     fn is_secret_piece(&self, piece: &[u8]) -> bool {
-        form_urlencoded::parse(piece).next().is_some_and(|(name, _)| self.has_parameter(&name))
+        form_urlencoded::parse(piece)
+            .next()
+            .is_some_and(|(name, _)| self.has_parameter(&name))
     }
 }
 
@@ -164,20 +190,38 @@ fn is_among(names: &[HeaderName], name: &HeaderName) -> bool {
         return false;
     }
     let folded = Folded::new(name.as_str());
-    names.iter().any(|known| known == name || Folded::new(known.as_str()) == folded)
+    names
+        .iter()
+        .any(|known| known == name || Folded::new(known.as_str()) == folded)
 }
 
 /// Returns whether secrets usually have such a name.
 fn is_usual_secret(name: &HeaderName) -> bool {
-    const PARTS: &[&[u8]] =
-        &[b"authorization", b"cookie", b"token", b"secret", b"apikey", b"password", b"passwd", b"credential", b"xauth", b"session"];
+    const PARTS: &[&[u8]] = &[
+        b"authorization",
+        b"cookie",
+        b"token",
+        b"secret",
+        b"apikey",
+        b"password",
+        b"passwd",
+        b"credential",
+        b"xauth",
+        b"session",
+    ];
     // the gateway's own header holds the name of a secret
     contains_any(name, PARTS) && name.as_str() != "hookgate-secret"
 }
 
 fn contains_any(name: &HeaderName, parts: &[&[u8]]) -> bool {
-    let letters: Vec<u8> = name.as_str().bytes().filter(u8::is_ascii_alphanumeric).collect();
-    parts.iter().any(|part| letters.windows(part.len()).any(|window| window == *part))
+    let letters: Vec<u8> = name
+        .as_str()
+        .bytes()
+        .filter(u8::is_ascii_alphanumeric)
+        .collect();
+    parts
+        .iter()
+        .any(|part| letters.windows(part.len()).any(|window| window == *part))
 }
 
 fn escaped(bytes: &[u8]) -> String {
@@ -209,10 +253,13 @@ mod tests {
     }
 
     fn declared() -> SecretLocations {
-        SecretLocations { signatures: vec![name("x-sig")], ..SecretLocations::default() }
-            .and(&Locator::Header(HeaderNames::from(name("x-hook-auth"))))
-            .and(&Locator::Query("api key".to_owned()))
-            .and(&Locator::Json("/auth/key".to_owned()))
+        SecretLocations {
+            signatures: vec![name("x-sig")],
+            ..SecretLocations::default()
+        }
+        .and(&Locator::Header(HeaderNames::from(name("x-hook-auth"))))
+        .and(&Locator::Query("api key".to_owned()))
+        .and(&Locator::Json("/auth/key".to_owned()))
     }
 
     #[test]
@@ -236,32 +283,60 @@ mod tests {
             ("X-Note", "tab\tand more", "tab\\tand more"),
         ];
         for (header, value, expected) in table {
-            assert_eq!(SecretLocations::default().show_header(&name(header), value.as_bytes()), expected, "{header}");
+            assert_eq!(
+                SecretLocations::default().show_header(&name(header), value.as_bytes()),
+                expected,
+                "{header}"
+            );
         }
-        assert_eq!(SecretLocations::default().show_header(&name("x-note"), b"a\xff\xc3\xbc"), "a\\xffü");
+        assert_eq!(
+            SecretLocations::default().show_header(&name("x-note"), b"a\xff\xc3\xbc"),
+            "a\\xffü"
+        );
     }
 
     #[test]
     fn declared_headers_are_redacted_in_any_spelling() {
         for spelling in ["x-hook-auth", "X_Hook_Auth", "http-x-hook-auth"] {
-            assert_eq!(declared().show_header(&name(spelling), b"s3cret"), "[redacted]", "{spelling}");
-            assert_eq!(declared().show_raw_header(spelling.as_bytes(), b"s3cret"), b"[redacted]", "{spelling}");
+            assert_eq!(
+                declared().show_header(&name(spelling), b"s3cret"),
+                "[redacted]",
+                "{spelling}"
+            );
+            assert_eq!(
+                declared().show_raw_header(spelling.as_bytes(), b"s3cret"),
+                b"[redacted]",
+                "{spelling}"
+            );
         }
-        assert_eq!(declared().show_header(&name("x-sig"), &[b'a'; 40]), "aaaaaaaaaaaa…aaaa");
+        assert_eq!(
+            declared().show_header(&name("x-sig"), &[b'a'; 40]),
+            "aaaaaaaaaaaa…aaaa"
+        );
         assert_eq!(declared().show_raw_header(b"x-sig", b"abc"), b"abc");
-        assert_eq!(declared().show_raw_header(b"no name", b"abc"), b"[redacted]");
+        assert_eq!(
+            declared().show_raw_header(b"no name", b"abc"),
+            b"[redacted]"
+        );
     }
 
     #[test]
     fn secret_parameters_lose_their_value_or_go() {
         for (target, shown, without) in [
-            ("/a?x=1&api+key=s3cret&y", "/a?x=1&api+key=[redacted]&y", "/a?x=1&y"),
+            (
+                "/a?x=1&api+key=s3cret&y",
+                "/a?x=1&api+key=[redacted]&y",
+                "/a?x=1&y",
+            ),
             ("/a?api%20key=s3cret", "/a?api%20key=[redacted]", "/a"),
             ("/a?API+key=1", "/a?API+key=1", "/a?API+key=1"),
             ("/a?b?api key=1", "/a?b?api key=1", "/a?b?api key=1"),
         ] {
             assert_eq!(declared().show_target(target.as_bytes()), shown.as_bytes());
-            assert_eq!(declared().without_parameters(target.as_bytes()).unwrap(), without.as_bytes());
+            assert_eq!(
+                declared().without_parameters(target.as_bytes()).unwrap(),
+                without.as_bytes()
+            );
         }
         assert_eq!(declared().show_target(b"/a"), b"/a".as_slice());
     }
@@ -269,18 +344,34 @@ mod tests {
     #[test]
     fn secret_fields_are_replaced_or_the_body_is_withheld() {
         for (body, shown) in [
-            (r#"{"a": 1, "auth": {"key": "s3\"cret" , "b":2}}"#, r#"{"a": 1, "auth": {"key": "[redacted]" , "b":2}}"#),
-            (r#"{"auth":{"key":["s3cret"]}}"#, r#"{"auth":{"key":"[redacted]"}}"#),
-            (r#"{"auth":{"key":12345}}"#, r#"{"auth":{"key":"[redacted]"}}"#),
+            (
+                r#"{"a": 1, "auth": {"key": "s3\"cret" , "b":2}}"#,
+                r#"{"a": 1, "auth": {"key": "[redacted]" , "b":2}}"#,
+            ),
+            (
+                r#"{"auth":{"key":["s3cret"]}}"#,
+                r#"{"auth":{"key":"[redacted]"}}"#,
+            ),
+            (
+                r#"{"auth":{"key":12345}}"#,
+                r#"{"auth":{"key":"[redacted]"}}"#,
+            ),
             (r#"{"a":1}"#, r#"{"a":1}"#),
             (r#"{"auth":{"key":"a","key":"s3cret"}}"#, "[redacted]"),
             ("key=s3cret", "[redacted]"),
             ("", ""),
         ] {
-            assert_eq!(String::from_utf8_lossy(&declared().show_body(body.as_bytes())), shown, "{body}");
+            assert_eq!(
+                String::from_utf8_lossy(&declared().show_body(body.as_bytes())),
+                shown,
+                "{body}"
+            );
         }
         let nested = declared().and(&Locator::Json("/auth".to_owned()));
-        assert_eq!(nested.show_body(br#"{"auth":{"key":"s3cret"},"b":1}"#), br#"{"auth":"[redacted]","b":1}"#.as_slice());
+        assert_eq!(
+            nested.show_body(br#"{"auth":{"key":"s3cret"},"b":1}"#),
+            br#"{"auth":"[redacted]","b":1}"#.as_slice()
+        );
     }
 
     proptest! {

@@ -104,12 +104,16 @@ impl SignedTime {
             TimeAt::Pair(pair) => Cow::Borrowed(source.time(head, Some(pair))?),
             TimeAt::Item => Cow::Borrowed(source.time(head, None)?),
             TimeAt::Json(pointer) => {
-                let found =
-                    json::find(body, pointer).map_err(|_| NotAuthentic::TimestampMalformed)?.ok_or(NotAuthentic::TimestampMissing)?;
+                let found = json::find(body, pointer)
+                    .map_err(|_| NotAuthentic::TimestampMalformed)?
+                    .ok_or(NotAuthentic::TimestampMissing)?;
                 Cow::Owned(found.into_owned().into_bytes())
             }
         };
-        let time = self.format.read(&text).ok_or(NotAuthentic::TimestampMalformed)?;
+        let time = self
+            .format
+            .read(&text)
+            .ok_or(NotAuthentic::TimestampMalformed)?;
         Ok((text, time))
     }
 
@@ -128,7 +132,12 @@ impl HmacScheme {
         let has = |wanted: &Piece| self.content.pieces().contains(wanted);
         let body = has(&Piece::Body);
         let json = |pointer: &str| body || has(&Piece::Json(pointer.into()));
-        let header = |names: &HeaderNames| names.names().iter().all(|name| has(&Piece::Header(name.clone())));
+        let header = |names: &HeaderNames| {
+            names
+                .names()
+                .iter()
+                .all(|name| has(&Piece::Header(name.clone())))
+        };
         let timestamp = self.time.as_ref().is_some_and(|time| {
             has(&Piece::Timestamp)
                 || match &time.at {
@@ -154,8 +163,16 @@ impl HmacScheme {
             url,
             path: has(&Piece::Path),
             query: has(&Piece::Query),
-            headers: self.content.pieces().iter().any(|piece| matches!(piece, Piece::Header(_))),
-            fields: self.content.pieces().iter().any(|piece| matches!(piece, Piece::Json(_))),
+            headers: self
+                .content
+                .pieces()
+                .iter()
+                .any(|piece| matches!(piece, Piece::Header(_))),
+            fields: self
+                .content
+                .pieces()
+                .iter()
+                .any(|piece| matches!(piece, Piece::Json(_))),
         }
     }
 }
@@ -176,17 +193,41 @@ impl Shape {
                 hmac.time = None;
             }
             let time_in_body = hmac.time.as_ref().is_some_and(SignedTime::in_body);
-            hmac.content.settle(time_in_body, delivery_id.as_ref().is_some_and(Locator::in_body));
+            hmac.content.settle(
+                time_in_body,
+                delivery_id.as_ref().is_some_and(Locator::in_body),
+            );
         }
         let all = headers_of(&scheme, [delivery_id.as_ref(), event_type.as_ref()]);
-        let headers = all.iter().flat_map(|(names, _)| names.names().iter().cloned()).collect();
-        let singles = all.into_iter().filter(|(_, is_single)| *is_single).map(|(names, _)| names).collect();
-        Self { scheme, delivery_id, event_type, encodings, suffix, covers, headers, singles, apart: Vec::new() }
+        let headers = all
+            .iter()
+            .flat_map(|(names, _)| names.names().iter().cloned())
+            .collect();
+        let singles = all
+            .into_iter()
+            .filter(|(_, is_single)| *is_single)
+            .map(|(names, _)| names)
+            .collect();
+        Self {
+            scheme,
+            delivery_id,
+            event_type,
+            encodings,
+            suffix,
+            covers,
+            headers,
+            singles,
+            apart: Vec::new(),
+        }
     }
 
     /// The verifier with these secrets. `public_url` is the URL that senders use, without query.
     pub fn with_secrets(self, secrets: SecretSet, public_url: Option<String>) -> Verifier {
-        Verifier { shape: self, secrets, public_url: public_url.map(Into::into) }
+        Verifier {
+            shape: self,
+            secrets,
+            public_url: public_url.map(Into::into),
+        }
     }
 
     /// Takes no body for authentic that could be such a token, where nothing else tells the two apart: the gate hands out their MACs.
@@ -236,9 +277,15 @@ impl Shape {
     /// Returns whether only who signs can choose the path: it is signed, and no byte can be moved between it and its neighbours.
     /// A public URL is the same for every path, so it says nothing of the path.
     pub fn covers_path(&self, has_public_url: bool) -> bool {
-        let Scheme::Hmac(hmac) = &self.scheme else { return false };
-        let says_path = |piece: &Piece| *piece == Piece::Path || *piece == Piece::Url && !has_public_url;
-        hmac.content.fixes(hmac.time.as_ref().map_or(Format::Unix, |time| time.format), says_path)
+        let Scheme::Hmac(hmac) = &self.scheme else {
+            return false;
+        };
+        let says_path =
+            |piece: &Piece| *piece == Piece::Path || *piece == Piece::Url && !has_public_url;
+        hmac.content.fixes(
+            hmac.time.as_ref().map_or(Format::Unix, |time| time.format),
+            says_path,
+        )
     }
 
     /// Whether the signature covers the whole URL, so that the gate must know it as senders see it.
@@ -278,11 +325,19 @@ impl Shape {
     pub fn secret_locations(&self) -> SecretLocations {
         let none = SecretLocations::default;
         match &self.scheme {
-            Scheme::Hmac(hmac) => SecretLocations { signatures: hmac.source.headers().to_vec(), ..none() },
-            Scheme::Token(source) => {
-                SecretLocations { headers: source.headers().to_vec(), query: source.query().map(Box::from).into_iter().collect(), ..none() }
-            }
-            Scheme::Basic => SecretLocations { headers: vec![AUTHORIZATION], ..none() },
+            Scheme::Hmac(hmac) => SecretLocations {
+                signatures: hmac.source.headers().to_vec(),
+                ..none()
+            },
+            Scheme::Token(source) => SecretLocations {
+                headers: source.headers().to_vec(),
+                query: source.query().map(Box::from).into_iter().collect(),
+                ..none()
+            },
+            Scheme::Basic => SecretLocations {
+                headers: vec![AUTHORIZATION],
+                ..none()
+            },
         }
     }
 }
@@ -291,8 +346,18 @@ impl Shape {
 fn headers_of(scheme: &Scheme, facts: [Option<&Locator>; 2]) -> Vec<(HeaderNames, bool)> {
     let mut headers: Vec<(HeaderNames, bool)> = Vec::new();
     let source = |source: &Source| -> Vec<(HeaderNames, bool)> {
-        let signatures = source.headers().iter().map(|name| (HeaderNames::from(name.clone()), !source.repeated));
-        signatures.chain(source.expect.iter().map(|(name, _)| (HeaderNames::from(name.clone()), true))).collect()
+        let signatures = source
+            .headers()
+            .iter()
+            .map(|name| (HeaderNames::from(name.clone()), !source.repeated));
+        signatures
+            .chain(
+                source
+                    .expect
+                    .iter()
+                    .map(|(name, _)| (HeaderNames::from(name.clone()), true)),
+            )
+            .collect()
     };
     match scheme {
         Scheme::Hmac(hmac) => {

@@ -25,7 +25,11 @@ pub struct Signed {
 impl fmt::Debug for Signed {
     /// Shows names alone: a token is the secret itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.headers.iter().map(|(name, _)| name.as_str()).chain(self.query.iter().map(|(name, _)| name.as_str()));
+        let names = self
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .chain(self.query.iter().map(|(name, _)| name.as_str()));
         f.debug_list().entries(names).finish()
     }
 }
@@ -50,7 +54,14 @@ impl Verifier {
     ///
     /// # Errors
     /// Why it cannot be signed.
-    pub fn sign(&self, head: &RequestHead, params: &Params, body: &[u8], secret: usize, now: SystemTime) -> Result<Signed, CannotSign> {
+    pub fn sign(
+        &self,
+        head: &RequestHead,
+        params: &Params,
+        body: &[u8],
+        secret: usize,
+        now: SystemTime,
+    ) -> Result<Signed, CannotSign> {
         let found = self.secrets.find(head, params);
         if !found.known() {
             return Err(CannotSign::NoSecret);
@@ -58,12 +69,18 @@ impl Verifier {
         let candidate = found.candidates().get(secret).ok_or(CannotSign::NoSecret)?;
         match &self.shape.scheme {
             Scheme::Hmac(hmac) => self.sign_hmac(hmac, head, body, candidate, now),
-            Scheme::Token(source) => place(source, source.write(candidate.text().ok_or(CannotSign::NoSecret)?, None)),
+            Scheme::Token(source) => place(
+                source,
+                source.write(candidate.text().ok_or(CannotSign::NoSecret)?, None),
+            ),
             Scheme::Basic => {
                 let text = basic::header(candidate.text().ok_or(CannotSign::NoSecret)?);
                 let mut value = HeaderValue::from_str(&text).map_err(|_| CannotSign::Unwritable)?;
                 value.set_sensitive(true);
-                Ok(Signed { headers: vec![(AUTHORIZATION, value)], query: Vec::new() })
+                Ok(Signed {
+                    headers: vec![(AUTHORIZATION, value)],
+                    query: Vec::new(),
+                })
             }
         }
     }
@@ -89,7 +106,9 @@ impl Verifier {
                     added.push((name.clone(), value));
                 }
                 TimeAt::Json(_) => {
-                    let (text, _) = rule.read(&hmac.source, &head, body).map_err(CannotSign::Content)?;
+                    let (text, _) = rule
+                        .read(&hmac.source, &head, body)
+                        .map_err(CannotSign::Content)?;
                     time = String::from_utf8_lossy(&text).into_owned();
                 }
                 TimeAt::Pair(_) | TimeAt::Item => {}
@@ -97,17 +116,28 @@ impl Verifier {
         }
         if let Some(Locator::Header(names)) = &self.shape.delivery_id
             && self.shape.covers().id
-            && !names.names().iter().any(|name| head.headers.contains_key(name))
+            && !names
+                .names()
+                .iter()
+                .any(|name| head.headers.contains_key(name))
         {
             let name = written_name(names, &head)?;
-            let value = HeaderValue::from_str(head.request_id.as_str()).map_err(|_| CannotSign::Unwritable)?;
+            let value = HeaderValue::from_str(head.request_id.as_str())
+                .map_err(|_| CannotSign::Unwritable)?;
             head.headers.insert(name.clone(), value.clone());
             added.push((name.clone(), value));
         }
-        let sight =
-            Sight { head: &head, body, time: time.as_bytes(), id: self.shape.delivery_id.as_ref(), public_url: self.public_url.as_deref() };
+        let sight = Sight {
+            head: &head,
+            body,
+            time: time.as_bytes(),
+            id: self.shape.delivery_id.as_ref(),
+            public_url: self.public_url.as_deref(),
+        };
         let mut mac = candidate.mac().ok_or(CannotSign::NoSecret)?;
-        hmac.content.feed(Span::All, &sight, &mut |bytes| mac.update(bytes)).map_err(CannotSign::Content)?;
+        hmac.content
+            .feed(Span::All, &sight, &mut |bytes| mac.update(bytes))
+            .map_err(CannotSign::Content)?;
         let in_header = match hmac.time.as_ref().map(|rule| &rule.at) {
             Some(TimeAt::Pair(pair)) => Some((Some(&**pair), time.as_str())),
             Some(TimeAt::Item) => Some((None, time.as_str())),
@@ -121,15 +151,25 @@ impl Verifier {
 }
 
 /// The name that the request uses already, else the preferred one.
-fn written_name<'n>(names: &'n HeaderNames, head: &RequestHead) -> Result<&'n HeaderName, CannotSign> {
-    let used = names.names().iter().find(|name| head.headers.contains_key(*name));
-    used.or_else(|| names.names().first()).ok_or(CannotSign::Unwritable)
+fn written_name<'n>(
+    names: &'n HeaderNames,
+    head: &RequestHead,
+) -> Result<&'n HeaderName, CannotSign> {
+    let used = names
+        .names()
+        .iter()
+        .find(|name| head.headers.contains_key(*name));
+    used.or_else(|| names.names().first())
+        .ok_or(CannotSign::Unwritable)
 }
 
 fn place(source: &Source, value: Vec<u8>) -> Result<Signed, CannotSign> {
     let mut signed = at_its_place(source, value)?;
     for (name, due) in &source.expect {
-        signed.headers.push((name.clone(), HeaderValue::from_str(due).map_err(|_| CannotSign::Unwritable)?));
+        signed.headers.push((
+            name.clone(),
+            HeaderValue::from_str(due).map_err(|_| CannotSign::Unwritable)?,
+        ));
     }
     Ok(signed)
 }
@@ -137,10 +177,16 @@ fn place(source: &Source, value: Vec<u8>) -> Result<Signed, CannotSign> {
 fn at_its_place(source: &Source, value: Vec<u8>) -> Result<Signed, CannotSign> {
     match &source.place {
         SourcePlace::Json(_) => Err(CannotSign::Unwritable),
-        SourcePlace::Headers(_) => Ok(Signed { headers: vec![source.header(&value).ok_or(CannotSign::Unwritable)?], query: Vec::new() }),
+        SourcePlace::Headers(_) => Ok(Signed {
+            headers: vec![source.header(&value).ok_or(CannotSign::Unwritable)?],
+            query: Vec::new(),
+        }),
         SourcePlace::Query(name) => {
             let value = String::from_utf8(value).map_err(|_| CannotSign::Unwritable)?;
-            Ok(Signed { headers: Vec::new(), query: vec![(name.to_string(), value)] })
+            Ok(Signed {
+                headers: Vec::new(),
+                query: vec![(name.to_string(), value)],
+            })
         }
     }
 }

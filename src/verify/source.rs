@@ -57,7 +57,12 @@ pub enum Layout {
 
 impl Source {
     /// The signatures that the request presents, decoded.
-    pub(super) fn tags(&self, head: &RequestHead, body: &[u8], encoding: TagEncoding) -> Result<Vec<Tag>, NotAuthentic> {
+    pub(super) fn tags(
+        &self,
+        head: &RequestHead,
+        body: &[u8],
+        encoding: TagEncoding,
+    ) -> Result<Vec<Tag>, NotAuthentic> {
         let mut tags = Vec::new();
         let mut count = 0_usize;
         self.each(head, body, |text| {
@@ -68,11 +73,20 @@ impl Source {
                 tags.push(tag);
             }
         })?;
-        if tags.is_empty() || count > MAX_SIGNATURES { Err(NotAuthentic::SignatureMalformed) } else { Ok(tags) }
+        if tags.is_empty() || count > MAX_SIGNATURES {
+            Err(NotAuthentic::SignatureMalformed)
+        } else {
+            Ok(tags)
+        }
     }
 
     /// Calls `take` with the text of each signature or token, prefix removed.
-    pub(super) fn each(&self, head: &RequestHead, body: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), NotAuthentic> {
+    pub(super) fn each(
+        &self,
+        head: &RequestHead,
+        body: &[u8],
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), NotAuthentic> {
         self.expected(head)?;
         match &self.place {
             SourcePlace::Headers(names) => {
@@ -89,7 +103,11 @@ impl Source {
                         self.split(value.as_bytes(), &mut take);
                     }
                 }
-                if present { Ok(()) } else { Err(NotAuthentic::SignatureMissing) }
+                if present {
+                    Ok(())
+                } else {
+                    Err(NotAuthentic::SignatureMissing)
+                }
             }
             SourcePlace::Query(name) => match locator::query(head, name)? {
                 Some(value) => {
@@ -99,8 +117,12 @@ impl Source {
                 None => Err(NotAuthentic::SignatureMissing),
             },
             SourcePlace::Json(pointer) => {
-                let value = json::find(body, pointer).map_err(|_| NotAuthentic::SignatureMalformed)?;
-                self.split(value.ok_or(NotAuthentic::SignatureMissing)?.as_bytes(), &mut take);
+                let value =
+                    json::find(body, pointer).map_err(|_| NotAuthentic::SignatureMalformed)?;
+                self.split(
+                    value.ok_or(NotAuthentic::SignatureMissing)?.as_bytes(),
+                    &mut take,
+                );
                 Ok(())
             }
         }
@@ -108,7 +130,10 @@ impl Source {
 
     fn expected(&self, head: &RequestHead) -> Result<(), NotAuthentic> {
         for (name, due) in &self.expect {
-            let value = head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)?.ok_or(NotAuthentic::SignatureMissing)?;
+            let value = head
+                .single(name)
+                .map_err(|_| NotAuthentic::SignatureMalformed)?
+                .ok_or(NotAuthentic::SignatureMissing)?;
             if value.as_bytes() != due.as_bytes() {
                 return Err(NotAuthentic::SignatureMalformed);
             }
@@ -142,19 +167,39 @@ impl Source {
     }
 
     /// The item of the one signature header that is the time.
-    pub(super) fn time<'r>(&self, head: &'r RequestHead, pair: Option<&str>) -> Result<&'r [u8], NotAuthentic> {
-        let SourcePlace::Headers(names) = &self.place else { return Err(NotAuthentic::TimestampMissing) };
+    pub(super) fn time<'r>(
+        &self,
+        head: &'r RequestHead,
+        pair: Option<&str>,
+    ) -> Result<&'r [u8], NotAuthentic> {
+        let SourcePlace::Headers(names) = &self.place else {
+            return Err(NotAuthentic::TimestampMissing);
+        };
         let name = names.first().ok_or(NotAuthentic::TimestampMissing)?;
-        let value = head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)?.ok_or(NotAuthentic::TimestampMissing)?.as_bytes();
+        let value = head
+            .single(name)
+            .map_err(|_| NotAuthentic::SignatureMalformed)?
+            .ok_or(NotAuthentic::TimestampMissing)?
+            .as_bytes();
         match (&self.layout, pair) {
             (Layout::Pairs { separator, .. }, Some(pair)) => {
                 let mut found = items(value, separator).filter_map(|item| under(item, pair));
                 let first = found.next().ok_or(NotAuthentic::TimestampMissing)?;
-                if found.next().is_some() { Err(NotAuthentic::TimestampMalformed) } else { Ok(first) }
+                if found.next().is_some() {
+                    Err(NotAuthentic::TimestampMalformed)
+                } else {
+                    Ok(first)
+                }
             }
-            (Layout::List { separator, time: Some(index) }, None) => {
-                items(value, separator).nth(*index).ok_or(NotAuthentic::TimestampMissing)
-            }
+            (
+                Layout::List {
+                    separator,
+                    time: Some(index),
+                },
+                None,
+            ) => items(value, separator)
+                .nth(*index)
+                .ok_or(NotAuthentic::TimestampMissing),
             _ => Err(NotAuthentic::TimestampMissing),
         }
     }
@@ -180,7 +225,13 @@ impl Source {
         let signature = [self.prefix.as_bytes(), signature].concat();
         match (&self.layout, time) {
             (Layout::Whole, _) => signature,
-            (Layout::List { separator, time: Some(index) }, Some((_, text))) => {
+            (
+                Layout::List {
+                    separator,
+                    time: Some(index),
+                },
+                Some((_, text)),
+            ) => {
                 let mut items: Vec<&[u8]> = vec![&signature; (*index).clamp(1, MAX_SIGNATURES)];
                 items.insert((*index).min(items.len()), text.as_bytes());
                 items.join(separator.as_bytes())
@@ -189,7 +240,14 @@ impl Source {
             (Layout::Pairs { separator, key }, time) => {
                 let signed = [key.as_bytes(), b"=", &signature].concat();
                 match time {
-                    Some((Some(pair), text)) => [pair.as_bytes(), b"=", text.as_bytes(), separator.as_bytes(), &signed].concat(),
+                    Some((Some(pair), text)) => [
+                        pair.as_bytes(),
+                        b"=",
+                        text.as_bytes(),
+                        separator.as_bytes(),
+                        &signed,
+                    ]
+                    .concat(),
                     _ => signed,
                 }
             }
@@ -205,12 +263,21 @@ impl Source {
 }
 
 /// The pieces between exactly `separator`.
-fn items<'v, 's>(value: &'v [u8], separator: &'s str) -> impl Iterator<Item = &'v [u8]> + use<'v, 's> {
+fn items<'v, 's>(
+    value: &'v [u8],
+    separator: &'s str,
+) -> impl Iterator<Item = &'v [u8]> + use<'v, 's> {
     let mut rest = Some(value);
     let separator = separator.as_bytes();
     std::iter::from_fn(move || {
         let current = rest?;
-        let at = if separator.is_empty() { None } else { current.windows(separator.len()).position(|window| window == separator) };
+        let at = if separator.is_empty() {
+            None
+        } else {
+            current
+                .windows(separator.len())
+                .position(|window| window == separator)
+        };
         let (item, next) = match at {
             Some(at) => {
                 let (item, tail) = current.split_at_checked(at)?;

@@ -32,20 +32,39 @@ impl SigningKey {
     /// # Errors
     /// What is wrong with the text, without showing it.
     pub fn new(secret: &SecretText) -> Result<Self, &'static str> {
-        let encoding = secret.encodings.as_deref().and_then(|encodings| encodings.first()).copied().unwrap_or(Encoding::Whsec);
+        let encoding = secret
+            .encodings
+            .as_deref()
+            .and_then(|encodings| encodings.first())
+            .copied()
+            .unwrap_or(Encoding::Whsec);
         let key = encoding.decode(&secret.text, None)?;
-        Mac::new(Algorithm::Sha256, &key).map(Self).ok_or("the secret has a length that the algorithm cannot take")
+        Mac::new(Algorithm::Sha256, &key)
+            .map(Self)
+            .ok_or("the secret has a length that the algorithm cannot take")
     }
 
     /// The headers that sign `body` under `id` as of `at`; none if `id` cannot stand in a header.
-    pub fn sign(&self, id: &str, at: SystemTime, body: &[u8]) -> Option<[(HeaderName, HeaderValue); 3]> {
+    pub fn sign(
+        &self,
+        id: &str,
+        at: SystemTime,
+        body: &[u8],
+    ) -> Option<[(HeaderName, HeaderValue); 3]> {
         let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut mac = self.0.clone();
         mac.update(format!("{id}.{seconds}.").as_bytes());
         mac.update(body);
         let signature = format!("v1,{}", TagEncoding::Base64.encode(&mac.finish()));
-        let [id, signature] = [HeaderValue::from_str(id).ok()?, HeaderValue::from_str(&signature).ok()?];
-        Some([(ID, id), (TIMESTAMP, HeaderValue::from(seconds)), (SIGNATURE, signature)])
+        let [id, signature] = [
+            HeaderValue::from_str(id).ok()?,
+            HeaderValue::from_str(&signature).ok()?,
+        ];
+        Some([
+            (ID, id),
+            (TIMESTAMP, HeaderValue::from(seconds)),
+            (SIGNATURE, signature),
+        ])
     }
 }
 
@@ -57,7 +76,13 @@ mod tests {
 
     fn key(text: &str, encodings: Option<Vec<Encoding>>) -> Result<SigningKey, &'static str> {
         let text = text.as_bytes().to_vec().into();
-        SigningKey::new(&SecretText { name: "own".into(), text, encodings, not_before: None, expires: None })
+        SigningKey::new(&SecretText {
+            name: "own".into(),
+            text,
+            encodings,
+            not_before: None,
+            expires: None,
+        })
     }
 
     /// What `standardwebhooks` 1.1.0 from PyPI signs.
@@ -67,10 +92,16 @@ mod tests {
         let at = UNIX_EPOCH + Duration::from_secs(1_614_265_330);
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
         let expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
-        for text in ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
+        for text in [
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        ] {
             let lines = key(text, None).unwrap().sign(id, at, body).unwrap();
             assert_eq!(lines.clone().map(|(name, _)| name), NAMES);
-            assert_eq!(lines.map(|(_, value)| value.to_str().unwrap().to_owned()), [id, "1614265330", expected]);
+            assert_eq!(
+                lines.map(|(_, value)| value.to_str().unwrap().to_owned()),
+                [id, "1614265330", expected]
+            );
         }
     }
 

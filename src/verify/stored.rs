@@ -23,7 +23,9 @@ pub struct KeptProof {
 impl Cleared {
     /// The proof to be kept; none of a request that goes on without one.
     pub fn keep(&self) -> Option<KeptProof> {
-        let Self::Authentic(authentic) = self else { return None };
+        let Self::Authentic(authentic) = self else {
+            return None;
+        };
         Some(KeptProof {
             secret: Arc::clone(authentic.secret()),
             account: authentic.account().map(Box::from),
@@ -36,9 +38,23 @@ impl Cleared {
     /// What was cleared before it went into the store. For `queue::stored` alone, which reads what the gate itself wrote there: nobody who
     /// sends reaches this.
     pub(crate) fn restored(received: Received, proof: Option<KeptProof>) -> Self {
-        let Some(KeptProof { secret, account, signed_at, delivery_id, covers }) = proof else {
+        let Some(KeptProof {
+            secret,
+            account,
+            signed_at,
+            delivery_id,
+            covers,
+        }) = proof
+        else {
             return Self::Unverified(Unverified::by_config(received));
         };
-        Self::Authentic(Authentic { received, secret, account, signed_at, delivery_id, covers })
+        Self::Authentic(Authentic {
+            received,
+            secret,
+            account,
+            signed_at,
+            delivery_id,
+            covers,
+        })
     }
 }

@@ -24,7 +24,10 @@ fn now() -> Now {
 fn head(target: &str, headers: &[(&str, &[u8])]) -> RequestHead {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value).unwrap());
+        map.append(
+            name.parse::<HeaderName>().unwrap(),
+            HeaderValue::from_bytes(value).unwrap(),
+        );
     }
     RequestHead {
         certificate: None,
@@ -35,13 +38,23 @@ fn head(target: &str, headers: &[(&str, &[u8])]) -> RequestHead {
         tls: true,
         headers: map,
         declared_size: None,
-        client: Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), own: true, behind_trusted_proxy: false },
+        client: Client {
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            own: true,
+            behind_trusted_proxy: false,
+        },
         received: now(),
     }
 }
 
 fn secret(name: &str, text: &str) -> SecretText {
-    SecretText { name: name.into(), text: Zeroizing::new(text.as_bytes().to_vec()), encodings: None, not_before: None, expires: None }
+    SecretText {
+        name: name.into(),
+        text: Zeroizing::new(text.as_bytes().to_vec()),
+        encodings: None,
+        not_before: None,
+        expires: None,
+    }
 }
 
 fn headers(names: &[&str]) -> SourcePlace {
@@ -49,11 +62,21 @@ fn headers(names: &[&str]) -> SourcePlace {
 }
 
 fn source(prefix: &str, layout: Layout) -> Source {
-    Source { prefix: prefix.into(), layout, ..at(headers(&["x-sig"])) }
+    Source {
+        prefix: prefix.into(),
+        layout,
+        ..at(headers(&["x-sig"]))
+    }
 }
 
 fn at(place: SourcePlace) -> Source {
-    Source { place, prefix: "".into(), layout: Layout::Whole, repeated: false, expect: Box::default() }
+    Source {
+        place,
+        prefix: "".into(),
+        layout: Layout::Whole,
+        repeated: false,
+        expect: Box::default(),
+    }
 }
 
 fn named(name: &str) -> HeaderNames {
@@ -62,11 +85,21 @@ fn named(name: &str) -> HeaderNames {
 
 fn keyed(content: &str, source: Source, time: Option<SignedTime>) -> Scheme {
     let content = Template::parse(content).unwrap();
-    Scheme::Hmac(HmacScheme { algorithm: Algorithm::Sha256, encoding: TagEncoding::Hex, source, content, time })
+    Scheme::Hmac(HmacScheme {
+        algorithm: Algorithm::Sha256,
+        encoding: TagEncoding::Hex,
+        source,
+        content,
+        time,
+    })
 }
 
 fn unix(at: TimeAt) -> Option<SignedTime> {
-    Some(SignedTime { at, format: Format::Unix, tolerance: Duration::from_secs(300) })
+    Some(SignedTime {
+        at,
+        format: Format::Unix,
+        tolerance: Duration::from_secs(300),
+    })
 }
 
 fn verifier(scheme: Scheme, id: Option<Locator>, secrets: &[SecretText]) -> Verifier {
@@ -87,7 +120,10 @@ fn mac_with(key: &str, content: &[u8]) -> String {
 
 /// The verdict by three ways that must agree: in one call, in chunks, and with nothing streamed.
 fn judge(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Result<Authentic, NotAuthentic> {
-    let received = || Received { head: head.clone(), body: Bytes::copy_from_slice(body).into() };
+    let received = || Received {
+        head: head.clone(),
+        body: Bytes::copy_from_slice(body).into(),
+    };
     let params = Params(vec![("account".into(), "acme".into())]);
     let whole = verifier.verify(received(), &params, now());
     let mut chunked = verifier.begin(head, &params);
@@ -96,7 +132,8 @@ fn judge(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Result<Authent
     let mut misfed = verifier.begin(head, &params);
     misfed.update(b"bytes of some other request");
     let misfed = misfed.finish(received(), now(), &Dates::at(now().wall));
-    let why = |verdict: &Result<Authentic, Refused>| verdict.as_ref().err().map(|refused| refused.why);
+    let why =
+        |verdict: &Result<Authentic, Refused>| verdict.as_ref().err().map(|refused| refused.why);
     assert_eq!(why(&whole), why(&chunked));
     assert_eq!(why(&whole), why(&misfed));
     whole.map_err(|refused| refused.why)
@@ -108,7 +145,11 @@ fn why(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Option<NotAuthen
 
 #[test]
 fn a_plain_body_hmac() {
-    let gate = verifier(keyed("{body}", source("sha256=", Layout::Whole), None), None, &[secret("old", "other"), secret("new", KEY)]);
+    let gate = verifier(
+        keyed("{body}", source("sha256=", Layout::Whole), None),
+        None,
+        &[secret("old", "other"), secret("new", KEY)],
+    );
     let good = format!("sha256={}", mac(b"body"));
     let authentic = judge(&gate, &head("/", &[("x-sig", good.as_bytes())]), b"body").unwrap();
     assert_eq!(&**authentic.secret(), "new");
@@ -123,19 +164,52 @@ fn a_plain_body_hmac() {
         (vec![("x-sig", bare.as_str())], SignatureMalformed),
         (vec![("x-sig", "sha256=zz")], SignatureMalformed),
         (vec![("x-sig", short)], SignatureMismatch),
-        (vec![("x-sig", good.as_str()), ("x-sig", short)], SignatureMalformed),
+        (
+            vec![("x-sig", good.as_str()), ("x-sig", short)],
+            SignatureMalformed,
+        ),
     ] {
-        let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-        assert_eq!(why(&gate, &head("/", &headers), b"body"), Some(want), "{headers:?}");
+        let headers: Vec<(&str, &[u8])> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()))
+            .collect();
+        assert_eq!(
+            why(&gate, &head("/", &headers), b"body"),
+            Some(want),
+            "{headers:?}"
+        );
     }
-    assert_eq!(why(&gate, &head("/", &[("x-sig", good.as_bytes()); 2]), b"body"), None, "equal values are one");
-    assert_eq!(why(&gate, &head("/", &[("x-sig", good.as_bytes())]), b"bodz"), Some(SignatureMismatch));
+    assert_eq!(
+        why(&gate, &head("/", &[("x-sig", good.as_bytes()); 2]), b"body"),
+        None,
+        "equal values are one"
+    );
+    assert_eq!(
+        why(&gate, &head("/", &[("x-sig", good.as_bytes())]), b"bodz"),
+        Some(SignatureMismatch)
+    );
 }
 
 #[test]
 fn time_is_enforced_where_it_is_covered() {
-    let pairs = || source("", Layout::Pairs { separator: ",".into(), key: "v1".into() });
-    let gate = verifier(keyed("{timestamp}.{body}", pairs(), unix(TimeAt::Pair("t".into()))), None, &[secret("s", KEY)]);
+    let pairs = || {
+        source(
+            "",
+            Layout::Pairs {
+                separator: ",".into(),
+                key: "v1".into(),
+            },
+        )
+    };
+    let gate = verifier(
+        keyed(
+            "{timestamp}.{body}",
+            pairs(),
+            unix(TimeAt::Pair("t".into())),
+        ),
+        None,
+        &[secret("s", KEY)],
+    );
     let at = |seconds: u64| format!("t={seconds},v1={}", mac(format!("{seconds}.x").as_bytes()));
     let verdict = |text: &str| why(&gate, &head("/", &[("x-sig", text.as_bytes())]), b"x");
     use NotAuthentic::*;
@@ -157,73 +231,173 @@ fn time_is_enforced_where_it_is_covered() {
     ] {
         assert_eq!(verdict(&text), Some(want), "{text}");
     }
-    for text in [format!("t={NOW},v1={forged},v1={good}"), format!("v1=zz,v1={good},t={NOW},v0=1")] {
+    for text in [
+        format!("t={NOW},v1={forged},v1={good}"),
+        format!("v1=zz,v1={good},t={NOW},v0=1"),
+    ] {
         assert_eq!(verdict(&text), None, "{text}");
     }
     let many = format!("t={NOW}{}", format!(",v1={good}").repeat(33));
     assert_eq!(verdict(&many), Some(SignatureMalformed));
-    let uncovered = verifier(keyed("{body}", source("", Layout::Whole), unix(TimeAt::Header(named("x-time")))), None, &[secret("s", KEY)]);
-    assert_eq!(why(&uncovered, &head("/", &[("x-sig", mac(b"x").as_bytes())]), b"x"), None);
+    let uncovered = verifier(
+        keyed(
+            "{body}",
+            source("", Layout::Whole),
+            unix(TimeAt::Header(named("x-time"))),
+        ),
+        None,
+        &[secret("s", KEY)],
+    );
+    assert_eq!(
+        why(
+            &uncovered,
+            &head("/", &[("x-sig", mac(b"x").as_bytes())]),
+            b"x"
+        ),
+        None
+    );
     assert_eq!(uncovered.shape().tolerance(), None);
 }
 
 #[test]
 fn time_in_the_body_is_enforced() {
-    let gate = verifier(keyed("{body}", source("", Layout::Whole), unix(TimeAt::Json("/at".into()))), None, &[secret("s", KEY)]);
-    let verdict = |body: &str| why(&gate, &head("/", &[("x-sig", mac(body.as_bytes()).as_bytes())]), body.as_bytes());
+    let gate = verifier(
+        keyed(
+            "{body}",
+            source("", Layout::Whole),
+            unix(TimeAt::Json("/at".into())),
+        ),
+        None,
+        &[secret("s", KEY)],
+    );
+    let verdict = |body: &str| {
+        why(
+            &gate,
+            &head("/", &[("x-sig", mac(body.as_bytes()).as_bytes())]),
+            body.as_bytes(),
+        )
+    };
     assert_eq!(verdict(&format!("{{\"at\":{NOW}}}")), None);
     assert_eq!(verdict(&format!("{{\"at\":\"{NOW}\"}}")), None);
-    assert_eq!(verdict(&format!("{{\"at\":{}}}", NOW - 301)), Some(NotAuthentic::TimestampStale));
+    assert_eq!(
+        verdict(&format!("{{\"at\":{}}}", NOW - 301)),
+        Some(NotAuthentic::TimestampStale)
+    );
     assert_eq!(verdict("{}"), Some(NotAuthentic::TimestampMissing));
-    assert_eq!(verdict(&format!("{{\"at\":{NOW},\"at\":{NOW}}}")), Some(NotAuthentic::TimestampMalformed));
-    assert_eq!(verdict(&format!("{{\"at\":{NOW}.0}}")), Some(NotAuthentic::TimestampMalformed));
+    assert_eq!(
+        verdict(&format!("{{\"at\":{NOW},\"at\":{NOW}}}")),
+        Some(NotAuthentic::TimestampMalformed)
+    );
+    assert_eq!(
+        verdict(&format!("{{\"at\":{NOW}.0}}")),
+        Some(NotAuthentic::TimestampMalformed)
+    );
 }
 
 #[test]
 fn lists_several_headers_and_an_item_that_is_the_time() {
-    let list = |separator: &str, prefix: &str, time| source(prefix, Layout::List { separator: separator.into(), time });
+    let list = |separator: &str, prefix: &str, time| {
+        source(
+            prefix,
+            Layout::List {
+                separator: separator.into(),
+                time,
+            },
+        )
+    };
     let good = mac(b"x");
-    let standard = verifier(keyed("{body}", list(" ", "v1,", None), None), None, &[secret("s", KEY)]);
+    let standard = verifier(
+        keyed("{body}", list(" ", "v1,", None), None),
+        None,
+        &[secret("s", KEY)],
+    );
     for (text, want) in [
         (format!("v1,{good}"), None),
         (format!("v1a,{good} v1,{good}"), None),
         (format!("v1,00 v1,{good}"), None),
         (format!("v2,{good}"), Some(NotAuthentic::SignatureMalformed)),
         (good.clone(), Some(NotAuthentic::SignatureMalformed)),
-        (format!("v1,{good},v1,{good}"), Some(NotAuthentic::SignatureMalformed)),
+        (
+            format!("v1,{good},v1,{good}"),
+            Some(NotAuthentic::SignatureMalformed),
+        ),
     ] {
-        assert_eq!(why(&standard, &head("/", &[("x-sig", text.as_bytes())]), b"x"), want, "{text}");
+        assert_eq!(
+            why(&standard, &head("/", &[("x-sig", text.as_bytes())]), b"x"),
+            want,
+            "{text}"
+        );
     }
-    let recurly = verifier(keyed("{timestamp}.{body}", list(",", "", Some(0)), unix(TimeAt::Item)), None, &[secret("s", KEY)]);
+    let recurly = verifier(
+        keyed(
+            "{timestamp}.{body}",
+            list(",", "", Some(0)),
+            unix(TimeAt::Item),
+        ),
+        None,
+        &[secret("s", KEY)],
+    );
     let stamped = mac(format!("{NOW}.x").as_bytes());
     for (text, want) in [
         (format!("{NOW},{stamped}"), None),
         (format!("{NOW},{good},{stamped}"), None),
-        (format!("{stamped},{NOW}"), Some(NotAuthentic::TimestampMalformed)),
+        (
+            format!("{stamped},{NOW}"),
+            Some(NotAuthentic::TimestampMalformed),
+        ),
         (format!("{NOW}"), Some(NotAuthentic::SignatureMalformed)),
     ] {
-        assert_eq!(why(&recurly, &head("/", &[("x-sig", text.as_bytes())]), b"x"), want, "{text}");
+        assert_eq!(
+            why(&recurly, &head("/", &[("x-sig", text.as_bytes())]), b"x"),
+            want,
+            "{text}"
+        );
     }
     let either = at(headers(&["x-1", "x-2"]));
     let either = verifier(keyed("{body}", either, None), None, &[secret("s", KEY)]);
-    let pair = |first: &str, second: &str| why(&either, &head("/", &[("x-1", first.as_bytes()), ("x-2", second.as_bytes())]), b"x");
+    let pair = |first: &str, second: &str| {
+        why(
+            &either,
+            &head(
+                "/",
+                &[("x-1", first.as_bytes()), ("x-2", second.as_bytes())],
+            ),
+            b"x",
+        )
+    };
     assert_eq!(pair("zz", &good), None);
     assert_eq!(pair(&good, &mac(b"y")), None);
-    assert_eq!(why(&either, &head("/", &[("x-2", good.as_bytes())]), b"x"), None);
-    assert_eq!(why(&either, &head("/", &[]), b"x"), Some(NotAuthentic::SignatureMissing));
+    assert_eq!(
+        why(&either, &head("/", &[("x-2", good.as_bytes())]), b"x"),
+        None
+    );
+    assert_eq!(
+        why(&either, &head("/", &[]), b"x"),
+        Some(NotAuthentic::SignatureMissing)
+    );
 }
 
 #[test]
 fn the_template_is_the_concatenation_of_its_parts() {
     let content = "v0:{timestamp}:{{{id}}}\\n{method} {path}?{query} {url} {header:x-h}\\\\{json:/n}:{body};{json:/s}";
     let id = Locator::Header(named("x-id"));
-    let scheme = keyed(content, source("", Layout::Whole), unix(TimeAt::Header(named("x-time"))));
+    let scheme = keyed(
+        content,
+        source("", Layout::Whole),
+        unix(TimeAt::Header(named("x-time"))),
+    );
     let gate = verifier(scheme, Some(id), &[secret("s", KEY)]);
     let body = r#"{"n":1.0,"s":"a\/b"}"#;
     let url = "/in/x%20y?a=1&b=%2F";
-    let want = format!("v0:{NOW}:{{id-1}}\nPOST /in/x%20y?a=1&b=%2F https://hooks.example.com{url} two words\\1.0:{body};a/b");
+    let want = format!(
+        "v0:{NOW}:{{id-1}}\nPOST /in/x%20y?a=1&b=%2F https://hooks.example.com{url} two words\\1.0:{body};a/b"
+    );
     let time = NOW.to_string();
-    let base: [(&str, &[u8]); 3] = [("x-time", time.as_bytes()), ("x-id", b"id-1"), ("x-h", b"two words")];
+    let base: [(&str, &[u8]); 3] = [
+        ("x-time", time.as_bytes()),
+        ("x-id", b"id-1"),
+        ("x-h", b"two words"),
+    ];
     let signature = mac(want.as_bytes());
     let with = |change: Option<(&'static str, &'static [u8])>| {
         let mut all: Vec<(&str, &[u8])> = base.to_vec();
@@ -239,7 +413,10 @@ fn the_template_is_the_concatenation_of_its_parts() {
     let authentic = judge(&gate, &with(None), body.as_bytes()).unwrap();
     assert_eq!(authentic.delivery_id(), Some("id-1"));
     assert!(authentic.id_covered());
-    assert_eq!(authentic.covers().header_value(), "body,timestamp,id,method,url,path,query,headers,fields");
+    assert_eq!(
+        authentic.covers().header_value(),
+        "body,timestamp,id,method,url,path,query,headers,fields"
+    );
     for (change, want) in [
         (("x-id", &b""[..]), NotAuthentic::SignatureMissing),
         (("x-id", b"two words"), NotAuthentic::SignatureMalformed),
@@ -250,14 +427,29 @@ fn the_template_is_the_concatenation_of_its_parts() {
         (("x-time", b""), NotAuthentic::TimestampMissing),
         (("x-time", b"1767225600 "), NotAuthentic::TimestampMalformed),
     ] {
-        assert_eq!(why(&gate, &with(Some(change)), body.as_bytes()), Some(want), "{change:?}");
+        assert_eq!(
+            why(&gate, &with(Some(change)), body.as_bytes()),
+            Some(want),
+            "{change:?}"
+        );
     }
-    assert_eq!(why(&gate, &with(None), br#"{"n":1.0}"#), Some(NotAuthentic::SignatureMissing));
+    assert_eq!(
+        why(&gate, &with(None), br#"{"n":1.0}"#),
+        Some(NotAuthentic::SignatureMissing)
+    );
 }
 
 #[test]
 fn the_url_is_the_senders() {
-    let shape = || Shape::new(keyed("{url}", source("", Layout::Whole), None), None, None, Vec::new(), None);
+    let shape = || {
+        Shape::new(
+            keyed("{url}", source("", Layout::Whole), None),
+            None,
+            None,
+            Vec::new(),
+            None,
+        )
+    };
     let set = || SecretSet::list(shape().secret_kind(), &[], None, &[secret("s", KEY)]).unwrap();
     let own = shape().with_secrets(set(), None);
     let public = shape().with_secrets(set(), Some("https://pub.example.com/in".to_owned()));
@@ -270,19 +462,61 @@ fn the_url_is_the_senders() {
         head.client.behind_trusted_proxy = trusted;
         why(gate, &head, b"")
     };
-    let through: [(&str, &[u8]); 2] = [("x-forwarded-proto", b"http"), ("x-forwarded-host", b"other.example.com:8443")];
-    assert_eq!(ask(&own, "https://hooks.example.com/in?q=1", false, &through), None);
-    assert_eq!(ask(&own, "http://other.example.com:8443/in?q=1", true, &through), None);
-    assert_eq!(ask(&own, "http://other.example.com:8443/in?q=1", false, &through), Some(NotAuthentic::SignatureMismatch));
-    assert_eq!(ask(&own, "https://a/in?q=1", true, &[("x-forwarded-host", b"a, b")]), Some(NotAuthentic::SignatureMalformed));
-    assert_eq!(ask(&public, "https://pub.example.com/in?q=1", true, &through), None);
+    let through: [(&str, &[u8]); 2] = [
+        ("x-forwarded-proto", b"http"),
+        ("x-forwarded-host", b"other.example.com:8443"),
+    ];
+    assert_eq!(
+        ask(&own, "https://hooks.example.com/in?q=1", false, &through),
+        None
+    );
+    assert_eq!(
+        ask(&own, "http://other.example.com:8443/in?q=1", true, &through),
+        None
+    );
+    assert_eq!(
+        ask(
+            &own,
+            "http://other.example.com:8443/in?q=1",
+            false,
+            &through
+        ),
+        Some(NotAuthentic::SignatureMismatch)
+    );
+    assert_eq!(
+        ask(
+            &own,
+            "https://a/in?q=1",
+            true,
+            &[("x-forwarded-host", b"a, b")]
+        ),
+        Some(NotAuthentic::SignatureMalformed)
+    );
+    assert_eq!(
+        ask(&public, "https://pub.example.com/in?q=1", true, &through),
+        None
+    );
 }
 
 #[test]
 fn templates_say_what_is_wrong() {
-    assert_eq!(Template::parse("{boddy}").unwrap_err(), BadTemplate::Unknown("boddy".into()));
-    for text in ["", "abc", "{body", "body}", "\\t{body}", "{header:}", "{json:a}"] {
-        assert!(matches!(Template::parse(text), Err(BadTemplate::Wrong { .. })), "{text}");
+    assert_eq!(
+        Template::parse("{boddy}").unwrap_err(),
+        BadTemplate::Unknown("boddy".into())
+    );
+    for text in [
+        "",
+        "abc",
+        "{body",
+        "body}",
+        "\\t{body}",
+        "{header:}",
+        "{json:a}",
+    ] {
+        assert!(
+            matches!(Template::parse(text), Err(BadTemplate::Wrong { .. })),
+            "{text}"
+        );
     }
     for (text, is_ambiguous) in [
         ("{body}", false),
@@ -310,32 +544,85 @@ fn templates_say_what_is_wrong() {
         ("{url}{body}", true),
         ("a{body}b", false),
     ] {
-        assert_eq!(Template::parse(text).unwrap().ambiguous_border(Format::Unix).is_some(), is_ambiguous, "{text}");
+        assert_eq!(
+            Template::parse(text)
+                .unwrap()
+                .ambiguous_border(Format::Unix)
+                .is_some(),
+            is_ambiguous,
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn what_is_signed_is_accepted() {
-    let list = |time| Layout::List { separator: ",".into(), time };
-    let pairs = Layout::Pairs { separator: ", ".into(), key: "v1".into() };
+    let list = |time| Layout::List {
+        separator: ",".into(),
+        time,
+    };
+    let pairs = Layout::Pairs {
+        separator: ", ".into(),
+        key: "v1".into(),
+    };
     let id = || Some(Locator::Header(named("x-id")));
     let header = || unix(TimeAt::Header(named("x-time")));
     let query = at(SourcePlace::Query("sig".into()));
     for (scheme, text) in [
         (keyed("{body}", source("sha256=", Layout::Whole), None), KEY),
-        (keyed("{id}.{timestamp}.{body}", source("v1:", list(None)), header()), KEY),
-        (keyed("{body}{timestamp}", source("", list(Some(0))), unix(TimeAt::Item)), KEY),
-        (keyed("{body}{timestamp}", source("", list(Some(2))), unix(TimeAt::Item)), KEY),
-        (keyed("{timestamp}.{body}", source("", pairs), unix(TimeAt::Pair("t".into()))), KEY),
+        (
+            keyed(
+                "{id}.{timestamp}.{body}",
+                source("v1:", list(None)),
+                header(),
+            ),
+            KEY,
+        ),
+        (
+            keyed(
+                "{body}{timestamp}",
+                source("", list(Some(0))),
+                unix(TimeAt::Item),
+            ),
+            KEY,
+        ),
+        (
+            keyed(
+                "{body}{timestamp}",
+                source("", list(Some(2))),
+                unix(TimeAt::Item),
+            ),
+            KEY,
+        ),
+        (
+            keyed(
+                "{timestamp}.{body}",
+                source("", pairs),
+                unix(TimeAt::Pair("t".into())),
+            ),
+            KEY,
+        ),
         (keyed("{body}", query, None), KEY),
-        (keyed("{body}", Source { expect: [("x-version".parse().unwrap(), "1".into())].into(), ..source("", Layout::Whole) }, None), KEY),
+        (
+            keyed(
+                "{body}",
+                Source {
+                    expect: [("x-version".parse().unwrap(), "1".into())].into(),
+                    ..source("", Layout::Whole)
+                },
+                None,
+            ),
+            KEY,
+        ),
         (Scheme::Token(source("Bearer ", Layout::Whole)), KEY),
         (Scheme::Basic, "user:password"),
     ] {
         let label = format!("{scheme:?}");
         let gate = verifier(scheme, id(), &[secret("s", text)]);
         let mut signed = head("/in", &[]);
-        let made = gate.sign(&signed, &Params::default(), b"body", 0, now().wall).unwrap();
+        let made = gate
+            .sign(&signed, &Params::default(), b"body", 0, now().wall)
+            .unwrap();
         assert!(!format!("{made:?}").contains(text), "{made:?}");
         for (name, value) in made.headers {
             signed.headers.insert(name, value);
@@ -344,7 +631,11 @@ fn what_is_signed_is_accepted() {
             signed.target = format!("/in?{name}={value}").into();
         }
         assert_eq!(why(&gate, &signed, b"body"), None, "{label}");
-        assert_eq!(gate.sign(&signed, &Params::default(), b"body", 1, now().wall).unwrap_err(), CannotSign::NoSecret);
+        assert_eq!(
+            gate.sign(&signed, &Params::default(), b"body", 1, now().wall)
+                .unwrap_err(),
+            CannotSign::NoSecret
+        );
     }
 }
 

@@ -45,16 +45,26 @@ impl Format {
             Self::Rfc3339 => {
                 let rest = after_seconds(text)?;
                 let offset = matches!(rest, [b'+' | b'-', h1, h2, b':', m1, m2] if [h1, h2, m1, m2].iter().all(|d| d.is_ascii_digit()));
-                if rest == b"Z" || offset { civil(std::str::from_utf8(text).ok()?) } else { None }
+                if rest == b"Z" || offset {
+                    civil(std::str::from_utf8(text).ok()?)
+                } else {
+                    None
+                }
             }
             Self::Utc => {
                 let rest = after_seconds(text)?;
-                if rest.is_empty() { civil(&format!("{}Z", std::str::from_utf8(text).ok()?)) } else { None }
+                if rest.is_empty() {
+                    civil(&format!("{}Z", std::str::from_utf8(text).ok()?))
+                } else {
+                    None
+                }
             }
             // the parser takes two older forms, and any day of the week
             Self::ImfFixdate => {
                 let text = std::str::from_utf8(text).ok()?;
-                httpdate::parse_http_date(text).ok().filter(|time| httpdate::fmt_http_date(*time) == text)
+                httpdate::parse_http_date(text)
+                    .ok()
+                    .filter(|time| httpdate::fmt_http_date(*time) == text)
             }
         }
     }
@@ -62,7 +72,11 @@ impl Format {
     /// Writes `time` so that [`Format::read`] gives it back, up to the format's resolution.
     pub fn write(self, time: SystemTime) -> String {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let rfc3339 = || jiff::Timestamp::try_from(UNIX_EPOCH + since).map(|stamp| stamp.to_string()).unwrap_or_default();
+        let rfc3339 = || {
+            jiff::Timestamp::try_from(UNIX_EPOCH + since)
+                .map(|stamp| stamp.to_string())
+                .unwrap_or_default()
+        };
         match self {
             Self::Unix => format!("{:010}", since.as_secs()),
             Self::UnixMs => format!("{:013}", since.as_millis()),
@@ -86,20 +100,38 @@ fn digits(text: &[u8], count: usize) -> Option<u64> {
     if text.len() != count || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(text.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+    Some(
+        text.iter()
+            .fold(0, |number, digit| number * 10 + u64::from(digit - b'0')),
+    )
 }
 
 /// What follows `YYYY-MM-DDTHH:MM:SS[.fraction]`.
 fn after_seconds(text: &[u8]) -> Option<&[u8]> {
     const SHAPE: &[u8; 19] = b"dddd-dd-ddTdd:dd:dd";
     let (date, rest) = text.split_at_checked(SHAPE.len())?;
-    let shaped = date.iter().zip(SHAPE).all(|(byte, shape)| if *shape == b'd' { byte.is_ascii_digit() } else { byte == shape });
+    let shaped = date.iter().zip(SHAPE).all(|(byte, shape)| {
+        if *shape == b'd' {
+            byte.is_ascii_digit()
+        } else {
+            byte == shape
+        }
+    });
     if !shaped {
         return None;
     }
-    let Some(fraction) = rest.strip_prefix(b".") else { return Some(rest) };
-    let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if (1..=9).contains(&length) { fraction.get(length..) } else { None }
+    let Some(fraction) = rest.strip_prefix(b".") else {
+        return Some(rest);
+    };
+    let length = fraction
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    if (1..=9).contains(&length) {
+        fraction.get(length..)
+    } else {
+        None
+    }
 }
 
 fn civil(text: &str) -> Option<SystemTime> {
@@ -109,9 +141,14 @@ fn civil(text: &str) -> Option<SystemTime> {
 }
 
 /// Whether `signed` is within `tolerance` of `now`, either way, both ends included.
-pub(super) fn judge(signed: SystemTime, now: SystemTime, tolerance: Duration) -> Result<(), NotAuthentic> {
+pub(super) fn judge(
+    signed: SystemTime,
+    now: SystemTime,
+    tolerance: Duration,
+) -> Result<(), NotAuthentic> {
     // both ways are always measured, so that it takes as long whatever comes of it
-    let [age, ahead] = [now.duration_since(signed), signed.duration_since(now)].map(Result::unwrap_or_default);
+    let [age, ahead] =
+        [now.duration_since(signed), signed.duration_since(now)].map(Result::unwrap_or_default);
     match (age > tolerance, ahead > tolerance) {
         (true, _) => Err(NotAuthentic::TimestampStale),
         (false, true) => Err(NotAuthentic::TimestampFuture),
@@ -126,7 +163,9 @@ mod tests {
     use super::*;
 
     fn nanos(format: Format, text: &str) -> Option<u128> {
-        format.read(text.as_bytes()).map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_nanos())
+        format
+            .read(text.as_bytes())
+            .map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_nanos())
     }
 
     #[test]
@@ -142,9 +181,17 @@ mod tests {
             (Format::UnixMs, "1767225600000", Some(AT)),
             (Format::UnixMs, "1767225600", None),
             (Format::Rfc3339, "2026-01-01T00:00:00Z", Some(AT)),
-            (Format::Rfc3339, "2026-01-01T00:00:00.123456789Z", Some(AT + 123_456_789)),
+            (
+                Format::Rfc3339,
+                "2026-01-01T00:00:00.123456789Z",
+                Some(AT + 123_456_789),
+            ),
             (Format::Rfc3339, "2026-01-01T01:00:00+01:00", Some(AT)),
-            (Format::Rfc3339, "2025-12-31T16:00:00.5-08:00", Some(AT + 500_000_000)),
+            (
+                Format::Rfc3339,
+                "2025-12-31T16:00:00.5-08:00",
+                Some(AT + 500_000_000),
+            ),
             (Format::Rfc3339, "2026-01-01T00:00:00", None),
             (Format::Rfc3339, "2026-01-01 00:00:00Z", None),
             (Format::Rfc3339, "2026-01-01T00:00:00.Z", None),
@@ -156,7 +203,11 @@ mod tests {
             (Format::Utc, "2026-01-01T00:00:00.000", Some(AT)),
             (Format::Utc, "2026-01-01T00:00:00", Some(AT)),
             (Format::Utc, "2026-01-01T00:00:00Z", None),
-            (Format::ImfFixdate, "Thu, 01 Jan 2026 00:00:00 GMT", Some(AT)),
+            (
+                Format::ImfFixdate,
+                "Thu, 01 Jan 2026 00:00:00 GMT",
+                Some(AT),
+            ),
             (Format::ImfFixdate, "Thu, 01 Jan 2026 00:00:00 UTC", None),
             (Format::ImfFixdate, "Thu, 01 Jan 2026 00:00:00 +0000", None),
             (Format::ImfFixdate, "Thu, 1 Jan 2026 00:00:00 GMT", None),
@@ -180,7 +231,11 @@ mod tests {
         let time = UNIX_EPOCH + Duration::from_millis(1_767_225_600_000);
         for name in Format::NAMES {
             let format = Format::parse(name).unwrap();
-            assert_eq!(format.read(format.write(time).as_bytes()), Some(time), "{name}");
+            assert_eq!(
+                format.read(format.write(time).as_bytes()),
+                Some(time),
+                "{name}"
+            );
         }
     }
 
@@ -208,7 +263,13 @@ mod tests {
     #[test]
     fn the_tolerance_is_inclusive_both_ways() {
         let now = UNIX_EPOCH + Duration::from_secs(1_000);
-        let at = |seconds| judge(UNIX_EPOCH + Duration::from_secs(seconds), now, Duration::from_secs(300));
+        let at = |seconds| {
+            judge(
+                UNIX_EPOCH + Duration::from_secs(seconds),
+                now,
+                Duration::from_secs(300),
+            )
+        };
         assert_eq!(at(700), Ok(()));
         assert_eq!(at(699), Err(NotAuthentic::TimestampStale));
         assert_eq!(at(1_300), Ok(()));

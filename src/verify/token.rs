@@ -7,12 +7,19 @@ use crate::request::RequestHead;
 
 /// The digests of the tokens that the request presents, one for each place it may stand in.
 /// Digests are compared, so that neither content nor length of a secret shows in the time it takes.
-pub(super) fn presented(source: &Source, head: &RequestHead) -> Result<Vec<[u8; 32]>, NotAuthentic> {
+pub(super) fn presented(
+    source: &Source,
+    head: &RequestHead,
+) -> Result<Vec<[u8; 32]>, NotAuthentic> {
     let mut digests = Vec::with_capacity(1);
     source.each(head, &[], |token| {
         if !token.is_empty() {
             digests.push(Sha256::digest(token).into());
         }
     })?;
-    if digests.is_empty() { Err(NotAuthentic::SignatureMalformed) } else { Ok(digests) }
+    if digests.is_empty() {
+        Err(NotAuthentic::SignatureMalformed)
+    } else {
+        Ok(digests)
+    }
 }

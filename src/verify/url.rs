@@ -14,11 +14,19 @@ pub(super) fn in_target(byte: u8) -> bool {
 
 /// A raw piece of the target, if it holds nothing that a target cannot.
 pub(super) fn checked(piece: &[u8]) -> Result<&[u8], NotAuthentic> {
-    if piece.iter().all(|byte| in_target(*byte)) { Ok(piece) } else { Err(NotAuthentic::SignatureMalformed) }
+    if piece.iter().all(|byte| in_target(*byte)) {
+        Ok(piece)
+    } else {
+        Err(NotAuthentic::SignatureMalformed)
+    }
 }
 
 /// Feeds the URL: the public one with the request's query, else the request's own scheme, authority and target.
-pub(super) fn feed(head: &RequestHead, public_url: Option<&str>, sink: &mut dyn FnMut(&[u8])) -> Result<(), NotAuthentic> {
+pub(super) fn feed(
+    head: &RequestHead,
+    public_url: Option<&str>,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<(), NotAuthentic> {
     if let Some(url) = public_url {
         let query = head.query().map(checked).transpose()?;
         sink(url.as_bytes());
@@ -36,7 +44,9 @@ pub(super) fn feed(head: &RequestHead, public_url: Option<&str>, sink: &mut dyn 
         None => "http://",
     };
     let authority = forwarded(head, &FORWARDED_HOST)?.unwrap_or(head.authority.as_bytes());
-    let plain = authority.iter().all(|byte| byte.is_ascii_graphic() && !b"/?#@\\,".contains(byte));
+    let plain = authority
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() && !b"/?#@\\,".contains(byte));
     if authority.is_empty() || !plain {
         return Err(NotAuthentic::SignatureMalformed);
     }
@@ -48,10 +58,15 @@ pub(super) fn feed(head: &RequestHead, public_url: Option<&str>, sink: &mut dyn 
 }
 
 /// What a trusted proxy says of the sender's side; nobody else may.
-fn forwarded<'r>(head: &'r RequestHead, name: &HeaderName) -> Result<Option<&'r [u8]>, NotAuthentic> {
+fn forwarded<'r>(
+    head: &'r RequestHead,
+    name: &HeaderName,
+) -> Result<Option<&'r [u8]>, NotAuthentic> {
     if !head.client.behind_trusted_proxy {
         return Ok(None);
     }
-    let value = head.single(name).map_err(|_| NotAuthentic::SignatureMalformed)?;
+    let value = head
+        .single(name)
+        .map_err(|_| NotAuthentic::SignatureMalformed)?;
     Ok(value.map(|value| value.as_bytes().trim_ascii()))
 }

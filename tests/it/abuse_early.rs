@@ -16,7 +16,9 @@ const BOUND: Duration = Duration::from_secs(4);
 fn open(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     stream
 }
 
@@ -53,7 +55,12 @@ fn gate() -> (App, Gate) {
 
 /// No connection is left, and the next honest sender is served.
 fn is_over(gate: &Gate) {
-    wait_for("the connections to end", || gate.health("/metrics").text().lines().any(|line| line == "hookgate_connections 0"));
+    wait_for("the connections to end", || {
+        gate.health("/metrics")
+            .text()
+            .lines()
+            .any(|line| line == "hookgate_connections 0")
+    });
 }
 
 #[test]
@@ -62,13 +69,25 @@ fn who_sends_on_gets_the_answer() {
     let address = gate.address("senders");
     let length = "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 3145728\r\n\r\n";
     let chunks = "POST /nowhere HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let broken = "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\n";
+    let broken =
+        "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\n";
     let bad = "POST /nowhere HTTP/1.1\r\nHost: a\r\nX : y\r\n";
     for _ in 0..8 {
-        for (head, chunked, status) in [(length, false, "404"), (chunks, true, "404"), (broken, true, "400"), (bad, false, "400")] {
+        for (head, chunked, status) in [
+            (length, false, "404"),
+            (chunks, true, "404"),
+            (broken, true, "400"),
+            (bad, false, "400"),
+        ] {
             let (answer, in_order) = push(address, head, 180, chunked);
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && in_order, "{head:?}: {answer:?} {in_order}");
-            assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")) && in_order,
+                "{head:?}: {answer:?} {in_order}"
+            );
+            assert!(
+                answer.to_ascii_lowercase().contains("connection: close"),
+                "{answer}"
+            );
             assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
         }
     }
@@ -80,14 +99,24 @@ fn who_sends_on_gets_the_answer() {
 #[test]
 fn the_rest_of_a_refused_body_is_read() {
     let (_app, gate) = gate();
-    for (head, begin) in [("Content-Length: 1048576", &PIECE[..]), ("Transfer-Encoding: chunked", b"100000\r\nx")] {
+    for (head, begin) in [
+        ("Content-Length: 1048576", &PIECE[..]),
+        ("Transfer-Encoding: chunked", b"100000\r\nx"),
+    ] {
         let mut stream = open(gate.address("senders"));
-        stream.write_all(format!("POST /nowhere HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("POST /nowhere HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n").as_bytes())
+            .unwrap();
         stream.write_all(begin).unwrap();
         let (answer, in_order) = read(&mut stream);
-        assert!(answer.starts_with("HTTP/1.1 404 ") && in_order, "{head}: {answer:?}");
+        assert!(
+            answer.starts_with("HTTP/1.1 404 ") && in_order,
+            "{head}: {answer:?}"
+        );
         for _ in 0..40 {
-            stream.write_all(&PIECE).unwrap_or_else(|error| panic!("{head}: {error}"));
+            stream
+                .write_all(&PIECE)
+                .unwrap_or_else(|error| panic!("{head}: {error}"));
         }
     }
     is_over(&gate);
@@ -99,12 +128,20 @@ fn the_end_comes_with_the_answer() {
     let (_app, gate) = gate();
     for more in ["", "Expect: 100-continue\r\n"] {
         let mut stream = open(gate.address("senders"));
-        let head = format!("POST /nowhere HTTP/1.1\r\nHost: a\r\n{more}Content-Length: 1000\r\n\r\n");
+        let head =
+            format!("POST /nowhere HTTP/1.1\r\nHost: a\r\n{more}Content-Length: 1000\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         let begun = Instant::now();
         let (answer, in_order) = read(&mut stream);
-        assert!(answer.starts_with("HTTP/1.1 404 ") && in_order, "{answer:?}");
-        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+        assert!(
+            answer.starts_with("HTTP/1.1 404 ") && in_order,
+            "{answer:?}"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_millis(1500),
+            "{:?}",
+            begun.elapsed()
+        );
     }
     is_over(&gate);
 }
@@ -133,7 +170,9 @@ fn what_comes_after_a_whole_refused_request_is_a_request() {
     let (_app, gate) = gate();
     let mut stream = open(gate.address("senders"));
     for _ in 0..3 {
-        stream.write_all(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
+        stream
+            .write_all(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
         let mut answer = [0; 1024];
         let read = stream.read(&mut answer).unwrap();
         assert!(answer[..read].starts_with(b"HTTP/1.1 404 "));
@@ -153,17 +192,34 @@ fn what_came_with_a_request_is_dropped_with_it() {
     );
     let gate = Gate::start(&(config(&app.url(), "") + &handshake));
     let signed = |id: &str| {
-        let head = http::head("POST", "/webhooks/github", &sign::borrowed(&sign::github(SECRET, id, b"{}")), Some(2));
+        let head = http::head(
+            "POST",
+            "/webhooks/github",
+            &sign::borrowed(&sign::github(SECRET, id, b"{}")),
+            Some(2),
+        );
         String::from_utf8([head.as_slice(), b"{}"].concat()).unwrap()
     };
     let handshake = "GET /webhooks/dropbox?challenge=abc HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
-    for (first, what) in [(signed("a"), "done"), (signed("a"), "duplicate"), (handshake, "abc")] {
+    for (first, what) in [
+        (signed("a"), "done"),
+        (signed("a"), "duplicate"),
+        (handshake, "abc"),
+    ] {
         let mut stream = open(gate.address("senders"));
-        stream.write_all(format!("{first}{}", signed("hidden")).as_bytes()).unwrap();
+        stream
+            .write_all(format!("{first}{}", signed("hidden")).as_bytes())
+            .unwrap();
         let (answer, in_order) = read(&mut stream);
-        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(what) && in_order, "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.contains(what) && in_order,
+            "{answer}"
+        );
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
-        assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+        assert!(
+            answer.to_ascii_lowercase().contains("connection: close"),
+            "{answer}"
+        );
         assert_eq!(app.count(), 1);
     }
 }
@@ -173,15 +229,34 @@ fn what_came_with_a_request_is_dropped_with_it() {
 fn the_log_says_what_was_wrong() {
     let (_app, gate) = gate();
     for (text, why) in [
-        ("POST /webhooks/github HTTP/1.1\nHost: a\n\n", "the end of a line"),
-        ("POST /webhooks/github HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n", "a folded line"),
-        ("POST /webhooks/github HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n", "the framing of a chunk"),
+        (
+            "POST /webhooks/github HTTP/1.1\nHost: a\n\n",
+            "the end of a line",
+        ),
+        (
+            "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
+            "a folded line",
+        ),
+        (
+            "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n",
+            "the framing of a chunk",
+        ),
     ] {
         let mut stream = open(gate.address("senders"));
         stream.write_all(text.as_bytes()).unwrap();
         let (answer, in_order) = read(&mut stream);
-        assert!(answer.starts_with("HTTP/1.1 400 ") && in_order && !answer.contains(why), "{answer}");
-        let expected = [format!("\"code\":\"malformed\",\"why\":\"{why}\""), "\"path\":\"/webhooks/github\"".to_owned()];
-        wait_for(why, || gate.lines().iter().any(|line| expected.iter().all(|part| line.contains(part))));
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && in_order && !answer.contains(why),
+            "{answer}"
+        );
+        let expected = [
+            format!("\"code\":\"malformed\",\"why\":\"{why}\""),
+            "\"path\":\"/webhooks/github\"".to_owned(),
+        ];
+        wait_for(why, || {
+            gate.lines()
+                .iter()
+                .any(|line| expected.iter().all(|part| line.contains(part)))
+        });
     }
 }

@@ -21,17 +21,34 @@ fn generation(gate: &Gate) -> u64 {
 }
 
 fn last_error(gate: &Gate) -> Option<String> {
-    Some(gate.admin("/-/status")["last_error"].as_object()?["text"].as_str()?.to_owned())
+    Some(
+        gate.admin("/-/status")["last_error"].as_object()?["text"]
+            .as_str()?
+            .to_owned(),
+    )
 }
 
 #[track_caller]
 fn serves(gate: &Gate, secret: &str, id: &str) {
-    let answer = gate.post("/webhooks/github", &sign::github(secret, id, id.as_bytes()), id.as_bytes());
+    let answer = gate.post(
+        "/webhooks/github",
+        &sign::github(secret, id, id.as_bytes()),
+        id.as_bytes(),
+    );
     assert_eq!(answer.status, 200, "{id}: {}", answer.text());
 }
 
 /// What is put where a file was, by name.
-const STAND_INS: [&str; 8] = ["nothing", "a directory", "a pipe", "a socket", "endless zeros", "a loop", "a link to nowhere", "too much"];
+const STAND_INS: [&str; 8] = [
+    "nothing",
+    "a directory",
+    "a pipe",
+    "a socket",
+    "endless zeros",
+    "a loop",
+    "a link to nowhere",
+    "too much",
+];
 
 /// Puts something else at `path`, in one step where there is something to put.
 fn replace(path: &Path, by: &str) {
@@ -43,7 +60,13 @@ fn replace(path: &Path, by: &str) {
             remove(path);
             return fs::create_dir(path).unwrap();
         }
-        "a pipe" => assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success()),
+        "a pipe" => assert!(
+            Command::new("mkfifo")
+                .arg(&beside)
+                .status()
+                .unwrap()
+                .success()
+        ),
         "a socket" => drop(UnixListener::bind(&beside).unwrap()),
         "endless zeros" => symlink("/dev/zero", &beside).unwrap(),
         "a loop" => symlink(path.file_name().unwrap(), &beside).unwrap(),
@@ -75,26 +98,68 @@ fn put(path: &Path, bytes: &[u8]) {
 
 /// Texts that are no config, by what is wrong with them.
 fn no_configs(yaml: &str) -> Vec<(&'static str, Vec<u8>)> {
-    let anchors = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, at| format!("{text}a{at}: &a{at} [*a{}, *a{}]\n", at - 1, at - 1));
+    let anchors = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, at| {
+        format!("{text}a{at}: &a{at} [*a{}, *a{}]\n", at - 1, at - 1)
+    });
     let keys: String = (0..20_000).map(|at| format!("k{at}: {at}\n")).collect();
     let routes: String = (0..10_000).map(|_| "  - { nam: x }\n").collect();
     vec![
-        ("cut off in a word", yaml.as_bytes()[..yaml.len() - 30].to_vec()),
-        ("cut off after the first line", b"listen: [{ address: 127.0.0".to_vec()),
+        (
+            "cut off in a word",
+            yaml.as_bytes()[..yaml.len() - 30].to_vec(),
+        ),
+        (
+            "cut off after the first line",
+            b"listen: [{ address: 127.0.0".to_vec(),
+        ),
         ("empty", Vec::new()),
-        ("binary", (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()),
+        (
+            "binary",
+            (0..4096_u32)
+                .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+                .collect(),
+        ),
         ("not UTF-8", [yaml.as_bytes(), b"# \xff\xfe"].concat()),
-        ("UTF-16", yaml.encode_utf16().flat_map(u16::to_le_bytes).collect()),
+        (
+            "UTF-16",
+            yaml.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        ),
         ("a NUL", [yaml.as_bytes(), b"\0"].concat()),
-        ("anchors within anchors", [yaml.as_bytes(), anchors.as_bytes()].concat()),
-        ("very deep", format!("{yaml}limits: {}{}", "[".repeat(400_000), "]".repeat(400_000)).into_bytes()),
-        ("deep maps", format!("{yaml}limits: {}", "{a: ".repeat(100_000)).into_bytes()),
-        ("a huge key", format!("{yaml}{}: 1\n", "k".repeat(1_000_000)).into_bytes()),
+        (
+            "anchors within anchors",
+            [yaml.as_bytes(), anchors.as_bytes()].concat(),
+        ),
+        (
+            "very deep",
+            format!(
+                "{yaml}limits: {}{}",
+                "[".repeat(400_000),
+                "]".repeat(400_000)
+            )
+            .into_bytes(),
+        ),
+        (
+            "deep maps",
+            format!("{yaml}limits: {}", "{a: ".repeat(100_000)).into_bytes(),
+        ),
+        (
+            "a huge key",
+            format!("{yaml}{}: 1\n", "k".repeat(1_000_000)).into_bytes(),
+        ),
         ("many keys", format!("{yaml}{keys}").into_bytes()),
         ("many mistakes", format!("{yaml}{routes}").into_bytes()),
-        ("a huge text", format!("{yaml}log: {{ format: \"{}\" }}\n", "x".repeat(1_000_000)).into_bytes()),
-        ("more than a config may have", format!("{yaml}# {}", "x".repeat(1 << 20)).into_bytes()),
-        ("a tag", format!("{yaml}log: !!python/object:os.system {{}}\n").into_bytes()),
+        (
+            "a huge text",
+            format!("{yaml}log: {{ format: \"{}\" }}\n", "x".repeat(1_000_000)).into_bytes(),
+        ),
+        (
+            "more than a config may have",
+            format!("{yaml}# {}", "x".repeat(1 << 20)).into_bytes(),
+        ),
+        (
+            "a tag",
+            format!("{yaml}log: !!python/object:os.system {{}}\n").into_bytes(),
+        ),
         ("two documents", format!("{yaml}---\n{yaml}").into_bytes()),
     ]
 }
@@ -110,15 +175,27 @@ fn no_config_in_its_place_changes_anything() {
         let before = generation(&gate);
         let begun = Instant::now();
         spoil();
-        wait_at_most(Duration::from_secs(30), &format!("the reason that there is {what}"), || last_error(&gate).is_some());
+        wait_at_most(
+            Duration::from_secs(30),
+            &format!("the reason that there is {what}"),
+            || last_error(&gate).is_some(),
+        );
         let told = last_error(&gate).unwrap();
         assert!(told.contains("config.yaml"), "{what}: {told}");
-        assert!(told.len() < 100_000, "{what}: {} bytes are told", told.len());
+        assert!(
+            told.len() < 100_000,
+            "{what}: {} bytes are told",
+            told.len()
+        );
         number += 1;
         serves(&gate, SECRET, &format!("{what} {number}"));
         assert_eq!(generation(&gate), before, "{what}");
         put(&path, yaml.as_bytes());
-        wait_at_most(Duration::from_secs(30), &format!("the end of {what}"), || last_error(&gate).is_none());
+        wait_at_most(
+            Duration::from_secs(30),
+            &format!("the end of {what}"),
+            || last_error(&gate).is_none(),
+        );
         eprintln!("{what}: told and mended in {:?}", begun.elapsed());
     };
     for by in STAND_INS {
@@ -136,7 +213,11 @@ fn a_byte_order_mark_and_other_line_ends_are_no_mistake() {
     let app = App::start();
     let yaml = config(&app.url(), "");
     let gate = Gate::start(&yaml);
-    for text in [format!("\u{feff}{yaml}"), yaml.replace('\n', "\r\n"), format!("\u{feff}{}", yaml.replace('\n', "\r\n"))] {
+    for text in [
+        format!("\u{feff}{yaml}"),
+        yaml.replace('\n', "\r\n"),
+        format!("\u{feff}{}", yaml.replace('\n', "\r\n")),
+    ] {
         let before = generation(&gate);
         put(&gate.config_path(), text.as_bytes());
         wait_for("a new generation", || generation(&gate) > before);
@@ -156,7 +237,10 @@ fn what_a_config_names_may_go_wrong_too() {
     let own = "verify:\n  scheme: token\n  signature: { header: X-Own }\n";
     let own = format!(
         "title: Own\n{own}{}",
-        include_str!("../../providers/github.yaml").split("facts:").nth(1).map_or(String::new(), |facts| format!("facts:{facts}"))
+        include_str!("../../providers/github.yaml")
+            .split("facts:")
+            .nth(1)
+            .map_or(String::new(), |facts| format!("facts:{facts}"))
     );
     let tenants = "  - name: tenants
     path: /tenants/{account}
@@ -186,7 +270,10 @@ fn what_a_config_names_may_go_wrong_too() {
     let listen = "listen: [{ address: 127.0.0.1:0 }, { address: 127.0.0.2:0, tls: { certificate: tls.crt, key: tls.key } }]\ninclude: [included.yaml]\nproviders: presets.d\n";
     let yaml = config(&app.url(), tenants).replace("listen: [{ address: 127.0.0.1:0 }]\n", listen);
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
-    let token = |path: &str, token: &str| gate.post(path, &[("X-Token".into(), token.into())], b"{}").status;
+    let token = |path: &str, token: &str| {
+        gate.post(path, &[("X-Token".into(), token.into())], b"{}")
+            .status
+    };
     let all = || {
         [
             token("/included", "the-secret-in-the-file"),
@@ -197,11 +284,22 @@ fn what_a_config_names_may_go_wrong_too() {
     assert_eq!(all(), [200; 3]);
     let told = || {
         let status = gate.admin("/-/status");
-        let stale =
-            ["stale_secrets", "stale_certificates"].map(|key| status["config"][key].as_array().is_some_and(|list| !list.is_empty()));
+        let stale = ["stale_secrets", "stale_certificates"].map(|key| {
+            status["config"][key]
+                .as_array()
+                .is_some_and(|list| !list.is_empty())
+        });
         !status["last_error"].is_null() || stale.contains(&true)
     };
-    for name in ["secret", "tenants/acme", "table.yaml", "included.yaml", "presets.d/own.yaml", "tls.crt", "tls.key"] {
+    for name in [
+        "secret",
+        "tenants/acme",
+        "table.yaml",
+        "included.yaml",
+        "presets.d/own.yaml",
+        "tls.crt",
+        "tls.key",
+    ] {
         let path = dir.path().join(name);
         let good = fs::read(&path).unwrap();
         for by in STAND_INS {
@@ -232,11 +330,19 @@ fn what_a_config_names_may_go_wrong_too() {
         }
     }
     remove(&dir.path().join("tenants/acme"));
-    wait_for("the tenant to go", || token("/tenants/acme", "the-secret-of-acme") == 401);
+    wait_for("the tenant to go", || {
+        token("/tenants/acme", "the-secret-of-acme") == 401
+    });
 }
 
 /// Sends signed requests until told to stop; what failed, and how many were sent.
-fn load(gate: &Gate, secrets: &[&str], stop: &AtomicBool, sent: &AtomicUsize, sender: usize) -> Vec<String> {
+fn load(
+    gate: &Gate,
+    secrets: &[&str],
+    stop: &AtomicBool,
+    sent: &AtomicUsize,
+    sender: usize,
+) -> Vec<String> {
     let mut failed = Vec::new();
     let mut kept = Connection::open(gate.address("senders"));
     for number in 0.. {
@@ -245,7 +351,12 @@ fn load(gate: &Gate, secrets: &[&str], stop: &AtomicBool, sent: &AtomicUsize, se
         }
         let id = format!("{sender}-{number}");
         let headers = sign::github(secrets[number % secrets.len()], &id, id.as_bytes());
-        let answer = kept.request("POST", "/webhooks/github", &sign::borrowed(&headers), id.as_bytes());
+        let answer = kept.request(
+            "POST",
+            "/webhooks/github",
+            &sign::borrowed(&headers),
+            id.as_bytes(),
+        );
         sent.fetch_add(1, Ordering::SeqCst);
         if answer.status != 200 {
             failed.push(format!("{id}: {} {}", answer.status, answer.text()));
@@ -260,7 +371,12 @@ fn load(gate: &Gate, secrets: &[&str], stop: &AtomicBool, sent: &AtomicUsize, se
 /// Runs `abuse` while two senders send, and none of them fails.
 fn under_load(gate: &Gate, secrets: &[&str], abuse: impl FnOnce()) {
     let failed = failures_under_load(gate, secrets, abuse);
-    assert!(failed.is_empty(), "{} failed: {:?}", failed.len(), failed.first());
+    assert!(
+        failed.is_empty(),
+        "{} failed: {:?}",
+        failed.len(),
+        failed.first()
+    );
 }
 
 /// Runs `abuse` while two senders send; what failed.
@@ -268,10 +384,15 @@ fn failures_under_load(gate: &Gate, secrets: &[&str], abuse: impl FnOnce()) -> V
     let (stop, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     let failed: Vec<String> = std::thread::scope(|scope| {
         let (stop, sent) = (&stop, &sent);
-        let senders: Vec<_> = (0..2).map(|sender| scope.spawn(move || load(gate, secrets, stop, sent, sender))).collect();
+        let senders: Vec<_> = (0..2)
+            .map(|sender| scope.spawn(move || load(gate, secrets, stop, sent, sender)))
+            .collect();
         abuse();
         stop.store(true, Ordering::SeqCst);
-        senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect()
+        senders
+            .into_iter()
+            .flat_map(|sender| sender.join().unwrap())
+            .collect()
     });
     let sent = sent.load(Ordering::SeqCst);
     assert!(sent > 100, "only {sent} requests");
@@ -289,7 +410,10 @@ fn a_storm_of_reloads() {
     under_load(&gate, &[SECRET], || {
         for round in 0..500 {
             match round % 5 {
-                0 => put(&path, yaml.replace("upstream: app", "upstream: ap").as_bytes()),
+                0 => put(
+                    &path,
+                    yaml.replace("upstream: app", "upstream: ap").as_bytes(),
+                ),
                 1 => put(&path, format!("{yaml}# {round}\n").as_bytes()),
                 2 => put(&path, &yaml.as_bytes()[..yaml.len() / 2]),
                 3 => put(&path, yaml.as_bytes()),
@@ -314,10 +438,17 @@ fn a_thousand_reloads_leave_nothing_behind() {
     );
     let gate = Gate::start(&yaml);
     let bearer = format!("Bearer {token}");
-    let headers = [("Host", "localhost"), ("Content-Type", "application/json"), ("Authorization", bearer.as_str())];
+    let headers = [
+        ("Host", "localhost"),
+        ("Content-Type", "application/json"),
+        ("Authorization", bearer.as_str()),
+    ];
     let reload = |count: usize| {
         for _ in 0..count {
-            assert_eq!(http::request(gate.address("admin"), "POST", "/-/reload", &headers, b"{}").status, 200);
+            assert_eq!(
+                http::request(gate.address("admin"), "POST", "/-/reload", &headers, b"{}").status,
+                200
+            );
         }
     };
     reload(200);
@@ -326,8 +457,16 @@ fn a_thousand_reloads_leave_nothing_behind() {
     reload(1_000);
     serves(&gate, SECRET, "after");
     let (memory_after, files_after) = (rss(&gate), open_files(&gate));
-    eprintln!("1,000 reloads: {} KiB more, {files} files open before, {files_after} after", memory_after.saturating_sub(memory) >> 10);
-    assert!(memory_after < memory + (8 << 20), "from {} to {} KiB", memory >> 10, memory_after >> 10);
+    eprintln!(
+        "1,000 reloads: {} KiB more, {files} files open before, {files_after} after",
+        memory_after.saturating_sub(memory) >> 10
+    );
+    assert!(
+        memory_after < memory + (8 << 20),
+        "from {} to {} KiB",
+        memory >> 10,
+        memory_after >> 10
+    );
     // connections of the last requests may not be closed yet
     wait_for("files to be closed", || open_files(&gate) <= files + 4);
 }
@@ -348,7 +487,10 @@ fn secrets_swapped_back_and_forth_refuse_nobody() {
     for name in ["new", "old"] {
         symlink(format!("..data/{name}"), mount.join(name)).unwrap();
     }
-    let gate = Gate::start_in(dir, &with_secret_files(&app, &[mount.join("new"), mount.join("old")]));
+    let gate = Gate::start_in(
+        dir,
+        &with_secret_files(&app, &[mount.join("new"), mount.join("old")]),
+    );
     let swap = |version: &str| {
         symlink(version, mount.join("..tmp")).unwrap();
         fs::rename(mount.join("..tmp"), mount.join("..data")).unwrap();
@@ -395,18 +537,41 @@ fn secrets_half_written_or_emptied_refuse_nobody() {
         });
         written_in_time = slowest < Duration::from_millis(90);
         if written_in_time {
-            assert!(failed.is_empty(), "{} failed: {:?}", failed.len(), failed.first());
+            assert!(
+                failed.is_empty(),
+                "{} failed: {:?}",
+                failed.len(),
+                failed.first()
+            );
             break;
         }
     }
-    assert!(written_in_time, "the machine is too busy to write a file in 90 ms");
-    wait_for("the last good to be told", || gate.admin("/-/status")["config"]["stale_secrets"].as_array().is_none_or(Vec::is_empty));
+    assert!(
+        written_in_time,
+        "the machine is too busy to write a file in 90 ms"
+    );
+    wait_for("the last good to be told", || {
+        gate.admin("/-/status")["config"]["stale_secrets"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+    });
 }
 
 fn with_secret_files(app: &App, files: &[PathBuf]) -> String {
-    let secrets: Vec<String> =
-        files.iter().map(|file| format!("{{ name: {}, file: {} }}", file.file_name().unwrap().to_str().unwrap(), file.display())).collect();
-    config(&app.url(), "").replace(&format!("{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}"), &secrets.join(", "))
+    let secrets: Vec<String> = files
+        .iter()
+        .map(|file| {
+            format!(
+                "{{ name: {}, file: {} }}",
+                file.file_name().unwrap().to_str().unwrap(),
+                file.display()
+            )
+        })
+        .collect();
+    config(&app.url(), "").replace(
+        &format!("{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}"),
+        &secrets.join(", "),
+    )
 }
 
 /// Bytes of memory that it holds.
@@ -416,5 +581,7 @@ fn rss(gate: &Gate) -> u64 {
 }
 
 fn open_files(gate: &Gate) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", gate.pid())).unwrap().count()
+    fs::read_dir(format!("/proc/{}/fd", gate.pid()))
+        .unwrap()
+        .count()
 }

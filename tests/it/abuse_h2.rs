@@ -30,13 +30,25 @@ enum Came {
 type Lines = Vec<(String, Vec<u8>)>;
 
 fn lines(lines: &[(&str, &str)]) -> Lines {
-    lines.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect()
+    lines
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+        .collect()
 }
 
 /// A signed request.
 fn good(id: &str) -> Lines {
-    let mut all = lines(&[(":method", "POST"), (":scheme", "https"), (":authority", "gate.test"), (":path", "/webhooks/github")]);
-    all.extend(sign::github(SECRET, id, b"{}").into_iter().map(|(name, value)| (name.to_lowercase(), value.into_bytes())));
+    let mut all = lines(&[
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "gate.test"),
+        (":path", "/webhooks/github"),
+    ]);
+    all.extend(
+        sign::github(SECRET, id, b"{}")
+            .into_iter()
+            .map(|(name, value)| (name.to_lowercase(), value.into_bytes())),
+    );
     all
 }
 
@@ -48,16 +60,31 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
 /// Each line as a literal without index and without Huffman (RFC 7541, 6.2.2).
 fn block(lines: &Lines) -> Vec<u8> {
     let text = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
-    assert!(lines.iter().all(|(name, value)| name.len() < 127 && value.len() < 127));
-    lines.iter().flat_map(|(name, value)| [vec![0], text(name.as_bytes()), text(value)].concat()).collect()
+    assert!(
+        lines
+            .iter()
+            .all(|(name, value)| name.len() < 127 && value.len() < 127)
+    );
+    lines
+        .iter()
+        .flat_map(|(name, value)| [vec![0], text(name.as_bytes()), text(value)].concat())
+        .collect()
 }
 
 /// Sends one request with the body `{}` and says what came back for it.
 async fn send(gate: &Gate, certificate: &CertificateDer<'static>, lines: &Lines) -> Came {
     let tcp = TcpStream::connect(gate.address("senders")).await.unwrap();
-    let mut stream = tls(certificate).connect(ServerName::try_from("gate.test").unwrap(), tcp).await.unwrap();
+    let mut stream = tls(certificate)
+        .connect(ServerName::try_from("gate.test").unwrap(), tcp)
+        .await
+        .unwrap();
     // END_HEADERS, END_STREAM
-    let request = [PREFACE, &frame(HEADERS, 4, &block(lines)), &frame(DATA, 1, b"{}")].concat();
+    let request = [
+        PREFACE,
+        &frame(HEADERS, 4, &block(lines)),
+        &frame(DATA, 1, b"{}"),
+    ]
+    .concat();
     stream.write_all(&request).await.unwrap();
     loop {
         let mut head = [0; 9];
@@ -91,7 +118,10 @@ fn with(name: &str, value: &str) -> Lines {
     let mut all = good("trick");
     match all.iter_mut().find(|(known, _)| known == name) {
         Some((_, old)) => *old = value.chars().map(|c| u8::try_from(c).unwrap()).collect(),
-        None => all.push((name.to_owned(), value.chars().map(|c| u8::try_from(c).unwrap()).collect())),
+        None => all.push((
+            name.to_owned(),
+            value.chars().map(|c| u8::try_from(c).unwrap()).collect(),
+        )),
     }
     all
 }
@@ -102,7 +132,10 @@ fn and(more: &[(&str, &str)]) -> Lines {
 }
 
 fn without(name: &str) -> Lines {
-    good("trick").into_iter().filter(|(known, _)| known != name).collect()
+    good("trick")
+        .into_iter()
+        .filter(|(known, _)| known != name)
+        .collect()
 }
 
 fn tricks() -> Vec<Lines> {
@@ -144,7 +177,16 @@ fn tricks() -> Vec<Lines> {
         "gate.test\r\n",
     ];
     all.extend(authorities.map(|authority| with(":authority", authority)));
-    let methods = ["", "PO ST", "POST /x HTTP/1.1\r\nX:", "P@ST", "POST\0", "POST\r\n", "CONNECT", "TRACE"];
+    let methods = [
+        "",
+        "PO ST",
+        "POST /x HTTP/1.1\r\nX:",
+        "P@ST",
+        "POST\0",
+        "POST\r\n",
+        "CONNECT",
+        "TRACE",
+    ];
     all.extend(methods.map(|method| with(":method", method)));
     all.extend([":method", ":path", ":scheme", ":authority"].map(without));
     let headers = [
@@ -185,11 +227,19 @@ fn tricks() -> Vec<Lines> {
     all.extend(headers.map(|header| and(&[header])));
     all.push(and(&[("content-length", "2"), ("content-length", "2")]));
     all.push(and(&[("host", "gate.test"), ("host", "gate.test")]));
-    all.push(and(&[("expect", "100-continue"), ("expect", "100-continue")]));
+    all.push(and(&[
+        ("expect", "100-continue"),
+        ("expect", "100-continue"),
+    ]));
     // a second value for what stands there once
     all.extend(
-        [(":path", "/webhooks/github"), (":method", "POST"), (":authority", "gate.test"), (":scheme", "https")]
-            .map(|twice| [lines(&[twice]), good("trick")].concat()),
+        [
+            (":path", "/webhooks/github"),
+            (":method", "POST"),
+            (":authority", "gate.test"),
+            (":scheme", "https"),
+        ]
+        .map(|twice| [lines(&[twice]), good("trick")].concat()),
     );
     // a pseudo-header behind a header
     all.push([lines(&[("x", "y")]), good("trick")].concat());
@@ -201,31 +251,58 @@ fn no_trick_of_http_2_reaches_the_app() {
     let app = App::start();
     let (gate, certificate) = gate(&app);
     runtime().block_on(async {
-        assert_eq!(send(&gate, &certificate, &good("honest")).await, Came::Status(200));
         assert_eq!(
-            send(&gate, &certificate, &[good("length"), lines(&[("content-length", "2"), ("host", "gate.test")])].concat()).await,
+            send(&gate, &certificate, &good("honest")).await,
+            Came::Status(200)
+        );
+        assert_eq!(
+            send(
+                &gate,
+                &certificate,
+                &[
+                    good("length"),
+                    lines(&[("content-length", "2"), ("host", "gate.test")])
+                ]
+                .concat()
+            )
+            .await,
             Came::Status(200)
         );
         // h2 cuts a fragment before anybody reads the target: gate and app see the same
         let mut fragment = good("fragment");
         fragment[3].1.extend_from_slice(b"#a");
-        assert_eq!(send(&gate, &certificate, &fragment).await, Came::Status(200));
-        assert_eq!((app.count(), app.last().target.as_str()), (3, "/webhooks/github"));
+        assert_eq!(
+            send(&gate, &certificate, &fragment).await,
+            Came::Status(200)
+        );
+        assert_eq!(
+            (app.count(), app.last().target.as_str()),
+            (3, "/webhooks/github")
+        );
         let (mut seen, mut passed) = (3, Vec::new());
         let mut came = std::collections::BTreeMap::<String, usize>::new();
         for trick in tricks() {
-            let what = tokio::time::timeout(Duration::from_secs(10), send(&gate, &certificate, &trick)).await;
+            let what =
+                tokio::time::timeout(Duration::from_secs(10), send(&gate, &certificate, &trick))
+                    .await;
             let what = what.unwrap_or_else(|_| panic!("nothing came: {trick:?}"));
             *came.entry(format!("{what:?}")).or_default() += 1;
             if what == Came::Status(200) || app.count() != seen {
                 passed.push(
-                    trick.into_iter().map(|(name, value)| format!("{name}: {}", value.escape_ascii())).collect::<Vec<_>>().join(", "),
+                    trick
+                        .into_iter()
+                        .map(|(name, value)| format!("{name}: {}", value.escape_ascii()))
+                        .collect::<Vec<_>>()
+                        .join(", "),
                 );
                 seen = app.count();
             }
         }
         eprintln!("HTTP/2: {came:?}");
         assert!(passed.is_empty(), "{}", passed.join("\n"));
-        assert_eq!(send(&gate, &certificate, &good("after")).await, Came::Status(200));
+        assert_eq!(
+            send(&gate, &certificate, &good("after")).await,
+            Came::Status(200)
+        );
     });
 }

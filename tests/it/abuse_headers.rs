@@ -91,7 +91,15 @@ const TRICKS: &[(&str, &[&str])] = &[
             "_Host: evil",
         ],
     ),
-    ("whose request", &["X-Request-Id: evil", "X_Request_ID: evil", "traceparent: evil", "Baggage: evil"]),
+    (
+        "whose request",
+        &[
+            "X-Request-Id: evil",
+            "X_Request_ID: evil",
+            "traceparent: evil",
+            "Baggage: evil",
+        ],
+    ),
 ];
 
 /// What `Connection` may take off: its own lines, never the gate's.
@@ -108,9 +116,16 @@ const NOMINATIONS: &[&str] = &[
 
 fn send(gate: &Gate, signed: bool, lines: &str) -> Option<u16> {
     let mut sender = Connection::open(gate.address("senders"));
-    let (target, headers) = if signed { ("/webhooks/github", sign::github(SECRET, "", b"{}")) } else { ("/any", Vec::new()) };
-    let headers: String =
-        headers.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let (target, headers) = if signed {
+        ("/webhooks/github", sign::github(SECRET, "", b"{}"))
+    } else {
+        ("/any", Vec::new())
+    };
+    let headers: String = headers
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     sender
         .send(format!("POST {target} HTTP/1.1\r\nHost: gate.test\r\n{headers}{lines}\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes())
         .unwrap();
@@ -119,15 +134,34 @@ fn send(gate: &Gate, signed: bool, lines: &str) -> Option<u16> {
 
 #[track_caller]
 fn check(seen: &Seen, signed: bool, lines: &str) {
-    let evil = seen.headers.iter().find(|(_, value)| value.contains("evil"));
+    let evil = seen
+        .headers
+        .iter()
+        .find(|(_, value)| value.contains("evil"));
     assert!(evil.is_none(), "{lines}: the app saw {evil:?}");
-    assert_eq!(seen.header("Hookgate-Verified"), Some(if signed { "true" } else { "false" }), "{lines}");
+    assert_eq!(
+        seen.header("Hookgate-Verified"),
+        Some(if signed { "true" } else { "false" }),
+        "{lines}"
+    );
     assert_eq!(seen.header("X-Forwarded-For"), Some("127.0.0.1"), "{lines}");
     assert_eq!(seen.header("X-Forwarded-Proto"), Some("http"), "{lines}");
-    assert_eq!(seen.header("X-Forwarded-Host"), Some("gate.test"), "{lines}");
+    assert_eq!(
+        seen.header("X-Forwarded-Host"),
+        Some("gate.test"),
+        "{lines}"
+    );
     assert_eq!(seen.header("Host"), Some("gate.test"), "{lines}");
-    assert_eq!(seen.header("X-Request-Id").map(str::len), Some(26), "{lines}");
-    let identity = seen.headers.iter().filter(|(name, _)| name.to_lowercase().starts_with("hookgate")).count();
+    assert_eq!(
+        seen.header("X-Request-Id").map(str::len),
+        Some(26),
+        "{lines}"
+    );
+    let identity = seen
+        .headers
+        .iter()
+        .filter(|(name, _)| name.to_lowercase().starts_with("hookgate"))
+        .count();
     assert_eq!(identity == 2, !signed, "{lines}: {:?}", seen.headers);
     assert_eq!(seen.body, b"{}", "{lines}");
 }
@@ -137,7 +171,10 @@ fn no_header_speaks_for_the_gate() {
     let app = App::start();
     let yaml = config(&app.url(), "", "")
         .replace("dedupe: { window: 24h }", "max_body: 1MiB")
-        .replace("health:", "limits: { refused_per_client: 100000/s }\nhealth:");
+        .replace(
+            "health:",
+            "limits: { refused_per_client: 100000/s }\nhealth:",
+        );
     let gate = Gate::start(&yaml);
     let mut tricks = 0;
     for (group, lines) in TRICKS {
@@ -146,7 +183,11 @@ fn no_header_speaks_for_the_gate() {
             tricks += 1;
             // once alone, once twice, once nominated as well
             let name = line.split(':').next().unwrap();
-            for lines in [(*line).to_owned(), format!("{line}\r\n{line}"), format!("{line}\r\nConnection: {name}")] {
+            for lines in [
+                (*line).to_owned(),
+                format!("{line}\r\n{line}"),
+                format!("{line}\r\nConnection: {name}"),
+            ] {
                 for signed in [false, true] {
                     let before = app.count();
                     let status = send(&gate, signed, &lines);
@@ -155,14 +196,20 @@ fn no_header_speaks_for_the_gate() {
                         check(&app.last(), signed, &lines);
                         passed += 1;
                     } else {
-                        assert!(status.is_none_or(|status| status == 400), "{lines}: {status:?}");
+                        assert!(
+                            status.is_none_or(|status| status == 400),
+                            "{lines}: {status:?}"
+                        );
                         assert_eq!(app.count(), before, "{lines}");
                         refused += 1;
                     }
                 }
             }
         }
-        eprintln!("  {group:<24}{} lines: {passed} requests passed without them, {refused} refused", lines.len());
+        eprintln!(
+            "  {group:<24}{} lines: {passed} requests passed without them, {refused} refused",
+            lines.len()
+        );
     }
     for line in NOMINATIONS {
         tricks += 1;
@@ -170,7 +217,10 @@ fn no_header_speaks_for_the_gate() {
             let before = app.count();
             match send(&gate, signed, line) {
                 Some(200) => check(&app.last(), signed, line),
-                status => assert!(status.is_none_or(|status| status == 400) && app.count() == before, "{line}: {status:?}"),
+                status => assert!(
+                    status.is_none_or(|status| status == 400) && app.count() == before,
+                    "{line}: {status:?}"
+                ),
             }
         }
     }
@@ -218,35 +268,82 @@ fn a_header_read_as_single_has_one_value() {
     let mut number = 0;
     let mut send = |more: &[(&str, &str)]| {
         number += 1;
-        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+        let time = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            .to_string();
         let body = format!("{{\"n\":{number}}}");
         let signature = sign::hmac_hex(KEY, format!("{time}.{body}").as_bytes());
         let id = format!("id-{number}");
-        let own =
-            [("X-Sig", signature.as_str()), ("X-Time", &time), ("X-Id", &id), ("X-Kind", "a"), ("X-Account", "acme"), ("X-Team", "t")];
-        let value = |name: &str| own.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).unwrap();
-        let more: Vec<(&str, &str)> = more.iter().map(|(name, text)| (*name, if *text == "same" { value(name) } else { *text })).collect();
+        let own = [
+            ("X-Sig", signature.as_str()),
+            ("X-Time", &time),
+            ("X-Id", &id),
+            ("X-Kind", "a"),
+            ("X-Account", "acme"),
+            ("X-Team", "t"),
+        ];
+        let value = |name: &str| {
+            own.iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| *value)
+                .unwrap()
+        };
+        let more: Vec<(&str, &str)> = more
+            .iter()
+            .map(|(name, text)| (*name, if *text == "same" { value(name) } else { *text }))
+            .collect();
         let headers = [&own[..], &more].concat();
-        super::support::http::request(gate.address("senders"), "POST", "/in", &headers, body.as_bytes()).status
+        super::support::http::request(
+            gate.address("senders"),
+            "POST",
+            "/in",
+            &headers,
+            body.as_bytes(),
+        )
+        .status
     };
     assert_eq!(send(&[]), 200);
     for name in ["X-Sig", "X-Time", "X-Id", "X-Kind", "X-Account", "X-Team"] {
         assert_eq!(send(&[(name, "another")]), 400, "{name} with another value");
-        assert_eq!(send(&[(name, "same"), (name, "another")]), 400, "{name} with another value behind an equal one");
+        assert_eq!(
+            send(&[(name, "same"), (name, "another")]),
+            400,
+            "{name} with another value behind an equal one"
+        );
         // an app may take these for the header that was judged
-        for other in [name.replace('-', "_"), name.to_uppercase().replace('-', "_"), format!("HTTP_{name}"), format!("{name}_")] {
+        for other in [
+            name.replace('-', "_"),
+            name.to_uppercase().replace('-', "_"),
+            format!("HTTP_{name}"),
+            format!("{name}_"),
+        ] {
             assert_eq!(send(&[(&other, "another")]), 200, "{other}");
             let seen = app.last();
-            assert!(seen.headers.iter().all(|(_, value)| value != "another"), "{other} reached the app");
+            assert!(
+                seen.headers.iter().all(|(_, value)| value != "another"),
+                "{other} reached the app"
+            );
         }
         assert_eq!(app.count(), 1, "{name}");
     }
-    assert_eq!(send(&[("X-Other", "1"), ("X-Other", "2")]), 200, "others may repeat");
+    assert_eq!(
+        send(&[("X-Other", "1"), ("X-Other", "2")]),
+        200,
+        "others may repeat"
+    );
     for name in ["X-Sig", "X-Time", "X-Id", "X-Kind", "X-Account"] {
         assert_eq!(send(&[(name, "same")]), 200, "{name} twice with one value");
         if name != "X-Account" {
             assert_eq!(app.last().all(name).len(), 1, "{name}");
         }
     }
-    assert!(gate.lines().iter().any(|line| line.contains("\"why\":\"a header with different values\"")), "{:?}", gate.lines());
+    assert!(
+        gate.lines()
+            .iter()
+            .any(|line| line.contains("\"why\":\"a header with different values\"")),
+        "{:?}",
+        gate.lines()
+    );
 }

@@ -12,7 +12,16 @@ const SECRET: &str = "a secret of more than sixteen bytes";
 
 /// Group and targets. What is guarded is `/hooks/github`, where the route forwards to, and `/webhooks/github`, where it listens.
 const TRICKS: &[(&str, &[&str])] = &[
-    ("plain", &["/hooks/github", "/hooks/github?", "/hooks/github?a=b", "/hooks/github?/../..", "/webhooks/github/"]),
+    (
+        "plain",
+        &[
+            "/hooks/github",
+            "/hooks/github?",
+            "/hooks/github?a=b",
+            "/hooks/github?/../..",
+            "/webhooks/github/",
+        ],
+    ),
     (
         "slashes",
         &[
@@ -115,7 +124,16 @@ const TRICKS: &[(&str, &[&str])] = &[
             "/hooks/github#a",
         ],
     ),
-    ("case", &["/HOOKS/GITHUB", "/Hooks/Github", "/hooks/gitHub", "/%48OOKS/github", "/hooks/%47ithub"]),
+    (
+        "case",
+        &[
+            "/HOOKS/GITHUB",
+            "/Hooks/Github",
+            "/hooks/gitHub",
+            "/%48OOKS/github",
+            "/hooks/%47ithub",
+        ],
+    ),
     (
         "trailing junk",
         &[
@@ -179,14 +197,22 @@ const TRICKS: &[(&str, &[&str])] = &[
     ),
     (
         "other forms",
-        &["http://gate.test/hooks/github", "http://other.test/hooks/github", "hooks/github", "*", "/hooks/github /x", "?/hooks/github"],
+        &[
+            "http://gate.test/hooks/github",
+            "http://other.test/hooks/github",
+            "hooks/github",
+            "*",
+            "/hooks/github /x",
+            "?/hooks/github",
+        ],
     ),
 ];
 
 /// What lenient apps make of a target, in the orders that are common.
 fn readings(target: &str) -> Vec<String> {
     let path = target.split(['?', '#']).next().unwrap();
-    let decode = |path: &str, times: usize| (0..times).fold(path.to_owned(), |path, _| decoded(&path));
+    let decode =
+        |path: &str, times: usize| (0..times).fold(path.to_owned(), |path, _| decoded(&path));
     let mut readings = Vec::new();
     for early in 0..=3 {
         for late in 0..=1 {
@@ -197,13 +223,28 @@ fn readings(target: &str) -> Vec<String> {
                         path = path.replace('\\', "/");
                     }
                     if parameters {
-                        path = path.split('/').map(|segment| segment.split(';').next().unwrap()).collect::<Vec<_>>().join("/");
+                        path = path
+                            .split('/')
+                            .map(|segment| segment.split(';').next().unwrap())
+                            .collect::<Vec<_>>()
+                            .join("/");
                     }
                     let path = resolved(&decode(&resolved(&path), late));
-                    let path = path.to_lowercase().split(['?', '#', '\0']).next().unwrap().to_owned();
+                    let path = path
+                        .to_lowercase()
+                        .split(['?', '#', '\0'])
+                        .next()
+                        .unwrap()
+                        .to_owned();
                     let path = path.trim_end_matches(['/', '.', ' ', '+']).to_owned();
-                    readings.push(path.split_once(".php/").map_or(path.clone(), |(_, info)| format!("/{info}")));
-                    readings.push(path.rsplit_once('.').map_or(path.clone(), |(stem, _)| stem.to_owned()));
+                    readings.push(
+                        path.split_once(".php/")
+                            .map_or(path.clone(), |(_, info)| format!("/{info}")),
+                    );
+                    readings.push(
+                        path.rsplit_once('.')
+                            .map_or(path.clone(), |(stem, _)| stem.to_owned()),
+                    );
                     readings.push(path);
                 }
             }
@@ -216,7 +257,10 @@ fn decoded(path: &str) -> String {
     let bytes = path.as_bytes();
     let (mut out, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
-        let pair = (bytes[at] == b'%').then(|| path.get(at + 1..at + 3)).flatten().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let pair = (bytes[at] == b'%')
+            .then(|| path.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
         out.push(pair.unwrap_or(bytes[at]));
         at += if pair.is_some() { 3 } else { 1 };
     }
@@ -236,13 +280,20 @@ fn resolved(path: &str) -> String {
 }
 
 fn is_guarded(target: &str) -> bool {
-    readings(target).iter().any(|path| path == "/hooks/github" || path == "/webhooks/github")
+    readings(target)
+        .iter()
+        .any(|path| path == "/hooks/github" || path == "/webhooks/github")
 }
 
 /// The status of a request with this target, byte for byte; 0 if the connection was closed without an answer.
 fn ask(address: SocketAddr, method: &str, host: &str, target: &str) -> u16 {
     let mut sender = Connection::open(address);
-    sender.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n").as_bytes()).unwrap();
+    sender
+        .send(
+            format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n")
+                .as_bytes(),
+        )
+        .unwrap();
     sender.answer().map_or(0, |answer| answer.status)
 }
 
@@ -253,8 +304,14 @@ fn no_trick_reaches_a_guarded_path() {
     // another host, and another name for the same app
     let more = "  - name: by-host\n    host: www.example.com\n    path: /{*rest}\n    pass: { upstream: app }\n  \
          - name: by-name\n    host: '*.example.org'\n    path: /{*rest}\n    pass: { upstream: other }\n";
-    let yaml = config(&app.url(), "", more).replace("routes:", &format!("  other: {{ url: '{other}' }}\nroutes:"));
-    let yaml = yaml.replace("health:", "limits: { refused_per_client: 100000/s }\nhealth:");
+    let yaml = config(&app.url(), "", more).replace(
+        "routes:",
+        &format!("  other: {{ url: '{other}' }}\nroutes:"),
+    );
+    let yaml = yaml.replace(
+        "health:",
+        "limits: { refused_per_client: 100000/s }\nhealth:",
+    );
     let gate = Gate::start(&yaml);
     let address = gate.address("senders");
     let mut matrix = BTreeMap::<&str, BTreeMap<u16, usize>>::new();
@@ -262,7 +319,11 @@ fn no_trick_reaches_a_guarded_path() {
     for (group, targets) in TRICKS {
         for target in *targets {
             tricks += 1;
-            for (method, host) in [("GET", "gate.test"), ("POST", "www.example.com"), ("PUT", "a.example.org")] {
+            for (method, host) in [
+                ("GET", "gate.test"),
+                ("POST", "www.example.com"),
+                ("PUT", "a.example.org"),
+            ] {
                 let status = ask(address, method, host, target);
                 requests += 1;
                 *matrix.entry(group).or_default().entry(status).or_default() += 1;
@@ -284,7 +345,15 @@ fn no_trick_reaches_a_guarded_path() {
     }
     assert_eq!(app.count(), 0);
     // what is signed goes there, and honest traffic everywhere else
-    assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, "id", b"{}"), b"{}").status, 200);
+    assert_eq!(
+        gate.post(
+            "/webhooks/github",
+            &sign::github(SECRET, "id", b"{}"),
+            b"{}"
+        )
+        .status,
+        200
+    );
     assert_eq!(app.last().target, "/hooks/github");
     for honest in [
         "/",
@@ -296,17 +365,26 @@ fn no_trick_reaches_a_guarded_path() {
         "/a%2Fb/c;d?e=/hooks/github",
         "/caf%C3%A9",
     ] {
-        assert_eq!(http::request(address, "GET", honest, &[], b"").status, 200, "{honest}");
+        assert_eq!(
+            http::request(address, "GET", honest, &[], b"").status,
+            200,
+            "{honest}"
+        );
         assert_eq!(app.last().target, honest);
     }
     let refused = gate.health("/metrics").text();
-    assert!(refused.contains("hookgate_requests_total{outcome=\"path_guarded\",route=\"by-name\"}"), "{refused}");
+    assert!(
+        refused.contains("hookgate_requests_total{outcome=\"path_guarded\",route=\"by-name\"}"),
+        "{refused}"
+    );
 }
 
 /// What the tricks are measured by: without the guard most of them would arrive.
 #[test]
 fn the_tricks_are_tricks() {
-    let known = TRICKS.iter().filter(|(group, _)| !["other alphabets", "no path at all", "other forms"].contains(group));
+    let known = TRICKS
+        .iter()
+        .filter(|(group, _)| !["other alphabets", "no path at all", "other forms"].contains(group));
     let (mut all, mut arrive) = (0, 0);
     for target in known.flat_map(|(_, targets)| *targets) {
         all += 1;
@@ -321,17 +399,36 @@ fn the_tricks_are_tricks() {
 fn patterns_are_guarded() {
     let app = App::start();
     let hook = |name: &str, path: &str, forward: &str| {
-        format!("  - {{ name: {name}, path: '{path}', verify: none, forward: {{ upstream: app{forward} }} }}\n")
+        format!(
+            "  - {{ name: {name}, path: '{path}', verify: none, forward: {{ upstream: app{forward} }} }}\n"
+        )
     };
-    let more = hook("tenants", "/in/{account}", ", path: '/tenants/{account}/hook'") + &hook("tree", "/tree/{*rest}", "");
+    let more = hook(
+        "tenants",
+        "/in/{account}",
+        ", path: '/tenants/{account}/hook'",
+    ) + &hook("tree", "/tree/{*rest}", "");
     let gate = Gate::start(&config(&app.url(), "", &more));
     let address = gate.address("senders");
-    for target in
-        ["/in/a/", "/IN/a", "/tenants/a/hook", "/tenants/b/HOOK/", "/tenants/x%2f../a/hook", "/x/../tree/a/b", "/Tree", "/TREE/a/b/c"]
-    {
+    for target in [
+        "/in/a/",
+        "/IN/a",
+        "/tenants/a/hook",
+        "/tenants/b/HOOK/",
+        "/tenants/x%2f../a/hook",
+        "/x/../tree/a/b",
+        "/Tree",
+        "/TREE/a/b/c",
+    ] {
         assert_eq!(ask(address, "GET", "gate.test", target), 404, "{target}");
     }
-    for target in ["/in", "/in/a/b", "/tenants/a", "/tenants/a/hook/b", "/trees/a"] {
+    for target in [
+        "/in",
+        "/in/a/b",
+        "/tenants/a",
+        "/tenants/a/hook/b",
+        "/trees/a",
+    ] {
         assert_eq!(ask(address, "GET", "gate.test", target), 200, "{target}");
     }
 }
@@ -340,9 +437,14 @@ fn patterns_are_guarded() {
 #[test]
 fn refusals_by_the_guard_count() {
     let app = App::start();
-    let yaml = config(&app.url(), "", "").replace("health:", "trusted_proxies: [127.0.0.1]\nlimits: { refused_per_client: 1/h }\nhealth:");
+    let yaml = config(&app.url(), "", "").replace(
+        "health:",
+        "trusted_proxies: [127.0.0.1]\nlimits: { refused_per_client: 1/h }\nhealth:",
+    );
     let gate = Gate::start(&yaml);
     let told = [("X-Forwarded-For", "203.0.113.9")];
-    let statuses: Vec<u16> = (0..14).map(|_| http::request(gate.address("senders"), "GET", "/hooks/github", &told, b"").status).collect();
+    let statuses: Vec<u16> = (0..14)
+        .map(|_| http::request(gate.address("senders"), "GET", "/hooks/github", &told, b"").status)
+        .collect();
     assert_eq!((statuses[0], statuses[13]), (404, 429), "{statuses:?}");
 }

@@ -23,8 +23,15 @@ struct Request {
 
 impl Request {
     fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.split("\r\n").skip(1).filter_map(|line| line.split_once(": "));
-        lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+        let lines = self
+            .head
+            .split("\r\n")
+            .skip(1)
+            .filter_map(|line| line.split_once(": "));
+        lines
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .next()
     }
 }
 
@@ -57,7 +64,9 @@ impl Recorder {
             while let Some((request, length)) = request(&bytes) {
                 bytes.drain(..length);
                 self.requests.lock().unwrap().push(request);
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").ok();
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .ok();
             }
             match stream.read(&mut piece) {
                 Ok(read) if read > 0 => bytes.extend_from_slice(&piece[..read]),
@@ -76,10 +85,15 @@ impl Recorder {
 fn request(bytes: &[u8]) -> Option<(Request, usize)> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let mut request = Request { head, body: Vec::new() };
+    let mut request = Request {
+        head,
+        body: Vec::new(),
+    };
     let mut at = end;
     if request.header("Transfer-Encoding").is_none() {
-        let length: usize = request.header("Content-Length").map_or(0, |length| length.parse().unwrap());
+        let length: usize = request
+            .header("Content-Length")
+            .map_or(0, |length| length.parse().unwrap());
         request.body = bytes.get(at..at + length)?.to_vec();
         return Some((request, at + length));
     }
@@ -87,7 +101,9 @@ fn request(bytes: &[u8]) -> Option<(Request, usize)> {
         let rest = bytes.get(at..)?;
         let line = rest.windows(2).position(|window| window == b"\r\n")?;
         let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
-        request.body.extend_from_slice(rest.get(line + 2..line + 2 + size)?);
+        request
+            .body
+            .extend_from_slice(rest.get(line + 2..line + 2 + size)?);
         at += line + 2 + size + 2;
         bytes.get(..at)?;
         if size == 0 {
@@ -125,19 +141,37 @@ impl Run {
     /// The bytes of the trick; they hold this run's ID, and the hidden request has one as well.
     fn bytes(&self, path: &str) -> Vec<u8> {
         let lines = |id: &str, body: &str| -> String {
-            sign::github(SECRET, id, &latin1(body)).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+            sign::github(SECRET, id, &latin1(body))
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}\r\n"))
+                .collect()
         };
         let host = "Host: gate.test\r\n";
-        let hidden = format!("POST {path} HTTP/1.1\r\n{host}{}Content-Length: 2\r\n\r\n{{}}", lines(&format!("hidden-{}", self.id), "{}"));
+        let hidden = format!(
+            "POST {path} HTTP/1.1\r\n{host}{}Content-Length: 2\r\n\r\n{{}}",
+            lines(&format!("hidden-{}", self.id), "{}")
+        );
         let signed = lines(&self.id, &self.trick.body);
-        let text = self.trick.text.replace("$HIDDEN", &hidden).replace("$H", host).replace("$S", &signed).replace("$P", path);
-        latin1(&text.replace("$h", &host.replace('\r', "")).replace("$s", &signed.replace('\r', "")))
+        let text = self
+            .trick
+            .text
+            .replace("$HIDDEN", &hidden)
+            .replace("$H", host)
+            .replace("$S", &signed)
+            .replace("$P", path);
+        latin1(
+            &text
+                .replace("$h", &host.replace('\r', ""))
+                .replace("$s", &signed.replace('\r', "")),
+        )
     }
 
     fn send(&self, gate: SocketAddr, path: &str) -> Saw {
         let mut stream = TcpStream::connect(gate).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         let bytes = self.bytes(path);
         let size = match self.packets {
             Packets::One => bytes.len(),
@@ -145,9 +179,16 @@ impl Run {
             Packets::Bytes => 1,
         };
         let (first, rest) = bytes.split_at(size.min(bytes.len()));
-        let rest = rest.chunks(if self.packets == Packets::Bytes { 1 } else { bytes.len() });
+        let rest = rest.chunks(if self.packets == Packets::Bytes {
+            1
+        } else {
+            bytes.len()
+        });
         // the gate may have closed already
-        std::iter::once(first).chain(rest).try_for_each(|packet| stream.write_all(packet)).ok();
+        std::iter::once(first)
+            .chain(rest)
+            .try_for_each(|packet| stream.write_all(packet))
+            .ok();
         self.read(&mut stream)
     }
 
@@ -185,18 +226,38 @@ impl Run {
             Expect::One => (200, false, 1),
             Expect::OneThenClosed => (200, true, 1),
         };
-        let exact = upstream.iter().all(|request| request.body == latin1(&self.trick.body) && is_clean(request));
-        let good = saw.statuses == [status] && saw.closed == closed && upstream.len() == requests && exact;
-        (!good).then(|| format!("{} / {} / {:?}: {saw:?}, upstream {upstream:?}", self.trick.group, self.trick.name, self.packets))
+        let exact = upstream
+            .iter()
+            .all(|request| request.body == latin1(&self.trick.body) && is_clean(request));
+        let good =
+            saw.statuses == [status] && saw.closed == closed && upstream.len() == requests && exact;
+        (!good).then(|| {
+            format!(
+                "{} / {} / {:?}: {saw:?}, upstream {upstream:?}",
+                self.trick.group, self.trick.name, self.packets
+            )
+        })
     }
 }
 
 /// Nothing of the sender's connection is told to the app.
 fn is_clean(request: &Request) -> bool {
-    let hop_by_hop = ["Connection", "Upgrade", "HTTP2-Settings", "TE", "Trailer", "Keep-Alive"];
+    let hop_by_hop = [
+        "Connection",
+        "Upgrade",
+        "HTTP2-Settings",
+        "TE",
+        "Trailer",
+        "Keep-Alive",
+    ];
     // on a pass route it is the app that invites
     let expects = request.head.starts_with("POST /webhooks/") && request.header("Expect").is_some();
-    !expects && hop_by_hop.iter().all(|name| request.header(name).is_none_or(|value| value.eq_ignore_ascii_case("keep-alive")))
+    !expects
+        && hop_by_hop.iter().all(|name| {
+            request
+                .header(name)
+                .is_none_or(|value| value.eq_ignore_ascii_case("keep-alive"))
+        })
 }
 
 fn latin1(text: &str) -> Vec<u8> {
@@ -207,8 +268,14 @@ fn latin1(text: &str) -> Vec<u8> {
 fn answer(bytes: &[u8]) -> Option<(u16, usize)> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-    let status = head.get(9..12).and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{head:?}"));
-    let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+    let status = head
+        .get(9..12)
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or_else(|| panic!("{head:?}"));
+    let length = head
+        .split("\r\n")
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
     (bytes.len() >= end + length).then_some((status, end + length))
 }
 
@@ -231,7 +298,11 @@ fn runs(tricks: Vec<Trick>) -> Vec<Run> {
             }
         }
         for (way, packets) in ways.into_iter().enumerate() {
-            runs.push(Run { trick: trick.clone(), packets, id: format!("{number}-{way}") });
+            runs.push(Run {
+                trick: trick.clone(),
+                packets,
+                id: format!("{number}-{way}"),
+            });
         }
     }
     runs
@@ -244,9 +315,10 @@ fn send_all(runs: &[Run], gate: SocketAddr, path: &str) -> Vec<Saw> {
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
-                while let Some((number, run)) =
-                    { Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|number| Some((number, runs.get(number)?))) }
-                {
+                while let Some((number, run)) = {
+                    Some(next.fetch_add(1, Ordering::Relaxed))
+                        .and_then(|number| Some((number, runs.get(number)?)))
+                } {
                     let seen = run.send(gate, path);
                     saw.lock().unwrap().insert(number, seen);
                 }
@@ -261,7 +333,12 @@ fn print_matrix(title: &str, runs: &[Run], saw: &[Saw], upstream: &[Request]) {
     for (run, saw) in runs.iter().zip(saw) {
         let row = groups.entry(run.trick.group).or_default();
         let is = |status| usize::from(saw.statuses == [status]);
-        let arrived = |id: &str| upstream.iter().filter(|request| request.header("X-GitHub-Delivery") == Some(id)).count();
+        let arrived = |id: &str| {
+            upstream
+                .iter()
+                .filter(|request| request.header("X-GitHub-Delivery") == Some(id))
+                .count()
+        };
         let counts = [
             usize::from(run.packets == Packets::One),
             1,
@@ -271,16 +348,32 @@ fn print_matrix(title: &str, runs: &[Run], saw: &[Saw], upstream: &[Request]) {
             arrived(&run.id),
             arrived(&format!("hidden-{}", run.id)),
         ];
-        row.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        row.iter_mut()
+            .zip(counts)
+            .for_each(|(sum, count)| *sum += count);
     }
-    let columns = ["tricks", "sent", "400", "4xx", "closed", "upstream", "hidden"];
-    eprintln!("\n{title:<28}{}", columns.map(|column| format!("{column:>10}")).concat());
+    let columns = [
+        "tricks", "sent", "400", "4xx", "closed", "upstream", "hidden",
+    ];
+    eprintln!(
+        "\n{title:<28}{}",
+        columns.map(|column| format!("{column:>10}")).concat()
+    );
     let mut all = [0; 7];
     for (group, row) in groups {
-        eprintln!("{group:<28}{}", row.map(|count| format!("{count:>10}")).concat());
-        all.iter_mut().zip(row).for_each(|(sum, count)| *sum += count);
+        eprintln!(
+            "{group:<28}{}",
+            row.map(|count| format!("{count:>10}")).concat()
+        );
+        all.iter_mut()
+            .zip(row)
+            .for_each(|(sum, count)| *sum += count);
     }
-    eprintln!("{:<28}{}", "all", all.map(|count| format!("{count:>10}")).concat());
+    eprintln!(
+        "{:<28}{}",
+        "all",
+        all.map(|count| format!("{count:>10}")).concat()
+    );
 }
 
 #[test]
@@ -288,11 +381,19 @@ fn no_trick_reaches_the_app_of_a_webhook_route() {
     let (app, address) = Recorder::start();
     let gate = Gate::start(&config(&format!("http://{address}"), ""));
     let runs = runs(abuse_corpus::all());
-    assert!(runs.iter().filter(|run| run.packets == Packets::One && run.trick.expect != Expect::One).count() >= 120);
+    assert!(
+        runs.iter()
+            .filter(|run| run.packets == Packets::One && run.trick.expect != Expect::One)
+            .count()
+            >= 120
+    );
     let saw = send_all(&runs, gate.address("senders"), "/webhooks/github");
     judge_all("webhook route", &runs, &saw, &app);
     assert_eq!(app.stray.lock().unwrap().escape_ascii().to_string(), "");
-    every_refusal_is_counted(&gate, saw.iter().filter(|saw| saw.statuses == [400]).count());
+    every_refusal_is_counted(
+        &gate,
+        saw.iter().filter(|saw| saw.statuses == [400]).count(),
+    );
 }
 
 /// A pass route takes more methods and unsigned bodies, so what is refused on a webhook route for these is left out; it streams, so half of
@@ -303,7 +404,9 @@ fn no_trick_reaches_the_app_of_a_pass_route() {
     let pass = "  - name: rest\n    path: /{*rest}\n    pass: { upstream: app }\n";
     let gate = Gate::start(&(config(&format!("http://{address}"), "") + pass));
     let mut tricks = abuse_corpus::all();
-    tricks.retain(|trick| !matches!(trick.expect, Expect::Status(_)) && trick.name != "a broken chunk");
+    tricks.retain(|trick| {
+        !matches!(trick.expect, Expect::Status(_)) && trick.name != "a broken chunk"
+    });
     // where an app could switch, what comes with the wish to is refused
     for trick in tricks.iter_mut().filter(|trick| trick.group == "upgrade") {
         trick.expect = Expect::Refused;
@@ -311,17 +414,38 @@ fn no_trick_reaches_the_app_of_a_pass_route() {
     let runs = runs([tricks, abuse_corpus::of_pass_routes()].concat());
     let saw = send_all(&runs, gate.address("senders"), "/app/x");
     judge_all("pass route", &runs, &saw, &app);
-    every_refusal_is_counted(&gate, saw.iter().filter(|saw| saw.statuses == [400]).count());
+    every_refusal_is_counted(
+        &gate,
+        saw.iter().filter(|saw| saw.statuses == [400]).count(),
+    );
 }
 
 fn judge_all(title: &str, runs: &[Run], saw: &[Saw], app: &Recorder) {
     let upstream = app.requests();
     print_matrix(title, runs, saw, &upstream);
-    let of = |run: &Run| upstream.iter().filter(|request| request.header("X-GitHub-Delivery") == Some(&run.id)).collect::<Vec<_>>();
-    let wrong: Vec<_> = runs.iter().zip(saw).filter_map(|(run, saw)| run.judge(saw, &of(run))).collect();
-    assert!(wrong.is_empty(), "{} of {} went wrong:\n{}", wrong.len(), runs.len(), wrong.join("\n"));
+    let of = |run: &Run| {
+        upstream
+            .iter()
+            .filter(|request| request.header("X-GitHub-Delivery") == Some(&run.id))
+            .collect::<Vec<_>>()
+    };
+    let wrong: Vec<_> = runs
+        .iter()
+        .zip(saw)
+        .filter_map(|(run, saw)| run.judge(saw, &of(run)))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} went wrong:\n{}",
+        wrong.len(),
+        runs.len(),
+        wrong.join("\n")
+    );
     // every request is one of the honest ones
-    let honest = runs.iter().filter(|run| matches!(run.trick.expect, Expect::One | Expect::OneThenClosed)).count();
+    let honest = runs
+        .iter()
+        .filter(|run| matches!(run.trick.expect, Expect::One | Expect::OneThenClosed))
+        .count();
     assert_eq!(upstream.len(), honest);
 }
 

@@ -16,7 +16,10 @@ const TABLES: [(&str, &str); 4] = [
     ("/hook", "{ by: \"header:X-Account\", dir: tenants }"),
     ("/hook", "{ by: \"header:X-Account\", file: tenants.yaml }"),
     ("/hook/{account}", "{ by: \"{account}\", dir: tenants }"),
-    ("/hook/{account}", "{ by: \"{account}\", file: tenants.yaml }"),
+    (
+        "/hook/{account}",
+        "{ by: \"{account}\", file: tenants.yaml }",
+    ),
 ];
 /// A signature that covers the ID, in the body; and one that does not, since it stands in a header.
 const COVERED: &str = "timestamp: { header: X-Timestamp }, signed_content: \"{timestamp}.{body}\", delivery_id: { json: /id }";
@@ -53,8 +56,16 @@ routes:
         for account in ["a", "b"] {
             std::fs::write(tenants.join(account), secret(account)).unwrap();
         }
-        std::fs::write(dir.path().join("tenants.yaml"), format!("a: {}\nb: {}\n", secret("a"), secret("b"))).unwrap();
-        Self { gate: Gate::start_in(dir, &yaml), by_header: !path.contains('{'), yaml }
+        std::fs::write(
+            dir.path().join("tenants.yaml"),
+            format!("a: {}\nb: {}\n", secret("a"), secret("b")),
+        )
+        .unwrap();
+        Self {
+            gate: Gate::start_in(dir, &yaml),
+            by_header: !path.contains('{'),
+            yaml,
+        }
     }
 
     /// Kills the gateway and starts another on the same directory.
@@ -62,47 +73,104 @@ routes:
         let (dir, yaml) = (self.gate.shared_dir(), self.yaml);
         self.gate.signal("KILL");
         drop(self.gate);
-        Self { gate: Gate::start_in(dir, &yaml), yaml, by_header: self.by_header }
+        Self {
+            gate: Gate::start_in(dir, &yaml),
+            yaml,
+            by_header: self.by_header,
+        }
     }
 
     fn send(&self, account: &str, id: &str, more: &str) -> Answer {
         let body = format!("{{\"id\":\"{id}\"{more}}}");
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         let signature = hmac_hex(&secret(account), format!("{now}.{body}").as_bytes());
-        let headers = [("X-Signature", signature), ("X-Timestamp", now.to_string()), ("X-Id", id.into()), ("X-Account", account.into())];
+        let headers = [
+            ("X-Signature", signature),
+            ("X-Timestamp", now.to_string()),
+            ("X-Id", id.into()),
+            ("X-Account", account.into()),
+        ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value));
-        let target = if self.by_header { "/hook".to_owned() } else { format!("/hook/{account}") };
+        let target = if self.by_header {
+            "/hook".to_owned()
+        } else {
+            format!("/hook/{account}")
+        };
         self.gate.post(&target, &headers, body.as_bytes())
     }
 
     #[track_caller]
     fn is_sent(&self, account: &str, id: &str, status: Option<&str>) {
         let answer = self.send(account, id, "");
-        assert_eq!((answer.status, answer.header("Hookgate-Status")), (200, status), "{account} {id}: {}", self.yaml);
+        assert_eq!(
+            (answer.status, answer.header("Hookgate-Status")),
+            (200, status),
+            "{account} {id}: {}",
+            self.yaml
+        );
     }
 
     fn run(&self, args: &[&str]) -> (Option<i32>, String) {
-        let (config, admin) = (self.gate.config_path().display().to_string(), self.gate.address("admin").to_string());
+        let (config, admin) = (
+            self.gate.config_path().display().to_string(),
+            self.gate.address("admin").to_string(),
+        );
         let all = [args, &["--admin", &admin, "--config", &config]].concat();
-        let output = hookgate().args(all).env_remove("HOOKGATE_CONFIG").stdin(Stdio::null()).output().unwrap();
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output = hookgate()
+            .args(all)
+            .env_remove("HOOKGATE_CONFIG")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         (output.status.code(), said)
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let token = std::fs::read_to_string(self.gate.dir().join("store/admin-token")).unwrap();
         let bearer = format!("Bearer {}", token.trim());
-        let headers = [("Host", "localhost"), ("Content-Type", "application/json"), ("Authorization", &*bearer)];
-        let body = if method == "POST" { body.to_string() } else { String::new() };
-        let answer = http::request(self.gate.address("admin"), method, path, &headers, body.as_bytes());
-        (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+        let headers = [
+            ("Host", "localhost"),
+            ("Content-Type", "application/json"),
+            ("Authorization", &*bearer),
+        ];
+        let body = if method == "POST" {
+            body.to_string()
+        } else {
+            String::new()
+        };
+        let answer = http::request(
+            self.gate.address("admin"),
+            method,
+            path,
+            &headers,
+            body.as_bytes(),
+        );
+        (
+            answer.status,
+            serde_json::from_slice(&answer.body).unwrap_or(Value::Null),
+        )
     }
 
     /// The gateway's ID and the account of each delivery in a state, oldest first.
     fn in_state(&self, state: &str) -> Vec<(String, String)> {
-        let found = self.gate.admin(&format!("/-/deliveries?status={state}&order=oldest"));
+        let found = self
+            .gate
+            .admin(&format!("/-/deliveries?status={state}&order=oldest"));
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        found["deliveries"].as_array().unwrap().iter().map(|one| (text(&one["id"]), text(&one["account"]))).collect()
+        found["deliveries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (text(&one["id"]), text(&one["account"])))
+            .collect()
     }
 }
 
@@ -114,7 +182,10 @@ fn secret(account: &str) -> String {
 fn app(first: u16) -> (App, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(first));
     let told = Arc::clone(&status);
-    (App::answering(move |_, _| Act::status(told.load(Ordering::SeqCst))), status)
+    (
+        App::answering(move |_, _| Act::status(told.load(Ordering::SeqCst))),
+        status,
+    )
 }
 
 const FORWARD: &str = "forward: { upstream: app }";
@@ -145,27 +216,58 @@ fn equal_bodies_of_two_accounts_are_no_duplicates() {
         let app = App::start();
         let accounts = Accounts::start(&app, table, "signed_content: \"{body}\"", FORWARD);
         let send = |account: &str| {
-            let headers = [("X-Signature".to_owned(), hmac_hex(&secret(account), b"{}")), ("X-Account".to_owned(), account.to_owned())];
-            let target = if accounts.by_header { "/hook".to_owned() } else { format!("/hook/{account}") };
-            accounts.gate.post(&target, &headers, b"{}").header("Hookgate-Status").map(str::to_owned)
+            let headers = [
+                ("X-Signature".to_owned(), hmac_hex(&secret(account), b"{}")),
+                ("X-Account".to_owned(), account.to_owned()),
+            ];
+            let target = if accounts.by_header {
+                "/hook".to_owned()
+            } else {
+                format!("/hook/{account}")
+            };
+            accounts
+                .gate
+                .post(&target, &headers, b"{}")
+                .header("Hookgate-Status")
+                .map(str::to_owned)
         };
-        assert_eq!([send("a"), send("b"), send("a")], [None, None, Some("duplicate".to_owned())], "{table:?}");
+        assert_eq!(
+            [send("a"), send("b"), send("a")],
+            [None, None, Some("duplicate".to_owned())],
+            "{table:?}"
+        );
     }
 }
 
 #[test]
 fn a_failing_lane_of_one_account_does_not_hold_up_another() {
     for table in [TABLES[0], TABLES[2]] {
-        let app = App::answering(|_, seen| Act::status(if seen.header("X-Account") == Some("a") { 500 } else { 200 }));
+        let app = App::answering(|_, seen| {
+            Act::status(if seen.header("X-Account") == Some("a") {
+                500
+            } else {
+                200
+            })
+        });
         let queue = "queue: { upstream: app, fifo: json:/order, retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 1000 } }";
         let accounts = Accounts::start(&app, table, COVERED, queue);
         assert_eq!(accounts.send("a", "evt_1", ",\"order\":42").status, 200);
         wait_for("the first attempt of a", || app.count() > 0);
         assert_eq!(accounts.send("a", "evt_2", ",\"order\":42").status, 200);
         assert_eq!(accounts.send("b", "evt_1", ",\"order\":42").status, 200);
-        let of = |account: &str| app.seen().into_iter().filter(|seen| seen.header("X-Account") == Some(account)).collect::<Vec<_>>();
+        let of = |account: &str| {
+            app.seen()
+                .into_iter()
+                .filter(|seen| seen.header("X-Account") == Some(account))
+                .collect::<Vec<_>>()
+        };
         wait_for("the order of b to arrive", || of("b").len() == 1);
-        assert!(of("a").iter().all(|seen| seen.body.starts_with(b"{\"id\":\"evt_1\"")), "the order of a is kept");
+        assert!(
+            of("a")
+                .iter()
+                .all(|seen| seen.body.starts_with(b"{\"id\":\"evt_1\"")),
+            "the order of a is kept"
+        );
     }
 }
 
@@ -173,10 +275,20 @@ fn a_failing_lane_of_one_account_does_not_hold_up_another() {
 fn a_rate_by_value_is_counted_for_each_account() {
     for table in TABLES {
         let app = App::start();
-        let limit = format!("rate_limit: {{ rate: 1/h, burst: 1, key: \"json:/shop\" }}\n    {FORWARD}");
+        let limit =
+            format!("rate_limit: {{ rate: 1/h, burst: 1, key: \"json:/shop\" }}\n    {FORWARD}");
         let accounts = Accounts::start(&app, table, COVERED, &limit);
         let send = |account: &str, id: &str| accounts.send(account, id, ",\"shop\":7").status;
-        assert_eq!([send("a", "1"), send("a", "2"), send("b", "1"), send("b", "2")], [200, 429, 200, 429], "{table:?}");
+        assert_eq!(
+            [
+                send("a", "1"),
+                send("a", "2"),
+                send("b", "1"),
+                send("b", "2")
+            ],
+            [200, 429, 200, 429],
+            "{table:?}"
+        );
     }
 }
 
@@ -186,29 +298,68 @@ fn a_stored_delivery_keeps_its_account_and_is_replayed_alone() {
         let (app, status) = app(410);
         let accounts = Accounts::start(&app, table, COVERED, "queue: { upstream: app }");
         for account in ["a", "b"] {
-            assert_eq!(accounts.send(account, "evt_1", "").header("Hookgate-Status"), Some("queued"), "{account}");
+            assert_eq!(
+                accounts
+                    .send(account, "evt_1", "")
+                    .header("Hookgate-Status"),
+                Some("queued"),
+                "{account}"
+            );
         }
         wait_for("both to be dead", || accounts.in_state("dead").len() == 2);
         let accounts = accounts.restart();
         let dead = accounts.in_state("dead");
-        assert_eq!(dead.iter().map(|(_, account)| &**account).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            dead.iter()
+                .map(|(_, account)| &**account)
+                .collect::<Vec<_>>(),
+            ["a", "b"]
+        );
         let (exit, list) = accounts.run(&["deliveries", "list"]);
         assert!(exit == Some(0) && list.contains("ACCOUNT"), "{list}");
         for path in ["", "/body", "/http"] {
-            assert_eq!(accounts.ask("GET", &format!("/-/deliveries/evt_1{path}"), &Value::Null).0, 409, "{path}");
+            assert_eq!(
+                accounts
+                    .ask("GET", &format!("/-/deliveries/evt_1{path}"), &Value::Null)
+                    .0,
+                409,
+                "{path}"
+            );
         }
-        assert_eq!(accounts.ask("POST", "/-/deliveries/evt_1/replay", &json!({})).0, 409);
+        assert_eq!(
+            accounts
+                .ask("POST", "/-/deliveries/evt_1/replay", &json!({}))
+                .0,
+            409
+        );
         status.store(200, Ordering::SeqCst);
         let (of_b, _) = &dead[1];
-        assert!(accounts.run(&["deliveries", "show", of_b]).1.contains("account   b"));
+        assert!(
+            accounts
+                .run(&["deliveries", "show", of_b])
+                .1
+                .contains("account   b")
+        );
         let seen = app.count();
-        assert_eq!(accounts.ask("POST", &format!("/-/deliveries/{of_b}/replay"), &json!({})).0, 200);
+        assert_eq!(
+            accounts
+                .ask("POST", &format!("/-/deliveries/{of_b}/replay"), &json!({}))
+                .0,
+            200
+        );
         wait_for("the replay", || app.count() == seen + 1);
         assert_eq!(app.last().header("X-Account"), Some("b"));
         // the duplicate of a's, which is dead, sets a's going again, and not b's
-        assert_eq!(accounts.send("a", "evt_1", "").header("Hookgate-Status"), Some("revived"));
-        wait_for("the delivery of a", || app.last().header("X-Account") == Some("a"));
-        wait_for("both to be delivered", || accounts.in_state("delivered").len() == 2);
+        assert_eq!(
+            accounts.send("a", "evt_1", "").header("Hookgate-Status"),
+            Some("revived")
+        );
+        wait_for("the delivery of a", || {
+            app.last().header("X-Account") == Some("a")
+        });
+        wait_for("both to be delivered", || {
+            accounts.in_state("delivered").len() == 2
+        });
         assert_eq!(app.count(), seen + 2);
         accounts.is_sent("b", "evt_1", Some("duplicate"));
     }
@@ -216,9 +367,18 @@ fn a_stored_delivery_keeps_its_account_and_is_replayed_alone() {
 
 #[test]
 fn forgetting_an_id_of_one_account_leaves_the_others() {
-    for (table, queued) in [(TABLES[0], false), (TABLES[2], false), (TABLES[0], true), (TABLES[2], true)] {
+    for (table, queued) in [
+        (TABLES[0], false),
+        (TABLES[2], false),
+        (TABLES[0], true),
+        (TABLES[2], true),
+    ] {
         let app = App::start();
-        let (action, fresh) = if queued { ("queue: { upstream: app }", Some("queued")) } else { (FORWARD, None) };
+        let (action, fresh) = if queued {
+            ("queue: { upstream: app }", Some("queued"))
+        } else {
+            (FORWARD, None)
+        };
         let accounts = Accounts::start(&app, table, COVERED, action);
         for account in ["a", "b"] {
             accounts.is_sent(account, "evt_1", fresh);
@@ -226,7 +386,12 @@ fn forgetting_an_id_of_one_account_leaves_the_others() {
         let (exit, said) = accounts.run(&["forget", "--route", "acme", "evt_1"]);
         assert!(exit != Some(0) && said.contains("account"), "{said}");
         accounts.is_sent("a", "evt_1", Some("duplicate"));
-        assert_eq!(accounts.run(&["forget", "--route", "acme", "evt_1", "--account", "nobody"]).0, Some(1));
+        assert_eq!(
+            accounts
+                .run(&["forget", "--route", "acme", "evt_1", "--account", "nobody"])
+                .0,
+            Some(1)
+        );
         let (exit, said) = accounts.run(&["forget", "--route", "acme", "evt_1", "--account", "a"]);
         assert_eq!(exit, Some(0), "{said}");
         accounts.is_sent("b", "evt_1", Some("duplicate"));
@@ -238,8 +403,13 @@ fn forgetting_an_id_of_one_account_leaves_the_others() {
 fn an_observing_route_keeps_accounts_apart() {
     let app = App::start();
     let until = "mode: observe\n    until: 2099-01-01T00:00:00Z";
-    let limit = format!("rate_limit: {{ rate: 1/h, burst: 1, key: \"json:/shop\" }}\n    {FORWARD}\n    {until}");
+    let limit = format!(
+        "rate_limit: {{ rate: 1/h, burst: 1, key: \"json:/shop\" }}\n    {FORWARD}\n    {until}"
+    );
     let accounts = Accounts::start(&app, TABLES[0], COVERED, &limit);
     let send = |account: &str, id: &str| accounts.send(account, id, ",\"shop\":7").status;
-    assert_eq!([send("a", "1"), send("a", "2"), send("b", "1")], [200, 429, 200]);
+    assert_eq!(
+        [send("a", "1"), send("a", "2"), send("b", "1")],
+        [200, 429, 200]
+    );
 }

@@ -14,8 +14,10 @@ const PATHS: [&str; 4] = ["/-/status", "/-/refusals", "/-/report", "/-/reload"];
 
 fn guarded() -> (App, Gate) {
     let app = App::start();
-    let admin = format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{TOKEN}\" }} }}");
-    let gate = Gate::start(&config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &admin));
+    let admin =
+        format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{TOKEN}\" }} }}");
+    let gate =
+        Gate::start(&config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &admin));
     (app, gate)
 }
 
@@ -36,7 +38,11 @@ fn generation(gate: &Gate) -> u64 {
 fn names_that_resolve_to_this_machine_are_refused() {
     let (_app, gate) = guarded();
     let port = gate.address("admin").port();
-    let with_port = [format!("evil.example:{port}"), format!("127.0.0.1.nip.io:{port}"), format!("localhost.evil.example:{port}")];
+    let with_port = [
+        format!("evil.example:{port}"),
+        format!("127.0.0.1.nip.io:{port}"),
+        format!("localhost.evil.example:{port}"),
+    ];
     let names = [
         "evil.example",
         "",
@@ -52,21 +58,55 @@ fn names_that_resolve_to_this_machine_are_refused() {
         "10.0.0.1",
     ];
     let token = bearer();
-    for name in names.into_iter().chain(with_port.iter().map(String::as_str)) {
+    for name in names
+        .into_iter()
+        .chain(with_port.iter().map(String::as_str))
+    {
         for path in PATHS {
             let method = if path == "/-/reload" { "POST" } else { "GET" };
-            let answer = ask(&gate, method, path, &[("Host", name), ("Authorization", &token), JSON], b"");
-            assert!(matches!(answer.status, 400 | 403), "{name} {path}: {}", answer.status);
+            let answer = ask(
+                &gate,
+                method,
+                path,
+                &[("Host", name), ("Authorization", &token), JSON],
+                b"",
+            );
+            assert!(
+                matches!(answer.status, 400 | 403),
+                "{name} {path}: {}",
+                answer.status
+            );
             assert!(!answer.text().contains("generation"), "{name} {path}");
         }
     }
-    for name in ["localhost", "LocalHost", "127.0.0.1", "127.8.8.8", "[::1]", &format!("127.0.0.1:{port}")] {
-        assert_eq!(ask(&gate, "GET", "/-/status", &[("Host", name)], b"").status, 200, "{name}");
+    for name in [
+        "localhost",
+        "LocalHost",
+        "127.0.0.1",
+        "127.8.8.8",
+        "[::1]",
+        &format!("127.0.0.1:{port}"),
+    ] {
+        assert_eq!(
+            ask(&gate, "GET", "/-/status", &[("Host", name)], b"").status,
+            200,
+            "{name}"
+        );
     }
-    let twice = ask(&gate, "GET", "/-/status", &[HOST, ("Host", "evil.example")], b"");
+    let twice = ask(
+        &gate,
+        "GET",
+        "/-/status",
+        &[HOST, ("Host", "evil.example")],
+        b"",
+    );
     assert!(matches!(twice.status, 400 | 403), "{}", twice.status);
     let absolute = ask(&gate, "GET", "http://evil.example/-/status", &[HOST], b"");
-    assert!(matches!(absolute.status, 400 | 403 | 404), "{}", absolute.status);
+    assert!(
+        matches!(absolute.status, 400 | 403 | 404),
+        "{}",
+        absolute.status
+    );
     let mut bare = Connection::open(gate.address("admin"));
     bare.send(b"GET /-/status HTTP/1.0\r\n\r\n").unwrap();
     assert!(matches!(bare.answer().unwrap().status, 400 | 403));
@@ -88,24 +128,70 @@ fn pages_of_other_sites_change_and_learn_nothing() {
         "application/json-patch+json",
         "",
     ] {
-        let answer = ask(&gate, "POST", "/-/reload", &[HOST, ("Content-Type", kind), ("Authorization", &token)], b"{}");
+        let answer = ask(
+            &gate,
+            "POST",
+            "/-/reload",
+            &[HOST, ("Content-Type", kind), ("Authorization", &token)],
+            b"{}",
+        );
         assert_eq!(answer.status, 415, "{kind}");
     }
-    let both = ask(&gate, "POST", "/-/reload", &[HOST, JSON, ("Content-Type", "text/plain"), ("Authorization", &token)], b"{}");
+    let both = ask(
+        &gate,
+        "POST",
+        "/-/reload",
+        &[
+            HOST,
+            JSON,
+            ("Content-Type", "text/plain"),
+            ("Authorization", &token),
+        ],
+        b"{}",
+    );
     assert_eq!(both.status, 415);
-    for mark in [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-site"), ("Origin", "https://evil.example"), ("Origin", "null")]
-    {
+    for mark in [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+    ] {
         for path in PATHS {
             let method = if path == "/-/reload" { "POST" } else { "GET" };
-            let answer = ask(&gate, method, path, &[HOST, mark, JSON, ("Authorization", &token)], b"");
+            let answer = ask(
+                &gate,
+                method,
+                path,
+                &[HOST, mark, JSON, ("Authorization", &token)],
+                b"",
+            );
             assert_eq!(answer.status, 403, "{mark:?} {path}");
-            assert!(answer.headers.iter().all(|(name, _)| !name.to_ascii_lowercase().starts_with("access-control")), "{answer:?}");
+            assert!(
+                answer
+                    .headers
+                    .iter()
+                    .all(|(name, _)| !name.to_ascii_lowercase().starts_with("access-control")),
+                "{answer:?}"
+            );
         }
-        let preflight =
-            [HOST, mark, ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "authorization,content-type")];
+        let preflight = [
+            HOST,
+            mark,
+            ("Access-Control-Request-Method", "POST"),
+            (
+                "Access-Control-Request-Headers",
+                "authorization,content-type",
+            ),
+        ];
         let answer = ask(&gate, "OPTIONS", "/-/reload", &preflight, b"");
         assert_eq!(answer.status, 403);
-        assert!(answer.headers.iter().all(|(name, _)| !name.to_ascii_lowercase().starts_with("access-control")), "{answer:?}");
+        assert!(
+            answer
+                .headers
+                .iter()
+                .all(|(name, _)| !name.to_ascii_lowercase().starts_with("access-control")),
+            "{answer:?}"
+        );
     }
     assert_eq!(generation(&gate), before, "nothing was reloaded");
     for answer in [
@@ -122,12 +208,27 @@ fn pages_of_other_sites_change_and_learn_nothing() {
         ] {
             assert_eq!(answer.header(name), Some(value), "{answer:?}");
         }
-        assert!(answer.header("Content-Security-Policy").unwrap().starts_with("default-src 'none'"));
+        assert!(
+            answer
+                .header("Content-Security-Policy")
+                .unwrap()
+                .starts_with("default-src 'none'")
+        );
         assert_eq!(answer.header("Content-Type"), Some("application/json"));
     }
     assert_eq!(
-        ask(&gate, "POST", "/-/reload", &[HOST, ("Content-Type", "application/json; charset=utf-8"), ("Authorization", &token)], b"{}")
-            .status,
+        ask(
+            &gate,
+            "POST",
+            "/-/reload",
+            &[
+                HOST,
+                ("Content-Type", "application/json; charset=utf-8"),
+                ("Authorization", &token)
+            ],
+            b"{}"
+        )
+        .status,
         200
     );
 }
@@ -135,7 +236,15 @@ fn pages_of_other_sites_change_and_learn_nothing() {
 #[test]
 fn a_token_is_right_to_the_last_byte() {
     let (_app, gate) = guarded();
-    let reload = |authorization: &str| ask(&gate, "POST", "/-/reload", &[HOST, JSON, ("Authorization", authorization)], b"{}");
+    let reload = |authorization: &str| {
+        ask(
+            &gate,
+            "POST",
+            "/-/reload",
+            &[HOST, JSON, ("Authorization", authorization)],
+            b"{}",
+        )
+    };
     let wrong = [
         String::new(),
         "Bearer".to_owned(),
@@ -160,17 +269,54 @@ fn a_token_is_right_to_the_last_byte() {
         })
         .collect();
     assert_eq!(bodies.len(), 1, "they are all told the same: {bodies:?}");
-    assert_eq!(ask(&gate, "POST", &format!("/-/reload?token={TOKEN}&access_token={TOKEN}"), &[HOST, JSON], b"{}").status, 401);
     assert_eq!(
-        ask(&gate, "POST", "/-/reload", &[HOST, JSON, ("Authorization", &bearer()), ("Authorization", "Bearer x")], b"{}").status,
+        ask(
+            &gate,
+            "POST",
+            &format!("/-/reload?token={TOKEN}&access_token={TOKEN}"),
+            &[HOST, JSON],
+            b"{}"
+        )
+        .status,
+        401
+    );
+    assert_eq!(
+        ask(
+            &gate,
+            "POST",
+            "/-/reload",
+            &[
+                HOST,
+                JSON,
+                ("Authorization", &bearer()),
+                ("Authorization", "Bearer x")
+            ],
+            b"{}"
+        )
+        .status,
         401
     );
     assert_eq!(reload(&bearer()).status, 200);
     assert_eq!(reload(&format!("bEARER {TOKEN}")).status, 200);
     assert_eq!(ask(&gate, "GET", "/-/reload", &[HOST], b"").status, 405);
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "POST"] {
-        assert_eq!(ask(&gate, method, "/-/status", &[HOST, JSON], b"").status, 401, "{method}");
-        assert_eq!(ask(&gate, method, "/-/status", &[HOST, JSON, ("Authorization", &bearer())], b"").status, 405, "{method}");
+        assert_eq!(
+            ask(&gate, method, "/-/status", &[HOST, JSON], b"").status,
+            401,
+            "{method}"
+        );
+        assert_eq!(
+            ask(
+                &gate,
+                method,
+                "/-/status",
+                &[HOST, JSON, ("Authorization", &bearer())],
+                b""
+            )
+            .status,
+            405,
+            "{method}"
+        );
     }
 }
 
@@ -181,12 +327,29 @@ fn a_changed_token_counts_at_once() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let file = dir.path().join("token");
     std::fs::write(&file, TOKEN).unwrap();
-    let admin = format!("admin: {{ address: 127.0.0.1:0, token: {{ file: {} }} }}", file.display());
-    let gate = Gate::start_in(dir, &config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &admin));
-    let reload = |token: &str| ask(&gate, "POST", "/-/reload", &[HOST, JSON, ("Authorization", &format!("Bearer {token}"))], b"{}").status;
+    let admin = format!(
+        "admin: {{ address: 127.0.0.1:0, token: {{ file: {} }} }}",
+        file.display()
+    );
+    let gate = Gate::start_in(
+        dir,
+        &config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &admin),
+    );
+    let reload = |token: &str| {
+        ask(
+            &gate,
+            "POST",
+            "/-/reload",
+            &[HOST, JSON, ("Authorization", &format!("Bearer {token}"))],
+            b"{}",
+        )
+        .status
+    };
     assert_eq!(reload(TOKEN), 200);
     std::fs::write(&file, "another-token-of-many-bytes-0123").unwrap();
-    wait_for("the new token", || reload("another-token-of-many-bytes-0123") == 200);
+    wait_for("the new token", || {
+        reload("another-token-of-many-bytes-0123") == 200
+    });
     assert_eq!(reload(TOKEN), 401);
 }
 
@@ -194,10 +357,26 @@ fn a_changed_token_counts_at_once() {
 fn without_a_token_it_says_what_to_configure() {
     let app = App::start();
     let gate = Gate::start(&config(&app.url(), ""));
-    let answer = ask(&gate, "POST", "/-/reload", &[HOST, JSON, ("Authorization", "Bearer anything")], b"{}");
+    let answer = ask(
+        &gate,
+        "POST",
+        "/-/reload",
+        &[HOST, JSON, ("Authorization", "Bearer anything")],
+        b"{}",
+    );
     assert_eq!(answer.status, 403);
-    assert!(answer.text().contains("configure `admin.token`, or `store.path`"), "{}", answer.text());
-    assert_eq!(ask(&gate, "GET", "/-/status", &[HOST], b"").status, 200, "reading on loopback needs none");
+    assert!(
+        answer
+            .text()
+            .contains("configure `admin.token`, or `store.path`"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(
+        ask(&gate, "GET", "/-/status", &[HOST], b"").status,
+        200,
+        "reading on loopback needs none"
+    );
 }
 
 /// Off loopback everything needs the token, and a config without one is refused.
@@ -206,17 +385,42 @@ fn off_loopback_everything_needs_the_token() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
-    let wide = config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", "admin: { address: 0.0.0.0:0 }");
+    let wide = config(&app.url(), "").replace(
+        "admin: { address: 127.0.0.1:0 }",
+        "admin: { address: 0.0.0.0:0 }",
+    );
     std::fs::write(&path, &wide).unwrap();
     let checked = hookgate().arg("check").arg(&path).output().unwrap();
     assert_eq!(checked.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&checked.stdout).contains("off loopback the admin listener needs a token"));
-    let gate = Gate::start(&wide.replace("0.0.0.0:0", &format!("0.0.0.0:0, token: {{ insecure_inline: \"{TOKEN}\" }}")));
-    let address = format!("127.0.0.1:{}", gate.address("admin").port()).parse().unwrap();
+    assert!(
+        String::from_utf8_lossy(&checked.stdout)
+            .contains("off loopback the admin listener needs a token")
+    );
+    let gate = Gate::start(&wide.replace(
+        "0.0.0.0:0",
+        &format!("0.0.0.0:0, token: {{ insecure_inline: \"{TOKEN}\" }}"),
+    ));
+    let address = format!("127.0.0.1:{}", gate.address("admin").port())
+        .parse()
+        .unwrap();
     for path in ["/-/status", "/-/refusals", "/-/report", "/none"] {
-        assert_eq!(http::request(address, "GET", path, &[HOST], b"").status, 401, "{path}");
+        assert_eq!(
+            http::request(address, "GET", path, &[HOST], b"").status,
+            401,
+            "{path}"
+        );
     }
-    assert_eq!(http::request(address, "GET", "/-/status", &[HOST, ("Authorization", &bearer())], b"").status, 200);
+    assert_eq!(
+        http::request(
+            address,
+            "GET",
+            "/-/status",
+            &[HOST, ("Authorization", &bearer())],
+            b""
+        )
+        .status,
+        200
+    );
 }
 
 /// Heads and bodies without end cost a connection each, and no more.
@@ -226,11 +430,20 @@ fn greedy_senders_lose_their_connection() {
     let long = "x".repeat(200_000);
     let mut sender = Connection::open(gate.address("admin"));
     // what is not read may reset the connection while it is being written
-    sender.send(format!("GET /-/status HTTP/1.1\r\nHost: localhost\r\nX-Long: {long}\r\n\r\n").as_bytes()).ok();
+    sender
+        .send(
+            format!("GET /-/status HTTP/1.1\r\nHost: localhost\r\nX-Long: {long}\r\n\r\n")
+                .as_bytes(),
+        )
+        .ok();
     assert!(sender.answer().map_or(true, |answer| answer.status >= 400));
     let mut sender = Connection::open(gate.address("admin"));
-    let many: String = (0..2_000).map(|number| format!("X-{number}: y\r\n")).collect();
-    sender.send(format!("GET /-/status HTTP/1.1\r\nHost: localhost\r\n{many}\r\n").as_bytes()).ok();
+    let many: String = (0..2_000)
+        .map(|number| format!("X-{number}: y\r\n"))
+        .collect();
+    sender
+        .send(format!("GET /-/status HTTP/1.1\r\nHost: localhost\r\n{many}\r\n").as_bytes())
+        .ok();
     assert!(sender.answer().map_or(true, |answer| answer.status >= 400));
     let mut sender = Connection::open(gate.address("admin"));
     let head = format!(
@@ -243,7 +456,10 @@ fn greedy_senders_lose_their_connection() {
     while sent < 99_999_999 && sender.send(&piece).is_ok() {
         sent += piece.len();
     }
-    assert!(sent < 32 << 20, "{sent} bytes of a body that nobody reads were taken");
+    assert!(
+        sent < 32 << 20,
+        "{sent} bytes of a body that nobody reads were taken"
+    );
     assert_eq!(ask(&gate, "GET", "/-/status", &[HOST], b"").status, 200);
 }
 
@@ -252,9 +468,15 @@ fn greedy_senders_lose_their_connection() {
 fn nothing_that_is_said_holds_a_secret() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let secrets: Vec<String> = (0..6).map(|number| format!("S{number}cretThatNobodyMaySee-0123456789")).collect();
+    let secrets: Vec<String> = (0..6)
+        .map(|number| format!("S{number}cretThatNobodyMaySee-0123456789"))
+        .collect();
     let at = |name: &str| dir.path().join(name);
-    for (name, secret) in [("github", &secrets[0]), ("gitlab", &secrets[1]), ("verify", &secrets[2])] {
+    for (name, secret) in [
+        ("github", &secrets[0]),
+        ("gitlab", &secrets[1]),
+        ("verify", &secrets[2]),
+    ] {
         std::fs::write(at(name), secret).unwrap();
     }
     std::fs::create_dir(at("tenants")).unwrap();
@@ -293,11 +515,29 @@ routes:
     );
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
     let mut said: Vec<String> = Vec::new();
-    let as_header = |name: &str, secret: &str| vec![(name.to_owned(), secret.to_owned()), ("User-Agent".to_owned(), secret.to_owned())];
+    let as_header = |name: &str, secret: &str| {
+        vec![
+            (name.to_owned(), secret.to_owned()),
+            ("User-Agent".to_owned(), secret.to_owned()),
+        ]
+    };
     for secret in &secrets {
         for path in ["/github", "/gitlab", "/tenants/berlin", "/none"] {
-            for name in ["X-Gitlab-Token", "X-Token", "Authorization", "X-Hub-Signature-256", "Cookie"] {
-                said.push(gate.post(&format!("{path}?token={secret}"), &as_header(name, secret), b"{}").text());
+            for name in [
+                "X-Gitlab-Token",
+                "X-Token",
+                "Authorization",
+                "X-Hub-Signature-256",
+                "Cookie",
+            ] {
+                said.push(
+                    gate.post(
+                        &format!("{path}?token={secret}"),
+                        &as_header(name, secret),
+                        b"{}",
+                    )
+                    .text(),
+                );
             }
         }
         said.push(
@@ -322,15 +562,34 @@ routes:
         ("PUT", "/-/status"),
     ] {
         for authorization in [token.as_str(), "Bearer wrong", ""] {
-            let answer = ask(&gate, method, path, &[HOST, JSON, ("Authorization", authorization)], b"{}");
-            said.push(format!("{} {:?} {}", answer.status, answer.headers, answer.text()));
+            let answer = ask(
+                &gate,
+                method,
+                path,
+                &[HOST, JSON, ("Authorization", authorization)],
+                b"{}",
+            );
+            said.push(format!(
+                "{} {:?} {}",
+                answer.status,
+                answer.headers,
+                answer.text()
+            ));
         }
     }
-    assert!(said.iter().any(|text| text.contains("signature_mismatch")), "the report tells of the forged ones");
+    assert!(
+        said.iter().any(|text| text.contains("signature_mismatch")),
+        "the report tells of the forged ones"
+    );
     // a reload that fails tells its reasons
     std::fs::write(gate.config_path(), format!("{yaml}typo: {}\n", secrets[0])).unwrap();
-    wait_for("the error", || !gate.admin("/-/status")["last_error"].is_null());
-    let (admin, config) = (gate.address("admin").to_string(), gate.config_path().display().to_string());
+    wait_for("the error", || {
+        !gate.admin("/-/status")["last_error"].is_null()
+    });
+    let (admin, config) = (
+        gate.address("admin").to_string(),
+        gate.config_path().display().to_string(),
+    );
     said.push(gate.admin("/-/status").to_string());
     for path in ["/livez", "/readyz", "/metrics", "/none"] {
         said.push(gate.health(path).text());
@@ -346,12 +605,24 @@ routes:
             &["doctor", "-v"],
             &["doctor", "--json"],
         ] {
-            let output = hookgate().args(command).args(["--admin", &admin, "--config", &config, "-v"]).output().unwrap();
-            said.push(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)));
+            let output = hookgate()
+                .args(command)
+                .args(["--admin", &admin, "--config", &config, "-v"])
+                .output()
+                .unwrap();
+            said.push(format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ));
         }
         for command in [&["check", &config][..], &["check", "--json", &config]] {
             let output = hookgate().args(command).output().unwrap();
-            said.push(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)));
+            said.push(format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ));
         }
         if round == 0 {
             std::fs::write(gate.config_path(), &yaml).unwrap();
@@ -362,8 +633,14 @@ routes:
     said.extend([gate.said().join("\n"), gate.lines().join("\n")]);
     for (number, text) in said.iter().enumerate() {
         for secret in &secrets {
-            assert!(!text.contains(secret.as_str()), "{number} tells {secret}: {text}");
-            assert!(!text.contains(&secret[..20]), "{number} tells a part of {secret}: {text}");
+            assert!(
+                !text.contains(secret.as_str()),
+                "{number} tells {secret}: {text}"
+            );
+            assert!(
+                !text.contains(&secret[..20]),
+                "{number} tells a part of {secret}: {text}"
+            );
         }
     }
 }

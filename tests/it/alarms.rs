@@ -42,63 +42,132 @@ fn start(yaml: &str) -> Gate {
 }
 
 fn send(gate: &Gate, id: &str) {
-    assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, id, b"{}"), b"{}").status, 200);
+    assert_eq!(
+        gate.post("/webhooks/github", &sign::github(SECRET, id, b"{}"), b"{}")
+            .status,
+        200
+    );
 }
 
 fn shows(gate: &Gate, line: &str) -> bool {
-    gate.health("/metrics").text().lines().any(|known| known == line)
+    gate.health("/metrics")
+        .text()
+        .lines()
+        .any(|known| known == line)
 }
 
 fn raised(gate: &Gate) -> bool {
-    shows(gate, "hookgate_alarm{code=\"dead_letters\",route=\"github\"} 1")
+    shows(
+        gate,
+        "hookgate_alarm{code=\"dead_letters\",route=\"github\"} 1",
+    )
 }
 
 /// Whether a request is signed as Standard Webhooks has it; its ID and body.
 #[track_caller]
 fn verified(seen: &Seen) -> (String, serde_json::Value) {
     let text = ALARMS.as_bytes().to_vec().into();
-    let key = SigningKey::new(&SecretText { name: "a".into(), text, encodings: None, not_before: None, expires: None }).unwrap();
+    let key = SigningKey::new(&SecretText {
+        name: "a".into(),
+        text,
+        encodings: None,
+        not_before: None,
+        expires: None,
+    })
+    .unwrap();
     let id = seen.header("webhook-id").unwrap();
-    let at = UNIX_EPOCH + Duration::from_secs(seen.header("webhook-timestamp").unwrap().parse().unwrap());
+    let at = UNIX_EPOCH
+        + Duration::from_secs(seen.header("webhook-timestamp").unwrap().parse().unwrap());
     let expected = key.sign(id, at, &seen.body).unwrap();
-    assert_eq!(seen.header("webhook-signature"), Some(expected[2].1.to_str().unwrap()));
+    assert_eq!(
+        seen.header("webhook-signature"),
+        Some(expected[2].1.to_str().unwrap())
+    );
     (id.to_owned(), serde_json::from_slice(&seen.body).unwrap())
 }
 
 #[test]
 fn a_dead_letter_is_shown_and_sent_signed_until_it_is_taken() {
     let dead = App::answering(|_, _| Act::status(410));
-    let ops = App::answering(|n, _| if n == 0 { Act::status(503) } else { Act::status(204) });
-    let gate = start(&config(&dead.url(), &format!("{}/hook?team=a", ops.url()), LOOPBACK));
-    assert!(shows(&gate, "hookgate_alarm{code=\"dead_letters\",route=\"github\"} 0"));
-    assert!(shows(&gate, "hookgate_alarm{code=\"clock_jump\",route=\"-\"} 0"));
+    let ops = App::answering(|n, _| {
+        if n == 0 {
+            Act::status(503)
+        } else {
+            Act::status(204)
+        }
+    });
+    let gate = start(&config(
+        &dead.url(),
+        &format!("{}/hook?team=a", ops.url()),
+        LOOPBACK,
+    ));
+    assert!(shows(
+        &gate,
+        "hookgate_alarm{code=\"dead_letters\",route=\"github\"} 0"
+    ));
+    assert!(shows(
+        &gate,
+        "hookgate_alarm{code=\"clock_jump\",route=\"-\"} 0"
+    ));
     send(&gate, "1");
     wait_for("the alarm", || raised(&gate));
     let status = gate.admin("/-/status");
     let alarm = &status["alarms"][0];
-    assert_eq!((alarm["code"].as_str(), alarm["route"].as_str()), (Some("dead_letters"), Some("github")), "{alarm}");
-    wait_for("its line", || gate.said().iter().any(|line| line.contains("alarm raised") && line.contains("dead_letters")));
-    wait_at_most(Duration::from_secs(20), "the alarm to be taken", || ops.count() >= 2);
+    assert_eq!(
+        (alarm["code"].as_str(), alarm["route"].as_str()),
+        (Some("dead_letters"), Some("github")),
+        "{alarm}"
+    );
+    wait_for("its line", || {
+        gate.said()
+            .iter()
+            .any(|line| line.contains("alarm raised") && line.contains("dead_letters"))
+    });
+    wait_at_most(Duration::from_secs(20), "the alarm to be taken", || {
+        ops.count() >= 2
+    });
     let seen = ops.seen();
     let (first, again) = (verified(&seen[0]), verified(&seen[1]));
     assert_eq!(first, again, "the same one");
     let (_, event) = first;
-    assert_eq!((&*seen[0].method, &*seen[0].target, seen[0].header("host")), ("POST", "/hook?team=a", Some(&*ops.address.to_string())));
-    assert_eq!((event["type"].as_str(), event["data"]["code"].as_str()), (Some("hookgate.alarm.raised"), Some("dead_letters")));
-    assert_eq!((event["data"]["since"].as_str(), event["data"]["route"].as_str()), (event["timestamp"].as_str(), Some("github")));
-    assert!(!gate.said().iter().any(|line| line.contains("team=a")), "what stands in a URL may be a secret");
+    assert_eq!(
+        (&*seen[0].method, &*seen[0].target, seen[0].header("host")),
+        ("POST", "/hook?team=a", Some(&*ops.address.to_string()))
+    );
+    assert_eq!(
+        (event["type"].as_str(), event["data"]["code"].as_str()),
+        (Some("hookgate.alarm.raised"), Some("dead_letters"))
+    );
+    assert_eq!(
+        (
+            event["data"]["since"].as_str(),
+            event["data"]["route"].as_str()
+        ),
+        (event["timestamp"].as_str(), Some("github"))
+    );
+    assert!(
+        !gate.said().iter().any(|line| line.contains("team=a")),
+        "what stands in a URL may be a secret"
+    );
 }
 
 #[test]
 fn an_alarm_survives_a_gate_that_is_killed() {
     let dead = App::answering(|_, _| Act::status(410));
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let yaml = config(&dead.url(), &format!("http://{closed}/"), LOOPBACK);
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let yaml = yaml.replace("STORE", dir.path().join("store").to_str().unwrap());
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
     send(&gate, "1");
-    wait_for("a try", || gate.said().iter().any(|line| line.contains("an alarm is not delivered yet")));
+    wait_for("a try", || {
+        gate.said()
+            .iter()
+            .any(|line| line.contains("an alarm is not delivered yet"))
+    });
     drop(gate);
     let ops = App::on(closed, |_, _| Act::status(200));
     let _gate = Gate::start_in(dir, &yaml);
@@ -109,13 +178,29 @@ fn an_alarm_survives_a_gate_that_is_killed() {
 #[test]
 fn waiting_alarms_without_a_webhook_are_not_parked() {
     let dead = App::answering(|_, _| Act::status(410));
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let yaml = config(&dead.url(), &format!("http://{closed}/"), LOOPBACK);
     let gate = start(&yaml);
     send(&gate, "1");
-    wait_for("an attempt", || gate.said().iter().any(|line| line.contains("an alarm is not delivered yet")));
-    let without = yaml.lines().map(|line| if line.starts_with("alarms:") { "alarms: { disk_free: 1B }\n" } else { line });
-    let without = without.collect::<Vec<_>>().join("\n").replace("STORE", gate.dir().join("store").to_str().unwrap());
+    wait_for("an attempt", || {
+        gate.said()
+            .iter()
+            .any(|line| line.contains("an alarm is not delivered yet"))
+    });
+    let without = yaml.lines().map(|line| {
+        if line.starts_with("alarms:") {
+            "alarms: { disk_free: 1B }\n"
+        } else {
+            line
+        }
+    });
+    let without = without
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("STORE", gate.dir().join("store").to_str().unwrap());
     let parked = |status: &serde_json::Value| status["store"]["parked"].as_u64();
     // after the reload, and where the store is opened without one
     let dir = gate.shared_dir();
@@ -123,12 +208,19 @@ fn waiting_alarms_without_a_webhook_are_not_parked() {
     gate.signal("HUP");
     wait_for("the reload", || gate.admin("/-/status")["generation"] == 2);
     send(&gate, "2");
-    wait_for("new counts", || gate.admin("/-/status")["routes"][0]["dead"] == 2);
+    wait_for("new counts", || {
+        gate.admin("/-/status")["routes"][0]["dead"] == 2
+    });
     assert_eq!(parked(&gate.admin("/-/status")), Some(0));
-    assert!(shows(&gate, "hookgate_alarm{code=\"parked\",route=\"-\"} 0"));
+    assert!(shows(
+        &gate,
+        "hookgate_alarm{code=\"parked\",route=\"-\"} 0"
+    ));
     drop(gate);
     let gate = Gate::start_in(dir, &without);
-    wait_for("the counts", || gate.admin("/-/status")["routes"][0]["dead"] == 2);
+    wait_for("the counts", || {
+        gate.admin("/-/status")["routes"][0]["dead"] == 2
+    });
     assert_eq!(parked(&gate.admin("/-/status")), Some(0));
 }
 
@@ -138,10 +230,22 @@ fn no_address_that_is_not_public_is_called() {
     let ops = App::start();
     let port = ops.address.port();
     let denied = "egress: { allow: [127.0.0.0/8, \"::1\"], deny: [127.0.0.1] }\n";
-    for (host, more) in [("localhost", "egress: { allow: [10.0.0.0/8] }\n"), ("[::ffff:127.0.0.1]", ""), ("127.0.0.1", denied)] {
-        let gate = start(&config(&dead.url(), &format!("http://{host}:{port}/"), more));
+    for (host, more) in [
+        ("localhost", "egress: { allow: [10.0.0.0/8] }\n"),
+        ("[::ffff:127.0.0.1]", ""),
+        ("127.0.0.1", denied),
+    ] {
+        let gate = start(&config(
+            &dead.url(),
+            &format!("http://{host}:{port}/"),
+            more,
+        ));
         send(&gate, "1");
-        wait_for("a try", || gate.said().iter().any(|line| line.contains("unreached_egress")));
+        wait_for("a try", || {
+            gate.said()
+                .iter()
+                .any(|line| line.contains("unreached_egress"))
+        });
         assert_eq!(ops.count(), 0, "{host} {more}");
     }
 }
@@ -151,10 +255,17 @@ fn a_redirect_is_an_answer_and_not_followed() {
     let dead = App::answering(|_, _| Act::status(410));
     let inside = App::start();
     let to = inside.url();
-    let ops = App::answering(move |_, _| Act { headers: vec![("Location".to_owned(), to.clone())], ..Act::status(307) });
+    let ops = App::answering(move |_, _| Act {
+        headers: vec![("Location".to_owned(), to.clone())],
+        ..Act::status(307)
+    });
     let gate = start(&config(&dead.url(), &ops.url(), LOOPBACK));
     send(&gate, "1");
-    wait_for("the redirect", || gate.said().iter().any(|line| line.contains("an alarm is not delivered yet") && line.contains("307")));
+    wait_for("the redirect", || {
+        gate.said()
+            .iter()
+            .any(|line| line.contains("an alarm is not delivered yet") && line.contains("307"))
+    });
     assert_eq!(inside.count(), 0);
 }
 
@@ -162,6 +273,11 @@ fn a_redirect_is_an_answer_and_not_followed() {
 #[test]
 fn the_page_is_complete() {
     let page = std::fs::read_to_string("docs/alarms.md").unwrap();
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    assert_eq!(rows.collect::<Vec<_>>(), Code::ALL.iter().map(|code| code.code()).collect::<Vec<_>>());
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(
+        rows.collect::<Vec<_>>(),
+        Code::ALL.iter().map(|code| code.code()).collect::<Vec<_>>()
+    );
 }

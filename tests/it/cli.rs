@@ -10,7 +10,12 @@ use super::support::vectors;
 
 #[track_caller]
 fn run(args: &[&str]) -> Output {
-    hookgate().args(args).env("LC_ALL", "C.UTF-8").env_remove("HOOKGATE_CONFIG").output().unwrap()
+    hookgate()
+        .args(args)
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("HOOKGATE_CONFIG")
+        .output()
+        .unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -24,28 +29,59 @@ fn verify_judges_recorded_requests() {
     let deviations = vectors::deviations();
     let (mut count, mut wrong) = (0, Vec::new());
     for (provider, path) in vectors::files() {
-        for case in
-            vectors::load(&path).iter().filter(|case| case.valid || case.name.contains("wrong_secret") || case.name.contains("one_byte"))
-        {
+        for case in vectors::load(&path).iter().filter(|case| {
+            case.valid || case.name.contains("wrong_secret") || case.name.contains("one_byte")
+        }) {
             let request = dir.path().join("request.http");
-            let mut raw = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", case.method, case.target(), case.authority()).into_bytes();
-            for (name, value) in case.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
+            let mut raw = format!(
+                "{} {} HTTP/1.1\r\nHost: {}\r\n",
+                case.method,
+                case.target(),
+                case.authority()
+            )
+            .into_bytes();
+            for (name, value) in case
+                .headers
+                .iter()
+                .filter(|(name, _)| !name.eq_ignore_ascii_case("host"))
+            {
                 raw.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
             }
             raw.extend_from_slice(b"\r\n");
             raw.extend_from_slice(&case.body());
             std::fs::write(&request, raw).unwrap();
             let now = case.now.to_string();
-            let mut args = vec!["verify", "--provider", &provider, "--url", &case.url, "--now", &now, "--json"];
-            let secrets: Vec<_> = case.texts().iter().enumerate().map(|(number, text)| secret_file(dir.path(), number, text)).collect();
-            secrets.iter().for_each(|secret| args.extend(["--secret-file", secret]));
+            let mut args = vec![
+                "verify",
+                "--provider",
+                &provider,
+                "--url",
+                &case.url,
+                "--now",
+                &now,
+                "--json",
+            ];
+            let secrets: Vec<_> = case
+                .texts()
+                .iter()
+                .enumerate()
+                .map(|(number, text)| secret_file(dir.path(), number, text))
+                .collect();
+            secrets
+                .iter()
+                .for_each(|secret| args.extend(["--secret-file", secret]));
             let request = request.display().to_string();
             args.push(&request);
             let output = run(&args);
             let due = case.due(deviations.get(&provider));
             count += 1;
-            let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            let says_so = if due { said["verdict"] == "authentic" } else { said["code"].is_string() };
+            let said: serde_json::Value =
+                serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let says_so = if due {
+                said["verdict"] == "authentic"
+            } else {
+                said["code"].is_string()
+            };
             if output.status.code() != Some(i32::from(!due)) || !says_so {
                 wrong.push(format!(
                     "{provider} {}: {:?} {said} {}",
@@ -71,25 +107,75 @@ fn verify_called_wrongly_exits_with_2() {
     let dir = tempfile::tempdir().unwrap();
     let secret = secret_file(dir.path(), 0, "a-secret-of-many-bytes");
     for args in [
-        vec!["verify", "--provider", "githup", "--secret-file", &secret, "-"],
+        vec![
+            "verify",
+            "--provider",
+            "githup",
+            "--secret-file",
+            &secret,
+            "-",
+        ],
         vec!["verify", "--provider", "github", "-"],
-        vec!["verify", "--provider", "github", "--secret-file", "/nonexistent", "-"],
-        vec!["verify", "--provider", "github", "--secret-file", &secret, "/nonexistent"],
-        vec!["verify", "--provider", "github", "--secret-file", &secret, "--now", "yesterday", "-"],
+        vec![
+            "verify",
+            "--provider",
+            "github",
+            "--secret-file",
+            "/nonexistent",
+            "-",
+        ],
+        vec![
+            "verify",
+            "--provider",
+            "github",
+            "--secret-file",
+            &secret,
+            "/nonexistent",
+        ],
+        vec![
+            "verify",
+            "--provider",
+            "github",
+            "--secret-file",
+            &secret,
+            "--now",
+            "yesterday",
+            "-",
+        ],
         vec!["verifi"],
     ] {
         let output = run(&args);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{args:?}"
+        );
     }
     let mut child = hookgate()
-        .args(["verify", "--provider", "github", "--secret-file", &secret, "-"])
+        .args([
+            "verify",
+            "--provider",
+            "github",
+            "--secret-file",
+            &secret,
+            "-",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"not a request at all").unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"not a request at all")
+        .unwrap();
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(2));
 }
 
@@ -110,19 +196,47 @@ fn what_sign_makes_the_gate_lets_in() {
         })
         .collect();
     let yaml = config(&app.url(), "");
-    let yaml = format!("{}routes:\n{routes}", yaml.split("routes:\n").next().unwrap());
+    let yaml = format!(
+        "{}routes:\n{routes}",
+        yaml.split("routes:\n").next().unwrap()
+    );
     let gate = Gate::start(&yaml);
-    for (number, route) in gate.admin("/-/status")["routes"].as_array().unwrap().iter().enumerate() {
+    for (number, route) in gate.admin("/-/status")["routes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
         let provider = route["name"].as_str().unwrap();
         let url = format!("http://{}/in/{provider}", gate.address("senders"));
         let signed = if provider == "square" {
             // the signature covers the public URL, so the route's own block signs
             let config = gate.config_path().display().to_string();
-            run(&["sign", "--config", &config, "--route", provider, "--body", &body, "--url", &url, "--send"])
+            run(&[
+                "sign", "--config", &config, "--route", provider, "--body", &body, "--url", &url,
+                "--send",
+            ])
         } else {
-            run(&["sign", "--provider", provider, "--secret-file", &secret, "--body", &body, "--url", &url, "--send"])
+            run(&[
+                "sign",
+                "--provider",
+                provider,
+                "--secret-file",
+                &secret,
+                "--body",
+                &body,
+                "--url",
+                &url,
+                "--send",
+            ])
         };
-        assert_eq!(signed.status.code(), Some(0), "{provider}: {} {}", stdout(&signed), String::from_utf8_lossy(&signed.stderr));
+        assert_eq!(
+            signed.status.code(),
+            Some(0),
+            "{provider}: {} {}",
+            stdout(&signed),
+            String::from_utf8_lossy(&signed.stderr)
+        );
         assert_eq!(app.count(), number + 1, "{provider}");
     }
 }
@@ -136,11 +250,24 @@ fn sign_prints_a_curl_command_that_works() {
     std::fs::write(&body, "{}").unwrap();
     let secret = secret_file(dir.path(), 0, "a secret of more than sixteen bytes");
     let url = format!("http://{}/webhooks/github", gate.address("senders"));
-    let signed = run(&["sign", "--provider", "github", "--secret-file", &secret, "--body", &body.display().to_string(), "--url", &url]);
+    let signed = run(&[
+        "sign",
+        "--provider",
+        "github",
+        "--secret-file",
+        &secret,
+        "--body",
+        &body.display().to_string(),
+        "--url",
+        &url,
+    ]);
     let command = stdout(&signed);
     assert!(command.starts_with("curl "), "{command}");
     let answer = std::process::Command::new("sh")
-        .args(["-c", &format!("{} -s -o /dev/null -w '%{{http_code}}'", command.trim_end())])
+        .args([
+            "-c",
+            &format!("{} -s -o /dev/null -w '%{{http_code}}'", command.trim_end()),
+        ])
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&answer.stdout), "200", "{command}");
@@ -157,45 +284,108 @@ fn check_says_all_at_once_and_where() {
     assert_eq!(checked.status.code(), Some(0), "{}", stdout(&checked));
     assert!(stdout(&checked).contains('✓'));
     assert_eq!(run(&["check", "--strict", &path]).status.code(), Some(0));
-    std::fs::write(&path, format!("{good}  - {{ name: open, path: /open, verify: none, forward: {{ upstream: app }} }}\n")).unwrap();
+    std::fs::write(
+        &path,
+        format!(
+            "{good}  - {{ name: open, path: /open, verify: none, forward: {{ upstream: app }} }}\n"
+        ),
+    )
+    .unwrap();
     let warned = run(&["check", "--strict", &path]);
-    assert_eq!(warned.status.code(), Some(1), "it has a warning: {}", stdout(&warned));
-    std::fs::write(&path, good.replace("upstream: app", "upstream: ap").replace("dedupe:", "dedup:").replace("timeout: 5s", "timeout: 5"))
-        .unwrap();
+    assert_eq!(
+        warned.status.code(),
+        Some(1),
+        "it has a warning: {}",
+        stdout(&warned)
+    );
+    std::fs::write(
+        &path,
+        good.replace("upstream: app", "upstream: ap")
+            .replace("dedupe:", "dedup:")
+            .replace("timeout: 5s", "timeout: 5"),
+    )
+    .unwrap();
     let checked = run(&["check", &path]);
     assert_eq!(checked.status.code(), Some(1));
     let said = stdout(&checked);
-    for part in ["did you mean `app`?", "did you mean `dedupe`?", "write `5s`", "config.yaml:6:", "3 errors"] {
+    for part in [
+        "did you mean `app`?",
+        "did you mean `dedupe`?",
+        "write `5s`",
+        "config.yaml:6:",
+        "3 errors",
+    ] {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
     let json = stdout(&run(&["check", "--format", "json", &path]));
-    let lines: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.iter().filter(|line| line["level"] == "error").count(), 3);
-    assert!(lines.iter().all(|line| line["line"].is_u64() && line["message"].is_string()));
+    let lines: Vec<serde_json::Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        lines.iter().filter(|line| line["level"] == "error").count(),
+        3
+    );
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["line"].is_u64() && line["message"].is_string())
+    );
 }
 
 #[test]
 fn the_demo_shows_every_verdict() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
-    let free = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = |_| {
+        std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+    };
     let [gate, health, admin] = [0, 1, 2].map(free);
     let upstream = app.address.port();
     drop(app);
     let example = std::fs::read_to_string("config.example.yaml").unwrap();
-    let mine = [("8080", gate), ("9091", health), ("9090", admin), ("3000", upstream)];
-    let yaml = mine.iter().fold(example, |yaml, (port, mine)| yaml.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{mine}")));
+    let mine = [
+        ("8080", gate),
+        ("9091", health),
+        ("9090", admin),
+        ("3000", upstream),
+    ];
+    let yaml = mine.iter().fold(example, |yaml, (port, mine)| {
+        yaml.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{mine}"))
+    });
     let path = dir.path().join("config.example.yaml");
     std::fs::write(&path, yaml).unwrap();
     copy("demo", &dir.path().join("demo"));
     let shown = run(&["demo", "--exit", "--config", &path.display().to_string()]);
     let said = stdout(&shown);
-    assert_eq!(shown.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&shown.stderr));
-    assert!(said.contains("4 let in, 2 refused, 1 duplicate; the app saw 4 requests. As it should be."), "{said}");
+    assert_eq!(
+        shown.status.code(),
+        Some(0),
+        "{said}{}",
+        String::from_utf8_lossy(&shown.stderr)
+    );
+    assert!(
+        said.contains("4 let in, 2 refused, 1 duplicate; the app saw 4 requests. As it should be."),
+        "{said}"
+    );
     let said = format!("{said}{}", String::from_utf8_lossy(&shown.stderr));
-    for name in ["github-2026-11", "github-2026-05", "stripe", "slack", "standard-webhooks", "admin-token"] {
+    for name in [
+        "github-2026-11",
+        "github-2026-05",
+        "stripe",
+        "slack",
+        "standard-webhooks",
+        "admin-token",
+    ] {
         let secret = std::fs::read_to_string(format!("demo/secrets/{name}")).unwrap();
-        assert!(!said.contains(secret.trim()), "the demo shows the secret {name}");
+        assert!(
+            !said.contains(secret.trim()),
+            "the demo shows the secret {name}"
+        );
     }
 }
 
@@ -217,18 +407,30 @@ fn health_and_status_answer_by_exit_code() {
     let app = App::start();
     let gate = Gate::start(&config(&app.url(), ""));
     let health = gate.address("health").to_string();
-    assert_eq!(run(&["health", "--address", &health]).status.code(), Some(0));
+    assert_eq!(
+        run(&["health", "--address", &health]).status.code(),
+        Some(0)
+    );
     let admin = gate.address("admin").to_string();
     let calm = run(&["status", "--admin", &admin]);
     assert_eq!(calm.status.code(), Some(0), "{}", stdout(&calm));
     gate.post("/webhooks/github", &[], b"{}");
     let busy = run(&["status", "--admin", &admin]);
     assert_eq!(busy.status.code(), Some(1));
-    assert!(stdout(&busy).contains("signature_missing"), "{}", stdout(&busy));
-    let json: serde_json::Value = serde_json::from_slice(&run(&["status", "--json", "--admin", &admin]).stdout).unwrap();
+    assert!(
+        stdout(&busy).contains("signature_missing"),
+        "{}",
+        stdout(&busy)
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&["status", "--json", "--admin", &admin]).stdout).unwrap();
     assert_eq!(json["generation"], 1);
     drop(gate);
-    assert_eq!(run(&["health", "--address", &health]).status.code(), Some(1), "Docker knows 0 and 1 alone");
+    assert_eq!(
+        run(&["health", "--address", &health]).status.code(),
+        Some(1),
+        "Docker knows 0 and 1 alone"
+    );
     assert_eq!(run(&["status", "--admin", &admin]).status.code(), Some(69));
 }
 
@@ -245,14 +447,39 @@ fn nobody_sees_a_secret() {
         "  - name: gitlab\n    path: /webhooks/gitlab\n    verify: {{ provider: gitlab, secrets: [{{ insecure_inline: \"{secret}\" }}] }}\n    forward: {{ upstream: app }}\n"
     );
     let gate = Gate::start(&format!("{yaml}{token}"));
-    let with = |name: &str| vec![(name.to_owned(), secret.to_owned()), ("Idempotency-Key".to_owned(), secret[..0].to_owned())];
-    assert_eq!(gate.post("/webhooks/gitlab", &with("X-Gitlab-Token"), b"{}").status, 200);
-    assert!(app.last().headers.iter().all(|(_, value)| !value.contains(secret)), "the token reaches the app");
-    gate.post(&format!("/webhooks/gitlab?token={secret}"), &with("Authorization"), b"{}");
-    gate.post(&format!("/none?token={secret}"), &with("Authorization"), b"{}");
+    let with = |name: &str| {
+        vec![
+            (name.to_owned(), secret.to_owned()),
+            ("Idempotency-Key".to_owned(), secret[..0].to_owned()),
+        ]
+    };
+    assert_eq!(
+        gate.post("/webhooks/gitlab", &with("X-Gitlab-Token"), b"{}")
+            .status,
+        200
+    );
+    assert!(
+        app.last()
+            .headers
+            .iter()
+            .all(|(_, value)| !value.contains(secret)),
+        "the token reaches the app"
+    );
+    gate.post(
+        &format!("/webhooks/gitlab?token={secret}"),
+        &with("Authorization"),
+        b"{}",
+    );
+    gate.post(
+        &format!("/none?token={secret}"),
+        &with("Authorization"),
+        b"{}",
+    );
     std::fs::write(gate.config_path(), format!("{yaml}{token}typo: {secret}\n")).unwrap();
     gate.signal("HUP");
-    super::support::gate::wait_for("the error", || !gate.admin("/-/status")["last_error"].is_null());
+    super::support::gate::wait_for("the error", || {
+        !gate.admin("/-/status")["last_error"].is_null()
+    });
     let admin = gate.address("admin").to_string();
     let config = gate.config_path().display().to_string();
     let all = [
@@ -276,7 +503,11 @@ fn no_command_prints_a_secret() {
     let secret = "S3cretThatNobodyMaySee-0123456789";
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
-    let (file, body, request) = (secret_file(dir.path(), 0, secret), at("body"), at("request"));
+    let (file, body, request) = (
+        secret_file(dir.path(), 0, secret),
+        at("body"),
+        at("request"),
+    );
     std::fs::write(&body, "{}").unwrap();
     std::fs::write(
         &request,
@@ -291,14 +522,45 @@ fn no_command_prints_a_secret() {
     .unwrap();
     std::fs::write(
         at("good.yaml"),
-        config("http://127.0.0.1:9", "").replace("\"a secret of more than sixteen bytes\", allow_whitespace: true", secret),
+        config("http://127.0.0.1:9", "").replace(
+            "\"a secret of more than sixteen bytes\", allow_whitespace: true",
+            secret,
+        ),
     )
     .unwrap();
     let (good, bad, broken) = (at("good.yaml"), at("bad.yaml"), at("broken"));
     let mut runs: Vec<Vec<&str>> = Vec::new();
-    for provider in ["github", "stripe", "slack", "standard-webhooks", "gitlab", "square", "telegram", "postmark", "shopify", "twitch"] {
-        runs.push(vec!["sign", "--provider", provider, "--secret-file", &file, "--body", &body]);
-        runs.push(vec!["sign", "--provider", provider, "--secret-env", "THE_SECRET", "--body", &body, "--json"]);
+    for provider in [
+        "github",
+        "stripe",
+        "slack",
+        "standard-webhooks",
+        "gitlab",
+        "square",
+        "telegram",
+        "postmark",
+        "shopify",
+        "twitch",
+    ] {
+        runs.push(vec![
+            "sign",
+            "--provider",
+            provider,
+            "--secret-file",
+            &file,
+            "--body",
+            &body,
+        ]);
+        runs.push(vec![
+            "sign",
+            "--provider",
+            provider,
+            "--secret-env",
+            "THE_SECRET",
+            "--body",
+            &body,
+            "--json",
+        ]);
         runs.push(vec![
             "sign",
             "--provider",
@@ -311,13 +573,42 @@ fn no_command_prints_a_secret() {
             "--url",
             "http://127.0.0.1:9/x",
         ]);
-        runs.push(vec!["verify", "--provider", provider, "--secret-file", &file, &request]);
-        runs.push(vec!["verify", "--provider", provider, "--secret-env", "THE_SECRET", "--json", &request]);
-        runs.push(vec!["-v", "verify", "--provider", provider, "--secret-file", &file, &broken]);
+        runs.push(vec![
+            "verify",
+            "--provider",
+            provider,
+            "--secret-file",
+            &file,
+            &request,
+        ]);
+        runs.push(vec![
+            "verify",
+            "--provider",
+            provider,
+            "--secret-env",
+            "THE_SECRET",
+            "--json",
+            &request,
+        ]);
+        runs.push(vec![
+            "-v",
+            "verify",
+            "--provider",
+            provider,
+            "--secret-file",
+            &file,
+            &broken,
+        ]);
     }
-    runs.push(vec!["sign", "--config", &good, "--route", "github", "--body", &body]);
-    runs.push(vec!["verify", "--config", &good, "--route", "github", &request]);
-    runs.push(vec!["verify", "--config", &bad, "--route", "github", &request]);
+    runs.push(vec![
+        "sign", "--config", &good, "--route", "github", "--body", &body,
+    ]);
+    runs.push(vec![
+        "verify", "--config", &good, "--route", "github", &request,
+    ]);
+    runs.push(vec![
+        "verify", "--config", &bad, "--route", "github", &request,
+    ]);
     runs.push(vec!["-v", "check", &good]);
     runs.push(vec!["check", "--json", &bad]);
     runs.push(vec!["check", &bad]);
@@ -325,15 +616,43 @@ fn no_command_prints_a_secret() {
     runs.push(vec!["run", "--config", &bad]);
     runs.push(vec!["run", "--config", &file]);
     runs.push(vec!["status", "--config", &bad]);
-    runs.push(vec!["status", "--config", &good, "--token-file", &file, "--admin", "127.0.0.1:9"]);
+    runs.push(vec![
+        "status",
+        "--config",
+        &good,
+        "--token-file",
+        &file,
+        "--admin",
+        "127.0.0.1:9",
+    ]);
     runs.push(vec!["health", "--config", &bad]);
     runs.push(vec!["demo", "--exit", "--config", &bad]);
-    let spellings = [secret.to_owned(), hex::encode(secret), "UzNjcmV0VGhhdE5vYm9keU1heVNlZS0wMTIzNDU2Nzg5".to_owned()];
+    let spellings = [
+        secret.to_owned(),
+        hex::encode(secret),
+        "UzNjcmV0VGhhdE5vYm9keU1heVNlZS0wMTIzNDU2Nzg5".to_owned(),
+    ];
     for args in runs {
-        let output = hookgate().args(&args).env("THE_SECRET", secret).env_remove("HOOKGATE_CONFIG").stdin(Stdio::null()).output().unwrap();
-        let said = format!("{}{}", stdout(&output), String::from_utf8_lossy(&output.stderr));
-        assert!(spellings.iter().all(|secret| !said.contains(secret)), "{args:?}: {said}");
-        assert!(!said.contains("panicked") && output.status.code().is_some_and(|code| code < 100), "{args:?}: {said}");
+        let output = hookgate()
+            .args(&args)
+            .env("THE_SECRET", secret)
+            .env_remove("HOOKGATE_CONFIG")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = format!(
+            "{}{}",
+            stdout(&output),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(
+            spellings.iter().all(|secret| !said.contains(secret)),
+            "{args:?}: {said}"
+        );
+        assert!(
+            !said.contains("panicked") && output.status.code().is_some_and(|code| code < 100),
+            "{args:?}: {said}"
+        );
         assert!(!said.is_empty(), "{args:?} says nothing");
     }
 }

@@ -29,61 +29,135 @@ fn gate() -> (App, Arc<AtomicU16>, Gate) {
 
 fn send(gate: &Gate, id: &str) -> Option<String> {
     let body = format!("{{\"zen\":\"of {id}\"}}");
-    gate.post("/webhooks/github", &sign::github(SECRET, id, body.as_bytes()), body.as_bytes()).header("Hookgate-Status").map(str::to_owned)
+    gate.post(
+        "/webhooks/github",
+        &sign::github(SECRET, id, body.as_bytes()),
+        body.as_bytes(),
+    )
+    .header("Hookgate-Status")
+    .map(str::to_owned)
 }
 
 fn ask(gate: &Gate, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
     let bearer = format!("Bearer {token}");
     let body = body.to_string();
-    let body = if method == "POST" { body.as_bytes() } else { b"" };
-    let answer = http::request(gate.address("admin"), method, path, &[HOST, JSON, ("Authorization", &bearer)], body);
+    let body = if method == "POST" {
+        body.as_bytes()
+    } else {
+        b""
+    };
+    let answer = http::request(
+        gate.address("admin"),
+        method,
+        path,
+        &[HOST, JSON, ("Authorization", &bearer)],
+        body,
+    );
     let text = answer.text();
-    (answer.status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    (
+        answer.status,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
 }
 
 fn found(gate: &Gate, status: &str) -> usize {
-    gate.admin(&format!("/-/deliveries?route=github&status={status}"))["deliveries"].as_array().unwrap().len()
+    gate.admin(&format!("/-/deliveries?route=github&status={status}"))["deliveries"]
+        .as_array()
+        .unwrap()
+        .len()
 }
 
 #[test]
 fn what_is_dead_is_found_shown_and_replayed() {
     let (app, status, gate) = gate();
     for number in 0..6 {
-        assert_eq!(send(&gate, &format!("id-{number}")).as_deref(), Some("queued"));
+        assert_eq!(
+            send(&gate, &format!("id-{number}")).as_deref(),
+            Some("queued")
+        );
     }
     wait_for("all to be dead", || found(&gate, "dead") == 6);
     let shown = gate.admin("/-/deliveries/id-3");
     assert_eq!(
-        (&shown["origin"]["name"], &shown["request"]["secret"], &shown["request"]["answered"]),
+        (
+            &shown["origin"]["name"],
+            &shown["request"]["secret"],
+            &shown["request"]["answered"]
+        ),
         (&json!("github"), &json!("main"), &json!(200))
     );
-    assert_eq!((&shown["attempts"][0]["came_to"], &shown["targets"][0]["reason"]), (&json!("410"), &json!("410")));
-    assert_eq!((&shown["request"]["verified"], &shown["request"]["client"]), (&json!(true), &json!("127.0.0.1")));
+    assert_eq!(
+        (
+            &shown["attempts"][0]["came_to"],
+            &shown["targets"][0]["reason"]
+        ),
+        (&json!("410"), &json!("410"))
+    );
+    assert_eq!(
+        (&shown["request"]["verified"], &shown["request"]["client"]),
+        (&json!(true), &json!("127.0.0.1"))
+    );
     let signature = &sign::github(SECRET, "id-3", b"{\"zen\":\"of id-3\"}")[2].1;
     assert!(!shown.to_string().contains(signature), "{shown}");
     let body = ask(&gate, "GET", "/-/deliveries/id-3/body", BEN, &Value::Null);
     assert_eq!(body, (200, json!({ "zen": "of id-3" })));
-    let searched = ask(&gate, "GET", "/-/deliveries?text=of%20id-4", BEN, &Value::Null).1;
-    assert_eq!((&searched["deliveries"][0]["delivery_id"], searched["deliveries"].as_array().unwrap().len()), (&json!("id-4"), 1));
+    let searched = ask(
+        &gate,
+        "GET",
+        "/-/deliveries?text=of%20id-4",
+        BEN,
+        &Value::Null,
+    )
+    .1;
+    assert_eq!(
+        (
+            &searched["deliveries"][0]["delivery_id"],
+            searched["deliveries"].as_array().unwrap().len()
+        ),
+        (&json!("id-4"), 1)
+    );
 
     status.store(200, Ordering::Relaxed);
     let replay = json!({ "filter": { "route": "github" }, "rate": 100, "stop_after": 3, "reason": "mended" });
-    assert_eq!(ask(&gate, "POST", "/-/deliveries/replay", BEN, &replay).0, 403);
-    assert_eq!(ask(&gate, "POST", "/-/deliveries/replay", "nobody's", &replay).0, 401);
+    assert_eq!(
+        ask(&gate, "POST", "/-/deliveries/replay", BEN, &replay).0,
+        403
+    );
+    assert_eq!(
+        ask(&gate, "POST", "/-/deliveries/replay", "nobody's", &replay).0,
+        401
+    );
     let (answered, begun) = ask(&gate, "POST", "/-/deliveries/replay", ANNA, &replay);
     assert_eq!(answered, 202, "{begun}");
     let path = format!("/-/replays/{}", begun["id"].as_str().unwrap());
-    wait_for("the replay to be over", || gate.admin(&path)["state"] != "running");
+    wait_for("the replay to be over", || {
+        gate.admin(&path)["state"] != "running"
+    });
     let over = gate.admin(&path);
-    assert_eq!((&over["state"], &over["handed_on"], &over["who"]), (&json!("done"), &json!(6), &json!("anna")), "{over}");
+    assert_eq!(
+        (&over["state"], &over["handed_on"], &over["who"]),
+        (&json!("done"), &json!(6), &json!("anna")),
+        "{over}"
+    );
     assert_eq!((app.count(), found(&gate, "delivered")), (12, 6));
     let audit = gate.admin("/-/audit");
     assert_eq!(
-        (&audit["audit"][0]["who"], &audit["audit"][0]["reason"], &audit["audit"][0]["done"]),
+        (
+            &audit["audit"][0]["who"],
+            &audit["audit"][0]["reason"],
+            &audit["audit"][0]["done"]
+        ),
         (&json!("anna"), &json!("mended"), &json!(6))
     );
-    assert_eq!(audit["audit"].as_array().unwrap().len(), 1, "one row for all of it");
-    assert_eq!(audit["audit"][0]["which"], r#"{"route":"github","status":["dead","cancelled"]}"#, "and it says what all of it was");
+    assert_eq!(
+        audit["audit"].as_array().unwrap().len(),
+        1,
+        "one row for all of it"
+    );
+    assert_eq!(
+        audit["audit"][0]["which"], r#"{"route":"github","status":["dead","cancelled"]}"#,
+        "and it says what all of it was"
+    );
 }
 
 #[test]
@@ -97,10 +171,15 @@ fn a_dead_app_stops_a_replay() {
     let replay = json!({ "filter": { "status": ["dead"] }, "rate": 10, "stop_after": 2 });
     let (_, begun) = ask(&gate, "POST", "/-/deliveries/replay", ANNA, &replay);
     let path = format!("/-/replays/{}", begun["id"].as_str().unwrap());
-    wait_for("the replay to be over", || gate.admin(&path)["state"] != "running");
+    wait_for("the replay to be over", || {
+        gate.admin(&path)["state"] != "running"
+    });
     let over = gate.admin(&path);
     assert_eq!(over["state"], "stopped", "{over}");
-    assert!(over["why"].as_str().unwrap().contains("500") && over["not_tried"].as_u64() > Some(0), "{over}");
+    assert!(
+        over["why"].as_str().unwrap().contains("500") && over["not_tried"].as_u64() > Some(0),
+        "{over}"
+    );
 }
 
 #[test]
@@ -112,14 +191,24 @@ fn what_is_forgotten_is_handed_on_again() {
     assert_eq!(send(&gate, "id-1").as_deref(), Some("duplicate"));
     let forget = json!({ "route": "github", "id": "id-1", "reason": "the app lost it" });
     assert_eq!(ask(&gate, "POST", "/-/forget", BEN, &forget).0, 403);
-    assert_eq!(ask(&gate, "POST", "/-/forget", ANNA, &forget), (200, json!({ "forgotten": true })));
+    assert_eq!(
+        ask(&gate, "POST", "/-/forget", ANNA, &forget),
+        (200, json!({ "forgotten": true }))
+    );
     assert_eq!(send(&gate, "id-1").as_deref(), Some("queued"));
     wait_for("the app to have it twice", || app.count() == 2);
     let purge = json!({ "filter": { "id": "id-1" }, "reason": "asked for" });
     wait_for("both to be over", || found(&gate, "delivered") == 2);
-    assert_eq!(ask(&gate, "POST", "/-/deliveries/purge", ANNA, &purge).1["done"], 2);
+    assert_eq!(
+        ask(&gate, "POST", "/-/deliveries/purge", ANNA, &purge).1["done"],
+        2
+    );
     assert_eq!(found(&gate, "delivered,dead,pending,retrying"), 0);
-    assert_eq!(send(&gate, "id-1").as_deref(), Some("duplicate"), "its ID stays remembered");
+    assert_eq!(
+        send(&gate, "id-1").as_deref(),
+        Some("duplicate"),
+        "its ID stays remembered"
+    );
 }
 
 /// The header of a token has a name that nobody could guess, and the upstream gets it: no page, line or command shows it.
@@ -129,23 +218,60 @@ fn a_declared_secret_is_shown_nowhere() {
     let app = App::answering(|_, _| Act::status(410));
     let verify = "verify: { scheme: token, signature: { header: X-Hook-Auth }, delivery_id: { header: X-Id }, secrets: [{ name: main, insecure_inline: plain-0123456789abcdef0123 }] }";
     let mut yaml = config(&app.url(), "keep_token: true");
-    let line = yaml.lines().find(|line| line.trim_start().starts_with("verify:")).unwrap().trim_start().to_owned();
+    let line = yaml
+        .lines()
+        .find(|line| line.trim_start().starts_with("verify:"))
+        .unwrap()
+        .trim_start()
+        .to_owned();
     yaml = yaml.replace(&line, verify);
     let gate = start(&yaml);
-    let post = |headers: &[(&str, &str)]| http::request(gate.address("senders"), "POST", "/webhooks/github", headers, b"{}").status;
+    let post = |headers: &[(&str, &str)]| {
+        http::request(
+            gate.address("senders"),
+            "POST",
+            "/webhooks/github",
+            headers,
+            b"{}",
+        )
+        .status
+    };
     let request_id = ("X-Request-Id", "a");
-    assert_eq!(post(&[("X-Hook-Auth", TOKEN), ("X-Id", "one"), request_id]), 200);
-    assert_eq!(post(&[("X-Hook-Auth", &format!("{TOKEN}x")), ("X-Id", "two"), request_id]), 401);
+    assert_eq!(
+        post(&[("X-Hook-Auth", TOKEN), ("X-Id", "one"), request_id]),
+        200
+    );
+    assert_eq!(
+        post(&[
+            ("X-Hook-Auth", &format!("{TOKEN}x")),
+            ("X-Id", "two"),
+            request_id
+        ]),
+        401
+    );
     wait_for("the delivery to be dead", || found(&gate, "dead") == 1);
-    assert_eq!(app.last().header("X-Hook-Auth"), Some(TOKEN), "the app gets it");
+    assert_eq!(
+        app.last().header("X-Hook-Auth"),
+        Some(TOKEN),
+        "the app gets it"
+    );
 
     let mut shown = Vec::new();
     let token = std::fs::read_to_string(gate.dir().join("store/admin-token")).unwrap();
-    for path in
-        ["/-/deliveries/one", "/-/deliveries/one/http", "/-/deliveries/one/body", "/-/deliveries", "/-/status", "/-/refusals", "/-/report"]
-    {
+    for path in [
+        "/-/deliveries/one",
+        "/-/deliveries/one/http",
+        "/-/deliveries/one/body",
+        "/-/deliveries",
+        "/-/status",
+        "/-/refusals",
+        "/-/report",
+    ] {
         for bearer in ["", token.trim()] {
-            shown.push((path.to_owned(), ask(&gate, "GET", path, bearer, &Value::Null).1.to_string()));
+            shown.push((
+                path.to_owned(),
+                ask(&gate, "GET", path, bearer, &Value::Null).1.to_string(),
+            ));
         }
     }
     let admin = gate.address("admin").to_string();
@@ -161,9 +287,21 @@ fn a_declared_secret_is_shown_nowhere() {
         "export --http",
         "export --curl",
     ] {
-        let args: Vec<&str> = ["deliveries"].into_iter().chain(args.split(' ')).chain(["--admin", &admin, "--config", &path]).collect();
-        let output = hookgate().args(&args).stdin(std::process::Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let args: Vec<&str> = ["deliveries"]
+            .into_iter()
+            .chain(args.split(' '))
+            .chain(["--admin", &admin, "--config", &path])
+            .collect();
+        let output = hookgate()
+            .args(&args)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let said = [output.stdout, output.stderr].concat();
         shown.push((args.join(" "), String::from_utf8_lossy(&said).into_owned()));
     }
@@ -172,7 +310,17 @@ fn a_declared_secret_is_shown_nowhere() {
     for (place, text) in &shown {
         assert!(!text.contains("plain-0123"), "{place}: {text}");
     }
-    let of = |place: &str| &shown.iter().rfind(|(known, _)| known.starts_with(place)).unwrap().1;
-    assert!(of("deliveries show one --curl").contains("x-hook-auth: [redacted]"), "{}", of("deliveries show one --curl"));
+    let of = |place: &str| {
+        &shown
+            .iter()
+            .rfind(|(known, _)| known.starts_with(place))
+            .unwrap()
+            .1
+    };
+    assert!(
+        of("deliveries show one --curl").contains("x-hook-auth: [redacted]"),
+        "{}",
+        of("deliveries show one --curl")
+    );
     assert!(of("/-/deliveries/one/http").contains("x-hook-auth: [redacted]"));
 }

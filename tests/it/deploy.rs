@@ -19,21 +19,38 @@ fn read(path: &str) -> String {
 }
 
 fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// The documents of deploy/kubernetes.yaml.
 fn manifest() -> Vec<serde_yaml::Value> {
-    read("deploy/kubernetes.yaml").split("\n---\n").map(|document| serde_yaml::from_str(document).unwrap()).collect()
+    read("deploy/kubernetes.yaml")
+        .split("\n---\n")
+        .map(|document| serde_yaml::from_str(document).unwrap())
+        .collect()
 }
 
 fn of_kind<'a>(documents: &'a [serde_yaml::Value], kind: &str) -> &'a serde_yaml::Value {
-    documents.iter().find(|document| document["kind"] == kind).unwrap()
+    documents
+        .iter()
+        .find(|document| document["kind"] == kind)
+        .unwrap()
 }
 
 /// Lines above INFO that the gateway logged.
 fn warnings(gate: &Gate) -> Vec<String> {
-    gate.said().into_iter().filter(|line| ["WARN", "ERROR", "\"warn\"", "\"error\""].iter().any(|level| line.contains(level))).collect()
+    gate.said()
+        .into_iter()
+        .filter(|line| {
+            ["WARN", "ERROR", "\"warn\"", "\"error\""]
+                .iter()
+                .any(|level| line.contains(level))
+        })
+        .collect()
 }
 
 /// A gateway with a store on a config that can be changed.
@@ -48,7 +65,10 @@ fn with_store() -> (App, Arc<tempfile::TempDir>, Gate, String) {
 /// Runs a command beside the gateway of `config`, with a runtime directory if there is one.
 fn beside(config: &Path, runtime: Option<&Path>, args: &[&str]) -> Output {
     let mut command = hookgate();
-    command.args(args).env("HOOKGATE_CONFIG", config).env_remove("RUNTIME_DIRECTORY");
+    command
+        .args(args)
+        .env("HOOKGATE_CONFIG", config)
+        .env_remove("RUNTIME_DIRECTORY");
     if let Some(runtime) = runtime {
         command.env("RUNTIME_DIRECTORY", runtime);
     }
@@ -58,7 +78,10 @@ fn beside(config: &Path, runtime: Option<&Path>, args: &[&str]) -> Output {
 #[test]
 fn health_judges_the_gateway_not_the_config_file() {
     let app = App::start();
-    let (dir, runtime) = (Arc::new(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
+    let (dir, runtime) = (
+        Arc::new(tempfile::tempdir().unwrap()),
+        tempfile::tempdir().unwrap(),
+    );
     let mut command = hookgate();
     command.env("RUNTIME_DIRECTORY", runtime.path());
     let yaml = config(&app.url(), "");
@@ -66,15 +89,36 @@ fn health_judges_the_gateway_not_the_config_file() {
     let path = gate.config_path();
     let health = |args: &[&str]| beside(&path, Some(runtime.path()), args).status.code();
     assert_eq!(health(&["health"]), Some(0));
-    for broken in ["routes: [", "", "listen: no\n", "health: { address: 127.0.0.1:1 }\n"] {
+    for broken in [
+        "routes: [",
+        "",
+        "listen: no\n",
+        "health: { address: 127.0.0.1:1 }\n",
+    ] {
         fs::write(&path, broken).unwrap();
-        assert_eq!((health(&["health"]), health(&["health", "--ready"])), (Some(0), Some(0)), "{broken:?}");
+        assert_eq!(
+            (health(&["health"]), health(&["health", "--ready"])),
+            (Some(0), Some(0)),
+            "{broken:?}"
+        );
     }
     fs::remove_file(&path).unwrap();
-    assert_eq!(health(&["health"]), Some(0), "the config is gone, the gateway serves");
-    assert_eq!(gate.post("/webhooks/github", &github(SECRET, "a", b"{}"), b"{}").status, 200);
+    assert_eq!(
+        health(&["health"]),
+        Some(0),
+        "the config is gone, the gateway serves"
+    );
+    assert_eq!(
+        gate.post("/webhooks/github", &github(SECRET, "a", b"{}"), b"{}")
+            .status,
+        200
+    );
     drop(gate);
-    assert_eq!(health(&["health"]), Some(1), "a killed gateway leaves its file, and does not answer");
+    assert_eq!(
+        health(&["health"]),
+        Some(1),
+        "a killed gateway leaves its file, and does not answer"
+    );
     fs::write(&path, "routes: [").unwrap();
     assert_eq!(health(&["health"]), Some(1));
 }
@@ -87,7 +131,11 @@ fn health_finds_the_gateway_beside_its_store() {
     assert_eq!(beside(&path, None, &["health"]).status.code(), Some(0));
     for broken in ["routes: 5 #", "routes: [", "routes: \0"] {
         fs::write(&path, yaml.replace("routes:", broken)).unwrap();
-        assert_eq!(beside(&path, None, &["health"]).status.code(), Some(0), "{broken:?}");
+        assert_eq!(
+            beside(&path, None, &["health"]).status.code(),
+            Some(0),
+            "{broken:?}"
+        );
     }
     let file = dir.path().join("state/running.json");
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions());
@@ -105,7 +153,13 @@ fn a_draining_gateway_is_healthy_and_not_ready() {
     let address = gate.address("health").to_string();
     gate.signal("TERM");
     wait_for("not ready", || gate.health("/readyz").status == 503);
-    let health = |more: &[&str]| hookgate().args(["health", "--address", &address]).args(more).output().unwrap();
+    let health = |more: &[&str]| {
+        hookgate()
+            .args(["health", "--address", &address])
+            .args(more)
+            .output()
+            .unwrap()
+    };
     assert_eq!(health(&[]).status.code(), Some(0));
     assert_eq!(health(&["--ready"]).status.code(), Some(1));
 }
@@ -120,15 +174,28 @@ fn reload_says_whether_the_config_was_taken() {
     fs::write(&path, yaml.replace("upstream: app", "upstream: ap")).unwrap();
     let refused = beside(&path, None, &["reload"]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
-    assert!(said(&refused).contains("did you mean `app`?"), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("did you mean `app`?"),
+        "{}",
+        said(&refused)
+    );
     fs::write(&path, "{").unwrap();
     let broken = beside(&path, Some(&gate.dir().join("state")), &["reload"]);
     assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));
-    assert_eq!(gate.post("/webhooks/github", &github(SECRET, "a", b"{}"), b"{}").status, 200);
+    assert_eq!(
+        gate.post("/webhooks/github", &github(SECRET, "a", b"{}"), b"{}")
+            .status,
+        200
+    );
     let other = gate.dir().join("other.yaml");
     fs::write(&other, "admin: { address: 127.0.0.1:1 }").unwrap();
     let elsewhere = beside(&other, Some(&gate.dir().join("state")), &["reload"]);
-    assert_eq!(elsewhere.status.code(), Some(69), "another config means another gateway: {}", said(&elsewhere));
+    assert_eq!(
+        elsewhere.status.code(),
+        Some(69),
+        "another config means another gateway: {}",
+        said(&elsewhere)
+    );
 }
 
 #[test]
@@ -137,10 +204,16 @@ fn reload_uses_a_named_token_that_may_act() {
     gate.signal("TERM");
     gate.wait(Duration::from_secs(10));
     drop(gate);
-    assert!(dir.path().join("state/admin-token").exists(), "an older token that is not one of the config");
+    assert!(
+        dir.path().join("state/admin-token").exists(),
+        "an older token that is not one of the config"
+    );
     let tokens = "[{ name: looks, insecure_inline: Looking-Token-0123456789abcdef }, { name: acts, file: acting, allow: [act] }]";
     fs::write(dir.path().join("acting"), "Acting-Token-0123456789abcdef").unwrap();
-    let yaml = yaml.replace("admin: { address: 127.0.0.1:0 }", &format!("admin: {{ address: 127.0.0.1:0, tokens: {tokens} }}"));
+    let yaml = yaml.replace(
+        "admin: { address: 127.0.0.1:0 }",
+        &format!("admin: {{ address: 127.0.0.1:0, tokens: {tokens} }}"),
+    );
     let gate = Gate::start_in(dir, &yaml);
     let taken = beside(&gate.config_path(), None, &["reload"]);
     assert_eq!(taken.status.code(), Some(0), "{}", said(&taken));
@@ -150,13 +223,21 @@ fn reload_uses_a_named_token_that_may_act() {
 fn reload_without_an_admin_listener_goes_by_signal() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let yaml = format!("store: {{ path: state }}\n{}", config(&app.url(), "")).replace("admin: { address: 127.0.0.1:0 }\n", "");
+    let yaml = format!("store: {{ path: state }}\n{}", config(&app.url(), ""))
+        .replace("admin: { address: 127.0.0.1:0 }\n", "");
     let gate = Gate::start_in(dir, &yaml);
     let path = gate.config_path();
     let reload = |pid: Option<u32>| {
         let mut command = hookgate();
-        command.arg("reload").env("HOOKGATE_CONFIG", &path).env_remove("RUNTIME_DIRECTORY").env_remove("MAINPID");
-        command.envs(pid.map(|pid| ("MAINPID", pid.to_string()))).output().unwrap()
+        command
+            .arg("reload")
+            .env("HOOKGATE_CONFIG", &path)
+            .env_remove("RUNTIME_DIRECTORY")
+            .env_remove("MAINPID");
+        command
+            .envs(pid.map(|pid| ("MAINPID", pid.to_string())))
+            .output()
+            .unwrap()
     };
     // as systemd calls it; the outcome is that of this reload, also where one follows the other at once
     for (from, to, code, word) in [
@@ -173,9 +254,17 @@ fn reload_without_an_admin_listener_goes_by_signal() {
     fs::write(&path, &yaml).unwrap();
     let unknown = reload(None);
     assert_eq!(unknown.status.code(), Some(69), "{}", said(&unknown));
-    assert!(said(&unknown).contains("no admin listener") && said(&unknown).contains("SIGHUP"), "{}", said(&unknown));
+    assert!(
+        said(&unknown).contains("no admin listener") && said(&unknown).contains("SIGHUP"),
+        "{}",
+        said(&unknown)
+    );
     let status = beside(&path, None, &["status"]);
-    assert!(said(&status).contains("no admin listener"), "{}", said(&status));
+    assert!(
+        said(&status).contains("no admin listener"),
+        "{}",
+        said(&status)
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -186,8 +275,16 @@ fn the_unit_passes_systemd_analyze_and_reload_tells_the_truth() {
     let path = dir.path().join("hookgate.service");
     let binary = hookgate().get_program().to_str().unwrap().to_owned();
     fs::write(&path, unit.replace("/usr/local/bin/hookgate", &binary)).unwrap();
-    let verified = Command::new("systemd-analyze").arg("verify").arg(&path).output().expect("systemd-analyze: run tools/setup test");
-    assert!(verified.status.success() && verified.stderr.is_empty(), "{}", said(&verified));
+    let verified = Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(&path)
+        .output()
+        .expect("systemd-analyze: run tools/setup test");
+    assert!(
+        verified.status.success() && verified.stderr.is_empty(),
+        "{}",
+        said(&verified)
+    );
     for line in [
         "ExecReload=/usr/local/bin/hookgate reload",
         "StartLimitIntervalSec=0",
@@ -195,7 +292,10 @@ fn the_unit_passes_systemd_analyze_and_reload_tells_the_truth() {
         "RuntimeDirectory=hookgate",
         "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK",
     ] {
-        assert!(unit.lines().any(|known| known == line), "the unit lacks {line}");
+        assert!(
+            unit.lines().any(|known| known == line),
+            "the unit lacks {line}"
+        );
     }
 }
 
@@ -210,15 +310,25 @@ fn the_manifest_passes_kubernetes_validate() {
             .arg("deploy/kubernetes.yaml")
             .output();
         let validated = validated.expect("kubernetes-validate: run tools/setup test");
-        assert!(validated.status.success() && validated.stderr.is_empty(), "{}", said(&validated));
+        assert!(
+            validated.status.success() && validated.stderr.is_empty(),
+            "{}",
+            said(&validated)
+        );
     }
 }
 
 #[test]
 fn the_dockerfile_asks_the_running_gateway() {
     let dockerfile = read("Dockerfile");
-    assert!(dockerfile.contains("CMD [\"/usr/local/bin/hookgate\", \"health\"]"), "{dockerfile}");
-    assert!(dockerfile.contains("RUNTIME_DIRECTORY=/var/lib/hookgate"), "{dockerfile}");
+    assert!(
+        dockerfile.contains("CMD [\"/usr/local/bin/hookgate\", \"health\"]"),
+        "{dockerfile}"
+    );
+    assert!(
+        dockerfile.contains("RUNTIME_DIRECTORY=/var/lib/hookgate"),
+        "{dockerfile}"
+    );
 }
 
 /// How a Pod of the manifest ends: what the kubelet does at which time.
@@ -234,17 +344,42 @@ struct Ending {
 fn ending() -> Ending {
     let documents = manifest();
     let pod = &of_kind(&documents, "Deployment")["spec"]["template"]["spec"];
-    let gateway = pod["initContainers"].as_sequence().unwrap().iter().find(|container| container["name"] == "hookgate").unwrap();
+    let gateway = pod["initContainers"]
+        .as_sequence()
+        .unwrap()
+        .iter()
+        .find(|container| container["name"] == "hookgate")
+        .unwrap();
     assert_eq!(gateway["restartPolicy"], "Always", "a native sidecar");
-    assert!(gateway["startupProbe"]["httpGet"]["path"] == "/livez" && gateway.get("lifecycle").is_none());
-    let app = pod["containers"].as_sequence().unwrap().iter().find(|container| container["name"] == "app").unwrap();
-    assert!(app["readinessProbe"].get("httpGet").is_some(), "the app is asked itself");
+    assert!(
+        gateway["startupProbe"]["httpGet"]["path"] == "/livez"
+            && gateway.get("lifecycle").is_none()
+    );
+    let app = pod["containers"]
+        .as_sequence()
+        .unwrap()
+        .iter()
+        .find(|container| container["name"] == "app")
+        .unwrap();
+    assert!(
+        app["readinessProbe"].get("httpGet").is_some(),
+        "the app is asked itself"
+    );
     let seconds = |value: &serde_yaml::Value| Duration::from_secs(value.as_u64().unwrap());
-    let written: serde_yaml::Value =
-        serde_yaml::from_str(of_kind(&documents, "ConfigMap")["data"]["config.yaml"].as_str().unwrap()).unwrap();
+    let written: serde_yaml::Value = serde_yaml::from_str(
+        of_kind(&documents, "ConfigMap")["data"]["config.yaml"]
+            .as_str()
+            .unwrap(),
+    )
+    .unwrap();
     let of_config = |key: &str, unless: u64| {
-        let text = written.get("shutdown").and_then(|shutdown| shutdown.get(key)).and_then(serde_yaml::Value::as_str);
-        text.map_or(Duration::from_secs(unless), |text| humantime::parse_duration(text).unwrap())
+        let text = written
+            .get("shutdown")
+            .and_then(|shutdown| shutdown.get(key))
+            .and_then(serde_yaml::Value::as_str);
+        text.map_or(Duration::from_secs(unless), |text| {
+            humantime::parse_duration(text).unwrap()
+        })
     };
     Ending {
         app_stays: seconds(&app["lifecycle"]["preStop"]["sleep"]["seconds"]),
@@ -256,22 +391,46 @@ fn ending() -> Ending {
 
 #[test]
 fn the_manifest_grants_the_time_that_the_end_needs() {
-    let Ending { app_stays, delay, grace, granted } = ending();
-    assert!(app_stays >= delay + Duration::from_secs(5), "the app leaves before the gateway has stopped accepting");
-    assert!(granted > app_stays + delay + grace, "the kubelet kills before grace is over");
+    let Ending {
+        app_stays,
+        delay,
+        grace,
+        granted,
+    } = ending();
+    assert!(
+        app_stays >= delay + Duration::from_secs(5),
+        "the app leaves before the gateway has stopped accepting"
+    );
+    assert!(
+        granted > app_stays + delay + grace,
+        "the kubelet kills before grace is over"
+    );
 }
 
 /// Plays the end of a Pod, ten times as fast as the manifest has it, while a sender goes on sending until load balancers have noticed.
 #[test]
 fn the_end_of_a_pod_loses_no_delivery() {
-    let Ending { app_stays, delay, grace, .. } = ending();
+    let Ending {
+        app_stays,
+        delay,
+        grace,
+        ..
+    } = ending();
     let [app_stays, delay, grace] = [app_stays, delay, grace].map(|duration| duration / 10);
     // a native sidecar is told after the app has left, any other container at the same time
     for told_after_app in [true, false] {
         let mut app = Some(App::start());
         let url = app.as_ref().unwrap().url();
-        let timing = format!("delay: {}ms, grace: {}ms", delay.as_millis(), grace.as_millis());
-        let mut gate = Gate::start(&config(&url, "").replace("delay: 0s, grace: 5s", &timing).replace("dedupe: { window: 24h }", ""));
+        let timing = format!(
+            "delay: {}ms, grace: {}ms",
+            delay.as_millis(),
+            grace.as_millis()
+        );
+        let mut gate = Gate::start(
+            &config(&url, "")
+                .replace("delay: 0s, grace: 5s", &timing)
+                .replace("dedupe: { window: 24h }", ""),
+        );
         let address = gate.address("senders");
         let (enough, begun) = (Arc::new(AtomicBool::new(false)), Instant::now());
         let sender = std::thread::spawn({
@@ -280,7 +439,16 @@ fn the_end_of_a_pod_loses_no_delivery() {
                 let mut statuses = Vec::new();
                 while !enough.load(Ordering::Relaxed) {
                     let headers = github(SECRET, &format!("id-{}", statuses.len()), b"{}");
-                    statuses.push(http::request(address, "POST", "/webhooks/github", &sign::borrowed(&headers), b"{}").status);
+                    statuses.push(
+                        http::request(
+                            address,
+                            "POST",
+                            "/webhooks/github",
+                            &sign::borrowed(&headers),
+                            b"{}",
+                        )
+                        .status,
+                    );
                     std::thread::sleep(Duration::from_millis(3));
                 }
                 statuses
@@ -289,7 +457,9 @@ fn the_end_of_a_pod_loses_no_delivery() {
         if !told_after_app {
             gate.signal("TERM");
         }
-        wait_for("the load balancers to notice", || begun.elapsed() >= delay * 3 / 4);
+        wait_for("the load balancers to notice", || {
+            begun.elapsed() >= delay * 3 / 4
+        });
         enough.store(true, Ordering::Relaxed);
         let statuses = sender.join().unwrap();
         wait_for("the app's preStop", || begun.elapsed() >= app_stays);
@@ -298,7 +468,10 @@ fn the_end_of_a_pod_loses_no_delivery() {
             gate.signal("TERM");
         }
         assert_eq!(gate.wait(Duration::from_secs(10)).code(), Some(0));
-        assert!(statuses.len() > 5 && statuses.iter().all(|status| *status == 200), "told after the app: {told_after_app}: {statuses:?}");
+        assert!(
+            statuses.len() > 5 && statuses.iter().all(|status| *status == 200),
+            "told after the app: {told_after_app}: {statuses:?}"
+        );
         assert_eq!(handled, Some(statuses.len()));
     }
 }
@@ -313,22 +486,45 @@ fn shipped_examples_are_quiet_when_idle() {
         .unwrap()
         .lines()
         .take_while(|line| line.starts_with('#'))
-        .fold(String::new(), |config, line| config + line.get(6..).unwrap() + "\n");
+        .fold(String::new(), |config, line| {
+            config + line.get(6..).unwrap() + "\n"
+        });
     let documents = manifest();
-    let of_manifest = of_kind(&documents, "ConfigMap")["data"]["config.yaml"].as_str().unwrap();
+    let of_manifest = of_kind(&documents, "ConfigMap")["data"]["config.yaml"]
+        .as_str()
+        .unwrap();
     let readme = read("README.md");
-    let of_readme = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let of_readme = readme
+        .split("```yaml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
     let example = read("config.example.yaml");
-    let examples = [("the unit", &*of_unit), ("the manifest", of_manifest), ("the README", of_readme), ("config.example.yaml", &example)];
+    let examples = [
+        ("the unit", &*of_unit),
+        ("the manifest", of_manifest),
+        ("the README", of_readme),
+        ("config.example.yaml", &example),
+    ];
     let gates = examples.map(|(name, yaml)| (name, started(yaml)));
     let waits = Instant::now();
     // any loop of the gateway comes round within two seconds
-    wait_for("a few rounds of every loop", || waits.elapsed() >= Duration::from_millis(4_500));
+    wait_for("a few rounds of every loop", || {
+        waits.elapsed() >= Duration::from_millis(4_500)
+    });
     for (name, gate) in gates {
-        let after_ready =
-            gate.said().into_iter().skip_while(|line| !line.contains("\"ready\"") && !line.contains(" ready")).collect::<Vec<_>>();
+        let after_ready = gate
+            .said()
+            .into_iter()
+            .skip_while(|line| !line.contains("\"ready\"") && !line.contains(" ready"))
+            .collect::<Vec<_>>();
         assert!(!after_ready.is_empty(), "{name}");
-        let loud = warnings(&gate).into_iter().filter(|line| after_ready.contains(line)).collect::<Vec<_>>();
+        let loud = warnings(&gate)
+            .into_iter()
+            .filter(|line| after_ready.contains(line))
+            .collect::<Vec<_>>();
         assert!(loud.is_empty(), "{name}: {loud:#?}");
     }
 }
@@ -342,7 +538,10 @@ fn started(yaml: &str) -> Gate {
         yaml = yaml.replace(place, &format!("{here}{place}"));
     }
     let free_ports = |line: &str| -> String {
-        let Some((before, rest)) = line.split_once("address: ").filter(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit())) else {
+        let Some((before, rest)) = line
+            .split_once("address: ")
+            .filter(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
+        else {
             return line.to_owned();
         };
         let end = rest.find([' ', '}', ',']).unwrap_or(rest.len());

@@ -16,11 +16,21 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// The pages that people read.
 fn pages() -> Vec<(String, String)> {
-    let mut pages = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned(), "CHANGELOG.md".to_owned()];
+    let mut pages = vec![
+        "README.md".to_owned(),
+        "CONTRIBUTING.md".to_owned(),
+        "CHANGELOG.md".to_owned(),
+    ];
     pages.extend(
-        fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path().display().to_string()).filter(|path| path.ends_with(".md")),
+        fs::read_dir("docs")
+            .unwrap()
+            .map(|entry| entry.unwrap().path().display().to_string())
+            .filter(|path| path.ends_with(".md")),
     );
-    pages.into_iter().map(|path| (path.clone(), read(&path))).collect()
+    pages
+        .into_iter()
+        .map(|path| (path.clone(), read(&path)))
+        .collect()
 }
 
 /// `docs/refusals.md` lists every code with its status.
@@ -29,26 +39,46 @@ fn refusals() {
     let page = read("docs/refusals.md");
     for refusal in Refusal::ALL {
         let row = format!("| `{}` | {} |", refusal.code(), refusal.status().as_u16());
-        assert!(page.contains(&row), "docs/refusals.md has no row that begins with {row}");
+        assert!(
+            page.contains(&row),
+            "docs/refusals.md has no row that begins with {row}"
+        );
     }
     let rows = page.lines().filter(|line| line.starts_with("| `")).count();
-    assert_eq!(rows, Refusal::ALL.len(), "docs/refusals.md has rows for codes that are no more");
+    assert_eq!(
+        rows,
+        Refusal::ALL.len(),
+        "docs/refusals.md has rows for codes that are no more"
+    );
 }
 
 /// The table of the README has each code once, in the row of its status, and no other.
 #[test]
 fn refusals_of_the_readme() {
     let readme = read("README.md");
-    let section = readme.split("## When it says no").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let section = readme
+        .split("## When it says no")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .unwrap();
     let mut said = BTreeSet::new();
-    for row in section.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()) {
+    for row in section
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+    {
         let mut cells = row.trim_matches('|').split('|').map(str::trim);
         let status: u16 = cells.next().unwrap().parse().unwrap();
         for code in cells.next().unwrap().split('`').skip(1).step_by(2) {
-            assert!(said.insert((status, code.to_owned())), "{code} is there twice");
+            assert!(
+                said.insert((status, code.to_owned())),
+                "{code} is there twice"
+            );
         }
     }
-    let is: BTreeSet<_> = Refusal::ALL.iter().map(|refusal| (refusal.status().as_u16(), refusal.code().to_owned())).collect();
+    let is: BTreeSet<_> = Refusal::ALL
+        .iter()
+        .map(|refusal| (refusal.status().as_u16(), refusal.code().to_owned()))
+        .collect();
     assert_eq!(said, is);
 }
 
@@ -57,7 +87,13 @@ fn refusals_of_the_readme() {
 fn the_demo_of_the_readme() {
     let readme = read("README.md");
     let shown = read("src/cli/demo/snapshots/hookgate__cli__demo__page__tests__page_plain.snap");
-    let table = shown.split("---\n").nth(2).unwrap().split("\n\n").next().unwrap();
+    let table = shown
+        .split("---\n")
+        .nth(2)
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap();
     assert!(readme.contains(table), "{table}");
 }
 
@@ -65,25 +101,48 @@ fn the_demo_of_the_readme() {
 #[test]
 fn exit_codes() {
     let readme = read("README.md");
-    let section = readme.split("## Exit codes").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()?.parse().ok());
+    let section = readme
+        .split("## Exit codes")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .unwrap();
+    let rows = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next()?.parse().ok());
     let said: BTreeSet<u8> = rows.collect();
     assert_eq!(said, Exit::ALL.iter().map(|exit| exit.0).collect());
 }
 
 /// A block of a document, as a config that can be compiled: what it leaves out is filled in.
 fn completed(block: &str, dir: &Path) -> String {
-    let indent = block.lines().find(|line| !line.trim().is_empty()).map_or(0, |line| line.len() - line.trim_start().len());
-    let block: String = block.lines().map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect();
-    let keys: Vec<&str> =
-        block.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())).filter_map(|line| line.split(':').next()).collect();
+    let indent = block
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .map_or(0, |line| line.len() - line.trim_start().len());
+    let block: String = block
+        .lines()
+        .map(|line| format!("{}\n", line.get(indent..).unwrap_or_default()))
+        .collect();
+    let keys: Vec<&str> = block
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+        .filter_map(|line| line.split(':').next())
+        .collect();
     let has = |key: &str| keys.contains(&key);
-    let in_route = |text: &str| format!("routes:\n  - name: block\n    path: /block\n{}    forward: {{ upstream: app }}\n", indented(text));
+    let in_route = |text: &str| {
+        format!(
+            "routes:\n  - name: block\n    path: /block\n{}    forward: {{ upstream: app }}\n",
+            indented(text)
+        )
+    };
     let mut config = if has("facts") {
         let presets = dir.join("presets.d");
         fs::create_dir_all(&presets).unwrap();
         fs::write(presets.join("block.yaml"), &block).unwrap();
-        format!("providers: presets.d\n{}", in_route("verify: { provider: block, secrets: [{ env: SECRET }] }\n"))
+        format!(
+            "providers: presets.d\n{}",
+            in_route("verify: { provider: block, secrets: [{ env: SECRET }] }\n")
+        )
     } else if has("verify") {
         in_route(&block)
     } else {
@@ -114,8 +173,17 @@ fn problems(yaml: &str, dir: &Path) -> Option<String> {
     for (at, _) in yaml.match_indices("file: /") {
         let path = Path::new(yaml[at + 6..].split([' ', ',', '}', '\n']).next().unwrap());
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let is_whsec = path.file_name().unwrap().to_str().unwrap().starts_with("whsec-");
-        let text = if is_whsec { "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned() } else { path.display().to_string() };
+        let is_whsec = path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("whsec-");
+        let text = if is_whsec {
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()
+        } else {
+            path.display().to_string()
+        };
         fs::write(path, text).unwrap();
     }
     let path = dir.join("config.yaml");
@@ -145,30 +213,46 @@ fn blocks_compile() {
 
 /// The published schema, in a validator that is not ours.
 fn schema() -> jsonschema::Validator {
-    jsonschema::validator_for(&serde_json::from_str(&read("docs/config.schema.json")).unwrap()).unwrap()
+    jsonschema::validator_for(&serde_json::from_str(&read("docs/config.schema.json")).unwrap())
+        .unwrap()
 }
 
 /// What the schema finds wrong with a config.
 fn breaches(schema: &jsonschema::Validator, yaml: &str) -> Vec<String> {
     let config: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
-    schema.iter_errors(&config).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    schema
+        .iter_errors(&config)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
 }
 
 /// Editors find nothing wrong with what the gateway takes.
 #[test]
 fn the_schema_accepts_every_config_that_compiles() {
     let schema = schema();
-    let mut configs = vec![("config.example.yaml".to_owned(), read("config.example.yaml"))];
+    let mut configs = vec![(
+        "config.example.yaml".to_owned(),
+        read("config.example.yaml"),
+    )];
     for (page, text) in pages() {
         for block in text.split("```yaml\n").skip(1) {
             let dir = tempfile::tempdir().unwrap();
-            configs.push((page.clone(), completed(block.split("```").next().unwrap(), dir.path())));
+            configs.push((
+                page.clone(),
+                completed(block.split("```").next().unwrap(), dir.path()),
+            ));
         }
     }
     for entry in fs::read_dir("tests/config/good").unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            configs.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            configs.push((
+                path.display().to_string(),
+                fs::read_to_string(&path).unwrap(),
+            ));
         }
     }
     assert!(configs.len() >= 10, "{}", configs.len());
@@ -181,7 +265,16 @@ fn the_schema_accepts_every_config_that_compiles() {
 fn the_schema_offers_and_enforces_words() {
     let (schema, example) = (schema(), read("config.example.yaml"));
     let text = read("docs/config.schema.json");
-    for word in ["\"github\"", "\"stripe\"", "\"hmac\"", "\"sha256\"", "\"base64url\"", "\"observe\"", "\"unix_ms\"", "\"OPTIONS\""] {
+    for word in [
+        "\"github\"",
+        "\"stripe\"",
+        "\"hmac\"",
+        "\"sha256\"",
+        "\"base64url\"",
+        "\"observe\"",
+        "\"unix_ms\"",
+        "\"OPTIONS\"",
+    ] {
         assert!(text.contains(word), "{word}");
     }
     for (right, wrong) in [
@@ -191,7 +284,11 @@ fn the_schema_offers_and_enforces_words() {
         ("path: /webhooks/github", "pth: /webhooks/github"),
     ] {
         assert!(example.contains(right), "{right}");
-        assert_ne!(breaches(&schema, &example.replacen(right, wrong, 1)), [""; 0], "{wrong}");
+        assert_ne!(
+            breaches(&schema, &example.replacen(right, wrong, 1)),
+            [""; 0],
+            "{wrong}"
+        );
     }
     let own = example.replacen("provider: github", "provider: my-own-preset", 1);
     assert_eq!(breaches(&schema, &own), [""; 0], "a preset of one's own");
@@ -201,36 +298,74 @@ fn the_schema_offers_and_enforces_words() {
 #[test]
 fn the_config_of_the_readme_has_no_warning() {
     let readme = read("README.md");
-    let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let yaml = readme
+        .split("```yaml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(problems(yaml, dir.path()), None);
-    let loaded = config::load(&dir.path().join("config.yaml"), &|_| None, None, 1, SystemClock.now()).unwrap();
-    assert_eq!((loaded.report.warnings(), loaded.report.render(false)), (0, String::new()));
+    let loaded = config::load(
+        &dir.path().join("config.yaml"),
+        &|_| None,
+        None,
+        1,
+        SystemClock.now(),
+    )
+    .unwrap();
+    assert_eq!(
+        (loaded.report.warnings(), loaded.report.render(false)),
+        (0, String::new())
+    );
 }
 
 /// The configs within the deployment files compile, and what they mount is what they name.
 #[test]
 fn deployments_compile() {
     let kubernetes = read("deploy/kubernetes.yaml");
-    let documents: Vec<serde_yaml::Value> = kubernetes.split("\n---\n").map(|document| serde_yaml::from_str(document).unwrap()).collect();
-    let of_kind = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();
-    let config = of_kind("ConfigMap")["data"]["config.yaml"].as_str().unwrap();
+    let documents: Vec<serde_yaml::Value> = kubernetes
+        .split("\n---\n")
+        .map(|document| serde_yaml::from_str(document).unwrap())
+        .collect();
+    let of_kind = |kind: &str| {
+        documents
+            .iter()
+            .find(|document| document["kind"] == kind)
+            .unwrap()
+    };
+    let config = of_kind("ConfigMap")["data"]["config.yaml"]
+        .as_str()
+        .unwrap();
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(problems(config, dir.path()), None);
     let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
     let containers = pod["initContainers"].as_sequence().unwrap();
-    let gate = containers.iter().find(|container| container["name"] == "hookgate").unwrap();
+    let gate = containers
+        .iter()
+        .find(|container| container["name"] == "hookgate")
+        .unwrap();
     let mounts = gate["volumeMounts"].as_sequence().unwrap();
     assert!(mounts.iter().all(|mount| mount.get("subPath").is_none()));
     let dockerfile = read("Dockerfile");
-    for place in mounts.iter().map(|mount| mount["mountPath"].as_str().unwrap()) {
-        assert!(config.contains(place) || dockerfile.contains(&format!("{place}/config.yaml")), "nothing is read from {place}");
+    for place in mounts
+        .iter()
+        .map(|mount| mount["mountPath"].as_str().unwrap())
+    {
+        assert!(
+            config.contains(place) || dockerfile.contains(&format!("{place}/config.yaml")),
+            "nothing is read from {place}"
+        );
     }
 
     let unit = read("deploy/hookgate.service");
     let config = unit.split("config.yaml:\n#\n").nth(1).unwrap();
-    let config: String =
-        config.lines().take_while(|line| line.starts_with('#')).map(|line| format!("{}\n", line.get(6..).unwrap())).collect();
+    let config: String = config
+        .lines()
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| format!("{}\n", line.get(6..).unwrap()))
+        .collect();
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(problems(&config, dir.path()), None);
 }
@@ -238,14 +373,24 @@ fn deployments_compile() {
 /// The example is a config, without a warning.
 #[test]
 fn the_example_compiles() {
-    let loaded = config::load(Path::new("config.example.yaml"), &|_| None, None, 1, SystemClock.now());
+    let loaded = config::load(
+        Path::new("config.example.yaml"),
+        &|_| None,
+        None,
+        1,
+        SystemClock.now(),
+    );
     let loaded = loaded.unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
     // a clone may lie on any disk
     let said: Vec<_> = loaded
         .report
         .findings
         .iter()
-        .filter(|finding| !["what was acknowledged", "network disk"].iter().any(|disk| finding.message.contains(disk)))
+        .filter(|finding| {
+            !["what was acknowledged", "network disk"]
+                .iter()
+                .any(|disk| finding.message.contains(disk))
+        })
         .collect();
     assert!(said.is_empty(), "{said:?}");
 }
@@ -260,12 +405,21 @@ fn the_image_is_built_of_what_it_needs() {
         .flat_map(|line| line.split(' ').skip(1))
         .collect();
     for needed in ["Cargo.toml", "Cargo.lock", "build.rs", "providers", "src"] {
-        assert!(copied.contains(&needed), "the Dockerfile does not copy {needed}");
-        assert!(ignored.lines().any(|line| line == format!("!{needed}")), ".dockerignore drops {needed}");
+        assert!(
+            copied.contains(&needed),
+            "the Dockerfile does not copy {needed}"
+        );
+        assert!(
+            ignored.lines().any(|line| line == format!("!{needed}")),
+            ".dockerignore drops {needed}"
+        );
     }
     let toolchain = read("rust-toolchain.toml");
     let channel = toolchain.split('"').nth(1).unwrap();
-    assert!(dockerfile.contains(&format!("FROM rust:{channel}-alpine")), "the image is built with another compiler than {channel}");
+    assert!(
+        dockerfile.contains(&format!("FROM rust:{channel}-alpine")),
+        "the image is built with another compiler than {channel}"
+    );
 }
 
 /// What a page links to is there, and so is what it names as a file of this repository.
@@ -273,7 +427,11 @@ fn the_image_is_built_of_what_it_needs() {
 fn links_lead_somewhere() {
     for (page, text) in pages() {
         let base = Path::new(&page).parent().unwrap();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let file = link.split('#').next().unwrap();
             if !link.contains("://") && !file.is_empty() {
                 assert!(base.join(file).exists(), "{page} links to {link}");
@@ -281,9 +439,14 @@ fn links_lead_somewhere() {
         }
         for named in text.split('`').skip(1).step_by(2) {
             let path = named.split(' ').next().unwrap().split("::").next().unwrap();
-            let is_ours = ["src/", "tests/", "docs/", "deploy/", "benches/", "tools/"].iter().any(|dir| path.starts_with(dir));
+            let is_ours = ["src/", "tests/", "docs/", "deploy/", "benches/", "tools/"]
+                .iter()
+                .any(|dir| path.starts_with(dir));
             if page == "docs/architecture.md" && path.ends_with(".rs") {
-                assert!(Path::new(path).exists() || Path::new("src").join(path).exists(), "{page} names {path}");
+                assert!(
+                    Path::new(path).exists() || Path::new("src").join(path).exists(),
+                    "{page} names {path}"
+                );
             }
             if is_ours && !path.contains("NAME") && !path.contains("acme") {
                 assert!(Path::new(path).exists(), "{page} names {path}");
@@ -296,25 +459,55 @@ fn links_lead_somewhere() {
 #[test]
 fn the_tests_behind_the_threat_model() {
     let page = read("docs/security.md");
-    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|text| text.contains(".rs::")).collect();
+    let named: Vec<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| text.contains(".rs::"))
+        .collect();
     assert!(named.len() > 20, "{named:?}");
-    let listed = std::process::Command::new(std::env::current_exe().unwrap()).args(["--list", "--format", "terse"]).output().unwrap();
-    let ignored =
-        std::process::Command::new(std::env::current_exe().unwrap()).args(["--list", "--format", "terse", "--ignored"]).output().unwrap();
-    let lines = |output: &[u8]| -> BTreeSet<String> { String::from_utf8_lossy(output).lines().map(str::to_owned).collect() };
-    let run: BTreeSet<String> = lines(&listed.stdout).difference(&lines(&ignored.stdout)).cloned().collect();
+    let listed = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--list", "--format", "terse"])
+        .output()
+        .unwrap();
+    let ignored = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--list", "--format", "terse", "--ignored"])
+        .output()
+        .unwrap();
+    let lines = |output: &[u8]| -> BTreeSet<String> {
+        String::from_utf8_lossy(output)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    };
+    let run: BTreeSet<String> = lines(&listed.stdout)
+        .difference(&lines(&ignored.stdout))
+        .cloned()
+        .collect();
     for name in named {
         let (file, function) = name.split_once("::").unwrap();
         let source = read(file);
         if let Some(module) = file.strip_prefix("tests/it/") {
-            let module = module.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
-            assert!(run.contains(&format!("{module}::{function}: test")), "{name} is not run");
+            let module = module
+                .trim_end_matches(".rs")
+                .trim_end_matches("/mod")
+                .replace('/', "::");
+            assert!(
+                run.contains(&format!("{module}::{function}: test")),
+                "{name} is not run"
+            );
         } else {
             check_is_run(file, &source, function);
         }
         assert!(asserts(&[&source], function, 3), "{name} asserts nothing");
     }
-    let section = page.split("## Who attacks").nth(1).unwrap().split("\n## ").next().unwrap();
+    let section = page
+        .split("## Who attacks")
+        .nth(1)
+        .unwrap()
+        .split("\n## ")
+        .next()
+        .unwrap();
     for row in section.lines().filter(|line| line.starts_with('|')).skip(2) {
         assert!(row.contains(".rs::"), "no test is behind: {row}");
     }
@@ -322,23 +515,49 @@ fn the_tests_behind_the_threat_model() {
 
 /// Panics unless a test of the library is run: marked as a test, neither ignored nor left out, in a module that each file above it declares.
 fn check_is_run(file: &str, source: &str, function: &str) {
-    let at = source.find(&format!("fn {function}(")).unwrap_or_else(|| panic!("{file} has no {function}"));
+    let at = source
+        .find(&format!("fn {function}("))
+        .unwrap_or_else(|| panic!("{file} has no {function}"));
     let before = source[..at].rsplit("\n\n").next().unwrap();
-    assert!(before.contains("#[test]") || before.contains("::test"), "{file}::{function} is no test");
-    assert!(!before.contains("#[ignore") && !before.contains("#[cfg"), "{file}::{function} is not always run");
+    assert!(
+        before.contains("#[test]") || before.contains("::test"),
+        "{file}::{function} is no test"
+    );
+    assert!(
+        !before.contains("#[ignore") && !before.contains("#[cfg"),
+        "{file}::{function} is not always run"
+    );
     let mut path = Path::new(file).to_owned();
     while path != Path::new("src/lib.rs") {
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let (name, dir) = if stem == "mod" {
-            (path.parent().unwrap().file_name().unwrap().to_str().unwrap(), path.parent().unwrap().parent().unwrap())
+            (
+                path.parent()
+                    .unwrap()
+                    .file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap(),
+                path.parent().unwrap().parent().unwrap(),
+            )
         } else {
             (stem, path.parent().unwrap())
         };
-        let parents = [dir.join("lib.rs"), dir.join("mod.rs"), dir.with_extension("rs")];
-        let parent =
-            parents.iter().find(|parent| parent.exists() && **parent != path).unwrap_or_else(|| panic!("{}: no parent", path.display()));
+        let parents = [
+            dir.join("lib.rs"),
+            dir.join("mod.rs"),
+            dir.with_extension("rs"),
+        ];
+        let parent = parents
+            .iter()
+            .find(|parent| parent.exists() && **parent != path)
+            .unwrap_or_else(|| panic!("{}: no parent", path.display()));
         let declared = read(parent).lines().any(|line| {
-            let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
+            let line = line
+                .trim()
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("pub(super) ")
+                .trim_start_matches("pub ");
             line == format!("mod {name};")
         });
         assert!(declared, "{} does not declare {name}", parent.display());
@@ -348,36 +567,66 @@ fn check_is_run(file: &str, source: &str, function: &str) {
 
 /// Whether a function, or one that it calls in the same sources, asserts something.
 fn asserts(sources: &[&str], function: &str, depth: usize) -> bool {
-    let Some(body) = sources.iter().find_map(|source| body_of(source, function)) else { return false };
-    if ["assert!(", "assert_eq!(", "assert_ne!(", "assert_snapshot!(", "panic!(", ".unwrap_err()"]
-        .iter()
-        .any(|macro_| body.contains(macro_))
+    let Some(body) = sources.iter().find_map(|source| body_of(source, function)) else {
+        return false;
+    };
+    if [
+        "assert!(",
+        "assert_eq!(",
+        "assert_ne!(",
+        "assert_snapshot!(",
+        "panic!(",
+        ".unwrap_err()",
+    ]
+    .iter()
+    .any(|macro_| body.contains(macro_))
     {
         return true;
     }
     let calls = body.match_indices('(').filter_map(|(at, _)| {
-        let name = body[..at].rsplit(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        let name = body[..at]
+            .rsplit(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()?;
         (!name.is_empty() && name != function).then_some(name)
     });
-    depth > 0 && calls.collect::<BTreeSet<_>>().into_iter().any(|name| asserts(sources, name, depth - 1))
+    depth > 0
+        && calls
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .any(|name| asserts(sources, name, depth - 1))
 }
 
 /// The lines of a function, as rustfmt lays it out: it ends where a brace stands as far from the margin as it began.
 fn body_of<'a>(source: &'a str, function: &str) -> Option<&'a str> {
-    let at = ["(", "<"].iter().find_map(|open| source.find(&format!("fn {function}{open}")))?;
+    let at = ["(", "<"]
+        .iter()
+        .find_map(|open| source.find(&format!("fn {function}{open}")))?;
     let begin = source[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let line = source[begin..].lines().next()?;
     let margin = &line[..line.len() - line.trim_start().len()];
-    let end = if line.ends_with('}') { begin + line.len() } else { begin + source[begin..].find(&format!("\n{margin}}}"))? };
+    let end = if line.ends_with('}') {
+        begin + line.len()
+    } else {
+        begin + source[begin..].find(&format!("\n{margin}}}"))?
+    };
     source.get(begin..end)
 }
 
 /// The check above is able to fail.
 #[test]
 fn a_test_without_an_assertion_is_found() {
-    let source =
-        "#[test]\nfn empty() {\n    run();\n}\nfn run() { let x = 1; }\n#[test]\nfn full() { held(); }\nfn held() { assert!(true); }\n";
-    assert!(!asserts(&[source], "empty", 3) && asserts(&[source], "full", 3) && !asserts(&[source], "absent", 3));
-    let ignored = std::panic::catch_unwind(|| check_is_run("src/lib.rs", "#[test]\n#[ignore]\nfn skipped() {}", "skipped"));
+    let source = "#[test]\nfn empty() {\n    run();\n}\nfn run() { let x = 1; }\n#[test]\nfn full() { held(); }\nfn held() { assert!(true); }\n";
+    assert!(
+        !asserts(&[source], "empty", 3)
+            && asserts(&[source], "full", 3)
+            && !asserts(&[source], "absent", 3)
+    );
+    let ignored = std::panic::catch_unwind(|| {
+        check_is_run(
+            "src/lib.rs",
+            "#[test]\n#[ignore]\nfn skipped() {}",
+            "skipped",
+        )
+    });
     assert!(ignored.is_err());
 }

@@ -25,7 +25,9 @@ fn post(gate: &Gate, target: &str, id: &str) -> u16 {
 }
 
 fn verify(more: &str) -> String {
-    format!("    verify: {{ provider: github, secrets: [{{ insecure_inline: {SECRET} }}]{more} }}\n")
+    format!(
+        "    verify: {{ provider: github, secrets: [{{ insecure_inline: {SECRET} }}]{more} }}\n"
+    )
 }
 
 #[test]
@@ -40,7 +42,13 @@ fn hosts_exact_and_wild_and_most_specific_whatever_the_order() {
     );
     let gate = gate(&app, &routes);
     let sent_to = |host: &str, target: &str| {
-        let answer = http::request(gate.address("senders"), "POST", target, &[("Host", host)], b"{}");
+        let answer = http::request(
+            gate.address("senders"),
+            "POST",
+            target,
+            &[("Host", host)],
+            b"{}",
+        );
         assert_eq!(answer.status, 200, "{host}{target}");
         app.last().target
     };
@@ -56,13 +64,28 @@ fn hosts_exact_and_wild_and_most_specific_whatever_the_order() {
 fn methods_and_an_upstream_that_wants_its_own_host() {
     let app = App::start();
     let lines = "    path: /a\n    methods: [PUT, PATCH]\n    verify: none\n    forward: { upstream: app }\n";
-    let gate = Gate::start(&yaml(&app, lines).replace("timeout: 5s }", "timeout: 5s, host: upstream }"));
-    let ask = |method: &str| http::request(gate.address("senders"), method, "/a", &[("Host", "gate.test")], b"{}");
+    let gate =
+        Gate::start(&yaml(&app, lines).replace("timeout: 5s }", "timeout: 5s, host: upstream }"));
+    let ask = |method: &str| {
+        http::request(
+            gate.address("senders"),
+            method,
+            "/a",
+            &[("Host", "gate.test")],
+            b"{}",
+        )
+    };
     assert_eq!([ask("PUT").status, ask("PATCH").status], [200, 200]);
-    assert_eq!(app.last().header("Host"), Some(app.address.to_string().as_str()));
+    assert_eq!(
+        app.last().header("Host"),
+        Some(app.address.to_string().as_str())
+    );
     assert_eq!(app.last().header("X-Forwarded-Host"), Some("gate.test"));
     let refused = ask("POST");
-    assert_eq!((refused.status, refused.header("Allow")), (405, Some("PUT, PATCH")));
+    assert_eq!(
+        (refused.status, refused.header("Allow")),
+        (405, Some("PUT, PATCH"))
+    );
 }
 
 #[test]
@@ -81,10 +104,24 @@ fn the_query_is_dropped_unless_it_is_signed_or_kept() {
     assert_eq!(app.last().target, "/drop");
     assert_eq!(post(&gate, "/keep?a=1", "1"), 200);
     assert_eq!(app.last().target, "/keep?a=1");
-    let signed = |url: &str| vec![("X-Sig".to_owned(), hmac_hex(SECRET, format!("{url}\n{{}}").as_bytes()))];
-    assert_eq!(gate.post("/u?a=1", &signed("https://hooks.example.com/u?a=1"), b"{}").status, 200, "the public URL counts");
+    let signed = |url: &str| {
+        vec![(
+            "X-Sig".to_owned(),
+            hmac_hex(SECRET, format!("{url}\n{{}}").as_bytes()),
+        )]
+    };
+    assert_eq!(
+        gate.post("/u?a=1", &signed("https://hooks.example.com/u?a=1"), b"{}")
+            .status,
+        200,
+        "the public URL counts"
+    );
     assert_eq!(app.last().target, "/u?a=1");
-    assert_eq!(gate.post("/u?a=1", &signed("http://gate.test/u?a=1"), b"{}").status, 401);
+    assert_eq!(
+        gate.post("/u?a=1", &signed("http://gate.test/u?a=1"), b"{}")
+            .status,
+        401
+    );
 }
 
 #[test]
@@ -95,7 +132,14 @@ fn a_token_reaches_the_app_only_if_the_route_says_so() {
             "    path: {path}\n    verify: {{ provider: gitlab, secrets: [{{ insecure_inline: {SECRET} }}] }}\n    forward: {{ upstream: app{more} }}\n"
         )
     };
-    let gate = gate(&app, &format!("{}  - name: two\n{}", token("/a", ""), token("/b", ", keep_token: true")));
+    let gate = gate(
+        &app,
+        &format!(
+            "{}  - name: two\n{}",
+            token("/a", ""),
+            token("/b", ", keep_token: true")
+        ),
+    );
     let headers = [("X-Gitlab-Token".to_owned(), SECRET.to_owned())];
     assert_eq!(gate.post("/a", &headers, b"{}").status, 200);
     assert!(app.last().all("X-Gitlab-Token").is_empty());
@@ -108,7 +152,11 @@ fn a_table_by_header_and_one_written_as_one_file() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let table = dir.path().join("tenants.yaml");
-    std::fs::write(&table, "one: secret-of-tenant-one-1\ntwo: secret-of-tenant-two-2\n\"bad key\": x\n").unwrap();
+    std::fs::write(
+        &table,
+        "one: secret-of-tenant-one-1\ntwo: secret-of-tenant-two-2\n\"bad key\": x\n",
+    )
+    .unwrap();
     let lines = "    path: /a\n    verify: { provider: github, secrets: { by: \"header:X-Tenant\", file: tenants.yaml } }\n    dedupe: {}\n    forward: { upstream: app }\n";
     let gate = Gate::start_in(dir, &yaml(&app, lines));
     let send = |tenant: &str, secret: &str| {
@@ -116,13 +164,31 @@ fn a_table_by_header_and_one_written_as_one_file() {
         headers.push(("X-Tenant".to_owned(), tenant.to_owned()));
         gate.post("/a", &headers, b"{}").status
     };
-    assert_eq!([send("one", "secret-of-tenant-one-1"), send("two", "secret-of-tenant-two-2")], [200, 200]);
+    assert_eq!(
+        [
+            send("one", "secret-of-tenant-one-1"),
+            send("two", "secret-of-tenant-two-2")
+        ],
+        [200, 200]
+    );
     assert_eq!(app.count(), 2, "the ID of one tenant is new for another");
-    assert_eq!([send("one", "secret-of-tenant-two-2"), send("three", "secret-of-tenant-one-1")], [401, 401]);
+    assert_eq!(
+        [
+            send("one", "secret-of-tenant-two-2"),
+            send("three", "secret-of-tenant-one-1")
+        ],
+        [401, 401]
+    );
     assert_eq!(post(&gate, "/a", "no tenant"), 401);
-    wait_for("the line about it", || gate.said().iter().any(|line| line.contains("number 3 is left out")));
+    wait_for("the line about it", || {
+        gate.said()
+            .iter()
+            .any(|line| line.contains("number 3 is left out"))
+    });
     std::fs::write(&table, "one: secret-of-tenant-one-3\n").unwrap();
-    wait_for("the changed table", || send("one", "secret-of-tenant-one-3") == 200);
+    wait_for("the changed table", || {
+        send("one", "secret-of-tenant-one-3") == 200
+    });
     assert_eq!(send("two", "secret-of-tenant-two-2"), 401);
 }
 
@@ -137,9 +203,26 @@ fn an_entry_that_turns_bad_is_told_and_the_others_go_on() {
     let lines = "    path: /a/{tenant}\n    verify: { provider: github, secrets: { by: \"{tenant}\", dir: tenants } }\n    forward: { upstream: app }\n";
     let gate = Gate::start_in(dir, &yaml(&app, lines));
     std::fs::write(tenants.join("two"), "two lines\nare no secret").unwrap();
-    wait_for("the bad entry to be told", || gate.said().iter().any(|line| line.contains("key two is left out")));
-    let send = |tenant: &str, secret: &str| gate.post(&format!("/a/{tenant}"), &github(secret, tenant, b"{}"), b"{}").status;
-    assert_eq!([send("one", "secret-of-tenant-one-1"), send("two", "secret-of-tenant-two-2")], [200, 401]);
+    wait_for("the bad entry to be told", || {
+        gate.said()
+            .iter()
+            .any(|line| line.contains("key two is left out"))
+    });
+    let send = |tenant: &str, secret: &str| {
+        gate.post(
+            &format!("/a/{tenant}"),
+            &github(secret, tenant, b"{}"),
+            b"{}",
+        )
+        .status
+    };
+    assert_eq!(
+        [
+            send("one", "secret-of-tenant-one-1"),
+            send("two", "secret-of-tenant-two-2")
+        ],
+        [200, 401]
+    );
 }
 
 #[test]
@@ -157,39 +240,70 @@ fn included_files_and_presets_of_ones_own() {
     std::fs::write(dir.path().join("conf.d/b.yaml"), included).unwrap();
     let head = config(&app.url(), "");
     let head = head.split("routes:\n").next().unwrap();
-    let gate = Gate::start_in(Arc::clone(&dir), &format!("include: [conf.d/*.yaml]\nproviders: presets.d\n{head}"));
+    let gate = Gate::start_in(
+        Arc::clone(&dir),
+        &format!("include: [conf.d/*.yaml]\nproviders: presets.d\n{head}"),
+    );
     let body = dir.path().join("body");
     std::fs::write(&body, "{}").unwrap();
     let url = format!("http://{}/mine", gate.address("senders"));
-    let (body, path) = (body.display().to_string(), gate.config_path().display().to_string());
+    let (body, path) = (
+        body.display().to_string(),
+        gate.config_path().display().to_string(),
+    );
     let send = || {
-        let args = ["sign", "--config", &path, "--route", "mine", "--body", &body, "--url", &url, "--id", "m-1", "--send", "--json"];
+        let args = [
+            "sign", "--config", &path, "--route", "mine", "--body", &body, "--url", &url, "--id",
+            "m-1", "--send", "--json",
+        ];
         let output = hookgate().args(args).output().unwrap();
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default()
     };
     assert_eq!(send()["status"], 200);
     assert_eq!(app.last().header("Hookgate-Provider"), Some("mine"));
     let again = send();
-    assert_eq!((&again["status"], &again["hookgate_status"]), (&202.into(), &"duplicate".into()), "the preset's success status");
+    assert_eq!(
+        (&again["status"], &again["hookgate_status"]),
+        (&202.into(), &"duplicate".into()),
+        "the preset's success status"
+    );
     std::fs::write(
         dir.path().join("conf.d/c.yaml"),
         "routes:\n  - { name: late, path: /late, verify: none, forward: { upstream: app } }\n",
     )
     .unwrap();
-    wait_for("a file that came later", || gate.post("/late", &[], b"{}").status == 200);
+    wait_for("a file that came later", || {
+        gate.post("/late", &[], b"{}").status == 200
+    });
 }
 
 #[test]
 fn a_renamed_route_remembers_what_was_handed_on() {
     let app = App::start();
-    let gate = gate(&app, &format!("    path: /a\n{}    dedupe: {{}}\n    forward: {{ upstream: app }}\n", verify("")));
+    let gate = gate(
+        &app,
+        &format!(
+            "    path: /a\n{}    dedupe: {{}}\n    forward: {{ upstream: app }}\n",
+            verify("")
+        ),
+    );
     assert_eq!([post(&gate, "/a", "x"), post(&gate, "/a", "x")], [200, 200]);
     assert_eq!(app.count(), 1);
     let written = std::fs::read_to_string(gate.config_path()).unwrap();
-    std::fs::write(gate.config_path(), written.replace("name: one", "name: other\n    previously: [one]")).unwrap();
-    wait_for("the new name", || gate.admin("/-/status")["routes"][0]["name"] == "other");
+    std::fs::write(
+        gate.config_path(),
+        written.replace("name: one", "name: other\n    previously: [one]"),
+    )
+    .unwrap();
+    wait_for("the new name", || {
+        gate.admin("/-/status")["routes"][0]["name"] == "other"
+    });
     assert_eq!(post(&gate, "/a", "x"), 200);
-    assert_eq!(app.count(), 1, "an ID of the old name is known under the new one");
+    assert_eq!(
+        app.count(),
+        1,
+        "an ID of the old name is known under the new one"
+    );
 }
 
 #[test]
@@ -206,14 +320,38 @@ fn timestamps_are_written_and_tolerated_as_the_route_says() {
     let own = |at: jiff::Timestamp| {
         let at = at.to_string();
         let sig = hmac_hex(SECRET, format!("{at}|{{}}").as_bytes());
-        gate.post("/a", &[("X-Time".to_owned(), at), ("X-Sig".to_owned(), sig)], b"{}").status
+        gate.post(
+            "/a",
+            &[("X-Time".to_owned(), at), ("X-Sig".to_owned(), sig)],
+            b"{}",
+        )
+        .status
     };
-    assert_eq!([own(ago(1800)), own(ago(-1800)), own(ago(4000)), own(ago(-4000))], [200, 200, 401, 401]);
+    assert_eq!(
+        [
+            own(ago(1800)),
+            own(ago(-1800)),
+            own(ago(4000)),
+            own(ago(-4000))
+        ],
+        [200, 200, 401, 401]
+    );
     let stripe = |at: jiff::Timestamp| {
         let at = at.as_second();
         let sig = hmac_hex(SECRET, format!("{at}.{{}}").as_bytes());
         let headers = [("Stripe-Signature".to_owned(), format!("t={at},v1={sig}"))];
-        http::request(gate.address("senders"), "POST", "/s", &borrowed(&headers), b"{}").status
+        http::request(
+            gate.address("senders"),
+            "POST",
+            "/s",
+            &borrowed(&headers),
+            b"{}",
+        )
+        .status
     };
-    assert_eq!([stripe(ago(10)), stripe(ago(60))], [200, 401], "the preset says five minutes, the route half a minute");
+    assert_eq!(
+        [stripe(ago(10)), stripe(ago(60))],
+        [200, 401],
+        "the preset says five minutes, the route half a minute"
+    );
 }

@@ -34,7 +34,12 @@ pub fn raw_app(answer: &'static [u8]) -> SocketAddr {
 }
 
 fn post(connection: &mut Connection, id: &str) -> http::Answer {
-    connection.request("POST", "/webhooks/github", &sign::borrowed(&sign::github(SECRET, id, b"{}")), b"{}")
+    connection.request(
+        "POST",
+        "/webhooks/github",
+        &sign::borrowed(&sign::github(SECRET, id, b"{}")),
+        b"{}",
+    )
 }
 
 #[test]
@@ -44,7 +49,13 @@ fn an_answer_without_a_length_keeps_the_connection() {
     for id in ["a", "b"] {
         let answer = post(&mut sender, id);
         assert_eq!((answer.status, answer.text().as_str()), (200, "half"));
-        assert_eq!((answer.header("Transfer-Encoding"), answer.header("Connection")), (Some("chunked"), Some("keep-alive")));
+        assert_eq!(
+            (
+                answer.header("Transfer-Encoding"),
+                answer.header("Connection")
+            ),
+            (Some("chunked"), Some("keep-alive"))
+        );
     }
 }
 
@@ -54,11 +65,24 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
     let gate = Gate::start(&config(&format!("http://{}", raw_app(HALF)), ""));
     let mut sender = Connection::open(gate.address("senders"));
     let headers = sign::github(SECRET, "a", b"{}");
-    sender.send(&http::head("POST", "/webhooks/github", &sign::borrowed(&headers), Some(2))).unwrap();
+    sender
+        .send(&http::head(
+            "POST",
+            "/webhooks/github",
+            &sign::borrowed(&headers),
+            Some(2),
+        ))
+        .unwrap();
     sender.send(b"{}").unwrap();
-    assert_eq!(sender.answer().unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+    assert_eq!(
+        sender.answer().unwrap_err().kind(),
+        std::io::ErrorKind::UnexpectedEof
+    );
     let again = gate.post("/webhooks/github", &headers, b"{}");
-    assert_eq!((again.status, again.header("Hookgate-Status")), (200, Some("duplicate")));
+    assert_eq!(
+        (again.status, again.header("Hookgate-Status")),
+        (200, Some("duplicate"))
+    );
 }
 
 /// Chunk heads that no two readers agree on, and a signed request behind them.
@@ -66,9 +90,24 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
 fn what_follows_a_broken_body_is_never_a_request() {
     let app = App::start();
     let gate = Gate::start(&config(&app.url(), ""));
-    let mut behind = http::head("POST", "/webhooks/github", &sign::borrowed(&sign::github(SECRET, "behind", b"{}")), Some(2));
+    let mut behind = http::head(
+        "POST",
+        "/webhooks/github",
+        &sign::borrowed(&sign::github(SECRET, "behind", b"{}")),
+        Some(2),
+    );
     behind.extend_from_slice(b"{}");
-    for (number, broken) in ["x\r\n", "2x\r\n{}\r\n", "-2\r\n{}\r\n", "0x2\r\n{}\r\n", "1\r\n{}\r\n", "3\r\n{}\r\n"].iter().enumerate() {
+    for (number, broken) in [
+        "x\r\n",
+        "2x\r\n{}\r\n",
+        "-2\r\n{}\r\n",
+        "0x2\r\n{}\r\n",
+        "1\r\n{}\r\n",
+        "3\r\n{}\r\n",
+    ]
+    .iter()
+    .enumerate()
+    {
         for later in [false, true] {
             let headers = sign::github(SECRET, &format!("{number}-{later}"), b"{}");
             let mut sender = Connection::open(gate.address("senders"));
@@ -92,23 +131,42 @@ fn what_follows_a_broken_body_is_never_a_request() {
 fn two_framings_or_two_names_are_refused() {
     let app = App::start();
     let gate = Gate::start(&config(&app.url(), ""));
-    let good = http::head("POST", "/webhooks/github", &sign::borrowed(&sign::github(SECRET, "a", b"{}")), None);
+    let good = http::head(
+        "POST",
+        "/webhooks/github",
+        &sign::borrowed(&sign::github(SECRET, "a", b"{}")),
+        None,
+    );
     let good = String::from_utf8(good).unwrap();
     let (chunked, body) = ("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n");
     for (from, to) in [
-        (chunked, "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n"),
-        (chunked, "content-LENGTH: 2\r\nTransfer-Encoding: chunked\r\n"),
-        (chunked, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+        (
+            chunked,
+            "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n",
+        ),
+        (
+            chunked,
+            "content-LENGTH: 2\r\nTransfer-Encoding: chunked\r\n",
+        ),
+        (
+            chunked,
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        ),
         (chunked, "Transfer-Encoding: gzip, chunked\r\n"),
         (chunked, "Content-Length: 2\r\nContent-Length: 2\r\n"),
-        ("Host: gate.test\r\n", "Host: gate.test\r\nHost: gate.test\r\n"),
+        (
+            "Host: gate.test\r\n",
+            "Host: gate.test\r\nHost: gate.test\r\n",
+        ),
         ("Host: gate.test\r\n", ""),
         (" /webhooks", " http://gate.test/webhooks"),
     ] {
         let head = good.replacen(from, to, 1);
         assert_ne!(head, good);
         let mut sender = Connection::open(gate.address("senders"));
-        sender.send(format!("{head}{body}{good}{body}").as_bytes()).unwrap();
+        sender
+            .send(format!("{head}{body}{good}{body}").as_bytes())
+            .unwrap();
         assert_eq!(sender.answer().unwrap().status, 400, "{to:?}");
         assert!(sender.is_closed(), "{to:?}");
     }
@@ -121,8 +179,15 @@ fn an_old_client_is_not_invited() {
     let app = App::start();
     let gate = Gate::start(&config(&app.url(), ""));
     let headers = sign::github(SECRET, "old", b"{}");
-    let head = http::head("POST", "/webhooks/github", &sign::borrowed(&headers), Some(2));
-    let head = String::from_utf8(head).unwrap().replace("HTTP/1.1\r\n", "HTTP/1.0\r\nExpect: 100-continue\r\n");
+    let head = http::head(
+        "POST",
+        "/webhooks/github",
+        &sign::borrowed(&headers),
+        Some(2),
+    );
+    let head = String::from_utf8(head)
+        .unwrap()
+        .replace("HTTP/1.1\r\n", "HTTP/1.0\r\nExpect: 100-continue\r\n");
     let mut stream = TcpStream::connect(gate.address("senders")).unwrap();
     stream.write_all(format!("{head}{{}}").as_bytes()).unwrap();
     let mut answer = String::new();
@@ -135,13 +200,21 @@ fn an_old_client_is_not_invited() {
 fn nobody_reads_what_the_gate_says() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let config_path = dir.path().join("config.yaml");
     let yaml = config(&app.url(), "").replacen("127.0.0.1:0", &free.to_string(), 1);
     std::fs::write(&config_path, yaml).unwrap();
     for dies in [false, true] {
-        let mut gate =
-            hookgate().args(["run", "--config"]).arg(&config_path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut gate = hookgate()
+            .args(["run", "--config"])
+            .arg(&config_path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         wait_for("the gate to listen", || TcpStream::connect(free).is_ok());
         if dies {
             drop((gate.stdout.take(), gate.stderr.take()));
@@ -152,10 +225,16 @@ fn nobody_reads_what_the_gate_says() {
             if number % 50 == 0 {
                 assert_eq!(post(&mut sender, &format!("{dies}-{number}")).status, 200);
             }
-            Command::new("kill").args(["-HUP", &gate.id().to_string()]).status().unwrap();
+            Command::new("kill")
+                .args(["-HUP", &gate.id().to_string()])
+                .status()
+                .unwrap();
             std::thread::sleep(Duration::from_millis(2));
         }
-        Command::new("kill").arg(gate.id().to_string()).status().unwrap();
+        Command::new("kill")
+            .arg(gate.id().to_string())
+            .status()
+            .unwrap();
         let mut left = None;
         wait_for("the gate to leave", || {
             left = gate.try_wait().unwrap();

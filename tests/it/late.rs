@@ -20,14 +20,26 @@ fn presets(dir: &Path) {
         let text = std::fs::read_to_string(format!("providers/{name}.yaml")).unwrap();
         assert!(text.contains(&format!("tolerance: {tolerance}")), "{name}");
         let text = text.replace(&format!("tolerance: {tolerance}"), "tolerance: 2s");
-        let fact = if text.contains("retry_keeps_time: yes") { "" } else { "facts:\n  retry_keeps_time: yes\n" };
-        let text = if fact.is_empty() { text } else { text.replacen("facts:\n", fact, 1) };
+        let fact = if text.contains("retry_keeps_time: yes") {
+            ""
+        } else {
+            "facts:\n  retry_keeps_time: yes\n"
+        };
+        let text = if fact.is_empty() {
+            text
+        } else {
+            text.replacen("facts:\n", fact, 1)
+        };
         std::fs::write(dir.join(format!("presets.d/my-{name}.yaml")), text).unwrap();
     }
 }
 
 fn yaml(app: &App, store: bool, dedupe: &str) -> String {
-    let store = if store { "store: { path: store }\n" } else { "" };
+    let store = if store {
+        "store: { path: store }\n"
+    } else {
+        ""
+    };
     let route = |name: &str| {
         let secrets = format!("secrets: [{{ name: main, insecure_inline: {SECRET} }}]");
         format!(
@@ -69,9 +81,19 @@ impl Request {
     fn linear(event: &str, secret: &str, signed: SystemTime) -> Self {
         let ms = signed.duration_since(UNIX_EPOCH).unwrap().as_millis();
         let body = format!("{{\"type\":\"Issue\",\"webhookTimestamp\":{ms},\"data\":\"{event}\"}}");
-        let headers =
-            vec![("Linear-Signature".to_owned(), hmac_hex(secret, body.as_bytes())), ("Linear-Delivery".to_owned(), event.to_owned())];
-        Self { path: "/linear", headers, body, signed }
+        let headers = vec![
+            (
+                "Linear-Signature".to_owned(),
+                hmac_hex(secret, body.as_bytes()),
+            ),
+            ("Linear-Delivery".to_owned(), event.to_owned()),
+        ];
+        Self {
+            path: "/linear",
+            headers,
+            body,
+            signed,
+        }
     }
 
     fn mailgun(event: &str, signed: SystemTime) -> Self {
@@ -80,7 +102,12 @@ impl Request {
         let body = format!(
             "{{\"signature\":{{\"timestamp\":\"{seconds}\",\"token\":\"{event}\",\"signature\":\"{signature}\"}},\"event-data\":{{\"event\":\"opened\"}}}}"
         );
-        Self { path: "/mailgun", headers: Vec::new(), body, signed: UNIX_EPOCH + Duration::from_secs(seconds) }
+        Self {
+            path: "/mailgun",
+            headers: Vec::new(),
+            body,
+            signed: UNIX_EPOCH + Duration::from_secs(seconds),
+        }
     }
 
     fn send(&self, gate: &Gate) -> Answer {
@@ -90,19 +117,29 @@ impl Request {
     #[track_caller]
     fn is_answered(&self, gate: &Gate, status: u16, said: Option<&str>) {
         let answer = self.send(gate);
-        assert_eq!((answer.status, answer.header("Hookgate-Status")), (status, said), "{}", answer.text());
+        assert_eq!(
+            (answer.status, answer.header("Hookgate-Status")),
+            (status, said),
+            "{}",
+            answer.text()
+        );
     }
 
     /// Waits until the tolerance has passed.
     fn goes_stale(&self) {
-        wait_for("the tolerance to pass", || SystemTime::now() > self.signed + TOLERANCE + Duration::from_millis(5));
+        wait_for("the tolerance to pass", || {
+            SystemTime::now() > self.signed + TOLERANCE + Duration::from_millis(5)
+        });
     }
 }
 
 fn app(first: u16) -> (App, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(first));
     let told = Arc::clone(&status);
-    (App::answering(move |_, _| Act::status(told.load(Ordering::SeqCst))), status)
+    (
+        App::answering(move |_, _| Act::status(told.load(Ordering::SeqCst))),
+        status,
+    )
 }
 
 #[test]
@@ -118,7 +155,13 @@ fn a_late_retry_of_a_failed_delivery_reaches_the_app() {
         let seen = app.count();
         request.is_answered(&gate, 503, None);
         request.goes_stale();
-        let other_body = Request { body: request.body.replace("Issue", "Event").replace("opened", "failed"), ..request.clone() };
+        let other_body = Request {
+            body: request
+                .body
+                .replace("Issue", "Event")
+                .replace("opened", "failed"),
+            ..request.clone()
+        };
         other_body.is_answered(&gate, 401, None);
         request.is_answered(&gate, 503, None);
         status.store(200, Ordering::SeqCst);
@@ -128,17 +171,30 @@ fn a_late_retry_of_a_failed_delivery_reaches_the_app() {
     }
     let metrics = gate.health("/metrics").text();
     for route in ["linear", "mailgun"] {
-        assert!(metrics.contains(&format!("hookgate_late_retries_total{{route=\"{route}\"}} 3")), "{metrics}");
+        assert!(
+            metrics.contains(&format!(
+                "hookgate_late_retries_total{{route=\"{route}\"}} 3"
+            )),
+            "{metrics}"
+        );
     }
     assert_eq!(gate.admin("/-/status")["routes"][0]["late_retries"], 3);
 }
 
 #[test]
 fn a_first_attempt_that_was_never_seen_counts_only_without_a_gap() {
-    for (store, restarts, status) in [(true, true, 200), (true, false, 200), (false, false, 200), (false, true, 401)] {
+    for (store, restarts, status) in [
+        (true, true, 200),
+        (true, false, 200),
+        (false, false, 200),
+        (false, true, 401),
+    ] {
         let app = App::start();
         let gate = start(&app, store, "dedupe: {},");
-        let requests = [Request::linear("lost", SECRET, SystemTime::now()), Request::mailgun("lost", SystemTime::now())];
+        let requests = [
+            Request::linear("lost", SECRET, SystemTime::now()),
+            Request::mailgun("lost", SystemTime::now()),
+        ];
         requests[0].goes_stale();
         requests[1].goes_stale();
         let gate = if restarts {
@@ -151,7 +207,11 @@ fn a_first_attempt_that_was_never_seen_counts_only_without_a_gap() {
         };
         requests[0].is_answered(&gate, status, None);
         requests[1].is_answered(&gate, 401, None);
-        let early = Request::linear("before the start", SECRET, SystemTime::now() - Duration::from_secs(600));
+        let early = Request::linear(
+            "before the start",
+            SECRET,
+            SystemTime::now() - Duration::from_secs(600),
+        );
         early.is_answered(&gate, 401, None);
     }
 }
@@ -161,17 +221,29 @@ fn a_captured_request_is_never_delivered_again() {
     let app = App::start();
     let gate = start(&app, true, "dedupe: {},");
     let now = SystemTime::now();
-    let captured = [Request::linear("one", SECRET, now), Request::mailgun("one", now)];
+    let captured = [
+        Request::linear("one", SECRET, now),
+        Request::mailgun("one", now),
+    ];
     for request in &captured {
         request.is_answered(&gate, 200, None);
     }
     for request in &captured {
         request.goes_stale();
         let mut renamed = request.clone();
-        renamed.headers.iter_mut().filter(|(name, _)| name == "Linear-Delivery").for_each(|(_, id)| *id = "another".to_owned());
+        renamed
+            .headers
+            .iter_mut()
+            .filter(|(name, _)| name == "Linear-Delivery")
+            .for_each(|(_, id)| *id = "another".to_owned());
         for replayed in [request, &renamed, request] {
             let answer = replayed.send(&gate);
-            assert!(answer.status == 401 || answer.header("Hookgate-Status") == Some("duplicate"), "{} {}", answer.status, request.path);
+            assert!(
+                answer.status == 401 || answer.header("Hookgate-Status") == Some("duplicate"),
+                "{} {}",
+                answer.status,
+                request.path
+            );
         }
     }
     assert_eq!(app.count(), 2);
@@ -187,11 +259,17 @@ fn captured_request_is_refused_after_a_disk_lost_its_commit() {
         let disk = rusqlite::Connection::open(dir.path().join("store/hookgate.db")).unwrap();
         disk.busy_timeout(Duration::from_secs(5)).unwrap();
         let is_kept = "select exists (select 1 from meta where name = 'kept')";
-        wait_for("the route to be kept", || disk.query_row(is_kept, [], |row| row.get(0)).unwrap());
+        wait_for("the route to be kept", || {
+            disk.query_row(is_kept, [], |row| row.get(0)).unwrap()
+        });
         disk.execute_batch("create trigger refuse before insert on ledger begin select raise(abort, 'no room'); end").unwrap();
         let request = Request::linear("one", SECRET, SystemTime::now());
         request.is_answered(&gate, 200, None);
-        wait_for("the disk to refuse it", || gate.said().iter().any(|line| line.contains("the disk does not take what is written")));
+        wait_for("the disk to refuse it", || {
+            gate.said()
+                .iter()
+                .any(|line| line.contains("the disk does not take what is written"))
+        });
         gate.signal(signal);
         gate.wait(Duration::from_secs(20));
         drop(gate);
@@ -223,6 +301,7 @@ fn the_rule_needs_dedupe_and_an_unchanged_route_and_a_good_signature() {
     let forged = Request::linear("forged", "another-secret-of-many-bytes", SystemTime::now());
     forged.goes_stale();
     forged.is_answered(&gate, 401, None);
-    Request::linear("ahead", SECRET, SystemTime::now() + Duration::from_secs(60)).is_answered(&gate, 401, None);
+    Request::linear("ahead", SECRET, SystemTime::now() + Duration::from_secs(60))
+        .is_answered(&gate, 401, None);
     assert_eq!(app.count(), 1);
 }

@@ -78,6 +78,9 @@ fn every_file_is_listed() {
     for entry in std::fs::read_dir("tests/it").unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
-        assert!(name == "main" || listed.contains(&format!("mod {name};")), "tests/it/main.rs doesn't list {name}");
+        assert!(
+            name == "main" || listed.contains(&format!("mod {name};")),
+            "tests/it/main.rs doesn't list {name}"
+        );
     }
 }

@@ -11,7 +11,13 @@ const SECRET: &str = "a secret of more than sixteen bytes";
 
 /// The config of [`config`], its route observing until `until`.
 fn observing(app: &App, until: SystemTime) -> String {
-    config(&app.url(), "").replace("    dedupe:", &format!("    mode: observe\n    until: {}\n    dedupe:", rfc3339(until)))
+    config(&app.url(), "").replace(
+        "    dedupe:",
+        &format!(
+            "    mode: observe\n    until: {}\n    dedupe:",
+            rfc3339(until)
+        ),
+    )
 }
 
 fn rfc3339(at: SystemTime) -> String {
@@ -24,7 +30,13 @@ fn days(count: u64) -> SystemTime {
 
 fn report(gate: &Gate, more: &[&str]) -> Output {
     let admin = gate.address("admin").to_string();
-    hookgate().args(["report", "--admin", &admin]).args(more).env("LC_ALL", "C.UTF-8").env_remove("HOOKGATE_CONFIG").output().unwrap()
+    hookgate()
+        .args(["report", "--admin", &admin])
+        .args(more)
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("HOOKGATE_CONFIG")
+        .output()
+        .unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -34,9 +46,12 @@ fn stdout(output: &Output) -> String {
 /// Names of the headers that only the gate may set, as the app saw them last.
 fn ours(app: &App) -> Vec<(String, String)> {
     let all = app.last().headers.into_iter();
-    let ours = all.map(|(name, value)| (name.to_ascii_lowercase(), value)).filter(|(name, _)| name.starts_with("hookgate"));
+    let ours = all
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(|(name, _)| name.starts_with("hookgate"));
     // the ID of the request says nothing about who sent it
-    ours.filter(|(name, _)| name != "hookgate-request-id").collect()
+    ours.filter(|(name, _)| name != "hookgate-request-id")
+        .collect()
 }
 
 #[test]
@@ -67,12 +82,23 @@ fn everything_is_let_in_as_unverified_and_counted() {
     assert_eq!((ours(&app), app.count()), (unverified.to_vec(), 4));
 
     wait_for("the lines", || gate.lines().len() == 4);
-    let lines: Vec<serde_json::Value> = gate.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = gate
+        .lines()
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(
-        (&lines[0]["secret"], &lines[0]["would_refuse"], &lines[0]["status"]),
+        (
+            &lines[0]["secret"],
+            &lines[0]["would_refuse"],
+            &lines[0]["status"]
+        ),
         (&"main".into(), &serde_json::Value::Null, &200.into())
     );
-    assert_eq!((&lines[2]["would_refuse"], &lines[2]["secret"]), (&"signature_mismatch".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&lines[2]["would_refuse"], &lines[2]["secret"]),
+        (&"signature_mismatch".into(), &serde_json::Value::Null)
+    );
     assert_eq!(lines[3]["would_refuse"], "signature_missing");
 
     let metrics = gate.health("/metrics").text();
@@ -83,17 +109,43 @@ fn everything_is_let_in_as_unverified_and_counted() {
         "hookgate_secret_matches_total{route=\"github\",secret=\"main\"} 2",
         "hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"github\"} 4",
     ] {
-        assert!(metrics.lines().any(|known| known == line), "{line} is not in\n{metrics}");
+        assert!(
+            metrics.lines().any(|known| known == line),
+            "{line} is not in\n{metrics}"
+        );
     }
-    assert_eq!(gate.admin("/-/refusals")["refusals"].as_array().unwrap().len(), 0);
+    assert_eq!(
+        gate.admin("/-/refusals")["refusals"]
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
     let route = &gate.admin("/-/status")["routes"][0];
-    assert_eq!((&route["mode"], route["until"].is_string()), (&"observe".into(), true));
+    assert_eq!(
+        (&route["mode"], route["until"].is_string()),
+        (&"observe".into(), true)
+    );
     assert!(route["secrets"][0]["last_match_at"].is_string(), "{route}");
 
     let route = &gate.admin("/-/report")["routes"][0];
-    assert_eq!((&route["route"], &route["observes"], &route["let_in"]), (&"github".into(), &true.into(), &2.into()));
-    let mismatch = route["refused"].as_array().unwrap().iter().find(|one| one["code"] == "signature_mismatch").unwrap();
-    assert_eq!((&mismatch["count"], &mismatch["hint"]), (&1.into(), &"all from 127.0.0.1, User-Agent curl/8.5.0: a test?".into()));
+    assert_eq!(
+        (&route["route"], &route["observes"], &route["let_in"]),
+        (&"github".into(), &true.into(), &2.into())
+    );
+    let mismatch = route["refused"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["code"] == "signature_mismatch")
+        .unwrap();
+    assert_eq!(
+        (&mismatch["count"], &mismatch["hint"]),
+        (
+            &1.into(),
+            &"all from 127.0.0.1, User-Agent curl/8.5.0: a test?".into()
+        )
+    );
 }
 
 #[test]
@@ -102,25 +154,67 @@ fn the_report_says_when_it_is_safe() {
     let gate = Gate::start(&observing(&app, days(14)));
     let none = report(&gate, &[]);
     assert_eq!(none.status.code(), Some(1));
-    assert!(stdout(&none).contains("Not yet: nothing authentic has come."), "{}", stdout(&none));
-    gate.post("/webhooks/github", &sign::github(SECRET, "id-1", b"{}"), b"{}");
+    assert!(
+        stdout(&none).contains("Not yet: nothing authentic has come."),
+        "{}",
+        stdout(&none)
+    );
+    gate.post(
+        "/webhooks/github",
+        &sign::github(SECRET, "id-1", b"{}"),
+        b"{}",
+    );
     let early = report(&gate, &[]);
     assert_eq!(early.status.code(), Some(1));
-    assert!(stdout(&early).contains("Not yet: it observes for"), "{}", stdout(&early));
+    assert!(
+        stdout(&early).contains("Not yet: it observes for"),
+        "{}",
+        stdout(&early)
+    );
     let safe = report(&gate, &["--settled", "0s"]);
     assert_eq!(safe.status.code(), Some(0), "{}", stdout(&safe));
-    assert!(stdout(&safe).contains("To enforce: remove `mode: observe` from route github."), "{}", stdout(&safe));
-    gate.post("/webhooks/github", &sign::github("another secret of many bytes", "id-2", b"{}"), b"{}");
+    assert!(
+        stdout(&safe).contains("To enforce: remove `mode: observe` from route github."),
+        "{}",
+        stdout(&safe)
+    );
+    gate.post(
+        "/webhooks/github",
+        &sign::github("another secret of many bytes", "id-2", b"{}"),
+        b"{}",
+    );
     let unsafe_now = report(&gate, &["--settled", "1h", "--route", "github"]);
     assert_eq!(unsafe_now.status.code(), Some(1));
-    assert!(stdout(&unsafe_now).contains("Not yet: 1 signed request would have been refused"), "{}", stdout(&unsafe_now));
-    let json: serde_json::Value = serde_json::from_slice(&report(&gate, &["--json"]).stdout).unwrap();
-    assert_eq!((&json["route"], &json["safe"], &json["let_in"]), (&"github".into(), &false.into(), &1.into()));
+    assert!(
+        stdout(&unsafe_now).contains("Not yet: 1 signed request would have been refused"),
+        "{}",
+        stdout(&unsafe_now)
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&report(&gate, &["--json"]).stdout).unwrap();
+    assert_eq!(
+        (&json["route"], &json["safe"], &json["let_in"]),
+        (&"github".into(), &false.into(), &1.into())
+    );
     let wrong = report(&gate, &["--route", "githup"]);
-    assert_eq!((wrong.status.code(), String::from_utf8_lossy(&wrong.stderr).contains("did you mean `github`?")), (Some(2), true));
+    assert_eq!(
+        (
+            wrong.status.code(),
+            String::from_utf8_lossy(&wrong.stderr).contains("did you mean `github`?")
+        ),
+        (Some(2), true)
+    );
     let admin = gate.address("admin").to_string();
     drop(gate);
-    assert_eq!(hookgate().args(["report", "--admin", &admin]).output().unwrap().status.code(), Some(69));
+    assert_eq!(
+        hookgate()
+            .args(["report", "--admin", &admin])
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(69)
+    );
 }
 
 #[test]
@@ -128,7 +222,14 @@ fn it_enforces_by_itself_when_its_time_is_over() {
     let app = App::start();
     let until = SystemTime::now() + Duration::from_secs(3);
     let gate = Gate::start(&observing(&app, until));
-    let forged = || gate.post("/webhooks/github", &sign::github("another secret of many bytes", "x", b"{}"), b"{}").status;
+    let forged = || {
+        gate.post(
+            "/webhooks/github",
+            &sign::github("another secret of many bytes", "x", b"{}"),
+            b"{}",
+        )
+        .status
+    };
     if SystemTime::now() < until - Duration::from_millis(500) {
         assert_eq!(forged(), 200);
     }
@@ -137,12 +238,29 @@ fn it_enforces_by_itself_when_its_time_is_over() {
     let signed = sign::github(SECRET, "id-1", b"{}");
     assert_eq!(gate.post("/webhooks/github", &signed, b"{}").status, 200);
     assert_eq!(app.last().header("Hookgate-Verified"), Some("true"));
-    assert_eq!(gate.post("/webhooks/github", &signed, b"{}").header("Hookgate-Status"), Some("duplicate"));
-    assert!(gate.health("/metrics").text().contains("hookgate_route_not_enforcing{route=\"github\"} 0"));
-    assert_eq!(gate.admin("/-/status")["generation"], 1, "no reload was needed");
+    assert_eq!(
+        gate.post("/webhooks/github", &signed, b"{}")
+            .header("Hookgate-Status"),
+        Some("duplicate")
+    );
+    assert!(
+        gate.health("/metrics")
+            .text()
+            .contains("hookgate_route_not_enforcing{route=\"github\"} 0")
+    );
+    assert_eq!(
+        gate.admin("/-/status")["generation"],
+        1,
+        "no reload was needed"
+    );
     let over = report(&gate, &[]);
     assert_eq!(over.status.code(), Some(0));
-    assert!(stdout(&over).contains("It enforces. Take `mode: observe` and `until` out of route github."), "{}", stdout(&over));
+    assert!(
+        stdout(&over)
+            .contains("It enforces. Take `mode: observe` and `until` out of route github."),
+        "{}",
+        stdout(&over)
+    );
 }
 
 #[test]
@@ -157,20 +275,38 @@ fn counts_survive_reloads_and_nothing_that_was_observed_is_remembered() {
     std::fs::write(gate.config_path(), format!("{yaml}# edited\n")).unwrap();
     wait_for("the reload", || generation() == 2);
     let after = gate.admin("/-/report")["routes"][0].clone();
-    assert_eq!((&after["let_in"], &after["since"]), (&1.into(), &before["since"]));
+    assert_eq!(
+        (&after["let_in"], &after["since"]),
+        (&1.into(), &before["since"])
+    );
     std::fs::write(gate.config_path(), config(&app.url(), "")).unwrap();
     wait_for("the reload", || generation() == 3);
     assert_eq!(gate.post("/webhooks/github", &[], b"{}").status, 401);
     let fresh = gate.post("/webhooks/github", &signed, b"{}");
-    assert_eq!((fresh.status, fresh.header("Hookgate-Status")), (200, None), "what was observed is no proof that it was handed on");
+    assert_eq!(
+        (fresh.status, fresh.header("Hookgate-Status")),
+        (200, None),
+        "what was observed is no proof that it was handed on"
+    );
     assert_eq!(app.last().header("Hookgate-Delivery-Id"), Some("id-1"));
-    assert_eq!(gate.post("/webhooks/github", &signed, b"{}").header("Hookgate-Status"), Some("duplicate"));
-    assert_eq!(gate.admin("/-/report")["routes"][0]["since"], serde_json::Value::Null);
+    assert_eq!(
+        gate.post("/webhooks/github", &signed, b"{}")
+            .header("Hookgate-Status"),
+        Some("duplicate")
+    );
+    assert_eq!(
+        gate.admin("/-/report")["routes"][0]["since"],
+        serde_json::Value::Null
+    );
     assert!(stdout(&report(&gate, &[])).contains("no route observes"));
     std::fs::write(gate.config_path(), &yaml).unwrap();
     wait_for("the reload", || generation() == 4);
     let again = gate.admin("/-/report")["routes"][0].clone();
-    assert_eq!((&again["let_in"], again["since"] != before["since"]), (&0.into(), true), "it begins anew");
+    assert_eq!(
+        (&again["let_in"], again["since"] != before["since"]),
+        (&0.into(), true),
+        "it begins anew"
+    );
 }
 
 /// Observing takes nothing off but the proof: whoever is refused for another reason is refused.
@@ -185,13 +321,41 @@ fn bounds_hold_and_what_is_let_in_is_no_refusal() {
         );
     let gate = Gate::start(&yaml);
     let from = |client: &str| vec![("X-Forwarded-For".to_owned(), client.to_owned())];
-    assert_eq!(gate.post("/webhooks/github", &from("198.51.100.1"), b"{}").status, 403);
-    assert_eq!(gate.post("/webhooks/github", &from("192.0.2.1"), &[b'x'; 2000]).status, 413);
-    assert_eq!(http::request(gate.address("senders"), "GET", "/webhooks/github", &[("X-Forwarded-For", "192.0.2.2")], b"").status, 405);
+    assert_eq!(
+        gate.post("/webhooks/github", &from("198.51.100.1"), b"{}")
+            .status,
+        403
+    );
+    assert_eq!(
+        gate.post("/webhooks/github", &from("192.0.2.1"), &[b'x'; 2000])
+            .status,
+        413
+    );
+    assert_eq!(
+        http::request(
+            gate.address("senders"),
+            "GET",
+            "/webhooks/github",
+            &[("X-Forwarded-For", "192.0.2.2")],
+            b""
+        )
+        .status,
+        405
+    );
     // one refusal an hour is allowed, ten at once: these are none
-    let statuses: Vec<u16> = (0..30).map(|_| gate.post("/webhooks/github", &from("192.0.2.9"), b"{}").status).collect();
+    let statuses: Vec<u16> = (0..30)
+        .map(|_| {
+            gate.post("/webhooks/github", &from("192.0.2.9"), b"{}")
+                .status
+        })
+        .collect();
     assert_eq!(statuses, [200; 30]);
-    assert_eq!(gate.post("/webhooks/github", &from("192.0.2.9"), b"{}").status, 429, "rates hold");
+    assert_eq!(
+        gate.post("/webhooks/github", &from("192.0.2.9"), b"{}")
+            .status,
+        429,
+        "rates hold"
+    );
     assert_eq!(app.count(), 30);
 }
 
@@ -212,7 +376,11 @@ fn handshakes_are_answered_after_the_proof() {
     let gate = Gate::start(&config(&app.url(), &route));
     let dir = tempfile::tempdir().unwrap();
     let body = dir.path().join("body.json");
-    std::fs::write(&body, r#"{"type": "url_verification", "challenge": "abc123", "token": "x"}"#).unwrap();
+    std::fs::write(
+        &body,
+        r#"{"type": "url_verification", "challenge": "abc123", "token": "x"}"#,
+    )
+    .unwrap();
     let url = format!("http://{}/slack", gate.address("senders"));
     let send = |secret: &str| {
         let file = dir.path().join("secret");
@@ -236,5 +404,8 @@ fn handshakes_are_answered_after_the_proof() {
     assert_eq!(app.count(), 0);
     let answer = send("another secret of many bytes");
     assert!(!answer.contains("abc123"), "{answer}");
-    assert_eq!((app.count(), app.last().header("Hookgate-Verified")), (1, Some("false")));
+    assert_eq!(
+        (app.count(), app.last().header("Hookgate-Verified")),
+        (1, Some("false"))
+    );
 }

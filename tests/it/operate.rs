@@ -13,18 +13,31 @@ use super::support::sign::github;
 const SECRET: &str = "a secret of more than sixteen bytes";
 
 fn run(args: &[&str]) -> Output {
-    hookgate().args(args).env("LC_ALL", "C.UTF-8").env_remove("HOOKGATE_CONFIG").stdin(Stdio::null()).output().unwrap()
+    hookgate()
+        .args(args)
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("HOOKGATE_CONFIG")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 #[test]
 fn an_admin_socket_is_for_its_owner_and_group() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let yaml = config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", "admin: { address: unix:admin.sock }");
+    let yaml = config(&app.url(), "").replace(
+        "admin: { address: 127.0.0.1:0 }",
+        "admin: { address: unix:admin.sock }",
+    );
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
     let socket = dir.path().join("admin.sock");
     let metadata = std::fs::metadata(&socket).unwrap();
@@ -33,13 +46,25 @@ fn an_admin_socket_is_for_its_owner_and_group() {
     let address = format!("unix:{}", socket.display());
     assert_eq!(run(&["status", "--admin", &address]).status.code(), Some(0));
     drop(gate);
-    assert_eq!(run(&["status", "--admin", &address]).status.code(), Some(69), "the socket is left over");
+    assert_eq!(
+        run(&["status", "--admin", &address]).status.code(),
+        Some(69),
+        "the socket is left over"
+    );
     let again = Gate::start_in(Arc::clone(&dir), &yaml);
-    assert_eq!(run(&["status", "--admin", &address]).status.code(), Some(0), "the next gate takes its place");
+    assert_eq!(
+        run(&["status", "--admin", &address]).status.code(),
+        Some(0),
+        "the next gate takes its place"
+    );
     drop(again);
     std::fs::remove_file(&socket).unwrap();
     std::fs::write(&socket, "somebody's file").unwrap();
-    let refused = run(&["run", "--config", &dir.path().join("config.yaml").display().to_string()]);
+    let refused = run(&[
+        "run",
+        "--config",
+        &dir.path().join("config.yaml").display().to_string(),
+    ]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
     assert_eq!(std::fs::read(&socket).unwrap(), b"somebody's file");
 }
@@ -51,16 +76,35 @@ fn a_token_is_made_beside_the_store_and_changes_need_it() {
     let yaml = format!("store: {{ path: state }}\n{}", config(&app.url(), ""));
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
     let path = dir.path().join("state/admin-token");
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let bearer = format!("Bearer {}", std::fs::read_to_string(&path).unwrap().trim());
     let reload = |more: &[(&str, &str)]| {
-        let headers = [&[("Host", "localhost"), ("Content-Type", "application/json")], more].concat();
+        let headers = [
+            &[("Host", "localhost"), ("Content-Type", "application/json")],
+            more,
+        ]
+        .concat();
         http::request(gate.address("admin"), "POST", "/-/reload", &headers, b"{}").status
     };
-    assert_eq!([reload(&[]), reload(&[("Authorization", "Bearer wrong")]), reload(&[("Authorization", &bearer)])], [401, 401, 200]);
+    assert_eq!(
+        [
+            reload(&[]),
+            reload(&[("Authorization", "Bearer wrong")]),
+            reload(&[("Authorization", &bearer)])
+        ],
+        [401, 401, 200]
+    );
     let admin = gate.address("admin").to_string();
     let config = gate.config_path().display().to_string();
-    assert_eq!(run(&["status", "--admin", &admin, "--config", &config]).status.code(), Some(0));
+    assert_eq!(
+        run(&["status", "--admin", &admin, "--config", &config])
+            .status
+            .code(),
+        Some(0)
+    );
 }
 
 /// Libraries tell what senders wrote; the log holds none of it at any level.
@@ -69,32 +113,77 @@ fn the_log_is_the_gates_own_at_any_level() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
-    std::fs::write(&path, config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }\n", "log: { format: pretty }\n")).unwrap();
+    std::fs::write(
+        &path,
+        config(&app.url(), "").replace(
+            "admin: { address: 127.0.0.1:0 }\n",
+            "log: { format: pretty }\n",
+        ),
+    )
+    .unwrap();
     let log = std::fs::File::create(dir.path().join("log")).unwrap();
-    let mut child =
-        hookgate().args(["run", "--config"]).arg(&path).env("HOOKGATE_LOG", "trace").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut child = hookgate()
+        .args(["run", "--config"])
+        .arg(&path)
+        .env("HOOKGATE_LOG", "trace")
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
     let read = || std::fs::read_to_string(dir.path().join("log")).unwrap();
     wait_for("the gate to be ready", || read().contains(" ready"));
     let address = |what: &str| {
         let text = read();
-        let line = text.lines().find(|line| line.contains("listening") && line.contains(&format!("for=\"{what}\""))).unwrap();
-        line.split("address=").nth(1).unwrap().trim().parse().unwrap()
+        let line = text
+            .lines()
+            .find(|line| line.contains("listening") && line.contains(&format!("for=\"{what}\"")))
+            .unwrap();
+        line.split("address=")
+            .nth(1)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
     };
-    let marked = [("X-Marked", "marked-by-the-sender"), ("Authorization", "Bearer marked-by-the-sender")];
-    http::request(address("senders"), "POST", "/webhooks/github?q=marked-by-the-sender", &marked, b"{}");
+    let marked = [
+        ("X-Marked", "marked-by-the-sender"),
+        ("Authorization", "Bearer marked-by-the-sender"),
+    ];
+    http::request(
+        address("senders"),
+        "POST",
+        "/webhooks/github?q=marked-by-the-sender",
+        &marked,
+        b"{}",
+    );
     let mut broken = http::Connection::open(address("senders"));
-    broken.send(b"POST /marked-by-the-sender HTTP/9.9\r\nmarked by the sender\r\n\r\n").unwrap();
+    broken
+        .send(b"POST /marked-by-the-sender HTTP/9.9\r\nmarked by the sender\r\n\r\n")
+        .unwrap();
     broken.answer().ok();
-    let metrics = http::request(address("health"), "GET", "/metrics", &[("Host", "localhost")], b"").text();
+    let metrics = http::request(
+        address("health"),
+        "GET",
+        "/metrics",
+        &[("Host", "localhost")],
+        b"",
+    )
+    .text();
     assert!(metrics.contains("hookgate_requests_total"), "{metrics}");
-    let status = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let status = std::process::Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(status.success());
     assert!(child.wait().unwrap().success());
     let text = read();
     assert!(text.contains("left"), "the last line is written: {text}");
     assert!(!text.contains("marked"), "{text}");
     for line in text.lines() {
-        assert!(line.contains(" hookgate::"), "a line of somebody else: {line}");
+        assert!(
+            line.contains(" hookgate::"),
+            "a line of somebody else: {line}"
+        );
     }
 }
 
@@ -105,7 +194,13 @@ fn who_does_not_read_the_log_does_not_hold_up_the_gate() {
     let path = dir.path().join("config.yaml");
     let good = config(&app.url(), "");
     std::fs::write(&path, &good).unwrap();
-    let mut child = hookgate().args(["run", "--config"]).arg(&path).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = hookgate()
+        .args(["run", "--config"])
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     // read as far as the addresses, and no further
     let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut addresses = std::collections::HashMap::new();
@@ -117,28 +212,56 @@ fn who_does_not_read_the_log_does_not_hold_up_the_gate() {
             break;
         }
         if line["fields"]["message"] == "listening" {
-            let address: std::net::SocketAddr = line["fields"]["address"].as_str().unwrap().parse().unwrap();
+            let address: std::net::SocketAddr =
+                line["fields"]["address"].as_str().unwrap().parse().unwrap();
             addresses.insert(line["fields"]["for"].as_str().unwrap().to_owned(), address);
         }
     }
     // each refused reload is told with all its mistakes
     let refused = || {
-        let metrics = http::request(addresses["health"], "GET", "/metrics", &[("Host", "localhost")], b"").text();
-        let line = metrics.lines().find(|line| line.starts_with("hookgate_reloads_total{result=\"refused\"}")).map(str::to_owned);
-        line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok()).unwrap_or_default()
+        let metrics = http::request(
+            addresses["health"],
+            "GET",
+            "/metrics",
+            &[("Host", "localhost")],
+            b"",
+        )
+        .text();
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("hookgate_reloads_total{result=\"refused\"}"))
+            .map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok())
+            .unwrap_or_default()
     };
     for round in 0..12 {
-        let wrong: String = (0..60).map(|number| format!("wrong_{round}_{number}: 1\n")).collect();
+        let wrong: String = (0..60)
+            .map(|number| format!("wrong_{round}_{number}: 1\n"))
+            .collect();
         std::fs::write(&path, format!("{good}{wrong}")).unwrap();
         let before = refused();
-        let status = std::process::Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap();
+        let status = std::process::Command::new("kill")
+            .args(["-HUP", &child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
-        wait_at_most(Duration::from_secs(10), "the reload to be refused", || refused() > before);
+        wait_at_most(Duration::from_secs(10), "the reload to be refused", || {
+            refused() > before
+        });
     }
     let headers = github(SECRET, "id", b"{}");
-    let answer = http::request(addresses["senders"], "POST", "/webhooks/github", &super::support::sign::borrowed(&headers), b"{}");
+    let answer = http::request(
+        addresses["senders"],
+        "POST",
+        "/webhooks/github",
+        &super::support::sign::borrowed(&headers),
+        b"{}",
+    );
     assert_eq!(answer.status, 200);
-    let status = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let status = std::process::Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(status.success());
     assert!(child.wait().unwrap().success(), "it leaves, too");
     drop(stderr);
@@ -159,15 +282,38 @@ fn a_gate_started_wrongly_says_why() {
     let taken = holder.local_addr().unwrap();
     let good = config("http://127.0.0.1:9", "");
     std::fs::write(&path, good.replace("upstream: app", "upstream: ap")).unwrap();
-    let wrong = hookgate().arg("run").env("HOOKGATE_CONFIG", &path).output().unwrap();
+    let wrong = hookgate()
+        .arg("run")
+        .env("HOOKGATE_CONFIG", &path)
+        .output()
+        .unwrap();
     assert_eq!(wrong.status.code(), Some(1));
     assert!(wrong.stdout.is_empty(), "the report is talk about the run");
-    assert!(said(&wrong).contains("did you mean `app`?"), "{}", said(&wrong));
-    for listener in ["listen: [{ address: 127.0.0.1:0 }]", "health: { address: 127.0.0.1:0 }", "admin: { address: 127.0.0.1:0 }"] {
-        std::fs::write(&path, good.replace(listener, &listener.replace("127.0.0.1:0", &taken.to_string()))).unwrap();
+    assert!(
+        said(&wrong).contains("did you mean `app`?"),
+        "{}",
+        said(&wrong)
+    );
+    for listener in [
+        "listen: [{ address: 127.0.0.1:0 }]",
+        "health: { address: 127.0.0.1:0 }",
+        "admin: { address: 127.0.0.1:0 }",
+    ] {
+        std::fs::write(
+            &path,
+            good.replace(
+                listener,
+                &listener.replace("127.0.0.1:0", &taken.to_string()),
+            ),
+        )
+        .unwrap();
         let output = run(&["run", "--config", &shown]);
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        assert!(said(&output).contains(&format!("cannot listen on {taken}")), "{}", said(&output));
+        assert!(
+            said(&output).contains(&format!("cannot listen on {taken}")),
+            "{}",
+            said(&output)
+        );
     }
     drop(holder);
 }
@@ -181,12 +327,28 @@ fn a_stale_secret_is_told_in_log_status_and_metric() {
     let inline = "insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true";
     let gate = Gate::start_in(dir, &config(&app.url(), "").replace(inline, "file: secret"));
     std::fs::write(&secret, "").unwrap();
-    wait_for("the stale secret", || gate.health("/metrics").text().contains("hookgate_secret_stale 1"));
+    wait_for("the stale secret", || {
+        gate.health("/metrics")
+            .text()
+            .contains("hookgate_secret_stale 1")
+    });
     let status = run(&["status", "--admin", &gate.address("admin").to_string()]);
     assert_eq!(status.status.code(), Some(1));
     assert!(said(&status).contains("github/main"), "{}", said(&status));
-    wait_for("the line about it", || gate.said().iter().any(|line| line.contains("last good text")));
-    assert_eq!(gate.post("/webhooks/github", &github("a-secret-in-a-file-of-its-own", "x", b"{}"), b"{}").status, 200);
+    wait_for("the line about it", || {
+        gate.said()
+            .iter()
+            .any(|line| line.contains("last good text"))
+    });
+    assert_eq!(
+        gate.post(
+            "/webhooks/github",
+            &github("a-secret-in-a-file-of-its-own", "x", b"{}"),
+            b"{}"
+        )
+        .status,
+        200
+    );
 }
 
 /// Between the load of the config and the begin of the watch there may be a minute of waiting for the store.
@@ -202,20 +364,41 @@ fn what_changed_while_the_gate_started_is_taken_up() {
     });
     // it has read its config and waits for the store
     std::thread::sleep(Duration::from_millis(700));
-    std::fs::write(dir.path().join("config.yaml"), yaml.replace("/webhooks/github", "/elsewhere")).unwrap();
+    std::fs::write(
+        dir.path().join("config.yaml"),
+        yaml.replace("/webhooks/github", "/elsewhere"),
+    )
+    .unwrap();
     drop(first);
     let second = second.join().unwrap();
-    wait_for("the second gate", || second.said().iter().any(|line| line.contains("\"ready\"")));
-    assert_eq!(second.post("/elsewhere", &github(SECRET, "x", b"{}"), b"{}").status, 200);
+    wait_for("the second gate", || {
+        second.said().iter().any(|line| line.contains("\"ready\""))
+    });
+    assert_eq!(
+        second
+            .post("/elsewhere", &github(SECRET, "x", b"{}"), b"{}")
+            .status,
+        200
+    );
 }
 
 #[test]
 fn colour_is_for_terminals_and_who_asks() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
-    std::fs::write(&path, config("http://127.0.0.1:9", "").replace("upstream: app", "upstream: ap")).unwrap();
+    std::fs::write(
+        &path,
+        config("http://127.0.0.1:9", "").replace("upstream: app", "upstream: ap"),
+    )
+    .unwrap();
     let check = |name: &str, value: &str, more: &[&str]| {
-        let output = hookgate().args(more).arg("check").arg(&path).env(name, value).output().unwrap();
+        let output = hookgate()
+            .args(more)
+            .arg("check")
+            .arg(&path)
+            .env(name, value)
+            .output()
+            .unwrap();
         output.stdout.contains(&0x1b)
     };
     assert!(!check("X", "", &[]), "a pipe is no terminal");
@@ -227,10 +410,26 @@ fn colour_is_for_terminals_and_who_asks() {
 
 #[test]
 fn a_closed_pipe_ends_a_command_quietly() {
-    for args in [&["providers", "list"][..], &["schema"], &["completions", "bash"], &["providers", "list", "--json"], &["--help"]] {
-        let mut child = hookgate().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for args in [
+        &["providers", "list"][..],
+        &["schema"],
+        &["completions", "bash"],
+        &["providers", "list", "--json"],
+        &["--help"],
+    ] {
+        let mut child = hookgate()
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
-        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{args:?}: {}", said(&output));
+        assert_eq!(
+            (output.status.code(), output.stderr.len()),
+            (Some(0), 0),
+            "{args:?}: {}",
+            said(&output)
+        );
     }
 }

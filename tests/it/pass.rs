@@ -47,7 +47,9 @@ pub fn app_on_sockets(serve: impl Fn(TcpStream, String) + Send + Sync + 'static)
         for mut stream in listener.incoming().map_while(Result::ok) {
             let serve = Arc::clone(&serve);
             std::thread::spawn(move || {
-                stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                stream
+                    .set_read_timeout(Some(Duration::from_secs(20)))
+                    .unwrap();
                 let head = read_head(&mut stream);
                 if !head.is_empty() {
                     serve(stream, head);
@@ -70,7 +72,9 @@ fn read_head(stream: &mut TcpStream) -> String {
 
 fn open(gate: &Gate) -> TcpStream {
     let stream = TcpStream::connect(gate.address("senders")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
@@ -78,7 +82,12 @@ fn open(gate: &Gate) -> TcpStream {
 /// The record of the last request of the pass route, once there are `count` of them.
 #[track_caller]
 fn record(gate: &Gate, count: usize) -> serde_json::Value {
-    let of_app = |gate: &Gate| gate.lines().into_iter().filter(|line| line.contains("\"route\":\"app\"")).collect::<Vec<_>>();
+    let of_app = |gate: &Gate| {
+        gate.lines()
+            .into_iter()
+            .filter(|line| line.contains("\"route\":\"app\""))
+            .collect::<Vec<_>>()
+    };
     wait_for("the record", || of_app(gate).len() >= count);
     let lines = of_app(gate);
     assert_eq!(lines.len(), count, "{lines:?}");
@@ -97,27 +106,62 @@ fn other_traffic_of_the_app_passes_and_is_on_record() {
     let app = App::start();
     let gate = Gate::start(&config(&app.url(), "", ""));
     let mut sender = Connection::open(gate.address("senders"));
-    for (number, method) in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"].into_iter().enumerate() {
-        let answer = sender.request(method, "/a/%2F/b?c=d&e", &[("Cookie", "a=b"), ("X-Forwarded-For", "1.2.3.4")], b"body");
+    for (number, method) in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"]
+        .into_iter()
+        .enumerate()
+    {
+        let answer = sender.request(
+            method,
+            "/a/%2F/b?c=d&e",
+            &[("Cookie", "a=b"), ("X-Forwarded-For", "1.2.3.4")],
+            b"body",
+        );
         assert_eq!((answer.status, answer.text().as_str()), (200, "done"));
         let seen = app.last();
-        assert_eq!((seen.method.as_str(), seen.target.as_str(), seen.body.as_slice()), (method, "/a/%2F/b?c=d&e", b"body".as_slice()));
+        assert_eq!(
+            (
+                seen.method.as_str(),
+                seen.target.as_str(),
+                seen.body.as_slice()
+            ),
+            (method, "/a/%2F/b?c=d&e", b"body".as_slice())
+        );
         assert_eq!(seen.header("Hookgate-Verified"), Some("false"));
         assert_eq!(seen.header("Host"), Some("gate.test"));
         assert_eq!(seen.header("X-Forwarded-For"), Some("127.0.0.1"));
         assert_eq!(seen.header("X-Request-Id"), answer.header("X-Request-Id"));
         assert_eq!(answer.header("Server"), None);
         let record = record(&gate, number + 1);
-        assert_eq!((&record["status"], &record["path"], &record["bytes"]), (&200.into(), &"/a/%2F/b".into(), &4.into()));
-        assert_eq!((&record["answer_bytes"], &record["attempts"], &record["code"]), (&4.into(), &1.into(), &serde_json::Value::Null));
+        assert_eq!(
+            (&record["status"], &record["path"], &record["bytes"]),
+            (&200.into(), &"/a/%2F/b".into(), &4.into())
+        );
+        assert_eq!(
+            (
+                &record["answer_bytes"],
+                &record["attempts"],
+                &record["code"]
+            ),
+            (&4.into(), &1.into(), &serde_json::Value::Null)
+        );
     }
     counted(&gate, "passed_2xx", 5);
     let body = b"{}";
-    assert_eq!(gate.post("/webhooks/github", &sign::github(SECRET, "id", body), body).status, 200);
+    assert_eq!(
+        gate.post("/webhooks/github", &sign::github(SECRET, "id", body), body)
+            .status,
+        200
+    );
     assert_eq!(app.last().target, "/hooks/github");
     assert_eq!(gate.post("/webhooks/github", &[], body).status, 401);
-    assert_eq!(http::request(gate.address("senders"), "GET", "/webhooks/github", &[], b"").status, 405);
-    assert_eq!(http::request(gate.address("senders"), "TRACE", "/", &[], b"").status, 405);
+    assert_eq!(
+        http::request(gate.address("senders"), "GET", "/webhooks/github", &[], b"").status,
+        405
+    );
+    assert_eq!(
+        http::request(gate.address("senders"), "TRACE", "/", &[], b"").status,
+        405
+    );
     let status = gate.admin("/-/status").to_string();
     assert!(status.contains("\"pass\""), "{status}");
 }
@@ -146,8 +190,16 @@ fn large_bodies_stream_both_ways() {
     let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
     for number in 0..2 {
         let mut sender = open(&gate);
-        let framing = if number == 0 { format!("Content-Length: {}", 50 * MIB) } else { "Transfer-Encoding: chunked".to_owned() };
-        write!(sender, "PUT /big HTTP/1.1\r\nHost: gate.test\r\n{framing}\r\n\r\n").unwrap();
+        let framing = if number == 0 {
+            format!("Content-Length: {}", 50 * MIB)
+        } else {
+            "Transfer-Encoding: chunked".to_owned()
+        };
+        write!(
+            sender,
+            "PUT /big HTTP/1.1\r\nHost: gate.test\r\n{framing}\r\n\r\n"
+        )
+        .unwrap();
         let mut writer = sender.try_clone().unwrap();
         let send = std::thread::spawn(move || {
             let piece = vec![b'y'; MIB];
@@ -174,11 +226,20 @@ fn large_bodies_stream_both_ways() {
         }
         send.join().unwrap();
         let record = record(&gate, number + 1);
-        assert_eq!((record["bytes"].as_u64(), record["answer_bytes"].as_u64()), (Some(50 << 20), Some(50 << 20)));
+        assert_eq!(
+            (record["bytes"].as_u64(), record["answer_bytes"].as_u64()),
+            (Some(50 << 20), Some(50 << 20))
+        );
     }
     let status = std::fs::read_to_string(format!("/proc/{}/status", gate.pid())).unwrap();
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB").parse::<usize>().unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse::<usize>()
+        .unwrap();
     eprintln!("100 MiB each way, peak RSS {} MiB", peak / 1024);
     assert!(peak < 80 * 1024, "{peak} KiB");
 }
@@ -188,10 +249,14 @@ fn events_arrive_as_they_are_sent() {
     let (next, go) = mpsc::channel::<()>();
     let go = Mutex::new(go);
     let app = app_on_sockets(move |mut stream, _| {
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            .unwrap();
         for number in 0..3 {
             // in one piece: each piece is a chunk of its own on the way out
-            stream.write_all(format!("data: {number}\n\n").as_bytes()).unwrap();
+            stream
+                .write_all(format!("data: {number}\n\n").as_bytes())
+                .unwrap();
             if go.lock().unwrap().recv().is_err() {
                 return;
             }
@@ -201,7 +266,9 @@ fn events_arrive_as_they_are_sent() {
     });
     let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
     let mut sender = open(&gate);
-    sender.write_all(b"GET /events HTTP/1.1\r\nHost: gate.test\r\n\r\n").unwrap();
+    sender
+        .write_all(b"GET /events HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        .unwrap();
     let mut text = read_head(&mut sender);
     assert!(text.contains("text/event-stream"), "{text}");
     for number in 0..3 {
@@ -215,7 +282,10 @@ fn events_arrive_as_they_are_sent() {
     }
     drop(sender);
     let record = record(&gate, 1);
-    assert_eq!((&record["status"], &record["code"], &record["level"]), (&200.into(), &"sender_left".into(), &"info".into()));
+    assert_eq!(
+        (&record["status"], &record["code"], &record["level"]),
+        (&200.into(), &"sender_left".into(), &"info".into())
+    );
     counted(&gate, "passed_sender_left", 1);
 }
 
@@ -255,13 +325,25 @@ fn frame(text: &str) -> Vec<u8> {
 #[test]
 fn websockets_pass_and_end_when_they_are_idle() {
     let (app, heads) = echoing();
-    let gate = Gate::start(&config(&format!("http://{app}"), ", idle_timeout: 700ms", ""));
+    let gate = Gate::start(&config(
+        &format!("http://{app}"),
+        ", idle_timeout: 700ms",
+        "",
+    ));
     let mut sender = open(&gate);
     sender.write_all(UPGRADE.as_bytes()).unwrap();
     let head = read_head(&mut sender).to_lowercase();
-    assert!(head.starts_with("http/1.1 101 ") && head.contains("upgrade: websocket") && head.contains("connection: upgrade"), "{head}");
+    assert!(
+        head.starts_with("http/1.1 101 ")
+            && head.contains("upgrade: websocket")
+            && head.contains("connection: upgrade"),
+        "{head}"
+    );
     let seen = heads.lock().unwrap()[0].to_lowercase();
-    assert!(seen.contains("connection: upgrade") && seen.contains("hookgate-verified: false"), "{seen}");
+    assert!(
+        seen.contains("connection: upgrade") && seen.contains("hookgate-verified: false"),
+        "{seen}"
+    );
     assert!(!seen.contains("hookgate-verified: true"), "{seen}");
     // longer than the idle limit in all, and never idle for so long
     for number in 0..6 {
@@ -274,10 +356,20 @@ fn websockets_pass_and_end_when_they_are_idle() {
     }
     let began = Instant::now();
     assert!(matches!(sender.read(&mut [0]), Ok(0)));
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
     let record = record(&gate, 1);
-    assert_eq!((&record["status"], &record["code"]), (&101.into(), &"idle".into()));
-    assert_eq!((record["bytes"].as_u64(), record["answer_bytes"].as_u64()), (Some(6 * 15), Some(6 * 15)));
+    assert_eq!(
+        (&record["status"], &record["code"]),
+        (&101.into(), &"idle".into())
+    );
+    assert_eq!(
+        (record["bytes"].as_u64(), record["answer_bytes"].as_u64()),
+        (Some(6 * 15), Some(6 * 15))
+    );
     counted(&gate, "passed_idle", 1);
 }
 
@@ -317,8 +409,14 @@ fn an_open_websocket_is_cut_at_the_end_of_the_grace() {
     sender.write_all(&said).unwrap();
     sender.read_exact(&mut vec![0; said.len()]).unwrap();
     assert_eq!(gate.wait(Duration::from_secs(6)).code(), Some(0));
-    assert!(began.elapsed() >= Duration::from_millis(1_900), "{:?}", began.elapsed());
-    wait_for("the record", || gate.lines().iter().any(|line| line.contains("abandoned")));
+    assert!(
+        began.elapsed() >= Duration::from_millis(1_900),
+        "{:?}",
+        began.elapsed()
+    );
+    wait_for("the record", || {
+        gate.lines().iter().any(|line| line.contains("abandoned"))
+    });
 }
 
 #[test]
@@ -338,24 +436,47 @@ fn heads_ranges_and_unchanged_answers_pass_untouched() {
     let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
     let ask = |request: &str| {
         let mut sender = open(&gate);
-        write!(sender, "{request}\r\nHost: gate.test\r\nConnection: close\r\n\r\n").unwrap();
+        write!(
+            sender,
+            "{request}\r\nHost: gate.test\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         sender.read_to_string(&mut answer).unwrap();
         answer
     };
     let head = ask("HEAD / HTTP/1.1");
-    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("Content-Length: 1234") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200 ")
+            && head.contains("Content-Length: 1234")
+            && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
     assert!(!head.contains("timeout=9"), "{head}");
     let part = ask("GET / HTTP/1.1\r\nRange: bytes=1-2");
-    assert!(part.starts_with("HTTP/1.1 206 ") && part.contains("bytes 1-2/9") && part.ends_with("\r\n\r\nbc"), "{part}");
+    assert!(
+        part.starts_with("HTTP/1.1 206 ")
+            && part.contains("bytes 1-2/9")
+            && part.ends_with("\r\n\r\nbc"),
+        "{part}"
+    );
     assert!(part.contains("X-Two: a\r\nX-Two: b"), "{part}");
     assert!(ask("GET / HTTP/1.1\r\nIf-None-Match: \"a\"").starts_with("HTTP/1.1 304 "));
     let hints = ask("GET / HTTP/1.1");
-    assert!(hints.starts_with("HTTP/1.1 103 ") && hints.contains("Link: </a>"), "{hints}");
+    assert!(
+        hints.starts_with("HTTP/1.1 103 ") && hints.contains("Link: </a>"),
+        "{hints}"
+    );
     // what pingora drops: trailers
-    assert!(hints.ends_with("2\r\nok\r\n0\r\n\r\n") && !hints.contains("X-Sum: 1"), "{hints}");
+    assert!(
+        hints.ends_with("2\r\nok\r\n0\r\n\r\n") && !hints.contains("X-Sum: 1"),
+        "{hints}"
+    );
     let old = ask("GET / HTTP/1.0");
-    assert!(old.ends_with("\r\n\r\nok") && !old.contains("chunked"), "{old}");
+    assert!(
+        old.ends_with("\r\n\r\nok") && !old.contains("chunked"),
+        "{old}"
+    );
 }
 
 /// Each kind of trouble is refused in the gate's own form, with its code on record.
@@ -363,11 +484,22 @@ fn heads_ranges_and_unchanged_answers_pass_untouched() {
 fn trouble_with_the_app_is_told_apart() {
     let app = app_on_sockets(|mut stream, head| match head.split(' ').nth(1).unwrap() {
         "/reset" => {}
-        "/nonsense" => stream.write_all(b"220 mail.example.com ESMTP\r\n\r\n").unwrap(),
-        "/999" => stream.write_all(b"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n").unwrap(),
-        "/unasked" => stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n").unwrap(),
+        "/nonsense" => stream
+            .write_all(b"220 mail.example.com ESMTP\r\n\r\n")
+            .unwrap(),
+        "/999" => stream
+            .write_all(b"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n")
+            .unwrap(),
+        "/unasked" => stream
+            .write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+            )
+            .unwrap(),
         "/drip" => {
-            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Long: ".iter().chain(std::iter::repeat_n(&b'x', 60)) {
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Long: "
+                .iter()
+                .chain(std::iter::repeat_n(&b'x', 60))
+            {
                 if stream.write_all(&[*byte]).is_err() {
                     break;
                 }
@@ -375,12 +507,18 @@ fn trouble_with_the_app_is_told_apart() {
             }
         }
         "/half" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+                .unwrap();
             std::thread::sleep(Duration::from_millis(200));
         }
         _ => drop(stream.read(&mut [0])),
     });
-    let gate = Gate::start(&config(&format!("http://{app}"), ", timeout: 700ms, idle_timeout: 5s", ""));
+    let gate = Gate::start(&config(
+        &format!("http://{app}"),
+        ", timeout: 700ms, idle_timeout: 5s",
+        "",
+    ));
     let rows = [
         ("/reset", 502, "upstream_reset"),
         ("/nonsense", 502, "upstream_malformed"),
@@ -393,54 +531,91 @@ fn trouble_with_the_app_is_told_apart() {
         let began = Instant::now();
         let answer = http::request(gate.address("senders"), "GET", path, &[], b"");
         assert_eq!(answer.status, status, "{path}");
-        assert!(began.elapsed() < Duration::from_secs(3), "{path} {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(3),
+            "{path} {:?}",
+            began.elapsed()
+        );
         let id = answer.header("X-Request-Id").unwrap();
-        assert!(answer.text().contains(id) && answer.header("Content-Type") == Some("application/json"), "{answer:?}");
+        assert!(
+            answer.text().contains(id) && answer.header("Content-Type") == Some("application/json"),
+            "{answer:?}"
+        );
         assert_eq!(answer.header("Server"), None);
         let record = record(&gate, number + 1);
-        assert_eq!((&record["code"], &record["request_id"]), (&code.into(), &id.into()), "{path}");
+        assert_eq!(
+            (&record["code"], &record["request_id"]),
+            (&code.into(), &id.into()),
+            "{path}"
+        );
     }
     // half an answer does not look like a whole one
     let mut sender = Connection::open(gate.address("senders"));
-    sender.send(b"GET /half HTTP/1.1\r\nHost: gate.test\r\n\r\n").unwrap();
+    sender
+        .send(b"GET /half HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        .unwrap();
     assert!(sender.answer().is_err());
     let record = record(&gate, rows.len() + 1);
-    assert_eq!((&record["status"], &record["code"]), (&200.into(), &"broken_off".into()));
+    assert_eq!(
+        (&record["status"], &record["code"]),
+        (&200.into(), &"broken_off".into())
+    );
 }
 
 #[test]
 fn bounds_of_the_route_hold() {
     let app = App::start();
-    let bounds = "    max_body: 1KiB\n    methods: [GET, POST]\n    rate_limit: { rate: 6/h, key: route }\n";
+    let bounds =
+        "    max_body: 1KiB\n    methods: [GET, POST]\n    rate_limit: { rate: 6/h, key: route }\n";
     let gate = Gate::start(&config(&app.url(), "", bounds));
     let mut sender = Connection::open(gate.address("senders"));
     assert_eq!(sender.request("POST", "/", &[], &[0; 1024]).status, 200);
-    assert_eq!(sender.chunked("POST", "/", &[], &[0; 1024], 100).status, 200);
+    assert_eq!(
+        sender.chunked("POST", "/", &[], &[0; 1024], 100).status,
+        200
+    );
     let declared = http::request(gate.address("senders"), "POST", "/", &[], &[0; 1025]);
     assert_eq!((declared.status, app.count()), (413, 2));
-    assert_eq!(Connection::open(gate.address("senders")).chunked("POST", "/", &[], &[0; 5000], 100).status, 413);
+    assert_eq!(
+        Connection::open(gate.address("senders"))
+            .chunked("POST", "/", &[], &[0; 5000], 100)
+            .status,
+        413
+    );
     let put = http::request(gate.address("senders"), "PUT", "/", &[], b"");
     assert_eq!((put.status, put.header("Allow")), (405, Some("GET, POST")));
-    let statuses: Vec<u16> = (0..6).map(|_| http::request(gate.address("senders"), "GET", "/", &[], b"").status).collect();
+    let statuses: Vec<u16> = (0..6)
+        .map(|_| http::request(gate.address("senders"), "GET", "/", &[], b"").status)
+        .collect();
     assert_eq!(statuses, [200, 200, 200, 429, 429, 429]);
     let only = Gate::start(&config(&app.url(), "", "    allow: [10.0.0.0/8]\n"));
-    assert_eq!(http::request(only.address("senders"), "GET", "/", &[], b"").status, 403);
+    assert_eq!(
+        http::request(only.address("senders"), "GET", "/", &[], b"").status,
+        403
+    );
 }
 
 /// A sender that stops within its body does not hold the app for ever; one that goes on slowly may.
 #[test]
 fn a_body_that_stands_still_is_cut() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ", idle_timeout: 600ms, timeout: 300ms", ""));
+    let gate = Gate::start(&config(
+        &app.url(),
+        ", idle_timeout: 600ms, timeout: 300ms",
+        "",
+    ));
     let mut slow = Connection::open(gate.address("senders"));
-    slow.send(b"POST / HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 6\r\n\r\n").unwrap();
+    slow.send(b"POST / HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 6\r\n\r\n")
+        .unwrap();
     for byte in [b"a", b"b", b"c", b"d", b"e", b"f"] {
         std::thread::sleep(Duration::from_millis(200));
         slow.send(byte).unwrap();
     }
     assert_eq!(slow.answer().unwrap().status, 200);
     let mut stalled = Connection::open(gate.address("senders"));
-    stalled.send(b"POST / HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 6\r\n\r\nabc").unwrap();
+    stalled
+        .send(b"POST / HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 6\r\n\r\nabc")
+        .unwrap();
     assert_eq!(stalled.answer().unwrap().status, 408);
     assert_eq!(record(&gate, 2)["code"], "body_timeout");
 }
@@ -449,11 +624,16 @@ fn a_body_that_stands_still_is_cut() {
 #[test]
 fn the_app_invites_the_body() {
     let app = app_on_sockets(|mut stream, head| {
-        assert!(head.to_lowercase().contains("expect: 100-continue"), "{head}");
+        assert!(
+            head.to_lowercase().contains("expect: 100-continue"),
+            "{head}"
+        );
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
         let mut body = [0; 4];
         stream.read_exact(&mut body).unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+            .unwrap();
         stream.write_all(&body).unwrap();
     });
     let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
@@ -472,7 +652,9 @@ fn connections_to_the_app_are_used_again() {
     let app = app_on_sockets(move |mut stream, _| {
         *count.lock().unwrap() += 1;
         for _ in 0..3 {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .unwrap();
             if read_head(&mut stream).is_empty() {
                 return;
             }
@@ -483,7 +665,11 @@ fn connections_to_the_app_are_used_again() {
     let mut sender = Connection::open(gate.address("senders"));
     for number in 0..9 {
         let answer = sender.request("GET", "/", &[], b"");
-        assert_eq!((answer.status, answer.text().as_str()), (200, "ok"), "{number}");
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (200, "ok"),
+            "{number}"
+        );
     }
     assert_eq!(*connections.lock().unwrap(), 3);
 }
@@ -496,18 +682,28 @@ fn a_late_body_does_not_spoil_the_next_answer() {
             let late = match head.split(' ').nth(1).unwrap() {
                 "/204" => "HTTP/1.1 204 No Content\r\nContent-Length: 38\r\n\r\n",
                 "/304" => "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
-                "/103" => "HTTP/1.1 103 Early Hints\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-                "/103-empty" => "HTTP/1.1 103 Early Hints\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                "/103" => {
+                    "HTTP/1.1 103 Early Hints\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+                }
+                "/103-empty" => {
+                    "HTTP/1.1 103 Early Hints\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+                }
                 "/head" => "HTTP/1.1 200 OK\r\nContent-Length: 38\r\n\r\n",
                 _ => "",
             };
-            let answer = if late.is_empty() { "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext" } else { late };
+            let answer = if late.is_empty() {
+                "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"
+            } else {
+                late
+            };
             if stream.write_all(answer.as_bytes()).is_err() {
                 return;
             }
             if !late.is_empty() {
                 std::thread::sleep(Duration::from_millis(30));
-                stream.write_all(b"HTTP/1.1 500 Bad\r\nContent-Length: 0\r\n\r\n").ok();
+                stream
+                    .write_all(b"HTTP/1.1 500 Bad\r\nContent-Length: 0\r\n\r\n")
+                    .ok();
             }
             head = read_head(&mut stream);
         }
@@ -515,18 +711,33 @@ fn a_late_body_does_not_spoil_the_next_answer() {
     let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
     let mut sender = Connection::open(gate.address("senders"));
     for _ in 0..5 {
-        for (method, path) in [("GET", "/204"), ("GET", "/304"), ("GET", "/103"), ("GET", "/103-empty"), ("HEAD", "/head")] {
-            sender.send(&http::head(method, path, &[], Some(0))).unwrap();
+        for (method, path) in [
+            ("GET", "/204"),
+            ("GET", "/304"),
+            ("GET", "/103"),
+            ("GET", "/103-empty"),
+            ("HEAD", "/head"),
+        ] {
+            sender
+                .send(&http::head(method, path, &[], Some(0)))
+                .unwrap();
             loop {
                 let (status, headers) = sender.answer_head().unwrap();
                 if status >= 200 {
-                    let has_body = path == "/103" && headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+                    let has_body = path == "/103"
+                        && headers
+                            .iter()
+                            .any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
                     assert!(!has_body || sender.read_exactly(2).is_ok());
                     break;
                 }
             }
             let next = sender.request("GET", "/next", &[], b"");
-            assert_eq!((next.status, next.text().as_str()), (200, "next"), "after {path}");
+            assert_eq!(
+                (next.status, next.text().as_str()),
+                (200, "next"),
+                "after {path}"
+            );
         }
     }
 }
@@ -539,7 +750,11 @@ fn http_2_senders_reach_an_http_1_app() {
         let mut connection = h2::connect(&gate, certificate).await;
         for round in 0..3 {
             connection = connection.ready().await.unwrap();
-            let request = Request::post("https://gate.test/things?a=b").header("cookie", "a=1").header("cookie", "b=2").body(()).unwrap();
+            let request = Request::post("https://gate.test/things?a=b")
+                .header("cookie", "a=1")
+                .header("cookie", "b=2")
+                .body(())
+                .unwrap();
             let (answer, mut body) = connection.send_request(request, false).unwrap();
             body.send_data(Bytes::from_static(b"body"), false).unwrap();
             // the end in a frame of its own
@@ -547,13 +762,29 @@ fn http_2_senders_reach_an_http_1_app() {
             let answer = answer.await.unwrap();
             assert_eq!(answer.status(), 200, "{round}");
             let seen = app.last();
-            assert_eq!((seen.target.as_str(), seen.body.as_slice()), ("/things?a=b", b"body".as_slice()));
-            assert_eq!((seen.header("Cookie"), seen.header("Host")), (Some("a=1; b=2"), Some("gate.test")));
+            assert_eq!(
+                (seen.target.as_str(), seen.body.as_slice()),
+                ("/things?a=b", b"body".as_slice())
+            );
+            assert_eq!(
+                (seen.header("Cookie"), seen.header("Host")),
+                (Some("a=1; b=2"), Some("gate.test"))
+            );
             assert_eq!(seen.header("X-Forwarded-Proto"), Some("https"));
-            assert_eq!(answer.headers()["x-request-id"], seen.header("X-Request-Id").unwrap());
+            assert_eq!(
+                answer.headers()["x-request-id"],
+                seen.header("X-Request-Id").unwrap()
+            );
         }
         connection = connection.ready().await.unwrap();
-        let (answer, _) = connection.send_request(Request::get("https://gate.test/hooks/github").body(()).unwrap(), true).unwrap();
+        let (answer, _) = connection
+            .send_request(
+                Request::get("https://gate.test/hooks/github")
+                    .body(())
+                    .unwrap(),
+                true,
+            )
+            .unwrap();
         assert_eq!(answer.await.unwrap().status(), 404);
     });
     assert_eq!(app.count(), 3);
@@ -574,12 +805,27 @@ fn streams_reach_an_app_on_a_unix_socket() {
             if String::from_utf8_lossy(&head).starts_with("GET /silence") {
                 std::thread::sleep(Duration::from_secs(2));
             }
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").ok();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .ok();
         }
     });
-    let gate = Gate::start_in(Arc::clone(&dir), &config(&format!("unix:{}", socket.display()), ", timeout: 500ms", ""));
-    assert_eq!(http::request(gate.address("senders"), "GET", "/", &[], b"").text(), "ok");
-    assert_eq!(http::request(gate.address("senders"), "GET", "/silence", &[], b"").status, 504);
+    let gate = Gate::start_in(
+        Arc::clone(&dir),
+        &config(
+            &format!("unix:{}", socket.display()),
+            ", timeout: 500ms",
+            "",
+        ),
+    );
+    assert_eq!(
+        http::request(gate.address("senders"), "GET", "/", &[], b"").text(),
+        "ok"
+    );
+    assert_eq!(
+        http::request(gate.address("senders"), "GET", "/silence", &[], b"").status,
+        504
+    );
 }
 
 /// The upstream's URL leads back to the gateway: the second time round the request is refused, on every kind of route.
@@ -606,22 +852,41 @@ routes:
 "
         )
     };
-    let (gate, _other) = (Gate::start(&yaml(address, other)), Gate::start(&yaml(other, address)));
-    let ask = |method: &str, path: &str, headers: &[(&str, &str)]| http::request(address, method, path, headers, b"");
+    let (gate, _other) = (
+        Gate::start(&yaml(address, other)),
+        Gate::start(&yaml(other, address)),
+    );
+    let ask = |method: &str, path: &str, headers: &[(&str, &str)]| {
+        http::request(address, method, path, headers, b"")
+    };
     for (method, path) in [("GET", "/any"), ("POST", "/open")] {
         let before = gate.lines().len();
-        assert_eq!(ask(method, path, &[("Connection", "cdn-loop")]).status, 508, "{path}");
-        wait_for("both hops to be on record", || gate.lines().len() >= before + 2);
+        assert_eq!(
+            ask(method, path, &[("Connection", "cdn-loop")]).status,
+            508,
+            "{path}"
+        );
+        wait_for("both hops to be on record", || {
+            gate.lines().len() >= before + 2
+        });
         std::thread::sleep(Duration::from_millis(100));
         let lines = gate.lines().split_off(before);
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines.iter().any(|line| line.contains("\"code\":\"loop\"")), "{lines:?}");
+        assert!(
+            lines.iter().any(|line| line.contains("\"code\":\"loop\"")),
+            "{lines:?}"
+        );
     }
     // a stranger who claims to have been here has himself refused, and nobody else
-    assert_eq!(ask("GET", "/any", &[("CDN-Loop", &"hookgate, ".repeat(9))]).status, 508);
+    assert_eq!(
+        ask("GET", "/any", &[("CDN-Loop", &"hookgate, ".repeat(9))]).status,
+        508
+    );
     let websocket = UPGRADE.replace("Hookgate-Verified: true", "X: y");
     let mut sender = TcpStream::connect(address).unwrap();
-    sender.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    sender
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     sender.write_all(websocket.as_bytes()).unwrap();
     let head = read_head(&mut sender);
     assert!(head.starts_with("HTTP/1.1 508 "), "{head}");
@@ -632,8 +897,18 @@ fn each_hop_leaves_its_entry() {
     let app = App::start();
     let gate = Gate::start(&config(&app.url(), "", ""));
     let mut entries = std::collections::BTreeSet::new();
-    for lines in [vec![], vec![("CDN-Loop", "other; a=\"b, c\"")], vec![("CDN-Loop", "hookgate; id=elsewhere"), ("CDN-Loop", "fastly")]] {
-        assert_eq!(http::request(gate.address("senders"), "GET", "/a", &lines, b"").status, 200);
+    for lines in [
+        vec![],
+        vec![("CDN-Loop", "other; a=\"b, c\"")],
+        vec![
+            ("CDN-Loop", "hookgate; id=elsewhere"),
+            ("CDN-Loop", "fastly"),
+        ],
+    ] {
+        assert_eq!(
+            http::request(gate.address("senders"), "GET", "/a", &lines, b"").status,
+            200
+        );
         let seen = app.last();
         let all = seen.all("CDN-Loop");
         let theirs: Vec<&str> = lines.iter().map(|(_, value)| *value).collect();
@@ -641,7 +916,10 @@ fn each_hop_leaves_its_entry() {
         entries.insert(all.last().unwrap().to_string());
     }
     let entry = entries.pop_first().unwrap();
-    assert!(entries.is_empty() && entry.starts_with("hookgate; id=") && entry.len() == 13 + 32, "{entry}");
+    assert!(
+        entries.is_empty() && entry.starts_with("hookgate; id=") && entry.len() == 13 + 32,
+        "{entry}"
+    );
 }
 
 /// What nobody needs to be changed reaches the app and the sender as it was sent.
@@ -650,7 +928,8 @@ fn request_ids_and_method_overrides_are_kept_where_nothing_needs_them() {
     let app = App::answering(|_, seen| {
         let mut act = super::support::app::Act::status(200);
         if seen.target == "/own" {
-            act.headers.push(("X-Request-Id".to_owned(), "of-the-app".to_owned()));
+            act.headers
+                .push(("X-Request-Id".to_owned(), "of-the-app".to_owned()));
         }
         act
     });
@@ -669,16 +948,33 @@ fn request_ids_and_method_overrides_are_kept_where_nothing_needs_them() {
     ] {
         let gate = Gate::start(&yaml);
         for path in ["/any", "/own"] {
-            let headers = [("X-HTTP-Method-Override", "PUT"), ("X-Request-Id", "theirs")];
+            let headers = [
+                ("X-HTTP-Method-Override", "PUT"),
+                ("X-Request-Id", "theirs"),
+            ];
             let answer = http::request(gate.address("senders"), "POST", path, &headers, b"");
             assert_eq!(answer.status, 200);
             let seen = app.last();
             let own = seen.header("Hookgate-Request-Id").unwrap().to_owned();
             assert_eq!(own.len(), 26);
             assert_eq!(answer.header("Hookgate-Request-Id"), Some(own.as_str()));
-            assert_eq!(seen.header("X-HTTP-Method-Override"), keeps.then_some("PUT"), "{yaml}");
-            assert_eq!(seen.header("X-Request-Id"), Some(if trusted { "theirs" } else { own.as_str() }));
-            assert_eq!(answer.header("X-Request-Id"), Some(if path == "/own" { "of-the-app" } else { own.as_str() }));
+            assert_eq!(
+                seen.header("X-HTTP-Method-Override"),
+                keeps.then_some("PUT"),
+                "{yaml}"
+            );
+            assert_eq!(
+                seen.header("X-Request-Id"),
+                Some(if trusted { "theirs" } else { own.as_str() })
+            );
+            assert_eq!(
+                answer.header("X-Request-Id"),
+                Some(if path == "/own" {
+                    "of-the-app"
+                } else {
+                    own.as_str()
+                })
+            );
         }
     }
 }

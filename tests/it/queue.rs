@@ -60,13 +60,20 @@ pub fn send(gate: &Gate, id: &str, body: &[u8]) -> Answer {
 
 #[track_caller]
 fn is(answer: &Answer, status: u16, word: Option<&str>) {
-    assert_eq!((answer.status, answer.header("Hookgate-Status")), (status, word), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.header("Hookgate-Status")),
+        (status, word),
+        "{}",
+        answer.text()
+    );
 }
 
 /// A metric of the gate, 0 if it is not there.
 pub fn metric(gate: &Gate, name: &str) -> f64 {
     let text = gate.health("/metrics").text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.map_or(0.0, |value| value.parse().unwrap())
 }
 
@@ -76,12 +83,18 @@ pub fn attempts(dir: &Path) -> BTreeMap<String, Vec<String>> {
     let all = "select d.delivery_id, coalesce(a.error, a.status) from attempt a join delivery d on d.id = a.id order by a.row";
     let mut found = BTreeMap::<String, Vec<String>>::new();
     let mut statement = database.prepare(all).unwrap();
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, rusqlite::types::Value>(1)?))).unwrap();
+    let rows = statement
+        .query_map([], |row| {
+            Ok((row.get(0)?, row.get::<_, rusqlite::types::Value>(1)?))
+        })
+        .unwrap();
     for row in rows {
         let (id, came): (String, _) = row.unwrap();
         let came = match came {
             rusqlite::types::Value::Text(text) => text,
-            other => format!("{other:?}").replace("Integer(", "").replace(')', ""),
+            other => format!("{other:?}")
+                .replace("Integer(", "")
+                .replace(')', ""),
         };
         found.entry(id).or_default().push(came);
     }
@@ -91,12 +104,17 @@ pub fn attempts(dir: &Path) -> BTreeMap<String, Vec<String>> {
 /// How many deliveries wait, by the store itself; the metric is a second behind.
 pub fn waiting(dir: &Path) -> i64 {
     let database = rusqlite::Connection::open(dir.join("store/hookgate.db")).unwrap();
-    database.query_row("select count(*) from due", [], |row| row.get(0)).unwrap()
+    database
+        .query_row("select count(*) from due", [], |row| row.get(0))
+        .unwrap()
 }
 
 /// An address that nobody listens on.
 pub fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 #[test]
@@ -106,17 +124,41 @@ fn it_is_acknowledged_at_once_and_delivered_as_it_came() {
     let body = b"{\"zen\": \"Keep it logically awesome.\", \"n\": 1.0}\n\xff";
     let begun = Instant::now();
     let answer = send(&gate, "id-1", body);
-    assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(700),
+        "{:?}",
+        begun.elapsed()
+    );
     is(&answer, 200, Some("queued"));
     wait_for("the app to be called", || app.count() == 1);
     let seen = app.last();
-    assert_eq!((seen.method.as_str(), seen.target.as_str(), seen.body.as_slice()), ("POST", "/webhooks/github", body.as_slice()));
-    for (name, value) in [("Verified", "true"), ("Route", "github"), ("Delivery-Id", "id-1"), ("Secret", "main"), ("Attempt", "1")] {
+    assert_eq!(
+        (
+            seen.method.as_str(),
+            seen.target.as_str(),
+            seen.body.as_slice()
+        ),
+        ("POST", "/webhooks/github", body.as_slice())
+    );
+    for (name, value) in [
+        ("Verified", "true"),
+        ("Route", "github"),
+        ("Delivery-Id", "id-1"),
+        ("Secret", "main"),
+        ("Attempt", "1"),
+    ] {
         assert_eq!(seen.header(&format!("Hookgate-{name}")), Some(value));
     }
     assert_eq!(seen.header("X-Request-Id"), answer.header("X-Request-Id"));
-    assert_eq!(seen.header("X-Hub-Signature-256"), Some(sign::github(SECRET, "id-1", body)[2].1.as_str()));
-    wait_for("it to be over", || gate.lines().iter().any(|line| line.contains("\"after\":\"delivered\"")));
+    assert_eq!(
+        seen.header("X-Hub-Signature-256"),
+        Some(sign::github(SECRET, "id-1", body)[2].1.as_str())
+    );
+    wait_for("it to be over", || {
+        gate.lines()
+            .iter()
+            .any(|line| line.contains("\"after\":\"delivered\""))
+    });
     assert_eq!(attempts(gate.dir())["id-1"], ["200"]);
     is(&send(&gate, "id-1", body), 200, Some("duplicate"));
     assert_eq!(app.count(), 1);
@@ -125,19 +167,29 @@ fn it_is_acknowledged_at_once_and_delivered_as_it_came() {
 #[test]
 fn the_route_says_what_the_sender_is_answered() {
     let app = App::start();
-    let gate = start(&config(&app.url(), "answer: { status: 202, body: '{\"ok\":true}', content_type: application/json }"));
+    let gate = start(&config(
+        &app.url(),
+        "answer: { status: 202, body: '{\"ok\":true}', content_type: application/json }",
+    ));
     let answer = send(&gate, "id-1", b"{}");
     is(&answer, 202, Some("queued"));
-    assert_eq!((answer.text().as_str(), answer.header("Content-Type")), ("{\"ok\":true}", Some("application/json")));
+    assert_eq!(
+        (answer.text().as_str(), answer.header("Content-Type")),
+        ("{\"ok\":true}", Some("application/json"))
+    );
 }
 
 /// A duplicate is answered as the route says, as the first delivery was.
 #[test]
 fn duplicate_gets_the_answer_of_the_route() {
-    const ANSWER: &str = "answer: { status: 202, body: '{\"ok\":true}', content_type: application/json }";
+    const ANSWER: &str =
+        "answer: { status: 202, body: '{\"ok\":true}', content_type: application/json }";
     let is_configured = |answer: &Answer, word: &str| {
         is(answer, 202, Some(word));
-        assert_eq!((answer.text().as_str(), answer.header("Content-Type")), ("{\"ok\":true}", Some("application/json")));
+        assert_eq!(
+            (answer.text().as_str(), answer.header("Content-Type")),
+            ("{\"ok\":true}", Some("application/json"))
+        );
     };
     let queued = App::start();
     let gate = start(&config(&queued.url(), ANSWER));
@@ -149,7 +201,10 @@ fn duplicate_gets_the_answer_of_the_route() {
     is(&send(&gate, "id-1", b"{}"), 200, None);
     is_configured(&send(&gate, "id-1", b"{}"), "duplicate");
     let down = App::answering(|number, _| Act::status(if number == 0 { 503 } else { 200 }));
-    let gate = start(&forwarding(&down.url(), &format!("on_failure: queue, {ANSWER}, {QUICK}")));
+    let gate = start(&forwarding(
+        &down.url(),
+        &format!("on_failure: queue, {ANSWER}, {QUICK}"),
+    ));
     is_configured(&send(&gate, "id-1", b"{}"), "spilled");
     wait_for("the app to have it", || down.count() == 2);
     is_configured(&send(&gate, "id-1", b"{}"), "duplicate");
@@ -160,39 +215,111 @@ fn duplicate_gets_the_answer_of_the_route() {
 
 #[test]
 fn it_is_tried_until_the_app_has_it() {
-    let app = App::answering(|number, _| if number == 0 { Act::hang_up() } else { Act::status(if number < 3 { 500 } else { 204 }) });
+    let app = App::answering(|number, _| {
+        if number == 0 {
+            Act::hang_up()
+        } else {
+            Act::status(if number < 3 { 500 } else { 204 })
+        }
+    });
     let gate = start(&config(&app.url(), QUICK));
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     is(&send(&gate, "id-1", b"{}"), 200, Some("duplicate"));
-    wait_for("it to be delivered", || gate.lines().iter().any(|line| line.contains("\"after\":\"delivered\"")));
-    let tries: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect();
+    wait_for("it to be delivered", || {
+        gate.lines()
+            .iter()
+            .any(|line| line.contains("\"after\":\"delivered\""))
+    });
+    let tries: Vec<_> = app
+        .seen()
+        .iter()
+        .map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned())
+        .collect();
     assert_eq!(tries, ["1", "2", "3", "4"]);
-    assert!(app.seen().iter().all(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-1")));
-    assert_eq!(attempts(gate.dir())["id-1"], ["ambiguous_reset", "500", "500", "204"]);
-    assert!(metric(&gate, "hookgate_attempts_total{outcome=\"5xx\",route=\"github\"}") >= 2.0);
+    assert!(
+        app.seen()
+            .iter()
+            .all(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-1"))
+    );
+    assert_eq!(
+        attempts(gate.dir())["id-1"],
+        ["ambiguous_reset", "500", "500", "204"]
+    );
+    assert!(
+        metric(
+            &gate,
+            "hookgate_attempts_total{outcome=\"5xx\",route=\"github\"}"
+        ) >= 2.0
+    );
 }
 
 /// A kept connection that turned out closed costs an attempt of its own, and the next one is made at once.
 #[test]
 fn a_stale_connection_is_followed_by_another_attempt() {
-    let app = App::answering(|number, _| if number == 1 { Act::hang_up() } else { Act::status(200) });
+    let app = App::answering(|number, _| {
+        if number == 1 {
+            Act::hang_up()
+        } else {
+            Act::status(200)
+        }
+    });
     let gate = start(&config(&app.url(), "retry: { initial: 1h, max: 1h }"));
     for number in 0..2 {
-        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
-        wait_for("it to be over", || gate.lines().iter().filter(|line| line.contains("\"after\":\"delivered\"")).count() == number + 1);
+        is(
+            &send(
+                &gate,
+                &format!("id-{number}"),
+                format!("{{\"n\":{number}}}").as_bytes(),
+            ),
+            200,
+            Some("queued"),
+        );
+        wait_for("it to be over", || {
+            gate.lines()
+                .iter()
+                .filter(|line| line.contains("\"after\":\"delivered\""))
+                .count()
+                == number + 1
+        });
     }
     assert_eq!(attempts(gate.dir())["id-1"], ["ambiguous_stale", "200"]);
-    let numbers: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect();
+    let numbers: Vec<_> = app
+        .seen()
+        .iter()
+        .map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned())
+        .collect();
     assert_eq!(numbers, ["1", "1", "2"]);
-    assert!(app.seen().iter().all(|seen| seen.header("Accept-Encoding") == Some("identity")), "answers can be read in the log of attempts");
+    assert!(
+        app.seen()
+            .iter()
+            .all(|seen| seen.header("Accept-Encoding") == Some("identity")),
+        "answers can be read in the log of attempts"
+    );
 }
 
 /// Within a request as well: the second attempt has its own number and its own row. A written `ambiguous: fail` switches it off.
 #[test]
 fn a_request_on_a_stale_connection_is_sent_again_as_attempt_2() {
-    let app = || App::answering(|number, _| if number == 1 { Act::hang_up() } else { Act::status(200) });
-    let numbers = |app: &App| app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect::<Vec<_>>();
-    for more in ["record: all", "record: all, on_failure: { unreached: queue }", "record: all, on_failure: queue"] {
+    let app = || {
+        App::answering(|number, _| {
+            if number == 1 {
+                Act::hang_up()
+            } else {
+                Act::status(200)
+            }
+        })
+    };
+    let numbers = |app: &App| {
+        app.seen()
+            .iter()
+            .map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for more in [
+        "record: all",
+        "record: all, on_failure: { unreached: queue }",
+        "record: all, on_failure: queue",
+    ] {
         let app = app();
         let gate = start(&forwarding(&app.url(), more));
         for id in ["id-0", "id-1"] {
@@ -200,11 +327,24 @@ fn a_request_on_a_stale_connection_is_sent_again_as_attempt_2() {
         }
         assert_eq!(numbers(&app), ["1", "1", "2"], "{more}");
         wait_for("the record", || attempts(gate.dir()).len() == 2);
-        assert_eq!(attempts(gate.dir())["id-1"], ["ambiguous_stale", "200"], "{more}");
+        assert_eq!(
+            attempts(gate.dir())["id-1"],
+            ["ambiguous_stale", "200"],
+            "{more}"
+        );
     }
     let app = app();
-    let gate = start(&forwarding(&app.url(), "record: all, on_failure: { unreached: queue, ambiguous: fail }"));
-    assert_eq!([send(&gate, "id-0", b"0").status, send(&gate, "id-1", b"1").status], [200, 502]);
+    let gate = start(&forwarding(
+        &app.url(),
+        "record: all, on_failure: { unreached: queue, ambiguous: fail }",
+    ));
+    assert_eq!(
+        [
+            send(&gate, "id-0", b"0").status,
+            send(&gate, "id-1", b"1").status
+        ],
+        [200, 502]
+    );
     assert_eq!(numbers(&app), ["1", "1"]);
     wait_for("the record", || attempts(gate.dir()).len() == 2);
     assert_eq!(attempts(gate.dir())["id-1"], ["ambiguous_stale"]);
@@ -213,16 +353,31 @@ fn a_request_on_a_stale_connection_is_sent_again_as_attempt_2() {
 #[test]
 fn what_is_final_ends_at_once_and_a_duplicate_revives_it() {
     let app = App::answering(|number, _| Act::status([410, 422, 500, 500, 200][number.min(4)]));
-    let gate = start(&config(&app.url(), "retry: { initial: 10ms, max: 10ms, max_attempts: 2, terminal: [422] }, concurrency: 1"));
+    let gate = start(&config(
+        &app.url(),
+        "retry: { initial: 10ms, max: 10ms, max_attempts: 2, terminal: [422] }, concurrency: 1",
+    ));
     let ended = |id: &str, tries: usize| {
-        wait_for("it to end", || attempts(gate.dir()).get(id).is_some_and(|all| all.len() == tries));
-        wait_for("the metric", || metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0);
+        wait_for("it to end", || {
+            attempts(gate.dir())
+                .get(id)
+                .is_some_and(|all| all.len() == tries)
+        });
+        wait_for("the metric", || {
+            metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0
+        });
     };
-    for (id, body, tries) in [("gone", b"{\"a\":1}", 1), ("wrong", b"{\"a\":2}", 1), ("broken", b"{\"a\":3}", 2)] {
+    for (id, body, tries) in [
+        ("gone", b"{\"a\":1}", 1),
+        ("wrong", b"{\"a\":2}", 1),
+        ("broken", b"{\"a\":3}", 2),
+    ] {
         is(&send(&gate, id, body), 200, Some("queued"));
         ended(id, tries);
     }
-    wait_for("the metric", || metric(&gate, "hookgate_queue_dead{route=\"github\"}") == 3.0);
+    wait_for("the metric", || {
+        metric(&gate, "hookgate_queue_dead{route=\"github\"}") == 3.0
+    });
     is(&send(&gate, "broken", b"{\"a\":3}"), 200, Some("revived"));
     ended("broken", 3);
     assert_eq!(attempts(gate.dir())["broken"], ["500", "500", "200"]);
@@ -241,7 +396,11 @@ fn an_app_that_asks_for_a_wait_gets_it() {
     let begun = Instant::now();
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     wait_for("the second try", || app.count() == 2);
-    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -251,11 +410,18 @@ fn an_app_that_asks_for_a_wait_within_the_request_gets_it_too() {
         act.headers.push(("Retry-After".into(), "1".into()));
         act
     });
-    let gate = start(&forwarding(&app.url(), &format!("on_failure: queue, {QUICK}")));
+    let gate = start(&forwarding(
+        &app.url(),
+        &format!("on_failure: queue, {QUICK}"),
+    ));
     let begun = Instant::now();
     is(&send(&gate, "id-1", b"{}"), 200, Some("spilled"));
     wait_for("the second try", || app.count() == 2);
-    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -268,28 +434,52 @@ fn a_retry_after_beyond_max_age_ends_no_delivery() {
         })
     };
     let retry = "retry: { initial: 20ms, max: 20ms, max_age: 1s }";
-    for (action, word) in [("queue: { upstream: app,", "queued"), ("forward: { upstream: app, on_failure: queue,", "spilled")] {
+    for (action, word) in [
+        ("queue: { upstream: app,", "queued"),
+        ("forward: { upstream: app, on_failure: queue,", "spilled"),
+    ] {
         let app = answers();
         let gate = start(&with_action(&app.url(), &format!("{action} {retry} }}")));
         is(&send(&gate, "id-1", b"{}"), 200, Some(word));
-        wait_for("the attempt at the end of its age", || attempts(gate.dir()).get("id-1").is_some_and(|all| all == &["503", "200"]));
+        wait_for("the attempt at the end of its age", || {
+            attempts(gate.dir())
+                .get("id-1")
+                .is_some_and(|all| all == &["503", "200"])
+        });
     }
 }
 
 #[test]
 fn a_dead_app_costs_no_tries_once_the_breaker_is_open() {
     let address = nobody();
-    let gate =
-        start(&config(&format!("http://{address}"), "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 8 }, concurrency: 1"));
+    let gate = start(&config(
+        &format!("http://{address}"),
+        "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 8 }, concurrency: 1",
+    ));
     for number in 0..5 {
-        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+        is(
+            &send(
+                &gate,
+                &format!("id-{number}"),
+                format!("{{\"n\":{number}}}").as_bytes(),
+            ),
+            200,
+            Some("queued"),
+        );
     }
     // far more tries than all of them have together
-    wait_for("many probes", || metric(&gate, "hookgate_attempts_total{outcome=\"unreached\",route=\"github\"}") >= 12.0);
+    wait_for("many probes", || {
+        metric(
+            &gate,
+            "hookgate_attempts_total{outcome=\"unreached\",route=\"github\"}",
+        ) >= 12.0
+    });
     assert_eq!(metric(&gate, "hookgate_queue_dead{route=\"github\"}"), 0.0);
     let app = App::on(address, |_, _| Act::status(200));
     wait_for("all to arrive", || app.count() >= 5);
-    wait_for("all to be over", || metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0);
+    wait_for("all to be over", || {
+        metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0
+    });
     assert_eq!(app.count(), 5);
 }
 
@@ -299,7 +489,15 @@ fn a_killed_gate_delivers_after_its_restart() {
     let yaml = config(&format!("http://{address}"), QUICK);
     let gate = start(&yaml);
     for number in 0..20 {
-        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+        is(
+            &send(
+                &gate,
+                &format!("id-{number}"),
+                format!("{{\"n\":{number}}}").as_bytes(),
+            ),
+            200,
+            Some("queued"),
+        );
     }
     let dir = gate.shared_dir();
     gate.signal("KILL");
@@ -307,7 +505,11 @@ fn a_killed_gate_delivers_after_its_restart() {
     let app = App::on(address, |_, _| Act::status(200));
     let gate = start_in(dir, &yaml);
     wait_for("all to arrive", || app.count() >= 20);
-    let mut ids: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap().to_owned()).collect();
+    let mut ids: Vec<_> = app
+        .seen()
+        .iter()
+        .map(|seen| seen.header("Hookgate-Delivery-Id").unwrap().to_owned())
+        .collect();
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 20);
@@ -320,12 +522,23 @@ fn a_gate_that_leaves_ends_what_it_has_begun_and_keeps_the_rest() {
     let yaml = config(&app.url(), &format!("{QUICK}, concurrency: 1"));
     let mut gate = start(&yaml);
     for number in 0..4 {
-        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+        is(
+            &send(
+                &gate,
+                &format!("id-{number}"),
+                format!("{{\"n\":{number}}}").as_bytes(),
+            ),
+            200,
+            Some("queued"),
+        );
     }
     wait_for("the first to be under way", || app.count() == 1);
     gate.signal("TERM");
     assert_eq!(gate.wait(Duration::from_secs(5)).code(), Some(0));
-    assert_eq!(attempts(gate.dir()).into_iter().collect::<Vec<_>>(), [("id-0".to_owned(), vec!["200".to_owned()])]);
+    assert_eq!(
+        attempts(gate.dir()).into_iter().collect::<Vec<_>>(),
+        [("id-0".to_owned(), vec!["200".to_owned()])]
+    );
     assert_eq!(app.count(), 1);
     let gate = start_in(gate.shared_dir(), &yaml);
     wait_for("the rest to be over", || attempts(gate.dir()).len() == 4);
@@ -336,14 +549,23 @@ fn a_gate_that_leaves_ends_what_it_has_begun_and_keeps_the_rest() {
 fn a_route_that_verifies_nothing_queues_without_a_proof() {
     let app = App::answering(|number, _| Act::status(if number == 0 { 500 } else { 200 }));
     let gate = start(
-        &config(&app.url(), QUICK).replace("verify: { provider: github", "verify: none #").replace("    dedupe: { window: 24h }\n", ""),
+        &config(&app.url(), QUICK)
+            .replace("verify: { provider: github", "verify: none #")
+            .replace("    dedupe: { window: 24h }\n", ""),
     );
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     wait_for("the second try", || app.count() == 2);
     assert!(
-        app.seen().iter().all(|seen| seen.header("Hookgate-Verified") == Some("false") && seen.header("Hookgate-Delivery-Id").is_none())
+        app.seen()
+            .iter()
+            .all(|seen| seen.header("Hookgate-Verified") == Some("false")
+                && seen.header("Hookgate-Delivery-Id").is_none())
     );
-    let ids: Vec<_> = app.seen().iter().map(|seen| seen.header("X-Request-Id").unwrap().to_owned()).collect();
+    let ids: Vec<_> = app
+        .seen()
+        .iter()
+        .map(|seen| seen.header("X-Request-Id").unwrap().to_owned())
+        .collect();
     assert_eq!(ids[0], ids[1]);
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
 }
@@ -351,37 +573,72 @@ fn a_route_that_verifies_nothing_queues_without_a_proof() {
 #[test]
 fn a_secret_that_comes_with_the_request_is_neither_stored_nor_handed_on() {
     let app = App::start();
-    let token =
-        "verify: { scheme: token, signature: { header: X-Token }, secrets: [{ insecure_inline: \"the-token-of-sixteen-and-more\" }] } #";
-    let gate = start(&config(&app.url(), QUICK).replace("verify: { provider: github", token).replace("    dedupe: { window: 24h }\n", ""));
-    let headers = [("X-Token".to_owned(), "the-token-of-sixteen-and-more".to_owned())];
-    is(&gate.post("/webhooks/github", &headers, b"{}"), 200, Some("queued"));
+    let token = "verify: { scheme: token, signature: { header: X-Token }, secrets: [{ insecure_inline: \"the-token-of-sixteen-and-more\" }] } #";
+    let gate = start(
+        &config(&app.url(), QUICK)
+            .replace("verify: { provider: github", token)
+            .replace("    dedupe: { window: 24h }\n", ""),
+    );
+    let headers = [(
+        "X-Token".to_owned(),
+        "the-token-of-sixteen-and-more".to_owned(),
+    )];
+    is(
+        &gate.post("/webhooks/github", &headers, b"{}"),
+        200,
+        Some("queued"),
+    );
     wait_for("it to arrive", || app.count() == 1);
     assert_eq!(app.last().header("X-Token"), None);
     for entry in std::fs::read_dir(gate.dir().join("store")).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        assert!(!bytes.windows(29).any(|piece| piece == b"the-token-of-sixteen-and-more"));
+        assert!(
+            !bytes
+                .windows(29)
+                .any(|piece| piece == b"the-token-of-sixteen-and-more")
+        );
     }
 }
 
 #[test]
 fn what_the_app_cannot_take_now_spills_and_arrives_later() {
     let address = nobody();
-    let gate = start(&forwarding(&format!("http://{address}"), &format!("on_failure: queue, {QUICK}")));
+    let gate = start(&forwarding(
+        &format!("http://{address}"),
+        &format!("on_failure: queue, {QUICK}"),
+    ));
     // until the breaker opens it is tried within the request, then it is not
     for number in 0..6 {
-        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("spilled"));
+        is(
+            &send(
+                &gate,
+                &format!("id-{number}"),
+                format!("{{\"n\":{number}}}").as_bytes(),
+            ),
+            200,
+            Some("spilled"),
+        );
     }
     is(&send(&gate, "id-0", b"{\"n\":0}"), 200, Some("duplicate"));
     let app = App::on(address, |_, _| Act::status(200));
     wait_for("all to arrive", || app.count() == 6);
-    wait_for("all to be over", || metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0);
-    wait_for("the breaker to close", || send(&gate, "id-9", b"{\"n\":9}").status == 200);
+    wait_for("all to be over", || {
+        metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0
+    });
+    wait_for("the breaker to close", || {
+        send(&gate, "id-9", b"{\"n\":9}").status == 200
+    });
     let answer = send(&gate, "id-10", b"{\"n\":10}");
     is(&answer, 200, None);
     assert_eq!(answer.text(), "done");
     let first = &attempts(gate.dir())["id-0"];
-    assert_eq!((first.first().map(String::as_str), first.last().map(String::as_str)), (Some("unreached_connect"), Some("200")));
+    assert_eq!(
+        (
+            first.first().map(String::as_str),
+            first.last().map(String::as_str)
+        ),
+        (Some("unreached_connect"), Some("200"))
+    );
 }
 
 /// An equal notification is dropped while the one before it waits, and within the window that is written. Not longer.
@@ -390,12 +647,19 @@ fn equal_delivery_after_its_window_is_delivered_too() {
     for spills in [false, true] {
         let address = nobody();
         let url = format!("http://{address}");
-        let yaml = if spills { forwarding(&url, &format!("on_failure: queue, {QUICK}")) } else { config(&url, QUICK) };
+        let yaml = if spills {
+            forwarding(&url, &format!("on_failure: queue, {QUICK}"))
+        } else {
+            config(&url, QUICK)
+        };
         let gate = start(&yaml.replace("window: 24h", "window: 2s"));
-        let is_duplicate = || send(&gate, "a", b"{}").header("Hookgate-Status") == Some("duplicate");
+        let is_duplicate =
+            || send(&gate, "a", b"{}").header("Hookgate-Status") == Some("duplicate");
         assert!(!is_duplicate());
         let accepted = Instant::now();
-        wait_for("the window to pass", || accepted.elapsed() > Duration::from_secs(4));
+        wait_for("the window to pass", || {
+            accepted.elapsed() > Duration::from_secs(4)
+        });
         assert!(is_duplicate(), "it waits still");
         let app = App::on(address, |_, _| Act::status(200));
         wait_for("it to arrive", || app.count() == 1);
@@ -410,23 +674,50 @@ fn equal_delivery_after_its_window_is_delivered_too() {
 fn what_was_spilled_drains_oldest_first_and_new_ones_pass() {
     let address = nobody();
     let more = "on_failure: queue, retry: { initial: 20ms, factor: 1, max: 20ms }, rate: 20/s, burst: 1, concurrency: 1";
-    let gate = start(&forwarding(&format!("http://{address}"), more).replace("failures: 3", "failures: 1"));
+    let gate = start(
+        &forwarding(&format!("http://{address}"), more).replace("failures: 3", "failures: 1"),
+    );
     for number in 0..12 {
-        is(&send(&gate, &format!("id-{number:02}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("spilled"));
+        is(
+            &send(
+                &gate,
+                &format!("id-{number:02}"),
+                format!("{{\"n\":{number}}}").as_bytes(),
+            ),
+            200,
+            Some("spilled"),
+        );
     }
     let app = App::on(address, |_, _| Act::status(200));
     wait_for("the first to arrive", || app.count() >= 1);
     let begun = Instant::now();
-    wait_for("the breaker to close", || send(&gate, "new", b"{\"n\":100}").status == 200);
+    wait_for("the breaker to close", || {
+        send(&gate, "new", b"{\"n\":100}").status == 200
+    });
     assert!(app.count() < 12, "the rest waits still");
     wait_for("all to arrive", || app.count() == 13);
     // the first is there, eleven more at 20 a second
-    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
-    let ids: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap().to_owned()).collect();
-    wait_for("all to be on record", || attempts(gate.dir()).values().all(|all| all.last().is_some_and(|came| came == "200")));
+    assert!(
+        begun.elapsed() >= Duration::from_millis(500),
+        "{:?}",
+        begun.elapsed()
+    );
+    let ids: Vec<_> = app
+        .seen()
+        .iter()
+        .map(|seen| seen.header("Hookgate-Delivery-Id").unwrap().to_owned())
+        .collect();
+    wait_for("all to be on record", || {
+        attempts(gate.dir())
+            .values()
+            .all(|all| all.last().is_some_and(|came| came == "200"))
+    });
     // one that was tried while the app was away waits its own time again
     let tried = attempts(gate.dir());
-    let order: Vec<_> = ids.iter().filter(|id| tried.get(*id).is_some_and(|all| all.len() == 1)).collect();
+    let order: Vec<_> = ids
+        .iter()
+        .filter(|id| tried.get(*id).is_some_and(|all| all.len() == 1))
+        .collect();
     assert!(order.len() >= 6 && order.is_sorted(), "{ids:?}");
 }
 
@@ -442,9 +733,19 @@ fn no_more_are_tried_at_once_than_the_route_says() {
     });
     let gate = start(&config(&app.url(), "concurrency: 3"));
     for number in 0..20 {
-        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+        is(
+            &send(
+                &gate,
+                &format!("id-{number}"),
+                format!("{{\"n\":{number}}}").as_bytes(),
+            ),
+            200,
+            Some("queued"),
+        );
     }
-    wait_for("all to arrive", || app.count() == 20 && now.load(Ordering::SeqCst) == 0);
+    wait_for("all to arrive", || {
+        app.count() == 20 && now.load(Ordering::SeqCst) == 0
+    });
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
 
@@ -456,7 +757,10 @@ fn what_may_have_arrived_is_told_from_what_did_not() {
         2 => Act::status(500),
         _ => Act::status(200),
     });
-    let gate = start(&forwarding(&app.url(), &format!("on_failure: {{ unreached: queue, ambiguous: fail }}, {QUICK}")));
+    let gate = start(&forwarding(
+        &app.url(),
+        &format!("on_failure: {{ unreached: queue, ambiguous: fail }}, {QUICK}"),
+    ));
     is(&send(&gate, "id-0", b"{\"n\":0}"), 502, None);
     is(&send(&gate, "id-1", b"{\"n\":1}"), 503, None);
     is(&send(&gate, "id-2", b"{\"n\":2}"), 500, None);
@@ -466,17 +770,40 @@ fn what_may_have_arrived_is_told_from_what_did_not() {
         1 => Act::status(503),
         _ => Act::status(200),
     });
-    let gate = start(&forwarding(&app.url(), &format!("on_failure: queue, {QUICK}")));
+    let gate = start(&forwarding(
+        &app.url(),
+        &format!("on_failure: queue, {QUICK}"),
+    ));
     is(&send(&gate, "id-0", b"{\"n\":0}"), 200, Some("spilled"));
-    wait_for("the first to arrive", || app.seen().iter().filter(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-0")).count() >= 2);
-    let tries: Vec<_> = app.seen().iter().map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned()).collect();
+    wait_for("the first to arrive", || {
+        app.seen()
+            .iter()
+            .filter(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-0"))
+            .count()
+            >= 2
+    });
+    let tries: Vec<_> = app
+        .seen()
+        .iter()
+        .map(|seen| seen.header("Hookgate-Attempt").unwrap().to_owned())
+        .collect();
     assert_eq!(tries[..2], ["1", "2"]);
 }
 
 #[test]
 fn outcomes_are_kept_on_record_where_the_route_says_so() {
-    for (record, kept) in [("all", &["fails", "works"][..]), ("failures", &["fails"]), ("none", &[])] {
-        let app = App::answering(|_, seen| Act::status(if seen.header("Hookgate-Delivery-Id") == Some("fails") { 500 } else { 200 }));
+    for (record, kept) in [
+        ("all", &["fails", "works"][..]),
+        ("failures", &["fails"]),
+        ("none", &[]),
+    ] {
+        let app = App::answering(|_, seen| {
+            Act::status(if seen.header("Hookgate-Delivery-Id") == Some("fails") {
+                500
+            } else {
+                200
+            })
+        });
         let gate = start(&forwarding(&app.url(), &format!("record: {record}")));
         is(&send(&gate, "works", b"{\"n\":1}"), 200, None);
         is(&send(&gate, "fails", b"{\"n\":2}"), 500, None);
@@ -490,16 +817,38 @@ fn outcomes_are_kept_on_record_where_the_route_says_so() {
 
 #[test]
 fn deliveries_of_one_key_arrive_one_after_the_other_in_their_order() {
-    let app = App::answering(|number, _| Act::status(if number % 3 == 0 { 500 } else { 200 }).after(Duration::from_millis(5)));
-    let gate = start(&config(&app.url(), &format!("fifo: json:/account, {QUICK}, concurrency: 8")));
+    let app = App::answering(|number, _| {
+        Act::status(if number % 3 == 0 { 500 } else { 200 }).after(Duration::from_millis(5))
+    });
+    let gate = start(&config(
+        &app.url(),
+        &format!("fifo: json:/account, {QUICK}, concurrency: 8"),
+    ));
     for number in 0..24 {
         let body = format!("{{\"account\":\"{}\",\"n\":{number}}}", number % 3);
-        is(&send(&gate, &format!("id-{number:02}"), body.as_bytes()), 200, Some("queued"));
+        is(
+            &send(&gate, &format!("id-{number:02}"), body.as_bytes()),
+            200,
+            Some("queued"),
+        );
     }
-    wait_for("all to be over", || attempts(gate.dir()).values().filter(|all| all.last().is_some_and(|came| came == "200")).count() == 24);
+    wait_for("all to be over", || {
+        attempts(gate.dir())
+            .values()
+            .filter(|all| all.last().is_some_and(|came| came == "200"))
+            .count()
+            == 24
+    });
     for account in 0..3 {
-        let mut order: Vec<_> =
-            app.seen().iter().map(|seen| seen.header("Hookgate-Delivery-Id").unwrap()[3..].parse::<u32>().unwrap()).collect();
+        let mut order: Vec<_> = app
+            .seen()
+            .iter()
+            .map(|seen| {
+                seen.header("Hookgate-Delivery-Id").unwrap()[3..]
+                    .parse::<u32>()
+                    .unwrap()
+            })
+            .collect();
         order.retain(|number| number % 3 == account);
         assert!(order.is_sorted(), "{order:?}");
     }
@@ -511,11 +860,23 @@ fn a_rate_shapes_and_refuses_nobody() {
     let gate = start(&config(&app.url(), "rate: 20/s, burst: 2"));
     let begun = Instant::now();
     for number in 0..12 {
-        is(&send(&gate, &format!("id-{number}"), format!("{{\"n\":{number}}}").as_bytes()), 200, Some("queued"));
+        is(
+            &send(
+                &gate,
+                &format!("id-{number}"),
+                format!("{{\"n\":{number}}}").as_bytes(),
+            ),
+            200,
+            Some("queued"),
+        );
     }
     wait_for("all to arrive", || app.count() == 12);
     // 2 at once, 10 more at 20 a second
-    assert!(begun.elapsed() >= Duration::from_millis(490), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_millis(490),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 /// A wait of an hour is over as soon as the config says so, by a reload and by a restart.
@@ -526,14 +887,20 @@ fn a_new_retry_applies_to_what_waits() {
         let long = config(&app.url(), "retry: { schedule: [1h] }");
         let mut gate = start(&long);
         is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
-        wait_for("the first attempt", || attempts(gate.dir()).contains_key("id-1"));
+        wait_for("the first attempt", || {
+            attempts(gate.dir()).contains_key("id-1")
+        });
         let short = long.replace("[1h]", "[50ms]");
         if restart {
             gate.signal("TERM");
             gate.wait(Duration::from_secs(10));
             gate = start_in(gate.shared_dir(), &short);
         } else {
-            std::fs::write(gate.config_path(), short.replace("STORE", gate.dir().join("store").to_str().unwrap())).unwrap();
+            std::fs::write(
+                gate.config_path(),
+                short.replace("STORE", gate.dir().join("store").to_str().unwrap()),
+            )
+            .unwrap();
             gate.signal("HUP");
         }
         wait_for("the second attempt", || app.count() == 2);
@@ -544,24 +911,47 @@ fn a_new_retry_applies_to_what_waits() {
 #[test]
 fn a_route_that_is_gone_parks_and_one_that_was_renamed_goes_on() {
     let address = nobody();
-    let yaml = config(&format!("http://{address}"), "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100 }");
+    let yaml = config(
+        &format!("http://{address}"),
+        "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100 }",
+    );
     let gate = start(&yaml);
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     let reload = |yaml: &str| {
         let store = gate.dir().join("store");
-        std::fs::write(gate.config_path(), yaml.replace("STORE", store.to_str().unwrap())).unwrap();
+        std::fs::write(
+            gate.config_path(),
+            yaml.replace("STORE", store.to_str().unwrap()),
+        )
+        .unwrap();
         gate.signal("HUP");
-        let path = if yaml.contains("/webhooks/other") { "/webhooks/other" } else { "/webhooks/github" };
+        let path = if yaml.contains("/webhooks/other") {
+            "/webhooks/other"
+        } else {
+            "/webhooks/github"
+        };
         wait_for("the reload", || gate.post(path, &[], b"").status == 401);
     };
-    reload(&yaml.replace("name: github", "name: other").replace("/webhooks/github", "/webhooks/other"));
+    reload(
+        &yaml
+            .replace("name: github", "name: other")
+            .replace("/webhooks/github", "/webhooks/other"),
+    );
     let app = App::on(address, |_, _| Act::status(200));
     // its own route works, the parked delivery stays where it is
     let body = b"{\"other\":1}";
-    is(&gate.post("/webhooks/other", &sign::github(SECRET, "id-2", body), body), 200, Some("queued"));
+    is(
+        &gate.post("/webhooks/other", &sign::github(SECRET, "id-2", body), body),
+        200,
+        Some("queued"),
+    );
     wait_for("the other to arrive", || app.count() == 1);
     reload(&yaml.replace("name: github", "name: hub\n    previously: [github]"));
-    wait_for("the parked one to arrive", || app.seen().iter().any(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-1")));
+    wait_for("the parked one to arrive", || {
+        app.seen()
+            .iter()
+            .any(|seen| seen.header("Hookgate-Delivery-Id") == Some("id-1"))
+    });
     assert_eq!(app.last().header("Hookgate-Route"), Some("hub"));
 }
 
@@ -572,11 +962,20 @@ fn a_disk_that_takes_nothing_is_told_to_the_sender() {
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     let database = rusqlite::Connection::open(gate.dir().join("store/hookgate.db")).unwrap();
     // a trigger stands for the disk: each write fails, nothing is written
-    database.execute_batch("create trigger refuse before insert on delivery begin select raise(abort, 'no'); end").unwrap();
+    database
+        .execute_batch(
+            "create trigger refuse before insert on delivery begin select raise(abort, 'no'); end",
+        )
+        .unwrap();
     let refused = send(&gate, "id-2", b"{\"n\":2}");
     is(&refused, 503, None);
     assert!(refused.header("Retry-After").is_some());
-    wait_for("the metric", || metric(&gate, "hookgate_requests_total{outcome=\"store_unavailable\",route=\"github\"}") == 1.0);
+    wait_for("the metric", || {
+        metric(
+            &gate,
+            "hookgate_requests_total{outcome=\"store_unavailable\",route=\"github\"}",
+        ) == 1.0
+    });
     database.execute_batch("drop trigger refuse").unwrap();
     // the provider's retry is no duplicate of what was not taken
     is(&send(&gate, "id-2", b"{\"n\":2}"), 200, Some("queued"));

@@ -42,7 +42,9 @@ impl Dice {
     pub fn body(&mut self) -> Vec<u8> {
         let most = 10_u64 << self.below(14);
         let length = (10 + self.below(most)).min(100 << 10);
-        let mut body: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).collect();
+        let mut body: Vec<u8> = (0..length.div_ceil(8))
+            .flat_map(|_| self.next().to_le_bytes())
+            .collect();
         body.truncate(usize::try_from(length).unwrap());
         body
     }
@@ -50,7 +52,9 @@ impl Dice {
 
 /// Any seed, or the one that is to be repeated; it is printed.
 pub fn seed(what: &str) -> u64 {
-    let any = || u64::from(std::process::id()) ^ std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let any = || {
+        u64::from(std::process::id()) ^ std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64
+    };
     let seed = std::env::var("HOOKGATE_SEED").map_or_else(|_| any(), |seed| seed.parse().unwrap());
     eprintln!("{what}: HOOKGATE_SEED={seed}");
     seed
@@ -80,7 +84,10 @@ impl Senders {
         for delivery in 0..u64::MAX {
             let (id, body) = (format!("{number}-{delivery}"), dice.body());
             let route = ROUTES[usize::try_from(dice.below(2)).unwrap()];
-            let (headers, target) = (sign::github(SECRET, &id, &body), format!("/webhooks/{route}"));
+            let (headers, target) = (
+                sign::github(SECRET, &id, &body),
+                format!("/webhooks/{route}"),
+            );
             // a provider that got no answer, or none that it likes, sends it again; some give up
             for request in 1..=1 + dice.below(6) {
                 if self.over.load(Ordering::SeqCst) {
@@ -94,10 +101,26 @@ impl Senders {
                     Some((known, connection)) if known == address => Ok(connection),
                     _ => Connection::try_open(address),
                 };
-                let Ok(mut connection) = connection else { continue };
-                let first = Sent { route, digest: digest(&body), requests: 0, acknowledged: false };
-                self.sent.lock().unwrap().entry(id.clone()).or_insert(first).requests += 1;
-                let Ok(answer) = connection.try_request("POST", &target, &sign::borrowed(&headers), &body) else { continue };
+                let Ok(mut connection) = connection else {
+                    continue;
+                };
+                let first = Sent {
+                    route,
+                    digest: digest(&body),
+                    requests: 0,
+                    acknowledged: false,
+                };
+                self.sent
+                    .lock()
+                    .unwrap()
+                    .entry(id.clone())
+                    .or_insert(first)
+                    .requests += 1;
+                let Ok(answer) =
+                    connection.try_request("POST", &target, &sign::borrowed(&headers), &body)
+                else {
+                    continue;
+                };
                 assert!(
                     [200, 202, 502, 503, 504, 500].contains(&answer.status),
                     "{id}, request {request}: {} {}",
@@ -117,7 +140,9 @@ impl Senders {
 }
 
 fn config(app: &FaultServer, flaky: &FaultServer) -> String {
-    let verify = format!("{{ provider: github, secrets: [{{ insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}");
+    let verify = format!(
+        "{{ provider: github, secrets: [{{ insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}"
+    );
     let retry = "retry: { initial: 20ms, factor: 1.5, max: 200ms, max_attempts: 1000 }";
     format!(
         "listen: [{{ address: 127.0.0.1:0 }}]
@@ -161,7 +186,10 @@ fn app(mut dice: Dice, fails: u64) -> FaultServer {
 fn a_gate_that_is_killed_again_and_again_loses_nothing() {
     let kills: u32 = std::env::var("HOOKGATE_KILLS").map_or(100, |kills| kills.parse().unwrap());
     let mut dice = Dice::new(seed("a gate that is killed"));
-    let (app, flaky) = (app(Dice::new(dice.next()), 3), app(Dice::new(dice.next()), 8));
+    let (app, flaky) = (
+        app(Dice::new(dice.next()), 3),
+        app(Dice::new(dice.next()), 8),
+    );
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let yaml = config(&app, &flaky).replace("STORE", dir.path().join("store").to_str().unwrap());
     let senders = Arc::new(Senders::default());
@@ -189,7 +217,10 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
         let before = unix_ms();
         gate.signal("KILL");
         let said = gate.said().join("\n");
-        assert!(!said.contains("panicked") && !said.contains("ERROR"), "life {kill}: {said}");
+        assert!(
+            !said.contains("panicked") && !said.contains("ERROR"),
+            "life {kill}: {said}"
+        );
         drop(gate);
         killed.push((before, unix_ms()));
         flaky.come_back();
@@ -202,7 +233,9 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
     }
     // some may have been cut off often, and wait for it
     let begun = Instant::now();
-    wait_at_most(Duration::from_secs(60), "all to be delivered", || waiting(dir.path()) == 0);
+    wait_at_most(Duration::from_secs(60), "all to be delivered", || {
+        waiting(dir.path()) == 0
+    });
     eprintln!("drained in {:?}", begun.elapsed());
     gate.signal("TERM");
     assert!(gate.wait(Duration::from_secs(10)).success());
@@ -222,7 +255,9 @@ fn arrivals(apps: [&FaultServer; 2]) -> BTreeMap<String, Arrivals> {
     let mut all = BTreeMap::<String, Arrivals>::new();
     for request in apps.into_iter().flat_map(FaultServer::seen) {
         let taken = matches!(request.fault, Fault::Answer(200) | Fault::Keep(200));
-        all.entry(request.id).or_default().push((request.attempt, request.digest, taken));
+        all.entry(request.id)
+            .or_default()
+            .push((request.attempt, request.digest, taken));
     }
     all
 }
@@ -249,11 +284,20 @@ impl Row {
 }
 
 fn rows(database: &rusqlite::Connection) -> BTreeMap<String, Vec<Row>> {
-    let all = "select d.delivery_id, a.number, a.started, coalesce(a.status, 0), coalesce(a.error, '')
+    let all =
+        "select d.delivery_id, a.number, a.started, coalesce(a.status, 0), coalesce(a.error, '')
         from delivery d join attempt a on a.id = d.id order by a.n";
     let mut statement = database.prepare(all).unwrap();
     let read = |row: &rusqlite::Row<'_>| {
-        Ok((row.get::<_, String>(0)?, Row { number: row.get(1)?, started: row.get(2)?, status: row.get(3)?, error: row.get(4)? }))
+        Ok((
+            row.get::<_, String>(0)?,
+            Row {
+                number: row.get(1)?,
+                started: row.get(2)?,
+                status: row.get(3)?,
+                error: row.get(4)?,
+            },
+        ))
     };
     let mut rows = BTreeMap::<String, Vec<Row>>::new();
     for row in statement.query_map([], read).unwrap() {
@@ -265,12 +309,18 @@ fn rows(database: &rusqlite::Connection) -> BTreeMap<String, Vec<Row>> {
 
 /// Each attempt on record must have a reason: the one before it failed, or a kill cut that one off.
 fn explained(rows: &[Row], killed: &[(i64, i64)]) -> Result<(), &'static str> {
-    if rows.iter().zip(1..).any(|(row, number)| row.number != number) {
+    if rows
+        .iter()
+        .zip(1..)
+        .any(|(row, number)| row.number != number)
+    {
         return Err("a gap in the numbers");
     }
     for pair in rows.windows(2) {
         let [one, next] = pair else { continue };
-        let is_killed = killed.iter().any(|(before, after)| one.started <= *after && next.started >= *before);
+        let is_killed = killed
+            .iter()
+            .any(|(before, after)| one.started <= *after && next.started >= *before);
         match one.error.as_str() {
             _ if one.delivered() => return Err("attempted after it was delivered"),
             "cut_off" if !is_killed => return Err("cut off, and no kill between"),
@@ -283,10 +333,19 @@ fn explained(rows: &[Row], killed: &[(i64, i64)]) -> Result<(), &'static str> {
 /// What arrived must be on record: each attempt arrives once, unless the record leaves that open, and is taken only where it says so.
 fn recorded(sent: &Sent, rows: &[Row], arrived: &Arrivals) -> Result<(), &'static str> {
     // within its request each one is the first attempt, and a kill forgets it
-    let requests = if sent.route == ROUTES[0] { 0 } else { sent.requests };
+    let requests = if sent.route == ROUTES[0] {
+        0
+    } else {
+        sent.requests
+    };
     let numbers: BTreeSet<u32> = arrived.iter().map(|(number, _, _)| *number).collect();
     for number in numbers {
-        let count = |taken_only: bool| arrived.iter().filter(|(n, _, taken)| *n == number && (*taken || !taken_only)).count();
+        let count = |taken_only: bool| {
+            arrived
+                .iter()
+                .filter(|(n, _, taken)| *n == number && (*taken || !taken_only))
+                .count()
+        };
         // one on a stale connection is sent again as attempt 2
         let inline = if number <= 2 { requests } else { 0 };
         let row = rows.iter().find(|row| row.number == number);
@@ -305,23 +364,57 @@ fn recorded(sent: &Sent, rows: &[Row], arrived: &Arrivals) -> Result<(), &'stati
     Ok(())
 }
 
-fn check(dir: &Path, sent: &BTreeMap<String, Sent>, arrived: &BTreeMap<String, Arrivals>, killed: &[(i64, i64)]) {
+fn check(
+    dir: &Path,
+    sent: &BTreeMap<String, Sent>,
+    arrived: &BTreeMap<String, Arrivals>,
+    killed: &[(i64, i64)],
+) {
     let database = rusqlite::Connection::open(dir.join("store/hookgate.db")).unwrap();
-    assert_eq!(database.query_row("pragma integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
-    let count = |table: &str| database.query_row(&format!("select count(*) from {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(
+        database
+            .query_row("pragma integrity_check", [], |row| row.get::<_, String>(0))
+            .unwrap(),
+        "ok"
+    );
+    let count = |table: &str| {
+        database
+            .query_row(&format!("select count(*) from {table}"), [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .unwrap()
+    };
     assert_eq!([count("due"), count("dead")], [0, 0]);
-    assert_eq!(count("(select delivery_id from delivery group by 1 having count(*) > 1)"), 0, "one row an ID, whatever was sent again");
+    assert_eq!(
+        count("(select delivery_id from delivery group by 1 having count(*) > 1)"),
+        0,
+        "one row an ID, whatever was sent again"
+    );
     let rows = rows(&database);
     let (mut acknowledged, mut cut_off, mut twice) = (0, 0, 0);
     for (id, sent) in sent {
         let (none, nothing) = (Arrivals::new(), Vec::new());
-        let (arrived, rows) = (arrived.get(id).unwrap_or(&none), rows.get(id).unwrap_or(&nothing));
+        let (arrived, rows) = (
+            arrived.get(id).unwrap_or(&none),
+            rows.get(id).unwrap_or(&nothing),
+        );
         let taken = arrived.iter().filter(|(_, _, taken)| *taken).count();
-        let what =
-            || format!("{id}: {sent:?}, {rows:#?}, arrived {:?}", arrived.iter().map(|(n, _, taken)| (n, taken)).collect::<Vec<_>>());
+        let what = || {
+            format!(
+                "{id}: {sent:?}, {rows:#?}, arrived {:?}",
+                arrived
+                    .iter()
+                    .map(|(n, _, taken)| (n, taken))
+                    .collect::<Vec<_>>()
+            )
+        };
         acknowledged += usize::from(sent.acknowledged);
         assert!(!sent.acknowledged || taken > 0, "lost: {}", what());
-        assert!(arrived.iter().all(|(_, digest, _)| *digest == sent.digest), "other bytes: {}", what());
+        assert!(
+            arrived.iter().all(|(_, digest, _)| *digest == sent.digest),
+            "other bytes: {}",
+            what()
+        );
         assert_eq!(explained(rows, killed), Ok(()), "{}", what());
         assert_eq!(recorded(sent, rows, arrived), Ok(()), "{}", what());
         cut_off += rows.iter().filter(|row| row.error == "cut_off").count();
@@ -334,23 +427,52 @@ fn check(dir: &Path, sent: &BTreeMap<String, Sent>, arrived: &BTreeMap<String, A
         sent.len(),
         rows.len()
     );
-    assert!(acknowledged > 3 * kills && cut_off > 0, "the load was too light to show anything");
+    assert!(
+        acknowledged > 3 * kills && cut_off > 0,
+        "the load was too light to show anything"
+    );
 }
 
 /// The check itself: a retry without a reason, a gap and an attempt that is not on record are found.
 #[test]
 fn a_retry_without_a_reason_is_found() {
-    let row = |number, started, status, error: &str| Row { number, started, status, error: error.to_owned() };
-    let sent = Sent { route: ROUTES[0], digest: [0; 32], requests: 1, acknowledged: true };
+    let row = |number, started, status, error: &str| Row {
+        number,
+        started,
+        status,
+        error: error.to_owned(),
+    };
+    let sent = Sent {
+        route: ROUTES[0],
+        digest: [0; 32],
+        requests: 1,
+        acknowledged: true,
+    };
     let killed = [(100, 110)];
-    let good = [row(1, 50, 503, ""), row(2, 90, 0, "cut_off"), row(3, 120, 200, "")];
+    let good = [
+        row(1, 50, 503, ""),
+        row(2, 90, 0, "cut_off"),
+        row(3, 120, 200, ""),
+    ];
     let arrived = vec![(1, [0; 32], false), (2, [0; 32], true), (3, [0; 32], true)];
-    assert_eq!((explained(&good, &killed), recorded(&sent, &good, &arrived)), (Ok(()), Ok(())));
+    assert_eq!(
+        (explained(&good, &killed), recorded(&sent, &good, &arrived)),
+        (Ok(()), Ok(()))
+    );
     assert!(explained(&[row(1, 50, 200, ""), row(2, 60, 200, "")], &killed).is_err());
     assert!(explained(&[row(1, 50, 0, "cut_off"), row(2, 60, 200, "")], &killed).is_err());
     assert!(explained(&[row(1, 50, 500, ""), row(3, 60, 200, "")], &killed).is_err());
-    assert!(recorded(&sent, &good[2..], &arrived).is_err(), "not on record");
+    assert!(
+        recorded(&sent, &good[2..], &arrived).is_err(),
+        "not on record"
+    );
     let spurious = [&arrived[..], &[(1, [0; 32], false)]].concat();
-    assert!(recorded(&sent, &good, &spurious).is_err(), "sent twice under one number");
-    assert!(recorded(&sent, &good, &vec![(1, [0; 32], true)]).is_err(), "taken, and recorded as 503");
+    assert!(
+        recorded(&sent, &good, &spurious).is_err(),
+        "sent twice under one number"
+    );
+    assert!(
+        recorded(&sent, &good, &vec![(1, [0; 32], true)]).is_err(),
+        "taken, and recorded as 503"
+    );
 }

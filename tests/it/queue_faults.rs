@@ -13,7 +13,9 @@ const RETRY: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts:
 
 /// A config with a route of this name and action for each; a breaker, or a long pause, would make the sequence of attempts one of chance.
 fn config(routes: &[(&str, &str, &str)]) -> String {
-    let verify = format!("{{ provider: github, secrets: [{{ insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}");
+    let verify = format!(
+        "{{ provider: github, secrets: [{{ insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}"
+    );
     let upstreams = routes.iter().map(|(name, url, _)| {
         format!("  {name}: {{ url: '{url}', timeout: 700ms, connect_timeout: 300ms, breaker: {{ failures: 0, open: 20ms }} }}\n")
     });
@@ -40,7 +42,9 @@ fn queue(more: &str) -> String {
 }
 
 fn spill() -> String {
-    format!("forward: {{ upstream: APP, on_failure: queue, answer: {{ status: 202 }}, {RETRY}, rate: 1000/s, concurrency: 8 }}")
+    format!(
+        "forward: {{ upstream: APP, on_failure: queue, answer: {{ status: 202 }}, {RETRY}, rate: 1000/s, concurrency: 8 }}"
+    )
 }
 
 fn body_of(id: &str) -> Vec<u8> {
@@ -50,7 +54,12 @@ fn body_of(id: &str) -> Vec<u8> {
 fn send(gate: &Gate, route: &str, id: &str) -> std::io::Result<Answer> {
     let body = body_of(id);
     let headers = sign::github(SECRET, id, &body);
-    Connection::open(gate.address("senders")).try_request("POST", &format!("/webhooks/{route}"), &sign::borrowed(&headers), &body)
+    Connection::open(gate.address("senders")).try_request(
+        "POST",
+        &format!("/webhooks/{route}"),
+        &sign::borrowed(&headers),
+        &body,
+    )
 }
 
 /// What an app does with the first requests of a delivery; the rest are answered with 200.
@@ -65,8 +74,20 @@ struct Case {
     spilled: Vec<&'static str>,
 }
 
-fn case(name: &'static str, first: &[Fault], queued: &[&'static str], answered: Option<u16>, spilled: &[&'static str]) -> Case {
-    Case { name, first: first.to_vec(), queued: queued.to_vec(), answered, spilled: spilled.to_vec() }
+fn case(
+    name: &'static str,
+    first: &[Fault],
+    queued: &[&'static str],
+    answered: Option<u16>,
+    spilled: &[&'static str],
+) -> Case {
+    Case {
+        name,
+        first: first.to_vec(),
+        queued: queued.to_vec(),
+        answered,
+        spilled: spilled.to_vec(),
+    }
 }
 
 /// None keeps its connection: the next to use it could find it closed, and would be sent again.
@@ -74,60 +95,186 @@ fn cases() -> Vec<Case> {
     let ms = Duration::from_millis;
     let twice = |fault: Fault| [fault.clone(), fault];
     let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(4));
-    let (reset, timeout, malformed) = ("ambiguous_reset", "ambiguous_timeout", "ambiguous_malformed");
+    let (reset, timeout, malformed) = (
+        "ambiguous_reset",
+        "ambiguous_timeout",
+        "ambiguous_malformed",
+    );
     vec![
         case("works", &[], &["200"], Some(200), &[]),
-        case("hangs-before-head", &twice(Fault::HangBeforeHead), &[timeout, timeout, "200"], Some(202), &[timeout, timeout, "200"]),
+        case(
+            "hangs-before-head",
+            &twice(Fault::HangBeforeHead),
+            &[timeout, timeout, "200"],
+            Some(202),
+            &[timeout, timeout, "200"],
+        ),
         // its status is final, whatever becomes of the rest
-        case("hangs-after-200", &[Fault::HangAfterHead(200)], &["200"], None, &[]),
-        case("hangs-after-500", &[Fault::HangAfterHead(500)], &["500", "200"], None, &[]),
-        case("hangs-after-503", &twice(Fault::HangAfterHead(503)), &["503", "503", "200"], Some(202), &["503", "503", "200"]),
-        case("resets-in-body-of-200", &[Fault::ResetMidBody(200)], &["200"], None, &[]),
-        case("resets-in-body-of-502", &[Fault::ResetMidBody(502)], &["502", "200"], Some(202), &["502", "200"]),
-        case("resets", &twice(Fault::Reset), &[reset, reset, "200"], Some(202), &[reset, reset, "200"]),
-        case("closes", &twice(Fault::Close), &[reset, reset, "200"], Some(202), &[reset, reset, "200"]),
-        case("drips", &[Fault::Drip(200, ms(2))], &["200"], Some(200), &[]),
-        case("drips-too-slowly", &[Fault::Drip(200, ms(60))], &[timeout, "200"], Some(202), &[timeout, "200"]),
+        case(
+            "hangs-after-200",
+            &[Fault::HangAfterHead(200)],
+            &["200"],
+            None,
+            &[],
+        ),
+        case(
+            "hangs-after-500",
+            &[Fault::HangAfterHead(500)],
+            &["500", "200"],
+            None,
+            &[],
+        ),
+        case(
+            "hangs-after-503",
+            &twice(Fault::HangAfterHead(503)),
+            &["503", "503", "200"],
+            Some(202),
+            &["503", "503", "200"],
+        ),
+        case(
+            "resets-in-body-of-200",
+            &[Fault::ResetMidBody(200)],
+            &["200"],
+            None,
+            &[],
+        ),
+        case(
+            "resets-in-body-of-502",
+            &[Fault::ResetMidBody(502)],
+            &["502", "200"],
+            Some(202),
+            &["502", "200"],
+        ),
+        case(
+            "resets",
+            &twice(Fault::Reset),
+            &[reset, reset, "200"],
+            Some(202),
+            &[reset, reset, "200"],
+        ),
+        case(
+            "closes",
+            &twice(Fault::Close),
+            &[reset, reset, "200"],
+            Some(202),
+            &[reset, reset, "200"],
+        ),
+        case(
+            "drips",
+            &[Fault::Drip(200, ms(2))],
+            &["200"],
+            Some(200),
+            &[],
+        ),
+        case(
+            "drips-too-slowly",
+            &[Fault::Drip(200, ms(60))],
+            &[timeout, "200"],
+            Some(202),
+            &[timeout, "200"],
+        ),
         case(
             "storm",
             &vec![Fault::Answer(500); 9],
-            &["500", "500", "500", "500", "500", "500", "500", "500", "500", "200"],
+            &[
+                "500", "500", "500", "500", "500", "500", "500", "500", "500", "200",
+            ],
             Some(500),
             &[],
         ),
         case("too-short", &[Fault::TooShort(200)], &["200"], None, &[]),
-        case("too-short-503", &[Fault::TooShort(503)], &["503", "200"], Some(202), &["503", "200"]),
+        case(
+            "too-short-503",
+            &[Fault::TooShort(503)],
+            &["503", "200"],
+            Some(202),
+            &["503", "200"],
+        ),
         case("too-long", &[Fault::TooLong(200)], &["200"], Some(200), &[]),
-        case("too-long-500", &[Fault::TooLong(500)], &["500", "200"], Some(500), &[]),
-        case("no-http", &twice(Fault::Garbage), &[malformed, malformed, "200"], Some(202), &[malformed, malformed, "200"]),
-        case("asks-429", &[Fault::With(429, "Retry-After", "1".into())], &["429", "200"], Some(429), &[]),
-        case("asks-503", &[Fault::With(503, "Retry-After", "1".into())], &["503", "200"], Some(202), &["503", "200"]),
-        case("asks-by-date", &[Fault::With(503, "Retry-After", soon)], &["503", "200"], Some(202), &["503", "200"]),
-        case("asks-nonsense", &[Fault::With(429, "Retry-After", "soon".into())], &["429", "200"], Some(429), &[]),
+        case(
+            "too-long-500",
+            &[Fault::TooLong(500)],
+            &["500", "200"],
+            Some(500),
+            &[],
+        ),
+        case(
+            "no-http",
+            &twice(Fault::Garbage),
+            &[malformed, malformed, "200"],
+            Some(202),
+            &[malformed, malformed, "200"],
+        ),
+        case(
+            "asks-429",
+            &[Fault::With(429, "Retry-After", "1".into())],
+            &["429", "200"],
+            Some(429),
+            &[],
+        ),
+        case(
+            "asks-503",
+            &[Fault::With(503, "Retry-After", "1".into())],
+            &["503", "200"],
+            Some(202),
+            &["503", "200"],
+        ),
+        case(
+            "asks-by-date",
+            &[Fault::With(503, "Retry-After", soon)],
+            &["503", "200"],
+            Some(202),
+            &["503", "200"],
+        ),
+        case(
+            "asks-nonsense",
+            &[Fault::With(429, "Retry-After", "soon".into())],
+            &["429", "200"],
+            Some(429),
+            &[],
+        ),
         case("is-gone", &[Fault::Answer(410)], &["410"], Some(410), &[]),
-        case("redirects", &[Fault::With(307, "Location", "/".into())], &["307", "200"], Some(307), &[]),
+        case(
+            "redirects",
+            &[Fault::With(307, "Location", "/".into())],
+            &["307", "200"],
+            Some(307),
+            &[],
+        ),
     ]
 }
 
 /// The same app for all: what it does depends on the delivery.
 fn scripted(cases: &[Case]) -> FaultServer {
-    let scripts: HashMap<String, Vec<Fault>> = cases.iter().map(|case| (case.name.to_owned(), case.first.clone())).collect();
+    let scripts: HashMap<String, Vec<Fault>> = cases
+        .iter()
+        .map(|case| (case.name.to_owned(), case.first.clone()))
+        .collect();
     let turns = Mutex::new(HashMap::<String, usize>::new());
     FaultServer::start(move |_, request| {
         let mut turns = turns.lock().unwrap();
         let turn = turns.entry(request.id.clone()).or_default();
         *turn += 1;
-        scripts[&request.id].get(*turn - 1).cloned().unwrap_or(Fault::Answer(200))
+        scripts[&request.id]
+            .get(*turn - 1)
+            .cloned()
+            .unwrap_or(Fault::Answer(200))
     })
 }
 
 fn of(app: &FaultServer, id: &str) -> Vec<Request> {
-    app.seen().into_iter().filter(|request| request.id == id).collect()
+    app.seen()
+        .into_iter()
+        .filter(|request| request.id == id)
+        .collect()
 }
 
 fn is_quiet(gate: &Gate) {
     let said = gate.said().join("\n");
-    assert!(!said.contains("panicked") && !said.contains("ERROR"), "{said}");
+    assert!(
+        !said.contains("panicked") && !said.contains("ERROR"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -137,7 +284,12 @@ fn a_queue_delivers_to_an_app_that_fails_in_every_way() {
     let gate = start(&config(&[("app", &app.url(), &queue("concurrency: 64"))]));
     for case in &cases {
         let answer = send(&gate, "app", case.name).unwrap();
-        assert_eq!((answer.status, answer.header("Hookgate-Status")), (200, Some("queued")), "{}", case.name);
+        assert_eq!(
+            (answer.status, answer.header("Hookgate-Status")),
+            (200, Some("queued")),
+            "{}",
+            case.name
+        );
     }
     wait_for("all to be over", || waiting(gate.dir()) == 0);
     let attempts = attempts(gate.dir());
@@ -146,15 +298,27 @@ fn a_queue_delivers_to_an_app_that_fails_in_every_way() {
         let seen = of(&app, case.name);
         assert_eq!(seen.len(), case.queued.len(), "{}", case.name);
         for (number, request) in (1..).zip(&seen) {
-            assert_eq!((request.attempt, request.digest), (number, digest(&body_of(case.name))), "{}", case.name);
+            assert_eq!(
+                (request.attempt, request.digest),
+                (number, digest(&body_of(case.name))),
+                "{}",
+                case.name
+            );
         }
         if let (true, [first, second, ..]) = (case.name.starts_with("asks-"), &seen[..]) {
             let waited = second.at - first.at;
-            assert_eq!(waited >= Duration::from_millis(990), case.name != "asks-nonsense", "{}: {waited:?}", case.name);
+            assert_eq!(
+                waited >= Duration::from_millis(990),
+                case.name != "asks-nonsense",
+                "{}: {waited:?}",
+                case.name
+            );
         }
     }
     is_quiet(&gate);
-    wait_for("what is dead to be shown", || metric(&gate, "hookgate_queue_dead{route=\"app\"}") == 1.0);
+    wait_for("what is dead to be shown", || {
+        metric(&gate, "hookgate_queue_dead{route=\"app\"}") == 1.0
+    });
 }
 
 #[test]
@@ -163,13 +327,29 @@ fn a_route_that_spills_takes_what_the_app_did_not_answer() {
     let app = scripted(&cases);
     let gate = start(&config(&[("app", &app.url(), &spill())]));
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let sending: Vec<_> = cases.iter().map(|case| scope.spawn(|| send(&gate, "app", case.name))).collect();
-        sending.into_iter().map(|sent| sent.join().unwrap()).collect()
+        let sending: Vec<_> = cases
+            .iter()
+            .map(|case| scope.spawn(|| send(&gate, "app", case.name)))
+            .collect();
+        sending
+            .into_iter()
+            .map(|sent| sent.join().unwrap())
+            .collect()
     });
     for (case, answer) in cases.iter().zip(answers) {
-        assert_eq!(answer.as_ref().ok().map(|answer| answer.status), case.answered, "{}", case.name);
+        assert_eq!(
+            answer.as_ref().ok().map(|answer| answer.status),
+            case.answered,
+            "{}",
+            case.name
+        );
         if let Ok(answer) = answer {
-            assert_eq!(answer.header("Hookgate-Status"), (answer.status == 202).then_some("spilled"), "{}", case.name);
+            assert_eq!(
+                answer.header("Hookgate-Status"),
+                (answer.status == 202).then_some("spilled"),
+                "{}",
+                case.name
+            );
             assert_eq!(
                 answer.header("Retry-After").is_some(),
                 answer.status == 429,
@@ -183,17 +363,37 @@ fn a_route_that_spills_takes_what_the_app_did_not_answer() {
     let attempts = attempts(gate.dir());
     assert_eq!(attempts.len(), spilled, "{attempts:?}");
     for case in &cases {
-        assert_eq!(attempts.get(case.name).cloned().unwrap_or_default(), case.spilled, "{}", case.name);
+        assert_eq!(
+            attempts.get(case.name).cloned().unwrap_or_default(),
+            case.spilled,
+            "{}",
+            case.name
+        );
         let seen = of(&app, case.name);
         assert_eq!(seen.len(), case.spilled.len().max(1), "{}", case.name);
-        assert!(seen.iter().all(|request| request.digest == digest(&body_of(case.name))), "{}", case.name);
+        assert!(
+            seen.iter()
+                .all(|request| request.digest == digest(&body_of(case.name))),
+            "{}",
+            case.name
+        );
         // the provider sends it again: what the app has, or will have, is a duplicate; what it refused it gets once more
         let again = send(&gate, "app", case.name).unwrap();
-        let refused = case.answered.is_some_and(|status| status >= 300) || case.name == "hangs-after-500";
+        let refused =
+            case.answered.is_some_and(|status| status >= 300) || case.name == "hangs-after-500";
         if case.name != "storm" {
             // a duplicate gets the answer of the route
-            let expected = if refused { (200, None) } else { (202, Some("duplicate")) };
-            assert_eq!((again.status, again.header("Hookgate-Status")), expected, "{}", case.name);
+            let expected = if refused {
+                (200, None)
+            } else {
+                (202, Some("duplicate"))
+            };
+            assert_eq!(
+                (again.status, again.header("Hookgate-Status")),
+                expected,
+                "{}",
+                case.name
+            );
         }
     }
     is_quiet(&gate);
@@ -202,51 +402,127 @@ fn a_route_that_spills_takes_what_the_app_did_not_answer() {
 #[test]
 fn an_app_that_is_away_or_dies_half_of_the_time_gets_everything() {
     // a coin that falls the same way at each run
-    let app = FaultServer::start(|number, _| if (number * 7919) % 13 < 6 { Fault::Close } else { Fault::Answer(200) });
+    let app = FaultServer::start(|number, _| {
+        if (number * 7919) % 13 < 6 {
+            Fault::Close
+        } else {
+            Fault::Answer(200)
+        }
+    });
     app.go_down();
     let url = app.url();
-    let gate = start(&config(&[("queued", &url, &queue("concurrency: 4")), ("spilled", &url, &spill())]));
+    let gate = start(&config(&[
+        ("queued", &url, &queue("concurrency: 4")),
+        ("spilled", &url, &spill()),
+    ]));
     let ids: Vec<_> = (0..40).map(|number| format!("id-{number}")).collect();
     for (number, id) in ids.iter().enumerate() {
         if number == 20 {
             app.come_back();
         }
-        assert_eq!(send(&gate, "queued", &format!("q-{id}")).unwrap().status, 200);
+        assert_eq!(
+            send(&gate, "queued", &format!("q-{id}")).unwrap().status,
+            200
+        );
         let spilled = send(&gate, "spilled", &format!("s-{id}")).unwrap();
-        assert!(if number < 20 { spilled.status == 202 } else { [200, 202].contains(&spilled.status) }, "{}", spilled.text());
+        assert!(
+            if number < 20 {
+                spilled.status == 202
+            } else {
+                [200, 202].contains(&spilled.status)
+            },
+            "{}",
+            spilled.text()
+        );
     }
-    let delivered = |id: &String| of(&app, id).last().is_some_and(|last| last.fault == Fault::Answer(200));
-    let all: Vec<_> = ids.iter().flat_map(|id| [format!("q-{id}"), format!("s-{id}")]).collect();
+    let delivered = |id: &String| {
+        of(&app, id)
+            .last()
+            .is_some_and(|last| last.fault == Fault::Answer(200))
+    };
+    let all: Vec<_> = ids
+        .iter()
+        .flat_map(|id| [format!("q-{id}"), format!("s-{id}")])
+        .collect();
     wait_for("all to arrive", || all.iter().all(delivered));
     wait_for("all to be over", || waiting(gate.dir()) == 0);
     let attempts = attempts(gate.dir());
     for id in &all {
-        let (seen, tries) = (of(&app, id), attempts.get(id).cloned().unwrap_or_else(|| vec!["200".into()]));
-        assert!(seen.iter().all(|request| request.digest == digest(&body_of(id))), "{id}");
-        let came: Vec<_> = seen.iter().map(|request| if request.fault == Fault::Close { "ambiguous_reset" } else { "200" }).collect();
-        let (away, reached): (Vec<&str>, Vec<&str>) = tries.iter().map(String::as_str).partition(|came| came.starts_with("unreached"));
+        let (seen, tries) = (
+            of(&app, id),
+            attempts
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| vec!["200".into()]),
+        );
+        assert!(
+            seen.iter()
+                .all(|request| request.digest == digest(&body_of(id))),
+            "{id}"
+        );
+        let came: Vec<_> = seen
+            .iter()
+            .map(|request| {
+                if request.fault == Fault::Close {
+                    "ambiguous_reset"
+                } else {
+                    "200"
+                }
+            })
+            .collect();
+        let (away, reached): (Vec<&str>, Vec<&str>) = tries
+            .iter()
+            .map(String::as_str)
+            .partition(|came| came.starts_with("unreached"));
         assert_eq!(reached, came, "{id}");
-        assert!(away.iter().all(|came| *came == "unreached_connect"), "{id}: {away:?}");
+        assert!(
+            away.iter().all(|came| *came == "unreached_connect"),
+            "{id}: {away:?}"
+        );
     }
-    assert!(attempts.values().flatten().any(|came| came == "unreached_connect"));
+    assert!(
+        attempts
+            .values()
+            .flatten()
+            .any(|came| came == "unreached_connect")
+    );
     is_quiet(&gate);
 }
 
 /// CPU time that a gate has used, in seconds.
 fn cpu(gate: &Gate) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", gate.pid())).unwrap();
-    let ticks: u32 = stat.rsplit(')').next().unwrap().split(' ').skip(12).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
+    let ticks: u32 = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split(' ')
+        .skip(12)
+        .take(2)
+        .map(|ticks| ticks.parse::<u32>().unwrap())
+        .sum();
     f64::from(ticks) / 100.0
 }
 
 /// Deliveries wait for a rate, for a breaker, for an app that hangs: that costs next to nothing.
 #[test]
 fn who_may_not_be_delivered_to_now_is_not_looked_at_again_and_again() {
-    let (app, hanging) = (FaultServer::start(|_, _| Fault::Answer(200)), FaultServer::start(|_, _| Fault::HangBeforeHead));
+    let (app, hanging) = (
+        FaultServer::start(|_, _| Fault::Answer(200)),
+        FaultServer::start(|_, _| Fault::HangBeforeHead),
+    );
     let away = format!("http://{}", nobody());
-    let slow = |url: &str, more: &str| (url.to_owned(), format!("queue: {{ upstream: APP, retry: {{ initial: 10m }}, {more} }}"));
-    let [(a, rated), (b, broken), (c, busy)] =
-        [slow(&app.url(), "rate: 1/h, burst: 1"), slow(&away, "concurrency: 9"), slow(&hanging.url(), "concurrency: 1")];
+    let slow = |url: &str, more: &str| {
+        (
+            url.to_owned(),
+            format!("queue: {{ upstream: APP, retry: {{ initial: 10m }}, {more} }}"),
+        )
+    };
+    let [(a, rated), (b, broken), (c, busy)] = [
+        slow(&app.url(), "rate: 1/h, burst: 1"),
+        slow(&away, "concurrency: 9"),
+        slow(&hanging.url(), "concurrency: 1"),
+    ];
     let yaml = config(&[("rated", &a, &rated), ("broken", &b, &broken), ("busy", &c, &busy)])
         .replace(
             &format!("broken: {{ url: '{away}', timeout: 700ms, connect_timeout: 300ms, breaker: {{ failures: 0, open: 20ms }} }}"),
@@ -256,15 +532,25 @@ fn who_may_not_be_delivered_to_now_is_not_looked_at_again_and_again() {
     let gate = start(&yaml);
     for route in ["rated", "broken", "busy"] {
         for number in 0..20 {
-            assert_eq!(send(&gate, route, &format!("{route}-{number}")).unwrap().status, 200);
+            assert_eq!(
+                send(&gate, route, &format!("{route}-{number}"))
+                    .unwrap()
+                    .status,
+                200
+            );
         }
     }
-    wait_for("what may be delivered", || app.count() == 1 && hanging.count() == 1 && attempts(gate.dir()).contains_key("broken-0"));
+    wait_for("what may be delivered", || {
+        app.count() == 1 && hanging.count() == 1 && attempts(gate.dir()).contains_key("broken-0")
+    });
     let (before, begun) = (cpu(&gate), Instant::now());
     wait_for("two seconds", || begun.elapsed() > Duration::from_secs(2));
     let used = cpu(&gate) - before;
     assert!(used < 0.4, "{used} s of CPU in two seconds");
-    assert_eq!((app.count(), hanging.count(), waiting(gate.dir())), (1, 1, 59));
+    assert_eq!(
+        (app.count(), hanging.count(), waiting(gate.dir())),
+        (1, 1, 59)
+    );
 }
 
 /// Thousands wait for an app that hangs and for one that is not there; those of a third arrive as if they were alone, before a restart and after.
@@ -275,7 +561,11 @@ fn a_dead_route_does_not_delay_another() {
     let away = format!("http://{}", nobody());
     let often = "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 1000000 }";
     let dead = format!("queue: {{ upstream: APP, {often}, concurrency: 32 }}");
-    let yaml = config(&[("hanging", &hanging.url(), &dead), ("away", &away, &dead), ("live", &live.url(), &queue("concurrency: 4"))]);
+    let yaml = config(&[
+        ("hanging", &hanging.url(), &dead),
+        ("away", &away, &dead),
+        ("live", &live.url(), &queue("concurrency: 4")),
+    ]);
     let gate = start(&yaml);
     let fill = |gate: &Gate, route: &'static str, prefix: &str, count: usize| {
         let mut connection = Connection::open(gate.address("senders"));
@@ -283,12 +573,22 @@ fn a_dead_route_does_not_delay_another() {
             let id = format!("{prefix}-{number}");
             let body = body_of(&id);
             let headers = sign::github(SECRET, &id, &body);
-            let answer = connection.request("POST", &format!("/webhooks/{route}"), &sign::borrowed(&headers), &body);
+            let answer = connection.request(
+                "POST",
+                &format!("/webhooks/{route}"),
+                &sign::borrowed(&headers),
+                &body,
+            );
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
     };
     std::thread::scope(|scope| {
-        for (route, prefix) in [("hanging", "h1"), ("away", "a1"), ("hanging", "h2"), ("away", "a2")] {
+        for (route, prefix) in [
+            ("hanging", "h1"),
+            ("away", "a1"),
+            ("hanging", "h2"),
+            ("away", "a2"),
+        ] {
             let gate = &gate;
             scope.spawn(move || fill(gate, route, prefix, 1000));
         }
@@ -298,7 +598,9 @@ fn a_dead_route_does_not_delay_another() {
         for number in 0..50 {
             let (id, begun) = (format!("{prefix}-{number}"), Instant::now());
             assert_eq!(send(gate, "live", &id).unwrap().status, 200);
-            wait_for("it to arrive", || live.seen().iter().any(|request| request.id == id));
+            wait_for("it to arrive", || {
+                live.seen().iter().any(|request| request.id == id)
+            });
             slowest = slowest.max(begun.elapsed());
         }
         assert!(slowest < Duration::from_secs(1), "{prefix}: {slowest:?}");
@@ -306,7 +608,10 @@ fn a_dead_route_does_not_delay_another() {
         let (before, begun) = (live.count(), Instant::now());
         fill(gate, "live", &format!("{prefix}-many"), 200);
         wait_for("all to arrive", || live.count() >= before + 200);
-        eprintln!("{prefix}: the slowest of 50 took {slowest:?}, 200 together {:?}", begun.elapsed());
+        eprintln!(
+            "{prefix}: the slowest of 50 took {slowest:?}, 200 together {:?}",
+            begun.elapsed()
+        );
     };
     check(&gate, "before");
     assert!(metric(&gate, "hookgate_queue_waiting{route=\"hanging\"}") >= 2000.0);
@@ -318,7 +623,9 @@ fn a_dead_route_does_not_delay_another() {
     check(&gate, "after");
     assert_eq!(metric(&gate, "hookgate_queue_dead{route=\"away\"}"), 0.0);
     is_quiet(&gate);
-    wait_at_most(Duration::from_secs(20), "the metric", || metric(&gate, "hookgate_queue_waiting{route=\"away\"}") == 2000.0);
+    wait_at_most(Duration::from_secs(20), "the metric", || {
+        metric(&gate, "hookgate_queue_waiting{route=\"away\"}") == 2000.0
+    });
 }
 
 /// A million deliveries of a route whose app is away do not keep those of another from arriving.
@@ -327,7 +634,10 @@ fn a_million_for_a_dead_app_do_not_delay_another() {
     let live = FaultServer::start(|_, _| Fault::Keep(200));
     let often = "retry: { initial: 1s, factor: 1, max: 1s, max_attempts: 1000000 }";
     let dead = format!("queue: {{ upstream: APP, {often}, concurrency: 32 }}");
-    let yaml = config(&[("dead", &format!("http://{}", nobody()), &dead), ("live", &live.url(), &queue("concurrency: 4"))]);
+    let yaml = config(&[
+        ("dead", &format!("http://{}", nobody()), &dead),
+        ("live", &live.url(), &queue("concurrency: 4")),
+    ]);
     let mut gate = start(&yaml);
     assert_eq!(send(&gate, "dead", "first").unwrap().status, 200);
     gate.signal("TERM");
@@ -348,11 +658,18 @@ fn a_million_for_a_dead_app_do_not_delay_another() {
     database.execute_batch(copies).unwrap();
     drop(database);
     let gate = start_in(gate.shared_dir(), &yaml);
-    wait_for("the dead app to be tried", || metric(&gate, "hookgate_attempts_total{outcome=\"unreached\",route=\"dead\"}") > 32.0);
+    wait_for("the dead app to be tried", || {
+        metric(
+            &gate,
+            "hookgate_attempts_total{outcome=\"unreached\",route=\"dead\"}",
+        ) > 32.0
+    });
     for number in 0..20 {
         let id = format!("id-{number}");
         assert_eq!(send(&gate, "live", &id).unwrap().status, 200);
-        wait_for("it to arrive", || live.seen().iter().any(|request| request.id == id));
+        wait_for("it to arrive", || {
+            live.seen().iter().any(|request| request.id == id)
+        });
     }
     assert!(waiting(gate.dir()) > 1_000_000);
 }
@@ -360,16 +677,31 @@ fn a_million_for_a_dead_app_do_not_delay_another() {
 /// Bodies of 400 KiB or more are not delivered from memory.
 fn send_large(gate: &Gate, route: &str, id: &str, bytes: usize) {
     let body = vec![b'x'; bytes];
-    let answer = gate.post(&format!("/webhooks/{route}"), &sign::github(SECRET, id, &body), &body);
-    assert_eq!((answer.status, answer.header("Hookgate-Status")), (200, Some("queued")), "{id}: {}", answer.text());
+    let answer = gate.post(
+        &format!("/webhooks/{route}"),
+        &sign::github(SECRET, id, &body),
+        &body,
+    );
+    assert_eq!(
+        (answer.status, answer.header("Hookgate-Status")),
+        (200, Some("queued")),
+        "{id}: {}",
+        answer.text()
+    );
 }
 
 /// A route with large bodies and a slow app leaves memory to the others.
 #[test]
 fn large_bodies_of_one_route_do_not_starve_another() {
-    let (slow, quick) = (FaultServer::start(|_, _| Fault::HangBeforeHead), FaultServer::start(|_, _| Fault::Keep(200)));
-    let yaml = config(&[("slow", &slow.url(), &queue("concurrency: 64")), ("quick", &quick.url(), &queue("concurrency: 4"))])
-        .replace("timeout: 700ms", "timeout: 60s");
+    let (slow, quick) = (
+        FaultServer::start(|_, _| Fault::HangBeforeHead),
+        FaultServer::start(|_, _| Fault::Keep(200)),
+    );
+    let yaml = config(&[
+        ("slow", &slow.url(), &queue("concurrency: 64")),
+        ("quick", &quick.url(), &queue("concurrency: 4")),
+    ])
+    .replace("timeout: 700ms", "timeout: 60s");
     let gate = start(&yaml);
     for number in 0..10 {
         send_large(&gate, "slow", &format!("slow-{number}"), 5 << 20);
@@ -380,16 +712,37 @@ fn large_bodies_of_one_route_do_not_starve_another() {
         send_large(&gate, "quick", &format!("quick-{number}"), 400 << 10);
     }
     wait_for("all to arrive", || quick.count() == 10);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert_eq!(slow.count(), 4, "it holds 20 MiB: at most what was free when the last began");
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(
+        slow.count(),
+        4,
+        "it holds 20 MiB: at most what was free when the last began"
+    );
 }
 
 /// How often a thread of the gate has waited.
 fn waits(gate: &Gate, thread: &str) -> u64 {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", gate.pid())).unwrap().map(|task| task.unwrap().path());
-    let task = tasks.into_iter().find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread)).unwrap();
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", gate.pid()))
+        .unwrap()
+        .map(|task| task.unwrap().path());
+    let task = tasks
+        .into_iter()
+        .find(|task| {
+            std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread)
+        })
+        .unwrap();
     let status = std::fs::read_to_string(task.join("status")).unwrap();
-    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap().trim().parse().unwrap()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
 }
 
 /// However many routes have deliveries that wait for a later time, the gate knows how long it may sleep.
@@ -398,11 +751,18 @@ fn many_routes_that_wait_are_not_looked_at_again_and_again() {
     let away = format!("http://{}", nobody());
     let names: Vec<_> = (0..90).map(|number| format!("r{number}")).collect();
     let action = "queue: { upstream: APP, retry: { initial: 10m, factor: 1, max: 10m } }";
-    let gate = start(&config(&names.iter().map(|name| (name.as_str(), away.as_str(), action)).collect::<Vec<_>>()));
+    let gate = start(&config(
+        &names
+            .iter()
+            .map(|name| (name.as_str(), away.as_str(), action))
+            .collect::<Vec<_>>(),
+    ));
     for name in &names {
         assert_eq!(send(&gate, name, &format!("{name}-1")).unwrap().status, 200);
     }
-    wait_for("each to be attempted", || attempts(gate.dir()).len() == names.len());
+    wait_for("each to be attempted", || {
+        attempts(gate.dir()).len() == names.len()
+    });
     let (before, begun) = (waits(&gate, "store-read"), Instant::now());
     wait_for("two seconds", || begun.elapsed() > Duration::from_secs(2));
     let looks = waits(&gate, "store-read") - before;
@@ -421,18 +781,38 @@ fn retries_do_not_make_first_attempts_wait() {
         }
         Fault::Answer(500)
     });
-    let gate = start(&config(&[("app", &app.url(), "queue: { upstream: APP, retry: { schedule: [2s, 10ms] }, concurrency: 2 }")]));
+    let gate = start(&config(&[(
+        "app",
+        &app.url(),
+        "queue: { upstream: APP, retry: { schedule: [2s, 10ms] }, concurrency: 2 }",
+    )]));
     for number in 0..60 {
-        assert_eq!(send(&gate, "app", &format!("old-{number}")).unwrap().status, 200);
+        assert_eq!(
+            send(&gate, "app", &format!("old-{number}")).unwrap().status,
+            200
+        );
     }
     // they take nine seconds, two at a time
     wait_for("the retries to begin", || app.count() > 60);
     let begun = Instant::now();
     for number in 0..5 {
-        assert_eq!(send(&gate, "app", &format!("new-{number}")).unwrap().status, 200);
+        assert_eq!(
+            send(&gate, "app", &format!("new-{number}")).unwrap().status,
+            200
+        );
     }
-    wait_for("the new ones to arrive", || app.seen().iter().filter(|request| request.id.starts_with("new")).count() == 5);
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    wait_for("the new ones to arrive", || {
+        app.seen()
+            .iter()
+            .filter(|request| request.id.starts_with("new"))
+            .count()
+            == 5
+    });
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 /// What was acknowledged holds nothing of `in_flight_bytes`, however long its app takes.
@@ -441,8 +821,14 @@ fn a_hung_app_does_not_use_up_in_flight_bytes() {
     let app = FaultServer::start(|_, _| Fault::HangBeforeHead);
     let yaml = config(&[("app", &app.url(), &queue("concurrency: 300"))])
         .replace("timeout: 700ms", "timeout: 60s")
-        .replace("dedupe: { window: 24h }", "dedupe: { window: 24h }, max_body: 256KiB")
-        .replace("upstreams:\n", "limits: { in_flight_bytes: 2MiB }\nupstreams:\n");
+        .replace(
+            "dedupe: { window: 24h }",
+            "dedupe: { window: 24h }, max_body: 256KiB",
+        )
+        .replace(
+            "upstreams:\n",
+            "limits: { in_flight_bytes: 2MiB }\nupstreams:\n",
+        );
     let gate = start(&yaml);
     for number in 0..60 {
         send_large(&gate, "app", &format!("id-{number}"), 100 << 10);

@@ -36,7 +36,14 @@ impl Clock for Set {
     fn now(&self) -> Now {
         let (now, by) = (SystemClock.now(), self.0.load(Ordering::SeqCst));
         let by_seconds = Duration::from_secs(by.unsigned_abs());
-        Now { wall: if by < 0 { now.wall - by_seconds } else { now.wall + by_seconds }, mono: now.mono }
+        Now {
+            wall: if by < 0 {
+                now.wall - by_seconds
+            } else {
+                now.wall + by_seconds
+            },
+            mono: now.mono,
+        }
     }
 }
 
@@ -51,28 +58,64 @@ struct InProcess {
 
 impl InProcess {
     fn start(dir: &Path, yaml: &str, clock: &Arc<Set>, hook: Hook) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let path = dir.join("config.yaml");
-        std::fs::write(&path, yaml.replace("STORE", dir.join("store").to_str().unwrap())).unwrap();
-        let snapshot =
-            load(&path, &|_| None, None, 1, clock.now()).unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true))).snapshot;
+        std::fs::write(
+            &path,
+            yaml.replace("STORE", dir.join("store").to_str().unwrap()),
+        )
+        .unwrap();
+        let snapshot = load(&path, &|_| None, None, 1, clock.now())
+            .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true)))
+            .snapshot;
         let shared: Arc<dyn Clock> = Arc::<Set>::clone(clock);
-        let policy = LogPolicy { format: LogFormat::Json, requests: LogRequests::None };
+        let policy = LogPolicy {
+            format: LogFormat::Json,
+            requests: LogRequests::None,
+        };
         let telemetry = Telemetry::new(policy, Arc::clone(&shared), std::io::sink());
-        let opened = Embedded::open_with(&dir.join("store"), 100_000, Arc::clone(&shared), Opening { hook }).unwrap();
+        let opened = Embedded::open_with(
+            &dir.join("store"),
+            100_000,
+            Arc::clone(&shared),
+            Opening { hook },
+        )
+        .unwrap();
         let store = Arc::new(opened.ledger);
-        let gate = runtime.block_on(Gate::new(Arc::new(snapshot), shared, telemetry, Arc::clone(&store) as _)).unwrap();
+        let gate = runtime
+            .block_on(Gate::new(
+                Arc::new(snapshot),
+                shared,
+                telemetry,
+                Arc::clone(&store) as _,
+            ))
+            .unwrap();
         let gate = Arc::new(gate);
         let server = runtime.block_on(Server::start(Arc::clone(&gate))).unwrap();
         let address = server.addresses()[0].tcp().unwrap();
         runtime.spawn(deliver::run(Arc::clone(&gate)));
         runtime.spawn(deliver::sweep(Arc::clone(&gate)));
         server.ready();
-        Self { runtime, gate, server: Some(server), store, address }
+        Self {
+            runtime,
+            gate,
+            server: Some(server),
+            store,
+            address,
+        }
     }
 
     fn send(&self, id: &str, body: &[u8]) -> Answer {
-        Connection::open(self.address).request("POST", "/webhooks/github", &sign::borrowed(&sign::github(SECRET, id, body)), body)
+        Connection::open(self.address).request(
+            "POST",
+            "/webhooks/github",
+            &sign::borrowed(&sign::github(SECRET, id, body)),
+            body,
+        )
     }
 }
 
@@ -104,7 +147,11 @@ fn is_whole(dir: &Path) {
 /// Each arrived with its bytes.
 #[track_caller]
 fn arrived(app: &FaultServer, sent: &HashMap<String, [u8; 32]>) {
-    let seen: HashMap<String, [u8; 32]> = app.seen().into_iter().map(|request| (request.id, request.digest)).collect();
+    let seen: HashMap<String, [u8; 32]> = app
+        .seen()
+        .into_iter()
+        .map(|request| (request.id, request.digest))
+        .collect();
     for (id, digest) in sent {
         assert_eq!(seen.get(id), Some(digest), "{id}");
     }
@@ -113,20 +160,42 @@ fn arrived(app: &FaultServer, sent: &HashMap<String, [u8; 32]>) {
 /// One statement in thirty fails, then all for a while: who was acknowledged has what it was told, and what arrives twice was not settled.
 #[test]
 fn a_disk_that_fails_now_and_then_loses_nothing() {
-    let app = FaultServer::start(|number, _| if number % 10 == 3 { Fault::Answer(500) } else { Fault::Keep(200) });
+    let app = FaultServer::start(|number, _| {
+        if number % 10 == 3 {
+            Fault::Answer(500)
+        } else {
+            Fault::Keep(200)
+        }
+    });
     let dir = tempfile::tempdir().unwrap();
     let mut dice = Dice::new(seed("a disk that fails"));
-    let (failing, dead) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (flags, of_hook) = ((Arc::clone(&failing), Arc::clone(&dead)), Mutex::new(Dice::new(dice.next())));
+    let (failing, dead) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (flags, of_hook) = (
+        (Arc::clone(&failing), Arc::clone(&dead)),
+        Mutex::new(Dice::new(dice.next())),
+    );
     let hook = Hook::new(move || {
         let number = of_hook.lock().unwrap().below(60);
-        let fails = flags.1.load(Ordering::SeqCst) || (flags.0.load(Ordering::SeqCst) && number < 2);
+        let fails =
+            flags.1.load(Ordering::SeqCst) || (flags.0.load(Ordering::SeqCst) && number < 2);
         if !fails {
             return Ok(());
         }
-        Err(if number % 2 == 0 { StoreError::Full } else { StoreError::Unavailable("a test says so".into()) })
+        Err(if number % 2 == 0 {
+            StoreError::Full
+        } else {
+            StoreError::Unavailable("a test says so".into())
+        })
     });
-    let gate = InProcess::start(dir.path(), &queue::config(&app.url(), QUICK), &Arc::default(), hook);
+    let gate = InProcess::start(
+        dir.path(),
+        &queue::config(&app.url(), QUICK),
+        &Arc::default(),
+        hook,
+    );
     failing.store(true, Ordering::SeqCst);
     let (mut sent, mut refused) = (HashMap::new(), 0);
     for number in 0..300 {
@@ -136,7 +205,10 @@ fn a_disk_that_fails_now_and_then_loses_nothing() {
             let answer = gate.send(&id, &body);
             match answer.status {
                 200 => break,
-                503 => assert!(answer.header("Retry-After").is_some() && answer.header("Hookgate-Status").is_none()),
+                503 => assert!(
+                    answer.header("Retry-After").is_some()
+                        && answer.header("Hookgate-Status").is_none()
+                ),
                 status => panic!("{id}: {status} {}", answer.text()),
             }
             refused += 1;
@@ -149,14 +221,27 @@ fn a_disk_that_fails_now_and_then_loses_nothing() {
     }
     failing.store(false, Ordering::SeqCst);
     assert!(refused > 20, "{refused} were refused");
-    wait_at_most(Duration::from_secs(30), "all to be over", || waiting(dir.path()) == 0);
+    wait_at_most(Duration::from_secs(30), "all to be over", || {
+        waiting(dir.path()) == 0
+    });
     drop(gate);
     arrived(&app, &sent);
-    assert_eq!(query::<i64>(dir.path(), "select count(*) from delivery"), 300, "each once, whatever was refused before");
+    assert_eq!(
+        query::<i64>(dir.path(), "select count(*) from delivery"),
+        300,
+        "each once, whatever was refused before"
+    );
     assert_eq!(query::<i64>(dir.path(), "select count(*) from ledger"), 300);
     // a lease without a row is a try whose end the disk did not take
-    let once: i64 = query(dir.path(), "select coalesce(sum(last), 0) from (select max(n) as last from attempt group by id)");
-    assert!(app.count() <= usize::try_from(once).unwrap(), "{} tries by {once} leases", app.count());
+    let once: i64 = query(
+        dir.path(),
+        "select coalesce(sum(last), 0) from (select max(n) as last from attempt group by id)",
+    );
+    assert!(
+        app.count() <= usize::try_from(once).unwrap(),
+        "{} tries by {once} leases",
+        app.count()
+    );
     is_whole(dir.path());
 }
 
@@ -167,15 +252,21 @@ fn a_disk_that_is_full_takes_no_more_and_loses_nothing() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let mut limited = Command::new("sh");
     // in units of 512 bytes, or of 1024
-    limited.args(["-c", "trap '' XFSZ; ulimit -S -f 4096; exec \"$0\" \"$@\""]).arg(hookgate().get_program());
-    let yaml = queue::config(&format!("http://{address}"), QUICK).replace("STORE", dir.path().join("store").to_str().unwrap());
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -S -f 4096; exec \"$0\" \"$@\""])
+        .arg(hookgate().get_program());
+    let yaml = queue::config(&format!("http://{address}"), QUICK)
+        .replace("STORE", dir.path().join("store").to_str().unwrap());
     let gate = Child::start_by(limited, Arc::clone(&dir), &yaml);
     let mut dice = Dice::new(seed("a disk that is full"));
     let (mut sent, mut refused) = (HashMap::new(), Vec::new());
     while refused.len() < 20 {
         let number = sent.len() + refused.len();
         assert!(number < 2000, "nothing is ever full");
-        let (id, body) = (format!("id-{number}"), [dice.body(), vec![0; 20_000]].concat());
+        let (id, body) = (
+            format!("id-{number}"),
+            [dice.body(), vec![0; 20_000]].concat(),
+        );
         let answer = queue::send(&gate, &id, &body);
         match answer.status {
             200 => drop(sent.insert(id, digest(&body))),
@@ -187,20 +278,35 @@ fn a_disk_that_is_full_takes_no_more_and_loses_nothing() {
         }
     }
     assert!(sent.len() > 20, "only {} fitted", sent.len());
-    let told = ["store_full", "store_unavailable"]
-        .map(|code| metric(&gate, &format!("hookgate_requests_total{{outcome=\"{code}\",route=\"github\"}}")));
+    let told = ["store_full", "store_unavailable"].map(|code| {
+        metric(
+            &gate,
+            &format!("hookgate_requests_total{{outcome=\"{code}\",route=\"github\"}}"),
+        )
+    });
     assert_eq!(told.iter().sum::<f64>(), refused.len() as f64);
     assert_eq!(gate.health("/livez").status, 200);
-    assert_eq!(query::<i64>(dir.path(), "select count(*) from delivery"), i64::try_from(sent.len()).unwrap(), "nothing half-written");
+    assert_eq!(
+        query::<i64>(dir.path(), "select count(*) from delivery"),
+        i64::try_from(sent.len()).unwrap(),
+        "nothing half-written"
+    );
     // what is there goes out as soon as its outcome can be written
     let app = FaultServer::at(address, |_, _| Fault::Keep(200));
-    let more = Command::new("prlimit").args(["--pid", &gate.pid().to_string(), "--fsize=unlimited:"]).status().unwrap();
+    let more = Command::new("prlimit")
+        .args(["--pid", &gate.pid().to_string(), "--fsize=unlimited:"])
+        .status()
+        .unwrap();
     assert!(more.success());
     for (id, body) in refused {
-        wait_for("the disk to take it", || queue::send(&gate, &id, &body).status == 200);
+        wait_for("the disk to take it", || {
+            queue::send(&gate, &id, &body).status == 200
+        });
         sent.insert(id, digest(&body));
     }
-    wait_at_most(Duration::from_secs(30), "all to be over", || waiting(dir.path()) == 0);
+    wait_at_most(Duration::from_secs(30), "all to be over", || {
+        waiting(dir.path()) == 0
+    });
     arrived(&app, &sent);
     assert!(!gate.said().join("\n").contains("panicked"));
     drop(gate);
@@ -209,15 +315,27 @@ fn a_disk_that_is_full_takes_no_more_and_loses_nothing() {
 
 #[test]
 fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
-    let (app, dir, clock) = (FaultServer::start(|_, _| Fault::Keep(200)), tempfile::tempdir().unwrap(), Arc::<Set>::default());
+    let (app, dir, clock) = (
+        FaultServer::start(|_, _| Fault::Keep(200)),
+        tempfile::tempdir().unwrap(),
+        Arc::<Set>::default(),
+    );
     // set while nothing runs, it cannot be told from a pause, of which a day counts at most: so these bounds are longer
-    let yaml = queue::config(&app.url(), "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100000, max_age: 3d }")
-        .replace("window: 24h", "window: 3d")
+    let yaml = queue::config(
+        &app.url(),
+        "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100000, max_age: 3d }",
+    )
+    .replace("window: 24h", "window: 3d")
         + "    keep: { age: 3d, dead: 3d }\n";
     let mut gate = Some(InProcess::start(dir.path(), &yaml, &clock, Hook::default()));
     let send = |gate: &Option<InProcess>, id: &str, status: &str| {
         let answer = gate.as_ref().unwrap().send(id, id.as_bytes());
-        assert_eq!((answer.status, answer.header("Hookgate-Status")), (200, Some(status)), "{id}: {}", answer.text());
+        assert_eq!(
+            (answer.status, answer.header("Hookgate-Status")),
+            (200, Some(status)),
+            "{id}: {}",
+            answer.text()
+        );
     };
     for number in 0..10 {
         send(&gate, &format!("before-{number}"), "queued");
@@ -229,7 +347,16 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
     }
     let mut sent = 20;
     // a year ahead and back beyond where it was; while the gate runs, and while it does not
-    for (step, (to, restart)) in [(YEAR, false), (-HOUR, false), (YEAR, true), (-HOUR, true), (0, false)].into_iter().enumerate() {
+    for (step, (to, restart)) in [
+        (YEAR, false),
+        (-HOUR, false),
+        (YEAR, true),
+        (-HOUR, true),
+        (0, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         if restart {
             drop(gate.take());
         }
@@ -241,19 +368,40 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
         sent += 1;
         // two sweeps and a round of chores
         let begun = Instant::now();
-        wait_for("the sweep", || begun.elapsed() > Duration::from_millis(2500));
-        assert_eq!(query::<i64>(dir.path(), "select count(*) from delivery"), sent, "step {step}: nothing is purged");
-        assert_eq!(query::<i64>(dir.path(), "select count(*) from dead"), 0, "step {step}: nothing is too old");
+        wait_for("the sweep", || {
+            begun.elapsed() > Duration::from_millis(2500)
+        });
+        assert_eq!(
+            query::<i64>(dir.path(), "select count(*) from delivery"),
+            sent,
+            "step {step}: nothing is purged"
+        );
+        assert_eq!(
+            query::<i64>(dir.path(), "select count(*) from dead"),
+            0,
+            "step {step}: nothing is too old"
+        );
         send(&gate, "before-3", "duplicate");
         send(&gate, "waits-3", "duplicate");
     }
     app.come_back();
     wait_for("all to be over", || waiting(dir.path()) == 0);
-    let ids: Vec<_> =
-        (0..10).flat_map(|n| [format!("before-{n}"), format!("waits-{n}")]).chain((0..5).map(|n| format!("then-{n}"))).collect();
-    arrived(&app, &ids.iter().map(|id| (id.clone(), digest(id.as_bytes()))).collect());
+    let ids: Vec<_> = (0..10)
+        .flat_map(|n| [format!("before-{n}"), format!("waits-{n}")])
+        .chain((0..5).map(|n| format!("then-{n}")))
+        .collect();
+    arrived(
+        &app,
+        &ids.iter()
+            .map(|id| (id.clone(), digest(id.as_bytes())))
+            .collect(),
+    );
     let tries = attempts(dir.path());
-    assert!(ids.iter().all(|id| tries[id].iter().filter(|came| *came == "200").count() == 1), "{tries:?}");
+    assert!(
+        ids.iter()
+            .all(|id| tries[id].iter().filter(|came| *came == "200").count() == 1),
+        "{tries:?}"
+    );
     drop(gate);
     is_whole(dir.path());
 }
@@ -262,7 +410,10 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
 fn left_behind(yaml: &str) -> (Arc<tempfile::TempDir>, PathBuf) {
     let mut gate = start(yaml);
     for number in 0..50 {
-        assert_eq!(queue::send(&gate, &format!("id-{number}"), &vec![b'x'; 5000 + number]).status, 200);
+        assert_eq!(
+            queue::send(&gate, &format!("id-{number}"), &vec![b'x'; 5000 + number]).status,
+            200
+        );
     }
     gate.signal("TERM");
     assert!(gate.wait(Duration::from_secs(10)).success());
@@ -274,9 +425,22 @@ fn left_behind(yaml: &str) -> (Arc<tempfile::TempDir>, PathBuf) {
 /// What a gate says that does not start.
 fn refuses(dir: &Path, yaml: &str) -> String {
     let config = dir.join("config.yaml");
-    std::fs::write(&config, yaml.replace("STORE", dir.join("store").to_str().unwrap())).unwrap();
-    let output = hookgate().args(["run", "--config"]).arg(&config).stdin(Stdio::null()).output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    std::fs::write(
+        &config,
+        yaml.replace("STORE", dir.join("store").to_str().unwrap()),
+    )
+    .unwrap();
+    let output = hookgate()
+        .args(["run", "--config"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(output.status.code(), Some(1), "{said}");
     said
 }
@@ -284,16 +448,27 @@ fn refuses(dir: &Path, yaml: &str) -> String {
 #[test]
 fn damaged_store_is_refused_while_deliveries_lie_in_it() {
     let app = format!("http://{}", nobody());
-    let (queues, forwards) = (queue::config(&app, QUICK), queue::forwarding(&app, "query: drop"));
+    let (queues, forwards) = (
+        queue::config(&app, QUICK),
+        queue::forwarding(&app, "query: drop"),
+    );
     let spills = queue::forwarding(&app, "on_failure: queue");
     let (dir, file) = left_behind(&queues);
     let whole = std::fs::read(&file).unwrap();
-    let cuts = [whole[..whole.len() / 2].to_vec(), whole[..4096].to_vec(), whole[..50].to_vec(), b"not a database ".repeat(99)];
+    let cuts = [
+        whole[..whole.len() / 2].to_vec(),
+        whole[..4096].to_vec(),
+        whole[..50].to_vec(),
+        b"not a database ".repeat(99),
+    ];
     for damaged in cuts {
         std::fs::write(&file, &damaged).unwrap();
         for yaml in [&queues, &spills] {
             let said = refuses(dir.path(), yaml);
-            assert!(said.contains(&*file.to_string_lossy()) && said.contains(".recover"), "{said}");
+            assert!(
+                said.contains(&*file.to_string_lossy()) && said.contains(".recover"),
+                "{said}"
+            );
             assert!(std::fs::read(&file).unwrap() == damaged, "not touched");
         }
     }
@@ -302,9 +477,25 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
     let said = refuses(dir.path(), &forwards);
     let command = format!("hookgate set-aside {}", dir.path().join("store").display());
     assert!(said.contains(&command), "{said}");
-    let aside = || std::fs::read_dir(dir.path().join("store")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(aside().filter(|name| name.starts_with("hookgate.db.damaged-")).count(), 0);
-    assert!(hookgate().arg("set-aside").arg(dir.path().join("store")).status().unwrap().success());
+    let aside = || {
+        std::fs::read_dir(dir.path().join("store"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    };
+    assert_eq!(
+        aside()
+            .filter(|name| name.starts_with("hookgate.db.damaged-"))
+            .count(),
+        0
+    );
+    assert!(
+        hookgate()
+            .arg("set-aside")
+            .arg(dir.path().join("store"))
+            .status()
+            .unwrap()
+            .success()
+    );
     // ended in good order, else the log would hold all that the file does
     let mut gate = start_in(Arc::clone(&dir), &forwards);
     gate.signal("TERM");
@@ -314,10 +505,20 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
     std::fs::write(&file, b"not a database ".repeat(99)).unwrap();
     let mut gate = start_in(Arc::clone(&dir), &queues);
     assert_eq!(
-        aside().filter(|name| name.starts_with("hookgate.db.damaged-") && !name.contains("-wal") && !name.contains("-shm")).count(),
+        aside()
+            .filter(|name| name.starts_with("hookgate.db.damaged-")
+                && !name.contains("-wal")
+                && !name.contains("-shm"))
+            .count(),
         2
     );
-    assert!(gate.said().iter().any(|line| line.contains("damaged") && line.contains("ERROR")), "{:?}", gate.said());
+    assert!(
+        gate.said()
+            .iter()
+            .any(|line| line.contains("damaged") && line.contains("ERROR")),
+        "{:?}",
+        gate.said()
+    );
     gate.signal("TERM");
     assert!(gate.wait(Duration::from_secs(10)).success());
     drop(gate);
@@ -326,7 +527,9 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
         std::fs::remove_file(format!("{}{suffix}", file.display())).ok();
     }
     std::fs::write(&file, &whole).unwrap();
-    let app = App::on(app["http://".len()..].parse().unwrap(), |_, _| Act::status(200));
+    let app = App::on(app["http://".len()..].parse().unwrap(), |_, _| {
+        Act::status(200)
+    });
     let gate = start_in(Arc::clone(&dir), &queues);
     wait_for("all to arrive", || app.count() == 50);
     drop(gate);
@@ -337,17 +540,37 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
 #[test]
 fn a_reload_that_the_store_does_not_take_changes_no_name() {
     let app = FaultServer::start(|_, _| Fault::Keep(200));
-    let (dir, fails) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
+    let (dir, fails) = (
+        tempfile::tempdir().unwrap(),
+        Arc::new(AtomicBool::new(false)),
+    );
     let flag = Arc::clone(&fails);
-    let hook = Hook::new(move || if flag.load(Ordering::SeqCst) { Err(StoreError::Unavailable("a test says so".into())) } else { Ok(()) });
+    let hook = Hook::new(move || {
+        if flag.load(Ordering::SeqCst) {
+            Err(StoreError::Unavailable("a test says so".into()))
+        } else {
+            Ok(())
+        }
+    });
     let yaml = queue::config(&app.url(), QUICK);
     let gate = InProcess::start(dir.path(), &yaml, &Arc::default(), hook);
     let path = dir.path().join("config.yaml");
-    let written = std::fs::read_to_string(&path).unwrap().replace("name: github", "name: hub\n    previously: [github]");
+    let written = std::fs::read_to_string(&path)
+        .unwrap()
+        .replace("name: github", "name: hub\n    previously: [github]");
     std::fs::write(&path, written).unwrap();
     let loaded = load(&path, &|_| None, None, 2, SystemClock.now());
-    let renamed = Arc::new(loaded.unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true))).snapshot);
-    let names = || query::<String>(dir.path(), "select group_concat(number || name || coalesce(owners, '')) from name");
+    let renamed = Arc::new(
+        loaded
+            .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true)))
+            .snapshot,
+    );
+    let names = || {
+        query::<String>(
+            dir.path(),
+            "select group_concat(number || name || coalesce(owners, '')) from name",
+        )
+    };
     let before = names();
     fails.store(true, Ordering::SeqCst);
     assert!(gate.runtime.block_on(gate.gate.swap(&renamed)).is_err());
@@ -355,7 +578,10 @@ fn a_reload_that_the_store_does_not_take_changes_no_name() {
     assert_eq!((names(), gate.gate.snapshot().generation), (before, 1));
     assert_eq!(gate.send("id-1", b"{}").status, 200);
     gate.runtime.block_on(gate.gate.swap(&renamed)).unwrap();
-    assert_eq!((names(), gate.gate.snapshot().generation), ("1githubgithub hub".to_owned(), 2));
+    assert_eq!(
+        (names(), gate.gate.snapshot().generation),
+        ("1githubgithub hub".to_owned(), 2)
+    );
     wait_for("it to arrive", || app.count() == 1);
 }
 
@@ -364,20 +590,46 @@ fn another_versions_store_is_refused_or_brought_up_to_date() {
     let app = App::start();
     let yaml = queue::config(&app.url(), QUICK);
     let (dir, file) = left_behind(&yaml);
-    let change = |sql: &str| rusqlite::Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+    let change = |sql: &str| {
+        rusqlite::Connection::open(&file)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap()
+    };
     change("update meta set value = 99 where name = 'schema'");
     let said = refuses(dir.path(), &yaml);
-    assert!(said.contains("schema version 99") && said.contains(&*file.to_string_lossy()), "{said}");
-    assert_eq!(query::<i64>(dir.path(), "select count(*) from delivery"), 50, "not touched");
+    assert!(
+        said.contains("schema version 99") && said.contains(&*file.to_string_lossy()),
+        "{said}"
+    );
+    assert_eq!(
+        query::<i64>(dir.path(), "select count(*) from delivery"),
+        50,
+        "not touched"
+    );
     // as the first version left it: IDs, and nothing that waits
-    let tables = ["name", "delivery", "due", "attempt", "dead", "lane", "tally", "audit"];
-    let drops: String = tables.iter().map(|table| format!("drop table {table};")).collect();
-    change(&format!("{drops} delete from meta where name not in ('schema', 'hash_key'); update meta set value = 1 where name = 'schema'"));
+    let tables = [
+        "name", "delivery", "due", "attempt", "dead", "lane", "tally", "audit",
+    ];
+    let drops: String = tables
+        .iter()
+        .map(|table| format!("drop table {table};"))
+        .collect();
+    change(&format!(
+        "{drops} delete from meta where name not in ('schema', 'hash_key'); update meta set value = 1 where name = 'schema'"
+    ));
     let gate = start_in(Arc::clone(&dir), &yaml);
     let again = queue::send(&gate, "id-7", &vec![b'x'; 5007]);
-    assert_eq!(again.header("Hookgate-Status"), Some("duplicate"), "its IDs are known");
+    assert_eq!(
+        again.header("Hookgate-Status"),
+        Some("duplicate"),
+        "its IDs are known"
+    );
     let before = app.count();
-    assert_eq!(queue::send(&gate, "new", b"{}").header("Hookgate-Status"), Some("queued"));
+    assert_eq!(
+        queue::send(&gate, "new", b"{}").header("Hookgate-Status"),
+        Some("queued")
+    );
     wait_for("it to arrive", || app.count() == before + 1);
     drop(gate);
     is_whole(dir.path());
@@ -391,20 +643,38 @@ fn health_is_answered_while_another_process_holds_the_store() {
     let mut first = start(&yaml);
     let dir = first.shared_dir();
     let health = nobody();
-    let second = yaml.replace("health: { address: 127.0.0.1:0 }", &format!("health: {{ address: {health} }}"));
+    let second = yaml.replace(
+        "health: { address: 127.0.0.1:0 }",
+        &format!("health: {{ address: {health} }}"),
+    );
     let config = dir.path().join("second.yaml");
-    std::fs::write(&config, second.replace("STORE", dir.path().join("store").to_str().unwrap())).unwrap();
-    let mut child =
-        hookgate().args(["run", "--config"]).arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::fs::write(
+        &config,
+        second.replace("STORE", dir.path().join("store").to_str().unwrap()),
+    )
+    .unwrap();
+    let mut child = hookgate()
+        .args(["run", "--config"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let ask = |path: &str| {
         std::net::TcpStream::connect(health).ok()?;
-        Some(super::support::http::request(health, "GET", path, &[("Host", "localhost")], b"").status)
+        Some(
+            super::support::http::request(health, "GET", path, &[("Host", "localhost")], b"")
+                .status,
+        )
     };
     wait_for("the health listener", || ask("/livez") == Some(200));
     assert_eq!((ask("/readyz"), ask("/metrics")), (Some(503), Some(503)));
     first.signal("TERM");
     assert!(first.wait(Duration::from_secs(10)).success());
-    wait_at_most(Duration::from_secs(20), "the second to be ready", || ask("/readyz") == Some(200));
+    wait_at_most(Duration::from_secs(20), "the second to be ready", || {
+        ask("/readyz") == Some(200)
+    });
     assert_eq!(ask("/metrics"), Some(200));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -415,13 +685,20 @@ fn health_is_answered_while_another_process_holds_the_store() {
 fn a_store_added_by_reload_waits_for_a_restart_and_the_rest_applies() {
     let app = App::start();
     let with_store = queue::config(&app.url(), QUICK);
-    let without = queue::forwarding(&app.url(), "query: drop").replace("store: { path: STORE }\n", "");
+    let without =
+        queue::forwarding(&app.url(), "query: drop").replace("store: { path: STORE }\n", "");
     let gate = start(&without);
-    let route = with_store.split_once("routes:\n").unwrap().1.replace("github", "queued").replace("provider: queued", "provider: github");
+    let route = with_store
+        .split_once("routes:\n")
+        .unwrap()
+        .1
+        .replace("github", "queued")
+        .replace("provider: queued", "provider: github");
     let store = gate.dir().join("store");
-    let both = without
-        .replace("/webhooks/github", "/elsewhere")
-        .replace("upstreams:", &format!("store: {{ path: {} }}\nupstreams:", store.display()));
+    let both = without.replace("/webhooks/github", "/elsewhere").replace(
+        "upstreams:",
+        &format!("store: {{ path: {} }}\nupstreams:", store.display()),
+    );
     std::fs::write(gate.config_path(), format!("{both}{route}")).unwrap();
     let post = |path: &str, id: &str| gate.post(path, &sign::github(SECRET, id, b"{}"), b"{}");
     wait_for("the new path", || post("/elsewhere", "id-1").status == 200);
@@ -429,12 +706,25 @@ fn a_store_added_by_reload_waits_for_a_restart_and_the_rest_applies() {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.header("Retry-After").is_some());
     let status = gate.admin("/-/status");
-    assert!(status["config"]["needs_restart"].to_string().contains("store"), "{status}");
+    assert!(
+        status["config"]["needs_restart"]
+            .to_string()
+            .contains("store"),
+        "{status}"
+    );
     assert!(status["last_error"].is_null(), "{status}");
     let dir = gate.shared_dir();
     let written = std::fs::read_to_string(gate.config_path()).unwrap();
     drop(gate);
     let gate = Child::start_in(dir, &written);
-    let queued = gate.post("/webhooks/queued", &sign::github(SECRET, "id-2", b"{}"), b"{}");
-    assert_eq!(queued.header("Hookgate-Status"), Some("queued"), "after the restart");
+    let queued = gate.post(
+        "/webhooks/queued",
+        &sign::github(SECRET, "id-2", b"{}"),
+        b"{}",
+    );
+    assert_eq!(
+        queued.header("Hookgate-Status"),
+        Some("queued"),
+        "after the restart"
+    );
 }

@@ -19,7 +19,10 @@ const BODY: &[u8] = b"{\"id\": \"evt_1\"}";
 
 /// Path and headers of requests that are all refused with 401.
 fn refused() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let signed = |secret: &str, at: u64| {
         let content = [format!("{at}.").as_bytes(), BODY].concat();
         format!("t={at},v1={}", hmac_hex(secret, &content))
@@ -38,31 +41,48 @@ fn refused() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("/timed", with(signed("another-secret-of-many-bytes", now))),
         ("/timed", with(signed("the-secret-that-has-expired", now))),
         ("/timed", with(signed(SECRET, now - 86_400))),
-        ("/timed", with(signed("the-older-secret-of-the-two", now - 86_400))),
+        (
+            "/timed",
+            with(signed("the-older-secret-of-the-two", now - 86_400)),
+        ),
         ("/timed", with(signed(SECRET, now + 86_400))),
-        ("/timed", with(signed("another-secret-of-many-bytes", now - 86_400))),
-        ("/tenants/acme", with(signed("another-secret-of-many-bytes", now))),
+        (
+            "/timed",
+            with(signed("another-secret-of-many-bytes", now - 86_400)),
+        ),
+        (
+            "/tenants/acme",
+            with(signed("another-secret-of-many-bytes", now)),
+        ),
         ("/tenants/acme", with(signed(OTHER, now))),
         ("/tenants/other", with(good.clone())),
         ("/tenants/nobody", with(good.clone())),
         ("/tenants/no%20key", with(good.clone())),
         ("/keyed", with(good.clone())),
         ("/keyed", of_key("nobody", good.clone())),
-        ("/keyed", of_key("acme", signed("another-secret-of-many-bytes", now))),
+        (
+            "/keyed",
+            of_key("acme", signed("another-secret-of-many-bytes", now)),
+        ),
         ("/keyed", of_key("acme", signed(OTHER, now))),
         ("/keyed", of_key("other", good.clone())),
         ("/token", vec![]),
         ("/token", vec![("x-token", "wrong".to_owned())]),
         ("/basic", vec![]),
         ("/basic", vec![("authorization", "Basic !".to_owned())]),
-        ("/basic", vec![("authorization", "Basic dXNlcjp3cm9uZw==".to_owned())]),
+        (
+            "/basic",
+            vec![("authorization", "Basic dXNlcjp3cm9uZw==".to_owned())],
+        ),
     ]
 }
 
 fn routes() -> String {
     let timed = "scheme: hmac, algorithm: sha256, signature: { header: X-Sig, pair: v1, separator: \",\", encoding: hex }, signed_content: \"{timestamp}.{body}\", timestamp: { pair: t, format: unix, tolerance: 5m }";
     let route = |name: &str, path: &str, verify: &str| {
-        format!("  - name: {name}\n    path: {path}\n    verify: {{ {verify} }}\n    forward: {{ upstream: app }}\n")
+        format!(
+            "  - name: {name}\n    path: {path}\n    verify: {{ {verify} }}\n    forward: {{ upstream: app }}\n"
+        )
     };
     let list = format!(
         "secrets: [{{ insecure_inline: {SECRET} }}, {{ insecure_inline: the-older-secret-of-the-two }}, {{ insecure_inline: the-secret-that-has-expired, expires: 2020-01-01T00:00:00Z }}]"
@@ -92,11 +112,16 @@ fn every_401_is_the_same_to_the_sender() {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
     let plain = config(&app.url(), &routes());
-    let tls = plain
-        .replace("listen: [{ address: 127.0.0.1:0 }]", "listen: [{ address: 127.0.0.1:0, tls: { certificate: tls.crt, key: tls.key } }]");
+    let tls = plain.replace(
+        "listen: [{ address: 127.0.0.1:0 }]",
+        "listen: [{ address: 127.0.0.1:0, tls: { certificate: tls.crt, key: tls.key } }]",
+    );
     let over_tls = Gate::start_in(Arc::clone(&dir), &tls);
     let gate = Gate::start_in(dir, &plain);
-    let answers: Vec<String> = refused().into_iter().map(|(path, headers)| over_http_1(&gate, path, &headers)).collect();
+    let answers: Vec<String> = refused()
+        .into_iter()
+        .map(|(path, headers)| over_http_1(&gate, path, &headers))
+        .collect();
     for (answer, request) in answers.iter().zip(refused()) {
         assert_eq!(*answer, answers[0], "{request:?}");
     }
@@ -109,20 +134,33 @@ fn every_401_is_the_same_to_the_sender() {
                 request = request.header(*name, value);
             }
             connection = connection.ready().await.unwrap();
-            let (answer, mut body) = connection.send_request(request.body(()).unwrap(), false).unwrap();
+            let (answer, mut body) = connection
+                .send_request(request.body(()).unwrap(), false)
+                .unwrap();
             body.send_data(Bytes::from_static(BODY), true).ok();
             let answer = answer.await.unwrap();
             assert_eq!(answer.status(), 401, "{path} {headers:?}");
-            let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
-            let lines: Vec<_> =
-                answer.headers().iter().filter(|(name, _)| *name != "date").map(|(name, value)| format!("{name}: {value:?}")).collect();
+            let id = answer.headers()["x-request-id"]
+                .to_str()
+                .unwrap()
+                .to_owned();
+            let lines: Vec<_> = answer
+                .headers()
+                .iter()
+                .filter(|(name, _)| *name != "date")
+                .map(|(name, value)| format!("{name}: {value:?}"))
+                .collect();
             let mut whole = format!("{lines:?}");
             let mut body = answer.into_body();
             while let Some(piece) = body.data().await {
                 whole.push_str(&String::from_utf8_lossy(&piece.unwrap()));
             }
             let whole = whole.replace(&id, "ID");
-            assert_eq!(*first.get_or_insert_with(|| whole.clone()), whole, "{path} {headers:?}");
+            assert_eq!(
+                *first.get_or_insert_with(|| whole.clone()),
+                whole,
+                "{path} {headers:?}"
+            );
         }
     });
     assert_eq!(app.count(), 0);
@@ -146,51 +184,108 @@ fn every_401_is_the_same_to_the_sender() {
 fn refusals_of_a_route_are_alike_as_it_says() {
     let app = App::start();
     let route = |provider: &str, more: &str| {
-        let verify = format!("verify: {{ provider: {provider}, secrets: [{{ insecure_inline: {SECRET} }}] }}");
-        format!("  - name: of-{provider}\n    path: /{provider}\n    {verify}\n{more}    forward: {{ upstream: app }}\n")
+        let verify = format!(
+            "verify: {{ provider: {provider}, secrets: [{{ insecure_inline: {SECRET} }}] }}"
+        );
+        format!(
+            "  - name: of-{provider}\n    path: /{provider}\n    {verify}\n{more}    forward: {{ upstream: app }}\n"
+        )
     };
     let token = "    handshake: { verify_token: { insecure_inline: a-token-of-many-bytes } }\n";
     let routes = [
         route("xero", ""),
-        route("meta", &format!("    refused_status: 403\n    refused_body: empty\n{token}")),
+        route(
+            "meta",
+            &format!("    refused_status: 403\n    refused_body: empty\n{token}"),
+        ),
         route("github", "    refused_status: 406\n"),
     ];
     let gate = Gate::start(&config(&app.url(), &routes.concat()));
     let whole = |method: &str, target: &str, headers: &[(&str, &str)]| {
-        let answer = http::request(gate.address("senders"), method, target, headers, if method == "GET" { b"" } else { BODY });
+        let answer = http::request(
+            gate.address("senders"),
+            method,
+            target,
+            headers,
+            if method == "GET" { b"" } else { BODY },
+        );
         let id = answer.header("X-Request-Id").unwrap().to_owned();
-        let lines: Vec<_> = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date")).collect();
-        (answer.status, answer.text().replace(&id, "ID"), format!("{lines:?}").replace(&id, "ID"))
+        let lines: Vec<_> = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| !name.eq_ignore_ascii_case("date"))
+            .collect();
+        (
+            answer.status,
+            answer.text().replace(&id, "ID"),
+            format!("{lines:?}").replace(&id, "ID"),
+        )
     };
     let wrong = hmac_hex("another-secret-of-many-bytes", BODY);
     for (route, header, status, text) in [
         ("xero", "x-xero-signature", 401, ""),
         ("meta", "X-Hub-Signature-256", 403, ""),
-        ("github", "X-Hub-Signature-256", 406, "{\"error\":\"Not Acceptable\",\"request_id\":\"ID\"}\n"),
+        (
+            "github",
+            "X-Hub-Signature-256",
+            406,
+            "{\"error\":\"Not Acceptable\",\"request_id\":\"ID\"}\n",
+        ),
     ] {
         let path = format!("/{route}");
         let first = whole("POST", &path, &[]);
         assert_eq!((first.0, first.1.as_str()), (status, text), "{route}");
-        assert_eq!(first.2.contains("content-type") || first.2.contains("Content-Type"), !text.is_empty(), "{}", first.2);
-        for value in ["nonsense", &format!("sha256={wrong}"), "dGhpcyBpcyBub3QgdGhlIHNpZ25hdHVyZSBvZiBpdCE="] {
-            assert_eq!(whole("POST", &path, &[(header, value)]), first, "{route} {value}");
+        assert_eq!(
+            first.2.contains("content-type") || first.2.contains("Content-Type"),
+            !text.is_empty(),
+            "{}",
+            first.2
+        );
+        for value in [
+            "nonsense",
+            &format!("sha256={wrong}"),
+            "dGhpcyBpcyBub3QgdGhlIHNpZ25hdHVyZSBvZiBpdCE=",
+        ] {
+            assert_eq!(
+                whole("POST", &path, &[(header, value)]),
+                first,
+                "{route} {value}"
+            );
         }
     }
     let refused = whole("POST", "/meta", &[]);
-    for query in ["hub.verify_token=wrong", "hub.verify_token=a-token-of-many-bytes&hub.challenge=%7B%7D"] {
+    for query in [
+        "hub.verify_token=wrong",
+        "hub.verify_token=a-token-of-many-bytes&hub.challenge=%7B%7D",
+    ] {
         let target = format!("/meta?hub.mode=subscribe&hub.challenge=1234&{query}");
-        let target = if query.contains("challenge") { target.replace("hub.challenge=1234&", "") } else { target };
+        let target = if query.contains("challenge") {
+            target.replace("hub.challenge=1234&", "")
+        } else {
+            target
+        };
         assert_eq!(whole("GET", &target, &[]), refused, "{target}");
     }
     assert_eq!(app.count(), 0);
-    wait_for("the status to be on record", || gate.admin("/-/refusals")["refusals"].to_string().contains("406"));
+    wait_for("the status to be on record", || {
+        gate.admin("/-/refusals")["refusals"]
+            .to_string()
+            .contains("406")
+    });
 }
 
 fn over_http_1(gate: &Gate, path: &str, headers: &[(&'static str, String)]) -> String {
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     let answer = http::request(gate.address("senders"), "POST", path, &headers, BODY);
     assert_eq!(answer.status, 401, "{path} {headers:?}");
     let id = answer.header("X-Request-Id").unwrap().to_owned();
-    let lines: Vec<_> = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date")).collect();
+    let lines: Vec<_> = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| !name.eq_ignore_ascii_case("date"))
+        .collect();
     format!("{} {lines:?} {}", answer.status, answer.text()).replace(&id, "ID")
 }

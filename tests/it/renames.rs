@@ -25,7 +25,8 @@ fn config(routes: &[(&str, &str, SocketAddr)]) -> String {
     }
     yaml += "routes:\n";
     for (name, before, _) in routes {
-        let secrets = format!("[{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}]");
+        let secrets =
+            format!("[{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}]");
         yaml += &format!(
             "  - name: {name}
     previously: [{before}]
@@ -46,7 +47,11 @@ fn hash(gate: &Gate) -> String {
 
 fn reload(gate: &Gate, yaml: &str) {
     let before = hash(gate);
-    std::fs::write(gate.config_path(), yaml.replace("STORE", gate.dir().join("store").to_str().unwrap())).unwrap();
+    std::fs::write(
+        gate.config_path(),
+        yaml.replace("STORE", gate.dir().join("store").to_str().unwrap()),
+    )
+    .unwrap();
     gate.signal("HUP");
     wait_for("the reload", || hash(gate) != before);
 }
@@ -62,20 +67,34 @@ fn restart(mut gate: Gate, yaml: &str) -> Gate {
 fn send(gate: &Gate, route: &str, ids: &[&str]) {
     for id in ids {
         let body = format!("{{\"id\":\"{id}\"}}");
-        let answer = gate.post(&format!("/{route}"), &sign::github(SECRET, id, body.as_bytes()), body.as_bytes());
-        assert_eq!((answer.status, answer.header("Hookgate-Status")), (200, Some("queued")), "{id}: {}", answer.text());
+        let answer = gate.post(
+            &format!("/{route}"),
+            &sign::github(SECRET, id, body.as_bytes()),
+            body.as_bytes(),
+        );
+        assert_eq!(
+            (answer.status, answer.header("Hookgate-Status")),
+            (200, Some("queued")),
+            "{id}: {}",
+            answer.text()
+        );
     }
 }
 
 /// The IDs that arrived at an app.
 fn ids(app: &App) -> BTreeSet<String> {
-    app.seen().iter().filter_map(|seen| seen.header("Hookgate-Delivery-Id").map(str::to_owned)).collect()
+    app.seen()
+        .iter()
+        .filter_map(|seen| seen.header("Hookgate-Delivery-Id").map(str::to_owned))
+        .collect()
 }
 
 #[track_caller]
 fn arrive(app: &App, expected: &[&str]) {
     let expected: BTreeSet<String> = expected.iter().map(|id| (*id).to_owned()).collect();
-    wait_at_most(Duration::from_secs(15), "all to arrive", || ids(app).is_superset(&expected));
+    wait_at_most(Duration::from_secs(15), "all to arrive", || {
+        ids(app).is_superset(&expected)
+    });
     assert_eq!(ids(app), expected);
 }
 
@@ -110,7 +129,10 @@ fn new_route_with_an_old_name_gets_no_deliveries_of_the_renamed_one() {
 #[test]
 fn rolled_back_rename_delivers_everything_after_a_restart() {
     let address = nobody();
-    let (before, after) = (config(&[("a", "", address)]), config(&[("b", "a", address)]));
+    let (before, after) = (
+        config(&[("a", "", address)]),
+        config(&[("b", "a", address)]),
+    );
     let gate = start(&before);
     send(&gate, "a", &["1", "2"]);
     reload(&gate, &after);
@@ -131,12 +153,20 @@ fn merged_route_delivers_what_waited_for_both() {
     send(&gate, "b", &["3"]);
     reload(&gate, &merged);
     send(&gate, "b", &["4"]);
-    wait_for("all to be counted", || gate.admin("/-/status")["routes"][0]["queued"] == 4);
+    wait_for("all to be counted", || {
+        gate.admin("/-/status")["routes"][0]["queued"] == 4
+    });
     let listed = gate.admin("/-/deliveries?route=b&status=pending,retrying");
-    assert_eq!(listed["deliveries"].as_array().map(Vec::len), Some(4), "{listed}");
+    assert_eq!(
+        listed["deliveries"].as_array().map(Vec::len),
+        Some(4),
+        "{listed}"
+    );
     let gate = restart(gate, &merged);
     arrive(&app_on(address), &["1", "2", "3", "4"]);
-    wait_for("all to be over", || gate.admin("/-/status")["routes"][0]["queued"] == 0);
+    wait_for("all to be over", || {
+        gate.admin("/-/status")["routes"][0]["queued"] == 0
+    });
 }
 
 #[test]
@@ -151,7 +181,11 @@ fn rolled_back_merge_gives_each_route_its_deliveries_back() {
     reload(&gate, &both);
     // the acknowledged ones are duplicates again
     let body = b"{\"id\":\"1\"}";
-    assert_eq!(gate.post("/a", &sign::github(SECRET, "1", body), body).header("Hookgate-Status"), Some("duplicate"));
+    assert_eq!(
+        gate.post("/a", &sign::github(SECRET, "1", body), body)
+            .header("Hookgate-Status"),
+        Some("duplicate")
+    );
     send(&gate, "a", &["5"]);
     let gate = restart(gate, &both);
     let (a, b) = (app_on(first), app_on(second));
@@ -166,19 +200,37 @@ fn rate_limit_follows_a_renamed_route_and_not_its_old_name() {
     let gate = start(&config(&[("a", "", first.address)]));
     let shape = |yaml: String| {
         let retry = ", retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 10000 }";
-        yaml.replace(retry, "").replace("    queue: {", "    rate_limit: [{ key: route, rate: 20/h, burst: 20 }]\n    forward: {")
+        yaml.replace(retry, "").replace(
+            "    queue: {",
+            "    rate_limit: [{ key: route, rate: 20/h, burst: 20 }]\n    forward: {",
+        )
     };
     reload(&gate, &shape(config(&[("a", "", first.address)])));
     let status = |route: &str, id: usize| {
         let body = format!("{{\"id\":{id}}}");
-        gate.post(&format!("/{route}"), &sign::github(SECRET, &format!("id-{id}"), body.as_bytes()), body.as_bytes()).status
+        gate.post(
+            &format!("/{route}"),
+            &sign::github(SECRET, &format!("id-{id}"), body.as_bytes()),
+            body.as_bytes(),
+        )
+        .status
     };
     assert!((0..20).all(|id| status("a", id) == 200));
     assert_eq!(status("a", 20), 429);
     reload(&gate, &shape(config(&[("b", "a", first.address)])));
     assert_eq!(status("b", 20), 429, "its bucket went with it");
-    reload(&gate, &shape(config(&[("b", "", first.address), ("a", "", second.address)])));
-    assert_eq!((status("b", 20), status("a", 20)), (429, 200), "the new route has one of its own");
+    reload(
+        &gate,
+        &shape(config(&[
+            ("b", "", first.address),
+            ("a", "", second.address),
+        ])),
+    );
+    assert_eq!(
+        (status("b", 20), status("a", 20)),
+        (429, 200),
+        "the new route has one of its own"
+    );
 }
 
 #[test]
@@ -187,8 +239,16 @@ fn parked_deliveries_raise_an_alarm_that_names_the_way_out() {
     let gate = start(&config(&[("a", "", first)]));
     send(&gate, "a", &["1"]);
     reload(&gate, &config(&[("c", "", second.address)]));
-    wait_for("the alarm", || gate.health("/metrics").text().contains("hookgate_alarm{code=\"parked\",route=\"-\"} 1"));
-    assert!(gate.admin("/-/status")["alarms"].to_string().contains("previously"));
+    wait_for("the alarm", || {
+        gate.health("/metrics")
+            .text()
+            .contains("hookgate_alarm{code=\"parked\",route=\"-\"} 1")
+    });
+    assert!(
+        gate.admin("/-/status")["alarms"]
+            .to_string()
+            .contains("previously")
+    );
     reload(&gate, &config(&[("c", "a", second.address)]));
     arrive(&second, &["1"]);
 }
@@ -206,9 +266,15 @@ fn a_name_of_two_routes_is_refused_and_changes_nothing() {
         config(&[("b", "a", second.address)]).replace("url: http://", "url: nonsense://"),
     ] {
         let before = gate.admin("/-/status")["last_error"].clone();
-        std::fs::write(gate.config_path(), bad.replace("STORE", gate.dir().join("store").to_str().unwrap())).unwrap();
+        std::fs::write(
+            gate.config_path(),
+            bad.replace("STORE", gate.dir().join("store").to_str().unwrap()),
+        )
+        .unwrap();
         gate.signal("HUP");
-        wait_for("the refusal", || gate.admin("/-/status")["last_error"] != before);
+        wait_for("the refusal", || {
+            gate.admin("/-/status")["last_error"] != before
+        });
     }
     let gate = restart(gate, &good);
     arrive(&app_on(first), &["1"]);

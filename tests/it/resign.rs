@@ -51,7 +51,11 @@ fn stripe(secret: &str, at: u64, body: &[u8]) -> String {
 #[track_caller]
 fn send(gate: &Gate, body: &[u8], status: u16) -> String {
     let signature = stripe(OLD, now() - AGE, body);
-    let answer = gate.post("/stripe", &[("Stripe-Signature".into(), signature.clone())], body);
+    let answer = gate.post(
+        "/stripe",
+        &[("Stripe-Signature".into(), signature.clone())],
+        body,
+    );
     assert_eq!(answer.status, status, "{}", answer.text());
     signature
 }
@@ -60,7 +64,12 @@ fn send(gate: &Gate, body: &[u8], status: u16) -> String {
 #[track_caller]
 fn is_fresh(seen: &Seen, secret: &str) {
     let signature = seen.header("Stripe-Signature").unwrap();
-    let at: u64 = signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()).unwrap().parse().unwrap();
+    let at: u64 = signature
+        .strip_prefix("t=")
+        .and_then(|rest| rest.split(',').next())
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!(now() - at < 60, "{signature} at {}", now());
     assert_eq!(signature, stripe(secret, at, &seen.body));
 }
@@ -69,33 +78,71 @@ fn is_fresh(seen: &Seen, secret: &str) {
 fn a_delivery_from_the_queue_is_signed_as_its_provider_would_sign_it_now() {
     let back = Arc::new(AtomicBool::new(false));
     let is_back = Arc::clone(&back);
-    let app = App::answering(move |_, _| Act::status(if is_back.load(Ordering::Relaxed) { 200 } else { 500 }));
+    let app = App::answering(move |_, _| {
+        Act::status(if is_back.load(Ordering::Relaxed) {
+            200
+        } else {
+            500
+        })
+    });
     let waits = ["100ms"; 100].join(", ");
-    let gate = start(&app, &format!("queue: {{ upstream: app, resign: true, retry: {{ schedule: [{waits}] }} }}"));
+    let gate = start(
+        &app,
+        &format!("queue: {{ upstream: app, resign: true, retry: {{ schedule: [{waits}] }} }}"),
+    );
     let body = b"{\"id\":\"evt_1\", \"n\":1.0}\n \t";
     send(&gate, body, 200);
     wait_for("two tries", || app.count() >= 2);
-    app.seen().iter().take(2).for_each(|seen| is_fresh(seen, OLD));
+    app.seen()
+        .iter()
+        .take(2)
+        .for_each(|seen| is_fresh(seen, OLD));
     let yaml = std::fs::read_to_string(gate.config_path()).unwrap();
     std::fs::write(gate.config_path(), yaml.replace(OLD, NEW)).unwrap();
     gate.signal("HUP");
-    wait_for("the reload", || gate.admin("/-/status")["generation"].as_u64() >= Some(2));
+    wait_for("the reload", || {
+        gate.admin("/-/status")["generation"].as_u64() >= Some(2)
+    });
     back.store(true, Ordering::Relaxed);
-    wait_for("the delivery", || gate.lines().iter().any(|line| line.contains("\"after\":\"delivered\"")));
+    wait_for("the delivery", || {
+        gate.lines()
+            .iter()
+            .any(|line| line.contains("\"after\":\"delivered\""))
+    });
     is_fresh(&app.last(), NEW);
-    assert!(app.seen().iter().all(|seen| seen.body == body && seen.header("Hookgate-Delivery-Id") == Some("evt_1")));
+    assert!(
+        app.seen()
+            .iter()
+            .all(|seen| seen.body == body && seen.header("Hookgate-Delivery-Id") == Some("evt_1"))
+    );
 }
 
 #[test]
 fn what_is_handed_on_within_its_request_stays_as_it_came_and_its_replay_is_signed_anew() {
     let app = App::start();
-    let gate = start(&app, "forward: { upstream: app, record: all, resign: true }");
+    let gate = start(
+        &app,
+        "forward: { upstream: app, record: all, resign: true }",
+    );
     let signature = send(&gate, b"{\"id\":\"evt_1\"}", 200);
-    assert_eq!(app.last().header("Stripe-Signature"), Some(signature.as_str()));
+    assert_eq!(
+        app.last().header("Stripe-Signature"),
+        Some(signature.as_str())
+    );
     let replay = || {
-        let headers = [("Host", "localhost"), ("Authorization", &*format!("Bearer {TOKEN}")), ("Content-Type", "application/json")];
-        http::request(gate.address("admin"), "POST", "/-/deliveries/evt_1/replay", &headers, b"{\"reason\":\"a test\",\"delivered\":true}")
-            .status
+        let headers = [
+            ("Host", "localhost"),
+            ("Authorization", &*format!("Bearer {TOKEN}")),
+            ("Content-Type", "application/json"),
+        ];
+        http::request(
+            gate.address("admin"),
+            "POST",
+            "/-/deliveries/evt_1/replay",
+            &headers,
+            b"{\"reason\":\"a test\",\"delivered\":true}",
+        )
+        .status
     };
     // it is recorded after it was answered
     wait_for("the record", || replay() == 200);
@@ -106,19 +153,35 @@ fn what_is_handed_on_within_its_request_stays_as_it_came_and_its_replay_is_signe
 #[test]
 fn the_gate_signs_in_its_own_name_and_nobody_else_does() {
     let app = App::start();
-    let gate = start(&app, &format!("forward: {{ upstream: app, sign: {{ secret: {{ insecure_inline: {OWN} }} }} }}"));
+    let gate = start(
+        &app,
+        &format!("forward: {{ upstream: app, sign: {{ secret: {{ insecure_inline: {OWN} }} }} }}"),
+    );
     let body = b"{\"id\":\"evt_1\"}";
-    let forged = [("Webhook-Id", "forged"), ("webhook_timestamp", "1"), ("Webhook-Signature", "v1,forged")];
-    let mut headers: Vec<(String, String)> = forged.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let forged = [
+        ("Webhook-Id", "forged"),
+        ("webhook_timestamp", "1"),
+        ("Webhook-Signature", "v1,forged"),
+    ];
+    let mut headers: Vec<(String, String)> = forged
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     headers.push(("Stripe-Signature".into(), stripe(OLD, now(), body)));
     assert_eq!(gate.post("/stripe", &headers, body).status, 200);
     let seen = app.last();
-    assert_eq!((seen.header("webhook-id"), seen.all("webhook_timestamp")), (Some("evt_1"), vec![]));
+    assert_eq!(
+        (seen.header("webhook-id"), seen.all("webhook_timestamp")),
+        (Some("evt_1"), vec![])
+    );
     let at = seen.header("webhook-timestamp").unwrap();
     assert!(now() - at.parse::<u64>().unwrap() < 60, "{at}");
     let base64 = base64::engine::general_purpose::STANDARD;
     let mut mac = Hmac::<Sha256>::new_from_slice(&base64.decode(&OWN[6..]).unwrap()).unwrap();
     mac.update(format!("evt_1.{at}.").as_bytes());
     mac.update(body);
-    assert_eq!(seen.header("webhook-signature"), Some(format!("v1,{}", base64.encode(mac.finalize().into_bytes())).as_str()));
+    assert_eq!(
+        seen.header("webhook-signature"),
+        Some(format!("v1,{}", base64.encode(mac.finalize().into_bytes())).as_str())
+    );
 }

@@ -14,20 +14,33 @@ const SECRET: &str = "a secret of more than sixteen bytes";
 #[test]
 fn an_idle_gate_leaves_as_soon_as_the_delay_is_over() {
     let app = App::start();
-    let mut gate = Gate::start(&config(&app.url(), "").replace("delay: 0s, grace: 5s", "delay: 700ms, grace: 20s"));
+    let mut gate = Gate::start(
+        &config(&app.url(), "").replace("delay: 0s, grace: 5s", "delay: 700ms, grace: 20s"),
+    );
     let mut idle = Connection::open(gate.address("senders"));
     let headers = sign::github(SECRET, "a", b"{}");
-    assert_eq!(idle.request("POST", "/webhooks/github", &sign::borrowed(&headers), b"{}").status, 200);
+    assert_eq!(
+        idle.request("POST", "/webhooks/github", &sign::borrowed(&headers), b"{}")
+            .status,
+        200
+    );
     assert_eq!(gate.health("/readyz").status, 200);
     gate.signal("TERM");
     let begun = Instant::now();
     wait_for("not ready", || gate.health("/readyz").status == 503);
     assert_eq!(gate.health("/livez").status, 200);
     let late = gate.post("/webhooks/github", &sign::github(SECRET, "b", b"{}"), b"{}");
-    assert_eq!((late.status, late.header("Connection")), (200, Some("close")));
+    assert_eq!(
+        (late.status, late.header("Connection")),
+        (200, Some("close"))
+    );
     let left = gate.wait(Duration::from_secs(5));
     assert_eq!(left.code(), Some(0));
-    assert!(begun.elapsed() >= Duration::from_millis(700) && begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_millis(700) && begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -38,12 +51,24 @@ fn requests_in_flight_are_served_to_their_end() {
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let send = |number: usize| {
             let id = format!("id-{number}");
-            http::request(address, "POST", "/webhooks/github", &sign::borrowed(&sign::github(SECRET, &id, b"{}")), b"{}").status
+            http::request(
+                address,
+                "POST",
+                "/webhooks/github",
+                &sign::borrowed(&sign::github(SECRET, &id, b"{}")),
+                b"{}",
+            )
+            .status
         };
-        let senders: Vec<_> = (0..8).map(|number| scope.spawn(move || send(number))).collect();
+        let senders: Vec<_> = (0..8)
+            .map(|number| scope.spawn(move || send(number)))
+            .collect();
         wait_for("all to be in flight", || app.count() == 8);
         gate.signal("TERM");
-        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+        senders
+            .into_iter()
+            .map(|sender| sender.join().unwrap())
+            .collect()
     });
     assert_eq!(statuses, [200; 8]);
     assert_eq!(gate.wait(Duration::from_secs(5)).code(), Some(0));
@@ -58,7 +83,14 @@ fn grace_ends() {
         scope.spawn(|| {
             let mut sender = Connection::open(address);
             let headers = sign::github(SECRET, "a", b"{}");
-            sender.send(&http::head("POST", "/webhooks/github", &sign::borrowed(&headers), Some(2))).unwrap();
+            sender
+                .send(&http::head(
+                    "POST",
+                    "/webhooks/github",
+                    &sign::borrowed(&headers),
+                    Some(2),
+                ))
+                .unwrap();
             sender.send(b"{}").unwrap();
             assert!(sender.answer().is_err());
         });
@@ -75,12 +107,28 @@ fn grace_ends() {
 fn a_gate_that_waits_for_its_store_leaves_when_told() {
     let app = App::start();
     let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    let yaml = format!("store: {{ path: {} }}\n{}", dir.path().join("state").display(), config(&app.url(), ""));
+    let yaml = format!(
+        "store: {{ path: {} }}\n{}",
+        dir.path().join("state").display(),
+        config(&app.url(), "")
+    );
     let holder = Gate::start_in(dir, &yaml);
-    let mut second = hookgate().args(["run", "--config"]).arg(holder.config_path()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(second.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.contains(&format!("process {}", holder.pid())) && line.contains("waiting")));
-    Command::new("kill").arg(second.id().to_string()).status().unwrap();
+    let mut second = hookgate()
+        .args(["run", "--config"])
+        .arg(holder.config_path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(second.stderr.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    assert!(said.any(
+        |line| line.contains(&format!("process {}", holder.pid())) && line.contains("waiting")
+    ));
+    Command::new("kill")
+        .arg(second.id().to_string())
+        .status()
+        .unwrap();
     assert_eq!(second.wait().unwrap().code(), Some(0));
 }
 
@@ -95,20 +143,43 @@ fn what_was_sent_before_the_end_is_answered() {
     let mut answered = 0;
     while begun.elapsed() < Duration::from_millis(290) {
         let headers = sign::github(SECRET, &format!("id-{answered}"), b"{}");
-        assert_eq!(http::request(address, "POST", "/webhooks/github", &sign::borrowed(&headers), b"{}").status, 200);
+        assert_eq!(
+            http::request(
+                address,
+                "POST",
+                "/webhooks/github",
+                &sign::borrowed(&headers),
+                b"{}"
+            )
+            .status,
+            200
+        );
         answered += 1;
     }
     // past it, each connection is refused or served to its end
     while let Ok(mut late) = std::net::TcpStream::connect(address) {
         let headers = sign::github(SECRET, &format!("id-{answered}"), b"{}");
-        let mut request = http::head("POST", "/webhooks/github", &sign::borrowed(&headers), Some(2));
+        let mut request = http::head(
+            "POST",
+            "/webhooks/github",
+            &sign::borrowed(&headers),
+            Some(2),
+        );
         request.extend_from_slice(b"{}");
         let mut answer = String::new();
         // one that comes in the very moment the socket is closed was never accepted: the system resets it
-        if late.write_all(&request).and_then(|()| late.read_to_string(&mut answer)).is_err() {
+        if late
+            .write_all(&request)
+            .and_then(|()| late.read_to_string(&mut answer))
+            .is_err()
+        {
             break;
         }
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?} after {:?}", begun.elapsed());
+        assert!(
+            answer.starts_with("HTTP/1.1 200 "),
+            "{answer:?} after {:?}",
+            begun.elapsed()
+        );
         answered += 1;
     }
     assert_eq!(gate.wait(Duration::from_secs(5)).code(), Some(0));

@@ -23,8 +23,16 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn at(path: &Path) -> Self {
         std::fs::create_dir_all(path).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs"]).arg(path).output().unwrap();
-        assert!(mounted.status.success(), "a small disk must be mounted, which root may: {}", String::from_utf8_lossy(&mounted.stderr));
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs"])
+            .arg(path)
+            .output()
+            .unwrap();
+        assert!(
+            mounted.status.success(),
+            "a small disk must be mounted, which root may: {}",
+            String::from_utf8_lossy(&mounted.stderr)
+        );
         Self(path.to_owned())
     }
 
@@ -34,7 +42,11 @@ impl SmallDisk {
 
     /// Takes every byte that is left.
     fn fill(&self) {
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(self.ballast()).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.ballast())
+            .unwrap();
         for size in [64 << 10, 4 << 10, 1] {
             while file.write_all(&vec![7; size]).is_ok() {}
         }
@@ -54,7 +66,11 @@ fn with_token(yaml: &str) -> String {
 
 fn send(gate: &Gate, id: &str) -> http::Answer {
     let body = format!("{{\"id\":\"{id}\",\"fill\":\"{}\"}}", "x".repeat(20_000));
-    gate.post("/webhooks/github", &sign::github(SECRET, id, body.as_bytes()), body.as_bytes())
+    gate.post(
+        "/webhooks/github",
+        &sign::github(SECRET, id, body.as_bytes()),
+        body.as_bytes(),
+    )
 }
 
 #[track_caller]
@@ -104,20 +120,33 @@ fn full_store_still_delivers_what_it_accepted() {
     let gate = queue::start_in(Arc::clone(&dir), &yaml);
     let sent = fill_up(&gate, "id");
     assert!(sent.len() > 50, "only {} fitted", sent.len());
-    let refused = || queue::metric(&gate, "hookgate_requests_total{outcome=\"store_full\",route=\"github\"}");
+    let refused = || {
+        queue::metric(
+            &gate,
+            "hookgate_requests_total{outcome=\"store_full\",route=\"github\"}",
+        )
+    };
     wait_for("the last refusal to be counted", || refused() >= 20.0);
-    wait_for("the status to say so", || gate.admin("/-/status")["store"]["alarm"].to_string().contains("full"));
+    wait_for("the status to say so", || {
+        gate.admin("/-/status")["store"]["alarm"]
+            .to_string()
+            .contains("full")
+    });
     // and then somebody else takes the rest, the reserve alone is left
     disk.fill();
     let gate = restart(gate, &yaml);
     is_full(&send(&gate, "new"));
     assert_eq!(gate.health("/readyz").status, 200);
     let app = FaultServer::at(address, |_, _| Fault::Keep(200));
-    wait_at_most(Duration::from_secs(60), "all to be settled", || waiting(dir.path()) == 0);
+    wait_at_most(Duration::from_secs(60), "all to be settled", || {
+        waiting(dir.path()) == 0
+    });
     assert_eq!(ids(&app), sent);
     // freed from outside, it takes new ones again
     std::fs::remove_file(disk.ballast()).unwrap();
-    wait_at_most(Duration::from_secs(20), "room", || send(&gate, "new").status == 200);
+    wait_at_most(Duration::from_secs(20), "room", || {
+        send(&gate, "new").status == 200
+    });
     wait_for("it to arrive", || ids(&app).contains("new"));
     drop(gate);
 }
@@ -134,13 +163,25 @@ fn first_start_on_a_full_disk_says_what_to_do() {
     for nearly in [false, true] {
         if nearly {
             // room for the first files alone
-            let ballast = std::fs::OpenOptions::new().write(true).open(disk.ballast()).unwrap();
-            ballast.set_len(ballast.metadata().unwrap().len() - (24 << 10)).unwrap();
+            let ballast = std::fs::OpenOptions::new()
+                .write(true)
+                .open(disk.ballast())
+                .unwrap();
+            ballast
+                .set_len(ballast.metadata().unwrap().len() - (24 << 10))
+                .unwrap();
         }
-        let left = hookgate().args(["run", "--config"]).arg(&path).output().unwrap();
+        let left = hookgate()
+            .args(["run", "--config"])
+            .arg(&path)
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&left.stderr);
         assert_eq!(left.status.code(), Some(1), "{said}");
-        assert!(said.contains("is full") && said.contains("free some space"), "{said}");
+        assert!(
+            said.contains("is full") && said.contains("free some space"),
+            "{said}"
+        );
     }
 }
 
@@ -152,10 +193,21 @@ fn full_store_can_be_purged_and_takes_new_deliveries_after() {
     let gate = queue::start_in(Arc::clone(&dir), &yaml);
     let sent = fill_up(&gate, "id");
     let purge = || {
-        let body = json!({ "filter": { "route": "github" }, "waiting": true, "reason": "no room" }).to_string();
+        let body = json!({ "filter": { "route": "github" }, "waiting": true, "reason": "no room" })
+            .to_string();
         let bearer = format!("Bearer {TOKEN}");
-        let headers = [("Host", "localhost"), ("Content-Type", "application/json"), ("Authorization", &*bearer)];
-        let answer = http::request(gate.address("admin"), "POST", "/-/deliveries/purge", &headers, body.as_bytes());
+        let headers = [
+            ("Host", "localhost"),
+            ("Content-Type", "application/json"),
+            ("Authorization", &*bearer),
+        ];
+        let answer = http::request(
+            gate.address("admin"),
+            "POST",
+            "/-/deliveries/purge",
+            &headers,
+            body.as_bytes(),
+        );
         assert_eq!(answer.status, 200, "{}", answer.text());
         waiting(dir.path()) == 0
     };
@@ -184,7 +236,11 @@ fn gateway_that_only_forwards_starts_on_a_full_disk() {
     let gate = queue::start_in(Arc::clone(&dir), &forwards);
     disk.fill();
     for round in 0..2 {
-        assert_eq!(send(&gate, &format!("id-{round}")).status, 200, "the disk filled up under it");
+        assert_eq!(
+            send(&gate, &format!("id-{round}")).status,
+            200,
+            "the disk filled up under it"
+        );
     }
     let mut gate = restart(gate, &forwards);
     assert_eq!(send(&gate, "id-2").status, 200);

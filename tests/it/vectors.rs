@@ -16,23 +16,39 @@ fn every_vector_comes_out_as_judged_or_as_deviations_say() {
     let deviations = deviations();
     let (mut cases, mut providers, mut wrong) = (0, Vec::new(), Vec::new());
     let files = files();
-    let mut unused: BTreeSet<_> =
-        deviations.iter().flat_map(|(name, cases)| cases.keys().map(move |case| (name.as_str(), case.clone()))).collect();
-    assert!(deviations.values().flat_map(|cases| cases.values()).all(|deviation| !deviation.reason.trim().is_empty()));
+    let mut unused: BTreeSet<_> = deviations
+        .iter()
+        .flat_map(|(name, cases)| cases.keys().map(move |case| (name.as_str(), case.clone())))
+        .collect();
+    assert!(
+        deviations
+            .values()
+            .flat_map(|cases| cases.values())
+            .all(|deviation| !deviation.reason.trim().is_empty())
+    );
     for (name, path) in &files {
-        let preset = Catalogue::built_in().get(name).unwrap_or_else(|| panic!("{name}"));
+        let preset = Catalogue::built_in()
+            .get(name)
+            .unwrap_or_else(|| panic!("{name}"));
         let shape = shape(name, &preset.provider);
         for case in load(path) {
             cases += 1;
             if case.verdict(&shape).is_ok() != case.valid {
                 unused.remove(&(name.as_str(), case.name.clone()));
             }
-            wrong.extend(case.disagrees(&shape, deviations.get(name)).map(|how| format!("{} {how}", path.display())));
+            wrong.extend(
+                case.disagrees(&shape, deviations.get(name))
+                    .map(|how| format!("{} {how}", path.display())),
+            );
         }
         providers.push(name);
     }
     providers.dedup();
-    eprintln!("{cases} cases of {} providers in {} files", providers.len(), files.len());
+    eprintln!(
+        "{cases} cases of {} providers in {} files",
+        providers.len(),
+        files.len()
+    );
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(unused.is_empty(), "these do not differ: {unused:?}");
     assert!(providers.len() >= PROVEN, "{providers:?}");
@@ -45,13 +61,23 @@ fn an_authentic_vector_that_is_signed_anew_is_authentic_a_month_later() {
     let (mut fresh, mut stale, mut not) = (0, 0, BTreeSet::new());
     for (name, path) in &files() {
         let shape = shape(name, &Catalogue::built_in().get(name).unwrap().provider);
-        for case in load(path).into_iter().filter(|case| case.due(deviations.get(name))) {
+        for case in load(path)
+            .into_iter()
+            .filter(|case| case.due(deviations.get(name)))
+        {
             let Now { wall, mono } = case.now();
-            let later = Now { wall: wall + Duration::from_secs(30 * 86_400), mono };
+            let later = Now {
+                wall: wall + Duration::from_secs(30 * 86_400),
+                mono,
+            };
             match (shape.resignable(), case.resigned(&shape, later)) {
                 (Ok(()), Ok([anew, as_it_came])) => {
                     assert_eq!(anew, Ok(()), "{name} {}", case.name);
-                    let due = if shape.tolerance().is_some() { Err(NotAuthentic::TimestampStale) } else { Ok(()) };
+                    let due = if shape.tolerance().is_some() {
+                        Err(NotAuthentic::TimestampStale)
+                    } else {
+                        Ok(())
+                    };
                     assert_eq!(as_it_came, due, "{name} {}", case.name);
                     fresh += 1;
                     stale += usize::from(due.is_err());
@@ -64,5 +90,8 @@ fn an_authentic_vector_that_is_signed_anew_is_authentic_a_month_later() {
         }
     }
     eprintln!("{fresh} signed anew, {stale} of them stale as they came; not: {not:?}");
-    assert!(fresh >= 150 && stale >= 80 && !not.is_empty(), "{fresh} {stale} {not:?}");
+    assert!(
+        fresh >= 150 && stale >= 80 && !not.is_empty(),
+        "{fresh} {stale} {not:?}"
+    );
 }

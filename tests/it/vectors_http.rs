@@ -24,17 +24,28 @@ pub(super) struct SetClock(pub(super) AtomicU64);
 
 impl Clock for SetClock {
     fn now(&self) -> Now {
-        Now { wall: UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::SeqCst)), mono: SystemClock.now().mono }
+        Now {
+            wall: UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::SeqCst)),
+            mono: SystemClock.now().mono,
+        }
     }
 }
 
 #[test]
 fn every_golden_request_gets_its_verdict_over_http() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let app = App::start();
     let clock = Arc::new(SetClock::default());
     let dir = tempfile::tempdir().unwrap();
-    let gate = Arc::new(start(&runtime, &clock, snapshot(dir.path(), &app, NOTHING).unwrap()));
+    let gate = Arc::new(start(
+        &runtime,
+        &clock,
+        snapshot(dir.path(), &app, NOTHING).unwrap(),
+    ));
     let server = runtime.block_on(Server::start(Arc::clone(&gate))).unwrap();
     let address = server.addresses()[0].tcp().unwrap();
     let mut kept = Connection::open(address);
@@ -53,7 +64,13 @@ fn every_golden_request_gets_its_verdict_over_http() {
             let expected = case.due(deviations.get(&provider));
             count += 1;
             if accepted != expected {
-                writeln!(wrong, "{}: {}: we {accepted}, expected {expected}", path.display(), case.name).unwrap();
+                writeln!(
+                    wrong,
+                    "{}: {}: we {accepted}, expected {expected}",
+                    path.display(),
+                    case.name
+                )
+                .unwrap();
             }
         }
     }
@@ -62,16 +79,26 @@ fn every_golden_request_gets_its_verdict_over_http() {
     eprintln!("{count} golden requests over HTTP, each with its verdict");
 }
 
-pub(super) fn start(runtime: &tokio::runtime::Runtime, clock: &Arc<SetClock>, snapshot: Snapshot) -> Gate {
+pub(super) fn start(
+    runtime: &tokio::runtime::Runtime,
+    clock: &Arc<SetClock>,
+    snapshot: Snapshot,
+) -> Gate {
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
-    let policy = LogPolicy { format: LogFormat::Json, requests: LogRequests::None };
+    let policy = LogPolicy {
+        format: LogFormat::Json,
+        requests: LogRequests::None,
+    };
     let telemetry = Telemetry::new(policy, Arc::clone(&clock), std::io::sink());
     let ledger = Arc::new(Embedded::in_memory(1000, Arc::clone(&clock)).unwrap());
-    runtime.block_on(Gate::new(Arc::new(snapshot), clock, telemetry, ledger)).unwrap()
+    runtime
+        .block_on(Gate::new(Arc::new(snapshot), clock, telemetry, ledger))
+        .unwrap()
 }
 
 /// A route that no case asks for: a config has at least one.
-pub(super) const NOTHING: &str = "{ name: nothing, path: /nothing, verify: none, forward: { upstream: app } }";
+pub(super) const NOTHING: &str =
+    "{ name: nothing, path: /nothing, verify: none, forward: { upstream: app } }";
 
 /// A config with one route; `None` if the gate refuses it, as it does an empty secret.
 pub(super) fn snapshot(dir: &Path, app: &App, route: &str) -> Option<Snapshot> {
@@ -89,10 +116,12 @@ pub(super) fn snapshot(dir: &Path, app: &App, route: &str) -> Option<Snapshot> {
 }
 
 fn route(provider: &str, case: &Case) -> String {
-    let secrets = case
-        .texts()
-        .into_iter()
-        .map(|text| format!("{{ insecure_inline: {}, allow_whitespace: true }}", serde_json::to_string(&text).unwrap()));
+    let secrets = case.texts().into_iter().map(|text| {
+        format!(
+            "{{ insecure_inline: {}, allow_whitespace: true }}",
+            serde_json::to_string(&text).unwrap()
+        )
+    });
     format!(
         "{{ name: it, path: {}, methods: [{}], verify: {{ provider: {provider}, secrets: [{}] }}, forward: {{ upstream: app }} }}",
         serde_json::to_string(case.target().split('?').next().unwrap()).unwrap(),
@@ -103,8 +132,14 @@ fn route(provider: &str, case: &Case) -> String {
 
 fn send(kept: &mut Connection, app: &App, case: &Case, provider: &str) -> bool {
     let before = app.count();
-    let mut headers: Vec<(&str, &str)> = case.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case("content-length"));
+    let mut headers: Vec<(&str, &str)> = case
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    headers.retain(|(name, _)| {
+        !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case("content-length")
+    });
     headers.push(("Host", case.authority()));
     headers.push(("X-Forwarded-Proto", case.url.split_once("://").unwrap().0));
     let answer = kept.request(&case.method, &case.target(), &headers, &case.body());
@@ -112,11 +147,19 @@ fn send(kept: &mut Connection, app: &App, case: &Case, provider: &str) -> bool {
     match answer.status {
         200 => {
             assert_eq!(seen, 1, "{provider} {}", case.name);
-            assert!(app.last().body == case.body(), "{provider} {}: the body differs", case.name);
+            assert!(
+                app.last().body == case.body(),
+                "{provider} {}: the body differs",
+                case.name
+            );
             true
         }
         401 => {
-            assert_eq!(seen, 0, "{provider} {}: refused, and the app saw it", case.name);
+            assert_eq!(
+                seen, 0,
+                "{provider} {}: refused, and the app saw it",
+                case.name
+            );
             false
         }
         status => panic!("{provider} {}: {status} {}", case.name, answer.text()),
@@ -128,7 +171,11 @@ fn send(kept: &mut Connection, app: &App, case: &Case, provider: &str) -> bool {
 fn presets_and_vectors_belong_together() {
     let catalogue = Catalogue::built_in();
     for (provider, path) in vectors::files() {
-        assert!(catalogue.get(&provider).is_some(), "{} has no preset", path.display());
+        assert!(
+            catalogue.get(&provider).is_some(),
+            "{} has no preset",
+            path.display()
+        );
     }
     assert!(catalogue.names().count() >= 25);
 }

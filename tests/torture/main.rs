@@ -57,7 +57,11 @@ fn floods() -> Vec<Flood> {
 fn main() -> ExitCode {
     let only = std::env::var("TORTURE").unwrap_or_default();
     let arena = Arena::start("idle_timeout: 10s");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let mut wrong = Vec::new();
     println!("{}", Row::HEAD);
     for flood in floods() {
@@ -66,7 +70,11 @@ fn main() -> ExitCode {
         }
         let row = flood::run(&arena, &runtime, flood);
         println!("{row}");
-        wrong.extend(row.wrong(SLOWEST, IN_FLIGHT).into_iter().map(|what| format!("{}: {what}", row.flood)));
+        wrong.extend(
+            row.wrong(SLOWEST, IN_FLIGHT)
+                .into_iter()
+                .map(|what| format!("{}: {what}", row.flood)),
+        );
     }
     if only.is_empty() || only == "tools" {
         println!("\n| tool | what it did | what it found |\n|---|---|---|");
@@ -78,5 +86,9 @@ fn main() -> ExitCode {
     for what in &wrong {
         eprintln!("does not hold: {what}");
     }
-    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if wrong.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

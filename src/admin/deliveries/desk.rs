@@ -77,35 +77,60 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) async fn of(desk: &dyn Desk) -> Result<Self, Denied> {
-        let all = desk.store().names().await.map_err(|error| unavailable(&error))?;
+        let all = desk
+            .store()
+            .names()
+            .await
+            .map_err(|error| unavailable(&error))?;
         let is_gone = |kind: Kind, name: &str| match kind {
             Kind::Route => desk.policy(name).is_none(),
             Kind::Alarm => false,
             Kind::Pass => true,
         };
-        let gone = all.iter().filter(|(kind, _, name)| is_gone(*kind, name)).map(|(_, number, _)| TargetId(*number)).collect();
-        Ok(Self { named: all.into_iter().map(|(kind, number, name)| (number, (kind, name))).collect(), gone })
+        let gone = all
+            .iter()
+            .filter(|(kind, _, name)| is_gone(*kind, name))
+            .map(|(_, number, _)| TargetId(*number))
+            .collect();
+        Ok(Self {
+            named: all
+                .into_iter()
+                .map(|(kind, number, name)| (number, (kind, name)))
+                .collect(),
+            gone,
+        })
     }
 
     /// What has that number.
     pub(super) fn origin(&self, number: u32) -> Origin {
-        let (kind, name) = self.named.get(&number).map_or((Kind::Route, ""), |(kind, name)| (*kind, name));
+        let (kind, name) = self
+            .named
+            .get(&number)
+            .map_or((Kind::Route, ""), |(kind, name)| (*kind, name));
         let kind = match kind {
             Kind::Route | Kind::Pass => "route",
             Kind::Alarm => "alarm",
         };
-        Origin { kind: kind.to_owned(), name: name.to_owned() }
+        Origin {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     /// Returns the numbers of a name, in order: a route's, if another kind of thing has the name too.
     pub(super) fn numbers(&self, name: &str) -> Vec<u32> {
         let of = |kind: Kind| {
-            let named = self.named.iter().filter(|(_, known)| known.0 == kind && *known.1 == *name);
+            let named = self
+                .named
+                .iter()
+                .filter(|(_, known)| known.0 == kind && *known.1 == *name);
             let mut numbers: Vec<u32> = named.map(|(number, _)| *number).collect();
             numbers.sort_unstable();
             numbers
         };
-        Some(of(Kind::Route)).filter(|numbers| !numbers.is_empty()).unwrap_or_else(|| of(Kind::Alarm))
+        Some(of(Kind::Route))
+            .filter(|numbers| !numbers.is_empty())
+            .unwrap_or_else(|| of(Kind::Alarm))
     }
 
     pub(super) fn is_gone(&self, target: TargetId) -> bool {
@@ -115,19 +140,32 @@ impl Names {
 
 /// The store does not answer.
 pub(super) fn unavailable(error: &StoreError) -> Denied {
-    Denied::new(StatusCode::SERVICE_UNAVAILABLE, &error.to_string(), "ask again; `hookgate status` says how the store is")
+    Denied::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &error.to_string(),
+        "ask again; `hookgate status` says how the store is",
+    )
 }
 
 /// There is no store on disk.
 pub(super) fn no_store() -> Denied {
     let help = "set `store.path`, and restart: without it nothing is kept";
-    Denied::new(StatusCode::CONFLICT, "no deliveries are kept: the config has no `store.path`", help)
+    Denied::new(
+        StatusCode::CONFLICT,
+        "no deliveries are kept: the config has no `store.path`",
+        help,
+    )
 }
 
 /// There is no such delivery.
 pub(super) fn no_delivery(id: &str) -> Denied {
-    let help = "`GET /-/deliveries` lists those that are kept; ask by the ID there, or by the provider's";
-    Denied::new(StatusCode::NOT_FOUND, &format!("there is no delivery {}", shortened(id)), help)
+    let help =
+        "`GET /-/deliveries` lists those that are kept; ask by the ID there, or by the provider's";
+    Denied::new(
+        StatusCode::NOT_FOUND,
+        &format!("there is no delivery {}", shortened(id)),
+        help,
+    )
 }
 
 /// The request says something that cannot be.

@@ -33,7 +33,14 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(desk: &'a dyn Desk, wanted: &'a Wanted, order: Order) -> Self {
-        Self { desk, wanted, order, after: None, place: 0, ended: false }
+        Self {
+            desk,
+            wanted,
+            order,
+            after: None,
+            place: 0,
+            ended: false,
+        }
     }
 
     /// The next few rows, which can be none; nothing at the end.
@@ -50,7 +57,17 @@ impl<'a> Walk<'a> {
                 self.desk.store().rows(Scope::All, some).await.map(Some)
             }
             Wanted::Found(sought) => {
-                let page = self.desk.store().page(sought.scope.clone(), &sought.filter, self.order, self.after, limit).await?;
+                let page = self
+                    .desk
+                    .store()
+                    .page(
+                        sought.scope.clone(),
+                        &sought.filter,
+                        self.order,
+                        self.after,
+                        limit,
+                    )
+                    .await?;
                 self.after = page.next;
                 self.ended = page.next.is_none();
                 Ok(Some(page.rows))
@@ -69,7 +86,10 @@ pub(super) async fn plan(
 ) -> Result<Plan, Denied> {
     let view = View { desk, names };
     let (ends, mut walk) = (desk.now().mono + LONGEST, Walk::new(desk, wanted, order));
-    let mut plan = Plan { complete: true, ..Plan::default() };
+    let mut plan = Plan {
+        complete: true,
+        ..Plan::default()
+    };
     let (mut first, mut last) = (None::<DeliveryRef>, None::<DeliveryRef>);
     while let Some(rows) = walk.next(STEP).await.map_err(|error| unavailable(&error))? {
         for row in rows.iter().filter(|row| counts(row)) {
@@ -78,7 +98,11 @@ pub(super) async fn plan(
             first = Some(first.map_or(row.id, |first| first.min(row.id)));
             last = Some(last.map_or(row.id, |last| last.max(row.id)));
             let name = row.event_type.as_deref().unwrap_or_default();
-            let name = if plan.types.len() < TYPES || plan.types.contains_key(name) { name } else { "…" };
+            let name = if plan.types.len() < TYPES || plan.types.contains_key(name) {
+                name
+            } else {
+                "…"
+            };
             *plan.types.entry(name.to_owned()).or_default() += 1;
             if plan.sample.len() < SAMPLE {
                 plan.sample.push(view.row(row));

@@ -72,24 +72,65 @@ pub(super) async fn list(
     MayRead(may_read): MayRead,
     asked: Result<Query<Listed>, QueryRejection>,
 ) -> Result<Json<Deliveries>, Denied> {
-    let Query(asked) = asked.map_err(|error| bad(&error.body_text(), "`GET /-/openapi.json` says what can be asked"))?;
-    let Listed { route, status, since, until, id, event_type, text, order, limit, after } = asked;
+    let Query(asked) = asked.map_err(|error| {
+        bad(
+            &error.body_text(),
+            "`GET /-/openapi.json` says what can be asked",
+        )
+    })?;
+    let Listed {
+        route,
+        status,
+        since,
+        until,
+        id,
+        event_type,
+        text,
+        order,
+        limit,
+        after,
+    } = asked;
     if text.is_some() {
         // whoever may search a body piece by piece reads it
         may_read?;
     }
     let limit = limit.unwrap_or(LISTED);
     if limit == 0 || limit > MOST_LISTED {
-        return Err(bad("`limit` is out of bounds", "write a number from 1 to 500"));
+        return Err(bad(
+            "`limit` is out of bounds",
+            "write a number from 1 to 500",
+        ));
     }
     let after = after.map(|after| cursor(&after)).transpose()?;
-    let status = status.as_deref().map(states).transpose()?.unwrap_or_default();
+    let status = status
+        .as_deref()
+        .map(states)
+        .transpose()?
+        .unwrap_or_default();
     let desk = desk(&source)?;
     let names = Names::of(&*desk).await?;
-    let sought = sought(&Filter { route, status, since, until, id, event_type, text }, &names, desk.now().wall)?;
+    let sought = sought(
+        &Filter {
+            route,
+            status,
+            since,
+            until,
+            id,
+            event_type,
+            text,
+        },
+        &names,
+        desk.now().wall,
+    )?;
     let (rows, next) = page(&*desk, &sought, order_of(order), after, limit).await?;
-    let view = View { desk: &*desk, names: &names };
-    Ok(Json(Deliveries { deliveries: rows.iter().map(|row| view.row(row)).collect(), next: next.map(|next| next.to_string()) }))
+    let view = View {
+        desk: &*desk,
+        names: &names,
+    };
+    Ok(Json(Deliveries {
+        deliveries: rows.iter().map(|row| view.row(row)).collect(),
+        next: next.map(|next| next.to_string()),
+    }))
 }
 
 /// A page, in so many steps of the store at most.
@@ -106,8 +147,11 @@ async fn page(
         if left == 0 {
             break;
         }
-        let page =
-            desk.store().page(sought.scope.clone(), &sought.filter, order, after, left).await.map_err(|error| unavailable(&error))?;
+        let page = desk
+            .store()
+            .page(sought.scope.clone(), &sought.filter, order, after, left)
+            .await
+            .map_err(|error| unavailable(&error))?;
         rows.extend(page.rows);
         after = page.next;
         if after.is_none() {
@@ -135,7 +179,12 @@ pub(super) fn parse(text: &str) -> Option<DeliveryRef> {
 
 /// The ID of a path.
 pub(super) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String, Denied> {
-    path.map(|Path(id)| id).map_err(|error| bad(&error.body_text(), "write the ID with everything but letters, digits and `-` encoded"))
+    path.map(|Path(id)| id).map_err(|error| {
+        bad(
+            &error.body_text(),
+            "write the ID with everything but letters, digits and `-` encoded",
+        )
+    })
 }
 
 /// Returns the delivery with that ID, or the newest with that ID of a provider's, and how many others have it.
@@ -147,17 +196,46 @@ pub(super) async fn find(desk: &dyn Desk, id: &str) -> Result<(archive::Shown, u
     {
         return Ok((shown, 0));
     }
-    let filter = archive::Filter { delivery_id: Some(id.into()), ..archive::Filter::default() };
-    let page = desk.store().page(Scope::All, &filter, archive::Order::Newest, None, OTHERS + 1).await.map_err(told)?;
-    let Some(newest) = page.rows.first() else { return Err(no_delivery(id)) };
+    let filter = archive::Filter {
+        delivery_id: Some(id.into()),
+        ..archive::Filter::default()
+    };
+    let page = desk
+        .store()
+        .page(
+            Scope::All,
+            &filter,
+            archive::Order::Newest,
+            None,
+            OTHERS + 1,
+        )
+        .await
+        .map_err(told)?;
+    let Some(newest) = page.rows.first() else {
+        return Err(no_delivery(id));
+    };
     let names = Names::of(desk).await?;
-    if page.rows.iter().any(|row| !same_sender(&names, row, newest)) {
+    if page
+        .rows
+        .iter()
+        .any(|row| !same_sender(&names, row, newest))
+    {
         let help = "`GET /-/deliveries?id=…` lists them with their routes and accounts; ask by the gateway's own `id`";
-        let error = format!("several routes or accounts have a delivery {}", shortened(id));
+        let error = format!(
+            "several routes or accounts have a delivery {}",
+            shortened(id)
+        );
         return Err(Denied::new(StatusCode::CONFLICT, &error, help));
     }
-    let others = u64::try_from(page.rows.len()).unwrap_or(u64::MAX).saturating_sub(1);
-    match desk.store().get(Scope::All, newest.id).await.map_err(told)? {
+    let others = u64::try_from(page.rows.len())
+        .unwrap_or(u64::MAX)
+        .saturating_sub(1);
+    match desk
+        .store()
+        .get(Scope::All, newest.id)
+        .await
+        .map_err(told)?
+    {
         Some(shown) => Ok((shown, others)),
         None => Err(no_delivery(id)),
     }
@@ -179,7 +257,13 @@ pub(super) async fn show(
     let (id, desk) = (id_of(path)?, desk(&source)?);
     let (shown, others) = find(&*desk, &id).await?;
     let names = Names::of(&*desk).await?;
-    Ok(Json(View { desk: &*desk, names: &names }.whole(&shown, others, may_read.is_ok())))
+    Ok(Json(
+        View {
+            desk: &*desk,
+            names: &names,
+        }
+        .whole(&shown, others, may_read.is_ok()),
+    ))
 }
 
 /// What `GET /-/deliveries/{id}/body` is asked.
@@ -196,12 +280,20 @@ pub(super) async fn body(
     path: Result<Path<String>, PathRejection>,
     asked: Result<Query<Raw>, QueryRejection>,
 ) -> Result<Response, Denied> {
-    let Query(Raw { raw }) = asked.map_err(|error| bad(&error.body_text(), "write `?raw=true`, or nothing"))?;
+    let Query(Raw { raw }) =
+        asked.map_err(|error| bad(&error.body_text(), "write `?raw=true`, or nothing"))?;
     let (shown, _) = find(&*desk(&source)?, &id_of(path)?).await?;
     let body = show::body(&shown.stored.record, &shown.stored.body);
     Ok(match raw {
         true => bytes(body),
-        false => ([(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], body).into_response(),
+        false => (
+            [(
+                CONTENT_TYPE,
+                HeaderValue::from_static("text/plain; charset=utf-8"),
+            )],
+            body,
+        )
+            .into_response(),
     })
 }
 
@@ -217,7 +309,10 @@ pub(super) async fn http(
 /// Bytes that a browser saves and does not show.
 fn bytes(bytes: Vec<u8>) -> Response {
     const HEAD: [(HeaderName, HeaderValue); 2] = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        ),
         (CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
     ];
     (StatusCode::OK, HEAD, bytes).into_response()
@@ -236,12 +331,20 @@ pub(super) async fn audit(
     State(source): State<Arc<dyn Source>>,
     asked: Result<Query<Audited>, QueryRejection>,
 ) -> Result<Json<Audit>, Denied> {
-    let Query(Audited { limit }) = asked.map_err(|error| bad(&error.body_text(), "write `?limit=20`"))?;
+    let Query(Audited { limit }) =
+        asked.map_err(|error| bad(&error.body_text(), "write `?limit=20`"))?;
     let limit = limit.unwrap_or(AUDITED);
     if limit == 0 || limit > MOST_AUDITED {
-        return Err(bad("`limit` is out of bounds", "write a number from 1 to 1000"));
+        return Err(bad(
+            "`limit` is out of bounds",
+            "write a number from 1 to 1000",
+        ));
     }
-    let rows = desk(&source)?.store().audit(limit).await.map_err(|error| unavailable(&error))?;
+    let rows = desk(&source)?
+        .store()
+        .audit(limit)
+        .await
+        .map_err(|error| unavailable(&error))?;
     let entry = |row: archive::Audit| AuditEntry {
         at: rfc3339(row.at),
         who: row.who.to_string(),
@@ -250,5 +353,7 @@ pub(super) async fn audit(
         reason: row.reason.to_string(),
         done: row.done,
     };
-    Ok(Json(Audit { audit: rows.into_iter().map(entry).collect() }))
+    Ok(Json(Audit {
+        audit: rows.into_iter().map(entry).collect(),
+    }))
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::desk::{Desk, Names};
-use crate::api::deliveries::{Attempt, BodyFacts, Delivery, Header, Last, Request, Shown, State, Target};
+use crate::api::deliveries::{
+    Attempt, BodyFacts, Delivery, Header, Last, Request, Shown, State, Target,
+};
 use crate::queue::stored::{self, fact};
 use crate::retry::Reason;
 use crate::store::archive::{self, AttemptShown, LastTry, Row, Status, UnitShown};
@@ -46,13 +48,20 @@ impl View<'_> {
             Status::Cancelled => State::Cancelled,
             Status::Delivered => State::Delivered,
         };
-        let planned = unit.next_in.filter(|_| !unit.leased && status != State::Parked);
+        let planned = unit
+            .next_in
+            .filter(|_| !unit.leased && status != State::Parked);
         Target {
-            max_attempts: self.desk.policy(&target).and_then(|policy| policy.max_attempts),
+            max_attempts: self
+                .desk
+                .policy(&target)
+                .and_then(|policy| policy.max_attempts),
             target,
             status,
             tries: unit.tries,
-            next_at: planned.and_then(|next| self.desk.now().wall.checked_add(next)).map(rfc3339),
+            next_at: planned
+                .and_then(|next| self.desk.now().wall.checked_add(next))
+                .map(rfc3339),
             leased: unit.leased,
             reason: unit.reason.map(reason),
             last: unit.last.as_ref().map(last),
@@ -82,14 +91,24 @@ impl View<'_> {
             body: BodyFacts {
                 size,
                 sha256: hex::encode(Sha256::digest(&stored.body)),
-                content_type: header(&record.headers, "content-type").map(|value| shown_value("content-type", &value, &secrets)),
+                content_type: header(&record.headers, "content-type")
+                    .map(|value| shown_value("content-type", &value, &secrets)),
             },
-            attempts: shown.attempts.iter().map(|attempt| self.attempt(attempt, &secrets, bodies)).collect(),
+            attempts: shown
+                .attempts
+                .iter()
+                .map(|attempt| self.attempt(attempt, &secrets, bodies))
+                .collect(),
         }
     }
 
     fn attempt(&self, shown: &AttemptShown, secrets: &SecretLocations, bodies: bool) -> Attempt {
-        let AttemptShown { target, number, late, attempt } = shown;
+        let AttemptShown {
+            target,
+            number,
+            late,
+            attempt,
+        } = shown;
         Attempt {
             target: self.names.origin(target.0).name,
             number: *number,
@@ -103,7 +122,9 @@ impl View<'_> {
             status: attempt.status,
             error: attempt.error.as_deref().map(str::to_owned),
             peer: attempt.peer.as_deref().map(str::to_owned),
-            headers: parse_headers(attempt.head.clone()).map(|pairs| headers(&pairs, secrets)).unwrap_or_default(),
+            headers: parse_headers(attempt.head.clone())
+                .map(|pairs| headers(&pairs, secrets))
+                .unwrap_or_default(),
             body_text: bodies.then(|| String::from_utf8_lossy(&attempt.body).into_owned()),
         }
     }
@@ -132,7 +153,11 @@ fn request(record: &Record, secrets: &SecretLocations) -> Request {
         secret: said(stored::SECRET),
         signed_at: at(stored::SIGNED_AT),
         covers: said(stored::COVERS),
-        params: stored::parameters(record).0.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        params: stored::parameters(record)
+            .0
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
         answered: fact(record, stored::ANSWERED).and_then(|status| status.parse().ok()),
     }
 }
@@ -141,19 +166,28 @@ fn request(record: &Record, secrets: &SecretLocations) -> Request {
 fn headers(pairs: &Pairs, secrets: &SecretLocations) -> Vec<Header> {
     let shown = |(name, value): &(Bytes, Bytes)| {
         let name = String::from_utf8_lossy(name).into_owned();
-        Header { value: shown_value(&name, value, secrets), name }
+        Header {
+            value: shown_value(&name, value, secrets),
+            name,
+        }
     };
     pairs.iter().map(shown).collect()
 }
 
 /// Returns a value for people; none under a name that no header can have.
 fn shown_value(name: &str, value: &[u8], secrets: &SecretLocations) -> String {
-    HeaderName::from_bytes(name.as_bytes()).map_or_else(|_| format!("[{} bytes]", value.len()), |name| secrets.show_header(&name, value))
+    HeaderName::from_bytes(name.as_bytes()).map_or_else(
+        |_| format!("[{} bytes]", value.len()),
+        |name| secrets.show_header(&name, value),
+    )
 }
 
 /// The first header of that name.
 pub(super) fn header(pairs: &Pairs, name: &str) -> Option<Bytes> {
-    pairs.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.clone())
+    pairs
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(_, value)| value.clone())
 }
 
 /// Returns the request in HTTP/1.1, as far as it was stored and without its secrets.
@@ -161,7 +195,12 @@ pub(super) fn raw(record: &Record, body: &[u8]) -> Vec<u8> {
     let secrets = stored::secret_locations(record);
     let body = secrets.show_body(body);
     let mut raw = Vec::with_capacity(body.len() + 1024);
-    for piece in [&record.method[..], b" ", &secrets.show_target(&record.target), b" HTTP/1.1\r\n"] {
+    for piece in [
+        &record.method[..],
+        b" ",
+        &secrets.show_target(&record.target),
+        b" HTTP/1.1\r\n",
+    ] {
         raw.extend_from_slice(piece);
     }
     let mut line = |name: &[u8], value: &[u8]| {
@@ -173,7 +212,10 @@ pub(super) fn raw(record: &Record, body: &[u8]) -> Vec<u8> {
         line(b"host", &record.authority);
     }
     // how the body was framed is over: it is whole now
-    let is_framing = |name: &[u8]| name.eq_ignore_ascii_case(b"transfer-encoding") || name.eq_ignore_ascii_case(b"content-length");
+    let is_framing = |name: &[u8]| {
+        name.eq_ignore_ascii_case(b"transfer-encoding")
+            || name.eq_ignore_ascii_case(b"content-length")
+    };
     for (name, value) in record.headers.iter().filter(|(name, _)| !is_framing(name)) {
         line(name, secrets.show_raw_header(name, value));
     }
@@ -185,15 +227,24 @@ pub(super) fn raw(record: &Record, body: &[u8]) -> Vec<u8> {
 
 /// Returns a stored body without the secrets in it.
 pub(super) fn body(record: &Record, body: &[u8]) -> Vec<u8> {
-    stored::secret_locations(record).show_body(body).into_owned()
+    stored::secret_locations(record)
+        .show_body(body)
+        .into_owned()
 }
 
 fn last(last: &LastTry) -> Last {
-    Last { at: rfc3339(last.started), came_to: came_to(last.status, last.error.as_deref()), took: seconds(last.took) }
+    Last {
+        at: rfc3339(last.started),
+        came_to: came_to(last.status, last.error.as_deref()),
+        took: seconds(last.took),
+    }
 }
 
 fn came_to(status: Option<u16>, error: Option<&str>) -> String {
-    status.map_or_else(|| error.unwrap_or("unknown").to_owned(), |status| status.to_string())
+    status.map_or_else(
+        || error.unwrap_or("unknown").to_owned(),
+        |status| status.to_string(),
+    )
 }
 
 fn reason(reason: Reason) -> String {

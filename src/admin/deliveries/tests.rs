@@ -18,7 +18,8 @@ use crate::retry::Reason;
 use crate::store::embedded::Embedded;
 use crate::store::names::Named;
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lease, Next, OnDead, OriginId, Start, TargetId, To, Wanted,
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lease, Next, OnDead, OriginId,
+    Start, TargetId, To, Wanted,
 };
 use crate::store::record::headers;
 use crate::store::{Held, Key, Store};
@@ -44,13 +45,22 @@ impl Desk for Fake {
     }
 
     fn policy(&self, route: &str) -> Option<Policy> {
-        self.routes.lock().unwrap().contains(&route).then_some(Policy { max_attempts: Some(12) })
+        self.routes
+            .lock()
+            .unwrap()
+            .contains(&route)
+            .then_some(Policy {
+                max_attempts: Some(12),
+            })
     }
 
     fn keyed(&self, route: &str, named: DeliveryName<'_>) -> Keyed {
         match route {
             "stripe" if named.params.0.is_empty() => Keyed::By(vec![self.key(named.id)]),
-            "stripe" => Keyed::Needs { params: Vec::new(), account: false },
+            "stripe" => Keyed::Needs {
+                params: Vec::new(),
+                account: false,
+            },
             "github" => Keyed::ByBody,
             _ => Keyed::NoRoute,
         }
@@ -59,8 +69,12 @@ impl Desk for Fake {
 
 impl Fake {
     fn key(&self, id: &str) -> Key {
-        let identity = Identity { id: Some(id.as_bytes()), ..Identity::default() };
-        Scope::named("stripe", &Params::default(), None).ledger_key(&self.store.hash_key(), identity)
+        let identity = Identity {
+            id: Some(id.as_bytes()),
+            ..Identity::default()
+        };
+        Scope::named("stripe", &Params::default(), None)
+            .ledger_key(&self.store.hash_key(), identity)
     }
 }
 
@@ -68,7 +82,10 @@ impl Fake {
 fn received(target: &str, lines: &[(&str, &str)], body: Bytes) -> Received {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
     }
     let head = RequestHead {
         request_id: RequestId::from_u128(7),
@@ -78,11 +95,18 @@ fn received(target: &str, lines: &[(&str, &str)], body: Bytes) -> Received {
         tls: true,
         headers,
         declared_size: None,
-        client: Client { ip: [198, 51, 100, 24].into(), own: true, behind_trusted_proxy: false },
+        client: Client {
+            ip: [198, 51, 100, 24].into(),
+            own: true,
+            behind_trusted_proxy: false,
+        },
         certificate: None,
         received: SystemClock.now(),
     };
-    Received { head, body: Body::from(body) }
+    Received {
+        head,
+        body: Body::from(body),
+    }
 }
 
 /// A gate's admin API.
@@ -96,29 +120,62 @@ struct Desks {
 impl Desks {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(directory.path(), 1000, Arc::new(SystemClock)).unwrap().ledger);
-        let named = ["stripe", "github"].map(|name| Named { kind: Kind::Route, name: name.into(), previously: Vec::new() });
+        let store: Arc<dyn Store> = Arc::new(
+            Embedded::open(directory.path(), 1000, Arc::new(SystemClock))
+                .unwrap()
+                .ledger,
+        );
+        let named = ["stripe", "github"].map(|name| Named {
+            kind: Kind::Route,
+            name: name.into(),
+            previously: Vec::new(),
+        });
         let numbers = store.numbers(&named).await.unwrap();
         let numbers = [numbers[0].number, numbers[1].number];
-        let desk = Arc::new(Fake { store, routes: Mutex::new(vec!["stripe", "github"]) });
-        let source = Fixed { desk: Some(Arc::clone(&desk) as _), ..Fixed::default() };
+        let desk = Arc::new(Fake {
+            store,
+            routes: Mutex::new(vec!["stripe", "github"]),
+        });
+        let source = Fixed {
+            desk: Some(Arc::clone(&desk) as _),
+            ..Fixed::default()
+        };
         let router = api::router(Arc::new(source), loopback());
-        Self { desk, router, numbers, _directory: directory }
+        Self {
+            desk,
+            router,
+            numbers,
+            _directory: directory,
+        }
     }
 
     /// Status and JSON (or text) of an answer.
     async fn ask(&self, line: &str, token: bool, body: Option<&Value>) -> (u16, Value) {
         let (status, answer) = self.raw(line, token, body).await;
         let body = answer.split_once("\r\n\r\n").unwrap().1;
-        (status, serde_json::from_str(body).unwrap_or_else(|_| Value::from(body)))
+        (
+            status,
+            serde_json::from_str(body).unwrap_or_else(|_| Value::from(body)),
+        )
     }
 
     async fn raw(&self, line: &str, token: bool, body: Option<&Value>) -> (u16, String) {
         let body = body.map(ToString::to_string);
-        let length = body.as_ref().map(|body| format!("Content-Length: {}", body.len()));
-        let headers = ["Host: localhost"].into_iter().chain(token.then_some(BEARER));
-        let headers: Vec<&str> = headers.chain(body.is_some().then_some(JSON)).chain(length.as_deref()).collect();
-        exchange(self.router.clone(), &(request(line, &headers) + &body.unwrap_or_default())).await
+        let length = body
+            .as_ref()
+            .map(|body| format!("Content-Length: {}", body.len()));
+        let headers = ["Host: localhost"]
+            .into_iter()
+            .chain(token.then_some(BEARER));
+        let headers: Vec<&str> = headers
+            .chain(body.is_some().then_some(JSON))
+            .chain(length.as_deref())
+            .collect();
+        exchange(
+            self.router.clone(),
+            &(request(line, &headers) + &body.unwrap_or_default()),
+        )
+        .await
     }
 
     /// Without a token.
@@ -135,20 +192,35 @@ impl Desks {
 
     async fn list(&self, query: &str) -> Vec<String> {
         let found = self.get(&format!("/-/deliveries?{query}")).await;
-        found["deliveries"].as_array().unwrap().iter().map(|one| one["delivery_id"].as_str().unwrap().to_owned()).collect()
+        found["deliveries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["delivery_id"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     fn delivery(&self, route: usize, id: &str, start: Start) -> Accept {
         let lines = [
             ("content-type", "application/json"),
-            ("stripe-signature", "t=1800000000,v1=0123456789abcdef0123456789abcdef"),
-            ("x-sealed", "fedcba9876543210fedcba9876543210fedcba9876543210"),
+            (
+                "stripe-signature",
+                "t=1800000000,v1=0123456789abcdef0123456789abcdef",
+            ),
+            (
+                "x-sealed",
+                "fedcba9876543210fedcba9876543210fedcba9876543210",
+            ),
             ("authorization", "Bearer hidden-secret"),
             ("x-hook-auth", "hidden-key"),
             ("transfer-encoding", "chunked"),
         ];
         let body = format!("{{\"customer\":\"c-{id}\",\"bell\":\"\u{7}\"}}");
-        let received = received("/webhooks/stripe?key=hidden-query", &lines, body.clone().into());
+        let received = received(
+            "/webhooks/stripe?key=hidden-query",
+            &lines,
+            body.clone().into(),
+        );
         let proof = KeptProof {
             secret: "main".into(),
             account: None,
@@ -156,7 +228,11 @@ impl Desks {
             delivery_id: Some(id.into()),
             covers: Covers::default(),
         };
-        let delivery = crate::delivery::Delivery::new("stripe".into(), Params::default(), Cleared::restored(received, Some(proof)));
+        let delivery = crate::delivery::Delivery::new(
+            "stripe".into(),
+            Params::default(),
+            Cleared::restored(received, Some(proof)),
+        );
         let secrets = SecretLocations {
             headers: vec![HeaderName::from_static("x-hook-auth")],
             query: vec!["key".into()],
@@ -170,8 +246,18 @@ impl Desks {
             delivery_id: Some(id.into()),
             key: None,
             event_type: Some("invoice.paid".into()),
-            to: vec![To { target: TargetId(number), lane: None, start, tried: Vec::new() }],
-            record: stored::record(&delivery, &SecretLocations::default(), &secrets, &[(stored::ANSWERED, "200")]),
+            to: vec![To {
+                target: TargetId(number),
+                lane: None,
+                start,
+                tried: Vec::new(),
+            }],
+            record: stored::record(
+                &delivery,
+                &SecretLocations::default(),
+                &secrets,
+                &[(stored::ANSWERED, "200")],
+            ),
             body: body.into(),
         }
     }
@@ -179,8 +265,20 @@ impl Desks {
     async fn put(&self, route: usize, id: &str, start: Start) -> (DeliveryRef, Vec<Lease>) {
         let accept = self.delivery(route, id, start);
         let of = accept.id;
-        let dedupe = Dedupe::Key { key: self.desk.key(id), window: WINDOW, dead: OnDead::Revive };
-        let Accepted::New(leases) = self.desk.store.accept(Arc::new(accept), dedupe).await.unwrap() else { panic!("{id}") };
+        let dedupe = Dedupe::Key {
+            key: self.desk.key(id),
+            window: WINDOW,
+            dead: OnDead::Revive,
+        };
+        let Accepted::New(leases) = self
+            .desk
+            .store
+            .accept(Arc::new(accept), dedupe)
+            .await
+            .unwrap()
+        else {
+            panic!("{id}")
+        };
         (of, leases)
     }
 
@@ -208,11 +306,19 @@ impl Desks {
             ]),
             body: "migrating, back soon".into(),
         };
-        assert_eq!(self.desk.store.settle(lease, Some(attempt), next).await.unwrap(), Held::Yes);
+        assert_eq!(
+            self.desk
+                .store
+                .settle(lease, Some(attempt), next)
+                .await
+                .unwrap(),
+            Held::Yes
+        );
     }
 
     async fn dead(&self, id: &str) -> DeliveryRef {
-        self.tried(0, id, 410, Next::Dead(Reason::Status(StatusCode::GONE))).await
+        self.tried(0, id, 410, Next::Dead(Reason::Status(StatusCode::GONE)))
+            .await
     }
 }
 
@@ -225,9 +331,17 @@ async fn lists_have_what_was_asked_for() {
     desks.dead("dead").await;
     desks.tried(1, "done", 200, Next::Delivered).await;
     assert_eq!(desks.list("").await, ["done", "dead", "again", "waits"]);
-    assert_eq!(desks.list("order=oldest&route=stripe").await, ["waits", "again", "dead"]);
+    assert_eq!(
+        desks.list("order=oldest&route=stripe").await,
+        ["waits", "again", "dead"]
+    );
     assert_eq!(desks.list("status=dead,retrying").await, ["dead", "again"]);
-    assert_eq!(desks.list("status=pending&route=stripe&type=invoice.paid").await, ["waits"]);
+    assert_eq!(
+        desks
+            .list("status=pending&route=stripe&type=invoice.paid")
+            .await,
+        ["waits"]
+    );
     assert_eq!(desks.list("status=delivered").await, ["done"]);
     assert_eq!(desks.list("id=dead").await, ["dead"]);
     assert_eq!(desks.list("type=other").await.len(), 0);
@@ -236,14 +350,35 @@ async fn lists_have_what_was_asked_for() {
     let one = &desks.get("/-/deliveries?id=again").await["deliveries"][0];
     assert_eq!(one["origin"], json!({ "kind": "route", "name": "stripe" }));
     assert_eq!(one["targets"][0]["last"]["came_to"], "503");
-    assert_eq!((&one["targets"][0]["tries"], &one["targets"][0]["max_attempts"]), (&json!(1), &json!(12)));
-    assert!(one["targets"][0]["next_at"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(desks.get("/-/deliveries?id=dead").await["deliveries"][0]["targets"][0]["reason"], "410");
+    assert_eq!(
+        (
+            &one["targets"][0]["tries"],
+            &one["targets"][0]["max_attempts"]
+        ),
+        (&json!(1), &json!(12))
+    );
+    assert!(
+        one["targets"][0]["next_at"]
+            .as_str()
+            .unwrap()
+            .ends_with('Z')
+    );
+    assert_eq!(
+        desks.get("/-/deliveries?id=dead").await["deliveries"][0]["targets"][0]["reason"],
+        "410"
+    );
     desks.desk.routes.lock().unwrap().remove(0);
     assert_eq!(desks.list("status=parked").await, ["again", "waits"]);
     assert_eq!(desks.list("status=pending,retrying").await.len(), 0);
-    assert_eq!(desks.list("route=stripe").await.len(), 3, "a route that is gone has its name still");
-    assert_eq!(desks.get("/-/deliveries?id=waits").await["deliveries"][0]["targets"][0]["status"], "parked");
+    assert_eq!(
+        desks.list("route=stripe").await.len(),
+        3,
+        "a route that is gone has its name still"
+    );
+    assert_eq!(
+        desks.get("/-/deliveries?id=waits").await["deliveries"][0]["targets"][0]["status"],
+        "parked"
+    );
 }
 
 #[tokio::test]
@@ -256,11 +391,24 @@ async fn pages_go_on_and_wrong_questions_are_told() {
     let mut after = String::new();
     for _ in 0..4 {
         let page = desks.get(&format!("/-/deliveries?limit=2{after}")).await;
-        found.extend(page["deliveries"].as_array().unwrap().iter().map(|one| one["delivery_id"].as_str().unwrap().to_owned()));
-        let Some(next) = page["next"].as_str() else { break };
+        found.extend(
+            page["deliveries"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| one["delivery_id"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
         after = format!("&after={next}");
     }
-    assert_eq!(found, ["evt_6", "evt_5", "evt_4", "evt_3", "evt_2", "evt_1", "evt_0"]);
+    assert_eq!(
+        found,
+        [
+            "evt_6", "evt_5", "evt_4", "evt_3", "evt_2", "evt_1", "evt_0"
+        ]
+    );
     for (query, status) in [
         ("limit=0", 400),
         ("limit=501", 400),
@@ -275,14 +423,22 @@ async fn pages_go_on_and_wrong_questions_are_told() {
         ("route=nobody", 404),
         ("text=c-evt_1", 401),
     ] {
-        let (is, answer) = desks.ask(&format!("GET /-/deliveries?{query}"), false, None).await;
+        let (is, answer) = desks
+            .ask(&format!("GET /-/deliveries?{query}"), false, None)
+            .await;
         assert_eq!(is, status, "{query}: {answer}");
-        assert!(answer["error"].is_string() && answer["help"].is_string(), "{query}: {answer}");
+        assert!(
+            answer["error"].is_string() && answer["help"].is_string(),
+            "{query}: {answer}"
+        );
     }
-    let (_, found) = desks.ask("GET /-/deliveries?text=c-evt_1", true, None).await;
+    let (_, found) = desks
+        .ask("GET /-/deliveries?text=c-evt_1", true, None)
+        .await;
     assert_eq!(found["deliveries"].as_array().unwrap().len(), 1);
     let none = api::router(Arc::new(Fixed::default()), loopback());
-    let (status, answer) = exchange(none, &request("GET /-/deliveries", &["Host: localhost"])).await;
+    let (status, answer) =
+        exchange(none, &request("GET /-/deliveries", &["Host: localhost"])).await;
     assert_eq!((status, answer.contains("store.path")), (409, true));
 }
 
@@ -294,40 +450,108 @@ async fn one_is_shown_without_its_secrets() {
         let shown = desks.get(&format!("/-/deliveries/{path}")).await;
         assert_eq!(
             (&shown["id"], &shown["delivery_id"], &shown["type"]),
-            (&json!(id.to_string()), &json!("evt/1"), &json!("invoice.paid"))
+            (
+                &json!(id.to_string()),
+                &json!("evt/1"),
+                &json!("invoice.paid")
+            )
         );
         let text = shown.to_string();
-        assert!(!text.contains("hidden") && !text.contains("0123456789abcdef0") && !text.contains("c-evt"), "{text}");
+        assert!(
+            !text.contains("hidden")
+                && !text.contains("0123456789abcdef0")
+                && !text.contains("c-evt"),
+            "{text}"
+        );
         let value = |name: &str| {
             let headers = shown["request"]["headers"].as_array().unwrap();
-            headers.iter().find(|header| header["name"] == name).map(|header| header["value"].as_str().unwrap().to_owned())
+            headers
+                .iter()
+                .find(|header| header["name"] == name)
+                .map(|header| header["value"].as_str().unwrap().to_owned())
         };
         assert_eq!(value("x-hook-auth").as_deref(), Some("[redacted]"));
-        assert_eq!(value("x-sealed").as_deref(), Some("fedcba987654…3210"), "a declared signature, whatever its name");
+        assert_eq!(
+            value("x-sealed").as_deref(),
+            Some("fedcba987654…3210"),
+            "a declared signature, whatever its name"
+        );
         assert_eq!(value("content-type").as_deref(), Some("application/json"));
-        assert_eq!((&shown["request"]["path"], &shown["request"]["secret"]), (&json!("/webhooks/stripe"), &json!("main")));
-        assert_eq!((&shown["request"]["answered"], &shown["request"]["signed_at"]), (&json!(200), &json!("2027-01-15T08:00:00.000Z")));
+        assert_eq!(
+            (&shown["request"]["path"], &shown["request"]["secret"]),
+            (&json!("/webhooks/stripe"), &json!("main"))
+        );
+        assert_eq!(
+            (
+                &shown["request"]["answered"],
+                &shown["request"]["signed_at"]
+            ),
+            (&json!(200), &json!("2027-01-15T08:00:00.000Z"))
+        );
         assert_eq!(shown["body"]["sha256"].as_str().unwrap().len(), 64);
-        assert_eq!((&shown["attempts"][0]["came_to"], &shown["attempts"][0]["took"]), (&json!("503"), &json!(0.084)));
-        assert_eq!(shown["attempts"][0]["body_text"], Value::Null, "not without a token");
+        assert_eq!(
+            (
+                &shown["attempts"][0]["came_to"],
+                &shown["attempts"][0]["took"]
+            ),
+            (&json!("503"), &json!(0.084))
+        );
+        assert_eq!(
+            shown["attempts"][0]["body_text"],
+            Value::Null,
+            "not without a token"
+        );
     }
-    let (_, shown) = desks.ask(&format!("GET /-/deliveries/{id}"), true, None).await;
+    let (_, shown) = desks
+        .ask(&format!("GET /-/deliveries/{id}"), true, None)
+        .await;
     assert_eq!(shown["attempts"][0]["body_text"], "migrating, back soon");
     for tail in ["body", "http"] {
-        assert_eq!(desks.raw(&format!("GET /-/deliveries/{id}/{tail}"), false, None).await.0, 401);
+        assert_eq!(
+            desks
+                .raw(&format!("GET /-/deliveries/{id}/{tail}"), false, None)
+                .await
+                .0,
+            401
+        );
     }
-    let (_, answer) = desks.raw(&format!("GET /-/deliveries/{id}/body"), true, None).await;
-    assert!(answer.contains("content-type: text/plain") && answer.contains("sandbox"), "{answer}");
+    let (_, answer) = desks
+        .raw(&format!("GET /-/deliveries/{id}/body"), true, None)
+        .await;
+    assert!(
+        answer.contains("content-type: text/plain") && answer.contains("sandbox"),
+        "{answer}"
+    );
     assert!(answer.ends_with("{\"customer\":\"c-evt/1\",\"bell\":\"\u{7}\"}"));
-    let (_, answer) = desks.raw(&format!("GET /-/deliveries/{id}/body?raw=true"), true, None).await;
-    assert!(answer.contains("application/octet-stream") && answer.contains("attachment"), "{answer}");
-    let (_, answer) = desks.raw(&format!("GET /-/deliveries/{id}/http"), true, None).await;
+    let (_, answer) = desks
+        .raw(&format!("GET /-/deliveries/{id}/body?raw=true"), true, None)
+        .await;
+    assert!(
+        answer.contains("application/octet-stream") && answer.contains("attachment"),
+        "{answer}"
+    );
+    let (_, answer) = desks
+        .raw(&format!("GET /-/deliveries/{id}/http"), true, None)
+        .await;
     let http = answer.split_once("\r\n\r\n").unwrap().1;
     assert!(http.starts_with("POST /webhooks/stripe?key=[redacted] HTTP/1.1\r\nhost: hooks.example.com\r\ncontent-type:"), "{http}");
-    assert!(!http.contains("hidden") && http.contains("\r\nx-sealed: fedcba9876543210fedc"), "{http}");
-    assert!(http.contains("\r\ncontent-length: 33\r\n\r\n{") && !http.contains("chunked"), "{http}");
+    assert!(
+        !http.contains("hidden") && http.contains("\r\nx-sealed: fedcba9876543210fedc"),
+        "{http}"
+    );
+    assert!(
+        http.contains("\r\ncontent-length: 33\r\n\r\n{") && !http.contains("chunked"),
+        "{http}"
+    );
     for path in ["nobody", "018f0000-0000-7000-8000-000000000000", "%00"] {
-        assert_eq!(desks.ask(&format!("GET /-/deliveries/{path}"), false, None).await.0, 404, "{path}");
+        assert_eq!(
+            desks
+                .ask(&format!("GET /-/deliveries/{path}"), false, None)
+                .await
+                .0,
+            404,
+            "{path}"
+        );
     }
     assert_eq!(desks.ask("GET /-/deliveries/%ff", false, None).await.0, 400);
 }

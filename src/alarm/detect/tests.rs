@@ -21,9 +21,24 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let begun = Now { wall: SystemTime::UNIX_EPOCH + 1_000_000 * SECOND, mono: SystemClock.mono() };
-        let seen = Seen { routes: vec![RouteSeen { name: "a".into(), ..RouteSeen::default() }], ..Seen::default() };
-        let mut bench = Self { detector: Detector::new(begun.mono), policy: Policy::default(), seen, begun, passed: Duration::ZERO };
+        let begun = Now {
+            wall: SystemTime::UNIX_EPOCH + 1_000_000 * SECOND,
+            mono: SystemClock.mono(),
+        };
+        let seen = Seen {
+            routes: vec![RouteSeen {
+                name: "a".into(),
+                ..RouteSeen::default()
+            }],
+            ..Seen::default()
+        };
+        let mut bench = Self {
+            detector: Detector::new(begun.mono),
+            policy: Policy::default(),
+            seen,
+            begun,
+            passed: Duration::ZERO,
+        };
         assert_eq!(bench.after(Duration::ZERO), Vec::<String>::new());
         bench
     }
@@ -35,22 +50,36 @@ impl Bench {
     /// What a look after `passed` more changes: `+code route` or `-code`.
     fn after(&mut self, passed: Duration) -> Vec<String> {
         self.passed += passed;
-        let now = Now { wall: self.begun.wall + self.passed, mono: self.begun.mono + self.passed };
+        let now = Now {
+            wall: self.begun.wall + self.passed,
+            mono: self.begun.mono + self.passed,
+        };
         let changes = self.detector.step(&self.seen, &self.policy, now);
         let told = |change: &Change| {
             let sign = if change.raised { '+' } else { '-' };
-            assert!(!change.alarm.text.is_empty() && change.at == now.wall && change.alarm.since <= now.wall);
+            assert!(
+                !change.alarm.text.is_empty()
+                    && change.at == now.wall
+                    && change.alarm.since <= now.wall
+            );
             change
                 .alarm
                 .route
                 .as_ref()
-                .map_or(format!("{sign}{}", change.alarm.code), |route| format!("{sign}{} {route}", change.alarm.code))
+                .map_or(format!("{sign}{}", change.alarm.code), |route| {
+                    format!("{sign}{} {route}", change.alarm.code)
+                })
         };
         changes.iter().map(told).collect()
     }
 
     fn text(&self) -> String {
-        self.detector.raised().into_iter().map(|alarm| alarm.text).collect::<Vec<_>>().join("; ")
+        self.detector
+            .raised()
+            .into_iter()
+            .map(|alarm| alarm.text)
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 }
 
@@ -60,10 +89,17 @@ const NONE: [&str; 0] = [];
 fn deliveries_that_die_are_told_of_until_none_lies_there() {
     let mut bench = Bench::new();
     bench.route().deaths = 2;
-    assert_eq!(bench.after(SECOND), ["+dead_letters a"], "before the store has counted them");
+    assert_eq!(
+        bench.after(SECOND),
+        ["+dead_letters a"],
+        "before the store has counted them"
+    );
     bench.route().dead = 2;
     assert_eq!(bench.after(10 * MINUTE), NONE);
-    assert_eq!(bench.text(), "deliveries died: their tries are over, and 2 lie dead in the store");
+    assert_eq!(
+        bench.text(),
+        "deliveries died: their tries are over, and 2 lie dead in the store"
+    );
     bench.route().dead = 0;
     assert_eq!(bench.after(SECOND), NONE);
     assert_eq!(bench.after(CLEAR_AFTER), ["-dead_letters a"]);
@@ -92,7 +128,11 @@ fn a_streak_of_failures_is_told_of_at_half_of_what_the_provider_takes() {
         assert_eq!(bench.after(lasting), NONE, "{rule:?}");
         bench.route().failed = count;
         assert_eq!(bench.after(SECOND), ["+failing a"], "{rule:?}");
-        assert!(bench.text().contains(&format!("{count} failed in a row; ")), "{}", bench.text());
+        assert!(
+            bench.text().contains(&format!("{count} failed in a row; ")),
+            "{}",
+            bench.text()
+        );
         bench.route().succeeded = 1;
         assert_eq!(bench.after(SECOND), NONE);
         assert_eq!(bench.after(CLEAR_AFTER), ["-failing a"]);
@@ -117,10 +157,22 @@ fn a_route_gone_silent_is_told_of_and_so_is_its_return() {
     let mut bench = Bench::new();
     assert_eq!(hours(&mut bench, 30, 5, 0), NONE);
     assert_eq!(hours(&mut bench, 1, 0, 0), NONE);
-    assert_eq!(hours(&mut bench, 4, 0, 1), ["+silent a"], "what does not verify is no sign of life");
-    assert!(bench.text().starts_with("nothing authentic has come for "), "{}", bench.text());
+    assert_eq!(
+        hours(&mut bench, 4, 0, 1),
+        ["+silent a"],
+        "what does not verify is no sign of life"
+    );
+    assert!(
+        bench.text().starts_with("nothing authentic has come for "),
+        "{}",
+        bench.text()
+    );
     assert_eq!(hours(&mut bench, 1, 5, 0), ["-silent a"]);
-    assert_eq!(hours(&mut bench, 8, 0, 0), NONE, "it has been as silent before");
+    assert_eq!(
+        hours(&mut bench, 8, 0, 0),
+        NONE,
+        "it has been as silent before"
+    );
 }
 
 #[test]
@@ -128,7 +180,10 @@ fn a_share_that_falls_is_told_of() {
     let mut bench = Bench::new();
     assert_eq!(hours(&mut bench, 10, 50, 2), NONE);
     assert_eq!(hours(&mut bench, 2, 30, 22), ["+verified_falling a"]);
-    assert_eq!(bench.text(), "58 % of requests verify of late, usually 96 %");
+    assert_eq!(
+        bench.text(),
+        "58 % of requests verify of late, usually 96 %"
+    );
     assert_eq!(hours(&mut bench, 1, 40, 12), NONE, "neither bad nor good");
     assert_eq!(hours(&mut bench, 2, 50, 2), ["-verified_falling a"]);
 }
@@ -145,7 +200,10 @@ fn many_duplicates_raise_an_alarm() {
     assert_eq!(look(21, 10, SECOND).0, NONE, "less than half");
     let (raised, text) = look(20, 10, SECOND);
     assert_eq!(raised, ["+many_duplicates a"]);
-    assert_eq!(text, "10 of 20 authentic requests of the last hour were answered as duplicates and did not reach the app");
+    assert_eq!(
+        text,
+        "10 of 20 authentic requests of the last hour were answered as duplicates and did not reach the app"
+    );
     assert_eq!(look(30, 10, 10 * MINUTE).0, NONE, "neither bad nor good");
     assert_eq!(look(40, 10, SECOND).0, NONE);
     assert_eq!(look(40, 10, CLEAR_AFTER).0, ["-many_duplicates a"]);
@@ -155,25 +213,49 @@ fn many_duplicates_raise_an_alarm() {
 #[test]
 fn a_disk_that_fills_up_is_told_of() {
     let mut bench = Bench::new();
-    let disk = |free| Some(Disk { free, total: 1000 << 30 });
+    let disk = |free| {
+        Some(Disk {
+            free,
+            total: 1000 << 30,
+        })
+    };
     bench.seen.disk = disk(99 << 30);
     assert_eq!(bench.after(SECOND), NONE);
     assert_eq!(bench.after(HOLD), ["+disk_nearly_full"]);
-    assert_eq!(bench.text(), "99.0 GiB of 1000.0 GiB are free on the disk of the store");
+    assert_eq!(
+        bench.text(),
+        "99.0 GiB of 1000.0 GiB are free on the disk of the store"
+    );
     bench.seen.disk = disk(110 << 30);
     assert_eq!(bench.after(10 * CLEAR_AFTER), NONE, "not yet good enough");
     bench.seen.disk = disk(121 << 30);
-    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-disk_nearly_full".to_owned()]));
+    assert_eq!(
+        (bench.after(SECOND), bench.after(CLEAR_AFTER)),
+        (vec![], vec!["-disk_nearly_full".to_owned()])
+    );
     bench.policy.disk_free = Share::Bytes(200 << 30);
-    assert_eq!((bench.after(SECOND), bench.after(HOLD)), (vec![], vec!["+disk_nearly_full".to_owned()]));
+    assert_eq!(
+        (bench.after(SECOND), bench.after(HOLD)),
+        (vec![], vec!["+disk_nearly_full".to_owned()])
+    );
     bench.seen.store_bytes = 2000;
-    assert_eq!((bench.after(SECOND), bench.after(HOLD)), (vec![], vec![]), "no bound");
+    assert_eq!(
+        (bench.after(SECOND), bench.after(HOLD)),
+        (vec![], vec![]),
+        "no bound"
+    );
     bench.policy.store_size = Some(1999);
-    assert_eq!((bench.after(SECOND), bench.after(HOLD)), (vec![], vec!["+store_large".to_owned()]));
+    assert_eq!(
+        (bench.after(SECOND), bench.after(HOLD)),
+        (vec![], vec!["+store_large".to_owned()])
+    );
     bench.seen.store_bytes = 1900;
     assert_eq!(bench.after(10 * CLEAR_AFTER), NONE);
     bench.seen.store_bytes = 1000;
-    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-store_large".to_owned()]));
+    assert_eq!(
+        (bench.after(SECOND), bench.after(CLEAR_AFTER)),
+        (vec![], vec!["-store_large".to_owned()])
+    );
 }
 
 #[test]
@@ -182,11 +264,26 @@ fn what_the_store_and_the_clock_say_is_told_as_it_is() {
     bench.seen.set_aside = Some("a damaged store was set aside".to_owned());
     bench.seen.failing = Some("no space left".to_owned());
     bench.seen.clock_jump = true;
-    assert_eq!(bench.after(SECOND), ["+store_set_aside", "+store_failing", "+clock_jump"]);
-    assert!(bench.text().contains("no space left; a damaged store was set aside"), "{}", bench.text());
+    assert_eq!(
+        bench.after(SECOND),
+        ["+store_set_aside", "+store_failing", "+clock_jump"]
+    );
+    assert!(
+        bench
+            .text()
+            .contains("no space left; a damaged store was set aside"),
+        "{}",
+        bench.text()
+    );
     bench.seen.failing = None;
     bench.seen.clock_jump = false;
-    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-store_failing".to_owned(), "-clock_jump".to_owned()]));
+    assert_eq!(
+        (bench.after(SECOND), bench.after(CLEAR_AFTER)),
+        (
+            vec![],
+            vec!["-store_failing".to_owned(), "-clock_jump".to_owned()]
+        )
+    );
     assert_eq!(bench.text(), "a damaged store was set aside");
 }
 
@@ -195,9 +292,16 @@ fn a_name_that_does_not_resolve_is_told_of() {
     let mut bench = Bench::new();
     bench.seen.unresolved = vec![("app".into(), 6 * MINUTE), ("other".into(), 300 * MINUTE)];
     assert_eq!(bench.after(SECOND), ["+name_unresolved"]);
-    assert!(bench.text().contains("(app for 6m, other for 5h)"), "{}", bench.text());
+    assert!(
+        bench.text().contains("(app for 6m, other for 5h)"),
+        "{}",
+        bench.text()
+    );
     bench.seen.unresolved.clear();
-    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-name_unresolved".to_owned()]));
+    assert_eq!(
+        (bench.after(SECOND), bench.after(CLEAR_AFTER)),
+        (vec![], vec!["-name_unresolved".to_owned()])
+    );
 }
 
 #[test]
@@ -242,7 +346,16 @@ fn parked_deliveries_are_told_at_once() {
     let mut bench = Bench::new();
     bench.seen.parked = 3;
     assert_eq!(bench.after(SECOND), ["+parked"]);
-    assert!(bench.text().starts_with("3 deliveries wait for a route that the config does not have"), "{}", bench.text());
+    assert!(
+        bench
+            .text()
+            .starts_with("3 deliveries wait for a route that the config does not have"),
+        "{}",
+        bench.text()
+    );
     bench.seen.parked = 0;
-    assert_eq!((bench.after(SECOND), bench.after(CLEAR_AFTER)), (vec![], vec!["-parked".to_owned()]));
+    assert_eq!(
+        (bench.after(SECOND), bench.after(CLEAR_AFTER)),
+        (vec![], vec!["-parked".to_owned()])
+    );
 }

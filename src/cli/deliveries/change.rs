@@ -50,7 +50,16 @@ struct Change {
 /// Runs `deliveries cancel`.
 pub(super) fn cancel(gate: &GateArgs, args: &ChangeArgs) -> Result<Exit, Error> {
     let means = "cancelled: no try is made any more; kept, and can be replayed";
-    change(gate, args, Change { target: "/-/deliveries/cancel", done: "cancelled", waiting: false, means })
+    change(
+        gate,
+        args,
+        Change {
+            target: "/-/deliveries/cancel",
+            done: "cancelled",
+            waiting: false,
+            means,
+        },
+    )
 }
 
 /// Runs `deliveries purge`.
@@ -59,33 +68,61 @@ pub(super) fn purge(gate: &GateArgs, args: &PurgeArgs) -> Result<Exit, Error> {
         true => "deleted for good, what waits among them: it is never delivered",
         false => "deleted for good; what waits stays",
     };
-    change(gate, &args.change, Change { target: "/-/deliveries/purge", done: "purged", waiting: args.waiting, means })
+    change(
+        gate,
+        &args.change,
+        Change {
+            target: "/-/deliveries/purge",
+            done: "purged",
+            waiting: args.waiting,
+            means,
+        },
+    )
 }
 
 fn change(gate: &GateArgs, args: &ChangeArgs, change: Change) -> Result<Exit, Error> {
     let door = gate.door()?;
-    let mut order = ActMany { waiting: change.waiting, ..ActMany::default() };
+    let mut order = ActMany {
+        waiting: change.waiting,
+        ..ActMany::default()
+    };
     if let Some(id) = &args.one {
         let shown = context::block_on(show::find(&door, id))??;
         order.ids = Some(vec![shown.delivery.id]);
         order.reason = args.sure.reason.clone().unwrap_or_default();
     } else if args.which.is_empty() {
-        return Err(Error::usage("nothing says which deliveries").hint("an ID, or --route ROUTE, --state dead, …"));
+        return Err(Error::usage("nothing says which deliveries")
+            .hint("an ID, or --route ROUTE, --state dead, …"));
     } else {
         order.filter = Some(args.which.filter(super::now()));
     }
     let several = args.one.is_none();
     if several || args.dry_run {
-        let asked = ActMany { dry_run: true, ..order.clone() };
+        let asked = ActMany {
+            dry_run: true,
+            ..order.clone()
+        };
         let ActAnswer::Plan(planned) = context::block_on(door.post(change.target, &asked))?? else {
-            return Err(Error::no("the gate did it instead of planning it: it is of another version"));
+            return Err(Error::no(
+                "the gate did it instead of planning it: it is of another version",
+            ));
         };
         let filter = order.filter.clone().unwrap_or_default();
         if args.json && args.dry_run {
             term::print_line(&json(&planned)?)?;
         } else {
             let look = Look::of_stdout();
-            term::say(plan::render(&planned, &filter, "", &[change.means.to_owned()], super::now(), &look).trim_end());
+            term::say(
+                plan::render(
+                    &planned,
+                    &filter,
+                    "",
+                    &[change.means.to_owned()],
+                    super::now(),
+                    &look,
+                )
+                .trim_end(),
+            );
         }
         if args.dry_run || planned.count == 0 {
             return Ok(Exit::DONE);
@@ -107,7 +144,9 @@ async fn act(door: &Door, target: &str, order: &ActMany) -> Result<u64, Error> {
     let mut done = 0;
     loop {
         let ActAnswer::Acted(acted) = door.post(target, order).await? else {
-            return Err(Error::no("the gate planned it instead of doing it: it is of another version"));
+            return Err(Error::no(
+                "the gate planned it instead of doing it: it is of another version",
+            ));
         };
         done += acted.done;
         if !acted.more {
@@ -115,8 +154,11 @@ async fn act(door: &Door, target: &str, order: &ActMany) -> Result<u64, Error> {
         }
         if acted.done == 0 {
             // it looked for as long as one call may, and found nothing to change: another call would begin where this one did
-            return Err(Error::new(Exit::UNFINISHED, format!("{} were changed, and there may be more", deliveries(done)))
-                .hint("narrow it by --since and --until"));
+            return Err(Error::new(
+                Exit::UNFINISHED,
+                format!("{} were changed, and there may be more", deliveries(done)),
+            )
+            .hint("narrow it by --since and --until"));
         }
     }
 }

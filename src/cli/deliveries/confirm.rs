@@ -32,17 +32,28 @@ impl Sure {
         }
         match &self.reason {
             Some(reason) if self.yes => Ok(reason.clone()),
-            Some(_) | None => Err(Error::usage("nothing was changed: there is no terminal to ask on").hint("--yes --reason \"…\"")),
+            Some(_) | None => Err(Error::usage(
+                "nothing was changed: there is no terminal to ask on",
+            )
+            .hint("--yes --reason \"…\"")),
         }
     }
 
-    fn ask_by(&self, count: u64, ask: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>) -> Result<String, Error> {
+    fn ask_by(
+        &self,
+        count: u64,
+        ask: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
+    ) -> Result<String, Error> {
         let gone = || Error::new(Exit::NO, "nothing was changed");
         let reason = match &self.reason {
             Some(reason) => reason.clone(),
-            None => ask("Reason: ")?.filter(|reason| !reason.is_empty()).ok_or_else(|| gone().why("A reason is kept with each change."))?,
+            None => ask("Reason: ")?
+                .filter(|reason| !reason.is_empty())
+                .ok_or_else(|| gone().why("A reason is kept with each change."))?,
         };
-        if !self.yes && ask(&format!("Type {count} to go on: "))?.as_deref() != Some(&count.to_string()) {
+        if !self.yes
+            && ask(&format!("Type {count} to go on: "))?.as_deref() != Some(&count.to_string())
+        {
             return Err(gone());
         }
         Ok(reason)
@@ -56,15 +67,24 @@ mod tests {
     #[track_caller]
     fn check(sure: &Sure, typed: &[&str], expect: Option<&str>) {
         let mut typed = typed.iter();
-        let answer = sure.ask_by(1204, &mut |_| Ok(typed.next().map(|text| (*text).to_owned())));
+        let answer = sure.ask_by(1204, &mut |_| {
+            Ok(typed.next().map(|text| (*text).to_owned()))
+        });
         assert_eq!(answer.ok().as_deref(), expect);
         assert_eq!(typed.next(), None, "all was asked");
     }
 
     #[test]
     fn the_number_is_typed_and_a_reason_is_given() {
-        let said = |reason: Option<&str>, yes| Sure { reason: reason.map(str::to_owned), yes };
-        check(&said(None, false), &["app was down", "1204"], Some("app was down"));
+        let said = |reason: Option<&str>, yes| Sure {
+            reason: reason.map(str::to_owned),
+            yes,
+        };
+        check(
+            &said(None, false),
+            &["app was down", "1204"],
+            Some("app was down"),
+        );
         check(&said(Some("so"), false), &["1204"], Some("so"));
         check(&said(Some("so"), true), &[], Some("so"));
         check(&said(None, true), &["why"], Some("why"));

@@ -43,36 +43,85 @@ pub(super) struct ExportArgs {
 /// Runs `deliveries export`.
 pub(super) fn export(gate: &GateArgs, args: &ExportArgs) -> Result<Exit, Error> {
     let (door, filter) = (gate.door()?, args.which.filter(super::now()));
-    let form = if args.curl { Form::Curl } else { Form::of(args.http) };
-    let order = if args.newest { Order::Newest } else { Order::Oldest };
+    let form = if args.curl {
+        Form::Curl
+    } else {
+        Form::of(args.http)
+    };
+    let order = if args.newest {
+        Order::Newest
+    } else {
+        Order::Oldest
+    };
     let most = args.limit.unwrap_or(u64::MAX);
     let count = match &args.to {
-        Some(path) => to_file(path, |file| context::block_on(write(&door, filter, form, order, most, file))?)?,
-        None => context::block_on(write(&door, filter, form, order, most, &mut std::io::stdout().lock()))??,
+        Some(path) => to_file(path, |file| {
+            context::block_on(write(&door, filter, form, order, most, file))?
+        })?,
+        None => context::block_on(write(
+            &door,
+            filter,
+            form,
+            order,
+            most,
+            &mut std::io::stdout().lock(),
+        ))??,
     };
-    let place = args.to.as_ref().map(|path| format!(" written to {}", term::clean(&path.display().to_string()))).unwrap_or_default();
+    let place = args
+        .to
+        .as_ref()
+        .map(|path| format!(" written to {}", term::clean(&path.display().to_string())))
+        .unwrap_or_default();
     term::say(&format!("{}{place}", deliveries(count)));
     Ok(Exit::DONE)
 }
 
 /// `1 delivery`, `1,204 deliveries`
 pub(in crate::cli) fn deliveries(count: u64) -> String {
-    if count == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", term::count(count)) }
+    if count == 1 {
+        "1 delivery".to_owned()
+    } else {
+        format!("{} deliveries", term::count(count))
+    }
 }
 
 /// Writes what waits to a file as JSON lines; how many.
 pub(in crate::cli) fn waiting(door: &Door, which: &Which, path: &Path) -> Result<u64, Error> {
     let filter = which.filter(SystemClock.now().wall);
-    to_file(path, |file| context::block_on(write(door, filter, Form::Lines, Order::Oldest, u64::MAX, file))?)
+    to_file(path, |file| {
+        context::block_on(write(
+            door,
+            filter,
+            Form::Lines,
+            Order::Oldest,
+            u64::MAX,
+            file,
+        ))?
+    })
 }
 
 /// Runs `work` with a file that only its owner reads, and sees to it that what was written is on the disk.
-fn to_file(path: &Path, work: impl FnOnce(&mut BufWriter<std::fs::File>) -> Result<u64, Error>) -> Result<u64, Error> {
-    let failed = |error: std::io::Error| Error::no("the file cannot be written").at(path.display().to_string()).cause(error);
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+fn to_file(
+    path: &Path,
+    work: impl FnOnce(&mut BufWriter<std::fs::File>) -> Result<u64, Error>,
+) -> Result<u64, Error> {
+    let failed = |error: std::io::Error| {
+        Error::no("the file cannot be written")
+            .at(path.display().to_string())
+            .cause(error)
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
     let mut file = BufWriter::new(file);
     let count = work(&mut file)?;
-    file.flush().and_then(|()| file.get_ref().sync_all()).map_err(failed)?;
+    file.flush()
+        .and_then(|()| file.get_ref().sync_all())
+        .map_err(failed)?;
     Ok(count)
 }
 
@@ -101,7 +150,14 @@ struct Line<'a> {
     raw_base64: Option<String>,
 }
 
-async fn write(door: &Door, filter: Filter, form: Form, order: Order, most: u64, to: &mut dyn Write) -> Result<u64, Error> {
+async fn write(
+    door: &Door,
+    filter: Filter,
+    form: Form,
+    order: Order,
+    most: u64,
+    to: &mut dyn Write,
+) -> Result<u64, Error> {
     let mut pages = Pages::new(door, filter, order);
     let mut count = 0;
     while count < most
@@ -110,7 +166,9 @@ async fn write(door: &Door, filter: Filter, form: Form, order: Order, most: u64,
         for delivery in page {
             let id = escaped(&delivery.id);
             // what was purged meanwhile is not there any more
-            let Some(shown) = door.find::<Shown>(&format!("/-/deliveries/{id}")).await? else { continue };
+            let Some(shown) = door.find::<Shown>(&format!("/-/deliveries/{id}")).await? else {
+                continue;
+            };
             let raw = door.bytes(&format!("/-/deliveries/{id}/http")).await?;
             to.write_all(&written(form, &shown, &raw)?)?;
             count += 1;
@@ -127,8 +185,14 @@ fn written(form: Form, shown: &Shown, raw: &Bytes) -> Result<Vec<u8>, Error> {
         Form::Curl => line(raw::curl(raw, shown.request.tls)?),
         Form::Lines => {
             let raw_text = std::str::from_utf8(raw).ok();
-            let raw_base64 = raw_text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(raw));
-            line(json(&Line { shown, raw_text, raw_base64 })?)
+            let raw_base64 = raw_text
+                .is_none()
+                .then(|| base64::engine::general_purpose::STANDARD.encode(raw));
+            line(json(&Line {
+                shown,
+                raw_text,
+                raw_base64,
+            })?)
         }
     }
 }

@@ -14,7 +14,11 @@ use crate::cli::term::{self, Look};
 use crate::telemetry::TailLine;
 
 pub(in crate::cli) fn look() -> Look {
-    Look { width: Some(100), utf8: true, zone: jiff::tz::TimeZone::UTC }
+    Look {
+        width: Some(100),
+        utf8: true,
+        zone: jiff::tz::TimeZone::UTC,
+    }
 }
 
 pub(in crate::cli) fn now() -> SystemTime {
@@ -25,11 +29,16 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a sample is written where it is used")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a sample is written where it is used"
+)]
 pub(in crate::cli) fn delivery(id: &str, kind: &str, at: &str, target: Value) -> Value {
-    let mut whole =
-        json!({ "target": "stripe", "tries": 0, "max_attempts": 12, "next_at": null, "leased": false, "reason": null, "last": null });
-    whole.as_object_mut().unwrap().extend(target.as_object().unwrap().clone());
+    let mut whole = json!({ "target": "stripe", "tries": 0, "max_attempts": 12, "next_at": null, "leased": false, "reason": null, "last": null });
+    whole
+        .as_object_mut()
+        .unwrap()
+        .extend(target.as_object().unwrap().clone());
     json!({ "id": "01936000-0000-7000-8000-000000000001", "origin": { "kind": "route", "name": "stripe" }, "delivery_id": id, "type": kind,
             "received_at": at, "size": 423, "targets": [whole] })
 }
@@ -63,8 +72,19 @@ pub(super) fn deliveries() -> Vec<Delivery> {
 
 pub(super) fn shown() -> Shown {
     let target = json!({ "status": "retrying", "tries": 4, "next_at": "2026-11-24T13:08:50Z", "last": last("503") });
-    let mut value = delivery("evt_1QNkT2Hd7mZ0pVbX", "invoice.payment_failed", "2026-11-24T13:04:33.118Z", target);
-    let attempt = |number: u32, at: &str, came_to: &str, status: Option<u16>, took: f64, headers: Value, text: Option<&str>| {
+    let mut value = delivery(
+        "evt_1QNkT2Hd7mZ0pVbX",
+        "invoice.payment_failed",
+        "2026-11-24T13:04:33.118Z",
+        target,
+    );
+    let attempt = |number: u32,
+                   at: &str,
+                   came_to: &str,
+                   status: Option<u16>,
+                   took: f64,
+                   headers: Value,
+                   text: Option<&str>| {
         json!({ "target": "stripe", "number": number, "cause": "schedule", "late": false, "started_at": at, "took": took, "connect": null,
                 "first_byte": null, "came_to": came_to, "status": status, "error": status.is_none().then_some("connection refused"),
                 "peer": "127.0.0.1:3000", "headers": headers, "body_text": text })
@@ -115,23 +135,42 @@ pub(super) fn replay() -> Replay {
 }
 
 pub(super) fn tail() -> Vec<TailLine> {
-    let line = |at: &str, kind: &str, route: &str, came_to: &str, status: u16, took: f64, more: Value| {
+    let line = |at: &str,
+                kind: &str,
+                route: &str,
+                came_to: &str,
+                status: u16,
+                took: f64,
+                more: Value| {
         let mut value = json!({ "seq": 1, "at": at, "kind": kind, "route": route, "came_to": came_to, "status": status, "took": took });
-        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        value
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         read::<TailLine>(value)
     };
     let (first, second) = ("2026-11-24T13:07:01Z", "2026-11-24T13:07:02Z");
     let stripe = json!({ "type": "invoice.paid", "delivery_id": "evt_1QNkVwHd7mZ0pVc1" });
-    let refused = json!({ "type": "push", "code": "signature_mismatch", "request_id": "01JDC9R7T3WA" });
+    let refused =
+        json!({ "type": "push", "code": "signature_mismatch", "request_id": "01JDC9R7T3WA" });
     let tried = json!({ "delivery_id": "evt_1QNkVwHd7mZ0pVc1", "try": 1 });
     let again = json!({ "delivery_id": "evt_1QNkVwHd7mZ0pVc1", "try": 2, "again_in": 108.0 });
-    let duplicate = json!({ "type": "push", "delivery_id": "7d1b6e90-c86a-11f1-9f2c-0242ac120002" });
+    let duplicate =
+        json!({ "type": "push", "delivery_id": "7d1b6e90-c86a-11f1-9f2c-0242ac120002" });
     vec![
         line(first, "request", "stripe", "queued", 200, 0.003, stripe),
         line(second, "request", "github", "refused", 401, 0.001, refused),
         line(second, "attempt", "stripe", "handed_on", 200, 0.022, tried),
         line(second, "attempt", "stripe", "again", 503, 0.084, again),
-        line(second, "request", "github", "duplicate", 200, 0.0, duplicate),
+        line(
+            second,
+            "request",
+            "github",
+            "duplicate",
+            200,
+            0.0,
+            duplicate,
+        ),
     ]
 }
 
@@ -148,17 +187,24 @@ pub(in crate::cli) struct Fake {
 
 impl Fake {
     /// Answers each request, told as `GET /-/x` with its body, with a status and JSON.
-    pub(in crate::cli) fn start(answers: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 'static) -> Self {
+    pub(in crate::cli) fn start(
+        answers: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 'static,
+    ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let state: (Answers, Arc<Mutex<Vec<Asked>>>) = (Arc::new(answers), Arc::clone(&asked));
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                axum::serve(listener, Router::new().fallback(answer).with_state(state)).await.ok();
+                axum::serve(listener, Router::new().fallback(answer).with_state(state))
+                    .await
+                    .ok();
             });
         });
         Self { address, asked }
@@ -176,12 +222,21 @@ impl Fake {
     }
 }
 
-async fn answer(State((answers, asked)): State<(Answers, Arc<Mutex<Vec<Asked>>>)>, request: Request) -> Response {
+async fn answer(
+    State((answers, asked)): State<(Answers, Arc<Mutex<Vec<Asked>>>)>,
+    request: Request,
+) -> Response {
     let what = format!("{} {}", request.method(), request.uri());
-    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20)
+        .await
+        .unwrap();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let (status, told) = answers(&what, &body);
     asked.lock().unwrap().push((what, body));
     let status = StatusCode::from_u16(status).unwrap();
-    if let Value::String(text) = told { (status, text).into_response() } else { (status, axum::Json(told)).into_response() }
+    if let Value::String(text) = told {
+        (status, text).into_response()
+    } else {
+        (status, axum::Json(told)).into_response()
+    }
 }

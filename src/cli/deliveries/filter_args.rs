@@ -43,14 +43,20 @@ fn when(text: &str) -> Result<When, String> {
     if let Ok(ago) = units::duration(text) {
         return Ok(When::Ago(ago));
     }
-    term::moment(text).map(When::At).ok_or_else(|| "write an age such as `22h`, or a time such as `2026-11-23T09:00:00Z`".to_owned())
+    term::moment(text).map(When::At).ok_or_else(|| {
+        "write an age such as `22h`, or a time such as `2026-11-23T09:00:00Z`".to_owned()
+    })
 }
 
 fn state(text: &str) -> Result<State, String> {
-    State::ALL.into_iter().find(|state| state.word() == text).ok_or_else(|| {
-        let all = State::ALL.map(State::word);
-        did_you_mean(text, all.into_iter()).unwrap_or_else(|| format!("there are {}", all.join(", ")))
-    })
+    State::ALL
+        .into_iter()
+        .find(|state| state.word() == text)
+        .ok_or_else(|| {
+            let all = State::ALL.map(State::word);
+            did_you_mean(text, all.into_iter())
+                .unwrap_or_else(|| format!("there are {}", all.join(", ")))
+        })
 }
 
 impl When {
@@ -65,7 +71,10 @@ impl When {
 impl Which {
     /// Those in these states.
     pub(in crate::cli) fn in_states(states: &[State]) -> Self {
-        Self { state: states.to_vec(), ..Self::default() }
+        Self {
+            state: states.to_vec(),
+            ..Self::default()
+        }
     }
 
     /// Whether nothing was said.
@@ -105,7 +114,11 @@ pub(super) fn target(filter: &Filter, order: &str, limit: u64, after: Option<&st
         ("limit", Some(limit.as_str())),
         ("after", after),
     ];
-    query.extend_pairs(parts.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    query.extend_pairs(
+        parts
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     format!("/-/deliveries?{}", query.finish())
 }
 
@@ -126,7 +139,10 @@ mod tests {
         };
         let filter = which.filter(now);
         let query = "route=a+b&status=dead%2Cretrying&since=2026-11-23T15%3A00%3A00Z&until=2026-11-24T11%3A00%3A00Z&text=a%26b%3Dc";
-        assert_eq!(target(&filter, "newest", 50, Some("x")), format!("/-/deliveries?{query}&order=newest&limit=50&after=x"));
+        assert_eq!(
+            target(&filter, "newest", 50, Some("x")),
+            format!("/-/deliveries?{query}&order=newest&limit=50&after=x")
+        );
         assert!(Which::default().is_empty() && !which.is_empty());
     }
 

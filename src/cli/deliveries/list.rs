@@ -36,7 +36,11 @@ pub(super) struct ListArgs {
 /// Runs `deliveries list`.
 pub(super) fn list(gate: &GateArgs, args: &ListArgs) -> Result<Exit, Error> {
     let (door, now) = (gate.door()?, super::now());
-    let order = if args.oldest { Order::Oldest } else { Order::Newest };
+    let order = if args.oldest {
+        Order::Oldest
+    } else {
+        Order::Newest
+    };
     let mut pages = Pages::new(&door, args.which.filter(now), order);
     let mut found = Vec::new();
     context::block_on(async {
@@ -71,7 +75,8 @@ fn print(delivery: &Delivery) -> Result<(), Error> {
 
 /// As one line of JSON, as the gate has it.
 pub(super) fn json(what: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string(what).map_err(|error| Error::no("the answer cannot be written").cause(error))
+    serde_json::to_string(what)
+        .map_err(|error| Error::no("the answer cannot be written").cause(error))
 }
 
 /// The deliveries that a filter finds, page by page.
@@ -85,7 +90,13 @@ pub(super) struct Pages<'a> {
 
 impl<'a> Pages<'a> {
     pub(super) fn new(door: &'a Door, filter: Filter, order: Order) -> Self {
-        Self { door, filter, order, after: None, over: false }
+        Self {
+            door,
+            filter,
+            order,
+            after: None,
+            over: false,
+        }
     }
 
     /// The next page of at most so many; it can be empty, for a search looks at so many at a time. `None` at the end.
@@ -93,8 +104,20 @@ impl<'a> Pages<'a> {
         if self.over {
             return Ok(None);
         }
-        let order = if self.order == Order::Oldest { "oldest" } else { "newest" };
-        let page: Deliveries = self.door.get(&filter_args::target(&self.filter, order, most.min(PAGE), self.after.as_deref())).await?;
+        let order = if self.order == Order::Oldest {
+            "oldest"
+        } else {
+            "newest"
+        };
+        let page: Deliveries = self
+            .door
+            .get(&filter_args::target(
+                &self.filter,
+                order,
+                most.min(PAGE),
+                self.after.as_deref(),
+            ))
+            .await?;
         self.over = page.next.is_none();
         self.after = page.next;
         Ok(Some(page.deliveries))
@@ -125,9 +148,10 @@ pub(super) fn next(target: &Target, now: SystemTime, look: &Look) -> Option<Stri
     match target.status {
         State::Dead | State::Cancelled | State::Delivered | State::Parked => None,
         State::Pending | State::Retrying => Some(match target.next_at.as_deref() {
-            Some(at) => {
-                term::moment(at).map_or_else(|| look.none().to_owned(), |at| term::wait(at.duration_since(now).unwrap_or_default()))
-            }
+            Some(at) => term::moment(at).map_or_else(
+                || look.none().to_owned(),
+                |at| term::wait(at.duration_since(now).unwrap_or_default()),
+            ),
             None => "in line".to_owned(),
         }),
     }
@@ -159,12 +183,16 @@ fn render(found: &[Delivery], with_route: bool, now: SystemTime, look: &Look) ->
         columns.insert(1, ("ROUTE", Align::Left));
     }
     let mut table = Table::new(&columns, 0);
-    let or_none = |text: Option<String>| text.map_or_else(|| Cell::styled(look.none(), DIM), Cell::from);
+    let or_none =
+        |text: Option<String>| text.map_or_else(|| Cell::styled(look.none(), DIM), Cell::from);
     for delivery in found {
         for target in &delivery.targets {
             let received = term::moment(&delivery.received_at).map(|at| look.time(at, now));
             let mut cells = vec![
-                Cell::styled(term::clean(delivery.delivery_id.as_deref().unwrap_or(&delivery.id)), BOLD),
+                Cell::styled(
+                    term::clean(delivery.delivery_id.as_deref().unwrap_or(&delivery.id)),
+                    BOLD,
+                ),
                 or_none(delivery.event_type.as_deref().map(term::clean)),
                 or_none(received),
                 Cell::styled(target.status.word(), style(target.status)),
@@ -189,13 +217,31 @@ fn foot(shown: u64, all: bool, order: Order, look: &Look, now: SystemTime) -> St
     if shown == 0 {
         return "no delivery is like that".to_owned();
     }
-    let order = if order == Order::Oldest { "oldest first" } else { "newest first" };
-    let zone = jiff::Timestamp::try_from(now).ok().map(|now| now.to_zoned_datetime(look.zone.clone()).strftime("%Z").to_string());
-    let zone = zone.filter(|zone| zone != "UTC" && look.width.is_some()).map(|zone| format!(", times in {zone}")).unwrap_or_default();
-    if all {
-        format!("{shown} of {shown}, {order}{zone}", shown = term::count(shown))
+    let order = if order == Order::Oldest {
+        "oldest first"
     } else {
-        format!("{} shown, {order}{zone}; there are more: --limit {}", term::count(shown), shown.saturating_mul(10))
+        "newest first"
+    };
+    let zone = jiff::Timestamp::try_from(now).ok().map(|now| {
+        now.to_zoned_datetime(look.zone.clone())
+            .strftime("%Z")
+            .to_string()
+    });
+    let zone = zone
+        .filter(|zone| zone != "UTC" && look.width.is_some())
+        .map(|zone| format!(", times in {zone}"))
+        .unwrap_or_default();
+    if all {
+        format!(
+            "{shown} of {shown}, {order}{zone}",
+            shown = term::count(shown)
+        )
+    } else {
+        format!(
+            "{} shown, {order}{zone}; there are more: --limit {}",
+            term::count(shown),
+            shown.saturating_mul(10)
+        )
     }
 }
 
@@ -210,14 +256,33 @@ mod tests {
         for with_route in [false, true] {
             let page = render(&found, with_route, now, &look);
             let plain = anstream::adapter::strip_str(&page).to_string();
-            assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
-            let name = if with_route { "list_all_routes" } else { "list" };
+            assert!(
+                plain.lines().all(|line| line.chars().count() <= 100),
+                "{plain}"
+            );
+            let name = if with_route {
+                "list_all_routes"
+            } else {
+                "list"
+            };
             insta::assert_snapshot!(format!("{name}_plain"), plain);
             insta::assert_snapshot!(format!("{name}_coloured"), page.replace('\x1b', "^"));
         }
-        assert_eq!(foot(3, true, Order::Newest, &look, now), "3 of 3, newest first");
-        assert_eq!(foot(50, false, Order::Oldest, &look, now), "50 shown, oldest first; there are more: --limit 500");
-        let berlin = Look { zone: jiff::tz::TimeZone::fixed(jiff::tz::offset(1)), ..look };
-        assert!(foot(1, true, Order::Newest, &berlin, now).contains(", times in +01"), "the zone is said once");
+        assert_eq!(
+            foot(3, true, Order::Newest, &look, now),
+            "3 of 3, newest first"
+        );
+        assert_eq!(
+            foot(50, false, Order::Oldest, &look, now),
+            "50 shown, oldest first; there are more: --limit 500"
+        );
+        let berlin = Look {
+            zone: jiff::tz::TimeZone::fixed(jiff::tz::offset(1)),
+            ..look
+        };
+        assert!(
+            foot(1, true, Order::Newest, &berlin, now).contains(", times in +01"),
+            "the zone is said once"
+        );
     }
 }

@@ -13,20 +13,38 @@ const PLAIN: usize = 8 << 10;
 pub(super) fn curl(raw: &[u8], tls: bool) -> Result<String, Error> {
     let message = Message::parse(raw).map_err(|fault| {
         let (Fault::Unreadable(why) | Fault::Malformed(why)) = fault;
-        Error::no("the request cannot be written as a command").why(why).hint("--http")
+        Error::no("the request cannot be written as a command")
+            .why(why)
+            .hint("--http")
     })?;
     let scheme = if tls { "https" } else { "http" };
-    let url = format!("{scheme}://{}{}", message.authority, String::from_utf8_lossy(&message.target));
-    let glob = if url.contains(['[', ']', '{', '}']) { " -g" } else { "" };
+    let url = format!(
+        "{scheme}://{}{}",
+        message.authority,
+        String::from_utf8_lossy(&message.target)
+    );
+    let glob = if url.contains(['[', ']', '{', '}']) {
+        " -g"
+    } else {
+        ""
+    };
     let (before, data) = body(&message.body);
-    let mut command = format!("{before}curl -sS -i{glob} -X {} {}", quoted(message.method.as_str()), quoted(&url));
+    let mut command = format!(
+        "{before}curl -sS -i{glob} -X {} {}",
+        quoted(message.method.as_str()),
+        quoted(&url)
+    );
     for (name, value) in &message.headers {
         if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name) {
             continue;
         }
         // curl takes `Name:` for "send none", and `Name;` for an empty one
         let value = String::from_utf8_lossy(value.as_bytes());
-        let line = if value.is_empty() { format!("{name};") } else { format!("{name}: {value}") };
+        let line = if value.is_empty() {
+            format!("{name};")
+        } else {
+            format!("{name}: {value}")
+        };
         command.push_str(&format!(" \\\n  -H {}", word(&line)));
     }
     command.push_str(&data);
@@ -35,28 +53,48 @@ pub(super) fn curl(raw: &[u8], tls: bool) -> Result<String, Error> {
 
 /// What comes before the command, and its last option.
 fn body(body: &Bytes) -> (String, String) {
-    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= PLAIN);
-    match text.filter(|text| !text.starts_with('@') && !text.chars().any(|char| char.is_control() && !matches!(char, '\n' | '\t'))) {
+    let text = std::str::from_utf8(body)
+        .ok()
+        .filter(|text| text.len() <= PLAIN);
+    match text.filter(|text| {
+        !text.starts_with('@')
+            && !text
+                .chars()
+                .any(|char| char.is_control() && !matches!(char, '\n' | '\t'))
+    }) {
         Some("") => (String::new(), String::new()),
-        Some(text) => (String::new(), format!(" \\\n  --data-binary {}", word(text))),
+        Some(text) => (
+            String::new(),
+            format!(" \\\n  --data-binary {}", word(text)),
+        ),
         None => {
             use base64::Engine as _;
             let encoded = base64::engine::general_purpose::STANDARD.encode(body);
-            (format!("printf %s {encoded} | base64 -d | "), " \\\n  --data-binary @-".to_owned())
+            (
+                format!("printf %s {encoded} | base64 -d | "),
+                " \\\n  --data-binary @-".to_owned(),
+            )
         }
     }
 }
 
 /// A word for a shell; what would drive a terminal is written out.
 fn word(text: &str) -> String {
-    if !text.chars().any(|char| char.is_control() && !matches!(char, '\n' | '\t')) {
+    if !text
+        .chars()
+        .any(|char| char.is_control() && !matches!(char, '\n' | '\t'))
+    {
         return quoted(text);
     }
     let escaped: String = text
         .chars()
         .map(|char| match char {
             '\'' | '\\' => format!("\\{char}"),
-            char if char.is_control() => char.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
+            char if char.is_control() => char
+                .to_string()
+                .bytes()
+                .map(|byte| format!("\\x{byte:02x}"))
+                .collect(),
             char => char.to_string(),
         })
         .collect();
@@ -79,9 +117,15 @@ mod tests {
     #[test]
     fn bytes_that_drive_a_terminal_do_not_stand_in_it() {
         for body in ["\u{1b}[2J", "@/etc/passwd"] {
-            let raw = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let raw = format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
             let command = curl(raw.as_bytes(), false).unwrap();
-            assert!(command.starts_with("printf %s ") && command.ends_with("--data-binary @-"), "{command}");
+            assert!(
+                command.starts_with("printf %s ") && command.ends_with("--data-binary @-"),
+                "{command}"
+            );
         }
         assert_eq!(word("a: \u{9b}'"), "$'a: \\xc2\\x9b\\''");
         assert!(curl(b"nonsense", false).is_err());

@@ -66,49 +66,83 @@ fn rate(text: &str) -> Result<f64, String> {
 pub(super) fn replay(gate: &GateArgs, args: &ReplayArgs) -> Result<Exit, Error> {
     let door = gate.door()?;
     if let Some(id) = &args.stop {
-        return context::block_on(stop(&door, id))?.and_then(|stopped| finish(&stopped, args.json)).map(|_| Exit::DONE);
+        return context::block_on(stop(&door, id))?
+            .and_then(|stopped| finish(&stopped, args.json))
+            .map(|_| Exit::DONE);
     }
     if let Some(id) = &args.resume {
-        let begun: Replay = context::block_on(door.post(&format!("/-/replays/{}/resume", escaped(id)), &Resume { rate: args.rate }))??;
+        let begun: Replay = context::block_on(door.post(
+            &format!("/-/replays/{}/resume", escaped(id)),
+            &Resume { rate: args.rate },
+        ))??;
         return go_on(&door, &begun.id, args.json);
     }
     if let Some(id) = &args.one {
         return one(&door, id, args);
     }
     if args.which.is_empty() {
-        return Err(Error::usage("nothing says which deliveries").hint("an ID, or --route ROUTE, --state dead, …"));
+        return Err(Error::usage("nothing says which deliveries")
+            .hint("an ID, or --route ROUTE, --state dead, …"));
     }
     many(&door, args)
 }
 
 /// Stops a replay, and waits for the delivery that it is at.
 async fn stop(door: &Door, id: &str) -> Result<Replay, Error> {
-    let asked = door.post::<Replay>(&format!("/-/replays/{}/stop", escaped(id)), &serde_json::json!({})).await?;
+    let asked = door
+        .post::<Replay>(
+            &format!("/-/replays/{}/stop", escaped(id)),
+            &serde_json::json!({}),
+        )
+        .await?;
     if asked.state != ReplayState::Running {
         return Ok(asked);
     }
     // if that one takes long, what is known then is told
-    tokio::time::timeout(STOPS, watch(door, id)).await.unwrap_or(Ok(asked))
+    tokio::time::timeout(STOPS, watch(door, id))
+        .await
+        .unwrap_or(Ok(asked))
 }
 
 fn one(door: &Door, id: &str, args: &ReplayArgs) -> Result<Exit, Error> {
-    let order =
-        ReplayOne { reason: args.sure.reason.clone().unwrap_or_default(), delivered: args.delivered, bypass_dedupe: args.bypass_dedupe };
+    let order = ReplayOne {
+        reason: args.sure.reason.clone().unwrap_or_default(),
+        delivered: args.delivered,
+        bypass_dedupe: args.bypass_dedupe,
+    };
     if args.dry_run {
-        return Err(Error::usage("one delivery goes without a plan").hint("hookgate deliveries show ID"));
+        return Err(
+            Error::usage("one delivery goes without a plan").hint("hookgate deliveries show ID")
+        );
     }
-    let replayed: Replayed = context::block_on(door.post(&format!("/-/deliveries/{}/replay", escaped(id)), &order))??;
+    let replayed: Replayed =
+        context::block_on(door.post(&format!("/-/deliveries/{}/replay", escaped(id)), &order))??;
     if args.json {
         term::print_line(&json(&replayed)?)?;
     } else if replayed.done > 0 {
-        term::print_line(&format!("{} {} goes again", Look::of_stdout().sign(Sign::Good), term::clean(id)))?;
-        term::say(&format!("then: hookgate deliveries show {}", term::clean(&replayed.id)));
+        term::print_line(&format!(
+            "{} {} goes again",
+            Look::of_stdout().sign(Sign::Good),
+            term::clean(id)
+        ))?;
+        term::say(&format!(
+            "then: hookgate deliveries show {}",
+            term::clean(&replayed.id)
+        ));
     } else {
         let why = "it waits already, or it was handed on, or another of its ID was";
-        term::print_line(&format!("{} {} stays as it is: {why}", Look::of_stdout().sign(Sign::Look), term::clean(id)))?;
+        term::print_line(&format!(
+            "{} {} stays as it is: {why}",
+            Look::of_stdout().sign(Sign::Look),
+            term::clean(id)
+        ))?;
         term::say("--delivered and --bypass-dedupe send it even so");
     }
-    Ok(if replayed.done > 0 { Exit::DONE } else { Exit::NO })
+    Ok(if replayed.done > 0 {
+        Exit::DONE
+    } else {
+        Exit::NO
+    })
 }
 
 fn many(door: &Door, args: &ReplayArgs) -> Result<Exit, Error> {
@@ -121,14 +155,32 @@ fn many(door: &Door, args: &ReplayArgs) -> Result<Exit, Error> {
         reason: String::new(),
         bypass_dedupe: args.bypass_dedupe,
         delivered: args.delivered,
-        order: if args.newest { Order::Newest } else { Order::Oldest },
+        order: if args.newest {
+            Order::Newest
+        } else {
+            Order::Oldest
+        },
     };
     let planned: Plan = context::block_on(door.post("/-/deliveries/replay", &order))??;
     if args.json && args.dry_run {
         term::print_line(&json(&planned)?)?;
     } else {
-        let first = if args.newest { "newest first" } else { "oldest first" };
-        term::say(plan::render(&planned, &order.filter, first, &[manner(&order, planned.count)], now, &Look::of_stdout()).trim_end());
+        let first = if args.newest {
+            "newest first"
+        } else {
+            "oldest first"
+        };
+        term::say(
+            plan::render(
+                &planned,
+                &order.filter,
+                first,
+                &[manner(&order, planned.count)],
+                now,
+                &Look::of_stdout(),
+            )
+            .trim_end(),
+        );
     }
     if args.dry_run || planned.count == 0 {
         return Ok(Exit::DONE);
@@ -146,9 +198,21 @@ fn manner(order: &ReplayMany, count: u64) -> String {
         1 => "stops after the first failure".to_owned(),
         many => format!("stops after {many} failures in a row"),
     };
-    let dedupe = if order.bypass_dedupe { "dedupe bypassed" } else { "dedupe kept" };
-    let delivered = if order.delivered { "; what was handed on goes again" } else { "" };
-    format!("{}, about {}; fresh retry budget; {stops}; {dedupe}{delivered}", watch::rate(order.rate), watch::left(count, order.rate))
+    let dedupe = if order.bypass_dedupe {
+        "dedupe bypassed"
+    } else {
+        "dedupe kept"
+    };
+    let delivered = if order.delivered {
+        "; what was handed on goes again"
+    } else {
+        ""
+    };
+    format!(
+        "{}, about {}; fresh retry budget; {stops}; {dedupe}{delivered}",
+        watch::rate(order.rate),
+        watch::left(count, order.rate)
+    )
 }
 
 /// Watches a replay to its end; Ctrl-C ends the watching alone.
@@ -162,7 +226,10 @@ fn go_on(door: &Door, id: &str, as_json: bool) -> Result<Exit, Error> {
     match watched {
         Some(replay) => finish(&replay, as_json),
         None => {
-            term::say(&format!("\nit goes on in the gate; to stop it: hookgate deliveries replay --stop {}", term::clean(id)));
+            term::say(&format!(
+                "\nit goes on in the gate; to stop it: hookgate deliveries replay --stop {}",
+                term::clean(id)
+            ));
             Ok(Exit::INTERRUPTED)
         }
     }
@@ -187,11 +254,25 @@ mod tests {
 
     #[test]
     fn a_plan_at_100_columns() {
-        let order = ReplayMany { filter: fake::filter(), stop_after: 5, ..ReplayMany::default() };
+        let order = ReplayMany {
+            filter: fake::filter(),
+            stop_after: 5,
+            ..ReplayMany::default()
+        };
         let planned = fake::plan();
-        let text = plan::render(&planned, &order.filter, "oldest first", &[manner(&order, planned.count)], fake::now(), &fake::look());
+        let text = plan::render(
+            &planned,
+            &order.filter,
+            "oldest first",
+            &[manner(&order, planned.count)],
+            fake::now(),
+            &fake::look(),
+        );
         let plain = anstream::adapter::strip_str(&text).to_string();
-        assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
+        assert!(
+            plain.lines().all(|line| line.chars().count() <= 100),
+            "{plain}"
+        );
         insta::assert_snapshot!("plan_plain", plain);
         insta::assert_snapshot!("plan_coloured", text.replace('\x1b', "^"));
     }

@@ -48,11 +48,18 @@ pub(super) fn show(gate: &GateArgs, args: &ShowArgs) -> Result<Exit, Error> {
         let shown = find(&door, &args.id).await?;
         let id = escaped(&shown.delivery.id);
         if args.body {
-            print_raw(&door.bytes(&format!("/-/deliveries/{id}/body?raw=true")).await?)?;
+            print_raw(
+                &door
+                    .bytes(&format!("/-/deliveries/{id}/body?raw=true"))
+                    .await?,
+            )?;
         } else if args.http {
             print_raw(&door.bytes(&format!("/-/deliveries/{id}/http")).await?)?;
         } else if args.curl {
-            term::print_line(&raw::curl(&door.bytes(&format!("/-/deliveries/{id}/http")).await?, shown.request.tls)?)?;
+            term::print_line(&raw::curl(
+                &door.bytes(&format!("/-/deliveries/{id}/http")).await?,
+                shown.request.tls,
+            )?)?;
         } else if args.json {
             term::print_line(&json(&shown)?)?;
         } else {
@@ -66,7 +73,9 @@ pub(super) fn show(gate: &GateArgs, args: &ShowArgs) -> Result<Exit, Error> {
 /// The delivery of that ID.
 pub(super) async fn find(door: &Door, id: &str) -> Result<Shown, Error> {
     let none = || Error::no(format!("there is no delivery {id}")).hint("hookgate deliveries list");
-    door.find(&format!("/-/deliveries/{}", escaped(id))).await?.ok_or_else(none)
+    door.find(&format!("/-/deliveries/{}", escaped(id)))
+        .await?
+        .ok_or_else(none)
 }
 
 /// Bytes as they are, but for a terminal.
@@ -89,36 +98,77 @@ fn hint(shown: &Shown, asked: &str) {
         } else {
             format!("{} older deliveries have", term::count(shown.others))
         };
-        term::say(&format!("{older} this ID: hookgate deliveries list --id {}", term::clean(&quoted(asked))));
-    } else if shown.delivery.targets.iter().any(|target| matches!(target.status, State::Dead | State::Cancelled)) {
-        term::say(&format!("then: hookgate deliveries replay {}", term::clean(&quoted(asked))));
+        term::say(&format!(
+            "{older} this ID: hookgate deliveries list --id {}",
+            term::clean(&quoted(asked))
+        ));
+    } else if shown
+        .delivery
+        .targets
+        .iter()
+        .any(|target| matches!(target.status, State::Dead | State::Cancelled))
+    {
+        term::say(&format!(
+            "then: hookgate deliveries replay {}",
+            term::clean(&quoted(asked))
+        ));
     }
 }
 
 fn render(shown: &Shown, now: SystemTime, look: &Look) -> String {
     let delivery = &shown.delivery;
-    let name = delivery.event_type.as_deref().or(delivery.delivery_id.as_deref()).unwrap_or(&delivery.id);
-    let mut text =
-        format!("{BOLD}{}{BOLD:#}   {} {}", term::clean(name), term::clean(&delivery.origin.kind), term::clean(&delivery.origin.name));
+    let name = delivery
+        .event_type
+        .as_deref()
+        .or(delivery.delivery_id.as_deref())
+        .unwrap_or(&delivery.id);
+    let mut text = format!(
+        "{BOLD}{}{BOLD:#}   {} {}",
+        term::clean(name),
+        term::clean(&delivery.origin.kind),
+        term::clean(&delivery.origin.name)
+    );
     for target in &delivery.targets {
         let style = style(target.status);
         write!(text, "   {style}{}{style:#}", state(target, now, look)).ok();
     }
     text.push_str("\n\n");
     let mut line = |what: &str, said: String, command: &str| {
-        let command = if command.is_empty() { String::new() } else { format!("     {DIM}{command}{DIM:#}") };
+        let command = if command.is_empty() {
+            String::new()
+        } else {
+            format!("     {DIM}{command}{DIM:#}")
+        };
         writeln!(text, "  {what:<9} {}{command}", term::clean(&said)).ok();
     };
-    line("id", delivery.delivery_id.iter().chain([&delivery.id]).cloned().collect::<Vec<_>>().join(", here "), "");
+    line(
+        "id",
+        delivery
+            .delivery_id
+            .iter()
+            .chain([&delivery.id])
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", here "),
+        "",
+    );
     if let Some(account) = &delivery.account {
         line("account", account.clone(), "");
     }
     line("received", received(shown, now, look), "");
     line("verified", verified(shown), "");
     let body = &shown.body;
-    let kind = body.content_type.as_deref().map(|kind| format!(", {kind}")).unwrap_or_default();
+    let kind = body
+        .content_type
+        .as_deref()
+        .map(|kind| format!(", {kind}"))
+        .unwrap_or_default();
     let hash: String = body.sha256.chars().take(8).collect();
-    line("body", format!("{}{kind}, sha256 {hash}…", term::size(body.size)), "--body prints it, --http all");
+    line(
+        "body",
+        format!("{}{kind}, sha256 {hash}…", term::size(body.size)),
+        "--body prints it, --http all",
+    );
     if !shown.attempts.is_empty() {
         text.push('\n');
         text.push_str(&attempts(&shown.attempts, now, look));
@@ -159,8 +209,14 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
         said.push_str(", its route is gone from the config");
     }
     match target.max_attempts {
-        Some(most) if target.tries > 0 => said.push_str(&format!(", {} of {most} tries", target.tries)),
-        None if target.tries > 0 => said.push_str(&format!(", {} attempt{}", target.tries, if target.tries == 1 { "" } else { "s" })),
+        Some(most) if target.tries > 0 => {
+            said.push_str(&format!(", {} of {most} tries", target.tries))
+        }
+        None if target.tries > 0 => said.push_str(&format!(
+            ", {} attempt{}",
+            target.tries,
+            if target.tries == 1 { "" } else { "s" }
+        )),
         Some(_) | None => {}
     }
     said
@@ -168,7 +224,10 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
 
 fn received(shown: &Shown, now: SystemTime, look: &Look) -> String {
     let request = &shown.request;
-    let at = request.received_at.as_deref().unwrap_or(&shown.delivery.received_at);
+    let at = request
+        .received_at
+        .as_deref()
+        .unwrap_or(&shown.delivery.received_at);
     let mut said = term::moment(at).map_or_else(|| at.to_owned(), |at| precise(at, now, look));
     if let Some(client) = &request.client {
         said.push_str(&format!(" from {client}"));
@@ -183,8 +242,15 @@ fn received(shown: &Shown, now: SystemTime, look: &Look) -> String {
 /// As a list has it, with milliseconds where it is of today.
 fn precise(at: SystemTime, now: SystemTime, look: &Look) -> String {
     let short = look.time(at, now);
-    let millis = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_millis();
-    if short.matches(':').count() == 2 { format!("{short}.{millis:03}") } else { short }
+    let millis = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .subsec_millis();
+    if short.matches(':').count() == 2 {
+        format!("{short}.{millis:03}")
+    } else {
+        short
+    }
 }
 
 fn verified(shown: &Shown) -> String {
@@ -192,15 +258,32 @@ fn verified(shown: &Shown) -> String {
     if !request.verified {
         return "no: its route verified nothing, or observed".to_owned();
     }
-    let mut said = request.secret.as_deref().map_or_else(|| "yes".to_owned(), |secret| format!("secret {secret}"));
-    let received = term::moment(request.received_at.as_deref().unwrap_or(&shown.delivery.received_at));
-    if let Some((signed, received)) = request.signed_at.as_deref().and_then(term::moment).zip(received) {
+    let mut said = request
+        .secret
+        .as_deref()
+        .map_or_else(|| "yes".to_owned(), |secret| format!("secret {secret}"));
+    let received = term::moment(
+        request
+            .received_at
+            .as_deref()
+            .unwrap_or(&shown.delivery.received_at),
+    );
+    if let Some((signed, received)) = request
+        .signed_at
+        .as_deref()
+        .and_then(term::moment)
+        .zip(received)
+    {
         said.push_str(&match received.duration_since(signed) {
             Ok(before) => format!("; signed {} before", near(before)),
             Err(after) => format!("; signed {} after", near(after.duration())),
         });
     }
-    if let Some(covers) = request.covers.as_deref().filter(|covers| !covers.is_empty()) {
+    if let Some(covers) = request
+        .covers
+        .as_deref()
+        .filter(|covers| !covers.is_empty())
+    {
         said.push_str(&format!("; covers {covers}"));
     }
     said
@@ -208,24 +291,44 @@ fn verified(shown: &Shown) -> String {
 
 /// Signed times are whole seconds.
 fn near(duration: Duration) -> String {
-    term::wait(Duration::from_secs((duration + Duration::from_millis(500)).as_secs()))
+    term::wait(Duration::from_secs(
+        (duration + Duration::from_millis(500)).as_secs(),
+    ))
 }
 
 fn attempts(attempts: &[Attempt], now: SystemTime, look: &Look) -> String {
-    let columns =
-        [("#", Align::Right), ("STARTED", Align::Left), ("CAME TO", Align::Left), ("TOOK", Align::Right), ("DETAIL", Align::Left)];
+    let columns = [
+        ("#", Align::Right),
+        ("STARTED", Align::Left),
+        ("CAME TO", Align::Left),
+        ("TOOK", Align::Right),
+        ("DETAIL", Align::Left),
+    ];
     let mut table = Table::new(&columns, 2);
-    let time = |attempt: &Attempt| term::moment(&attempt.started_at).map_or_else(|| look.none().to_owned(), |at| look.time(at, now));
+    let time = |attempt: &Attempt| {
+        term::moment(&attempt.started_at)
+            .map_or_else(|| look.none().to_owned(), |at| look.time(at, now))
+    };
     for alike in attempts.chunk_by(is_same_probe) {
-        let shown = if alike.len() > UNFOLDED { 1 } else { alike.len() };
+        let shown = if alike.len() > UNFOLDED {
+            1
+        } else {
+            alike.len()
+        };
         for attempt in alike.iter().take(shown) {
             let style = match attempt.status {
                 Some(200..=299) => GREEN,
                 Some(_) => RED,
                 None => YELLOW,
             };
-            let room = look.width.map_or(usize::MAX, |width| width.saturating_sub(BEFORE_DETAIL).max(20));
-            let took = if is_cut_off(attempt) { look.none().to_owned() } else { term::took(attempt.took) };
+            let room = look.width.map_or(usize::MAX, |width| {
+                width.saturating_sub(BEFORE_DETAIL).max(20)
+            });
+            let took = if is_cut_off(attempt) {
+                look.none().to_owned()
+            } else {
+                term::took(attempt.took)
+            };
             table.row([
                 attempt.number.to_string().into(),
                 time(attempt).into(),
@@ -237,8 +340,17 @@ fn attempts(attempts: &[Attempt], now: SystemTime, look: &Look) -> String {
         if let Some(last) = alike.last().filter(|_| alike.len() > shown) {
             let more = term::count(u64::try_from(alike.len() - shown).unwrap_or(u64::MAX));
             let dots = if look.utf8 { "…" } else { "..." };
-            let folded = format!("{dots} {more} more probes with the same result until {}", time(last));
-            table.row(["".into(), "".into(), "".into(), "".into(), Cell::styled(folded, DIM)]);
+            let folded = format!(
+                "{dots} {more} more probes with the same result until {}",
+                time(last)
+            );
+            table.row([
+                "".into(),
+                "".into(),
+                "".into(),
+                "".into(),
+                Cell::styled(folded, DIM),
+            ]);
         }
     }
     table.render(look)
@@ -246,7 +358,14 @@ fn attempts(attempts: &[Attempt], now: SystemTime, look: &Look) -> String {
 
 /// Whether two attempts are probes to one target with the same result.
 fn is_same_probe(one: &Attempt, next: &Attempt) -> bool {
-    let key = |attempt: &Attempt| (attempt.target.clone(), attempt.came_to.clone(), attempt.late, location(attempt));
+    let key = |attempt: &Attempt| {
+        (
+            attempt.target.clone(),
+            attempt.came_to.clone(),
+            attempt.late,
+            location(attempt),
+        )
+    };
     one.cause == "probe" && next.cause == "probe" && key(one) == key(next)
 }
 
@@ -258,14 +377,19 @@ fn is_cut_off(attempt: &Attempt) -> bool {
 /// The place that a redirect names. The gateway follows none.
 fn location(attempt: &Attempt) -> Option<String> {
     let is_redirect = matches!(attempt.status, Some(300..=399));
-    attempt.headers.iter().find(|header| is_redirect && header.name.eq_ignore_ascii_case("location")).map(|header| header.value.clone())
+    attempt
+        .headers
+        .iter()
+        .find(|header| is_redirect && header.name.eq_ignore_ascii_case("location"))
+        .map(|header| header.value.clone())
 }
 
 /// What is worth knowing of a try in a few words.
 fn detail(attempt: &Attempt) -> String {
     let mut parts = Vec::new();
     if attempt.late {
-        parts.push("late: the delivery was cancelled, or another attempt had taken over".to_owned());
+        parts
+            .push("late: the delivery was cancelled, or another attempt had taken over".to_owned());
     }
     if is_cut_off(attempt) {
         parts.push("the gateway ended before the outcome was known".to_owned());
@@ -273,13 +397,33 @@ fn detail(attempt: &Attempt) -> String {
     if attempt.cause != "schedule" {
         parts.push(attempt.cause.clone());
     }
-    let after = attempt.headers.iter().find(|header| header.name.eq_ignore_ascii_case("retry-after"));
+    let after = attempt
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("retry-after"));
     parts.extend(after.map(|header| format!("Retry-After: {}", header.value)));
     parts.extend(location(attempt).map(|location| format!("Location: {location}")));
-    parts.extend(attempt.error.clone().filter(|error| *error != attempt.came_to));
-    let text = attempt.body_text.as_deref().and_then(|text| text.lines().map(str::trim).find(|line| !line.is_empty()));
-    parts.extend(text.filter(|_| !matches!(attempt.status, Some(200..=299))).map(str::to_owned));
-    parts.extend(attempt.peer.as_ref().filter(|_| parts.is_empty()).map(|peer| format!("by {peer}")));
+    parts.extend(
+        attempt
+            .error
+            .clone()
+            .filter(|error| *error != attempt.came_to),
+    );
+    let text = attempt
+        .body_text
+        .as_deref()
+        .and_then(|text| text.lines().map(str::trim).find(|line| !line.is_empty()));
+    parts.extend(
+        text.filter(|_| !matches!(attempt.status, Some(200..=299)))
+            .map(str::to_owned),
+    );
+    parts.extend(
+        attempt
+            .peer
+            .as_ref()
+            .filter(|_| parts.is_empty())
+            .map(|peer| format!("by {peer}")),
+    );
     parts.join(", ")
 }
 
@@ -292,7 +436,10 @@ mod tests {
     fn one_at_100_columns() {
         let page = render(&fake::shown(), fake::now(), &fake::look());
         let plain = anstream::adapter::strip_str(&page).to_string();
-        assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
+        assert!(
+            plain.lines().all(|line| line.chars().count() <= 100),
+            "{plain}"
+        );
         assert!(plain.contains("\\x1b[2J"), "{plain}");
         insta::assert_snapshot!("show_plain", plain);
         insta::assert_snapshot!("show_coloured", page.replace('\x1b', "^"));
@@ -302,19 +449,47 @@ mod tests {
         let status = came_to.parse().ok();
         let error = status.is_none().then(|| came_to.to_owned());
         let (cause, started_at) = ("probe".to_owned(), format!("2026-11-24T{at}Z"));
-        Attempt { number, cause, started_at, came_to: came_to.to_owned(), status, error, took: 0.001, ..Attempt::default() }
+        Attempt {
+            number,
+            cause,
+            started_at,
+            came_to: came_to.to_owned(),
+            status,
+            error,
+            took: 0.001,
+            ..Attempt::default()
+        }
     }
 
     fn table(shown: &[Attempt]) -> Vec<String> {
         let text = attempts(shown, fake::now(), &fake::look());
         let plain = anstream::adapter::strip_str(&text).to_string();
-        plain.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+        plain
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
     }
 
     #[test]
     fn equal_probes_in_a_row_are_folded() {
-        let many = (1..=1138).map(|number| probe(number, "unreached_connect", if number == 1138 { "12:03:00" } else { "11:00:00" }));
-        let shown: Vec<_> = many.chain([probe(1139, "503", "12:04:00"), probe(1140, "503", "12:05:00")]).collect();
+        let many = (1..=1138).map(|number| {
+            probe(
+                number,
+                "unreached_connect",
+                if number == 1138 {
+                    "12:03:00"
+                } else {
+                    "11:00:00"
+                },
+            )
+        });
+        let shown: Vec<_> = many
+            .chain([
+                probe(1139, "503", "12:04:00"),
+                probe(1140, "503", "12:05:00"),
+            ])
+            .collect();
         let expected = [
             "1 11:00:00 unreached_connect 1 ms probe",
             "… 1,137 more probes with the same result until 12:03:00",
@@ -322,16 +497,36 @@ mod tests {
             "1140 12:05:00 503 1 ms probe",
         ];
         assert_eq!(table(&shown), expected);
-        let retries: Vec<_> = (1..9).map(|number| Attempt { cause: "schedule".to_owned(), ..probe(number, "503", "12:00:00") }).collect();
+        let retries: Vec<_> = (1..9)
+            .map(|number| Attempt {
+                cause: "schedule".to_owned(),
+                ..probe(number, "503", "12:00:00")
+            })
+            .collect();
         assert_eq!(table(&retries).len(), 8, "what is no probe is shown");
     }
 
     #[test]
     fn a_redirect_shows_its_location_and_a_cut_off_one_says_so() {
-        let header = |value: &str| crate::api::deliveries::Header { name: "location".to_owned(), value: value.to_owned() };
-        let redirect = Attempt { cause: "schedule".to_owned(), headers: vec![header("/login")], ..probe(1, "302", "12:00:00") };
-        let created = Attempt { status: Some(201), came_to: "201".to_owned(), peer: Some("127.0.0.1:80".to_owned()), ..redirect.clone() };
-        let cut_off = Attempt { cause: "schedule".to_owned(), ..probe(3, CUT_OFF, "12:00:00") };
+        let header = |value: &str| crate::api::deliveries::Header {
+            name: "location".to_owned(),
+            value: value.to_owned(),
+        };
+        let redirect = Attempt {
+            cause: "schedule".to_owned(),
+            headers: vec![header("/login")],
+            ..probe(1, "302", "12:00:00")
+        };
+        let created = Attempt {
+            status: Some(201),
+            came_to: "201".to_owned(),
+            peer: Some("127.0.0.1:80".to_owned()),
+            ..redirect.clone()
+        };
+        let cut_off = Attempt {
+            cause: "schedule".to_owned(),
+            ..probe(3, CUT_OFF, "12:00:00")
+        };
         let expected = [
             "1 12:00:00 302 1 ms Location: /login",
             "1 12:00:00 201 1 ms by 127.0.0.1:80",
@@ -344,15 +539,35 @@ mod tests {
     fn each_state_says_what_follows() {
         let (now, look) = (fake::now(), fake::look());
         let of = |change: &dyn Fn(&mut Target)| {
-            let mut target = Target { max_attempts: Some(12), ..Target::default() };
+            let mut target = Target {
+                max_attempts: Some(12),
+                ..Target::default()
+            };
             change(&mut target);
             state(&target, now, &look)
         };
         assert_eq!(of(&|_| {}), "◷ pending, waits for those before it");
-        assert_eq!(of(&|target| target.leased = true), "◷ pending, is tried now");
-        let dead = of(&|target| *target = Target { status: State::Dead, tries: 12, reason: Some("attempts".to_owned()), ..target.clone() });
+        assert_eq!(
+            of(&|target| target.leased = true),
+            "◷ pending, is tried now"
+        );
+        let dead = of(&|target| {
+            *target = Target {
+                status: State::Dead,
+                tries: 12,
+                reason: Some("attempts".to_owned()),
+                ..target.clone()
+            }
+        });
         assert_eq!(dead, "✕ dead, its tries are used up, 12 of 12 tries");
-        let gone = of(&|target| *target = Target { status: State::Dead, tries: 1, reason: Some("410".to_owned()), ..target.clone() });
+        let gone = of(&|target| {
+            *target = Target {
+                status: State::Dead,
+                tries: 1,
+                reason: Some("410".to_owned()),
+                ..target.clone()
+            }
+        });
         assert_eq!(gone, "✕ dead, 410 ended it, 1 of 12 tries");
         assert!(of(&|target| target.status = State::Parked).contains("route is gone"));
     }

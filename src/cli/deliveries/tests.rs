@@ -7,7 +7,12 @@ use crate::cli::Exit;
 const ID: &str = "01936000-0000-7000-8000-000000000001";
 
 fn one(status: &str) -> Value {
-    delivery("evt_1", "invoice.paid", "2026-11-24T13:04:33Z", json!({ "status": status }))
+    delivery(
+        "evt_1",
+        "invoice.paid",
+        "2026-11-24T13:04:33Z",
+        json!({ "status": status }),
+    )
 }
 
 fn whole(status: &str) -> Value {
@@ -15,7 +20,10 @@ fn whole(status: &str) -> Value {
     let request = json!({ "method": "POST", "path": "/a", "query": false, "host": "a", "headers": [], "client": null, "tls": false, "received_at": null,
         "request_id": null, "provider": null, "verified": true, "secret": null, "signed_at": null, "covers": null, "params": {}, "answered": null });
     let more = json!({ "others": 0, "request": request, "body": { "size": 2, "sha256": "ab", "content_type": null }, "attempts": [] });
-    value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    value
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     value
 }
 
@@ -38,9 +46,22 @@ fn a_list_goes_on_until_it_has_enough() {
         } else {
             json!("a")
         };
-        (200, json!({ "deliveries": if what.contains("after=a") { vec![] } else { vec![one("dead")] }, "next": next }))
+        (
+            200,
+            json!({ "deliveries": if what.contains("after=a") { vec![] } else { vec![one("dead")] }, "next": next }),
+        )
     });
-    assert_eq!(gate.run(&["deliveries", "list", "--state", "dead,retrying", "--limit", "2"]), Exit::DONE);
+    assert_eq!(
+        gate.run(&[
+            "deliveries",
+            "list",
+            "--state",
+            "dead,retrying",
+            "--limit",
+            "2"
+        ]),
+        Exit::DONE
+    );
     let asked: Vec<String> = gate.asked().into_iter().map(|(what, _)| what).collect();
     assert_eq!(
         asked,
@@ -50,28 +71,72 @@ fn a_list_goes_on_until_it_has_enough() {
             "GET /-/deliveries?status=dead%2Cretrying&order=newest&limit=1&after=b",
         ]
     );
-    assert_eq!(gate.run(&["deliveries", "list", "--state", "ded"]), Exit::USAGE);
-    assert_eq!(gate.run(&["deliveries", "list", "--since", "yesterday"]), Exit::USAGE);
+    assert_eq!(
+        gate.run(&["deliveries", "list", "--state", "ded"]),
+        Exit::USAGE
+    );
+    assert_eq!(
+        gate.run(&["deliveries", "list", "--since", "yesterday"]),
+        Exit::USAGE
+    );
 }
 
 #[test]
 fn one_that_is_not_there_is_exit_1_and_no_gate_is_69() {
-    let gate = Fake::start(|_, _| (404, json!({ "error": "there is no such delivery", "help": "" })));
+    let gate = Fake::start(|_, _| {
+        (
+            404,
+            json!({ "error": "there is no such delivery", "help": "" }),
+        )
+    });
     assert_eq!(gate.run(&["deliveries", "show", "evt_1"]), Exit::NO);
-    let gate = Fake::start(|_, _| (401, json!({ "error": "the admin token is missing or wrong", "help": "send it" })));
-    assert_eq!(gate.run(&["deliveries", "show", "evt_1", "--body"]), Exit::NO);
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    for args in [vec!["list"], vec!["show", "x"], vec!["tail"], vec!["replay", "x"], vec!["export"]] {
-        let all = [vec!["hookgate", "deliveries"], args, vec!["--admin", &nobody]].concat();
-        assert_eq!(crate::cli::main(all.iter().map(std::ffi::OsString::from)), Exit::UNREACHED, "{all:?}");
+    let gate = Fake::start(|_, _| {
+        (
+            401,
+            json!({ "error": "the admin token is missing or wrong", "help": "send it" }),
+        )
+    });
+    assert_eq!(
+        gate.run(&["deliveries", "show", "evt_1", "--body"]),
+        Exit::NO
+    );
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    for args in [
+        vec!["list"],
+        vec!["show", "x"],
+        vec!["tail"],
+        vec!["replay", "x"],
+        vec!["export"],
+    ] {
+        let all = [
+            vec!["hookgate", "deliveries"],
+            args,
+            vec!["--admin", &nobody],
+        ]
+        .concat();
+        assert_eq!(
+            crate::cli::main(all.iter().map(std::ffi::OsString::from)),
+            Exit::UNREACHED,
+            "{all:?}"
+        );
     }
 }
 
 #[test]
 fn an_id_is_escaped_in_a_path() {
     let gate = Fake::start(|_, _| (200, whole("dead")));
-    assert_eq!(gate.run(&["deliveries", "show", "a/../b?c#d é"]), Exit::DONE);
-    assert_eq!(gate.asked()[0].0, "GET /-/deliveries/a%2F..%2Fb%3Fc%23d%20%C3%A9");
+    assert_eq!(
+        gate.run(&["deliveries", "show", "a/../b?c#d é"]),
+        Exit::DONE
+    );
+    assert_eq!(
+        gate.asked()[0].0,
+        "GET /-/deliveries/a%2F..%2Fb%3Fc%23d%20%C3%A9"
+    );
 }
 
 #[test]
@@ -82,18 +147,56 @@ fn many_are_replayed_after_a_plan_and_only_if_it_is_meant() {
         _ => (200, replay("done", 2, 0)),
     };
     let gate = Fake::start(answer);
-    let args = ["deliveries", "replay", "--route", "stripe", "--state", "dead", "--rate", "30/m", "--stop-after", "5"];
+    let args = [
+        "deliveries",
+        "replay",
+        "--route",
+        "stripe",
+        "--state",
+        "dead",
+        "--rate",
+        "30/m",
+        "--stop-after",
+        "5",
+    ];
     assert_eq!(gate.run(&args), Exit::USAGE, "nobody can be asked");
-    assert_eq!(gate.run(&[&args[..], &["--yes"]].concat()), Exit::USAGE, "nor for a reason");
+    assert_eq!(
+        gate.run(&[&args[..], &["--yes"]].concat()),
+        Exit::USAGE,
+        "nor for a reason"
+    );
     assert_eq!(gate.run(&[&args[..], &["--dry-run"]].concat()), Exit::DONE);
-    assert!(gate.asked().iter().all(|(_, body)| body["dry_run"] == true), "nothing was changed: {:?}", gate.asked());
-    assert_eq!(gate.run(&[&args[..], &["--yes", "--reason", "it was down"]].concat()), Exit::DONE);
+    assert!(
+        gate.asked().iter().all(|(_, body)| body["dry_run"] == true),
+        "nothing was changed: {:?}",
+        gate.asked()
+    );
+    assert_eq!(
+        gate.run(&[&args[..], &["--yes", "--reason", "it was down"]].concat()),
+        Exit::DONE
+    );
     let asked = gate.asked();
-    let (_, order) = asked.iter().find(|(what, body)| what.starts_with("POST") && body["dry_run"] == false).unwrap();
-    assert_eq!((&order["reason"], &order["rate"], &order["stop_after"]), (&json!("it was down"), &json!(0.5), &json!(5)));
-    assert_eq!((&order["filter"], &order["order"]), (&json!({ "route": "stripe", "status": ["dead"] }), &json!("oldest")));
+    let (_, order) = asked
+        .iter()
+        .find(|(what, body)| what.starts_with("POST") && body["dry_run"] == false)
+        .unwrap();
+    assert_eq!(
+        (&order["reason"], &order["rate"], &order["stop_after"]),
+        (&json!("it was down"), &json!(0.5), &json!(5))
+    );
+    assert_eq!(
+        (&order["filter"], &order["order"]),
+        (
+            &json!({ "route": "stripe", "status": ["dead"] }),
+            &json!("oldest")
+        )
+    );
     assert_eq!(gate.run(&["deliveries", "replay"]), Exit::USAGE, "which?");
-    assert_eq!(gate.run(&["deliveries", "replay", "evt_1", "--route", "stripe"]), Exit::USAGE, "one or many?");
+    assert_eq!(
+        gate.run(&["deliveries", "replay", "evt_1", "--route", "stripe"]),
+        Exit::USAGE,
+        "one or many?"
+    );
 }
 
 #[test]
@@ -105,9 +208,22 @@ fn a_replay_that_does_not_hand_on_all_is_exit_3() {
         ("cancelled", 1, 0, Exit::UNFINISHED),
     ] {
         let gate = Fake::start(move |_, _| (200, replay(state, handed_on, failed)));
-        assert_eq!(gate.run(&["deliveries", "replay", "--resume", "r_1", "--rate", "5/s"]), exit, "{state}");
-        assert_eq!(gate.asked()[0], ("POST /-/replays/r_1/resume".to_owned(), json!({ "rate": 5.0 })));
-        assert_eq!(gate.run(&["deliveries", "replay", "--stop", "r_1"]), Exit::DONE);
+        assert_eq!(
+            gate.run(&["deliveries", "replay", "--resume", "r_1", "--rate", "5/s"]),
+            exit,
+            "{state}"
+        );
+        assert_eq!(
+            gate.asked()[0],
+            (
+                "POST /-/replays/r_1/resume".to_owned(),
+                json!({ "rate": 5.0 })
+            )
+        );
+        assert_eq!(
+            gate.run(&["deliveries", "replay", "--stop", "r_1"]),
+            Exit::DONE
+        );
     }
 }
 
@@ -115,9 +231,22 @@ fn a_replay_that_does_not_hand_on_all_is_exit_3() {
 fn one_is_replayed_at_once() {
     for (done, exit) in [(1, Exit::DONE), (0, Exit::NO)] {
         let gate = Fake::start(move |_, _| (200, json!({ "id": ID, "done": done })));
-        assert_eq!(gate.run(&["deliveries", "replay", "evt_1", "--delivered", "--reason", "so"]), exit);
+        assert_eq!(
+            gate.run(&[
+                "deliveries",
+                "replay",
+                "evt_1",
+                "--delivered",
+                "--reason",
+                "so"
+            ]),
+            exit
+        );
         let body = json!({ "reason": "so", "delivered": true, "bypass_dedupe": false });
-        assert_eq!(gate.asked(), [("POST /-/deliveries/evt_1/replay".to_owned(), body)]);
+        assert_eq!(
+            gate.asked(),
+            [("POST /-/deliveries/evt_1/replay".to_owned(), body)]
+        );
     }
 }
 
@@ -134,17 +263,34 @@ fn cancel_and_purge_go_on_until_all_is_done() {
         let step = steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         (200, json!({ "done": 750, "more": step.is_multiple_of(2) }))
     });
-    assert_eq!(gate.run(&["deliveries", "cancel", "evt_1", "--reason", "twice"]), Exit::DONE);
-    assert_eq!(gate.asked()[1].1, json!({ "ids": [ID], "reason": "twice", "dry_run": false, "waiting": false }));
+    assert_eq!(
+        gate.run(&["deliveries", "cancel", "evt_1", "--reason", "twice"]),
+        Exit::DONE
+    );
+    assert_eq!(
+        gate.asked()[1].1,
+        json!({ "ids": [ID], "reason": "twice", "dry_run": false, "waiting": false })
+    );
     let purge = ["deliveries", "purge", "--route", "old", "--waiting"];
     assert_eq!(gate.run(&purge), Exit::USAGE);
     let before = gate.asked().len();
-    assert_eq!(gate.run(&[&purge[..], &["--yes", "--reason", "gone"]].concat()), Exit::DONE);
-    let orders: Vec<Value> = gate.asked().split_off(before).into_iter().map(|(_, body)| body).collect();
+    assert_eq!(
+        gate.run(&[&purge[..], &["--yes", "--reason", "gone"]].concat()),
+        Exit::DONE
+    );
+    let orders: Vec<Value> = gate
+        .asked()
+        .split_off(before)
+        .into_iter()
+        .map(|(_, body)| body)
+        .collect();
     assert_eq!(orders[0]["dry_run"], true);
     let order = json!({ "filter": { "route": "old", "status": [] }, "reason": "gone", "dry_run": false, "waiting": true });
     assert!(
-        orders[1..].len() == 2 && orders[1..].iter().all(|body| body["reason"] == order["reason"] && body["waiting"] == true),
+        orders[1..].len() == 2
+            && orders[1..]
+                .iter()
+                .all(|body| body["reason"] == order["reason"] && body["waiting"] == true),
         "{orders:?}"
     );
     assert_eq!(gate.run(&["deliveries", "cancel"]), Exit::USAGE);
@@ -155,7 +301,10 @@ fn an_export_has_the_bytes_and_its_file_is_for_the_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let gate = Fake::start(|what, _| {
         if what.ends_with("/http") {
-            (200, json!("POST /a?x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"))
+            (
+                200,
+                json!("POST /a?x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"),
+            )
         } else if what.contains("?") {
             (200, json!({ "deliveries": [one("dead")], "next": null }))
         } else {
@@ -166,13 +315,34 @@ fn an_export_has_the_bytes_and_its_file_is_for_the_owner() {
     let path = dir.path().join("out");
     let to = path.to_str().unwrap();
     let run = |form: &[&str]| {
-        assert_eq!(gate.run(&[&["deliveries", "export", "--route", "stripe", "--to", to], form].concat()), Exit::DONE);
+        assert_eq!(
+            gate.run(
+                &[
+                    &["deliveries", "export", "--route", "stripe", "--to", to],
+                    form
+                ]
+                .concat()
+            ),
+            Exit::DONE
+        );
         std::fs::read_to_string(&path).unwrap()
     };
     let lines = run(&[]);
     let line: Value = serde_json::from_str(lines.trim_end()).unwrap();
-    assert_eq!((line["id"].as_str(), line["raw_text"].as_str().unwrap().ends_with("\r\n\r\n{}")), (Some(ID), true));
-    assert_eq!(run(&["--curl"]), "curl -sS -i -X POST 'http://a/a?x' \\\n  --data-binary '{}'\n");
+    assert_eq!(
+        (
+            line["id"].as_str(),
+            line["raw_text"].as_str().unwrap().ends_with("\r\n\r\n{}")
+        ),
+        (Some(ID), true)
+    );
+    assert_eq!(
+        run(&["--curl"]),
+        "curl -sS -i -X POST 'http://a/a?x' \\\n  --data-binary '{}'\n"
+    );
     assert!(run(&["--http"]).starts_with("POST /a?x HTTP/1.1\r\n"));
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }

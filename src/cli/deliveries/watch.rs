@@ -42,7 +42,12 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self { on_terminal: std::io::stderr().is_terminal(), look: Look::of_stdout(), said_at: None, began: None }
+        Self {
+            on_terminal: std::io::stderr().is_terminal(),
+            look: Look::of_stdout(),
+            said_at: None,
+            began: None,
+        }
     }
 
     fn show(&mut self, replay: &Replay) {
@@ -51,13 +56,20 @@ impl Progress {
         let (began, at_first) = *self.began.get_or_insert((now, tried));
         let seconds = now.saturating_duration_since(began).as_secs_f64();
         let fresh = u32::try_from(tried.saturating_sub(at_first)).unwrap_or(u32::MAX);
-        let speed = if seconds >= 1.0 && fresh > 0 { f64::from(fresh) / seconds } else { replay.rate };
+        let speed = if seconds >= 1.0 && fresh > 0 {
+            f64::from(fresh) / seconds
+        } else {
+            replay.rate
+        };
         if self.on_terminal {
             let mut stderr = anstream::stderr().lock();
             // nobody to see it is no reason to stop
             write!(stderr, "\r\x1b[K{}", bar(replay, speed, &self.look)).ok();
             stderr.flush().ok();
-        } else if self.said_at.is_none_or(|at| now.saturating_duration_since(at) >= LINE) {
+        } else if self
+            .said_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= LINE)
+        {
             self.said_at = Some(now);
             term::say(bar(replay, speed, &self.look).trim_start());
         }
@@ -75,16 +87,30 @@ impl Progress {
 /// `  ━━━━╸━━━   684/1,204   20/s   ✓ 681   ✕ 3   26 s left`
 fn bar(replay: &Replay, speed: f64, look: &Look) -> String {
     let tried = replay.planned.saturating_sub(replay.not_tried);
-    let full = (tried.min(replay.planned) * BAR).checked_div(replay.planned).unwrap_or(0);
-    let [done, at, rest] = if look.utf8 { ["━", "╸", "━"] } else { ["=", ">", "-"] };
+    let full = (tried.min(replay.planned) * BAR)
+        .checked_div(replay.planned)
+        .unwrap_or(0);
+    let [done, at, rest] = if look.utf8 {
+        ["━", "╸", "━"]
+    } else {
+        ["=", ">", "-"]
+    };
     let repeat = |sign: &str, count: u64| sign.repeat(usize::try_from(count).unwrap_or(0));
     let drawn = if full == BAR {
         format!("{GREEN}{}{GREEN:#}", repeat(done, BAR))
     } else {
-        format!("{GREEN}{}{at}{GREEN:#}{DIM}{}{DIM:#}", repeat(done, full), repeat(rest, BAR - full - 1))
+        format!(
+            "{GREEN}{}{at}{GREEN:#}{DIM}{}{DIM:#}",
+            repeat(done, full),
+            repeat(rest, BAR - full - 1)
+        )
     };
     let bad = if replay.failed > 0 { RED } else { DIM };
-    let skipped = if replay.skipped > 0 { format!("   {} left out", term::count(replay.skipped)) } else { String::new() };
+    let skipped = if replay.skipped > 0 {
+        format!("   {} left out", term::count(replay.skipped))
+    } else {
+        String::new()
+    };
     let counting = if replay.counting { "+" } else { "" };
     format!(
         "  {drawn}   {}/{}{counting}   {}   {GREEN}{} {}{GREEN:#}   {bad}{} {}{bad:#}{skipped}   {} left",
@@ -111,23 +137,55 @@ pub(super) fn rate(a_second: f64) -> String {
 /// How long so many take.
 pub(super) fn left(count: u64, a_second: f64) -> String {
     let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    Duration::try_from_secs_f64((count / a_second.max(0.001)).ceil()).map(term::age).unwrap_or_default()
+    Duration::try_from_secs_f64((count / a_second.max(0.001)).ceil())
+        .map(term::age)
+        .unwrap_or_default()
 }
 
 /// What it came to.
 pub(super) fn end(replay: &Replay, look: &Look) -> String {
-    let skipped = if replay.skipped > 0 { format!(", {} left out", term::count(replay.skipped)) } else { String::new() };
-    let counts = |not_tried: bool| {
-        let rest = if not_tried { format!(", {} not tried", term::count(replay.not_tried)) } else { String::new() };
-        format!("{} handed on, {} failed{skipped}{rest}.", term::count(replay.handed_on), term::count(replay.failed))
+    let skipped = if replay.skipped > 0 {
+        format!(", {} left out", term::count(replay.skipped))
+    } else {
+        String::new()
     };
-    let why = replay.why.as_deref().map(|why| format!(": {}", term::clean(why))).unwrap_or_default();
+    let counts = |not_tried: bool| {
+        let rest = if not_tried {
+            format!(", {} not tried", term::count(replay.not_tried))
+        } else {
+            String::new()
+        };
+        format!(
+            "{} handed on, {} failed{skipped}{rest}.",
+            term::count(replay.handed_on),
+            term::count(replay.failed)
+        )
+    };
+    let why = replay
+        .why
+        .as_deref()
+        .map(|why| format!(": {}", term::clean(why)))
+        .unwrap_or_default();
     match replay.state {
         ReplayState::Running => format!("{} it runs. {}", look.sign(Sign::Look), counts(true)),
-        ReplayState::Done if replay.failed == 0 => format!("{} done. {}", look.sign(Sign::Good), counts(false)),
-        ReplayState::Done => format!("{} done. {} Their retries go on.", look.sign(Sign::Look), counts(false)),
-        ReplayState::Stopped => format!("{RED}{} stopped{why}.{RED:#} {}", look.bare_sign(Sign::Bad), counts(true)),
-        ReplayState::Cancelled => format!("{} stopped by hand{why}. {}", look.sign(Sign::Look), counts(true)),
+        ReplayState::Done if replay.failed == 0 => {
+            format!("{} done. {}", look.sign(Sign::Good), counts(false))
+        }
+        ReplayState::Done => format!(
+            "{} done. {} Their retries go on.",
+            look.sign(Sign::Look),
+            counts(false)
+        ),
+        ReplayState::Stopped => format!(
+            "{RED}{} stopped{why}.{RED:#} {}",
+            look.bare_sign(Sign::Bad),
+            counts(true)
+        ),
+        ReplayState::Cancelled => format!(
+            "{} stopped by hand{why}. {}",
+            look.sign(Sign::Look),
+            counts(true)
+        ),
     }
 }
 
@@ -136,7 +194,10 @@ pub(super) fn next(replay: &Replay) -> Option<String> {
     let id = term::clean(&quoted(&replay.id));
     match replay.state {
         ReplayState::Running | ReplayState::Done => None,
-        ReplayState::Stopped => Some(format!("then: hookgate deliveries replay --resume {id} --rate {}", slower(replay.rate))),
+        ReplayState::Stopped => Some(format!(
+            "then: hookgate deliveries replay --resume {id} --rate {}",
+            slower(replay.rate)
+        )),
         ReplayState::Cancelled => Some(format!("then: hookgate deliveries replay --resume {id}")),
     }
 }
@@ -144,7 +205,11 @@ pub(super) fn next(replay: &Replay) -> Option<String> {
 /// A quarter, as `--rate` takes it.
 fn slower(a_second: f64) -> String {
     let quarter = a_second / 4.0;
-    if quarter >= 1.0 { format!("{quarter:.0}/s") } else { format!("{:.0}/m", (quarter * 60.0).max(1.0)) }
+    if quarter >= 1.0 {
+        format!("{quarter:.0}/s")
+    } else {
+        format!("{:.0}/m", (quarter * 60.0).max(1.0))
+    }
 }
 
 /// 0 if all were handed on, 3 else.
@@ -162,24 +227,59 @@ mod tests {
     fn a_bar_and_an_end_at_100_columns() {
         let (look, mut replay) = (fake::look(), fake::replay());
         let mut text = format!("{}\n", bar(&replay, 20.0, &look));
-        replay = Replay { state: ReplayState::Stopped, why: Some("5 failures in a row, all 503 from app".to_owned()), ..replay };
-        replay = Replay { handed_on: 690, failed: 9, not_tried: 505, ..replay };
-        text.push_str(&format!("{}\n{}\n", end(&replay, &look), next(&replay).unwrap()));
+        replay = Replay {
+            state: ReplayState::Stopped,
+            why: Some("5 failures in a row, all 503 from app".to_owned()),
+            ..replay
+        };
+        replay = Replay {
+            handed_on: 690,
+            failed: 9,
+            not_tried: 505,
+            ..replay
+        };
+        text.push_str(&format!(
+            "{}\n{}\n",
+            end(&replay, &look),
+            next(&replay).unwrap()
+        ));
         let plain = anstream::adapter::strip_str(&text).to_string();
-        assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
+        assert!(
+            plain.lines().all(|line| line.chars().count() <= 100),
+            "{plain}"
+        );
         insta::assert_snapshot!("replay_plain", plain);
         insta::assert_snapshot!("replay_coloured", text.replace('\x1b', "^"));
         assert_eq!(exit(&replay), Exit::UNFINISHED);
-        let done = Replay { state: ReplayState::Done, failed: 0, not_tried: 0, handed_on: 1204, ..replay };
+        let done = Replay {
+            state: ReplayState::Done,
+            failed: 0,
+            not_tried: 0,
+            handed_on: 1204,
+            ..replay
+        };
         assert_eq!((exit(&done), next(&done)), (Exit::DONE, None));
         assert!(bar(&done, 20.0, &look).contains(&"━".repeat(41)));
         let none = Replay::default();
-        assert!(bar(&none, 20.0, &Look { utf8: false, ..look }).contains("0/0"));
+        assert!(
+            bar(
+                &none,
+                20.0,
+                &Look {
+                    utf8: false,
+                    ..look
+                }
+            )
+            .contains("0/0")
+        );
     }
 
     #[test]
     fn rates_read_as_they_are_written() {
-        assert_eq!([20.0, 1.0, 2.5, 0.5, 0.01].map(rate), ["20/s", "1/s", "2.5/s", "30/m", "0.6/m"]);
+        assert_eq!(
+            [20.0, 1.0, 2.5, 0.5, 0.01].map(rate),
+            ["20/s", "1/s", "2.5/s", "30/m", "0.6/m"]
+        );
         assert_eq!([20.0, 0.5, 0.01].map(slower), ["5/s", "8/m", "1/m"]);
     }
 }

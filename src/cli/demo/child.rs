@@ -55,22 +55,38 @@ impl Log {
     }
 
     fn last(&self) -> Vec<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 }
 
 impl Gate {
     /// Starts the gate and waits until it is ready.
     pub(super) async fn start(config: &Path, snapshot: &Snapshot) -> Result<Self, Error> {
-        let health =
-            snapshot.health.ok_or_else(|| Error::usage("the demo asks the health listener").hint("health: { address: 127.0.0.1:9091 }"))?;
+        let health = snapshot.health.ok_or_else(|| {
+            Error::usage("the demo asks the health listener")
+                .hint("health: { address: 127.0.0.1:9091 }")
+        })?;
         are_free(snapshot)?;
-        let program = std::env::current_exe().map_err(|error| Error::no("this program cannot find itself").cause(error))?;
+        let program = std::env::current_exe()
+            .map_err(|error| Error::no("this program cannot find itself").cause(error))?;
         let mut command = Command::new(program);
         // In a group of its own: Ctrl-C is for the demo, which ends it.
         command.process_group(0);
-        command.arg("run").arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| Error::no("the gate cannot be started").cause(error))?;
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| Error::no("the gate cannot be started").cause(error))?;
         let log = Arc::new(Log::default());
         Arc::clone(&log).follow(child.stdout.take());
         Arc::clone(&log).follow(child.stderr.take());
@@ -84,7 +100,10 @@ impl Gate {
     async fn ready(&mut self, health: SocketAddr) -> Result<(), Error> {
         loop {
             self.is_alive()?;
-            if ask::get_now(&health.to_string(), "/readyz", None).await.is_ok_and(|(status, _)| status.is_success()) {
+            if ask::get_now(&health.to_string(), "/readyz", None)
+                .await
+                .is_ok_and(|(status, _)| status.is_success())
+            {
                 return Ok(());
             }
             tokio::time::sleep(PAUSE).await;
@@ -128,12 +147,25 @@ impl Drop for Gate {
 
 /// Another process on one of the gate's addresses would be taken for it.
 fn are_free(snapshot: &Snapshot) -> Result<(), Error> {
-    let senders = snapshot.listeners.iter().filter_map(|listener| Some((listener.address.tcp()?, "listen")));
-    let admin = snapshot.admin.as_ref().and_then(|admin| Some((admin.address.tcp()?, "admin")));
-    for (address, key) in senders.chain(snapshot.health.map(|address| (address, "health"))).chain(admin) {
+    let senders = snapshot
+        .listeners
+        .iter()
+        .filter_map(|listener| Some((listener.address.tcp()?, "listen")));
+    let admin = snapshot
+        .admin
+        .as_ref()
+        .and_then(|admin| Some((admin.address.tcp()?, "admin")));
+    for (address, key) in senders
+        .chain(snapshot.health.map(|address| (address, "health")))
+        .chain(admin)
+    {
         TcpListener::bind(address).map_err(|error| {
-            let error = Error::no("another process listens there").at(address.to_string()).cause(error);
-            error.hint(format!("end it, or give `{key}` another address in the config"))
+            let error = Error::no("another process listens there")
+                .at(address.to_string())
+                .cause(error);
+            error.hint(format!(
+                "end it, or give `{key}` another address in the config"
+            ))
         })?;
     }
     Ok(())

@@ -32,7 +32,10 @@ pub(super) enum At {
     /// Behind a unix socket.
     Socket,
     /// On loopback; `others` of the machine's addresses were dialled, these answered.
-    Loopback { others: usize, answered: Vec<SocketAddr> },
+    Loopback {
+        others: usize,
+        answered: Vec<SocketAddr>,
+    },
     /// On an address of this machine that others reach.
     Own(SocketAddr),
     /// Beyond this machine.
@@ -45,11 +48,26 @@ pub(super) enum At {
 pub(super) fn judge(reach: &Reach) -> Finding {
     let name = &reach.upstream;
     match &reach.at {
-        At::Socket => Finding::good("bypass", format!("{name} is behind a unix socket"), format!("{name} behind a socket")),
+        At::Socket => Finding::good(
+            "bypass",
+            format!("{name} is behind a unix socket"),
+            format!("{name} behind a socket"),
+        ),
         At::Loopback { answered, .. } if !answered.is_empty() => {
-            let first = answered.first().map(ToString::to_string).unwrap_or_default();
-            let more = if answered.len() > 1 { format!(" and {} more addresses", answered.len() - 1) } else { String::new() };
-            Finding::bad("bypass", format!("{name} answers on {first}{more}, past the gate"), "bind it to 127.0.0.1")
+            let first = answered
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let more = if answered.len() > 1 {
+                format!(" and {} more addresses", answered.len() - 1)
+            } else {
+                String::new()
+            };
+            Finding::bad(
+                "bypass",
+                format!("{name} answers on {first}{more}, past the gate"),
+                "bind it to 127.0.0.1",
+            )
         }
         At::Loopback { others: 0, .. } => Finding::good(
             "bypass",
@@ -58,7 +76,9 @@ pub(super) fn judge(reach: &Reach) -> Finding {
         ),
         At::Loopback { others, .. } => Finding::good(
             "bypass",
-            format!("{name} is on loopback, and answers on none of the machine's {others} other addresses"),
+            format!(
+                "{name} is on loopback, and answers on none of the machine's {others} other addresses"
+            ),
             format!("no way past to {name}"),
         ),
         At::Own(address) => Finding::bad(
@@ -68,23 +88,39 @@ pub(super) fn judge(reach: &Reach) -> Finding {
         ),
         At::Elsewhere(place) => Finding::look(
             "bypass",
-            format!("{name} is on another machine ({place}): who reaches it there goes past the gate"),
+            format!(
+                "{name} is on another machine ({place}): who reaches it there goes past the gate"
+            ),
             "let the network admit the gate alone",
         ),
-        At::Unknown(host) => Finding::look("bypass", format!("{name}: {host} does not resolve"), "look at its `url`"),
+        At::Unknown(host) => Finding::look(
+            "bypass",
+            format!("{name}: {host} does not resolve"),
+            "look at its `url`",
+        ),
     }
 }
 
 /// The machine's addresses; `None` if the system does not tell.
 pub(super) fn own_addresses() -> Option<Vec<SocketAddr>> {
     let mut found = BTreeSet::new();
-    for interface in getifaddrs().ok()?.filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP)) {
-        let Some(address) = interface.address else { continue };
+    for interface in getifaddrs()
+        .ok()?
+        .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP))
+    {
+        let Some(address) = interface.address else {
+            continue;
+        };
         if let Some(v4) = address.as_sockaddr_in() {
             found.insert(SocketAddr::from((v4.ip(), 0)));
         } else if let Some(v6) = address.as_sockaddr_in6() {
             // a link-local address is one of its link alone
-            found.insert(SocketAddr::V6(SocketAddrV6::new(v6.ip(), 0, 0, v6.scope_id())));
+            found.insert(SocketAddr::V6(SocketAddrV6::new(
+                v6.ip(),
+                0,
+                0,
+                v6.scope_id(),
+            )));
         }
     }
     Some(found.into_iter().collect())
@@ -94,41 +130,70 @@ pub(super) fn own_addresses() -> Option<Vec<SocketAddr>> {
 pub(super) async fn look(snapshot: &Snapshot, own: &[SocketAddr]) -> Vec<Reach> {
     let mut all = Vec::new();
     for upstream in snapshot.upstreams.values() {
-        all.push(Reach { upstream: upstream.name.to_string(), at: at(upstream, snapshot, own).await });
+        all.push(Reach {
+            upstream: upstream.name.to_string(),
+            at: at(upstream, snapshot, own).await,
+        });
     }
     all
 }
 
 async fn at(upstream: &Upstream, snapshot: &Snapshot, own: &[SocketAddr]) -> At {
-    let UpstreamAddress::Tcp { host, port, .. } = &upstream.address else { return At::Socket };
+    let UpstreamAddress::Tcp { host, port, .. } = &upstream.address else {
+        return At::Socket;
+    };
     let resolved = timeout(RESOLVING, tokio::net::lookup_host((host.as_str(), *port))).await;
-    let addresses: Vec<SocketAddr> = resolved.ok().and_then(Result::ok).into_iter().flatten().collect();
+    let addresses: Vec<SocketAddr> = resolved
+        .ok()
+        .and_then(Result::ok)
+        .into_iter()
+        .flatten()
+        .collect();
     let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
-    let Some(first) = addresses.first() else { return At::Unknown(host.clone()) };
+    let Some(first) = addresses.first() else {
+        return At::Unknown(host.clone());
+    };
     if let Some(far) = addresses.iter().find(|address| !is_loopback(address)) {
         let is_own = own.iter().any(|own| own.ip() == far.ip());
-        return if is_own { At::Own(*far) } else { At::Elsewhere(format!("{host}:{port}")) };
+        return if is_own {
+            At::Own(*far)
+        } else {
+            At::Elsewhere(format!("{host}:{port}"))
+        };
     }
     let others = others(own, first.port(), &listening(snapshot));
-    At::Loopback { others: others.len(), answered: answering(others).await }
+    At::Loopback {
+        others: others.len(),
+        answered: answering(others).await,
+    }
 }
 
 /// Where the gate itself answers.
 fn listening(snapshot: &Snapshot) -> Vec<SocketAddr> {
-    snapshot.listeners.iter().filter_map(|listener| listener.address.tcp()).chain(snapshot.health).collect()
+    snapshot
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.address.tcp())
+        .chain(snapshot.health)
+        .collect()
 }
 
 /// The addresses of this machine at which an app behind `port` should not answer: not loopback, and not where the gate listens.
 fn others(own: &[SocketAddr], port: u16, gate: &[SocketAddr]) -> Vec<SocketAddr> {
     let is_gate = |address: &SocketAddr| {
-        gate.iter().any(|gate| gate.port() == port && (gate.ip() == address.ip() || is_any(gate.ip(), address.ip())))
+        gate.iter().any(|gate| {
+            gate.port() == port && (gate.ip() == address.ip() || is_any(gate.ip(), address.ip()))
+        })
     };
     let with_port = own.iter().map(|address| {
         let mut address = *address;
         address.set_port(port);
         address
     });
-    with_port.filter(|address| !address.ip().to_canonical().is_loopback() && !is_gate(address)).take(MOST).collect()
+    with_port
+        .filter(|address| !address.ip().to_canonical().is_loopback() && !is_gate(address))
+        .take(MOST)
+        .collect()
 }
 
 fn is_any(bound: IpAddr, address: IpAddr) -> bool {
@@ -139,7 +204,13 @@ fn is_any(bound: IpAddr, address: IpAddr) -> bool {
 async fn answering(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut dialling = JoinSet::new();
     for address in addresses {
-        dialling.spawn(async move { matches!(timeout(PATIENCE, TcpStream::connect(address)).await, Ok(Ok(_))).then_some(address) });
+        dialling.spawn(async move {
+            matches!(
+                timeout(PATIENCE, TcpStream::connect(address)).await,
+                Ok(Ok(_))
+            )
+            .then_some(address)
+        });
     }
     let mut answered: Vec<SocketAddr> = dialling.join_all().await.into_iter().flatten().collect();
     answered.sort();
@@ -158,28 +229,84 @@ mod tests {
     #[test]
     fn every_place_has_its_words() {
         let check = |at: At, level: Level, words: &str| {
-            let found = judge(&Reach { upstream: "app".to_owned(), at });
-            assert_eq!((found.level, found.said.contains(words)), (level, true), "{}", found.said);
+            let found = judge(&Reach {
+                upstream: "app".to_owned(),
+                at,
+            });
+            assert_eq!(
+                (found.level, found.said.contains(words)),
+                (level, true),
+                "{}",
+                found.said
+            );
         };
         check(At::Socket, Level::Good, "unix socket");
-        check(At::Loopback { others: 0, answered: vec![] }, Level::Good, "no other address");
-        check(At::Loopback { others: 3, answered: vec![] }, Level::Good, "none of the machine's 3");
+        check(
+            At::Loopback {
+                others: 0,
+                answered: vec![],
+            },
+            Level::Good,
+            "no other address",
+        );
+        check(
+            At::Loopback {
+                others: 3,
+                answered: vec![],
+            },
+            Level::Good,
+            "none of the machine's 3",
+        );
         let answered = addresses(&["10.0.4.17:3000"]);
-        check(At::Loopback { others: 3, answered: answered.clone() }, Level::Bad, "app answers on 10.0.4.17:3000, past the gate");
+        check(
+            At::Loopback {
+                others: 3,
+                answered: answered.clone(),
+            },
+            Level::Bad,
+            "app answers on 10.0.4.17:3000, past the gate",
+        );
         let two = addresses(&["10.0.4.17:3000", "[fd00::2]:3000"]);
-        check(At::Loopback { others: 3, answered: two }, Level::Bad, "10.0.4.17:3000 and 1 more");
+        check(
+            At::Loopback {
+                others: 3,
+                answered: two,
+            },
+            Level::Bad,
+            "10.0.4.17:3000 and 1 more",
+        );
         check(At::Own(answered[0]), Level::Bad, "10.0.4.17:3000");
-        check(At::Elsewhere("app.internal:80".to_owned()), Level::Look, "app.internal:80");
-        check(At::Unknown("ap.internal".to_owned()), Level::Look, "does not resolve");
+        check(
+            At::Elsewhere("app.internal:80".to_owned()),
+            Level::Look,
+            "app.internal:80",
+        );
+        check(
+            At::Unknown("ap.internal".to_owned()),
+            Level::Look,
+            "does not resolve",
+        );
     }
 
     #[test]
     fn the_gate_itself_is_no_way_past_it() {
         let own = addresses(&["127.0.0.1:0", "[::1]:0", "10.0.4.17:0", "[fd00::2]:0"]);
-        assert_eq!(others(&own, 3000, &[]), addresses(&["10.0.4.17:3000", "[fd00::2]:3000"]));
-        assert_eq!(others(&own, 3000, &addresses(&["10.0.4.17:3000"])), addresses(&["[fd00::2]:3000"]));
-        assert_eq!(others(&own, 3000, &addresses(&["0.0.0.0:3000"])), addresses(&["[fd00::2]:3000"]));
-        assert_eq!(others(&own, 3000, &addresses(&["[::]:3000"])), addresses(&[]));
+        assert_eq!(
+            others(&own, 3000, &[]),
+            addresses(&["10.0.4.17:3000", "[fd00::2]:3000"])
+        );
+        assert_eq!(
+            others(&own, 3000, &addresses(&["10.0.4.17:3000"])),
+            addresses(&["[fd00::2]:3000"])
+        );
+        assert_eq!(
+            others(&own, 3000, &addresses(&["0.0.0.0:3000"])),
+            addresses(&["[fd00::2]:3000"])
+        );
+        assert_eq!(
+            others(&own, 3000, &addresses(&["[::]:3000"])),
+            addresses(&[])
+        );
         assert_eq!(others(&own, 3000, &addresses(&["0.0.0.0:8080"])).len(), 2);
     }
 
@@ -187,8 +314,16 @@ mod tests {
     async fn who_answers_is_found() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         assert_eq!(answering(vec![closed, open]).await, [open]);
-        assert!(own_addresses().unwrap().iter().any(|address| address.ip().is_loopback()));
+        assert!(
+            own_addresses()
+                .unwrap()
+                .iter()
+                .any(|address| address.ip().is_loopback())
+        );
     }
 }

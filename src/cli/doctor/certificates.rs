@@ -45,7 +45,9 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Vec<Fact> {
     let mut issuer: Option<Vec<u8>> = None;
     for (number, der) in (1..).zip(CertificateDer::pem_slice_iter(bytes)) {
         let Ok(der) = der else { break };
-        let Ok((_, certificate)) = X509Certificate::from_der(&der) else { break };
+        let Ok((_, certificate)) = X509Certificate::from_der(&der) else {
+            break;
+        };
         if issuer.is_some_and(|issuer| issuer != certificate.subject().as_raw()) {
             break;
         }
@@ -68,30 +70,53 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Vec<Fact> {
 /// What is to be said of the certificates.
 pub(super) fn judge(facts: &[Fact], now: SystemTime) -> Vec<Finding> {
     let mut findings: Vec<Finding> = facts.iter().filter_map(|fact| trouble(fact, now)).collect();
-    if let Some(first) = facts.iter().map(|fact| fact.to).min().filter(|_| findings.is_empty()) {
+    if let Some(first) = facts
+        .iter()
+        .map(|fact| fact.to)
+        .min()
+        .filter(|_| findings.is_empty())
+    {
         let left = term::age(first.duration_since(now).unwrap_or_default());
-        findings.push(Finding::good("certificates", format!("all are valid for {left}"), format!("certificates ({left})")));
+        findings.push(Finding::good(
+            "certificates",
+            format!("all are valid for {left}"),
+            format!("certificates ({left})"),
+        ));
     }
     findings
 }
 
 fn trouble(fact: &Fact, now: SystemTime) -> Option<Finding> {
     let name = fact.path.display();
-    let which = if fact.number > 1 { format!("certificate {} of {name}", fact.number) } else { name.to_string() };
+    let which = if fact.number > 1 {
+        format!("certificate {} of {name}", fact.number)
+    } else {
+        name.to_string()
+    };
     if fact.from > now {
         let until = term::age(fact.from.duration_since(now).unwrap_or_default());
-        return Some(Finding::bad("certificates", format!("{which} is not valid yet, for {until}"), "look at the clock, or wait"));
+        return Some(Finding::bad(
+            "certificates",
+            format!("{which} is not valid yet, for {until}"),
+            "look at the clock, or wait",
+        ));
     }
     match fact.to.duration_since(now) {
-        Err(past) => {
-            Some(Finding::bad("certificates", format!("{which} expired {} ago", term::age(past.duration())), "renew it; it is read again"))
-        }
-        Ok(left) if left < NOW => {
-            Some(Finding::bad("certificates", format!("{which} expires in {}", term::age(left)), "renew it; it is read again"))
-        }
-        Ok(left) if left < SOON => {
-            Some(Finding::look("certificates", format!("{which} expires in {}", term::age(left)), "renew it; it is read again"))
-        }
+        Err(past) => Some(Finding::bad(
+            "certificates",
+            format!("{which} expired {} ago", term::age(past.duration())),
+            "renew it; it is read again",
+        )),
+        Ok(left) if left < NOW => Some(Finding::bad(
+            "certificates",
+            format!("{which} expires in {}", term::age(left)),
+            "renew it; it is read again",
+        )),
+        Ok(left) if left < SOON => Some(Finding::look(
+            "certificates",
+            format!("{which} expires in {}", term::age(left)),
+            "renew it; it is read again",
+        )),
         Ok(_) => None,
     }
 }
@@ -115,15 +140,48 @@ mod tests {
     fn how_long_it_lasts() {
         #[track_caller]
         fn check(from: SystemTime, to: SystemTime, level: Level, words: &str) {
-            let found = judge(&[Fact { path: "/etc/tls.crt".into(), number: 1, from, to }], now());
+            let found = judge(
+                &[Fact {
+                    path: "/etc/tls.crt".into(),
+                    number: 1,
+                    from,
+                    to,
+                }],
+                now(),
+            );
             assert_eq!((found.len(), found[0].level), (1, level), "{found:?}");
             assert!(found[0].said.contains(words), "{found:?}");
         }
-        check(now() - days(1), now() + days(61), Level::Good, "valid for 61 d");
-        check(now() - days(1), now() + days(29), Level::Look, "/etc/tls.crt expires in 29 d");
-        check(now() - days(1), now() + days(6), Level::Bad, "expires in 6 d");
-        check(now() - days(9), now() - days(2), Level::Bad, "expired 2 d ago");
-        check(now() + days(1), now() + days(90), Level::Bad, "not valid yet");
+        check(
+            now() - days(1),
+            now() + days(61),
+            Level::Good,
+            "valid for 61 d",
+        );
+        check(
+            now() - days(1),
+            now() + days(29),
+            Level::Look,
+            "/etc/tls.crt expires in 29 d",
+        );
+        check(
+            now() - days(1),
+            now() + days(6),
+            Level::Bad,
+            "expires in 6 d",
+        );
+        check(
+            now() - days(9),
+            now() - days(2),
+            Level::Bad,
+            "expired 2 d ago",
+        );
+        check(
+            now() + days(1),
+            now() + days(90),
+            Level::Bad,
+            "not valid yet",
+        );
         assert!(judge(&[], now()).is_empty());
     }
 
@@ -135,15 +193,34 @@ mod tests {
             params.not_after = rcgen::date_time_ymd(year, 1, 1);
             params
         };
-        let (ca_key, key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let (ca_key, key, other) = (
+            KeyPair::generate().unwrap(),
+            KeyPair::generate().unwrap(),
+            KeyPair::generate().unwrap(),
+        );
         let ca = named("ca", 2040).self_signed(&ca_key).unwrap();
-        let leaf = named("leaf", 2030).signed_by(&key, &Issuer::new(named("ca", 2040), &ca_key)).unwrap();
+        let leaf = named("leaf", 2030)
+            .signed_by(&key, &Issuer::new(named("ca", 2040), &ca_key))
+            .unwrap();
         let stranger = named("stranger", 2001).self_signed(&other).unwrap();
         let text = format!("{}{}{}", leaf.pem(), ca.pem(), stranger.pem());
         let facts = read(Path::new("x"), text.as_bytes());
-        assert_eq!(facts.iter().map(|fact| fact.number).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            facts.iter().map(|fact| fact.number).collect::<Vec<_>>(),
+            [1, 2]
+        );
         assert!(facts[0].to < facts[1].to);
-        assert!(is_certificate(text.as_bytes()) && !is_key(text.as_bytes()) && is_key(key.serialize_pem().as_bytes()));
-        assert!(read(Path::new("x"), b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_empty());
+        assert!(
+            is_certificate(text.as_bytes())
+                && !is_key(text.as_bytes())
+                && is_key(key.serialize_pem().as_bytes())
+        );
+        assert!(
+            read(
+                Path::new("x"),
+                b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+            )
+            .is_empty()
+        );
     }
 }

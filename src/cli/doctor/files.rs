@@ -60,17 +60,28 @@ pub(super) fn judge(files: &[Fact], own: u32, now: SystemTime) -> Vec<Finding> {
     for file in files {
         let found = [readers(file, own), age(file, now)];
         for finding in found.into_iter().flatten() {
-            if findings.len() < TOLD { findings.push(finding) } else { more += 1 }
+            if findings.len() < TOLD {
+                findings.push(finding)
+            } else {
+                more += 1
+            }
         }
     }
     if more > 0 {
-        findings.push(Finding::look("files", format!("{} like these", term::counted(more, "more finding")), "--json lists what is told"));
+        findings.push(Finding::look(
+            "files",
+            format!("{} like these", term::counted(more, "more finding")),
+            "--json lists what is told",
+        ));
     }
     if findings.is_empty() && !files.is_empty() {
         let count = u64::try_from(files.len()).unwrap_or(u64::MAX);
         findings.push(Finding::good(
             "files",
-            format!("{} readable by the gate alone, and none old", term::counted(count, "secret and key file")),
+            format!(
+                "{} readable by the gate alone, and none old",
+                term::counted(count, "secret and key file")
+            ),
             "modes of files",
         ));
     }
@@ -103,8 +114,13 @@ fn readers(file: &Fact, own: u32) -> Option<Finding> {
 fn age(file: &Fact, now: SystemTime) -> Option<Finding> {
     let age = now.duration_since(file.modified).unwrap_or_default();
     let is_old = file.kind == Kind::Secret && age > OLD;
-    is_old
-        .then(|| Finding::look("files", format!("{} is {} old", file.path.display(), term::age(age)), "rotate it: add a new one beside it"))
+    is_old.then(|| {
+        Finding::look(
+            "files",
+            format!("{} is {} old", file.path.display(), term::age(age)),
+            "rotate it: add a new one beside it",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -114,7 +130,14 @@ mod tests {
 
     fn file(mode: u32, owner: u32, days: u64) -> Fact {
         let modified = now() - Duration::from_secs(days * 86_400);
-        Fact { path: "/run/secrets/stripe".into(), kind: Kind::Secret, mode, owner, modified, in_volume: false }
+        Fact {
+            path: "/run/secrets/stripe".into(),
+            kind: Kind::Secret,
+            mode,
+            owner,
+            modified,
+            in_volume: false,
+        }
     }
 
     fn now() -> SystemTime {
@@ -125,28 +148,85 @@ mod tests {
     fn check(file: &Fact, level: Level, words: &str, help: &str) {
         let found = judge(std::slice::from_ref(file), 1000, now());
         assert_eq!((found.len(), found[0].level), (1, level), "{found:?}");
-        assert!(found[0].said.contains(words) && found[0].help.contains(help), "{found:?}");
+        assert!(
+            found[0].said.contains(words) && found[0].help.contains(help),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn who_may_read_a_secret() {
-        check(&file(0o600, 1000, 1), Level::Good, "1 secret and key file readable by the gate alone", "");
+        check(
+            &file(0o600, 1000, 1),
+            Level::Good,
+            "1 secret and key file readable by the gate alone",
+            "",
+        );
         check(&file(0o400, 0, 1), Level::Good, "", "");
-        check(&file(0o644, 1000, 1), Level::Look, "/run/secrets/stripe is readable by all (0644)", "chmod 600 /run/secrets/stripe");
+        check(
+            &file(0o644, 1000, 1),
+            Level::Look,
+            "/run/secrets/stripe is readable by all (0644)",
+            "chmod 600 /run/secrets/stripe",
+        );
         check(&file(0o604, 0, 1), Level::Look, "readable by all", "chmod");
-        check(&file(0o640, 1000, 1), Level::Look, "readable by its group (0640)", "chmod");
+        check(
+            &file(0o640, 1000, 1),
+            Level::Look,
+            "readable by its group (0640)",
+            "chmod",
+        );
         check(&file(0o440, 0, 1), Level::Good, "", "");
-        check(&file(0o460, 0, 1), Level::Look, "writable by its group", "chmod");
-        check(&file(0o666, 1000, 1), Level::Bad, "writable by all (0666)", "chmod");
-        check(&Fact { in_volume: true, ..file(0o644, 0, 1) }, Level::Look, "readable by all", "defaultMode");
-        check(&Fact { in_volume: true, ..file(0o440, 1000, 1) }, Level::Good, "", "");
+        check(
+            &file(0o460, 0, 1),
+            Level::Look,
+            "writable by its group",
+            "chmod",
+        );
+        check(
+            &file(0o666, 1000, 1),
+            Level::Bad,
+            "writable by all (0666)",
+            "chmod",
+        );
+        check(
+            &Fact {
+                in_volume: true,
+                ..file(0o644, 0, 1)
+            },
+            Level::Look,
+            "readable by all",
+            "defaultMode",
+        );
+        check(
+            &Fact {
+                in_volume: true,
+                ..file(0o440, 1000, 1)
+            },
+            Level::Good,
+            "",
+            "",
+        );
     }
 
     #[test]
     fn how_old_a_secret_is() {
         check(&file(0o600, 1000, 364), Level::Good, "", "");
-        check(&file(0o600, 1000, 400), Level::Look, "is 400 d old", "rotate");
-        check(&Fact { kind: Kind::Key, ..file(0o600, 1000, 400) }, Level::Good, "", "");
+        check(
+            &file(0o600, 1000, 400),
+            Level::Look,
+            "is 400 d old",
+            "rotate",
+        );
+        check(
+            &Fact {
+                kind: Kind::Key,
+                ..file(0o600, 1000, 400)
+            },
+            Level::Good,
+            "",
+            "",
+        );
     }
 
     #[test]

@@ -18,40 +18,85 @@ const FOR_EACH: u64 = 2;
 
 /// What is to be said of the limit on open files. `told` says whose it is.
 pub(super) fn open_files(limit: u64, connections: usize, by_gate: bool) -> Finding {
-    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(FOR_EACH).saturating_add(BESIDE);
+    let needed = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(FOR_EACH)
+        .saturating_add(BESIDE);
     let whose = if by_gate { "the gate" } else { "this process" };
     if limit >= needed {
-        let said = format!("{whose} may have {} open, and needs {}", term::count(limit), term::count(needed));
-        return Finding::good("open files", said, format!("open files {}", term::count(limit)));
+        let said = format!(
+            "{whose} may have {} open, and needs {}",
+            term::count(limit),
+            term::count(needed)
+        );
+        return Finding::good(
+            "open files",
+            said,
+            format!("open files {}", term::count(limit)),
+        );
     }
-    let said = format!("{whose} may have {} open; `limits.connections: {connections}` needs {}", term::count(limit), term::count(needed));
-    Finding::look("open files", said, format!("ulimit -n {needed} (systemd: LimitNOFILE={needed})"))
+    let said = format!(
+        "{whose} may have {} open; `limits.connections: {connections}` needs {}",
+        term::count(limit),
+        term::count(needed)
+    );
+    Finding::look(
+        "open files",
+        said,
+        format!("ulimit -n {needed} (systemd: LimitNOFILE={needed})"),
+    )
 }
 
 /// What is to be said of the clock, by the times that providers sign.
 pub(super) fn clock(clock: ClockStatus) -> Finding {
     if clock.jumped {
-        return Finding::look("clock", "it jumped; nothing expires until it has held for 10 m", "timedatectl");
+        return Finding::look(
+            "clock",
+            "it jumped; nothing expires until it has held for 10 m",
+            "timedatectl",
+        );
     }
     if clock.samples == 0 {
-        return Finding::skipped("clock", "not judged: no request with a signed time has come yet");
+        return Finding::skipped(
+            "clock",
+            "not judged: no request with a signed time has come yet",
+        );
     }
-    let said = format!("{}, by {}", drift(clock.skew_seconds), term::counted(clock.samples, "signed timestamp"));
+    let said = format!(
+        "{}, by {}",
+        drift(clock.skew_seconds),
+        term::counted(clock.samples, "signed timestamp")
+    );
     if clock.skew_seconds.abs() > MAX_SKEW_SECONDS {
-        return Finding::look("clock", format!("{said}: honest requests may be refused"), "timedatectl");
+        return Finding::look(
+            "clock",
+            format!("{said}: honest requests may be refused"),
+            "timedatectl",
+        );
     }
     Finding::good("clock", said, "clock")
 }
 
 /// What is to be said of routes that let in what is not authentic.
 pub(super) fn routes(snapshot: &Snapshot, now: SystemTime) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = snapshot.hooks.iter().filter_map(|hook| route(hook, now)).collect();
-    let enforcing = snapshot.hooks.iter().filter(|hook| hook.enforces(&Dates::at(now))).count();
+    let mut findings: Vec<Finding> = snapshot
+        .hooks
+        .iter()
+        .filter_map(|hook| route(hook, now))
+        .collect();
+    let enforcing = snapshot
+        .hooks
+        .iter()
+        .filter(|hook| hook.enforces(&Dates::at(now)))
+        .count();
     if findings.is_empty() && enforcing > 0 {
         let count = u64::try_from(enforcing).unwrap_or(u64::MAX);
         findings.push(Finding::good(
             "routes",
-            format!("{} of {enforcing} enforce", term::counted(count, "webhook route")),
+            format!(
+                "{} of {enforcing} enforce",
+                term::counted(count, "webhook route")
+            ),
             "all routes enforce",
         ));
     }
@@ -70,16 +115,30 @@ fn route(hook: &Hook, now: SystemTime) -> Option<Finding> {
     if hook.observes(&Dates::at(now)) {
         let until = hook.observe_until.map(term::rfc3339).unwrap_or_default();
         let help = format!("hookgate report --route {}", quoted(name));
-        return Some(Finding::look("routes", format!("{name} observes until {until}: it refuses nothing forged"), help));
+        return Some(Finding::look(
+            "routes",
+            format!("{name} observes until {until}: it refuses nothing forged"),
+            help,
+        ));
     }
-    hook.observe_until.map(|_| Finding::look("routes", format!("{name} is past its `until`, and enforces"), "take `mode` and `until` out"))
+    hook.observe_until.map(|_| {
+        Finding::look(
+            "routes",
+            format!("{name} is past its `until`, and enforces"),
+            "take `mode` and `until` out",
+        )
+    })
 }
 
 /// What is to be said of secrets by where they stand.
 pub(super) fn secrets(origins: &Origins) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(first) = origins.inline.first() {
-        let more = if origins.inline.len() > 1 { format!(" and {} more", origins.inline.len() - 1) } else { String::new() };
+        let more = if origins.inline.len() > 1 {
+            format!(" and {} more", origins.inline.len() - 1)
+        } else {
+            String::new()
+        };
         findings.push(Finding::look(
             "secrets",
             format!("{first}{more} in the config itself: who reads it, has it"),
@@ -88,7 +147,10 @@ pub(super) fn secrets(origins: &Origins) -> Vec<Finding> {
     }
     if origins.variables > 0 {
         let count = u64::try_from(origins.variables).unwrap_or(u64::MAX);
-        let said = format!("{} from the environment: age and readers cannot be judged", term::counted(count, "secret"));
+        let said = format!(
+            "{} from the environment: age and readers cannot be judged",
+            term::counted(count, "secret")
+        );
         findings.push(Finding::skipped("secrets", said));
     }
     findings
@@ -98,14 +160,29 @@ pub(super) fn secrets(origins: &Origins) -> Vec<Finding> {
 pub(super) fn listeners(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
     for listener in &snapshot.listeners {
-        let is_open = listener.address.tcp().is_some_and(|address| !is_near(address)) && listener.tls.is_none();
+        let is_open = listener
+            .address
+            .tcp()
+            .is_some_and(|address| !is_near(address))
+            && listener.tls.is_none();
         if is_open && snapshot.trusted_proxies.is_empty() {
-            let said = format!("{} takes plain HTTP from everywhere, and no proxy is trusted", listener.address);
-            findings.push(Finding::look("listen", said, "`tls:`, or `trusted_proxies:` if a proxy ends TLS"));
+            let said = format!(
+                "{} takes plain HTTP from everywhere, and no proxy is trusted",
+                listener.address
+            );
+            findings.push(Finding::look(
+                "listen",
+                said,
+                "`tls:`, or `trusted_proxies:` if a proxy ends TLS",
+            ));
         }
     }
     if findings.is_empty() {
-        findings.push(Finding::good("listen", "every listener is on loopback, speaks TLS, or is behind a proxy", "listeners"));
+        findings.push(Finding::good(
+            "listen",
+            "every listener is on loopback, speaks TLS, or is behind a proxy",
+            "listeners",
+        ));
     }
     if let Some(health) = snapshot.health.filter(|health| !is_near(*health)) {
         findings.push(Finding::good(
@@ -129,12 +206,24 @@ fn admin(snapshot: &Snapshot) -> Finding {
     if let AdminAddress::Tcp(address) = &admin.address
         && !is_near(*address)
     {
-        return Finding::look("admin", format!("{address}: its token crosses the network in plain text"), "listen on 127.0.0.1 or unix:");
+        return Finding::look(
+            "admin",
+            format!("{address}: its token crosses the network in plain text"),
+            "listen on 127.0.0.1 or unix:",
+        );
     }
     if admin.token.is_none() && snapshot.store.path.is_none() {
-        return Finding::look("admin", "without a token nothing can be changed through it", "`token: { file: … }`, or a `store`");
+        return Finding::look(
+            "admin",
+            "without a token nothing can be changed through it",
+            "`token: { file: … }`, or a `store`",
+        );
     }
-    Finding::good("admin", "is reached from this machine alone, and changes need the token", "admin")
+    Finding::good(
+        "admin",
+        "is reached from this machine alone, and changes need the token",
+        "admin",
+    )
 }
 
 fn is_near(address: SocketAddr) -> bool {
@@ -160,10 +249,20 @@ mod tests {
     fn loaded(yaml: &str) -> Loaded {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.yaml");
-        std::fs::write(&path, format!("upstreams: {{ app: {{ url: http://127.0.0.1:1 }} }}\n{yaml}")).unwrap();
+        std::fs::write(
+            &path,
+            format!("upstreams: {{ app: {{ url: http://127.0.0.1:1 }} }}\n{yaml}"),
+        )
+        .unwrap();
         let env = |_: &str| Some("a-secret-of-many-bytes".into());
-        load(Path::new(&path), &env, None, 1, FrozenClock::at_unix(NOW).now())
-            .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)))
+        load(
+            Path::new(&path),
+            &env,
+            None,
+            1,
+            FrozenClock::at_unix(NOW).now(),
+        )
+        .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)))
     }
 
     #[test]
@@ -172,14 +271,23 @@ mod tests {
         let few = open_files(1_024, 10_000, false);
         assert_eq!(
             (few.level, few.said.as_str()),
-            (Level::Look, "this process may have 1,024 open; `limits.connections: 10000` needs 20,064")
+            (
+                Level::Look,
+                "this process may have 1,024 open; `limits.connections: 10000` needs 20,064"
+            )
         );
         assert_eq!(open_files(u64::MAX, usize::MAX, true).level, Level::Good);
     }
 
     #[test]
     fn the_clock_is_judged_by_what_providers_sign() {
-        let of = |skew_seconds, samples, jumped| clock(ClockStatus { skew_seconds, samples, jumped });
+        let of = |skew_seconds, samples, jumped| {
+            clock(ClockStatus {
+                skew_seconds,
+                samples,
+                jumped,
+            })
+        };
         assert_eq!(of(0.2, 1_304, false).level, Level::Good);
         assert_eq!(of(-31.0, 9, false).level, Level::Look);
         assert_eq!(of(0.0, 0, false).level, Level::Skipped);
@@ -188,7 +296,9 @@ mod tests {
 
     #[test]
     fn what_is_not_enforced_is_told() {
-        let route = |name: &str, rest: &str| format!("  - {{ name: {name}, path: /{name}, forward: {{ upstream: app }}, {rest} }}\n");
+        let route = |name: &str, rest: &str| {
+            format!("  - {{ name: {name}, path: /{name}, forward: {{ upstream: app }}, {rest} }}\n")
+        };
         let verify = "verify: { provider: stripe, secrets: [{ env: A }] }";
         let all = [
             route("a", verify),
@@ -196,7 +306,10 @@ mod tests {
             route("c", &format!("{verify}, mode: observe, until: 2026-12-01")),
             route("d", &format!("{verify}, mode: observe, until: 2026-01-01")),
         ];
-        let yaml = format!("listen: [{{ address: \"127.0.0.1:80\" }}]\nroutes:\n{}", all.concat());
+        let yaml = format!(
+            "listen: [{{ address: \"127.0.0.1:80\" }}]\nroutes:\n{}",
+            all.concat()
+        );
         let found = routes(&loaded(&yaml).snapshot, now());
         let said: Vec<&str> = found.iter().map(|finding| finding.said.as_str()).collect();
         assert_eq!(said.len(), 3, "{said:?}");
@@ -205,8 +318,15 @@ mod tests {
                 && said[1].starts_with("c observes until 2026-12-01")
                 && said[2].starts_with("d is past")
         );
-        assert!(found.iter().all(|finding| finding.level == Level::Look && !finding.help.is_empty()));
-        let yaml = format!("listen: [{{ address: \"127.0.0.1:80\" }}]\nroutes:\n{}", all[0]);
+        assert!(
+            found
+                .iter()
+                .all(|finding| finding.level == Level::Look && !finding.help.is_empty())
+        );
+        let yaml = format!(
+            "listen: [{{ address: \"127.0.0.1:80\" }}]\nroutes:\n{}",
+            all[0]
+        );
         assert_eq!(routes(&loaded(&yaml).snapshot, now())[0].level, Level::Good);
     }
 
@@ -216,16 +336,42 @@ mod tests {
             let found = listeners(
                 &loaded(&format!("{yaml}\nroutes: [{{ name: a, path: /a, verify: none, forward: {{ upstream: app }} }}]")).snapshot,
             );
-            found.iter().map(|finding| (finding.check, finding.level)).collect::<Vec<_>>()
+            found
+                .iter()
+                .map(|finding| (finding.check, finding.level))
+                .collect::<Vec<_>>()
         };
         let near = "listen: [{ address: \"127.0.0.1:80\" }]\n";
-        assert_eq!(levels(&format!("{near}admin: {{ address: \"127.0.0.1:90\" }}")), [("listen", Level::Good), ("admin", Level::Look)]);
-        let with_store = format!("{near}store: {{ path: state }}\nadmin: {{ address: \"127.0.0.1:90\" }}");
-        assert_eq!(levels(&with_store), [("listen", Level::Good), ("admin", Level::Good)]);
+        assert_eq!(
+            levels(&format!("{near}admin: {{ address: \"127.0.0.1:90\" }}")),
+            [("listen", Level::Good), ("admin", Level::Look)]
+        );
+        let with_store =
+            format!("{near}store: {{ path: state }}\nadmin: {{ address: \"127.0.0.1:90\" }}");
+        assert_eq!(
+            levels(&with_store),
+            [("listen", Level::Good), ("admin", Level::Good)]
+        );
         let wide = "listen: [{ address: \"0.0.0.0:80\" }]\nhealth: { address: \"0.0.0.0:91\" }\n";
-        assert_eq!(levels(wide), [("listen", Level::Look), ("health", Level::Good), ("admin", Level::Look)]);
-        let proxied = format!("{wide}trusted_proxies: [10.0.0.0/8]\nadmin: {{ address: \"0.0.0.0:90\", token: {{ env: A }} }}");
-        assert_eq!(levels(&proxied), [("listen", Level::Good), ("health", Level::Good), ("admin", Level::Look)]);
+        assert_eq!(
+            levels(wide),
+            [
+                ("listen", Level::Look),
+                ("health", Level::Good),
+                ("admin", Level::Look)
+            ]
+        );
+        let proxied = format!(
+            "{wide}trusted_proxies: [10.0.0.0/8]\nadmin: {{ address: \"0.0.0.0:90\", token: {{ env: A }} }}"
+        );
+        assert_eq!(
+            levels(&proxied),
+            [
+                ("listen", Level::Good),
+                ("health", Level::Good),
+                ("admin", Level::Look)
+            ]
+        );
     }
 
     #[test]
@@ -233,8 +379,17 @@ mod tests {
         let yaml = "listen: [{ address: \"127.0.0.1:80\" }]\nroutes:
   - { name: a, path: /a, verify: { provider: stripe, secrets: [{ env: A }, { insecure_inline: a-secret-of-many-letters }] }, forward: { upstream: app } }\n";
         let found = secrets(&loaded(yaml).origins);
-        assert_eq!(found.iter().map(|finding| finding.level).collect::<Vec<_>>(), [Level::Look, Level::Skipped]);
-        assert!(found[0].said.starts_with("a/secret-2 in the config"), "{found:?}");
+        assert_eq!(
+            found
+                .iter()
+                .map(|finding| finding.level)
+                .collect::<Vec<_>>(),
+            [Level::Look, Level::Skipped]
+        );
+        assert!(
+            found[0].said.starts_with("a/secret-2 in the config"),
+            "{found:?}"
+        );
         assert!(secrets(&Origins::default()).is_empty());
     }
 }

@@ -9,27 +9,53 @@ use crate::mount::{Lies, Mount, lies};
 const LITTLE: u64 = 256 << 20;
 
 /// What is to be said of the store's disk. `shown` is the path as the config has it, `real` where it is, `free` how many bytes it has left.
-pub(super) fn store(shown: &Path, real: &Path, mounts: &[Mount], free: Option<u64>) -> Vec<Finding> {
+pub(super) fn store(
+    shown: &Path,
+    real: &Path,
+    mounts: &[Mount],
+    free: Option<u64>,
+) -> Vec<Finding> {
     let name = shown.display();
     let mut findings = Vec::new();
     let kept = "put it on a disk that stays";
     findings.push(match lies(real, mounts) {
-        Lies::Unknown => Finding::skipped("store", format!("not judged: nobody says what {name} is mounted from")),
-        Lies::EmptyDir => {
-            Finding::look("store", format!("{name} is an emptyDir: it goes when the Pod goes"), "take a persistentVolumeClaim")
-        }
-        Lies::Memory(kind) => Finding::bad("store", format!("{name} is in memory ({kind}): a restart forgets all of it"), kept),
-        Lies::Container => {
-            Finding::look("store", format!("{name} is in the container's own layer: it goes with the container"), "mount a volume there")
-        }
-        Lies::Network(kind) => {
-            Finding::bad("store", format!("{name} is on a network disk ({kind}), where a lock is no lock"), "put it on a local disk")
-        }
-        Lies::Disk(kind) => Finding::good("store", format!("{name} is on a local disk ({kind})"), "store on disk"),
+        Lies::Unknown => Finding::skipped(
+            "store",
+            format!("not judged: nobody says what {name} is mounted from"),
+        ),
+        Lies::EmptyDir => Finding::look(
+            "store",
+            format!("{name} is an emptyDir: it goes when the Pod goes"),
+            "take a persistentVolumeClaim",
+        ),
+        Lies::Memory(kind) => Finding::bad(
+            "store",
+            format!("{name} is in memory ({kind}): a restart forgets all of it"),
+            kept,
+        ),
+        Lies::Container => Finding::look(
+            "store",
+            format!("{name} is in the container's own layer: it goes with the container"),
+            "mount a volume there",
+        ),
+        Lies::Network(kind) => Finding::bad(
+            "store",
+            format!("{name} is on a network disk ({kind}), where a lock is no lock"),
+            "put it on a local disk",
+        ),
+        Lies::Disk(kind) => Finding::good(
+            "store",
+            format!("{name} is on a local disk ({kind})"),
+            "store on disk",
+        ),
     });
     match free {
         Some(free) if free < LITTLE => {
-            findings.push(Finding::look("free space", format!("{} are left under {name}", term::size(free)), "make room"));
+            findings.push(Finding::look(
+                "free space",
+                format!("{} are left under {name}", term::size(free)),
+                "make room",
+            ));
         }
         Some(free) => findings.push(Finding::good(
             "free space",
@@ -48,8 +74,15 @@ pub(super) fn watched(shown: &Path, mounts: &[Mount]) -> Option<Finding> {
 
 fn alone(shown: &Path, real: &Path, mounts: &[Mount]) -> Option<Finding> {
     mounts.iter().any(|mount| mount.point == real).then(|| {
-        let sub_path = shown.file_name().unwrap_or(shown.as_os_str()).to_string_lossy();
-        Finding::look("mount", format!("{sub_path} is mounted alone (subPath): it never updates"), "mount its directory")
+        let sub_path = shown
+            .file_name()
+            .unwrap_or(shown.as_os_str())
+            .to_string_lossy();
+        Finding::look(
+            "mount",
+            format!("{sub_path} is mounted alone (subPath): it never updates"),
+            "mount its directory",
+        )
     })
 }
 
@@ -83,15 +116,45 @@ mod tests {
 
     #[test]
     fn how_much_room_it_has() {
-        let of = |free| store(Path::new("/srv"), Path::new("/srv"), &parse(INFO), Some(free)).pop().unwrap();
-        assert_eq!((of(1 << 20).level, of(1 << 40).level), (Level::Look, Level::Good));
+        let of = |free| {
+            store(
+                Path::new("/srv"),
+                Path::new("/srv"),
+                &parse(INFO),
+                Some(free),
+            )
+            .pop()
+            .unwrap()
+        };
+        assert_eq!(
+            (of(1 << 20).level, of(1 << 40).level),
+            (Level::Look, Level::Good)
+        );
     }
 
     #[test]
     fn a_file_mounted_alone_never_updates() {
         let mounts = parse(INFO);
-        let found = alone(Path::new("config.yaml"), Path::new("/etc/hookgate/config.yaml"), &mounts).unwrap();
-        assert_eq!((found.level, found.said.as_str()), (Level::Look, "config.yaml is mounted alone (subPath): it never updates"));
-        assert_eq!(alone(Path::new("x"), Path::new("/etc/hookgate/other.yaml"), &mounts), None);
+        let found = alone(
+            Path::new("config.yaml"),
+            Path::new("/etc/hookgate/config.yaml"),
+            &mounts,
+        )
+        .unwrap();
+        assert_eq!(
+            (found.level, found.said.as_str()),
+            (
+                Level::Look,
+                "config.yaml is mounted alone (subPath): it never updates"
+            )
+        );
+        assert_eq!(
+            alone(
+                Path::new("x"),
+                Path::new("/etc/hookgate/other.yaml"),
+                &mounts
+            ),
+            None
+        );
     }
 }

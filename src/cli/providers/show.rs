@@ -10,13 +10,21 @@ use crate::verify::Covers;
 pub(super) fn show(row: &Row<'_>) -> String {
     let Preset { name, provider } = row.preset;
     let (verify, facts) = (&provider.verify, &provider.facts);
-    let scheme = [Some(row.scheme()), verify.algorithm.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let scheme = [Some(row.scheme()), verify.algorithm.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ");
     let proof = match (row.proof(), &facts.proven_by) {
         ("unproven", _) => format!("{YELLOW}unproven{YELLOW:#}: try it with a live delivery first"),
         (_, Some(by)) => format!("proven by {by}"),
         (proof, None) => format!("proven: {proof}"),
     };
-    let checked = facts.checked.as_ref().map(|date| format!(", checked {date}")).unwrap_or_default();
+    let checked = facts
+        .checked
+        .as_ref()
+        .map(|date| format!(", checked {date}"))
+        .unwrap_or_default();
     let mut text = format!("{BOLD}{name}{BOLD:#}   {scheme}, {proof}{checked}\n");
     let mut line = |what: &str, said: String| {
         if !said.is_empty() {
@@ -25,7 +33,14 @@ pub(super) fn show(row: &Row<'_>) -> String {
     };
     line("signature", signature(verify));
     if row.scheme() == "hmac" {
-        line("signed content", verify.signed_content.as_deref().unwrap_or("{body}").replace('\n', "\\n"));
+        line(
+            "signed content",
+            verify
+                .signed_content
+                .as_deref()
+                .unwrap_or("{body}")
+                .replace('\n', "\\n"),
+        );
     }
     line("secret", secret(verify));
     line("timestamp", timestamp(row));
@@ -48,8 +63,19 @@ fn signature(verify: &Verify) -> String {
     if verify.scheme.as_deref() == Some("basic") {
         return "Authorization: Basic <base64 of user:password>".to_owned();
     }
-    let Some(signature) = &verify.signature else { return "in the header that the route names".to_owned() };
-    let Signature { header, query, json, prefix, encoding, separator, pair, .. } = signature;
+    let Some(signature) = &verify.signature else {
+        return "in the header that the route names".to_owned();
+    };
+    let Signature {
+        header,
+        query,
+        json,
+        prefix,
+        encoding,
+        separator,
+        pair,
+        ..
+    } = signature;
     let place = match (header, query) {
         (Some(headers), _) => format!("{}: ", headers.all().join(" or ")),
         (None, Some(query)) => return format!("query parameter {query}"),
@@ -58,12 +84,20 @@ fn signature(verify: &Verify) -> String {
             None => "in the header that the route names: ".to_owned(),
         },
     };
-    let tag = format!("{}<{}>", prefix.as_deref().unwrap_or_default(), encoding.as_deref().unwrap_or("token"));
+    let tag = format!(
+        "{}<{}>",
+        prefix.as_deref().unwrap_or_default(),
+        encoding.as_deref().unwrap_or("token")
+    );
     let separator = separator.as_deref().unwrap_or(",");
     let time = verify.timestamp.as_ref();
-    let format = time.and_then(|time| time.format.as_deref()).unwrap_or("unix");
+    let format = time
+        .and_then(|time| time.format.as_deref())
+        .unwrap_or("unix");
     match (pair, time.and_then(|time| time.pair.as_deref())) {
-        (Some(pair), Some(time)) => format!("{place}{time}=<{format}>{separator}{pair}={tag}[{separator}{pair}=…]"),
+        (Some(pair), Some(time)) => {
+            format!("{place}{time}=<{format}>{separator}{pair}={tag}[{separator}{pair}=…]")
+        }
         (Some(pair), None) => format!("{place}{pair}={tag}[{separator}{pair}=…]"),
         (None, _) if signature.separator.is_some() => format!("{place}{tag}[{separator}…]"),
         (None, _) => format!("{place}{tag}"),
@@ -84,7 +118,11 @@ fn secret(verify: &Verify) -> String {
         None if verify.scheme.as_deref() == Some("basic") => "user:password".to_owned(),
         None => words("utf8").to_owned(),
         Some(OneOrMany::One(encoding)) => words(encoding).to_owned(),
-        Some(OneOrMany::Many(encodings)) => encodings.iter().map(|encoding| words(encoding)).collect::<Vec<_>>().join("; or "),
+        Some(OneOrMany::Many(encodings)) => encodings
+            .iter()
+            .map(|encoding| words(encoding))
+            .collect::<Vec<_>>()
+            .join("; or "),
     };
     match &verify.secret_suffix {
         Some(suffix) => format!("{text}, then {suffix}"),
@@ -93,16 +131,27 @@ fn secret(verify: &Verify) -> String {
 }
 
 fn timestamp(row: &Row<'_>) -> String {
-    let Some(time) = &row.preset.provider.verify.timestamp else { return String::new() };
+    let Some(time) = &row.preset.provider.verify.timestamp else {
+        return String::new();
+    };
     if !row.covers.timestamp {
         return "not covered, so not enforced".to_owned();
     }
-    let tolerance = row.preset.provider.verify.tolerance.as_deref().or(time.tolerance.as_deref()).unwrap_or("5m");
+    let tolerance = row
+        .preset
+        .provider
+        .verify
+        .tolerance
+        .as_deref()
+        .or(time.tolerance.as_deref())
+        .unwrap_or("5m");
     format!("covered, tolerance {}", spelled(tolerance))
 }
 
 fn delivery_id(row: &Row<'_>) -> String {
-    let Some(id) = &row.preset.provider.verify.delivery_id else { return "none; duplicates are known by the signed body".to_owned() };
+    let Some(id) = &row.preset.provider.verify.delivery_id else {
+        return "none; duplicates are known by the signed body".to_owned();
+    };
     let place = match (&id.header, &id.json, &id.query) {
         (Some(header), ..) => header.all().join(" or "),
         (None, Some(pointer), _) => format!("{pointer} in the body"),
@@ -118,10 +167,18 @@ fn delivery_id(row: &Row<'_>) -> String {
 
 fn wanted(row: &Row<'_>) -> String {
     let facts = &row.preset.provider.facts;
-    let status = facts.success_status.map_or_else(|| "2xx".to_owned(), |status| status.to_string());
-    let within = facts.answer_within.as_deref().map(|text| format!(" within {}", spelled(text))).unwrap_or_default();
+    let status = facts
+        .success_status
+        .map_or_else(|| "2xx".to_owned(), |status| status.to_string());
+    let within = facts
+        .answer_within
+        .as_deref()
+        .map(|text| format!(" within {}", spelled(text)))
+        .unwrap_or_default();
     let retries = facts.retries_for.as_deref().map(spelled);
-    let retries = retries.map(|text| format!("; retries for {text}, so IDs are remembered {text}")).unwrap_or_default();
+    let retries = retries
+        .map(|text| format!("; retries for {text}, so IDs are remembered {text}"))
+        .unwrap_or_default();
     if within.is_empty() && retries.is_empty() && facts.success_status.is_none() {
         String::new()
     } else {
@@ -136,12 +193,20 @@ fn after_failure(row: &Row<'_>) -> String {
         _ if !row.covers.timestamp => None,
         Known::Yes => Some("a retry keeps the time of the first attempt".to_owned()),
         Known::No => Some("a retry is signed with a new time".to_owned()),
-        Known::Unknown => Some("unknown whether a retry keeps the time of the first attempt".to_owned()),
+        Known::Unknown => {
+            Some("unknown whether a retry keeps the time of the first attempt".to_owned())
+        }
     };
     let listed = |patterns: &[String]| patterns.join(" and ");
-    let stops = (!facts.stops_on.is_empty()).then(|| format!("no retry after {}", listed(&facts.stops_on)));
-    let disables = (!facts.disables_on.is_empty()).then(|| format!("disables the endpoint after {}", listed(&facts.disables_on)));
-    [time, stops, disables].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let stops =
+        (!facts.stops_on.is_empty()).then(|| format!("no retry after {}", listed(&facts.stops_on)));
+    let disables = (!facts.disables_on.is_empty())
+        .then(|| format!("disables the endpoint after {}", listed(&facts.disables_on)));
+    [time, stops, disables]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Returns whether two events can have the same bytes.
@@ -155,7 +220,11 @@ fn bodies(facts: &Facts) -> String {
 
 /// Returns how a request that is not authentic is answered, where the preset says so.
 fn refusals(facts: &Facts) -> String {
-    let body = if facts.refused_body.as_deref() == Some("empty") { " without a body" } else { "" };
+    let body = if facts.refused_body.as_deref() == Some("empty") {
+        " without a body"
+    } else {
+        ""
+    };
     match (facts.refused_status, body) {
         (None, "") => String::new(),
         (status, body) => format!("{}{body} for what is not authentic", status.unwrap_or(401)),
@@ -164,9 +233,19 @@ fn refusals(facts: &Facts) -> String {
 
 /// Returns the answer of the gateway, then the provider's own description.
 fn handshake(row: &Row<'_>) -> String {
-    let said = row.preset.provider.facts.handshake.clone().unwrap_or_default();
+    let said = row
+        .preset
+        .provider
+        .facts
+        .handshake
+        .clone()
+        .unwrap_or_default();
     let kinds = row.handshakes().join(" and ");
-    if kinds.is_empty() { said } else { format!("{kinds}, answered by the gate: {said}") }
+    if kinds.is_empty() {
+        said
+    } else {
+        format!("{kinds}, answered by the gate: {said}")
+    }
 }
 
 fn not_covered(covers: Covers) -> String {
@@ -177,25 +256,61 @@ fn not_covered(covers: Covers) -> String {
         (covers.query || covers.url, "query"),
         (covers.method, "method"),
     ];
-    let mut parts: Vec<&str> = parts.into_iter().filter(|(covered, _)| !covered).map(|(_, name)| name).collect();
-    parts.push(if covers.headers { "other headers" } else { "headers" });
+    let mut parts: Vec<&str> = parts
+        .into_iter()
+        .filter(|(covered, _)| !covered)
+        .map(|(_, name)| name)
+        .collect();
+    parts.push(if covers.headers {
+        "other headers"
+    } else {
+        "headers"
+    });
     parts.join(", ")
 }
 
 fn in_a_route(row: &Row<'_>) -> String {
-    let variable = row.preset.name.to_ascii_uppercase().replace(['-', '.'], "_");
-    let signature = if context::shape(row.preset, None).is_ok() { "" } else { "signature: { header: X-YOUR-HEADER }, " };
-    format!("{BOLD}verify: {{ provider: {}, {signature}secrets: [{{ env: {variable}_SECRET }}] }}{BOLD:#}", row.preset.name)
+    let variable = row
+        .preset
+        .name
+        .to_ascii_uppercase()
+        .replace(['-', '.'], "_");
+    let signature = if context::shape(row.preset, None).is_ok() {
+        ""
+    } else {
+        "signature: { header: X-YOUR-HEADER }, "
+    };
+    format!(
+        "{BOLD}verify: {{ provider: {}, {signature}secrets: [{{ env: {variable}_SECRET }}] }}{BOLD:#}",
+        row.preset.name
+    )
 }
 
 fn second_secret(row: &Row<'_>) -> String {
-    let written = row.preset.provider.handshake.as_ref().map(OneOrMany::all).unwrap_or_default();
-    let variable = row.preset.name.to_ascii_uppercase().replace(['-', '.'], "_");
-    let text = format!("{BOLD}handshake: {{ verify_token: {{ env: {variable}_VERIFY_TOKEN }} }}{BOLD:#}");
-    if written.iter().any(|one| one.guard.is_some()) { text } else { String::new() }
+    let written = row
+        .preset
+        .provider
+        .handshake
+        .as_ref()
+        .map(OneOrMany::all)
+        .unwrap_or_default();
+    let variable = row
+        .preset
+        .name
+        .to_ascii_uppercase()
+        .replace(['-', '.'], "_");
+    let text =
+        format!("{BOLD}handshake: {{ verify_token: {{ env: {variable}_VERIFY_TOKEN }} }}{BOLD:#}");
+    if written.iter().any(|one| one.guard.is_some()) {
+        text
+    } else {
+        String::new()
+    }
 }
 
 /// `3d` as `3 d`
 pub(super) fn spelled(text: &str) -> String {
-    units::duration(text).map(term::long_age).unwrap_or_else(|_| text.to_owned())
+    units::duration(text)
+        .map(term::long_age)
+        .unwrap_or_else(|_| text.to_owned())
 }

@@ -1,7 +1,11 @@
 use super::*;
 
 fn look() -> Look {
-    Look { width: Some(100), utf8: true, zone: jiff::tz::TimeZone::UTC }
+    Look {
+        width: Some(100),
+        utf8: true,
+        zone: jiff::tz::TimeZone::UTC,
+    }
 }
 
 fn plain(text: &str) -> String {
@@ -9,7 +13,10 @@ fn plain(text: &str) -> String {
 }
 
 fn rows(names: &[&str]) -> Vec<std::sync::Arc<Preset>> {
-    names.iter().map(|name| Catalogue::built_in().get(name).unwrap()).collect()
+    names
+        .iter()
+        .map(|name| Catalogue::built_in().get(name).unwrap())
+        .collect()
 }
 
 #[test]
@@ -24,20 +31,40 @@ fn a_list_at_100_columns() {
 
 #[test]
 fn a_preset_is_shown() {
-    for name in ["stripe", "github", "gitlab", "brevo", "datadog", "docusign", "standard-webhooks", "meta", "zoom"] {
+    for name in [
+        "stripe",
+        "github",
+        "gitlab",
+        "brevo",
+        "datadog",
+        "docusign",
+        "standard-webhooks",
+        "meta",
+        "zoom",
+    ] {
         let preset = context::preset(Catalogue::built_in(), name).unwrap();
         insta::assert_snapshot!(format!("show_{name}"), plain(&show(&Row::of(&preset))));
     }
     let preset = context::preset(Catalogue::built_in(), "stripe").unwrap();
-    insta::assert_snapshot!("show_stripe_coloured", show(&Row::of(&preset)).replace('\x1b', "^"));
+    insta::assert_snapshot!(
+        "show_stripe_coloured",
+        show(&Row::of(&preset)).replace('\x1b', "^")
+    );
 }
 
 #[test]
 fn the_table_in_the_docs_is_true() {
     let docs = include_str!("../../../docs/providers.md");
-    let rows: Vec<Row<'_>> = Catalogue::built_in().presets().map(|preset| Row::of(preset)).collect();
+    let rows: Vec<Row<'_>> = Catalogue::built_in()
+        .presets()
+        .map(|preset| Row::of(preset))
+        .collect();
     let said = docs.split("<!-- table -->\n").nth(1).unwrap();
-    assert_eq!(said, markdown_table(&rows), "hookgate providers list --markdown prints it");
+    assert_eq!(
+        said,
+        markdown_table(&rows),
+        "hookgate providers list --markdown prints it"
+    );
 }
 
 #[test]
@@ -45,8 +72,16 @@ fn every_preset_can_be_shown_and_only_tokens_leave_something_to_the_route() {
     for preset in Catalogue::built_in().presets() {
         let row = Row::of(preset);
         assert!(show(&row).contains("in a route"), "{}", preset.name);
-        assert!(context::shape(preset, None).is_ok() || row.scheme() == "token", "{}", preset.name);
-        assert!(context::shape(preset, None).is_ok() || context::shape(preset, Some("X-Token")).is_ok(), "{}", preset.name);
+        assert!(
+            context::shape(preset, None).is_ok() || row.scheme() == "token",
+            "{}",
+            preset.name
+        );
+        assert!(
+            context::shape(preset, None).is_ok() || context::shape(preset, Some("X-Token")).is_ok(),
+            "{}",
+            preset.name
+        );
         assert_eq!(row.json()["name"], *preset.name);
     }
 }

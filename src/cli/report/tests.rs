@@ -5,7 +5,11 @@ use super::*;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn look() -> Look {
-    Look { width: Some(100), utf8: true, zone: jiff::tz::TimeZone::UTC }
+    Look {
+        width: Some(100),
+        utf8: true,
+        zone: jiff::tz::TimeZone::UTC,
+    }
 }
 
 fn now() -> SystemTime {
@@ -40,7 +44,10 @@ fn pages_at_100_columns() {
     let all: Vec<&RouteReport> = report.routes.iter().collect();
     let page = render(&all, now(), DAY, &look());
     let plain = anstream::adapter::strip_str(&page).to_string();
-    assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
+    assert!(
+        plain.lines().all(|line| line.chars().count() <= 100),
+        "{plain}"
+    );
     insta::assert_snapshot!("pages_plain", plain);
     insta::assert_snapshot!("pages_coloured", page.replace('\x1b', "^"));
 }
@@ -48,11 +55,28 @@ fn pages_at_100_columns() {
 #[test]
 fn routes_that_enforce_are_shown_by_name_alone() {
     let report = sample();
-    let names = |named| chosen(&report, named).map(|routes| routes.iter().map(|route| route.route.clone()).collect::<Vec<_>>());
+    let names = |named| {
+        chosen(&report, named).map(|routes| {
+            routes
+                .iter()
+                .map(|route| route.route.clone())
+                .collect::<Vec<_>>()
+        })
+    };
     assert_eq!(names(None).unwrap(), ["shopify", "stripe", "old"]);
     assert_eq!(names(Some("github")).unwrap(), ["github"]);
     let error = names(Some("shopfy")).unwrap_err();
-    assert_eq!((error.exit, error.why.as_deref().unwrap().starts_with("did you mean `shopify`?")), (Exit::USAGE, true));
+    assert_eq!(
+        (
+            error.exit,
+            error
+                .why
+                .as_deref()
+                .unwrap()
+                .starts_with("did you mean `shopify`?")
+        ),
+        (Exit::USAGE, true)
+    );
 }
 
 #[test]
@@ -76,21 +100,59 @@ fn safe_is_what_was_seen_for_long_enough() {
             });
         }
     };
-    check(|_| {}, DAY, true, "refused for 7 d. To enforce: remove `mode: observe` from route shopify.");
+    check(
+        |_| {},
+        DAY,
+        true,
+        "refused for 7 d. To enforce: remove `mode: observe` from route shopify.",
+    );
     check(|_| {}, 8 * DAY, false, "observes for 7 d");
     check(|route| route.let_in = 0, DAY, false, "nothing authentic");
-    check(signed("2026-11-23T13:00:00Z", 2), DAY, false, "2 signed requests would have been refused, the last one 12 m ago");
-    check(signed("2026-11-20T13:00:00Z", 2), DAY, true, "refused for 3 d");
-    check(|route| route.refused[0].count = 2_000, DAY, false, "2,000 requests without a signature");
-    check(|route| route.since = Some("2026-11-23T13:02:00Z".to_owned()), DAY, false, "observes for 10 m");
-    check(|route| route.since = Some("2026-11-23T13:02:00Z".to_owned()), Duration::ZERO, true, "refused for 10 m");
+    check(
+        signed("2026-11-23T13:00:00Z", 2),
+        DAY,
+        false,
+        "2 signed requests would have been refused, the last one 12 m ago",
+    );
+    check(
+        signed("2026-11-20T13:00:00Z", 2),
+        DAY,
+        true,
+        "refused for 3 d",
+    );
+    check(
+        |route| route.refused[0].count = 2_000,
+        DAY,
+        false,
+        "2,000 requests without a signature",
+    );
+    check(
+        |route| route.since = Some("2026-11-23T13:02:00Z".to_owned()),
+        DAY,
+        false,
+        "observes for 10 m",
+    );
+    check(
+        |route| route.since = Some("2026-11-23T13:02:00Z".to_owned()),
+        Duration::ZERO,
+        true,
+        "refused for 10 m",
+    );
     // a route that would never be seen to be unsafe
     check(|route| route.since = None, DAY, false, "Not yet");
 }
 
 #[test]
 fn shares_are_never_rounded_to_nothing_or_all() {
-    assert_eq!([share(0, 5), share(1, 5_000), share(4_999, 5_000), share(5, 5)], ["", "< 0.1 %", "99.9 %", "100 %"]);
+    assert_eq!(
+        [
+            share(0, 5),
+            share(1, 5_000),
+            share(4_999, 5_000),
+            share(5, 5)
+        ],
+        ["", "< 0.1 %", "99.9 %", "100 %"]
+    );
 }
 
 #[test]
@@ -100,5 +162,8 @@ fn what_a_gate_says_does_not_drive_the_terminal() {
     report.routes[0].refused[0].hint = "\u{1b}]0;owned\u{7}".to_owned();
     let page = render(&[&report.routes[0]], now(), DAY, &look());
     let plain = anstream::adapter::strip_str(&page).to_string();
-    assert!(plain.contains("\\x1b]0;owned\\x07") && plain.contains("\\x1b[2J"), "{plain}");
+    assert!(
+        plain.contains("\\x1b]0;owned\\x07") && plain.contains("\\x1b[2J"),
+        "{plain}"
+    );
 }

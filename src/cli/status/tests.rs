@@ -4,7 +4,11 @@ use super::*;
 use crate::api::status::{ClockStatus, LastError, UpstreamStatus};
 
 fn look() -> Look {
-    Look { width: Some(100), utf8: true, zone: jiff::tz::TimeZone::UTC }
+    Look {
+        width: Some(100),
+        utf8: true,
+        zone: jiff::tz::TimeZone::UTC,
+    }
 }
 
 fn now() -> SystemTime {
@@ -43,28 +47,45 @@ fn sample() -> Status {
 /// What `stripe` waits with.
 fn oldest() -> BTreeMap<String, Delivery> {
     let target = json!({ "status": "retrying", "tries": 4, "last": { "at": "2026-11-24T13:06:40Z", "came_to": "503", "took": 0.031 } });
-    let oldest = crate::cli::deliveries::fake::delivery("evt_1", "invoice.paid", "2026-11-24T13:00:40Z", target);
+    let oldest = crate::cli::deliveries::fake::delivery(
+        "evt_1",
+        "invoice.paid",
+        "2026-11-24T13:00:40Z",
+        target,
+    );
     BTreeMap::from([("stripe".to_owned(), serde_json::from_value(oldest).unwrap())])
 }
 
 #[test]
 fn an_app_that_is_away_is_told_as_it_is() {
-    let route = RouteStatus { queued: Some(1), ..RouteStatus::default() };
+    let route = RouteStatus {
+        queued: Some(1),
+        ..RouteStatus::default()
+    };
     let mut first = oldest().remove("stripe").unwrap();
     let mut said = |came_to: &str| {
         first.targets[0].last.as_mut().unwrap().came_to = came_to.to_owned();
         retries(&route, &first, now())
     };
     assert_eq!(said("500"), "answers 500; 1 delivery waits, oldest 6 m");
-    assert_eq!(said("unreached_connect"), "not reached; 1 delivery waits, oldest 6 m");
-    assert_eq!(said("ambiguous_timeout"), "no answer; 1 delivery waits, oldest 6 m");
+    assert_eq!(
+        said("unreached_connect"),
+        "not reached; 1 delivery waits, oldest 6 m"
+    );
+    assert_eq!(
+        said("ambiguous_timeout"),
+        "no answer; 1 delivery waits, oldest 6 m"
+    );
 }
 
 #[test]
 fn a_page_at_100_columns() {
     let page = render(&sample(), &oldest(), now(), &look());
     let plain = anstream::adapter::strip_str(&page).to_string();
-    assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
+    assert!(
+        plain.lines().all(|line| line.chars().count() <= 100),
+        "{plain}"
+    );
     insta::assert_snapshot!("page_plain", plain);
     insta::assert_snapshot!("page_coloured", page.replace('\x1b', "^"));
 }
@@ -74,66 +95,141 @@ fn a_quiet_gate_needs_nobody() {
     let mut status = sample();
     status.config.last_error = None;
     status.upstreams.clear();
-    status.routes.iter_mut().for_each(|route| route.hour.refused.clear());
+    status
+        .routes
+        .iter_mut()
+        .for_each(|route| route.hour.refused.clear());
     assert!(attention(&status, &BTreeMap::new(), now()).is_empty());
-    let plain = anstream::adapter::strip_str(&render(&status, &BTreeMap::new(), now(), &Look { utf8: false, ..look() })).to_string();
+    let plain = anstream::adapter::strip_str(&render(
+        &status,
+        &BTreeMap::new(),
+        now(),
+        &Look {
+            utf8: false,
+            ..look()
+        },
+    ))
+    .to_string();
     assert!(plain.contains("ok nothing needs you"), "{plain}");
 }
 
 #[test]
 fn each_trouble_needs_somebody() {
     let check = |change: &dyn Fn(&mut Status)| {
-        let mut status = Status { ready: true, ..Status::default() };
+        let mut status = Status {
+            ready: true,
+            ..Status::default()
+        };
         assert!(attention(&status, &BTreeMap::new(), now()).is_empty());
         change(&mut status);
         assert_eq!(attention(&status, &BTreeMap::new(), now()).len(), 1);
     };
     check(&|status| status.config.stale_secrets = vec!["github/2026-11".to_owned()]);
-    check(&|status| status.config.stale_certificates = vec!["listen[0]: `key`: the file is not there".to_owned()]);
+    check(&|status| {
+        status.config.stale_certificates =
+            vec!["listen[0]: `key`: the file is not there".to_owned()]
+    });
     check(&|status| status.config.needs_restart = vec!["listen".to_owned()]);
     check(&|status| status.store.alarm = Some("the disk is full".to_owned()));
     check(&|status| {
-        let alarm = |code: &str| AlarmStatus { code: code.to_owned(), text: "why".to_owned(), ..AlarmStatus::default() };
+        let alarm = |code: &str| AlarmStatus {
+            code: code.to_owned(),
+            text: "why".to_owned(),
+            ..AlarmStatus::default()
+        };
         status.alarms = vec![alarm("disk_nearly_full"), alarm("clock_jump")];
     });
-    check(&|status| status.clock = ClockStatus { skew_seconds: -31.0, samples: 9, jumped: false });
+    check(&|status| {
+        status.clock = ClockStatus {
+            skew_seconds: -31.0,
+            samples: 9,
+            jumped: false,
+        }
+    });
     check(&|status| status.clock.jumped = true);
     check(&|status| {
         let until = Some("2026-11-26T00:00:00Z".to_owned());
-        status.routes = vec![RouteStatus { mode: "observe".to_owned(), until, ..RouteStatus::default() }];
+        status.routes = vec![RouteStatus {
+            mode: "observe".to_owned(),
+            until,
+            ..RouteStatus::default()
+        }];
     });
     check(&|status| status.ledger.forgotten_early = 1);
     check(&|status| status.store.parked = 1);
-    check(&|status| status.routes = vec![RouteStatus { breaker: Some("open".to_owned()), ..RouteStatus::default() }]);
-    check(&|status| status.upstreams = vec![UpstreamStatus { breaker: "half_open".to_owned(), ..UpstreamStatus::default() }]);
+    check(&|status| {
+        status.routes = vec![RouteStatus {
+            breaker: Some("open".to_owned()),
+            ..RouteStatus::default()
+        }]
+    });
+    check(&|status| {
+        status.upstreams = vec![UpstreamStatus {
+            breaker: "half_open".to_owned(),
+            ..UpstreamStatus::default()
+        }]
+    });
 }
 
 #[test]
 fn what_a_gate_says_does_not_drive_the_terminal() {
     let mut status = sample();
-    status.config.last_error = Some(LastError { at: "x".to_owned(), text: "\u{1b}]0;owned\u{7}".to_owned() });
+    status.config.last_error = Some(LastError {
+        at: "x".to_owned(),
+        text: "\u{1b}]0;owned\u{7}".to_owned(),
+    });
     status.routes[0].name = "\u{1b}[2J".to_owned();
-    let plain = anstream::adapter::strip_str(&render(&status, &BTreeMap::new(), now(), &look())).to_string();
-    assert!(plain.contains("\\x1b]0;owned\\x07") && plain.contains("\\x1b[2J"), "{plain}");
+    let plain = anstream::adapter::strip_str(&render(&status, &BTreeMap::new(), now(), &look()))
+        .to_string();
+    assert!(
+        plain.contains("\\x1b]0;owned\\x07") && plain.contains("\\x1b[2J"),
+        "{plain}"
+    );
 }
 
 #[test]
 fn the_first_error_has_its_file() {
-    let check = |text: &str, words: &str, file: Option<&str>| assert_eq!(first_error(text), (words.to_owned(), file));
-    check("error: no upstream is called `ap`\n  --> c/x.yaml:27:26\n   |", "c/x.yaml:27:26, no upstream is called `ap`", Some("c/x.yaml"));
-    check("c/x.yaml:27:26: no upstream", "c/x.yaml:27:26: no upstream", Some("c/x.yaml"));
-    check("the address is taken: 127.0.0.1:80", "the address is taken: 127.0.0.1:80", None);
+    let check = |text: &str, words: &str, file: Option<&str>| {
+        assert_eq!(first_error(text), (words.to_owned(), file))
+    };
+    check(
+        "error: no upstream is called `ap`\n  --> c/x.yaml:27:26\n   |",
+        "c/x.yaml:27:26, no upstream is called `ap`",
+        Some("c/x.yaml"),
+    );
+    check(
+        "c/x.yaml:27:26: no upstream",
+        "c/x.yaml:27:26: no upstream",
+        Some("c/x.yaml"),
+    );
+    check(
+        "the address is taken: 127.0.0.1:80",
+        "the address is taken: 127.0.0.1:80",
+        None,
+    );
     check("", "", None);
 }
 
 #[test]
 fn a_queue_that_pauses_is_shown_in_plain_words() {
-    let mut status = Status { routes: vec![RouteStatus { name: "stripe".to_owned(), ..RouteStatus::default() }], ..sample() };
+    let mut status = Status {
+        routes: vec![RouteStatus {
+            name: "stripe".to_owned(),
+            ..RouteStatus::default()
+        }],
+        ..sample()
+    };
     let said = |status: &Status| {
         let needs = attention(status, &BTreeMap::new(), now());
-        needs.into_iter().find(|need| need.what == "stripe").map(|need| need.said)
+        needs
+            .into_iter()
+            .find(|need| need.what == "stripe")
+            .map(|need| need.said)
     };
     assert_eq!(said(&status), None);
     status.routes[0].pause_seconds = Some(12);
-    assert_eq!(said(&status).unwrap(), "its queue pauses, the app is away or has too much to do; next attempt in 12 s");
+    assert_eq!(
+        said(&status).unwrap(),
+        "its queue pauses, the app is away or has too much to do; next attempt in 12 s"
+    );
 }

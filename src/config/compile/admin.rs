@@ -11,29 +11,68 @@ use crate::config::snapshot::{Admin, NamedToken, Token};
 const MOST_TOKENS: usize = 100;
 
 pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> Option<Admin> {
-    let file::Admin { address, token, tokens } = admin;
+    let file::Admin {
+        address,
+        token,
+        tokens,
+    } = admin;
     let has_token = token.is_some() || !tokens.is_empty();
-    let token = token.and_then(|secret| one(&secret, "token", "the admin token", &place.key("token"), cx));
+    let token =
+        token.and_then(|secret| one(&secret, "token", "the admin token", &place.key("token"), cx));
     let tokens = named(tokens, token.as_ref(), &place.key("tokens"), cx);
     let token = token.map(|bytes| Token::new(bytes.to_vec()));
-    let address = listen::listen_address(address.as_deref(), "unix:/run/hookgate/admin.sock", place, cx)?;
-    if address.tcp().is_some_and(|address| !address.ip().is_loopback()) && !has_token {
+    let address = listen::listen_address(
+        address.as_deref(),
+        "unix:/run/hookgate/admin.sock",
+        place,
+        cx,
+    )?;
+    if address
+        .tcp()
+        .is_some_and(|address| !address.ip().is_loopback())
+        && !has_token
+    {
         let help = "add `token: { file: /run/secrets/admin }`, or listen on 127.0.0.1".to_owned();
-        cx.problems.error(&place.key("address"), "off loopback the admin listener needs a token", help);
+        cx.problems.error(
+            &place.key("address"),
+            "off loopback the admin listener needs a token",
+            help,
+        );
     }
-    Some(Admin { address, token, tokens })
+    Some(Admin {
+        address,
+        token,
+        tokens,
+    })
 }
 
 /// The bytes of a token.
-fn one(secret: &file::Secret, name: &str, called: &str, place: &Place, cx: &mut Context<'_>) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    let token = cx.loader.one(secret, name, &format!("admin/{name}"), place, &mut cx.problems)?;
+fn one(
+    secret: &file::Secret,
+    name: &str,
+    called: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    let token = cx.loader.one(
+        secret,
+        name,
+        &format!("admin/{name}"),
+        place,
+        &mut cx.problems,
+    )?;
     if token.text.len() < WEAK_BELOW {
         let message = format!("{called} is shorter than {WEAK_BELOW} bytes");
-        cx.problems.warning_at_key(place, message, "take `openssl rand -hex 32`".to_owned());
+        cx.problems
+            .warning_at_key(place, message, "take `openssl rand -hex 32`".to_owned());
     }
     if !token.text.iter().all(u8::is_ascii_graphic) {
         let help = "take `openssl rand -hex 32`".to_owned();
-        cx.problems.error_at_key(place, "the token holds bytes that no header can carry", help);
+        cx.problems.error_at_key(
+            place,
+            "the token holds bytes that no header can carry",
+            help,
+        );
     }
     Some(token.text)
 }
@@ -46,43 +85,97 @@ fn named(
     cx: &mut Context<'_>,
 ) -> Vec<NamedToken> {
     if written.len() > MOST_TOKENS {
-        cx.problems.error_at_key(place, format!("there are more than {MOST_TOKENS} tokens"), None);
+        cx.problems.error_at_key(
+            place,
+            format!("there are more than {MOST_TOKENS} tokens"),
+            None,
+        );
     }
     let main = main.map(|bytes| Token::new(bytes.to_vec()));
     let mut tokens: Vec<NamedToken> = Vec::with_capacity(written.len());
     let mut names: Vec<(String, Place)> = Vec::with_capacity(written.len());
     for (index, token) in written.into_iter().enumerate().take(MOST_TOKENS) {
         let place = place.index(index);
-        let file::AdminToken { name, env, file, insecure_inline, allow } = token;
-        let Some(name) = name_of(name, &names, &place, cx) else { continue };
+        let file::AdminToken {
+            name,
+            env,
+            file,
+            insecure_inline,
+            allow,
+        } = token;
+        let Some(name) = name_of(name, &names, &place, cx) else {
+            continue;
+        };
         names.push((name.clone(), place.key("name")));
         let (read, act) = rights(&allow, &place.key("allow"), cx);
-        let secret = file::Secret { env, file, insecure_inline, ..file::Secret::default() };
-        let Some(bytes) = one(&secret, &name, &format!("the admin token of {name}"), &place, cx) else { continue };
+        let secret = file::Secret {
+            env,
+            file,
+            insecure_inline,
+            ..file::Secret::default()
+        };
+        let Some(bytes) = one(
+            &secret,
+            &name,
+            &format!("the admin token of {name}"),
+            &place,
+            cx,
+        ) else {
+            continue;
+        };
         let is_main = main.as_ref().is_some_and(|main| main.matches(&bytes));
-        let of = tokens.iter().find(|other| other.token.matches(&bytes)).map(|other| format!("that of {}", other.name));
+        let of = tokens
+            .iter()
+            .find(|other| other.token.matches(&bytes))
+            .map(|other| format!("that of {}", other.name));
         if let Some(of) = is_main.then(|| "`admin.token`".to_owned()).or(of) {
             let help = "make one for each: what is done by it stands under its name".to_owned();
-            cx.problems.error_at_key(&place, format!("the token of {name} is the same as {of}"), help);
+            cx.problems.error_at_key(
+                &place,
+                format!("the token of {name} is the same as {of}"),
+                help,
+            );
         }
-        tokens.push(NamedToken { name: Arc::from(name), token: Token::new(bytes.to_vec()), read, act });
+        tokens.push(NamedToken {
+            name: Arc::from(name),
+            token: Token::new(bytes.to_vec()),
+            read,
+            act,
+        });
     }
     tokens
 }
 
-fn name_of(name: Option<String>, names: &[(String, Place)], place: &Place, cx: &mut Context<'_>) -> Option<String> {
+fn name_of(
+    name: Option<String>,
+    names: &[(String, Place)],
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<String> {
     let Some(name) = name else {
-        cx.problems.missing(place, "name", "the token has no name", "add `name: NAME`: whose it is".to_owned());
+        cx.problems.missing(
+            place,
+            "name",
+            "the token has no name",
+            "add `name: NAME`: whose it is".to_owned(),
+        );
         return None;
     };
     if !routes::is_name(&name) {
-        let help = "use lower-case letters, digits and `-`, at most 63, a letter or digit first".to_owned();
-        cx.problems.error(&place.key("name"), "this is not a name for a token", help);
+        let help = "use lower-case letters, digits and `-`, at most 63, a letter or digit first"
+            .to_owned();
+        cx.problems
+            .error(&place.key("name"), "this is not a name for a token", help);
         return None;
     }
     if let Some((_, there)) = names.iter().find(|(other, _)| *other == name) {
         let help = "give each a name of its own".to_owned();
-        cx.problems.clash(&place.key("name"), there, format!("another token has the name `{name}`"), help);
+        cx.problems.clash(
+            &place.key("name"),
+            there,
+            format!("another token has the name `{name}`"),
+            help,
+        );
     }
     Some(name)
 }
@@ -94,7 +187,11 @@ fn rights(allow: &[String], place: &Place, cx: &mut Context<'_>) -> (bool, bool)
     }
     let (mut read, mut act) = (false, false);
     for (index, word) in allow.iter().enumerate() {
-        match cx.word(Some(word), &place.index(index), &[("read", true), ("act", false)]) {
+        match cx.word(
+            Some(word),
+            &place.index(index),
+            &[("read", true), ("act", false)],
+        ) {
             Some(true) => read = true,
             Some(false) => act = true,
             None => {}

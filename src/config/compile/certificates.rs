@@ -35,9 +35,18 @@ struct Trouble {
 }
 
 /// Reads a certificate, its chain and its key. If the files hold no pair now, or one that is not valid, that is the last good one.
-pub(super) fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Identity>> {
-    let paths = pair.certificate.zip(pair.key).map(|(certificate, key)| (cx.loader.base.join(certificate), cx.loader.base.join(key)));
-    let last_good = paths.as_ref().and_then(|paths| cx.loader.last_good_pair(paths));
+pub(super) fn identity(
+    pair: &Pair<'_>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Arc<Identity>> {
+    let paths = pair
+        .certificate
+        .zip(pair.key)
+        .map(|(certificate, key)| (cx.loader.base.join(certificate), cx.loader.base.join(key)));
+    let last_good = paths
+        .as_ref()
+        .and_then(|paths| cx.loader.last_good_pair(paths));
     let mut waiting = None;
     let found = match (read(pair, cx).map(Arc::new), last_good) {
         (Ok(offered), Some(last_good)) => {
@@ -46,7 +55,10 @@ pub(super) fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> 
             match validity.zip(validity_of(&last_good.chain)) {
                 Some((offered, in_use)) if !offered.takes_over(&in_use, dates) => {
                     let what = offered.trouble(dates).unwrap_or_default();
-                    cx.loader.stale_certificates.push(format!("{}: the certificate in the file {what}", pair.label));
+                    cx.loader.stale_certificates.push(format!(
+                        "{}: the certificate in the file {what}",
+                        pair.label
+                    ));
                     waiting = Some(offered);
                     last_good
                 }
@@ -55,22 +67,35 @@ pub(super) fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> 
         }
         (Ok(offered), None) => {
             // another pair than before; at the start there is none that it could replace
-            let what = validity_of(&offered.chain).filter(|validity| !validity.holds(&cx.loader.dates));
-            if let Some(what) = what.and_then(|validity| validity.trouble(&cx.loader.dates)).filter(|_| cx.loader.previous.is_some()) {
+            let what =
+                validity_of(&offered.chain).filter(|validity| !validity.holds(&cx.loader.dates));
+            if let Some(what) = what
+                .and_then(|validity| validity.trouble(&cx.loader.dates))
+                .filter(|_| cx.loader.previous.is_some())
+            {
                 let help = "renew it first, or restart the gateway if it is meant".to_owned();
-                cx.problems.error(&place.key("certificate"), format!("the certificate {what}"), help);
+                cx.problems.error(
+                    &place.key("certificate"),
+                    format!("the certificate {what}"),
+                    help,
+                );
                 return None;
             }
             offered
         }
         (Err(troubles), Some(last_good)) => {
             if let Some(first) = troubles.first() {
-                cx.loader.stale_certificates.push(format!("{}: `{}`: {}", pair.label, first.key, first.message));
+                cx.loader.stale_certificates.push(format!(
+                    "{}: `{}`: {}",
+                    pair.label, first.key, first.message
+                ));
             }
             last_good
         }
         (Err(troubles), None) => {
-            troubles.into_iter().for_each(|trouble| tell(trouble, place, cx));
+            troubles
+                .into_iter()
+                .for_each(|trouble| tell(trouble, place, cx));
             return None;
         }
     };
@@ -78,7 +103,15 @@ pub(super) fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> 
         cx.loader.cache.keep_pair(paths, Arc::clone(&found));
     }
     let own = validity_of(&found.chain).into_iter().collect();
-    note_use(CertificateUse { label: pair.label.clone(), in_use: own, waiting }, &place.key("certificate"), cx);
+    note_use(
+        CertificateUse {
+            label: pair.label.clone(),
+            in_use: own,
+            waiting,
+        },
+        &place.key("certificate"),
+        cx,
+    );
     Some(found)
 }
 
@@ -89,15 +122,27 @@ fn validity_of(chain: &[CertificateDer<'_>]) -> Option<Validity> {
 
 /// Keeps when certificates are valid, and tells of those that are not, or not for long.
 fn note_use(certificates: CertificateUse, place: &Place, cx: &mut Context<'_>) {
-    let best = certificates.in_use.iter().max_by_key(|validity| validity.to);
+    let best = certificates
+        .in_use
+        .iter()
+        .max_by_key(|validity| validity.to);
     if let Some(what) = best.and_then(|best| best.trouble(&cx.loader.dates)) {
-        cx.problems.warning(place, format!("the certificate {what}"), "renew it; the file is read again when it changes".to_owned());
+        cx.problems.warning(
+            place,
+            format!("the certificate {what}"),
+            "renew it; the file is read again when it changes".to_owned(),
+        );
     }
     cx.certificates.push(certificates);
 }
 
 fn tell(trouble: Trouble, place: &Place, cx: &mut Context<'_>) {
-    let Trouble { key, message, help, missing } = trouble;
+    let Trouble {
+        key,
+        message,
+        help,
+        missing,
+    } = trouble;
     match help {
         Some(help) if missing => cx.problems.missing(place, key, message, help),
         help => cx.problems.error(&place.key(key), message, help),
@@ -106,7 +151,9 @@ fn tell(trouble: Trouble, place: &Place, cx: &mut Context<'_>) {
 
 fn read(pair: &Pair<'_>, cx: &mut Context<'_>) -> Result<Identity, Vec<Trouble>> {
     let chain = pem(pair.certificate, "certificate", cx, chain_of);
-    let key = pem(pair.key, "key", cx, |bytes| PrivateKeyDer::from_pem_slice(bytes).ok());
+    let key = pem(pair.key, "key", cx, |bytes| {
+        PrivateKeyDer::from_pem_slice(bytes).ok()
+    });
     let (chain, key) = match (chain, key) {
         (Ok(chain), Ok(key)) => (chain, key),
         (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
@@ -116,24 +163,51 @@ fn read(pair: &Pair<'_>, cx: &mut Context<'_>) -> Result<Identity, Vec<Trouble>>
         return Ok(Identity { chain, key });
     }
     let message = "certificate and key do not belong together".to_owned();
-    let help = Some("give the certificate that belongs to this key, the server's own first in its file".to_owned());
-    Err(vec![Trouble { key: "certificate", message, help, missing: false }])
+    let help = Some(
+        "give the certificate that belongs to this key, the server's own first in its file"
+            .to_owned(),
+    );
+    Err(vec![Trouble {
+        key: "certificate",
+        message,
+        help,
+        missing: false,
+    }])
 }
 
 /// All certificates of a file, in its order; `None` if there is none, or one cannot be read.
 fn chain_of(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes).collect::<Result<_, _>>().ok()?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes)
+        .collect::<Result<_, _>>()
+        .ok()?;
     let is_read = |certificate: &CertificateDer<'_>| X509Certificate::from_der(certificate).is_ok();
     (!chain.is_empty() && chain.iter().all(is_read)).then_some(chain)
 }
 
 /// Reads a file of certificates that are trusted to sign others. `label` is how metrics and log lines call the listener or upstream.
-pub(super) fn authorities(written: &str, key: &'static str, label: &str, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Authorities>> {
+pub(super) fn authorities(
+    written: &str,
+    key: &'static str,
+    label: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Arc<Authorities>> {
     match pem(Some(written), key, cx, signers) {
         Ok(certificates) => {
             let in_use = certificates.iter().filter_map(Validity::of).collect();
-            note_use(CertificateUse { label: format!("{label}.{key}"), in_use, waiting: None }, &place.key(key), cx);
-            Some(Arc::new(Authorities { file: cx.loader.base.join(written), certificates }))
+            note_use(
+                CertificateUse {
+                    label: format!("{label}.{key}"),
+                    in_use,
+                    waiting: None,
+                },
+                &place.key(key),
+                cx,
+            );
+            Some(Arc::new(Authorities {
+                file: cx.loader.base.join(written),
+                certificates,
+            }))
         }
         Err(trouble) => {
             tell(trouble, place, cx);
@@ -146,22 +220,55 @@ pub(super) fn authorities(written: &str, key: &'static str, label: &str, place: 
 fn signers(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let certificates = chain_of(bytes)?;
     let mut roots = rustls::RootCertStore::empty();
-    certificates.iter().try_for_each(|certificate| roots.add(certificate.clone())).ok()?;
+    certificates
+        .iter()
+        .try_for_each(|certificate| roots.add(certificate.clone()))
+        .ok()?;
     Some(certificates)
 }
 
 /// Reads a PEM file; `parse` finds in it what is wanted.
-fn pem<T>(written: Option<&str>, key: &'static str, cx: &mut Context<'_>, parse: impl Fn(&[u8]) -> Option<T>) -> Result<T, Trouble> {
+fn pem<T>(
+    written: Option<&str>,
+    key: &'static str,
+    cx: &mut Context<'_>,
+    parse: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T, Trouble> {
     let Some(path) = written else {
-        let (message, help) = (format!("there is no `{key}`"), Some(format!("add `{key}: FILE`, in PEM")));
-        return Err(Trouble { key, message, help, missing: true });
+        let (message, help) = (
+            format!("there is no `{key}`"),
+            Some(format!("add `{key}: FILE`, in PEM")),
+        );
+        return Err(Trouble {
+            key,
+            message,
+            help,
+            missing: true,
+        });
     };
     let path: PathBuf = cx.loader.base.join(path);
     match cx.loader.inputs.read(&path, MAX_PEM) {
         Ok(bytes) => parse(&bytes).ok_or_else(|| {
-            let message = format!("there is no {} in this file", if key == "key" { "private key" } else { "certificate" });
-            Trouble { key, message, help: Some("write it as PEM".to_owned()), missing: false }
+            let message = format!(
+                "there is no {} in this file",
+                if key == "key" {
+                    "private key"
+                } else {
+                    "certificate"
+                }
+            );
+            Trouble {
+                key,
+                message,
+                help: Some("write it as PEM".to_owned()),
+                missing: false,
+            }
         }),
-        Err(why) => Err(Trouble { key, message: format!("the file {why}"), help: None, missing: false }),
+        Err(why) => Err(Trouble {
+            key,
+            message: format!("the file {why}"),
+            help: None,
+            missing: false,
+        }),
     }
 }

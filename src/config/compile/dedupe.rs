@@ -27,12 +27,29 @@ pub(super) struct Given<'a> {
     pub(super) has_id: bool,
 }
 
-pub(super) fn dedupe(dedupe: file::Dedupe, given: Given<'_>, place: &Place, cx: &mut Context<'_>) -> Dedupe {
+pub(super) fn dedupe(
+    dedupe: file::Dedupe,
+    given: Given<'_>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Dedupe {
     let file::Dedupe { window, by, per } = dedupe;
     let is_written = window.is_some() || cx.problems.is_spoiled(&place.key("window"));
     let window = cx.maybe_duration(window.as_deref(), &place.key("window"));
-    let by_content = cx.word(by.as_deref(), &place.key("by"), &[("id", false), ("content", true)]).unwrap_or(false);
-    let per_secret = cx.word(per.as_deref(), &place.key("per"), &[("route", false), ("secret", true)]).unwrap_or(false);
+    let by_content = cx
+        .word(
+            by.as_deref(),
+            &place.key("by"),
+            &[("id", false), ("content", true)],
+        )
+        .unwrap_or(false);
+    let per_secret = cx
+        .word(
+            per.as_deref(),
+            &place.key("per"),
+            &[("route", false), ("secret", true)],
+        )
+        .unwrap_or(false);
     if by_content && !is_written {
         without_window(given, &place.key("by"), cx);
     }
@@ -43,14 +60,33 @@ pub(super) fn dedupe(dedupe: file::Dedupe, given: Given<'_>, place: &Place, cx: 
         && window < retries_for
         && !is_short_on_purpose
     {
-        let message =
-            format!("route {} remembers IDs for {}, {title} retries for {}", given.route, in_words(window), in_words(retries_for));
-        let least = humantime::format_duration(retries_for).to_string().replace(' ', "");
-        cx.problems.warning(&place.key("window"), message, format!("leave it out, or write {least} or more"));
+        let message = format!(
+            "route {} remembers IDs for {}, {title} retries for {}",
+            given.route,
+            in_words(window),
+            in_words(retries_for)
+        );
+        let least = humantime::format_duration(retries_for)
+            .to_string()
+            .replace(' ', "");
+        cx.problems.warning(
+            &place.key("window"),
+            message,
+            format!("leave it out, or write {least} or more"),
+        );
     }
-    let of_content = if may_repeat && !by_content { REPEATED } else { longest };
+    let of_content = if may_repeat && !by_content {
+        REPEATED
+    } else {
+        longest
+    };
     let of_id = if given.has_id { longest } else { of_content };
-    Dedupe { window: window.unwrap_or(of_id), content_window: window.unwrap_or(of_content), by_content, per_secret }
+    Dedupe {
+        window: window.unwrap_or(of_id),
+        content_window: window.unwrap_or(of_content),
+        by_content,
+        per_secret,
+    }
 }
 
 /// Tells what `by: content` drops where the config does not say for how long.
@@ -59,30 +95,60 @@ fn without_window(given: Given<'_>, place: &Place, cx: &mut Context<'_>) {
     match given.bodies_repeat {
         Known::No => {}
         Known::Yes => {
-            let message = format!("route {route}: two events of {sender} can have the same bytes, and `by: content` drops the second one");
-            cx.problems.error(place, message, "leave `by` out, or write how long a body is remembered: `window: 10s`".to_owned());
+            let message = format!(
+                "route {route}: two events of {sender} can have the same bytes, and `by: content` drops the second one"
+            );
+            cx.problems.error(
+                place,
+                message,
+                "leave `by` out, or write how long a body is remembered: `window: 10s`".to_owned(),
+            );
         }
         Known::Unknown => {
-            let message = format!("route {route}: `by: content` drops an event that has the bytes of an earlier one");
-            let help = format!("if {sender} sends such events, write how long a body is remembered: `window: 10s`");
+            let message = format!(
+                "route {route}: `by: content` drops an event that has the bytes of an earlier one"
+            );
+            let help = format!(
+                "if {sender} sends such events, write how long a body is remembered: `window: 10s`"
+            );
             cx.problems.warning(place, message, help);
         }
     }
 }
 
 /// Judges the secrets of a route by whom they are of: one sender that rotates, or two. `verify` is the place of the `verify` block.
-pub(super) fn note_senders(secrets: &[file::Secret], dedupe: Option<Dedupe>, route: &str, verify: &Place, cx: &mut Context<'_>) {
+pub(super) fn note_senders(
+    secrets: &[file::Secret],
+    dedupe: Option<Dedupe>,
+    route: &str,
+    verify: &Place,
+    cx: &mut Context<'_>,
+) {
     let place = verify.key("secrets");
     if dedupe.is_some_and(|dedupe| dedupe.per_secret) {
-        for (index, _) in secrets.iter().enumerate().filter(|(_, secret)| secret.name.is_none()) {
+        for (index, _) in secrets
+            .iter()
+            .enumerate()
+            .filter(|(_, secret)| secret.name.is_none())
+        {
             let help = "add `name: NAME`: the name stands for the sender, and is part of what is remembered".to_owned();
-            cx.problems.error(&place.index(index), "this secret needs a name, since the route says `dedupe: { per: secret }`", help);
+            cx.problems.error(
+                &place.index(index),
+                "this secret needs a name, since the route says `dedupe: { per: secret }`",
+                help,
+            );
         }
         return;
     }
-    if secrets.iter().filter(|secret| secret.expires.is_none() && secret.not_before.is_none()).count() > 1 {
-        let message =
-            format!("route {route} has two secrets without a date: two senders with the same delivery IDs drop each other's deliveries");
+    if secrets
+        .iter()
+        .filter(|secret| secret.expires.is_none() && secret.not_before.is_none())
+        .count()
+        > 1
+    {
+        let message = format!(
+            "route {route} has two secrets without a date: two senders with the same delivery IDs drop each other's deliveries"
+        );
         let help = "give each sender a URL (a route) of its own; if they must share this one, name the secrets and write `dedupe: { per: secret }`; in a rotation, write `expires` on the old secret";
         cx.problems.warning_at_key(&place, message, help.to_owned());
     }
@@ -96,7 +162,11 @@ pub(super) fn note_late_retries(
     place: &Place,
     cx: &mut Context<'_>,
 ) {
-    let (Some(tolerance), Some(title), Some(retries_for)) = (tolerance, given.title, given.retries_for) else { return };
+    let (Some(tolerance), Some(title), Some(retries_for)) =
+        (tolerance, given.title, given.retries_for)
+    else {
+        return;
+    };
     let route = given.route;
     let message = format!(
         "route {route}: {title} repeats the time of the first attempt, so retries are refused that come later than {}",
@@ -106,14 +176,18 @@ pub(super) fn note_late_retries(
     match dedupe {
         None if !cx.problems.is_spoiled(&place.key("dedupe")) => {
             let help = "add `dedupe: {}`: retries of what was not delivered are then accepted for as long as it retries".to_owned();
-            cx.problems.warning_at_key(&place.key("verify"), message, help);
+            cx.problems
+                .warning_at_key(&place.key("verify"), message, help);
         }
         Some(dedupe) if dedupe.late_window() < needed => {
-            let least = humantime::format_duration(needed).to_string().replace(' ', "");
+            let least = humantime::format_duration(needed)
+                .to_string()
+                .replace(' ', "");
             let help = format!(
                 "leave `window` out, or write {least} or more: older retries count only as long as what was delivered is remembered"
             );
-            cx.problems.warning_at_key(&place.key("dedupe"), message, help);
+            cx.problems
+                .warning_at_key(&place.key("dedupe"), message, help);
         }
         Some(_) | None => {}
     }

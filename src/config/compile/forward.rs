@@ -29,11 +29,29 @@ pub(super) struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    pub(super) fn new(route: &'a str, path: &'a str, proof: Option<&'a Proof>, answer_within: Option<Duration>, unverified: bool) -> Self {
+    pub(super) fn new(
+        route: &'a str,
+        path: &'a str,
+        proof: Option<&'a Proof>,
+        answer_within: Option<Duration>,
+        unverified: bool,
+    ) -> Self {
         let covers = proof.map_or(Covers::default(), |proof| proof.covers);
-        let secrets_stand = proof.map_or(SecretLocations::default(), |proof| proof.secrets_stand.clone());
-        let shape = proof.and_then(|proof| proof.verifier.as_ref()).map(Verifier::shape);
-        Self { route, path, covers, secrets_stand, answer_within, unverified, shape }
+        let secrets_stand = proof.map_or(SecretLocations::default(), |proof| {
+            proof.secrets_stand.clone()
+        });
+        let shape = proof
+            .and_then(|proof| proof.verifier.as_ref())
+            .map(Verifier::shape);
+        Self {
+            route,
+            path,
+            covers,
+            secrets_stand,
+            answer_within,
+            unverified,
+            shape,
+        }
     }
 }
 
@@ -56,23 +74,53 @@ pub(super) fn forward(
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<Forward> {
-    let Target { upstream, path, query, keep_token, resign, sign } = target;
+    let Target {
+        upstream,
+        path,
+        query,
+        keep_token,
+        resign,
+        sign,
+    } = target;
     let queries = [("keep", true), ("drop", false)];
     let covers_query = given.covers.url || given.covers.query;
-    let keep_query = cx.word(query.as_deref(), &place.key("query"), &queries).unwrap_or(covers_query);
+    let keep_query = cx
+        .word(query.as_deref(), &place.key("query"), &queries)
+        .unwrap_or(covers_query);
     let path = path.map(|path| template(&path, given.path, &place.key("path"), cx));
-    let signing = sign::Given { route: given.route, unverified: given.unverified, shape: given.shape, keep_query };
+    let signing = sign::Given {
+        route: given.route,
+        unverified: given.unverified,
+        shape: given.shape,
+        keep_query,
+    };
     let resign = sign::resign(resign, &signing, &place.key("resign"), cx);
     let sign = sign::sign(sign, resign, &signing, &place.key("sign"), cx);
     let upstream = upstream_of(upstream, action, upstreams, place, cx)?;
-    let dropped = if keep_token == Some(true) { SecretLocations::default() } else { given.secrets_stand };
-    let within = given.answer_within.map(|within| within.saturating_sub(Duration::from_secs(1)).max(Duration::from_secs(1)));
+    let dropped = if keep_token == Some(true) {
+        SecretLocations::default()
+    } else {
+        given.secrets_stand
+    };
+    let within = given.answer_within.map(|within| {
+        within
+            .saturating_sub(Duration::from_secs(1))
+            .max(Duration::from_secs(1))
+    });
     let timeout = upstream.timeout.or(within).unwrap_or(TIMEOUT);
     let path = match path {
         None => None,
         Some(path) => Some(path?),
     };
-    Some(Forward { upstream, path, keep_query, dropped, timeout, resign, sign })
+    Some(Forward {
+        upstream,
+        path,
+        keep_query,
+        dropped,
+        timeout,
+        resign,
+        sign,
+    })
 }
 
 /// The upstream of that name, named at `place` by `action`.
@@ -84,12 +132,22 @@ pub(super) fn upstream_of(
     cx: &mut Context<'_>,
 ) -> Option<Arc<Upstream>> {
     let Some(name) = name else {
-        cx.problems.missing(place, "upstream", format!("`{action}` names no upstream"), "add `upstream: NAME`".to_owned());
+        cx.problems.missing(
+            place,
+            "upstream",
+            format!("`{action}` names no upstream"),
+            "add `upstream: NAME`".to_owned(),
+        );
         return None;
     };
     let Some(upstream) = upstreams.get(name.as_str()) else {
-        let help = instead_of(&name, upstreams.keys().map(|name| &**name)).unwrap_or_else(|| "add it under `upstreams`".to_owned());
-        cx.problems.error(&place.key("upstream"), format!("no upstream is called `{}`", unknown(&name)), help);
+        let help = instead_of(&name, upstreams.keys().map(|name| &**name))
+            .unwrap_or_else(|| "add it under `upstreams`".to_owned());
+        cx.problems.error(
+            &place.key("upstream"),
+            format!("no upstream is called `{}`", unknown(&name)),
+            help,
+        );
         return None;
     };
     upstream.clone()
@@ -98,15 +156,24 @@ pub(super) fn upstream_of(
 /// A path at the app; its parameters must be the route's.
 fn template(path: &str, route: &str, place: &Place, cx: &mut Context<'_>) -> Option<PathTemplate> {
     let known = router::parameters(route);
-    let is_path = path.starts_with('/') && !path.contains(['?', '#']) && path.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_path = path.starts_with('/')
+        && !path.contains(['?', '#'])
+        && path.bytes().all(|byte| byte.is_ascii_graphic());
     let mut pieces = Vec::new();
     let mut rest = path;
     while let Some((literal, after)) = rest.split_once('{') {
-        let Some((name, after)) = after.split_once('}') else { break };
+        let Some((name, after)) = after.split_once('}') else {
+            break;
+        };
         let name = name.trim_start_matches('*');
         if !known.contains(&name) {
-            let help = instead_of(name, known.iter().copied()).unwrap_or_else(|| "the route's path has no parameters".to_owned());
-            cx.problems.error(place, format!("the route's path has no parameter `{}`", unknown(name)), help);
+            let help = instead_of(name, known.iter().copied())
+                .unwrap_or_else(|| "the route's path has no parameters".to_owned());
+            cx.problems.error(
+                place,
+                format!("the route's path has no parameter `{}`", unknown(name)),
+                help,
+            );
             return None;
         }
         if !literal.is_empty() {
@@ -116,7 +183,11 @@ fn template(path: &str, route: &str, place: &Place, cx: &mut Context<'_>) -> Opt
         rest = after;
     }
     if !is_path || rest.contains(['{', '}']) {
-        cx.problems.error(place, "this is not a path", "begin with `/`, without query; parameters of the route as `{name}`".to_owned());
+        cx.problems.error(
+            place,
+            "this is not a path",
+            "begin with `/`, without query; parameters of the route as `{name}`".to_owned(),
+        );
         return None;
     }
     if !rest.is_empty() {

@@ -11,46 +11,87 @@ use crate::config::snapshot::{ListenAddress, Listener, TrustedProxies};
 const MAX_SOCKET_PATH: usize = 103;
 
 /// Returns the listeners of senders, each with the place of its entry.
-pub(super) fn listeners(listen: Vec<file::Listen>, proxies: &TrustedProxies, root: &Place, cx: &mut Context<'_>) -> Vec<(Listener, Place)> {
+pub(super) fn listeners(
+    listen: Vec<file::Listen>,
+    proxies: &TrustedProxies,
+    root: &Place,
+    cx: &mut Context<'_>,
+) -> Vec<(Listener, Place)> {
     let place = root.key("listen");
     if listen.is_empty() {
-        cx.problems.missing(root, "listen", "the gate listens nowhere", "add `listen: [{ address: 0.0.0.0:8080 }]`".to_owned());
+        cx.problems.missing(
+            root,
+            "listen",
+            "the gate listens nowhere",
+            "add `listen: [{ address: 0.0.0.0:8080 }]`".to_owned(),
+        );
     }
     let mut listeners = Vec::with_capacity(listen.len());
     for (index, listen) in listen.into_iter().enumerate() {
         let place = place.index(index);
-        let file::Listen { address, proxy_protocol, tls } = listen;
+        let file::Listen {
+            address,
+            proxy_protocol,
+            tls,
+        } = listen;
         let proxy_protocol = proxy_protocol.unwrap_or(false);
         if proxy_protocol && proxies.is_empty() {
-            let help = "add `trusted_proxies: [CIDR]`: the balancers that may connect here".to_owned();
+            let help =
+                "add `trusted_proxies: [CIDR]`: the balancers that may connect here".to_owned();
             cx.problems.error(
                 &place.key("proxy_protocol"),
                 "the PROXY protocol is taken from trusted proxies only, and there are none",
                 help,
             );
         }
-        let address = listen_address(address.as_deref(), "unix:/run/hookgate/senders.sock", &place, cx);
-        let tls = tls.map(|tls| tls::server(tls, format!("listen[{index}]"), &place.key("tls"), cx));
+        let address = listen_address(
+            address.as_deref(),
+            "unix:/run/hookgate/senders.sock",
+            &place,
+            cx,
+        );
+        let tls =
+            tls.map(|tls| tls::server(tls, format!("listen[{index}]"), &place.key("tls"), cx));
         let Some(address) = address else { continue };
         if let ListenAddress::Unix(_) = &address
             && proxy_protocol
             && !proxies.unix
         {
             let help = "add `unix` to `trusted_proxies`".to_owned();
-            cx.problems.error(&place.key("proxy_protocol"), "who connects to this unix socket is not trusted to tell an address", help);
+            cx.problems.error(
+                &place.key("proxy_protocol"),
+                "who connects to this unix socket is not trusted to tell an address",
+                help,
+            );
         }
-        listeners.push((Listener { address, proxy_protocol, tls: tls.flatten() }, place));
+        listeners.push((
+            Listener {
+                address,
+                proxy_protocol,
+                tls: tls.flatten(),
+            },
+            place,
+        ));
     }
     listeners
 }
 
-pub(super) fn health(health: file::Health, place: &Place, cx: &mut Context<'_>) -> Option<SocketAddr> {
+pub(super) fn health(
+    health: file::Health,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<SocketAddr> {
     let file::Health { address } = health;
     socket(address.as_deref(), place, cx)
 }
 
 /// Where a listener is: a TCP address, or a unix socket such as `such_as`.
-pub(super) fn listen_address(written: Option<&str>, such_as: &str, place: &Place, cx: &mut Context<'_>) -> Option<ListenAddress> {
+pub(super) fn listen_address(
+    written: Option<&str>,
+    such_as: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<ListenAddress> {
     match written.and_then(|written| written.strip_prefix("unix:")) {
         Some(path) => unix(path, such_as, &place.key("address"), cx).map(ListenAddress::Unix),
         None => socket(written, place, cx).map(ListenAddress::Tcp),
@@ -58,14 +99,27 @@ pub(super) fn listen_address(written: Option<&str>, such_as: &str, place: &Place
 }
 
 /// The path of a unix socket.
-pub(super) fn unix(path: &str, such_as: &str, place: &Place, cx: &mut Context<'_>) -> Option<PathBuf> {
+pub(super) fn unix(
+    path: &str,
+    such_as: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<PathBuf> {
     if path.is_empty() {
-        cx.problems.error(place, "this is not an address", format!("write `{such_as}`"));
+        cx.problems.error(
+            place,
+            "this is not an address",
+            format!("write `{such_as}`"),
+        );
         return None;
     }
     let path = cx.loader.base.join(path);
     if path.as_os_str().len() > MAX_SOCKET_PATH {
-        cx.problems.error(place, format!("the path of a unix socket has at most {MAX_SOCKET_PATH} bytes"), None);
+        cx.problems.error(
+            place,
+            format!("the path of a unix socket has at most {MAX_SOCKET_PATH} bytes"),
+            None,
+        );
         return None;
     }
     Some(path)
@@ -73,15 +127,23 @@ pub(super) fn unix(path: &str, such_as: &str, place: &Place, cx: &mut Context<'_
 
 fn socket(written: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<SocketAddr> {
     let Some(text) = written else {
-        cx.problems.missing(place, "address", "there is no address", "add `address: HOST:PORT`".to_owned());
+        cx.problems.missing(
+            place,
+            "address",
+            "there is no address",
+            "add `address: HOST:PORT`".to_owned(),
+        );
         return None;
     };
     // `localhost` is the one name that needs no resolver.
-    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    let text = text
+        .strip_prefix("localhost:")
+        .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     let address = text.parse().ok();
     if address.is_none() {
         let help = "write an IP address and a port, such as `0.0.0.0:8080`".to_owned();
-        cx.problems.error(&place.key("address"), "this is not an address", help);
+        cx.problems
+            .error(&place.key("address"), "this is not an address", help);
     }
     address
 }

@@ -67,7 +67,11 @@ pub struct Written {
 /// The snapshot of what is written; worth something only if no error was found. Its `hash` and `files` are for the caller to fill in.
 pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snapshot {
     let root = Place::root(0);
-    let Written { main, upstreams, routes } = written;
+    let Written {
+        main,
+        upstreams,
+        routes,
+    } = written;
     // No `..`: a new field must be dealt with here.
     let file::File {
         include: _,
@@ -90,7 +94,9 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let store = limits::store(store, &root.key("store"), cx);
     let at = root.key("store");
-    cx.has_store = store.path.is_some() || cx.problems.has_error_at(&at) || cx.problems.is_spoiled(&at.key("path"));
+    cx.has_store = store.path.is_some()
+        || cx.problems.has_error_at(&at)
+        || cx.problems.is_spoiled(&at.key("path"));
     let admin = admin.and_then(|admin| admin::admin(admin, &root.key("admin"), cx));
     let own = own::listeners(&listeners, health, admin.as_ref(), &root);
     own::apart(&own, cx);
@@ -99,19 +105,29 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let egress = alarms::egress(egress.unwrap_or_default(), &root.key("egress"), cx);
     let alarms = alarms::alarms(alarms.unwrap_or_default(), &root.key("alarms"), cx);
     let log = limits::log(log, &root.key("log"), cx);
-    let places: Vec<(String, Place)> = upstreams.iter().map(|(place, name, _)| (name.clone(), place.clone())).collect();
+    let places: Vec<(String, Place)> = upstreams
+        .iter()
+        .map(|(place, name, _)| (name.clone(), place.clone()))
+        .collect();
     let upstreams = upstreams::upstreams(upstreams, cx);
     own::loops(&upstreams, &places, &own, cx);
     let (routes, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
     let hooks: Vec<Arc<snapshot::Hook>> = routes.iter().filter_map(Route::hook).cloned().collect();
-    if let Some(path) = store.path.as_ref().filter(|_| hooks.iter().any(|hook| hook.action.keeps())) {
+    if let Some(path) = store
+        .path
+        .as_ref()
+        .filter(|_| hooks.iter().any(|hook| hook.action.keeps()))
+    {
         limits::note_disk(path, &at.key("path"), cx);
     }
     Snapshot {
         generation,
         hash: String::new(),
         loaded_at: cx.loader.now.wall,
-        listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
+        listeners: listeners
+            .into_iter()
+            .map(|(listener, _)| listener)
+            .collect(),
         health,
         admin,
         trusted_proxies: Arc::new(trusted_proxies),
@@ -121,7 +137,10 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         egress: Arc::new(egress),
         alarms,
         log,
-        upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
+        upstreams: upstreams
+            .into_iter()
+            .filter_map(|(name, upstream)| Some((name, upstream?)))
+            .collect(),
         guards: GuardsByApp::of_routes(hooks.iter().map(|hook| hook.guarded())),
         hooks,
         routes,
@@ -143,11 +162,23 @@ impl Context<'_> {
     fn maybe_duration(&mut self, written: Option<&str>, place: &Place) -> Option<Duration> {
         let text = written?;
         match units::duration(text) {
-            Ok(duration) if duration.is_zero() => self.problems.error(place, "this must be longer than nothing", None),
-            Ok(duration) if duration > MOST => self.problems.error(place, "this is longer than ten years", None),
+            Ok(duration) if duration.is_zero() => {
+                self.problems
+                    .error(place, "this must be longer than nothing", None)
+            }
+            Ok(duration) if duration > MOST => {
+                self.problems
+                    .error(place, "this is longer than ten years", None)
+            }
             Ok(duration) => return Some(duration),
-            Err(_) if is_count(text) => self.problems.error(place, "this duration has no unit", format!("write `{text}s`")),
-            Err(why) => self.problems.error(place, "this is not a duration", why.to_string()),
+            Err(_) if is_count(text) => self.problems.error(
+                place,
+                "this duration has no unit",
+                format!("write `{text}s`"),
+            ),
+            Err(why) => self
+                .problems
+                .error(place, "this is not a duration", why.to_string()),
         }
         None
     }
@@ -156,10 +187,16 @@ impl Context<'_> {
     fn size(&mut self, written: Option<&str>, place: &Place, default: usize) -> usize {
         let Some(text) = written else { return default };
         match units::size(text) {
-            Ok(0) => self.problems.error(place, "this must be more than nothing", None),
-            Ok(size) if size > MOST_BYTES => self.problems.error(place, "this is more than 1 TiB", None),
+            Ok(0) => self
+                .problems
+                .error(place, "this must be more than nothing", None),
+            Ok(size) if size > MOST_BYTES => {
+                self.problems.error(place, "this is more than 1 TiB", None)
+            }
             Ok(size) => return size,
-            Err(why) => self.problems.error(place, "this is not a size", why.to_string()),
+            Err(why) => self
+                .problems
+                .error(place, "this is not a size", why.to_string()),
         }
         default
     }
@@ -167,27 +204,51 @@ impl Context<'_> {
     fn rate(&mut self, text: &str, place: &Place) -> Option<units::Rate> {
         match units::rate(text) {
             Ok(rate) => return Some(rate),
-            Err(_) if text.split_once('/').is_some_and(|(count, _)| count.trim().bytes().all(|byte| byte == b'0') && !count.is_empty()) => {
-                self.problems.error(place, "this rate lets nothing through", "write at least `1/s`, `1/m` or `1/h`".to_owned());
+            Err(_)
+                if text.split_once('/').is_some_and(|(count, _)| {
+                    count.trim().bytes().all(|byte| byte == b'0') && !count.is_empty()
+                }) =>
+            {
+                self.problems.error(
+                    place,
+                    "this rate lets nothing through",
+                    "write at least `1/s`, `1/m` or `1/h`".to_owned(),
+                );
             }
-            Err(_) if is_count(text) && text != "0" => self.problems.error(place, "this rate has no unit", format!("write `{text}/s`")),
-            Err(why) => self.problems.error(place, "this is not a rate", why.to_string()),
+            Err(_) if is_count(text) && text != "0" => {
+                self.problems
+                    .error(place, "this rate has no unit", format!("write `{text}/s`"))
+            }
+            Err(why) => self
+                .problems
+                .error(place, "this is not a rate", why.to_string()),
         }
         None
     }
 
     /// A network as CIDR; a bare address is a network of one. `instead` is what else may stand there.
     fn network(&mut self, text: &str, instead: &str, place: &Place) -> Option<ipnet::IpNet> {
-        let network = text.parse::<ipnet::IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from));
+        let network = text.parse::<ipnet::IpNet>().ok().or_else(|| {
+            text.parse::<std::net::IpAddr>()
+                .ok()
+                .map(ipnet::IpNet::from)
+        });
         let Some(network) = network else {
             let help = format!("write CIDR, such as `10.0.0.0/8` or `2001:db8::/32`{instead}");
             self.problems.error(place, "this is not a network", help);
             return None;
         };
         if network.addr() != network.network() {
-            let message = format!("the address is not the first of its network: this means {}", network.trunc());
+            let message = format!(
+                "the address is not the first of its network: this means {}",
+                network.trunc()
+            );
             let one = ipnet::IpNet::from(network.addr());
-            self.problems.warning(place, message, format!("write `{}`, or `{one}` for the one", network.trunc()));
+            self.problems.warning(
+                place,
+                message,
+                format!("write `{}`, or `{one}` for the one", network.trunc()),
+            );
         }
         Some(network.trunc())
     }
@@ -199,7 +260,9 @@ impl Context<'_> {
             if text == "unix" {
                 proxies.unix = true;
             } else {
-                proxies.networks.extend(self.network(text, ", or `unix`", &place.index(index)));
+                proxies
+                    .networks
+                    .extend(self.network(text, ", or `unix`", &place.index(index)));
             }
         }
         proxies
@@ -211,11 +274,18 @@ impl Context<'_> {
         for (index, text) in written.iter().enumerate() {
             let place = place.index(index);
             match text.strip_prefix("subject:") {
-                None => allow.networks.extend(self.network(text, ", or `subject:NAME`", &place)),
-                Some("") => self.problems.error(&place, "there is no name", "write `subject:NAME`".to_owned()),
+                None => allow
+                    .networks
+                    .extend(self.network(text, ", or `subject:NAME`", &place)),
+                Some("") => self.problems.error(
+                    &place,
+                    "there is no name",
+                    "write `subject:NAME`".to_owned(),
+                ),
                 Some(_) if !self.asks_for_certificates => {
                     let help = "add `client_ca: FILE` to the `tls` of a listener".to_owned();
-                    self.problems.error(&place, "no listener asks clients for a certificate", help);
+                    self.problems
+                        .error(&place, "no listener asks clients for a certificate", help);
                 }
                 Some(name) => allow.subjects.push(name.to_owned()),
             }
@@ -224,12 +294,24 @@ impl Context<'_> {
     }
 
     /// One of a few words.
-    fn word<T: Copy>(&mut self, written: Option<&str>, place: &Place, words: &[(&str, T)]) -> Option<T> {
+    fn word<T: Copy>(
+        &mut self,
+        written: Option<&str>,
+        place: &Place,
+        words: &[(&str, T)],
+    ) -> Option<T> {
         let text = written?;
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
             let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            self.problems.error(place, "this word is not known here", format!("write {}", known.join(" or ")));
+            self.problems.error(
+                place,
+                "this word is not known here",
+                format!("write {}", known.join(" or ")),
+            );
         }
         found
     }
@@ -238,7 +320,11 @@ impl Context<'_> {
     fn needs_store(&mut self, place: &Place, what: &str) {
         if !self.has_store {
             let help = "add `store: { path: /var/lib/hookgate }` to the config".to_owned();
-            self.problems.error_at_key(place, format!("{what} needs a store on disk, and there is none"), help);
+            self.problems.error_at_key(
+                place,
+                format!("{what} needs a store on disk, and there is none"),
+                help,
+            );
         }
     }
 }

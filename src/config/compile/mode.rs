@@ -22,9 +22,22 @@ pub(super) struct Written<'a> {
 }
 
 /// Until when the route observes; `None`: it enforces from the first request on.
-pub(super) fn observe_until(written: Written<'_>, route: &str, place: &Place, cx: &mut Context<'_>) -> Option<SystemTime> {
-    let Written { mode, until, verifies } = written;
-    let observes = cx.word(mode, &place.key("mode"), &[("enforce", false), ("observe", true)]);
+pub(super) fn observe_until(
+    written: Written<'_>,
+    route: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<SystemTime> {
+    let Written {
+        mode,
+        until,
+        verifies,
+    } = written;
+    let observes = cx.word(
+        mode,
+        &place.key("mode"),
+        &[("enforce", false), ("observe", true)],
+    );
     if mode.is_some() && !verifies {
         cx.problems.error_at_key(
             &place.key("mode"),
@@ -36,31 +49,59 @@ pub(super) fn observe_until(written: Written<'_>, route: &str, place: &Place, cx
     let at = place.key("until");
     let Some(text) = until else {
         if observes == Some(true) {
-            let help = format!("add `until: {}`: a trial that nobody ends would never protect", date(cx.loader.now.wall + TRIAL));
-            cx.problems.missing(place, "until", "`mode: observe` does not say until when", help);
+            let help = format!(
+                "add `until: {}`: a trial that nobody ends would never protect",
+                date(cx.loader.now.wall + TRIAL)
+            );
+            cx.problems.missing(
+                place,
+                "until",
+                "`mode: observe` does not say until when",
+                help,
+            );
         }
         return None;
     };
     if observes != Some(true) {
         if mode.is_none() || observes == Some(false) {
-            cx.problems.error_at_key(&at, "`until` belongs to `mode: observe`", "leave it out, or add `mode: observe`".to_owned());
+            cx.problems.error_at_key(
+                &at,
+                "`until` belongs to `mode: observe`",
+                "leave it out, or add `mode: observe`".to_owned(),
+            );
         }
         return None;
     }
     let Some(until) = moment(text) else {
-        let help = format!("write a date, such as `{}`, or RFC 3339 with a zone", date(cx.loader.now.wall + TRIAL));
+        let help = format!(
+            "write a date, such as `{}`, or RFC 3339 with a zone",
+            date(cx.loader.now.wall + TRIAL)
+        );
         cx.problems.error(&at, "this is not a time", help);
         return None;
     };
     let now = cx.loader.now.wall;
     if until <= now {
         let help = "take `mode` and `until` out".to_owned();
-        cx.problems.warning(&at, format!("this is over, so route {route} enforces"), help);
+        cx.problems.warning(
+            &at,
+            format!("this is over, so route {route} enforces"),
+            help,
+        );
     } else {
-        let message = format!("route {route} observes until then: it lets in what is not authentic");
-        cx.problems.warning(&at, message, format!("`hookgate report --route {route}` says when it is safe to enforce"));
+        let message =
+            format!("route {route} observes until then: it lets in what is not authentic");
+        cx.problems.warning(
+            &at,
+            message,
+            format!("`hookgate report --route {route}` says when it is safe to enforce"),
+        );
         if until > now + LONG {
-            cx.problems.warning(&at, "this is more than 90 days away", format!("write `{}`; it can be put off", date(now + TRIAL)));
+            cx.problems.warning(
+                &at,
+                "this is more than 90 days away",
+                format!("write `{}`; it can be put off", date(now + TRIAL)),
+            );
         }
     }
     Some(until)
@@ -70,14 +111,18 @@ pub(super) fn observe_until(written: Written<'_>, route: &str, place: &Place, cx
 fn moment(text: &str) -> Option<SystemTime> {
     let moment = match text.parse::<Date>() {
         // a date reads the front of a time, too
-        Ok(date) if text.len() == "2026-12-01".len() => TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?,
+        Ok(date) if text.len() == "2026-12-01".len() => {
+            TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?
+        }
         Ok(_) | Err(_) => text.parse::<jiff::Timestamp>().ok()?,
     };
     SystemTime::try_from(moment).ok()
 }
 
 fn date(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map(|at| at.to_zoned_datetime(TimeZone::UTC).date().to_string()).unwrap_or_default()
+    jiff::Timestamp::try_from(at)
+        .map(|at| at.to_zoned_datetime(TimeZone::UTC).date().to_string())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,31 +13,73 @@ pub(super) struct Own {
 }
 
 /// Returns all listeners of the gateway: those of senders, and those for health and admin.
-pub(super) fn listeners(senders: &[(Listener, Place)], health: Option<SocketAddr>, admin: Option<&Admin>, root: &Place) -> Vec<Own> {
-    let of_senders = senders.iter().map(|(listener, place)| (listener.address.clone(), place.clone()));
+pub(super) fn listeners(
+    senders: &[(Listener, Place)],
+    health: Option<SocketAddr>,
+    admin: Option<&Admin>,
+    root: &Place,
+) -> Vec<Own> {
+    let of_senders = senders
+        .iter()
+        .map(|(listener, place)| (listener.address.clone(), place.clone()));
     let health = health.map(|address| (ListenAddress::Tcp(address), root.key("health")));
     let admin = admin.map(|admin| (admin.address.clone(), root.key("admin")));
-    of_senders.chain(health).chain(admin).map(|(address, place)| Own { address, place: place.key("address") }).collect()
+    of_senders
+        .chain(health)
+        .chain(admin)
+        .map(|(address, place)| Own {
+            address,
+            place: place.key("address"),
+        })
+        .collect()
 }
 
 /// Notes listeners that cannot be bound beside each other.
 pub(super) fn apart(own: &[Own], cx: &mut Context<'_>) {
     for (index, one) in own.iter().enumerate() {
-        let Some(other) = own.iter().take(index).find(|other| collide(&other.address, &one.address)) else { continue };
+        let Some(other) = own
+            .iter()
+            .take(index)
+            .find(|other| collide(&other.address, &one.address))
+        else {
+            continue;
+        };
         let is_same = one.address == other.address;
         let help =
             (!is_same).then(|| "an unspecified address takes the port on all addresses, and `[::]` takes IPv4, too: keep one".to_owned());
-        cx.problems.clash(&one.place, &other.place, "another listener has this address", help);
+        cx.problems.clash(
+            &one.place,
+            &other.place,
+            "another listener has this address",
+            help,
+        );
     }
 }
 
 /// Notes upstreams that are a listener of the gateway: each request would come back for ever.
-pub(super) fn loops(upstreams: &Upstreams, places: &[(String, Place)], own: &[Own], cx: &mut Context<'_>) {
+pub(super) fn loops(
+    upstreams: &Upstreams,
+    places: &[(String, Place)],
+    own: &[Own],
+    cx: &mut Context<'_>,
+) {
     for (name, place) in places {
-        let Some(Some(upstream)) = upstreams.get(name.as_str()) else { continue };
-        let Some(listener) = own.iter().find(|listener| reaches(&upstream.address, &listener.address)) else { continue };
+        let Some(Some(upstream)) = upstreams.get(name.as_str()) else {
+            continue;
+        };
+        let Some(listener) = own
+            .iter()
+            .find(|listener| reaches(&upstream.address, &listener.address))
+        else {
+            continue;
+        };
         let help = "write the address of the app, on a port of its own".to_owned();
-        cx.problems.clash(&place.key("url"), &listener.place, "this is the gateway itself: a listener of it has this address", help);
+        cx.problems.clash(
+            &place.key("url"),
+            &listener.place,
+            "this is the gateway itself: a listener of it has this address",
+            help,
+        );
     }
 }
 
@@ -46,7 +88,8 @@ fn collide(one: &ListenAddress, other: &ListenAddress) -> bool {
     let (one, other) = match (one, other) {
         (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => (one, other),
         (ListenAddress::Unix(one), ListenAddress::Unix(other)) => return is_same_file(one, other),
-        (ListenAddress::Tcp(_), ListenAddress::Unix(_)) | (ListenAddress::Unix(_), ListenAddress::Tcp(_)) => return false,
+        (ListenAddress::Tcp(_), ListenAddress::Unix(_))
+        | (ListenAddress::Unix(_), ListenAddress::Tcp(_)) => return false,
     };
     let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
     one.port() == other.port() && one.port() != 0 && (a == b || covers(a, b) || covers(b, a))
@@ -66,17 +109,27 @@ fn reaches(upstream: &UpstreamAddress, listener: &ListenAddress) -> bool {
         (UpstreamAddress::Unix(app), ListenAddress::Unix(own)) => is_same_file(app, own),
         (UpstreamAddress::Tcp { host, port, .. }, ListenAddress::Tcp(own)) => {
             let own_ip = own.ip().to_canonical();
-            *port == own.port() && addresses(host).into_iter().any(|ip| ip == own_ip || covers(own_ip, ip) && ip.is_loopback())
+            *port == own.port()
+                && addresses(host)
+                    .into_iter()
+                    .any(|ip| ip == own_ip || covers(own_ip, ip) && ip.is_loopback())
         }
-        (UpstreamAddress::Unix(_), ListenAddress::Tcp(_)) | (UpstreamAddress::Tcp { .. }, ListenAddress::Unix(_)) => false,
+        (UpstreamAddress::Unix(_), ListenAddress::Tcp(_))
+        | (UpstreamAddress::Tcp { .. }, ListenAddress::Unix(_)) => false,
     }
 }
 
 /// The addresses that a host stands for on every machine; none if that takes a look-up. One that is unspecified connects to this machine.
 fn addresses(host: &str) -> Vec<IpAddr> {
-    const BOTH: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    const BOTH: [IpAddr; 2] = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let ip = host.parse::<IpAddr>().ok().or_else(|| short_ipv4(&host).map(IpAddr::V4));
+    let ip = host
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| short_ipv4(&host).map(IpAddr::V4));
     if let Some(ip) = ip {
         return match ip.to_canonical() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
@@ -84,9 +137,21 @@ fn addresses(host: &str) -> Vec<IpAddr> {
             ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => vec![ip],
         };
     }
-    let is_loopback = ["localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"].contains(&&*host)
+    let is_loopback = [
+        "localhost",
+        "localhost.localdomain",
+        "localhost4",
+        "localhost6",
+        "ip6-localhost",
+        "ip6-loopback",
+    ]
+    .contains(&&*host)
         || host.ends_with(".localhost");
-    if is_loopback { BOTH.to_vec() } else { Vec::new() }
+    if is_loopback {
+        BOTH.to_vec()
+    } else {
+        Vec::new()
+    }
 }
 
 /// The address of an older spelling that resolvers take: `127.1`, `2130706433`, `0x7f.0.0.1`.
@@ -98,14 +163,22 @@ fn short_ipv4(host: &str) -> Option<Ipv4Addr> {
     };
     let parts: Vec<u32> = host.split('.').map(number).collect::<Option<_>>()?;
     let (last, first) = parts.split_last()?;
-    let room = 32_u32.checked_sub(u32::try_from(first.len()).ok()? * 8).filter(|room| *room > 0)?;
+    let room = 32_u32
+        .checked_sub(u32::try_from(first.len()).ok()? * 8)
+        .filter(|room| *room > 0)?;
     let fits = first.iter().all(|part| *part < 256) && u64::from(*last) < 1 << room;
-    let high = first.iter().fold(0_u64, |high, part| high << 8 | u64::from(*part)) << room;
-    fits.then(|| u32::try_from(high | u64::from(*last)).ok()).flatten().map(Ipv4Addr::from)
+    let high = first
+        .iter()
+        .fold(0_u64, |high, part| high << 8 | u64::from(*part))
+        << room;
+    fits.then(|| u32::try_from(high | u64::from(*last)).ok())
+        .flatten()
+        .map(Ipv4Addr::from)
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
-    one == other || matches!((std::path::absolute(one), std::path::absolute(other)), (Ok(one), Ok(other)) if one == other)
+    one == other
+        || matches!((std::path::absolute(one), std::path::absolute(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 #[cfg(test)]
@@ -139,7 +212,11 @@ mod tests {
             ("unix:/run/a.sock", "[::]:80", false),
         ] {
             let (a, b) = (listener(one), listener(other));
-            assert_eq!((collide(&a, &b), collide(&b, &a)), (collides, collides), "{one} {other}");
+            assert_eq!(
+                (collide(&a, &b), collide(&b, &a)),
+                (collides, collides),
+                "{one} {other}"
+            );
         }
     }
 
@@ -170,11 +247,24 @@ mod tests {
             ("0.0.0.0:8080", "localhost.example.com", false),
             ("0.0.0.0:9090", "localhost", false),
         ] {
-            let upstream = UpstreamAddress::Tcp { host: url.to_owned(), port: 8080, tls: None };
+            let upstream = UpstreamAddress::Tcp {
+                host: url.to_owned(),
+                port: 8080,
+                tls: None,
+            };
             assert_eq!(reaches(&upstream, &listener(own)), is_own, "{own} {url}");
         }
-        assert!(reaches(&UpstreamAddress::Unix("/run/./a.sock".into()), &listener("unix:/run/a.sock")));
-        for (text, ip) in [("1.2.3.4.5", None), ("256.1", None), ("1.2.65535", Some([1, 2, 255, 255])), ("", None), ("a.1", None)] {
+        assert!(reaches(
+            &UpstreamAddress::Unix("/run/./a.sock".into()),
+            &listener("unix:/run/a.sock")
+        ));
+        for (text, ip) in [
+            ("1.2.3.4.5", None),
+            ("256.1", None),
+            ("1.2.65535", Some([1, 2, 255, 255])),
+            ("", None),
+            ("a.1", None),
+        ] {
             assert_eq!(short_ipv4(text), ip.map(Ipv4Addr::from), "{text}");
         }
     }

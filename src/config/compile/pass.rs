@@ -14,7 +14,17 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Keys that only mean something where requests are verified, and what is wrong with each here.
-const FOR_WEBHOOKS: [&str; 9] = ["verify", "refused_status", "refused_body", "handshake", "dedupe", "public_url", "mode", "until", "keep"];
+const FOR_WEBHOOKS: [&str; 9] = [
+    "verify",
+    "refused_status",
+    "refused_body",
+    "handshake",
+    "dedupe",
+    "public_url",
+    "mode",
+    "until",
+    "keep",
+];
 
 pub(super) fn pass(
     name: String,
@@ -61,18 +71,33 @@ pub(super) fn pass(
     ];
     for (key, _) in FOR_WEBHOOKS.iter().zip(given).filter(|(_, given)| *given) {
         let help = format!("leave `{key}` out; a route for webhooks says `forward` or `queue`");
-        cx.problems.error_at_key(&place.key(key), format!("`{key}` means nothing on a route that passes traffic through unverified"), help);
+        cx.problems.error_at_key(
+            &place.key(key),
+            format!("`{key}` means nothing on a route that passes traffic through unverified"),
+            help,
+        );
     }
-    let file::Pass { upstream, timeout, idle_timeout } = pass;
+    let file::Pass {
+        upstream,
+        timeout,
+        idle_timeout,
+    } = pass;
     let here = place.key("pass");
     let methods = routes::methods_of(&methods, &place.key("methods"), cx);
     let max_body = max_body.map(|written| cx.size(Some(&written), &place.key("max_body"), 1));
     let allow = cx.allow(&allow, &place.key("allow"));
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
-    let rate_limits = rate_limits.into_iter().filter(|(place, limit)| is_known_before_the_body(limit, place, cx)).map(|(_, limit)| limit);
+    let rate_limits = rate_limits
+        .into_iter()
+        .filter(|(place, limit)| is_known_before_the_body(limit, place, cx))
+        .map(|(_, limit)| limit);
     let rate_limits = rate_limits.collect();
     let timeout = cx.maybe_duration(timeout.as_deref(), &here.key("timeout"));
-    let idle_timeout = cx.duration(idle_timeout.as_deref(), &here.key("idle_timeout"), IDLE_TIMEOUT);
+    let idle_timeout = cx.duration(
+        idle_timeout.as_deref(),
+        &here.key("idle_timeout"),
+        IDLE_TIMEOUT,
+    );
     let upstream = upstream_of(upstream, "pass", upstreams, &here, cx)?;
     Some(Pass {
         name: name.into(),
@@ -94,7 +119,11 @@ fn is_known_before_the_body(limit: &RateLimit, place: &Place, cx: &mut Context<'
     let known = matches!(limit.key, RateKey::ClientIp | RateKey::Route);
     if !known {
         let help = "write `client_ip` or `route`".to_owned();
-        cx.problems.error(&place.key("key"), "a route that passes traffic through has no such key to count by", help);
+        cx.problems.error(
+            &place.key("key"),
+            "a route that passes traffic through has no such key to count by",
+            help,
+        );
     }
     known
 }

@@ -54,47 +54,80 @@ impl Facts {
     pub(super) fn of(preset: Option<&Preset>) -> Self {
         let facts = preset.map(|preset| &preset.provider.facts);
         let duration = |text: Option<&String>| text.and_then(|text| units::duration(text).ok());
-        let patterns = |texts: Option<&[String]>| texts.unwrap_or_default().iter().filter_map(|text| StatusPattern::parse(text)).collect();
-        let status = |status: Option<u16>| status.and_then(|status| StatusCode::from_u16(status).ok());
+        let patterns = |texts: Option<&[String]>| {
+            texts
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|text| StatusPattern::parse(text))
+                .collect()
+        };
+        let status =
+            |status: Option<u16>| status.and_then(|status| StatusCode::from_u16(status).ok());
         Self {
             answer_within: duration(facts.and_then(|facts| facts.answer_within.as_ref())),
             retries_for: duration(facts.and_then(|facts| facts.retries_for.as_ref())),
             retry_keeps_time: Known::of(facts.and_then(|facts| facts.retry_keeps_time.as_deref())),
             bodies_repeat: Known::of(facts.and_then(|facts| facts.bodies_repeat.as_deref())),
             refused_status: status(facts.and_then(|facts| facts.refused_status)),
-            refused_body: facts.and_then(|facts| facts.refused_body.as_deref()).and_then(RefusedBody::parse),
+            refused_body: facts
+                .and_then(|facts| facts.refused_body.as_deref())
+                .and_then(RefusedBody::parse),
             stops_on: patterns(facts.map(|facts| facts.stops_on.as_slice())),
             disables_on: patterns(facts.map(|facts| facts.disables_on.as_slice())),
             disables_after: facts
                 .and_then(|facts| facts.disables_after.as_ref())
-                .map(|rule| DisablesAfter { failures: rule.failures, lasting: duration(rule.lasting.as_ref()) }),
+                .map(|rule| DisablesAfter {
+                    failures: rule.failures,
+                    lasting: duration(rule.lasting.as_ref()),
+                }),
             success_status: status(facts.and_then(|facts| facts.success_status)),
-            max_body: facts.and_then(|facts| facts.max_body.as_ref()).and_then(|text| units::size(text).ok()),
+            max_body: facts
+                .and_then(|facts| facts.max_body.as_ref())
+                .and_then(|text| units::size(text).ok()),
         }
     }
 }
 
-pub(super) fn proof(block: &file::Verify, given: Given<'_>, place: &Place, cx: &mut Context<'_>) -> Proof {
+pub(super) fn proof(
+    block: &file::Verify,
+    given: Given<'_>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Proof {
     let provider = provider(block.provider.as_deref(), place, cx);
     let known = block.provider.is_none() || provider.is_some();
     let preset = provider.as_ref().map(|preset| &preset.provider);
-    let shape = if known { verify::compile(block, preset, place, &mut cx.problems) } else { None };
+    let shape = if known {
+        verify::compile(block, preset, place, &mut cx.problems)
+    } else {
+        None
+    };
     let Some(secrets) = &block.secrets else {
         let help = "add `secrets: [{ file: /run/secrets/NAME }]`".to_owned();
-        cx.problems.missing(place, "secrets", "`verify` has no secrets", help);
+        cx.problems
+            .missing(place, "secrets", "`verify` has no secrets", help);
         return Proof::of(shape.as_ref(), block, provider);
     };
     let mut proof = Proof::of(shape.as_ref(), block, provider);
     let secrets = secret_set(secrets, shape.as_ref(), &given, &place.key("secrets"), cx);
     let Some(shape) = shape else { return proof };
-    if matches!(&secrets, Some(SecretSet::Table { by: KeyedBy::Header(name), .. }) if shape.secret_locations().has_header(name)) {
+    if matches!(&secrets, Some(SecretSet::Table { by: KeyedBy::Header(name), .. }) if shape.secret_locations().has_header(name))
+    {
         let help = "find the secret by another header, or by a parameter of the path".to_owned();
-        cx.problems.error(&place.key("secrets").key("by"), "the key of the table would be the token itself, and keys are shown", help);
+        cx.problems.error(
+            &place.key("secrets").key("by"),
+            "the key of the table would be the token itself, and keys are shown",
+            help,
+        );
     }
     let uses_url = shape.uses_url();
     if uses_url && given.public_url.is_none() && given.host.is_none() {
         let help = "add `public_url` to the route: the URL that the sender was given".to_owned();
-        cx.problems.warning(place, "the URL is signed, and nothing pins it to the one that senders use", help);
+        cx.problems.warning(
+            place,
+            "the URL is signed, and nothing pins it to the one that senders use",
+            help,
+        );
     }
     if let Some(secrets) = &secrets {
         note_what_is_free(&shape, secrets, &given, place, cx);
@@ -105,31 +138,62 @@ pub(super) fn proof(block: &file::Verify, given: Given<'_>, place: &Place, cx: &
 
 /// Notes what a sender can choose although he signed for another: a path parameter that is neither signed nor selects the secret, and
 /// the host.
-fn note_what_is_free(shape: &Shape, secrets: &SecretSet, given: &Given<'_>, place: &Place, cx: &mut Context<'_>) {
-    if let Some(host) = given.host.filter(|host| host.starts_with('*') && (!shape.uses_url() || given.public_url.is_some())) {
-        let message =
-            format!("the signature does not cover the host: a request that is signed for one host of {} is valid on all", shown(host));
-        cx.problems.warning(place, message, "if hosts are tenants, write a route with secrets of its own for each".to_owned());
+fn note_what_is_free(
+    shape: &Shape,
+    secrets: &SecretSet,
+    given: &Given<'_>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) {
+    if let Some(host) = given
+        .host
+        .filter(|host| host.starts_with('*') && (!shape.uses_url() || given.public_url.is_some()))
+    {
+        let message = format!(
+            "the signature does not cover the host: a request that is signed for one host of {} is valid on all",
+            shown(host)
+        );
+        cx.problems.warning(
+            place,
+            message,
+            "if hosts are tenants, write a route with secrets of its own for each".to_owned(),
+        );
     }
     if shape.covers_path(given.public_url.is_some()) {
         return;
     }
     let selects = |name: &str| matches!(secrets, SecretSet::Table { by: KeyedBy::Param(by), .. } if **by == *name);
-    let free: Vec<String> = given.params.iter().filter(|name| !selects(name)).map(|name| format!("`{{{name}}}`")).collect();
+    let free: Vec<String> = given
+        .params
+        .iter()
+        .filter(|name| !selects(name))
+        .map(|name| format!("`{{{name}}}`"))
+        .collect();
     if free.is_empty() {
         return;
     }
-    let message = format!("the signature does not cover {} of the path, and the secret is not found by it", free.join(", "));
+    let message = format!(
+        "the signature does not cover {} of the path, and the secret is not found by it",
+        free.join(", ")
+    );
     let way = match (given.params.as_slice(), secrets) {
-        ([only], SecretSet::List(_)) => format!("write `secrets: {{ by: \"{{{only}}}\", dir: … }}`, or use two routes"),
+        ([only], SecretSet::List(_)) => {
+            format!("write `secrets: {{ by: \"{{{only}}}\", dir: … }}`, or use two routes")
+        }
         _ => "use two routes, each with a literal path and secrets of its own".to_owned(),
     };
-    cx.problems.error_at_key(place, message, format!("{way}: else a request that is signed for one path is valid on another"));
+    cx.problems.error_at_key(
+        place,
+        message,
+        format!("{way}: else a request that is signed for one path is valid on another"),
+    );
 }
 
 impl Proof {
     fn of(shape: Option<&Shape>, block: &file::Verify, provider: Option<Arc<Preset>>) -> Self {
-        let of_preset = provider.as_ref().and_then(|preset| preset.provider.verify.delivery_id.as_ref());
+        let of_preset = provider
+            .as_ref()
+            .and_then(|preset| preset.provider.verify.delivery_id.as_ref());
         let id = block.delivery_id.as_ref().or(of_preset);
         Self {
             verifier: None,
@@ -147,14 +211,25 @@ fn provider(name: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<A
     let preset = cx.catalogue.get(name);
     if preset.is_none() {
         let near = did_you_mean(name, cx.catalogue.names());
-        let help = near.unwrap_or_else(|| "`hookgate providers list` shows those there are".to_owned());
-        cx.problems.error(&place.key("provider"), format!("no provider is called `{}`", unknown(name)), help);
+        let help =
+            near.unwrap_or_else(|| "`hookgate providers list` shows those there are".to_owned());
+        cx.problems.error(
+            &place.key("provider"),
+            format!("no provider is called `{}`", unknown(name)),
+            help,
+        );
     }
     preset
 }
 
 /// Loads the secrets even where the scheme is wrong, so that what is wrong with them is told in the same run.
-fn secret_set(secrets: &Secrets, shape: Option<&Shape>, given: &Given<'_>, place: &Place, cx: &mut Context<'_>) -> Option<SecretSet> {
+fn secret_set(
+    secrets: &Secrets,
+    shape: Option<&Shape>,
+    given: &Given<'_>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<SecretSet> {
     let list = match secrets {
         Secrets::Table(table) => return secret_table(table, shape, given, place, cx),
         Secrets::List(list) => list,
@@ -162,12 +237,21 @@ fn secret_set(secrets: &Secrets, shape: Option<&Shape>, given: &Given<'_>, place
     let loaded = cx.loader.list(list, given.route, place, &mut cx.problems);
     let shape = shape?;
     let (indices, texts): (Vec<usize>, Vec<_>) = loaded.into_iter().unzip();
-    match SecretSet::list(shape.secret_kind(), shape.secret_encodings(), shape.secret_suffix(), &texts) {
+    match SecretSet::list(
+        shape.secret_kind(),
+        shape.secret_encodings(),
+        shape.secret_suffix(),
+        &texts,
+    ) {
         Ok(set) => Some(set),
         Err(bad) => {
             for bad in bad {
                 let index = indices.get(bad.index).copied().unwrap_or(bad.index);
-                cx.problems.error(&place.index(index), bad.why, "write it as the provider shows it, or say its `encoding`".to_owned());
+                cx.problems.error(
+                    &place.index(index),
+                    bad.why,
+                    "write it as the provider shows it, or say its `encoding`".to_owned(),
+                );
             }
             None
         }
@@ -181,30 +265,70 @@ fn secret_table(
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<SecretSet> {
-    let file::SecretTable { by, dir, file, encoding } = table;
+    let file::SecretTable {
+        by,
+        dir,
+        file,
+        encoding,
+    } = table;
     let by = keyed_by(by.as_deref(), given, place, cx);
-    let encoding = encoding.as_deref().map(|name| encoding_named(name, &place.key("encoding"), &mut cx.problems));
+    let encoding = encoding
+        .as_deref()
+        .map(|name| encoding_named(name, &place.key("encoding"), &mut cx.problems));
     let shape = shape?;
-    let encodings = encoding.flatten().map_or_else(|| shape.secret_encodings().to_vec(), |encoding| vec![encoding]);
-    let making = Making { kind: shape.secret_kind(), encodings, suffix: shape.secret_suffix().map(ToOwned::to_owned) };
+    let encodings = encoding.flatten().map_or_else(
+        || shape.secret_encodings().to_vec(),
+        |encoding| vec![encoding],
+    );
+    let making = Making {
+        kind: shape.secret_kind(),
+        encodings,
+        suffix: shape.secret_suffix().map(ToOwned::to_owned),
+    };
     let map = match (dir, file) {
-        (Some(dir), None) => cx.loader.directory(dir, &making, &place.key("dir"), &mut cx.problems),
-        (None, Some(file)) => cx.loader.map_file(file, &making, &place.key("file"), &mut cx.problems),
+        (Some(dir), None) => cx
+            .loader
+            .directory(dir, &making, &place.key("dir"), &mut cx.problems),
+        (None, Some(file)) => {
+            cx.loader
+                .map_file(file, &making, &place.key("file"), &mut cx.problems)
+        }
         (None, None) | (Some(_), Some(_)) => {
-            let spoiled = ["dir", "file"].iter().any(|key| cx.problems.is_spoiled(&place.key(key)));
+            let spoiled = ["dir", "file"]
+                .iter()
+                .any(|key| cx.problems.is_spoiled(&place.key(key)));
             if !spoiled {
-                cx.problems.error(place, "say in one way where the secrets are", "write exactly one of `dir`, `file`".to_owned());
+                cx.problems.error(
+                    place,
+                    "say in one way where the secrets are",
+                    "write exactly one of `dir`, `file`".to_owned(),
+                );
             }
             return None;
         }
     };
-    Some(SecretSet::table(making.kind, &making.encodings, by?, SecretTable::new(map)))
+    Some(SecretSet::table(
+        making.kind,
+        &making.encodings,
+        by?,
+        SecretTable::new(map),
+    ))
 }
 
-fn keyed_by(by: Option<&str>, given: &Given<'_>, place: &Place, cx: &mut Context<'_>) -> Option<KeyedBy> {
+fn keyed_by(
+    by: Option<&str>,
+    given: &Given<'_>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<KeyedBy> {
     let Some(by) = by else {
         let help = "add `by: \"{parameter}\"` or `by: header:NAME`".to_owned();
-        cx.problems.missing(place, "by", "the table says not by what a secret is found", help);
+        cx.problems.missing(
+            place,
+            "by",
+            "the table says not by what a secret is found",
+            help,
+        );
         return None;
     };
     let place = place.key("by");
@@ -213,13 +337,24 @@ fn keyed_by(by: Option<&str>, given: &Given<'_>, place: &Place, cx: &mut Context
             return Some(KeyedBy::Param(name.into()));
         }
         let near = did_you_mean(name, given.params.iter().copied());
-        let help = near.unwrap_or_else(|| format!("write it into the path: `/{{{}}}`", unknown(name)));
-        cx.problems.error(&place, format!("the path has no parameter `{}`", unknown(name)), help);
+        let help =
+            near.unwrap_or_else(|| format!("write it into the path: `/{{{}}}`", unknown(name)));
+        cx.problems.error(
+            &place,
+            format!("the path has no parameter `{}`", unknown(name)),
+            help,
+        );
         return None;
     }
-    let header = by.strip_prefix("header:").and_then(|name| HeaderName::try_from(name.trim()).ok());
+    let header = by
+        .strip_prefix("header:")
+        .and_then(|name| HeaderName::try_from(name.trim()).ok());
     if header.is_none() {
-        cx.problems.error(&place, "this is not a key of a table", "write `\"{parameter}\"` of the path, or `header:NAME`".to_owned());
+        cx.problems.error(
+            &place,
+            "this is not a key of a table",
+            "write `\"{parameter}\"` of the path, or `header:NAME`".to_owned(),
+        );
     }
     header.map(KeyedBy::Header)
 }

@@ -24,13 +24,22 @@ pub(super) fn limits(
     };
     let mut compiled = Vec::with_capacity(limits.len());
     for (index, limit) in limits.into_iter().enumerate() {
-        let place = if is_list { place.index(index) } else { place.clone() };
+        let place = if is_list {
+            place.index(index)
+        } else {
+            place.clone()
+        };
         compiled.extend(one(limit, &place, has_proxies, cx).map(|limit| (place, limit)));
     }
     compiled
 }
 
-fn one(limit: file::RateLimit, place: &Place, has_proxies: bool, cx: &mut Context<'_>) -> Option<RateLimit> {
+fn one(
+    limit: file::RateLimit,
+    place: &Place,
+    has_proxies: bool,
+    cx: &mut Context<'_>,
+) -> Option<RateLimit> {
     let file::RateLimit { rate, burst, key } = limit;
     let key = match key.as_deref() {
         None => Some(RateKey::Route),
@@ -38,22 +47,40 @@ fn one(limit: file::RateLimit, place: &Place, has_proxies: bool, cx: &mut Contex
     };
     if key == Some(RateKey::ClientIp) && !has_proxies {
         let help = "write `trusted_proxies`, if one is in front of the gate: else all senders count as one client".to_owned();
-        cx.problems.warning(&place.key("key"), "this counts by client address, and no proxy is trusted to tell it", help);
+        cx.problems.warning(
+            &place.key("key"),
+            "this counts by client address, and no proxy is trusted to tell it",
+            help,
+        );
     }
     if rate.is_none() {
-        cx.problems.missing(place, "rate", "the limit has no rate", "add `rate: 100/s`".to_owned());
+        cx.problems.missing(
+            place,
+            "rate",
+            "the limit has no rate",
+            "add `rate: 100/s`".to_owned(),
+        );
     }
     let quota = quota(rate.as_deref(), burst, place, cx)?;
     Some(RateLimit { quota, key: key? })
 }
 
 /// What `rate` and `burst` of the block at `place` say, if there is a rate.
-pub(super) fn quota(rate: Option<&str>, burst: Option<u32>, place: &Place, cx: &mut Context<'_>) -> Option<Quota> {
+pub(super) fn quota(
+    rate: Option<&str>,
+    burst: Option<u32>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Quota> {
     if burst == Some(0) {
-        cx.problems.error(&place.key("burst"), "this must be at least 1", None);
+        cx.problems
+            .error(&place.key("burst"), "this must be at least 1", None);
     }
     let rate = cx.rate(rate?, &place.key("rate"))?;
-    Some(Quota { rate, burst: burst.and_then(NonZeroU32::new).unwrap_or(rate.count) })
+    Some(Quota {
+        rate,
+        burst: burst.and_then(NonZeroU32::new).unwrap_or(rate.count),
+    })
 }
 
 fn parse_key(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<RateKey> {
@@ -63,7 +90,11 @@ fn parse_key(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<RateKey>
         text => locator(text).map(RateKey::Value),
     };
     if key.is_none() {
-        cx.problems.error(place, "this is not a key of a limit", "write `client_ip`, `route`, `header:NAME` or `json:/pointer`".to_owned());
+        cx.problems.error(
+            place,
+            "this is not a key of a limit",
+            "write `client_ip`, `route`, `header:NAME` or `json:/pointer`".to_owned(),
+        );
     }
     key
 }
@@ -71,7 +102,9 @@ fn parse_key(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<RateKey>
 /// `header:NAME` or `json:/pointer`.
 pub(super) fn locator(text: &str) -> Option<Locator> {
     match text.split_once(':')? {
-        ("header", name) => HeaderName::try_from(name.trim()).ok().map(|name| Locator::Header(name.into())),
+        ("header", name) => HeaderName::try_from(name.trim())
+            .ok()
+            .map(|name| Locator::Header(name.into())),
         ("json", pointer) if pointer.starts_with('/') => Some(Locator::Json(pointer.into())),
         _ => None,
     }

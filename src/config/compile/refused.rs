@@ -24,20 +24,43 @@ pub(super) fn refused(
     place: &Place,
     cx: &mut Context<'_>,
 ) -> RefusedAnswer {
-    let keys = [("refused_status", written.status.is_some()), ("refused_body", written.body.is_some())];
+    let keys = [
+        ("refused_status", written.status.is_some()),
+        ("refused_body", written.body.is_some()),
+    ];
     for (key, _) in keys.iter().filter(|(_, given)| *given && !written.verifies) {
         let help = format!("leave `{key}` out");
-        cx.problems.error_at_key(&place.key(key), format!("`{key}` has no effect: this route verifies nothing"), help);
+        cx.problems.error_at_key(
+            &place.key(key),
+            format!("`{key}` has no effect: this route verifies nothing"),
+            help,
+        );
     }
     let at = place.key("refused_status");
-    let own = written.status.and_then(|status| StatusCode::from_u16(status).ok()).filter(|status| (400..600).contains(&status.as_u16()));
+    let own = written
+        .status
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .filter(|status| (400..600).contains(&status.as_u16()));
     if written.status.is_some() && own.is_none() {
-        cx.problems.error(&at, "this is not a status of a refusal", "write 400 to 599".to_owned());
+        cx.problems.error(
+            &at,
+            "this is not a status of a refusal",
+            "write 400 to 599".to_owned(),
+        );
     }
-    let status = own.or(facts.refused_status).unwrap_or(StatusCode::UNAUTHORIZED);
+    let status = own
+        .or(facts.refused_status)
+        .unwrap_or(StatusCode::UNAUTHORIZED);
     let words = [("json", RefusedBody::Json), ("empty", RefusedBody::Empty)];
-    let body = cx.word(written.body, &place.key("refused_body"), &words).or(facts.refused_body).unwrap_or_default();
-    let matches = |patterns: &[StatusPattern]| patterns.iter().any(|pattern| pattern.matches(status.as_u16()));
+    let body = cx
+        .word(written.body, &place.key("refused_body"), &words)
+        .or(facts.refused_body)
+        .unwrap_or_default();
+    let matches = |patterns: &[StatusPattern]| {
+        patterns
+            .iter()
+            .any(|pattern| pattern.matches(status.as_u16()))
+    };
     let provider = title.unwrap_or("the provider");
     let code = status.as_u16();
     let follows = match (matches(&facts.disables_on), matches(&facts.stops_on)) {
@@ -47,10 +70,15 @@ pub(super) fn refused(
     };
     if own.is_some() {
         let help = "leave it out, or write a status after which it retries: a mistyped secret is answered with it, too".to_owned();
-        cx.problems.warning(&at, format!("route {route}: {follows}"), help);
+        cx.problems
+            .warning(&at, format!("route {route}: {follows}"), help);
     } else if written.verifies {
         let help = "to change the secret, add the new one first and keep the old one until it matches no more".to_owned();
-        cx.problems.warning_at_key(&place.key("verify"), format!("route {route}: {follows}, so what a wrong secret refuses is lost"), help);
+        cx.problems.warning_at_key(
+            &place.key("verify"),
+            format!("route {route}: {follows}, so what a wrong secret refuses is lost"),
+            help,
+        );
     }
     RefusedAnswer { status, body }
 }

@@ -12,28 +12,68 @@ use crate::config::file;
 use crate::config::sni::Certificates;
 
 /// The finished server side, h2 and http/1.1 by ALPN. `label` is how status and log lines call the listener.
-pub(super) fn server(tls: file::Tls, label: String, place: &Place, cx: &mut Context<'_>) -> Option<Arc<rustls::ServerConfig>> {
-    let file::Tls { certificate, key, certificates, client_ca, client_auth } = tls;
-    let client_auth = client_verifier(client_ca.as_deref(), client_auth.as_deref(), &label, place, cx);
+pub(super) fn server(
+    tls: file::Tls,
+    label: String,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Arc<rustls::ServerConfig>> {
+    let file::Tls {
+        certificate,
+        key,
+        certificates,
+        client_ca,
+        client_auth,
+    } = tls;
+    let client_auth = client_verifier(
+        client_ca.as_deref(),
+        client_auth.as_deref(),
+        &label,
+        place,
+        cx,
+    );
     let one = certificate.is_some() || key.is_some();
     if one && !certificates.is_empty() {
         let help = "write the pair as the first of `certificates`".to_owned();
-        cx.problems.error(&place.key("certificates"), "there is `certificate` with `key`, and `certificates`", help);
+        cx.problems.error(
+            &place.key("certificates"),
+            "there is `certificate` with `key`, and `certificates`",
+            help,
+        );
         return None;
     }
     let loaded: Vec<Option<Arc<CertifiedKey>>> = if certificates.is_empty() {
-        vec![pair(&Pair { certificate: certificate.as_deref(), key: key.as_deref(), label }, place, cx)]
+        vec![pair(
+            &Pair {
+                certificate: certificate.as_deref(),
+                key: key.as_deref(),
+                label,
+            },
+            place,
+            cx,
+        )]
     } else {
         let place = place.key("certificates");
-        let mut one = |(index, file::Certificate { certificate, key }): (usize, file::Certificate)| {
-            let label = format!("{label}.certificates[{index}]");
-            pair(&Pair { certificate: certificate.as_deref(), key: key.as_deref(), label }, &place.index(index), cx)
-        };
+        let mut one =
+            |(index, file::Certificate { certificate, key }): (usize, file::Certificate)| {
+                let label = format!("{label}.certificates[{index}]");
+                pair(
+                    &Pair {
+                        certificate: certificate.as_deref(),
+                        key: key.as_deref(),
+                        label,
+                    },
+                    &place.index(index),
+                    cx,
+                )
+            };
         certificates.into_iter().enumerate().map(&mut one).collect()
     };
     let certificates = Certificates::new(loaded.into_iter().collect::<Option<_>>()?)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?;
     let builder = match client_auth? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
@@ -46,7 +86,9 @@ pub(super) fn server(tls: file::Tls, label: String, place: &Place, cx: &mut Cont
 fn pair(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<CertifiedKey>> {
     let identity = certificates::identity(pair, place, cx)?;
     let provider = rustls::crypto::ring::default_provider();
-    CertifiedKey::from_der(identity.chain.clone(), identity.key.clone_key(), &provider).ok().map(Arc::new)
+    CertifiedKey::from_der(identity.chain.clone(), identity.key.clone_key(), &provider)
+        .ok()
+        .map(Arc::new)
 }
 
 /// What judges the certificates of senders; `Some(None)`: none are asked for.
@@ -59,11 +101,17 @@ fn client_verifier(
     cx: &mut Context<'_>,
 ) -> Option<Option<Arc<dyn ClientCertVerifier>>> {
     let words = [("required", true), ("optional", false)];
-    let required = cx.word(client_auth, &place.key("client_auth"), &words).unwrap_or(true);
+    let required = cx
+        .word(client_auth, &place.key("client_auth"), &words)
+        .unwrap_or(true);
     let Some(client_ca) = client_ca else {
         if client_auth.is_some() {
             let help = "add `client_ca: FILE`, in PEM".to_owned();
-            cx.problems.error(&place.key("client_auth"), "there is no CA to judge certificates by", help);
+            cx.problems.error(
+                &place.key("client_auth"),
+                "there is no CA to judge certificates by",
+                help,
+            );
         }
         return Some(None);
     };
@@ -71,9 +119,17 @@ fn client_verifier(
     cx.asks_for_certificates = true;
     let authorities = certificates::authorities(client_ca, "client_ca", label, place, cx)?;
     let mut roots = rustls::RootCertStore::empty();
-    authorities.certificates.iter().try_for_each(|certificate| roots.add(certificate.clone())).ok()?;
+    authorities
+        .certificates
+        .iter()
+        .try_for_each(|certificate| roots.add(certificate.clone()))
+        .ok()?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    let builder = if required {
+        builder
+    } else {
+        builder.allow_unauthenticated()
+    };
     builder.build().ok().map(Some)
 }

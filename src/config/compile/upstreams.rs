@@ -11,17 +11,28 @@ use crate::config::diagnostic::{Place, shown};
 use crate::config::file;
 use crate::config::snapshot::{Breaker, Identity, Upstream, UpstreamAddress, UpstreamTls};
 
-pub(super) fn upstreams(written: Vec<(Place, String, file::Upstream)>, cx: &mut Context<'_>) -> Upstreams {
+pub(super) fn upstreams(
+    written: Vec<(Place, String, file::Upstream)>,
+    cx: &mut Context<'_>,
+) -> Upstreams {
     let mut upstreams = Upstreams::new();
     let mut places: HashMap<Arc<str>, Place> = HashMap::new();
     for (place, name, upstream) in written {
         let name: Arc<str> = name.into();
         if let Some(there) = places.get(&name) {
-            cx.problems.clash(&place, there, format!("another file has an upstream `{}`", shown(&name)), "keep one of the two".to_owned());
+            cx.problems.clash(
+                &place,
+                there,
+                format!("another file has an upstream `{}`", shown(&name)),
+                "keep one of the two".to_owned(),
+            );
             continue;
         }
         places.insert(Arc::clone(&name), place.clone());
-        let is_name = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let is_name = (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if !is_name {
             cx.problems.error_at_key(
                 &place,
@@ -35,31 +46,72 @@ pub(super) fn upstreams(written: Vec<(Place, String, file::Upstream)>, cx: &mut 
     upstreams
 }
 
-fn one(name: Arc<str>, upstream: file::Upstream, place: &Place, cx: &mut Context<'_>) -> Option<Upstream> {
-    let file::Upstream { url, connect_timeout, timeout, idle_timeout, ca, certificate, key, host, breaker } = upstream;
-    let connect_timeout = cx.duration(connect_timeout.as_deref(), &place.key("connect_timeout"), Duration::from_secs(1));
+fn one(
+    name: Arc<str>,
+    upstream: file::Upstream,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Upstream> {
+    let file::Upstream {
+        url,
+        connect_timeout,
+        timeout,
+        idle_timeout,
+        ca,
+        certificate,
+        key,
+        host,
+        breaker,
+    } = upstream;
+    let connect_timeout = cx.duration(
+        connect_timeout.as_deref(),
+        &place.key("connect_timeout"),
+        Duration::from_secs(1),
+    );
     let timeout = cx.maybe_duration(timeout.as_deref(), &place.key("timeout"));
-    let idle_timeout = cx.duration(idle_timeout.as_deref(), &place.key("idle_timeout"), Duration::from_secs(4));
+    let idle_timeout = cx.duration(
+        idle_timeout.as_deref(),
+        &place.key("idle_timeout"),
+        Duration::from_secs(4),
+    );
     let hosts = [("original", false), ("upstream", true)];
-    let own_host = cx.word(host.as_deref(), &place.key("host"), &hosts).unwrap_or(false);
+    let own_host = cx
+        .word(host.as_deref(), &place.key("host"), &hosts)
+        .unwrap_or(false);
     let breaker = breaker_of(breaker, &place.key("breaker"), cx);
     let mut address = address(url.as_deref(), place, cx);
     let has_tls = address.as_ref().map(|address| address.tls().is_some());
     for (key, written) in [("ca", &ca), ("certificate", &certificate), ("key", &key)] {
         if written.is_some() && has_tls == Some(false) {
             let help = format!("write `https://` in its `url`, or leave `{key}` out");
-            cx.problems.error(&place.key(key), "there is no TLS to this upstream", help);
+            cx.problems
+                .error(&place.key(key), "there is no TLS to this upstream", help);
         }
     }
     let label = format!("upstreams.{name}");
     let trusted = ca.map(|ca| certificates::authorities(&ca, "ca", &label, place, cx));
     let is_shown = certificate.is_some() || key.is_some();
-    let pair = Pair { certificate: certificate.as_deref(), key: key.as_deref(), label };
+    let pair = Pair {
+        certificate: certificate.as_deref(),
+        key: key.as_deref(),
+        label,
+    };
     let identity = is_shown.then(|| identity(&pair, place, cx));
     if let Some(UpstreamAddress::Tcp { tls: Some(tls), .. }) = &mut address {
-        *tls = UpstreamTls { ca: trusted.flatten(), identity: identity.flatten() };
+        *tls = UpstreamTls {
+            ca: trusted.flatten(),
+            identity: identity.flatten(),
+        };
     }
-    Some(Upstream { name, address: address?, connect_timeout, timeout, idle_timeout, own_host, breaker })
+    Some(Upstream {
+        name,
+        address: address?,
+        connect_timeout,
+        timeout,
+        idle_timeout,
+        own_host,
+        breaker,
+    })
 }
 
 /// What the gate shows the app. The key's kind must show in its bytes: pingora is handed nothing else.
@@ -68,7 +120,8 @@ fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<
     let bytes = identity.key.secret_der();
     if !PrivateKeyDer::try_from(bytes).is_ok_and(|read| read == identity.key) {
         let help = "write it as PKCS #8: `openssl pkcs8 -topk8 -nocrypt`".to_owned();
-        cx.problems.error(&place.key("key"), "this form of a key is not taken", help);
+        cx.problems
+            .error(&place.key("key"), "this form of a key is not taken", help);
         return None;
     }
     Some(identity)
@@ -76,12 +129,20 @@ fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<
 
 fn breaker_of(breaker: Option<file::Breaker>, place: &Place, cx: &mut Context<'_>) -> Breaker {
     let file::Breaker { failures, open } = breaker.unwrap_or_default();
-    Breaker { failures: failures.unwrap_or(5), open: cx.duration(open.as_deref(), &place.key("open"), Duration::from_secs(5)) }
+    Breaker {
+        failures: failures.unwrap_or(5),
+        open: cx.duration(open.as_deref(), &place.key("open"), Duration::from_secs(5)),
+    }
 }
 
 fn address(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<UpstreamAddress> {
     let Some(url) = url else {
-        cx.problems.missing(place, "url", "the upstream has no URL", "add `url: http://HOST:PORT`".to_owned());
+        cx.problems.missing(
+            place,
+            "url",
+            "the upstream has no URL",
+            "add `url: http://HOST:PORT`".to_owned(),
+        );
         return None;
     };
     let place = place.key("url");
@@ -90,16 +151,24 @@ fn address(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Ups
     }
     let help = "write `http://HOST:PORT` or `https://HOST`".to_owned();
     let parsed = url.parse::<http::Uri>().ok();
-    let parts = parsed.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path(), uri.query())));
+    let parts = parsed
+        .as_ref()
+        .and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path(), uri.query())));
     let Some((scheme @ ("http" | "https"), authority, path, query)) = parts else {
-        cx.problems.error(&place, "this is not the URL of an app", help);
+        cx.problems
+            .error(&place, "this is not the URL of an app", help);
         return None;
     };
     if authority.as_str().contains('@') {
-        cx.problems.error(&place, "a URL with credentials is not taken", help);
+        cx.problems
+            .error(&place, "a URL with credentials is not taken", help);
         return None;
     }
-    if path != "/" || query.is_some() || url.contains('#') || url.ends_with('/') && url.matches('/').count() > 3 {
+    if path != "/"
+        || query.is_some()
+        || url.contains('#')
+        || url.ends_with('/') && url.matches('/').count() > 3
+    {
         cx.problems.error(
             &place,
             "the URL of an upstream has no path",
@@ -108,13 +177,24 @@ fn address(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Ups
         return None;
     }
     let tls = (scheme == "https").then(UpstreamTls::default);
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = match authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, port)| port).rsplit_once(':') {
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let port = match authority
+        .as_str()
+        .rsplit_once(']')
+        .map_or(authority.as_str(), |(_, port)| port)
+        .rsplit_once(':')
+    {
         Some((_, port)) => port.parse::<u16>().ok().filter(|port| *port > 0),
         None => Some(if tls.is_some() { 443 } else { 80 }),
     };
     if host.is_empty() || port.is_none() {
-        cx.problems.error(&place, "this is not the URL of an app", help);
+        cx.problems
+            .error(&place, "this is not the URL of an app", help);
     }
-    port.filter(|_| !host.is_empty()).map(|port| UpstreamAddress::Tcp { host, port, tls })
+    port.filter(|_| !host.is_empty())
+        .map(|port| UpstreamAddress::Tcp { host, port, tls })
 }

@@ -111,20 +111,30 @@ impl<'de, T: Deserialize<'de>> Forms<'de> for OneOrMany<T> {
 impl<'de> Forms<'de> for VerifyOrNone {
     const EXPECTING: &'static str = "`none` or a block";
     fn text<E: Error>(text: &str) -> Result<Self, E> {
-        if text == "none" { Ok(Self::None) } else { Err(E::custom(Self::EXPECTING)) }
+        if text == "none" {
+            Ok(Self::None)
+        } else {
+            Err(E::custom(Self::EXPECTING))
+        }
     }
     fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        Verify::deserialize(MapAccessDeserializer::new(map)).map(|block| Self::Block(Box::new(block)))
+        Verify::deserialize(MapAccessDeserializer::new(map))
+            .map(|block| Self::Block(Box::new(block)))
     }
 }
 
 impl<'de> Forms<'de> for HandshakeOrNone {
     const EXPECTING: &'static str = "`none` or a block";
     fn text<E: Error>(text: &str) -> Result<Self, E> {
-        if text == "none" { Ok(Self::None) } else { Err(E::custom(Self::EXPECTING)) }
+        if text == "none" {
+            Ok(Self::None)
+        } else {
+            Err(E::custom(Self::EXPECTING))
+        }
     }
     fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        Handshake::deserialize(MapAccessDeserializer::new(map)).map(|block| Self::Block(Box::new(block)))
+        Handshake::deserialize(MapAccessDeserializer::new(map))
+            .map(|block| Self::Block(Box::new(block)))
     }
 }
 
@@ -134,7 +144,8 @@ impl<'de> Forms<'de> for Secrets {
         Vec::deserialize(SeqAccessDeserializer::new(list)).map(Self::List)
     }
     fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        SecretTable::deserialize(MapAccessDeserializer::new(map)).map(|table| Self::Table(Box::new(table)))
+        SecretTable::deserialize(MapAccessDeserializer::new(map))
+            .map(|table| Self::Table(Box::new(table)))
     }
 }
 
@@ -256,6 +267,9 @@ impl JsonSchema for OnFailure {
 
 fn any_of<const N: usize>(forms: [Schema; N]) -> Schema {
     let mut schema = Schema::default();
-    schema.insert("anyOf".to_owned(), forms.into_iter().map(serde_json::Value::from).collect());
+    schema.insert(
+        "anyOf".to_owned(),
+        forms.into_iter().map(serde_json::Value::from).collect(),
+    );
     schema
 }

@@ -117,7 +117,11 @@ pub struct DeliveryId {
 impl DeliveryId {
     /// Returns where it stands.
     pub fn locator(&self) -> Locator {
-        Locator { header: self.header.clone(), json: self.json.clone(), query: self.query.clone() }
+        Locator {
+            header: self.header.clone(),
+            json: self.json.clone(),
+            query: self.query.clone(),
+        }
     }
 }
 

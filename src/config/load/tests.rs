@@ -16,12 +16,20 @@ fn env(name: &str) -> Option<OsString> {
 }
 
 fn folder(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/config")
+        .join(name)
 }
 
 fn files(name: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "yaml")
+    });
     files.sort();
     files
 }
@@ -33,9 +41,19 @@ fn try_load(path: &Path) -> Result<Loaded, Rejected> {
     load_on(&[], path, None, NOW)
 }
 
-fn load_on(mounts: &[Mount], path: &Path, previous: Option<&Cache>, seconds: u64) -> Result<Loaded, Rejected> {
+fn load_on(
+    mounts: &[Mount],
+    path: &Path,
+    previous: Option<&Cache>,
+    seconds: u64,
+) -> Result<Loaded, Rejected> {
     let now = FrozenClock::at_unix(seconds).now();
-    load_among(mounts, path, Loader::new(&base_of(path), &env, previous, now, Dates::at(now.wall)), 1)
+    load_among(
+        mounts,
+        path,
+        Loader::new(&base_of(path), &env, previous, now, Dates::at(now.wall)),
+        1,
+    )
 }
 
 /// The report as a person sees it who stands in the folder of the file.
@@ -53,47 +71,86 @@ fn bad_files_say_what_is_wrong_and_what_to_write() {
         if std::env::var_os("HOOKGATE_WRITE_EXPECTED").is_some() {
             std::fs::write(&expected, &shown).unwrap();
         }
-        assert_eq!(shown, std::fs::read_to_string(&expected).unwrap_or_default(), "{}", path.display());
+        assert_eq!(
+            shown,
+            std::fs::read_to_string(&expected).unwrap_or_default(),
+            "{}",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn good_files_compile_and_say_what_to_look_at() {
     for path in files("good") {
-        let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
+        let loaded =
+            try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
         let expected = path.with_extension("txt");
         let shown = format!("{}{}\n", shown(&loaded.report, &path), loaded.summary());
         if std::env::var_os("HOOKGATE_WRITE_EXPECTED").is_some() {
             std::fs::write(&expected, &shown).unwrap();
         }
-        assert_eq!(shown, std::fs::read_to_string(&expected).unwrap_or_default(), "{}", path.display());
+        assert_eq!(
+            shown,
+            std::fs::read_to_string(&expected).unwrap_or_default(),
+            "{}",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn the_example_runs_as_it_is() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
-    let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
-    assert!(loaded.report.findings.is_empty(), "{}", loaded.report.render(false));
-    assert_eq!(loaded.summary(), "7 routes (1 queue), 1 upstream, 10 secrets; no route unverified");
+    let loaded =
+        try_load(&path).unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
+    assert!(
+        loaded.report.findings.is_empty(),
+        "{}",
+        loaded.report.render(false)
+    );
+    assert_eq!(
+        loaded.summary(),
+        "7 routes (1 queue), 1 upstream, 10 secrets; no route unverified"
+    );
     let snapshot = &loaded.snapshot;
     assert_eq!(snapshot.listeners[0].address.to_string(), "127.0.0.1:8080");
     assert_eq!(snapshot.health.unwrap().to_string(), "127.0.0.1:9091");
     let github = &snapshot.hooks[0];
-    assert_eq!((&*github.name, github.max_body, github.rate_limits.len()), ("github", 25 * 1024 * 1024, 2));
-    assert_eq!(github.forward.timeout.as_secs(), 9, "what GitHub waits, less a second");
-    let gitlab = snapshot.hooks.iter().find(|hook| &*hook.name == "gitlab").unwrap();
+    assert_eq!(
+        (&*github.name, github.max_body, github.rate_limits.len()),
+        ("github", 25 * 1024 * 1024, 2)
+    );
+    assert_eq!(
+        github.forward.timeout.as_secs(),
+        9,
+        "what GitHub waits, less a second"
+    );
+    let gitlab = snapshot
+        .hooks
+        .iter()
+        .find(|hook| &*hook.name == "gitlab")
+        .unwrap();
     assert_eq!(gitlab.forward.dropped.headers, ["x-gitlab-token"]);
-    let (found, params) = snapshot.router.find("localhost:8080", b"/webhooks/acme/acme-berlin").unwrap();
-    assert_eq!((&*snapshot.hooks[found].name, params.get("account")), ("acme", Some("acme-berlin")));
+    let (found, params) = snapshot
+        .router
+        .find("localhost:8080", b"/webhooks/acme/acme-berlin")
+        .unwrap();
+    assert_eq!(
+        (&*snapshot.hooks[found].name, params.get("account")),
+        ("acme", Some("acme-berlin"))
+    );
 }
 
 const SECRET: &str = "Hunter2Hunter2Hunter2";
 
 #[test]
 fn no_shape_of_bad_config_shows_a_secret() {
-    let route =
-        |secrets: &str| format!("routes:\n  - name: a\n    path: /a\n    verify:\n      provider: github\n      secrets: {secrets}\n");
+    let route = |secrets: &str| {
+        format!(
+            "routes:\n  - name: a\n    path: /a\n    verify:\n      provider: github\n      secrets: {secrets}\n"
+        )
+    };
     let mut shapes: Vec<String> = [
         "[{ insecure_inline: SECRET, nam: x }]",
         "[{ insecure_inlin: SECRET }]",
@@ -140,7 +197,9 @@ fn no_shape_of_bad_config_shows_a_secret() {
         "[{ name: a, allow: [SECRET] }]",
         "[{ name: a, insecure_inline: ' SECRET' }]",
     ] {
-        shapes.push(format!("admin: {{ address: 127.0.0.1:1, tokens: {tokens} }}\n"));
+        shapes.push(format!(
+            "admin: {{ address: 127.0.0.1:1, tokens: {tokens} }}\n"
+        ));
     }
     for sign in [
         "SECRET",
@@ -151,16 +210,30 @@ fn no_shape_of_bad_config_shows_a_secret() {
         "{ secret: { insecure_inline: SECRET+ } }",
         "{ secret: { insecure_inline: SECRET, encoding: hex } }",
     ] {
-        shapes.push(format!("{}    queue: {{ upstream: app, sign: {sign} }}\n", route("[{ env: A }]")));
+        shapes.push(format!(
+            "{}    queue: {{ upstream: app, sign: {sign} }}\n",
+            route("[{ env: A }]")
+        ));
     }
     shapes.push("upstreams: { app: { url: 'http://user:SECRET@host' } }\n".to_owned());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     for shape in shapes {
         std::fs::write(&path, shape.replace("SECRET", SECRET)).unwrap();
-        let rejected = load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now()).expect_err(&shape);
-        let said = format!("{:?}{}{}{}", rejected, rejected.report.render(true), rejected.report.json_lines(), rejected.report.headline());
-        assert!(!said.contains(SECRET), "{shape}\n{}", rejected.report.render(false));
+        let rejected =
+            load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now()).expect_err(&shape);
+        let said = format!(
+            "{:?}{}{}{}",
+            rejected,
+            rejected.report.render(true),
+            rejected.report.json_lines(),
+            rejected.report.headline()
+        );
+        assert!(
+            !said.contains(SECRET),
+            "{shape}\n{}",
+            rejected.report.render(false)
+        );
     }
 }
 
@@ -168,13 +241,20 @@ fn no_shape_of_bad_config_shows_a_secret() {
 fn the_machine_readable_form() {
     let path = folder("bad").join("sample.yaml");
     let report = try_load(&path).unwrap_err().report;
-    let third: serde_json::Value = serde_json::from_str(report.json_lines().lines().nth(2).unwrap()).unwrap();
+    let third: serde_json::Value =
+        serde_json::from_str(report.json_lines().lines().nth(2).unwrap()).unwrap();
     let expected = serde_json::json!({
         "level": "error", "file": path.to_str().unwrap(), "line": 12, "column": 26, "end_column": 28,
         "message": "no upstream is called `ap`", "help": "did you mean `app`? There are app, billing",
     });
     assert_eq!(third, expected);
-    assert!(report.headline().ends_with("sample.yaml:11:36: the secret file is empty"), "{}", report.headline());
+    assert!(
+        report
+            .headline()
+            .ends_with("sample.yaml:11:36: the secret file is empty"),
+        "{}",
+        report.headline()
+    );
 }
 
 #[test]
@@ -185,22 +265,41 @@ fn files_that_are_no_config() {
         if let Some(bytes) = bytes {
             std::fs::write(&path, bytes).unwrap();
         }
-        load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now()).unwrap_err().report.headline().replace(path.to_str().unwrap(), "f")
-    };
-    assert_eq!(said(None), "f: the config is not there");
-    assert_eq!(said(Some(b"a: \xff")), "f:1:1: the file is not UTF-8 text");
-    assert_eq!(said(Some(b"a: \0")), "f:1:1: there is a NUL byte in the file");
-    assert_eq!(said(Some(&vec![b'#'; 1024 * 1024 + 1])), "f: the config is larger than 1048576 bytes");
-    let deep = format!("routes: {}{}", "[".repeat(40), "]".repeat(40));
-    assert!(said(Some(deep.as_bytes())).contains("more than 32 maps and lists deep"));
-    assert_eq!(said(Some(b"")), "f:1:1: the gate listens nowhere");
-    assert_eq!(said(Some(b"- a")), "f:1:1: the config must be a map, and is a list");
-    assert!(
-        load(folder.path(), &|_| None, None, 1, FrozenClock::at_unix(0).now())
+        load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now())
             .unwrap_err()
             .report
             .headline()
-            .ends_with("is not a regular file")
+            .replace(path.to_str().unwrap(), "f")
+    };
+    assert_eq!(said(None), "f: the config is not there");
+    assert_eq!(said(Some(b"a: \xff")), "f:1:1: the file is not UTF-8 text");
+    assert_eq!(
+        said(Some(b"a: \0")),
+        "f:1:1: there is a NUL byte in the file"
+    );
+    assert_eq!(
+        said(Some(&vec![b'#'; 1024 * 1024 + 1])),
+        "f: the config is larger than 1048576 bytes"
+    );
+    let deep = format!("routes: {}{}", "[".repeat(40), "]".repeat(40));
+    assert!(said(Some(deep.as_bytes())).contains("more than 32 maps and lists deep"));
+    assert_eq!(said(Some(b"")), "f:1:1: the gate listens nowhere");
+    assert_eq!(
+        said(Some(b"- a")),
+        "f:1:1: the config must be a map, and is a list"
+    );
+    assert!(
+        load(
+            folder.path(),
+            &|_| None,
+            None,
+            1,
+            FrozenClock::at_unix(0).now()
+        )
+        .unwrap_err()
+        .report
+        .headline()
+        .ends_with("is not a regular file")
     );
 }
 
@@ -230,17 +329,36 @@ fn certificates_and_keys_are_read_and_must_belong_together() {
         write(&format!("{name}.key"), &made.signing_key.serialize_pem());
     }
     let try_pair = |certificate: &str, key: &str| {
-        let listen = format!("listen: [{{ address: '127.0.0.1:0', tls: {{ certificate: {certificate}, key: {key} }} }}]\n");
+        let listen = format!(
+            "listen: [{{ address: '127.0.0.1:0', tls: {{ certificate: {certificate}, key: {key} }} }}]\n"
+        );
         let routes = "routes: [{ name: a, path: /a, verify: none, forward: { upstream: app } }]";
-        write("config.yaml", &format!("{listen}upstreams: {{ app: {{ url: 'https://localhost', ca: a.crt }} }}\n{routes}\n"));
+        write(
+            "config.yaml",
+            &format!(
+                "{listen}upstreams: {{ app: {{ url: 'https://localhost', ca: a.crt }} }}\n{routes}\n"
+            ),
+        );
         try_load(&folder.path().join("config.yaml"))
     };
     let loaded = try_pair("a.crt", "a.key").unwrap();
-    let alpn = &loaded.snapshot.listeners[0].tls.as_ref().unwrap().alpn_protocols;
+    let alpn = &loaded.snapshot.listeners[0]
+        .tls
+        .as_ref()
+        .unwrap()
+        .alpn_protocols;
     assert_eq!(alpn, &[b"h2".to_vec(), b"http/1.1".to_vec()]);
-    assert_eq!(loaded.snapshot.files.len(), 3, "{:?}", loaded.snapshot.files);
+    assert_eq!(
+        loaded.snapshot.files.len(),
+        3,
+        "{:?}",
+        loaded.snapshot.files
+    );
     let headline = try_pair("a.crt", "b.key").unwrap_err().report.headline();
-    assert!(headline.ends_with("certificate and key do not belong together"), "{headline}");
+    assert!(
+        headline.ends_with("certificate and key do not belong together"),
+        "{headline}"
+    );
     assert!(try_pair("a.key", "a.crt").unwrap_err().report.errors() == 2);
 }
 
@@ -253,7 +371,11 @@ fn renew(folder: &Path, first: i64, days: i64) {
         rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
     };
     (params.not_before, params.not_after) = (at(first), at(first + days));
-    std::fs::write(folder.join("a.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(
+        folder.join("a.crt"),
+        params.self_signed(&key).unwrap().pem(),
+    )
+    .unwrap();
     std::fs::write(folder.join("a.key"), key.serialize_pem()).unwrap();
 }
 
@@ -267,10 +389,25 @@ fn a_pair_that_is_not_valid_replaces_no_good_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     std::fs::write(&path, TLS).unwrap();
-    let load = |previous: &Cache, day: u64| load_on(&[], &path, Some(previous), NOW + day * DAY).unwrap();
+    let load =
+        |previous: &Cache, day: u64| load_on(&[], &path, Some(previous), NOW + day * DAY).unwrap();
     let validity = |loaded: &Loaded| {
-        let own = loaded.snapshot.certificates.iter().find(|one| one.label == "listen[0]").unwrap();
-        (own.in_use[0].to.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().saturating_sub(NOW) / DAY, own.waiting.is_some())
+        let own = loaded
+            .snapshot
+            .certificates
+            .iter()
+            .find(|one| one.label == "listen[0]")
+            .unwrap();
+        (
+            own.in_use[0]
+                .to
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap()
+                .as_secs()
+                .saturating_sub(NOW)
+                / DAY,
+            own.waiting.is_some(),
+        )
     };
     renew(folder.path(), -10, 100);
     let good = try_load(&path).unwrap();
@@ -279,22 +416,51 @@ fn a_pair_that_is_not_valid_replaces_no_good_one() {
         renew(folder.path(), first, 110);
         let kept = load(&good.cache, 0);
         assert_eq!(validity(&kept), (90, true), "{first}");
-        assert_eq!(kept.stale_certificates.len(), 2, "of the listener, and of the upstream: {:?}", kept.stale_certificates);
+        assert_eq!(
+            kept.stale_certificates.len(),
+            2,
+            "of the listener, and of the upstream: {:?}",
+            kept.stale_certificates
+        );
     }
     // the one from day 5 on waits
     let kept = load(&good.cache, 0);
     assert_eq!(validity(&load(&kept.cache, 4)), (90, true));
     let renewed = load(&kept.cache, 5);
-    assert_eq!((validity(&renewed), renewed.stale_certificates.len()), ((115, false), 0));
+    assert_eq!(
+        (validity(&renewed), renewed.stale_certificates.len()),
+        ((115, false), 0)
+    );
     renew(folder.path(), -300, 200);
     for file in ["crt", "key"] {
-        std::fs::copy(folder.path().join(format!("a.{file}")), folder.path().join(format!("b.{file}"))).unwrap();
+        std::fs::copy(
+            folder.path().join(format!("a.{file}")),
+            folder.path().join(format!("b.{file}")),
+        )
+        .unwrap();
     }
-    std::fs::write(&path, TLS.replace("a.crt, key: a.key, client_ca", "b.crt, key: b.key, client_ca")).unwrap();
-    let other = load_on(&[], &path, Some(&renewed.cache), NOW).unwrap_err().report.headline();
-    assert!(other.contains("the certificate expired at"), "a pair of another name: {other}");
+    std::fs::write(
+        &path,
+        TLS.replace(
+            "a.crt, key: a.key, client_ca",
+            "b.crt, key: b.key, client_ca",
+        ),
+    )
+    .unwrap();
+    let other = load_on(&[], &path, Some(&renewed.cache), NOW)
+        .unwrap_err()
+        .report
+        .headline();
+    assert!(
+        other.contains("the certificate expired at"),
+        "a pair of another name: {other}"
+    );
     std::fs::write(&path, TLS).unwrap();
-    assert_eq!(validity(&load(&renewed.cache, 200)), (0, false), "where neither is valid, that of the files is used");
+    assert_eq!(
+        validity(&load(&renewed.cache, 200)),
+        (0, false),
+        "where neither is valid, that of the files is used"
+    );
 }
 
 #[test]
@@ -304,17 +470,47 @@ fn a_certificate_that_is_not_valid_is_told_and_served() {
     std::fs::write(&path, TLS).unwrap();
     for (first, days, told) in [
         (-10, 100, None),
-        (-110, 100, Some("the certificate expired at 2026-11-08T11:06:40Z")),
-        (10, 100, Some("the certificate is not valid before 2026-11-28T11:06:40Z")),
-        (-95, 100, Some("the certificate expires at 2026-11-23T11:06:40Z")),
+        (
+            -110,
+            100,
+            Some("the certificate expired at 2026-11-08T11:06:40Z"),
+        ),
+        (
+            10,
+            100,
+            Some("the certificate is not valid before 2026-11-28T11:06:40Z"),
+        ),
+        (
+            -95,
+            100,
+            Some("the certificate expires at 2026-11-23T11:06:40Z"),
+        ),
     ] {
         renew(folder.path(), first, days);
         let loaded = try_load(&path).unwrap();
         let told: Vec<&str> = std::iter::repeat_n(told, 4).flatten().collect();
-        let messages: Vec<&str> = loaded.report.findings.iter().map(|finding| finding.message.as_str()).collect();
+        let messages: Vec<&str> = loaded
+            .report
+            .findings
+            .iter()
+            .map(|finding| finding.message.as_str())
+            .collect();
         assert_eq!(messages, told, "{first}");
-        let labels: Vec<&str> = loaded.snapshot.certificates.iter().map(|one| one.label.as_str()).collect();
-        assert_eq!(labels, ["listen[0].client_ca", "listen[0]", "upstreams.app.ca", "upstreams.app"]);
+        let labels: Vec<&str> = loaded
+            .snapshot
+            .certificates
+            .iter()
+            .map(|one| one.label.as_str())
+            .collect();
+        assert_eq!(
+            labels,
+            [
+                "listen[0].client_ca",
+                "listen[0]",
+                "upstreams.app.ca",
+                "upstreams.app"
+            ]
+        );
     }
 }
 
@@ -326,23 +522,56 @@ fn a_store_that_would_not_stay_is_told_where_deliveries_lie_in_it() {
     let path = folder.join("config.yaml");
     let warned = |kind: &str, store: &str, action: &str| {
         let upstreams = "upstreams: { app: { url: 'http://127.0.0.1:1' } }";
-        let route = format!("{{ name: a, path: /a, verify: {{ provider: github, secrets: [{{ env: A }}] }}, dedupe: {{}}, {action} }}");
-        let text = format!("listen: [{{ address: '127.0.0.1:0' }}]\nstore: {{ path: {store} }}\n{upstreams}\nroutes: [{route}]\n");
+        let route = format!(
+            "{{ name: a, path: /a, verify: {{ provider: github, secrets: [{{ env: A }}] }}, dedupe: {{}}, {action} }}"
+        );
+        let text = format!(
+            "listen: [{{ address: '127.0.0.1:0' }}]\nstore: {{ path: {store} }}\n{upstreams}\nroutes: [{route}]\n"
+        );
         std::fs::write(&path, text).unwrap();
-        let info =
-            format!("1 0 8:0 /{} {} rw - {kind} x rw", if kind == "ext3" { "x/kubernetes.io~empty-dir/y" } else { "" }, folder.display());
+        let info = format!(
+            "1 0 8:0 /{} {} rw - {kind} x rw",
+            if kind == "ext3" {
+                "x/kubernetes.io~empty-dir/y"
+            } else {
+                ""
+            },
+            folder.display()
+        );
         let mounts = mount::parse(info.as_bytes());
         let loaded = load_on(&mounts, &path, None, 0).unwrap();
-        loaded.report.findings.iter().map(|finding| finding.message.clone()).collect::<String>()
+        loaded
+            .report
+            .findings
+            .iter()
+            .map(|finding| finding.message.clone())
+            .collect::<String>()
     };
     let queue = "queue: { upstream: app }";
     assert!(warned("tmpfs", "there", queue).contains("in memory here (tmpfs)"));
-    assert!(warned("tmpfs", "not/yet", "forward: { upstream: app, record: all }").contains("in memory here (tmpfs)"));
-    assert!(warned("ext3", "there", "forward: { upstream: app, on_failure: queue }").contains("an emptyDir"));
+    assert!(
+        warned(
+            "tmpfs",
+            "not/yet",
+            "forward: { upstream: app, record: all }"
+        )
+        .contains("in memory here (tmpfs)")
+    );
+    assert!(
+        warned(
+            "ext3",
+            "there",
+            "forward: { upstream: app, on_failure: queue }"
+        )
+        .contains("an emptyDir")
+    );
     assert!(warned("overlay", "there", queue).contains("the container's own layer"));
     assert!(warned("nfs4", "there", queue).contains("network disk here (nfs4)"));
-    for (kind, store, action) in [("overlay", "not/yet", queue), ("ext4", "there", queue), ("tmpfs", "there", "forward: { upstream: app }")]
-    {
+    for (kind, store, action) in [
+        ("overlay", "not/yet", queue),
+        ("ext4", "there", queue),
+        ("tmpfs", "there", "forward: { upstream: app }"),
+    ] {
         assert_eq!(warned(kind, store, action), "", "{kind} {store} {action}");
     }
 }
@@ -351,12 +580,26 @@ const HEAD: &str = "listen: [{ address: '127.0.0.1:8080' }]\nupstreams: { app: {
 const ROUTE: &str = "  - { name: a, path: /a, verify: { provider: stripe, secrets: [{ env: A }] }, forward: { upstream: app } }\n";
 
 /// The first error, or else all warnings, of a config in a folder of its own.
-fn told(folder: &Path, text: &str, previous: Option<&Cache>) -> Result<(Loaded, Vec<String>), String> {
+fn told(
+    folder: &Path,
+    text: &str,
+    previous: Option<&Cache>,
+) -> Result<(Loaded, Vec<String>), String> {
     let path = folder.join("config.yaml");
     std::fs::write(&path, text).unwrap();
     let loaded = load_on(&[], &path, previous, NOW);
-    let loaded = loaded.map_err(|rejected| rejected.report.headline().replace(path.to_str().unwrap(), "f"))?;
-    let warnings = loaded.report.findings.iter().map(|finding| finding.message.clone()).collect();
+    let loaded = loaded.map_err(|rejected| {
+        rejected
+            .report
+            .headline()
+            .replace(path.to_str().unwrap(), "f")
+    })?;
+    let warnings = loaded
+        .report
+        .findings
+        .iter()
+        .map(|finding| finding.message.clone())
+        .collect();
     Ok((loaded, warnings))
 }
 
@@ -364,15 +607,34 @@ fn told(folder: &Path, text: &str, previous: Option<&Cache>) -> Result<(Loaded, 
 fn a_config_without_routes_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let none = "there are no routes, so every request would be refused";
-    for text in [HEAD.to_owned(), format!("{HEAD}routes: []\n"), format!("include: [conf.d/*.yaml]\n{HEAD}")] {
+    for text in [
+        HEAD.to_owned(),
+        format!("{HEAD}routes: []\n"),
+        format!("include: [conf.d/*.yaml]\n{HEAD}"),
+    ] {
         let error = told(folder.path(), &text, None).unwrap_err();
         assert!(error.contains(none), "{text}{error}");
     }
     let text = format!("include: ['conf.d/*.yaml']\n{HEAD}routes:\n{ROUTE}");
-    assert_eq!(told(folder.path(), &text, None).unwrap().1, ["no file matches this pattern"]);
+    assert_eq!(
+        told(folder.path(), &text, None).unwrap().1,
+        ["no file matches this pattern"]
+    );
     std::fs::create_dir(folder.path().join("conf.d")).unwrap();
-    std::fs::write(folder.path().join("conf.d/a.yaml"), format!("routes:\n{ROUTE}")).unwrap();
-    assert!(told(folder.path(), &format!("include: ['conf.d/*.yaml']\n{HEAD}"), None).is_ok(), "an included file has a route");
+    std::fs::write(
+        folder.path().join("conf.d/a.yaml"),
+        format!("routes:\n{ROUTE}"),
+    )
+    .unwrap();
+    assert!(
+        told(
+            folder.path(),
+            &format!("include: ['conf.d/*.yaml']\n{HEAD}"),
+            None
+        )
+        .is_ok(),
+        "an included file has a route"
+    );
 }
 
 /// Not even a pattern that takes everything holds up `check`.
@@ -386,76 +648,230 @@ fn an_include_of_everything_is_refused_at_once() {
     for pattern in ["*.txt", "/**/*", "/**", "../**/*"] {
         let text = format!("include: ['{pattern}']\n{HEAD}routes:\n{ROUTE}");
         let error = told(folder.path(), &text, None).unwrap_err();
-        assert!(error.ends_with("the pattern matches more than 1000 files and directories"), "{pattern}: {error}");
+        assert!(
+            error.ends_with("the pattern matches more than 1000 files and directories"),
+            "{pattern}: {error}"
+        );
     }
     let large = tempfile::tempdir().unwrap();
-    let text = format!("# {}\nroutes:\n{}", "x".repeat(1_000_000), ROUTE.replace("name: a, path: /a", "name: NAME, path: /NAME"));
+    let text = format!(
+        "# {}\nroutes:\n{}",
+        "x".repeat(1_000_000),
+        ROUTE.replace("name: a, path: /a", "name: NAME, path: /NAME")
+    );
     for number in 0..20 {
-        std::fs::write(large.path().join(format!("{number:02}.yaml")), text.replace("NAME", &format!("n{number}"))).unwrap();
+        std::fs::write(
+            large.path().join(format!("{number:02}.yaml")),
+            text.replace("NAME", &format!("n{number}")),
+        )
+        .unwrap();
     }
-    let error = told(folder.path(), &format!("include: ['{}/*.yaml']\n{HEAD}", large.path().display()), None).unwrap_err();
-    assert!(error.ends_with("the files beside the config have more than 16777216 bytes"), "{error}");
+    let error = told(
+        folder.path(),
+        &format!("include: ['{}/*.yaml']\n{HEAD}", large.path().display()),
+        None,
+    )
+    .unwrap_err();
+    assert!(
+        error.ends_with("the files beside the config have more than 16777216 bytes"),
+        "{error}"
+    );
     assert!(SystemClock.mono() - begun < Duration::from_secs(20));
 }
 
 #[test]
-#[expect(clippy::string_slice, reason = "what is sliced is ASCII, made by the test")]
+#[expect(
+    clippy::string_slice,
+    reason = "what is sliced is ASCII, made by the test"
+)]
 fn a_file_that_breaks_off_in_a_line_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let second = ROUTE.replace("name: a, path: /a", "name: b, path: /b");
-    let whole = format!("{HEAD}limits: {{ connections: 10 }}\nroutes:\n{ROUTE}{second}  # of 100 and more\n");
+    let whole = format!(
+        "{HEAD}limits: {{ connections: 10 }}\nroutes:\n{ROUTE}{second}  # of 100 and more\n"
+    );
     let (first, _) = told(folder.path(), &whole, None).unwrap();
-    let again = |text: &str| told(folder.path(), text, Some(&first.cache)).map(|(loaded, _)| loaded.removed_keys);
+    let again = |text: &str| {
+        told(folder.path(), text, Some(&first.cache)).map(|(loaded, _)| loaded.removed_keys)
+    };
     let broken = "the file breaks off here in the middle of a line";
     // of these the first would run with one route less, the second with a name and a secret of another length
-    for cut in [whole.find("{ name: b").unwrap() - 2, whole.find(" of 100").unwrap(), whole.find("tion").unwrap(), HEAD.len() - 3] {
+    for cut in [
+        whole.find("{ name: b").unwrap() - 2,
+        whole.find(" of 100").unwrap(),
+        whole.find("tion").unwrap(),
+        HEAD.len() - 3,
+    ] {
         let error = again(&whole[..cut]).unwrap_err();
         assert!(error.ends_with(broken), "{}: {error}", &whole[..cut]);
     }
-    assert!(told(folder.path(), &whole[..whole.find(" of 100").unwrap()], None).is_ok(), "at the start there is nothing to compare with");
-    assert_eq!(again(&format!("{HEAD}limits: {{ connections: 10 }}\nroutes:\n{ROUTE}")).unwrap(), [""; 0], "whole lines may go");
+    assert!(
+        told(
+            folder.path(),
+            &whole[..whole.find(" of 100").unwrap()],
+            None
+        )
+        .is_ok(),
+        "at the start there is nothing to compare with"
+    );
+    assert_eq!(
+        again(&format!(
+            "{HEAD}limits: {{ connections: 10 }}\nroutes:\n{ROUTE}"
+        ))
+        .unwrap(),
+        [""; 0],
+        "whole lines may go"
+    );
     assert_eq!(again(whole.trim_end()).unwrap(), [""; 0]);
-    assert_eq!(again(&format!("{HEAD}routes:\n{ROUTE}")).unwrap(), ["limits"], "a key that is gone is named");
-    std::fs::write(folder.path().join("more.yaml"), format!("routes:\n{second}")).unwrap();
+    assert_eq!(
+        again(&format!("{HEAD}routes:\n{ROUTE}")).unwrap(),
+        ["limits"],
+        "a key that is gone is named"
+    );
+    std::fs::write(
+        folder.path().join("more.yaml"),
+        format!("routes:\n{second}"),
+    )
+    .unwrap();
     let including = format!("include: [more.yaml]\n{HEAD}routes:\n{ROUTE}");
     let (first, _) = told(folder.path(), &including, None).unwrap();
     std::fs::write(folder.path().join("more.yaml"), "routes:\n  ").unwrap();
-    assert!(told(folder.path(), &including, Some(&first.cache)).unwrap_err().ends_with(broken), "an included file");
+    assert!(
+        told(folder.path(), &including, Some(&first.cache))
+            .unwrap_err()
+            .ends_with(broken),
+        "an included file"
+    );
 }
 
 /// A request that is signed for one path is valid on no other.
 #[test]
 fn each_path_parameter_is_signed_or_selects_the_secret() {
     let hmac = |content: &str, more: &str| {
-        format!("{{ scheme: hmac, algorithm: sha256, signature: {{ header: X-S, encoding: hex }}, signed_content: \"{content}\", {more} ")
+        format!(
+            "{{ scheme: hmac, algorithm: sha256, signature: {{ header: X-S, encoding: hex }}, signed_content: \"{content}\", {more} "
+        )
     };
     let list = "secrets: [{ env: A_SECRET }] }";
     let token = "{ scheme: token, signature: { header: X-T }, ";
     let reason = "concatenated: reasons,";
     for (path, more, verify, free) in [
-        ("/{a}/{p}", "", format!("{} secrets: {{ by: '{{a}}', dir: keys }} }}", hmac("{body}", "")), "`{p}`"),
-        ("/{a}/{*rest}", "", format!("{token} secrets: {{ by: '{{a}}', dir: keys }} }}"), "`{rest}`"),
-        ("/{a}/{*rest}", "", format!("{token} secrets: {{ by: '{{rest}}', dir: keys }} }}"), "`{a}`"),
-        ("/{a}/{b}/{c}", "", format!("{token} secrets: {{ by: '{{b}}', dir: keys }} }}"), "`{a}`, `{c}`"),
-        ("/{a}", "", format!("{token} secrets: {{ by: 'header:X-A', dir: keys }} }}"), "`{a}`"),
-        ("/{a}", "", format!("{token} secrets: {{ by: '{{a}}', dir: keys }} }}"), ""),
+        (
+            "/{a}/{p}",
+            "",
+            format!(
+                "{} secrets: {{ by: '{{a}}', dir: keys }} }}",
+                hmac("{body}", "")
+            ),
+            "`{p}`",
+        ),
+        (
+            "/{a}/{*rest}",
+            "",
+            format!("{token} secrets: {{ by: '{{a}}', dir: keys }} }}"),
+            "`{rest}`",
+        ),
+        (
+            "/{a}/{*rest}",
+            "",
+            format!("{token} secrets: {{ by: '{{rest}}', dir: keys }} }}"),
+            "`{a}`",
+        ),
+        (
+            "/{a}/{b}/{c}",
+            "",
+            format!("{token} secrets: {{ by: '{{b}}', dir: keys }} }}"),
+            "`{a}`, `{c}`",
+        ),
+        (
+            "/{a}",
+            "",
+            format!("{token} secrets: {{ by: 'header:X-A', dir: keys }} }}"),
+            "`{a}`",
+        ),
+        (
+            "/{a}",
+            "",
+            format!("{token} secrets: {{ by: '{{a}}', dir: keys }} }}"),
+            "",
+        ),
         ("/{a}", "", format!("{token} {list}"), "`{a}`"),
-        ("/{a}", "", format!("{} {list}", hmac("{query}.\\n{body}", "")), "`{a}`"),
-        ("/{a}/{b}", "", format!("{} {list}", hmac("{path}\\n{body}", "")), ""),
-        ("/{a}/{b}", "public_url: 'https://x.example/in',", format!("{} {list}", hmac("{path}\\n{body}", "")), ""),
-        ("/{a}/{b}", "host: x.example,", format!("{} {list}", hmac("{url}\\n{body}", "")), ""),
-        ("/{a}", "host: '*.example.com',", format!("{} {list}", hmac("{body}\\n{url}", "")), ""),
-        ("/{a}", "public_url: 'https://x.example/in',", format!("{} {list}", hmac("{url}\\n{body}", "")), "`{a}`"),
-        ("/{a}", "host: x.example,", format!("{} {list}", hmac("{url}{body}", reason)), "`{a}`"),
-        ("/{a}", "", format!("{} {list}", hmac("{path}{query}\\n{body}", reason)), "`{a}`"),
-        ("/{a}", "", format!("{} {list}", hmac("{path}\\n{id}{body}", "concatenated: reasons, delivery_id: { header: X-I },")), ""),
+        (
+            "/{a}",
+            "",
+            format!("{} {list}", hmac("{query}.\\n{body}", "")),
+            "`{a}`",
+        ),
+        (
+            "/{a}/{b}",
+            "",
+            format!("{} {list}", hmac("{path}\\n{body}", "")),
+            "",
+        ),
+        (
+            "/{a}/{b}",
+            "public_url: 'https://x.example/in',",
+            format!("{} {list}", hmac("{path}\\n{body}", "")),
+            "",
+        ),
+        (
+            "/{a}/{b}",
+            "host: x.example,",
+            format!("{} {list}", hmac("{url}\\n{body}", "")),
+            "",
+        ),
+        (
+            "/{a}",
+            "host: '*.example.com',",
+            format!("{} {list}", hmac("{body}\\n{url}", "")),
+            "",
+        ),
+        (
+            "/{a}",
+            "public_url: 'https://x.example/in',",
+            format!("{} {list}", hmac("{url}\\n{body}", "")),
+            "`{a}`",
+        ),
+        (
+            "/{a}",
+            "host: x.example,",
+            format!("{} {list}", hmac("{url}{body}", reason)),
+            "`{a}`",
+        ),
+        (
+            "/{a}",
+            "",
+            format!("{} {list}", hmac("{path}{query}\\n{body}", reason)),
+            "`{a}`",
+        ),
+        (
+            "/{a}",
+            "",
+            format!(
+                "{} {list}",
+                hmac(
+                    "{path}\\n{id}{body}",
+                    "concatenated: reasons, delivery_id: { header: X-I },"
+                )
+            ),
+            "",
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("keys")).unwrap();
-        let text = format!("{HEAD}routes: [{{ name: a, path: '{path}', {more} verify: {verify}, forward: {{ upstream: app }} }}]\n");
+        let text = format!(
+            "{HEAD}routes: [{{ name: a, path: '{path}', {more} verify: {verify}, forward: {{ upstream: app }} }}]\n"
+        );
         let error = told(folder.path(), &text, None).err().unwrap_or_default();
-        let want = if free.is_empty() { String::new() } else { format!("does not cover {free} of the path") };
-        assert!(error.contains(&want) && error.is_empty() == want.is_empty(), "{text}{error}");
+        let want = if free.is_empty() {
+            String::new()
+        } else {
+            format!("does not cover {free} of the path")
+        };
+        assert!(
+            error.contains(&want) && error.is_empty() == want.is_empty(),
+            "{text}{error}"
+        );
     }
 }
 
@@ -463,9 +879,18 @@ fn each_path_parameter_is_signed_or_selects_the_secret() {
 fn a_wildcard_host_that_is_not_signed_is_told() {
     let folder = tempfile::tempdir().unwrap();
     for (host, is_told) in [("'*.example.com'", true), ("a.example.com", false)] {
-        let text = format!("{HEAD}routes:\n{}", ROUTE.replace("path: /a", &format!("host: {host}, path: /a")));
+        let text = format!(
+            "{HEAD}routes:\n{}",
+            ROUTE.replace("path: /a", &format!("host: {host}, path: /a"))
+        );
         let warnings = told(folder.path(), &text, None).unwrap().1;
-        assert_eq!(warnings.iter().any(|warning| warning.contains("does not cover the host")), is_told, "{warnings:?}");
+        assert_eq!(
+            warnings
+                .iter()
+                .any(|warning| warning.contains("does not cover the host")),
+            is_told,
+            "{warnings:?}"
+        );
     }
 }
 
@@ -476,11 +901,15 @@ fn dedupe_windows_follow_the_facts_of_the_preset() {
     let path = folder.path().join("config.yaml");
     let windows = |verify: &str, dedupe: &str| {
         let verify = format!("{{ {verify}, secrets: [{{ env: A_SECRET }}] }}");
-        let route = format!("{{ name: a, path: /a, verify: {verify}, dedupe: {dedupe}, forward: {{ upstream: app }} }}");
-        let text =
-            format!("listen: [{{ address: '127.0.0.1:0' }}]\nupstreams: {{ app: {{ url: 'http://127.0.0.1:1' }} }}\nroutes: [{route}]\n");
+        let route = format!(
+            "{{ name: a, path: /a, verify: {verify}, dedupe: {dedupe}, forward: {{ upstream: app }} }}"
+        );
+        let text = format!(
+            "listen: [{{ address: '127.0.0.1:0' }}]\nupstreams: {{ app: {{ url: 'http://127.0.0.1:1' }} }}\nroutes: [{route}]\n"
+        );
         std::fs::write(&path, text).unwrap();
-        let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
+        let loaded =
+            try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
         let dedupe = loaded.snapshot.hooks[0].dedupe.unwrap();
         [dedupe.window_of(true), dedupe.window_of(false)].map(|window| window.as_secs())
     };
@@ -494,7 +923,11 @@ fn dedupe_windows_follow_the_facts_of_the_preset() {
         ("provider: helpscout", "{}", [short; 2]),
         (own, "{}", [short; 2]),
         // no ID, and bodies that never repeat
-        ("provider: heroku, delivery_id: { header: X-Id }", "{}", [3 * day; 2]),
+        (
+            "provider: heroku, delivery_id: { header: X-Id }",
+            "{}",
+            [3 * day; 2],
+        ),
         ("provider: line", "{}", [day; 2]),
         ("provider: xero", "{}", [day; 2]),
         ("provider: meta-whatsapp", "{}", [7 * day; 2]),
@@ -504,11 +937,19 @@ fn dedupe_windows_follow_the_facts_of_the_preset() {
         ("provider: stripe", "{}", [3 * day; 2]),
         // an ID that two deliveries can have
         ("provider: surveymonkey", "{}", [short; 2]),
-        ("provider: trello, signature: { header: X-T, encoding: base64 }", "{}", [day; 2]),
+        (
+            "provider: trello, signature: { header: X-T, encoding: base64 }",
+            "{}",
+            [day; 2],
+        ),
         // as written
         ("provider: dropbox", "{ window: 1h }", [3600; 2]),
         ("provider: stripe", "{ window: 1h }", [3600; 2]),
-        ("provider: dropbox", "{ by: content, window: 2h }", [7200; 2]),
+        (
+            "provider: dropbox",
+            "{ by: content, window: 2h }",
+            [7200; 2],
+        ),
         ("provider: helpscout", "{ by: content }", [day; 2]),
         ("provider: stripe", "{ by: content }", [3 * day; 2]),
     ] {
@@ -519,7 +960,12 @@ fn dedupe_windows_follow_the_facts_of_the_preset() {
 /// Block, key, what its doc comment says, and the same written out.
 const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Limits", "in_flight_bytes", "(default 64MiB)", "64MiB"),
-    ("Limits", "refused_per_client", "(default 50/s, burst ten times that)", "50/s"),
+    (
+        "Limits",
+        "refused_per_client",
+        "(default 50/s, burst ten times that)",
+        "50/s",
+    ),
     ("Limits", "header_timeout", "(default 5s)", "5s"),
     ("Limits", "idle_timeout", "(default 60s)", "60s"),
     ("Limits", "header_bytes", "(default 32KiB)", "32KiB"),
@@ -570,11 +1016,18 @@ fn the_default_schedule_spans_max_age() {
     let text = "listen: [{ address: \"127.0.0.1:0\" }]\nstore: { path: state }\nupstreams: { app: { url: \"http://127.0.0.1:1\" } }
 routes: [{ name: a, path: /a, verify: none, queue: { upstream: app } }]\n";
     std::fs::write(&path, text).unwrap();
-    let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
+    let loaded =
+        try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
     let schedule = &loaded.snapshot.hooks[0].deliver.schedule;
-    let late = Standing { tries: 100_000, age: schedule.max_age() - Duration::from_secs(1) };
+    let late = Standing {
+        tries: 100_000,
+        age: schedule.max_age() - Duration::from_secs(1),
+    };
     assert_eq!(schedule.max_age(), Duration::from_secs(3 * 86_400));
-    assert_eq!(schedule.verdict(late, Tried::NoAnswer, u64::MAX), Verdict::RetryIn(Duration::from_secs(1)));
+    assert_eq!(
+        schedule.verdict(late, Tried::NoAnswer, u64::MAX),
+        Verdict::RetryIn(Duration::from_secs(1))
+    );
 }
 
 /// The same for keys of `Forward` that stand with `on_failure: queue`.
@@ -591,14 +1044,24 @@ fn defaults_are_what_the_reference_says() {
     let schema = crate::config::schema::schema();
     let mut written = std::collections::BTreeMap::<&str, String>::new();
     for &(block, key, says, value) in DEFAULTS {
-        let described = schema["$defs"][block]["properties"][key]["description"].as_str().unwrap_or_default();
+        let described = schema["$defs"][block]["properties"][key]["description"]
+            .as_str()
+            .unwrap_or_default();
         assert!(described.contains(says), "{block}.{key} says: {described}");
-        written.entry(block).or_default().push_str(&format!(", {key}: {value}"));
+        written
+            .entry(block)
+            .or_default()
+            .push_str(&format!(", {key}: {value}"));
     }
     for &(key, says, value) in SPILL_DEFAULTS {
-        let described = schema["$defs"]["Forward"]["properties"][key]["description"].as_str().unwrap_or_default();
+        let described = schema["$defs"]["Forward"]["properties"][key]["description"]
+            .as_str()
+            .unwrap_or_default();
         assert!(described.contains(says), "Forward.{key} says: {described}");
-        written.entry("spill").or_default().push_str(&format!(", {key}: {value}"));
+        written
+            .entry("spill")
+            .or_default()
+            .push_str(&format!(", {key}: {value}"));
     }
     let config = |of: &dyn Fn(&str) -> String| {
         let text = format!(
@@ -631,15 +1094,34 @@ store: {{ path: state{store} }}\n",
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, &text).unwrap();
-        let loaded = try_load(&path).unwrap_or_else(|rejected| panic!("{text}\n{}", shown(&rejected.report, &path)));
-        let Snapshot { limits, shutdown, mut store, log, upstreams, hooks, routes, .. } = loaded.snapshot;
+        let loaded = try_load(&path)
+            .unwrap_or_else(|rejected| panic!("{text}\n{}", shown(&rejected.report, &path)));
+        let Snapshot {
+            limits,
+            shutdown,
+            mut store,
+            log,
+            upstreams,
+            hooks,
+            routes,
+            ..
+        } = loaded.snapshot;
         store.path = None;
         let hook = &hooks[0];
         // `timeout` is the upstream's if it says one, else the route's; what counts is the forward's.
         let upstreams = format!("{upstreams:?}").replace("timeout: Some(15s)", "timeout: None");
-        let pass = routes[1].pass().map(|pass| (pass.timeout, pass.idle_timeout));
-        let forward = (hook.forward.timeout, hook.forward.keep_query, hook.forward.dropped.headers.clone());
-        let waiting: Vec<_> = hooks.iter().map(|hook| (&hook.action, &hook.deliver, hook.keep)).collect();
+        let pass = routes[1]
+            .pass()
+            .map(|pass| (pass.timeout, pass.idle_timeout));
+        let forward = (
+            hook.forward.timeout,
+            hook.forward.keep_query,
+            hook.forward.dropped.headers.clone(),
+        );
+        let waiting: Vec<_> = hooks
+            .iter()
+            .map(|hook| (&hook.action, &hook.deliver, hook.keep))
+            .collect();
         format!(
             "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?} {waiting:?} {pass:?}",
             hook.methods, hook.max_body, hook.rate_limits, hook.dedupe
@@ -649,9 +1131,14 @@ store: {{ path: state{store} }}\n",
     let with = config(&|block| written.get(block).cloned().unwrap_or_default());
     assert_eq!(without, with);
     assert!(without.contains("burst: 500"), "{without}");
-    let example = try_load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml")).unwrap().snapshot;
+    let example = try_load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml"))
+        .unwrap()
+        .snapshot;
     let said = format!("{:?} {:?}", example.limits, example.shutdown);
-    assert!(without.starts_with(&said), "the example says that these are the defaults: {said}");
+    assert!(
+        without.starts_with(&said),
+        "the example says that these are the defaults: {said}"
+    );
 }
 
 /// The words of the schema are those that the compiler names when it meets another.
@@ -659,49 +1146,155 @@ store: {{ path: state{store} }}\n",
 fn words_of_the_schema_are_those_of_the_compiler() {
     let hmac = "scheme: hmac, algorithm: sha256, signature: { header: X, encoding: hex }, secrets: [{ env: A }]";
     let route = |more: &str| format!("{HEAD}routes: [{{ name: a, path: /a, {more} }}]\n");
-    let verify = |block: &str| route(&format!("verify: {{ {block} }}, forward: {{ upstream: app }}"));
-    let forward = |more: &str| route(&format!("verify: none, forward: {{ upstream: app, {more} }}"));
-    let handshake = |more: &str| route(&format!("verify: {{ {hmac} }}, handshake: {{ {more} }}, forward: {{ upstream: app }}"));
+    let verify = |block: &str| {
+        route(&format!(
+            "verify: {{ {block} }}, forward: {{ upstream: app }}"
+        ))
+    };
+    let forward = |more: &str| {
+        route(&format!(
+            "verify: none, forward: {{ upstream: app, {more} }}"
+        ))
+    };
+    let handshake = |more: &str| {
+        route(&format!(
+            "verify: {{ {hmac} }}, handshake: {{ {more} }}, forward: {{ upstream: app }}"
+        ))
+    };
     let root = |more: &str| format!("{HEAD}routes:\n{ROUTE}{more}\n");
     for (block, key, text) in [
-        ("Verify", "scheme", verify("scheme: WORD, secrets: [{ env: A }]")),
-        ("Verify", "algorithm", verify(&hmac.replace("sha256", "WORD"))),
-        ("Verify", "secret_encoding", verify(&format!("{hmac}, secret_encoding: WORD"))),
-        ("Secret", "encoding", verify(&hmac.replace("env: A", "env: A, encoding: WORD"))),
-        ("SecretTable", "encoding", verify(&hmac.replace("[{ env: A }]", "{ by: 'header:X-A', dir: ., encoding: WORD }"))),
-        ("Signature", "encoding", verify(&hmac.replace("hex", "WORD"))),
-        ("Answer", "mac", handshake("token: { query: t }, method: GET, answer: { text: '{mac}', mac: WORD }")),
-        ("Handshake", "method", handshake("token: { query: t }, method: WORD, answer: { text: '{token}' }")),
+        (
+            "Verify",
+            "scheme",
+            verify("scheme: WORD, secrets: [{ env: A }]"),
+        ),
+        (
+            "Verify",
+            "algorithm",
+            verify(&hmac.replace("sha256", "WORD")),
+        ),
+        (
+            "Verify",
+            "secret_encoding",
+            verify(&format!("{hmac}, secret_encoding: WORD")),
+        ),
+        (
+            "Secret",
+            "encoding",
+            verify(&hmac.replace("env: A", "env: A, encoding: WORD")),
+        ),
+        (
+            "SecretTable",
+            "encoding",
+            verify(&hmac.replace(
+                "[{ env: A }]",
+                "{ by: 'header:X-A', dir: ., encoding: WORD }",
+            )),
+        ),
+        (
+            "Signature",
+            "encoding",
+            verify(&hmac.replace("hex", "WORD")),
+        ),
+        (
+            "Answer",
+            "mac",
+            handshake("token: { query: t }, method: GET, answer: { text: '{mac}', mac: WORD }"),
+        ),
+        (
+            "Handshake",
+            "method",
+            handshake("token: { query: t }, method: WORD, answer: { text: '{token}' }"),
+        ),
         (
             "Timestamp",
             "format",
-            verify(&format!("{hmac}, signed_content: '{{timestamp}}.{{body}}', timestamp: {{ header: X-T, format: WORD }}")),
+            verify(&format!(
+                "{hmac}, signed_content: '{{timestamp}}.{{body}}', timestamp: {{ header: X-T, format: WORD }}"
+            )),
         ),
-        ("Route", "refused_body", verify(hmac).replace("path:", "refused_body: WORD, path:")),
-        ("Route", "mode", verify(hmac).replace("path:", "mode: WORD, path:")),
-        ("RateLimit", "key", verify(hmac).replace("path:", "rate_limit: { rate: 1/s, key: WORD }, path:")),
-        ("Dedupe", "by", verify(hmac).replace("path:", "dedupe: { by: WORD }, path:")),
-        ("Dedupe", "per", verify(hmac).replace("path:", "dedupe: { per: WORD }, path:")),
+        (
+            "Route",
+            "refused_body",
+            verify(hmac).replace("path:", "refused_body: WORD, path:"),
+        ),
+        (
+            "Route",
+            "mode",
+            verify(hmac).replace("path:", "mode: WORD, path:"),
+        ),
+        (
+            "RateLimit",
+            "key",
+            verify(hmac).replace("path:", "rate_limit: { rate: 1/s, key: WORD }, path:"),
+        ),
+        (
+            "Dedupe",
+            "by",
+            verify(hmac).replace("path:", "dedupe: { by: WORD }, path:"),
+        ),
+        (
+            "Dedupe",
+            "per",
+            verify(hmac).replace("path:", "dedupe: { per: WORD }, path:"),
+        ),
         ("Forward", "query", forward("query: WORD")),
-        ("Queue", "query", forward("query: WORD").replace("forward", "queue")),
+        (
+            "Queue",
+            "query",
+            forward("query: WORD").replace("forward", "queue"),
+        ),
         ("Forward", "on_failure", forward("on_failure: WORD")),
-        ("Failures", "unreached", forward("on_failure: { unreached: WORD }")),
-        ("Failures", "ambiguous", forward("on_failure: { ambiguous: WORD }")),
+        (
+            "Failures",
+            "unreached",
+            forward("on_failure: { unreached: WORD }"),
+        ),
+        (
+            "Failures",
+            "ambiguous",
+            forward("on_failure: { ambiguous: WORD }"),
+        ),
         ("Forward", "record", forward("record: WORD")),
-        ("Upstream", "host", root("").replace("3000'", "3000', host: WORD")),
-        ("Tls", "client_auth", root("").replace("8080'", "8080', tls: { client_auth: WORD }")),
+        (
+            "Upstream",
+            "host",
+            root("").replace("3000'", "3000', host: WORD"),
+        ),
+        (
+            "Tls",
+            "client_auth",
+            root("").replace("8080'", "8080', tls: { client_auth: WORD }"),
+        ),
         ("Log", "format", root("log: { format: WORD }")),
         ("Log", "requests", root("log: { requests: WORD }")),
-        ("AdminToken", "allow", root("admin: { address: '127.0.0.1:1', tokens: [{ name: a, env: A, allow: [WORD] }] }")),
+        (
+            "AdminToken",
+            "allow",
+            root("admin: { address: '127.0.0.1:1', tokens: [{ name: a, env: A, allow: [WORD] }] }"),
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, text.replace("WORD", "qqqqqqqqqqqq")).unwrap();
         let report = try_load(&path).expect_err(&text).report;
-        let words = crate::config::schema::words(block, key).unwrap_or_else(|| panic!("{block}.{key}"));
-        let helps = report.findings.iter().filter_map(|finding| finding.help.as_deref());
-        let named = |help: &str| words.iter().all(|word| help.split(|c: char| !c.is_alphanumeric() && c != '_').any(|one| one == *word));
-        assert!(helps.clone().any(named), "{block}.{key}: {words:?}\n{}", report.render(false));
+        let words =
+            crate::config::schema::words(block, key).unwrap_or_else(|| panic!("{block}.{key}"));
+        let helps = report
+            .findings
+            .iter()
+            .filter_map(|finding| finding.help.as_deref());
+        let named = |help: &str| {
+            words.iter().all(|word| {
+                help.split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .any(|one| one == *word)
+            })
+        };
+        assert!(
+            helps.clone().any(named),
+            "{block}.{key}: {words:?}\n{}",
+            report.render(false)
+        );
     }
 }
 
@@ -710,7 +1303,13 @@ fn words_of_the_schema_are_those_of_the_compiler() {
 fn a_file_that_turns_into_a_pipe_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(at("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
     std::fs::write(at("file"), "text").unwrap();
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {

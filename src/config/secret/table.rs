@@ -10,7 +10,9 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place, shown};
-use crate::config::secret::{Loader, MAX_BYTES, WEAK_BELOW, is_quoted, wholesome, without_line_feed};
+use crate::config::secret::{
+    Loader, MAX_BYTES, WEAK_BELOW, is_quoted, wholesome, without_line_feed,
+};
 use crate::config::source::read_regular;
 use crate::config::yaml_tree::{self, Node};
 use crate::verify::{Candidate, Encoding, SecretKind, SecretText, TableMap, is_key};
@@ -49,7 +51,9 @@ pub struct Row {
 
 impl std::fmt::Debug for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Row").field("made", &self.made.is_ok()).finish_non_exhaustive()
+        f.debug_struct("Row")
+            .field("made", &self.made.is_ok())
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,16 +85,29 @@ impl Identity {
 
 impl Loader<'_> {
     /// The entries of a directory with one file a key.
-    pub fn directory(&mut self, path: &str, making: &Making, place: &Place, problems: &mut Diagnostics) -> TableMap {
+    pub fn directory(
+        &mut self,
+        path: &str,
+        making: &Making,
+        place: &Place,
+        problems: &mut Diagnostics,
+    ) -> TableMap {
         let directory = self.base.join(path);
         self.inputs.watch(&directory);
         let mut table = TableMap::new();
         let Ok(entries) = std::fs::read_dir(&directory) else {
-            problems.error(place, "the directory of secrets cannot be read", "make it, with one file a key".to_owned());
+            problems.error(
+                place,
+                "the directory of secrets cannot be read",
+                "make it, with one file a key".to_owned(),
+            );
             return table;
         };
         // Names that begin with a dot are Kubernetes' own (`..data`) or an editor's.
-        let names = entries.flatten().map(|entry| entry.file_name()).filter(|name| !name.as_encoded_bytes().starts_with(b"."));
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name())
+            .filter(|name| !name.as_encoded_bytes().starts_with(b"."));
         let mut names: Vec<_> = names.collect();
         names.sort();
         if names.len() > MAX_KEYS {
@@ -124,13 +141,21 @@ impl Loader<'_> {
         let row = match (self.read_row(path, making, known), known) {
             (Ok(row), _) => row,
             (Err(_), Some(known)) if known.making == *making && known.made.is_ok() => {
-                let name = |path: Option<&OsStr>| path.map(|name| shown(&name.to_string_lossy())).unwrap_or_default();
-                self.stale.push(format!("{}/{}", name(path.parent().and_then(Path::file_name)), name(path.file_name())));
+                let name = |path: Option<&OsStr>| {
+                    path.map(|name| shown(&name.to_string_lossy()))
+                        .unwrap_or_default()
+                };
+                self.stale.push(format!(
+                    "{}/{}",
+                    name(path.parent().and_then(Path::file_name)),
+                    name(path.file_name())
+                ));
                 known.clone()
             }
             (Err(why), _) => return Err(why),
         };
-        self.inputs.feed(path.file_name().unwrap_or_default().as_encoded_bytes());
+        self.inputs
+            .feed(path.file_name().unwrap_or_default().as_encoded_bytes());
         self.inputs.feed(&row.digest);
         let made = row.made.clone().map(|made| (made, row.doubts));
         self.cache.rows.insert(path.to_owned(), row);
@@ -142,7 +167,11 @@ impl Loader<'_> {
         let metadata = std::fs::metadata(path).map_err(|_| "the file cannot be read")?;
         let identity = Identity::of(&metadata);
         let known = known.filter(|row| row.making == *making);
-        let settled = |row: &&Row| metadata.modified().is_ok_and(|modified| modified + SETTLED < row.read_at);
+        let settled = |row: &&Row| {
+            metadata
+                .modified()
+                .is_ok_and(|modified| modified + SETTLED < row.read_at)
+        };
         if let Some(row) = known.filter(|row| row.identity == identity).filter(settled) {
             return Ok(row.clone());
         }
@@ -153,25 +182,48 @@ impl Loader<'_> {
             return Err("the secret is empty".to_owned());
         }
         let doubts = Doubts::about(&text);
-        let made = known.filter(|row| row.digest == digest).map(|row| row.made.clone());
+        let made = known
+            .filter(|row| row.digest == digest)
+            .map(|row| row.made.clone());
         let made = made.unwrap_or_else(|| make(text, making));
-        Ok(Row { identity, read_at: self.now.wall, digest, doubts, making: making.clone(), made })
+        Ok(Row {
+            identity,
+            read_at: self.now.wall,
+            digest,
+            doubts,
+            making: making.clone(),
+            made,
+        })
     }
 
     /// The entries of one YAML file with a map from key to secret.
-    pub fn map_file(&mut self, path: &str, making: &Making, place: &Place, problems: &mut Diagnostics) -> TableMap {
+    pub fn map_file(
+        &mut self,
+        path: &str,
+        making: &Making,
+        place: &Place,
+        problems: &mut Diagnostics,
+    ) -> TableMap {
         let mut table = TableMap::new();
         let path = self.base.join(path);
         self.origins.files.push(path.clone());
         let bytes = match self.inputs.read(&path, MAX_FILE) {
             Ok(bytes) => bytes,
             Err(why) => {
-                problems.error(place, format!("the table of secrets {why}"), "write one YAML map from key to secret into it".to_owned());
+                problems.error(
+                    place,
+                    format!("the table of secrets {why}"),
+                    "write one YAML map from key to secret into it".to_owned(),
+                );
                 return table;
             }
         };
         let Ok(text) = std::str::from_utf8(&bytes) else {
-            problems.error(place, "the table of secrets is not UTF-8 text", "write `KEY: SECRET`, one a line, as plain UTF-8".to_owned());
+            problems.error(
+                place,
+                "the table of secrets is not UTF-8 text",
+                "write `KEY: SECRET`, one a line, as plain UTF-8".to_owned(),
+            );
             return table;
         };
         let text = text.trim_start_matches('\u{feff}');
@@ -186,11 +238,22 @@ impl Loader<'_> {
         }
         let (tree, faults) = yaml_tree::read(text);
         if let Some(fault) = faults.first() {
-            problems.error(place, format!("the table of secrets cannot be read: line {} is at fault", fault.area.line), fault.help.clone());
+            problems.error(
+                place,
+                format!(
+                    "the table of secrets cannot be read: line {} is at fault",
+                    fault.area.line
+                ),
+                fault.help.clone(),
+            );
             return table;
         }
         let Some(Node::Map(entries)) = tree.map(|tree| tree.node) else {
-            problems.error(place, "the table of secrets is not a map", "write `KEY: SECRET`, one a line".to_owned());
+            problems.error(
+                place,
+                "the table of secrets is not a map",
+                "write `KEY: SECRET`, one a line".to_owned(),
+            );
             return table;
         };
         if entries.len() > MAX_KEYS {
@@ -200,15 +263,22 @@ impl Loader<'_> {
         let (mut bad, mut doubtful) = (Bad::default(), Doubtful::default());
         for (index, entry) in entries.into_iter().enumerate() {
             // A key that is none may be a secret in the wrong place.
-            let label = if is_key(&entry.key) { entry.key.clone() } else { format!("number {}", index + 1) };
+            let label = if is_key(&entry.key) {
+                entry.key.clone()
+            } else {
+                format!("number {}", index + 1)
+            };
             let made = match entry.value.node {
                 _ if !is_key(&entry.key) => Err(NOT_A_KEY.to_owned()),
-                Node::Scalar { text, plain: true } if matches!(&*text, "null" | "Null" | "NULL" | "~") => {
+                Node::Scalar { text, plain: true }
+                    if matches!(&*text, "null" | "Null" | "NULL" | "~") =>
+                {
                     Err("the secret is empty".to_owned())
                 }
                 Node::Scalar { text, .. } => {
                     let doubts = Doubts::about(text.as_bytes());
-                    make(Zeroizing::new(text.into_bytes()), making).inspect(|_| doubtful.note(&label, doubts))
+                    make(Zeroizing::new(text.into_bytes()), making)
+                        .inspect(|_| doubtful.note(&label, doubts))
                 }
                 Node::List(_) | Node::Map(_) => Err("the secret is not text".to_owned()),
             };
@@ -229,8 +299,18 @@ impl Loader<'_> {
 /// Parameters are never labels, so all entries go by one name.
 fn make(text: Zeroizing<Vec<u8>>, making: &Making) -> Result<Arc<[Candidate]>, String> {
     wholesome(&text, false).map_err(|(what, _)| format!("the secret {what}"))?;
-    let Making { kind, encodings, suffix } = making;
-    let text = SecretText { name: "secret-1".into(), text, encodings: None, not_before: None, expires: None };
+    let Making {
+        kind,
+        encodings,
+        suffix,
+    } = making;
+    let text = SecretText {
+        name: "secret-1".into(),
+        text,
+        encodings: None,
+        not_before: None,
+        expires: None,
+    };
     Ok(Candidate::entry(*kind, encodings, suffix.as_deref(), &text)?.into())
 }
 
@@ -243,7 +323,10 @@ struct Doubts {
 
 impl Doubts {
     fn about(text: &[u8]) -> Self {
-        Self { is_weak: text.len() < WEAK_BELOW, is_quoted: is_quoted(text) }
+        Self {
+            is_weak: text.len() < WEAK_BELOW,
+            is_quoted: is_quoted(text),
+        }
     }
 }
 
@@ -256,7 +339,10 @@ struct Doubtful {
 
 impl Doubtful {
     fn note(&mut self, key: &str, doubts: Doubts) {
-        for (is_so, (count, first)) in [(doubts.is_weak, &mut self.weak), (doubts.is_quoted, &mut self.quoted)] {
+        for (is_so, (count, first)) in [
+            (doubts.is_weak, &mut self.weak),
+            (doubts.is_quoted, &mut self.quoted),
+        ] {
             if is_so && *count == 0 {
                 key.clone_into(first);
             }
@@ -267,13 +353,17 @@ impl Doubtful {
     fn tell(self, place: &Place, problems: &mut Diagnostics) {
         let weak = format!("shorter than {WEAK_BELOW} bytes");
         let quoted = "wrapped in quotes, and they count as part of them".to_owned();
-        for ((count, first), what, help) in
-            [(self.weak, weak, "take `openssl rand -hex 32` for each"), (self.quoted, quoted, "take the quotes off")]
-        {
+        for ((count, first), what, help) in [
+            (self.weak, weak, "take `openssl rand -hex 32` for each"),
+            (self.quoted, quoted, "take the quotes off"),
+        ] {
             let many = match count {
                 0 => continue,
                 1 => format!("the secret of key {} is", shown(&first)),
-                count => format!("the secrets of {count} keys, such as {}, are", shown(&first)),
+                count => format!(
+                    "the secrets of {count} keys, such as {}, are",
+                    shown(&first)
+                ),
             };
             problems.warning(place, format!("{many} {what}"), help.to_owned());
         }
@@ -290,7 +380,8 @@ struct Bad {
 impl Bad {
     fn push(&mut self, key: &str, why: &str) {
         if self.told.len() < MAX_TOLD {
-            self.told.push(format!("key {} is left out: {why}", shown(key)));
+            self.told
+                .push(format!("key {} is left out: {why}", shown(key)));
         }
         self.keys.insert(key.to_owned());
     }

@@ -37,7 +37,14 @@ impl Rig {
 
     fn load(&self, previous: Option<&Cache>) -> Result<Loaded, String> {
         let now = FrozenClock(SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000)).now();
-        load(&self.0.path().join("config.yaml"), &|_| None, previous, 1, now).map_err(|rejected| rejected.report.render(false))
+        load(
+            &self.0.path().join("config.yaml"),
+            &|_| None,
+            previous,
+            1,
+            now,
+        )
+        .map_err(|rejected| rejected.report.render(false))
     }
 }
 
@@ -45,7 +52,10 @@ impl Rig {
 fn a_line_feed_is_dropped_and_told_once() {
     let rig = Rig::new();
     let first = rig.load(None).unwrap();
-    assert_eq!(first.notes, ["the line feed at the end of the secret file of a/new was dropped"]);
+    assert_eq!(
+        first.notes,
+        ["the line feed at the end of the secret file of a/new was dropped"]
+    );
     let second = rig.load(Some(&first.cache)).unwrap();
     assert!(second.notes.is_empty() && second.stale.is_empty());
     assert_eq!(first.snapshot.hash, second.snapshot.hash);
@@ -63,7 +73,10 @@ fn an_empty_or_absent_file_keeps_its_last_good_text() {
             "gone" => fs::remove_file(rig.0.path().join("secret")).unwrap(),
             _ => rig.write("secret", "\n"),
         }
-        assert!(rig.load(None).is_err(), "{change}: there is no last good one at the start");
+        assert!(
+            rig.load(None).is_err(),
+            "{change}: there is no last good one at the start"
+        );
         last = rig.load(Some(&last.cache)).unwrap();
         assert_eq!(last.stale, ["a/new"], "{change}");
     }
@@ -75,7 +88,10 @@ fn an_empty_or_absent_file_keeps_its_last_good_text() {
 fn a_changed_entry_of_ten_thousand_is_read_alone() {
     let rig = Rig::new();
     for number in 0..10_000 {
-        rig.write(&format!("keys/tenant-{number}"), &format!("the-secret-of-tenant-number-{number}"));
+        rig.write(
+            &format!("keys/tenant-{number}"),
+            &format!("the-secret-of-tenant-number-{number}"),
+        );
     }
     let first = rig.load(None).unwrap();
     assert_eq!(first.secrets, 10_001);
@@ -87,13 +103,34 @@ fn a_changed_entry_of_ten_thousand_is_read_alone() {
         loaded.cache.rows.get(&path).unwrap().candidates().cloned()
     };
     for number in [0, 76, 9_999] {
-        assert!(Arc::ptr_eq(&rows(&first, number).unwrap(), &rows(&second, number).unwrap()), "{number} is the same entry");
+        assert!(
+            Arc::ptr_eq(
+                &rows(&first, number).unwrap(),
+                &rows(&second, number).unwrap()
+            ),
+            "{number} is the same entry"
+        );
     }
-    assert!(!Arc::ptr_eq(&rows(&first, 77).unwrap(), &rows(&second, 77).unwrap()));
-    assert!(Arc::ptr_eq(&rows(&first, 78).unwrap(), &rows(&second, 78).unwrap()), "an empty file keeps its last good text");
-    assert_eq!((second.secrets, second.stale.as_slice()), (10_001, ["keys/tenant-78".to_owned()].as_slice()));
+    assert!(!Arc::ptr_eq(
+        &rows(&first, 77).unwrap(),
+        &rows(&second, 77).unwrap()
+    ));
+    assert!(
+        Arc::ptr_eq(&rows(&first, 78).unwrap(), &rows(&second, 78).unwrap()),
+        "an empty file keeps its last good text"
+    );
+    assert_eq!(
+        (second.secrets, second.stale.as_slice()),
+        (10_001, ["keys/tenant-78".to_owned()].as_slice())
+    );
     let anew = rig.load(None).unwrap();
-    assert!(anew.report.render(false).contains("key tenant-78 is left out: the secret is empty"), "{}", anew.report.render(false));
+    assert!(
+        anew.report
+            .render(false)
+            .contains("key tenant-78 is left out: the secret is empty"),
+        "{}",
+        anew.report.render(false)
+    );
     rig.write("keys/one-too-many", "the-secret-of-one-too-many");
     assert!(rig.load(None).unwrap_err().contains("more than 10000 keys"));
 }
@@ -102,9 +139,18 @@ fn a_changed_entry_of_ten_thousand_is_read_alone() {
 const NO_SECRETS: [(&[u8], &str); 16] = [
     (b"", "is empty"),
     (b" \t", "nothing but white space"),
-    (b" the-secret-of-this-route", "begins or ends with white space"),
-    (b"the-secret-of-this-route\r", "begins or ends with white space"),
-    ("the-secret-of-this-route\u{a0}".as_bytes(), "begins or ends with white space"),
+    (
+        b" the-secret-of-this-route",
+        "begins or ends with white space",
+    ),
+    (
+        b"the-secret-of-this-route\r",
+        "begins or ends with white space",
+    ),
+    (
+        "the-secret-of-this-route\u{a0}".as_bytes(),
+        "begins or ends with white space",
+    ),
     (b"\xef\xbb\xbfthe-secret-of-this-route", "byte order mark"),
     (b"\xff\xfet\0h\0e\0", "byte order mark"),
     (b"\xfe\xff\0t\0h\0e", "byte order mark"),
@@ -113,9 +159,18 @@ const NO_SECRETS: [(&[u8], &str); 16] = [
     (b"\x89PNG\x0d\x0a\x1a\x0a of an image", "not UTF-8"),
     (b"the-secret-of\x08-this-route", "control character"),
     (b"the-secret-of\x7f-this-route", "control character"),
-    ("the-secret\u{200b}-of-this-route".as_bytes(), "control character"),
-    ("the-secret\u{feff}-of-this-route".as_bytes(), "control character"),
-    ("the-secret\u{fffd}-of-this-route".as_bytes(), "control character"),
+    (
+        "the-secret\u{200b}-of-this-route".as_bytes(),
+        "control character",
+    ),
+    (
+        "the-secret\u{feff}-of-this-route".as_bytes(),
+        "control character",
+    ),
+    (
+        "the-secret\u{fffd}-of-this-route".as_bytes(),
+        "control character",
+    ),
 ];
 
 #[test]
@@ -133,9 +188,17 @@ fn texts_that_are_no_secrets() {
         ("two\nlines", true, false),
         ("\u{fc}n\u{ef}c\u{f6}de", false, false),
     ] {
-        assert_eq!(wholesome(text.as_bytes(), allow).is_err(), wrong, "{text:?}");
+        assert_eq!(
+            wholesome(text.as_bytes(), allow).is_err(),
+            wrong,
+            "{text:?}"
+        );
     }
-    let drop = |text: &str| without_line_feed(Zeroizing::new(text.as_bytes().to_vec())).0.to_vec();
+    let drop = |text: &str| {
+        without_line_feed(Zeroizing::new(text.as_bytes().to_vec()))
+            .0
+            .to_vec()
+    };
     assert_eq!(drop("a\n"), b"a");
     assert_eq!(drop("a\r\n"), b"a");
     assert_eq!(drop("a\n\n"), b"a\n");
@@ -151,7 +214,11 @@ fn a_file_that_is_no_secret_keeps_its_last_good_text() {
         assert!(rig.load(None).unwrap_err().contains(why), "{why}");
         let second = rig.load(Some(&first.cache)).unwrap();
         assert_eq!(second.stale, ["a/new"], "{why}");
-        assert_eq!(rig.load(Some(&second.cache)).unwrap().stale, ["a/new"], "{why}: it stays");
+        assert_eq!(
+            rig.load(Some(&second.cache)).unwrap().stale,
+            ["a/new"],
+            "{why}: it stays"
+        );
     }
 }
 
@@ -166,7 +233,10 @@ fn a_bad_file_of_a_table_disables_its_key() {
     assert_eq!(loaded.secrets, 2, "that of the route, and the good one");
     let shown = loaded.report.render(false);
     for (index, (_, why)) in NO_SECRETS.iter().enumerate() {
-        let told = shown.lines().find(|line| line.contains(&format!("key tenant-{index} is left out: the secret "))).unwrap();
+        let told = shown
+            .lines()
+            .find(|line| line.contains(&format!("key tenant-{index} is left out: the secret ")))
+            .unwrap();
         assert!(told.contains(why), "{told}");
     }
 }
@@ -174,7 +244,10 @@ fn a_bad_file_of_a_table_disables_its_key() {
 #[test]
 fn a_table_in_one_file_leaves_out_what_is_no_secret() {
     let rig = Rig::new();
-    rig.write("config.yaml", &CONFIG.replace("dir: keys", "file: keys.yaml"));
+    rig.write(
+        "config.yaml",
+        &CONFIG.replace("dir: keys", "file: keys.yaml"),
+    );
     let table = "a: \"the\\0-secret-of-tenant-a\"\nb: \"\\uFEFFthe-secret-of-tenant-b\"\nc: \"the-secret-of\\a-tenant-c\"\nd: ~\ne: null\nf:\ng: the-secret-of-tenant-g\nh: '\"the-secret-of-tenant-h\"'\n";
     for table in [table.to_owned(), format!("\u{feff}{table}")] {
         rig.write("keys.yaml", &table);
@@ -184,10 +257,17 @@ fn a_table_in_one_file_leaves_out_what_is_no_secret() {
         for key in ["a", "b", "c", "d", "e", "f"] {
             assert!(shown.contains(&format!("key {key} is left out")), "{shown}");
         }
-        assert!(shown.contains("the secret of key h is wrapped in quotes"), "{shown}");
+        assert!(
+            shown.contains("the secret of key h is wrapped in quotes"),
+            "{shown}"
+        );
     }
     fs::write(rig.0.path().join("keys.yaml"), b"\xff\xfea\0:\0").unwrap();
-    assert!(rig.load(None).unwrap_err().contains("the table of secrets is not UTF-8 text"));
+    assert!(
+        rig.load(None)
+            .unwrap_err()
+            .contains("the table of secrets is not UTF-8 text")
+    );
 }
 
 #[test]
@@ -202,6 +282,10 @@ fn quotes_around_a_secret_are_told() {
     ] {
         rig.write("secret", text);
         let shown = rig.load(None).unwrap().report.render(false);
-        assert_eq!(shown.contains("wrapped in quotes"), is_told, "{text}\n{shown}");
+        assert_eq!(
+            shown.contains("wrapped in quotes"),
+            is_told,
+            "{text}\n{shown}"
+        );
     }
 }

@@ -43,6 +43,11 @@ pub struct WebAddress {
 impl fmt::Debug for WebAddress {
     /// Without path and query: either may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http{}://{}/…", if self.tls { "s" } else { "" }, self.authority)
+        write!(
+            f,
+            "http{}://{}/…",
+            if self.tls { "s" } else { "" },
+            self.authority
+        )
     }
 }

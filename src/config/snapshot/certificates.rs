@@ -22,9 +22,14 @@ impl Validity {
     /// Reads it; `None` if that is no certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-        let at = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let at = |seconds: i64| {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        };
         let validity = certificate.validity();
-        Some(Self { from: at(validity.not_before.timestamp()), to: at(validity.not_after.timestamp()) })
+        Some(Self {
+            from: at(validity.not_before.timestamp()),
+            to: at(validity.not_after.timestamp()),
+        })
     }
 
     /// Returns whether the certificate is valid now.
@@ -35,13 +40,18 @@ impl Validity {
     /// Returns what is wrong with a certificate that is not valid now, or will not be for long.
     pub fn trouble(&self, dates: &Dates) -> Option<String> {
         let life = self.to.duration_since(self.from).unwrap_or_default();
-        let soon = self.to.checked_sub(RENEWAL.min(life / 4)).unwrap_or(self.to);
+        let soon = self
+            .to
+            .checked_sub(RENEWAL.min(life / 4))
+            .unwrap_or(self.to);
         if dates.has_ended(self.to) {
             Some(format!("expired at {}", shown(self.to)))
         } else if !dates.has_begun(self.from) {
             Some(format!("is not valid before {}", shown(self.from)))
         } else {
-            dates.has_begun(soon).then(|| format!("expires at {}", shown(self.to)))
+            dates
+                .has_begun(soon)
+                .then(|| format!("expires at {}", shown(self.to)))
         }
     }
 
@@ -53,7 +63,9 @@ impl Validity {
 
 /// Returns a time as RFC 3339, to the second.
 fn shown(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map(|at| at.to_string()).unwrap_or_default()
+    jiff::Timestamp::try_from(at)
+        .map(|at| at.to_string())
+        .unwrap_or_default()
 }
 
 /// The certificates of one place in the config: those of a pair, or of a file of authorities.
@@ -71,24 +83,42 @@ impl CertificateUse {
     /// Returns whether the certificate that waits should be in use by now.
     pub fn should_change(&self, dates: &Dates) -> bool {
         let in_use = self.in_use.first();
-        self.waiting.as_ref().zip(in_use).is_some_and(|(waiting, in_use)| waiting.takes_over(in_use, dates))
+        self.waiting
+            .as_ref()
+            .zip(in_use)
+            .is_some_and(|(waiting, in_use)| waiting.takes_over(in_use, dates))
     }
 
     /// Returns what somebody should look at. Of several authorities one must be good.
     pub fn trouble(&self, dates: &Dates) -> Option<String> {
         let best = self.in_use.iter().max_by_key(|validity| validity.to);
-        let in_use = best.and_then(|best| best.trouble(dates)).map(|what| format!("the certificate of {} {what}", self.label));
+        let in_use = best
+            .and_then(|best| best.trouble(dates))
+            .map(|what| format!("the certificate of {} {what}", self.label));
         let waiting = self.waiting.and_then(|waiting| waiting.trouble(dates));
-        let waiting =
-            waiting.map(|what| format!("the files of {} hold a certificate that {what}; the last good one is in use", self.label));
+        let waiting = waiting.map(|what| {
+            format!(
+                "the files of {} hold a certificate that {what}; the last good one is in use",
+                self.label
+            )
+        });
         in_use.or(waiting)
     }
 
     /// Returns each certificate in use, with a label of its own, and its end.
     pub fn ends(&self) -> impl Iterator<Item = (String, SystemTime)> {
         let only = self.in_use.len() == 1;
-        let label = move |index: usize| if only { self.label.clone() } else { format!("{}[{index}]", self.label) };
-        self.in_use.iter().enumerate().map(move |(index, validity)| (label(index), validity.to))
+        let label = move |index: usize| {
+            if only {
+                self.label.clone()
+            } else {
+                format!("{}[{index}]", self.label)
+            }
+        };
+        self.in_use
+            .iter()
+            .enumerate()
+            .map(move |(index, validity)| (label(index), validity.to))
     }
 }
 
@@ -103,7 +133,10 @@ mod tests {
     }
 
     fn valid(from: u32, to: u32) -> Validity {
-        Validity { from: at(from), to: at(to) }
+        Validity {
+            from: at(from),
+            to: at(to),
+        }
     }
 
     #[test]
@@ -118,11 +151,26 @@ mod tests {
             (early, expired, true),
             (expired, early, true),
         ] {
-            assert_eq!(offered.takes_over(&in_use, &dates), takes_over, "{offered:?} {in_use:?}");
+            assert_eq!(
+                offered.takes_over(&in_use, &dates),
+                takes_over,
+                "{offered:?} {in_use:?}"
+            );
         }
-        let one = CertificateUse { label: "listen[0]".to_owned(), in_use: vec![good], waiting: Some(early) };
-        assert!(!one.should_change(&dates) && one.should_change(&Dates::at(at(101))), "it is judged again");
-        assert!(one.trouble(&dates).unwrap().starts_with("the files of listen[0] hold a certificate that is not valid before"));
+        let one = CertificateUse {
+            label: "listen[0]".to_owned(),
+            in_use: vec![good],
+            waiting: Some(early),
+        };
+        assert!(
+            !one.should_change(&dates) && one.should_change(&Dates::at(at(101))),
+            "it is judged again"
+        );
+        assert!(
+            one.trouble(&dates)
+                .unwrap()
+                .starts_with("the files of listen[0] hold a certificate that is not valid before")
+        );
     }
 
     #[test]
@@ -133,12 +181,28 @@ mod tests {
             (valid(0, 8), 5, None),
             (valid(0, 8), 6, Some("expires at 1970-01-09T00:00:00Z")),
             (valid(0, 8), 8, Some("expired at 1970-01-09T00:00:00Z")),
-            (valid(2, 8), 1, Some("is not valid before 1970-01-03T00:00:00Z")),
+            (
+                valid(2, 8),
+                1,
+                Some("is not valid before 1970-01-03T00:00:00Z"),
+            ),
         ] {
-            assert_eq!(validity.trouble(&Dates::at(at(day))).as_deref(), told, "{validity:?} on day {day}");
+            assert_eq!(
+                validity.trouble(&Dates::at(at(day))).as_deref(),
+                told,
+                "{validity:?} on day {day}"
+            );
         }
-        let authorities = CertificateUse { label: "ca".to_owned(), in_use: vec![valid(0, 10), valid(0, 1000)], waiting: None };
-        assert_eq!(authorities.trouble(&Dates::at(at(100))), None, "one that is good is enough");
+        let authorities = CertificateUse {
+            label: "ca".to_owned(),
+            in_use: vec![valid(0, 10), valid(0, 1000)],
+            waiting: None,
+        };
+        assert_eq!(
+            authorities.trouble(&Dates::at(at(100))),
+            None,
+            "one that is good is enough"
+        );
         assert!(authorities.trouble(&Dates::at(at(1001))).is_some());
         let labels: Vec<String> = authorities.ends().map(|(label, _)| label).collect();
         assert_eq!(labels, ["ca[0]", "ca[1]"]);

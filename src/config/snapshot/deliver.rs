@@ -115,5 +115,9 @@ pub struct Keep {
 
 impl Keep {
     /// If nobody says.
-    pub const DEFAULT: Self = Self { age: Duration::from_secs(7 * 86_400), dead: Duration::from_secs(30 * 86_400), bytes: None };
+    pub const DEFAULT: Self = Self {
+        age: Duration::from_secs(7 * 86_400),
+        dead: Duration::from_secs(30 * 86_400),
+        bytes: None,
+    };
 }

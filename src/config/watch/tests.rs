@@ -13,7 +13,8 @@ impl Rig {
     async fn new(setup: impl Fn(&Path), paths: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         setup(dir.path());
-        let (list, files) = watch::channel(paths.iter().map(|path| dir.path().join(path)).collect());
+        let (list, files) =
+            watch::channel(paths.iter().map(|path| dir.path().join(path)).collect());
         let (tx, changed) = mpsc::channel(1);
         tokio::spawn(watch(Beginning::look(files).await, tx));
         Self { dir, list, changed }
@@ -24,17 +25,25 @@ impl Rig {
     }
 
     async fn notices(&mut self) -> bool {
-        tokio::time::timeout(Duration::from_secs(3), self.changed.recv()).await.is_ok_and(|message| message.is_some())
+        tokio::time::timeout(Duration::from_secs(3), self.changed.recv())
+            .await
+            .is_ok_and(|message| message.is_some())
     }
 
     async fn stays_quiet(&mut self) -> bool {
-        tokio::time::timeout(Duration::from_millis(1_300), self.changed.recv()).await.is_err()
+        tokio::time::timeout(Duration::from_millis(1_300), self.changed.recv())
+            .await
+            .is_err()
     }
 }
 
 #[tokio::test]
 async fn an_edit_is_noticed_once_and_a_touch_is_not() {
-    let mut rig = Rig::new(|dir| fs::write(dir.join("a"), "1").unwrap(), &["a", "absent"]).await;
+    let mut rig = Rig::new(
+        |dir| fs::write(dir.join("a"), "1").unwrap(),
+        &["a", "absent"],
+    )
+    .await;
     fs::write(rig.path("a"), "1").unwrap();
     assert!(rig.stays_quiet().await, "the same content");
     fs::write(rig.path("a"), "2").unwrap();
@@ -82,7 +91,11 @@ async fn directories_and_patterns_are_watched_by_their_files() {
 
 #[tokio::test]
 async fn a_new_list_is_taken_up() {
-    let setup = |dir: &Path| ["a", "b"].iter().for_each(|name| fs::write(dir.join(name), "1").unwrap());
+    let setup = |dir: &Path| {
+        ["a", "b"]
+            .iter()
+            .for_each(|name| fs::write(dir.join(name), "1").unwrap())
+    };
     let mut rig = Rig::new(setup, &["a"]).await;
     rig.list.send(vec![rig.path("b")]).unwrap();
     assert!(rig.stays_quiet().await);

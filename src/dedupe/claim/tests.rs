@@ -18,7 +18,11 @@ fn ledger() -> Arc<dyn Ledger> {
 
 async fn fresh(ledger: &Arc<dyn Ledger>, waiters: &Waiters) -> Claim {
     let claimed = claim(ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await;
-    if let Claiming::Fresh(claim) = claimed { claim } else { panic!("{claimed:?}") }
+    if let Claiming::Fresh(claim) = claimed {
+        claim
+    } else {
+        panic!("{claimed:?}")
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -26,8 +30,14 @@ async fn a_dropped_claim_is_given_back_and_a_committed_one_is_not() {
     let (ledger, waiters) = (ledger(), Waiters::default());
     drop(fresh(&ledger, &waiters).await);
     assert_eq!(ledger.counts().in_flight, 0);
-    assert_eq!(fresh(&ledger, &waiters).await.commit(WINDOW).await.unwrap(), Held::Yes);
-    assert!(matches!(claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await, Claiming::HandedOn));
+    assert_eq!(
+        fresh(&ledger, &waiters).await.commit(WINDOW).await.unwrap(),
+        Held::Yes
+    );
+    assert!(matches!(
+        claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await,
+        Claiming::HandedOn
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,14 +47,19 @@ async fn those_who_wait_learn_that_it_was_handed_on() {
     let waiting: Vec<_> = (0..4)
         .map(|_| {
             let (ledger, waiters) = (Arc::clone(&ledger), Arc::clone(&waiters));
-            tokio::spawn(async move { claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await })
+            tokio::spawn(
+                async move { claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await },
+            )
         })
         .collect();
     while waiters.len() < 4 {
         tokio::task::yield_now().await;
     }
     assert!(
-        matches!(claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await, Claiming::StillInFlight { .. }),
+        matches!(
+            claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await,
+            Claiming::StillInFlight { .. }
+        ),
         "the fifth does not wait"
     );
     assert_eq!(first.commit(WINDOW).await.unwrap(), Held::Yes);
@@ -61,7 +76,11 @@ async fn exactly_one_takes_over_what_was_given_back() {
     let calls = Arc::new(AtomicU32::new(0));
     let waiting: Vec<_> = (0..4)
         .map(|_| {
-            let (ledger, waiters, calls) = (Arc::clone(&ledger), Arc::clone(&waiters), Arc::clone(&calls));
+            let (ledger, waiters, calls) = (
+                Arc::clone(&ledger),
+                Arc::clone(&waiters),
+                Arc::clone(&calls),
+            );
             tokio::spawn(async move {
                 match claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await {
                     Claiming::Fresh(claim) => {
@@ -70,7 +89,9 @@ async fn exactly_one_takes_over_what_was_given_back() {
                         assert_eq!(claim.commit(WINDOW).await.unwrap(), Held::Yes);
                     }
                     Claiming::HandedOn => {}
-                    other @ (Claiming::StillInFlight { .. } | Claiming::Store(_)) => panic!("{other:?}"),
+                    other @ (Claiming::StillInFlight { .. } | Claiming::Store(_)) => {
+                        panic!("{other:?}")
+                    }
                 }
             })
         })
@@ -89,9 +110,16 @@ async fn exactly_one_takes_over_what_was_given_back() {
 async fn patience_ends() {
     let (ledger, waiters) = (ledger(), Waiters::default());
     let _first = fresh(&ledger, &waiters).await;
-    let asked =
-        tokio::time::timeout(PATIENCE + Duration::from_secs(1), claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE)).await.unwrap();
-    assert!(matches!(asked, Claiming::StillInFlight { lapses_in } if lapses_in <= LEASE), "{asked:?}");
+    let asked = tokio::time::timeout(
+        PATIENCE + Duration::from_secs(1),
+        claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE),
+    )
+    .await
+    .unwrap();
+    assert!(
+        matches!(asked, Claiming::StillInFlight { lapses_in } if lapses_in <= LEASE),
+        "{asked:?}"
+    );
     assert!(waiters.is_empty());
     assert_eq!(ledger.counts().in_flight, 1);
 }
@@ -110,7 +138,11 @@ fn places_are_bounded() {
 #[test]
 fn one_sender_never_takes_all_places() {
     let waiters = Waiters::default();
-    let all = |sender: u8| (0..100).filter_map(|key| waiters.of(Key([sender; 16])).enter(Key([key; 16]))).collect::<Vec<_>>();
+    let all = |sender: u8| {
+        (0..100)
+            .filter_map(|key| waiters.of(Key([sender; 16])).enter(Key([key; 16])))
+            .collect::<Vec<_>>()
+    };
     let greedy = all(1);
     let second = all(2);
     assert_eq!((greedy.len(), second.len()), (33, 16));
@@ -127,15 +159,30 @@ struct Far {
 impl Far {
     fn over(unknown: u32) -> (Arc<dyn Ledger>, Arc<dyn Ledger>) {
         let inner = ledger();
-        (Arc::new(Self { inner: Arc::clone(&inner), unknown: AtomicU32::new(unknown) }), inner)
+        (
+            Arc::new(Self {
+                inner: Arc::clone(&inner),
+                unknown: AtomicU32::new(unknown),
+            }),
+            inner,
+        )
     }
 
     fn late<'a, T: Send + 'a>(&'a self, answer: Answer<'a, T>) -> Answer<'a, T> {
         Box::pin(async move {
             let answer = answer.await;
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let lost = self.unknown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
-            if lost { Err(StoreError::Unknown("connection lost".into())) } else { answer }
+            let lost = self
+                .unknown
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok();
+            if lost {
+                Err(StoreError::Unknown("connection lost".into()))
+            } else {
+                answer
+            }
         })
     }
 }
@@ -180,19 +227,34 @@ async fn what_is_unknown_is_repeated() {
     let claimed = fresh(&far, &waiters).await;
     assert_eq!(claimed.commit(WINDOW).await.unwrap(), Held::Yes);
     let (far, near) = Far::over(9);
-    assert!(matches!(claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE).await, Claiming::Store(StoreError::Unknown(_))));
-    assert_eq!(near.counts().in_flight, 0, "what may have been granted is given back");
+    assert!(matches!(
+        claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE).await,
+        Claiming::Store(StoreError::Unknown(_))
+    ));
+    assert_eq!(
+        near.counts().in_flight,
+        0,
+        "what may have been granted is given back"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_future_gives_back_what_it_was_granted_and_not_what_it_committed() {
     let (far, near) = Far::over(0);
     let waiters = Waiters::default();
-    let cut = tokio::time::timeout(Duration::from_millis(50), claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE)).await;
+    let cut = tokio::time::timeout(
+        Duration::from_millis(50),
+        claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE),
+    )
+    .await;
     assert!(cut.is_err());
     assert_eq!(near.counts().in_flight, 0);
     let claimed = fresh(&far, &waiters).await;
-    assert!(tokio::time::timeout(Duration::from_millis(50), claimed.commit(WINDOW)).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), claimed.commit(WINDOW))
+            .await
+            .is_err()
+    );
     assert_eq!(near.counts().committed, 1);
 }
 
@@ -201,9 +263,15 @@ async fn without_hints_the_poll_finds_it() {
     let (far, _) = Far::over(0);
     let waiters = Waiters::default();
     let first = fresh(&far, &waiters).await;
-    let (second, committed) = tokio::join!(claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE), async {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        first.commit(WINDOW).await
-    });
-    assert!(matches!((second, committed), (Claiming::HandedOn, Ok(Held::Yes))));
+    let (second, committed) = tokio::join!(
+        claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE),
+        async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            first.commit(WINDOW).await
+        }
+    );
+    assert!(matches!(
+        (second, committed),
+        (Claiming::HandedOn, Ok(Held::Yes))
+    ));
 }

@@ -14,9 +14,15 @@ const MIB: usize = 1024 * KIB;
 struct PausedClock;
 
 impl Clock for PausedClock {
-    #[expect(clippy::disallowed_methods, reason = "the time that the test lets pass")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the time that the test lets pass"
+    )]
     fn now(&self) -> Now {
-        Now { wall: SystemClock.now().wall, mono: tokio::time::Instant::now().into_std() }
+        Now {
+            wall: SystemClock.now().wall,
+            mono: tokio::time::Instant::now().into_std(),
+        }
     }
 }
 
@@ -29,8 +35,15 @@ struct Script {
 
 impl Script {
     fn of(pieces: impl IntoIterator<Item = (u64, usize)>, ends: bool) -> Self {
-        let pieces = pieces.into_iter().map(|(millis, size)| (Duration::from_millis(millis), size)).collect();
-        Self { pieces, ends, invited: 0 }
+        let pieces = pieces
+            .into_iter()
+            .map(|(millis, size)| (Duration::from_millis(millis), size))
+            .collect();
+        Self {
+            pieces,
+            ends,
+            invited: 0,
+        }
     }
 }
 
@@ -67,15 +80,29 @@ fn head(declared_size: Option<u64>, expects: bool) -> RequestHead {
         headers,
         certificate: None,
         declared_size,
-        client: Client { ip: [192, 0, 2, 1].into(), own: true, behind_trusted_proxy: false },
+        client: Client {
+            ip: [192, 0, 2, 1].into(),
+            own: true,
+            behind_trusted_proxy: false,
+        },
         received: PausedClock.now(),
     }
 }
 
 /// What comes of a script, after how long, and what the budget says while the body is held.
-async fn run(script: &mut Script, head: &RequestHead, budget: &Arc<Budget>) -> (Result<Arrived, Refusal>, Duration) {
+async fn run(
+    script: &mut Script,
+    head: &RequestHead,
+    budget: &Arc<Budget>,
+) -> (Result<Arrived, Refusal>, Duration) {
     let route = Arc::from("a");
-    let bounds = BodyBounds { max: 4 * MIB, timeout: Duration::from_secs(10), route: &route, budget, clock: &PausedClock };
+    let bounds = BodyBounds {
+        max: 4 * MIB,
+        timeout: Duration::from_secs(10),
+        route: &route,
+        budget,
+        clock: &PausedClock,
+    };
     let arrived = read(script, head, bounds, &mut |_| ()).await;
     (arrived, PausedClock.mono() - head.received.mono)
 }
@@ -92,7 +119,12 @@ async fn bodies_in_time_arrive_whole() {
         (None, vec![]),
     ] {
         let whole: usize = pieces.iter().map(|(_, size)| size).sum();
-        let (arrived, _) = run(&mut Script::of(pieces, true), &head(declared.map(|size| size as u64), false), &budget).await;
+        let (arrived, _) = run(
+            &mut Script::of(pieces, true),
+            &head(declared.map(|size| size as u64), false),
+            &budget,
+        )
+        .await;
         let arrived = arrived.unwrap();
         assert_eq!(arrived.body.bytes().len(), whole);
         assert!(budget.held() >= whole);
@@ -105,7 +137,10 @@ async fn bodies_in_time_arrive_whole() {
 fn assert_cut(found: (Result<Arrived, Refusal>, Duration), after: Duration) {
     let (arrived, took) = found;
     assert_eq!(arrived.unwrap_err(), Refusal::BodyTimeout);
-    assert!(took >= after && took < after + Duration::from_millis(1500), "cut after {took:?}, not {after:?}");
+    assert!(
+        took >= after && took < after + Duration::from_millis(1500),
+        "cut after {took:?}, not {after:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,13 +148,33 @@ async fn what_comes_too_slowly_is_cut() {
     let (budget, head) = (Budget::new(16 * MIB), |size| head(Some(size), false));
     let nothing = run(&mut Script::of([], false), &head(100), &budget).await;
     assert_cut(nothing, GRACE);
-    let drip = run(&mut Script::of([(1000, 1); 100], false), &head(100), &budget).await;
+    let drip = run(
+        &mut Script::of([(1000, 1); 100], false),
+        &head(100),
+        &budget,
+    )
+    .await;
     assert_cut(drip, GRACE);
-    let stops = run(&mut Script::of([(0, MIB), (0, MIB)], false), &head(3 << 20), &budget).await;
+    let stops = run(
+        &mut Script::of([(0, MIB), (0, MIB)], false),
+        &head(3 << 20),
+        &budget,
+    )
+    .await;
     assert_cut(stops, GRACE);
-    let half_the_pace = run(&mut Script::of([(1000, 16 * KIB); 100], false), &head(2 << 20), &budget).await;
+    let half_the_pace = run(
+        &mut Script::of([(1000, 16 * KIB); 100], false),
+        &head(2 << 20),
+        &budget,
+    )
+    .await;
     assert_cut(half_the_pace, Duration::from_secs(3));
-    let not_in_time = run(&mut Script::of([(1000, 40 * KIB); 100], false), &head(3 << 20), &budget).await;
+    let not_in_time = run(
+        &mut Script::of([(1000, 40 * KIB); 100], false),
+        &head(3 << 20),
+        &budget,
+    )
+    .await;
     assert_cut(not_in_time, Duration::from_secs(10));
     assert_eq!(budget.held(), 0);
 }
@@ -130,29 +185,48 @@ async fn a_sender_that_always_has_more_is_cut_at_the_deadline() {
     let mut pieces = vec![(0, 1); 1000];
     pieces.push((1900, 64 * KIB));
     pieces.extend([(1900, 64 * KIB); 10]);
-    assert_cut(run(&mut Script::of(pieces, true), &head(None, false), &budget).await, Duration::from_secs(10));
+    assert_cut(
+        run(&mut Script::of(pieces, true), &head(None, false), &budget).await,
+        Duration::from_secs(10),
+    );
 }
 
 /// Nobody is told to go on whose body has no place.
 #[tokio::test(start_paused = true)]
 async fn an_invitation_comes_after_the_checks() {
     let budget = Budget::new(MIB);
-    for (declared, refusal) in [(5 << 20, Refusal::BodyTooLarge), (1 << 20, Refusal::Overloaded)] {
+    for (declared, refusal) in [
+        (5 << 20, Refusal::BodyTooLarge),
+        (1 << 20, Refusal::Overloaded),
+    ] {
         let mut script = Script::of([(0, 5)], true);
         let (arrived, _) = run(&mut script, &head(Some(declared), true), &budget).await;
         assert_eq!((arrived.unwrap_err(), script.invited), (refusal, 0));
     }
     let mut script = Script::of([(5, 5)], true);
     let (arrived, _) = run(&mut script, &head(Some(5), true), &budget).await;
-    assert_eq!((arrived.unwrap().body.bytes().len(), script.invited), (5, 1));
+    assert_eq!(
+        (arrived.unwrap().body.bytes().len(), script.invited),
+        (5, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_arrives_beyond_the_budget_is_refused_and_given_back() {
     let budget = Budget::new(2 * MIB);
-    let (arrived, _) = run(&mut Script::of([(0, 64 * KIB); 60], true), &head(None, false), &budget).await;
+    let (arrived, _) = run(
+        &mut Script::of([(0, 64 * KIB); 60], true),
+        &head(None, false),
+        &budget,
+    )
+    .await;
     assert_eq!(arrived.unwrap_err(), Refusal::Overloaded);
-    let (arrived, _) = run(&mut Script::of([(0, MIB); 5], true), &head(None, false), &Budget::new(64 * MIB)).await;
+    let (arrived, _) = run(
+        &mut Script::of([(0, MIB); 5], true),
+        &head(None, false),
+        &Budget::new(64 * MIB),
+    )
+    .await;
     assert_eq!(arrived.unwrap_err(), Refusal::BodyTooLarge);
     assert_eq!(budget.held(), 0);
 }
@@ -161,7 +235,10 @@ async fn what_arrives_beyond_the_budget_is_refused_and_given_back() {
 fn room_is_made_in_few_steps_and_never_for_more_than_may_come() {
     assert_eq!(capacity(0, 10, Some(100), 4 * MIB), 100);
     assert_eq!(capacity(0, 10, Some(3 * MIB), 4 * MIB), 256 * KIB);
-    assert_eq!(capacity(256 * KIB, 256 * KIB + 1, Some(3 * MIB), 4 * MIB), 3 * MIB);
+    assert_eq!(
+        capacity(256 * KIB, 256 * KIB + 1, Some(3 * MIB), 4 * MIB),
+        3 * MIB
+    );
     assert_eq!(capacity(0, 10, None, 4 * MIB), 16 * KIB);
     assert_eq!(capacity(16 * KIB, 17 * KIB, None, 4 * MIB), 256 * KIB);
     assert_eq!(capacity(256 * KIB, 300 * KIB, None, 300 * KIB), 300 * KIB);

@@ -40,7 +40,12 @@ pub(crate) struct Chunks {
 impl Chunks {
     /// Before the first size.
     pub(crate) fn new() -> Self {
-        Self { at: At::Size(0), left: 0, room: MAX_EXTENSIONS, trailer: Head::trailer() }
+        Self {
+            at: At::Size(0),
+            left: 0,
+            room: MAX_EXTENSIONS,
+            trailer: Head::trailer(),
+        }
     }
 
     /// Looks at the next bytes.
@@ -50,12 +55,18 @@ impl Chunks {
             let before = bytes.len() - rest.len();
             match self.at {
                 At::Data => {
-                    let Some(used) = skip(&mut self.left, rest.len()) else { return Ok(None) };
+                    let Some(used) = skip(&mut self.left, rest.len()) else {
+                        return Ok(None);
+                    };
                     self.at = At::DataEnd;
                     rest = rest.get(used..).unwrap_or_default();
                 }
                 At::Trailer => return in_trailer(self.trailer.scan(rest), before),
-                At::Size(_) | At::Extension(_) | At::SizeLineFeed | At::DataEnd | At::DataLineFeed => {
+                At::Size(_)
+                | At::Extension(_)
+                | At::SizeLineFeed
+                | At::DataEnd
+                | At::DataLineFeed => {
                     self.at = self.step(*byte).map_err(|why| Bad { at: before, why })?;
                     rest = after;
                 }
@@ -74,16 +85,29 @@ impl Chunks {
                 Ok(At::Extension(len + 1))
             }
             (At::Extension(_), _) => Err(Violation::Extension),
-            (At::SizeLineFeed, b'\n') => Ok(if self.left == 0 { At::Trailer } else { At::Data }),
+            (At::SizeLineFeed, b'\n') => Ok(if self.left == 0 {
+                At::Trailer
+            } else {
+                At::Data
+            }),
             (At::DataEnd, b'\r') => Ok(At::DataLineFeed),
             (At::DataLineFeed, b'\n') => Ok(At::Size(0)),
-            (At::SizeLineFeed | At::Data | At::DataEnd | At::DataLineFeed | At::Trailer, _) => Err(Violation::Chunk),
+            (At::SizeLineFeed | At::Data | At::DataEnd | At::DataLineFeed | At::Trailer, _) => {
+                Err(Violation::Chunk)
+            }
         }
     }
 
     fn size_step(&mut self, digits: u8, byte: u8) -> Result<At, Violation> {
-        let digit = char::from(byte).to_digit(16).filter(|_| digits < MAX_DIGITS).ok_or(Violation::Chunk)?;
-        let shifted = self.left.checked_mul(16).filter(|size| *size < MAX_SIZE).ok_or(Violation::Chunk)?;
+        let digit = char::from(byte)
+            .to_digit(16)
+            .filter(|_| digits < MAX_DIGITS)
+            .ok_or(Violation::Chunk)?;
+        let shifted = self
+            .left
+            .checked_mul(16)
+            .filter(|size| *size < MAX_SIZE)
+            .ok_or(Violation::Chunk)?;
         self.left = shifted + u64::from(digit);
         Ok(At::Size(digits + 1))
     }
@@ -93,6 +117,9 @@ impl Chunks {
 fn in_trailer(scanned: Scanned, before: usize) -> Scanned {
     match scanned {
         Ok(ended) => Ok(ended.map(|used| before.saturating_add(used))),
-        Err(bad) => Err(Bad { at: before.saturating_add(bad.at), why: Violation::Trailer }),
+        Err(bad) => Err(Bad {
+            at: before.saturating_add(bad.at),
+            why: Violation::Trailer,
+        }),
     }
 }

@@ -29,12 +29,19 @@ const QUERY: Class = class(b"!$%&'()*+,-./:;=?@[\\]^_`{|}~", false);
 const VALUE: Class = class(b"\t !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", true);
 
 /// Letters, digits and `others`, and all that is not ASCII if it may be there.
-#[allow(clippy::indexing_slicing, reason = "computed by the compiler, which checks it")]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "computed by the compiler, which checks it"
+)]
 const fn class(others: &[u8], beyond_ascii: bool) -> Class {
     let mut class = [false; 256];
     let mut byte = 0_u8;
     loop {
-        class[byte as usize] = if byte.is_ascii() { byte.is_ascii_alphanumeric() } else { beyond_ascii };
+        class[byte as usize] = if byte.is_ascii() {
+            byte.is_ascii_alphanumeric()
+        } else {
+            beyond_ascii
+        };
         if byte == u8::MAX {
             break;
         }
@@ -54,15 +61,29 @@ fn is_in(class: &Class, byte: u8) -> bool {
 
 /// How many bytes at the beginning are of a class. Eight at a time: it takes two thirds of the time.
 fn run(class: &Class, bytes: &[u8]) -> usize {
-    let eights = bytes.chunks_exact(8).take_while(|eight| eight.iter().fold(true, |all, byte| all & is_in(class, *byte))).count();
+    let eights = bytes
+        .chunks_exact(8)
+        .take_while(|eight| {
+            eight
+                .iter()
+                .fold(true, |all, byte| all & is_in(class, *byte))
+        })
+        .count();
     let rest = bytes.get(eights * 8..).unwrap_or_default();
-    eights * 8 + rest.iter().position(|byte| !is_in(class, *byte)).unwrap_or(rest.len())
+    eights * 8
+        + rest
+            .iter()
+            .position(|byte| !is_in(class, *byte))
+            .unwrap_or(rest.len())
 }
 
 /// Whether a target is in origin form and made of what a URI may hold. Nothing of it is decoded, and nothing mended.
 pub(crate) fn is_target(target: &[u8]) -> bool {
-    let (path, query) = target.split_at_checked(run(&PATH, target)).unwrap_or((target, b""));
-    let is_query = query.is_empty() || query.first() == Some(&b'?') && run(&QUERY, query) == query.len();
+    let (path, query) = target
+        .split_at_checked(run(&PATH, target))
+        .unwrap_or((target, b""));
+    let is_query =
+        query.is_empty() || query.first() == Some(&b'?') && run(&QUERY, query) == query.len();
     path.first() == Some(&b'/') && is_query
 }
 
@@ -143,11 +164,17 @@ struct Name {
 impl Name {
     /// One more than the longest known.
     const ROOM: usize = 18;
-    const KNOWN: [(&'static [u8], Known); 4] =
-        [(b"host", Known::Host), (b"expect", Known::Expect), (b"content-length", Known::Length), (b"transfer-encoding", Known::Coding)];
+    const KNOWN: [(&'static [u8], Known); 4] = [
+        (b"host", Known::Host),
+        (b"expect", Known::Expect),
+        (b"content-length", Known::Length),
+        (b"transfer-encoding", Known::Coding),
+    ];
 
     fn push(&mut self, more: &[u8]) {
-        let Some(room) = self.bytes.get_mut(self.len..) else { return };
+        let Some(room) = self.bytes.get_mut(self.len..) else {
+            return;
+        };
         let taken = room.len().min(more.len());
         if let (Some(room), Some(more)) = (room.get_mut(..taken), more.get(..taken)) {
             room.copy_from_slice(more);
@@ -158,14 +185,23 @@ impl Name {
     /// Which it is. `Content_Length` and its like are none, and yet the header itself to CGI and its kin: an error.
     fn known(&self) -> Result<Option<Known>, Violation> {
         let name = self.bytes.get(..self.len).unwrap_or_default();
-        let Some((exact, known)) = Self::KNOWN.iter().find(|(known, _)| is_like(name, known)) else { return Ok(None) };
-        if name.eq_ignore_ascii_case(exact) { Ok(Some(*known)) } else { Err(Violation::Name) }
+        let Some((exact, known)) = Self::KNOWN.iter().find(|(known, _)| is_like(name, known))
+        else {
+            return Ok(None);
+        };
+        if name.eq_ignore_ascii_case(exact) {
+            Ok(Some(*known))
+        } else {
+            Err(Violation::Name)
+        }
     }
 }
 
 /// Whether letters are equal, whatever their case, and where one has a hyphen the other has any sign.
 fn is_like(name: &[u8], known: &[u8]) -> bool {
-    let like = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*b == b'-' && !a.is_ascii_alphanumeric());
+    let like = |(a, b): (&u8, &u8)| {
+        a.eq_ignore_ascii_case(b) || (*b == b'-' && !a.is_ascii_alphanumeric())
+    };
     name.len() == known.len() && name.iter().zip(known).all(like)
 }
 
@@ -208,7 +244,12 @@ impl Head {
 
     /// Before the first byte after the last chunk.
     pub(crate) fn trailer() -> Self {
-        Self { at: At::LineStart, lines: MAX_TRAILER_LINES, is_trailer: true, ..Self::new(MAX_TRAILER) }
+        Self {
+            at: At::LineStart,
+            lines: MAX_TRAILER_LINES,
+            is_trailer: true,
+            ..Self::new(MAX_TRAILER)
+        }
     }
 
     /// Whether the body comes in chunks.
@@ -235,8 +276,19 @@ impl Head {
         }
         self.room -= piece.len();
         let in_target = matches!(self.at, At::TargetStart | At::Path | At::Query);
-        let why = if in_target { Violation::TargetTooLong } else { Violation::TooLarge };
-        if beyond.is_empty() { Ok(None) } else { Err(Bad { at: piece.len(), why }) }
+        let why = if in_target {
+            Violation::TargetTooLong
+        } else {
+            Violation::TooLarge
+        };
+        if beyond.is_empty() {
+            Ok(None)
+        } else {
+            Err(Bad {
+                at: piece.len(),
+                why,
+            })
+        }
     }
 
     /// Goes over the bytes that change nothing: most of a head.
@@ -246,12 +298,20 @@ impl Head {
             At::Query => &QUERY,
             At::Name => &TOKEN,
             At::Value => &VALUE,
-            At::Method(_) | At::EmptyLine | At::TargetStart | At::Version(_) | At::LineStart | At::Length(..) | At::Word(..) => {
+            At::Method(_)
+            | At::EmptyLine
+            | At::TargetStart
+            | At::Version(_)
+            | At::LineStart
+            | At::Length(..)
+            | At::Word(..) => {
                 return bytes;
             }
             At::LineFeed | At::LastLineFeed | At::End => return bytes,
         };
-        let (skipped, rest) = bytes.split_at_checked(run(class, bytes)).unwrap_or((bytes, b""));
+        let (skipped, rest) = bytes
+            .split_at_checked(run(class, bytes))
+            .unwrap_or((bytes, b""));
         if self.at == At::Name {
             self.name.push(skipped);
         }
@@ -261,7 +321,11 @@ impl Head {
     /// Where the head is after one more byte.
     fn step(&mut self, byte: u8) -> Result<At, Violation> {
         match self.at {
-            At::Method(0) if byte == b'\r' && !std::mem::replace(&mut self.has_empty_line, true) => Ok(At::EmptyLine),
+            At::Method(0)
+                if byte == b'\r' && !std::mem::replace(&mut self.has_empty_line, true) =>
+            {
+                Ok(At::EmptyLine)
+            }
             At::EmptyLine => if_is(byte, b'\n', At::Method(0), Violation::LineEnd),
             At::Method(len) => match byte {
                 b' ' if len > 0 => Ok(At::TargetStart),
@@ -276,9 +340,21 @@ impl Head {
                 Ok(At::Version(MINOR + 1))
             }
             At::Version(len) => {
-                let next = if len + 1 == LINE { At::LineStart } else { At::Version(len + 1) };
-                let why = if len > MINOR { Violation::LineEnd } else { Violation::Version };
-                VERSION.get(usize::from(len)).filter(|expected| **expected == byte).map(|_| next).ok_or(why)
+                let next = if len + 1 == LINE {
+                    At::LineStart
+                } else {
+                    At::Version(len + 1)
+                };
+                let why = if len > MINOR {
+                    Violation::LineEnd
+                } else {
+                    Violation::Version
+                };
+                VERSION
+                    .get(usize::from(len))
+                    .filter(|expected| **expected == byte)
+                    .map(|_| next)
+                    .ok_or(why)
             }
             At::LineStart => self.line_start(byte),
             At::Name => {
@@ -326,11 +402,23 @@ impl Head {
         match known {
             None => Ok(At::Value),
             Some(Known::Host) => once(&mut self.has_host, At::Value, Violation::Host),
-            Some(Known::Expect) => once(&mut self.has_expect, At::Word(Word::Continue, 0, false), Violation::Expect),
+            Some(Known::Expect) => once(
+                &mut self.has_expect,
+                At::Word(Word::Continue, 0, false),
+                Violation::Expect,
+            ),
             Some(Known::Length) if self.is_chunked => Err(Violation::Length),
-            Some(Known::Length) => once(&mut self.has_length, At::Length(0, false), Violation::Length),
+            Some(Known::Length) => once(
+                &mut self.has_length,
+                At::Length(0, false),
+                Violation::Length,
+            ),
             Some(Known::Coding) if self.has_length || self.is_1_0 => Err(Violation::Coding),
-            Some(Known::Coding) => once(&mut self.is_chunked, At::Word(Word::Chunked, 0, false), Violation::Coding),
+            Some(Known::Coding) => once(
+                &mut self.is_chunked,
+                At::Word(Word::Chunked, 0, false),
+                Violation::Coding,
+            ),
         }
     }
 
@@ -375,7 +463,11 @@ fn if_is(byte: u8, expected: u8, next: At, why: Violation) -> Result<At, Violati
 }
 
 fn once(seen: &mut bool, next: At, why: Violation) -> Result<At, Violation> {
-    if std::mem::replace(seen, true) { Err(why) } else { Ok(next) }
+    if std::mem::replace(seen, true) {
+        Err(why)
+    } else {
+        Ok(next)
+    }
 }
 
 fn word_step(word: Word, len: u8, over: bool, byte: u8) -> Result<At, Violation> {
@@ -384,7 +476,11 @@ fn word_step(word: Word, len: u8, over: bool, byte: u8) -> Result<At, Violation>
         b' ' | b'\t' if len == 0 || is_whole => Ok(At::Word(word, len, is_whole)),
         b'\r' if is_whole => Ok(At::LineFeed),
         _ if over || is_whole => Err(word.violation()),
-        _ if word.bytes().get(usize::from(len)).is_some_and(|expected| expected.eq_ignore_ascii_case(&byte)) => {
+        _ if word
+            .bytes()
+            .get(usize::from(len))
+            .is_some_and(|expected| expected.eq_ignore_ascii_case(&byte)) =>
+        {
             Ok(At::Word(word, len + 1, false))
         }
         _ => Err(word.violation()),

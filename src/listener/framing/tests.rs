@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use super::*;
 
 const ROOM: usize = 8 * 1024;
-const GOOD: &str = "POST /a?b=%zz HTTP/1.1\r\nHost: a.example\r\nX-Empty:\r\nX-Y_z: a\tb \u{e4}\r\n\r\n";
+const GOOD: &str =
+    "POST /a?b=%zz HTTP/1.1\r\nHost: a.example\r\nX-Empty:\r\nX-Y_z: a\tb \u{e4}\r\n\r\n";
 
 /// Scans all in one piece: how many messages began, whether the last one is over, and where it was cut.
 fn whole(bytes: &[u8]) -> (u64, bool, Option<Cut>) {
@@ -24,7 +25,14 @@ fn split(bytes: &[u8], at: &[usize]) -> (u64, bool, Option<Cut>) {
         }
         let (piece, later) = rest.split_at(size.clamp(1, rest.len()));
         if let Err(cut) = scanner.scan(piece) {
-            return (scanner.messages(), scanner.is_between(), Some(Cut { kept: before + cut.kept, ..cut }));
+            return (
+                scanner.messages(),
+                scanner.is_between(),
+                Some(Cut {
+                    kept: before + cut.kept,
+                    ..cut
+                }),
+            );
         }
         (rest, before) = (later, before + piece.len());
     }
@@ -35,7 +43,11 @@ fn split(bytes: &[u8], at: &[usize]) -> (u64, bool, Option<Cut>) {
 #[track_caller]
 fn passes(text: &str, messages: u64) {
     assert_eq!(whole(text.as_bytes()), (messages, true, None), "{text:?}");
-    assert_eq!(split(text.as_bytes(), &[]), (messages, true, None), "{text:?}");
+    assert_eq!(
+        split(text.as_bytes(), &[]),
+        (messages, true, None),
+        "{text:?}"
+    );
 }
 
 /// `text` is cut before `rest` because of `why`. What is left with its ending is a head, and not one that reads otherwise.
@@ -43,8 +55,16 @@ fn passes(text: &str, messages: u64) {
 fn cut_before(text: &str, rest: &str, why: Violation) {
     let (messages, _, cut) = whole(text.as_bytes());
     let found = cut.unwrap_or_else(|| panic!("{text:?} passes"));
-    assert_eq!((text.get(found.kept..), found.why), (Some(rest), why), "{text:?}");
-    assert_eq!(split(text.as_bytes(), &[]), (messages, false, cut), "{text:?}");
+    assert_eq!(
+        (text.get(found.kept..), found.why),
+        (Some(rest), why),
+        "{text:?}"
+    );
+    assert_eq!(
+        split(text.as_bytes(), &[]),
+        (messages, false, cut),
+        "{text:?}"
+    );
     ends_well(text.as_bytes(), found);
 }
 
@@ -63,12 +83,20 @@ fn ends_well(bytes: &[u8], cut: Cut) {
     if cut.instead.is_empty() {
         return;
     }
-    let begin = seen.windows(4).rposition(|window| window == b"\r\n\r\n").unwrap();
+    let begin = seen
+        .windows(4)
+        .rposition(|window| window == b"\r\n\r\n")
+        .unwrap();
     assert_eq!(begin + 4, seen.len());
     let mut headers = [httparse::EMPTY_HEADER; 300];
     let mut request = httparse::Request::new(&mut headers);
     if whole(&seen).0 == 1 {
-        assert_eq!(request.parse(&seen), Ok(httparse::Status::Complete(seen.len())), "{:?}", seen.escape_ascii().to_string());
+        assert_eq!(
+            request.parse(&seen),
+            Ok(httparse::Status::Complete(seen.len())),
+            "{:?}",
+            seen.escape_ascii().to_string()
+        );
     }
 }
 
@@ -83,12 +111,33 @@ fn honest_messages_pass() {
     passes(&GOOD.repeat(3), 3);
     passes(&format!("\r\n{GOOD}\r\n{GOOD}"), 2);
     passes(&GOOD.replacen("%zz", "%zz`?`", 1), 1);
-    passes(&format!("{}hello", with("Content-Length: 5\r\n").replace("1.1", "1.0")), 1);
-    passes(&format!("{}hello{GOOD}", with("Content-Length: \t5 \r\n")), 2);
+    passes(
+        &format!(
+            "{}hello",
+            with("Content-Length: 5\r\n").replace("1.1", "1.0")
+        ),
+        1,
+    );
+    passes(
+        &format!("{}hello{GOOD}", with("Content-Length: \t5 \r\n")),
+        2,
+    );
     passes(&format!("{}{GOOD}", with("content-LENGTH:0\r\n")), 2);
-    passes(&format!("{}2;a=\"b\"\r\n{{}}\r\n00\r\nX-T: 1\r\n\r\n{GOOD}", with("TRANSFER-encoding: Chunked\t\r\n")), 2);
-    passes(&format!("{}0\r\n\r\n{GOOD}", with("Transfer-Encoding:chunked\r\n")), 2);
-    passes(&with("Expect: 100-Continue\r\nUpgrade: h2c\r\nContent-Lengths: x\r\nHosts:\r\n"), 1);
+    passes(
+        &format!(
+            "{}2;a=\"b\"\r\n{{}}\r\n00\r\nX-T: 1\r\n\r\n{GOOD}",
+            with("TRANSFER-encoding: Chunked\t\r\n")
+        ),
+        2,
+    );
+    passes(
+        &format!("{}0\r\n\r\n{GOOD}", with("Transfer-Encoding:chunked\r\n")),
+        2,
+    );
+    passes(
+        &with("Expect: 100-Continue\r\nUpgrade: h2c\r\nContent-Lengths: x\r\nHosts:\r\n"),
+        1,
+    );
     passes(&with(&"x:y\r\n".repeat(255)), 1);
 }
 
@@ -113,7 +162,11 @@ fn request_lines() {
         ("GET http://a/ ", "http://a/ ", Target),
         ("CONNECT a:80 ", "a:80 ", Target),
         ("OPTIONS * ", "* ", Target),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "* HTTP/2.0\r\n\r\nSM\r\n\r\n", Target),
+        (
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "* HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            Target,
+        ),
         ("GET /a\0 ", "\0 ", Target),
         ("GET /a#b ", "#b ", Target),
         ("GET /a<b ", "<b ", Target),
@@ -166,10 +219,27 @@ fn lines_of_a_head() {
     cut_before("GET / HTTP/1.0\r\n\r\n", "\r\n", Host);
     cut_before(&with(&"x:y\r\n".repeat(256)), "x:y\r\n\r\n", TooLarge);
     let target = format!("GET /{}", "a".repeat(ROOM));
-    let cut = Cut { kept: ROOM, instead: b" HTTP/1.1\r\n\r\n", why: Violation::TargetTooLong };
-    assert_eq!((whole(target.as_bytes()).2, whole(target.replacen("aa", "?a", 1).as_bytes()).2), (Some(cut), Some(cut)));
+    let cut = Cut {
+        kept: ROOM,
+        instead: b" HTTP/1.1\r\n\r\n",
+        why: Violation::TargetTooLong,
+    };
+    assert_eq!(
+        (
+            whole(target.as_bytes()).2,
+            whole(target.replacen("aa", "?a", 1).as_bytes()).2
+        ),
+        (Some(cut), Some(cut))
+    );
     let long = with(&format!("X: {}\r\n", "y".repeat(ROOM)));
-    assert_eq!(whole(long.as_bytes()).2, Some(Cut { kept: ROOM, instead: b"\r\n\r\n", why: TooLarge }));
+    assert_eq!(
+        whole(long.as_bytes()).2,
+        Some(Cut {
+            kept: ROOM,
+            instead: b"\r\n\r\n",
+            why: TooLarge
+        })
+    );
 }
 
 #[test]
@@ -193,7 +263,11 @@ fn lengths_codings_and_expectations() {
         ("1234567890123456789", "9"),
         ("\u{662}", "\u{662}"),
     ] {
-        cut_before(&with(&format!("Content-Length: {value}\r\n")), &format!("{rest}\r\n\r\n"), Length);
+        cut_before(
+            &with(&format!("Content-Length: {value}\r\n")),
+            &format!("{rest}\r\n\r\n"),
+            Length,
+        );
     }
     for (value, rest) in [
         ("", ""),
@@ -213,18 +287,52 @@ fn lengths_codings_and_expectations() {
         ("\u{a0}chunked", "\u{a0}chunked"),
         ("\u{212a}", "\u{212a}"),
     ] {
-        cut_before(&with(&format!("Transfer-Encoding: {value}\r\n")), &format!("{rest}\r\n\r\n"), Coding);
+        cut_before(
+            &with(&format!("Transfer-Encoding: {value}\r\n")),
+            &format!("{rest}\r\n\r\n"),
+            Coding,
+        );
     }
-    for (value, rest) in [("", ""), ("200-ok", "200-ok"), ("100-continue, x", ", x"), ("100-continue;a", ";a"), ("1", "")] {
-        cut_before(&with(&format!("Expect: {value}\r\n")), &format!("{rest}\r\n\r\n"), Expect);
+    for (value, rest) in [
+        ("", ""),
+        ("200-ok", "200-ok"),
+        ("100-continue, x", ", x"),
+        ("100-continue;a", ";a"),
+        ("1", ""),
+    ] {
+        cut_before(
+            &with(&format!("Expect: {value}\r\n")),
+            &format!("{rest}\r\n\r\n"),
+            Expect,
+        );
     }
-    let (length, coding, expect) = ("Content-Length: 1\r\n", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n");
+    let (length, coding, expect) = (
+        "Content-Length: 1\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Expect: 100-continue\r\n",
+    );
     cut_before(&with(&format!("{length}{length}")), ": 1\r\n\r\n", Length);
     cut_before(&with(&format!("{coding}{length}")), ": 1\r\n\r\n", Length);
-    cut_before(&with(&format!("{length}{coding}")), ": chunked\r\n\r\n", Coding);
-    cut_before(&with(&format!("{coding}{coding}")), ": chunked\r\n\r\n", Coding);
-    cut_before(&with(coding).replace("1.1", "1.0"), ": chunked\r\n\r\n", Coding);
-    cut_before(&with(&format!("{expect}{expect}")), ": 100-continue\r\n\r\n", Expect);
+    cut_before(
+        &with(&format!("{length}{coding}")),
+        ": chunked\r\n\r\n",
+        Coding,
+    );
+    cut_before(
+        &with(&format!("{coding}{coding}")),
+        ": chunked\r\n\r\n",
+        Coding,
+    );
+    cut_before(
+        &with(coding).replace("1.1", "1.0"),
+        ": chunked\r\n\r\n",
+        Coding,
+    );
+    cut_before(
+        &with(&format!("{expect}{expect}")),
+        ": 100-continue\r\n\r\n",
+        Expect,
+    );
 }
 
 #[test]
@@ -266,7 +374,11 @@ fn bodies_in_chunks() {
         ("0\r\nContent-Length: 5\r\n\r\n", ": 5\r\n\r\n", Trailer),
         ("0\r\ntransfer_encoding: x\r\n\r\n", ": x\r\n\r\n", Trailer),
         ("0\r\nHost: a\r\n\r\n", ": a\r\n\r\n", Trailer),
-        ("0\r\nGET / HTTP/1.1\r\n\r\n", " / HTTP/1.1\r\n\r\n", Trailer),
+        (
+            "0\r\nGET / HTTP/1.1\r\n\r\n",
+            " / HTTP/1.1\r\n\r\n",
+            Trailer,
+        ),
         ("0\r\n\n", "\n", Trailer),
         ("0\r\n\r\r\n", "\r\n", Trailer),
     ] {
@@ -276,9 +388,17 @@ fn bodies_in_chunks() {
     passes(&format!("{head}{}0\r\n\r\n", chunk(256)), 1);
     cut_before(&format!("{head}{}", chunk(257)), "e\r\nx\r\n", Extension);
     passes(&format!("{head}{}0\r\n\r\n", chunk(256).repeat(256)), 1);
-    cut_before(&format!("{head}{}", chunk(256).repeat(256) + &chunk(1)), "e\r\nx\r\n", Extension);
+    cut_before(
+        &format!("{head}{}", chunk(256).repeat(256) + &chunk(1)),
+        "e\r\nx\r\n",
+        Extension,
+    );
     passes(&format!("{head}0\r\n{}\r\n", "x:y\r\n".repeat(64)), 1);
-    cut_before(&format!("{head}0\r\n{}\r\n", "x:y\r\n".repeat(65)), "x:y\r\n\r\n", Trailer);
+    cut_before(
+        &format!("{head}0\r\n{}\r\n", "x:y\r\n".repeat(65)),
+        "x:y\r\n\r\n",
+        Trailer,
+    );
 }
 
 /// A cut belongs to the message that it is in, and what came before it counts.
@@ -286,50 +406,78 @@ fn bodies_in_chunks() {
 fn the_message_before_a_bad_one_is_whole() {
     let first = format!("{}hello", with("Content-Length: 5\r\n"));
     let (messages, _, cut) = whole(format!("{first}GET /\0 HTTP/1.1\r\n").as_bytes());
-    assert_eq!((messages, cut.unwrap().kept), (2, first.len() + "GET /".len()));
+    assert_eq!(
+        (messages, cut.unwrap().kept),
+        (2, first.len() + "GET /".len())
+    );
 }
 
 /// A message in strict normal form.
 fn honest() -> impl Strategy<Value = Vec<u8>> {
-    let name = "[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]{0,20}".prop_filter("none that is known", |name| {
-        !["host", "expect"].contains(&&*name.to_ascii_lowercase()) && ![14, 17].contains(&name.len())
-    });
+    let name =
+        "[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]{0,20}".prop_filter("none that is known", |name| {
+            !["host", "expect"].contains(&&*name.to_ascii_lowercase())
+                && ![14, 17].contains(&name.len())
+        });
     let value = prop::collection::vec(prop_oneof![0x20_u8..0x7f, Just(b'\t'), 0x80_u8..], 0..40);
     let lines = prop::collection::vec((name, value), 0..12);
     let body = prop::option::of(prop::collection::vec(any::<u8>(), 0..300));
-    let head = ("[A-Z]{1,24}", "/[!$-;=?-_a-~]{0,60}", lines, any::<prop::sample::Index>());
-    (head, body, prop::option::of(1..50_usize)).prop_map(|((method, target, lines, place), body, chunks)| {
-        let mut lines: Vec<Vec<u8>> = lines.into_iter().map(|(name, value)| [name.as_bytes(), b":", &value].concat()).collect();
-        lines.insert(place.index(lines.len() + 1), b"Host: a.example:8080".to_vec());
-        let mut payload = Vec::new();
-        match (body, chunks) {
-            (None, _) => {}
-            (Some(body), None) => {
-                lines.insert(place.index(lines.len() + 1), format!("Content-Length: {}", body.len()).into_bytes());
-                payload = body;
-            }
-            (Some(body), Some(size)) => {
-                lines.insert(place.index(lines.len() + 1), b"Transfer-Encoding: chunked".to_vec());
-                for chunk in body.chunks(size) {
-                    payload.extend_from_slice(format!("{:X}\r\n", chunk.len()).as_bytes());
-                    payload.extend_from_slice(chunk);
-                    payload.extend_from_slice(b"\r\n");
+    let head = (
+        "[A-Z]{1,24}",
+        "/[!$-;=?-_a-~]{0,60}",
+        lines,
+        any::<prop::sample::Index>(),
+    );
+    (head, body, prop::option::of(1..50_usize)).prop_map(
+        |((method, target, lines, place), body, chunks)| {
+            let mut lines: Vec<Vec<u8>> = lines
+                .into_iter()
+                .map(|(name, value)| [name.as_bytes(), b":", &value].concat())
+                .collect();
+            lines.insert(
+                place.index(lines.len() + 1),
+                b"Host: a.example:8080".to_vec(),
+            );
+            let mut payload = Vec::new();
+            match (body, chunks) {
+                (None, _) => {}
+                (Some(body), None) => {
+                    lines.insert(
+                        place.index(lines.len() + 1),
+                        format!("Content-Length: {}", body.len()).into_bytes(),
+                    );
+                    payload = body;
                 }
-                payload.extend_from_slice(b"0\r\n\r\n");
+                (Some(body), Some(size)) => {
+                    lines.insert(
+                        place.index(lines.len() + 1),
+                        b"Transfer-Encoding: chunked".to_vec(),
+                    );
+                    for chunk in body.chunks(size) {
+                        payload.extend_from_slice(format!("{:X}\r\n", chunk.len()).as_bytes());
+                        payload.extend_from_slice(chunk);
+                        payload.extend_from_slice(b"\r\n");
+                    }
+                    payload.extend_from_slice(b"0\r\n\r\n");
+                }
             }
-        }
-        let mut message = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
-        for line in lines {
-            message.extend_from_slice(&line);
-            message.extend_from_slice(b"\r\n");
-        }
-        [message.as_slice(), b"\r\n", &payload].concat()
-    })
+            let mut message = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
+            for line in lines {
+                message.extend_from_slice(&line);
+                message.extend_from_slice(b"\r\n");
+            }
+            [message.as_slice(), b"\r\n", &payload].concat()
+        },
+    )
 }
 
 /// Where the head of a message ends.
 fn head_of(message: &[u8]) -> usize {
-    message.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4
+    message
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap()
+        + 4
 }
 
 proptest! {

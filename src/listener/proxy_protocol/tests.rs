@@ -11,13 +11,19 @@ fn header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 const V4: &[u8] = &[203, 0, 113, 9, 10, 0, 0, 1, 0xc8, 0x22, 0x01, 0xbb];
 
 fn v6() -> Vec<u8> {
-    let [source, destination] = ["2001:db8::9", "fd00::1"].map(|ip| ip.parse::<Ipv6Addr>().unwrap().octets());
+    let [source, destination] =
+        ["2001:db8::9", "fd00::1"].map(|ip| ip.parse::<Ipv6Addr>().unwrap().octets());
     [&source[..], &destination, &[0xc8, 0x22, 0x01, 0xbb]].concat()
 }
 
 #[track_caller]
 fn told(bytes: &[u8], address: Option<&str>) {
-    assert_eq!(read(bytes), Ok(Progress::Done(address.map(|address| address.parse().unwrap()))));
+    assert_eq!(
+        read(bytes),
+        Ok(Progress::Done(
+            address.map(|address| address.parse().unwrap())
+        ))
+    );
     // a reader that takes what it is told to takes the header and nothing else
     let (mut taken, mut reads) = (0, 0);
     while let Ok(Progress::More(more)) = read(&bytes[..taken]) {
@@ -34,7 +40,11 @@ fn told(bytes: &[u8], address: Option<&str>) {
             "the first {end} bytes are a beginning"
         );
     }
-    assert_eq!(read(&[bytes, b"G"].concat()), Err(NoHeader), "what follows is not looked at");
+    assert_eq!(
+        read(&[bytes, b"G"].concat()),
+        Err(NoHeader),
+        "what follows is not looked at"
+    );
 }
 
 #[track_caller]
@@ -44,11 +54,23 @@ fn no_header(bytes: &[u8]) {
 
 #[test]
 fn version_1_lines() {
-    told(b"PROXY TCP4 203.0.113.9 10.0.0.1 51234 443\r\n", Some("203.0.113.9:51234"));
-    told(b"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", Some("255.255.255.255:65535"));
-    told(b"PROXY TCP6 2001:db8::9 fd00::1 51234 443\r\n", Some("[2001:db8::9]:51234"));
+    told(
+        b"PROXY TCP4 203.0.113.9 10.0.0.1 51234 443\r\n",
+        Some("203.0.113.9:51234"),
+    );
+    told(
+        b"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
+        Some("255.255.255.255:65535"),
+    );
+    told(
+        b"PROXY TCP6 2001:db8::9 fd00::1 51234 443\r\n",
+        Some("[2001:db8::9]:51234"),
+    );
     told(b"PROXY UNKNOWN\r\n", None);
-    told(b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", None);
+    told(
+        b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n",
+        None,
+    );
     let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 16));
     assert_eq!(longest.len(), LONGEST_LINE);
     told(longest.as_bytes(), None);
@@ -94,8 +116,14 @@ fn version_2_headers() {
     told(&header(0x21, 0x11, V4), Some("203.0.113.9:51234"));
     told(&header(0x21, 0x21, &v6()), Some("[2001:db8::9]:51234"));
     // what follows the addresses is skipped, whatever it is
-    told(&header(0x21, 0x11, &[V4, &[0x03, 0, 4, 1, 2, 3, 4]].concat()), Some("203.0.113.9:51234"));
-    told(&header(0x21, 0x11, &[V4, &[0xff; 4000]].concat()), Some("203.0.113.9:51234"));
+    told(
+        &header(0x21, 0x11, &[V4, &[0x03, 0, 4, 1, 2, 3, 4]].concat()),
+        Some("203.0.113.9:51234"),
+    );
+    told(
+        &header(0x21, 0x11, &[V4, &[0xff; 4000]].concat()),
+        Some("203.0.113.9:51234"),
+    );
     // a balancer that speaks for itself, and one that does not know
     told(&header(0x20, 0x00, &[]), None);
     told(&header(0x20, 0x11, V4), None);

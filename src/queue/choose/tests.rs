@@ -8,12 +8,22 @@ use crate::store::turns::{MEMORY, Share, Turn, take};
 const MIB: usize = 1 << 20;
 
 fn candidate(target: u32, upstream: &str, room: Room, places: u32, tokens: u32) -> Candidate {
-    Candidate { target: TargetId(target), upstream: upstream.into(), room, pause: Room::All, places, tokens }
+    Candidate {
+        target: TargetId(target),
+        upstream: upstream.into(),
+        room,
+        pause: Room::All,
+        places,
+        tokens,
+    }
 }
 
 #[test]
 fn the_tightest_bound_counts() {
-    let paused = |target, pause| Candidate { pause, ..candidate(target, "p", Room::All, 5, 5) };
+    let paused = |target, pause| Candidate {
+        pause,
+        ..candidate(target, "p", Room::All, 5, 5)
+    };
     let chosen = choose(&[
         candidate(1, "a", Room::All, 3, 9),
         candidate(2, "a", Room::All, 9, 2),
@@ -26,29 +36,73 @@ fn the_tightest_bound_counts() {
         paused(9, Room::None),
         paused(10, Room::Probe),
         paused(11, Room::Probe),
-        Candidate { pause: Room::None, ..candidate(12, "d", Room::Probe, 5, 5) },
-        Candidate { pause: Room::Probe, ..candidate(13, "d", Room::Probe, 5, 5) },
+        Candidate {
+            pause: Room::None,
+            ..candidate(12, "d", Room::Probe, 5, 5)
+        },
+        Candidate {
+            pause: Room::Probe,
+            ..candidate(13, "d", Room::Probe, 5, 5)
+        },
     ]);
-    let of = |target, count, probe| Choice { target: TargetId(target), count, probe };
-    let all =
-        [of(1, 3, false), of(2, 2, false), of(3, PER_TARGET, false), of(7, 1, true), of(10, 1, true), of(11, 1, true), of(13, 1, true)];
-    assert_eq!(chosen, all, "a pause is a target's own, a breaker its upstream's");
+    let of = |target, count, probe| Choice {
+        target: TargetId(target),
+        count,
+        probe,
+    };
+    let all = [
+        of(1, 3, false),
+        of(2, 2, false),
+        of(3, PER_TARGET, false),
+        of(7, 1, true),
+        of(10, 1, true),
+        of(11, 1, true),
+        of(13, 1, true),
+    ];
+    assert_eq!(
+        chosen, all,
+        "a pause is a target's own, a breaker its upstream's"
+    );
 }
 
 #[test]
 fn a_round_is_bounded_in_all() {
-    let all: Vec<_> = (0..20).map(|target| candidate(target, "a", Room::All, 64, 64)).collect();
+    let all: Vec<_> = (0..20)
+        .map(|target| candidate(target, "a", Room::All, 64, 64))
+        .collect();
     let chosen = choose(&all);
-    assert_eq!((chosen.len(), chosen.iter().map(|choice| choice.count).sum::<u32>()), (8, PER_ROUND));
+    assert_eq!(
+        (
+            chosen.len(),
+            chosen.iter().map(|choice| choice.count).sum::<u32>()
+        ),
+        (8, PER_ROUND)
+    );
 }
 
 #[test]
 fn a_target_holds_at_most_what_is_free() {
-    let may = |target: usize, total: usize| Share { target: target * MIB, total: total * MIB }.may_begin();
-    for (target, total, expected) in [(0, 31, true), (0, 32, false), (16, 16, true), (17, 17, false), (4, 28, true), (5, 28, false)] {
+    let may = |target: usize, total: usize| {
+        Share {
+            target: target * MIB,
+            total: total * MIB,
+        }
+        .may_begin()
+    };
+    for (target, total, expected) in [
+        (0, 31, true),
+        (0, 32, false),
+        (16, 16, true),
+        (17, 17, false),
+        (4, 28, true),
+        (5, 28, false),
+    ] {
         assert_eq!(may(target, total), expected, "{target} of {total}");
     }
-    let almost = Share { target: 0, total: MEMORY - 10 };
+    let almost = Share {
+        target: 0,
+        total: MEMORY - 10,
+    };
     assert!(almost.has_room_for(10) && !almost.has_room_for(11) && almost.may_begin());
 }
 
@@ -56,24 +110,42 @@ fn a_target_holds_at_most_what_is_free() {
 fn kinds_take_turns() {
     let taken = |firsts: &[u32], retries: &[u32], turn, count| {
         let mut share = Share::default();
-        take(firsts.to_vec(), retries.to_vec(), turn, count, &mut share, |_| 1)
+        take(
+            firsts.to_vec(),
+            retries.to_vec(),
+            turn,
+            count,
+            &mut share,
+            |_| 1,
+        )
     };
-    assert_eq!(taken(&[1, 2, 3], &[11, 12, 13], Turn::First, 4), [1, 11, 2, 12]);
-    assert_eq!(taken(&[1, 2, 3], &[11, 12, 13], Turn::Retry, 3), [11, 1, 12]);
+    assert_eq!(
+        taken(&[1, 2, 3], &[11, 12, 13], Turn::First, 4),
+        [1, 11, 2, 12]
+    );
+    assert_eq!(
+        taken(&[1, 2, 3], &[11, 12, 13], Turn::Retry, 3),
+        [11, 1, 12]
+    );
     assert_eq!(taken(&[1, 2, 3], &[], Turn::Retry, 9), [1, 2, 3]);
     assert_eq!(taken(&[1], &[11, 12, 13], Turn::First, 9), [1, 11, 12, 13]);
 }
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let room = || prop_oneof![Just(Room::All), Just(Room::Probe), Just(Room::None)];
-    prop::collection::vec((0..3_u32, room(), room(), 0..200_u32, 0..200_u32), 0..20).prop_map(|all| {
-        let all = all.into_iter().zip(0..);
-        let one = |((upstream, room, pause, places, tokens), target): ((u32, _, _, _, _), _)| Candidate {
-            pause,
-            ..candidate(target, &upstream.to_string(), room, places, tokens)
-        };
-        all.map(one).collect()
-    })
+    prop::collection::vec((0..3_u32, room(), room(), 0..200_u32, 0..200_u32), 0..20).prop_map(
+        |all| {
+            let all = all.into_iter().zip(0..);
+            let one =
+                |((upstream, room, pause, places, tokens), target): ((u32, _, _, _, _), _)| {
+                    Candidate {
+                        pause,
+                        ..candidate(target, &upstream.to_string(), room, places, tokens)
+                    }
+                };
+            all.map(one).collect()
+        },
+    )
 }
 
 /// A target as the rounds below see it: the sizes of what is due, of each kind, and what is under way.
@@ -99,22 +171,47 @@ impl Model {
 /// One round over the ring, from the target after the last one served; what each began.
 fn round(targets: &mut BTreeMap<u32, Model>, after: &mut Option<u32>) -> Vec<(u32, Turn, usize)> {
     let begin = after.map_or(0, |after| after + 1);
-    let ring: Vec<u32> = targets.range(begin..).chain(targets.range(..begin)).filter(|(_, one)| one.is_due()).map(|(id, _)| *id).collect();
+    let ring: Vec<u32> = targets
+        .range(begin..)
+        .chain(targets.range(..begin))
+        .filter(|(_, one)| one.is_due())
+        .map(|(id, _)| *id)
+        .collect();
     let all: Vec<_> = ring
         .iter()
         .map(|id| {
             let one = &targets[id];
-            candidate(*id, &id.to_string(), Room::All, one.places - u32::try_from(one.under_way.len()).unwrap(), u32::MAX)
+            candidate(
+                *id,
+                &id.to_string(),
+                Room::All,
+                one.places - u32::try_from(one.under_way.len()).unwrap(),
+                u32::MAX,
+            )
         })
         .collect();
     let mut total: usize = targets.values().map(Model::held).sum();
     let mut begun = Vec::new();
     for choice in choose(&all) {
         let one = targets.get_mut(&choice.target.0).unwrap();
-        let mut share = Share { target: one.held(), total };
-        let kind = |of: &VecDeque<usize>, turn| of.iter().map(|size| (turn, *size)).collect::<Vec<_>>();
-        let (firsts, retries) = (kind(&one.firsts, Turn::First), kind(&one.retries, Turn::Retry));
-        for (turn, size) in take(firsts, retries, one.turn, choice.count, &mut share, |(_, size)| *size) {
+        let mut share = Share {
+            target: one.held(),
+            total,
+        };
+        let kind =
+            |of: &VecDeque<usize>, turn| of.iter().map(|size| (turn, *size)).collect::<Vec<_>>();
+        let (firsts, retries) = (
+            kind(&one.firsts, Turn::First),
+            kind(&one.retries, Turn::Retry),
+        );
+        for (turn, size) in take(
+            firsts,
+            retries,
+            one.turn,
+            choice.count,
+            &mut share,
+            |(_, size)| *size,
+        ) {
             match turn {
                 Turn::First => one.firsts.pop_front(),
                 Turn::Retry => one.retries.pop_front(),

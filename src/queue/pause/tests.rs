@@ -10,7 +10,10 @@ const OPEN: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn of(delivery: u128) -> Subject {
-    Subject { delivery: DeliveryRef(Uuid::from_u128(delivery)), lane: None }
+    Subject {
+        delivery: DeliveryRef(Uuid::from_u128(delivery)),
+        lane: None,
+    }
 }
 
 fn answered(status: u16) -> Outcome {
@@ -29,19 +32,46 @@ fn paused(now: Instant, asked: Option<Duration>) -> Pause {
 #[test]
 fn signs() {
     for status in [429, 502, 503, 504] {
-        assert_eq!(sign(answered(status), false, Some(SECOND)), Some(Sign::Away(Some(SECOND))));
+        assert_eq!(
+            sign(answered(status), false, Some(SECOND)),
+            Some(Sign::Away(Some(SECOND)))
+        );
     }
     for status in [200, 302, 400, 404, 410, 500, 501, 505] {
-        assert_eq!(sign(answered(status), true, Some(SECOND)), Some(Sign::Answered), "{status}");
+        assert_eq!(
+            sign(answered(status), true, Some(SECOND)),
+            Some(Sign::Answered),
+            "{status}"
+        );
     }
-    assert_eq!(sign(Outcome::Ambiguous(Fault::Reset), true, None), Some(Sign::Away(None)), "accepted and closed");
-    assert_eq!(sign(Outcome::Ambiguous(Fault::Reset), false, None), Some(Sign::NoAnswer), "an idle connection that ended");
-    for outcome in [Outcome::Unreached(Fault::Connect), Outcome::Ambiguous(Fault::Timeout), Outcome::Ambiguous(Fault::Malformed)] {
+    assert_eq!(
+        sign(Outcome::Ambiguous(Fault::Reset), true, None),
+        Some(Sign::Away(None)),
+        "accepted and closed"
+    );
+    assert_eq!(
+        sign(Outcome::Ambiguous(Fault::Reset), false, None),
+        Some(Sign::NoAnswer),
+        "an idle connection that ended"
+    );
+    for outcome in [
+        Outcome::Unreached(Fault::Connect),
+        Outcome::Ambiguous(Fault::Timeout),
+        Outcome::Ambiguous(Fault::Malformed),
+    ] {
         assert_eq!(sign(outcome, true, None), Some(Sign::NoAnswer));
     }
     let shortage = Fault::Local(Shortage::Descriptors);
-    for outcome in [Outcome::Unreached(Fault::BreakerOpen(SECOND)), Outcome::Unreached(shortage), Outcome::Ambiguous(Fault::Stale)] {
-        assert_eq!(sign(outcome, true, None), None, "nothing is learnt of the app");
+    for outcome in [
+        Outcome::Unreached(Fault::BreakerOpen(SECOND)),
+        Outcome::Unreached(shortage),
+        Outcome::Ambiguous(Fault::Stale),
+    ] {
+        assert_eq!(
+            sign(outcome, true, None),
+            None,
+            "nothing is learnt of the app"
+        );
     }
 }
 
@@ -59,9 +89,16 @@ fn five_in_a_row_of_three_deliveries_pause() {
     }
     assert_eq!(pause.room(now), Room::All, "four");
     pause.heard(Sign::NoAnswer, of(5), None, OPEN, now);
-    assert_eq!((pause.room(now), pause.left(now)), (Room::All, None), "the breaker judges a timeout");
+    assert_eq!(
+        (pause.room(now), pause.left(now)),
+        (Room::All, None),
+        "the breaker judges a timeout"
+    );
     pause.heard(Sign::Away(None), of(5), None, OPEN, now);
-    assert_eq!((pause.room(now), pause.shut_for(now), pause.left(now)), (Room::None, OPEN, Some(OPEN)));
+    assert_eq!(
+        (pause.room(now), pause.shut_for(now), pause.left(now)),
+        (Room::None, OPEN, Some(OPEN))
+    );
     assert_eq!(pause.probe(now), None);
 }
 
@@ -74,14 +111,33 @@ fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
         now += SECOND * wait;
         assert_eq!(pause.room(now), Room::Probe);
         let probe = pause.probe(now);
-        assert_eq!((probe.is_some(), pause.probe(now), pause.room(now), pause.shut_for(now)), (true, None, Room::None, SECOND));
-        let sign = if delivery == 5 { Sign::NoAnswer } else { Sign::Away(None) };
+        assert_eq!(
+            (
+                probe.is_some(),
+                pause.probe(now),
+                pause.room(now),
+                pause.shut_for(now)
+            ),
+            (true, None, Room::None, SECOND)
+        );
+        let sign = if delivery == 5 {
+            Sign::NoAnswer
+        } else {
+            Sign::Away(None)
+        };
         pause.heard(sign, of(delivery), probe, OPEN, now);
-        assert_eq!(pause.failed(), Some(of(delivery)), "the next one is another");
+        assert_eq!(
+            pause.failed(),
+            Some(of(delivery)),
+            "the next one is another"
+        );
     }
     let probe = pause.probe(now + LONGEST);
     pause.heard(Sign::Answered, of(99), probe, OPEN, now + LONGEST);
-    assert_eq!((pause.room(now + LONGEST), pause.failed()), (Room::All, None));
+    assert_eq!(
+        (pause.room(now + LONGEST), pause.failed()),
+        (Room::All, None)
+    );
 }
 
 #[test]
@@ -96,7 +152,13 @@ fn retry_after_sets_the_pause() {
         assert_eq!(pause.shut_for(later), SECOND * left, "{asked}");
     }
     let mut pause = paused(now, None);
-    pause.heard(Sign::Away(Some(SECOND * 9)), of(7), None, OPEN, now + SECOND);
+    pause.heard(
+        Sign::Away(Some(SECOND * 9)),
+        of(7),
+        None,
+        OPEN,
+        now + SECOND,
+    );
     assert_eq!(pause.shut_for(now), SECOND * 10, "one that was under way");
     pause.heard(Sign::Away(Some(SECOND)), of(7), None, OPEN, now + SECOND);
     pause.heard(Sign::Away(None), of(7), None, OPEN, now + SECOND);

@@ -17,41 +17,85 @@ fn head(target: &'static str) -> RequestHead {
         tls: true,
         headers,
         declared_size: None,
-        client: Client { ip: "2001:db8::7".parse().unwrap(), own: true, behind_trusted_proxy: true },
+        client: Client {
+            ip: "2001:db8::7".parse().unwrap(),
+            own: true,
+            behind_trusted_proxy: true,
+        },
         certificate: None,
         received: SystemClock.now(),
     }
 }
 
 fn proof() -> KeptProof {
-    let covers = Covers { body: true, timestamp: true, ..Covers::default() };
+    let covers = Covers {
+        body: true,
+        timestamp: true,
+        ..Covers::default()
+    };
     let signed_at = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_123));
-    KeptProof { secret: "2026-11".into(), signed_at, delivery_id: Some("evt_ä 1".into()), covers, account: Some("a1".into()) }
+    KeptProof {
+        secret: "2026-11".into(),
+        signed_at,
+        delivery_id: Some("evt_ä 1".into()),
+        covers,
+        account: Some("a1".into()),
+    }
 }
 
 fn delivery(target: &'static str, proof: Option<KeptProof>) -> Delivery {
-    let received = Received { head: head(target), body: Body::from(Bytes::from_static(b"{\"a\": 1}\n")) };
+    let received = Received {
+        head: head(target),
+        body: Body::from(Bytes::from_static(b"{\"a\": 1}\n")),
+    };
     let params = Params(vec![("account".into(), "a%20b".into())]);
     Delivery::new("acme".into(), params, Cleared::restored(received, proof))
 }
 
 #[test]
 fn what_is_kept_comes_out_as_it_went_in() {
-    for proof in
-        [None, Some(proof()), Some(KeptProof { account: None, signed_at: None, delivery_id: None, covers: Covers::default(), ..proof() })]
-    {
+    for proof in [
+        None,
+        Some(proof()),
+        Some(KeptProof {
+            account: None,
+            signed_at: None,
+            delivery_id: None,
+            covers: Covers::default(),
+            ..proof()
+        }),
+    ] {
         let before = delivery("/in/a%20b?x=1&token=t", proof.clone());
-        let kept = Record::decode(record(&before, &SecretLocations::default(), &SecretLocations::default(), &[(ANSWERED, "202")]).encode())
-            .unwrap();
+        let kept = Record::decode(
+            record(
+                &before,
+                &SecretLocations::default(),
+                &SecretLocations::default(),
+                &[(ANSWERED, "202")],
+            )
+            .encode(),
+        )
+        .unwrap();
         assert_eq!(fact(&kept, ANSWERED), Some("202"));
         let later = SystemClock.now();
         let after = restore("acme".into(), &kept, before.body().clone(), later).unwrap();
         assert_eq!(after.cleared().keep(), proof);
-        assert_eq!((after.params(), after.body()), (before.params(), before.body()));
+        assert_eq!(
+            (after.params(), after.body()),
+            (before.params(), before.body())
+        );
         let (was, is) = (before.head(), after.head());
-        assert_eq!((&is.method, &is.target, &is.authority, is.tls), (&was.method, &was.target, &was.authority, was.tls));
+        assert_eq!(
+            (&is.method, &is.target, &is.authority, is.tls),
+            (&was.method, &was.target, &was.authority, was.tls)
+        );
         assert_eq!((is.request_id, is.client), (was.request_id, was.client));
-        let lines = |head: &RequestHead| head.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>();
+        let lines = |head: &RequestHead| {
+            head.headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(lines(is), lines(was));
         assert_eq!(unix_ms(is.received.wall), unix_ms(was.received.wall));
     }
@@ -61,11 +105,19 @@ fn what_is_kept_comes_out_as_it_went_in() {
 fn a_secret_that_came_with_the_request_is_not_kept() {
     let name = HeaderName::from_static("x-token");
     let before = delivery("/in/a%20b?x=1&to%6ben=the+secret&y", Some(proof()));
-    let secrets = SecretLocations { headers: vec![name.clone()], query: vec!["token".into()], ..SecretLocations::default() };
+    let secrets = SecretLocations {
+        headers: vec![name.clone()],
+        query: vec!["token".into()],
+        ..SecretLocations::default()
+    };
     let kept = record(&before, &secrets, &secrets, &[]);
     assert_eq!(secret_locations(&kept), secrets);
     let encoded = kept.encode();
-    assert!(!encoded.windows(10).any(|bytes| bytes == b"the secret" || bytes == b"the+secret"));
+    assert!(
+        !encoded
+            .windows(10)
+            .any(|bytes| bytes == b"the secret" || bytes == b"the+secret")
+    );
     let after = restore("acme".into(), &kept, Bytes::new(), SystemClock.now()).unwrap();
     assert!(!after.head().headers.contains_key(&name));
     assert_eq!(after.head().target, "/in/a%20b?x=1&y");
@@ -73,15 +125,34 @@ fn a_secret_that_came_with_the_request_is_not_kept() {
 
 #[test]
 fn what_is_no_record_of_ours_is_refused() {
-    let whole = record(&delivery("/in/a", None), &SecretLocations::default(), &SecretLocations::default(), &[]);
+    let whole = record(
+        &delivery("/in/a", None),
+        &SecretLocations::default(),
+        &SecretLocations::default(),
+        &[],
+    );
     let now = SystemClock.now();
     let bad = |change: fn(&mut Record)| {
         let mut record = whole.clone();
         change(&mut record);
         restore("acme".into(), &record, Bytes::new(), now).map(drop)
     };
-    assert_eq!(bad(|record| record.method = Bytes::from_static(b"no method")), Err(Unreadable("method")));
-    assert_eq!(bad(|record| record.headers.push((Bytes::from_static(b"no name"), Bytes::new()))), Err(Unreadable("header")));
-    assert_eq!(bad(|record| record.authority = Bytes::from_static(b"\xff")), Err(Unreadable("authority")));
-    assert_eq!(bad(|record| record.facts.clear()), Err(Unreadable("request ID")));
+    assert_eq!(
+        bad(|record| record.method = Bytes::from_static(b"no method")),
+        Err(Unreadable("method"))
+    );
+    assert_eq!(
+        bad(|record| record
+            .headers
+            .push((Bytes::from_static(b"no name"), Bytes::new()))),
+        Err(Unreadable("header"))
+    );
+    assert_eq!(
+        bad(|record| record.authority = Bytes::from_static(b"\xff")),
+        Err(Unreadable("authority"))
+    );
+    assert_eq!(
+        bad(|record| record.facts.clear()),
+        Err(Unreadable("request ID"))
+    );
 }

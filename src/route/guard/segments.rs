@@ -53,7 +53,11 @@ pub(super) struct Piece {
 /// The pieces of a raw path. `None`: it decodes to control bytes or to what is no UTF-8, or has no end.
 pub(super) fn pieces(path: &[u8]) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
-    for segment in path.strip_prefix(b"/").unwrap_or(path).split(|byte| *byte == b'/') {
+    for segment in path
+        .strip_prefix(b"/")
+        .unwrap_or(path)
+        .split(|byte| *byte == b'/')
+    {
         let decoded = decoded(segment)?;
         if decoded.chars().any(char::is_control) {
             return None;
@@ -70,7 +74,10 @@ pub(super) fn pieces(path: &[u8]) -> Option<Vec<Piece>> {
 pub(super) fn of_pattern(path: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
-        split(&decoded(segment.as_bytes()).unwrap_or_else(|| segment.to_owned()), &mut pieces);
+        split(
+            &decoded(segment.as_bytes()).unwrap_or_else(|| segment.to_owned()),
+            &mut pieces,
+        );
     }
     pieces
 }
@@ -81,7 +88,9 @@ fn decoded(path: &[u8]) -> Option<String> {
     for _ in 0..MOST_ROUNDS {
         let once = decode(&text);
         let folded = match std::str::from_utf8(&once) {
-            Ok(readable) if !readable.is_ascii() => readable.nfkc().collect::<String>().into_bytes(),
+            Ok(readable) if !readable.is_ascii() => {
+                readable.nfkc().collect::<String>().into_bytes()
+            }
             Ok(_) | Err(_) => once,
         };
         if folded == text {
@@ -103,8 +112,13 @@ fn decode(text: &[u8]) -> Vec<u8> {
                 rest = after;
                 continue;
             }
-            let wide = after.strip_prefix(b"u").or_else(|| after.strip_prefix(b"U")).and_then(|after| hexadecimal(after, 4));
-            if let Some((letter, after)) = wide.and_then(|(code, after)| Some((char::from_u32(code)?, after))) {
+            let wide = after
+                .strip_prefix(b"u")
+                .or_else(|| after.strip_prefix(b"U"))
+                .and_then(|after| hexadecimal(after, 4));
+            if let Some((letter, after)) =
+                wide.and_then(|(code, after)| Some((char::from_u32(code)?, after)))
+            {
                 decoded.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
                 rest = after;
                 continue;
@@ -118,7 +132,9 @@ fn decode(text: &[u8]) -> Vec<u8> {
 
 fn hexadecimal(text: &[u8], digits: usize) -> Option<(u32, &[u8])> {
     let (number, after) = text.split_at_checked(digits)?;
-    let number = std::str::from_utf8(number).ok().filter(|number| number.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    let number = std::str::from_utf8(number)
+        .ok()
+        .filter(|number| number.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     Some((u32::from_str_radix(number, 16).ok()?, after))
 }
 
@@ -128,7 +144,9 @@ fn split(segment: &str, pieces: &mut Vec<Piece>) {
     let mut rest = segment;
     loop {
         let end = rest.find(|letter| is_slash(letter) || matches!(letter, ';' | '?' | '#'));
-        let (text, after) = end.and_then(|end| rest.split_at_checked(end)).unwrap_or((rest, ""));
+        let (text, after) = end
+            .and_then(|end| rest.split_at_checked(end))
+            .unwrap_or((rest, ""));
         pieces.push(piece(separator, text));
         let mut letters = after.chars();
         separator = match letters.next() {
@@ -152,7 +170,11 @@ fn piece(separator: Separator, raw: &str) -> Piece {
     let file = raw.split("::$").next().unwrap_or(raw);
     let is_end = |letter: char| letter == '.' || is_blank(letter);
     let text = file.trim_start_matches(is_blank).trim_end_matches(is_end);
-    let text = if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_uppercase().to_lowercase() };
+    let text = if text.is_ascii() {
+        text.to_ascii_lowercase()
+    } else {
+        text.to_uppercase().to_lowercase()
+    };
     let stem = stem(&text);
     let kind = match raw {
         "" => Kind::Empty,
@@ -163,7 +185,13 @@ fn piece(separator: Separator, raw: &str) -> Piece {
         _ => Kind::Name,
     };
     let is_script = stem.len() < text.len();
-    Piece { separator, kind, stem: stem.to_owned(), text, is_script }
+    Piece {
+        separator,
+        kind,
+        stem: stem.to_owned(),
+        text,
+        is_script,
+    }
 }
 
 /// The text without `.json` and its like: extensions that begin with a letter. Of `.json` itself nothing is left.

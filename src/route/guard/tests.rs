@@ -1,11 +1,20 @@
-#![allow(clippy::string_slice, reason = "what is sliced is ASCII, made by the test")]
+#![allow(
+    clippy::string_slice,
+    reason = "what is sliced is ASCII, made by the test"
+)]
 use proptest::prelude::*;
 
 use super::*;
 
 fn guards(paths: &[&str]) -> Guards {
-    let guard = |path: &&str| Guard { path: (*path).to_owned(), route: "github".into(), pattern: Pattern::new(&with_marks(path)) };
-    Guards { list: paths.iter().map(guard).collect() }
+    let guard = |path: &&str| Guard {
+        path: (*path).to_owned(),
+        route: "github".into(),
+        pattern: Pattern::new(&with_marks(path)),
+    };
+    Guards {
+        list: paths.iter().map(guard).collect(),
+    }
 }
 
 #[track_caller]
@@ -13,7 +22,10 @@ fn check(guarded: &str, verdict: fn(&Verdict) -> bool, paths: &[&str]) {
     let guards = guards(&[guarded]);
     for path in paths {
         let judged = guards.judge(path.as_bytes());
-        assert!(verdict(&judged), "{path} is {judged:?} where {guarded} is guarded");
+        assert!(
+            verdict(&judged),
+            "{path} is {judged:?} where {guarded} is guarded"
+        );
     }
 }
 
@@ -82,12 +94,41 @@ fn whatever_an_app_could_take_for_the_guarded_path() {
             "/hooks/. /github",
         ],
     );
-    check("/hooks/github.json", is_refused, &["/hooks/github", "/hooks/github.xml", "/hooks/GITHUB.json%20"]);
-    check("/hooks/a%20b", is_refused, &["/hooks/a%20b", "/hooks/A%2520b", "/hooks/a b"]);
-    check("/", is_refused, &["/", "/.", "/x/..", "/%2e", "/x%2f../", "/index.html"]);
+    check(
+        "/hooks/github.json",
+        is_refused,
+        &[
+            "/hooks/github",
+            "/hooks/github.xml",
+            "/hooks/GITHUB.json%20",
+        ],
+    );
+    check(
+        "/hooks/a%20b",
+        is_refused,
+        &["/hooks/a%20b", "/hooks/A%2520b", "/hooks/a b"],
+    );
+    check(
+        "/",
+        is_refused,
+        &["/", "/.", "/x/..", "/%2e", "/x%2f../", "/index.html"],
+    );
     check("/{*rest}", is_refused, &["/", "/x", "/x/y"]);
-    check("/hooks/{account}", is_refused, &["/hooks/a", "/Hooks/a/", "/hooks/x/../a", "/x/%2e%2e/hooks/a"]);
-    check("/hooks/{*rest}", is_refused, &["/hooks", "/hooks/", "/HOOKS/a/b/c", "/x/..;/hooks/a/b"]);
+    check(
+        "/hooks/{account}",
+        is_refused,
+        &[
+            "/hooks/a",
+            "/Hooks/a/",
+            "/hooks/x/../a",
+            "/x/%2e%2e/hooks/a",
+        ],
+    );
+    check(
+        "/hooks/{*rest}",
+        is_refused,
+        &["/hooks", "/hooks/", "/HOOKS/a/b/c", "/x/..;/hooks/a/b"],
+    );
 }
 
 #[test]
@@ -113,7 +154,11 @@ fn honest_paths_are_free() {
         "/hooks/%zz",
     ];
     check("/hooks/github", is_free, &honest);
-    check("/hooks/{account}", is_free, &["/hooks", "/hooks/a/b", "/x/a"]);
+    check(
+        "/hooks/{account}",
+        is_free,
+        &["/hooks", "/hooks/a/b", "/x/a"],
+    );
     check("/", is_free, &["/a", "/a/", "/a%2Fb", "/a;b"]);
     assert_eq!(Guards::default().judge(b"//\0"), Verdict::Free);
 }
@@ -123,16 +168,40 @@ fn what_nobody_sends_in_good_faith() {
     check(
         "/hooks/github",
         |verdict| *verdict == Verdict::Malformed,
-        &["//hooks/github", "//x", "/a%00", "/a%2500", "/a%09", "/a%0d%0a", "/%c0%af", "/%c0%ae%c0%ae/x", "/%ff", "/%25c0%25af"],
+        &[
+            "//hooks/github",
+            "//x",
+            "/a%00",
+            "/a%2500",
+            "/a%09",
+            "/a%0d%0a",
+            "/%c0%af",
+            "/%c0%ae%c0%ae/x",
+            "/%ff",
+            "/%25c0%25af",
+        ],
     );
-    assert!(is_refused(&guards(&["/a"]).judge(format!("/{}", "../".repeat(200)).as_bytes())));
-    assert!(is_refused(&guards(&["/a"]).judge(format!("/%{}41", "25".repeat(20)).as_bytes())));
+    assert!(is_refused(
+        &guards(&["/a"]).judge(format!("/{}", "../".repeat(200)).as_bytes())
+    ));
+    assert!(is_refused(
+        &guards(&["/a"]).judge(format!("/%{}41", "25".repeat(20)).as_bytes())
+    ));
 }
 
 #[test]
 fn one_app_under_two_names_is_one_app() {
     let tcp = AppAddress::tcp;
-    for same in ["localhost", "127.0.0.1", "::1", "127.9.9.9", "0.0.0.0", "::ffff:127.0.0.1", "LOCALHOST.", "app.localhost"] {
+    for same in [
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "127.9.9.9",
+        "0.0.0.0",
+        "::ffff:127.0.0.1",
+        "LOCALHOST.",
+        "app.localhost",
+    ] {
         assert_eq!(tcp(same, 3000), tcp("localhost", 3000), "{same}");
     }
     assert_eq!(tcp("App.example.com.", 80), tcp("app.example.com", 80));
@@ -184,7 +253,11 @@ impl App {
             path = format!("/{info}");
         }
         let trimmed = path.trim_end_matches(['/', '.', ' ']);
-        let trimmed = if self.extension { trimmed.strip_suffix(".json").unwrap_or(trimmed) } else { trimmed };
+        let trimmed = if self.extension {
+            trimmed.strip_suffix(".json").unwrap_or(trimmed)
+        } else {
+            trimmed
+        };
         Some(trimmed.trim_end_matches(['/', '.', ' ']).to_owned())
     }
 
@@ -199,7 +272,11 @@ impl App {
         match self.parameters {
             Parameters::Kept => {}
             Parameters::OfSegment => {
-                path = path.split('/').map(|segment| segment.split(';').next().unwrap()).collect::<Vec<_>>().join("/");
+                path = path
+                    .split('/')
+                    .map(|segment| segment.split(';').next().unwrap())
+                    .collect::<Vec<_>>()
+                    .join("/");
             }
             Parameters::OfPath => path = path.split(';').next().unwrap().to_owned(),
         }
@@ -225,8 +302,12 @@ fn percent_pairs(path: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::new();
     let mut at = 0;
     while at < path.len() {
-        let digits = path.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let octet = digits.filter(|digits| !digits.starts_with('+')).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let digits = path
+            .get(at + 1..at + 3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let octet = digits
+            .filter(|digits| !digits.starts_with('+'))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match octet.filter(|_| path[at] == b'%') {
             Some(octet) => {
                 decoded.push(octet);
@@ -242,11 +323,31 @@ fn percent_pairs(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn app() -> impl Strategy<Value = App> {
-    let parameters = prop_oneof![Just(Parameters::Kept), Just(Parameters::OfSegment), Just(Parameters::OfPath)];
+    let parameters = prop_oneof![
+        Just(Parameters::Kept),
+        Just(Parameters::OfSegment),
+        Just(Parameters::OfPath)
+    ];
     let flags = proptest::array::uniform6(any::<bool>());
     ((0..4_usize, 0..3_usize), parameters, flags).prop_map(|(decodes, parameters, flags)| {
-        let [resolves_again, backslash, cuts, merges_first, path_info, extension] = flags;
-        App { decodes, resolves_again, backslash, parameters, cuts, merges_first, path_info, extension }
+        let [
+            resolves_again,
+            backslash,
+            cuts,
+            merges_first,
+            path_info,
+            extension,
+        ] = flags;
+        App {
+            decodes,
+            resolves_again,
+            backslash,
+            parameters,
+            cuts,
+            merges_first,
+            path_info,
+            extension,
+        }
     })
 }
 
@@ -258,7 +359,8 @@ fn fragments() -> impl Strategy<Value = String> {
         1 => Just("%3b"), 1 => Just("%3f"), 1 => Just("%23"), 1 => Just("%20"), 1 => Just("%68ooks"), 1 => Just("%2567ithub"), 1 => Just("HOOKS"),
         1 => Just(".json"), 1 => Just("a.php"), 1 => Just("%253b"), 1 => Just("%"),
     ];
-    proptest::collection::vec(fragment, 1..14).prop_map(|fragments| format!("/{}", fragments.concat()))
+    proptest::collection::vec(fragment, 1..14)
+        .prop_map(|fragments| format!("/{}", fragments.concat()))
 }
 
 /// What a sender may do to a path so that some app undoes it.
@@ -275,16 +377,31 @@ enum Trick {
 
 impl Trick {
     fn played_on(&self, path: &str) -> String {
-        let places = |is: fn(char) -> bool| path.char_indices().filter(|(_, letter)| is(*letter)).map(|(at, _)| at).collect::<Vec<_>>();
+        let places = |is: fn(char) -> bool| {
+            path.char_indices()
+                .filter(|(_, letter)| is(*letter))
+                .map(|(at, _)| at)
+                .collect::<Vec<_>>()
+        };
         match self {
             Self::Encode(index, times) => {
                 let places = places(|letter| letter.is_ascii());
                 let at = places[index.index(places.len())];
                 let mut code = format!("%{:02x}", path.as_bytes()[at]);
                 (1..*times).for_each(|_| code = code.replace('%', "%25"));
-                if at == 0 { path.to_owned() } else { format!("{}{code}{}", &path[..at], &path[at + 1..]) }
+                if at == 0 {
+                    path.to_owned()
+                } else {
+                    format!("{}{code}{}", &path[..at], &path[at + 1..])
+                }
             }
-            Self::EncodeAll => format!("/{}", path[1..].bytes().map(|byte| format!("%{byte:02X}")).collect::<String>()),
+            Self::EncodeAll => format!(
+                "/{}",
+                path[1..]
+                    .bytes()
+                    .map(|byte| format!("%{byte:02X}"))
+                    .collect::<String>()
+            ),
             Self::Insert(index, text) => {
                 let places = places(|letter| letter == '/');
                 let at = places[index.index(places.len())];
@@ -293,12 +410,23 @@ impl Trick {
             Self::Backslash(index) => {
                 let places = places(|letter| letter == '/');
                 let at = places[index.index(places.len())];
-                if at == 0 { path.to_owned() } else { format!("{}\\{}", &path[..at], &path[at + 1..]) }
+                if at == 0 {
+                    path.to_owned()
+                } else {
+                    format!("{}\\{}", &path[..at], &path[at + 1..])
+                }
             }
             Self::Case(index) => {
                 let places = places(|letter| letter.is_ascii_alphabetic());
-                let Some(&at) = places.get(index.index(places.len().max(1))) else { return path.to_owned() };
-                format!("{}{}{}", &path[..at], path[at..=at].to_ascii_uppercase(), &path[at + 1..])
+                let Some(&at) = places.get(index.index(places.len().max(1))) else {
+                    return path.to_owned();
+                };
+                format!(
+                    "{}{}{}",
+                    &path[..at],
+                    path[at..=at].to_ascii_uppercase(),
+                    &path[at + 1..]
+                )
             }
             Self::Append(text) => format!("{path}{text}"),
             Self::Prepend(text) => format!("{text}{path}"),
@@ -341,7 +469,14 @@ fn trick() -> impl Strategy<Value = Trick> {
             Just("/%2e/")
         ]
         .prop_map(Trick::Append),
-        prop_oneof![Just("/.."), Just("/x/.."), Just("/%2e"), Just("/index.php"), Just("/a;b/..")].prop_map(Trick::Prepend),
+        prop_oneof![
+            Just("/.."),
+            Just("/x/.."),
+            Just("/%2e"),
+            Just("/index.php"),
+            Just("/a;b/..")
+        ]
+        .prop_map(Trick::Prepend),
     ]
 }
 

@@ -5,7 +5,9 @@ use super::*;
 fn router(routes: &[(Option<&str>, &str)]) -> Router {
     let mut router = Router::default();
     for (index, (host, path)) in routes.iter().enumerate() {
-        router.insert(*host, path, index).unwrap_or_else(|conflict| panic!("{host:?} {path}: {conflict}"));
+        router
+            .insert(*host, path, index)
+            .unwrap_or_else(|conflict| panic!("{host:?} {path}: {conflict}"));
     }
     router
 }
@@ -13,7 +15,16 @@ fn router(routes: &[(Option<&str>, &str)]) -> Router {
 fn hit(router: &Router, host: &str, path: &str) -> Option<(usize, String)> {
     router
         .find(host, path.as_bytes())
-        .map(|(index, Params(params))| (index, params.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")))
+        .map(|(index, Params(params))| {
+            (
+                index,
+                params
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
+        })
 }
 
 #[test]
@@ -52,14 +63,22 @@ fn paths() {
         ("/", None),
         ("", None),
     ] {
-        assert_eq!(hit(&router, "x", path), expected.map(|(index, params)| (index, params.to_owned())), "{path}");
+        assert_eq!(
+            hit(&router, "x", path),
+            expected.map(|(index, params)| (index, params.to_owned())),
+            "{path}"
+        );
     }
     assert!(router.find("x", b"/webhooks/\xff").is_none());
 }
 
 #[test]
 fn the_order_of_routes_does_not_matter() {
-    for routes in [["/{*rest}", "/", "/a"], ["/", "/{*rest}", "/a"], ["/a", "/", "/{*rest}"]] {
+    for routes in [
+        ["/{*rest}", "/", "/a"],
+        ["/", "/{*rest}", "/a"],
+        ["/a", "/", "/{*rest}"],
+    ] {
         let router = router(&routes.map(|path| (None, path)));
         let at = |path: &str| routes.iter().position(|route| *route == path);
         assert_eq!(hit(&router, "", "/").map(|hit| hit.0), at("/"));
@@ -90,17 +109,33 @@ fn hosts() {
         ("[::1]:80", "/a", 3),
         ("", "/a", 3),
     ] {
-        assert_eq!(hit(&router, host, path).map(|hit| hit.0), Some(expected), "{host} {path}");
+        assert_eq!(
+            hit(&router, host, path).map(|hit| hit.0),
+            Some(expected),
+            "{host} {path}"
+        );
     }
 }
 
 #[test]
 fn conflicts_and_grammar() {
     let mut router = router(&[(None, "/a/{x}"), (Some("h"), "/a"), (None, "/r/{*rest}")]);
-    assert_eq!(router.insert(None, "/a/{x}", 9), Err(Conflict::Taken { by: Some(0) }));
-    assert_eq!(router.insert(None, "/a/{y}", 9), Err(Conflict::Taken { by: Some(0) }));
-    assert_eq!(router.insert(Some("H"), "/a", 9), Err(Conflict::Taken { by: Some(1) }));
-    assert_eq!(router.insert(None, "/r/{*other}", 9), Err(Conflict::Taken { by: Some(2) }));
+    assert_eq!(
+        router.insert(None, "/a/{x}", 9),
+        Err(Conflict::Taken { by: Some(0) })
+    );
+    assert_eq!(
+        router.insert(None, "/a/{y}", 9),
+        Err(Conflict::Taken { by: Some(0) })
+    );
+    assert_eq!(
+        router.insert(Some("H"), "/a", 9),
+        Err(Conflict::Taken { by: Some(1) })
+    );
+    assert_eq!(
+        router.insert(None, "/r/{*other}", 9),
+        Err(Conflict::Taken { by: Some(2) })
+    );
     for path in [
         "a",
         "/a?b",
@@ -119,10 +154,17 @@ fn conflicts_and_grammar() {
         "/{a-b}",
         "/\\",
     ] {
-        assert!(matches!(router.insert(None, path, 9), Err(Conflict::Path(_))), "{path}");
+        assert!(
+            matches!(router.insert(None, path, 9), Err(Conflict::Path(_))),
+            "{path}"
+        );
     }
     for host in ["a:80", "*", "*.", "a..b", "*a.b", "http://a", "a/b", ""] {
-        assert_eq!(router.insert(Some(host), "/z", 9), Err(Conflict::Host), "{host}");
+        assert_eq!(
+            router.insert(Some(host), "/z", 9),
+            Err(Conflict::Host),
+            "{host}"
+        );
     }
 }
 
@@ -147,7 +189,19 @@ proptest! {
 
 #[test]
 fn a_parameter_is_a_whole_segment() {
-    for path in ["/t/{a}:/x", "/img-{id}.png", "/v{n}", "/{a}{b}", "/a{*rest}"] {
-        assert!(matches!(Router::default().insert(None, path, 0), Err(Conflict::Path(_))), "{path}");
+    for path in [
+        "/t/{a}:/x",
+        "/img-{id}.png",
+        "/v{n}",
+        "/{a}{b}",
+        "/a{*rest}",
+    ] {
+        assert!(
+            matches!(
+                Router::default().insert(None, path, 0),
+                Err(Conflict::Path(_))
+            ),
+            "{path}"
+        );
     }
 }

@@ -6,7 +6,9 @@ use super::queue::{Both, MS, attempt, dead, delivery, keyed, new, status, take};
 use super::{LEASE, WINDOW, key};
 use crate::retry::Reason;
 use crate::store::archive::{Act, Deed, Filter, Forgetting, Order, Scope, Status, Statuses, Which};
-use crate::store::queue::{Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, OriginId, Start, TargetId};
+use crate::store::queue::{
+    Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, OriginId, Start, TargetId,
+};
 use crate::store::{Claimed, Held, Token};
 
 /// Runs everything below.
@@ -24,7 +26,11 @@ pub(super) async fn holds(queue: &dyn Both) {
 
 async fn what_waits_for_a_later_time_is_attempted_now(queue: &dyn Both) {
     let act = async || {
-        let filter = Filter { statuses: Statuses::waiting(), targets: [TargetId(29)].into(), ..Filter::default() };
+        let filter = Filter {
+            statuses: Statuses::waiting(),
+            targets: [TargetId(29)].into(),
+            ..Filter::default()
+        };
         let which = Which::Found(filter, None);
         let act = Act {
             deed: Deed::AttemptNow,
@@ -44,20 +50,37 @@ async fn what_waits_for_a_later_time_is_attempted_now(queue: &dyn Both) {
         one.to[0].lane = (number > 0).then_some(Lane([1; 16]));
         ids.push(one.id);
         if let Some(lease) = new(queue.accept(Arc::new(one), Dedupe::None).await.unwrap()).first() {
-            let next = if number == 0 { Next::RetryIn(LEASE) } else { Next::Later(LEASE) };
-            assert_eq!(queue.settle(*lease, Some(attempt(503)), next).await.unwrap(), Held::Yes);
+            let next = if number == 0 {
+                Next::RetryIn(LEASE)
+            } else {
+                Next::Later(LEASE)
+            };
+            assert_eq!(
+                queue
+                    .settle(*lease, Some(attempt(503)), next)
+                    .await
+                    .unwrap(),
+                Held::Yes
+            );
         }
     }
     assert!(take(queue, 29, 9).await.is_empty());
     assert_eq!(act().await, 2);
     let taken = take(queue, 29, 9).await;
-    let found: Vec<_> = taken.iter().map(|leased| (leased.stored.id, leased.tries, leased.cause)).collect();
+    let found: Vec<_> = taken
+        .iter()
+        .map(|leased| (leased.stored.id, leased.tries, leased.cause))
+        .collect();
     assert_eq!(
         found,
         [(ids[1], 0, Cause::Schedule), (ids[0], 1, Cause::Schedule)],
         "with the budget it had, the first attempt in its turn"
     );
-    assert_eq!(act().await, 0, "what is being attempted, or waits behind others, is left alone");
+    assert_eq!(
+        act().await,
+        0,
+        "what is being attempted, or waits behind others, is left alone"
+    );
 }
 
 async fn purge(queue: &dyn Both, id: DeliveryRef) {
@@ -75,68 +98,211 @@ async fn purge(queue: &dyn Both, id: DeliveryRef) {
 
 /// A key is a duplicate only of what was delivered, or is still there.
 async fn erased_undelivered_ones_are_new_again(queue: &dyn Both) {
-    let again = async |byte| queue.accept(Arc::new(delivery(27, Start::Anyone)), keyed(byte, OnDead::Keep)).await.unwrap();
-    for (byte, next) in [(70, None), (71, Some(Next::Dead(Reason::Attempts))), (72, Some(Next::Cancelled)), (73, Some(Next::Delivered))] {
+    let again = async |byte| {
+        queue
+            .accept(
+                Arc::new(delivery(27, Start::Anyone)),
+                keyed(byte, OnDead::Keep),
+            )
+            .await
+            .unwrap()
+    };
+    for (byte, next) in [
+        (70, None),
+        (71, Some(Next::Dead(Reason::Attempts))),
+        (72, Some(Next::Cancelled)),
+        (73, Some(Next::Delivered)),
+    ] {
         let first = delivery(27, Start::Mine(LEASE));
-        let lease = new(queue.accept(Arc::new(first.clone()), keyed(byte, OnDead::Keep)).await.unwrap()).remove(0);
+        let lease = new(queue
+            .accept(Arc::new(first.clone()), keyed(byte, OnDead::Keep))
+            .await
+            .unwrap())
+        .remove(0);
         if let Some(next) = next {
-            assert_eq!(queue.settle(lease, Some(attempt(410)), next).await.unwrap(), Held::Yes);
+            assert_eq!(
+                queue.settle(lease, Some(attempt(410)), next).await.unwrap(),
+                Held::Yes
+            );
         }
         purge(queue, first.id).await;
         let delivered = next == Some(Next::Delivered);
         let claimed = queue.claim(key(byte), Token(1), LEASE).await.unwrap();
-        assert_eq!(claimed, if delivered { Claimed::Committed } else { Claimed::Fresh }, "{next:?}");
+        assert_eq!(
+            claimed,
+            if delivered {
+                Claimed::Committed
+            } else {
+                Claimed::Fresh
+            },
+            "{next:?}"
+        );
         queue.release_soon(key(byte), Token(1));
         let accepted = again(byte).await;
-        assert_eq!(accepted, if delivered { Accepted::Duplicate { of: None } } else { Accepted::New(Vec::new()) }, "{next:?}");
+        assert_eq!(
+            accepted,
+            if delivered {
+                Accepted::Duplicate { of: None }
+            } else {
+                Accepted::New(Vec::new())
+            },
+            "{next:?}"
+        );
     }
 }
 
 async fn erasing_spares_the_entry_of_a_later_delivery(queue: &dyn Both) {
-    let (first, second) = (dead(queue, 28, keyed(74, OnDead::Keep)).await, delivery(28, Start::Anyone));
-    let forgetting = Forgetting { keys: vec![key(74)], who: "anna".into(), which: "evt".into(), reason: "redo".into() };
+    let (first, second) = (
+        dead(queue, 28, keyed(74, OnDead::Keep)).await,
+        delivery(28, Start::Anyone),
+    );
+    let forgetting = Forgetting {
+        keys: vec![key(74)],
+        who: "anna".into(),
+        which: "evt".into(),
+        reason: "redo".into(),
+    };
     assert_eq!(queue.forget(forgetting).await.unwrap(), 1);
-    assert_eq!(queue.accept(Arc::new(second.clone()), keyed(74, OnDead::Keep)).await.unwrap(), Accepted::New(Vec::new()));
+    assert_eq!(
+        queue
+            .accept(Arc::new(second.clone()), keyed(74, OnDead::Keep))
+            .await
+            .unwrap(),
+        Accepted::New(Vec::new())
+    );
     purge(queue, first.id).await;
-    let third = queue.accept(Arc::new(delivery(28, Start::Anyone)), keyed(74, OnDead::Keep)).await.unwrap();
-    assert_eq!(third, Accepted::Duplicate { of: Some(second.id) });
+    let third = queue
+        .accept(
+            Arc::new(delivery(28, Start::Anyone)),
+            keyed(74, OnDead::Keep),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        third,
+        Accepted::Duplicate {
+            of: Some(second.id)
+        }
+    );
 }
 
 async fn acts_are_done_and_written_down(queue: &dyn Both) {
     let act = async |deed, which, step| {
-        let act = Act { deed, which, targets: Arc::default(), who: "anna".into(), reason: "because".into(), said: None, goes_on: None };
-        queue.act(Scope::of(OriginId(21)), &act, step).await.unwrap()
+        let act = Act {
+            deed,
+            which,
+            targets: Arc::default(),
+            who: "anna".into(),
+            reason: "because".into(),
+            said: None,
+            goes_on: None,
+        };
+        queue
+            .act(Scope::of(OriginId(21)), &act, step)
+            .await
+            .unwrap()
     };
     let first = dead(queue, 21, Dedupe::None).await;
     let other = dead(queue, 22, Dedupe::None).await;
     let second = delivery(21, Start::Mine(LEASE));
-    let lease = new(queue.accept(Arc::new(second.clone()), Dedupe::None).await.unwrap()).remove(0);
-    let replay = Deed::Replay { delivered: false, cause: Cause::Replay };
-    assert_eq!(act(replay, Which::Ids(vec![other.id]), 9).await.done, 0, "not its scope");
-    let filter = Filter { statuses: Statuses::of(&[Status::Dead]), targets: [TargetId(21)].into(), ..Filter::default() };
+    let lease = new(queue
+        .accept(Arc::new(second.clone()), Dedupe::None)
+        .await
+        .unwrap())
+    .remove(0);
+    let replay = Deed::Replay {
+        delivered: false,
+        cause: Cause::Replay,
+    };
+    assert_eq!(
+        act(replay, Which::Ids(vec![other.id]), 9).await.done,
+        0,
+        "not its scope"
+    );
+    let filter = Filter {
+        statuses: Statuses::of(&[Status::Dead]),
+        targets: [TargetId(21)].into(),
+        ..Filter::default()
+    };
     assert_eq!(act(replay, Which::Found(filter, None), 9).await.done, 1);
     let replayed = take(queue, 21, 9).await.remove(0);
-    assert_eq!((replayed.stored.id, replayed.tries, replayed.cause), (first.id, 0, Cause::Replay));
-    assert_eq!(queue.settle(replayed.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
-    assert_eq!(act(replay, Which::Ids(vec![first.id]), 9).await.done, 0, "it was handed on");
-    let twice = Deed::Replay { delivered: true, cause: Cause::Replay };
+    assert_eq!(
+        (replayed.stored.id, replayed.tries, replayed.cause),
+        (first.id, 0, Cause::Replay)
+    );
+    assert_eq!(
+        queue
+            .settle(replayed.lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        act(replay, Which::Ids(vec![first.id]), 9).await.done,
+        0,
+        "it was handed on"
+    );
+    let twice = Deed::Replay {
+        delivered: true,
+        cause: Cause::Replay,
+    };
     assert_eq!(act(twice, Which::Ids(vec![first.id]), 9).await.done, 1);
-    assert_eq!(take(queue, 21, 9).await.remove(0).lease.number, replayed.lease.number + 1);
+    assert_eq!(
+        take(queue, 21, 9).await.remove(0).lease.number,
+        replayed.lease.number + 1
+    );
     let cancelled = act(Deed::Cancel, Which::Ids(vec![first.id, second.id]), 1).await;
-    assert_eq!((cancelled.done, cancelled.next, cancelled.more), (1, Some(first.id), true));
-    assert_eq!(act(Deed::Cancel, Which::Ids(vec![second.id]), 1).await.done, 1);
+    assert_eq!(
+        (cancelled.done, cancelled.next, cancelled.more),
+        (1, Some(first.id), true)
+    );
+    assert_eq!(
+        act(Deed::Cancel, Which::Ids(vec![second.id]), 1).await.done,
+        1
+    );
     assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
-    assert_eq!(queue.settle(lease, Some(attempt(500)), Next::RetryIn(LEASE)).await.unwrap(), Held::Lost, "it was cancelled over its head");
+    assert_eq!(
+        queue
+            .settle(lease, Some(attempt(500)), Next::RetryIn(LEASE))
+            .await
+            .unwrap(),
+        Held::Lost,
+        "it was cancelled over its head"
+    );
     assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
     let before = queue.totals().await.unwrap();
-    assert_eq!(act(Deed::Purge { waiting: true }, Which::Ids(vec![first.id, second.id]), 9).await.done, 2);
+    assert_eq!(
+        act(
+            Deed::Purge { waiting: true },
+            Which::Ids(vec![first.id, second.id]),
+            9
+        )
+        .await
+        .done,
+        2
+    );
     assert_eq!(queue.get(Scope::All, second.id).await.unwrap(), None);
-    let (after, sum) = (queue.totals().await.unwrap(), |counts: &crate::store::archive::Counts| {
-        counts.origins.iter().find(|(origin, _, _)| *origin == OriginId(21)).map(|(_, rows, bytes)| (*rows, *bytes)).unwrap()
-    });
-    assert_eq!((sum(&before).0, sum(&after)), (2, (0, 0)), "counted to the last byte");
+    let (after, sum) = (
+        queue.totals().await.unwrap(),
+        |counts: &crate::store::archive::Counts| {
+            counts
+                .origins
+                .iter()
+                .find(|(origin, _, _)| *origin == OriginId(21))
+                .map(|(_, rows, bytes)| (*rows, *bytes))
+                .unwrap()
+        },
+    );
+    assert_eq!(
+        (sum(&before).0, sum(&after)),
+        (2, (0, 0)),
+        "counted to the last byte"
+    );
     let audit = queue.audit(1).await.unwrap().remove(0);
-    assert_eq!((&*audit.who, &*audit.what, &*audit.reason, audit.done), ("anna", "purge", "because", 2));
+    assert_eq!(
+        (&*audit.who, &*audit.what, &*audit.reason, audit.done),
+        ("anna", "purge", "because", 2)
+    );
 }
 
 async fn pages_go_on_where_they_ended(queue: &dyn Both) {
@@ -144,7 +310,12 @@ async fn pages_go_on_where_they_ended(queue: &dyn Both) {
     for number in 0..25_u8 {
         let body = Bytes::from(format!("{{\"customer\":\"c-{number}\"}}"));
         let event_type = Some(if number % 2 == 0 { "even" } else { "odd" }.into());
-        let one = Accept { body, event_type, delivery_id: Some(format!("evt_{number}").into()), ..delivery(23, Start::Anyone) };
+        let one = Accept {
+            body,
+            event_type,
+            delivery_id: Some(format!("evt_{number}").into()),
+            ..delivery(23, Start::Anyone)
+        };
         ids.push(one.id);
         new(queue.accept(Arc::new(one), Dedupe::None).await.unwrap());
     }
@@ -152,7 +323,10 @@ async fn pages_go_on_where_they_ended(queue: &dyn Both) {
     for order in [Order::Newest, Order::Oldest] {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let page = queue.page(scope.clone(), &Filter::default(), order, after, 7).await.unwrap();
+            let page = queue
+                .page(scope.clone(), &Filter::default(), order, after, 7)
+                .await
+                .unwrap();
             found.extend(page.rows.iter().map(|row| row.id));
             after = page.next;
             if after.is_none() {
@@ -164,21 +338,74 @@ async fn pages_go_on_where_they_ended(queue: &dyn Both) {
         }
         assert_eq!(found, ids, "{order:?}");
     }
-    let count = async |scope: Scope, filter: Filter| queue.page(scope, &filter, Order::Newest, None, 100).await.unwrap().rows.len();
-    assert_eq!(count(scope.clone(), Filter { text: Some(b"\"c-7\""[..].into()), ..Filter::default() }).await, 1);
-    assert_eq!(count(scope.clone(), Filter { event_type: Some("odd".into()), ..Filter::default() }).await, 12);
-    let given = |id: &str| Filter { delivery_id: Some(id.into()), ..Filter::default() };
+    let count = async |scope: Scope, filter: Filter| {
+        queue
+            .page(scope, &filter, Order::Newest, None, 100)
+            .await
+            .unwrap()
+            .rows
+            .len()
+    };
+    assert_eq!(
+        count(
+            scope.clone(),
+            Filter {
+                text: Some(b"\"c-7\""[..].into()),
+                ..Filter::default()
+            }
+        )
+        .await,
+        1
+    );
+    assert_eq!(
+        count(
+            scope.clone(),
+            Filter {
+                event_type: Some("odd".into()),
+                ..Filter::default()
+            }
+        )
+        .await,
+        12
+    );
+    let given = |id: &str| Filter {
+        delivery_id: Some(id.into()),
+        ..Filter::default()
+    };
     assert_eq!(count(Scope::All, given("evt_7")).await, 1);
     assert_eq!(count(Scope::of(OriginId(22)), given("evt_7")).await, 0);
-    let waiting = Filter { statuses: Statuses::of(&[Status::Pending]), targets: [TargetId(23)].into(), ..Filter::default() };
+    let waiting = Filter {
+        statuses: Statuses::of(&[Status::Pending]),
+        targets: [TargetId(23)].into(),
+        ..Filter::default()
+    };
     assert_eq!(count(Scope::All, waiting.clone()).await, 25);
     assert_eq!(count(Scope::of(OriginId(22)), waiting).await, 0);
     let since = Some(ids[10].drawn_at());
     assert!(
-        (1..=15).contains(&count(scope.clone(), Filter { since, until: Some(ids[24].drawn_at() + MS), ..Filter::default() }).await)
-            || ids[10].drawn_at() == ids[9].drawn_at()
+        (1..=15).contains(
+            &count(
+                scope.clone(),
+                Filter {
+                    since,
+                    until: Some(ids[24].drawn_at() + MS),
+                    ..Filter::default()
+                }
+            )
+            .await
+        ) || ids[10].drawn_at() == ids[9].drawn_at()
     );
-    assert_eq!(count(scope.clone(), Filter { until: Some(ids[0].drawn_at()), ..Filter::default() }).await, 0);
+    assert_eq!(
+        count(
+            scope.clone(),
+            Filter {
+                until: Some(ids[0].drawn_at()),
+                ..Filter::default()
+            }
+        )
+        .await,
+        0
+    );
 }
 
 /// A route that others were merged into has several numbers: its list is one list, in order.
@@ -192,8 +419,15 @@ async fn pages_of_several_origins_are_one_list(queue: &dyn Both) {
         new(queue.accept(Arc::new(one), Dedupe::None).await.unwrap());
     }
     let waiting = Statuses::of(&[Status::Pending]);
-    for (statuses, targets) in [(Statuses::default(), Vec::new()), (waiting, vec![TargetId(26), TargetId(27)])] {
-        let filter = Filter { statuses, targets: targets.into(), ..Filter::default() };
+    for (statuses, targets) in [
+        (Statuses::default(), Vec::new()),
+        (waiting, vec![TargetId(26), TargetId(27)]),
+    ] {
+        let filter = Filter {
+            statuses,
+            targets: targets.into(),
+            ..Filter::default()
+        };
         for order in [Order::Newest, Order::Oldest] {
             let (mut found, mut after) = (Vec::new(), None);
             loop {
@@ -213,7 +447,13 @@ async fn pages_of_several_origins_are_one_list(queue: &dyn Both) {
     }
     for number in 26..29 {
         for leased in take(queue, number, 99).await {
-            assert_eq!(queue.settle(leased.lease, None, Next::Delivered).await.unwrap(), Held::Yes);
+            assert_eq!(
+                queue
+                    .settle(leased.lease, None, Next::Delivered)
+                    .await
+                    .unwrap(),
+                Held::Yes
+            );
         }
     }
 }
@@ -222,44 +462,123 @@ async fn pages_have_what_the_filter_names(queue: &dyn Both) {
     let scope = Scope::of(OriginId(24));
     let pending = delivery(24, Start::Anyone);
     let retrying = delivery(24, Start::Mine(LEASE));
-    let lease = new(queue.accept(Arc::new(retrying.clone()), Dedupe::None).await.unwrap()).remove(0);
-    assert_eq!(queue.settle(lease, Some(attempt(503)), Next::RetryIn(LEASE)).await.unwrap(), Held::Yes);
-    new(queue.accept(Arc::new(pending.clone()), Dedupe::None).await.unwrap());
+    let lease = new(queue
+        .accept(Arc::new(retrying.clone()), Dedupe::None)
+        .await
+        .unwrap())
+    .remove(0);
+    assert_eq!(
+        queue
+            .settle(lease, Some(attempt(503)), Next::RetryIn(LEASE))
+            .await
+            .unwrap(),
+        Held::Yes
+    );
+    new(queue
+        .accept(Arc::new(pending.clone()), Dedupe::None)
+        .await
+        .unwrap());
     let dead = dead(queue, 24, Dedupe::None).await;
     let delivered = delivery(24, Start::Mine(LEASE));
-    let lease = new(queue.accept(Arc::new(delivered.clone()), Dedupe::None).await.unwrap()).remove(0);
-    assert_eq!(queue.settle(lease, Some(attempt(204)), Next::Delivered).await.unwrap(), Held::Yes);
+    let lease = new(queue
+        .accept(Arc::new(delivered.clone()), Dedupe::None)
+        .await
+        .unwrap())
+    .remove(0);
+    assert_eq!(
+        queue
+            .settle(lease, Some(attempt(204)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     let found = async |statuses: &[Status], gone: &[u32], parked| {
         let gone = gone.iter().map(|target| TargetId(*target)).collect();
-        let filter = Filter { statuses: Statuses::of(statuses), gone, parked, ..Filter::default() };
-        let page = queue.page(scope.clone(), &filter, Order::Oldest, None, 100).await.unwrap();
+        let filter = Filter {
+            statuses: Statuses::of(statuses),
+            gone,
+            parked,
+            ..Filter::default()
+        };
+        let page = queue
+            .page(scope.clone(), &filter, Order::Oldest, None, 100)
+            .await
+            .unwrap();
         page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     assert_eq!(found(&[], &[], false).await.len(), 4);
     assert_eq!(found(&[Status::Pending], &[], false).await, [pending.id]);
     assert_eq!(found(&[Status::Retrying], &[], false).await, [retrying.id]);
-    assert_eq!(found(&[Status::Dead, Status::Cancelled], &[], false).await, [dead.id]);
-    assert_eq!(found(&[Status::Delivered], &[], false).await, [delivered.id]);
-    assert_eq!(found(&[Status::Dead, Status::Delivered], &[], false).await, [dead.id, delivered.id]);
-    assert_eq!(found(&[Status::Retrying, Status::Dead], &[], false).await, [retrying.id, dead.id]);
-    assert_eq!(found(&[Status::Pending, Status::Retrying, Status::Dead], &[24], false).await, [dead.id], "what is parked is not pending");
+    assert_eq!(
+        found(&[Status::Dead, Status::Cancelled], &[], false).await,
+        [dead.id]
+    );
+    assert_eq!(
+        found(&[Status::Delivered], &[], false).await,
+        [delivered.id]
+    );
+    assert_eq!(
+        found(&[Status::Dead, Status::Delivered], &[], false).await,
+        [dead.id, delivered.id]
+    );
+    assert_eq!(
+        found(&[Status::Retrying, Status::Dead], &[], false).await,
+        [retrying.id, dead.id]
+    );
+    assert_eq!(
+        found(
+            &[Status::Pending, Status::Retrying, Status::Dead],
+            &[24],
+            false
+        )
+        .await,
+        [dead.id],
+        "what is parked is not pending"
+    );
     let mut parked = vec![pending.id, retrying.id];
     parked.sort_unstable();
     assert_eq!(found(&[], &[24], true).await, parked);
     assert_eq!(found(&[], &[23], true).await, []);
     assert_eq!(found(&[Status::Delivered], &[24], true).await.len(), 3);
-    let rows = queue.rows(scope, &[delivered.id, DeliveryRef::draw(), pending.id]).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [delivered.id, pending.id]);
-    assert_eq!(queue.rows(Scope::of(OriginId(23)), &[pending.id]).await.unwrap(), []);
+    let rows = queue
+        .rows(scope, &[delivered.id, DeliveryRef::draw(), pending.id])
+        .await
+        .unwrap();
+    assert_eq!(
+        rows.iter().map(|row| row.id).collect::<Vec<_>>(),
+        [delivered.id, pending.id]
+    );
+    assert_eq!(
+        queue
+            .rows(Scope::of(OriginId(23)), &[pending.id])
+            .await
+            .unwrap(),
+        []
+    );
     let last = rows[0].units[0].last.clone().unwrap();
-    assert_eq!((last.number, last.status, last.error, last.took, last.started), (1, Some(204), None, attempt(1).took, attempt(1).started));
+    assert_eq!(
+        (
+            last.number,
+            last.status,
+            last.error,
+            last.took,
+            last.started
+        ),
+        (1, Some(204), None, attempt(1).took, attempt(1).started)
+    );
     assert_eq!(rows[1].units[0].last, None);
 }
 
 async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
     let waits = delivery(25, Start::Anyone);
-    new(queue.accept(Arc::new(waits.clone()), Dedupe::None).await.unwrap());
-    let (one, other) = (dead(queue, 25, Dedupe::None).await, dead(queue, 25, Dedupe::None).await);
+    new(queue
+        .accept(Arc::new(waits.clone()), Dedupe::None)
+        .await
+        .unwrap());
+    let (one, other) = (
+        dead(queue, 25, Dedupe::None).await,
+        dead(queue, 25, Dedupe::None).await,
+    );
     let mut act = Act {
         deed: Deed::Purge { waiting: false },
         which: Which::Ids(vec![one.id, waits.id]),
@@ -276,7 +595,14 @@ async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
     let second = queue.act(Scope::All, &act, 9).await.unwrap();
     assert_eq!((second.done, second.audit), (1, first.audit));
     let audit = queue.audit(9).await.unwrap();
-    assert_eq!(audit.iter().filter(|row| &*row.who == "ben").map(|row| row.done).collect::<Vec<_>>(), [2]);
+    assert_eq!(
+        audit
+            .iter()
+            .filter(|row| &*row.who == "ben")
+            .map(|row| row.done)
+            .collect::<Vec<_>>(),
+        [2]
+    );
     assert_eq!(status(queue, waits.id).await, [Status::Pending]);
     act.deed = Deed::Purge { waiting: true };
     act.which = Which::Ids(vec![waits.id]);
@@ -286,22 +612,55 @@ async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
 async fn what_is_forgotten_is_new_again(queue: &dyn Both) {
     let forget = async |keys: &[u8]| {
         let keys = keys.iter().map(|byte| key(*byte)).collect();
-        queue.forget(Forgetting { keys, who: "anna".into(), which: "evt".into(), reason: "redo".into() }).await.unwrap()
+        queue
+            .forget(Forgetting {
+                keys,
+                who: "anna".into(),
+                which: "evt".into(),
+                reason: "redo".into(),
+            })
+            .await
+            .unwrap()
     };
     let first = delivery(26, Start::Anyone);
-    new(queue.accept(Arc::new(first), keyed(60, OnDead::Revive)).await.unwrap());
-    assert_eq!(queue.claim(key(60), Token(1), LEASE).await.unwrap(), Claimed::Committed);
+    new(queue
+        .accept(Arc::new(first), keyed(60, OnDead::Revive))
+        .await
+        .unwrap());
+    assert_eq!(
+        queue.claim(key(60), Token(1), LEASE).await.unwrap(),
+        Claimed::Committed
+    );
     assert_eq!(forget(&[60]).await, 1, "though it waits");
     let second = delivery(26, Start::Anyone);
-    new(queue.accept(Arc::new(second), keyed(60, OnDead::Revive)).await.unwrap());
-    assert_eq!(queue.claim(key(60), Token(1), LEASE).await.unwrap(), Claimed::Committed);
+    new(queue
+        .accept(Arc::new(second), keyed(60, OnDead::Revive))
+        .await
+        .unwrap());
+    assert_eq!(
+        queue.claim(key(60), Token(1), LEASE).await.unwrap(),
+        Claimed::Committed
+    );
     // one that only the ledger knows
-    assert_eq!(queue.claim(key(61), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+    assert_eq!(
+        queue.claim(key(61), Token(1), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
     assert_eq!(forget(&[61]).await, 0);
-    assert_eq!(queue.commit(key(61), Token(1), WINDOW).await.unwrap(), Held::Yes, "what is in flight is left alone");
+    assert_eq!(
+        queue.commit(key(61), Token(1), WINDOW).await.unwrap(),
+        Held::Yes,
+        "what is in flight is left alone"
+    );
     assert_eq!(forget(&[61, 62]).await, 1);
-    assert_eq!(queue.claim(key(61), Token(2), LEASE).await.unwrap(), Claimed::Fresh);
+    assert_eq!(
+        queue.claim(key(61), Token(2), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
     queue.release_soon(key(61), Token(2));
     let audit = queue.audit(1).await.unwrap().remove(0);
-    assert_eq!((&*audit.who, &*audit.what, &*audit.which, audit.done), ("anna", "forget", "evt", 1));
+    assert_eq!(
+        (&*audit.who, &*audit.what, &*audit.which, audit.done),
+        ("anna", "forget", "evt", 1)
+    );
 }

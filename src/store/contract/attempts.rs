@@ -6,7 +6,9 @@ use super::{HandClock, LEASE};
 use crate::retry::Reason;
 use crate::store::Held;
 use crate::store::archive::{Act, Deed, Scope, Status, Which};
-use crate::store::queue::{Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, Start};
+use crate::store::queue::{
+    Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, Start,
+};
 
 /// Runs everything below.
 pub(super) async fn holds(queue: &dyn Both, clock: &HandClock) {
@@ -16,47 +18,120 @@ pub(super) async fn holds(queue: &dyn Both, clock: &HandClock) {
 }
 
 async fn do_to(queue: &dyn Both, deed: Deed, id: DeliveryRef) {
-    let act =
-        Act { deed, which: Which::Ids(vec![id]), targets: Arc::default(), who: "t".into(), reason: "do".into(), said: None, goes_on: None };
-    assert_eq!(queue.act(Scope::All, &act, 9).await.unwrap().done, 1, "{deed:?}");
+    let act = Act {
+        deed,
+        which: Which::Ids(vec![id]),
+        targets: Arc::default(),
+        who: "t".into(),
+        reason: "do".into(),
+        said: None,
+        goes_on: None,
+    };
+    assert_eq!(
+        queue.act(Scope::All, &act, 9).await.unwrap().done,
+        1,
+        "{deed:?}"
+    );
 }
 
-const AGAIN: Deed = Deed::Replay { delivered: true, cause: Cause::Replay };
+const AGAIN: Deed = Deed::Replay {
+    delivered: true,
+    cause: Cause::Replay,
+};
 
 /// Attempts on record: number, status or error, and whether it was late.
 async fn attempts(queue: &dyn Both, id: DeliveryRef) -> Vec<(u32, String, bool)> {
-    let shown = queue.get(Scope::All, id).await.unwrap().unwrap().attempts.into_iter();
-    let word = |attempt: Attempt| attempt.status.map_or_else(|| attempt.error.unwrap().to_string(), |status| status.to_string());
-    shown.map(|shown| (shown.number, word(shown.attempt), shown.late)).collect()
+    let shown = queue
+        .get(Scope::All, id)
+        .await
+        .unwrap()
+        .unwrap()
+        .attempts
+        .into_iter();
+    let word = |attempt: Attempt| {
+        attempt.status.map_or_else(
+            || attempt.error.unwrap().to_string(),
+            |status| status.to_string(),
+        )
+    };
+    shown
+        .map(|shown| (shown.number, word(shown.attempt), shown.late))
+        .collect()
 }
 
 /// What was not attempted has no number, what was cut off has one, and a replay goes on counting with a fresh budget.
 async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
     let mut spilled = delivery(31, Start::Mine(LEASE));
     spilled.to[0].tried = vec![attempt(503)];
-    let born = new(queue.accept(Arc::new(spilled.clone()), Dedupe::None).await.unwrap()).remove(0);
+    let born = new(queue
+        .accept(Arc::new(spilled.clone()), Dedupe::None)
+        .await
+        .unwrap())
+    .remove(0);
     assert_eq!((born.number, born.attempt), (2, 2));
-    assert_eq!(queue.settle(born, None, Next::GiveBack).await.unwrap(), Held::Yes);
+    assert_eq!(
+        queue.settle(born, None, Next::GiveBack).await.unwrap(),
+        Held::Yes
+    );
     let next = async || take(queue, 31, 9).await.remove(0);
     let second = next().await;
-    assert_eq!((second.lease.number, second.lease.attempt), (3, 2), "no attempt was made before");
+    assert_eq!(
+        (second.lease.number, second.lease.attempt),
+        (3, 2),
+        "no attempt was made before"
+    );
     clock.advance(LEASE + MS);
     let third = next().await;
-    assert_eq!((third.lease.attempt, third.tries), (3, 1), "the budget counts what is settled");
+    assert_eq!(
+        (third.lease.attempt, third.tries),
+        (3, 1),
+        "the budget counts what is settled"
+    );
     let cut_off = ("cut_off".to_owned(), false);
     let of = |number, what: &str| (number, what.to_owned(), false);
-    assert_eq!(attempts(queue, spilled.id).await, [of(1, "503"), (2, cut_off.0, cut_off.1)]);
-    assert_eq!(queue.settle(second.lease, Some(attempt(500)), Next::RetryIn(LEASE)).await.unwrap(), Held::Lost);
-    assert_eq!(queue.settle(third.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
-    assert_eq!(attempts(queue, spilled.id).await, [of(1, "503"), (2, "500".to_owned(), true), of(3, "200")]);
+    assert_eq!(
+        attempts(queue, spilled.id).await,
+        [of(1, "503"), (2, cut_off.0, cut_off.1)]
+    );
+    assert_eq!(
+        queue
+            .settle(second.lease, Some(attempt(500)), Next::RetryIn(LEASE))
+            .await
+            .unwrap(),
+        Held::Lost
+    );
+    assert_eq!(
+        queue
+            .settle(third.lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        attempts(queue, spilled.id).await,
+        [of(1, "503"), (2, "500".to_owned(), true), of(3, "200")]
+    );
     for (number, status) in [(4, 410), (5, 200)] {
         do_to(queue, AGAIN, spilled.id).await;
         let replayed = next().await;
         assert_eq!((replayed.lease.attempt, replayed.tries), (number, 0));
-        let then = if status == 200 { Next::Delivered } else { Next::Dead(Reason::Attempts) };
-        assert_eq!(queue.settle(replayed.lease, Some(attempt(status)), then).await.unwrap(), Held::Yes);
+        let then = if status == 200 {
+            Next::Delivered
+        } else {
+            Next::Dead(Reason::Attempts)
+        };
+        assert_eq!(
+            queue
+                .settle(replayed.lease, Some(attempt(status)), then)
+                .await
+                .unwrap(),
+            Held::Yes
+        );
     }
-    assert_eq!(attempts(queue, spilled.id).await[3..], [of(4, "410"), of(5, "200")]);
+    assert_eq!(
+        attempts(queue, spilled.id).await[3..],
+        [of(4, "410"), of(5, "200")]
+    );
 }
 
 async fn a_replay_of_a_delivered_one_keeps_its_lane(queue: &dyn Both, clock: &HandClock) {
@@ -66,45 +141,124 @@ async fn a_replay_of_a_delivered_one_keeps_its_lane(queue: &dyn Both, clock: &Ha
         one
     };
     let (first, second) = (laned(), laned());
-    let lease = new(queue.accept(Arc::new(first.clone()), Dedupe::None).await.unwrap()).remove(0);
-    assert_eq!(queue.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    let lease = new(queue
+        .accept(Arc::new(first.clone()), Dedupe::None)
+        .await
+        .unwrap())
+    .remove(0);
+    assert_eq!(
+        queue
+            .settle(lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     do_to(queue, AGAIN, first.id).await;
-    assert_eq!(new(queue.accept(Arc::new(second.clone()), Dedupe::None).await.unwrap()), [], "it must not overtake");
+    assert_eq!(
+        new(queue
+            .accept(Arc::new(second.clone()), Dedupe::None)
+            .await
+            .unwrap()),
+        [],
+        "it must not overtake"
+    );
     let replayed = take(queue, 32, 9).await;
-    assert_eq!(replayed.iter().map(|leased| leased.stored.id).collect::<Vec<_>>(), [first.id]);
-    assert_eq!(queue.settle(replayed[0].lease, Some(attempt(503)), Next::RetryIn(LEASE)).await.unwrap(), Held::Yes);
+    assert_eq!(
+        replayed
+            .iter()
+            .map(|leased| leased.stored.id)
+            .collect::<Vec<_>>(),
+        [first.id]
+    );
+    assert_eq!(
+        queue
+            .settle(replayed[0].lease, Some(attempt(503)), Next::RetryIn(LEASE))
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     assert!(take(queue, 32, 9).await.is_empty());
     clock.advance(LEASE);
     let retried = take(queue, 32, 9).await;
-    assert_eq!(queue.settle(retried[0].lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
-    assert_eq!(take(queue, 32, 9).await.iter().map(|leased| leased.stored.id).collect::<Vec<_>>(), [second.id]);
+    assert_eq!(
+        queue
+            .settle(retried[0].lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        take(queue, 32, 9)
+            .await
+            .iter()
+            .map(|leased| leased.stored.id)
+            .collect::<Vec<_>>(),
+        [second.id]
+    );
 }
 
 /// The delivery is delivered then, whatever a person said meanwhile, and a resend is a duplicate.
 async fn an_attempt_that_succeeds_outdoes_a_cancel(queue: &dyn Both) {
-    let again = async |byte, dead| queue.accept(Arc::new(delivery(33, Start::Anyone)), keyed(byte, dead)).await.unwrap();
+    let again = async |byte, dead| {
+        queue
+            .accept(Arc::new(delivery(33, Start::Anyone)), keyed(byte, dead))
+            .await
+            .unwrap()
+    };
     for (byte, revived) in [(80, false), (81, true)] {
         let one = delivery(33, Start::Mine(LEASE));
-        let lease = new(queue.accept(Arc::new(one.clone()), keyed(byte, OnDead::Revive)).await.unwrap()).remove(0);
+        let lease = new(queue
+            .accept(Arc::new(one.clone()), keyed(byte, OnDead::Revive))
+            .await
+            .unwrap())
+        .remove(0);
         do_to(queue, Deed::Cancel, one.id).await;
         assert_eq!(status(queue, one.id).await, [Status::Cancelled]);
         if revived {
-            assert_eq!(again(byte, OnDead::Revive).await, Accepted::Revived { of: one.id });
+            assert_eq!(
+                again(byte, OnDead::Revive).await,
+                Accepted::Revived { of: one.id }
+            );
         }
         for _ in 0..2 {
-            assert_eq!(queue.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+            assert_eq!(
+                queue
+                    .settle(lease, Some(attempt(200)), Next::Delivered)
+                    .await
+                    .unwrap(),
+                Held::Yes
+            );
         }
         assert_eq!(status(queue, one.id).await, [Status::Delivered]);
-        assert_eq!(attempts(queue, one.id).await, [(1, "200".to_owned(), false)]);
-        assert_eq!(again(byte, OnDead::Revive).await, Accepted::Duplicate { of: Some(one.id) });
+        assert_eq!(
+            attempts(queue, one.id).await,
+            [(1, "200".to_owned(), false)]
+        );
+        assert_eq!(
+            again(byte, OnDead::Revive).await,
+            Accepted::Duplicate { of: Some(one.id) }
+        );
         assert!(take(queue, 33, 9).await.is_empty(), "it does not go again");
     }
     let failed = delivery(33, Start::Mine(LEASE));
-    let lease = new(queue.accept(Arc::new(failed.clone()), Dedupe::None).await.unwrap()).remove(0);
+    let lease = new(queue
+        .accept(Arc::new(failed.clone()), Dedupe::None)
+        .await
+        .unwrap())
+    .remove(0);
     do_to(queue, Deed::Cancel, failed.id).await;
-    assert_eq!(queue.settle(lease, Some(attempt(500)), Next::RetryIn(LEASE)).await.unwrap(), Held::Lost);
     assert_eq!(
-        (status(queue, failed.id).await, attempts(queue, failed.id).await),
+        queue
+            .settle(lease, Some(attempt(500)), Next::RetryIn(LEASE))
+            .await
+            .unwrap(),
+        Held::Lost
+    );
+    assert_eq!(
+        (
+            status(queue, failed.id).await,
+            attempts(queue, failed.id).await
+        ),
         (vec![Status::Cancelled], vec![(1, "500".to_owned(), true)])
     );
 }

@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering;
 
 use super::Embedded;
 use super::queue::at_once;
-use crate::store::archive::{Act, Archive, Audit, Counts, Filter, Forgetting, Order, Page, Retention, Row, Scope, Shown, Step, Which};
+use crate::store::archive::{
+    Act, Archive, Audit, Counts, Filter, Forgetting, Order, Page, Retention, Row, Scope, Shown,
+    Step, Which,
+};
 use crate::store::embedded::sqlite::act::{self, Entry};
 use crate::store::embedded::sqlite::page;
 use crate::store::embedded::sqlite::sweep::{Ages, sweep};
@@ -13,7 +16,11 @@ use crate::store::queue::{DeliveryRef, OriginId, TargetId};
 use crate::store::{Answer, How, StoreError};
 
 /// What finishes what was begun, and is let in when new deliveries are not.
-const FINISHES: How = How { key: None, bytes: 0, finishes: true };
+const FINISHES: How = How {
+    key: None,
+    bytes: 0,
+    finishes: true,
+};
 
 impl Embedded {
     /// Milliseconds of wall time.
@@ -23,10 +30,19 @@ impl Embedded {
 }
 
 impl Archive for Embedded {
-    fn page(&self, scope: Scope, filter: &Filter, order: Order, after: Option<DeliveryRef>, limit: u16) -> Answer<'_, Page> {
+    fn page(
+        &self,
+        scope: Scope,
+        filter: &Filter,
+        order: Order,
+        after: Option<DeliveryRef>,
+        limit: u16,
+    ) -> Answer<'_, Page> {
         let filter = filter.clone();
         match self.disk() {
-            Ok(disk) => disk.reader().read(move |reading| page::page(reading, &scope, &filter, order, after, limit)),
+            Ok(disk) => disk
+                .reader()
+                .read(move |reading| page::page(reading, &scope, &filter, order, after, limit)),
             Err(error) => at_once(Err(error)),
         }
     }
@@ -34,27 +50,43 @@ impl Archive for Embedded {
     fn rows(&self, scope: Scope, ids: &[DeliveryRef]) -> Answer<'_, Vec<Row>> {
         let ids = ids.to_vec();
         match self.disk() {
-            Ok(disk) => disk.reader().read(move |reading| page::rows(reading, &scope, &ids)),
+            Ok(disk) => disk
+                .reader()
+                .read(move |reading| page::rows(reading, &scope, &ids)),
             Err(error) => at_once(Err(error)),
         }
     }
 
     fn get(&self, scope: Scope, id: DeliveryRef) -> Answer<'_, Option<Shown>> {
         match self.disk() {
-            Ok(disk) => disk.reader().read(move |reading| page::get(reading, &scope, id)),
+            Ok(disk) => disk
+                .reader()
+                .read(move |reading| page::get(reading, &scope, id)),
             Err(error) => at_once(Err(error)),
         }
     }
 
     fn act(&self, scope: Scope, act_on: &Act, step: u16) -> Answer<'_, Step> {
-        let Act { deed, which, targets, who, reason, said, goes_on } = act_on.clone();
+        let Act {
+            deed,
+            which,
+            targets,
+            who,
+            reason,
+            said,
+            goes_on,
+        } = act_on.clone();
         Box::pin(async move {
             let disk = self.disk()?;
             let (ids, next, shown) = match which {
                 Which::Ids(mut ids) => {
                     let more = ids.len() > usize::from(step);
                     ids.truncate(usize::from(step));
-                    let shown = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+                    let shown = ids
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join(" ");
                     let next = ids.last().copied().filter(|_| more);
                     (ids, next, shown)
                 }
@@ -65,13 +97,27 @@ impl Archive for Embedded {
                     }
                     let scope = scope.clone();
                     let shown = format!("{filter:?}");
-                    let found = disk.reader().read(move |reading| page::page(reading, &scope, &filter, Order::Oldest, after, step)).await?;
-                    (found.rows.into_iter().map(|row| row.id).collect(), found.next, shown)
+                    let found = disk
+                        .reader()
+                        .read(move |reading| {
+                            page::page(reading, &scope, &filter, Order::Oldest, after, step)
+                        })
+                        .await?;
+                    (
+                        found.rows.into_iter().map(|row| row.id).collect(),
+                        found.next,
+                        shown,
+                    )
                 }
             };
             let more = next.is_some();
             if ids.is_empty() {
-                return Ok(Step { done: 0, next, more, audit: goes_on });
+                return Ok(Step {
+                    done: 0,
+                    next,
+                    more,
+                    audit: goes_on,
+                });
             }
             let entry = Entry {
                 at: self.wall(),
@@ -81,7 +127,9 @@ impl Archive for Embedded {
                 goes_on,
             };
             let shared = Arc::clone(&self.shared);
-            let apply = move |writing: &Writing<'_>| act::act(writing, &scope, deed, &ids, &targets, &entry);
+            let apply = move |writing: &Writing<'_>| {
+                act::act(writing, &scope, deed, &ids, &targets, &entry)
+            };
             let after = move |outcome: &Result<act::Done, StoreError>| {
                 if let Ok(done) = outcome {
                     shared.forget(&done.forgotten);
@@ -89,12 +137,22 @@ impl Archive for Embedded {
                 shared.work.notify_one();
             };
             let done = disk.write(FINISHES, apply, after).await?;
-            Ok(Step { done: done.count, next, more, audit: Some(done.audit) })
+            Ok(Step {
+                done: done.count,
+                next,
+                more,
+                audit: Some(done.audit),
+            })
         })
     }
 
     fn forget(&self, forgetting: Forgetting) -> Answer<'_, u64> {
-        let Forgetting { keys, who, which, reason } = forgetting;
+        let Forgetting {
+            keys,
+            who,
+            which,
+            reason,
+        } = forgetting;
         // an ID whose row is not written yet counts
         let known = self.shared.remembered(&keys);
         let Ok(disk) = self.disk() else {
@@ -102,7 +160,13 @@ impl Archive for Embedded {
             self.shared.forget(&keys);
             return at_once(Ok(known));
         };
-        let entry = Entry { at: self.wall(), who: who.to_string(), which: which.to_string(), reason: reason.to_string(), goes_on: None };
+        let entry = Entry {
+            at: self.wall(),
+            who: who.to_string(),
+            which: which.to_string(),
+            reason: reason.to_string(),
+            goes_on: None,
+        };
         let (shared, of_memory) = (Arc::clone(&self.shared), keys.clone());
         disk.write(
             FINISHES,
@@ -118,7 +182,9 @@ impl Archive for Embedded {
 
     fn audit(&self, limit: u16) -> Answer<'_, Vec<Audit>> {
         match self.disk() {
-            Ok(disk) => disk.reader().read(move |reading| page::audit(reading, limit)),
+            Ok(disk) => disk
+                .reader()
+                .read(move |reading| page::audit(reading, limit)),
             Err(error) => at_once(Err(error)),
         }
     }
@@ -128,7 +194,13 @@ impl Archive for Embedded {
             Ok(disk) => disk,
             Err(error) => return at_once(Err(error)),
         };
-        let (keep, ages) = (keep.to_vec(), Ages { began: self.shared.time.began(), all: self.may_delete() });
+        let (keep, ages) = (
+            keep.to_vec(),
+            Ages {
+                began: self.shared.time.began(),
+                all: self.may_delete(),
+            },
+        );
         let shared = Arc::clone(&self.shared);
         let swept = disk.write(
             FINISHES,
@@ -139,7 +211,13 @@ impl Archive for Embedded {
                 }
             },
         );
-        Box::pin(async move { swept.await.map(|swept| Step { done: swept.done, more: swept.more, ..Step::default() }) })
+        Box::pin(async move {
+            swept.await.map(|swept| Step {
+                done: swept.done,
+                more: swept.more,
+                ..Step::default()
+            })
+        })
     }
 
     fn totals(&self) -> Answer<'_, Counts> {
@@ -147,7 +225,9 @@ impl Archive for Embedded {
             Ok(disk) => disk,
             Err(error) => return at_once(Err(error)),
         };
-        let (tally, unsigned) = (disk.line().tally(), |number: i64| u64::try_from(number).unwrap_or(0));
+        let (tally, unsigned) = (disk.line().tally(), |number: i64| {
+            u64::try_from(number).unwrap_or(0)
+        });
         let mut counts = Counts {
             late: self.late.load(Ordering::Relaxed),
             disk: disk.bytes(),
@@ -156,14 +236,27 @@ impl Archive for Embedded {
             last_write: disk.line().last_write(),
             ..Counts::default()
         };
-        let of = |kind, number| tally.get(&(kind, number)).map_or(0, |(rows, _)| unsigned(*rows));
-        let mut targets: Vec<u32> = tally.keys().filter(|(kind, _)| *kind != DELIVERIES).map(|(_, number)| *number).collect();
+        let of = |kind, number| {
+            tally
+                .get(&(kind, number))
+                .map_or(0, |(rows, _)| unsigned(*rows))
+        };
+        let mut targets: Vec<u32> = tally
+            .keys()
+            .filter(|(kind, _)| *kind != DELIVERIES)
+            .map(|(_, number)| *number)
+            .collect();
         targets.sort_unstable();
         targets.dedup();
-        counts.targets = targets.iter().map(|target| (TargetId(*target), of(WAITING, *target), of(DEAD, *target))).collect();
+        counts.targets = targets
+            .iter()
+            .map(|target| (TargetId(*target), of(WAITING, *target), of(DEAD, *target)))
+            .collect();
         counts.origins = (tally.iter())
             .filter(|((kind, _), _)| *kind == DELIVERIES)
-            .map(|((_, origin), (rows, bytes))| (OriginId(*origin), unsigned(*rows), unsigned(*bytes)))
+            .map(|((_, origin), (rows, bytes))| {
+                (OriginId(*origin), unsigned(*rows), unsigned(*bytes))
+            })
             .collect();
         counts.origins.sort_unstable();
         at_once(Ok(counts))
@@ -171,6 +264,8 @@ impl Archive for Embedded {
 
     fn trouble(&self) -> Option<StoreError> {
         let disk = self.disk.as_ref()?;
-        disk.line().trouble().or_else(|| disk.room().is_full().then_some(StoreError::Full))
+        disk.line()
+            .trouble()
+            .or_else(|| disk.room().is_full().then_some(StoreError::Full))
     }
 }

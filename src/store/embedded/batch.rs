@@ -96,7 +96,9 @@ pub(crate) struct Line {
 
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Line").field("queued", &self.queued).finish_non_exhaustive()
+        f.debug_struct("Line")
+            .field("queued", &self.queued)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +109,9 @@ impl Line {
         let most = if how.finishes { QUEUE * 2 } else { QUEUE };
         let refused = if waiting.closing {
             Some("the store is closed")
-        } else if waiting.jobs.len() >= most || (!how.finishes && waiting.bytes > 0 && waiting.bytes + how.bytes > QUEUE_BYTES) {
+        } else if waiting.jobs.len() >= most
+            || (!how.finishes && waiting.bytes > 0 && waiting.bytes + how.bytes > QUEUE_BYTES)
+        {
             Some("too many writes wait for the disk")
         } else {
             None
@@ -164,7 +168,9 @@ impl Line {
 
     /// How long the last transaction took, its fsync included.
     pub(crate) fn last_write(&self) -> Option<Duration> {
-        Some(self.last_write.load(Ordering::Relaxed)).filter(|took| *took > 0).map(Duration::from_micros)
+        Some(self.last_write.load(Ordering::Relaxed))
+            .filter(|took| *took > 0)
+            .map(Duration::from_micros)
     }
 
     /// Why the last write failed, if it did.
@@ -186,7 +192,9 @@ impl Line {
     fn say(&self, trouble: Option<StoreError>) {
         let mut known = locked(&self.trouble);
         match (known.note(trouble, SystemClock.mono()), known.now()) {
-            (Some(Turn::Begins), Some(error)) => tracing::error!(%error, "writes to the store fail; delivery IDs are kept in memory"),
+            (Some(Turn::Begins), Some(error)) => {
+                tracing::error!(%error, "writes to the store fail; delivery IDs are kept in memory")
+            }
             (Some(Turn::Ends), _) => tracing::info!("writes to the store succeed again"),
             (Some(Turn::Begins) | None, _) => {}
         }
@@ -216,11 +224,16 @@ impl Thread {
                 self.database.commits_are_lost();
             }
             if !closing && paused {
-                let chores = self.with_room(|thread| thread.chores.run(&mut thread.database, &thread.time));
+                let chores =
+                    self.with_room(|thread| thread.chores.run(&mut thread.database, &thread.time));
                 self.measure(true);
                 done = SystemClock.mono();
                 // after a full step there is probably more: on with it soon, but what is waited for first
-                rest = if matches!(chores, Ok(true)) { GATHER } else { PAUSE };
+                rest = if matches!(chores, Ok(true)) {
+                    GATHER
+                } else {
+                    PAUSE
+                };
                 told = told.and(chores.map(drop));
             }
             if wrote && self.room.is_full() {
@@ -228,7 +241,13 @@ impl Thread {
                 self.database.empty_log();
             }
             // a store that is not written to is looked after, too
-            let told = told.and_then(|()| if wrote { Ok(()) } else { self.database.in_place() });
+            let told = told.and_then(|()| {
+                if wrote {
+                    Ok(())
+                } else {
+                    self.database.in_place()
+                }
+            });
             // what the journal could not write is still unwritten, whatever else was
             if told.is_err() || !self.refused {
                 self.line.say(told.err());
@@ -245,10 +264,20 @@ impl Thread {
         let line = Arc::clone(&self.line);
         let waiting = locked(&line.waiting);
         // A backlog is there because the disk took nothing: new changes do not cut the pause short.
-        let nothing = |w: &mut Waiting| !w.closing && w.jobs.is_empty() && (w.changes.is_empty() || !self.backlog.is_empty());
-        let (waiting, idle) = line.wake.wait_timeout_while(waiting, rest, nothing).unwrap_or_else(PoisonError::into_inner);
-        let few = |w: &mut Waiting| !w.closing && w.jobs.is_empty() && !w.changes.is_empty() && w.changes.len() < CHANGES;
-        let (mut waiting, _) = line.wake.wait_timeout_while(waiting, GATHER, few).unwrap_or_else(PoisonError::into_inner);
+        let nothing = |w: &mut Waiting| {
+            !w.closing && w.jobs.is_empty() && (w.changes.is_empty() || !self.backlog.is_empty())
+        };
+        let (waiting, idle) = line
+            .wake
+            .wait_timeout_while(waiting, rest, nothing)
+            .unwrap_or_else(PoisonError::into_inner);
+        let few = |w: &mut Waiting| {
+            !w.closing && w.jobs.is_empty() && !w.changes.is_empty() && w.changes.len() < CHANGES
+        };
+        let (mut waiting, _) = line
+            .wake
+            .wait_timeout_while(waiting, GATHER, few)
+            .unwrap_or_else(PoisonError::into_inner);
         self.backlog.extend(waiting.changes.drain(..));
         let jobs = take(&mut waiting);
         (jobs, waiting.closing, idle.timed_out())
@@ -267,7 +296,10 @@ impl Thread {
             jobs.iter_mut().try_for_each(|job| job.write.apply(writing))
         });
         let bytes = jobs.iter().map(|job| job.how.bytes).sum();
-        let (finishes, takes) = (jobs.iter().any(|job| job.how.finishes), jobs.iter().any(|job| !job.how.finishes));
+        let (finishes, takes) = (
+            jobs.iter().any(|job| job.how.finishes),
+            jobs.iter().any(|job| !job.how.finishes),
+        );
         match whole {
             Ok(((), tally)) => {
                 let took = u64::try_from(since(began).as_micros()).unwrap_or(u64::MAX);
@@ -283,8 +315,13 @@ impl Thread {
                 Ok(())
             }
             // it was alone: there is nothing that another could have spoilt
-            Err(error) if jobs.len() == 1 && changes.is_empty() && !(matches!(error, StoreError::Full) && finishes) => {
-                jobs.into_iter().for_each(|job| job.write.finish(Err(error.clone())));
+            Err(error)
+                if jobs.len() == 1
+                    && changes.is_empty()
+                    && !(matches!(error, StoreError::Full) && finishes) =>
+            {
+                jobs.into_iter()
+                    .for_each(|job| job.write.finish(Err(error.clone())));
                 Err(error)
             }
             Err(_) => self.one_by_one(jobs),
@@ -296,8 +333,16 @@ impl Thread {
         for mut job in jobs {
             // what was begun is finished, whatever it takes; what is new waits for room
             let finishes = job.how.finishes;
-            let mut write = |thread: &mut Self| thread.database.transaction(thread.time.now(), |writing| job.write.apply(writing));
-            let alone = if finishes { self.with_room(write) } else { write(self) };
+            let mut write = |thread: &mut Self| {
+                thread
+                    .database
+                    .transaction(thread.time.now(), |writing| job.write.apply(writing))
+            };
+            let alone = if finishes {
+                self.with_room(write)
+            } else {
+                write(self)
+            };
             let outcome = alone.map(|((), tally)| self.count(&tally));
             failed = failed.and(outcome.clone());
             job.write.finish(outcome);
@@ -307,13 +352,19 @@ impl Thread {
 
     /// Runs a write that finishes what was begun. On a full disk it is run again once all of the log is in the database, so that the log begins anew,
     /// and then with the bytes of the reserve.
-    fn with_room<T>(&mut self, mut write: impl FnMut(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn with_room<T>(
+        &mut self,
+        mut write: impl FnMut(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut done = write(self);
         for uses_reserve in [false, true] {
             if !matches!(done, Err(StoreError::Full)) || (uses_reserve && !self.room.release()) {
                 return done;
             }
-            let copied = self.database.checkpoint().is_ok_and(|copied| copied.done == copied.log);
+            let copied = self
+                .database
+                .checkpoint()
+                .is_ok_and(|copied| copied.done == copied.log);
             if copied || uses_reserve {
                 done = write(self);
             }
@@ -323,16 +374,24 @@ impl Thread {
 
     /// Looks how much room there is.
     fn measure(&self, makes_reserve: bool) {
-        let Ok(pages) = self.database.pages() else { return };
-        self.room.measure(self.database.growth(pages), makes_reserve);
+        let Ok(pages) = self.database.pages() else {
+            return;
+        };
+        self.room
+            .measure(self.database.growth(pages), makes_reserve);
         self.line.used.store(pages.used(), Ordering::Relaxed);
     }
 
     /// Writes changes of the journal; what the disk does not take stays in the backlog. While somebody waits, some only.
     fn journal(&mut self, all: bool) -> Result<(), StoreError> {
-        while !self.backlog.is_empty() && !self.refused && (all || locked(&self.line.waiting).jobs.is_empty()) {
+        while !self.backlog.is_empty()
+            && !self.refused
+            && (all || locked(&self.line.waiting).jobs.is_empty())
+        {
             let batch: Vec<Change> = self.backlog.iter().take(CHANGES).cloned().collect();
-            let saved = self.database.transaction(self.time.now(), |writing| ledger::save(writing, &batch));
+            let saved = self
+                .database
+                .transaction(self.time.now(), |writing| ledger::save(writing, &batch));
             self.refused = saved.is_err();
             saved?;
             self.chores.wrote(&self.database, batch.len() * 64);
@@ -363,9 +422,12 @@ impl Thread {
 
 /// Takes what fits in one transaction; a second write of a key waits for the next.
 fn take(waiting: &mut Waiting) -> Vec<Job> {
-    let (mut taken, mut later, mut keys, mut bytes) = (Vec::new(), VecDeque::new(), HashSet::new(), 0);
+    let (mut taken, mut later, mut keys, mut bytes) =
+        (Vec::new(), VecDeque::new(), HashSet::new(), 0);
     while taken.len() < WRITES && bytes < BYTES {
-        let Some(job) = waiting.jobs.pop_front() else { break };
+        let Some(job) = waiting.jobs.pop_front() else {
+            break;
+        };
         if job.how.key.is_some_and(|key| !keys.insert(key)) {
             later.push_back(job);
             continue;

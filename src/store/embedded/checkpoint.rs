@@ -65,8 +65,16 @@ pub(crate) struct Checkpointer {
 impl Checkpointer {
     /// Starts the thread, which copies the log after `every` bytes.
     pub(crate) fn start(path: &Path, every: usize) -> Result<Self, StoreError> {
-        let shared = Arc::new(Checkpoints { every, state: Mutex::default(), wake: Condvar::new(), wanted: AtomicBool::new(false) });
-        let (connection, long) = (connect(path)?, i64::try_from(every / FRAME * LONG).unwrap_or(i64::MAX));
+        let shared = Arc::new(Checkpoints {
+            every,
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            wanted: AtomicBool::new(false),
+        });
+        let (connection, long) = (
+            connect(path)?,
+            i64::try_from(every / FRAME * LONG).unwrap_or(i64::MAX),
+        );
         let in_thread = Arc::clone(&shared);
         let run = move || {
             while in_thread.wait() {
@@ -77,9 +85,15 @@ impl Checkpointer {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(run);
-        let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
-        Ok(Self { shared, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(run);
+        let thread = thread
+            .map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// What the writer is given.
@@ -93,7 +107,10 @@ impl Checkpoints {
     fn wait(&self) -> bool {
         let state = locked(&self.state);
         let few = |state: &mut State| !state.closing && state.bytes < self.every;
-        let mut state = self.wake.wait_while(state, few).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self
+            .wake
+            .wait_while(state, few)
+            .unwrap_or_else(PoisonError::into_inner);
         state.bytes = 0;
         !state.closing
     }
@@ -103,7 +120,11 @@ impl Drop for Checkpointer {
     fn drop(&mut self) {
         locked(&self.shared.state).closing = true;
         self.shared.wake.notify_one();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
             tracing::error!("the thread that makes checkpoints ended early");
         }
     }

@@ -18,22 +18,43 @@ impl Continuity {
     pub(super) fn parse(text: &str) -> Self {
         let line = |line: &str| {
             let mut words = line.splitn(3, ' ');
-            let (since, policy, route) = (words.next()?.parse().ok()?, hex::decode(words.next()?).ok()?, words.next()?);
+            let (since, policy, route) = (
+                words.next()?.parse().ok()?,
+                hex::decode(words.next()?).ok()?,
+                words.next()?,
+            );
             Some((Arc::from(route), (Key(policy.try_into().ok()?), since)))
         };
-        Self(text.lines().map(line).collect::<Option<_>>().unwrap_or_default())
+        Self(
+            text.lines()
+                .map(line)
+                .collect::<Option<_>>()
+                .unwrap_or_default(),
+        )
     }
 
     /// Returns it as text, for the store.
     pub(super) fn text(&self) -> String {
-        self.0.iter().map(|(route, (policy, since))| format!("{since} {} {route}\n", hex::encode(policy.0))).collect()
+        self.0
+            .iter()
+            .map(|(route, (policy, since))| format!("{since} {} {route}\n", hex::encode(policy.0)))
+            .collect()
     }
 
     /// Keeps exactly these routes from now on. One that was kept under the same policy goes on, every other one begins. Returns whether anything changed.
     pub(super) fn keep(&mut self, routes: &[(Arc<str>, Key)], now: i64) -> bool {
-        let since =
-            |route: &Arc<str>, policy: Key| self.0.get(route).filter(|(known, _)| *known == policy).map_or(now, |(_, since)| *since);
-        let kept = Self(routes.iter().map(|(route, policy)| (Arc::clone(route), (*policy, since(route, *policy)))).collect());
+        let since = |route: &Arc<str>, policy: Key| {
+            self.0
+                .get(route)
+                .filter(|(known, _)| *known == policy)
+                .map_or(now, |(_, since)| *since)
+        };
+        let kept = Self(
+            routes
+                .iter()
+                .map(|(route, policy)| (Arc::clone(route), (*policy, since(route, *policy))))
+                .collect(),
+        );
         let changed = kept != *self;
         *self = kept;
         changed
@@ -51,7 +72,9 @@ impl Continuity {
     /// Returns how long a route has been kept without a gap.
     pub(super) fn kept_for(&self, route: &str, now: i64) -> Option<Duration> {
         let (_, since) = self.0.get(route)?;
-        u64::try_from(now.saturating_sub(*since)).ok().map(Duration::from_millis)
+        u64::try_from(now.saturating_sub(*since))
+            .ok()
+            .map(Duration::from_millis)
     }
 }
 
@@ -60,28 +83,58 @@ mod tests {
     use super::*;
 
     fn routes(named: &[(&str, u8)]) -> Vec<(Arc<str>, Key)> {
-        named.iter().map(|(name, policy)| (Arc::from(*name), Key([*policy; 16]))).collect()
+        named
+            .iter()
+            .map(|(name, policy)| (Arc::from(*name), Key([*policy; 16])))
+            .collect()
     }
 
     #[test]
     fn another_policy_a_gap_or_an_absence_begins_again() {
         let mut kept = Continuity::default();
         assert!(kept.keep(&routes(&[("a", 1), ("b b", 2)]), 1000));
-        assert!(!kept.keep(&routes(&[("b b", 2), ("a", 1)]), 5000), "nothing changed");
+        assert!(
+            !kept.keep(&routes(&[("b b", 2), ("a", 1)]), 5000),
+            "nothing changed"
+        );
         let again = Continuity::parse(&kept.text());
         assert_eq!(again, kept);
-        let ms = |kept: &Continuity, route, now| kept.kept_for(route, now).map(|kept| kept.as_millis());
-        assert_eq!([ms(&kept, "a", 6000), ms(&kept, "b b", 6000), ms(&kept, "c", 6000)], [Some(5000), Some(5000), None]);
+        let ms =
+            |kept: &Continuity, route, now| kept.kept_for(route, now).map(|kept| kept.as_millis());
+        assert_eq!(
+            [
+                ms(&kept, "a", 6000),
+                ms(&kept, "b b", 6000),
+                ms(&kept, "c", 6000)
+            ],
+            [Some(5000), Some(5000), None]
+        );
         assert!(kept.keep(&routes(&[("a", 9)]), 7000));
         assert!(kept.keep(&routes(&[("a", 1), ("b b", 2)]), 8000));
-        assert_eq!([ms(&kept, "a", 9000), ms(&kept, "b b", 9000)], [Some(1000), Some(1000)], "what was kept before does not come back");
-        assert!(kept.gap(10_000, AHEAD) && !kept.gap(10_001, AHEAD), "once a minute");
-        assert_eq!([ms(&kept, "a", 10_000), ms(&kept, "a", 71_000)], [None, Some(1000)]);
+        assert_eq!(
+            [ms(&kept, "a", 9000), ms(&kept, "b b", 9000)],
+            [Some(1000), Some(1000)],
+            "what was kept before does not come back"
+        );
+        assert!(
+            kept.gap(10_000, AHEAD) && !kept.gap(10_001, AHEAD),
+            "once a minute"
+        );
+        assert_eq!(
+            [ms(&kept, "a", 10_000), ms(&kept, "a", 71_000)],
+            [None, Some(1000)]
+        );
     }
 
     #[test]
     fn text_that_cannot_be_read_is_a_gap() {
-        for text in ["x", "1 00 a", "1 zz a", "12 0000000000000000000000000000000 a", "1 00000000000000000000000000000000 a\nx"] {
+        for text in [
+            "x",
+            "1 00 a",
+            "1 zz a",
+            "12 0000000000000000000000000000000 a",
+            "1 00000000000000000000000000000000 a\nx",
+        ] {
             assert_eq!(Continuity::parse(text), Continuity::default(), "{text}");
         }
     }

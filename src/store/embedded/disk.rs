@@ -29,7 +29,9 @@ pub(crate) struct Disk {
 
 impl std::fmt::Debug for Disk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Disk").field("line", &self.line).finish_non_exhaustive()
+        f.debug_struct("Disk")
+            .field("line", &self.line)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +52,15 @@ impl Disk {
         let checkpointer = Checkpointer::start(&path, room.bounds().checkpoint)?;
         let chores = Chores::new(drift, Arc::clone(&remember), checkpointer.shared());
         let writer = Writer::start(Arc::clone(&line), database, time, chores, Arc::clone(&room))?;
-        Ok(Self { line, writer, reader, room, remember, _checkpointer: checkpointer, _directory: directory })
+        Ok(Self {
+            line,
+            writer,
+            reader,
+            room,
+            remember,
+            _checkpointer: checkpointer,
+            _directory: directory,
+        })
     }
 
     /// The thread that reads.
@@ -87,9 +97,22 @@ impl Disk {
         after: impl FnOnce(&Result<T, StoreError>) + Send + 'static,
     ) -> Answer<'static, T> {
         let (tell, told) = oneshot::channel();
-        self.line
-            .write(how, Box::new(Task { apply, done: None, remembered: Vec::new(), remember: Arc::clone(&self.remember), after, tell }));
-        Box::pin(async move { told.await.unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed meanwhile".into()))) })
+        self.line.write(
+            how,
+            Box::new(Task {
+                apply,
+                done: None,
+                remembered: Vec::new(),
+                remember: Arc::clone(&self.remember),
+                after,
+                tell,
+            }),
+        );
+        Box::pin(async move {
+            told.await.unwrap_or_else(|_| {
+                Err(StoreError::Unknown("the store was closed meanwhile".into()))
+            })
+        })
     }
 }
 
@@ -115,11 +138,21 @@ where
     }
 
     fn finish(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let Self { done, remembered, remember, after, tell, .. } = *self;
-        let outcome = outcome.and_then(|()| done.ok_or_else(|| StoreError::Unknown("nothing was said".into())));
+        let Self {
+            done,
+            remembered,
+            remember,
+            after,
+            tell,
+            ..
+        } = *self;
+        let outcome = outcome
+            .and_then(|()| done.ok_or_else(|| StoreError::Unknown("nothing was said".into())));
         after(&outcome);
         if outcome.is_ok() {
-            remembered.into_iter().for_each(|(key, until)| remember(key, until));
+            remembered
+                .into_iter()
+                .for_each(|(key, until)| remember(key, until));
         }
         // who asked may have gone
         drop(tell.send(outcome));

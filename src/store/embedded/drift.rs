@@ -19,15 +19,30 @@ pub struct Drift {
 impl Drift {
     /// Begins to watch. What the wall clock did before is not known, so it must hold first.
     pub fn new(now: Now) -> Self {
-        Self { base: now, held_since: now.mono, jumped: false }
+        Self {
+            base: now,
+            held_since: now.mono,
+            jumped: false,
+        }
     }
 
     /// Takes a reading.
     pub fn observe(&mut self, now: Now) {
-        let expected = self.base.wall.checked_add(now.mono.saturating_duration_since(self.base.mono)).unwrap_or(SystemTime::UNIX_EPOCH);
-        let drift = now.wall.duration_since(expected).unwrap_or_else(|error| error.duration());
+        let expected = self
+            .base
+            .wall
+            .checked_add(now.mono.saturating_duration_since(self.base.mono))
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        let drift = now
+            .wall
+            .duration_since(expected)
+            .unwrap_or_else(|error| error.duration());
         if drift > JUMP {
-            *self = Self { base: now, held_since: now.mono, jumped: true };
+            *self = Self {
+                base: now,
+                held_since: now.mono,
+                jumped: true,
+            };
         } else if self.holds(now) {
             self.jumped = false;
         }
@@ -35,7 +50,12 @@ impl Drift {
 
     /// Takes a reading, and returns the time of the config that follows the wall clock; `None` until that has held. `dates` are those at
     /// which something ends.
-    pub fn lead(&mut self, time: &ConfigTime, now: Now, dates: impl IntoIterator<Item = SystemTime>) -> Option<ConfigTime> {
+    pub fn lead(
+        &mut self,
+        time: &ConfigTime,
+        now: Now,
+        dates: impl IntoIterator<Item = SystemTime>,
+    ) -> Option<ConfigTime> {
         self.observe(now);
         self.holds(now).then(|| time.follow(now, dates))
     }
@@ -72,8 +92,17 @@ mod tests {
     impl Run {
         fn new(ends: &[u64]) -> Self {
             let start = SystemClock.now();
-            let dates = ends.iter().map(|end| start.wall + Duration::from_secs(*end)).collect();
-            Self { start, drift: Drift::new(start), time: ConfigTime::new(start), mono: 0, dates }
+            let dates = ends
+                .iter()
+                .map(|end| start.wall + Duration::from_secs(*end))
+                .collect();
+            Self {
+                start,
+                drift: Drift::new(start),
+                time: ConfigTime::new(start),
+                mono: 0,
+                dates,
+            }
         }
 
         /// Runs on with a wall clock that is `offset` seconds ahead, and returns which of the dates have ended.
@@ -82,14 +111,22 @@ mod tests {
                 let right = self.start.wall + Duration::from_secs(self.mono);
                 let by = Duration::from_secs(offset.unsigned_abs());
                 let wall = if offset < 0 { right - by } else { right + by };
-                let now = Now { wall, mono: self.start.mono + Duration::from_secs(self.mono) };
+                let now = Now {
+                    wall,
+                    mono: self.start.mono + Duration::from_secs(self.mono),
+                };
                 if let Some(time) = self.drift.lead(&self.time, now, self.dates.iter().copied()) {
                     self.time = time;
                 }
                 self.mono += 10;
             }
-            let dates = self.time.read(self.start.mono + Duration::from_secs(self.mono));
-            self.dates.iter().map(|date| dates.has_ended(*date)).collect()
+            let dates = self
+                .time
+                .read(self.start.mono + Duration::from_secs(self.mono));
+            self.dates
+                .iter()
+                .map(|date| dates.has_ended(*date))
+                .collect()
         }
     }
 
@@ -98,9 +135,21 @@ mod tests {
         let mut run = Run::new(&[3_600, 3 * 3_600]);
         let back = -i64::try_from(DAY).unwrap();
         assert_eq!(run.on(3_500, 0), [false, false]);
-        assert_eq!(run.on(200, back), [true, false], "it ended by the monotonic clock");
-        assert_eq!(run.on(3_600, back), [true, false], "the clock has held, and it stays ended");
-        assert_eq!(run.on(3 * 3_600, back), [true, false], "what had not ended goes by the clock that has held");
+        assert_eq!(
+            run.on(200, back),
+            [true, false],
+            "it ended by the monotonic clock"
+        );
+        assert_eq!(
+            run.on(3_600, back),
+            [true, false],
+            "the clock has held, and it stays ended"
+        );
+        assert_eq!(
+            run.on(3 * 3_600, back),
+            [true, false],
+            "what had not ended goes by the clock that has held"
+        );
     }
 
     #[test]
@@ -111,7 +160,11 @@ mod tests {
         assert_eq!(run.on(550, year), [false, false], "it has not held");
         assert_eq!(run.on(900, 0), [false, false]);
         assert_eq!(run.on(700, year), [true, false]);
-        assert_eq!(run.on(1_300, 0), [true, false], "back again: what has ended stays ended");
+        assert_eq!(
+            run.on(1_300, 0),
+            [true, false],
+            "back again: what has ended stays ended"
+        );
     }
 
     proptest! {

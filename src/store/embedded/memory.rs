@@ -63,7 +63,9 @@ impl Memory {
         let capacity = capacity.max(1);
         let segments = (capacity / SEGMENT).max(1).next_power_of_two();
         Self {
-            segments: std::iter::repeat_with(Segment::default).take(segments).collect(),
+            segments: std::iter::repeat_with(Segment::default)
+                .take(segments)
+                .collect(),
             capacity,
             committed: 0,
             slots: 0,
@@ -84,25 +86,43 @@ impl Memory {
             && flight.token != token
             && flight.lapses > now
         {
-            return Claimed::InFlight { lapses_in: Duration::from_millis(flight.lapses - now) };
+            return Claimed::InFlight {
+                lapses_in: Duration::from_millis(flight.lapses - now),
+            };
         }
         self.prune(now);
-        self.in_flight.insert(key, Flight { token, lapses: now.saturating_add(millis(lease)) });
+        self.in_flight.insert(
+            key,
+            Flight {
+                token,
+                lapses: now.saturating_add(millis(lease)),
+            },
+        );
         Claimed::Fresh
     }
 
     /// Remembers `key` for `window`, if the claim is `token`'s or was until it lapsed and nobody took it over.
     pub fn commit(&mut self, key: Key, token: Token, window: Duration, now: u64) -> Commit {
-        if self.in_flight.get(&key).is_none_or(|flight| flight.token != token) {
+        if self
+            .in_flight
+            .get(&key)
+            .is_none_or(|flight| flight.token != token)
+        {
             let repeated = self.recent.contains(&(key, token)) && self.remembers(key, now);
-            return Commit { held: if repeated { Held::Yes } else { Held::Lost }, forgot: None };
+            return Commit {
+                held: if repeated { Held::Yes } else { Held::Lost },
+                forgot: None,
+            };
         }
         self.in_flight.remove(&key);
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
         self.recent.push_back((key, token));
-        Commit { held: Held::Yes, forgot: self.remember(key, now.saturating_add(millis(window)), now) }
+        Commit {
+            held: Held::Yes,
+            forgot: self.remember(key, now.saturating_add(millis(window)), now),
+        }
     }
 
     /// Holds a claim longer: `lease` from now.
@@ -118,7 +138,10 @@ impl Memory {
 
     /// Gives a claim back; `false` if it is not `token`'s.
     pub fn release(&mut self, key: Key, token: Token) -> bool {
-        let held = self.in_flight.get(&key).is_some_and(|flight| flight.token == token);
+        let held = self
+            .in_flight
+            .get(&key)
+            .is_some_and(|flight| flight.token == token);
         if held {
             self.in_flight.remove(&key);
         }
@@ -131,7 +154,12 @@ impl Memory {
         let index = self.index(number);
         self.adjust(index, |segment| segment.sweep(now, STEPS));
         let mut forgot = None;
-        if self.committed >= self.capacity && !self.segments.get(index).is_some_and(|segment| segment.has(number)) {
+        if self.committed >= self.capacity
+            && !self
+                .segments
+                .get(index)
+                .is_some_and(|segment| segment.has(number))
+        {
             forgot = self.forget_one(index, now);
         }
         self.adjust(index, |segment| segment.insert(number, seconds(until), now));
@@ -148,13 +176,21 @@ impl Memory {
     /// Whether `key` was committed and its window has not passed.
     pub fn remembers(&self, key: Key, now: u64) -> bool {
         let number = u128::from_be_bytes(key.0);
-        self.segments.get(self.index(number)).is_some_and(|segment| segment.until(number).is_some_and(|until| until > seconds_begun(now)))
+        self.segments
+            .get(self.index(number))
+            .is_some_and(|segment| {
+                segment
+                    .until(number)
+                    .is_some_and(|until| until > seconds_begun(now))
+            })
     }
 
     /// Frees the expired IDs of one segment, another at each call: for a ledger at rest, which no commit tidies.
     pub fn tidy(&mut self, now: u64) {
         self.tidied = (self.tidied + 1) % self.segments.len();
-        self.adjust(self.tidied, |segment| segment.sweep(seconds_begun(now), usize::MAX));
+        self.adjust(self.tidied, |segment| {
+            segment.sweep(seconds_begun(now), usize::MAX)
+        });
     }
 
     /// IDs remembered, some of which may have expired a while ago.
@@ -183,7 +219,9 @@ impl Memory {
 
     /// Changes one segment and keeps the sums.
     fn adjust(&mut self, index: usize, change: impl FnOnce(&mut Segment)) {
-        let Some(segment) = self.segments.get_mut(index) else { return };
+        let Some(segment) = self.segments.get_mut(index) else {
+            return;
+        };
         let (before, slots) = (segment.len(), segment.capacity());
         change(segment);
         self.committed = self.committed + segment.len() - before;
@@ -193,7 +231,11 @@ impl Memory {
     /// Forgets the ID nearest to its expiry of the first segment from `index` on that has any; its key, if its time had not come.
     fn forget_one(&mut self, index: usize, now: u32) -> Option<Key> {
         let all = self.segments.len();
-        let index = (index..all).chain(0..index).find(|index| self.segments.get(*index).is_some_and(|segment| segment.len() > 0))?;
+        let index = (index..all).chain(0..index).find(|index| {
+            self.segments
+                .get(*index)
+                .is_some_and(|segment| segment.len() > 0)
+        })?;
         let mut soonest = None;
         self.adjust(index, |segment| soonest = segment.remove_soonest());
         let (number, until) = soonest?;
@@ -207,7 +249,8 @@ impl Memory {
     /// Drops claims that lapsed long ago, when there are twice as many claims as after the last time.
     fn prune(&mut self, now: u64) {
         if self.in_flight.len() >= self.prune_at {
-            self.in_flight.retain(|_, flight| flight.lapses.saturating_add(LAPSED) > now);
+            self.in_flight
+                .retain(|_, flight| flight.lapses.saturating_add(LAPSED) > now);
             self.prune_at = (self.in_flight.len() * 2).max(1024);
         }
     }

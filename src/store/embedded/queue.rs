@@ -13,7 +13,10 @@ use crate::store::embedded::sqlite::accept::{Commit, accept};
 use crate::store::embedded::sqlite::settle::settle;
 use crate::store::embedded::sqlite::{lease, look, ms, name, reschedule};
 use crate::store::names::{Named, Numbers, assign};
-use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start, TargetId, Wanted};
+use crate::store::queue::{
+    Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start,
+    TargetId, Wanted,
+};
 use crate::store::{Answer, Changed, Claimed, Held, How, Key, StoreError, Token, locked};
 
 /// How long a stored delivery waits whose record makes no sense.
@@ -41,9 +44,26 @@ impl Committing {
             Dedupe::Key { key, window, dead } => {
                 // a repeated call has the same ID, and so the same token
                 let token = Token(delivery.id.0.as_u128());
-                Some(Self { key, token, window, dead, own: true })
+                Some(Self {
+                    key,
+                    token,
+                    window,
+                    dead,
+                    own: true,
+                })
             }
-            Dedupe::Held { key, token, window, dead } => Some(Self { key, token, window, dead, own: false }),
+            Dedupe::Held {
+                key,
+                token,
+                window,
+                dead,
+            } => Some(Self {
+                key,
+                token,
+                window,
+                dead,
+                own: false,
+            }),
         }
     }
 
@@ -64,7 +84,9 @@ impl Committing {
 impl Embedded {
     /// The disk.
     pub(super) fn disk(&self) -> Result<&Disk, StoreError> {
-        self.disk.as_ref().ok_or_else(|| StoreError::Unavailable("there is no store on disk: `store.path` is not set".into()))
+        self.disk.as_ref().ok_or_else(|| {
+            StoreError::Unavailable("there is no store on disk: `store.path` is not set".into())
+        })
     }
 
     /// Gives a delivery to the disk, with its claim; that is done also if the answer is not waited for.
@@ -79,10 +101,17 @@ impl Embedded {
             match self.shared.claim(key, token, WRITING) {
                 Claimed::Fresh => {}
                 Claimed::Committed => known = true,
-                Claimed::InFlight { lapses_in } => return at_once(Ok(Accepted::InFlight { lapses_in })),
+                Claimed::InFlight { lapses_in } => {
+                    return at_once(Ok(Accepted::InFlight { lapses_in }));
+                }
             }
         }
-        let commit = committing.map(|c| Commit { key: c.key, window: ms(c.window), dead: c.dead, known });
+        let commit = committing.map(|c| Commit {
+            key: c.key,
+            window: ms(c.window),
+            dead: c.dead,
+            known,
+        });
         let record = delivery.record.encode();
         let bytes = record.len() + delivery.body.len();
         // a duplicate of what is stored takes no room, and an alarm may be about the very lack of it
@@ -96,8 +125,15 @@ impl Embedded {
             }
             admitted => admitted.ok(),
         };
-        let how = How { key: committing.map(|c| c.key), bytes, finishes: known };
-        let others = delivery.to.iter().any(|to| !matches!(to.start, Start::Mine(_) | Start::Over(_)));
+        let how = How {
+            key: committing.map(|c| c.key),
+            bytes,
+            finishes: known,
+        };
+        let others = delivery
+            .to
+            .iter()
+            .any(|to| !matches!(to.start, Start::Mine(_) | Start::Over(_)));
         let (shared, offered) = (Arc::clone(&self.shared), Arc::clone(delivery));
         disk.write(
             how,
@@ -122,7 +158,11 @@ pub(super) fn recorded(attempt: Option<Attempt>, next: Next, is_full: bool) -> O
         return attempt;
     }
     let attempt = attempt.filter(|_| !matches!(next, Next::Later(_)))?;
-    Some(Attempt { head: Bytes::new(), body: Bytes::new(), ..attempt })
+    Some(Attempt {
+        head: Bytes::new(),
+        body: Bytes::new(),
+        ..attempt
+    })
 }
 
 /// An answer that is known at once.
@@ -135,8 +175,14 @@ impl Queue for Embedded {
         let names = names.to_vec();
         match self.disk() {
             Ok(disk) => {
-                let how = How { finishes: true, ..How::default() };
-                let (alarms, kinds) = (Arc::clone(&self.alarms), names.iter().map(|named| named.kind).collect::<Vec<_>>());
+                let how = How {
+                    finishes: true,
+                    ..How::default()
+                };
+                let (alarms, kinds) = (
+                    Arc::clone(&self.alarms),
+                    names.iter().map(|named| named.kind).collect::<Vec<_>>(),
+                );
                 disk.write(
                     how,
                     move |writing| name::numbers(writing, &names),
@@ -167,7 +213,9 @@ impl Queue for Embedded {
                 let accepted = offered.await?;
                 // what memory took it for a duplicate of may have been erased before this reached the disk: then it is new
                 let key = Committing::of(dedupe, &delivery).map(|committing| committing.key);
-                if accepted != (Accepted::Duplicate { of: None }) || key.is_none_or(|key| self.shared.remembered(&[key]) > 0) {
+                if accepted != (Accepted::Duplicate { of: None })
+                    || key.is_none_or(|key| self.shared.remembered(&[key]) > 0)
+                {
                     return Ok(accepted);
                 }
                 offered = self.offer(&delivery, dedupe);
@@ -177,7 +225,9 @@ impl Queue for Embedded {
 
     fn ready(&self, after: Option<TargetId>) -> Answer<'_, Ready> {
         match self.disk() {
-            Ok(disk) => disk.reader().read(move |reading| look::ready(reading, after)),
+            Ok(disk) => disk
+                .reader()
+                .read(move |reading| look::ready(reading, after)),
             Err(error) => at_once(Err(error)),
         }
     }
@@ -185,22 +235,57 @@ impl Queue for Embedded {
     fn lease(&self, wanted: &[Wanted], lease: Duration, held: usize) -> Answer<'_, Vec<Leased>> {
         let wanted = wanted.to_vec();
         Box::pin(async move {
-            let (disk, how) = (self.disk()?, How { finishes: true, ..How::default() });
+            let (disk, how) = (
+                self.disk()?,
+                How {
+                    finishes: true,
+                    ..How::default()
+                },
+            );
             let wall = self.wall();
-            let taken = disk.write(how, move |writing| lease::lease(writing, &wanted, lease, held, wall), |_| {}).await?;
+            let taken = disk
+                .write(
+                    how,
+                    move |writing| lease::lease(writing, &wanted, lease, held, wall),
+                    |_| {},
+                )
+                .await?;
             if taken.is_empty() {
                 return Ok(Vec::new());
             }
-            let ids: Vec<_> = taken.iter().map(|taken| taken.lease.unit.delivery).collect();
-            let read = disk.reader().read(move |reading| look::stored(reading, ids)).await;
+            let ids: Vec<_> = taken
+                .iter()
+                .map(|taken| taken.lease.unit.delivery)
+                .collect();
+            let read = disk
+                .reader()
+                .read(move |reading| look::stored(reading, ids))
+                .await;
             let stored = match &read {
                 Ok(stored) => stored,
                 Err(_) => &HashMap::new(),
             };
             let (mut leased, mut unread) = (Vec::new(), Vec::new());
-            for lease::Taken { lease, tries, cause, age, lane, bytes, unsettled: _ } in taken {
+            for lease::Taken {
+                lease,
+                tries,
+                cause,
+                age,
+                lane,
+                bytes,
+                unsettled: _,
+            } in taken
+            {
                 match stored.get(&lease.unit.delivery) {
-                    Some(stored) => leased.push(Leased { lease, tries, cause, age, lane, bytes, stored: Arc::clone(stored) }),
+                    Some(stored) => leased.push(Leased {
+                        lease,
+                        tries,
+                        cause,
+                        age,
+                        lane,
+                        bytes,
+                        stored: Arc::clone(stored),
+                    }),
                     None => unread.push(lease),
                 }
             }
@@ -220,10 +305,16 @@ impl Queue for Embedded {
         };
         let was_made = attempt.is_some();
         let attempt = recorded(attempt, next, disk.room().is_full());
-        let bytes = attempt.as_ref().map_or(0, |attempt| attempt.head.len() + attempt.body.len());
+        let bytes = attempt
+            .as_ref()
+            .map_or(0, |attempt| attempt.head.len() + attempt.body.len());
         let (shared, late) = (Arc::clone(&self.shared), Arc::clone(&self.late));
         let settled = disk.write(
-            How { key: None, bytes, finishes: true },
+            How {
+                key: None,
+                bytes,
+                finishes: true,
+            },
             move |writing| settle(writing, lease, attempt.as_ref(), was_made, next),
             move |outcome| {
                 if let Ok(settled) = outcome {
@@ -240,15 +331,34 @@ impl Queue for Embedded {
     fn reschedule(&self, target: TargetId, schedule: &Schedule) -> Answer<'_, ()> {
         let schedule = Arc::new(schedule.clone());
         Box::pin(async move {
-            let (disk, how) = (self.disk()?, How { finishes: true, ..How::default() });
+            let (disk, how) = (
+                self.disk()?,
+                How {
+                    finishes: true,
+                    ..How::default()
+                },
+            );
             let by = Arc::clone(&schedule);
-            if disk.write(how, move |writing| reschedule::is_followed(writing, target, &by), |_| {}).await? {
+            if disk
+                .write(
+                    how,
+                    move |writing| reschedule::is_followed(writing, target, &by),
+                    |_| {},
+                )
+                .await?
+            {
                 return Ok(());
             }
             let mut after = None;
             loop {
                 let by = Arc::clone(&schedule);
-                after = disk.write(how, move |writing| reschedule::step(writing, target, &by, after), |_| {}).await?;
+                after = disk
+                    .write(
+                        how,
+                        move |writing| reschedule::step(writing, target, &by, after),
+                        |_| {},
+                    )
+                    .await?;
                 self.shared.work.notify_one();
                 if after.is_none() {
                     return Ok(());

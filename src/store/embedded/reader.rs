@@ -47,9 +47,15 @@ impl Reader {
     pub(crate) fn start(path: &Path, time: StoreTime) -> Result<Self, StoreError> {
         let (connection, shared) = (connect_reader(path)?, Arc::new(Shared::default()));
         let in_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("store-read".to_owned()).spawn(move || run(&in_thread, &connection, &time));
-        let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
-        Ok(Self { shared, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("store-read".to_owned())
+            .spawn(move || run(&in_thread, &connection, &time));
+        let thread = thread
+            .map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Reads something. What does not fit is told so at once.
@@ -65,13 +71,18 @@ impl Reader {
         let mut waiting = locked(&self.shared.waiting);
         if waiting.closing || waiting.reads.len() >= QUEUE {
             drop(waiting);
-            read(Err(StoreError::Unavailable("too many reads wait for the disk".into())));
+            read(Err(StoreError::Unavailable(
+                "too many reads wait for the disk".into(),
+            )));
         } else {
             waiting.reads.push_back(read);
             drop(waiting);
             self.shared.wake.notify_one();
         }
-        Box::pin(async move { told.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".into()))) })
+        Box::pin(async move {
+            told.await
+                .unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".into())))
+        })
     }
 }
 
@@ -79,10 +90,18 @@ fn run(shared: &Shared, connection: &Connection, time: &StoreTime) {
     loop {
         let waiting = locked(&shared.waiting);
         let nothing = |waiting: &mut Waiting| !waiting.closing && waiting.reads.is_empty();
-        let mut waiting = shared.wake.wait_while(waiting, nothing).unwrap_or_else(PoisonError::into_inner);
-        let Some(read) = waiting.reads.pop_front() else { return };
+        let mut waiting = shared
+            .wake
+            .wait_while(waiting, nothing)
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(read) = waiting.reads.pop_front() else {
+            return;
+        };
         drop(waiting);
-        read(Ok(&Reading { connection, now: time.now() }));
+        read(Ok(&Reading {
+            connection,
+            now: time.now(),
+        }));
     }
 }
 
@@ -90,7 +109,11 @@ impl Drop for Reader {
     fn drop(&mut self) {
         locked(&self.shared.waiting).closing = true;
         self.shared.wake.notify_one();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
             tracing::error!("the thread that reads the store ended early");
         }
     }

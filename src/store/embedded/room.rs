@@ -34,9 +34,15 @@ impl Disk {
     /// Asks the system about the disk of `path`.
     pub fn of(path: &Path) -> Option<Self> {
         let found = statvfs(path).ok()?;
-        #[allow(clippy::useless_conversion, reason = "on some systems these have 32 bits")]
+        #[allow(
+            clippy::useless_conversion,
+            reason = "on some systems these have 32 bits"
+        )]
         let bytes = |blocks| u64::from(blocks).saturating_mul(u64::from(found.fragment_size()));
-        Some(Self { free: bytes(found.blocks_available()), total: bytes(found.blocks()) })
+        Some(Self {
+            free: bytes(found.blocks_available()),
+            total: bytes(found.blocks()),
+        })
     }
 }
 
@@ -88,9 +94,13 @@ pub(crate) struct Room {
 impl Room {
     /// Looks at the disk of a store. Gives the reserve back if there is no room to open the database in.
     pub(crate) fn of(directory: &Path) -> Arc<Self> {
-        let disk = Disk::of(directory).unwrap_or(Disk { free: u64::MAX, total: 0 });
+        let disk = Disk::of(directory).unwrap_or(Disk {
+            free: u64::MAX,
+            total: 0,
+        });
         let bounds = Bounds::of(disk.total);
-        let is_there = std::fs::metadata(directory.join(RESERVE)).is_ok_and(|file| file.len() == bounds.reserve);
+        let is_there = std::fs::metadata(directory.join(RESERVE))
+            .is_ok_and(|file| file.len() == bounds.reserve);
         let reserve = if bounds.reserve == 0 {
             NONE
         } else if is_there {
@@ -100,7 +110,15 @@ impl Room {
         };
         let (left, admitted) = (AtomicU64::new(u64::MAX), AtomicU64::default());
         let (refused, full) = (AtomicBool::default(), AtomicBool::default());
-        let room = Self { directory: directory.to_owned(), bounds, reserve: AtomicU8::new(reserve), left, admitted, refused, full };
+        let room = Self {
+            directory: directory.to_owned(),
+            bounds,
+            reserve: AtomicU8::new(reserve),
+            left,
+            admitted,
+            refused,
+            full,
+        };
         if disk.free < TO_OPEN {
             room.release();
         }
@@ -114,7 +132,9 @@ impl Room {
     /// Looks again. `growth` is what the database file has yet to grow by for what its log holds. `makes` says whether the reserve is made again, if
     /// there is room for it: that is some work, and so not done with each batch.
     pub(crate) fn measure(&self, growth: u64, makes: bool) {
-        let Some(disk) = Disk::of(&self.directory) else { return };
+        let Some(disk) = Disk::of(&self.directory) else {
+            return;
+        };
         let free = disk.free.saturating_sub(growth);
         let Bounds { floor, reserve, .. } = self.bounds;
         let mut left = free.saturating_sub(floor);
@@ -123,14 +143,27 @@ impl Room {
             left -= reserve;
         }
         self.left.store(left, Ordering::Relaxed);
-        let refused = if makes { self.refused.swap(false, Ordering::Relaxed) } else { self.refused.load(Ordering::Relaxed) };
+        let refused = if makes {
+            self.refused.swap(false, Ordering::Relaxed)
+        } else {
+            self.refused.load(Ordering::Relaxed)
+        };
         let was_full = self.full.load(Ordering::Relaxed);
         // once it is full, a little room ends that no more: it would be full again at once
-        let full = left == 0 || refused || self.reserve.load(Ordering::Relaxed) == GONE || (was_full && left < reserve);
+        let full = left == 0
+            || refused
+            || self.reserve.load(Ordering::Relaxed) == GONE
+            || (was_full && left < reserve);
         self.full.store(full, Ordering::Relaxed);
         match (was_full, full) {
-            (false, true) => tracing::error!(free = disk.free, floor, "the disk of the store is full, new deliveries are refused"),
-            (true, false) => tracing::info!(free = disk.free, "the disk of the store has room again"),
+            (false, true) => tracing::error!(
+                free = disk.free,
+                floor,
+                "the disk of the store is full, new deliveries are refused"
+            ),
+            (true, false) => {
+                tracing::info!(free = disk.free, "the disk of the store has room again")
+            }
             (true, true) | (false, false) => {}
         }
     }
@@ -151,16 +184,26 @@ impl Room {
     /// # Errors
     /// [`StoreError::Full`]: it would take what others need.
     pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Admitted, StoreError> {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(OVERHEAD);
+        let bytes = u64::try_from(bytes)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(2)
+            .saturating_add(OVERHEAD);
         let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
-        let admitted = Admitted { room: Arc::clone(self), bytes };
+        let admitted = Admitted {
+            room: Arc::clone(self),
+            bytes,
+        };
         let full = self.is_full();
         let fits = !full && before.saturating_add(bytes) <= self.left.load(Ordering::Relaxed);
         // a refusal by a full disk says nothing new: under steady traffic it would keep the disk full for good
         if !fits && !full {
             self.refused.store(true, Ordering::Relaxed);
         }
-        if fits { Ok(admitted) } else { Err(StoreError::Full) }
+        if fits {
+            Ok(admitted)
+        } else {
+            Err(StoreError::Full)
+        }
     }
 
     /// Gives the reserve back to the disk; whether it was there.
@@ -171,7 +214,9 @@ impl Room {
         let removed = std::fs::remove_file(self.directory.join(RESERVE)).is_ok();
         if removed {
             self.reserve.store(GONE, Ordering::Relaxed);
-            tracing::warn!("the disk is full: the reserve of the store is used to finish what was accepted");
+            tracing::warn!(
+                "the disk is full: the reserve of the store is used to finish what was accepted"
+            );
         }
         removed
     }
@@ -179,12 +224,26 @@ impl Room {
     /// Makes the reserve: real bytes, not a hole.
     fn make(&self) -> u8 {
         let path = self.directory.join(RESERVE);
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let Err(error) = opened.and_then(|file| fill(file, self.bounds.reserve)) else { return THERE };
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path);
+        let Err(error) = opened.and_then(|file| fill(file, self.bounds.reserve)) else {
+            return THERE;
+        };
         // half a reserve holds room that is needed
         std::fs::remove_file(&path).ok();
         tracing::debug!(%error, "no reserve");
-        if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) { GONE } else { NONE }
+        if matches!(
+            error.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        ) {
+            GONE
+        } else {
+            NONE
+        }
     }
 }
 
@@ -197,7 +256,13 @@ fn fill(mut file: File, bytes: u64) -> std::io::Result<()> {
     }
     let (zeros, mut left) = ([0_u8; 64 << 10], bytes);
     while left > 0 {
-        let piece = zeros.get(..usize::try_from(left).unwrap_or(zeros.len()).min(zeros.len())).unwrap_or(&zeros);
+        let piece = zeros
+            .get(
+                ..usize::try_from(left)
+                    .unwrap_or(zeros.len())
+                    .min(zeros.len()),
+            )
+            .unwrap_or(&zeros);
         file.write_all(piece)?;
         left -= u64::try_from(piece.len()).unwrap_or(left);
     }
@@ -225,13 +290,25 @@ mod tests {
     fn bounds_follow_from_the_size_of_the_disk() {
         const MIB: u64 = 1 << 20;
         let of = |total| {
-            let Bounds { floor, reserve, checkpoint, log } = Bounds::of(total);
+            let Bounds {
+                floor,
+                reserve,
+                checkpoint,
+                log,
+            } = Bounds::of(total);
             (floor, reserve, checkpoint as u64, log)
         };
-        assert_eq!(of(12 * MIB), (12 * MIB / 8, 12 * MIB / 16, 12 * MIB / 32, MIB));
+        assert_eq!(
+            of(12 * MIB),
+            (12 * MIB / 8, 12 * MIB / 16, 12 * MIB / 32, MIB)
+        );
         assert_eq!(of(512 * MIB), (64 * MIB, 16 * MIB, 4 * MIB, 32 * MIB));
         assert_eq!(of(1 << 40), (64 * MIB, 16 * MIB, 4 * MIB, 64 * MIB));
-        assert_eq!(of(0), (0, 0, 256 << 10, MIB), "a file system that does not say");
+        assert_eq!(
+            of(0),
+            (0, 0, 256 << 10, MIB),
+            "a file system that does not say"
+        );
     }
 
     #[test]
@@ -239,13 +316,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let room = Room::of(directory.path());
         room.measure(0, true);
-        room.left.store(2 * (2 * 1000 + OVERHEAD), Ordering::Relaxed);
+        room.left
+            .store(2 * (2 * 1000 + OVERHEAD), Ordering::Relaxed);
         let (first, second) = (room.admit(1000), room.admit(1000));
         assert!(first.is_ok() && second.is_ok());
         assert!(matches!(room.admit(0), Err(StoreError::Full)));
         drop(first);
         assert!(room.admit(1000).is_ok());
-        assert!(matches!(room.admit(1001), Err(StoreError::Full)), "what was refused holds nothing, and this is too much");
+        assert!(
+            matches!(room.admit(1001), Err(StoreError::Full)),
+            "what was refused holds nothing, and this is too much"
+        );
     }
 
     #[test]
@@ -256,10 +337,20 @@ mod tests {
         room.measure(0, true);
         assert_eq!(std::fs::metadata(&file).unwrap().len(), room.bounds.reserve);
         assert!(room.admit(1).is_ok() && !room.is_full());
-        assert_eq!(Room::of(directory.path()).reserve.load(Ordering::Relaxed), THERE, "it outlives the process");
-        assert_eq!((room.release(), room.release(), file.exists()), (true, false, false));
+        assert_eq!(
+            Room::of(directory.path()).reserve.load(Ordering::Relaxed),
+            THERE,
+            "it outlives the process"
+        );
+        assert_eq!(
+            (room.release(), room.release(), file.exists()),
+            (true, false, false)
+        );
         room.measure(u64::MAX, true);
-        assert!(room.is_full() && room.admit(1).is_err() && !file.exists(), "no room");
+        assert!(
+            room.is_full() && room.admit(1).is_err() && !file.exists(),
+            "no room"
+        );
         room.measure(0, true);
         assert!(!room.is_full() && room.admit(1).is_ok() && file.exists());
         // one that does not fit is as good as a full disk, until there is more than a little room

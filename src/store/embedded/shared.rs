@@ -35,14 +35,30 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(time: StoreTime, capacity: usize, line: Option<Arc<Line>>) -> Self {
         let shards = if capacity < SHARDS * 1024 { 1 } else { SHARDS };
-        let shards = std::iter::repeat_with(|| Mutex::new(Memory::new(capacity.div_ceil(shards)))).take(shards).collect();
-        Self { time, shards, hints: Arc::default(), line, work: Arc::default(), continuity: Mutex::default(), dropped: AtomicUsize::new(0) }
+        let shards = std::iter::repeat_with(|| Mutex::new(Memory::new(capacity.div_ceil(shards))))
+            .take(shards)
+            .collect();
+        Self {
+            time,
+            shards,
+            hints: Arc::default(),
+            line,
+            work: Arc::default(),
+            continuity: Mutex::default(),
+            dropped: AtomicUsize::new(0),
+        }
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length, and there is one shard at least")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the index is taken modulo the length, and there is one shard at least"
+    )]
     pub(super) fn shard(&self, key: Key) -> MutexGuard<'_, Memory> {
-        let index = usize::try_from(u128::from_be_bytes(key.0) >> 120).unwrap_or(0) % self.shards.len();
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        let index =
+            usize::try_from(u128::from_be_bytes(key.0) >> 120).unwrap_or(0) % self.shards.len();
+        self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn claim(&self, key: Key, token: Token, lease: Duration) -> Claimed {
@@ -57,9 +73,16 @@ impl Shared {
         let commit = shard.commit(key, token, window, now);
         if let (Held::Yes, Some(line)) = (commit.held, &self.line) {
             let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-            let remember = (!on_disk).then(|| Change::Remember(key, self.time.now().saturating_add(window)));
+            let remember =
+                (!on_disk).then(|| Change::Remember(key, self.time.now().saturating_add(window)));
             // Within the lock, so that changes of one key reach the disk in the order they were made.
-            line.journal(commit.forgot.map(Change::Forget).into_iter().chain(remember));
+            line.journal(
+                commit
+                    .forgot
+                    .map(Change::Forget)
+                    .into_iter()
+                    .chain(remember),
+            );
         }
         drop(shard);
         self.hints.wake(key);
@@ -74,8 +97,16 @@ impl Shared {
         let mut shard = self.shard(key);
         let forgot = shard.remember(key, now.saturating_add(window_ms), now);
         if let Some(line) = &self.line {
-            let until = self.time.now().saturating_add(i64::try_from(window_ms).unwrap_or(i64::MAX));
-            line.journal(forgot.map(Change::Forget).into_iter().chain([Change::Remember(key, until)]));
+            let until = self
+                .time
+                .now()
+                .saturating_add(i64::try_from(window_ms).unwrap_or(i64::MAX));
+            line.journal(
+                forgot
+                    .map(Change::Forget)
+                    .into_iter()
+                    .chain([Change::Remember(key, until)]),
+            );
         }
         drop(shard);
         self.note_loss(forgot.is_some());
@@ -124,12 +155,17 @@ impl Shared {
     }
 
     fn continuity(&self) -> MutexGuard<'_, Continuity> {
-        self.continuity.lock().unwrap_or_else(PoisonError::into_inner)
+        self.continuity
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers until `until`, in the store's time, what is on the disk already.
     pub(super) fn remember(&self, key: Key, until: i64) {
-        let (now, left) = (self.time.elapsed(), u64::try_from(until.saturating_sub(self.time.now())).unwrap_or(0));
+        let (now, left) = (
+            self.time.elapsed(),
+            u64::try_from(until.saturating_sub(self.time.now())).unwrap_or(0),
+        );
         let mut shard = self.shard(key);
         if left == 0 {
             return shard.forget(key);
@@ -145,7 +181,9 @@ impl Shared {
     /// How many of `keys` are remembered.
     pub(super) fn remembered(&self, keys: &[Key]) -> u64 {
         let now = self.time.elapsed();
-        keys.iter().map(|key| u64::from(self.shard(*key).remembers(*key, now))).sum()
+        keys.iter()
+            .map(|key| u64::from(self.shard(*key).remembers(*key, now)))
+            .sum()
     }
 
     /// Forgets what a person wants forgotten, and what was erased without having been delivered.
@@ -191,7 +229,13 @@ impl Hints {
         }
         let (notify, waiters) = by_key.entry(key).or_default();
         *waiters += 1;
-        let (notified, place) = (Arc::clone(notify).notified_owned(), Place { hints: Arc::clone(hints), key });
+        let (notified, place) = (
+            Arc::clone(notify).notified_owned(),
+            Place {
+                hints: Arc::clone(hints),
+                key,
+            },
+        );
         Box::pin(async move {
             notified.await;
             drop(place);
@@ -207,7 +251,11 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_key = self.hints.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = self
+            .hints
+            .by_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((_, waiters)) = by_key.get_mut(&self.key) {
             *waiters -= 1;
             if *waiters == 0 {

@@ -68,7 +68,15 @@ impl Database {
         let path = directory.path.join(FILE);
         let io = |error: std::io::Error| OpenError::io(&path, &error);
         // SQLite gives its log the mode of the database.
-        drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?);
+        drop(
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+                .map_err(io)?,
+        );
         if schema::is_stub(&path).map_err(io)? {
             return Err(StoreError::Corrupted("the file is cut short".into()).into());
         }
@@ -76,11 +84,14 @@ impl Database {
         if std::fs::metadata(&path).map_err(io)?.len() == 0 {
             // before anything is in it; an older file needs a VACUUM
             let new = Connection::open(&path).map_err(told)?;
-            new.execute_batch("pragma auto_vacuum = incremental; pragma journal_mode = wal").map_err(told)?;
+            new.execute_batch("pragma auto_vacuum = incremental; pragma journal_mode = wal")
+                .map_err(told)?;
         }
         let mut connection = connect(&path)?;
         // checkpoints are made off the way of those who wait for a commit
-        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(told)?;
+        connection
+            .pragma_update(None, "wal_autocheckpoint", 0)
+            .map_err(told)?;
         if let Some(found) = schema::version(&connection).map_err(told)?
             && found > schema::SCHEMA
         {
@@ -128,15 +139,24 @@ impl Database {
     pub fn in_place(&self) -> Result<(), StoreError> {
         match identity(&self.path) {
             Ok(found) if found == self.file => Ok(()),
-            Ok(_) => Err(StoreError::Unavailable("the database file was replaced under a running gate: restart it".into())),
-            Err(error) => Err(StoreError::Unavailable(format!("the database file was removed under a running gate: {error}").into())),
+            Ok(_) => Err(StoreError::Unavailable(
+                "the database file was replaced under a running gate: restart it".into(),
+            )),
+            Err(error) => Err(StoreError::Unavailable(
+                format!("the database file was removed under a running gate: {error}").into(),
+            )),
         }
     }
 
     /// When this store was last seen; none for a new one, and one of an older version.
     pub(crate) fn seen(&self) -> Result<Option<Seen>, StoreError> {
         let of = |name: &str| {
-            let value = self.connection.query_row("select value from meta where name = ?1", [name], |row| row.get(0)).optional();
+            let value = self
+                .connection
+                .query_row("select value from meta where name = ?1", [name], |row| {
+                    row.get(0)
+                })
+                .optional();
             value.map_err(told)
         };
         let (store, wall): (Option<i64>, Option<i64>) = (of("store_time")?, of("wall_time")?);
@@ -145,13 +165,25 @@ impl Database {
 
     /// Since when each route has been kept without a gap, as [`Change::Kept`] wrote it.
     pub(crate) fn kept(&self) -> Result<Option<String>, StoreError> {
-        self.connection.query_row("select value from meta where name = 'kept'", [], |row| row.get(0)).optional().map_err(told)
+        self.connection
+            .query_row("select value from meta where name = 'kept'", [], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(told)
     }
 
     /// The sums that are kept.
     pub(crate) fn tally(&self) -> Result<Tally, StoreError> {
-        let mut rows = self.connection.prepare("select kind, number, rows, bytes from tally").map_err(told)?;
-        let rows = rows.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))).map_err(told)?;
+        let mut rows = self
+            .connection
+            .prepare("select kind, number, rows, bytes from tally")
+            .map_err(told)?;
+        let rows = rows
+            .query_map([], |row| {
+                Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
+            })
+            .map_err(told)?;
         rows.collect::<Result<_, _>>().map_err(told)
     }
 
@@ -165,7 +197,10 @@ impl Database {
         write: impl FnOnce(&Writing<'_>) -> Result<T, StoreError>,
     ) -> Result<(T, Tally), StoreError> {
         self.in_place()?;
-        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(told)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(told)?;
         let writing = Writing::new(&transaction, now, &self.hook, &self.marker);
         let done = write(&writing)?;
         let tally = writing.keep_tally()?;
@@ -181,20 +216,27 @@ impl Database {
     /// Returns whether a delivery waits or is dead.
     fn holds_deliveries(&self) -> Result<bool, StoreError> {
         let any = "select exists (select 1 from due) or exists (select 1 from dead)";
-        self.connection.query_row(any, [], |row| row.get(0)).map_err(told)
+        self.connection
+            .query_row(any, [], |row| row.get(0))
+            .map_err(told)
     }
 
     /// Ends the use of the database: without a delivery that waits or is dead, a damaged file would lose none.
     pub(crate) fn unmark(&self) -> Result<(), StoreError> {
         if self.marker.is_there() && !self.holds_deliveries()? {
-            self.marker.remove().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+            self.marker
+                .remove()
+                .map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         }
         Ok(())
     }
 
     /// Copies all of the log into the database and gives its bytes back to the disk. If a reader is in the way, the next call does.
     pub(crate) fn empty_log(&self) {
-        if let Err(error) = self.connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())) {
+        if let Err(error) = self
+            .connection
+            .query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
+        {
             tracing::debug!(%error, "the log is not emptied");
         }
     }
@@ -215,9 +257,15 @@ pub(crate) struct Checkpointed {
 /// A connection with the settings that all have.
 pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(told)?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(told)?;
-    connection.pragma_update(None, "journal_mode", "wal").map_err(told)?;
-    connection.pragma_update(None, "synchronous", "full").map_err(told)?;
+    connection
+        .busy_timeout(Duration::from_secs(5))
+        .map_err(told)?;
+    connection
+        .pragma_update(None, "journal_mode", "wal")
+        .map_err(told)?;
+    connection
+        .pragma_update(None, "synchronous", "full")
+        .map_err(told)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
@@ -225,22 +273,40 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
 /// A connection that only reads.
 pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = connect(path)?;
-    connection.pragma_update(None, "query_only", true).map_err(told)?;
+    connection
+        .pragma_update(None, "query_only", true)
+        .map_err(told)?;
     Ok(connection)
 }
 
 pub(crate) fn checkpoint(connection: &Connection) -> Result<Checkpointed, StoreError> {
-    let read = |row: &Row<'_>| Ok(Checkpointed { log: row.get(1)?, done: row.get(2)? });
-    connection.query_row("pragma wal_checkpoint(passive)", [], read).map_err(told)
+    let read = |row: &Row<'_>| {
+        Ok(Checkpointed {
+            log: row.get(1)?,
+            done: row.get(2)?,
+        })
+    };
+    connection
+        .query_row("pragma wal_checkpoint(passive)", [], read)
+        .map_err(told)
 }
 
 /// Checks a file that is shorter than it says: its log may hold the rest, if a crash cut a checkpoint off.
 fn whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let cause = "the file is cut short";
     checkpoint(connection)?;
-    let still = schema::is_short(path).map_err(|error| OpenError::Io { path: path.to_owned(), cause: error.to_string() })?;
-    let said: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0)).map_err(told)?;
-    if still || said != "ok" { Err(StoreError::Corrupted(cause.into()).into()) } else { Ok(()) }
+    let still = schema::is_short(path).map_err(|error| OpenError::Io {
+        path: path.to_owned(),
+        cause: error.to_string(),
+    })?;
+    let said: String = connection
+        .query_row("pragma quick_check(1)", [], |row| row.get(0))
+        .map_err(told)?;
+    if still || said != "ok" {
+        Err(StoreError::Corrupted(cause.into()).into())
+    } else {
+        Ok(())
+    }
 }
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
@@ -254,7 +320,8 @@ fn int(number: impl TryInto<i64>) -> i64 {
 
 /// A number that is not negative, out of a row.
 fn unsigned(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
-    row.get::<_, i64>(at).map(|number| u64::try_from(number).unwrap_or(0))
+    row.get::<_, i64>(at)
+        .map(|number| u64::try_from(number).unwrap_or(0))
 }
 
 /// Milliseconds as SQLite has them.
@@ -270,7 +337,12 @@ pub(crate) fn told(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupted(cause),
         Some(ErrorCode::DiskFull) => StoreError::Full,
         // the index of the log cannot grow
-        _ if error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => StoreError::Full,
+        _ if error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
+        {
+            StoreError::Full
+        }
         _ => StoreError::Unavailable(cause),
     }
 }
@@ -282,7 +354,10 @@ fn row<T>(
     params: impl Params,
     read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Option<T>, StoreError> {
-    connection.prepare_cached(sql).and_then(|mut statement| statement.query_row(params, read).optional()).map_err(told)
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row(params, read).optional())
+        .map_err(told)
 }
 
 /// All rows of a query.

@@ -16,7 +16,12 @@ const WINDOW: Duration = Duration::from_secs(3600);
 
 fn key(number: u32) -> Key {
     let mut bytes = [0; 16];
-    for (place, byte) in bytes.chunks_mut(4).zip([number.wrapping_mul(0x9e37_79b9), number, !number, number.wrapping_mul(0x85eb_ca6b)]) {
+    for (place, byte) in bytes.chunks_mut(4).zip([
+        number.wrapping_mul(0x9e37_79b9),
+        number,
+        !number,
+        number.wrapping_mul(0x85eb_ca6b),
+    ]) {
         place.copy_from_slice(&byte.to_be_bytes());
     }
     Key(bytes)
@@ -30,8 +35,14 @@ fn open(path: &Path, clock: &Arc<HandClock>) -> Embedded {
 
 async fn commit(ledger: &Embedded, numbers: std::ops::Range<u32>) {
     for number in numbers {
-        assert_eq!(ledger.claim(key(number), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
-        assert_eq!(ledger.commit(key(number), Token(1), WINDOW).await.unwrap(), Held::Yes);
+        assert_eq!(
+            ledger.claim(key(number), Token(1), LEASE).await.unwrap(),
+            Claimed::Fresh
+        );
+        assert_eq!(
+            ledger.commit(key(number), Token(1), WINDOW).await.unwrap(),
+            Held::Yes
+        );
     }
 }
 
@@ -60,7 +71,9 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 
 fn rows(path: &Path) -> i64 {
     let connection = rusqlite::Connection::open(path.join("hookgate.db")).unwrap();
-    connection.query_row("select count(*) from ledger", [], |row| row.get(0)).unwrap()
+    connection
+        .query_row("select count(*) from ledger", [], |row| row.get(0))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -82,33 +95,56 @@ async fn what_was_committed_survives_a_restart_until_its_window_ends() {
     let ledger = open(&path, &clock);
     let hash_key = ledger.hash_key();
     commit(&ledger, 0..500).await;
-    assert_eq!(ledger.claim(key(900), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
+    assert_eq!(
+        ledger.claim(key(900), Token(1), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
     drop(ledger);
     clock.advance(WINDOW / 2);
     let ledger = open(&path, &clock);
     assert_eq!(ledger.hash_key(), hash_key);
     assert_eq!(ledger.counts().committed, 500);
     assert_eq!(remembered(&ledger, 0..500).await, 500);
-    assert_eq!(remembered(&ledger, 900..901).await, 0, "a claim in flight is not a commit");
+    assert_eq!(
+        remembered(&ledger, 900..901).await,
+        0,
+        "a claim in flight is not a commit"
+    );
     clock.advance(WINDOW / 2 + Duration::from_secs(2));
     assert_eq!(remembered(&ledger, 0..500).await, 0);
     drop(ledger);
     assert_eq!(open(&path, &clock).counts().committed, 0);
     for file in ["hookgate.db", "hookgate.lock"] {
-        assert_eq!(std::fs::metadata(path.join(file)).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+        assert_eq!(
+            std::fs::metadata(path.join(file))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600,
+            "{file}"
+        );
     }
 }
 
 #[tokio::test]
 async fn what_reached_the_disk_survives_a_crash() {
-    let (directory, crashed, clock) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), HandClock::new());
+    let (directory, crashed, clock) = (
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+        HandClock::new(),
+    );
     let ledger = open(directory.path(), &clock);
     commit(&ledger, 0..300).await;
     until("saved", || ledger.counts().unsaved == 0).await;
     // What a killed process leaves: the files as they are now.
     for file in ["hookgate.db", "hookgate.db-wal"] {
         let (from, to) = (directory.path().join(file), crashed.path().join(file));
-        assert_eq!(std::fs::metadata(&from).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+        assert_eq!(
+            std::fs::metadata(&from).unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{file}"
+        );
         std::fs::copy(from, to).unwrap();
     }
     let ledger = open(crashed.path(), &clock);
@@ -121,19 +157,32 @@ async fn a_torn_tail_costs_the_last_commits_alone() {
     let ledger = open(directory.path(), &clock);
     commit(&ledger, 0..100).await;
     until("saved", || ledger.counts().unsaved == 0).await;
-    let whole = std::fs::metadata(directory.path().join("hookgate.db-wal")).unwrap().len();
+    let whole = std::fs::metadata(directory.path().join("hookgate.db-wal"))
+        .unwrap()
+        .len();
     commit(&ledger, 100..200).await;
     until("saved", || ledger.counts().unsaved == 0).await;
-    let full = std::fs::metadata(directory.path().join("hookgate.db-wal")).unwrap().len();
+    let full = std::fs::metadata(directory.path().join("hookgate.db-wal"))
+        .unwrap()
+        .len();
     assert!(full > whole);
     for cut in [full - 1, full - 5000, whole + 100, whole] {
         let torn = tempfile::tempdir().unwrap();
         for file in ["hookgate.db", "hookgate.db-wal"] {
             std::fs::copy(directory.path().join(file), torn.path().join(file)).unwrap();
         }
-        std::fs::File::options().write(true).open(torn.path().join("hookgate.db-wal")).unwrap().set_len(cut).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(torn.path().join("hookgate.db-wal"))
+            .unwrap()
+            .set_len(cut)
+            .unwrap();
         let ledger = open(torn.path(), &clock);
-        assert_eq!(remembered(&ledger, 0..100).await, 100, "cut at {cut} of {full}");
+        assert_eq!(
+            remembered(&ledger, 0..100).await,
+            100,
+            "cut at {cut} of {full}"
+        );
     }
 }
 
@@ -142,7 +191,12 @@ async fn one_process_one_store() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let first = open(directory.path(), &clock);
     let error = Embedded::open(directory.path(), 10, clock.clone()).unwrap_err();
-    assert!(error.to_string().contains(&format!("is held by process {}", std::process::id())), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("is held by process {}", std::process::id())),
+        "{error}"
+    );
     drop(first);
     drop(open(directory.path(), &clock));
 }
@@ -155,12 +209,22 @@ async fn a_damaged_database_is_set_aside() {
     drop(ledger);
     let file = directory.path().join("hookgate.db");
     let whole = std::fs::read(&file).unwrap();
-    let middle: Vec<u8> = whole.iter().enumerate().map(|(at, byte)| if at > 8192 { !byte } else { *byte }).collect();
-    for damaged in [b"not a database at all, but text long enough to be looked at".repeat(100), middle] {
+    let middle: Vec<u8> = whole
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if at > 8192 { !byte } else { *byte })
+        .collect();
+    for damaged in [
+        b"not a database at all, but text long enough to be looked at".repeat(100),
+        middle,
+    ] {
         clock.advance(Duration::from_secs(1));
         std::fs::write(&file, &damaged).unwrap();
         let opened = Embedded::open(directory.path(), 1000, clock.clone()).unwrap();
-        let aside = directory.path().join(format!("hookgate.db.damaged-{}", clock.now().unix_ms() / 1000));
+        let aside = directory.path().join(format!(
+            "hookgate.db.damaged-{}",
+            clock.now().unix_ms() / 1000
+        ));
         assert!(opened.alarm.unwrap().contains(&*aside.to_string_lossy()));
         assert_eq!(std::fs::read(aside).unwrap(), damaged, "never deleted");
         assert_eq!(opened.ledger.counts().committed, 0);
@@ -179,7 +243,11 @@ async fn expired_rows_go_by_elapsed_time_once_the_wall_clock_has_held() {
     until("saved", || ledger.counts().unsaved == 0).await;
     clock.jump(WINDOW * 2);
     assert!(ledger.counts().clock_jump);
-    assert_eq!(remembered(&ledger, 0..1200).await, 1200, "memory goes by elapsed time");
+    assert_eq!(
+        remembered(&ledger, 0..1200).await,
+        1200,
+        "memory goes by elapsed time"
+    );
     clock.advance(Duration::from_secs(601));
     assert!(!ledger.counts().clock_jump);
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -191,9 +259,14 @@ async fn expired_rows_go_by_elapsed_time_once_the_wall_clock_has_held() {
 #[tokio::test]
 async fn what_is_forgotten_early_goes_from_the_disk_too() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
-    let ledger = Embedded::open(directory.path(), 50, clock.clone()).unwrap().ledger;
+    let ledger = Embedded::open(directory.path(), 50, clock.clone())
+        .unwrap()
+        .ledger;
     commit(&ledger, 0..80).await;
-    assert_eq!((ledger.counts().committed, ledger.counts().forgotten_early), (50, 30));
+    assert_eq!(
+        (ledger.counts().committed, ledger.counts().forgotten_early),
+        (50, 30)
+    );
     drop(ledger);
     assert_eq!(rows(directory.path()), 50);
 }
@@ -218,7 +291,9 @@ async fn a_disk_that_takes_nothing_costs_no_commit() {
 #[tokio::test]
 async fn a_hint_that_is_dropped_leaves_nothing() {
     let ledger = Embedded::in_memory(10, HandClock::new()).unwrap();
-    let hints: Vec<_> = (0..5000).map(|number| ledger.changed(key(number))).collect();
+    let hints: Vec<_> = (0..5000)
+        .map(|number| ledger.changed(key(number)))
+        .collect();
     assert_eq!(ledger.shared.hints.by_key.lock().unwrap().len(), WAITED_FOR);
     drop(hints);
     assert!(ledger.shared.hints.by_key.lock().unwrap().is_empty());
@@ -233,6 +308,11 @@ async fn a_database_that_was_removed_is_told_of() {
     until("all is written", || ledger.counts().unsaved == 0).await;
     assert!(ledger.trouble().is_none());
     std::fs::remove_dir_all(directory.path().join("state")).unwrap();
-    until("trouble is told", || ledger.trouble().is_some_and(|trouble| trouble.to_string().contains("removed"))).await;
+    until("trouble is told", || {
+        ledger
+            .trouble()
+            .is_some_and(|trouble| trouble.to_string().contains("removed"))
+    })
+    .await;
     assert_eq!(remembered(&ledger, 0..10).await, 10);
 }

@@ -26,10 +26,16 @@ impl StoreTime {
     pub(crate) fn resume(clock: Arc<dyn Clock>, now: Now, seen: Option<Seen>) -> Self {
         let wall = i64::try_from(now.unix_ms()).unwrap_or(i64::MAX);
         let base = match seen {
-            Some(seen) => seen.store.saturating_add(wall.saturating_sub(seen.wall).clamp(0, LONGEST_PAUSE)),
+            Some(seen) => seen
+                .store
+                .saturating_add(wall.saturating_sub(seen.wall).clamp(0, LONGEST_PAUSE)),
             None => wall,
         };
-        Self { clock, began: now.mono, base }
+        Self {
+            clock,
+            began: now.mono,
+            base,
+        }
     }
 
     /// The time at which this process began, in milliseconds.
@@ -39,12 +45,19 @@ impl StoreTime {
 
     /// Milliseconds since it began in this process.
     pub(crate) fn elapsed(&self) -> u64 {
-        u64::try_from(self.clock.mono().saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(
+            self.clock
+                .mono()
+                .saturating_duration_since(self.began)
+                .as_millis(),
+        )
+        .unwrap_or(u64::MAX)
     }
 
     /// The time, in milliseconds.
     pub(crate) fn now(&self) -> i64 {
-        self.base.saturating_add(i64::try_from(self.elapsed()).unwrap_or(i64::MAX))
+        self.base
+            .saturating_add(i64::try_from(self.elapsed()).unwrap_or(i64::MAX))
     }
 
     /// The process's clock.
@@ -71,12 +84,22 @@ mod tests {
         clock.jump(Duration::from_secs(365 * 86_400));
         clock.advance(Duration::from_secs(5));
         assert_eq!(first.now() - begin, 5000);
-        let seen = Seen { store: first.now(), wall: wall() };
+        let seen = Seen {
+            store: first.now(),
+            wall: wall(),
+        };
         clock.advance(Duration::from_secs(60));
         assert_eq!(resume(Some(seen)).now() - begin, 65_000, "a pause counts");
         clock.jump(Duration::from_secs(365 * 86_400));
-        assert_eq!(resume(Some(seen)).now() - begin, 5000 + LONGEST_PAUSE, "a year is a day");
-        let ahead = Seen { store: seen.store, wall: wall() + 3_600_000 };
+        assert_eq!(
+            resume(Some(seen)).now() - begin,
+            5000 + LONGEST_PAUSE,
+            "a year is a day"
+        );
+        let ahead = Seen {
+            store: seen.store,
+            wall: wall() + 3_600_000,
+        };
         assert_eq!(resume(Some(ahead)).now() - begin, 5000, "never back");
     }
 }

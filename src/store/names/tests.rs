@@ -8,8 +8,16 @@ use super::*;
 fn config(text: &str) -> Vec<Named> {
     let named = |word: &str| {
         let (name, before) = word.split_once('<').unwrap_or((word, ""));
-        let previously = before.split('+').filter(|name| !name.is_empty()).map(Box::from).collect();
-        Named { kind: Kind::Route, name: name.into(), previously }
+        let previously = before
+            .split('+')
+            .filter(|name| !name.is_empty())
+            .map(Box::from)
+            .collect();
+        Named {
+            kind: Kind::Route,
+            name: name.into(),
+            previously,
+        }
     };
     text.split_whitespace().map(named).collect()
 }
@@ -18,7 +26,15 @@ fn config(text: &str) -> Vec<Named> {
 fn run(configs: &[&str]) -> Vec<Vec<(u32, Vec<u32>, String)>> {
     let mut rows = Vec::new();
     let of = |numbers: Numbers| (numbers.number, numbers.others, numbers.ledger.to_string());
-    configs.iter().map(|text| assign(&mut rows, &config(text)).into_iter().map(of).collect()).collect()
+    configs
+        .iter()
+        .map(|text| {
+            assign(&mut rows, &config(text))
+                .into_iter()
+                .map(of)
+                .collect()
+        })
+        .collect()
 }
 
 fn one(number: u32, ledger: &str) -> (u32, Vec<u32>, String) {
@@ -29,15 +45,26 @@ fn one(number: u32, ledger: &str) -> (u32, Vec<u32>, String) {
 fn new_route_with_old_name_gets_a_new_number() {
     let all = run(&["a", "b<a", "b a", "a b", "a"]);
     assert_eq!(all[1], [one(1, "a")], "renamed");
-    assert_eq!(all[2], [one(1, "a"), one(2, "a/2")], "another route, with a ledger of its own");
+    assert_eq!(
+        all[2],
+        [one(1, "a"), one(2, "a/2")],
+        "another route, with a ledger of its own"
+    );
     assert_eq!(all[3], [one(2, "a/2"), one(1, "a")]);
-    assert_eq!(all[4], [one(2, "a/2")], "what `b` left behind is not sent to the other `a`");
+    assert_eq!(
+        all[4],
+        [one(2, "a/2")],
+        "what `b` left behind is not sent to the other `a`"
+    );
 }
 
 #[test]
 fn rolled_back_rename_returns_the_number() {
     let all = run(&["a", "b<a", "a", "b<a", "b", "c<b", "a"]);
-    assert!(all.iter().all(|numbers| *numbers == [one(1, "a")]), "{all:?}");
+    assert!(
+        all.iter().all(|numbers| *numbers == [one(1, "a")]),
+        "{all:?}"
+    );
 }
 
 #[test]
@@ -45,27 +72,50 @@ fn merged_route_owns_both_numbers() {
     let all = run(&["a b", "b<a", "b", "c<b"]);
     let both = [(2, vec![1], "b".to_owned())];
     assert_eq!(all[1..], [both.clone(), both.clone(), both].map(Vec::from));
-    assert_eq!(run(&["a b", "b<a", "a"])[2], [one(1, "a")], "a rollback to `a` alone leaves what was always `b`'s");
+    assert_eq!(
+        run(&["a b", "b<a", "a"])[2],
+        [one(1, "a")],
+        "a rollback to `a` alone leaves what was always `b`'s"
+    );
 }
 
 #[test]
 fn rolled_back_merge_returns_each_number() {
     let two = [one(1, "a"), one(2, "b")];
-    for merge in [&["b<a"][..], &["b<a", "b"], &["b<a", "b", "b<a"], &["b<a", "c<b", "c", "b"], &["b<a", "b", "a b", "b<a"]] {
+    for merge in [
+        &["b<a"][..],
+        &["b<a", "b"],
+        &["b<a", "b", "b<a"],
+        &["b<a", "c<b", "c", "b"],
+        &["b<a", "b", "a b", "b<a"],
+    ] {
         let configs = [&["a b"], merge, &["a b"]].concat();
         assert_eq!(run(&configs).last().unwrap()[..], two, "{configs:?}");
     }
     // the route that others are merged into was renamed itself: its ledger's name is an older one
     let renamed = ["a c", "a b<c", "a b", "b<a", "b", "a b"];
-    assert_eq!(run(&renamed)[4..], [vec![(2, vec![1], "c".to_owned())], vec![one(1, "a"), one(2, "c")]]);
+    assert_eq!(
+        run(&renamed)[4..],
+        [
+            vec![(2, vec![1], "c".to_owned())],
+            vec![one(1, "a"), one(2, "c")]
+        ]
+    );
     // merged twice, and undone one by one
     let twice = ["a b d", "b<a d", "b d", "d<b", "d"];
     let all = |last: &[&str]| run(&[&twice, last].concat()).pop().unwrap();
     assert_eq!(all(&[]), [(3, vec![1, 2], "d".to_owned())]);
     assert_eq!(all(&["b d"]), [(2, vec![1], "b".to_owned()), one(3, "d")]);
-    assert_eq!(all(&["b d", "a b d"]), [one(1, "a"), one(2, "b"), one(3, "d")]);
+    assert_eq!(
+        all(&["b d", "a b d"]),
+        [one(1, "a"), one(2, "b"), one(3, "d")]
+    );
     assert_eq!(all(&["a b d"]), [one(1, "a"), one(2, "b"), one(3, "d")]);
-    assert_eq!(all(&["x<a d"]), [one(1, "a"), (3, vec![2], "d".to_owned())], "rolled back under another name");
+    assert_eq!(
+        all(&["x<a d"]),
+        [one(1, "a"), (3, vec![2], "d".to_owned())],
+        "rolled back under another name"
+    );
 }
 
 #[test]
@@ -73,44 +123,85 @@ fn merged_route_keeps_what_it_accepted_itself() {
     // `b` is a renamed `a`, and `c` is merged into it
     let all = run(&["a c", "b<a c", "b<c", "b", "a b"]);
     assert_eq!(all[3], [(1, vec![2], "a".to_owned())]);
-    assert_eq!(all[4], [one(3, "a/3"), (1, vec![2], "a".to_owned())], "a new `a` gets nothing of `b`");
+    assert_eq!(
+        all[4],
+        [one(3, "a/3"), (1, vec![2], "a".to_owned())],
+        "a new `a` gets nothing of `b`"
+    );
     // `c` stores new deliveries under `b`'s number
     let all = run(&["a b", "c<a+b", "b c", "a c"]);
     assert_eq!(all[1], [(2, vec![1], "b".to_owned())]);
     assert_eq!(all[2], [one(3, "b/3"), (2, vec![1], "b".to_owned())]);
     assert_eq!(all[3], [one(1, "a"), one(2, "b")]);
     // `c` was a name of the route that `a` was merged into: nothing was accepted as `c` under `a`'s number
-    assert_eq!(run(&["a b", "b<a", "c<b", "b<c", "b c"])[4], [(2, vec![1], "b".to_owned()), one(3, "c")]);
+    assert_eq!(
+        run(&["a b", "b<a", "c<b", "b<c", "b c"])[4],
+        [(2, vec![1], "b".to_owned()), one(3, "c")]
+    );
 }
 
 #[test]
 fn two_that_swap_names_keep_their_numbers() {
     // two steps, since one config cannot claim a name twice
-    assert_eq!(run(&["a b", "x<a b", "x a<b", "b<x a"])[3], [one(1, "a"), one(2, "b")]);
+    assert_eq!(
+        run(&["a b", "x<a b", "x a<b", "b<x a"])[3],
+        [one(1, "a"), one(2, "b")]
+    );
 }
 
 #[test]
 fn kinds_share_no_numbers_and_no_names() {
     let mut rows = Vec::new();
-    let of = |kind| Named { kind, name: "a".into(), previously: Vec::new() };
-    let numbers = assign(&mut rows, &[of(Kind::Route), of(Kind::Pass), of(Kind::Alarm)]);
-    assert_eq!(numbers.iter().map(|numbers| numbers.number).collect::<Vec<_>>(), [1, 2, 3]);
+    let of = |kind| Named {
+        kind,
+        name: "a".into(),
+        previously: Vec::new(),
+    };
+    let numbers = assign(
+        &mut rows,
+        &[of(Kind::Route), of(Kind::Pass), of(Kind::Alarm)],
+    );
+    assert_eq!(
+        numbers
+            .iter()
+            .map(|numbers| numbers.number)
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert!(numbers.iter().all(|numbers| *numbers.ledger == *"a"));
 }
 
 /// Before version 3 a rename changed the row's name, and the ledger was kept under the oldest name of the config.
 #[test]
 fn row_of_an_older_version_keeps_its_ledger() {
-    let old = NumberRow { number: 7, kind: Kind::Route, ledger: "b".into(), owners: Vec::new() };
-    for (text, expected) in [("b<a", one(7, "a")), ("b", one(7, "b")), ("c<b", one(7, "b")), ("b<a c", one(7, "a"))] {
+    let old = NumberRow {
+        number: 7,
+        kind: Kind::Route,
+        ledger: "b".into(),
+        owners: Vec::new(),
+    };
+    for (text, expected) in [
+        ("b<a", one(7, "a")),
+        ("b", one(7, "b")),
+        ("c<b", one(7, "b")),
+        ("b<a c", one(7, "a")),
+    ] {
         let mut rows = vec![old.clone()];
         let numbers = assign(&mut rows, &config(text)).remove(0);
-        assert_eq!((numbers.number, numbers.others, numbers.ledger.to_string()), expected, "{text}");
+        assert_eq!(
+            (numbers.number, numbers.others, numbers.ledger.to_string()),
+            expected,
+            "{text}"
+        );
         assert_eq!(rows[0].owner(), &*config(text)[0].name);
     }
     let mut rows = vec![old];
     assign(&mut rows, &config("b<a"));
-    assert_eq!(assign(&mut rows, &config("a"))[0].number, 7, "the rename is rolled back");
+    assert_eq!(
+        assign(&mut rows, &config("a"))[0].number,
+        7,
+        "the rename is rolled back"
+    );
 }
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -125,9 +216,17 @@ fn named(choice: &[u8]) -> Vec<Named> {
     let is_route = |choice: u8| (1..4).contains(&choice);
     let mut names: Vec<Named> = (0..NAMES.len())
         .filter(|index| is_route(choice[*index]))
-        .map(|index| Named { kind: Kind::Route, name: at(index).into(), previously: Vec::new() })
+        .map(|index| Named {
+            kind: Kind::Route,
+            name: at(index).into(),
+            previously: Vec::new(),
+        })
         .collect();
-    for (index, choice) in choice.iter().enumerate().filter(|(_, choice)| **choice >= 4) {
+    for (index, choice) in choice
+        .iter()
+        .enumerate()
+        .filter(|(_, choice)| **choice >= 4)
+    {
         let count = names.len();
         if let Some(owner) = names.get_mut(usize::from(choice - 4) % count.max(1)) {
             owner.previously.push(at(index).into());

@@ -7,7 +7,10 @@ use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::delivery::Shortage;
 
-const POLICY: Policy = Policy { failures: 3, open: Duration::from_secs(5) };
+const POLICY: Policy = Policy {
+    failures: 3,
+    open: Duration::from_secs(5),
+};
 const REFUSED: Outcome = Outcome::Unreached(Fault::Connect);
 const TIMEOUT: Outcome = Outcome::Ambiguous(Fault::Timeout);
 const OK: Outcome = Outcome::Answered(StatusCode::OK);
@@ -48,20 +51,47 @@ fn an_address_and_a_handler_count_different_failures() {
         (Outcome::Ambiguous(Fault::Malformed), false, false),
         (Outcome::Unreached(Fault::Malformed), false, false),
         (Outcome::Unreached(Fault::BreakerOpen(SECOND)), false, false),
-        (Outcome::Unreached(Fault::Local(Shortage::Descriptors)), false, false),
-        (Outcome::Unreached(Fault::Local(Shortage::Ports)), false, false),
-        (Outcome::Ambiguous(Fault::Local(Shortage::Memory)), false, false),
+        (
+            Outcome::Unreached(Fault::Local(Shortage::Descriptors)),
+            false,
+            false,
+        ),
+        (
+            Outcome::Unreached(Fault::Local(Shortage::Ports)),
+            false,
+            false,
+        ),
+        (
+            Outcome::Ambiguous(Fault::Local(Shortage::Memory)),
+            false,
+            false,
+        ),
         (OK, false, false),
-        (Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR), false, false),
-        (Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE), false, false),
+        (
+            Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR),
+            false,
+            false,
+        ),
+        (
+            Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE),
+            false,
+            false,
+        ),
     ];
     for (outcome, opens_address, opens_handler) in table {
-        for (scope, opens) in [(Scope::Address, opens_address), (Scope::Handler, opens_handler)] {
+        for (scope, opens) in [
+            (Scope::Address, opens_address),
+            (Scope::Handler, opens_handler),
+        ] {
             let (breaker, now) = (Breaker::new(scope, POLICY), start());
             for _ in 0..3 {
                 breaker.admit(now, LIMIT).unwrap().record(outcome, now);
             }
-            assert_eq!(breaker.admit(now, LIMIT).is_err(), opens, "{scope:?} {outcome:?}");
+            assert_eq!(
+                breaker.admit(now, LIMIT).is_err(),
+                opens,
+                "{scope:?} {outcome:?}"
+            );
         }
     }
 }
@@ -72,13 +102,22 @@ fn local_faults_leave_the_count_as_it_is() {
     let (breaker, now) = (breaker(), start());
     fail(&breaker, 2, now);
     for shortage in [Shortage::Descriptors, Shortage::Ports, Shortage::Memory] {
-        breaker.admit(now, LIMIT).unwrap().record(Outcome::Unreached(Fault::Local(shortage)), now);
+        breaker
+            .admit(now, LIMIT)
+            .unwrap()
+            .record(Outcome::Unreached(Fault::Local(shortage)), now);
         assert_eq!(breaker.state(now), Shown::Closed { failures: 2 });
     }
     fail(&breaker, 1, now);
     let later = now + POLICY.open;
-    breaker.admit(later, LIMIT).unwrap().record(Outcome::Unreached(Fault::Local(Shortage::Descriptors)), later);
-    assert!(breaker.admit(later, LIMIT).is_ok(), "the place of the probe is free again");
+    breaker.admit(later, LIMIT).unwrap().record(
+        Outcome::Unreached(Fault::Local(Shortage::Descriptors)),
+        later,
+    );
+    assert!(
+        breaker.admit(later, LIMIT).is_ok(),
+        "the place of the probe is free again"
+    );
 }
 
 #[test]
@@ -90,8 +129,16 @@ fn only_failures_in_a_row_open_it() {
     }
     assert_eq!(breaker.state(now), Shown::Closed { failures: 0 });
     fail(&breaker, 3, now);
-    assert_eq!(breaker.state(now), Shown::Open { remaining: 5 * SECOND });
-    assert_eq!(breaker.admit(now + 2 * SECOND, LIMIT).unwrap_err(), 3 * SECOND);
+    assert_eq!(
+        breaker.state(now),
+        Shown::Open {
+            remaining: 5 * SECOND
+        }
+    );
+    assert_eq!(
+        breaker.admit(now + 2 * SECOND, LIMIT).unwrap_err(),
+        3 * SECOND
+    );
     assert_eq!(breaker.opened(), 1);
 }
 
@@ -101,12 +148,17 @@ fn failures_at_the_same_time_count_once() {
     for round in 0..3 {
         assert_eq!(breaker.state(now), Shown::Closed { failures: round });
         let at = now + SECOND * (2 * round);
-        let permits: Vec<_> = (0..100).map(|_| breaker.admit(at, LIMIT).unwrap()).collect();
+        let permits: Vec<_> = (0..100)
+            .map(|_| breaker.admit(at, LIMIT).unwrap())
+            .collect();
         for permit in permits {
             permit.record(REFUSED, at + SECOND);
         }
     }
-    assert!(matches!(breaker.state(now + 5 * SECOND), Shown::Open { .. }));
+    assert!(matches!(
+        breaker.state(now + 5 * SECOND),
+        Shown::Open { .. }
+    ));
 }
 
 #[test]
@@ -114,13 +166,25 @@ fn one_probe_at_a_time_decides() {
     let (breaker, later) = opened();
     assert_eq!(breaker.state(later), Shown::HalfOpen);
     let probe = breaker.admit(later, LIMIT).unwrap();
-    assert_eq!((breaker.admit(later, LIMIT).unwrap_err(), breaker.room(later)), (SECOND, Room::None));
+    assert_eq!(
+        (
+            breaker.admit(later, LIMIT).unwrap_err(),
+            breaker.room(later)
+        ),
+        (SECOND, Room::None)
+    );
     probe.record(REFUSED, later);
     assert_eq!(breaker.admit(later, LIMIT).unwrap_err(), 5 * SECOND);
     let again = later + 5 * SECOND;
     assert_eq!(breaker.room(again), Room::Probe);
-    breaker.admit(again, LIMIT).unwrap().record(Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR), again);
-    assert_eq!((breaker.state(again), breaker.room(again)), (Shown::Closed { failures: 0 }, Room::All));
+    breaker
+        .admit(again, LIMIT)
+        .unwrap()
+        .record(Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR), again);
+    assert_eq!(
+        (breaker.state(again), breaker.room(again)),
+        (Shown::Closed { failures: 0 }, Room::All)
+    );
 }
 
 #[test]
@@ -140,7 +204,10 @@ fn a_probe_that_never_ends_loses_its_permit() {
     let first = breaker.admit(later, LIMIT).unwrap();
     let _second = breaker.admit(later + LIMIT, LIMIT).unwrap();
     drop(first);
-    assert!(breaker.admit(later + LIMIT, LIMIT).is_err(), "the second probe is still out");
+    assert!(
+        breaker.admit(later + LIMIT, LIMIT).is_err(),
+        "the second probe is still out"
+    );
 }
 
 #[test]
@@ -163,20 +230,38 @@ fn what_began_before_it_opened_says_nothing_afterwards() {
     for (permit, outcome) in slow.into_iter().zip([OK, REFUSED, OK, REFUSED]) {
         permit.record(outcome, later);
     }
-    assert!(breaker.admit(later, LIMIT).is_err(), "the probe is still out");
+    assert!(
+        breaker.admit(later, LIMIT).is_err(),
+        "the probe is still out"
+    );
     probe.record(OK, later);
     assert_eq!(breaker.state(later), Shown::Closed { failures: 0 });
 }
 
 #[test]
 fn zero_failures_never_open_it() {
-    let (breaker, now) = (Breaker::new(Scope::Address, Policy { failures: 0, ..POLICY }), start());
+    let (breaker, now) = (
+        Breaker::new(
+            Scope::Address,
+            Policy {
+                failures: 0,
+                ..POLICY
+            },
+        ),
+        start(),
+    );
     fail(&breaker, 1000, now);
     assert!(breaker.admit(now, LIMIT).is_ok());
     breaker.set_policy(POLICY);
     fail(&breaker, 1, now);
-    assert!(breaker.admit(now, LIMIT).is_err(), "1001 in a row, and 3 are enough now");
-    breaker.set_policy(Policy { failures: 0, ..POLICY });
+    assert!(
+        breaker.admit(now, LIMIT).is_err(),
+        "1001 in a row, and 3 are enough now"
+    );
+    breaker.set_policy(Policy {
+        failures: 0,
+        ..POLICY
+    });
     assert!(breaker.admit(now, LIMIT).is_ok(), "switched off, it closes");
 }
 

@@ -19,21 +19,134 @@ fn check(all: &[&str], due: Class) {
 #[test]
 fn every_class_has_its_borders() {
     check(&["0.0.0.0", "0.255.255.255", "::"], Class::Unspecified);
-    check(&["127.0.0.0", "127.0.0.1", "127.255.255.255", "::1"], Class::Loopback);
-    check(&["10.0.0.0", "10.255.255.255", "172.16.0.0", "172.31.255.255", "192.168.0.0", "192.168.255.255"], Class::Private);
+    check(
+        &["127.0.0.0", "127.0.0.1", "127.255.255.255", "::1"],
+        Class::Loopback,
+    );
+    check(
+        &[
+            "10.0.0.0",
+            "10.255.255.255",
+            "172.16.0.0",
+            "172.31.255.255",
+            "192.168.0.0",
+            "192.168.255.255",
+        ],
+        Class::Private,
+    );
     check(&["100.64.0.0", "100.127.255.255"], Class::Shared);
-    check(&["169.254.0.0", "169.254.169.254", "169.254.255.255", "fe80::", "febf:ffff::1"], Class::LinkLocal);
-    check(&["fc00::", "fd00:ec2::254", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"], Class::UniqueLocal);
-    check(&["224.0.0.0", "239.255.255.255", "ff00::", "ff02::1", "ffff:ffff::1"], Class::Multicast);
+    check(
+        &[
+            "169.254.0.0",
+            "169.254.169.254",
+            "169.254.255.255",
+            "fe80::",
+            "febf:ffff::1",
+        ],
+        Class::LinkLocal,
+    );
+    check(
+        &[
+            "fc00::",
+            "fd00:ec2::254",
+            "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        ],
+        Class::UniqueLocal,
+    );
+    check(
+        &[
+            "224.0.0.0",
+            "239.255.255.255",
+            "ff00::",
+            "ff02::1",
+            "ffff:ffff::1",
+        ],
+        Class::Multicast,
+    );
     check(&["255.255.255.255"], Class::Broadcast);
-    check(&["192.0.0.0", "192.0.0.255", "192.0.2.0", "192.0.2.255", "198.51.100.7", "203.0.113.9", "192.88.99.1"], Class::Reserved);
-    check(&["198.18.0.0", "198.19.255.255", "240.0.0.0", "255.255.255.254"], Class::Reserved);
-    check(&["2001:db8::1", "3fff::1", "3fff:fff::1", "100::1", "2001:2::1", "2001:10::1", "2001:1ff::1", "fec0::1"], Class::Reserved);
-    check(&["1::1", "1fff::1", "4000::1", "5f00::1", "e000::1"], Class::Reserved);
-    check(&["1.0.0.0", "9.255.255.255", "11.0.0.0", "126.255.255.255", "128.0.0.0", "8.8.8.8"], Class::Public);
-    check(&["100.63.255.255", "100.128.0.0", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0"], Class::Public);
-    check(&["192.0.1.0", "192.0.3.0", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255"], Class::Public);
-    check(&["2000::", "2001:200::1", "2001:4860:4860::8888", "2606:4700::1111", "3ffe::1", "2001:db9::1"], Class::Public);
+    check(
+        &[
+            "192.0.0.0",
+            "192.0.0.255",
+            "192.0.2.0",
+            "192.0.2.255",
+            "198.51.100.7",
+            "203.0.113.9",
+            "192.88.99.1",
+        ],
+        Class::Reserved,
+    );
+    check(
+        &[
+            "198.18.0.0",
+            "198.19.255.255",
+            "240.0.0.0",
+            "255.255.255.254",
+        ],
+        Class::Reserved,
+    );
+    check(
+        &[
+            "2001:db8::1",
+            "3fff::1",
+            "3fff:fff::1",
+            "100::1",
+            "2001:2::1",
+            "2001:10::1",
+            "2001:1ff::1",
+            "fec0::1",
+        ],
+        Class::Reserved,
+    );
+    check(
+        &["1::1", "1fff::1", "4000::1", "5f00::1", "e000::1"],
+        Class::Reserved,
+    );
+    check(
+        &[
+            "1.0.0.0",
+            "9.255.255.255",
+            "11.0.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "8.8.8.8",
+        ],
+        Class::Public,
+    );
+    check(
+        &[
+            "100.63.255.255",
+            "100.128.0.0",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+        ],
+        Class::Public,
+    );
+    check(
+        &[
+            "192.0.1.0",
+            "192.0.3.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+        ],
+        Class::Public,
+    );
+    check(
+        &[
+            "2000::",
+            "2001:200::1",
+            "2001:4860:4860::8888",
+            "2606:4700::1111",
+            "3ffe::1",
+            "2001:db9::1",
+        ],
+        Class::Public,
+    );
 }
 
 /// Every spelling of an IPv4 address in IPv6 that says nothing but that address.
@@ -100,34 +213,78 @@ fn one_bad_address_refuses_all() {
     let plain = Egress::default();
     let all = [ip("8.8.8.8"), ip("2606:4700::1111"), ip("10.0.0.1")];
     assert_eq!(judge(&all[..2], &plain, &[]), Ok(()));
-    assert_eq!(judge(&all, &plain, &[]), Err(Refused::NotPublic(all[2], Class::Private)));
-    let allow = |network: &str| Egress { allow: vec![network.parse().unwrap()], deny: vec![] };
+    assert_eq!(
+        judge(&all, &plain, &[]),
+        Err(Refused::NotPublic(all[2], Class::Private))
+    );
+    let allow = |network: &str| Egress {
+        allow: vec![network.parse().unwrap()],
+        deny: vec![],
+    };
     assert_eq!(judge(&all, &allow("10.0.0.0/24"), &[]), Ok(()));
-    assert_eq!(judge(&all, &allow("10.0.1.0/24"), &[]), Err(Refused::NotPublic(all[2], Class::Private)));
-    let both = Egress { deny: vec!["10.0.0.1/32".parse().unwrap()], ..allow("10.0.0.0/24") };
+    assert_eq!(
+        judge(&all, &allow("10.0.1.0/24"), &[]),
+        Err(Refused::NotPublic(all[2], Class::Private))
+    );
+    let both = Egress {
+        deny: vec!["10.0.0.1/32".parse().unwrap()],
+        ..allow("10.0.0.0/24")
+    };
     assert_eq!(judge(&all, &both, &[]), Err(Refused::Denied(all[2])));
     assert_eq!(judge(&[], &plain, &[]), Err(Refused::Unresolved));
-    assert_eq!(judge(&vec![all[0]; MOST + 1], &plain, &[]), Err(Refused::Unresolved));
+    assert_eq!(
+        judge(&vec![all[0]; MOST + 1], &plain, &[]),
+        Err(Refused::Unresolved)
+    );
 }
 
 #[test]
 fn the_machines_own_addresses_are_refused() {
     let plain = Egress::default();
     let own = [ip("8.8.8.8"), ip("2606:4700::1111")];
-    for address in ["8.8.8.8", "::ffff:8.8.8.8", "2002:808:808::1", "64:ff9b::808:808", "2606:4700::1111"] {
-        assert_eq!(judge(&[ip(address)], &plain, &own), Err(Refused::NotPublic(ip(address), Class::Own)), "{address}");
+    for address in [
+        "8.8.8.8",
+        "::ffff:8.8.8.8",
+        "2002:808:808::1",
+        "64:ff9b::808:808",
+        "2606:4700::1111",
+    ] {
+        assert_eq!(
+            judge(&[ip(address)], &plain, &own),
+            Err(Refused::NotPublic(ip(address), Class::Own)),
+            "{address}"
+        );
     }
     assert_eq!(judge(&[ip("8.8.4.4")], &plain, &own), Ok(()));
-    assert_eq!(judge(&[ip("8.8.8.8")], &Egress { allow: vec![own[0].into()], deny: vec![] }, &own), Ok(()));
-    assert!(own_addresses().unwrap().iter().any(IpAddr::is_loopback), "{:?}", own_addresses());
+    assert_eq!(
+        judge(
+            &[ip("8.8.8.8")],
+            &Egress {
+                allow: vec![own[0].into()],
+                deny: vec![]
+            },
+            &own
+        ),
+        Ok(())
+    );
+    assert!(
+        own_addresses().unwrap().iter().any(IpAddr::is_loopback),
+        "{:?}",
+        own_addresses()
+    );
 }
 
 #[tokio::test]
 async fn nothing_is_called_while_own_addresses_are_unknown() {
-    let everything = Egress { allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()], deny: vec![] };
+    let everything = Egress {
+        allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+        deny: vec![],
+    };
     for policy in [Egress::default(), everything] {
         for host in ["8.8.8.8", "127.0.0.1", "2606:4700::1111"] {
-            let refused = resolve_with(host, 443, &policy, || Err(Refused::OwnUnknown)).await.unwrap_err();
+            let refused = resolve_with(host, 443, &policy, || Err(Refused::OwnUnknown))
+                .await
+                .unwrap_err();
             assert_eq!(refused, Refused::OwnUnknown, "{host}");
             assert!(refused.to_string().contains("AF_NETLINK"), "{refused}");
         }
@@ -137,13 +294,42 @@ async fn nothing_is_called_while_own_addresses_are_unknown() {
 #[tokio::test]
 async fn names_and_odd_numbers_are_judged_by_what_they_mean() {
     let plain = Egress::default();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    for host in ["localhost", "127.0.0.1", "127.1", "0x7f000001", "2130706433", "017700000001", "::1", "::ffff:127.0.0.1", "0"] {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    for host in [
+        "localhost",
+        "127.0.0.1",
+        "127.1",
+        "0x7f000001",
+        "2130706433",
+        "017700000001",
+        "::1",
+        "::ffff:127.0.0.1",
+        "0",
+    ] {
         let refused = resolve(host, port, &plain).await.unwrap_err();
         assert_ne!(refused, Refused::Denied(ip("127.0.0.1")), "{host}");
     }
-    assert!(matches!(resolve("localhost", port, &plain).await, Err(Refused::NotPublic(_, Class::Loopback))));
-    let allow = Egress { allow: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()], deny: vec![] };
-    assert!(resolve("localhost", port, &allow).await.unwrap().iter().all(|address| address.ip().is_loopback() && address.port() == port));
-    assert_eq!(resolve("no-such-name.invalid", port, &allow).await, Err(Refused::Unresolved));
+    assert!(matches!(
+        resolve("localhost", port, &plain).await,
+        Err(Refused::NotPublic(_, Class::Loopback))
+    ));
+    let allow = Egress {
+        allow: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        deny: vec![],
+    };
+    assert!(
+        resolve("localhost", port, &allow)
+            .await
+            .unwrap()
+            .iter()
+            .all(|address| address.ip().is_loopback() && address.port() == port)
+    );
+    assert_eq!(
+        resolve("no-such-name.invalid", port, &allow).await,
+        Err(Refused::Unresolved)
+    );
 }

@@ -63,7 +63,9 @@ impl Step {
 impl Name {
     /// Returns what a request does.
     pub(super) fn ask(&mut self, now: Instant) -> Step {
-        let Some(known) = &self.known else { return self.wait(now) };
+        let Some(known) = &self.known else {
+            return self.wait(now);
+        };
         let age = now.saturating_duration_since(known.found);
         if age < SOFT_TTL || self.has_grace(now) {
             Step::Serve(known.addresses.clone())
@@ -76,7 +78,10 @@ impl Name {
 
     /// Returns what a request does that none of the addresses took a connection of.
     pub(super) fn ask_after_fault(&mut self, now: Instant) -> Step {
-        let recent = !self.is_running(now) && self.began.is_some_and(|began| now.saturating_duration_since(began) < FAULT_INTERVAL);
+        let recent = !self.is_running(now)
+            && self
+                .began
+                .is_some_and(|began| now.saturating_duration_since(began) < FAULT_INTERVAL);
         match self.last_good() {
             Some(addresses) if recent => Step::Serve(addresses),
             Some(_) if self.has_grace(now) => self.refresh(now),
@@ -92,8 +97,15 @@ impl Name {
     /// A look-up found addresses, at least one.
     pub(super) fn found(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
         let unchanged = self.last_good().filter(|known| **known == *addresses);
-        let known = Known { addresses: unchanged.unwrap_or_else(|| addresses.into()), found: now };
-        *self = Self { known: Some(known), began: self.began, ..Self::default() };
+        let known = Known {
+            addresses: unchanged.unwrap_or_else(|| addresses.into()),
+            found: now,
+        };
+        *self = Self {
+            known: Some(known),
+            began: self.began,
+            ..Self::default()
+        };
     }
 
     /// A look-up failed, perhaps for want of a resource.
@@ -121,7 +133,9 @@ impl Name {
 
     /// Returns for how long look-ups have failed, if that is long enough for an alarm.
     pub(super) fn failing_for(&self, now: Instant) -> Option<Duration> {
-        self.failing_since.map(|since| now.saturating_duration_since(since)).filter(|lasted| *lasted >= ALARM_AFTER)
+        self.failing_since
+            .map(|since| now.saturating_duration_since(since))
+            .filter(|lasted| *lasted >= ALARM_AFTER)
     }
 
     fn has_grace(&self, now: Instant) -> bool {
@@ -130,7 +144,10 @@ impl Name {
 
     /// Returns whether a look-up is running. One that never reported its end counts as over.
     fn is_running(&self, now: Instant) -> bool {
-        self.running && self.began.is_some_and(|began| now.saturating_duration_since(began) < 2 * LOOKUP_TIMEOUT)
+        self.running
+            && self
+                .began
+                .is_some_and(|began| now.saturating_duration_since(began) < 2 * LOOKUP_TIMEOUT)
     }
 
     /// Begins a look-up unless one is running.
@@ -147,11 +164,17 @@ impl Name {
         match self.last_good() {
             Some(addresses) if begins => Step::Refresh(addresses),
             Some(addresses) => Step::Serve(addresses),
-            None => Step::Wait { last_good: None, begin: begins },
+            None => Step::Wait {
+                last_good: None,
+                begin: begins,
+            },
         }
     }
 
     fn wait(&mut self, now: Instant) -> Step {
-        Step::Wait { last_good: self.last_good(), begin: self.begin(now) }
+        Step::Wait {
+            last_good: self.last_good(),
+            begin: self.begin(now),
+        }
     }
 }

@@ -20,11 +20,17 @@ pub(in crate::upstream) struct Moved {
 
 impl Moved {
     pub(in crate::upstream) fn new() -> Arc<Self> {
-        Arc::new(Self { now: Mutex::new(SystemClock.now()), runs_since: None })
+        Arc::new(Self {
+            now: Mutex::new(SystemClock.now()),
+            runs_since: None,
+        })
     }
 
     pub(in crate::upstream) fn running() -> Arc<Self> {
-        Arc::new(Self { now: Mutex::new(SystemClock.now()), runs_since: Some(SystemClock.mono()) })
+        Arc::new(Self {
+            now: Mutex::new(SystemClock.now()),
+            runs_since: Some(SystemClock.mono()),
+        })
     }
 
     pub(in crate::upstream) fn by(&self, time: Duration) {
@@ -35,7 +41,9 @@ impl Moved {
 impl Clock for Moved {
     fn now(&self) -> Now {
         let mut now = *self.now.lock().unwrap();
-        now.mono += self.runs_since.map_or(Duration::ZERO, |since| SystemClock.mono().saturating_duration_since(since));
+        now.mono += self.runs_since.map_or(Duration::ZERO, |since| {
+            SystemClock.mono().saturating_duration_since(since)
+        });
         now
     }
 }
@@ -72,7 +80,10 @@ pub(in crate::upstream) fn asking(answers: &Arc<Answers>, clock: &Arc<Moved>) ->
     let answers = Arc::clone(answers);
     let lookup: Lookup = Box::new(move |_, _| {
         answers.count.fetch_add(1, Ordering::SeqCst);
-        let (found, hangs) = (answers.addresses.lock().unwrap().clone(), answers.hangs.load(Ordering::SeqCst));
+        let (found, hangs) = (
+            answers.addresses.lock().unwrap().clone(),
+            answers.hangs.load(Ordering::SeqCst),
+        );
         Box::pin(async move {
             tokio::task::yield_now().await;
             if hangs {
@@ -108,8 +119,14 @@ async fn an_address_is_never_looked_up() {
     let clock = Moved::new();
     let resolver = Resolver::new("::1", 8080, Arc::clone(&clock) as Arc<dyn Clock>);
     clock.by(100_000 * SECOND);
-    assert_eq!(resolver.addresses(LIMIT).await.unwrap()[..], [address("[::1]:8080")]);
-    assert_eq!(resolver.addresses_after_fault(LIMIT).await.unwrap()[..], [address("[::1]:8080")]);
+    assert_eq!(
+        resolver.addresses(LIMIT).await.unwrap()[..],
+        [address("[::1]:8080")]
+    );
+    assert_eq!(
+        resolver.addresses_after_fault(LIMIT).await.unwrap()[..],
+        [address("[::1]:8080")]
+    );
     assert_eq!(resolver.check(), None);
 }
 
@@ -119,11 +136,18 @@ async fn addresses_are_refreshed_beside_the_request() {
     let first = resolver.addresses(LIMIT).await.unwrap();
     answers.set(&both[1..]);
     clock.by(SOFT_TTL - SECOND);
-    assert!(Arc::ptr_eq(&first, &resolver.addresses(LIMIT).await.unwrap()));
+    assert!(Arc::ptr_eq(
+        &first,
+        &resolver.addresses(LIMIT).await.unwrap()
+    ));
     settle().await;
     assert_eq!(answers.count(), 1);
     clock.by(SECOND);
-    assert_eq!(resolver.addresses(LIMIT).await.unwrap(), first, "the request does not wait");
+    assert_eq!(
+        resolver.addresses(LIMIT).await.unwrap(),
+        first,
+        "the request does not wait"
+    );
     settle().await;
     assert_eq!(resolver.addresses(LIMIT).await.unwrap()[..], both[1..]);
     assert_eq!(answers.count(), 2);
@@ -136,7 +160,10 @@ async fn a_name_that_moved_while_idle_is_asked_first() {
     answers.set(&both[1..]);
     clock.by(HARD_TTL);
     let (one, other) = tokio::join!(resolver.addresses(LIMIT), resolver.addresses(LIMIT));
-    assert_eq!((&one.unwrap()[..], &other.unwrap()[..]), (&both[1..], &both[1..]));
+    assert_eq!(
+        (&one.unwrap()[..], &other.unwrap()[..]),
+        (&both[1..], &both[1..])
+    );
     assert_eq!(answers.count(), 2, "one look-up for both");
 }
 
@@ -157,7 +184,10 @@ async fn the_last_good_addresses_serve_while_look_ups_fail() {
 }
 
 #[tokio::test(start_paused = true)]
-#[expect(clippy::disallowed_methods, reason = "the time of the runtime, which stands still")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time of the runtime, which stands still"
+)]
 async fn a_look_up_that_hangs_is_waited_for_once() {
     let (resolver, answers, clock, _) = resolver();
     let first = resolver.addresses(LIMIT).await.unwrap();
@@ -165,15 +195,26 @@ async fn a_look_up_that_hangs_is_waited_for_once() {
     clock.by(HARD_TTL);
     let begun = tokio::time::Instant::now();
     assert_eq!(resolver.addresses(LIMIT).await.unwrap(), first);
-    assert!(begun.elapsed() <= MAX_WAIT + Duration::from_millis(10), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() <= MAX_WAIT + Duration::from_millis(10),
+        "{:?}",
+        begun.elapsed()
+    );
     let waited = begun.elapsed();
     assert_eq!(resolver.addresses(LIMIT).await.unwrap(), first);
     assert_eq!((begun.elapsed(), answers.count()), (waited, 2));
     // a short connect timeout bounds the wait, too
     clock.by(2 * LOOKUP_TIMEOUT);
     let begun = tokio::time::Instant::now();
-    resolver.addresses(Duration::from_millis(100)).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(110), "{:?}", begun.elapsed());
+    resolver
+        .addresses(Duration::from_millis(100))
+        .await
+        .unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_millis(110),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -182,7 +223,10 @@ async fn a_connect_fault_asks_again_at_most_once_a_second() {
     let first = resolver.addresses(LIMIT).await.unwrap();
     answers.set(&both[1..]);
     clock.by(FAULT_INTERVAL);
-    assert_eq!(resolver.addresses_after_fault(LIMIT).await.unwrap()[..], both[1..]);
+    assert_eq!(
+        resolver.addresses_after_fault(LIMIT).await.unwrap()[..],
+        both[1..]
+    );
     for _ in 0..10 {
         assert_ne!(resolver.addresses_after_fault(LIMIT).await.unwrap(), first);
         resolver.note_fault();
@@ -231,7 +275,11 @@ async fn a_name_that_fails_is_asked_again_and_alarms_after_a_while() {
         passed += 2 * SECOND;
     }
     assert!(resolver.check() >= Some(ALARM_AFTER));
-    assert!((40..100).contains(&answers.count()), "{} look-ups", answers.count());
+    assert!(
+        (40..100).contains(&answers.count()),
+        "{} look-ups",
+        answers.count()
+    );
     answers.set(&both);
     clock.by(GRACE);
     resolver.check();

@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+};
 
 use super::*;
 use crate::upstream::resolve::tests::{Answers, Moved, asking, settle};
@@ -23,7 +25,10 @@ impl App {
     fn at(host: &str, port: u16) -> Self {
         let listener = TcpListener::bind((host, port)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (requests, connections) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<TcpStream>>>::default());
+        let (requests, connections) = (
+            Arc::<AtomicUsize>::default(),
+            Arc::<Mutex<Vec<TcpStream>>>::default(),
+        );
         let (count, open) = (Arc::clone(&requests), Arc::clone(&connections));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
@@ -33,12 +38,18 @@ impl App {
                     let mut piece = [0; 4096];
                     while let Ok(1..) = stream.read(&mut piece) {
                         count.fetch_add(1, Ordering::SeqCst);
-                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+                        stream
+                            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                            .unwrap();
                     }
                 });
             }
         });
-        Self { address, requests, connections }
+        Self {
+            address,
+            requests,
+            connections,
+        }
     }
 
     fn requests(&self) -> usize {
@@ -65,20 +76,48 @@ impl Bench {
         let answers = Arc::<Answers>::default();
         answers.set(addresses);
         let shared = Arc::clone(&clock) as Arc<dyn Clock>;
-        let wire = Wire::over("app.test", None, Some(asking(&answers, &clock)), None, shared).unwrap();
-        Self { wire, answers, clock }
+        let wire = Wire::over(
+            "app.test",
+            None,
+            Some(asking(&answers, &clock)),
+            None,
+            shared,
+        )
+        .unwrap();
+        Self {
+            wire,
+            answers,
+            clock,
+        }
     }
 
     /// The status of a request, or the fault for which it was not sent.
     async fn send(&self) -> Result<u16, Fault> {
-        self.send_within(Duration::from_secs(5), Duration::from_secs(5)).await
+        self.send_within(Duration::from_secs(5), Duration::from_secs(5))
+            .await
     }
 
     async fn send_within(&self, connect: Duration, limit: Duration) -> Result<u16, Fault> {
-        let headers = vec![(HOST, HeaderValue::from_static("app.test")), (CONTENT_LENGTH, HeaderValue::from_static("0"))];
-        let outgoing = Outgoing { method: Method::POST, target: Bytes::from_static(b"/"), headers, body: Bytes::new() };
-        let bounds = Bounds { connect, deadline: self.clock.mono() + limit, idle: Duration::from_secs(3600) };
-        match self.wire.exchange(&outgoing, bounds, &mut Made::default()).await {
+        let headers = vec![
+            (HOST, HeaderValue::from_static("app.test")),
+            (CONTENT_LENGTH, HeaderValue::from_static("0")),
+        ];
+        let outgoing = Outgoing {
+            method: Method::POST,
+            target: Bytes::from_static(b"/"),
+            headers,
+            body: Bytes::new(),
+        };
+        let bounds = Bounds {
+            connect,
+            deadline: self.clock.mono() + limit,
+            idle: Duration::from_secs(3600),
+        };
+        match self
+            .wire
+            .exchange(&outgoing, bounds, &mut Made::default())
+            .await
+        {
             Ok(answer) => Ok(answer.status.as_u16()),
             Err(Failure::Unreached(fault) | Failure::Ambiguous(fault)) => Err(fault),
         }
@@ -94,13 +133,25 @@ struct Silent {
 
 impl Silent {
     fn new() -> Self {
-        let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+        let listener = socket(
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::empty(),
+            None,
+        )
+        .unwrap();
         bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
         listen(&listener, Backlog::new(0).unwrap()).unwrap();
         let bound: SockaddrIn = getsockname(listener.as_raw_fd()).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], bound.port()));
-        let waiting = (0..16).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()).collect();
-        Self { address, _listener: listener, _waiting: waiting }
+        let waiting = (0..16)
+            .map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok())
+            .collect();
+        Self {
+            address,
+            _listener: listener,
+            _waiting: waiting,
+        }
     }
 }
 
@@ -119,12 +170,19 @@ async fn nothing_goes_to_the_old_address_after_a_pause() {
     bench.answers.set(&[new.address]);
     bench.clock.by(Duration::from_secs(30));
     assert_eq!(bench.send().await, Ok(200));
-    assert_eq!((old.requests(), new.requests()), (1, 1), "a stranger may have the old address");
+    assert_eq!(
+        (old.requests(), new.requests()),
+        (1, 1),
+        "a stranger may have the old address"
+    );
 }
 
 #[tokio::test]
 async fn a_request_follows_a_name_whose_old_address_is_dead() {
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let bench = Bench::new(&[dead]);
     assert_eq!(bench.send().await, Err(Fault::Connect));
     let new = App::at("127.0.0.2", 0);
@@ -148,10 +206,17 @@ async fn a_hanging_look_up_leaves_time_to_connect() {
         bench.wire.pool.keep_only(&[]);
         bench.answers.hang();
         bench.clock.by(Duration::from_secs(30));
-        assert_eq!(bench.send_within(connect, limit).await, Ok(200), "{connect:?} of {limit:?}");
+        assert_eq!(
+            bench.send_within(connect, limit).await,
+            Ok(200),
+            "{connect:?} of {limit:?}"
+        );
         bench.wire.pool.keep_only(&[]);
         bench.clock.by(Duration::from_secs(5));
-        assert!(bench.wire.peers_for_streams(connect).await.is_ok(), "a stream has them, too");
+        assert!(
+            bench.wire.peers_for_streams(connect).await.is_ok(),
+            "a stream has them, too"
+        );
     }
 }
 
@@ -161,11 +226,17 @@ async fn a_request_follows_a_name_whose_old_address_is_silent() {
     let silent = Silent::new();
     let bench = Bench::with(Moved::running(), &[silent.address]);
     let connect = Duration::from_millis(300);
-    assert_eq!(bench.send_within(connect, Duration::from_secs(5)).await, Err(Fault::ConnectTimeout));
+    assert_eq!(
+        bench.send_within(connect, Duration::from_secs(5)).await,
+        Err(Fault::ConnectTimeout)
+    );
     let new = App::at("127.0.0.2", 0);
     bench.answers.set(&[new.address]);
     bench.clock.by(Duration::from_secs(1));
-    assert_eq!(bench.send_within(connect, Duration::from_secs(5)).await, Ok(200));
+    assert_eq!(
+        bench.send_within(connect, Duration::from_secs(5)).await,
+        Ok(200)
+    );
 }
 
 #[tokio::test]
@@ -178,14 +249,24 @@ async fn idle_connections_to_lost_addresses_are_closed() {
     // the first of these begins the look-up, and uses what is there
     assert_eq!(bench.send().await, Ok(200));
     settle().await;
-    assert_eq!((bench.send().await, lost.requests(), lost.connections()), (Ok(200), 3, 1), "the address is still the name's");
+    assert_eq!(
+        (bench.send().await, lost.requests(), lost.connections()),
+        (Ok(200), 3, 1),
+        "the address is still the name's"
+    );
     bench.answers.set(&[kept.address]);
     bench.clock.by(Duration::from_secs(30));
     assert_eq!((bench.send().await, kept.requests()), (Ok(200), 1));
     let mut connection = lost.connections.lock().unwrap().remove(0);
-    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    connection
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     assert!(matches!(connection.read(&mut [0]), Ok(0)), "it is closed");
     bench.answers.set(&[kept.address, lost.address]);
     bench.clock.by(Duration::from_secs(30));
-    assert_eq!((bench.send().await, kept.requests(), kept.connections()), (Ok(200), 2, 1), "the other one stays");
+    assert_eq!(
+        (bench.send().await, kept.requests(), kept.connections()),
+        (Ok(200), 2, 1),
+        "the other one stays"
+    );
 }

@@ -18,10 +18,17 @@ fn received(method: Method, target: &str, body: &'static str) -> Received {
         tls: true,
         headers: HeaderMap::new(),
         declared_size: None,
-        client: Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), own: true, behind_trusted_proxy: false },
+        client: Client {
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            own: true,
+            behind_trusted_proxy: false,
+        },
         received: now,
     };
-    Received { head, body: Bytes::from_static(body.as_bytes()).into() }
+    Received {
+        head,
+        body: Bytes::from_static(body.as_bytes()).into(),
+    }
 }
 
 fn echo(method: Method, at: Locator) -> Handshake {
@@ -38,7 +45,12 @@ fn echo(method: Method, at: Locator) -> Handshake {
 }
 
 fn answered(handshakes: &Handshakes, received: &Received) -> Result<Option<Bytes>, NotAuthentic> {
-    let full = handshakes.unsigned(None, received, &Params::default(), &Dates::at(received.head.received.wall))?;
+    let full = handshakes.unsigned(
+        None,
+        received,
+        &Params::default(),
+        &Dates::at(received.head.received.wall),
+    )?;
     Ok(full.map(|full| full.body))
 }
 
@@ -48,7 +60,18 @@ fn a_token_keeps_to_its_grammar() {
     for token in ["a", "A-z_09", &"x".repeat(128)] {
         assert!(plain.takes(token), "{token}");
     }
-    for token in ["", "a b", "a.b", "a=", "{}", "\"a\"", "<b>", "a\n", "é", &"x".repeat(129)] {
+    for token in [
+        "",
+        "a b",
+        "a.b",
+        "a=",
+        "{}",
+        "\"a\"",
+        "<b>",
+        "a\n",
+        "é",
+        &"x".repeat(129),
+    ] {
         assert!(!plain.takes(token), "{token}");
     }
     let more = Tokens::and(" .:=").unwrap();
@@ -63,7 +86,10 @@ fn tokens_are_apart_from_content_by_a_literal_or_by_the_body() {
     let apart = |tokens: &Tokens, content: &str| tokens.apart(&Template::parse(content).unwrap());
     let plain = Tokens::default();
     assert_eq!(apart(&plain, "{body}"), Some(Apart::ByBody));
-    assert_eq!(apart(&plain, "v0:{timestamp}:{body}"), Some(Apart::ByLiteral));
+    assert_eq!(
+        apart(&plain, "v0:{timestamp}:{body}"),
+        Some(Apart::ByLiteral)
+    );
     assert_eq!(apart(&plain, "v0{timestamp}x{body}"), Some(Apart::ByBody));
     assert_eq!(apart(&plain, "{timestamp}-{id}"), None);
     assert_eq!(apart(&Tokens::and(":").unwrap(), "{timestamp}:{id}"), None);
@@ -72,7 +98,10 @@ fn tokens_are_apart_from_content_by_a_literal_or_by_the_body() {
 
 #[test]
 fn words_know_two_names() {
-    assert_eq!(Words::parse("a{token}b{mac}").unwrap().fill("T", "M"), "aTbM");
+    assert_eq!(
+        Words::parse("a{token}b{mac}").unwrap().fill("T", "M"),
+        "aTbM"
+    );
     for bad in ["{", "{tokens}", "}", "{token", "a}{token}"] {
         assert!(Words::parse(bad).is_err(), "{bad}");
     }
@@ -97,14 +126,38 @@ fn a_get_is_answered_or_refused_and_never_verified() {
 
 #[test]
 fn a_post_that_is_no_handshake_goes_on_to_its_signature() {
-    let all = Handshakes(vec![echo(Method::POST, Locator::Json("/challenge".to_owned()))]);
-    assert_eq!(answered(&all, &received(Method::POST, "/", r#"{"challenge":"abc"}"#)), Ok(Some("abc".into())));
-    for body in ["", "abc", r#"{"challenge":"<b>"}"#, r#"{"challenge":"a","challenge":"b"}"#, r#"{"challenge":["a"]}"#] {
-        assert_eq!(answered(&all, &received(Method::POST, "/", body)), Ok(None), "{body}");
+    let all = Handshakes(vec![echo(
+        Method::POST,
+        Locator::Json("/challenge".to_owned()),
+    )]);
+    assert_eq!(
+        answered(&all, &received(Method::POST, "/", r#"{"challenge":"abc"}"#)),
+        Ok(Some("abc".into()))
+    );
+    for body in [
+        "",
+        "abc",
+        r#"{"challenge":"<b>"}"#,
+        r#"{"challenge":"a","challenge":"b"}"#,
+        r#"{"challenge":["a"]}"#,
+    ] {
+        assert_eq!(
+            answered(&all, &received(Method::POST, "/", body)),
+            Ok(None),
+            "{body}"
+        );
     }
-    assert!(!all.let_in(&received(Method::POST, "/", r#"{"challenge":"abc"}"#).head), "POST is in the methods of a route, or is not");
-    let long: &'static str = format!(r#"{{"challenge":"abc","pad":"{}"}}"#, "x".repeat(MAX_BODY)).leak();
-    assert_eq!(answered(&all, &received(Method::POST, "/", long)), Ok(None), "nobody's long body is parsed");
+    assert!(
+        !all.let_in(&received(Method::POST, "/", r#"{"challenge":"abc"}"#).head),
+        "POST is in the methods of a route, or is not"
+    );
+    let long: &'static str =
+        format!(r#"{{"challenge":"abc","pad":"{}"}}"#, "x".repeat(MAX_BODY)).leak();
+    assert_eq!(
+        answered(&all, &received(Method::POST, "/", long)),
+        Ok(None),
+        "nobody's long body is parsed"
+    );
 }
 
 #[test]
@@ -119,10 +172,20 @@ fn a_guard_wants_its_secret_while_it_is_valid() {
     };
     let guard = Guard::new(Locator::Query("v".to_owned()), &text).unwrap();
     assert!(!format!("{guard:?}").contains("s3cret"));
-    let all = Handshakes(vec![Handshake { guard: Some(guard), ..echo(Method::GET, Locator::Query("c".to_owned())) }]);
-    assert_eq!(answered(&all, &received(Method::GET, "/?c=abc&v=s3cret", "")), Ok(Some("abc".into())));
+    let all = Handshakes(vec![Handshake {
+        guard: Some(guard),
+        ..echo(Method::GET, Locator::Query("c".to_owned()))
+    }]);
+    assert_eq!(
+        answered(&all, &received(Method::GET, "/?c=abc&v=s3cret", "")),
+        Ok(Some("abc".into()))
+    );
     for wrong in ["/?c=abc&v=s3cre", "/?c=abc&v=s3cret1", "/?c=%3C&v=x"] {
-        assert_eq!(answered(&all, &received(Method::GET, wrong, "")), Err(NotAuthentic::SignatureMismatch), "{wrong}");
+        assert_eq!(
+            answered(&all, &received(Method::GET, wrong, "")),
+            Err(NotAuthentic::SignatureMismatch),
+            "{wrong}"
+        );
     }
     let mut late = received(Method::GET, "/?c=abc&v=s3cret", "");
     late.head.received = FrozenClock::at_unix(1_767_225_601).now();

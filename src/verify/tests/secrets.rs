@@ -7,7 +7,10 @@ fn tokens_and_basic() {
     let gate = verifier(scheme(), None, &[secret("s", KEY)]);
     let verdict = |text: &str| why(&gate, &head("/", &[("x-sig", text.as_bytes())]), b"x");
     assert_eq!(verdict(&format!("Bearer {KEY}")), None);
-    assert_eq!(verdict(&format!("Bearer {KEY}x")), Some(NotAuthentic::SignatureMismatch));
+    assert_eq!(
+        verdict(&format!("Bearer {KEY}x")),
+        Some(NotAuthentic::SignatureMismatch)
+    );
     assert_eq!(verdict("Bearer "), Some(NotAuthentic::SignatureMalformed));
     assert_eq!(verdict(KEY), Some(NotAuthentic::SignatureMalformed));
     assert!(gate.covers().nothing() && gate.covers().to_string() == "nothing");
@@ -19,7 +22,10 @@ fn tokens_and_basic() {
         ("/x?token=a", Some(NotAuthentic::SignatureMismatch)),
         ("/x?token=", Some(NotAuthentic::SignatureMalformed)),
         ("/x", Some(NotAuthentic::SignatureMissing)),
-        ("/x?token=a%20b%2Bc&token=a%20b%2Bc", Some(NotAuthentic::SignatureMalformed)),
+        (
+            "/x?token=a%20b%2Bc&token=a%20b%2Bc",
+            Some(NotAuthentic::SignatureMalformed),
+        ),
     ] {
         assert_eq!(why(&gate, &head(target, &[]), b""), want, "{target}");
     }
@@ -27,15 +33,35 @@ fn tokens_and_basic() {
     for (text, want) in [
         ("Basic dXPDqXI6cGFzczp3aXRoOmNvbG9ucw==", None),
         ("bAsIc dXPDqXI6cGFzczp3aXRoOmNvbG9ucw==", None),
-        ("Basic dXPDqXI6cGFzczp3aXRoOmNvbG9ucw", Some(NotAuthentic::SignatureMalformed)),
-        ("Basic dXPDqXI6bm9wZQ==", Some(NotAuthentic::SignatureMismatch)),
+        (
+            "Basic dXPDqXI6cGFzczp3aXRoOmNvbG9ucw",
+            Some(NotAuthentic::SignatureMalformed),
+        ),
+        (
+            "Basic dXPDqXI6bm9wZQ==",
+            Some(NotAuthentic::SignatureMismatch),
+        ),
         ("Basic !!!", Some(NotAuthentic::SignatureMalformed)),
         ("Basic", Some(NotAuthentic::SignatureMalformed)),
-        ("Bearer dXPDqXI6cGFzczp3aXRoOmNvbG9ucw==", Some(NotAuthentic::SignatureMalformed)),
+        (
+            "Bearer dXPDqXI6cGFzczp3aXRoOmNvbG9ucw==",
+            Some(NotAuthentic::SignatureMalformed),
+        ),
     ] {
-        assert_eq!(why(&gate, &head("/", &[("authorization", text.as_bytes())]), b""), want, "{text}");
+        assert_eq!(
+            why(
+                &gate,
+                &head("/", &[("authorization", text.as_bytes())]),
+                b""
+            ),
+            want,
+            "{text}"
+        );
     }
-    assert_eq!(why(&gate, &head("/", &[]), b""), Some(NotAuthentic::SignatureMissing));
+    assert_eq!(
+        why(&gate, &head("/", &[]), b""),
+        Some(NotAuthentic::SignatureMissing)
+    );
     assert!(SecretSet::list(SecretKind::Basic, &[], None, &[secret("s", "nocolon")]).is_err());
     assert!(SecretSet::list(SecretKind::Token, &[], None, &[secret("s", "")]).is_err());
 }
@@ -50,8 +76,20 @@ fn candidates_count_from_and_until() {
         (None, at(NOW), Some(NotAuthentic::SignatureMismatch)),
         (at(NOW + 1), None, Some(NotAuthentic::SignatureMismatch)),
     ] {
-        let gate = verifier(scheme(), None, &[SecretText { not_before, expires, ..secret("s", KEY) }]);
-        assert_eq!(why(&gate, &head("/", &[("x-sig", mac(b"x").as_bytes())]), b"x"), want, "{not_before:?} {expires:?}");
+        let gate = verifier(
+            scheme(),
+            None,
+            &[SecretText {
+                not_before,
+                expires,
+                ..secret("s", KEY)
+            }],
+        );
+        assert_eq!(
+            why(&gate, &head("/", &[("x-sig", mac(b"x").as_bytes())]), b"x"),
+            want,
+            "{not_before:?} {expires:?}"
+        );
     }
 }
 
@@ -62,21 +100,47 @@ fn every_key_of_a_table_has_as_many_candidates() {
     let kind = SecretKind::Hmac(Algorithm::Sha256);
     let table = SecretTable::default();
     for (key, text) in [("one", "no base 64!"), ("both", "bm8gYmFzZSA2NCE=")] {
-        table.set(key, Some(&Candidate::entry(kind, &encodings, None, &secret(key, text)).unwrap().into()));
+        table.set(
+            key,
+            Some(
+                &Candidate::entry(kind, &encodings, None, &secret(key, text))
+                    .unwrap()
+                    .into(),
+            ),
+        );
     }
     let set = SecretSet::table(kind, &encodings, KeyedBy::Param("account".into()), table);
     for key in ["one", "both", "nobody", "no key"] {
-        let found = set.find(&head("/", &[]), &Params(vec![("account".into(), key.into())]));
+        let found = set.find(
+            &head("/", &[]),
+            &Params(vec![("account".into(), key.into())]),
+        );
         assert_eq!(found.candidates().len(), 2, "{key}");
     }
-    let shape = Shape::new(keyed("{body}", source("", Layout::Whole), None), None, None, Vec::new(), None);
+    let shape = Shape::new(
+        keyed("{body}", source("", Layout::Whole), None),
+        None,
+        None,
+        Vec::new(),
+        None,
+    );
     let gate = shape.with_secrets(set, None);
-    for (key, text, authentic) in
-        [("one", "no base 64!", true), ("one", "no:body", false), ("both", "no base 64!", true), ("nobody", "no:body", false)]
-    {
+    for (key, text, authentic) in [
+        ("one", "no base 64!", true),
+        ("one", "no:body", false),
+        ("both", "no base 64!", true),
+        ("nobody", "no:body", false),
+    ] {
         let signature = mac_with(text, b"x");
-        let received = Received { head: head("/", &[("x-sig", signature.as_bytes())]), body: Bytes::from_static(b"x").into() };
-        let verdict = gate.verify(received, &Params(vec![("account".into(), key.into())]), now());
+        let received = Received {
+            head: head("/", &[("x-sig", signature.as_bytes())]),
+            body: Bytes::from_static(b"x").into(),
+        };
+        let verdict = gate.verify(
+            received,
+            &Params(vec![("account".into(), key.into())]),
+            now(),
+        );
         assert_eq!(verdict.is_ok(), authentic, "{key} {text}");
     }
 }
@@ -84,10 +148,23 @@ fn every_key_of_a_table_has_as_many_candidates() {
 #[test]
 fn a_table_finds_the_secret_by_key() {
     let gate_by = |by: KeyedBy| {
-        let shape = Shape::new(keyed("{body}", source("", Layout::Whole), None), None, None, Vec::new(), None);
+        let shape = Shape::new(
+            keyed("{body}", source("", Layout::Whole), None),
+            None,
+            None,
+            Vec::new(),
+            None,
+        );
         let table = SecretTable::default();
         for (key, text) in [("acme", KEY), ("other", "another secret")] {
-            table.set(key, Some(&Candidate::make(shape.secret_kind(), &[], None, &secret(key, text)).unwrap().into()));
+            table.set(
+                key,
+                Some(
+                    &Candidate::make(shape.secret_kind(), &[], None, &secret(key, text))
+                        .unwrap()
+                        .into(),
+                ),
+            );
         }
         table.set("broken", Some(&Vec::new().into()));
         let set = SecretSet::table(shape.secret_kind(), &[], by, table);
@@ -97,11 +174,20 @@ fn a_table_finds_the_secret_by_key() {
     let signed = [("x-sig", signature.as_bytes())];
     let gate = gate_by(KeyedBy::Param("account".into()));
     let authentic = judge(&gate, &head("/", &signed), b"x").unwrap();
-    assert_eq!((&**authentic.secret(), authentic.account()), ("acme", Some("acme")));
+    assert_eq!(
+        (&**authentic.secret(), authentic.account()),
+        ("acme", Some("acme"))
+    );
     let gate = gate_by(KeyedBy::Param("nobody".into()));
-    assert_eq!(why(&gate, &head("/", &signed), b"x"), Some(NotAuthentic::SignatureMismatch));
+    assert_eq!(
+        why(&gate, &head("/", &signed), b"x"),
+        Some(NotAuthentic::SignatureMismatch)
+    );
     let decoy = mac_with("no:body", b"x");
-    assert_eq!(why(&gate, &head("/", &[("x-sig", decoy.as_bytes())]), b"x"), Some(NotAuthentic::SignatureMismatch));
+    assert_eq!(
+        why(&gate, &head("/", &[("x-sig", decoy.as_bytes())]), b"x"),
+        Some(NotAuthentic::SignatureMismatch)
+    );
     let gate = gate_by(KeyedBy::Header("x-key".parse().unwrap()));
     for (key, want) in [
         ("acme", None),
@@ -109,13 +195,47 @@ fn a_table_finds_the_secret_by_key() {
         ("broken", Some(NotAuthentic::SignatureMismatch)),
         ("a/b", Some(NotAuthentic::SignatureMismatch)),
     ] {
-        assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", key.as_bytes())]), b"x"), want, "{key}");
+        assert_eq!(
+            why(
+                &gate,
+                &head("/", &[signed[0], ("x-key", key.as_bytes())]),
+                b"x"
+            ),
+            want,
+            "{key}"
+        );
     }
     for (key, text) in [("acme", KEY), ("other", "another secret")] {
         let signature = mac_with(text, b"x");
-        let authentic = judge(&gate, &head("/", &[("x-sig", signature.as_bytes()), ("x-key", key.as_bytes())]), b"x").unwrap();
-        assert_eq!(authentic.account(), Some(key), "the account is the key, whatever the secret is called");
+        let authentic = judge(
+            &gate,
+            &head(
+                "/",
+                &[("x-sig", signature.as_bytes()), ("x-key", key.as_bytes())],
+            ),
+            b"x",
+        )
+        .unwrap();
+        assert_eq!(
+            authentic.account(),
+            Some(key),
+            "the account is the key, whatever the secret is called"
+        );
     }
-    assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", b"acme"), ("x-key", b"other")]), b"x"), Some(NotAuthentic::SignatureMalformed));
-    assert_eq!(why(&gate, &head("/", &[signed[0], ("x-key", b"acme"), ("x-key", b"acme")]), b"x"), None);
+    assert_eq!(
+        why(
+            &gate,
+            &head("/", &[signed[0], ("x-key", b"acme"), ("x-key", b"other")]),
+            b"x"
+        ),
+        Some(NotAuthentic::SignatureMalformed)
+    );
+    assert_eq!(
+        why(
+            &gate,
+            &head("/", &[signed[0], ("x-key", b"acme"), ("x-key", b"acme")]),
+            b"x"
+        ),
+        None
+    );
 }

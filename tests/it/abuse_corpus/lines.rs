@@ -3,28 +3,57 @@ use super::Expect::{OneThenClosed, Refused, Status};
 use super::{Trick, group, sized};
 
 pub fn all() -> Vec<Trick> {
-    [line_ends(), names(), values(), request_lines(), methods(), hosts()].concat()
+    [
+        line_ends(),
+        names(),
+        values(),
+        request_lines(),
+        methods(),
+        hosts(),
+    ]
+    .concat()
 }
 
 fn line_ends() -> Vec<Trick> {
     let good = sized("Content-Length: 2\r\n");
     let at = |from: &str, to: &str| good.replacen(from, to, 1);
     let tricks = [
-        ("line feeds all over", "POST $P HTTP/1.1\n$h$sContent-Length: 2\n\n{}$HIDDEN".to_owned()),
-        ("line feed behind the request line", at("HTTP/1.1\r\n", "HTTP/1.1\n")),
-        ("carriage return behind the request line", at("HTTP/1.1\r\n", "HTTP/1.1\r")),
-        ("two carriage returns behind the request line", at("HTTP/1.1\r\n", "HTTP/1.1\r\r\n")),
+        (
+            "line feeds all over",
+            "POST $P HTTP/1.1\n$h$sContent-Length: 2\n\n{}$HIDDEN".to_owned(),
+        ),
+        (
+            "line feed behind the request line",
+            at("HTTP/1.1\r\n", "HTTP/1.1\n"),
+        ),
+        (
+            "carriage return behind the request line",
+            at("HTTP/1.1\r\n", "HTTP/1.1\r"),
+        ),
+        (
+            "two carriage returns behind the request line",
+            at("HTTP/1.1\r\n", "HTTP/1.1\r\r\n"),
+        ),
         ("line feed behind a line", at("2\r\n", "2\n")),
         ("carriage return behind a line", at("2\r\n", "2\r")),
         ("two carriage returns behind a line", at("2\r\n", "2\r\r\n")),
         ("line feed and carriage return", at("2\r\n", "2\n\r")),
         ("empty line is a line feed", at("2\r\n\r\n", "2\r\n\n")),
-        ("empty line is a carriage return", at("2\r\n\r\n", "2\r\n\r")),
-        ("empty line has two carriage returns", at("2\r\n\r\n", "2\r\n\r\r\n")),
+        (
+            "empty line is a carriage return",
+            at("2\r\n\r\n", "2\r\n\r"),
+        ),
+        (
+            "empty line has two carriage returns",
+            at("2\r\n\r\n", "2\r\n\r\r\n"),
+        ),
         ("both ends are line feeds", at("2\r\n\r\n", "2\n\n")),
         ("empty line has a blank", at("2\r\n\r\n", "2\r\n \r\n")),
         ("carriage return in a value", at("$S", "X: a\rb\r\n$S")),
-        ("carriage return at the end of a value", at("$S", "X: a \r \r\n$S")),
+        (
+            "carriage return at the end of a value",
+            at("$S", "X: a \r \r\n$S"),
+        ),
         ("line feed in a value", at("$S", "X: a\nb: c\r\n$S")),
         ("two empty lines first", format!("\r\n\r\n{good}")),
         ("line feed first", format!("\n{good}")),
@@ -36,13 +65,20 @@ fn line_ends() -> Vec<Trick> {
         ("folded with a blank", at("$S", "X: a\r\n b\r\n$S")),
         ("folded with a tab", at("$S", "X: a\r\n\tb\r\n$S")),
         ("folded to nothing", at("$S", "X: a\r\n \r\n$S")),
-        ("folded to a header", at("$S", "X: a\r\n Content-Length: 0\r\n$S")),
+        (
+            "folded to a header",
+            at("$S", "X: a\r\n Content-Length: 0\r\n$S"),
+        ),
         ("folded behind the request line", at("$H", " X: a\r\n$H")),
         ("a line that begins with a blank", at("$S", " X: a\r\n$S")),
         ("form feed for a line end", at("$S", "X: a\x0cY: b\r\n$S")),
         ("next line for a line end", at("$S", "X\u{85}Y: b\r\n$S")),
     ];
-    let tolerated = group("an empty line", OneThenClosed, [("one before the request line", format!("\r\n{good}"))]);
+    let tolerated = group(
+        "an empty line",
+        OneThenClosed,
+        [("one before the request line", format!("\r\n{good}"))],
+    );
     [group("line ends", Refused, tricks), tolerated].concat()
 }
 
@@ -75,12 +111,21 @@ fn names() -> Vec<Trick> {
         ("high byte", "\u{ff}: y\r\n"),
         ("soft hyphen in a length", "Content\u{ad}Length: 0\r\n"),
     ];
-    group("header names", Refused, lines.map(|(name, line)| (name, sized(&format!("Content-Length: 2\r\n{line}")))))
+    group(
+        "header names",
+        Refused,
+        lines.map(|(name, line)| (name, sized(&format!("Content-Length: 2\r\n{line}")))),
+    )
 }
 
 fn values() -> Vec<Trick> {
     let bytes = [0, 1, 2, 7, 8, 0x0b, 0x0c, 0x0e, 0x1a, 0x1b, 0x1f, 0x7f].map(char::from);
-    let inside = bytes.iter().map(|byte| (format!("{byte:?}"), sized(&format!("Content-Length: 2\r\nX: a{byte}b\r\n"))));
+    let inside = bytes.iter().map(|byte| {
+        (
+            format!("{byte:?}"),
+            sized(&format!("Content-Length: 2\r\nX: a{byte}b\r\n")),
+        )
+    });
     let lines = [
         ("NUL first", "X: \0y\r\n"),
         ("NUL last", "X: y\0\r\n"),
@@ -91,13 +136,25 @@ fn values() -> Vec<Trick> {
         ("NUL in a connection", "Connection: keep-alive\0\r\n"),
         ("vertical tab in a connection", "Connection: close\x0b\r\n"),
     ];
-    let lines = lines.map(|(name, line)| (name.to_owned(), sized(&format!("Content-Length: 2\r\n{line}"))));
+    let lines = lines.map(|(name, line)| {
+        (
+            name.to_owned(),
+            sized(&format!("Content-Length: 2\r\n{line}")),
+        )
+    });
     let many = "X: y\r\n".repeat(260);
     let long = format!("X: {}\r\n", "y".repeat(40 * 1024));
-    let large = [("260 lines", sized(&format!("{many}Content-Length: 2\r\n"))), ("40 KiB", sized(&format!("{long}Content-Length: 2\r\n")))];
+    let large = [
+        ("260 lines", sized(&format!("{many}Content-Length: 2\r\n"))),
+        ("40 KiB", sized(&format!("{long}Content-Length: 2\r\n"))),
+    ];
     [
         group("header values", Refused, inside.chain(lines)),
-        group("large heads", Status(431), large.map(|(name, text)| (name.to_owned(), text))),
+        group(
+            "large heads",
+            Status(431),
+            large.map(|(name, text)| (name.to_owned(), text)),
+        ),
     ]
     .concat()
 }
@@ -176,18 +233,40 @@ fn request_lines() -> Vec<Trick> {
     ];
     let raw = [
         ("HTTP/0.9", "GET $P\r\n\r\n$HIDDEN".to_owned()),
-        ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0$HIDDEN".to_owned()),
-        ("a TLS client", "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03$HIDDEN".to_owned()),
-        ("a PROXY header", format!("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n{good}")),
-        ("an answer", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n$HIDDEN".to_owned()),
+        (
+            "the preface of HTTP/2",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0$HIDDEN".to_owned(),
+        ),
+        (
+            "a TLS client",
+            "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03$HIDDEN".to_owned(),
+        ),
+        (
+            "a PROXY header",
+            format!("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n{good}"),
+        ),
+        (
+            "an answer",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n$HIDDEN".to_owned(),
+        ),
     ];
     let lines = lines.map(|text| (format!("{text:?}"), line(text)));
     let long = format!("POST $P?{} HTTP/1.1", "a".repeat(40 * 1024));
     [
-        group("request line and target", Refused, lines.into_iter().chain(raw.map(|(name, text)| (name.to_owned(), text)))),
+        group(
+            "request line and target",
+            Refused,
+            lines
+                .into_iter()
+                .chain(raw.map(|(name, text)| (name.to_owned(), text))),
+        ),
         group("long targets", Status(414), [("40 KiB", line(&long))]),
         // browsers leave it as it is, no provider does
-        group("a backtick on a webhook route", Status(400), [("in the query", line("POST $P?`a HTTP/1.1"))]),
+        group(
+            "a backtick on a webhook route",
+            Status(400),
+            [("in the query", line("POST $P?`a HTTP/1.1"))],
+        ),
     ]
     .concat()
 }
@@ -196,16 +275,35 @@ fn methods() -> Vec<Trick> {
     let good = sized("Content-Length: 2\r\n");
     let method = |method: &str| (format!("{method:?}"), good.replacen("POST", method, 1));
     let long = "A".repeat(25);
-    let odd =
-        ["PO\0ST", "PO ST", "P@ST", "POST:", "(POST)", "P\u{d6}ST", "PO\x7fST", "POST\x0b", "PO/ST", "\"POST\"", "POST,", long.as_str()];
+    let odd = [
+        "PO\0ST",
+        "PO ST",
+        "P@ST",
+        "POST:",
+        "(POST)",
+        "P\u{d6}ST",
+        "PO\x7fST",
+        "POST\x0b",
+        "PO/ST",
+        "\"POST\"",
+        "POST,",
+        long.as_str(),
+    ];
     // pingora's own word for it
     let connect = [
-        ("CONNECT to an authority", good.replacen("POST $P", "CONNECT gate.test:80", 1)),
+        (
+            "CONNECT to an authority",
+            good.replacen("POST $P", "CONNECT gate.test:80", 1),
+        ),
         ("CONNECT to a path", good.replacen("POST", "CONNECT", 1)),
     ];
     [
         group("methods", Refused, odd.map(method)),
-        group("methods", Status(405), ["TRACE", "GET", "post", "Post", "PATCH", "OPTIONS", "X"].map(method)),
+        group(
+            "methods",
+            Status(405),
+            ["TRACE", "GET", "post", "Post", "PATCH", "OPTIONS", "X"].map(method),
+        ),
         group("methods", Status(405), connect),
     ]
     .concat()
@@ -263,13 +361,24 @@ fn hosts() -> Vec<Trick> {
         ("two, the second empty", "$HHost:\r\n"),
         ("two, the first empty", "Host:\r\n$H"),
         ("two, the second folded", "$HX: y\r\n Host: other.test\r\n"),
-        ("two, the second behind a line feed", "$HX: y\nHost: other.test\r\n"),
+        (
+            "two, the second behind a line feed",
+            "$HX: y\nHost: other.test\r\n",
+        ),
         ("blank before the colon", "Host : gate.test\r\n"),
-        ("two, one with a blank before the colon", "$HHost : other.test\r\n"),
+        (
+            "two, one with a blank before the colon",
+            "$HHost : other.test\r\n",
+        ),
         ("folded", "Host:\r\n gate.test\r\n"),
         ("a tab before the name", "\tHost: gate.test\r\n"),
     ];
-    let hosts = hosts.map(|host| (format!("{host:?}"), good.replacen("$H", &format!("Host: {host}\r\n"), 1)));
+    let hosts = hosts.map(|host| {
+        (
+            format!("{host:?}"),
+            good.replacen("$H", &format!("Host: {host}\r\n"), 1),
+        )
+    });
     let lines = lines.map(|(name, lines)| (name.to_owned(), good.replacen("$H", lines, 1)));
     group("host", Refused, hosts.into_iter().chain(lines))
 }

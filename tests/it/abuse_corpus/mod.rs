@@ -43,9 +43,22 @@ pub fn of_pass_routes() -> Vec<Trick> {
 }
 
 /// Tricks of one group that all come to the same.
-fn group(group: &'static str, expect: Expect, tricks: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Vec<Trick> {
-    let trick = |(name, text): (_, _)| Trick { group, name: String::into(name), text: String::into(text), body: "{}".into(), expect };
-    tricks.into_iter().map(|(name, text)| trick((name.into(), text.into()))).collect()
+fn group(
+    group: &'static str,
+    expect: Expect,
+    tricks: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
+) -> Vec<Trick> {
+    let trick = |(name, text): (_, _)| Trick {
+        group,
+        name: String::into(name),
+        text: String::into(text),
+        body: "{}".into(),
+        expect,
+    };
+    tricks
+        .into_iter()
+        .map(|(name, text)| trick((name.into(), text.into())))
+        .collect()
 }
 
 /// A request with these lines and the body `{}`.

@@ -3,7 +3,15 @@ use super::Expect::{One, OneThenClosed, Refused, Status};
 use super::{Trick, group, sized};
 
 pub fn all() -> Vec<Trick> {
-    [pipelining(), early(), expectations(), upgrades(), old(), honest()].concat()
+    [
+        pipelining(),
+        early(),
+        expectations(),
+        upgrades(),
+        old(),
+        honest(),
+    ]
+    .concat()
 }
 
 /// Whole messages with a request behind them in the same packet.
@@ -17,11 +25,26 @@ fn pipelining() -> Vec<Trick> {
             [
                 ("behind a length", good.clone()),
                 ("behind chunks", super::chunks("2\r\n{}\r\n0\r\n\r\n")),
-                ("behind a trailer", super::chunks("2\r\n{}\r\n0\r\nX: y\r\n\r\n")),
-                ("behind a close", sized("Content-Length: 2\r\nConnection: close\r\n")),
-                ("behind an empty line", good.replacen("{}$HIDDEN", "{}\r\n$HIDDEN", 1)),
-                ("behind junk", good.replacen("{}$HIDDEN", "{}junk\0$HIDDEN", 1)),
-                ("half a head", good.replacen("$HIDDEN", "POST $P HTTP/1.1\r\nHost: g", 1)),
+                (
+                    "behind a trailer",
+                    super::chunks("2\r\n{}\r\n0\r\nX: y\r\n\r\n"),
+                ),
+                (
+                    "behind a close",
+                    sized("Content-Length: 2\r\nConnection: close\r\n"),
+                ),
+                (
+                    "behind an empty line",
+                    good.replacen("{}$HIDDEN", "{}\r\n$HIDDEN", 1),
+                ),
+                (
+                    "behind junk",
+                    good.replacen("{}$HIDDEN", "{}junk\0$HIDDEN", 1),
+                ),
+                (
+                    "half a head",
+                    good.replacen("$HIDDEN", "POST $P HTTP/1.1\r\nHost: g", 1),
+                ),
             ],
         ),
         group(
@@ -29,10 +52,20 @@ fn pipelining() -> Vec<Trick> {
             Status(401),
             [
                 ("behind a forged one", forged.clone()),
-                ("behind an unsigned one", forged.replacen("X-Hub-Signature-256: sha256=00\r\n", "", 1)),
+                (
+                    "behind an unsigned one",
+                    forged.replacen("X-Hub-Signature-256: sha256=00\r\n", "", 1),
+                ),
             ],
         ),
-        group("pipelining", Status(404), [("behind one that has no route", good.replacen("$P", "/nowhere", 1))]),
+        group(
+            "pipelining",
+            Status(404),
+            [(
+                "behind one that has no route",
+                good.replacen("$P", "/nowhere", 1),
+            )],
+        ),
     ]
     .concat()
 }
@@ -48,25 +81,60 @@ fn early() -> Vec<Trick> {
             Status(404),
             [
                 ("no route, a length", with(nowhere, some)),
-                ("no route, a short length", with(nowhere, "Content-Length: 10\r\n")),
-                ("no route, chunks", format!("{nowhere}\r\n$HTransfer-Encoding: chunked\r\n\r\n1000\r\n$HIDDEN$HIDDEN")),
-                ("no route, an invitation", with(nowhere, &format!("{some}Expect: 100-continue\r\n"))),
-                ("no route, keep-alive", with(nowhere, &format!("{some}Connection: keep-alive\r\n"))),
-                ("no route, HTTP/1.0 keep-alive", with("POST /nowhere HTTP/1.0", &format!("{some}Connection: keep-alive\r\n"))),
+                (
+                    "no route, a short length",
+                    with(nowhere, "Content-Length: 10\r\n"),
+                ),
+                (
+                    "no route, chunks",
+                    format!(
+                        "{nowhere}\r\n$HTransfer-Encoding: chunked\r\n\r\n1000\r\n$HIDDEN$HIDDEN"
+                    ),
+                ),
+                (
+                    "no route, an invitation",
+                    with(nowhere, &format!("{some}Expect: 100-continue\r\n")),
+                ),
+                (
+                    "no route, keep-alive",
+                    with(nowhere, &format!("{some}Connection: keep-alive\r\n")),
+                ),
+                (
+                    "no route, HTTP/1.0 keep-alive",
+                    with(
+                        "POST /nowhere HTTP/1.0",
+                        &format!("{some}Connection: keep-alive\r\n"),
+                    ),
+                ),
             ],
         ),
         group(
             "early refusals",
             Status(405),
-            [("another method", with("PUT $P HTTP/1.1", some)), ("TRACE with a body", with("TRACE $P HTTP/1.1", some))],
+            [
+                ("another method", with("PUT $P HTTP/1.1", some)),
+                ("TRACE with a body", with("TRACE $P HTTP/1.1", some)),
+            ],
         ),
         group(
             "early refusals",
             Status(413),
             [
-                ("too large", with("POST $P HTTP/1.1", "Content-Length: 999999999\r\n")),
-                ("too large for any number", with("POST $P HTTP/1.1", "Content-Length: 999999999999999999\r\n")),
-                ("too large, an invitation", with("POST $P HTTP/1.1", "Content-Length: 999999999\r\nExpect: 100-continue\r\n")),
+                (
+                    "too large",
+                    with("POST $P HTTP/1.1", "Content-Length: 999999999\r\n"),
+                ),
+                (
+                    "too large for any number",
+                    with("POST $P HTTP/1.1", "Content-Length: 999999999999999999\r\n"),
+                ),
+                (
+                    "too large, an invitation",
+                    with(
+                        "POST $P HTTP/1.1",
+                        "Content-Length: 999999999\r\nExpect: 100-continue\r\n",
+                    ),
+                ),
             ],
         ),
         group(
@@ -74,7 +142,8 @@ fn early() -> Vec<Trick> {
             Refused,
             [(
                 "a broken chunk",
-                format!("{nowhere}\r\n$HTransfer-Encoding: chunked\r\n\r\n10000\r\n$HIDDEN").replacen("10000", "10000\n", 1),
+                format!("{nowhere}\r\n$HTransfer-Encoding: chunked\r\n\r\n10000\r\n$HIDDEN")
+                    .replacen("10000", "10000\n", 1),
             )],
         ),
     ]
@@ -95,7 +164,16 @@ fn expectations() -> Vec<Trick> {
         "Expect: \"100-continue\"",
         "Expect:\r\n 100-continue",
     ];
-    group("expect", Refused, lines.map(|line| (format!("{line:?}"), sized(&format!("Content-Length: 2\r\n{line}\r\n")))))
+    group(
+        "expect",
+        Refused,
+        lines.map(|line| {
+            (
+                format!("{line:?}"),
+                sized(&format!("Content-Length: 2\r\n{line}\r\n")),
+            )
+        }),
+    )
 }
 
 /// Nothing is upgraded on the way to a webhook, and nothing that speaks the other protocol is read.
@@ -109,15 +187,46 @@ fn upgrades() -> Vec<Trick> {
             OneThenClosed,
             [
                 ("h2c, HTTP/1.1 behind", sized(&format!("{h2c}{length}"))),
-                ("h2c, the preface behind", sized(&format!("{h2c}{length}")).replace("$HIDDEN", preface)),
-                ("h2c without settings", sized(&format!("Connection: Upgrade\r\nUpgrade: h2c\r\n{length}"))),
-                ("h2c, not named in Connection", sized(&format!("Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n{length}"))),
-                ("h2c in capitals", sized(&format!("Connection: UPGRADE\r\nUpgrade: H2C\r\n{length}"))),
-                ("TLS", sized(&format!("Connection: Upgrade\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n{length}"))),
-                ("an unknown protocol", sized(&format!("Connection: Upgrade\r\nUpgrade: cow\r\n{length}"))),
+                (
+                    "h2c, the preface behind",
+                    sized(&format!("{h2c}{length}")).replace("$HIDDEN", preface),
+                ),
+                (
+                    "h2c without settings",
+                    sized(&format!("Connection: Upgrade\r\nUpgrade: h2c\r\n{length}")),
+                ),
+                (
+                    "h2c, not named in Connection",
+                    sized(&format!(
+                        "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n{length}"
+                    )),
+                ),
+                (
+                    "h2c in capitals",
+                    sized(&format!("Connection: UPGRADE\r\nUpgrade: H2C\r\n{length}")),
+                ),
+                (
+                    "TLS",
+                    sized(&format!(
+                        "Connection: Upgrade\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n{length}"
+                    )),
+                ),
+                (
+                    "an unknown protocol",
+                    sized(&format!("Connection: Upgrade\r\nUpgrade: cow\r\n{length}")),
+                ),
             ],
         ),
-        group("upgrade", Refused, [("h2c, a NUL in it", sized(&format!("Connection: Upgrade\r\nUpgrade: h2c\0\r\n{length}")))]),
+        group(
+            "upgrade",
+            Refused,
+            [(
+                "h2c, a NUL in it",
+                sized(&format!(
+                    "Connection: Upgrade\r\nUpgrade: h2c\0\r\n{length}"
+                )),
+            )],
+        ),
     ]
     .concat()
 }
@@ -133,12 +242,32 @@ pub fn of_pass_routes() -> Vec<Trick> {
             Refused,
             [
                 ("WebSocket, a request behind", format!("{}$HIDDEN", get(""))),
-                ("WebSocket, a frame behind", format!("{}\u{81}\u{80}\0\0\0\0$HIDDEN", get(""))),
-                ("WebSocket, a body and a request behind", format!("{}{{}}$HIDDEN", get("Content-Length: 2\r\n"))),
+                (
+                    "WebSocket, a frame behind",
+                    format!("{}\u{81}\u{80}\0\0\0\0$HIDDEN", get("")),
+                ),
+                (
+                    "WebSocket, a body and a request behind",
+                    format!("{}{{}}$HIDDEN", get("Content-Length: 2\r\n")),
+                ),
             ],
         ),
-        group("a backtick", One, [("in the query", good.replacen("$P", "$P?`a", 1).replacen("$HIDDEN", "", 1))]),
-        group("methods", Status(405), [("TRACE", good.replacen("POST", "TRACE", 1)), ("CONNECT", good.replacen("POST", "CONNECT", 1))]),
+        group(
+            "a backtick",
+            One,
+            [(
+                "in the query",
+                good.replacen("$P", "$P?`a", 1).replacen("$HIDDEN", "", 1),
+            )],
+        ),
+        group(
+            "methods",
+            Status(405),
+            [
+                ("TRACE", good.replacen("POST", "TRACE", 1)),
+                ("CONNECT", good.replacen("POST", "CONNECT", 1)),
+            ],
+        ),
     ]
     .concat()
 }
@@ -180,43 +309,106 @@ fn honest() -> Vec<Trick> {
     let chunks = |body: &str| alone(super::chunks(body));
     let texts = [
         ("a length", alone(sized("Content-Length: 2\r\n"))),
-        ("a length in blanks", alone(sized("content-length:\t 2 \t\r\n"))),
-        ("a length without a blank", alone(sized("CONTENT-LENGTH:2\r\n"))),
+        (
+            "a length in blanks",
+            alone(sized("content-length:\t 2 \t\r\n")),
+        ),
+        (
+            "a length without a blank",
+            alone(sized("CONTENT-LENGTH:2\r\n")),
+        ),
         ("one chunk", chunks("2\r\n{}\r\n0\r\n\r\n")),
-        ("a chunk for each byte", chunks("1\r\n{\r\n1\r\n}\r\n0\r\n\r\n")),
+        (
+            "a chunk for each byte",
+            chunks("1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"),
+        ),
         ("leading zeros", chunks("0002\r\n{}\r\n000\r\n\r\n")),
         ("extensions", chunks("2;a=b;c=\"d e\"\r\n{}\r\n0;f\r\n\r\n")),
-        ("a trailer", chunks("2\r\n{}\r\n0\r\nX-Checksum: y\r\nX-Empty:\r\n\r\n")),
-        ("a coding in capitals", chunks("2\r\n{}\r\n0\r\n\r\n").replacen("chunked", "CHUNKED ", 1)),
+        (
+            "a trailer",
+            chunks("2\r\n{}\r\n0\r\nX-Checksum: y\r\nX-Empty:\r\n\r\n"),
+        ),
+        (
+            "a coding in capitals",
+            chunks("2\r\n{}\r\n0\r\n\r\n").replacen("chunked", "CHUNKED ", 1),
+        ),
         (
             "an old coding",
-            chunks("2\r\n{}\r\n0\r\n\r\n").replacen("Transfer-Encoding: chunked", "TE: trailers\r\nTransfer-Encoding:chunked", 1),
+            chunks("2\r\n{}\r\n0\r\n\r\n").replacen(
+                "Transfer-Encoding: chunked",
+                "TE: trailers\r\nTransfer-Encoding:chunked",
+                1,
+            ),
         ),
-        ("values beyond ASCII", alone(sized("Content-Length: 2\r\nX: \u{c3}\u{a4} \u{ff}\r\n"))),
-        ("empty values", alone(sized("Content-Length: 2\r\nX:\r\nY: \t \r\n"))),
-        ("odd names", alone(sized("Content-Length: 2\r\n!#$%&'*+.^_`|~1: y\r\n"))),
-        ("an invitation", alone(sized("Content-Length: 2\r\nExpect: 100-Continue\r\n"))),
-        ("HTTP/1.0", alone(sized("Content-Length: 2\r\n")).replacen("1.1", "1.0", 1)),
-        ("an odd query", alone(sized("Content-Length: 2\r\n")).replacen("$P", "$P?a=%zz&b=%00;{}|^\\[]", 1)),
+        (
+            "values beyond ASCII",
+            alone(sized("Content-Length: 2\r\nX: \u{c3}\u{a4} \u{ff}\r\n")),
+        ),
+        (
+            "empty values",
+            alone(sized("Content-Length: 2\r\nX:\r\nY: \t \r\n")),
+        ),
+        (
+            "odd names",
+            alone(sized("Content-Length: 2\r\n!#$%&'*+.^_`|~1: y\r\n")),
+        ),
+        (
+            "an invitation",
+            alone(sized("Content-Length: 2\r\nExpect: 100-Continue\r\n")),
+        ),
+        (
+            "HTTP/1.0",
+            alone(sized("Content-Length: 2\r\n")).replacen("1.1", "1.0", 1),
+        ),
+        (
+            "an odd query",
+            alone(sized("Content-Length: 2\r\n")).replacen("$P", "$P?a=%zz&b=%00;{}|^\\[]", 1),
+        ),
         (
             "h2c, as a client of Java asks",
             alone(sized(
                 "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: 2\r\n",
             )),
         ),
-        ("a port", alone(sized("Content-Length: 2\r\n")).replacen("$H", "Host: gate.test:8443\r\n", 1)),
-        ("an IPv6 host", alone(sized("Content-Length: 2\r\n")).replacen("$H", "host:[::1]:80\r\n", 1)),
-        ("200 lines", alone(sized(&format!("{}Content-Length: 2\r\n", "X: y\r\n".repeat(200))))),
+        (
+            "a port",
+            alone(sized("Content-Length: 2\r\n")).replacen("$H", "Host: gate.test:8443\r\n", 1),
+        ),
+        (
+            "an IPv6 host",
+            alone(sized("Content-Length: 2\r\n")).replacen("$H", "host:[::1]:80\r\n", 1),
+        ),
+        (
+            "200 lines",
+            alone(sized(&format!(
+                "{}Content-Length: 2\r\n",
+                "X: y\r\n".repeat(200)
+            ))),
+        ),
     ];
     let mut honest = group("honest", One, texts);
     // a request as the body of another is a body
     let hidden = "POST /hidden HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 0\r\n\r\n";
     let length = hidden.len();
     for (name, text) in [
-        ("a request for a body", format!("POST $P HTTP/1.1\r\n$H$SContent-Length: {length}\r\n\r\n{hidden}")),
-        ("a request for a chunk", format!("POST $P HTTP/1.1\r\n$H$STransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{hidden}\r\n0\r\n\r\n")),
+        (
+            "a request for a body",
+            format!("POST $P HTTP/1.1\r\n$H$SContent-Length: {length}\r\n\r\n{hidden}"),
+        ),
+        (
+            "a request for a chunk",
+            format!(
+                "POST $P HTTP/1.1\r\n$H$STransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{hidden}\r\n0\r\n\r\n"
+            ),
+        ),
     ] {
-        honest.push(Trick { group: "honest", name: name.into(), text, body: hidden.into(), expect: One });
+        honest.push(Trick {
+            group: "honest",
+            name: name.into(),
+            text,
+            body: hidden.into(),
+            expect: One,
+        });
     }
     honest
 }

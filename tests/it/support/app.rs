@@ -17,7 +17,11 @@ pub struct Seen {
 impl Seen {
     /// All values of a header.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// The only value of a header.
@@ -42,7 +46,13 @@ pub struct Act {
 
 impl Act {
     pub fn status(status: u16) -> Self {
-        Self { after: Duration::ZERO, status, headers: Vec::new(), body: b"done".to_vec(), hang_up: false }
+        Self {
+            after: Duration::ZERO,
+            status,
+            headers: Vec::new(),
+            body: b"done".to_vec(),
+            hang_up: false,
+        }
     }
 
     pub fn after(self, after: Duration) -> Self {
@@ -50,7 +60,10 @@ impl Act {
     }
 
     pub fn hang_up() -> Self {
-        Self { hang_up: true, ..Self::status(200) }
+        Self {
+            hang_up: true,
+            ..Self::status(200)
+        }
     }
 }
 
@@ -73,11 +86,22 @@ impl App {
     }
 
     /// The same on a given address.
-    pub fn on(address: SocketAddr, act: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static) -> Self {
+    pub fn on(
+        address: SocketAddr,
+        act: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).expect("bind");
         let address = listener.local_addr().unwrap();
-        let (seen, stop, act) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)), Arc::new(act));
-        let app = Self { address, seen: Arc::clone(&seen), stop: Arc::clone(&stop) };
+        let (seen, stop, act) = (
+            Arc::new(Mutex::new(Vec::new())),
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(act),
+        );
+        let app = Self {
+            address,
+            seen: Arc::clone(&seen),
+            stop: Arc::clone(&stop),
+        };
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if stop.load(Ordering::SeqCst) {
@@ -115,7 +139,12 @@ impl Drop for App {
     }
 }
 
-fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>, act: &(dyn Fn(usize, &Seen) -> Act + Send + Sync), stop: &AtomicBool) {
+fn serve(
+    mut stream: TcpStream,
+    seen: &Mutex<Vec<Seen>>,
+    act: &(dyn Fn(usize, &Seen) -> Act + Send + Sync),
+    stop: &AtomicBool,
+) {
     stream.set_nodelay(true).ok();
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer) {
@@ -162,15 +191,33 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     let mut lines = head.trim_end().split("\r\n");
     let mut first = lines.next()?.split(' ');
     let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers: Vec<(String, String)> =
-        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-    let find = |name: &str| headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let find = |name: &str| {
+        headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.clone())
+    };
     let body = if find("transfer-encoding").is_some() {
         read_chunks(stream, buffer)?
     } else {
-        take(stream, buffer, find("content-length").and_then(|length| length.parse().ok()).unwrap_or(0))?
+        take(
+            stream,
+            buffer,
+            find("content-length")
+                .and_then(|length| length.parse().ok())
+                .unwrap_or(0),
+        )?
     };
-    Some(Seen { method, target, headers, body })
+    Some(Seen {
+        method,
+        target,
+        headers,
+        body,
+    })
 }
 
 fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {

@@ -82,11 +82,19 @@ impl FaultServer {
     }
 
     /// The same on a given address.
-    pub fn at(address: SocketAddr, script: impl Fn(usize, &Request) -> Fault + Send + Sync + 'static) -> Self {
+    pub fn at(
+        address: SocketAddr,
+        script: impl Fn(usize, &Request) -> Fault + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, count, open) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
-        let shared = Arc::new(Shared { script: Box::new(script), seen, count, open });
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            seen,
+            count,
+            open,
+        });
         listen(&shared, listener);
         Self { address, shared }
     }
@@ -107,7 +115,11 @@ impl FaultServer {
     pub fn go_down(&self) {
         let mut open = self.shared.open.lock().unwrap();
         if std::mem::take(&mut open.life) != 0 {
-            for stream in open.connections.drain(..).filter_map(|stream| stream.upgrade()) {
+            for stream in open
+                .connections
+                .drain(..)
+                .filter_map(|stream| stream.upgrade())
+            {
                 stream.shutdown(Shutdown::Both).ok();
             }
             drop(open);
@@ -169,7 +181,10 @@ fn serve(stream: &TcpStream, shared: &Shared) {
     while let Some(request) = read(stream, &mut buffer) {
         let number = shared.count.fetch_add(1, Ordering::SeqCst);
         let fault = (shared.script)(number, &request);
-        shared.seen.lock().unwrap().push(Request { fault: fault.clone(), ..request });
+        shared.seen.lock().unwrap().push(Request {
+            fault: fault.clone(),
+            ..request
+        });
         if !act(stream, &fault) {
             return;
         }
@@ -184,7 +199,9 @@ fn act(mut stream: &TcpStream, fault: &Fault) -> bool {
     let close = "Connection: close\r\n";
     let answer = match fault {
         Fault::Answer(status) => whole(*status, close, 4, "done"),
-        Fault::With(status, name, value) => whole(*status, &format!("{close}{name}: {value}\r\n"), 4, "done"),
+        Fault::With(status, name, value) => {
+            whole(*status, &format!("{close}{name}: {value}\r\n"), 4, "done")
+        }
         Fault::Keep(status) => whole(*status, "", 4, "done"),
         Fault::HangAfterHead(status) | Fault::TooShort(status) => whole(*status, close, 40, ""),
         Fault::ResetMidBody(status) => whole(*status, close, 40, "half of it is twenty"),
@@ -193,7 +210,11 @@ fn act(mut stream: &TcpStream, fault: &Fault) -> bool {
         Fault::Garbage => b"\x16\x03\x01 this is no HTTP\r\n\r\n".to_vec(),
         Fault::HangBeforeHead | Fault::Reset | Fault::Close => Vec::new(),
     };
-    let pieces = if matches!(fault, Fault::Drip(..)) { 1 } else { answer.len().max(1) };
+    let pieces = if matches!(fault, Fault::Drip(..)) {
+        1
+    } else {
+        answer.len().max(1)
+    };
     for piece in answer.chunks(pieces) {
         if stream.write_all(piece).is_err() {
             return false;
@@ -205,21 +226,37 @@ fn act(mut stream: &TcpStream, fault: &Fault) -> bool {
     match fault {
         Fault::Keep(_) => return true,
         // ends when the other side leaves
-        Fault::HangBeforeHead | Fault::HangAfterHead(_) => while stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {},
+        Fault::HangBeforeHead | Fault::HangAfterHead(_) => {
+            while stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+        }
         Fault::Reset => reset(stream),
         Fault::ResetMidBody(_) => {
             // long enough for the other side to have the head
             std::thread::sleep(Duration::from_millis(100));
             reset(stream);
         }
-        Fault::Answer(_) | Fault::With(..) | Fault::Close | Fault::Drip(..) | Fault::TooShort(_) | Fault::TooLong(_) | Fault::Garbage => {}
+        Fault::Answer(_)
+        | Fault::With(..)
+        | Fault::Close
+        | Fault::Drip(..)
+        | Fault::TooShort(_)
+        | Fault::TooLong(_)
+        | Fault::Garbage => {}
     }
     false
 }
 
 /// The connection is reset once it is closed.
 fn reset(stream: &TcpStream) {
-    setsockopt(stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    setsockopt(
+        stream,
+        sockopt::Linger,
+        &libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        },
+    )
+    .unwrap();
 }
 
 fn read(stream: &TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
@@ -231,8 +268,11 @@ fn read(stream: &TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
     };
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     let find = |name: &str| {
-        let of_line =
-            |line: &str| line.split_once(':').filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned());
+        let of_line = |line: &str| {
+            line.split_once(':')
+                .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+                .map(|(_, v)| v.trim().to_owned())
+        };
         head.lines().find_map(of_line)
     };
     let length: usize = find("content-length").map_or(0, |length| length.parse().unwrap());
@@ -241,7 +281,9 @@ fn read(stream: &TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
     }
     let request = Request {
         id: find("hookgate-delivery-id").unwrap_or_default(),
-        attempt: find("hookgate-attempt").and_then(|number| number.parse().ok()).unwrap_or(0),
+        attempt: find("hookgate-attempt")
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0),
         target: head.split(' ').nth(1).unwrap_or_default().to_owned(),
         digest: digest(&buffer[end..end + length]),
         at: Instant::now(),

@@ -10,7 +10,10 @@ use super::http;
 
 /// The binary under test: `HOOKGATE_BINARY`, or the one that was built with the tests.
 pub fn hookgate() -> Command {
-    Command::new(std::env::var_os("HOOKGATE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_hookgate").into()))
+    Command::new(
+        std::env::var_os("HOOKGATE_BINARY")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_hookgate").into()),
+    )
 }
 
 /// Waits until `condition` holds, and fails after ten seconds.
@@ -64,12 +67,19 @@ impl Gate {
             .unwrap();
         let said = collect(child.stderr.take().unwrap());
         let lines = collect(child.stdout.take().unwrap());
-        let mut gate = Self { child, dir, said, lines };
+        let mut gate = Self {
+            child,
+            dir,
+            said,
+            lines,
+        };
         wait_at_most(Duration::from_secs(20), "the gate to be ready", || {
             if let Some(status) = gate.child.try_wait().unwrap() {
                 panic!("the gate left with {status}: {}", gate.said().join("\n"));
             }
-            gate.said().iter().any(|line| line.contains("\"ready\"") || line.contains(" ready"))
+            gate.said()
+                .iter()
+                .any(|line| line.contains("\"ready\"") || line.contains(" ready"))
         });
         gate
     }
@@ -102,7 +112,10 @@ impl Gate {
 
     /// The address it bound for `what`: `senders`, `health` or `admin`; the first of several.
     pub fn address(&self, what: &str) -> SocketAddr {
-        self.addresses(what).first().copied().unwrap_or_else(|| panic!("no {what} among {:?}", self.said()))
+        self.addresses(what)
+            .first()
+            .copied()
+            .unwrap_or_else(|| panic!("no {what} among {:?}", self.said()))
     }
 
     /// All addresses it bound for `what`.
@@ -110,30 +123,53 @@ impl Gate {
         let of_line = |line: &String| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
             let fields = line.get("fields").unwrap_or(&line);
-            (fields.get("message")? == "listening" && fields.get("for")? == what).then(|| fields["address"].as_str()?.parse().ok())?
+            (fields.get("message")? == "listening" && fields.get("for")? == what)
+                .then(|| fields["address"].as_str()?.parse().ok())?
         };
         self.said().iter().filter_map(of_line).collect()
     }
 
     /// Posts to the gate on a connection of its own.
     pub fn post(&self, target: &str, headers: &[(String, String)], body: &[u8]) -> http::Answer {
-        http::request(self.address("senders"), "POST", target, &super::sign::borrowed(headers), body)
+        http::request(
+            self.address("senders"),
+            "POST",
+            target,
+            &super::sign::borrowed(headers),
+            body,
+        )
     }
 
     /// GETs from the health listener.
     pub fn health(&self, path: &str) -> http::Answer {
-        http::request(self.address("health"), "GET", path, &[("Host", "localhost")], b"")
+        http::request(
+            self.address("health"),
+            "GET",
+            path,
+            &[("Host", "localhost")],
+            b"",
+        )
     }
 
     /// GETs JSON from the admin listener.
     pub fn admin(&self, path: &str) -> serde_json::Value {
-        let answer = http::request(self.address("admin"), "GET", path, &[("Host", "localhost")], b"");
-        serde_json::from_slice(&answer.body).unwrap_or_else(|e| panic!("{e}: {} {}", answer.status, answer.text()))
+        let answer = http::request(
+            self.address("admin"),
+            "GET",
+            path,
+            &[("Host", "localhost")],
+            b"",
+        );
+        serde_json::from_slice(&answer.body)
+            .unwrap_or_else(|e| panic!("{e}: {} {}", answer.status, answer.text()))
     }
 
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 

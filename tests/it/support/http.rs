@@ -14,7 +14,10 @@ pub struct Answer {
 impl Answer {
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -38,11 +41,20 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, read: Vec::new() })
+        Ok(Self {
+            stream,
+            read: Vec::new(),
+        })
     }
 
     /// Like [`Self::request`], for a gate that may die meanwhile.
-    pub fn try_request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+    pub fn try_request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
         self.send(&head(method, target, headers, Some(body.len())))?;
         self.send(body)?;
         self.answer()
@@ -54,17 +66,33 @@ impl Connection {
     }
 
     /// Sends a request with a declared length.
-    pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.send(&head(method, target, headers, Some(body.len()))).expect("send head");
+    pub fn request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        self.send(&head(method, target, headers, Some(body.len())))
+            .expect("send head");
         self.send(body).expect("send body");
         self.answer().expect("an answer")
     }
 
     /// Sends a request in chunks of `size` bytes.
-    pub fn chunked(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8], size: usize) -> Answer {
-        self.send(&head(method, target, headers, None)).expect("send head");
+    pub fn chunked(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        size: usize,
+    ) -> Answer {
+        self.send(&head(method, target, headers, None))
+            .expect("send head");
         for chunk in body.chunks(size.max(1)) {
-            self.send(format!("{:x}\r\n", chunk.len()).as_bytes()).expect("send chunk head");
+            self.send(format!("{:x}\r\n", chunk.len()).as_bytes())
+                .expect("send chunk head");
             self.send(chunk).expect("send chunk");
             self.send(b"\r\n").expect("send chunk end");
         }
@@ -80,7 +108,11 @@ impl Connection {
                 continue;
             }
             let body = self.answer_body(status, &headers)?;
-            return Ok(Answer { status, headers, body });
+            return Ok(Answer {
+                status,
+                headers,
+                body,
+            });
         }
     }
 
@@ -88,13 +120,20 @@ impl Connection {
     pub fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         matches!(self.stream.read(&mut byte), Ok(0))
-            || self.stream.read(&mut byte).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset)
+            || self
+                .stream
+                .read(&mut byte)
+                .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset)
     }
 
     /// Reads the head of an answer, of an interim one as well.
     pub fn answer_head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
         let end = loop {
-            if let Some(at) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
+            if let Some(at) = self
+                .read
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            {
                 break at + 4;
             }
             self.fill()?;
@@ -102,14 +141,25 @@ impl Connection {
         let head = String::from_utf8_lossy(&self.read[..end]).into_owned();
         self.read.drain(..end);
         let mut lines = head.trim_end().split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).expect("a status line");
-        let headers =
-            lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .and_then(|code| code.parse().ok())
+            .expect("a status line");
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
         Ok((status, headers))
     }
 
     fn answer_body(&mut self, status: u16, headers: &[(String, String)]) -> io::Result<Vec<u8>> {
-        let find = |name: &str| headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+        let find = |name: &str| {
+            headers
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.as_str())
+        };
         if status == 204 || status == 304 {
             return Ok(Vec::new());
         }
@@ -132,7 +182,8 @@ impl Connection {
                 }
                 self.fill()?;
             };
-            let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).expect("a chunk size");
+            let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16)
+                .expect("a chunk size");
             let chunk = self.take(size + 2)?;
             if size == 0 {
                 return Ok(whole);
@@ -173,9 +224,17 @@ impl Connection {
 }
 
 /// The head of a request; without a length it is chunked.
-pub fn head(method: &str, target: &str, headers: &[(&str, &str)], length: Option<usize>) -> Vec<u8> {
+pub fn head(
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    length: Option<usize>,
+) -> Vec<u8> {
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+    {
         head.push_str("Host: gate.test\r\n");
     }
     for (name, value) in headers {
@@ -189,6 +248,12 @@ pub fn head(method: &str, target: &str, headers: &[(&str, &str)], length: Option
 }
 
 /// One request on a connection of its own.
-pub fn request(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub fn request(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     Connection::open(address).request(method, target, headers, body)
 }

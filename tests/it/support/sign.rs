@@ -14,12 +14,18 @@ pub fn github(secret: &str, id: &str, body: &[u8]) -> Vec<(String, String)> {
     vec![
         ("X-GitHub-Delivery".into(), id.into()),
         ("X-GitHub-Event".into(), "push".into()),
-        ("X-Hub-Signature-256".into(), format!("sha256={}", hmac_hex(secret, body))),
+        (
+            "X-Hub-Signature-256".into(),
+            format!("sha256={}", hmac_hex(secret, body)),
+        ),
         ("Content-Type".into(), "application/json".into()),
     ]
 }
 
 /// As pairs of borrowed text.
 pub fn borrowed(headers: &[(String, String)]) -> Vec<(&str, &str)> {
-    headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
 }

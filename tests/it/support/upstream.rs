@@ -33,7 +33,11 @@ pub(crate) struct Seen {
 impl Seen {
     /// The values of a header, whatever the case of its name.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 }
 
@@ -59,8 +63,15 @@ pub(crate) type Script = Vec<Act>;
 
 /// Reads the request and answers with a length.
 pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Script {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let mut answer = format!("HTTP/1.1 {status} Whatever\r\n{lines}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
+    let lines: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let mut answer = format!(
+        "HTTP/1.1 {status} Whatever\r\n{lines}Content-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
     answer.extend_from_slice(body);
     vec![Act::ReadBody, Act::Send(answer)]
 }
@@ -110,7 +121,11 @@ impl Upstream {
 
     /// An address where nobody listens.
     pub(crate) async fn nowhere() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+        TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap()
     }
 
     async fn start(address: &str, scripts: Vec<Script>, tls: Option<TlsAcceptor>) -> Self {
@@ -118,8 +133,15 @@ impl Upstream {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
-        let resets = scripts.iter().flatten().any(|act| matches!(act, Act::Reset));
-        let app = App { scripts: scripts.into(), seen: Arc::clone(&seen), served: Arc::new(AtomicUsize::new(0)) };
+        let resets = scripts
+            .iter()
+            .flatten()
+            .any(|act| matches!(act, Act::Reset));
+        let app = App {
+            scripts: scripts.into(),
+            seen: Arc::clone(&seen),
+            served: Arc::new(AtomicUsize::new(0)),
+        };
         let count = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             // The connections live in this task's set: all of them end with it.
@@ -143,7 +165,12 @@ impl Upstream {
                 });
             }
         });
-        Self { address, seen, connections, task }
+        Self {
+            address,
+            seen,
+            connections,
+            task,
+        }
     }
 
     /// The requests so far, in the order their heads arrived.
@@ -176,16 +203,24 @@ impl App {
         let mut buffer = Vec::new();
         let mut first_read = 0;
         loop {
-            let Some(end) = read_until(&mut stream, &mut buffer, &mut first_read, b"\r\n\r\n").await else { return };
+            let Some(end) =
+                read_until(&mut stream, &mut buffer, &mut first_read, b"\r\n\r\n").await
+            else {
+                return;
+            };
             let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
             buffer.drain(..end);
             let index = self.record(&head, connection, std::mem::take(&mut first_read));
             let turn = self.served.fetch_add(1, Ordering::SeqCst);
-            let Some(script) = self.scripts.get(turn).or(self.scripts.last()) else { return };
+            let Some(script) = self.scripts.get(turn).or(self.scripts.last()) else {
+                return;
+            };
             for act in script {
                 match act {
                     Act::ReadBody => {
-                        let Some(body) = read_body(&mut stream, &mut buffer, &head).await else { return };
+                        let Some(body) = read_body(&mut stream, &mut buffer, &head).await else {
+                            return;
+                        };
                         self.seen.lock().unwrap()[index].body = body;
                     }
                     Act::Send(bytes) => {
@@ -195,7 +230,9 @@ impl App {
                     }
                     Act::Drip(bytes, pause) => {
                         for byte in bytes {
-                            if stream.write_all(&[*byte]).await.is_err() || stream.flush().await.is_err() {
+                            if stream.write_all(&[*byte]).await.is_err()
+                                || stream.flush().await.is_err()
+                            {
                                 return;
                             }
                             tokio::time::sleep(*pause).await;
@@ -216,23 +253,49 @@ impl App {
 
     fn record(&self, head: &str, connection: usize, first_read: usize) -> usize {
         let mut lines = head.split("\r\n");
-        let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let headers = lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut words = lines
+            .next()
+            .unwrap_or_default()
+            .split(' ')
+            .map(str::to_owned);
+        let (method, target) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
+        let headers = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         let mut seen = self.seen.lock().unwrap();
-        seen.push(Seen { method, target, headers, body: Vec::new(), connection, first_read });
+        seen.push(Seen {
+            method,
+            target,
+            headers,
+            body: Vec::new(),
+            connection,
+            first_read,
+        });
         seen.len() - 1
     }
 }
 
 /// Reads until `mark` is in the buffer; the place after it, or `None` if the other side has left.
-async fn read_until(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>, first: &mut usize, mark: &[u8]) -> Option<usize> {
+async fn read_until(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    first: &mut usize,
+    mark: &[u8],
+) -> Option<usize> {
     loop {
         if let Some(start) = buffer.windows(mark.len()).position(|window| window == mark) {
             return Some(start + mark.len());
         }
         let mut piece = vec![0; 64 * 1024];
-        let read = stream.read(&mut piece).await.ok().filter(|read| *read > 0)?;
+        let read = stream
+            .read(&mut piece)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
         if buffer.is_empty() {
             *first = read;
         }
@@ -240,7 +303,11 @@ async fn read_until(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>,
     }
 }
 
-async fn read_exactly(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>, length: usize) -> Option<Vec<u8>> {
+async fn read_exactly(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    length: usize,
+) -> Option<Vec<u8>> {
     let mut taken: Vec<u8> = buffer.drain(..length.min(buffer.len())).collect();
     let already = taken.len();
     taken.resize(length, 0);
@@ -248,9 +315,17 @@ async fn read_exactly(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8
     Some(taken)
 }
 
-async fn read_body(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>, head: &str) -> Option<Vec<u8>> {
+async fn read_body(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    head: &str,
+) -> Option<Vec<u8>> {
     let head = head.to_ascii_lowercase();
-    let value = |name: &str| head.split("\r\n").find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let value = |name: &str| {
+        head.split("\r\n")
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
     if value("transfer-encoding:").is_none() {
         let length = value("content-length:").map_or(0, |length| length.parse().unwrap());
         return read_exactly(stream, buffer, length).await;
@@ -285,24 +360,42 @@ impl Authority {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("ca.pem");
         std::fs::write(&file, certificate.pem()).unwrap();
-        Self { issuer: Issuer::new(params, key), file, _directory: directory }
+        Self {
+            issuer: Issuer::new(params, key),
+            file,
+            _directory: directory,
+        }
     }
 
     /// What the file says now, for a policy.
     pub(crate) fn trusted(&self) -> Arc<Authorities> {
         let certificates = vec![CertificateDer::from_pem_file(&self.file).unwrap()];
-        Arc::new(Authorities { file: self.file.clone(), certificates })
+        Arc::new(Authorities {
+            file: self.file.clone(),
+            certificates,
+        })
     }
 
     /// A certificate for names (DNS names, addresses), under a common name if there is one; and its key, both in PEM.
     pub(crate) fn pair(&self, names: &[&str], common: Option<&str>) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        let mut params = CertificateParams::new(
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         if let Some(common) = common {
-            params.distinguished_name.push(rcgen::DnType::CommonName, common);
+            params
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, common);
         }
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+        (
+            params.signed_by(&key, &self.issuer).unwrap().pem(),
+            key.serialize_pem(),
+        )
     }
 
     /// The server side of TLS under a certificate for `name` (a DNS name or an address).
@@ -313,19 +406,33 @@ impl Authority {
     /// The same, for clients that show a certificate of this authority.
     pub(crate) fn asking_server(&self, name: &str) -> Arc<rustls::ServerConfig> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(&self.file).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_file(&self.file).unwrap())
+            .unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .unwrap();
         self.server_asking(name, Some(verifier))
     }
 
-    fn server_asking(&self, name: &str, verifier: Option<Arc<dyn ClientCertVerifier>>) -> Arc<rustls::ServerConfig> {
+    fn server_asking(
+        &self,
+        name: &str,
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Arc<rustls::ServerConfig> {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let certificate = CertificateParams::new(vec![name.to_owned()])
+            .unwrap()
+            .signed_by(&key, &self.issuer)
+            .unwrap();
         let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),

@@ -97,9 +97,22 @@ impl From<StoreError> for End {
 
 impl Job {
     pub(super) fn new(order: Order, rate: f64, started: SystemTime) -> Self {
-        let progress = Mutex::new(Progress { rate, state: ReplayState::Done, ..Progress::default() });
-        let said = serde_json::to_string(&order.filter).unwrap_or_default().into();
-        Self { id: draw(), order, said, started, progress, stopping: Notify::new() }
+        let progress = Mutex::new(Progress {
+            rate,
+            state: ReplayState::Done,
+            ..Progress::default()
+        });
+        let said = serde_json::to_string(&order.filter)
+            .unwrap_or_default()
+            .into();
+        Self {
+            id: draw(),
+            order,
+            said,
+            started,
+            progress,
+            stopping: Notify::new(),
+        }
     }
 
     pub(super) fn id(&self) -> &str {
@@ -113,7 +126,8 @@ impl Job {
     /// It goes on from where it is.
     pub(super) fn begin(&self) {
         let mut progress = self.progress();
-        (progress.state, progress.why, progress.ended, progress.told) = (ReplayState::Running, None, None, None);
+        (progress.state, progress.why, progress.ended, progress.told) =
+            (ReplayState::Running, None, None, None);
     }
 
     pub(super) fn set_rate(&self, rate: f64) {
@@ -133,7 +147,13 @@ impl Job {
 
     pub(super) fn shown(&self) -> Replay {
         let progress = self.progress();
-        let Order { filter, stop_after, reason, who, .. } = &self.order;
+        let Order {
+            filter,
+            stop_after,
+            reason,
+            who,
+            ..
+        } = &self.order;
         let seen = progress.handed_on + progress.failed + progress.skipped;
         Replay {
             id: self.id.clone(),
@@ -161,7 +181,10 @@ impl Job {
     }
 
     fn may_go_on(&self) -> Result<(), End> {
-        self.progress().told.clone().map_or(Ok(()), |who| Err(End::Cancelled(who)))
+        self.progress()
+            .told
+            .clone()
+            .map_or(Ok(()), |who| Err(End::Cancelled(who)))
     }
 }
 
@@ -226,7 +249,13 @@ async fn go(desk: &dyn Desk, job: &Job) -> End {
         Ok(names) => names,
         Err(denied) => return End::Stopped(denied.error),
     };
-    let mut hand = Hand { desk, job, names, in_a_row: 0, next: desk.now().mono };
+    let mut hand = Hand {
+        desk,
+        job,
+        names,
+        in_a_row: 0,
+        next: desk.now().mono,
+    };
     match hand.go().await {
         Ok(()) => End::Done,
         Err(end) => end,
@@ -257,7 +286,11 @@ impl Hand<'_> {
                 return Ok(());
             }
             let until_next = self.next.saturating_duration_since(self.desk.now().mono);
-            let pause = if over || until_next.is_zero() { LOOK } else { until_next.min(LOOK) };
+            let pause = if over || until_next.is_zero() {
+                LOOK
+            } else {
+                until_next.min(LOOK)
+            };
             // told to stop, it stops now
             drop(timeout(pause, self.job.stopping.notified()).await);
         }
@@ -269,7 +302,9 @@ impl Hand<'_> {
             let progress = self.job.progress();
             (progress.rate, progress.watched.len())
         };
-        let most = usize::try_from(Duration::from_secs_f64(rate * 2.0).as_secs()).unwrap_or(MOST).clamp(FEWEST, MOST);
+        let most = usize::try_from(Duration::from_secs_f64(rate * 2.0).as_secs())
+            .unwrap_or(MOST)
+            .clamp(FEWEST, MOST);
         let now = self.desk.now().mono;
         if on_their_way >= most || self.next > now {
             return false;
@@ -283,8 +318,14 @@ impl Hand<'_> {
     /// Sets one going, or leaves it out.
     async fn one(&mut self, row: &Row) -> Result<(), End> {
         let parked = row.units.iter().all(|unit| self.names.is_gone(unit.target));
-        let left_out = parked || !self.job.order.bypass_dedupe && find_duplicate(self.desk, &self.names, row).await?.is_some();
-        let step = if left_out { Step::default() } else { self.act(row.id).await? };
+        let left_out = parked
+            || !self.job.order.bypass_dedupe
+                && find_duplicate(self.desk, &self.names, row).await?.is_some();
+        let step = if left_out {
+            Step::default()
+        } else {
+            self.act(row.id).await?
+        };
         let mut progress = self.job.progress();
         progress.after = Some(row.id);
         progress.audit = step.audit.or(progress.audit);
@@ -292,16 +333,28 @@ impl Hand<'_> {
             progress.skipped += 1;
         } else {
             progress.done += 1;
-            let before = row.units.iter().map(|unit| (unit.target, unit.leases)).collect();
+            let before = row
+                .units
+                .iter()
+                .map(|unit| (unit.target, unit.leases))
+                .collect();
             progress.watched.push(Watched { id: row.id, before });
         }
         Ok(())
     }
 
     async fn act(&self, id: DeliveryRef) -> Result<Step, StoreError> {
-        let Order { delivered, reason, who, .. } = &self.job.order;
+        let Order {
+            delivered,
+            reason,
+            who,
+            ..
+        } = &self.job.order;
         let act = Act {
-            deed: Deed::Replay { delivered: *delivered, cause: Cause::Replay },
+            deed: Deed::Replay {
+                delivered: *delivered,
+                cause: Cause::Replay,
+            },
             which: Which::Ids(vec![id]),
             targets: Arc::default(),
             who: Arc::clone(who),
@@ -340,7 +393,10 @@ impl Hand<'_> {
                     self.job.progress().failed += 1;
                     let most = self.job.order.stop_after;
                     if most > 0 && self.in_a_row >= most && end.is_ok() {
-                        end = Err(End::Stopped(format!("{} failures in a row, the last came to {what}", self.in_a_row)));
+                        end = Err(End::Stopped(format!(
+                            "{} failures in a row, the last came to {what}",
+                            self.in_a_row
+                        )));
                     }
                 }
             }
@@ -352,18 +408,28 @@ impl Hand<'_> {
 
 /// What the first try since came to, on all ways; nothing while one is not tried.
 fn came_to(row: &Row, watched: &Watched) -> Option<Result<(), String>> {
-    let before = |target| watched.before.iter().find(|(known, _)| *known == target).map_or(0, |(_, number)| *number);
+    let before = |target| {
+        watched
+            .before
+            .iter()
+            .find(|(known, _)| *known == target)
+            .map_or(0, |(_, number)| *number)
+    };
     let mut all = Ok(());
     for unit in &row.units {
         // one that was cut off is made again
-        let is_known = |last: &&LastTry| last.number > before(unit.target) && last.error.as_deref() != Some(CUT_OFF);
+        let is_known = |last: &&LastTry| {
+            last.number > before(unit.target) && last.error.as_deref() != Some(CUT_OFF)
+        };
         let tried = unit.last.as_ref().filter(is_known);
         match (unit.status, tried) {
             (Status::Delivered, _) => {}
             (Status::Cancelled, _) => all = Err("a person's word: it was cancelled".to_owned()),
             (Status::Pending | Status::Retrying | Status::Dead, Some(last)) => {
                 let word = last.error.as_deref().unwrap_or_default();
-                all = Err(last.status.map_or_else(|| word.to_owned(), |status| status.to_string()));
+                all = Err(last
+                    .status
+                    .map_or_else(|| word.to_owned(), |status| status.to_string()));
             }
             // its tries ended without one
             (Status::Dead, None) => all = Err("nothing: its time was over".to_owned()),

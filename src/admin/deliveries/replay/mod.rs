@@ -60,7 +60,11 @@ impl Known {
         }
         if all.iter().filter(|other| other.is_running()).count() >= MOST_RUNNING {
             let help = "wait for one to end, or stop one: `GET /-/replays` lists them";
-            return Err(Denied::new(StatusCode::TOO_MANY_REQUESTS, &format!("{MOST_RUNNING} replays go on already"), help));
+            return Err(Denied::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                &format!("{MOST_RUNNING} replays go on already"),
+                help,
+            ));
         }
         job.begin();
         if !all.iter().any(|other| Arc::ptr_eq(other, job)) {
@@ -89,7 +93,10 @@ fn word(state: ReplayState) -> &'static str {
 fn rate(rate: f64) -> Result<f64, Denied> {
     match (SLOWEST..=FASTEST).contains(&rate) {
         true => Ok(rate),
-        false => Err(bad("`rate` is out of bounds", "write a number of deliveries a second, from 0.01 to 1000")),
+        false => Err(bad(
+            "`rate` is out of bounds",
+            "write a number of deliveries a second, from 0.01 to 1000",
+        )),
     }
 }
 
@@ -99,16 +106,39 @@ pub(super) async fn replay_many(
     State(known): State<Arc<Known>>,
     body: Told,
 ) -> Result<Response, Denied> {
-    let ReplayMany { mut filter, dry_run, rate: asked, stop_after, reason: why, bypass_dedupe, delivered, order } = told(&whole(body)?)?;
+    let ReplayMany {
+        mut filter,
+        dry_run,
+        rate: asked,
+        stop_after,
+        reason: why,
+        bypass_dedupe,
+        delivered,
+        order,
+    } = told(&whole(body)?)?;
     said(&filter)?;
     let (rate, why, desk) = (rate(asked)?, reason(&why)?, desk(&source)?);
     replayable(&mut filter.status, delivered);
     let names = Names::of(&*desk).await?;
-    let wanted = Wanted::Found(Box::new(bounded(&*desk, sought(&filter, &names, desk.now().wall)?)));
+    let wanted = Wanted::Found(Box::new(bounded(
+        &*desk,
+        sought(&filter, &names, desk.now().wall)?,
+    )));
     if dry_run {
-        return Ok(Json(plan(&*desk, &names, &wanted, order_of(order), |_| true).await?).into_response());
+        return Ok(
+            Json(plan(&*desk, &names, &wanted, order_of(order), |_| true).await?).into_response(),
+        );
     }
-    let order = Order { wanted, order: order_of(order), filter, delivered, bypass_dedupe, stop_after, reason: why, who };
+    let order = Order {
+        wanted,
+        order: order_of(order),
+        filter,
+        delivered,
+        bypass_dedupe,
+        stop_after,
+        reason: why,
+        who,
+    };
     let job = Arc::new(Job::new(order, rate, desk.now().wall));
     known.enter(&job, |_| true)?;
     let id = job.id().to_owned();
@@ -117,10 +147,15 @@ pub(super) async fn replay_many(
 }
 
 pub(super) async fn list(State(known): State<Arc<Known>>) -> Json<Replays> {
-    Json(Replays { replays: known.all().iter().rev().map(|job| job.shown()).collect() })
+    Json(Replays {
+        replays: known.all().iter().rev().map(|job| job.shown()).collect(),
+    })
 }
 
-pub(super) async fn show(State(known): State<Arc<Known>>, path: Result<Path<String>, PathRejection>) -> Result<Json<Replay>, Denied> {
+pub(super) async fn show(
+    State(known): State<Arc<Known>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<Replay>, Denied> {
     Ok(Json(known.find(&id_of(path)?)?.shown()))
 }
 
@@ -153,7 +188,9 @@ pub(super) async fn resume(
     let Resume { rate: asked } = told(&whole(body)?)?;
     let asked = asked.map(rate).transpose()?;
     let (job, desk) = (known.find(&id_of(path)?)?, desk(&source)?);
-    known.enter(&job, |state| matches!(state, ReplayState::Stopped | ReplayState::Cancelled))?;
+    known.enter(&job, |state| {
+        matches!(state, ReplayState::Stopped | ReplayState::Cancelled)
+    })?;
     if let Some(rate) = asked {
         job.set_rate(rate);
     }
@@ -187,7 +224,10 @@ mod tests {
         let job = Arc::new(Job::new(order, 1.0, SystemTime::UNIX_EPOCH));
         let stopped = |state: ReplayState| state != ReplayState::Running;
         assert!(known.enter(&job, stopped).is_ok());
-        assert_eq!(known.enter(&job, stopped).map_err(|denied| denied.status), Err(StatusCode::CONFLICT));
+        assert_eq!(
+            known.enter(&job, stopped).map_err(|denied| denied.status),
+            Err(StatusCode::CONFLICT)
+        );
         assert_eq!(known.all().len(), 1);
     }
 }

@@ -6,14 +6,25 @@ const SOON: Duration = Duration::from_secs(20);
 
 impl Desks {
     /// Delivers what is due, as `answers` says, until it is aborted.
-    fn deliver(&self, answers: impl Fn(&str) -> u16 + Send + 'static) -> tokio::task::JoinHandle<()> {
+    fn deliver(
+        &self,
+        answers: impl Fn(&str) -> u16 + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
         let (store, target) = (Arc::clone(&self.desk.store), TargetId(self.numbers[0]));
         tokio::spawn(async move {
             loop {
-                for leased in store.lease(&[Wanted::of(target, 9)], LEASE, 0).await.unwrap() {
+                for leased in store
+                    .lease(&[Wanted::of(target, 9)], LEASE, 0)
+                    .await
+                    .unwrap()
+                {
                     assert_eq!(leased.cause, Cause::Replay);
                     let status = answers(leased.stored.delivery_id.as_deref().unwrap());
-                    let next = if status == 200 { Next::Delivered } else { Next::RetryIn(LEASE) };
+                    let next = if status == 200 {
+                        Next::Delivered
+                    } else {
+                        Next::RetryIn(LEASE)
+                    };
                     let attempt = Attempt {
                         cause: leased.cause,
                         started: SystemClock.now().wall,
@@ -26,7 +37,13 @@ impl Desks {
                         head: Bytes::new(),
                         body: Bytes::new(),
                     };
-                    assert_eq!(store.settle(leased.lease, Some(attempt), next).await.unwrap(), Held::Yes);
+                    assert_eq!(
+                        store
+                            .settle(leased.lease, Some(attempt), next)
+                            .await
+                            .unwrap(),
+                        Held::Yes
+                    );
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -58,20 +75,59 @@ async fn one_is_replayed_and_the_audit_says_who() {
     let desks = Desks::new().await;
     let dead = desks.dead("evt_1").await;
     let done = desks.tried(0, "evt_2", 200, Next::Delivered).await;
-    assert_eq!(desks.ask(&format!("POST /-/deliveries/{dead}/replay"), false, Some(&json!({}))).await.0, 401);
-    let (status, answer) = desks.post("/-/deliveries/evt_1/replay", json!({ "reason": "app was down" })).await;
-    assert_eq!((status, answer), (200, json!({ "id": dead.to_string(), "done": 1 })));
+    assert_eq!(
+        desks
+            .ask(
+                &format!("POST /-/deliveries/{dead}/replay"),
+                false,
+                Some(&json!({}))
+            )
+            .await
+            .0,
+        401
+    );
+    let (status, answer) = desks
+        .post(
+            "/-/deliveries/evt_1/replay",
+            json!({ "reason": "app was down" }),
+        )
+        .await;
+    assert_eq!(
+        (status, answer),
+        (200, json!({ "id": dead.to_string(), "done": 1 }))
+    );
     assert_eq!(desks.list("status=pending").await, ["evt_1"]);
     let (status, answer) = desks.post("/-/deliveries/evt_2/replay", json!({})).await;
-    assert_eq!((status, answer["error"].as_str()), (409, Some("there is nothing to replay")));
-    let (status, answer) = desks.post(&format!("/-/deliveries/{done}/replay"), json!({ "delivered": true })).await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (409, Some("there is nothing to replay"))
+    );
+    let (status, answer) = desks
+        .post(
+            &format!("/-/deliveries/{done}/replay"),
+            json!({ "delivered": true }),
+        )
+        .await;
     assert_eq!(status, 200, "{answer}");
-    assert_eq!(desks.post("/-/deliveries/nobody/replay", json!({})).await.0, 404);
+    assert_eq!(
+        desks.post("/-/deliveries/nobody/replay", json!({})).await.0,
+        404
+    );
     let audit = desks.get("/-/audit").await;
     let first = &audit["audit"][2];
     assert_eq!(
-        (&first["who"], &first["what"], &first["reason"], &first["done"]),
-        (&json!("anna"), &json!("replay"), &json!("app was down"), &json!(1))
+        (
+            &first["who"],
+            &first["what"],
+            &first["reason"],
+            &first["done"]
+        ),
+        (
+            &json!("anna"),
+            &json!("replay"),
+            &json!("app was down"),
+            &json!(1)
+        )
     );
 }
 
@@ -80,19 +136,61 @@ async fn the_app_sees_no_twin_unless_it_shall() {
     let desks = Desks::new().await;
     // dead, then forgotten, then sent again and handed on
     desks.dead("evt_1").await;
-    let (status, answer) = desks.post("/-/forget", json!({ "route": "stripe", "id": "evt_1" })).await;
+    let (status, answer) = desks
+        .post("/-/forget", json!({ "route": "stripe", "id": "evt_1" }))
+        .await;
     assert_eq!((status, answer), (200, json!({ "forgotten": true })));
-    let first = desks.desk.store.page(crate::store::archive::Scope::All, &Default::default(), Default::default(), None, 9).await.unwrap();
+    let first = desks
+        .desk
+        .store
+        .page(
+            crate::store::archive::Scope::All,
+            &Default::default(),
+            Default::default(),
+            None,
+            9,
+        )
+        .await
+        .unwrap();
     let first = first.rows[0].id;
     desks.tried(0, "evt_1", 200, Next::Delivered).await;
     let shown = desks.get("/-/deliveries/evt_1").await;
-    assert_eq!((&shown["others"], shown["id"] == json!(first.to_string())), (&json!(1), false), "the newest");
-    let (status, answer) = desks.post(&format!("/-/deliveries/{first}/replay"), json!({})).await;
-    assert_eq!((status, answer["error"].as_str().unwrap().contains("same ID")), (409, true));
-    let plan = desks.begin(json!({ "filter": { "status": ["dead"] } })).await;
-    let over = desks.until(&plan, |replay| replay["state"] != "running").await;
-    assert_eq!((&over["state"], &over["planned"], &over["skipped"], &over["not_tried"]), (&json!("done"), &json!(1), &json!(1), &json!(0)));
-    let (status, _) = desks.post(&format!("/-/deliveries/{first}/replay"), json!({ "bypass_dedupe": true })).await;
+    assert_eq!(
+        (&shown["others"], shown["id"] == json!(first.to_string())),
+        (&json!(1), false),
+        "the newest"
+    );
+    let (status, answer) = desks
+        .post(&format!("/-/deliveries/{first}/replay"), json!({}))
+        .await;
+    assert_eq!(
+        (
+            status,
+            answer["error"].as_str().unwrap().contains("same ID")
+        ),
+        (409, true)
+    );
+    let plan = desks
+        .begin(json!({ "filter": { "status": ["dead"] } }))
+        .await;
+    let over = desks
+        .until(&plan, |replay| replay["state"] != "running")
+        .await;
+    assert_eq!(
+        (
+            &over["state"],
+            &over["planned"],
+            &over["skipped"],
+            &over["not_tried"]
+        ),
+        (&json!("done"), &json!(1), &json!(1), &json!(0))
+    );
+    let (status, _) = desks
+        .post(
+            &format!("/-/deliveries/{first}/replay"),
+            json!({ "bypass_dedupe": true }),
+        )
+        .await;
     assert_eq!(status, 200);
 }
 
@@ -102,14 +200,45 @@ async fn what_a_retry_brought_is_not_replayed() {
     let desks = Desks::new().await;
     for id in ["evt_1", "evt_2"] {
         let accept = desks.delivery(0, id, Start::Over(Some(Reason::Attempts)));
-        desks.desk.store.accept(Arc::new(accept), Dedupe::None).await.unwrap();
+        desks
+            .desk
+            .store
+            .accept(Arc::new(accept), Dedupe::None)
+            .await
+            .unwrap();
     }
     let key = desks.desk.key("evt_1");
-    assert_eq!(desks.desk.store.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
-    assert_eq!(desks.desk.store.commit(key, Token(1), WINDOW).await.unwrap(), Held::Yes);
-    assert_eq!(desks.post("/-/deliveries/evt_1/replay", json!({})).await.0, 409);
-    assert_eq!(desks.post("/-/deliveries/evt_2/replay", json!({})).await.0, 200);
-    assert_eq!(desks.desk.store.claim(desks.desk.key("evt_2"), Token(1), LEASE).await.unwrap(), Claimed::Fresh, "asking took nothing");
+    assert_eq!(
+        desks.desk.store.claim(key, Token(1), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
+    assert_eq!(
+        desks
+            .desk
+            .store
+            .commit(key, Token(1), WINDOW)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        desks.post("/-/deliveries/evt_1/replay", json!({})).await.0,
+        409
+    );
+    assert_eq!(
+        desks.post("/-/deliveries/evt_2/replay", json!({})).await.0,
+        200
+    );
+    assert_eq!(
+        desks
+            .desk
+            .store
+            .claim(desks.desk.key("evt_2"), Token(1), LEASE)
+            .await
+            .unwrap(),
+        Claimed::Fresh,
+        "asking took nothing"
+    );
 }
 
 #[tokio::test]
@@ -123,28 +252,73 @@ async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
     let (status, plan) = desks.post("/-/deliveries/replay", asked).await;
     assert_eq!(
         (status, &plan["count"], &plan["complete"], &plan["types"]),
-        (200, &json!(12), &json!(true), &json!({ "invoice.paid": 12 }))
+        (
+            200,
+            &json!(12),
+            &json!(true),
+            &json!({ "invoice.paid": 12 })
+        )
     );
-    assert_eq!((plan["sample"].as_array().unwrap().len(), &plan["sample"][0]["delivery_id"]), (5, &json!("evt_0")));
-    assert!(plan["bytes"].as_u64() > Some(12 * 20) && plan["first_at"].as_str() <= plan["last_at"].as_str());
+    assert_eq!(
+        (
+            plan["sample"].as_array().unwrap().len(),
+            &plan["sample"][0]["delivery_id"]
+        ),
+        (5, &json!("evt_0"))
+    );
+    assert!(
+        plan["bytes"].as_u64() > Some(12 * 20)
+            && plan["first_at"].as_str() <= plan["last_at"].as_str()
+    );
     assert_eq!(desks.list("status=dead").await.len(), 12);
     let delivering = desks.deliver(|id| if id == "evt_3" { 503 } else { 200 });
     let id = desks.begin(json!({ "filter": { "route": "stripe" }, "rate": 500, "stop_after": 2, "reason": "the migration" })).await;
-    let over = desks.until(&id, |replay| replay["state"] != "running").await;
+    let over = desks
+        .until(&id, |replay| replay["state"] != "running")
+        .await;
     delivering.abort();
-    let counts = ["planned", "done", "handed_on", "failed", "skipped", "not_tried"].map(|name| over[name].as_u64().unwrap());
-    assert_eq!((over["state"].as_str(), counts), (Some("done"), [12, 12, 11, 1, 0, 0]), "{over}");
+    let counts = [
+        "planned",
+        "done",
+        "handed_on",
+        "failed",
+        "skipped",
+        "not_tried",
+    ]
+    .map(|name| over[name].as_u64().unwrap());
+    assert_eq!(
+        (over["state"].as_str(), counts),
+        (Some("done"), [12, 12, 11, 1, 0, 0]),
+        "{over}"
+    );
     assert_eq!(desks.list("status=delivered").await.len(), 11);
     assert_eq!(desks.list("status=retrying").await, ["evt_3"]);
     let audit = desks.get("/-/audit").await;
     let rows = audit["audit"].as_array().unwrap();
     assert_eq!(
-        (rows.len(), &rows[0]["done"], &rows[0]["reason"], &rows[0]["who"]),
+        (
+            rows.len(),
+            &rows[0]["done"],
+            &rows[0]["reason"],
+            &rows[0]["who"]
+        ),
         (1, &json!(12), &json!("the migration"), &json!("anna"))
     );
     assert_eq!(desks.get("/-/replays").await["replays"][0]["id"], json!(id));
-    assert_eq!(desks.post(&format!("/-/replays/{id}/resume"), json!({})).await.0, 409);
-    assert_eq!(desks.post(&format!("/-/replays/{id}/stop"), json!({})).await.0, 409);
+    assert_eq!(
+        desks
+            .post(&format!("/-/replays/{id}/resume"), json!({}))
+            .await
+            .0,
+        409
+    );
+    assert_eq!(
+        desks
+            .post(&format!("/-/replays/{id}/stop"), json!({}))
+            .await
+            .0,
+        409
+    );
 }
 
 #[tokio::test]
@@ -154,21 +328,49 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
         desks.dead(&format!("evt_{number}")).await;
     }
     let delivering = desks.deliver(|_| 503);
-    let id = desks.begin(json!({ "filter": { "status": ["dead"] }, "rate": 50, "stop_after": 3 })).await;
-    let stopped = desks.until(&id, |replay| replay["state"] != "running").await;
+    let id = desks
+        .begin(json!({ "filter": { "status": ["dead"] }, "rate": 50, "stop_after": 3 }))
+        .await;
+    let stopped = desks
+        .until(&id, |replay| replay["state"] != "running")
+        .await;
     delivering.abort();
     assert_eq!(stopped["state"], "stopped", "{stopped}");
-    assert!(stopped["why"].as_str().unwrap().ends_with("failures in a row, the last came to 503"), "{stopped}");
+    assert!(
+        stopped["why"]
+            .as_str()
+            .unwrap()
+            .ends_with("failures in a row, the last came to 503"),
+        "{stopped}"
+    );
     let failed = stopped["failed"].as_u64().unwrap();
-    assert!((3..30).contains(&failed) && stopped["not_tried"].as_u64() == Some(30 - failed), "{stopped}");
+    assert!(
+        (3..30).contains(&failed) && stopped["not_tried"].as_u64() == Some(30 - failed),
+        "{stopped}"
+    );
     let delivering = desks.deliver(|_| 200);
-    let (status, answer) = desks.post(&format!("/-/replays/{id}/resume"), json!({ "rate": 1000 })).await;
-    assert_eq!((status, &answer["state"], &answer["rate"]), (202, &json!("running"), &json!(1000.0)));
-    let over = desks.until(&id, |replay| replay["state"] != "running").await;
+    let (status, answer) = desks
+        .post(&format!("/-/replays/{id}/resume"), json!({ "rate": 1000 }))
+        .await;
+    assert_eq!(
+        (status, &answer["state"], &answer["rate"]),
+        (202, &json!("running"), &json!(1000.0))
+    );
+    let over = desks
+        .until(&id, |replay| replay["state"] != "running")
+        .await;
     delivering.abort();
-    assert_eq!((&over["state"], &over["done"], &over["why"]), (&json!("done"), &json!(30), &Value::Null), "{over}");
+    assert_eq!(
+        (&over["state"], &over["done"], &over["why"]),
+        (&json!("done"), &json!(30), &Value::Null),
+        "{over}"
+    );
     // one that was on its way when it stopped may have failed after that
-    assert_eq!(over["handed_on"].as_u64().unwrap() + over["failed"].as_u64().unwrap(), 30, "{over}");
+    assert_eq!(
+        over["handed_on"].as_u64().unwrap() + over["failed"].as_u64().unwrap(),
+        30,
+        "{over}"
+    );
 }
 
 #[tokio::test]
@@ -179,16 +381,38 @@ async fn a_person_stops_it_and_four_go_on_at_once() {
     }
     let mut begun = Vec::new();
     for number in 0..4 {
-        begun.push(desks.begin(json!({ "filter": { "id": format!("evt_{number}") }, "rate": 0.01 })).await);
+        begun.push(
+            desks
+                .begin(json!({ "filter": { "id": format!("evt_{number}") }, "rate": 0.01 }))
+                .await,
+        );
     }
-    let (status, answer) = desks.post("/-/deliveries/replay", json!({ "filter": { "id": "evt_4" } })).await;
-    assert_eq!((status, answer["error"].as_str()), (429, Some("4 replays go on already")));
-    let (status, _) = desks.post(&format!("/-/replays/{}/stop", begun[0]), json!({})).await;
+    let (status, answer) = desks
+        .post(
+            "/-/deliveries/replay",
+            json!({ "filter": { "id": "evt_4" } }),
+        )
+        .await;
+    assert_eq!(
+        (status, answer["error"].as_str()),
+        (429, Some("4 replays go on already"))
+    );
+    let (status, _) = desks
+        .post(&format!("/-/replays/{}/stop", begun[0]), json!({}))
+        .await;
     assert_eq!(status, 200);
-    let stopped = desks.until(&begun[0], |replay| replay["state"] != "running").await;
-    assert_eq!((&stopped["state"], &stopped["why"]), (&json!("cancelled"), &json!("stopped by anna")));
+    let stopped = desks
+        .until(&begun[0], |replay| replay["state"] != "running")
+        .await;
+    assert_eq!(
+        (&stopped["state"], &stopped["why"]),
+        (&json!("cancelled"), &json!("stopped by anna"))
+    );
     desks.begin(json!({ "filter": { "id": "evt_4" } })).await;
-    assert_eq!(desks.ask("GET /-/replays/r_nobody", false, None).await.0, 404);
+    assert_eq!(
+        desks.ask("GET /-/replays/r_nobody", false, None).await.0,
+        404
+    );
 }
 
 #[tokio::test]
@@ -201,17 +425,42 @@ async fn cancelling_and_purging_say_what_they_did() {
     let all = json!({ "route": "stripe" });
     let (_, plan) = purge(json!({ "filter": all, "dry_run": true })).await;
     assert_eq!(plan["count"], 2, "what waits is spared");
-    assert_eq!(purge(json!({ "filter": all, "dry_run": true, "waiting": true })).await.1["count"], 3);
-    assert_eq!(purge(json!({ "filter": all, "reason": "gdpr" })).await, (200, json!({ "done": 2, "more": false })));
+    assert_eq!(
+        purge(json!({ "filter": all, "dry_run": true, "waiting": true }))
+            .await
+            .1["count"],
+        3
+    );
+    assert_eq!(
+        purge(json!({ "filter": all, "reason": "gdpr" })).await,
+        (200, json!({ "done": 2, "more": false }))
+    );
     assert_eq!(desks.list("").await, ["waits"]);
-    let (status, answer) = desks.post("/-/deliveries/cancel", json!({ "ids": [waits.to_string()] })).await;
+    let (status, answer) = desks
+        .post(
+            "/-/deliveries/cancel",
+            json!({ "ids": [waits.to_string()] }),
+        )
+        .await;
     assert_eq!((status, answer), (200, json!({ "done": 1, "more": false })));
     let audit = desks.get("/-/audit").await;
-    assert_eq!((&audit["audit"][1]["which"], &audit["audit"][0]["which"]), (&json!(r#"{"route":"stripe"}"#), &json!(waits.to_string())));
+    assert_eq!(
+        (&audit["audit"][1]["which"], &audit["audit"][0]["which"]),
+        (&json!(r#"{"route":"stripe"}"#), &json!(waits.to_string()))
+    );
     assert_eq!(desks.list("status=cancelled").await, ["waits"]);
-    assert_eq!(desks.post("/-/deliveries/cancel", json!({ "filter": all })).await.1["done"], 0);
+    assert_eq!(
+        desks
+            .post("/-/deliveries/cancel", json!({ "filter": all }))
+            .await
+            .1["done"],
+        0
+    );
     desks.put(0, "more", Start::Anyone).await;
-    assert_eq!(purge(json!({ "filter": all, "waiting": true })).await.1["done"], 2);
+    assert_eq!(
+        purge(json!({ "filter": all, "waiting": true })).await.1["done"],
+        2
+    );
     assert_eq!(desks.list("").await.len(), 0);
     for body in [
         json!({}),
@@ -223,39 +472,88 @@ async fn cancelling_and_purging_say_what_they_did() {
     ] {
         assert_eq!(purge(body.clone()).await.0, 400, "{body}");
     }
-    assert_eq!(desks.post("/-/deliveries/replay", json!({ "filter": {} })).await.0, 400);
-    assert_eq!(desks.post("/-/deliveries/replay", json!({ "filter": all, "rate": 0 })).await.0, 400);
+    assert_eq!(
+        desks
+            .post("/-/deliveries/replay", json!({ "filter": {} }))
+            .await
+            .0,
+        400
+    );
+    assert_eq!(
+        desks
+            .post("/-/deliveries/replay", json!({ "filter": all, "rate": 0 }))
+            .await
+            .0,
+        400
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_forgotten_is_said() {
     let desks = Desks::new().await;
     let forget = async |body: Value| desks.post("/-/forget", body).await;
-    assert_eq!(forget(json!({ "route": "stripe", "id": "evt_1" })).await, (200, json!({ "forgotten": false })));
-    assert_eq!(forget(json!({ "route": "github", "id": "evt_1" })).await.0, 409, "its key is made of the body");
-    assert_eq!(forget(json!({ "route": "nobody", "id": "evt_1" })).await.0, 404);
-    assert_eq!(forget(json!({ "route": "stripe", "id": "evt_1", "params": { "a": "b" } })).await.0, 400);
+    assert_eq!(
+        forget(json!({ "route": "stripe", "id": "evt_1" })).await,
+        (200, json!({ "forgotten": false }))
+    );
+    assert_eq!(
+        forget(json!({ "route": "github", "id": "evt_1" })).await.0,
+        409,
+        "its key is made of the body"
+    );
+    assert_eq!(
+        forget(json!({ "route": "nobody", "id": "evt_1" })).await.0,
+        404
+    );
+    assert_eq!(
+        forget(json!({ "route": "stripe", "id": "evt_1", "params": { "a": "b" } }))
+            .await
+            .0,
+        400
+    );
     assert_eq!(forget(json!({ "route": "stripe" })).await.0, 400);
     // the stored one knows its key
     desks.tried(1, "evt_2", 200, Next::Delivered).await;
-    assert_eq!(forget(json!({ "route": "github", "id": "evt_2", "reason": "redo" })).await, (200, json!({ "forgotten": true })));
+    assert_eq!(
+        forget(json!({ "route": "github", "id": "evt_2", "reason": "redo" })).await,
+        (200, json!({ "forgotten": true }))
+    );
     let key = desks.desk.key("evt_2");
-    assert_eq!(desks.desk.store.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
-    assert_eq!(desks.get("/-/audit?limit=1").await["audit"][0]["which"], "route github id `evt_2`");
+    assert_eq!(
+        desks.desk.store.claim(key, Token(1), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
+    assert_eq!(
+        desks.get("/-/audit?limit=1").await["audit"][0]["which"],
+        "route github id `evt_2`"
+    );
 }
 
 #[tokio::test]
 async fn a_drain_attempts_what_waits_for_later_if_told() {
     let desks = Desks::new().await;
     desks.tried(0, "evt_1", 503, Next::RetryIn(WINDOW)).await;
-    let due = async || desks.desk.store.lease(&[Wanted::of(TargetId(desks.numbers[0]), 9)], LEASE, 0).await.unwrap().len();
+    let due = async || {
+        desks
+            .desk
+            .store
+            .lease(&[Wanted::of(TargetId(desks.numbers[0]), 9)], LEASE, 0)
+            .await
+            .unwrap()
+            .len()
+    };
     let (status, _) = desks.post("/-/drain", json!({ "accept": false })).await;
     assert_eq!((status, due().await), (200, 0));
-    let (status, left) = desks.post("/-/drain", json!({ "accept": false, "now": true })).await;
+    let (status, left) = desks
+        .post("/-/drain", json!({ "accept": false, "now": true }))
+        .await;
     assert_eq!((status, &left["accepting"]), (200, &json!(false)));
     assert_eq!(due().await, 1);
     let audit = desks.get("/-/audit").await;
-    assert_eq!((&audit["audit"][0]["what"], &audit["audit"][0]["done"]), (&json!("attempt_now"), &json!(1)));
+    assert_eq!(
+        (&audit["audit"][0]["what"], &audit["audit"][0]["done"]),
+        (&json!("attempt_now"), &json!(1))
+    );
 }
 
 /// A forwarded delivery on record has its key, whatever that is made of: it is forgotten by the provider's ID and by its own.
@@ -265,14 +563,43 @@ async fn a_recorded_delivery_is_forgotten_by_either_id() {
     let store = &desks.desk.store;
     for by_own in [false, true] {
         let key = Key([7; 16]);
-        assert_eq!(store.claim(key, Token(1), LEASE).await.unwrap(), Claimed::Fresh);
-        assert_eq!(store.commit(key, Token(1), WINDOW).await.unwrap(), Held::Yes);
-        let recorded = Accept { key: Some(key), ..desks.delivery(1, "evt_body", Start::Over(None)) };
-        assert!(matches!(store.accept(Arc::new(recorded.clone()), Dedupe::None).await.unwrap(), Accepted::New(_)));
-        let id = if by_own { recorded.id.to_string() } else { "evt_body".to_owned() };
-        let (status, answer) = desks.post("/-/forget", json!({ "route": "github", "id": id })).await;
-        assert_eq!((status, answer), (200, json!({ "forgotten": true })), "own: {by_own}");
-        assert_eq!(store.claim(key, Token(2), LEASE).await.unwrap(), Claimed::Fresh, "the provider's redelivery is new");
+        assert_eq!(
+            store.claim(key, Token(1), LEASE).await.unwrap(),
+            Claimed::Fresh
+        );
+        assert_eq!(
+            store.commit(key, Token(1), WINDOW).await.unwrap(),
+            Held::Yes
+        );
+        let recorded = Accept {
+            key: Some(key),
+            ..desks.delivery(1, "evt_body", Start::Over(None))
+        };
+        assert!(matches!(
+            store
+                .accept(Arc::new(recorded.clone()), Dedupe::None)
+                .await
+                .unwrap(),
+            Accepted::New(_)
+        ));
+        let id = if by_own {
+            recorded.id.to_string()
+        } else {
+            "evt_body".to_owned()
+        };
+        let (status, answer) = desks
+            .post("/-/forget", json!({ "route": "github", "id": id }))
+            .await;
+        assert_eq!(
+            (status, answer),
+            (200, json!({ "forgotten": true })),
+            "own: {by_own}"
+        );
+        assert_eq!(
+            store.claim(key, Token(2), LEASE).await.unwrap(),
+            Claimed::Fresh,
+            "the provider's redelivery is new"
+        );
         store.release_soon(key, Token(2));
     }
 }

@@ -15,20 +15,55 @@ async fn the_document_and_the_router_agree() {
     let desks = Desks::new().await;
     let document = desks.get("/-/openapi.json").await;
     assert_eq!(document, openapi::document());
-    for endpoint in endpoint::all().into_iter().filter(|endpoint| endpoint.path != STREAM) {
-        let verb = if endpoint.verb == Verb::Get { "get" } else { "post" };
+    for endpoint in endpoint::all()
+        .into_iter()
+        .filter(|endpoint| endpoint.path != STREAM)
+    {
+        let verb = if endpoint.verb == Verb::Get {
+            "get"
+        } else {
+            "post"
+        };
         let operation = &document["paths"][endpoint.path][verb];
         let path = endpoint.path.replace("{id}", "nobody");
-        let (status, answer) = desks.ask(&format!("{} {path}", verb.to_uppercase()), false, (verb == "post").then_some(&json!({}))).await;
-        let needs = operation["security"].as_array().unwrap().iter().all(|way| way.as_object().unwrap().contains_key("token"));
-        assert_eq!((needs, needs), (endpoint.needs != Needs::Nothing, status == 401), "{} {status} {answer}", endpoint.path);
-        assert!(operation["responses"].as_object().unwrap().contains_key(&status.to_string()), "{} {status}", endpoint.path);
+        let (status, answer) = desks
+            .ask(
+                &format!("{} {path}", verb.to_uppercase()),
+                false,
+                (verb == "post").then_some(&json!({})),
+            )
+            .await;
+        let needs = operation["security"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|way| way.as_object().unwrap().contains_key("token"));
+        assert_eq!(
+            (needs, needs),
+            (endpoint.needs != Needs::Nothing, status == 401),
+            "{} {status} {answer}",
+            endpoint.path
+        );
+        assert!(
+            operation["responses"]
+                .as_object()
+                .unwrap()
+                .contains_key(&status.to_string()),
+            "{} {status}",
+            endpoint.path
+        );
         let other = if verb == "get" { "POST" } else { "GET" };
         let twice = document["paths"][endpoint.path].as_object().unwrap().len() > 1;
-        let (status, _) = desks.ask(&format!("{other} {path}"), true, Some(&json!({}))).await;
+        let (status, _) = desks
+            .ask(&format!("{other} {path}"), true, Some(&json!({})))
+            .await;
         // `/-/deliveries/replay` and its like are IDs for whoever gets them
-        let is_id = endpoint.path.starts_with("/-/deliveries/") && endpoint.path.matches('/').count() == 3;
-        assert!(twice || status == 405 || is_id && status == 404, "{other} {path} {status}");
+        let is_id =
+            endpoint.path.starts_with("/-/deliveries/") && endpoint.path.matches('/').count() == 3;
+        assert!(
+            twice || status == 405 || is_id && status == 404,
+            "{other} {path} {status}"
+        );
     }
 }
 
@@ -63,7 +98,10 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 fn query() -> impl Strategy<Value = String> {
-    let names = vec!["route", "status", "since", "until", "id", "type", "text", "order", "limit", "after", "raw", "x"];
+    let names = vec![
+        "route", "status", "since", "until", "id", "type", "text", "order", "limit", "after",
+        "raw", "x",
+    ];
     let values = vec![
         "1",
         "0",
@@ -86,9 +124,17 @@ fn query() -> impl Strategy<Value = String> {
         "true",
         "",
     ];
-    let value = prop_oneof![prop::sample::select(values).prop_map(str::to_owned), "[!-~&&[^ #&]]{0,10}"];
-    prop::collection::vec((prop::sample::select(names), value), 0..4)
-        .prop_map(|pairs| pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&"))
+    let value = prop_oneof![
+        prop::sample::select(values).prop_map(str::to_owned),
+        "[!-~&&[^ #&]]{0,10}"
+    ];
+    prop::collection::vec((prop::sample::select(names), value), 0..4).prop_map(|pairs| {
+        pairs
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join("&")
+    })
 }
 
 fn value() -> impl Strategy<Value = Value> {
@@ -97,8 +143,18 @@ fn value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
-        prop::sample::select(vec!["", "stripe", "dead", "evt_1", "1h", "9999-12-31T23:59:59Z", "-1s", "oldest", "\0"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "",
+            "stripe",
+            "dead",
+            "evt_1",
+            "1h",
+            "9999-12-31T23:59:59Z",
+            "-1s",
+            "oldest",
+            "\0"
+        ])
+        .prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
     ];
     let names = || {
@@ -127,8 +183,12 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 24, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::vec((names(), inner), 0..5)
-                .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())),
+            prop::collection::vec((names(), inner), 0..5).prop_map(|pairs| Value::Object(
+                pairs
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect()
+            )),
         ]
     })
 }
@@ -144,25 +204,55 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 /// Garbage is told that it is garbage: no answer is a server's error, and none is late.
 #[test]
 fn garbage_is_refused_and_nothing_hangs() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let desks = runtime.block_on(async {
         let desks = Desks::new().await;
         desks.dead("evt_1").await;
         desks.put(1, "evt_2", Start::In(WINDOW)).await;
         desks
     });
-    let asked = (any::<bool>(), prop::collection::vec(piece(), 1..5), query(), body());
+    let asked = (
+        any::<bool>(),
+        prop::collection::vec(piece(), 1..5),
+        query(),
+        body(),
+    );
     // a stream goes on, as it should
-    let known: Vec<&str> = endpoint::all().iter().map(|endpoint| endpoint.path).filter(|path| *path != STREAM).collect();
-    let asked = (asked, prop::option::weighted(0.6, prop::sample::select(known)));
-    let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
+    let known: Vec<&str> = endpoint::all()
+        .iter()
+        .map(|endpoint| endpoint.path)
+        .filter(|path| *path != STREAM)
+        .collect();
+    let asked = (
+        asked,
+        prop::option::weighted(0.6, prop::sample::select(known)),
+    );
+    let mut runner = TestRunner::new(Config {
+        cases: 400,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let outcome = runner.run(&asked, |((post, pieces, query, body), known)| {
-        let path = known.map_or_else(|| format!("/{}", pieces.join("/")), |path| path.replace("{id}", &pieces[0]));
-        let query = if query.is_empty() { query } else { format!("?{query}") };
+        let path = known.map_or_else(
+            || format!("/{}", pieces.join("/")),
+            |path| path.replace("{id}", &pieces[0]),
+        );
+        let query = if query.is_empty() {
+            query
+        } else {
+            format!("?{query}")
+        };
         let line = format!("{} {path}{query}", if post { "POST" } else { "GET" });
         let length = format!("Content-Length: {}", body.len());
         let mut headers = vec!["Host: localhost", BEARER];
-        headers.extend(post.then_some([JSON, length.as_str()]).into_iter().flatten());
+        headers.extend(
+            post.then_some([JSON, length.as_str()])
+                .into_iter()
+                .flatten(),
+        );
         let answer = runtime.block_on(async {
             let mut bytes = request(&line, &headers).into_bytes();
             if post {
@@ -171,11 +261,17 @@ fn garbage_is_refused_and_nothing_hangs() {
             let asking = crate::admin::tests::exchange_bytes(desks.router.clone(), &bytes);
             tokio::time::timeout(Duration::from_secs(20), asking).await
         });
-        let Ok(answer) = answer else { return Err(TestCaseError::fail(format!("{line} hangs"))) };
+        let Ok(answer) = answer else {
+            return Err(TestCaseError::fail(format!("{line} hangs")));
+        };
         let status = answer.as_ref().map_or(0, |(status, _)| *status);
         // a greedy sender may be cut off before it has read its answer
         let cut = answer.is_none() && body.len() > 50_000;
-        prop_assert!(cut || (200..500).contains(&status), "{line} {}: {answer:?}", String::from_utf8_lossy(&body));
+        prop_assert!(
+            cut || (200..500).contains(&status),
+            "{line} {}: {answer:?}",
+            String::from_utf8_lossy(&body)
+        );
         Ok(())
     });
     outcome.unwrap();

@@ -30,35 +30,66 @@ fn hook(route: &str, secret: &str) -> Option<Arc<Hook>> {
 }
 
 /// Puts a signed delivery of the route into the store. Returns its ID and what its sender presented as proof.
-async fn store(desks: &Desks, hook: &Hook, lines: &[(&str, &str)], target: &str, body: &'static str) -> (DeliveryRef, Signed) {
+async fn store(
+    desks: &Desks,
+    hook: &Hook,
+    lines: &[(&str, &str)],
+    target: &str,
+    body: &'static str,
+) -> (DeliveryRef, Signed) {
     let mut received = received(target, lines, Bytes::from_static(body.as_bytes()));
     let verifier = hook.verifier.as_ref().unwrap();
-    let signed = verifier.sign(&received.head, &Params::default(), body.as_bytes(), 0, SystemClock.now().wall);
+    let signed = verifier.sign(
+        &received.head,
+        &Params::default(),
+        body.as_bytes(),
+        0,
+        SystemClock.now().wall,
+    );
     // a time or signature inside the body cannot be made: nothing of such a request is the secret itself
     let signed = signed.unwrap_or_default();
     received.head.headers.extend(signed.headers.iter().cloned());
     for (name, value) in &signed.query {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
-        received.head.target = [&received.head.target[..], b"?", query.as_bytes()].concat().into();
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair(name, value)
+            .finish();
+        received.head.target = [&received.head.target[..], b"?", query.as_bytes()]
+            .concat()
+            .into();
     }
     let cleared = Cleared::Unverified(Unverified::by_config(received));
     let delivery = crate::delivery::Delivery::new(hook.name.clone(), Params::default(), cleared);
     let accept = Accept {
-        record: stored::record(&delivery, &hook.forward.dropped, &hook.secret_locations, &[]),
+        record: stored::record(
+            &delivery,
+            &hook.forward.dropped,
+            &hook.secret_locations,
+            &[],
+        ),
         body: body.into(),
         ..desks.delivery(0, "id", Start::Anyone)
     };
     let id = accept.id;
-    desks.desk.store.accept(Arc::new(accept), Dedupe::None).await.unwrap();
+    desks
+        .desk
+        .store
+        .accept(Arc::new(accept), Dedupe::None)
+        .await
+        .unwrap();
     (id, signed)
 }
 
 /// All that the API shows of a delivery: without a token, and with one.
 async fn views(desks: &Desks, id: DeliveryRef) -> [String; 2] {
-    let open = desks.raw(&format!("GET /-/deliveries/{id}"), false, None).await.1;
+    let open = desks
+        .raw(&format!("GET /-/deliveries/{id}"), false, None)
+        .await
+        .1;
     let mut read = String::new();
     for tail in ["", "/body", "/body?raw=true", "/http"] {
-        let (status, answer) = desks.raw(&format!("GET /-/deliveries/{id}{tail}"), true, None).await;
+        let (status, answer) = desks
+            .raw(&format!("GET /-/deliveries/{id}{tail}"), true, None)
+            .await;
         assert_eq!(status, 200, "{tail}: {answer}");
         read.push_str(&answer);
     }
@@ -73,21 +104,37 @@ async fn no_view_shows_a_secret_of_any_preset() {
         let route = format!(
             "{{ name: it, path: /in, public_url: 'https://hooks.example.com/in', handshake: none, verify: {{ provider: {provider}, MORE secrets: [{{ insecure_inline: \"SECRET\" }}] }}, forward: {{ upstream: app, keep_token: true, query: keep }} }}"
         );
-        let routes = [route.replace("MORE", ""), route.replace("MORE", "signature: { header: X-Hook-Auth },")];
-        let found = routes.iter().find_map(|route| SECRETS.iter().find_map(|secret| Some((hook(route, secret)?, *secret))));
+        let routes = [
+            route.replace("MORE", ""),
+            route.replace("MORE", "signature: { header: X-Hook-Auth },"),
+        ];
+        let found = routes.iter().find_map(|route| {
+            SECRETS
+                .iter()
+                .find_map(|secret| Some((hook(route, secret)?, *secret)))
+        });
         let (hook, secret) = found.unwrap_or_else(|| panic!("no secret suits {provider}"));
         presets += 1;
         let (id, signed) = store(&desks, &hook, &[], "/in", "{\"id\":\"evt_1\"}").await;
         let [open, read] = views(&desks, id).await;
         for shown in [&open, &read] {
-            assert!(!shown.contains(secret) && !shown.contains(&STANDARD.encode(secret)), "{provider}: {shown}");
+            assert!(
+                !shown.contains(secret) && !shown.contains(&STANDARD.encode(secret)),
+                "{provider}: {shown}"
+            );
         }
         for (name, value) in &signed.headers {
             let value = value.to_str().unwrap();
             if hook.secret_locations.has_header(name) {
                 kept_tokens += 1;
-                assert!(open.contains(name.as_str()) && read.contains(name.as_str()), "{provider}: the header itself is gone");
-                assert!(!open.contains(value) && !read.contains(value), "{provider}: {name}");
+                assert!(
+                    open.contains(name.as_str()) && read.contains(name.as_str()),
+                    "{provider}: the header itself is gone"
+                );
+                assert!(
+                    !open.contains(value) && !read.contains(value),
+                    "{provider}: {name}"
+                );
             } else if hook.secret_locations.signatures.contains(name) && value.len() > 20 {
                 // the usual names of credentials are hidden in any case
                 let shown = read.contains(value) || name == http::header::AUTHORIZATION;
@@ -95,7 +142,10 @@ async fn no_view_shows_a_secret_of_any_preset() {
             }
         }
     }
-    assert!(presets >= 182 && kept_tokens >= 24, "{presets} presets, {kept_tokens} tokens");
+    assert!(
+        presets >= 182 && kept_tokens >= 24,
+        "{presets} presets, {kept_tokens} tokens"
+    );
 }
 
 /// A scheme of one's own has names that nobody can know: the declaration alone tells.
@@ -104,16 +154,24 @@ async fn no_view_shows_a_secret_of_a_scheme_of_ones_own() {
     let desks = Desks::new().await;
     let secret = "hidden-0123456789abcdef";
     let actions = "forward: { upstream: app, keep_token: true, query: keep }";
-    for signature in
-        ["{ header: X-Plain }", "{ header: [X-Plain, X-Other] }", "{ header: X-Plain, prefix: 'Key ' }", "{ query: k }", "{ query: 'a b' }"]
-    {
+    for signature in [
+        "{ header: X-Plain }",
+        "{ header: [X-Plain, X-Other] }",
+        "{ header: X-Plain, prefix: 'Key ' }",
+        "{ query: k }",
+        "{ query: 'a b' }",
+    ] {
         let route = format!(
             "{{ name: it, path: /in, verify: {{ scheme: token, signature: {signature}, secrets: [{{ insecure_inline: \"SECRET\" }}] }}, {actions} }}"
         );
         let hook = hook(&route, secret).unwrap();
         // an app behind CGI takes the one for the other
         let twin = [("x_plain", secret)];
-        let twin = if signature.contains("header") { &twin[..] } else { &[] };
+        let twin = if signature.contains("header") {
+            &twin[..]
+        } else {
+            &[]
+        };
         let (id, signed) = store(&desks, &hook, twin, "/in", "{}").await;
         assert!(!signed.headers.is_empty() || !signed.query.is_empty());
         for shown in views(&desks, id).await {
@@ -134,6 +192,12 @@ async fn no_view_shows_a_secret_in_the_body() {
     let body = "{ \"type\": \"event\", \"token\": \"hidden-0123456789abcdef\", \"n\": 1 }";
     let (id, _) = store(&desks, &hook, &[], "/in", body).await;
     let [open, read] = views(&desks, id).await;
-    assert!(!open.contains("hidden") && !read.contains("hidden"), "{open} {read}");
-    assert!(read.contains("{ \"type\": \"event\", \"token\": \"[redacted]\", \"n\": 1 }"), "{read}");
+    assert!(
+        !open.contains("hidden") && !read.contains("hidden"),
+        "{open} {read}"
+    );
+    assert!(
+        read.contains("{ \"type\": \"event\", \"token\": \"[redacted]\", \"n\": 1 }"),
+        "{read}"
+    );
 }

@@ -3,16 +3,29 @@ use crate::config::file;
 
 /// The block over its preset. Where two keys exclude each other, the preset's goes when the block has the other.
 pub(super) fn merged(block: &file::Verify, preset: Option<&file::Verify>) -> file::Verify {
-    let Some(preset) = preset else { return block.clone() };
+    let Some(preset) = preset else {
+        return block.clone();
+    };
     let mut under = preset.clone();
-    if block.scheme.as_ref().is_some_and(|scheme| preset.scheme.as_ref() != Some(scheme)) {
-        under = file::Verify { delivery_id: under.delivery_id, event_type: under.event_type, ..file::Verify::default() };
+    if block
+        .scheme
+        .as_ref()
+        .is_some_and(|scheme| preset.scheme.as_ref() != Some(scheme))
+    {
+        under = file::Verify {
+            delivery_id: under.delivery_id,
+            event_type: under.event_type,
+            ..file::Verify::default()
+        };
     }
     if block.signed_content.is_some() {
         under.concatenated = None;
     }
     let tolerance = |verify: &file::Verify| {
-        let nested = verify.timestamp.as_ref().and_then(|time| time.tolerance.clone());
+        let nested = verify
+            .timestamp
+            .as_ref()
+            .and_then(|time| time.tolerance.clone());
         verify.tolerance.clone().or(nested)
     };
     file::Verify {
@@ -32,7 +45,11 @@ pub(super) fn merged(block: &file::Verify, preset: Option<&file::Verify>) -> fil
     }
 }
 
-fn over<T: Clone>(upper: Option<&T>, under: Option<T>, merge: impl FnOnce(&T, T) -> T) -> Option<T> {
+fn over<T: Clone>(
+    upper: Option<&T>,
+    under: Option<T>,
+    merge: impl FnOnce(&T, T) -> T,
+) -> Option<T> {
     match (upper, under) {
         (Some(upper), Some(under)) => Some(merge(upper, under)),
         (Some(upper), None) => Some(upper.clone()),
@@ -43,9 +60,18 @@ fn over<T: Clone>(upper: Option<&T>, under: Option<T>, merge: impl FnOnce(&T, T)
 fn signature_over(upper: &file::Signature, under: file::Signature) -> file::Signature {
     let placed = upper.header.is_some() || upper.query.is_some() || upper.json.is_some();
     file::Signature {
-        header: upper.header.clone().or(if placed { None } else { under.header }),
-        query: upper.query.clone().or(if placed { None } else { under.query }),
-        json: upper.json.clone().or(if placed { None } else { under.json }),
+        header: upper
+            .header
+            .clone()
+            .or(if placed { None } else { under.header }),
+        query: upper
+            .query
+            .clone()
+            .or(if placed { None } else { under.query }),
+        json: upper
+            .json
+            .clone()
+            .or(if placed { None } else { under.json }),
         prefix: upper.prefix.clone().or(under.prefix),
         encoding: upper.encoding.clone().or(under.encoding),
         separator: upper.separator.clone().or(under.separator),
@@ -56,12 +82,24 @@ fn signature_over(upper: &file::Signature, under: file::Signature) -> file::Sign
 }
 
 fn timestamp_over(upper: &file::Timestamp, under: file::Timestamp) -> file::Timestamp {
-    let placed = upper.header.is_some() || upper.pair.is_some() || upper.item.is_some() || upper.json.is_some();
+    let placed = upper.header.is_some()
+        || upper.pair.is_some()
+        || upper.item.is_some()
+        || upper.json.is_some();
     file::Timestamp {
-        header: upper.header.clone().or(if placed { None } else { under.header }),
-        pair: upper.pair.clone().or(if placed { None } else { under.pair }),
+        header: upper
+            .header
+            .clone()
+            .or(if placed { None } else { under.header }),
+        pair: upper
+            .pair
+            .clone()
+            .or(if placed { None } else { under.pair }),
         item: upper.item.or(if placed { None } else { under.item }),
-        json: upper.json.clone().or(if placed { None } else { under.json }),
+        json: upper
+            .json
+            .clone()
+            .or(if placed { None } else { under.json }),
         format: upper.format.clone().or(under.format),
         tolerance: upper.tolerance.clone().or(under.tolerance),
     }

@@ -21,19 +21,41 @@ impl Compiler<'_> {
         ] {
             if there {
                 let place = self.place.key("signature").key(key);
-                self.problems.error_at_key(&place, format!("`{key}` belongs to the scheme hmac"), "a token stands alone".to_owned());
+                self.problems.error_at_key(
+                    &place,
+                    format!("`{key}` belongs to the scheme hmac"),
+                    "a token stands alone".to_owned(),
+                );
             }
         }
         let place = self.source_place(&written)?;
         let expect = self.expect(&written, &place);
-        Some(Source { place, prefix: written.prefix.unwrap_or_default().into(), layout: Layout::Whole, repeated: false, expect })
+        Some(Source {
+            place,
+            prefix: written.prefix.unwrap_or_default().into(),
+            layout: Layout::Whole,
+            repeated: false,
+            expect,
+        })
     }
 
-    pub(super) fn source(&mut self, written: &file::Signature, time: Option<&SignedTime>) -> Option<Source> {
+    pub(super) fn source(
+        &mut self,
+        written: &file::Signature,
+        time: Option<&SignedTime>,
+    ) -> Option<Source> {
         let at = self.place.key("signature");
         let place = self.source_place(written);
-        let separator = written.separator.clone().filter(|separator| !separator.is_empty());
-        let item = self.block.timestamp.as_ref().and_then(|time| time.item).and_then(|item| usize::try_from(item).ok());
+        let separator = written
+            .separator
+            .clone()
+            .filter(|separator| !separator.is_empty());
+        let item = self
+            .block
+            .timestamp
+            .as_ref()
+            .and_then(|time| time.item)
+            .and_then(|item| usize::try_from(item).ok());
         let layout = match (separator, &written.pair) {
             (None, Some(_)) => {
                 self.problems.error(
@@ -43,14 +65,26 @@ impl Compiler<'_> {
                 );
                 return None;
             }
-            (Some(separator), Some(key)) => Layout::Pairs { separator: separator.into(), key: key.as_str().into() },
-            (Some(separator), None) => Layout::List { separator: separator.into(), time: item },
+            (Some(separator), Some(key)) => Layout::Pairs {
+                separator: separator.into(),
+                key: key.as_str().into(),
+            },
+            (Some(separator), None) => Layout::List {
+                separator: separator.into(),
+                time: item,
+            },
             (None, None) => Layout::Whole,
         };
         let place = place?;
         let expect = self.expect(written, &place);
         let repeated = written.repeated.unwrap_or(false);
-        let source = Source { place, prefix: written.prefix.clone().unwrap_or_default().into(), layout, repeated, expect };
+        let source = Source {
+            place,
+            prefix: written.prefix.clone().unwrap_or_default().into(),
+            layout,
+            repeated,
+            expect,
+        };
         self.consistent(&source, time);
         Some(source)
     }
@@ -62,29 +96,50 @@ impl Compiler<'_> {
         let time_at = time.map(|time| &time.at);
         let mut wrong: Vec<(Place, &str, &str)> = Vec::new();
         if source.repeated && source.headers().is_empty() {
-            wrong.push((at.key("repeated"), "only a header can be repeated", "take it out"));
+            wrong.push((
+                at.key("repeated"),
+                "only a header can be repeated",
+                "take it out",
+            ));
         }
         if let Layout::List { separator, .. } | Layout::Pairs { separator, .. } = &source.layout
             && source.prefix.contains(&**separator)
         {
-            wrong.push((at.key("prefix"), "the prefix holds the separator, so it would never be found", "write another `separator`"));
+            wrong.push((
+                at.key("prefix"),
+                "the prefix holds the separator, so it would never be found",
+                "write another `separator`",
+            ));
         }
         if let Layout::Pairs { separator, key } = &source.layout {
             if key.is_empty() || key.contains('=') || key.contains(&**separator) {
-                wrong.push((at.key("pair"), "no pair can have this key", "write what stands before the `=`"));
+                wrong.push((
+                    at.key("pair"),
+                    "no pair can have this key",
+                    "write what stands before the `=`",
+                ));
             }
             if time_at == Some(&TimeAt::Pair(key.clone())) {
-                wrong.push((at.key("pair"), "signature and time cannot have the same key", "write what stands before each `=`"));
+                wrong.push((
+                    at.key("pair"),
+                    "signature and time cannot have the same key",
+                    "write what stands before each `=`",
+                ));
             }
         }
         let fits = match (time_at, &source.layout) {
-            (Some(TimeAt::Pair(_)), Layout::Pairs { .. }) | (Some(TimeAt::Item), Layout::List { .. }) => one_header,
+            (Some(TimeAt::Pair(_)), Layout::Pairs { .. })
+            | (Some(TimeAt::Item), Layout::List { .. }) => one_header,
             (Some(TimeAt::Pair(_) | TimeAt::Item), _) => false,
             (Some(TimeAt::Header(_) | TimeAt::Json(_)) | None, _) => true,
         };
         if !fits {
             let help = "it takes one signature header, not repeated, with `separator` and, for `timestamp.pair`, a `pair` of its own";
-            wrong.push((self.place.key("timestamp"), "the signature header has no such place for the time", help));
+            wrong.push((
+                self.place.key("timestamp"),
+                "the signature header has no such place for the time",
+                help,
+            ));
         }
         for (place, message, help) in wrong {
             self.problems.error(&place, message, help.to_owned());
@@ -94,17 +149,34 @@ impl Compiler<'_> {
     fn source_place(&mut self, written: &file::Signature) -> Option<SourcePlace> {
         let at = self.place.key("signature");
         match (&written.header, &written.query, &written.json) {
-            (Some(header), None, None) => self.headers(header, &at.key("header")).map(SourcePlace::Headers),
-            (None, None, Some(pointer)) => self.pointer(pointer, &at.key("json")).map(|pointer| SourcePlace::Json(pointer.into())),
+            (Some(header), None, None) => self
+                .headers(header, &at.key("header"))
+                .map(SourcePlace::Headers),
+            (None, None, Some(pointer)) => self
+                .pointer(pointer, &at.key("json"))
+                .map(|pointer| SourcePlace::Json(pointer.into())),
             (None, Some(name), None) if name.is_empty() => {
-                self.problems.error(&at.key("query"), "this names no query parameter", "write its name, such as `token`".to_owned());
+                self.problems.error(
+                    &at.key("query"),
+                    "this names no query parameter",
+                    "write its name, such as `token`".to_owned(),
+                );
                 None
             }
             (None, Some(name), None) => Some(SourcePlace::Query(name.as_str().into())),
             _ => {
-                if !["header", "query", "json"].iter().any(|key| self.problems.is_spoiled(&at.key(key))) {
-                    let help = "write exactly one of `header`, `query` and `json` under `signature`".to_owned();
-                    self.problems.error(&at, "say in one way where the signature or token stands", help);
+                if !["header", "query", "json"]
+                    .iter()
+                    .any(|key| self.problems.is_spoiled(&at.key(key)))
+                {
+                    let help =
+                        "write exactly one of `header`, `query` and `json` under `signature`"
+                            .to_owned();
+                    self.problems.error(
+                        &at,
+                        "say in one way where the signature or token stands",
+                        help,
+                    );
                 }
                 None
             }
@@ -112,39 +184,74 @@ impl Compiler<'_> {
     }
 
     /// What other headers must say.
-    fn expect(&mut self, written: &file::Signature, source: &SourcePlace) -> Box<[(HeaderName, Box<str>)]> {
+    fn expect(
+        &mut self,
+        written: &file::Signature,
+        source: &SourcePlace,
+    ) -> Box<[(HeaderName, Box<str>)]> {
         let at = self.place.key("signature").key("expect");
         let mut all: Vec<(HeaderName, Box<str>)> = Vec::new();
         for (name, value) in written.expect.iter().flatten() {
             let place = at.key(name);
-            let Some(parsed) = self.header(name, &place) else { continue };
-            if matches!(source, SourcePlace::Headers(names) if names.contains(&parsed)) || all.iter().any(|(known, _)| *known == parsed) {
-                self.problems.error(&place, "this header is there twice", "name each once".to_owned());
+            let Some(parsed) = self.header(name, &place) else {
+                continue;
+            };
+            if matches!(source, SourcePlace::Headers(names) if names.contains(&parsed))
+                || all.iter().any(|(known, _)| *known == parsed)
+            {
+                self.problems.error(
+                    &place,
+                    "this header is there twice",
+                    "name each once".to_owned(),
+                );
             }
-            if value.is_empty() || value.trim() != value || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-                self.problems.error(&place, "no header can have this value", "write visible ASCII".to_owned());
+            if value.is_empty()
+                || value.trim() != value
+                || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+            {
+                self.problems.error(
+                    &place,
+                    "no header can have this value",
+                    "write visible ASCII".to_owned(),
+                );
             }
             all.push((parsed, value.as_str().into()));
         }
         all.into()
     }
 
-    pub(super) fn headers(&mut self, names: &OneOrMany<String>, place: &Place) -> Option<Box<[HeaderName]>> {
+    pub(super) fn headers(
+        &mut self,
+        names: &OneOrMany<String>,
+        place: &Place,
+    ) -> Option<Box<[HeaderName]>> {
         let mut all = Vec::new();
         for name in names.all() {
             match expanded(name) {
                 Some(each) => all.extend(each.iter().filter_map(|name| self.header(name, place))),
-                None => self.problems.error(place, format!("`{}` counts wrongly", shown(name)), "write `X-Name-{1..9}`".to_owned()),
+                None => self.problems.error(
+                    place,
+                    format!("`{}` counts wrongly", shown(name)),
+                    "write `X-Name-{1..9}`".to_owned(),
+                ),
             }
         }
         let mut seen = all.clone();
         seen.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         seen.dedup();
         if seen.len() != all.len() {
-            self.problems.error(place, "a header is there twice", "name each once".to_owned());
+            self.problems.error(
+                place,
+                "a header is there twice",
+                "name each once".to_owned(),
+            );
         }
         if all.is_empty() || all.len() > MAX_HEADERS {
-            self.problems.error(place, format!("write between one and {MAX_HEADERS} headers"), None);
+            self.problems.error(
+                place,
+                format!("write between one and {MAX_HEADERS} headers"),
+                None,
+            );
             return None;
         }
         Some(all.into())
@@ -153,10 +260,16 @@ impl Compiler<'_> {
 
 /// `X-Name-{1..3}` as its headers; any other name as itself. `None` if it counts wrongly.
 fn expanded(name: &str) -> Option<Vec<String>> {
-    let Some((before, rest)) = name.split_once('{') else { return Some(vec![name.to_owned()]) };
+    let Some((before, rest)) = name.split_once('{') else {
+        return Some(vec![name.to_owned()]);
+    };
     let (range, after) = rest.split_once('}')?;
     let (from, to) = range.split_once("..")?;
     let (from, to): (usize, usize) = (from.parse().ok()?, to.parse().ok()?);
     let counted = from <= to && to - from < MAX_HEADERS;
-    counted.then(|| (from..=to).map(|number| format!("{before}{number}{after}")).collect())
+    counted.then(|| {
+        (from..=to)
+            .map(|number| format!("{before}{number}{after}"))
+            .collect()
+    })
 }

@@ -7,7 +7,10 @@ fn block(yaml: &str) -> file::Verify {
 }
 
 fn preset(yaml: &str) -> Provider {
-    Provider { verify: block(yaml), ..Provider::default() }
+    Provider {
+        verify: block(yaml),
+        ..Provider::default()
+    }
 }
 
 /// The errors as `path: message | help`.
@@ -16,19 +19,30 @@ fn told(written: &str, preset: Option<&Provider>) -> Vec<String> {
     let shape = compile(&block(written), preset, &Place::root(0), &mut problems);
     assert_eq!(shape.is_none(), problems.has_errors(), "{written}");
     let line = |one: &crate::config::diagnostic::Diagnostic| {
-        let path: Vec<String> = one.place.path.iter().map(|step| format!("{step:?}")).collect();
+        let path: Vec<String> = one
+            .place
+            .path
+            .iter()
+            .map(|step| format!("{step:?}"))
+            .collect();
         let path = path.join(".").replace("Key(\"", "").replace("\")", "");
-        format!("{path}: {} | {}", one.message, one.help.as_deref().unwrap_or_default())
+        format!(
+            "{path}: {} | {}",
+            one.message,
+            one.help.as_deref().unwrap_or_default()
+        )
     };
     problems.list.iter().map(line).collect()
 }
 
 fn shape(written: &str, preset: Option<&Provider>) -> Shape {
     let mut problems = Diagnostics::default();
-    compile(&block(written), preset, &Place::root(0), &mut problems).unwrap_or_else(|| panic!("{written}: {:?}", problems.list))
+    compile(&block(written), preset, &Place::root(0), &mut problems)
+        .unwrap_or_else(|| panic!("{written}: {:?}", problems.list))
 }
 
-const ACME: &str = "{ scheme: hmac, algorithm: sha256, signature: { header: X-Sig, encoding: hex }, ";
+const ACME: &str =
+    "{ scheme: hmac, algorithm: sha256, signature: { header: X-Sig, encoding: hex }, ";
 
 const STRIPE: &str = r#"
 scheme: hmac
@@ -45,20 +59,49 @@ fn a_preset_is_overridden_key_by_key() {
     let plain = shape("{ provider: stripe }", Some(&stripe));
     assert_eq!(plain.tolerance(), Some(Duration::from_secs(300)));
     assert_eq!(plain.covers().to_string(), "timestamp, body, ID");
-    assert_eq!(shape("{ provider: stripe, tolerance: 10m }", Some(&stripe)).tolerance(), Some(Duration::from_secs(600)));
-    assert_eq!(shape("{ provider: stripe, timestamp: { tolerance: 1m } }", Some(&stripe)).tolerance(), Some(Duration::from_secs(60)));
-    let renamed = shape("{ provider: stripe, signature: { header: X-Proxy-Stripe } }", Some(&stripe));
-    let Scheme::Hmac(hmac) = renamed.scheme() else { panic!("{renamed:?}") };
+    assert_eq!(
+        shape("{ provider: stripe, tolerance: 10m }", Some(&stripe)).tolerance(),
+        Some(Duration::from_secs(600))
+    );
+    assert_eq!(
+        shape(
+            "{ provider: stripe, timestamp: { tolerance: 1m } }",
+            Some(&stripe)
+        )
+        .tolerance(),
+        Some(Duration::from_secs(60))
+    );
+    let renamed = shape(
+        "{ provider: stripe, signature: { header: X-Proxy-Stripe } }",
+        Some(&stripe),
+    );
+    let Scheme::Hmac(hmac) = renamed.scheme() else {
+        panic!("{renamed:?}")
+    };
     assert_eq!(hmac.source.headers(), ["x-proxy-stripe"]);
     assert!(matches!(&hmac.source.layout, Layout::Pairs { key, .. } if **key == *"v1"));
-    let moved = shape("{ provider: stripe, timestamp: { header: X-Time } }", Some(&stripe));
-    assert!(matches!(moved.scheme(), Scheme::Hmac(hmac) if matches!(hmac.time.as_ref().unwrap().at, TimeAt::Header(_))));
-    let token = shape("{ provider: stripe, scheme: token, signature: { header: X-Token } }", Some(&stripe));
+    let moved = shape(
+        "{ provider: stripe, timestamp: { header: X-Time } }",
+        Some(&stripe),
+    );
+    assert!(
+        matches!(moved.scheme(), Scheme::Hmac(hmac) if matches!(hmac.time.as_ref().unwrap().at, TimeAt::Header(_)))
+    );
+    let token = shape(
+        "{ provider: stripe, scheme: token, signature: { header: X-Token } }",
+        Some(&stripe),
+    );
     assert_eq!(token.secret_locations().headers, ["x-token"]);
     assert_eq!(token.delivery_id(), Some(&Locator::Json("/id".to_owned())));
-    let other =
-        told(r#"{ provider: stripe, signed_content: "{timestamp}{body}" }"#, Some(&preset(&format!("{STRIPE}concatenated: why\n"))));
-    assert_eq!(other.len(), 1, "the preset's reason is for the preset's content: {other:?}");
+    let other = told(
+        r#"{ provider: stripe, signed_content: "{timestamp}{body}" }"#,
+        Some(&preset(&format!("{STRIPE}concatenated: why\n"))),
+    );
+    assert_eq!(
+        other.len(),
+        1,
+        "the preset's reason is for the preset's content: {other:?}"
+    );
 }
 
 #[test]
@@ -125,12 +168,26 @@ fn what_is_wrong_is_said_with_what_to_write() {
 
 #[test]
 fn headers_are_counted_out() {
-    let many = shape("{ scheme: hmac, algorithm: sha256, signature: { header: [\"X-Sig-{1..3}\", X-Old], encoding: base64 } }", None);
-    let Scheme::Hmac(hmac) = many.scheme() else { panic!("{many:?}") };
-    assert_eq!(hmac.source.headers(), ["x-sig-1", "x-sig-2", "x-sig-3", "x-old"]);
+    let many = shape(
+        "{ scheme: hmac, algorithm: sha256, signature: { header: [\"X-Sig-{1..3}\", X-Old], encoding: base64 } }",
+        None,
+    );
+    let Scheme::Hmac(hmac) = many.scheme() else {
+        panic!("{many:?}")
+    };
+    assert_eq!(
+        hmac.source.headers(),
+        ["x-sig-1", "x-sig-2", "x-sig-3", "x-old"]
+    );
     assert_eq!(many.covers().header_value(), "body");
-    let twice = told("{ scheme: hmac, algorithm: sha256, signature: { header: [X-A, x-a], encoding: hex } }", None);
-    assert_eq!(twice, ["signature.header: a header is there twice | name each once"]);
+    let twice = told(
+        "{ scheme: hmac, algorithm: sha256, signature: { header: [X-A, x-a], encoding: hex } }",
+        None,
+    );
+    assert_eq!(
+        twice,
+        ["signature.header: a header is there twice | name each once"]
+    );
 }
 
 #[test]
@@ -139,13 +196,30 @@ fn names_repeats_expectations_and_the_body_are_places_too() {
         "{ scheme: hmac, algorithm: sha256, signature: { header: [A-Sig, B-Sig], encoding: hex, repeated: true, expect: { X-Version: \"1\" } }, signed_content: \"{id}\\n{timestamp}.{body}\", timestamp: { header: [A-Time, B-Time] }, delivery_id: { header: [A-Id, B-Id] } }",
         None,
     );
-    let Scheme::Hmac(hmac) = many.scheme() else { panic!("{many:?}") };
+    let Scheme::Hmac(hmac) = many.scheme() else {
+        panic!("{many:?}")
+    };
     assert!(hmac.source.repeated);
-    assert_eq!(hmac.source.expect.first().map(|(name, value)| (name.as_str(), &**value)), Some(("x-version", "1")));
-    assert!(matches!(&hmac.time.as_ref().unwrap().at, TimeAt::Header(names) if names.names() == ["a-time", "b-time"]));
-    assert!(matches!(many.delivery_id(), Some(Locator::Header(names)) if names.names() == ["a-id", "b-id"]));
+    assert_eq!(
+        hmac.source
+            .expect
+            .first()
+            .map(|(name, value)| (name.as_str(), &**value)),
+        Some(("x-version", "1"))
+    );
+    assert!(
+        matches!(&hmac.time.as_ref().unwrap().at, TimeAt::Header(names) if names.names() == ["a-time", "b-time"])
+    );
+    assert!(
+        matches!(many.delivery_id(), Some(Locator::Header(names)) if names.names() == ["a-id", "b-id"])
+    );
     let body = "{ scheme: hmac, algorithm: sha256, signature: { json: /s/sig, encoding: hex }, signed_content: ";
-    assert_eq!(shape(&format!("{body}\"{{json:/s/token}}\" }}"), None).covers().to_string(), "fields of the body");
+    assert_eq!(
+        shape(&format!("{body}\"{{json:/s/token}}\" }}"), None)
+            .covers()
+            .to_string(),
+        "fields of the body"
+    );
     for (written, want) in [
         (format!("{body}\"{{body}}\" }}"), "signed_content: the signature would cover itself"),
         (format!("{body}\"{{json:/s/sig}}\" }}"), "signed_content: the signature would cover itself"),
@@ -170,14 +244,22 @@ fn names_repeats_expectations_and_the_body_are_places_too() {
         assert!(matches!(told.as_slice(), [one] if one.starts_with(want)), "{written}\n{told:#?}");
     }
     let stripe = preset(STRIPE);
-    let repeated = told("{ provider: stripe, signature: { repeated: true } }", Some(&stripe));
-    assert!(matches!(repeated.as_slice(), [one] if one.starts_with("timestamp: the signature header has no such place")), "{repeated:#?}");
+    let repeated = told(
+        "{ provider: stripe, signature: { repeated: true } }",
+        Some(&stripe),
+    );
+    assert!(
+        matches!(repeated.as_slice(), [one] if one.starts_with("timestamp: the signature header has no such place")),
+        "{repeated:#?}"
+    );
 }
 
 #[test]
 fn predicates_tell_what_a_route_needs() {
     let url = shape(&format!("{ACME} signed_content: \"{{url}}\" }}"), None);
-    assert!(url.uses_url() && url.covers_path(false) && !url.covers_path(true) && !url.covers().body);
+    assert!(
+        url.uses_url() && url.covers_path(false) && !url.covers_path(true) && !url.covers().body
+    );
     let basic = shape("{ scheme: basic }", None);
     assert_eq!(basic.secret_locations().headers, ["authorization"]);
     assert!(basic.covers().nothing() && basic.tolerance().is_none());

@@ -28,8 +28,18 @@ pub(crate) struct Chores {
 }
 
 impl Chores {
-    pub(crate) fn new(drift: Arc<Mutex<Drift>>, remember: Remember, checkpoints: Arc<Checkpoints>) -> Self {
-        Self { drift, remember, checkpoints, place: (i64::MIN, [0; 16]), kept: None }
+    pub(crate) fn new(
+        drift: Arc<Mutex<Drift>>,
+        remember: Remember,
+        checkpoints: Arc<Checkpoints>,
+    ) -> Self {
+        Self {
+            drift,
+            remember,
+            checkpoints,
+            place: (i64::MIN, [0; 16]),
+            kept: None,
+        }
     }
 
     /// Some bytes were written to the log. Empties it, if that is asked for: only a little is left to be done then.
@@ -43,7 +53,11 @@ impl Chores {
     }
 
     /// Does a step of everything; whether there is more.
-    pub(super) fn run(&mut self, database: &mut Database, time: &StoreTime) -> Result<bool, StoreError> {
+    pub(super) fn run(
+        &mut self,
+        database: &mut Database,
+        time: &StoreTime,
+    ) -> Result<bool, StoreError> {
         let (now, reading) = (time.now(), time.clock().now());
         let wall = i64::try_from(reading.unix_ms()).unwrap_or(i64::MAX);
         let trusted = {
@@ -51,14 +65,22 @@ impl Chores {
             drift.observe(reading);
             !drift.jumped() && drift.holds(reading)
         };
-        let (place, keep) = (self.place, self.kept.is_none_or(|kept| now.saturating_sub(kept) >= KEEP_TIME));
+        let (place, keep) = (
+            self.place,
+            self.kept
+                .is_none_or(|kept| now.saturating_sub(kept) >= KEEP_TIME),
+        );
         let ((more, held, purged), _) = database.transaction(now, |writing| {
             if keep {
                 ledger::keep_time(writing, wall)?;
             }
             let more = ledger::prolong(writing, place, now + AHEAD, STEP)?;
             // what has not been looked at may have a delivery that waits: the statement itself spares those
-            let purged = if trusted { ledger::purge(writing, STEP)? } else { 0 };
+            let purged = if trusted {
+                ledger::purge(writing, STEP)?
+            } else {
+                0
+            };
             Ok((more, writing.take_remembered(), purged))
         })?;
         if keep {
@@ -80,7 +102,9 @@ impl Chores {
     /// Gives some of the free space back to the disk; whether there is more.
     fn give_back(&self, database: &Database) -> Result<bool, StoreError> {
         let step = self.checkpoints.every() / 4;
-        let Some(more) = database.give_back(step)? else { return Ok(false) };
+        let Some(more) = database.give_back(step)? else {
+            return Ok(false);
+        };
         self.wrote(database, step);
         if !more {
             // the file is cut when the log is copied into it
@@ -95,7 +119,11 @@ impl Chores {
             database.commits_are_saved();
         }
         let wall = i64::try_from(time.clock().now().unix_ms()).unwrap_or(i64::MAX);
-        let end = if is_saved { saved::end } else { ledger::keep_time };
+        let end = if is_saved {
+            saved::end
+        } else {
+            ledger::keep_time
+        };
         if let Err(error) = database.transaction(time.now(), |writing| end(writing, wall)) {
             tracing::debug!(%error, "the time was not kept");
             return;

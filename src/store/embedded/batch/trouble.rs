@@ -56,8 +56,15 @@ mod tests {
     fn log_tells_only_changes_that_last() {
         let (begun, mut trouble) = (SystemClock.mono(), Trouble::default());
         let mut step = |second: u64, fails: bool| {
-            let turn = trouble.note(fails.then_some(StoreError::Full), begun + Duration::from_secs(second));
-            assert_eq!(trouble.now().is_some(), fails, "the status tells it at once");
+            let turn = trouble.note(
+                fails.then_some(StoreError::Full),
+                begun + Duration::from_secs(second),
+            );
+            assert_eq!(
+                trouble.now().is_some(),
+                fails,
+                "the status tells it at once"
+            );
             turn
         };
         assert_eq!(step(0, false), None);

@@ -18,13 +18,33 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(crate) fn start(line: Arc<Line>, database: Database, time: StoreTime, chores: Chores, room: Arc<Room>) -> Result<Self, StoreError> {
+    pub(crate) fn start(
+        line: Arc<Line>,
+        database: Database,
+        time: StoreTime,
+        chores: Chores,
+        room: Arc<Room>,
+    ) -> Result<Self, StoreError> {
         *locked(&line.tally) = database.tally()?;
-        let mut writing = Thread { database, time, line: Arc::clone(&line), backlog: VecDeque::new(), refused: false, chores, room };
+        let mut writing = Thread {
+            database,
+            time,
+            line: Arc::clone(&line),
+            backlog: VecDeque::new(),
+            refused: false,
+            chores,
+            room,
+        };
         writing.measure(true);
-        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || writing.run());
-        let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
-        Ok(Self { line, thread: Mutex::new(Some(thread)) })
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writing.run());
+        let thread = thread
+            .map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
+        Ok(Self {
+            line,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Writes what waits, once, and ends the thread. What comes later is refused.

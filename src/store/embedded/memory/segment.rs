@@ -18,7 +18,10 @@ struct Chunk {
 /// A table of IDs and when they expire, in seconds.
 #[derive(Debug, Default)]
 pub(super) struct Segment {
-    #[expect(clippy::vec_box, reason = "the chunks stay where they are when one is added")]
+    #[expect(
+        clippy::vec_box,
+        reason = "the chunks stay where they are when one is added"
+    )]
     chunks: Vec<Box<Chunk>>,
     len: usize,
     hand: usize,
@@ -55,7 +58,9 @@ impl Segment {
             self.make_room(now);
             place = self.find(key);
         }
-        let (Ok(slot) | Err(Some(slot))) = place else { return };
+        let (Ok(slot) | Err(Some(slot))) = place else {
+            return;
+        };
         if place.is_err() {
             self.len += 1;
         }
@@ -90,12 +95,22 @@ impl Segment {
         let (all, first) = (self.chunks.len(), self.hand / CHUNK);
         let soonest = |index: &usize| {
             // One less, so that a free slot comes last.
-            let until = self.chunks.get(*index)?.until.iter().map(|until| until.wrapping_sub(1)).min()?;
+            let until = self
+                .chunks
+                .get(*index)?
+                .until
+                .iter()
+                .map(|until| until.wrapping_sub(1))
+                .min()?;
             (until != u32::MAX).then_some((until.wrapping_add(1), *index))
         };
         let order: Vec<usize> = (first..all).chain(0..first.min(all)).collect();
         let (sample, rest) = order.split_at(SAMPLE.min(all));
-        let (until, index) = sample.iter().filter_map(soonest).min().or_else(|| rest.iter().find_map(soonest))?;
+        let (until, index) = sample
+            .iter()
+            .filter_map(soonest)
+            .min()
+            .or_else(|| rest.iter().find_map(soonest))?;
         let chunk = self.chunks.get(index)?;
         let place = chunk.until.iter().position(|other| *other == until)?;
         let key = chunk.keys.get(place).copied()?;
@@ -123,17 +138,30 @@ impl Segment {
     }
 
     fn key(&self, slot: usize) -> Option<u128> {
-        self.chunks.get(slot / CHUNK)?.keys.get(slot % CHUNK).copied()
+        self.chunks
+            .get(slot / CHUNK)?
+            .keys
+            .get(slot % CHUNK)
+            .copied()
     }
 
     /// The expiry in a slot; 0 if it is free, none past the last.
     fn expiry(&self, slot: usize) -> Option<u32> {
-        self.chunks.get(slot / CHUNK)?.until.get(slot % CHUNK).copied()
+        self.chunks
+            .get(slot / CHUNK)?
+            .until
+            .get(slot % CHUNK)
+            .copied()
     }
 
     fn put(&mut self, slot: usize, key: u128, until: u32) {
-        let Some(chunk) = self.chunks.get_mut(slot / CHUNK) else { return };
-        if let (Some(place), Some(expiry)) = (chunk.keys.get_mut(slot % CHUNK), chunk.until.get_mut(slot % CHUNK)) {
+        let Some(chunk) = self.chunks.get_mut(slot / CHUNK) else {
+            return;
+        };
+        if let (Some(place), Some(expiry)) = (
+            chunk.keys.get_mut(slot % CHUNK),
+            chunk.until.get_mut(slot % CHUNK),
+        ) {
             *place = key;
             *expiry = until;
         }
@@ -142,11 +170,19 @@ impl Segment {
     /// Frees `slot` and moves back what had to probe past it.
     fn remove(&mut self, slot: usize) {
         let capacity = self.capacity();
-        let distance = |from: usize, to: usize| if to >= from { to - from } else { to + capacity - from };
+        let distance = |from: usize, to: usize| {
+            if to >= from {
+                to - from
+            } else {
+                to + capacity - from
+            }
+        };
         let (mut hole, mut next) = (slot, slot);
         loop {
             next = if next + 1 == capacity { 0 } else { next + 1 };
-            let (Some(key), Some(until)) = (self.key(next), self.expiry(next)) else { break };
+            let (Some(key), Some(until)) = (self.key(next), self.expiry(next)) else {
+                break;
+            };
             if until == 0 || next == slot {
                 break;
             }
@@ -161,19 +197,42 @@ impl Segment {
 
     /// Drops what has expired; if that was little, grows by 8 %.
     fn make_room(&mut self, now: u32) {
-        let live = self.chunks.iter().flat_map(|chunk| &chunk.until).filter(|until| **until > now).count();
+        let live = self
+            .chunks
+            .iter()
+            .flat_map(|chunk| &chunk.until)
+            .filter(|until| **until > now)
+            .count();
         let capacity = self.capacity();
-        self.rebuild(if live * 5 >= capacity * 4 { capacity * 27 / 25 + 1 } else { capacity }, now);
+        self.rebuild(
+            if live * 5 >= capacity * 4 {
+                capacity * 27 / 25 + 1
+            } else {
+                capacity
+            },
+            now,
+        );
     }
 
     /// Places everything that has not expired anew, in `slots` slots, rounded up to chunks.
     fn rebuild(&mut self, slots: usize, now: u32) {
         let mut live = Vec::with_capacity(self.len);
         for chunk in &mut self.chunks {
-            live.extend(chunk.keys.into_iter().zip(chunk.until).filter(|(_, until)| *until > now));
+            live.extend(
+                chunk
+                    .keys
+                    .into_iter()
+                    .zip(chunk.until)
+                    .filter(|(_, until)| *until > now),
+            );
             chunk.until = [0; CHUNK];
         }
-        self.chunks.resize_with(slots.div_ceil(CHUNK).max(1), || Box::new(Chunk { keys: [0; CHUNK], until: [0; CHUNK] }));
+        self.chunks.resize_with(slots.div_ceil(CHUNK).max(1), || {
+            Box::new(Chunk {
+                keys: [0; CHUNK],
+                until: [0; CHUNK],
+            })
+        });
         (self.len, self.hand) = (0, 0);
         for (key, until) in live {
             if let Err(Some(slot)) = self.find(key) {

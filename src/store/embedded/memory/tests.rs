@@ -6,8 +6,11 @@ use super::*;
 
 /// A key as spread as a hash.
 fn key(number: u64) -> Key {
-    let spread = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) ^ (u128::from(number) << 77);
-    Key(spread.wrapping_mul(0xd1b5_4a32_d192_ed03_8cb9_2ba7_2f3d_8dd7).to_be_bytes())
+    let spread = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+        ^ (u128::from(number) << 77);
+    Key(spread
+        .wrapping_mul(0xd1b5_4a32_d192_ed03_8cb9_2ba7_2f3d_8dd7)
+        .to_be_bytes())
 }
 
 #[derive(Clone, Debug)]
@@ -43,7 +46,9 @@ struct Model {
 impl Model {
     /// Whole seconds: an ID is remembered to the end of the second its window ends in.
     fn remembers(&self, key: u64, now: u64) -> bool {
-        self.committed.get(&key).is_some_and(|until| until.div_ceil(1000) > now / 1000)
+        self.committed
+            .get(&key)
+            .is_some_and(|until| until.div_ceil(1000) > now / 1000)
     }
 
     fn claim(&mut self, key: u64, token: u128, lease: u64, now: u64) -> Claimed {
@@ -51,9 +56,9 @@ impl Model {
             return Claimed::Committed;
         }
         match self.in_flight.get(&key) {
-            Some((holder, lapses)) if *holder != token && *lapses > now => {
-                Claimed::InFlight { lapses_in: Duration::from_millis(lapses - now) }
-            }
+            Some((holder, lapses)) if *holder != token && *lapses > now => Claimed::InFlight {
+                lapses_in: Duration::from_millis(lapses - now),
+            },
             _ => {
                 self.in_flight.insert(key, (token, now + lease));
                 Claimed::Fresh
@@ -62,14 +67,27 @@ impl Model {
     }
 
     fn commit(&mut self, key: u64, token: u128, window: u64, now: u64) -> Held {
-        if self.in_flight.get(&key).is_some_and(|(holder, _)| *holder == token) {
+        if self
+            .in_flight
+            .get(&key)
+            .is_some_and(|(holder, _)| *holder == token)
+        {
             self.in_flight.remove(&key);
             self.committed.insert(key, now + window);
             self.tokens.push((key, token));
             return Held::Yes;
         }
-        let recent = self.tokens.iter().rev().take(RECENT).any(|known| *known == (key, token));
-        if recent && self.remembers(key, now) { Held::Yes } else { Held::Lost }
+        let recent = self
+            .tokens
+            .iter()
+            .rev()
+            .take(RECENT)
+            .any(|known| *known == (key, token));
+        if recent && self.remembers(key, now) {
+            Held::Yes
+        } else {
+            Held::Lost
+        }
     }
 }
 
@@ -153,7 +171,12 @@ fn an_id_takes_less_than_32_bytes_at_every_size_on_the_way() {
         memory.remember(key(number), 3_600_000, 0);
         // Below that the empty segments weigh more than the IDs; it is a few dozen KiB.
         if number % 1000 == 0 && number > 50_000 {
-            assert!(memory.bytes() <= 32 * memory.committed(), "{} bytes for {} IDs", memory.bytes(), memory.committed());
+            assert!(
+                memory.bytes() <= 32 * memory.committed(),
+                "{} bytes for {} IDs",
+                memory.bytes(),
+                memory.committed()
+            );
         }
     }
     assert_eq!(memory.committed(), 1_000_000);
@@ -166,11 +189,18 @@ fn an_id_takes_less_than_32_bytes_at_every_size_on_the_way() {
 fn a_full_ledger_forgets_what_expires_first_and_counts_it() {
     let mut memory = Memory::new(100);
     for number in 0..100 {
-        assert_eq!(memory.remember(key(number), 1_000_000 + number * 1000, 0), None);
+        assert_eq!(
+            memory.remember(key(number), 1_000_000 + number * 1000, 0),
+            None
+        );
     }
     assert_eq!(memory.remember(key(1000), 5_000_000, 0), Some(key(0)));
     assert_eq!(memory.remember(key(1001), 5_000_000, 0), Some(key(1)));
-    assert_eq!(memory.remember(key(1001), 6_000_000, 0), None, "it is there already");
+    assert_eq!(
+        memory.remember(key(1001), 6_000_000, 0),
+        None,
+        "it is there already"
+    );
     assert_eq!((memory.committed(), memory.forgotten_early()), (100, 2));
     // When the windows have passed there is room, and nothing is forgotten early.
     assert_eq!(memory.remember(key(1002), 9_000_000, 4_000_000), None);
@@ -198,14 +228,23 @@ fn a_steady_stream_over_mixed_windows_keeps_its_size() {
         memory.tidy(now + 10_000_000);
     }
     assert_eq!(memory.committed(), 0);
-    assert!(memory.bytes() < 512 * 1024, "memory is given back: {}", memory.bytes());
+    assert!(
+        memory.bytes() < 512 * 1024,
+        "memory is given back: {}",
+        memory.bytes()
+    );
 }
 
 #[test]
 fn claims_that_lapsed_long_ago_do_not_pile_up() {
     let mut memory = Memory::new(1000);
     for number in 0..100_000 {
-        memory.claim(key(number), Token(1), Duration::from_secs(20), number * 10_000);
+        memory.claim(
+            key(number),
+            Token(1),
+            Duration::from_secs(20),
+            number * 10_000,
+        );
     }
     assert!(memory.in_flight() <= 1024, "{}", memory.in_flight());
 }
@@ -215,11 +254,31 @@ fn a_lapsed_claim_that_nobody_took_over_can_be_committed() {
     let (lease, window) = (Duration::from_secs(20), Duration::from_secs(3600));
     let mut memory = Memory::new(10);
     assert_eq!(memory.claim(key(1), Token(1), lease, 0), Claimed::Fresh);
-    assert_eq!(memory.commit(key(1), Token(1), window, 30_000).held, Held::Yes);
-    assert_eq!(memory.commit(key(1), Token(1), window, 30_000).held, Held::Yes, "repeated");
+    assert_eq!(
+        memory.commit(key(1), Token(1), window, 30_000).held,
+        Held::Yes
+    );
+    assert_eq!(
+        memory.commit(key(1), Token(1), window, 30_000).held,
+        Held::Yes,
+        "repeated"
+    );
     assert_eq!(memory.claim(key(2), Token(1), lease, 0), Claimed::Fresh);
-    assert_eq!(memory.claim(key(2), Token(2), lease, 30_000), Claimed::Fresh, "taken over");
-    assert_eq!(memory.commit(key(2), Token(1), window, 31_000).held, Held::Lost);
-    assert_eq!(memory.commit(key(2), Token(2), window, 32_000).held, Held::Yes);
-    assert_eq!(memory.commit(key(2), Token(1), window, 32_000).held, Held::Lost);
+    assert_eq!(
+        memory.claim(key(2), Token(2), lease, 30_000),
+        Claimed::Fresh,
+        "taken over"
+    );
+    assert_eq!(
+        memory.commit(key(2), Token(1), window, 31_000).held,
+        Held::Lost
+    );
+    assert_eq!(
+        memory.commit(key(2), Token(2), window, 32_000).held,
+        Held::Yes
+    );
+    assert_eq!(
+        memory.commit(key(2), Token(1), window, 32_000).held,
+        Held::Lost
+    );
 }

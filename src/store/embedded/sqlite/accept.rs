@@ -23,7 +23,12 @@ pub(crate) struct Commit {
 }
 
 /// Accepts a delivery. `record` is its record, encoded.
-pub(crate) fn accept(writing: &Writing<'_>, delivery: &Accept, record: &[u8], commit: Option<Commit>) -> Result<Accepted, StoreError> {
+pub(crate) fn accept(
+    writing: &Writing<'_>,
+    delivery: &Accept,
+    record: &[u8],
+    commit: Option<Commit>,
+) -> Result<Accepted, StoreError> {
     if let Some(commit) = commit
         && (commit.known || !enter(writing, commit, delivery.id)?)
     {
@@ -32,23 +37,45 @@ pub(crate) fn accept(writing: &Writing<'_>, delivery: &Accept, record: &[u8], co
     let insert = "insert or ignore into delivery (id, origin, at, key, delivery_id, event_type, record, body, lane)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let (key, given, event_type) = (
-        commit.map(|commit| commit.key).or(delivery.key).map(|key| key.0),
+        commit
+            .map(|commit| commit.key)
+            .or(delivery.key)
+            .map(|key| key.0),
         delivery.delivery_id.as_deref(),
         delivery.event_type.as_deref(),
     );
     let lane = delivery.to.iter().find_map(|to| to.lane).map(|lane| lane.0);
-    let row = params![delivery.id, delivery.origin.0, writing.now, key, given, event_type, record, &delivery.body[..], lane];
+    let row = params![
+        delivery.id,
+        delivery.origin.0,
+        writing.now,
+        key,
+        given,
+        event_type,
+        record,
+        &delivery.body[..],
+        lane
+    ];
     if writing.execute(insert, row)? == 0 {
         // it may be over by now
         ledger::let_go(writing, delivery.id)?;
         return again(writing, delivery);
     }
-    writing.count(DELIVERIES, delivery.origin.0, 1, int(record.len() + delivery.body.len()));
+    writing.count(
+        DELIVERIES,
+        delivery.origin.0,
+        1,
+        int(record.len() + delivery.body.len()),
+    );
     let mut leases = Vec::new();
     for to in &delivery.to {
         leases.extend(begin(writing, delivery, to)?);
     }
-    if delivery.to.iter().all(|to| matches!(to.start, Start::Over(_))) {
+    if delivery
+        .to
+        .iter()
+        .all(|to| matches!(to.start, Start::Over(_)))
+    {
         close(writing, delivery.id)?;
     }
     Ok(Accepted::New(leases))
@@ -61,7 +88,8 @@ fn enter(writing: &Writing<'_>, commit: Commit, id: DeliveryRef) -> Result<bool,
         where ledger.delivery is null or ledger.delivery = excluded.delivery
             or not exists (select 1 from due where due.id = ledger.delivery)";
     let (until, ends) = ledger::held(writing.now, commit.window);
-    let has_entered = writing.execute(enter, params![commit.key.0, COMMITTED, id, until, ends])? > 0;
+    let has_entered =
+        writing.execute(enter, params![commit.key.0, COMMITTED, id, until, ends])? > 0;
     if has_entered {
         writing.remember(commit.key, until);
     }
@@ -85,10 +113,23 @@ fn first_attempt(to: &To) -> u32 {
 
 /// Sends a delivery on one of its ways; the lease, if it is the caller's.
 fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lease>, StoreError> {
-    let unit = Unit { delivery: delivery.id, target: to.target };
+    let unit = Unit {
+        delivery: delivery.id,
+        target: to.target,
+    };
     let tries = attempts(to);
     for (number, tried) in (1..).zip(&to.tried) {
-        insert_attempt(writing, Lease { unit, number, attempt: number }, tried, false, Some(delivery.origin.0))?;
+        insert_attempt(
+            writing,
+            Lease {
+                unit,
+                number,
+                attempt: number,
+            },
+            tried,
+            false,
+            Some(delivery.origin.0),
+        )?;
     }
     let (run_at, held) = match to.start {
         Start::Mine(lease) => (writing.now.saturating_add(ms(lease)), true),
@@ -96,32 +137,80 @@ fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lea
         Start::In(delay) => (writing.now.saturating_add(ms(delay)), false),
         Start::Over(None) => return Ok(None),
         Start::Over(reason @ Some(_)) => {
-            insert_dead(writing, unit, reason, Dead { lane: to.lane, lease: first_lease(to), tries, attempt: tries })?;
+            insert_dead(
+                writing,
+                unit,
+                reason,
+                Dead {
+                    lane: to.lane,
+                    lease: first_lease(to),
+                    tries,
+                    attempt: tries,
+                },
+            )?;
             return Ok(None);
         }
     };
     let number = first_lease(to);
     let begun = held.then(|| int(unix_ms(delivery.id.drawn_at())));
-    let waiting = Waiting { unit, run_at, lane: to.lane, lease: number, held, tries, attempt: tries, cause: Cause::Schedule, begun };
+    let waiting = Waiting {
+        unit,
+        run_at,
+        lane: to.lane,
+        lease: number,
+        held,
+        tries,
+        attempt: tries,
+        cause: Cause::Schedule,
+        begun,
+    };
     let first = wait(writing, &waiting)?;
-    Ok((held && first).then(|| Lease { unit, number, attempt: first_attempt(to) }))
+    Ok((held && first).then(|| Lease {
+        unit,
+        number,
+        attempt: first_attempt(to),
+    }))
 }
 
 /// The answer of the first try, for a call that is repeated: leases that nobody has taken over.
 fn again(writing: &Writing<'_>, delivery: &Accept) -> Result<Accepted, StoreError> {
     let mut leases = Vec::new();
-    for to in delivery.to.iter().filter(|to| matches!(to.start, Start::Mine(_))) {
-        let lease = Lease { unit: Unit { delivery: delivery.id, target: to.target }, number: first_lease(to), attempt: first_attempt(to) };
+    for to in delivery
+        .to
+        .iter()
+        .filter(|to| matches!(to.start, Start::Mine(_)))
+    {
+        let lease = Lease {
+            unit: Unit {
+                delivery: delivery.id,
+                target: to.target,
+            },
+            number: first_lease(to),
+            attempt: first_attempt(to),
+        };
         let held = "select 1 from due where id = ?1 and target = ?2 and lease = ?3 and held = 1";
-        leases.extend(writing.row(held, params![delivery.id, to.target, lease.number], |_| Ok(lease))?);
+        leases.extend(
+            writing.row(held, params![delivery.id, to.target, lease.number], |_| {
+                Ok(lease)
+            })?,
+        );
     }
     Ok(Accepted::New(leases))
 }
 
 /// What becomes of a duplicate: nothing, or the one it duplicates goes again.
-fn duplicate(writing: &Writing<'_>, delivery: &Accept, commit: Commit) -> Result<Accepted, StoreError> {
+fn duplicate(
+    writing: &Writing<'_>,
+    delivery: &Accept,
+    commit: Commit,
+) -> Result<Accepted, StoreError> {
     let entry = "select delivery from ledger where key = ?1";
-    let Some(of) = writing.row(entry, params![commit.key.0], |row| row.get::<_, Option<DeliveryRef>>(0))?.flatten() else {
+    let Some(of) = writing
+        .row(entry, params![commit.key.0], |row| {
+            row.get::<_, Option<DeliveryRef>>(0)
+        })?
+        .flatten()
+    else {
         return Ok(Accepted::Duplicate { of: None });
     };
     if of == delivery.id {
@@ -129,8 +218,19 @@ fn duplicate(writing: &Writing<'_>, delivery: &Accept, commit: Commit) -> Result
     }
     let mut raised = false;
     if commit.dead == OnDead::Revive {
-        for target in writing.rows("select target from dead where id = ?1", params![of], |row| row.get(0))? {
-            raised |= raise(writing, Unit { delivery: of, target }, Cause::Replay)?;
+        for target in writing.rows(
+            "select target from dead where id = ?1",
+            params![of],
+            |row| row.get(0),
+        )? {
+            raised |= raise(
+                writing,
+                Unit {
+                    delivery: of,
+                    target,
+                },
+                Cause::Replay,
+            )?;
         }
     }
     if !raised {
@@ -138,7 +238,11 @@ fn duplicate(writing: &Writing<'_>, delivery: &Accept, commit: Commit) -> Result
     }
     // it is held by now
     let longer = "update ledger set until = max(until, ?2), ends = max(ends, ?2) where key = ?1 returning until";
-    let until = writing.row(longer, params![commit.key.0, writing.now.saturating_add(commit.window)], |row| row.get(0))?;
+    let until = writing.row(
+        longer,
+        params![commit.key.0, writing.now.saturating_add(commit.window)],
+        |row| row.get(0),
+    )?;
     if let Some(until) = until {
         writing.remember(commit.key, until);
     }

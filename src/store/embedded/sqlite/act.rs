@@ -55,11 +55,17 @@ pub(crate) fn act(
 ) -> Result<Done, StoreError> {
     let (mut count, mut forgotten) = (0, Vec::new());
     for id in ids {
-        let origin: Option<u32> = writing.row("select origin from delivery where id = ?1", params![id], |row| row.get(0))?;
+        let origin: Option<u32> = writing.row(
+            "select origin from delivery where id = ?1",
+            params![id],
+            |row| row.get(0),
+        )?;
         let visible = origin.is_some_and(|origin| scope.contains(OriginId(origin)));
         let changed = visible
             && match deed {
-                Deed::Replay { delivered, cause } => replay(writing, *id, targets, delivered, cause)?,
+                Deed::Replay { delivered, cause } => {
+                    replay(writing, *id, targets, delivered, cause)?
+                }
                 Deed::AttemptNow => attempt_now(writing, *id, targets)?,
                 Deed::Cancel => cancel_all(writing, *id, targets)?,
                 Deed::Purge { waiting } if waiting || !waits(writing, *id)? => {
@@ -77,11 +83,20 @@ pub(crate) fn act(
         Deed::Cancel => "cancel",
         Deed::Purge { .. } => "purge",
     };
-    Ok(Done { count, audit: note(writing, what, entry, count)?, forgotten })
+    Ok(Done {
+        count,
+        audit: note(writing, what, entry, count)?,
+        forgotten,
+    })
 }
 
 /// Forgets keys, `known` of which memory has, and writes it down; how many there were.
-pub(crate) fn forget(writing: &Writing<'_>, keys: &[Key], known: u64, entry: &Entry) -> Result<u64, StoreError> {
+pub(crate) fn forget(
+    writing: &Writing<'_>,
+    keys: &[Key],
+    known: u64,
+    entry: &Entry,
+) -> Result<u64, StoreError> {
     let mut done = 0;
     for key in keys {
         done += writing.execute("delete from ledger where key = ?1", params![key.0])?;
@@ -92,14 +107,29 @@ pub(crate) fn forget(writing: &Writing<'_>, keys: &[Key], known: u64, entry: &En
 }
 
 /// Writes down what was done: in a row of its own, or in that of the step before.
-fn note(writing: &Writing<'_>, what: &str, entry: &Entry, done: u64) -> Result<AuditRow, StoreError> {
-    let Entry { at, who, which, reason, goes_on } = entry;
+fn note(
+    writing: &Writing<'_>,
+    what: &str,
+    entry: &Entry,
+    done: u64,
+) -> Result<AuditRow, StoreError> {
+    let Entry {
+        at,
+        who,
+        which,
+        reason,
+        goes_on,
+    } = entry;
     if let Some(AuditRow(row)) = goes_on
-        && writing.execute("update audit set done = done + ?2 where row = ?1", params![row, int(done)])? > 0
+        && writing.execute(
+            "update audit set done = done + ?2 where row = ?1",
+            params![row, int(done)],
+        )? > 0
     {
         return Ok(AuditRow(*row));
     }
-    let insert = "insert into audit (at, who, what, which, reason, done) values (?1, ?2, ?3, ?4, ?5, ?6)";
+    let insert =
+        "insert into audit (at, who, what, which, reason, done) values (?1, ?2, ?3, ?4, ?5, ?6)";
     writing.execute(insert, params![at, who, what, which, reason, int(done)])?;
     let row = writing.last_row();
     writing.execute("delete from audit where row <= ?1", params![row - AUDITED])?;
@@ -107,21 +137,56 @@ fn note(writing: &Writing<'_>, what: &str, entry: &Entry, done: u64) -> Result<A
 }
 
 fn waits(writing: &Writing<'_>, id: DeliveryRef) -> Result<bool, StoreError> {
-    Ok(writing.row("select 1 from due where id = ?1 limit 1", params![id], |_| Ok(()))?.is_some())
+    Ok(writing
+        .row(
+            "select 1 from due where id = ?1 limit 1",
+            params![id],
+            |_| Ok(()),
+        )?
+        .is_some())
 }
 
-fn units(writing: &Writing<'_>, sql: &str, id: DeliveryRef, only: &[TargetId]) -> Result<Vec<Unit>, StoreError> {
-    let units = writing.rows(sql, params![id], |row| Ok(Unit { delivery: id, target: row.get(0)? }))?;
-    Ok(units.into_iter().filter(|unit| only.is_empty() || only.contains(&unit.target)).collect())
+fn units(
+    writing: &Writing<'_>,
+    sql: &str,
+    id: DeliveryRef,
+    only: &[TargetId],
+) -> Result<Vec<Unit>, StoreError> {
+    let units = writing.rows(sql, params![id], |row| {
+        Ok(Unit {
+            delivery: id,
+            target: row.get(0)?,
+        })
+    })?;
+    Ok(units
+        .into_iter()
+        .filter(|unit| only.is_empty() || only.contains(&unit.target))
+        .collect())
 }
 
-fn replay(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId], delivered: bool, cause: Cause) -> Result<bool, StoreError> {
+fn replay(
+    writing: &Writing<'_>,
+    id: DeliveryRef,
+    only: &[TargetId],
+    delivered: bool,
+    cause: Cause,
+) -> Result<bool, StoreError> {
     let mut changed = false;
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
         // who waits behind others of its lane, or is being tried, is left where it is
         let now = "update due set run_at = ?3, tries = 0, since = ?6, cause = ?4 where id = ?1 and target = ?2 and run_at <> ?5
             and (held = 0 or run_at <= ?3)";
-        changed |= writing.execute(now, params![id, unit.target, writing.now, cause, BEHIND, target_time(writing, unit.target)?])? > 0;
+        changed |= writing.execute(
+            now,
+            params![
+                id,
+                unit.target,
+                writing.now,
+                cause,
+                BEHIND,
+                target_time(writing, unit.target)?
+            ],
+        )? > 0;
     }
     for unit in units(writing, "select target from dead where id = ?1", id, only)? {
         changed |= raise(writing, unit, cause)?;
@@ -133,7 +198,12 @@ fn replay(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId], delivered: 
             let last = "select max(attempt.n), max(coalesce(attempt.number, attempt.n)), delivery.lane
                 from attempt join delivery on delivery.id = attempt.id where attempt.id = ?1 and attempt.target = ?2";
             let read = |row: &rusqlite::Row<'_>| {
-                Ok(Again { lease: row.get(0)?, attempt: row.get(1)?, lane: row.get::<_, Option<[u8; 16]>>(2)?.map(Lane), cause })
+                Ok(Again {
+                    lease: row.get(0)?,
+                    attempt: row.get(1)?,
+                    lane: row.get::<_, Option<[u8; 16]>>(2)?.map(Lane),
+                    cause,
+                })
             };
             if let Some(last) = writing.row(last, params![id, unit.target], read)? {
                 reopen(writing, id)?;
@@ -145,7 +215,11 @@ fn replay(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId], delivered: 
     Ok(changed)
 }
 
-fn attempt_now(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId]) -> Result<bool, StoreError> {
+fn attempt_now(
+    writing: &Writing<'_>,
+    id: DeliveryRef,
+    only: &[TargetId],
+) -> Result<bool, StoreError> {
     let mut changed = false;
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
         let now = "update due set run_at = ?3 where id = ?1 and target = ?2 and held = 0 and run_at > ?3 and run_at <> ?4";
@@ -154,7 +228,11 @@ fn attempt_now(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId]) -> Res
     Ok(changed)
 }
 
-fn cancel_all(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId]) -> Result<bool, StoreError> {
+fn cancel_all(
+    writing: &Writing<'_>,
+    id: DeliveryRef,
+    only: &[TargetId],
+) -> Result<bool, StoreError> {
     let mut changed = false;
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
         changed |= cancel(writing, unit)?;
@@ -165,9 +243,18 @@ fn cancel_all(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId]) -> Resu
 /// Deletes a delivery, if it is there. The ledger entry of one that is not delivered goes with it: nothing would ever be delivered under its key.
 /// An entry that belongs to another delivery by now stays.
 pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Erased>, StoreError> {
-    let gone = "delete from delivery where id = ?1 returning origin, length(record) + length(body), key";
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<[u8; 16]>>(2)?));
-    let Some((origin, mut bytes, key)) = writing.row(gone, params![id], read)? else { return Ok(None) };
+    let gone =
+        "delete from delivery where id = ?1 returning origin, length(record) + length(body), key";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((
+            row.get::<_, u32>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, Option<[u8; 16]>>(2)?,
+        ))
+    };
+    let Some((origin, mut bytes, key)) = writing.row(gone, params![id], read)? else {
+        return Ok(None);
+    };
     reopen(writing, id)?;
     let waiting = units(writing, "select target from due where id = ?1", id, &[])?;
     for unit in &waiting {
@@ -175,11 +262,17 @@ pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Era
     }
     let dead = units(writing, "select target from dead where id = ?1", id, &[])?;
     for unit in &dead {
-        writing.execute("delete from dead where id = ?1 and target = ?2", params![id, unit.target])?;
+        writing.execute(
+            "delete from dead where id = ?1 and target = ?2",
+            params![id, unit.target],
+        )?;
         writing.count(DEAD, unit.target.0, -1, 0);
     }
     let tries = "select sum(length(head) + length(body)) from attempt where id = ?1";
-    if let Some(of_tries) = writing.row(tries, params![id], |row| row.get::<_, Option<i64>>(0))?.flatten() {
+    if let Some(of_tries) = writing
+        .row(tries, params![id], |row| row.get::<_, Option<i64>>(0))?
+        .flatten()
+    {
         writing.execute("delete from attempt where id = ?1", params![id])?;
         bytes += of_tries;
     }
@@ -187,8 +280,15 @@ pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Era
     if let Some(key) = key {
         let is_delivered = waiting.is_empty() && dead.is_empty();
         if is_delivered {
-            writing.execute("update ledger set delivery = null where key = ?1 and delivery = ?2", params![key, id])?;
-        } else if writing.execute("delete from ledger where key = ?1 and delivery = ?2", params![key, id])? > 0 {
+            writing.execute(
+                "update ledger set delivery = null where key = ?1 and delivery = ?2",
+                params![key, id],
+            )?;
+        } else if writing.execute(
+            "delete from ledger where key = ?1 and delivery = ?2",
+            params![key, id],
+        )? > 0
+        {
             forgotten = Some(Key(key));
         }
     }

@@ -85,8 +85,13 @@ impl OpenError {
     /// Makes the error of a file operation.
     pub(super) fn io(path: &Path, error: &std::io::Error) -> Self {
         match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { path: path.to_owned() },
-            _ => Self::Io { path: path.to_owned(), cause: error.to_string() },
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full {
+                path: path.to_owned(),
+            },
+            _ => Self::Io {
+                path: path.to_owned(),
+                cause: error.to_string(),
+            },
         }
     }
 }
@@ -107,13 +112,22 @@ impl Directory {
     /// Another process has it, it lies on a network or perhaps does, or the file system says no.
     pub fn hold(path: &Path) -> Result<Self, OpenError> {
         let io = |error: std::io::Error| OpenError::io(path, &error);
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(io)?;
         let mounts = mount::own();
         if cfg!(target_os = "linux") && mounts.is_empty() {
-            return Err(OpenError::MountsUnknown { path: path.to_owned() });
+            return Err(OpenError::MountsUnknown {
+                path: path.to_owned(),
+            });
         }
         if let Some(kind) = network(&path.canonicalize().map_err(io)?, &mounts) {
-            return Err(OpenError::Network { path: path.to_owned(), kind });
+            return Err(OpenError::Network {
+                path: path.to_owned(),
+                kind,
+            });
         }
         let mut lock = OpenOptions::new()
             .read(true)
@@ -128,14 +142,26 @@ impl Directory {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let pid = told.ok().and_then(|told| told.lines().next()?.trim().parse::<u32>().ok());
-                let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-                return Err(OpenError::Held { path: path.to_owned(), holder });
+                let pid = told
+                    .ok()
+                    .and_then(|told| told.lines().next()?.trim().parse::<u32>().ok());
+                let holder = pid.map_or_else(
+                    || "another process".to_owned(),
+                    |pid| format!("process {pid}"),
+                );
+                return Err(OpenError::Held {
+                    path: path.to_owned(),
+                    holder,
+                });
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
         let older = told.is_ok_and(|told| !told.is_empty() && !told.contains(MARKS));
-        let mut directory = Self { path: path.to_owned(), lock, older };
+        let mut directory = Self {
+            path: path.to_owned(),
+            lock,
+            older,
+        };
         directory.sign().map_err(io)?;
         Ok(directory)
     }
@@ -143,8 +169,13 @@ impl Directory {
     /// Writes the number of this process into the lock's file, and whether the marker can be relied on.
     fn sign(&mut self) -> std::io::Result<()> {
         let (lock, marks) = (&mut self.lock, if self.older { "" } else { MARKS });
-        let written = lock.rewind().and_then(|()| write!(lock, "{}\n{marks}\n", std::process::id()));
-        match written.and_then(|()| lock.stream_position()).and_then(|end| lock.set_len(end)) {
+        let written = lock
+            .rewind()
+            .and_then(|()| write!(lock, "{}\n{marks}\n", std::process::id()));
+        match written
+            .and_then(|()| lock.stream_position())
+            .and_then(|end| lock.set_len(end))
+        {
             // the number is for people, and the rest was there before the disk was full
             Err(error) if error.kind() == ErrorKind::StorageFull => Ok(()),
             written => written,
@@ -176,7 +207,10 @@ impl Directory {
 
     /// Bytes of the database and its log.
     pub fn bytes(&self) -> u64 {
-        let size = |suffix: &str| std::fs::metadata(self.path.join(format!("{FILE}{suffix}"))).map_or(0, |file| file.len());
+        let size = |suffix: &str| {
+            std::fs::metadata(self.path.join(format!("{FILE}{suffix}")))
+                .map_or(0, |file| file.len())
+        };
         size("") + size("-wal")
     }
 
@@ -187,20 +221,32 @@ impl Directory {
     pub fn set_aside(&self, unix_seconds: u64) -> Result<PathBuf, OpenError> {
         let named = |seconds: u64| self.path.join(format!("{FILE}.damaged-{seconds}"));
         // never over one that was set aside before
-        let unix_seconds = (unix_seconds..).find(|seconds| !named(*seconds).exists()).unwrap_or(unix_seconds);
+        let unix_seconds = (unix_seconds..)
+            .find(|seconds| !named(*seconds).exists())
+            .unwrap_or(unix_seconds);
         let aside = named(unix_seconds);
         for suffix in ["", "-wal", "-shm"] {
-            let (from, to) = (self.path.join(format!("{FILE}{suffix}")), self.path.join(format!("{FILE}.damaged-{unix_seconds}{suffix}")));
+            let (from, to) = (
+                self.path.join(format!("{FILE}{suffix}")),
+                self.path
+                    .join(format!("{FILE}.damaged-{unix_seconds}{suffix}")),
+            );
             if let Err(error) = std::fs::rename(&from, to)
                 && error.kind() != ErrorKind::NotFound
             {
-                return Err(OpenError::Io { path: from, cause: error.to_string() });
+                return Err(OpenError::Io {
+                    path: from,
+                    cause: error.to_string(),
+                });
             }
         }
         if let Err(error) = std::fs::remove_file(self.path.join(marker::FILE))
             && error.kind() != ErrorKind::NotFound
         {
-            return Err(OpenError::Io { path: self.path.join(marker::FILE), cause: error.to_string() });
+            return Err(OpenError::Io {
+                path: self.path.join(marker::FILE),
+                cause: error.to_string(),
+            });
         }
         Ok(aside)
     }
@@ -208,7 +254,22 @@ impl Directory {
 
 /// Returns the kind of file system that `path` lies on, if it is one of a network that is known to fail a store.
 pub(super) fn network(path: &Path, mounts: &[Mount]) -> Option<String> {
-    const NETWORK: [&str; 12] =
-        ["nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"];
-    mount::of(path, mounts).map(|mount| &mount.kind).filter(|kind| NETWORK.contains(&kind.as_str())).cloned()
+    const NETWORK: [&str; 12] = [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "afs",
+        "ceph",
+        "lustre",
+        "glusterfs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.s3fs",
+    ];
+    mount::of(path, mounts)
+        .map(|mount| &mount.kind)
+        .filter(|kind| NETWORK.contains(&kind.as_str()))
+        .cloned()
 }

@@ -19,5 +19,7 @@ pub(super) fn close(writing: &Writing<'_>, id: DeliveryRef) -> Result<(), StoreE
 
 /// Forgets the end of a delivery: it goes again, or is gone.
 pub(super) fn reopen(writing: &Writing<'_>, id: DeliveryRef) -> Result<(), StoreError> {
-    writing.execute("delete from ended where id = ?1", params![id]).map(drop)
+    writing
+        .execute("delete from ended where id = ?1", params![id])
+        .map(drop)
 }

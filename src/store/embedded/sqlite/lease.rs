@@ -27,19 +27,43 @@ pub(crate) struct Taken {
 
 /// Takes due units of each target, in the order of `wanted`, as many as [`turns::take`] lets it begin while all hold `held` bytes in memory.
 /// `wall` is the time as it is shown.
-pub(crate) fn lease(writing: &Writing<'_>, wanted: &[Wanted], lease: Duration, held: usize, wall: i64) -> Result<Vec<Taken>, StoreError> {
+pub(crate) fn lease(
+    writing: &Writing<'_>,
+    wanted: &[Wanted],
+    lease: Duration,
+    held: usize,
+    wall: i64,
+) -> Result<Vec<Taken>, StoreError> {
     let (mut taken, mut total) = (Vec::new(), held);
     for wanted in wanted {
-        let mut share = Share { target: wanted.held, total };
+        let mut share = Share {
+            target: wanted.held,
+            total,
+        };
         // the next target may hold less, and begin one still
         if !share.may_begin() {
             continue;
         }
         let (firsts, retries) = longest_due(writing, wanted)?;
-        for unit in turns::take(firsts, retries, wanted.turn, wanted.count, &mut share, |taken| taken.bytes) {
-            let Lease { unit: Unit { delivery, target }, number, attempt } = unit.lease;
+        for unit in turns::take(
+            firsts,
+            retries,
+            wanted.turn,
+            wanted.count,
+            &mut share,
+            |taken| taken.bytes,
+        ) {
+            let Lease {
+                unit: Unit { delivery, target },
+                number,
+                attempt,
+            } = unit.lease;
             if let Some(begun) = unit.unsettled {
-                let before = Lease { number: number.saturating_sub(1), attempt: attempt.saturating_sub(1), ..unit.lease };
+                let before = Lease {
+                    number: number.saturating_sub(1),
+                    attempt: attempt.saturating_sub(1),
+                    ..unit.lease
+                };
                 cut_off(writing, before, unit.cause, begun)?;
             }
             writing.execute(
@@ -66,31 +90,56 @@ const DUE: [&str; 2] = [
 ];
 
 /// First attempts and retries that are due. If there is nothing but what is excepted, that.
-fn longest_due(writing: &Writing<'_>, wanted: &Wanted) -> Result<(Vec<Taken>, Vec<Taken>), StoreError> {
+fn longest_due(
+    writing: &Writing<'_>,
+    wanted: &Wanted,
+) -> Result<(Vec<Taken>, Vec<Taken>), StoreError> {
     let [firsts, retries] = DUE;
     let of_kind = |sql, except: Option<Subject>| due(writing, sql, wanted, except);
-    let found = (of_kind(firsts, wanted.except)?, of_kind(retries, wanted.except)?);
+    let found = (
+        of_kind(firsts, wanted.except)?,
+        of_kind(retries, wanted.except)?,
+    );
     if wanted.except.is_none() || !found.0.is_empty() || !found.1.is_empty() {
         return Ok(found);
     }
     Ok((of_kind(firsts, None)?, of_kind(retries, None)?))
 }
 
-fn due(writing: &Writing<'_>, sql: &str, wanted: &Wanted, except: Option<Subject>) -> Result<Vec<Taken>, StoreError> {
-    let (id, lane) = (except.map(|subject| subject.delivery), except.and_then(|subject| subject.lane).map(|lane| lane.0));
+fn due(
+    writing: &Writing<'_>,
+    sql: &str,
+    wanted: &Wanted,
+    except: Option<Subject>,
+) -> Result<Vec<Taken>, StoreError> {
+    let (id, lane) = (
+        except.map(|subject| subject.delivery),
+        except.and_then(|subject| subject.lane).map(|lane| lane.0),
+    );
     let time = target_time(writing, wanted.target)?;
-    writing.rows(sql, params![wanted.target, writing.now, wanted.count, id, lane], |row| {
-        let unit = Unit { delivery: row.get(0)?, target: wanted.target };
-        let since: i64 = row.get(4)?;
-        let (held, begun) = (row.get::<_, bool>(8)?, row.get(9)?);
-        Ok(Taken {
-            lease: Lease { unit, number: row.get::<_, u32>(1)?.saturating_add(1), attempt: row.get::<_, u32>(7)?.saturating_add(1) },
-            tries: row.get(2)?,
-            cause: row.get(3)?,
-            age: Duration::from_millis(u64::try_from(time.saturating_sub(since)).unwrap_or(0)),
-            lane: row.get::<_, Option<[u8; 16]>>(6)?.map(Lane),
-            bytes: usize::try_from(unsigned(row, 5)?).unwrap_or(usize::MAX),
-            unsettled: held.then_some(begun),
-        })
-    })
+    writing.rows(
+        sql,
+        params![wanted.target, writing.now, wanted.count, id, lane],
+        |row| {
+            let unit = Unit {
+                delivery: row.get(0)?,
+                target: wanted.target,
+            };
+            let since: i64 = row.get(4)?;
+            let (held, begun) = (row.get::<_, bool>(8)?, row.get(9)?);
+            Ok(Taken {
+                lease: Lease {
+                    unit,
+                    number: row.get::<_, u32>(1)?.saturating_add(1),
+                    attempt: row.get::<_, u32>(7)?.saturating_add(1),
+                },
+                tries: row.get(2)?,
+                cause: row.get(3)?,
+                age: Duration::from_millis(u64::try_from(time.saturating_sub(since)).unwrap_or(0)),
+                lane: row.get::<_, Option<[u8; 16]>>(6)?.map(Lane),
+                bytes: usize::try_from(unsigned(row, 5)?).unwrap_or(usize::MAX),
+                unsettled: held.then_some(begun),
+            })
+        },
+    )
 }

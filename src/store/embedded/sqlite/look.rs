@@ -41,7 +41,9 @@ impl Reading<'_> {
 
     /// The time until `run_at`; none for a unit that waits behind others.
     pub(super) fn until(&self, run_at: i64) -> Option<Duration> {
-        (run_at != BEHIND).then(|| Duration::from_millis(u64::try_from(run_at.saturating_sub(self.now)).unwrap_or(0)))
+        (run_at != BEHIND).then(|| {
+            Duration::from_millis(u64::try_from(run_at.saturating_sub(self.now)).unwrap_or(0))
+        })
     }
 }
 
@@ -56,14 +58,19 @@ pub(crate) fn ready(reading: &Reading<'_>, after: Option<TargetId>) -> Result<Re
     let mut earliest = BTreeMap::<TargetId, i64>::new();
     for of_kind in EARLIEST {
         let mut last = -1;
-        while let Some((target, run_at)) =
-            reading.row(of_kind, params![last], |row| Ok((row.get::<_, TargetId>(0)?, row.get::<_, i64>(1)?)))?
-        {
-            earliest.entry(target).and_modify(|known| *known = run_at.min(*known)).or_insert(run_at);
+        while let Some((target, run_at)) = reading.row(of_kind, params![last], |row| {
+            Ok((row.get::<_, TargetId>(0)?, row.get::<_, i64>(1)?))
+        })? {
+            earliest
+                .entry(target)
+                .and_modify(|known| *known = run_at.min(*known))
+                .or_insert(run_at);
             last = i64::from(target.0);
         }
     }
-    let (before, behind): (Vec<_>, Vec<_>) = earliest.into_iter().partition(|(target, _)| after.is_some_and(|after| *target <= after));
+    let (before, behind): (Vec<_>, Vec<_>) = earliest
+        .into_iter()
+        .partition(|(target, _)| after.is_some_and(|after| *target <= after));
     let mut ready = Ready::default();
     for (target, run_at) in behind.into_iter().chain(before) {
         match reading.until(run_at) {
@@ -93,16 +100,40 @@ pub(crate) fn stored(
 
 /// One whole delivery; none also for one whose record cannot be read, which is logged.
 pub(super) fn one(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Stored>, StoreError> {
-    let all = "select origin, key, delivery_id, event_type, record, body from delivery where id = ?1";
+    let all =
+        "select origin, key, delivery_id, event_type, record, body from delivery where id = ?1";
     let found = reading.row(all, params![id], |row| {
         let record = Bytes::from(row.get::<_, Vec<u8>>(4)?);
-        let (origin, key) = (OriginId(row.get(0)?), row.get::<_, Option<[u8; 16]>>(1)?.map(Key));
-        let (given, event_type) = (row.get::<_, Option<Arc<str>>>(2)?, row.get::<_, Option<Arc<str>>>(3)?);
-        Ok((origin, key, given, event_type, record, Bytes::from(row.get::<_, Vec<u8>>(5)?)))
+        let (origin, key) = (
+            OriginId(row.get(0)?),
+            row.get::<_, Option<[u8; 16]>>(1)?.map(Key),
+        );
+        let (given, event_type) = (
+            row.get::<_, Option<Arc<str>>>(2)?,
+            row.get::<_, Option<Arc<str>>>(3)?,
+        );
+        Ok((
+            origin,
+            key,
+            given,
+            event_type,
+            record,
+            Bytes::from(row.get::<_, Vec<u8>>(5)?),
+        ))
     })?;
-    let Some((origin, key, delivery_id, event_type, record, body)) = found else { return Ok(None) };
+    let Some((origin, key, delivery_id, event_type, record, body)) = found else {
+        return Ok(None);
+    };
     match Record::decode(record) {
-        Ok(record) => Ok(Some(Stored { id, origin, key, delivery_id, event_type, record, body })),
+        Ok(record) => Ok(Some(Stored {
+            id,
+            origin,
+            key,
+            delivery_id,
+            event_type,
+            record,
+            body,
+        })),
         Err(error) => {
             tracing::error!(delivery = %id, %error, "a stored delivery cannot be read");
             Ok(None)

@@ -23,7 +23,11 @@ pub(super) struct Marker {
 
 impl Marker {
     pub(super) fn of(directory: &Path, name: &'static str) -> Self {
-        Self { directory: directory.to_owned(), name, is_there: Cell::new(directory.join(name).exists()) }
+        Self {
+            directory: directory.to_owned(),
+            name,
+            is_there: Cell::new(directory.join(name).exists()),
+        }
     }
 
     pub(super) fn is_there(&self) -> bool {
@@ -36,14 +40,24 @@ impl Marker {
             return Ok(());
         }
         let path = self.directory.join(self.name);
-        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).and_then(|file| file.sync_all());
-        made.and_then(|()| File::open(&self.directory)?.sync_all()).map_err(|error| {
-            if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
-                StoreError::Full
-            } else {
-                StoreError::Unavailable(format!("{}: {error}", self.name).into())
-            }
-        })?;
+        let made = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .and_then(|file| file.sync_all());
+        made.and_then(|()| File::open(&self.directory)?.sync_all())
+            .map_err(|error| {
+                if matches!(
+                    error.kind(),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+                ) {
+                    StoreError::Full
+                } else {
+                    StoreError::Unavailable(format!("{}: {error}", self.name).into())
+                }
+            })?;
         self.is_there.set(true);
         Ok(())
     }

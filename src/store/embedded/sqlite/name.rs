@@ -14,10 +14,21 @@ use crate::store::queue::{Kind, TargetId};
 const ALL: &str = "select number, kind, name, owners from name order by number";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Option<NumberRow>> {
-    let Some(kind) = kind_of(row.get(1)?) else { return Ok(None) };
+    let Some(kind) = kind_of(row.get(1)?) else {
+        return Ok(None);
+    };
     let owners: Option<String> = row.get(3)?;
-    let owners = owners.iter().flat_map(|owners| owners.split_whitespace()).map(Owner::parse).collect();
-    Ok(Some(NumberRow { number: row.get(0)?, kind, ledger: row.get(2)?, owners }))
+    let owners = owners
+        .iter()
+        .flat_map(|owners| owners.split_whitespace())
+        .map(Owner::parse)
+        .collect();
+    Ok(Some(NumberRow {
+        number: row.get(0)?,
+        kind,
+        ledger: row.get(2)?,
+        owners,
+    }))
 }
 
 /// Gives the names of a config their numbers. Writes only what changes.
@@ -30,12 +41,24 @@ pub(crate) fn numbers(writing: &Writing<'_>, names: &[Named]) -> Result<Vec<Numb
     for (at, row) in after.iter().enumerate() {
         if before.get(at) != Some(row) {
             let owners: Vec<String> = row.owners.iter().map(ToString::to_string).collect();
-            writing.execute(put, params![row.number, number_of(row.kind), row.ledger, owners.join(" ")])?;
+            writing.execute(
+                put,
+                params![
+                    row.number,
+                    number_of(row.kind),
+                    row.ledger,
+                    owners.join(" ")
+                ],
+            )?;
         }
     }
     let served: HashSet<u32> = numbers.iter().flat_map(Numbers::all).collect();
     for NumberRow { number, .. } in &after {
-        let change = if served.contains(number) { UNPARK } else { PARK };
+        let change = if served.contains(number) {
+            UNPARK
+        } else {
+            PARK
+        };
         writing.execute(change, params![number, writing.now])?;
     }
     Ok(numbers)
@@ -43,19 +66,22 @@ pub(crate) fn numbers(writing: &Writing<'_>, names: &[Named]) -> Result<Vec<Numb
 
 /// A number that no name of the config has: what waits for it is parked, and its time stands still.
 const PARK: &str = "update name set parked_at = ?2 where number = ?1 and parked_at is null";
-const UNPARK: &str =
-    "update name set parked = coalesce(parked, 0) + ?2 - parked_at, parked_at = null where number = ?1 and parked_at is not null";
+const UNPARK: &str = "update name set parked = coalesce(parked, 0) + ?2 - parked_at, parked_at = null where number = ?1 and parked_at is not null";
 
 /// Returns the time of a target: the store's, without the time in which the target was parked. Ages of what waits are counted in it.
 pub(super) fn target_time(writing: &Writing<'_>, target: TargetId) -> Result<i64, StoreError> {
     let time = "select coalesce(parked_at, ?2) - coalesce(parked, 0) from name where number = ?1";
-    Ok(writing.row(time, params![target, writing.now], |row| row.get(0))?.unwrap_or(writing.now))
+    Ok(writing
+        .row(time, params![target, writing.now], |row| row.get(0))?
+        .unwrap_or(writing.now))
 }
 
 /// Reads every number with its newest name.
 pub(crate) fn names(reading: &Reading<'_>) -> Result<Vec<(Kind, u32, Arc<str>)>, StoreError> {
     let rows = reading.rows(ALL, [], read)?.into_iter().flatten();
-    Ok(rows.map(|row| (row.kind, row.number, Arc::from(row.owner()))).collect())
+    Ok(rows
+        .map(|row| (row.kind, row.number, Arc::from(row.owner())))
+        .collect())
 }
 
 /// Returns a kind of name as it lies in a row.

@@ -17,17 +17,33 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Gives back every unit that is leased, and records its attempt as cut off: one process holds one store, so whoever leased it is gone.
 /// Returns how many there were.
 pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
-    let held = "select id, target, lease, coalesce(attempt, lease), cause, begun from due where held = 1";
+    let held =
+        "select id, target, lease, coalesce(attempt, lease), cause, begun from due where held = 1";
     let orphans = writing.rows(held, [], |row| {
-        let unit = Unit { delivery: row.get(0)?, target: row.get(1)? };
-        Ok((Lease { unit, number: row.get(2)?, attempt: row.get(3)? }, row.get::<_, Cause>(4)?, row.get(5)?))
+        let unit = Unit {
+            delivery: row.get(0)?,
+            target: row.get(1)?,
+        };
+        Ok((
+            Lease {
+                unit,
+                number: row.get(2)?,
+                attempt: row.get(3)?,
+            },
+            row.get::<_, Cause>(4)?,
+            row.get(5)?,
+        ))
     })?;
     for (lease, cause, begun) in &orphans {
         cut_off(writing, *lease, *cause, *begun)?;
         let unit = lease.unit;
-        let run_at = writing.now.saturating_add(ms(pause(cut_offs(writing, unit)?)));
-        writing
-            .execute("update due set held = 0, run_at = ?3 where id = ?1 and target = ?2", params![unit.delivery, unit.target, run_at])?;
+        let run_at = writing
+            .now
+            .saturating_add(ms(pause(cut_offs(writing, unit)?)));
+        writing.execute(
+            "update due set held = 0, run_at = ?3 where id = ?1 and target = ?2",
+            params![unit.delivery, unit.target, run_at],
+        )?;
     }
     Ok(orphans.len())
 }
@@ -36,7 +52,11 @@ pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
 fn cut_offs(writing: &Writing<'_>, unit: Unit) -> Result<i64, StoreError> {
     let count = "select count(*) from attempt where id = ?1 and target = ?2 and error = ?3
         and n > coalesce((select max(n) from attempt where id = ?1 and target = ?2 and error is not ?3), 0)";
-    Ok(writing.row(count, params![unit.delivery, unit.target, CUT_OFF], |row| row.get(0))?.unwrap_or(0))
+    Ok(writing
+        .row(count, params![unit.delivery, unit.target, CUT_OFF], |row| {
+            row.get(0)
+        })?
+        .unwrap_or(0))
 }
 
 /// Returns how long a unit waits whose last `cut_off` attempts were cut off.
@@ -46,7 +66,9 @@ fn pause(cut_off: i64) -> Duration {
         return Duration::ZERO;
     }
     let doublings = u32::try_from(cut_off - 2).unwrap_or(u32::MAX);
-    FIRST.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST)
+    FIRST
+        .saturating_mul(2_u32.saturating_pow(doublings))
+        .min(LONGEST)
 }
 
 #[cfg(test)]
@@ -55,7 +77,10 @@ mod tests {
 
     #[test]
     fn it_waits_longer_each_time() {
-        let waits: Vec<_> = [-1, 0, 1, 2, 3, 4, 11, 12, 34, i64::MAX].into_iter().map(|cut_off| pause(cut_off).as_secs()).collect();
+        let waits: Vec<_> = [-1, 0, 1, 2, 3, 4, 11, 12, 34, i64::MAX]
+            .into_iter()
+            .map(|cut_off| pause(cut_off).as_secs())
+            .collect();
         assert_eq!(waits, [0, 0, 0, 1, 2, 4, 512, 600, 600, 600]);
     }
 }

@@ -9,7 +9,10 @@ use rusqlite::types::ToSql;
 use super::look::{Reading, one};
 use super::unit::to_reason;
 use super::unsigned;
-use crate::store::archive::{AttemptShown, Audit, Filter, LastTry, Order, Page, Row, Scope, Shown, Status, Statuses, UnitShown};
+use crate::store::archive::{
+    AttemptShown, Audit, Filter, LastTry, Order, Page, Row, Scope, Shown, Status, Statuses,
+    UnitShown,
+};
 use crate::store::queue::{Attempt, DeliveryRef, OriginId, TargetId};
 use crate::store::record::Record;
 use crate::store::{Key, StoreError};
@@ -36,7 +39,9 @@ pub(crate) fn page(
             break;
         }
         last = Some(id);
-        let Some(row) = row(reading, id)? else { continue };
+        let Some(row) = row(reading, id)? else {
+            continue;
+        };
         if wanted(reading, scope, filter, &row, &mut searched)? {
             page.rows.push(row);
         }
@@ -49,7 +54,11 @@ pub(crate) fn page(
 fn table(filter: &Filter) -> &'static str {
     let wants = |some: &[Status]| some.iter().any(|status| filter.statuses.contains(*status));
     let waiting = filter.parked || wants(&[Status::Pending, Status::Retrying]);
-    match (waiting, wants(&[Status::Dead, Status::Cancelled]), wants(&[Status::Delivered])) {
+    match (
+        waiting,
+        wants(&[Status::Dead, Status::Cancelled]),
+        wants(&[Status::Delivered]),
+    ) {
         (true, false, false) => "due",
         (false, true, false) => "dead",
         _ => "delivery",
@@ -71,7 +80,11 @@ fn candidates(
     let (table, column, numbers): (_, _, Vec<u32>) = match table(filter) {
         _ if filter.delivery_id.is_some() => ("delivery", "", Vec::new()),
         "delivery" => ("delivery", "origin", origins),
-        table => (table, "target", filter.targets.iter().map(|target| target.0).collect()),
+        table => (
+            table,
+            "target",
+            filter.targets.iter().map(|target| target.0).collect(),
+        ),
     };
     let first = DeliveryRef(uuid::Uuid::nil());
     let end = DeliveryRef(uuid::Uuid::max());
@@ -83,20 +96,32 @@ fn candidates(
         Order::Newest => (since, after.map_or(until, |after| after.min(until)), "desc"),
     };
     // the cursor itself was seen; a bound that the filter set is one that belongs to it
-    let low_sign = if order == Order::Oldest && after.is_some_and(|after| after >= since) { ">" } else { ">=" };
+    let low_sign = if order == Order::Oldest && after.is_some_and(|after| after >= since) {
+        ">"
+    } else {
+        ">="
+    };
     let condition = match (&filter.delivery_id, numbers.is_empty()) {
         (Some(_), _) => "and delivery_id = ?4".to_owned(),
         (None, false) => format!("and {column} = ?4"),
         (None, true) => String::new(),
     };
-    let sql = format!("select distinct id from {table} where id {low_sign} ?1 and id < ?2 {condition} order by id {direction} limit ?3");
+    let sql = format!(
+        "select distinct id from {table} where id {low_sign} ?1 and id < ?2 {condition} order by id {direction} limit ?3"
+    );
     let (limit, mut ids) = (super::int(LOOKS), Vec::new());
-    let mut look = |with: &[&dyn ToSql]| reading.rows(&sql, with, |row| row.get(0)).map(|more: Vec<DeliveryRef>| ids.extend(more));
+    let mut look = |with: &[&dyn ToSql]| {
+        reading
+            .rows(&sql, with, |row| row.get(0))
+            .map(|more: Vec<DeliveryRef>| ids.extend(more))
+    };
     match (&filter.delivery_id, numbers.as_slice()) {
         (Some(given), _) => look(&[&low, &high, &limit, given])?,
         (None, []) => look(&[&low, &high, &limit])?,
         // one seek each: a list of numbers in one statement would be sorted as a whole
-        (None, numbers) => numbers.iter().try_for_each(|number| look(&[&low, &high, &limit, number]))?,
+        (None, numbers) => numbers
+            .iter()
+            .try_for_each(|number| look(&[&low, &high, &limit, number]))?,
     }
     match order {
         Order::Oldest => ids.sort_unstable(),
@@ -116,15 +141,31 @@ fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Row>, StoreError
         let (delivery_id, event_type) = (row.get(1)?, row.get(2)?);
         let record = Record::decode(Bytes::from(row.get::<_, Vec<u8>>(5)?)).unwrap_or_default();
         let (origin, size, owns_key) = (OriginId(row.get(0)?), unsigned(row, 3)?, row.get(6)?);
-        Ok(Row { id, origin, key, owns_key, delivery_id, event_type, size, record, units: Vec::new() })
+        Ok(Row {
+            id,
+            origin,
+            key,
+            owns_key,
+            delivery_id,
+            event_type,
+            size,
+            record,
+            units: Vec::new(),
+        })
     })?;
-    let Some(mut row) = found else { return Ok(None) };
+    let Some(mut row) = found else {
+        return Ok(None);
+    };
     row.units = units(reading, id)?;
     Ok(Some(row))
 }
 
 /// Those of `ids` that are there.
-pub(crate) fn rows(reading: &Reading<'_>, scope: &Scope, ids: &[DeliveryRef]) -> Result<Vec<Row>, StoreError> {
+pub(crate) fn rows(
+    reading: &Reading<'_>,
+    scope: &Scope,
+    ids: &[DeliveryRef],
+) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
     for id in ids {
         rows.extend(row(reading, *id)?.filter(|row| scope.contains(row.origin)));
@@ -132,12 +173,33 @@ pub(crate) fn rows(reading: &Reading<'_>, scope: &Scope, ids: &[DeliveryRef]) ->
     Ok(rows)
 }
 
-fn wanted(reading: &Reading<'_>, scope: &Scope, filter: &Filter, row: &Row, searched: &mut u64) -> Result<bool, StoreError> {
-    let Filter { targets, statuses, gone, parked, since: _, until: _, delivery_id, event_type, key, text } = filter;
+fn wanted(
+    reading: &Reading<'_>,
+    scope: &Scope,
+    filter: &Filter,
+    row: &Row,
+    searched: &mut u64,
+) -> Result<bool, StoreError> {
+    let Filter {
+        targets,
+        statuses,
+        gone,
+        parked,
+        since: _,
+        until: _,
+        delivery_id,
+        event_type,
+        key,
+        text,
+    } = filter;
     let any = statuses.is_empty() && !parked;
     let unit = |unit: &UnitShown| {
         let is_parked = Statuses::waiting().contains(unit.status) && gone.contains(&unit.target);
-        let is_one = if is_parked { *parked } else { statuses.contains(unit.status) };
+        let is_one = if is_parked {
+            *parked
+        } else {
+            statuses.contains(unit.status)
+        };
         (targets.is_empty() || targets.contains(&unit.target)) && (any || is_one)
     };
     let all = scope.contains(row.origin)
@@ -145,9 +207,15 @@ fn wanted(reading: &Reading<'_>, scope: &Scope, filter: &Filter, row: &Row, sear
         && (delivery_id.is_none() || row.delivery_id == *delivery_id)
         && (event_type.is_none() || row.event_type == *event_type)
         && (key.is_none() || row.key == *key);
-    let Some(text) = text.as_ref().filter(|_| all) else { return Ok(all) };
+    let Some(text) = text.as_ref().filter(|_| all) else {
+        return Ok(all);
+    };
     *searched = searched.saturating_add(row.size);
-    let found = reading.row("select instr(body, ?2) > 0 from delivery where id = ?1", params![row.id, &text[..]], |row| row.get(0))?;
+    let found = reading.row(
+        "select instr(body, ?2) > 0 from delivery where id = ?1",
+        params![row.id, &text[..]],
+        |row| row.get(0),
+    )?;
     Ok(found.unwrap_or(false))
 }
 
@@ -158,23 +226,67 @@ fn units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, Store
         let (tries, next_in) = (row.get(4)?, reading.until(row.get(1)?));
         let held: bool = row.get(3)?;
         let leased = held && next_in.is_some_and(|left| !left.is_zero());
-        let status = if tries == 0 { Status::Pending } else { Status::Retrying };
-        Ok(UnitShown { target: row.get(0)?, status, leased, tries, leases: row.get(2)?, next_in, reason: None, last: None })
+        let status = if tries == 0 {
+            Status::Pending
+        } else {
+            Status::Retrying
+        };
+        Ok(UnitShown {
+            target: row.get(0)?,
+            status,
+            leased,
+            tries,
+            leases: row.get(2)?,
+            next_in,
+            reason: None,
+            last: None,
+        })
     })?;
     let dead = "select target, reason, lease, tries from dead where id = ?1";
     units.extend(reading.rows(dead, params![id], |row| {
         let reason = row.get::<_, Option<i64>>(1)?.map(to_reason);
-        let status = if reason.is_some() { Status::Dead } else { Status::Cancelled };
+        let status = if reason.is_some() {
+            Status::Dead
+        } else {
+            Status::Cancelled
+        };
         let (leases, tries) = (row.get(2)?, row.get(3)?);
-        Ok(UnitShown { target: row.get(0)?, status, leased: false, tries, leases, next_in: None, reason, last: None })
+        Ok(UnitShown {
+            target: row.get(0)?,
+            status,
+            leased: false,
+            tries,
+            leases,
+            next_in: None,
+            reason,
+            last: None,
+        })
     })?);
     // with max(), the other columns are those of the row that has it
     let tried = "select target, count(*), max(n), started, took, status, error from attempt where id = ?1 group by target";
     let tried = reading.rows(tried, params![id], |row| {
         let (tries, leases) = (row.get(1)?, row.get(2)?);
-        let (started, took) = (SystemTime::UNIX_EPOCH + duration(row.get(3)?), duration(row.get(4)?));
-        let last = Some(LastTry { number: leases, started, took, status: row.get(5)?, error: row.get(6)? });
-        Ok(UnitShown { target: row.get(0)?, status: Status::Delivered, leased: false, tries, leases, next_in: None, reason: None, last })
+        let (started, took) = (
+            SystemTime::UNIX_EPOCH + duration(row.get(3)?),
+            duration(row.get(4)?),
+        );
+        let last = Some(LastTry {
+            number: leases,
+            started,
+            took,
+            status: row.get(5)?,
+            error: row.get(6)?,
+        });
+        Ok(UnitShown {
+            target: row.get(0)?,
+            status: Status::Delivered,
+            leased: false,
+            tries,
+            leases,
+            next_in: None,
+            reason: None,
+            last,
+        })
     })?;
     for unit in tried {
         match units.iter_mut().find(|known| known.target == unit.target) {
@@ -191,7 +303,11 @@ fn duration(ms: i64) -> Duration {
 }
 
 /// One delivery with its tries.
-pub(crate) fn get(reading: &Reading<'_>, scope: &Scope, id: DeliveryRef) -> Result<Option<Shown>, StoreError> {
+pub(crate) fn get(
+    reading: &Reading<'_>,
+    scope: &Scope,
+    id: DeliveryRef,
+) -> Result<Option<Shown>, StoreError> {
     let Some(stored) = one(reading, id)?.filter(|stored| scope.contains(stored.origin)) else {
         return Ok(None);
     };
@@ -210,9 +326,18 @@ pub(crate) fn get(reading: &Reading<'_>, scope: &Scope, id: DeliveryRef) -> Resu
             head: Bytes::from(row.get::<_, Vec<u8>>(11)?),
             body: Bytes::from(row.get::<_, Vec<u8>>(12)?),
         };
-        Ok(AttemptShown { target: row.get::<_, TargetId>(0)?, number: row.get(1)?, late: row.get(2)?, attempt })
+        Ok(AttemptShown {
+            target: row.get::<_, TargetId>(0)?,
+            number: row.get(1)?,
+            late: row.get(2)?,
+            attempt,
+        })
     })?;
-    Ok(Some(Shown { units: units(reading, id)?, stored, attempts }))
+    Ok(Some(Shown {
+        units: units(reading, id)?,
+        stored,
+        attempts,
+    }))
 }
 
 /// The last acts.
@@ -221,6 +346,13 @@ pub(crate) fn audit(reading: &Reading<'_>, limit: u16) -> Result<Vec<Audit>, Sto
     reading.rows(last, params![limit], |row| {
         let at = SystemTime::UNIX_EPOCH + duration(row.get(0)?);
         let text = |at| row.get::<_, Arc<str>>(at);
-        Ok(Audit { at, who: text(1)?, what: text(2)?, which: text(3)?, reason: text(4)?, done: unsigned(row, 5)? })
+        Ok(Audit {
+            at,
+            who: text(1)?,
+            what: text(2)?,
+            which: text(3)?,
+            reason: text(4)?,
+            done: unsigned(row, 5)?,
+        })
     })
 }

@@ -17,8 +17,16 @@ const STEP: usize = 500;
 pub(crate) type Cursor = (i64, DeliveryRef);
 
 /// Whether the waits of a target are by this schedule already.
-pub(crate) fn is_followed(writing: &Writing<'_>, target: TargetId, schedule: &Schedule) -> Result<bool, StoreError> {
-    let known: Option<String> = writing.row("select value from meta where name = ?1", params![name(target)], |row| row.get(0))?;
+pub(crate) fn is_followed(
+    writing: &Writing<'_>,
+    target: TargetId,
+    schedule: &Schedule,
+) -> Result<bool, StoreError> {
+    let known: Option<String> = writing.row(
+        "select value from meta where name = ?1",
+        params![name(target)],
+        |row| row.get(0),
+    )?;
     Ok(known.is_some_and(|known| known == text(schedule)))
 }
 
@@ -32,18 +40,34 @@ pub(crate) fn step(
     let (run_at, id) = after.unwrap_or((writing.now, DeliveryRef(uuid::Uuid::nil())));
     let waiting = "select run_at, id, tries, since from due
         where tries > 0 and target = ?1 and held = 0 and (run_at, id) > (?2, ?3) and run_at < ?4 order by run_at, id limit ?5";
-    let read = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<_, u32>(2)?, row.get::<_, i64>(3)?));
-    let found: Vec<(Cursor, u32, i64)> = writing.rows(waiting, params![target, run_at, id, BEHIND, int(STEP)], read)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((
+            (row.get(0)?, row.get(1)?),
+            row.get::<_, u32>(2)?,
+            row.get::<_, i64>(3)?,
+        ))
+    };
+    let found: Vec<(Cursor, u32, i64)> = writing.rows(
+        waiting,
+        params![target, run_at, id, BEHIND, int(STEP)],
+        read,
+    )?;
     for ((run_at, id), tries, since) in &found {
         let latest = latest(writing, target, *id, schedule, (*tries, *since), *run_at)?;
         if latest < *run_at {
-            writing.execute("update due set run_at = ?3 where id = ?1 and target = ?2", params![id, target, latest])?;
+            writing.execute(
+                "update due set run_at = ?3 where id = ?1 and target = ?2",
+                params![id, target, latest],
+            )?;
         }
     }
     if let Some((last, ..)) = found.last().filter(|_| found.len() == STEP) {
         return Ok(Some(*last));
     }
-    writing.execute("insert or replace into meta (name, value) values (?1, ?2)", params![name(target), text(schedule)])?;
+    writing.execute(
+        "insert or replace into meta (name, value) values (?1, ?2)",
+        params![name(target), text(schedule)],
+    )?;
     Ok(None)
 }
 
@@ -57,7 +81,9 @@ fn latest(
     run_at: i64,
 ) -> Result<i64, StoreError> {
     // the last attempt comes at the end of the age
-    let left = since.saturating_add(ms(schedule.max_age())).saturating_sub(target_time(writing, target)?);
+    let left = since
+        .saturating_add(ms(schedule.max_age()))
+        .saturating_sub(target_time(writing, target)?);
     let end = writing.now.saturating_add(left.max(0));
     let in_time = |wait| writing.now.saturating_add(ms(wait)).min(end);
     if run_at <= in_time(schedule.bound(tries)) {
@@ -72,12 +98,20 @@ fn latest(
 }
 
 /// Whether the last attempt was answered with a `Retry-After` that counts.
-fn was_asked_for(writing: &Writing<'_>, target: TargetId, id: DeliveryRef) -> Result<bool, StoreError> {
+fn was_asked_for(
+    writing: &Writing<'_>,
+    target: TargetId,
+    id: DeliveryRef,
+) -> Result<bool, StoreError> {
     let last = "select head from attempt where id = ?1 and target = ?2 and status in (429, 503) and late = 0
         and n = (select max(n) from attempt where id = ?1 and target = ?2 and late = 0)";
     let head: Option<Vec<u8>> = writing.row(last, params![id, target], |row| row.get(0))?;
-    let headers = head.and_then(|head| record::parse_headers(head.into()).ok()).unwrap_or_default();
-    Ok(headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"retry-after")))
+    let headers = head
+        .and_then(|head| record::parse_headers(head.into()).ok())
+        .unwrap_or_default();
+    Ok(headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case(b"retry-after")))
 }
 
 fn name(target: TargetId) -> String {

@@ -32,14 +32,20 @@ impl Database {
     /// The database is damaged or cannot be read.
     pub(crate) fn begin(&mut self, now: i64, wall: i64) -> Result<bool, StoreError> {
         let end = "select value from meta where name = 'clean_end'";
-        let end: Option<i64> = self.connection.query_row(end, [], |row| row.get(0)).optional().map_err(told)?;
+        let end: Option<i64> = self
+            .connection
+            .query_row(end, [], |row| row.get(0))
+            .optional()
+            .map_err(told)?;
         let last = self.seen()?.map(|seen| seen.store);
         let is_recent = |last: i64| end == Some(last) || now.saturating_sub(last) <= RESTART;
         let is_whole = self.saved.0.is_there() && last.is_some_and(is_recent);
         // before anything is committed: from here on, an end is clean only if it says so
         let begun = self.transaction(now, |writing| {
             ledger::keep_time(writing, wall)?;
-            writing.execute("delete from meta where name = 'clean_end'", []).map(drop)
+            writing
+                .execute("delete from meta where name = 'clean_end'", [])
+                .map(drop)
         });
         if !is_whole || begun.is_err() {
             self.commits_are_lost();
@@ -67,5 +73,10 @@ impl Database {
 /// Keeps the time of an orderly end, at which all commits are saved: the pause until the next start loses none.
 pub(crate) fn end(writing: &Writing<'_>, wall: i64) -> Result<(), StoreError> {
     ledger::keep_time(writing, wall)?;
-    writing.execute("insert or replace into meta (name, value) values ('clean_end', ?1)", params![writing.now]).map(drop)
+    writing
+        .execute(
+            "insert or replace into meta (name, value) values ('clean_end', ?1)",
+            params![writing.now],
+        )
+        .map(drop)
 }

@@ -83,12 +83,20 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> 
     if !connection.table_exists(None, "meta")? {
         return Ok(None);
     }
-    connection.query_row("select value from meta where name = 'schema'", [], |row| row.get(0)).optional()
+    connection
+        .query_row("select value from meta where name = 'schema'", [], |row| {
+            row.get(0)
+        })
+        .optional()
 }
 
 /// Brings the schema up to date in one transaction; the hash key of the store.
-pub(super) fn migrate(connection: &mut Connection, new_hash_key: [u8; 16]) -> rusqlite::Result<[u8; 16]> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+pub(super) fn migrate(
+    connection: &mut Connection,
+    new_hash_key: [u8; 16],
+) -> rusqlite::Result<[u8; 16]> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let had_ended = transaction.table_exists(None, "ended")?;
     transaction.execute_batch(TABLES)?;
     if !had_ended {
@@ -96,14 +104,25 @@ pub(super) fn migrate(connection: &mut Connection, new_hash_key: [u8; 16]) -> ru
     }
     for (table, column, kind) in COLUMNS {
         if !transaction.column_exists(None, table, column)? {
-            transaction.execute_batch(&format!("alter table {table} add column {column} {kind}"))?;
+            transaction
+                .execute_batch(&format!("alter table {table} add column {column} {kind}"))?;
         }
     }
     if version(&transaction)? != Some(SCHEMA) {
-        transaction.execute("insert or replace into meta (name, value) values ('schema', ?1)", params![SCHEMA])?;
+        transaction.execute(
+            "insert or replace into meta (name, value) values ('schema', ?1)",
+            params![SCHEMA],
+        )?;
     }
-    transaction.execute("insert or ignore into meta (name, value) values ('hash_key', ?1)", params![new_hash_key])?;
-    let hash_key = transaction.query_row("select value from meta where name = 'hash_key'", [], |row| row.get(0))?;
+    transaction.execute(
+        "insert or ignore into meta (name, value) values ('hash_key', ?1)",
+        params![new_hash_key],
+    )?;
+    let hash_key = transaction.query_row(
+        "select value from meta where name = 'hash_key'",
+        [],
+        |row| row.get(0),
+    )?;
     transaction.commit()?;
     Ok(hash_key)
 }

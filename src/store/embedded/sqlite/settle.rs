@@ -33,8 +33,18 @@ pub(crate) fn settle(
 ) -> Result<Settled, StoreError> {
     let unit = lease.unit;
     let find = "select lease, held, lane is not null from due where id = ?1 and target = ?2";
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?));
-    let held = |held| Settled { held, late: false, wakes: false };
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((
+            row.get::<_, u32>(0)?,
+            row.get::<_, bool>(1)?,
+            row.get::<_, bool>(2)?,
+        ))
+    };
+    let held = |held| Settled {
+        held,
+        late: false,
+        wakes: false,
+    };
     match writing.row(find, params![unit.delivery, unit.target], read)? {
         Some((number, true, laned)) if number == lease.number => {
             match attempt {
@@ -45,7 +55,10 @@ pub(crate) fn settle(
             apply(writing, lease, was_made, next)?;
             // one that is over and has no lane leaves nothing behind that could become due
             let wakes = laned || matches!(next, Next::GiveBack | Next::RetryIn(_) | Next::Later(_));
-            Ok(Settled { wakes, ..held(Held::Yes) })
+            Ok(Settled {
+                wakes,
+                ..held(Held::Yes)
+            })
         }
         Some((number, false, _)) if number == lease.number => Ok(held(Held::Yes)),
         _ if settled_before(writing, lease)? => {
@@ -54,13 +67,21 @@ pub(crate) fn settle(
             Ok(held(Held::Yes))
         }
         found => {
-            let Some(attempt) = attempt else { return Ok(held(Held::Lost)) };
+            let Some(attempt) = attempt else {
+                return Ok(held(Held::Lost));
+            };
             let is_leased = found.is_some_and(|(_, held, _)| held);
             if next == Next::Delivered && !is_leased && take_out(writing, unit)? {
                 insert_attempt(writing, lease, attempt, false, None)?;
-                return Ok(Settled { wakes: true, ..held(Held::Yes) });
+                return Ok(Settled {
+                    wakes: true,
+                    ..held(Held::Yes)
+                });
             }
-            Ok(Settled { late: insert_attempt(writing, lease, attempt, true, None)?, ..held(Held::Lost) })
+            Ok(Settled {
+                late: insert_attempt(writing, lease, attempt, true, None)?,
+                ..held(Held::Lost)
+            })
         }
     }
 }
@@ -77,15 +98,29 @@ fn take_out(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
 
 /// Frees the number of an attempt that was not made.
 fn give_back_number(writing: &Writing<'_>, unit: Unit) -> Result<(), StoreError> {
-    let free = "update due set attempt = coalesce(attempt, lease) - 1 where id = ?1 and target = ?2";
-    writing.execute(free, params![unit.delivery, unit.target]).map(drop)
+    let free =
+        "update due set attempt = coalesce(attempt, lease) - 1 where id = ?1 and target = ?2";
+    writing
+        .execute(free, params![unit.delivery, unit.target])
+        .map(drop)
 }
 
 /// Whether this very lease settled the unit.
 fn settled_before(writing: &Writing<'_>, lease: Lease) -> Result<bool, StoreError> {
     let found = "select 1 where exists (select 1 from attempt where id = ?1 and target = ?2 and n = ?3 and late = 0 and error is not ?4)
         or exists (select 1 from dead where id = ?1 and target = ?2 and lease = ?3)";
-    Ok(writing.row(found, params![lease.unit.delivery, lease.unit.target, lease.number, CUT_OFF], |_| Ok(()))?.is_some())
+    Ok(writing
+        .row(
+            found,
+            params![
+                lease.unit.delivery,
+                lease.unit.target,
+                lease.number,
+                CUT_OFF
+            ],
+            |_| Ok(()),
+        )?
+        .is_some())
 }
 
 fn apply(writing: &Writing<'_>, lease: Lease, tried: bool, next: Next) -> Result<(), StoreError> {
@@ -98,7 +133,10 @@ fn apply(writing: &Writing<'_>, lease: Lease, tried: bool, next: Next) -> Result
         Next::Dead(reason) => bury(writing, unit, Some(reason), tried).map(drop),
         Next::Cancelled => bury(writing, unit, None, tried).map(drop),
         Next::GiveBack => writing
-            .execute("update due set held = 0, run_at = ?3 where id = ?1 and target = ?2", params![unit.delivery, unit.target, writing.now])
+            .execute(
+                "update due set held = 0, run_at = ?3 where id = ?1 and target = ?2",
+                params![unit.delivery, unit.target, writing.now],
+            )
             .map(drop),
         Next::RetryIn(delay) => again(writing, unit, delay, tried),
         Next::Later(delay) => again(writing, unit, delay, false),
@@ -106,19 +144,46 @@ fn apply(writing: &Writing<'_>, lease: Lease, tried: bool, next: Next) -> Result
 }
 
 /// The unit is due after `delay`; `counted` says whether the try counts.
-fn again(writing: &Writing<'_>, unit: Unit, delay: Duration, counted: bool) -> Result<(), StoreError> {
+fn again(
+    writing: &Writing<'_>,
+    unit: Unit,
+    delay: Duration,
+    counted: bool,
+) -> Result<(), StoreError> {
     let run_at = writing.now.saturating_add(ms(delay));
     let later = "update due set held = 0, run_at = ?3, tries = tries + ?4, cause = 0 where id = ?1 and target = ?2";
-    writing.execute(later, params![unit.delivery, unit.target, run_at, u32::from(counted)]).map(drop)
+    writing
+        .execute(
+            later,
+            params![unit.delivery, unit.target, run_at, u32::from(counted)],
+        )
+        .map(drop)
 }
 
 /// Records that the outcome of an attempt is not known, unless it is on record. What it came to, if that is told later, takes the row.
 /// `begun` is in milliseconds of wall time.
-pub(super) fn cut_off(writing: &Writing<'_>, lease: Lease, cause: Cause, begun: Option<i64>) -> Result<(), StoreError> {
-    let Lease { unit, number, attempt } = lease;
+pub(super) fn cut_off(
+    writing: &Writing<'_>,
+    lease: Lease,
+    cause: Cause,
+    begun: Option<i64>,
+) -> Result<(), StoreError> {
+    let Lease {
+        unit,
+        number,
+        attempt,
+    } = lease;
     let insert = "insert or ignore into attempt (id, target, n, number, cause, started, took, error, late, head, body)
         values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, x'', x'')";
-    let row = params![unit.delivery, unit.target, number, attempt, cause, begun.unwrap_or(writing.now), CUT_OFF];
+    let row = params![
+        unit.delivery,
+        unit.target,
+        number,
+        attempt,
+        cause,
+        begun.unwrap_or(writing.now),
+        CUT_OFF
+    ];
     writing.execute(insert, row).map(drop)
 }
 
@@ -130,13 +195,34 @@ pub(super) fn insert_attempt(
     late: bool,
     origin: Option<u32>,
 ) -> Result<bool, StoreError> {
-    let Lease { unit, number, attempt: nth } = lease;
+    let Lease {
+        unit,
+        number,
+        attempt: nth,
+    } = lease;
     let origin = match origin {
         Some(origin) => Some(origin),
-        None => writing.row("select origin from delivery where id = ?1", params![unit.delivery], |row| row.get(0))?,
+        None => writing.row(
+            "select origin from delivery where id = ?1",
+            params![unit.delivery],
+            |row| row.get(0),
+        )?,
     };
-    let Some(origin) = origin else { return Ok(false) };
-    let Attempt { cause, started, took, connect, first_byte, status, error, peer, head, body } = attempt;
+    let Some(origin) = origin else {
+        return Ok(false);
+    };
+    let Attempt {
+        cause,
+        started,
+        took,
+        connect,
+        first_byte,
+        status,
+        error,
+        peer,
+        head,
+        body,
+    } = attempt;
     let inserted = writing.execute(
         "insert into attempt (id, target, n, cause, started, took, connect, first_byte, status, error, peer, late, head, body, number)
             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)

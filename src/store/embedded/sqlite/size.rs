@@ -23,9 +23,15 @@ impl Pages {
     fn of(connection: &Connection) -> Result<Self, StoreError> {
         let number = |pragma: &str| {
             let mut statement = connection.prepare_cached(pragma).map_err(told)?;
-            statement.query_row([], |row| unsigned(row, 0)).map_err(told)
+            statement
+                .query_row([], |row| unsigned(row, 0))
+                .map_err(told)
         };
-        Ok(Self { size: number("pragma page_size")?, all: number("pragma page_count")?, free: number("pragma freelist_count")? })
+        Ok(Self {
+            size: number("pragma page_size")?,
+            all: number("pragma page_count")?,
+            free: number("pragma freelist_count")?,
+        })
     }
 
     /// Returns the bytes that are in use.
@@ -52,7 +58,9 @@ impl Database {
 
     /// Sets the size that the log is cut to when it begins anew.
     pub(crate) fn bound_log(&self, bytes: u64) -> Result<(), StoreError> {
-        self.connection.pragma_update(None, "journal_size_limit", super::int(bytes)).map_err(told)
+        self.connection
+            .pragma_update(None, "journal_size_limit", super::int(bytes))
+            .map_err(told)
     }
 
     /// Gives at most `bytes` of free pages back to the disk. `None` if there is nothing to give, else whether there is more.
@@ -63,7 +71,10 @@ impl Database {
         }
         self.hook.call()?;
         let step = u64::try_from(bytes).unwrap_or(u64::MAX) / pages.size.max(1);
-        let mut statement = self.connection.prepare(&format!("pragma incremental_vacuum({})", step.max(1))).map_err(told)?;
+        let mut statement = self
+            .connection
+            .prepare(&format!("pragma incremental_vacuum({})", step.max(1)))
+            .map_err(told)?;
         let mut rows = statement.query([]).map_err(told)?;
         // each row is a page
         while rows.next().map_err(told)?.is_some() {}
@@ -78,7 +89,10 @@ impl Database {
         if gives_back(&self.connection)? || used > REWRITTEN || !has_room {
             return Ok(());
         }
-        tracing::info!(bytes = used, "the store of an older version is rewritten once, so that it can shrink from now on");
+        tracing::info!(
+            bytes = used,
+            "the store of an older version is rewritten once, so that it can shrink from now on"
+        );
         self.connection
             .execute_batch("pragma auto_vacuum = incremental; pragma temp_store = memory; vacuum; pragma temp_store = default")
             .map_err(told)?;
@@ -89,5 +103,8 @@ impl Database {
 
 /// Whether the file was made so that it can give free pages back.
 fn gives_back(connection: &Connection) -> Result<bool, StoreError> {
-    connection.query_row("pragma auto_vacuum", [], |row| row.get::<_, i64>(0)).map(|mode| mode == 2).map_err(told)
+    connection
+        .query_row("pragma auto_vacuum", [], |row| row.get::<_, i64>(0))
+        .map(|mode| mode == 2)
+        .map_err(told)
 }

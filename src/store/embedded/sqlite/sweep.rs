@@ -31,20 +31,41 @@ pub(crate) struct Swept {
 }
 
 /// Deletes at most `step` deliveries that are over: by their age since they ended, and the longest over first while an origin has too many bytes.
-pub(crate) fn sweep(writing: &Writing<'_>, keep: &[Retention], ages: Ages, step: usize) -> Result<Swept, StoreError> {
+pub(crate) fn sweep(
+    writing: &Writing<'_>,
+    keep: &[Retention],
+    ages: Ages,
+    step: usize,
+) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
     for retention in keep {
         for (dead, age) in [(false, retention.age), (true, retention.dead)] {
-            let from = if ages.all { i64::MIN } else { ages.began.saturating_add(1) };
+            let from = if ages.all {
+                i64::MIN
+            } else {
+                ages.began.saturating_add(1)
+            };
             let before = writing.now.saturating_sub(ms(age));
-            for id in over(writing, *retention, dead, (from, before), left(&swept, step))? {
+            for id in over(
+                writing,
+                *retention,
+                dead,
+                (from, before),
+                left(&swept, step),
+            )? {
                 delete(writing, id, &mut swept)?;
             }
         }
         // dead ones outlive delivered ones: somebody may want them still
         for dead in [false, true] {
             let mut excess = excess(writing, *retention)?;
-            for id in over(writing, *retention, dead, (i64::MIN, i64::MAX), if excess > 0 { left(&swept, step) } else { 0 })? {
+            for id in over(
+                writing,
+                *retention,
+                dead,
+                (i64::MIN, i64::MAX),
+                if excess > 0 { left(&swept, step) } else { 0 },
+            )? {
                 if excess <= 0 {
                     break;
                 }
@@ -72,14 +93,22 @@ fn over(
         return Ok(Vec::new());
     }
     let ended = "select id from ended where origin = ?1 and dead = ?2 and at >= ?3 and at < ?4 order by at limit ?5";
-    writing.rows(ended, params![keep.origin.0, dead, from, before, int(limit)], |row| row.get(0))
+    writing.rows(
+        ended,
+        params![keep.origin.0, dead, from, before, int(limit)],
+        |row| row.get(0),
+    )
 }
 
 /// Returns the bytes of an origin beyond what it may keep.
 fn excess(writing: &Writing<'_>, keep: Retention) -> Result<i64, StoreError> {
     let Some(most) = keep.bytes else { return Ok(0) };
     let sum = "select bytes + rows * ?3 from tally where kind = ?1 and number = ?2";
-    let bytes = writing.row(sum, params![DELIVERIES, keep.origin.0, ROW], |row| row.get::<_, i64>(0))?.unwrap_or(0);
+    let bytes = writing
+        .row(sum, params![DELIVERIES, keep.origin.0, ROW], |row| {
+            row.get::<_, i64>(0)
+        })?
+        .unwrap_or(0);
     // of this transaction, not in the row yet
     let (rows, changed) = writing.counted(DELIVERIES, keep.origin.0);
     Ok((bytes + changed + rows * ROW).saturating_sub(int(most)))
@@ -88,6 +117,8 @@ fn excess(writing: &Writing<'_>, keep: Retention) -> Result<i64, StoreError> {
 fn delete(writing: &Writing<'_>, id: DeliveryRef, swept: &mut Swept) -> Result<i64, StoreError> {
     let erased = erase(writing, id)?;
     swept.done += 1;
-    swept.forgotten.extend(erased.and_then(|erased| erased.forgotten));
+    swept
+        .forgotten
+        .extend(erased.and_then(|erased| erased.forgotten));
     Ok(erased.map_or(0, |erased| erased.bytes))
 }

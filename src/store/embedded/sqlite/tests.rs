@@ -32,15 +32,22 @@ fn key(byte: u8) -> Key {
 
 fn load(database: &Database, now: i64) -> Vec<(u8, u128)> {
     let mut rows = Vec::new();
-    database.load(now, |key, left| rows.push((key.0[0], left.as_millis()))).unwrap();
+    database
+        .load(now, |key, left| rows.push((key.0[0], left.as_millis())))
+        .unwrap();
     rows.sort_unstable();
     rows
 }
 
 /// What the query plan says of each step.
 fn plan(database: &Database, sql: &str) -> String {
-    let mut statement = database.connection.prepare(&format!("explain query plan {sql}")).unwrap();
-    let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+    let mut statement = database
+        .connection
+        .prepare(&format!("explain query plan {sql}"))
+        .unwrap();
+    let steps = statement
+        .query_map([], |row| row.get::<_, String>(3))
+        .unwrap();
     steps.map(Result::unwrap).collect::<Vec<_>>().join("\n")
 }
 
@@ -49,17 +56,36 @@ fn rows_are_saved_loaded_and_purged_in_steps() {
     let directory = tempfile::tempdir().unwrap();
     let directory = Directory::hold(directory.path()).unwrap();
     let mut database = Database::open(&directory, [1; 16]).unwrap();
-    let changes: Vec<_> = (0..10).map(|byte| Change::Remember(key(byte), 1000 + i64::from(byte))).collect();
-    let mut save = |changes: &[Change]| database.transaction(0, |writing| ledger::save(writing, changes)).unwrap();
+    let changes: Vec<_> = (0..10)
+        .map(|byte| Change::Remember(key(byte), 1000 + i64::from(byte)))
+        .collect();
+    let mut save = |changes: &[Change]| {
+        database
+            .transaction(0, |writing| ledger::save(writing, changes))
+            .unwrap()
+    };
     save(&changes);
-    save(&[Change::Remember(key(0), 5000), Change::Forget(key(9)), Change::Forget(key(77))]);
+    save(&[
+        Change::Remember(key(0), 5000),
+        Change::Forget(key(9)),
+        Change::Forget(key(77)),
+    ]);
     assert_eq!(load(&database, 1006), [(0, 3994), (7, 1), (8, 2)]);
-    let mut purge = || database.transaction(1006, |writing| ledger::purge(writing, 4)).unwrap().0;
+    let mut purge = || {
+        database
+            .transaction(1006, |writing| ledger::purge(writing, 4))
+            .unwrap()
+            .0
+    };
     assert_eq!((purge(), purge()), (4, 2));
     assert_eq!(load(&database, 0).len(), 3);
     drop(database);
     let database = Database::open(&directory, [2; 16]).unwrap();
-    assert_eq!(database.hash_key(), [1; 16], "the store's, not the process's");
+    assert_eq!(
+        database.hash_key(),
+        [1; 16],
+        "the store's, not the process's"
+    );
 }
 
 #[test]
@@ -69,21 +95,48 @@ fn what_is_asked_often_has_an_index() {
     let database = Database::open(&directory, [1; 16]).unwrap();
     let check = |sql: &str, index: &str| {
         let plan = plan(&database, sql);
-        assert!(plan.contains(index) && !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+        assert!(
+            plan.contains(index) && !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"),
+            "{sql}: {plan}"
+        );
     };
-    check("select key, until from ledger where (until, key) > (1, x'00') and until <= 5 order by until, key limit 9", "ledger_until");
-    check("select target, run_at from due where tries = 0 and target > 3 order by target, run_at limit 1", "due_first");
-    check("select target, run_at from due where tries > 0 and target > 3 order by target, run_at limit 1", "due_retry");
+    check(
+        "select key, until from ledger where (until, key) > (1, x'00') and until <= 5 order by until, key limit 9",
+        "ledger_until",
+    );
+    check(
+        "select target, run_at from due where tries = 0 and target > 3 order by target, run_at limit 1",
+        "due_first",
+    );
+    check(
+        "select target, run_at from due where tries > 0 and target > 3 order by target, run_at limit 1",
+        "due_retry",
+    );
     check(
         "select due.id from due cross join delivery on delivery.id = due.id
             where due.tries = 0 and due.target = 1 and run_at <= 9 order by run_at limit 3",
         "due_first",
     );
-    check("select id from due where target = 1 and lane = x'00' order by seq limit 1", "due_lane");
-    check("select id from delivery where origin = 1 and id > x'00' order by id limit 3", "delivery_origin");
-    check("select id from ended where origin = 1 and dead = 0 and at >= 1 and at < 5 order by at limit 3", "ended_by");
-    check("select distinct id from dead where target = 1 and id > x'00' order by id limit 3", "dead_target");
-    check("select 1 from attempt where id = x'00' and target = 1 and n = 2 and late = 0", "attempt_unit");
+    check(
+        "select id from due where target = 1 and lane = x'00' order by seq limit 1",
+        "due_lane",
+    );
+    check(
+        "select id from delivery where origin = 1 and id > x'00' order by id limit 3",
+        "delivery_origin",
+    );
+    check(
+        "select id from ended where origin = 1 and dead = 0 and at >= 1 and at < 5 order by at limit 3",
+        "ended_by",
+    );
+    check(
+        "select distinct id from dead where target = 1 and id > x'00' order by id limit 3",
+        "dead_target",
+    );
+    check(
+        "select 1 from attempt where id = x'00' and target = 1 and n = 2 and late = 0",
+        "attempt_unit",
+    );
 }
 
 #[test]
@@ -91,11 +144,19 @@ fn a_newer_schema_is_refused_with_its_version() {
     let held = tempfile::tempdir().unwrap();
     let directory = Directory::hold(held.path()).unwrap();
     let database = Database::open(&directory, [1; 16]).unwrap();
-    database.connection.execute("update meta set value = 9 where name = 'schema'", []).unwrap();
+    database
+        .connection
+        .execute("update meta set value = 9 where name = 'schema'", [])
+        .unwrap();
     drop(database);
     let error = Database::open(&directory, [1; 16]).unwrap_err();
     assert!(matches!(error, OpenError::NewerSchema { found: 9, .. }));
-    assert!(error.to_string().contains("schema version 9, this hookgate knows 3"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("schema version 9, this hookgate knows 3"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -141,11 +202,19 @@ fn second_schema_is_migrated_by_added_columns() {
         name: name.into(),
         previously: before.iter().map(|name| (*name).into()).collect(),
     };
-    let mut number = |names: &[Named]| database.transaction(0, |writing| name::numbers(writing, names)).unwrap().0;
+    let mut number = |names: &[Named]| {
+        database
+            .transaction(0, |writing| name::numbers(writing, names))
+            .unwrap()
+            .0
+    };
     let first = number(&[named("payments", &["stripe"])]);
     assert_eq!((first[0].number, &*first[0].ledger), (4, "stripe"));
     let second = number(&[named("payments", &[]), named("stripe", &[])]);
-    assert_eq!((second[0].number, second[1].number, &*second[1].ledger), (4, 5, "stripe/5"));
+    assert_eq!(
+        (second[0].number, second[1].number, &*second[1].ledger),
+        (4, 5, "stripe/5")
+    );
 }
 
 /// What waits, is dead or was delivered in a store of version 2 goes on: its lease numbers stand for numbers of attempts.
@@ -167,11 +236,34 @@ fn the_second_schema_is_migrated_and_its_numbers_grow() {
     drop(old);
     let mut database = Database::open(&directory, [1; 16]).unwrap();
     assert_eq!(schema::version(&database.connection).unwrap(), Some(3));
-    let (taken, _) = database.transaction(9, |writing| lease::lease(writing, &[Wanted::of(TargetId(1), 1)], Duration::ZERO, 0, 5)).unwrap();
-    assert_eq!((taken[0].lease.number, taken[0].lease.attempt, taken[0].tries), (8, 8, 2));
-    let reading = look::Reading { connection: &database.connection, now: 9 };
-    let shown = page::get(&reading, &Scope::All, taken[0].lease.unit.delivery).unwrap().unwrap();
-    assert_eq!(shown.attempts.iter().map(|shown| shown.number).collect::<Vec<_>>(), [5, 7]);
+    let (taken, _) = database
+        .transaction(9, |writing| {
+            lease::lease(writing, &[Wanted::of(TargetId(1), 1)], Duration::ZERO, 0, 5)
+        })
+        .unwrap();
+    assert_eq!(
+        (
+            taken[0].lease.number,
+            taken[0].lease.attempt,
+            taken[0].tries
+        ),
+        (8, 8, 2)
+    );
+    let reading = look::Reading {
+        connection: &database.connection,
+        now: 9,
+    };
+    let shown = page::get(&reading, &Scope::All, taken[0].lease.unit.delivery)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        shown
+            .attempts
+            .iter()
+            .map(|shown| shown.number)
+            .collect::<Vec<_>>(),
+        [5, 7]
+    );
 }
 
 #[test]
@@ -185,17 +277,33 @@ fn a_file_that_is_cut_short_is_seen_at_once() {
         Change::Remember(Key(bytes), 1000)
     });
     let changes: Vec<_> = changes.collect();
-    database.transaction(0, |writing| ledger::save(writing, &changes)).unwrap();
+    database
+        .transaction(0, |writing| ledger::save(writing, &changes))
+        .unwrap();
     drop(database);
     let file = held.path().join(FILE);
     let whole = std::fs::read(&file).unwrap();
-    for cut in [whole.len() - 1, whole.len() - 4096, whole.len() / 2, 4096, 100, 99, 1] {
+    for cut in [
+        whole.len() - 1,
+        whole.len() - 4096,
+        whole.len() / 2,
+        4096,
+        100,
+        99,
+        1,
+    ] {
         std::fs::write(&file, &whole[..cut]).unwrap();
         let error = Database::open(&directory, [1; 16]).unwrap_err();
-        assert!(matches!(error, OpenError::Store(StoreError::Corrupted(_))), "cut at {cut}: {error}");
+        assert!(
+            matches!(error, OpenError::Store(StoreError::Corrupted(_))),
+            "cut at {cut}: {error}"
+        );
     }
     std::fs::write(&file, &whole).unwrap();
-    assert_eq!(load(&Database::open(&directory, [1; 16]).unwrap(), 0).len(), 5000);
+    assert_eq!(
+        load(&Database::open(&directory, [1; 16]).unwrap(), 0).len(),
+        5000
+    );
 }
 
 /// A disk that is full takes nothing, keeps what it has, and goes on once there is room.
@@ -209,12 +317,30 @@ fn a_full_disk_takes_all_of_a_delivery_or_nothing() {
     let accept = |database: &mut Database, number: u32| {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&number.to_be_bytes());
-        let commit = accept::Commit { key: Key(bytes), window: 1000, dead: OnDead::Keep, known: false };
-        let one = crate::store::queue::Accept { body: vec![7; 3000].into(), ..delivery(1, Start::Anyone) };
-        database.transaction(0, |writing| accept::accept(writing, &one, &one.record.encode(), Some(commit))).map(drop)
+        let commit = accept::Commit {
+            key: Key(bytes),
+            window: 1000,
+            dead: OnDead::Keep,
+            known: false,
+        };
+        let one = crate::store::queue::Accept {
+            body: vec![7; 3000].into(),
+            ..delivery(1, Start::Anyone)
+        };
+        database
+            .transaction(0, |writing| {
+                accept::accept(writing, &one, &one.record.encode(), Some(commit))
+            })
+            .map(drop)
     };
-    let pages: i64 = database.connection.query_row("pragma page_count", [], |row| row.get(0)).unwrap();
-    database.connection.execute_batch(&format!("pragma max_page_count = {}", pages + 40)).unwrap();
+    let pages: i64 = database
+        .connection
+        .query_row("pragma page_count", [], |row| row.get(0))
+        .unwrap();
+    database
+        .connection
+        .execute_batch(&format!("pragma max_page_count = {}", pages + 40))
+        .unwrap();
     let (mut taken, mut number) = (0_i64, 0);
     let error = loop {
         match accept(&mut database, number) {
@@ -223,15 +349,30 @@ fn a_full_disk_takes_all_of_a_delivery_or_nothing() {
         }
         number += 1;
     };
-    assert!(matches!(error, StoreError::Full) && taken > 5, "{error} after {taken}");
+    assert!(
+        matches!(error, StoreError::Full) && taken > 5,
+        "{error} after {taken}"
+    );
     let count = |database: &Database| {
-        let count =
-            |table: &str| database.connection.query_row(&format!("select count(*) from {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+        let count = |table: &str| {
+            database
+                .connection
+                .query_row(&format!("select count(*) from {table}"), [], |row| {
+                    row.get::<_, i64>(0)
+                })
+                .unwrap()
+        };
         [count("delivery"), count("due"), count("ledger")]
     };
     assert_eq!(count(&database), [taken; 3]);
-    database.connection.execute_batch(&format!("pragma max_page_count = {}", pages + 400)).unwrap();
+    database
+        .connection
+        .execute_batch(&format!("pragma max_page_count = {}", pages + 400))
+        .unwrap();
     accept(&mut database, number).unwrap();
     assert_eq!(count(&database), [taken + 1; 3]);
-    assert_eq!(database.tally().unwrap()[&(writing::WAITING, 1)], (taken + 1, 0));
+    assert_eq!(
+        database.tally().unwrap()[&(writing::WAITING, 1)],
+        (taken + 1, 0)
+    );
 }

@@ -33,13 +33,25 @@ pub(super) struct Waiting {
 
 /// Lets a unit wait; whether it is the first of its lane, as one without a lane is.
 pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, StoreError> {
-    let Waiting { unit, run_at, lane, lease, held, tries, attempt, cause, begun } = waiting;
+    let Waiting {
+        unit,
+        run_at,
+        lane,
+        lease,
+        held,
+        tries,
+        attempt,
+        cause,
+        begun,
+    } = waiting;
     writing.mark()?;
     let enter = "insert into lane (target, lane, n, seq) values (?1, ?2, 1, 1)
         on conflict (target, lane) do update set n = n + 1, seq = seq + 1 returning n, seq";
     let place = match lane {
         None => None,
-        Some(lane) => writing.row(enter, params![unit.target, lane.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?,
+        Some(lane) => writing.row(enter, params![unit.target, lane.0], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })?,
     };
     let first = place.is_none_or(|(n, _)| n == 1);
     writing.execute(
@@ -80,11 +92,22 @@ pub(super) struct Gone {
 pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<Gone>, StoreError> {
     let out = "delete from due where id = ?1 and target = ?2 returning lane, lease, tries, coalesce(attempt, lease), held, cause, begun";
     let read = |row: &rusqlite::Row<'_>| {
-        let (lane, held) = (row.get::<_, Option<[u8; 16]>>(0)?.map(Lane), (row.get(5)?, row.get(6)?));
+        let (lane, held) = (
+            row.get::<_, Option<[u8; 16]>>(0)?.map(Lane),
+            (row.get(5)?, row.get(6)?),
+        );
         let held = row.get::<_, bool>(4)?.then_some(held);
-        Ok(Gone { lane, lease: row.get(1)?, tries: row.get(2)?, attempt: row.get(3)?, held })
+        Ok(Gone {
+            lane,
+            lease: row.get(1)?,
+            tries: row.get(2)?,
+            attempt: row.get(3)?,
+            held,
+        })
     };
-    let Some(gone) = writing.row(out, params![unit.delivery, unit.target], read)? else { return Ok(None) };
+    let Some(gone) = writing.row(out, params![unit.delivery, unit.target], read)? else {
+        return Ok(None);
+    };
     writing.count(WAITING, unit.target.0, -1, 0);
     if let Some(lane) = gone.lane {
         leave(writing, unit.target, lane)?;
@@ -94,28 +117,72 @@ pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<Gone>, Sto
 
 fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), StoreError> {
     let left = "update lane set n = n - 1 where target = ?1 and lane = ?2 returning n";
-    if writing.row(left, params![target, lane.0], |row| row.get::<_, i64>(0))?.is_none_or(|n| n <= 0) {
-        return writing.execute("delete from lane where target = ?1 and lane = ?2", params![target, lane.0]).map(drop);
+    if writing
+        .row(left, params![target, lane.0], |row| row.get::<_, i64>(0))?
+        .is_none_or(|n| n <= 0)
+    {
+        return writing
+            .execute(
+                "delete from lane where target = ?1 and lane = ?2",
+                params![target, lane.0],
+            )
+            .map(drop);
     }
     let wake = "update due set run_at = ?3 where target = ?1 and run_at = ?4
         and id = (select id from due where target = ?1 and lane = ?2 order by seq limit 1)";
-    writing.execute(wake, params![target, lane.0, writing.now, BEHIND]).map(drop)
+    writing
+        .execute(wake, params![target, lane.0, writing.now, BEHIND])
+        .map(drop)
 }
 
 /// Takes a unit out of the queue as dead, or cancelled if there is no reason: who has it leased settled it.
-pub(super) fn bury(writing: &Writing<'_>, unit: Unit, reason: Option<Reason>, tried: bool) -> Result<(), StoreError> {
-    let Some(gone) = end(writing, unit)? else { return Ok(()) };
-    insert_dead(writing, unit, reason, Dead { tries: gone.tries.saturating_add(u32::from(tried)), ..gone.into() })?;
+pub(super) fn bury(
+    writing: &Writing<'_>,
+    unit: Unit,
+    reason: Option<Reason>,
+    tried: bool,
+) -> Result<(), StoreError> {
+    let Some(gone) = end(writing, unit)? else {
+        return Ok(());
+    };
+    insert_dead(
+        writing,
+        unit,
+        reason,
+        Dead {
+            tries: gone.tries.saturating_add(u32::from(tried)),
+            ..gone.into()
+        },
+    )?;
     close(writing, unit.delivery)
 }
 
 /// Cancels a unit over the head of who has it leased: what that one brings is late, but for a success.
 pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
-    let Some(gone) = end(writing, unit)? else { return Ok(false) };
+    let Some(gone) = end(writing, unit)? else {
+        return Ok(false);
+    };
     if let Some((cause, begun)) = gone.held {
-        cut_off(writing, Lease { unit, number: gone.lease, attempt: gone.attempt }, cause, begun)?;
+        cut_off(
+            writing,
+            Lease {
+                unit,
+                number: gone.lease,
+                attempt: gone.attempt,
+            },
+            cause,
+            begun,
+        )?;
     }
-    insert_dead(writing, unit, None, Dead { lease: gone.lease.saturating_add(1), ..gone.into() })?;
+    insert_dead(
+        writing,
+        unit,
+        None,
+        Dead {
+            lease: gone.lease.saturating_add(1),
+            ..gone.into()
+        },
+    )?;
     close(writing, unit.delivery)?;
     Ok(true)
 }
@@ -133,13 +200,34 @@ pub(super) struct Dead {
 
 impl From<Gone> for Dead {
     fn from(gone: Gone) -> Self {
-        let Gone { lane, lease, tries, attempt, held: _ } = gone;
-        Self { lane, lease, tries, attempt }
+        let Gone {
+            lane,
+            lease,
+            tries,
+            attempt,
+            held: _,
+        } = gone;
+        Self {
+            lane,
+            lease,
+            tries,
+            attempt,
+        }
     }
 }
 
-pub(super) fn insert_dead(writing: &Writing<'_>, unit: Unit, reason: Option<Reason>, dead: Dead) -> Result<(), StoreError> {
-    let Dead { lane, lease, tries, attempt } = dead;
+pub(super) fn insert_dead(
+    writing: &Writing<'_>,
+    unit: Unit,
+    reason: Option<Reason>,
+    dead: Dead,
+) -> Result<(), StoreError> {
+    let Dead {
+        lane,
+        lease,
+        tries,
+        attempt,
+    } = dead;
     writing.mark()?;
     writing.execute(
         "insert into dead (id, target, at, reason, lease, tries, lane, attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -153,7 +241,12 @@ pub(super) fn insert_dead(writing: &Writing<'_>, unit: Unit, reason: Option<Reas
 pub(super) fn exhume(writing: &Writing<'_>, unit: Unit) -> Result<Option<Dead>, StoreError> {
     let out = "delete from dead where id = ?1 and target = ?2 returning lane, lease, tries, coalesce(attempt, lease)";
     let read = |row: &rusqlite::Row<'_>| {
-        Ok(Dead { lane: row.get::<_, Option<[u8; 16]>>(0)?.map(Lane), lease: row.get(1)?, tries: row.get(2)?, attempt: row.get(3)? })
+        Ok(Dead {
+            lane: row.get::<_, Option<[u8; 16]>>(0)?.map(Lane),
+            lease: row.get(1)?,
+            tries: row.get(2)?,
+            attempt: row.get(3)?,
+        })
     };
     let dead = writing.row(out, params![unit.delivery, unit.target], read)?;
     if dead.is_some() {
@@ -164,9 +257,26 @@ pub(super) fn exhume(writing: &Writing<'_>, unit: Unit) -> Result<Option<Dead>, 
 
 /// Sets a dead or cancelled unit going again, with a fresh budget; whether it was there.
 pub(super) fn raise(writing: &Writing<'_>, unit: Unit, cause: Cause) -> Result<bool, StoreError> {
-    let Some(Dead { lane, lease, attempt, tries: _ }) = exhume(writing, unit)? else { return Ok(false) };
+    let Some(Dead {
+        lane,
+        lease,
+        attempt,
+        tries: _,
+    }) = exhume(writing, unit)?
+    else {
+        return Ok(false);
+    };
     reopen(writing, unit.delivery)?;
-    again(writing, unit, Again { lane, lease, attempt, cause })?;
+    again(
+        writing,
+        unit,
+        Again {
+            lane,
+            lease,
+            attempt,
+            cause,
+        },
+    )?;
     Ok(true)
 }
 
@@ -181,8 +291,26 @@ pub(super) struct Again {
 
 /// Lets a unit that is over wait again, due now and with a fresh budget, behind the others of its lane.
 pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Again) -> Result<(), StoreError> {
-    let Again { lane, lease, attempt, cause } = again;
-    wait(writing, &Waiting { unit, run_at: writing.now, lane, lease, held: false, tries: 0, attempt, cause, begun: None })?;
+    let Again {
+        lane,
+        lease,
+        attempt,
+        cause,
+    } = again;
+    wait(
+        writing,
+        &Waiting {
+            unit,
+            run_at: writing.now,
+            lane,
+            lease,
+            held: false,
+            tries: 0,
+            attempt,
+            cause,
+            begun: None,
+        },
+    )?;
     hold(writing, unit.delivery)
 }
 
@@ -197,7 +325,9 @@ fn from_reason(reason: Reason) -> i64 {
 
 /// Reads a reason; one that a newer version wrote is shown as the end of the attempts.
 pub(super) fn to_reason(number: i64) -> Reason {
-    let status = u16::try_from(number).ok().and_then(|status| http::StatusCode::from_u16(status).ok());
+    let status = u16::try_from(number)
+        .ok()
+        .and_then(|status| http::StatusCode::from_u16(status).ok());
     match (number, status) {
         (2, _) => Reason::Age,
         (_, Some(status)) => Reason::Status(status),
@@ -213,7 +343,10 @@ impl ToSql for DeliveryRef {
 
 impl FromSql for DeliveryRef {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let bytes: [u8; 16] = value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)?;
+        let bytes: [u8; 16] = value
+            .as_blob()?
+            .try_into()
+            .map_err(|_| FromSqlError::InvalidType)?;
         Ok(Self(uuid::Uuid::from_bytes(bytes)))
     }
 }

@@ -37,7 +37,11 @@ impl Hook {
 
 impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Hook(set)" } else { "Hook" })
+        f.write_str(if self.0.is_some() {
+            "Hook(set)"
+        } else {
+            "Hook"
+        })
     }
 }
 
@@ -53,14 +57,29 @@ pub(crate) struct Writing<'a> {
 }
 
 impl<'a> Writing<'a> {
-    pub(super) fn new(connection: &'a Connection, now: i64, hook: &'a Hook, marker: &'a Marker) -> Self {
-        Self { connection, now, tally: RefCell::default(), remembered: RefCell::default(), hook, marker }
+    pub(super) fn new(
+        connection: &'a Connection,
+        now: i64,
+        hook: &'a Hook,
+        marker: &'a Marker,
+    ) -> Self {
+        Self {
+            connection,
+            now,
+            tally: RefCell::default(),
+            remembered: RefCell::default(),
+            hook,
+            marker,
+        }
     }
 
     /// Runs a statement; how many rows it changed.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         self.hook.call()?;
-        self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute(params)).map_err(told)
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params))
+            .map_err(told)
     }
 
     /// The first row of a query, or of what a statement returns.
@@ -107,7 +126,11 @@ impl<'a> Writing<'a> {
 
     /// Returns what this transaction has added to a sum so far.
     pub(super) fn counted(&self, kind: i64, number: u32) -> (i64, i64) {
-        self.tally.borrow().get(&(kind, number)).copied().unwrap_or_default()
+        self.tally
+            .borrow()
+            .get(&(kind, number))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Adds to a sum.

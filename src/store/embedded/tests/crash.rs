@@ -23,13 +23,17 @@ fn body_of(id: DeliveryRef) -> Vec<u8> {
 
 fn open_real(path: &Path) -> Embedded {
     let opening = Opening::default();
-    Embedded::open_with(path, 1_000_000, Arc::new(SystemClock), opening).unwrap().ledger
+    Embedded::open_with(path, 1_000_000, Arc::new(SystemClock), opening)
+        .unwrap()
+        .ledger
 }
 
 /// The child: accepts and delivers until it is killed, and says what is done once it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
-    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let Some(directory) = std::env::var_os(DIRECTORY) else {
+        return;
+    };
     let store = Arc::new(open_real(Path::new(&directory)));
     let workers: Vec<_> = (0..16_u32)
         .map(|number| {
@@ -37,12 +41,28 @@ async fn child() {
             tokio::spawn(async move {
                 for _ in 0..u64::MAX {
                     let mut one = delivery(number % 3, Start::Mine(LEASE));
-                    one = Accept { body: body_of(one.id).into(), ..one };
-                    let (id, dedupe) = (one.id, Dedupe::Key { key: key_of(one.id), window: WINDOW, dead: OnDead::Revive });
+                    one = Accept {
+                        body: body_of(one.id).into(),
+                        ..one
+                    };
+                    let (id, dedupe) = (
+                        one.id,
+                        Dedupe::Key {
+                            key: key_of(one.id),
+                            window: WINDOW,
+                            dead: OnDead::Revive,
+                        },
+                    );
                     let lease = new(store.accept(Arc::new(one), dedupe).await.unwrap()).remove(0);
                     say("accepted", id);
                     if number % 2 == 0 {
-                        assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+                        assert_eq!(
+                            store
+                                .settle(lease, Some(attempt(200)), Next::Delivered)
+                                .await
+                                .unwrap(),
+                            Held::Yes
+                        );
                         say("delivered", id);
                     }
                 }
@@ -57,13 +77,20 @@ async fn child() {
 fn say(what: &str, id: DeliveryRef) {
     let mut out = std::io::stdout().lock();
     // the test harness may have written something without an end of line
-    writeln!(out, "\n{what} {id}").and_then(|()| out.flush()).unwrap();
+    writeln!(out, "\n{what} {id}")
+        .and_then(|()| out.flush())
+        .unwrap();
 }
 
 /// Starts the child, kills it after `lines` lines, and gives what it said.
 fn killed(directory: &Path, lines: usize) -> Vec<(bool, DeliveryRef)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "store::embedded::tests::crash::child", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "store::embedded::tests::crash::child",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(DIRECTORY, directory)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -74,8 +101,13 @@ fn killed(directory: &Path, lines: usize) -> Vec<(bool, DeliveryRef)> {
     let mut dead = false;
     while out.read_line(&mut line).unwrap() > 0 {
         // what was being written when it died ends without an end of line
-        if let Some((what, id)) = line.strip_suffix('\n').and_then(|line| line.split_once(' '))
-            && let (true, Ok(id)) = (["accepted", "delivered"].contains(&what), id.parse::<Uuid>())
+        if let Some((what, id)) = line
+            .strip_suffix('\n')
+            .and_then(|line| line.split_once(' '))
+            && let (true, Ok(id)) = (
+                ["accepted", "delivered"].contains(&what),
+                id.parse::<Uuid>(),
+            )
         {
             said.push((what == "delivered", DeliveryRef(id)));
         }
@@ -96,24 +128,49 @@ async fn what_was_acknowledged_survives_a_kill() {
     let mut all = Vec::new();
     for round in 0..20_usize {
         let path = directory.path().to_owned();
-        all.extend(tokio::task::spawn_blocking(move || killed(&path, 1 + round * 37 % 400)).await.unwrap());
+        all.extend(
+            tokio::task::spawn_blocking(move || killed(&path, 1 + round * 37 % 400))
+                .await
+                .unwrap(),
+        );
         let store = open_real(directory.path());
         for (delivered, id) in &all {
-            let shown = store.get(Scope::All, *id).await.unwrap().unwrap_or_else(|| panic!("round {round}: {id} is lost"));
+            let shown = store
+                .get(Scope::All, *id)
+                .await
+                .unwrap()
+                .unwrap_or_else(|| panic!("round {round}: {id} is lost"));
             assert_eq!(shown.stored.body, body_of(*id), "round {round}");
             let status = shown.units[0].status;
             assert!(matches!(status, Status::Pending | Status::Delivered));
-            assert!(!delivered || status == Status::Delivered, "round {round}: {id} would be handed on again");
-            assert_eq!(store.claim(key_of(*id), Token(1), LEASE).await.unwrap(), Claimed::Committed, "round {round}");
+            assert!(
+                !delivered || status == Status::Delivered,
+                "round {round}: {id} would be handed on again"
+            );
+            assert_eq!(
+                store.claim(key_of(*id), Token(1), LEASE).await.unwrap(),
+                Claimed::Committed,
+                "round {round}"
+            );
         }
         drop(store);
         let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
-        assert_eq!(other.query_row("pragma integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+        assert_eq!(
+            other
+                .query_row("pragma integrity_check", [], |row| row.get::<_, String>(0))
+                .unwrap(),
+            "ok"
+        );
         let sums = "select (select sum(rows) from tally where kind = 0) = (select count(*) from delivery)
             and (select sum(rows) from tally where kind = 1) = (select count(*) from due)
             and (select sum(bytes) from tally where kind = 0) = (select sum(length(record) + length(body)) from delivery)
                 + (select coalesce(sum(length(head) + length(body)), 0) from attempt)";
-        assert!(other.query_row(sums, [], |row| row.get::<_, bool>(0)).unwrap(), "round {round}: the sums");
+        assert!(
+            other
+                .query_row(sums, [], |row| row.get::<_, bool>(0))
+                .unwrap(),
+            "round {round}: the sums"
+        );
         if all.len() > 2000 {
             all.drain(..1000);
         }

@@ -24,18 +24,31 @@ impl Fault {
         let fault = Arc::clone(fault);
         Hook::new(move || {
             let left = fault.left.fetch_sub(1, Ordering::SeqCst);
-            if left <= 0 && -left <= fault.more.load(Ordering::SeqCst) { Err(error.clone()) } else { Ok(()) }
+            if left <= 0 && -left <= fault.more.load(Ordering::SeqCst) {
+                Err(error.clone())
+            } else {
+                Ok(())
+            }
         })
     }
 }
 
 fn open_faulty(path: &Path, fault: &Arc<Fault>, error: StoreError) -> Embedded {
-    let opening = Opening { hook: Fault::hook(fault, error) };
-    Embedded::open_with(path, 1000, HandClock::new(), opening).unwrap().ledger
+    let opening = Opening {
+        hook: Fault::hook(fault, error),
+    };
+    Embedded::open_with(path, 1000, HandClock::new(), opening)
+        .unwrap()
+        .ledger
 }
 
 async fn stored(store: &Embedded) -> usize {
-    store.page(Scope::All, &Filter::default(), Order::Oldest, None, 400).await.unwrap().rows.len()
+    store
+        .page(Scope::All, &Filter::default(), Order::Oldest, None, 400)
+        .await
+        .unwrap()
+        .rows
+        .len()
 }
 
 /// Whatever fails, a delivery is there whole, with its commit, or not at all, without; said again, it is there once.
@@ -47,34 +60,75 @@ async fn one_row_after_a_failure_at_every_step() {
         let mut failed = 0;
         for step in 0..16_u32 {
             let one = delivery(step, Start::Mine(LEASE));
-            let dedupe = Dedupe::Key { key: key(step), window: WINDOW, dead: OnDead::Revive };
+            let dedupe = Dedupe::Key {
+                key: key(step),
+                window: WINDOW,
+                dead: OnDead::Revive,
+            };
             fault.arm(i64::from(step), 0);
             let first = store.accept(Arc::new(one.clone()), dedupe).await;
             fault.arm(i64::MAX, 0);
             if let Err(told) = &first {
                 failed += 1;
                 assert_eq!(told.to_string(), error.to_string());
-                assert_eq!(stored(&store).await, usize::try_from(step).unwrap(), "nothing half-written");
-                assert_eq!(store.claim(key(step), Token(9), LEASE).await.unwrap(), Claimed::Fresh, "and nothing claimed");
+                assert_eq!(
+                    stored(&store).await,
+                    usize::try_from(step).unwrap(),
+                    "nothing half-written"
+                );
+                assert_eq!(
+                    store.claim(key(step), Token(9), LEASE).await.unwrap(),
+                    Claimed::Fresh,
+                    "and nothing claimed"
+                );
                 store.release_soon(key(step), Token(9));
             }
             let lease = new(store.accept(Arc::new(one.clone()), dedupe).await.unwrap()).remove(0);
             assert_eq!(stored(&store).await, usize::try_from(step).unwrap() + 1);
-            assert_eq!(store.claim(key(step), Token(9), LEASE).await.unwrap(), Claimed::Committed);
+            assert_eq!(
+                store.claim(key(step), Token(9), LEASE).await.unwrap(),
+                Claimed::Committed
+            );
             fault.arm(i64::from(step), 0);
-            let settled = store.settle(lease, Some(attempt(200)), Next::Delivered).await;
+            let settled = store
+                .settle(lease, Some(attempt(200)), Next::Delivered)
+                .await;
             fault.arm(i64::MAX, 0);
             if settled.is_err() {
                 let targets = store.totals().await.unwrap().targets;
-                assert!(targets.contains(&(TargetId(step), 1, 0)), "it waits still: {targets:?}");
+                assert!(
+                    targets.contains(&(TargetId(step), 1, 0)),
+                    "it waits still: {targets:?}"
+                );
             }
-            assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
-            assert_eq!(store.get(Scope::All, one.id).await.unwrap().unwrap().attempts.len(), 1, "one try, on record once");
+            assert_eq!(
+                store
+                    .settle(lease, Some(attempt(200)), Next::Delivered)
+                    .await
+                    .unwrap(),
+                Held::Yes
+            );
+            assert_eq!(
+                store
+                    .get(Scope::All, one.id)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .attempts
+                    .len(),
+                1,
+                "one try, on record once"
+            );
         }
         assert!(failed >= 4, "{failed} of the steps failed");
         drop(store);
         let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
-        assert_eq!(other.query_row("pragma integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+        assert_eq!(
+            other
+                .query_row("pragma integrity_check", [], |row| row.get::<_, String>(0))
+                .unwrap(),
+            "ok"
+        );
     }
 }
 
@@ -85,17 +139,43 @@ async fn a_disk_that_takes_nothing_gives_the_claim_back() {
     let store: Arc<Embedded> = Arc::new(open_faulty(directory.path(), &fault, StoreError::Full));
     let ledger: Arc<dyn Ledger> = Arc::<Embedded>::clone(&store);
     let waiters = crate::dedupe::claim::Waiters::default();
-    let claiming = crate::dedupe::claim::claim(&ledger, key(1), LEASE, waiters.of(key(2)), Duration::ZERO).await;
-    let crate::dedupe::claim::Claiming::Fresh(claim) = claiming else { panic!("{claiming:?}") };
+    let claiming =
+        crate::dedupe::claim::claim(&ledger, key(1), LEASE, waiters.of(key(2)), Duration::ZERO)
+            .await;
+    let crate::dedupe::claim::Claiming::Fresh(claim) = claiming else {
+        panic!("{claiming:?}")
+    };
     fault.arm(0, i64::MAX - 1);
-    let (error, claim) = claim.accept(&*store, Arc::new(delivery(1, Start::Anyone)), WINDOW, OnDead::Revive).await.unwrap_err();
+    let (error, claim) = claim
+        .accept(
+            &*store,
+            Arc::new(delivery(1, Start::Anyone)),
+            WINDOW,
+            OnDead::Revive,
+        )
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::Full));
     until("trouble is told", || store.trouble().is_some()).await;
-    assert!(matches!(store.claim(key(1), Token(1), LEASE).await.unwrap(), Claimed::InFlight { .. }));
+    assert!(matches!(
+        store.claim(key(1), Token(1), LEASE).await.unwrap(),
+        Claimed::InFlight { .. }
+    ));
     fault.arm(i64::MAX, 0);
-    let accepted = claim.accept(&*store, Arc::new(delivery(1, Start::Anyone)), WINDOW, OnDead::Revive).await.unwrap();
+    let accepted = claim
+        .accept(
+            &*store,
+            Arc::new(delivery(1, Start::Anyone)),
+            WINDOW,
+            OnDead::Revive,
+        )
+        .await
+        .unwrap();
     assert_eq!(accepted, Accepted::New(Vec::new()));
-    assert_eq!(store.claim(key(1), Token(1), LEASE).await.unwrap(), Claimed::Committed);
+    assert_eq!(
+        store.claim(key(1), Token(1), LEASE).await.unwrap(),
+        Claimed::Committed
+    );
     until("trouble is over", || store.trouble().is_none()).await;
 }
 
@@ -113,7 +193,9 @@ async fn a_bad_row_fails_alone() {
                     one.to.push(one.to[0].clone());
                 }
                 let store = Arc::clone(&store);
-                tokio::spawn(async move { (number, store.accept(Arc::new(one), Dedupe::None).await) })
+                tokio::spawn(
+                    async move { (number, store.accept(Arc::new(one), Dedupe::None).await) },
+                )
             })
             .collect();
         for task in tasks {
@@ -122,7 +204,10 @@ async fn a_bad_row_fails_alone() {
         }
     }
     assert_eq!(stored(&store).await, 240);
-    assert_eq!(store.totals().await.unwrap().targets, [(TargetId(1), 240, 0)]);
+    assert_eq!(
+        store.totals().await.unwrap().targets,
+        [(TargetId(1), 240, 0)]
+    );
 }
 
 /// What does not fit is told so at once; what was let in is answered.
@@ -134,14 +219,27 @@ async fn nobody_waits_without_a_bound() {
     other.execute_batch("begin immediate").unwrap();
     // the disk is held: no write ends meanwhile
     let body = bytes::Bytes::from(vec![0; 1 << 20]);
-    let answers: Vec<_> =
-        (0..200).map(|_| store.accept(Arc::new(Accept { body: body.clone(), ..delivery(1, Start::Anyone) }), Dedupe::None)).collect();
+    let answers: Vec<_> = (0..200)
+        .map(|_| {
+            store.accept(
+                Arc::new(Accept {
+                    body: body.clone(),
+                    ..delivery(1, Start::Anyone)
+                }),
+                Dedupe::None,
+            )
+        })
+        .collect();
     let mut refused = 0;
     for (place, answer) in answers.into_iter().enumerate() {
         if place == 100 {
             other.execute_batch("rollback").unwrap();
         }
-        let answer = tokio::time::timeout(Duration::from_millis(if place < 100 { 1 } else { 20_000 }), answer).await;
+        let answer = tokio::time::timeout(
+            Duration::from_millis(if place < 100 { 1 } else { 20_000 }),
+            answer,
+        )
+        .await;
         refused += usize::from(matches!(answer, Ok(Err(StoreError::Unavailable(_)))));
     }
     assert!(refused >= 90, "{refused} of 200 MiB were refused");
@@ -153,7 +251,14 @@ async fn a_dropped_future_changes_nothing() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let one = delivery(1, Start::Anyone);
-    drop(store.accept(Arc::new(one.clone()), Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Keep }));
+    drop(store.accept(
+        Arc::new(one.clone()),
+        Dedupe::Key {
+            key: key(1),
+            window: WINDOW,
+            dead: OnDead::Keep,
+        },
+    ));
     for _ in 0..2000 {
         if store.claim(key(1), Token(5), LEASE).await.unwrap() == Claimed::Committed {
             break;

@@ -2,7 +2,10 @@
 use super::*;
 use crate::store::archive::{Act, Deed, Forgetting, Retention, Scope, Which};
 use crate::store::contract::queue::{attempt, delivery, new, take};
-use crate::store::queue::{Accept, Accepted, CUT_OFF, Dedupe, DeliveryRef, Next, OnDead, OriginId, Queue as _, Start, TargetId, Wanted};
+use crate::store::queue::{
+    Accept, Accepted, CUT_OFF, Dedupe, DeliveryRef, Next, OnDead, OriginId, Queue as _, Start,
+    TargetId, Wanted,
+};
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -16,9 +19,15 @@ async fn the_contract_of_the_queue_holds() {
 async fn without_a_disk_there_is_a_ledger_and_no_queue() {
     let store = Embedded::in_memory(10, HandClock::new()).unwrap();
     for error in [
-        store.accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None).await.unwrap_err(),
+        store
+            .accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None)
+            .await
+            .unwrap_err(),
         store.ready(None).await.unwrap_err(),
-        store.lease(&[Wanted::of(TargetId(1), 1)], LEASE, 0).await.unwrap_err(),
+        store
+            .lease(&[Wanted::of(TargetId(1), 1)], LEASE, 0)
+            .await
+            .unwrap_err(),
         store.totals().await.unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
@@ -30,15 +39,36 @@ async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let one = delivery(1, Start::Mine(LEASE));
-    let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Revive };
+    let dedupe = Dedupe::Key {
+        key: key(1),
+        window: WINDOW,
+        dead: OnDead::Revive,
+    };
     let lease = new(store.accept(Arc::new(one.clone()), dedupe).await.unwrap()).remove(0);
     drop(store);
     let store = open(directory.path(), &clock);
-    assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed);
+    assert_eq!(
+        store.claim(key(1), Token(7), LEASE).await.unwrap(),
+        Claimed::Committed
+    );
     let taken = take(&store, 1, 1).await.remove(0);
-    assert_eq!((taken.stored.body.clone(), taken.lease.number), (one.body, 2), "its holder is gone, its lease with it");
-    assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Lost);
-    assert_eq!(store.totals().await.unwrap().targets, [(TargetId(1), 1, 0)], "the sums too");
+    assert_eq!(
+        (taken.stored.body.clone(), taken.lease.number),
+        (one.body, 2),
+        "its holder is gone, its lease with it"
+    );
+    assert_eq!(
+        store
+            .settle(lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Lost
+    );
+    assert_eq!(
+        store.totals().await.unwrap().targets,
+        [(TargetId(1), 1, 0)],
+        "the sums too"
+    );
 }
 
 /// A delivery that kills the gate each time it is tried does so more and more seldom, and holds up no other; one that was cut off once is not held up.
@@ -47,7 +77,10 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
     let killer = delivery(1, Start::Mine(LEASE));
-    new(store.accept(Arc::new(killer.clone()), Dedupe::None).await.unwrap());
+    new(store
+        .accept(Arc::new(killer.clone()), Dedupe::None)
+        .await
+        .unwrap());
     for (number, pause) in [(2, 0), (3, 1), (4, 2), (5, 4)] {
         drop(store);
         store = open(directory.path(), &clock);
@@ -58,22 +91,59 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
         }
         assert_eq!(take(&store, 1, 1).await.remove(0).lease.number, number);
     }
-    let shown = store.get(Scope::All, killer.id).await.unwrap().unwrap().attempts;
-    let rows: Vec<_> = shown.iter().map(|shown| (shown.number, shown.attempt.error.as_deref())).collect();
-    assert_eq!(rows, [1, 2, 3, 4].map(|number| (number, Some(CUT_OFF))), "each is on record");
+    let shown = store
+        .get(Scope::All, killer.id)
+        .await
+        .unwrap()
+        .unwrap()
+        .attempts;
+    let rows: Vec<_> = shown
+        .iter()
+        .map(|shown| (shown.number, shown.attempt.error.as_deref()))
+        .collect();
+    assert_eq!(
+        rows,
+        [1, 2, 3, 4].map(|number| (number, Some(CUT_OFF))),
+        "each is on record"
+    );
     assert_eq!(shown[0].attempt.started, killer.id.drawn_at());
     let bystander = delivery(1, Start::Mine(LEASE));
-    new(store.accept(Arc::new(bystander.clone()), Dedupe::None).await.unwrap());
+    new(store
+        .accept(Arc::new(bystander.clone()), Dedupe::None)
+        .await
+        .unwrap());
     drop(store);
     store = open(directory.path(), &clock);
     let taken = take(&store, 1, 9).await;
-    assert_eq!(taken.iter().map(|taken| taken.stored.id).collect::<Vec<_>>(), [bystander.id]);
-    assert_eq!(store.settle(taken[0].lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    assert_eq!(
+        taken
+            .iter()
+            .map(|taken| taken.stored.id)
+            .collect::<Vec<_>>(),
+        [bystander.id]
+    );
+    assert_eq!(
+        store
+            .settle(taken[0].lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     // a try whose outcome is known ends the row of those that are not
     clock.advance(Duration::from_secs(8));
     let known = take(&store, 1, 9).await.remove(0);
     assert_eq!((known.stored.id, known.tries), (killer.id, 0));
-    assert_eq!(store.settle(known.lease, Some(attempt(500)), Next::RetryIn(Duration::ZERO)).await.unwrap(), Held::Yes);
+    assert_eq!(
+        store
+            .settle(
+                known.lease,
+                Some(attempt(500)),
+                Next::RetryIn(Duration::ZERO)
+            )
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     assert_eq!(take(&store, 1, 9).await.len(), 1);
     drop(store);
     assert_eq!(take(&open(directory.path(), &clock), 1, 9).await.len(), 1);
@@ -85,17 +155,33 @@ async fn a_lease_that_is_given_back_costs_nothing_at_a_restart() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
     let one = delivery(1, Start::Anyone);
-    new(store.accept(Arc::new(one.clone()), Dedupe::None).await.unwrap());
+    new(store
+        .accept(Arc::new(one.clone()), Dedupe::None)
+        .await
+        .unwrap());
     for _ in 0..5 {
         let leased = take(&store, 1, 1).await.remove(0);
         assert_eq!(leased.lease.attempt, 1);
-        assert_eq!(store.settle(leased.lease, None, Next::GiveBack).await.unwrap(), Held::Yes);
+        assert_eq!(
+            store
+                .settle(leased.lease, None, Next::GiveBack)
+                .await
+                .unwrap(),
+            Held::Yes
+        );
     }
     assert_eq!(take(&store, 1, 1).await.len(), 1);
     drop(store);
     store = open(directory.path(), &clock);
     let leased = take(&store, 1, 1).await;
-    assert_eq!(leased.iter().map(|leased| leased.lease.attempt).collect::<Vec<_>>(), [2], "it is due at once");
+    assert_eq!(
+        leased
+            .iter()
+            .map(|leased| leased.lease.attempt)
+            .collect::<Vec<_>>(),
+        [2],
+        "it is due at once"
+    );
 }
 
 /// A year ahead, then an hour back, with restarts between: tries come when they are due, nothing is purged.
@@ -103,12 +189,31 @@ async fn a_lease_that_is_given_back_costs_nothing_at_a_restart() {
 async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
-    let keep = [Retention { origin: OriginId(1), age: YEAR / 12, dead: YEAR / 12, bytes: None }];
+    let keep = [Retention {
+        origin: OriginId(1),
+        age: YEAR / 12,
+        dead: YEAR / 12,
+        bytes: None,
+    }];
     let done = delivery(1, Start::Mine(LEASE));
-    let lease = new(store.accept(Arc::new(done.clone()), Dedupe::None).await.unwrap()).remove(0);
-    assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    let lease = new(store
+        .accept(Arc::new(done.clone()), Dedupe::None)
+        .await
+        .unwrap())
+    .remove(0);
+    assert_eq!(
+        store
+            .settle(lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     let waits = delivery(1, Start::In(Duration::from_secs(3600)));
-    let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Revive };
+    let dedupe = Dedupe::Key {
+        key: key(1),
+        window: WINDOW,
+        dead: OnDead::Revive,
+    };
     new(store.accept(Arc::new(waits.clone()), dedupe).await.unwrap());
     for (ahead, restart) in [(true, false), (false, false), (true, true), (false, true)] {
         let running = if restart {
@@ -127,20 +232,37 @@ async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
         clock.advance(Duration::from_secs(601));
         assert_eq!(store.sweep(&keep, 100).await.unwrap().done, 0);
         assert!(store.get(Scope::All, done.id).await.unwrap().is_some());
-        assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed);
+        assert_eq!(
+            store.claim(key(1), Token(7), LEASE).await.unwrap(),
+            Claimed::Committed
+        );
     }
     clock.advance(Duration::from_secs(3600));
-    assert_eq!(take(&store, 1, 9).await.len(), 1, "it is due, whatever the wall clock says");
+    assert_eq!(
+        take(&store, 1, 9).await.len(),
+        1,
+        "it is due, whatever the wall clock says"
+    );
     clock.advance(YEAR / 11);
-    assert_eq!(store.sweep(&keep, 100).await.unwrap().done, 1, "elapsed time does end it");
-    assert!(store.get(Scope::All, waits.id).await.unwrap().is_some(), "what waits is kept");
+    assert_eq!(
+        store.sweep(&keep, 100).await.unwrap().done,
+        1,
+        "elapsed time does end it"
+    );
+    assert!(
+        store.get(Scope::All, waits.id).await.unwrap().is_some(),
+        "what waits is kept"
+    );
 }
 
 #[tokio::test]
 async fn a_clock_that_jumps_while_running_moves_no_try() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
-    new(store.accept(Arc::new(delivery(1, Start::In(LEASE))), Dedupe::None).await.unwrap());
+    new(store
+        .accept(Arc::new(delivery(1, Start::In(LEASE))), Dedupe::None)
+        .await
+        .unwrap());
     clock.jump(YEAR);
     assert!(take(&store, 1, 9).await.is_empty());
     clock.jump_back(YEAR + Duration::from_secs(3600));
@@ -154,18 +276,44 @@ async fn retention_goes_by_age_and_by_bytes_in_steps() {
     let store = open(directory.path(), &clock);
     let (day, mut ids) = (Duration::from_secs(86_400), Vec::new());
     for number in 0..30 {
-        let one = Accept { body: vec![1; 1000].into(), ..delivery(1, Start::Mine(LEASE)) };
-        let lease = new(store.accept(Arc::new(one.clone()), Dedupe::None).await.unwrap()).remove(0);
+        let one = Accept {
+            body: vec![1; 1000].into(),
+            ..delivery(1, Start::Mine(LEASE))
+        };
+        let lease = new(store
+            .accept(Arc::new(one.clone()), Dedupe::None)
+            .await
+            .unwrap())
+        .remove(0);
         match number {
             0 => {}
-            1 => drop(store.settle(lease, Some(attempt(410)), Next::Dead(crate::retry::Reason::Attempts)).await.unwrap()),
-            _ => drop(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap()),
+            1 => drop(
+                store
+                    .settle(
+                        lease,
+                        Some(attempt(410)),
+                        Next::Dead(crate::retry::Reason::Attempts),
+                    )
+                    .await
+                    .unwrap(),
+            ),
+            _ => drop(
+                store
+                    .settle(lease, Some(attempt(200)), Next::Delivered)
+                    .await
+                    .unwrap(),
+            ),
         }
         ids.push(one.id);
         clock.advance(Duration::from_secs(60));
     }
     let sweep = async |bytes, step| {
-        let keep = [Retention { origin: OriginId(1), age: day, dead: day * 7, bytes }];
+        let keep = [Retention {
+            origin: OriginId(1),
+            age: day,
+            dead: day * 7,
+            bytes,
+        }];
         store.sweep(&keep, step).await.unwrap()
     };
     assert_eq!(sweep(None, 100).await.done, 0, "young");
@@ -193,7 +341,11 @@ async fn retention_goes_by_age_and_by_bytes_in_steps() {
     }
     assert_eq!(done, 23);
     assert_eq!(store.totals().await.unwrap().origins[0].1, 2);
-    assert_eq!(sweep_at_once(&store, YEAR).await, 1, "the dead one, once nothing else is left");
+    assert_eq!(
+        sweep_at_once(&store, YEAR).await,
+        1,
+        "the dead one, once nothing else is left"
+    );
 }
 
 /// Ages of what ended before this process began are told by the wall clock, which has to hold first. Bytes need no clock.
@@ -202,11 +354,33 @@ async fn bytes_hold_from_the_first_second_and_old_ages_after_ten_minutes() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let day = Duration::from_secs(86_400);
     let deliver = async |store: &Embedded| {
-        let lease = new(store.accept(Arc::new(delivery(1, Start::Mine(LEASE))), Dedupe::None).await.unwrap()).remove(0);
-        assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+        let lease = new(store
+            .accept(Arc::new(delivery(1, Start::Mine(LEASE))), Dedupe::None)
+            .await
+            .unwrap())
+        .remove(0);
+        assert_eq!(
+            store
+                .settle(lease, Some(attempt(200)), Next::Delivered)
+                .await
+                .unwrap(),
+            Held::Yes
+        );
     };
     let sweep = async |store: &Embedded, age, bytes| {
-        store.sweep(&[Retention { origin: OriginId(1), age, dead: day, bytes }], 10).await.unwrap().done
+        store
+            .sweep(
+                &[Retention {
+                    origin: OriginId(1),
+                    age,
+                    dead: day,
+                    bytes,
+                }],
+                10,
+            )
+            .await
+            .unwrap()
+            .done
     };
     let store = open(directory.path(), &clock);
     for _ in 0..3 {
@@ -217,8 +391,16 @@ async fn bytes_hold_from_the_first_second_and_old_ages_after_ten_minutes() {
     clock.advance(Duration::from_secs(10));
     deliver(&store).await;
     clock.advance(Duration::from_secs(10));
-    assert_eq!(sweep(&store, Duration::from_secs(5), None).await, 1, "what this process saw the end of");
-    assert_eq!(sweep(&store, day, Some(2 * 512)).await, 2, "two take more than two rows");
+    assert_eq!(
+        sweep(&store, Duration::from_secs(5), None).await,
+        1,
+        "what this process saw the end of"
+    );
+    assert_eq!(
+        sweep(&store, day, Some(2 * 512)).await,
+        2,
+        "two take more than two rows"
+    );
     clock.advance(Duration::from_secs(601));
     assert_eq!(sweep(&store, Duration::from_secs(5), None).await, 1);
 }
@@ -228,27 +410,69 @@ async fn age_counts_from_the_end_of_a_delivery() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let (day, hour) = (Duration::from_secs(86_400), Duration::from_secs(3600));
-    let keep = [Retention { origin: OriginId(1), age: day, dead: day * 2, bytes: None }];
-    let (late, dead) = (delivery(1, Start::In(day * 3)), delivery(1, Start::In(day * 3)));
+    let keep = [Retention {
+        origin: OriginId(1),
+        age: day,
+        dead: day * 2,
+        bytes: None,
+    }];
+    let (late, dead) = (
+        delivery(1, Start::In(day * 3)),
+        delivery(1, Start::In(day * 3)),
+    );
     for one in [&late, &dead] {
-        new(store.accept(Arc::new(one.clone()), Dedupe::None).await.unwrap());
+        new(store
+            .accept(Arc::new(one.clone()), Dedupe::None)
+            .await
+            .unwrap());
     }
     clock.advance(day * 3);
     for taken in take(&store, 1, 9).await {
-        let next = if taken.stored.id == late.id { Next::Delivered } else { Next::Dead(crate::retry::Reason::Age) };
-        assert_eq!(store.settle(taken.lease, Some(attempt(200)), next).await.unwrap(), Held::Yes);
+        let next = if taken.stored.id == late.id {
+            Next::Delivered
+        } else {
+            Next::Dead(crate::retry::Reason::Age)
+        };
+        assert_eq!(
+            store
+                .settle(taken.lease, Some(attempt(200)), next)
+                .await
+                .unwrap(),
+            Held::Yes
+        );
     }
     for (passed, done) in [(hour * 23, 0), (hour * 2, 1), (hour * 22, 0), (hour * 2, 1)] {
         clock.advance(passed);
-        assert_eq!(store.sweep(&keep, 10).await.unwrap().done, done, "{passed:?}");
+        assert_eq!(
+            store.sweep(&keep, 10).await.unwrap().done,
+            done,
+            "{passed:?}"
+        );
     }
     // one that goes again is kept until it ends again
     let again = delivery(1, Start::Mine(LEASE));
-    let lease = new(store.accept(Arc::new(again.clone()), Dedupe::None).await.unwrap()).remove(0);
-    assert_eq!(store.settle(lease, Some(attempt(410)), Next::Dead(crate::retry::Reason::Age)).await.unwrap(), Held::Yes);
+    let lease = new(store
+        .accept(Arc::new(again.clone()), Dedupe::None)
+        .await
+        .unwrap())
+    .remove(0);
+    assert_eq!(
+        store
+            .settle(
+                lease,
+                Some(attempt(410)),
+                Next::Dead(crate::retry::Reason::Age)
+            )
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     clock.advance(day);
     let act = Act {
-        deed: Deed::Replay { delivered: false, cause: crate::store::queue::Cause::Replay },
+        deed: Deed::Replay {
+            delivered: false,
+            cause: crate::store::queue::Cause::Replay,
+        },
         which: Which::Ids(vec![again.id]),
         targets: Arc::default(),
         who: "t".into(),
@@ -260,10 +484,20 @@ async fn age_counts_from_the_end_of_a_delivery() {
     clock.advance(day * 2);
     assert_eq!(store.sweep(&keep, 10).await.unwrap().done, 0, "it waits");
     let taken = take(&store, 1, 9).await.remove(0);
-    assert_eq!(store.settle(taken.lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    assert_eq!(
+        store
+            .settle(taken.lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     for (passed, done) in [(hour * 23, 0), (hour * 2, 1)] {
         clock.advance(passed);
-        assert_eq!(store.sweep(&keep, 10).await.unwrap().done, done, "{passed:?}");
+        assert_eq!(
+            store.sweep(&keep, 10).await.unwrap().done,
+            done,
+            "{passed:?}"
+        );
     }
 }
 
@@ -272,11 +506,25 @@ async fn age_counts_from_the_end_of_a_delivery() {
 async fn rows_drawn_while_the_clock_was_ahead_are_swept() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
-    let keep = [Retention { origin: OriginId(1), age: Duration::from_secs(60), dead: Duration::from_secs(60), bytes: None }];
+    let keep = [Retention {
+        origin: OriginId(1),
+        age: Duration::from_secs(60),
+        dead: Duration::from_secs(60),
+        bytes: None,
+    }];
     let deliver = async |id| {
-        let one = Accept { id, ..delivery(1, Start::Mine(LEASE)) };
+        let one = Accept {
+            id,
+            ..delivery(1, Start::Mine(LEASE))
+        };
         let lease = new(store.accept(Arc::new(one), Dedupe::None).await.unwrap()).remove(0);
-        assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+        assert_eq!(
+            store
+                .settle(lease, Some(attempt(200)), Next::Delivered)
+                .await
+                .unwrap(),
+            Held::Yes
+        );
     };
     clock.advance(Duration::from_secs(1));
     let ahead = DeliveryRef::first_of(DeliveryRef::draw().drawn_at() + YEAR);
@@ -287,7 +535,10 @@ async fn rows_drawn_while_the_clock_was_ahead_are_swept() {
         clock.advance(Duration::from_secs(30));
         done += store.sweep(&keep, 1).await.unwrap().done;
     }
-    assert_eq!(done, 3, "the one from the future, and those after it that are old");
+    assert_eq!(
+        done, 3,
+        "the one from the future, and those after it that are old"
+    );
     assert!(store.get(Scope::All, ahead).await.unwrap().is_none());
 }
 
@@ -303,14 +554,30 @@ async fn store_says_of_itself_whether_deliveries_lie_in_it() {
     let store = open(directory.path(), &clock);
     let mut recorded = delivery(1, Start::Over(None));
     recorded.to[0].tried = vec![attempt(200)];
-    new(store.accept(Arc::new(recorded), Dedupe::None).await.unwrap());
+    new(store
+        .accept(Arc::new(recorded), Dedupe::None)
+        .await
+        .unwrap());
     assert!(!says(), "what was delivered is no loss");
-    let lease = new(store.accept(Arc::new(delivery(1, Start::Mine(LEASE))), Dedupe::None).await.unwrap()).remove(0);
+    let lease = new(store
+        .accept(Arc::new(delivery(1, Start::Mine(LEASE))), Dedupe::None)
+        .await
+        .unwrap())
+    .remove(0);
     assert!(says());
     let (kept, store) = restarted(store);
     assert!(kept, "it waits");
-    let lease = take(&store, 1, 1).await.pop().map_or(lease, |taken| taken.lease);
-    assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+    let lease = take(&store, 1, 1)
+        .await
+        .pop()
+        .map_or(lease, |taken| taken.lease);
+    assert_eq!(
+        store
+            .settle(lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     assert!(says(), "not while it runs: a crash could take the end back");
     let (kept, store) = restarted(store);
     assert!(!kept && !says());
@@ -331,15 +598,29 @@ async fn damaged_store_of_an_older_version_is_not_set_aside() {
     drop(open(directory.path(), &clock));
     std::fs::write(directory.path().join("hookgate.lock"), "123\n").unwrap();
     let whole = std::fs::read(directory.path().join("hookgate.db")).unwrap();
-    std::fs::write(directory.path().join("hookgate.db"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::write(
+        directory.path().join("hookgate.db"),
+        &whole[..whole.len() / 2],
+    )
+    .unwrap();
     for _ in 0..2 {
         let error = Embedded::open(directory.path(), 10, clock.clone()).unwrap_err();
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     }
     std::fs::write(directory.path().join("hookgate.db"), &whole).unwrap();
     drop(open(directory.path(), &clock));
-    std::fs::write(directory.path().join("hookgate.db"), &whole[..whole.len() / 2]).unwrap();
-    assert!(Embedded::open(directory.path(), 10, clock).unwrap().alarm.is_some(), "this version knows that it held nothing");
+    std::fs::write(
+        directory.path().join("hookgate.db"),
+        &whole[..whole.len() / 2],
+    )
+    .unwrap();
+    assert!(
+        Embedded::open(directory.path(), 10, clock)
+            .unwrap()
+            .alarm
+            .is_some(),
+        "this version knows that it held nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -348,16 +629,28 @@ async fn space_that_is_free_goes_back_to_the_disk() {
     let file = directory.path().join("hookgate.db");
     // as an older version made it
     let old = rusqlite::Connection::open(&file).unwrap();
-    old.execute_batch("pragma auto_vacuum = none; create table x (a); drop table x").unwrap();
+    old.execute_batch("pragma auto_vacuum = none; create table x (a); drop table x")
+        .unwrap();
     drop(old);
     let store = open(directory.path(), &clock);
     for _ in 0..600 {
-        let one = Accept { body: vec![1; 32 << 10].into(), ..delivery(1, Start::Mine(LEASE)) };
+        let one = Accept {
+            body: vec![1; 32 << 10].into(),
+            ..delivery(1, Start::Mine(LEASE))
+        };
         let lease = new(store.accept(Arc::new(one), Dedupe::None).await.unwrap()).remove(0);
-        assert_eq!(store.settle(lease, None, Next::Delivered).await.unwrap(), Held::Yes);
+        assert_eq!(
+            store.settle(lease, None, Next::Delivered).await.unwrap(),
+            Held::Yes
+        );
     }
     until("counted", || store_used(&store) > 18 << 20).await;
-    let keep = [Retention { origin: OriginId(1), age: YEAR, dead: YEAR, bytes: Some(0) }];
+    let keep = [Retention {
+        origin: OriginId(1),
+        age: YEAR,
+        dead: YEAR,
+        bytes: Some(0),
+    }];
     while store.sweep(&keep, 100).await.unwrap().more {}
     let size = || std::fs::metadata(&file).unwrap().len();
     until("given back", || size() < 6 << 20).await;
@@ -372,10 +665,19 @@ fn store_used(store: &Embedded) -> u64 {
 #[test]
 fn full_disk_keeps_its_room_for_outcomes() {
     use crate::store::embedded::queue::recorded;
-    let of = |next, is_full| recorded(Some(attempt(503)), next, is_full).map(|attempt| (attempt.status, attempt.body.len()));
+    let of = |next, is_full| {
+        recorded(Some(attempt(503)), next, is_full)
+            .map(|attempt| (attempt.status, attempt.body.len()))
+    };
     let (retry, probe) = (Next::RetryIn(LEASE), Next::Later(LEASE));
-    assert_eq!([of(retry, false), of(probe, false)], [Some((Some(503), 6)); 2]);
-    assert_eq!([of(retry, true), of(probe, true)], [Some((Some(503), 0)), None]);
+    assert_eq!(
+        [of(retry, false), of(probe, false)],
+        [Some((Some(503), 6)); 2]
+    );
+    assert_eq!(
+        [of(retry, true), of(probe, true)],
+        [Some((Some(503), 0)), None]
+    );
 }
 
 /// A request that was sent has its number for good, whether or not there is room for its row.
@@ -384,16 +686,39 @@ async fn full_disk_gives_no_attempt_number_out_twice() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let one = delivery(1, Start::Anyone);
-    new(store.accept(Arc::new(one.clone()), Dedupe::None).await.unwrap());
+    new(store
+        .accept(Arc::new(one.clone()), Dedupe::None)
+        .await
+        .unwrap());
     let mut sent = Vec::new();
     for made in [true, true, false, true] {
         let lease = take(&store, 1, 1).await.remove(0).lease;
         store.disk().unwrap().room().fill();
-        assert_eq!(store.settle(lease, made.then(|| attempt(503)), Next::Later(Duration::ZERO)).await.unwrap(), Held::Yes);
+        assert_eq!(
+            store
+                .settle(
+                    lease,
+                    made.then(|| attempt(503)),
+                    Next::Later(Duration::ZERO)
+                )
+                .await
+                .unwrap(),
+            Held::Yes
+        );
         sent.extend(made.then_some(lease.attempt));
     }
     assert_eq!(sent, [1, 2, 3]);
-    assert_eq!(store.get(Scope::All, one.id).await.unwrap().unwrap().attempts.len(), 0, "their rows are left out");
+    assert_eq!(
+        store
+            .get(Scope::All, one.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .attempts
+            .len(),
+        0,
+        "their rows are left out"
+    );
 }
 
 /// The time is kept every ten seconds, not with each round of the thread: 4 KiB a second are 350 MB a day.
@@ -402,7 +727,11 @@ async fn an_idle_store_writes_nothing_until_the_time_is_due() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let _store = open(directory.path(), &clock);
     // a log that was copied is written from its beginning again, and does not grow
-    let log = || std::fs::metadata(directory.path().join("hookgate.db-wal")).map(|file| (file.len(), file.modified().unwrap())).ok();
+    let log = || {
+        std::fs::metadata(directory.path().join("hookgate.db-wal"))
+            .map(|file| (file.len(), file.modified().unwrap()))
+            .ok()
+    };
     let before = log();
     clock.advance(Duration::from_secs(11));
     until("the time is kept", || log() != before).await;
@@ -415,38 +744,84 @@ async fn an_idle_store_writes_nothing_until_the_time_is_due() {
 }
 
 async fn sweep_at_once(store: &Embedded, age: Duration) -> u64 {
-    store.sweep(&[Retention { origin: OriginId(1), age, dead: age, bytes: Some(0) }], 10).await.unwrap().done
+    store
+        .sweep(
+            &[Retention {
+                origin: OriginId(1),
+                age,
+                dead: age,
+                bytes: Some(0),
+            }],
+            10,
+        )
+        .await
+        .unwrap()
+        .done
 }
 
 #[tokio::test]
 async fn swept_undelivered_ones_are_new_again() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
-    let dedupe = |number| Dedupe::Key { key: key(number), window: YEAR, dead: OnDead::Keep };
+    let dedupe = |number| Dedupe::Key {
+        key: key(number),
+        window: YEAR,
+        dead: OnDead::Keep,
+    };
     let day = Duration::from_secs(86_400);
     for (age, bytes) in [(Duration::from_secs(60), None), (YEAR, Some(0))] {
-        for (number, next) in [(1, Next::Dead(crate::retry::Reason::Attempts)), (2, Next::Cancelled), (3, Next::Delivered)] {
-            let lease = match store.accept(Arc::new(delivery(1, Start::Mine(LEASE))), dedupe(number)).await.unwrap() {
+        for (number, next) in [
+            (1, Next::Dead(crate::retry::Reason::Attempts)),
+            (2, Next::Cancelled),
+            (3, Next::Delivered),
+        ] {
+            let lease = match store
+                .accept(Arc::new(delivery(1, Start::Mine(LEASE))), dedupe(number))
+                .await
+                .unwrap()
+            {
                 Accepted::New(leases) => leases[0],
                 // what was delivered in the round before
-                duplicate @ (Accepted::Duplicate { .. } | Accepted::Revived { .. } | Accepted::InFlight { .. }) => {
+                duplicate @ (Accepted::Duplicate { .. }
+                | Accepted::Revived { .. }
+                | Accepted::InFlight { .. }) => {
                     assert_eq!((duplicate, number), (Accepted::Duplicate { of: None }, 3));
                     continue;
                 }
             };
-            assert_eq!(store.settle(lease, Some(attempt(410)), next).await.unwrap(), Held::Yes);
+            assert_eq!(
+                store.settle(lease, Some(attempt(410)), next).await.unwrap(),
+                Held::Yes
+            );
         }
         clock.advance(day);
-        let keep = [Retention { origin: OriginId(1), age, dead: age, bytes }];
+        let keep = [Retention {
+            origin: OriginId(1),
+            age,
+            dead: age,
+            bytes,
+        }];
         while store.sweep(&keep, 100).await.unwrap().more {}
-        assert_eq!(store.totals().await.unwrap().origins[0].1, 0, "all are swept");
+        assert_eq!(
+            store.totals().await.unwrap().origins[0].1,
+            0,
+            "all are swept"
+        );
         for restart in [false, true] {
             if restart {
                 drop(store);
                 store = open(directory.path(), &clock);
             }
-            for (number, expected) in [(1, Claimed::Fresh), (2, Claimed::Fresh), (3, Claimed::Committed)] {
-                assert_eq!(store.claim(key(number), Token(7), LEASE).await.unwrap(), expected, "{number}, restart: {restart}");
+            for (number, expected) in [
+                (1, Claimed::Fresh),
+                (2, Claimed::Fresh),
+                (3, Claimed::Committed),
+            ] {
+                assert_eq!(
+                    store.claim(key(number), Token(7), LEASE).await.unwrap(),
+                    expected,
+                    "{number}, restart: {restart}"
+                );
                 store.release_soon(key(number), Token(7));
             }
         }
@@ -459,7 +834,11 @@ async fn swept_undelivered_ones_are_new_again() {
 async fn a_purge_that_overtakes_a_duplicate_swallows_nothing() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = Arc::new(open(directory.path(), &clock));
-    let dedupe = Dedupe::Key { key: key(1), window: WINDOW, dead: OnDead::Keep };
+    let dedupe = Dedupe::Key {
+        key: key(1),
+        window: WINDOW,
+        dead: OnDead::Keep,
+    };
     let first = delivery(1, Start::Anyone);
     new(store.accept(Arc::new(first.clone()), dedupe).await.unwrap());
     let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
@@ -483,7 +862,14 @@ async fn a_purge_that_overtakes_a_duplicate_swallows_nothing() {
     other.execute_batch("rollback").unwrap();
     assert_eq!(accepting.await.unwrap(), Accepted::New(Vec::new()));
     assert_eq!(purging.await.unwrap(), 1);
-    assert_eq!(take(&*store, 1, 9).await.iter().map(|taken| taken.stored.id).collect::<Vec<_>>(), [second.id]);
+    assert_eq!(
+        take(&*store, 1, 9)
+            .await
+            .iter()
+            .map(|taken| taken.stored.id)
+            .collect::<Vec<_>>(),
+        [second.id]
+    );
 }
 
 /// A target with many rows that are due does not hide one with a single row, nor make it slow.
@@ -504,21 +890,48 @@ async fn a_dead_target_never_hides_a_live_one() {
     let store = open(directory.path(), &clock);
     let mut slowest = Duration::ZERO;
     for turn in 0..50_u64 {
-        new(store.accept(Arc::new(delivery(2, Start::Anyone)), Dedupe::None).await.unwrap());
+        new(store
+            .accept(Arc::new(delivery(2, Start::Anyone)), Dedupe::None)
+            .await
+            .unwrap());
         let start = crate::clock::SystemClock.mono();
         let ready = store.ready(None).await.unwrap();
         assert_eq!(ready.targets, [TargetId(1), TargetId(2)]);
-        let leased = store.lease(&[Wanted::of(TargetId(1), 1), Wanted::of(TargetId(2), 1)], LEASE, 0).await.unwrap();
+        let leased = store
+            .lease(
+                &[Wanted::of(TargetId(1), 1), Wanted::of(TargetId(2), 1)],
+                LEASE,
+                0,
+            )
+            .await
+            .unwrap();
         slowest = slowest.max(crate::clock::SystemClock.mono() - start);
         assert_eq!(leased.len(), 2, "turn {turn}");
-        assert_eq!(leased[0].stored.id.0.as_bytes(), format!("{:016}", turn + 1).as_bytes(), "the longest due first");
+        assert_eq!(
+            leased[0].stored.id.0.as_bytes(),
+            format!("{:016}", turn + 1).as_bytes(),
+            "the longest due first"
+        );
         for leased in leased {
-            let next = if leased.lease.unit.target == TargetId(1) { Next::RetryIn(LEASE) } else { Next::Delivered };
-            assert_eq!(store.settle(leased.lease, Some(attempt(200)), next).await.unwrap(), Held::Yes);
+            let next = if leased.lease.unit.target == TargetId(1) {
+                Next::RetryIn(LEASE)
+            } else {
+                Next::Delivered
+            };
+            assert_eq!(
+                store
+                    .settle(leased.lease, Some(attempt(200)), next)
+                    .await
+                    .unwrap(),
+                Held::Yes
+            );
         }
     }
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-    assert_eq!(store.totals().await.unwrap().targets, [(TargetId(1), 200_000, 0), (TargetId(2), 0, 0)]);
+    assert_eq!(
+        store.totals().await.unwrap().targets,
+        [(TargetId(1), 200_000, 0), (TargetId(2), 0, 0)]
+    );
 }
 
 #[tokio::test]
@@ -526,7 +939,10 @@ async fn a_damaged_store_with_deliveries_is_not_opened() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     for _ in 0..100 {
-        new(store.accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None).await.unwrap());
+        new(store
+            .accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None)
+            .await
+            .unwrap());
     }
     drop(store);
     let file = directory.path().join("hookgate.db");
@@ -536,10 +952,20 @@ async fn a_damaged_store_with_deliveries_is_not_opened() {
     let error = Embedded::open_with(directory.path(), 10, clock.clone(), opening).unwrap_err();
     let said = error.to_string();
     assert!(matches!(error, OpenError::Damaged { .. }), "{said}");
-    assert!(said.contains("hookgate.db") && said.contains("sqlite3") && said.contains(".recover"), "{said}");
-    assert_eq!(std::fs::read(&file).unwrap().len(), whole.len() - 5000, "it is left as it is");
+    assert!(
+        said.contains("hookgate.db") && said.contains("sqlite3") && said.contains(".recover"),
+        "{said}"
+    );
+    assert_eq!(
+        std::fs::read(&file).unwrap().len(),
+        whole.len() - 5000,
+        "it is left as it is"
+    );
     std::fs::write(&file, &whole).unwrap();
-    assert_eq!(take(&open(directory.path(), &clock), 1, 1000).await.len(), 100);
+    assert_eq!(
+        take(&open(directory.path(), &clock), 1, 1000).await.len(),
+        100
+    );
 }
 
 /// A window is taken as it is written: only a delivery that waits holds its key longer.
@@ -548,18 +974,40 @@ async fn key_ends_with_its_window_once_delivered() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
     let window = Duration::from_secs(10);
-    let dedupe = Dedupe::Key { key: key(1), window, dead: OnDead::Revive };
+    let dedupe = Dedupe::Key {
+        key: key(1),
+        window,
+        dead: OnDead::Revive,
+    };
     for restart in [false, true] {
-        let lease = new(store.accept(Arc::new(delivery(1, Start::Mine(LEASE))), dedupe).await.unwrap()).remove(0);
-        assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
+        let lease = new(store
+            .accept(Arc::new(delivery(1, Start::Mine(LEASE))), dedupe)
+            .await
+            .unwrap())
+        .remove(0);
+        assert_eq!(
+            store
+                .settle(lease, Some(attempt(200)), Next::Delivered)
+                .await
+                .unwrap(),
+            Held::Yes
+        );
         if restart {
             drop(store);
             store = open(directory.path(), &clock);
         }
         clock.advance(window - Duration::from_secs(1));
-        assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed, "restart: {restart}");
+        assert_eq!(
+            store.claim(key(1), Token(7), LEASE).await.unwrap(),
+            Claimed::Committed,
+            "restart: {restart}"
+        );
         clock.advance(Duration::from_secs(2));
-        assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Fresh, "restart: {restart}");
+        assert_eq!(
+            store.claim(key(1), Token(7), LEASE).await.unwrap(),
+            Claimed::Fresh,
+            "restart: {restart}"
+        );
         store.release_soon(key(1), Token(7));
     }
 }
@@ -571,23 +1019,44 @@ async fn key_past_its_window_ends_with_its_delivery() {
     for (window, next, restart) in [
         (Duration::from_secs(10), Next::Delivered, false),
         (Duration::from_secs(10), Next::Delivered, true),
-        (Duration::from_secs(10), Next::Dead(crate::retry::Reason::Age), false),
+        (
+            Duration::from_secs(10),
+            Next::Dead(crate::retry::Reason::Age),
+            false,
+        ),
         (day, Next::Delivered, false),
         (day, Next::Delivered, true),
         (day, Next::Cancelled, true),
     ] {
         let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
         let mut store = open(directory.path(), &clock);
-        let dedupe = Dedupe::Key { key: key(1), window, dead: OnDead::Keep };
-        let mut lease = new(store.accept(Arc::new(delivery(1, Start::Mine(LEASE))), dedupe).await.unwrap()).remove(0);
+        let dedupe = Dedupe::Key {
+            key: key(1),
+            window,
+            dead: OnDead::Keep,
+        };
+        let mut lease = new(store
+            .accept(Arc::new(delivery(1, Start::Mine(LEASE))), dedupe)
+            .await
+            .unwrap())
+        .remove(0);
         if window == day {
             clock.advance(window - Duration::from_secs(30));
             let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
             // the thread looks at it before it ends
-            let held = || other.query_row("select ends is not null from ledger", [], |row| row.get::<_, bool>(0)).unwrap();
+            let held = || {
+                other
+                    .query_row("select ends is not null from ledger", [], |row| {
+                        row.get::<_, bool>(0)
+                    })
+                    .unwrap()
+            };
             until("held", held).await;
             // the thread tells memory after the disk, and before its next write
-            new(store.accept(Arc::new(delivery(2, Start::Anyone)), Dedupe::None).await.unwrap());
+            new(store
+                .accept(Arc::new(delivery(2, Start::Anyone)), Dedupe::None)
+                .await
+                .unwrap());
             clock.advance(Duration::from_secs(30));
         } else {
             clock.advance(window);
@@ -599,13 +1068,35 @@ async fn key_past_its_window_ends_with_its_delivery() {
             clock.advance(Duration::from_secs(3600));
             lease = take(&store, 1, 1).await.remove(0).lease;
         }
-        assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed, "past its window, {window:?}");
-        let second = store.accept(Arc::new(delivery(1, Start::Anyone)), dedupe).await.unwrap();
-        assert_eq!(second, Accepted::Duplicate { of: Some(lease.unit.delivery) });
-        assert_eq!(store.settle(lease, Some(attempt(200)), next).await.unwrap(), Held::Yes);
-        new(store.accept(Arc::new(delivery(1, Start::Anyone)), dedupe).await.unwrap());
+        assert_eq!(
+            store.claim(key(1), Token(7), LEASE).await.unwrap(),
+            Claimed::Committed,
+            "past its window, {window:?}"
+        );
+        let second = store
+            .accept(Arc::new(delivery(1, Start::Anyone)), dedupe)
+            .await
+            .unwrap();
+        assert_eq!(
+            second,
+            Accepted::Duplicate {
+                of: Some(lease.unit.delivery)
+            }
+        );
+        assert_eq!(
+            store.settle(lease, Some(attempt(200)), next).await.unwrap(),
+            Held::Yes
+        );
+        new(store
+            .accept(Arc::new(delivery(1, Start::Anyone)), dedupe)
+            .await
+            .unwrap());
         drop(store);
-        let held: Vec<_> = take(&open(directory.path(), &clock), 1, 9).await.into_iter().map(|taken| taken.stored.id).collect();
+        let held: Vec<_> = take(&open(directory.path(), &clock), 1, 9)
+            .await
+            .into_iter()
+            .map(|taken| taken.stored.id)
+            .collect();
         assert_eq!(held.len(), 1, "{window:?} {next:?}");
     }
 }
@@ -617,11 +1108,28 @@ async fn replayed_delivery_holds_its_key_until_it_is_over() {
     let store = open(directory.path(), &clock);
     let window = Duration::from_secs(60);
     let one = delivery(1, Start::Mine(LEASE));
-    let dedupe = Dedupe::Key { key: key(1), window, dead: OnDead::Keep };
+    let dedupe = Dedupe::Key {
+        key: key(1),
+        window,
+        dead: OnDead::Keep,
+    };
     let lease = new(store.accept(Arc::new(one.clone()), dedupe).await.unwrap()).remove(0);
-    assert_eq!(store.settle(lease, Some(attempt(410)), Next::Dead(crate::retry::Reason::Age)).await.unwrap(), Held::Yes);
+    assert_eq!(
+        store
+            .settle(
+                lease,
+                Some(attempt(410)),
+                Next::Dead(crate::retry::Reason::Age)
+            )
+            .await
+            .unwrap(),
+        Held::Yes
+    );
     let act = Act {
-        deed: Deed::Replay { delivered: false, cause: crate::store::queue::Cause::Replay },
+        deed: Deed::Replay {
+            delivered: false,
+            cause: crate::store::queue::Cause::Replay,
+        },
         which: Which::Ids(vec![one.id]),
         targets: Arc::default(),
         who: "t".into(),
@@ -631,10 +1139,22 @@ async fn replayed_delivery_holds_its_key_until_it_is_over() {
     };
     assert_eq!(store.act(Scope::All, &act, 9).await.unwrap().done, 1);
     clock.advance(window * 2);
-    assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Committed);
+    assert_eq!(
+        store.claim(key(1), Token(7), LEASE).await.unwrap(),
+        Claimed::Committed
+    );
     let lease = take(&store, 1, 1).await.remove(0).lease;
-    assert_eq!(store.settle(lease, Some(attempt(200)), Next::Delivered).await.unwrap(), Held::Yes);
-    assert_eq!(store.claim(key(1), Token(7), LEASE).await.unwrap(), Claimed::Fresh);
+    assert_eq!(
+        store
+            .settle(lease, Some(attempt(200)), Next::Delivered)
+            .await
+            .unwrap(),
+        Held::Yes
+    );
+    assert_eq!(
+        store.claim(key(1), Token(7), LEASE).await.unwrap(),
+        Claimed::Fresh
+    );
 }
 
 /// The log is copied into the database while it is written to, and does not grow without bound.
@@ -646,15 +1166,22 @@ async fn the_log_stays_short_under_load() {
         let tasks: Vec<_> = (0..64)
             .map(|_| {
                 let store = Arc::clone(&store);
-                let one = Accept { body: vec![1; 32 << 10].into(), ..delivery(1, Start::Anyone) };
-                tokio::spawn(async move { store.accept(Arc::new(one), Dedupe::None).await.unwrap() })
+                let one = Accept {
+                    body: vec![1; 32 << 10].into(),
+                    ..delivery(1, Start::Anyone)
+                };
+                tokio::spawn(
+                    async move { store.accept(Arc::new(one), Dedupe::None).await.unwrap() },
+                )
             })
             .collect();
         for task in tasks {
             new(task.await.unwrap());
         }
     }
-    let log = std::fs::metadata(directory.path().join("hookgate.db-wal")).unwrap().len();
+    let log = std::fs::metadata(directory.path().join("hookgate.db-wal"))
+        .unwrap()
+        .len();
     assert!(log < 70 << 20, "{log} bytes of log for 80 MiB");
 }
 
@@ -662,19 +1189,45 @@ async fn the_log_stays_short_under_load() {
 async fn what_is_forgotten_stays_so_after_a_restart() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
-    let forget = |keys| Forgetting { keys, who: "anna".into(), which: "them".into(), reason: "test".into() };
+    let forget = |keys| Forgetting {
+        keys,
+        who: "anna".into(),
+        which: "them".into(),
+        reason: "test".into(),
+    };
     for byte in 1..=3 {
-        assert_eq!(store.claim(key(byte), Token(1), LEASE).await.unwrap(), Claimed::Fresh);
-        assert_eq!(store.commit(key(byte), Token(1), WINDOW).await.unwrap(), Held::Yes);
+        assert_eq!(
+            store.claim(key(byte), Token(1), LEASE).await.unwrap(),
+            Claimed::Fresh
+        );
+        assert_eq!(
+            store.commit(key(byte), Token(1), WINDOW).await.unwrap(),
+            Held::Yes
+        );
     }
     // at once, while the journal has not written them
     assert_eq!(store.forget(forget(vec![key(1), key(2)])).await.unwrap(), 2);
-    let again = Dedupe::Key { key: key(2), window: WINDOW, dead: OnDead::Revive };
-    new(store.accept(Arc::new(delivery(1, Start::Anyone)), again).await.unwrap());
+    let again = Dedupe::Key {
+        key: key(2),
+        window: WINDOW,
+        dead: OnDead::Revive,
+    };
+    new(store
+        .accept(Arc::new(delivery(1, Start::Anyone)), again)
+        .await
+        .unwrap());
     drop(store);
     let store = open(directory.path(), &clock);
-    for (byte, is) in [(1, Claimed::Fresh), (2, Claimed::Committed), (3, Claimed::Committed)] {
-        assert_eq!(store.claim(key(byte), Token(9), LEASE).await.unwrap(), is, "{byte}");
+    for (byte, is) in [
+        (1, Claimed::Fresh),
+        (2, Claimed::Committed),
+        (3, Claimed::Committed),
+    ] {
+        assert_eq!(
+            store.claim(key(byte), Token(9), LEASE).await.unwrap(),
+            is,
+            "{byte}"
+        );
     }
 }
 
@@ -704,7 +1257,11 @@ async fn numbers_are_the_same_after_any_restart() {
                 drop(store);
                 store = open(directory.path(), &clock);
             }
-            assert_eq!(store.numbers(config).await.unwrap(), assign(&mut rows, config), "{restarts:b}, step {step}");
+            assert_eq!(
+                store.numbers(config).await.unwrap(),
+                assign(&mut rows, config),
+                "{restarts:b}, step {step}"
+            );
         }
     }
 }
@@ -714,8 +1271,12 @@ async fn numbers_are_the_same_after_any_restart() {
 async fn a_lease_whose_read_fails_is_given_back() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
-    new(store.accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None).await.unwrap());
-    let ((go, wait), (begin, begun)) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
+    new(store
+        .accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None)
+        .await
+        .unwrap());
+    let ((go, wait), (begin, begun)) =
+        (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
     let hold_up = move |_: &sqlite::look::Reading<'_>| {
         begin.send(()).unwrap();
         // until `go` is dropped
@@ -726,11 +1287,19 @@ async fn a_lease_whose_read_fails_is_given_back() {
     begun.recv().unwrap();
     // more than may wait
     let reads: Vec<_> = (0..300).map(|_| store.ready(None)).collect();
-    assert!(store.lease(&[Wanted::of(TargetId(1), 1)], LEASE, 0).await.is_err());
+    assert!(
+        store
+            .lease(&[Wanted::of(TargetId(1), 1)], LEASE, 0)
+            .await
+            .is_err()
+    );
     drop(go);
     reading.await.unwrap();
     drop(reads);
-    assert!(take(&store, 1, 1).await.is_empty(), "not at once: the disk may fail on");
+    assert!(
+        take(&store, 1, 1).await.is_empty(),
+        "not at once: the disk may fail on"
+    );
     clock.advance(Duration::from_secs(1));
     assert_eq!(take(&store, 1, 1).await.len(), 1);
 }
@@ -741,12 +1310,20 @@ async fn a_delivery_that_cannot_be_decoded_waits_for_an_hour() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let one = delivery(1, Start::Anyone);
-    new(store.accept(Arc::new(one.clone()), Dedupe::None).await.unwrap());
+    new(store
+        .accept(Arc::new(one.clone()), Dedupe::None)
+        .await
+        .unwrap());
     let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
-    other.execute("update delivery set record = x'ff'", []).unwrap();
+    other
+        .execute("update delivery set record = x'ff'", [])
+        .unwrap();
     assert!(take(&store, 1, 1).await.is_empty());
     clock.advance(LEASE * 2);
     assert!(take(&store, 1, 1).await.is_empty());
     let ready = store.ready(None).await.unwrap();
-    assert!(ready.targets.is_empty() && ready.next_in.is_some_and(|next| next > LEASE), "{ready:?}");
+    assert!(
+        ready.targets.is_empty() && ready.next_in.is_some_and(|next| next > LEASE),
+        "{ready:?}"
+    );
 }

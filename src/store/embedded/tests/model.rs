@@ -7,7 +7,10 @@ use super::*;
 use crate::retry::Reason;
 use crate::store::archive::{Act, Deed, Scope, Status, Which};
 use crate::store::contract::queue::{attempt, delivery, take};
-use crate::store::queue::{Accept, Accepted, CUT_OFF, Cause, Dedupe, DeliveryRef, Lane, Lease, Next, OnDead, Queue as _, Start};
+use crate::store::queue::{
+    Accept, Accepted, CUT_OFF, Cause, Dedupe, DeliveryRef, Lane, Lease, Next, OnDead, Queue as _,
+    Start,
+};
 
 /// A delivery that is offered.
 #[derive(Clone, Copy, Debug)]
@@ -22,24 +25,42 @@ struct Offer {
 #[derive(Clone, Debug)]
 enum Step {
     Accept(Offer),
-    Claim { key: u8 },
+    Claim {
+        key: u8,
+    },
     Repeat(prop::sample::Index),
-    Take { target: u32, count: u32 },
-    Settle { which: prop::sample::Index, next: u8 },
+    Take {
+        target: u32,
+        count: u32,
+    },
+    Settle {
+        which: prop::sample::Index,
+        next: u8,
+    },
     Advance(u64),
-    Act { which: prop::sample::Index, deed: u8 },
+    Act {
+        which: prop::sample::Index,
+        deed: u8,
+    },
     Restart,
 }
 
 fn offer() -> impl Strategy<Value = Offer> {
     let dead = prop_oneof![Just(OnDead::Revive), Just(OnDead::Keep)];
-    (0..3_u32, prop::option::of(0..4_u8), prop::option::of(0..2_u8), 0..3_u8, dead).prop_map(|(target, key, lane, start, dead)| Offer {
-        target,
-        key,
-        lane,
-        start,
+    (
+        0..3_u32,
+        prop::option::of(0..4_u8),
+        prop::option::of(0..2_u8),
+        0..3_u8,
         dead,
-    })
+    )
+        .prop_map(|(target, key, lane, start, dead)| Offer {
+            target,
+            key,
+            lane,
+            start,
+            dead,
+        })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -115,12 +136,17 @@ const RETRY: u64 = 7;
 impl One {
     /// Its attempt is not settled, and never will be by whoever has it.
     fn cut_off(&mut self) {
-        self.rows.entry(self.lease).or_insert((self.attempt, Recorded::CutOff));
+        self.rows
+            .entry(self.lease)
+            .or_insert((self.attempt, Recorded::CutOff));
     }
 
     /// What an attempt came to that was taken for lost: it is recorded once.
     fn record(&mut self, lease: Lease, recorded: Recorded) {
-        let row = self.rows.entry(lease.number).or_insert((lease.attempt, Recorded::CutOff));
+        let row = self
+            .rows
+            .entry(lease.number)
+            .or_insert((lease.attempt, Recorded::CutOff));
         if row.1 == Recorded::CutOff {
             row.1 = recorded;
         }
@@ -129,7 +155,11 @@ impl One {
     /// Whether the store knows that this lease settled it.
     fn settled(&self, lease: u32) -> bool {
         let is_dead = matches!(self.place, Place::Dead | Place::Cancelled) && self.lease == lease;
-        is_dead || self.rows.get(&lease).is_some_and(|(_, recorded)| *recorded == Recorded::InTime)
+        is_dead
+            || self
+                .rows
+                .get(&lease)
+                .is_some_and(|(_, recorded)| *recorded == Recorded::InTime)
     }
 }
 
@@ -137,18 +167,25 @@ impl Model {
     /// The delivery that has a key: one that waits, or whose window has not passed.
     fn known(&self, name: u8) -> Option<DeliveryRef> {
         let (of, until) = *self.keys.get(&name)?;
-        let waits = self.all.get(&of).is_some_and(|one| matches!(one.place, Place::Waits { .. }));
+        let waits = self
+            .all
+            .get(&of)
+            .is_some_and(|one| matches!(one.place, Place::Waits { .. }));
         (waits || self.now < until).then_some(of)
     }
 
     /// Whether the key of a delivery, if it has one, is its own still.
     fn has_key(&self, id: DeliveryRef) -> bool {
-        self.all[&id].name.is_none_or(|name| self.known(name) == Some(id))
+        self.all[&id]
+            .name
+            .is_none_or(|name| self.known(name) == Some(id))
     }
 
     /// Whether another of its lane waits.
     fn is_behind(&self, target: u32, lane: Option<u8>) -> bool {
-        let waits = |one: &One| one.target == target && one.lane == lane && matches!(one.place, Place::Waits { .. });
+        let waits = |one: &One| {
+            one.target == target && one.lane == lane && matches!(one.place, Place::Waits { .. })
+        };
         lane.is_some() && self.all.values().any(waits)
     }
 
@@ -159,17 +196,33 @@ impl Model {
         let run_at = (!self.is_behind(target, lane)).then_some(self.now);
         let one = self.all.get_mut(&id).unwrap();
         if one.place == Place::Delivered {
-            (one.lease, one.attempt) = (*one.rows.keys().max().unwrap(), one.rows.values().map(|(number, _)| *number).max().unwrap());
+            (one.lease, one.attempt) = (
+                *one.rows.keys().max().unwrap(),
+                one.rows.values().map(|(number, _)| *number).max().unwrap(),
+            );
         }
-        (one.seq, one.place) = (self.seq, Place::Waits { run_at, held: false, tries: 0 });
+        (one.seq, one.place) = (
+            self.seq,
+            Place::Waits {
+                run_at,
+                held: false,
+                tries: 0,
+            },
+        );
     }
 
     /// The next of a lane is due, if the first left it.
     fn next_of_lane(&mut self, target: u32, lane: Option<u8>) {
         let now = self.now;
-        let waits = |one: &&mut One| one.target == target && one.lane == lane && matches!(one.place, Place::Waits { .. });
+        let waits = |one: &&mut One| {
+            one.target == target && one.lane == lane && matches!(one.place, Place::Waits { .. })
+        };
         if lane.is_some()
-            && let Some(one) = self.all.values_mut().filter(waits).min_by_key(|one| one.seq)
+            && let Some(one) = self
+                .all
+                .values_mut()
+                .filter(waits)
+                .min_by_key(|one| one.seq)
             && let Place::Waits { run_at, .. } = &mut one.place
         {
             run_at.get_or_insert(now);
@@ -184,7 +237,13 @@ impl Model {
     }
 
     async fn accept(&mut self, store: &Embedded, offer: Offer) {
-        let Offer { target, key: name, lane, start, dead } = offer;
+        let Offer {
+            target,
+            key: name,
+            lane,
+            start,
+            dead,
+        } = offer;
         let (start, run_at) = match start {
             0 => (Start::Mine(LEASE), self.now + LEASED),
             1 => (Start::Anyone, self.now),
@@ -192,35 +251,65 @@ impl Model {
         };
         let mut offered = delivery(target, start);
         offered.to[0].lane = lane.map(|lane| Lane([lane; 16]));
-        let dedupe =
-            name.map_or(Dedupe::None, |name| Dedupe::Key { key: key(u32::from(name)), window: Duration::from_secs(window(name)), dead });
-        let answer = store.accept(Arc::new(offered.clone()), dedupe).await.unwrap();
+        let dedupe = name.map_or(Dedupe::None, |name| Dedupe::Key {
+            key: key(u32::from(name)),
+            window: Duration::from_secs(window(name)),
+            dead,
+        });
+        let answer = store
+            .accept(Arc::new(offered.clone()), dedupe)
+            .await
+            .unwrap();
         if let Some((name, of)) = name.and_then(|name| Some((name, self.known(name)?))) {
             let Some(before) = self.all.get(&of) else {
-                assert_eq!(answer, Accepted::Duplicate { of: None }, "it was delivered, and purged");
+                assert_eq!(
+                    answer,
+                    Accepted::Duplicate { of: None },
+                    "it was delivered, and purged"
+                );
                 return;
             };
-            let raised = dead == OnDead::Revive && matches!(before.place, Place::Dead | Place::Cancelled);
+            let raised =
+                dead == OnDead::Revive && matches!(before.place, Place::Dead | Place::Cancelled);
             if raised {
                 self.raise(of);
                 let until = self.now + window(name);
-                self.keys.entry(name).and_modify(|(_, known)| *known = until.max(*known));
+                self.keys
+                    .entry(name)
+                    .and_modify(|(_, known)| *known = until.max(*known));
             }
-            assert_eq!(answer, if raised { Accepted::Revived { of } } else { Accepted::Duplicate { of: Some(of) } });
+            assert_eq!(
+                answer,
+                if raised {
+                    Accepted::Revived { of }
+                } else {
+                    Accepted::Duplicate { of: Some(of) }
+                }
+            );
             return;
         }
-        let Accepted::New(leases) = answer else { panic!("{answer:?}: nothing with that key was delivered, or is there") };
+        let Accepted::New(leases) = answer else {
+            panic!("{answer:?}: nothing with that key was delivered, or is there")
+        };
         let run_at = (!self.is_behind(target, lane)).then_some(run_at);
-        let (mine, held) = (matches!(start, Start::Mine(_)), matches!(start, Start::Mine(_)) && run_at.is_some());
+        let (mine, held) = (
+            matches!(start, Start::Mine(_)),
+            matches!(start, Start::Mine(_)) && run_at.is_some(),
+        );
         assert_eq!(leases.len(), usize::from(held));
         self.leases.extend(&leases);
-        self.keys.extend(name.map(|name| (name, (offered.id, self.now + window(name)))));
+        self.keys
+            .extend(name.map(|name| (name, (offered.id, self.now + window(name)))));
         self.seq += 1;
         let one = One {
             target,
             lane,
             seq: self.seq,
-            place: Place::Waits { run_at, held, tries: 0 },
+            place: Place::Waits {
+                run_at,
+                held,
+                tries: 0,
+            },
             lease: u32::from(mine),
             attempt: u32::from(held),
             rows: BTreeMap::new(),
@@ -235,39 +324,62 @@ impl Model {
         let (key, token) = (key(u32::from(name)), Token(u128::MAX));
         let claimed = store.claim(key, token, LEASE).await.unwrap();
         store.release_soon(key, token);
-        assert_eq!(claimed, if self.known(name).is_some() { Claimed::Committed } else { Claimed::Fresh });
+        assert_eq!(
+            claimed,
+            if self.known(name).is_some() {
+                Claimed::Committed
+            } else {
+                Claimed::Fresh
+            }
+        );
     }
 
     async fn take(&mut self, store: &Embedded, target: u32, count: u32) {
         let taken = take(store, target, count).await;
         let now = self.now;
         let due_at = |one: &One| match one.place {
-            Place::Waits { run_at, tries, .. } => {
-                run_at.filter(|run_at| one.target == target && *run_at <= now).map(|run_at| (tries > 0, run_at))
-            }
+            Place::Waits { run_at, tries, .. } => run_at
+                .filter(|run_at| one.target == target && *run_at <= now)
+                .map(|run_at| (tries > 0, run_at)),
             Place::Dead | Place::Cancelled | Place::Delivered => None,
         };
         let mut due: Vec<(bool, u64)> = self.all.values().filter_map(due_at).collect();
         due.sort_unstable();
-        let (retries, firsts): (Vec<_>, Vec<_>) = due.into_iter().partition(|(is_retry, _)| *is_retry);
+        let (retries, firsts): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|(is_retry, _)| *is_retry);
         let (mut firsts, mut retries) = (firsts.into_iter(), retries.into_iter());
         let in_turn = (0..count).map_while(|place| match place % 2 {
             0 => firsts.next().or_else(|| retries.next()),
             _ => retries.next().or_else(|| firsts.next()),
         });
         let in_turn: Vec<(bool, u64)> = in_turn.collect();
-        let got: Vec<(bool, u64)> = taken.iter().map(|leased| due_at(&self.all[&leased.stored.id]).expect("it is due")).collect();
-        assert_eq!(got, in_turn, "first attempts and retries in turn, of each the longest due, and of each lane the first");
+        let got: Vec<(bool, u64)> = taken
+            .iter()
+            .map(|leased| due_at(&self.all[&leased.stored.id]).expect("it is due"))
+            .collect();
+        assert_eq!(
+            got, in_turn,
+            "first attempts and retries in turn, of each the longest due, and of each lane the first"
+        );
         for leased in taken {
             let one = self.all.get_mut(&leased.stored.id).unwrap();
-            let Place::Waits { tries, held, .. } = one.place else { panic!() };
+            let Place::Waits { tries, held, .. } = one.place else {
+                panic!()
+            };
             if held {
                 one.cut_off();
             }
             one.lease += 1;
             one.attempt += 1;
-            assert_eq!((leased.lease.number, leased.lease.attempt, leased.tries), (one.lease, one.attempt, tries));
-            one.place = Place::Waits { run_at: Some(now + LEASED), held: true, tries };
+            assert_eq!(
+                (leased.lease.number, leased.lease.attempt, leased.tries),
+                (one.lease, one.attempt, tries)
+            );
+            one.place = Place::Waits {
+                run_at: Some(now + LEASED),
+                held: true,
+                tries,
+            };
             self.leases.push(leased.lease);
         }
     }
@@ -282,22 +394,32 @@ impl Model {
             _ => Next::Cancelled,
         };
         let tried = !matches!(next, Next::GiveBack | Next::Cancelled);
-        let held = store.settle(lease, tried.then(|| attempt(500)), next).await.unwrap();
+        let held = store
+            .settle(lease, tried.then(|| attempt(500)), next)
+            .await
+            .unwrap();
         let (id, now) = (lease.unit.delivery, self.now);
         let Some(one) = self.all.get_mut(&id) else {
             assert_eq!(held, Held::Lost, "it was purged");
             return;
         };
         match one.place {
-            Place::Waits { held: true, tries, .. } if one.lease == lease.number => {
+            Place::Waits {
+                held: true, tries, ..
+            } if one.lease == lease.number => {
                 assert_eq!(held, Held::Yes);
                 if tried {
-                    one.rows.insert(lease.number, (lease.attempt, Recorded::InTime));
+                    one.rows
+                        .insert(lease.number, (lease.attempt, Recorded::InTime));
                 } else {
                     one.attempt -= 1;
                 }
                 let tries = tries + u32::from(tried && !matches!(next, Next::Later(_)));
-                let waits = |after| Place::Waits { run_at: Some(now + after), held: false, tries };
+                let waits = |after| Place::Waits {
+                    run_at: Some(now + after),
+                    held: false,
+                    tries,
+                };
                 match next {
                     Next::Delivered => self.leave(id, Place::Delivered),
                     Next::Dead(_) => self.leave(id, Place::Dead),
@@ -307,10 +429,14 @@ impl Model {
                 }
             }
             // given back, and nothing since: the same answer again
-            Place::Waits { held: false, .. } if one.lease == lease.number => assert_eq!(held, Held::Yes),
+            Place::Waits { held: false, .. } if one.lease == lease.number => {
+                assert_eq!(held, Held::Yes)
+            }
             _ if one.settled(lease.number) => assert_eq!(held, Held::Yes),
             // nobody has it, and it was delivered: that is its end, whatever was said meanwhile
-            Place::Waits { held: false, .. } | Place::Dead | Place::Cancelled if next == Next::Delivered => {
+            Place::Waits { held: false, .. } | Place::Dead | Place::Cancelled
+                if next == Next::Delivered =>
+            {
                 assert_eq!(held, Held::Yes);
                 one.record(lease, Recorded::InTime);
                 self.leave(id, Place::Delivered);
@@ -325,9 +451,19 @@ impl Model {
     }
 
     async fn act(&mut self, store: &Embedded, id: DeliveryRef, deed: u8) {
-        let replay = |delivered| Deed::Replay { delivered, cause: Cause::Replay };
+        let replay = |delivered| Deed::Replay {
+            delivered,
+            cause: Cause::Replay,
+        };
         let purge = |waiting| Deed::Purge { waiting };
-        let deed = [replay(false), replay(true), Deed::Cancel, purge(false), purge(true), Deed::AttemptNow][usize::from(deed)];
+        let deed = [
+            replay(false),
+            replay(true),
+            Deed::Cancel,
+            purge(false),
+            purge(true),
+            Deed::AttemptNow,
+        ][usize::from(deed)];
         let act = Act {
             deed,
             which: Which::Ids(vec![id]),
@@ -339,7 +475,9 @@ impl Model {
         };
         store.act(Scope::All, &act, 5).await.unwrap();
         let now = self.now;
-        let Some(one) = self.all.get_mut(&id) else { return };
+        let Some(one) = self.all.get_mut(&id) else {
+            return;
+        };
         match (deed, one.place) {
             (Deed::Purge { waiting: false }, Place::Waits { .. }) => {}
             (Deed::Purge { .. }, place) => {
@@ -356,29 +494,70 @@ impl Model {
                 one.lease += 1;
                 self.leave(id, Place::Cancelled);
             }
-            (Deed::Replay { .. }, Place::Dead | Place::Cancelled) | (Deed::Replay { delivered: true, .. }, Place::Delivered) => {
+            (Deed::Replay { .. }, Place::Dead | Place::Cancelled)
+            | (
+                Deed::Replay {
+                    delivered: true, ..
+                },
+                Place::Delivered,
+            ) => {
                 self.raise(id);
             }
-            (Deed::Replay { .. }, Place::Waits { held, run_at: Some(run_at), .. }) => {
+            (
+                Deed::Replay { .. },
+                Place::Waits {
+                    held,
+                    run_at: Some(run_at),
+                    ..
+                },
+            ) => {
                 if !held || run_at <= now {
-                    one.place = Place::Waits { run_at: Some(now), held, tries: 0 };
+                    one.place = Place::Waits {
+                        run_at: Some(now),
+                        held,
+                        tries: 0,
+                    };
                 }
             }
-            (Deed::AttemptNow, Place::Waits { held: false, run_at: Some(run_at), tries }) => {
-                one.place = Place::Waits { run_at: Some(run_at.min(now)), held: false, tries };
+            (
+                Deed::AttemptNow,
+                Place::Waits {
+                    held: false,
+                    run_at: Some(run_at),
+                    tries,
+                },
+            ) => {
+                one.place = Place::Waits {
+                    run_at: Some(run_at.min(now)),
+                    held: false,
+                    tries,
+                };
             }
-            (Deed::Replay { .. } | Deed::AttemptNow, _) | (Deed::Cancel, Place::Dead | Place::Cancelled | Place::Delivered) => {}
+            (Deed::Replay { .. } | Deed::AttemptNow, _)
+            | (Deed::Cancel, Place::Dead | Place::Cancelled | Place::Delivered) => {}
         }
     }
 
     /// Whoever leased something is gone.
     fn restart(&mut self) {
         for one in self.all.values_mut() {
-            if let Place::Waits { held: true, tries, .. } = one.place {
+            if let Place::Waits {
+                held: true, tries, ..
+            } = one.place
+            {
                 one.cut_off();
-                let cut_off = one.rows.values().rev().take_while(|(_, recorded)| *recorded == Recorded::CutOff).count();
+                let cut_off = one
+                    .rows
+                    .values()
+                    .rev()
+                    .take_while(|(_, recorded)| *recorded == Recorded::CutOff)
+                    .count();
                 let pause = if cut_off < 2 { 0 } else { 1 << (cut_off - 2) };
-                one.place = Place::Waits { run_at: Some(self.now + pause), held: false, tries };
+                one.place = Place::Waits {
+                    run_at: Some(self.now + pause),
+                    held: false,
+                    tries,
+                };
             }
         }
     }
@@ -386,11 +565,31 @@ impl Model {
     async fn compare(&self, store: &Embedded) {
         for (id, one) in &self.all {
             let shown = store.get(Scope::All, *id).await.unwrap().unwrap();
-            let rows = shown.attempts.iter().map(|shown| match (shown.late, shown.attempt.error.as_deref()) {
-                (late, Some(CUT_OFF)) => (shown.number, if late { Recorded::Late } else { Recorded::CutOff }),
-                (late, _) => (shown.number, if late { Recorded::Late } else { Recorded::InTime }),
+            let rows = shown.attempts.iter().map(|shown| {
+                match (shown.late, shown.attempt.error.as_deref()) {
+                    (late, Some(CUT_OFF)) => (
+                        shown.number,
+                        if late {
+                            Recorded::Late
+                        } else {
+                            Recorded::CutOff
+                        },
+                    ),
+                    (late, _) => (
+                        shown.number,
+                        if late {
+                            Recorded::Late
+                        } else {
+                            Recorded::InTime
+                        },
+                    ),
+                }
             });
-            assert_eq!(rows.collect::<Vec<_>>(), one.rows.values().copied().collect::<Vec<_>>(), "{one:?}");
+            assert_eq!(
+                rows.collect::<Vec<_>>(),
+                one.rows.values().copied().collect::<Vec<_>>(),
+                "{one:?}"
+            );
             let unit = shown.units;
             let status = match one.place {
                 Place::Waits { tries: 0, .. } => Status::Pending,
@@ -399,15 +598,25 @@ impl Model {
                 Place::Cancelled => Status::Cancelled,
                 Place::Delivered => Status::Delivered,
             };
-            assert_eq!(unit.first().map(|unit| unit.status), Some(status), "{one:?}");
+            assert_eq!(
+                unit.first().map(|unit| unit.status),
+                Some(status),
+                "{one:?}"
+            );
         }
         let count = |is: fn(&Place) -> bool| self.all.values().filter(|one| is(&one.place)).count();
         let counts = store.totals().await.unwrap();
         let sum = |of: fn(&(crate::store::queue::TargetId, u64, u64)) -> u64| {
             usize::try_from(counts.targets.iter().map(of).sum::<u64>()).unwrap()
         };
-        assert_eq!(sum(|(_, waiting, _)| *waiting), count(|place| matches!(place, Place::Waits { .. })));
-        assert_eq!(sum(|(_, _, dead)| *dead), count(|place| matches!(place, Place::Dead | Place::Cancelled)));
+        assert_eq!(
+            sum(|(_, waiting, _)| *waiting),
+            count(|place| matches!(place, Place::Waits { .. }))
+        );
+        assert_eq!(
+            sum(|(_, _, dead)| *dead),
+            count(|place| matches!(place, Place::Dead | Place::Cancelled))
+        );
         for name in 0..4 {
             self.claim(store, name).await;
         }
@@ -422,7 +631,9 @@ async fn run(steps: Vec<Step>) {
             Step::Accept(offer) => model.accept(&store, offer).await,
             Step::Claim { key } => model.claim(&store, key).await,
             Step::Repeat(which) => {
-                let Some((id, one)) = (!model.all.is_empty()).then(|| which.get(&model.all.iter().collect::<Vec<_>>()).to_owned()) else {
+                let Some((id, one)) = (!model.all.is_empty())
+                    .then(|| which.get(&model.all.iter().collect::<Vec<_>>()).to_owned())
+                else {
                     continue;
                 };
                 // a call is repeated at once
@@ -431,12 +642,17 @@ async fn run(steps: Vec<Step>) {
                 }
                 let (offered, dedupe) = one.accept.clone();
                 let answer = store.accept(Arc::new(offered), dedupe).await.unwrap();
-                let Accepted::New(leases) = answer else { panic!("{answer:?}") };
-                let held = matches!(one.place, Place::Waits { held: true, .. }) && one.first == [one.lease];
+                let Accepted::New(leases) = answer else {
+                    panic!("{answer:?}")
+                };
+                let held = matches!(one.place, Place::Waits { held: true, .. })
+                    && one.first == [one.lease];
                 assert_eq!(leases.len(), usize::from(held));
             }
             Step::Take { target, count } => model.take(&store, target, count).await,
-            Step::Settle { which, next } if !model.leases.is_empty() => model.settle(&store, *which.get(&model.leases), next).await,
+            Step::Settle { which, next } if !model.leases.is_empty() => {
+                model.settle(&store, *which.get(&model.leases), next).await
+            }
             Step::Act { which, deed } if !model.all.is_empty() => {
                 let ids: Vec<_> = model.all.keys().copied().collect();
                 let id = *which.get(&ids);

@@ -17,8 +17,16 @@ impl Disk {
 
     fn open(&self, path: &Path, clock: &Arc<HandClock>) -> Embedded {
         let refuses = Arc::clone(&self.0);
-        let hook = Hook::new(move || if refuses.load(Ordering::SeqCst) { Err(StoreError::Unavailable("io".into())) } else { Ok(()) });
-        Embedded::open_with(path, 1000, Arc::<HandClock>::clone(clock), Opening { hook }).unwrap().ledger
+        let hook = Hook::new(move || {
+            if refuses.load(Ordering::SeqCst) {
+                Err(StoreError::Unavailable("io".into()))
+            } else {
+                Ok(())
+            }
+        });
+        Embedded::open_with(path, 1000, Arc::<HandClock>::clone(clock), Opening { hook })
+            .unwrap()
+            .ledger
     }
 }
 
@@ -30,7 +38,15 @@ async fn kept_for_an_hour(path: &Path, disk: &Disk, clock: &Arc<HandClock>) -> E
     until("saved", || store.counts().unsaved == 0).await;
     clock.advance(HOUR);
     let other = rusqlite::Connection::open(path.join("hookgate.db")).unwrap();
-    let time = || other.query_row("select value from meta where name = 'store_time'", [], |row| row.get::<_, i64>(0)).unwrap();
+    let time = || {
+        other
+            .query_row(
+                "select value from meta where name = 'store_time'",
+                [],
+                |row| row.get::<_, i64>(0),
+            )
+            .unwrap()
+    };
     let now = store.shared.time.now();
     until("the time is kept", || time() == now).await;
     store
@@ -39,7 +55,12 @@ async fn kept_for_an_hour(path: &Path, disk: &Disk, clock: &Arc<HandClock>) -> E
 /// Returns what a killed process leaves: the files as they are now.
 fn killed(path: &Path) -> tempfile::TempDir {
     let left = tempfile::tempdir().unwrap();
-    for file in ["hookgate.db", "hookgate.db-wal", "hookgate.lock", "ledger-saved"] {
+    for file in [
+        "hookgate.db",
+        "hookgate.db-wal",
+        "hookgate.lock",
+        "ledger-saved",
+    ] {
         if path.join(file).exists() {
             std::fs::copy(path.join(file), left.path().join(file)).unwrap();
         }
@@ -53,32 +74,65 @@ fn kept_for(store: &Embedded) -> Option<Duration> {
 
 #[tokio::test]
 async fn ledger_is_kept_over_clean_ends_and_quick_restarts() {
-    let (directory, clock, disk) = (tempfile::tempdir().unwrap(), HandClock::new(), Disk::default());
+    let (directory, clock, disk) = (
+        tempfile::tempdir().unwrap(),
+        HandClock::new(),
+        Disk::default(),
+    );
     let store = kept_for_an_hour(directory.path(), &disk, &clock).await;
     assert_eq!(kept_for(&store), Some(HOUR));
     let left = killed(directory.path());
     clock.advance(MINUTE / 2);
     let again = disk.open(left.path(), &clock);
-    assert_eq!(kept_for(&again), Some(HOUR + MINUTE / 2), "a kill loses the last moment alone");
+    assert_eq!(
+        kept_for(&again),
+        Some(HOUR + MINUTE / 2),
+        "a kill loses the last moment alone"
+    );
     drop(again);
     clock.advance(10 * HOUR);
     let again = disk.open(left.path(), &clock);
-    assert_eq!(kept_for(&again), Some(11 * HOUR + MINUTE / 2), "nothing ran meanwhile");
+    assert_eq!(
+        kept_for(&again),
+        Some(11 * HOUR + MINUTE / 2),
+        "nothing ran meanwhile"
+    );
     // it was clean once, and is not now
     let left = killed(left.path());
     clock.advance(2 * MINUTE);
     let again = disk.open(left.path(), &clock);
-    assert_eq!(kept_for(&again), Some(Duration::ZERO), "nobody knows whether its disk took commits");
+    assert_eq!(
+        kept_for(&again),
+        Some(Duration::ZERO),
+        "nobody knows whether its disk took commits"
+    );
     clock.advance(MINUTE);
-    assert_eq!(kept_for(&again), Some(MINUTE), "it counts from the start on");
+    assert_eq!(
+        kept_for(&again),
+        Some(MINUTE),
+        "it counts from the start on"
+    );
     drop(again);
-    assert_eq!(kept_for(&disk.open(left.path(), &clock)), Some(MINUTE), "a gap is noted once");
+    assert_eq!(
+        kept_for(&disk.open(left.path(), &clock)),
+        Some(MINUTE),
+        "a gap is noted once"
+    );
 }
 
 #[tokio::test]
 async fn ledger_whose_disk_refused_commits_is_not_kept() {
-    for (ends, is_well) in [("killed", false), ("closed", false), ("killed", true), ("closed", true)] {
-        let (directory, clock, disk) = (tempfile::tempdir().unwrap(), HandClock::new(), Disk::default());
+    for (ends, is_well) in [
+        ("killed", false),
+        ("closed", false),
+        ("killed", true),
+        ("closed", true),
+    ] {
+        let (directory, clock, disk) = (
+            tempfile::tempdir().unwrap(),
+            HandClock::new(),
+            Disk::default(),
+        );
         let store = kept_for_an_hour(directory.path(), &disk, &clock).await;
         disk.refuses(true);
         commit(&store, 10..20).await;
@@ -87,14 +141,36 @@ async fn ledger_whose_disk_refused_commits_is_not_kept() {
         assert_eq!(kept_for(&store), Some(HOUR + MINUTE / 2), "memory has them");
         if is_well {
             disk.refuses(false);
-            until("saved", || store.counts().unsaved == 0 && directory.path().join("ledger-saved").exists()).await;
+            until("saved", || {
+                store.counts().unsaved == 0 && directory.path().join("ledger-saved").exists()
+            })
+            .await;
         }
-        let left = if ends == "killed" { Some(killed(directory.path())) } else { None };
+        let left = if ends == "killed" {
+            Some(killed(directory.path()))
+        } else {
+            None
+        };
         drop(store);
         disk.refuses(false);
-        let again = disk.open(left.as_ref().map_or(directory.path(), |left| left.path()), &clock);
-        let (kept, known) = if is_well { (HOUR + MINUTE / 2, 10) } else { (Duration::ZERO, 0) };
-        assert_eq!(kept_for(&again), Some(kept), "{ends}, well again: {is_well}");
-        assert_eq!(remembered(&again, 10..20).await, known, "{ends}, well again: {is_well}");
+        let again = disk.open(
+            left.as_ref().map_or(directory.path(), |left| left.path()),
+            &clock,
+        );
+        let (kept, known) = if is_well {
+            (HOUR + MINUTE / 2, 10)
+        } else {
+            (Duration::ZERO, 0)
+        };
+        assert_eq!(
+            kept_for(&again),
+            Some(kept),
+            "{ends}, well again: {is_well}"
+        );
+        assert_eq!(
+            remembered(&again, 10..20).await,
+            known,
+            "{ends}, well again: {is_well}"
+        );
     }
 }

