@@ -15,7 +15,7 @@ use crate::config::file::{self, OneOrMany};
 use crate::config::load::{self, Loaded, Rejected};
 use crate::config::presets::{Catalogue, Preset};
 use crate::config::source::Source;
-use crate::config::yaml_tree::{self, Marked, Node};
+use crate::config::yaml_tree::{self, Node, Spanned};
 use crate::verify::Shape;
 
 /// The largest request, body or config that a command reads, in bytes.
@@ -67,7 +67,7 @@ pub(super) fn store_of(config: Option<&Path>) -> Option<PathBuf> {
     let store = [Step::Key("store".to_owned()), Step::Key("path".to_owned())];
     let of = |text: &str| match &yaml_tree::read(text).0?.find(&store) {
         (
-            Marked {
+            Spanned {
                 node: Node::Scalar { text, .. },
                 ..
             },

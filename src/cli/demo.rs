@@ -123,7 +123,10 @@ async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
         .ok_or_else(elsewhere)
 }
 
-fn hook(loaded: &Loaded, provider: &str) -> Result<Arc<crate::config::snapshot::Hook>, Error> {
+fn hook(
+    loaded: &Loaded,
+    provider: &str,
+) -> Result<Arc<crate::config::snapshot::WebhookRoute>, Error> {
     let hook = loaded
         .snapshot
         .hooks

@@ -11,7 +11,7 @@ use crate::cli::term;
 use crate::config::load::Loaded;
 use crate::config::presets::Catalogue;
 use crate::config::secret::wholesome;
-use crate::config::snapshot::Hook;
+use crate::config::snapshot::WebhookRoute;
 use crate::request::{Params, RequestHead};
 use crate::verify::{SecretSet, SecretText, Verifier};
 
@@ -53,7 +53,7 @@ pub(super) enum Policy {
         shell: String,
     },
     /// A route of a config.
-    Route(Arc<Loaded>, Arc<Hook>),
+    Route(Arc<Loaded>, Arc<WebhookRoute>),
 }
 
 impl PolicyArgs {

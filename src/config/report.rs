@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Level, Place, Step, looks_random};
 use crate::config::source::Source;
-use crate::config::yaml_tree::{Area, Marked, Node};
+use crate::config::yaml_tree::{Area, Node, Spanned};
 
 /// All that is to be said about a config, without the text it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -298,9 +298,9 @@ impl<'a> Page<'a> {
     fn new(source: &'a Source, index: usize) -> Self {
         let mut suspect = HashSet::new();
         if let Some(tree) = &source.tree {
-            tree.scalars(&Place::root(index), &mut |place, marked, text| {
+            tree.scalars(&Place::root(index), &mut |place, spanned, text| {
                 if may_be_secret(&place.path, text) {
-                    suspect.extend(marked.area.line..=marked.area.end_line);
+                    suspect.extend(spanned.area.line..=spanned.area.end_line);
                 }
             });
             keys_that_may_be_secret(tree, false, &mut suspect);
@@ -404,7 +404,7 @@ impl<'a> Page<'a> {
 }
 
 /// Where to point: at a scalar itself, else at the key that leads there, else at the beginning of what is there.
-fn area_of(tree: &Marked, path: &[Step], at_key: bool) -> Area {
+fn area_of(tree: &Spanned, path: &[Step], at_key: bool) -> Area {
     let (value, key, there) = tree.find(path);
     match (&value.node, key) {
         (Node::Scalar { .. }, Some(key)) if at_key && there => key,
@@ -462,7 +462,7 @@ fn may_be_secret(path: &[Step], text: &str) -> bool {
     }
 }
 
-fn keys_that_may_be_secret(value: &Marked, near_secrets: bool, suspect: &mut HashSet<usize>) {
+fn keys_that_may_be_secret(value: &Spanned, near_secrets: bool, suspect: &mut HashSet<usize>) {
     match &value.node {
         Node::Scalar { .. } => {}
         Node::List(items) => items

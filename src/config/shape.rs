@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::config::diagnostic::{Diagnostics, Place, Step, did_you_mean, shown};
 use crate::config::report::is_secretive;
-use crate::config::yaml_tree::{Entry, Marked, Node};
+use crate::config::yaml_tree::{Entry, Node, Spanned};
 
 /// What serde_yaml reads, with repeated keys kept: the meaning of the text.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub enum Meaning {
     Text(String),
     /// A list.
     List(Vec<Self>),
-    /// The values of a map; its keys stand in the marked tree.
+    /// The values of a map; its keys stand in the tree of spans.
     Map(Vec<Self>),
 }
 
@@ -107,19 +107,19 @@ impl std::fmt::Debug for Shape<'_> {
 
 impl<'a> Shape<'a> {
     /// What of the value at `place` has the right shape; `None` if it has not itself.
-    pub fn fit(&mut self, place: &Place, marked: &Marked, meaning: &Meaning) -> Option<Value> {
-        self.value(self.schema, place, marked, meaning)
+    pub fn fit(&mut self, place: &Place, spanned: &Spanned, meaning: &Meaning) -> Option<Value> {
+        self.value(self.schema, place, spanned, meaning)
     }
 
     fn value(
         &mut self,
         schema: &'a Value,
         place: &Place,
-        marked: &Marked,
+        spanned: &Spanned,
         meaning: &Meaning,
     ) -> Option<Value> {
         let due = self.due(schema);
-        match (&marked.node, meaning) {
+        match (&spanned.node, meaning) {
             _ if due.anything => Some(Value::Object(Map::new())),
             (Node::Scalar { .. }, Meaning::Null) => {
                 let message = format!("{} has no value", noun(place));
@@ -241,7 +241,7 @@ impl<'a> Shape<'a> {
         &mut self,
         schema: &'a Value,
         place: &Place,
-        items: &[Marked],
+        items: &[Spanned],
         values: &[Meaning],
     ) -> Value {
         let due = self.due(schema);

@@ -71,7 +71,7 @@ pub struct Snapshot {
     /// All routes, in the order of the file.
     pub routes: Vec<Route>,
     /// The webhook routes among them.
-    pub hooks: Vec<Arc<Hook>>,
+    pub hooks: Vec<Arc<WebhookRoute>>,
     /// The paths that only webhook routes may ask for.
     pub guards: GuardsByApp,
     /// Finds the route of a request: its place in `routes`.
@@ -243,7 +243,7 @@ pub struct Breaker {
 
 /// A webhook route.
 #[derive(Debug)]
-pub struct Hook {
+pub struct WebhookRoute {
     /// Its name: log field, metric label, part of ledger and limiter keys.
     pub name: Arc<str>,
     /// The names that it had before, the oldest first: what the store has under them is its own.
@@ -294,7 +294,7 @@ pub struct Hook {
     pub disables_after: Option<DisablesAfter>,
 }
 
-impl Hook {
+impl WebhookRoute {
     /// Returns the paths that this route guards at its app.
     pub fn guarded(&self) -> GuardedRoute<'_> {
         GuardedRoute {

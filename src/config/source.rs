@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::config::diagnostic::{Diagnostics, Place};
 use crate::config::schema;
 use crate::config::shape::{Meaning, Shape};
-use crate::config::yaml_tree::{self, Area, Fault, Marked, Node};
+use crate::config::yaml_tree::{self, Area, Fault, Node, Spanned};
 
 /// One file, as it was read.
 pub struct Source {
@@ -22,7 +22,7 @@ pub struct Source {
     /// What it says.
     pub text: Zeroizing<String>,
     /// Where everything stands; `None` if it cannot be read as YAML.
-    pub tree: Option<Marked>,
+    pub tree: Option<Spanned>,
     /// What is wrong with it as YAML.
     pub faults: Vec<Fault>,
 }

@@ -50,7 +50,7 @@ impl Area {
 
 /// A value and where it stands.
 #[derive(Debug)]
-pub struct Marked {
+pub struct Spanned {
     /// Where.
     pub area: Area,
     /// What.
@@ -68,7 +68,7 @@ pub enum Node {
         plain: bool,
     },
     /// A list.
-    List(Vec<Marked>),
+    List(Vec<Spanned>),
     /// A map.
     Map(Vec<Entry>),
 }
@@ -81,7 +81,7 @@ pub struct Entry {
     /// Where the key stands.
     pub key_area: Area,
     /// The value.
-    pub value: Marked,
+    pub value: Spanned,
     /// Whether the map has the key before; such an entry counts for nothing.
     pub repeated: bool,
 }
@@ -99,7 +99,7 @@ pub struct Fault {
     pub fatal: bool,
 }
 
-impl Marked {
+impl Spanned {
     fn nothing() -> Self {
         Self {
             area: Area::at(1, 1),
@@ -148,7 +148,7 @@ impl Marked {
 ///
 /// # Errors
 /// All faults that were found. With a tree, none of them is fatal.
-pub fn read(text: &str) -> (Option<Marked>, Vec<Fault>) {
+pub fn read(text: &str) -> (Option<Spanned>, Vec<Fault>) {
     let mut reader = Reader {
         events: Parser::new_from_str(text),
         faults: Vec::new(),
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn document(&mut self) -> Option<Marked> {
+    fn document(&mut self) -> Option<Spanned> {
         let mut tree = None;
         loop {
             let (event, span) = self.next()?;
@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
                     let (first, span) = self.next()?;
                     tree = Some(self.value(first, span, 0)?);
                 }
-                Event::StreamEnd => return Some(tree.unwrap_or_else(Marked::nothing)),
+                Event::StreamEnd => return Some(tree.unwrap_or_else(Spanned::nothing)),
                 Event::Alias(_)
                 | Event::Scalar(..)
                 | Event::SequenceStart(..)
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value that `event` begins.
-    fn value(&mut self, event: Event<'a>, span: Span, depth: usize) -> Option<Marked> {
+    fn value(&mut self, event: Event<'a>, span: Span, depth: usize) -> Option<Spanned> {
         if depth > MAX_DEPTH {
             self.fault(
                 span,
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
             | Event::SequenceEnd
             | Event::MappingEnd => return None,
         };
-        Some(Marked {
+        Some(Spanned {
             area: Area::of(Span::new(span.start, end.end)),
             node,
         })

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::target::{Place, Turned};
 use crate::clock::Now;
-use crate::config::snapshot::Hook;
+use crate::config::snapshot::WebhookRoute;
 use crate::delivery::{Answer, Attempt, Delivery, HandOn as _, Outcome};
 use crate::gateway::active_config::LiveHook;
 use crate::gateway::{Gate, InFlight};
@@ -45,7 +45,7 @@ const PAUSES: [Duration; 6] = [
 const UNREADABLE: Duration = Duration::from_secs(3600);
 
 /// How long a unit of a route is leased: longer than any try that began in time.
-pub(crate) fn lease_of(hook: &Hook) -> Duration {
+pub(crate) fn lease_of(hook: &WebhookRoute) -> Duration {
     hook.forward.upstream.connect_timeout + hook.forward.timeout + LEASE_MARGIN
 }
 

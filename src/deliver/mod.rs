@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::time::sleep;
 
-use crate::config::snapshot::{Hook, Snapshot};
+use crate::config::snapshot::{Snapshot, WebhookRoute};
 use crate::gateway::Gate;
 use crate::gateway::active_config::{Live, LiveHook};
 use crate::queue::choose::{Candidate, Choice, PER_TARGET, Room, choose};
@@ -66,7 +66,7 @@ impl Deliverer {
     }
 
     /// The target of a route, following its policy from now on; none without a store on disk.
-    pub(crate) fn target_of(&self, hook: &Hook, numbers: &Numbers) -> Option<Arc<Target>> {
+    pub(crate) fn target_of(&self, hook: &WebhookRoute, numbers: &Numbers) -> Option<Arc<Target>> {
         let target = self
             .durable
             .then(|| self.target(TargetId(numbers.number)))?;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use http::Method;
 
-use crate::config::snapshot::{Hook, Pass, RefusedAnswer, Route, Snapshot};
+use crate::config::snapshot::{Pass, RefusedAnswer, Route, Snapshot, WebhookRoute};
 use crate::deliver::alarm_webhook::LiveAlarms;
 use crate::deliver::{Place, Target};
 use crate::gateway::admit::LiveLimit;
@@ -49,7 +49,7 @@ pub(crate) enum LiveRoute {
 #[derive(Debug)]
 pub(crate) struct LiveHook {
     /// Its policy.
-    pub(crate) hook: Arc<Hook>,
+    pub(crate) hook: Arc<WebhookRoute>,
     /// The name that its ledger entries are kept under.
     pub(crate) ledger: Arc<str>,
     /// Its rate limits.
@@ -120,7 +120,7 @@ impl Live {
             .iter()
             .find(|known| **known.name() == *route)?
         {
-            Route::Hook(hook) => hook.methods.as_slice(),
+            Route::Webhook(hook) => hook.methods.as_slice(),
             Route::Pass(pass) => pass.methods.as_deref().unwrap_or(&PASSED),
         };
         Some(

@@ -13,7 +13,7 @@ use crate::api::status::{
     Status, StoreStatus, UpstreamStatus,
 };
 use crate::clock::{Dates, Now};
-use crate::config::snapshot::{Action, CertificateUse, Hook, Route, Snapshot};
+use crate::config::snapshot::{Action, CertificateUse, Route, Snapshot, WebhookRoute};
 use crate::gateway::Gate;
 use crate::gateway::desk::GateDesk;
 use crate::gateway::reload::Reloader;
@@ -67,7 +67,7 @@ impl Operator {
 
     fn route(&self, route: &Route) -> RouteStatus {
         let hour = self.gate.telemetry.hour(route.name());
-        let hook = route.hook();
+        let hook = route.webhook();
         let lies = hook.and_then(|hook| self.lies(hook));
         let counted = |counts: BTreeMap<&'static str, u64>| {
             counts
@@ -125,7 +125,7 @@ impl Operator {
     }
 
     /// How many deliveries of a route wait, and are dead; none where none can, and none does.
-    fn lies(&self, hook: &Hook) -> Option<(u64, u64)> {
+    fn lies(&self, hook: &WebhookRoute) -> Option<(u64, u64)> {
         let (counts, names) = self.gate.counts();
         let rows = counts
             .targets
@@ -152,7 +152,7 @@ impl Operator {
     }
 
     /// The secrets of the config with their last match, and after them those of a table that matched.
-    fn secrets(&self, hook: &Hook) -> Vec<SecretStatus> {
+    fn secrets(&self, hook: &WebhookRoute) -> Vec<SecretStatus> {
         let mut matched = self.gate.telemetry.secrets(&hook.name);
         let mut shown: Vec<SecretStatus> = Vec::new();
         for candidate in hook
@@ -185,7 +185,7 @@ fn action(action: &Action) -> &'static str {
     }
 }
 
-fn mode(hook: &Hook, dates: &Dates) -> &'static str {
+fn mode(hook: &WebhookRoute, dates: &Dates) -> &'static str {
     report::mode(hook.verifier.is_some(), hook.observes(dates))
 }
 
@@ -362,7 +362,7 @@ impl Source for Operator {
     fn report(&self) -> Report {
         let now = self.gate.clock.now();
         let dates = self.gate.dates(now.mono);
-        let route = |hook: &Arc<Hook>| {
+        let route = |hook: &Arc<WebhookRoute>| {
             let seen = self.gate.telemetry.observation(&hook.name);
             RouteReport::new(
                 &hook.name,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use crate::config::snapshot::{Hook, RateKey, RateLimit};
+use crate::config::snapshot::{RateKey, RateLimit, WebhookRoute};
 use crate::dedupe::key::Scope;
 use crate::delivery::Delivery;
 use crate::gateway::active_config::LivePass;
@@ -164,7 +164,7 @@ fn limited(retry_after: Duration) -> Refusal {
 /// # Errors
 /// `Loop`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`; `Malformed` if a header that is read as single has different values.
 pub(crate) fn admit<'a>(
-    hook: &Hook,
+    hook: &WebhookRoute,
     limits: &[LiveLimit],
     head: &RequestHead,
     all: &'a Limits,

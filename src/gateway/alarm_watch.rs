@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::Gate;
 use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
 use crate::clock::{Dates, unix_ms};
-use crate::config::snapshot::{Hook, Snapshot};
+use crate::config::snapshot::{Snapshot, WebhookRoute};
 use crate::deliver::alarm_webhook;
 use crate::queue::stored;
 use crate::store::StoreError;
@@ -64,7 +64,7 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
     {
         *dead.entry(name).or_default() += more;
     }
-    let route = |hook: &Arc<Hook>| {
+    let route = |hook: &Arc<WebhookRoute>| {
         let sums = gate.telemetry.sums(&hook.name);
         RouteSeen {
             name: Arc::clone(&hook.name),

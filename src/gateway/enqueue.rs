@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::within;
-use crate::config::snapshot::{Acknowledgement, Action, Hook, Inline, Recording};
+use crate::config::snapshot::{Acknowledgement, Action, Inline, Recording, WebhookRoute};
 use crate::dedupe::claim::Claim;
 use crate::dedupe::key::Scope;
 use crate::deliver::{Begun, Target, Task, delivery_id, lease_of};
@@ -69,7 +69,7 @@ pub(super) fn has_id(delivery: &Delivery) -> bool {
 /// A delivery as the store takes it.
 pub(super) fn accept(
     gate: &Gate,
-    hook: &Hook,
+    hook: &WebhookRoute,
     target: &Target,
     delivery: &Delivery,
     entry: Entry<'_>,
@@ -113,7 +113,12 @@ pub(super) fn accept(
 
 /// Returns the lane of a delivery on a route with `fifo`; deliveries without such a value share none. Its scope is the target, which keeps its
 /// number when the route is renamed.
-fn lane(hash_key: &[u8; 16], hook: &Hook, target: &Target, delivery: &Delivery) -> Option<Lane> {
+fn lane(
+    hash_key: &[u8; 16],
+    hook: &WebhookRoute,
+    target: &Target,
+    delivery: &Delivery,
+) -> Option<Lane> {
     let value = hook.deliver.fifo.as_ref()?.find(delivery.received())?;
     Some(Scope::of(&target.id().0.to_string(), delivery).lane(hash_key, &value))
 }
@@ -212,7 +217,7 @@ pub(super) async fn spill(
 /// Writes it, waiting for the disk within bounds.
 async fn put(
     gate: &Gate,
-    hook: &Hook,
+    hook: &WebhookRoute,
     accept: Accept,
     claimed: Claimed,
 ) -> Result<Accepted, NotEnqueued> {

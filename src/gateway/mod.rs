@@ -380,7 +380,7 @@ fn live_of(
         .iter()
         .zip(&numbers.routes)
         .filter_map(|(route, numbers)| match route {
-            Route::Hook(hook) => {
+            Route::Webhook(hook) => {
                 let upstream = clients
                     .get(&hook.forward.upstream.name)?
                     .for_route(&hook.name);

@@ -22,7 +22,7 @@ pub(super) async fn numbers_of(
     snapshot: &Snapshot,
 ) -> Result<Generation, StoreError> {
     let kind = |route: &Route| match route {
-        Route::Hook(_) => Kind::Route,
+        Route::Webhook(_) => Kind::Route,
         Route::Pass(_) => Kind::Pass,
     };
     let route = |route: &Route| Named {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::config::snapshot::{Acknowledgement, Action, Dedupe, Hook, Inline};
+use crate::config::snapshot::{Acknowledgement, Action, Dedupe, Inline, WebhookRoute};
 use crate::dedupe::claim::{self, Claiming};
 use crate::dedupe::key::{BodyDigest, BodyHash, Identity, Scope};
 use crate::delivery::{Answer, Delivery};
@@ -257,7 +257,7 @@ async fn claim_of(
 fn ledger_key(
     ids: &Ids,
     scope: Scope<'_>,
-    (hook, dedupe): (&Hook, Dedupe),
+    (hook, dedupe): (&WebhookRoute, Dedupe),
     authentic: &Authentic,
     body: Option<BodyDigest>,
 ) -> Key {
@@ -285,7 +285,7 @@ fn ledger_key(
 }
 
 /// How long a claim lasts: longer than any way its delivery can take.
-fn lease_of(hook: &Hook) -> Duration {
+fn lease_of(hook: &WebhookRoute) -> Duration {
     let handing_on = match hook.action {
         Action::Forward(_) => hook.forward.upstream.connect_timeout + hook.forward.timeout,
         Action::Queue => Duration::ZERO,

@@ -12,7 +12,7 @@ use super::breaker::{Breaker, Permit, Scope};
 use super::render;
 use super::wire::{Bounds, Failure, Wire};
 use crate::clock::Clock;
-use crate::config::snapshot::{Hook, Upstream};
+use crate::config::snapshot::{Upstream, WebhookRoute};
 use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome, Pending};
 use crate::queue::choose::Room;
 
@@ -280,13 +280,13 @@ impl fmt::Debug for RouteClient {
 #[derive(Debug)]
 pub struct Onward<'a> {
     client: &'a RouteClient,
-    hook: Arc<Hook>,
+    hook: Arc<WebhookRoute>,
     made: OnceLock<Made>,
 }
 
 impl<'a> Onward<'a> {
     /// Makes one for one request or attempt.
-    pub fn new(client: &'a RouteClient, hook: Arc<Hook>) -> Self {
+    pub fn new(client: &'a RouteClient, hook: Arc<WebhookRoute>) -> Self {
         Self {
             client,
             hook,

@@ -3,7 +3,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
 
 use super::Outgoing;
-use crate::config::snapshot::{Forward, Hook, Upstream, UpstreamAddress};
+use crate::config::snapshot::{Forward, Upstream, UpstreamAddress, WebhookRoute};
 use crate::delivery::{Attempt, Delivery};
 use crate::headers::{self, Proof};
 use crate::request::{Params, RequestHead};
@@ -13,10 +13,10 @@ use crate::verify::{CannotSign, Cleared, standard};
 /// The request that hands `delivery` on; and, where the route has it signed anew and that cannot be, why it goes on as it was signed.
 pub fn delivery(
     delivery: &Delivery,
-    hook: &Hook,
+    hook: &WebhookRoute,
     attempt: &Attempt,
 ) -> (Outgoing, Option<CannotSign>) {
-    let Hook { forward, .. } = hook;
+    let WebhookRoute { forward, .. } = hook;
     let (fresh, stale) = match resigned(delivery, hook, attempt) {
         Some(Ok(head)) => (Some(head), None),
         Some(Err(why)) => (None, Some(why)),
@@ -86,7 +86,7 @@ pub fn delivery(
 /// The head of a delivery that is signed anew; none if it goes on as it came. Nothing is signed for who is not authentic.
 fn resigned(
     delivery: &Delivery,
-    hook: &Hook,
+    hook: &WebhookRoute,
     attempt: &Attempt,
 ) -> Option<Result<RequestHead, CannotSign>> {
     let Cleared::Authentic(authentic) = delivery.cleared() else {

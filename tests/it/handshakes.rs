@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use hookgate::clock::{Dates, Now};
 use hookgate::config::file::{OneOrMany, Provider};
 use hookgate::config::presets::Catalogue;
-use hookgate::config::snapshot::Hook;
+use hookgate::config::snapshot::WebhookRoute;
 use hookgate::gateway::serve::Server;
 use hookgate::request::{Params, Received};
 use hookgate::verify::handshake::{Apart, Full};
@@ -70,7 +70,7 @@ fn vectors() -> Vec<Vector> {
 }
 
 /// What the pure code answers.
-fn pure(hook: &Hook, received: Received, now: Now) -> Result<Option<Full>, NotAuthentic> {
+fn pure(hook: &WebhookRoute, received: Received, now: Now) -> Result<Option<Full>, NotAuthentic> {
     let (verifier, params) = (hook.verifier.as_ref(), Params::default());
     if let Some(full) =
         hook.handshakes

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hookgate::clock::{Clock, Dates, SystemClock};
 use hookgate::config::presets::RefusedBody;
 use hookgate::config::snapshot::{
-    Acknowledgement, Action, Allow, Authorities, Breaker, Deliver, Forward, Hook, Inline, Keep,
-    Recording, RefusedAnswer, Upstream as Policy, UpstreamAddress, UpstreamTls,
+    Acknowledgement, Action, Allow, Authorities, Breaker, Deliver, Forward, Inline, Keep,
+    Recording, RefusedAnswer, Upstream as Policy, UpstreamAddress, UpstreamTls, WebhookRoute,
 };
 use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
@@ -1031,7 +1031,7 @@ async fn a_command_asks_over_tcp_and_over_a_unix_socket() {
 async fn a_delivery_is_handed_on_as_its_route_says() {
     let app = Upstream::scripted(vec![reply(202, &[], b"taken")]).await;
     let client = client(app.address);
-    let hook = Hook {
+    let hook = WebhookRoute {
         secret_locations: SecretLocations::default(),
         observe_until: None,
         handshakes: Handshakes::default(),

@@ -9,7 +9,7 @@ use crate::cli::status::{MAX_SKEW_SECONDS, drift};
 use crate::cli::term;
 use crate::clock::Dates;
 use crate::config::secret::Origins;
-use crate::config::snapshot::{AdminAddress, Hook, Snapshot};
+use crate::config::snapshot::{AdminAddress, Snapshot, WebhookRoute};
 
 /// Files that are open beside connections: the store, logs, listeners, the config being read.
 const BESIDE: u64 = 64;
@@ -103,7 +103,7 @@ pub(super) fn routes(snapshot: &Snapshot, now: SystemTime) -> Vec<Finding> {
     findings
 }
 
-fn route(hook: &Hook, now: SystemTime) -> Option<Finding> {
+fn route(hook: &WebhookRoute, now: SystemTime) -> Option<Finding> {
     let name = &hook.name;
     if hook.verifier.is_none() {
         return Some(Finding::look(

@@ -112,7 +112,8 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let upstreams = upstreams::upstreams(upstreams, cx);
     own::loops(&upstreams, &places, &own, cx);
     let (routes, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
-    let hooks: Vec<Arc<snapshot::Hook>> = routes.iter().filter_map(Route::hook).cloned().collect();
+    let hooks: Vec<Arc<snapshot::WebhookRoute>> =
+        routes.iter().filter_map(Route::webhook).cloned().collect();
     if let Some(path) = store
         .path
         .as_ref()

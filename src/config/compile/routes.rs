@@ -11,7 +11,7 @@ use crate::config::compile::{
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::presets::Known;
-use crate::config::snapshot::{Dedupe, Hook, Route};
+use crate::config::snapshot::{Dedupe, Route, WebhookRoute};
 use crate::route::router::{self, Conflict, Router};
 use crate::verify::Covers;
 use crate::verify::Verifier;
@@ -47,7 +47,7 @@ pub(super) fn routes(
             Some(passed) => pass::pass(name, route, passed, upstreams, has_proxies, &place, cx)
                 .map(|pass| Route::Pass(Arc::new(pass))),
             None => hook(name, route, upstreams, has_proxies, &place, cx)
-                .map(|hook| Route::Hook(Arc::new(hook))),
+                .map(|hook| Route::Webhook(Arc::new(hook))),
         };
         routes.extend(route);
     }
@@ -183,7 +183,7 @@ fn hook(
     has_proxies: bool,
     place: &Place,
     cx: &mut Context<'_>,
-) -> Option<Hook> {
+) -> Option<WebhookRoute> {
     // No `..`: a new field must be dealt with here.
     let file::Route {
         name: _,
@@ -295,7 +295,7 @@ fn hook(
         keep,
         rate_limits,
     } = queue::compile(written?, given, upstreams, place, cx)?;
-    Some(Hook {
+    Some(WebhookRoute {
         name: name.into(),
         previously: previously.into_iter().map(String::into_boxed_str).collect(),
         path,

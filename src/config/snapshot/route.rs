@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Allow, Hook, RateLimit, Upstream};
+use super::{Allow, RateLimit, Upstream, WebhookRoute};
 
 /// A route.
 #[derive(Clone, Debug)]
 pub enum Route {
     /// Takes webhooks.
-    Hook(Arc<Hook>),
+    Webhook(Arc<WebhookRoute>),
     /// Lets other traffic through.
     Pass(Arc<Pass>),
 }
@@ -19,15 +19,15 @@ impl Route {
     /// The names that it had before, the oldest first.
     pub fn previously(&self) -> &[Box<str>] {
         match self {
-            Self::Hook(hook) => &hook.previously,
+            Self::Webhook(hook) => &hook.previously,
             Self::Pass(pass) => &pass.previously,
         }
     }
 
     /// The webhook route, if it is one.
-    pub fn hook(&self) -> Option<&Arc<Hook>> {
+    pub fn webhook(&self) -> Option<&Arc<WebhookRoute>> {
         match self {
-            Self::Hook(hook) => Some(hook),
+            Self::Webhook(hook) => Some(hook),
             Self::Pass(_) => None,
         }
     }
@@ -35,7 +35,7 @@ impl Route {
     /// The pass route, if it is one.
     pub fn pass(&self) -> Option<&Arc<Pass>> {
         match self {
-            Self::Hook(_) => None,
+            Self::Webhook(_) => None,
             Self::Pass(pass) => Some(pass),
         }
     }
@@ -43,7 +43,7 @@ impl Route {
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         match self {
-            Self::Hook(hook) => &hook.name,
+            Self::Webhook(hook) => &hook.name,
             Self::Pass(pass) => &pass.name,
         }
     }

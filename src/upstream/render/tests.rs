@@ -147,7 +147,7 @@ const RECEIVED: u64 = 1_795_597_200;
 const STRIPE: &str = r#"{"id":"evt_1","type":"invoice.paid"}"#;
 
 /// The hook of a config with one route, whose secrets are `SECRET` and `NEW`, the latter the newer one.
-fn hook(route: &str) -> Arc<Hook> {
+fn hook(route: &str) -> Arc<WebhookRoute> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     let upstreams = "upstreams: { app: { url: 'http://127.0.0.1:3000' } }";
@@ -172,7 +172,7 @@ fn clock(later: u64) -> FrozenClock {
 
 /// What the route receives, signed as of then with its secret of that place, and with more headers.
 fn received(
-    hook: &Hook,
+    hook: &WebhookRoute,
     body: &'static str,
     secret: usize,
     more: &[(&'static str, &str)],
@@ -207,7 +207,7 @@ fn received(
     }
 }
 
-fn authentic(hook: &Hook, received: Received) -> Delivery {
+fn authentic(hook: &WebhookRoute, received: Received) -> Delivery {
     let authentic = hook
         .verifier
         .as_ref()
@@ -233,7 +233,12 @@ fn attempt(later: u64, inline: bool) -> Attempt {
 }
 
 /// The values of a header that is sent, and whether what is sent is authentic `later`.
-fn sent(hook: &Hook, delivery: &Delivery, attempt: &Attempt, name: &str) -> (Vec<String>, bool) {
+fn sent(
+    hook: &WebhookRoute,
+    delivery: &Delivery,
+    attempt: &Attempt,
+    name: &str,
+) -> (Vec<String>, bool) {
     let (outgoing, stale) = super::delivery(delivery, hook, attempt);
     assert_eq!(
         (outgoing.body.as_ref(), stale),
@@ -329,7 +334,7 @@ fn it_is_signed_with_a_secret_that_is_accepted() {
             "{{ name: a, path: /hook, {verify}, dedupe: {{}}, queue: {{ upstream: app, resign: true }} }}"
         ))
     };
-    let with = |hook: &Hook| {
+    let with = |hook: &WebhookRoute| {
         let delivery = authentic(
             &route("{ env: SECRET }"),
             received(&route("{ env: SECRET }"), STRIPE, 0, &[]),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::*;
 use crate::config::load::load;
 use crate::config::presets::Catalogue;
-use crate::config::snapshot::Hook;
+use crate::config::snapshot::WebhookRoute;
 use crate::verify::{Signed, Unverified};
 
 /// Texts of which each preset takes one; none of them is a part of anything else in a request.
@@ -17,7 +17,7 @@ const SECRETS: [&str; 4] = [
 ];
 
 /// The one route of a config, and its secret; none if its provider takes no such secret.
-fn hook(route: &str, secret: &str) -> Option<Arc<Hook>> {
+fn hook(route: &str, secret: &str) -> Option<Arc<WebhookRoute>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     let yaml = format!(
@@ -32,7 +32,7 @@ fn hook(route: &str, secret: &str) -> Option<Arc<Hook>> {
 /// Puts a signed delivery of the route into the store. Returns its ID and what its sender presented as proof.
 async fn store(
     desks: &Desks,
-    hook: &Hook,
+    hook: &WebhookRoute,
     lines: &[(&str, &str)],
     target: &str,
     body: &'static str,
