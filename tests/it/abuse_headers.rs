@@ -306,12 +306,14 @@ fn a_header_read_as_single_has_one_value() {
     };
     assert_eq!(send(&[]), 200);
     for name in ["X-Sig", "X-Time", "X-Id", "X-Kind", "X-Account", "X-Team"] {
+        let forwarded = app.count();
         assert_eq!(send(&[(name, "another")]), 400, "{name} with another value");
         assert_eq!(
             send(&[(name, "same"), (name, "another")]),
             400,
             "{name} with another value behind an equal one"
         );
+        assert_eq!(app.count(), forwarded, "{name}");
         // an app may take these for the header that was judged
         for other in [
             name.replace('-', "_"),
@@ -326,7 +328,6 @@ fn a_header_read_as_single_has_one_value() {
                 "{other} reached the app"
             );
         }
-        assert_eq!(app.count(), 1, "{name}");
     }
     assert_eq!(
         send(&[("X-Other", "1"), ("X-Other", "2")]),

@@ -268,7 +268,7 @@ fn captured_request_is_refused_after_a_disk_lost_its_commit() {
         wait_for("the disk to refuse it", || {
             gate.said()
                 .iter()
-                .any(|line| line.contains("the disk does not take what is written"))
+                .any(|line| line.contains("writes to the store fail"))
         });
         gate.signal(signal);
         gate.wait(Duration::from_secs(20));

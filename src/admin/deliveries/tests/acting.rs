@@ -23,7 +23,7 @@ impl Desks {
                     let next = if status == 200 {
                         Next::Delivered
                     } else {
-                        Next::RetryIn(LEASE)
+                        Next::RetryIn(Duration::from_secs(3600))
                     };
                     let attempt = Attempt {
                         cause: leased.cause,
