@@ -332,12 +332,7 @@ pub(crate) async fn settle(
     next: Next,
 ) -> Option<Held> {
     for pause in PAUSES {
-        match gate
-            .deliverer
-            .store
-            .settle(lease, attempt.clone(), next)
-            .await
-        {
+        match gate.store.settle(lease, attempt.clone(), next).await {
             Ok(held) => return Some(held),
             Err(error) => {
                 tracing::debug!(%error, delivery = %lease.unit.delivery, "a try is not on the disk yet")
@@ -345,7 +340,7 @@ pub(crate) async fn settle(
         }
         sleep(pause).await;
     }
-    let settled = gate.deliverer.store.settle(lease, attempt, next).await;
+    let settled = gate.store.settle(lease, attempt, next).await;
     if let Err(error) = &settled {
         tracing::error!(%error, delivery = %lease.unit.delivery, "what a try came to is not on the disk: it will be made again");
     }

@@ -13,11 +13,11 @@ use crate::config::snapshot::{Snapshot, WebhookRoute};
 use crate::gateway::Gate;
 use crate::gateway::active_config::{Live, LiveHook};
 use crate::queue::choose::{Candidate, Choice, PER_TARGET, Room, choose};
+use crate::store::StoreError;
 use crate::store::archive::Counts;
 use crate::store::names::Numbers;
 use crate::store::queue::{Leased, TargetId, Wanted};
 use crate::store::turns::{Share, Turn};
-use crate::store::{Store, StoreError};
 
 pub mod alarm_webhook;
 mod attempt;
@@ -39,8 +39,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What delivering needs over reloads.
 #[derive(Debug)]
 pub(crate) struct Deliverer {
-    /// Where deliveries lie.
-    pub(crate) store: Arc<dyn Store>,
     /// Whether the store is on disk, as it was opened. A reload does not change that.
     durable: bool,
     targets: Mutex<HashMap<TargetId, Arc<Target>>>,
@@ -50,9 +48,8 @@ pub(crate) struct Deliverer {
 }
 
 impl Deliverer {
-    pub(crate) fn new(store: Arc<dyn Store>, durable: bool) -> Self {
+    pub(crate) fn new(durable: bool) -> Self {
         Self {
-            store,
             durable,
             targets: Mutex::default(),
             memory: Arc::default(),
@@ -98,7 +95,7 @@ pub async fn run(gate: Arc<Gate>) {
     let mut after = None;
     while !*leaving.borrow_and_update() {
         // taken before looking: what becomes due meanwhile is not missed
-        let (work, freed) = (gate.deliverer.store.work(), gate.deliverer.memory.freed());
+        let (work, freed) = (gate.store.work(), gate.deliverer.memory.freed());
         let pause = match look(&gate, &mut after).await {
             Ok(pause) => pause,
             Err(error) => {
@@ -120,7 +117,7 @@ async fn look(gate: &Arc<Gate>, after: &mut Option<TargetId>) -> Result<Duration
     let deliverer = &gate.deliverer;
     // memory that is given back from here on is heard of
     deliverer.memory.set_short(true);
-    let ready = deliverer.store.ready(*after).await?;
+    let ready = gate.store.ready(*after).await?;
     let live = gate.live.load_full();
     let ways = ways(&live);
     let busy: HashSet<TargetId> = ready
@@ -340,7 +337,7 @@ async fn begin(
     }) {
         return Ok(begun);
     }
-    for leased in gate.deliverer.store.lease(&wanted, lease, held).await? {
+    for leased in gate.store.lease(&wanted, lease, held).await? {
         let id = leased.lease.unit.target;
         let (Some(way), Some(place)) = (way_to(id), places.get_mut(&id).and_then(Vec::pop)) else {
             continue;

@@ -27,7 +27,7 @@ pub async fn sweep(gate: Arc<Gate>) {
         follow(&gate, &mut generation).await;
         let keep = retentions(&gate);
         for _ in 0..if keep.is_empty() { 0 } else { STEPS } {
-            match gate.deliverer.store.sweep(&keep, STEP).await {
+            match gate.store.sweep(&keep, STEP).await {
                 Ok(step) if step.more => sleep(BREATH).await,
                 Ok(_) => break,
                 Err(error) => {
@@ -36,7 +36,7 @@ pub async fn sweep(gate: Arc<Gate>) {
                 }
             }
         }
-        if let Ok(counts) = gate.deliverer.store.totals().await {
+        if let Ok(counts) = gate.store.totals().await {
             gate.deliverer.counts.store(Arc::new(counts));
         }
         tokio::select! {
@@ -58,7 +58,6 @@ async fn follow(gate: &Gate, generation: &mut u64) {
         .collect();
     for (route, id) in numbers {
         if let Err(error) = gate
-            .deliverer
             .store
             .reschedule(id, &route.hook.deliver.schedule)
             .await

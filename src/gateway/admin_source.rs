@@ -58,7 +58,6 @@ impl Operator {
     /// What an operator must hear of the store.
     fn alarm(&self) -> Option<String> {
         self.gate
-            .deliverer
             .store
             .trouble()
             .map(|trouble| trouble.to_string())
@@ -228,7 +227,7 @@ impl Source for Operator {
 
     fn metrics(&self) -> String {
         let (ledger, now, snapshot) = (
-            self.gate.ids.ledger.counts(),
+            self.gate.store.counts(),
             self.gate.clock.now(),
             self.gate.snapshot(),
         );
@@ -305,7 +304,7 @@ impl Source for Operator {
     fn status(&self) -> Status {
         let (snapshot, now) = (self.gate.snapshot(), self.gate.clock.now());
         let config = config(&snapshot, &self.reloader, now.wall);
-        let (ledger, skew) = (self.gate.ids.ledger.counts(), self.gate.telemetry.skew());
+        let (ledger, skew) = (self.gate.store.counts(), self.gate.telemetry.skew());
         let upstream = |client: &Arc<crate::upstream::client::Client>| UpstreamStatus {
             name: client.policy().name.to_string(),
             url: render::url(client.policy()),
@@ -403,7 +402,6 @@ impl Source for Operator {
             let in_flight = count(self.gate.deliveries_in_flight());
             let counts = self
                 .gate
-                .deliverer
                 .store
                 .totals()
                 .await

@@ -93,13 +93,9 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
         disk,
         store_bytes: counts.used,
         parked: gate.parked(),
-        failing: gate
-            .deliverer
-            .store
-            .trouble()
-            .map(|trouble| trouble.to_string()),
+        failing: gate.store.trouble().map(|trouble| trouble.to_string()),
         set_aside,
-        clock_jump: gate.ids.ledger.counts().clock_jump,
+        clock_jump: gate.store.counts().clock_jump,
         out_of_files: gate.lifecycle.connections.out_of_files(),
         certificates: certificates(snapshot, &gate.dates(gate.clock.mono())),
         unresolved: gate
@@ -207,8 +203,7 @@ async fn accept(
     event: &Event,
     target: TargetId,
 ) -> Result<(), StoreError> {
-    gate.deliverer
-        .store
+    gate.store
         .accept(Arc::new(delivery(id, event, target)), Dedupe::None)
         .await
         .map(drop)

@@ -27,7 +27,7 @@ impl GateDesk {
 
 impl Desk for GateDesk {
     fn store(&self) -> &Arc<dyn Store> {
-        &self.0.deliverer.store
+        &self.0.store
     }
 
     fn now(&self) -> Now {
@@ -102,7 +102,7 @@ impl Desk for GateDesk {
         };
         let (scope, hash_key) = (
             Scope::named(&route.ledger, &all, account),
-            self.0.ids.ledger.hash_key(),
+            self.0.store.hash_key(),
         );
         let key = |secret, id| {
             scope.ledger_key(

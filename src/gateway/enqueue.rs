@@ -74,7 +74,7 @@ pub(super) fn accept(
     delivery: &Delivery,
     entry: Entry<'_>,
 ) -> Accept {
-    let lane = lane(&gate.ids.ledger.hash_key(), hook, target, delivery);
+    let lane = lane(&gate.store.hash_key(), hook, target, delivery);
     let Entry {
         event_type,
         start,
@@ -222,7 +222,7 @@ async fn put(
     claimed: Claimed,
 ) -> Result<Accepted, NotEnqueued> {
     let accept = Arc::new(accept);
-    let store = &*gate.deliverer.store;
+    let store = &*gate.store;
     let window = hook.window_of(accept.delivery_id.is_some());
     let writing = async {
         match claimed {
@@ -319,12 +319,7 @@ pub(super) fn keep(
     });
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
-        if let Err(error) = repeated(|| {
-            gate.deliverer
-                .store
-                .accept(Arc::clone(&accept), Dedupe::None)
-        })
-        .await
+        if let Err(error) = repeated(|| gate.store.accept(Arc::clone(&accept), Dedupe::None)).await
         {
             gate.telemetry.not_recorded();
             tracing::debug!(%error, "a delivery is not kept on record");

@@ -8,7 +8,7 @@ use crate::delivery::Delivery;
 use crate::gateway::Gate;
 use crate::gateway::active_config::LiveHook;
 use crate::request::Params;
-use crate::store::{Key, Ledger, Remembered};
+use crate::store::{Key, Remembered, Store};
 use crate::telemetry::Facts;
 use crate::verify::{Authentic, Cleared, Refused, Stale, Verdict};
 
@@ -54,14 +54,13 @@ async fn is_retry(
     let id = stale.covered_id();
     let body = body.unwrap_or_else(|| gate.ids.bodies.digest(stale.received().body.bytes()));
     let key = scope.request_key(
-        &gate.ids.ledger.hash_key(),
+        &gate.store.hash_key(),
         id.as_deref(),
         stale.signed_at(),
         body,
     );
     let known = gate
-        .ids
-        .ledger
+        .store
         .recall(&route.ledger, key)
         .await
         .unwrap_or_default();
@@ -79,7 +78,7 @@ async fn is_retry(
 /// A request that is noted as not delivered when this is dropped: whatever the reason, a retry that keeps its time must reach the app.
 #[must_use = "a dropped note is written"]
 pub(super) struct Note {
-    ledger: Arc<dyn Ledger>,
+    ledger: Arc<dyn Store>,
     key: Key,
     window: Duration,
 }
@@ -113,15 +112,11 @@ pub(super) fn note(
     let signed_at = authentic.signed_at()?;
     let body = body.unwrap_or_else(|| gate.ids.bodies.digest(delivery.body()));
     let id = authentic.delivery_id().filter(|_| authentic.id_covered());
-    let key = Scope::of(&route.ledger, delivery).request_key(
-        &gate.ids.ledger.hash_key(),
-        id,
-        signed_at,
-        body,
-    );
+    let key =
+        Scope::of(&route.ledger, delivery).request_key(&gate.store.hash_key(), id, signed_at, body);
     let window = rule.noted_for(age(signed_at, delivery.head().received.wall));
     Some(Note {
-        ledger: Arc::clone(&gate.ids.ledger),
+        ledger: Arc::clone(&gate.store),
         key,
         window,
     })

@@ -18,7 +18,7 @@ use crate::dedupe::key::{BodyKey, policy_key};
 use crate::store::archive::Counts;
 use crate::store::embedded::drift::Drift;
 use crate::store::queue::TargetId;
-use crate::store::{Key, Ledger, Store, StoreError};
+use crate::store::{Key, Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 
@@ -73,7 +73,9 @@ pub struct Gate {
     pub(crate) telemetry: Arc<Telemetry>,
     /// What requests run on now.
     pub(crate) live: ArcSwap<Live>,
-    /// Delivery IDs.
+    /// The ledger of delivery IDs, and the queue.
+    pub(crate) store: Arc<dyn Store>,
+    /// The state that tells duplicates apart.
     pub(crate) ids: Ids,
     /// What is delivered later.
     pub(crate) deliverer: Deliverer,
@@ -89,10 +91,9 @@ pub struct Gate {
     pub(crate) lifecycle: Lifecycle,
 }
 
-/// Who has which delivery ID.
+/// The hash of bodies, and the duplicates that wait.
 #[derive(Debug)]
 pub(crate) struct Ids {
-    pub(crate) ledger: Arc<dyn Ledger>,
     /// What bodies are hashed with.
     pub(crate) bodies: BodyKey,
     /// Duplicates that wait for the one in flight.
@@ -160,7 +161,7 @@ impl Gate {
         telemetry: Arc<Telemetry>,
         store: Arc<dyn Store>,
     ) -> Result<Self, CannotRun> {
-        let deliverer = Deliverer::new(Arc::clone(&store), snapshot.store.path.is_some());
+        let deliverer = Deliverer::new(snapshot.store.path.is_some());
         let clients = clients_of(&snapshot, &HashMap::new(), &clock)?;
         let numbers = numbers_of(&*store, &snapshot).await?;
         let limits = Limits::new(snapshot.limits.refused_per_client);
@@ -184,9 +185,9 @@ impl Gate {
             live: ArcSwap::from_pointee(live),
             ids: Ids {
                 bodies: BodyKey::of(&store.hash_key()),
-                ledger: store,
                 waiters: Waiters::default(),
             },
+            store,
             deliverer,
             limits,
             budget,
@@ -202,7 +203,7 @@ impl Gate {
     /// If an upstream's client cannot be made, or the store does not give the numbers of its routes; then nothing has changed.
     pub async fn swap(&self, snapshot: &Arc<Snapshot>) -> Result<(), CannotRun> {
         let clients = clients_of(snapshot, &self.upstreams(), &self.clock)?;
-        let numbers = numbers_of(&*self.deliverer.store, snapshot).await?;
+        let numbers = numbers_of(&*self.store, snapshot).await?;
         let live = live_of(
             Arc::clone(snapshot),
             clients,
@@ -214,9 +215,7 @@ impl Gate {
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
         self.answers.set_limit(snapshot.limits.in_flight_bytes / 2);
-        self.ids
-            .ledger
-            .keep(&kept(&live, &self.ids.ledger.hash_key()));
+        self.store.keep(&kept(&live, &self.store.hash_key()));
         self.live.store(Arc::new(live));
         self.telemetry.observe(&observing(snapshot));
         Ok(())

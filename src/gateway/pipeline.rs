@@ -12,10 +12,10 @@ use crate::gateway::body::{self, Arrived, BodyBounds, Sender};
 use crate::gateway::enqueue::{self, Claimed, Receipt};
 use crate::gateway::forward;
 use crate::gateway::late::{self, Note};
-use crate::gateway::{Gate, Ids, admit};
+use crate::gateway::{Gate, admit};
 use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
-use crate::store::Key;
+use crate::store::{Key, Ledger};
 use crate::telemetry::{Facts, Taken};
 use crate::verify::handshake::Full;
 use crate::verify::{Authentic, Cleared, Unverified};
@@ -227,17 +227,15 @@ async fn claim_of(
     let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else {
         return Ok(Claimed::Not);
     };
-    let (scope, hash_key) = (
-        Scope::of(&route.ledger, delivery),
-        gate.ids.ledger.hash_key(),
-    );
-    let key = ledger_key(&gate.ids, scope, (hook, *dedupe), authentic, body);
+    let (scope, hash_key) = (Scope::of(&route.ledger, delivery), gate.store.hash_key());
+    let key = ledger_key(gate, scope, (hook, *dedupe), authentic, body);
     let lease = lease_of(hook);
     let patience = hook.answer_within.map_or(PATIENCE, |limit| {
         limit.saturating_sub(Duration::from_secs(1)).min(PATIENCE)
     });
+    let ledger = Arc::clone(&gate.store) as Arc<dyn Ledger>;
     match claim::claim(
-        &gate.ids.ledger,
+        &ledger,
         key,
         lease,
         gate.ids.waiters.of(scope.sender(&hash_key)),
@@ -255,7 +253,7 @@ async fn claim_of(
 /// Returns the key of the delivery ID, and of the body wherever the signature does not cover the ID: else a captured request under a guessed ID
 /// would have the honest one answered as a duplicate. `body` is its digest, where it was made as the body arrived.
 fn ledger_key(
-    ids: &Ids,
+    gate: &Gate,
     scope: Scope<'_>,
     (hook, dedupe): (&WebhookRoute, Dedupe),
     authentic: &Authentic,
@@ -270,11 +268,12 @@ fn ledger_key(
     let id = authentic
         .delivery_id()
         .filter(|_| !dedupe.by_content && !by_time);
-    let digest = || body.unwrap_or_else(|| ids.bodies.digest(authentic.received().body.bytes()));
+    let digest =
+        || body.unwrap_or_else(|| gate.ids.bodies.digest(authentic.received().body.bytes()));
     let digest = (id.is_none() || !authentic.id_covered() || hook.id_with_body).then(digest);
     let secret = dedupe.per_secret.then(|| &**authentic.secret());
     scope.ledger_key(
-        &ids.ledger.hash_key(),
+        &gate.store.hash_key(),
         Identity {
             id: id.map(str::as_bytes),
             signed_at,
