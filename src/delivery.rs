@@ -1,7 +1,8 @@
-//! The nouns between the proof and the upstream: what was let through, what became of it, and who hands it on.
+//! A delivery, the circumstances of an attempt to send it, and the outcome.
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use crate::clock::Dates;
 use crate::request::{Params, Received, RequestHead};
 use crate::verify::Cleared;
 
-/// One webhook request that may go on.
+/// A webhook request that may be forwarded.
 #[derive(Debug)]
 pub struct Delivery {
     route: Arc<str>,
@@ -23,7 +24,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A delivery of `route`. There is no other way to make one: what was not cleared cannot be handed on.
+    /// Makes a delivery of `route`. This is the only constructor: a request that was not cleared cannot be forwarded.
     pub fn new(route: Arc<str>, params: Params, cleared: Cleared) -> Self {
         Self {
             route,
@@ -32,47 +33,47 @@ impl Delivery {
         }
     }
 
-    /// The name of its route.
+    /// Returns the name of its route.
     pub fn route(&self) -> &Arc<str> {
         &self.route
     }
 
-    /// The path parameters of its route.
+    /// Returns the path parameters of its route.
     pub fn params(&self) -> &Params {
         &self.params
     }
 
-    /// The proof, or the admission that there is none.
+    /// Returns the proof, or the admission that there is none.
     pub fn cleared(&self) -> &Cleared {
         &self.cleared
     }
 
-    /// The request as it came.
+    /// Returns the request as it was received.
     pub fn received(&self) -> &Received {
         self.cleared.received()
     }
 
-    /// The head as it came.
+    /// Returns the head as it was received.
     pub fn head(&self) -> &RequestHead {
         &self.received().head
     }
 
-    /// The body as it came.
+    /// Returns the body as it was received.
     pub fn body(&self) -> &Bytes {
         self.received().body.bytes()
     }
 }
 
-/// What distinguishes one try to hand a delivery on from another.
+/// The circumstances of one attempt to send a delivery.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub struct AttemptContext {
     /// Counted from 1.
     pub number: u32,
-    /// When the delivery was received, as told to the app.
+    /// The time at which the delivery was received, as the app sees it.
     pub received_at: SystemTime,
-    /// How long it may take, from connecting to the last byte of the answer.
+    /// The time that it may take, from connecting to the last byte of the answer.
     pub budget: Duration,
-    /// When it is made.
+    /// The time at which it is made.
     pub at: SystemTime,
     /// The dates by which secrets are judged then.
     pub dates: Dates,
@@ -80,18 +81,39 @@ pub struct Attempt {
     pub inline: bool,
 }
 
-/// What an attempt came to.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The upstream gave this final status.
     Answered(StatusCode),
     /// The upstream never saw the delivery.
     Unreached(Fault),
-    /// The delivery was sent, and no answer came.
+    /// The upstream may have seen the delivery, but gave no answer.
     Ambiguous(Fault),
 }
 
-/// Why there is no answer.
+impl Outcome {
+    /// Returns the final status, if the upstream gave one.
+    pub fn status(self) -> Option<StatusCode> {
+        match self {
+            Self::Answered(status) => Some(status),
+            Self::Unreached(_) | Self::Ambiguous(_) => None,
+        }
+    }
+}
+
+/// Facts about how a request was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendFacts {
+    /// The time that connecting took, if a connection was made for it.
+    pub connect: Option<Duration>,
+    /// The time from the first byte sent to the head of the response.
+    pub first_byte: Option<Duration>,
+    /// The address connected to; `None` for a unix socket.
+    pub peer: Option<SocketAddr>,
+}
+
+/// The reason why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The breaker is open; it lets a probe through after this time.
@@ -104,13 +126,13 @@ pub enum Fault {
     ConnectTimeout,
     /// The connection broke before the head of an answer.
     Reset,
-    /// A connection kept from an earlier exchange turned out closed before any byte of an answer. The request may have arrived all the same.
+    /// An idle connection was closed before any byte of an answer. The request may have arrived all the same.
     Stale,
     /// No answer in time.
     Timeout,
-    /// What came is not HTTP as it should be.
+    /// The answer is not valid HTTP.
     Malformed,
-    /// No connection, because the gateway has used up a resource of its own machine. It says nothing about the upstream.
+    /// No connection, because the gateway ran out of a resource of its own machine. The upstream may be healthy.
     Local(Shortage),
 }
 
@@ -126,10 +148,10 @@ pub enum Shortage {
 }
 
 impl Shortage {
-    /// All of them.
+    /// All shortages.
     pub const ALL: [Self; 3] = [Self::Descriptors, Self::Ports, Self::Memory];
 
-    /// Returns the shortage that an error of the system tells of, if it tells of one.
+    /// Returns the shortage that caused a system error, if one did.
     pub fn of(error: &io::Error) -> Option<Self> {
         let shortages = [
             (Errno::EMFILE, Self::Descriptors),
@@ -155,13 +177,13 @@ impl Shortage {
     }
 }
 
-/// The upstream's answer, its body still to come.
+/// The upstream's answer, with a body that has not been read yet.
 pub struct Answer {
     /// The final status.
     pub status: StatusCode,
     /// End-to-end headers only.
     pub headers: HeaderMap,
-    /// The rest.
+    /// The body.
     pub body: Box<dyn AnswerBody>,
 }
 
@@ -178,21 +200,11 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The body of an answer, read piece by piece.
 pub trait AnswerBody: Send {
-    /// The next piece; `None` after the last.
+    /// Returns the next piece; `None` after the last.
     fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Fault>>;
 
-    /// Whether it is known already that no piece comes any more.
+    /// Returns whether it is known already that no piece follows.
     fn is_over(&self) -> bool {
         false
     }
-}
-
-/// What an upstream does, and nothing else: it takes a delivery and says what came of it.
-pub trait HandOn: Send + Sync {
-    /// Hands the delivery on, once. The answer is there exactly if the outcome is [`Outcome::Answered`].
-    fn hand_on<'a>(
-        &'a self,
-        delivery: &'a Delivery,
-        attempt: Attempt,
-    ) -> Pending<'a, (Outcome, Option<Answer>)>;
 }

@@ -295,7 +295,7 @@ fn drawn(bound: Duration, random: u64) -> Duration {
 
 /// The wait that a `Retry-After` header asks for: seconds, or a date, which is compared with `now`. None if it is neither.
 /// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
-pub fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
+pub fn parse_retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // more digits than a number has are still a number of seconds

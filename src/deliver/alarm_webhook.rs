@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use super::attempt::{look, recorded, settle};
 use super::{Place, Target};
 use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, Snapshot};
-use crate::delivery::{Fault, Outcome};
+use crate::delivery::{Fault, Outcome, SendFacts};
 use crate::gateway::{Gate, InFlight};
 use crate::queue::outcome::{self, Before};
 use crate::queue::pause;
@@ -18,7 +18,7 @@ use crate::retry::{Backoff, Schedule};
 use crate::store::queue::{Cause, DeliveryRef, Leased, Next, Subject};
 use crate::upstream::Outgoing;
 use crate::upstream::call::{NotCalled, call};
-use crate::upstream::client::{Made, Sent};
+use crate::upstream::client::Sent;
 
 /// How long one try may take in all.
 const BUDGET: Duration = Duration::from_secs(15);
@@ -122,26 +122,26 @@ pub(crate) async fn attempt(
         None => Ok(Sent {
             outcome: Outcome::Unreached(Fault::Malformed),
             answer: None,
-            made: Made::default(),
+            facts: SendFacts::default(),
         }),
     };
-    let (outcome, answer, made, why) = match sent {
+    let (outcome, answer, facts, why) = match sent {
         Ok(Sent {
             outcome,
             answer,
-            made,
-        }) => (outcome, answer, made, None),
+            facts,
+        }) => (outcome, answer, facts, None),
         Err(why) => (
             Outcome::Unreached(Fault::Connect),
             None,
-            Made::default(),
+            SendFacts::default(),
             Some(why),
         ),
     };
     let seen = look(answer, begun.wall).await;
     let ended = gate.clock.mono();
     let took = ended.saturating_duration_since(begun.mono);
-    if let Some(sign) = pause::sign(outcome, made.connect.is_some(), seen.asked) {
+    if let Some(sign) = pause::sign(outcome, facts.connect.is_some(), seen.asked) {
         place.heard(
             sign,
             Subject {
@@ -159,7 +159,7 @@ pub(crate) async fn attempt(
         seen.asked,
         random::number(),
     );
-    let mut row = recorded(cause, begun, took, outcome, made, seen);
+    let mut row = recorded(cause, begun, took, outcome, facts, seen);
     if let Some(why) = &why {
         row.error = Some(why.word().into());
     }

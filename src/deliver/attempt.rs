@@ -3,33 +3,24 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::RETRY_AFTER;
 use tokio::time::sleep;
 
 use super::target::{Place, Turned};
 use crate::clock::Now;
-use crate::config::snapshot::WebhookRoute;
-use crate::delivery::{Answer, Attempt, Delivery, HandOn as _, Outcome};
+use crate::delivery::{Answer, AttemptContext, Delivery, Outcome, SendFacts};
 use crate::gateway::active_config::LiveHook;
 use crate::gateway::{Gate, InFlight};
-use crate::headers::shown_id;
+use crate::queue::attempt::{attempt_row, delivery_id, recorded_headers, retry_after};
 use crate::queue::outcome::{self, Before};
 use crate::queue::{pause, stored};
 use crate::random;
-use crate::retry::retry_after;
+use crate::store::Held;
 use crate::store::queue::{self, Cause, Lane, Lease, Leased, Next, Subject};
-use crate::store::{Held, record};
 use crate::telemetry::{After, AttemptSeen};
-use crate::upstream::client::{Made, Onward};
-use crate::verify::Cleared;
+use crate::upstream::client::Sent;
 
-/// What a lease lasts beyond the longest try: for the way to the disk.
-const LEASE_MARGIN: Duration = Duration::from_secs(15);
 /// Bytes of an answer's body that are kept.
 const BODY_KEPT: usize = 4 << 10;
-/// Bytes of an answer's headers that are kept.
-const HEAD_KEPT: usize = 8 << 10;
 /// Bytes of an answer that are read so that its connection can be used again.
 const READ: usize = 64 << 10;
 /// The pauses between tries to put on the disk what a try came to. After them the lease lapses, and the delivery is tried again.
@@ -43,11 +34,6 @@ const PAUSES: [Duration; 6] = [
 ];
 /// How long a stored delivery waits that cannot be read: for a person, or a newer version.
 const UNREADABLE: Duration = Duration::from_secs(3600);
-
-/// How long a unit of a route is leased: longer than any try that began in time.
-pub(crate) fn lease_of(hook: &WebhookRoute) -> Duration {
-    hook.forward.upstream.connect_timeout + hook.forward.timeout + LEASE_MARGIN
-}
 
 /// What a delivery has that is attempted as soon as it is accepted.
 pub(crate) struct Begun {
@@ -158,7 +144,7 @@ impl Task {
             delivery.head().received.wall,
             gate.dates(begun.mono),
         );
-        let attempt = Attempt {
+        let attempt = AttemptContext {
             number,
             received_at,
             budget: hook.forward.timeout,
@@ -166,12 +152,15 @@ impl Task {
             dates,
             inline: false,
         };
-        let onward = Onward::new(&route.upstream, Arc::clone(hook));
-        let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
+        let Sent {
+            outcome,
+            answer,
+            facts,
+        } = route.upstream.deliver(&delivery, hook, &attempt).await;
         let seen = look(answer, begun.wall).await;
-        let (made, ended) = (onward.made(), gate.clock.mono());
+        let ended = gate.clock.mono();
         let took = ended.saturating_duration_since(begun.mono);
-        if let Some(sign) = pause::sign(outcome, made.connect.is_some(), seen.asked) {
+        if let Some(sign) = pause::sign(outcome, facts.connect.is_some(), seen.asked) {
             let subject = Subject {
                 delivery: lease.unit.delivery,
                 lane,
@@ -190,7 +179,7 @@ impl Task {
             random::number(),
         );
         let tried =
-            outcome::was_tried(outcome).then(|| recorded(cause, begun, took, outcome, made, seen));
+            outcome::was_tried(outcome).then(|| recorded(cause, begun, took, outcome, facts, seen));
         let held = settle(gate, lease, tried, next).await;
         gate.telemetry.attempted(&AttemptSeen {
             route: &hook.name,
@@ -240,34 +229,13 @@ pub(crate) struct Seen {
     body: Bytes,
 }
 
-/// The wait that an answer asks for.
-pub(crate) fn asked(answer: &Answer, now: SystemTime) -> Option<Duration> {
-    answer
-        .headers
-        .get(RETRY_AFTER)
-        .and_then(|value| retry_after(value.as_bytes(), now))
-}
-
-/// Returns the headers of an answer that are kept.
-pub(crate) fn kept_head(headers: &HeaderMap) -> Bytes {
-    let mut room = HEAD_KEPT;
-    let lines = headers.iter().map_while(|(name, value)| {
-        room = room.checked_sub(name.as_str().len() + value.len())?;
-        Some((
-            Bytes::copy_from_slice(name.as_str().as_bytes()),
-            Bytes::copy_from_slice(value.as_bytes()),
-        ))
-    });
-    record::headers(&lines.collect())
-}
-
 /// Reads an answer as far as it is kept, and a little further. One that breaks off has its status still.
 pub(crate) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
     let Some(mut answer) = answer else {
         return Seen::default();
     };
-    let asked = asked(&answer, now);
-    let head = kept_head(&answer.headers);
+    let asked = retry_after(&answer.headers, now);
+    let head = recorded_headers(&answer.headers);
     let (mut body, mut read) = (BytesMut::new(), 0);
     while read < READ
         && let Ok(Some(piece)) = answer.body.next().await
@@ -283,44 +251,18 @@ pub(crate) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
     }
 }
 
-/// A try as it is recorded.
-pub(crate) fn attempt_row(
-    cause: Cause,
-    begun: Now,
-    took: Duration,
-    outcome: Outcome,
-    made: Made,
-) -> queue::Attempt {
-    let status = match outcome {
-        Outcome::Answered(status) => Some(status.as_u16()),
-        Outcome::Unreached(_) | Outcome::Ambiguous(_) => None,
-    };
-    queue::Attempt {
-        cause,
-        started: begun.wall,
-        took,
-        connect: made.connect,
-        first_byte: made.first_byte,
-        status,
-        error: outcome::error(outcome).map(Arc::from),
-        peer: made.peer.map(|peer| peer.to_string().into()),
-        head: Bytes::new(),
-        body: Bytes::new(),
-    }
-}
-
 pub(crate) fn recorded(
     cause: Cause,
     begun: Now,
     took: Duration,
     outcome: Outcome,
-    made: Made,
+    facts: SendFacts,
     seen: Seen,
 ) -> queue::Attempt {
     queue::Attempt {
         head: seen.head,
         body: seen.body,
-        ..attempt_row(cause, begun, took, outcome, made)
+        ..attempt_row(cause, begun, took, outcome, facts)
     }
 }
 
@@ -345,12 +287,4 @@ pub(crate) async fn settle(
         tracing::error!(%error, delivery = %lease.unit.delivery, "what a try came to is not on the disk: it will be made again");
     }
     settled.ok()
-}
-
-/// The provider's ID of a delivery, fit for showing; none of one that is not authentic.
-pub(crate) fn delivery_id(delivery: &Delivery) -> Option<String> {
-    let Cleared::Authentic(authentic) = delivery.cleared() else {
-        return None;
-    };
-    authentic.delivery_id().map(shown_id)
 }

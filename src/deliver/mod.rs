@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use crate::config::snapshot::{Snapshot, WebhookRoute};
 use crate::gateway::Gate;
 use crate::gateway::active_config::{Live, LiveHook};
+use crate::queue::attempt::lease_of;
 use crate::queue::choose::{Candidate, Choice, PER_TARGET, Room, choose};
 use crate::store::StoreError;
 use crate::store::archive::Counts;
@@ -25,7 +26,7 @@ mod sweep;
 mod target;
 
 use alarm_webhook::LiveAlarms;
-pub(crate) use attempt::{Begun, Task, asked, attempt_row, delivery_id, kept_head, lease_of};
+pub(crate) use attempt::{Begun, Task};
 pub use sweep::sweep;
 use target::Memory;
 pub(crate) use target::{Place, Target};
@@ -250,7 +251,10 @@ impl Way<'_> {
     /// How long a unit of it is leased.
     fn lease(&self) -> Duration {
         match self.to {
-            To::Route(route) => lease_of(&route.hook),
+            To::Route(route) => {
+                let forward = &route.hook.forward;
+                lease_of(forward.upstream.connect_timeout, forward.timeout)
+            }
             To::Alarms(_) => alarm_webhook::LEASE,
         }
     }

@@ -7,11 +7,12 @@ use crate::clock::within;
 use crate::config::snapshot::{Acknowledgement, Action, Inline, Recording, WebhookRoute};
 use crate::dedupe::claim::Claim;
 use crate::dedupe::key::Scope;
-use crate::deliver::{Begun, Target, Task, delivery_id, lease_of};
+use crate::deliver::{Begun, Target, Task};
 use crate::delivery::{Delivery, Outcome};
 use crate::gateway::Gate;
 use crate::gateway::active_config::LiveHook;
 use crate::gateway::pipeline::Reply;
+use crate::queue::attempt::{delivery_id, lease_of};
 use crate::queue::stored;
 use crate::refusal::Refusal;
 use crate::retry::Reason;
@@ -142,7 +143,8 @@ pub(super) async fn enqueue(
         None
     };
     let start = if place.is_some() {
-        Start::Mine(lease_of(&route.hook))
+        let forward = &route.hook.forward;
+        Start::Mine(lease_of(forward.upstream.connect_timeout, forward.timeout))
     } else {
         Start::Anyone
     };

@@ -7,19 +7,19 @@ use http::{HeaderMap, StatusCode};
 use crate::clock::Now;
 use crate::config::snapshot::{Action, Spill};
 use crate::dedupe::claim::Claim;
-use crate::deliver::{asked, attempt_row, kept_head};
-use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn as _, Outcome};
+use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFacts};
 use crate::gateway::Gate;
 use crate::gateway::active_config::LiveHook;
 use crate::gateway::enqueue::{self, Claimed, Entry, Receipt, Recorded};
 use crate::gateway::pipeline::Reply;
+use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
 use crate::queue::outcome::{self, Before};
 use crate::random;
 use crate::refusal::Refusal;
 use crate::store::Held;
 use crate::store::queue::{self, Cause, Next, Start};
 use crate::telemetry::{Facts, Taken};
-use crate::upstream::client::{Made, Onward};
+use crate::upstream::client;
 
 /// Hands the delivery on and settles its claim by what came of it, before the sender is answered.
 pub(super) async fn forward(
@@ -60,7 +60,7 @@ pub(super) async fn forward(
         }
         Settlement::Release => claim,
         Settlement::Spill => {
-            let asked = answer.as_ref().and_then(|answer| asked(answer, begun.wall));
+            let asked = headers.and_then(|headers| retry_after(headers, begun.wall));
             match spilled(
                 gate,
                 route,
@@ -106,7 +106,7 @@ struct Sent {
     begun: Now,
     took: Duration,
     outcome: Outcome,
-    made: Made,
+    facts: SendFacts,
 }
 
 impl Attempts {
@@ -128,13 +128,13 @@ impl Attempts {
     /// Returns the first `most` of them, as they are recorded. `headers` are those of the answer to the last one.
     fn rows(&self, most: u32, headers: Option<&HeaderMap>) -> Vec<queue::Attempt> {
         let row = |(sent, headers): (Sent, Option<&HeaderMap>)| queue::Attempt {
-            head: headers.map(kept_head).unwrap_or_default(),
+            head: headers.map(recorded_headers).unwrap_or_default(),
             ..attempt_row(
                 Cause::Schedule,
                 sent.begun,
                 sent.took,
                 sent.outcome,
-                sent.made,
+                sent.facts,
             )
         };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -160,7 +160,7 @@ async fn send(
     let once = async |number: u32, begun: Now| {
         let budget = deadline.saturating_duration_since(begun.mono);
         let (received_at, dates) = (delivery.head().received.wall, gate.dates(begun.mono));
-        let attempt = Attempt {
+        let attempt = AttemptContext {
             number,
             received_at,
             budget,
@@ -168,15 +168,21 @@ async fn send(
             dates,
             inline: true,
         };
-        let onward = Onward::new(&route.upstream, Arc::clone(&route.hook));
-        let (outcome, answer) = onward.hand_on(delivery, attempt).await;
+        let client::Sent {
+            outcome,
+            answer,
+            facts,
+        } = route
+            .upstream
+            .deliver(delivery, &route.hook, &attempt)
+            .await;
         let took = gate.clock.mono().saturating_duration_since(begun.mono);
         (
             Sent {
                 begun,
                 took,
                 outcome,
-                made: onward.made(),
+                facts,
             },
             answer,
         )

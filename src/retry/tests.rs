@@ -192,7 +192,7 @@ fn the_last_try_comes_at_the_end_of_the_age() {
 #[test]
 fn retry_after_is_seconds_or_a_date() {
     let now = UNIX_EPOCH + secs(784_111_777);
-    let asked = |text: &str| retry_after(text.as_bytes(), now).map(|asked| asked.as_secs());
+    let asked = |text: &str| parse_retry_after(text.as_bytes(), now).map(|asked| asked.as_secs());
     assert_eq!(asked("120"), Some(120));
     assert_eq!(asked(" 0 "), Some(0));
     assert_eq!(asked("99999999999999999999999"), Some(u64::MAX));
@@ -207,7 +207,7 @@ fn retry_after_is_seconds_or_a_date() {
     for nonsense in ["", "-1", "+5", "1.5", "soon", "1 2", "Sun, 06 Nov 1994"] {
         assert_eq!(asked(nonsense), None, "{nonsense}");
     }
-    assert_eq!(retry_after(&[0xff, b'1'], now), None);
+    assert_eq!(parse_retry_after(&[0xff, b'1'], now), None);
 }
 
 fn schedules() -> impl Strategy<Value = Schedule> {
@@ -298,6 +298,6 @@ proptest! {
 
     #[test]
     fn no_header_panics(value in prop::collection::vec(any::<u8>(), 0..40)) {
-        let _asked = retry_after(&value, UNIX_EPOCH);
+        let _asked = parse_retry_after(&value, UNIX_EPOCH);
     }
 }

@@ -1,8 +1,7 @@
 //! The client of one upstream: one way to hand a delivery on.
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use pingora::upstreams::peer::HttpPeer;
@@ -13,7 +12,7 @@ use super::render;
 use super::wire::{Bounds, Failure, Wire};
 use crate::clock::Clock;
 use crate::config::snapshot::{Upstream, WebhookRoute};
-use crate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome, Pending};
+use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFacts};
 use crate::queue::choose::Room;
 
 pub use super::answer::{announces_content, has_no_content};
@@ -37,6 +36,7 @@ struct Place {
 }
 
 /// The client of an upstream as one route uses it.
+#[derive(Clone)]
 pub struct RouteClient {
     client: Arc<Client>,
     /// Counts the route's requests that were not answered in time.
@@ -50,19 +50,8 @@ pub struct Sent {
     pub outcome: Outcome,
     /// There exactly if the outcome is [`Outcome::Answered`].
     pub answer: Option<Answer>,
-    /// How it was made.
-    pub made: Made,
-}
-
-/// How a delivery was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Made {
-    /// How long connecting took, if a connection was made for it.
-    pub connect: Option<Duration>,
-    /// How long the head of the answer took, from the first byte sent.
-    pub first_byte: Option<Duration>,
-    /// The address connected to; none for a unix socket.
-    pub peer: Option<SocketAddr>,
+    /// The facts about how it was sent.
+    pub facts: SendFacts,
 }
 
 impl Place {
@@ -219,7 +208,7 @@ impl RouteClient {
                 return Sent {
                     outcome: Outcome::Unreached(Fault::BreakerOpen(after)),
                     answer: None,
-                    made: Made::default(),
+                    facts: SendFacts::default(),
                 };
             }
         };
@@ -236,6 +225,21 @@ impl RouteClient {
         sent
     }
 
+    /// Sends a delivery of the route of `hook` once.
+    pub async fn deliver(
+        &self,
+        delivery: &Delivery,
+        hook: &WebhookRoute,
+        attempt: &AttemptContext,
+    ) -> Sent {
+        let (outgoing, stale) = render::delivery(delivery, hook, attempt);
+        if let Some(why) = stale {
+            let request_id = delivery.head().request_id.as_str();
+            tracing::warn!(route = &*hook.name, request_id, %why, "a delivery goes on as it was signed, it cannot be signed anew");
+        }
+        self.send(&outgoing, attempt.budget).await
+    }
+
     /// Returns a permit of both breakers. Where the second gives none, that of the first is dropped and counts for nothing.
     fn admit(&self, now: Instant, limit: Duration) -> Result<[Permit; 2], Duration> {
         let handler = self.handler.admit(now, limit)?;
@@ -245,8 +249,8 @@ impl RouteClient {
 
 /// Sends a request once.
 pub(super) async fn send(wire: &Wire, outgoing: &Outgoing, bounds: Bounds) -> Sent {
-    let mut made = Made::default();
-    let (outcome, answer) = match wire.exchange(outgoing, bounds, &mut made).await {
+    let mut facts = SendFacts::default();
+    let (outcome, answer) = match wire.exchange(outgoing, bounds, &mut facts).await {
         Ok(answer) => (Outcome::Answered(answer.status), Some(answer)),
         Err(Failure::Unreached(fault)) => (Outcome::Unreached(fault), None),
         Err(Failure::Ambiguous(fault)) => (Outcome::Ambiguous(fault), None),
@@ -254,7 +258,7 @@ pub(super) async fn send(wire: &Wire, outgoing: &Outgoing, bounds: Bounds) -> Se
     Sent {
         outcome,
         answer,
-        made,
+        facts,
     }
 }
 
@@ -273,48 +277,5 @@ impl fmt::Debug for RouteClient {
             .field("client", &self.client)
             .field("handler", &self.handler)
             .finish()
-    }
-}
-
-/// Hands the deliveries of one route on to its app.
-#[derive(Debug)]
-pub struct Onward<'a> {
-    client: &'a RouteClient,
-    hook: Arc<WebhookRoute>,
-    made: OnceLock<Made>,
-}
-
-impl<'a> Onward<'a> {
-    /// Makes one for one request or attempt.
-    pub fn new(client: &'a RouteClient, hook: Arc<WebhookRoute>) -> Self {
-        Self {
-            client,
-            hook,
-            made: OnceLock::new(),
-        }
-    }
-
-    /// How it was sent.
-    pub fn made(&self) -> Made {
-        self.made.get().copied().unwrap_or_default()
-    }
-}
-
-impl HandOn for Onward<'_> {
-    fn hand_on<'a>(
-        &'a self,
-        delivery: &'a Delivery,
-        attempt: Attempt,
-    ) -> Pending<'a, (Outcome, Option<Answer>)> {
-        Box::pin(async move {
-            let (outgoing, stale) = render::delivery(delivery, &self.hook, &attempt);
-            if let Some(why) = stale {
-                let request_id = delivery.head().request_id.as_str();
-                tracing::warn!(route = &*self.hook.name, request_id, %why, "a delivery goes on as it was signed, it cannot be signed anew");
-            }
-            let sent = self.client.send(&outgoing, attempt.budget).await;
-            self.made.get_or_init(|| sent.made);
-            (sent.outcome, sent.answer)
-        })
     }
 }

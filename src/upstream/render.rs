@@ -4,7 +4,7 @@ use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
 
 use super::Outgoing;
 use crate::config::snapshot::{Forward, Upstream, UpstreamAddress, WebhookRoute};
-use crate::delivery::{Attempt, Delivery};
+use crate::delivery::{AttemptContext, Delivery};
 use crate::headers::{self, Proof};
 use crate::request::{Params, RequestHead};
 use crate::route::template::PathPart;
@@ -14,7 +14,7 @@ use crate::verify::{CannotSign, Cleared, standard};
 pub fn delivery(
     delivery: &Delivery,
     hook: &WebhookRoute,
-    attempt: &Attempt,
+    attempt: &AttemptContext,
 ) -> (Outgoing, Option<CannotSign>) {
     let WebhookRoute { forward, .. } = hook;
     let (fresh, stale) = match resigned(delivery, hook, attempt) {
@@ -87,7 +87,7 @@ pub fn delivery(
 fn resigned(
     delivery: &Delivery,
     hook: &WebhookRoute,
-    attempt: &Attempt,
+    attempt: &AttemptContext,
 ) -> Option<Result<RequestHead, CannotSign>> {
     let Cleared::Authentic(authentic) = delivery.cleared() else {
         return None;

@@ -20,14 +20,13 @@ use tokio::time::timeout;
 
 use super::Outgoing;
 use super::answer::{Early, Final, Open, Rest, final_head, has_no_content};
-use super::client::Made;
 use super::pool::Pool;
 use super::resolve::{Addresses, Resolver};
 use super::switch;
 use super::trust::{Unusable, authorities, certificate_and_key, check_trust};
 use crate::clock::{Clock, within};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
-use crate::delivery::{Answer, Fault, Shortage};
+use crate::delivery::{Answer, Fault, SendFacts, Shortage};
 use crate::headers;
 
 /// A body up to this size is copied behind the head: that costs less than a second system call.
@@ -301,7 +300,7 @@ impl Wire {
         &self,
         outgoing: &Outgoing,
         bounds: Bounds,
-        made: &mut Made,
+        facts: &mut SendFacts,
     ) -> Result<Answer, Failure> {
         if !outgoing.target.starts_with(b"/")
             || outgoing
@@ -314,8 +313,8 @@ impl Wire {
         let began = self.clock.mono();
         let (mut stream, reused, peer) = self.connect(bounds).await.map_err(Failure::Unreached)?;
         let connected = self.clock.mono();
-        made.connect = (!reused).then(|| connected.saturating_duration_since(began));
-        made.peer = peer._address.as_inet().copied();
+        facts.connect = (!reused).then(|| connected.saturating_duration_since(began));
+        facts.peer = peer._address.as_inet().copied();
         let sent = within(bounds.deadline, write(&mut stream, outgoing)).await;
         let mut session = HttpSession::new(stream);
         // An app that has seen enough answers and closes while we still send: what it said counts. Past the deadline one look is enough.
@@ -331,7 +330,7 @@ impl Wire {
                 Ok(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
                 Err(_) => return Err(Failure::Ambiguous(Fault::Timeout)),
             };
-        made.first_byte = Some(self.clock.mono().saturating_duration_since(connected));
+        facts.first_byte = Some(self.clock.mono().saturating_duration_since(connected));
         let bodiless = outgoing.method == Method::HEAD || has_no_content(status);
         let headers = session
             .resp_header()

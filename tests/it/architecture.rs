@@ -21,7 +21,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["clock", "mount", "random", "retry"]),
     (
         "queue",
-        &["clock", "delivery", "request", "retry", "store", "verify"],
+        &[
+            "clock", "delivery", "headers", "request", "retry", "store", "verify",
+        ],
     ),
     (
         "dedupe",
@@ -81,7 +83,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "config",
             "delivery",
             "gateway",
-            "headers",
             "limit",
             "queue",
             "random",
@@ -89,7 +90,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "upstream",
-            "verify",
         ],
     ),
     (

@@ -10,12 +10,12 @@ use hookgate::config::snapshot::{
     Acknowledgement, Action, Allow, Authorities, Breaker, Deliver, Forward, Inline, Keep,
     Recording, RefusedAnswer, Upstream as Policy, UpstreamAddress, UpstreamTls, WebhookRoute,
 };
-use hookgate::delivery::{Answer, Attempt, Delivery, Fault, HandOn, Outcome};
+use hookgate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome};
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::retry::Schedule;
 use hookgate::upstream::Outgoing;
 use hookgate::upstream::breaker::Shown;
-use hookgate::upstream::client::{Client, Onward, RouteClient, Sent, Unusable};
+use hookgate::upstream::client::{Client, RouteClient, Sent, Unusable};
 use hookgate::upstream::fetch::{FetchError, Url, fetch};
 use hookgate::verify::{Cleared, Handshakes, SecretLocations, Unverified};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -1114,8 +1114,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         Params::default(),
         Cleared::Unverified(Unverified::by_config(received)),
     );
-    let onward = Onward::new(&client, Arc::new(hook));
-    let attempt = Attempt {
+    let attempt = AttemptContext {
         number: 1,
         received_at: SystemClock.now().wall,
         budget: BUDGET,
@@ -1123,7 +1122,9 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         dates: Dates::at(SystemClock.now().wall),
         inline: true,
     };
-    let (outcome, answer) = onward.hand_on(&delivery, attempt).await;
+    let Sent {
+        outcome, answer, ..
+    } = client.deliver(&delivery, &hook, &attempt).await;
     assert_eq!(outcome, Outcome::Answered(StatusCode::ACCEPTED));
     assert_eq!(drain(answer).await.unwrap(), b"taken");
     let seen = app.seen().remove(0);

@@ -221,8 +221,8 @@ fn authentic(hook: &WebhookRoute, received: Received) -> Delivery {
     )
 }
 
-fn attempt(later: u64, inline: bool) -> Attempt {
-    Attempt {
+fn attempt(later: u64, inline: bool) -> AttemptContext {
+    AttemptContext {
         number: 2,
         received_at: clock(0).0,
         budget: Duration::from_secs(1),
@@ -236,7 +236,7 @@ fn attempt(later: u64, inline: bool) -> Attempt {
 fn sent(
     hook: &WebhookRoute,
     delivery: &Delivery,
-    attempt: &Attempt,
+    attempt: &AttemptContext,
     name: &str,
 ) -> (Vec<String>, bool) {
     let (outgoing, stale) = super::delivery(delivery, hook, attempt);

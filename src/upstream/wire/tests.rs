@@ -115,7 +115,7 @@ impl Bench {
         };
         match self
             .wire
-            .exchange(&outgoing, bounds, &mut Made::default())
+            .exchange(&outgoing, bounds, &mut SendFacts::default())
             .await
         {
             Ok(answer) => Ok(answer.status.as_u16()),
