@@ -4,6 +4,7 @@
 //! hand on, settle. `docs/architecture.md` says what each module holds and which it may import.
 
 // -- leaves: pure; bytes and `now` in, a value out --
+pub mod activity;
 pub mod clock;
 pub mod delivery;
 pub mod headers;

@@ -1,63 +1,65 @@
-//! When a delivery is tried again, and when no more: a pure function of the tries so far, the delivery's age, what the last try came to and a random number.
+//! Decides whether and when a failed delivery is attempted again. Pure: a function of the attempts so far, the delivery's age, the last attempt
+//! and a random number.
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
-/// The longest wait that an upstream's `Retry-After` can ask for, unless the schedule says otherwise.
-const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
-/// The longest wait between two tries that a schedule can have; what is beyond is a mistake.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The longest delay that an upstream's `Retry-After` can ask for, unless the schedule sets another.
+const DEFAULT_MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// The longest wait that a schedule can have. A longer one is a mistake in the config.
+const MAX_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// What one try came to, as far as the next one depends on it.
+/// The result of the last attempt, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tried {
-    /// The upstream gave this final status, and asked for this wait (see [`retry_after`]).
+pub enum LastAttempt {
+    /// The upstream gave this final status, and asked for this delay (see [`parse_retry_after`]).
     Answered(StatusCode, Option<Duration>),
     /// There is no answer.
     NoAnswer,
 }
 
-/// What follows from a try.
+/// The decision after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It was handed on.
+pub enum RetryDecision {
+    /// The delivery is delivered.
     Delivered,
-    /// The next try comes after this time.
+    /// The next attempt follows after this time.
     RetryIn(Duration),
-    /// There is no next try.
+    /// There is no next attempt.
     Dead(Reason),
 }
 
-/// Why there is no next try.
+/// The reason why a delivery is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The upstream's status is final.
     Status(StatusCode),
-    /// As many tries were made as the schedule has.
+    /// The attempts of the schedule are exhausted.
     Attempts,
-    /// The delivery is as old as the schedule lets it become.
+    /// The delivery has reached the greatest age of the schedule.
     Age,
 }
 
-/// Where a delivery stands after a try.
+/// The state of a delivery after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Tries made, the last one among them: 1 after the first.
-    pub tries: u32,
-    /// How long ago the delivery was accepted, or given a fresh budget.
+pub struct RetryState {
+    /// The attempts made, including the last one: 1 after the first.
+    pub attempts: u32,
+    /// The time since the delivery was accepted or its budget was renewed.
     pub age: Duration,
 }
 
-/// Waits that grow by a factor, each drawn evenly between nothing and its bound: so many deliveries that failed together do not come again together.
+/// Waits that grow by a factor. Each is drawn evenly between zero and its bound, so that many deliveries that failed together are not all
+/// retried at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     /// The bound of the first wait.
     pub initial: Duration,
-    /// How much each bound is greater than the one before it; 1 at least.
+    /// The factor between one bound and the next; at least 1.
     pub factor: f64,
     /// The greatest bound.
     pub max: Duration,
-    /// The attempts in all, 1 at least; `None`: as many as fit into the greatest age.
+    /// The attempts in all, at least 1; `None` means as many as fit into the greatest age.
     pub max_attempts: Option<u32>,
 }
 
@@ -68,43 +70,43 @@ enum Waits {
     Fixed(Box<[Duration]>),
 }
 
-/// When a delivery is tried again. Made by [`Schedule::growing`] and [`Schedule::fixed`] alone, so that it cannot be nonsense.
+/// A retry schedule. Only [`Schedule::growing`] and [`Schedule::fixed`] make one, so it is always valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     waits: Waits,
     max_age: Duration,
-    longest_asked: Duration,
+    max_retry_after: Duration,
     terminal: Box<[StatusCode]>,
 }
 
-/// What is wrong with a schedule.
+/// A schedule that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSchedule {
-    /// No wait at all hammers an upstream that is down.
+    /// Without a wait, an upstream that is down gets attempts without a pause.
     #[error("the first wait is zero: a dead upstream would be tried without a pause")]
     NoInitial,
-    /// Waits that shrink.
+    /// Waits would shrink.
     #[error("the factor is below 1, or no number: waits would shrink")]
     Factor,
     /// The bound is below the first wait.
     #[error("the longest wait is shorter than the first")]
     MaxBelowInitial,
-    /// No tries.
+    /// There are no attempts.
     #[error("there is no attempt at all")]
     NoAttempts,
-    /// No age.
+    /// The age is zero.
     #[error("the greatest age is zero: nothing would ever be tried again")]
     NoAge,
-    /// A wait of years.
+    /// A wait is longer than a year.
     #[error("a wait is longer than a year")]
     TooLong,
-    /// An empty list.
+    /// The list of waits is empty.
     #[error("the list of waits is empty: write one attempt instead")]
     NoWaits,
 }
 
 impl Schedule {
-    /// Waits that grow, full jitter. Nothing is tried once it is `max_age` old.
+    /// Makes a schedule of waits that grow, with full jitter. Nothing is attempted once it is `max_age` old.
     ///
     /// # Errors
     /// See [`InvalidSchedule`].
@@ -124,7 +126,7 @@ impl Schedule {
         if max < initial {
             return Err(InvalidSchedule::MaxBelowInitial);
         }
-        if max > LONGEST {
+        if max > MAX_WAIT {
             return Err(InvalidSchedule::TooLong);
         }
         if max_attempts == Some(0) {
@@ -133,7 +135,7 @@ impl Schedule {
         Self::new(Waits::Growing(backoff), max_age)
     }
 
-    /// Waits as written, without jitter: one try more than there are waits.
+    /// Makes a schedule of these waits, without jitter: one attempt more than there are waits.
     ///
     /// # Errors
     /// See [`InvalidSchedule`].
@@ -147,7 +149,7 @@ impl Schedule {
             Some(first) if first.is_zero() => return Err(InvalidSchedule::NoInitial),
             Some(_) => {}
         }
-        if waits.iter().any(|wait| *wait > LONGEST) {
+        if waits.iter().any(|wait| *wait > MAX_WAIT) {
             return Err(InvalidSchedule::TooLong);
         }
         Self::new(Waits::Fixed(waits), max_age)
@@ -160,22 +162,22 @@ impl Schedule {
         Ok(Self {
             waits,
             max_age,
-            longest_asked: LONGEST_ASKED,
+            max_retry_after: DEFAULT_MAX_RETRY_AFTER,
             terminal: Box::default(),
         })
     }
 
-    /// Ends at once on these statuses too; on 410 it always does.
+    /// Makes these statuses final too; 410 always is.
     #[must_use]
     pub fn ending_on(mut self, terminal: impl Into<Box<[StatusCode]>>) -> Self {
         self.terminal = terminal.into();
         self
     }
 
-    /// Waits at most this long for an upstream that asks for a wait; a day unless said.
+    /// Bounds the delay that an upstream can ask for; a day by default.
     #[must_use]
-    pub fn asked_at_most(mut self, longest: Duration) -> Self {
-        self.longest_asked = longest.min(LONGEST);
+    pub fn with_max_retry_after(mut self, longest: Duration) -> Self {
+        self.max_retry_after = longest.min(MAX_WAIT);
         self
     }
 
@@ -191,13 +193,13 @@ impl Schedule {
         }
     }
 
-    /// The age at which nothing is tried any more.
+    /// Returns the age at which nothing is attempted any more.
     pub fn max_age(&self) -> Duration {
         self.max_age
     }
 
-    /// The longest wait after try `tries`, whatever is drawn; what an upstream asks for comes on top of it.
-    pub fn bound(&self, tries: u32) -> Duration {
+    /// Returns the longest wait that can be drawn after attempt `attempts`. An upstream may ask for more.
+    pub fn bound(&self, attempts: u32) -> Duration {
         match &self.waits {
             Waits::Growing(Backoff {
                 initial,
@@ -205,100 +207,111 @@ impl Schedule {
                 max,
                 ..
             }) => {
-                let grown = initial.as_secs_f64() * factor.powf(f64::from(tries.saturating_sub(1)));
-                // too large for a duration, or no number at all: the greatest bound
+                let grown =
+                    initial.as_secs_f64() * factor.powf(f64::from(attempts.saturating_sub(1)));
+                // too large for a duration, or not a number: the greatest bound
                 Duration::try_from_secs_f64(grown).unwrap_or(*max).min(*max)
             }
             Waits::Fixed(waits) => {
-                let place = usize::try_from(tries.saturating_sub(1)).unwrap_or(usize::MAX);
+                let place = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
                 waits
                     .get(place)
                     .or(waits.last())
                     .copied()
-                    .unwrap_or(LONGEST)
+                    .unwrap_or(MAX_WAIT)
             }
         }
     }
 
-    /// Returns what follows from an attempt that counts. `random` is any number, drawn anew for each call.
-    pub fn verdict(&self, standing: Standing, tried: Tried, random: u64) -> Verdict {
-        if let Some(end) = self.end(tried) {
+    /// Decides what follows from an attempt that counts. `random` must be drawn anew for each call.
+    pub fn decide(&self, state: RetryState, last: LastAttempt, random: u64) -> RetryDecision {
+        if let Some(end) = self.end(last) {
             return end;
         }
         if self
             .max_attempts()
-            .is_some_and(|most| standing.tries >= most)
+            .is_some_and(|most| state.attempts >= most)
         {
-            return Verdict::Dead(Reason::Attempts);
+            return RetryDecision::Dead(Reason::Attempts);
         }
-        self.again(standing, tried, self.wait(standing.tries, random))
+        self.retry(state, last, self.wait(state.attempts, random))
     }
 
-    /// Returns the wait after attempt `tries`, unless the app asks for more. `random` is any number, drawn anew for each call.
-    pub fn wait(&self, tries: u32, random: u64) -> Duration {
+    /// Returns the wait after attempt `attempts`, unless the app asks for more. `random` must be drawn anew for each call.
+    pub fn wait(&self, attempts: u32, random: u64) -> Duration {
         match &self.waits {
-            Waits::Growing(_) => drawn(self.bound(tries), random),
-            Waits::Fixed(_) => self.bound(tries),
+            Waits::Growing(_) => drawn(self.bound(attempts), random),
+            Waits::Fixed(_) => self.bound(attempts),
         }
     }
 
-    /// Returns the longest wait that an app can ask for.
-    pub fn longest_asked(&self) -> Duration {
-        self.longest_asked
+    /// Returns the longest delay that an app can ask for.
+    pub fn max_retry_after(&self) -> Duration {
+        self.max_retry_after
     }
 
-    /// Returns what follows from a probe that found its target away, and does not count. The delivery waits `longest` at most, unless the app
-    /// asks for more.
-    pub fn verdict_of_probe(&self, standing: Standing, tried: Tried, longest: Duration) -> Verdict {
-        self.end(tried)
-            .unwrap_or_else(|| self.again(standing, tried, self.bound(standing.tries).min(longest)))
+    /// Decides what follows from a probe that found its target unavailable, and does not count. The delivery waits `longest` at most, unless
+    /// the app asks for more.
+    pub fn decide_after_probe(
+        &self,
+        state: RetryState,
+        last: LastAttempt,
+        longest: Duration,
+    ) -> RetryDecision {
+        self.end(last)
+            .unwrap_or_else(|| self.retry(state, last, self.bound(state.attempts).min(longest)))
     }
 
-    /// What the status alone decides.
-    fn end(&self, tried: Tried) -> Option<Verdict> {
-        match tried {
-            Tried::Answered(status, _) if status.is_success() => Some(Verdict::Delivered),
-            Tried::Answered(status, _)
+    /// Returns the decision if the status alone makes it.
+    fn end(&self, last: LastAttempt) -> Option<RetryDecision> {
+        match last {
+            LastAttempt::Answered(status, _) if status.is_success() => {
+                Some(RetryDecision::Delivered)
+            }
+            LastAttempt::Answered(status, _)
                 if status == StatusCode::GONE || self.terminal.contains(&status) =>
             {
-                Some(Verdict::Dead(Reason::Status(status)))
+                Some(RetryDecision::Dead(Reason::Status(status)))
             }
-            Tried::Answered(..) | Tried::NoAnswer => None,
+            LastAttempt::Answered(..) | LastAttempt::NoAnswer => None,
         }
     }
 
-    /// The next attempt after `own`, or when the app asks for it. The last one comes at the end of the age, however long the app asks to wait.
-    fn again(&self, standing: Standing, tried: Tried, own: Duration) -> Verdict {
-        let asked = match tried {
-            Tried::Answered(
+    /// Schedules the next attempt after `own`, or after the delay that the app asks for if that is longer, but at the end of the age at the
+    /// latest.
+    fn retry(&self, state: RetryState, last: LastAttempt, own: Duration) -> RetryDecision {
+        let asked = match last {
+            LastAttempt::Answered(
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE,
                 asked,
             ) => asked.unwrap_or_default(),
-            Tried::Answered(..) | Tried::NoAnswer => Duration::ZERO,
+            LastAttempt::Answered(..) | LastAttempt::NoAnswer => Duration::ZERO,
         };
         match self
             .max_age
-            .checked_sub(standing.age)
+            .checked_sub(state.age)
             .filter(|left| !left.is_zero())
         {
-            Some(left) => Verdict::RetryIn(own.max(asked.min(self.longest_asked)).min(left)),
-            None => Verdict::Dead(Reason::Age),
+            Some(left) => {
+                RetryDecision::RetryIn(own.max(asked.min(self.max_retry_after)).min(left))
+            }
+            None => RetryDecision::Dead(Reason::Age),
         }
     }
 }
 
-/// A time between nothing and `bound`, evenly by `random`.
+/// Returns a time between zero and `bound`, evenly by `random`.
 fn drawn(bound: Duration, random: u64) -> Duration {
     let nanos = bound.as_nanos().saturating_mul(u128::from(random)) >> 64;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(bound)
 }
 
-/// The wait that a `Retry-After` header asks for: seconds, or a date, which is compared with `now`. None if it is neither.
+/// Parses a `Retry-After` header: seconds, or a date, which is compared with `now`. Returns `None` if it is neither.
 /// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
 pub fn parse_retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // more digits than a number has are still a number of seconds
+        // more digits than a `u64` holds are still a number of seconds
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let at = httpdate::parse_http_date(text).ok()?;

@@ -170,8 +170,8 @@ async fn serve(
     tokio::spawn(memory::give_back());
     // without a store nothing is queued, and nothing will be until a restart
     if snapshot.store.path.is_some() {
-        tokio::spawn(deliver::run(Arc::clone(&gate)));
-        tokio::spawn(deliver::sweep(Arc::clone(&gate)));
+        tokio::spawn(deliver::run(gate.worker()));
+        tokio::spawn(deliver::sweep(gate.worker()));
     }
     tokio::spawn(alarm_watch::watch(Arc::clone(&gate), alarm));
     server.ready();

@@ -1,30 +1,30 @@
-//! One try: hand on, look at the answer, say what follows, and put that on the disk.
+//! One attempt, the same for every destination: send, read the answer, decide the next step, save it, report it.
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::sleep;
 
-use super::target::{Place, Turned};
-use crate::clock::Now;
-use crate::delivery::{Answer, AttemptContext, Delivery, Outcome, SendFacts};
-use crate::gateway::active_config::LiveHook;
-use crate::gateway::{Gate, InFlight};
-use crate::queue::attempt::{attempt_row, delivery_id, recorded_headers, retry_after};
-use crate::queue::outcome::{self, Before};
-use crate::queue::{pause, stored};
+use super::app::App;
+use super::destination::{Destination, Message};
+use super::report::AttemptReport;
+use super::target::AttemptSlot;
+use super::worker::Worker;
+use crate::activity::{Activity, InFlight};
+use crate::delivery::{Answer, Delivery};
+use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
+use crate::queue::outcome::{BeforeAttempt, next_step, was_attempted};
+use crate::queue::pause;
 use crate::random;
-use crate::store::Held;
-use crate::store::queue::{self, Cause, Lane, Lease, Leased, Next, Subject};
-use crate::telemetry::{After, AttemptSeen};
-use crate::upstream::client::Sent;
+use crate::store::queue::{Attempt, Cause, Lane, Lease, Leased, Next, Subject};
+use crate::store::{Held, Store};
 
-/// Bytes of an answer's body that are kept.
-const BODY_KEPT: usize = 4 << 10;
-/// Bytes of an answer that are read so that its connection can be used again.
-const READ: usize = 64 << 10;
-/// The pauses between tries to put on the disk what a try came to. After them the lease lapses, and the delivery is tried again.
-const PAUSES: [Duration; 6] = [
+/// The most bytes of an answer's body that are recorded.
+const MAX_RECORDED_BODY: usize = 4 << 10;
+/// The most bytes of an answer that are read, so that its connection can be used again.
+const MAX_READ: usize = 64 << 10;
+/// The pauses between calls that save the result of an attempt. After the last call the lease lapses, and the delivery is attempted again.
+const SAVE_PAUSES: [Duration; 6] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
     Duration::from_millis(500),
@@ -32,259 +32,208 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(3),
     Duration::from_secs(5),
 ];
-/// How long a stored delivery waits that cannot be read: for a person, or a newer version.
-const UNREADABLE: Duration = Duration::from_secs(3600);
+/// The delay of a stored delivery that cannot be read: a person, or a newer version, may repair it.
+const UNREADABLE_DELAY: Duration = Duration::from_secs(3600);
 
-/// What a delivery has that is attempted as soon as it is accepted.
-pub(crate) struct Begun {
+/// The lease and the slot of a delivery that is attempted as soon as it is accepted.
+pub(crate) struct ReservedAttempt {
     pub(crate) lease: Lease,
     pub(crate) lane: Option<Lane>,
-    pub(crate) place: Place,
+    pub(crate) slot: AttemptSlot,
 }
 
-/// A leased unit on its way. Counts as in flight until it is settled.
-pub(crate) struct Task {
-    gate: InFlight<Arc<Gate>>,
-    route: Arc<LiveHook>,
+/// Attempts a delivery that was just accepted, from memory, in a task of its own.
+pub(crate) fn attempt_accepted(
+    worker: &Arc<Worker>,
+    app: &Arc<App>,
     delivery: Delivery,
+    reserved: ReservedAttempt,
+) {
+    let ReservedAttempt { lease, lane, slot } = reserved;
+    // its sender is answered: the slot accounts for its bytes from now on
+    delivery.received().body.release_share();
+    let task = AttemptTask {
+        worker: Arc::clone(worker),
+        message: Message::Webhook(Arc::clone(app), Box::new(delivery)),
+        lease,
+        lane,
+        before: BeforeAttempt {
+            attempts: 0,
+            age: Duration::ZERO,
+            is_probe: false,
+        },
+        cause: Cause::Schedule,
+        slot,
+        _in_flight: InFlight::begin(Arc::clone(&worker.activity)),
+    };
+    tokio::spawn(task.run());
+}
+
+/// Attempts a delivery from the store, in a task of its own. One that cannot be read is put off.
+pub(super) fn attempt_leased(
+    worker: &Arc<Worker>,
+    destination: &Destination,
+    leased: Leased,
+    is_probe: bool,
+    slot: AttemptSlot,
+) {
+    let in_flight = InFlight::begin(Arc::clone(&worker.activity));
+    let (worker, destination) = (Arc::clone(worker), destination.clone());
+    let Leased {
+        lease,
+        tries: attempts,
+        cause,
+        age,
+        lane,
+        bytes: _,
+        stored,
+    } = leased;
+    tokio::spawn(async move {
+        let message = match destination.message(&stored, worker.clock.now()) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::error!(delivery = %stored.id, destination = destination.name(), %error, retry_in_s = UNREADABLE_DELAY.as_secs(), "cannot read a stored delivery; it stays in the queue");
+                settle(&*worker.store, lease, None, Next::Later(UNREADABLE_DELAY)).await;
+                return;
+            }
+        };
+        let task = AttemptTask {
+            worker,
+            message,
+            lease,
+            lane,
+            before: BeforeAttempt {
+                attempts,
+                age,
+                is_probe,
+            },
+            cause: if is_probe { Cause::Probe } else { cause },
+            slot,
+            _in_flight: in_flight,
+        };
+        task.run().await;
+    });
+}
+
+/// A leased delivery that is being attempted. Counts as in flight until it is settled.
+struct AttemptTask {
+    worker: Arc<Worker>,
+    message: Message,
     lease: Lease,
     lane: Option<Lane>,
-    before: Before,
+    before: BeforeAttempt,
     cause: Cause,
-    place: Place,
+    slot: AttemptSlot,
+    _in_flight: InFlight<Arc<Activity>>,
 }
 
-impl Task {
-    /// A delivery that has just come in, and is tried from memory.
-    pub(crate) fn at_birth(
-        gate: &Arc<Gate>,
-        route: &Arc<LiveHook>,
-        delivery: Delivery,
-        begun: Begun,
-    ) -> Self {
-        let Begun { lease, lane, place } = begun;
-        // its sender is answered: its bytes are the deliverer's from now on
-        delivery.received().body.release_share();
-        let before = Before {
-            tries: 0,
-            age: Duration::ZERO,
-            probe: false,
-        };
-        let gate = InFlight::begin(Arc::clone(gate));
-        Self {
-            gate,
-            route: Arc::clone(route),
-            delivery,
-            lease,
-            lane,
-            before,
-            cause: Cause::Schedule,
-            place,
-        }
-    }
-
-    /// A delivery from the disk. One that cannot be read is put off, and nothing is lost.
-    pub(crate) async fn of_leased(
-        gate: &Arc<Gate>,
-        route: &Arc<LiveHook>,
-        leased: Leased,
-        probe: bool,
-        place: Place,
-    ) -> Option<Self> {
-        let Leased {
-            lease,
-            tries,
-            cause,
-            age,
-            lane,
-            bytes: _,
-            stored,
-        } = leased;
-        let now = gate.clock.now();
-        match stored::restore(
-            Arc::clone(&route.hook.name),
-            &stored.record,
-            stored.body.clone(),
-            now,
-        ) {
-            Ok(delivery) => Some(Self {
-                gate: InFlight::begin(Arc::clone(gate)),
-                route: Arc::clone(route),
-                delivery,
-                lease,
-                lane,
-                before: Before { tries, age, probe },
-                cause: if probe { Cause::Probe } else { cause },
-                place,
-            }),
-            Err(error) => {
-                tracing::error!(delivery = %stored.id, route = &*route.hook.name, %error, "a stored delivery waits, it cannot be read");
-                settle(gate, lease, None, Next::Later(UNREADABLE)).await;
-                None
-            }
-        }
-    }
-
-    /// Makes the try and settles it.
-    pub(crate) async fn run(self) {
+impl AttemptTask {
+    /// Makes the attempt, settles it and reports it.
+    async fn run(self) {
         let Self {
-            gate,
-            route,
-            delivery,
+            worker,
+            message,
             lease,
-            lane,
-            before,
-            cause,
-            place,
-        } = self;
-        let gate = &gate.0;
-        let (hook, begun) = (&route.hook, gate.clock.now());
-        let (number, received_at, dates) = (
-            lease.attempt,
-            delivery.head().received.wall,
-            gate.dates(begun.mono),
-        );
-        let attempt = AttemptContext {
-            number,
-            received_at,
-            budget: hook.forward.timeout,
-            at: begun.wall,
-            dates,
-            inline: false,
-        };
-        let Sent {
-            outcome,
-            answer,
-            facts,
-        } = route.upstream.deliver(&delivery, hook, &attempt).await;
-        let seen = look(answer, begun.wall).await;
-        let ended = gate.clock.mono();
+            slot,
+            ..
+        } = &self;
+        let begun = worker.clock.now();
+        let dates = worker.dates(begun.mono);
+        let mut sent = message
+            .send(lease.attempt, begun, dates, &worker.clock)
+            .await;
+        let outcome = sent.outcome;
+        let excerpt = read_excerpt(sent.answer.take(), begun.wall).await;
+        let ended = worker.clock.mono();
         let took = ended.saturating_duration_since(begun.mono);
-        if let Some(sign) = pause::sign(outcome, facts.connect.is_some(), seen.asked) {
+        if let Some(signal) =
+            pause::signal(outcome, sent.facts.connect.is_some(), excerpt.retry_after)
+        {
             let subject = Subject {
                 delivery: lease.unit.delivery,
-                lane,
+                lane: self.lane,
             };
-            tell_of_pause(
-                &hook.name,
-                place.heard(sign, subject, hook.forward.upstream.breaker.open, ended),
-            );
+            if let Some(change) = slot.record(signal, subject, message.first_pause(), ended) {
+                message.report_pause(change);
+            }
         }
-        let deliver = &hook.deliver;
-        let next = outcome::next(
-            &deliver.schedule,
-            before,
+        let next = next_step(
+            message.schedule(),
+            self.before,
             outcome,
-            seen.asked,
+            excerpt.retry_after,
             random::number(),
         );
-        let tried =
-            outcome::was_tried(outcome).then(|| recorded(cause, begun, took, outcome, facts, seen));
-        let held = settle(gate, lease, tried, next).await;
-        gate.telemetry.attempted(&AttemptSeen {
-            route: &hook.name,
-            delivery: lease.unit.delivery.0,
-            delivery_id: delivery_id(&delivery).as_deref(),
-            upstream: &hook.forward.upstream.name,
-            number,
-            outcome,
-            error: outcome::error(outcome),
-            took,
-            after: match (held, next) {
-                (Some(Held::Yes), Next::Delivered) => After::Delivered,
-                (Some(Held::Yes), Next::RetryIn(delay) | Next::Later(delay)) => After::Again(delay),
-                (Some(Held::Yes), Next::Dead(_) | Next::Cancelled | Next::GiveBack) => After::Dead,
-                (Some(Held::Lost), _) => After::Late,
-                (None, _) => After::Unsaved,
-            },
+        let error = sent.error_code();
+        let row = was_attempted(outcome).then(|| Attempt {
+            error: error.map(Arc::from),
+            head: excerpt.head,
+            body: excerpt.body,
+            ..attempt_row(self.cause, begun, took, outcome, sent.facts)
         });
-        drop(place);
+        let held = settle(&*worker.store, *lease, row, next).await;
+        let report = AttemptReport {
+            lease: *lease,
+            outcome,
+            error,
+            not_called: sent.not_called,
+            took,
+            next,
+            held,
+        };
+        message.report(&report, &worker.telemetry);
     }
 }
 
-/// Logs that the queue of a route begins or ceases to pause.
-fn tell_of_pause(route: &str, turned: Option<Turned>) {
-    match turned {
-        Some(Turned::Paused(left)) => {
-            tracing::warn!(
-                route,
-                pause_ms = left.as_millis(),
-                "the queue of the route pauses: its app is away or has too much to do"
-            );
-        }
-        Some(Turned::GoesOn) => tracing::info!(
-            route,
-            "the queue of the route goes on: its app answers again"
-        ),
-        None => {}
-    }
-}
-
-/// What is kept of an answer.
+/// The part of an answer that is recorded, and the delay that it asks for.
 #[derive(Default)]
-pub(crate) struct Seen {
-    /// The wait that it asks for.
-    pub(crate) asked: Option<Duration>,
+struct AnswerExcerpt {
+    retry_after: Option<Duration>,
     head: Bytes,
     body: Bytes,
 }
 
-/// Reads an answer as far as it is kept, and a little further. One that breaks off has its status still.
-pub(crate) async fn look(answer: Option<Answer>, now: SystemTime) -> Seen {
+/// Reads the start of an answer. If the body breaks off, the status and what was read still count.
+async fn read_excerpt(answer: Option<Answer>, now: SystemTime) -> AnswerExcerpt {
     let Some(mut answer) = answer else {
-        return Seen::default();
+        return AnswerExcerpt::default();
     };
-    let asked = retry_after(&answer.headers, now);
-    let head = recorded_headers(&answer.headers);
     let (mut body, mut read) = (BytesMut::new(), 0);
-    while read < READ
+    while read < MAX_READ
         && let Ok(Some(piece)) = answer.body.next().await
     {
         read += piece.len();
-        let room = BODY_KEPT.saturating_sub(body.len()).min(piece.len());
+        let room = MAX_RECORDED_BODY
+            .saturating_sub(body.len())
+            .min(piece.len());
         body.extend_from_slice(piece.get(..room).unwrap_or_default());
     }
-    Seen {
-        asked,
-        head,
+    AnswerExcerpt {
+        retry_after: retry_after(&answer.headers, now),
+        head: recorded_headers(&answer.headers),
         body: body.freeze(),
     }
 }
 
-pub(crate) fn recorded(
-    cause: Cause,
-    begun: Now,
-    took: Duration,
-    outcome: Outcome,
-    facts: SendFacts,
-    seen: Seen,
-) -> queue::Attempt {
-    queue::Attempt {
-        head: seen.head,
-        body: seen.body,
-        ..attempt_row(cause, begun, took, outcome, facts)
-    }
-}
-
-/// Puts on the disk what a try came to; none if the disk does not take it: the lease lapses then, and the delivery is tried again.
-pub(crate) async fn settle(
-    gate: &Gate,
+/// Saves the result of an attempt. Returns `None` if the store does not take it: the lease lapses then, and the delivery is attempted again.
+async fn settle(
+    store: &dyn Store,
     lease: Lease,
-    attempt: Option<queue::Attempt>,
+    attempt: Option<Attempt>,
     next: Next,
 ) -> Option<Held> {
-    for pause in PAUSES {
-        match gate.store.settle(lease, attempt.clone(), next).await {
+    for pause in SAVE_PAUSES {
+        match store.settle(lease, attempt.clone(), next).await {
             Ok(held) => return Some(held),
             Err(error) => {
-                tracing::debug!(%error, delivery = %lease.unit.delivery, "a try is not on the disk yet")
+                tracing::debug!(%error, delivery = %lease.unit.delivery, "the result of an attempt is not saved yet");
             }
         }
         sleep(pause).await;
     }
-    let settled = gate.store.settle(lease, attempt, next).await;
+    let settled = store.settle(lease, attempt, next).await;
     if let Err(error) = &settled {
-        tracing::error!(%error, delivery = %lease.unit.delivery, "what a try came to is not on the disk: it will be made again");
+        tracing::error!(%error, delivery = %lease.unit.delivery, "the result of an attempt could not be saved; the delivery will be attempted again");
     }
     settled.ok()
 }

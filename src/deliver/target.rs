@@ -1,4 +1,4 @@
-//! What is known of a target between two looks: attempts under way and their memory, its rate, its pause, whether somebody waits. Outlives reloads.
+//! The state of a target between two rounds: attempts under way and their memory, its rate, its pause, its backlog. It outlives reloads.
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,36 +8,36 @@ use tokio::sync::Notify;
 use crate::config::snapshot::{Deliver, UpstreamAddress};
 use crate::limit::Buckets;
 use crate::queue::choose::Room;
-use crate::queue::pause::{Pause, Probe, Sign};
+use crate::queue::pause::{Pause, Probe, Signal};
 use crate::store::queue::{Subject, TargetId};
 use crate::store::turns::{Share, Turn};
 
-/// One bucket for the whole target.
+/// The key of the one bucket that a target has.
 const KEY: u64 = 0;
 
-/// The memory of deliveries that are attempted, of all targets together.
+/// The memory of deliveries that are being attempted, of all targets together.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(super) struct Memory {
     held: AtomicUsize,
-    /// A target waits for memory: whoever gives some back says so.
+    /// Whether a target waits for memory, so that freeing some wakes the worker.
     short: AtomicBool,
-    /// Told when a target has a free place, or memory is free, and deliveries wait for it.
+    /// Notified when a slot or memory is freed that deliveries wait for.
     freed: Notify,
 }
 
 impl Memory {
-    /// Bytes held now.
-    pub(crate) fn held(&self) -> usize {
+    /// Returns the bytes held now.
+    pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// A target waits for memory, or none does any more.
-    pub(crate) fn set_short(&self, short: bool) {
+    /// Records whether a target waits for memory.
+    pub(super) fn set_short(&self, short: bool) {
         self.short.store(short, Ordering::SeqCst);
     }
 
-    /// Resolves when something is free that deliveries wait for.
-    pub(crate) async fn freed(&self) {
+    /// Resolves when a slot or memory is freed that deliveries wait for.
+    pub(super) async fn freed(&self) {
         self.freed.notified().await;
     }
 }
@@ -46,45 +46,45 @@ impl Memory {
 #[derive(Debug)]
 pub(crate) struct Target {
     id: TargetId,
-    /// Attempts under way.
+    /// The number of attempts under way.
     busy: AtomicU32,
     concurrency: AtomicU32,
-    /// Bytes of their deliveries.
+    /// The bytes of their deliveries.
     held: AtomicUsize,
     memory: Arc<Memory>,
-    /// Whether there is a rate at all.
-    paced: AtomicBool,
-    /// Made with the first rate: it takes some 50 KiB.
+    /// Whether there is a rate limit now.
+    has_rate: AtomicBool,
+    /// The buckets of the rate limit, made with the first one: they take some 50 KiB.
     buckets: OnceLock<Buckets>,
     pause: Mutex<Pause>,
-    /// Where its deliveries go.
+    /// The address that its deliveries are sent to.
     address: Mutex<Option<UpstreamAddress>>,
-    /// Deliveries wait: those that come in now come after them.
+    /// Whether deliveries wait. Those that arrive now come after them.
     backlog: AtomicBool,
-    /// A retry comes next, not a first attempt.
+    /// Whether a retry comes next, not a first attempt.
     retry_next: AtomicBool,
 }
 
 impl Target {
-    pub(crate) fn new(id: TargetId, memory: Arc<Memory>) -> Self {
+    pub(super) fn new(id: TargetId, memory: Arc<Memory>) -> Self {
         Self {
             id,
             busy: AtomicU32::new(0),
             concurrency: AtomicU32::new(1),
             held: AtomicUsize::new(0),
             memory,
-            paced: AtomicBool::new(false),
+            has_rate: AtomicBool::new(false),
             buckets: OnceLock::new(),
             pause: Mutex::default(),
             address: Mutex::default(),
-            // nobody has looked yet
+            // not known before the first round
             backlog: AtomicBool::new(true),
             retry_next: AtomicBool::new(false),
         }
     }
 
-    /// Follows a policy from now on; tries under way go on.
-    pub(crate) fn follow(&self, deliver: &Deliver) {
+    /// Follows a policy from now on. Attempts under way go on.
+    pub(super) fn follow(&self, deliver: &Deliver) {
         self.concurrency
             .store(deliver.concurrency, Ordering::Relaxed);
         if let Some(quota) = deliver.rate {
@@ -92,11 +92,12 @@ impl Target {
                 .get_or_init(|| Buckets::new(quota))
                 .set_quota(quota);
         }
-        self.paced.store(deliver.rate.is_some(), Ordering::Relaxed);
+        self.has_rate
+            .store(deliver.rate.is_some(), Ordering::Relaxed);
     }
 
-    /// Records where its deliveries go from now on. A pause is about the app that is there: it ends with a new address.
-    pub(crate) fn reach(&self, address: &UpstreamAddress) {
+    /// Records the address that its deliveries are sent to from now on. A pause is about one address: it ends when the address changes.
+    pub(super) fn reach(&self, address: &UpstreamAddress) {
         let mut known = self.address.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref() != Some(address) {
             *known = Some(address.clone());
@@ -105,25 +106,25 @@ impl Target {
         }
     }
 
-    /// Its number.
+    /// Returns its number.
     pub(crate) fn id(&self) -> TargetId {
         self.id
     }
 
-    /// As many free places as there are, `most` at most: those that are not used are given back by dropping them.
-    pub(crate) fn reserve(self: &Arc<Self>, most: u32) -> Vec<Place> {
-        (0..most).map_while(|_| self.place()).collect()
+    /// Reserves all free slots, but at most `most`. Dropping a slot gives it back.
+    pub(super) fn reserve(self: &Arc<Self>, most: u32) -> Vec<AttemptSlot> {
+        (0..most).map_while(|_| self.slot()).collect()
     }
 
-    /// A free place.
-    fn place(self: &Arc<Self>) -> Option<Place> {
+    /// Reserves a free slot.
+    fn slot(self: &Arc<Self>) -> Option<AttemptSlot> {
         let most = self.concurrency.load(Ordering::Relaxed);
         let entered = self
             .busy
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| {
                 (busy < most).then_some(busy + 1)
             });
-        entered.ok().map(|_| Place {
+        entered.ok().map(|_| AttemptSlot {
             target: Arc::clone(self),
             used: false,
             bytes: 0,
@@ -131,13 +132,13 @@ impl Target {
         })
     }
 
-    /// Bytes of its deliveries that are attempted now.
-    pub(crate) fn held(&self) -> usize {
+    /// Returns the bytes of its deliveries that are being attempted.
+    pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
     /// Returns the kind of deliveries whose turn it is.
-    pub(crate) fn turn(&self) -> Turn {
+    pub(super) fn turn(&self) -> Turn {
         if self.retry_next.load(Ordering::Relaxed) {
             Turn::Retry
         } else {
@@ -146,7 +147,7 @@ impl Target {
     }
 
     /// Records the kind of the delivery that begins.
-    pub(crate) fn took(&self, turn: Turn) {
+    pub(super) fn record_turn(&self, turn: Turn) {
         self.retry_next
             .store(turn == Turn::First, Ordering::Relaxed);
     }
@@ -156,8 +157,8 @@ impl Target {
         self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tries that the rate lets begin, as many as `most`; they are taken.
-    pub(crate) fn take(&self, most: u32, now: Instant) -> u32 {
+    /// Takes the attempts that the rate lets begin, at most `most`.
+    pub(super) fn take(&self, most: u32, now: Instant) -> u32 {
         let Some(buckets) = self.buckets() else {
             return most;
         };
@@ -167,52 +168,51 @@ impl Target {
         u32::try_from(taken).unwrap_or(most)
     }
 
-    /// Gives back what was taken and not used.
-    pub(crate) fn give_back(&self, tokens: u32, now: Instant) {
+    /// Gives back attempts that were taken and not used.
+    pub(super) fn give_back(&self, tokens: u32, now: Instant) {
         if let Some(buckets) = self.buckets() {
             (0..tokens).for_each(|_| buckets.refund(KEY, now));
         }
     }
 
-    /// How long until the rate lets the next one begin; zero if it does.
-    pub(crate) fn wait(&self, now: Instant) -> Duration {
+    /// Returns the time until the rate lets the next attempt begin; zero if it does now.
+    pub(super) fn wait(&self, now: Instant) -> Duration {
         self.buckets().map_or(Duration::ZERO, |buckets| {
             buckets.peek(KEY, now).err().unwrap_or_default()
         })
     }
 
-    /// The rate, if there is one now.
+    /// Returns the buckets of the rate limit, if there is one now.
     fn buckets(&self) -> Option<&Buckets> {
         self.buckets
             .get()
-            .filter(|_| self.paced.load(Ordering::Relaxed))
+            .filter(|_| self.has_rate.load(Ordering::Relaxed))
     }
 
-    /// Whether deliveries wait, as far as is known.
-    pub(crate) fn has_backlog(&self) -> bool {
+    /// Returns whether deliveries wait, as of the last round.
+    pub(super) fn has_backlog(&self) -> bool {
         self.backlog.load(Ordering::Relaxed)
     }
 
-    /// Deliveries wait, or none does any more.
+    /// Records whether deliveries wait.
     pub(crate) fn set_backlog(&self, waits: bool) {
         self.backlog.store(waits, Ordering::Relaxed);
     }
 
-    /// Takes a place for a delivery of `bytes` that has just come in, if it may be attempted at once: none waits before it, the target does not
-    /// pause, and there is room.
-    pub(crate) fn begin(self: &Arc<Self>, bytes: usize, now: Instant) -> Option<Place> {
+    /// Takes a slot for a delivery of `bytes` that has just arrived, if it may be attempted at once: none waits before it, the target does not
+    /// pause, and there are a slot, memory and a token of the rate.
+    pub(super) fn begin(self: &Arc<Self>, bytes: usize, now: Instant) -> Option<AttemptSlot> {
         if self.has_backlog() {
             return None;
         }
         let is_running = self.pause().room(now) == Room::All;
-        let place = self
-            .place()
+        let slot = self
+            .slot()
             .filter(|_| is_running && self.has_room_for(bytes) && self.take(1, now) == 1);
-        let place = place.map(|place| place.used(bytes));
-        if place.is_none() {
+        if slot.is_none() {
             self.set_backlog(true);
         }
-        place
+        slot.map(|slot| slot.hold(bytes))
     }
 
     fn has_room_for(&self, bytes: usize) -> bool {
@@ -224,64 +224,64 @@ impl Target {
     }
 }
 
-/// A place for an attempt, and the memory of its delivery; free again on drop.
+/// The right to make one attempt of a target, and the memory of its delivery. Dropping it frees both.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct AttemptSlot {
     target: Arc<Target>,
     used: bool,
     bytes: usize,
     probe: Option<Probe>,
 }
 
-impl Place {
-    /// Begins an attempt with a delivery of `bytes`: when that ends, those that wait hear of it. One that was only reserved tells nobody, or who
-    /// looks would wake itself for ever.
-    pub(crate) fn used(self, bytes: usize) -> Self {
+impl AttemptSlot {
+    /// Marks the slot as used for a delivery of `bytes`, so that freeing it wakes the worker. A slot that was only reserved must not: the worker
+    /// would wake itself in a loop.
+    pub(super) fn hold(self, bytes: usize) -> Self {
         self.target.held.fetch_add(bytes, Ordering::Relaxed);
         self.target.memory.held.fetch_add(bytes, Ordering::Relaxed);
-        let mut place = self;
-        (place.used, place.bytes) = (true, bytes);
-        place
+        let mut slot = self;
+        (slot.used, slot.bytes) = (true, bytes);
+        slot
     }
 
-    /// Makes it the place of the probe that ends the target's pause, unless another one is out.
-    pub(crate) fn make_probe(&mut self, now: Instant) -> bool {
-        self.probe = self.target.pause().probe(now);
+    /// Makes the attempt the probe that may end the target's pause. Returns whether it is: not if another probe is under way.
+    pub(super) fn make_probe(&mut self, now: Instant) -> bool {
+        self.probe = self.target.pause().begin_probe(now);
         self.probe.is_some()
     }
 
-    /// Tells the target's pause what the attempt says. `open` is the length of a first pause.
-    pub(crate) fn heard(
+    /// Records the conclusion from the attempt. `first_pause` is the length of a new pause. Returns how the pause has changed.
+    pub(super) fn record(
         &self,
-        sign: Sign,
+        signal: Signal,
         subject: Subject,
-        open: Duration,
+        first_pause: Duration,
         now: Instant,
-    ) -> Option<Turned> {
+    ) -> Option<PauseChange> {
         let mut pause = self.target.pause();
-        let was_paused = pause.left(now).is_some();
-        pause.heard(sign, subject, self.probe, open, now);
-        match (was_paused, pause.left(now)) {
-            (false, Some(left)) => Some(Turned::Paused(left)),
+        let was_paused = pause.remaining(now).is_some();
+        pause.record(signal, subject, self.probe, first_pause, now);
+        match (was_paused, pause.remaining(now)) {
+            (false, Some(left)) => Some(PauseChange::Paused(left)),
             (true, None) => {
                 self.target.memory.freed.notify_one();
-                Some(Turned::GoesOn)
+                Some(PauseChange::Resumed)
             }
             (false, None) | (true, Some(_)) => None,
         }
     }
 }
 
-/// How an attempt has changed the pause of its target.
+/// A change of a target's pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turned {
-    /// It pauses now, for this time.
+pub(super) enum PauseChange {
+    /// The target pauses now, for this time.
     Paused(Duration),
-    /// It does not pause any more.
-    GoesOn,
+    /// The pause has ended.
+    Resumed,
 }
 
-impl Drop for Place {
+impl Drop for AttemptSlot {
     fn drop(&mut self) {
         let Target {
             held, memory, busy, ..
@@ -290,7 +290,7 @@ impl Drop for Place {
         memory.held.fetch_sub(self.bytes, Ordering::SeqCst);
         busy.fetch_sub(1, Ordering::Relaxed);
         if let Some(probe) = self.probe {
-            self.target.pause().let_go(probe);
+            self.target.pause().release(probe);
         }
         if self.used && (self.target.has_backlog() || memory.short.load(Ordering::SeqCst)) {
             memory.freed.notify_one();
@@ -307,13 +307,13 @@ mod tests {
     use crate::store::turns::MEMORY;
 
     #[tokio::test]
-    async fn a_place_that_was_not_used_wakes_nobody() {
+    async fn only_used_slots_wake_the_worker() {
         let memory = Arc::<Memory>::default();
         let target = Arc::new(Target::new(TargetId(1), Arc::clone(&memory)));
-        let mut places = target.reserve(9);
-        assert_eq!((places.len(), target.reserve(9).len()), (1, 0));
-        let used = places.pop().map(|place| place.used(7));
-        drop(places);
+        let mut slots = target.reserve(9);
+        assert_eq!((slots.len(), target.reserve(9).len()), (1, 0));
+        let used = slots.pop().map(|slot| slot.hold(7));
+        drop(slots);
         drop(target.reserve(9));
         assert!(timeout(Duration::ZERO, memory.freed()).await.is_err());
         assert_eq!((memory.held(), target.held()), (7, 7));
@@ -328,22 +328,21 @@ mod tests {
         assert!(timeout(Duration::ZERO, memory.freed()).await.is_err());
     }
 
-    /// Whoever waits for memory hears of it when another target gives it back.
     #[tokio::test]
-    async fn memory_that_is_given_back_wakes_other_targets() {
+    async fn freed_memory_wakes_other_targets() {
         let memory = Arc::<Memory>::default();
         let target = Arc::new(Target::new(TargetId(1), Arc::clone(&memory)));
         target.set_backlog(false);
-        let place = target.begin(7, SystemClock.mono());
-        assert!(place.is_some());
-        drop(place);
+        let slot = target.begin(7, SystemClock.mono());
+        assert!(slot.is_some());
+        drop(slot);
         assert!(
             timeout(Duration::ZERO, memory.freed()).await.is_err(),
-            "nobody waits"
+            "no target waits"
         );
-        let place = target.begin(7, SystemClock.mono());
+        let slot = target.begin(7, SystemClock.mono());
         memory.set_short(true);
-        drop(place);
+        drop(slot);
         assert!(
             timeout(Duration::from_secs(9), memory.freed())
                 .await
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_memory_has_no_room_for_does_not_begin_at_once() {
+    fn delivery_without_memory_does_not_begin_at_once() {
         let memory = Arc::<Memory>::default();
         let [one, other] =
             [1, 2].map(|id| Arc::new(Target::new(TargetId(id), Arc::clone(&memory))));

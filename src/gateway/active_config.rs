@@ -1,14 +1,11 @@
 //! One snapshot tied to what outlives it: buckets, upstream clients and metrics, looked up by name once a generation instead of once a request.
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::Method;
 
 use crate::config::snapshot::{Pass, RefusedAnswer, Route, Snapshot, WebhookRoute};
-use crate::deliver::alarm_webhook::LiveAlarms;
-use crate::deliver::{Place, Target};
+use crate::deliver::App;
 use crate::gateway::admit::LiveLimit;
-use crate::queue::choose::Room;
 use crate::request::{Params, RequestHead};
 use crate::route::guard::Guards;
 use crate::store::queue::TargetId;
@@ -32,8 +29,6 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// Its routes, in the same order.
     pub(crate) routes: Vec<LiveRoute>,
-    /// Where the gate's own alarms go.
-    pub(crate) alarms: Option<Arc<LiveAlarms>>,
     /// The numbers of alarms: deliveries that wait for one of them wait for no route.
     pub(crate) all_alarms: Vec<TargetId>,
 }
@@ -45,6 +40,16 @@ pub(crate) enum LiveRoute {
     Pass(Arc<LivePass>),
 }
 
+impl LiveRoute {
+    /// Returns the destination of its stored deliveries.
+    pub(crate) fn destination(&self) -> Option<&Arc<App>> {
+        match self {
+            Self::Hook(route) => route.destination.as_ref(),
+            Self::Pass(_) => None,
+        }
+    }
+}
+
 /// A route with what it needs at run time. Shared: what it hands on later goes on after the snapshot is gone.
 #[derive(Debug)]
 pub(crate) struct LiveHook {
@@ -54,23 +59,10 @@ pub(crate) struct LiveHook {
     pub(crate) ledger: Arc<str>,
     /// Its rate limits.
     pub(crate) limits: Vec<LiveLimit>,
-    /// Where its deliveries go.
+    /// The client of its upstream.
     pub(crate) upstream: RouteClient,
-    /// What new deliveries wait in; none without a store on disk.
-    pub(crate) target: Option<Arc<Target>>,
-    /// All numbers of the store whose deliveries are its own, that of `target` included.
-    pub(crate) owns: Vec<TargetId>,
-}
-
-impl LiveHook {
-    /// Takes a place for a delivery of `bytes` that has just come in, if it may be attempted at once.
-    pub(crate) fn begin(&self, bytes: usize, now: Instant) -> Option<Place> {
-        let target = self
-            .target
-            .as_ref()
-            .filter(|_| self.upstream.room(now) == Room::All)?;
-        target.begin(bytes, now)
-    }
+    /// The destination of its stored deliveries; `None` without a store on disk.
+    pub(crate) destination: Option<Arc<App>>,
 }
 
 /// A route that passes traffic through, with what it needs at run time. Shared: a stream goes on after the snapshot is gone.

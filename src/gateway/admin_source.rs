@@ -108,12 +108,8 @@ impl Operator {
     /// Returns how long the queue of a route pauses still; `None` if it does not pause.
     fn pause(&self, name: &Arc<str>) -> Option<Duration> {
         let (live, now) = (self.gate.live.load(), self.gate.clock.mono());
-        let target = live
-            .hooks()
-            .find(|route| route.hook.name == *name)?
-            .target
-            .as_ref()?;
-        target.pause().left(now)
+        let route = live.hooks().find(|route| route.hook.name == *name)?;
+        route.destination.as_ref()?.target().pause().remaining(now)
     }
 
     /// Returns the state of the breaker of a webhook route's handler.
@@ -137,7 +133,7 @@ impl Operator {
     }
 
     fn store(&self, snapshot: &Snapshot) -> StoreStatus {
-        let counts = self.gate.deliverer.counts();
+        let counts = self.gate.worker.counts();
         let path = snapshot.store.path.as_deref();
         let free = path.and_then(Disk::of).map(|disk| disk.free);
         StoreStatus {

@@ -1,4 +1,4 @@
-//! Looks what is wrong, every few seconds, and puts what changed into the queue. What decides is in `alarm`; what is sent, `deliver::courier` sends.
+//! Looks what is wrong, every few seconds, and puts what changed into the queue. What decides is in `alarm`; what is sent, `deliver::alarm_webhook` sends.
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::Gate;
 use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
 use crate::clock::{Dates, unix_ms};
 use crate::config::snapshot::{Snapshot, WebhookRoute};
-use crate::deliver::alarm_webhook;
+use crate::deliver::message_id;
 use crate::queue::stored;
 use crate::store::StoreError;
 use crate::store::embedded::drift::Drift;
@@ -28,7 +28,7 @@ const WAITING: usize = 256;
 
 /// Looks until the gate leaves. `set_aside` is what was done with a damaged store when this gate began.
 pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
-    let mut leaving = gate.lifecycle.leaving.subscribe();
+    let mut leaving = gate.lifecycle.activity.leaving();
     let mut detector = Detector::new(gate.clock.mono());
     let (mut waiting, mut refused) = (VecDeque::new(), false);
     let mut drift = Drift::new(gate.clock.now());
@@ -173,12 +173,7 @@ fn lane(code: &str, route: Option<&str>) -> Lane {
 
 /// Puts on the disk what waits for that, the oldest first, as far as it takes them.
 async fn send(gate: &Gate, waiting: &mut VecDeque<(DeliveryRef, Event)>, refused: &mut bool) {
-    let target = gate
-        .live
-        .load()
-        .alarms
-        .as_ref()
-        .map(|alarms| alarms.target.id());
+    let target = gate.worker.alarm_target();
     while let (Some((id, event)), Some(target)) = (waiting.front(), target) {
         if let Err(error) = accept(gate, *id, event, target).await {
             if !std::mem::replace(refused, true) {
@@ -229,7 +224,7 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
     Accept {
         id,
         origin: OriginId(target.0),
-        delivery_id: Some(alarm_webhook::message_id(id).into()),
+        delivery_id: Some(message_id(id).into()),
         key: None,
         event_type: Some(event.kind.into()),
         to: vec![To {

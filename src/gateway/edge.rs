@@ -14,6 +14,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
+use crate::activity::InFlight;
 use crate::clock::{Now, within};
 use crate::gateway::active_config::Live;
 use crate::gateway::answer::{
@@ -23,7 +24,7 @@ use crate::gateway::body::{self, BodyFault, Sender};
 use crate::gateway::enqueue::Receipt;
 use crate::gateway::pass::{self, Passing};
 use crate::gateway::pipeline::{self, Reply};
-use crate::gateway::{Gate, InFlight, head};
+use crate::gateway::{Gate, head};
 use crate::listener::accept::{CONN, violation};
 use crate::listener::client_address;
 use crate::listener::client_address::Peer;
@@ -78,7 +79,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
     ) -> PingoraResult<bool> {
         let gate = &self.0;
-        let _in_flight = InFlight::begin(&**gate);
+        let _in_flight = InFlight::begin(&*gate.lifecycle.activity);
         let live = gate.live.load();
         let (facts, head) = receive(gate, &live, session);
         let request_id = facts.request_id;

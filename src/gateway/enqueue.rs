@@ -7,12 +7,12 @@ use crate::clock::within;
 use crate::config::snapshot::{Acknowledgement, Action, Inline, Recording, WebhookRoute};
 use crate::dedupe::claim::Claim;
 use crate::dedupe::key::Scope;
-use crate::deliver::{Begun, Target, Task};
+use crate::deliver::{ReservedAttempt, Target, attempt_accepted};
 use crate::delivery::{Delivery, Outcome};
 use crate::gateway::Gate;
 use crate::gateway::active_config::LiveHook;
 use crate::gateway::pipeline::Reply;
-use crate::queue::attempt::{delivery_id, lease_of};
+use crate::queue::attempt::delivery_id;
 use crate::queue::stored;
 use crate::refusal::Refusal;
 use crate::retry::Reason;
@@ -133,18 +133,20 @@ pub(super) async fn enqueue(
     receipt: Receipt,
     event_type: Option<&str>,
 ) -> Result<Reply, Refusal> {
-    let target = route.target.as_ref().ok_or(Refusal::StoreUnavailable)?;
+    let app = route
+        .destination
+        .as_ref()
+        .ok_or(Refusal::StoreUnavailable)?;
     let at_once = delivery.body().len() <= FROM_MEMORY
         && !matches!(claimed, Claimed::Known(_))
         && !gate.is_leaving();
-    let place = if at_once {
-        route.begin(delivery.body().len(), gate.clock.mono())
+    let slot = if at_once {
+        app.reserve(delivery.body().len(), gate.clock.mono())
     } else {
         None
     };
-    let start = if place.is_some() {
-        let forward = &route.hook.forward;
-        Start::Mine(lease_of(forward.upstream.connect_timeout, forward.timeout))
+    let start = if slot.is_some() {
+        Start::Mine(app.lease())
     } else {
         Start::Anyone
     };
@@ -152,7 +154,7 @@ pub(super) async fn enqueue(
     let accept = accept(
         gate,
         &route.hook,
-        target,
+        app.target(),
         &delivery,
         Entry {
             event_type,
@@ -163,25 +165,16 @@ pub(super) async fn enqueue(
     );
     let lane = accept.to.first().and_then(|to| to.lane);
     if start == Start::Anyone {
-        target.set_backlog(true);
+        app.target().set_backlog(true);
     }
     match put(gate, &route.hook, accept, claimed)
         .await
         .map_err(|(refusal, _claim)| refusal)?
     {
         Accepted::New(leases) => {
-            if let (Some(place), Some(lease)) = (place, leases.first()) {
-                let task = Task::at_birth(
-                    gate,
-                    route,
-                    delivery,
-                    Begun {
-                        lease: *lease,
-                        lane,
-                        place,
-                    },
-                );
-                tokio::spawn(task.run());
+            if let (Some(slot), Some(&lease)) = (slot, leases.first()) {
+                let reserved = ReservedAttempt { lease, lane, slot };
+                attempt_accepted(&gate.worker, app, delivery, reserved);
             }
             Ok(Reply::Taken(receipt))
         }
@@ -296,7 +289,7 @@ pub(super) fn keep(
         Recording::Failures => !handed_on,
         Recording::None => false,
     };
-    let Some(target) = route.target.as_ref().filter(|_| wanted) else {
+    let Some(app) = route.destination.as_ref().filter(|_| wanted) else {
         return;
     };
     let reason = match outcome {
@@ -317,7 +310,7 @@ pub(super) fn keep(
     };
     let accept = Arc::new(Accept {
         key,
-        ..accept(gate, &route.hook, target, delivery, entry)
+        ..accept(gate, &route.hook, app.target(), delivery, entry)
     });
     let gate = Arc::clone(gate);
     tokio::spawn(async move {

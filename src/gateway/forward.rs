@@ -13,7 +13,7 @@ use crate::gateway::active_config::LiveHook;
 use crate::gateway::enqueue::{self, Claimed, Entry, Receipt, Recorded};
 use crate::gateway::pipeline::Reply;
 use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
-use crate::queue::outcome::{self, Before};
+use crate::queue::outcome::{BeforeAttempt, next_step, was_attempted};
 use crate::random;
 use crate::refusal::Refusal;
 use crate::store::Held;
@@ -122,7 +122,7 @@ impl Attempts {
 
     /// Returns how many were sent, or tried to.
     fn sent(&self) -> u32 {
-        u32::from(self.stale.is_some()) + u32::from(outcome::was_tried(self.last.outcome))
+        u32::from(self.stale.is_some()) + u32::from(was_attempted(self.last.outcome))
     }
 
     /// Returns the first `most` of them, as they are recorded. `headers` are those of the answer to the last one.
@@ -217,16 +217,16 @@ async fn spilled(
     (attempts, asked, headers): (Attempts, Option<Duration>, Option<&HeaderMap>),
     facts: &Facts,
 ) -> Result<Reply, Option<Claim>> {
-    let Some(target) = &route.target else {
+    let Some(app) = &route.destination else {
         return Err(claim);
     };
     let sent = attempts.sent();
-    let before = Before {
-        tries: sent.saturating_sub(1),
+    let before = BeforeAttempt {
+        attempts: sent.saturating_sub(1),
         age: Duration::ZERO,
-        probe: sent == 0,
+        is_probe: sent == 0,
     };
-    let start = match outcome::next(
+    let start = match next_step(
         &route.hook.deliver.schedule,
         before,
         attempts.outcome(),
@@ -245,7 +245,7 @@ async fn spilled(
         tried,
         answered: answer.status.as_str(),
     };
-    let accept = enqueue::accept(gate, &route.hook, target, delivery, entry);
+    let accept = enqueue::accept(gate, &route.hook, app.target(), delivery, entry);
     enqueue::spill(gate, route, accept, claim).await?;
     Ok(Reply::Taken(Receipt {
         answer: answer.clone(),

@@ -3,13 +3,11 @@
 //! `listener` accepts, `edge` speaks pingora, `pipeline` is the spine, `live` ties a snapshot to the state below, `pass` keeps what a
 //! stream needs after the spine has let it through.
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use crate::clock::{Clock, ConfigTime, Dates, Now};
 use crate::config::snapshot::{Route, Snapshot};
@@ -44,7 +42,8 @@ pub mod pipeline;
 pub mod reload;
 pub mod serve;
 
-use crate::deliver::Deliverer;
+use crate::activity::Activity;
+use crate::deliver::Worker;
 use crate::gateway::active_config::{Live, LiveHook, LivePass, LiveRoute};
 pub use crate::listener::connection_limits::{Away, Connections};
 use admit::Limits;
@@ -68,7 +67,7 @@ pub struct Gate {
     /// Tells the time.
     pub(crate) clock: Arc<dyn Clock>,
     /// The time by which dates of the config are judged.
-    pub(crate) config_time: ArcSwap<ConfigTime>,
+    pub(crate) config_time: Arc<ArcSwap<ConfigTime>>,
     /// Logs and counts.
     pub(crate) telemetry: Arc<Telemetry>,
     /// What requests run on now.
@@ -77,8 +76,8 @@ pub struct Gate {
     pub(crate) store: Arc<dyn Store>,
     /// The state that tells duplicates apart.
     pub(crate) ids: Ids,
-    /// What is delivered later.
-    pub(crate) deliverer: Deliverer,
+    /// The worker of the queue.
+    pub(crate) worker: Arc<Worker>,
     /// Rate buckets.
     pub(crate) limits: Limits,
     /// Bytes in flight.
@@ -108,29 +107,11 @@ pub(crate) struct Lifecycle {
     pub(crate) draining: AtomicBool,
     /// Webhooks are refused: what is queued goes out, and nothing comes in.
     pub(crate) closed: AtomicBool,
-    /// Nobody is listened to any more, nothing more is begun.
-    pub(crate) leaving: watch::Sender<bool>,
-    pub(crate) in_flight: AtomicUsize,
-    /// Of those, streams of other traffic.
+    /// Requests and attempts in flight, and whether anything new may begin.
+    pub(crate) activity: Arc<Activity>,
+    /// Of the requests in flight, streams of other traffic.
     pub(crate) streams: AtomicUsize,
     pub(crate) connections: Arc<Connections>,
-}
-
-/// A request in flight; ends on drop. Borrowed where the request ends within a function, shared where it goes on as a stream.
-#[derive(Debug)]
-pub(crate) struct InFlight<G: Deref<Target = Gate>>(pub(crate) G);
-
-impl<G: Deref<Target = Gate>> InFlight<G> {
-    pub(crate) fn begin(gate: G) -> Self {
-        gate.lifecycle.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(gate)
-    }
-}
-
-impl<G: Deref<Target = Gate>> Drop for InFlight<G> {
-    fn drop(&mut self) {
-        self.0.lifecycle.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A stream of other traffic in flight; ends on drop.
@@ -161,7 +142,16 @@ impl Gate {
         telemetry: Arc<Telemetry>,
         store: Arc<dyn Store>,
     ) -> Result<Self, CannotRun> {
-        let deliverer = Deliverer::new(snapshot.store.path.is_some());
+        let config_time = Arc::new(ArcSwap::from_pointee(ConfigTime::new(clock.now())));
+        let lifecycle = Lifecycle::default();
+        let worker = Worker::new(
+            Arc::clone(&store),
+            snapshot.store.path.is_some(),
+            Arc::clone(&clock),
+            Arc::clone(&config_time),
+            Arc::clone(&telemetry),
+            Arc::clone(&lifecycle.activity),
+        );
         let clients = clients_of(&snapshot, &HashMap::new(), &clock)?;
         let numbers = numbers_of(&*store, &snapshot).await?;
         let limits = Limits::new(snapshot.limits.refused_per_client);
@@ -174,12 +164,12 @@ impl Gate {
             &numbers,
             &limits,
             &mut upstreams,
-            &deliverer,
+            &worker,
         );
         telemetry.observe(&observing(&live.snapshot));
         store.keep(&kept(&live, &store.hash_key()));
         Ok(Self {
-            config_time: ArcSwap::from_pointee(ConfigTime::new(clock.now())),
+            config_time,
             clock,
             telemetry,
             live: ArcSwap::from_pointee(live),
@@ -188,12 +178,12 @@ impl Gate {
                 waiters: Waiters::default(),
             },
             store,
-            deliverer,
+            worker: Arc::new(worker),
             limits,
             budget,
             answers,
             upstreams: Mutex::new(upstreams),
-            lifecycle: Lifecycle::default(),
+            lifecycle,
         })
     }
 
@@ -210,7 +200,7 @@ impl Gate {
             &numbers,
             &self.limits,
             &mut self.upstreams(),
-            &self.deliverer,
+            &self.worker,
         );
         self.limits.set_refused(snapshot.limits.refused_per_client);
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
@@ -233,6 +223,11 @@ impl Gate {
         {
             self.config_time.store(Arc::new(followed));
         }
+    }
+
+    /// Returns the worker of the queue, to be run beside the gate.
+    pub fn worker(&self) -> Arc<Worker> {
+        Arc::clone(&self.worker)
     }
 
     /// The config that requests run on now.
@@ -258,7 +253,7 @@ impl Gate {
 
     /// Whether nothing more is begun.
     fn is_leaving(&self) -> bool {
-        *self.lifecycle.leaving.borrow()
+        self.lifecycle.activity.is_leaving()
     }
 
     /// Whether the gate is on its way out: answers close their connections.
@@ -277,14 +272,10 @@ impl Gate {
         let live = self.live.load();
         let names = live
             .hooks()
-            .flat_map(|route| {
-                route
-                    .owns
-                    .iter()
-                    .map(|id| (*id, Arc::clone(&route.hook.name)))
-            })
+            .filter_map(|route| route.destination.as_ref().zip(Some(&route.hook.name)))
+            .flat_map(|(app, name)| app.numbers().iter().map(|id| (*id, Arc::clone(name))))
             .collect();
-        (self.deliverer.counts(), names)
+        (self.worker.counts(), names)
     }
 
     /// Returns how many deliveries wait for a route that the config has no more. Alarms that wait for a webhook to go to are none.
@@ -312,13 +303,13 @@ impl Gate {
     fn deliveries_in_flight(&self) -> usize {
         let streams = || self.lifecycle.streams.load(Ordering::SeqCst);
         let before = streams();
-        let all = self.lifecycle.in_flight.load(Ordering::SeqCst);
+        let all = self.lifecycle.activity.in_flight();
         all.saturating_sub(before.min(streams()))
     }
 
     /// Requests being served now.
     fn in_flight(&self) -> usize {
-        self.lifecycle.in_flight.load(Ordering::Relaxed)
+        self.lifecycle.activity.in_flight()
     }
 }
 
@@ -371,7 +362,7 @@ fn live_of(
     numbers: &Generation,
     limits: &Limits,
     upstreams: &mut HashMap<Arc<str>, Arc<Client>>,
-    deliverer: &Deliverer,
+    worker: &Worker,
 ) -> Live {
     clients.values().for_each(|client| client.follow_policy());
     let routes = snapshot
@@ -383,21 +374,14 @@ fn live_of(
                 let upstream = clients
                     .get(&hook.forward.upstream.name)?
                     .for_route(&hook.name);
-                let (limits, target) = (
-                    limits.of(numbers.number, &hook.rate_limits),
-                    deliverer.target_of(hook, numbers),
-                );
-                let owns = target
-                    .iter()
-                    .flat_map(|_| numbers.all().map(TargetId))
-                    .collect();
+                let limits = limits.of(numbers.number, &hook.rate_limits);
+                let destination = worker.app_of(hook, &upstream, numbers);
                 Some(LiveRoute::Hook(Arc::new(LiveHook {
                     hook: Arc::clone(hook),
                     ledger: Arc::clone(&numbers.ledger),
                     limits,
                     upstream,
-                    target,
-                    owns,
+                    destination,
                 })))
             }
             Route::Pass(pass) => {
@@ -412,13 +396,13 @@ fn live_of(
                 })))
             }
         });
-    let routes = routes.collect();
+    let routes: Vec<LiveRoute> = routes.collect();
     upstreams.extend(clients);
-    let alarms = deliverer.alarms_of(&snapshot, numbers.alarms);
+    let apps = routes.iter().filter_map(LiveRoute::destination).cloned();
+    worker.follow(&snapshot, apps.collect(), numbers.alarms);
     Live {
         snapshot,
         routes,
-        alarms,
         all_alarms: numbers.all_alarms.clone(),
     }
 }

@@ -16,11 +16,12 @@ use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
 
+use crate::activity::{Activity, InFlight};
 use crate::delivery::Fault;
 use crate::gateway::active_config::LivePass;
 use crate::gateway::budget::{Account, Owner};
 use crate::gateway::forward::refusal_of;
-use crate::gateway::{Gate, InFlight, InStream};
+use crate::gateway::{Gate, InStream};
 use crate::headers;
 use crate::headers::{OWN_REQUEST_ID, REQUEST_ID};
 use crate::listener::accept::{CONN, network_of, violation};
@@ -45,7 +46,7 @@ pub(super) struct Passing {
     record: Record,
     /// Ends before the next field: what is under way shall never seem less than it is.
     _stream: InStream,
-    _in_flight: InFlight<Arc<Gate>>,
+    _in_flight: InFlight<Arc<Activity>>,
     host: HeaderValue,
     /// Where to, in the order to try; `None`: not looked up yet.
     peers: Option<Vec<HttpPeer>>,
@@ -90,7 +91,7 @@ impl Passing {
             buffers: gate.answers.open(owner),
             pipe: PIPE,
             gate: Arc::clone(gate),
-            _in_flight: InFlight::begin(Arc::clone(gate)),
+            _in_flight: InFlight::begin(Arc::clone(&gate.lifecycle.activity)),
             _stream: InStream::begin(Arc::clone(gate)),
             route,
             record,

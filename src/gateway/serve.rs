@@ -265,7 +265,7 @@ impl Server {
         self.gate.lifecycle.draining.store(true, Ordering::Relaxed);
         sleep(timing.delay).await;
         self.stop.send_replace(true);
-        self.gate.lifecycle.leaving.send_replace(true);
+        self.gate.lifecycle.activity.leave();
         sleep(LAST_HEADS).await;
         self.close.send_replace(true);
         // closes connections that wait for a next request

@@ -1,55 +1,55 @@
-//! Which targets make the next attempts, and with which of their deliveries: pure.
+//! Chooses the targets of the next attempts, and how many each gets. Pure.
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::store::queue::TargetId;
 
-/// Attempts that one round begins for one target, at most: others shall not wait long.
+/// The most attempts that one round begins for one target, so that others do not wait long.
 pub const PER_TARGET: u32 = 64;
-/// Attempts that one round begins in all, at most: they are leased in one transaction.
+/// The most attempts that one round begins in all. They are leased in one transaction.
 const PER_ROUND: u32 = 512;
 
-/// What an upstream's breaker, or the pause of a target, lets through.
+/// The attempts that a circuit breaker, or the pause of a target, lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// Everything.
+    /// All attempts.
     All,
-    /// One attempt, to see whether it is back.
+    /// One attempt, to find out whether the target is available again.
     Probe,
-    /// Nothing.
+    /// No attempt.
     None,
 }
 
-/// A target with units that are due.
+/// A target with due deliveries.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// Its number.
     pub target: TargetId,
     /// The name of its upstream; several targets may have the same.
     pub upstream: Arc<str>,
-    /// What its upstream's breaker lets through.
+    /// The attempts that its upstream's breaker lets through.
     pub room: Room,
-    /// What its own pause lets through.
+    /// The attempts that its own pause lets through.
     pub pause: Room,
-    /// The attempts that it may have more at once.
-    pub places: u32,
-    /// The attempts that its rate lets it have now.
+    /// The free slots for attempts at the same time.
+    pub slots: u32,
+    /// The attempts that its rate lets begin now.
     pub tokens: u32,
 }
 
-/// The attempts of a target that may begin, as far as memory lets them.
+/// The attempts of a target that may begin, if memory permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// Its number.
     pub target: TargetId,
-    /// At least 1.
+    /// The number of attempts, at least 1.
     pub count: u32,
-    /// Whether that one attempt is a probe.
-    pub probe: bool,
+    /// Whether it is one attempt, which probes the target or its upstream.
+    pub is_probe: bool,
 }
 
-/// Chooses as many attempts of each target, in this order, as its places, its rate, its pause and its upstream allow. Of all targets of an
-/// upstream that is tried out again, one gets an attempt. A target that the round has no attempt left for comes first in the next one.
+/// Chooses as many attempts of each target, in this order, as its slots, its rate, its pause and its upstream permit. Of all targets of an
+/// upstream that is probed, one gets an attempt. A target for which the round has no attempt left comes first in the next round.
 pub fn choose(candidates: &[Candidate]) -> Vec<Choice> {
     let (mut probed, mut left) = (HashSet::new(), PER_ROUND);
     let mut chosen = Vec::with_capacity(candidates.len());
@@ -58,12 +58,12 @@ pub fn choose(candidates: &[Candidate]) -> Vec<Choice> {
         upstream,
         room,
         pause,
-        places,
+        slots,
         tokens,
     } in candidates
     {
-        let most = (*places).min(*tokens).min(PER_TARGET).min(left);
-        let (count, probe) = match (room, pause) {
+        let most = (*slots).min(*tokens).min(PER_TARGET).min(left);
+        let (count, is_probe) = match (room, pause) {
             (Room::None, _) | (_, Room::None) => (0, false),
             (Room::All, Room::All) => (most, false),
             (Room::All, Room::Probe) => (most.min(1), true),
@@ -75,7 +75,7 @@ pub fn choose(candidates: &[Candidate]) -> Vec<Choice> {
             chosen.push(Choice {
                 target: *target,
                 count,
-                probe,
+                is_probe,
             });
         }
     }

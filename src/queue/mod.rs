@@ -1,5 +1,5 @@
-//! The rules of what waits: how a delivery lies in the store and comes out again, what a try comes to, and which targets get the next ones.
-//! Pure: no socket, no clock, no store. Who drives them is `deliver`.
+//! The rules of the queue: how a delivery is stored and restored, what is recorded of an attempt and what follows from it, and which targets get
+//! the next attempts. Pure: no socket, no clock, no store. The room `deliver` drives them.
 pub mod attempt;
 pub mod choose;
 pub mod outcome;

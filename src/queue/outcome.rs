@@ -1,78 +1,82 @@
-//! What a try came to, as it is recorded and as it is settled.
+//! Maps the outcome of an attempt to its record and to the next step of the delivery.
 use std::time::Duration;
 
 use crate::delivery::{Fault, Outcome, Shortage};
-use crate::queue::pause::{Sign, sign};
-use crate::retry::{Schedule, Standing, Tried, Verdict};
+use crate::queue::pause::{Signal, signal};
+use crate::retry::{LastAttempt, RetryDecision, RetryState, Schedule};
 use crate::store::queue::Next;
 
-/// The longest pause between two probes with the same delivery: others are tried with meanwhile.
-const PROBE_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause between two probes with the same delivery. Other deliveries are probed in the meantime.
+const MAX_PROBE_PAUSE: Duration = Duration::from_secs(60);
 
 /// The pause after an attempt for which the gateway's own machine had no resources.
 const SHORTAGE_PAUSE: Duration = Duration::from_secs(2);
 
-/// Where a delivery stood before a try.
+/// The state of a delivery before an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Before {
-    /// Tries that counted.
-    pub tries: u32,
-    /// How long ago it was accepted, or given a fresh budget.
+pub struct BeforeAttempt {
+    /// The attempts counted so far.
+    pub attempts: u32,
+    /// The time since it was accepted or its budget was renewed.
     pub age: Duration,
-    /// Whether it was the one that tries an upstream which was down.
-    pub probe: bool,
+    /// Whether this attempt probes a target that was unavailable.
+    pub is_probe: bool,
 }
 
-/// Returns what follows from an attempt. `asked` is the wait that the upstream asked for, `random` any number, drawn anew for each call.
+/// Decides what happens to a delivery after an attempt.
 ///
-/// A probe that finds the upstream still away does not count: a dead app costs its deliveries no attempts.
-pub fn next(
+/// `retry_after` is the delay that the upstream asked for. `random` must be drawn anew for each call. A failed probe does not count as an
+/// attempt, so an outage does not use up the retry budget.
+pub fn next_step(
     schedule: &Schedule,
-    before: Before,
+    before: BeforeAttempt,
     outcome: Outcome,
-    asked: Option<Duration>,
+    retry_after: Option<Duration>,
     random: u64,
 ) -> Next {
-    // a kept connection that turned out closed says nothing of the app: the next attempt uses another one, at once, also after the last that counts
+    // an idle connection that was closed says nothing about the app: the next attempt follows at once, also after the last that counts
     let is_stale = outcome == Outcome::Ambiguous(Fault::Stale);
-    let tried = match outcome {
-        Outcome::Answered(status) => Tried::Answered(status, asked),
+    let last = match outcome {
+        Outcome::Answered(status) => LastAttempt::Answered(status, retry_after),
         Outcome::Unreached(Fault::BreakerOpen(after)) => return Next::Later(after),
         Outcome::Unreached(Fault::Local(_)) => return Next::Later(SHORTAGE_PAUSE),
-        Outcome::Unreached(_) | Outcome::Ambiguous(_) => Tried::NoAnswer,
+        Outcome::Unreached(_) | Outcome::Ambiguous(_) => LastAttempt::NoAnswer,
     };
-    if is_stale || (before.probe && sign(outcome, true, asked) != Some(Sign::Answered)) {
-        let standing = Standing {
-            tries: before.tries.max(1),
+    if is_stale || (before.is_probe && signal(outcome, true, retry_after) != Some(Signal::Answered))
+    {
+        let state = RetryState {
+            attempts: before.attempts.max(1),
             age: before.age,
         };
-        return match schedule.verdict_of_probe(standing, tried, PROBE_PAUSE) {
-            Verdict::Delivered => Next::Delivered,
-            Verdict::RetryIn(delay) => Next::Later(if is_stale { Duration::ZERO } else { delay }),
-            Verdict::Dead(reason) => Next::Dead(reason),
+        return match schedule.decide_after_probe(state, last, MAX_PROBE_PAUSE) {
+            RetryDecision::Delivered => Next::Delivered,
+            RetryDecision::RetryIn(delay) => {
+                Next::Later(if is_stale { Duration::ZERO } else { delay })
+            }
+            RetryDecision::Dead(reason) => Next::Dead(reason),
         };
     }
-    let standing = Standing {
-        tries: before.tries.saturating_add(1),
+    let state = RetryState {
+        attempts: before.attempts.saturating_add(1),
         age: before.age,
     };
-    match schedule.verdict(standing, tried, random) {
-        Verdict::Delivered => Next::Delivered,
-        Verdict::RetryIn(delay) => Next::RetryIn(delay),
-        Verdict::Dead(reason) => Next::Dead(reason),
+    match schedule.decide(state, last, random) {
+        RetryDecision::Delivered => Next::Delivered,
+        RetryDecision::RetryIn(delay) => Next::RetryIn(delay),
+        RetryDecision::Dead(reason) => Next::Dead(reason),
     }
 }
 
-/// Returns whether an attempt was made. It was not if the circuit breaker opened first, or the gateway had no resources for it.
-pub fn was_tried(outcome: Outcome) -> bool {
+/// Returns whether a request was sent. It was not if the circuit breaker opened first, or the gateway had no resources for it.
+pub fn was_attempted(outcome: Outcome) -> bool {
     !matches!(
         outcome,
         Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Local(_))
     )
 }
 
-/// The word that stands in a record for a try without an answer: whether the upstream can have seen it, and what went wrong.
-pub fn error(outcome: Outcome) -> Option<&'static str> {
+/// Returns the error code of an attempt without an answer: whether the upstream may have seen the request, and the kind of failure.
+pub fn error_code(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Answered(_) => None,
         Outcome::Unreached(fault) => Some(match fault {
@@ -124,17 +128,17 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(tries: u32, age: u64, probe: bool, outcome: Outcome, due: Next) {
-        let before = Before {
-            tries,
+    fn check(attempts: u32, age: u64, is_probe: bool, outcome: Outcome, due: Next) {
+        let before = BeforeAttempt {
+            attempts,
             age: Duration::from_secs(age),
-            probe,
+            is_probe,
         };
-        assert_eq!(next(&schedule(), before, outcome, None, u64::MAX), due);
+        assert_eq!(next_step(&schedule(), before, outcome, None, u64::MAX), due);
     }
 
     #[test]
-    fn what_follows() {
+    fn next_steps() {
         let (ok, down) = (
             Outcome::Answered(StatusCode::OK),
             Outcome::Unreached(Fault::Connect),
@@ -149,8 +153,8 @@ mod tests {
         check(0, 0, false, down, full(10));
         check(1, 0, false, down, full(20));
         let stale = Outcome::Ambiguous(Fault::Stale);
-        for (tries, probe) in [(0, false), (0, true), (2, false)] {
-            check(tries, 0, probe, stale, Next::Later(Duration::ZERO));
+        for (attempts, is_probe) in [(0, false), (0, true), (2, false)] {
+            check(attempts, 0, is_probe, stale, Next::Later(Duration::ZERO));
         }
         check(0, 86_400, false, stale, Next::Dead(Reason::Age));
         check(2, 0, false, down, Next::Dead(Reason::Attempts));
@@ -170,17 +174,17 @@ mod tests {
             check(2, 86_400, true, away, Next::Dead(Reason::Age));
             check(2, 0, false, away, Next::Dead(Reason::Attempts));
         }
-        let asks = |asked, age| {
-            let before = Before {
-                tries: 0,
+        let asks = |delay, age| {
+            let before = BeforeAttempt {
+                attempts: 0,
                 age: SECOND * age,
-                probe: true,
+                is_probe: true,
             };
-            next(
+            next_step(
                 &schedule(),
                 before,
                 Outcome::Answered(StatusCode::TOO_MANY_REQUESTS),
-                Some(SECOND * asked),
+                Some(SECOND * delay),
                 0,
             )
         };
@@ -227,22 +231,22 @@ mod tests {
     }
 
     #[test]
-    fn every_try_without_an_answer_has_a_word() {
-        assert_eq!(error(Outcome::Answered(StatusCode::BAD_GATEWAY)), None);
+    fn attempts_without_answer_have_error_codes() {
+        assert_eq!(error_code(Outcome::Answered(StatusCode::BAD_GATEWAY)), None);
         assert_eq!(
-            error(Outcome::Unreached(Fault::Connect)),
+            error_code(Outcome::Unreached(Fault::Connect)),
             Some("unreached_connect")
         );
         assert_eq!(
-            error(Outcome::Ambiguous(Fault::Reset)),
+            error_code(Outcome::Ambiguous(Fault::Reset)),
             Some("ambiguous_reset")
         );
-        assert!(!was_tried(Outcome::Unreached(Fault::Local(
+        assert!(!was_attempted(Outcome::Unreached(Fault::Local(
             Shortage::Descriptors
         ))));
         assert!(
-            !was_tried(Outcome::Unreached(Fault::BreakerOpen(SECOND)))
-                && was_tried(Outcome::Unreached(Fault::Connect))
+            !was_attempted(Outcome::Unreached(Fault::BreakerOpen(SECOND)))
+                && was_attempted(Outcome::Unreached(Fault::Connect))
         );
     }
 }

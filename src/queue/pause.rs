@@ -1,8 +1,8 @@
-//! When a target of the queue pauses because something in front of its app answers for it: a state machine that is told the time.
+//! Pauses a target of the queue when something in front of its app answers for it. A pure state machine: callers pass `now`.
 //!
-//! The circuit breaker judges an address: connect failures and timeouts. A proxy that answers 502, or a port that accepts and closes, is there;
-//! the app behind it is not. Five such attempts in a row, of at least three different deliveries, pause the target: one poison message alone
-//! never does. Then one probe at a time, each with another delivery, finds out when the pause ends.
+//! The circuit breaker judges an address by connect failures and timeouts. A proxy that answers 502, or a port that accepts and closes, is
+//! reachable, but the app behind it is not. Five such attempts in a row, of at least three different deliveries, pause the target: one poison
+//! message alone never does. Then one probe at a time, each with another delivery, finds out when the pause ends.
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -12,50 +12,52 @@ use crate::delivery::{Fault, Outcome};
 use crate::queue::choose::Room;
 use crate::store::queue::Subject;
 
-/// Attempts in a row that pause a target.
+/// The number of attempts in a row that pause a target.
 const ATTEMPTS: usize = 5;
-/// Different deliveries that these attempts are of, at least.
+/// The least number of different deliveries among these attempts.
 const DELIVERIES: usize = 3;
 /// The longest pause.
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// The shortest pause that a `Retry-After` sets.
-const SHORTEST_ASKED: Duration = Duration::from_secs(1);
-/// How long others wait while a probe is out.
-const WHILE_PROBING: Duration = Duration::from_secs(1);
+const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The wait of other deliveries while a probe is under way.
+const PROBE_WAIT: Duration = Duration::from_secs(1);
 
-/// The statuses of a proxy without an app, and of an app that has too much to do.
-const AWAY: [StatusCode; 4] = [
+/// The statuses of a proxy without an app, and of an overloaded app.
+const UNAVAILABLE: [StatusCode; 4] = [
     StatusCode::TOO_MANY_REQUESTS,
     StatusCode::BAD_GATEWAY,
     StatusCode::SERVICE_UNAVAILABLE,
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
-/// What an attempt says about its target.
+/// The conclusion from an attempt about its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
-    /// The app is away or has too much to do, and wants to be left alone for this time.
-    Away(Option<Duration>),
+pub enum Signal {
+    /// The app is unavailable or overloaded, and may have retry_after for this delay.
+    Unavailable(Option<Duration>),
     /// The app gave any other final status.
     Answered,
-    /// There is no final status: the breaker judges that.
+    /// There is no final status; the circuit breaker judges that.
     NoAnswer,
 }
 
-/// Judges an attempt. `fresh`: its connection was made for it, so an app that closes it without a byte did not merely end an idle one. Returns
-/// `None` if the attempt says nothing about the target: a probe is given back then.
-pub fn sign(outcome: Outcome, fresh: bool, asked: Option<Duration>) -> Option<Sign> {
+/// Judges an attempt. `fresh` means that its connection was made for it, so an app that closed it without a byte did not just end an idle one.
+/// Returns `None` if the attempt says nothing about the target; a probe is given back then.
+pub fn signal(outcome: Outcome, fresh: bool, retry_after: Option<Duration>) -> Option<Signal> {
     match outcome {
-        Outcome::Answered(status) if AWAY.contains(&status) => Some(Sign::Away(asked)),
-        Outcome::Answered(_) => Some(Sign::Answered),
+        Outcome::Answered(status) if UNAVAILABLE.contains(&status) => {
+            Some(Signal::Unavailable(retry_after))
+        }
+        Outcome::Answered(_) => Some(Signal::Answered),
         Outcome::Unreached(Fault::BreakerOpen(_) | Fault::Local(_))
         | Outcome::Ambiguous(Fault::Stale) => None,
-        Outcome::Ambiguous(Fault::Reset) if fresh => Some(Sign::Away(None)),
-        Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Sign::NoAnswer),
+        Outcome::Ambiguous(Fault::Reset) if fresh => Some(Signal::Unavailable(None)),
+        Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Signal::NoAnswer),
     }
 }
 
-/// The number of a probe: a result counts as the probe's only while that probe is out.
+/// The number of a probe. A result counts as the probe's only while that probe is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe(u64);
 
@@ -63,21 +65,21 @@ pub struct Probe(u64);
 #[derive(Debug, Default)]
 pub struct Pause {
     state: State,
-    /// Probes so far.
+    /// The number of probes so far.
     probes: u64,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Attempts are made; these, the latest last, said that the app is away, with none between that said otherwise.
+    /// Attempts are made. These, the latest last, found the app unavailable, and none between them was answered.
     Running(VecDeque<Subject>),
     Paused {
         until: Instant,
-        /// The pause before the next probe, if the app asks for none: doubled by each probe that fails.
+        /// The pause before the next probe, unless the app asks for another: doubled by each probe that fails.
         wait: Duration,
-        /// The probe that is out.
+        /// The probe that is under way.
         probe: Option<Probe>,
-        /// The delivery of the last attempt that failed: the next probe is another one.
+        /// The delivery of the last failed attempt. The next probe uses another one.
         failed: Subject,
     },
 }
@@ -89,7 +91,7 @@ impl Default for State {
 }
 
 impl Pause {
-    /// Returns what the pause lets begin as of `now`.
+    /// Returns which attempts the pause lets begin at `now`.
     pub fn room(&self, now: Instant) -> Room {
         match &self.state {
             State::Running(_) => Room::All,
@@ -100,17 +102,17 @@ impl Pause {
         }
     }
 
-    /// Returns how long it lets nothing begin as of `now`; zero if it does.
+    /// Returns how long from `now` no attempt may begin; zero if one may.
     pub fn shut_for(&self, now: Instant) -> Duration {
         match &self.state {
             State::Running(_) => Duration::ZERO,
             State::Paused { until, .. } if now < *until => until.saturating_duration_since(now),
-            State::Paused { probe, .. } => probe.map_or(Duration::ZERO, |_| WHILE_PROBING),
+            State::Paused { probe, .. } => probe.map_or(Duration::ZERO, |_| PROBE_WAIT),
         }
     }
 
-    /// Returns the time until the next probe, zero while one is due or out; `None` if the target does not pause.
-    pub fn left(&self, now: Instant) -> Option<Duration> {
+    /// Returns the time until the next probe, zero while one is due or under way; `None` if the target does not pause.
+    pub fn remaining(&self, now: Instant) -> Option<Duration> {
         match &self.state {
             State::Running(_) => None,
             State::Paused { until, .. } => Some(until.saturating_duration_since(now)),
@@ -125,8 +127,8 @@ impl Pause {
         }
     }
 
-    /// Takes the only probe, if one may begin now. It is given back by [`Self::let_go`], or ended by [`Self::heard`].
-    pub fn probe(&mut self, now: Instant) -> Option<Probe> {
+    /// Takes the only probe, if one may begin now. [`Self::release`] gives it back, [`Self::record`] ends it.
+    pub fn begin_probe(&mut self, now: Instant) -> Option<Probe> {
         let State::Paused {
             until,
             probe: out @ None,
@@ -144,7 +146,7 @@ impl Pause {
     }
 
     /// Gives back a probe that was not sent.
-    pub fn let_go(&mut self, probe: Probe) {
+    pub fn release(&mut self, probe: Probe) {
         if let State::Paused { probe: out, .. } = &mut self.state
             && *out == Some(probe)
         {
@@ -152,31 +154,31 @@ impl Pause {
         }
     }
 
-    /// Ends the pause, if there is one: what is known is of another app.
+    /// Ends the pause, if there is one: what is known is about another app.
     pub fn end(&mut self) {
         self.state = State::default();
     }
 
-    /// Records what an attempt, as a probe or not, says. `open` is the first pause.
-    pub fn heard(
+    /// Records the conclusion from an attempt, a probe or not. `first_pause` is the length of a new pause.
+    pub fn record(
         &mut self,
-        sign: Sign,
+        signal: Signal,
         subject: Subject,
         probe: Option<Probe>,
-        open: Duration,
+        first_pause: Duration,
         now: Instant,
     ) {
-        match (&mut self.state, sign) {
-            (_, Sign::Answered) => self.state = State::default(),
-            (State::Running(_), Sign::NoAnswer) => {}
-            (State::Running(row), Sign::Away(asked)) => {
+        match (&mut self.state, signal) {
+            (_, Signal::Answered) => self.state = State::default(),
+            (State::Running(_), Signal::NoAnswer) => {}
+            (State::Running(row), Signal::Unavailable(retry_after)) => {
                 row.push_back(subject);
                 if row.len() > ATTEMPTS {
                     row.pop_front();
                 }
-                if row.len() == ATTEMPTS && different(row) >= DELIVERIES {
-                    let wait = open.min(LONGEST);
-                    let until = now + asked.map_or(wait, within);
+                if row.len() == ATTEMPTS && distinct_deliveries(row) >= DELIVERIES {
+                    let wait = first_pause.min(MAX_PAUSE);
+                    let until = now + retry_after.map_or(wait, pause_of);
                     self.state = State::Paused {
                         until,
                         wait,
@@ -192,31 +194,32 @@ impl Pause {
                     probe: out,
                     failed,
                 },
-                Sign::Away(_) | Sign::NoAnswer,
+                Signal::Unavailable(_) | Signal::NoAnswer,
             ) if out.is_some() && *out == probe => {
-                let asked = if let Sign::Away(asked) = sign {
-                    asked
+                let retry_after = if let Signal::Unavailable(retry_after) = signal {
+                    retry_after
                 } else {
                     None
                 };
-                *wait = wait.saturating_mul(2).min(LONGEST);
-                (*until, *out, *failed) = (now + asked.map_or(*wait, within), None, subject);
+                *wait = wait.saturating_mul(2).min(MAX_PAUSE);
+                (*until, *out, *failed) =
+                    (now + retry_after.map_or(*wait, pause_of), None, subject);
             }
             // an attempt that was under way when the pause began
-            (State::Paused { until, .. }, Sign::Away(Some(asked))) => {
-                *until = (*until).max(now + within(asked))
+            (State::Paused { until, .. }, Signal::Unavailable(Some(retry_after))) => {
+                *until = (*until).max(now + pause_of(retry_after))
             }
-            (State::Paused { .. }, Sign::Away(None) | Sign::NoAnswer) => {}
+            (State::Paused { .. }, Signal::Unavailable(None) | Signal::NoAnswer) => {}
         }
     }
 }
 
-/// The pause that a `Retry-After` sets.
-fn within(asked: Duration) -> Duration {
-    asked.clamp(SHORTEST_ASKED, LONGEST)
+/// Returns the pause that a `Retry-After` sets.
+fn pause_of(retry_after: Duration) -> Duration {
+    retry_after.clamp(MIN_RETRY_AFTER, MAX_PAUSE)
 }
 
-fn different(row: &VecDeque<Subject>) -> usize {
+fn distinct_deliveries(row: &VecDeque<Subject>) -> usize {
     let is_first = |(index, subject): &(usize, &Subject)| {
         row.iter()
             .take(*index)

@@ -1,4 +1,4 @@
-//! A delivery as it lies in the store, and back.
+//! Encodes a delivery as it is stored, and decodes it.
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,11 +14,11 @@ use crate::verify::{Cleared, Covers, KeptProof, SecretLocations};
 
 /// The client's address.
 pub const CLIENT: &str = "client";
-/// The gate's own ID of the request.
+/// The gateway's own ID of the request.
 pub const REQUEST_ID: &str = "request_id";
-/// When the request was complete, in milliseconds since the Unix epoch.
+/// The time at which the request was complete, in milliseconds since the Unix epoch.
 pub const RECEIVED_AT: &str = "received_at";
-/// `true` for what is authentic, `false` for what the route lets in without a proof.
+/// `true` if the request is authentic, `false` if the route accepts it without a proof.
 pub const VERIFIED: &str = "verified";
 /// The name of the secret that matched.
 pub const SECRET: &str = "secret";
@@ -28,19 +28,19 @@ pub const ACCOUNT: &str = "account";
 pub const SIGNED_AT: &str = "signed_at";
 /// The provider's ID of the delivery.
 pub const DELIVERY_ID: &str = "delivery_id";
-/// What the signature covers, as the `Hookgate-Covers` header says it.
+/// The parts that the signature covers, as in the `Hookgate-Covers` header.
 pub const COVERS: &str = "covers";
 /// The preset's name.
 pub const PROVIDER: &str = "provider";
-/// The status that the sender was answered with.
+/// The status of the answer to the sender.
 pub const ANSWERED: &str = "answered";
-/// Before the name of a path parameter.
+/// The prefix of the name of a path parameter.
 pub const PARAMETER: &str = "param:";
 /// The prefix of a kind of place where the request holds a secret or a signature.
 const SECRET_AT: &str = "secret_at:";
-/// The client's address is its own.
+/// Whether the client's address is its own.
 const CLIENT_OWN: &str = "client_own";
-/// The direct peer was a trusted proxy.
+/// Whether the direct peer was a trusted proxy.
 const BEHIND_PROXY: &str = "behind_proxy";
 
 /// A stored delivery that cannot be read.
@@ -48,8 +48,8 @@ const BEHIND_PROXY: &str = "behind_proxy";
 #[error("its {0} cannot be read")]
 pub struct Unreadable(&'static str);
 
-/// Returns what is stored of a delivery beside its body: not the secrets at `dropped`, and where those at `secrets` are, since its route may
-/// change. `more` are facts of the caller's.
+/// Encodes a delivery without its body. The secrets at `dropped` are left out. The locations `secrets` are stored, since the route may change.
+/// `more` are facts of the caller.
 pub fn record(
     delivery: &Delivery,
     dropped: &SecretLocations,
@@ -82,19 +82,19 @@ pub fn record(
 fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, &str)]) -> Pairs {
     let head = delivery.head();
     let mut facts = Pairs::new();
-    let mut say = |name: &str, value: &str| {
+    let mut add = |name: &str, value: &str| {
         facts.push((
             Bytes::copy_from_slice(name.as_bytes()),
             Bytes::copy_from_slice(value.as_bytes()),
         ))
     };
-    say(CLIENT, &head.client.ip.to_string());
-    say(CLIENT_OWN, word(head.client.own));
-    say(BEHIND_PROXY, word(head.client.behind_trusted_proxy));
-    say(REQUEST_ID, head.request_id.as_str());
-    say(RECEIVED_AT, &unix_ms(head.received.wall).to_string());
+    add(CLIENT, &head.client.ip.to_string());
+    add(CLIENT_OWN, word(head.client.own));
+    add(BEHIND_PROXY, word(head.client.behind_trusted_proxy));
+    add(REQUEST_ID, head.request_id.as_str());
+    add(RECEIVED_AT, &unix_ms(head.received.wall).to_string());
     let proof = delivery.cleared().keep();
-    say(VERIFIED, word(proof.is_some()));
+    add(VERIFIED, word(proof.is_some()));
     if let Some(KeptProof {
         secret,
         account,
@@ -103,31 +103,31 @@ fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, 
         covers,
     }) = proof
     {
-        say(SECRET, &secret);
-        say(COVERS, &covers.header_value());
+        add(SECRET, &secret);
+        add(COVERS, &covers.header_value());
         if let Some(account) = account {
-            say(ACCOUNT, &account);
+            add(ACCOUNT, &account);
         }
         if let Some(at) = signed_at {
-            say(SIGNED_AT, &unix_ms(at).to_string());
+            add(SIGNED_AT, &unix_ms(at).to_string());
         }
         if let Some(id) = delivery_id {
-            say(DELIVERY_ID, &id);
+            add(DELIVERY_ID, &id);
         }
     }
     for (name, value) in &delivery.params().0 {
-        say(&format!("{PARAMETER}{name}"), value);
+        add(&format!("{PARAMETER}{name}"), value);
     }
     for (kind, name) in secrets.entries() {
-        say(&format!("{SECRET_AT}{kind}"), name);
+        add(&format!("{SECRET_AT}{kind}"), name);
     }
     for (name, value) in more {
-        say(name, value);
+        add(name, value);
     }
     facts
 }
 
-/// A fact of a record.
+/// Returns a fact of a record.
 pub fn fact<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
     let found = record
         .facts
@@ -136,7 +136,7 @@ pub fn fact<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
     found.and_then(|(_, value)| std::str::from_utf8(value).ok())
 }
 
-/// A fact of a record that is a time.
+/// Returns a fact of a record that is a time.
 pub fn time(record: &Record, name: &str) -> Option<SystemTime> {
     fact(record, name)?
         .parse()
@@ -144,7 +144,7 @@ pub fn time(record: &Record, name: &str) -> Option<SystemTime> {
         .map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms))
 }
 
-/// The path parameters of a record.
+/// Returns the path parameters of a record.
 pub fn parameters(record: &Record) -> Params {
     let all = record.facts.iter().filter_map(|(name, value)| {
         let name = std::str::from_utf8(name).ok()?.strip_prefix(PARAMETER)?;
@@ -161,10 +161,10 @@ pub fn secret_locations(record: &Record) -> SecretLocations {
     }))
 }
 
-/// The delivery of `route` that was kept. `now` fills in for the monotonic time of its receipt, which ended with the process that received it.
+/// Decodes a stored delivery of `route`. `now` stands in for the monotonic time of its receipt, which ended with the process that received it.
 ///
 /// # Errors
-/// Which part is not what [`record`] writes.
+/// The part that [`record`] did not write.
 pub fn restore(
     route: Arc<str>,
     record: &Record,

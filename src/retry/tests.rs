@@ -20,12 +20,12 @@ fn growing(max_attempts: u32) -> Schedule {
     Schedule::growing(backoff, DAY * 3).unwrap()
 }
 
-fn after(tries: u32, age: Duration) -> Standing {
-    Standing { tries, age }
+fn after(attempts: u32, age: Duration) -> RetryState {
+    RetryState { attempts, age }
 }
 
-fn answered(status: u16, asked: Option<u64>) -> Tried {
-    Tried::Answered(StatusCode::from_u16(status).unwrap(), asked.map(secs))
+fn answered(status: u16, asked: Option<u64>) -> LastAttempt {
+    LastAttempt::Answered(StatusCode::from_u16(status).unwrap(), asked.map(secs))
 }
 
 #[test]
@@ -88,14 +88,14 @@ fn what_is_nonsense_cannot_be_made() {
 fn the_bound_doubles_up_to_the_greatest() {
     let schedule = growing(100);
     let bounds: Vec<_> = [1, 2, 3, 4, 10, 11, 12, 5000, u32::MAX]
-        .map(|tries| schedule.bound(tries).as_secs())
+        .map(|attempts| schedule.bound(attempts).as_secs())
         .into();
     assert_eq!(bounds, [5, 10, 20, 40, 2560, 3600, 3600, 3600, 3600]);
-    let verdict = |random| schedule.verdict(after(1, secs(1)), Tried::NoAnswer, random);
-    assert_eq!(verdict(0), Verdict::RetryIn(Duration::ZERO));
+    let verdict = |random| schedule.decide(after(1, secs(1)), LastAttempt::NoAnswer, random);
+    assert_eq!(verdict(0), RetryDecision::RetryIn(Duration::ZERO));
     assert_eq!(
         verdict(1 << 63),
-        Verdict::RetryIn(Duration::from_millis(2500))
+        RetryDecision::RetryIn(Duration::from_millis(2500))
     );
 }
 
@@ -105,16 +105,16 @@ fn a_list_is_followed_as_written() {
     assert_eq!(schedule.max_attempts(), Some(3));
     for random in [0, u64::MAX] {
         assert_eq!(
-            schedule.verdict(after(1, secs(1)), answered(500, None), random),
-            Verdict::RetryIn(secs(5))
+            schedule.decide(after(1, secs(1)), answered(500, None), random),
+            RetryDecision::RetryIn(secs(5))
         );
         assert_eq!(
-            schedule.verdict(after(2, secs(6)), Tried::NoAnswer, random),
-            Verdict::RetryIn(secs(300))
+            schedule.decide(after(2, secs(6)), LastAttempt::NoAnswer, random),
+            RetryDecision::RetryIn(secs(300))
         );
         assert_eq!(
-            schedule.verdict(after(3, secs(310)), Tried::NoAnswer, random),
-            Verdict::Dead(Reason::Attempts)
+            schedule.decide(after(3, secs(310)), LastAttempt::NoAnswer, random),
+            RetryDecision::Dead(Reason::Attempts)
         );
     }
 }
@@ -122,27 +122,27 @@ fn a_list_is_followed_as_written() {
 #[test]
 fn statuses_decide() {
     let schedule = growing(3).ending_on([StatusCode::NOT_FOUND]);
-    let verdict = |tried| schedule.verdict(after(1, secs(1)), tried, 0);
+    let verdict = |tried| schedule.decide(after(1, secs(1)), tried, 0);
     for status in [200, 202, 204, 299] {
-        assert_eq!(verdict(answered(status, None)), Verdict::Delivered);
+        assert_eq!(verdict(answered(status, None)), RetryDecision::Delivered);
     }
     for status in [404, 410] {
         assert_eq!(
             verdict(answered(status, Some(1))),
-            Verdict::Dead(Reason::Status(StatusCode::from_u16(status).unwrap()))
+            RetryDecision::Dead(Reason::Status(StatusCode::from_u16(status).unwrap()))
         );
     }
     for status in [301, 400, 403, 429, 500, 503] {
         assert_eq!(
             verdict(answered(status, None)),
-            Verdict::RetryIn(Duration::ZERO),
+            RetryDecision::RetryIn(Duration::ZERO),
             "{status}"
         );
     }
     // the last try may still succeed
     assert_eq!(
-        schedule.verdict(after(3, DAY * 9), answered(200, None), 0),
-        Verdict::Delivered
+        schedule.decide(after(3, DAY * 9), answered(200, None), 0),
+        RetryDecision::Delivered
     );
 }
 
@@ -150,43 +150,49 @@ fn statuses_decide() {
 fn a_wait_that_is_asked_for_is_kept_within_reason() {
     let schedule = growing(9);
     let verdict =
-        |status, asked, age| schedule.verdict(after(1, age), answered(status, Some(asked)), 0);
+        |status, asked, age| schedule.decide(after(1, age), answered(status, Some(asked)), 0);
     assert_eq!(
         verdict(429, 7200, secs(1)),
-        Verdict::RetryIn(secs(7200)),
+        RetryDecision::RetryIn(secs(7200)),
         "longer than the greatest own wait"
     );
-    assert_eq!(verdict(503, 0, secs(1)), Verdict::RetryIn(Duration::ZERO));
+    assert_eq!(
+        verdict(503, 0, secs(1)),
+        RetryDecision::RetryIn(Duration::ZERO)
+    );
     assert_eq!(
         verdict(500, 7200, secs(1)),
-        Verdict::RetryIn(Duration::ZERO),
+        RetryDecision::RetryIn(Duration::ZERO),
         "only 429 and 503 ask"
     );
     assert_eq!(
         verdict(429, u64::MAX, secs(1)),
-        Verdict::RetryIn(DAY),
+        RetryDecision::RetryIn(DAY),
         "a day at most"
     );
     assert_eq!(
         verdict(429, 7200, DAY * 3 - secs(60)),
-        Verdict::RetryIn(secs(60)),
+        RetryDecision::RetryIn(secs(60)),
         "the last attempt comes at the end of the age"
     );
-    assert_eq!(verdict(429, 7200, DAY * 3), Verdict::Dead(Reason::Age));
-    let patient = growing(9).asked_at_most(secs(60));
     assert_eq!(
-        patient.verdict(after(1, secs(1)), answered(429, Some(7200)), 0),
-        Verdict::RetryIn(secs(60))
+        verdict(429, 7200, DAY * 3),
+        RetryDecision::Dead(Reason::Age)
+    );
+    let patient = growing(9).with_max_retry_after(secs(60));
+    assert_eq!(
+        patient.decide(after(1, secs(1)), answered(429, Some(7200)), 0),
+        RetryDecision::RetryIn(secs(60))
     );
 }
 
 #[test]
 fn the_last_try_comes_at_the_end_of_the_age() {
     let schedule = Schedule::fixed([secs(100)], secs(60)).unwrap();
-    let verdict = |age| schedule.verdict(after(1, secs(age)), Tried::NoAnswer, 0);
-    assert_eq!(verdict(20), Verdict::RetryIn(secs(40)));
-    assert_eq!(verdict(60), Verdict::Dead(Reason::Age));
-    assert_eq!(verdict(6000), Verdict::Dead(Reason::Age));
+    let verdict = |age| schedule.decide(after(1, secs(age)), LastAttempt::NoAnswer, 0);
+    assert_eq!(verdict(20), RetryDecision::RetryIn(secs(40)));
+    assert_eq!(verdict(60), RetryDecision::Dead(Reason::Age));
+    assert_eq!(verdict(6000), RetryDecision::Dead(Reason::Age));
 }
 
 #[test]
@@ -245,35 +251,35 @@ fn schedules() -> impl Strategy<Value = Schedule> {
     prop_oneof![growing, fixed]
 }
 
-fn tried() -> impl Strategy<Value = Tried> {
+fn tried() -> impl Strategy<Value = LastAttempt> {
     let answered = (100_u16..1000, prop::option::of(any::<u64>()))
         .prop_map(|(status, asked)| answered(status, asked));
-    prop_oneof![Just(Tried::NoAnswer), answered]
+    prop_oneof![Just(LastAttempt::NoAnswer), answered]
 }
 
 proptest! {
     #[test]
-    fn a_wait_is_within_its_bounds(schedule in schedules(), tries in any::<u32>(), age in any::<u64>(), tried in tried(), random in any::<u64>()) {
-        let standing = Standing { tries, age: Duration::from_millis(age) };
-        if let Verdict::RetryIn(wait) = schedule.verdict(standing, tried, random) {
+    fn a_wait_is_within_its_bounds(schedule in schedules(), attempts in any::<u32>(), age in any::<u64>(), tried in tried(), random in any::<u64>()) {
+        let standing = RetryState { attempts, age: Duration::from_millis(age) };
+        if let RetryDecision::RetryIn(wait) = schedule.decide(standing, tried, random) {
             let asked = match tried {
-                Tried::Answered(_, Some(asked)) => asked.min(LONGEST_ASKED),
-                Tried::Answered(..) | Tried::NoAnswer => Duration::ZERO,
+                LastAttempt::Answered(_, Some(asked)) => asked.min(DEFAULT_MAX_RETRY_AFTER),
+                LastAttempt::Answered(..) | LastAttempt::NoAnswer => Duration::ZERO,
             };
-            prop_assert!(wait <= schedule.bound(tries).max(asked));
-            prop_assert!(schedule.max_attempts().is_none_or(|most| tries < most));
+            prop_assert!(wait <= schedule.bound(attempts).max(asked));
+            prop_assert!(schedule.max_attempts().is_none_or(|most| attempts < most));
             prop_assert!(standing.age + wait <= schedule.max_age());
         }
     }
 
     #[test]
     fn it_ends(schedule in schedules(), tried in tried(), random in any::<u64>()) {
-        let (mut age, mut tries) = (Duration::ZERO, 1);
-        while let Verdict::RetryIn(wait) = schedule.verdict(Standing { tries, age }, tried, random) {
+        let (mut age, mut attempts) = (Duration::ZERO, 1);
+        while let RetryDecision::RetryIn(wait) = schedule.decide(RetryState { attempts, age }, tried, random) {
             age += wait;
-            tries += 1;
-            prop_assert!(schedule.max_attempts().is_none_or(|most| tries <= most));
-            if tries > 1000 {
+            attempts += 1;
+            prop_assert!(schedule.max_attempts().is_none_or(|most| attempts <= most));
+            if attempts > 1000 {
                 break;
             }
         }
@@ -282,16 +288,16 @@ proptest! {
     /// However long the wait that an app asks for, a delivery that has attempts and time left gets its next attempt.
     #[test]
     fn a_long_retry_after_never_ends_a_delivery(schedule in schedules(), age in any::<u64>(), status in prop_oneof![Just(429), Just(503)], asked in any::<u64>()) {
-        let standing = Standing { tries: 1, age: Duration::from_millis(age) };
+        let standing = RetryState { attempts: 1, age: Duration::from_millis(age) };
         if schedule.max_attempts() != Some(1) && standing.age < schedule.max_age() {
-            let verdict = schedule.verdict(standing, answered(status, Some(asked)), 0);
-            prop_assert!(matches!(verdict, Verdict::RetryIn(_)), "{verdict:?}");
+            let verdict = schedule.decide(standing, answered(status, Some(asked)), 0);
+            prop_assert!(matches!(verdict, RetryDecision::RetryIn(_)), "{verdict:?}");
         }
     }
 
     #[test]
     fn jitter_is_drawn_from_the_whole_range(random in any::<u64>()) {
-        let Verdict::RetryIn(wait) = growing(9).verdict(Standing { tries: 2, age: Duration::ZERO }, Tried::NoAnswer, random) else { panic!() };
+        let RetryDecision::RetryIn(wait) = growing(9).decide(RetryState { attempts: 2, age: Duration::ZERO }, LastAttempt::NoAnswer, random) else { panic!() };
         let expected = 10.0 * (random as f64 / 2.0_f64.powi(64));
         prop_assert!((wait.as_secs_f64() - expected).abs() < 1e-6);
     }

@@ -97,8 +97,8 @@ impl InProcess {
         let gate = Arc::new(gate);
         let server = runtime.block_on(Server::start(Arc::clone(&gate))).unwrap();
         let address = server.addresses()[0].tcp().unwrap();
-        runtime.spawn(deliver::run(Arc::clone(&gate)));
-        runtime.spawn(deliver::sweep(Arc::clone(&gate)));
+        runtime.spawn(deliver::run(gate.worker()));
+        runtime.spawn(deliver::sweep(gate.worker()));
         server.ready();
         Self {
             runtime,

@@ -81,7 +81,7 @@ pub(super) fn schedule(
         )?
     };
     match made {
-        Ok(schedule) => Some(schedule.ending_on(terminal).asked_at_most(asked)),
+        Ok(schedule) => Some(schedule.ending_on(terminal).with_max_retry_after(asked)),
         Err(why) => {
             told(why, !schedule.is_empty(), place, cx);
             None

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::{Clock as _, Dates, FrozenClock, SystemClock};
-use crate::retry::{Standing, Tried, Verdict};
+use crate::retry::{LastAttempt, RetryDecision, RetryState};
 
 use super::*;
 
@@ -1019,14 +1019,14 @@ routes: [{ name: a, path: /a, verify: none, queue: { upstream: app } }]\n";
     let loaded =
         try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
     let schedule = &loaded.snapshot.hooks[0].deliver.schedule;
-    let late = Standing {
-        tries: 100_000,
+    let late = RetryState {
+        attempts: 100_000,
         age: schedule.max_age() - Duration::from_secs(1),
     };
     assert_eq!(schedule.max_age(), Duration::from_secs(3 * 86_400));
     assert_eq!(
-        schedule.verdict(late, Tried::NoAnswer, u64::MAX),
-        Verdict::RetryIn(Duration::from_secs(1))
+        schedule.decide(late, LastAttempt::NoAnswer, u64::MAX),
+        RetryDecision::RetryIn(Duration::from_secs(1))
     );
 }
 

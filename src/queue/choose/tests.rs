@@ -7,13 +7,13 @@ use crate::store::turns::{MEMORY, Share, Turn, take};
 
 const MIB: usize = 1 << 20;
 
-fn candidate(target: u32, upstream: &str, room: Room, places: u32, tokens: u32) -> Candidate {
+fn candidate(target: u32, upstream: &str, room: Room, slots: u32, tokens: u32) -> Candidate {
     Candidate {
         target: TargetId(target),
         upstream: upstream.into(),
         room,
         pause: Room::All,
-        places,
+        slots,
         tokens,
     }
 }
@@ -45,10 +45,10 @@ fn the_tightest_bound_counts() {
             ..candidate(13, "d", Room::Probe, 5, 5)
         },
     ]);
-    let of = |target, count, probe| Choice {
+    let of = |target, count, is_probe| Choice {
         target: TargetId(target),
         count,
-        probe,
+        is_probe,
     };
     let all = [
         of(1, 3, false),
@@ -136,13 +136,12 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     prop::collection::vec((0..3_u32, room(), room(), 0..200_u32, 0..200_u32), 0..20).prop_map(
         |all| {
             let all = all.into_iter().zip(0..);
-            let one =
-                |((upstream, room, pause, places, tokens), target): ((u32, _, _, _, _), _)| {
-                    Candidate {
-                        pause,
-                        ..candidate(target, &upstream.to_string(), room, places, tokens)
-                    }
-                };
+            let one = |((upstream, room, pause, slots, tokens), target): ((u32, _, _, _, _), _)| {
+                Candidate {
+                    pause,
+                    ..candidate(target, &upstream.to_string(), room, slots, tokens)
+                }
+            };
             all.map(one).collect()
         },
     )
@@ -151,7 +150,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
 /// A target as the rounds below see it: the sizes of what is due, of each kind, and what is under way.
 #[derive(Clone, Debug, Default)]
 struct Model {
-    places: u32,
+    slots: u32,
     firsts: VecDeque<usize>,
     retries: VecDeque<usize>,
     under_way: Vec<usize>,
@@ -185,7 +184,7 @@ fn round(targets: &mut BTreeMap<u32, Model>, after: &mut Option<u32>) -> Vec<(u3
                 *id,
                 &id.to_string(),
                 Room::All,
-                one.places - u32::try_from(one.under_way.len()).unwrap(),
+                one.slots - u32::try_from(one.under_way.len()).unwrap(),
                 u32::MAX,
             )
         })
@@ -233,8 +232,8 @@ proptest! {
         let chosen = choose(&all);
         for one in &all {
             let count = chosen.iter().find(|choice| choice.target == one.target).map_or(0, |choice| choice.count);
-            prop_assert!(count <= one.places && count <= one.tokens);
-            let may = one.places > 0 && one.tokens > 0;
+            prop_assert!(count <= one.slots && count <= one.tokens);
+            let may = one.slots > 0 && one.tokens > 0;
             match (one.room, one.pause) {
                 (Room::None, _) | (_, Room::None) => prop_assert_eq!(count, 0),
                 (Room::All, Room::All) if chosen.iter().map(|choice| choice.count).sum::<u32>() < PER_ROUND => prop_assert_eq!(count > 0, may),
@@ -252,11 +251,11 @@ proptest! {
     /// due begins before every other has begun twice, and its first attempts and retries take turns.
     #[test]
     fn no_target_starves(
-        places in prop::collection::vec(1..20_u32, 1..80),
+        slots in prop::collection::vec(1..20_u32, 1..80),
         sizes in prop::collection::vec(prop_oneof![0..4096_usize, MIB..6 * MIB, 20 * MIB..60 * MIB], 1..20),
         ends in prop::collection::vec(any::<prop::sample::Index>(), 400),
     ) {
-        let mut targets: BTreeMap<u32, Model> = (0..).zip(&places).map(|(id, places)| (id, Model { places: *places, ..Model::default() })).collect();
+        let mut targets: BTreeMap<u32, Model> = (0..).zip(&slots).map(|(id, slots)| (id, Model { slots: *slots, ..Model::default() })).collect();
         let (mut after, mut size, mut since) = (None, sizes.iter().cycle(), BTreeMap::<u32, usize>::new());
         let mut last_turn = BTreeMap::<u32, Turn>::new();
         for end in ends {
@@ -279,7 +278,7 @@ proptest! {
                 let rounds = since.entry(*id).or_default();
                 *rounds = if mine.count() > 0 || !one.under_way.is_empty() { 0 } else { *rounds + usize::from(!begun.is_empty()) };
             }
-            prop_assert!(since.values().all(|rounds| *rounds <= places.len()), "{since:?}");
+            prop_assert!(since.values().all(|rounds| *rounds <= slots.len()), "{since:?}");
             prop_assert!(!begun.is_empty() || total >= MEMORY || targets.values().all(|one| !one.under_way.is_empty()), "nothing begins though memory is free");
             // one attempt ends
             let mut under_way: Vec<u32> = targets.iter().flat_map(|(id, one)| std::iter::repeat_n(*id, one.under_way.len())).collect();

@@ -24,34 +24,34 @@ fn answered(status: u16) -> Outcome {
 fn paused(now: Instant, asked: Option<Duration>) -> Pause {
     let mut pause = Pause::default();
     for delivery in [1, 2, 3, 1, 2] {
-        pause.heard(Sign::Away(asked), of(delivery), None, OPEN, now);
+        pause.record(Signal::Unavailable(asked), of(delivery), None, OPEN, now);
     }
     pause
 }
 
 #[test]
-fn signs() {
+fn signals() {
     for status in [429, 502, 503, 504] {
         assert_eq!(
-            sign(answered(status), false, Some(SECOND)),
-            Some(Sign::Away(Some(SECOND)))
+            signal(answered(status), false, Some(SECOND)),
+            Some(Signal::Unavailable(Some(SECOND)))
         );
     }
     for status in [200, 302, 400, 404, 410, 500, 501, 505] {
         assert_eq!(
-            sign(answered(status), true, Some(SECOND)),
-            Some(Sign::Answered),
+            signal(answered(status), true, Some(SECOND)),
+            Some(Signal::Answered),
             "{status}"
         );
     }
     assert_eq!(
-        sign(Outcome::Ambiguous(Fault::Reset), true, None),
-        Some(Sign::Away(None)),
+        signal(Outcome::Ambiguous(Fault::Reset), true, None),
+        Some(Signal::Unavailable(None)),
         "accepted and closed"
     );
     assert_eq!(
-        sign(Outcome::Ambiguous(Fault::Reset), false, None),
-        Some(Sign::NoAnswer),
+        signal(Outcome::Ambiguous(Fault::Reset), false, None),
+        Some(Signal::NoAnswer),
         "an idle connection that ended"
     );
     for outcome in [
@@ -59,7 +59,7 @@ fn signs() {
         Outcome::Ambiguous(Fault::Timeout),
         Outcome::Ambiguous(Fault::Malformed),
     ] {
-        assert_eq!(sign(outcome, true, None), Some(Sign::NoAnswer));
+        assert_eq!(signal(outcome, true, None), Some(Signal::NoAnswer));
     }
     let shortage = Fault::Local(Shortage::Descriptors);
     for outcome in [
@@ -68,7 +68,7 @@ fn signs() {
         Outcome::Ambiguous(Fault::Stale),
     ] {
         assert_eq!(
-            sign(outcome, true, None),
+            signal(outcome, true, None),
             None,
             "nothing is learnt of the app"
         );
@@ -80,26 +80,26 @@ fn five_in_a_row_of_three_deliveries_pause() {
     let now = SystemClock.mono();
     let mut pause = Pause::default();
     for delivery in [1, 2, 1, 2, 1, 2, 1] {
-        pause.heard(Sign::Away(None), of(delivery), None, OPEN, now);
+        pause.record(Signal::Unavailable(None), of(delivery), None, OPEN, now);
     }
     assert_eq!(pause.room(now), Room::All, "two deliveries, however often");
-    pause.heard(Sign::Answered, of(9), None, OPEN, now);
+    pause.record(Signal::Answered, of(9), None, OPEN, now);
     for delivery in [1, 2, 3, 4] {
-        pause.heard(Sign::Away(None), of(delivery), None, OPEN, now);
+        pause.record(Signal::Unavailable(None), of(delivery), None, OPEN, now);
     }
     assert_eq!(pause.room(now), Room::All, "four");
-    pause.heard(Sign::NoAnswer, of(5), None, OPEN, now);
+    pause.record(Signal::NoAnswer, of(5), None, OPEN, now);
     assert_eq!(
-        (pause.room(now), pause.left(now)),
+        (pause.room(now), pause.remaining(now)),
         (Room::All, None),
         "the breaker judges a timeout"
     );
-    pause.heard(Sign::Away(None), of(5), None, OPEN, now);
+    pause.record(Signal::Unavailable(None), of(5), None, OPEN, now);
     assert_eq!(
-        (pause.room(now), pause.shut_for(now), pause.left(now)),
+        (pause.room(now), pause.shut_for(now), pause.remaining(now)),
         (Room::None, OPEN, Some(OPEN))
     );
-    assert_eq!(pause.probe(now), None);
+    assert_eq!(pause.begin_probe(now), None);
 }
 
 #[test]
@@ -110,32 +110,32 @@ fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
         assert_eq!(pause.shut_for(now), SECOND * wait);
         now += SECOND * wait;
         assert_eq!(pause.room(now), Room::Probe);
-        let probe = pause.probe(now);
+        let probe = pause.begin_probe(now);
         assert_eq!(
             (
                 probe.is_some(),
-                pause.probe(now),
+                pause.begin_probe(now),
                 pause.room(now),
                 pause.shut_for(now)
             ),
             (true, None, Room::None, SECOND)
         );
         let sign = if delivery == 5 {
-            Sign::NoAnswer
+            Signal::NoAnswer
         } else {
-            Sign::Away(None)
+            Signal::Unavailable(None)
         };
-        pause.heard(sign, of(delivery), probe, OPEN, now);
+        pause.record(sign, of(delivery), probe, OPEN, now);
         assert_eq!(
             pause.failed(),
             Some(of(delivery)),
             "the next one is another"
         );
     }
-    let probe = pause.probe(now + LONGEST);
-    pause.heard(Sign::Answered, of(99), probe, OPEN, now + LONGEST);
+    let probe = pause.begin_probe(now + MAX_PAUSE);
+    pause.record(Signal::Answered, of(99), probe, OPEN, now + MAX_PAUSE);
     assert_eq!(
-        (pause.room(now + LONGEST), pause.failed()),
+        (pause.room(now + MAX_PAUSE), pause.failed()),
         (Room::All, None)
     );
 }
@@ -147,21 +147,33 @@ fn retry_after_sets_the_pause() {
         let mut pause = paused(now, Some(SECOND * asked));
         assert_eq!(pause.shut_for(now), SECOND * left, "{asked}");
         let later = now + SECOND * left;
-        let probe = pause.probe(later);
-        pause.heard(Sign::Away(Some(SECOND * asked)), of(4), probe, OPEN, later);
+        let probe = pause.begin_probe(later);
+        pause.record(
+            Signal::Unavailable(Some(SECOND * asked)),
+            of(4),
+            probe,
+            OPEN,
+            later,
+        );
         assert_eq!(pause.shut_for(later), SECOND * left, "{asked}");
     }
     let mut pause = paused(now, None);
-    pause.heard(
-        Sign::Away(Some(SECOND * 9)),
+    pause.record(
+        Signal::Unavailable(Some(SECOND * 9)),
         of(7),
         None,
         OPEN,
         now + SECOND,
     );
     assert_eq!(pause.shut_for(now), SECOND * 10, "one that was under way");
-    pause.heard(Sign::Away(Some(SECOND)), of(7), None, OPEN, now + SECOND);
-    pause.heard(Sign::Away(None), of(7), None, OPEN, now + SECOND);
+    pause.record(
+        Signal::Unavailable(Some(SECOND)),
+        of(7),
+        None,
+        OPEN,
+        now + SECOND,
+    );
+    pause.record(Signal::Unavailable(None), of(7), None, OPEN, now + SECOND);
     assert_eq!(pause.shut_for(now), SECOND * 10, "never shorter");
 }
 
@@ -170,32 +182,32 @@ fn a_probe_that_was_not_sent_is_given_back() {
     let now = SystemClock.mono();
     let mut pause = paused(now, None);
     let later = now + OPEN;
-    let probe = pause.probe(later).unwrap();
-    pause.let_go(probe);
-    let next = pause.probe(later).unwrap();
-    pause.let_go(probe);
+    let probe = pause.begin_probe(later).unwrap();
+    pause.release(probe);
+    let next = pause.begin_probe(later).unwrap();
+    pause.release(probe);
     assert_eq!(pause.room(later), Room::None, "an old one frees nothing");
-    pause.heard(Sign::Away(None), of(4), Some(probe), OPEN, later);
+    pause.record(Signal::Unavailable(None), of(4), Some(probe), OPEN, later);
     assert_eq!(pause.shut_for(later), SECOND, "nor does it count");
-    pause.heard(Sign::Away(None), of(4), Some(next), OPEN, later);
+    pause.record(Signal::Unavailable(None), of(4), Some(next), OPEN, later);
     assert_eq!(pause.shut_for(later), OPEN * 2);
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// An attempt that is no probe ends.
-    Heard(Sign, u128),
+    Heard(Signal, u128),
     Probe,
     /// The probe ends, or is given back.
-    Ends(Option<Sign>, u128),
+    Ends(Option<Signal>, u128),
     Passes(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let sign = prop_oneof![
-        4 => prop::option::of(0..100_u64).prop_map(|asked| Sign::Away(asked.map(Duration::from_secs))),
-        1 => Just(Sign::Answered),
-        1 => Just(Sign::NoAnswer),
+        4 => prop::option::of(0..100_u64).prop_map(|asked| Signal::Unavailable(asked.map(Duration::from_secs))),
+        1 => Just(Signal::Answered),
+        1 => Just(Signal::NoAnswer),
     ];
     prop_oneof![
         3 => (sign.clone(), 0..6_u128).prop_map(|(sign, of)| Step::Heard(sign, of)),
@@ -217,19 +229,19 @@ proptest! {
                 Step::Passes(seconds) => now += SECOND * u32::try_from(seconds).unwrap(),
                 Step::Probe => {
                     let free = pause.room(now) == Room::Probe;
-                    let probe = pause.probe(now);
+                    let probe = pause.begin_probe(now);
                     prop_assert_eq!(probe.is_some(), free);
                     prop_assert!(probe.is_none() || out.is_none(), "two at once");
                     out = probe.or(out);
                 }
                 Step::Heard(sign, delivery) => {
-                    pause.heard(sign, of(delivery), None, OPEN, now);
+                    pause.record(sign, of(delivery), None, OPEN, now);
                     match sign {
-                        Sign::Answered => {
+                        Signal::Answered => {
                             row.clear();
                             (is_paused, out) = (false, None);
                         }
-                        Sign::Away(_) if !is_paused => {
+                        Signal::Unavailable(_) if !is_paused => {
                             row.push(delivery);
                             let mut last: Vec<_> = row.iter().rev().take(5).collect();
                             let all = last.len();
@@ -237,25 +249,25 @@ proptest! {
                             last.dedup();
                             is_paused = all == 5 && last.len() >= 3;
                         }
-                        Sign::Away(_) | Sign::NoAnswer => {}
+                        Signal::Unavailable(_) | Signal::NoAnswer => {}
                     }
                 }
                 Step::Ends(sign, delivery) => {
                     let Some(probe) = out.take() else { continue };
                     match sign {
-                        None => pause.let_go(probe),
-                        Some(sign) => pause.heard(sign, of(delivery), Some(probe), OPEN, now),
+                        None => pause.release(probe),
+                        Some(sign) => pause.record(sign, of(delivery), Some(probe), OPEN, now),
                     }
-                    if sign == Some(Sign::Answered) {
+                    if sign == Some(Signal::Answered) {
                         row.clear();
                         is_paused = false;
                     }
                 }
             }
-            prop_assert_eq!(pause.left(now).is_some(), is_paused);
-            prop_assert!(pause.shut_for(now) <= LONGEST);
+            prop_assert_eq!(pause.remaining(now).is_some(), is_paused);
+            prop_assert!(pause.shut_for(now) <= MAX_PAUSE);
             // once the pause is over and no probe is out, one may begin
-            prop_assert_eq!(pause.room(now + LONGEST) == Room::Probe, is_paused && out.is_none());
+            prop_assert_eq!(pause.room(now + MAX_PAUSE) == Room::Probe, is_paused && out.is_none());
         }
     }
 }

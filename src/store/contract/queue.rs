@@ -769,7 +769,7 @@ async fn a_new_schedule_applies_to_what_waits(queue: &dyn Both, clock: &HandCloc
         "and the same schedule again does not begin the wait anew"
     );
     queue
-        .reschedule(target, &fixed(LEASE).asked_at_most(LEASE * 2))
+        .reschedule(target, &fixed(LEASE).with_max_retry_after(LEASE * 2))
         .await
         .unwrap();
     clock.advance(LEASE * 2);

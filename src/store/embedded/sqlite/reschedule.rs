@@ -91,7 +91,7 @@ fn latest(
     }
     // an app that asked for a wait gets it
     Ok(if was_asked_for(writing, target, id)? {
-        in_time(schedule.longest_asked())
+        in_time(schedule.max_retry_after())
     } else {
         in_time(schedule.wait(tries, random::number()))
     })

@@ -1,0 +1,184 @@
+//! The destinations of stored deliveries, and the messages that are sent to them.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::alarm_webhook::{self, AlarmReceiver};
+use super::app::App;
+use super::report::{AttemptReport, SendResult};
+use super::target::{PauseChange, Target};
+use crate::clock::{Clock, Dates, Now};
+use crate::delivery::Delivery;
+use crate::queue::choose::Room;
+use crate::queue::stored::Unreadable;
+use crate::retry::Schedule;
+use crate::store::queue::{Stored, TargetId};
+use crate::telemetry::Telemetry;
+
+/// The destinations of one config generation.
+#[derive(Debug, Default)]
+pub(super) struct Destinations {
+    pub(super) generation: u64,
+    pub(super) apps: Vec<Arc<App>>,
+    pub(super) alarms: Option<Arc<AlarmReceiver>>,
+    /// Destinations by the number under which deliveries are stored. A number without one belongs to a route that is gone: its deliveries
+    /// are parked.
+    pub(super) by_number: HashMap<TargetId, Destination>,
+}
+
+impl Destinations {
+    pub(super) fn new(
+        generation: u64,
+        apps: Vec<Arc<App>>,
+        alarms: Option<Arc<AlarmReceiver>>,
+    ) -> Self {
+        let of_apps = apps.iter().flat_map(|app| {
+            app.numbers()
+                .iter()
+                .map(|number| (*number, Destination::App(Arc::clone(app))))
+        });
+        let of_alarms = alarms.iter().map(|alarms| {
+            (
+                alarms.target().id(),
+                Destination::Alarms(Arc::clone(alarms)),
+            )
+        });
+        let by_number = of_apps.chain(of_alarms).collect();
+        Self {
+            generation,
+            apps,
+            alarms,
+            by_number,
+        }
+    }
+}
+
+/// The receiver of deliveries.
+#[derive(Clone, Debug)]
+pub(super) enum Destination {
+    /// The app of a webhook route.
+    App(Arc<App>),
+    /// The receiver of the gateway's own alarms.
+    Alarms(Arc<AlarmReceiver>),
+}
+
+impl Destination {
+    /// Returns its target: the slots, the rate and the pause, which all its numbers share.
+    pub(super) fn target(&self) -> &Arc<Target> {
+        match self {
+            Self::App(app) => app.target(),
+            Self::Alarms(alarms) => alarms.target(),
+        }
+    }
+
+    /// Returns the name of the route, or `alarms`.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::App(app) => &app.hook().name,
+            Self::Alarms(_) => "alarms",
+        }
+    }
+
+    /// Returns the name of its upstream, which other destinations may share. Alarms have none.
+    pub(super) fn upstream_name(&self) -> Arc<str> {
+        match self {
+            Self::App(app) => Arc::clone(&app.hook().forward.upstream.name),
+            Self::Alarms(_) => Arc::from(""),
+        }
+    }
+
+    /// Returns what the circuit breakers of its upstream let through.
+    pub(super) fn room(&self, now: Instant) -> Room {
+        match self {
+            Self::App(app) => app.upstream().room(now),
+            Self::Alarms(_) => Room::All,
+        }
+    }
+
+    /// Returns how long a circuit breaker or its pause lets nothing through.
+    pub(super) fn shut_for(&self, now: Instant) -> Duration {
+        let breaker = match self {
+            Self::App(app) => app.upstream().shut_for(now),
+            Self::Alarms(_) => Duration::ZERO,
+        };
+        breaker.max(self.target().pause().shut_for(now))
+    }
+
+    /// Returns how long a delivery is leased.
+    pub(super) fn lease(&self) -> Duration {
+        match self {
+            Self::App(app) => app.lease(),
+            Self::Alarms(_) => alarm_webhook::LEASE,
+        }
+    }
+
+    /// Makes the message of a stored delivery.
+    ///
+    /// # Errors
+    /// The part of the delivery that cannot be read.
+    pub(super) fn message(&self, stored: &Arc<Stored>, now: Now) -> Result<Message, Unreadable> {
+        Ok(match self {
+            Self::App(app) => {
+                let delivery = app.restore(stored, now)?;
+                Message::Webhook(Arc::clone(app), Box::new(delivery))
+            }
+            Self::Alarms(alarms) => Message::Alarm(Arc::clone(alarms), Arc::clone(stored)),
+        })
+    }
+}
+
+/// A delivery with its destination, ready to be sent.
+pub(super) enum Message {
+    /// A webhook for the app of its route.
+    Webhook(Arc<App>, Box<Delivery>),
+    /// An alarm of the gateway.
+    Alarm(Arc<AlarmReceiver>, Arc<Stored>),
+}
+
+impl Message {
+    /// Returns the retry schedule of its destination.
+    pub(super) fn schedule(&self) -> &Schedule {
+        match self {
+            Self::Webhook(app, _) => &app.hook().deliver.schedule,
+            Self::Alarm(alarms, _) => alarms.schedule(),
+        }
+    }
+
+    /// Returns the first pause of a destination that becomes unavailable.
+    pub(super) fn first_pause(&self) -> Duration {
+        match self {
+            Self::Webhook(app, _) => app.hook().forward.upstream.breaker.open,
+            Self::Alarm(..) => alarm_webhook::FIRST_PAUSE,
+        }
+    }
+
+    /// Renders the request and sends it once.
+    pub(super) async fn send(
+        &self,
+        number: u32,
+        begun: Now,
+        dates: Dates,
+        clock: &Arc<dyn Clock>,
+    ) -> SendResult {
+        match self {
+            Self::Webhook(app, delivery) => app.send(delivery, number, begun, dates).await,
+            Self::Alarm(alarms, stored) => alarms.send(stored, begun, clock).await,
+        }
+    }
+
+    /// Reports that an attempt has paused its target, or ended the pause.
+    pub(super) fn report_pause(&self, change: PauseChange) {
+        match self {
+            Self::Webhook(app, _) => app.report_pause(change),
+            Self::Alarm(..) => {}
+        }
+    }
+
+    /// Reports an attempt that has ended.
+    pub(super) fn report(&self, report: &AttemptReport, telemetry: &Telemetry) {
+        match self {
+            Self::Webhook(app, delivery) => app.report(delivery, report, telemetry),
+            Self::Alarm(..) => alarm_webhook::report(report),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The result of an attempt, as its destination reports it.
+use std::time::Duration;
+
+use crate::delivery::{Answer, Fault, Outcome, SendFacts};
+use crate::queue::outcome::error_code;
+use crate::store::Held;
+use crate::store::queue::{Lease, Next};
+use crate::upstream::call::NotCalled;
+use crate::upstream::client::Sent;
+
+/// The result of sending a message.
+pub(super) struct SendResult {
+    pub(super) outcome: Outcome,
+    /// The answer, exactly if the outcome is [`Outcome::Answered`].
+    pub(super) answer: Option<Answer>,
+    pub(super) facts: SendFacts,
+    /// The reason why no request was sent, where an outcome does not say it.
+    pub(super) not_called: Option<NotCalled>,
+}
+
+impl From<Sent> for SendResult {
+    fn from(sent: Sent) -> Self {
+        let Sent {
+            outcome,
+            answer,
+            facts,
+        } = sent;
+        Self {
+            outcome,
+            answer,
+            facts,
+            not_called: None,
+        }
+    }
+}
+
+impl From<NotCalled> for SendResult {
+    fn from(why: NotCalled) -> Self {
+        Self {
+            not_called: Some(why),
+            ..Self::unreached(Fault::Connect)
+        }
+    }
+}
+
+impl SendResult {
+    /// Makes the result of a request that was not sent.
+    pub(super) fn unreached(fault: Fault) -> Self {
+        Self {
+            outcome: Outcome::Unreached(fault),
+            answer: None,
+            facts: SendFacts::default(),
+            not_called: None,
+        }
+    }
+
+    /// Returns the error code of an attempt without an answer.
+    pub(super) fn error_code(&self) -> Option<&'static str> {
+        match &self.not_called {
+            Some(why) => Some(why.word()),
+            None => error_code(self.outcome),
+        }
+    }
+}
+
+/// An attempt that has ended.
+pub(super) struct AttemptReport {
+    pub(super) lease: Lease,
+    pub(super) outcome: Outcome,
+    /// The error code, if there is no answer.
+    pub(super) error: Option<&'static str>,
+    /// The reason why no request was sent, where an outcome does not say it.
+    pub(super) not_called: Option<NotCalled>,
+    pub(super) took: Duration,
+    /// The next step of the delivery.
+    pub(super) next: Next,
+    /// Whether the attempt still held the lease; `None` if its result could not be saved.
+    pub(super) held: Option<Held>,
+}

@@ -1,0 +1,104 @@
+//! Deletes deliveries that are kept no longer, in small steps between which other writes get the disk.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::destination::Destinations;
+use super::worker::Worker;
+use crate::config::snapshot::Keep;
+use crate::store::archive::{Counts, Retention};
+use crate::store::queue::{OriginId, TargetId};
+
+/// The wait between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// The wait between two steps of one sweep, in which other writes get the disk.
+const STEP_INTERVAL: Duration = Duration::from_millis(20);
+/// The deliveries deleted in one step, which takes some milliseconds.
+const DELIVERIES_PER_STEP: u16 = 200;
+/// The most steps of one sweep.
+const STEPS_PER_SWEEP: u32 = 20;
+
+/// Sweeps until the process leaves. Each sweep also makes retries follow a new config, and counts what the store holds.
+pub async fn sweep(worker: Arc<Worker>) {
+    let mut leaving = worker.activity.leaving();
+    let mut generation = 0;
+    while !*leaving.borrow_and_update() {
+        let destinations = worker.destinations();
+        if destinations.generation != generation && reschedule(&worker, &destinations).await {
+            generation = destinations.generation;
+        }
+        delete_expired(&worker, &retentions(&destinations, &worker.counts())).await;
+        if let Ok(counts) = worker.store.totals().await {
+            worker.set_counts(counts);
+        }
+        tokio::select! {
+            () = sleep(SWEEP_INTERVAL) => {}
+            _ = leaving.changed() => {}
+        }
+    }
+}
+
+/// Deletes what `retentions` let go, as far as one sweep gets.
+async fn delete_expired(worker: &Worker, retentions: &[Retention]) {
+    if retentions.is_empty() {
+        return;
+    }
+    for _ in 0..STEPS_PER_SWEEP {
+        match worker.store.sweep(retentions, DELIVERIES_PER_STEP).await {
+            Ok(step) if step.more => sleep(STEP_INTERVAL).await,
+            Ok(_) => break,
+            Err(error) => {
+                tracing::debug!(%error, "cannot delete expired deliveries; the next sweep repeats it");
+                break;
+            }
+        }
+    }
+}
+
+/// Makes waiting retries follow the schedules of the present config. Returns whether all do; otherwise the next sweep repeats it.
+async fn reschedule(worker: &Worker, destinations: &Destinations) -> bool {
+    for app in &destinations.apps {
+        for number in app.numbers() {
+            let schedule = &app.hook().deliver.schedule;
+            if let Err(error) = worker.store.reschedule(*number, schedule).await {
+                tracing::debug!(%error, route = &*app.hook().name, "cannot reschedule the retries of a route; the next sweep repeats it");
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Returns how long each route's deliveries are kept now. Those of a route that is gone are kept for the default time.
+fn retentions(destinations: &Destinations, counts: &Counts) -> Vec<Retention> {
+    let of = |origin, keep: Keep| Retention {
+        origin,
+        age: keep.age,
+        dead: keep.dead,
+        bytes: keep.bytes,
+    };
+    let stored = |id: TargetId| {
+        counts
+            .origins
+            .iter()
+            .find(|(origin, ..)| origin.0 == id.0)
+            .map_or(0, |(_, _, bytes)| *bytes)
+    };
+    let of_apps = destinations.apps.iter().flat_map(|app| {
+        let (own, keep) = (app.target().id(), app.hook().keep);
+        app.numbers().iter().map(move |id| {
+            // deliveries of a route that was merged into this one get the room that its own leave
+            let others = if own == *id { 0 } else { stored(own) };
+            let bytes = keep.bytes.map(|bytes| bytes.saturating_sub(others));
+            of(OriginId(id.0), Keep { bytes, ..keep })
+        })
+    });
+    let mut all: HashMap<OriginId, Retention> = of_apps.map(|keep| (keep.origin, keep)).collect();
+    for (origin, _, _) in &counts.origins {
+        all.entry(*origin)
+            .or_insert_with(|| of(*origin, Keep::DEFAULT));
+    }
+    all.into_values().collect()
+}

@@ -1,0 +1,132 @@
+//! The state of the worker, which outlives reloads.
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use super::alarm_webhook::AlarmReceiver;
+use super::app::App;
+use super::destination::Destinations;
+use super::target::{Memory, Target};
+use crate::activity::Activity;
+use crate::clock::{Clock, ConfigTime, Dates};
+use crate::config::snapshot::{Snapshot, WebhookRoute};
+use crate::store::Store;
+use crate::store::archive::Counts;
+use crate::store::names::Numbers;
+use crate::store::queue::TargetId;
+use crate::telemetry::Telemetry;
+use crate::upstream::client::RouteClient;
+
+/// The worker of one gateway.
+#[derive(Debug)]
+pub struct Worker {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The time by which dates of the config are judged.
+    config_time: Arc<ArcSwap<ConfigTime>>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) activity: Arc<Activity>,
+    /// Whether the store was opened on disk. A reload does not change that.
+    is_durable: bool,
+    /// The destinations of the present config generation.
+    destinations: ArcSwap<Destinations>,
+    targets: Mutex<HashMap<TargetId, Arc<Target>>>,
+    pub(super) memory: Arc<Memory>,
+    /// The contents of the store, as counted by the last sweep.
+    counts: ArcSwap<Counts>,
+}
+
+impl Worker {
+    /// Makes a worker without destinations. It delivers nothing unless the store is on disk (`is_durable`).
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        is_durable: bool,
+        clock: Arc<dyn Clock>,
+        config_time: Arc<ArcSwap<ConfigTime>>,
+        telemetry: Arc<Telemetry>,
+        activity: Arc<Activity>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            config_time,
+            telemetry,
+            activity,
+            is_durable,
+            destinations: ArcSwap::default(),
+            targets: Mutex::default(),
+            memory: Arc::default(),
+            counts: ArcSwap::default(),
+        }
+    }
+
+    /// Returns the app of a route as a destination, whose target follows the route's policy from now on; `None` if the store is not on disk.
+    pub(crate) fn app_of(
+        &self,
+        hook: &Arc<WebhookRoute>,
+        upstream: &RouteClient,
+        numbers: &Numbers,
+    ) -> Option<Arc<App>> {
+        let target = self
+            .is_durable
+            .then(|| self.target(TargetId(numbers.number)))?;
+        let numbers = numbers.all().map(TargetId).collect();
+        Some(Arc::new(App::new(
+            Arc::clone(hook),
+            upstream.clone(),
+            target,
+            numbers,
+        )))
+    }
+
+    /// Delivers to these apps, and to the receiver of alarms of this config, from now on. `alarms` is the number of the alarms.
+    pub(crate) fn follow(
+        &self,
+        snapshot: &Snapshot,
+        apps: Vec<Arc<App>>,
+        alarms: Option<TargetId>,
+    ) {
+        let alarms = alarms
+            .filter(|_| self.is_durable)
+            .and_then(|number| AlarmReceiver::of(snapshot, &self.target(number)))
+            .map(Arc::new);
+        self.destinations.store(Arc::new(Destinations::new(
+            snapshot.generation,
+            apps,
+            alarms,
+        )));
+    }
+
+    /// Returns the number under which alarms are stored; `None` if they are sent nowhere.
+    pub(crate) fn alarm_target(&self) -> Option<TargetId> {
+        let destinations = self.destinations.load();
+        let alarms = destinations.alarms.as_ref()?;
+        Some(alarms.target().id())
+    }
+
+    /// Returns the contents of the store, counted about a second ago.
+    pub(crate) fn counts(&self) -> Arc<Counts> {
+        self.counts.load_full()
+    }
+
+    pub(super) fn set_counts(&self, counts: Counts) {
+        self.counts.store(Arc::new(counts));
+    }
+
+    pub(super) fn destinations(&self) -> Arc<Destinations> {
+        self.destinations.load_full()
+    }
+
+    /// Returns the time by which dates of the config are judged.
+    pub(super) fn dates(&self, now: Instant) -> Dates {
+        self.config_time.load().read(now)
+    }
+
+    fn target(&self, id: TargetId) -> Arc<Target> {
+        let new = || Arc::new(Target::new(id, Arc::clone(&self.memory)));
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(targets.entry(id).or_insert_with(new))
+    }
+}
