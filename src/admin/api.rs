@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Denied};
-use super::deliveries::replay::Known;
+use super::deliveries::replay::Jobs;
 use super::endpoint::{self, Answers, Endpoint, schema};
 use super::{Guard, Report, Source, Status, openapi};
 use crate::api::actions::Nothing;
@@ -41,10 +41,10 @@ pub struct Reloaded {
 #[derive(Clone)]
 pub(super) struct Api {
     source: Arc<dyn Source>,
-    replays: Arc<Known>,
+    replays: Arc<Jobs>,
 }
 
-impl FromRef<Api> for Arc<Known> {
+impl FromRef<Api> for Arc<Jobs> {
     fn from_ref(api: &Api) -> Self {
         Self::clone(&api.replays)
     }

@@ -1,4 +1,4 @@
-//! Whether another delivery has the ID of one that is to be replayed: then the app would see it twice.
+//! Finds another delivery with the ID of one that is to be replayed: the app would see it twice.
 use std::time::Duration;
 
 use crate::admin::deliveries::act::is_waiting;
@@ -8,12 +8,12 @@ use crate::random;
 use crate::store::archive::{Filter, Order, Row, Scope, Status};
 use crate::store::{Claimed, StoreError, Token};
 
-/// Deliveries of one ID that are looked at.
-const LOOKED_AT: u16 = 100;
-/// The ledger is asked by claiming. For so long, if giving back failed.
-const ASKING: Duration = Duration::from_secs(1);
+/// The most deliveries of one ID that are examined.
+const MAX_EXAMINED: u16 = 100;
+/// The lease of the claim by which the ledger is asked, in case the release fails.
+const CLAIM_LEASE: Duration = Duration::from_secs(1);
 
-/// What has the ID of `row` and was handed on, or will be.
+/// Describes another delivery or request with the ID of `row` that was delivered, or will be; `None` if there is none.
 pub(in crate::admin::deliveries) async fn find_duplicate(
     desk: &dyn Desk,
     names: &Names,
@@ -35,19 +35,19 @@ pub(in crate::admin::deliveries) async fn find_duplicate(
                 &filter,
                 Order::Newest,
                 None,
-                LOOKED_AT,
+                MAX_EXAMINED,
             )
             .await?;
-        let goes = |other: &&Row| {
+        let is_duplicate = |other: &&Row| {
             other.id != row.id
                 && other
                     .units
                     .iter()
                     .any(|unit| unit.status == Status::Delivered || is_waiting(unit.status))
         };
-        if let Some(other) = page.rows.iter().find(goes) {
+        if let Some(other) = page.rows.iter().find(is_duplicate) {
             return Ok(Some(format!(
-                "the delivery {}, which was handed on or waits,",
+                "the delivery {}, which is delivered or waiting,",
                 other.id
             )));
         }
@@ -58,10 +58,10 @@ pub(in crate::admin::deliveries) async fn find_duplicate(
             .iter()
             .any(|unit| unit.status == Status::Delivered)
     {
-        // what the ledger remembers is this one
+        // the ledger remembers this delivery itself
         return Ok(None);
     }
-    // it is on record only: whether a later try of its sender was handed on, the ledger alone knows
+    // it is on record only: whether a later request of its sender was forwarded, the ledger alone knows
     let (params, account) = (
         stored::parameters(&row.record),
         stored::fact(&row.record, stored::ACCOUNT),
@@ -85,13 +85,13 @@ pub(in crate::admin::deliveries) async fn find_duplicate(
         },
     };
     let token = Token(random::wide());
-    let claimed = desk.store().claim(key, token, ASKING).await?;
+    let claimed = desk.store().claim(key, token, CLAIM_LEASE).await?;
     Ok(match claimed {
         Claimed::Fresh => {
             desk.store().release_soon(key, token);
             None
         }
         Claimed::InFlight { .. } => Some("a request in flight".to_owned()),
-        Claimed::Committed => Some("a request that was handed on".to_owned()),
+        Claimed::Committed => Some("a request that was forwarded".to_owned()),
     })
 }

@@ -1,4 +1,4 @@
-//! One replay: sets deliveries going one by one, and watches what their first try comes to.
+//! One replay job: restarts deliveries one by one, and follows each until its next attempt has ended.
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,19 +17,19 @@ use crate::store::queue::{CUT_OFF, Cause, DeliveryRef, TargetId};
 use crate::store::{StoreError, repeated};
 use crate::telemetry::rfc3339;
 
-/// Between two looks at those that are on their way.
-const LOOK: Duration = Duration::from_millis(100);
-/// Rows fetched at once.
-const FETCHED: u16 = 100;
-/// Rows counted at once.
-const COUNTED: u16 = 500;
-/// Deliveries on their way at once, at least and at most: what is set going is not taken back when it stops.
-const FEWEST: usize = 8;
-const MOST: usize = 128;
+/// The wait between two checks of restarted deliveries.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The rows fetched at once.
+const ROWS_PER_FETCH: u16 = 100;
+/// The rows counted at once.
+const ROWS_PER_COUNT: u16 = 500;
+/// The bounds of restarted deliveries whose attempt has not ended. They go on when the replay stops, so there must not be too many.
+const MIN_PENDING: usize = 8;
+const MAX_PENDING: usize = 128;
 
-/// What was asked for.
+/// The request for a replay.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct ReplayOrder {
     pub(super) wanted: Wanted,
     pub(super) order: archive::Order,
     pub(super) filter: Filter,
@@ -40,7 +40,7 @@ pub(super) struct Order {
     pub(super) who: Arc<str>,
 }
 
-/// How far it is.
+/// The progress of a replay.
 #[derive(Debug, Default)]
 struct Progress {
     state: ReplayState,
@@ -53,36 +53,36 @@ struct Progress {
     skipped: u64,
     rate: f64,
     ended: Option<SystemTime>,
-    /// The last one that was set going or left out.
+    /// The last delivery that was restarted or skipped.
     after: Option<DeliveryRef>,
     audit: Option<AuditRow>,
-    /// Who stopped it.
-    told: Option<Arc<str>>,
-    /// Set going, and not seen tried: when it stops, it goes on from there.
-    watched: Vec<Watched>,
+    /// The person who stopped it.
+    stopped_by: Option<Arc<str>>,
+    /// The restarted deliveries whose attempt has not ended. A resumed replay goes on following them.
+    pending: Vec<PendingDelivery>,
 }
 
-/// A delivery that is on its way.
+/// A restarted delivery whose attempt has not ended.
 #[derive(Clone, Debug)]
-struct Watched {
+struct PendingDelivery {
     id: DeliveryRef,
-    /// The number of the last lease of each way before.
+    /// The number of the last lease before the restart, by target.
     before: Vec<(TargetId, u32)>,
 }
 
-/// One replay.
+/// A replay job.
 #[derive(Debug)]
 pub(super) struct Job {
     id: String,
-    order: Order,
-    /// What it is about, for the audit.
-    said: Arc<str>,
+    order: ReplayOrder,
+    /// The description of the selection, for the audit log.
+    description: Arc<str>,
     started: SystemTime,
     progress: Mutex<Progress>,
     stopping: Notify,
 }
 
-/// Why a replay does not go on.
+/// The end of a replay.
 enum End {
     Done,
     Stopped(String),
@@ -96,19 +96,19 @@ impl From<StoreError> for End {
 }
 
 impl Job {
-    pub(super) fn new(order: Order, rate: f64, started: SystemTime) -> Self {
+    pub(super) fn new(order: ReplayOrder, rate: f64, started: SystemTime) -> Self {
         let progress = Mutex::new(Progress {
             rate,
             state: ReplayState::Done,
             ..Progress::default()
         });
-        let said = serde_json::to_string(&order.filter)
+        let description = serde_json::to_string(&order.filter)
             .unwrap_or_default()
             .into();
         Self {
-            id: draw(),
+            id: draw_id(),
             order,
-            said,
+            description,
             started,
             progress,
             stopping: Notify::new(),
@@ -123,31 +123,35 @@ impl Job {
         self.progress().state == ReplayState::Running
     }
 
-    /// It goes on from where it is.
+    /// Marks it as running, from where it stopped.
     pub(super) fn begin(&self) {
         let mut progress = self.progress();
-        (progress.state, progress.why, progress.ended, progress.told) =
-            (ReplayState::Running, None, None, None);
+        (
+            progress.state,
+            progress.why,
+            progress.ended,
+            progress.stopped_by,
+        ) = (ReplayState::Running, None, None, None);
     }
 
     pub(super) fn set_rate(&self, rate: f64) {
         self.progress().rate = rate;
     }
 
-    /// Tells it to stop; whether it goes on now.
+    /// Stops it. Returns whether it was running.
     pub(super) fn stop(&self, who: &Arc<str>) -> bool {
         let mut progress = self.progress();
-        let running = progress.state == ReplayState::Running;
-        if running {
-            progress.told = Some(Arc::clone(who));
+        let is_running = progress.state == ReplayState::Running;
+        if is_running {
+            progress.stopped_by = Some(Arc::clone(who));
             self.stopping.notify_one();
         }
-        running
+        is_running
     }
 
     pub(super) fn shown(&self) -> Replay {
         let progress = self.progress();
-        let Order {
+        let ReplayOrder {
             filter,
             stop_after,
             reason,
@@ -180,23 +184,25 @@ impl Job {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn may_go_on(&self) -> Result<(), End> {
+    /// Returns the end of the replay if somebody has stopped it.
+    fn check_stopped(&self) -> Result<(), End> {
         self.progress()
-            .told
+            .stopped_by
             .clone()
             .map_or(Ok(()), |who| Err(End::Cancelled(who)))
     }
 }
 
-/// Letters of an ID that are not mistaken for each other.
-const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// The characters of an ID: none is mistaken for another.
+const ID_ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-fn draw() -> String {
+/// Draws an ID.
+fn draw_id() -> String {
     let mut random = random::number();
     let mut id = "r_".to_owned();
     for _ in 0..10 {
-        let place = usize::try_from(random & 31).unwrap_or(0);
-        id.push(LETTERS.get(place).copied().map_or('0', char::from));
+        let index = usize::try_from(random & 31).unwrap_or(0);
+        id.push(ID_ALPHABET.get(index).copied().map_or('0', char::from));
         random >>= 5;
     }
     id
@@ -205,7 +211,7 @@ fn draw() -> String {
 /// Replays until it is done or stopped.
 pub(super) async fn run(desk: Arc<dyn Desk>, job: Arc<Job>) {
     let end = match count(&*desk, &job).await {
-        Ok(()) => go(&*desk, &job).await,
+        Ok(()) => replay_all(&*desk, &job).await,
         Err(end) => end,
     };
     let mut progress = job.progress();
@@ -215,116 +221,120 @@ pub(super) async fn run(desk: Arc<dyn Desk>, job: Arc<Job>) {
         End::Stopped(why) => (ReplayState::Stopped, Some(why)),
         End::Cancelled(who) => (ReplayState::Cancelled, Some(format!("stopped by {who}"))),
     };
-    tracing::info!(replay = job.id, state = ?progress.state, handed_on = progress.handed_on, failed = progress.failed, "a replay is over");
+    tracing::info!(replay = job.id, state = ?progress.state, handed_on = progress.handed_on, failed = progress.failed, "replay ended");
 }
 
-/// Counts what it is about, once.
+/// Counts the selected deliveries, once.
 async fn count(desk: &dyn Desk, job: &Job) -> Result<(), End> {
     if job.progress().counted {
         return Ok(());
     }
     job.progress().planned = 0;
     let mut walk = Walk::new(desk, &job.order.wanted, job.order.order);
-    while let Some(rows) = walk.next(COUNTED).await? {
-        job.may_go_on()?;
+    while let Some(rows) = walk.next(ROWS_PER_COUNT).await? {
+        job.check_stopped()?;
         job.progress().planned += u64::try_from(rows.len()).unwrap_or(u64::MAX);
     }
     job.progress().counted = true;
     Ok(())
 }
 
-/// The hand of one run.
-struct Hand<'a> {
+/// One run of a replay job.
+struct Run<'a> {
     desk: &'a dyn Desk,
     job: &'a Job,
     names: Names,
-    /// Failures one after the other.
-    in_a_row: u32,
-    /// When the next may go.
+    /// The number of failures in a row.
+    failures_in_row: u32,
+    /// The earliest time of the next restart.
     next: Instant,
 }
 
-async fn go(desk: &dyn Desk, job: &Job) -> End {
+async fn replay_all(desk: &dyn Desk, job: &Job) -> End {
     let names = match Names::of(desk).await {
         Ok(names) => names,
         Err(denied) => return End::Stopped(denied.error),
     };
-    let mut hand = Hand {
+    let mut run = Run {
         desk,
         job,
         names,
-        in_a_row: 0,
+        failures_in_row: 0,
         next: desk.now().mono,
     };
-    match hand.go().await {
+    match run.replay_all().await {
         Ok(()) => End::Done,
         Err(end) => end,
     }
 }
 
-impl Hand<'_> {
-    async fn go(&mut self) -> Result<(), End> {
+impl Run<'_> {
+    /// Restarts all deliveries, and follows them until the last attempt has ended.
+    async fn replay_all(&mut self) -> Result<(), End> {
         let mut walk = Walk::new(self.desk, &self.job.order.wanted, self.job.order.order);
         walk.after = self.job.progress().after;
-        let (mut rows, mut over) = (Vec::new().into_iter(), false);
+        let (mut rows, mut is_last) = (Vec::new().into_iter(), false);
         loop {
-            self.job.may_go_on()?;
-            self.look().await?;
-            while self.has_room() {
+            self.job.check_stopped()?;
+            self.check_pending().await?;
+            while self.may_restart() {
                 let Some(row) = rows.next() else { break };
-                self.one(&row).await?;
-                self.job.may_go_on()?;
+                self.restart_or_skip(&row).await?;
+                self.job.check_stopped()?;
             }
-            if rows.len() == 0 && !over {
-                match walk.next(FETCHED).await? {
+            if rows.len() == 0 && !is_last {
+                match walk.next(ROWS_PER_FETCH).await? {
                     Some(more) => rows = more.into_iter(),
-                    None => over = true,
+                    None => is_last = true,
                 }
                 continue;
             }
-            if over && self.job.progress().watched.is_empty() {
+            if is_last && self.job.progress().pending.is_empty() {
                 return Ok(());
             }
             let until_next = self.next.saturating_duration_since(self.desk.now().mono);
-            let pause = if over || until_next.is_zero() {
-                LOOK
+            let pause = if is_last || until_next.is_zero() {
+                CHECK_INTERVAL
             } else {
-                until_next.min(LOOK)
+                until_next.min(CHECK_INTERVAL)
             };
-            // told to stop, it stops now
+            // a stop takes effect at once
             drop(timeout(pause, self.job.stopping.notified()).await);
         }
     }
 
-    /// Whether one more may be set going now.
-    fn has_room(&mut self) -> bool {
-        let (rate, on_their_way) = {
+    /// Returns whether one more delivery may be restarted now, and counts it against the rate.
+    fn may_restart(&mut self) -> bool {
+        let (rate, pending) = {
             let progress = self.job.progress();
-            (progress.rate, progress.watched.len())
+            (progress.rate, progress.pending.len())
         };
-        let most = usize::try_from(Duration::from_secs_f64(rate * 2.0).as_secs())
-            .unwrap_or(MOST)
-            .clamp(FEWEST, MOST);
+        let max_pending = usize::try_from(Duration::from_secs_f64(rate * 2.0).as_secs())
+            .unwrap_or(MAX_PENDING)
+            .clamp(MIN_PENDING, MAX_PENDING);
         let now = self.desk.now().mono;
-        if on_their_way >= most || self.next > now {
+        if pending >= max_pending || self.next > now {
             return false;
         }
         let pace = Duration::from_secs_f64(1.0 / rate);
-        // what a slow disk held up is made good for one look only
-        self.next = self.next.max(now.checked_sub(LOOK).unwrap_or(now)) + pace;
+        // after a delay by a slow disk, at most one interval is made up for
+        self.next = self
+            .next
+            .max(now.checked_sub(CHECK_INTERVAL).unwrap_or(now))
+            + pace;
         true
     }
 
-    /// Sets one going, or leaves it out.
-    async fn one(&mut self, row: &Row) -> Result<(), End> {
+    /// Restarts a delivery, or skips it if its route is gone or another delivery has its ID.
+    async fn restart_or_skip(&mut self, row: &Row) -> Result<(), End> {
         let parked = row.units.iter().all(|unit| self.names.is_gone(unit.target));
-        let left_out = parked
+        let skip = parked
             || !self.job.order.bypass_dedupe
                 && find_duplicate(self.desk, &self.names, row).await?.is_some();
-        let step = if left_out {
+        let step = if skip {
             Step::default()
         } else {
-            self.act(row.id).await?
+            self.restart(row.id).await?
         };
         let mut progress = self.job.progress();
         progress.after = Some(row.id);
@@ -338,13 +348,15 @@ impl Hand<'_> {
                 .iter()
                 .map(|unit| (unit.target, unit.leases))
                 .collect();
-            progress.watched.push(Watched { id: row.id, before });
+            progress
+                .pending
+                .push(PendingDelivery { id: row.id, before });
         }
         Ok(())
     }
 
-    async fn act(&self, id: DeliveryRef) -> Result<Step, StoreError> {
-        let Order {
+    async fn restart(&self, id: DeliveryRef) -> Result<Step, StoreError> {
+        let ReplayOrder {
             delivered,
             reason,
             who,
@@ -359,57 +371,58 @@ impl Hand<'_> {
             targets: Arc::default(),
             who: Arc::clone(who),
             reason: Arc::clone(reason),
-            said: Some(Arc::clone(&self.job.said)),
+            said: Some(Arc::clone(&self.job.description)),
             goes_on: self.job.progress().audit,
         };
         let store = self.desk.store();
         repeated(|| store.act(Scope::All, &act, 1)).await
     }
 
-    /// Looks at those on their way.
-    async fn look(&mut self) -> Result<(), End> {
-        let watched = self.job.progress().watched.clone();
-        if watched.is_empty() {
+    /// Checks the restarted deliveries for attempts that have ended.
+    async fn check_pending(&mut self) -> Result<(), End> {
+        let pending = self.job.progress().pending.clone();
+        if pending.is_empty() {
             return Ok(());
         }
-        let ids: Vec<_> = watched.iter().map(|one| one.id).collect();
+        let ids: Vec<_> = pending.iter().map(|one| one.id).collect();
         let rows = self.desk.store().rows(Scope::All, &ids).await?;
         let mut left = Vec::new();
         let mut end = Ok(());
-        for one in watched {
+        for one in pending {
             let Some(row) = rows.iter().find(|row| row.id == one.id) else {
-                // it was purged meanwhile
+                // it was purged in the meantime
                 self.job.progress().skipped += 1;
                 continue;
             };
-            match came_to(row, &one) {
+            match outcome_since(row, &one) {
                 None => left.push(one),
                 Some(Ok(())) => {
-                    self.in_a_row = 0;
+                    self.failures_in_row = 0;
                     self.job.progress().handed_on += 1;
                 }
-                Some(Err(what)) => {
-                    self.in_a_row += 1;
+                Some(Err(outcome)) => {
+                    self.failures_in_row += 1;
                     self.job.progress().failed += 1;
-                    let most = self.job.order.stop_after;
-                    if most > 0 && self.in_a_row >= most && end.is_ok() {
+                    let limit = self.job.order.stop_after;
+                    if limit > 0 && self.failures_in_row >= limit && end.is_ok() {
                         end = Err(End::Stopped(format!(
-                            "{} failures in a row, the last came to {what}",
-                            self.in_a_row
+                            "{} failures in a row, the last: {outcome}",
+                            self.failures_in_row
                         )));
                     }
                 }
             }
         }
-        self.job.progress().watched = left;
+        self.job.progress().pending = left;
         end
     }
 }
 
-/// What the first try since came to, on all ways; nothing while one is not tried.
-fn came_to(row: &Row, watched: &Watched) -> Option<Result<(), String>> {
+/// Returns the outcome of the first attempt since the restart, over all targets; `None` while one has not been attempted. The error is the
+/// status or the error code.
+fn outcome_since(row: &Row, pending: &PendingDelivery) -> Option<Result<(), String>> {
     let before = |target| {
-        watched
+        pending
             .before
             .iter()
             .find(|(known, _)| *known == target)
@@ -417,22 +430,21 @@ fn came_to(row: &Row, watched: &Watched) -> Option<Result<(), String>> {
     };
     let mut all = Ok(());
     for unit in &row.units {
-        // one that was cut off is made again
+        // an attempt that was cut off is repeated
         let is_known = |last: &&LastTry| {
             last.number > before(unit.target) && last.error.as_deref() != Some(CUT_OFF)
         };
-        let tried = unit.last.as_ref().filter(is_known);
-        match (unit.status, tried) {
+        let attempt = unit.last.as_ref().filter(is_known);
+        match (unit.status, attempt) {
             (Status::Delivered, _) => {}
-            (Status::Cancelled, _) => all = Err("a person's word: it was cancelled".to_owned()),
+            (Status::Cancelled, _) => all = Err("the delivery was cancelled".to_owned()),
             (Status::Pending | Status::Retrying | Status::Dead, Some(last)) => {
                 let word = last.error.as_deref().unwrap_or_default();
                 all = Err(last
                     .status
                     .map_or_else(|| word.to_owned(), |status| status.to_string()));
             }
-            // its tries ended without one
-            (Status::Dead, None) => all = Err("nothing: its time was over".to_owned()),
+            (Status::Dead, None) => all = Err("the delivery expired before an attempt".to_owned()),
             (Status::Pending | Status::Retrying, None) => return None,
         }
     }

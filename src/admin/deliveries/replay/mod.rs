@@ -1,4 +1,4 @@
-//! Replays by filter: planned, begun, looked at, stopped, resumed. They live in memory; what they set going is on the disk and goes on without them.
+//! Replays by filter: plan, begin, show, stop, resume. The jobs live in memory. Deliveries that they restart are on disk and go on without them.
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,48 +21,51 @@ use crate::api::deliveries::ReplayMany;
 
 pub(super) mod duplicate;
 mod job;
-use job::{Job, Order};
+use job::{Job, ReplayOrder};
 
-/// Replays that go on at once.
-const MOST_RUNNING: usize = 4;
-/// Replays that are known, those that are over included.
-const MOST_KNOWN: usize = 64;
-/// Deliveries a second, at least and at most.
-const SLOWEST: f64 = 0.01;
-const FASTEST: f64 = 1000.0;
+/// The most replays that run at once.
+const MAX_RUNNING: usize = 4;
+/// The most replays that are known, including those that have ended.
+const MAX_KNOWN: usize = 64;
+/// The bounds of the rate, in deliveries a second.
+const MIN_RATE: f64 = 0.01;
+const MAX_RATE: f64 = 1000.0;
 
-/// The replays of a gate, oldest first.
+/// The replay jobs of a gateway, oldest first.
 #[derive(Debug, Default)]
-pub(in crate::admin) struct Known(Mutex<VecDeque<Arc<Job>>>);
+pub(in crate::admin) struct Jobs(Mutex<VecDeque<Arc<Job>>>);
 
-impl Known {
+impl Jobs {
     fn all(&self) -> MutexGuard<'_, VecDeque<Arc<Job>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, id: &str) -> Result<Arc<Job>, Denied> {
         self.all().iter().find(|job| job.id() == id).cloned().ok_or_else(|| {
-            let help = "`GET /-/replays` lists those that are known; a gate that is restarted knows none from before";
+            let help = "`GET /-/replays` lists the known replays; a restart of the gateway forgets them";
             Denied::new(StatusCode::NOT_FOUND, &format!("there is no replay {}", shortened(id)), help)
         })
     }
 
-    /// Lets one begin that is in the state it must be in, if there is room for it.
-    fn enter(&self, job: &Arc<Job>, may_begin: fn(ReplayState) -> bool) -> Result<(), Denied> {
-        // the state is judged under the lock: of two callers one begins it
+    /// Begins a job if its state permits it and not too many are running.
+    ///
+    /// # Errors
+    /// 409 if its state does not permit it, 429 if too many are running.
+    fn begin(&self, job: &Arc<Job>, may_begin: fn(ReplayState) -> bool) -> Result<(), Denied> {
+        // the state is judged under the lock, so that only one of two callers begins the job
         let mut all = self.all();
         if !may_begin(job.shown().state) {
             return Err(Denied::new(
                 StatusCode::CONFLICT,
-                &format!("it is {}", word(job.shown().state)),
-                "only a replay that was stopped goes on",
+                &format!("the replay is {}", word(job.shown().state)),
+                "only a stopped or cancelled replay can be resumed",
             ));
         }
-        if all.iter().filter(|other| other.is_running()).count() >= MOST_RUNNING {
-            let help = "wait for one to end, or stop one: `GET /-/replays` lists them";
+        if all.iter().filter(|other| other.is_running()).count() >= MAX_RUNNING {
+            let help = "wait for one to end, or stop one; `GET /-/replays` lists them";
             return Err(Denied::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                &format!("{MOST_RUNNING} replays go on already"),
+                &format!("{MAX_RUNNING} replays are already running"),
                 help,
             ));
         }
@@ -70,16 +73,16 @@ impl Known {
         if !all.iter().any(|other| Arc::ptr_eq(other, job)) {
             all.push_back(Arc::clone(job));
         }
-        while all.len() > MOST_KNOWN
-            && let Some(over) = all.iter().position(|job| !job.is_running())
+        while all.len() > MAX_KNOWN
+            && let Some(ended) = all.iter().position(|job| !job.is_running())
         {
-            all.remove(over);
+            all.remove(ended);
         }
         Ok(())
     }
 }
 
-/// The word for the state of a replay, as its JSON has it.
+/// Returns the state of a replay as its JSON spells it.
 fn word(state: ReplayState) -> &'static str {
     match state {
         ReplayState::Running => "running",
@@ -89,9 +92,9 @@ fn word(state: ReplayState) -> &'static str {
     }
 }
 
-/// A rate that can be kept.
+/// Checks that a rate is within its bounds.
 fn rate(rate: f64) -> Result<f64, Denied> {
-    match (SLOWEST..=FASTEST).contains(&rate) {
+    match (MIN_RATE..=MAX_RATE).contains(&rate) {
         true => Ok(rate),
         false => Err(bad(
             "`rate` is out of bounds",
@@ -103,7 +106,7 @@ fn rate(rate: f64) -> Result<f64, Denied> {
 pub(super) async fn replay_many(
     Actor(who): Actor,
     State(source): State<Arc<dyn Source>>,
-    State(known): State<Arc<Known>>,
+    State(jobs): State<Arc<Jobs>>,
     body: Told,
 ) -> Result<Response, Denied> {
     let ReplayMany {
@@ -129,7 +132,7 @@ pub(super) async fn replay_many(
             Json(plan(&*desk, &names, &wanted, order_of(order), |_| true).await?).into_response(),
         );
     }
-    let order = Order {
+    let order = ReplayOrder {
         wanted,
         order: order_of(order),
         filter,
@@ -140,61 +143,61 @@ pub(super) async fn replay_many(
         who,
     };
     let job = Arc::new(Job::new(order, rate, desk.now().wall));
-    known.enter(&job, |_| true)?;
+    jobs.begin(&job, |_| true)?;
     let id = job.id().to_owned();
     tokio::spawn(job::run(desk, job));
     Ok((StatusCode::ACCEPTED, Json(ReplayBegun { id })).into_response())
 }
 
-pub(super) async fn list(State(known): State<Arc<Known>>) -> Json<Replays> {
+pub(super) async fn list(State(jobs): State<Arc<Jobs>>) -> Json<Replays> {
     Json(Replays {
-        replays: known.all().iter().rev().map(|job| job.shown()).collect(),
+        replays: jobs.all().iter().rev().map(|job| job.shown()).collect(),
     })
 }
 
 pub(super) async fn show(
-    State(known): State<Arc<Known>>,
+    State(jobs): State<Arc<Jobs>>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Replay>, Denied> {
-    Ok(Json(known.find(&id_of(path)?)?.shown()))
+    Ok(Json(jobs.find(&id_of(path)?)?.shown()))
 }
 
 pub(super) async fn stop(
     Actor(who): Actor,
-    State(known): State<Arc<Known>>,
+    State(jobs): State<Arc<Jobs>>,
     path: Result<Path<String>, PathRejection>,
     body: Told,
 ) -> Result<Json<Replay>, Denied> {
     let Nothing {} = told(&whole(body)?)?;
-    let job = known.find(&id_of(path)?)?;
+    let job = jobs.find(&id_of(path)?)?;
     if !job.stop(&who) {
         return Err(Denied::new(
             StatusCode::CONFLICT,
-            &format!("it is {}", word(job.shown().state)),
-            "only a replay that runs can be stopped",
+            &format!("the replay is {}", word(job.shown().state)),
+            "only a running replay can be stopped",
         ));
     }
-    tracing::info!(replay = job.id(), who = &*who, "a replay is stopped");
+    tracing::info!(replay = job.id(), who = &*who, "replay stopped");
     Ok(Json(job.shown()))
 }
 
 pub(super) async fn resume(
     Actor(who): Actor,
     State(source): State<Arc<dyn Source>>,
-    State(known): State<Arc<Known>>,
+    State(jobs): State<Arc<Jobs>>,
     path: Result<Path<String>, PathRejection>,
     body: Told,
 ) -> Result<(StatusCode, Json<Replay>), Denied> {
     let Resume { rate: asked } = told(&whole(body)?)?;
     let asked = asked.map(rate).transpose()?;
-    let (job, desk) = (known.find(&id_of(path)?)?, desk(&source)?);
-    known.enter(&job, |state| {
+    let (job, desk) = (jobs.find(&id_of(path)?)?, desk(&source)?);
+    jobs.begin(&job, |state| {
         matches!(state, ReplayState::Stopped | ReplayState::Cancelled)
     })?;
     if let Some(rate) = asked {
         job.set_rate(rate);
     }
-    tracing::info!(replay = job.id(), who = &*who, "a replay goes on");
+    tracing::info!(replay = job.id(), who = &*who, "replay resumed");
     let shown = job.shown();
     tokio::spawn(job::run(desk, job));
     Ok((StatusCode::ACCEPTED, Json(shown)))
@@ -208,10 +211,10 @@ mod tests {
     use crate::api::deliveries::Filter;
 
     #[test]
-    fn of_two_that_resume_a_replay_one_does() {
-        let known = Known::default();
+    fn only_one_of_two_resumes_begins() {
+        let jobs = Jobs::default();
         let filter = Filter::default();
-        let order = Order {
+        let order = ReplayOrder {
             wanted: Wanted::Ids(Vec::new()),
             order: crate::store::archive::Order::Oldest,
             filter,
@@ -223,11 +226,11 @@ mod tests {
         };
         let job = Arc::new(Job::new(order, 1.0, SystemTime::UNIX_EPOCH));
         let stopped = |state: ReplayState| state != ReplayState::Running;
-        assert!(known.enter(&job, stopped).is_ok());
+        assert!(jobs.begin(&job, stopped).is_ok());
         assert_eq!(
-            known.enter(&job, stopped).map_err(|denied| denied.status),
+            jobs.begin(&job, stopped).map_err(|denied| denied.status),
             Err(StatusCode::CONFLICT)
         );
-        assert_eq!(known.all().len(), 1);
+        assert_eq!(jobs.all().len(), 1);
     }
 }

@@ -340,7 +340,7 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
         stopped["why"]
             .as_str()
             .unwrap()
-            .ends_with("failures in a row, the last came to 503"),
+            .ends_with("failures in a row, the last: 503"),
         "{stopped}"
     );
     let failed = stopped["failed"].as_u64().unwrap();
@@ -395,7 +395,7 @@ async fn a_person_stops_it_and_four_go_on_at_once() {
         .await;
     assert_eq!(
         (status, answer["error"].as_str()),
-        (429, Some("4 replays go on already"))
+        (429, Some("4 replays are already running"))
     );
     let (status, _) = desks
         .post(&format!("/-/replays/{}/stop", begun[0]), json!({}))
