@@ -83,19 +83,19 @@ pub struct Schedule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSchedule {
     /// Without a wait, an upstream that is down gets attempts without a pause.
-    #[error("the first wait is zero: a dead upstream would be tried without a pause")]
+    #[error("the first wait is zero: an upstream that is down would get attempts without a pause")]
     NoInitial,
     /// Waits would shrink.
-    #[error("the factor is below 1, or no number: waits would shrink")]
+    #[error("the factor is not a number of at least 1: waits would shrink")]
     Factor,
     /// The bound is below the first wait.
     #[error("the longest wait is shorter than the first")]
     MaxBelowInitial,
     /// There are no attempts.
-    #[error("there is no attempt at all")]
+    #[error("the schedule has no attempt")]
     NoAttempts,
     /// The age is zero.
-    #[error("the greatest age is zero: nothing would ever be tried again")]
+    #[error("the greatest age is zero: no delivery would be retried")]
     NoAge,
     /// A wait is longer than a year.
     #[error("a wait is longer than a year")]
@@ -213,9 +213,9 @@ impl Schedule {
                 Duration::try_from_secs_f64(grown).unwrap_or(*max).min(*max)
             }
             Waits::Fixed(waits) => {
-                let place = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+                let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
                 waits
-                    .get(place)
+                    .get(index)
                     .or(waits.last())
                     .copied()
                     .unwrap_or(MAX_WAIT)
@@ -280,11 +280,11 @@ impl Schedule {
     /// Schedules the next attempt after `own`, or after the delay that the app asks for if that is longer, but at the end of the age at the
     /// latest.
     fn retry(&self, state: RetryState, last: LastAttempt, own: Duration) -> RetryDecision {
-        let asked = match last {
+        let retry_after = match last {
             LastAttempt::Answered(
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE,
-                asked,
-            ) => asked.unwrap_or_default(),
+                retry_after,
+            ) => retry_after.unwrap_or_default(),
             LastAttempt::Answered(..) | LastAttempt::NoAnswer => Duration::ZERO,
         };
         match self
@@ -293,7 +293,7 @@ impl Schedule {
             .filter(|left| !left.is_zero())
         {
             Some(left) => {
-                RetryDecision::RetryIn(own.max(asked.min(self.max_retry_after)).min(left))
+                RetryDecision::RetryIn(own.max(retry_after.min(self.max_retry_after)).min(left))
             }
             None => RetryDecision::Dead(Reason::Age),
         }

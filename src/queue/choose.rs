@@ -23,7 +23,7 @@ pub enum Room {
 /// A target with due deliveries.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Its number.
+    /// The number of the target.
     pub target: TargetId,
     /// The name of its upstream; several targets may have the same.
     pub upstream: Arc<str>,
@@ -40,7 +40,7 @@ pub struct Candidate {
 /// The attempts of a target that may begin, if memory permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Its number.
+    /// The number of the target.
     pub target: TargetId,
     /// The number of attempts, at least 1.
     pub count: u32,

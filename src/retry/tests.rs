@@ -122,7 +122,7 @@ fn a_list_is_followed_as_written() {
 #[test]
 fn statuses_decide() {
     let schedule = growing(3).ending_on([StatusCode::NOT_FOUND]);
-    let verdict = |tried| schedule.decide(after(1, secs(1)), tried, 0);
+    let verdict = |last| schedule.decide(after(1, secs(1)), last, 0);
     for status in [200, 202, 204, 299] {
         assert_eq!(verdict(answered(status, None)), RetryDecision::Delivered);
     }
@@ -139,7 +139,7 @@ fn statuses_decide() {
             "{status}"
         );
     }
-    // the last try may still succeed
+    // the last attempt may still succeed
     assert_eq!(
         schedule.decide(after(3, DAY * 9), answered(200, None), 0),
         RetryDecision::Delivered
@@ -198,20 +198,20 @@ fn the_last_try_comes_at_the_end_of_the_age() {
 #[test]
 fn retry_after_is_seconds_or_a_date() {
     let now = UNIX_EPOCH + secs(784_111_777);
-    let asked = |text: &str| parse_retry_after(text.as_bytes(), now).map(|asked| asked.as_secs());
-    assert_eq!(asked("120"), Some(120));
-    assert_eq!(asked(" 0 "), Some(0));
-    assert_eq!(asked("99999999999999999999999"), Some(u64::MAX));
-    assert_eq!(asked("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));
-    assert_eq!(asked("Sunday, 06-Nov-94 08:49:47 GMT"), Some(10));
-    assert_eq!(asked("Sun Nov  6 08:49:47 1994"), Some(10));
+    let seconds = |text: &str| parse_retry_after(text.as_bytes(), now).map(|delay| delay.as_secs());
+    assert_eq!(seconds("120"), Some(120));
+    assert_eq!(seconds(" 0 "), Some(0));
+    assert_eq!(seconds("99999999999999999999999"), Some(u64::MAX));
+    assert_eq!(seconds("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));
+    assert_eq!(seconds("Sunday, 06-Nov-94 08:49:47 GMT"), Some(10));
+    assert_eq!(seconds("Sun Nov  6 08:49:47 1994"), Some(10));
     assert_eq!(
-        asked("Sun, 06 Nov 1994 08:49:17 GMT"),
+        seconds("Sun, 06 Nov 1994 08:49:17 GMT"),
         Some(0),
         "in the past"
     );
     for nonsense in ["", "-1", "+5", "1.5", "soon", "1 2", "Sun, 06 Nov 1994"] {
-        assert_eq!(asked(nonsense), None, "{nonsense}");
+        assert_eq!(seconds(nonsense), None, "{nonsense}");
     }
     assert_eq!(parse_retry_after(&[0xff, b'1'], now), None);
 }
@@ -251,7 +251,7 @@ fn schedules() -> impl Strategy<Value = Schedule> {
     prop_oneof![growing, fixed]
 }
 
-fn tried() -> impl Strategy<Value = LastAttempt> {
+fn last() -> impl Strategy<Value = LastAttempt> {
     let answered = (100_u16..1000, prop::option::of(any::<u64>()))
         .prop_map(|(status, asked)| answered(status, asked));
     prop_oneof![Just(LastAttempt::NoAnswer), answered]
@@ -259,10 +259,10 @@ fn tried() -> impl Strategy<Value = LastAttempt> {
 
 proptest! {
     #[test]
-    fn a_wait_is_within_its_bounds(schedule in schedules(), attempts in any::<u32>(), age in any::<u64>(), tried in tried(), random in any::<u64>()) {
+    fn a_wait_is_within_its_bounds(schedule in schedules(), attempts in any::<u32>(), age in any::<u64>(), last in last(), random in any::<u64>()) {
         let standing = RetryState { attempts, age: Duration::from_millis(age) };
-        if let RetryDecision::RetryIn(wait) = schedule.decide(standing, tried, random) {
-            let asked = match tried {
+        if let RetryDecision::RetryIn(wait) = schedule.decide(standing, last, random) {
+            let asked = match last {
                 LastAttempt::Answered(_, Some(asked)) => asked.min(DEFAULT_MAX_RETRY_AFTER),
                 LastAttempt::Answered(..) | LastAttempt::NoAnswer => Duration::ZERO,
             };
@@ -273,9 +273,9 @@ proptest! {
     }
 
     #[test]
-    fn it_ends(schedule in schedules(), tried in tried(), random in any::<u64>()) {
+    fn it_ends(schedule in schedules(), last in last(), random in any::<u64>()) {
         let (mut age, mut attempts) = (Duration::ZERO, 1);
-        while let RetryDecision::RetryIn(wait) = schedule.decide(RetryState { attempts, age }, tried, random) {
+        while let RetryDecision::RetryIn(wait) = schedule.decide(RetryState { attempts, age }, last, random) {
             age += wait;
             attempts += 1;
             prop_assert!(schedule.max_attempts().is_none_or(|most| attempts <= most));

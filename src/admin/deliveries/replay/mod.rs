@@ -21,6 +21,7 @@ use crate::api::deliveries::ReplayMany;
 
 pub(super) mod duplicate;
 mod job;
+mod run;
 use job::{Job, ReplayOrder};
 
 /// The most replays that run at once.
@@ -145,7 +146,7 @@ pub(super) async fn replay_many(
     let job = Arc::new(Job::new(order, rate, desk.now().wall));
     jobs.begin(&job, |_| true)?;
     let id = job.id().to_owned();
-    tokio::spawn(job::run(desk, job));
+    tokio::spawn(run::run(desk, job));
     Ok((StatusCode::ACCEPTED, Json(ReplayBegun { id })).into_response())
 }
 
@@ -199,7 +200,7 @@ pub(super) async fn resume(
     }
     tracing::info!(replay = job.id(), who = &*who, "replay resumed");
     let shown = job.shown();
-    tokio::spawn(job::run(desk, job));
+    tokio::spawn(run::run(desk, job));
     Ok((StatusCode::ACCEPTED, Json(shown)))
 }
 
