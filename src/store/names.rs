@@ -76,18 +76,14 @@ pub(crate) struct NumberRow {
     pub(crate) kind: Kind,
     /// The name of its ledger, unique within the kind.
     pub(crate) ledger: Arc<str>,
-    /// The names that it had, the newest last; empty in a row that a version before 3 wrote, whose only known name is `ledger`.
+    /// The names that it had, the newest last.
     pub(crate) owners: Vec<Owner>,
 }
 
 impl NumberRow {
     /// Returns its names, each with whether it was merged then; the newest is last.
     fn owners(&self) -> impl DoubleEndedIterator<Item = (&str, bool)> {
-        let only = self.owners.is_empty().then_some((&*self.ledger, false));
-        self.owners
-            .iter()
-            .map(|owner| (&*owner.name, owner.merged))
-            .chain(only)
+        self.owners.iter().map(|owner| (&*owner.name, owner.merged))
     }
 
     /// Returns the newest of its names.
@@ -137,15 +133,6 @@ pub(crate) fn assign(rows: &mut Vec<NumberRow>, names: &[Named]) -> Vec<Numbers>
         if places.is_empty() {
             places.push(rows.len());
             rows.push(fresh(rows, named));
-        }
-        for at in &*places {
-            let ledger = rows
-                .get(*at)
-                .filter(|row| row.owners.is_empty())
-                .map(|row| ledger_before_3(rows, row, named));
-            if let (Some(row), Some(ledger)) = (rows.get_mut(*at), ledger) {
-                row.ledger = ledger;
-            }
         }
         let chosen = chosen(rows, places, named);
         let alone = places.len() == 1;
@@ -226,14 +213,6 @@ fn fresh(rows: &[NumberRow], named: &Named) -> NumberRow {
 fn is_taken(rows: &[NumberRow], kind: Kind, ledger: &str, but: u32) -> bool {
     rows.iter()
         .any(|row| row.kind == kind && *row.ledger == *ledger && row.number != but)
-}
-
-/// Returns the ledger name of a row without owners. Before version 3 a route kept its entries under the oldest name of its config.
-fn ledger_before_3(rows: &[NumberRow], row: &NumberRow, named: &Named) -> Arc<str> {
-    let oldest = named.previously.first().filter(|oldest| {
-        *row.ledger == *named.name && !is_taken(rows, row.kind, oldest, row.number)
-    });
-    oldest.map_or_else(|| Arc::clone(&row.ledger), |oldest| Arc::from(&**oldest))
 }
 
 /// Returns the names of a number that belongs to `named` now. Names that another route of the config claims are dropped.

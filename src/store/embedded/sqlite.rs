@@ -93,14 +93,14 @@ impl Database {
             .pragma_update(None, "wal_autocheckpoint", 0)
             .map_err(told)?;
         if let Some(found) = schema::version(&connection).map_err(told)?
-            && found > schema::SCHEMA
+            && found != schema::SCHEMA
         {
-            return Err(OpenError::NewerSchema { path, found });
+            return Err(OpenError::OtherSchema { path, found });
         }
         if short {
             whole(&connection, &path)?;
         }
-        let hash_key = schema::migrate(&mut connection, new_hash_key).map_err(told)?;
+        let hash_key = schema::create(&mut connection, new_hash_key).map_err(told)?;
         let file = identity(&path).map_err(io)?;
         let database = Self {
             connection,

@@ -171,39 +171,6 @@ fn kinds_share_no_numbers_and_no_names() {
     assert!(numbers.iter().all(|numbers| *numbers.ledger == *"a"));
 }
 
-/// Before version 3 a rename changed the row's name, and the ledger was kept under the oldest name of the config.
-#[test]
-fn row_of_an_older_version_keeps_its_ledger() {
-    let old = NumberRow {
-        number: 7,
-        kind: Kind::Route,
-        ledger: "b".into(),
-        owners: Vec::new(),
-    };
-    for (text, expected) in [
-        ("b<a", one(7, "a")),
-        ("b", one(7, "b")),
-        ("c<b", one(7, "b")),
-        ("b<a c", one(7, "a")),
-    ] {
-        let mut rows = vec![old.clone()];
-        let numbers = assign(&mut rows, &config(text)).remove(0);
-        assert_eq!(
-            (numbers.number, numbers.others, numbers.ledger.to_string()),
-            expected,
-            "{text}"
-        );
-        assert_eq!(rows[0].owner(), &*config(text)[0].name);
-    }
-    let mut rows = vec![old];
-    assign(&mut rows, &config("b<a"));
-    assert_eq!(
-        assign(&mut rows, &config("a"))[0].number,
-        7,
-        "the rename is rolled back"
-    );
-}
-
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// A config: each name is absent, a route, or a former name of one of the routes.

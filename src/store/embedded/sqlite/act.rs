@@ -195,7 +195,7 @@ fn replay(
         let over = "select distinct target from attempt where id = ?1
             and not exists (select 1 from due where due.id = attempt.id and due.target = attempt.target)";
         for unit in units(writing, over, id, only)? {
-            let last = "select max(attempt.n), max(coalesce(attempt.number, attempt.n)), delivery.lane
+            let last = "select max(attempt.n), max(attempt.number), delivery.lane
                 from attempt join delivery on delivery.id = attempt.id where attempt.id = ?1 and attempt.target = ?2";
             let read = |row: &rusqlite::Row<'_>| {
                 Ok(Again {

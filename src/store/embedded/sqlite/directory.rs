@@ -23,9 +23,9 @@ pub enum OpenError {
         /// `process 123`, or that it did not say.
         holder: String,
     },
-    /// A newer hookgate wrote it.
+    /// Another version of hookgate wrote it.
     #[error("{path} has schema version {found}, this hookgate knows {SCHEMA}: run the version that wrote it, or a newer one", path = path.display())]
-    NewerSchema {
+    OtherSchema {
         /// The file.
         path: PathBuf,
         /// The version it has.

@@ -80,11 +80,11 @@ pub(crate) fn lease(
 /// The units of one kind that are due, the longest due first. SQLite takes the tables of a cross join in the order they are written.
 const DUE: [&str; 2] = [
     "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
-        coalesce(due.attempt, due.lease), due.held, due.begun
+        due.attempt, due.held, due.begun
         from due cross join delivery on delivery.id = due.id where due.tries = 0 and due.target = ?1 and due.run_at <= ?2
         and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
     "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
-        coalesce(due.attempt, due.lease), due.held, due.begun
+        due.attempt, due.held, due.begun
         from due cross join delivery on delivery.id = due.id where due.tries > 0 and due.target = ?1 and due.run_at <= ?2
         and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
 ];

@@ -17,12 +17,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<NumberRow>> {
     let Some(kind) = kind_of(row.get(1)?) else {
         return Ok(None);
     };
-    let owners: Option<String> = row.get(3)?;
-    let owners = owners
-        .iter()
-        .flat_map(|owners| owners.split_whitespace())
-        .map(Owner::parse)
-        .collect();
+    let owners: String = row.get(3)?;
+    let owners = owners.split_whitespace().map(Owner::parse).collect();
     Ok(Some(NumberRow {
         number: row.get(0)?,
         kind,

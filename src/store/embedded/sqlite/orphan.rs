@@ -17,8 +17,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Gives back every unit that is leased, and records its attempt as cut off: one process holds one store, so whoever leased it is gone.
 /// Returns how many there were.
 pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
-    let held =
-        "select id, target, lease, coalesce(attempt, lease), cause, begun from due where held = 1";
+    let held = "select id, target, lease, attempt, cause, begun from due where held = 1";
     let orphans = writing.rows(held, [], |row| {
         let unit = Unit {
             delivery: row.get(0)?,

@@ -311,7 +311,7 @@ pub(crate) fn get(
     let Some(stored) = one(reading, id)?.filter(|stored| scope.contains(stored.origin)) else {
         return Ok(None);
     };
-    let all = "select target, coalesce(number, n), late, cause, started, took, connect, first_byte, status, error, peer, head, body
+    let all = "select target, number, late, cause, started, took, connect, first_byte, status, error, peer, head, body
         from attempt where id = ?1 order by target, n";
     let attempts = reading.rows(all, params![id], |row| {
         let attempt = Attempt {

@@ -98,8 +98,7 @@ fn take_out(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
 
 /// Frees the number of an attempt that was not made.
 fn give_back_number(writing: &Writing<'_>, unit: Unit) -> Result<(), StoreError> {
-    let free =
-        "update due set attempt = coalesce(attempt, lease) - 1 where id = ?1 and target = ?2";
+    let free = "update due set attempt = attempt - 1 where id = ?1 and target = ?2";
     writing
         .execute(free, params![unit.delivery, unit.target])
         .map(drop)

@@ -90,7 +90,7 @@ pub(super) struct Gone {
 
 /// Takes a unit out of the queue; the next of its lane is due then.
 pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<Gone>, StoreError> {
-    let out = "delete from due where id = ?1 and target = ?2 returning lane, lease, tries, coalesce(attempt, lease), held, cause, begun";
+    let out = "delete from due where id = ?1 and target = ?2 returning lane, lease, tries, attempt, held, cause, begun";
     let read = |row: &rusqlite::Row<'_>| {
         let (lane, held) = (
             row.get::<_, Option<[u8; 16]>>(0)?.map(Lane),
@@ -239,7 +239,8 @@ pub(super) fn insert_dead(
 
 /// Takes a unit out of the dead ones, if it is there.
 pub(super) fn exhume(writing: &Writing<'_>, unit: Unit) -> Result<Option<Dead>, StoreError> {
-    let out = "delete from dead where id = ?1 and target = ?2 returning lane, lease, tries, coalesce(attempt, lease)";
+    let out =
+        "delete from dead where id = ?1 and target = ?2 returning lane, lease, tries, attempt";
     let read = |row: &rusqlite::Row<'_>| {
         Ok(Dead {
             lane: row.get::<_, Option<[u8; 16]>>(0)?.map(Lane),
