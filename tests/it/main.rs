@@ -67,6 +67,7 @@ mod secrets;
 mod shutdown;
 #[cfg(target_os = "linux")]
 mod store_full;
+mod upgrade;
 mod upstream;
 mod vectors;
 mod vectors_http;

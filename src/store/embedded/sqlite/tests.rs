@@ -4,8 +4,6 @@ use super::directory::network;
 use super::*;
 use crate::mount;
 use crate::store::Key;
-use crate::store::archive::Scope;
-use crate::store::queue::{TargetId, Wanted};
 
 #[test]
 fn a_network_is_told_from_a_disk() {
