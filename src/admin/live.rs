@@ -42,22 +42,22 @@ static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::n
 /// One line of `/-/tail`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Tailing {
+pub enum TailItem {
     /// A request or a try.
     Line(Box<TailLine>),
     /// Something about the stream.
-    Mark(Mark),
+    Position(StreamPosition),
 }
 
 /// What a stream says of itself: at its beginning, every 5 s, and where lines are missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Mark {
+pub struct StreamPosition {
     /// What to give as `after` to go on from here.
     pub cursor: String,
     /// Lines of any route that were lost before this place.
     pub missed: u64,
-    /// Whether the gate began anew since `after`: how many lines were lost then is not known.
-    pub anew: bool,
+    /// Whether the gate began restarted since `after`: how many lines were lost then is not known.
+    pub restarted: bool,
 }
 
 /// How far a gate is that takes nothing more.
@@ -69,14 +69,16 @@ pub struct Drain {
     pub waiting: u64,
     /// Requests and tries under way.
     pub in_flight: u64,
-    /// Deliveries that are dead or cancelled: nothing happens to them by itself.
+    /// Dead deliveries. They stay until they are replayed or purged.
     pub dead: u64,
+    /// Cancelled deliveries. They stay until they are replayed or purged.
+    pub cancelled: u64,
 }
 
 /// What `POST /-/drain` is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct DrainAsked {
+pub struct DrainRequest {
     /// Always false: a gate that takes nothing more is about to be stopped.
     pub accept: bool,
     /// Also attempts at once what waits for a later time. What fails then waits again.
@@ -89,16 +91,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get(
             "/-/tail",
-            "Streams requests and tries as they end, one JSON object a line: `Tailing`. Ends after 50 s; go on with `after`.",
+            "Streams requests and tries as they end, one JSON object a line: `TailItem`. Ends after 50 s; go on with `after`.",
             Answers::Bytes(&["application/x-ndjson"]),
             get(tail),
         )
         .asked::<Asked>()
         .refuses(&[400, 429]),
         Endpoint::get("/-/drain", "What is left to deliver.", Answers::Json(200, schema::<Drain>), get(drained)).refuses(&[503]),
-        Endpoint::post::<DrainAsked>(
+        Endpoint::post::<DrainRequest>(
             "/-/drain",
-            "Takes no more deliveries, until the gate is started anew; what is due goes out, with `now` also what waits for a later time.",
+            "Takes no more deliveries, until the gate is started restarted; what is due goes out, with `now` also what waits for a later time.",
             Answers::Json(200, schema::<Drain>),
             post(drain),
         )
@@ -117,10 +119,10 @@ async fn drained(State(source): State<Arc<dyn Source>>) -> Result<Json<Drain>, D
 async fn drain(
     actor: Actor,
     State(source): State<Arc<dyn Source>>,
-    asked: Result<Json<DrainAsked>, JsonRejection>,
+    asked: Result<Json<DrainRequest>, JsonRejection>,
 ) -> Result<Json<Drain>, Denied> {
     match asked {
-        Ok(Json(DrainAsked { accept: false, now })) => {
+        Ok(Json(DrainRequest { accept: false, now })) => {
             source.stop_accepting();
             if now {
                 attempt_now(&source, actor).await?;
@@ -208,20 +210,20 @@ impl Stream {
     /// Until the watcher goes, or the connection is about to be cut.
     async fn run(self, after: Option<(u64, u64)>) {
         let run = self.source.run();
-        let anew = after.is_some_and(|(of, _)| of != run);
-        // a gate that began anew tells of all that it has
+        let restarted = after.is_some_and(|(of, _)| of != run);
+        // a gate that began restarted tells of all that it has
         let mut at = match after {
             Some((of, seq)) if of == run => seq,
             Some(_) => 0,
             None => self.source.tail(None, 0).last,
         };
-        let said = Mark {
+        let said = StreamPosition {
             cursor: format!("{run}-{at}"),
             missed: 0,
-            anew,
+            restarted,
         };
         let (mut text, mut silent) = (Vec::new(), Duration::ZERO);
-        line(&mut text, &Tailing::Mark(said));
+        line(&mut text, &TailItem::Position(said));
         let end = sleep(LASTS);
         tokio::pin!(end);
         let mut ticks = interval(EVERY);
@@ -239,17 +241,17 @@ impl Stream {
                     .as_ref()
                     .is_none_or(|route| one.route.as_ref() == Some(route))
                 {
-                    line(&mut text, &Tailing::Line(Box::new(one)));
+                    line(&mut text, &TailItem::Line(Box::new(one)));
                 }
             }
             silent += EVERY;
             if tailed.missed > 0 || silent >= BEAT {
                 line(
                     &mut text,
-                    &Tailing::Mark(Mark {
+                    &TailItem::Position(StreamPosition {
                         cursor: format!("{run}-{at}"),
                         missed: tailed.missed,
-                        anew: false,
+                        restarted: false,
                     }),
                 );
             }
@@ -269,7 +271,7 @@ impl Stream {
     }
 }
 
-fn line(text: &mut Vec<u8>, said: &Tailing) {
+fn line(text: &mut Vec<u8>, said: &TailItem) {
     // of strings and numbers alone, so it can be written
     if serde_json::to_writer(&mut *text, said).is_ok() {
         text.push(b'\n');

@@ -108,6 +108,7 @@ impl Source for Fixed {
                 waiting: 12,
                 in_flight: 1,
                 dead: 3,
+                cancelled: 2,
             })
         })
     }
@@ -424,7 +425,7 @@ fn status_is_read_back_as_it_was_written() {
         ..Status::default()
     };
     let text = serde_json::to_string(&status).unwrap();
-    assert!(text.contains("\"hour\":{\"in\":0,"), "{text}");
+    assert!(text.contains("\"hour\":{\"received\":0,"), "{text}");
     assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
 }
 
@@ -444,7 +445,9 @@ async fn a_gate_is_told_to_take_nothing_more_by_who_may() {
     assert_eq!(
         (
             status,
-            answer.ends_with("{\"accepting\":false,\"waiting\":12,\"in_flight\":1,\"dead\":3}")
+            answer.ends_with(
+                "{\"accepting\":false,\"waiting\":12,\"in_flight\":1,\"dead\":3,\"cancelled\":2}"
+            )
         ),
         (200, true),
         "{answer}"
@@ -470,7 +473,7 @@ async fn a_gate_is_told_to_take_nothing_more_by_who_may() {
 }
 
 /// The lines of a stream until its end, which is before its connection is cut.
-async fn tail(target: &str) -> Vec<live::Tailing> {
+async fn tail(target: &str) -> Vec<live::TailItem> {
     let (status, answer) = ask(
         loopback(),
         Fixed::default(),
@@ -489,18 +492,18 @@ async fn tail(target: &str) -> Vec<live::Tailing> {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_begins_with_its_place_counts_what_is_lost_and_beats() {
-    let mark = |cursor: &str, missed, anew| {
-        live::Tailing::Mark(live::Mark {
+    let mark = |cursor: &str, missed, restarted| {
+        live::TailItem::Position(live::StreamPosition {
             cursor: cursor.to_owned(),
             missed,
-            anew,
+            restarted,
         })
     };
-    let numbers = |lines: &[live::Tailing]| -> Vec<u64> {
+    let numbers = |lines: &[live::TailItem]| -> Vec<u64> {
         lines
             .iter()
             .filter_map(|line| {
-                if let live::Tailing::Line(line) = line {
+                if let live::TailItem::Line(line) = line {
                     Some(line.seq)
                 } else {
                     None

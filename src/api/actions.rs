@@ -1,4 +1,4 @@
-//! What the admin API is told to do and says it did: replays, cancelling, purging, forgetting, and the audit of it all.
+//! Requests and responses of the admin API that change something: replay, cancel, purge, forget; and the audit log.
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -6,176 +6,176 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::deliveries::{Filter, Plan};
 
-/// Where a replay by filter is.
+/// The state of a replay by filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplayState {
-    /// It goes on.
+    /// The replay is running.
     #[default]
     Running,
-    /// All is done.
+    /// Every delivery was replayed or skipped.
     Done,
-    /// It stopped by itself; `why` says it. It can be resumed.
+    /// The replay stopped by itself, for the reason in `stop_reason`. It can be resumed.
     Stopped,
-    /// A person stopped it. It can be resumed.
+    /// A person stopped the replay. It can be resumed.
     Cancelled,
 }
 
-/// What `GET /-/replays/{id}` answers. Replays are known until the gate ends, the last of them that are over included: what was set going goes on
-/// without them.
+/// A replay, as `GET /-/replays/{id}` returns it. A gateway remembers its replays, the last finished ones included, until it is restarted.
+/// The deliveries that a replay has started go on without it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
-    /// Its ID.
+    /// The replay's ID.
     pub id: String,
-    /// Where it is.
+    /// The replay's state.
     pub state: ReplayState,
-    /// Why it stopped.
-    pub why: Option<String>,
-    /// Deliveries it is about; it grows while `counting`.
+    /// The reason why the replay stopped; null while it runs, and once it is done.
+    pub stop_reason: Option<String>,
+    /// Deliveries to replay. The number grows while `counting` is true.
     pub planned: u64,
-    /// Whether they are being counted still.
+    /// Whether the deliveries are still being counted.
     pub counting: bool,
-    /// Set going.
+    /// Deliveries that were started again so far.
     pub done: u64,
-    /// Handed on by their first try.
-    pub handed_on: u64,
-    /// Not handed on by their first try; their retries go on.
+    /// Deliveries that were delivered by their first attempt.
+    pub delivered: u64,
+    /// Deliveries whose first attempt failed. Their retries go on.
     pub failed: u64,
-    /// Left out: another delivery of the same ID was handed on, or waits; or there was nothing to set going any more.
+    /// Deliveries that were skipped: another delivery with the same ID was delivered or is waiting, or there was nothing left to replay.
     pub skipped: u64,
-    /// Neither left out nor tried yet.
-    pub not_tried: u64,
-    /// Deliveries a second.
+    /// Deliveries that were neither skipped nor attempted yet.
+    pub not_attempted: u64,
+    /// Deliveries per second.
     pub rate: f64,
-    /// Stops after so many failures in a row; 0: never.
+    /// The number of consecutive failures after which the replay stops; 0: it never stops.
     pub stop_after: u32,
-    /// Which.
+    /// The deliveries that are replayed.
     pub filter: Filter,
-    /// Why, as it was said.
+    /// The reason that was given for the replay.
     pub reason: String,
-    /// Who asked for it.
+    /// The name of the token that started the replay.
     pub who: String,
-    /// When it began.
+    /// When the replay began.
     pub started_at: String,
-    /// When it ended.
+    /// When the replay ended.
     pub ended_at: Option<String>,
 }
 
-/// What `GET /-/replays` answers.
+/// The replays that this gateway remembers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Replays {
-    /// Newest first.
+    /// The replays, newest first.
     pub replays: Vec<Replay>,
 }
 
-/// What `POST /-/deliveries/replay` answers when it begins.
+/// A replay that was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayBegun {
     /// The replay's ID.
     pub id: String,
 }
 
-/// What `POST /-/replays/{id}/resume` is told.
+/// A request to resume a replay.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resume {
-    /// Deliveries a second from now on; null: as before.
+    /// Deliveries per second from now on; null: the rate from before.
     #[schemars(range(min = 0.01, max = 1000))]
     pub rate: Option<f64>,
 }
 
-/// What `POST /-/deliveries/cancel` and `…/purge` are told: `ids` or `filter`.
+/// A request to cancel or purge deliveries. Exactly one of `ids` and `filter` must be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ActMany {
-    /// These, by their IDs here.
+    /// The deliveries, by the gateway's IDs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000))]
     pub ids: Option<Vec<String>>,
-    /// Those found.
+    /// The deliveries that this filter finds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
-    /// Why, for the audit.
+    /// The reason, for the audit log.
     pub reason: String,
-    /// Says what would be done, and does nothing.
+    /// Whether only to return what would be done.
     pub dry_run: bool,
-    /// For a purge: also what still waits, which is then never delivered.
-    pub waiting: bool,
+    /// Whether a purge also deletes waiting deliveries, which are then never delivered.
+    pub include_waiting: bool,
 }
 
-/// What a cancel or a purge did.
+/// The result of a cancel or a purge.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acted {
-    /// Deliveries it changed or deleted.
+    /// The number of deliveries that were changed or deleted.
     pub done: u64,
-    /// Whether there is more to do than one call does: ask once more.
+    /// Whether there is more to do than one call can do. If so, repeat the call.
     pub more: bool,
 }
 
-/// What a call came to that can be made as a dry run.
+/// The result of a cancel or a purge, or the plan of a dry run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ActAnswer {
-    /// It was a dry run.
+    /// The plan of a dry run.
     Plan(Box<Plan>),
-    /// It was done.
+    /// The result.
     Acted(Acted),
 }
 
-/// What `POST /-/forget` is told.
+/// A request to forget a delivery ID.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forget {
-    /// The route.
+    /// The name of the route.
     pub route: String,
-    /// The provider's ID of the delivery, or its ID here.
+    /// The provider's ID of the delivery, or the gateway's.
     pub id: String,
-    /// The path parameters it came with, where the route has any.
+    /// The delivery's path parameters, if the route has any.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
-    /// The account it came from, where the route finds its secrets by a key.
+    /// The delivery's account, if the route finds its secrets by a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// The body exactly as it came, in base64, where the key is made of it too and no stored delivery has the ID.
+    /// The body exactly as it was received, in base64. Needed if the ledger key depends on the body and no stored delivery has the ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
-    /// Why, for the audit.
+    /// The reason, for the audit log.
     #[serde(default)]
     pub reason: String,
 }
 
-/// What forgetting came to.
+/// The result of forgetting a delivery ID.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Forgotten {
-    /// Whether the ledger had it.
+    /// Whether the ledger remembered the ID.
     pub forgotten: bool,
 }
 
-/// An act as it was recorded.
+/// An entry of the audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
-    /// When.
+    /// When it was done.
     pub at: String,
-    /// Who: the name of a token; `admin` is `admin.token`, or the one beside the store.
+    /// The name of the token that was used. `admin` is `admin.token`, or the generated token in the store's directory.
     pub who: String,
-    /// `replay`, `attempt_now`, `cancel`, `purge` or `forget`.
-    pub what: String,
-    /// To what.
-    pub which: String,
-    /// Why.
+    /// The action: `replay`, `attempt_now`, `cancel`, `purge` or `forget`.
+    pub action: String,
+    /// The deliveries, as IDs or as a filter.
+    pub selection: String,
+    /// The reason that was given.
     pub reason: String,
-    /// Deliveries it changed.
+    /// The number of deliveries that were changed.
     pub done: u64,
 }
 
-/// What `GET /-/audit` answers.
+/// The last entries of the audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Audit {
-    /// Newest first.
+    /// The entries, newest first.
     pub audit: Vec<AuditEntry>,
 }
 
-/// Nothing need be said.
+/// An empty object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}

@@ -1,10 +1,10 @@
-//! What the admin API says of deliveries, and the CLI reads back. Times are RFC 3339 in UTC, durations seconds, sizes bytes.
+//! Deliveries in the admin API's JSON. Times are RFC 3339 in UTC, durations seconds, sizes bytes.
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a delivery is on its way to one target.
+/// The state of a delivery at one target.
 #[derive(
     Clone,
     Copy,
@@ -20,24 +20,24 @@ use serde::{Deserialize, Serialize};
     JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum State {
-    /// It waits for its first try.
+pub enum DeliveryState {
+    /// The delivery waits for its first attempt.
     #[default]
     Pending,
-    /// It waits for another.
+    /// The delivery waits for another attempt.
     Retrying,
-    /// Its tries are over.
+    /// The delivery's attempts are exhausted.
     Dead,
-    /// A person ended it.
+    /// A person cancelled the delivery.
     Cancelled,
-    /// It was handed on.
+    /// The target answered 2xx.
     Delivered,
-    /// It waits, and its route is gone from the config: no try is made until there is one of that name.
+    /// The delivery waits, but its route is gone from the config. It is not attempted until there is a route with that name.
     Parked,
 }
 
-impl State {
-    /// All of them.
+impl DeliveryState {
+    /// All states.
     pub const ALL: [Self; 6] = [
         Self::Pending,
         Self::Retrying,
@@ -47,7 +47,7 @@ impl State {
         Self::Parked,
     ];
 
-    /// The word for it.
+    /// Returns the state as it is written in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -60,7 +60,7 @@ impl State {
     }
 }
 
-/// In which direction a list goes.
+/// The order of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
@@ -71,263 +71,266 @@ pub enum Order {
     Oldest,
 }
 
-/// What a delivery belongs to.
+/// The origin of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Origin {
-    /// `route`, or `alarm`: the gate's own.
+    /// `route`, or `alarm` for the gateway's own alarms.
     pub kind: String,
-    /// Its name.
+    /// The name of the route or alarm webhook.
     pub name: String,
 }
 
-/// The last try on a way.
+/// The last attempt at a target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Last {
-    /// When it began.
+pub struct LastAttempt {
+    /// When the attempt began.
     pub at: String,
-    /// The status it was answered with, or a word for what went wrong.
-    pub came_to: String,
-    /// How long it took.
+    /// The response status, or an error code if there was no response.
+    pub outcome: String,
+    /// How long the attempt took.
     pub took: f64,
 }
 
-/// One way of a delivery.
+/// A target of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
-    /// Where it goes: a route.
+    /// The name of the target: the route's name.
     pub target: String,
-    /// Where it is.
-    pub status: State,
-    /// Tries made, in this round.
-    pub tries: u32,
-    /// Attempts made at most; null where only the age ends them, and where the route is gone.
+    /// The state of the delivery at this target.
+    pub state: DeliveryState,
+    /// Attempts made since the delivery was accepted or last replayed.
+    pub attempt_count: u32,
+    /// The maximum number of attempts; null if only the age limits them, or if the route is gone.
     pub max_attempts: Option<u32>,
-    /// When the next try is due; null if none is planned, and for one that waits behind others.
+    /// When the next attempt is due; null if none is planned, or if the delivery waits behind others of its lane.
     pub next_at: Option<String>,
-    /// Whether it is being tried now.
+    /// Whether an attempt is in progress.
     pub leased: bool,
-    /// Why it is dead: `attempts`, `age`, or the status that ended it.
+    /// The reason why the delivery is dead: `attempts`, `age`, or the response status that ended it.
     pub reason: Option<String>,
-    /// The last try.
-    pub last: Option<Last>,
+    /// The last attempt.
+    pub last: Option<LastAttempt>,
 }
 
-/// A delivery in a list.
+/// A delivery, as lists show it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
-    /// Its ID here.
+    /// The gateway's ID of the delivery.
     pub id: String,
-    /// What it belongs to.
+    /// The route or alarm that the delivery belongs to.
     pub origin: Origin,
-    /// The provider's ID of it.
+    /// The provider's ID of the delivery.
     pub delivery_id: Option<String>,
-    /// The account: the key by which its secret was found; null where the route finds no secrets by key.
+    /// The account: the key by which the secret was found; null if the route does not find its secrets by a key.
     pub account: Option<String>,
-    /// What kind of event it is.
+    /// The event type.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// When it was accepted.
+    /// When the delivery was accepted.
     pub received_at: String,
-    /// Bytes of its body.
+    /// The size of the body in bytes.
     pub size: u64,
-    /// Its ways.
+    /// The delivery's targets.
     pub targets: Vec<Target>,
 }
 
-/// What `GET /-/deliveries` answers.
+/// A page of deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Deliveries {
-    /// In the order that was asked for. It can be fewer than `limit`, or none, although there are more: a search looks at so many at a time.
+    /// The deliveries, in the requested order. A page can have fewer than `limit` deliveries, or none, although more follow: one call examines
+    /// a bounded number of rows.
     pub deliveries: Vec<Delivery>,
-    /// What to give as `after` to go on; null at the end.
+    /// The value of `after` for the next page; null at the end.
     pub next: Option<String>,
 }
 
-/// A header, in the order and as often as it was sent.
+/// A header line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Header {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its value; of a secret nothing, of a signature its ends.
+    /// The value. Secrets are redacted, signatures shortened.
     pub value: String,
 }
 
-/// The request that a delivery came with.
+/// The request of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// The method.
     pub method: String,
-    /// The path. The query, if there was one, is in `http` alone.
+    /// The path. The query string is only in `/-/deliveries/{id}/http`.
     pub path: String,
-    /// Whether there was a query.
+    /// Whether there was a query string.
     pub query: bool,
-    /// The host it was sent to.
+    /// The host that the request was sent to.
     pub host: String,
-    /// Its headers.
+    /// The headers, in the order in which they were sent.
     pub headers: Vec<Header>,
     /// The client's address.
     pub client: Option<String>,
-    /// Whether it came over TLS.
+    /// Whether the request came over TLS.
     pub tls: bool,
-    /// When it was complete.
+    /// When the request was complete.
     pub received_at: Option<String>,
-    /// The gate's ID of the request, as in its logs.
+    /// The gateway's ID of the request, as in its logs.
     pub request_id: Option<String>,
-    /// The preset of its route then.
+    /// The preset of the route at that time.
     pub provider: Option<String>,
-    /// Whether it is authentic.
+    /// Whether the request is authentic.
     pub verified: bool,
     /// The name of the secret that matched.
     pub secret: Option<String>,
     /// The signed time.
     pub signed_at: Option<String>,
-    /// What the signature covers.
+    /// The parts of the request that the signature covers.
     pub covers: Option<String>,
     /// The path parameters.
     pub params: BTreeMap<String, String>,
-    /// The status its sender was answered with.
-    pub answered: Option<u16>,
+    /// The status of the response to the sender.
+    pub response_status: Option<u16>,
 }
 
-/// A body, as far as it is told without showing it.
+/// Facts about a body that do not reveal it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BodyFacts {
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Its SHA-256, in hex.
+    /// The SHA-256 digest, in hex.
     pub sha256: String,
-    /// What its sender says it is.
+    /// The `Content-Type` that the sender gave.
     pub content_type: Option<String>,
 }
 
-/// One try.
+/// An attempt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
-    /// Where it went.
+    /// The name of the target.
     pub target: String,
-    /// Its number, which `Hookgate-Attempt` had: it only grows, past replays and restarts too.
+    /// The number of the attempt, as in `Hookgate-Attempt`. It keeps growing across replays and restarts.
     pub number: u32,
-    /// Why it was made: `schedule`, `replay`, `test`, or `probe`, the one that tries an upstream that was down.
+    /// The cause of the attempt: `schedule`, `replay`, `test`, or `probe` for an attempt that probes an upstream that was down.
     pub cause: String,
-    /// Whether it came back after another had taken over, or after the delivery was cancelled.
+    /// Whether the attempt ended after another attempt had taken over, or after the delivery was cancelled.
     pub late: bool,
-    /// When it began.
+    /// When the attempt began.
     pub started_at: String,
-    /// How long it took in all.
+    /// How long the attempt took.
     pub took: f64,
-    /// How long connecting took; null where a connection was used again.
+    /// How long connecting took; null if a connection was reused.
     pub connect: Option<f64>,
-    /// How long the first byte of the answer took.
+    /// How long it took until the first byte of the response.
     pub first_byte: Option<f64>,
-    /// The status it was answered with, or the word in `error`.
-    pub came_to: String,
-    /// The status, if there was one.
+    /// The response status, or the error code in `error`.
+    pub outcome: String,
+    /// The response status, if there was a response.
     pub status: Option<u16>,
-    /// The failure in one word, if there was none: `cut_off` if the gateway ended before the outcome was known, else it begins with
+    /// The error code, if there was no response: `cut_off` if the gateway ended before the outcome was known; otherwise it begins with
     /// `unreached` or `ambiguous`.
     pub error: Option<String>,
-    /// The address connected to.
+    /// The address that the gateway connected to.
     pub peer: Option<String>,
-    /// The answer's headers, as far as they were kept.
+    /// The stored headers of the response.
     pub headers: Vec<Header>,
-    /// The first bytes of the answer's body, as text; null for whoever asks without a token that reads.
+    /// The first bytes of the response body, as text; null without a token that has `read`.
     pub body_text: Option<String>,
 }
 
-/// What `GET /-/deliveries/{id}` answers.
+/// A delivery with its request and all attempts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Shown {
-    /// What a list says of it.
+pub struct DeliveryDetails {
+    /// The delivery, as lists show it.
     #[serde(flatten)]
     pub delivery: Delivery,
-    /// How many older deliveries have the ID of the provider's that was asked for, of the last hundred.
-    pub others: u64,
-    /// The request that it came with.
+    /// The number of older deliveries with the same provider's ID, among the last hundred. It is 0 if the delivery was requested by the
+    /// gateway's ID.
+    pub same_id_count: u64,
+    /// The request of the delivery.
     pub request: Request,
-    /// Its body.
+    /// The body.
     pub body: BodyFacts,
-    /// Every try, in order.
+    /// All attempts, in order.
     pub attempts: Vec<Attempt>,
 }
 
-/// Which deliveries. What is not said does not matter; all that is said must hold.
+/// A filter for deliveries. A delivery must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// Those of this route; one that is gone from the config has a name still.
+    /// The name of the route. Routes that are gone from the config keep their names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// Those on a way that is one of these.
+    /// States: the delivery is in one of them at some target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub status: Vec<State>,
-    /// Accepted then or later: RFC 3339, or an age such as `22h`.
+    pub state: Vec<DeliveryState>,
+    /// The earliest time of acceptance: RFC 3339, or an age such as `22h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// Accepted before: RFC 3339, or an age.
+    /// The time before which the delivery was accepted: RFC 3339, or an age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// The provider's ID.
+    /// The provider's ID of the delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The kind of event.
+    /// The event type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
-    /// The body contains this text.
+    /// A text that the body contains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
-/// What an act would be done to.
+/// The deliveries that an action would change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
-    /// How many deliveries.
+    /// The number of deliveries.
     pub count: u64,
-    /// Whether all were counted; if not, there are more.
+    /// Whether all deliveries were counted. If not, there are more.
     pub complete: bool,
-    /// Bytes of their bodies.
+    /// The total size of their bodies in bytes.
     pub bytes: u64,
-    /// When the oldest was accepted.
+    /// When the oldest delivery was accepted.
     pub first_at: Option<String>,
-    /// When the newest was accepted.
+    /// When the newest delivery was accepted.
     pub last_at: Option<String>,
-    /// How many of each kind of event; those without one are under the empty name, those past the fiftieth kind under `…`.
+    /// The number of deliveries by event type. Deliveries without an event type have the empty name; types past the fiftieth are counted
+    /// under `…`.
     pub types: BTreeMap<String, u64>,
-    /// The first few.
+    /// The first few deliveries.
     pub sample: Vec<Delivery>,
 }
 
-/// What `POST /-/deliveries/{id}/replay` is told.
+/// A request to replay one delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplayOne {
-    /// Why, for the audit.
+    /// The reason, for the audit log.
     pub reason: String,
-    /// Also if it was handed on: the app sees it twice.
-    pub delivered: bool,
-    /// Also if another delivery of the same ID was handed on, or waits.
+    /// Whether to replay the delivery even if it was delivered: your app receives it again.
+    pub include_delivered: bool,
+    /// Whether to replay the delivery even if another delivery with the same ID was delivered or is waiting.
     pub bypass_dedupe: bool,
 }
 
-/// What `POST /-/deliveries/replay` is told.
+/// A request to replay all deliveries that a filter finds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplayMany {
-    /// Which. Without a status: those that are dead or cancelled, and with `delivered` those handed on.
+    /// The deliveries. Without `state`: dead and cancelled ones, and with `include_delivered` also delivered ones.
     pub filter: Filter,
-    /// Says what would be done, and does nothing.
+    /// Whether only to return what would be done.
     pub dry_run: bool,
-    /// Deliveries a second.
+    /// Deliveries per second.
     #[schemars(range(min = 0.01, max = 1000))]
     pub rate: f64,
-    /// Stops after so many failures in a row: deliveries that their first try does not hand on. 0: never.
+    /// The number of consecutive failures after which the replay stops. A delivery whose first attempt fails counts as a failure. 0: never.
     pub stop_after: u32,
-    /// Why, for the audit.
+    /// The reason, for the audit log.
     pub reason: String,
-    /// Also those whose ID another delivery has that was handed on, or waits.
+    /// Whether to replay deliveries even if another delivery with the same ID was delivered or is waiting.
     pub bypass_dedupe: bool,
-    /// Also those that were handed on: the app sees them twice.
-    pub delivered: bool,
-    /// In which order.
+    /// Whether to replay deliveries that were delivered: your app receives them again.
+    pub include_delivered: bool,
+    /// The order.
     pub order: Order,
 }
 
@@ -340,17 +343,17 @@ impl Default for ReplayMany {
             stop_after: 0,
             reason: String::new(),
             bypass_dedupe: false,
-            delivered: false,
+            include_delivered: false,
             order: Order::Oldest,
         }
     }
 }
 
-/// What a single replay came to.
+/// The result of replaying one delivery.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Replayed {
-    /// Its ID here.
+    /// The gateway's ID of the delivery.
     pub id: String,
-    /// Ways that go again: 0 where there was nothing to do.
+    /// The number of targets at which the delivery is attempted again.
     pub done: u64,
 }

@@ -1,4 +1,4 @@
-//! What `/-/report` answers, and `hookgate report` reads back: what routes that observe would have refused. Times are RFC 3339 in UTC.
+//! The report of what observing routes would have refused, as `/-/report` returns it. Times are RFC 3339 in UTC.
 use std::time::SystemTime;
 
 use schemars::JsonSchema;
@@ -6,33 +6,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::telemetry::{Observation, rfc3339};
 
-/// All routes.
+/// The report of all routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// The gate's time.
+    /// The gateway's time.
     pub now: String,
     /// The webhook routes, in the order of the config.
     pub routes: Vec<RouteReport>,
 }
 
-/// One route.
+/// The report of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteReport {
-    /// Its name.
+    /// The route's name.
     pub route: String,
-    /// `enforce`, `observe`, or `none`: it verifies nothing.
+    /// `enforce`, `observe`, or `none` if the route verifies nothing.
     pub mode: String,
-    /// Whether it lets in, now, what it would refuse.
+    /// Whether the route currently forwards requests that it would refuse when enforcing.
     pub observes: bool,
-    /// When it stops observing, or has; `None` without `mode: observe`.
+    /// When the route stops or stopped observing; null without `mode: observe`.
     pub until: Option<String>,
-    /// Since when it observes, at the earliest since the start of the gate; all counts are since then.
+    /// Since when the route observes, at the earliest since the gateway's start. All counts are since then.
     pub since: Option<String>,
-    /// Authentic requests.
-    pub let_in: u64,
-    /// When the last one was.
-    pub let_in_at: Option<String>,
-    /// Those that would have been refused, by code.
+    /// The number of authentic requests.
+    pub authentic: u64,
+    /// When the last authentic request was received.
+    pub last_authentic_at: Option<String>,
+    /// The requests that would have been refused, by code.
     pub refused: Vec<WouldRefuse>,
 }
 
@@ -41,15 +41,15 @@ pub struct RouteReport {
 pub struct WouldRefuse {
     /// The refusal's code.
     pub code: String,
-    /// How many.
+    /// The number of requests.
     pub count: u64,
-    /// When the last one was.
+    /// When the last one was received.
     pub last_at: Option<String>,
-    /// Who sent them, in a few words.
+    /// A short description of the senders.
     pub hint: String,
 }
 
-/// How a route stands to what is not authentic.
+/// Returns the name of a route's verification mode.
 pub fn mode(verifies: bool, observes: bool) -> &'static str {
     match (verifies, observes) {
         (false, _) => "none",
@@ -59,7 +59,7 @@ pub fn mode(verifies: bool, observes: bool) -> &'static str {
 }
 
 impl RouteReport {
-    /// The report of a route, as far as it was seen.
+    /// Returns the report of a route from what was observed on it.
     pub fn new(
         route: &str,
         mode: &str,
@@ -81,8 +81,8 @@ impl RouteReport {
             observes: mode == "observe",
             until: until.map(rfc3339),
             since: seen.map(|seen| rfc3339(seen.since)),
-            let_in: seen.map_or(0, |seen| seen.let_in),
-            let_in_at: seen.and_then(|seen| seen.let_in_at).map(rfc3339),
+            authentic: seen.map_or(0, |seen| seen.authentic),
+            last_authentic_at: seen.and_then(|seen| seen.last_authentic_at).map(rfc3339),
             refused: refused.collect(),
         }
     }

@@ -1,27 +1,27 @@
-//! What `/-/status` answers, and the CLI reads back. Times are RFC 3339 in UTC.
+//! The status of the gateway, as `/-/status` returns it. Times are RFC 3339 in UTC.
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The state of everything.
+/// The status of the gateway.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
-    /// The version of the gate.
+    /// The gateway's version.
     pub version: String,
-    /// Seconds since it began.
+    /// Seconds since the gateway's start.
     pub uptime_seconds: u64,
-    /// Whether senders should be sent here.
+    /// Whether the gateway is ready for traffic.
     pub ready: bool,
     /// The config's generation.
     pub generation: u64,
-    /// The config's hash.
+    /// The hash over all files of the config.
     pub hash: String,
     /// When the config was loaded.
     pub loaded_at: String,
-    /// Why the last reload was refused; `None` after a good one.
+    /// The error of the last reload; null if it succeeded.
     pub last_error: Option<LastError>,
-    /// The config, in detail.
+    /// The config in detail.
     pub config: ConfigStatus,
     /// The routes, in the order of the config.
     pub routes: Vec<RouteStatus>,
@@ -33,84 +33,87 @@ pub struct Status {
     pub ledger: LedgerStatus,
     /// The store.
     pub store: StoreStatus,
-    /// The alarms that are raised now.
+    /// The raised alarms.
     #[serde(default)]
     pub alarms: Vec<AlarmStatus>,
-    /// Bytes of bodies held now.
+    /// Bytes of request bodies in memory.
     pub in_flight_bytes: u64,
-    /// Connections of senders now.
+    /// Open connections of senders.
     pub connections: u64,
-    /// Files, connections among them, that the system lets it have open at once; 0: not known.
+    /// The maximum number of open files, connections included, that the system allows; 0 if unknown.
     #[serde(default)]
     pub open_files: u64,
 }
 
-/// A reload that was refused.
+/// The error of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastError {
-    /// When.
+    /// When the reload failed.
     pub at: String,
-    /// Every mistake with its line.
-    pub text: String,
+    /// Every error with its line.
+    pub message: String,
 }
 
-/// The config that requests run on.
+/// The config that is in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigStatus {
-    /// Counted from 1; every accepted reload adds one.
+    /// The config generation. It starts at 1, and every successful reload adds one.
     pub generation: u64,
-    /// Over all that was read.
+    /// The hash over all files of the config.
     pub hash: String,
-    /// When it was loaded.
+    /// When the config was loaded.
     pub loaded_at: String,
     /// Seconds since then.
     pub age_seconds: u64,
-    /// Why the last reload was refused; `None` after a good one.
+    /// The error of the last reload; null if it succeeded.
     pub last_error: Option<LastError>,
-    /// Keys whose change waits for a restart.
+    /// Changed keys that take effect after a restart.
     pub needs_restart: Vec<String>,
-    /// Secrets whose file holds no usable text now, by name; the last good text counts.
+    /// The names of secrets whose files have no usable content now. Their last usable content stays in use.
     pub stale_secrets: Vec<String>,
-    /// Certificates whose files hold no good pair now, and why.
+    /// Certificates whose files have no valid pair now, and why. The last valid pair stays in use.
     #[serde(default)]
     pub stale_certificates: Vec<String>,
 }
 
-/// A route.
+/// The status of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteStatus {
-    /// Its name.
+    /// The route's name.
     pub name: String,
-    /// What it does: `forward`, `queue` or `pass`.
+    /// The route's action: `forward`, `queue` or `pass`.
     pub action: String,
-    /// `enforce`, `observe`, or `none`: it verifies nothing.
+    /// `enforce`, `observe`, or `none` if the route verifies nothing.
     #[serde(default)]
     pub mode: String,
-    /// When it stops observing, or has.
+    /// When the route stops or stopped observing.
     #[serde(default)]
     pub until: Option<String>,
-    /// The preset's name.
+    /// The name of the preset.
     pub provider: Option<String>,
-    /// The last hour.
+    /// Counts of the last hour.
     pub hour: HourStatus,
-    /// Deliveries that wait in the queue; null: none can.
+    /// The waiting deliveries; null if no delivery of the route can be stored.
     #[serde(default)]
-    pub queued: Option<u64>,
-    /// Deliveries that are dead or cancelled; null: none can be.
+    pub waiting: Option<u64>,
+    /// The dead deliveries; null if no delivery of the route can be stored.
     #[serde(default)]
     pub dead: Option<u64>,
-    /// Seconds until the queue of the route makes its next attempt, while it pauses because its app is away or has too much to do; null while
-    /// it does not pause.
+    /// The cancelled deliveries; null if no delivery of the route can be stored.
+    #[serde(default)]
+    pub cancelled: Option<u64>,
+    /// Seconds until the next attempt of a paused queue; null if the queue is not paused. A queue pauses while its upstream is down or overloaded.
     #[serde(default)]
     pub pause_seconds: Option<u64>,
-    /// Retries accepted since the start although they were older than the tolerance: the provider repeats the time of the first attempt.
+    /// Retries that were accepted since the start although they were older than the tolerance: the provider repeats the first attempt's time.
     #[serde(default)]
     pub late_retries: u64,
     /// When the last request ended.
     pub last_at: Option<String>,
-    /// Its secrets.
+    /// The route's secrets.
     pub secrets: Vec<SecretStatus>,
-    /// The circuit breaker of its handler, which opens when requests are not answered in time. `closed`, `open` or `half_open`; null: `pass`.
+    /// The state of the route's circuit breaker, which opens when the upstream does not answer in time: `closed`, `open` or `half_open`;
+    /// null for `pass`.
     #[serde(default)]
     pub breaker: Option<String>,
 }
@@ -119,15 +122,16 @@ pub struct RouteStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HourStatus {
     /// Requests that ended.
-    #[serde(rename = "in")]
     pub received: u64,
-    /// Those that the upstream answered with 2xx, or that are on the disk.
-    pub handed_on: u64,
+    /// Requests that were forwarded: the upstream answered 2xx.
+    pub forwarded: u64,
+    /// Deliveries that were accepted: stored, and acknowledged.
+    pub accepted: u64,
     /// Duplicates answered without the upstream.
     pub duplicates: u64,
-    /// Refused, by code.
+    /// Refused requests, by code.
     pub refused: BTreeMap<String, u64>,
-    /// What else became of them (`forwarded_5xx`, `abandoned`, …).
+    /// Requests with another outcome (`upstream_5xx`, `abandoned`, …).
     pub other: BTreeMap<String, u64>,
 }
 
@@ -141,7 +145,8 @@ impl From<crate::telemetry::Hour> for HourStatus {
         };
         Self {
             received: hour.received,
-            handed_on: hour.handed_on,
+            forwarded: hour.forwarded,
+            accepted: hour.accepted,
             duplicates: hour.duplicates,
             refused: owned(hour.refused),
             other: owned(hour.other),
@@ -149,65 +154,65 @@ impl From<crate::telemetry::Hour> for HourStatus {
     }
 }
 
-/// A secret, by name.
+/// The status of a secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretStatus {
-    /// Its name.
+    /// The secret's name.
     pub name: String,
-    /// When it matched last since the start; `None`: not yet.
+    /// When the secret last matched; null if it has not matched since the start.
     pub last_match_at: Option<String>,
-    /// When it stops counting.
+    /// When the secret expires.
     pub expires: Option<String>,
 }
 
-/// An upstream.
+/// The status of an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamStatus {
-    /// Its name.
+    /// The upstream's name.
     pub name: String,
-    /// Where it is.
+    /// The upstream's URL.
     pub url: String,
-    /// The circuit breaker of its address, which opens when no connection can be made: `closed`, `open` or `half_open`.
+    /// The state of the upstream's circuit breaker, which opens when no connection can be made: `closed`, `open` or `half_open`.
     pub breaker: String,
 }
 
-/// The clock, against the times that providers sign.
+/// The clock, compared with the times that providers sign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClockStatus {
-    /// How far signed times are behind the gate's clock, the median of late; negative: ahead.
+    /// The recent median of how far signed times are behind the gateway's clock; negative if they are ahead.
     pub skew_seconds: f64,
-    /// Of how many requests.
+    /// The number of requests in the median.
     pub samples: u64,
-    /// Whether the clock jumped and has not held since: nothing expires from the ledger.
+    /// Whether the clock jumped and is not trusted yet. Until it is, no entry of the ledger expires.
     pub jumped: bool,
 }
 
 /// The ledger of delivery IDs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerStatus {
-    /// IDs remembered.
+    /// The number of remembered IDs.
     pub entries: u64,
-    /// Memory of it, in bytes.
+    /// The memory of the ledger in bytes.
     pub bytes: u64,
-    /// IDs remembered at most.
+    /// The maximum number of remembered IDs.
     pub capacity: u64,
-    /// IDs forgotten before their window was over, since the start.
+    /// IDs that were forgotten before the end of their window, since the start.
     pub forgotten_early: u64,
-    /// IDs handed on that are not in the store yet.
+    /// Committed IDs that are not in the store yet.
     pub unsaved: u64,
 }
 
-/// An alarm that is raised.
+/// A raised alarm.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlarmStatus {
-    /// What is wrong: `docs/alarms.md` has all codes.
+    /// The code. `docs/alarms.md` lists all codes.
     pub code: String,
-    /// On which route; `None`: in the whole gate.
+    /// The route; null for an alarm of the whole gateway.
     pub route: Option<String>,
-    /// Since when.
+    /// When the alarm was raised.
     pub since: String,
-    /// In words.
-    pub text: String,
+    /// A description.
+    pub message: String,
 }
 
 impl From<&crate::alarm::Alarm> for AlarmStatus {
@@ -216,28 +221,28 @@ impl From<&crate::alarm::Alarm> for AlarmStatus {
             code: alarm.code.code().to_owned(),
             route: alarm.route.as_deref().map(str::to_owned),
             since: crate::telemetry::rfc3339(alarm.since),
-            text: alarm.text.clone(),
+            message: alarm.text.clone(),
         }
     }
 }
 
-/// The store.
+/// The status of the store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreStatus {
-    /// Its directory; `None`: memory alone.
+    /// The directory; null if the store is in memory only.
     pub path: Option<String>,
-    /// What somebody should look at.
+    /// A problem that needs attention.
     pub alarm: Option<String>,
-    /// Bytes of its files.
+    /// The size of the store's files in bytes.
     #[serde(default)]
     pub bytes: u64,
-    /// Bytes that are free beside them; null: not known, or there is no store.
+    /// Free bytes on the store's disk; null if unknown, or if the store is in memory only.
     #[serde(default)]
     pub free: Option<u64>,
-    /// Seconds that the last write took until it was on the disk.
+    /// Seconds that the last write took, fsync included.
     #[serde(default)]
     pub last_fsync: Option<f64>,
-    /// Deliveries that wait for routes that are gone from the config.
+    /// Deliveries whose routes are gone from the config.
     #[serde(default)]
     pub parked: u64,
 }

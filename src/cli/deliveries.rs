@@ -62,7 +62,7 @@ enum DeliveriesCommand {
     Cancel(change::ChangeArgs),
     /// Deletes deliveries for good.
     #[command(
-        after_help = "Examples:\n  hookgate deliveries purge --route stripe --state dead --until 30d\n  hookgate deliveries purge --route old --waiting --yes --reason \"the route is gone\""
+        after_help = "Examples:\n  hookgate deliveries purge --route stripe --state dead --until 30d\n  hookgate deliveries purge --route old --include-waiting --yes --reason \"the route is gone\""
     )]
     Purge(change::PurgeArgs),
     /// Writes deliveries out with their bodies: JSON lines, curl commands, raw HTTP.

@@ -2,8 +2,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::admin::live::{Drain, DrainAsked};
-use crate::api::deliveries::State;
+use crate::admin::live::{Drain, DrainRequest};
+use crate::api::deliveries::DeliveryState;
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::deliveries::export::{self, deliveries};
@@ -64,7 +64,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
     };
     if args.json {
         let count = exported.as_ref().map(|(_, count)| count);
-        let line = serde_json::json!({ "waiting": left.waiting, "in_flight": left.in_flight, "dead": left.dead, "exported": count });
+        let line = serde_json::json!({ "waiting": left.waiting, "in_flight": left.in_flight, "dead": left.dead, "cancelled": left.cancelled, "exported": count });
         term::print_line(&line.to_string())?;
     } else {
         let written = exported.map(|(path, count)| {
@@ -95,13 +95,17 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
 }
 
 /// What still waits.
-const WAITING: [State; 3] = [State::Pending, State::Retrying, State::Parked];
+const WAITING: [DeliveryState; 3] = [
+    DeliveryState::Pending,
+    DeliveryState::Retrying,
+    DeliveryState::Parked,
+];
 
 /// Until nothing is left, or the time is over; what is left.
 async fn wait(door: &Door, most: Duration, now: bool) -> Result<Drain, Error> {
     let began = SystemClock.mono();
     let mut left: Drain = door
-        .post("/-/drain", &DrainAsked { accept: false, now })
+        .post("/-/drain", &DrainRequest { accept: false, now })
         .await?;
     let mut told = began;
     loop {
@@ -129,13 +133,14 @@ fn is_done(left: &Drain) -> bool {
 }
 
 fn said(left: &Drain, look: &Look) -> String {
-    let dead = if left.dead > 0 {
-        format!(
-            "; {} dead or cancelled stay on the disk",
-            term::count(left.dead)
-        )
-    } else {
-        String::new()
+    let kept: Vec<String> = [(left.dead, "dead"), (left.cancelled, "cancelled")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, state)| format!("{} {state}", term::count(count)))
+        .collect();
+    let dead = match kept.as_slice() {
+        [] => String::new(),
+        kept => format!("; {} stay in the store", kept.join(" and ")),
     };
     if is_done(left) {
         return format!("{} nothing is left{dead}", look.sign(Sign::Good));
@@ -167,7 +172,7 @@ mod tests {
         let gate = Fake::start(|_, _| {
             (
                 200,
-                json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0 }),
+                json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0, "cancelled": 0 }),
             )
         });
         assert_eq!(gate.run(&["drain", "--now"]), Exit::DONE);
@@ -185,7 +190,7 @@ mod tests {
         let gate = Fake::start(|_, _| {
             (
                 200,
-                json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0 }),
+                json!({ "accepting": false, "waiting": 0, "in_flight": 0, "dead": 0, "cancelled": 0 }),
             )
         });
         assert_eq!(gate.run(&["drain"]), Exit::DONE);
@@ -202,7 +207,7 @@ mod tests {
             let waiting = left.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
             (
                 200,
-                json!({ "accepting": false, "waiting": waiting, "in_flight": 0, "dead": 5 }),
+                json!({ "accepting": false, "waiting": waiting, "in_flight": 0, "dead": 5, "cancelled": 0 }),
             )
         });
         assert_eq!(gate.run(&["drain"]), Exit::DONE);
@@ -219,7 +224,7 @@ mod tests {
         let gate = Fake::start(|_, _| {
             (
                 200,
-                json!({ "accepting": false, "waiting": 12, "in_flight": 1, "dead": 0 }),
+                json!({ "accepting": false, "waiting": 12, "in_flight": 1, "dead": 0, "cancelled": 0 }),
             )
         });
         assert_eq!(gate.run(&["drain", "--timeout", "300ms"]), Exit::UNFINISHED);
@@ -228,13 +233,14 @@ mod tests {
             waiting: 12,
             in_flight: 1,
             dead: 3,
+            cancelled: 2,
         };
         let plain =
             anstream::adapter::strip_str(&said(&left, &crate::cli::deliveries::fake::look()))
                 .to_string();
         assert_eq!(
             plain,
-            "✕ 12 deliveries left on the disk, 1 under way; 3 dead or cancelled stay on the disk"
+            "✕ 12 deliveries left on the disk, 1 under way; 3 dead and 2 cancelled stay in the store"
         );
         assert!(
             !is_done(&Drain {

@@ -132,7 +132,7 @@ fn verdict(route: &RouteReport, now: SystemTime, settled: Duration) -> Result<St
         .filter(|refused| refused.code == UNSIGNED)
         .map(|refused| refused.count)
         .sum::<u64>();
-    if route.let_in == 0 {
+    if route.authentic == 0 {
         return Err("Not yet: nothing authentic has come.".to_owned());
     }
     if let Some(last) = last
@@ -151,7 +151,12 @@ fn verdict(route: &RouteReport, now: SystemTime, settled: Duration) -> Result<St
             term::age(settled)
         ));
     }
-    if unsigned.saturating_mul(FEW) > route.let_in.saturating_add(count).saturating_add(unsigned) {
+    if unsigned.saturating_mul(FEW)
+        > route
+            .authentic
+            .saturating_add(count)
+            .saturating_add(unsigned)
+    {
         let many = term::counted(unsigned, "request");
         return Err(format!(
             "Not yet: {many} without a signature would have been refused. See who sends them."
@@ -229,7 +234,7 @@ fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
         .refused
         .iter()
         .map(|refused| refused.count)
-        .fold(route.let_in, u64::saturating_add);
+        .fold(route.authentic, u64::saturating_add);
     let last = |at: Option<&String>| {
         at.and_then(|at| moment(at))
             .map(|at| when(at, now, look))
@@ -244,7 +249,13 @@ fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
             cut(&term::clean(why), room, look).into(),
         ]);
     };
-    row("let in", GREEN, route.let_in, route.let_in_at.as_ref(), "");
+    row(
+        "let in",
+        GREEN,
+        route.authentic,
+        route.last_authentic_at.as_ref(),
+        "",
+    );
     let known = |code: &str| route.refused.iter().find(|refused| refused.code == code);
     for code in ALWAYS {
         let style = if code == UNSIGNED { YELLOW } else { RED };

@@ -56,12 +56,12 @@ async fn oldest(door: &Door, status: &Status) -> BTreeMap<String, Delivery> {
     for route in status
         .routes
         .iter()
-        .filter(|route| route.queued.is_some_and(|queued| queued > 0))
+        .filter(|route| route.waiting.is_some_and(|queued| queued > 0))
     {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs([
             ("route", route.name.as_str()),
-            ("status", "retrying"),
+            ("state", "retrying"),
             ("order", "oldest"),
             ("limit", "1"),
         ]);
@@ -83,7 +83,7 @@ fn retries(route: &RouteStatus, oldest: &Delivery, now: SystemTime) -> String {
         .targets
         .first()
         .and_then(|target| target.last.as_ref());
-    let app = match last.map(|last| last.came_to.as_str()) {
+    let app = match last.map(|last| last.outcome.as_str()) {
         Some(status) if status.bytes().all(|byte| byte.is_ascii_digit()) => {
             format!("answers {status}")
         }
@@ -93,7 +93,7 @@ fn retries(route: &RouteStatus, oldest: &Delivery, now: SystemTime) -> String {
     let age =
         moment(&oldest.received_at).map(|at| term::age(now.duration_since(at).unwrap_or_default()));
     let age = age.map(|age| format!(", oldest {age}")).unwrap_or_default();
-    let waiting = route.queued.unwrap_or_default();
+    let waiting = route.waiting.unwrap_or_default();
     format!(
         "{app}; {} wait{}{age}",
         deliveries(waiting),
@@ -271,7 +271,7 @@ fn attention(status: &Status, oldest: &BTreeMap<String, Delivery>, now: SystemTi
 /// What the config needs.
 fn of_config(config: &ConfigStatus, need: &mut impl FnMut(Sign, &str, String, &str)) {
     if let Some(error) = &config.last_error {
-        let (first, file) = first_error(&error.text);
+        let (first, file) = first_error(&error.message);
         let command = file
             .map(|file| format!("hookgate check {}", quoted(file)))
             .unwrap_or_default();
@@ -322,7 +322,7 @@ fn alarmed(alarm: &AlarmStatus) -> (String, String) {
             )
         })
         .unwrap_or_default();
-    (format!("{}: {}", alarm.code, alarm.text), command)
+    (format!("{}: {}", alarm.code, alarm.message), command)
 }
 
 /// The first error of a report, and the file it is in: `--> config.yaml:31:33` follows the words, or stands before them.
@@ -433,10 +433,10 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
         ("ROUTE", Align::Left),
         ("ACTION", Align::Left),
         ("1 H: IN", Align::Right),
-        ("HANDED ON", Align::Right),
+        ("OK", Align::Right),
         ("REFUSED", Align::Right),
         ("DUP", Align::Right),
-        ("QUEUED", Align::Right),
+        ("WAITING", Align::Right),
         ("DEAD", Align::Right),
         ("LAST", Align::Right),
         ("SECRETS", Align::Left),
@@ -466,10 +466,10 @@ fn routes(status: &Status, now: SystemTime, look: &Look) -> String {
             Cell::styled(term::clean(&route.name), BOLD),
             action(route),
             number(route.hour.received, PLAIN),
-            number(route.hour.handed_on, PLAIN),
+            number(route.hour.forwarded + route.hour.accepted, PLAIN),
             number(refused, RED),
             number(route.hour.duplicates, PLAIN),
-            or_none(route.queued, PLAIN),
+            or_none(route.waiting, PLAIN),
             or_none(route.dead, RED),
             last.into(),
             secrets(route, now, look),

@@ -2,12 +2,12 @@
 
 /// A word of the API, and what stands for it on the command line.
 const WORDS: &[(&str, &str)] = &[
-    ("`delivered`", "`--delivered`"),
+    ("`include_delivered`", "`--include-delivered`"),
     ("`bypass_dedupe`", "`--bypass-dedupe`"),
     ("`params`", "`--param NAME=VALUE`"),
     ("`account`", "`--account`"),
     ("`body_base64`", "`--body FILE`"),
-    ("`status`", "`--state`"),
+    ("`state`", "`--state`"),
     ("`since`", "`--since`"),
     ("`until`", "`--until`"),
     ("`id`", "`--id`"),
@@ -80,7 +80,7 @@ mod tests {
         "`next`",
         "`cursor`",
         "`now`",
-        "`Tailing`",
+        "`TailItem`",
         "`?raw=true`",
         "`?limit=20`",
         "`/-/refusals?limit=20`",
@@ -143,8 +143,8 @@ mod tests {
     fn a_message_names_flags_and_leaves_what_somebody_wrote() {
         for (of_the_api, ours) in [
             (
-                "it was forwarded (say `delivered` to send it again)",
-                "it was forwarded (say `--delivered` to send it again)",
+                "it was forwarded (say `include_delivered` to send it again)",
+                "it was forwarded (say `--include-delivered` to send it again)",
             ),
             (
                 "`since` is no time: `since`",

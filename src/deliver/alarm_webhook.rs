@@ -117,7 +117,7 @@ pub(super) fn report(report: &AttemptReport) {
     match next {
         Next::Delivered => tracing::debug!(delivery = %id, attempt, status, "alarm delivered"),
         Next::RetryIn(again) | Next::Later(again) => {
-            tracing::warn!(delivery = %id, attempt, status, error, why, again_s = again.as_secs(), "an alarm is not delivered yet");
+            tracing::warn!(delivery = %id, attempt, status, error, why, retry_s = again.as_secs(), "an alarm is not delivered yet");
         }
         Next::Dead(_) | Next::Cancelled | Next::GiveBack => {
             tracing::error!(delivery = %id, attempt, status, error, why, "an alarm is not delivered: its attempts are exhausted");

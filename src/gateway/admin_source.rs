@@ -17,11 +17,28 @@ use crate::config::snapshot::{Action, CertificateUse, Route, Snapshot, WebhookRo
 use crate::gateway::Gate;
 use crate::gateway::desk::GateDesk;
 use crate::gateway::reload::Reloader;
+use crate::store::archive::TargetCounts;
 use crate::store::embedded::room::Disk;
-use crate::store::queue::TargetId;
 use crate::telemetry::{Gauges, RecentRefusal, Tailed, rfc3339};
 use crate::upstream::breaker::Shown;
 use crate::upstream::render;
+
+/// The stored deliveries of some targets, by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct StoredCounts {
+    waiting: u64,
+    dead: u64,
+    cancelled: u64,
+}
+
+impl StoredCounts {
+    /// Adds those of one target.
+    fn add(&mut self, of: &TargetCounts) {
+        self.waiting += of.waiting;
+        self.dead += of.dead;
+        self.cancelled += of.cancelled;
+    }
+}
 
 /// Answers the health and admin listeners.
 #[derive(Debug)]
@@ -67,7 +84,7 @@ impl Operator {
     fn route(&self, route: &Route) -> RouteStatus {
         let hour = self.gate.telemetry.hour(route.name());
         let hook = route.webhook();
-        let lies = hook.and_then(|hook| self.lies(hook));
+        let stored = hook.and_then(|hook| self.stored(hook));
         let counted = |counts: BTreeMap<&'static str, u64>| {
             counts
                 .into_iter()
@@ -77,8 +94,9 @@ impl Operator {
         RouteStatus {
             name: route.name().to_string(),
             action: hook.map_or("pass", |hook| action(&hook.action)).to_owned(),
-            queued: lies.map(|(waiting, _)| waiting),
-            dead: lies.map(|(_, dead)| dead),
+            waiting: stored.map(|stored| stored.waiting),
+            dead: stored.map(|stored| stored.dead),
+            cancelled: stored.map(|stored| stored.cancelled),
             pause_seconds: self
                 .pause(route.name())
                 .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
@@ -95,7 +113,8 @@ impl Operator {
             late_retries: self.gate.telemetry.late_retries(route.name()),
             hour: HourStatus {
                 received: hour.received,
-                handed_on: hour.handed_on,
+                forwarded: hour.forwarded,
+                accepted: hour.accepted,
                 duplicates: hour.duplicates,
                 refused: counted(hour.refused),
                 other: counted(hour.other),
@@ -119,17 +138,16 @@ impl Operator {
         Some(breaker(route.upstream.handler().state(now)).to_owned())
     }
 
-    /// How many deliveries of a route wait, and are dead; none where none can, and none does.
-    fn lies(&self, hook: &WebhookRoute) -> Option<(u64, u64)> {
+    /// Counts the stored deliveries of a route. `None` if it has none and cannot have any.
+    fn stored(&self, hook: &WebhookRoute) -> Option<StoredCounts> {
         let (counts, names) = self.gate.counts();
-        let rows = counts
-            .targets
-            .iter()
-            .filter(|(id, ..)| names.get(id) == Some(&hook.name));
-        let (waiting, dead) = rows.fold((0, 0), |sum, (_, waiting, dead)| {
-            (sum.0 + waiting, sum.1 + dead)
-        });
-        (hook.action.queues() || waiting + dead > 0).then_some((waiting, dead))
+        let mut sum = StoredCounts::default();
+        for of in &counts.targets {
+            if names.get(&of.target) == Some(&hook.name) {
+                sum.add(of);
+            }
+        }
+        (hook.action.queues() || sum != StoredCounts::default()).then_some(sum)
     }
 
     fn store(&self, snapshot: &Snapshot) -> StoreStatus {
@@ -204,7 +222,7 @@ fn config(snapshot: &Snapshot, reloader: &Reloader, now: SystemTime) -> ConfigSt
             .as_secs(),
         last_error: state.error.as_ref().map(|error| LastError {
             at: rfc3339(error.at),
-            text: error.text.clone(),
+            message: error.text.clone(),
         }),
         needs_restart: state.needs_restart.clone(),
         stale_secrets: state.stale_secrets.clone(),
@@ -230,12 +248,12 @@ impl Source for Operator {
         let dates = self.gate.dates(now.mono);
         let (counts, names) = self.gate.counts();
         let live = self.gate.live.load();
-        let of = |which: fn(&(TargetId, u64, u64)) -> u64| {
+        let of = |which: fn(&TargetCounts) -> u64| {
             let mut sums: BTreeMap<Arc<str>, u64> = BTreeMap::new();
             for (name, row) in counts
                 .targets
                 .iter()
-                .filter_map(|row| Some((names.get(&row.0)?, row)))
+                .filter_map(|row| Some((names.get(&row.target)?, row)))
             {
                 *sums.entry(Arc::clone(name)).or_default() += which(row);
             }
@@ -247,8 +265,9 @@ impl Source for Operator {
                 .iter()
                 .map(|hook| (Arc::clone(&hook.name), self.pause(&hook.name).is_some()))
                 .collect(),
-            waiting: of(|(_, waiting, _)| *waiting),
-            dead: of(|(_, _, dead)| *dead),
+            waiting: of(|of| of.waiting),
+            dead: of(|of| of.dead),
+            cancelled: of(|of| of.cancelled),
             store_bytes: counts.disk,
             store_writes_waiting: count(counts.waiting),
             late_attempts: counts.late,
@@ -402,14 +421,14 @@ impl Source for Operator {
                 .totals()
                 .await
                 .map_err(|error| error.to_string())?;
-            let sum =
-                |which: fn(&(TargetId, u64, u64)) -> u64| counts.targets.iter().map(which).sum();
-            let (waiting, dead) = (sum(|(_, waiting, _)| *waiting), sum(|(_, _, dead)| *dead));
+            let mut sum = StoredCounts::default();
+            counts.targets.iter().for_each(|of| sum.add(of));
             Ok(Drain {
                 accepting: self.gate.accepts(),
-                waiting,
+                waiting: sum.waiting,
                 in_flight,
-                dead,
+                dead: sum.dead,
+                cancelled: sum.cancelled,
             })
         })
     }

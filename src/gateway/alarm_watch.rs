@@ -60,7 +60,7 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
     for (name, more) in counts
         .targets
         .iter()
-        .filter_map(|(id, _, dead)| Some((names.get(id)?, *dead)))
+        .filter_map(|of| Some((names.get(&of.target)?, of.dead)))
     {
         *dead.entry(name).or_default() += more;
     }
@@ -138,14 +138,14 @@ fn event(change: &Change) -> Event {
         code: &'a str,
         route: Option<&'a str>,
         since: String,
-        text: &'a str,
+        message: &'a str,
     }
     let Change { alarm, at, .. } = change;
     let data = Data {
         code: alarm.code.code(),
         route: alarm.route.as_deref(),
         since: rfc3339(alarm.since),
-        text: &alarm.text,
+        message: &alarm.text,
     };
     let body = Body {
         r#type: change.event_type(),

@@ -285,8 +285,8 @@ impl Gate {
         let parked = counts
             .targets
             .iter()
-            .filter(|(id, ..)| !names.contains_key(id) && !live.all_alarms.contains(id));
-        parked.map(|(_, waiting, _)| waiting).sum()
+            .filter(|of| !names.contains_key(&of.target) && !live.all_alarms.contains(&of.target));
+        parked.map(|of| of.waiting).sum()
     }
 
     /// The clients of the upstreams of the current config, by name.

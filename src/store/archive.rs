@@ -322,13 +322,26 @@ pub struct Audit {
     pub done: u64,
 }
 
+/// The units of one target, by state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetCounts {
+    /// The target.
+    pub target: TargetId,
+    /// Units that are pending, retrying or parked.
+    pub waiting: u64,
+    /// Units whose attempts are exhausted.
+    pub dead: u64,
+    /// Units that a person cancelled.
+    pub cancelled: u64,
+}
+
 /// Numbers for metrics, kept, not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// By origin: deliveries, and bytes of bodies, heads and answers.
     pub origins: Vec<(OriginId, u64, u64)>,
-    /// By target: units that wait, and dead or cancelled ones.
-    pub targets: Vec<(TargetId, u64, u64)>,
+    /// By target.
+    pub targets: Vec<TargetCounts>,
     /// Late tries recorded since the start.
     pub late: u64,
     /// Bytes of the files.

@@ -29,7 +29,7 @@ impl After {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
-            Self::Again(_) => "again",
+            Self::Again(_) => "retrying",
             Self::Dead => "dead",
             Self::Late => "late",
             Self::Unsaved => "unsaved",
@@ -61,7 +61,7 @@ pub struct AttemptSeen<'a> {
 }
 
 /// What a try came to, as metrics say it.
-fn came_to(outcome: Outcome) -> &'static str {
+fn outcome_label(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Answered(status) => match status.as_u16() / 100 {
             2 => "2xx",
@@ -86,7 +86,7 @@ pub(super) struct Attempts {
 impl Attempts {
     pub(super) fn count(&self, seen: &AttemptSeen<'_>) {
         for (counts, word) in [
-            (&self.by_outcome, came_to(seen.outcome)),
+            (&self.by_outcome, outcome_label(seen.outcome)),
             (&self.by_after, seen.after.word()),
         ] {
             *locked(counts)
@@ -150,7 +150,7 @@ pub(super) fn line(format: LogFormat, seen: &AttemptSeen<'_>, at: SystemTime) ->
         ms: u64,
         after: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        again_s: Option<f64>,
+        retry_s: Option<f64>,
     }
     let status = match seen.outcome {
         Outcome::Answered(status) => Some(status.as_u16()),
@@ -169,7 +169,7 @@ pub(super) fn line(format: LogFormat, seen: &AttemptSeen<'_>, at: SystemTime) ->
         error: seen.error,
         ms: u64::try_from(seen.took.as_millis()).unwrap_or(u64::MAX),
         after: seen.after.word(),
-        again_s: if let After::Again(delay) = seen.after {
+        retry_s: if let After::Again(delay) = seen.after {
             Some(seconds(delay))
         } else {
             None

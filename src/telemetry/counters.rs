@@ -17,13 +17,15 @@ const MINUTES: u64 = 60;
 pub struct Hour {
     /// Requests that ended.
     pub received: u64,
-    /// Those that the upstream answered with 2xx, or that are on the disk.
-    pub handed_on: u64,
+    /// Requests that were forwarded: the upstream answered 2xx.
+    pub forwarded: u64,
+    /// Deliveries that were accepted: stored, and acknowledged.
+    pub accepted: u64,
     /// Duplicates answered without the upstream.
     pub duplicates: u64,
     /// Refused, by code.
     pub refused: BTreeMap<&'static str, u64>,
-    /// What else became of them (`forwarded_4xx`, `abandoned`, …).
+    /// What else became of them (`upstream_4xx`, `abandoned`, …).
     pub other: BTreeMap<&'static str, u64>,
     /// When the last one ended, at whatever time since the start.
     pub last_at: Option<SystemTime>,
@@ -171,7 +173,8 @@ impl RouteSeen {
                 let count = u64::from(count);
                 hour.received += count;
                 match outcome {
-                    outcome if outcome.is_handed_on() => hour.handed_on += count,
+                    Outcome::FORWARDED => hour.forwarded += count,
+                    outcome if outcome.is_accepted() => hour.accepted += count,
                     Outcome::DUPLICATE => hour.duplicates += count,
                     refused if refused.is_refusal() => {
                         *hour.refused.entry(refused.label()).or_default() += count
@@ -271,7 +274,7 @@ mod tests {
         for minute in [5, 30, 64] {
             tally.count(refused, minute);
         }
-        tally.count(Outcome::HANDED_ON, 64);
+        tally.count(Outcome::FORWARDED, 64);
         let histogram = || Histogram::with_opts(prometheus::HistogramOpts::new("a", "b")).unwrap();
         let mut seen = RouteSeen::new(histogram(), histogram(), histogram());
         seen.tally = Mutex::new(tally);
@@ -279,7 +282,7 @@ mod tests {
             let hour = seen.hour(minute);
             (
                 hour.received,
-                hour.handed_on,
+                hour.forwarded,
                 hour.refused.get("no_route").copied().unwrap_or(0),
             )
         };

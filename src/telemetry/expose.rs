@@ -51,8 +51,10 @@ pub struct Gauges {
     pub waiting: Vec<(Arc<str>, u64)>,
     /// Whether the queue of each route pauses.
     pub paused: Vec<(Arc<str>, bool)>,
-    /// Deliveries that are dead or cancelled, by route.
+    /// Dead deliveries, by route.
     pub dead: Vec<(Arc<str>, u64)>,
+    /// Cancelled deliveries, by route.
+    pub cancelled: Vec<(Arc<str>, u64)>,
     /// Bytes of the store's files.
     pub store_bytes: u64,
     /// Writes that wait for the disk.
@@ -368,9 +370,9 @@ fn of_state(gauges: &Gauges, families: &mut Families) {
         gauges.connections,
     );
     families.counter(
-        "hookgate_connections_turned_away_total",
-        "Connections closed before their first request, by why.",
-        &["why"],
+        "hookgate_connections_refused_total",
+        "Connections closed before their first request, by reason.",
+        &["reason"],
         gauges
             .turned_away
             .iter()
@@ -420,8 +422,13 @@ fn of_state(gauges: &Gauges, families: &mut Families) {
         ),
         (
             "hookgate_queue_dead",
-            "Deliveries that are dead or cancelled.",
+            "Dead deliveries: their attempts are exhausted.",
             &gauges.dead,
+        ),
+        (
+            "hookgate_queue_cancelled",
+            "Cancelled deliveries.",
+            &gauges.cancelled,
         ),
     ] {
         families.gauge(

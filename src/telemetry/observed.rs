@@ -31,7 +31,7 @@ const TOOLS: [&str; 8] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is authentic.
-    LetIn,
+    Authentic,
     /// It would have been refused.
     WouldRefuse {
         /// Why.
@@ -53,7 +53,7 @@ impl Verdict {
     /// The code of the refusal that it would have been.
     pub fn would_refuse(&self) -> Option<&'static str> {
         match self {
-            Self::LetIn => None,
+            Self::Authentic => None,
             Self::WouldRefuse { why, .. } => Some(why.code()),
         }
     }
@@ -83,9 +83,9 @@ pub struct Observation {
     /// Since when; at the earliest since the start of the gate.
     pub since: SystemTime,
     /// Authentic requests.
-    pub let_in: u64,
+    pub authentic: u64,
     /// When the last one was.
-    pub let_in_at: Option<SystemTime>,
+    pub last_authentic_at: Option<SystemTime>,
     /// Those that would have been refused, by code.
     pub refused: BTreeMap<&'static str, WouldRefuse>,
 }
@@ -178,8 +178,8 @@ impl Observed {
     pub(super) fn begin(&mut self, at: SystemTime) {
         self.now.get_or_insert_with(|| Observation {
             since: at,
-            let_in: 0,
-            let_in_at: None,
+            authentic: 0,
+            last_authentic_at: None,
             refused: BTreeMap::new(),
         });
     }
@@ -196,9 +196,9 @@ impl Observed {
         // a request that began under the config before this one may still come
         let Some(now) = &mut self.now else { return };
         match verdict {
-            Verdict::LetIn => {
-                now.let_in += 1;
-                now.let_in_at = Some(at);
+            Verdict::Authentic => {
+                now.authentic += 1;
+                now.last_authentic_at = Some(at);
             }
             Verdict::WouldRefuse { why, agent } => {
                 let fresh = || WouldRefuse {
@@ -321,7 +321,7 @@ mod tests {
             "from many clients (x): clocks apart?",
         );
         let mut observed = Observed::default();
-        observed.count(&Verdict::LetIn, [10, 0, 0, 1].into(), at);
+        observed.count(&Verdict::Authentic, [10, 0, 0, 1].into(), at);
         assert_eq!(observed.observation(), None);
     }
 
@@ -336,10 +336,15 @@ mod tests {
         observed.begin(at(1));
         observed.begin(at(2));
         observed.count(&refuse, [1, 1, 1, 1].into(), at(3));
-        observed.count(&Verdict::LetIn, [1, 1, 1, 1].into(), at(4));
+        observed.count(&Verdict::Authentic, [1, 1, 1, 1].into(), at(4));
         let seen = observed.observation().unwrap();
         assert_eq!(
-            (seen.since, seen.let_in, seen.let_in_at, seen.refused.len()),
+            (
+                seen.since,
+                seen.authentic,
+                seen.last_authentic_at,
+                seen.refused.len()
+            ),
             (at(1), 1, Some(at(4)), 1)
         );
         observed.end();

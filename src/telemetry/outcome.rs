@@ -4,10 +4,10 @@ use crate::refusal::Refusal;
 
 /// Outcomes that are no refusal; they come after those of [`Refusal::ALL`].
 const OTHERS: [&str; 18] = [
-    "forwarded_2xx",
-    "forwarded_3xx",
-    "forwarded_4xx",
-    "forwarded_5xx",
+    "forwarded",
+    "upstream_3xx",
+    "upstream_4xx",
+    "upstream_5xx",
     "duplicate",
     "abandoned",
     "handshake",
@@ -46,8 +46,8 @@ pub(super) enum Judged {
 pub(super) struct Outcome(usize);
 
 impl Outcome {
-    /// Handed on: the upstream answered 2xx.
-    pub(super) const HANDED_ON: Self = Self(REFUSALS);
+    /// A forwarded request: the upstream answered 2xx.
+    pub(super) const FORWARDED: Self = Self(REFUSALS);
     /// A duplicate.
     pub(super) const DUPLICATE: Self = Self(REFUSALS + 4);
     const ABANDONED: Self = Self(REFUSALS + 5);
@@ -60,7 +60,7 @@ impl Outcome {
     /// The outcome of a request that ended like this.
     pub(super) fn of(ended: Ended) -> Self {
         match ended {
-            Ended::Forwarded(status) if status.is_success() => Self::HANDED_ON,
+            Ended::Forwarded(status) if status.is_success() => Self::FORWARDED,
             Ended::Forwarded(status) if status.is_redirection() => Self(REFUSALS + 1),
             Ended::Forwarded(status) if status.is_client_error() => Self(REFUSALS + 2),
             Ended::Forwarded(_) => Self(REFUSALS + 3),
@@ -93,9 +93,9 @@ impl Outcome {
         self.0
     }
 
-    /// Whether it commits the delivery ID: the upstream's 2xx, or the fsync of the queue.
-    pub(super) fn is_handed_on(self) -> bool {
-        self == Self::HANDED_ON || (Self::TAKEN..Self::TAKEN + 3).contains(&self.0)
+    /// Returns whether the delivery was stored and acknowledged.
+    pub(super) fn is_accepted(self) -> bool {
+        (Self::TAKEN..Self::TAKEN + 3).contains(&self.0)
     }
 
     /// Whether it is a refusal.
@@ -134,7 +134,7 @@ impl Outcome {
             };
         }
         match self {
-            Self::HANDED_ON | Self::DUPLICATE => Judged::Succeeded,
+            Self::FORWARDED | Self::DUPLICATE => Judged::Succeeded,
             Self(taken) if (Self::TAKEN..Self::TAKEN + 3).contains(&taken) => Judged::Succeeded,
             Self(forwarded) if (REFUSALS + 1..REFUSALS + 4).contains(&forwarded) => Judged::Failed,
             _ => Judged::Unknown,
@@ -179,12 +179,7 @@ mod tests {
         });
         assert_eq!(
             labels,
-            [
-                "forwarded_2xx",
-                "forwarded_3xx",
-                "forwarded_4xx",
-                "forwarded_5xx"
-            ]
+            ["forwarded", "upstream_3xx", "upstream_4xx", "upstream_5xx"]
         );
         assert_eq!(
             Outcome::of(Ended::Duplicate(StatusCode::OK)).label(),
@@ -214,7 +209,7 @@ mod tests {
         for taken in [Taken::Queued, Taken::Spilled, Taken::Revived] {
             let outcome = Outcome::of(Ended::Taken(StatusCode::OK, taken));
             assert_eq!(
-                (outcome.label(), outcome.is_handed_on()),
+                (outcome.label(), outcome.is_accepted()),
                 (taken.code(), true)
             );
         }
@@ -227,7 +222,7 @@ mod tests {
         };
         assert_eq!(
             judged(Judged::Succeeded),
-            ["forwarded_2xx", "duplicate", "queued", "spilled", "revived"]
+            ["forwarded", "duplicate", "queued", "spilled", "revived"]
         );
         assert_eq!(
             judged(Judged::Failed)[8..11],
@@ -235,7 +230,7 @@ mod tests {
         );
         assert_eq!(
             judged(Judged::Failed)[11..],
-            ["forwarded_3xx", "forwarded_4xx", "forwarded_5xx"]
+            ["upstream_3xx", "upstream_4xx", "upstream_5xx"]
         );
         assert!(judged(Judged::NotAuthentic).contains(&"signature_mismatch"));
     }

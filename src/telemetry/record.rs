@@ -242,7 +242,7 @@ impl Facts {
         self.event_type = event_type.map(|event| shown(event.as_bytes(), EVENT_SHOWN));
         if let Cleared::Authentic(authentic) = cleared {
             // its secret counts as matched on a route that observes, too: so an operator sees that it is the right one
-            self.verdict = observes.then_some(Verdict::LetIn);
+            self.verdict = observes.then_some(Verdict::Authentic);
             self.secret = Some(Arc::clone(authentic.secret()));
             self.delivery_id = authentic.delivery_id().map(shown_id);
             let received_at = cleared.received().head.received.wall;

@@ -35,9 +35,9 @@ pub struct TailLine {
     /// The kind of event; of a request alone.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// `handed_on`, `forwarded` (the app's answer was another than 2xx), `queued`, `spilled`, `revived`, `duplicate`, `handshake`, `passed`,
-    /// `cut`, `refused`, `abandoned`; of a try `handed_on`, `again`, `dead`, `late`, `unsaved`.
-    pub came_to: String,
+    /// Of a request `forwarded` (the upstream answered 2xx), `upstream_3xx`, `upstream_4xx`, `upstream_5xx`, `queued`, `spilled`, `revived`,
+    /// `duplicate`, `handshake`, `passed`, `cut`, `refused` or `abandoned`; of an attempt `delivered`, `retrying`, `dead`, `late` or `unsaved`.
+    pub outcome: String,
     /// The status that the sender, or of a try the gate, was answered with.
     pub status: Option<u16>,
     /// Seconds it took.
@@ -51,10 +51,10 @@ pub struct TailLine {
     /// The code of a refusal, the word for a try without an answer.
     pub code: Option<String>,
     /// The number of a try, counted from 1.
-    #[serde(rename = "try")]
+    #[serde(rename = "attempt")]
     pub number: Option<u32>,
     /// Seconds until the next try.
-    pub again_in: Option<f64>,
+    pub retry_in: Option<f64>,
 }
 
 /// What a watcher gets at one look.
@@ -227,11 +227,11 @@ impl Entry {
                 event_type,
                 request_id,
             } => {
-                let (came_to, status, code) = came_to(*ended);
+                let (word, status, code) = request_outcome(*ended);
                 TailLine {
                     kind: "request".to_owned(),
                     event_type: event_type.as_deref().map(str::to_owned),
-                    came_to: came_to.to_owned(),
+                    outcome: word.to_owned(),
                     status,
                     code: code.map(str::to_owned),
                     request_id: Some(request_id.to_string()),
@@ -246,12 +246,7 @@ impl Entry {
                 after,
             } => TailLine {
                 kind: "attempt".to_owned(),
-                came_to: if *after == After::Delivered {
-                    "handed_on"
-                } else {
-                    after.word()
-                }
-                .to_owned(),
+                outcome: after.word().to_owned(),
                 status: if let Outcome::Answered(status) = outcome {
                     Some(status.as_u16())
                 } else {
@@ -260,7 +255,7 @@ impl Entry {
                 delivery: Some(delivery.to_string()),
                 code: error.map(str::to_owned),
                 number: Some(*number),
-                again_in: if let After::Again(delay) = after {
+                retry_in: if let After::Again(delay) = after {
                     Some(delay.as_secs_f64())
                 } else {
                     None
@@ -272,12 +267,13 @@ impl Entry {
 }
 
 /// The word for how a request ended, what its sender was answered, and the code of a refusal.
-fn came_to(ended: Ended) -> (&'static str, Option<u16>, Option<&'static str>) {
+fn request_outcome(ended: Ended) -> (&'static str, Option<u16>, Option<&'static str>) {
     match ended {
-        Ended::Forwarded(status) if status.is_success() => {
-            ("handed_on", Some(status.as_u16()), None)
-        }
-        Ended::Forwarded(status) => ("forwarded", Some(status.as_u16()), None),
+        Ended::Forwarded(status) => (
+            super::Outcome::of(ended).label(),
+            Some(status.as_u16()),
+            None,
+        ),
         Ended::Duplicate(status) => ("duplicate", Some(status.as_u16()), None),
         Ended::Taken(status, taken) => (taken.code(), Some(status.as_u16()), None),
         Ended::Handshake => ("handshake", Some(200), None),
@@ -403,16 +399,16 @@ mod tests {
         let lines = tail.look(Some(0), 10, now).lines;
         let told = |line: &TailLine| {
             (
-                line.came_to.clone(),
+                line.outcome.clone(),
                 line.status,
                 line.code.clone(),
                 line.number,
-                line.again_in,
+                line.retry_in,
             )
         };
         assert_eq!(
             told(&lines[0]),
-            ("again".to_owned(), Some(503), None, Some(2), Some(5.0))
+            ("retrying".to_owned(), Some(503), None, Some(2), Some(5.0))
         );
         assert_eq!(
             told(&lines[1]),

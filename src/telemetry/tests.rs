@@ -154,6 +154,7 @@ fn metrics() -> String {
         waiting: vec![("billing".into(), 3)],
         paused: vec![("billing".into(), true)],
         dead: vec![("billing".into(), 1)],
+        cancelled: vec![("billing".into(), 0)],
         ..Gauges::default()
     };
     telemetry.attempted(&tried(After::Again(Duration::from_secs(5))));
@@ -190,7 +191,7 @@ fn names_and_labels_of_metrics() {
     hookgate_config_last_reload_success{}
     hookgate_config_loaded_timestamp_seconds{}
     hookgate_connections{}
-    hookgate_connections_turned_away_total{why}
+    hookgate_connections_refused_total{reason}
     hookgate_in_flight_bytes{}
     hookgate_late_attempts_total{}
     hookgate_late_retries_total{route}
@@ -203,6 +204,7 @@ fn names_and_labels_of_metrics() {
     hookgate_lost_claims_total{}
     hookgate_malformed_total{}
     hookgate_not_recorded_total{}
+    hookgate_queue_cancelled{route}
     hookgate_queue_dead{route}
     hookgate_queue_paused{route}
     hookgate_queue_waiting{route}
@@ -228,7 +230,7 @@ fn names_and_labels_of_metrics() {
 fn values_of_metrics() {
     let text = metrics();
     for line in [
-        "hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 2",
+        "hookgate_requests_total{outcome=\"forwarded\",route=\"billing\"} 2",
         "hookgate_attempts_total{outcome=\"unreached\",route=\"billing\"} 2",
         "hookgate_attempts_settled_total{after=\"dead\",route=\"billing\"} 1",
         "hookgate_queue_waiting{route=\"billing\"} 3",
@@ -321,7 +323,7 @@ fn a_try_has_its_line() {
         .map(|line| line.split_once(',').unwrap().1.to_owned())
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    "level":"warn","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","delivery_id":"evt_1","attempt":2,"error":"unreached_connect","ms":3,"after":"again","again_s":1.5}
+    "level":"warn","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","delivery_id":"evt_1","attempt":2,"error":"unreached_connect","ms":3,"after":"retrying","retry_s":1.5}
     "level":"info","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","attempt":2,"status":200,"ms":3,"after":"delivered"}
     "#);
     let (telemetry, sink) = self::telemetry(LogFormat::Pretty, LogRequests::Refused);
@@ -384,7 +386,7 @@ fn what_a_route_would_have_refused_is_told_like_a_refusal() {
             .close(Ended::Forwarded(StatusCode::OK));
     }
     let mut facts = full();
-    facts.verdict = Some(Verdict::LetIn);
+    facts.verdict = Some(Verdict::Authentic);
     telemetry
         .begin(facts)
         .close(Ended::Forwarded(StatusCode::OK));
@@ -398,7 +400,7 @@ fn what_a_route_would_have_refused_is_told_like_a_refusal() {
     );
     let seen = telemetry.observation("billing").unwrap();
     assert_eq!(
-        (seen.let_in, seen.refused["signature_mismatch"].count),
+        (seen.authentic, seen.refused["signature_mismatch"].count),
         (1, 50)
     );
     assert_eq!(telemetry.recent(9).len(), 0, "it was not refused");
@@ -482,9 +484,7 @@ fn a_stuck_reader_costs_lines_and_nothing_else() {
             .any(|line| line == "hookgate_log_lines_dropped_total 0"),
         "{text}"
     );
-    assert!(
-        text.contains("hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"billing\"} 6000")
-    );
+    assert!(text.contains("hookgate_requests_total{outcome=\"forwarded\",route=\"billing\"} 6000"));
 }
 
 #[test]
@@ -528,7 +528,7 @@ fn the_hour_and_the_secrets_of_a_route() {
     assert_eq!(
         (
             hour.received,
-            hour.handed_on,
+            hour.forwarded,
             hour.duplicates,
             hour.last_at.is_some()
         ),

@@ -22,7 +22,7 @@ fn generation(gate: &Gate) -> u64 {
 
 fn last_error(gate: &Gate) -> Option<String> {
     Some(
-        gate.admin("/-/status")["last_error"].as_object()?["text"]
+        gate.admin("/-/status")["last_error"].as_object()?["message"]
             .as_str()?
             .to_owned(),
     )

@@ -163,7 +163,7 @@ routes:
     fn in_state(&self, state: &str) -> Vec<(String, String)> {
         let found = self
             .gate
-            .admin(&format!("/-/deliveries?status={state}&order=oldest"));
+            .admin(&format!("/-/deliveries?state={state}&order=oldest"));
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         found["deliveries"]
             .as_array()

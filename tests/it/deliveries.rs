@@ -61,7 +61,7 @@ fn ask(gate: &Gate, method: &str, path: &str, token: &str, body: &Value) -> (u16
 }
 
 fn found(gate: &Gate, status: &str) -> usize {
-    gate.admin(&format!("/-/deliveries?route=github&status={status}"))["deliveries"]
+    gate.admin(&format!("/-/deliveries?route=github&state={status}"))["deliveries"]
         .as_array()
         .unwrap()
         .len()
@@ -88,7 +88,7 @@ fn what_is_dead_is_found_shown_and_replayed() {
     );
     assert_eq!(
         (
-            &shown["attempts"][0]["came_to"],
+            &shown["attempts"][0]["outcome"],
             &shown["targets"][0]["reason"]
         ),
         (&json!("410"), &json!("410"))
@@ -135,7 +135,7 @@ fn what_is_dead_is_found_shown_and_replayed() {
     });
     let over = gate.admin(&path);
     assert_eq!(
-        (&over["state"], &over["handed_on"], &over["who"]),
+        (&over["state"], &over["delivered"], &over["who"]),
         (&json!("done"), &json!(6), &json!("anna")),
         "{over}"
     );
@@ -155,7 +155,7 @@ fn what_is_dead_is_found_shown_and_replayed() {
         "one row for all of it"
     );
     assert_eq!(
-        audit["audit"][0]["which"], r#"{"route":"github","status":["dead","cancelled"]}"#,
+        audit["audit"][0]["selection"], r#"{"route":"github","state":["dead","cancelled"]}"#,
         "and it says what all of it was"
     );
 }
@@ -168,7 +168,7 @@ fn a_dead_app_stops_a_replay() {
     }
     wait_for("all to be dead", || found(&gate, "dead") == 12);
     status.store(500, Ordering::Relaxed);
-    let replay = json!({ "filter": { "status": ["dead"] }, "rate": 10, "stop_after": 2 });
+    let replay = json!({ "filter": { "state": ["dead"] }, "rate": 10, "stop_after": 2 });
     let (_, begun) = ask(&gate, "POST", "/-/deliveries/replay", ANNA, &replay);
     let path = format!("/-/replays/{}", begun["id"].as_str().unwrap());
     wait_for("the replay to be over", || {
@@ -177,7 +177,8 @@ fn a_dead_app_stops_a_replay() {
     let over = gate.admin(&path);
     assert_eq!(over["state"], "stopped", "{over}");
     assert!(
-        over["why"].as_str().unwrap().contains("500") && over["not_tried"].as_u64() > Some(0),
+        over["stop_reason"].as_str().unwrap().contains("500")
+            && over["not_attempted"].as_u64() > Some(0),
         "{over}"
     );
 }

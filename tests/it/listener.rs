@@ -76,7 +76,7 @@ fn ask(stream: &mut (impl Read + Write), bytes: &[u8]) -> u16 {
 
 fn turned_away(gate: &Gate, why: &str) -> u64 {
     let text = gate.health("/metrics").text();
-    let line = format!("hookgate_connections_turned_away_total{{why=\"{why}\"}} ");
+    let line = format!("hookgate_connections_refused_total{{reason=\"{why}\"}} ");
     text.lines()
         .find_map(|row| row.strip_prefix(&line))
         .and_then(|count| count.parse().ok())

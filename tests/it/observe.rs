@@ -107,7 +107,7 @@ fn everything_is_let_in_as_unverified_and_counted() {
         "hookgate_would_refuse_total{code=\"signature_mismatch\",route=\"github\"} 1",
         "hookgate_would_refuse_total{code=\"signature_missing\",route=\"github\"} 1",
         "hookgate_secret_matches_total{route=\"github\",secret=\"main\"} 2",
-        "hookgate_requests_total{outcome=\"forwarded_2xx\",route=\"github\"} 4",
+        "hookgate_requests_total{outcome=\"forwarded\",route=\"github\"} 4",
     ] {
         assert!(
             metrics.lines().any(|known| known == line),
@@ -130,7 +130,7 @@ fn everything_is_let_in_as_unverified_and_counted() {
 
     let route = &gate.admin("/-/report")["routes"][0];
     assert_eq!(
-        (&route["route"], &route["observes"], &route["let_in"]),
+        (&route["route"], &route["observes"], &route["authentic"]),
         (&"github".into(), &true.into(), &2.into())
     );
     let mismatch = route["refused"]
@@ -193,7 +193,7 @@ fn the_report_says_when_it_is_safe() {
     let json: serde_json::Value =
         serde_json::from_slice(&report(&gate, &["--json"]).stdout).unwrap();
     assert_eq!(
-        (&json["route"], &json["safe"], &json["let_in"]),
+        (&json["route"], &json["safe"], &json["authentic"]),
         (&"github".into(), &false.into(), &1.into())
     );
     let wrong = report(&gate, &["--route", "githup"]);
@@ -276,7 +276,7 @@ fn counts_survive_reloads_and_nothing_that_was_observed_is_remembered() {
     wait_for("the reload", || generation() == 2);
     let after = gate.admin("/-/report")["routes"][0].clone();
     assert_eq!(
-        (&after["let_in"], &after["since"]),
+        (&after["authentic"], &after["since"]),
         (&1.into(), &before["since"])
     );
     std::fs::write(gate.config_path(), config(&app.url(), "")).unwrap();
@@ -303,7 +303,7 @@ fn counts_survive_reloads_and_nothing_that_was_observed_is_remembered() {
     wait_for("the reload", || generation() == 4);
     let again = gate.admin("/-/report")["routes"][0].clone();
     assert_eq!(
-        (&again["let_in"], again["since"] != before["since"]),
+        (&again["authentic"], again["since"] != before["since"]),
         (&0.into(), true),
         "it begins anew"
     );

@@ -156,7 +156,7 @@ fn dead_letters_are_found_shown_and_replayed() {
     );
     assert_eq!(many.status.code(), Some(0), "{}", said(&many));
     assert!(
-        said(&many).contains("2 handed on, 0 failed"),
+        said(&many).contains("2 delivered, 0 failed"),
         "{}",
         said(&many)
     );
@@ -190,7 +190,7 @@ fn a_replay_that_stops_says_how_to_go_on() {
     let text = said(&stopped);
     assert_eq!(stopped.status.code(), Some(3), "{text}");
     assert!(
-        text.contains("✕ stopped") && text.contains("2 failed") && text.contains("2 not tried"),
+        text.contains("✕ stopped") && text.contains("2 failed") && text.contains("2 not attempted"),
         "{text}"
     );
     let id = text
@@ -231,7 +231,7 @@ fn what_waits_is_cancelled_and_purged_and_ids_are_forgotten() {
     });
     let text = said(&run(&gate, &["status"]));
     assert!(
-        text.contains("answers 503; 2 deliveries wait, oldest ") && text.contains("QUEUED"),
+        text.contains("answers 503; 2 deliveries wait, oldest ") && text.contains("WAITING"),
         "{text}"
     );
     ends(
@@ -250,7 +250,7 @@ fn what_waits_is_cancelled_and_purged_and_ids_are_forgotten() {
             "--yes",
             "--reason",
             "nor this",
-            "--waiting",
+            "--include-waiting",
         ],
         0,
     );
@@ -409,13 +409,13 @@ fn a_tail_follows_both_sides_and_a_gate_that_was_away() {
             };
             tail.lines()
                 .iter()
-                .any(|line| line["came_to"] == "queued" && is_new(line))
+                .any(|line| line["outcome"] == "queued" && is_new(line))
         });
     };
     seen(&gate, "a request");
     wait_for("its try", || {
         tail.lines().iter().any(|line| {
-            line["kind"] == "attempt" && line["came_to"] == "handed_on" && line["try"] == 1
+            line["kind"] == "attempt" && line["outcome"] == "delivered" && line["attempt"] == 1
         })
     });
     gate.signal("TERM");
@@ -424,7 +424,7 @@ fn a_tail_follows_both_sides_and_a_gate_that_was_away() {
     drop(gate);
     let gate = start_in(dir, &yaml);
     wait_for("it to be back", || {
-        tail.says("reconnected after") && tail.says("began anew")
+        tail.says("reconnected after") && tail.says("was restarted")
     });
     seen(&gate, "a request of the next gate");
 }
@@ -448,7 +448,7 @@ fn a_recorded_delivery_is_forgotten_and_accepted_again() {
     );
     let refused = said(&run(&gate, &["deliveries", "replay", "lost"]));
     assert!(
-        refused.contains("`--delivered`"),
+        refused.contains("`--include-delivered`"),
         "the command's own words: {refused}"
     );
     ends(

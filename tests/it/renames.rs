@@ -154,9 +154,9 @@ fn merged_route_delivers_what_waited_for_both() {
     reload(&gate, &merged);
     send(&gate, "b", &["4"]);
     wait_for("all to be counted", || {
-        gate.admin("/-/status")["routes"][0]["queued"] == 4
+        gate.admin("/-/status")["routes"][0]["waiting"] == 4
     });
-    let listed = gate.admin("/-/deliveries?route=b&status=pending,retrying");
+    let listed = gate.admin("/-/deliveries?route=b&state=pending,retrying");
     assert_eq!(
         listed["deliveries"].as_array().map(Vec::len),
         Some(4),
@@ -165,7 +165,7 @@ fn merged_route_delivers_what_waited_for_both() {
     let gate = restart(gate, &merged);
     arrive(&app_on(address), &["1", "2", "3", "4"]);
     wait_for("all to be over", || {
-        gate.admin("/-/status")["routes"][0]["queued"] == 0
+        gate.admin("/-/status")["routes"][0]["waiting"] == 0
     });
 }
 

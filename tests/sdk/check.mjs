@@ -57,7 +57,7 @@ async function replayed(id) {
   const deadline = Date.now() + 20_000;
   for (;;) {
     const answer = await fetch(`${admin}/-/deliveries/${encodeURIComponent(id)}/replay`, {
-      method: "POST", body: JSON.stringify({ reason: "the SDK shall take it again", delivered: true }), signal: AbortSignal.timeout(10_000),
+      method: "POST", body: JSON.stringify({ reason: "the SDK shall take it again", include_delivered: true }), signal: AbortSignal.timeout(10_000),
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${secretOf("admin")}` },
     });
     if (answer.status !== 409 || Date.now() > deadline) return answer.status;

@@ -81,7 +81,7 @@ def after_the_queue(path, body, number=1):
 def replayed(delivery_id):
     """Whether the admin API sets a delivery going again that was handed on; it says no until the last try is settled."""
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {secret_of('admin')}"}
-    what = json.dumps({"reason": "the SDK shall take it again", "delivered": True}).encode()
+    what = json.dumps({"reason": "the SDK shall take it again", "include_delivered": True}).encode()
     deadline = time.monotonic() + 20
     while True:
         request = urllib.request.Request(f"{ADMIN}/-/deliveries/{urllib.parse.quote(delivery_id)}/replay", what, headers, method="POST")

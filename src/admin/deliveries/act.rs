@@ -20,7 +20,7 @@ use crate::admin::answer::Denied;
 use crate::admin::deliveries::replay::duplicate::find_duplicate;
 use crate::admin::token::Actor;
 use crate::api::actions::{ActAnswer, ActMany, Acted, Forget, Forgotten};
-use crate::api::deliveries::{Filter, ReplayOne, Replayed, State as Place};
+use crate::api::deliveries::{DeliveryState, Filter, ReplayOne, Replayed};
 use crate::queue::stored;
 use crate::request::Params;
 use crate::store::Key;
@@ -86,7 +86,7 @@ pub(super) async fn replay_one(
 ) -> Result<Json<Replayed>, Denied> {
     let ReplayOne {
         reason: why,
-        delivered,
+        include_delivered,
         bypass_dedupe,
     } = told(&whole(body)?)?;
     let (why, desk) = (reason(&why)?, desk(&source)?);
@@ -114,7 +114,7 @@ pub(super) async fn replay_one(
     }
     let act = Act {
         deed: Deed::Replay {
-            delivered,
+            delivered: include_delivered,
             cause: Cause::Replay,
         },
         which: Which::Ids(vec![id]),
@@ -130,7 +130,7 @@ pub(super) async fn replay_one(
         .await
         .map_err(|error| unavailable(&error))?;
     if step.done == 0 {
-        let help = "it was delivered (say `delivered` to send it again), is being attempted now, or waits behind others";
+        let help = "it was delivered (say `include_delivered` to send it again), is being attempted now, or waits behind others";
         return Err(Denied::new(
             StatusCode::CONFLICT,
             "there is nothing to replay",
@@ -162,7 +162,7 @@ pub(super) async fn purge(
         actor,
         &source,
         Deed::Purge {
-            waiting: asked.waiting,
+            waiting: asked.include_waiting,
         },
         asked,
     )
@@ -181,7 +181,7 @@ async fn many(
         filter,
         reason: why,
         dry_run,
-        waiting: _,
+        include_waiting: _,
     } = asked;
     let (why, desk) = (reason(&why)?, desk(source)?);
     let said = match (&ids, &filter) {
@@ -224,7 +224,7 @@ pub(in crate::admin) async fn attempt_now(
     let desk = desk(source)?;
     let names = Names::of(&*desk).await?;
     let filter = Filter {
-        status: vec![Place::Pending, Place::Retrying],
+        state: vec![DeliveryState::Pending, DeliveryState::Retrying],
         ..Filter::default()
     };
     let wanted = Wanted::Found(Box::new(bounded(
@@ -276,8 +276,12 @@ fn which(
         }
         (None, Some(mut filter)) => {
             said(&filter)?;
-            if deed == Deed::Cancel && filter.status.is_empty() {
-                filter.status = vec![Place::Pending, Place::Retrying, Place::Parked];
+            if deed == Deed::Cancel && filter.state.is_empty() {
+                filter.state = vec![
+                    DeliveryState::Pending,
+                    DeliveryState::Retrying,
+                    DeliveryState::Parked,
+                ];
             }
             Ok(Wanted::Found(Box::new(bounded(
                 desk,
@@ -523,10 +527,10 @@ async fn keys_of(desk: &dyn Desk, asked: &Forget) -> Result<Vec<Key>, Denied> {
 }
 
 /// Statuses that a replay is about if it does not say.
-pub(super) fn replayable(statuses: &mut Vec<Place>, delivered: bool) {
+pub(super) fn replayable(statuses: &mut Vec<DeliveryState>, delivered: bool) {
     if statuses.is_empty() {
-        statuses.extend([Place::Dead, Place::Cancelled]);
-        statuses.extend(delivered.then_some(Place::Delivered));
+        statuses.extend([DeliveryState::Dead, DeliveryState::Cancelled]);
+        statuses.extend(delivered.then_some(DeliveryState::Delivered));
     }
 }
 

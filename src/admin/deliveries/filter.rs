@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use super::desk::{Names, bad, shortened};
 use crate::admin::answer::Denied;
-use crate::api::deliveries::{Filter, State};
+use crate::api::deliveries::{DeliveryState, Filter};
 use crate::store::archive::{self, Scope, Status, Statuses};
 use crate::store::queue::{OriginId, TargetId};
 use crate::units;
@@ -25,7 +25,7 @@ pub(super) struct Sought {
 pub(super) fn sought(filter: &Filter, names: &Names, now: SystemTime) -> Result<Sought, Denied> {
     let Filter {
         route,
-        status,
+        state,
         since,
         until,
         id,
@@ -38,20 +38,17 @@ pub(super) fn sought(filter: &Filter, names: &Names, now: SystemTime) -> Result<
             .filter(|numbers| !numbers.is_empty())
             .ok_or_else(|| no_route(route))?,
     };
-    let statuses: Vec<Status> = status
-        .iter()
-        .filter_map(|state| status_of(*state))
-        .collect();
+    let statuses: Vec<Status> = state.iter().filter_map(|state| status_of(*state)).collect();
     let given = archive::Filter {
         // one that is on none of its ways any more is found by its origin alone
         targets: numbers
             .iter()
-            .filter(|_| !status.is_empty())
+            .filter(|_| !state.is_empty())
             .map(|number| TargetId(*number))
             .collect(),
         statuses: Statuses::of(&statuses),
         gone: Arc::clone(&names.gone),
-        parked: status.contains(&State::Parked),
+        parked: state.contains(&DeliveryState::Parked),
         since: since
             .as_deref()
             .map(|text| time("since", text, now))
@@ -131,14 +128,14 @@ fn time(name: &str, text: &str, now: SystemTime) -> Result<SystemTime, Denied> {
 }
 
 /// The states that are named in one word of a query, with commas between.
-pub(super) fn states(text: &str) -> Result<Vec<State>, Denied> {
+pub(super) fn states(text: &str) -> Result<Vec<DeliveryState>, Denied> {
     let state = |word: &str| {
-        let found = State::ALL
+        let found = DeliveryState::ALL
             .into_iter()
             .find(|state| state.word() == word.trim());
         found.ok_or_else(|| {
             bad(
-                &format!("`status` has no word {}", shortened(word)),
+                &format!("`state` has no word {}", shortened(word)),
                 "its words are pending, retrying, dead, cancelled, delivered and parked, with commas between",
             )
         })
@@ -147,14 +144,14 @@ pub(super) fn states(text: &str) -> Result<Vec<State>, Denied> {
 }
 
 /// The store's word; it knows nothing of routes that are gone.
-fn status_of(state: State) -> Option<Status> {
+fn status_of(state: DeliveryState) -> Option<Status> {
     match state {
-        State::Pending => Some(Status::Pending),
-        State::Retrying => Some(Status::Retrying),
-        State::Dead => Some(Status::Dead),
-        State::Cancelled => Some(Status::Cancelled),
-        State::Delivered => Some(Status::Delivered),
-        State::Parked => None,
+        DeliveryState::Pending => Some(Status::Pending),
+        DeliveryState::Retrying => Some(Status::Retrying),
+        DeliveryState::Dead => Some(Status::Dead),
+        DeliveryState::Cancelled => Some(Status::Cancelled),
+        DeliveryState::Delivered => Some(Status::Delivered),
+        DeliveryState::Parked => None,
     }
 }
 
@@ -195,7 +192,7 @@ mod tests {
     fn words_of_status() {
         assert_eq!(
             states("dead, parked").unwrap(),
-            [State::Dead, State::Parked]
+            [DeliveryState::Dead, DeliveryState::Parked]
         );
         for text in ["", "dead,", "Dead", "gone"] {
             assert_eq!(states(text).unwrap_err().status, 400, "{text}");

@@ -36,7 +36,7 @@ fn looking() -> Vec<Endpoint> {
         Endpoint::get(
             "/-/deliveries/{id}",
             "One delivery with its request and every try, by its ID here or the provider's: then the newest that has it.",
-            Answers::Json(200, schema::<crate::api::deliveries::Shown>),
+            Answers::Json(200, schema::<crate::api::deliveries::DeliveryDetails>),
             get(read::show),
         )
         .refuses(&[400, 404, 409]),

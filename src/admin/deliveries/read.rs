@@ -17,7 +17,7 @@ use crate::admin::Source;
 use crate::admin::answer::Denied;
 use crate::admin::token::{MayRead, Reader};
 use crate::api::actions::{Audit, AuditEntry};
-use crate::api::deliveries::{Deliveries, Filter, Order, Shown};
+use crate::api::deliveries::{Deliveries, DeliveryDetails, Filter, Order};
 use crate::queue::stored;
 use crate::store::archive::{self, Row, Scope};
 use crate::store::queue::DeliveryRef;
@@ -46,7 +46,7 @@ pub(super) struct Listed {
     /// Those of this route; one that is gone from the config has a name still.
     route: Option<String>,
     /// Those on a way that is one of `pending`, `retrying`, `dead`, `cancelled`, `delivered`, `parked`; several with commas between.
-    status: Option<String>,
+    state: Option<String>,
     /// Accepted then or later: RFC 3339, or an age such as `22h`.
     since: Option<String>,
     /// Accepted before: RFC 3339, or an age.
@@ -80,7 +80,7 @@ pub(super) async fn list(
     })?;
     let Listed {
         route,
-        status,
+        state,
         since,
         until,
         id,
@@ -102,7 +102,7 @@ pub(super) async fn list(
         ));
     }
     let after = after.map(|after| cursor(&after)).transpose()?;
-    let status = status
+    let state = state
         .as_deref()
         .map(states)
         .transpose()?
@@ -112,7 +112,7 @@ pub(super) async fn list(
     let sought = sought(
         &Filter {
             route,
-            status,
+            state,
             since,
             until,
             id,
@@ -253,7 +253,7 @@ pub(super) async fn show(
     State(source): State<Arc<dyn Source>>,
     MayRead(may_read): MayRead,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<Shown>, Denied> {
+) -> Result<Json<DeliveryDetails>, Denied> {
     let (id, desk) = (id_of(path)?, desk(&source)?);
     let (shown, others) = find(&*desk, &id).await?;
     let names = Names::of(&*desk).await?;
@@ -348,8 +348,8 @@ pub(super) async fn audit(
     let entry = |row: archive::Audit| AuditEntry {
         at: rfc3339(row.at),
         who: row.who.to_string(),
-        what: row.what.to_string(),
-        which: row.which.to_string(),
+        action: row.what.to_string(),
+        selection: row.which.to_string(),
         reason: row.reason.to_string(),
         done: row.done,
     };

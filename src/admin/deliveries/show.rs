@@ -7,7 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::desk::{Desk, Names};
 use crate::api::deliveries::{
-    Attempt, BodyFacts, Delivery, Header, Last, Request, Shown, State, Target,
+    Attempt, BodyFacts, Delivery, DeliveryDetails, DeliveryState, Header, LastAttempt, Request,
+    Target,
 };
 use crate::queue::stored::{self, fact};
 use crate::retry::Reason;
@@ -40,25 +41,27 @@ impl View<'_> {
 
     fn target(&self, unit: &UnitShown) -> Target {
         let target = self.names.origin(unit.target.0).name;
-        let status = match unit.status {
-            Status::Pending | Status::Retrying if self.names.is_gone(unit.target) => State::Parked,
-            Status::Pending => State::Pending,
-            Status::Retrying => State::Retrying,
-            Status::Dead => State::Dead,
-            Status::Cancelled => State::Cancelled,
-            Status::Delivered => State::Delivered,
+        let state = match unit.status {
+            Status::Pending | Status::Retrying if self.names.is_gone(unit.target) => {
+                DeliveryState::Parked
+            }
+            Status::Pending => DeliveryState::Pending,
+            Status::Retrying => DeliveryState::Retrying,
+            Status::Dead => DeliveryState::Dead,
+            Status::Cancelled => DeliveryState::Cancelled,
+            Status::Delivered => DeliveryState::Delivered,
         };
         let planned = unit
             .next_in
-            .filter(|_| !unit.leased && status != State::Parked);
+            .filter(|_| !unit.leased && state != DeliveryState::Parked);
         Target {
             max_attempts: self
                 .desk
                 .policy(&target)
                 .and_then(|policy| policy.max_attempts),
             target,
-            status,
-            tries: unit.tries,
+            state,
+            attempt_count: unit.tries,
             next_at: planned
                 .and_then(|next| self.desk.now().wall.checked_add(next))
                 .map(rfc3339),
@@ -69,7 +72,12 @@ impl View<'_> {
     }
 
     /// All of it; `bodies` says whether what the app answered is shown.
-    pub(super) fn whole(&self, shown: &archive::Shown, others: u64, bodies: bool) -> Shown {
+    pub(super) fn whole(
+        &self,
+        shown: &archive::Shown,
+        others: u64,
+        bodies: bool,
+    ) -> DeliveryDetails {
         let stored = &shown.stored;
         let record = &stored.record;
         let secrets = stored::secret_locations(record);
@@ -84,9 +92,9 @@ impl View<'_> {
             size,
             targets: shown.units.iter().map(|unit| self.target(unit)).collect(),
         };
-        Shown {
+        DeliveryDetails {
             delivery,
-            others,
+            same_id_count: others,
             request: request(record, &secrets),
             body: BodyFacts {
                 size,
@@ -118,7 +126,7 @@ impl View<'_> {
             took: seconds(attempt.took),
             connect: attempt.connect.map(seconds),
             first_byte: attempt.first_byte.map(seconds),
-            came_to: came_to(attempt.status, attempt.error.as_deref()),
+            outcome: outcome(attempt.status, attempt.error.as_deref()),
             status: attempt.status,
             error: attempt.error.as_deref().map(str::to_owned),
             peer: attempt.peer.as_deref().map(str::to_owned),
@@ -158,7 +166,7 @@ fn request(record: &Record, secrets: &SecretLocations) -> Request {
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect(),
-        answered: fact(record, stored::ANSWERED).and_then(|status| status.parse().ok()),
+        response_status: fact(record, stored::ANSWERED).and_then(|status| status.parse().ok()),
     }
 }
 
@@ -232,15 +240,15 @@ pub(super) fn body(record: &Record, body: &[u8]) -> Vec<u8> {
         .into_owned()
 }
 
-fn last(last: &LastTry) -> Last {
-    Last {
+fn last(last: &LastTry) -> LastAttempt {
+    LastAttempt {
         at: rfc3339(last.started),
-        came_to: came_to(last.status, last.error.as_deref()),
+        outcome: outcome(last.status, last.error.as_deref()),
         took: seconds(last.took),
     }
 }
 
-fn came_to(status: Option<u16>, error: Option<&str>) -> String {
+fn outcome(status: Option<u16>, error: Option<&str>) -> String {
     status.map_or_else(
         || error.unwrap_or("unknown").to_owned(),
         |status| status.to_string(),

@@ -335,24 +335,24 @@ async fn lists_have_what_was_asked_for() {
         desks.list("order=oldest&route=stripe").await,
         ["waits", "again", "dead"]
     );
-    assert_eq!(desks.list("status=dead,retrying").await, ["dead", "again"]);
+    assert_eq!(desks.list("state=dead,retrying").await, ["dead", "again"]);
     assert_eq!(
         desks
-            .list("status=pending&route=stripe&type=invoice.paid")
+            .list("state=pending&route=stripe&type=invoice.paid")
             .await,
         ["waits"]
     );
-    assert_eq!(desks.list("status=delivered").await, ["done"]);
+    assert_eq!(desks.list("state=delivered").await, ["done"]);
     assert_eq!(desks.list("id=dead").await, ["dead"]);
     assert_eq!(desks.list("type=other").await.len(), 0);
     assert_eq!(desks.list("until=1h").await.len(), 0);
     assert_eq!(desks.list(&format!("since={begun}")).await.len(), 4);
     let one = &desks.get("/-/deliveries?id=again").await["deliveries"][0];
     assert_eq!(one["origin"], json!({ "kind": "route", "name": "stripe" }));
-    assert_eq!(one["targets"][0]["last"]["came_to"], "503");
+    assert_eq!(one["targets"][0]["last"]["outcome"], "503");
     assert_eq!(
         (
-            &one["targets"][0]["tries"],
+            &one["targets"][0]["attempt_count"],
             &one["targets"][0]["max_attempts"]
         ),
         (&json!(1), &json!(12))
@@ -368,15 +368,15 @@ async fn lists_have_what_was_asked_for() {
         "410"
     );
     desks.desk.routes.lock().unwrap().remove(0);
-    assert_eq!(desks.list("status=parked").await, ["again", "waits"]);
-    assert_eq!(desks.list("status=pending,retrying").await.len(), 0);
+    assert_eq!(desks.list("state=parked").await, ["again", "waits"]);
+    assert_eq!(desks.list("state=pending,retrying").await.len(), 0);
     assert_eq!(
         desks.list("route=stripe").await.len(),
         3,
         "a route that is gone has its name still"
     );
     assert_eq!(
-        desks.get("/-/deliveries?id=waits").await["deliveries"][0]["targets"][0]["status"],
+        desks.get("/-/deliveries?id=waits").await["deliveries"][0]["targets"][0]["state"],
         "parked"
     );
 }
@@ -413,8 +413,8 @@ async fn pages_go_on_and_wrong_questions_are_told() {
         ("limit=0", 400),
         ("limit=501", 400),
         ("limit=x", 400),
-        ("status=gone", 400),
-        ("status=", 400),
+        ("state=gone", 400),
+        ("state=", 400),
         ("since=yesterday", 400),
         ("after=x", 400),
         ("order=up", 400),
@@ -483,7 +483,7 @@ async fn one_is_shown_without_its_secrets() {
         );
         assert_eq!(
             (
-                &shown["request"]["answered"],
+                &shown["request"]["response_status"],
                 &shown["request"]["signed_at"]
             ),
             (&json!(200), &json!("2027-01-15T08:00:00.000Z"))
@@ -491,7 +491,7 @@ async fn one_is_shown_without_its_secrets() {
         assert_eq!(shown["body"]["sha256"].as_str().unwrap().len(), 64);
         assert_eq!(
             (
-                &shown["attempts"][0]["came_to"],
+                &shown["attempts"][0]["outcome"],
                 &shown["attempts"][0]["took"]
             ),
             (&json!("503"), &json!(0.084))

@@ -35,7 +35,7 @@ pub(super) struct PurgeArgs {
     change: ChangeArgs,
     /// Also what still waits: it is never delivered then.
     #[arg(long)]
-    waiting: bool,
+    include_waiting: bool,
 }
 
 /// What is done.
@@ -64,7 +64,7 @@ pub(super) fn cancel(gate: &GateArgs, args: &ChangeArgs) -> Result<Exit, Error> 
 
 /// Runs `deliveries purge`.
 pub(super) fn purge(gate: &GateArgs, args: &PurgeArgs) -> Result<Exit, Error> {
-    let means = match args.waiting {
+    let means = match args.include_waiting {
         true => "deleted for good, what waits among them: it is never delivered",
         false => "deleted for good; what waits stays",
     };
@@ -74,7 +74,7 @@ pub(super) fn purge(gate: &GateArgs, args: &PurgeArgs) -> Result<Exit, Error> {
         Change {
             target: "/-/deliveries/purge",
             done: "purged",
-            waiting: args.waiting,
+            waiting: args.include_waiting,
             means,
         },
     )
@@ -83,7 +83,7 @@ pub(super) fn purge(gate: &GateArgs, args: &PurgeArgs) -> Result<Exit, Error> {
 fn change(gate: &GateArgs, args: &ChangeArgs, change: Change) -> Result<Exit, Error> {
     let door = gate.door()?;
     let mut order = ActMany {
-        waiting: change.waiting,
+        include_waiting: change.waiting,
         ..ActMany::default()
     };
     if let Some(id) = &args.one {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::list::{Pages, json};
 use super::{escaped, raw};
-use crate::api::deliveries::{Filter, Order, Shown};
+use crate::api::deliveries::{DeliveryDetails, Filter, Order};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::deliveries::filter_args::Which;
@@ -143,7 +143,7 @@ impl Form {
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
-    shown: &'a Shown,
+    shown: &'a DeliveryDetails,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,7 +166,10 @@ async fn write(
         for delivery in page {
             let id = escaped(&delivery.id);
             // what was purged meanwhile is not there any more
-            let Some(shown) = door.find::<Shown>(&format!("/-/deliveries/{id}")).await? else {
+            let Some(shown) = door
+                .find::<DeliveryDetails>(&format!("/-/deliveries/{id}"))
+                .await?
+            else {
                 continue;
             };
             let raw = door.bytes(&format!("/-/deliveries/{id}/http")).await?;
@@ -178,7 +181,7 @@ async fn write(
     Ok(count)
 }
 
-fn written(form: Form, shown: &Shown, raw: &Bytes) -> Result<Vec<u8>, Error> {
+fn written(form: Form, shown: &DeliveryDetails, raw: &Bytes) -> Result<Vec<u8>, Error> {
     let line = |text: String| Ok(format!("{text}\n").into_bytes());
     match form {
         Form::Http => Ok([raw, b"\n".as_slice()].concat()),

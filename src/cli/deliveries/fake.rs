@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::api::actions::Replay;
-use crate::api::deliveries::{Delivery, Filter, Plan, Shown};
+use crate::api::deliveries::{Delivery, DeliveryDetails, Filter, Plan};
 use crate::cli::term::{self, Look};
 use crate::telemetry::TailLine;
 
@@ -34,7 +34,7 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     reason = "a sample is written where it is used"
 )]
 pub(in crate::cli) fn delivery(id: &str, kind: &str, at: &str, target: Value) -> Value {
-    let mut whole = json!({ "target": "stripe", "tries": 0, "max_attempts": 12, "next_at": null, "leased": false, "reason": null, "last": null });
+    let mut whole = json!({ "target": "stripe", "attempt_count": 0, "max_attempts": 12, "next_at": null, "leased": false, "reason": null, "last": null });
     whole
         .as_object_mut()
         .unwrap()
@@ -43,8 +43,8 @@ pub(in crate::cli) fn delivery(id: &str, kind: &str, at: &str, target: Value) ->
             "received_at": at, "size": 423, "targets": [whole] })
 }
 
-fn last(came_to: &str) -> Value {
-    json!({ "at": "2026-11-24T13:06:40Z", "came_to": came_to, "took": 0.031 })
+fn last(outcome: &str) -> Value {
+    json!({ "at": "2026-11-24T13:06:40Z", "outcome": outcome, "took": 0.031 })
 }
 
 pub(super) fn deliveries() -> Vec<Delivery> {
@@ -53,25 +53,25 @@ pub(super) fn deliveries() -> Vec<Delivery> {
             "evt_1QNkT2Hd7mZ0pVbX",
             "invoice.payment_failed",
             "2026-11-24T13:04:33.118Z",
-            json!({ "status": "retrying", "tries": 4, "next_at": "2026-11-24T13:08:50Z", "last": last("503") })
+            json!({ "state": "retrying", "attempt_count": 4, "next_at": "2026-11-24T13:08:50Z", "last": last("503") })
         ),
         delivery(
             "evt_1QNkSeHd7mZ0pVb4",
             "charge.refunded",
             "2026-11-24T13:04:09Z",
-            json!({ "status": "retrying", "tries": 4, "next_at": "2026-11-24T13:08:33Z", "last": last("unreached") })
+            json!({ "state": "retrying", "attempt_count": 4, "next_at": "2026-11-24T13:08:33Z", "last": last("unreached") })
         ),
         delivery(
             "evt_1QMzzWHd7mZ0pV9c",
             "payout.failed",
             "2026-11-22T09:12:00Z",
-            json!({ "status": "dead", "tries": 12, "reason": "attempts", "last": last("500") })
+            json!({ "state": "dead", "attempt_count": 12, "reason": "attempts", "last": last("500") })
         ),
     ]))
 }
 
-pub(super) fn shown() -> Shown {
-    let target = json!({ "status": "retrying", "tries": 4, "next_at": "2026-11-24T13:08:50Z", "last": last("503") });
+pub(super) fn shown() -> DeliveryDetails {
+    let target = json!({ "state": "retrying", "attempt_count": 4, "next_at": "2026-11-24T13:08:50Z", "last": last("503") });
     let mut value = delivery(
         "evt_1QNkT2Hd7mZ0pVbX",
         "invoice.payment_failed",
@@ -80,21 +80,21 @@ pub(super) fn shown() -> Shown {
     );
     let attempt = |number: u32,
                    at: &str,
-                   came_to: &str,
+                   outcome: &str,
                    status: Option<u16>,
                    took: f64,
                    headers: Value,
                    text: Option<&str>| {
         json!({ "target": "stripe", "number": number, "cause": "schedule", "late": false, "started_at": at, "took": took, "connect": null,
-                "first_byte": null, "came_to": came_to, "status": status, "error": status.is_none().then_some("connection refused"),
+                "first_byte": null, "outcome": outcome, "status": status, "error": status.is_none().then_some("connection refused"),
                 "peer": "127.0.0.1:3000", "headers": headers, "body_text": text })
     };
     value.as_object_mut().unwrap().extend(
         json!({
-            "others": 0,
+            "same_id_count": 0,
             "request": { "method": "POST", "path": "/webhooks/stripe", "query": false, "host": "hooks.example.com", "headers": [],
                 "client": "198.51.100.24", "tls": true, "received_at": "2026-11-24T13:04:33.118Z", "request_id": "01JDC9R7T3WA", "provider": "stripe",
-                "verified": true, "secret": "2026-11", "signed_at": "2026-11-24T13:04:31Z", "covers": "timestamp, body", "params": {}, "answered": 200 },
+                "verified": true, "secret": "2026-11", "signed_at": "2026-11-24T13:04:31Z", "covers": "timestamp, body", "params": {}, "response_status": 200 },
             "body": { "size": 423, "sha256": "4a46799bd0a1", "content_type": "application/json" },
             "attempts": [
                 attempt(1, "2026-11-24T13:04:33Z", "503", Some(503), 0.084, json!([]), Some("migrating, \u{1b}[2Jback soon\nmore")),
@@ -111,7 +111,7 @@ pub(super) fn shown() -> Shown {
 }
 
 pub(super) fn filter() -> Filter {
-    read(json!({ "route": "stripe", "status": ["dead"], "since": "2026-11-23T15:07:02Z" }))
+    read(json!({ "route": "stripe", "state": ["dead"], "since": "2026-11-23T15:07:02Z" }))
 }
 
 pub(super) fn plan() -> Plan {
@@ -126,9 +126,9 @@ pub(super) fn replay() -> Replay {
         id: "r_01JDCA3".to_owned(),
         planned: 1204,
         done: 684,
-        handed_on: 681,
+        delivered: 681,
         failed: 3,
-        not_tried: 520,
+        not_attempted: 520,
         rate: 20.0,
         ..Replay::default()
     }
@@ -138,11 +138,11 @@ pub(super) fn tail() -> Vec<TailLine> {
     let line = |at: &str,
                 kind: &str,
                 route: &str,
-                came_to: &str,
+                outcome: &str,
                 status: u16,
                 took: f64,
                 more: Value| {
-        let mut value = json!({ "seq": 1, "at": at, "kind": kind, "route": route, "came_to": came_to, "status": status, "took": took });
+        let mut value = json!({ "seq": 1, "at": at, "kind": kind, "route": route, "outcome": outcome, "status": status, "took": took });
         value
             .as_object_mut()
             .unwrap()
@@ -153,15 +153,15 @@ pub(super) fn tail() -> Vec<TailLine> {
     let stripe = json!({ "type": "invoice.paid", "delivery_id": "evt_1QNkVwHd7mZ0pVc1" });
     let refused =
         json!({ "type": "push", "code": "signature_mismatch", "request_id": "01JDC9R7T3WA" });
-    let tried = json!({ "delivery_id": "evt_1QNkVwHd7mZ0pVc1", "try": 1 });
-    let again = json!({ "delivery_id": "evt_1QNkVwHd7mZ0pVc1", "try": 2, "again_in": 108.0 });
+    let tried = json!({ "delivery_id": "evt_1QNkVwHd7mZ0pVc1", "attempt": 1 });
+    let again = json!({ "delivery_id": "evt_1QNkVwHd7mZ0pVc1", "attempt": 2, "retry_in": 108.0 });
     let duplicate =
         json!({ "type": "push", "delivery_id": "7d1b6e90-c86a-11f1-9f2c-0242ac120002" });
     vec![
         line(first, "request", "stripe", "queued", 200, 0.003, stripe),
         line(second, "request", "github", "refused", 401, 0.001, refused),
-        line(second, "attempt", "stripe", "handed_on", 200, 0.022, tried),
-        line(second, "attempt", "stripe", "again", 503, 0.084, again),
+        line(second, "attempt", "stripe", "delivered", 200, 0.022, tried),
+        line(second, "attempt", "stripe", "retrying", 503, 0.084, again),
         line(
             second,
             "request",

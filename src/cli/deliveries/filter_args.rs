@@ -1,7 +1,7 @@
 //! Which deliveries: the flags that list, export, replay, cancel and purge share.
 use std::time::SystemTime;
 
-use crate::api::deliveries::{Filter, State};
+use crate::api::deliveries::{DeliveryState, Filter};
 use crate::cli::term;
 use crate::config::diagnostic::did_you_mean;
 use crate::units;
@@ -14,7 +14,7 @@ pub(in crate::cli) struct Which {
     pub(super) route: Option<String>,
     /// Those in one of these states: pending, retrying, dead, cancelled, delivered, parked.
     #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
-    pub(super) state: Vec<State>,
+    pub(super) state: Vec<DeliveryState>,
     /// Those accepted then or later: an age such as 22h, or a time such as 2026-11-23T09:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = when)]
     since: Option<When>,
@@ -48,12 +48,12 @@ fn when(text: &str) -> Result<When, String> {
     })
 }
 
-fn state(text: &str) -> Result<State, String> {
-    State::ALL
+fn state(text: &str) -> Result<DeliveryState, String> {
+    DeliveryState::ALL
         .into_iter()
         .find(|state| state.word() == text)
         .ok_or_else(|| {
-            let all = State::ALL.map(State::word);
+            let all = DeliveryState::ALL.map(DeliveryState::word);
             did_you_mean(text, all.into_iter())
                 .unwrap_or_else(|| format!("there are {}", all.join(", ")))
         })
@@ -70,7 +70,7 @@ impl When {
 
 impl Which {
     /// Those in these states.
-    pub(in crate::cli) fn in_states(states: &[State]) -> Self {
+    pub(in crate::cli) fn in_states(states: &[DeliveryState]) -> Self {
         Self {
             state: states.to_vec(),
             ..Self::default()
@@ -86,7 +86,7 @@ impl Which {
     pub(super) fn filter(&self, now: SystemTime) -> Filter {
         Filter {
             route: self.route.clone(),
-            status: self.state.clone(),
+            state: self.state.clone(),
             since: self.since.map(|when| when.text(now)),
             until: self.until.map(|when| when.text(now)),
             id: self.delivery_id.clone(),
@@ -99,12 +99,12 @@ impl Which {
 /// A page of those that `filter` finds, as a target.
 pub(super) fn target(filter: &Filter, order: &str, limit: u64, after: Option<&str>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    let status: Vec<&str> = filter.status.iter().map(|state| state.word()).collect();
-    let status = (!status.is_empty()).then(|| status.join(","));
+    let state: Vec<&str> = filter.state.iter().map(|state| state.word()).collect();
+    let state = (!state.is_empty()).then(|| state.join(","));
     let limit = limit.to_string();
     let parts = [
         ("route", filter.route.as_deref()),
-        ("status", status.as_deref()),
+        ("state", state.as_deref()),
         ("since", filter.since.as_deref()),
         ("until", filter.until.as_deref()),
         ("id", filter.id.as_deref()),
@@ -131,14 +131,14 @@ mod tests {
         let now = term::moment("2026-11-24T13:00:00Z").unwrap();
         let which = Which {
             route: Some("a b".to_owned()),
-            state: vec![State::Dead, State::Retrying],
+            state: vec![DeliveryState::Dead, DeliveryState::Retrying],
             since: Some(when("22h").unwrap()),
             until: Some(when("2026-11-24T12:00:00+01:00").unwrap()),
             text: Some("a&b=c".to_owned()),
             ..Which::default()
         };
         let filter = which.filter(now);
-        let query = "route=a+b&status=dead%2Cretrying&since=2026-11-23T15%3A00%3A00Z&until=2026-11-24T11%3A00%3A00Z&text=a%26b%3Dc";
+        let query = "route=a+b&state=dead%2Cretrying&since=2026-11-23T15%3A00%3A00Z&until=2026-11-24T11%3A00%3A00Z&text=a%26b%3Dc";
         assert_eq!(
             target(&filter, "newest", 50, Some("x")),
             format!("/-/deliveries?{query}&order=newest&limit=50&after=x")

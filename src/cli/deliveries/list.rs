@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 use anstyle::Style;
 
-use crate::api::deliveries::{Deliveries, Delivery, Filter, Order, State, Target};
+use crate::api::deliveries::{Deliveries, Delivery, DeliveryState, Filter, Order, Target};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::deliveries::filter_args::{self, Which};
@@ -130,13 +130,13 @@ impl<'a> Pages<'a> {
 }
 
 /// The colour of a state.
-pub(super) fn style(state: State) -> Style {
+pub(super) fn style(state: DeliveryState) -> Style {
     match state {
-        State::Pending => PLAIN,
-        State::Retrying | State::Parked => YELLOW,
-        State::Dead => RED,
-        State::Cancelled => DIM,
-        State::Delivered => GREEN,
+        DeliveryState::Pending => PLAIN,
+        DeliveryState::Retrying | DeliveryState::Parked => YELLOW,
+        DeliveryState::Dead => RED,
+        DeliveryState::Cancelled => DIM,
+        DeliveryState::Delivered => GREEN,
     }
 }
 
@@ -145,9 +145,12 @@ pub(super) fn next(target: &Target, now: SystemTime, look: &Look) -> Option<Stri
     if target.leased {
         return Some("now".to_owned());
     }
-    match target.status {
-        State::Dead | State::Cancelled | State::Delivered | State::Parked => None,
-        State::Pending | State::Retrying => Some(match target.next_at.as_deref() {
+    match target.state {
+        DeliveryState::Dead
+        | DeliveryState::Cancelled
+        | DeliveryState::Delivered
+        | DeliveryState::Parked => None,
+        DeliveryState::Pending | DeliveryState::Retrying => Some(match target.next_at.as_deref() {
             Some(at) => term::moment(at).map_or_else(
                 || look.none().to_owned(),
                 |at| term::wait(at.duration_since(now).unwrap_or_default()),
@@ -158,10 +161,10 @@ pub(super) fn next(target: &Target, now: SystemTime, look: &Look) -> Option<Stri
 }
 
 /// `4/12`
-pub(super) fn tries(target: &Target) -> String {
+pub(super) fn attempts(target: &Target) -> String {
     match target.max_attempts {
-        Some(most) => format!("{}/{most}", target.tries),
-        None => target.tries.to_string(),
+        Some(most) => format!("{}/{most}", target.attempt_count),
+        None => target.attempt_count.to_string(),
     }
 }
 
@@ -195,9 +198,9 @@ fn render(found: &[Delivery], with_route: bool, now: SystemTime, look: &Look) ->
                 ),
                 or_none(delivery.event_type.as_deref().map(term::clean)),
                 or_none(received),
-                Cell::styled(target.status.word(), style(target.status)),
-                tries(target).into(),
-                or_none(target.last.as_ref().map(|last| term::clean(&last.came_to))),
+                Cell::styled(target.state.word(), style(target.state)),
+                attempts(target).into(),
+                or_none(target.last.as_ref().map(|last| term::clean(&last.outcome))),
                 or_none(next(target, now, look)),
             ];
             if with_account {

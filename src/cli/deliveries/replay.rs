@@ -31,9 +31,9 @@ pub(super) struct ReplayArgs {
     /// Stops after so many failures in a row; 0: never.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     stop_after: u32,
-    /// Also those that were handed on: the app sees them twice.
+    /// Also replays deliveries that were delivered: your app receives them again.
     #[arg(long)]
-    delivered: bool,
+    include_delivered: bool,
     /// Also those whose ID another delivery has that was handed on, or waits.
     #[arg(long)]
     bypass_dedupe: bool,
@@ -107,7 +107,7 @@ async fn stop(door: &Door, id: &str) -> Result<Replay, Error> {
 fn one(door: &Door, id: &str, args: &ReplayArgs) -> Result<Exit, Error> {
     let order = ReplayOne {
         reason: args.sure.reason.clone().unwrap_or_default(),
-        delivered: args.delivered,
+        include_delivered: args.include_delivered,
         bypass_dedupe: args.bypass_dedupe,
     };
     if args.dry_run {
@@ -136,7 +136,7 @@ fn one(door: &Door, id: &str, args: &ReplayArgs) -> Result<Exit, Error> {
             Look::of_stdout().sign(Sign::Look),
             term::clean(id)
         ))?;
-        term::say("--delivered and --bypass-dedupe send it even so");
+        term::say("--include-delivered and --bypass-dedupe send it even so");
     }
     Ok(if replayed.done > 0 {
         Exit::DONE
@@ -154,7 +154,7 @@ fn many(door: &Door, args: &ReplayArgs) -> Result<Exit, Error> {
         stop_after: args.stop_after,
         reason: String::new(),
         bypass_dedupe: args.bypass_dedupe,
-        delivered: args.delivered,
+        include_delivered: args.include_delivered,
         order: if args.newest {
             Order::Newest
         } else {
@@ -203,7 +203,7 @@ fn manner(order: &ReplayMany, count: u64) -> String {
     } else {
         "dedupe kept"
     };
-    let delivered = if order.delivered {
+    let delivered = if order.include_delivered {
         "; what was handed on goes again"
     } else {
         ""

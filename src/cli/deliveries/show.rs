@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::list::{json, next, style};
 use super::{escaped, raw};
-use crate::api::deliveries::{Attempt, Shown, State, Target};
+use crate::api::deliveries::{Attempt, DeliveryDetails, DeliveryState, Target};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
@@ -71,7 +71,7 @@ pub(super) fn show(gate: &GateArgs, args: &ShowArgs) -> Result<Exit, Error> {
 }
 
 /// The delivery of that ID.
-pub(super) async fn find(door: &Door, id: &str) -> Result<Shown, Error> {
+pub(super) async fn find(door: &Door, id: &str) -> Result<DeliveryDetails, Error> {
     let none = || Error::no(format!("there is no delivery {id}")).hint("hookgate deliveries list");
     door.find(&format!("/-/deliveries/{}", escaped(id)))
         .await?
@@ -91,12 +91,12 @@ fn print_raw(bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// What to do next.
-fn hint(shown: &Shown, asked: &str) {
-    if shown.others > 0 {
-        let older = if shown.others == 1 {
+fn hint(shown: &DeliveryDetails, asked: &str) {
+    if shown.same_id_count > 0 {
+        let older = if shown.same_id_count == 1 {
             "1 older delivery has".to_owned()
         } else {
-            format!("{} older deliveries have", term::count(shown.others))
+            format!("{} older deliveries have", term::count(shown.same_id_count))
         };
         term::say(&format!(
             "{older} this ID: hookgate deliveries list --id {}",
@@ -106,7 +106,7 @@ fn hint(shown: &Shown, asked: &str) {
         .delivery
         .targets
         .iter()
-        .any(|target| matches!(target.status, State::Dead | State::Cancelled))
+        .any(|target| matches!(target.state, DeliveryState::Dead | DeliveryState::Cancelled))
     {
         term::say(&format!(
             "then: hookgate deliveries replay {}",
@@ -115,7 +115,7 @@ fn hint(shown: &Shown, asked: &str) {
     }
 }
 
-fn render(shown: &Shown, now: SystemTime, look: &Look) -> String {
+fn render(shown: &DeliveryDetails, now: SystemTime, look: &Look) -> String {
     let delivery = &shown.delivery;
     let name = delivery
         .event_type
@@ -129,7 +129,7 @@ fn render(shown: &Shown, now: SystemTime, look: &Look) -> String {
         term::clean(&delivery.origin.name)
     );
     for target in &delivery.targets {
-        let style = style(target.status);
+        let style = style(target.state);
         write!(text, "   {style}{}{style:#}", state(target, now, look)).ok();
     }
     text.push_str("\n\n");
@@ -178,11 +178,11 @@ fn render(shown: &Shown, now: SystemTime, look: &Look) -> String {
 
 /// `◷ retrying, next in 1 m 48 s, 4 of 12 tries`
 fn state(target: &Target, now: SystemTime, look: &Look) -> String {
-    let sign = match target.status {
-        State::Delivered => look.bare_sign(Sign::Good),
-        State::Dead | State::Cancelled => look.bare_sign(Sign::Bad),
-        State::Parked => look.bare_sign(Sign::Look),
-        State::Pending | State::Retrying => {
+    let sign = match target.state {
+        DeliveryState::Delivered => look.bare_sign(Sign::Good),
+        DeliveryState::Dead | DeliveryState::Cancelled => look.bare_sign(Sign::Bad),
+        DeliveryState::Parked => look.bare_sign(Sign::Look),
+        DeliveryState::Pending | DeliveryState::Retrying => {
             if look.utf8 {
                 "◷"
             } else {
@@ -190,7 +190,7 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
             }
         }
     };
-    let mut said = format!("{sign} {}", target.status.word());
+    let mut said = format!("{sign} {}", target.state.word());
     match next(target, now, look).as_deref() {
         Some("now") => said.push_str(", is tried now"),
         Some("in line") => said.push_str(", waits for those before it"),
@@ -205,24 +205,24 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
         };
         said.push_str(&format!(", {words}"));
     }
-    if target.status == State::Parked {
+    if target.state == DeliveryState::Parked {
         said.push_str(", its route is gone from the config");
     }
     match target.max_attempts {
-        Some(most) if target.tries > 0 => {
-            said.push_str(&format!(", {} of {most} tries", target.tries))
+        Some(most) if target.attempt_count > 0 => {
+            said.push_str(&format!(", {} of {most} tries", target.attempt_count))
         }
-        None if target.tries > 0 => said.push_str(&format!(
+        None if target.attempt_count > 0 => said.push_str(&format!(
             ", {} attempt{}",
-            target.tries,
-            if target.tries == 1 { "" } else { "s" }
+            target.attempt_count,
+            if target.attempt_count == 1 { "" } else { "s" }
         )),
         Some(_) | None => {}
     }
     said
 }
 
-fn received(shown: &Shown, now: SystemTime, look: &Look) -> String {
+fn received(shown: &DeliveryDetails, now: SystemTime, look: &Look) -> String {
     let request = &shown.request;
     let at = request
         .received_at
@@ -233,7 +233,7 @@ fn received(shown: &Shown, now: SystemTime, look: &Look) -> String {
         said.push_str(&format!(" from {client}"));
     }
     said.push_str(&format!(", {} {}", request.method, request.path));
-    if let Some(answered) = request.answered {
+    if let Some(answered) = request.response_status {
         said.push_str(&format!(", answered {answered}"));
     }
     said
@@ -253,7 +253,7 @@ fn precise(at: SystemTime, now: SystemTime, look: &Look) -> String {
     }
 }
 
-fn verified(shown: &Shown) -> String {
+fn verified(shown: &DeliveryDetails) -> String {
     let request = &shown.request;
     if !request.verified {
         return "no: its route verified nothing, or observed".to_owned();
@@ -332,7 +332,7 @@ fn attempts(attempts: &[Attempt], now: SystemTime, look: &Look) -> String {
             table.row([
                 attempt.number.to_string().into(),
                 time(attempt).into(),
-                Cell::styled(term::clean(&attempt.came_to), style),
+                Cell::styled(term::clean(&attempt.outcome), style),
                 took.into(),
                 Cell::styled(cut(&term::clean(&detail(attempt)), room, look), PLAIN),
             ]);
@@ -361,7 +361,7 @@ fn is_same_probe(one: &Attempt, next: &Attempt) -> bool {
     let key = |attempt: &Attempt| {
         (
             attempt.target.clone(),
-            attempt.came_to.clone(),
+            attempt.outcome.clone(),
             attempt.late,
             location(attempt),
         )
@@ -407,7 +407,7 @@ fn detail(attempt: &Attempt) -> String {
         attempt
             .error
             .clone()
-            .filter(|error| *error != attempt.came_to),
+            .filter(|error| *error != attempt.outcome),
     );
     let text = attempt
         .body_text
@@ -445,15 +445,15 @@ mod tests {
         insta::assert_snapshot!("show_coloured", page.replace('\x1b', "^"));
     }
 
-    fn probe(number: u32, came_to: &str, at: &str) -> Attempt {
-        let status = came_to.parse().ok();
-        let error = status.is_none().then(|| came_to.to_owned());
+    fn probe(number: u32, outcome: &str, at: &str) -> Attempt {
+        let status = outcome.parse().ok();
+        let error = status.is_none().then(|| outcome.to_owned());
         let (cause, started_at) = ("probe".to_owned(), format!("2026-11-24T{at}Z"));
         Attempt {
             number,
             cause,
             started_at,
-            came_to: came_to.to_owned(),
+            outcome: outcome.to_owned(),
             status,
             error,
             took: 0.001,
@@ -519,7 +519,7 @@ mod tests {
         };
         let created = Attempt {
             status: Some(201),
-            came_to: "201".to_owned(),
+            outcome: "201".to_owned(),
             peer: Some("127.0.0.1:80".to_owned()),
             ..redirect.clone()
         };
@@ -553,8 +553,8 @@ mod tests {
         );
         let dead = of(&|target| {
             *target = Target {
-                status: State::Dead,
-                tries: 12,
+                state: DeliveryState::Dead,
+                attempt_count: 12,
                 reason: Some("attempts".to_owned()),
                 ..target.clone()
             }
@@ -562,13 +562,13 @@ mod tests {
         assert_eq!(dead, "✕ dead, its tries are used up, 12 of 12 tries");
         let gone = of(&|target| {
             *target = Target {
-                status: State::Dead,
-                tries: 1,
+                state: DeliveryState::Dead,
+                attempt_count: 1,
                 reason: Some("410".to_owned()),
                 ..target.clone()
             }
         });
         assert_eq!(gone, "✕ dead, 410 ended it, 1 of 12 tries");
-        assert!(of(&|target| target.status = State::Parked).contains("route is gone"));
+        assert!(of(&|target| target.state = DeliveryState::Parked).contains("route is gone"));
     }
 }

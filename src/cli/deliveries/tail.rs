@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::timeout;
 
-use crate::admin::live::{Mark, Tailing};
+use crate::admin::live::{StreamPosition, TailItem};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
@@ -108,7 +108,7 @@ impl Following {
     }
 
     /// The stream said where it is; what to tell of that.
-    fn mark(&mut self, mark: &Mark, now: Instant) -> Option<String> {
+    fn mark(&mut self, mark: &StreamPosition, now: Instant) -> Option<String> {
         self.cursor = Some(mark.cursor.clone());
         let away = self
             .away_since
@@ -119,16 +119,16 @@ impl Following {
             1 => Some("1 line missed".to_owned()),
             many => Some(format!("{} lines missed", term::count(many))),
         };
-        let anew = mark
-            .anew
-            .then(|| "the gate began anew, lines before that are missed".to_owned());
+        let restarted = mark
+            .restarted
+            .then(|| "the gate was restarted, lines before that are missed".to_owned());
         let back = away.map(|away| {
             format!(
                 "reconnected after {}",
                 term::wait(away.max(Duration::from_secs(1)))
             )
         });
-        let parts: Vec<String> = back.into_iter().chain(anew).chain(missed).collect();
+        let parts: Vec<String> = back.into_iter().chain(restarted).chain(missed).collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
@@ -184,11 +184,11 @@ async fn stream(
 fn take(line: &[u8], state: &mut Following, page: &mut Page) -> Result<(), Error> {
     let now = SystemClock.now();
     match serde_json::from_slice(line) {
-        Ok(Tailing::Line(line)) => {
+        Ok(TailItem::Line(line)) => {
             state.line(line.seq);
             page.line(&line, now.wall, now.mono)
         }
-        Ok(Tailing::Mark(mark)) => {
+        Ok(TailItem::Position(mark)) => {
             if let Some(said) = state.mark(&mark, now.mono) {
                 term::say(&said);
             }
@@ -255,7 +255,7 @@ impl Page {
                 look.width.map_or(usize::MAX, |_| KIND),
                 look
             ),
-            word(&line.came_to),
+            word(&line.outcome),
             term::took(line.took),
         );
         let so_far = anstream::adapter::strip_str(&text)
@@ -284,19 +284,18 @@ fn not_shown(count: u64, look: &Look) -> String {
 }
 
 fn sign(line: &TailLine) -> Sign {
-    match line.came_to.as_str() {
-        "handed_on" | "queued" | "handshake" | "passed" => Sign::Good,
+    match line.outcome.as_str() {
+        "forwarded" | "delivered" | "queued" | "handshake" | "passed" => Sign::Good,
         "refused" | "dead" => Sign::Bad,
-        "forwarded" if line.status.is_some_and(|status| status >= 400) => Sign::Bad,
+        "upstream_4xx" | "upstream_5xx" => Sign::Bad,
         _ => Sign::Look,
     }
 }
 
 /// As people say it.
-fn word(came_to: &str) -> String {
-    match came_to {
-        "handed_on" => "handed on".to_owned(),
-        "again" => "failed".to_owned(),
+fn word(outcome: &str) -> String {
+    match outcome {
+        "upstream_3xx" | "upstream_4xx" | "upstream_5xx" => "failed".to_owned(),
         other => term::clean(other),
     }
 }
@@ -304,7 +303,7 @@ fn word(came_to: &str) -> String {
 /// IDs, the code, the try; each only where it says something.
 fn detail(line: &TailLine) -> String {
     let mut parts: Vec<String> = line.code.iter().cloned().collect();
-    let id = if line.came_to == "refused" {
+    let id = if line.outcome == "refused" {
         line.request_id.as_ref()
     } else {
         None
@@ -318,10 +317,10 @@ fn detail(line: &TailLine) -> String {
     // one blank between what belongs together
     let mut said = parts.join(" ");
     if let Some(number) = line.number {
-        said.push_str(&format!(" try {number}"));
+        said.push_str(&format!(" attempt {number}"));
     }
     if let Some(wait) = line
-        .again_in
+        .retry_in
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     {
         said.push_str(&format!(", next in {}", term::wait(wait)));
@@ -449,10 +448,10 @@ mod tests {
     fn it_says_when_it_is_not_connected_and_what_it_missed() {
         let now = SystemClock.mono();
         let mut state = Following::default();
-        let mark = |missed, anew| Mark {
+        let mark = |missed, restarted| StreamPosition {
             cursor: "7-3".to_owned(),
             missed,
-            anew,
+            restarted,
         };
         assert_eq!(
             state.mark(&mark(0, false), now),
@@ -476,7 +475,7 @@ mod tests {
             state
                 .mark(&mark(0, true), later)
                 .unwrap()
-                .contains("began anew")
+                .contains("was restarted")
         );
     }
 

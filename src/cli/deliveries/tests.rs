@@ -31,9 +31,9 @@ fn plan(count: u64) -> Value {
     json!({ "count": count, "complete": true, "bytes": 10, "first_at": null, "last_at": null, "types": {}, "sample": [] })
 }
 
-fn replay(state: &str, handed_on: u64, failed: u64) -> Value {
-    json!({ "id": "r_1", "state": state, "why": null, "planned": 2, "counting": false, "done": 2, "handed_on": handed_on, "failed": failed, "skipped": 0,
-            "not_tried": 2 - handed_on - failed, "rate": 20.0, "stop_after": 0, "filter": {}, "reason": "", "who": "admin", "started_at": "", "ended_at": null })
+fn replay(state: &str, delivered: u64, failed: u64) -> Value {
+    json!({ "id": "r_1", "state": state, "stop_reason": null, "planned": 2, "counting": false, "done": 2, "delivered": delivered, "failed": failed, "skipped": 0,
+            "not_attempted": 2 - delivered - failed, "rate": 20.0, "stop_after": 0, "filter": {}, "reason": "", "who": "admin", "started_at": "", "ended_at": null })
 }
 
 #[test]
@@ -66,9 +66,9 @@ fn a_list_goes_on_until_it_has_enough() {
     assert_eq!(
         asked,
         [
-            "GET /-/deliveries?status=dead%2Cretrying&order=newest&limit=2",
-            "GET /-/deliveries?status=dead%2Cretrying&order=newest&limit=1&after=a",
-            "GET /-/deliveries?status=dead%2Cretrying&order=newest&limit=1&after=b",
+            "GET /-/deliveries?state=dead%2Cretrying&order=newest&limit=2",
+            "GET /-/deliveries?state=dead%2Cretrying&order=newest&limit=1&after=a",
+            "GET /-/deliveries?state=dead%2Cretrying&order=newest&limit=1&after=b",
         ]
     );
     assert_eq!(
@@ -187,7 +187,7 @@ fn many_are_replayed_after_a_plan_and_only_if_it_is_meant() {
     assert_eq!(
         (&order["filter"], &order["order"]),
         (
-            &json!({ "route": "stripe", "status": ["dead"] }),
+            &json!({ "route": "stripe", "state": ["dead"] }),
             &json!("oldest")
         )
     );
@@ -201,13 +201,13 @@ fn many_are_replayed_after_a_plan_and_only_if_it_is_meant() {
 
 #[test]
 fn a_replay_that_does_not_hand_on_all_is_exit_3() {
-    for (state, handed_on, failed, exit) in [
+    for (state, delivered, failed, exit) in [
         ("done", 2, 0, Exit::DONE),
         ("done", 1, 1, Exit::UNFINISHED),
         ("stopped", 0, 1, Exit::UNFINISHED),
         ("cancelled", 1, 0, Exit::UNFINISHED),
     ] {
-        let gate = Fake::start(move |_, _| (200, replay(state, handed_on, failed)));
+        let gate = Fake::start(move |_, _| (200, replay(state, delivered, failed)));
         assert_eq!(
             gate.run(&["deliveries", "replay", "--resume", "r_1", "--rate", "5/s"]),
             exit,
@@ -236,13 +236,13 @@ fn one_is_replayed_at_once() {
                 "deliveries",
                 "replay",
                 "evt_1",
-                "--delivered",
+                "--include-delivered",
                 "--reason",
                 "so"
             ]),
             exit
         );
-        let body = json!({ "reason": "so", "delivered": true, "bypass_dedupe": false });
+        let body = json!({ "reason": "so", "include_delivered": true, "bypass_dedupe": false });
         assert_eq!(
             gate.asked(),
             [("POST /-/deliveries/evt_1/replay".to_owned(), body)]
@@ -269,9 +269,9 @@ fn cancel_and_purge_go_on_until_all_is_done() {
     );
     assert_eq!(
         gate.asked()[1].1,
-        json!({ "ids": [ID], "reason": "twice", "dry_run": false, "waiting": false })
+        json!({ "ids": [ID], "reason": "twice", "dry_run": false, "include_waiting": false })
     );
-    let purge = ["deliveries", "purge", "--route", "old", "--waiting"];
+    let purge = ["deliveries", "purge", "--route", "old", "--include-waiting"];
     assert_eq!(gate.run(&purge), Exit::USAGE);
     let before = gate.asked().len();
     assert_eq!(
@@ -285,12 +285,12 @@ fn cancel_and_purge_go_on_until_all_is_done() {
         .map(|(_, body)| body)
         .collect();
     assert_eq!(orders[0]["dry_run"], true);
-    let order = json!({ "filter": { "route": "old", "status": [] }, "reason": "gone", "dry_run": false, "waiting": true });
+    let order = json!({ "filter": { "route": "old", "state": [] }, "reason": "gone", "dry_run": false, "include_waiting": true });
     assert!(
         orders[1..].len() == 2
             && orders[1..]
                 .iter()
-                .all(|body| body["reason"] == order["reason"] && body["waiting"] == true),
+                .all(|body| body["reason"] == order["reason"] && body["include_waiting"] == true),
         "{orders:?}"
     );
     assert_eq!(gate.run(&["deliveries", "cancel"]), Exit::USAGE);

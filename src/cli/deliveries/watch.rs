@@ -52,7 +52,7 @@ impl Progress {
 
     fn show(&mut self, replay: &Replay) {
         let now = SystemClock.mono();
-        let tried = replay.planned.saturating_sub(replay.not_tried);
+        let tried = replay.planned.saturating_sub(replay.not_attempted);
         let (began, at_first) = *self.began.get_or_insert((now, tried));
         let seconds = now.saturating_duration_since(began).as_secs_f64();
         let fresh = u32::try_from(tried.saturating_sub(at_first)).unwrap_or(u32::MAX);
@@ -86,7 +86,7 @@ impl Progress {
 
 /// `  ━━━━╸━━━   684/1,204   20/s   ✓ 681   ✕ 3   26 s left`
 fn bar(replay: &Replay, speed: f64, look: &Look) -> String {
-    let tried = replay.planned.saturating_sub(replay.not_tried);
+    let tried = replay.planned.saturating_sub(replay.not_attempted);
     let full = (tried.min(replay.planned) * BAR)
         .checked_div(replay.planned)
         .unwrap_or(0);
@@ -118,10 +118,10 @@ fn bar(replay: &Replay, speed: f64, look: &Look) -> String {
         term::count(replay.planned),
         rate(speed),
         look.bare_sign(Sign::Good),
-        term::count(replay.handed_on),
+        term::count(replay.delivered),
         look.bare_sign(Sign::Bad),
         term::count(replay.failed),
-        left(replay.not_tried, speed),
+        left(replay.not_attempted, speed),
     )
 }
 
@@ -149,20 +149,20 @@ pub(super) fn end(replay: &Replay, look: &Look) -> String {
     } else {
         String::new()
     };
-    let counts = |not_tried: bool| {
-        let rest = if not_tried {
-            format!(", {} not tried", term::count(replay.not_tried))
+    let counts = |not_attempted: bool| {
+        let rest = if not_attempted {
+            format!(", {} not attempted", term::count(replay.not_attempted))
         } else {
             String::new()
         };
         format!(
-            "{} handed on, {} failed{skipped}{rest}.",
-            term::count(replay.handed_on),
+            "{} delivered, {} failed{skipped}{rest}.",
+            term::count(replay.delivered),
             term::count(replay.failed)
         )
     };
     let why = replay
-        .why
+        .stop_reason
         .as_deref()
         .map(|why| format!(": {}", term::clean(why)))
         .unwrap_or_default();
@@ -212,9 +212,9 @@ fn slower(a_second: f64) -> String {
     }
 }
 
-/// 0 if all were handed on, 3 else.
+/// 0 if all were delivered, 3 else.
 pub(super) fn exit(replay: &Replay) -> Exit {
-    let all = replay.state == ReplayState::Done && replay.failed == 0 && replay.not_tried == 0;
+    let all = replay.state == ReplayState::Done && replay.failed == 0 && replay.not_attempted == 0;
     if all { Exit::DONE } else { Exit::UNFINISHED }
 }
 
@@ -229,13 +229,13 @@ mod tests {
         let mut text = format!("{}\n", bar(&replay, 20.0, &look));
         replay = Replay {
             state: ReplayState::Stopped,
-            why: Some("5 failures in a row, all 503 from app".to_owned()),
+            stop_reason: Some("5 failures in a row, all 503 from app".to_owned()),
             ..replay
         };
         replay = Replay {
-            handed_on: 690,
+            delivered: 690,
             failed: 9,
-            not_tried: 505,
+            not_attempted: 505,
             ..replay
         };
         text.push_str(&format!(
@@ -254,8 +254,8 @@ mod tests {
         let done = Replay {
             state: ReplayState::Done,
             failed: 0,
-            not_tried: 0,
-            handed_on: 1204,
+            not_attempted: 0,
+            delivered: 1204,
             ..replay
         };
         assert_eq!((exit(&done), next(&done)), (Exit::DONE, None));

@@ -21,18 +21,18 @@ fn sample() -> Report {
         "now": "2026-11-23T13:12:00Z",
         "routes": [
             { "route": "shopify", "mode": "observe", "observes": true, "until": "2026-12-01T00:00:00Z", "since": "2026-11-16T09:12:00Z",
-              "let_in": 14_902, "let_in_at": "2026-11-23T13:08:00Z",
+              "authentic": 14_902, "let_in_at": "2026-11-23T13:08:00Z",
               "refused": [{ "code": "signature_missing", "count": 31, "last_at": "2026-11-21T09:00:00Z",
                             "hint": "all from 10.0.9.4, User-Agent curl/8.5: a test?" }] },
             { "route": "stripe", "mode": "observe", "observes": true, "until": "2026-12-01T00:00:00Z", "since": "2026-11-23T11:00:00Z",
-              "let_in": 1, "let_in_at": "2026-11-23T11:00:12Z",
+              "authentic": 1, "let_in_at": "2026-11-23T11:00:12Z",
               "refused": [{ "code": "signature_mismatch", "count": 1_204, "last_at": "2026-11-23T13:11:48Z",
                             "hint": "from many clients (Stripe/1.0): another secret?" },
                           { "code": "timestamp_stale", "count": 3, "last_at": "2026-11-23T13:00:00Z", "hint": "from 2 clients: clocks apart?" }] },
-            { "route": "github", "mode": "enforce", "observes": false, "until": null, "since": null, "let_in": 0, "let_in_at": null, "refused": [] },
+            { "route": "github", "mode": "enforce", "observes": false, "until": null, "since": null, "authentic": 0, "let_in_at": null, "refused": [] },
             { "route": "old", "mode": "enforce", "observes": false, "until": "2026-11-20T00:00:00Z", "since": "2026-11-16T09:12:00Z",
-              "let_in": 7, "let_in_at": "2026-11-19T13:08:00Z", "refused": [] },
-            { "route": "open", "mode": "none", "observes": false, "until": null, "since": null, "let_in": 0, "let_in_at": null, "refused": [] },
+              "authentic": 7, "let_in_at": "2026-11-19T13:08:00Z", "refused": [] },
+            { "route": "open", "mode": "none", "observes": false, "until": null, "since": null, "authentic": 0, "let_in_at": null, "refused": [] },
         ],
     }))
     .unwrap()
@@ -107,7 +107,7 @@ fn safe_is_what_was_seen_for_long_enough() {
         "refused for 7 d. To enforce: remove `mode: observe` from route shopify.",
     );
     check(|_| {}, 8 * DAY, false, "observes for 7 d");
-    check(|route| route.let_in = 0, DAY, false, "nothing authentic");
+    check(|route| route.authentic = 0, DAY, false, "nothing authentic");
     check(
         signed("2026-11-23T13:00:00Z", 2),
         DAY,

@@ -21,18 +21,18 @@ fn sample() -> Status {
         "generation": 14, "hash": "9f2c41ab", "loaded_at": "2026-11-24T13:04:00Z", "last_error": null,
         "config": {
             "generation": 14, "hash": "9f2c41ab", "loaded_at": "2026-11-24T13:04:00Z", "age_seconds": 182,
-            "last_error": { "at": "2026-11-24T13:02:00Z", "text": "config.yaml:31:33: `verify` has no key `tolerence`" },
+            "last_error": { "at": "2026-11-24T13:02:00Z", "message": "config.yaml:31:33: `verify` has no key `tolerence`" },
             "needs_restart": [], "stale_secrets": [],
         },
         "routes": [
             { "name": "github", "action": "forward", "provider": "github",
-              "hour": { "in": 216, "handed_on": 177, "duplicates": 2, "refused": { "signature_mismatch": 36, "timestamp_stale": 1 }, "other": {} },
+              "hour": { "received": 216, "forwarded": 177, "accepted": 0, "duplicates": 2, "refused": { "signature_mismatch": 36, "timestamp_stale": 1 }, "other": {} },
               "last_at": "2026-11-24T13:06:50Z",
               "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:06:50Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-15T12:00:00Z", "expires": null }] },
-            { "name": "stripe", "action": "queue", "queued": 12, "dead": 0, "provider": "stripe",
-              "hour": { "in": 1216, "handed_on": 1202, "duplicates": 14, "refused": {}, "other": {} }, "last_at": "2026-11-24T13:07:01Z",
+            { "name": "stripe", "action": "queue", "waiting": 12, "dead": 0, "cancelled": 0, "provider": "stripe",
+              "hour": { "received": 1216, "forwarded": 0, "accepted": 1202, "duplicates": 14, "refused": {}, "other": {} }, "last_at": "2026-11-24T13:07:01Z",
               "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:07:01Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-24T12:07:01Z", "expires": null }] },
-            { "name": "shopify", "action": "forward", "mode": "observe", "until": "2026-12-09T00:00:00Z", "provider": null, "hour": { "in": 88, "handed_on": 88, "duplicates": 0, "refused": {}, "other": {} },
+            { "name": "shopify", "action": "forward", "mode": "observe", "until": "2026-12-09T00:00:00Z", "provider": null, "hour": { "received": 88, "forwarded": 88, "accepted": 0, "duplicates": 0, "refused": {}, "other": {} },
               "last_at": "2026-11-24T13:03:00Z", "secrets": [{ "name": "secret-1", "last_match_at": "2026-11-24T13:03:00Z", "expires": null }] },
         ],
         "upstreams": [{ "name": "app", "url": "http://127.0.0.1:3000", "breaker": "open" }, { "name": "billing", "url": "http://b:1", "breaker": "closed" }],
@@ -46,7 +46,7 @@ fn sample() -> Status {
 
 /// What `stripe` waits with.
 fn oldest() -> BTreeMap<String, Delivery> {
-    let target = json!({ "status": "retrying", "tries": 4, "last": { "at": "2026-11-24T13:06:40Z", "came_to": "503", "took": 0.031 } });
+    let target = json!({ "state": "retrying", "attempt_count": 4, "last": { "at": "2026-11-24T13:06:40Z", "outcome": "503", "took": 0.031 } });
     let oldest = crate::cli::deliveries::fake::delivery(
         "evt_1",
         "invoice.paid",
@@ -59,12 +59,12 @@ fn oldest() -> BTreeMap<String, Delivery> {
 #[test]
 fn an_app_that_is_away_is_told_as_it_is() {
     let route = RouteStatus {
-        queued: Some(1),
+        waiting: Some(1),
         ..RouteStatus::default()
     };
     let mut first = oldest().remove("stripe").unwrap();
-    let mut said = |came_to: &str| {
-        first.targets[0].last.as_mut().unwrap().came_to = came_to.to_owned();
+    let mut said = |outcome: &str| {
+        first.targets[0].last.as_mut().unwrap().outcome = outcome.to_owned();
         retries(&route, &first, now())
     };
     assert_eq!(said("500"), "answers 500; 1 delivery waits, oldest 6 m");
@@ -134,7 +134,7 @@ fn each_trouble_needs_somebody() {
     check(&|status| {
         let alarm = |code: &str| AlarmStatus {
             code: code.to_owned(),
-            text: "why".to_owned(),
+            message: "why".to_owned(),
             ..AlarmStatus::default()
         };
         status.alarms = vec![alarm("disk_nearly_full"), alarm("clock_jump")];
@@ -176,7 +176,7 @@ fn what_a_gate_says_does_not_drive_the_terminal() {
     let mut status = sample();
     status.config.last_error = Some(LastError {
         at: "x".to_owned(),
-        text: "\u{1b}]0;owned\u{7}".to_owned(),
+        message: "\u{1b}]0;owned\u{7}".to_owned(),
     });
     status.routes[0].name = "\u{1b}[2J".to_owned();
     let plain = anstream::adapter::strip_str(&render(&status, &BTreeMap::new(), now(), &look()))

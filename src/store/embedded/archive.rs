@@ -6,12 +6,12 @@ use super::Embedded;
 use super::queue::at_once;
 use crate::store::archive::{
     Act, Archive, Audit, Counts, Filter, Forgetting, Order, Page, Retention, Row, Scope, Shown,
-    Step, Which,
+    Step, TargetCounts, Which,
 };
 use crate::store::embedded::sqlite::act::{self, Entry};
 use crate::store::embedded::sqlite::page;
 use crate::store::embedded::sqlite::sweep::{Ages, sweep};
-use crate::store::embedded::sqlite::writing::{DEAD, DELIVERIES, WAITING, Writing};
+use crate::store::embedded::sqlite::writing::{CANCELLED, DEAD, DELIVERIES, WAITING, Writing};
 use crate::store::queue::{DeliveryRef, OriginId, TargetId};
 use crate::store::{Answer, How, StoreError};
 
@@ -250,7 +250,12 @@ impl Archive for Embedded {
         targets.dedup();
         counts.targets = targets
             .iter()
-            .map(|target| (TargetId(*target), of(WAITING, *target), of(DEAD, *target)))
+            .map(|target| TargetCounts {
+                target: TargetId(*target),
+                waiting: of(WAITING, *target),
+                dead: of(DEAD, *target).saturating_sub(of(CANCELLED, *target)),
+                cancelled: of(CANCELLED, *target),
+            })
             .collect();
         counts.origins = (tally.iter())
             .filter(|((kind, _), _)| *kind == DELIVERIES)

@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::shared::WAITED_FOR;
 use super::*;
-use crate::store::archive::Archive as _;
+use crate::store::archive::{Archive as _, TargetCounts};
 use crate::store::contract::{self, HandClock};
 
 mod crash;
@@ -25,6 +25,16 @@ fn key(number: u32) -> Key {
         place.copy_from_slice(&byte.to_be_bytes());
     }
     Key(bytes)
+}
+
+/// The counts of a target of which `waiting` units wait, and none is dead or cancelled.
+fn counts_of(target: u32, waiting: u64) -> TargetCounts {
+    TargetCounts {
+        target: crate::store::queue::TargetId(target),
+        waiting,
+        dead: 0,
+        cancelled: 0,
+    }
 }
 
 fn open(path: &Path, clock: &Arc<HandClock>) -> Embedded {

@@ -117,12 +117,12 @@ pub(super) async fn replay_many(
         stop_after,
         reason: why,
         bypass_dedupe,
-        delivered,
+        include_delivered: delivered,
         order,
     } = told(&whole(body)?)?;
     said(&filter)?;
     let (rate, why, desk) = (rate(asked)?, reason(&why)?, desk(&source)?);
-    replayable(&mut filter.status, delivered);
+    replayable(&mut filter.state, delivered);
     let names = Names::of(&*desk).await?;
     let wanted = Wanted::Found(Box::new(bounded(
         &*desk,

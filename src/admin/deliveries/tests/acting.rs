@@ -96,7 +96,7 @@ async fn one_is_replayed_and_the_audit_says_who() {
         (status, answer),
         (200, json!({ "id": dead.to_string(), "done": 1 }))
     );
-    assert_eq!(desks.list("status=pending").await, ["evt_1"]);
+    assert_eq!(desks.list("state=pending").await, ["evt_1"]);
     let (status, answer) = desks.post("/-/deliveries/evt_2/replay", json!({})).await;
     assert_eq!(
         (status, answer["error"].as_str()),
@@ -105,7 +105,7 @@ async fn one_is_replayed_and_the_audit_says_who() {
     let (status, answer) = desks
         .post(
             &format!("/-/deliveries/{done}/replay"),
-            json!({ "delivered": true }),
+            json!({ "include_delivered": true }),
         )
         .await;
     assert_eq!(status, 200, "{answer}");
@@ -156,7 +156,10 @@ async fn the_app_sees_no_twin_unless_it_shall() {
     desks.tried(0, "evt_1", 200, Next::Delivered).await;
     let shown = desks.get("/-/deliveries/evt_1").await;
     assert_eq!(
-        (&shown["others"], shown["id"] == json!(first.to_string())),
+        (
+            &shown["same_id_count"],
+            shown["id"] == json!(first.to_string())
+        ),
         (&json!(1), false),
         "the newest"
     );
@@ -171,7 +174,7 @@ async fn the_app_sees_no_twin_unless_it_shall() {
         (409, true)
     );
     let plan = desks
-        .begin(json!({ "filter": { "status": ["dead"] } }))
+        .begin(json!({ "filter": { "state": ["dead"] } }))
         .await;
     let over = desks
         .until(&plan, |replay| replay["state"] != "running")
@@ -181,7 +184,7 @@ async fn the_app_sees_no_twin_unless_it_shall() {
             &over["state"],
             &over["planned"],
             &over["skipped"],
-            &over["not_tried"]
+            &over["not_attempted"]
         ),
         (&json!("done"), &json!(1), &json!(1), &json!(0))
     );
@@ -270,7 +273,7 @@ async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
         plan["bytes"].as_u64() > Some(12 * 20)
             && plan["first_at"].as_str() <= plan["last_at"].as_str()
     );
-    assert_eq!(desks.list("status=dead").await.len(), 12);
+    assert_eq!(desks.list("state=dead").await.len(), 12);
     let delivering = desks.deliver(|id| if id == "evt_3" { 503 } else { 200 });
     let id = desks.begin(json!({ "filter": { "route": "stripe" }, "rate": 500, "stop_after": 2, "reason": "the migration" })).await;
     let over = desks
@@ -280,10 +283,10 @@ async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
     let counts = [
         "planned",
         "done",
-        "handed_on",
+        "delivered",
         "failed",
         "skipped",
-        "not_tried",
+        "not_attempted",
     ]
     .map(|name| over[name].as_u64().unwrap());
     assert_eq!(
@@ -291,8 +294,8 @@ async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
         (Some("done"), [12, 12, 11, 1, 0, 0]),
         "{over}"
     );
-    assert_eq!(desks.list("status=delivered").await.len(), 11);
-    assert_eq!(desks.list("status=retrying").await, ["evt_3"]);
+    assert_eq!(desks.list("state=delivered").await.len(), 11);
+    assert_eq!(desks.list("state=retrying").await, ["evt_3"]);
     let audit = desks.get("/-/audit").await;
     let rows = audit["audit"].as_array().unwrap();
     assert_eq!(
@@ -329,7 +332,7 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
     }
     let delivering = desks.deliver(|_| 503);
     let id = desks
-        .begin(json!({ "filter": { "status": ["dead"] }, "rate": 50, "stop_after": 3 }))
+        .begin(json!({ "filter": { "state": ["dead"] }, "rate": 50, "stop_after": 3 }))
         .await;
     let stopped = desks
         .until(&id, |replay| replay["state"] != "running")
@@ -337,7 +340,7 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
     delivering.abort();
     assert_eq!(stopped["state"], "stopped", "{stopped}");
     assert!(
-        stopped["why"]
+        stopped["stop_reason"]
             .as_str()
             .unwrap()
             .ends_with("failures in a row, the last: 503"),
@@ -345,7 +348,7 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
     );
     let failed = stopped["failed"].as_u64().unwrap();
     assert!(
-        (3..30).contains(&failed) && stopped["not_tried"].as_u64() == Some(30 - failed),
+        (3..30).contains(&failed) && stopped["not_attempted"].as_u64() == Some(30 - failed),
         "{stopped}"
     );
     let delivering = desks.deliver(|_| 200);
@@ -361,13 +364,13 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
         .await;
     delivering.abort();
     assert_eq!(
-        (&over["state"], &over["done"], &over["why"]),
+        (&over["state"], &over["done"], &over["stop_reason"]),
         (&json!("done"), &json!(30), &Value::Null),
         "{over}"
     );
     // one that was on its way when it stopped may have failed after that
     assert_eq!(
-        over["handed_on"].as_u64().unwrap() + over["failed"].as_u64().unwrap(),
+        over["delivered"].as_u64().unwrap() + over["failed"].as_u64().unwrap(),
         30,
         "{over}"
     );
@@ -405,7 +408,7 @@ async fn a_person_stops_it_and_four_go_on_at_once() {
         .until(&begun[0], |replay| replay["state"] != "running")
         .await;
     assert_eq!(
-        (&stopped["state"], &stopped["why"]),
+        (&stopped["state"], &stopped["stop_reason"]),
         (&json!("cancelled"), &json!("stopped by anna"))
     );
     desks.begin(json!({ "filter": { "id": "evt_4" } })).await;
@@ -426,7 +429,7 @@ async fn cancelling_and_purging_say_what_they_did() {
     let (_, plan) = purge(json!({ "filter": all, "dry_run": true })).await;
     assert_eq!(plan["count"], 2, "what waits is spared");
     assert_eq!(
-        purge(json!({ "filter": all, "dry_run": true, "waiting": true }))
+        purge(json!({ "filter": all, "dry_run": true, "include_waiting": true }))
             .await
             .1["count"],
         3
@@ -448,7 +451,7 @@ async fn cancelling_and_purging_say_what_they_did() {
         (&audit["audit"][1]["which"], &audit["audit"][0]["which"]),
         (&json!(r#"{"route":"stripe"}"#), &json!(waits.to_string()))
     );
-    assert_eq!(desks.list("status=cancelled").await, ["waits"]);
+    assert_eq!(desks.list("state=cancelled").await, ["waits"]);
     assert_eq!(
         desks
             .post("/-/deliveries/cancel", json!({ "filter": all }))
@@ -458,7 +461,9 @@ async fn cancelling_and_purging_say_what_they_did() {
     );
     desks.put(0, "more", Start::Anyone).await;
     assert_eq!(
-        purge(json!({ "filter": all, "waiting": true })).await.1["done"],
+        purge(json!({ "filter": all, "include_waiting": true }))
+            .await
+            .1["done"],
         2
     );
     assert_eq!(desks.list("").await.len(), 0);

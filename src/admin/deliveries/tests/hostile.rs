@@ -99,8 +99,8 @@ fn piece() -> impl Strategy<Value = String> {
 
 fn query() -> impl Strategy<Value = String> {
     let names = vec![
-        "route", "status", "since", "until", "id", "type", "text", "order", "limit", "after",
-        "raw", "x",
+        "route", "state", "since", "until", "id", "type", "text", "order", "limit", "after", "raw",
+        "x",
     ];
     let values = vec![
         "1",
@@ -162,7 +162,7 @@ fn value() -> impl Strategy<Value = Value> {
             "filter",
             "ids",
             "route",
-            "status",
+            "state",
             "since",
             "until",
             "id",
@@ -170,11 +170,11 @@ fn value() -> impl Strategy<Value = Value> {
             "text",
             "reason",
             "dry_run",
-            "waiting",
+            "include_waiting",
             "rate",
             "stop_after",
             "order",
-            "delivered",
+            "include_delivered",
             "bypass_dedupe",
             "params",
             "x",

@@ -4,8 +4,8 @@ use rusqlite::params;
 use super::ended::reopen;
 use super::int;
 use super::name::target_time;
-use super::unit::{Again, BEHIND, again, cancel, end, raise};
-use super::writing::{DEAD, DELIVERIES, Writing};
+use super::unit::{Again, BEHIND, again, cancel, end, exhume, raise};
+use super::writing::{DELIVERIES, Writing};
 use crate::store::archive::{AuditRow, Deed, Scope};
 use crate::store::queue::{Cause, DeliveryRef, Lane, OriginId, TargetId, Unit};
 use crate::store::{Key, StoreError};
@@ -262,11 +262,7 @@ pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Era
     }
     let dead = units(writing, "select target from dead where id = ?1", id, &[])?;
     for unit in &dead {
-        writing.execute(
-            "delete from dead where id = ?1 and target = ?2",
-            params![id, unit.target],
-        )?;
-        writing.count(DEAD, unit.target.0, -1, 0);
+        exhume(writing, *unit)?;
     }
     let tries = "select sum(length(head) + length(body)) from attempt where id = ?1";
     if let Some(of_tries) = writing

@@ -6,7 +6,7 @@ use super::ended::{close, reopen};
 use super::ledger::hold;
 use super::name::target_time;
 use super::settle::cut_off;
-use super::writing::{DEAD, WAITING, Writing};
+use super::writing::{CANCELLED, DEAD, WAITING, Writing};
 use crate::retry::Reason;
 use crate::store::StoreError;
 use crate::store::queue::{Cause, DeliveryRef, Lane, Lease, TargetId, Unit};
@@ -234,26 +234,34 @@ pub(super) fn insert_dead(
         params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, tries, lane.map(|lane| lane.0), attempt],
     )?;
     writing.count(DEAD, unit.target.0, 1, 0);
+    if reason.is_none() {
+        writing.count(CANCELLED, unit.target.0, 1, 0);
+    }
     Ok(())
 }
 
 /// Takes a unit out of the dead ones, if it is there.
 pub(super) fn exhume(writing: &Writing<'_>, unit: Unit) -> Result<Option<Dead>, StoreError> {
-    let out =
-        "delete from dead where id = ?1 and target = ?2 returning lane, lease, tries, attempt";
+    let out = "delete from dead where id = ?1 and target = ?2
+        returning lane, lease, tries, attempt, reason is null";
     let read = |row: &rusqlite::Row<'_>| {
-        Ok(Dead {
+        let dead = Dead {
             lane: row.get::<_, Option<[u8; 16]>>(0)?.map(Lane),
             lease: row.get(1)?,
             tries: row.get(2)?,
             attempt: row.get(3)?,
-        })
+        };
+        Ok((dead, row.get::<_, bool>(4)?))
     };
-    let dead = writing.row(out, params![unit.delivery, unit.target], read)?;
-    if dead.is_some() {
-        writing.count(DEAD, unit.target.0, -1, 0);
+    let Some((dead, is_cancelled)) = writing.row(out, params![unit.delivery, unit.target], read)?
+    else {
+        return Ok(None);
+    };
+    writing.count(DEAD, unit.target.0, -1, 0);
+    if is_cancelled {
+        writing.count(CANCELLED, unit.target.0, -1, 0);
     }
-    Ok(dead)
+    Ok(Some(dead))
 }
 
 /// Sets a dead or cancelled unit going again, with a fresh budget; whether it was there.

@@ -16,6 +16,8 @@ pub(crate) const DELIVERIES: i64 = 0;
 pub(crate) const WAITING: i64 = 1;
 /// Dead and cancelled units of a target.
 pub(crate) const DEAD: i64 = 2;
+/// Cancelled units of a target, which are in [`DEAD`] too.
+pub(crate) const CANCELLED: i64 = 3;
 
 /// By kind and number: rows and bytes.
 pub(crate) type Tally = HashMap<(i64, u32), (i64, i64)>;

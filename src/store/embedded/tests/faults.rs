@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use super::*;
 use crate::store::archive::{Filter, Order, Scope};
 use crate::store::contract::queue::{attempt, delivery, new, take};
-use crate::store::queue::{Accept, Accepted, Dedupe, Next, OnDead, Queue as _, Start, TargetId};
+use crate::store::queue::{Accept, Accepted, Dedupe, Next, OnDead, Queue as _, Start};
 
 /// Fails at the statement that is `left` statements away, then at `more` others.
 #[derive(Debug, Default)]
@@ -97,7 +97,7 @@ async fn one_row_after_a_failure_at_every_step() {
             if settled.is_err() {
                 let targets = store.totals().await.unwrap().targets;
                 assert!(
-                    targets.contains(&(TargetId(step), 1, 0)),
+                    targets.contains(&counts_of(step, 1)),
                     "it waits still: {targets:?}"
                 );
             }
@@ -204,10 +204,7 @@ async fn a_bad_row_fails_alone() {
         }
     }
     assert_eq!(stored(&store).await, 240);
-    assert_eq!(
-        store.totals().await.unwrap().targets,
-        [(TargetId(1), 240, 0)]
-    );
+    assert_eq!(store.totals().await.unwrap().targets, [counts_of(1, 240)]);
 }
 
 /// What does not fit is told so at once; what was let in is answered.

@@ -66,7 +66,7 @@ async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
     );
     assert_eq!(
         store.totals().await.unwrap().targets,
-        [(TargetId(1), 1, 0)],
+        [counts_of(1, 1)],
         "the sums too"
     );
 }
@@ -872,6 +872,33 @@ async fn a_purge_that_overtakes_a_duplicate_swallows_nothing() {
     );
 }
 
+/// Cancelled units are counted apart from dead ones, and still are after a restart.
+#[tokio::test]
+async fn cancelled_units_are_counted_apart() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = open(directory.path(), &clock);
+    let one = delivery(1, Start::Anyone);
+    let cancel = Act {
+        deed: Deed::Cancel,
+        which: Which::Ids(vec![one.id]),
+        targets: Arc::default(),
+        who: "anna".into(),
+        reason: "".into(),
+        said: None,
+        goes_on: None,
+    };
+    new(store.accept(Arc::new(one), Dedupe::None).await.unwrap());
+    assert_eq!(store.act(Scope::All, &cancel, 9).await.unwrap().done, 1);
+    let cancelled = [TargetCounts {
+        cancelled: 1,
+        ..counts_of(1, 0)
+    }];
+    assert_eq!(store.totals().await.unwrap().targets, cancelled);
+    drop(store);
+    let store = open(directory.path(), &clock);
+    assert_eq!(store.totals().await.unwrap().targets, cancelled);
+}
+
 /// A target with many rows that are due does not hide one with a single row, nor make it slow.
 #[tokio::test]
 async fn a_dead_target_never_hides_a_live_one() {
@@ -930,7 +957,7 @@ async fn a_dead_target_never_hides_a_live_one() {
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     assert_eq!(
         store.totals().await.unwrap().targets,
-        [(TargetId(1), 200_000, 0), (TargetId(2), 0, 0)]
+        [counts_of(1, 200_000), counts_of(2, 0)]
     );
 }
 

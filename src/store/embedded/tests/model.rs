@@ -606,16 +606,19 @@ impl Model {
         }
         let count = |is: fn(&Place) -> bool| self.all.values().filter(|one| is(&one.place)).count();
         let counts = store.totals().await.unwrap();
-        let sum = |of: fn(&(crate::store::queue::TargetId, u64, u64)) -> u64| {
+        let sum = |of: fn(&TargetCounts) -> u64| {
             usize::try_from(counts.targets.iter().map(of).sum::<u64>()).unwrap()
         };
         assert_eq!(
-            sum(|(_, waiting, _)| *waiting),
+            sum(|of| of.waiting),
             count(|place| matches!(place, Place::Waits { .. }))
         );
         assert_eq!(
-            sum(|(_, _, dead)| *dead),
-            count(|place| matches!(place, Place::Dead | Place::Cancelled))
+            (sum(|of| of.dead), sum(|of| of.cancelled)),
+            (
+                count(|place| matches!(place, Place::Dead)),
+                count(|place| matches!(place, Place::Cancelled)),
+            )
         );
         for name in 0..4 {
             self.claim(store, name).await;
