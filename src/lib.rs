@@ -36,5 +36,6 @@ pub mod gateway;
 pub mod listener;
 pub mod upstream;
 
-// -- top --
+// -- top: the whole gateway, and its commands --
+pub mod app;
 pub mod cli;

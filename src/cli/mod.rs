@@ -11,7 +11,6 @@ pub mod echo;
 pub mod error;
 mod forget;
 mod health;
-mod memory;
 mod message;
 mod policy;
 mod providers;

@@ -121,16 +121,28 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "app",
+        &[
+            "admin",
+            "clock",
+            "config",
+            "deliver",
+            "gateway",
+            "listener",
+            "store",
+            "telemetry",
+        ],
+    ),
+    (
         "cli",
         &[
             "admin",
             "api",
+            "app",
             "clock",
             "config",
-            "deliver",
             "delivery",
             "gateway",
-            "listener",
             "mount",
             "refusal",
             "request",
@@ -160,9 +172,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("axum", &["admin", "cli"]),
     ("rusqlite", &["store"]),
-    ("sqlite", &["store", "cli"]),
+    ("sqlite", &["store", "app", "cli"]),
     // only the room that opens the store names its engine
-    ("embedded", &["store", "cli", "gateway"]),
+    ("embedded", &["store", "app", "cli", "gateway"]),
     ("serde_yaml", &["config"]),
 ];
 

@@ -15,7 +15,7 @@ const NEW: &str = "the-secret-after-the-rotation";
 #[test]
 fn a_delivery_is_handed_on_once() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config(&app.url(), ""));
     let send = |id: &str, body: &[u8]| {
         gate.post("/webhooks/github", &sign::github(SECRET, id, body), body)
     };
@@ -37,7 +37,7 @@ fn a_delivery_is_handed_on_once() {
 #[test]
 fn a_captured_request_under_a_guessed_id_does_not_swallow_the_honest_one() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config(&app.url(), ""));
     let captured = sign::github(SECRET, "the-id-of-tomorrow", b"captured");
     assert_eq!(
         gate.post("/webhooks/github", &captured, b"captured").status,
@@ -58,7 +58,7 @@ fn a_captured_request_under_a_guessed_id_does_not_swallow_the_honest_one() {
 #[test]
 fn a_forged_request_does_not_burn_the_id() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config(&app.url(), ""));
     assert_eq!(
         gate.post(
             "/webhooks/github",
@@ -78,8 +78,9 @@ fn a_forged_request_does_not_burn_the_id() {
 #[test]
 fn by_content_stops_a_captured_request_under_a_fresh_id() {
     let app = App::start();
-    let gate =
-        Gate::start(&config(&app.url(), "").replace("window: 24h", "window: 24h, by: content"));
+    let gate = Gate::in_process(
+        &config(&app.url(), "").replace("window: 24h", "window: 24h, by: content"),
+    );
     for id in ["a", "b", "c"] {
         assert_eq!(
             gate.post(
@@ -98,7 +99,7 @@ fn by_content_stops_a_captured_request_under_a_fresh_id() {
 #[test]
 fn written_window_is_taken_as_written() {
     let app = App::start();
-    let gate = Gate::start(
+    let gate = Gate::in_process(
         &config(&app.url(), "")
             .replace("provider: github", "provider: stripe")
             .replace("window: 24h", "window: 3s"),
@@ -132,7 +133,7 @@ fn written_window_is_taken_as_written() {
 fn events_with_the_id_of_one_object_all_reach_the_app() {
     let app = App::start();
     let own = "scheme: hmac, algorithm: sha256, signature: { header: X-Sig, encoding: hex }, delivery_id: { json: /id, with_body: true }";
-    let gate = Gate::start(&config(&app.url(), "").replace("provider: github", own));
+    let gate = Gate::in_process(&config(&app.url(), "").replace("provider: github", own));
     let send = |body: &[u8]| {
         gate.post(
             "/webhooks/github",
@@ -154,7 +155,7 @@ fn events_with_the_id_of_one_object_all_reach_the_app() {
 #[test]
 fn without_an_id_the_content_counts() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config(&app.url(), ""));
     let mut headers = sign::github(SECRET, "", b"same");
     headers.remove(0);
     for _ in 0..2 {
@@ -177,7 +178,7 @@ fn a_retry_signed_with_another_secret_is_a_duplicate() {
         let yaml = secrets(
             config(&app.url(), "").replace("window: 24h", &format!("window: 24h, by: {by}")),
         );
-        let gate = Gate::start(&yaml);
+        let gate = Gate::in_process(&yaml);
         for body in [&b"{}"[..], b"", &[b'x'; 300_000]] {
             let id = body.len().to_string();
             for (secret, status) in [
@@ -218,7 +219,7 @@ fn per_secret_keeps_two_senders_apart() {
             "store: {{ path: {} }}\n{yaml}",
             dir.path().join("state").display()
         );
-        let gate = Gate::start_in(dir, &yaml);
+        let gate = Gate::in_process_in(dir, &yaml);
         let send = |secret: &str| {
             let answer = gate.post(
                 "/webhooks/github",
@@ -243,7 +244,7 @@ fn per_secret_keeps_two_senders_apart() {
 #[test]
 fn duplicates_in_flight_wait_and_are_told_it_is_done() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(500)));
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config(&app.url(), ""));
     let answers = at_once(&gate, 4);
     assert!(
         answers.iter().all(|answer| answer.status == 200),
@@ -262,7 +263,7 @@ fn duplicates_in_flight_wait_and_are_told_it_is_done() {
 #[test]
 fn more_than_four_waiters_are_sent_away_with_503() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(800)));
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config(&app.url(), ""));
     let answers = at_once(&gate, 8);
     let refused: Vec<_> = answers
         .iter()
@@ -286,7 +287,7 @@ fn after_a_failure_exactly_one_waiter_takes_over() {
     let app = App::answering(|number, _| {
         Act::status(if number == 0 { 500 } else { 200 }).after(Duration::from_millis(300))
     });
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config(&app.url(), ""));
     let mut statuses: Vec<_> = at_once(&gate, 4)
         .iter()
         .map(|answer| answer.status)
@@ -306,7 +307,7 @@ fn a_slow_app_is_called_once_although_the_sender_hangs_up() {
         count.fetch_add(1, Ordering::SeqCst);
         Act::status(200)
     });
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config(&app.url(), ""));
     let headers = sign::github(SECRET, "slow", b"{}");
     let mut sender = Connection::open(gate.address("senders"));
     sender

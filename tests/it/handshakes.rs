@@ -276,7 +276,7 @@ fn gate(app: &App, routes: &str) -> Gate {
         "listen: [{{ address: 127.0.0.1:0 }}]\nhealth: {{ address: 127.0.0.1:0 }}\ntrusted_proxies: [127.0.0.1]\nlimits: {{ refused_per_client: 1/h }}\nupstreams: {{ app: {{ url: {} }} }}\nroutes:\n{routes}",
         app.url()
     );
-    Gate::start(&yaml)
+    Gate::in_process(&yaml)
 }
 
 fn hook(name: &str, provider: &str, more: &str) -> String {

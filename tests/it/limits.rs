@@ -20,7 +20,7 @@ fn post(gate: &Gate, id: usize, more: &[(&str, &str)], body: &str) -> http::Answ
 #[test]
 fn a_rate_by_client_counts_every_request_before_authentication() {
     let app = App::start();
-    let gate = Gate::start(&config(
+    let gate = Gate::in_process(&config(
         &app.url(),
         "    rate_limit: { rate: 1/h, burst: 3, key: client_ip }\n",
     ));
@@ -52,7 +52,7 @@ fn a_rate_by_client_counts_every_request_before_authentication() {
 #[test]
 fn a_rate_by_route_counts_authentic_requests_alone() {
     let app = App::start();
-    let gate = Gate::start(&config(
+    let gate = Gate::in_process(&config(
         &app.url(),
         "    rate_limit: { rate: 1/h, burst: 2 }\n",
     ));
@@ -77,7 +77,7 @@ fn a_rate_by_route_counts_authentic_requests_alone() {
 fn rates_by_header_and_by_json_are_apart_for_each_value_and_several_hold_together() {
     let app = App::start();
     let limits = "    rate_limit: [{ rate: 1/h, burst: 2, key: \"json:/tenant\" }, { rate: 1/h, burst: 3, key: \"header:X-Shop\" }]\n";
-    let gate = Gate::start(&config(&app.url(), limits));
+    let gate = Gate::in_process(&config(&app.url(), limits));
     let send = |id: usize, tenant: &str, shop: &str| {
         post(
             &gate,
@@ -102,7 +102,7 @@ fn who_is_refused_often_is_slowed_down_and_an_authentic_request_gives_its_token_
         "trusted_proxies: [127.0.0.1]\nlimits: {{ refused_per_client: 1/h }}\n{}",
         config(&app.url(), "")
     );
-    let gate = Gate::start(&yaml);
+    let gate = Gate::in_process(&yaml);
     let from = |ip: &str, id: usize, secret: &str| {
         let body = id.to_string();
         let mut headers = sign::github(secret, &format!("id-{id}"), body.as_bytes());
@@ -127,7 +127,7 @@ fn networks() {
         "trusted_proxies: [127.0.0.1]\n{}",
         config(&app.url(), "    allow: [192.0.2.0/24, \"2001:db8::/32\"]\n")
     );
-    let gate = Gate::start(&yaml);
+    let gate = Gate::in_process(&yaml);
     let from = |ip: &str| post(&gate, ip.len(), &[("X-Forwarded-For", ip)], ip).status;
     assert_eq!(
         [from("192.0.2.7"), from("2001:db8::7"), from("198.51.100.7")],
@@ -143,7 +143,7 @@ fn networks() {
 #[test]
 fn bodies_that_do_not_fit_are_refused_and_their_bytes_come_back() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(600)));
-    let gate = Gate::start(&format!(
+    let gate = Gate::in_process(&format!(
         "limits: {{ in_flight_bytes: 200KiB }}\n{}",
         config(&app.url(), "")
     ));
@@ -174,7 +174,7 @@ fn hosts_choose_the_route() {
         "    path: /webhooks/github\n",
         "    host: hooks.example.com\n    path: /webhooks/github\n",
     );
-    let gate = Gate::start(&yaml);
+    let gate = Gate::in_process(&yaml);
     let to = |host: &str| {
         let headers = sign::github(SECRET, host, host.as_bytes());
         let mut headers = sign::borrowed(&headers);
@@ -202,7 +202,7 @@ fn hosts_choose_the_route() {
 #[test]
 fn a_head_that_does_not_end_is_closed_and_one_that_is_too_large_is_refused() {
     let app = App::start();
-    let gate = Gate::start(&format!(
+    let gate = Gate::in_process(&format!(
         "limits: {{ header_timeout: 400ms, header_bytes: 4KiB, body_timeout: 400ms }}\n{}",
         config(&app.url(), "")
     ));
@@ -247,7 +247,7 @@ fn a_head_that_does_not_end_is_closed_and_one_that_is_too_large_is_refused() {
 #[test]
 fn connections_of_one_client_are_bounded() {
     let app = App::start();
-    let gate = Gate::start(&format!(
+    let gate = Gate::in_process(&format!(
         "limits: {{ connections_per_client: 3 }}\n{}",
         config(&app.url(), "")
     ));

@@ -57,7 +57,7 @@ fn ours(app: &App) -> Vec<(String, String)> {
 #[test]
 fn everything_is_let_in_as_unverified_and_counted() {
     let app = App::start();
-    let gate = Gate::start(&observing(&app, days(14)));
+    let gate = Gate::in_process(&observing(&app, days(14)));
     let unverified = [("hookgate-verified".to_owned(), "false".to_owned())];
     let signed = sign::github(SECRET, "id-1", b"{}");
     for _ in 0..2 {
@@ -151,7 +151,7 @@ fn everything_is_let_in_as_unverified_and_counted() {
 #[test]
 fn the_report_says_when_it_is_safe() {
     let app = App::start();
-    let gate = Gate::start(&observing(&app, days(14)));
+    let gate = Gate::in_process(&observing(&app, days(14)));
     let none = report(&gate, &[]);
     assert_eq!(none.status.code(), Some(1));
     assert!(
@@ -221,7 +221,7 @@ fn the_report_says_when_it_is_safe() {
 fn it_enforces_by_itself_when_its_time_is_over() {
     let app = App::start();
     let until = SystemTime::now() + Duration::from_secs(3);
-    let gate = Gate::start(&observing(&app, until));
+    let gate = Gate::in_process(&observing(&app, until));
     let forged = || {
         gate.post(
             "/webhooks/github",
@@ -267,7 +267,7 @@ fn it_enforces_by_itself_when_its_time_is_over() {
 fn counts_survive_reloads_and_nothing_that_was_observed_is_remembered() {
     let app = App::start();
     let yaml = observing(&app, days(14));
-    let gate = Gate::start(&yaml);
+    let gate = Gate::in_process(&yaml);
     let generation = || gate.admin("/-/status")["generation"].as_u64().unwrap();
     let signed = sign::github(SECRET, "id-1", b"{}");
     gate.post("/webhooks/github", &signed, b"{}");
@@ -319,7 +319,7 @@ fn bounds_hold_and_what_is_let_in_is_no_refusal() {
             "    dedupe:",
             "    max_body: 1KiB\n    allow: [192.0.2.0/24]\n    rate_limit: { rate: 1/h, burst: 30, key: route }\n    dedupe:",
         );
-    let gate = Gate::start(&yaml);
+    let gate = Gate::in_process(&yaml);
     let from = |client: &str| vec![("X-Forwarded-For".to_owned(), client.to_owned())];
     assert_eq!(
         gate.post("/webhooks/github", &from("198.51.100.1"), b"{}")
@@ -373,7 +373,7 @@ fn handshakes_are_answered_after_the_proof() {
 ",
         rfc3339(days(14))
     );
-    let gate = Gate::start(&config(&app.url(), &route));
+    let gate = Gate::in_process(&config(&app.url(), &route));
     let dir = tempfile::tempdir().unwrap();
     let body = dir.path().join("body.json");
     std::fs::write(

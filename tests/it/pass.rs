@@ -104,7 +104,7 @@ fn counted(gate: &Gate, outcome: &str, count: u64) {
 #[test]
 fn other_traffic_of_the_app_passes_and_is_on_record() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), "", ""));
+    let gate = Gate::in_process(&config(&app.url(), "", ""));
     let mut sender = Connection::open(gate.address("senders"));
     for (number, method) in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"]
         .into_iter()
@@ -264,7 +264,7 @@ fn events_arrive_as_they_are_sent() {
         // the sender leaves; the app is told
         assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
     });
-    let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
     let mut sender = open(&gate);
     sender
         .write_all(b"GET /events HTTP/1.1\r\nHost: gate.test\r\n\r\n")
@@ -325,7 +325,7 @@ fn frame(text: &str) -> Vec<u8> {
 #[test]
 fn websockets_pass_and_end_when_they_are_idle() {
     let (app, heads) = echoing();
-    let gate = Gate::start(&config(
+    let gate = Gate::in_process(&config(
         &format!("http://{app}"),
         ", idle_timeout: 700ms",
         "",
@@ -376,7 +376,7 @@ fn websockets_pass_and_end_when_they_are_idle() {
 #[test]
 fn only_websockets_are_upgraded() {
     let (app, heads) = echoing();
-    let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
     let odd = [
         UPGRADE.replace("Upgrade: websocket", "Upgrade: h2c"),
         UPGRADE.replace("Upgrade: websocket", "Upgrade: websocket\r\nUpgrade: h2c"),
@@ -433,7 +433,7 @@ fn heads_ranges_and_unchanged_answers_pass_untouched() {
         stream.write_all(answer.as_bytes()).unwrap();
         std::thread::sleep(Duration::from_millis(100));
     });
-    let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
     let ask = |request: &str| {
         let mut sender = open(&gate);
         write!(
@@ -514,7 +514,7 @@ fn trouble_with_the_app_is_told_apart() {
         }
         _ => drop(stream.read(&mut [0])),
     });
-    let gate = Gate::start(&config(
+    let gate = Gate::in_process(&config(
         &format!("http://{app}"),
         ", timeout: 700ms, idle_timeout: 5s",
         "",
@@ -567,7 +567,7 @@ fn bounds_of_the_route_hold() {
     let app = App::start();
     let bounds =
         "    max_body: 1KiB\n    methods: [GET, POST]\n    rate_limit: { rate: 6/h, key: route }\n";
-    let gate = Gate::start(&config(&app.url(), "", bounds));
+    let gate = Gate::in_process(&config(&app.url(), "", bounds));
     let mut sender = Connection::open(gate.address("senders"));
     assert_eq!(sender.request("POST", "/", &[], &[0; 1024]).status, 200);
     assert_eq!(
@@ -588,7 +588,7 @@ fn bounds_of_the_route_hold() {
         .map(|_| http::request(gate.address("senders"), "GET", "/", &[], b"").status)
         .collect();
     assert_eq!(statuses, [200, 200, 200, 429, 429, 429]);
-    let only = Gate::start(&config(&app.url(), "", "    allow: [10.0.0.0/8]\n"));
+    let only = Gate::in_process(&config(&app.url(), "", "    allow: [10.0.0.0/8]\n"));
     assert_eq!(
         http::request(only.address("senders"), "GET", "/", &[], b"").status,
         403
@@ -599,7 +599,7 @@ fn bounds_of_the_route_hold() {
 #[test]
 fn a_body_that_stands_still_is_cut() {
     let app = App::start();
-    let gate = Gate::start(&config(
+    let gate = Gate::in_process(&config(
         &app.url(),
         ", idle_timeout: 600ms, timeout: 300ms",
         "",
@@ -636,7 +636,7 @@ fn the_app_invites_the_body() {
             .unwrap();
         stream.write_all(&body).unwrap();
     });
-    let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
     let mut sender = open(&gate);
     sender.write_all(b"POST / HTTP/1.1\r\nHost: gate.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n").unwrap();
     assert!(read_head(&mut sender).starts_with("HTTP/1.1 100 "));
@@ -661,7 +661,7 @@ fn connections_to_the_app_are_used_again() {
         }
         // the fourth request of a connection finds it closed
     });
-    let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
     let mut sender = Connection::open(gate.address("senders"));
     for number in 0..9 {
         let answer = sender.request("GET", "/", &[], b"");
@@ -708,7 +708,7 @@ fn a_late_body_does_not_spoil_the_next_answer() {
             head = read_head(&mut stream);
         }
     });
-    let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
     let mut sender = Connection::open(gate.address("senders"));
     for _ in 0..5 {
         for (method, path) in [
@@ -810,7 +810,7 @@ fn streams_reach_an_app_on_a_unix_socket() {
                 .ok();
         }
     });
-    let gate = Gate::start_in(
+    let gate = Gate::in_process_in(
         Arc::clone(&dir),
         &config(
             &format!("unix:{}", socket.display()),
@@ -895,7 +895,7 @@ routes:
 #[test]
 fn each_hop_leaves_its_entry() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), "", ""));
+    let gate = Gate::in_process(&config(&app.url(), "", ""));
     let mut entries = std::collections::BTreeSet::new();
     for lines in [
         vec![],
@@ -946,7 +946,7 @@ fn request_ids_and_method_overrides_are_kept_where_nothing_needs_them() {
         (alone("", "    methods: [GET, POST]\n"), false, false),
         (guarded, false, false),
     ] {
-        let gate = Gate::start(&yaml);
+        let gate = Gate::in_process(&yaml);
         for path in ["/any", "/own"] {
             let headers = [
                 ("X-HTTP-Method-Override", "PUT"),

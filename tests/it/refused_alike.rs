@@ -116,8 +116,8 @@ fn every_401_is_the_same_to_the_sender() {
         "listen: [{ address: 127.0.0.1:0 }]",
         "listen: [{ address: 127.0.0.1:0, tls: { certificate: tls.crt, key: tls.key } }]",
     );
-    let over_tls = Gate::start_in(Arc::clone(&dir), &tls);
-    let gate = Gate::start_in(dir, &plain);
+    let over_tls = Gate::in_process_in(Arc::clone(&dir), &tls);
+    let gate = Gate::in_process_in(dir, &plain);
     let answers: Vec<String> = refused()
         .into_iter()
         .map(|(path, headers)| over_http_1(&gate, path, &headers))
@@ -200,7 +200,7 @@ fn refusals_of_a_route_are_alike_as_it_says() {
         ),
         route("github", "    refused_status: 406\n"),
     ];
-    let gate = Gate::start(&config(&app.url(), &routes.concat()));
+    let gate = Gate::in_process(&config(&app.url(), &routes.concat()));
     let whole = |method: &str, target: &str, headers: &[(&str, &str)]| {
         let answer = http::request(
             gate.address("senders"),

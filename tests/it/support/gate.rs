@@ -1,4 +1,4 @@
-//! The real binary, running on a config in a directory of its own.
+//! A gateway that runs on a config in a directory of its own: the real binary, or the same gateway in this process.
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::http;
+use super::in_process::InProcess;
+
+/// The variable that names another binary to test than the one that was built with the tests.
+const BINARY: &str = "HOOKGATE_BINARY";
 
 /// The binary under test: `HOOKGATE_BINARY`, or the one that was built with the tests.
 pub fn hookgate() -> Command {
-    Command::new(
-        std::env::var_os("HOOKGATE_BINARY")
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_hookgate").into()),
-    )
+    Command::new(std::env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_hookgate").into()))
 }
 
 /// Waits until `condition` holds, and fails after ten seconds.
@@ -34,7 +35,7 @@ pub fn wait_at_most(limit: Duration, what: &str, mut condition: impl FnMut() -> 
 
 /// A running gate; killed on drop.
 pub struct Gate {
-    child: Child,
+    run: Run,
     dir: Arc<tempfile::TempDir>,
     /// What it said of itself.
     said: Arc<Mutex<Vec<String>>>,
@@ -42,8 +43,40 @@ pub struct Gate {
     lines: Arc<Mutex<Vec<String>>>,
 }
 
+/// How a gate runs.
+enum Run {
+    Process(Child),
+    InProcess(InProcess),
+}
+
 impl Gate {
-    /// Starts a gate on `yaml`. Listeners should be on port 0.
+    /// Starts a gate on `yaml` in this process, for tests that are about no process of its own (see [`InProcess`]).
+    /// Listeners should be on port 0.
+    pub fn in_process(yaml: &str) -> Self {
+        Self::in_process_in(Arc::new(tempfile::tempdir().unwrap()), yaml)
+    }
+
+    /// Starts a gate on `yaml` in this process, in a directory that may hold secrets and state already.
+    pub fn in_process_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Self {
+        if std::env::var_os(BINARY).is_some() {
+            return Self::start_in(dir, yaml);
+        }
+        let config = dir.path().join("config.yaml");
+        std::fs::write(&config, yaml).unwrap();
+        let (said, lines) = (Arc::default(), Arc::default());
+        let run = InProcess::start(&config, Arc::clone(&said), Arc::clone(&lines));
+        let run = Run::InProcess(run);
+        let gate = Self {
+            run,
+            dir,
+            said,
+            lines,
+        };
+        wait_for("the gate to be ready", || gate.is_ready());
+        gate
+    }
+
+    /// Starts a gate on `yaml` as a process. Listeners should be on port 0.
     pub fn start(yaml: &str) -> Self {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), yaml)
     }
@@ -68,20 +101,30 @@ impl Gate {
         let said = collect(child.stderr.take().unwrap());
         let lines = collect(child.stdout.take().unwrap());
         let mut gate = Self {
-            child,
+            run: Run::Process(child),
             dir,
             said,
             lines,
         };
         wait_at_most(Duration::from_secs(20), "the gate to be ready", || {
-            if let Some(status) = gate.child.try_wait().unwrap() {
+            if let Some(status) = gate.child().try_wait().unwrap() {
                 panic!("the gate left with {status}: {}", gate.said().join("\n"));
             }
-            gate.said()
-                .iter()
-                .any(|line| line.contains("\"ready\"") || line.contains(" ready"))
+            gate.is_ready()
         });
         gate
+    }
+
+    fn is_ready(&self) -> bool {
+        let is_ready = |line: &String| line.contains("\"ready\"") || line.contains(" ready");
+        self.said().iter().any(is_ready)
+    }
+
+    fn child(&mut self) -> &mut Child {
+        match &mut self.run {
+            Run::Process(child) => child,
+            Run::InProcess(_) => panic!("this gate has no process of its own"),
+        }
     }
 
     pub fn dir(&self) -> &Path {
@@ -97,7 +140,10 @@ impl Gate {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        match &self.run {
+            Run::Process(child) => child.id(),
+            Run::InProcess(_) => panic!("this gate has no process of its own"),
+        }
     }
 
     /// What it said of itself so far.
@@ -177,7 +223,7 @@ impl Gate {
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let mut left = None;
         wait_at_most(limit, "the gate to leave", || {
-            left = self.child.try_wait().unwrap();
+            left = self.child().try_wait().unwrap();
             left.is_some()
         });
         left.unwrap()
@@ -186,8 +232,10 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        if let Run::Process(child) = &mut self.run {
+            child.kill().ok();
+            child.wait().ok();
+        }
     }
 }
 

@@ -1,0 +1,143 @@
+//! A gateway in this process, on a thread and a runtime of its own.
+//!
+//! What belongs to a process cannot be tested with it: signals, exit codes, the environment, memory and open files, the counter of requests that
+//! the proxy library refuses as malformed, the connections of `/-/tail`, and the hop that finds a loop. Its own log and its request lines are
+//! its own; a line that another thread logs, such as the store's, is not seen.
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+
+use hookgate::app::{App, Setup, Stop, memory};
+use hookgate::clock::{Clock, SystemClock};
+use hookgate::config::load::load;
+use hookgate::gateway::reload::environment;
+use hookgate::telemetry::Telemetry;
+use tokio::sync::oneshot;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+/// Lines that a gateway wrote.
+pub type Lines = Arc<Mutex<Vec<String>>>;
+
+/// A running gateway. Ends at once on drop, like a process that is killed, but it closes its store.
+pub struct InProcess {
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl InProcess {
+    /// Starts the gateway of a config file.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(config: &Path, said: Lines, lines: Lines) -> Self {
+        memory::raise_open_files();
+        let (end, ended) = oneshot::channel();
+        let (begun, begins) = mpsc::channel();
+        let config = config.to_owned();
+        let thread = std::thread::spawn(move || {
+            let filter = tracing_subscriber::EnvFilter::new("hookgate=info");
+            let layer = tracing_subscriber::fmt::layer()
+                .json()
+                .with_writer(move || LineWriter::new(Arc::clone(&said)));
+            let subscriber = tracing_subscriber::registry().with(filter).with(layer);
+            tracing::subscriber::with_default(subscriber, || run(&config, lines, &begun, ended));
+        });
+        if let Err(error) = begins.recv().expect("the gateway ended") {
+            panic!("the gateway did not start: {error}");
+        }
+        Self {
+            end: Some(end),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            end.send(()).ok();
+        }
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+fn run(
+    config: &Path,
+    lines: Lines,
+    begun: &mpsc::Sender<Result<(), String>>,
+    ended: oneshot::Receiver<()>,
+) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let loaded = match load(config, &environment, None, 1, clock.now()) {
+        Ok(loaded) => loaded,
+        Err(rejected) => {
+            begun.send(Err(rejected.report.render(false))).ok();
+            return;
+        }
+    };
+    let telemetry = Telemetry::new(
+        loaded.snapshot.log,
+        Arc::clone(&clock),
+        LineWriter::new(lines),
+    );
+    let setup = Setup {
+        config: config.to_owned(),
+        loaded,
+        clock,
+        telemetry,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let app = match App::start(setup, Stop::default()).await {
+            Ok(app) => app,
+            Err(error) => {
+                begun.send(Err(error.to_string())).ok();
+                return;
+            }
+        };
+        begun.send(Ok(())).ok();
+        tokio::select! {
+            () = app.run() => {}
+            _ = ended => {}
+        }
+    });
+    runtime.shutdown_background();
+}
+
+/// Splits what is written into lines.
+struct LineWriter {
+    lines: Lines,
+    rest: Vec<u8>,
+}
+
+impl LineWriter {
+    fn new(lines: Lines) -> Self {
+        let rest = Vec::new();
+        Self { lines, rest }
+    }
+}
+
+impl Write for LineWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for &byte in bytes {
+            if byte == b'\n' {
+                let line = String::from_utf8_lossy(&self.rest).into_owned();
+                self.lines.lock().unwrap().push(line);
+                self.rest.clear();
+            } else {
+                self.rest.push(byte);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
