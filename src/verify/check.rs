@@ -5,23 +5,22 @@ use std::time::SystemTime;
 
 use subtle::{Choice, ConditionallySelectable};
 
-use super::content::{Sight, Span};
 use super::hmac::Mac;
-use super::secret::{Candidate, Found};
-use super::shape::{HmacScheme, Scheme};
-use super::{Authentic, NotAuthentic, Refused, Verifier, basic, token};
+use super::scheme::{Scheme, basic, mac, token};
+use super::secret::Found;
+use super::{Authentic, NotAuthentic, Refused, Verifier};
 use crate::clock::{Dates, Now};
 use crate::request::{Received, RequestHead, RequestId};
 
 /// A check under way.
 pub struct Check<'a> {
-    verifier: &'a Verifier,
-    found: Found<'a>,
+    pub(super) verifier: &'a Verifier,
+    pub(super) found: Found<'a>,
     /// The request that was begun with; what was fed counts for this one alone.
-    request: RequestId,
+    pub(super) request: RequestId,
     /// One MAC a candidate, fed up to here; `None` if the signed content cannot stream.
-    macs: Option<Vec<Mac>>,
-    fed: usize,
+    pub(super) macs: Option<Vec<Mac>>,
+    pub(super) fed: usize,
 }
 
 impl fmt::Debug for Check<'_> {
@@ -33,7 +32,7 @@ impl fmt::Debug for Check<'_> {
 }
 
 /// A verdict under way: the signature was compared.
-enum Judged {
+pub(super) enum Judged {
     /// It matches, and the time is not too old.
     Fresh(Proof),
     /// The time is too old, whether or not the signature matches.
@@ -150,16 +149,16 @@ impl Proof {
 
 /// What was proved.
 #[derive(Debug)]
-struct Proof {
-    secret: Arc<str>,
-    signed_at: Option<SystemTime>,
+pub(super) struct Proof {
+    pub(super) secret: Arc<str>,
+    pub(super) signed_at: Option<SystemTime>,
 }
 
 impl<'a> Check<'a> {
     pub(super) fn new(verifier: &'a Verifier, head: &RequestHead, found: Found<'a>) -> Self {
         let macs = match &verifier.shape.scheme {
             Scheme::Hmac(hmac) if hmac.content.streams() => {
-                start(verifier, hmac, head, found.candidates())
+                mac::start(verifier, hmac, head, found.candidates())
             }
             Scheme::Hmac(_) | Scheme::Token(_) | Scheme::Basic => None,
         };
@@ -223,90 +222,6 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn hmac(
-        &mut self,
-        scheme: &HmacScheme,
-        received: &Received,
-        now: SystemTime,
-        dates: &Dates,
-    ) -> Result<Judged, NotAuthentic> {
-        let (head, body) = (&received.head, received.body.bytes().as_ref());
-        let verifier = self.verifier;
-        let time = scheme
-            .time
-            .as_ref()
-            .map(|time| time.read(&scheme.source, head, body))
-            .transpose();
-        let tags = self
-            .single_key()
-            .and_then(|()| scheme.source.tags(head, body, scheme.encoding));
-        let sight = |time| Sight {
-            head,
-            body,
-            time,
-            id: verifier.shape.delivery_id.as_ref(),
-            public_url: verifier.public_url.as_deref(),
-        };
-        let (tags, time) = match (tags, time) {
-            (Ok(tags), Ok(time)) => (tags, time),
-            (tags, time) => {
-                let content = scheme.content.feed(Span::All, &sight(b""), &mut |_| ());
-                return Err(first([tags.err(), time.err(), content.err()]));
-            }
-        };
-        if verifier.shape.could_be_token(body) {
-            return Err(NotAuthentic::SignatureMalformed);
-        }
-        let text = time.as_ref().map(|(text, _)| &**text).unwrap_or_default();
-        let streamed = self
-            .macs
-            .take()
-            .filter(|_| self.fed == body.len() && self.request == head.request_id);
-        let (mut macs, span) = match streamed {
-            Some(macs) => (macs, Span::AfterBody),
-            None => (
-                self.found
-                    .candidates()
-                    .iter()
-                    .filter_map(Candidate::mac)
-                    .collect(),
-                Span::All,
-            ),
-        };
-        scheme.content.feed(span, &sight(text), &mut |bytes| {
-            macs.iter_mut().for_each(|mac| mac.update(bytes))
-        })?;
-        let compare = |mac: Mac| {
-            let tag = mac.finish();
-            tags.iter()
-                .fold(Choice::from(0), |hit, presented| hit | presented.same(&tag))
-        };
-        let compared: Vec<Choice> = macs.into_iter().map(compare).collect();
-        let (any, place) = self.matched(compared.into_iter(), dates);
-        let signed_at = time.map(|(_, at)| at);
-        // judged before it is known whether anything matched: who holds a stale request must not learn by the time whether it was authentic
-        let age = scheme
-            .time
-            .as_ref()
-            .zip(signed_at)
-            .map_or(Ok(()), |(rule, at)| rule.judge(at, now));
-        let proof = if bool::from(any) {
-            Some(Proof {
-                secret: self.name_of(place)?,
-                signed_at,
-            })
-        } else {
-            None
-        };
-        match (age, signed_at, proof) {
-            (Err(NotAuthentic::TimestampStale), Some(signed_at), proof) => {
-                Ok(Judged::Stale { proof, signed_at })
-            }
-            (_, _, None) => Err(NotAuthentic::SignatureMismatch),
-            (age, _, Some(proof)) => age.map(|()| Judged::Fresh(proof)),
-        }
-    }
-
     fn text(&self, presented: &[[u8; 32]], dates: &Dates) -> Result<Judged, NotAuthentic> {
         self.single_key()?;
         let compared = self.found.candidates().iter().map(|candidate| {
@@ -324,7 +239,7 @@ impl<'a> Check<'a> {
         }))
     }
 
-    fn single_key(&self) -> Result<(), NotAuthentic> {
+    pub(super) fn single_key(&self) -> Result<(), NotAuthentic> {
         if matches!(self.found, Found::Repeated) {
             Err(NotAuthentic::SignatureMalformed)
         } else {
@@ -333,7 +248,11 @@ impl<'a> Check<'a> {
     }
 
     /// Whether an active candidate matches, and the place of the first that does. All are compared before any is looked at.
-    fn matched(&self, hits: impl Iterator<Item = Choice>, dates: &Dates) -> (Choice, usize) {
+    pub(super) fn matched(
+        &self,
+        hits: impl Iterator<Item = Choice>,
+        dates: &Dates,
+    ) -> (Choice, usize) {
         let known = Choice::from(u8::from(self.found.known()));
         let mut any = Choice::from(0);
         let mut place = 0_u32;
@@ -345,57 +264,11 @@ impl<'a> Check<'a> {
         (any, usize::try_from(place).unwrap_or(usize::MAX))
     }
 
-    fn name_of(&self, place: usize) -> Result<Arc<str>, NotAuthentic> {
+    pub(super) fn name_of(&self, place: usize) -> Result<Arc<str>, NotAuthentic> {
         self.found
             .candidates()
             .get(place)
             .map(|candidate| Arc::clone(candidate.name()))
             .ok_or(NotAuthentic::SignatureMismatch)
     }
-}
-
-/// The MACs with what precedes the body; `None` if that is not there as it should be, which [`Check::finish`] then says.
-fn start(
-    verifier: &Verifier,
-    hmac: &HmacScheme,
-    head: &RequestHead,
-    candidates: &[Candidate],
-) -> Option<Vec<Mac>> {
-    let time = hmac.time.as_ref().filter(|time| !time.in_body());
-    let time = time
-        .map(|time| time.read(&hmac.source, head, b""))
-        .transpose()
-        .ok()?;
-    let sight = Sight {
-        head,
-        body: b"",
-        time: time.as_ref().map(|(text, _)| &**text).unwrap_or_default(),
-        id: verifier.shape.delivery_id.as_ref(),
-        public_url: verifier.public_url.as_deref(),
-    };
-    let mut macs: Vec<Mac> = candidates.iter().filter_map(Candidate::mac).collect();
-    hmac.content
-        .feed(Span::BeforeBody, &sight, &mut |bytes| {
-            macs.iter_mut().for_each(|mac| mac.update(bytes))
-        })
-        .ok()?;
-    Some(macs)
-}
-
-/// What is missing is said before what is malformed, the signature before the time.
-fn first(found: [Option<NotAuthentic>; 3]) -> NotAuthentic {
-    let rank = |why: &NotAuthentic| match why {
-        NotAuthentic::SignatureMissing => 0,
-        NotAuthentic::TimestampMissing => 1,
-        NotAuthentic::SignatureMalformed => 2,
-        NotAuthentic::TimestampMalformed => 3,
-        NotAuthentic::SignatureMismatch
-        | NotAuthentic::TimestampStale
-        | NotAuthentic::TimestampFuture => 4,
-    };
-    found
-        .into_iter()
-        .flatten()
-        .min_by_key(rank)
-        .unwrap_or(NotAuthentic::SignatureMismatch)
 }

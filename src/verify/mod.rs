@@ -2,7 +2,6 @@
 //!
 //! Two doors, one path: the gate feeds a body as it arrives ([`Verifier::begin`], [`Check::update`], [`Check::finish`]);
 //! vectors, commands and benches have it whole ([`Verifier::verify`]).
-mod basic;
 mod check;
 mod content;
 mod covers;
@@ -12,6 +11,7 @@ mod hmac;
 mod json;
 mod locator;
 mod resign;
+mod scheme;
 pub mod secret;
 mod secret_locations;
 mod shape;
@@ -20,7 +20,6 @@ mod source;
 pub mod standard;
 pub mod stored;
 mod timestamp;
-mod token;
 mod url;
 
 #[cfg(test)]
@@ -41,11 +40,13 @@ pub use handshake::{Handshakes, Tokens};
 pub use hmac::{Algorithm, TagEncoding};
 pub use locator::{HeaderNames, Locator};
 pub use resign::NotResignable;
+pub use scheme::Scheme;
+pub use scheme::mac::{HmacScheme, SignedTime, TimeAt};
 pub use secret::{
     BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key,
 };
 pub use secret_locations::SecretLocations;
-pub use shape::{HmacScheme, Scheme, Shape, SignedTime, TimeAt};
+pub use shape::Shape;
 pub use sign::{CannotSign, Signed};
 pub use source::{Layout, Source, SourcePlace};
 pub use standard::SigningKey;

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
 
-use super::content::{Sight, Span};
-use super::secret::Candidate;
-use super::shape::{HmacScheme, Scheme, Shape, SignedTime, TimeAt};
+use super::scheme::Scheme;
+use super::scheme::mac::{SignedTime, TimeAt};
+use super::shape::Shape;
 use super::sign::{CannotSign, Signed};
 use super::source::SourcePlace;
 use super::{Authentic, Verifier};
@@ -126,45 +126,6 @@ impl Verifier {
             set_query(&mut fresh, &name, &value);
         }
         Ok(fresh)
-    }
-
-    /// Whether the signature that the request came with was made with this secret.
-    fn is_of(
-        &self,
-        hmac: &HmacScheme,
-        head: &RequestHead,
-        body: &[u8],
-        candidate: &Candidate,
-    ) -> bool {
-        let time = hmac
-            .time
-            .as_ref()
-            .map(|time| time.read(&hmac.source, head, body))
-            .transpose();
-        let (Ok(tags), Ok(time), Some(mut mac)) = (
-            hmac.source.tags(head, body, hmac.encoding),
-            time,
-            candidate.mac(),
-        ) else {
-            return false;
-        };
-        let time = time.as_ref().map(|(text, _)| &**text).unwrap_or_default();
-        let sight = Sight {
-            head,
-            body,
-            time,
-            id: self.shape.delivery_id.as_ref(),
-            public_url: self.public_url.as_deref(),
-        };
-        if hmac
-            .content
-            .feed(Span::All, &sight, &mut |bytes| mac.update(bytes))
-            .is_err()
-        {
-            return false;
-        }
-        let tag = mac.finish();
-        tags.iter().any(|presented| presented.same(&tag).into())
     }
 }
 

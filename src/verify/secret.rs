@@ -195,7 +195,7 @@ impl Material {
                 Some(mac) => Ok(Self::Key(Box::new(mac))),
                 None => Err("the secret has a length that the algorithm cannot take"),
             },
-            SecretKind::Basic if !super::basic::well_formed(key) => {
+            SecretKind::Basic if !super::scheme::basic::well_formed(key) => {
                 Err("write the secret as `user:password`")
             }
             SecretKind::Token | SecretKind::Basic => Ok(Self::Text {

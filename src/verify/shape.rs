@@ -1,21 +1,21 @@
 //! A compiled `verify` block without its secrets: what config makes, and what a [`Verifier`] is made from.
-use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use super::content::{Piece, Template};
+use super::Verifier;
+use super::content::Piece;
 use super::covers::Covers;
 use super::encoding::Encoding;
 use super::handshake::{Apart, Tokens};
-use super::hmac::{Algorithm, TagEncoding};
-use super::locator::{HeaderNames, Locator, Unclear};
+use super::locator::{HeaderNames, Locator};
+use super::scheme::Scheme;
+use super::scheme::mac::{SignedTime, TimeAt};
 use super::secret::{SecretKind, SecretSet};
 use super::secret_locations::SecretLocations;
 use super::source::Source;
-use super::timestamp::{self, Format};
-use super::{NotAuthentic, Verifier, json};
+use super::timestamp::Format;
 use crate::request::RequestHead;
 
 /// A compiled `verify` block without its secrets.
@@ -33,148 +33,6 @@ pub struct Shape {
     singles: Box<[HeaderNames]>,
     /// Grammars of tokens whose MAC the gate hands out.
     apart: Vec<Tokens>,
-}
-
-/// A family of authentication.
-#[derive(Clone, Debug)]
-pub enum Scheme {
-    /// A keyed hash over signed content.
-    Hmac(HmacScheme),
-    /// A token that is itself the secret.
-    Token(Source),
-    /// `Authorization: Basic`.
-    Basic,
-}
-
-/// A keyed hash over signed content.
-#[derive(Clone, Debug)]
-pub struct HmacScheme {
-    /// Which hash.
-    pub algorithm: Algorithm,
-    /// How a tag is written.
-    pub encoding: TagEncoding,
-    /// Where the signatures stand.
-    pub source: Source,
-    /// What is signed.
-    pub content: Template,
-    /// Where the signed time stands. Dropped by [`Shape::new`] if the signature does not cover it: then it proves nothing.
-    pub time: Option<SignedTime>,
-}
-
-/// The signed time.
-#[derive(Clone, Debug)]
-pub struct SignedTime {
-    /// Where it stands.
-    pub at: TimeAt,
-    /// How it is written.
-    pub format: Format,
-    /// How far it may be from now, either way, both ends included.
-    pub tolerance: Duration,
-}
-
-/// Where the signed time stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TimeAt {
-    /// In a header of its own.
-    Header(HeaderNames),
-    /// Under a key among the pairs of the signature header.
-    Pair(Box<str>),
-    /// In the list of the signature header; the list says where.
-    Item,
-    /// In the body, by JSON pointer.
-    Json(Box<str>),
-}
-
-impl SignedTime {
-    /// The text of the time, and what it says.
-    pub(super) fn read<'r>(
-        &self,
-        source: &Source,
-        head: &'r RequestHead,
-        body: &'r [u8],
-    ) -> Result<(Cow<'r, [u8]>, SystemTime), NotAuthentic> {
-        let text = match &self.at {
-            TimeAt::Header(names) => {
-                let value = names.read(head).map_err(|why| match why {
-                    Unclear::Repeated => NotAuthentic::TimestampMalformed,
-                    Unclear::Contradicted => NotAuthentic::SignatureMalformed,
-                })?;
-                Cow::Borrowed(value.ok_or(NotAuthentic::TimestampMissing)?.as_bytes())
-            }
-            TimeAt::Pair(pair) => Cow::Borrowed(source.time(head, Some(pair))?),
-            TimeAt::Item => Cow::Borrowed(source.time(head, None)?),
-            TimeAt::Json(pointer) => {
-                let found = json::find(body, pointer)
-                    .map_err(|_| NotAuthentic::TimestampMalformed)?
-                    .ok_or(NotAuthentic::TimestampMissing)?;
-                Cow::Owned(found.into_owned().into_bytes())
-            }
-        };
-        let time = self
-            .format
-            .read(&text)
-            .ok_or(NotAuthentic::TimestampMalformed)?;
-        Ok((text, time))
-    }
-
-    /// Whether it takes the body to find it.
-    pub(super) fn in_body(&self) -> bool {
-        matches!(self.at, TimeAt::Json(_))
-    }
-
-    pub(super) fn judge(&self, signed: SystemTime, now: SystemTime) -> Result<(), NotAuthentic> {
-        timestamp::judge(signed, now, self.tolerance)
-    }
-}
-
-impl HmacScheme {
-    fn covers(&self, delivery_id: Option<&Locator>) -> Covers {
-        let has = |wanted: &Piece| self.content.pieces().contains(wanted);
-        let body = has(&Piece::Body);
-        let json = |pointer: &str| body || has(&Piece::Json(pointer.into()));
-        let header = |names: &HeaderNames| {
-            names
-                .names()
-                .iter()
-                .all(|name| has(&Piece::Header(name.clone())))
-        };
-        let timestamp = self.time.as_ref().is_some_and(|time| {
-            has(&Piece::Timestamp)
-                || match &time.at {
-                    TimeAt::Header(names) => header(names),
-                    TimeAt::Json(pointer) => json(pointer),
-                    TimeAt::Pair(_) | TimeAt::Item => false,
-                }
-        });
-        let url = has(&Piece::Url);
-        let id = delivery_id.is_some_and(|id| {
-            has(&Piece::Id)
-                || match id {
-                    Locator::Header(names) => header(names),
-                    Locator::Json(pointer) => json(pointer),
-                    Locator::Query(_) => url || has(&Piece::Query),
-                }
-        });
-        Covers {
-            body,
-            timestamp,
-            id,
-            method: has(&Piece::Method),
-            url,
-            path: has(&Piece::Path),
-            query: has(&Piece::Query),
-            headers: self
-                .content
-                .pieces()
-                .iter()
-                .any(|piece| matches!(piece, Piece::Header(_))),
-            fields: self
-                .content
-                .pieces()
-                .iter()
-                .any(|piece| matches!(piece, Piece::Json(_))),
-        }
-    }
 }
 
 impl Shape {

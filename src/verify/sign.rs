@@ -5,12 +5,9 @@ use std::time::SystemTime;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
-use super::content::{Sight, Span};
-use super::locator::{HeaderNames, Locator};
-use super::secret::Candidate;
-use super::shape::{HmacScheme, Scheme, TimeAt};
+use super::scheme::{Scheme, basic};
 use super::source::{Source, SourcePlace};
-use super::{NotAuthentic, Verifier, basic};
+use super::{NotAuthentic, Verifier};
 use crate::request::{Params, RequestHead};
 
 /// What to add to a request so that it is signed.
@@ -84,86 +81,9 @@ impl Verifier {
             }
         }
     }
-
-    pub(super) fn sign_hmac(
-        &self,
-        hmac: &HmacScheme,
-        head: &RequestHead,
-        body: &[u8],
-        candidate: &Candidate,
-        now: SystemTime,
-    ) -> Result<Signed, CannotSign> {
-        let mut head = head.clone();
-        let mut added = Vec::new();
-        let mut time = String::new();
-        if let Some(rule) = &hmac.time {
-            time = rule.format.write(now);
-            match &rule.at {
-                TimeAt::Header(names) => {
-                    let name = written_name(names, &head)?;
-                    let value = HeaderValue::from_str(&time).map_err(|_| CannotSign::Unwritable)?;
-                    head.headers.insert(name.clone(), value.clone());
-                    added.push((name.clone(), value));
-                }
-                TimeAt::Json(_) => {
-                    let (text, _) = rule
-                        .read(&hmac.source, &head, body)
-                        .map_err(CannotSign::Content)?;
-                    time = String::from_utf8_lossy(&text).into_owned();
-                }
-                TimeAt::Pair(_) | TimeAt::Item => {}
-            }
-        }
-        if let Some(Locator::Header(names)) = &self.shape.delivery_id
-            && self.shape.covers().id
-            && !names
-                .names()
-                .iter()
-                .any(|name| head.headers.contains_key(name))
-        {
-            let name = written_name(names, &head)?;
-            let value = HeaderValue::from_str(head.request_id.as_str())
-                .map_err(|_| CannotSign::Unwritable)?;
-            head.headers.insert(name.clone(), value.clone());
-            added.push((name.clone(), value));
-        }
-        let sight = Sight {
-            head: &head,
-            body,
-            time: time.as_bytes(),
-            id: self.shape.delivery_id.as_ref(),
-            public_url: self.public_url.as_deref(),
-        };
-        let mut mac = candidate.mac().ok_or(CannotSign::NoSecret)?;
-        hmac.content
-            .feed(Span::All, &sight, &mut |bytes| mac.update(bytes))
-            .map_err(CannotSign::Content)?;
-        let in_header = match hmac.time.as_ref().map(|rule| &rule.at) {
-            Some(TimeAt::Pair(pair)) => Some((Some(&**pair), time.as_str())),
-            Some(TimeAt::Item) => Some((None, time.as_str())),
-            Some(TimeAt::Header(_) | TimeAt::Json(_)) | None => None,
-        };
-        let text = hmac.encoding.encode(&mac.finish());
-        let mut signed = place(&hmac.source, hmac.source.write(text.as_bytes(), in_header))?;
-        signed.headers.splice(..0, added);
-        Ok(signed)
-    }
 }
 
-/// The name that the request uses already, else the preferred one.
-fn written_name<'n>(
-    names: &'n HeaderNames,
-    head: &RequestHead,
-) -> Result<&'n HeaderName, CannotSign> {
-    let used = names
-        .names()
-        .iter()
-        .find(|name| head.headers.contains_key(*name));
-    used.or_else(|| names.names().first())
-        .ok_or(CannotSign::Unwritable)
-}
-
-fn place(source: &Source, value: Vec<u8>) -> Result<Signed, CannotSign> {
+pub(super) fn place(source: &Source, value: Vec<u8>) -> Result<Signed, CannotSign> {
     let mut signed = at_its_place(source, value)?;
     for (name, due) in &source.expect {
         signed.headers.push((

@@ -5,16 +5,16 @@ use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::NotAuthentic;
 use crate::request::RequestHead;
+use crate::verify::NotAuthentic;
 
 /// Whether this is `user:password`, of which at least one is not empty. The first colon ends the user.
-pub(super) fn well_formed(credentials: &[u8]) -> bool {
+pub(in crate::verify) fn well_formed(credentials: &[u8]) -> bool {
     std::str::from_utf8(credentials).is_ok() && credentials.contains(&b':') && credentials != b":"
 }
 
 /// The digest of the `user:password` that the request presents.
-pub(super) fn presented(head: &RequestHead) -> Result<[u8; 32], NotAuthentic> {
+pub(in crate::verify) fn presented(head: &RequestHead) -> Result<[u8; 32], NotAuthentic> {
     let value = head
         .single(&AUTHORIZATION)
         .map_err(|_| NotAuthentic::SignatureMalformed)?
@@ -39,6 +39,6 @@ pub(super) fn presented(head: &RequestHead) -> Result<[u8; 32], NotAuthentic> {
 }
 
 /// The header that presents `credentials`.
-pub(super) fn header(credentials: &[u8]) -> Zeroizing<String> {
+pub(in crate::verify) fn header(credentials: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(format!("Basic {}", STANDARD.encode(credentials)))
 }

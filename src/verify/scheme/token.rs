@@ -1,13 +1,13 @@
 //! Tokens that are themselves the secret, in a header or the query.
 use sha2::{Digest, Sha256};
 
-use super::NotAuthentic;
-use super::source::Source;
 use crate::request::RequestHead;
+use crate::verify::NotAuthentic;
+use crate::verify::source::Source;
 
 /// The digests of the tokens that the request presents, one for each place it may stand in.
 /// Digests are compared, so that neither content nor length of a secret shows in the time it takes.
-pub(super) fn presented(
+pub(in crate::verify) fn presented(
     source: &Source,
     head: &RequestHead,
 ) -> Result<Vec<[u8; 32]>, NotAuthentic> {
