@@ -1,7 +1,33 @@
 //! hookgate: a webhook gateway that runs as a sidecar.
 //!
+//! # Verify one request
+//!
+//! The verification of the gateway is usable without it. A [`Verifier`] compares all signatures in constant time:
+//!
+//! ```
+//! use std::time::SystemTime;
+//! use hookgate::verify::Verifier;
+//!
+//! let github = Verifier::from_preset("github", b"It's a Secret to Everybody")?;
+//! let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+//! let request = http::Request::post("https://hooks.example.com/github")
+//!     .header("X-Hub-Signature-256", signature)
+//!     .body("Hello, World!")?;
+//! let authentic = github.verify_http(request, SystemTime::now())?;
+//! assert_eq!(authentic.received().body.bytes(), "Hello, World!");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The body must be the bytes as received. If the provider signs a time, it may be at most the tolerance of the preset away from the
+//! second argument, usually 300 seconds. A [`NotAuthentic`] says why a request is refused; answer 401, and do not tell the sender.
+//!
+//! # Inside
+//!
 //! A request goes through one function, `gateway::pipeline::run`: find the route, admit, read the body, verify, claim the delivery ID,
-//! hand on, settle. `docs/architecture.md` says what each module holds and which it may import.
+//! forward, settle. `docs/architecture.md` lists what each module holds and which it may import.
+//!
+//! [`NotAuthentic`]: verify::NotAuthentic
+//! [`Verifier`]: verify::Verifier
 
 // -- leaves: pure; bytes and `now` in, a value out --
 pub mod activity;

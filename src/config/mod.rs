@@ -12,9 +12,11 @@ pub mod shape;
 pub mod snapshot;
 pub mod sni;
 pub mod source;
+mod verifier;
 pub mod watch;
 pub mod yaml_tree;
 
 pub use load::{Loaded, Rejected, load};
 pub use report::{Finding, Report};
 pub use schema::schema;
+pub use verifier::PresetError;
