@@ -8,32 +8,32 @@ use http::StatusCode;
 use crate::delivery::Shortage;
 use crate::verify::NotAuthentic;
 
-/// A disk that is full is not empty in a second.
-const FULL: Duration = Duration::from_secs(30);
+/// The time after which a sender may retry while the store is full. A full disk does not empty within a second.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(30);
 
-/// A request not let through.
+/// The reason why a request is not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The head or the framing of the body could be read in more than one way.
     #[error("the request is malformed")]
     Malformed,
-    /// The target is longer than a head may be.
+    /// The target is longer than `header_bytes`.
     #[error("the target is too long")]
     TargetTooLong,
-    /// The head has more bytes or lines than it may have.
+    /// The head has too many bytes or lines.
     #[error("the head is too large")]
     HeadTooLarge,
     /// No route matches host and path.
     #[error("no route matches")]
     NoRoute,
-    /// The request has passed this gateway already, or more than eight others.
-    #[error("the request goes round in a loop")]
+    /// The request has already passed this gateway, or more than eight others.
+    #[error("the request has passed this gateway before, so it is in a loop")]
     Loop,
-    /// A webhook route guards the path that this request asks for.
+    /// A webhook route guards the path of this request.
     #[error("the path is guarded by a webhook route")]
     PathGuarded,
-    /// The route does not take this method.
-    #[error("the route does not take this method")]
+    /// The route does not accept this method.
+    #[error("the route does not accept this method")]
     MethodNotAllowed,
     /// The client's address is not in the route's `allow` list.
     #[error("the client is not allowed on this route")]
@@ -47,55 +47,55 @@ pub enum Refusal {
     /// The sender could not be authenticated.
     #[error(transparent)]
     NotAuthentic(#[from] NotAuthentic),
-    /// A rate is used up.
-    #[error("a rate limit is used up")]
+    /// A rate limit is exceeded.
+    #[error("a rate limit is exceeded")]
     RateLimited {
-        /// When a new try can succeed.
+        /// The time until a new request can succeed.
         retry_after: Duration,
     },
-    /// The bytes in flight are used up.
+    /// The limit of bytes in flight is reached.
     #[error("too many bytes are in flight")]
     Overloaded,
-    /// The same delivery is being handed on by another request.
+    /// Another request with the same delivery is being forwarded.
     #[error("the same delivery is in flight")]
     InFlight,
-    /// The store does not answer: delivery IDs, or the queue.
+    /// The store does not answer. It holds the delivery IDs and the queue.
     #[error("the store does not answer")]
     StoreUnavailable,
     /// The store has no room for the delivery.
     #[error("the store has no room for the delivery")]
     StoreFull,
-    /// The gate takes no more deliveries: it was told to drain.
-    #[error("the gate drains and takes no more deliveries")]
+    /// The gateway is draining and accepts no more deliveries.
+    #[error("the gateway is draining and accepts no more deliveries")]
     Draining,
-    /// The upstream's breaker is open.
-    #[error("the upstream failed often, its breaker is open")]
+    /// The upstream's circuit breaker is open.
+    #[error("the upstream failed several times, so its circuit breaker is open")]
     UpstreamOpen {
-        /// When the breaker lets a probe through.
+        /// The time until the breaker lets a probe through.
         retry_after: Duration,
     },
     /// No connection to the upstream could be made.
     #[error("the upstream cannot be reached")]
     UpstreamUnreachable,
-    /// The connection to the upstream broke before its answer was complete.
-    #[error("the upstream broke off")]
+    /// The connection to the upstream broke before its response was complete.
+    #[error("the upstream closed the connection before its response was complete")]
     UpstreamReset,
-    /// The upstream's answer is not HTTP as it should be.
-    #[error("the upstream's answer is malformed")]
+    /// The upstream's response is not valid HTTP.
+    #[error("the upstream's response is malformed")]
     UpstreamMalformed,
     /// The upstream did not answer in time.
     #[error("the upstream did not answer in time")]
     UpstreamTimeout,
-    /// The gateway's own machine has no resources for a connection to the upstream.
+    /// The gateway's machine lacks a resource for a connection to the upstream.
     #[error("the gateway is out of {}", .0.words())]
     OutOf(Shortage),
-    /// The gate itself failed.
-    #[error("the gate failed")]
+    /// The gateway itself failed.
+    #[error("the gateway failed")]
     Internal,
 }
 
 impl Refusal {
-    /// Every refusal, in the order of `docs/refusals.md`; durations stand for any duration.
+    /// All refusals, in the order of `docs/refusals.md`. Durations are placeholders.
     pub const ALL: &'static [Self] = &[
         Self::Malformed,
         Self::TargetTooLong,
@@ -135,7 +135,7 @@ impl Refusal {
         Self::Internal,
     ];
 
-    /// The stable code: log field and metric label. The sender never sees it.
+    /// Returns the stable code: log field and metric label. The sender never sees it.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -167,7 +167,7 @@ impl Refusal {
         }
     }
 
-    /// The HTTP status that the sender sees. All that is not authentic looks the same: 401.
+    /// Returns the HTTP status that the sender sees. All requests that are not authentic get the same one, 401.
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
@@ -196,13 +196,13 @@ impl Refusal {
         }
     }
 
-    /// When a new try can succeed; answered as `Retry-After`, in whole seconds, at least one.
+    /// Returns the time until a new request can succeed, sent as `Retry-After` in whole seconds, at least one.
     pub fn retry_after(&self) -> Option<Duration> {
         if let Self::RateLimited { retry_after } | Self::UpstreamOpen { retry_after } = self {
             return Some(*retry_after);
         }
         if matches!(self, Self::StoreFull) {
-            return Some(FULL);
+            return Some(RETRY_WHEN_FULL);
         }
         matches!(
             self,
@@ -215,7 +215,7 @@ impl Refusal {
         .then_some(Duration::from_secs(1))
     }
 
-    /// Whether the connection is closed after the answer: what follows on it may be the rest of a body.
+    /// Returns whether the connection is closed after the response: the next bytes on it may be the rest of a body.
     pub const fn closes(&self) -> bool {
         matches!(
             self,
