@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::answer::Denied;
 use super::token::{Offered, Right};
+use crate::request::only_value;
 
 /// Says, in constant time, whose an offered token is.
 pub type TokenMatcher = Arc<dyn Fn(&[u8]) -> Offered + Send + Sync>;
@@ -141,8 +142,7 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
 }
 
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
+    only_value(headers, name).ok().flatten()
 }
 
 fn split_port(host: &str) -> (&str, Option<&str>) {

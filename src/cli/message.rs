@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::clock::Now;
-use crate::request::{Client, RequestHead, RequestId};
+use crate::request::{Client, RequestHead, RequestId, only_value};
 
 /// More headers than any sender has.
 const MAX_HEADERS: usize = 512;
@@ -233,13 +233,8 @@ fn at_most_one<'a>(
     name: &HeaderName,
     twice: &'static str,
 ) -> Result<Option<&'a [u8]>, Fault> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
-        Err(Fault::Malformed(twice))
-    } else {
-        Ok(first.map(HeaderValue::as_bytes))
-    }
+    let value = only_value(headers, name).map_err(|_| Fault::Malformed(twice))?;
+    Ok(value.map(HeaderValue::as_bytes))
 }
 
 /// The body in chunks; `None` if they do not end, or something follows them. Trailers are skipped.

@@ -7,11 +7,12 @@ use std::net::Ipv6Addr;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 
 use crate::listener::framing::is_target;
 use crate::refusal::Refusal;
+use crate::request::only_value;
 
 /// Characters of a host name, as DNS has it; and of a port.
 const MAX_HOST: usize = 255;
@@ -143,17 +144,9 @@ fn number(digits: &[u8]) -> Option<u64> {
         .ok()
 }
 
-fn at_most_one<'a>(
-    headers: &'a HeaderMap,
-    name: &http::HeaderName,
-) -> Result<Option<&'a [u8]>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
-        Err(Refusal::Malformed)
-    } else {
-        Ok(first.map(HeaderValue::as_bytes))
-    }
+fn at_most_one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
+    let value = only_value(headers, name).map_err(|_| Refusal::Malformed)?;
+    Ok(value.map(HeaderValue::as_bytes))
 }
 
 #[cfg(test)]

@@ -3,17 +3,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::observed::Verdict;
 use crate::clock::{Now, unix_ms};
 use crate::refusal::Refusal;
-use crate::request::{Client, ClientCertificate, RequestHead, RequestId};
+use crate::request::{Client, ClientCertificate, REQUEST_ID, RequestHead, RequestId};
 use crate::verify::{Cleared, Refused, SecretLocations, Unverified};
 
-/// The header with the sender's own ID of a request.
-const SENDER_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of a path that are shown.
 const PATH_SHOWN: usize = 1024;
 /// Characters of a sender's own request ID that are taken over.
@@ -165,7 +163,7 @@ impl Facts {
         Self {
             request_id,
             sender_request_id: headers
-                .get(SENDER_ID)
+                .get(REQUEST_ID)
                 .and_then(|value| visible(value.as_bytes(), SENDER_ID_SHOWN)),
             route: None,
             provider: None,
@@ -201,7 +199,7 @@ impl Facts {
 
     /// Forgets what the route declares to be a secret, so that no line shows it.
     pub fn hide(&mut self, secrets: &SecretLocations) {
-        if secrets.has_header(&SENDER_ID) {
+        if secrets.has_header(&REQUEST_ID) {
             self.sender_request_id = None;
         }
         self.hides_agent = secrets.has_header(&USER_AGENT);
