@@ -1,4 +1,4 @@
-//! Which headers reach the app: pure rules, no socket and no clock.
+//! Rules for the headers that are forwarded to the upstream: pure, without socket and clock.
 //!
 //! An app may see a name other than the one that was sent: CGI, WSGI and their like upper-case it, turn `-` into `_` and put `HTTP_`
 //! in front, so `Hookgate_Verified` and `Hookgate-Verified` are one variable to them. Names are therefore judged by what is left
@@ -18,8 +18,9 @@ mod answers;
 pub(crate) mod hops;
 mod rules;
 
+pub use crate::request::REQUEST_ID;
 pub use answers::{answer, between_hops};
-use rules::{Fate, fate, is_exact};
+use rules::{Treatment, is_exact, treatment};
 
 /// Header lines in the order they are sent.
 pub type Lines = Vec<(HeaderName, HeaderValue)>;
@@ -32,15 +33,13 @@ const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
 const SECRET: HeaderName = HeaderName::from_static("hookgate-secret");
 const RECEIVED_AT: HeaderName = HeaderName::from_static("hookgate-received-at");
 const COVERS: HeaderName = HeaderName::from_static("hookgate-covers");
-/// The ID of a request: the sender's, the app's, or else the gateway's.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The gateway's own ID of a request, in every request and every answer.
 pub const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What the app is told of an authentic delivery.
+/// The facts that the upstream gets about an authentic delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Proof<'a> {
     /// The route's name.
@@ -49,17 +48,17 @@ pub struct Proof<'a> {
     pub provider: Option<&'a str>,
     /// The provider's ID of the delivery, if it has one.
     pub delivery_id: Option<&'a str>,
-    /// Counted from 1.
+    /// The attempt, counted from 1.
     pub attempt: u32,
     /// The name of the secret that matched.
     pub secret: &'a str,
-    /// When the gate received it.
+    /// The time at which the gateway received it.
     pub received_at: SystemTime,
-    /// What the signature covers.
+    /// The facts that the signature covers.
     pub covers: Covers,
 }
 
-/// The names that `Connection` declares to be between two hops only.
+/// Returns the names that `Connection` declares to be hop-by-hop.
 fn nominated(headers: &HeaderMap) -> Vec<&[u8]> {
     let lines = headers.get_all(header::CONNECTION).iter();
     lines
@@ -75,21 +74,22 @@ fn is_nominated(name: &HeaderName, nominated: &[&[u8]]) -> bool {
         .any(|other| name.as_str().as_bytes().eq_ignore_ascii_case(other))
 }
 
-/// What a route says of the header lines of its senders.
+/// The policy of a route for the header lines of its senders.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     /// The secrets that are removed.
     pub dropped: &'a SecretLocations,
-    /// The headers that the scheme of the route reads: what they say is proved, or judged by the app.
+    /// The headers that the scheme of the route reads. Their values are proved, or judged by the upstream.
     pub scheme: &'a [HeaderName],
-    /// The other headers that the route reads as single.
+    /// The other headers of which the route reads one value.
     pub keys: &'a [&'a HeaderName],
-    /// Whether the app may take the method from another header.
+    /// Whether the upstream may take the method from another header.
     pub keeps_override: bool,
 }
 
-/// Returns the headers that an upstream gets instead of the sender's. `host` is what it is addressed by; with `proof` it is told that the
-/// delivery is authentic, without it that it is not.
+/// Returns the headers that an upstream gets instead of the sender's.
+///
+/// `host` is the upstream's own host name. With `proof` the headers say that the delivery is authentic, without it that it is not.
 pub fn upstream(
     head: &RequestHead,
     host: HeaderValue,
@@ -97,7 +97,7 @@ pub fn upstream(
     body: &Bytes,
     proof: Option<&Proof<'_>>,
 ) -> Lines {
-    let mut lines = theirs(head, host, policy);
+    let mut lines = sender_lines(head, host, policy);
     let without_body = matches!(
         head.method,
         Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE
@@ -105,14 +105,15 @@ pub fn upstream(
     if !body.is_empty() || !without_body {
         lines.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
     }
-    ours(head, proof, &mut lines);
+    add_gateway_lines(head, proof, &mut lines);
     lines
 }
 
-/// Returns the headers that an upstream gets of a request that is streamed through: the same rules, the framing as it was declared, and what
-/// only two neighbours say to each other about an interim answer or a WebSocket.
+/// Returns the headers that an upstream gets of a request that is streamed through.
+///
+/// The same rules hold. The framing stays as declared, and so do the hop-by-hop headers of an interim response or a WebSocket.
 pub fn passed(head: &RequestHead, host: HeaderValue, keeps_override: bool) -> Lines {
-    let mut lines = theirs(
+    let mut lines = sender_lines(
         head,
         host,
         Policy {
@@ -139,24 +140,26 @@ pub fn passed(head: &RequestHead, host: HeaderValue, keeps_override: bool) -> Li
         lines.push((header::CONNECTION, HeaderValue::from_static("Upgrade")));
         lines.push((header::UPGRADE, HeaderValue::from_static("websocket")));
     }
-    ours(head, None, &mut lines);
+    add_gateway_lines(head, None, &mut lines);
     lines
 }
 
 impl Policy<'_> {
-    /// Returns whether a line goes on.
+    /// Returns whether a line is forwarded.
     fn passes(&self, name: &HeaderName, trusted: bool) -> bool {
         if self.dropped.has_header(name) || self.is_respelled(name) {
             return false;
         }
-        match fate(name.as_str()) {
-            Fate::Keep => true,
-            Fate::Remove => false,
+        match treatment(name.as_str()) {
+            Treatment::Keep => true,
+            Treatment::Remove => false,
             _ if self.scheme.contains(name) => true,
-            Fate::RemoveUncovered => false,
-            Fate::FromTrustedProxy | Fate::RequestId => trusted && is_exact(name.as_str()),
-            Fate::MethodOverride => self.keeps_override && is_exact(name.as_str()),
-            Fate::IfExact => is_exact(name.as_str()),
+            Treatment::RemoveUncovered => false,
+            Treatment::FromTrustedProxy | Treatment::RequestId => {
+                trusted && is_exact(name.as_str())
+            }
+            Treatment::MethodOverride => self.keeps_override && is_exact(name.as_str()),
+            Treatment::IfExact => is_exact(name.as_str()),
         }
     }
 
@@ -165,7 +168,7 @@ impl Policy<'_> {
         self.scheme.contains(name) || self.keys.contains(&name)
     }
 
-    /// Returns whether this is another spelling of a header that the route reads: an app could take its value for the one that was judged.
+    /// Returns whether this is another spelling of a header that the route reads: an app could read its value instead of the judged one.
     fn is_respelled(&self, name: &HeaderName) -> bool {
         let folded = Folded::new(name.as_str());
         let mut read = self.scheme.iter().chain(self.keys.iter().copied());
@@ -173,7 +176,7 @@ impl Policy<'_> {
     }
 }
 
-/// Whether the request wants to go on as a WebSocket, and does it as RFC 6455 says.
+/// Returns whether the request asks for a WebSocket as RFC 6455 requires.
 fn asks_for_a_websocket(head: &RequestHead) -> bool {
     let asks = nominated(&head.headers)
         .iter()
@@ -189,8 +192,8 @@ fn asks_for_a_websocket(head: &RequestHead) -> bool {
         && protocols.next().is_none()
 }
 
-/// The sender's lines that an upstream may see, `Host` before them.
-fn theirs(head: &RequestHead, host: HeaderValue, policy: Policy<'_>) -> Lines {
+/// Returns the sender's lines that an upstream may see, after the `Host` line.
+fn sender_lines(head: &RequestHead, host: HeaderValue, policy: Policy<'_>) -> Lines {
     let mut lines = Lines::with_capacity(head.headers.len() + 16);
     lines.push((header::HOST, host));
     let hop = nominated(&head.headers);
@@ -206,7 +209,7 @@ fn theirs(head: &RequestHead, host: HeaderValue, policy: Policy<'_>) -> Lines {
         before = Some((name, passing));
         match (passing, *name == header::COOKIE) {
             (false, _) => {}
-            // read as single: an app may join several lines to one value
+            // one value is read: an app may join several lines to one value
             (true, false)
                 if again.is_some()
                     && policy.reads(name)
@@ -221,10 +224,10 @@ fn theirs(head: &RequestHead, host: HeaderValue, policy: Policy<'_>) -> Lines {
     lines
 }
 
-/// Adds what only the gate may say, and those of `X-Forwarded-For`, `-Proto` and `-Host` that nobody it trusts has said.
-fn ours(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
+/// Adds the headers that only the gateway may set, and `X-Forwarded-For`, `-Proto` and `-Host` unless a trusted proxy sent them.
+fn add_gateway_lines(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
     let [r#for, proto, host] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST]
-        .map(|name| !lines.iter().any(|(kept, _)| *kept == name));
+        .map(|name| !lines.iter().any(|(known, _)| *known == name));
     if r#for {
         push(
             lines,
@@ -241,7 +244,7 @@ fn ours(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
     if host && !head.authority.is_empty() {
         push(lines, FORWARDED_HOST, &head.authority);
     }
-    if !lines.iter().any(|(kept, _)| *kept == REQUEST_ID) {
+    if !lines.iter().any(|(known, _)| *known == REQUEST_ID) {
         push(lines, REQUEST_ID, head.request_id.as_str());
     }
     push(lines, OWN_REQUEST_ID, head.request_id.as_str());
@@ -264,7 +267,7 @@ fn ours(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
     push(lines, COVERS, &proof.covers.header_value());
 }
 
-/// Puts lines in place of all that an app could take for one of `names`.
+/// Replaces all lines that an app could take for one of `names`.
 pub fn replace(
     lines: &mut Lines,
     names: &[HeaderName],
@@ -282,14 +285,14 @@ pub fn replace(
     lines.extend(by);
 }
 
-/// Adds a line; a value that no header can carry is left out.
+/// Adds a line, unless a header cannot hold the value.
 fn push(lines: &mut Lines, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         lines.push((name, value));
     }
 }
 
-/// One `Cookie` line of several: HTTP/2 splits them, HTTP/1 apps read the first.
+/// Joins several `Cookie` lines to one: HTTP/2 splits them, and HTTP/1 apps read the first alone.
 fn one_cookie<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Option<HeaderValue> {
     let first = values.next()?;
     let Some(second) = values.next() else {
@@ -303,7 +306,7 @@ fn one_cookie<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Option<H
     HeaderValue::from_bytes(&joined).ok()
 }
 
-/// A delivery ID as it may stand in a header or a log: itself if it is visible ASCII up to 256, else `sha256:` and its hash.
+/// Returns a delivery ID for a header or a log: unchanged if it is visible ASCII of up to 256 bytes, else `sha256:` and its hash.
 pub fn shown_id(id: &str) -> String {
     if !id.is_empty() && id.len() <= 256 && id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return id.to_owned();
@@ -311,7 +314,7 @@ pub fn shown_id(id: &str) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(id.as_bytes())))
 }
 
-/// UTC to the millisecond: `2026-11-24T02:01:00.000Z`.
+/// Writes a time in UTC to the millisecond: `2026-11-24T02:01:00.000Z`.
 fn rfc3339(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }

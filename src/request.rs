@@ -1,9 +1,11 @@
-//! One request as it came: the head, the body, who sent it. Made by `gateway::edge` alone (and by tests and the CLI from recorded bytes).
+//! One request as received: the head, the body and the sender. Only `gateway::edge` makes it, and tests and the CLI from recorded bytes.
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::clock::Now;
@@ -12,43 +14,46 @@ mod folded;
 
 pub use folded::Folded;
 
-/// The head of a request. Routing, guard, verification and forwarding all read these values and no others.
+/// The header with the ID of a request: the sender's, the upstream's, or else the gateway's.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The head of a request. Routing, guard, verification and forwarding read these values and no others.
 #[derive(Clone)]
 pub struct RequestHead {
-    /// The request's own ID, made by the gate.
+    /// The request's own ID, made by the gateway.
     pub request_id: RequestId,
     /// The method as sent.
     pub method: Method,
-    /// The target byte for byte as it came, path and query; begins with `/`.
+    /// The target byte for byte as received, path and query. It begins with `/`.
     pub target: Bytes,
-    /// The authority the sender asked for (`Host`, or `:authority`), as sent; empty if there was none.
+    /// The authority of the request (`Host` or `:authority`), as sent; empty if there was none.
     pub authority: String,
-    /// Whether the sender's side of the gate is TLS.
+    /// Whether the connection of the sender is TLS.
     pub tls: bool,
     /// The headers as sent.
     pub headers: HeaderMap,
-    /// What the body's framing declared, in bytes; `None` if it is chunked or HTTP/2 without a length.
+    /// The declared size of the body, in bytes; `None` if it is chunked or HTTP/2 without a length.
     pub declared_size: Option<u64>,
-    /// Who sent it.
+    /// The sender.
     pub client: Client,
-    /// The certificate that its connection has shown and the gate has verified.
+    /// The verified client certificate of its connection.
     pub certificate: Option<Arc<ClientCertificate>>,
-    /// When the head was complete.
+    /// The time at which the head was complete.
     pub received: Now,
 }
 
 impl RequestHead {
-    /// The target up to the first `?`, raw.
+    /// Returns the target up to the first `?`, raw.
     pub fn path(&self) -> &[u8] {
         self.split().0
     }
 
-    /// The target after the first `?`, raw; `None` without one.
+    /// Returns the target after the first `?`, raw; `None` without one.
     pub fn query(&self) -> Option<&[u8]> {
         self.split().1
     }
 
-    /// Returns the value of a header that is read as single. Equal values count once.
+    /// Returns the value of a header that must have one value. Equal values count once.
     ///
     /// # Errors
     /// [`Repeated`] if it occurs with different values: two readers could take different ones.
@@ -82,33 +87,48 @@ impl fmt::Debug for RequestHead {
     }
 }
 
-/// The pieces between the `&` of a query, byte for byte, but for those that say the parameter `name`.
+/// Returns the parameters of a query, byte for byte, except those called `name`.
 pub fn without<'q>(query: &'q [u8], name: &str) -> impl Iterator<Item = &'q [u8]> {
-    let is_it = move |piece: &[u8]| {
-        form_urlencoded::parse(piece)
+    let is_it = move |parameter: &[u8]| {
+        form_urlencoded::parse(parameter)
             .next()
             .is_some_and(|(other, _)| other == name)
     };
     query
         .split(|byte| *byte == b'&')
-        .filter(move |piece| !is_it(piece))
+        .filter(move |parameter| !is_it(parameter))
 }
 
-/// Puts a query of these pieces, with its `?`, behind a path; none without a piece.
-pub fn put_query<'q>(target: &mut BytesMut, pieces: impl IntoIterator<Item = &'q [u8]>) {
+/// Appends a query of these parameters to a path, with its `?`; nothing without a parameter.
+pub fn put_query<'q>(target: &mut BytesMut, parameters: impl IntoIterator<Item = &'q [u8]>) {
     let mut separator = b'?';
-    for piece in pieces {
+    for parameter in parameters {
         target.put_u8(separator);
-        target.put_slice(piece);
+        target.put_slice(parameter);
         separator = b'&';
     }
 }
 
-/// A header that is read as single occurs with different values.
+/// Returns the value of a header that may occur at most once.
+///
+/// # Errors
+/// [`Repeated`] if it occurs several times, even with equal values.
+pub fn only_value<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, Repeated> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Repeated),
+        (first, None) => Ok(first),
+    }
+}
+
+/// The error for a header that must have one value, and occurs several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeated;
 
-/// The gate's own ID of a request: sender and app get it as `X-Request-Id`.
+/// The gateway's own ID of a request. Sender and upstream get it as `X-Request-Id`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId([u8; Self::LEN]);
 
@@ -117,7 +137,7 @@ impl RequestId {
     /// Crockford's base 32: no I, L, O, U.
     const DIGITS: &'static [u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-    /// The 26 digits of a 128-bit number, most significant first; sorted by time if the number is (UUIDv7).
+    /// Writes the 26 digits of a 128-bit number, most significant first. They sort by time if the number does (UUIDv7).
     pub fn from_u128(number: u128) -> Self {
         let mut text = [b'0'; Self::LEN];
         for (digit, place) in text.iter_mut().rev().zip(0_u32..) {
@@ -127,7 +147,7 @@ impl RequestId {
         Self(text)
     }
 
-    /// Reads the digits; none if they are not ones that [`Self::from_u128`] wrote.
+    /// Parses the digits; `None` if [`Self::from_u128`] cannot have written them.
     pub fn parse(text: &str) -> Option<Self> {
         let digits: [u8; Self::LEN] = text.as_bytes().try_into().ok()?;
         digits
@@ -136,7 +156,7 @@ impl RequestId {
             .then_some(Self(digits))
     }
 
-    /// The digits.
+    /// Returns the digits.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -162,28 +182,28 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// A certificate with these names, the common name first.
+    /// Takes the names of a certificate, the common name first.
     pub fn new(names: Vec<String>) -> Self {
         Self { names }
     }
 
-    /// How people are shown it: its first name.
+    /// Returns its first name, which is shown to people.
     pub fn subject(&self) -> &str {
         self.names.first().map_or("", String::as_str)
     }
 
-    /// Whether one of its names is exactly this one.
+    /// Returns whether one of its names is exactly this one.
     pub fn is_named(&self, name: &str) -> bool {
         self.names.iter().any(|own| own == name)
     }
 }
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The client's address: the peer's, or the one a trusted proxy told.
+    /// The client's address: the peer's, or the one that a trusted proxy forwarded.
     pub ip: IpAddr,
-    /// Whether the address is the client's own (public, or told by a trusted proxy), so that a limit by it hits nobody else.
+    /// Whether the address is the client's own (public, or forwarded by a trusted proxy), so that a limit by address affects no other client.
     pub own: bool,
     /// Whether the direct peer is a trusted proxy, whose `X-Forwarded-*` count.
     pub behind_trusted_proxy: bool,
@@ -194,7 +214,7 @@ pub struct Client {
 pub struct Params(pub Vec<(Box<str>, Box<str>)>);
 
 impl Params {
-    /// The value of one parameter.
+    /// Returns the value of one parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
@@ -203,7 +223,7 @@ impl Params {
     }
 }
 
-/// A request that is wholly here.
+/// A complete request.
 #[derive(Debug)]
 pub struct Received {
     /// Its head.
@@ -212,14 +232,42 @@ pub struct Received {
     pub body: Body,
 }
 
-/// The bytes of a body exactly as received, with what must live as long as they do: its share of `in_flight_bytes`.
+impl Received {
+    /// Takes a request that did not come through the gateway. Its sender is unknown, and it came over TLS unless its URI says `http`.
+    pub fn from_http<B: Into<Bytes>>(request: http::Request<B>, received: Now) -> Self {
+        let (parts, body) = request.into_parts();
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let authority = parts.uri.authority().map(Authority::as_str).or(host);
+        let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let body = Body::from(body.into());
+        let head = RequestHead {
+            request_id: RequestId::from_u128(0),
+            method: parts.method,
+            target: Bytes::copy_from_slice(target.as_bytes()),
+            authority: authority.unwrap_or_default().to_owned(),
+            tls: parts.uri.scheme() != Some(&Scheme::HTTP),
+            headers: parts.headers,
+            declared_size: u64::try_from(body.bytes().len()).ok(),
+            client: Client {
+                ip: Ipv4Addr::UNSPECIFIED.into(),
+                own: false,
+                behind_trusted_proxy: false,
+            },
+            certificate: None,
+            received,
+        };
+        Self { head, body }
+    }
+}
+
+/// The bytes of a body exactly as received, with their share of `in_flight_bytes`, which is released when the body is dropped.
 pub struct Body {
     bytes: Bytes,
     share: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
 impl Body {
-    /// A body that holds `share` until it is dropped.
+    /// Makes a body that holds `share` until it is dropped.
     pub fn new(bytes: Bytes, share: Option<Box<dyn Send + Sync>>) -> Self {
         Self {
             bytes,
@@ -227,7 +275,7 @@ impl Body {
         }
     }
 
-    /// Gives back its share of `in_flight_bytes`: its memory is accounted for elsewhere from now on.
+    /// Releases its share of `in_flight_bytes`: its memory is accounted for elsewhere from now on.
     pub fn release_share(&self) {
         drop(
             self.share
@@ -237,7 +285,7 @@ impl Body {
         );
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }

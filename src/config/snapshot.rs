@@ -14,7 +14,7 @@ use crate::clock::Dates;
 use crate::dedupe::late::LateRule;
 use crate::limit::Quota;
 use crate::request::{ClientCertificate, RequestHead};
-use crate::route::guard::{GuardedRoute, GuardsByApp};
+use crate::route::guard::{GuardedPathsByApp, GuardedRoute};
 use crate::route::router::Router;
 use crate::route::template::PathTemplate;
 use crate::telemetry::LogPolicy;
@@ -73,7 +73,7 @@ pub struct Snapshot {
     /// The webhook routes among them.
     pub hooks: Vec<Arc<WebhookRoute>>,
     /// The paths that only webhook routes may ask for.
-    pub guards: GuardsByApp,
+    pub guards: GuardedPathsByApp,
     /// Finds the route of a request: its place in `routes`.
     pub router: Router,
     /// The certificates of listeners and upstreams.

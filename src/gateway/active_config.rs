@@ -7,7 +7,7 @@ use crate::config::snapshot::{Pass, RefusedAnswer, Route, Snapshot, WebhookRoute
 use crate::deliver::App;
 use crate::gateway::admit::LiveLimit;
 use crate::request::{Params, RequestHead};
-use crate::route::guard::Guards;
+use crate::route::guard::GuardedPaths;
 use crate::store::queue::TargetId;
 use crate::upstream::client::{Client, RouteClient};
 
@@ -75,7 +75,7 @@ pub struct LivePass {
     /// The app.
     pub(crate) upstream: Arc<Client>,
     /// The paths of the app that only webhooks may ask for.
-    pub(crate) guards: Arc<Guards>,
+    pub(crate) guards: Arc<GuardedPaths>,
 }
 
 /// What a request is for.

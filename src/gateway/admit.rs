@@ -17,7 +17,7 @@ use crate::listener::accept::network_of;
 use crate::random;
 use crate::refusal::Refusal;
 use crate::request::{Client, RequestHead};
-use crate::route::guard::Verdict;
+use crate::route::guard::PathVerdict;
 
 /// All rate limits of the gate. They outlive a reload: the buckets of a route are found by its number.
 #[derive(Debug)]
@@ -174,7 +174,7 @@ pub(crate) fn admit<'a>(
     if hops::is_loop(&head.headers) {
         return Err(Refusal::Loop);
     }
-    if !hook.methods.contains(&head.method) && !hook.handshakes.let_in(head) {
+    if !hook.methods.contains(&head.method) && !hook.handshakes.admits(head) {
         return Err(Refusal::MethodNotAllowed);
     }
     if !hook
@@ -214,9 +214,9 @@ pub(crate) fn admit_pass(
         return Err(Refusal::Loop);
     }
     match route.guards.judge(head.path()) {
-        Verdict::Free => {}
-        Verdict::Guarded(_) => return Err(Refusal::PathGuarded),
-        Verdict::Malformed => return Err(Refusal::Malformed),
+        PathVerdict::Free => {}
+        PathVerdict::Guarded(_) => return Err(Refusal::PathGuarded),
+        PathVerdict::Malformed => return Err(Refusal::Malformed),
     }
     let takes_method = pass
         .methods

@@ -17,7 +17,7 @@ use crate::delivery::Answer;
 use crate::headers::{OWN_REQUEST_ID, REQUEST_ID};
 use crate::refusal::Refusal;
 use crate::request::RequestId;
-use crate::verify::handshake::Full;
+use crate::verify::handshake::HandshakeResponse;
 
 const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
 
@@ -100,7 +100,7 @@ pub(super) async fn write_acknowledgement(
 /// What a provider tests the endpoint with holds text of its own: no browser may take the answer for a page.
 pub(super) async fn write_full(
     session: &mut Session,
-    full: Full,
+    full: HandshakeResponse,
     request_id: RequestId,
 ) -> PingoraResult<()> {
     let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(full.headers.len() + 5))?;

@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::request::{Received, RequestHead};
 use crate::store::{Key, Ledger};
 use crate::telemetry::{Facts, Taken};
-use crate::verify::handshake::Full;
+use crate::verify::handshake::HandshakeResponse;
 use crate::verify::{Authentic, Cleared, Unverified};
 
 /// Longer than any hand-on that began in time: what a lease adds to the upstream's own limits.
@@ -35,7 +35,7 @@ pub enum Reply {
     /// This delivery was handed on before.
     Duplicate(Acknowledgement),
     /// A handshake, answered by the gate.
-    Full(Full),
+    Full(HandshakeResponse),
     /// To be streamed through.
     Pass(Arc<LivePass>, Box<RequestHead>),
 }

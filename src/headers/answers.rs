@@ -1,25 +1,25 @@
-//! Which headers of an answer reach the sender.
+//! Rules for the headers of a response that reach the sender.
 use http::header::{self, HeaderMap, HeaderName};
 
 use super::{is_nominated, nominated};
 
-/// Returns the end-to-end headers of an answer. `body` says whether one follows: a length without one would mislead.
+/// Returns the end-to-end headers of a response. `body` says whether a body follows: a length without one would mislead.
 pub fn answer(headers: &HeaderMap, body: bool) -> HeaderMap {
     let hop = nominated(headers);
-    let mut kept = HeaderMap::with_capacity(headers.len());
+    let mut forwarded = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         if is_between_hops(name, &hop) {
             continue;
         }
-        if *name == header::CONTENT_LENGTH && (!body || kept.contains_key(name)) {
+        if *name == header::CONTENT_LENGTH && (!body || forwarded.contains_key(name)) {
             continue;
         }
-        kept.append(name.clone(), value.clone());
+        forwarded.append(name.clone(), value.clone());
     }
-    kept
+    forwarded
 }
 
-/// Returns the names in an answer that are between two neighbours only.
+/// Returns the names of the hop-by-hop headers of a response.
 pub fn between_hops(headers: &HeaderMap) -> Vec<HeaderName> {
     let hop = nominated(headers);
     headers

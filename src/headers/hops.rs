@@ -1,16 +1,16 @@
-//! Finds requests that go round in circles, by RFC 8586.
+//! Finds requests that are in a loop, by RFC 8586.
 use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header in which each hop leaves its name.
+/// The header in which each hop adds its name.
 pub(crate) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// The gateway's name in it.
 const NAME: &[u8] = b"hookgate";
 /// The most gateways, of whichever process, that one request may pass.
 const MAX_HOPS: usize = 8;
 
-/// The ID of this process: random, so that nobody can name it before it is seen.
+/// The ID of this process. It is random, so that no sender can guess it.
 static ID: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
 static ENTRY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&format!("hookgate; id={}", &*ID))

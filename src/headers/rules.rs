@@ -4,43 +4,43 @@ use std::sync::LazyLock;
 
 use crate::request::Folded;
 
-/// The way a sender's header line is treated.
+/// The treatment of a sender's header line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// Passed on.
+pub(super) enum Treatment {
+    /// Forwarded.
     Keep,
     /// Removed.
     Remove,
     /// Removed, unless the signature of the route covers it.
     RemoveUncovered,
-    /// Passed on if a trusted proxy sent it in exactly this spelling, or the signature covers it.
+    /// Forwarded if a trusted proxy sent it in exactly this spelling, or the signature covers it.
     FromTrustedProxy,
     /// As [`Self::FromTrustedProxy`]; set by the gateway otherwise.
     RequestId,
-    /// Passed on where neither a guarded path nor `methods` could be passed by it.
+    /// Forwarded where it could bypass neither a guarded path nor `methods`.
     MethodOverride,
-    /// Passed on in exactly this spelling, removed in every other.
+    /// Forwarded in exactly this spelling, removed in every other.
     IfExact,
 }
 
-impl Fate {
-    /// Returns what the documentation says of it.
+impl Treatment {
+    /// Returns its description for the documentation.
     #[cfg(test)]
     pub(super) const fn words(self) -> &'static str {
         match self {
-            Self::Keep => "kept",
+            Self::Keep => "forwarded",
             Self::Remove => "removed",
             Self::RemoveUncovered => "removed, unless the signature covers it",
             Self::FromTrustedProxy => {
-                "kept if a trusted proxy sent it or the signature covers it, removed otherwise"
+                "forwarded if a trusted proxy sent it or the signature covers it, removed otherwise"
             }
             Self::RequestId => {
-                "kept if a trusted proxy sent it or the signature covers it, replaced by the gateway's ID otherwise"
+                "forwarded if a trusted proxy sent it or the signature covers it, replaced by the gateway's ID otherwise"
             }
             Self::MethodOverride => {
-                "kept on a `pass` route without `methods` whose upstream has no guarded path, or if the signature covers it; removed otherwise"
+                "forwarded on a `pass` route without `methods` whose upstream has no guarded path, or if the signature covers it; removed otherwise"
             }
-            Self::IfExact => "kept; removed in another spelling that an app could take for it",
+            Self::IfExact => "forwarded; removed in another spelling that an app could take for it",
         }
     }
 }
@@ -50,8 +50,8 @@ impl Fate {
 pub(super) struct Rule {
     /// Their names. A `*` at the end or the beginning stands for any text.
     pub(super) names: &'static [&'static str],
-    /// What happens to them.
-    pub(super) fate: Fate,
+    /// Their treatment.
+    pub(super) treatment: Treatment,
     /// The reason.
     #[cfg_attr(
         not(test),
@@ -64,7 +64,7 @@ pub(super) struct Rule {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         names: &["Hookgate-*"],
-        fate: Fate::Remove,
+        treatment: Treatment::Remove,
         why: "only the gateway speaks in its name",
     },
     Rule {
@@ -80,22 +80,22 @@ pub(super) const RULES: &[Rule] = &[
             "Proxy-Authenticate",
             "Proxy-Authorization",
         ],
-        fate: Fate::Remove,
-        why: "they are between two neighbours only, as is each header that `Connection` names",
+        treatment: Treatment::Remove,
+        why: "they are hop-by-hop, as is each header that `Connection` names",
     },
     Rule {
         names: &["Host", "Content-Length", "Expect"],
-        fate: Fate::Remove,
+        treatment: Treatment::Remove,
         why: "the gateway writes its own",
     },
     Rule {
         names: &["Proxy"],
-        fate: Fate::Remove,
+        treatment: Treatment::Remove,
         why: "a CGI app takes it for the proxy that it should use",
     },
     Rule {
         names: &["X-Original-URL", "X-Rewrite-URL"],
-        fate: Fate::RemoveUncovered,
+        treatment: Treatment::RemoveUncovered,
         why: "some apps route by them, so the gateway would have judged another path",
     },
     Rule {
@@ -104,12 +104,12 @@ pub(super) const RULES: &[Rule] = &[
             "X-HTTP-Method",
             "X-Method-Override",
         ],
-        fate: Fate::MethodOverride,
+        treatment: Treatment::MethodOverride,
         why: "some apps take the method from them, so the gateway would have judged another method",
     },
     Rule {
         names: &["X-Request-Id"],
-        fate: Fate::RequestId,
+        treatment: Treatment::RequestId,
         why: "logs of the app and of the gateway should name the same request",
     },
     Rule {
@@ -157,8 +157,8 @@ pub(super) const RULES: &[Rule] = &[
             "WL-Proxy-*",
             "Fly-Forwarded-*",
         ],
-        fate: Fate::FromTrustedProxy,
-        why: "they say who called, by which way, and which path and host were asked for",
+        treatment: Treatment::FromTrustedProxy,
+        why: "they name the client, the proxies in between, and the path and host of the request",
     },
     Rule {
         names: &[
@@ -177,7 +177,7 @@ pub(super) const RULES: &[Rule] = &[
             "X-Client-Cert*",
             "X-Amzn-Mtls-*",
         ],
-        fate: Fate::FromTrustedProxy,
+        treatment: Treatment::FromTrustedProxy,
         why: "they say which client certificate was verified",
     },
     Rule {
@@ -194,7 +194,7 @@ pub(super) const RULES: &[Rule] = &[
             "X-Amzn-Oidc-*",
             "CF-Access-*",
         ],
-        fate: Fate::FromTrustedProxy,
+        treatment: Treatment::FromTrustedProxy,
         why: "they say which user a proxy has authenticated",
     },
     Rule {
@@ -230,7 +230,7 @@ pub(super) const RULES: &[Rule] = &[
             "sw8",
             "sw8-*",
         ],
-        fate: Fate::FromTrustedProxy,
+        treatment: Treatment::FromTrustedProxy,
         why: "a stranger's trace is not continued",
     },
     Rule {
@@ -241,16 +241,16 @@ pub(super) const RULES: &[Rule] = &[
             "Authorization",
             "CDN-Loop",
         ],
-        fate: Fate::IfExact,
+        treatment: Treatment::IfExact,
         why: "two spellings of one header would be two values to an app",
     },
 ];
 
 /// The rules, ready to be looked up.
 struct Index {
-    exact: HashMap<Box<[u8]>, Fate>,
-    begins: Vec<(Box<[u8]>, Fate)>,
-    ends: Vec<(Box<[u8]>, Fate)>,
+    exact: HashMap<Box<[u8]>, Treatment>,
+    begins: Vec<(Box<[u8]>, Treatment)>,
+    ends: Vec<(Box<[u8]>, Treatment)>,
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
@@ -263,17 +263,17 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         for name in rule.names {
             let folded: Box<[u8]> = Folded::new(name).as_bytes().into();
             match (name.starts_with('*'), name.ends_with('*')) {
-                (true, _) => index.ends.push((folded, rule.fate)),
-                (false, true) => index.begins.push((folded, rule.fate)),
-                (false, false) => drop(index.exact.insert(folded, rule.fate)),
+                (true, _) => index.ends.push((folded, rule.treatment)),
+                (false, true) => index.begins.push((folded, rule.treatment)),
+                (false, false) => drop(index.exact.insert(folded, rule.treatment)),
             }
         }
     }
     index
 });
 
-/// Returns the fate of a line, by its name alone.
-pub(super) fn fate(name: &str) -> Fate {
+/// Returns the treatment of a line, by its name alone.
+pub(super) fn treatment(name: &str) -> Treatment {
     let folded = Folded::new(name);
     let (folded, index) = (folded.as_bytes(), &*INDEX);
     let begins = || {
@@ -291,9 +291,9 @@ pub(super) fn fate(name: &str) -> Fate {
     index
         .exact
         .get(folded)
-        .or_else(|| begins().or_else(ends).map(|(_, fate)| fate))
+        .or_else(|| begins().or_else(ends).map(|(_, treatment)| treatment))
         .copied()
-        .unwrap_or(Fate::Keep)
+        .unwrap_or(Treatment::Keep)
 }
 
 /// Returns whether `name` is spelled as the header that it folds to: words joined by single `-`, no `http` in front.
@@ -331,11 +331,11 @@ pub(super) const SET: &[(&str, &str)] = &[
     ),
     (
         "X-Forwarded-Host",
-        "unless a trusted proxy sent it: the host that the sender asked for",
+        "unless a trusted proxy sent it: the host of the request",
     ),
     (
         "X-Request-Id",
-        "unless it is kept: the gateway's ID of the request",
+        "unless the sender's is forwarded: the gateway's ID of the request",
     ),
     (
         "Hookgate-Request-Id",
@@ -360,7 +360,7 @@ pub(super) const SET: &[(&str, &str)] = &[
     ("Hookgate-Received-At", "an authentic delivery"),
     (
         "Hookgate-Covers",
-        "an authentic delivery: what the signature covers",
+        "an authentic delivery: the facts that the signature covers",
     ),
     (
         "Webhook-Id, Webhook-Timestamp, Webhook-Signature",
@@ -373,12 +373,12 @@ pub(super) const SET: &[(&str, &str)] = &[
 pub(super) const ANSWERS: &[(&str, &str)] = &[
     (
         "Connection, Keep-Alive, Proxy-Connection, Proxy-Authenticate, Proxy-Authorization, TE, Trailer, Transfer-Encoding, Upgrade",
-        "removed, as is each header that `Connection` names; the gateway writes its own framing, and `Connection` and `Upgrade` of a WebSocket are kept",
+        "removed, as is each header that `Connection` names; the gateway writes its own framing, and `Connection` and `Upgrade` of a WebSocket stay",
     ),
     ("Date", "replaced by the gateway's"),
     (
         "X-Request-Id",
-        "kept if the app sent one, set to the gateway's ID otherwise",
+        "forwarded if the app sent one, set to the gateway's ID otherwise",
     ),
     (
         "Hookgate-Request-Id",

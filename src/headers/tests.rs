@@ -97,7 +97,7 @@ fn values<'a>(lines: &'a [(String, String)], name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn an_authentic_delivery_says_so_in_full() {
+fn authentic_delivery_gets_all_headers() {
     let proof = Proof {
         received_at: UNIX_EPOCH + Duration::from_millis(1_795_485_660_007),
         ..PROOF
@@ -140,7 +140,7 @@ fn an_authentic_delivery_says_so_in_full() {
 }
 
 #[test]
-fn an_unverified_one_says_only_that() {
+fn unverified_request_gets_no_other_header() {
     let lines = sent(
         &head(
             false,
@@ -162,7 +162,7 @@ fn an_unverified_one_says_only_that() {
 }
 
 #[test]
-fn what_never_reaches_the_app() {
+fn headers_that_never_reach_the_app() {
     let names = [
         "connection",
         "keep-alive",
@@ -216,7 +216,7 @@ fn what_never_reaches_the_app() {
 }
 
 #[test]
-fn what_connection_names_goes_and_ours_stay() {
+fn headers_named_by_connection_are_removed() {
     let head = head(
         false,
         &[
@@ -290,7 +290,7 @@ fn lines_of_a_name_stay_apart_and_cookies_join() {
 }
 
 #[test]
-fn what_the_route_drops_is_dropped() {
+fn secrets_of_the_route_are_dropped() {
     let head = head(
         false,
         &[
@@ -318,7 +318,7 @@ fn what_the_route_drops_is_dropped() {
 }
 
 #[test]
-fn a_length_stands_where_a_body_may() {
+fn content_length_is_set_where_a_body_may_be() {
     for (method, body, expected) in [
         (Method::POST, "", vec!["0"]),
         (Method::GET, "", vec![]),
@@ -391,7 +391,7 @@ fn an_answer_keeps_its_end_to_end_headers() {
     assert_eq!(kept(false), ["set-cookie=a", "set-cookie=b"]);
 }
 
-/// The list is not the code's own: it names what others set and read.
+/// Checks against a list of headers that other software sets and reads.
 #[test]
 fn no_untrusted_header_of_the_list_passes() {
     let list = include_str!("../../tests/headers/untrusted.txt");
@@ -435,10 +435,10 @@ fn families_of_names_are_matched_whole() {
         "acme-trace-id",
         "X-Acme-Real-Ip",
     ] {
-        assert_eq!(fate(name), Fate::FromTrustedProxy, "{name}");
+        assert_eq!(treatment(name), Treatment::FromTrustedProxy, "{name}");
     }
     let long = format!("X-{}-Client-IP", "a".repeat(300));
-    assert_eq!(fate(&long), Fate::FromTrustedProxy);
+    assert_eq!(treatment(&long), Treatment::FromTrustedProxy);
     for name in [
         "X-Github-Delivery",
         "Webhook-Id",
@@ -450,11 +450,11 @@ fn families_of_names_are_matched_whole() {
         "Ssl",
         "Ip",
     ] {
-        assert_eq!(fate(name), Fate::Keep, "{name}");
+        assert_eq!(treatment(name), Treatment::Keep, "{name}");
     }
 }
 
-/// What a scheme reads reaches the upstream, whatever it is called, unless it is the secret itself.
+/// Checks that headers that a scheme reads reach the upstream under any name, except the secret itself.
 #[test]
 fn headers_of_every_scheme_pass() {
     let mut count = 0;
@@ -519,7 +519,7 @@ fn headers_of_every_scheme_pass() {
 }
 
 #[test]
-fn request_id_is_kept_where_it_is_covered_or_trusted() {
+fn request_id_is_forwarded_if_covered_or_trusted() {
     let theirs = head(
         false,
         &[("x-request-id", "theirs"), ("x_request_id", "theirs")],
@@ -591,7 +591,7 @@ fn each_hop_adds_one_entry_to_the_loop_header() {
     }
 }
 
-/// `docs/headers.md` is made from the tables. `HOOKGATE_WRITE_EXPECTED=1` writes it.
+/// Compares `docs/headers.md` with the tables. `HOOKGATE_WRITE_EXPECTED=1` writes it.
 #[test]
 fn the_page_has_every_header_that_changes() {
     use rules::{ANSWERS, RULES, SET};
@@ -606,7 +606,7 @@ fn the_page_has_every_header_that_changes() {
         page.push_str(&format!(
             "| {} | {} | {} |\n",
             names.join(", "),
-            rule.fate.words(),
+            rule.treatment.words(),
             rule.why
         ));
     }
@@ -636,7 +636,7 @@ fn the_page_has_every_header_that_changes() {
     );
 }
 
-/// The table of what is set is complete, and holds nothing that is not.
+/// Checks that the table of headers that are set is complete, and lists no others.
 #[test]
 fn the_page_names_what_is_set() {
     let listed: Vec<String> = rules::SET
@@ -675,7 +675,7 @@ fn the_page_names_what_is_set() {
 }
 
 proptest! {
-    /// No spelling of a reserved name gets past: separators anywhere, any case, `http` in front any number of times, anything behind.
+    /// Checks that no spelling of a reserved name passes: separators anywhere, any case, `http` in front any number of times, any text behind.
     #[test]
     fn no_spelling_gets_past_the_fold(
         reserved in prop::sample::select(vec!["hookgate", "xoriginalurl", "xrewriteurl", "xhttpmethodoverride", "transferencoding", "contentlength"]),
@@ -696,7 +696,7 @@ proptest! {
         prop_assert!(lines.iter().all(|(_, value)| value != "forged"), "{}", name);
     }
 
-    /// Folding is what CGI does: what the app's variable would be decides, and nothing else is dropped.
+    /// Checks that names fold as CGI folds them, and that no other names are removed.
     #[test]
     fn other_names_pass(name in "x-[a-z]{1,12}-(event|delivery|signature|id)") {
         let lines = sent(&head(false, &[(&name, "1")]), None);

@@ -1,4 +1,4 @@
-//! Header names as CGI-like apps see them.
+//! Header names as CGI-like apps read them.
 
 /// A header name of which only letters and digits count: lower-cased, a leading `http` removed.
 ///
@@ -6,22 +6,22 @@
 /// variable to them.
 #[derive(Clone, Copy, Debug)]
 pub struct Folded {
-    kept: [u8; Self::MAX],
+    bytes: [u8; Self::MAX],
     len: usize,
 }
 
 impl Folded {
-    /// The longest folded name that is told apart from longer ones with the same beginning.
+    /// The length up to which folded names are compared, in bytes. Longer ones with the same beginning are equal.
     const MAX: usize = 48;
 
     /// Folds a name.
     pub fn new(name: &str) -> Self {
         let mut folded = Self {
-            kept: [0; Self::MAX],
+            bytes: [0; Self::MAX],
             len: 0,
         };
         for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
-            let Some(slot) = folded.kept.get_mut(folded.len) else {
+            let Some(slot) = folded.bytes.get_mut(folded.len) else {
                 break;
             };
             *slot = byte.to_ascii_lowercase();
@@ -35,7 +35,7 @@ impl Folded {
 
     /// Returns the letters and digits.
     pub fn as_bytes(&self) -> &[u8] {
-        self.kept.get(..self.len).unwrap_or_default()
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 
     /// Returns whether `name`, of any length, folds to something that ends with `suffix`, which is folded already.

@@ -1,41 +1,43 @@
-//! Which paths of an app only a webhook route may ask for, and whether a target could be taken for one of them. Pure.
+//! Guarded paths: paths of an app that only a webhook route may request. Judges whether an app could take a target for one of them. Pure.
 //!
 //! An app may decode a path never, once or many times, before or after it resolves `..`; take `\` for `/` or not; cut at `;`, `?` or `#`,
-//! or keep them. There is no one normal form: `/hooks/%252e%252e/../github` is `/github` to who decodes first, and `/hooks/github` to
-//! who decodes late. So nothing is normalised here. The path is decoded and split as finely as anybody could, and each piece is followed
-//! in every way in which it could be read; the path is guarded if one of the readings ends on a guarded path.
+//! or keep them. There is no one normal form: `/hooks/%252e%252e/../github` is `/github` to an app that decodes first, and `/hooks/github` to
+//! one that decodes late. So nothing is normalised here. The path is decoded and split as finely as any app could, and each segment is
+//! followed in every way in which it could be read. The path is guarded if one of the readings ends on a guarded path.
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::route::guard::segments::{Kind, Piece, Separator, pieces};
+use crate::route::guard::readings::Readings;
+use crate::route::guard::segments::{Kind, Segment, Separator, pattern_segments, segments};
 use crate::route::router;
 use crate::route::template::{PathPart, PathTemplate};
 
+mod readings;
 mod segments;
 
-/// Ways up in one path, at most: each is followed as one, and as a name.
-const MOST_UPS: usize = 60;
-/// Stands for a parameter in the text of a pattern: no path has a control byte.
-const ANY: char = '\u{1}';
-/// Stands for a parameter that takes the rest.
-const REST: char = '\u{2}';
+/// The most `..` segments in one path: each is followed as one, and as a name.
+const MAX_PARENT_SEGMENTS: usize = 60;
+/// The mark of a parameter in the text of a pattern: no path has a control byte.
+const PARAMETER_MARK: char = '\u{1}';
+/// The mark of a parameter that takes the rest of the path.
+const REST_MARK: char = '\u{2}';
 
-/// What a path is to the guard.
+/// The verdict on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nobody takes it for a guarded path.
+pub enum PathVerdict {
+    /// No app takes it for a guarded path.
     Free,
-    /// Some app could take it for the guarded path at this place.
+    /// Some app could take it for the guarded path at this index.
     Guarded(usize),
-    /// Not a path that anybody sends in good faith.
+    /// No honest client sends such a path.
     Malformed,
 }
 
-/// A path that only webhooks may ask for.
+/// A path that only webhooks may request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub struct GuardedPath {
     /// The path as the config writes it.
     pub path: String,
     /// The name of the route that guards it.
@@ -45,16 +47,16 @@ pub struct Guard {
 
 /// The guarded paths of one app.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Guards {
-    /// All of them, each once a route.
-    pub list: Vec<Guard>,
+pub struct GuardedPaths {
+    /// All of them, each once for each route.
+    pub list: Vec<GuardedPath>,
 }
 
-/// The guarded paths of all apps, by where they are: two upstreams with one address are one app.
+/// The guarded paths of all apps, by address: two upstreams with one address are one app.
 #[derive(Clone, Debug, Default)]
-pub struct GuardsByApp(BTreeMap<AppAddress, Arc<Guards>>);
+pub struct GuardedPathsByApp(BTreeMap<AppAddress, Arc<GuardedPaths>>);
 
-/// The address of an app, as far as a config tells. Two upstreams with one address are one app.
+/// The address of an app in the config. Two upstreams with one address are one app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AppAddress(Address);
 
@@ -79,32 +81,32 @@ pub struct GuardedRoute<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
-    segments: Vec<Segment>,
-    /// All that is below, too.
+    segments: Vec<PatternSegment>,
+    /// Whether all paths below are guarded, too.
     rest: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    /// This text, folded; beside it without its extension.
+enum PatternSegment {
+    /// This text, folded, and the same without its extension.
     Text(String, String),
     /// Anything between these two.
     Any(String, String),
 }
 
-impl GuardsByApp {
-    /// Collects the paths that the webhook routes guard: each its own path, and the one it forwards to.
+impl GuardedPathsByApp {
+    /// Collects the paths that the webhook routes guard: of each its own path, and the path that it forwards to.
     pub fn of_routes<'a>(routes: impl Iterator<Item = GuardedRoute<'a>>) -> Self {
-        let mut by_app = BTreeMap::<AppAddress, Guards>::new();
+        let mut by_app = BTreeMap::<AppAddress, GuardedPaths>::new();
         for route in routes {
             let guards = by_app.entry(route.app).or_default();
-            let own = with_marks(route.path);
-            let onward = route.onward.map(|path| of_template(path, route.path));
+            let own = mark_parameters(route.path);
+            let onward = route.onward.map(|path| mark_template(path, route.path));
             for (text, path) in [Some((own, route.path.to_owned())), onward]
                 .into_iter()
                 .flatten()
             {
-                let guard = Guard {
+                let guard = GuardedPath {
                     pattern: Pattern::new(&text),
                     path,
                     route: Arc::clone(route.name),
@@ -123,7 +125,7 @@ impl GuardsByApp {
     }
 
     /// Returns the guarded paths of the app at `address`.
-    pub fn of(&self, address: &AppAddress) -> Arc<Guards> {
+    pub fn of(&self, address: &AppAddress) -> Arc<GuardedPaths> {
         self.0.get(address).cloned().unwrap_or_default()
     }
 }
@@ -134,7 +136,7 @@ impl AppAddress {
         Self(Address::Unix(path))
     }
 
-    /// Returns the address of an app on a TCP port. All names of this machine are one.
+    /// Returns the address of an app on a TCP port. All names of this machine count as one.
     pub fn tcp(host: &str, port: u16) -> Self {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let is_this_machine =
@@ -149,55 +151,65 @@ impl AppAddress {
     }
 }
 
-impl Guards {
+impl GuardedPaths {
     /// Judges the raw path of a target, up to its first `?`.
-    pub fn judge(&self, path: &[u8]) -> Verdict {
+    pub fn judge(&self, path: &[u8]) -> PathVerdict {
         if self.list.is_empty() {
-            return Verdict::Free;
+            return PathVerdict::Free;
         }
-        let Some(pieces) = pieces(path).filter(|_| !path.starts_with(b"//")) else {
-            return Verdict::Malformed;
+        let Some(segments) = segments(path).filter(|_| !path.starts_with(b"//")) else {
+            return PathVerdict::Malformed;
         };
-        if pieces
+        if segments
             .iter()
-            .filter(|piece| matches!(piece.kind, Kind::Up | Kind::Dots))
+            .filter(|segment| matches!(segment.kind, Kind::Parent | Kind::Dots))
             .count()
-            > MOST_UPS
+            > MAX_PARENT_SEGMENTS
         {
-            return Verdict::Malformed;
+            return PathVerdict::Malformed;
         }
         self.list
             .iter()
-            .position(|guard| guard.pattern.may_be(&pieces))
-            .map_or(Verdict::Free, Verdict::Guarded)
+            .position(|guard| guard.pattern.may_be(&segments))
+            .map_or(PathVerdict::Free, PathVerdict::Guarded)
     }
 }
 
-/// A route's path with marks for its parameters.
-fn with_marks(path: &str) -> String {
+/// Replaces the parameters of a route's path with marks.
+fn mark_parameters(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
-    for piece in path.split_inclusive('}') {
-        let (literal, parameter) = piece
+    for part in path.split_inclusive('}') {
+        let (literal, parameter) = part
             .split_once('{')
-            .map_or((piece, None), |(literal, name)| (literal, Some(name)));
+            .map_or((part, None), |(literal, name)| (literal, Some(name)));
         text.push_str(literal);
-        text.extend(parameter.map(|name| if name.starts_with('*') { REST } else { ANY }));
+        text.extend(parameter.map(|name| {
+            if name.starts_with('*') {
+                REST_MARK
+            } else {
+                PARAMETER_MARK
+            }
+        }));
     }
     text
 }
 
-/// The path at the app with marks for the parameters of `route`, and as the config writes it.
-fn of_template(template: &PathTemplate, route: &str) -> (String, String) {
+/// Returns the path at the app, with marks for the parameters of `route`, and as the config writes it.
+fn mark_template(template: &PathTemplate, route: &str) -> (String, String) {
     let (mut text, mut path) = (String::new(), String::new());
-    for piece in &template.0 {
-        match piece {
+    for part in &template.0 {
+        match part {
             PathPart::Literal(literal) => {
                 text.push_str(literal);
                 path.push_str(literal);
             }
             PathPart::Parameter(name) => {
                 let takes_rest = route.contains(&format!("{{*{name}}}"));
-                text.push(if takes_rest { REST } else { ANY });
+                text.push(if takes_rest {
+                    REST_MARK
+                } else {
+                    PARAMETER_MARK
+                });
                 path.push_str(&format!("{{{name}}}"));
             }
         }
@@ -207,31 +219,33 @@ fn of_template(template: &PathTemplate, route: &str) -> (String, String) {
 
 impl Pattern {
     fn new(text: &str) -> Self {
-        let mut segments: Vec<Segment> = Vec::new();
+        let mut segments: Vec<PatternSegment> = Vec::new();
         let (before, rest) = text
-            .split_once(REST)
+            .split_once(REST_MARK)
             .map_or((text, false), |(before, _)| (before, true));
-        // of a segment with the mark in it, `/x-{*rest}`, nothing is certain
+        // nothing is certain about a segment with the mark in it, such as `/x-{*rest}`
         let before = if rest {
             before.rsplit_once('/').map_or("", |(before, _)| before)
         } else {
             before
         };
-        for piece in segments::of_pattern(before) {
-            match piece.kind {
-                Kind::Empty | Kind::Here => {}
-                Kind::Up => drop(segments.pop()),
+        for segment in pattern_segments(before) {
+            match segment.kind {
+                Kind::Empty | Kind::Current => {}
+                Kind::Parent => drop(segments.pop()),
                 Kind::Name | Kind::Index | Kind::Dots
-                    if matches!(piece.separator, Separator::Slash | Separator::MaybeSlash) =>
+                    if matches!(segment.separator, Separator::Slash | Separator::MaybeSlash) =>
                 {
-                    let segment = match piece.text.split_once(ANY) {
-                        Some((start, end)) => Segment::Any(
+                    let parsed = match segment.text.split_once(PARAMETER_MARK) {
+                        Some((start, end)) => PatternSegment::Any(
                             start.to_owned(),
-                            end.rsplit_once(ANY).map_or(end, |(_, end)| end).to_owned(),
+                            end.rsplit_once(PARAMETER_MARK)
+                                .map_or(end, |(_, end)| end)
+                                .to_owned(),
                         ),
-                        None => Segment::Text(piece.text, piece.stem),
+                        None => PatternSegment::Text(segment.text, segment.stem),
                     };
-                    segments.push(segment);
+                    segments.push(parsed);
                 }
                 Kind::Name | Kind::Index | Kind::Dots => {}
             }
@@ -239,165 +253,58 @@ impl Pattern {
         Self { segments, rest }
     }
 
-    /// Whether a reading of the pieces ends on this pattern.
-    fn may_be(&self, pieces: &[Piece]) -> bool {
+    /// Returns whether a reading of the segments ends on this pattern.
+    fn may_be(&self, segments: &[Segment]) -> bool {
         let whole = self.segments.len();
         if self.rest && whole == 0 {
             return true;
         }
         let mut readings = Readings::at_the_root(whole);
         let mut after_script = false;
-        for piece in pieces {
-            match piece.separator {
+        for segment in segments {
+            match segment.separator {
                 Separator::Slash | Separator::MaybeSlash => {
                     if after_script {
                         // `/index.php/hooks/github`: the script routes by what follows it
                         readings.restart();
                     }
-                    let matched = readings.enter(piece, |place| self.takes(place, piece));
-                    if readings.is_at(whole) && (self.rest || matched && piece.is_script) {
+                    let matched = readings.enter(segment, |index| self.takes(index, segment));
+                    if readings.is_at(whole) && (self.rest || matched && segment.is_script) {
                         return true;
                     }
                     after_script = false;
                 }
                 Separator::Parameter | Separator::Cut if readings.is_at(whole) => return true,
                 Separator::Parameter => readings.begin_parameter(),
-                Separator::Cut => readings.go_on(),
+                Separator::Cut => readings.continue_text(),
             }
-            after_script |= piece.is_script;
+            after_script |= segment.is_script;
         }
         readings.is_at(whole)
     }
 
-    /// Whether the segment at `place` is this piece; the last one also with another extension, or none.
-    fn takes(&self, place: usize, piece: &Piece) -> bool {
-        let is_last = place + 1 == self.segments.len() && !self.rest;
-        match self.segments.get(place) {
-            Some(Segment::Text(text, stem)) => {
-                piece.text == *text || is_last && piece.stem == *stem
+    /// Returns whether the pattern has this segment at `index`; the last one also with another extension, or none.
+    fn takes(&self, index: usize, segment: &Segment) -> bool {
+        let is_last = index + 1 == self.segments.len() && !self.rest;
+        match self.segments.get(index) {
+            Some(PatternSegment::Text(text, stem)) => {
+                segment.text == *text || is_last && segment.stem == *stem
             }
-            Some(Segment::Any(start, end)) => {
+            Some(PatternSegment::Any(start, end)) => {
                 let between = |text: &str| {
                     text.len() >= start.len() + end.len()
                         && text.starts_with(start)
                         && text.ends_with(end)
                 };
-                between(&piece.text) || is_last && between(&piece.stem)
+                between(&segment.text) || is_last && between(&segment.stem)
             }
             None => false,
         }
     }
 }
 
-/// All readings of the pieces so far. A reading has taken the first so many segments of the pattern, and on top of them holds so many
-/// other segments that only `..` can take away: for each number of segments taken, a bit for each number of others.
-struct Readings {
-    all: Vec<u64>,
-    /// Those in which the last segment is one of the others.
-    other: Vec<u64>,
-    /// Those in which a parameter goes on that does not count.
-    parameter: Vec<u64>,
-}
-
-impl Readings {
-    fn at_the_root(segments: usize) -> Self {
-        let mut all = vec![0; segments + 1];
-        all.iter_mut().take(1).for_each(|first| *first = 1);
-        Self {
-            all,
-            other: vec![0; segments + 1],
-            parameter: vec![0; segments + 1],
-        }
-    }
-
-    /// Whether a reading has taken so many segments, and nothing else.
-    fn is_at(&self, taken: usize) -> bool {
-        self.all.get(taken).is_some_and(|others| others & 1 == 1)
-    }
-
-    /// Some reading begins here.
-    fn restart(&mut self) {
-        self.all.iter_mut().take(1).for_each(|first| *first |= 1);
-    }
-
-    /// What follows `;` does not count, or belongs to the segment before it.
-    fn begin_parameter(&mut self) {
-        for ((all, other), parameter) in self
-            .all
-            .iter_mut()
-            .zip(&self.other)
-            .zip(&mut self.parameter)
-        {
-            *parameter |= *all;
-            *all |= other;
-        }
-    }
-
-    /// What follows `?` or `#` belongs to the segment or the parameter before it.
-    fn go_on(&mut self) {
-        for ((all, other), parameter) in self.all.iter_mut().zip(&self.other).zip(&self.parameter) {
-            *all = other | parameter;
-        }
-    }
-
-    /// Reads a piece after `/`: as the next segment of the pattern where `takes` says so, as another, as what its kind says it may be;
-    /// and if that `/` may be none, as the end of the segment or parameter before it. Whether some reading took it for a segment of the
-    /// pattern.
-    fn enter(&mut self, piece: &Piece, takes: impl Fn(usize) -> bool) -> bool {
-        let maybe = if piece.separator == Separator::MaybeSlash {
-            u64::MAX
-        } else {
-            0
-        };
-        let others = self
-            .all
-            .iter()
-            .zip(&self.other)
-            .map(|(all, other)| all << 1 | (other & maybe));
-        let other: Vec<u64> = others.collect();
-        let parameter: Vec<u64> = self
-            .parameter
-            .iter()
-            .map(|parameter| parameter & maybe)
-            .collect();
-        let mut all: Vec<u64> = other
-            .iter()
-            .zip(&parameter)
-            .map(|(other, parameter)| other | parameter)
-            .collect();
-        let mut matched = false;
-        for (place, others) in self.all.iter().enumerate() {
-            let bare = others & 1;
-            if bare == 1 && takes(place) {
-                add(&mut all, Some(place + 1), 1);
-                matched = true;
-            }
-            if piece.kind != Kind::Name {
-                add(&mut all, Some(place), *others);
-            }
-            if matches!(piece.kind, Kind::Up | Kind::Dots) {
-                add(&mut all, Some(place), others >> 1);
-                // at the root there is nothing to take away
-                add(&mut all, Some(place.saturating_sub(1)), bare);
-            }
-        }
-        *self = Self {
-            all,
-            other,
-            parameter,
-        };
-        matched
-    }
-}
-
-fn add(readings: &mut [u64], taken: Option<usize>, others: u64) {
-    if let Some(known) = taken.and_then(|taken| readings.get_mut(taken)) {
-        *known |= others;
-    }
-}
-
-impl Guard {
-    /// Whether a route with this path lets the guarded path itself through to the guard.
+impl GuardedPath {
+    /// Returns whether a route with this path would receive requests for the guarded path itself.
     pub fn is_under(&self, route: &str) -> bool {
         let mut router = router::Router::default();
         let plain = self.path.replace(['{', '}', '*'], "");

@@ -1,15 +1,15 @@
-//! Which route a request is for: its host, then its path. Pure.
+//! Finds the route of a request: by its host, then by its path. Pure.
 use std::collections::{HashMap, HashSet};
 
 use crate::request::Params;
 
-/// Why a path or host cannot be routed; says what to write.
+/// The reason why a path or host cannot be routed, with the text to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// The same host and path are routed already, or paths that cannot be told apart.
+    /// The same host and path are routed already, or paths that match the same requests.
     #[error("another route takes the same requests")]
     Taken {
-        /// The index of the hook that takes them, where it is known.
+        /// The index of the route that takes them, if it is known.
         by: Option<usize>,
     },
     /// The path does not follow the grammar.
@@ -24,7 +24,7 @@ pub enum Conflict {
 #[derive(Debug, Default)]
 pub struct Router {
     exact: HashMap<String, Paths>,
-    /// By the part after `*`, with its dot; the longest first.
+    /// Paths by the part of the host after `*`, with its dot; the longest first.
     wildcard: Vec<(String, Paths)>,
     any: Paths,
 }
@@ -32,50 +32,50 @@ pub struct Router {
 #[derive(Debug, Default)]
 struct Paths {
     tree: matchit::Router<Target>,
-    /// What stands in the tree, for telling who is in the way.
+    /// The paths in the tree, to name the route of a conflict.
     known: Vec<Known>,
 }
 
 /// The route that a path leads to.
 #[derive(Clone, Copy, Debug)]
-struct Taker {
+struct RouteMatch {
     route: usize,
-    /// Its parameters also take segments that some reader takes for more than one.
+    /// Whether its parameters also match segments that some reader takes for several.
     any_segments: bool,
 }
 
 #[derive(Debug)]
 struct Target {
-    taker: Taker,
-    /// The parameter of a catch-all that stands for nothing at all here.
+    found: RouteMatch,
+    /// The parameter of a catch-all that is empty here.
     empty_rest: Option<Box<str>>,
 }
 
 #[derive(Debug)]
 struct Known {
     path: String,
-    hook: usize,
-    /// Stands here only because a catch-all takes its bare stem, too; gives way to a route that says it.
+    route: usize,
+    /// Whether it is here only because a catch-all also matches its bare stem. A route with this path replaces it.
     implied: bool,
 }
 
 impl Router {
-    /// Routes `host` (exact, `*.example.com`, or any) and `path` to the hook at `index`.
+    /// Routes `host` (exact, `*.example.com`, or any) and `path` to the route at `index`.
     ///
     /// # Errors
-    /// What is wrong with host or path, or which hook is in the way.
+    /// The fault of host or path, or the route that takes the same requests.
     pub fn insert(&mut self, host: Option<&str>, path: &str, index: usize) -> Result<(), Conflict> {
         self.insert_as(
             host,
             path,
-            Taker {
+            RouteMatch {
                 route: index,
                 any_segments: false,
             },
         )
     }
 
-    /// The same for a route that hands the target on as it is: its parameters take segments of any kind.
+    /// Inserts a route that forwards the target unchanged: its parameters match segments of any kind.
     ///
     /// # Errors
     /// As [`Self::insert`].
@@ -88,17 +88,22 @@ impl Router {
         self.insert_as(
             host,
             path,
-            Taker {
+            RouteMatch {
                 route: index,
                 any_segments: true,
             },
         )
     }
 
-    fn insert_as(&mut self, host: Option<&str>, path: &str, index: Taker) -> Result<(), Conflict> {
+    fn insert_as(
+        &mut self,
+        host: Option<&str>,
+        path: &str,
+        found: RouteMatch,
+    ) -> Result<(), Conflict> {
         check_path(path)?;
         let Some(host) = host else {
-            return self.any.insert(path, index);
+            return self.any.insert(path, found);
         };
         let host = host.to_ascii_lowercase();
         if let Some(suffix) = host.strip_prefix('*') {
@@ -108,10 +113,10 @@ impl Router {
                 .ok_or(Conflict::Host)?;
             let suffix = format!(".{name}");
             if let Some((_, paths)) = self.wildcard.iter_mut().find(|(known, _)| *known == suffix) {
-                return paths.insert(path, index);
+                return paths.insert(path, found);
             }
             let mut paths = Paths::default();
-            paths.insert(path, index)?;
+            paths.insert(path, found)?;
             self.wildcard.push((suffix, paths));
             self.wildcard
                 .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
@@ -120,11 +125,11 @@ impl Router {
         if !is_host(&host) {
             return Err(Conflict::Host);
         }
-        self.exact.entry(host).or_default().insert(path, index)
+        self.exact.entry(host).or_default().insert(path, found)
     }
 
-    /// The index of the hook that takes requests for `host` (as sent: any case, with or without port) and the raw `path`, with its parameters.
-    /// An exact host goes before a wildcard, a longer wildcard before a shorter, any of them before a route without host.
+    /// Returns the index of the route for `host` (as sent: any case, with or without port) and the raw `path`, with its parameters.
+    /// An exact host wins over a wildcard, a longer wildcard over a shorter one, each of them over a route without host.
     pub fn find(&self, host: &str, path: &[u8]) -> Option<(usize, Params)> {
         let path = std::str::from_utf8(path).ok()?;
         let host = without_port(host).to_ascii_lowercase();
@@ -142,8 +147,8 @@ impl Router {
 }
 
 impl Paths {
-    fn insert(&mut self, path: &str, taker: Taker) -> Result<(), Conflict> {
-        let hook = taker.route;
+    fn insert(&mut self, path: &str, found: RouteMatch) -> Result<(), Conflict> {
+        let route = found.route;
         if let Some(at) = self
             .known
             .iter()
@@ -155,13 +160,13 @@ impl Paths {
         match self.tree.insert(
             path,
             Target {
-                taker,
+                found,
                 empty_rest: None,
             },
         ) {
             Ok(()) => self.known.push(Known {
                 path: path.to_owned(),
-                hook,
+                route,
                 implied: false,
             }),
             Err(matchit::InsertError::Conflict { with }) => {
@@ -170,21 +175,21 @@ impl Paths {
                     .iter()
                     .find(|known| shape(&known.path) == shape(path) || known.path == with);
                 return Err(Conflict::Taken {
-                    by: by.map(|known| known.hook),
+                    by: by.map(|known| known.route),
                 });
             }
             Err(_) => return Err(Conflict::Path(PARAMETERS)),
         }
-        // matchit's catch-all takes at least one character, ours takes none as well.
+        // matchit's catch-all matches at least one character, ours also none
         if let Some((stem, rest)) = path.split_once("{*") {
             let target = Target {
-                taker,
+                found,
                 empty_rest: Some(rest.trim_end_matches('}').into()),
             };
             if self.tree.insert(stem, target).is_ok() {
                 self.known.push(Known {
                     path: stem.to_owned(),
-                    hook,
+                    route,
                     implied: true,
                 });
             }
@@ -196,7 +201,7 @@ impl Paths {
         let found = self.tree.at(path).ok()?;
         let mut params = Vec::with_capacity(found.params.len());
         for (name, value) in found.params.iter() {
-            if !found.value.taker.any_segments && !value.split('/').all(is_plain_segment) {
+            if !found.value.found.any_segments && !value.split('/').all(is_plain_segment) {
                 return None;
             }
             params.push((name.into(), value.into()));
@@ -208,11 +213,11 @@ impl Paths {
                 .iter()
                 .map(|rest| (rest.clone(), "".into())),
         );
-        Some((found.value.taker.route, Params(params)))
+        Some((found.value.found.route, Params(params)))
     }
 }
 
-/// The names of the parameters of a path, in its order.
+/// Returns the names of the parameters of a path, in its order.
 pub fn parameters(path: &str) -> Vec<&str> {
     path.split('{')
         .skip(1)
@@ -221,12 +226,12 @@ pub fn parameters(path: &str) -> Vec<&str> {
         .collect()
 }
 
-/// What two paths have in common that take the same requests: parameters without their names.
+/// Returns a path with its parameters unnamed: equal for paths that match the same requests.
 fn shape(path: &str) -> String {
     let mut shape = String::with_capacity(path.len());
-    for piece in path.split_inclusive('{') {
-        shape.push_str(piece.split_once('}').map_or(piece, |(_, after)| after));
-        if piece.starts_with('*') {
+    for part in path.split_inclusive('{') {
+        shape.push_str(part.split_once('}').map_or(part, |(_, after)| after));
+        if part.starts_with('*') {
             shape.push('*');
         }
     }
@@ -257,7 +262,7 @@ fn check_path(path: &str) -> Result<(), Conflict> {
     let distinct = names.iter().collect::<HashSet<_>>().len() == names.len();
     let braces =
         path.matches('{').count() == names.len() && path.matches('}').count() == names.len();
-    // a piece of a segment as a parameter would be another grammar, which neither the guard nor the reader of a config expects
+    // a parameter within a segment would be another grammar, which neither the guard nor the reader of a config expects
     let whole = path.split('/').all(|segment| {
         !segment.contains('{')
             || (segment.starts_with('{') && segment.find('}') == Some(segment.len() - 1))
@@ -295,7 +300,7 @@ fn without_port(host: &str) -> &str {
     host.split(':').next().unwrap_or(host)
 }
 
-/// Whether no reader, however often it decodes, takes the raw segment for more than one segment or for a way up.
+/// Returns whether no reader, however often it decodes, takes the raw segment for several segments or for `..`.
 fn is_plain_segment(raw: &str) -> bool {
     let mut text = raw.as_bytes().to_vec();
     loop {
@@ -310,7 +315,7 @@ fn is_plain_segment(raw: &str) -> bool {
     }
 }
 
-/// Percent-decodes once; `None` if there is nothing to decode.
+/// Decodes percent escapes once; `None` if there are none.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -9,7 +9,7 @@ use crate::config::presets::Catalogue;
 use crate::config::secret::Loader;
 use crate::config::snapshot::{self, Route, Snapshot};
 use crate::mount::Mount;
-use crate::route::guard::GuardsByApp;
+use crate::route::guard::GuardedPathsByApp;
 use crate::units;
 
 mod admin;
@@ -142,7 +142,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
             .into_iter()
             .filter_map(|(name, upstream)| Some((name, upstream?)))
             .collect(),
-        guards: GuardsByApp::of_routes(hooks.iter().map(|hook| hook.guarded())),
+        guards: GuardedPathsByApp::of_routes(hooks.iter().map(|hook| hook.guarded())),
         hooks,
         routes,
         router,

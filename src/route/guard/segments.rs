@@ -1,91 +1,91 @@
 //! A path, decoded and split as finely as any reader could.
 use unicode_normalization::UnicodeNormalization as _;
 
-/// How often a path is decoded, at most.
-const MOST_ROUNDS: usize = 8;
-/// Pieces of a path, at most.
-const MOST_PIECES: usize = 512;
-/// Letters and digits of an extension, at most.
-const LONGEST_EXTENSION: usize = 5;
+/// The most times that a path is decoded.
+const MAX_DECODINGS: usize = 8;
+/// The most segments of a path.
+const MAX_SEGMENTS: usize = 512;
+/// The most letters and digits of an extension.
+const MAX_EXTENSION_BYTES: usize = 5;
 
-/// What stands before a piece.
+/// The separator before a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Separator {
-    /// `/` as it came, or the begin: everybody splits there.
+    /// `/` as received, or the beginning of the path: every reader splits there.
     Slash,
-    /// `/` that came encoded, or `\`: some do.
+    /// An encoded `/`, or `\`: some readers split there.
     MaybeSlash,
     /// `;`
     Parameter,
-    /// `?` or `#`, which came encoded.
+    /// An encoded `?` or `#`.
     Cut,
 }
 
-/// What a piece may be to a reader, beside a name.
+/// The meaning that a segment may have for a reader, beside a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing else.
+    /// No other meaning.
     Name,
-    /// Nothing at all.
+    /// No text.
     Empty,
     /// `.`
-    Here,
+    Current,
     /// `..`
-    Up,
-    /// Dots and blanks in another number, or an extension of nothing: some systems drop them.
+    Parent,
+    /// Other dots and blanks, or an extension without a name: some systems drop them.
     Dots,
-    /// What a directory answers with, such as `index.php`.
+    /// The index file of a directory, such as `index.php`.
     Index,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct Segment {
     pub(super) separator: Separator,
     pub(super) kind: Kind,
     /// Lower case, without blanks around it and dots at its end.
     pub(super) text: String,
     /// The text without extensions.
     pub(super) stem: String,
-    /// Whether it has an extension: a script gets what follows it as an argument.
+    /// Whether it has an extension: a script gets the rest of the path as an argument.
     pub(super) is_script: bool,
 }
 
-/// The pieces of a raw path. `None`: it decodes to control bytes or to what is no UTF-8, or has no end.
-pub(super) fn pieces(path: &[u8]) -> Option<Vec<Piece>> {
-    let mut pieces = Vec::new();
-    for segment in path
+/// Splits a raw path. Returns `None` if it decodes to control bytes or to invalid UTF-8, or if it has too many segments or encodings.
+pub(super) fn segments(path: &[u8]) -> Option<Vec<Segment>> {
+    let mut segments = Vec::new();
+    for text in path
         .strip_prefix(b"/")
         .unwrap_or(path)
         .split(|byte| *byte == b'/')
     {
-        let decoded = decoded(segment)?;
+        let decoded = decoded(text)?;
         if decoded.chars().any(char::is_control) {
             return None;
         }
-        split(&decoded, &mut pieces);
-        if pieces.len() > MOST_PIECES {
+        split(&decoded, &mut segments);
+        if segments.len() > MAX_SEGMENTS {
             return None;
         }
     }
-    Some(pieces)
+    Some(segments)
 }
 
-/// The pieces of the path that a pattern is made of.
-pub(super) fn of_pattern(path: &str) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
+/// Splits the path of a pattern.
+pub(super) fn pattern_segments(path: &str) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    for text in path.strip_prefix('/').unwrap_or(path).split('/') {
         split(
-            &decoded(segment.as_bytes()).unwrap_or_else(|| segment.to_owned()),
-            &mut pieces,
+            &decoded(text.as_bytes()).unwrap_or_else(|| text.to_owned()),
+            &mut segments,
         );
     }
-    pieces
+    segments
 }
 
-/// Decoded until nothing changes any more.
+/// Decodes until nothing changes any more; `None` if that takes too many rounds, or ends in invalid UTF-8.
 fn decoded(path: &[u8]) -> Option<String> {
     let mut text = path.to_vec();
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_DECODINGS {
         let once = decode(&text);
         let folded = match std::str::from_utf8(&once) {
             Ok(readable) if !readable.is_ascii() => {
@@ -138,16 +138,16 @@ fn hexadecimal(text: &[u8], digits: usize) -> Option<(u32, &[u8])> {
     Some((u32::from_str_radix(number, 16).ok()?, after))
 }
 
-/// Takes a segment apart.
-fn split(segment: &str, pieces: &mut Vec<Piece>) {
+/// Splits the text between two `/` at all other separators.
+fn split(text: &str, segments: &mut Vec<Segment>) {
     let mut separator = Separator::Slash;
-    let mut rest = segment;
+    let mut rest = text;
     loop {
         let end = rest.find(|letter| is_slash(letter) || matches!(letter, ';' | '?' | '#'));
         let (text, after) = end
             .and_then(|end| rest.split_at_checked(end))
             .unwrap_or((rest, ""));
-        pieces.push(piece(separator, text));
+        segments.push(segment(separator, text));
         let mut letters = after.chars();
         separator = match letters.next() {
             None => return,
@@ -159,12 +159,12 @@ fn split(segment: &str, pieces: &mut Vec<Piece>) {
     }
 }
 
-/// The last two are what some systems make a slash of when they have no such letter.
+/// Returns whether a letter may count as a slash. Some systems replace the last two by one.
 fn is_slash(letter: char) -> bool {
     matches!(letter, '/' | '\\' | '\u{2215}' | '\u{2044}')
 }
 
-fn piece(separator: Separator, raw: &str) -> Piece {
+fn segment(separator: Separator, raw: &str) -> Segment {
     let is_blank = |letter: char| letter == '+' || letter.is_whitespace();
     // a stream of a file on Windows is the file
     let file = raw.split("::$").next().unwrap_or(raw);
@@ -178,14 +178,14 @@ fn piece(separator: Separator, raw: &str) -> Piece {
     let stem = stem(&text);
     let kind = match raw {
         "" => Kind::Empty,
-        "." => Kind::Here,
-        ".." => Kind::Up,
+        "." => Kind::Current,
+        ".." => Kind::Parent,
         _ if stem.trim_matches(is_end).is_empty() => Kind::Dots,
         _ if stem == "index" || stem == "default" => Kind::Index,
         _ => Kind::Name,
     };
     let is_script = stem.len() < text.len();
-    Piece {
+    Segment {
         separator,
         kind,
         stem: stem.to_owned(),
@@ -194,7 +194,7 @@ fn piece(separator: Separator, raw: &str) -> Piece {
     }
 }
 
-/// The text without `.json` and its like: extensions that begin with a letter. Of `.json` itself nothing is left.
+/// Returns the text without extensions that begin with a letter, such as `.json`. The stem of `.json` itself is empty.
 fn stem(text: &str) -> &str {
     let mut stem = text;
     while let Some((before, extension)) = stem.rsplit_once('.') {
@@ -207,7 +207,7 @@ fn stem(text: &str) -> &str {
 }
 
 fn is_extension(text: &str) -> bool {
-    (1..=LONGEST_EXTENSION).contains(&text.len())
+    (1..=MAX_EXTENSION_BYTES).contains(&text.len())
         && text.starts_with(|letter: char| letter.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

@@ -6,19 +6,19 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn guards(paths: &[&str]) -> Guards {
-    let guard = |path: &&str| Guard {
+fn guards(paths: &[&str]) -> GuardedPaths {
+    let guard = |path: &&str| GuardedPath {
         path: (*path).to_owned(),
         route: "github".into(),
-        pattern: Pattern::new(&with_marks(path)),
+        pattern: Pattern::new(&mark_parameters(path)),
     };
-    Guards {
+    GuardedPaths {
         list: paths.iter().map(guard).collect(),
     }
 }
 
 #[track_caller]
-fn check(guarded: &str, verdict: fn(&Verdict) -> bool, paths: &[&str]) {
+fn check(guarded: &str, verdict: fn(&PathVerdict) -> bool, paths: &[&str]) {
     let guards = guards(&[guarded]);
     for path in paths {
         let judged = guards.judge(path.as_bytes());
@@ -29,19 +29,19 @@ fn check(guarded: &str, verdict: fn(&Verdict) -> bool, paths: &[&str]) {
     }
 }
 
-fn is_refused(verdict: &Verdict) -> bool {
-    *verdict != Verdict::Free
+fn is_refused(verdict: &PathVerdict) -> bool {
+    *verdict != PathVerdict::Free
 }
 
-fn is_free(verdict: &Verdict) -> bool {
-    *verdict == Verdict::Free
+fn is_free(verdict: &PathVerdict) -> bool {
+    *verdict == PathVerdict::Free
 }
 
 #[test]
-fn whatever_an_app_could_take_for_the_guarded_path() {
+fn every_reading_of_the_guarded_path_is_refused() {
     check(
         "/hooks/github",
-        |verdict| matches!(verdict, Verdict::Guarded(0)),
+        |verdict| matches!(verdict, PathVerdict::Guarded(0)),
         &[
             "/hooks/github",
             "/hooks/github/",
@@ -160,14 +160,14 @@ fn honest_paths_are_free() {
         &["/hooks", "/hooks/a/b", "/x/a"],
     );
     check("/", is_free, &["/a", "/a/", "/a%2Fb", "/a;b"]);
-    assert_eq!(Guards::default().judge(b"//\0"), Verdict::Free);
+    assert_eq!(GuardedPaths::default().judge(b"//\0"), PathVerdict::Free);
 }
 
 #[test]
-fn what_nobody_sends_in_good_faith() {
+fn paths_of_no_honest_client_are_malformed() {
     check(
         "/hooks/github",
-        |verdict| *verdict == Verdict::Malformed,
+        |verdict| *verdict == PathVerdict::Malformed,
         &[
             "//hooks/github",
             "//x",
@@ -351,7 +351,7 @@ fn app() -> impl Strategy<Value = App> {
     })
 }
 
-/// A target made of what such tricks are made of.
+/// Generates targets from the fragments of such tricks.
 fn fragments() -> impl Strategy<Value = String> {
     let fragment = prop_oneof![
         6 => Just("/"), 3 => Just("hooks"), 3 => Just("github"), 4 => Just(".."), 2 => Just("."), 1 => Just("x"), 1 => Just(";"), 1 => Just(";a=b"),
@@ -363,7 +363,7 @@ fn fragments() -> impl Strategy<Value = String> {
         .prop_map(|fragments| format!("/{}", fragments.concat()))
 }
 
-/// What a sender may do to a path so that some app undoes it.
+/// A change of a path that some app undoes.
 #[derive(Clone, Debug)]
 enum Trick {
     Encode(proptest::sample::Index, usize),
@@ -483,14 +483,14 @@ fn trick() -> impl Strategy<Value = Trick> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever is done to the guarded path that some app would undo, the guard refuses it.
+    /// Checks that the guard refuses every change of the guarded path that some app would undo.
     #[test]
     fn no_trick_gets_by(tricks in proptest::collection::vec(trick(), 0..7)) {
         let target = tricks.iter().fold("/hooks/github".to_owned(), |path, trick| trick.played_on(&path));
         prop_assert!(is_refused(&guards(&["/hooks/github"]).judge(target.as_bytes())), "{}", target);
     }
 
-    /// No app takes a target for the guarded path that the guard lets through.
+    /// Checks that no app takes a free target for the guarded path.
     #[test]
     fn no_app_sees_what_the_guard_does_not(target in fragments(), app in app()) {
         let seen = app.reads(&target);
@@ -499,7 +499,7 @@ proptest! {
         }
     }
 
-    /// The same, where the guarded path has been tampered with: nearly all of these arrive.
+    /// Checks the same for changed guarded paths: nearly all of these arrive.
     #[test]
     fn no_app_sees_a_tampered_path(tricks in proptest::collection::vec(trick(), 0..7), app in app()) {
         let target = tricks.iter().fold("/hooks/github".to_owned(), |path, trick| trick.played_on(&path));
@@ -516,7 +516,7 @@ proptest! {
         prop_assert_eq!(is_refused(&verdict), is(&path), "{} {}", path, guarded);
     }
 
-    /// No bytes at all bring the guard down, or hold it up.
+    /// Checks that arbitrary bytes neither stop nor delay the guard.
     #[test]
     fn any_bytes_are_judged(path in proptest::collection::vec(any::<u8>(), 0..300)) {
         guards(&["/hooks/github", "/{a}/{*rest}"]).judge(&path);
