@@ -9,8 +9,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use hookgate::clock::Dates;
 use hookgate::request::{Received, RequestHead};
 use hookgate::verify::{
-    Algorithm, Format, HeaderNames, HmacScheme, Layout, Locator, NotAuthentic, Piece, Scheme,
-    Shape, SignedTime, Source, SourcePlace, TagEncoding, Template, TimeAt, Verifier,
+    Algorithm, Format, HeaderNames, HmacScheme, Layout, Locator, NotAuthentic, Part, Scheme, Shape,
+    SignedTime, Source, SourcePlace, TagEncoding, Template, TimeAt, Verifier,
 };
 use http::HeaderName;
 use sha2::Sha256;
@@ -107,7 +107,7 @@ fn verdict(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Result<(), N
     let mut pieces = verifier.begin(head, &params);
     pieces.update(&body[..cut]);
     pieces.update(b"");
-    body[cut..].chunks(7).for_each(|piece| pieces.update(piece));
+    body[cut..].chunks(7).for_each(|part| pieces.update(part));
     assert_eq!(
         pieces
             .finish(received(), request::now(), &Dates::at(request::now().wall))
@@ -159,24 +159,24 @@ fn written_again(content: &Template) {
             .replace('}', "}}")
             .replace('\n', "\\n")
     };
-    let piece = |piece: &Piece| {
-        if let Piece::Literal(bytes) = piece {
+    let part = |part: &Part| {
+        if let Part::Literal(bytes) = part {
             literal(bytes)
         } else {
-            piece.to_string()
+            part.to_string()
         }
     };
-    let text: String = content.pieces().iter().map(piece).collect();
+    let text: String = content.parts().iter().map(part).collect();
     assert_eq!(
-        Template::parse(&text).unwrap().pieces(),
-        content.pieces(),
+        Template::parse(&text).unwrap().parts(),
+        content.parts(),
         "{text}"
     );
     assert!(
         content
-            .pieces()
+            .parts()
             .iter()
-            .any(|piece| !matches!(piece, Piece::Literal(_)))
+            .any(|part| !matches!(part, Part::Literal(_)))
     );
     // neither may fail on any template
     content.ambiguous_border(Format::Unix);
@@ -189,20 +189,20 @@ fn concatenated(content: &Template, head: &RequestHead, body: &[u8]) -> Option<V
     let target = std::str::from_utf8(&head.target).unwrap();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut whole = Vec::new();
-    for piece in content.pieces() {
-        let part: Cow<'_, [u8]> = match piece {
-            Piece::Literal(bytes) => Cow::Borrowed(bytes),
-            Piece::Body => Cow::Borrowed(body),
-            Piece::Timestamp => header(&TIME).into(),
-            Piece::Id => header(&ID).into(),
-            Piece::Method => head.method.as_str().as_bytes().into(),
-            Piece::Url => format!("https://hooks.example.com{target}")
+    for part in content.parts() {
+        let part: Cow<'_, [u8]> = match part {
+            Part::Literal(bytes) => Cow::Borrowed(bytes),
+            Part::Body => Cow::Borrowed(body),
+            Part::Timestamp => header(&TIME).into(),
+            Part::Id => header(&ID).into(),
+            Part::Method => head.method.as_str().as_bytes().into(),
+            Part::Url => format!("https://hooks.example.com{target}")
                 .into_bytes()
                 .into(),
-            Piece::Path => path.as_bytes().into(),
-            Piece::Query => query.as_bytes().into(),
-            Piece::Header(name) => header(name).into(),
-            Piece::Json(pointer) => match serde_json::from_slice::<serde_json::Value>(body)
+            Part::Path => path.as_bytes().into(),
+            Part::Query => query.as_bytes().into(),
+            Part::Header(name) => header(name).into(),
+            Part::Json(pointer) => match serde_json::from_slice::<serde_json::Value>(body)
                 .ok()?
                 .pointer(pointer)?
             {

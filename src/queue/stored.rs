@@ -10,7 +10,7 @@ use crate::clock::{Now, unix_ms};
 use crate::delivery::Delivery;
 use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
 use crate::store::record::{Pairs, Record};
-use crate::verify::{Cleared, Covers, KeptProof, SecretLocations};
+use crate::verify::{Cleared, Covers, SecretLocations, StoredProof};
 
 /// The client's address.
 pub const CLIENT: &str = "client";
@@ -93,9 +93,9 @@ fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, 
     add(BEHIND_PROXY, word(head.client.behind_trusted_proxy));
     add(REQUEST_ID, head.request_id.as_str());
     add(RECEIVED_AT, &unix_ms(head.received.wall).to_string());
-    let proof = delivery.cleared().keep();
+    let proof = delivery.cleared().stored_proof();
     add(VERIFIED, word(proof.is_some()));
-    if let Some(KeptProof {
+    if let Some(StoredProof {
         secret,
         account,
         signed_at,
@@ -209,7 +209,7 @@ pub fn restore(
             mono: now.mono,
         },
     };
-    let proof = yes(VERIFIED).then(|| KeptProof {
+    let proof = yes(VERIFIED).then(|| StoredProof {
         secret: fact(record, SECRET).unwrap_or_default().into(),
         account: fact(record, ACCOUNT).map(Box::from),
         signed_at: time(record, SIGNED_AT),

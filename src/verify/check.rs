@@ -1,26 +1,22 @@
-//! A check under way: the MAC streams where it can, the verdict waits for the end.
+//! A check in progress: the scheme computes what it can while the body arrives, and the verdict comes at the end.
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use subtle::{Choice, ConditionallySelectable};
-
-use super::hmac::Mac;
-use super::scheme::{Scheme, basic, mac, token};
-use super::secret::Found;
+use super::scheme::{Inputs, Progress};
+use super::secret::Candidates;
 use super::{Authentic, NotAuthentic, Refused, Verifier};
 use crate::clock::{Dates, Now};
 use crate::request::{Received, RequestHead, RequestId};
 
-/// A check under way.
+/// A check in progress.
 pub struct Check<'a> {
-    pub(super) verifier: &'a Verifier,
-    pub(super) found: Found<'a>,
-    /// The request that was begun with; what was fed counts for this one alone.
-    pub(super) request: RequestId,
-    /// One MAC a candidate, fed up to here; `None` if the signed content cannot stream.
-    pub(super) macs: Option<Vec<Mac>>,
-    pub(super) fed: usize,
+    verifier: &'a Verifier,
+    candidates: Candidates<'a>,
+    /// The request that the check began with: the bytes fed count for this one alone.
+    request: RequestId,
+    progress: Progress,
+    fed: usize,
 }
 
 impl fmt::Debug for Check<'_> {
@@ -31,15 +27,22 @@ impl fmt::Debug for Check<'_> {
     }
 }
 
-/// A verdict under way: the signature was compared.
-pub(super) enum Judged {
-    /// It matches, and the time is not too old.
-    Fresh(Proof),
-    /// The time is too old, whether or not the signature matches.
+/// The result of comparing what a request presents with the candidates.
+pub(super) enum Comparison {
+    /// A secret matches, and the time is not too old.
+    Fresh(MatchedSecret),
+    /// The time is too old, whether or not a secret matches.
     Stale {
-        proof: Option<Proof>,
+        matched: Option<MatchedSecret>,
         signed_at: SystemTime,
     },
+}
+
+/// A secret that matched, with the signed time.
+#[derive(Debug)]
+pub(super) struct MatchedSecret {
+    pub(super) name: Arc<str>,
+    pub(super) signed_at: Option<SystemTime>,
 }
 
 /// The verdict on a request.
@@ -53,13 +56,14 @@ pub enum Verdict<'a> {
     Refused(Refused),
 }
 
-/// A request whose signed time is too old, with or without a signature that matches: both are handled alike up to the end, so that nobody learns
-/// by the time it takes whether a request that he holds is authentic.
+/// A request whose signed time is too old, with or without a matching signature.
+///
+/// Both are handled alike to the end, so that the time reveals to nobody whether a request that he holds is authentic.
 pub struct Stale<'a> {
     verifier: &'a Verifier,
     received: Received,
     account: Option<Box<str>>,
-    proof: Option<Proof>,
+    matched: Option<MatchedSecret>,
     signed_at: SystemTime,
 }
 
@@ -72,22 +76,22 @@ impl fmt::Debug for Stale<'_> {
 }
 
 impl Stale<'_> {
-    /// The request as it came.
+    /// Returns the request as received.
     pub fn received(&self) -> &Received {
         &self.received
     }
 
-    /// The account whose secrets it was compared with.
+    /// Returns the account whose secrets the request was compared with.
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
 
-    /// The time that it says it was signed at.
+    /// Returns the time at which the request claims to be signed.
     pub fn signed_at(&self) -> SystemTime {
         self.signed_at
     }
 
-    /// The delivery ID, where the signature covers it.
+    /// Returns the delivery ID, if the signature covers it.
     pub fn covered_id(&self) -> Option<String> {
         let shape = &self.verifier.shape;
         shape
@@ -97,9 +101,9 @@ impl Stale<'_> {
             .and_then(|id| id.find(&self.received))
     }
 
-    /// Refuses it.
+    /// Refuses the request.
     pub fn refuse(self) -> Refused {
-        let why = if self.proof.is_some() {
+        let why = if self.matched.is_some() {
             NotAuthentic::TimestampStale
         } else {
             NotAuthentic::SignatureMismatch
@@ -110,10 +114,10 @@ impl Stale<'_> {
         }
     }
 
-    /// Takes it for authentic if it is a retry of a request that came in time, and its signature matches.
+    /// Accepts the request as authentic if it is a retry of one that came in time, and its signature matches.
     ///
     /// # Errors
-    /// Why it is not authentic, with the request given back.
+    /// The reason why it is not authentic, with the request given back.
     #[expect(clippy::result_large_err, reason = "as `Check::finish`")]
     pub fn resolve(self, is_retry: bool) -> Result<Authentic, Refused> {
         match self {
@@ -121,16 +125,22 @@ impl Stale<'_> {
                 verifier,
                 received,
                 account,
-                proof: Some(proof),
+                matched: Some(matched),
                 ..
-            } if is_retry => Ok(proof.of(received, account, verifier)),
+            } if is_retry => Ok(matched.prove(received, account, verifier)),
             stale => Err(stale.refuse()),
         }
     }
 }
 
-impl Proof {
-    fn of(self, received: Received, account: Option<Box<str>>, verifier: &Verifier) -> Authentic {
+impl MatchedSecret {
+    /// Returns the request with the proof that this secret gives.
+    fn prove(
+        self,
+        received: Received,
+        account: Option<Box<str>>,
+        verifier: &Verifier,
+    ) -> Authentic {
         let shape = &verifier.shape;
         Authentic {
             delivery_id: shape
@@ -141,32 +151,27 @@ impl Proof {
             covers: shape.covers(),
             account,
             received,
-            secret: self.secret,
+            secret: self.name,
             signed_at: self.signed_at,
         }
     }
 }
 
-/// What was proved.
-#[derive(Debug)]
-pub(super) struct Proof {
-    pub(super) secret: Arc<str>,
-    pub(super) signed_at: Option<SystemTime>,
-}
-
 impl<'a> Check<'a> {
-    pub(super) fn new(verifier: &'a Verifier, head: &RequestHead, found: Found<'a>) -> Self {
-        let macs = match &verifier.shape.scheme {
-            Scheme::Hmac(hmac) if hmac.content.streams() => {
-                mac::start(verifier, hmac, head, found.candidates())
-            }
-            Scheme::Hmac(_) | Scheme::Token(_) | Scheme::Basic => None,
-        };
+    /// Begins a check with the head of a request.
+    pub(super) fn new(
+        verifier: &'a Verifier,
+        head: &RequestHead,
+        candidates: Candidates<'a>,
+    ) -> Self {
         Self {
             verifier,
-            found,
             request: head.request_id,
-            macs,
+            progress: verifier
+                .shape
+                .scheme
+                .begin(verifier, head, candidates.list()),
+            candidates,
             fed: 0,
         }
     }
@@ -174,16 +179,16 @@ impl<'a> Check<'a> {
     /// Feeds the next bytes of the body.
     pub fn update(&mut self, chunk: &[u8]) {
         self.fed = self.fed.saturating_add(chunk.len());
-        for mac in self.macs.iter_mut().flatten() {
-            mac.update(chunk);
-        }
+        self.progress.update(chunk);
     }
 
-    /// Returns the verdict on `received` as of `now`; `dates` judges the secrets. Its head and body must be those that were begun with and
-    /// fed: if they are visibly not, the MAC is computed again from `received`, since what was fed decides nothing about another request.
+    /// Returns the verdict on `received` as of `now`. `dates` decides which secrets are active.
+    ///
+    /// Head and body must be those that the check began with and was fed. If they visibly are not, everything is computed again from
+    /// `received`, because the bytes fed decide nothing about another request.
     ///
     /// # Errors
-    /// Why it is not authentic, with the request given back.
+    /// The reason why the request is not authentic, with the request given back.
     #[expect(
         clippy::result_large_err,
         reason = "the request is moved back to its owner; boxing it would cost an allocation a refusal"
@@ -196,79 +201,36 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Does what [`Self::finish`] does, and leaves open what becomes of a request whose one fault may be its age.
-    pub fn judge(mut self, received: Received, now: Now, dates: &Dates) -> Verdict<'a> {
-        let judged = match &self.verifier.shape.scheme {
-            Scheme::Hmac(hmac) => self.hmac(hmac, &received, now.wall, dates),
-            Scheme::Token(source) => token::presented(source, &received.head)
-                .and_then(|digests| self.text(&digests, dates)),
-            Scheme::Basic => {
-                basic::presented(&received.head).and_then(|digest| self.text(&[digest], dates))
-            }
+    /// Judges like [`Self::finish`], but leaves open whether a request is refused whose only fault may be its age.
+    pub fn judge(self, received: Received, now: Now, dates: &Dates) -> Verdict<'a> {
+        let is_same =
+            self.fed == received.body.bytes().len() && self.request == received.head.request_id;
+        let progress = if is_same {
+            self.progress
+        } else {
+            Progress::Deferred
         };
-        let account = self.found.account().map(Into::into);
-        match judged {
-            Ok(Judged::Fresh(proof)) => {
-                Verdict::Authentic(proof.of(received, account, self.verifier))
+        let inputs = Inputs {
+            verifier: self.verifier,
+            candidates: &self.candidates,
+            received: &received,
+            now: now.wall,
+            dates,
+        };
+        let compared = self.verifier.shape.scheme.finish(&inputs, progress);
+        let account = self.candidates.account().map(Into::into);
+        match compared {
+            Ok(Comparison::Fresh(matched)) => {
+                Verdict::Authentic(matched.prove(received, account, self.verifier))
             }
-            Ok(Judged::Stale { proof, signed_at }) => Verdict::Stale(Stale {
+            Ok(Comparison::Stale { matched, signed_at }) => Verdict::Stale(Stale {
                 verifier: self.verifier,
                 received,
                 account,
-                proof,
+                matched,
                 signed_at,
             }),
             Err(why) => Verdict::Refused(Refused { why, received }),
         }
-    }
-
-    fn text(&self, presented: &[[u8; 32]], dates: &Dates) -> Result<Judged, NotAuthentic> {
-        self.single_key()?;
-        let compared = self.found.candidates().iter().map(|candidate| {
-            presented.iter().fold(Choice::from(0), |hit, digest| {
-                hit | candidate.is_text(digest)
-            })
-        });
-        let (any, place) = self.matched(compared, dates);
-        if !bool::from(any) {
-            return Err(NotAuthentic::SignatureMismatch);
-        }
-        Ok(Judged::Fresh(Proof {
-            secret: self.name_of(place)?,
-            signed_at: None,
-        }))
-    }
-
-    pub(super) fn single_key(&self) -> Result<(), NotAuthentic> {
-        if matches!(self.found, Found::Repeated) {
-            Err(NotAuthentic::SignatureMalformed)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Whether an active candidate matches, and the place of the first that does. All are compared before any is looked at.
-    pub(super) fn matched(
-        &self,
-        hits: impl Iterator<Item = Choice>,
-        dates: &Dates,
-    ) -> (Choice, usize) {
-        let known = Choice::from(u8::from(self.found.known()));
-        let mut any = Choice::from(0);
-        let mut place = 0_u32;
-        for ((index, candidate), hit) in (0_u32..).zip(self.found.candidates()).zip(hits) {
-            let counts = hit & known & Choice::from(u8::from(candidate.active(dates)));
-            place.conditional_assign(&index, counts & !any);
-            any |= counts;
-        }
-        (any, usize::try_from(place).unwrap_or(usize::MAX))
-    }
-
-    pub(super) fn name_of(&self, place: usize) -> Result<Arc<str>, NotAuthentic> {
-        self.found
-            .candidates()
-            .get(place)
-            .map(|candidate| Arc::clone(candidate.name()))
-            .ok_or(NotAuthentic::SignatureMismatch)
     }
 }

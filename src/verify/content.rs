@@ -1,4 +1,4 @@
-//! Signed content: a template compiled once, fed to the MAC piece by piece without building the string.
+//! Signed content: a template compiled once, fed to the MAC part by part without building the string.
 use std::borrow::Cow;
 use std::fmt;
 
@@ -9,10 +9,10 @@ use super::timestamp::Format;
 use super::{NotAuthentic, json, url};
 use crate::request::RequestHead;
 
-/// One piece of signed content.
+/// One part of signed content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// These bytes.
+pub enum Part {
+    /// Fixed bytes.
     Literal(Box<[u8]>),
     /// The body as received.
     Body,
@@ -47,16 +47,16 @@ pub const PLACEHOLDERS: [&str; 9] = [
     "json:/pointer",
 ];
 
-/// Why a template cannot be used.
+/// The reason why a template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadTemplate {
-    /// A name in braces that there is not.
+    /// An unknown name in braces.
     Unknown(Box<str>),
-    /// Anything else: what is wrong, and what to write.
+    /// Any other fault.
     Wrong {
-        /// What is wrong.
+        /// The fault.
         message: String,
-        /// What to write.
+        /// The text to write instead.
         help: String,
     },
 }
@@ -73,23 +73,23 @@ impl BadTemplate {
 /// Compiled signed content.
 #[derive(Clone, Debug)]
 pub struct Template {
-    pieces: Box<[Piece]>,
-    /// The place of `{body}`, if the MAC can stream: it is there once, and what precedes it stands in the head.
+    parts: Box<[Part]>,
+    /// The index of `{body}`, if the MAC can stream: the body occurs once, and all parts before it are in the head.
     body_at: Option<usize>,
 }
 
-/// The border between two variable pieces, with the literal that stands there.
+/// The border between two variable parts, with the literal between them.
 struct Border<'t> {
-    left: &'t Piece,
+    left: &'t Part,
     literal: &'t [u8],
-    right: &'t Piece,
-    /// Whether no byte can be moved from one piece to the other.
+    right: &'t Part,
+    /// Whether no byte can move from one part to the other.
     is_certain: bool,
 }
 
-/// What the pieces are read from.
+/// The values that the parts are read from.
 #[derive(Clone, Copy)]
-pub(super) struct Sight<'r> {
+pub(super) struct RequestView<'r> {
     pub(super) head: &'r RequestHead,
     pub(super) body: &'r [u8],
     pub(super) time: &'r [u8],
@@ -97,7 +97,7 @@ pub(super) struct Sight<'r> {
     pub(super) public_url: Option<&'r str>,
 }
 
-/// Which of the pieces.
+/// A range of the parts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Span {
     All,
@@ -109,9 +109,9 @@ impl Template {
     /// Reads a template: literals, `\n` and `\\`, `{{` and `}}` for braces, and the names of [`PLACEHOLDERS`] in braces.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault, and the text to write instead.
     pub fn parse(text: &str) -> Result<Self, BadTemplate> {
-        let mut pieces = Vec::new();
+        let mut parts = Vec::new();
         let mut literal = Vec::new();
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
@@ -123,27 +123,27 @@ impl Template {
                 '\\' if tail.starts_with('\\') => take(&mut literal, b'\\', tail),
                 '\\' => {
                     return Err(BadTemplate::wrong(
-                        "a backslash begins no known escape here",
+                        "a backslash does not begin a known escape here",
                         "write `\\n` for a line feed, `\\\\` for a backslash",
                     ));
                 }
                 '}' => {
                     return Err(BadTemplate::wrong(
-                        "a `}` without `{`",
+                        "there is a `}` without `{`",
                         "write `}}` for a brace of the content itself",
                     ));
                 }
                 '{' => {
                     let Some((name, after)) = tail.split_once('}') else {
                         return Err(BadTemplate::wrong(
-                            "a `{` without `}`",
+                            "there is a `{` without `}`",
                             "write `{{` for a brace of the content itself",
                         ));
                     };
                     if !literal.is_empty() {
-                        pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
+                        parts.push(Part::Literal(std::mem::take(&mut literal).into()));
                     }
-                    pieces.push(placeholder(name)?);
+                    parts.push(placeholder(name)?);
                     after
                 }
                 other => {
@@ -153,89 +153,86 @@ impl Template {
             };
         }
         if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal.into()));
+            parts.push(Part::Literal(literal.into()));
         }
-        if pieces
-            .iter()
-            .all(|piece| matches!(piece, Piece::Literal(_)))
-        {
+        if parts.iter().all(|part| matches!(part, Part::Literal(_))) {
             return Err(BadTemplate::wrong(
                 "the signed content is the same for every request",
                 "write what the provider signs, such as `{body}`",
             ));
         }
         Ok(Self {
-            pieces: pieces.into(),
+            parts: parts.into(),
             body_at: None,
         })
     }
 
-    /// Finds out whether the MAC can stream, once it is known where time and ID stand.
+    /// Finds out whether the MAC can stream, given the places of time and ID.
     pub(super) fn settle(&mut self, time_in_body: bool, id_in_body: bool) {
-        let in_body = |piece: &Piece| match piece {
-            Piece::Json(_) => true,
-            Piece::Timestamp => time_in_body,
-            Piece::Id => id_in_body,
-            Piece::Literal(_)
-            | Piece::Body
-            | Piece::Method
-            | Piece::Url
-            | Piece::Path
-            | Piece::Query
-            | Piece::Header(_) => false,
+        let in_body = |part: &Part| match part {
+            Part::Json(_) => true,
+            Part::Timestamp => time_in_body,
+            Part::Id => id_in_body,
+            Part::Literal(_)
+            | Part::Body
+            | Part::Method
+            | Part::Url
+            | Part::Path
+            | Part::Query
+            | Part::Header(_) => false,
         };
-        let at = self.pieces.iter().position(|piece| *piece == Piece::Body);
+        let at = self.parts.iter().position(|part| *part == Part::Body);
         let once = self
-            .pieces
+            .parts
             .iter()
-            .filter(|piece| **piece == Piece::Body)
+            .filter(|part| **part == Part::Body)
             .count()
             == 1;
-        self.body_at = at.filter(|at| once && !self.pieces.iter().take(*at).any(in_body));
+        self.body_at = at.filter(|at| once && !self.parts.iter().take(*at).any(in_body));
     }
 
-    /// The pieces.
-    pub fn pieces(&self) -> &[Piece] {
-        &self.pieces
+    /// Returns the parts in order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
-    /// Whether the MAC can take the body as it arrives.
+    /// Returns whether the MAC can take the body while it arrives.
     pub(super) fn streams(&self) -> bool {
         self.body_at.is_some()
     }
 
-    /// Returns the first two variable pieces between which bytes can be moved without changing the signed content.
-    pub fn ambiguous_border(&self, time: Format) -> Option<(&Piece, &Piece)> {
+    /// Returns the first two variable parts between which bytes can move without changing the signed content.
+    pub fn ambiguous_border(&self, time: Format) -> Option<(&Part, &Part)> {
         self.borders(time)
             .into_iter()
             .find(|border| !border.is_certain)
             .map(|border| (border.left, border.right))
     }
 
-    /// Returns whether one of the pieces for which `is_wanted` holds has the same value in every reading of the signed content.
-    pub(super) fn fixes(&self, time: Format, is_wanted: impl Fn(&Piece) -> bool) -> bool {
+    /// Returns whether one of the parts for which `is_wanted` holds has the same value in every reading of the signed content.
+    pub(super) fn fixes(&self, time: Format, is_wanted: impl Fn(&Part) -> bool) -> bool {
         let borders = self.borders(time);
-        let is_free = |piece: &Piece| {
+        let is_free = |part: &Part| {
             borders.iter().any(|border| {
                 !border.is_certain
-                    && (std::ptr::eq(border.left, piece) || std::ptr::eq(border.right, piece))
+                    && (std::ptr::eq(border.left, part) || std::ptr::eq(border.right, part))
             })
         };
-        self.pieces
+        self.parts
             .iter()
-            .any(|piece| is_wanted(piece) && !is_free(piece))
+            .any(|part| is_wanted(part) && !is_free(part))
     }
 
-    /// Returns the borders between neighbouring variable pieces.
+    /// Returns the borders between neighbouring variable parts.
     ///
-    /// Read from the left, a border is certain if the literal there holds a byte that the piece before it cannot hold and all borders
+    /// Read from the left, a border is certain if the literal there holds a byte that the part before it cannot hold and all borders
     /// before it are certain; read from the right, the other way round.
     fn borders(&self, time: Format) -> Vec<Border<'_>> {
         let mut borders = Vec::new();
-        let mut last: Option<&Piece> = None;
+        let mut last: Option<&Part> = None;
         let mut literal: &[u8] = &[];
-        for piece in &self.pieces {
-            if let Piece::Literal(bytes) = piece {
+        for part in &self.parts {
+            if let Part::Literal(bytes) = part {
                 literal = bytes;
                 continue;
             }
@@ -243,14 +240,14 @@ impl Template {
                 borders.push(Border {
                     left,
                     literal,
-                    right: piece,
+                    right: part,
                     is_certain: false,
                 });
             }
-            (last, literal) = (Some(piece), &[]);
+            (last, literal) = (Some(part), &[]);
         }
         let ends =
-            |piece: &Piece, literal: &[u8]| literal.iter().any(|byte| !piece.may_hold(*byte, time));
+            |part: &Part, literal: &[u8]| literal.iter().any(|byte| !part.may_hold(*byte, time));
         let from_left = borders
             .iter()
             .take_while(|border| ends(border.left, border.literal))
@@ -267,23 +264,23 @@ impl Template {
         borders
     }
 
-    /// Feeds pieces to `sink`, each checked against its grammar first.
+    /// Feeds parts to `sink`, each checked against its grammar first.
     pub(super) fn feed(
         &self,
         span: Span,
-        sight: &Sight<'_>,
+        view: &RequestView<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), NotAuthentic> {
-        let at = self.body_at.unwrap_or(self.pieces.len());
-        let pieces = match span {
-            Span::All => self.pieces.get(..),
-            Span::BeforeBody => self.pieces.get(..at),
-            Span::AfterBody => self.pieces.get(at.saturating_add(1)..),
+        let at = self.body_at.unwrap_or(self.parts.len());
+        let parts = match span {
+            Span::All => self.parts.get(..),
+            Span::BeforeBody => self.parts.get(..at),
+            Span::AfterBody => self.parts.get(at.saturating_add(1)..),
         };
-        pieces
+        parts
             .unwrap_or_default()
             .iter()
-            .try_for_each(|piece| piece.feed(sight, sink))
+            .try_for_each(|part| part.feed(view, sink))
     }
 }
 
@@ -292,15 +289,15 @@ fn take<'t>(literal: &mut Vec<u8>, byte: u8, tail: &'t str) -> &'t str {
     tail.get(1..).unwrap_or_default()
 }
 
-fn placeholder(name: &str) -> Result<Piece, BadTemplate> {
+fn placeholder(name: &str) -> Result<Part, BadTemplate> {
     Ok(match name {
-        "body" => Piece::Body,
-        "timestamp" => Piece::Timestamp,
-        "id" => Piece::Id,
-        "method" => Piece::Method,
-        "url" => Piece::Url,
-        "path" => Piece::Path,
-        "query" => Piece::Query,
+        "body" => Part::Body,
+        "timestamp" => Part::Timestamp,
+        "id" => Part::Id,
+        "method" => Part::Method,
+        "url" => Part::Url,
+        "path" => Part::Path,
+        "query" => Part::Query,
         _ => {
             if let Some(header) = name.strip_prefix("header:") {
                 let wrong = |_| {
@@ -309,12 +306,15 @@ fn placeholder(name: &str) -> Result<Piece, BadTemplate> {
                         "write `{header:X-Name}`",
                     )
                 };
-                Piece::Header(header.parse().map_err(wrong)?)
+                Part::Header(header.parse().map_err(wrong)?)
             } else if let Some(pointer) = name.strip_prefix("json:") {
                 json::check_pointer(pointer).map_err(|why| {
-                    BadTemplate::wrong(format!("`{pointer}` is no JSON pointer"), why)
+                    BadTemplate::wrong(
+                        format!("`{pointer}` is not a JSON pointer"),
+                        why.to_string(),
+                    )
                 })?;
-                Piece::Json(pointer.into())
+                Part::Json(pointer.into())
             } else {
                 return Err(BadTemplate::Unknown(name.into()));
             }
@@ -322,8 +322,8 @@ fn placeholder(name: &str) -> Result<Piece, BadTemplate> {
     })
 }
 
-impl Piece {
-    /// Returns whether a value of this piece, as [`Piece::feed`] lets it through, can hold `byte`.
+impl Part {
+    /// Returns whether a value of this part, as [`Part::feed`] lets it through, can hold `byte`.
     fn may_hold(&self, byte: u8, time: Format) -> bool {
         match self {
             Self::Timestamp => time.may_hold(byte),
@@ -336,21 +336,25 @@ impl Piece {
         }
     }
 
-    fn feed(&self, sight: &Sight<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), NotAuthentic> {
+    fn feed(
+        &self,
+        view: &RequestView<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), NotAuthentic> {
         let malformed = NotAuthentic::SignatureMalformed;
         match self {
             Self::Literal(bytes) => sink(bytes),
-            Self::Body => sink(sight.body),
-            Self::Timestamp => sink(sight.time),
-            Self::Id => sink(&sight.id.ok_or(malformed)?.strict(sight.head, sight.body)?),
-            Self::Method => sink(sight.head.method.as_str().as_bytes()),
-            Self::Url => url::feed(sight.head, sight.public_url, sink)?,
-            Self::Path => sink(url::checked(sight.head.path())?),
-            Self::Query => sink(url::checked(sight.head.query().unwrap_or_default())?),
-            Self::Header(name) => sink(strict_header(sight.head, name)?),
+            Self::Body => sink(view.body),
+            Self::Timestamp => sink(view.time),
+            Self::Id => sink(&view.id.ok_or(malformed)?.strict(view.head, view.body)?),
+            Self::Method => sink(view.head.method.as_str().as_bytes()),
+            Self::Url => url::feed(view.head, view.public_url, sink)?,
+            Self::Path => sink(url::checked(view.head.path())?),
+            Self::Query => sink(url::checked(view.head.query().unwrap_or_default())?),
+            Self::Header(name) => sink(strict_header(view.head, name)?),
             Self::Json(pointer) => {
                 let found: Option<Cow<'_, str>> =
-                    json::find(sight.body, pointer).map_err(|_| malformed)?;
+                    json::find(view.body, pointer).map_err(|_| malformed)?;
                 sink(found.ok_or(NotAuthentic::SignatureMissing)?.as_bytes());
             }
         }
@@ -358,7 +362,7 @@ impl Piece {
     }
 }
 
-impl fmt::Display for Piece {
+impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Literal(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
@@ -381,19 +385,19 @@ mod tests {
 
     use super::*;
 
-    /// Counts the ways to cut `content` into values of the pieces.
-    fn readings(pieces: &[Piece], content: &[u8]) -> usize {
-        let Some((piece, rest)) = pieces.split_first() else {
+    /// Counts the ways to cut `content` into values of the parts.
+    fn readings(parts: &[Part], content: &[u8]) -> usize {
+        let Some((part, rest)) = parts.split_first() else {
             return usize::from(content.is_empty());
         };
-        if let Piece::Literal(literal) = piece {
+        if let Part::Literal(literal) = part {
             return content
                 .strip_prefix(&**literal)
                 .map_or(0, |content| readings(rest, content));
         }
         let longest = content
             .iter()
-            .take_while(|byte| piece.may_hold(**byte, Format::Unix))
+            .take_while(|byte| part.may_hold(**byte, Format::Unix))
             .count();
         (0..=longest)
             .map(|length| readings(rest, &content[length..]))
@@ -401,7 +405,7 @@ mod tests {
     }
 
     proptest! {
-        /// Content whose borders count as certain can be read in one way only.
+        /// Checks that content whose borders count as certain can be read in one way only.
         #[test]
         fn certain_borders_have_one_reading(
             names in prop::collection::vec(prop::sample::select(vec!["{id}", "{path}", "{header:a}", "{timestamp}", "{url}", "{body}"]), 1..4),
@@ -413,14 +417,14 @@ mod tests {
             prop_assume!(template.ambiguous_border(Format::Unix).is_none());
             let mut values = values.iter();
             let mut content = Vec::new();
-            for piece in template.pieces() {
-                if let Piece::Literal(literal) = piece {
+            for part in template.parts() {
+                if let Part::Literal(literal) = part {
                     content.extend_from_slice(literal);
                 } else {
-                    content.extend(values.next().unwrap().bytes().filter(|byte| piece.may_hold(*byte, Format::Unix)));
+                    content.extend(values.next().unwrap().bytes().filter(|byte| part.may_hold(*byte, Format::Unix)));
                 }
             }
-            prop_assert_eq!(readings(template.pieces(), &content), 1, "{}", text);
+            prop_assert_eq!(readings(template.parts(), &content), 1, "{}", text);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What a signature covers.
+//! The facts that a signature covers.
 use std::fmt;
 
-/// What a signature covers. `Display` is for people: `timestamp, body, ID`.
+/// The set of facts that a signature covers. `Display` is for people: `timestamp, body, ID`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "it is a set, and each is asked for by name"
+    reason = "it is a set whose members are read by name"
 )]
 pub struct Covers {
     /// The whole body.
@@ -29,12 +29,12 @@ pub struct Covers {
 }
 
 impl Covers {
-    /// Whether it covers nothing.
+    /// Returns whether the signature covers nothing.
     pub fn nothing(self) -> bool {
         self == Self::default()
     }
 
-    /// The value of the `Hookgate-Covers` header: `body,timestamp,id`; `none` if it covers nothing.
+    /// Writes the value of the `Hookgate-Covers` header: `body,timestamp,id`; `none` if it covers nothing.
     pub fn header_value(self) -> String {
         let names = [
             (self.body, "body"),
@@ -50,7 +50,7 @@ impl Covers {
         listed(&names, ",", "none")
     }
 
-    /// Reads what [`Self::header_value`] wrote; words that it does not know count for nothing.
+    /// Parses a value that [`Self::header_value`] wrote. Unknown words are ignored.
     pub fn parse(text: &str) -> Self {
         let has = |word: &str| text.split(',').any(|known| known == word);
         Self {

@@ -1,10 +1,12 @@
-//! How the text of a secret becomes key bytes.
+//! Encodings of secrets: from text to key bytes.
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-/// How the text of a secret becomes key bytes.
+use super::secret::SecretError;
+
+/// The encoding of a secret: the way from its text to key bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// The text itself.
@@ -19,11 +21,11 @@ pub enum Encoding {
     WhsecOrUtf8,
     /// The text in Unicode's NFKD form.
     Nfkd,
-    /// What follows the first colon.
+    /// The text after the first colon.
     AfterColon,
 }
 
-/// Takes what the libraries of the providers take: no padding, and bits after the last whole byte, which are dropped.
+/// Accepts the same texts as the libraries of the providers: without padding, and with bits after the last whole byte, which are dropped.
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
@@ -42,7 +44,7 @@ impl Encoding {
         "after_colon",
     ];
 
-    /// The encoding of that name.
+    /// Parses the name of an encoding.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "utf8" => Self::Utf8,
@@ -56,66 +58,59 @@ impl Encoding {
         })
     }
 
-    /// The key bytes that `text` stands for, followed by `suffix`.
+    /// Decodes `text` to key bytes, followed by `suffix`.
     ///
     /// # Errors
-    /// What is wrong with the text, without showing it; an empty key is an error, always.
+    /// The fault of the text, without showing it. An empty key is always an error.
     pub fn decode(
         self,
         text: &[u8],
         suffix: Option<&str>,
-    ) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    ) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         let mut key = match self {
             Self::Utf8 => Zeroizing::new(text.to_vec()),
-            // no key, but a prefix that is no part of it: it reads as base64 by chance
+            // the prefix is not part of the key, and is base64 only by chance
             Self::Base64 if after_whsec(text).is_some() => {
-                return Err("the secret begins with whsec_: its encoding is `whsec`");
+                return Err(SecretError::HasPrefix);
             }
             Self::Base64 => base64(text)?,
-            Self::Hex => {
-                Zeroizing::new(hex::decode(text).map_err(|_| "the secret is not hexadecimal")?)
-            }
+            Self::Hex => Zeroizing::new(hex::decode(text).map_err(|_| SecretError::NotHex)?),
             Self::Whsec => base64(after_whsec(text).unwrap_or(text))?,
             Self::WhsecOrUtf8 => match after_whsec(text) {
                 Some(rest) => base64(rest)?,
                 None => Zeroizing::new(text.to_vec()),
             },
             Self::Nfkd => {
-                let text = std::str::from_utf8(text).map_err(|_| "the secret is not UTF-8")?;
+                let text = std::str::from_utf8(text).map_err(|_| SecretError::NotUtf8)?;
                 Zeroizing::new(text.nfkd().collect::<String>().into_bytes())
             }
             Self::AfterColon => {
                 let mut halves = text.splitn(2, |byte| *byte == b':').skip(1);
-                Zeroizing::new(
-                    halves
-                        .next()
-                        .ok_or("the secret has no colon; the provider signs with what follows it")?
-                        .to_vec(),
-                )
+                Zeroizing::new(halves.next().ok_or(SecretError::NoColon)?.to_vec())
             }
         };
         if key.is_empty() {
-            return Err("the secret is empty");
+            return Err(SecretError::Empty);
         }
         key.extend_from_slice(suffix.unwrap_or_default().as_bytes());
         Ok(key)
     }
 }
 
-/// Returns what follows `whsec_`, with the version in front of it that Supabase shows: `v1,whsec_`.
+/// Returns the text after `whsec_`, or after `v1,whsec_` as Supabase shows it; `None` without such a prefix.
 fn after_whsec(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"v1,")
         .unwrap_or(text)
         .strip_prefix(b"whsec_")
 }
 
-fn base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+fn base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let url_safe = text.iter().any(|byte| matches!(byte, b'-' | b'_'));
     let engine = if url_safe { URL_SAFE } else { STANDARD };
     engine
         .decode(text)
         .map(Zeroizing::new)
-        .map_err(|_| "the secret is not base64")
+        .map_err(|_| SecretError::NotBase64)
 }
 
 #[cfg(test)]
@@ -129,7 +124,7 @@ mod tests {
             .map(|key| key.to_vec())
     }
 
-    /// The last character of `AB` and of `AAB` holds bits of no whole byte: Python, Node.js, Go and PHP drop them.
+    /// Checks the last character of `AB` and of `AAB`, whose spare bits Python, Node.js, Go and PHP drop.
     #[test]
     fn spare_bits_of_base64_are_dropped() {
         for (spare, same) in [

@@ -7,14 +7,14 @@ use sha2::{Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq};
 
 /// The longest tag, in bytes.
-const LONGEST: usize = 64;
-/// Room to decode into: base64 is decoded in whole groups.
-const ROOM: usize = 96;
+const MAX_TAG_BYTES: usize = 64;
+/// The size of the buffer to decode into, in bytes: base64 is decoded in whole groups.
+const BUFFER_BYTES: usize = 96;
 
-/// Which hash a provider uses.
+/// The hash function of an HMAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// HMAC-SHA-1: what some providers still demand.
+    /// HMAC-SHA-1, which some providers still use.
     Sha1,
     /// HMAC-SHA-256.
     Sha256,
@@ -26,7 +26,7 @@ impl Algorithm {
     /// The names in the config.
     pub const NAMES: [&'static str; 3] = ["sha1", "sha256", "sha512"];
 
-    /// The algorithm of that name.
+    /// Parses the name of an algorithm.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "sha1" => Self::Sha1,
@@ -37,7 +37,7 @@ impl Algorithm {
     }
 }
 
-/// A MAC under way, or, before anything is fed, a precomputed key schedule that is cloned for each request.
+/// A MAC in progress. Before anything is fed it is a key schedule, computed once and cloned for each request.
 #[derive(Clone)]
 pub(super) enum Mac {
     Sha1(Hmac<Sha1>),
@@ -46,7 +46,7 @@ pub(super) enum Mac {
 }
 
 impl Mac {
-    /// `None` for a key that the hash cannot take; HMAC takes every length.
+    /// Computes the key schedule. Returns `None` for a key that the hash cannot use; HMAC takes every length.
     pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
         match algorithm {
             Algorithm::Sha1 => Hmac::new_from_slice(key).ok().map(Self::Sha1),
@@ -75,14 +75,14 @@ impl Mac {
 /// A tag, computed or presented.
 #[derive(Clone, Copy)]
 pub(super) struct Tag {
-    bytes: [u8; LONGEST],
-    /// What was decoded may be longer than any tag; then it matches none.
+    bytes: [u8; MAX_TAG_BYTES],
+    /// The number of bytes. A decoded text may be longer than any tag; then it matches none.
     length: usize,
 }
 
 impl Tag {
     pub(super) fn new(from: &[u8]) -> Self {
-        let mut bytes = [0; LONGEST];
+        let mut bytes = [0; MAX_TAG_BYTES];
         for (to, from) in bytes.iter_mut().zip(from) {
             *to = *from;
         }
@@ -96,13 +96,13 @@ impl Tag {
         self.bytes.get(..self.length).unwrap_or(&self.bytes)
     }
 
-    /// Whether both are the same, in a time that depends on no byte of either. Lengths are no secret.
+    /// Compares both tags in constant time: the time depends on no byte of either. Lengths are not secret.
     pub(super) fn same(&self, other: &Self) -> Choice {
         self.bytes.ct_eq(&other.bytes) & Choice::from(u8::from(self.length == other.length))
     }
 }
 
-/// How a tag is written.
+/// The text form of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagEncoding {
     /// Hexadecimal, either case.
@@ -122,7 +122,7 @@ impl TagEncoding {
     /// The names in the config.
     pub const NAMES: [&'static str; 3] = ["hex", "base64", "base64url"];
 
-    /// The encoding of that name.
+    /// Parses the name of an encoding.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "hex" => Self::Hex,
@@ -132,15 +132,15 @@ impl TagEncoding {
         })
     }
 
-    /// The tag that `text` says; `None` if it is empty or not in this encoding.
+    /// Decodes a tag; `None` if `text` is empty or not in this encoding.
     pub(super) fn decode(self, text: &[u8]) -> Option<Tag> {
         if text.is_empty() {
             return None;
         }
-        if text.len() > 2 * LONGEST {
+        if text.len() > 2 * MAX_TAG_BYTES {
             return self.decode_long(text);
         }
-        let mut room = [0; ROOM];
+        let mut room = [0; BUFFER_BYTES];
         let length = match self {
             Self::Hex => {
                 let length = text.len() / 2;
@@ -155,7 +155,7 @@ impl TagEncoding {
         room.get(..length).map(Tag::new)
     }
 
-    /// Too long for any tag: all that matters is whether it is well written.
+    /// Decodes a text that is too long for any tag: it only matters whether it is well formed.
     fn decode_long(self, text: &[u8]) -> Option<Tag> {
         let decoded = match self {
             Self::Hex => hex::decode(text).ok(),

@@ -1,7 +1,7 @@
 //! Finds one scalar in a JSON body by pointer, without building the document.
 //!
 //! Two parsers that disagree about a repeated key would read different requests from the same bytes,
-//! so a key on the pointer's way that occurs twice is an error, not a choice.
+//! so a repeated key on the path of the pointer is an error.
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -14,35 +14,52 @@ const MAX_BYTES: usize = 32 << 20;
 /// The deepest pointer.
 const MAX_STEPS: usize = 16;
 
-/// The body is not JSON, is too large to search, or repeats a key on the way.
+/// The error for a body that is not JSON, is too large to search, or repeats a key on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
 
-/// Says what is wrong with a pointer, if anything is.
-pub(crate) fn check_pointer(pointer: &str) -> Result<(), &'static str> {
+/// The fault of a JSON pointer, with the text to write instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPointer {
+    /// It does not begin with `/`.
+    #[error("a JSON pointer begins with `/`, such as `/data/id`")]
+    NoSlash,
+    /// It has more steps than a body is searched for.
+    #[error("a JSON pointer has at most {} steps", MAX_STEPS)]
+    TooDeep,
+    /// It has a `~` that begins no escape.
+    #[error("in a JSON pointer `~` is written `~0` and `/` inside a key `~1`")]
+    StrayTilde,
+}
+
+/// Checks that a pointer can be searched for.
+///
+/// # Errors
+/// The fault of the pointer.
+pub fn check_pointer(pointer: &str) -> Result<(), BadPointer> {
     let Some(steps) = pointer.strip_prefix('/') else {
-        return Err("a JSON pointer begins with `/`, such as `/data/id`");
+        return Err(BadPointer::NoSlash);
     };
     if steps.split('/').count() > MAX_STEPS {
-        return Err("a JSON pointer has at most 16 steps");
+        return Err(BadPointer::TooDeep);
     }
     let stray = steps
         .split('~')
         .skip(1)
         .any(|rest| !rest.starts_with(['0', '1']));
     if stray {
-        Err("in a JSON pointer `~` is written `~0` and `/` inside a key `~1`")
+        Err(BadPointer::StrayTilde)
     } else {
         Ok(())
     }
 }
 
-/// The scalar under `pointer`: a string decoded, a number or boolean as it is written; `None` if there is no such scalar.
+/// Returns the scalar under `pointer`: a string decoded, a number or boolean as it is written; `None` if there is no scalar.
 pub(crate) fn find<'b>(body: &'b [u8], pointer: &str) -> Result<Option<Cow<'b, str>>, Unreadable> {
     locate(body, pointer)?.map_or(Ok(None), |raw| scalar(raw.get()))
 }
 
-/// Returns the bytes of `body` that the value under `pointer` takes, of whatever type it is.
+/// Returns the range of the value under `pointer` in `body`, of any type.
 pub(crate) fn span(body: &[u8], pointer: &str) -> Result<Option<Range<usize>>, Unreadable> {
     let Some(raw) = locate(body, pointer)? else {
         return Ok(None);
@@ -230,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_key_on_the_way_is_an_error_whatever_its_spelling() {
+    fn repeated_key_on_the_path_is_an_error_in_any_spelling() {
         assert_eq!(text(r#"{"id":"a","id":"b"}"#, "/id"), Err(Unreadable));
         assert_eq!(text(r#"{"id":"a","\u0069d":"b"}"#, "/id"), Err(Unreadable));
         assert_eq!(
@@ -244,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_unreadable_and_depth_costs_no_stack() {
+    fn invalid_json_is_unreadable_and_depth_needs_no_stack() {
         for body in ["", "{", "{\"id\":1} x", "id=1"] {
             assert_eq!(text(body, "/id"), Err(Unreadable), "{body}");
         }

@@ -1,4 +1,4 @@
-//! Facts of a request: where they stand, and how strictly they are read.
+//! Facts of a request: their places, and how strictly they are read.
 use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue};
@@ -6,49 +6,54 @@ use http::{HeaderName, HeaderValue};
 use super::{NotAuthentic, json};
 use crate::request::{Received, RequestHead};
 
-/// The longest header that signed content may take, in bytes.
-const MAX_HEADER: usize = 4 << 10;
-/// The longest delivery ID that signed content may take, in bytes.
-const MAX_ID: usize = 256;
+/// The longest header that may be part of signed content, in bytes.
+const MAX_HEADER_BYTES: usize = 4 << 10;
+/// The longest delivery ID that may be part of signed content, in bytes.
+const MAX_ID_BYTES: usize = 256;
 
-/// A header that may go by several names. The first that is there counts; if another is there too, both say the same.
+/// A header that may have several names. The first that occurs counts; if another occurs too, both must have the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderNames(Box<[HeaderName]>);
 
-/// Why a header cannot be read.
+/// The reason why a header cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unclear {
-    /// One name is there with different values.
+pub(super) enum HeaderConflict {
+    /// One name occurs with different values.
     Repeated,
-    /// Two names are there with different values.
+    /// Two names occur with different values.
     Contradicted,
 }
 
 impl HeaderNames {
-    /// These names, the preferred one first. Without one, nothing is ever found.
+    /// Takes the names, the preferred one first. Without a name, nothing is ever found.
     pub fn new(names: impl Into<Box<[HeaderName]>>) -> Self {
         Self(names.into())
     }
 
-    /// The names, the preferred one first.
+    /// Returns the names, the preferred one first.
     pub fn names(&self) -> &[HeaderName] {
         &self.0
     }
 
-    /// Returns whether two readers could take different values: a name is there with different values, or two names contradict each other.
+    /// Returns whether two readers could take different values: a name occurs with different values, or two names contradict each other.
     pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
         self.read(head).is_err()
     }
 
-    /// The value under the first name that is there.
+    /// Returns the value under the first name that occurs.
     pub(super) fn read<'r>(
         &self,
         head: &'r RequestHead,
-    ) -> Result<Option<&'r HeaderValue>, Unclear> {
+    ) -> Result<Option<&'r HeaderValue>, HeaderConflict> {
         let mut found: Option<&HeaderValue> = None;
         for name in &self.0 {
-            match (head.single(name).map_err(|_| Unclear::Repeated)?, found) {
-                (Some(value), Some(first)) if value != first => return Err(Unclear::Contradicted),
+            match (
+                head.single(name).map_err(|_| HeaderConflict::Repeated)?,
+                found,
+            ) {
+                (Some(value), Some(first)) if value != first => {
+                    return Err(HeaderConflict::Contradicted);
+                }
                 (Some(value), None) => found = Some(value),
                 (Some(_) | None, _) => {}
             }
@@ -63,24 +68,25 @@ impl From<HeaderName> for HeaderNames {
     }
 }
 
-/// Where a fact of the request stands.
+/// The place of a fact in the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Locator {
-    /// In a header that occurs once.
+    /// A header that occurs once.
     Header(HeaderNames),
-    /// In the body, by JSON pointer.
+    /// A field of the body, by JSON pointer.
     Json(String),
-    /// In the query, percent-decoded.
+    /// A query parameter, percent-decoded.
     Query(String),
 }
 
 impl Locator {
-    /// The value there, as text; numbers and booleans of JSON as they are written. `None` if it is absent, repeated,
-    /// contradicted by another of its names, empty, or no such value.
+    /// Returns the value as text; numbers and booleans of JSON as they are written. `None` if it is absent, repeated,
+    /// contradicted by another of its names, empty, or not a scalar.
     pub fn find(&self, received: &Received) -> Option<String> {
         self.look(&received.head, received.body.bytes())
     }
 
+    /// Finds the value like [`Self::find`].
     pub(super) fn look(&self, head: &RequestHead, body: &[u8]) -> Option<String> {
         let value = match self {
             Self::Header(names) => {
@@ -97,7 +103,7 @@ impl Locator {
         }
     }
 
-    /// The value as a part of signed content: visible ASCII up to 256 bytes.
+    /// Returns the value as a part of signed content: visible ASCII up to 256 bytes.
     pub(super) fn strict<'r>(
         &self,
         head: &'r RequestHead,
@@ -114,7 +120,8 @@ impl Locator {
             Self::Query(name) => query(head, name)?.map(bytes),
         };
         let value = value.ok_or(NotAuthentic::SignatureMissing)?;
-        let visible = (1..=MAX_ID).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
+        let visible =
+            (1..=MAX_ID_BYTES).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
         if visible {
             Ok(value)
         } else {
@@ -122,7 +129,7 @@ impl Locator {
         }
     }
 
-    /// Returns the names of its header; none if it is no header.
+    /// Returns the names of its header; none if it is not a header.
     pub fn headers(&self) -> &[HeaderName] {
         match self {
             Self::Header(names) => names.names(),
@@ -135,7 +142,7 @@ impl Locator {
         matches!(self, Self::Header(names) if names.is_ambiguous(head))
     }
 
-    /// Whether it takes the body to find it.
+    /// Returns whether the fact is in the body.
     pub(super) fn in_body(&self) -> bool {
         matches!(self, Self::Json(_))
     }
@@ -148,7 +155,7 @@ fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
     }
 }
 
-/// A header as a part of signed content: there once, visible ASCII and spaces, at most 4 KiB.
+/// Returns a header as a part of signed content: it occurs once and holds visible ASCII and spaces, at most 4 KiB.
 pub(super) fn strict_header<'r>(
     head: &'r RequestHead,
     name: &HeaderName,
@@ -158,7 +165,7 @@ pub(super) fn strict_header<'r>(
         .map_err(|_| NotAuthentic::SignatureMalformed)?
         .ok_or(NotAuthentic::SignatureMissing)?
         .as_bytes();
-    let plain = (1..=MAX_HEADER).contains(&value.len())
+    let plain = (1..=MAX_HEADER_BYTES).contains(&value.len())
         && value.iter().all(|byte| (b' '..=b'~').contains(byte));
     if plain {
         Ok(value)
@@ -167,7 +174,7 @@ pub(super) fn strict_header<'r>(
     }
 }
 
-/// A query parameter, decoded; it must occur at most once. One that is not UTF-8 is malformed: its bytes would be lost,
+/// Returns a query parameter, decoded. It must occur at most once. One that is not UTF-8 is malformed: its bytes would be lost,
 /// and two different values would read the same.
 pub(super) fn query<'r>(
     head: &'r RequestHead,

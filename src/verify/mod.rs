@@ -1,7 +1,9 @@
-//! Decides whether a request is authentic: bytes, compiled policy and `now` in, a verdict out. No socket, clock or store.
+//! Decides whether a request is authentic: bytes, a compiled policy and `now` in, a verdict out. No socket, clock or store.
 //!
-//! Two doors, one path: the gate feeds a body as it arrives ([`Verifier::begin`], [`Check::update`], [`Check::finish`]);
-//! vectors, commands and benches have it whole ([`Verifier::verify`]).
+//! The gateway feeds a body while it arrives: [`Verifier::begin`], [`Check::update`], [`Check::finish`]. Everything else has the
+//! complete request, and calls [`Verifier::verify_http`] or [`Verifier::verify`], which take the same path.
+//!
+//! All candidate secrets are compared in constant time, and none is looked at before all are compared.
 mod check;
 mod content;
 mod covers;
@@ -10,7 +12,6 @@ pub mod handshake;
 mod hmac;
 mod json;
 mod locator;
-mod resign;
 mod scheme;
 pub mod secret;
 mod secret_locations;
@@ -28,66 +29,62 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::clock::{Dates, Now};
+use bytes::Bytes;
+
+use crate::clock::{Clock as _, Dates, FrozenClock, Now};
 use crate::request::{Params, Received, RequestHead};
 
-pub use crate::verify::stored::KeptProof;
 pub use check::{Check, Stale, Verdict};
-pub use content::{BadTemplate, PLACEHOLDERS, Piece, Template};
+pub use content::{BadTemplate, PLACEHOLDERS, Part, Template};
 pub use covers::Covers;
 pub use encoding::Encoding;
-pub use handshake::{Handshakes, Tokens};
+pub use handshake::{Handshakes, TokenGrammar};
 pub use hmac::{Algorithm, TagEncoding};
+pub use json::{BadPointer, check_pointer};
 pub use locator::{HeaderNames, Locator};
-pub use resign::NotResignable;
-pub use scheme::Scheme;
-pub use scheme::mac::{HmacScheme, SignedTime, TimeAt};
+pub use scheme::mac::HmacScheme;
+pub use scheme::signed_time::{SignedTime, TimeAt};
+pub use scheme::{Scheme, SecretKind};
 pub use secret::{
-    BadSecret, Candidate, KeyedBy, SecretKind, SecretSet, SecretTable, SecretText, TableMap, is_key,
+    BadSecret, Candidate, KeyedBy, SecretError, SecretSet, SecretTable, SecretText, TableMap,
+    is_key,
 };
 pub use secret_locations::SecretLocations;
 pub use shape::Shape;
-pub use sign::{CannotSign, Signed};
+pub use sign::{CannotSign, NotResignable, Signed};
 pub use source::{Layout, Source, SourcePlace};
 pub use standard::SigningKey;
+pub use stored::StoredProof;
 pub use timestamp::Format;
 
-/// Whether `text` is a JSON pointer that can be searched.
-///
-/// # Errors
-/// What to write instead.
-pub fn check_pointer(text: &str) -> Result<(), &'static str> {
-    json::check_pointer(text)
-}
-
-/// Why a request is not authentic: a closed set. None of it tells anything of a secret, and the sender sees none of it.
+/// The reason why a request is not authentic: a closed set. It reveals nothing of a secret, and the sender never sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAuthentic {
-    /// The signature, token or credentials are absent.
+    /// The signature, token or credentials are missing.
     #[error("the signature is missing")]
     SignatureMissing,
-    /// They are there, and are not written as the scheme says; or something else the signature covers is not.
+    /// The signature, or another part of the signed content, does not follow the grammar of the scheme.
     #[error("the signature is malformed")]
     SignatureMalformed,
-    /// No candidate secret gives this signature.
+    /// No active candidate secret gives this signature.
     #[error("the signature matches no candidate secret")]
     SignatureMismatch,
-    /// The signed time is absent.
+    /// The signed time is missing.
     #[error("the signed timestamp is missing")]
     TimestampMissing,
-    /// The signed time is not written as the scheme says.
+    /// The signed time is not in the format of the scheme.
     #[error("the signed timestamp is malformed")]
     TimestampMalformed,
     /// The signed time is older than the tolerance.
     #[error("the signed timestamp is too old")]
     TimestampStale,
-    /// The signed time is further ahead than the tolerance.
+    /// The signed time is further in the future than the tolerance.
     #[error("the signed timestamp is in the future")]
     TimestampFuture,
 }
 
 impl NotAuthentic {
-    /// The stable code.
+    /// Returns the stable code.
     pub const fn code(self) -> &'static str {
         match self {
             Self::SignatureMissing => "signature_missing",
@@ -101,7 +98,9 @@ impl NotAuthentic {
     }
 }
 
-/// A compiled `verify` block with its secrets.
+/// A compiled `verify` block with its secrets: decides whether requests are authentic.
+///
+/// `Verifier::from_preset` makes one of a preset, [`Shape::with_secrets`] of a compiled block.
 #[derive(Debug)]
 pub struct Verifier {
     shape: Shape,
@@ -110,16 +109,34 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Begins a check with what the head alone tells. The body follows by [`Check::update`].
-    /// Verdicts wait for [`Check::finish`], so that a refusal costs and looks the same wherever it was decided.
+    /// Begins a check with the head. The body follows by [`Check::update`].
+    ///
+    /// There is no verdict before [`Check::finish`], so that a refusal costs and looks the same wherever it was decided.
     pub fn begin<'a>(&'a self, head: &RequestHead, params: &Params) -> Check<'a> {
         Check::new(self, head, self.secrets.find(head, params))
     }
 
-    /// Checks a request that is wholly here, as of `now`; for whatever is no running gateway.
+    /// Verifies a complete request as of `now`, for programs that are not a running gateway.
+    ///
+    /// The body is verified as it is, so it must be the bytes that were received. The sender is unknown, and the request has no path
+    /// parameters. It came over TLS unless its URI says `http`.
     ///
     /// # Errors
-    /// Why it is not authentic, with the request given back.
+    /// The reason why the request is not authentic.
+    pub fn verify_http<B: Into<Bytes>>(
+        &self,
+        request: http::Request<B>,
+        now: SystemTime,
+    ) -> Result<Authentic, NotAuthentic> {
+        let now = FrozenClock(now).now();
+        self.verify(Received::from_http(request, now), &Params::default(), now)
+            .map_err(|refused| refused.why)
+    }
+
+    /// Verifies a complete request with its path parameters as of `now`, for programs that are not a running gateway.
+    ///
+    /// # Errors
+    /// The reason why it is not authentic, with the request given back.
     #[expect(
         clippy::result_large_err,
         reason = "the request is moved back to its owner; boxing it would cost an allocation a refusal"
@@ -135,33 +152,33 @@ impl Verifier {
         check.finish(received, now, &Dates::at(now.wall))
     }
 
-    /// Whether the signature covers the delivery ID, so that it alone can be the key of the ledger.
+    /// Returns whether the signature covers the delivery ID, so that the ID alone can be the key of the ledger.
     pub fn covers_id(&self) -> bool {
         self.covers().id
     }
 
-    /// What the signature covers.
+    /// Returns the facts that the signature covers.
     pub fn covers(&self) -> Covers {
         self.shape.covers()
     }
 
-    /// Returns whether only who signs can choose the path that is asked for.
+    /// Returns whether only the signer can choose the path of the request.
     pub fn covers_path(&self) -> bool {
         self.shape.covers_path(self.public_url.is_some())
     }
 
-    /// Returns whether two readers could read a header differently that the scheme reads as single, or the header with the account.
+    /// Returns whether two readers could read a header of the scheme, or the header with the account, differently.
     pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
         let account = self.secrets.keyed_by().and_then(KeyedBy::header);
         account.is_some_and(|name| head.single(name).is_err()) || self.shape.is_ambiguous(head)
     }
 
-    /// How old a signed time may be; none where the signature covers no time.
+    /// Returns the greatest age of a signed time; `None` if the signature covers no time.
     pub fn tolerance(&self) -> Option<Duration> {
         self.shape.tolerance().filter(|_| self.covers().timestamp)
     }
 
-    /// The event type of a request, for logs. It is covered only if the body or header it stands in is.
+    /// Returns the event type of a request, for logs. It is covered only if its header or body is.
     pub fn event_type(&self, received: &Received) -> Option<String> {
         self.shape
             .event_type
@@ -169,25 +186,25 @@ impl Verifier {
             .and_then(|at| at.find(received))
     }
 
-    /// Takes no body for authentic that could be a token: the gate hands out MACs of tokens.
+    /// Refuses bodies that could be such a token: the gateway gives away MACs of tokens.
     #[must_use]
-    pub fn apart_from(mut self, tokens: Tokens) -> Self {
+    pub fn apart_from(mut self, tokens: TokenGrammar) -> Self {
         self.shape = self.shape.apart_from(tokens);
         self
     }
 
-    /// The block it was made from.
+    /// Returns the compiled block that it was made from.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// Its secrets.
+    /// Returns its secrets.
     pub fn secrets(&self) -> &SecretSet {
         &self.secrets
     }
 }
 
-/// A request whose sender proved who it is. Only a [`Check`] makes one.
+/// A request whose sender proved its identity. Only a [`Check`] makes one.
 #[derive(Debug)]
 pub struct Authentic {
     received: Received,
@@ -199,68 +216,68 @@ pub struct Authentic {
 }
 
 impl Authentic {
-    /// The request as it came.
+    /// Returns the request as received.
     pub fn received(&self) -> &Received {
         &self.received
     }
-    /// The request, without its proof.
+    /// Returns the request without its proof.
     pub fn into_received(self) -> Received {
         self.received
     }
-    /// The name of the secret that matched.
+    /// Returns the name of the secret that matched.
     pub fn secret(&self) -> &Arc<str> {
         &self.secret
     }
-    /// The account: the key by which the secret was found, where the route finds its secrets by key.
+    /// Returns the account: the key by which the secret was found, if the route finds its secrets by key.
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
-    /// The signed time, where the signature covers one.
+    /// Returns the signed time, if the signature covers one.
     pub fn signed_at(&self) -> Option<SystemTime> {
         self.signed_at
     }
-    /// The provider's ID of this delivery, if the request has one.
+    /// Returns the provider's ID of this delivery, if the request has one.
     pub fn delivery_id(&self) -> Option<&str> {
         self.delivery_id.as_deref()
     }
-    /// Whether the signature covers the delivery ID.
+    /// Returns whether the signature covers the delivery ID.
     pub fn id_covered(&self) -> bool {
         self.covers.id
     }
-    /// What the signature covers.
+    /// Returns the facts that the signature covers.
     pub fn covers(&self) -> Covers {
         self.covers
     }
 }
 
-/// A request that is not authentic: why, and the request given back.
+/// A request that is not authentic.
 #[derive(Debug)]
 pub struct Refused {
-    /// Why.
+    /// The reason.
     pub why: NotAuthentic,
-    /// The request.
+    /// The request, given back.
     pub received: Received,
 }
 
-/// What may go on to the app.
+/// A request that may be forwarded.
 #[derive(Debug)]
 pub enum Cleared {
-    /// With a proof.
+    /// One with a proof.
     Authentic(Authentic),
-    /// Without one, because the route says `verify: none` or `mode: observe`. Never claims; has no secret that could count as a match.
+    /// One without a proof, because the route says `verify: none` or `mode: observe`. It never claims a delivery ID, and no secret matched.
     Unverified(Unverified),
 }
 
-/// A request that goes on unproved: of a route that verifies nothing, or of one that observes.
+/// A request without a proof, of a route with `verify: none` or `mode: observe`.
 #[derive(Debug)]
 pub struct Unverified {
     received: Received,
-    /// The account that was proved on a route that observes: its values are kept apart from those of others there, too.
+    /// The account that was proved on a route with `mode: observe`. Its values are separate from those of other accounts there, too.
     account: Option<Box<str>>,
 }
 
 impl Unverified {
-    /// For a route that says `verify: none`, and for no other.
+    /// Clears a request of a route with `verify: none`, and of no other.
     pub fn by_config(received: Received) -> Self {
         Self {
             received,
@@ -268,7 +285,7 @@ impl Unverified {
         }
     }
 
-    /// For a route that observes: what it would refuse goes on.
+    /// Clears a request that a route with `mode: observe` would refuse.
     pub fn refused(refused: Refused) -> Self {
         Self {
             received: refused.received,
@@ -278,7 +295,7 @@ impl Unverified {
 }
 
 impl Cleared {
-    /// For a route that observes: the proof, if there is one, is not told to the app and claims nothing.
+    /// Drops the proof, for a route with `mode: observe`: it is not forwarded and claims nothing.
     #[must_use]
     pub fn without_proof(self) -> Self {
         match self {
@@ -289,7 +306,7 @@ impl Cleared {
         }
     }
 
-    /// The request as it came.
+    /// Returns the request as received.
     pub fn received(&self) -> &Received {
         match self {
             Self::Authentic(authentic) => authentic.received(),
@@ -297,7 +314,7 @@ impl Cleared {
         }
     }
 
-    /// The account that sent it, where the route finds its secrets by key and one of that key's matched.
+    /// Returns the account that sent it, if the route finds its secrets by key and one of that key matched.
     pub fn account(&self) -> Option<&str> {
         match self {
             Self::Authentic(authentic) => authentic.account(),

@@ -1,32 +1,71 @@
-//! Candidate secrets: from text to key material once, found by list or by key.
-use std::collections::HashMap;
+//! Candidate secrets: turned from text into key material once.
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
-use http::HeaderName;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use super::encoding::Encoding;
 use super::hmac::{Algorithm, Mac};
+use super::scheme::SecretKind;
 use crate::clock::Dates;
-use crate::request::{Params, RequestHead};
+
+mod set;
+mod table;
+
+pub(super) use set::Candidates;
+pub use set::{BadSecret, SecretSet};
+pub use table::{KeyedBy, SecretTable, TableMap, is_key};
+
+/// The reason why the text of a secret cannot be used. It shows nothing of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// There is no text.
+    #[error("the secret is empty")]
+    Empty,
+    /// The text is not base64.
+    #[error("the secret is not base64")]
+    NotBase64,
+    /// The text is not hexadecimal.
+    #[error("the secret is not hexadecimal")]
+    NotHex,
+    /// The text is not UTF-8.
+    #[error("the secret is not UTF-8")]
+    NotUtf8,
+    /// The text has a prefix that is no part of the key.
+    #[error("the secret begins with whsec_: its encoding is `whsec`")]
+    HasPrefix,
+    /// The text has no colon, and the key is behind the first one.
+    #[error("the secret has no colon; the provider signs with the text after the colon")]
+    NoColon,
+    /// The text is not a user and a password.
+    #[error("write the secret as `user:password`")]
+    NotCredentials,
+    /// The algorithm takes no key of this length.
+    #[error("the secret has a length that the algorithm cannot use")]
+    Length,
+}
+
+impl From<SecretError> for String {
+    fn from(error: SecretError) -> Self {
+        error.to_string()
+    }
+}
 
 /// A secret as it was loaded: text, not yet a key.
 #[derive(Clone)]
 pub struct SecretText {
-    /// How logs and metrics call it.
+    /// Its name in logs and metrics.
     pub name: Arc<str>,
     /// The text, wiped on drop.
     pub text: Zeroizing<Vec<u8>>,
-    /// How it becomes key bytes, instead of the scheme's way; each that decodes is a candidate.
+    /// The encodings of this secret, instead of the scheme's. Each that decodes the text makes a candidate.
     pub encodings: Option<Vec<Encoding>>,
-    /// Not accepted before this time.
+    /// The time before which it is not active.
     pub not_before: Option<SystemTime>,
-    /// Not accepted from this time on.
+    /// The time from which on it is no longer active.
     pub expires: Option<SystemTime>,
 }
 
@@ -38,17 +77,6 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// What a secret is made into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SecretKind {
-    /// A key schedule.
-    Hmac(Algorithm),
-    /// A text that is presented as it is.
-    Token,
-    /// `user:password`.
-    Basic,
-}
-
 /// One of the secrets now accepted.
 #[derive(Clone)]
 pub struct Candidate {
@@ -58,10 +86,14 @@ pub struct Candidate {
     expires: Option<SystemTime>,
 }
 
+/// A secret, prepared for comparison.
 #[derive(Clone)]
-enum Material {
+pub(super) struct Material(Form);
+
+#[derive(Clone)]
+enum Form {
     Key(Box<Mac>),
-    /// Compared by digest, so that neither content nor length shows in time; the text is kept to sign with.
+    /// Compared by digest, so that the time reveals neither content nor length. The text itself is for signing.
     Text {
         digest: [u8; 32],
         text: Zeroizing<Vec<u8>>,
@@ -77,16 +109,16 @@ impl fmt::Debug for Candidate {
 }
 
 impl Candidate {
-    /// The candidates that one secret makes: one for each encoding that decodes it.
+    /// Makes the candidates of one secret: one for each encoding that decodes it.
     ///
     /// # Errors
-    /// What is wrong with the text, if no encoding decodes it.
+    /// The fault of the text, if no encoding decodes it.
     pub fn make(
         kind: SecretKind,
         defaults: &[Encoding],
         suffix: Option<&str>,
         secret: &SecretText,
-    ) -> Result<Vec<Self>, &'static str> {
+    ) -> Result<Vec<Self>, SecretError> {
         let encodings = secret.encodings.as_deref().unwrap_or(defaults);
         let encodings = if encodings.is_empty() {
             &[Encoding::Utf8]
@@ -94,43 +126,48 @@ impl Candidate {
             encodings
         };
         let mut made = Vec::with_capacity(encodings.len());
-        let mut why = "the secret is empty";
-        let mut seen: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+        let mut fault = SecretError::Empty;
+        let mut keys: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         for encoding in encodings {
             match encoding.decode(&secret.text, suffix) {
-                Ok(key) if seen.contains(&key) => {}
+                Ok(key) if keys.contains(&key) => {}
                 Ok(key) => {
                     made.push(Self {
                         name: Arc::clone(&secret.name),
-                        material: Material::make(kind, &key)?,
+                        material: kind.material(&key)?,
                         not_before: secret.not_before,
                         expires: secret.expires,
                     });
-                    seen.push(key);
+                    keys.push(key);
                 }
-                Err(reason) => why = reason,
+                Err(error) => fault = error,
             }
         }
-        if made.is_empty() { Err(why) } else { Ok(made) }
+        if made.is_empty() {
+            Err(fault)
+        } else {
+            Ok(made)
+        }
     }
 
-    /// The candidates of an entry of a table: always as many as there are encodings, however many of them decode, so that no key
-    /// takes longer than another, or than one that is in no table. What fills them up never matches.
+    /// Makes the candidates of an entry of a table: always one for each encoding, however many of them decode the text.
+    ///
+    /// So no key takes longer than another, or than one that is in no table. Decoys, which never match, make up the number.
     ///
     /// # Errors
-    /// What is wrong with the text, if no encoding decodes it.
+    /// The fault of the text, if no encoding decodes it.
     pub fn entry(
         kind: SecretKind,
         encodings: &[Encoding],
         suffix: Option<&str>,
         secret: &SecretText,
-    ) -> Result<Vec<Self>, &'static str> {
+    ) -> Result<Vec<Self>, SecretError> {
         let mut made = Self::make(kind, encodings, suffix, secret)?;
         made.extend(Self::decoys(kind, encodings).into_iter().skip(made.len()));
         Ok(made)
     }
 
-    /// Candidates that never match, one for each encoding.
+    /// Makes candidates that never match, one for each encoding.
     fn decoys(kind: SecretKind, encodings: &[Encoding]) -> Vec<Self> {
         let text = SecretText {
             name: "decoy".into(),
@@ -147,7 +184,7 @@ impl Candidate {
             .collect()
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -158,301 +195,49 @@ impl Candidate {
             && self.expires.is_none_or(|until| !dates.has_ended(until))
     }
 
-    /// From when on it is not accepted any more.
+    /// Returns the time from which on it is no longer active.
     pub fn expires(&self) -> Option<SystemTime> {
         self.expires
     }
 
-    /// A MAC with its key, nothing fed yet; `None` if it is not a key.
+    /// Returns a fresh MAC with its key; `None` if it is not a key.
     pub(super) fn mac(&self) -> Option<Mac> {
-        match &self.material {
-            Material::Key(mac) => Some((**mac).clone()),
-            Material::Text { .. } => None,
+        match &self.material.0 {
+            Form::Key(mac) => Some((**mac).clone()),
+            Form::Text { .. } => None,
         }
     }
 
-    /// Whether it is the text with that digest.
+    /// Compares the digest of its text with `presented`, in constant time.
     pub(super) fn is_text(&self, presented: &[u8; 32]) -> Choice {
-        match &self.material {
-            Material::Key(_) => Choice::from(0),
-            Material::Text { digest, .. } => digest.ct_eq(presented),
+        match &self.material.0 {
+            Form::Key(_) => Choice::from(0),
+            Form::Text { digest, .. } => digest.ct_eq(presented),
         }
     }
 
-    /// The text to present, if it is one.
+    /// Returns the text to present, if it is one.
     pub(super) fn text(&self) -> Option<&[u8]> {
-        match &self.material {
-            Material::Key(_) => None,
-            Material::Text { text, .. } => Some(text),
+        match &self.material.0 {
+            Form::Key(_) => None,
+            Form::Text { text, .. } => Some(text),
         }
     }
 }
 
 impl Material {
-    fn make(kind: SecretKind, key: &[u8]) -> Result<Self, &'static str> {
-        match kind {
-            SecretKind::Hmac(algorithm) => match Mac::new(algorithm, key) {
-                Some(mac) => Ok(Self::Key(Box::new(mac))),
-                None => Err("the secret has a length that the algorithm cannot take"),
-            },
-            SecretKind::Basic if !super::scheme::basic::well_formed(key) => {
-                Err("write the secret as `user:password`")
-            }
-            SecretKind::Token | SecretKind::Basic => Ok(Self::Text {
-                digest: Sha256::digest(key).into(),
-                text: Zeroizing::new(key.to_vec()),
-            }),
-        }
-    }
-}
-
-/// A secret of a list that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadSecret {
-    /// Its place in the list, counted from 0.
-    pub index: usize,
-    /// Its name.
-    pub name: Arc<str>,
-    /// What is wrong with it, without showing it.
-    pub why: &'static str,
-}
-
-/// The candidates by key, swapped in place when a file changes.
-#[derive(Clone, Default)]
-pub struct SecretTable(Arc<ArcSwap<TableMap>>);
-
-/// What a [`SecretTable`] holds.
-pub type TableMap = HashMap<Box<str>, Arc<[Candidate]>>;
-
-impl SecretTable {
-    /// A table of these entries.
-    pub fn new(map: TableMap) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(map)))
+    /// Makes a key schedule of a secret.
+    pub(super) fn key(algorithm: Algorithm, key: &[u8]) -> Result<Self, SecretError> {
+        let mac = Mac::new(algorithm, key).ok_or(SecretError::Length)?;
+        Ok(Self(Form::Key(Box::new(mac))))
     }
 
-    /// Puts a whole new map in place.
-    pub fn replace(&self, map: TableMap) {
-        self.0.store(Arc::new(map));
-    }
-
-    /// Changes one entry, or takes it out; the others stay as they are.
-    pub fn set(&self, key: &str, candidates: Option<&Arc<[Candidate]>>) {
-        self.0.rcu(|map| {
-            let mut map = TableMap::clone(map);
-            match candidates {
-                Some(candidates) => map.insert(key.into(), Arc::clone(candidates)),
-                None => map.remove(key),
-            };
-            map
-        });
-    }
-
-    /// The candidates of one key.
-    pub fn get(&self, key: &str) -> Option<Arc<[Candidate]>> {
-        self.0.load().get(key).cloned()
-    }
-
-    /// How many keys there are.
-    pub fn len(&self) -> usize {
-        self.0.load().len()
-    }
-
-    /// Whether there is no key.
-    pub fn is_empty(&self) -> bool {
-        self.0.load().is_empty()
-    }
-}
-
-impl fmt::Debug for SecretTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretTable({} keys)", self.len())
-    }
-}
-
-/// Where the key of a table stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyedBy {
-    /// In a path parameter.
-    Param(Box<str>),
-    /// In a header.
-    Header(HeaderName),
-}
-
-impl KeyedBy {
-    /// Returns the header that holds the key, if one does.
-    pub fn header(&self) -> Option<&HeaderName> {
-        match self {
-            Self::Header(name) => Some(name),
-            Self::Param(_) => None,
-        }
-    }
-}
-
-/// Whether `key` may be a key of a table: `[A-Za-z0-9_-]{1,128}`.
-pub fn is_key(key: &str) -> bool {
-    (1..=128).contains(&key.len())
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-}
-
-/// The secrets of a route.
-#[derive(Clone, Debug)]
-pub enum SecretSet {
-    /// Candidates, newest first.
-    List(Arc<[Candidate]>),
-    /// Candidates by key.
-    Table {
-        /// Where the key stands.
-        by: KeyedBy,
-        /// The entries.
-        table: SecretTable,
-        /// What an unknown key is tried with, so that it costs what a known one costs. It never matches.
-        decoy: Arc<[Candidate]>,
-    },
-}
-
-/// The candidates for one request.
-pub(super) enum Found<'a> {
-    Listed(&'a [Candidate]),
-    Keyed {
-        /// The key, which is a key of the table: the account.
-        account: Box<str>,
-        candidates: Arc<[Candidate]>,
-    },
-    /// The key is in no table: these never match. Held as those of a known key are, so that it takes as long.
-    Decoy(Arc<[Candidate]>),
-    /// The header with the key is there twice.
-    Repeated,
-}
-
-impl Found<'_> {
-    pub(super) fn candidates(&self) -> &[Candidate] {
-        match self {
-            Self::Listed(list) => list,
-            Self::Keyed {
-                candidates: list, ..
-            }
-            | Self::Decoy(list) => list,
-            Self::Repeated => &[],
-        }
-    }
-
-    pub(super) fn known(&self) -> bool {
-        matches!(self, Self::Listed(_) | Self::Keyed { .. })
-    }
-
-    /// The account whose secrets these are, where accounts exist.
-    pub(super) fn account(&self) -> Option<&str> {
-        match self {
-            Self::Keyed { account, .. } => Some(account),
-            Self::Listed(_) | Self::Decoy(_) | Self::Repeated => None,
-        }
-    }
-}
-
-impl SecretSet {
-    /// A list of candidates, in the order of the secrets.
-    ///
-    /// # Errors
-    /// Every secret that cannot be used.
-    pub fn list(
-        kind: SecretKind,
-        defaults: &[Encoding],
-        suffix: Option<&str>,
-        secrets: &[SecretText],
-    ) -> Result<Self, Vec<BadSecret>> {
-        let mut made = Vec::with_capacity(secrets.len());
-        let mut bad = Vec::new();
-        for (index, secret) in secrets.iter().enumerate() {
-            match Candidate::make(kind, defaults, suffix, secret) {
-                Ok(candidates) => made.extend(candidates),
-                Err(why) => bad.push(BadSecret {
-                    index,
-                    name: Arc::clone(&secret.name),
-                    why,
-                }),
-            }
-        }
-        if bad.is_empty() {
-            Ok(Self::List(made.into()))
-        } else {
-            Err(bad)
-        }
-    }
-
-    /// A table of candidates by key, each made by [`Candidate::entry`] with the same encodings.
-    pub fn table(
-        kind: SecretKind,
-        encodings: &[Encoding],
-        by: KeyedBy,
-        table: SecretTable,
-    ) -> Self {
-        Self::Table {
-            by,
-            table,
-            decoy: Candidate::decoys(kind, encodings).into(),
-        }
-    }
-
-    /// The candidates of a list, in its order; none for a table.
-    pub fn listed(&self) -> &[Candidate] {
-        match self {
-            Self::List(list) => list,
-            Self::Table { .. } => &[],
-        }
-    }
-
-    /// Where the key of a table stands; none for a list.
-    pub fn keyed_by(&self) -> Option<&KeyedBy> {
-        match self {
-            Self::List(_) => None,
-            Self::Table { by, .. } => Some(by),
-        }
-    }
-
-    /// The names of the secrets, of one account where they are found by key.
-    pub fn names(&self, account: Option<&str>) -> Vec<Arc<str>> {
-        let names = |candidates: &[Candidate]| {
-            candidates
-                .iter()
-                .map(|candidate| Arc::clone(candidate.name()))
-                .collect::<Vec<_>>()
-        };
-        let mut names = match self {
-            Self::List(list) => names(list),
-            Self::Table { table, .. } => account
-                .and_then(|account| table.get(account))
-                .map(|list| names(&list))
-                .unwrap_or_default(),
-        };
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    pub(super) fn find(&self, head: &RequestHead, params: &Params) -> Found<'_> {
-        let (by, table, decoy) = match self {
-            Self::List(list) => return Found::Listed(list),
-            Self::Table { by, table, decoy } => (by, table, decoy),
-        };
-        let key = match by {
-            KeyedBy::Param(name) => params.get(name),
-            KeyedBy::Header(name) => match head.single(name) {
-                Ok(value) => value.and_then(|value| value.to_str().ok()),
-                Err(_) => return Found::Repeated,
-            },
-        };
-        let entry = key
-            .filter(|key| is_key(key))
-            .and_then(|key| Some((key, table.get(key).filter(|list| !list.is_empty())?)));
-        match entry {
-            Some((account, candidates)) => Found::Keyed {
-                account: account.into(),
-                candidates,
-            },
-            None => Found::Decoy(Arc::clone(decoy)),
-        }
+    /// Makes a text of a secret that is presented unchanged.
+    pub(super) fn text(text: &[u8]) -> Self {
+        Self(Form::Text {
+            digest: Sha256::digest(text).into(),
+            text: Zeroizing::new(text.to_vec()),
+        })
     }
 }
 

@@ -12,7 +12,7 @@ const REDACTED: &str = "[redacted]";
 
 /// The parts of a request that hold a secret or a signature, as its route declares them.
 ///
-/// Everything that forwards, stores, logs or shows a request asks this type: a secret is known by its place, whatever its header is called.
+/// All code that forwards, stores, logs or shows a request uses this type: a secret is known by its place, under any header name.
 /// Usual names of secrets are redacted as well, for requests whose route declares nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretLocations {
@@ -32,7 +32,7 @@ impl SecretLocations {
     const JSON: &str = "json";
     const SIGNATURE: &str = "signature";
 
-    /// Adds the place of one more secret.
+    /// Adds the place of another secret.
     #[must_use]
     pub fn and(mut self, secret: &Locator) -> Self {
         match secret {
@@ -61,13 +61,13 @@ impl SecretLocations {
         let at = target.iter().position(|byte| *byte == b'?')?;
         let (path, query) = target.split_at_checked(at)?;
         let mut left = bytes::BytesMut::from(path);
-        let pieces = query
+        let parameters = query
             .get(1..)
             .unwrap_or_default()
             .split(|byte| *byte == b'&');
         request::put_query(
             &mut left,
-            pieces.filter(|piece| !self.is_secret_piece(piece)),
+            parameters.filter(|one| !self.is_secret_parameter(one)),
         );
         Some(left)
     }
@@ -102,7 +102,7 @@ impl SecretLocations {
         read
     }
 
-    /// Returns whether a header's value is withheld from everyone who is shown the request: it is declared, or has a usual name of a secret.
+    /// Returns whether a header's value is redacted wherever the request is shown: it is declared, or has a usual name of a secret.
     pub fn hides(&self, name: &HeaderName) -> bool {
         self.has_header(name) || is_usual_secret(name)
     }
@@ -138,16 +138,19 @@ impl SecretLocations {
         let Some((path, query)) = at.and_then(|at| target.split_at_checked(at + 1)) else {
             return Cow::Borrowed(target);
         };
-        let show = |piece: &[u8]| {
-            let name = piece.split(|byte| *byte == b'=').next().unwrap_or_default();
-            if self.is_secret_piece(piece) {
+        let show = |parameter: &[u8]| {
+            let name = parameter
+                .split(|byte| *byte == b'=')
+                .next()
+                .unwrap_or_default();
+            if self.is_secret_parameter(parameter) {
                 [name, b"=", REDACTED.as_bytes()].concat()
             } else {
-                piece.to_vec()
+                parameter.to_vec()
             }
         };
-        let pieces: Vec<Vec<u8>> = query.split(|byte| *byte == b'&').map(show).collect();
-        Cow::Owned([path, &pieces.join(&b'&')].concat())
+        let parameters: Vec<Vec<u8>> = query.split(|byte| *byte == b'&').map(show).collect();
+        Cow::Owned([path, &parameters.join(&b'&')].concat())
     }
 
     /// Returns the body, its secret fields replaced. Returns no part of a body in which a secret field cannot be told from the rest.
@@ -178,8 +181,8 @@ impl SecretLocations {
         Cow::Owned(shown)
     }
 
-    fn is_secret_piece(&self, piece: &[u8]) -> bool {
-        form_urlencoded::parse(piece)
+    fn is_secret_parameter(&self, parameter: &[u8]) -> bool {
+        form_urlencoded::parse(parameter)
             .next()
             .is_some_and(|(name, _)| self.has_parameter(&name))
     }
@@ -342,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_fields_are_replaced_or_the_body_is_withheld() {
+    fn secret_fields_are_replaced_or_the_body_is_redacted() {
         for (body, shown) in [
             (
                 r#"{"a": 1, "auth": {"key": "s3\"cret" , "b":2}}"#,
@@ -376,7 +379,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_record_keeps_is_read_back(headers in prop::collection::vec("[a-z-]{1,9}", 0..3), texts in prop::collection::vec(".{0,9}", 0..3)) {
+        fn entries_are_read_back(headers in prop::collection::vec("[a-z-]{1,9}", 0..3), texts in prop::collection::vec(".{0,9}", 0..3)) {
             let names: Vec<HeaderName> = headers.iter().map(|text| name(text)).collect();
             let texts: Vec<Box<str>> = texts.into_iter().map(Into::into).collect();
             let written = SecretLocations { headers: names.clone(), query: texts.clone(), json: texts, signatures: names };

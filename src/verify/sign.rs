@@ -1,16 +1,17 @@
-//! Makes the signature that a [`Verifier`] accepts: for `hookgate sign`, tests and re-signing.
+//! Signs requests so that a [`Verifier`] accepts them: for `hookgate sign`, for tests, and again for a queued delivery whose signed time has
+//! passed.
 use std::fmt;
 use std::time::SystemTime;
 
-use http::header::AUTHORIZATION;
+use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
 
-use super::scheme::{Scheme, basic};
 use super::source::{Source, SourcePlace};
-use super::{NotAuthentic, Verifier};
-use crate::request::{Params, RequestHead};
+use super::{Authentic, NotAuthentic, Verifier};
+use crate::clock::Dates;
+use crate::request::{self, Params, RequestHead};
 
-/// What to add to a request so that it is signed.
+/// The headers and parameters that sign a request.
 #[derive(Clone, Default)]
 pub struct Signed {
     /// Headers to set.
@@ -31,26 +32,65 @@ impl fmt::Debug for Signed {
     }
 }
 
-/// Why a request cannot be signed.
+/// The reason why a request cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotSign {
     /// There is no secret of that number for this request.
     #[error("there is no such secret")]
     NoSecret,
-    /// The signed content takes something that the request does not have as it should.
-    #[error("the signed content takes a part that the request lacks or that is malformed there ({})", .0.code())]
+    /// A part of the signed content is missing from the request, or malformed.
+    #[error("a part of the signed content is missing from the request or malformed ({})", .0.code())]
     Content(NotAuthentic),
-    /// The secret or the signature cannot stand where the scheme puts it.
+    /// The secret or the signature cannot be written where the scheme puts it.
     #[error("the secret cannot be written where the scheme puts it")]
     Unwritable,
 }
 
+/// The reason why requests of a scheme cannot be signed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotResignable {
+    /// The request presents the secret itself, which never goes stale.
+    #[error("the scheme signs nothing")]
+    SignsNothing,
+    /// The body would have to change.
+    #[error("the signature is in the body")]
+    SignatureInBody,
+    /// The body would have to change.
+    #[error("the signed time is in the body")]
+    TimeInBody,
+}
+
+impl Signed {
+    /// Puts `value` where `source` reads it, with the other headers that `source` expects.
+    pub(super) fn at(source: &Source, value: Vec<u8>) -> Result<Self, CannotSign> {
+        let mut signed = Self::default();
+        match &source.place {
+            SourcePlace::Json(_) => return Err(CannotSign::Unwritable),
+            SourcePlace::Headers(_) => {
+                let header = source.header(&value).ok_or(CannotSign::Unwritable)?;
+                signed.headers.push(header);
+            }
+            SourcePlace::Query(name) => {
+                let value = String::from_utf8(value).map_err(|_| CannotSign::Unwritable)?;
+                signed.query.push((name.to_string(), value));
+            }
+        }
+        for (name, expected) in &source.expect {
+            let value = HeaderValue::from_str(expected).map_err(|_| CannotSign::Unwritable)?;
+            signed.headers.push((name.clone(), value));
+        }
+        Ok(signed)
+    }
+}
+
 impl Verifier {
-    /// Signs a request with the secret at `secret`, counted from 0, as of `now`. A header with the delivery ID that the
-    /// signature covers and `head` lacks is made from the request's own ID. Times and IDs inside the body are taken as they are.
+    /// Signs a request as of `now` with the secret at `secret`, counted from 0.
+    ///
+    /// If the signature covers a header with the delivery ID and `head` lacks it, the request's own ID is used. A time or an ID in
+    /// the body stays as it is.
     ///
     /// # Errors
-    /// Why it cannot be signed.
+    /// The reason why the request cannot be signed.
     pub fn sign(
         &self,
         head: &RequestHead,
@@ -59,54 +99,70 @@ impl Verifier {
         secret: usize,
         now: SystemTime,
     ) -> Result<Signed, CannotSign> {
-        let found = self.secrets.find(head, params);
-        if !found.known() {
+        let candidates = self.secrets.find(head, params);
+        let candidate = candidates
+            .list()
+            .get(secret)
+            .filter(|_| candidates.known())
+            .ok_or(CannotSign::NoSecret)?;
+        self.shape.scheme.sign(self, head, body, candidate, now)
+    }
+
+    /// Returns the head of an authentic request with a signature of `now` in place of its own. The body stays as it is.
+    ///
+    /// The request is signed with the secret of its own signature while that is active, else with the newest active one.
+    ///
+    /// # Errors
+    /// The reason why the request cannot be signed.
+    pub fn resign(
+        &self,
+        authentic: &Authentic,
+        params: &Params,
+        now: SystemTime,
+        dates: &Dates,
+    ) -> Result<RequestHead, CannotSign> {
+        let received = authentic.received();
+        let scheme = &self.shape.scheme;
+        scheme.resignable().map_err(|_| CannotSign::Unwritable)?;
+        let candidates = self.secrets.find(&received.head, params);
+        if !candidates.known() {
             return Err(CannotSign::NoSecret);
         }
-        let candidate = found.candidates().get(secret).ok_or(CannotSign::NoSecret)?;
-        match &self.shape.scheme {
-            Scheme::Hmac(hmac) => self.sign_hmac(hmac, head, body, candidate, now),
-            Scheme::Token(source) => place(
-                source,
-                source.write(candidate.text().ok_or(CannotSign::NoSecret)?, None),
-            ),
-            Scheme::Basic => {
-                let text = basic::header(candidate.text().ok_or(CannotSign::NoSecret)?);
-                let mut value = HeaderValue::from_str(&text).map_err(|_| CannotSign::Unwritable)?;
-                value.set_sensitive(true);
-                Ok(Signed {
-                    headers: vec![(AUTHORIZATION, value)],
-                    query: Vec::new(),
-                })
-            }
-        }
+        let active = || {
+            let all = candidates.list().iter();
+            all.filter(|candidate| candidate.active(dates))
+        };
+        let own = active().find(|candidate| scheme.is_signed_with(self, received, candidate));
+        let candidate = own
+            .or_else(|| active().next())
+            .ok_or(CannotSign::NoSecret)?;
+        scheme.resign(self, received, candidate, now)
     }
 }
 
-pub(super) fn place(source: &Source, value: Vec<u8>) -> Result<Signed, CannotSign> {
-    let mut signed = at_its_place(source, value)?;
-    for (name, due) in &source.expect {
-        signed.headers.push((
-            name.clone(),
-            HeaderValue::from_str(due).map_err(|_| CannotSign::Unwritable)?,
-        ));
+/// Sets a header that may have several names: under each name that the request uses, because the upstream may read any of them; without
+/// any, under the preferred name.
+pub(super) fn set_header(head: &mut RequestHead, names: &[HeaderName], value: &HeaderValue) {
+    let mut used: Vec<&HeaderName> = names
+        .iter()
+        .filter(|name| head.headers.contains_key(*name))
+        .collect();
+    if used.is_empty() {
+        used.extend(names.first());
     }
-    Ok(signed)
+    for name in used {
+        head.headers.insert(name.clone(), value.clone());
+    }
 }
 
-fn at_its_place(source: &Source, value: Vec<u8>) -> Result<Signed, CannotSign> {
-    match &source.place {
-        SourcePlace::Json(_) => Err(CannotSign::Unwritable),
-        SourcePlace::Headers(_) => Ok(Signed {
-            headers: vec![source.header(&value).ok_or(CannotSign::Unwritable)?],
-            query: Vec::new(),
-        }),
-        SourcePlace::Query(name) => {
-            let value = String::from_utf8(value).map_err(|_| CannotSign::Unwritable)?;
-            Ok(Signed {
-                headers: Vec::new(),
-                query: vec![(name.to_string(), value)],
-            })
-        }
-    }
+/// Sets a query parameter. The others stay as they are, byte for byte.
+pub(super) fn set_parameter(head: &mut RequestHead, name: &str, value: &str) {
+    let fresh = form_urlencoded::Serializer::new(String::new())
+        .append_pair(name, value)
+        .finish();
+    let others = request::without(head.query().unwrap_or_default(), name)
+        .filter(|parameter| !parameter.is_empty());
+    let mut target = BytesMut::from(head.path());
+    request::put_query(&mut target, others.chain([fresh.as_bytes()]));
+    head.target = target.freeze();
 }

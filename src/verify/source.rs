@@ -1,62 +1,63 @@
-//! Where the signatures stand in a request, and how they are taken apart.
+//! The place of the signatures in a request, and their text form.
 use http::{HeaderName, HeaderValue};
 
 use super::hmac::{Tag, TagEncoding};
+use super::scheme::ReadHeader;
 use super::{NotAuthentic, json, locator};
 use crate::request::RequestHead;
 
-/// How many signatures one request may present.
+/// The most signatures that one request may present.
 const MAX_SIGNATURES: usize = 32;
 
-/// Where the signature or token stands, and how it is written.
+/// The place and the text form of a signature or token.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Where.
+    /// The place in the request.
     pub place: SourcePlace,
-    /// What stands before each signature, and must.
+    /// Required text in front of each signature.
     pub prefix: Box<str>,
-    /// How several stand side by side.
+    /// The arrangement of several signatures in one value.
     pub layout: Layout,
-    /// Whether a header may stand there several times; any may match.
+    /// Whether the header may occur several times. Then any of its values may match.
     pub repeated: bool,
-    /// What other headers must say, to the letter, for this scheme to be meant: its version, its algorithm.
+    /// Other headers with the exact values that they must have for this scheme, such as its version or algorithm.
     pub expect: Box<[(HeaderName, Box<str>)]>,
 }
 
-/// Where the signature or token stands.
+/// The place of a signature or token.
 #[derive(Clone, Debug)]
 pub enum SourcePlace {
-    /// In any of these headers, each there at most once unless [`Source::repeated`].
+    /// Any of these headers. Each occurs at most once unless [`Source::repeated`].
     Headers(Box<[HeaderName]>),
-    /// In a query parameter.
+    /// A query parameter.
     Query(Box<str>),
-    /// In the body, by JSON pointer.
+    /// A field of the body, by JSON pointer.
     Json(Box<str>),
 }
 
-/// How several signatures stand side by side.
+/// The arrangement of several signatures in one value.
 #[derive(Clone, Debug)]
 pub enum Layout {
     /// One signature, nothing else.
     Whole,
-    /// A list. Items without the prefix are of other versions and are skipped.
+    /// A list. Items without the prefix belong to other versions and are skipped.
     List {
-        /// Exactly this text between two items.
+        /// The exact text between two items.
         separator: Box<str>,
-        /// The item that is the time, counted from 0.
+        /// The index of the item that is the time, counted from 0.
         time: Option<usize>,
     },
     /// `key=value` pairs.
     Pairs {
-        /// Exactly this text between two pairs.
+        /// The exact text between two pairs.
         separator: Box<str>,
-        /// The key of a signature; all that have it count.
+        /// The key of a signature. All pairs with it count.
         key: Box<str>,
     },
 }
 
 impl Source {
-    /// The signatures that the request presents, decoded.
+    /// Reads and decodes the signatures that the request presents.
     pub(super) fn tags(
         &self,
         head: &RequestHead,
@@ -80,7 +81,7 @@ impl Source {
         }
     }
 
-    /// Calls `take` with the text of each signature or token, prefix removed.
+    /// Calls `take` with the text of each signature or token, without the prefix.
     pub(super) fn each(
         &self,
         head: &RequestHead,
@@ -96,7 +97,7 @@ impl Source {
                     if !self.repeated && single.is_err() {
                         return Err(NotAuthentic::SignatureMalformed);
                     }
-                    // of equal values one is enough
+                    // one of several equal values is enough
                     let all = if self.repeated { usize::MAX } else { 1 };
                     for value in head.headers.get_all(name).iter().take(all) {
                         present = true;
@@ -128,13 +129,14 @@ impl Source {
         }
     }
 
+    /// Checks the headers that must have exact values.
     fn expected(&self, head: &RequestHead) -> Result<(), NotAuthentic> {
-        for (name, due) in &self.expect {
+        for (name, expected) in &self.expect {
             let value = head
                 .single(name)
                 .map_err(|_| NotAuthentic::SignatureMalformed)?
                 .ok_or(NotAuthentic::SignatureMissing)?;
-            if value.as_bytes() != due.as_bytes() {
+            if value.as_bytes() != expected.as_bytes() {
                 return Err(NotAuthentic::SignatureMalformed);
             }
         }
@@ -166,7 +168,7 @@ impl Source {
         }
     }
 
-    /// The item of the one signature header that is the time.
+    /// Returns the text of the time in the signature header: the value of `pair`, or the item of the list.
     pub(super) fn time<'r>(
         &self,
         head: &'r RequestHead,
@@ -204,7 +206,7 @@ impl Source {
         }
     }
 
-    /// The names of the headers it is read from.
+    /// Returns the headers that hold it.
     pub fn headers(&self) -> &[HeaderName] {
         match &self.place {
             SourcePlace::Headers(names) => names,
@@ -212,7 +214,20 @@ impl Source {
         }
     }
 
-    /// The query parameter it is read from.
+    /// Returns all headers that are read: those that hold it, and those with exact values.
+    pub(super) fn read_headers(&self) -> Vec<ReadHeader> {
+        let signatures = self.headers().iter().map(|name| ReadHeader {
+            names: name.clone().into(),
+            is_single: !self.repeated,
+        });
+        let expected = self
+            .expect
+            .iter()
+            .map(|(name, _)| ReadHeader::single(name.clone()));
+        signatures.chain(expected).collect()
+    }
+
+    /// Returns the query parameter that holds it.
     pub fn query(&self) -> Option<&str> {
         match &self.place {
             SourcePlace::Headers(_) | SourcePlace::Json(_) => None,
@@ -220,7 +235,7 @@ impl Source {
         }
     }
 
-    /// One header or query parameter with `signature`, and `time` where the layout has one.
+    /// Writes the value of the header or query parameter: `signature`, and `time` if the layout has one.
     pub(super) fn write(&self, signature: &[u8], time: Option<(Option<&str>, &str)>) -> Vec<u8> {
         let signature = [self.prefix.as_bytes(), signature].concat();
         match (&self.layout, time) {
@@ -254,7 +269,7 @@ impl Source {
         }
     }
 
-    /// The header to write to, with a value; `None` if the text cannot stand in a header.
+    /// Returns the header with this value; `None` if a header cannot hold the value.
     pub(super) fn header(&self, value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
         let mut value = HeaderValue::from_bytes(value).ok()?;
         value.set_sensitive(true);
@@ -262,7 +277,7 @@ impl Source {
     }
 }
 
-/// The pieces between exactly `separator`.
+/// Splits a value at each `separator`.
 fn items<'v, 's>(
     value: &'v [u8],
     separator: &'s str,
@@ -290,6 +305,7 @@ fn items<'v, 's>(
     })
 }
 
+/// Returns the value of a `key=value` item.
 fn under<'v>(item: &'v [u8], key: &str) -> Option<&'v [u8]> {
     item.strip_prefix(key.as_bytes())?.strip_prefix(b"=")
 }

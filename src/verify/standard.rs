@@ -1,4 +1,4 @@
-//! Signs what the gate sends in its own name, as Standard Webhooks has it:
+//! Signs the gateway's own messages by Standard Webhooks:
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,16 +7,16 @@ use http::{HeaderName, HeaderValue};
 
 use super::Encoding;
 use super::hmac::{Algorithm, Mac, TagEncoding};
-use super::secret::SecretText;
+use super::secret::{SecretError, SecretText};
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// The names of the headers that [`SigningKey::sign`] makes.
+/// The names of the headers that [`SigningKey::sign`] returns.
 pub const NAMES: [HeaderName; 3] = [ID, TIMESTAMP, SIGNATURE];
 
-/// A secret that the gate shares with who gets what it sends.
+/// A secret that the gateway shares with the receiver of its own messages.
 #[derive(Clone)]
 pub struct SigningKey(Mac);
 
@@ -27,11 +27,11 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// The key of a secret: base64 after an optional `whsec_`, unless the secret says how it is encoded.
+    /// Decodes a secret: base64 after an optional `whsec_`, unless the secret names another encoding.
     ///
     /// # Errors
-    /// What is wrong with the text, without showing it.
-    pub fn new(secret: &SecretText) -> Result<Self, &'static str> {
+    /// The fault of the text, without showing it.
+    pub fn new(secret: &SecretText) -> Result<Self, SecretError> {
         let encoding = secret
             .encodings
             .as_deref()
@@ -41,10 +41,10 @@ impl SigningKey {
         let key = encoding.decode(&secret.text, None)?;
         Mac::new(Algorithm::Sha256, &key)
             .map(Self)
-            .ok_or("the secret has a length that the algorithm cannot take")
+            .ok_or(SecretError::Length)
     }
 
-    /// The headers that sign `body` under `id` as of `at`; none if `id` cannot stand in a header.
+    /// Returns the headers that sign `body` under `id` as of `at`; `None` if a header cannot hold `id`.
     pub fn sign(
         &self,
         id: &str,
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    fn key(text: &str, encodings: Option<Vec<Encoding>>) -> Result<SigningKey, &'static str> {
+    fn key(text: &str, encodings: Option<Vec<Encoding>>) -> Result<SigningKey, SecretError> {
         let text = text.as_bytes().to_vec().into();
         SigningKey::new(&SecretText {
             name: "own".into(),
@@ -85,9 +85,9 @@ mod tests {
         })
     }
 
-    /// What `standardwebhooks` 1.1.0 from PyPI signs.
+    /// Compares with the signatures of `standardwebhooks` 1.1.0 from PyPI.
     #[test]
-    fn as_the_library_signs() {
+    fn signs_like_the_reference_library() {
         let body = br#"{"test": 2432232314}"#;
         let at = UNIX_EPOCH + Duration::from_secs(1_614_265_330);
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_or_no_id_is_told() {
+    fn invalid_key_or_id_is_an_error() {
         assert!(key("whsec_!", None).is_err() && key("", None).is_err());
         let own = key("plain text", Some(vec![Encoding::Utf8])).unwrap();
         assert!(own.sign("a\nb", UNIX_EPOCH, b"").is_none());

@@ -1,4 +1,4 @@
-//! What the gate's own store keeps of a proof, so that a delivery that comes out of it is still what it was when it went in.
+//! The proof of a delivery as the store holds it, so that a stored delivery is as authentic as it was when it was accepted.
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,26 +7,26 @@ use crate::request::Received;
 
 /// A proof without its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptProof {
+pub struct StoredProof {
     /// The name of the secret that matched.
     pub secret: Arc<str>,
-    /// The account, where the route finds its secrets by key.
+    /// The account, if the route finds its secrets by key.
     pub account: Option<Box<str>>,
-    /// The signed time, where the signature covers one.
+    /// The signed time, if the signature covers one.
     pub signed_at: Option<SystemTime>,
     /// The provider's ID of the delivery.
     pub delivery_id: Option<Box<str>>,
-    /// What the signature covers.
+    /// The facts that the signature covers.
     pub covers: Covers,
 }
 
 impl Cleared {
-    /// The proof to be kept; none of a request that goes on without one.
-    pub fn keep(&self) -> Option<KeptProof> {
+    /// Returns the proof to store; `None` for a request without one.
+    pub fn stored_proof(&self) -> Option<StoredProof> {
         let Self::Authentic(authentic) = self else {
             return None;
         };
-        Some(KeptProof {
+        Some(StoredProof {
             secret: Arc::clone(authentic.secret()),
             account: authentic.account().map(Box::from),
             signed_at: authentic.signed_at(),
@@ -35,10 +35,10 @@ impl Cleared {
         })
     }
 
-    /// What was cleared before it went into the store. For `queue::stored` alone, which reads what the gate itself wrote there: nobody who
-    /// sends reaches this.
-    pub(crate) fn restored(received: Received, proof: Option<KeptProof>) -> Self {
-        let Some(KeptProof {
+    /// Restores a request that was cleared before it was stored. Only `queue::stored` may call this: it reads what the gateway itself
+    /// wrote, and no sender reaches it.
+    pub(crate) fn restored(received: Received, proof: Option<StoredProof>) -> Self {
+        let Some(StoredProof {
             secret,
             account,
             signed_at,

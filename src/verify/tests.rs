@@ -118,7 +118,7 @@ fn mac_with(key: &str, content: &[u8]) -> String {
     TagEncoding::Hex.encode(&mac.finish())
 }
 
-/// The verdict by three ways that must agree: in one call, in chunks, and with nothing streamed.
+/// Returns the verdict, which is the same in one call, in chunks, and with nothing streamed.
 fn judge(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Result<Authentic, NotAuthentic> {
     let received = || Received {
         head: head.clone(),
@@ -144,7 +144,7 @@ fn why(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Option<NotAuthen
 }
 
 #[test]
-fn a_plain_body_hmac() {
+fn hmac_of_the_plain_body() {
     let gate = verifier(
         keyed("{body}", source("sha256=", Layout::Whole), None),
         None,
@@ -440,7 +440,7 @@ fn the_template_is_the_concatenation_of_its_parts() {
 }
 
 #[test]
-fn the_url_is_the_senders() {
+fn signed_url_is_the_one_of_the_sender() {
     let shape = || {
         Shape::new(
             keyed("{url}", source("", Layout::Whole), None),
@@ -499,7 +499,7 @@ fn the_url_is_the_senders() {
 }
 
 #[test]
-fn templates_say_what_is_wrong() {
+fn bad_template_names_its_fault() {
     assert_eq!(
         Template::parse("{boddy}").unwrap_err(),
         BadTemplate::Unknown("boddy".into())
@@ -556,7 +556,7 @@ fn templates_say_what_is_wrong() {
 }
 
 #[test]
-fn what_is_signed_is_accepted() {
+fn signed_request_is_accepted() {
     let list = |time| Layout::List {
         separator: ",".into(),
         time,

@@ -1,12 +1,12 @@
-//! Signed times: read strictly, one spelling a format, so that nobody can move bytes between a time and what stands beside it.
+//! Formats of signed times. Each is read strictly, in one spelling, so that no byte can move between a time and the text beside it.
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::NotAuthentic;
 
-/// The last second that an HTTP date can say: the end of the year 9999.
+/// The last second that an HTTP date can express: the end of the year 9999.
 const LAST_HTTP_DATE: Duration = Duration::from_secs(253_402_300_799);
 
-/// How a provider writes its time.
+/// The text form of a signed time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Seconds since the Unix epoch: exactly 10 digits.
@@ -25,7 +25,7 @@ impl Format {
     /// The names in the config.
     pub const NAMES: [&'static str; 5] = ["unix", "unix_ms", "rfc3339", "utc", "imf_fixdate"];
 
-    /// The format of that name.
+    /// Parses the name of a format.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "unix" => Self::Unix,
@@ -37,7 +37,7 @@ impl Format {
         })
     }
 
-    /// The time that `text` says; `None` if it is not written exactly so, or lies before 1970.
+    /// Parses a time; `None` if it is not in exactly this format, or lies before 1970.
     pub fn read(self, text: &[u8]) -> Option<SystemTime> {
         match self {
             Self::Unix => digits(text, 10).map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)),
@@ -59,7 +59,7 @@ impl Format {
                     None
                 }
             }
-            // the parser takes two older forms, and any day of the week
+            // the parser accepts two older forms, and any day of the week
             Self::ImfFixdate => {
                 let text = std::str::from_utf8(text).ok()?;
                 httpdate::parse_http_date(text)
@@ -69,7 +69,7 @@ impl Format {
         }
     }
 
-    /// Writes `time` so that [`Format::read`] gives it back, up to the format's resolution.
+    /// Writes `time` so that [`Format::read`] returns it, up to the format's resolution.
     pub fn write(self, time: SystemTime) -> String {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let rfc3339 = || {
@@ -86,7 +86,7 @@ impl Format {
         }
     }
 
-    /// Whether a text in this format can hold `byte`.
+    /// Returns whether a text in this format can hold `byte`.
     pub(super) fn may_hold(self, byte: u8) -> bool {
         match self {
             Self::Unix | Self::UnixMs => byte.is_ascii_digit(),
@@ -106,7 +106,7 @@ fn digits(text: &[u8], count: usize) -> Option<u64> {
     )
 }
 
-/// What follows `YYYY-MM-DDTHH:MM:SS[.fraction]`.
+/// Returns the rest of the text after `YYYY-MM-DDTHH:MM:SS[.fraction]`.
 fn after_seconds(text: &[u8]) -> Option<&[u8]> {
     const SHAPE: &[u8; 19] = b"dddd-dd-ddTdd:dd:dd";
     let (date, rest) = text.split_at_checked(SHAPE.len())?;
@@ -140,13 +140,13 @@ fn civil(text: &str) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_nanos(nanos))
 }
 
-/// Whether `signed` is within `tolerance` of `now`, either way, both ends included.
+/// Checks that `signed` is within `tolerance` of `now`, before or after, both ends included.
 pub(super) fn judge(
     signed: SystemTime,
     now: SystemTime,
     tolerance: Duration,
 ) -> Result<(), NotAuthentic> {
-    // both ways are always measured, so that it takes as long whatever comes of it
+    // both directions are always measured, so that the time does not depend on the result
     let [age, ahead] =
         [now.duration_since(signed), signed.duration_since(now)].map(Result::unwrap_or_default);
     match (age > tolerance, ahead > tolerance) {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_time_is_read_back() {
         let time = UNIX_EPOCH + Duration::from_millis(1_767_225_600_000);
         for name in Format::NAMES {
             let format = Format::parse(name).unwrap();

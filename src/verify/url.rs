@@ -1,4 +1,4 @@
-//! The URL that a provider signed, as the sender saw it.
+//! The URL that a provider signed, as the sender used it.
 use http::HeaderName;
 
 use super::NotAuthentic;
@@ -7,15 +7,15 @@ use crate::request::RequestHead;
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Whether a target may hold `byte`: no control, no space.
+/// Returns whether a target may hold `byte`: neither a control byte nor a space.
 pub(super) fn in_target(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f
 }
 
-/// A raw piece of the target, if it holds nothing that a target cannot.
-pub(super) fn checked(piece: &[u8]) -> Result<&[u8], NotAuthentic> {
-    if piece.iter().all(|byte| in_target(*byte)) {
-        Ok(piece)
+/// Returns a raw part of the target, if it holds only bytes that a target may hold.
+pub(super) fn checked(part: &[u8]) -> Result<&[u8], NotAuthentic> {
+    if part.iter().all(|byte| in_target(*byte)) {
+        Ok(part)
     } else {
         Err(NotAuthentic::SignatureMalformed)
     }
@@ -57,7 +57,7 @@ pub(super) fn feed(
     Ok(())
 }
 
-/// What a trusted proxy says of the sender's side; nobody else may.
+/// Returns a forwarding header of a trusted proxy; those of other peers are ignored.
 fn forwarded<'r>(
     head: &'r RequestHead,
     name: &HeaderName,

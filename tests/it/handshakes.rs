@@ -10,8 +10,8 @@ use hookgate::config::presets::Catalogue;
 use hookgate::config::snapshot::WebhookRoute;
 use hookgate::gateway::serve::Server;
 use hookgate::request::{Params, Received};
-use hookgate::verify::handshake::{Apart, Full};
-use hookgate::verify::{Cleared, NotAuthentic, Piece, Scheme, Tokens};
+use hookgate::verify::handshake::{HandshakeResponse, Separation};
+use hookgate::verify::{Cleared, NotAuthentic, Part, Scheme, TokenGrammar};
 use serde_json::{Value, json};
 
 use super::support::app::App;
@@ -70,7 +70,11 @@ fn vectors() -> Vec<Vector> {
 }
 
 /// What the pure code answers.
-fn pure(hook: &WebhookRoute, received: Received, now: Now) -> Result<Option<Full>, NotAuthentic> {
+fn pure(
+    hook: &WebhookRoute,
+    received: Received,
+    now: Now,
+) -> Result<Option<HandshakeResponse>, NotAuthentic> {
     let (verifier, params) = (hook.verifier.as_ref(), Params::default());
     if let Some(full) =
         hook.handshakes
@@ -169,7 +173,7 @@ fn every_challenge_gets_the_answer_that_the_sdk_computed() {
 }
 
 /// The presets that hand out MACs, and the grammar of their tokens.
-fn that_hand_out_macs() -> Vec<(String, Provider, Tokens)> {
+fn that_hand_out_macs() -> Vec<(String, Provider, TokenGrammar)> {
     let mut found = Vec::new();
     for preset in Catalogue::built_in().presets() {
         for one in preset
@@ -185,7 +189,9 @@ fn that_hand_out_macs() -> Vec<(String, Provider, Tokens)> {
                 .filter_map(|answer| answer.json.as_ref())
                 .flat_map(|json| json.values());
             if texts.into_iter().any(|text| text.contains("{mac}")) {
-                let tokens = Tokens::and(one.token_also.as_deref().unwrap_or_default()).unwrap();
+                let tokens =
+                    TokenGrammar::with_extra(one.token_also.as_deref().unwrap_or_default())
+                        .unwrap();
                 found.push((preset.name.to_string(), preset.provider.clone(), tokens));
             }
         }
@@ -207,12 +213,12 @@ fn no_answer_to_a_challenge_is_the_signature_of_a_delivery() {
             panic!("{name} has no MAC")
         };
         match tokens.apart(&scheme.content) {
-            Some(Apart::ByLiteral) => {
+            Some(Separation::ByLiteral) => {
                 // all signed content holds this literal, and no token does
-                let told = |piece: &Piece| matches!(piece, Piece::Literal(text) if !tokens.takes(std::str::from_utf8(text).unwrap()));
-                assert!(scheme.content.pieces().iter().any(told), "{name}");
+                let told = |part: &Part| matches!(part, Part::Literal(text) if !tokens.is_token(std::str::from_utf8(text).unwrap()));
+                assert!(scheme.content.parts().iter().any(told), "{name}");
             }
-            Some(Apart::ByBody) => {
+            Some(Separation::ByBody) => {
                 let route = format!(
                     "{{ name: it, path: /it, verify: {{ provider: {name}, secrets: [{{ insecure_inline: {SECRET:?}, allow_whitespace: true }}] }}, forward: {{ upstream: app }} }}"
                 );
@@ -261,7 +267,7 @@ fn no_answer_to_a_challenge_is_the_signature_of_a_delivery() {
                         received.body = bytes::Bytes::copy_from_slice(token.as_bytes()).into();
                         let verdict = verifier.verify(received, &Params::default(), case.now());
                         // longer than any token is refused as well: the grammar alone decides
-                        let is_token = tokens.takes(&token[..token.len().min(128)]);
+                        let is_token = tokens.is_token(&token[..token.len().min(128)]);
                         assert_eq!(verdict.is_err(), is_token, "{name}: {token}");
                     }
                 }

@@ -23,7 +23,7 @@ use crate::store::queue::{
 };
 use crate::store::record::headers;
 use crate::store::{Held, Key, Store};
-use crate::verify::{Cleared, Covers, KeptProof, SecretLocations};
+use crate::verify::{Cleared, Covers, SecretLocations, StoredProof};
 
 const LEASE: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -221,7 +221,7 @@ impl Desks {
             &lines,
             body.clone().into(),
         );
-        let proof = KeptProof {
+        let proof = StoredProof {
             secret: "main".into(),
             account: None,
             signed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)),

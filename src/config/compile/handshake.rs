@@ -5,11 +5,13 @@ use crate::config::compile::Context;
 use crate::config::diagnostic::{Diagnostics, Place};
 use crate::config::file::{self, HandshakeOrNone, OneOrMany};
 use crate::config::presets::Preset;
-use crate::verify::handshake::{Condition, Form, Guard, Handshake, Handshakes, Tokens, Words};
+use crate::verify::handshake::{
+    Condition, Handshake, Handshakes, ResponseBody, TextTemplate, TokenGrammar, VerifyToken,
+};
 use crate::verify::{HeaderNames, Locator, Scheme, TagEncoding, Verifier, check_pointer};
 
 /// The grammars of tokens whose MAC is handed out by a preset. What is wrong with them is told where the handshake is compiled.
-pub(super) fn handed_out(preset: Option<&file::Provider>) -> Vec<Tokens> {
+pub(super) fn handed_out(preset: Option<&file::Provider>) -> Vec<TokenGrammar> {
     let written = preset
         .and_then(|preset| preset.handshake.as_ref())
         .map(OneOrMany::all)
@@ -17,7 +19,9 @@ pub(super) fn handed_out(preset: Option<&file::Provider>) -> Vec<Tokens> {
     written
         .iter()
         .filter(|one| has_mac(one))
-        .filter_map(|one| Tokens::and(one.token_also.as_deref().unwrap_or_default()).ok())
+        .filter_map(|one| {
+            TokenGrammar::with_extra(one.token_also.as_deref().unwrap_or_default()).ok()
+        })
         .collect()
 }
 
@@ -206,29 +210,34 @@ impl Compiler<'_> {
                 is: is.into(),
             });
         }
-        let tokens = match Tokens::and(written.token_also.as_deref().unwrap_or_default()) {
-            Ok(tokens) => tokens,
-            Err(help) => return self.wrong("token_also", "no token may hold this", help),
-        };
+        let tokens =
+            match TokenGrammar::with_extra(written.token_also.as_deref().unwrap_or_default()) {
+                Ok(tokens) => tokens,
+                Err(error) => {
+                    return self.wrong("token_also", "no token may hold this", &error.to_string());
+                }
+            };
         let token = match &written.token {
             None => None,
             Some(token) => Some((self.locator(token, "token")?, tokens.clone())),
         };
-        let guard = match (&written.guard, secret) {
-            (Some(at), Some(secret)) => match Guard::new(self.locator(at, "guard")?, secret) {
-                Ok(guard) => Some(guard),
-                Err(why) => {
-                    return self.wrong(
-                        "verify_token",
-                        why,
-                        "write it as it was entered at the provider",
-                    );
+        let verify_token = match (&written.guard, secret) {
+            (Some(at), Some(secret)) => {
+                match VerifyToken::new(self.locator(at, "guard")?, secret) {
+                    Ok(verify_token) => Some(verify_token),
+                    Err(why) => {
+                        return self.wrong(
+                            "verify_token",
+                            &why.to_string(),
+                            "write it as it was entered at the provider",
+                        );
+                    }
                 }
-            },
+            }
             (None | Some(_), _) => None,
         };
         let answer = written.answer.clone().unwrap_or_default();
-        let form = self.form(&answer)?;
+        let body = self.body(&answer)?;
         let headers = self.headers(&answer)?;
         let mac = answer.mac.as_deref().unwrap_or("hex");
         let Some(mac) = TagEncoding::parse(mac) else {
@@ -243,8 +252,8 @@ impl Compiler<'_> {
             signed,
             when,
             token,
-            guard,
-            form,
+            verify_token,
+            body,
             headers,
             mac,
         };
@@ -252,7 +261,12 @@ impl Compiler<'_> {
     }
 
     /// What must hold so that a handshake neither swallows deliveries nor signs one.
-    fn sound(&mut self, made: &Handshake, tokens: &Tokens, verifier: Option<&Verifier>) -> bool {
+    fn sound(
+        &mut self,
+        made: &Handshake,
+        tokens: &TokenGrammar,
+        verifier: Option<&Verifier>,
+    ) -> bool {
         let is_post = made.method == Method::POST;
         if !is_post && (made.signed || made.reads_body()) {
             return self.unsound(
@@ -261,7 +275,7 @@ impl Compiler<'_> {
                 "take `method` out",
             );
         }
-        let distinct = made.token.is_some() || made.guard.is_some() || !made.when.is_empty();
+        let distinct = made.token.is_some() || made.verify_token.is_some() || !made.when.is_empty();
         if !distinct && (is_post || made.method == Method::GET) {
             return self.unsound(
                 "method",
@@ -270,9 +284,9 @@ impl Compiler<'_> {
             );
         }
         if made
-            .form
-            .words()
-            .any(|words| words.has_token() || words.has_mac())
+            .body
+            .texts()
+            .any(|text| text.has_token() || text.has_mac())
             && made.token.is_none()
         {
             return self.unsound(
@@ -305,15 +319,15 @@ impl Compiler<'_> {
         true
     }
 
-    fn form(&mut self, answer: &file::Answer) -> Option<Form> {
+    fn body(&mut self, answer: &file::Answer) -> Option<ResponseBody> {
         match (&answer.text, &answer.json) {
-            (None, None) => Some(Form::Empty),
-            (Some(text), None) => self.words(text).map(Form::Text),
+            (None, None) => Some(ResponseBody::Empty),
+            (Some(text), None) => self.text(text).map(ResponseBody::Text),
             (None, Some(json)) => {
                 let fields = json
                     .iter()
-                    .map(|(key, text)| Some((key.as_str().into(), self.words(text)?)));
-                fields.collect::<Option<Vec<_>>>().map(Form::Json)
+                    .map(|(key, text)| Some((key.as_str().into(), self.text(text)?)));
+                fields.collect::<Option<Vec<_>>>().map(ResponseBody::Json)
             }
             (Some(_), Some(_)) => {
                 self.wrong("answer", "there is one body", "write `text` or `json`")
@@ -321,10 +335,10 @@ impl Compiler<'_> {
         }
     }
 
-    fn words(&mut self, text: &str) -> Option<Words> {
-        match Words::parse(text) {
-            Ok(words) => Some(words),
-            Err(help) => self.wrong("answer", "this cannot be filled in", help),
+    fn text(&mut self, text: &str) -> Option<TextTemplate> {
+        match TextTemplate::parse(text) {
+            Ok(text) => Some(text),
+            Err(error) => self.wrong("answer", "this cannot be filled in", &error.to_string()),
         }
     }
 

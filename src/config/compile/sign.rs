@@ -155,7 +155,7 @@ pub(super) fn key(
     if let Err(why) = &made {
         cx.problems.error_at_key(
             place,
-            *why,
+            why.to_string(),
             "write `whsec_` and base64, or say its `encoding`".to_owned(),
         );
     }

@@ -10,7 +10,7 @@ use crate::config::file::{self, OneOrMany};
 use crate::units;
 use crate::verify::Encoding;
 use crate::verify::{
-    Algorithm, BadTemplate, Format, HeaderNames, HmacScheme, Locator, PLACEHOLDERS, Piece, Scheme,
+    Algorithm, BadTemplate, Format, HeaderNames, HmacScheme, Locator, PLACEHOLDERS, Part, Scheme,
     Shape, SignedTime, Source, SourcePlace, TagEncoding, Template, TimeAt, check_pointer,
 };
 
@@ -286,8 +286,8 @@ impl Compiler<'_> {
         delivery_id: Option<&Locator>,
     ) {
         let place = self.place.key("signed_content");
-        let has = |wanted: &Piece| content.pieces().contains(wanted);
-        if has(&Piece::Timestamp)
+        let has = |wanted: &Part| content.parts().contains(wanted);
+        if has(&Part::Timestamp)
             && time.is_none()
             && !self.problems.is_spoiled(&self.place.key("timestamp"))
             && self.block.timestamp.is_none()
@@ -299,7 +299,7 @@ impl Compiler<'_> {
                 help,
             );
         }
-        if has(&Piece::Id) && delivery_id.is_none() && self.block.delivery_id.is_none() {
+        if has(&Part::Id) && delivery_id.is_none() && self.block.delivery_id.is_none() {
             let help = "write `delivery_id: { header: X-Delivery }`".to_owned();
             self.problems.error(
                 &place,
@@ -331,14 +331,14 @@ impl Compiler<'_> {
 
     /// A signature cannot cover itself.
     fn circular(&mut self, content: &Template, source: &Source) {
-        let covers_itself = content.pieces().iter().any(|piece| match piece {
-            Piece::Header(name) => source.headers().contains(name),
-            Piece::Query | Piece::Url => source.query().is_some(),
-            Piece::Body => matches!(source.place, SourcePlace::Json(_)),
-            Piece::Json(pointer) => {
+        let covers_itself = content.parts().iter().any(|piece| match piece {
+            Part::Header(name) => source.headers().contains(name),
+            Part::Query | Part::Url => source.query().is_some(),
+            Part::Body => matches!(source.place, SourcePlace::Json(_)),
+            Part::Json(pointer) => {
                 matches!(&source.place, SourcePlace::Json(signature) if signature == pointer)
             }
-            Piece::Literal(_) | Piece::Timestamp | Piece::Id | Piece::Method | Piece::Path => false,
+            Part::Literal(_) | Part::Timestamp | Part::Id | Part::Method | Part::Path => false,
         });
         if covers_itself {
             let help = "take the part that holds the signature out of `signed_content`".to_owned();
@@ -478,7 +478,7 @@ impl Compiler<'_> {
                 self.problems.error(
                     place,
                     format!("`{}` is not a JSON pointer", unknown(pointer)),
-                    why.to_owned(),
+                    why.to_string(),
                 );
                 None
             }

@@ -27,14 +27,14 @@ fn head(target: &'static str) -> RequestHead {
     }
 }
 
-fn proof() -> KeptProof {
+fn proof() -> StoredProof {
     let covers = Covers {
         body: true,
         timestamp: true,
         ..Covers::default()
     };
     let signed_at = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_123));
-    KeptProof {
+    StoredProof {
         secret: "2026-11".into(),
         signed_at,
         delivery_id: Some("evt_ä 1".into()),
@@ -43,7 +43,7 @@ fn proof() -> KeptProof {
     }
 }
 
-fn delivery(target: &'static str, proof: Option<KeptProof>) -> Delivery {
+fn delivery(target: &'static str, proof: Option<StoredProof>) -> Delivery {
     let received = Received {
         head: head(target),
         body: Body::from(Bytes::from_static(b"{\"a\": 1}\n")),
@@ -57,7 +57,7 @@ fn what_is_kept_comes_out_as_it_went_in() {
     for proof in [
         None,
         Some(proof()),
-        Some(KeptProof {
+        Some(StoredProof {
             account: None,
             signed_at: None,
             delivery_id: None,
@@ -79,7 +79,7 @@ fn what_is_kept_comes_out_as_it_went_in() {
         assert_eq!(fact(&kept, ANSWERED), Some("202"));
         let later = SystemClock.now();
         let after = restore("acme".into(), &kept, before.body().clone(), later).unwrap();
-        assert_eq!(after.cleared().keep(), proof);
+        assert_eq!(after.cleared().stored_proof(), proof);
         assert_eq!(
             (after.params(), after.body()),
             (before.params(), before.body())

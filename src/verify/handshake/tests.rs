@@ -1,11 +1,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
+use bytes::Bytes;
 use http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::clock::{Clock, Dates, FrozenClock};
 use crate::request::{Client, RequestId};
+use crate::verify::Template;
 
 fn received(method: Method, target: &str, body: &'static str) -> Received {
     let now = FrozenClock::at_unix(1_767_225_600).now();
@@ -36,9 +38,9 @@ fn echo(method: Method, at: Locator) -> Handshake {
         method,
         signed: false,
         when: Vec::new(),
-        token: Some((at, Tokens::default())),
-        guard: None,
-        form: Form::Text(Words::parse("{token}").unwrap()),
+        token: Some((at, TokenGrammar::default())),
+        verify_token: None,
+        body: ResponseBody::Text(TextTemplate::parse("{token}").unwrap()),
         headers: Vec::new(),
         mac: TagEncoding::Hex,
     }
@@ -55,10 +57,10 @@ fn answered(handshakes: &Handshakes, received: &Received) -> Result<Option<Bytes
 }
 
 #[test]
-fn a_token_keeps_to_its_grammar() {
-    let plain = Tokens::default();
+fn token_follows_its_grammar() {
+    let plain = TokenGrammar::default();
     for token in ["a", "A-z_09", &"x".repeat(128)] {
-        assert!(plain.takes(token), "{token}");
+        assert!(plain.is_token(token), "{token}");
     }
     for token in [
         "",
@@ -72,38 +74,50 @@ fn a_token_keeps_to_its_grammar() {
         "é",
         &"x".repeat(129),
     ] {
-        assert!(!plain.takes(token), "{token}");
+        assert!(!plain.is_token(token), "{token}");
     }
-    let more = Tokens::and(" .:=").unwrap();
-    assert!(more.takes("Validation: id.1=") && !more.takes("a+b"));
+    let more = TokenGrammar::with_extra(" .:=").unwrap();
+    assert!(more.is_token("Validation: id.1=") && !more.is_token("a+b"));
     for bad in ["<", ">", "&", "\"", "'", "{", "[", "\\", "\n", "\0", "é"] {
-        assert!(Tokens::and(bad).is_err(), "{bad:?}");
+        assert!(TokenGrammar::with_extra(bad).is_err(), "{bad:?}");
     }
 }
 
 #[test]
-fn tokens_are_apart_from_content_by_a_literal_or_by_the_body() {
-    let apart = |tokens: &Tokens, content: &str| tokens.apart(&Template::parse(content).unwrap());
-    let plain = Tokens::default();
-    assert_eq!(apart(&plain, "{body}"), Some(Apart::ByBody));
+fn tokens_differ_from_content_by_literal_or_by_body() {
+    let apart =
+        |tokens: &TokenGrammar, content: &str| tokens.apart(&Template::parse(content).unwrap());
+    let plain = TokenGrammar::default();
+    assert_eq!(apart(&plain, "{body}"), Some(Separation::ByBody));
     assert_eq!(
         apart(&plain, "v0:{timestamp}:{body}"),
-        Some(Apart::ByLiteral)
+        Some(Separation::ByLiteral)
     );
-    assert_eq!(apart(&plain, "v0{timestamp}x{body}"), Some(Apart::ByBody));
+    assert_eq!(
+        apart(&plain, "v0{timestamp}x{body}"),
+        Some(Separation::ByBody)
+    );
     assert_eq!(apart(&plain, "{timestamp}-{id}"), None);
-    assert_eq!(apart(&Tokens::and(":").unwrap(), "{timestamp}:{id}"), None);
-    assert_eq!(apart(&plain, "{timestamp}:{id}"), Some(Apart::ByLiteral));
+    assert_eq!(
+        apart(&TokenGrammar::with_extra(":").unwrap(), "{timestamp}:{id}"),
+        None
+    );
+    assert_eq!(
+        apart(&plain, "{timestamp}:{id}"),
+        Some(Separation::ByLiteral)
+    );
 }
 
 #[test]
-fn words_know_two_names() {
+fn text_template_knows_token_and_mac() {
     assert_eq!(
-        Words::parse("a{token}b{mac}").unwrap().fill("T", "M"),
+        TextTemplate::parse("a{token}b{mac}")
+            .unwrap()
+            .fill("T", "M"),
         "aTbM"
     );
     for bad in ["{", "{tokens}", "}", "{token", "a}{token}"] {
-        assert!(Words::parse(bad).is_err(), "{bad}");
+        assert!(TextTemplate::parse(bad).is_err(), "{bad}");
     }
 }
 
@@ -111,21 +125,21 @@ fn words_know_two_names() {
 fn a_get_is_answered_or_refused_and_never_verified() {
     let all = Handshakes(vec![echo(Method::GET, Locator::Query("c".to_owned()))]);
     let asked = received(Method::GET, "/x?c=abc", "");
-    assert!(all.let_in(&asked.head));
+    assert!(all.admits(&asked.head));
     assert_eq!(answered(&all, &asked), Ok(Some("abc".into())));
     let bad = received(Method::GET, "/x?c=a%3Cb", "");
-    assert!(all.let_in(&bad.head));
+    assert!(all.admits(&bad.head));
     assert_eq!(answered(&all, &bad), Err(NotAuthentic::SignatureMalformed));
     for target in ["/x", "/x?c=", "/x?d=abc", "/x?c=a&c=b", "/x?c=%ff"] {
         let other = received(Method::GET, target, "");
-        assert!(!all.let_in(&other.head), "{target}");
+        assert!(!all.admits(&other.head), "{target}");
         assert_eq!(answered(&all, &other), Ok(None), "{target}");
     }
-    assert!(!all.let_in(&received(Method::PUT, "/x?c=abc", "").head));
+    assert!(!all.admits(&received(Method::PUT, "/x?c=abc", "").head));
 }
 
 #[test]
-fn a_post_that_is_no_handshake_goes_on_to_its_signature() {
+fn post_without_handshake_is_verified() {
     let all = Handshakes(vec![echo(
         Method::POST,
         Locator::Json("/challenge".to_owned()),
@@ -148,20 +162,23 @@ fn a_post_that_is_no_handshake_goes_on_to_its_signature() {
         );
     }
     assert!(
-        !all.let_in(&received(Method::POST, "/", r#"{"challenge":"abc"}"#).head),
-        "POST is in the methods of a route, or is not"
+        !all.admits(&received(Method::POST, "/", r#"{"challenge":"abc"}"#).head),
+        "POST is never admitted beside the methods of a route"
     );
-    let long: &'static str =
-        format!(r#"{{"challenge":"abc","pad":"{}"}}"#, "x".repeat(MAX_BODY)).leak();
+    let long: &'static str = format!(
+        r#"{{"challenge":"abc","pad":"{}"}}"#,
+        "x".repeat(MAX_BODY_BYTES)
+    )
+    .leak();
     assert_eq!(
         answered(&all, &received(Method::POST, "/", long)),
         Ok(None),
-        "nobody's long body is parsed"
+        "a long body is not parsed"
     );
 }
 
 #[test]
-fn a_guard_wants_its_secret_while_it_is_valid() {
+fn verify_token_is_required_while_it_is_active() {
     let at = |seconds| FrozenClock::at_unix(seconds).0;
     let text = SecretText {
         name: "verify_token".into(),
@@ -170,10 +187,10 @@ fn a_guard_wants_its_secret_while_it_is_valid() {
         not_before: None,
         expires: Some(at(1_767_225_601)),
     };
-    let guard = Guard::new(Locator::Query("v".to_owned()), &text).unwrap();
-    assert!(!format!("{guard:?}").contains("s3cret"));
+    let verify_token = VerifyToken::new(Locator::Query("v".to_owned()), &text).unwrap();
+    assert!(!format!("{verify_token:?}").contains("s3cret"));
     let all = Handshakes(vec![Handshake {
-        guard: Some(guard),
+        verify_token: Some(verify_token),
         ..echo(Method::GET, Locator::Query("c".to_owned()))
     }]);
     assert_eq!(

@@ -1,20 +1,27 @@
-//! `Authorization: Basic`.
+//! The scheme `basic`: `Authorization: Basic` with the base64 of `user:password`.
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::{Inputs, ReadHeader};
 use crate::request::RequestHead;
 use crate::verify::NotAuthentic;
+use crate::verify::check::Comparison;
+use crate::verify::secret::{Candidate, Material, SecretError};
+use crate::verify::secret_locations::SecretLocations;
+use crate::verify::sign::{CannotSign, Signed};
 
-/// Whether this is `user:password`, of which at least one is not empty. The first colon ends the user.
-pub(in crate::verify) fn well_formed(credentials: &[u8]) -> bool {
-    std::str::from_utf8(credentials).is_ok() && credentials.contains(&b':') && credentials != b":"
+/// Compares the `user:password` that the request presents with all candidates.
+pub(super) fn finish(inputs: &Inputs<'_>) -> Result<Comparison, NotAuthentic> {
+    let digest = presented(&inputs.received.head)?;
+    inputs.candidates.compare_texts(&[digest], inputs.dates)
 }
 
-/// The digest of the `user:password` that the request presents.
-pub(in crate::verify) fn presented(head: &RequestHead) -> Result<[u8; 32], NotAuthentic> {
+/// Returns the digest of the `user:password` that the request presents.
+fn presented(head: &RequestHead) -> Result<[u8; 32], NotAuthentic> {
     let value = head
         .single(&AUTHORIZATION)
         .map_err(|_| NotAuthentic::SignatureMalformed)?
@@ -31,14 +38,48 @@ pub(in crate::verify) fn presented(head: &RequestHead) -> Result<[u8; 32], NotAu
             .decode(rest.trim_ascii_start())
             .map_err(|_| NotAuthentic::SignatureMalformed)?,
     );
-    if well_formed(&decoded) {
+    if is_well_formed(&decoded) {
         Ok(Sha256::digest(decoded.as_slice()).into())
     } else {
         Err(NotAuthentic::SignatureMalformed)
     }
 }
 
-/// The header that presents `credentials`.
-pub(in crate::verify) fn header(credentials: &[u8]) -> Zeroizing<String> {
-    Zeroizing::new(format!("Basic {}", STANDARD.encode(credentials)))
+/// Writes the header that presents the secret.
+pub(super) fn sign(candidate: &Candidate) -> Result<Signed, CannotSign> {
+    let credentials = candidate.text().ok_or(CannotSign::NoSecret)?;
+    let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(credentials)));
+    let mut value = HeaderValue::from_str(&text).map_err(|_| CannotSign::Unwritable)?;
+    value.set_sensitive(true);
+    Ok(Signed {
+        headers: vec![(AUTHORIZATION, value)],
+        query: Vec::new(),
+    })
+}
+
+/// Prepares a secret for comparison.
+pub(super) fn material(key: &[u8]) -> Result<Material, SecretError> {
+    if is_well_formed(key) {
+        Ok(Material::text(key))
+    } else {
+        Err(SecretError::NotCredentials)
+    }
+}
+
+/// Returns whether this is `user:password`, of which at least one is not empty. The first colon ends the user.
+fn is_well_formed(credentials: &[u8]) -> bool {
+    std::str::from_utf8(credentials).is_ok() && credentials.contains(&b':') && credentials != b":"
+}
+
+/// Returns the one header that the scheme reads.
+pub(super) fn headers() -> Vec<ReadHeader> {
+    vec![ReadHeader::single(AUTHORIZATION)]
+}
+
+/// Returns the header that holds the secret.
+pub(super) fn secret_locations() -> SecretLocations {
+    SecretLocations {
+        headers: vec![AUTHORIZATION],
+        ..SecretLocations::default()
+    }
 }

@@ -1,248 +1,178 @@
 //! The scheme `hmac`: a keyed hash over signed content.
-use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::{HeaderName, HeaderValue};
 use subtle::Choice;
 
-use crate::clock::Dates;
+use super::signed_time::{PresentedTime, SignedTime, TimeAt};
+use super::{Inputs, Progress};
 use crate::request::{Received, RequestHead};
-use crate::verify::check::{Check, Judged, Proof};
-use crate::verify::content::{Piece, Sight, Span, Template};
-use crate::verify::covers::Covers;
-use crate::verify::hmac::{Algorithm, Mac, TagEncoding};
-use crate::verify::locator::{HeaderNames, Locator, Unclear};
-use crate::verify::secret::Candidate;
-use crate::verify::sign::{CannotSign, Signed, place};
-use crate::verify::source::Source;
-use crate::verify::timestamp::{self, Format};
-use crate::verify::{NotAuthentic, Verifier, json};
+use crate::verify::check::{Comparison, MatchedSecret};
+use crate::verify::content::{RequestView, Span, Template};
+use crate::verify::hmac::{Algorithm, Mac, Tag, TagEncoding};
+use crate::verify::locator::{HeaderNames, Locator};
+use crate::verify::secret::{Candidate, Candidates};
+use crate::verify::sign::{CannotSign, NotResignable, Signed, set_header, set_parameter};
+use crate::verify::source::{Source, SourcePlace};
+use crate::verify::{NotAuthentic, Verifier};
+
+mod facts;
 
 /// A keyed hash over signed content.
 #[derive(Clone, Debug)]
 pub struct HmacScheme {
-    /// Which hash.
+    /// The hash function.
     pub algorithm: Algorithm,
-    /// How a tag is written.
+    /// The text form of a tag.
     pub encoding: TagEncoding,
-    /// Where the signatures stand.
+    /// The place of the signatures.
     pub source: Source,
-    /// What is signed.
+    /// The signed content.
     pub content: Template,
-    /// Where the signed time stands. Dropped by [`Shape::new`] if the signature does not cover it: then it proves nothing.
+    /// The signed time. [`Shape::new`] drops it if the signature does not cover it, because it proves nothing then.
+    ///
+    /// [`Shape::new`]: crate::verify::Shape::new
     pub time: Option<SignedTime>,
 }
 
-/// The signed time.
-#[derive(Clone, Debug)]
-pub struct SignedTime {
-    /// Where it stands.
-    pub at: TimeAt,
-    /// How it is written.
-    pub format: Format,
-    /// How far it may be from now, either way, both ends included.
-    pub tolerance: Duration,
+/// The signatures and the signed time of a request.
+struct Presented<'r> {
+    tags: Vec<Tag>,
+    time: Option<PresentedTime<'r>>,
 }
 
-/// Where the signed time stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TimeAt {
-    /// In a header of its own.
-    Header(HeaderNames),
-    /// Under a key among the pairs of the signature header.
-    Pair(Box<str>),
-    /// In the list of the signature header; the list says where.
-    Item,
-    /// In the body, by JSON pointer.
-    Json(Box<str>),
-}
-
-impl SignedTime {
-    /// The text of the time, and what it says.
-    pub(in crate::verify) fn read<'r>(
-        &self,
-        source: &Source,
-        head: &'r RequestHead,
-        body: &'r [u8],
-    ) -> Result<(Cow<'r, [u8]>, SystemTime), NotAuthentic> {
-        let text = match &self.at {
-            TimeAt::Header(names) => {
-                let value = names.read(head).map_err(|why| match why {
-                    Unclear::Repeated => NotAuthentic::TimestampMalformed,
-                    Unclear::Contradicted => NotAuthentic::SignatureMalformed,
-                })?;
-                Cow::Borrowed(value.ok_or(NotAuthentic::TimestampMissing)?.as_bytes())
-            }
-            TimeAt::Pair(pair) => Cow::Borrowed(source.time(head, Some(pair))?),
-            TimeAt::Item => Cow::Borrowed(source.time(head, None)?),
-            TimeAt::Json(pointer) => {
-                let found = json::find(body, pointer)
-                    .map_err(|_| NotAuthentic::TimestampMalformed)?
-                    .ok_or(NotAuthentic::TimestampMissing)?;
-                Cow::Owned(found.into_owned().into_bytes())
-            }
-        };
-        let time = self
-            .format
-            .read(&text)
-            .ok_or(NotAuthentic::TimestampMalformed)?;
-        Ok((text, time))
-    }
-
-    /// Whether it takes the body to find it.
-    pub(in crate::verify) fn in_body(&self) -> bool {
-        matches!(self.at, TimeAt::Json(_))
-    }
-
-    pub(in crate::verify) fn judge(
-        &self,
-        signed: SystemTime,
-        now: SystemTime,
-    ) -> Result<(), NotAuthentic> {
-        timestamp::judge(signed, now, self.tolerance)
-    }
-}
-
+/// Checking.
 impl HmacScheme {
-    pub(in crate::verify) fn covers(&self, delivery_id: Option<&Locator>) -> Covers {
-        let has = |wanted: &Piece| self.content.pieces().contains(wanted);
-        let body = has(&Piece::Body);
-        let json = |pointer: &str| body || has(&Piece::Json(pointer.into()));
-        let header = |names: &HeaderNames| {
-            names
-                .names()
-                .iter()
-                .all(|name| has(&Piece::Header(name.clone())))
+    /// Feeds the MACs with the content before the body. Defers everything if the content cannot stream, or if the head lacks a part
+    /// of it: then [`Self::finish`] reports that.
+    pub(super) fn begin(
+        &self,
+        verifier: &Verifier,
+        head: &RequestHead,
+        candidates: &[Candidate],
+    ) -> Progress {
+        if !self.content.streams() {
+            return Progress::Deferred;
+        }
+        let time = self.time.as_ref().filter(|time| !time.in_body());
+        let Ok(time) = time
+            .map(|time| time.read(&self.source, head, b""))
+            .transpose()
+        else {
+            return Progress::Deferred;
         };
-        let timestamp = self.time.as_ref().is_some_and(|time| {
-            has(&Piece::Timestamp)
-                || match &time.at {
-                    TimeAt::Header(names) => header(names),
-                    TimeAt::Json(pointer) => json(pointer),
-                    TimeAt::Pair(_) | TimeAt::Item => false,
-                }
-        });
-        let url = has(&Piece::Url);
-        let id = delivery_id.is_some_and(|id| {
-            has(&Piece::Id)
-                || match id {
-                    Locator::Header(names) => header(names),
-                    Locator::Json(pointer) => json(pointer),
-                    Locator::Query(_) => url || has(&Piece::Query),
-                }
-        });
-        Covers {
-            body,
-            timestamp,
-            id,
-            method: has(&Piece::Method),
-            url,
-            path: has(&Piece::Path),
-            query: has(&Piece::Query),
-            headers: self
-                .content
-                .pieces()
-                .iter()
-                .any(|piece| matches!(piece, Piece::Header(_))),
-            fields: self
-                .content
-                .pieces()
-                .iter()
-                .any(|piece| matches!(piece, Piece::Json(_))),
+        let view = view(verifier, head, b"", time.as_ref());
+        let mut macs: Vec<Mac> = candidates.iter().filter_map(Candidate::mac).collect();
+        match self.feed(Span::BeforeBody, &view, &mut macs) {
+            Ok(()) => Progress::Macs(macs),
+            Err(_) => Progress::Deferred,
         }
     }
-}
 
-impl Check<'_> {
-    pub(in crate::verify) fn hmac(
-        &mut self,
-        scheme: &HmacScheme,
-        received: &Received,
-        now: SystemTime,
-        dates: &Dates,
-    ) -> Result<Judged, NotAuthentic> {
-        let (head, body) = (&received.head, received.body.bytes().as_ref());
-        let verifier = self.verifier;
-        let time = scheme
-            .time
-            .as_ref()
-            .map(|time| time.read(&scheme.source, head, body))
-            .transpose();
-        let tags = self
-            .single_key()
-            .and_then(|()| scheme.source.tags(head, body, scheme.encoding));
-        let sight = |time| Sight {
-            head,
-            body,
-            time,
-            id: verifier.shape.delivery_id.as_ref(),
-            public_url: verifier.public_url.as_deref(),
-        };
-        let (tags, time) = match (tags, time) {
-            (Ok(tags), Ok(time)) => (tags, time),
-            (tags, time) => {
-                let content = scheme.content.feed(Span::All, &sight(b""), &mut |_| ());
-                return Err(first([tags.err(), time.err(), content.err()]));
-            }
-        };
-        if verifier.shape.could_be_token(body) {
+    /// Compares all presented signatures with all candidates, and judges the signed time.
+    ///
+    /// The time is judged before it is known whether a signature matches, and a stale request is compared like any other: a person
+    /// who holds a stale request must not learn by the time whether it was authentic.
+    pub(super) fn finish(
+        &self,
+        inputs: &Inputs<'_>,
+        progress: Progress,
+    ) -> Result<Comparison, NotAuthentic> {
+        let (head, body) = (&inputs.received.head, inputs.received.body.bytes());
+        let Presented { tags, time } =
+            self.presented(inputs.verifier, inputs.candidates, head, body)?;
+        if inputs.verifier.shape.could_be_token(body) {
             return Err(NotAuthentic::SignatureMalformed);
         }
-        let text = time.as_ref().map(|(text, _)| &**text).unwrap_or_default();
-        let streamed = self
-            .macs
-            .take()
-            .filter(|_| self.fed == body.len() && self.request == head.request_id);
-        let (mut macs, span) = match streamed {
-            Some(macs) => (macs, Span::AfterBody),
-            None => (
-                self.found
-                    .candidates()
-                    .iter()
-                    .filter_map(Candidate::mac)
-                    .collect(),
-                Span::All,
-            ),
+        let view = view(inputs.verifier, head, body, time.as_ref());
+        let (mut macs, span) = match progress {
+            Progress::Macs(macs) => (macs, Span::AfterBody),
+            Progress::Deferred => {
+                let all = inputs.candidates.list();
+                (all.iter().filter_map(Candidate::mac).collect(), Span::All)
+            }
         };
-        scheme.content.feed(span, &sight(text), &mut |bytes| {
-            macs.iter_mut().for_each(|mac| mac.update(bytes))
-        })?;
+        self.feed(span, &view, &mut macs)?;
         let compare = |mac: Mac| {
             let tag = mac.finish();
             tags.iter()
                 .fold(Choice::from(0), |hit, presented| hit | presented.same(&tag))
         };
         let compared: Vec<Choice> = macs.into_iter().map(compare).collect();
-        let (any, place) = self.matched(compared.into_iter(), dates);
-        let signed_at = time.map(|(_, at)| at);
-        // judged before it is known whether anything matched: who holds a stale request must not learn by the time whether it was authentic
-        let age = scheme
+        let (any, index) = inputs
+            .candidates
+            .first_match(compared.into_iter(), inputs.dates);
+        let signed_at = time.map(|time| time.at);
+        let age = self
             .time
             .as_ref()
             .zip(signed_at)
-            .map_or(Ok(()), |(rule, at)| rule.judge(at, now));
-        let proof = if bool::from(any) {
-            Some(Proof {
-                secret: self.name_of(place)?,
+            .map_or(Ok(()), |(rule, at)| rule.judge(at, inputs.now));
+        let matched = if bool::from(any) {
+            Some(MatchedSecret {
+                name: inputs.candidates.name_of(index)?,
                 signed_at,
             })
         } else {
             None
         };
-        match (age, signed_at, proof) {
-            (Err(NotAuthentic::TimestampStale), Some(signed_at), proof) => {
-                Ok(Judged::Stale { proof, signed_at })
+        match (age, signed_at, matched) {
+            (Err(NotAuthentic::TimestampStale), Some(signed_at), matched) => {
+                Ok(Comparison::Stale { matched, signed_at })
             }
             (_, _, None) => Err(NotAuthentic::SignatureMismatch),
-            (age, _, Some(proof)) => age.map(|()| Judged::Fresh(proof)),
+            (age, _, Some(matched)) => age.map(|()| Comparison::Fresh(matched)),
         }
+    }
+
+    /// Reads the signatures and the signed time that the request presents.
+    fn presented<'r>(
+        &self,
+        verifier: &Verifier,
+        candidates: &Candidates<'_>,
+        head: &'r RequestHead,
+        body: &'r [u8],
+    ) -> Result<Presented<'r>, NotAuthentic> {
+        let time = self
+            .time
+            .as_ref()
+            .map(|time| time.read(&self.source, head, body))
+            .transpose();
+        let tags = candidates
+            .require_one_key()
+            .and_then(|()| self.source.tags(head, body, self.encoding));
+        match (tags, time) {
+            (Ok(tags), Ok(time)) => Ok(Presented { tags, time }),
+            (tags, time) => {
+                let view = view(verifier, head, body, None);
+                let content = self.content.feed(Span::All, &view, &mut |_| ());
+                Err(first_reason([tags.err(), time.err(), content.err()]))
+            }
+        }
+    }
+
+    /// Feeds the signed content of a request to all MACs.
+    fn feed(
+        &self,
+        span: Span,
+        view: &RequestView<'_>,
+        macs: &mut [Mac],
+    ) -> Result<(), NotAuthentic> {
+        self.content.feed(span, view, &mut |bytes| {
+            macs.iter_mut().for_each(|mac| mac.update(bytes));
+        })
     }
 }
 
-impl Verifier {
-    pub(in crate::verify) fn sign_hmac(
+/// Signing.
+impl HmacScheme {
+    /// Signs a request as of `now`.
+    ///
+    /// Adds the header of the signed time, and the header of the delivery ID if the signature covers it and the request lacks it. A
+    /// time or an ID in the body stays as it is.
+    pub(super) fn sign(
         &self,
-        hmac: &HmacScheme,
+        verifier: &Verifier,
         head: &RequestHead,
         body: &[u8],
         candidate: &Candidate,
@@ -250,144 +180,160 @@ impl Verifier {
     ) -> Result<Signed, CannotSign> {
         let mut head = head.clone();
         let mut added = Vec::new();
-        let mut time = String::new();
-        if let Some(rule) = &hmac.time {
-            time = rule.format.write(now);
+        let mut time = None;
+        if let Some(rule) = &self.time {
+            let mut text = rule.format.write(now);
             match &rule.at {
-                TimeAt::Header(names) => {
-                    let name = written_name(names, &head)?;
-                    let value = HeaderValue::from_str(&time).map_err(|_| CannotSign::Unwritable)?;
-                    head.headers.insert(name.clone(), value.clone());
-                    added.push((name.clone(), value));
-                }
+                TimeAt::Header(names) => added.push(insert(&mut head, names, &text)?),
                 TimeAt::Json(_) => {
-                    let (text, _) = rule
-                        .read(&hmac.source, &head, body)
+                    let presented = rule
+                        .read(&self.source, &head, body)
                         .map_err(CannotSign::Content)?;
-                    time = String::from_utf8_lossy(&text).into_owned();
+                    text = String::from_utf8_lossy(&presented.text).into_owned();
                 }
                 TimeAt::Pair(_) | TimeAt::Item => {}
             }
+            time = Some(text);
         }
-        if let Some(Locator::Header(names)) = &self.shape.delivery_id
-            && self.shape.covers().id
-            && !names
-                .names()
-                .iter()
-                .any(|name| head.headers.contains_key(name))
-        {
-            let name = written_name(names, &head)?;
-            let value = HeaderValue::from_str(head.request_id.as_str())
-                .map_err(|_| CannotSign::Unwritable)?;
-            head.headers.insert(name.clone(), value.clone());
-            added.push((name.clone(), value));
-        }
-        let sight = Sight {
-            head: &head,
-            body,
-            time: time.as_bytes(),
-            id: self.shape.delivery_id.as_ref(),
-            public_url: self.public_url.as_deref(),
+        let has = |names: &HeaderNames| {
+            let mut names = names.names().iter();
+            names.any(|name| head.headers.contains_key(name))
         };
-        let mut mac = candidate.mac().ok_or(CannotSign::NoSecret)?;
-        hmac.content
-            .feed(Span::All, &sight, &mut |bytes| mac.update(bytes))
+        if let Some(Locator::Header(names)) = &verifier.shape.delivery_id
+            && verifier.shape.covers().id
+            && !has(names)
+        {
+            let id = head.request_id;
+            added.push(insert(&mut head, names, id.as_str())?);
+        }
+        let text = time.as_deref().unwrap_or_default();
+        let view = RequestView {
+            time: text.as_bytes(),
+            ..view(verifier, &head, body, None)
+        };
+        let mut macs = [candidate.mac().ok_or(CannotSign::NoSecret)?];
+        self.feed(Span::All, &view, &mut macs)
             .map_err(CannotSign::Content)?;
-        let in_header = match hmac.time.as_ref().map(|rule| &rule.at) {
-            Some(TimeAt::Pair(pair)) => Some((Some(&**pair), time.as_str())),
-            Some(TimeAt::Item) => Some((None, time.as_str())),
+        let [mac] = macs;
+        let in_header = match self.time.as_ref().map(|rule| &rule.at) {
+            Some(TimeAt::Pair(pair)) => Some((Some(&**pair), text)),
+            Some(TimeAt::Item) => Some((None, text)),
             Some(TimeAt::Header(_) | TimeAt::Json(_)) | None => None,
         };
-        let text = hmac.encoding.encode(&mac.finish());
-        let mut signed = place(&hmac.source, hmac.source.write(text.as_bytes(), in_header))?;
+        let tag = self.encoding.encode(&mac.finish());
+        let value = self.source.write(tag.as_bytes(), in_header);
+        let mut signed = Signed::at(&self.source, value)?;
         signed.headers.splice(..0, added);
         Ok(signed)
     }
 
-    /// Whether the signature that the request came with was made with this secret.
-    pub(in crate::verify) fn is_of(
+    /// Checks that neither the signature nor its time is in the body.
+    pub(super) fn resignable(&self) -> Result<(), NotResignable> {
+        if matches!(self.source.place, SourcePlace::Json(_)) {
+            Err(NotResignable::SignatureInBody)
+        } else if self.time.as_ref().is_some_and(SignedTime::in_body) {
+            Err(NotResignable::TimeInBody)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Returns whether a signature of the request was made with `candidate`.
+    pub(super) fn is_signed_with(
         &self,
-        hmac: &HmacScheme,
-        head: &RequestHead,
-        body: &[u8],
+        verifier: &Verifier,
+        received: &Received,
         candidate: &Candidate,
     ) -> bool {
-        let time = hmac
+        let (head, body) = (&received.head, received.body.bytes());
+        let time = self
             .time
             .as_ref()
-            .map(|time| time.read(&hmac.source, head, body))
+            .map(|time| time.read(&self.source, head, body))
             .transpose();
-        let (Ok(tags), Ok(time), Some(mut mac)) = (
-            hmac.source.tags(head, body, hmac.encoding),
+        let (Ok(tags), Ok(time), Some(mac)) = (
+            self.source.tags(head, body, self.encoding),
             time,
             candidate.mac(),
         ) else {
             return false;
         };
-        let time = time.as_ref().map(|(text, _)| &**text).unwrap_or_default();
-        let sight = Sight {
-            head,
-            body,
-            time,
-            id: self.shape.delivery_id.as_ref(),
-            public_url: self.public_url.as_deref(),
-        };
-        if hmac
-            .content
-            .feed(Span::All, &sight, &mut |bytes| mac.update(bytes))
-            .is_err()
-        {
+        let view = view(verifier, head, body, time.as_ref());
+        let mut macs = [mac];
+        if self.feed(Span::All, &view, &mut macs).is_err() {
             return false;
         }
+        let [mac] = macs;
         let tag = mac.finish();
         tags.iter().any(|presented| presented.same(&tag).into())
     }
+
+    /// Returns the head with a signature of `now` in place of its own.
+    pub(super) fn resign(
+        &self,
+        verifier: &Verifier,
+        received: &Received,
+        candidate: &Candidate,
+        now: SystemTime,
+    ) -> Result<RequestHead, CannotSign> {
+        let mut fresh = received.head.clone();
+        if let Some(rule) = &self.time
+            && let names @ [_, ..] = rule.header_names()
+        {
+            let time = HeaderValue::from_str(&rule.format.write(now))
+                .map_err(|_| CannotSign::Unwritable)?;
+            set_header(&mut fresh, names, &time);
+        }
+        let body = received.body.bytes();
+        let Signed { headers, query } = self.sign(verifier, &fresh, body, candidate, now)?;
+        let signatures = self.source.headers();
+        for (name, value) in headers {
+            if signatures.contains(&name) {
+                set_header(&mut fresh, signatures, &value);
+            } else {
+                set_header(&mut fresh, std::slice::from_ref(&name), &value);
+            }
+        }
+        for (name, value) in query {
+            set_parameter(&mut fresh, &name, &value);
+        }
+        Ok(fresh)
+    }
 }
 
-/// The name that the request uses already, else the preferred one.
-fn written_name<'n>(
-    names: &'n HeaderNames,
-    head: &RequestHead,
-) -> Result<&'n HeaderName, CannotSign> {
-    let used = names
-        .names()
-        .iter()
-        .find(|name| head.headers.contains_key(*name));
-    used.or_else(|| names.names().first())
-        .ok_or(CannotSign::Unwritable)
-}
-
-/// The MACs with what precedes the body; `None` if that is not there as it should be, which [`Check::finish`] then says.
-pub(in crate::verify) fn start(
-    verifier: &Verifier,
-    hmac: &HmacScheme,
-    head: &RequestHead,
-    candidates: &[Candidate],
-) -> Option<Vec<Mac>> {
-    let time = hmac.time.as_ref().filter(|time| !time.in_body());
-    let time = time
-        .map(|time| time.read(&hmac.source, head, b""))
-        .transpose()
-        .ok()?;
-    let sight = Sight {
+/// Returns the values that the parts of signed content are read from.
+fn view<'r>(
+    verifier: &'r Verifier,
+    head: &'r RequestHead,
+    body: &'r [u8],
+    time: Option<&'r PresentedTime<'_>>,
+) -> RequestView<'r> {
+    RequestView {
         head,
-        body: b"",
-        time: time.as_ref().map(|(text, _)| &**text).unwrap_or_default(),
+        body,
+        time: time.map(|time| &*time.text).unwrap_or_default(),
         id: verifier.shape.delivery_id.as_ref(),
         public_url: verifier.public_url.as_deref(),
-    };
-    let mut macs: Vec<Mac> = candidates.iter().filter_map(Candidate::mac).collect();
-    hmac.content
-        .feed(Span::BeforeBody, &sight, &mut |bytes| {
-            macs.iter_mut().for_each(|mac| mac.update(bytes))
-        })
-        .ok()?;
-    Some(macs)
+    }
 }
 
-/// What is missing is said before what is malformed, the signature before the time.
-fn first(found: [Option<NotAuthentic>; 3]) -> NotAuthentic {
-    let rank = |why: &NotAuthentic| match why {
+/// Inserts a header under the name that the request already uses, else under the preferred one. Returns it.
+fn insert(
+    head: &mut RequestHead,
+    names: &HeaderNames,
+    value: &str,
+) -> Result<(HeaderName, HeaderValue), CannotSign> {
+    let value = HeaderValue::from_str(value).map_err(|_| CannotSign::Unwritable)?;
+    let names = names.names();
+    let used = names.iter().find(|name| head.headers.contains_key(*name));
+    let name = used.or(names.first()).ok_or(CannotSign::Unwritable)?;
+    head.headers.insert(name.clone(), value.clone());
+    Ok((name.clone(), value))
+}
+
+/// Returns the reason to report first: what is missing before what is malformed, the signature before the time.
+fn first_reason(reasons: [Option<NotAuthentic>; 3]) -> NotAuthentic {
+    let rank = |reason: &NotAuthentic| match reason {
         NotAuthentic::SignatureMissing => 0,
         NotAuthentic::TimestampMissing => 1,
         NotAuthentic::SignatureMalformed => 2,
@@ -396,7 +342,7 @@ fn first(found: [Option<NotAuthentic>; 3]) -> NotAuthentic {
         | NotAuthentic::TimestampStale
         | NotAuthentic::TimestampFuture => 4,
     };
-    found
+    reasons
         .into_iter()
         .flatten()
         .min_by_key(rank)

@@ -1,25 +1,41 @@
-//! Tokens that are themselves the secret, in a header or the query.
+//! The scheme `token`: the request presents the secret itself, in a header or the query.
 use sha2::{Digest, Sha256};
 
-use crate::request::RequestHead;
+use super::Inputs;
 use crate::verify::NotAuthentic;
+use crate::verify::check::Comparison;
+use crate::verify::secret::Candidate;
+use crate::verify::secret_locations::SecretLocations;
+use crate::verify::sign::{CannotSign, Signed};
 use crate::verify::source::Source;
 
-/// The digests of the tokens that the request presents, one for each place it may stand in.
-/// Digests are compared, so that neither content nor length of a secret shows in the time it takes.
-pub(in crate::verify) fn presented(
-    source: &Source,
-    head: &RequestHead,
-) -> Result<Vec<[u8; 32]>, NotAuthentic> {
+/// Compares the tokens that the request presents, one for each place, with all candidates.
+///
+/// Digests are compared, so that the time reveals neither the content nor the length of a secret.
+pub(super) fn finish(source: &Source, inputs: &Inputs<'_>) -> Result<Comparison, NotAuthentic> {
     let mut digests = Vec::with_capacity(1);
-    source.each(head, &[], |token| {
+    source.each(&inputs.received.head, &[], |token| {
         if !token.is_empty() {
             digests.push(Sha256::digest(token).into());
         }
     })?;
     if digests.is_empty() {
-        Err(NotAuthentic::SignatureMalformed)
-    } else {
-        Ok(digests)
+        return Err(NotAuthentic::SignatureMalformed);
+    }
+    inputs.candidates.compare_texts(&digests, inputs.dates)
+}
+
+/// Writes the token where the scheme reads it.
+pub(super) fn sign(source: &Source, candidate: &Candidate) -> Result<Signed, CannotSign> {
+    let token = candidate.text().ok_or(CannotSign::NoSecret)?;
+    Signed::at(source, source.write(token, None))
+}
+
+/// Returns the header or query parameter that holds the token.
+pub(super) fn secret_locations(source: &Source) -> SecretLocations {
+    SecretLocations {
+        headers: source.headers().to_vec(),
+        query: source.query().map(Box::from).into_iter().collect(),
+        ..SecretLocations::default()
     }
 }

@@ -1,4 +1,4 @@
-//! What somebody without the secret would try: other names, other spellings, other places.
+//! Attempts of a sender without the secret: other names, other spellings, other places.
 use super::*;
 
 use NotAuthentic::{
@@ -130,7 +130,7 @@ fn an_uncovered_id_that_is_contradicted_is_none() {
 }
 
 #[test]
-fn expected_headers_are_there_once_and_say_so_to_the_letter() {
+fn expected_headers_occur_once_with_the_exact_value() {
     let expect = [("x-version".parse().unwrap(), "1".into())];
     let tag = mac(b"x");
     let hmac = keyed(
@@ -402,7 +402,7 @@ fn no_secret_is_empty_and_nothing_matches_without_one() {
 }
 
 #[test]
-fn a_long_or_odd_signature_costs_little_and_matches_nothing() {
+fn long_or_odd_signature_costs_little_and_never_matches() {
     let gate = verifier(
         keyed(
             "{body}",

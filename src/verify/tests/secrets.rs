@@ -93,7 +93,7 @@ fn candidates_count_from_and_until() {
     }
 }
 
-/// However many of the encodings decode a tenant's secret, its requests cost what an unknown tenant's cost.
+/// Checks that requests of a known account cost as much as those of an unknown one, however many encodings decode its secret.
 #[test]
 fn every_key_of_a_table_has_as_many_candidates() {
     let encodings = [Encoding::Utf8, Encoding::Base64];
@@ -115,7 +115,7 @@ fn every_key_of_a_table_has_as_many_candidates() {
             &head("/", &[]),
             &Params(vec![("account".into(), key.into())]),
         );
-        assert_eq!(found.candidates().len(), 2, "{key}");
+        assert_eq!(found.list().len(), 2, "{key}");
     }
     let shape = Shape::new(
         keyed("{body}", source("", Layout::Whole), None),

@@ -219,8 +219,12 @@ impl Case {
             shape.secret_suffix(),
             &self.secrets(),
         );
-        let set =
-            set.map_err(|bad| bad.iter().map(|bad| bad.why).collect::<Vec<_>>().join(", "))?;
+        let set = set.map_err(|bad| {
+            bad.iter()
+                .map(|bad| bad.why.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        })?;
         Ok(shape.clone().with_secrets(set, None))
     }
 
