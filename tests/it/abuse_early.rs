@@ -3,12 +3,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, wait_for};
 use super::support::{http, sign};
 
-const SECRET: &str = "a secret of more than sixteen bytes";
 const PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
 /// What the gate reads of a rest, and how long, with some room.
 const BOUND: Duration = Duration::from_secs(4);
@@ -49,7 +48,7 @@ fn push(address: SocketAddr, head: &str, pieces: usize, chunked: bool) -> (Strin
 
 fn gate() -> (App, Gate) {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::start(&config::forward(&app.url(), ""));
     (app, gate)
 }
 
@@ -190,7 +189,7 @@ fn what_came_with_a_request_is_dropped_with_it() {
     forward: {{ upstream: app }}
 "
     );
-    let gate = Gate::start(&(config(&app.url(), "") + &handshake));
+    let gate = Gate::start(&(config::forward(&app.url(), "") + &handshake));
     let signed = |id: &str| {
         let head = http::head(
             "POST",

@@ -8,13 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, wait_at_most, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
-
-const SECRET: &str = "a secret of more than sixteen bytes";
 
 fn generation(gate: &Gate) -> u64 {
     gate.admin("/-/status")["generation"].as_u64().unwrap()
@@ -167,7 +165,7 @@ fn no_configs(yaml: &str) -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn no_config_in_its_place_changes_anything() {
     let app = App::start();
-    let yaml = config(&app.url(), "");
+    let yaml = config::forward(&app.url(), "");
     let gate = Gate::start(&yaml);
     let path = gate.config_path();
     let mut number = 0;
@@ -211,7 +209,7 @@ fn no_config_in_its_place_changes_anything() {
 #[test]
 fn a_byte_order_mark_and_other_line_ends_are_no_mistake() {
     let app = App::start();
-    let yaml = config(&app.url(), "");
+    let yaml = config::forward(&app.url(), "");
     let gate = Gate::start(&yaml);
     for text in [
         format!("\u{feff}{yaml}"),
@@ -268,7 +266,8 @@ fn what_a_config_names_may_go_wrong_too() {
         fs::write(dir.path().join(name), text).unwrap();
     }
     let listen = "listen: [{ address: 127.0.0.1:0 }, { address: 127.0.0.2:0, tls: { certificate: tls.crt, key: tls.key } }]\ninclude: [included.yaml]\nproviders: presets.d\n";
-    let yaml = config(&app.url(), tenants).replace("listen: [{ address: 127.0.0.1:0 }]\n", listen);
+    let yaml = config::forward(&app.url(), tenants)
+        .replace("listen: [{ address: 127.0.0.1:0 }]\n", listen);
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
     let token = |path: &str, token: &str| {
         gate.post(path, &[("X-Token".into(), token.into())], b"{}")
@@ -404,7 +403,7 @@ fn failures_under_load(gate: &Gate, secrets: &[&str], abuse: impl FnOnce()) -> V
 #[test]
 fn a_storm_of_reloads() {
     let app = App::start();
-    let yaml = config(&app.url(), "");
+    let yaml = config::forward(&app.url(), "");
     let gate = Gate::start(&yaml);
     let path = gate.config_path();
     under_load(&gate, &[SECRET], || {
@@ -432,7 +431,7 @@ fn a_storm_of_reloads() {
 fn a_thousand_reloads_leave_nothing_behind() {
     let app = App::start();
     let token = "an-admin-token-of-many-bytes";
-    let yaml = config(&app.url(), "").replace(
+    let yaml = config::forward(&app.url(), "").replace(
         "admin: { address: 127.0.0.1:0 }",
         &format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{token}\" }} }}"),
     );
@@ -568,7 +567,7 @@ fn with_secret_files(app: &App, files: &[PathBuf]) -> String {
             )
         })
         .collect();
-    config(&app.url(), "").replace(
+    config::forward(&app.url(), "").replace(
         &format!("{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}"),
         &secrets.join(", "),
     )

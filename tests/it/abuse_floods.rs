@@ -1,8 +1,8 @@
 //! Slow and greedy senders, a tenth of what `make torture-edge` sends: honest requests beside them are served, and the memory stays in its bounds.
 use std::time::Duration;
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config;
 use super::support::flood::arena::{Arena, SECRET};
 use super::support::flood::{self, Flood, Row, h1, h2, memory};
 use super::support::gate::{Gate, wait_at_most, wait_for};
@@ -166,7 +166,7 @@ fn receivers_that_do_not_read_hold_little() {
 #[test]
 fn a_greedy_client_leaves_room_for_others() {
     let app = App::start();
-    let yaml = config(
+    let yaml = config::forward(
         &app.url(),
         "    max_body: 1MiB\ntrusted_proxies: [127.0.0.0/8]\nlimits: { in_flight_bytes: 16MiB }\n",
     );
@@ -217,7 +217,7 @@ fn a_greedy_client_leaves_room_for_others() {
 #[test]
 fn nobody_is_invited_to_send_what_has_no_place() {
     let app = App::start();
-    let gate = Gate::start(&config(
+    let gate = Gate::start(&config::forward(
         &app.url(),
         "    max_body: 8MiB\nlimits: { in_flight_bytes: 4MiB }\n",
     ));

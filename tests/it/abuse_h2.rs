@@ -5,12 +5,12 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::h2::{gate, runtime, tls};
 use super::support::app::App;
+use super::support::config::SECRET;
 use super::support::gate::Gate;
 use super::support::sign;
+use super::support::tls_gate::{gate, runtime, tls};
 
-const SECRET: &str = "a secret of more than sixteen bytes";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;

@@ -1,11 +1,9 @@
 //! Header lines by which a sender could speak as the gate, or for somebody else: none of them reaches the app, on no route.
-use super::pass::config;
 use super::support::app::{App, Seen};
+use super::support::config::{self, SECRET};
 use super::support::gate::Gate;
 use super::support::http::Connection;
 use super::support::sign;
-
-const SECRET: &str = "a secret of more than sixteen bytes";
 
 /// Group, and lines as they are sent; all have a value with `evil` in it, which no app may see.
 const TRICKS: &[(&str, &[&str])] = &[
@@ -169,7 +167,7 @@ fn check(seen: &Seen, signed: bool, lines: &str) {
 #[test]
 fn no_header_speaks_for_the_gate() {
     let app = App::start();
-    let yaml = config(&app.url(), "", "")
+    let yaml = config::pass(&app.url(), "", "")
         .replace("dedupe: { window: 24h }", "max_body: 1MiB")
         .replace(
             "health:",
@@ -232,7 +230,7 @@ fn no_header_speaks_for_the_gate() {
 #[test]
 fn honest_headers_pass() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), "", ""));
+    let gate = Gate::start(&config::pass(&app.url(), "", ""));
     let lines = "Accept: a\r\nAccept: b\r\nCookie: c=d\r\nAuthorization: Basic e\r\nX-Custom_Name: f\r\nContent-Type: g\r\nRange: bytes=0-\r\nOrigin: h";
     assert_eq!(send(&gate, false, lines), Some(200));
     let seen = app.last();

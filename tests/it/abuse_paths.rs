@@ -2,13 +2,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::pass::config;
 use super::support::app::App;
+use super::support::config::{self, SECRET};
 use super::support::gate::Gate;
 use super::support::http::{self, Connection};
 use super::support::sign;
-
-const SECRET: &str = "a secret of more than sixteen bytes";
 
 /// Group and targets. What is guarded is `/hooks/github`, where the route forwards to, and `/webhooks/github`, where it listens.
 const TRICKS: &[(&str, &[&str])] = &[
@@ -304,7 +302,7 @@ fn no_trick_reaches_a_guarded_path() {
     // another host, and another name for the same app
     let more = "  - name: by-host\n    host: www.example.com\n    path: /{*rest}\n    pass: { upstream: app }\n  \
          - name: by-name\n    host: '*.example.org'\n    path: /{*rest}\n    pass: { upstream: other }\n";
-    let yaml = config(&app.url(), "", more).replace(
+    let yaml = config::pass(&app.url(), "", more).replace(
         "routes:",
         &format!("  other: {{ url: '{other}' }}\nroutes:"),
     );
@@ -408,7 +406,7 @@ fn patterns_are_guarded() {
         "/in/{account}",
         ", path: '/tenants/{account}/hook'",
     ) + &hook("tree", "/tree/{*rest}", "");
-    let gate = Gate::start(&config(&app.url(), "", &more));
+    let gate = Gate::start(&config::pass(&app.url(), "", &more));
     let address = gate.address("senders");
     for target in [
         "/in/a/",
@@ -437,7 +435,7 @@ fn patterns_are_guarded() {
 #[test]
 fn refusals_by_the_guard_count() {
     let app = App::start();
-    let yaml = config(&app.url(), "", "").replace(
+    let yaml = config::pass(&app.url(), "", "").replace(
         "health:",
         "trusted_proxies: [127.0.0.1]\nlimits: { refused_per_client: 1/h }\nhealth:",
     );

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::abuse_corpus::{self, Expect, Trick};
-use super::forward::config;
+use super::support::abuse_corpus::{self, Expect, Trick};
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, wait_for};
 use super::support::sign;
 
-const SECRET: &str = "a secret of more than sixteen bytes";
 const THREADS: usize = 6;
 
 /// A request that an app got.
@@ -379,7 +378,7 @@ fn print_matrix(title: &str, runs: &[Run], saw: &[Saw], upstream: &[Request]) {
 #[test]
 fn no_trick_reaches_the_app_of_a_webhook_route() {
     let (app, address) = Recorder::start();
-    let gate = Gate::start(&config(&format!("http://{address}"), ""));
+    let gate = Gate::start(&config::forward(&format!("http://{address}"), ""));
     let runs = runs(abuse_corpus::all());
     assert!(
         runs.iter()
@@ -402,7 +401,7 @@ fn no_trick_reaches_the_app_of_a_webhook_route() {
 fn no_trick_reaches_the_app_of_a_pass_route() {
     let (app, address) = Recorder::start();
     let pass = "  - name: rest\n    path: /{*rest}\n    pass: { upstream: app }\n";
-    let gate = Gate::start(&(config(&format!("http://{address}"), "") + pass));
+    let gate = Gate::start(&(config::forward(&format!("http://{address}"), "") + pass));
     let mut tricks = abuse_corpus::all();
     tricks.retain(|trick| {
         !matches!(trick.expect, Expect::Status(_)) && trick.name != "a broken chunk"

@@ -1,8 +1,8 @@
 //! The admin listener against pages of other sites, wrong tokens and greedy senders; and that nothing it says is a secret.
 use std::sync::Arc;
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config;
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http::{self, Answer, Connection};
 use super::support::sign;
@@ -16,8 +16,9 @@ fn guarded() -> (App, Gate) {
     let app = App::start();
     let admin =
         format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{TOKEN}\" }} }}");
-    let gate =
-        Gate::start(&config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &admin));
+    let gate = Gate::start(
+        &config::forward(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &admin),
+    );
     (app, gate)
 }
 
@@ -333,7 +334,7 @@ fn a_changed_token_counts_at_once() {
     );
     let gate = Gate::start_in(
         dir,
-        &config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &admin),
+        &config::forward(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &admin),
     );
     let reload = |token: &str| {
         ask(
@@ -356,7 +357,7 @@ fn a_changed_token_counts_at_once() {
 #[test]
 fn without_a_token_it_says_what_to_configure() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::start(&config::forward(&app.url(), ""));
     let answer = ask(
         &gate,
         "POST",
@@ -385,7 +386,7 @@ fn off_loopback_everything_needs_the_token() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
-    let wide = config(&app.url(), "").replace(
+    let wide = config::forward(&app.url(), "").replace(
         "admin: { address: 127.0.0.1:0 }",
         "admin: { address: 0.0.0.0:0 }",
     );

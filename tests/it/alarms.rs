@@ -7,10 +7,10 @@ use hookgate::alarm::Code;
 use hookgate::verify::{SecretText, SigningKey};
 
 use super::support::app::{Act, App, Seen};
+use super::support::config::SECRET;
 use super::support::gate::{Gate, wait_at_most, wait_for};
 use super::support::sign;
 
-const SECRET: &str = "a secret of more than sixteen bytes";
 const ALARMS: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A gate whose one route queues for `app`, one try a delivery, and whose alarms go to `url`.

@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use super::support::source::without_tests;
+
 /// The rooms from the bottom up, each with the rooms that it may import. A room imports only what stands before it.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("clock", &[]),
@@ -410,27 +412,28 @@ fn sources(dir: &Path) -> Vec<Source> {
     found
 }
 
-/// Cuts comments, and items that are compiled for tests alone: rustfmt ends such an item with a line of its own indentation.
-fn without_tests(text: &str) -> String {
-    let mut code = String::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if !line.trim_start().starts_with("#[cfg(test)]") {
-            code.push_str(line.split("//").next().unwrap_or_default());
-            code.push('\n');
+/// A test that imports from another one breaks when that one is renamed or split: helpers belong to `tests/it/support/`.
+#[test]
+fn tests_import_no_other_test() {
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir("tests/it").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
             continue;
         }
-        let indent = line.len() - line.trim_start().len();
-        let item = lines
-            .by_ref()
-            .find(|line| !line.trim_start().starts_with("#["))
-            .unwrap_or_default();
-        if item.ends_with('{') {
-            let end = format!("{}}}", " ".repeat(indent));
-            lines.by_ref().find(|line| line.starts_with(&end));
-        } else if !item.ends_with([';', ',']) {
-            lines.by_ref().find(|line| line.ends_with([';', ',']));
+        let text = fs::read_to_string(&path).unwrap();
+        for line in text.lines().map(str::trim) {
+            let imported = line
+                .strip_prefix("pub ")
+                .unwrap_or(line)
+                .strip_prefix("use super::");
+            if let Some(imported) = imported
+                && !imported.starts_with("support::")
+                && !imported.starts_with('*')
+            {
+                wrong.push(format!("{}: {line}", path.display()));
+            }
         }
     }
-    code
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

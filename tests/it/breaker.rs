@@ -4,13 +4,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pass::config;
 use super::support::app::{Act, App};
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
-
-const SECRET: &str = "a secret of more than sixteen bytes";
 
 fn closed_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
@@ -42,7 +40,7 @@ fn visit(gate: &Gate, path: &str) -> u16 {
 #[test]
 fn pass_traffic_does_not_ask_open_or_close_it() {
     let address = closed_address();
-    let gate = Gate::start(&config(&format!("http://{address}"), "", ""));
+    let gate = Gate::start(&config::pass(&format!("http://{address}"), "", ""));
     for _ in 0..10 {
         assert_eq!(visit(&gate, "/"), 502);
     }
@@ -65,7 +63,8 @@ fn pass_traffic_does_not_ask_open_or_close_it() {
 #[test]
 fn an_upload_of_a_visitor_is_never_the_probe() {
     let address = closed_address();
-    let yaml = config(&format!("http://{address}"), "", "").replace("open: 10m", "open: 200ms");
+    let yaml =
+        config::pass(&format!("http://{address}"), "", "").replace("open: 10m", "open: 200ms");
     let gate = Gate::start(&yaml);
     for id in ["a", "b", "c"] {
         assert_eq!(webhook(&gate, id), 502);
@@ -94,7 +93,7 @@ fn slow_pages_of_visitors_do_not_stop_webhooks() {
             Duration::ZERO
         })
     });
-    let gate = Gate::start(&config(&app.url(), ", timeout: 300ms", ""));
+    let gate = Gate::start(&config::pass(&app.url(), ", timeout: 300ms", ""));
     let timeouts = (0..6).filter(|_| visit(&gate, "/slow") == 504).count();
     assert_eq!(timeouts, 6);
     for number in 0..20 {
@@ -162,13 +161,13 @@ upstreams: {{ app: {{ url: '{}', timeout: 200ms, breaker: {{ failures: 3, open: 
 #[test]
 fn a_corrected_address_does_not_inherit_an_open_breaker() {
     let app = App::start();
-    let wrong = config(&format!("http://{}", closed_address()), "", "");
+    let wrong = config::pass(&format!("http://{}", closed_address()), "", "");
     let gate = Gate::start(&wrong);
     for id in ["a", "b", "c"] {
         assert_eq!(webhook(&gate, id), 502);
     }
     assert_eq!(webhook(&gate, "d"), 503);
-    std::fs::write(gate.config_path(), config(&app.url(), "", "")).unwrap();
+    std::fs::write(gate.config_path(), config::pass(&app.url(), "", "")).unwrap();
     wait_for("the reload", || gate.admin("/-/status")["generation"] == 2);
     assert_eq!(webhook(&gate, "e"), 200);
 }
@@ -189,7 +188,7 @@ fn a_lack_of_descriptors_never_moves_it() {
     let gate = Gate::start_by(
         command,
         Arc::new(tempfile::tempdir().unwrap()),
-        &config(&app.url(), "", ""),
+        &config::pass(&app.url(), "", ""),
     );
     let mut sender = Connection::open(gate.address("senders"));
     assert_eq!(webhook_on(&mut sender, "a").status, 200);

@@ -3,8 +3,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config;
 use super::support::gate::{Gate, hookgate};
 use super::support::vectors;
 
@@ -195,7 +195,7 @@ fn what_sign_makes_the_gate_lets_in() {
             )
         })
         .collect();
-    let yaml = config(&app.url(), "");
+    let yaml = config::forward(&app.url(), "");
     let yaml = format!(
         "{}routes:\n{routes}",
         yaml.split("routes:\n").next().unwrap()
@@ -244,7 +244,7 @@ fn what_sign_makes_the_gate_lets_in() {
 #[test]
 fn sign_prints_a_curl_command_that_works() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::start(&config::forward(&app.url(), ""));
     let dir = tempfile::tempdir().unwrap();
     let body = dir.path().join("body with 'quotes'.json");
     std::fs::write(&body, "{}").unwrap();
@@ -277,7 +277,7 @@ fn sign_prints_a_curl_command_that_works() {
 fn check_says_all_at_once_and_where() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
-    let good = config("http://127.0.0.1:3000", "");
+    let good = config::forward("http://127.0.0.1:3000", "");
     std::fs::write(&path, &good).unwrap();
     let path = path.display().to_string();
     let checked = run(&["check", &path]);
@@ -405,7 +405,7 @@ fn copy(from: impl AsRef<Path>, to: &Path) {
 #[test]
 fn health_and_status_answer_by_exit_code() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::start(&config::forward(&app.url(), ""));
     let health = gate.address("health").to_string();
     assert_eq!(
         run(&["health", "--address", &health]).status.code(),
@@ -439,7 +439,7 @@ fn health_and_status_answer_by_exit_code() {
 fn nobody_sees_a_secret() {
     let app = App::start();
     let secret = "S3cretThatNobodyMaySee-0123456789";
-    let yaml = config(&app.url(), "").replace(
+    let yaml = config::forward(&app.url(), "").replace(
         "insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true",
         &format!("insecure_inline: \"{secret}\""),
     );
@@ -522,7 +522,7 @@ fn no_command_prints_a_secret() {
     .unwrap();
     std::fs::write(
         at("good.yaml"),
-        config("http://127.0.0.1:9", "").replace(
+        config::forward("http://127.0.0.1:9", "").replace(
             "\"a secret of more than sixteen bytes\", allow_whitespace: true",
             secret,
         ),

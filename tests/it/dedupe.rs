@@ -3,19 +3,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::forward::config;
 use super::support::app::{Act, App};
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
 
-const SECRET: &str = "a secret of more than sixteen bytes";
 const NEW: &str = "the-secret-after-the-rotation";
 
 #[test]
 fn a_delivery_is_handed_on_once() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let send = |id: &str, body: &[u8]| {
         gate.post("/webhooks/github", &sign::github(SECRET, id, body), body)
     };
@@ -37,7 +36,7 @@ fn a_delivery_is_handed_on_once() {
 #[test]
 fn a_captured_request_under_a_guessed_id_does_not_swallow_the_honest_one() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let captured = sign::github(SECRET, "the-id-of-tomorrow", b"captured");
     assert_eq!(
         gate.post("/webhooks/github", &captured, b"captured").status,
@@ -58,7 +57,7 @@ fn a_captured_request_under_a_guessed_id_does_not_swallow_the_honest_one() {
 #[test]
 fn a_forged_request_does_not_burn_the_id() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     assert_eq!(
         gate.post(
             "/webhooks/github",
@@ -79,7 +78,7 @@ fn a_forged_request_does_not_burn_the_id() {
 fn by_content_stops_a_captured_request_under_a_fresh_id() {
     let app = App::start();
     let gate = Gate::in_process(
-        &config(&app.url(), "").replace("window: 24h", "window: 24h, by: content"),
+        &config::forward(&app.url(), "").replace("window: 24h", "window: 24h, by: content"),
     );
     for id in ["a", "b", "c"] {
         assert_eq!(
@@ -100,7 +99,7 @@ fn by_content_stops_a_captured_request_under_a_fresh_id() {
 fn written_window_is_taken_as_written() {
     let app = App::start();
     let gate = Gate::in_process(
-        &config(&app.url(), "")
+        &config::forward(&app.url(), "")
             .replace("provider: github", "provider: stripe")
             .replace("window: 24h", "window: 3s"),
     );
@@ -133,7 +132,7 @@ fn written_window_is_taken_as_written() {
 fn events_with_the_id_of_one_object_all_reach_the_app() {
     let app = App::start();
     let own = "scheme: hmac, algorithm: sha256, signature: { header: X-Sig, encoding: hex }, delivery_id: { json: /id, with_body: true }";
-    let gate = Gate::in_process(&config(&app.url(), "").replace("provider: github", own));
+    let gate = Gate::in_process(&config::forward(&app.url(), "").replace("provider: github", own));
     let send = |body: &[u8]| {
         gate.post(
             "/webhooks/github",
@@ -155,7 +154,7 @@ fn events_with_the_id_of_one_object_all_reach_the_app() {
 #[test]
 fn without_an_id_the_content_counts() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let mut headers = sign::github(SECRET, "", b"same");
     headers.remove(0);
     for _ in 0..2 {
@@ -176,7 +175,8 @@ fn a_retry_signed_with_another_secret_is_a_duplicate() {
             )
         };
         let yaml = secrets(
-            config(&app.url(), "").replace("window: 24h", &format!("window: 24h, by: {by}")),
+            config::forward(&app.url(), "")
+                .replace("window: 24h", &format!("window: 24h, by: {by}")),
         );
         let gate = Gate::in_process(&yaml);
         for body in [&b"{}"[..], b"", &[b'x'; 300_000]] {
@@ -204,7 +204,7 @@ fn per_secret_keeps_two_senders_apart() {
     for (by, action) in [("id", ""), ("content", ""), ("id", "queue")] {
         let app = App::start();
         let two = format!("secrets: [{{ name: new, insecure_inline: \"{NEW}\" }}, {{ name: main,");
-        let yaml = config(&app.url(), "").replace("secrets: [{ name: main,", &two);
+        let yaml = config::forward(&app.url(), "").replace("secrets: [{ name: main,", &two);
         let yaml = yaml.replace(
             "window: 24h",
             &format!("window: 24h, per: secret, by: {by}"),
@@ -244,7 +244,7 @@ fn per_secret_keeps_two_senders_apart() {
 #[test]
 fn duplicates_in_flight_wait_and_are_told_it_is_done() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(500)));
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let answers = at_once(&gate, 4);
     assert!(
         answers.iter().all(|answer| answer.status == 200),
@@ -263,7 +263,7 @@ fn duplicates_in_flight_wait_and_are_told_it_is_done() {
 #[test]
 fn more_than_four_waiters_are_sent_away_with_503() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(800)));
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let answers = at_once(&gate, 8);
     let refused: Vec<_> = answers
         .iter()
@@ -287,7 +287,7 @@ fn after_a_failure_exactly_one_waiter_takes_over() {
     let app = App::answering(|number, _| {
         Act::status(if number == 0 { 500 } else { 200 }).after(Duration::from_millis(300))
     });
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let mut statuses: Vec<_> = at_once(&gate, 4)
         .iter()
         .map(|answer| answer.status)
@@ -307,7 +307,7 @@ fn a_slow_app_is_called_once_although_the_sender_hangs_up() {
         count.fetch_add(1, Ordering::SeqCst);
         Act::status(200)
     });
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let headers = sign::github(SECRET, "slow", b"{}");
     let mut sender = Connection::open(gate.address("senders"));
     sender
@@ -343,7 +343,7 @@ fn remembered_ids_survive_a_kill_after_100_ms() {
     let yaml = format!(
         "store: {{ path: {} }}\n{}",
         dir.path().join("state").display(),
-        config(&app.url(), "")
+        config::forward(&app.url(), "")
     );
     let headers = |round: usize| sign::github(SECRET, &format!("kept-{round}"), b"{}");
     for round in 0..ROUNDS {

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 
-use super::queue::{SECRET, config, start};
 use super::support::app::{Act, App};
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http;
+use super::support::queue::start;
 use super::support::sign;
 
 const HOST: (&str, &str) = ("Host", "localhost");
@@ -23,7 +24,8 @@ fn gate() -> (App, Arc<AtomicU16>, Gate) {
     let tokens = format!(
         "admin: {{ address: 127.0.0.1:0, tokens: [{{ name: anna, insecure_inline: {ANNA}, allow: [read, act] }}, {{ name: ben, insecure_inline: {BEN}, allow: [read] }}] }}"
     );
-    let gate = start(&config(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &tokens));
+    let gate =
+        start(&config::queue(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &tokens));
     (app, status, gate)
 }
 
@@ -218,7 +220,7 @@ fn a_declared_secret_is_shown_nowhere() {
     const TOKEN: &str = "plain-0123456789abcdef0123";
     let app = App::answering(|_, _| Act::status(410));
     let verify = "verify: { scheme: token, signature: { header: X-Hook-Auth }, delivery_id: { header: X-Id }, secrets: [{ name: main, insecure_inline: plain-0123456789abcdef0123 }] }";
-    let mut yaml = config(&app.url(), "keep_token: true");
+    let mut yaml = config::queue(&app.url(), "keep_token: true");
     let line = yaml
         .lines()
         .find(|line| line.trim_start().starts_with("verify:"))

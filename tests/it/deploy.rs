@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http;
 use super::support::sign::{self, github};
-
-const SECRET: &str = "a secret of more than sixteen bytes";
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -57,7 +55,10 @@ fn warnings(gate: &Gate) -> Vec<String> {
 fn with_store() -> (App, Arc<tempfile::TempDir>, Gate, String) {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let yaml = format!("store: {{ path: state }}\n{}", config(&app.url(), ""));
+    let yaml = format!(
+        "store: {{ path: state }}\n{}",
+        config::forward(&app.url(), "")
+    );
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
     (app, dir, gate, yaml)
 }
@@ -84,7 +85,7 @@ fn health_judges_the_gateway_not_the_config_file() {
     );
     let mut command = hookgate();
     command.env("RUNTIME_DIRECTORY", runtime.path());
-    let yaml = config(&app.url(), "");
+    let yaml = config::forward(&app.url(), "");
     let gate = Gate::start_by(command, Arc::clone(&dir), &yaml);
     let path = gate.config_path();
     let health = |args: &[&str]| beside(&path, Some(runtime.path()), args).status.code();
@@ -148,7 +149,8 @@ fn health_finds_the_gateway_beside_its_store() {
 #[test]
 fn a_draining_gateway_is_healthy_and_not_ready() {
     let app = App::start();
-    let yaml = config(&app.url(), "").replace("delay: 0s, grace: 5s", "delay: 2s, grace: 5s");
+    let yaml =
+        config::forward(&app.url(), "").replace("delay: 0s, grace: 5s", "delay: 2s, grace: 5s");
     let gate = Gate::start(&yaml);
     let address = gate.address("health").to_string();
     gate.signal("TERM");
@@ -223,8 +225,11 @@ fn reload_uses_a_named_token_that_may_act() {
 fn reload_without_an_admin_listener_goes_by_signal() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let yaml = format!("store: {{ path: state }}\n{}", config(&app.url(), ""))
-        .replace("admin: { address: 127.0.0.1:0 }\n", "");
+    let yaml = format!(
+        "store: {{ path: state }}\n{}",
+        config::forward(&app.url(), "")
+    )
+    .replace("admin: { address: 127.0.0.1:0 }\n", "");
     let gate = Gate::start_in(dir, &yaml);
     let path = gate.config_path();
     let reload = |pid: Option<u32>| {
@@ -427,7 +432,7 @@ fn the_end_of_a_pod_loses_no_delivery() {
             grace.as_millis()
         );
         let mut gate = Gate::start(
-            &config(&url, "")
+            &config::forward(&url, "")
                 .replace("delay: 0s, grace: 5s", &timing)
                 .replace("dedupe: { window: 24h }", ""),
         );

@@ -9,6 +9,8 @@ use hookgate::clock::{Clock, SystemClock};
 use hookgate::config;
 use hookgate::refusal::Refusal;
 
+use super::support::source::without_tests;
+
 fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -20,6 +22,8 @@ fn pages() -> Vec<(String, String)> {
         "README.md".to_owned(),
         "CONTRIBUTING.md".to_owned(),
         "CHANGELOG.md".to_owned(),
+        "SECURITY.md".to_owned(),
+        "CODE_OF_CONDUCT.md".to_owned(),
     ];
     pages.extend(
         fs::read_dir("docs")
@@ -52,12 +56,12 @@ fn refusals() {
     );
 }
 
-/// The table of the README has each code once, in the row of its status, and no other.
+/// The table by status has each code once, in the row of its status, and no other.
 #[test]
-fn refusals_of_the_readme() {
-    let readme = read("README.md");
-    let section = readme
-        .split("## When it says no")
+fn refusals_by_status() {
+    let page = read("docs/refusals.md");
+    let section = page
+        .split("## By status")
         .nth(1)
         .and_then(|rest| rest.split("\n## ").next())
         .unwrap();
@@ -97,20 +101,162 @@ fn the_demo_of_the_readme() {
     assert!(readme.contains(table), "{table}");
 }
 
-/// The README's exit codes are those of the commands.
-#[test]
-fn exit_codes() {
-    let readme = read("README.md");
-    let section = readme
+/// The rows of the table of exit codes: the code, and its meaning.
+fn exit_rows() -> Vec<(u8, String)> {
+    let page = read("docs/operate.md");
+    let section = page
         .split("## Exit codes")
         .nth(1)
         .and_then(|rest| rest.split("\n## ").next())
         .unwrap();
-    let rows = section
+    section
         .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next()?.parse().ok());
-    let said: BTreeSet<u8> = rows.collect();
+        .filter_map(|line| {
+            let (code, meaning) = line.strip_prefix("| ")?.split_once(" | ")?;
+            Some((code.parse().ok()?, meaning.to_owned()))
+        })
+        .collect()
+}
+
+/// The table has the codes that there are, and each is returned by some command.
+#[test]
+fn exit_codes() {
+    let said: BTreeSet<u8> = exit_rows().into_iter().map(|(code, _)| code).collect();
     assert_eq!(said, Exit::ALL.iter().map(|exit| exit.0).collect());
+    let constants = [
+        ("DONE", Exit::DONE),
+        ("NO", Exit::NO),
+        ("USAGE", Exit::USAGE),
+        ("UNFINISHED", Exit::UNFINISHED),
+        ("UNREACHED", Exit::UNREACHED),
+        ("STORE_HELD", Exit::STORE_HELD),
+        ("INTERRUPTED", Exit::INTERRUPTED),
+    ];
+    let known: BTreeSet<u8> = constants.iter().map(|(_, exit)| exit.0).collect();
+    assert_eq!(known, said);
+    for (name, _) in constants {
+        assert!(
+            !returned_by(name).is_empty(),
+            "no command exits with {name}"
+        );
+    }
+}
+
+/// The row of code 3 names the commands that end with it, and no other.
+#[test]
+fn commands_that_can_end_unfinished() {
+    let rows = exit_rows();
+    let (_, meaning) = rows
+        .iter()
+        .find(|(code, _)| *code == Exit::UNFINISHED.0)
+        .unwrap();
+    let said: BTreeSet<&str> = meaning.split('`').skip(1).step_by(2).collect();
+    let mut commands = BTreeSet::new();
+    for file in returned_by("UNFINISHED") {
+        commands.extend(match &*file {
+            "src/cli/drain.rs" => &["drain"][..],
+            "src/cli/deliveries/change.rs" => &["cancel", "purge"],
+            "src/cli/deliveries/watch.rs" => &["replay"],
+            other => panic!("{other} exits with 3: add its command here and to docs/operate.md"),
+        });
+    }
+    assert_eq!(said, commands);
+}
+
+/// The files of the commands that return this exit code, outside tests.
+fn returned_by(name: &str) -> BTreeSet<String> {
+    let mut dirs = vec![Path::new("src/cli").to_owned()];
+    let mut files = BTreeSet::new();
+    while let Some(dir) = dirs.pop() {
+        for path in fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && path.file_stem().is_none_or(|stem| stem != "tests")
+            {
+                let code = without_tests(&read(&path));
+                if code.contains(&format!("Exit::{name}")) {
+                    files.insert(path.display().to_string());
+                }
+            }
+        }
+    }
+    files
+}
+
+/// Every path of the admin API that a page names is in the document of the API, with its method if the page says one.
+#[test]
+fn endpoints_that_pages_name_exist() {
+    let document: serde_json::Value = serde_json::from_str(&read("docs/openapi.json")).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let mut texts = pages();
+    texts.push((
+        "config.example.yaml".to_owned(),
+        read("config.example.yaml"),
+    ));
+    let mut count = 0;
+    for (page, text) in texts {
+        for (at, _) in text.match_indices("/-/") {
+            let path: String = text[at..]
+                .chars()
+                .take_while(|&c| c.is_ascii_alphanumeric() || "/-{}_.".contains(c))
+                .collect();
+            let path = path.trim_end_matches('.');
+            let operations = paths
+                .get(path)
+                .unwrap_or_else(|| panic!("{page} names {path}, which docs/openapi.json has not"));
+            let before = text[..at].trim_end_matches('`').split_whitespace();
+            let method = before.last().unwrap_or_default().trim_matches('`');
+            if ["GET", "POST", "PUT", "DELETE"].contains(&method) {
+                assert!(
+                    operations.get(method.to_ascii_lowercase()).is_some(),
+                    "{page} says {method} {path}"
+                );
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "{count}");
+}
+
+/// A link to a heading leads to one.
+#[test]
+fn anchors_lead_to_headings() {
+    let slug = |heading: &str| -> String {
+        heading
+            .trim_start_matches('#')
+            .trim()
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+            .map(|c| if c == ' ' { '-' } else { c })
+            .collect()
+    };
+    for (page, text) in pages() {
+        let base = Path::new(&page).parent().unwrap();
+        for link in text.split("](").skip(1) {
+            let Some((file, anchor)) = link.split(')').next().unwrap().split_once('#') else {
+                continue;
+            };
+            if file.contains("://") {
+                continue;
+            }
+            let target = if file.is_empty() {
+                text.clone()
+            } else {
+                read(base.join(file))
+            };
+            assert!(
+                target
+                    .lines()
+                    .any(|line| line.starts_with('#') && slug(line) == anchor),
+                "{page} links to {file}#{anchor}"
+            );
+        }
+    }
 }
 
 /// A block of a document, as a config that can be compiled: what it leaves out is filled in.

@@ -3,8 +3,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
 
-use super::forward::config;
 use super::support::app::{Act, App};
+use super::support::config;
 use super::support::gate::{Gate, hookgate};
 use super::support::sign;
 
@@ -67,13 +67,13 @@ fn a_way_past_the_gate_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     let near = App::start();
-    std::fs::write(&path, config(&near.url(), "")).unwrap();
+    std::fs::write(&path, config::forward(&near.url(), "")).unwrap();
     let all = findings(&path, &[]);
     assert_eq!(find(&all, "bypass", "app is on loopback")["level"], "good");
     let wide = App::on("0.0.0.0:0".parse().unwrap(), |_, _| Act::status(200));
     std::fs::write(
         &path,
-        config(&format!("http://127.0.0.1:{}", wide.address.port()), ""),
+        config::forward(&format!("http://127.0.0.1:{}", wide.address.port()), ""),
     )
     .unwrap();
     let all = findings(&path, &[]);
@@ -87,7 +87,7 @@ fn a_way_past_the_gate_is_found() {
         );
     }
     assert_eq!(wide.count(), 0, "nothing is sent");
-    std::fs::write(&path, config("http://192.0.2.200:3000", "")).unwrap();
+    std::fs::write(&path, config::forward("http://192.0.2.200:3000", "")).unwrap();
     find(&findings(&path, &[]), "bypass", "on another machine");
 }
 
@@ -101,7 +101,7 @@ fn files_are_judged_by_who_may_read_them() {
     let inline = "insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true";
     std::fs::write(
         &path,
-        config(&app.url(), "").replace(inline, "file: secret"),
+        config::forward(&app.url(), "").replace(inline, "file: secret"),
     )
     .unwrap();
     let mode =
@@ -164,7 +164,7 @@ fn certificates_keys_and_disks_are_judged() {
     let tls = "listen: [{ address: 127.0.0.1:0, tls: { certificate: tls.crt, key: tls.key } }]\nstore: { path: state }";
     std::fs::write(
         &path,
-        config(&app.url(), "").replace("listen: [{ address: 127.0.0.1:0 }]", tls),
+        config::forward(&app.url(), "").replace("listen: [{ address: 127.0.0.1:0 }]", tls),
     )
     .unwrap();
     let all = findings(&path, &[]);
@@ -188,7 +188,8 @@ fn a_running_gate_tells_its_clock_and_its_limits() {
     let app = App::start();
     let route = "  - name: stripe\n    path: /stripe\n    verify: { provider: stripe, secrets: [{ insecure_inline: a-secret-of-many-bytes }] }\n    forward: { upstream: app }\n";
     let gate = Gate::start(
-        &config(&app.url(), route).replace("shutdown:", "limits: { connections: 100 }\nshutdown:"),
+        &config::forward(&app.url(), route)
+            .replace("shutdown:", "limits: { connections: 100 }\nshutdown:"),
     );
     let admin = gate.address("admin").to_string();
     let path = gate.config_path();
@@ -242,7 +243,7 @@ fn a_running_gate_tells_its_clock_and_its_limits() {
     let path = dir.path().join("config.yaml");
     std::fs::write(
         &path,
-        config(&app.url(), "").replace("connections: 100", "connections: 100000000"),
+        config::forward(&app.url(), "").replace("connections: 100", "connections: 100000000"),
     )
     .unwrap();
     assert_eq!(
@@ -260,7 +261,7 @@ fn what_people_read_is_ordered_and_a_wrong_config_is_told() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
-    std::fs::write(&path, config(&app.url(), "")).unwrap();
+    std::fs::write(&path, config::forward(&app.url(), "")).unwrap();
     let short = String::from_utf8_lossy(&doctor(&path, &[]).stdout).into_owned();
     assert!(
         short

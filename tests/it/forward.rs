@@ -2,35 +2,15 @@
 use std::time::Duration;
 
 use super::support::app::{Act, App};
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
 
-const SECRET: &str = "a secret of more than sixteen bytes";
-
-/// A config with a GitHub route to `app`; `more` is appended to the route.
-pub fn config(app: &str, more: &str) -> String {
-    format!(
-        "listen: [{{ address: 127.0.0.1:0 }}]
-health: {{ address: 127.0.0.1:0 }}
-admin: {{ address: 127.0.0.1:0 }}
-shutdown: {{ delay: 0s, grace: 5s }}
-upstreams:
-  app: {{ url: {app}, timeout: 5s }}
-routes:
-  - name: github
-    path: /webhooks/github
-    verify: {{ provider: github, secrets: [{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}
-    forward: {{ upstream: app }}
-    dedupe: {{ window: 24h }}
-{more}"
-    )
-}
-
 #[test]
 fn a_signed_request_passes() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let body = br#"{"zen": "Keep it logically awesome.", "n": 1.0}"#;
     let answer = gate.post(
         "/webhooks/github",
@@ -61,7 +41,7 @@ fn a_signed_request_passes() {
 #[test]
 fn forged_requests_are_all_the_same_401() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let body = b"{}";
     let bare = |answer: http::Answer| {
         let id = answer.header("X-Request-Id").unwrap().to_owned();
@@ -115,7 +95,7 @@ fn forged_requests_are_all_the_same_401() {
 #[test]
 fn other_requests_are_refused_by_what_they_are() {
     let app = App::start();
-    let gate = Gate::in_process(&config(
+    let gate = Gate::in_process(&config::forward(
         &app.url(),
         "    max_body: 1KiB\n    allow: [127.0.0.0/8]\n",
     ));
@@ -159,7 +139,7 @@ fn other_requests_are_refused_by_what_they_are() {
 #[test]
 fn bodies_of_all_sizes_arrive_byte_exact_and_the_connection_goes_on() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), "").replace("limits:", ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), "").replace("limits:", ""));
     let mut kept = Connection::open(gate.address("senders"));
     let sizes = [0, 1, 65_535, 65_536, 65_537, 1 << 20, 25 << 20];
     for (number, size) in sizes.into_iter().enumerate() {
@@ -197,7 +177,7 @@ fn bodies_of_all_sizes_arrive_byte_exact_and_the_connection_goes_on() {
 #[test]
 fn a_sender_that_asks_first_is_invited() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let mut kept = Connection::open(gate.address("senders"));
     for number in 0..3 {
         let body = vec![b'e'; 5_000];
@@ -235,7 +215,7 @@ fn what_the_app_answers_passes_unchanged_and_its_failures_give_the_id_back() {
         2 => Act::status(422),
         _ => Act::status(204),
     });
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let send = || {
         gate.post(
             "/webhooks/github",
@@ -272,7 +252,7 @@ fn a_dead_app_is_502_and_later_503_and_its_return_is_noticed() {
         app.address
     };
     let url = format!("http://{address}");
-    let yaml = config(&url, "").replace(
+    let yaml = config::forward(&url, "").replace(
         "timeout: 5s",
         "timeout: 5s, breaker: { failures: 3, open: 300ms }",
     );
@@ -304,7 +284,8 @@ fn an_app_that_does_not_answer_is_504_and_one_that_hangs_up_502() {
             Act::hang_up()
         }
     });
-    let gate = Gate::in_process(&config(&app.url(), "").replace("timeout: 5s", "timeout: 500ms"));
+    let gate =
+        Gate::in_process(&config::forward(&app.url(), "").replace("timeout: 5s", "timeout: 500ms"));
     let send = || {
         gate.post(
             "/webhooks/github",
@@ -319,7 +300,7 @@ fn an_app_that_does_not_answer_is_504_and_one_that_hangs_up_502() {
 #[test]
 fn headers_that_pretend_are_removed() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let mut headers = sign::github(SECRET, "id", b"{}");
     for (name, value) in [
         ("Hookgate-Verified", "false"),

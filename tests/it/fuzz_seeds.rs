@@ -1,4 +1,5 @@
 //! Every committed seed of the fuzz targets, through the functions that the fuzzer calls.
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -45,4 +46,23 @@ fn framing() {
 #[test]
 fn proxy_headers() {
     each_seed("proxy", targets::proxy::run);
+}
+
+/// A target without a test above would have seeds that nothing runs.
+#[test]
+fn every_target_has_a_test() {
+    let names = |dir: &str| -> BTreeSet<String> {
+        fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect()
+    };
+    let tests = include_str!("fuzz_seeds.rs");
+    let targets = names("fuzz/targets");
+    assert_eq!(targets, names("fuzz/seeds"));
+    for target in targets {
+        let call = format!("each_seed(\"{target}\", ");
+        assert!(tests.contains(&call), "no test runs the seeds of {target}");
+    }
 }

@@ -1,8 +1,8 @@
 //! Keys of the config that no other test needs, each seen to do what the reference says, through the running gate.
 use std::sync::Arc;
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config;
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http;
 use super::support::sign::{borrowed, github, hmac_hex};
@@ -15,7 +15,7 @@ fn gate(app: &App, lines: &str) -> Gate {
 }
 
 fn yaml(app: &App, lines: &str) -> String {
-    let head = config(&app.url(), "");
+    let head = config::forward(&app.url(), "");
     let head = head.split("routes:\n").next().unwrap();
     format!("{head}routes:\n  - name: one\n{lines}")
 }
@@ -238,7 +238,7 @@ fn included_files_and_presets_of_ones_own() {
         "routes:\n  - name: mine\n    path: /mine\n    verify: {{ provider: mine, secrets: [{{ insecure_inline: {SECRET} }}] }}\n    dedupe: {{}}\n    forward: {{ upstream: app }}\n"
     );
     std::fs::write(dir.path().join("conf.d/b.yaml"), included).unwrap();
-    let head = config(&app.url(), "");
+    let head = config::forward(&app.url(), "");
     let head = head.split("routes:\n").next().unwrap();
     let gate = Gate::start_in(
         Arc::clone(&dir),

@@ -1,20 +1,14 @@
 //! The same path over HTTP/2: TLS, ALPN, bodies of all sizes, requests beside each other on one connection.
-use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
-use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
 
-use super::forward::config;
-use super::hostile::{HALF, raw_app};
 use super::support::app::App;
-use super::support::gate::Gate;
+use super::support::config::{self, SECRET};
+use super::support::raw_app::{HALF, raw_app};
 use super::support::sign;
-
-const SECRET: &str = "a secret of more than sixteen bytes";
+use super::support::tls_gate::{connect, gate, gate_before, gate_with, runtime};
 
 #[test]
 fn bodies_of_all_sizes_arrive_byte_exact_on_one_connection() {
@@ -176,7 +170,7 @@ fn a_large_head_is_431_and_a_long_target_414() {
     let app = App::start();
     let (gate, certificate) = gate_with(&format!(
         "limits: {{ header_bytes: 8KiB }}\n{}",
-        config(&app.url(), "")
+        config::forward(&app.url(), "")
     ));
     runtime().block_on(async {
         let mut connection = connect(&gate, certificate).await;
@@ -200,64 +194,6 @@ fn a_large_head_is_431_and_a_long_target_414() {
         }
         assert_eq!(post(&mut connection, "after", b"{}".to_vec()).await, 200);
     });
-}
-
-/// A gate with a TLS listener, and the certificate to trust.
-pub fn gate(app: &App) -> (Gate, CertificateDer<'static>) {
-    gate_before(&app.url())
-}
-
-fn gate_before(app: &str) -> (Gate, CertificateDer<'static>) {
-    gate_with(&config(app, ""))
-}
-
-/// A gate on `yaml`, whose listener speaks TLS.
-pub fn gate_with(yaml: &str) -> (Gate, CertificateDer<'static>) {
-    let dir = Arc::new(tempfile::tempdir().unwrap());
-    let key = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
-    std::fs::write(dir.path().join("tls.crt"), key.cert.pem()).unwrap();
-    std::fs::write(dir.path().join("tls.key"), key.signing_key.serialize_pem()).unwrap();
-    let yaml = yaml.replace(
-        "listen: [{ address: 127.0.0.1:0 }]",
-        &format!(
-            "listen: [{{ address: 127.0.0.1:0, tls: {} }}]",
-            pair(dir.path())
-        ),
-    );
-    (Gate::start_in(dir, &yaml), key.cert.der().clone())
-}
-
-fn pair(dir: &Path) -> String {
-    format!(
-        "{{ certificate: {0}/tls.crt, key: {0}/tls.key }}",
-        dir.display()
-    )
-}
-
-/// A TLS client that speaks HTTP/2 and trusts this certificate.
-pub fn tls(certificate: &CertificateDer<'static>) -> tokio_rustls::TlsConnector {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    client.alpn_protocols = vec![b"h2".to_vec()];
-    tokio_rustls::TlsConnector::from(Arc::new(client))
-}
-
-pub async fn connect(gate: &Gate, certificate: CertificateDer<'static>) -> SendRequest<Bytes> {
-    let tcp = TcpStream::connect(gate.address("senders")).await.unwrap();
-    tcp.set_nodelay(true).unwrap();
-    let tls = tls(&certificate)
-        .connect(ServerName::try_from("gate.test").unwrap(), tcp)
-        .await
-        .unwrap();
-    let (sender, connection) = h2::client::handshake(tls).await.unwrap();
-    tokio::spawn(async move { connection.await.ok() });
-    sender.ready().await.unwrap()
 }
 
 async fn post(connection: &mut SendRequest<Bytes>, id: &str, body: Vec<u8>) -> u16 {
@@ -288,12 +224,4 @@ async fn post(connection: &mut SendRequest<Bytes>, id: &str, body: Vec<u8>) -> u
         body.flow_control().release_capacity(piece.len()).unwrap();
     }
     status
-}
-
-pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
 }

@@ -15,13 +15,13 @@ use hookgate::verify::{Cleared, NotAuthentic, Part, Scheme, TokenGrammar};
 use serde_json::{Value, json};
 
 use super::support::app::App;
+use super::support::config::SECRET;
 use super::support::gate::{Gate, wait_for};
 use super::support::http::{self, Answer, Connection};
+use super::support::set_clock::{NOTHING, SetClock, snapshot, start};
 use super::support::sign::hmac_hex;
 use super::support::vectors::{self, Case};
-use super::vectors_http::{NOTHING, SetClock, snapshot, start};
 
-const SECRET: &str = "a secret of more than sixteen bytes";
 /// The time of the signed ones among the vectors.
 const NOW: u64 = 1_767_225_600;
 /// Handshakes that are not answered here, with the reason.

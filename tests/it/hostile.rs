@@ -1,37 +1,17 @@
 //! Apps that break off and senders that play with framing: nobody may take half for whole, or a body for a request.
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http::{self, Connection};
+use super::support::raw_app::{HALF, raw_app};
 use super::support::sign;
 
-const SECRET: &str = "a secret of more than sixteen bytes";
-/// The first chunk of an answer, and no more.
-pub const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n\r\n";
-
-/// An app that answers each connection's first request, which has no or a small body, with these bytes and closes.
-pub fn raw_app(answer: &'static [u8]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || {
-                let mut request = [0; 64 * 1024];
-                assert!(stream.read(&mut request).unwrap() > 0);
-                stream.write_all(answer).unwrap();
-                // the gate has read it before the end comes
-                std::thread::sleep(Duration::from_millis(100));
-            });
-        }
-    });
-    address
-}
 
 fn post(connection: &mut Connection, id: &str) -> http::Answer {
     connection.request(
@@ -44,7 +24,7 @@ fn post(connection: &mut Connection, id: &str) -> http::Answer {
 
 #[test]
 fn an_answer_without_a_length_keeps_the_connection() {
-    let gate = Gate::start(&config(&format!("http://{}", raw_app(WHOLE)), ""));
+    let gate = Gate::start(&config::forward(&format!("http://{}", raw_app(WHOLE)), ""));
     let mut sender = Connection::open(gate.address("senders"));
     for id in ["a", "b"] {
         let answer = post(&mut sender, id);
@@ -62,7 +42,7 @@ fn an_answer_without_a_length_keeps_the_connection() {
 /// Without the last chunk the sender sees that the rest is missing. The app said 200 and has the delivery: it is not called again.
 #[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
-    let gate = Gate::start(&config(&format!("http://{}", raw_app(HALF)), ""));
+    let gate = Gate::start(&config::forward(&format!("http://{}", raw_app(HALF)), ""));
     let mut sender = Connection::open(gate.address("senders"));
     let headers = sign::github(SECRET, "a", b"{}");
     sender
@@ -89,7 +69,7 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
 #[test]
 fn what_follows_a_broken_body_is_never_a_request() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::start(&config::forward(&app.url(), ""));
     let mut behind = http::head(
         "POST",
         "/webhooks/github",
@@ -130,7 +110,7 @@ fn what_follows_a_broken_body_is_never_a_request() {
 #[test]
 fn two_framings_or_two_names_are_refused() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::start(&config::forward(&app.url(), ""));
     let good = http::head(
         "POST",
         "/webhooks/github",
@@ -177,7 +157,7 @@ fn two_framings_or_two_names_are_refused() {
 #[test]
 fn an_old_client_is_not_invited() {
     let app = App::start();
-    let gate = Gate::start(&config(&app.url(), ""));
+    let gate = Gate::start(&config::forward(&app.url(), ""));
     let headers = sign::github(SECRET, "old", b"{}");
     let head = http::head(
         "POST",
@@ -205,7 +185,7 @@ fn nobody_reads_what_the_gate_says() {
         .local_addr()
         .unwrap();
     let config_path = dir.path().join("config.yaml");
-    let yaml = config(&app.url(), "").replacen("127.0.0.1:0", &free.to_string(), 1);
+    let yaml = config::forward(&app.url(), "").replacen("127.0.0.1:0", &free.to_string(), 1);
     std::fs::write(&config_path, yaml).unwrap();
     for dies in [false, true] {
         let mut gate = hookgate()

@@ -1,12 +1,10 @@
 //! Rates by client, route and value; networks; the bound on bodies in flight; hosts.
-use super::forward::config;
 use super::support::app::{Act, App};
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
 use std::time::Duration;
-
-const SECRET: &str = "a secret of more than sixteen bytes";
 
 fn post(gate: &Gate, id: usize, more: &[(&str, &str)], body: &str) -> http::Answer {
     let mut headers = sign::github(SECRET, &format!("id-{id}"), body.as_bytes());
@@ -20,7 +18,7 @@ fn post(gate: &Gate, id: usize, more: &[(&str, &str)], body: &str) -> http::Answ
 #[test]
 fn a_rate_by_client_counts_every_request_before_authentication() {
     let app = App::start();
-    let gate = Gate::in_process(&config(
+    let gate = Gate::in_process(&config::forward(
         &app.url(),
         "    rate_limit: { rate: 1/h, burst: 3, key: client_ip }\n",
     ));
@@ -52,7 +50,7 @@ fn a_rate_by_client_counts_every_request_before_authentication() {
 #[test]
 fn a_rate_by_route_counts_authentic_requests_alone() {
     let app = App::start();
-    let gate = Gate::in_process(&config(
+    let gate = Gate::in_process(&config::forward(
         &app.url(),
         "    rate_limit: { rate: 1/h, burst: 2 }\n",
     ));
@@ -77,7 +75,7 @@ fn a_rate_by_route_counts_authentic_requests_alone() {
 fn rates_by_header_and_by_json_are_apart_for_each_value_and_several_hold_together() {
     let app = App::start();
     let limits = "    rate_limit: [{ rate: 1/h, burst: 2, key: \"json:/tenant\" }, { rate: 1/h, burst: 3, key: \"header:X-Shop\" }]\n";
-    let gate = Gate::in_process(&config(&app.url(), limits));
+    let gate = Gate::in_process(&config::forward(&app.url(), limits));
     let send = |id: usize, tenant: &str, shop: &str| {
         post(
             &gate,
@@ -100,7 +98,7 @@ fn who_is_refused_often_is_slowed_down_and_an_authentic_request_gives_its_token_
     let app = App::start();
     let yaml = format!(
         "trusted_proxies: [127.0.0.1]\nlimits: {{ refused_per_client: 1/h }}\n{}",
-        config(&app.url(), "")
+        config::forward(&app.url(), "")
     );
     let gate = Gate::in_process(&yaml);
     let from = |ip: &str, id: usize, secret: &str| {
@@ -125,7 +123,7 @@ fn networks() {
     let app = App::start();
     let yaml = format!(
         "trusted_proxies: [127.0.0.1]\n{}",
-        config(&app.url(), "    allow: [192.0.2.0/24, \"2001:db8::/32\"]\n")
+        config::forward(&app.url(), "    allow: [192.0.2.0/24, \"2001:db8::/32\"]\n")
     );
     let gate = Gate::in_process(&yaml);
     let from = |ip: &str| post(&gate, ip.len(), &[("X-Forwarded-For", ip)], ip).status;
@@ -145,7 +143,7 @@ fn bodies_that_do_not_fit_are_refused_and_their_bytes_come_back() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(600)));
     let gate = Gate::in_process(&format!(
         "limits: {{ in_flight_bytes: 200KiB }}\n{}",
-        config(&app.url(), "")
+        config::forward(&app.url(), "")
     ));
     let big = vec![b'x'; 60 * 1024];
     let send = |id: &str| gate.post("/webhooks/github", &sign::github(SECRET, id, &big), &big);
@@ -170,7 +168,7 @@ fn bodies_that_do_not_fit_are_refused_and_their_bytes_come_back() {
 #[test]
 fn hosts_choose_the_route() {
     let app = App::start();
-    let yaml = config(&app.url(), "").replace(
+    let yaml = config::forward(&app.url(), "").replace(
         "    path: /webhooks/github\n",
         "    host: hooks.example.com\n    path: /webhooks/github\n",
     );
@@ -204,7 +202,7 @@ fn a_head_that_does_not_end_is_closed_and_one_that_is_too_large_is_refused() {
     let app = App::start();
     let gate = Gate::in_process(&format!(
         "limits: {{ header_timeout: 400ms, header_bytes: 4KiB, body_timeout: 400ms }}\n{}",
-        config(&app.url(), "")
+        config::forward(&app.url(), "")
     ));
     let mut slow = Connection::open(gate.address("senders"));
     slow.send(b"POST /webhooks/github HTTP/1.1\r\nHost: a\r\n")
@@ -249,7 +247,7 @@ fn connections_of_one_client_are_bounded() {
     let app = App::start();
     let gate = Gate::in_process(&format!(
         "limits: {{ connections_per_client: 3 }}\n{}",
-        config(&app.url(), "")
+        config::forward(&app.url(), "")
     ));
     let address = gate.address("senders");
     let mut held: Vec<_> = (0..3).map(|_| Connection::open(address)).collect();
@@ -298,7 +296,7 @@ fn limited(ulimit: &str, yaml: &str) -> Gate {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_limit_of_open_files_is_raised_at_start() {
-    let gate = limited("-S -n 64", &config("http://127.0.0.1:9", ""));
+    let gate = limited("-S -n 64", &config::forward("http://127.0.0.1:9", ""));
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", gate.pid())).unwrap();
     let files: Vec<&str> = limits
         .lines()
@@ -315,7 +313,7 @@ fn the_limit_of_open_files_is_raised_at_start() {
 #[test]
 fn want_of_open_files_is_logged_counted_and_an_alarm() {
     let app = App::start();
-    let gate = limited("-n 48", &config(&app.url(), ""));
+    let gate = limited("-n 48", &config::forward(&app.url(), ""));
     let lines = |text: &str| {
         gate.said()
             .iter()

@@ -22,7 +22,6 @@
 
 mod support;
 
-mod abuse_corpus;
 mod abuse_early;
 mod abuse_files;
 mod abuse_floods;
@@ -62,6 +61,7 @@ mod queue_store;
 mod refused_alike;
 mod reload;
 mod renames;
+mod repository;
 mod resign;
 mod secrets;
 mod shutdown;

@@ -2,16 +2,14 @@
 use std::process::Output;
 use std::time::{Duration, SystemTime};
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::{http, sign};
 
-const SECRET: &str = "a secret of more than sixteen bytes";
-
 /// The config of [`config`], its route observing until `until`.
 fn observing(app: &App, until: SystemTime) -> String {
-    config(&app.url(), "").replace(
+    config::forward(&app.url(), "").replace(
         "    dedupe:",
         &format!(
             "    mode: observe\n    until: {}\n    dedupe:",
@@ -279,7 +277,7 @@ fn counts_survive_reloads_and_nothing_that_was_observed_is_remembered() {
         (&after["authentic"], &after["since"]),
         (&1.into(), &before["since"])
     );
-    std::fs::write(gate.config_path(), config(&app.url(), "")).unwrap();
+    std::fs::write(gate.config_path(), config::forward(&app.url(), "")).unwrap();
     wait_for("the reload", || generation() == 3);
     assert_eq!(gate.post("/webhooks/github", &[], b"{}").status, 401);
     let fresh = gate.post("/webhooks/github", &signed, b"{}");
@@ -373,7 +371,7 @@ fn handshakes_are_answered_after_the_proof() {
 ",
         rfc3339(days(14))
     );
-    let gate = Gate::in_process(&config(&app.url(), &route));
+    let gate = Gate::in_process(&config::forward(&app.url(), &route));
     let dir = tempfile::tempdir().unwrap();
     let body = dir.path().join("body.json");
     std::fs::write(

@@ -4,13 +4,11 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_at_most, wait_for};
 use super::support::http;
 use super::support::sign::github;
-
-const SECRET: &str = "a secret of more than sixteen bytes";
 
 fn run(args: &[&str]) -> Output {
     hookgate()
@@ -34,7 +32,7 @@ fn said(output: &Output) -> String {
 fn an_admin_socket_is_for_its_owner_and_group() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let yaml = config(&app.url(), "").replace(
+    let yaml = config::forward(&app.url(), "").replace(
         "admin: { address: 127.0.0.1:0 }",
         "admin: { address: unix:admin.sock }",
     );
@@ -73,7 +71,10 @@ fn an_admin_socket_is_for_its_owner_and_group() {
 fn a_token_is_made_beside_the_store_and_changes_need_it() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let yaml = format!("store: {{ path: state }}\n{}", config(&app.url(), ""));
+    let yaml = format!(
+        "store: {{ path: state }}\n{}",
+        config::forward(&app.url(), "")
+    );
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
     let path = dir.path().join("state/admin-token");
     assert_eq!(
@@ -115,7 +116,7 @@ fn the_log_is_the_gates_own_at_any_level() {
     let path = dir.path().join("config.yaml");
     std::fs::write(
         &path,
-        config(&app.url(), "").replace(
+        config::forward(&app.url(), "").replace(
             "admin: { address: 127.0.0.1:0 }\n",
             "log: { format: pretty }\n",
         ),
@@ -192,7 +193,7 @@ fn who_does_not_read_the_log_does_not_hold_up_the_gate() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
-    let good = config(&app.url(), "");
+    let good = config::forward(&app.url(), "");
     std::fs::write(&path, &good).unwrap();
     let mut child = hookgate()
         .args(["run", "--config"])
@@ -280,7 +281,7 @@ fn a_gate_started_wrongly_says_why() {
     assert!(said(&absent).contains("is not there"), "{}", said(&absent));
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap();
-    let good = config("http://127.0.0.1:9", "");
+    let good = config::forward("http://127.0.0.1:9", "");
     std::fs::write(&path, good.replace("upstream: app", "upstream: ap")).unwrap();
     let wrong = hookgate()
         .arg("run")
@@ -325,7 +326,10 @@ fn a_stale_secret_is_told_in_log_status_and_metric() {
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "a-secret-in-a-file-of-its-own").unwrap();
     let inline = "insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true";
-    let gate = Gate::start_in(dir, &config(&app.url(), "").replace(inline, "file: secret"));
+    let gate = Gate::start_in(
+        dir,
+        &config::forward(&app.url(), "").replace(inline, "file: secret"),
+    );
     std::fs::write(&secret, "").unwrap();
     wait_for("the stale secret", || {
         gate.health("/metrics")
@@ -356,24 +360,22 @@ fn a_stale_secret_is_told_in_log_status_and_metric() {
 fn what_changed_while_the_gate_started_is_taken_up() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let yaml = format!("store: {{ path: state }}\n{}", config(&app.url(), ""));
+    let yaml = format!(
+        "store: {{ path: state }}\n{}",
+        config::forward(&app.url(), "")
+    );
     let first = Gate::start_in(Arc::clone(&dir), &yaml);
-    let second = std::thread::spawn({
-        let (dir, yaml) = (Arc::clone(&dir), yaml.clone());
-        move || Gate::start_in(dir, &yaml)
+    let mut second = Gate::spawn(hookgate(), Arc::clone(&dir), &yaml);
+    wait_for("it to wait for the store", || {
+        second.said().iter().any(|line| line.contains("waiting"))
     });
-    // it has read its config and waits for the store
-    std::thread::sleep(Duration::from_millis(700));
     std::fs::write(
         dir.path().join("config.yaml"),
         yaml.replace("/webhooks/github", "/elsewhere"),
     )
     .unwrap();
     drop(first);
-    let second = second.join().unwrap();
-    wait_for("the second gate", || {
-        second.said().iter().any(|line| line.contains("\"ready\""))
-    });
+    second.wait_until_ready();
     assert_eq!(
         second
             .post("/elsewhere", &github(SECRET, "x", b"{}"), b"{}")
@@ -388,7 +390,7 @@ fn colour_is_for_terminals_and_who_asks() {
     let path = dir.path().join("config.yaml");
     std::fs::write(
         &path,
-        config("http://127.0.0.1:9", "").replace("upstream: app", "upstream: ap"),
+        config::forward("http://127.0.0.1:9", "").replace("upstream: app", "upstream: ap"),
     )
     .unwrap();
     let check = |name: &str, value: &str, more: &[&str]| {

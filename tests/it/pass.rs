@@ -7,36 +7,14 @@ use std::time::{Duration, Instant};
 use ::http::Request;
 use bytes::Bytes;
 
-use super::h2;
 use super::support::app::App;
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
+use super::support::tls_gate;
 
-const SECRET: &str = "a secret of more than sixteen bytes";
 const MIB: usize = 1 << 20;
-
-/// A config with a GitHub route and, for all else, a pass route to the same app. `pass` is added to what the pass route says.
-pub fn config(app: &str, pass: &str, route: &str) -> String {
-    format!(
-        "listen: [{{ address: 127.0.0.1:0 }}]
-health: {{ address: 127.0.0.1:0 }}
-admin: {{ address: 127.0.0.1:0 }}
-shutdown: {{ delay: 0s, grace: 2s }}
-upstreams:
-  app: {{ url: '{app}', breaker: {{ failures: 3, open: 10m }} }}
-routes:
-  - name: github
-    path: /webhooks/github
-    verify: {{ provider: github, secrets: [{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}
-    dedupe: {{ window: 24h }}
-    forward: {{ upstream: app, path: /hooks/github }}
-  - name: app
-    path: /{{*rest}}
-    pass: {{ upstream: app{pass} }}
-{route}"
-    )
-}
 
 /// An app that does with each connection what a test says, after it has read the head of a request.
 pub fn app_on_sockets(serve: impl Fn(TcpStream, String) + Send + Sync + 'static) -> SocketAddr {
@@ -104,7 +82,7 @@ fn counted(gate: &Gate, outcome: &str, count: u64) {
 #[test]
 fn other_traffic_of_the_app_passes_and_is_on_record() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), "", ""));
+    let gate = Gate::in_process(&config::pass(&app.url(), "", ""));
     let mut sender = Connection::open(gate.address("senders"));
     for (number, method) in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"]
         .into_iter()
@@ -187,7 +165,7 @@ fn large_bodies_stream_both_ways() {
         (0..50).for_each(|_| stream.write_all(&piece).unwrap());
         drain.join().unwrap();
     });
-    let gate = Gate::start(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::start(&config::pass(&format!("http://{app}"), "", ""));
     for number in 0..2 {
         let mut sender = open(&gate);
         let framing = if number == 0 {
@@ -264,7 +242,7 @@ fn events_arrive_as_they_are_sent() {
         // the sender leaves; the app is told
         assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
     });
-    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config::pass(&format!("http://{app}"), "", ""));
     let mut sender = open(&gate);
     sender
         .write_all(b"GET /events HTTP/1.1\r\nHost: gate.test\r\n\r\n")
@@ -325,7 +303,7 @@ fn frame(text: &str) -> Vec<u8> {
 #[test]
 fn websockets_pass_and_end_when_they_are_idle() {
     let (app, heads) = echoing();
-    let gate = Gate::in_process(&config(
+    let gate = Gate::in_process(&config::pass(
         &format!("http://{app}"),
         ", idle_timeout: 700ms",
         "",
@@ -376,7 +354,7 @@ fn websockets_pass_and_end_when_they_are_idle() {
 #[test]
 fn only_websockets_are_upgraded() {
     let (app, heads) = echoing();
-    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config::pass(&format!("http://{app}"), "", ""));
     let odd = [
         UPGRADE.replace("Upgrade: websocket", "Upgrade: h2c"),
         UPGRADE.replace("Upgrade: websocket", "Upgrade: websocket\r\nUpgrade: h2c"),
@@ -399,7 +377,7 @@ fn only_websockets_are_upgraded() {
 #[test]
 fn an_open_websocket_is_cut_at_the_end_of_the_grace() {
     let (app, _) = echoing();
-    let mut gate = Gate::start(&config(&format!("http://{app}"), "", ""));
+    let mut gate = Gate::start(&config::pass(&format!("http://{app}"), "", ""));
     let mut sender = open(&gate);
     sender.write_all(UPGRADE.as_bytes()).unwrap();
     assert!(read_head(&mut sender).starts_with("HTTP/1.1 101 "));
@@ -433,7 +411,7 @@ fn heads_ranges_and_unchanged_answers_pass_untouched() {
         stream.write_all(answer.as_bytes()).unwrap();
         std::thread::sleep(Duration::from_millis(100));
     });
-    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config::pass(&format!("http://{app}"), "", ""));
     let ask = |request: &str| {
         let mut sender = open(&gate);
         write!(
@@ -514,7 +492,7 @@ fn trouble_with_the_app_is_told_apart() {
         }
         _ => drop(stream.read(&mut [0])),
     });
-    let gate = Gate::in_process(&config(
+    let gate = Gate::in_process(&config::pass(
         &format!("http://{app}"),
         ", timeout: 700ms, idle_timeout: 5s",
         "",
@@ -567,7 +545,7 @@ fn bounds_of_the_route_hold() {
     let app = App::start();
     let bounds =
         "    max_body: 1KiB\n    methods: [GET, POST]\n    rate_limit: { rate: 6/h, key: route }\n";
-    let gate = Gate::in_process(&config(&app.url(), "", bounds));
+    let gate = Gate::in_process(&config::pass(&app.url(), "", bounds));
     let mut sender = Connection::open(gate.address("senders"));
     assert_eq!(sender.request("POST", "/", &[], &[0; 1024]).status, 200);
     assert_eq!(
@@ -588,7 +566,7 @@ fn bounds_of_the_route_hold() {
         .map(|_| http::request(gate.address("senders"), "GET", "/", &[], b"").status)
         .collect();
     assert_eq!(statuses, [200, 200, 200, 429, 429, 429]);
-    let only = Gate::in_process(&config(&app.url(), "", "    allow: [10.0.0.0/8]\n"));
+    let only = Gate::in_process(&config::pass(&app.url(), "", "    allow: [10.0.0.0/8]\n"));
     assert_eq!(
         http::request(only.address("senders"), "GET", "/", &[], b"").status,
         403
@@ -599,7 +577,7 @@ fn bounds_of_the_route_hold() {
 #[test]
 fn a_body_that_stands_still_is_cut() {
     let app = App::start();
-    let gate = Gate::in_process(&config(
+    let gate = Gate::in_process(&config::pass(
         &app.url(),
         ", idle_timeout: 600ms, timeout: 300ms",
         "",
@@ -636,7 +614,7 @@ fn the_app_invites_the_body() {
             .unwrap();
         stream.write_all(&body).unwrap();
     });
-    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config::pass(&format!("http://{app}"), "", ""));
     let mut sender = open(&gate);
     sender.write_all(b"POST / HTTP/1.1\r\nHost: gate.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n").unwrap();
     assert!(read_head(&mut sender).starts_with("HTTP/1.1 100 "));
@@ -661,7 +639,7 @@ fn connections_to_the_app_are_used_again() {
         }
         // the fourth request of a connection finds it closed
     });
-    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config::pass(&format!("http://{app}"), "", ""));
     let mut sender = Connection::open(gate.address("senders"));
     for number in 0..9 {
         let answer = sender.request("GET", "/", &[], b"");
@@ -708,7 +686,7 @@ fn a_late_body_does_not_spoil_the_next_answer() {
             head = read_head(&mut stream);
         }
     });
-    let gate = Gate::in_process(&config(&format!("http://{app}"), "", ""));
+    let gate = Gate::in_process(&config::pass(&format!("http://{app}"), "", ""));
     let mut sender = Connection::open(gate.address("senders"));
     for _ in 0..5 {
         for (method, path) in [
@@ -745,9 +723,9 @@ fn a_late_body_does_not_spoil_the_next_answer() {
 #[test]
 fn http_2_senders_reach_an_http_1_app() {
     let app = App::start();
-    let (gate, certificate) = h2::gate_with(&config(&app.url(), "", ""));
-    h2::runtime().block_on(async {
-        let mut connection = h2::connect(&gate, certificate).await;
+    let (gate, certificate) = tls_gate::gate_with(&config::pass(&app.url(), "", ""));
+    tls_gate::runtime().block_on(async {
+        let mut connection = tls_gate::connect(&gate, certificate).await;
         for round in 0..3 {
             connection = connection.ready().await.unwrap();
             let request = Request::post("https://gate.test/things?a=b")
@@ -812,7 +790,7 @@ fn streams_reach_an_app_on_a_unix_socket() {
     });
     let gate = Gate::in_process_in(
         Arc::clone(&dir),
-        &config(
+        &config::pass(
             &format!("unix:{}", socket.display()),
             ", timeout: 500ms",
             "",
@@ -895,7 +873,7 @@ routes:
 #[test]
 fn each_hop_leaves_its_entry() {
     let app = App::start();
-    let gate = Gate::in_process(&config(&app.url(), "", ""));
+    let gate = Gate::in_process(&config::pass(&app.url(), "", ""));
     let mut entries = std::collections::BTreeSet::new();
     for lines in [
         vec![],
@@ -939,7 +917,7 @@ fn request_ids_and_method_overrides_are_kept_where_nothing_needs_them() {
             "listen: [{{ address: 127.0.0.1:0 }}]\n{more}upstreams:\n  app: {{ url: '{url}' }}\nroutes:\n  - name: app\n    path: /{{*rest}}\n    pass: {{ upstream: app }}\n{route}"
         )
     };
-    let guarded = config(&app.url(), "", "");
+    let guarded = config::pass(&app.url(), "", "");
     for (yaml, keeps, trusted) in [
         (alone("", ""), true, false),
         (alone("trusted_proxies: [127.0.0.0/8]\n", ""), true, true),

@@ -1,62 +1,16 @@
 //! The durable queue: acknowledged once it is on the disk, delivered until the app has it, and nothing lost on the way.
-use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::support::app::{Act, App};
-use super::support::gate::{Gate, wait_for};
+use super::support::app::{Act, App, unused_address};
+use super::support::config::{self, SECRET};
+use super::support::gate::{metric, wait_for};
 use super::support::http::Answer;
+use super::support::queue::{attempts, send, start, start_in};
 use super::support::sign;
 
-pub const SECRET: &str = "a secret of more than sixteen bytes";
 const QUICK: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts: 40 }";
-
-/// A config with a GitHub route that queues for `app`; `more` stands in its `queue`.
-pub fn config(app: &str, more: &str) -> String {
-    with_action(app, &format!("queue: {{ upstream: app, {more} }}"))
-}
-
-/// The same with a forward route.
-pub fn forwarding(app: &str, more: &str) -> String {
-    with_action(app, &format!("forward: {{ upstream: app, {more} }}"))
-}
-
-fn with_action(app: &str, action: &str) -> String {
-    format!(
-        "listen: [{{ address: 127.0.0.1:0 }}]
-health: {{ address: 127.0.0.1:0 }}
-admin: {{ address: 127.0.0.1:0 }}
-shutdown: {{ delay: 0s, grace: 5s }}
-store: {{ path: STORE }}
-upstreams:
-  app: {{ url: {app}, timeout: 2s, connect_timeout: 500ms, breaker: {{ failures: 3, open: 100ms }} }}
-routes:
-  - name: github
-    path: /webhooks/github
-    verify: {{ provider: github, secrets: [{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}
-    dedupe: {{ window: 24h }}
-    {action}
-"
-    )
-}
-
-/// Starts a gate whose store is in its own directory.
-pub fn start(yaml: &str) -> Gate {
-    start_in(Arc::new(tempfile::tempdir().unwrap()), yaml)
-}
-
-pub fn start_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Gate {
-    let store = dir.path().join("store");
-    let yaml = yaml.replace("STORE", store.to_str().unwrap());
-    Gate::start_in(dir, &yaml)
-}
-
-pub fn send(gate: &Gate, id: &str, body: &[u8]) -> Answer {
-    gate.post("/webhooks/github", &sign::github(SECRET, id, body), body)
-}
 
 #[track_caller]
 fn is(answer: &Answer, status: u16, word: Option<&str>) {
@@ -68,59 +22,10 @@ fn is(answer: &Answer, status: u16, word: Option<&str>) {
     );
 }
 
-/// A metric of the gate, 0 if it is not there.
-pub fn metric(gate: &Gate, name: &str) -> f64 {
-    let text = gate.health("/metrics").text();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.map_or(0.0, |value| value.parse().unwrap())
-}
-
-/// Statuses (or what went wrong) of the tries of every delivery, by its ID.
-pub fn attempts(dir: &Path) -> BTreeMap<String, Vec<String>> {
-    let database = rusqlite::Connection::open(dir.join("store/hookgate.db")).unwrap();
-    let all = "select d.delivery_id, coalesce(a.error, a.status) from attempt a join delivery d on d.id = a.id order by a.row";
-    let mut found = BTreeMap::<String, Vec<String>>::new();
-    let mut statement = database.prepare(all).unwrap();
-    let rows = statement
-        .query_map([], |row| {
-            Ok((row.get(0)?, row.get::<_, rusqlite::types::Value>(1)?))
-        })
-        .unwrap();
-    for row in rows {
-        let (id, came): (String, _) = row.unwrap();
-        let came = match came {
-            rusqlite::types::Value::Text(text) => text,
-            other => format!("{other:?}")
-                .replace("Integer(", "")
-                .replace(')', ""),
-        };
-        found.entry(id).or_default().push(came);
-    }
-    found
-}
-
-/// How many deliveries wait, by the store itself; the metric is a second behind.
-pub fn waiting(dir: &Path) -> i64 {
-    let database = rusqlite::Connection::open(dir.join("store/hookgate.db")).unwrap();
-    database
-        .query_row("select count(*) from due", [], |row| row.get(0))
-        .unwrap()
-}
-
-/// An address that nobody listens on.
-pub fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
-
 #[test]
 fn it_is_acknowledged_at_once_and_delivered_as_it_came() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(800)));
-    let gate = start(&config(&app.url(), QUICK));
+    let gate = start(&config::queue(&app.url(), QUICK));
     let body = b"{\"zen\": \"Keep it logically awesome.\", \"n\": 1.0}\n\xff";
     let begun = Instant::now();
     let answer = send(&gate, "id-1", body);
@@ -167,7 +72,7 @@ fn it_is_acknowledged_at_once_and_delivered_as_it_came() {
 #[test]
 fn the_route_says_what_the_sender_is_answered() {
     let app = App::start();
-    let gate = start(&config(
+    let gate = start(&config::queue(
         &app.url(),
         "answer: { status: 202, body: '{\"ok\":true}', content_type: application/json }",
     ));
@@ -192,16 +97,16 @@ fn duplicate_gets_the_answer_of_the_route() {
         );
     };
     let queued = App::start();
-    let gate = start(&config(&queued.url(), ANSWER));
+    let gate = start(&config::queue(&queued.url(), ANSWER));
     is_configured(&send(&gate, "id-1", b"{}"), "queued");
     wait_for("it to be delivered", || queued.count() == 1);
     is_configured(&send(&gate, "id-1", b"{}"), "duplicate");
     let forwarded = App::start();
-    let gate = start(&forwarding(&forwarded.url(), ANSWER));
+    let gate = start(&config::forward_with_store(&forwarded.url(), ANSWER));
     is(&send(&gate, "id-1", b"{}"), 200, None);
     is_configured(&send(&gate, "id-1", b"{}"), "duplicate");
     let down = App::answering(|number, _| Act::status(if number == 0 { 503 } else { 200 }));
-    let gate = start(&forwarding(
+    let gate = start(&config::forward_with_store(
         &down.url(),
         &format!("on_failure: queue, {ANSWER}, {QUICK}"),
     ));
@@ -222,7 +127,7 @@ fn it_is_tried_until_the_app_has_it() {
             Act::status(if number < 3 { 500 } else { 204 })
         }
     });
-    let gate = start(&config(&app.url(), QUICK));
+    let gate = start(&config::queue(&app.url(), QUICK));
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     is(&send(&gate, "id-1", b"{}"), 200, Some("duplicate"));
     wait_for("it to be delivered", || {
@@ -263,7 +168,10 @@ fn a_stale_connection_is_followed_by_another_attempt() {
             Act::status(200)
         }
     });
-    let gate = start(&config(&app.url(), "retry: { initial: 1h, max: 1h }"));
+    let gate = start(&config::queue(
+        &app.url(),
+        "retry: { initial: 1h, max: 1h }",
+    ));
     for number in 0..2 {
         is(
             &send(
@@ -321,7 +229,7 @@ fn a_request_on_a_stale_connection_is_sent_again_as_attempt_2() {
         "record: all, on_failure: queue",
     ] {
         let app = app();
-        let gate = start(&forwarding(&app.url(), more));
+        let gate = start(&config::forward_with_store(&app.url(), more));
         for id in ["id-0", "id-1"] {
             assert_eq!(send(&gate, id, id.as_bytes()).status, 200, "{more}");
         }
@@ -334,7 +242,7 @@ fn a_request_on_a_stale_connection_is_sent_again_as_attempt_2() {
         );
     }
     let app = app();
-    let gate = start(&forwarding(
+    let gate = start(&config::forward_with_store(
         &app.url(),
         "record: all, on_failure: { unreached: queue, ambiguous: fail }",
     ));
@@ -353,7 +261,7 @@ fn a_request_on_a_stale_connection_is_sent_again_as_attempt_2() {
 #[test]
 fn what_is_final_ends_at_once_and_a_duplicate_revives_it() {
     let app = App::answering(|number, _| Act::status([410, 422, 500, 500, 200][number.min(4)]));
-    let gate = start(&config(
+    let gate = start(&config::queue(
         &app.url(),
         "retry: { initial: 10ms, max: 10ms, max_attempts: 2, terminal: [422] }, concurrency: 1",
     ));
@@ -392,7 +300,7 @@ fn an_app_that_asks_for_a_wait_gets_it() {
         act.headers.push(("Retry-After".into(), "1".into()));
         act
     });
-    let gate = start(&config(&app.url(), QUICK));
+    let gate = start(&config::queue(&app.url(), QUICK));
     let begun = Instant::now();
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     wait_for("the second try", || app.count() == 2);
@@ -410,7 +318,7 @@ fn an_app_that_asks_for_a_wait_within_the_request_gets_it_too() {
         act.headers.push(("Retry-After".into(), "1".into()));
         act
     });
-    let gate = start(&forwarding(
+    let gate = start(&config::forward_with_store(
         &app.url(),
         &format!("on_failure: queue, {QUICK}"),
     ));
@@ -439,7 +347,10 @@ fn a_retry_after_beyond_max_age_ends_no_delivery() {
         ("forward: { upstream: app, on_failure: queue,", "spilled"),
     ] {
         let app = answers();
-        let gate = start(&with_action(&app.url(), &format!("{action} {retry} }}")));
+        let gate = start(&config::with_action(
+            &app.url(),
+            &format!("{action} {retry} }}"),
+        ));
         is(&send(&gate, "id-1", b"{}"), 200, Some(word));
         wait_for("the attempt at the end of its age", || {
             attempts(gate.dir())
@@ -451,8 +362,8 @@ fn a_retry_after_beyond_max_age_ends_no_delivery() {
 
 #[test]
 fn a_dead_app_costs_no_tries_once_the_breaker_is_open() {
-    let address = nobody();
-    let gate = start(&config(
+    let address = unused_address();
+    let gate = start(&config::queue(
         &format!("http://{address}"),
         "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 8 }, concurrency: 1",
     ));
@@ -485,8 +396,8 @@ fn a_dead_app_costs_no_tries_once_the_breaker_is_open() {
 
 #[test]
 fn a_killed_gate_delivers_after_its_restart() {
-    let address = nobody();
-    let yaml = config(&format!("http://{address}"), QUICK);
+    let address = unused_address();
+    let yaml = config::queue(&format!("http://{address}"), QUICK);
     let gate = start(&yaml);
     for number in 0..20 {
         is(
@@ -519,7 +430,7 @@ fn a_killed_gate_delivers_after_its_restart() {
 #[test]
 fn a_gate_that_leaves_ends_what_it_has_begun_and_keeps_the_rest() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(700)));
-    let yaml = config(&app.url(), &format!("{QUICK}, concurrency: 1"));
+    let yaml = config::queue(&app.url(), &format!("{QUICK}, concurrency: 1"));
     let mut gate = start(&yaml);
     for number in 0..4 {
         is(
@@ -549,7 +460,7 @@ fn a_gate_that_leaves_ends_what_it_has_begun_and_keeps_the_rest() {
 fn a_route_that_verifies_nothing_queues_without_a_proof() {
     let app = App::answering(|number, _| Act::status(if number == 0 { 500 } else { 200 }));
     let gate = start(
-        &config(&app.url(), QUICK)
+        &config::queue(&app.url(), QUICK)
             .replace("verify: { provider: github", "verify: none #")
             .replace("    dedupe: { window: 24h }\n", ""),
     );
@@ -575,7 +486,7 @@ fn a_secret_that_comes_with_the_request_is_neither_stored_nor_handed_on() {
     let app = App::start();
     let token = "verify: { scheme: token, signature: { header: X-Token }, secrets: [{ insecure_inline: \"the-token-of-sixteen-and-more\" }] } #";
     let gate = start(
-        &config(&app.url(), QUICK)
+        &config::queue(&app.url(), QUICK)
             .replace("verify: { provider: github", token)
             .replace("    dedupe: { window: 24h }\n", ""),
     );
@@ -602,8 +513,8 @@ fn a_secret_that_comes_with_the_request_is_neither_stored_nor_handed_on() {
 
 #[test]
 fn what_the_app_cannot_take_now_spills_and_arrives_later() {
-    let address = nobody();
-    let gate = start(&forwarding(
+    let address = unused_address();
+    let gate = start(&config::forward_with_store(
         &format!("http://{address}"),
         &format!("on_failure: queue, {QUICK}"),
     ));
@@ -645,12 +556,12 @@ fn what_the_app_cannot_take_now_spills_and_arrives_later() {
 #[test]
 fn equal_delivery_after_its_window_is_delivered_too() {
     for spills in [false, true] {
-        let address = nobody();
+        let address = unused_address();
         let url = format!("http://{address}");
         let yaml = if spills {
-            forwarding(&url, &format!("on_failure: queue, {QUICK}"))
+            config::forward_with_store(&url, &format!("on_failure: queue, {QUICK}"))
         } else {
-            config(&url, QUICK)
+            config::queue(&url, QUICK)
         };
         let gate = start(&yaml.replace("window: 24h", "window: 2s"));
         let is_duplicate =
@@ -672,10 +583,11 @@ fn equal_delivery_after_its_window_is_delivered_too() {
 /// What was spilled drains at its rate and in its order, while what comes in meanwhile is answered by the app.
 #[test]
 fn what_was_spilled_drains_oldest_first_and_new_ones_pass() {
-    let address = nobody();
+    let address = unused_address();
     let more = "on_failure: queue, retry: { initial: 20ms, factor: 1, max: 20ms }, rate: 20/s, burst: 1, concurrency: 1";
     let gate = start(
-        &forwarding(&format!("http://{address}"), more).replace("failures: 3", "failures: 1"),
+        &config::forward_with_store(&format!("http://{address}"), more)
+            .replace("failures: 3", "failures: 1"),
     );
     for number in 0..12 {
         is(
@@ -731,7 +643,7 @@ fn no_more_are_tried_at_once_than_the_route_says() {
         inside.fetch_sub(1, Ordering::SeqCst);
         Act::status(200)
     });
-    let gate = start(&config(&app.url(), "concurrency: 3"));
+    let gate = start(&config::queue(&app.url(), "concurrency: 3"));
     for number in 0..20 {
         is(
             &send(
@@ -757,7 +669,7 @@ fn what_may_have_arrived_is_told_from_what_did_not() {
         2 => Act::status(500),
         _ => Act::status(200),
     });
-    let gate = start(&forwarding(
+    let gate = start(&config::forward_with_store(
         &app.url(),
         &format!("on_failure: {{ unreached: queue, ambiguous: fail }}, {QUICK}"),
     ));
@@ -770,7 +682,7 @@ fn what_may_have_arrived_is_told_from_what_did_not() {
         1 => Act::status(503),
         _ => Act::status(200),
     });
-    let gate = start(&forwarding(
+    let gate = start(&config::forward_with_store(
         &app.url(),
         &format!("on_failure: queue, {QUICK}"),
     ));
@@ -804,7 +716,10 @@ fn outcomes_are_kept_on_record_where_the_route_says_so() {
                 200
             })
         });
-        let gate = start(&forwarding(&app.url(), &format!("record: {record}")));
+        let gate = start(&config::forward_with_store(
+            &app.url(),
+            &format!("record: {record}"),
+        ));
         is(&send(&gate, "works", b"{\"n\":1}"), 200, None);
         is(&send(&gate, "fails", b"{\"n\":2}"), 500, None);
         let all = || attempts(gate.dir()).into_keys().collect::<Vec<_>>();
@@ -820,7 +735,7 @@ fn deliveries_of_one_key_arrive_one_after_the_other_in_their_order() {
     let app = App::answering(|number, _| {
         Act::status(if number % 3 == 0 { 500 } else { 200 }).after(Duration::from_millis(5))
     });
-    let gate = start(&config(
+    let gate = start(&config::queue(
         &app.url(),
         &format!("fifo: json:/account, {QUICK}, concurrency: 8"),
     ));
@@ -857,7 +772,7 @@ fn deliveries_of_one_key_arrive_one_after_the_other_in_their_order() {
 #[test]
 fn a_rate_shapes_and_refuses_nobody() {
     let app = App::start();
-    let gate = start(&config(&app.url(), "rate: 20/s, burst: 2"));
+    let gate = start(&config::queue(&app.url(), "rate: 20/s, burst: 2"));
     let begun = Instant::now();
     for number in 0..12 {
         is(
@@ -884,7 +799,7 @@ fn a_rate_shapes_and_refuses_nobody() {
 fn a_new_retry_applies_to_what_waits() {
     for restart in [false, true] {
         let app = App::answering(|number, _| Act::status(if number == 0 { 500 } else { 200 }));
-        let long = config(&app.url(), "retry: { schedule: [1h] }");
+        let long = config::queue(&app.url(), "retry: { schedule: [1h] }");
         let mut gate = start(&long);
         is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
         wait_for("the first attempt", || {
@@ -910,8 +825,8 @@ fn a_new_retry_applies_to_what_waits() {
 
 #[test]
 fn a_route_that_is_gone_parks_and_one_that_was_renamed_goes_on() {
-    let address = nobody();
-    let yaml = config(
+    let address = unused_address();
+    let yaml = config::queue(
         &format!("http://{address}"),
         "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100 }",
     );
@@ -958,7 +873,7 @@ fn a_route_that_is_gone_parks_and_one_that_was_renamed_goes_on() {
 #[test]
 fn a_disk_that_takes_nothing_is_told_to_the_sender() {
     let app = App::start();
-    let gate = start(&config(&app.url(), QUICK));
+    let gate = start(&config::queue(&app.url(), QUICK));
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     let database = rusqlite::Connection::open(gate.dir().join("store/hookgate.db")).unwrap();
     // a trigger stands for the disk: each write fails, nothing is written

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::queue::{SECRET, config, forwarding, send, start, start_in};
 use super::support::app::{Act, App};
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
+use super::support::queue::{send, start, start_in};
 
 const ONCE: &str = "retry: { initial: 1h, max: 1h, factor: 1, max_attempts: 5 }";
 
@@ -82,7 +83,7 @@ fn app(first: u16) -> (App, Arc<AtomicU16>) {
 #[test]
 fn dead_letters_are_found_shown_and_replayed() {
     let (app, answers) = app(410);
-    let gate = start(&config(&app.url(), ONCE));
+    let gate = start(&config::queue(&app.url(), ONCE));
     for id in ["one", "two", "three"] {
         assert_eq!(
             send(
@@ -166,7 +167,7 @@ fn dead_letters_are_found_shown_and_replayed() {
 #[test]
 fn a_replay_that_stops_says_how_to_go_on() {
     let (app, answers) = app(410);
-    let gate = start(&config(&app.url(), ONCE));
+    let gate = start(&config::queue(&app.url(), ONCE));
     for id in ["one", "two", "three", "four"] {
         send(&gate, id, b"{}");
     }
@@ -218,7 +219,7 @@ fn a_replay_that_stops_says_how_to_go_on() {
 #[test]
 fn what_waits_is_cancelled_and_purged_and_ids_are_forgotten() {
     let (app, answers) = app(503);
-    let gate = start(&config(&app.url(), ONCE));
+    let gate = start(&config::queue(&app.url(), ONCE));
     for id in ["one", "two"] {
         send(&gate, id, b"{}");
     }
@@ -288,7 +289,7 @@ fn what_waits_is_cancelled_and_purged_and_ids_are_forgotten() {
 fn a_gate_is_drained_and_says_what_is_left() {
     let (app, answers) = app(503);
     let quick = "retry: { initial: 50ms, max: 50ms, factor: 1, max_attempts: 1000 }";
-    let gate = start(&config(&app.url(), quick));
+    let gate = start(&config::queue(&app.url(), quick));
     for id in ["one", "two"] {
         send(&gate, id, id.as_bytes());
     }
@@ -390,7 +391,7 @@ fn collect(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>>
 #[test]
 fn a_tail_follows_both_sides_and_a_gate_that_was_away() {
     let (app, _) = app(200);
-    let yaml = config(&app.url(), ONCE).replace(
+    let yaml = config::queue(&app.url(), ONCE).replace(
         "admin: { address: 127.0.0.1:0 }",
         "admin: { address: unix:admin.sock }",
     );
@@ -433,7 +434,7 @@ fn a_tail_follows_both_sides_and_a_gate_that_was_away() {
 #[test]
 fn a_recorded_delivery_is_forgotten_and_accepted_again() {
     let (app, _answers) = app(200);
-    let by_content = forwarding(&app.url(), "record: all").replace(
+    let by_content = config::forward_with_store(&app.url(), "record: all").replace(
         "dedupe: { window: 24h }",
         "dedupe: { by: content, window: 24h }",
     );
@@ -480,7 +481,8 @@ fn a_delivery_that_is_not_recorded_is_forgotten_by_its_body() {
         "dedupe: { window: 24h }",
     ] {
         let gate = start(
-            &forwarding(&app.url(), "record: none").replace("dedupe: { window: 24h }", dedupe),
+            &config::forward_with_store(&app.url(), "record: none")
+                .replace("dedupe: { window: 24h }", dedupe),
         );
         let before = app.count();
         assert_eq!(send(&gate, "lost", b"{\"n\":1}").status, 200);

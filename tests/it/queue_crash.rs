@@ -8,57 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::queue::{SECRET, waiting};
+use super::support::config::SECRET;
+use super::support::dice::{Dice, seed};
 use super::support::fault::{Fault, FaultServer, digest};
 use super::support::gate::{Gate, wait_at_most};
 use super::support::http::Connection;
+use super::support::queue::waiting;
 use super::support::sign;
 
 const SENDERS: u64 = 6;
 const ROUTES: [&str; 2] = ["queued", "spilled"];
-
-/// Numbers that look random and come again with the same seed.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        // splitmix64, <https://prng.di.unimi.it/splitmix64.c>
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Less than `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// Any bytes: 10 to 100 Ki of them, small ones as often as large ones.
-    pub fn body(&mut self) -> Vec<u8> {
-        let most = 10_u64 << self.below(14);
-        let length = (10 + self.below(most)).min(100 << 10);
-        let mut body: Vec<u8> = (0..length.div_ceil(8))
-            .flat_map(|_| self.next().to_le_bytes())
-            .collect();
-        body.truncate(usize::try_from(length).unwrap());
-        body
-    }
-}
-
-/// Any seed, or the one that is to be repeated; it is printed.
-pub fn seed(what: &str) -> u64 {
-    let any = || {
-        u64::from(std::process::id()) ^ std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64
-    };
-    let seed = std::env::var("HOOKGATE_SEED").map_or_else(|_| any(), |seed| seed.parse().unwrap());
-    eprintln!("{what}: HOOKGATE_SEED={seed}");
-    seed
-}
 
 /// What a sender knows of a delivery.
 #[derive(Clone, Debug)]
@@ -79,6 +38,12 @@ struct Senders {
 }
 
 impl Senders {
+    /// Returns how many deliveries the gate has acknowledged.
+    fn acknowledged(&self) -> usize {
+        let sent = self.sent.lock().unwrap();
+        sent.values().filter(|sent| sent.acknowledged).count()
+    }
+
     fn run(&self, number: u64, mut dice: Dice) {
         let mut kept: Option<(SocketAddr, Connection)> = None;
         for delivery in 0..u64::MAX {
@@ -226,7 +191,10 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
         flaky.come_back();
     }
     let mut gate = start();
-    std::thread::sleep(Duration::from_millis(500));
+    let before = senders.acknowledged();
+    wait_at_most(Duration::from_secs(30), "more to be acknowledged", || {
+        senders.acknowledged() >= before + 20
+    });
     senders.over.store(true, Ordering::SeqCst);
     for sender in sending {
         sender.join().unwrap();

@@ -3,10 +3,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::queue::{SECRET, attempts, metric, nobody, start, start_in, waiting};
+use super::support::app::unused_address;
+use super::support::config::SECRET;
 use super::support::fault::{Fault, FaultServer, Request, digest};
-use super::support::gate::{Gate, wait_at_most, wait_for};
+use super::support::gate::{Gate, metric, wait_at_most, wait_for};
 use super::support::http::{Answer, Connection};
+use super::support::queue::{attempts, start, start_in, waiting};
 use super::support::sign;
 
 const RETRY: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts: 40 }";
@@ -511,7 +513,7 @@ fn who_may_not_be_delivered_to_now_is_not_looked_at_again_and_again() {
         FaultServer::start(|_, _| Fault::Answer(200)),
         FaultServer::start(|_, _| Fault::HangBeforeHead),
     );
-    let away = format!("http://{}", nobody());
+    let away = format!("http://{}", unused_address());
     let slow = |url: &str, more: &str| {
         (
             url.to_owned(),
@@ -558,7 +560,7 @@ fn who_may_not_be_delivered_to_now_is_not_looked_at_again_and_again() {
 fn a_dead_route_does_not_delay_another() {
     let hanging = FaultServer::start(|_, _| Fault::HangBeforeHead);
     let live = FaultServer::start(|_, _| Fault::Keep(200));
-    let away = format!("http://{}", nobody());
+    let away = format!("http://{}", unused_address());
     let often = "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 1000000 }";
     let dead = format!("queue: {{ upstream: APP, {often}, concurrency: 32 }}");
     let yaml = config(&[
@@ -635,7 +637,7 @@ fn a_million_for_a_dead_app_do_not_delay_another() {
     let often = "retry: { initial: 1s, factor: 1, max: 1s, max_attempts: 1000000 }";
     let dead = format!("queue: {{ upstream: APP, {often}, concurrency: 32 }}");
     let yaml = config(&[
-        ("dead", &format!("http://{}", nobody()), &dead),
+        ("dead", &format!("http://{}", unused_address()), &dead),
         ("live", &live.url(), &queue("concurrency: 4")),
     ]);
     let mut gate = start(&yaml);
@@ -748,7 +750,7 @@ fn waits(gate: &Gate, thread: &str) -> u64 {
 /// However many routes have deliveries that wait for a later time, the gate knows how long it may sleep.
 #[test]
 fn many_routes_that_wait_are_not_looked_at_again_and_again() {
-    let away = format!("http://{}", nobody());
+    let away = format!("http://{}", unused_address());
     let names: Vec<_> = (0..90).map(|number| format!("r{number}")).collect();
     let action = "queue: { upstream: APP, retry: { initial: 10m, factor: 1, max: 10m } }";
     let gate = start(&config(

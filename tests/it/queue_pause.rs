@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::queue::{attempts, config, forwarding, metric, send, start, waiting};
 use super::support::app::{Act, App};
-use super::support::gate::{Gate, wait_at_most, wait_for};
+use super::support::config;
+use super::support::gate::{Gate, metric, wait_at_most, wait_for};
+use super::support::queue::{attempts, send, start, waiting};
 
 const PAUSED: &str = "hookgate_queue_paused{route=\"github\"}";
 const DEAD: &str = "hookgate_queue_dead{route=\"github\"}";
@@ -58,7 +59,7 @@ fn an_app_behind_a_proxy_that_is_away_costs_no_attempts() {
             scope.spawn(move || {
                 let (app, is_back) = away_app(away);
                 let retry = "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 3 }, concurrency: 2";
-                let gate = start(&config(&app.url(), retry));
+                let gate = start(&config::queue(&app.url(), retry));
                 queue_all(&gate, 12, |number| format!("{{\"n\":{number}}}"));
                 wait_for("the pause", || metric(&gate, PAUSED) == 1.0);
                 // five that pause it, one that was under way, and probes after 100, 200, 400 ms
@@ -84,7 +85,7 @@ fn an_app_behind_a_proxy_that_is_away_costs_no_attempts() {
 fn probes_of_a_fifo_route_are_of_another_lane() {
     let (app, is_back) = away_app(|| Act::status(502));
     let more = "fifo: json:/lane, retry: { initial: 10ms, factor: 1, max: 10ms }, concurrency: 1";
-    let gate = start(&config(&app.url(), more));
+    let gate = start(&config::queue(&app.url(), more));
     queue_all(&gate, 9, |number| {
         format!("{{\"lane\":\"{}\",\"n\":{number}}}", number % 3)
     });
@@ -111,7 +112,7 @@ fn retry_after_pauses_the_whole_target() {
         act.headers.push(("Retry-After".into(), "1".into()));
         act
     });
-    let gate = start(&config(
+    let gate = start(&config::queue(
         &app.url(),
         "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 2 }, concurrency: 4",
     ));
@@ -136,7 +137,7 @@ fn one_poison_delivery_never_pauses_its_target() {
             200
         })
     });
-    let gate = start(&config(
+    let gate = start(&config::queue(
         &app.url(),
         "retry: { initial: 5ms, factor: 1, max: 5ms, max_attempts: 12 }, concurrency: 1",
     ));
@@ -158,7 +159,8 @@ fn one_poison_delivery_never_pauses_its_target() {
 fn a_pause_refuses_no_forward_within_a_request() {
     let (app, is_back) = away_app(|| Act::status(502));
     let more = "on_failure: queue, retry: { initial: 10ms, factor: 1, max: 10ms }";
-    let gate = start(&forwarding(&app.url(), more).replace("open: 100ms", "open: 60s"));
+    let gate =
+        start(&config::forward_with_store(&app.url(), more).replace("open: 100ms", "open: 60s"));
     for number in 0..5 {
         assert_eq!(
             send(
@@ -198,7 +200,7 @@ fn a_pause_refuses_no_forward_within_a_request() {
 #[test]
 fn a_new_address_ends_the_pause() {
     let (app, _) = away_app(|| Act::status(502));
-    let yaml = config(&app.url(), "retry: { initial: 10ms, factor: 1, max: 10ms }")
+    let yaml = config::queue(&app.url(), "retry: { initial: 10ms, factor: 1, max: 10ms }")
         .replace("open: 100ms", "open: 60s");
     let gate = start(&yaml);
     queue_all(&gate, 5, |number| format!("{{\"n\":{number}}}"));

@@ -16,12 +16,13 @@ use hookgate::store::embedded::sqlite::Hook;
 use hookgate::store::embedded::{Embedded, Opening};
 use hookgate::telemetry::{LogFormat, LogPolicy, LogRequests, Telemetry};
 
-use super::queue::{self, SECRET, attempts, metric, nobody, start, start_in, waiting};
-use super::queue_crash::{Dice, seed};
-use super::support::app::{Act, App};
+use super::support::app::{Act, App, unused_address};
+use super::support::config::{self, SECRET};
+use super::support::dice::{Dice, seed};
 use super::support::fault::{Fault, FaultServer, digest};
-use super::support::gate::{Gate as Child, hookgate, wait_at_most, wait_for};
+use super::support::gate::{Gate as Child, hookgate, metric, wait_at_most, wait_for};
 use super::support::http::{Answer, Connection};
+use super::support::queue::{self, attempts, start, start_in, waiting};
 use super::support::sign;
 
 const QUICK: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts: 1000 }";
@@ -192,7 +193,7 @@ fn a_disk_that_fails_now_and_then_loses_nothing() {
     });
     let gate = InProcess::start(
         dir.path(),
-        &queue::config(&app.url(), QUICK),
+        &config::queue(&app.url(), QUICK),
         &Arc::default(),
         hook,
     );
@@ -248,14 +249,14 @@ fn a_disk_that_fails_now_and_then_loses_nothing() {
 /// A file may not grow beyond a limit: the system says so to whoever writes, as it does when a quota is used up.
 #[test]
 fn a_disk_that_is_full_takes_no_more_and_loses_nothing() {
-    let address = nobody();
+    let address = unused_address();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let mut limited = Command::new("sh");
     // in units of 512 bytes, or of 1024
     limited
         .args(["-c", "trap '' XFSZ; ulimit -S -f 4096; exec \"$0\" \"$@\""])
         .arg(hookgate().get_program());
-    let yaml = queue::config(&format!("http://{address}"), QUICK)
+    let yaml = config::queue(&format!("http://{address}"), QUICK)
         .replace("STORE", dir.path().join("store").to_str().unwrap());
     let gate = Child::start_by(limited, Arc::clone(&dir), &yaml);
     let mut dice = Dice::new(seed("a disk that is full"));
@@ -321,7 +322,7 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
         Arc::<Set>::default(),
     );
     // set while nothing runs, it cannot be told from a pause, of which a day counts at most: so these bounds are longer
-    let yaml = queue::config(
+    let yaml = config::queue(
         &app.url(),
         "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100000, max_age: 3d }",
     )
@@ -447,12 +448,12 @@ fn refuses(dir: &Path, yaml: &str) -> String {
 
 #[test]
 fn damaged_store_is_refused_while_deliveries_lie_in_it() {
-    let app = format!("http://{}", nobody());
+    let app = format!("http://{}", unused_address());
     let (queues, forwards) = (
-        queue::config(&app, QUICK),
-        queue::forwarding(&app, "query: drop"),
+        config::queue(&app, QUICK),
+        config::forward_with_store(&app, "query: drop"),
     );
-    let spills = queue::forwarding(&app, "on_failure: queue");
+    let spills = config::forward_with_store(&app, "on_failure: queue");
     let (dir, file) = left_behind(&queues);
     let whole = std::fs::read(&file).unwrap();
     let cuts = [
@@ -552,7 +553,7 @@ fn a_reload_that_the_store_does_not_take_changes_no_name() {
             Ok(())
         }
     });
-    let yaml = queue::config(&app.url(), QUICK);
+    let yaml = config::queue(&app.url(), QUICK);
     let gate = InProcess::start(dir.path(), &yaml, &Arc::default(), hook);
     let path = dir.path().join("config.yaml");
     let written = std::fs::read_to_string(&path)
@@ -588,7 +589,7 @@ fn a_reload_that_the_store_does_not_take_changes_no_name() {
 #[test]
 fn another_versions_store_is_refused_or_brought_up_to_date() {
     let app = App::start();
-    let yaml = queue::config(&app.url(), QUICK);
+    let yaml = config::queue(&app.url(), QUICK);
     let (dir, file) = left_behind(&yaml);
     let change = |sql: &str| {
         rusqlite::Connection::open(&file)
@@ -639,10 +640,10 @@ fn another_versions_store_is_refused_or_brought_up_to_date() {
 #[test]
 fn health_is_answered_while_another_process_holds_the_store() {
     let app = App::start();
-    let yaml = queue::config(&app.url(), QUICK);
+    let yaml = config::queue(&app.url(), QUICK);
     let mut first = start(&yaml);
     let dir = first.shared_dir();
-    let health = nobody();
+    let health = unused_address();
     let second = yaml.replace(
         "health: { address: 127.0.0.1:0 }",
         &format!("health: {{ address: {health} }}"),
@@ -684,9 +685,9 @@ fn health_is_answered_while_another_process_holds_the_store() {
 #[test]
 fn a_store_added_by_reload_waits_for_a_restart_and_the_rest_applies() {
     let app = App::start();
-    let with_store = queue::config(&app.url(), QUICK);
-    let without =
-        queue::forwarding(&app.url(), "query: drop").replace("store: { path: STORE }\n", "");
+    let with_store = config::queue(&app.url(), QUICK);
+    let without = config::forward_with_store(&app.url(), "query: drop")
+        .replace("store: { path: STORE }\n", "");
     let gate = start(&without);
     let route = with_store
         .split_once("routes:\n")

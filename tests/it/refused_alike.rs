@@ -5,12 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::http::Request;
 use bytes::Bytes;
 
-use super::forward::config;
-use super::h2::{connect, runtime};
 use super::support::app::App;
+use super::support::config;
 use super::support::gate::{Gate, wait_for};
 use super::support::http;
 use super::support::sign::hmac_hex;
+use super::support::tls_gate::{connect, runtime};
 
 const SECRET: &str = "a-secret-of-more-than-sixteen-bytes";
 /// The secret of the second account.
@@ -111,7 +111,7 @@ fn every_401_is_the_same_to_the_sender() {
     ] {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
-    let plain = config(&app.url(), &routes());
+    let plain = config::forward(&app.url(), &routes());
     let tls = plain.replace(
         "listen: [{ address: 127.0.0.1:0 }]",
         "listen: [{ address: 127.0.0.1:0, tls: { certificate: tls.crt, key: tls.key } }]",
@@ -200,7 +200,7 @@ fn refusals_of_a_route_are_alike_as_it_says() {
         ),
         route("github", "    refused_status: 406\n"),
     ];
-    let gate = Gate::in_process(&config(&app.url(), &routes.concat()));
+    let gate = Gate::in_process(&config::forward(&app.url(), &routes.concat()));
     let whole = |method: &str, target: &str, headers: &[(&str, &str)]| {
         let answer = http::request(
             gate.address("senders"),

@@ -3,15 +3,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
-
-const SECRET: &str = "a secret of more than sixteen bytes";
 
 fn generation(gate: &Gate) -> u64 {
     gate.admin("/-/status")["generation"].as_u64().unwrap()
@@ -20,7 +17,7 @@ fn generation(gate: &Gate) -> u64 {
 #[test]
 fn an_edit_takes_effect_and_a_mistake_changes_nothing() {
     let app = App::start();
-    let yaml = config(&app.url(), "");
+    let yaml = config::forward(&app.url(), "");
     let gate = Gate::start(&yaml);
     assert_eq!(
         gate.post("/elsewhere", &sign::github(SECRET, "a", b"{}"), b"{}")
@@ -102,9 +99,12 @@ fn a_secret_file_changes() {
             .status,
         401
     );
-    // an empty file is somebody in the middle of writing: the last good one stays
+    // an empty file may be one that is being written: the last good secret stays
     std::fs::write(&secret, "").unwrap();
-    std::thread::sleep(Duration::from_millis(1_500));
+    wait_for("the empty file to be reported", || {
+        let stale = &gate.admin("/-/status")["config"]["stale_secrets"];
+        stale.as_array().is_some_and(|stale| !stale.is_empty())
+    });
     assert_eq!(
         gate.post(
             "/webhooks/github",
@@ -152,7 +152,7 @@ fn sighup_and_the_admin_api_reload() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let token = "an-admin-token-of-many-bytes";
-    let yaml = config(&app.url(), "").replace(
+    let yaml = config::forward(&app.url(), "").replace(
         "admin: { address: 127.0.0.1:0 }",
         &format!("admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: \"{token}\" }} }}"),
     );
@@ -197,7 +197,7 @@ fn sighup_and_the_admin_api_reload() {
 #[test]
 fn listener_changes_are_said_to_need_a_restart_and_the_rest_applies() {
     let app = App::start();
-    let yaml = config(&app.url(), "");
+    let yaml = config::forward(&app.url(), "");
     let gate = Gate::start(&yaml);
     let changed = yaml
         .replace(
@@ -235,7 +235,7 @@ fn fifty_reloads_under_load() {
     forward: {{ upstream: dead }}
 "
     );
-    let yaml = config(&app.url(), &more).replace(
+    let yaml = config::forward(&app.url(), &more).replace(
         "upstreams:\n",
         &format!(
             "upstreams:\n  dead: {{ url: http://{dead}, breaker: {{ failures: 2, open: 10m }} }}\n"
@@ -347,7 +347,7 @@ fn a_reload_that_would_lose_all_webhooks_is_refused() {
     verify: none
     forward: { upstream: app }
 ";
-    let yaml = config(&app.url(), more);
+    let yaml = config::forward(&app.url(), more);
     let gate = Gate::start(&yaml);
     let error = || gate.admin("/-/status")["last_error"].to_string();
     let head = yaml.split("routes:").next().unwrap();
@@ -424,7 +424,7 @@ fn a_secret_file_of_junk_keeps_the_last_good_text() {
 }
 
 fn with_secret_file(app: &App, secret: &Path) -> String {
-    config(&app.url(), "").replace(
+    config::forward(&app.url(), "").replace(
         &format!("{{ name: main, insecure_inline: \"{SECRET}\", allow_whitespace: true }}"),
         &format!(
             "{{ name: main, file: {}, allow_whitespace: true }}",

@@ -3,9 +3,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::queue::{SECRET, nobody, start, start_in};
-use super::support::app::{Act, App};
+use super::support::app::{Act, App, unused_address};
+use super::support::config::SECRET;
 use super::support::gate::{Gate, wait_at_most, wait_for};
+use super::support::queue::{start, start_in};
 use super::support::sign;
 
 const HEAD: &str = "listen: [{ address: 127.0.0.1:0 }]
@@ -104,7 +105,7 @@ fn app_on(address: SocketAddr) -> App {
 
 #[test]
 fn new_route_with_an_old_name_gets_no_deliveries_of_the_renamed_one() {
-    let (first, second) = (nobody(), App::start());
+    let (first, second) = (unused_address(), App::start());
     let gate = start(&config(&[("a", "", first)]));
     send(&gate, "a", &["1", "2", "3"]);
     reload(&gate, &config(&[("b", "a", first)]));
@@ -128,7 +129,7 @@ fn new_route_with_an_old_name_gets_no_deliveries_of_the_renamed_one() {
 
 #[test]
 fn rolled_back_rename_delivers_everything_after_a_restart() {
-    let address = nobody();
+    let address = unused_address();
     let (before, after) = (
         config(&[("a", "", address)]),
         config(&[("b", "a", address)]),
@@ -146,7 +147,7 @@ fn rolled_back_rename_delivers_everything_after_a_restart() {
 
 #[test]
 fn merged_route_delivers_what_waited_for_both() {
-    let address = nobody();
+    let address = unused_address();
     let merged = config(&[("b", "a", address)]);
     let gate = start(&config(&[("a", "", address), ("b", "", address)]));
     send(&gate, "a", &["1", "2"]);
@@ -171,7 +172,7 @@ fn merged_route_delivers_what_waited_for_both() {
 
 #[test]
 fn rolled_back_merge_gives_each_route_its_deliveries_back() {
-    let (first, second) = (nobody(), nobody());
+    let (first, second) = (unused_address(), unused_address());
     let both = config(&[("a", "", first), ("b", "", second)]);
     let gate = start(&both);
     send(&gate, "a", &["1", "2"]);
@@ -235,7 +236,7 @@ fn rate_limit_follows_a_renamed_route_and_not_its_old_name() {
 
 #[test]
 fn parked_deliveries_raise_an_alarm_that_names_the_way_out() {
-    let (first, second) = (nobody(), App::start());
+    let (first, second) = (unused_address(), App::start());
     let gate = start(&config(&[("a", "", first)]));
     send(&gate, "a", &["1"]);
     reload(&gate, &config(&[("c", "", second.address)]));
@@ -255,7 +256,7 @@ fn parked_deliveries_raise_an_alarm_that_names_the_way_out() {
 
 #[test]
 fn a_name_of_two_routes_is_refused_and_changes_nothing() {
-    let (first, second) = (nobody(), App::start());
+    let (first, second) = (unused_address(), App::start());
     let good = config(&[("a", "", first), ("b", "", second.address)]);
     let gate = start(&good);
     send(&gate, "a", &["1"]);

@@ -3,8 +3,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::forward::config;
 use super::support::app::App;
+use super::support::config;
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::sign::{self, hmac_hex};
 
@@ -23,7 +23,7 @@ fn tenants(app: &App, secrets: &str) -> String {
     dedupe: {{ window: 24h }}
 "
     );
-    config(&app.url(), &route)
+    config::forward(&app.url(), &route)
 }
 
 fn send(gate: &Gate, account: &str, secret: &str, id: &str) -> u16 {
@@ -42,7 +42,7 @@ fn send(gate: &Gate, account: &str, secret: &str, id: &str) -> u16 {
 fn old_and_new_secrets_are_accepted_by_name_until_they_expire() {
     let app = App::start();
     let secrets = "secrets: [{ name: new, insecure_inline: \"the-new-secret-of-2026\" }, { name: old, insecure_inline: \"the-old-secret-of-2025\", expires: 2099-01-01T00:00:00Z }, { name: gone, insecure_inline: \"the-gone-secret-of-2024\", expires: 2025-01-01T00:00:00Z }, { name: next, insecure_inline: \"the-next-secret-of-2099\", not_before: 2099-01-01T00:00:00Z }]";
-    let yaml = config(&app.url(), "")
+    let yaml = config::forward(&app.url(), "")
         .replace("secrets: [{ name: main, insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true }]", secrets);
     let gate = Gate::start(&yaml);
     let status = |secret: &str| {

@@ -3,19 +3,18 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::forward::config;
 use super::support::app::{Act, App};
+use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
-
-const SECRET: &str = "a secret of more than sixteen bytes";
 
 #[test]
 fn an_idle_gate_leaves_as_soon_as_the_delay_is_over() {
     let app = App::start();
     let mut gate = Gate::start(
-        &config(&app.url(), "").replace("delay: 0s, grace: 5s", "delay: 700ms, grace: 20s"),
+        &config::forward(&app.url(), "")
+            .replace("delay: 0s, grace: 5s", "delay: 700ms, grace: 20s"),
     );
     let mut idle = Connection::open(gate.address("senders"));
     let headers = sign::github(SECRET, "a", b"{}");
@@ -46,7 +45,7 @@ fn an_idle_gate_leaves_as_soon_as_the_delay_is_over() {
 #[test]
 fn requests_in_flight_are_served_to_their_end() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(1_200)));
-    let mut gate = Gate::start(&config(&app.url(), ""));
+    let mut gate = Gate::start(&config::forward(&app.url(), ""));
     let address = gate.address("senders");
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let send = |number: usize| {
@@ -77,7 +76,8 @@ fn requests_in_flight_are_served_to_their_end() {
 #[test]
 fn grace_ends() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_secs(4)));
-    let mut gate = Gate::start(&config(&app.url(), "").replace("grace: 5s", "grace: 500ms"));
+    let mut gate =
+        Gate::start(&config::forward(&app.url(), "").replace("grace: 5s", "grace: 500ms"));
     let address = gate.address("senders");
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -110,7 +110,7 @@ fn a_gate_that_waits_for_its_store_leaves_when_told() {
     let yaml = format!(
         "store: {{ path: {} }}\n{}",
         dir.path().join("state").display(),
-        config(&app.url(), "")
+        config::forward(&app.url(), "")
     );
     let holder = Gate::start_in(dir, &yaml);
     let mut second = hookgate()
@@ -136,7 +136,8 @@ fn a_gate_that_waits_for_its_store_leaves_when_told() {
 #[test]
 fn what_was_sent_before_the_end_is_answered() {
     let app = App::start();
-    let mut gate = Gate::start(&config(&app.url(), "").replace("delay: 0s", "delay: 300ms"));
+    let mut gate =
+        Gate::start(&config::forward(&app.url(), "").replace("delay: 0s", "delay: 300ms"));
     let address = gate.address("senders");
     gate.signal("TERM");
     let begun = Instant::now();

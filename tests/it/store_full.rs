@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::queue::{self, SECRET, nobody, waiting};
+use super::support::app::unused_address;
+use super::support::config::{self, SECRET};
 use super::support::fault::{Fault, FaultServer};
-use super::support::gate::{Gate, hookgate, wait_at_most, wait_for};
+use super::support::gate::{Gate, hookgate, metric, wait_at_most, wait_for};
 use super::support::http;
+use super::support::queue::{self, waiting};
 use super::support::sign;
 
 const QUICK: &str = "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100000 }";
@@ -115,13 +117,13 @@ fn ids(app: &FaultServer) -> HashSet<String> {
 fn full_store_still_delivers_what_it_accepted() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let disk = SmallDisk::at(&dir.path().join("store"));
-    let address = nobody();
-    let yaml = queue::config(&format!("http://{address}"), QUICK);
+    let address = unused_address();
+    let yaml = config::queue(&format!("http://{address}"), QUICK);
     let gate = queue::start_in(Arc::clone(&dir), &yaml);
     let sent = fill_up(&gate, "id");
     assert!(sent.len() > 50, "only {} fitted", sent.len());
     let refused = || {
-        queue::metric(
+        metric(
             &gate,
             "hookgate_requests_total{outcome=\"store_full\",route=\"github\"}",
         )
@@ -158,7 +160,7 @@ fn first_start_on_a_full_disk_says_what_to_do() {
     let disk = SmallDisk::at(&dir.path().join("store"));
     disk.fill();
     let path = dir.path().join("config.yaml");
-    let yaml = queue::config(&format!("http://{}", nobody()), QUICK);
+    let yaml = config::queue(&format!("http://{}", unused_address()), QUICK);
     std::fs::write(&path, yaml.replace("STORE", disk.0.to_str().unwrap())).unwrap();
     for nearly in [false, true] {
         if nearly {
@@ -189,7 +191,10 @@ fn first_start_on_a_full_disk_says_what_to_do() {
 fn full_store_can_be_purged_and_takes_new_deliveries_after() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let disk = SmallDisk::at(&dir.path().join("store"));
-    let yaml = with_token(&queue::config(&format!("http://{}", nobody()), QUICK));
+    let yaml = with_token(&config::queue(
+        &format!("http://{}", unused_address()),
+        QUICK,
+    ));
     let gate = queue::start_in(Arc::clone(&dir), &yaml);
     let sent = fill_up(&gate, "id");
     let purge = || {
@@ -232,7 +237,7 @@ fn gateway_that_only_forwards_starts_on_a_full_disk() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let disk = SmallDisk::at(&dir.path().join("store"));
     let app = FaultServer::start(|_, _| Fault::Keep(200));
-    let forwards = queue::forwarding(&app.url(), "query: drop");
+    let forwards = config::forward_with_store(&app.url(), "query: drop");
     let gate = queue::start_in(Arc::clone(&dir), &forwards);
     disk.fill();
     for round in 0..2 {

@@ -1,7 +1,7 @@
 //! The client of an upstream against an app that misbehaves in every way it can.
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, Dates, SystemClock};
@@ -584,7 +584,7 @@ async fn bytes_before_a_request_end_the_connection() {
         let app = Upstream::scripted(vec![first, reply(500, &[], b"")]).await;
         let client = client(app.address);
         client.send(&post("1"), BUDGET).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        app.finished(1).await;
         assert_eq!(
             client.send(&post("2"), BUDGET).await.outcome,
             Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR)
@@ -603,8 +603,11 @@ async fn an_idle_connection_ends_with_its_time() {
     client.send(&post("{}"), BUDGET).await;
     client.send(&post("{}"), BUDGET).await;
     assert_eq!(app.connections(), 1);
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    client.send(&post("{}"), BUDGET).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while app.connections() < 2 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        client.send(&post("{}"), BUDGET).await;
+    }
     assert_eq!(app.connections(), 2);
 }
 
@@ -617,7 +620,7 @@ async fn a_connection_that_ended_in_the_pool_is_noticed() {
     .await;
     let client = client(app.address);
     client.send(&post("{}"), BUDGET).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    app.finished(1).await;
     let sent = client.send(&post("{}"), BUDGET).await;
     assert_eq!(
         (sent.outcome, app.connections()),
@@ -735,9 +738,15 @@ async fn the_breaker_opens_and_a_probe_closes_it() {
         Outcome::Unreached(Fault::BreakerOpen(_))
     ));
     let _app = Upstream::at(nowhere, vec![reply(500, &[], b"")]).await;
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut outcome = client.send(&post("{}"), BUDGET).await.outcome;
+    while matches!(outcome, Outcome::Unreached(Fault::BreakerOpen(_))) && Instant::now() < deadline
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        outcome = client.send(&post("{}"), BUDGET).await.outcome;
+    }
     assert_eq!(
-        client.send(&post("{}"), BUDGET).await.outcome,
+        outcome,
         Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR)
     );
     assert_eq!(

@@ -1,35 +1,15 @@
 //! The golden requests once more, over HTTP: a running gate, its clock set to the time of each request.
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
 
-use hookgate::clock::{Clock, Now, SystemClock};
-use hookgate::config::load::load;
 use hookgate::config::presets::Catalogue;
-use hookgate::config::snapshot::Snapshot;
-use hookgate::gateway::Gate;
 use hookgate::gateway::serve::Server;
-use hookgate::store::embedded::Embedded;
-use hookgate::telemetry::{LogFormat, LogPolicy, LogRequests, Telemetry};
 
 use super::support::app::App;
 use super::support::http::Connection;
+use super::support::set_clock::{NOTHING, SetClock, snapshot, start};
 use super::support::vectors::{self, Case};
-
-/// A wall clock that a test sets; monotonic time runs on.
-#[derive(Debug, Default)]
-pub(super) struct SetClock(pub(super) AtomicU64);
-
-impl Clock for SetClock {
-    fn now(&self) -> Now {
-        Now {
-            wall: UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::SeqCst)),
-            mono: SystemClock.now().mono,
-        }
-    }
-}
 
 #[test]
 fn every_golden_request_gets_its_verdict_over_http() {
@@ -77,42 +57,6 @@ fn every_golden_request_gets_its_verdict_over_http() {
     assert!(wrong.is_empty(), "{wrong}");
     assert!(count > 800, "only {count} cases");
     eprintln!("{count} golden requests over HTTP, each with its verdict");
-}
-
-pub(super) fn start(
-    runtime: &tokio::runtime::Runtime,
-    clock: &Arc<SetClock>,
-    snapshot: Snapshot,
-) -> Gate {
-    let clock = Arc::clone(clock) as Arc<dyn Clock>;
-    let policy = LogPolicy {
-        format: LogFormat::Json,
-        requests: LogRequests::None,
-    };
-    let telemetry = Telemetry::new(policy, Arc::clone(&clock), std::io::sink());
-    let ledger = Arc::new(Embedded::in_memory(1000, Arc::clone(&clock)).unwrap());
-    runtime
-        .block_on(Gate::new(Arc::new(snapshot), clock, telemetry, ledger))
-        .unwrap()
-}
-
-/// A route that no case asks for: a config has at least one.
-pub(super) const NOTHING: &str =
-    "{ name: nothing, path: /nothing, verify: none, forward: { upstream: app } }";
-
-/// A config with one route; `None` if the gate refuses it, as it does an empty secret.
-pub(super) fn snapshot(dir: &Path, app: &App, route: &str) -> Option<Snapshot> {
-    let path = dir.join("config.yaml");
-    let yaml = format!(
-        "listen: [{{ address: 127.0.0.1:0 }}]\ntrusted_proxies: [127.0.0.0/8]\nupstreams:\n  app: {{ url: {} }}\nroutes: [{route}]\n",
-        app.url()
-    );
-    std::fs::write(&path, yaml).unwrap();
-    match load(&path, &|_| None, None, 1, SystemClock.now()) {
-        Ok(loaded) => Some(loaded.snapshot),
-        Err(rejected) if rejected.report.render(false).contains("secret") => None,
-        Err(rejected) => panic!("{}", rejected.report.render(false)),
-    }
 }
 
 fn route(provider: &str, case: &Case) -> String {

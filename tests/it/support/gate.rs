@@ -87,7 +87,14 @@ impl Gate {
     }
 
     /// Starts a gate by a command that becomes it, given its arguments.
-    pub fn start_by(mut command: Command, dir: Arc<tempfile::TempDir>, yaml: &str) -> Self {
+    pub fn start_by(command: Command, dir: Arc<tempfile::TempDir>, yaml: &str) -> Self {
+        let mut gate = Self::spawn(command, dir, yaml);
+        gate.wait_until_ready();
+        gate
+    }
+
+    /// Starts a gate as [`Gate::start_by`] does, and does not wait until it is ready.
+    pub fn spawn(mut command: Command, dir: Arc<tempfile::TempDir>, yaml: &str) -> Self {
         let config = dir.path().join("config.yaml");
         std::fs::write(&config, yaml).unwrap();
         let mut child = command
@@ -100,19 +107,28 @@ impl Gate {
             .unwrap();
         let said = collect(child.stderr.take().unwrap());
         let lines = collect(child.stdout.take().unwrap());
-        let mut gate = Self {
+        Self {
             run: Run::Process(child),
             dir,
             said,
             lines,
-        };
+        }
+    }
+
+    /// Waits until it serves senders.
+    pub fn wait_until_ready(&mut self) {
         wait_at_most(Duration::from_secs(20), "the gate to be ready", || {
-            if let Some(status) = gate.child().try_wait().unwrap() {
-                panic!("the gate left with {status}: {}", gate.said().join("\n"));
+            if let Some(status) = self.child().try_wait().unwrap() {
+                panic!(
+                    "the gate left with {status}: {}",
+                    self.said().join(
+                        "
+"
+                    )
+                );
             }
-            gate.is_ready()
+            self.is_ready()
         });
-        gate
     }
 
     fn is_ready(&self) -> bool {
@@ -248,4 +264,13 @@ fn collect(stream: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>
         }
     });
     lines
+}
+
+/// Returns a metric of the gate, 0 if it is not there.
+pub fn metric(gate: &Gate, name: &str) -> f64 {
+    let text = gate.health("/metrics").text();
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
 }

@@ -95,6 +95,7 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
+    finished: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -133,6 +134,7 @@ impl Upstream {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
+        let finished = Arc::new(AtomicUsize::new(0));
         let resets = scripts
             .iter()
             .flatten()
@@ -141,6 +143,7 @@ impl Upstream {
             scripts: scripts.into(),
             seen: Arc::clone(&seen),
             served: Arc::new(AtomicUsize::new(0)),
+            finished: Arc::clone(&finished),
         };
         let count = Arc::clone(&connections);
         let task = tokio::spawn(async move {
@@ -169,6 +172,7 @@ impl Upstream {
             address,
             seen,
             connections,
+            finished,
             task,
         }
     }
@@ -181,6 +185,18 @@ impl Upstream {
     /// How many connections it took so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the scripts of this many requests have been followed to their end.
+    pub(crate) async fn finished(&self, scripts: usize) {
+        let all = async {
+            while self.finished.load(Ordering::SeqCst) < scripts {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), all)
+            .await
+            .expect("the scripts to end");
     }
 }
 
@@ -195,6 +211,7 @@ struct App {
     scripts: Arc<[Script]>,
     seen: Arc<Mutex<Vec<Seen>>>,
     served: Arc<AtomicUsize>,
+    finished: Arc<AtomicUsize>,
 }
 
 impl App {
@@ -243,11 +260,13 @@ impl App {
                     Act::Close => {
                         // The client may have left already: then it is closed as well.
                         stream.shutdown().await.unwrap_or_default();
+                        self.finished.fetch_add(1, Ordering::SeqCst);
                         return;
                     }
                     Act::Reset => return,
                 }
             }
+            self.finished.fetch_add(1, Ordering::SeqCst);
         }
     }
 
