@@ -23,7 +23,7 @@ impl Exit {
     /// Interrupted.
     pub const INTERRUPTED: Self = Self(130);
 
-    /// Every exit code, as the README lists them.
+    /// Every exit code, as docs/operate.md lists them.
     pub const ALL: &'static [Self] = &[
         Self::DONE,
         Self::NO,
