@@ -1,31 +1,37 @@
-# Two commands: `make run` shows the main job, `make test` runs the whole suite. Both install what they need.
+# `make run` shows the main job, `make check` is the quick loop, `make test` runs the whole suite. Each installs what it needs.
 CARGO ?= PATH="$$PATH:$$HOME/.cargo/bin" cargo
 
-.PHONY: run test sdk-test api-test torture torture-edge fuzz setup build bench lint
+.PHONY: run check test sdk-test api-test torture torture-edge fuzz setup build bench
 
 run: setup build
-	@target/release/hookgate demo --config config.example.yaml || [ $$? = 130 ] # Ctrl-C is how it ends
+	@target/release/hookgate demo --config config.example.yaml || [ $$? = 130 ] # Ctrl-C ends it
+
+# Formatting, lints and the tests of the library.
+check: setup
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --lib
 
 test:
 	@tools/setup test
 	$(CARGO) test --locked
 
-# Real SDKs from PyPI and npm against a real gate; not part of `make test`, which needs no network.
+# Real SDKs from PyPI and npm against a real gateway; not part of `make test`, which needs no network.
 sdk-test: setup
 	$(CARGO) build --locked
 	@tests/sdk/run.sh
 
-# A gate as it is released is killed a thousand times under load; `KILLS=N` says another number. About ten minutes.
+# Kills a release build a thousand times under load, or `KILLS=N` times. About ten minutes.
 KILLS ?= 1000
 torture: setup build
 	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate HOOKGATE_KILLS=$(KILLS) $(CARGO) test --locked --test it queue_crash -- --nocapture
 
-# The admin API's document, asked for everything it allows and does not, against a real gate; schemathesis comes from PyPI.
+# Sends what the document of the admin API allows, and what it does not, to a real gateway; schemathesis comes from PyPI.
 api-test: setup
 	$(CARGO) build --locked
 	@tests/api/run.sh
 
-# Floods, the corpus of tricks and known tools against a release build: about ten minutes, tables in Markdown.
+# Floods, smuggling tricks and known attack tools against a release build: about ten minutes, tables in Markdown.
 torture-edge: setup build
 	@tools/torture
 
@@ -38,11 +44,7 @@ build:
 bench: setup
 	$(CARGO) bench --locked
 
-lint: setup
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-
-# Each fuzz target for so many seconds, from the committed seeds; what is found is written to fuzz/artifacts.
+# Runs each fuzz target for SECONDS, from the committed seeds; findings are written to fuzz/artifacts.
 SECONDS ?= 600
 fuzz: setup
 	@command -v cargo-fuzz >/dev/null || PATH="$$PATH:$$HOME/.cargo/bin" command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz

@@ -1,5 +1,7 @@
-# For scripts that test against tools from PyPI: where they are kept, a directory of the run's own, and what was started ends with it.
-# The caller says `kept` (a directory) and `requirements` (a file), and stands in the repository.
+#!/usr/bin/env bash
+# Sourced by scripts that test against tools from PyPI: installs the tools, makes a directory for this run, and ends what the run started.
+# The caller sets `kept` (the directory of the tools) and `requirements` (a file), and runs in the root of the repository.
+: "${kept:?}" "${requirements:?}"
 work=$(mktemp -d)
 started=()
 leave() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The admin API's document against a real gate with deliveries in its store: schemathesis asks whatever the document allows, and what it does not,
-# and every answer must be one that the document names. It comes from PyPI into target/api; all requests stay on loopback.
+# Tests the document of the admin API against a real gateway with deliveries in its store: schemathesis sends what the document allows, and what it
+# does not, and the document must name every answer. It comes from PyPI into target/api; all requests stay on loopback.
 # Usage: tests/api/run.sh [HOOKGATE]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -34,7 +34,7 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 
-# deliveries that wait, for an app that nobody is
+# deliveries that wait: no app listens
 for number in $(seq 20); do
     body="{\"number\": $number}"
     signature=$(printf '%s' "$body" | openssl dgst -sha256 -hmac "$(cat "$work/secret")" -r | cut -d' ' -f1)
@@ -42,10 +42,10 @@ for number in $(seq 20); do
         -H "X-Hub-Signature-256: sha256=$signature" -d "$body" "http://127.0.0.1:$gate/github"
 done
 waiting=$(curl -fsS "http://127.0.0.1:$admin/-/deliveries?limit=100" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["deliveries"]))')
-[ "$waiting" = 20 ] || { echo "the gate has $waiting deliveries, not 20"; exit 1; }
+[ "$waiting" = 20 ] || { echo "the gateway has $waiting deliveries, not 20"; exit 1; }
 
-# `/-/tail` answers for as long as somebody listens; `/-/drain` and `/-/reload` end or change the gate that is asked
-# what it keeps between runs goes with the rest
+# `/-/tail` has no end; `/-/drain` and `/-/reload` would end or change the gateway under test
+# schemathesis writes its state into this directory, which is deleted
 cd "$work"
 timeout 900 "$kept/venv/bin/schemathesis" run "http://127.0.0.1:$admin/-/openapi.json" \
     --exclude-path /-/tail --exclude-path /-/drain --exclude-path /-/reload \
@@ -56,4 +56,4 @@ if grep -q 'panicked' "$work/log"; then
     cat "$work/log"
     exit 1
 fi
-kill -0 "${started[0]}" || { echo 'the gate is gone'; exit 1; }
+kill -0 "${started[0]}" || { echo 'the gateway has crashed'; exit 1; }

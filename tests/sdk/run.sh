@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real SDKs against a real gate: what they sign is let in and a changed byte is not, and they accept what `hookgate sign` makes,
-# what waited in the queue longer than they take it, or is replayed, and is signed anew, and what the gate signs in its own name.
+# Tests real SDKs against a real gateway: it forwards what they sign and refuses a changed byte. They accept what `hookgate sign` makes,
+# deliveries that waited longer than their tolerance, or are replayed, and are signed again, and what the gateway signs in its own name.
 # The SDKs come from PyPI and npm into target/sdk; all requests stay on loopback. Usage: tests/sdk/run.sh [HOOKGATE]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -27,7 +27,7 @@ for name in stripe standard-webhooks svix own; do printf 'whsec_%s' "$(random)" 
         printf '  - { name: %s, path: /%s, verify: { provider: %s, secrets: [{ file: secrets/%s }] }, dedupe: {}, forward: { upstream: app } }\n' \
             "$name" "$name" "$name" "$name"
     done
-    # what is older than the SDKs take it is let in here, and handed on at the second try
+    # these accept deliveries that are older than the SDKs' tolerance, and deliver them at the second attempt
     for name in github slack stripe standard-webhooks svix; do
         tolerance=', tolerance: 1d'
         [ "$name" != github ] || tolerance=
