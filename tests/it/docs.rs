@@ -101,6 +101,27 @@ fn the_demo_of_the_readme() {
     assert!(readme.contains(table), "{table}");
 }
 
+/// What docs/observe.md shows of `report` and `doctor` is what they print.
+#[test]
+fn samples_of_commands() {
+    let page = read("docs/observe.md");
+    for (snapshot, ends) in [
+        (
+            "src/cli/report/snapshots/hookgate__cli__report__tests__pages_plain.snap",
+            "\n\n",
+        ),
+        (
+            "src/cli/doctor/snapshots/hookgate__cli__doctor__finding__tests__page_plain.snap",
+            "\n\0",
+        ),
+    ] {
+        let shown = read(snapshot);
+        let printed = shown.split("---\n").nth(2).unwrap();
+        let printed = printed.split(ends).next().unwrap().trim_end();
+        assert!(page.contains(printed), "{snapshot}:\n{printed}");
+    }
+}
+
 /// The rows of the table of exit codes: the code, and its meaning.
 fn exit_rows() -> Vec<(u8, String)> {
     let page = read("docs/operate.md");
