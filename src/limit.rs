@@ -7,8 +7,10 @@
 //! and its slot is free. When a set has no free slot, the bucket with the least spent goes: a million keys seen once push out one another, while
 //! the bucket of a client that is being slowed, the fullest of its set, stays. To push that one out, 16 other keys of its set must have spent more.
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::units::Rate;
 
@@ -105,7 +107,7 @@ impl Buckets {
 
     /// The quota they follow now; a reload may change it, the buckets' levels stay.
     pub fn set_quota(&self, quota: Quota) {
-        *self.pace.write().unwrap_or_else(PoisonError::into_inner) = Pace::new(quota);
+        *self.pace.write() = Pace::new(quota);
     }
 
     /// Takes one from the bucket of `key` (a hash that the caller made, under a key of this process: nobody outside can choose keys that meet).
@@ -169,10 +171,7 @@ impl Buckets {
 
     /// Keys held now, [`CAPACITY`] at most; a bucket that has drained since its last use still counts.
     pub fn len(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).used)
-            .sum()
+        self.shards.iter().map(|shard| shard.lock().used).sum()
     }
 
     /// Whether no key is held.
@@ -181,7 +180,7 @@ impl Buckets {
     }
 
     fn pace(&self) -> Pace {
-        *self.pace.read().unwrap_or_else(PoisonError::into_inner)
+        *self.pace.read()
     }
 
     fn since(&self, now: Instant) -> u64 {
@@ -195,9 +194,7 @@ impl Buckets {
     )]
     fn shard(&self, key: u64) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(key >> 32).unwrap_or(0) % SHARDS;
-        self.shards[index]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shards[index].lock()
     }
 }
 

@@ -1,12 +1,13 @@
 //! One request as received: the head, the body and the sender. Only `gateway::edge` makes it, and tests and the CLI from recorded bytes.
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use parking_lot::Mutex;
 
 use crate::clock::Now;
 
@@ -277,12 +278,7 @@ impl Body {
 
     /// Releases its share of `in_flight_bytes`: its memory is accounted for elsewhere from now on.
     pub fn release_share(&self) {
-        drop(
-            self.share
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(self.share.lock().take());
     }
 
     /// Returns the bytes.

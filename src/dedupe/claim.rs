@@ -4,8 +4,10 @@
 //! ledger may have granted, and a call whose outcome is unknown is repeated with the same token.
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::random;
 use crate::store::queue::{Accept, Accepted, Dedupe, OnDead, Queue};
@@ -143,7 +145,7 @@ impl Waiters {
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! The state of a target between two rounds: attempts under way and their memory, its rate, its pause, its backlog. It outlives reloads.
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::config::snapshot::{Deliver, UpstreamAddress};
@@ -98,7 +99,7 @@ impl Target {
 
     /// Records the address that its deliveries are sent to from now on. A pause is about one address: it ends when the address changes.
     pub(super) fn reach(&self, address: &UpstreamAddress) {
-        let mut known = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.address.lock();
         if known.as_ref() != Some(address) {
             *known = Some(address.clone());
             self.pause().end();
@@ -154,7 +155,7 @@ impl Target {
 
     /// Returns its pause.
     pub(crate) fn pause(&self) -> MutexGuard<'_, Pause> {
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pause.lock()
     }
 
     /// Takes the attempts that the rate lets begin, at most `most`.

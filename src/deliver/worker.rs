@@ -1,9 +1,10 @@
 //! The state of the worker, which outlives reloads.
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use super::alarm_webhook::AlarmReceiver;
 use super::app::App;
@@ -126,7 +127,7 @@ impl Worker {
 
     fn target(&self, id: TargetId) -> Arc<Target> {
         let new = || Arc::new(Target::new(id, Arc::clone(&self.memory)));
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut targets = self.targets.lock();
         Arc::clone(targets.entry(id).or_insert_with(new))
     }
 }

@@ -2,10 +2,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
+use parking_lot::Mutex;
 
 use crate::config::snapshot::{RateKey, RateLimit, WebhookRoute};
 use crate::dedupe::key::Scope;
@@ -76,7 +77,7 @@ impl Limits {
 
     /// The limits of the route with this number, with the buckets that it had before, whatever its name was.
     pub(crate) fn of(&self, route: u32, limits: &[RateLimit]) -> Vec<LiveLimit> {
-        let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_route = self.by_route.lock();
         let live = |(place, limit): (usize, &RateLimit)| {
             let buckets = by_route
                 .entry((route, place))

@@ -3,11 +3,12 @@
 //! `listener` accepts, `edge` speaks pingora, `pipeline` is the spine, `live` ties a snapshot to the state below, `pass` keeps what a
 //! stream needs after the spine has let it through.
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::{Clock, ConfigTime, Dates, Now};
 use crate::config::snapshot::{Route, Snapshot};
@@ -262,9 +263,7 @@ impl Gate {
     }
 
     fn upstreams(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Client>>> {
-        self.upstreams
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.upstreams.lock()
     }
 
     /// Returns what lies in the store, a second ago, with the names of the routes whose deliveries have these numbers.

@@ -1,8 +1,10 @@
 //! Counts open connections, in all and by client, and those that were turned away.
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Counts open connections, in all and by client, those that were turned away, and errors of accepting.
 #[derive(Debug, Default)]
@@ -176,7 +178,7 @@ impl Connections {
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

@@ -1,6 +1,8 @@
 //! What every ledger must do, whatever it is made of. Each implementation runs it in its own tests.
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock::{Clock, Now, SystemClock};
 use crate::store::{Claimed, Held, Key, Ledger, Token};
@@ -22,7 +24,7 @@ impl HandClock {
 
     /// Moves both clocks on.
     pub(crate) fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap();
+        let mut now = self.0.lock();
         *now = Now {
             wall: now.wall + by,
             mono: now.mono + by,
@@ -31,18 +33,18 @@ impl HandClock {
 
     /// Sets the wall clock alone back.
     pub(crate) fn jump_back(&self, by: Duration) {
-        self.0.lock().unwrap().wall -= by;
+        self.0.lock().wall -= by;
     }
 
     /// Sets the wall clock alone ahead.
     pub(crate) fn jump(&self, by: Duration) {
-        self.0.lock().unwrap().wall += by;
+        self.0.lock().wall += by;
     }
 }
 
 impl Clock for HandClock {
     fn now(&self) -> Now {
-        *self.0.lock().unwrap()
+        *self.0.lock()
     }
 }
 

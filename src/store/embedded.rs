@@ -1,8 +1,10 @@
 //! The store of one process: the ledger in memory; where the store has a path, its journal and the queue in one file.
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock::{Clock, Now};
 use crate::store::embedded::disk::Disk;
@@ -215,7 +217,7 @@ impl Embedded {
     /// Whether what has expired may be deleted: the wall clock has held for ten minutes.
     fn may_delete(&self) -> bool {
         let now = self.shared.time.clock().now();
-        let mut drift = self.drift.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut drift = self.drift.lock();
         drift.observe(now);
         !drift.jumped() && drift.holds(now)
     }
@@ -270,7 +272,7 @@ impl Ledger for Embedded {
     fn counts(&self) -> LedgerCounts {
         let now = self.shared.time.elapsed();
         let clock_jump = {
-            let mut drift = self.drift.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut drift = self.drift.lock();
             drift.observe(self.shared.time.clock().now());
             drift.jumped()
         };
@@ -281,7 +283,7 @@ impl Ledger for Embedded {
             ..LedgerCounts::default()
         };
         for shard in &self.shared.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shard = shard.lock();
             shard.tidy(now);
             counts.committed += shard.committed();
             counts.in_flight += shard.in_flight();

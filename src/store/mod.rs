@@ -17,7 +17,7 @@ pub mod turns;
 
 pub use ledger::{Changed, Claimed, Held, Key, Ledger, LedgerCounts, Remembered, Token};
 
-pub(crate) use crate::store::embedded::batch::{How, Line, locked};
+pub(crate) use crate::store::embedded::batch::{How, Line};
 
 /// What a store answers, in its own time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -1,8 +1,9 @@
 //! Tries to hand on what waited: counted, and a line each.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::LogFormat;
@@ -89,7 +90,8 @@ impl Attempts {
             (&self.by_outcome, outcome_label(seen.outcome)),
             (&self.by_after, seen.after.word()),
         ] {
-            *locked(counts)
+            *counts
+                .lock()
                 .entry((Arc::clone(seen.route), word))
                 .or_default() += 1;
         }
@@ -97,7 +99,7 @@ impl Attempts {
 
     /// How many tries of a route were followed by that.
     pub(super) fn count_of(&self, route: &str, after: After) -> u64 {
-        let counts = locked(&self.by_after);
+        let counts = self.by_after.lock();
         counts
             .iter()
             .filter(|((name, word), _)| **name == *route && *word == after.word())
@@ -107,17 +109,13 @@ impl Attempts {
 
     /// By route and what it came to.
     pub(super) fn by_outcome(&self) -> BTreeMap<(Arc<str>, &'static str), u64> {
-        locked(&self.by_outcome).clone()
+        self.by_outcome.lock().clone()
     }
 
     /// By route and what followed.
     pub(super) fn by_after(&self) -> BTreeMap<(Arc<str>, &'static str), u64> {
-        locked(&self.by_after).clone()
+        self.by_after.lock().clone()
     }
-}
-
-fn locked<K>(counts: &Counts<K>) -> MutexGuard<'_, BTreeMap<(Arc<str>, K), u64>> {
-    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// To the millisecond.

@@ -1,6 +1,5 @@
 //! Metrics as text. Labels are names from the config and closed sets; nothing of a sender becomes one.
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
@@ -185,10 +184,7 @@ pub(super) fn text(telemetry: &Telemetry, gauges: &Gauges) -> String {
 }
 
 fn of_requests(telemetry: &Telemetry, families: &mut Families) {
-    let routes = telemetry
-        .routes
-        .read()
-        .unwrap_or_else(PoisonError::into_inner);
+    let routes = telemetry.routes.read();
     let named = routes.iter().map(|(name, seen)| (&**name, &**seen));
     let all: Vec<_> = named.chain([(NO_ROUTE, &telemetry.unrouted)]).collect();
     let requests = all.iter().flat_map(|(route, seen)| {

@@ -19,11 +19,12 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
 use prometheus::{Histogram, HistogramVec};
 
 use crate::alarm::Alarm;
@@ -224,7 +225,7 @@ impl Telemetry {
         for name in routes {
             self.route(name).observe(at);
         }
-        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.routes.read();
         known
             .iter()
             .filter(|(name, _)| !routes.contains(name))
@@ -238,12 +239,7 @@ impl Telemetry {
 
     /// How far the signed times of the last requests are behind the gate's clock.
     pub fn skew(&self) -> Skew {
-        let mut sorted = self
-            .skews
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .milliseconds
-            .clone();
+        let mut sorted = self.skews.lock().milliseconds.clone();
         sorted.sort_unstable();
         let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
         let size = Duration::from_millis(median.unsigned_abs()).as_secs_f64();
@@ -305,10 +301,7 @@ impl Telemetry {
             self.upstream(upstream).observe(took.as_secs_f64());
         }
         if let Some(skew) = facts.skew_ms {
-            self.skews
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(skew);
+            self.skews.lock().push(skew);
         }
         if facts.lost_claim {
             self.lost_claims.fetch_add(1, Ordering::Relaxed);
@@ -325,18 +318,14 @@ impl Telemetry {
     }
 
     fn find(&self, name: &str) -> Option<Arc<RouteSeen>> {
-        self.routes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.routes.read().get(name).cloned()
     }
 
     fn route(&self, name: &Arc<str>) -> Arc<RouteSeen> {
         if let Some(seen) = self.find(name) {
             return seen;
         }
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = self.routes.write();
         let seen = routes
             .entry(Arc::clone(name))
             .or_insert_with(|| Arc::new(self.histograms.of_route(name)));
@@ -344,18 +333,10 @@ impl Telemetry {
     }
 
     fn upstream(&self, name: &Arc<str>) -> Histogram {
-        if let Some(seconds) = self
-            .upstreams
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-        {
+        if let Some(seconds) = self.upstreams.read().get(name) {
             return seconds.clone();
         }
-        let mut upstreams = self
-            .upstreams
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut upstreams = self.upstreams.write();
         let make = || self.histograms.upstream_seconds.with_label_values(&[name]);
         upstreams
             .entry(Arc::clone(name))

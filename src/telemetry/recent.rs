@@ -1,10 +1,11 @@
 //! The last refusals, for people who ask why nothing arrives.
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::line::{METHOD_SHOWN, rfc3339};
@@ -68,7 +69,7 @@ impl Recent {
             method: facts.method.clone(),
             path: facts.path.clone(),
         };
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.0.lock();
         if entries.len() >= REMEMBERED {
             entries.pop_front();
         }
@@ -77,7 +78,7 @@ impl Recent {
 
     /// The last `limit`, newest first.
     pub(super) fn last(&self, limit: usize) -> Vec<RecentRefusal> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.0.lock();
         entries.iter().rev().take(limit).map(Entry::shown).collect()
     }
 }

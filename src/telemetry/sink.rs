@@ -3,9 +3,11 @@
 //! Who has a line copies it into the buffer and goes on. What does not fit is dropped and counted: a reader that does not read its pipe
 //! must not hold up a request.
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Bytes that wait to be written, at most.
 const CAPACITY: usize = 1 << 20;
@@ -88,10 +90,10 @@ impl Sink {
         let mut state = shared.lock();
         state.hurry = true;
         shared.wake.notify_one();
-        let wait = shared.written.wait_timeout_while(state, limit, |state| {
-            state.hurry || state.writing || !state.buffer.is_empty()
-        });
-        !wait.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        let unwritten =
+            |state: &mut State| state.hurry || state.writing || !state.buffer.is_empty();
+        shared.written.wait_while_for(&mut state, unwritten, limit);
+        !unwritten(&mut state)
     }
 }
 
@@ -104,7 +106,7 @@ impl Drop for Sink {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn write_all(&self, out: &mut dyn Write, late: &mut dyn FnMut(&mut Vec<u8>, bool)) {
@@ -135,11 +137,7 @@ impl Shared {
         let mut state = self.lock();
         state.asleep = true;
         let idle = |state: &mut State| state.buffer.is_empty() && !state.stop && !state.hurry;
-        state = self
-            .wake
-            .wait_timeout_while(state, IDLE, idle)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
+        self.wake.wait_while_for(&mut state, idle, IDLE);
         state.asleep = false;
         let gathering = |state: &mut State| {
             !state.buffer.is_empty()
@@ -147,11 +145,7 @@ impl Shared {
                 && !state.stop
                 && !state.hurry
         };
-        state = self
-            .wake
-            .wait_timeout_while(state, GATHER, gathering)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
+        self.wake.wait_while_for(&mut state, gathering, GATHER);
         std::mem::swap(&mut state.buffer, batch);
         state.writing = true;
         (
@@ -174,7 +168,7 @@ mod tests {
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.recv().ok();
-            self.1.lock().unwrap().extend_from_slice(bytes);
+            self.1.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -195,7 +189,7 @@ mod tests {
         assert!(!sink.flush(Duration::from_millis(20)));
         drop(go);
         assert!(sink.flush(Duration::from_secs(10)));
-        let kept = u64::try_from(written.lock().unwrap().len() / 1024).unwrap();
+        let kept = u64::try_from(written.lock().len() / 1024).unwrap();
         assert_eq!(kept + sink.dropped(), 4096);
     }
 
@@ -212,13 +206,13 @@ mod tests {
         let sink = Sink::spawn(Slow(gate, Arc::clone(&written)), late).unwrap();
         sink.take(b"a\n");
         assert!(sink.flush(Duration::from_secs(10)));
-        assert_eq!(*written.lock().unwrap(), b"a\nlate\n");
+        assert_eq!(*written.lock(), b"a\nlate\n");
         let shared = Arc::clone(&sink.0);
         drop(sink);
         while Arc::strong_count(&shared) > 1 {
             std::thread::yield_now();
         }
-        assert_eq!(*written.lock().unwrap(), b"a\nlate\nlate\n");
+        assert_eq!(*written.lock(), b"a\nlate\nlate\n");
     }
 
     #[test]

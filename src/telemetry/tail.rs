@@ -1,10 +1,11 @@
 //! The last requests and tries, for people who watch. Nobody waits for a watcher: what one is too slow for is counted, and nothing is kept while
 //! nobody watches.
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -159,7 +160,7 @@ impl Tail {
             self.count.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         if kept.len() >= KEPT {
             kept.pop_front();
         }
@@ -171,7 +172,7 @@ impl Tail {
     pub(super) fn look(&self, after: Option<u64>, most: usize, now: Now) -> Tailed {
         let mono = self.since_began(now.mono);
         let until = mono.saturating_add(u64::try_from(WATCHING.as_millis()).unwrap_or(u64::MAX));
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         if self.watched_until.swap(until, Ordering::Relaxed) <= mono {
             // nobody watched: what lies here is from long ago
             kept.clear();

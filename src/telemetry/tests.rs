@@ -16,7 +16,7 @@ struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.0.lock().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -26,7 +26,7 @@ impl Write for Sink {
 
 impl Sink {
     fn lines(&self) -> Vec<String> {
-        String::from_utf8(self.0.lock().unwrap().clone())
+        String::from_utf8(self.0.lock().clone())
             .unwrap()
             .lines()
             .map(str::to_owned)

@@ -1,11 +1,12 @@
 //! Log lines of requests: which are written. [`Sink`] writes them; a request never waits for it.
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use super::attempts::{self, AttemptSeen};
 use super::record::{Cut, Ended, Facts};
@@ -146,7 +147,7 @@ impl Shared {
     /// Whether one more refusal with `code` on `route` gets a line; if not, it is counted.
     fn admits(&self, route: Option<&Arc<str>>, code: &'static str, now: Instant) -> bool {
         let route = Arc::clone(route.unwrap_or(&self.unrouted));
-        let mut caps = self.caps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut caps = self.caps.lock();
         let cap = caps.entry((route, code)).or_insert(Cap {
             began: now,
             lines: 0,
@@ -173,7 +174,7 @@ impl Shared {
     fn tell(&self, buffer: &mut Vec<u8>, all: bool) {
         let now = self.clock.now();
         let format = self.policy.load().format;
-        let mut caps = self.caps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut caps = self.caps.lock();
         for ((route, code), cap) in caps.iter_mut().filter(|(_, cap)| cap.held > 0) {
             if all || now.mono.saturating_duration_since(cap.began) >= SECOND {
                 buffer.extend(line::of_held(format, route, code, cap.held, now.wall));

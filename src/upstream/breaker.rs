@@ -6,8 +6,10 @@
 //!
 //! Closed, a breaker counts failures in a row; attempts that were made at the same time count once. Open, it lets nothing through until
 //! its time is over. Half-open, it lets one probe through at a time, for a limited time; the result of the probe decides.
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::snapshot::Breaker as Policy;
 use crate::delivery::{Fault, Outcome};
@@ -215,7 +217,7 @@ impl Breaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! The client of one upstream: one way to hand a delivery on.
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use pingora::upstreams::peer::HttpPeer;
 
 use super::Outgoing;
@@ -66,7 +67,7 @@ impl Place {
     }
 
     fn handlers(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Breaker>>> {
-        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.handlers.lock()
     }
 }
 

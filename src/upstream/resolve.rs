@@ -3,9 +3,10 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -174,7 +175,7 @@ impl Resolver {
     }
 
     fn lock(&self) -> MutexGuard<'_, Name> {
-        self.name.lock().unwrap_or_else(PoisonError::into_inner)
+        self.name.lock()
     }
 }
 

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora::connectors::L4Connect;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
@@ -46,10 +47,8 @@ struct Switched(Arc<Mutex<Option<RawFd>>>);
 
 impl Switched {
     fn keep(&self, number: RawFd, handle: Handle) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
-        OPEN.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number, Arc::new(handle));
+        *self.0.lock() = Some(number);
+        OPEN.lock().insert(number, Arc::new(handle));
     }
 }
 
@@ -90,10 +89,8 @@ impl Tracing for Switched {
 
     /// pingora says so before it closes its handle, so the number is still this connection's.
     fn on_disconnected(&self) {
-        if let Some(number) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            OPEN.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&number);
+        if let Some(number) = self.0.lock().take() {
+            OPEN.lock().remove(&number);
         }
     }
 
@@ -112,11 +109,7 @@ pub fn install(peer: &mut HttpPeer) {
 /// Keeps the connection with that handle from being used for another request: pingora finds its reading side closed. Called once the
 /// answer is whole.
 pub fn retire(number: RawFd) {
-    if let Some(handle) = OPEN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&number)
-    {
+    if let Some(handle) = OPEN.lock().get(&number) {
         handle.shut_down(Shutdown::Read);
     }
 }
@@ -131,11 +124,7 @@ pub struct Deadline {
 impl Deadline {
     /// Gives the connection with that handle so much time from now on.
     pub fn within(time: Duration, number: RawFd) -> Self {
-        let handle = OPEN
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&number)
-            .map(Arc::downgrade);
+        let handle = OPEN.lock().get(&number).map(Arc::downgrade);
         let passed = Arc::new(AtomicBool::new(false));
         let tell = Arc::clone(&passed);
         let waiting = async move {

@@ -1,9 +1,10 @@
 //! The API over sockets, with a store in a directory of its own.
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -45,13 +46,9 @@ impl Desk for Fake {
     }
 
     fn policy(&self, route: &str) -> Option<Policy> {
-        self.routes
-            .lock()
-            .unwrap()
-            .contains(&route)
-            .then_some(Policy {
-                max_attempts: Some(12),
-            })
+        self.routes.lock().contains(&route).then_some(Policy {
+            max_attempts: Some(12),
+        })
     }
 
     fn keyed(&self, route: &str, named: DeliveryName<'_>) -> Keyed {
@@ -367,7 +364,7 @@ async fn lists_have_what_was_asked_for() {
         desks.get("/-/deliveries?id=dead").await["deliveries"][0]["targets"][0]["reason"],
         "410"
     );
-    desks.desk.routes.lock().unwrap().remove(0);
+    desks.desk.routes.lock().remove(0);
     assert_eq!(desks.list("state=parked").await, ["again", "waits"]);
     assert_eq!(desks.list("state=pending,retrying").await.len(), 0);
     assert_eq!(

@@ -1,11 +1,12 @@
 //! Samples for the snapshots, and a gate that answers what it is told.
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::api::actions::Replay;
@@ -212,7 +213,7 @@ impl Fake {
 
     /// What was asked so far.
     pub(in crate::cli) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 
     /// Runs `hookgate ARGS --admin HERE`.
@@ -232,7 +233,7 @@ async fn answer(
         .unwrap();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let (status, told) = answers(&what, &body);
-    asked.lock().unwrap().push((what, body));
+    asked.lock().push((what, body));
     let status = StatusCode::from_u16(status).unwrap();
     if let Value::String(text) = told {
         (status, text).into_response()

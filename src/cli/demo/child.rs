@@ -5,9 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::cli::ask;
 use crate::cli::error::Error;
@@ -45,7 +47,7 @@ impl Log {
                     term::say(&line);
                     continue;
                 }
-                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut last = self.last.lock();
                 if last.len() >= KEPT {
                     last.pop_front();
                 }
@@ -55,12 +57,7 @@ impl Log {
     }
 
     fn last(&self) -> Vec<String> {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.last.lock().iter().cloned().collect()
     }
 }
 

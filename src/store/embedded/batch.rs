@@ -3,9 +3,11 @@
 //! Changes of the ledger's journal wait for company up to 25 ms, or ride with the next write that somebody waits for. Chores (what has expired,
 //! what lives on, the time) are done between batches, a few milliseconds a second.
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 use super::room::Room;
 use super::sqlite::writing::{Tally, Writing};
@@ -105,7 +107,7 @@ impl std::fmt::Debug for Line {
 impl Line {
     /// Gives a write to the thread. What does not fit is told so at once.
     pub(crate) fn write(&self, how: How, write: Box<dyn Write>) {
-        let mut waiting = locked(&self.waiting);
+        let mut waiting = self.waiting.lock();
         let most = if how.finishes { QUEUE * 2 } else { QUEUE };
         let refused = if waiting.closing {
             Some("the store is closed")
@@ -132,7 +134,7 @@ impl Line {
 
     /// Gives changes of the journal to the thread; nobody waits for them.
     pub(crate) fn journal(&self, changes: impl IntoIterator<Item = Change>) {
-        let mut waiting = locked(&self.waiting);
+        let mut waiting = self.waiting.lock();
         let before = waiting.changes.len();
         for change in changes {
             // a gap has to get there, when the disk takes changes again: it says that others did not
@@ -163,7 +165,7 @@ impl Line {
 
     /// Writes that wait.
     pub(crate) fn len(&self) -> usize {
-        locked(&self.waiting).jobs.len()
+        self.waiting.lock().jobs.len()
     }
 
     /// How long the last transaction took, its fsync included.
@@ -175,7 +177,7 @@ impl Line {
 
     /// Why the last write failed, if it did.
     pub(crate) fn trouble(&self) -> Option<StoreError> {
-        locked(&self.trouble).now().cloned()
+        self.trouble.lock().now().cloned()
     }
 
     /// Bytes of the database that are in use.
@@ -185,12 +187,12 @@ impl Line {
 
     /// The sums that are on the disk.
     pub(crate) fn tally(&self) -> Tally {
-        locked(&self.tally).clone()
+        self.tally.lock().clone()
     }
 
     /// Keeps the trouble for the status, and logs when it begins and when it ends.
     fn say(&self, trouble: Option<StoreError>) {
-        let mut known = locked(&self.trouble);
+        let mut known = self.trouble.lock();
         match (known.note(trouble, SystemClock.mono()), known.now()) {
             (Some(Turn::Begins), Some(error)) => {
                 tracing::error!(%error, "writes to the store fail; delivery IDs are kept in memory")
@@ -252,7 +254,7 @@ impl Thread {
             if told.is_err() || !self.refused {
                 self.line.say(told.err());
             }
-            if closing && locked(&self.line.waiting).is_empty() {
+            if closing && self.line.waiting.lock().is_empty() {
                 Chores::end(&mut self.database, &self.time, self.backlog.is_empty());
                 return;
             }
@@ -262,25 +264,20 @@ impl Thread {
     /// Waits for something to write, `rest` at most; what it is, whether this is the end, and whether there is nothing.
     fn gather(&mut self, rest: Duration) -> (Vec<Job>, bool, bool) {
         let line = Arc::clone(&self.line);
-        let waiting = locked(&line.waiting);
+        let mut waiting = line.waiting.lock();
         // A backlog is there because the disk took nothing: new changes do not cut the pause short.
         let nothing = |w: &mut Waiting| {
             !w.closing && w.jobs.is_empty() && (w.changes.is_empty() || !self.backlog.is_empty())
         };
-        let (waiting, idle) = line
-            .wake
-            .wait_timeout_while(waiting, rest, nothing)
-            .unwrap_or_else(PoisonError::into_inner);
+        line.wake.wait_while_for(&mut waiting, nothing, rest);
+        let idle = nothing(&mut waiting);
         let few = |w: &mut Waiting| {
             !w.closing && w.jobs.is_empty() && !w.changes.is_empty() && w.changes.len() < CHANGES
         };
-        let (mut waiting, _) = line
-            .wake
-            .wait_timeout_while(waiting, GATHER, few)
-            .unwrap_or_else(PoisonError::into_inner);
+        line.wake.wait_while_for(&mut waiting, few, GATHER);
         self.backlog.extend(waiting.changes.drain(..));
         let jobs = take(&mut waiting);
-        (jobs, waiting.closing, idle.timed_out())
+        (jobs, waiting.closing, idle)
     }
 
     /// Writes a batch, with some changes of the journal, and tells who waits. If it fails, each is tried alone.
@@ -386,7 +383,7 @@ impl Thread {
     fn journal(&mut self, all: bool) -> Result<(), StoreError> {
         while !self.backlog.is_empty()
             && !self.refused
-            && (all || locked(&self.line.waiting).jobs.is_empty())
+            && (all || self.line.waiting.lock().jobs.is_empty())
         {
             let batch: Vec<Change> = self.backlog.iter().take(CHANGES).cloned().collect();
             let saved = self
@@ -412,7 +409,7 @@ impl Thread {
     }
 
     fn count(&self, changed: &Tally) {
-        let mut tally = locked(&self.line.tally);
+        let mut tally = self.line.tally.lock();
         for (what, (rows, bytes)) in changed {
             let sum = tally.entry(*what).or_default();
             *sum = (sum.0 + rows, sum.1 + bytes);
@@ -444,8 +441,4 @@ fn take(waiting: &mut Waiting) -> Vec<Job> {
 
 fn since(then: Instant) -> Duration {
     SystemClock.mono().saturating_duration_since(then)
-}
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,11 +3,12 @@
 //! A thread of its own does the bulk of it while the writer goes on. Under steady load it never gets to the end of the log, which could then
 //! never begin anew and would grow without bound: past some size the writer is asked to do the little that is left, between two batches.
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::batch::locked;
+use parking_lot::{Condvar, Mutex};
+
 use super::sqlite::{checkpoint, connect};
 use crate::store::StoreError;
 
@@ -42,7 +43,7 @@ impl Checkpoints {
 
     /// Some bytes went into the log.
     pub(super) fn wrote(&self, bytes: usize) {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         state.bytes = state.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
         if state.bytes >= self.every {
             self.wake.notify_one();
@@ -105,12 +106,9 @@ impl Checkpointer {
 impl Checkpoints {
     /// Waits until enough was written; `false` at the end.
     fn wait(&self) -> bool {
-        let state = locked(&self.state);
+        let mut state = self.state.lock();
         let few = |state: &mut State| !state.closing && state.bytes < self.every;
-        let mut state = self
-            .wake
-            .wait_while(state, few)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.wake.wait_while(&mut state, few);
         state.bytes = 0;
         !state.closing
     }
@@ -118,7 +116,7 @@ impl Checkpoints {
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        locked(&self.shared.state).closing = true;
+        self.shared.state.lock().closing = true;
         self.shared.wake.notify_one();
         if self
             .thread

@@ -1,6 +1,7 @@
 //! An open store on disk: the thread that writes, the one that reads, the one that tidies up.
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::batch::{Chores, How, Line, Write, Writer};

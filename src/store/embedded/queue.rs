@@ -17,7 +17,7 @@ use crate::store::queue::{
     Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start,
     TargetId, Wanted,
 };
-use crate::store::{Answer, Changed, Claimed, Held, How, Key, StoreError, Token, locked};
+use crate::store::{Answer, Changed, Claimed, Held, How, Key, StoreError, Token};
 
 /// How long a stored delivery waits whose record makes no sense.
 const UNREADABLE: Duration = Duration::from_secs(3600);
@@ -195,7 +195,7 @@ impl Queue for Embedded {
                 )
             }
             // without a disk nothing outlives the process, but a rename within it is one all the same
-            Err(_) => at_once(Ok(assign(&mut locked(&self.names), &names))),
+            Err(_) => at_once(Ok(assign(&mut self.names.lock(), &names))),
         }
     }
 

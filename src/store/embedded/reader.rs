@@ -1,13 +1,13 @@
 //! The one thread that reads what people and the deliverer ask for, on a connection of its own.
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::batch::locked;
 use super::sqlite::connect_reader;
 use super::sqlite::look::Reading;
 use super::time::StoreTime;
@@ -68,7 +68,7 @@ impl Reader {
             // who asked may have gone
             drop(tell.send(reading.and_then(read)));
         });
-        let mut waiting = locked(&self.shared.waiting);
+        let mut waiting = self.shared.waiting.lock();
         if waiting.closing || waiting.reads.len() >= QUEUE {
             drop(waiting);
             read(Err(StoreError::Unavailable(
@@ -88,12 +88,9 @@ impl Reader {
 
 fn run(shared: &Shared, connection: &Connection, time: &StoreTime) {
     loop {
-        let waiting = locked(&shared.waiting);
+        let mut waiting = shared.waiting.lock();
         let nothing = |waiting: &mut Waiting| !waiting.closing && waiting.reads.is_empty();
-        let mut waiting = shared
-            .wake
-            .wait_while(waiting, nothing)
-            .unwrap_or_else(PoisonError::into_inner);
+        shared.wake.wait_while(&mut waiting, nothing);
         let Some(read) = waiting.reads.pop_front() else {
             return;
         };
@@ -107,7 +104,7 @@ fn run(shared: &Shared, connection: &Connection, time: &StoreTime) {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        locked(&self.shared.waiting).closing = true;
+        self.shared.waiting.lock().closing = true;
         self.shared.wake.notify_one();
         if self
             .thread

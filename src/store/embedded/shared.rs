@@ -1,9 +1,10 @@
 //! The ledger in memory, and who waits for which key: what the thread that writes shares with those who ask.
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::continuity::{AHEAD, Continuity};
@@ -56,9 +57,7 @@ impl Shared {
     pub(super) fn shard(&self, key: Key) -> MutexGuard<'_, Memory> {
         let index =
             usize::try_from(u128::from_be_bytes(key.0) >> 120).unwrap_or(0) % self.shards.len();
-        self.shards[index]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shards[index].lock()
     }
 
     pub(super) fn claim(&self, key: Key, token: Token, lease: Duration) -> Claimed {
@@ -155,9 +154,7 @@ impl Shared {
     }
 
     fn continuity(&self) -> MutexGuard<'_, Continuity> {
-        self.continuity
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.continuity.lock()
     }
 
     /// Remembers until `until`, in the store's time, what is on the disk already.
@@ -215,7 +212,7 @@ pub(super) struct Hints {
 impl Hints {
     /// Wakes all who wait for `key`: one of them gets the claim, the others wait on.
     fn wake(&self, key: Key) {
-        let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_key = self.by_key.lock();
         if let Some((notify, _)) = by_key.get(&key) {
             notify.notify_waiters();
         }
@@ -223,7 +220,7 @@ impl Hints {
 
     /// Waits from this call on, not from the first poll.
     pub(super) fn wait(hints: &Arc<Self>, key: Key) -> Changed {
-        let mut by_key = hints.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = hints.by_key.lock();
         if by_key.len() >= WAITED_FOR && !by_key.contains_key(&key) {
             return Box::pin(std::future::pending());
         }
@@ -251,11 +248,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_key = self
-            .hints
-            .by_key
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = self.hints.by_key.lock();
         if let Some((_, waiters)) = by_key.get_mut(&self.key) {
             *waiters -= 1;
             if *waiters == 0 {

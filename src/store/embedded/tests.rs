@@ -304,9 +304,9 @@ async fn a_hint_that_is_dropped_leaves_nothing() {
     let hints: Vec<_> = (0..5000)
         .map(|number| ledger.changed(key(number)))
         .collect();
-    assert_eq!(ledger.shared.hints.by_key.lock().unwrap().len(), WAITED_FOR);
+    assert_eq!(ledger.shared.hints.by_key.lock().len(), WAITED_FOR);
     drop(hints);
-    assert!(ledger.shared.hints.by_key.lock().unwrap().is_empty());
+    assert!(ledger.shared.hints.by_key.lock().is_empty());
 }
 
 /// SQLite would go on writing to the deleted file, and nobody would know until the restart.

@@ -34,13 +34,13 @@ impl Moved {
     }
 
     pub(in crate::upstream) fn by(&self, time: Duration) {
-        self.now.lock().unwrap().mono += time;
+        self.now.lock().mono += time;
     }
 }
 
 impl Clock for Moved {
     fn now(&self) -> Now {
-        let mut now = *self.now.lock().unwrap();
+        let mut now = *self.now.lock();
         now.mono += self.runs_since.map_or(Duration::ZERO, |since| {
             SystemClock.mono().saturating_duration_since(since)
         });
@@ -58,7 +58,7 @@ pub(in crate::upstream) struct Answers {
 
 impl Answers {
     pub(in crate::upstream) fn set(&self, addresses: &[SocketAddr]) {
-        *self.addresses.lock().unwrap() = Some(addresses.to_vec());
+        *self.addresses.lock() = Some(addresses.to_vec());
     }
 
     /// Lets no look-up end.
@@ -71,7 +71,7 @@ impl Answers {
     }
 
     fn fail(&self) {
-        *self.addresses.lock().unwrap() = None;
+        *self.addresses.lock() = None;
     }
 }
 
@@ -81,7 +81,7 @@ pub(in crate::upstream) fn asking(answers: &Arc<Answers>, clock: &Arc<Moved>) ->
     let lookup: Lookup = Box::new(move |_, _| {
         answers.count.fetch_add(1, Ordering::SeqCst);
         let (found, hangs) = (
-            answers.addresses.lock().unwrap().clone(),
+            answers.addresses.lock().clone(),
             answers.hangs.load(Ordering::SeqCst),
         );
         Box::pin(async move {

@@ -2,7 +2,6 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
 };
+use parking_lot::Mutex;
 
 use super::*;
 use crate::upstream::resolve::tests::{Answers, Moved, asking, settle};
@@ -32,7 +32,7 @@ impl App {
         let (count, open) = (Arc::clone(&requests), Arc::clone(&connections));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                open.lock().unwrap().push(stream.try_clone().unwrap());
+                open.lock().push(stream.try_clone().unwrap());
                 let count = Arc::clone(&count);
                 std::thread::spawn(move || {
                     let mut piece = [0; 4096];
@@ -57,7 +57,7 @@ impl App {
     }
 
     fn connections(&self) -> usize {
-        self.connections.lock().unwrap().len()
+        self.connections.lock().len()
     }
 }
 
@@ -257,7 +257,7 @@ async fn idle_connections_to_lost_addresses_are_closed() {
     bench.answers.set(&[kept.address]);
     bench.clock.by(Duration::from_secs(30));
     assert_eq!((bench.send().await, kept.requests()), (Ok(200), 1));
-    let mut connection = lost.connections.lock().unwrap().remove(0);
+    let mut connection = lost.connections.lock().remove(0);
     connection
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();

@@ -1,7 +1,8 @@
 //! One replay job: its order, its progress, and its end.
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::admin::deliveries::act::Wanted;
@@ -167,7 +168,7 @@ impl Job {
     }
 
     pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock()
     }
 
     /// Returns the end of the replay if somebody has stopped it.

@@ -1,12 +1,13 @@
 //! Replays by filter: plan, begin, show, stop, resume. The jobs live in memory. Deliveries that they restart are on disk and go on without them.
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::act::{Told, Wanted, bounded, reason, replayable, said, told, whole};
 use super::desk::{Names, bad, shortened};
@@ -38,7 +39,7 @@ pub(in crate::admin) struct Jobs(Mutex<VecDeque<Arc<Job>>>);
 
 impl Jobs {
     fn all(&self) -> MutexGuard<'_, VecDeque<Arc<Job>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn find(&self, id: &str) -> Result<Arc<Job>, Denied> {

@@ -1,12 +1,13 @@
 //! What the writing thread does between batches: what has expired, what lives on, the time, the log that grows, and space that is free.
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::super::checkpoint::Checkpoints;
 use super::super::disk::Remember;
 use super::super::drift::Drift;
 use super::super::sqlite::{Database, ledger, saved};
 use super::super::time::StoreTime;
-use super::locked;
 use crate::store::StoreError;
 
 /// Rows of the ledger deleted at once: a few milliseconds.
@@ -61,7 +62,7 @@ impl Chores {
         let (now, reading) = (time.now(), time.clock().now());
         let wall = i64::try_from(reading.unix_ms()).unwrap_or(i64::MAX);
         let trusted = {
-            let mut drift = locked(&self.drift);
+            let mut drift = self.drift.lock();
             drift.observe(reading);
             !drift.jumped() && drift.holds(reading)
         };

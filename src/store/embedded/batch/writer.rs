@@ -1,9 +1,11 @@
 //! The handle of the thread that writes.
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::{Chores, Line, Thread, locked};
+use parking_lot::Mutex;
+
+use super::{Chores, Line, Thread};
 use crate::store::StoreError;
 use crate::store::embedded::room::Room;
 use crate::store::embedded::sqlite::Database;
@@ -25,7 +27,7 @@ impl Writer {
         chores: Chores,
         room: Arc<Room>,
     ) -> Result<Self, StoreError> {
-        *locked(&line.tally) = database.tally()?;
+        *line.tally.lock() = database.tally()?;
         let mut writing = Thread {
             database,
             time,
@@ -49,9 +51,9 @@ impl Writer {
 
     /// Writes what waits, once, and ends the thread. What comes later is refused.
     pub(crate) fn close(&self) {
-        locked(&self.line.waiting).closing = true;
+        self.line.waiting.lock().closing = true;
         self.line.wake.notify_one();
-        if let Some(thread) = locked(&self.thread).take()
+        if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {
             tracing::error!("the thread that writes the store ended early");
