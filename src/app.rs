@@ -16,7 +16,7 @@ use crate::config::load::Loaded;
 use crate::config::snapshot::{AdminAddress, ListenAddress, Snapshot};
 use crate::config::watch as config_watch;
 use crate::deliver;
-use crate::gateway::admin_source::Operator;
+use crate::gateway::admin_source::GatewaySource;
 use crate::gateway::reload::Reloader;
 use crate::gateway::serve::{CannotListen, Server};
 use crate::gateway::{CannotRun, Gate, alarm_watch};
@@ -153,7 +153,7 @@ impl App {
             cache,
             stale,
         ));
-        let source = Arc::new(Operator::new(
+        let source = Arc::new(GatewaySource::new(
             Arc::clone(&gate),
             Arc::clone(&reloader),
             alarm.clone(),

@@ -1,4 +1,4 @@
-//! How every answer looks.
+//! Errors, and the headers of every response.
 use axum::Json;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A request that is not done.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct Denied {
     pub(super) status: StatusCode,
@@ -18,6 +18,7 @@ pub(super) struct Denied {
 }
 
 impl Denied {
+    /// Makes an error response: what is wrong, and what to do.
     pub(super) fn new(status: StatusCode, error: &str, help: &'static str) -> Self {
         Self {
             status,
@@ -27,13 +28,13 @@ impl Denied {
     }
 }
 
-/// What every refusal says.
+/// The body of an error response.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Error")]
 pub(super) struct Refusal {
-    /// What is wrong.
+    /// A description of the error.
     error: String,
-    /// What to do.
+    /// A hint what to do.
     help: &'static str,
 }
 
@@ -50,7 +51,7 @@ impl IntoResponse for Denied {
     }
 }
 
-/// What every answer says to a browser: keep nothing, guess no type, run, load and frame nothing, tell nobody.
+/// The headers that tell a browser to cache nothing, to guess no type, to run, load and frame nothing, and to send no referrer.
 const SAFE: [(HeaderName, &str); 6] = [
     (CACHE_CONTROL, "no-store"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -66,7 +67,7 @@ const SAFE: [(HeaderName, &str); 6] = [
     ),
 ];
 
-/// Answers are for whoever asked, now, and are what they say they are.
+/// Adds [`SAFE`] to a response.
 pub(super) async fn safe(mut response: Response) -> Response {
     for (name, value) in SAFE {
         response
@@ -79,15 +80,15 @@ pub(super) async fn safe(mut response: Response) -> Response {
 pub(super) async fn not_found() -> Denied {
     Denied::new(
         StatusCode::NOT_FOUND,
-        "there is nothing here",
-        "health: /livez, /readyz, /metrics; admin: /-/openapi.json lists all there is",
+        "there is no such endpoint",
+        "the health listener has /livez, /readyz and /metrics; for the admin listener see /-/openapi.json",
     )
 }
 
 pub(super) async fn wrong_method() -> Denied {
     Denied::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this is not asked with that method",
-        "GET reads, POST changes; the header Allow says which",
+        "the endpoint does not support this method",
+        "use the method in the `Allow` header: GET reads, POST changes something",
     )
 }

@@ -1,32 +1,30 @@
-//! What the admin API has: one table, of which both the router and its document are made, so that neither knows what the other does not.
-use axum::Router;
+//! The description of an endpoint, from which the router and the OpenAPI document are made.
 use axum::routing::MethodRouter;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::api::Api;
-use super::{api, deliveries, live};
+use super::state::Api;
 
-/// How it is asked.
+/// The method of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
-    /// It reads.
+    /// GET: the endpoint reads.
     Get,
-    /// It changes something.
+    /// POST: the endpoint changes something.
     Post,
 }
 
-/// Who may ask on loopback. Off it, everything needs a token that reads.
+/// The access that an endpoint needs on loopback. On other addresses every endpoint needs a token with `read`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// Everybody there.
+    /// No token.
     Nothing,
-    /// Whoever has a token that reads.
+    /// A token with `read`.
     Read,
-    /// Whoever has a token that acts.
+    /// A token with `act`.
     Act,
 }
 
-/// What it answers when all is well.
+/// The response of an endpoint to a request without errors.
 #[derive(Clone, Copy)]
 pub(super) enum Answers {
     /// JSON, with this status.
@@ -35,32 +33,34 @@ pub(super) enum Answers {
     Bytes(&'static [&'static str]),
 }
 
-/// Makes the schema of a type.
+/// A function that returns the schema of a type.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// One thing that can be asked.
+/// An endpoint of the admin API.
 pub(super) struct Endpoint {
     pub(super) verb: Verb,
     pub(super) path: &'static str,
+    /// The summary in the OpenAPI document.
     pub(super) about: &'static str,
     pub(super) needs: Needs,
-    /// A type whose fields are the query.
+    /// The type whose fields are the query parameters.
     pub(super) query: Option<SchemaOf>,
     pub(super) body: Option<SchemaOf>,
     pub(super) answers: Answers,
-    /// Another JSON that it answers, and its status.
+    /// A second JSON response, and its status.
     pub(super) or: Option<(u16, SchemaOf)>,
-    /// Statuses of its own that it refuses with.
+    /// The statuses of errors that not every endpoint has.
     pub(super) refuses: &'static [u16],
-    handler: MethodRouter<Api>,
+    pub(super) handler: MethodRouter<Api>,
 }
 
-/// The schema of `T`.
+/// Returns the schema of `T`.
 pub(super) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
 impl Endpoint {
+    /// Makes an endpoint that reads, without a token on loopback.
     pub(super) fn get(
         path: &'static str,
         about: &'static str,
@@ -81,6 +81,7 @@ impl Endpoint {
         }
     }
 
+    /// Makes an endpoint that changes something, with a token that has `act`.
     pub(super) fn post<B: JsonSchema>(
         path: &'static str,
         about: &'static str,
@@ -102,17 +103,20 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn asked<Q: JsonSchema>(self) -> Self {
+    /// Adds the query parameters.
+    pub(super) fn with_query<Q: JsonSchema>(self) -> Self {
         Self {
             query: Some(schema::<Q>),
             ..self
         }
     }
 
+    /// Sets the access that the endpoint needs.
     pub(super) fn needs(self, needs: Needs) -> Self {
         Self { needs, ..self }
     }
 
+    /// Adds a second JSON response.
     pub(super) fn or(self, status: u16, schema: SchemaOf) -> Self {
         Self {
             or: Some((status, schema)),
@@ -120,22 +124,8 @@ impl Endpoint {
         }
     }
 
+    /// Adds the statuses of errors.
     pub(super) fn refuses(self, refuses: &'static [u16]) -> Self {
         Self { refuses, ..self }
     }
-}
-
-/// All of them, in the order of the document.
-pub(super) fn all() -> Vec<Endpoint> {
-    let mut all = api::endpoints();
-    all.extend(deliveries::endpoints());
-    all.extend(live::endpoints());
-    all
-}
-
-/// The routes of all of them.
-pub(super) fn router() -> Router<Api> {
-    all().into_iter().fold(Router::new(), |router, endpoint| {
-        router.route(endpoint.path, endpoint.handler)
-    })
 }

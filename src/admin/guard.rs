@@ -1,4 +1,4 @@
-//! Who may ask what of the admin API.
+//! The access rules of the admin listeners.
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use super::answer::Denied;
 use super::token::{Offered, Right};
 use crate::request::only_value;
 
-/// Says, in constant time, whose an offered token is.
+/// A function that finds the owner of an offered token in constant time.
 pub type TokenMatcher = Arc<dyn Fn(&[u8]) -> Offered + Send + Sync>;
 
-/// The rules of one admin listener. What changes state needs the token everywhere, on loopback too: the app shares it.
+/// The access rules of an admin listener. Requests that change something need a token everywhere, even on loopback, which the app shares.
 #[derive(Clone)]
 pub struct Guard {
     token: TokenMatcher,
-    /// `None`: a unix socket.
+    /// The listener's address. `None` for a unix socket.
     address: Option<SocketAddr>,
 }
 
 impl Guard {
-    /// Guards a TCP listener at `address`, the one that it is bound to.
+    /// Guards a TCP listener that is bound to `address`.
     pub fn tcp(address: SocketAddr, token: TokenMatcher) -> Self {
         Self {
             token,
@@ -30,7 +30,7 @@ impl Guard {
         }
     }
 
-    /// Guards a unix socket: its file mode says who may read.
+    /// Guards a unix socket. Its file mode decides who can read.
     pub fn unix(token: TokenMatcher) -> Self {
         Self {
             token,
@@ -38,27 +38,27 @@ impl Guard {
         }
     }
 
-    /// Whether a request with this head is answered.
+    /// Checks the head of a request. Returns the token that it offers.
     pub(super) fn check(
         &self,
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Offered, Denied> {
-        // a whole URL as target is for proxies, and would name another host than `Host` does
+        // a whole URL as the target is for proxies, and could name another host than `Host`
         if uri.authority().is_some() || !self.knows_host(headers) {
-            let help = "ask by the listener's address or by `localhost`; names are refused, so that no web page can ask through a browser";
+            let help = "use the listener's address or `localhost` as the host; other names are refused, so that no web page can send requests through a browser";
             return Err(Denied::new(
                 StatusCode::FORBIDDEN,
-                "the Host header does not name this listener",
+                "the `Host` header does not name this listener",
                 help,
             ));
         }
         if is_cross_site(headers) {
-            let help = "ask with curl or `hookgate`; pages of other sites get no answer";
+            let help = "use curl or `hookgate`; requests from pages of other sites are refused";
             return Err(Denied::new(
                 StatusCode::FORBIDDEN,
-                "a page of another site asks through a browser",
+                "the request comes from a page of another site",
                 help,
             ));
         }
@@ -71,10 +71,10 @@ impl Guard {
             offered.may(Right::Read)?;
         }
         if !reads && !is_json(headers) {
-            let help = "send `Content-Type: application/json`; an empty body will do";
+            let help = "send `Content-Type: application/json`; the body may be empty";
             return Err(Denied::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "changes are taken as application/json only",
+                "the content type is not `application/json`",
                 help,
             ));
         }
@@ -86,7 +86,7 @@ impl Guard {
             .is_none_or(|address| address.ip().to_canonical().is_loopback())
     }
 
-    /// A page that has its name resolve to this machine still sends its name.
+    /// Returns whether the `Host` header names this listener. A web page whose name resolves to this machine sends its own name.
     fn knows_host(&self, headers: &HeaderMap) -> bool {
         let Some(address) = self.address else {
             return true;
@@ -108,7 +108,7 @@ impl Guard {
         if ip.is_loopback() {
             return port.is_none_or(is_port);
         }
-        // bound to every address, it is asked by any of them; an address is no name that could be made to resolve to it
+        // a listener on every address is reached by any of them; an address is not a name that could be made to resolve to it
         (address.ip().is_unspecified() || ip == address.ip())
             && port.is_none_or(|port| port.parse() == Ok(address.port()))
     }
@@ -122,7 +122,8 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// Whether a browser asks for a page of another site (<https://www.w3.org/TR/fetch-metadata/>), or one that says where it is from.
+/// Returns whether a browser sent the request for a page of another site, by its fetch metadata (<https://www.w3.org/TR/fetch-metadata/>) or
+/// `Origin`.
 fn is_cross_site(headers: &HeaderMap) -> bool {
     let sites = headers.get_all("sec-fetch-site").iter();
     let other_site = sites
@@ -163,7 +164,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// With or without parameters. No form of a web page can send it.
+/// Returns whether the content type is JSON, with or without parameters. No form of a web page can send it.
 fn is_json(headers: &HeaderMap) -> bool {
     let essence =
         single(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok()?.split(';').next());

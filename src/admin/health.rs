@@ -1,4 +1,4 @@
-//! For machines that ask whether it lives: `/livez`, `/readyz`, `/metrics`.
+//! The health listener: `/livez`, `/readyz`, `/metrics`.
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -9,15 +9,15 @@ use axum::middleware::map_response;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use super::{Source, answer};
+use super::{AdminSource, answer};
 
 /// The format of the metrics.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The gate, once there is one: before, it is alive and not ready.
-pub type Later = Arc<OnceLock<Arc<dyn Source>>>;
+/// The gateway, once it has started. Until then the process is alive and not ready.
+pub type Later = Arc<OnceLock<Arc<dyn AdminSource>>>;
 
-/// The health listener's router. It tells names of routes, upstreams and secrets, never a secret, and changes nothing.
+/// Builds the router of the health listener. It reveals the names of routes, upstreams and secrets, never a secret, and changes nothing.
 pub fn router(source: Later) -> Router {
     Router::new()
         .route("/livez", get(async || "alive\n"))
@@ -30,7 +30,7 @@ pub fn router(source: Later) -> Router {
 }
 
 async fn readyz(State(source): State<Later>) -> impl IntoResponse {
-    let is_ready = source.get().is_some_and(|source| source.ready());
+    let is_ready = source.get().is_some_and(|source| source.is_ready());
     if is_ready {
         (StatusCode::OK, "ready\n")
     } else {

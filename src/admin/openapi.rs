@@ -1,46 +1,45 @@
-//! The API's document, in OpenAPI 3.1, made of the table that its router is made of.
-use axum::Json;
+//! The OpenAPI 3.1 document of the admin API.
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::answer::Refusal;
-use super::endpoint::{self, Answers, Endpoint, Needs, SchemaOf, Verb};
+use super::endpoint::{Answers, Endpoint, Needs, SchemaOf, Verb};
 
-/// What refuses with a status.
+/// The descriptions of error statuses.
 const REFUSALS: &[(u16, &str)] = &[
-    (400, "What was asked cannot be."),
+    (400, "The request is invalid."),
     (401, "The token is missing or wrong."),
     (
         403,
-        "The token is not good for this, none is configured, or the `Host` is of somebody else.",
+        "The token does not allow this, no token is configured, or the `Host` header names another host.",
     ),
-    (404, "There is no such thing."),
+    (404, "Not found."),
     (
         409,
-        "It cannot be done as things are; or there is no store.",
+        "The request conflicts with the present state, or there is no store.",
     ),
     (413, "The body is larger than 64 KiB."),
     (415, "The body is not `application/json`."),
-    (422, "It has mistakes."),
-    (429, "Too much is going on."),
-    (503, "The store does not answer."),
+    (422, "The config has errors."),
+    (429, "Too many requests of this kind are in progress."),
+    (503, "The store is unavailable."),
 ];
 
-/// The document.
-pub(super) fn document() -> Value {
+/// Returns the document of these endpoints.
+pub(super) fn document(endpoints: &[Endpoint]) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
     });
     let mut generator = settings.into_generator();
     let mut paths = Map::new();
-    for endpoint in endpoint::all() {
+    for endpoint in endpoints {
         let verb = match endpoint.verb {
             Verb::Get => "get",
             Verb::Post => "post",
         };
-        let one = operation(&endpoint, &mut generator);
+        let one = operation(endpoint, &mut generator);
         if let Value::Object(path) = paths.entry(endpoint.path).or_insert_with(|| json!({})) {
             path.insert(verb.to_owned(), one);
         }
@@ -50,13 +49,13 @@ pub(super) fn document() -> Value {
         "info": {
             "title": "hookgate admin API",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Times are RFC 3339 in UTC, durations seconds, sizes bytes. Fields are only ever added.",
+            "description": "Times are RFC 3339 in UTC, durations are in seconds, sizes in bytes. Fields are only ever added.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "paths": paths,
         "components": {
             "schemas": generator.take_definitions(true),
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "`admin.token`, one of `admin.tokens`, or what is in the file `admin-token` beside the store." } },
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "`admin.token`, one of `admin.tokens`, or the content of the file `admin-token` in the store's directory." } },
         },
     })
 }
@@ -97,12 +96,12 @@ fn operation_id(endpoint: &Endpoint) -> String {
     words.fold(verb.to_owned(), |id, word| format!("{id}_{word}"))
 }
 
-/// What stands in braces in the path, and the fields of the query's type.
+/// Returns the path parameters and the query parameters.
 fn parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Vec<Value> {
     let in_path = endpoint
         .path
         .split('/')
-        .filter_map(|piece| piece.strip_prefix('{')?.strip_suffix('}'));
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     let mut all: Vec<Value> = in_path
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }))
         .collect();
@@ -118,7 +117,7 @@ fn parameters(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Vec<Value
     all
 }
 
-/// The fields of a type, which is no part of the document itself.
+/// Returns the fields of a type, and removes the type from the document.
 fn properties(of: SchemaOf, generator: &mut SchemaGenerator) -> Map<String, Value> {
     let reference = of(generator);
     let name = reference
@@ -150,13 +149,13 @@ fn responses(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     };
     all.insert(
         status.to_string(),
-        json!({ "description": "As asked.", "content": content }),
+        json!({ "description": "Success.", "content": content }),
     );
     if let Some((status, schema)) = endpoint.or {
         let content = json!({ "application/json": { "schema": schema(generator) } });
         all.insert(
             status.to_string(),
-            json!({ "description": "As asked.", "content": content }),
+            json!({ "description": "Success.", "content": content }),
         );
     }
     let refusal = generator.subschema_for::<Refusal>();
@@ -180,18 +179,16 @@ fn responses(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     Value::Object(all)
 }
 
-pub(super) async fn served() -> Json<Value> {
-    Json(document())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::routes;
 
-    /// `docs/openapi.json` is this document. `HOOKGATE_WRITE_EXPECTED=1` writes it.
+    /// Compares `docs/openapi.json` with this document. `HOOKGATE_WRITE_EXPECTED=1` writes it.
     #[test]
     fn the_committed_document_is_the_one_that_is_served() {
-        let text = format!("{}\n", serde_json::to_string_pretty(&document()).unwrap());
+        let document = document(&routes::endpoints());
+        let text = format!("{}\n", serde_json::to_string_pretty(&document).unwrap());
         if std::env::var_os("HOOKGATE_WRITE_EXPECTED").is_some() {
             std::fs::write("docs/openapi.json", &text).unwrap();
         }
@@ -200,5 +197,31 @@ mod tests {
             committed == text,
             "run `HOOKGATE_WRITE_EXPECTED=1 cargo test --lib admin::openapi`"
         );
+    }
+
+    /// Checks that every endpoint is in the document once, and nothing else is.
+    #[test]
+    fn the_document_has_every_endpoint() {
+        let endpoints = routes::endpoints();
+        let document = document(&endpoints);
+        let mut documented: Vec<String> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, verbs)| {
+                let verbs = verbs.as_object().unwrap();
+                verbs.keys().map(move |verb| format!("{verb} {path}"))
+            })
+            .collect();
+        let mut routed: Vec<String> = endpoints
+            .iter()
+            .map(|endpoint| match endpoint.verb {
+                Verb::Get => format!("get {}", endpoint.path),
+                Verb::Post => format!("post {}", endpoint.path),
+            })
+            .collect();
+        documented.sort();
+        routed.sort();
+        assert_eq!(documented, routed);
     }
 }

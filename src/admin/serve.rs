@@ -1,4 +1,4 @@
-//! Serves a router until it is told to stop: so many connections at once, each for so long.
+//! Serves a router until it is stopped, with a limited number of connections, each of limited duration.
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Sleep, sleep};
 
-/// Connections of one listener at once; who comes later waits for a place.
-const CONNECTIONS: usize = 256;
-/// A connection is closed after this, busy or not: nothing asked here is slow, and nobody holds a place for longer.
-const LIFETIME: Duration = Duration::from_secs(60);
-/// What one connection may send, in bytes: nothing asked here is large.
-const MOST_READ: usize = 64 * 1024;
-/// For answers under way at the end. Whoever has not finished asking by then is cut off.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// The maximum number of connections of a listener. Further connections wait.
+const MAX_CONNECTIONS: usize = 256;
+/// The maximum duration of a connection, busy or not. No request takes longer.
+const MAX_LIFETIME: Duration = Duration::from_secs(60);
+/// The maximum number of bytes that a connection may send. No request is larger.
+const MAX_READ: usize = 64 * 1024;
+/// The time for responses in progress when the listener is stopped. Connections that take longer are cut.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves on TCP until `stop` is true, or its sender is gone.
 pub async fn serve_tcp(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
@@ -38,13 +38,13 @@ where
 {
     let bounded = Bounded {
         listener,
-        places: Arc::new(Semaphore::new(CONNECTIONS)),
-        lifetime: LIFETIME,
+        permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        lifetime: MAX_LIFETIME,
     };
     let serving = axum::serve(bounded, router).with_graceful_shutdown(stopped(stop.clone()));
     let overdue = async {
         stopped(stop).await;
-        sleep(LAST_ANSWERS).await;
+        sleep(SHUTDOWN_TIMEOUT).await;
     };
     tokio::select! {
         served = serving => {
@@ -67,7 +67,7 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 /// A listener whose connections are bounded in number and time.
 struct Bounded<L> {
     listener: L,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     lifetime: Duration,
 }
 
@@ -76,14 +76,14 @@ impl<L: Listener> Listener for Bounded<L> {
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // the semaphore is never closed, so a place comes in the end
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        // the semaphore is never closed, so a permit is acquired in the end
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         let (io, address) = self.listener.accept().await;
         (
             Timed {
                 io,
-                _place: place,
-                left: MOST_READ,
+                _permit: permit,
+                left: MAX_READ,
                 end: Box::pin(sleep(self.lifetime)),
             },
             address,
@@ -95,16 +95,16 @@ impl<L: Listener> Listener for Bounded<L> {
     }
 }
 
-/// A connection that ends, and from which no more than so much is read.
+/// A connection with a limited duration and a limited number of bytes to read.
 struct Timed<T> {
     io: T,
     left: usize,
-    _place: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
     end: Pin<Box<Sleep>>,
 }
 
 impl<T> Timed<T> {
-    /// Fails once its time is over; until then its end wakes whoever polls.
+    /// Fails once the time is over. Until then the timer wakes the polling task.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.end.as_mut().poll(cx).is_ready() {
             Err(io::ErrorKind::TimedOut.into())
@@ -160,12 +160,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_says_nothing_holds_a_place_for_a_while_only() {
+    async fn a_silent_connection_is_closed_after_its_lifetime() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let bounded = Bounded {
             listener,
-            places: Arc::new(Semaphore::new(1)),
+            permits: Arc::new(Semaphore::new(1)),
             lifetime: Duration::from_millis(200),
         };
         let serving = tokio::spawn(async { axum::serve(bounded, Router::new()).await });

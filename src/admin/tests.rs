@@ -1,13 +1,22 @@
 //! Both routers over sockets, with a source that answers what it was made with.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::*;
-use crate::telemetry::TailLine;
+use crate::api::actions::Drain;
+use crate::api::refusals::RecentRefusal;
+use crate::api::tail::{StreamPosition, TailItem};
+use crate::clock::{Clock as _, Now, SystemClock};
+use crate::dedupe::key::{Identity, Scope};
+use crate::request::{Params, RequestId};
+use crate::store::{Key, Store};
+use crate::telemetry::{Ended, TailEntry, TailEvent, Tailed};
 
 const TOKEN: &str = "right";
 pub(super) const JSON: &str = "Content-Type: application/json";
@@ -15,15 +24,15 @@ pub(super) const BEARER: &str = "Authorization: Bearer right";
 
 #[derive(Default)]
 pub(super) struct Fixed {
-    pub(super) desk: Option<Arc<dyn Desk>>,
+    pub(super) deliveries: Option<Arc<FixedDeliveries>>,
     pub(super) ready: bool,
     pub(super) reloads: AtomicU64,
     pub(super) mistake: Option<&'static str>,
     pub(super) closed: AtomicBool,
 }
 
-impl Source for Fixed {
-    fn ready(&self) -> bool {
+impl AdminSource for Fixed {
+    fn is_ready(&self) -> bool {
         self.ready
     }
 
@@ -56,25 +65,29 @@ impl Source for Fixed {
         Report::default()
     }
 
-    fn desk(&self) -> Option<Arc<dyn Desk>> {
-        self.desk.clone()
-    }
-
     fn reload(&self) -> Reloading<'_> {
         Box::pin(async {
             match self.mistake {
                 None => Ok(self.reloads.fetch_add(1, Ordering::Relaxed) + 2),
-                Some(mistake) => Err(mistake.to_owned()),
+                Some(mistake) => Err(ReloadError(mistake.to_owned())),
             }
         })
     }
 
     fn tail(&self, after: Option<u64>, _: usize) -> Tailed {
-        let line = |seq, route: &str| TailLine {
-            seq,
-            kind: "request".to_owned(),
-            route: Some(route.to_owned()),
-            ..TailLine::default()
+        let entry = |seq, route: &str| {
+            Arc::new(TailEntry {
+                seq,
+                at: SystemTime::UNIX_EPOCH,
+                took: Duration::ZERO,
+                route: Some(route.into()),
+                delivery_id: None,
+                event: TailEvent::Request {
+                    ended: Ended::Abandoned,
+                    event_type: None,
+                    request_id: RequestId::from_u128(1),
+                },
+            })
         };
         match after {
             None => Tailed {
@@ -82,7 +95,7 @@ impl Source for Fixed {
                 ..Tailed::default()
             },
             Some(4) => Tailed {
-                lines: vec![line(6, "stripe"), line(7, "github")],
+                entries: vec![entry(6, "stripe"), entry(7, "github")],
                 missed: 1,
                 last: 7,
             },
@@ -103,7 +116,7 @@ impl Source for Fixed {
 
     fn drain(&self) -> Draining<'_> {
         Box::pin(async {
-            Ok(live::Drain {
+            Ok(Drain {
                 accepting: !self.closed.load(Ordering::Relaxed),
                 waiting: 12,
                 in_flight: 1,
@@ -111,6 +124,59 @@ impl Source for Fixed {
                 cancelled: 2,
             })
         })
+    }
+
+    fn store(&self) -> Option<Arc<dyn Store>> {
+        self.deliveries
+            .as_ref()
+            .map(|deliveries| Arc::clone(&deliveries.store))
+    }
+
+    fn now(&self) -> Now {
+        SystemClock.now()
+    }
+
+    fn policy(&self, route: &str) -> Option<Policy> {
+        self.deliveries
+            .as_ref()?
+            .routes
+            .lock()
+            .contains(&route)
+            .then_some(Policy {
+                max_attempts: Some(12),
+            })
+    }
+
+    fn ledger_keys(&self, route: &str, named: DeliveryName<'_>) -> LedgerKeys {
+        match (route, &self.deliveries) {
+            ("stripe", Some(deliveries)) if named.params.0.is_empty() => {
+                LedgerKeys::Known(vec![deliveries.key(named.id)])
+            }
+            ("stripe", _) => LedgerKeys::Needs {
+                params: Vec::new(),
+                account: false,
+            },
+            ("github", _) => LedgerKeys::NeedsBody,
+            _ => LedgerKeys::NoRoute,
+        }
+    }
+}
+
+/// A store, and the routes of the config.
+#[derive(Debug)]
+pub(super) struct FixedDeliveries {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) routes: Mutex<Vec<&'static str>>,
+}
+
+impl FixedDeliveries {
+    pub(super) fn key(&self, id: &str) -> Key {
+        let identity = Identity {
+            id: Some(id.as_bytes()),
+            ..Identity::default()
+        };
+        Scope::named("stripe", &Params::default(), None)
+            .ledger_key(&self.store.hash_key(), identity)
     }
 }
 
@@ -125,7 +191,7 @@ pub(super) fn matcher() -> TokenMatcher {
     })
 }
 
-/// No token is configured.
+/// Makes a matcher without configured tokens.
 fn nobody() -> TokenMatcher {
     Arc::new(|_| Offered::NoTokens)
 }
@@ -138,20 +204,16 @@ pub(super) fn request(line: &str, headers: &[&str]) -> String {
     format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
 }
 
-/// Status and whole answer of one request to the admin API on a loopback port, guarded as `guard` says.
+/// Sends a request to the admin API on a loopback port. Returns the status and the whole response.
 async fn ask(guard: Guard, source: Fixed, line: &str, headers: &[&str]) -> (u16, String) {
-    exchange(
-        api::router(Arc::new(source), guard),
-        &request(line, headers),
-    )
-    .await
+    exchange(router(Arc::new(source), guard), &request(line, headers)).await
 }
 
 pub(super) async fn exchange(router: axum::Router, request: &str) -> (u16, String) {
     exchange_bytes(router, request.as_bytes()).await.unwrap()
 }
 
-/// Nothing, if the connection ends without an answer.
+/// Sends a request. `None` if the connection ends without a response.
 pub(super) async fn exchange_bytes(router: axum::Router, request: &[u8]) -> Option<(u16, String)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -179,7 +241,7 @@ pub(super) fn loopback() -> Guard {
     Guard::tcp("127.0.0.1:1".parse().unwrap(), matcher())
 }
 
-/// A gate that is there.
+/// Makes a gateway that has started.
 fn later(source: Fixed) -> health::Later {
     let later = health::Later::default();
     assert!(later.set(Arc::new(source)).is_ok());
@@ -330,10 +392,7 @@ async fn reading_is_free_on_loopback_alone() {
         &["Host: localhost", JSON, BEARER],
     )
     .await;
-    assert_eq!(
-        (status, answer.contains("configure `admin.token`")),
-        (403, true)
-    );
+    assert_eq!((status, answer.contains("set `admin.token`")), (403, true));
 }
 
 #[tokio::test]
@@ -372,7 +431,7 @@ async fn a_unix_socket_reads_freely_and_changes_with_the_token() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin");
     let (stop, stopped) = watch::channel(false);
-    let router = api::router(Arc::new(Fixed::default()), Guard::unix(matcher()));
+    let router = router(Arc::new(Fixed::default()), Guard::unix(matcher()));
     let serving = tokio::spawn(serve_unix(
         UnixListener::bind(&path).unwrap(),
         router,
@@ -435,11 +494,7 @@ async fn a_gate_is_told_to_take_nothing_more_by_who_may() {
         let length = format!("Content-Length: {}", body.len());
         let headers = [headers, &["Host: localhost", JSON, length.as_str()]].concat();
         let request = format!("{}{body}", request("POST /-/drain", &headers));
-        exchange(
-            api::router(Arc::new(Fixed::default()), loopback()),
-            &request,
-        )
-        .await
+        exchange(router(Arc::new(Fixed::default()), loopback()), &request).await
     };
     let (status, answer) = send("{\"accept\":false}", &[BEARER]).await;
     assert_eq!(
@@ -472,8 +527,8 @@ async fn a_gate_is_told_to_take_nothing_more_by_who_may() {
     assert_eq!((status, answer.contains("\"accepting\":true")), (200, true));
 }
 
-/// The lines of a stream until its end, which is before its connection is cut.
-async fn tail(target: &str) -> Vec<live::TailItem> {
+/// Reads the lines of a stream until its end, which comes before its connection is cut.
+async fn tail(target: &str) -> Vec<TailItem> {
     let (status, answer) = ask(
         loopback(),
         Fixed::default(),
@@ -493,17 +548,17 @@ async fn tail(target: &str) -> Vec<live::TailItem> {
 #[tokio::test(start_paused = true)]
 async fn a_stream_begins_with_its_place_counts_what_is_lost_and_beats() {
     let mark = |cursor: &str, missed, restarted| {
-        live::TailItem::Position(live::StreamPosition {
+        TailItem::Position(StreamPosition {
             cursor: cursor.to_owned(),
             missed,
             restarted,
         })
     };
-    let numbers = |lines: &[live::TailItem]| -> Vec<u64> {
+    let numbers = |lines: &[TailItem]| -> Vec<u64> {
         lines
             .iter()
             .filter_map(|line| {
-                if let live::TailItem::Line(line) = line {
+                if let TailItem::Line(line) = line {
                     Some(line.seq)
                 } else {
                     None

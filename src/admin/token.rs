@@ -1,4 +1,4 @@
-//! Who asks: the tokens of the config, and the one that is made when it has none.
+//! The tokens of the admin API: those of the config, and the one that is generated if it has none.
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -12,55 +12,56 @@ use axum::http::request::Parts;
 use super::answer::Denied;
 use crate::config::snapshot::{Admin, Token};
 
-/// The file in the store's directory.
+/// The file of the generated token in the store's directory.
 pub const TOKEN_FILE: &str = "admin-token";
-const FRESH: &str = "admin-token.new";
-/// Random bytes of a token; it has twice as many digits.
-const RANDOM: usize = 32;
-/// For the owner alone.
+/// The file in which a new token is written before it gets its name.
+const TEMPORARY_FILE: &str = "admin-token.new";
+/// The number of random bytes of a token, which has twice as many digits.
+const TOKEN_BYTES: usize = 32;
+/// The file mode: for the owner only.
 const MODE: u32 = 0o600;
 
-/// The name that stands in the audit for `admin.token`, and for the one beside the store.
+/// The name in the audit log of `admin.token`, and of the generated token.
 const ADMIN: &str = "admin";
 
-/// Somebody with a token.
+/// The owner of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The token's name.
     pub name: Arc<str>,
-    /// Whether it is good for looking.
+    /// Whether the token has `read`.
     pub read: bool,
-    /// Whether it is good for acting.
+    /// Whether the token has `act`.
     pub act: bool,
 }
 
-/// What a token is good for.
+/// A right of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Right {
-    /// Looking.
+    /// The right to read.
     Read,
-    /// Acting.
+    /// The right to change something.
     Act,
 }
 
-/// What a request offers.
+/// The token that a request offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offered {
-    /// There is no token now that could be right.
+    /// No token is configured.
     NoTokens,
     /// None, or a wrong one.
     Nothing,
-    /// That of somebody.
+    /// A valid token.
     Of(Caller),
 }
 
 impl Offered {
-    /// Whose the `offered` token is: one of the config, or the one that was `made` where the config has none. Each is compared, whatever the
-    /// others say.
-    pub fn find(admin: Option<&Admin>, made: Option<&Token>, offered: &[u8]) -> Self {
+    /// Finds the owner of the `offered` token among those of the config, or the `generated` one if the config has none. All tokens are always
+    /// compared.
+    pub fn find(admin: Option<&Admin>, generated: Option<&Token>, offered: &[u8]) -> Self {
         let named = admin.map_or(&[][..], |admin| &admin.tokens);
         let written = admin.and_then(|admin| admin.token.as_ref());
-        let main = written.or(made.filter(|_| named.is_empty()));
+        let main = written.or(generated.filter(|_| named.is_empty()));
         if main.is_none() && named.is_empty() {
             return Self::NoTokens;
         }
@@ -87,27 +88,27 @@ impl Offered {
         }
     }
 
-    /// Who it is, if the token is good for that.
+    /// Returns the owner of the token if it has the right.
     pub(super) fn may(&self, right: Right) -> Result<&Caller, Denied> {
         match (self, right) {
             (Self::Of(caller), Right::Read) if caller.read => Ok(caller),
             (Self::Of(caller), Right::Act) if caller.act => Ok(caller),
             (Self::Of(caller), _) => {
                 let (lacks, help) = match right {
-                    Right::Read => ("look", "give it `read` in `admin.tokens`, under `allow`"),
-                    Right::Act => ("act", "give it `act` in `admin.tokens`, under `allow`"),
+                    Right::Read => ("read", "add `read` to its `allow` in `admin.tokens`"),
+                    Right::Act => ("act", "add `act` to its `allow` in `admin.tokens`"),
                 };
                 Err(Denied::new(
                     StatusCode::FORBIDDEN,
                     &format!(
-                        "the token of {} is not good for this: it may not {lacks}",
+                        "the token of {} does not allow this: it lacks `{lacks}`",
                         caller.name
                     ),
                     help,
                 ))
             }
             (Self::NoTokens, _) => {
-                let help = "configure `admin.token`, or `store.path`: then a token is made there, in `admin-token`";
+                let help = "set `admin.token`; or set `store.path`, then a token is generated there, in `admin-token`";
                 Err(Denied::new(
                     StatusCode::FORBIDDEN,
                     "no admin token is configured",
@@ -115,7 +116,7 @@ impl Offered {
                 ))
             }
             (Self::Nothing, _) => {
-                let help = "send `Authorization: Bearer TOKEN` with `admin.token`, or with what is in the file `admin-token` beside the store";
+                let help = "send `Authorization: Bearer TOKEN` with `admin.token`, or with the content of the file `admin-token` in the store's directory";
                 Err(Denied::new(
                     StatusCode::UNAUTHORIZED,
                     "the admin token is missing or wrong",
@@ -126,12 +127,12 @@ impl Offered {
     }
 }
 
-/// Takes what the guard found, or nothing where there is no guard.
+/// Returns the token that the guard found. Without a guard there is none.
 fn offered(parts: &Parts) -> Offered {
     parts.extensions.get().cloned().unwrap_or(Offered::Nothing)
 }
 
-/// Somebody who may be shown bodies.
+/// An extractor that refuses requests without a token that has `read`.
 pub(super) struct Reader;
 
 impl<S: Send + Sync> FromRequestParts<S> for Reader {
@@ -142,7 +143,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Reader {
     }
 }
 
-/// Whether bodies may be shown.
+/// Whether the request has a token with `read`.
 pub(super) struct MayRead(pub(super) Result<(), Denied>);
 
 impl<S: Send + Sync> FromRequestParts<S> for MayRead {
@@ -153,7 +154,7 @@ impl<S: Send + Sync> FromRequestParts<S> for MayRead {
     }
 }
 
-/// Somebody who may act.
+/// The owner of the token of a request that changes something.
 pub(super) struct Actor(pub(super) Arc<str>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Actor {
@@ -166,17 +167,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     }
 }
 
-/// The token beside the store, made if there is none yet: 64 hex digits, readable by the owner alone.
-/// The store's lock is held by whoever calls this.
+/// Returns the token in the store's directory, and generates it first if there is none: 64 hex digits, readable by the owner only.
+/// The caller holds the store's lock.
 ///
 /// # Errors
-/// If it can be neither read nor made.
+/// If the token can be neither read nor written.
 pub fn token_beside(store_dir: &Path) -> io::Result<Vec<u8>> {
     let path = store_dir.join(TOKEN_FILE);
     match fs::read(&path) {
-        // a file cut short, by hand or by a crash, or of junk, is no token
+        // a file that was cut short, or contains something else, is not a token
         Ok(bytes)
-            if bytes.trim_ascii().len() >= RANDOM
+            if bytes.trim_ascii().len() >= TOKEN_BYTES
                 && bytes.trim_ascii().iter().all(u8::is_ascii_graphic) =>
         {
             if fs::metadata(&path)?.permissions().mode() & 0o077 != 0 {
@@ -188,10 +189,10 @@ pub fn token_beside(store_dir: &Path) -> io::Result<Vec<u8>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let mut random = [0; RANDOM];
+    let mut random = [0; TOKEN_BYTES];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let token = hex::encode(random).into_bytes();
-    let fresh = store_dir.join(FRESH);
+    let fresh = store_dir.join(TEMPORARY_FILE);
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

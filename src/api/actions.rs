@@ -175,7 +175,40 @@ pub struct Audit {
     pub audit: Vec<AuditEntry>,
 }
 
+/// The config generation after a reload.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Reloaded {
+    /// The new config generation.
+    pub generation: u64,
+}
+
+/// A request to drain the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// Always false: a gateway that accepts no more deliveries is about to be stopped.
+    pub accept: bool,
+    /// Whether to attempt deliveries at once that wait for a later time. Those that fail wait again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
+}
+
+/// The progress of a drain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Drain {
+    /// Whether the gateway accepts deliveries.
+    pub accepting: bool,
+    /// Deliveries that wait, or are being attempted.
+    pub waiting: u64,
+    /// Requests and attempts in progress.
+    pub in_flight: u64,
+    /// Dead deliveries. They stay until they are replayed or purged.
+    pub dead: u64,
+    /// Cancelled deliveries. They stay until they are replayed or purged.
+    pub cancelled: u64,
+}
+
 /// An empty object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Nothing {}
+pub struct Empty {}

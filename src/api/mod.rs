@@ -1,5 +1,7 @@
-//! The admin API's types as they are written in JSON. The server, the commands and the console read them.
+//! The types of the admin API's JSON. The server writes them; the commands and the console read them.
 pub mod actions;
 pub mod deliveries;
+pub mod refusals;
 pub mod report;
 pub mod status;
+pub mod tail;

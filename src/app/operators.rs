@@ -7,13 +7,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admin::{
-    Guard, Offered, Source, TOKEN_FILE, TokenMatcher, api, health, serve_tcp, serve_unix,
+    AdminSource, Guard, Offered, TOKEN_FILE, TokenMatcher, health, router, serve_tcp, serve_unix,
     token_beside,
 };
 use crate::app::StartError;
 use crate::config::snapshot::{Admin, AdminAddress, Token};
 use crate::gateway::Gate;
-use crate::gateway::admin_source::Operator;
+use crate::gateway::admin_source::GatewaySource;
 use crate::listener::unix::{self, SocketFile};
 
 /// The health listener. It answers from before the store is opened, so that a liveness probe does not end a process that waits for the store.
@@ -68,11 +68,11 @@ pub(super) struct Operators {
 /// Binds and serves the health and admin listeners of the config.
 pub(super) async fn listen(
     gate: &Arc<Gate>,
-    source: &Arc<Operator>,
+    source: &Arc<GatewaySource>,
     health: &mut HealthListener,
 ) -> Result<Operators, StartError> {
     let snapshot = gate.snapshot();
-    let of_health: Arc<dyn Source> = Arc::clone(source) as _;
+    let of_health: Arc<dyn AdminSource> = Arc::clone(source) as _;
     health.source.set(of_health).ok();
     let mut operators = Operators {
         health: health.listen().await?,
@@ -107,7 +107,7 @@ pub(super) async fn listen(
 async fn serve_admin(
     admin: &Admin,
     token: TokenMatcher,
-    source: &Arc<Operator>,
+    source: &Arc<GatewaySource>,
     health: &HealthListener,
     operators: &mut Operators,
 ) -> Result<(), StartError> {
@@ -116,7 +116,7 @@ async fn serve_admin(
         AdminAddress::Tcp(address) => {
             let (address, listener) = bind("admin", *address).await?;
             operators.admin = Some(AdminAddress::Tcp(address));
-            let router = api::router(source, Guard::tcp(address, token));
+            let router = router(source, Guard::tcp(address, token));
             tokio::spawn(serve_tcp(listener, router, closing));
         }
         AdminAddress::Unix(path) => {
@@ -125,7 +125,7 @@ async fn serve_admin(
             operators._socket = Some(socket);
             operators.admin = Some(admin.address.clone());
             tracing::info!(r#for = "admin", address = %format_args!("unix:{}", path.display()), "listening");
-            let router = api::router(source, Guard::unix(token));
+            let router = router(source, Guard::unix(token));
             tokio::spawn(serve_unix(listener, router, closing));
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::{Value, json};
 
-use crate::admin::api::Refusals;
+use crate::api::refusals::Refusals;
 use crate::cli::ask;
 use crate::cli::context;
 use crate::cli::echo;

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::admin::live::{Drain, DrainRequest};
+use crate::api::actions::{Drain, DrainRequest};
 use crate::api::deliveries::DeliveryState;
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;

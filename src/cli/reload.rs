@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::admin::api::Reloaded;
+use crate::api::actions::Reloaded;
 use crate::cli::ask::{self, GateArgs};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};

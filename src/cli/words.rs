@@ -20,7 +20,7 @@ const WORDS: &[(&str, &str)] = &[
         "`\"since\": \"2000-01-01T00:00:00Z\"`",
         "`--since 2000-01-01T00:00:00Z`",
     ),
-    ("`filter` says nothing", "no filter is given"),
+    ("`filter` is empty", "no filter is given"),
     ("`GET /-/status`", "`hookgate status`"),
     ("`GET /-/deliveries`", "`hookgate deliveries list`"),
     (
@@ -70,6 +70,8 @@ mod tests {
         "`localhost`",
         "`-`",
         "`Host`",
+        "`Allow`",
+        "`mode: observe`",
         "`Authorization: Bearer TOKEN`",
         "`Content-Type: application/json`",
         "`application/json`",

@@ -29,7 +29,6 @@ mod answer;
 pub mod body;
 pub mod budget;
 mod buffer;
-mod desk;
 mod edge;
 mod enqueue;
 mod forward;

@@ -38,10 +38,10 @@ pub use line::rfc3339;
 pub use observed::{Observation, Verdict, WouldRefuse};
 use outcome::Outcome;
 use recent::Recent;
-pub use recent::{REMEMBERED, RecentRefusal};
+pub use recent::{REMEMBERED, RefusedRequest};
 pub use record::{Cut, Ended, Facts, Taken};
 use tail::Tail;
-pub use tail::{TailLine, Tailed};
+pub use tail::{TailEntry, TailEvent, Tailed};
 use writer::Lines;
 
 /// Signed times that the skew is taken from.
@@ -190,7 +190,7 @@ impl Telemetry {
     }
 
     /// The last `limit` refusals, newest first; at most [`REMEMBERED`].
-    pub fn recent(&self, limit: usize) -> Vec<RecentRefusal> {
+    pub fn recent(&self, limit: usize) -> Vec<RefusedRequest> {
         self.recent.last(limit)
     }
 

@@ -6,34 +6,33 @@ use std::time::SystemTime;
 
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
-use super::line::{METHOD_SHOWN, rfc3339};
+use super::line::METHOD_SHOWN;
 use super::record::{Facts, shown};
 use crate::request::RequestId;
 
 /// Refusals remembered.
 pub const REMEMBERED: usize = 256;
 
-/// A request that was not let through.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct RecentRefusal {
-    /// When it ended, RFC 3339.
-    pub at: String,
+/// A request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRequest {
+    /// When the request ended.
+    pub at: SystemTime,
     /// The refusal's code.
-    pub code: String,
-    /// The HTTP status that the sender saw.
-    pub status: u16,
+    pub code: &'static str,
+    /// The status of the response.
+    pub status: StatusCode,
     /// The route, if one was found.
-    pub route: Option<String>,
-    /// The gate's ID of the request.
-    pub request_id: String,
+    pub route: Option<Arc<str>>,
+    /// The gateway's ID of the request.
+    pub request_id: RequestId,
     /// The client's address.
     pub client: IpAddr,
-    /// The method.
-    pub method: String,
+    /// The method, fit for showing.
+    pub method: Box<str>,
     /// The path, fit for showing.
-    pub path: String,
+    pub path: Box<str>,
 }
 
 #[derive(Debug, Default)]
@@ -77,23 +76,23 @@ impl Recent {
     }
 
     /// The last `limit`, newest first.
-    pub(super) fn last(&self, limit: usize) -> Vec<RecentRefusal> {
+    pub(super) fn last(&self, limit: usize) -> Vec<RefusedRequest> {
         let entries = self.0.lock();
         entries.iter().rev().take(limit).map(Entry::shown).collect()
     }
 }
 
 impl Entry {
-    fn shown(&self) -> RecentRefusal {
-        RecentRefusal {
-            at: rfc3339(self.at),
-            code: self.code.to_owned(),
-            status: self.status.as_u16(),
-            route: self.route.as_deref().map(str::to_owned),
-            request_id: self.request_id.to_string(),
+    fn shown(&self) -> RefusedRequest {
+        RefusedRequest {
+            at: self.at,
+            code: self.code,
+            status: self.status,
+            route: self.route.clone(),
+            request_id: self.request_id,
             client: self.client,
-            method: shown(self.method.as_str().as_bytes(), METHOD_SHOWN).into(),
-            path: self.path.to_string(),
+            method: shown(self.method.as_str().as_bytes(), METHOD_SHOWN),
+            path: self.path.clone(),
         }
     }
 }

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use http::StatusCode;
 use parking_lot::Mutex;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::attempts::{After, AttemptSeen};
-use super::line::rfc3339;
 use super::record::{Ended, Facts};
 use crate::clock::{Now, unix_ms};
 use crate::delivery::Outcome;
@@ -22,51 +20,59 @@ const KEPT: usize = 8192;
 /// For how long a look counts as watching: a watcher whose connection ended comes back within it.
 const WATCHING: Duration = Duration::from_secs(90);
 
-/// A request or a try, as a watcher sees it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TailLine {
-    /// Counted from 1, without gaps over all routes since the gate began.
-    pub seq: u64,
-    /// When it ended, RFC 3339 in UTC.
-    pub at: String,
-    /// `request` or `attempt`.
-    pub kind: String,
-    /// The route, if one was found.
-    pub route: Option<String>,
-    /// The kind of event; of a request alone.
-    #[serde(rename = "type")]
-    pub event_type: Option<String>,
-    /// Of a request `forwarded` (the upstream answered 2xx), `upstream_3xx`, `upstream_4xx`, `upstream_5xx`, `queued`, `spilled`, `revived`,
-    /// `duplicate`, `handshake`, `passed`, `cut`, `refused` or `abandoned`; of an attempt `delivered`, `retrying`, `dead`, `late` or `unsaved`.
-    pub outcome: String,
-    /// The status that the sender, or of a try the gate, was answered with.
-    pub status: Option<u16>,
-    /// Seconds it took.
-    pub took: f64,
-    /// The provider's ID, fit for showing.
-    pub delivery_id: Option<String>,
-    /// The ID here; of a try alone.
-    pub delivery: Option<String>,
-    /// The gate's ID of the request.
-    pub request_id: Option<String>,
-    /// The code of a refusal, the word for a try without an answer.
-    pub code: Option<String>,
-    /// The number of a try, counted from 1.
-    #[serde(rename = "attempt")]
-    pub number: Option<u32>,
-    /// Seconds until the next try.
-    pub retry_in: Option<f64>,
+/// The result of one poll of the tail.
+#[derive(Clone, Debug, Default)]
+pub struct Tailed {
+    /// The entries after the requested number, oldest first.
+    pub entries: Vec<Arc<TailEntry>>,
+    /// The number of entries between them that are lost, over all routes.
+    pub missed: u64,
+    /// The number after which to go on.
+    pub last: u64,
 }
 
-/// What a watcher gets at one look.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tailed {
-    /// Lines after the place that was asked for, oldest first.
-    pub lines: Vec<TailLine>,
-    /// Lines between them that are gone, over all routes.
-    pub missed: u64,
-    /// Where to go on.
-    pub last: u64,
+/// A request or an attempt that ended.
+#[derive(Debug)]
+pub struct TailEntry {
+    /// The number, counted from 1 without gaps over all routes since the gateway's start.
+    pub seq: u64,
+    /// When it ended.
+    pub at: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// The route, if one was found.
+    pub route: Option<Arc<str>>,
+    /// The provider's ID of the delivery, fit for showing.
+    pub delivery_id: Option<Box<str>>,
+    /// The request or the attempt.
+    pub event: TailEvent,
+}
+
+/// The kinds of [`TailEntry`].
+#[derive(Debug)]
+pub enum TailEvent {
+    /// A request.
+    Request {
+        /// How it ended.
+        ended: Ended,
+        /// The event type, fit for showing.
+        event_type: Option<Box<str>>,
+        /// The gateway's ID of the request.
+        request_id: RequestId,
+    },
+    /// An attempt.
+    Attempt {
+        /// The gateway's ID of the delivery.
+        delivery: Uuid,
+        /// The number of the attempt, counted from 1.
+        number: u32,
+        /// The response.
+        outcome: Outcome,
+        /// The error code, if there was no response.
+        error: Option<&'static str>,
+        /// What follows.
+        after: After,
+    },
 }
 
 #[derive(Debug)]
@@ -77,33 +83,7 @@ pub(super) struct Tail {
     count: AtomicU64,
     /// Milliseconds after `began` until which lines are kept.
     watched_until: AtomicU64,
-    kept: Mutex<VecDeque<Arc<Entry>>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    seq: u64,
-    at: SystemTime,
-    took: Duration,
-    route: Option<Arc<str>>,
-    delivery_id: Option<Box<str>>,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Request {
-        ended: Ended,
-        event_type: Option<Box<str>>,
-        request_id: RequestId,
-    },
-    Attempt {
-        delivery: Uuid,
-        number: u32,
-        outcome: Outcome,
-        error: Option<&'static str>,
-        after: After,
-    },
+    kept: Mutex<VecDeque<Arc<TailEntry>>>,
 }
 
 impl Tail {
@@ -124,13 +104,13 @@ impl Tail {
     }
 
     pub(super) fn request(&self, facts: &Facts, ended: Ended, took: Duration, now: Now) {
-        self.keep(now, |seq| Entry {
+        self.keep(now, |seq| TailEntry {
             seq,
             at: now.wall,
             took,
             route: facts.route.clone(),
             delivery_id: facts.delivery_id.clone(),
-            what: What::Request {
+            event: TailEvent::Request {
                 ended,
                 event_type: facts.event_type.clone(),
                 request_id: facts.request_id,
@@ -139,13 +119,13 @@ impl Tail {
     }
 
     pub(super) fn attempt(&self, seen: &AttemptSeen<'_>, now: Now) {
-        self.keep(now, |seq| Entry {
+        self.keep(now, |seq| TailEntry {
             seq,
             at: now.wall,
             took: seen.took,
             route: Some(Arc::clone(seen.route)),
             delivery_id: seen.delivery_id.map(Box::from),
-            what: What::Attempt {
+            event: TailEvent::Attempt {
                 delivery: seen.delivery,
                 number: seen.number,
                 outcome: seen.outcome,
@@ -155,7 +135,7 @@ impl Tail {
         });
     }
 
-    fn keep(&self, now: Now, entry: impl FnOnce(u64) -> Entry) {
+    fn keep(&self, now: Now, entry: impl FnOnce(u64) -> TailEntry) {
         if self.since_began(now.mono) >= self.watched_until.load(Ordering::Relaxed) {
             self.count.fetch_add(1, Ordering::Relaxed);
             return;
@@ -184,7 +164,7 @@ impl Tail {
                 ..Tailed::default()
             };
         };
-        let mut found: Vec<Arc<Entry>> = kept
+        let mut found: Vec<Arc<TailEntry>> = kept
             .iter()
             .filter(|entry| entry.seq > after)
             .take(most.saturating_add(1))
@@ -200,7 +180,7 @@ impl Tail {
         };
         let missed = (last - after).saturating_sub(u64::try_from(found.len()).unwrap_or(u64::MAX));
         Tailed {
-            lines: found.iter().map(|entry| entry.line()).collect(),
+            entries: found,
             missed,
             last,
         }
@@ -211,83 +191,65 @@ impl Tail {
     }
 }
 
-impl Entry {
-    fn line(&self) -> TailLine {
-        let line = TailLine {
-            seq: self.seq,
-            at: rfc3339(self.at),
-            route: self.route.as_deref().map(str::to_owned),
-            took: Duration::from_micros(u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX))
-                .as_secs_f64(),
-            delivery_id: self.delivery_id.as_deref().map(str::to_owned),
-            ..TailLine::default()
-        };
-        match &self.what {
-            What::Request {
-                ended,
-                event_type,
-                request_id,
-            } => {
-                let (word, status, code) = request_outcome(*ended);
-                TailLine {
-                    kind: "request".to_owned(),
-                    event_type: event_type.as_deref().map(str::to_owned),
-                    outcome: word.to_owned(),
-                    status,
-                    code: code.map(str::to_owned),
-                    request_id: Some(request_id.to_string()),
-                    ..line
+impl TailEvent {
+    /// Returns the outcome in one word.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Attempt { after, .. } => after.word(),
+            Self::Request { ended, .. } => match ended {
+                Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Taken(..) => {
+                    super::Outcome::of(*ended).label()
                 }
-            }
-            What::Attempt {
-                delivery,
-                number,
-                outcome,
-                error,
-                after,
-            } => TailLine {
-                kind: "attempt".to_owned(),
-                outcome: after.word().to_owned(),
-                status: if let Outcome::Answered(status) = outcome {
-                    Some(status.as_u16())
-                } else {
-                    None
-                },
-                delivery: Some(delivery.to_string()),
-                code: error.map(str::to_owned),
-                number: Some(*number),
-                retry_in: if let After::Again(delay) = after {
-                    Some(delay.as_secs_f64())
-                } else {
-                    None
-                },
-                ..line
+                Ended::Handshake => "handshake",
+                Ended::Passed(_) => "passed",
+                Ended::Cut(..) => "cut",
+                Ended::Refused { .. } => "refused",
+                Ended::Abandoned => "abandoned",
+            },
+        }
+    }
+
+    /// Returns the status of the response: to the sender of a request, or to the gateway's attempt.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Attempt { outcome, .. } => match outcome {
+                Outcome::Answered(status) => Some(*status),
+                Outcome::Unreached(_) | Outcome::Ambiguous(_) => None,
+            },
+            Self::Request { ended, .. } => match ended {
+                Ended::Forwarded(status)
+                | Ended::Duplicate(status)
+                | Ended::Taken(status, _)
+                | Ended::Passed(status)
+                | Ended::Cut(status, _)
+                | Ended::Refused { status, .. } => Some(*status),
+                Ended::Handshake => Some(StatusCode::OK),
+                Ended::Abandoned => None,
+            },
+        }
+    }
+
+    /// Returns the code of a refusal, or of a stream or an attempt that failed.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Attempt { error, .. } => *error,
+            Self::Request { ended, .. } => match ended {
+                Ended::Refused { code, .. } => Some(code),
+                Ended::Cut(_, cut) => Some(cut.code()),
+                Ended::Forwarded(_)
+                | Ended::Duplicate(_)
+                | Ended::Taken(..)
+                | Ended::Handshake
+                | Ended::Passed(_)
+                | Ended::Abandoned => None,
             },
         }
     }
 }
 
-/// The word for how a request ended, what its sender was answered, and the code of a refusal.
-fn request_outcome(ended: Ended) -> (&'static str, Option<u16>, Option<&'static str>) {
-    match ended {
-        Ended::Forwarded(status) => (
-            super::Outcome::of(ended).label(),
-            Some(status.as_u16()),
-            None,
-        ),
-        Ended::Duplicate(status) => ("duplicate", Some(status.as_u16()), None),
-        Ended::Taken(status, taken) => (taken.code(), Some(status.as_u16()), None),
-        Ended::Handshake => ("handshake", Some(200), None),
-        Ended::Passed(status) => ("passed", Some(status.as_u16()), None),
-        Ended::Cut(status, cut) => ("cut", Some(status.as_u16()), Some(cut.code())),
-        Ended::Refused { code, status } => ("refused", Some(status.as_u16()), Some(code)),
-        Ended::Abandoned => ("abandoned", None, None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, Method, StatusCode};
+    use http::{HeaderMap, Method};
 
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
@@ -327,7 +289,7 @@ mod tests {
         seen(&tail, now);
         let first = tail.look(None, 10, now);
         assert_eq!(
-            (first.lines.len(), first.missed, first.last),
+            (first.entries.len(), first.missed, first.last),
             (0, 0, 1),
             "what was before is not told"
         );
@@ -337,19 +299,22 @@ mod tests {
         let some = tail.look(Some(first.last), 2, now);
         assert_eq!(
             (
-                some.lines.iter().map(|line| line.seq).collect::<Vec<_>>(),
+                some.entries
+                    .iter()
+                    .map(|entry| entry.seq)
+                    .collect::<Vec<_>>(),
                 some.missed,
                 some.last
             ),
             (vec![2, 3], 0, 3)
         );
         let rest = tail.look(Some(some.last), 2, now);
-        assert_eq!((rest.lines.len(), rest.missed, rest.last), (1, 0, 4));
+        assert_eq!((rest.entries.len(), rest.missed, rest.last), (1, 0, 4));
         for _ in 0..KEPT + 5 {
             seen(&tail, now);
         }
         let many = tail.look(Some(4), KEPT, now);
-        assert_eq!((many.lines.len(), many.missed), (KEPT, 5));
+        assert_eq!((many.entries.len(), many.missed), (KEPT, 5));
     }
 
     #[test]
@@ -364,7 +329,7 @@ mod tests {
         };
         seen(&tail, late);
         let back = tail.look(Some(0), 10, late);
-        assert_eq!((back.lines.len(), back.missed, back.last), (0, 2, 2));
+        assert_eq!((back.entries.len(), back.missed, back.last), (0, 2, 2));
     }
 
     #[test]
@@ -397,30 +362,23 @@ mod tests {
             Duration::ZERO,
             now,
         );
-        let lines = tail.look(Some(0), 10, now).lines;
-        let told = |line: &TailLine| {
-            (
-                line.outcome.clone(),
-                line.status,
-                line.code.clone(),
-                line.number,
-                line.retry_in,
-            )
+        let entries = tail.look(Some(0), 10, now).entries;
+        let words = |entry: &TailEntry| {
+            let event = &entry.event;
+            (event.outcome(), event.status(), event.code())
         };
         assert_eq!(
-            told(&lines[0]),
-            ("retrying".to_owned(), Some(503), None, Some(2), Some(5.0))
+            words(&entries[0]),
+            ("retrying", Some(StatusCode::SERVICE_UNAVAILABLE), None)
         );
         assert_eq!(
-            told(&lines[1]),
+            words(&entries[1]),
             (
-                "refused".to_owned(),
-                Some(401),
-                Some("signature_mismatch".to_owned()),
-                None,
-                None
+                "refused",
+                Some(StatusCode::UNAUTHORIZED),
+                Some("signature_mismatch")
             )
         );
-        assert!(!format!("{lines:?}").contains("secret"), "{lines:?}");
+        assert!(!format!("{entries:?}").contains("secret"), "{entries:?}");
     }
 }

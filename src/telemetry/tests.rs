@@ -504,7 +504,7 @@ fn recent_refusals_are_the_last_ones() {
         (REMEMBERED, "/299", "/44")
     );
     assert_eq!(
-        (&*recent[0].code, recent[0].status, &recent[0].route),
+        (recent[0].code, recent[0].status.as_u16(), &recent[0].route),
         ("no_route", 404, &None)
     );
     assert_eq!(telemetry.recent(3).len(), 3);

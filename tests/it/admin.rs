@@ -369,7 +369,7 @@ fn without_a_token_it_says_what_to_configure() {
     assert!(
         answer
             .text()
-            .contains("configure `admin.token`, or `store.path`"),
+            .contains("set `admin.token`; or set `store.path`"),
         "{}",
         answer.text()
     );

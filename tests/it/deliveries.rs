@@ -84,7 +84,7 @@ fn what_is_dead_is_found_shown_and_replayed() {
         (
             &shown["origin"]["name"],
             &shown["request"]["secret"],
-            &shown["request"]["answered"]
+            &shown["request"]["response_status"]
         ),
         (&json!("github"), &json!("main"), &json!(200))
     );

@@ -1,119 +1,157 @@
-//! What a filter of the API means to the store.
+//! Converts a filter of the API into a search of the store, and says which deliveries an action is about.
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::http::StatusCode;
-
-use super::desk::{Names, bad, shortened};
+use super::access::{Names, StoreAccess};
+use super::errors::{bad_request, no_route, quoted};
 use crate::admin::answer::Denied;
 use crate::api::deliveries::{DeliveryState, Filter};
-use crate::store::archive::{self, Scope, Status, Statuses};
-use crate::store::queue::{OriginId, TargetId};
+use crate::store::archive::{self, Row, Scope, Status, Statuses};
+use crate::store::queue::{DeliveryRef, OriginId, TargetId};
 use crate::units;
 
-/// Bytes of a text that is searched for, at most, and of the other words.
-const LONGEST: usize = 1024;
+/// The maximum length of a text of a filter in bytes.
+const MAX_TEXT: usize = 1024;
 
-/// What is looked for, and among whose deliveries.
+/// A search of the store.
 #[derive(Clone, Debug)]
-pub(super) struct Sought {
+pub(super) struct Search {
     pub(super) scope: Scope,
     pub(super) filter: archive::Filter,
 }
 
-/// Reads a filter. `now` is what ages are told from.
-pub(super) fn sought(filter: &Filter, names: &Names, now: SystemTime) -> Result<Sought, Denied> {
-    let Filter {
-        route,
-        state,
-        since,
-        until,
-        id,
-        event_type,
-        text,
-    } = filter;
-    let numbers = match route {
-        None => Vec::new(),
-        Some(route) => Some(names.numbers(route))
-            .filter(|numbers| !numbers.is_empty())
-            .ok_or_else(|| no_route(route))?,
-    };
-    let statuses: Vec<Status> = state.iter().filter_map(|state| status_of(*state)).collect();
-    let given = archive::Filter {
-        // one that is on none of its ways any more is found by its origin alone
-        targets: numbers
-            .iter()
-            .filter(|_| !state.is_empty())
-            .map(|number| TargetId(*number))
-            .collect(),
-        statuses: Statuses::of(&statuses),
-        gone: Arc::clone(&names.gone),
-        parked: state.contains(&DeliveryState::Parked),
-        since: since
-            .as_deref()
-            .map(|text| time("since", text, now))
-            .transpose()?,
-        until: until
-            .as_deref()
-            .map(|text| time("until", text, now))
-            .transpose()?,
-        delivery_id: id
-            .as_deref()
-            .map(|id| word("id", id))
-            .transpose()?
-            .map(Arc::from),
-        event_type: event_type
-            .as_deref()
-            .map(|name| word("type", name))
-            .transpose()?
-            .map(Arc::from),
-        key: None,
-        text: text
-            .as_deref()
-            .map(|text| word("text", text))
-            .transpose()?
-            .map(|text| Arc::from(text.as_bytes())),
-    };
-    let scope = match numbers.as_slice() {
-        [] => Scope::All,
-        numbers => Scope::Origins(numbers.iter().map(|number| OriginId(*number)).collect()),
-    };
-    Ok(Sought {
-        scope,
-        filter: given,
-    })
+/// The deliveries that an action is about.
+#[derive(Clone, Debug)]
+pub(super) enum Selection {
+    /// Deliveries by their IDs.
+    Ids(Vec<DeliveryRef>),
+    /// The deliveries that a search finds.
+    Found(Box<Search>),
 }
 
-fn no_route(name: &str) -> Denied {
-    let help =
-        "`GET /-/status` lists the routes; one that is gone from the config has its name still";
-    Denied::new(
-        StatusCode::NOT_FOUND,
-        &format!("there is no route {}", shortened(name)),
-        help,
-    )
+impl Search {
+    /// Converts a filter. Ages are relative to `now`.
+    pub(super) fn new(filter: &Filter, names: &Names, now: SystemTime) -> Result<Self, Denied> {
+        let Filter {
+            route,
+            state,
+            since,
+            until,
+            id,
+            event_type,
+            text,
+        } = filter;
+        let numbers = match route {
+            None => Vec::new(),
+            Some(route) => Some(names.numbers(route))
+                .filter(|numbers| !numbers.is_empty())
+                .ok_or_else(|| no_route(route))?,
+        };
+        let statuses: Vec<Status> = state.iter().filter_map(|state| status_of(*state)).collect();
+        let filter = archive::Filter {
+            // without a state, a delivery is found by its origin, even if it is at no target any more
+            targets: numbers
+                .iter()
+                .filter(|_| !state.is_empty())
+                .map(|number| TargetId(*number))
+                .collect(),
+            statuses: Statuses::of(&statuses),
+            gone: Arc::clone(&names.gone),
+            parked: state.contains(&DeliveryState::Parked),
+            since: given("since", since.as_deref(), |name, text| {
+                time(name, text, now)
+            })?,
+            until: given("until", until.as_deref(), |name, text| {
+                time(name, text, now)
+            })?,
+            delivery_id: given("id", id.as_deref(), check_length)?.map(Arc::from),
+            event_type: given("type", event_type.as_deref(), check_length)?.map(Arc::from),
+            key: None,
+            text: given("text", text.as_deref(), check_length)?.map(|text| text.as_bytes().into()),
+        };
+        let scope = match numbers.as_slice() {
+            [] => Scope::All,
+            numbers => Scope::Origins(numbers.iter().map(|number| OriginId(*number)).collect()),
+        };
+        Ok(Self { scope, filter })
+    }
 }
 
-fn word<'t>(name: &str, text: &'t str) -> Result<&'t str, Denied> {
+impl Selection {
+    /// Selects the deliveries that a filter finds and that are stored now. Those that arrive while an action goes on are not selected.
+    pub(super) fn found(
+        access: &StoreAccess,
+        names: &Names,
+        filter: &Filter,
+    ) -> Result<Self, Denied> {
+        let now = access.now().wall;
+        let mut search = Search::new(filter, names, now)?;
+        // a delivery of this millisecond is stored
+        let end = now + Duration::from_millis(1);
+        search.filter.until = Some(search.filter.until.map_or(end, |until| until.min(end)));
+        Ok(Self::Found(Box::new(search)))
+    }
+}
+
+/// Parses the value of a field, if there is one.
+fn given<'t, T>(
+    name: &str,
+    text: Option<&'t str>,
+    parse: impl FnOnce(&str, &'t str) -> Result<T, Denied>,
+) -> Result<Option<T>, Denied> {
+    text.map(|text| parse(name, text)).transpose()
+}
+
+/// Refuses an empty filter, which would select all deliveries.
+pub(super) fn refuse_empty(filter: &Filter) -> Result<(), Denied> {
+    if *filter == Filter::default() {
+        return Err(bad_request(
+            "`filter` is empty: it would select all deliveries",
+            "write `\"since\": \"2000-01-01T00:00:00Z\"` to select all of them",
+        ));
+    }
+    Ok(())
+}
+
+/// Adds the states that a replay selects by default.
+pub(super) fn default_replayable(states: &mut Vec<DeliveryState>, include_delivered: bool) {
+    if states.is_empty() {
+        states.extend([DeliveryState::Dead, DeliveryState::Cancelled]);
+        states.extend(include_delivered.then_some(DeliveryState::Delivered));
+    }
+}
+
+/// Returns whether units with that status wait.
+pub(super) fn is_waiting(status: Status) -> bool {
+    Statuses::waiting().contains(status)
+}
+
+/// Returns whether a delivery waits at any of its targets.
+pub(super) fn waits(row: &Row) -> bool {
+    row.units.iter().any(|unit| is_waiting(unit.status))
+}
+
+/// Checks the length of a text to search for.
+fn check_length<'t>(name: &str, text: &'t str) -> Result<&'t str, Denied> {
     match text.len() {
-        0 => Err(bad(
+        0 => Err(bad_request(
             &format!("`{name}` is empty"),
-            "leave it out, and it does not matter",
+            "leave it out to match all deliveries",
         )),
-        1..=LONGEST => Ok(text),
-        _ => Err(bad(
-            &format!("`{name}` is longer than {LONGEST} bytes"),
-            "a piece of it will do",
+        1..=MAX_TEXT => Ok(text),
+        _ => Err(bad_request(
+            &format!("`{name}` is longer than {MAX_TEXT} bytes"),
+            "write a part of it",
         )),
     }
 }
 
-/// A time, or an age.
+/// Parses a time, or an age relative to `now`.
 fn time(name: &str, text: &str, now: SystemTime) -> Result<SystemTime, Denied> {
     let wrong = || {
-        bad(
-            &format!("`{name}` is no time: {}", shortened(text)),
-            "write 2026-01-31T12:00:00Z, or an age such as 90s, 22h or 3d",
+        bad_request(
+            &format!("`{name}` is not a time: {}", quoted(text)),
+            "write a time such as 2026-01-31T12:00:00Z, or an age such as 90s, 22h or 3d",
         )
     };
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
@@ -127,23 +165,23 @@ fn time(name: &str, text: &str, now: SystemTime) -> Result<SystemTime, Denied> {
         .unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
-/// The states that are named in one word of a query, with commas between.
-pub(super) fn states(text: &str) -> Result<Vec<DeliveryState>, Denied> {
+/// Parses the states of a query parameter, separated by commas.
+pub(super) fn parse_states(text: &str) -> Result<Vec<DeliveryState>, Denied> {
     let state = |word: &str| {
         let found = DeliveryState::ALL
             .into_iter()
             .find(|state| state.word() == word.trim());
         found.ok_or_else(|| {
-            bad(
-                &format!("`state` has no word {}", shortened(word)),
-                "its words are pending, retrying, dead, cancelled, delivered and parked, with commas between",
+            bad_request(
+                &format!("`state` does not know {}", quoted(word)),
+                "write one or more of pending, retrying, dead, cancelled, delivered and parked, separated by commas",
             )
         })
     };
     text.split(',').map(state).collect()
 }
 
-/// The store's word; it knows nothing of routes that are gone.
+/// Returns the store's status of a state. The store does not know which routes are gone from the config.
 fn status_of(state: DeliveryState) -> Option<Status> {
     match state {
         DeliveryState::Pending => Some(Status::Pending),
@@ -160,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_ages() {
+    fn a_time_is_absolute_or_an_age() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let ago = |seconds| now - Duration::from_secs(seconds);
         for (text, is) in [
@@ -189,13 +227,13 @@ mod tests {
     }
 
     #[test]
-    fn words_of_status() {
+    fn states_are_separated_by_commas() {
         assert_eq!(
-            states("dead, parked").unwrap(),
+            parse_states("dead, parked").unwrap(),
             [DeliveryState::Dead, DeliveryState::Parked]
         );
         for text in ["", "dead,", "Dead", "gone"] {
-            assert_eq!(states(text).unwrap_err().status, 400, "{text}");
+            assert_eq!(parse_states(text).unwrap_err().status, 400, "{text}");
         }
     }
 }

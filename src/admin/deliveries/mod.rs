@@ -1,57 +1,63 @@
-//! Deliveries: looked at, replayed, cancelled, purged.
+//! The endpoints for stored deliveries: list, show, replay, cancel, purge, forget.
+mod access;
 mod act;
-mod desk;
+mod body;
+mod errors;
 mod filter;
+mod forget;
 mod plan;
 mod read;
 pub(super) mod replay;
 mod show;
 
 pub(super) use act::attempt_now;
-pub use desk::{DeliveryName, Desk, Keyed, Policy};
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use super::endpoint::{Answers, Endpoint, Needs, schema};
+use crate::api::actions::{
+    ActAnswer, ActMany, Audit, Empty, Forget, Forgotten, Replay, ReplayBegun, Replays, Resume,
+};
+use crate::api::deliveries::{Deliveries, DeliveryDetails, Plan, ReplayMany, ReplayOne, Replayed};
 
-/// What is asked of deliveries.
+/// Returns the endpoints for deliveries.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let mut all = looking();
+    let mut all = reading();
     all.extend(acting());
     all.extend(replaying());
     all
 }
 
-fn looking() -> Vec<Endpoint> {
+fn reading() -> Vec<Endpoint> {
     vec![
         Endpoint::get(
             "/-/deliveries",
-            "Lists and searches deliveries, a page at a time.",
-            Answers::Json(200, schema::<crate::api::deliveries::Deliveries>),
+            "Lists and searches deliveries, one page at a time.",
+            Answers::Json(200, schema::<Deliveries>),
             get(read::list),
         )
-        .asked::<read::Listed>()
+        .with_query::<read::ListQuery>()
         .refuses(&[400, 404, 409]),
         Endpoint::get(
             "/-/deliveries/{id}",
-            "One delivery with its request and every try, by its ID here or the provider's: then the newest that has it.",
-            Answers::Json(200, schema::<crate::api::deliveries::DeliveryDetails>),
+            "Returns a delivery with its request and all attempts, by the gateway's ID or the provider's. If several deliveries have the provider's ID, the newest is returned.",
+            Answers::Json(200, schema::<DeliveryDetails>),
             get(read::show),
         )
         .refuses(&[400, 404, 409]),
         Endpoint::get(
             "/-/deliveries/{id}/body",
-            "The body exactly as it came.",
+            "Returns the body exactly as it was received.",
             Answers::Bytes(&["text/plain", "application/octet-stream"]),
             get(read::body),
         )
-        .asked::<read::Raw>()
+        .with_query::<read::BodyQuery>()
         .needs(Needs::Read)
         .refuses(&[400, 404, 409]),
         Endpoint::get(
             "/-/deliveries/{id}/http",
-            "The request in HTTP/1.1, without authenticators that are the secret itself: they are not kept.",
+            "Returns the request in HTTP/1.1. Authenticators that are the secret itself are not stored and are left out.",
             Answers::Bytes(&["application/octet-stream"]),
             get(read::http),
         )
@@ -59,44 +65,44 @@ fn looking() -> Vec<Endpoint> {
         .refuses(&[400, 404, 409]),
         Endpoint::get(
             "/-/audit",
-            "The last acts, newest first.",
-            Answers::Json(200, schema::<crate::api::actions::Audit>),
+            "Lists the last entries of the audit log, newest first.",
+            Answers::Json(200, schema::<Audit>),
             get(read::audit),
         )
-        .asked::<read::Audited>()
+        .with_query::<read::AuditQuery>()
         .refuses(&[400, 409]),
     ]
 }
 
 fn acting() -> Vec<Endpoint> {
     vec![
-        Endpoint::post::<crate::api::deliveries::ReplayOne>(
+        Endpoint::post::<ReplayOne>(
             "/-/deliveries/{id}/replay",
-            "Sets one delivery going again, with a fresh retry budget. 409: there is nothing to set going, or another has its ID.",
-            Answers::Json(200, schema::<crate::api::deliveries::Replayed>),
+            "Replays one delivery with a new retry budget. 409: nothing to replay in its present state, or another delivery has the same ID.",
+            Answers::Json(200, schema::<Replayed>),
             post(act::replay_one),
         )
         .refuses(&[404, 409]),
-        Endpoint::post::<crate::api::actions::ActMany>(
+        Endpoint::post::<ActMany>(
             "/-/deliveries/cancel",
-            "Ends deliveries that wait. A duplicate of one, or a replay, sets it going again.",
-            Answers::Json(200, schema::<crate::api::actions::ActAnswer>),
+            "Cancels waiting deliveries. A duplicate of a cancelled delivery, or a replay, revives it.",
+            Answers::Json(200, schema::<ActAnswer>),
             post(act::cancel),
         )
         .refuses(&[404, 409]),
-        Endpoint::post::<crate::api::actions::ActMany>(
+        Endpoint::post::<ActMany>(
             "/-/deliveries/purge",
-            "Deletes deliveries, for good. The ID of one that was delivered stays remembered; one that was not is accepted as new if it is sent again.",
-            Answers::Json(200, schema::<crate::api::actions::ActAnswer>),
+            "Deletes deliveries permanently. The gateway still remembers the ID of a delivered one. One that was not delivered is accepted as new if it is sent again.",
+            Answers::Json(200, schema::<ActAnswer>),
             post(act::purge),
         )
         .refuses(&[404, 409]),
-        Endpoint::post::<crate::api::actions::Forget>(
+        Endpoint::post::<Forget>(
             "/-/forget",
-            "Forgets an ID that was handed on: the next delivery that has it is taken for new.",
-            Answers::Json(200, schema::<crate::api::actions::Forgotten>),
-            // a body may come along, in base64
-            post(act::forget).layer(DefaultBodyLimit::max(act::MOST_FORGOTTEN)),
+            "Forgets a delivery ID, so that the next delivery with it is accepted as new.",
+            Answers::Json(200, schema::<Forgotten>),
+            // the request may have a body in base64
+            post(forget::forget).layer(DefaultBodyLimit::max(forget::MAX_FORGET_BODY)),
         )
         .refuses(&[404, 409]),
     ]
@@ -104,33 +110,38 @@ fn acting() -> Vec<Endpoint> {
 
 fn replaying() -> Vec<Endpoint> {
     vec![
-        Endpoint::post::<crate::api::deliveries::ReplayMany>(
+        Endpoint::post::<ReplayMany>(
             "/-/deliveries/replay",
-            "Sets many deliveries going again, one after the other, in the gate. A dry run says what would be done, and does nothing.",
-            Answers::Json(202, schema::<crate::api::actions::ReplayBegun>),
+            "Starts a replay of all deliveries that a filter finds, one after the other. A dry run only returns the plan.",
+            Answers::Json(202, schema::<ReplayBegun>),
             post(replay::replay_many),
         )
-        .or(200, schema::<crate::api::deliveries::Plan>)
+        .or(200, schema::<Plan>)
         .refuses(&[404, 409, 429]),
         Endpoint::get(
             "/-/replays",
-            "The replays that are known, newest first. A gate that is restarted knows none from before.",
-            Answers::Json(200, schema::<crate::api::actions::Replays>),
+            "Lists replays, newest first. A gateway forgets its replays when it is restarted.",
+            Answers::Json(200, schema::<Replays>),
             get(replay::list),
         ),
-        Endpoint::get("/-/replays/{id}", "One replay.", Answers::Json(200, schema::<crate::api::actions::Replay>), get(replay::show))
-            .refuses(&[400, 404]),
-        Endpoint::post::<crate::api::actions::Nothing>(
+        Endpoint::get(
+            "/-/replays/{id}",
+            "Returns a replay.",
+            Answers::Json(200, schema::<Replay>),
+            get(replay::show),
+        )
+        .refuses(&[400, 404]),
+        Endpoint::post::<Empty>(
             "/-/replays/{id}/stop",
-            "Stops a replay. What it has set going goes on.",
-            Answers::Json(200, schema::<crate::api::actions::Replay>),
+            "Stops a replay. Deliveries that it has already started go on.",
+            Answers::Json(200, schema::<Replay>),
             post(replay::stop),
         )
         .refuses(&[404, 409]),
-        Endpoint::post::<crate::api::actions::Resume>(
+        Endpoint::post::<Resume>(
             "/-/replays/{id}/resume",
-            "Lets a replay that was stopped go on from where it was.",
-            Answers::Json(202, schema::<crate::api::actions::Replay>),
+            "Resumes a stopped replay from where it was.",
+            Answers::Json(202, schema::<Replay>),
             post(replay::resume),
         )
         .refuses(&[404, 409, 429]),

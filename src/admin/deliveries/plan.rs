@@ -1,8 +1,9 @@
-//! What an act would be done to: counted, summed up, and a few shown.
+//! The plan of an action: the deliveries that it would change, counted and summed up.
 use std::time::Duration;
 
-use super::act::{Wanted, is_waiting};
-use super::desk::{Desk, Names, unavailable};
+use super::access::{Names, StoreAccess};
+use super::errors::unavailable;
+use super::filter::Selection;
 use super::show::View;
 use crate::admin::answer::Denied;
 use crate::api::deliveries::Plan;
@@ -11,58 +12,58 @@ use crate::store::archive::{Order, Row, Scope};
 use crate::store::queue::DeliveryRef;
 use crate::telemetry::rfc3339;
 
-/// Deliveries that a plan shows.
-const SAMPLE: usize = 5;
-/// Kinds of events that a plan counts apart.
-const TYPES: usize = 50;
-/// Deliveries of one step.
+/// The number of deliveries that a plan shows.
+const MAX_SAMPLE: usize = 5;
+/// The number of event types that a plan counts separately.
+const MAX_TYPES: usize = 50;
+/// The number of deliveries of one query.
 const STEP: u16 = 500;
-/// How long counting may take.
-const LONGEST: Duration = Duration::from_secs(15);
+/// The maximum duration of counting.
+const MAX_DURATION: Duration = Duration::from_secs(15);
 
-/// Rows, a step at a time.
+/// An iterator over the selected rows, a few at a time.
 pub(super) struct Walk<'a> {
-    desk: &'a dyn Desk,
-    wanted: &'a Wanted,
+    access: &'a StoreAccess,
+    selection: &'a Selection,
     order: Order,
-    /// After which delivery it goes on.
+    /// The delivery after which the next query begins.
     pub(super) after: Option<DeliveryRef>,
-    place: usize,
+    position: usize,
     ended: bool,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(desk: &'a dyn Desk, wanted: &'a Wanted, order: Order) -> Self {
+    pub(super) fn new(access: &'a StoreAccess, selection: &'a Selection, order: Order) -> Self {
         Self {
-            desk,
-            wanted,
+            access,
+            selection,
             order,
             after: None,
-            place: 0,
+            position: 0,
             ended: false,
         }
     }
 
-    /// The next few rows, which can be none; nothing at the end.
+    /// Returns the next rows, at most `limit` and possibly none. `None` at the end.
     pub(super) async fn next(&mut self, limit: u16) -> Result<Option<Vec<Row>>, StoreError> {
         if self.ended {
             return Ok(None);
         }
-        match self.wanted {
-            Wanted::Ids(ids) => {
-                let left = ids.get(self.place..).unwrap_or_default();
+        match self.selection {
+            Selection::Ids(ids) => {
+                let left = ids.get(self.position..).unwrap_or_default();
                 let some = left.get(..usize::from(limit)).unwrap_or(left);
-                self.place += some.len();
-                self.ended = self.place >= ids.len();
-                self.desk.store().rows(Scope::All, some).await.map(Some)
+                self.position += some.len();
+                self.ended = self.position >= ids.len();
+                self.access.store.rows(Scope::All, some).await.map(Some)
             }
-            Wanted::Found(sought) => {
+            Selection::Found(search) => {
                 let page = self
-                    .desk
-                    .store()
+                    .access
+                    .store
                     .page(
-                        sought.scope.clone(),
-                        &sought.filter,
+                        search.scope.clone(),
+                        &search.filter,
                         self.order,
                         self.after,
                         limit,
@@ -76,39 +77,42 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Counts those of `wanted` that `counts`.
+/// Sums up the selected deliveries for which `is_changed` is true.
 pub(super) async fn plan(
-    desk: &dyn Desk,
+    access: &StoreAccess,
     names: &Names,
-    wanted: &Wanted,
+    selection: &Selection,
     order: Order,
-    counts: impl Fn(&Row) -> bool,
+    is_changed: impl Fn(&Row) -> bool,
 ) -> Result<Plan, Denied> {
-    let view = View { desk, names };
-    let (ends, mut walk) = (desk.now().mono + LONGEST, Walk::new(desk, wanted, order));
+    let view = View { access, names };
+    let (ends, mut walk) = (
+        access.now().mono + MAX_DURATION,
+        Walk::new(access, selection, order),
+    );
     let mut plan = Plan {
         complete: true,
         ..Plan::default()
     };
     let (mut first, mut last) = (None::<DeliveryRef>, None::<DeliveryRef>);
     while let Some(rows) = walk.next(STEP).await.map_err(|error| unavailable(&error))? {
-        for row in rows.iter().filter(|row| counts(row)) {
+        for row in rows.iter().filter(|row| is_changed(row)) {
             plan.count += 1;
             plan.bytes += row.size;
             first = Some(first.map_or(row.id, |first| first.min(row.id)));
             last = Some(last.map_or(row.id, |last| last.max(row.id)));
             let name = row.event_type.as_deref().unwrap_or_default();
-            let name = if plan.types.len() < TYPES || plan.types.contains_key(name) {
+            let name = if plan.types.len() < MAX_TYPES || plan.types.contains_key(name) {
                 name
             } else {
                 "…"
             };
             *plan.types.entry(name.to_owned()).or_default() += 1;
-            if plan.sample.len() < SAMPLE {
+            if plan.sample.len() < MAX_SAMPLE {
                 plan.sample.push(view.row(row));
             }
         }
-        if desk.now().mono >= ends {
+        if access.now().mono >= ends {
             plan.complete = walk.ended;
             break;
         }
@@ -116,9 +120,4 @@ pub(super) async fn plan(
     plan.first_at = first.map(|id| rfc3339(id.drawn_at()));
     plan.last_at = last.map(|id| rfc3339(id.drawn_at()));
     Ok(plan)
-}
-
-/// Whether it waits on any of its ways.
-pub(super) fn waits(row: &Row) -> bool {
-    row.units.iter().any(|unit| is_waiting(unit.status))
 }

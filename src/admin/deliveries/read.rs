@@ -1,4 +1,4 @@
-//! Looking: lists, single deliveries, bodies, the audit.
+//! Endpoints that read deliveries: lists, single deliveries, bodies, the audit log.
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,10 +10,11 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::desk::{Desk, Names, bad, no_delivery, no_store, shortened, unavailable};
-use super::filter::{Sought, sought, states};
+use super::access::{Names, StoreAccess};
+use super::errors::{bad_request, no_delivery, quoted, unavailable};
+use super::filter::{Search, parse_states};
 use super::show::{self, View};
-use crate::admin::Source;
+use crate::admin::AdminSource;
 use crate::admin::answer::Denied;
 use crate::admin::token::{MayRead, Reader};
 use crate::api::actions::{Audit, AuditEntry};
@@ -23,62 +24,57 @@ use crate::store::archive::{self, Row, Scope};
 use crate::store::queue::DeliveryRef;
 use crate::telemetry::rfc3339;
 
-/// Deliveries in a list, when nobody says how many, and at most.
-const LISTED: u16 = 50;
-const MOST_LISTED: u16 = 500;
-/// Steps of the store that one call makes: each looks at a bounded number of rows.
-const STEPS: u32 = 20;
-/// Deliveries with one ID of a provider's that are counted.
-const OTHERS: u16 = 100;
-/// Acts in the audit, when nobody says how many, and at most.
-const AUDITED: u16 = 50;
-const MOST_AUDITED: u16 = 1000;
+/// The number of deliveries of a page, by default and at most.
+const DEFAULT_PAGE: u16 = 50;
+const MAX_PAGE: u16 = 500;
+/// The number of queries that one call makes. Each examines a bounded number of rows.
+const MAX_QUERIES: u32 = 20;
+/// The maximum number of other deliveries with the same provider's ID that are counted.
+const MAX_SAME_ID: u16 = 100;
+/// The number of entries of the audit log, by default and at most.
+const DEFAULT_AUDIT: u16 = 50;
+const MAX_AUDIT: u16 = 1000;
 
-/// The desk of a gate.
-pub(super) fn desk(source: &Arc<dyn Source>) -> Result<Arc<dyn Desk>, Denied> {
-    source.desk().ok_or_else(no_store)
-}
-
-/// What `GET /-/deliveries` is asked.
+/// The query of `GET /-/deliveries`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Listed {
-    /// Those of this route; one that is gone from the config has a name still.
+pub(super) struct ListQuery {
+    /// The name of the route. Routes that are gone from the config keep their names.
     route: Option<String>,
-    /// Those on a way that is one of `pending`, `retrying`, `dead`, `cancelled`, `delivered`, `parked`; several with commas between.
+    /// States, separated by commas: `pending`, `retrying`, `dead`, `cancelled`, `delivered`, `parked`.
     state: Option<String>,
-    /// Accepted then or later: RFC 3339, or an age such as `22h`.
+    /// The earliest time of acceptance: RFC 3339, or an age such as `22h`.
     since: Option<String>,
-    /// Accepted before: RFC 3339, or an age.
+    /// The time before which the delivery was accepted: RFC 3339, or an age.
     until: Option<String>,
-    /// The provider's ID.
+    /// The provider's ID of the delivery.
     id: Option<String>,
-    /// The kind of event.
+    /// The event type.
     #[serde(rename = "type")]
     event_type: Option<String>,
-    /// The body contains this text. It needs a token that reads.
+    /// A text that the body contains. It needs a token with `read`.
     text: Option<String>,
-    /// In which direction.
+    /// The order.
     order: Order,
-    /// How many at most: up to 500.
+    /// The maximum number of deliveries: up to 500.
     #[schemars(range(min = 1, max = 500))]
     limit: Option<u16>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     after: Option<String>,
 }
 
 pub(super) async fn list(
-    State(source): State<Arc<dyn Source>>,
+    State(source): State<Arc<dyn AdminSource>>,
     MayRead(may_read): MayRead,
-    asked: Result<Query<Listed>, QueryRejection>,
+    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Deliveries>, Denied> {
-    let Query(asked) = asked.map_err(|error| {
-        bad(
+    let Query(query) = query.map_err(|error| {
+        bad_request(
             &error.body_text(),
-            "`GET /-/openapi.json` says what can be asked",
+            "`GET /-/openapi.json` describes all requests",
         )
     })?;
-    let Listed {
+    let ListQuery {
         route,
         state,
         since,
@@ -89,14 +85,14 @@ pub(super) async fn list(
         order,
         limit,
         after,
-    } = asked;
+    } = query;
     if text.is_some() {
-        // whoever may search a body piece by piece reads it
+        // a body can be read by searching for it piece by piece
         may_read?;
     }
-    let limit = limit.unwrap_or(LISTED);
-    if limit == 0 || limit > MOST_LISTED {
-        return Err(bad(
+    let limit = limit.unwrap_or(DEFAULT_PAGE);
+    if limit == 0 || limit > MAX_PAGE {
+        return Err(bad_request(
             "`limit` is out of bounds",
             "write a number from 1 to 500",
         ));
@@ -104,12 +100,12 @@ pub(super) async fn list(
     let after = after.map(|after| cursor(&after)).transpose()?;
     let state = state
         .as_deref()
-        .map(states)
+        .map(parse_states)
         .transpose()?
         .unwrap_or_default();
-    let desk = desk(&source)?;
-    let names = Names::of(&*desk).await?;
-    let sought = sought(
+    let access = StoreAccess::of(&source)?;
+    let names = Names::of(&access).await?;
+    let search = Search::new(
         &Filter {
             route,
             state,
@@ -120,11 +116,11 @@ pub(super) async fn list(
             text,
         },
         &names,
-        desk.now().wall,
+        access.now().wall,
     )?;
-    let (rows, next) = page(&*desk, &sought, order_of(order), after, limit).await?;
+    let (rows, next) = page(&access, &search, order_of(order), after, limit).await?;
     let view = View {
-        desk: &*desk,
+        access: &access,
         names: &names,
     };
     Ok(Json(Deliveries {
@@ -133,23 +129,23 @@ pub(super) async fn list(
     }))
 }
 
-/// A page, in so many steps of the store at most.
+/// Returns a page, after at most [`MAX_QUERIES`] queries, and the delivery after which the next page begins.
 async fn page(
-    desk: &dyn Desk,
-    sought: &Sought,
+    access: &StoreAccess,
+    search: &Search,
     order: archive::Order,
     mut after: Option<DeliveryRef>,
     limit: u16,
 ) -> Result<(Vec<Row>, Option<DeliveryRef>), Denied> {
     let mut rows = Vec::new();
-    for _ in 0..STEPS {
+    for _ in 0..MAX_QUERIES {
         let left = limit.saturating_sub(u16::try_from(rows.len()).unwrap_or(u16::MAX));
         if left == 0 {
             break;
         }
-        let page = desk
-            .store()
-            .page(sought.scope.clone(), &sought.filter, order, after, left)
+        let page = access
+            .store
+            .page(search.scope.clone(), &search.filter, order, after, left)
             .await
             .map_err(|error| unavailable(&error))?;
         rows.extend(page.rows);
@@ -162,7 +158,12 @@ async fn page(
 }
 
 fn cursor(text: &str) -> Result<DeliveryRef, Denied> {
-    parse(text).ok_or_else(|| bad("`after` is no cursor", "give the `next` of the page before"))
+    parse_id(text).ok_or_else(|| {
+        bad_request(
+            "`after` is not a cursor",
+            "write the `next` of the previous page",
+        )
+    })
 }
 
 pub(super) fn order_of(order: Order) -> archive::Order {
@@ -172,27 +173,29 @@ pub(super) fn order_of(order: Order) -> archive::Order {
     }
 }
 
-/// An ID of ours.
-pub(super) fn parse(text: &str) -> Option<DeliveryRef> {
+/// Parses a gateway's ID of a delivery.
+pub(super) fn parse_id(text: &str) -> Option<DeliveryRef> {
     uuid::Uuid::try_parse(text).ok().map(DeliveryRef)
 }
 
-/// The ID of a path.
+/// Returns the ID in a path.
 pub(super) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String, Denied> {
     path.map(|Path(id)| id).map_err(|error| {
-        bad(
+        bad_request(
             &error.body_text(),
-            "write the ID with everything but letters, digits and `-` encoded",
+            "percent-encode the ID, except for letters, digits and `-`",
         )
     })
 }
 
-/// Returns the delivery with that ID, or the newest with that ID of a provider's, and how many others have it.
-/// An ID of a provider's names a delivery within one route, account and set of path parameters alone: deliveries of several are refused.
-pub(super) async fn find(desk: &dyn Desk, id: &str) -> Result<(archive::Shown, u64), Denied> {
-    let told = |error| unavailable(&error);
-    if let Some(id) = parse(id)
-        && let Some(shown) = desk.store().get(Scope::All, id).await.map_err(told)?
+/// Finds a delivery by the gateway's ID, or the newest one with a provider's ID and the number of older ones.
+///
+/// A provider's ID names a delivery only within one route, account and set of path parameters. If deliveries of several have it, an error is
+/// returned.
+pub(super) async fn find(access: &StoreAccess, id: &str) -> Result<(archive::Shown, u64), Denied> {
+    let failed = |error| unavailable(&error);
+    if let Some(id) = parse_id(id)
+        && let Some(shown) = access.store.get(Scope::All, id).await.map_err(failed)?
     {
         return Ok((shown, 0));
     }
@@ -200,48 +203,45 @@ pub(super) async fn find(desk: &dyn Desk, id: &str) -> Result<(archive::Shown, u
         delivery_id: Some(id.into()),
         ..archive::Filter::default()
     };
-    let page = desk
-        .store()
+    let page = access
+        .store
         .page(
             Scope::All,
             &filter,
             archive::Order::Newest,
             None,
-            OTHERS + 1,
+            MAX_SAME_ID + 1,
         )
         .await
-        .map_err(told)?;
+        .map_err(failed)?;
     let Some(newest) = page.rows.first() else {
         return Err(no_delivery(id));
     };
-    let names = Names::of(desk).await?;
+    let names = Names::of(access).await?;
     if page
         .rows
         .iter()
         .any(|row| !same_sender(&names, row, newest))
     {
-        let help = "`GET /-/deliveries?id=…` lists them with their routes and accounts; ask by the gateway's own `id`";
-        let error = format!(
-            "several routes or accounts have a delivery {}",
-            shortened(id)
-        );
+        let help = "`GET /-/deliveries?id=…` lists them with their routes and accounts; use the gateway's own `id`";
+        let error = format!("several routes or accounts have a delivery {}", quoted(id));
         return Err(Denied::new(StatusCode::CONFLICT, &error, help));
     }
     let others = u64::try_from(page.rows.len())
         .unwrap_or(u64::MAX)
         .saturating_sub(1);
-    match desk
-        .store()
+    match access
+        .store
         .get(Scope::All, newest.id)
         .await
-        .map_err(told)?
+        .map_err(failed)?
     {
         Some(shown) => Ok((shown, others)),
         None => Err(no_delivery(id)),
     }
 }
 
-/// Whether two deliveries come from the same sender, so that an ID of the provider's names one delivery among theirs.
+/// Returns whether two deliveries have the same sender: then a provider's ID names one delivery among theirs.
 pub(super) fn same_sender(names: &Names, one: &Row, other: &Row) -> bool {
     let account = |row: &Row| stored::fact(&row.record, stored::ACCOUNT).map(str::to_owned);
     names.origin(one.origin.0) == names.origin(other.origin.0)
@@ -250,39 +250,39 @@ pub(super) fn same_sender(names: &Names, one: &Row, other: &Row) -> bool {
 }
 
 pub(super) async fn show(
-    State(source): State<Arc<dyn Source>>,
+    State(source): State<Arc<dyn AdminSource>>,
     MayRead(may_read): MayRead,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<DeliveryDetails>, Denied> {
-    let (id, desk) = (id_of(path)?, desk(&source)?);
-    let (shown, others) = find(&*desk, &id).await?;
-    let names = Names::of(&*desk).await?;
+    let (id, access) = (id_of(path)?, StoreAccess::of(&source)?);
+    let (shown, others) = find(&access, &id).await?;
+    let names = Names::of(&access).await?;
     Ok(Json(
         View {
-            desk: &*desk,
+            access: &access,
             names: &names,
         }
-        .whole(&shown, others, may_read.is_ok()),
+        .details(&shown, others, may_read.is_ok()),
     ))
 }
 
-/// What `GET /-/deliveries/{id}/body` is asked.
+/// The query of `GET /-/deliveries/{id}/body`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Raw {
-    /// As bytes, to be saved, instead of as text.
+pub(super) struct BodyQuery {
+    /// Whether to return the body as bytes to save, instead of as text.
     raw: bool,
 }
 
 pub(super) async fn body(
     _: Reader,
-    State(source): State<Arc<dyn Source>>,
+    State(source): State<Arc<dyn AdminSource>>,
     path: Result<Path<String>, PathRejection>,
-    asked: Result<Query<Raw>, QueryRejection>,
+    query: Result<Query<BodyQuery>, QueryRejection>,
 ) -> Result<Response, Denied> {
-    let Query(Raw { raw }) =
-        asked.map_err(|error| bad(&error.body_text(), "write `?raw=true`, or nothing"))?;
-    let (shown, _) = find(&*desk(&source)?, &id_of(path)?).await?;
+    let Query(BodyQuery { raw }) =
+        query.map_err(|error| bad_request(&error.body_text(), "write `?raw=true`, or no query"))?;
+    let (shown, _) = find(&StoreAccess::of(&source)?, &id_of(path)?).await?;
     let body = show::body(&shown.stored.record, &shown.stored.body);
     Ok(match raw {
         true => bytes(body),
@@ -299,14 +299,14 @@ pub(super) async fn body(
 
 pub(super) async fn http(
     _: Reader,
-    State(source): State<Arc<dyn Source>>,
+    State(source): State<Arc<dyn AdminSource>>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Denied> {
-    let (shown, _) = find(&*desk(&source)?, &id_of(path)?).await?;
+    let (shown, _) = find(&StoreAccess::of(&source)?, &id_of(path)?).await?;
     Ok(bytes(show::raw(&shown.stored.record, &shown.stored.body)))
 }
 
-/// Bytes that a browser saves and does not show.
+/// Returns bytes as a download, which a browser saves and does not show.
 fn bytes(bytes: Vec<u8>) -> Response {
     const HEAD: [(HeaderName, HeaderValue); 2] = [
         (
@@ -318,30 +318,30 @@ fn bytes(bytes: Vec<u8>) -> Response {
     (StatusCode::OK, HEAD, bytes).into_response()
 }
 
-/// What `GET /-/audit` is asked.
+/// The query of `GET /-/audit`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Audited {
-    /// How many at most: up to 1000.
+pub(super) struct AuditQuery {
+    /// The maximum number of entries: up to 1000.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<u16>,
 }
 
 pub(super) async fn audit(
-    State(source): State<Arc<dyn Source>>,
-    asked: Result<Query<Audited>, QueryRejection>,
+    State(source): State<Arc<dyn AdminSource>>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Result<Json<Audit>, Denied> {
-    let Query(Audited { limit }) =
-        asked.map_err(|error| bad(&error.body_text(), "write `?limit=20`"))?;
-    let limit = limit.unwrap_or(AUDITED);
-    if limit == 0 || limit > MOST_AUDITED {
-        return Err(bad(
+    let Query(AuditQuery { limit }) =
+        query.map_err(|error| bad_request(&error.body_text(), "write `?limit=20`"))?;
+    let limit = limit.unwrap_or(DEFAULT_AUDIT);
+    if limit == 0 || limit > MAX_AUDIT {
+        return Err(bad_request(
             "`limit` is out of bounds",
             "write a number from 1 to 1000",
         ));
     }
-    let rows = desk(&source)?
-        .store()
+    let rows = StoreAccess::of(&source)?
+        .store
         .audit(limit)
         .await
         .map_err(|error| unavailable(&error))?;

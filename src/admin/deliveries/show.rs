@@ -1,11 +1,11 @@
-//! Deliveries of the store as the API shows them.
+//! Converts deliveries of the store into those of the API.
 use std::time::Duration;
 
 use axum::http::HeaderName;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::desk::{Desk, Names};
+use super::access::{Names, StoreAccess};
 use crate::api::deliveries::{
     Attempt, BodyFacts, Delivery, DeliveryDetails, DeliveryState, Header, LastAttempt, Request,
     Target,
@@ -18,14 +18,14 @@ use crate::store::record::{Pairs, Record, parse_headers};
 use crate::telemetry::rfc3339;
 use crate::verify::SecretLocations;
 
-/// A view of the store at one time.
+/// Everything that the conversion needs besides the delivery.
 pub(super) struct View<'a> {
-    pub(super) desk: &'a dyn Desk,
+    pub(super) access: &'a StoreAccess,
     pub(super) names: &'a Names,
 }
 
 impl View<'_> {
-    /// A row of a list.
+    /// Converts a row of a list.
     pub(super) fn row(&self, row: &Row) -> Delivery {
         Delivery {
             id: row.id.to_string(),
@@ -56,14 +56,15 @@ impl View<'_> {
             .filter(|_| !unit.leased && state != DeliveryState::Parked);
         Target {
             max_attempts: self
-                .desk
+                .access
+                .source
                 .policy(&target)
                 .and_then(|policy| policy.max_attempts),
             target,
             state,
             attempt_count: unit.tries,
             next_at: planned
-                .and_then(|next| self.desk.now().wall.checked_add(next))
+                .and_then(|next| self.access.now().wall.checked_add(next))
                 .map(rfc3339),
             leased: unit.leased,
             reason: unit.reason.map(reason),
@@ -71,11 +72,11 @@ impl View<'_> {
         }
     }
 
-    /// All of it; `bodies` says whether what the app answered is shown.
-    pub(super) fn whole(
+    /// Converts a delivery with its request and attempts. `bodies` says whether the bodies of responses are shown.
+    pub(super) fn details(
         &self,
         shown: &archive::Shown,
-        others: u64,
+        same_id_count: u64,
         bodies: bool,
     ) -> DeliveryDetails {
         let stored = &shown.stored;
@@ -94,7 +95,7 @@ impl View<'_> {
         };
         DeliveryDetails {
             delivery,
-            same_id_count: others,
+            same_id_count,
             request: request(record, &secrets),
             body: BodyFacts {
                 size,
@@ -144,7 +145,7 @@ fn request(record: &Record, secrets: &SecretLocations) -> Request {
         Some(at) => (record.target.get(..at).unwrap_or_default(), true),
         None => (&record.target[..], false),
     };
-    let said = |name| fact(record, name).map(str::to_owned);
+    let text_of = |name| fact(record, name).map(str::to_owned);
     let at = |name| stored::time(record, name).map(rfc3339);
     Request {
         method: text(&record.method),
@@ -152,15 +153,15 @@ fn request(record: &Record, secrets: &SecretLocations) -> Request {
         query,
         host: text(&record.authority),
         headers: headers(&record.headers, secrets),
-        client: said(stored::CLIENT),
+        client: text_of(stored::CLIENT),
         tls: record.tls,
         received_at: at(stored::RECEIVED_AT),
-        request_id: said(stored::REQUEST_ID),
-        provider: said(stored::PROVIDER),
+        request_id: text_of(stored::REQUEST_ID),
+        provider: text_of(stored::PROVIDER),
         verified: fact(record, stored::VERIFIED) == Some("true"),
-        secret: said(stored::SECRET),
+        secret: text_of(stored::SECRET),
         signed_at: at(stored::SIGNED_AT),
-        covers: said(stored::COVERS),
+        covers: text_of(stored::COVERS),
         params: stored::parameters(record)
             .0
             .iter()
@@ -170,7 +171,7 @@ fn request(record: &Record, secrets: &SecretLocations) -> Request {
     }
 }
 
-/// Headers fit for showing.
+/// Converts headers, without the secrets in them.
 fn headers(pairs: &Pairs, secrets: &SecretLocations) -> Vec<Header> {
     let shown = |(name, value): &(Bytes, Bytes)| {
         let name = String::from_utf8_lossy(name).into_owned();
@@ -182,7 +183,7 @@ fn headers(pairs: &Pairs, secrets: &SecretLocations) -> Vec<Header> {
     pairs.iter().map(shown).collect()
 }
 
-/// Returns a value for people; none under a name that no header can have.
+/// Returns the value of a header without the secrets in it.
 fn shown_value(name: &str, value: &[u8], secrets: &SecretLocations) -> String {
     HeaderName::from_bytes(name.as_bytes()).map_or_else(
         |_| format!("[{} bytes]", value.len()),
@@ -190,7 +191,7 @@ fn shown_value(name: &str, value: &[u8], secrets: &SecretLocations) -> String {
     )
 }
 
-/// The first header of that name.
+/// Returns the first header with that name.
 pub(super) fn header(pairs: &Pairs, name: &str) -> Option<Bytes> {
     pairs
         .iter()
@@ -203,23 +204,23 @@ pub(super) fn raw(record: &Record, body: &[u8]) -> Vec<u8> {
     let secrets = stored::secret_locations(record);
     let body = secrets.show_body(body);
     let mut raw = Vec::with_capacity(body.len() + 1024);
-    for piece in [
+    for part in [
         &record.method[..],
         b" ",
         &secrets.show_target(&record.target),
         b" HTTP/1.1\r\n",
     ] {
-        raw.extend_from_slice(piece);
+        raw.extend_from_slice(part);
     }
     let mut line = |name: &[u8], value: &[u8]| {
-        for piece in [name, b": ", value, b"\r\n"] {
-            raw.extend_from_slice(piece);
+        for part in [name, b": ", value, b"\r\n"] {
+            raw.extend_from_slice(part);
         }
     };
     if header(&record.headers, "host").is_none() {
         line(b"host", &record.authority);
     }
-    // how the body was framed is over: it is whole now
+    // the body is complete now, however it was framed
     let is_framing = |name: &[u8]| {
         name.eq_ignore_ascii_case(b"transfer-encoding")
             || name.eq_ignore_ascii_case(b"content-length")

@@ -8,11 +8,9 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::*;
-use crate::admin::api;
-use crate::admin::tests::{BEARER, Fixed, JSON, exchange, loopback, request};
-use crate::clock::{Clock as _, Now, SystemClock};
-use crate::dedupe::key::{Identity, Scope};
+use crate::admin::router;
+use crate::admin::tests::{BEARER, Fixed, FixedDeliveries, JSON, exchange, loopback, request};
+use crate::clock::{Clock as _, SystemClock};
 use crate::queue::stored;
 use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
 use crate::retry::Reason;
@@ -29,53 +27,7 @@ use crate::verify::{Cleared, Covers, SecretLocations, StoredProof};
 const LEASE: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_secs(3600);
 
-/// A desk whose config has these routes.
-#[derive(Debug)]
-struct Fake {
-    store: Arc<dyn Store>,
-    routes: Mutex<Vec<&'static str>>,
-}
-
-impl Desk for Fake {
-    fn store(&self) -> &Arc<dyn Store> {
-        &self.store
-    }
-
-    fn now(&self) -> Now {
-        SystemClock.now()
-    }
-
-    fn policy(&self, route: &str) -> Option<Policy> {
-        self.routes.lock().contains(&route).then_some(Policy {
-            max_attempts: Some(12),
-        })
-    }
-
-    fn keyed(&self, route: &str, named: DeliveryName<'_>) -> Keyed {
-        match route {
-            "stripe" if named.params.0.is_empty() => Keyed::By(vec![self.key(named.id)]),
-            "stripe" => Keyed::Needs {
-                params: Vec::new(),
-                account: false,
-            },
-            "github" => Keyed::ByBody,
-            _ => Keyed::NoRoute,
-        }
-    }
-}
-
-impl Fake {
-    fn key(&self, id: &str) -> Key {
-        let identity = Identity {
-            id: Some(id.as_bytes()),
-            ..Identity::default()
-        };
-        Scope::named("stripe", &Params::default(), None)
-            .ledger_key(&self.store.hash_key(), identity)
-    }
-}
-
-/// A request as it came.
+/// Makes a request as it was received.
 fn received(target: &str, lines: &[(&str, &str)], body: Bytes) -> Received {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
@@ -107,14 +59,14 @@ fn received(target: &str, lines: &[(&str, &str)], body: Bytes) -> Received {
 }
 
 /// A gate's admin API.
-struct Desks {
-    desk: Arc<Fake>,
+struct TestApi {
+    deliveries: Arc<FixedDeliveries>,
     router: axum::Router,
     numbers: [u32; 2],
     _directory: TempDir,
 }
 
-impl Desks {
+impl TestApi {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(
@@ -129,17 +81,17 @@ impl Desks {
         });
         let numbers = store.numbers(&named).await.unwrap();
         let numbers = [numbers[0].number, numbers[1].number];
-        let desk = Arc::new(Fake {
+        let deliveries = Arc::new(FixedDeliveries {
             store,
             routes: Mutex::new(vec!["stripe", "github"]),
         });
         let source = Fixed {
-            desk: Some(Arc::clone(&desk) as _),
+            deliveries: Some(Arc::clone(&deliveries)),
             ..Fixed::default()
         };
-        let router = api::router(Arc::new(source), loopback());
+        let router = router(Arc::new(source), loopback());
         Self {
-            desk,
+            deliveries,
             router,
             numbers,
             _directory: directory,
@@ -175,14 +127,14 @@ impl Desks {
         .await
     }
 
-    /// Without a token.
+    /// Reads without a token.
     async fn get(&self, path: &str) -> Value {
         let (status, answer) = self.ask(&format!("GET {path}"), false, None).await;
         assert_eq!(status, 200, "{path}: {answer}");
         answer
     }
 
-    /// With one.
+    /// Reads with a token.
     async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.ask(&format!("POST {path}"), true, Some(&body)).await
     }
@@ -263,12 +215,12 @@ impl Desks {
         let accept = self.delivery(route, id, start);
         let of = accept.id;
         let dedupe = Dedupe::Key {
-            key: self.desk.key(id),
+            key: self.deliveries.key(id),
             window: WINDOW,
             dead: OnDead::Revive,
         };
         let Accepted::New(leases) = self
-            .desk
+            .deliveries
             .store
             .accept(Arc::new(accept), dedupe)
             .await
@@ -279,7 +231,7 @@ impl Desks {
         (of, leases)
     }
 
-    /// One that a try came to.
+    /// Stores a delivery and settles its first attempt.
     async fn tried(&self, route: usize, id: &str, status: u16, next: Next) -> DeliveryRef {
         let (of, leases) = self.put(route, id, Start::Mine(LEASE)).await;
         self.settle(leases[0], status, next).await;
@@ -304,7 +256,7 @@ impl Desks {
             body: "migrating, back soon".into(),
         };
         assert_eq!(
-            self.desk
+            self.deliveries
                 .store
                 .settle(lease, Some(attempt), next)
                 .await
@@ -321,30 +273,29 @@ impl Desks {
 
 #[tokio::test]
 async fn lists_have_what_was_asked_for() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     let begun = crate::telemetry::rfc3339(SystemClock.now().wall - Duration::from_secs(1));
-    desks.put(0, "waits", Start::Anyone).await;
-    desks.tried(0, "again", 503, Next::RetryIn(LEASE)).await;
-    desks.dead("dead").await;
-    desks.tried(1, "done", 200, Next::Delivered).await;
-    assert_eq!(desks.list("").await, ["done", "dead", "again", "waits"]);
+    api.put(0, "waits", Start::Anyone).await;
+    api.tried(0, "again", 503, Next::RetryIn(LEASE)).await;
+    api.dead("dead").await;
+    api.tried(1, "done", 200, Next::Delivered).await;
+    assert_eq!(api.list("").await, ["done", "dead", "again", "waits"]);
     assert_eq!(
-        desks.list("order=oldest&route=stripe").await,
+        api.list("order=oldest&route=stripe").await,
         ["waits", "again", "dead"]
     );
-    assert_eq!(desks.list("state=dead,retrying").await, ["dead", "again"]);
+    assert_eq!(api.list("state=dead,retrying").await, ["dead", "again"]);
     assert_eq!(
-        desks
-            .list("state=pending&route=stripe&type=invoice.paid")
+        api.list("state=pending&route=stripe&type=invoice.paid")
             .await,
         ["waits"]
     );
-    assert_eq!(desks.list("state=delivered").await, ["done"]);
-    assert_eq!(desks.list("id=dead").await, ["dead"]);
-    assert_eq!(desks.list("type=other").await.len(), 0);
-    assert_eq!(desks.list("until=1h").await.len(), 0);
-    assert_eq!(desks.list(&format!("since={begun}")).await.len(), 4);
-    let one = &desks.get("/-/deliveries?id=again").await["deliveries"][0];
+    assert_eq!(api.list("state=delivered").await, ["done"]);
+    assert_eq!(api.list("id=dead").await, ["dead"]);
+    assert_eq!(api.list("type=other").await.len(), 0);
+    assert_eq!(api.list("until=1h").await.len(), 0);
+    assert_eq!(api.list(&format!("since={begun}")).await.len(), 4);
+    let one = &api.get("/-/deliveries?id=again").await["deliveries"][0];
     assert_eq!(one["origin"], json!({ "kind": "route", "name": "stripe" }));
     assert_eq!(one["targets"][0]["last"]["outcome"], "503");
     assert_eq!(
@@ -361,33 +312,33 @@ async fn lists_have_what_was_asked_for() {
             .ends_with('Z')
     );
     assert_eq!(
-        desks.get("/-/deliveries?id=dead").await["deliveries"][0]["targets"][0]["reason"],
+        api.get("/-/deliveries?id=dead").await["deliveries"][0]["targets"][0]["reason"],
         "410"
     );
-    desks.desk.routes.lock().remove(0);
-    assert_eq!(desks.list("state=parked").await, ["again", "waits"]);
-    assert_eq!(desks.list("state=pending,retrying").await.len(), 0);
+    api.deliveries.routes.lock().remove(0);
+    assert_eq!(api.list("state=parked").await, ["again", "waits"]);
+    assert_eq!(api.list("state=pending,retrying").await.len(), 0);
     assert_eq!(
-        desks.list("route=stripe").await.len(),
+        api.list("route=stripe").await.len(),
         3,
         "a route that is gone has its name still"
     );
     assert_eq!(
-        desks.get("/-/deliveries?id=waits").await["deliveries"][0]["targets"][0]["state"],
+        api.get("/-/deliveries?id=waits").await["deliveries"][0]["targets"][0]["state"],
         "parked"
     );
 }
 
 #[tokio::test]
 async fn pages_go_on_and_wrong_questions_are_told() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     for number in 0..7 {
-        desks.put(0, &format!("evt_{number}"), Start::Anyone).await;
+        api.put(0, &format!("evt_{number}"), Start::Anyone).await;
     }
     let mut found = Vec::new();
     let mut after = String::new();
     for _ in 0..4 {
-        let page = desks.get(&format!("/-/deliveries?limit=2{after}")).await;
+        let page = api.get(&format!("/-/deliveries?limit=2{after}")).await;
         found.extend(
             page["deliveries"]
                 .as_array()
@@ -420,7 +371,7 @@ async fn pages_go_on_and_wrong_questions_are_told() {
         ("route=nobody", 404),
         ("text=c-evt_1", 401),
     ] {
-        let (is, answer) = desks
+        let (is, answer) = api
             .ask(&format!("GET /-/deliveries?{query}"), false, None)
             .await;
         assert_eq!(is, status, "{query}: {answer}");
@@ -429,11 +380,9 @@ async fn pages_go_on_and_wrong_questions_are_told() {
             "{query}: {answer}"
         );
     }
-    let (_, found) = desks
-        .ask("GET /-/deliveries?text=c-evt_1", true, None)
-        .await;
+    let (_, found) = api.ask("GET /-/deliveries?text=c-evt_1", true, None).await;
     assert_eq!(found["deliveries"].as_array().unwrap().len(), 1);
-    let none = api::router(Arc::new(Fixed::default()), loopback());
+    let none = router(Arc::new(Fixed::default()), loopback());
     let (status, answer) =
         exchange(none, &request("GET /-/deliveries", &["Host: localhost"])).await;
     assert_eq!((status, answer.contains("store.path")), (409, true));
@@ -441,10 +390,10 @@ async fn pages_go_on_and_wrong_questions_are_told() {
 
 #[tokio::test]
 async fn one_is_shown_without_its_secrets() {
-    let desks = Desks::new().await;
-    let id = desks.tried(0, "evt/1", 503, Next::RetryIn(LEASE)).await;
+    let api = TestApi::new().await;
+    let id = api.tried(0, "evt/1", 503, Next::RetryIn(LEASE)).await;
     for path in [id.to_string(), "evt%2F1".to_owned()] {
-        let shown = desks.get(&format!("/-/deliveries/{path}")).await;
+        let shown = api.get(&format!("/-/deliveries/{path}")).await;
         assert_eq!(
             (&shown["id"], &shown["delivery_id"], &shown["type"]),
             (
@@ -499,20 +448,19 @@ async fn one_is_shown_without_its_secrets() {
             "not without a token"
         );
     }
-    let (_, shown) = desks
+    let (_, shown) = api
         .ask(&format!("GET /-/deliveries/{id}"), true, None)
         .await;
     assert_eq!(shown["attempts"][0]["body_text"], "migrating, back soon");
     for tail in ["body", "http"] {
         assert_eq!(
-            desks
-                .raw(&format!("GET /-/deliveries/{id}/{tail}"), false, None)
+            api.raw(&format!("GET /-/deliveries/{id}/{tail}"), false, None)
                 .await
                 .0,
             401
         );
     }
-    let (_, answer) = desks
+    let (_, answer) = api
         .raw(&format!("GET /-/deliveries/{id}/body"), true, None)
         .await;
     assert!(
@@ -520,14 +468,14 @@ async fn one_is_shown_without_its_secrets() {
         "{answer}"
     );
     assert!(answer.ends_with("{\"customer\":\"c-evt/1\",\"bell\":\"\u{7}\"}"));
-    let (_, answer) = desks
+    let (_, answer) = api
         .raw(&format!("GET /-/deliveries/{id}/body?raw=true"), true, None)
         .await;
     assert!(
         answer.contains("application/octet-stream") && answer.contains("attachment"),
         "{answer}"
     );
-    let (_, answer) = desks
+    let (_, answer) = api
         .raw(&format!("GET /-/deliveries/{id}/http"), true, None)
         .await;
     let http = answer.split_once("\r\n\r\n").unwrap().1;
@@ -542,15 +490,14 @@ async fn one_is_shown_without_its_secrets() {
     );
     for path in ["nobody", "018f0000-0000-7000-8000-000000000000", "%00"] {
         assert_eq!(
-            desks
-                .ask(&format!("GET /-/deliveries/{path}"), false, None)
+            api.ask(&format!("GET /-/deliveries/{path}"), false, None)
                 .await
                 .0,
             404,
             "{path}"
         );
     }
-    assert_eq!(desks.ask("GET /-/deliveries/%ff", false, None).await.0, 400);
+    assert_eq!(api.ask("GET /-/deliveries/%ff", false, None).await.0, 400);
 }
 
 mod acting;

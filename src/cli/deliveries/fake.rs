@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::api::actions::Replay;
 use crate::api::deliveries::{Delivery, DeliveryDetails, Filter, Plan};
+use crate::api::tail::TailLine;
 use crate::cli::term::{self, Look};
-use crate::telemetry::TailLine;
 
 pub(in crate::cli) fn look() -> Look {
     Look {

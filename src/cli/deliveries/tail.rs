@@ -5,14 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::timeout;
 
-use crate::admin::live::{StreamPosition, TailItem};
+use crate::api::tail::{StreamPosition, TailItem, TailLine};
 use crate::cli::ask::{Door, GateArgs};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::table::cut;
 use crate::cli::term::{self, BOLD, DIM, Look, Sign};
 use crate::clock::{Clock as _, SystemClock};
-use crate::telemetry::TailLine;
 
 /// The gate ends a stream before this.
 const STREAM: Duration = Duration::from_secs(65);

@@ -6,20 +6,20 @@ use crate::cli::Exit;
 
 const ID: &str = "01936000-0000-7000-8000-000000000001";
 
-fn one(status: &str) -> Value {
+fn one(state: &str) -> Value {
     delivery(
         "evt_1",
         "invoice.paid",
         "2026-11-24T13:04:33Z",
-        json!({ "status": status }),
+        json!({ "state": state }),
     )
 }
 
-fn whole(status: &str) -> Value {
-    let mut value = one(status);
+fn whole(state: &str) -> Value {
+    let mut value = one(state);
     let request = json!({ "method": "POST", "path": "/a", "query": false, "host": "a", "headers": [], "client": null, "tls": false, "received_at": null,
-        "request_id": null, "provider": null, "verified": true, "secret": null, "signed_at": null, "covers": null, "params": {}, "answered": null });
-    let more = json!({ "others": 0, "request": request, "body": { "size": 2, "sha256": "ab", "content_type": null }, "attempts": [] });
+        "request_id": null, "provider": null, "verified": true, "secret": null, "signed_at": null, "covers": null, "params": {}, "response_status": null });
+    let more = json!({ "same_id_count": 0, "request": request, "body": { "size": 2, "sha256": "ab", "content_type": null }, "attempts": [] });
     value
         .as_object_mut()
         .unwrap()

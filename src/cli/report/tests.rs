@@ -21,18 +21,18 @@ fn sample() -> Report {
         "now": "2026-11-23T13:12:00Z",
         "routes": [
             { "route": "shopify", "mode": "observe", "observes": true, "until": "2026-12-01T00:00:00Z", "since": "2026-11-16T09:12:00Z",
-              "authentic": 14_902, "let_in_at": "2026-11-23T13:08:00Z",
+              "authentic": 14_902, "last_authentic_at": "2026-11-23T13:08:00Z",
               "refused": [{ "code": "signature_missing", "count": 31, "last_at": "2026-11-21T09:00:00Z",
                             "hint": "all from 10.0.9.4, User-Agent curl/8.5: a test?" }] },
             { "route": "stripe", "mode": "observe", "observes": true, "until": "2026-12-01T00:00:00Z", "since": "2026-11-23T11:00:00Z",
-              "authentic": 1, "let_in_at": "2026-11-23T11:00:12Z",
+              "authentic": 1, "last_authentic_at": "2026-11-23T11:00:12Z",
               "refused": [{ "code": "signature_mismatch", "count": 1_204, "last_at": "2026-11-23T13:11:48Z",
                             "hint": "from many clients (Stripe/1.0): another secret?" },
                           { "code": "timestamp_stale", "count": 3, "last_at": "2026-11-23T13:00:00Z", "hint": "from 2 clients: clocks apart?" }] },
-            { "route": "github", "mode": "enforce", "observes": false, "until": null, "since": null, "authentic": 0, "let_in_at": null, "refused": [] },
+            { "route": "github", "mode": "enforce", "observes": false, "until": null, "since": null, "authentic": 0, "last_authentic_at": null, "refused": [] },
             { "route": "old", "mode": "enforce", "observes": false, "until": "2026-11-20T00:00:00Z", "since": "2026-11-16T09:12:00Z",
-              "authentic": 7, "let_in_at": "2026-11-19T13:08:00Z", "refused": [] },
-            { "route": "open", "mode": "none", "observes": false, "until": null, "since": null, "authentic": 0, "let_in_at": null, "refused": [] },
+              "authentic": 7, "last_authentic_at": "2026-11-19T13:08:00Z", "refused": [] },
+            { "route": "open", "mode": "none", "observes": false, "until": null, "since": null, "authentic": 0, "last_authentic_at": null, "refused": [] },
         ],
     }))
     .unwrap()

@@ -1,8 +1,9 @@
 //! Finds another delivery with the ID of one that is to be replayed: the app would see it twice.
 use std::time::Duration;
 
-use crate::admin::deliveries::act::is_waiting;
-use crate::admin::deliveries::desk::{DeliveryName, Desk, Keyed, Names};
+use crate::admin::deliveries::access::{Names, StoreAccess};
+use crate::admin::deliveries::filter::is_waiting;
+use crate::admin::{DeliveryName, LedgerKeys};
 use crate::queue::stored;
 use crate::random;
 use crate::store::archive::{Filter, Order, Row, Scope, Status};
@@ -15,7 +16,7 @@ const CLAIM_LEASE: Duration = Duration::from_secs(1);
 
 /// Describes another delivery or request with the ID of `row` that was delivered, or will be; `None` if there is none.
 pub(in crate::admin::deliveries) async fn find_duplicate(
-    desk: &dyn Desk,
+    access: &StoreAccess,
     names: &Names,
     row: &Row,
 ) -> Result<Option<String>, StoreError> {
@@ -28,8 +29,8 @@ pub(in crate::admin::deliveries) async fn find_duplicate(
             key: row.key,
             ..Filter::default()
         };
-        let page = desk
-            .store()
+        let page = access
+            .store
             .page(
                 Scope::of(row.origin),
                 &filter,
@@ -76,19 +77,25 @@ pub(in crate::admin::deliveries) async fn find_duplicate(
     let key = match row.key {
         Some(key) => key,
         // recorded by an earlier version, without its key
-        None => match desk.keyed(&names.origin(row.origin.0).name, named) {
-            Keyed::By(keys) => match keys.first() {
+        None => match access
+            .source
+            .ledger_keys(&names.origin(row.origin.0).name, named)
+        {
+            LedgerKeys::Known(keys) => match keys.first() {
                 Some(key) => *key,
                 None => return Ok(None),
             },
-            Keyed::ByBody | Keyed::Needs { .. } | Keyed::Not | Keyed::NoRoute => return Ok(None),
+            LedgerKeys::NeedsBody
+            | LedgerKeys::Needs { .. }
+            | LedgerKeys::NoDedupe
+            | LedgerKeys::NoRoute => return Ok(None),
         },
     };
     let token = Token(random::wide());
-    let claimed = desk.store().claim(key, token, CLAIM_LEASE).await?;
+    let claimed = access.store.claim(key, token, CLAIM_LEASE).await?;
     Ok(match claimed {
         Claimed::Fresh => {
-            desk.store().release_soon(key, token);
+            access.store.release_soon(key, token);
             None
         }
         Claimed::InFlight { .. } => Some("a request in flight".to_owned()),

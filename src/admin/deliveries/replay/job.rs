@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::admin::deliveries::act::Wanted;
+use crate::admin::deliveries::filter::Selection;
 use crate::api::actions::{Replay, ReplayState};
 use crate::api::deliveries::Filter;
 use crate::random;
@@ -17,7 +17,7 @@ use crate::telemetry::rfc3339;
 /// The request for a replay.
 #[derive(Debug)]
 pub(super) struct ReplayOrder {
-    pub(super) wanted: Wanted,
+    pub(super) selection: Selection,
     pub(super) order: archive::Order,
     pub(super) filter: Filter,
     pub(super) delivered: bool,

@@ -9,15 +9,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::act::{Told, Wanted, bounded, reason, replayable, said, told, whole};
-use super::desk::{Names, bad, shortened};
-use super::filter::sought;
+use super::access::{Names, StoreAccess};
+use super::body::{RequestBody, parse_body, parse_reason};
+use super::errors::{bad_request, quoted};
+use super::filter::{Selection, default_replayable, refuse_empty};
 use super::plan::plan;
-use super::read::{desk, id_of, order_of};
-use crate::admin::Source;
+use super::read::{id_of, order_of};
+use crate::admin::AdminSource;
 use crate::admin::answer::Denied;
 use crate::admin::token::Actor;
-use crate::api::actions::{Nothing, Replay, ReplayBegun, ReplayState, Replays, Resume};
+use crate::api::actions::{Empty, Replay, ReplayBegun, ReplayState, Replays, Resume};
 use crate::api::deliveries::ReplayMany;
 
 pub(super) mod duplicate;
@@ -45,7 +46,7 @@ impl Jobs {
     fn find(&self, id: &str) -> Result<Arc<Job>, Denied> {
         self.all().iter().find(|job| job.id() == id).cloned().ok_or_else(|| {
             let help = "`GET /-/replays` lists the known replays; a restart of the gateway forgets them";
-            Denied::new(StatusCode::NOT_FOUND, &format!("there is no replay {}", shortened(id)), help)
+            Denied::new(StatusCode::NOT_FOUND, &format!("there is no replay {}", quoted(id)), help)
         })
     }
 
@@ -98,7 +99,7 @@ fn word(state: ReplayState) -> &'static str {
 fn rate(rate: f64) -> Result<f64, Denied> {
     match (MIN_RATE..=MAX_RATE).contains(&rate) {
         true => Ok(rate),
-        false => Err(bad(
+        false => Err(bad_request(
             "`rate` is out of bounds",
             "write a number of deliveries a second, from 0.01 to 1000",
         )),
@@ -107,9 +108,9 @@ fn rate(rate: f64) -> Result<f64, Denied> {
 
 pub(super) async fn replay_many(
     Actor(who): Actor,
-    State(source): State<Arc<dyn Source>>,
+    State(source): State<Arc<dyn AdminSource>>,
     State(jobs): State<Arc<Jobs>>,
-    body: Told,
+    body: RequestBody,
 ) -> Result<Response, Denied> {
     let ReplayMany {
         mut filter,
@@ -120,22 +121,21 @@ pub(super) async fn replay_many(
         bypass_dedupe,
         include_delivered: delivered,
         order,
-    } = told(&whole(body)?)?;
-    said(&filter)?;
-    let (rate, why, desk) = (rate(asked)?, reason(&why)?, desk(&source)?);
-    replayable(&mut filter.state, delivered);
-    let names = Names::of(&*desk).await?;
-    let wanted = Wanted::Found(Box::new(bounded(
-        &*desk,
-        sought(&filter, &names, desk.now().wall)?,
-    )));
+    } = parse_body(body)?;
+    refuse_empty(&filter)?;
+    let (rate, why) = (rate(asked)?, parse_reason(&why)?);
+    let access = StoreAccess::of(&source)?;
+    default_replayable(&mut filter.state, delivered);
+    let names = Names::of(&access).await?;
+    let selection = Selection::found(&access, &names, &filter)?;
     if dry_run {
         return Ok(
-            Json(plan(&*desk, &names, &wanted, order_of(order), |_| true).await?).into_response(),
+            Json(plan(&access, &names, &selection, order_of(order), |_| true).await?)
+                .into_response(),
         );
     }
     let order = ReplayOrder {
-        wanted,
+        selection,
         order: order_of(order),
         filter,
         delivered,
@@ -144,10 +144,10 @@ pub(super) async fn replay_many(
         reason: why,
         who,
     };
-    let job = Arc::new(Job::new(order, rate, desk.now().wall));
+    let job = Arc::new(Job::new(order, rate, access.now().wall));
     jobs.begin(&job, |_| true)?;
     let id = job.id().to_owned();
-    tokio::spawn(run::run(desk, job));
+    tokio::spawn(run::run(access, job));
     Ok((StatusCode::ACCEPTED, Json(ReplayBegun { id })).into_response())
 }
 
@@ -168,9 +168,9 @@ pub(super) async fn stop(
     Actor(who): Actor,
     State(jobs): State<Arc<Jobs>>,
     path: Result<Path<String>, PathRejection>,
-    body: Told,
+    body: RequestBody,
 ) -> Result<Json<Replay>, Denied> {
-    let Nothing {} = told(&whole(body)?)?;
+    let Empty {} = parse_body(body)?;
     let job = jobs.find(&id_of(path)?)?;
     if !job.stop(&who) {
         return Err(Denied::new(
@@ -185,14 +185,14 @@ pub(super) async fn stop(
 
 pub(super) async fn resume(
     Actor(who): Actor,
-    State(source): State<Arc<dyn Source>>,
+    State(source): State<Arc<dyn AdminSource>>,
     State(jobs): State<Arc<Jobs>>,
     path: Result<Path<String>, PathRejection>,
-    body: Told,
+    body: RequestBody,
 ) -> Result<(StatusCode, Json<Replay>), Denied> {
-    let Resume { rate: asked } = told(&whole(body)?)?;
+    let Resume { rate: asked } = parse_body(body)?;
     let asked = asked.map(rate).transpose()?;
-    let (job, desk) = (jobs.find(&id_of(path)?)?, desk(&source)?);
+    let (job, access) = (jobs.find(&id_of(path)?)?, StoreAccess::of(&source)?);
     jobs.begin(&job, |state| {
         matches!(state, ReplayState::Stopped | ReplayState::Cancelled)
     })?;
@@ -201,7 +201,7 @@ pub(super) async fn resume(
     }
     tracing::info!(replay = job.id(), who = &*who, "replay resumed");
     let shown = job.shown();
-    tokio::spawn(run::run(desk, job));
+    tokio::spawn(run::run(access, job));
     Ok((StatusCode::ACCEPTED, Json(shown)))
 }
 
@@ -217,7 +217,7 @@ mod tests {
         let jobs = Jobs::default();
         let filter = Filter::default();
         let order = ReplayOrder {
-            wanted: Wanted::Ids(Vec::new()),
+            selection: Selection::Ids(Vec::new()),
             order: crate::store::archive::Order::Oldest,
             filter,
             delivered: false,

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::duplicate::find_duplicate;
 use super::job::{End, Job, PendingDelivery, ReplayOrder};
-use crate::admin::deliveries::desk::{Desk, Names};
+use crate::admin::deliveries::access::{Names, StoreAccess};
 use crate::admin::deliveries::plan::Walk;
 use crate::api::actions::ReplayState;
 use crate::store::archive::{Act, Deed, LastTry, Row, Scope, Status, Step, Which};
@@ -24,13 +24,13 @@ const MIN_PENDING: usize = 8;
 const MAX_PENDING: usize = 128;
 
 /// Replays until it is done or stopped.
-pub(super) async fn run(desk: Arc<dyn Desk>, job: Arc<Job>) {
-    let end = match count(&*desk, &job).await {
-        Ok(()) => replay_all(&*desk, &job).await,
+pub(super) async fn run(access: StoreAccess, job: Arc<Job>) {
+    let end = match count(&access, &job).await {
+        Ok(()) => replay_all(&access, &job).await,
         Err(end) => end,
     };
     let mut progress = job.progress();
-    progress.ended = Some(desk.now().wall);
+    progress.ended = Some(access.now().wall);
     (progress.state, progress.why) = match end {
         End::Done => (ReplayState::Done, None),
         End::Stopped(why) => (ReplayState::Stopped, Some(why)),
@@ -40,12 +40,12 @@ pub(super) async fn run(desk: Arc<dyn Desk>, job: Arc<Job>) {
 }
 
 /// Counts the selected deliveries, once.
-async fn count(desk: &dyn Desk, job: &Job) -> Result<(), End> {
+async fn count(access: &StoreAccess, job: &Job) -> Result<(), End> {
     if job.progress().counted {
         return Ok(());
     }
     job.progress().planned = 0;
-    let mut walk = Walk::new(desk, &job.order.wanted, job.order.order);
+    let mut walk = Walk::new(access, &job.order.selection, job.order.order);
     while let Some(rows) = walk.next(ROWS_PER_COUNT).await? {
         job.check_stopped()?;
         job.progress().planned += u64::try_from(rows.len()).unwrap_or(u64::MAX);
@@ -56,7 +56,7 @@ async fn count(desk: &dyn Desk, job: &Job) -> Result<(), End> {
 
 /// One run of a replay job.
 struct Run<'a> {
-    desk: &'a dyn Desk,
+    access: &'a StoreAccess,
     job: &'a Job,
     names: Names,
     /// The number of failures in a row.
@@ -65,17 +65,17 @@ struct Run<'a> {
     next: Instant,
 }
 
-async fn replay_all(desk: &dyn Desk, job: &Job) -> End {
-    let names = match Names::of(desk).await {
+async fn replay_all(access: &StoreAccess, job: &Job) -> End {
+    let names = match Names::of(access).await {
         Ok(names) => names,
         Err(denied) => return End::Stopped(denied.error),
     };
     let mut run = Run {
-        desk,
+        access,
         job,
         names,
         failures_in_row: 0,
-        next: desk.now().mono,
+        next: access.now().mono,
     };
     match run.replay_all().await {
         Ok(()) => End::Done,
@@ -86,7 +86,7 @@ async fn replay_all(desk: &dyn Desk, job: &Job) -> End {
 impl Run<'_> {
     /// Restarts all deliveries, and follows them until the last attempt has ended.
     async fn replay_all(&mut self) -> Result<(), End> {
-        let mut walk = Walk::new(self.desk, &self.job.order.wanted, self.job.order.order);
+        let mut walk = Walk::new(self.access, &self.job.order.selection, self.job.order.order);
         walk.after = self.job.progress().after;
         let (mut rows, mut is_last) = (Vec::new().into_iter(), false);
         loop {
@@ -107,7 +107,7 @@ impl Run<'_> {
             if is_last && self.job.progress().pending.is_empty() {
                 return Ok(());
             }
-            let until_next = self.next.saturating_duration_since(self.desk.now().mono);
+            let until_next = self.next.saturating_duration_since(self.access.now().mono);
             let pause = if is_last || until_next.is_zero() {
                 CHECK_INTERVAL
             } else {
@@ -127,7 +127,7 @@ impl Run<'_> {
         let max_pending = usize::try_from(Duration::from_secs_f64(rate * 2.0).as_secs())
             .unwrap_or(MAX_PENDING)
             .clamp(MIN_PENDING, MAX_PENDING);
-        let now = self.desk.now().mono;
+        let now = self.access.now().mono;
         if pending >= max_pending || self.next > now {
             return false;
         }
@@ -145,7 +145,9 @@ impl Run<'_> {
         let parked = row.units.iter().all(|unit| self.names.is_gone(unit.target));
         let skip = parked
             || !self.job.order.bypass_dedupe
-                && find_duplicate(self.desk, &self.names, row).await?.is_some();
+                && find_duplicate(self.access, &self.names, row)
+                    .await?
+                    .is_some();
         let step = if skip {
             Step::default()
         } else {
@@ -189,7 +191,7 @@ impl Run<'_> {
             said: Some(Arc::clone(&self.job.description)),
             goes_on: self.job.progress().audit,
         };
-        let store = self.desk.store();
+        let store = &self.access.store;
         repeated(|| store.act(Scope::All, &act, 1)).await
     }
 
@@ -200,7 +202,7 @@ impl Run<'_> {
             return Ok(());
         }
         let ids: Vec<_> = pending.iter().map(|one| one.id).collect();
-        let rows = self.desk.store().rows(Scope::All, &ids).await?;
+        let rows = self.access.store.rows(Scope::All, &ids).await?;
         let mut left = Vec::new();
         let mut end = Ok(());
         for one in pending {

@@ -4,13 +4,16 @@ use crate::store::{Claimed, Token};
 
 const SOON: Duration = Duration::from_secs(20);
 
-impl Desks {
+impl TestApi {
     /// Delivers what is due, as `answers` says, until it is aborted.
     fn deliver(
         &self,
         answers: impl Fn(&str) -> u16 + Send + 'static,
     ) -> tokio::task::JoinHandle<()> {
-        let (store, target) = (Arc::clone(&self.desk.store), TargetId(self.numbers[0]));
+        let (store, target) = (
+            Arc::clone(&self.deliveries.store),
+            TargetId(self.numbers[0]),
+        );
         tokio::spawn(async move {
             loop {
                 for leased in store
@@ -72,21 +75,20 @@ impl Desks {
 
 #[tokio::test]
 async fn one_is_replayed_and_the_audit_says_who() {
-    let desks = Desks::new().await;
-    let dead = desks.dead("evt_1").await;
-    let done = desks.tried(0, "evt_2", 200, Next::Delivered).await;
+    let api = TestApi::new().await;
+    let dead = api.dead("evt_1").await;
+    let done = api.tried(0, "evt_2", 200, Next::Delivered).await;
     assert_eq!(
-        desks
-            .ask(
-                &format!("POST /-/deliveries/{dead}/replay"),
-                false,
-                Some(&json!({}))
-            )
-            .await
-            .0,
+        api.ask(
+            &format!("POST /-/deliveries/{dead}/replay"),
+            false,
+            Some(&json!({}))
+        )
+        .await
+        .0,
         401
     );
-    let (status, answer) = desks
+    let (status, answer) = api
         .post(
             "/-/deliveries/evt_1/replay",
             json!({ "reason": "app was down" }),
@@ -96,13 +98,13 @@ async fn one_is_replayed_and_the_audit_says_who() {
         (status, answer),
         (200, json!({ "id": dead.to_string(), "done": 1 }))
     );
-    assert_eq!(desks.list("state=pending").await, ["evt_1"]);
-    let (status, answer) = desks.post("/-/deliveries/evt_2/replay", json!({})).await;
+    assert_eq!(api.list("state=pending").await, ["evt_1"]);
+    let (status, answer) = api.post("/-/deliveries/evt_2/replay", json!({})).await;
     assert_eq!(
         (status, answer["error"].as_str()),
         (409, Some("there is nothing to replay"))
     );
-    let (status, answer) = desks
+    let (status, answer) = api
         .post(
             &format!("/-/deliveries/{done}/replay"),
             json!({ "include_delivered": true }),
@@ -110,15 +112,15 @@ async fn one_is_replayed_and_the_audit_says_who() {
         .await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(
-        desks.post("/-/deliveries/nobody/replay", json!({})).await.0,
+        api.post("/-/deliveries/nobody/replay", json!({})).await.0,
         404
     );
-    let audit = desks.get("/-/audit").await;
+    let audit = api.get("/-/audit").await;
     let first = &audit["audit"][2];
     assert_eq!(
         (
             &first["who"],
-            &first["what"],
+            &first["action"],
             &first["reason"],
             &first["done"]
         ),
@@ -133,15 +135,15 @@ async fn one_is_replayed_and_the_audit_says_who() {
 
 #[tokio::test]
 async fn the_app_sees_no_twin_unless_it_shall() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     // dead, then forgotten, then sent again and handed on
-    desks.dead("evt_1").await;
-    let (status, answer) = desks
+    api.dead("evt_1").await;
+    let (status, answer) = api
         .post("/-/forget", json!({ "route": "stripe", "id": "evt_1" }))
         .await;
     assert_eq!((status, answer), (200, json!({ "forgotten": true })));
-    let first = desks
-        .desk
+    let first = api
+        .deliveries
         .store
         .page(
             crate::store::archive::Scope::All,
@@ -153,8 +155,8 @@ async fn the_app_sees_no_twin_unless_it_shall() {
         .await
         .unwrap();
     let first = first.rows[0].id;
-    desks.tried(0, "evt_1", 200, Next::Delivered).await;
-    let shown = desks.get("/-/deliveries/evt_1").await;
+    api.tried(0, "evt_1", 200, Next::Delivered).await;
+    let shown = api.get("/-/deliveries/evt_1").await;
     assert_eq!(
         (
             &shown["same_id_count"],
@@ -163,7 +165,7 @@ async fn the_app_sees_no_twin_unless_it_shall() {
         (&json!(1), false),
         "the newest"
     );
-    let (status, answer) = desks
+    let (status, answer) = api
         .post(&format!("/-/deliveries/{first}/replay"), json!({}))
         .await;
     assert_eq!(
@@ -173,10 +175,8 @@ async fn the_app_sees_no_twin_unless_it_shall() {
         ),
         (409, true)
     );
-    let plan = desks
-        .begin(json!({ "filter": { "state": ["dead"] } }))
-        .await;
-    let over = desks
+    let plan = api.begin(json!({ "filter": { "state": ["dead"] } })).await;
+    let over = api
         .until(&plan, |replay| replay["state"] != "running")
         .await;
     assert_eq!(
@@ -188,7 +188,7 @@ async fn the_app_sees_no_twin_unless_it_shall() {
         ),
         (&json!("done"), &json!(1), &json!(1), &json!(0))
     );
-    let (status, _) = desks
+    let (status, _) = api
         .post(
             &format!("/-/deliveries/{first}/replay"),
             json!({ "bypass_dedupe": true }),
@@ -197,27 +197,29 @@ async fn the_app_sees_no_twin_unless_it_shall() {
     assert_eq!(status, 200);
 }
 
-/// One that is on record only: the ledger says whether its sender's retry was handed on.
+/// Checks that for a recorded delivery the ledger knows whether its sender's retry was delivered.
 #[tokio::test]
 async fn what_a_retry_brought_is_not_replayed() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     for id in ["evt_1", "evt_2"] {
-        let accept = desks.delivery(0, id, Start::Over(Some(Reason::Attempts)));
-        desks
-            .desk
+        let accept = api.delivery(0, id, Start::Over(Some(Reason::Attempts)));
+        api.deliveries
             .store
             .accept(Arc::new(accept), Dedupe::None)
             .await
             .unwrap();
     }
-    let key = desks.desk.key("evt_1");
+    let key = api.deliveries.key("evt_1");
     assert_eq!(
-        desks.desk.store.claim(key, Token(1), LEASE).await.unwrap(),
+        api.deliveries
+            .store
+            .claim(key, Token(1), LEASE)
+            .await
+            .unwrap(),
         Claimed::Fresh
     );
     assert_eq!(
-        desks
-            .desk
+        api.deliveries
             .store
             .commit(key, Token(1), WINDOW)
             .await
@@ -225,18 +227,17 @@ async fn what_a_retry_brought_is_not_replayed() {
         Held::Yes
     );
     assert_eq!(
-        desks.post("/-/deliveries/evt_1/replay", json!({})).await.0,
+        api.post("/-/deliveries/evt_1/replay", json!({})).await.0,
         409
     );
     assert_eq!(
-        desks.post("/-/deliveries/evt_2/replay", json!({})).await.0,
+        api.post("/-/deliveries/evt_2/replay", json!({})).await.0,
         200
     );
     assert_eq!(
-        desks
-            .desk
+        api.deliveries
             .store
-            .claim(desks.desk.key("evt_2"), Token(1), LEASE)
+            .claim(api.deliveries.key("evt_2"), Token(1), LEASE)
             .await
             .unwrap(),
         Claimed::Fresh,
@@ -246,13 +247,13 @@ async fn what_a_retry_brought_is_not_replayed() {
 
 #[tokio::test]
 async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     for number in 0..12 {
-        desks.dead(&format!("evt_{number}")).await;
+        api.dead(&format!("evt_{number}")).await;
     }
-    desks.put(0, "waits", Start::In(WINDOW)).await;
+    api.put(0, "waits", Start::In(WINDOW)).await;
     let asked = json!({ "filter": { "route": "stripe" }, "dry_run": true });
-    let (status, plan) = desks.post("/-/deliveries/replay", asked).await;
+    let (status, plan) = api.post("/-/deliveries/replay", asked).await;
     assert_eq!(
         (status, &plan["count"], &plan["complete"], &plan["types"]),
         (
@@ -273,12 +274,10 @@ async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
         plan["bytes"].as_u64() > Some(12 * 20)
             && plan["first_at"].as_str() <= plan["last_at"].as_str()
     );
-    assert_eq!(desks.list("state=dead").await.len(), 12);
-    let delivering = desks.deliver(|id| if id == "evt_3" { 503 } else { 200 });
-    let id = desks.begin(json!({ "filter": { "route": "stripe" }, "rate": 500, "stop_after": 2, "reason": "the migration" })).await;
-    let over = desks
-        .until(&id, |replay| replay["state"] != "running")
-        .await;
+    assert_eq!(api.list("state=dead").await.len(), 12);
+    let delivering = api.deliver(|id| if id == "evt_3" { 503 } else { 200 });
+    let id = api.begin(json!({ "filter": { "route": "stripe" }, "rate": 500, "stop_after": 2, "reason": "the migration" })).await;
+    let over = api.until(&id, |replay| replay["state"] != "running").await;
     delivering.abort();
     let counts = [
         "planned",
@@ -294,9 +293,9 @@ async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
         (Some("done"), [12, 12, 11, 1, 0, 0]),
         "{over}"
     );
-    assert_eq!(desks.list("state=delivered").await.len(), 11);
-    assert_eq!(desks.list("state=retrying").await, ["evt_3"]);
-    let audit = desks.get("/-/audit").await;
+    assert_eq!(api.list("state=delivered").await.len(), 11);
+    assert_eq!(api.list("state=retrying").await, ["evt_3"]);
+    let audit = api.get("/-/audit").await;
     let rows = audit["audit"].as_array().unwrap();
     assert_eq!(
         (
@@ -307,17 +306,15 @@ async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
         ),
         (1, &json!(12), &json!("the migration"), &json!("anna"))
     );
-    assert_eq!(desks.get("/-/replays").await["replays"][0]["id"], json!(id));
+    assert_eq!(api.get("/-/replays").await["replays"][0]["id"], json!(id));
     assert_eq!(
-        desks
-            .post(&format!("/-/replays/{id}/resume"), json!({}))
+        api.post(&format!("/-/replays/{id}/resume"), json!({}))
             .await
             .0,
         409
     );
     assert_eq!(
-        desks
-            .post(&format!("/-/replays/{id}/stop"), json!({}))
+        api.post(&format!("/-/replays/{id}/stop"), json!({}))
             .await
             .0,
         409
@@ -326,17 +323,15 @@ async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
 
 #[tokio::test]
 async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     for number in 0..30 {
-        desks.dead(&format!("evt_{number}")).await;
+        api.dead(&format!("evt_{number}")).await;
     }
-    let delivering = desks.deliver(|_| 503);
-    let id = desks
+    let delivering = api.deliver(|_| 503);
+    let id = api
         .begin(json!({ "filter": { "state": ["dead"] }, "rate": 50, "stop_after": 3 }))
         .await;
-    let stopped = desks
-        .until(&id, |replay| replay["state"] != "running")
-        .await;
+    let stopped = api.until(&id, |replay| replay["state"] != "running").await;
     delivering.abort();
     assert_eq!(stopped["state"], "stopped", "{stopped}");
     assert!(
@@ -351,17 +346,15 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
         (3..30).contains(&failed) && stopped["not_attempted"].as_u64() == Some(30 - failed),
         "{stopped}"
     );
-    let delivering = desks.deliver(|_| 200);
-    let (status, answer) = desks
+    let delivering = api.deliver(|_| 200);
+    let (status, answer) = api
         .post(&format!("/-/replays/{id}/resume"), json!({ "rate": 1000 }))
         .await;
     assert_eq!(
         (status, &answer["state"], &answer["rate"]),
         (202, &json!("running"), &json!(1000.0))
     );
-    let over = desks
-        .until(&id, |replay| replay["state"] != "running")
-        .await;
+    let over = api.until(&id, |replay| replay["state"] != "running").await;
     delivering.abort();
     assert_eq!(
         (&over["state"], &over["done"], &over["stop_reason"]),
@@ -378,19 +371,18 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
 
 #[tokio::test]
 async fn a_person_stops_it_and_four_go_on_at_once() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     for number in 0..5 {
-        desks.dead(&format!("evt_{number}")).await;
+        api.dead(&format!("evt_{number}")).await;
     }
     let mut begun = Vec::new();
     for number in 0..4 {
         begun.push(
-            desks
-                .begin(json!({ "filter": { "id": format!("evt_{number}") }, "rate": 0.01 }))
+            api.begin(json!({ "filter": { "id": format!("evt_{number}") }, "rate": 0.01 }))
                 .await,
         );
     }
-    let (status, answer) = desks
+    let (status, answer) = api
         .post(
             "/-/deliveries/replay",
             json!({ "filter": { "id": "evt_4" } }),
@@ -400,31 +392,28 @@ async fn a_person_stops_it_and_four_go_on_at_once() {
         (status, answer["error"].as_str()),
         (429, Some("4 replays are already running"))
     );
-    let (status, _) = desks
+    let (status, _) = api
         .post(&format!("/-/replays/{}/stop", begun[0]), json!({}))
         .await;
     assert_eq!(status, 200);
-    let stopped = desks
+    let stopped = api
         .until(&begun[0], |replay| replay["state"] != "running")
         .await;
     assert_eq!(
         (&stopped["state"], &stopped["stop_reason"]),
         (&json!("cancelled"), &json!("stopped by anna"))
     );
-    desks.begin(json!({ "filter": { "id": "evt_4" } })).await;
-    assert_eq!(
-        desks.ask("GET /-/replays/r_nobody", false, None).await.0,
-        404
-    );
+    api.begin(json!({ "filter": { "id": "evt_4" } })).await;
+    assert_eq!(api.ask("GET /-/replays/r_nobody", false, None).await.0, 404);
 }
 
 #[tokio::test]
 async fn cancelling_and_purging_say_what_they_did() {
-    let desks = Desks::new().await;
-    let waits = desks.put(0, "waits", Start::Anyone).await.0;
-    desks.dead("dead").await;
-    desks.tried(0, "done", 200, Next::Delivered).await;
-    let purge = async |body: Value| desks.post("/-/deliveries/purge", body).await;
+    let api = TestApi::new().await;
+    let waits = api.put(0, "waits", Start::Anyone).await.0;
+    api.dead("dead").await;
+    api.tried(0, "done", 200, Next::Delivered).await;
+    let purge = async |body: Value| api.post("/-/deliveries/purge", body).await;
     let all = json!({ "route": "stripe" });
     let (_, plan) = purge(json!({ "filter": all, "dry_run": true })).await;
     assert_eq!(plan["count"], 2, "what waits is spared");
@@ -438,35 +427,37 @@ async fn cancelling_and_purging_say_what_they_did() {
         purge(json!({ "filter": all, "reason": "gdpr" })).await,
         (200, json!({ "done": 2, "more": false }))
     );
-    assert_eq!(desks.list("").await, ["waits"]);
-    let (status, answer) = desks
+    assert_eq!(api.list("").await, ["waits"]);
+    let (status, answer) = api
         .post(
             "/-/deliveries/cancel",
             json!({ "ids": [waits.to_string()] }),
         )
         .await;
     assert_eq!((status, answer), (200, json!({ "done": 1, "more": false })));
-    let audit = desks.get("/-/audit").await;
+    let audit = api.get("/-/audit").await;
     assert_eq!(
-        (&audit["audit"][1]["which"], &audit["audit"][0]["which"]),
+        (
+            &audit["audit"][1]["selection"],
+            &audit["audit"][0]["selection"]
+        ),
         (&json!(r#"{"route":"stripe"}"#), &json!(waits.to_string()))
     );
-    assert_eq!(desks.list("state=cancelled").await, ["waits"]);
+    assert_eq!(api.list("state=cancelled").await, ["waits"]);
     assert_eq!(
-        desks
-            .post("/-/deliveries/cancel", json!({ "filter": all }))
+        api.post("/-/deliveries/cancel", json!({ "filter": all }))
             .await
             .1["done"],
         0
     );
-    desks.put(0, "more", Start::Anyone).await;
+    api.put(0, "more", Start::Anyone).await;
     assert_eq!(
         purge(json!({ "filter": all, "include_waiting": true }))
             .await
             .1["done"],
         2
     );
-    assert_eq!(desks.list("").await.len(), 0);
+    assert_eq!(api.list("").await.len(), 0);
     for body in [
         json!({}),
         json!({ "filter": {} }),
@@ -478,15 +469,13 @@ async fn cancelling_and_purging_say_what_they_did() {
         assert_eq!(purge(body.clone()).await.0, 400, "{body}");
     }
     assert_eq!(
-        desks
-            .post("/-/deliveries/replay", json!({ "filter": {} }))
+        api.post("/-/deliveries/replay", json!({ "filter": {} }))
             .await
             .0,
         400
     );
     assert_eq!(
-        desks
-            .post("/-/deliveries/replay", json!({ "filter": all, "rate": 0 }))
+        api.post("/-/deliveries/replay", json!({ "filter": all, "rate": 0 }))
             .await
             .0,
         400
@@ -495,8 +484,8 @@ async fn cancelling_and_purging_say_what_they_did() {
 
 #[tokio::test]
 async fn what_cannot_be_forgotten_is_said() {
-    let desks = Desks::new().await;
-    let forget = async |body: Value| desks.post("/-/forget", body).await;
+    let api = TestApi::new().await;
+    let forget = async |body: Value| api.post("/-/forget", body).await;
     assert_eq!(
         forget(json!({ "route": "stripe", "id": "evt_1" })).await,
         (200, json!({ "forgotten": false }))
@@ -518,54 +507,57 @@ async fn what_cannot_be_forgotten_is_said() {
     );
     assert_eq!(forget(json!({ "route": "stripe" })).await.0, 400);
     // the stored one knows its key
-    desks.tried(1, "evt_2", 200, Next::Delivered).await;
+    api.tried(1, "evt_2", 200, Next::Delivered).await;
     assert_eq!(
         forget(json!({ "route": "github", "id": "evt_2", "reason": "redo" })).await,
         (200, json!({ "forgotten": true }))
     );
-    let key = desks.desk.key("evt_2");
+    let key = api.deliveries.key("evt_2");
     assert_eq!(
-        desks.desk.store.claim(key, Token(1), LEASE).await.unwrap(),
+        api.deliveries
+            .store
+            .claim(key, Token(1), LEASE)
+            .await
+            .unwrap(),
         Claimed::Fresh
     );
     assert_eq!(
-        desks.get("/-/audit?limit=1").await["audit"][0]["which"],
+        api.get("/-/audit?limit=1").await["audit"][0]["selection"],
         "route github id `evt_2`"
     );
 }
 
 #[tokio::test]
 async fn a_drain_attempts_what_waits_for_later_if_told() {
-    let desks = Desks::new().await;
-    desks.tried(0, "evt_1", 503, Next::RetryIn(WINDOW)).await;
+    let api = TestApi::new().await;
+    api.tried(0, "evt_1", 503, Next::RetryIn(WINDOW)).await;
     let due = async || {
-        desks
-            .desk
+        api.deliveries
             .store
-            .lease(&[Wanted::of(TargetId(desks.numbers[0]), 9)], LEASE, 0)
+            .lease(&[Wanted::of(TargetId(api.numbers[0]), 9)], LEASE, 0)
             .await
             .unwrap()
             .len()
     };
-    let (status, _) = desks.post("/-/drain", json!({ "accept": false })).await;
+    let (status, _) = api.post("/-/drain", json!({ "accept": false })).await;
     assert_eq!((status, due().await), (200, 0));
-    let (status, left) = desks
+    let (status, left) = api
         .post("/-/drain", json!({ "accept": false, "now": true }))
         .await;
     assert_eq!((status, &left["accepting"]), (200, &json!(false)));
     assert_eq!(due().await, 1);
-    let audit = desks.get("/-/audit").await;
+    let audit = api.get("/-/audit").await;
     assert_eq!(
-        (&audit["audit"][0]["what"], &audit["audit"][0]["done"]),
+        (&audit["audit"][0]["action"], &audit["audit"][0]["done"]),
         (&json!("attempt_now"), &json!(1))
     );
 }
 
-/// A forwarded delivery on record has its key, whatever that is made of: it is forgotten by the provider's ID and by its own.
+/// Forgets a recorded delivery, which has its ledger key, by the provider's ID and by its own.
 #[tokio::test]
 async fn a_recorded_delivery_is_forgotten_by_either_id() {
-    let desks = Desks::new().await;
-    let store = &desks.desk.store;
+    let api = TestApi::new().await;
+    let store = &api.deliveries.store;
     for by_own in [false, true] {
         let key = Key([7; 16]);
         assert_eq!(
@@ -578,7 +570,7 @@ async fn a_recorded_delivery_is_forgotten_by_either_id() {
         );
         let recorded = Accept {
             key: Some(key),
-            ..desks.delivery(1, "evt_body", Start::Over(None))
+            ..api.delivery(1, "evt_body", Start::Over(None))
         };
         assert!(matches!(
             store
@@ -592,7 +584,7 @@ async fn a_recorded_delivery_is_forgotten_by_either_id() {
         } else {
             "evt_body".to_owned()
         };
-        let (status, answer) = desks
+        let (status, answer) = api
             .post("/-/forget", json!({ "route": "github", "id": id }))
             .await;
         assert_eq!(

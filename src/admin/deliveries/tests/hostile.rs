@@ -3,19 +3,19 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
-use crate::admin::endpoint::{self, Needs, Verb};
-use crate::admin::openapi;
+use crate::admin::endpoint::{Needs, Verb};
+use crate::admin::{openapi, routes};
 
 /// It answers for as long as somebody listens.
 const STREAM: &str = "/-/tail";
 
-/// What the document says is the guard's and the handlers' word, too.
+/// Checks that the guard and the handlers answer as the document says.
 #[tokio::test]
 async fn the_document_and_the_router_agree() {
-    let desks = Desks::new().await;
-    let document = desks.get("/-/openapi.json").await;
-    assert_eq!(document, openapi::document());
-    for endpoint in endpoint::all()
+    let api = TestApi::new().await;
+    let document = api.get("/-/openapi.json").await;
+    assert_eq!(document, openapi::document(&routes::endpoints()));
+    for endpoint in routes::endpoints()
         .into_iter()
         .filter(|endpoint| endpoint.path != STREAM)
     {
@@ -26,7 +26,7 @@ async fn the_document_and_the_router_agree() {
         };
         let operation = &document["paths"][endpoint.path][verb];
         let path = endpoint.path.replace("{id}", "nobody");
-        let (status, answer) = desks
+        let (status, answer) = api
             .ask(
                 &format!("{} {path}", verb.to_uppercase()),
                 false,
@@ -54,7 +54,7 @@ async fn the_document_and_the_router_agree() {
         );
         let other = if verb == "get" { "POST" } else { "GET" };
         let twice = document["paths"][endpoint.path].as_object().unwrap().len() > 1;
-        let (status, _) = desks
+        let (status, _) = api
             .ask(&format!("{other} {path}"), true, Some(&json!({})))
             .await;
         // `/-/deliveries/replay` and its like are IDs for whoever gets them
@@ -201,18 +201,18 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Garbage is told that it is garbage: no answer is a server's error, and none is late.
+/// Checks that garbage gets neither a server error nor a late response.
 #[test]
 fn garbage_is_refused_and_nothing_hangs() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let desks = runtime.block_on(async {
-        let desks = Desks::new().await;
-        desks.dead("evt_1").await;
-        desks.put(1, "evt_2", Start::In(WINDOW)).await;
-        desks
+    let api = runtime.block_on(async {
+        let api = TestApi::new().await;
+        api.dead("evt_1").await;
+        api.put(1, "evt_2", Start::In(WINDOW)).await;
+        api
     });
     let asked = (
         any::<bool>(),
@@ -221,7 +221,7 @@ fn garbage_is_refused_and_nothing_hangs() {
         body(),
     );
     // a stream goes on, as it should
-    let known: Vec<&str> = endpoint::all()
+    let known: Vec<&str> = routes::endpoints()
         .iter()
         .map(|endpoint| endpoint.path)
         .filter(|path| *path != STREAM)
@@ -258,7 +258,7 @@ fn garbage_is_refused_and_nothing_hangs() {
             if post {
                 bytes.extend_from_slice(&body);
             }
-            let asking = crate::admin::tests::exchange_bytes(desks.router.clone(), &bytes);
+            let asking = crate::admin::tests::exchange_bytes(api.router.clone(), &bytes);
             tokio::time::timeout(Duration::from_secs(20), asking).await
         });
         let Ok(answer) = answer else {

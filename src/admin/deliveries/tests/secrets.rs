@@ -16,7 +16,7 @@ const SECRETS: [&str; 4] = [
     "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2",
 ];
 
-/// The one route of a config, and its secret; none if its provider takes no such secret.
+/// Compiles a route with a secret. `None` if its provider does not accept such a secret.
 fn hook(route: &str, secret: &str) -> Option<Arc<WebhookRoute>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
@@ -31,7 +31,7 @@ fn hook(route: &str, secret: &str) -> Option<Arc<WebhookRoute>> {
 
 /// Puts a signed delivery of the route into the store. Returns its ID and what its sender presented as proof.
 async fn store(
-    desks: &Desks,
+    api: &TestApi,
     hook: &WebhookRoute,
     lines: &[(&str, &str)],
     target: &str,
@@ -67,11 +67,10 @@ async fn store(
             &[],
         ),
         body: body.into(),
-        ..desks.delivery(0, "id", Start::Anyone)
+        ..api.delivery(0, "id", Start::Anyone)
     };
     let id = accept.id;
-    desks
-        .desk
+    api.deliveries
         .store
         .accept(Arc::new(accept), Dedupe::None)
         .await
@@ -79,15 +78,15 @@ async fn store(
     (id, signed)
 }
 
-/// All that the API shows of a delivery: without a token, and with one.
-async fn views(desks: &Desks, id: DeliveryRef) -> [String; 2] {
-    let open = desks
+/// Reads all views of a delivery: without a token, and with one.
+async fn views(api: &TestApi, id: DeliveryRef) -> [String; 2] {
+    let open = api
         .raw(&format!("GET /-/deliveries/{id}"), false, None)
         .await
         .1;
     let mut read = String::new();
     for tail in ["", "/body", "/body?raw=true", "/http"] {
-        let (status, answer) = desks
+        let (status, answer) = api
             .raw(&format!("GET /-/deliveries/{id}{tail}"), true, None)
             .await;
         assert_eq!(status, 200, "{tail}: {answer}");
@@ -98,7 +97,7 @@ async fn views(desks: &Desks, id: DeliveryRef) -> [String; 2] {
 
 #[tokio::test]
 async fn no_view_shows_a_secret_of_any_preset() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     let (mut presets, mut kept_tokens) = (0, 0);
     for provider in Catalogue::built_in().names() {
         let route = format!(
@@ -115,8 +114,8 @@ async fn no_view_shows_a_secret_of_any_preset() {
         });
         let (hook, secret) = found.unwrap_or_else(|| panic!("no secret suits {provider}"));
         presets += 1;
-        let (id, signed) = store(&desks, &hook, &[], "/in", "{\"id\":\"evt_1\"}").await;
-        let [open, read] = views(&desks, id).await;
+        let (id, signed) = store(&api, &hook, &[], "/in", "{\"id\":\"evt_1\"}").await;
+        let [open, read] = views(&api, id).await;
         for shown in [&open, &read] {
             assert!(
                 !shown.contains(secret) && !shown.contains(&STANDARD.encode(secret)),
@@ -151,7 +150,7 @@ async fn no_view_shows_a_secret_of_any_preset() {
 /// A scheme of one's own has names that nobody can know: the declaration alone tells.
 #[tokio::test]
 async fn no_view_shows_a_secret_of_a_scheme_of_ones_own() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     let secret = "hidden-0123456789abcdef";
     let actions = "forward: { upstream: app, keep_token: true, query: keep }";
     for signature in [
@@ -172,9 +171,9 @@ async fn no_view_shows_a_secret_of_a_scheme_of_ones_own() {
         } else {
             &[]
         };
-        let (id, signed) = store(&desks, &hook, twin, "/in", "{}").await;
+        let (id, signed) = store(&api, &hook, twin, "/in", "{}").await;
         assert!(!signed.headers.is_empty() || !signed.query.is_empty());
-        for shown in views(&desks, id).await {
+        for shown in views(&api, id).await {
             assert!(!shown.contains("hidden"), "{signature}: {shown}");
         }
     }
@@ -183,15 +182,15 @@ async fn no_view_shows_a_secret_of_a_scheme_of_ones_own() {
 /// The second secret of a handshake may stand in the body of each delivery.
 #[tokio::test]
 async fn no_view_shows_a_secret_in_the_body() {
-    let desks = Desks::new().await;
+    let api = TestApi::new().await;
     let handshake = "handshake: { when: { json: /type, is: url_verification }, token: { json: /challenge }, guard: { json: /token }, answer: { text: '{token}' }, verify_token: { insecure_inline: hidden-0123456789abcdef } }";
     let route = format!(
         "{{ name: it, path: /in, {handshake}, verify: {{ provider: github, secrets: [{{ insecure_inline: SECRET }}] }}, forward: {{ upstream: app }} }}"
     );
     let hook = hook(&route, "another-0123456789abcdef").unwrap();
     let body = "{ \"type\": \"event\", \"token\": \"hidden-0123456789abcdef\", \"n\": 1 }";
-    let (id, _) = store(&desks, &hook, &[], "/in", body).await;
-    let [open, read] = views(&desks, id).await;
+    let (id, _) = store(&api, &hook, &[], "/in", body).await;
+    let [open, read] = views(&api, id).await;
     assert!(
         !open.contains("hidden") && !read.contains("hidden"),
         "{open} {read}"

@@ -1,0 +1,95 @@
+//! The levels that metrics are made from, next to the counters of telemetry.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{GatewaySource, count};
+use crate::config::snapshot::CertificateUse;
+use crate::gateway::active_config::LiveHook;
+use crate::store::archive::TargetCounts;
+use crate::telemetry::Gauges;
+use crate::upstream::breaker::Shown;
+use crate::upstream::client::Client;
+
+impl GatewaySource {
+    /// Returns the levels of now.
+    pub(super) fn gauges(&self) -> Gauges {
+        let (ledger, now, snapshot) = (
+            self.gate.store.counts(),
+            self.gate.clock.now(),
+            self.gate.snapshot(),
+        );
+        let dates = self.gate.dates(now.mono);
+        let (counts, names) = self.gate.counts();
+        let of = |which: fn(&TargetCounts) -> u64| {
+            let mut sums: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+            for (name, row) in counts
+                .targets
+                .iter()
+                .filter_map(|row| Some((names.get(&row.target)?, row)))
+            {
+                *sums.entry(Arc::clone(name)).or_default() += which(row);
+            }
+            sums.into_iter().collect()
+        };
+        Gauges {
+            paused: snapshot
+                .hooks
+                .iter()
+                .map(|hook| (Arc::clone(&hook.name), self.pause(&hook.name).is_some()))
+                .collect(),
+            waiting: of(|of| of.waiting),
+            dead: of(|of| of.dead),
+            cancelled: of(|of| of.cancelled),
+            store_bytes: counts.disk,
+            store_writes_waiting: count(counts.waiting),
+            late_attempts: counts.late,
+            hash: snapshot.hash.clone(),
+            enforcing: snapshot
+                .hooks
+                .iter()
+                .map(|hook| (Arc::clone(&hook.name), hook.enforces(&dates)))
+                .collect(),
+            ledger_entries: count(ledger.committed),
+            ledger_bytes: count(ledger.bytes),
+            forgotten_early: ledger.forgotten_early,
+            ledger_unsaved: count(ledger.unsaved),
+            in_flight_bytes: count(self.gate.budget.held()),
+            connections: count(self.gate.lifecycle.connections.open()),
+            breakers: self.upstream_breakers(now.mono),
+            handlers: self.route_breakers(now.mono),
+            stale_secrets: count(self.reloader.state().stale_secrets.len()),
+            accept_errors: self.gate.lifecycle.connections.accept_errors(),
+            turned_away: self.gate.lifecycle.connections.turned_away(),
+            stale_certificates: count(self.reloader.state().stale_certificates.len()),
+            certificates: snapshot
+                .certificates
+                .iter()
+                .flat_map(CertificateUse::ends)
+                .collect(),
+            store_alarm: self.alarm().is_some(),
+        }
+    }
+
+    /// Returns every upstream, and whether its circuit breaker is open.
+    fn upstream_breakers(&self, now: Instant) -> Vec<(Arc<str>, bool)> {
+        let breaker = |client: &Arc<Client>| {
+            let is_open = is_open(client.breaker().state(now));
+            (Arc::clone(&client.policy().name), is_open)
+        };
+        self.gate.clients().iter().map(breaker).collect()
+    }
+
+    /// Returns every webhook route, and whether its circuit breaker is open.
+    fn route_breakers(&self, now: Instant) -> Vec<(Arc<str>, bool)> {
+        let breaker = |route: &Arc<LiveHook>| {
+            let is_open = is_open(route.upstream.handler().state(now));
+            (Arc::clone(&route.hook.name), is_open)
+        };
+        self.gate.live.load().hooks().map(breaker).collect()
+    }
+}
+
+fn is_open(state: Shown) -> bool {
+    matches!(state, Shown::Open { .. })
+}

@@ -1,0 +1,215 @@
+//! The status of the gateway.
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::{GatewaySource, StoredCounts, count, mode};
+use crate::api::status::{
+    ClockStatus, ConfigStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status,
+    StoreStatus, UpstreamStatus,
+};
+use crate::config::snapshot::{Action, Route, Snapshot, WebhookRoute};
+use crate::gateway::reload::Reloader;
+use crate::store::embedded::room::Disk;
+use crate::telemetry::rfc3339;
+use crate::upstream::breaker::Shown;
+use crate::upstream::render;
+
+impl GatewaySource {
+    /// Returns the status of the gateway.
+    pub(super) fn status_now(&self) -> Status {
+        let (snapshot, now) = (self.gate.snapshot(), self.gate.clock.now());
+        let config = config(&snapshot, &self.reloader, now.wall);
+        let (ledger, skew) = (self.gate.store.counts(), self.gate.telemetry.skew());
+        let upstream = |client: &Arc<crate::upstream::client::Client>| UpstreamStatus {
+            name: client.policy().name.to_string(),
+            url: render::url(client.policy()),
+            breaker: breaker(client.breaker().state(now.mono)).to_owned(),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: now
+                .mono
+                .saturating_duration_since(self.started.mono)
+                .as_secs(),
+            ready: self.gate.is_ready(),
+            generation: config.generation,
+            hash: config.hash.clone(),
+            loaded_at: config.loaded_at.clone(),
+            last_error: config.last_error.clone(),
+            config,
+            routes: snapshot
+                .routes
+                .iter()
+                .map(|route| self.route(route))
+                .collect(),
+            upstreams: self.gate.clients().iter().map(upstream).collect(),
+            clock: ClockStatus {
+                skew_seconds: skew.seconds,
+                samples: count(skew.samples),
+                jumped: ledger.clock_jump,
+            },
+            ledger: LedgerStatus {
+                entries: count(ledger.committed),
+                bytes: count(ledger.bytes),
+                capacity: count(snapshot.store.ledger_entries),
+                forgotten_early: ledger.forgotten_early,
+                unsaved: count(ledger.unsaved),
+            },
+            store: self.store_status(&snapshot),
+            alarms: self
+                .gate
+                .telemetry
+                .alarms()
+                .iter()
+                .map(Into::into)
+                .collect(),
+            in_flight_bytes: count(self.gate.budget.held()),
+            connections: count(self.gate.lifecycle.connections.open()),
+            open_files: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(most, _)| most),
+        }
+    }
+
+    fn route(&self, route: &Route) -> RouteStatus {
+        let hour = self.gate.telemetry.hour(route.name());
+        let hook = route.webhook();
+        let stored = hook.and_then(|hook| self.stored(hook));
+        RouteStatus {
+            name: route.name().to_string(),
+            action: hook.map_or("pass", |hook| action(&hook.action)).to_owned(),
+            waiting: stored.map(|stored| stored.waiting),
+            dead: stored.map(|stored| stored.dead),
+            cancelled: stored.map(|stored| stored.cancelled),
+            pause_seconds: self
+                .pause(route.name())
+                .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
+            mode: hook
+                .map_or("none", |hook| {
+                    mode(hook, &self.gate.dates(self.gate.clock.mono()))
+                })
+                .to_owned(),
+            until: hook.and_then(|hook| hook.observe_until).map(rfc3339),
+            provider: hook
+                .and_then(|hook| hook.provider.as_deref())
+                .map(str::to_owned),
+            late_retries: self.gate.telemetry.late_retries(route.name()),
+            last_at: hour.last_at.map(rfc3339),
+            hour: hour.into(),
+            secrets: hook.map_or_else(Vec::new, |hook| self.secrets(hook)),
+            breaker: self.handler(route.name()),
+        }
+    }
+
+    /// Returns how much longer the queue of a route pauses. `None` if it is not paused.
+    pub(super) fn pause(&self, name: &Arc<str>) -> Option<Duration> {
+        let route = self.webhook(name)?;
+        let target = route.destination.as_ref()?.target();
+        target.pause().remaining(self.gate.clock.mono())
+    }
+
+    /// Returns the state of the circuit breaker of a webhook route.
+    fn handler(&self, name: &Arc<str>) -> Option<String> {
+        let state = self
+            .webhook(name)?
+            .upstream
+            .handler()
+            .state(self.gate.clock.mono());
+        Some(breaker(state).to_owned())
+    }
+
+    /// Counts the stored deliveries of a route. `None` if it has none and cannot have any.
+    fn stored(&self, hook: &WebhookRoute) -> Option<StoredCounts> {
+        let (counts, names) = self.gate.counts();
+        let mut sum = StoredCounts::default();
+        for of in &counts.targets {
+            if names.get(&of.target) == Some(&hook.name) {
+                sum.add(of);
+            }
+        }
+        (hook.action.queues() || sum != StoredCounts::default()).then_some(sum)
+    }
+
+    fn store_status(&self, snapshot: &Snapshot) -> StoreStatus {
+        let counts = self.gate.worker.counts();
+        let path = snapshot.store.path.as_deref();
+        let free = path.and_then(Disk::of).map(|disk| disk.free);
+        StoreStatus {
+            path: path.map(|path| path.display().to_string()),
+            alarm: self.alarm(),
+            bytes: counts.disk,
+            free,
+            last_fsync: counts.last_write.map(|took| took.as_secs_f64()),
+            parked: self.gate.parked(),
+        }
+    }
+
+    /// Returns the secrets of the config with their last match, then those of a table that matched.
+    fn secrets(&self, hook: &WebhookRoute) -> Vec<SecretStatus> {
+        let mut matched = self.gate.telemetry.secrets(&hook.name);
+        let mut shown: Vec<SecretStatus> = Vec::new();
+        for candidate in hook
+            .verifier
+            .iter()
+            .flat_map(|verifier| verifier.secrets().listed())
+        {
+            if shown.iter().any(|known| *known.name == **candidate.name()) {
+                continue;
+            }
+            let at = matched
+                .iter()
+                .position(|(name, _)| name == candidate.name())
+                .map(|position| matched.swap_remove(position).1);
+            shown.push(secret(candidate.name(), at, candidate.expires()));
+        }
+        shown.extend(
+            matched
+                .into_iter()
+                .map(|(name, at)| secret(&name, Some(at), None)),
+        );
+        shown
+    }
+}
+
+fn action(action: &Action) -> &'static str {
+    match action {
+        Action::Forward(_) => "forward",
+        Action::Queue => "queue",
+    }
+}
+
+fn secret(name: &str, at: Option<SystemTime>, expires: Option<SystemTime>) -> SecretStatus {
+    SecretStatus {
+        name: name.to_owned(),
+        last_match_at: at.map(rfc3339),
+        expires: expires.map(rfc3339),
+    }
+}
+
+fn config(snapshot: &Snapshot, reloader: &Reloader, now: SystemTime) -> ConfigStatus {
+    let state = reloader.state();
+    ConfigStatus {
+        generation: snapshot.generation,
+        hash: snapshot.hash.clone(),
+        loaded_at: rfc3339(snapshot.loaded_at),
+        age_seconds: now
+            .duration_since(snapshot.loaded_at)
+            .unwrap_or(Duration::ZERO)
+            .as_secs(),
+        last_error: state.error.as_ref().map(|error| LastError {
+            at: rfc3339(error.at),
+            message: error.text.clone(),
+        }),
+        needs_restart: state.needs_restart.clone(),
+        stale_secrets: state.stale_secrets.clone(),
+        stale_certificates: state.stale_certificates.clone(),
+    }
+}
+
+fn breaker(state: Shown) -> &'static str {
+    match state {
+        Shown::Closed { .. } => "closed",
+        Shown::Open { .. } => "open",
+        Shown::HalfOpen => "half_open",
+    }
+}
