@@ -249,7 +249,7 @@ fn later(source: Fixed) -> health::Later {
 }
 
 #[tokio::test]
-async fn a_gate_that_is_not_there_yet_is_alive_and_not_ready() {
+async fn a_gateway_that_is_starting_is_alive_and_not_ready() {
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/metrics", 503)] {
         let asked = exchange(
             health::router(health::Later::default()),
@@ -366,7 +366,7 @@ async fn a_refused_reload_says_why() {
 }
 
 #[tokio::test]
-async fn reading_is_free_on_loopback_alone() {
+async fn reading_needs_a_token_except_on_loopback() {
     let status = async |guard, headers: &[&str]| {
         ask(guard, Fixed::default(), "GET /-/status", headers)
             .await
@@ -461,7 +461,7 @@ async fn a_unix_socket_reads_freely_and_changes_with_the_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_holds_the_end_up() {
+async fn a_slow_connection_does_not_delay_the_shutdown() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
@@ -489,7 +489,7 @@ fn status_is_read_back_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_gate_is_told_to_take_nothing_more_by_who_may() {
+async fn only_a_token_with_act_drains_the_gateway() {
     let send = async |body: &str, headers: &[&str]| {
         let length = format!("Content-Length: {}", body.len());
         let headers = [headers, &["Host: localhost", JSON, length.as_str()]].concat();
@@ -546,7 +546,7 @@ async fn tail(target: &str) -> Vec<TailItem> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_begins_with_its_place_counts_what_is_lost_and_beats() {
+async fn a_stream_has_positions_losses_and_heartbeats() {
     let mark = |cursor: &str, missed, restarted| {
         TailItem::Position(StreamPosition {
             cursor: cursor.to_owned(),

@@ -232,7 +232,7 @@ impl TestApi {
     }
 
     /// Stores a delivery and settles its first attempt.
-    async fn tried(&self, route: usize, id: &str, status: u16, next: Next) -> DeliveryRef {
+    async fn attempted(&self, route: usize, id: &str, status: u16, next: Next) -> DeliveryRef {
         let (of, leases) = self.put(route, id, Start::Mine(LEASE)).await;
         self.settle(leases[0], status, next).await;
         of
@@ -266,19 +266,19 @@ impl TestApi {
     }
 
     async fn dead(&self, id: &str) -> DeliveryRef {
-        self.tried(0, id, 410, Next::Dead(Reason::Status(StatusCode::GONE)))
+        self.attempted(0, id, 410, Next::Dead(Reason::Status(StatusCode::GONE)))
             .await
     }
 }
 
 #[tokio::test]
-async fn lists_have_what_was_asked_for() {
+async fn lists_are_filtered() {
     let api = TestApi::new().await;
     let begun = crate::telemetry::rfc3339(SystemClock.now().wall - Duration::from_secs(1));
     api.put(0, "waits", Start::Anyone).await;
-    api.tried(0, "again", 503, Next::RetryIn(LEASE)).await;
+    api.attempted(0, "again", 503, Next::RetryIn(LEASE)).await;
     api.dead("dead").await;
-    api.tried(1, "done", 200, Next::Delivered).await;
+    api.attempted(1, "done", 200, Next::Delivered).await;
     assert_eq!(api.list("").await, ["done", "dead", "again", "waits"]);
     assert_eq!(
         api.list("order=oldest&route=stripe").await,
@@ -330,7 +330,7 @@ async fn lists_have_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn pages_go_on_and_wrong_questions_are_told() {
+async fn pages_continue_and_invalid_queries_are_errors() {
     let api = TestApi::new().await;
     for number in 0..7 {
         api.put(0, &format!("evt_{number}"), Start::Anyone).await;
@@ -389,9 +389,9 @@ async fn pages_go_on_and_wrong_questions_are_told() {
 }
 
 #[tokio::test]
-async fn one_is_shown_without_its_secrets() {
+async fn a_delivery_is_shown_without_its_secrets() {
     let api = TestApi::new().await;
-    let id = api.tried(0, "evt/1", 503, Next::RetryIn(LEASE)).await;
+    let id = api.attempted(0, "evt/1", 503, Next::RetryIn(LEASE)).await;
     for path in [id.to_string(), "evt%2F1".to_owned()] {
         let shown = api.get(&format!("/-/deliveries/{path}")).await;
         assert_eq!(

@@ -74,10 +74,10 @@ impl TestApi {
 }
 
 #[tokio::test]
-async fn one_is_replayed_and_the_audit_says_who() {
+async fn a_replay_is_in_the_audit_log_with_its_token() {
     let api = TestApi::new().await;
     let dead = api.dead("evt_1").await;
-    let done = api.tried(0, "evt_2", 200, Next::Delivered).await;
+    let done = api.attempted(0, "evt_2", 200, Next::Delivered).await;
     assert_eq!(
         api.ask(
             &format!("POST /-/deliveries/{dead}/replay"),
@@ -134,9 +134,9 @@ async fn one_is_replayed_and_the_audit_says_who() {
 }
 
 #[tokio::test]
-async fn the_app_sees_no_twin_unless_it_shall() {
+async fn a_duplicate_is_replayed_only_with_bypass_dedupe() {
     let api = TestApi::new().await;
-    // dead, then forgotten, then sent again and handed on
+    // dead, then forgotten, then sent again and delivered
     api.dead("evt_1").await;
     let (status, answer) = api
         .post("/-/forget", json!({ "route": "stripe", "id": "evt_1" }))
@@ -155,7 +155,7 @@ async fn the_app_sees_no_twin_unless_it_shall() {
         .await
         .unwrap();
     let first = first.rows[0].id;
-    api.tried(0, "evt_1", 200, Next::Delivered).await;
+    api.attempted(0, "evt_1", 200, Next::Delivered).await;
     let shown = api.get("/-/deliveries/evt_1").await;
     assert_eq!(
         (
@@ -199,7 +199,7 @@ async fn the_app_sees_no_twin_unless_it_shall() {
 
 /// Checks that for a recorded delivery the ledger knows whether its sender's retry was delivered.
 #[tokio::test]
-async fn what_a_retry_brought_is_not_replayed() {
+async fn a_delivery_whose_retry_was_delivered_is_not_replayed() {
     let api = TestApi::new().await;
     for id in ["evt_1", "evt_2"] {
         let accept = api.delivery(0, id, Start::Over(Some(Reason::Attempts)));
@@ -246,7 +246,7 @@ async fn what_a_retry_brought_is_not_replayed() {
 }
 
 #[tokio::test]
-async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
+async fn a_plan_changes_nothing_and_a_replay_delivers_all() {
     let api = TestApi::new().await;
     for number in 0..12 {
         api.dead(&format!("evt_{number}")).await;
@@ -322,7 +322,7 @@ async fn a_plan_changes_nothing_and_a_replay_hands_all_on() {
 }
 
 #[tokio::test]
-async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
+async fn failures_in_a_row_stop_a_replay_that_can_be_resumed() {
     let api = TestApi::new().await;
     for number in 0..30 {
         api.dead(&format!("evt_{number}")).await;
@@ -370,7 +370,7 @@ async fn failures_in_a_row_stop_it_and_it_can_be_resumed() {
 }
 
 #[tokio::test]
-async fn a_person_stops_it_and_four_go_on_at_once() {
+async fn a_replay_can_be_stopped_and_four_run_at_once() {
     let api = TestApi::new().await;
     for number in 0..5 {
         api.dead(&format!("evt_{number}")).await;
@@ -408,11 +408,11 @@ async fn a_person_stops_it_and_four_go_on_at_once() {
 }
 
 #[tokio::test]
-async fn cancelling_and_purging_say_what_they_did() {
+async fn cancel_and_purge_return_the_number_of_deliveries() {
     let api = TestApi::new().await;
     let waits = api.put(0, "waits", Start::Anyone).await.0;
     api.dead("dead").await;
-    api.tried(0, "done", 200, Next::Delivered).await;
+    api.attempted(0, "done", 200, Next::Delivered).await;
     let purge = async |body: Value| api.post("/-/deliveries/purge", body).await;
     let all = json!({ "route": "stripe" });
     let (_, plan) = purge(json!({ "filter": all, "dry_run": true })).await;
@@ -483,7 +483,7 @@ async fn cancelling_and_purging_say_what_they_did() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_forgotten_is_said() {
+async fn an_id_that_cannot_be_forgotten_is_an_error() {
     let api = TestApi::new().await;
     let forget = async |body: Value| api.post("/-/forget", body).await;
     assert_eq!(
@@ -507,7 +507,7 @@ async fn what_cannot_be_forgotten_is_said() {
     );
     assert_eq!(forget(json!({ "route": "stripe" })).await.0, 400);
     // the stored one knows its key
-    api.tried(1, "evt_2", 200, Next::Delivered).await;
+    api.attempted(1, "evt_2", 200, Next::Delivered).await;
     assert_eq!(
         forget(json!({ "route": "github", "id": "evt_2", "reason": "redo" })).await,
         (200, json!({ "forgotten": true }))
@@ -528,9 +528,9 @@ async fn what_cannot_be_forgotten_is_said() {
 }
 
 #[tokio::test]
-async fn a_drain_attempts_what_waits_for_later_if_told() {
+async fn a_drain_with_now_attempts_waiting_deliveries() {
     let api = TestApi::new().await;
-    api.tried(0, "evt_1", 503, Next::RetryIn(WINDOW)).await;
+    api.attempted(0, "evt_1", 503, Next::RetryIn(WINDOW)).await;
     let due = async || {
         api.deliveries
             .store
