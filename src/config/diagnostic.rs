@@ -1,31 +1,31 @@
-//! What is wrong with a config, and where.
+//! The errors and warnings about a config, and their places.
 use std::collections::{HashMap, HashSet};
 
-/// How many errors, and how many warnings, are told one by one.
-const MAX_TOLD: usize = 100;
-/// Longer words are near to no name, and to measure how far costs memory by their length.
+/// The largest number of errors, and of warnings, that are listed.
+const MAX_LISTED: usize = 100;
+/// The longest word that is compared with known names. Measuring the distance costs memory by its length.
 const LONGEST_TYPO: usize = 64;
 
-/// Where in what was written something stands: a file, and the keys that lead to it. The text position is looked up when it is shown.
+/// The place of a value: a file and the keys that lead to it. Its position in the text is looked up when it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Index of the file among those read; 0 is the main one.
+    /// The index of the file; 0 is the main one.
     pub file: usize,
-    /// The keys and list places that lead there.
+    /// The keys and indices that lead to the value.
     pub path: Vec<Step>,
 }
 
-/// One step of a [`Place`].
+/// A step of a [`Place`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Into a map.
+    /// A key of a map.
     Key(String),
-    /// Into a list, counted from 0.
+    /// An index of a list, counted from 0.
     Index(usize),
 }
 
 impl Place {
-    /// The whole of a file.
+    /// Returns the place of a whole file.
     pub fn root(file: usize) -> Self {
         Self {
             file,
@@ -33,18 +33,19 @@ impl Place {
         }
     }
 
-    /// The value under `key`.
+    /// Returns the place of the value under `key`.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         self.step(Step::Key(key.to_owned()))
     }
 
-    /// The value at `index`.
+    /// Returns the place of the value at `index`.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         self.step(Step::Index(index))
     }
 
+    /// Returns the place one step further.
     fn step(&self, step: Step) -> Self {
         let mut path = self.path.clone();
         path.push(step);
@@ -55,55 +56,55 @@ impl Place {
     }
 }
 
-/// How bad it is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// The config cannot run.
     Error,
-    /// It can, and somebody should look.
+    /// The config can run, but needs attention.
     Warning,
 }
 
-/// One thing to say about a config.
+/// An error or a warning about a config.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// Where. If there is no such value, the nearest one around it is shown.
+    /// The place. If there is no such value, the nearest one around it is shown.
     pub place: Place,
-    /// Point at the key instead of its value.
+    /// Whether to point at the key instead of its value.
     pub at_key: bool,
-    /// What is wrong.
+    /// The error in the user's terms.
     pub message: String,
-    /// What to write; stands beside the caret.
+    /// The fix, which is shown beside the caret.
     pub help: Option<String>,
-    /// The other of two that cannot both be; its place is told with the message.
+    /// The place of the other of two conflicting values. Its position is part of the message.
     pub other: Option<Place>,
 }
 
-/// All there is to say about a config; `compile` goes on after an error, so that all are shown at once.
+/// All errors and warnings about a config. `compile` goes on after an error, so that all are reported at once.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
-    /// In the order they were found.
+    /// The diagnostics in the order in which they were found.
     pub list: Vec<Diagnostic>,
-    /// Errors and warnings that are not in the list any more: it is long enough.
-    pub untold: Untold,
-    /// Where something was left out because it is not as it should be, by file. Nothing there is blamed again.
+    /// The number of errors and warnings that did not fit into the list.
+    pub unlisted: Unlisted,
+    /// The places of values that were reported and left out, by file. Nothing is reported there again.
     spoiled: HashMap<usize, HashSet<Vec<Step>>>,
 }
 
-/// How many things were found that are not told one by one.
+/// The number of errors and warnings that are not listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Untold {
-    /// Errors.
+pub struct Unlisted {
+    /// The number of errors.
     pub errors: usize,
-    /// Warnings.
+    /// The number of warnings.
     pub warnings: usize,
 }
 
 impl Diagnostics {
-    /// Notes an error about the value at `place`.
+    /// Reports an error about the value at `place`.
     pub fn error(
         &mut self,
         place: &Place,
@@ -113,7 +114,7 @@ impl Diagnostics {
         self.note(Level::Error, place, false, message.into(), help.into());
     }
 
-    /// Notes an error about the value at `place` that clashes with the one at `other`.
+    /// Reports an error about the value at `place` that conflicts with the one at `other`.
     pub fn clash(
         &mut self,
         place: &Place,
@@ -128,7 +129,7 @@ impl Diagnostics {
         }
     }
 
-    /// Notes an error about the key at `place`.
+    /// Reports an error about the key at `place`.
     pub fn error_at_key(
         &mut self,
         place: &Place,
@@ -138,7 +139,7 @@ impl Diagnostics {
         self.note(Level::Error, place, true, message.into(), help.into());
     }
 
-    /// Notes a warning about the value at `place`.
+    /// Reports a warning about the value at `place`.
     pub fn warning(
         &mut self,
         place: &Place,
@@ -148,7 +149,7 @@ impl Diagnostics {
         self.note(Level::Warning, place, false, message.into(), help.into());
     }
 
-    /// Notes a warning about the key at `place`.
+    /// Reports a warning about the key at `place`.
     pub fn warning_at_key(
         &mut self,
         place: &Place,
@@ -158,7 +159,7 @@ impl Diagnostics {
         self.note(Level::Warning, place, true, message.into(), help.into());
     }
 
-    /// Notes that the map at `place` lacks `key`, unless it was there and is blamed already.
+    /// Reports that the map at `place` lacks `key`, unless the key was reported and left out.
     pub fn missing(
         &mut self,
         place: &Place,
@@ -171,7 +172,7 @@ impl Diagnostics {
         }
     }
 
-    /// What stands at `place` is blamed and left out: later errors about it, or about its absence, are not told.
+    /// Notes that the value at `place` was reported and left out. Later errors about it, or about its absence, are not reported.
     pub fn spoil(&mut self, place: Place) {
         self.spoiled
             .entry(place.file)
@@ -179,7 +180,7 @@ impl Diagnostics {
             .insert(place.path);
     }
 
-    /// Whether what stands at `place`, or around it, is blamed and left out.
+    /// Returns whether the value at `place`, or one around it, was reported and left out.
     pub fn is_spoiled(&self, place: &Place) -> bool {
         let Some(spoiled) = self.spoiled.get(&place.file) else {
             return false;
@@ -192,6 +193,7 @@ impl Diagnostics {
         })
     }
 
+    /// Adds a diagnostic, unless the place was reported already or the list is full.
     fn note(
         &mut self,
         level: Level,
@@ -203,14 +205,19 @@ impl Diagnostics {
         if self.is_spoiled(place) {
             return;
         }
-        let untold = match level {
-            Level::Error => &mut self.untold.errors,
-            Level::Warning => &mut self.untold.warnings,
+        let unlisted = match level {
+            Level::Error => &mut self.unlisted.errors,
+            Level::Warning => &mut self.unlisted.warnings,
         };
-        if self.list.len() >= MAX_TOLD
-            && self.list.iter().filter(|told| told.level == level).count() >= MAX_TOLD
+        if self.list.len() >= MAX_LISTED
+            && self
+                .list
+                .iter()
+                .filter(|listed| listed.level == level)
+                .count()
+                >= MAX_LISTED
         {
-            *untold += 1;
+            *unlisted += 1;
         } else {
             self.list.push(Diagnostic {
                 level,
@@ -223,16 +230,16 @@ impl Diagnostics {
         }
     }
 
-    /// Whether something is wrong with what stands at `place`.
+    /// Returns whether there is an error at `place` or inside it.
     pub fn has_error_at(&self, place: &Place) -> bool {
         let is_inside =
             |other: &Place| other.file == place.file && other.path.starts_with(&place.path);
         self.list
             .iter()
-            .any(|told| told.level == Level::Error && is_inside(&told.place))
+            .any(|listed| listed.level == Level::Error && is_inside(&listed.place))
     }
 
-    /// Whether there is an error.
+    /// Returns whether there is an error.
     pub fn has_errors(&self) -> bool {
         self.list
             .iter()
@@ -240,7 +247,7 @@ impl Diagnostics {
     }
 }
 
-/// A name from outside as it may be shown: without control characters, and not without end.
+/// Returns a name from outside as it may be shown: without control characters, and shortened.
 pub fn shown(name: &str) -> String {
     const MOST: usize = 64;
     let mut shown: String = name
@@ -254,7 +261,7 @@ pub fn shown(name: &str) -> String {
     shown
 }
 
-/// A word that is not known, as it may be shown: not if it may be a secret that slipped there.
+/// Returns an unknown word as it may be shown: not if it may be a secret in the wrong place.
 pub fn unknown(word: &str) -> String {
     if looks_random(word) {
         "…".to_owned()
@@ -263,7 +270,7 @@ pub fn unknown(word: &str) -> String {
     }
 }
 
-/// Whether the text is one long word with digits among its letters, as secrets are and nothing else in a config is; it may stand under any key.
+/// Returns whether the text is one long word of letters and digits. Only secrets look like that in a config, whatever their key is.
 pub fn looks_random(text: &str) -> bool {
     let count = |is: fn(&u8) -> bool| text.bytes().filter(is).count();
     text.len() >= 20
@@ -275,7 +282,7 @@ pub fn looks_random(text: &str) -> bool {
         && !text.starts_with(['/', '.'])
 }
 
-/// The known name nearest to a wrong one, if it is near: ``did you mean `x`?``
+/// Returns the known name that is similar to a wrong one: ``did you mean `x`?``
 pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     if wrong.len() > LONGEST_TYPO {
         return None;
@@ -287,7 +294,7 @@ pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Op
         .map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
-/// What to write instead of a wrong name: the nearest, and all there are: ``did you mean `app`? There are app, billing``.
+/// Returns the similar name and all known names: ``did you mean `app`? There are app, billing``.
 pub fn instead_of<'a>(wrong: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let all: Vec<&str> = known.clone().collect();
     let near = did_you_mean(wrong, known);

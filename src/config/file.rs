@@ -1,7 +1,8 @@
-//! What the YAML says, word for word. Nothing is looked up or checked here.
+//! The config as it is written in YAML. Nothing is looked up or checked here.
 //!
-//! Plain structs with optional fields only: "exactly one of" and "must be there" are said by `compile`, with a better message and a place.
-//! The doc comments are the reference: the JSON Schema, `docs/config.md` and editors show them.
+//! Plain structs with optional fields only: `compile` reports missing and conflicting keys, with a better message and a position.
+//! The doc comments are the reference: the JSON Schema, `docs/config.md` and editors show them. The first paragraph of a comment is the
+//! cell of the table; further paragraphs are notes below the table.
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -9,8 +10,9 @@ use serde::Deserialize;
 
 pub use alarms::{AlarmWebhook, Alarms, Egress};
 pub use handshake::{Answer, Condition, Handshake};
+pub use listen::{Admin, AdminToken, Certificate, Health, Listen, Tls};
 pub use provider::{Facts, Provider};
-pub use queue::{Acknowledgement, Failures, Keep, Queue, Retry, Sign};
+pub use queue::{Acknowledgement, Failures, Forward, Keep, Outgoing, Queue, Retry, Sign};
 pub use union::{HandshakeOrNone, OnFailure, OneOrMany, Secrets, VerifyOrNone};
 pub use verify::{
     DeliveryId, InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify,
@@ -18,333 +20,301 @@ pub use verify::{
 
 mod alarms;
 mod handshake;
+mod listen;
 mod provider;
 mod queue;
 mod union;
 mod verify;
 
-/// The whole config.
+/// All keys at the top of the config file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    /// More files with `upstreams` and `routes`, as paths or globs relative to this file. An included file includes nothing.
+    /// More files with `upstreams` and `routes`, as paths or globs relative to this file.
+    ///
+    /// An included file cannot include others. A pattern that matches no file is a warning. A pattern that matches more than 1,000 files
+    /// and directories is an error, and so are more than 16 MiB of included files and presets.
     pub include: Vec<String>,
-    /// Where senders connect.
+    /// The addresses on which the gateway accepts requests from senders.
+    ///
+    /// Changing `listen` needs a restart, except for certificates, which reload.
     pub listen: Vec<Listen>,
-    /// The listener for `/livez`, `/readyz` and `/metrics`: nothing secret, no token.
+    /// The listener for `/livez`, `/readyz` and `/metrics`. It serves no secrets and needs no token.
     pub health: Option<Health>,
-    /// The listener for `/-/status`, `/-/refusals`, `/-/report` and `/-/reload`.
+    /// The listener for the admin API: status, deliveries, replay, reload. `docs/openapi.json` describes it.
     pub admin: Option<Admin>,
-    /// Proxies in front of the gate, as CIDR, or `unix` for who connects to a unix socket of `listen`: only these may set `X-Forwarded-For`, `-Proto` and `-Host`, or speak the PROXY protocol.
+    /// The proxies in front of the gateway, as CIDR networks, or `unix` for the clients of a unix socket of `listen`.
+    ///
+    /// Only these proxies may set `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`, or use the PROXY protocol.
+    ///
+    /// The client of a request is the peer of its connection. If that peer is a trusted proxy, the client is the rightmost address of
+    /// `X-Forwarded-For` that is not a trusted proxy; the search stops at an entry that is not an IP address. With the PROXY protocol, the
+    /// address in its header is the peer. Clients are counted by address, IPv6 by /64.
+    ///
+    /// Clients of a unix socket have the address 0.0.0.0 and share one set of limits. What they say about other clients is ignored unless
+    /// this list contains `unix`.
     pub trusted_proxies: Vec<String>,
-    /// Bounds of the whole gate.
+    /// Limits for the gateway as a whole.
     pub limits: Option<Limits>,
-    /// What happens on SIGTERM.
+    /// The behaviour on SIGTERM.
     pub shutdown: Option<Shutdown>,
-    /// Where state is kept over restarts. Without it state is in memory.
+    /// The storage that survives a restart. Without it, all state is in memory.
     pub store: Option<Store>,
-    /// What the gate itself may call out to (alarms): public addresses, unless this says otherwise. `upstreams` are your own word, and exempt.
+    /// The networks that the gateway itself may connect to, for example for the alarm webhook (default: public addresses only). `upstreams` are exempt.
     pub egress: Option<Egress>,
-    /// When alarms are raised, and who is told.
+    /// The thresholds of alarms, and the webhook that receives them.
     pub alarms: Option<Alarms>,
-    /// What is logged, and how.
+    /// The format and amount of request logs.
     pub log: Option<Log>,
-    /// A directory of provider presets of your own, one `NAME.yaml` each, in the grammar of the built-in ones. A name that is built in is refused.
+    /// A directory with your own provider presets, one `NAME.yaml` each, in the format of the built-in ones. The name of a built-in preset is refused.
     pub providers: Option<String>,
-    /// The apps behind the gate, by name.
+    /// The upstreams: the applications that receive the requests, by name.
     pub upstreams: BTreeMap<String, Upstream>,
-    /// Where webhooks come in. The most specific path wins, whatever the order.
+    /// The routes. The most specific path wins, in whatever order they are written.
+    ///
+    /// An exact host comes before `*.example.com`, which comes before no host. A literal segment comes before `{name}`, which comes before
+    /// `{*rest}`. `/{*rest}` matches `/`, too.
     pub routes: Vec<Route>,
 }
 
-/// What an included file may hold.
+/// The keys of an included file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Included {
-    /// More apps behind the gate, by name.
+    /// More upstreams, by name.
     pub upstreams: BTreeMap<String, Upstream>,
     /// More routes.
     pub routes: Vec<Route>,
 }
 
-/// One listener.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Listen {
-    /// `HOST:PORT`, for example `0.0.0.0:8080`, or `unix:/path/to.sock` (mode 0660).
-    pub address: Option<String>,
-    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2 (default false). Only `trusted_proxies` may connect then.
-    pub proxy_protocol: Option<bool>,
-    /// Speaks TLS (1.2, 1.3; HTTP/2 by ALPN).
-    pub tls: Option<Tls>,
-}
-
-/// The gate's side of TLS: `certificate` and `key`, or a list of `certificates`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tls {
-    /// A PEM file with the certificate and its chain.
-    pub certificate: Option<String>,
-    /// A PEM file with the key.
-    pub key: Option<String>,
-    /// Several certificates: the sender gets the one that has the name it asks for (SNI), else the first.
-    pub certificates: Vec<Certificate>,
-    /// A PEM file with the CAs that sign the certificates of senders. Their names can stand in the `allow` of a route.
-    pub client_ca: Option<String>,
-    /// `required` (default with `client_ca`), or `optional`: who shows no certificate is let in as well.
-    pub client_auth: Option<String>,
-}
-
-/// A certificate and its key.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Certificate {
-    /// A PEM file with the certificate and its chain.
-    pub certificate: Option<String>,
-    /// A PEM file with the key.
-    pub key: Option<String>,
-}
-
-/// The health listener.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Health {
-    /// `HOST:PORT`, for example `0.0.0.0:9091`.
-    pub address: Option<String>,
-}
-
-/// The admin listener.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Admin {
-    /// `HOST:PORT`, or `unix:/path/to.sock` (mode 0660).
-    pub address: Option<String>,
-    /// The bearer token that changes need on loopback, and everything needs elsewhere. Made beside the store if it is not given.
-    pub token: Option<Secret>,
-    /// Bearer tokens for those who look and act beside it, each with a name that stands with what is done by it.
-    pub tokens: Vec<AdminToken>,
-}
-
-/// A bearer token with a name: exactly one of `env`, `file`, `insecure_inline`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdminToken {
-    /// Whose it is: `[a-z0-9][a-z0-9-]{0,62}`.
-    pub name: Option<String>,
-    /// The environment variable that holds it.
-    pub env: Option<String>,
-    /// The file that holds it; read again when it changes.
-    pub file: Option<String>,
-    /// The token itself. Whoever reads the config reads it.
-    pub insecure_inline: Option<InlineSecret>,
-    /// What it is good for: `read`, `act` or both (default `[read]`).
-    pub allow: Vec<String>,
-}
-
-/// Bounds of the whole gate.
+/// Limits for the gateway as a whole.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How many bytes of bodies may be held at once (default 64MiB). What does not fit is refused with 503. A body that takes its
-    /// time counts with the buffers that it fills, 128 KiB at most. Before it is verified, one client
-    /// (where its address is its own) holds at most a quarter of it and a route half, but always one body of the size the route allows.
+    /// The memory for request bodies held at the same time (default 64MiB). A request that does not fit is refused with 503.
+    ///
+    /// A body that arrives slowly also counts the buffers that it fills, 128 KiB at most. Before a request is verified, one client holds at
+    /// most a quarter of this memory (where its address is its own) and one route half, but always one body of the size that the route
+    /// allows. Pass routes use half of it for responses that senders are slow to read.
     pub in_flight_bytes: Option<String>,
-    /// How many refusals a second one client may cause before it is slowed down with 429 (default 50/s, burst ten times that).
+    /// The number of refusals per second that one client may cause before it gets 429 (default 50/s, burst ten times that).
     pub refused_per_client: Option<String>,
-    /// How long a head may take to arrive, from accept or from its first byte on (default 5s).
+    /// The time for a request head to arrive, from accept or from its first byte on (default 5s).
+    ///
+    /// For the first head of a connection this includes the PROXY header and TLS. `hookgate_connections_refused_total` counts the
+    /// connections that were closed before their first request, by reason.
     pub header_timeout: Option<String>,
-    /// How long a connection may wait between two requests (default 60s).
+    /// The time that a connection may be idle between two requests (default 60s). For HTTP/2, a change needs a restart.
     pub idle_timeout: Option<String>,
-    /// How large a head may be (default 32KiB).
+    /// The largest size of a request head (default 32KiB). For HTTP/2, a change needs a restart.
     pub header_bytes: Option<String>,
-    /// How long a body may take to arrive (default 10s). One that comes slower than 32 KiB a second is cut after 2 seconds.
+    /// The time for a body to arrive (default 10s). A body slower than 32 KiB per second is cut off after 2 seconds. Does not apply to pass routes.
     pub body_timeout: Option<String>,
-    /// How many connections may be open (default 10000).
+    /// The number of open connections (default 10000).
     pub connections: Option<u32>,
-    /// How many connections one client may have open (default 1000).
+    /// The number of open connections of one client (default 1000). Trusted proxies are exempt.
     pub connections_per_client: Option<u32>,
 }
 
-/// What happens on SIGTERM.
+/// The behaviour on SIGTERM.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// How long the gateway says that it is not ready and still accepts (default 5s). Load balancers go on sending until they notice.
-    /// `/readyz` speaks of the gateway alone and never asks an upstream: while your app is down, the gateway still answers, queues and spills.
-    /// Your app must outlive this delay: in Kubernetes give it `preStop: { sleep: { seconds: … } }` of at least this delay and 5 s.
+    /// The time during which the gateway reports that it is not ready but still accepts requests (default 5s).
+    ///
+    /// Load balancers keep sending requests until they notice. `/readyz` reports the state of the gateway alone and never asks an upstream:
+    /// while your app is down, the gateway still answers, queues and spills. Your app must stay up longer than this delay. In Kubernetes,
+    /// give it `preStop: { sleep: { seconds: … } }` of at least this delay plus 5 s.
     pub delay: Option<String>,
-    /// How long requests in flight may take after that (default 25s). The gateway leaves as soon as there are none.
+    /// The time for requests in flight after that (default 25s). The gateway stops as soon as there are none.
     pub grace: Option<String>,
 }
 
-/// Where state is kept.
+/// The storage of the gateway.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// A directory of the gate's own, on a local disk.
+    /// A directory that only this gateway uses, on a local disk.
     pub path: Option<String>,
-    /// How many delivery IDs are remembered at most (default 10000000, 32 bytes each).
+    /// The largest number of delivery IDs that are remembered (default 10000000, 32 bytes each).
     pub ledger_entries: Option<u64>,
 }
 
-/// What is logged, and how.
+/// The format and amount of request logs.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// `json` (default) or `pretty`.
+    ///
+    /// Request lines go to stdout. The gateway's own messages go to stderr, at the level in the environment variable `HOOKGATE_LOG`
+    /// (default `info`). Messages of libraries appear in neither, because they quote senders.
     pub format: Option<String>,
-    /// Which requests get a line: `all` (default), `refused` or `none`. Metrics count them all.
+    /// The requests that are logged: `all` (default), `refused` or `none`. Metrics always count all of them.
     pub requests: Option<String>,
 }
 
-/// An app behind the gate.
+/// An upstream: an application that receives requests from the gateway.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
     /// `http://HOST:PORT` or `https://HOST[:PORT]`, without a path; or `unix:/path/to.sock`.
     pub url: Option<String>,
-    /// How long a connection may take (default 1s).
+    /// The time for a connection to be established (default 1s).
     pub connect_timeout: Option<String>,
-    /// How long the whole exchange may take (default: what the route's provider waits, less one second; else 15s).
+    /// The time for the whole exchange (default: one second less than the route's provider waits, else 15s).
     pub timeout: Option<String>,
-    /// How long an idle connection is kept (default 4s; keep it below the app's own).
+    /// The time that an idle connection is kept open (default 4s; keep it shorter than the upstream's own).
     pub idle_timeout: Option<String>,
-    /// A PEM file with the CA that signs the app's certificate. Without it, the system's.
+    /// A PEM file with the CA that signs the upstream's certificate (default: the system's CAs).
     pub ca: Option<String>,
-    /// A PEM file with the certificate, and its chain, that the gate shows an app that asks for one.
+    /// A PEM file with the client certificate, and its chain, for an upstream that asks for one.
     pub certificate: Option<String>,
-    /// A PEM file with the key of `certificate`.
+    /// A PEM file with the private key of `certificate`.
     pub key: Option<String>,
-    /// `original` (default: the app sees the sender's Host) or `upstream` (the app sees the host of `url`; behind a unix socket `localhost`).
+    /// The `Host` that the upstream gets: `original` (default: the sender's) or `upstream` (the host of `url`; for a unix socket `localhost`).
     pub host: Option<String>,
-    /// When the gate stops trying for a while.
+    /// The circuit breaker of the upstream.
     pub breaker: Option<Breaker>,
 }
 
-/// When the gate stops trying an upstream for a while.
+/// The circuit breaker of an upstream.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {
-    /// How many failures in a row open it: to connect, for all routes of the upstream; to answer in time, for one route (default 5; 0: never).
+    /// The number of failures in a row that open it (default 5; 0 disables it).
+    ///
+    /// A failure to connect counts for all routes of the upstream, a timeout for one route.
     pub failures: Option<u32>,
-    /// How long it stays open before a probe is let through (default 5s).
+    /// The time that it stays open before it lets a probe through (default 5s).
     pub open: Option<String>,
 }
 
-/// One webhook endpoint.
+/// A route: requests to one path, and what happens to them.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Route {
-    /// How logs, metrics and the ledger call it: `[a-z0-9][a-z0-9-]{0,62}`.
+    /// The name of the route in logs, metrics and the store: `[a-z0-9][a-z0-9-]{0,62}`.
     pub name: Option<String>,
-    /// Names it had before, the oldest first, so that its remembered delivery IDs stay its own.
+    /// The earlier names of the route, the oldest first. It keeps the delivery IDs that are remembered under them.
     pub previously: Vec<String>,
-    /// Only requests for this host: exact, or `*.example.com`.
+    /// The host of the requests: exact, or `*.example.com` (default: any host).
     pub host: Option<String>,
-    /// The path, with parameters `/{name}` and a last `/{*rest}`.
+    /// The path, with parameters `/{name}` and `/{*rest}` at the end.
+    ///
+    /// A parameter is one raw segment. A segment that decodes to contain `/`, `\` or NUL, or that is `.` or `..`, does not match.
+    ///
+    /// Each path parameter must be covered by the signature or select the secret. Otherwise a request that is signed for one path would be
+    /// valid for another. `{path}` in `signed_content` covers all parameters, and so does `{url}` without `public_url`, as long as a
+    /// literal separates it from its neighbours. If a parameter is not covered, write two routes with literal paths.
     pub path: Option<String>,
-    /// The methods it takes (default POST; with `pass` all but CONNECT and TRACE).
+    /// The methods that the route accepts (default POST; with `pass` all but CONNECT and TRACE).
     pub methods: Vec<String>,
-    /// The URL that senders use, without query, where the signature covers it: `https://hooks.example.com/webhooks/x`.
+    /// The URL that senders use, without a query, where the signature covers it: `https://hooks.example.com/webhooks/x`.
     pub public_url: Option<String>,
-    /// How large a body may be (default: what the provider sends, else 5MiB; with `pass` without bound).
+    /// The largest size of a body (default: what the provider sends, else 5MiB; with `pass` unlimited).
     pub max_body: Option<String>,
-    /// Only these clients: networks as CIDR, or `subject:NAME`, a name in the certificate that the client shows (see `client_ca`). One match is enough.
+    /// The clients that may use the route: networks as CIDR, or `subject:NAME` for a name in the client's certificate (default: all). One match is enough.
+    ///
+    /// `subject:NAME` is compared exactly with the common name and with each DNS, URI and email name of the certificate that the connection
+    /// has presented and `client_ca` has signed. A certificate is checked when the connection is made. Neither its end nor a new
+    /// `client_ca` closes an open connection.
     pub allow: Vec<String>,
-    /// How senders prove who they are, or `none`.
+    /// The verification of senders, or `none`.
     pub verify: Option<VerifyOrNone>,
-    /// The status for requests that are not authentic, 400 to 599 (default: what the preset says, else 401).
+    /// The status for requests that are not authentic, 400 to 599 (default: as the preset says, else 401).
+    ///
+    /// All requests of a route that are not authentic get the same response. A request signed with a wrong secret gets it, too, so presets
+    /// only use a status after which the provider retries. `check` warns about any other status.
     pub refused_status: Option<u16>,
-    /// The body of that answer: `json` (the status in words and the request ID), or `empty` (default: what the preset says, else `json`).
+    /// The body of that response: `json` (the status text and the request ID) or `empty` (default: as the preset says, else `json`).
     pub refused_body: Option<String>,
-    /// How the provider tests the endpoint, where the gate answers (default: what the preset says), or `none`: then the app must.
+    /// The test of the endpoint by the provider, which the gateway answers (default: as the preset says), or `none`: your app answers it.
+    ///
+    /// The gateway answers handshakes whatever the `methods` of the route are. [docs/providers.md](providers.md#the-handshake) says what is
+    /// answered, and to whom.
     pub handshake: Option<HandshakeOrNone>,
-    /// How often: one limit or a list.
+    /// One rate limit, or a list of them.
     pub rate_limit: Option<OneOrMany<RateLimit>>,
-    /// Drops deliveries that were handed on before.
+    /// The detection of duplicates.
     pub dedupe: Option<Dedupe>,
-    /// Passes on within the request.
+    /// Forwards deliveries within the request.
     pub forward: Option<Forward>,
-    /// Acknowledges and delivers later.
+    /// Stores and acknowledges deliveries, and delivers them later.
     pub queue: Option<Queue>,
-    /// Streams other traffic of the app through, unverified. `verify` and what builds on it do not go with it.
+    /// Streams other traffic to the upstream, unverified. `verify` and the keys that depend on it cannot be used with it.
     pub pass: Option<Pass>,
-    /// `enforce` (default), or `observe`: verify, count and log what would be refused, and let it in as `Hookgate-Verified: false`.
+    /// `enforce` (default), or `observe`: verify requests, log and count what would be refused, and forward it with `Hookgate-Verified: false`.
+    ///
+    /// Everything that an observing route forwards has `Hookgate-Verified: false` and no other `Hookgate-` header. It claims no delivery ID
+    /// and answers no duplicates, so no app can come to rely on a proof that is not enforced. `max_body`, `rate_limit`, `allow`, `methods` and
+    /// handshakes work as usual. `hookgate report` shows what would be refused, and `hookgate status` which secrets match.
     pub mode: Option<String>,
-    /// When a route that observes begins to enforce, by itself: a date (its first second in UTC) or RFC 3339. `mode: observe` needs it.
+    /// The time when an observing route begins to enforce, without a reload: a date (its first second in UTC) or RFC 3339. Required with `mode: observe`.
     pub until: Option<String>,
-    /// How long what is kept of its deliveries is kept: with `queue`, and with `forward` that has `record` or `on_failure: queue`.
+    /// The retention of stored deliveries: with `queue`, and with `forward` that has `record` or `on_failure: queue`.
     pub keep: Option<Keep>,
 }
 
-/// How often.
+/// A rate limit.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimit {
     /// `COUNT/UNIT`, for example `100/s`, `30/m`, `1000/h`.
     pub rate: Option<String>,
-    /// How many may come at once (default: the count of `rate`).
+    /// The number of requests that may come at once (default: the count of `rate`).
     pub burst: Option<u32>,
-    /// Who shares it: `client_ip`, `route` (default), `header:NAME` or `json:/pointer`. On a route with `queue`, `route` refuses nobody: it is the `rate` of the queue, and there is no limit by value.
+    /// The requests that share the limit: `client_ip`, `route` (default), `header:NAME` or `json:/pointer`.
+    ///
+    /// `client_ip` counts before a request is verified, the others after it. On a route with `queue`, a limit by `route` refuses nothing:
+    /// it is the `rate` of the queue. Limits by a value are not possible there.
     pub key: Option<String>,
 }
 
-/// Drops deliveries that were handed on before.
+/// The detection of duplicates: a delivery that was delivered before is acknowledged and not forwarded again.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dedupe {
-    /// How long an ID is remembered (default: as long as the provider retries, at least 24h; 10s where the body alone tells deliveries apart and the preset does not say that bodies never repeat).
+    /// The time that a delivery ID is remembered (default: as long as the provider retries, at least 24h).
+    ///
+    /// While a delivery waits in the queue, an equal one is its duplicate even after the window.
+    ///
+    /// A delivery without an ID is remembered by its body. Some providers send different events with the same body ("something changed"),
+    /// and the second one would be dropped. The default is therefore 10s unless the preset says that bodies never repeat
+    /// (`bodies_repeat: no`, see `hookgate providers show NAME`).
+    ///
+    /// If the preset says that a retry keeps the time of the first attempt, the route also accepts retries that are older than the
+    /// tolerance: see [Late retries](#late-retries).
     pub window: Option<String>,
     /// `id` (default), or `content`: the signed body alone. Two events with the same bytes then count as one.
+    ///
+    /// `content` also stops a captured request that is sent under a new ID, where the signature covers neither the ID nor the time. Without a
+    /// `window` it is an error where the provider's bodies repeat, and a warning where that is unknown.
     pub by: Option<String>,
-    /// `route` (default), or `secret`: the same ID under another secret is another delivery, for two senders that share one URL. Each secret then needs a name.
+    /// `route` (default), or `secret`: the same ID under another secret is another delivery. Each secret then needs a name.
+    ///
+    /// Delivery IDs are compared over the whole route. Give two senders that use the same IDs (for example an old and a new API version of
+    /// one provider) two URLs, and so two routes. Use `secret` if they must share one URL. In a rotation, a retry that is signed
+    /// with the new secret then has another name, counts as new, and reaches the upstream again.
     pub per: Option<String>,
 }
 
-/// Passes on within the request.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Forward {
-    /// A name under `upstreams`.
-    pub upstream: Option<String>,
-    /// The path at the app (default: the sender's), with the route's parameters: `/hooks/{account}`.
-    pub path: Option<String>,
-    /// `keep` or `drop` the query (default: keep where the signature covers it, else drop).
-    pub query: Option<String>,
-    /// Whether the app gets the header that is itself the secret (token, basic). Default false.
-    pub keep_token: Option<bool>,
-    /// `fail` (default), or `queue`: a delivery that the app cannot take is acknowledged and waits in the queue. Needs `store.path`.
-    pub on_failure: Option<OnFailure>,
-    /// The answer to a delivery that goes into the queue, and to a duplicate.
-    pub answer: Option<Acknowledgement>,
-    /// How long the app may take before a delivery goes into the queue (default: the whole time it has).
-    pub budget: Option<String>,
-    /// What is kept of deliveries that do not go into the queue: `all`, `failures` or `none` (default). Needs `store.path`.
-    pub record: Option<String>,
-    /// When a delivery that went into the queue is tried again.
-    pub retry: Option<Retry>,
-    /// How often those in the queue are tried, by each gate (default 20/s).
-    pub rate: Option<String>,
-    /// How many of them may be tried at once after a pause (default: the count of `rate`).
-    pub burst: Option<u32>,
-    /// How many of them are tried at the same time, by each gate (default 4).
-    pub concurrency: Option<u32>,
-    /// `header:NAME` or `json:/pointer`: those in the queue with the same value there go out one after the other. New ones do not wait for them.
-    pub fifo: Option<String>,
-    /// As under `queue`, for what is handed on later than within its request: out of the queue, or replayed.
-    pub resign: Option<bool>,
-    /// Signs what is handed on in the gate's own name.
-    pub sign: Option<Sign>,
-}
-
-/// Streams other traffic of the app through, unverified.
+/// A pass route: it streams other traffic to the upstream, unverified.
+///
+/// `host`, `path`, `methods`, `allow`, `max_body`, and `rate_limit` by `client_ip` or `route` can be used with `pass`. Bodies are not held in
+/// memory. The upstream gets `Hookgate-Verified: false`. Trailers are dropped, `Date` and `Connection` of a response are the gateway's own,
+/// and only `websocket` is upgraded. [docs/headers.md](headers.md) lists every header that is changed.
+///
+/// A webhook route guards its own path and the path that it forwards to, on every pass route to the same upstream: the same host and port or
+/// socket, whatever the upstream's name and the requested host are; all names of this machine's loopback are one. A path that an app could
+/// take for a guarded path is refused with 404. A path that decodes to control bytes, is not UTF-8 or begins with `//` is refused with 400.
+/// Not covered: apps that route by the query or a header of their own, short names of Windows files, and one app under two host names or ports.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pass {
-    /// A name under `upstreams`.
+    /// The name of an upstream.
     pub upstream: Option<String>,
-    /// How long the app may take from the end of the request to the head of its answer (default: what the upstream says, else 60s).
+    /// The time from the end of the request to the head of the response (default: the upstream's `timeout`, else 60s).
     pub timeout: Option<String>,
-    /// How long nothing may come from either side, WebSockets and server-sent events included (default 5m).
+    /// The time that both sides may be silent, WebSockets and server-sent events included (default 5m).
     pub idle_timeout: Option<String>,
 }

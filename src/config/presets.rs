@@ -1,4 +1,4 @@
-//! The presets: one YAML file a provider, embedded when hookgate is built; a config may add a directory of its own.
+//! The presets: one YAML file per provider, embedded when hookgate is built. A config may add a directory of its own.
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -16,14 +16,14 @@ static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::read(files())
 /// A provider's preset and its name.
 #[derive(Debug)]
 pub struct Preset {
-    /// What a config calls it: the name of its file.
+    /// The name in a config: the name of its file.
     pub name: Arc<str>,
-    /// What the file says.
+    /// The content of the file.
     pub provider: file::Provider,
 }
 
 impl Preset {
-    /// The provider's name as people write it.
+    /// Returns the provider's name as it is shown to people.
     pub fn title(&self) -> &str {
         if self.provider.title.is_empty() {
             &self.name
@@ -40,12 +40,12 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// The embedded presets.
+    /// Returns the embedded presets.
     pub fn built_in() -> &'static Self {
         &BUILT_IN
     }
 
-    /// Reads presets; what is wrong with them is in the report, and they are left out.
+    /// Reads presets. Those with errors are left out, and the report lists the errors.
     fn read<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> (Self, Report) {
         let mut catalogue = Self::default();
         let mut problems = Diagnostics::default();
@@ -65,7 +65,7 @@ impl Catalogue {
         (catalogue, report)
     }
 
-    /// Adds a preset; `false` if there is one of that name already.
+    /// Adds a preset. Returns `false` if the name is already in use.
     pub fn add(&mut self, name: &str, provider: file::Provider) -> bool {
         if self.presets.contains_key(name) {
             return false;
@@ -76,23 +76,23 @@ impl Catalogue {
         true
     }
 
-    /// The preset of that name.
+    /// Returns the preset of that name.
     pub fn get(&self, name: &str) -> Option<Arc<Preset>> {
         self.presets.get(name).cloned()
     }
 
-    /// All names, sorted.
+    /// Returns all names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.presets.keys().map(|name| &**name)
     }
 
-    /// All presets, sorted by name.
+    /// Returns all presets, sorted by name.
     pub fn presets(&self) -> impl Iterator<Item = &Arc<Preset>> {
         self.presets.values()
     }
 }
 
-/// Name and bytes of every embedded preset.
+/// Returns the name and bytes of every embedded preset.
 fn files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     FILES.files().filter_map(|file| {
         let path = file.path();
@@ -106,8 +106,61 @@ fn files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     })
 }
 
-/// Reports the facts of a preset that cannot be used.
+/// Reports the facts of a preset that are not valid.
 pub fn check_facts(facts: &file::Facts, place: &Place, problems: &mut Diagnostics) {
+    check_units(facts, place, problems);
+    check_words(facts, place, problems);
+    if facts
+        .success_status
+        .is_some_and(|status| !(200..300).contains(&status))
+    {
+        problems.error(
+            &place.key("success_status"),
+            "this is not a success status",
+            "write a status from 200 to 299".to_owned(),
+        );
+    }
+    for (key, patterns) in [
+        ("stops_on", &facts.stops_on),
+        ("disables_on", &facts.disables_on),
+    ] {
+        for (index, text) in patterns.iter().enumerate() {
+            if StatusPattern::parse(text).is_none() {
+                let help = "write a status from 300 to 599, or a class such as `4xx`".to_owned();
+                problems.error(
+                    &place.key(key).index(index),
+                    "this is not a failure status",
+                    help,
+                );
+            }
+        }
+    }
+    let Some(status) = facts.refused_status else {
+        return;
+    };
+    if !(400..600).contains(&status) {
+        problems.error(
+            &place.key("refused_status"),
+            "this is not a valid refusal status",
+            "write a status from 400 to 599".to_owned(),
+        );
+    } else if facts
+        .stops_on
+        .iter()
+        .chain(&facts.disables_on)
+        .any(|text| StatusPattern::parse(text).is_some_and(|one| one.matches(status)))
+    {
+        let help = "write a status after which the provider retries; a wrong secret gets the same response".to_owned();
+        problems.error(
+            &place.key("refused_status"),
+            format!("the provider does not retry after {status}"),
+            help,
+        );
+    }
+}
+
+/// Reports durations and sizes that are not valid.
+fn check_units(facts: &file::Facts, place: &Place, problems: &mut Diagnostics) {
     let rule = facts.disables_after.clone().unwrap_or_default();
     let lasting = place.key("disables_after").key("lasting");
     let durations = [
@@ -124,7 +177,11 @@ pub fn check_facts(facts: &file::Facts, place: &Place, problems: &mut Diagnostic
         && rule.lasting.is_none()
     {
         let help = "write `failures: COUNT` or `lasting: TIME`".to_owned();
-        problems.error(&place.key("disables_after"), "this says no rule", help);
+        problems.error(
+            &place.key("disables_after"),
+            "`disables_after` is empty",
+            help,
+        );
     }
     if let Some(Err(why)) = facts.max_body.as_deref().map(units::size) {
         problems.error(
@@ -133,97 +190,42 @@ pub fn check_facts(facts: &file::Facts, place: &Place, problems: &mut Diagnostic
             why.to_string(),
         );
     }
-    if facts
-        .success_status
-        .is_some_and(|status| !(200..300).contains(&status))
-    {
-        problems.error(
-            &place.key("success_status"),
-            "this is not a status of success",
-            "write 200 to 299".to_owned(),
-        );
-    }
-    for (key, word) in [
-        ("retry_keeps_time", &facts.retry_keeps_time),
-        ("bodies_repeat", &facts.bodies_repeat),
-    ] {
-        if word
-            .as_deref()
-            .is_some_and(|word| Known::parse(word).is_none())
-        {
-            problems.error(
-                &place.key(key),
-                "this word is not known here",
-                "write `yes`, `no` or `unknown`".to_owned(),
-            );
+}
+
+/// Reports words that are not known.
+fn check_words(facts: &file::Facts, place: &Place, problems: &mut Diagnostics) {
+    let mut check = |key: &str, is_valid: bool, help: &str| {
+        if !is_valid {
+            let help = help.to_owned();
+            problems.error(&place.key(key), "this value is not allowed", help);
         }
-    }
-    if facts
-        .refused_body
-        .as_deref()
-        .is_some_and(|word| RefusedBody::parse(word).is_none())
-    {
-        problems.error(
-            &place.key("refused_body"),
-            "this word is not known here",
-            "write `json` or `empty`".to_owned(),
-        );
-    }
-    for (key, patterns) in [
-        ("stops_on", &facts.stops_on),
-        ("disables_on", &facts.disables_on),
-    ] {
-        for (index, text) in patterns.iter().enumerate() {
-            if StatusPattern::parse(text).is_none() {
-                let help = "write 300 to 599, or `4xx` for all of a class".to_owned();
-                problems.error(
-                    &place.key(key).index(index),
-                    "this is not a status of a failure",
-                    help,
-                );
-            }
-        }
-    }
-    let Some(status) = facts.refused_status else {
-        return;
     };
-    if !(400..600).contains(&status) {
-        problems.error(
-            &place.key("refused_status"),
-            "this is not a status of a refusal",
-            "write 400 to 599".to_owned(),
-        );
-    } else if facts
-        .stops_on
-        .iter()
-        .chain(&facts.disables_on)
-        .any(|text| StatusPattern::parse(text).is_some_and(|one| one.matches(status)))
-    {
-        let help =
-            "write a status after which it retries: a mistyped secret is answered with it, too"
-                .to_owned();
-        problems.error(
-            &place.key("refused_status"),
-            format!("the provider does not retry after {status}"),
-            help,
-        );
-    }
+    let is_known = |word: &Option<String>| {
+        word.as_deref()
+            .is_none_or(|word| Known::parse(word).is_some())
+    };
+    let known = "write `yes`, `no` or `unknown`";
+    check("retry_keeps_time", is_known(&facts.retry_keeps_time), known);
+    check("bodies_repeat", is_known(&facts.bodies_repeat), known);
+    let body = facts.refused_body.as_deref();
+    let is_body = body.is_none_or(|word| RefusedBody::parse(word).is_some());
+    check("refused_body", is_body, "write `json` or `empty`");
 }
 
 /// Whether a fact holds for a provider, as far as a source says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Known {
-    /// A source says that it does.
+    /// A source confirms it.
     Yes,
-    /// A source says that it does not.
+    /// A source denies it.
     No,
-    /// No source says it.
+    /// No source mentions it.
     #[default]
     Unknown,
 }
 
 impl Known {
-    /// Reads the word of a preset.
+    /// Parses the word of a preset.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "yes" => Self::Yes,
@@ -233,24 +235,24 @@ impl Known {
         })
     }
 
-    /// Returns what a preset says, and `Unknown` where it says nothing.
+    /// Returns the fact of a preset, or `Unknown` if it is absent or not valid.
     pub fn of(word: Option<&str>) -> Self {
         word.and_then(Self::parse).unwrap_or_default()
     }
 }
 
-/// The body of the answer to a request that is not authentic.
+/// The body of the response to a request that is not authentic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RefusedBody {
-    /// The status in words and the request ID.
+    /// The status text and the request ID.
     #[default]
     Json,
-    /// None.
+    /// No body.
     Empty,
 }
 
 impl RefusedBody {
-    /// Reads the word of a preset or a route.
+    /// Parses the word of a preset or a route.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "json" => Self::Json,
@@ -260,7 +262,7 @@ impl RefusedBody {
     }
 }
 
-/// A status of an answer, or all statuses of a class: `410`, `4xx`.
+/// A status, or all statuses of a class: `410`, `4xx`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusPattern {
     /// This status.
@@ -270,7 +272,7 @@ pub enum StatusPattern {
 }
 
 impl StatusPattern {
-    /// Reads what a preset says.
+    /// Parses the text of a preset.
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_suffix("xx") {
             Some(class) => class
@@ -286,7 +288,7 @@ impl StatusPattern {
         }
     }
 
-    /// Whether it stands for `status`.
+    /// Returns whether it includes `status`.
     pub fn matches(self, status: u16) -> bool {
         match self {
             Self::One(one) => one == status,
@@ -333,7 +335,7 @@ mod tests {
         }
     }
 
-    /// A body that holds the ID of the event is that of no other event.
+    /// Checks that presets whose body contains the event ID are marked as never repeating.
     #[test]
     fn bodies_with_an_id_of_the_event_never_repeat() {
         for preset in Catalogue::built_in().presets() {
@@ -369,12 +371,9 @@ mod tests {
                 "{facts}"
             );
         }
-        assert!(report("{ refused_status: 200 }").contains("not a status of a refusal"));
+        assert!(report("{ refused_status: 200 }").contains("not a valid refusal status"));
         for facts in ["{ stops_on: [99] }", "{ disables_on: [403, 6xx] }"] {
-            assert!(
-                report(facts).contains("not a status of a failure"),
-                "{facts}"
-            );
+            assert!(report(facts).contains("not a failure status"), "{facts}");
         }
         for facts in [
             "{ bodies_repeat: true }",

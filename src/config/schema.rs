@@ -1,4 +1,4 @@
-//! The JSON Schema of the config, generated from [`crate::config::file`]: for editors, for the shape check and for `docs/config.md`.
+//! Generates the JSON Schema of the config from [`crate::config::file`]: for editors, for the shape check and for `docs/config.md`.
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
@@ -9,9 +9,9 @@ use crate::config::file;
 use crate::config::presets::Catalogue;
 use crate::verify::{Algorithm, Encoding, Format, TagEncoding};
 
-/// Returns the schema of the main file for editors and other validators: what `hookgate schema` prints.
+/// Returns the schema of the main file for editors and other validators, as `hookgate schema` prints it.
 ///
-/// Beside the shape it holds the words that a key takes. A number may stand where text is due: it is taken as it is written.
+/// In addition to the types it contains the values that a key allows. A number may be written instead of text.
 pub fn schema() -> Value {
     let mut schema = of::<file::File>();
     if let Some(schema) = schema.as_object_mut() {
@@ -29,7 +29,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Publishes the keys of one block.
+/// Adds the allowed values to the keys of one block.
 fn publish(name: &str, block: &mut Map<String, Value>) {
     for (key, value) in block
         .get_mut("properties")
@@ -40,7 +40,7 @@ fn publish(name: &str, block: &mut Map<String, Value>) {
         let words = words(name, key);
         let text = match (name, key.as_str()) {
             ("Retry", "factor") => json!({ "type": "number", "minimum": 1 }),
-            // there may be presets of one's own
+            // a config may have presets of its own
             ("Verify", "provider") => {
                 json!({ "anyOf": [{ "enum": Catalogue::built_in().names().collect::<Vec<_>>() }, { "type": "string" }] })
             }
@@ -56,7 +56,7 @@ fn publish(name: &str, block: &mut Map<String, Value>) {
     }
 }
 
-/// Puts `text` in the place of each form of a value that is any text.
+/// Replaces each form of a value that is any text by `text`.
 fn replace_text(value: &mut Value, text: &Value) {
     let Some(object) = value.as_object_mut() else {
         return;
@@ -80,7 +80,7 @@ fn replace_text(value: &mut Value, text: &Value) {
     }
 }
 
-/// Returns the words that a key takes; `None` if it takes any text.
+/// Returns the values that a key allows; `None` if it allows any text.
 pub(super) fn words(block: &str, key: &str) -> Option<&'static [&'static str]> {
     Some(match (block, key) {
         ("Verify", "scheme") => &SCHEMES,
@@ -107,7 +107,7 @@ pub(super) fn words(block: &str, key: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-/// The schema of any written type.
+/// Returns the schema of a type of the config.
 pub fn of<T: JsonSchema>() -> Value {
     let mut schema = SchemaSettings::draft2020_12()
         .into_generator()
@@ -116,7 +116,7 @@ pub fn of<T: JsonSchema>() -> Value {
     schema.into()
 }
 
-/// A key without a value is a mistake, so nothing may be null; and no default is one that the code does not say in words.
+/// Removes `null` and `default`: a key without a value is an error, and defaults are in the descriptions.
 struct WithoutNull;
 
 impl Transform for WithoutNull {

@@ -1,20 +1,20 @@
-//! Whether the text has the shape that the schema says: known keys, maps where maps are due. What does not fit is told and left out,
-//! so that the rest can be looked at in the same run.
+//! Compares a text with the schema: known keys, and the right type of each value. Values that do not fit are reported and left out,
+//! so that the rest can be checked in the same run.
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::config::diagnostic::{Diagnostics, Place, Step, did_you_mean, shown};
-use crate::config::report::is_secretive;
+use crate::config::secretive::is_secretive;
 use crate::config::yaml_tree::{Entry, Node, Spanned};
 
-/// What serde_yaml reads, with repeated keys kept: the meaning of the text.
+/// The values that serde_yaml reads, including repeated keys: the meaning of the text.
 #[derive(Debug)]
 pub enum Meaning {
-    /// Nothing.
+    /// No value.
     Null,
     /// `true` or `false`.
     Boolean(bool),
-    /// A whole number that is not negative.
+    /// A whole number, not negative.
     Count(u64),
     /// Any other number.
     Number,
@@ -22,7 +22,7 @@ pub enum Meaning {
     Text(String),
     /// A list.
     List(Vec<Self>),
-    /// The values of a map; its keys stand in the tree of spans.
+    /// The values of a map. Its keys are in the tree.
     Map(Vec<Self>),
 }
 
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Meaning {
     }
 }
 
-/// What the schema takes at one place.
+/// The types that the schema allows at one place.
 #[derive(Clone, Copy, Default)]
 struct Due<'s> {
     map: Option<&'s Map<String, Value>>,
@@ -95,7 +95,7 @@ struct Due<'s> {
 pub struct Shape<'a> {
     /// The whole schema, for its `$defs`.
     pub schema: &'a Value,
-    /// Where findings go.
+    /// The diagnostics.
     pub problems: &'a mut Diagnostics,
 }
 
@@ -106,7 +106,7 @@ impl std::fmt::Debug for Shape<'_> {
 }
 
 impl<'a> Shape<'a> {
-    /// What of the value at `place` has the right shape; `None` if it has not itself.
+    /// Returns the parts of the value at `place` that fit; `None` if the value itself does not.
     pub fn fit(&mut self, place: &Place, spanned: &Spanned, meaning: &Meaning) -> Option<Value> {
         self.value(self.schema, place, spanned, meaning)
     }
@@ -126,7 +126,7 @@ impl<'a> Shape<'a> {
                 self.wrong(
                     place,
                     message,
-                    Some("write one, or leave the key out".to_owned()),
+                    Some("write a value, or leave the key out".to_owned()),
                 )
             }
             (Node::Map(entries), Meaning::Map(values)) if entries.len() == values.len() => {
@@ -144,7 +144,7 @@ impl<'a> Shape<'a> {
             (Node::Scalar { .. }, Meaning::Text(text)) if due.text || due.word == Some(text) => {
                 Some(Value::from(text.as_str()))
             }
-            // `timeout: 15`: taken as it is written; whoever reads the text says what it lacks.
+            // `timeout: 15`: used as text; `compile` reports the missing unit.
             (Node::Scalar { text, .. }, Meaning::Count(_) | Meaning::Number) if due.text => {
                 Some(Value::from(text.as_str()))
             }
@@ -163,12 +163,13 @@ impl<'a> Shape<'a> {
             }
             (Node::Scalar { .. } | Node::List(_) | Node::Map(_), _) => self.wrong(
                 place,
-                "this can be read in two ways".to_owned(),
+                "this value is ambiguous".to_owned(),
                 Some("put it in quotes".to_owned()),
             ),
         }
     }
 
+    /// Returns the entries that fit.
     fn map(
         &mut self,
         schema: &'a Map<String, Value>,
@@ -200,6 +201,7 @@ impl<'a> Shape<'a> {
         Value::Object(fitting)
     }
 
+    /// Reports an unknown key.
     fn unknown(
         &mut self,
         place: &Place,
@@ -216,8 +218,8 @@ impl<'a> Shape<'a> {
             self.problems.spoil(place.key(name));
         }
         let help =
-            near.unwrap_or_else(|| format!("known here: {}", names.collect::<Vec<_>>().join(", ")));
-        // A key is a word of the grammar, a typo of one, or something that slipped there and is nobody's business.
+            near.unwrap_or_else(|| format!("known keys: {}", names.collect::<Vec<_>>().join(", ")));
+        // Any other key near secrets may be a secret itself and is not shown.
         let is_word = key.len() <= 32
             && key
                 .bytes()
@@ -236,7 +238,7 @@ impl<'a> Shape<'a> {
         self.problems.spoil(here.clone());
     }
 
-    /// An item that does not fit is replaced by an empty one: the places of the others stay what they are.
+    /// Returns the items. One that does not fit is replaced by an empty one, so that the indices of the others stay the same.
     fn list(
         &mut self,
         schema: &'a Value,
@@ -259,6 +261,7 @@ impl<'a> Shape<'a> {
         items.iter().zip(values).enumerate().map(item).collect()
     }
 
+    /// Reports a value of the wrong type.
     fn unfit(&mut self, place: &Place, due: Due<'_>, is: &str) -> Option<Value> {
         let mut forms = Vec::new();
         forms.extend(due.word.map(|word| format!("`{word}`")));
@@ -286,27 +289,26 @@ impl<'a> Shape<'a> {
         };
         self.wrong(
             place,
-            format!(
-                "{} must be {}, and is {is}",
-                noun(place),
-                forms.join(" or ")
-            ),
+            format!("{} must be {}, not {is}", noun(place), forms.join(" or ")),
             Some(help),
         )
     }
 
+    /// Reports an error and leaves the value out.
     fn wrong(&mut self, place: &Place, message: String, help: Option<String>) -> Option<Value> {
         self.problems.error(place, message, help);
         self.problems.spoil(place.clone());
         None
     }
 
+    /// Returns the types that a schema allows.
     fn due(&self, schema: &'a Value) -> Due<'a> {
         let mut due = Due::default();
         self.gather(schema, &mut due);
         due
     }
 
+    /// Adds the types that a schema allows to `due`.
     fn gather(&self, schema: &'a Value, due: &mut Due<'a>) {
         let Some(object) = schema.as_object() else {
             due.anything = true;
@@ -348,6 +350,7 @@ impl<'a> Shape<'a> {
     }
 }
 
+/// Returns the keys of a schema, separated by commas.
 fn keys(map: &Map<String, Value>) -> String {
     map.keys()
         .map(String::as_str)
@@ -355,7 +358,7 @@ fn keys(map: &Map<String, Value>) -> String {
         .join(", ")
 }
 
-/// What stands at `place`, in words.
+/// Returns the value at `place` in words.
 fn noun(place: &Place) -> String {
     match place.path.as_slice() {
         [] => "the config".to_owned(),

@@ -1,4 +1,4 @@
-//! Which of several certificates a sender gets.
+//! Chooses one of several certificates for a sender.
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-/// Certificates by the names they have. Of two with one name the first counts; who asks for none of the names gets the first of all.
+/// Certificates by their names. If two have the same name, the first counts. Senders that ask for an unknown name get the first of all.
 #[derive(Debug)]
 pub struct Certificates {
     first: Arc<CertifiedKey>,
     exact: HashMap<String, Arc<CertifiedKey>>,
-    /// By what follows the `*.`.
+    /// Certificates by the part of the name after `*.`.
     wildcard: HashMap<String, Arc<CertifiedKey>>,
 }
 
 impl Certificates {
-    /// The certificates in the order of the config; `None` if there are none.
+    /// Creates the index, in the order of the config; `None` if there are no certificates.
     pub fn new(all: Vec<Arc<CertifiedKey>>) -> Option<Self> {
         let mut certificates = Self {
             first: Arc::clone(all.first()?),
@@ -36,7 +36,7 @@ impl Certificates {
         Some(certificates)
     }
 
-    /// The certificate for a sender that asks for `name`.
+    /// Returns the certificate for a sender that asks for `name`.
     fn find(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
         let Some(name) = name.map(|name| name.trim_end_matches('.').to_ascii_lowercase()) else {
             return &self.first;
@@ -55,7 +55,7 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// The DNS names of a certificate, in lower case.
+/// Returns the DNS names of a certificate, in lower case.
 fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();

@@ -15,15 +15,15 @@ use crate::config::schema;
 use crate::config::shape::{Meaning, Shape};
 use crate::config::yaml_tree::{self, Area, Fault, Node, Spanned};
 
-/// One file, as it was read.
+/// A file as it was read.
 pub struct Source {
-    /// Its path as people see it.
+    /// The path as it is shown to people.
     pub shown: String,
-    /// What it says.
+    /// The text.
     pub text: Zeroizing<String>,
-    /// Where everything stands; `None` if it cannot be read as YAML.
+    /// The values with their positions; `None` if the text is not valid YAML.
     pub tree: Option<Spanned>,
-    /// What is wrong with it as YAML.
+    /// The faults of the text as YAML.
     pub faults: Vec<Fault>,
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
-    /// Takes the bytes of a file.
+    /// Parses the bytes of a file.
     pub fn new(shown: String, bytes: &[u8]) -> Self {
         let mut source = Self {
             shown,
@@ -49,7 +49,7 @@ impl Source {
                 source.text = Zeroizing::new(text.to_owned());
                 (source.tree, source.faults) = yaml_tree::read(text.trim_start_matches('\u{feff}'));
             }
-            Ok(_) => source.refuse("there is a NUL byte in the file"),
+            Ok(_) => source.refuse("the file contains a NUL byte"),
             Err(error) => {
                 let line = 1 + bytes
                     .iter()
@@ -66,13 +66,13 @@ impl Source {
         source
     }
 
-    /// Notes that the file breaks off where it went on when it was last read.
+    /// Notes that the file is a truncated version of the one that was read before.
     pub fn break_off(&mut self) {
         let line = self.text.lines().count().max(1);
         let help = Some(
-            "write the whole file; if this is all of it, end its last line, or restart".to_owned(),
+            "write the file completely; if it is complete, end its last line with a newline, or restart the gateway".to_owned(),
         );
-        let message = "the file breaks off here in the middle of a line".to_owned();
+        let message = "the file is truncated in the middle of a line".to_owned();
         self.tree = None;
         self.faults = vec![Fault {
             area: Area::at(line, 1),
@@ -99,7 +99,7 @@ impl Source {
         });
     }
 
-    /// What the file says, as far as it has the right shape.
+    /// Deserializes the file, as far as it has the shape of the schema.
     pub fn parse<T: DeserializeOwned + JsonSchema + Default>(
         &mut self,
         index: usize,
@@ -120,7 +120,7 @@ impl Source {
                     let area = error
                         .location()
                         .map_or(Area::at(1, 1), |at| Area::at(at.line(), at.column()));
-                    let message = "this is not YAML that can be read in only one way".to_owned();
+                    let message = "this YAML is ambiguous".to_owned();
                     self.faults.push(Fault {
                         area,
                         message,
@@ -152,28 +152,28 @@ fn is_blank(text: &str) -> bool {
         .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
 }
 
-/// How many files and directories a pattern may match.
+/// The largest number of files and directories that a pattern may match.
 pub const MAX_MATCHES: usize = 1_000;
 
-/// Why a pattern is not followed.
+/// The reason why a pattern is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadPattern {
-    /// It is not a pattern.
+    /// The pattern is not valid.
     Unreadable,
     /// It matches more than [`MAX_MATCHES`] files and directories.
     TooMany,
 }
 
-/// Returns the paths that a pattern matches, in the order of their names.
+/// Returns the paths that a pattern matches, sorted by name.
 ///
 /// # Errors
-/// Why it is not followed.
+/// The reason why the pattern is not used.
 pub fn matching(pattern: &Path) -> Result<Vec<PathBuf>, BadPattern> {
     let found = pattern
         .to_str()
         .and_then(|pattern| glob::glob(pattern).ok())
         .ok_or(BadPattern::Unreadable)?;
-    // what cannot be read counts, too: it was looked at
+    // unreadable entries count, too
     let found: Vec<_> = found.take(MAX_MATCHES + 1).collect();
     if found.len() > MAX_MATCHES {
         Err(BadPattern::TooMany)
@@ -182,22 +182,22 @@ pub fn matching(pattern: &Path) -> Result<Vec<PathBuf>, BadPattern> {
     }
 }
 
-/// Why a file was not read.
+/// The reason why a file was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unread {
-    /// It is not there.
-    #[error("is not there")]
+    /// The file does not exist.
+    #[error("does not exist")]
     Absent,
-    /// It may not be read.
-    #[error("may not be read by this user")]
+    /// The user of the gateway may not read it.
+    #[error("is not readable by this user")]
     Forbidden,
     /// It is a directory, a pipe, a socket or a device.
     #[error("is not a regular file")]
     NotRegular,
-    /// It is larger than its kind may be.
+    /// It is larger than allowed.
     #[error("is larger than {0} bytes")]
     TooLarge(usize),
-    /// The system says something else.
+    /// Any other error.
     #[error("cannot be read ({0:?})")]
     Other(std::io::ErrorKind),
 }
@@ -221,13 +221,13 @@ impl From<std::io::Error> for Unread {
 /// Reads a regular file (symlinks followed) of at most `most` bytes.
 ///
 /// # Errors
-/// Why it was not read.
+/// The reason why it was not read.
 pub fn read_regular(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    // Before opening: to open a device may do something.
+    // Checked before opening: opening a device may have an effect.
     if !std::fs::metadata(path)?.is_file() {
         return Err(Unread::NotRegular);
     }
-    // It may be another file by now, and to open a pipe would wait for its writer; some files of the kernel's wait, too.
+    // It may be another file by now. Opening a pipe, or some files of the kernel, would block.
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -248,7 +248,7 @@ pub fn read_regular(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unre
     }
 }
 
-/// All files that one load reads: for the watcher, and for the hash of the generation.
+/// The files that one load reads, for the watcher and for the hash of the generation.
 #[derive(Debug, Default)]
 pub struct Inputs {
     files: Vec<PathBuf>,
@@ -256,24 +256,24 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The file or directory counts, whether it can be read or not.
+    /// Adds a file or directory, whether it can be read or not.
     pub fn watch(&mut self, path: &Path) {
         if !self.files.iter().any(|known| known == path) {
             self.files.push(path.to_owned());
         }
     }
 
-    /// The bytes were read.
+    /// Adds bytes that were read to the hash.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.hash
             .update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
         self.hash.update(bytes);
     }
 
-    /// Reads a file that counts.
+    /// Reads a file and adds it.
     ///
     /// # Errors
-    /// Why it was not read.
+    /// The reason why it was not read.
     pub fn read(&mut self, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
         self.watch(path);
         let bytes = read_regular(path, most)?;
@@ -281,7 +281,7 @@ impl Inputs {
         Ok(bytes)
     }
 
-    /// What was read, and the first 8 hex digits of the hash over it.
+    /// Returns the files, and the first 8 hex digits of the hash of their content.
     pub fn finish(self) -> (Vec<PathBuf>, String) {
         let digest = self.hash.finalize();
         let (first, _) = digest.split_at_checked(4).unwrap_or_default();

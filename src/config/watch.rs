@@ -1,4 +1,4 @@
-//! Notices that a config, or anything it reads, says something else. The content decides; the system's events are only a hint to look.
+//! Watches the files of a config for changes of their content. Events of the system are only a hint to compare.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,27 +12,27 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::source::{matching, read_regular};
 
-/// Between two looks without a hint.
+/// The time between two comparisons without a hint.
 const POLL: Duration = Duration::from_secs(1);
-/// After so many looks every content is read again, whatever the file's metadata say.
-const LOOKS_TO_A_FULL_ONE: u32 = 10;
-/// Directories with more files are looked into on a hint and in full looks only.
+/// The number of comparisons after which all contents are read again, whatever the metadata are.
+const FULL_INTERVAL: u32 = 10;
+/// The number of files above which a directory is compared only on a hint and in full comparisons.
 const LARGE_DIRECTORY: usize = 1_000;
-/// Between the two reads that must agree before a change counts.
+/// The time between the two reads that must agree before a change counts.
 const SETTLE: Duration = Duration::from_millis(50);
-/// A file that never settles counts after so many reads.
-const MOST_READS: u32 = 40;
-/// Larger files are told apart by their metadata alone.
+/// The number of reads after which a change counts although the file never settles.
+const MAX_READS: u32 = 40;
+/// The largest file whose content is compared. Larger files are compared by their metadata.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// What stands there when the watch begins: a change after this is noticed, one before it is not.
+/// The state of the files when the watch begins. Changes after this are noticed.
 pub struct Beginning {
     files: watch::Receiver<Vec<PathBuf>>,
     hint: mpsc::Sender<()>,
     hints: mpsc::Receiver<()>,
     paths: Vec<PathBuf>,
-    seen: Seen,
-    eyes: Eyes,
+    prints: Prints,
+    events: Events,
 }
 
 impl std::fmt::Debug for Beginning {
@@ -44,26 +44,26 @@ impl std::fmt::Debug for Beginning {
 }
 
 impl Beginning {
-    /// Looks at all files. What was read of them earlier is to be compared by the caller.
+    /// Reads all files. Earlier reads are the caller's to compare.
     pub async fn look(mut files: watch::Receiver<Vec<PathBuf>>) -> Self {
         let (hint, hints) = mpsc::channel(1);
         let paths = files.borrow_and_update().clone();
-        let eyes = Eyes::open(&paths, hint.clone());
-        let seen = look(paths.clone(), Seen::default(), Depth::Full).await;
+        let events = Events::open(&paths, hint.clone());
+        let prints = look(paths.clone(), Prints::default(), Depth::Full).await;
         Self {
             files,
             hint,
             hints,
             paths,
-            seen,
-            eyes,
+            prints,
+            events,
         }
     }
 }
 
 /// Watches the files of a snapshot ([`crate::config::snapshot::Snapshot::files`]): paths of files, of directories, or patterns with `*`.
-/// Sends once for each change that has settled; what comes while a message waits is covered by it. A new list is taken up at once,
-/// and what is in both lists is compared with what was seen last, so that nothing slips between two lists.
+/// Sends once for each change that has settled; further changes while a message is pending are covered by it. A new list is used at once,
+/// and files of both lists are compared with their last state, so that no change is missed between two lists.
 /// Ends when either channel is closed.
 pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
     let Beginning {
@@ -71,11 +71,11 @@ pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
         hint,
         mut hints,
         mut paths,
-        mut seen,
-        mut eyes,
+        mut prints,
+        mut events,
     } = beginning;
     for looks in 1_u32.. {
-        let mut depth = if looks.is_multiple_of(LOOKS_TO_A_FULL_ONE) {
+        let mut depth = if looks.is_multiple_of(FULL_INTERVAL) {
             Depth::Full
         } else {
             Depth::Metadata
@@ -88,20 +88,20 @@ pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
                     return;
                 }
                 paths = files.borrow_and_update().clone();
-                eyes = Eyes::open(&paths, hint.clone());
-                // Paths that are new here have no past to differ from.
-                let fresh: Vec<PathBuf> = paths.iter().filter(|path| !seen.0.contains_key(*path)).cloned().collect();
-                seen.0.extend(look(fresh, Seen::default(), Depth::Full).await.0);
-                seen.0.retain(|path, _| paths.contains(path));
+                events = Events::open(&paths, hint.clone());
+                // New paths have no earlier state.
+                let fresh: Vec<PathBuf> = paths.iter().filter(|path| !prints.0.contains_key(*path)).cloned().collect();
+                prints.0.extend(look(fresh, Prints::default(), Depth::Full).await.0);
+                prints.0.retain(|path, _| paths.contains(path));
             }
             () = changed.closed() => return,
         }
-        let now = look(paths.clone(), seen.clone(), depth).await;
-        if now.says_the_same(&seen) {
-            seen = now;
+        let now = look(paths.clone(), prints.clone(), depth).await;
+        if now.is_same(&prints) {
+            prints = now;
             continue;
         }
-        seen = settled(&paths, now).await;
+        prints = settled(&paths, now).await;
         if matches!(
             changed.try_send(()),
             Err(mpsc::error::TrySendError::Closed(()))
@@ -109,15 +109,15 @@ pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
             return;
         }
     }
-    drop(eyes);
+    drop(events);
 }
 
-/// Reads until two reads agree: nobody is in the middle of writing.
-async fn settled(paths: &[PathBuf], mut last: Seen) -> Seen {
-    for _ in 0..MOST_READS {
+/// Reads until two reads agree, so that a file is not used while it is being written.
+async fn settled(paths: &[PathBuf], mut last: Prints) -> Prints {
+    for _ in 0..MAX_READS {
         tokio::time::sleep(SETTLE).await;
         let now = look(paths.to_vec(), last.clone(), Depth::Hinted).await;
-        if now.says_the_same(&last) {
+        if now.is_same(&last) {
             return now;
         }
         last = now;
@@ -125,20 +125,20 @@ async fn settled(paths: &[PathBuf], mut last: Seen) -> Seen {
     last
 }
 
-/// How thoroughly to look.
+/// The thoroughness of a comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
-    /// Read what has other metadata than before; leave large directories alone.
+    /// Reads files with changed metadata, except in large directories.
     Metadata,
-    /// The same, large directories included.
+    /// Reads files with changed metadata, large directories included.
     Hinted,
-    /// Read everything.
+    /// Reads all files.
     Full,
 }
 
-/// What stood at each path.
+/// The state of each path.
 #[derive(Clone, Debug, Default)]
-struct Seen(BTreeMap<PathBuf, Print>);
+struct Prints(BTreeMap<PathBuf, Print>);
 
 #[derive(Clone, Debug)]
 enum Print {
@@ -157,7 +157,8 @@ struct FilePrint {
     content: [u8; 32],
 }
 
-/// Two equal ones are, but for rare cases that the full look finds, one content. Symlinks are followed: a swap of `..data` shows as another inode.
+/// The metadata of a file. Equal metadata mean equal content, but for rare cases that the full comparison finds. Symlinks are followed: a swap
+/// of `..data` shows as another inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -167,21 +168,21 @@ struct Identity {
     changed: (i64, i64),
 }
 
-impl Seen {
-    fn says_the_same(&self, other: &Self) -> bool {
+impl Prints {
+    fn is_same(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
             && self
                 .0
                 .iter()
                 .zip(&other.0)
                 .all(|((path, print), (other_path, other))| {
-                    path == other_path && print.says_the_same(other)
+                    path == other_path && print.is_same(other)
                 })
     }
 }
 
 impl Print {
-    fn says_the_same(&self, other: &Self) -> bool {
+    fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Absent, Self::Absent) => true,
             (Self::File(file), Self::File(other)) => file.content == other.content,
@@ -248,7 +249,7 @@ impl Print {
             Some(Self::Files { files, .. }) => Some(files),
             Some(Self::Absent | Self::File(_)) | None => None,
         };
-        // A large directory is not read whole every ten seconds for a clock that stood still.
+        // A large directory is not read completely every ten seconds, although a clock may have stood still.
         let depth = if paths.len() > LARGE_DIRECTORY {
             Depth::Hinted
         } else {
@@ -297,15 +298,15 @@ impl Identity {
     }
 }
 
-async fn look(paths: Vec<PathBuf>, last: Seen, depth: Depth) -> Seen {
+async fn look(paths: Vec<PathBuf>, last: Prints, depth: Depth) -> Prints {
     let looking = tokio::task::spawn_blocking(move || {
         let print = |path: PathBuf| {
             let print = Print::take(&path, last.0.get(&path), depth);
             (path, print)
         };
-        Seen(paths.into_iter().map(print).collect())
+        Prints(paths.into_iter().map(print).collect())
     });
-    // It is cancelled only when the runtime ends.
+    // The task is cancelled only when the runtime ends.
     looking.await.unwrap_or_default()
 }
 
@@ -314,10 +315,10 @@ fn is_pattern(path: &Path) -> bool {
         .is_some_and(|path| path.contains(['*', '?', '[']))
 }
 
-/// The system's events, where it has them.
-struct Eyes(Option<RecommendedWatcher>);
+/// The file events of the system, where available.
+struct Events(Option<RecommendedWatcher>);
 
-impl Eyes {
+impl Events {
     fn open(paths: &[PathBuf], hint: mpsc::Sender<()>) -> Self {
         let on_event = move |event: notify::Result<notify::Event>| {
             let is_read = event.is_ok_and(|event| match event.kind {
@@ -330,14 +331,14 @@ impl Eyes {
                 | EventKind::Other => false,
             });
             if !is_read {
-                // A hint that waits already says as much.
+                // A pending hint is enough.
                 hint.try_send(()).ok();
             }
         };
         let Ok(mut watcher) = notify::recommended_watcher(on_event) else {
             return Self(None);
         };
-        // Directories, not files: whoever replaces a file, or swaps a symlink on the way to it, shows there.
+        // Directories, not files: replacing a file, or a symlink on its path, is an event of the directory.
         let mut directories = BTreeSet::new();
         for path in paths {
             directories.extend(path.parent().map(|parent| {
@@ -357,14 +358,14 @@ impl Eyes {
             }
         }
         for directory in directories {
-            // What cannot be watched is polled.
+            // A directory that cannot be watched is polled.
             watcher.watch(&directory, RecursiveMode::NonRecursive).ok();
         }
         Self(Some(watcher))
     }
 }
 
-impl Drop for Eyes {
+impl Drop for Events {
     fn drop(&mut self) {
         drop(self.0.take());
     }

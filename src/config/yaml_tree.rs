@@ -1,34 +1,34 @@
-//! Where in the text each key and value stands, and the refusal of what YAML can do and a config should not.
+//! Parses YAML to a tree of values with their positions, and rejects features of YAML that a config must not use.
 //!
-//! The tree serves the caret and the shape check. What the text means comes from serde on the same text.
+//! The tree is for the caret and the shape check. The meaning of the text comes from serde on the same text.
 use std::collections::HashSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::config::diagnostic::{Place, Step};
 
-/// How large a file may be, in bytes.
+/// The largest size of a file, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
-/// How deep maps and lists may stand in one another.
+/// The deepest nesting of maps and lists.
 const MAX_DEPTH: usize = 32;
-/// How many faults of one file are told.
+/// The largest number of faults that are reported for one file.
 const MAX_FAULTS: usize = 100;
 
-/// A piece of the text. Lines and columns count from 1, columns in characters; the end is exclusive.
+/// A range of the text. Lines and columns count from 1, columns in characters; the end is exclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Area {
-    /// First line.
+    /// The first line.
     pub line: usize,
-    /// First column.
+    /// The first column.
     pub column: usize,
-    /// Last line.
+    /// The last line.
     pub end_line: usize,
-    /// Column after the last character.
+    /// The column after the last character.
     pub end_column: usize,
 }
 
 impl Area {
-    /// One character wide.
+    /// Returns an area of one character.
     pub fn at(line: usize, column: usize) -> Self {
         Self {
             line,
@@ -38,6 +38,7 @@ impl Area {
         }
     }
 
+    /// Returns the area of a span.
     fn of(span: Span) -> Self {
         Self {
             line: span.start.line(),
@@ -48,23 +49,23 @@ impl Area {
     }
 }
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Debug)]
 pub struct Spanned {
-    /// Where.
+    /// The position.
     pub area: Area,
-    /// What.
+    /// The value.
     pub node: Node,
 }
 
 /// A value.
 #[derive(Debug)]
 pub enum Node {
-    /// Text, a number, a boolean, or nothing.
+    /// A text, a number, a boolean, or no value.
     Scalar {
         /// The text, quotes and escapes resolved.
         text: String,
-        /// Written without quotes, so that it may be a number, a boolean or nothing at all.
+        /// Whether it is written without quotes, so that it may be a number, a boolean or no value.
         plain: bool,
     },
     /// A list.
@@ -78,28 +79,29 @@ pub enum Node {
 pub struct Entry {
     /// The key.
     pub key: String,
-    /// Where the key stands.
+    /// The position of the key.
     pub key_area: Area,
     /// The value.
     pub value: Spanned,
-    /// Whether the map has the key before; such an entry counts for nothing.
+    /// Whether the map already has this key. Such an entry is ignored.
     pub repeated: bool,
 }
 
-/// What is wrong with the text as YAML, and where.
+/// A fault of the text as YAML.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where.
+    /// The position.
     pub area: Area,
-    /// What.
+    /// The error in the user's terms.
     pub message: String,
-    /// What to do.
+    /// The fix.
     pub help: Option<String>,
-    /// Whether the text cannot be read at all because of it.
+    /// Whether the text cannot be used at all because of it.
     pub fatal: bool,
 }
 
 impl Spanned {
+    /// Returns an empty map.
     fn nothing() -> Self {
         Self {
             area: Area::at(1, 1),
@@ -107,7 +109,7 @@ impl Spanned {
         }
     }
 
-    /// The value at `path`, or the nearest one around it; with the key that leads there, if a map does. `true` if it is there itself.
+    /// Returns the value at `path` or the nearest one around it, the position of its key if it is in a map, and whether it is the value itself.
     pub fn find(&self, path: &[Step]) -> (&Self, Option<Area>, bool) {
         let mut found = (self, None);
         for step in path {
@@ -144,10 +146,7 @@ impl Spanned {
     }
 }
 
-/// Reads `text`. An empty text is an empty map.
-///
-/// # Errors
-/// All faults that were found. With a tree, none of them is fatal.
+/// Parses `text`. An empty text is an empty map. If a tree is returned, no fault is fatal.
 pub fn read(text: &str) -> (Option<Spanned>, Vec<Fault>) {
     let mut reader = Reader {
         events: Parser::new_from_str(text),
@@ -164,6 +163,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Notes a fault.
     fn fault(&mut self, span: Span, message: impl Into<String>, help: &str, fatal: bool) {
         if self.faults.len() < MAX_FAULTS {
             let help = (!help.is_empty()).then(|| help.to_owned());
@@ -176,17 +176,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Returns the next event.
     fn next(&mut self) -> Option<(Event<'a>, Span)> {
         match self.events.next_event()? {
             Ok(next) => Some(next),
             Err(error) => {
-                let message = format!("this is not YAML: {}", error.info());
+                let message = format!("invalid YAML: {}", error.info());
                 self.fault(Span::empty(*error.marker()), message, "", true);
                 None
             }
         }
     }
 
+    /// Parses the only document.
     fn document(&mut self) -> Option<Spanned> {
         let mut tree = None;
         loop {
@@ -196,8 +198,8 @@ impl<'a> Reader<'a> {
                 Event::DocumentStart(_) if tree.is_some() => {
                     self.fault(
                         span,
-                        "a second document begins here",
-                        "keep one document in a file",
+                        "there must be only one YAML document",
+                        "remove the second document",
                         true,
                     );
                     return None;
@@ -219,12 +221,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value that `event` begins.
+    /// Returns the value that `event` begins.
     fn value(&mut self, event: Event<'a>, span: Span, depth: usize) -> Option<Spanned> {
         if depth > MAX_DEPTH {
             self.fault(
                 span,
-                format!("this stands more than {MAX_DEPTH} maps and lists deep"),
+                format!("maps and lists are nested more than {MAX_DEPTH} levels deep"),
                 "",
                 true,
             );
@@ -250,7 +252,12 @@ impl<'a> Reader<'a> {
                 self.map(depth)?
             }
             Event::Alias(_) => {
-                self.fault(span, "aliases are not taken", "write the value out", true);
+                self.fault(
+                    span,
+                    "YAML aliases are not allowed",
+                    "repeat the value here",
+                    true,
+                );
                 (
                     Node::Scalar {
                         text: String::new(),
@@ -273,6 +280,7 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Parses the items of a list.
     fn list(&mut self, depth: usize) -> Option<(Node, Span)> {
         let mut items = Vec::new();
         loop {
@@ -284,6 +292,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Parses the entries of a map.
     fn map(&mut self, depth: usize) -> Option<(Node, Span)> {
         let mut entries = Vec::new();
         let mut seen = HashSet::new();
@@ -302,8 +311,8 @@ impl<'a> Reader<'a> {
             if plain && name == "<<" {
                 self.fault(
                     key_span,
-                    "merge keys are not taken",
-                    "write the keys out",
+                    "YAML merge keys are not allowed",
+                    "write the keys here",
                     true,
                 );
             }
@@ -311,7 +320,7 @@ impl<'a> Reader<'a> {
             if repeated {
                 self.fault(
                     key_span,
-                    "this key is here twice",
+                    "this key is repeated",
                     "keep one of the two",
                     false,
                 );
@@ -325,17 +334,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Notes anchors and tags as faults.
     fn refuse_extras(&mut self, span: Span, anchor: usize, tag: bool) {
         if anchor > 0 {
             self.fault(
                 span,
-                "anchors are not taken",
-                "write the value out where it is needed",
+                "YAML anchors are not allowed",
+                "write the value where it is needed",
                 true,
             );
         }
         if tag {
-            self.fault(span, "tags are not taken", "leave the tag out", true);
+            self.fault(span, "YAML tags are not allowed", "remove the tag", true);
         }
     }
 }

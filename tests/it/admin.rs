@@ -395,7 +395,7 @@ fn off_loopback_everything_needs_the_token() {
     assert_eq!(checked.status.code(), Some(1));
     assert!(
         String::from_utf8_lossy(&checked.stdout)
-            .contains("off loopback the admin listener needs a token")
+            .contains("an admin listener that is not on loopback needs a token")
     );
     let gate = Gate::start(&wide.replace(
         "0.0.0.0:0",

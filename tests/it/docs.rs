@@ -554,7 +554,7 @@ fn the_example_compiles() {
         .findings
         .iter()
         .filter(|finding| {
-            !["what was acknowledged", "network disk"]
+            !["acknowledged deliveries", "network disk"]
                 .iter()
                 .any(|disk| finding.message.contains(disk))
         })

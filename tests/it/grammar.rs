@@ -183,7 +183,7 @@ fn a_table_by_header_and_one_written_as_one_file() {
     wait_for("the line about it", || {
         gate.said()
             .iter()
-            .any(|line| line.contains("number 3 is left out"))
+            .any(|line| line.contains("number 3 is ignored"))
     });
     std::fs::write(&table, "one: secret-of-tenant-one-3\n").unwrap();
     wait_for("the changed table", || {
@@ -206,7 +206,7 @@ fn an_entry_that_turns_bad_is_told_and_the_others_go_on() {
     wait_for("the bad entry to be told", || {
         gate.said()
             .iter()
-            .any(|line| line.contains("key two is left out"))
+            .any(|line| line.contains("key two is ignored"))
     });
     let send = |tenant: &str, secret: &str| {
         gate.post(

@@ -507,7 +507,7 @@ fn a_pair_that_is_renewed_file_by_file() {
         wait_for("the half pair to be noticed", || {
             stale()
                 == serde_json::json!([
-                    "listen[0]: `certificate`: certificate and key do not belong together"
+                    "listen[0]: `certificate`: the certificate and the key do not match"
                 ])
         });
         assert_eq!(served(), der(&old.0), "the last good pair");

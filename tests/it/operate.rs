@@ -278,7 +278,11 @@ fn a_gate_started_wrongly_says_why() {
     assert!(said(&none).contains("--config"), "{}", said(&none));
     let absent = run(&["run", "--config", &shown]);
     assert_eq!(absent.status.code(), Some(1));
-    assert!(said(&absent).contains("is not there"), "{}", said(&absent));
+    assert!(
+        said(&absent).contains("does not exist"),
+        "{}",
+        said(&absent)
+    );
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap();
     let good = config::forward("http://127.0.0.1:9", "");

@@ -359,7 +359,7 @@ fn a_reload_that_would_lose_all_webhooks_is_refused() {
         (format!("{head}routes: []\n"), "there are no routes"),
         (
             yaml[..yaml.find("name: other").unwrap()].to_owned(),
-            "breaks off",
+            "is truncated",
         ),
         (passing, "no webhook route any more"),
     ] {

@@ -1,4 +1,4 @@
-//! The admin listener and its tokens.
+//! Compiles the admin listener and its tokens.
 use std::sync::Arc;
 
 use crate::config::compile::{Context, listen, routes};
@@ -7,9 +7,10 @@ use crate::config::file;
 use crate::config::secret::WEAK_BELOW;
 use crate::config::snapshot::{Admin, NamedToken, Token};
 
-/// Tokens with names at most: each is compared with each that is offered.
-const MOST_TOKENS: usize = 100;
+/// The largest number of named tokens. Each of them is compared with the token of a request.
+const MAX_TOKENS: usize = 100;
 
+/// Compiles `admin`.
 pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> Option<Admin> {
     let file::Admin {
         address,
@@ -35,7 +36,7 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
         let help = "add `token: { file: /run/secrets/admin }`, or listen on 127.0.0.1".to_owned();
         cx.problems.error(
             &place.key("address"),
-            "off loopback the admin listener needs a token",
+            "an admin listener that is not on loopback needs a token",
             help,
         );
     }
@@ -46,7 +47,7 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
     })
 }
 
-/// The bytes of a token.
+/// Loads the bytes of a token.
 fn one(
     secret: &file::Secret,
     name: &str,
@@ -63,38 +64,41 @@ fn one(
     )?;
     if token.text.len() < WEAK_BELOW {
         let message = format!("{called} is shorter than {WEAK_BELOW} bytes");
-        cx.problems
-            .warning_at_key(place, message, "take `openssl rand -hex 32`".to_owned());
+        cx.problems.warning_at_key(
+            place,
+            message,
+            "create one with `openssl rand -hex 32`".to_owned(),
+        );
     }
     if !token.text.iter().all(u8::is_ascii_graphic) {
-        let help = "take `openssl rand -hex 32`".to_owned();
+        let help = "create one with `openssl rand -hex 32`".to_owned();
         cx.problems.error_at_key(
             place,
-            "the token holds bytes that no header can carry",
+            "the token contains bytes that are not allowed in a header",
             help,
         );
     }
     Some(token.text)
 }
 
-/// The tokens with names. No two have the same name or are the same: else nobody could tell who did something.
+/// Compiles the named tokens. Names and tokens must be unique, so that the audit log identifies the owner.
 fn named(
     written: Vec<file::AdminToken>,
     main: Option<&zeroize::Zeroizing<Vec<u8>>>,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Vec<NamedToken> {
-    if written.len() > MOST_TOKENS {
+    if written.len() > MAX_TOKENS {
         cx.problems.error_at_key(
             place,
-            format!("there are more than {MOST_TOKENS} tokens"),
+            format!("there are more than {MAX_TOKENS} tokens"),
             None,
         );
     }
     let main = main.map(|bytes| Token::new(bytes.to_vec()));
     let mut tokens: Vec<NamedToken> = Vec::with_capacity(written.len());
     let mut names: Vec<(String, Place)> = Vec::with_capacity(written.len());
-    for (index, token) in written.into_iter().enumerate().take(MOST_TOKENS) {
+    for (index, token) in written.into_iter().enumerate().take(MAX_TOKENS) {
         let place = place.index(index);
         let file::AdminToken {
             name,
@@ -129,7 +133,7 @@ fn named(
             .find(|other| other.token.matches(&bytes))
             .map(|other| format!("that of {}", other.name));
         if let Some(of) = is_main.then(|| "`admin.token`".to_owned()).or(of) {
-            let help = "make one for each: what is done by it stands under its name".to_owned();
+            let help = "create one token per name: the audit log shows the name".to_owned();
             cx.problems.error_at_key(
                 &place,
                 format!("the token of {name} is the same as {of}"),
@@ -146,6 +150,7 @@ fn named(
     tokens
 }
 
+/// Checks the name of a token.
 fn name_of(
     name: Option<String>,
     names: &[(String, Place)],
@@ -157,19 +162,20 @@ fn name_of(
             place,
             "name",
             "the token has no name",
-            "add `name: NAME`: whose it is".to_owned(),
+            "add `name: NAME`; the audit log shows it".to_owned(),
         );
         return None;
     };
     if !routes::is_name(&name) {
-        let help = "use lower-case letters, digits and `-`, at most 63, a letter or digit first"
-            .to_owned();
+        let help =
+            "use at most 63 lower-case letters, digits and `-`; begin with a letter or digit"
+                .to_owned();
         cx.problems
-            .error(&place.key("name"), "this is not a name for a token", help);
+            .error(&place.key("name"), "this is not a valid token name", help);
         return None;
     }
     if let Some((_, there)) = names.iter().find(|(other, _)| *other == name) {
-        let help = "give each a name of its own".to_owned();
+        let help = "give each token a unique name".to_owned();
         cx.problems.clash(
             &place.key("name"),
             there,
@@ -180,7 +186,7 @@ fn name_of(
     Some(name)
 }
 
-/// Whether a token is good for looking, and for acting.
+/// Returns whether a token may read, and whether it may act.
 fn rights(allow: &[String], place: &Place, cx: &mut Context<'_>) -> (bool, bool) {
     if allow.is_empty() {
         return (true, false);

@@ -1,4 +1,4 @@
-//! Alarms, their webhook, and what the gate itself may call out to.
+//! Compiles `alarms` and `egress`.
 use std::sync::Arc;
 
 use http::Uri;
@@ -11,9 +11,10 @@ use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{AlarmWebhook, Alarms, Egress, WebAddress};
 
-/// What an `https` URL of a webhook looks like.
+/// The fix for a wrong URL.
 const URL: &str = "write `https://HOST/PATH`";
 
+/// Compiles `alarms`.
 pub(super) fn alarms(alarms: file::Alarms, place: &Place, cx: &mut Context<'_>) -> Alarms {
     // No `..`: a new field must be dealt with here.
     let file::Alarms {
@@ -37,7 +38,7 @@ pub(super) fn alarms(alarms: file::Alarms, place: &Place, cx: &mut Context<'_>) 
     }
 }
 
-/// `10%`, or a size.
+/// Parses a percentage or a size.
 fn share(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<Share> {
     let Some(percent) = text.strip_suffix('%') else {
         let size = cx.size(Some(text), place, 1);
@@ -51,20 +52,21 @@ fn share(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<Share> {
     if percent.is_none() {
         cx.problems.error(
             place,
-            "this is not a share of a disk",
+            "this is not a valid percentage",
             "write `1%` to `99%`, or a size such as `5GiB`".to_owned(),
         );
     }
     percent.map(Share::Percent)
 }
 
+/// Compiles the webhook.
 fn webhook(
     webhook: file::AlarmWebhook,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<AlarmWebhook> {
     let file::AlarmWebhook { url, secret } = webhook;
-    cx.needs_store(place, "the webhook of alarms");
+    cx.needs_store(place, "the alarm webhook");
     let to = match url {
         Some(url) => address(&url, &place.key("url"), cx),
         None => {
@@ -86,13 +88,14 @@ fn webhook(
     let key = sign::key(
         &secret,
         ("alarms", "webhook"),
-        "the secret of the alarms' webhook",
+        "the secret of the alarm webhook",
         &place.key("secret"),
         cx,
     )?;
     Some(AlarmWebhook { to: to?, key })
 }
 
+/// Parses the URL of the webhook.
 fn address(url: &str, place: &Place, cx: &mut Context<'_>) -> Option<WebAddress> {
     let uri: Option<Uri> = url.parse().ok();
     let parts = uri
@@ -102,13 +105,13 @@ fn address(url: &str, place: &Place, cx: &mut Context<'_>) -> Option<WebAddress>
         parts.filter(|(scheme, ..)| [Scheme::HTTP, Scheme::HTTPS].contains(scheme))
     else {
         cx.problems
-            .error(place, "this is not a URL of the web", URL.to_owned());
+            .error(place, "this is not an http or https URL", URL.to_owned());
         return None;
     };
     if authority.as_str().contains('@') || url.contains('#') {
         cx.problems.error(
             place,
-            "a URL with credentials or a fragment is not taken",
+            "the URL must not contain credentials or a fragment",
             URL.to_owned(),
         );
         return None;
@@ -129,13 +132,13 @@ fn address(url: &str, place: &Place, cx: &mut Context<'_>) -> Option<WebAddress>
     };
     let Some(port) = port.filter(|_| !host.is_empty()) else {
         cx.problems
-            .error(place, "this is not a URL of the web", URL.to_owned());
+            .error(place, "this is not an http or https URL", URL.to_owned());
         return None;
     };
     if !tls {
         cx.problems.warning(
             place,
-            "whoever is on the way reads the alarms",
+            "the alarms are sent unencrypted",
             "write `https://`".to_owned(),
         );
     }
@@ -154,6 +157,7 @@ fn address(url: &str, place: &Place, cx: &mut Context<'_>) -> Option<WebAddress>
     })
 }
 
+/// Compiles `egress`.
 pub(super) fn egress(egress: file::Egress, place: &Place, cx: &mut Context<'_>) -> Egress {
     // No `..`: a new field must be dealt with here.
     let file::Egress { allow, deny } = egress;

@@ -1,7 +1,7 @@
-//! Certificates and keys, from PEM files.
+//! Loads certificates and keys from PEM files.
 //!
-//! Certificate and key are two files, and whoever renews them writes one after the other: in between they do not belong together.
-//! So a pair that was good once stays in use until its files make a good one again.
+//! A certificate and its key are two files that are renewed one after the other, and do not match in between. So a pair that was good
+//! stays in use until the files contain a good one again.
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,27 +14,27 @@ use crate::config::compile::Context;
 use crate::config::diagnostic::Place;
 use crate::config::snapshot::{Authorities, CertificateUse, Identity, Validity};
 
-/// How large a PEM file may be, in bytes.
+/// The largest size of a PEM file, in bytes.
 const MAX_PEM: usize = 1024 * 1024;
 
-/// A certificate and its key as the config names them.
+/// The paths of a certificate and its key.
 pub(super) struct Pair<'a> {
     pub(super) certificate: Option<&'a str>,
     pub(super) key: Option<&'a str>,
-    /// How status and log lines call it.
+    /// The name in status and log lines.
     pub(super) label: String,
 }
 
-/// What is wrong with a pair, and with which key of the config.
+/// An error of a pair, and the key of the config that it is about.
 struct Trouble {
     key: &'static str,
     message: String,
     help: Option<String>,
-    /// The key itself is not there.
+    /// Whether the key itself is missing.
     missing: bool,
 }
 
-/// Reads a certificate, its chain and its key. If the files hold no pair now, or one that is not valid, that is the last good one.
+/// Reads a certificate, its chain and its key. If the files contain no valid pair now, returns the last good one.
 pub(super) fn identity(
     pair: &Pair<'_>,
     place: &Place,
@@ -66,19 +66,7 @@ pub(super) fn identity(
             }
         }
         (Ok(offered), None) => {
-            // another pair than before; at the start there is none that it could replace
-            let what =
-                validity_of(&offered.chain).filter(|validity| !validity.holds(&cx.loader.dates));
-            if let Some(what) = what
-                .and_then(|validity| validity.trouble(&cx.loader.dates))
-                .filter(|_| cx.loader.previous.is_some())
-            {
-                let help = "renew it first, or restart the gateway if it is meant".to_owned();
-                cx.problems.error(
-                    &place.key("certificate"),
-                    format!("the certificate {what}"),
-                    help,
-                );
+            if !may_begin(&offered, place, cx) {
                 return None;
             }
             offered
@@ -95,7 +83,7 @@ pub(super) fn identity(
         (Err(troubles), None) => {
             troubles
                 .into_iter()
-                .for_each(|trouble| tell(trouble, place, cx));
+                .for_each(|trouble| report(trouble, place, cx));
             return None;
         }
     };
@@ -115,12 +103,29 @@ pub(super) fn identity(
     Some(found)
 }
 
-/// Returns the validity of a certificate with its chain. Only its own counts: senders may not need all of the chain.
+/// Returns whether a pair without a predecessor can be used. In a running gateway, a pair that is not valid now is an error.
+fn may_begin(offered: &Identity, place: &Place, cx: &mut Context<'_>) -> bool {
+    let trouble = validity_of(&offered.chain)
+        .filter(|validity| !validity.holds(&cx.loader.dates))
+        .and_then(|validity| validity.trouble(&cx.loader.dates))
+        .filter(|_| cx.loader.previous.is_some());
+    if let Some(what) = &trouble {
+        let help = "renew it, or restart the gateway to use it anyway".to_owned();
+        cx.problems.error(
+            &place.key("certificate"),
+            format!("the certificate {what}"),
+            help,
+        );
+    }
+    trouble.is_none()
+}
+
+/// Returns the validity of the first certificate of a chain. The others do not count, since senders may not need them.
 fn validity_of(chain: &[CertificateDer<'_>]) -> Option<Validity> {
     chain.first().and_then(Validity::of)
 }
 
-/// Keeps when certificates are valid, and tells of those that are not, or not for long.
+/// Stores the validity of certificates, and warns about those that are not valid or expire soon.
 fn note_use(certificates: CertificateUse, place: &Place, cx: &mut Context<'_>) {
     let best = certificates
         .in_use
@@ -130,13 +135,14 @@ fn note_use(certificates: CertificateUse, place: &Place, cx: &mut Context<'_>) {
         cx.problems.warning(
             place,
             format!("the certificate {what}"),
-            "renew it; the file is read again when it changes".to_owned(),
+            "renew it; the gateway reads the file again when it changes".to_owned(),
         );
     }
     cx.certificates.push(certificates);
 }
 
-fn tell(trouble: Trouble, place: &Place, cx: &mut Context<'_>) {
+/// Reports an error.
+fn report(trouble: Trouble, place: &Place, cx: &mut Context<'_>) {
     let Trouble {
         key,
         message,
@@ -149,6 +155,7 @@ fn tell(trouble: Trouble, place: &Place, cx: &mut Context<'_>) {
     }
 }
 
+/// Reads a pair from its files.
 fn read(pair: &Pair<'_>, cx: &mut Context<'_>) -> Result<Identity, Vec<Trouble>> {
     let chain = pem(pair.certificate, "certificate", cx, chain_of);
     let key = pem(pair.key, "key", cx, |bytes| {
@@ -162,9 +169,9 @@ fn read(pair: &Pair<'_>, cx: &mut Context<'_>) -> Result<Identity, Vec<Trouble>>
     if CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).is_ok() {
         return Ok(Identity { chain, key });
     }
-    let message = "certificate and key do not belong together".to_owned();
+    let message = "the certificate and the key do not match".to_owned();
     let help = Some(
-        "give the certificate that belongs to this key, the server's own first in its file"
+        "use the certificate of this key; the server's own certificate must come first in the file"
             .to_owned(),
     );
     Err(vec![Trouble {
@@ -175,7 +182,7 @@ fn read(pair: &Pair<'_>, cx: &mut Context<'_>) -> Result<Identity, Vec<Trouble>>
     }])
 }
 
-/// All certificates of a file, in its order; `None` if there is none, or one cannot be read.
+/// Parses all certificates of a file, in order; `None` if there is none, or one is not valid.
 fn chain_of(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
@@ -184,7 +191,7 @@ fn chain_of(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     (!chain.is_empty() && chain.iter().all(is_read)).then_some(chain)
 }
 
-/// Reads a file of certificates that are trusted to sign others. `label` is how metrics and log lines call the listener or upstream.
+/// Reads a file of certificates that are trusted to sign others. `label` names the listener or upstream in metrics and log lines.
 pub(super) fn authorities(
     written: &str,
     key: &'static str,
@@ -210,13 +217,13 @@ pub(super) fn authorities(
             }))
         }
         Err(trouble) => {
-            tell(trouble, place, cx);
+            report(trouble, place, cx);
             None
         }
     }
 }
 
-/// The file holds certificates, and nothing in it is broken.
+/// Parses a file of certificates that can sign others; `None` if one of them cannot.
 fn signers(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let certificates = chain_of(bytes)?;
     let mut roots = rustls::RootCertStore::empty();
@@ -227,7 +234,7 @@ fn signers(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     Some(certificates)
 }
 
-/// Reads a PEM file; `parse` finds in it what is wanted.
+/// Reads a PEM file and parses it with `parse`.
 fn pem<T>(
     written: Option<&str>,
     key: &'static str,
@@ -236,8 +243,8 @@ fn pem<T>(
 ) -> Result<T, Trouble> {
     let Some(path) = written else {
         let (message, help) = (
-            format!("there is no `{key}`"),
-            Some(format!("add `{key}: FILE`, in PEM")),
+            format!("`{key}` is missing"),
+            Some(format!("add `{key}: FILE` (PEM)")),
         );
         return Err(Trouble {
             key,
@@ -250,7 +257,7 @@ fn pem<T>(
     match cx.loader.inputs.read(&path, MAX_PEM) {
         Ok(bytes) => parse(&bytes).ok_or_else(|| {
             let message = format!(
-                "there is no {} in this file",
+                "the file contains no {}",
                 if key == "key" {
                     "private key"
                 } else {

@@ -1,4 +1,4 @@
-//! How long deliveries of a route are remembered.
+//! Compiles `dedupe`.
 use std::time::Duration;
 
 use crate::config::compile::Context;
@@ -7,9 +7,9 @@ use crate::config::file;
 use crate::config::presets::Known;
 use crate::config::snapshot::Dedupe;
 
-/// The shortest window unless the config says one.
+/// The smallest default of `window`.
 const DAY: Duration = Duration::from_secs(86_400);
-/// The window of a body that a later event may have, too: it catches a request that is sent twice at once.
+/// The default of `window` for bodies that may repeat: it catches a request that is sent twice at once.
 const REPEATED: Duration = Duration::from_secs(10);
 
 /// The facts of the route and of its provider.
@@ -19,14 +19,15 @@ pub(super) struct Given<'a> {
     pub(super) route: &'a str,
     /// The provider's name for people.
     pub(super) title: Option<&'a str>,
-    /// How long the provider retries.
+    /// The time for which the provider retries.
     pub(super) retries_for: Option<Duration>,
     /// Whether two events can have the same signed bytes.
     pub(super) bodies_repeat: Known,
-    /// Whether the requests have an ID that tells deliveries apart.
+    /// Whether an ID in the request identifies the delivery.
     pub(super) has_id: bool,
 }
 
+/// Compiles `dedupe`.
 pub(super) fn dedupe(
     dedupe: file::Dedupe,
     given: Given<'_>,
@@ -61,7 +62,7 @@ pub(super) fn dedupe(
         && !is_short_on_purpose
     {
         let message = format!(
-            "route {} remembers IDs for {}, {title} retries for {}",
+            "route {} remembers IDs for {}, but {title} retries for {}",
             given.route,
             in_words(window),
             in_words(retries_for)
@@ -89,34 +90,34 @@ pub(super) fn dedupe(
     }
 }
 
-/// Tells what `by: content` drops where the config does not say for how long.
+/// Reports that `by: content` without `window` may drop events.
 fn without_window(given: Given<'_>, place: &Place, cx: &mut Context<'_>) {
     let (route, sender) = (given.route, given.title.unwrap_or("the sender"));
     match given.bodies_repeat {
         Known::No => {}
         Known::Yes => {
             let message = format!(
-                "route {route}: two events of {sender} can have the same bytes, and `by: content` drops the second one"
+                "route {route}: two events of {sender} can have the same bytes, and `by: content` would drop the second one"
             );
             cx.problems.error(
                 place,
                 message,
-                "leave `by` out, or write how long a body is remembered: `window: 10s`".to_owned(),
+                "leave `by` out, or set how long a body is remembered: `window: 10s`".to_owned(),
             );
         }
         Known::Unknown => {
             let message = format!(
-                "route {route}: `by: content` drops an event that has the bytes of an earlier one"
+                "route {route}: `by: content` drops an event with the same bytes as an earlier one"
             );
             let help = format!(
-                "if {sender} sends such events, write how long a body is remembered: `window: 10s`"
+                "if {sender} sends such events, set how long a body is remembered: `window: 10s`"
             );
             cx.problems.warning(place, message, help);
         }
     }
 }
 
-/// Judges the secrets of a route by whom they are of: one sender that rotates, or two. `verify` is the place of the `verify` block.
+/// Reports secrets that may belong to two senders instead of a rotation. `verify` is the place of the `verify` block.
 pub(super) fn note_senders(
     secrets: &[file::Secret],
     dedupe: Option<Dedupe>,
@@ -131,10 +132,12 @@ pub(super) fn note_senders(
             .enumerate()
             .filter(|(_, secret)| secret.name.is_none())
         {
-            let help = "add `name: NAME`: the name stands for the sender, and is part of what is remembered".to_owned();
+            let help =
+                "add `name: NAME`; it identifies the sender and is stored with each delivery ID"
+                    .to_owned();
             cx.problems.error(
                 &place.index(index),
-                "this secret needs a name, since the route says `dedupe: { per: secret }`",
+                "this secret needs a name because the route has `dedupe: { per: secret }`",
                 help,
             );
         }
@@ -147,14 +150,14 @@ pub(super) fn note_senders(
         > 1
     {
         let message = format!(
-            "route {route} has two secrets without a date: two senders with the same delivery IDs drop each other's deliveries"
+            "route {route} has two secrets without dates: if they belong to two senders with the same delivery IDs, deliveries are dropped as duplicates"
         );
-        let help = "give each sender a URL (a route) of its own; if they must share this one, name the secrets and write `dedupe: { per: secret }`; in a rotation, write `expires` on the old secret";
+        let help = "in a rotation, add `expires` to the old secret; for two senders, use two routes, or name the secrets and add `dedupe: { per: secret }`";
         cx.problems.warning_at_key(&place, message, help.to_owned());
     }
 }
 
-/// Warns where a provider repeats the signed time in its retries, and the route refuses them for their age.
+/// Warns if the provider repeats the signed time in its retries and the route refuses them for their age.
 pub(super) fn note_late_retries(
     dedupe: Option<Dedupe>,
     tolerance: Option<Duration>,
@@ -169,13 +172,14 @@ pub(super) fn note_late_retries(
     };
     let route = given.route;
     let message = format!(
-        "route {route}: {title} repeats the time of the first attempt, so retries are refused that come later than {}",
+        "route {route}: {title} signs retries with the time of the first attempt, so retries are refused after {}",
         in_words(tolerance)
     );
     let needed = tolerance.saturating_mul(2).saturating_add(retries_for);
     match dedupe {
         None if !cx.problems.is_spoiled(&place.key("dedupe")) => {
-            let help = "add `dedupe: {}`: retries of what was not delivered are then accepted for as long as it retries".to_owned();
+            let help =
+                "add `dedupe: {}`: late retries of undelivered events are then accepted".to_owned();
             cx.problems
                 .warning_at_key(&place.key("verify"), message, help);
         }
@@ -184,7 +188,7 @@ pub(super) fn note_late_retries(
                 .to_string()
                 .replace(' ', "");
             let help = format!(
-                "leave `window` out, or write {least} or more: older retries count only as long as what was delivered is remembered"
+                "leave `window` out, or write {least} or more: late retries are accepted only while delivered IDs are remembered"
             );
             cx.problems
                 .warning_at_key(&place.key("dedupe"), message, help);
@@ -193,7 +197,7 @@ pub(super) fn note_late_retries(
     }
 }
 
-/// `1 h`, `3 d`, `90 m`.
+/// Formats a duration as `1 h`, `3 d` or `90 m`.
 fn in_words(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (count, unit) = match seconds {

@@ -1,4 +1,4 @@
-//! Where the deliveries of a route go.
+//! Compiles the target of a route's deliveries.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::route::router;
 use crate::route::template::{PathPart, PathTemplate};
 use crate::verify::{Covers, SecretLocations, Shape, Verifier};
 
-/// How long an exchange may take if neither upstream nor provider says.
+/// The default timeout of an exchange, if neither the upstream nor the provider has one.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What the rest of a route says about forwarding.
+/// The other keys of the route that matter here.
 pub(super) struct Given<'a> {
     /// The name of the route.
     pub(super) route: &'a str,
@@ -23,12 +23,13 @@ pub(super) struct Given<'a> {
     pub(super) covers: Covers,
     pub(super) secrets_stand: SecretLocations,
     pub(super) answer_within: Option<Duration>,
-    /// Whether the route says `verify: none`.
+    /// Whether the route has `verify: none`.
     pub(super) unverified: bool,
     pub(super) shape: Option<&'a Shape>,
 }
 
 impl<'a> Given<'a> {
+    /// Collects the keys.
     pub(super) fn new(
         route: &'a str,
         path: &'a str,
@@ -55,7 +56,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Where they go, as written.
+/// The keys of the action about the target, as written.
 pub(super) struct Target {
     pub(super) upstream: Option<String>,
     pub(super) path: Option<String>,
@@ -65,7 +66,7 @@ pub(super) struct Target {
     pub(super) sign: Option<file::Sign>,
 }
 
-/// `place` is that of the block `action`, which says where.
+/// Compiles the target. `place` is that of the block `action`.
 pub(super) fn forward(
     target: Target,
     action: &str,
@@ -123,7 +124,7 @@ pub(super) fn forward(
     })
 }
 
-/// The upstream of that name, named at `place` by `action`.
+/// Returns the upstream that the block `action` at `place` names.
 pub(super) fn upstream_of(
     name: Option<String>,
     action: &str,
@@ -135,7 +136,7 @@ pub(super) fn upstream_of(
         cx.problems.missing(
             place,
             "upstream",
-            format!("`{action}` names no upstream"),
+            format!("`{action}` has no upstream"),
             "add `upstream: NAME`".to_owned(),
         );
         return None;
@@ -145,7 +146,7 @@ pub(super) fn upstream_of(
             .unwrap_or_else(|| "add it under `upstreams`".to_owned());
         cx.problems.error(
             &place.key("upstream"),
-            format!("no upstream is called `{}`", unknown(&name)),
+            format!("unknown upstream `{}`", unknown(&name)),
             help,
         );
         return None;
@@ -153,7 +154,7 @@ pub(super) fn upstream_of(
     upstream.clone()
 }
 
-/// A path at the app; its parameters must be the route's.
+/// Parses a path at the upstream. Its parameters must be the route's.
 fn template(path: &str, route: &str, place: &Place, cx: &mut Context<'_>) -> Option<PathTemplate> {
     let known = router::parameters(route);
     let is_path = path.starts_with('/')
@@ -168,7 +169,7 @@ fn template(path: &str, route: &str, place: &Place, cx: &mut Context<'_>) -> Opt
         let name = name.trim_start_matches('*');
         if !known.contains(&name) {
             let help = instead_of(name, known.iter().copied())
-                .unwrap_or_else(|| "the route's path has no parameters".to_owned());
+                .unwrap_or_else(|| "add it to the route's path, or remove it here".to_owned());
             cx.problems.error(
                 place,
                 format!("the route's path has no parameter `{}`", unknown(name)),
@@ -185,8 +186,9 @@ fn template(path: &str, route: &str, place: &Place, cx: &mut Context<'_>) -> Opt
     if !is_path || rest.contains(['{', '}']) {
         cx.problems.error(
             place,
-            "this is not a path",
-            "begin with `/`, without query; parameters of the route as `{name}`".to_owned(),
+            "this is not a valid path",
+            "begin with `/`, leave out the query, and write parameters of the route as `{name}`"
+                .to_owned(),
         );
         return None;
     }

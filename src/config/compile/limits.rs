@@ -1,4 +1,4 @@
-//! Bounds of the whole gate, and what else is said once.
+//! Compiles `limits`, `shutdown`, `store` and `log`.
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
@@ -14,12 +14,13 @@ use crate::units::Rate;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-/// The rate of `refused_per_client` if none is written.
+/// The default of `refused_per_client`.
 const REFUSED: Rate = Rate {
     count: NonZeroU32::MIN.saturating_add(49),
     per: Duration::from_secs(1),
 };
 
+/// Compiles `limits`.
 pub(super) fn limits(limits: Option<file::Limits>, place: &Place, cx: &mut Context<'_>) -> Limits {
     let file::Limits {
         in_flight_bytes,
@@ -79,6 +80,7 @@ pub(super) fn limits(limits: Option<file::Limits>, place: &Place, cx: &mut Conte
     }
 }
 
+/// Checks that a number is not 0, or returns the default.
 fn count(written: Option<u32>, place: &Place, default: usize, cx: &mut Context<'_>) -> usize {
     if written == Some(0) {
         cx.problems.error(place, "this must be at least 1", None);
@@ -88,6 +90,7 @@ fn count(written: Option<u32>, place: &Place, default: usize, cx: &mut Context<'
     })
 }
 
+/// Compiles `shutdown`.
 pub(super) fn shutdown(
     shutdown: Option<file::Shutdown>,
     place: &Place,
@@ -95,7 +98,7 @@ pub(super) fn shutdown(
 ) -> Shutdown {
     let file::Shutdown { delay, grace } = shutdown.unwrap_or_default();
     let mut time = |written: Option<String>, key: &str, default| match written.as_deref() {
-        // No time at all is a choice here: `0`, `0s`, `0ms`.
+        // No time at all is allowed here: `0`, `0s`, `0ms`.
         Some(text) if text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic()) == "0" => {
             Duration::ZERO
         }
@@ -107,6 +110,7 @@ pub(super) fn shutdown(
     }
 }
 
+/// Compiles `store`.
 pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<'_>) -> Store {
     let is_written = store.is_some();
     let file::Store {
@@ -138,26 +142,28 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
     }
 }
 
-/// Says so if what is kept at `path` would not stay.
-pub(super) fn note_disk(path: &Path, place: &Place, cx: &mut Context<'_>) {
+/// Warns if the directory of the store would not survive a restart.
+pub(super) fn note_disk(path: Option<&Path>, place: &Place, cx: &mut Context<'_>) {
+    let Some(path) = path else { return };
     let mounts = cx.mounts;
     let (message, help) = match mount::lies(&mount::real(path), mounts) {
         Lies::Memory(kind) => {
-            (format!("this is in memory here ({kind}): a restart loses what was acknowledged"), "put it on a disk that stays")
+            (format!("this directory is in memory ({kind}): a restart loses acknowledged deliveries"), "use a persistent disk")
         }
         Lies::EmptyDir => {
-            ("this is an emptyDir: what was acknowledged is lost when the Pod goes".to_owned(), "take a persistentVolumeClaim")
+            ("this directory is an emptyDir: acknowledged deliveries are lost when the Pod is deleted".to_owned(), "use a persistentVolumeClaim")
         }
-        // where the gate does not run, there is no such directory, and a container's layer says nothing of it
+        // if the directory does not exist, the config is checked on another machine than the gateway's
         Lies::Container if path.exists() => {
-            ("this is in the container's own layer: what was acknowledged is lost with the container".to_owned(), "mount a volume there")
+            ("this directory is in the container's own layer: acknowledged deliveries are lost with the container".to_owned(), "mount a volume there")
         }
-        Lies::Network(kind) => (format!("this is on a network disk here ({kind}), where a lock is no lock"), "put it on a local disk"),
+        Lies::Network(kind) => (format!("this directory is on a network disk ({kind}), where file locks are not reliable"), "put it on a local disk"),
         Lies::Container | Lies::Disk(_) | Lies::Unknown => return,
     };
     cx.problems.warning(place, message, help.to_owned());
 }
 
+/// Compiles `log`.
 pub(super) fn log(log: Option<file::Log>, place: &Place, cx: &mut Context<'_>) -> LogPolicy {
     let file::Log { format, requests } = log.unwrap_or_default();
     let formats = [("json", LogFormat::Json), ("pretty", LogFormat::Pretty)];

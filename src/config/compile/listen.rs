@@ -1,4 +1,4 @@
-//! Where the gate listens.
+//! Compiles the addresses of listeners.
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{ListenAddress, Listener, TrustedProxies};
 
-/// How long the path of a unix socket may be, in bytes, on every system.
+/// The longest path of a unix socket on all systems, in bytes.
 const MAX_SOCKET_PATH: usize = 103;
 
-/// Returns the listeners of senders, each with the place of its entry.
+/// Compiles the listeners for senders, each with the place of its entry.
 pub(super) fn listeners(
     listen: Vec<file::Listen>,
     proxies: &TrustedProxies,
@@ -22,7 +22,7 @@ pub(super) fn listeners(
         cx.problems.missing(
             root,
             "listen",
-            "the gate listens nowhere",
+            "there is no listener",
             "add `listen: [{ address: 0.0.0.0:8080 }]`".to_owned(),
         );
     }
@@ -37,10 +37,11 @@ pub(super) fn listeners(
         let proxy_protocol = proxy_protocol.unwrap_or(false);
         if proxy_protocol && proxies.is_empty() {
             let help =
-                "add `trusted_proxies: [CIDR]`: the balancers that may connect here".to_owned();
+                "add `trusted_proxies: [CIDR]` with the load balancers that may connect here"
+                    .to_owned();
             cx.problems.error(
                 &place.key("proxy_protocol"),
-                "the PROXY protocol is taken from trusted proxies only, and there are none",
+                "the PROXY protocol is accepted from trusted proxies only, and there are none",
                 help,
             );
         }
@@ -60,7 +61,7 @@ pub(super) fn listeners(
             let help = "add `unix` to `trusted_proxies`".to_owned();
             cx.problems.error(
                 &place.key("proxy_protocol"),
-                "who connects to this unix socket is not trusted to tell an address",
+                "the clients of this unix socket are not trusted proxies",
                 help,
             );
         }
@@ -76,6 +77,7 @@ pub(super) fn listeners(
     listeners
 }
 
+/// Compiles the address of the health listener.
 pub(super) fn health(
     health: file::Health,
     place: &Place,
@@ -85,7 +87,7 @@ pub(super) fn health(
     socket(address.as_deref(), place, cx)
 }
 
-/// Where a listener is: a TCP address, or a unix socket such as `such_as`.
+/// Parses the address of a listener: a TCP address, or a unix socket such as `such_as`.
 pub(super) fn listen_address(
     written: Option<&str>,
     such_as: &str,
@@ -98,7 +100,7 @@ pub(super) fn listen_address(
     }
 }
 
-/// The path of a unix socket.
+/// Parses the path of a unix socket.
 pub(super) fn unix(
     path: &str,
     such_as: &str,
@@ -108,7 +110,7 @@ pub(super) fn unix(
     if path.is_empty() {
         cx.problems.error(
             place,
-            "this is not an address",
+            "this is not a valid address",
             format!("write `{such_as}`"),
         );
         return None;
@@ -117,7 +119,7 @@ pub(super) fn unix(
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         cx.problems.error(
             place,
-            format!("the path of a unix socket has at most {MAX_SOCKET_PATH} bytes"),
+            format!("the path of a unix socket must not be longer than {MAX_SOCKET_PATH} bytes"),
             None,
         );
         return None;
@@ -125,12 +127,13 @@ pub(super) fn unix(
     Some(path)
 }
 
+/// Parses a TCP address.
 fn socket(written: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<SocketAddr> {
     let Some(text) = written else {
         cx.problems.missing(
             place,
             "address",
-            "there is no address",
+            "the address is missing",
             "add `address: HOST:PORT`".to_owned(),
         );
         return None;
@@ -143,7 +146,7 @@ fn socket(written: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<
     if address.is_none() {
         let help = "write an IP address and a port, such as `0.0.0.0:8080`".to_owned();
         cx.problems
-            .error(&place.key("address"), "this is not an address", help);
+            .error(&place.key("address"), "this is not a valid address", help);
     }
     address
 }

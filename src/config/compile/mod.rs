@@ -1,4 +1,4 @@
-//! From what the files say to what runs: a file a block. Goes on after an error, so that all are told at once.
+//! Compiles the config as written to the snapshot, one file per block. Goes on after an error, so that all are reported at once.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,13 @@ mod alarms;
 mod certificates;
 mod dedupe;
 mod forward;
+mod forward_action;
 pub mod handshake;
 mod limits;
 mod listen;
+mod methods;
 mod mode;
+mod outgoing;
 mod own;
 mod pass;
 mod proof;
@@ -33,27 +36,28 @@ mod sign;
 mod tls;
 mod upstreams;
 pub mod verify;
+mod webhook;
 
-/// What every block needs.
+/// The inputs and outputs that every block needs.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// Where findings go.
+    /// The diagnostics.
     pub problems: Diagnostics,
-    /// Reads secrets and other files.
+    /// The loader of secrets and other files.
     pub loader: Loader<'a>,
     /// The presets.
     pub catalogue: &'a Catalogue,
-    /// What the machine has mounted.
+    /// The mounts of the machine.
     pub mounts: &'a [Mount],
     /// The certificates that were read.
     pub certificates: Vec<snapshot::CertificateUse>,
     /// Whether a listener has a `client_ca`.
     pub asks_for_certificates: bool,
-    /// Whether there is a store on disk, or one that is blamed already.
+    /// Whether there is a store on disk, or one with an error.
     pub has_store: bool,
 }
 
-/// What is written, over all files: `upstreams` and `routes` with the file each comes from.
+/// The config as written in all files: `upstreams` and `routes` with their places.
 #[derive(Debug)]
 pub struct Written {
     /// The main file, without its upstreams and routes.
@@ -64,14 +68,9 @@ pub struct Written {
     pub routes: Vec<(Place, file::Route)>,
 }
 
-/// The snapshot of what is written; worth something only if no error was found. Its `hash` and `files` are for the caller to fill in.
+/// Compiles the config. The snapshot is only usable if there is no error. The caller sets its `hash` and `files`.
 pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snapshot {
     let root = Place::root(0);
-    let Written {
-        main,
-        upstreams,
-        routes,
-    } = written;
     // No `..`: a new field must be dealt with here.
     let file::File {
         include: _,
@@ -88,12 +87,12 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         providers: _,
         upstreams: _,
         routes: _,
-    } = main;
+    } = written.main;
     let trusted_proxies = cx.proxies(&trusted_proxies, &root.key("trusted_proxies"));
     let listeners = listen::listeners(listen, &trusted_proxies, &root, cx);
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
-    let store = limits::store(store, &root.key("store"), cx);
     let at = root.key("store");
+    let store = limits::store(store, &at, cx);
     cx.has_store = store.path.is_some()
         || cx.problems.has_error_at(&at)
         || cx.problems.is_spoiled(&at.key("path"));
@@ -105,30 +104,19 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let egress = alarms::egress(egress.unwrap_or_default(), &root.key("egress"), cx);
     let alarms = alarms::alarms(alarms.unwrap_or_default(), &root.key("alarms"), cx);
     let log = limits::log(log, &root.key("log"), cx);
-    let places: Vec<(String, Place)> = upstreams
-        .iter()
-        .map(|(place, name, _)| (name.clone(), place.clone()))
-        .collect();
-    let upstreams = upstreams::upstreams(upstreams, cx);
-    own::loops(&upstreams, &places, &own, cx);
-    let (routes, router) = routes::routes(routes, &upstreams, !trusted_proxies.is_empty(), cx);
+    let upstreams = upstreams_apart(written.upstreams, &own, cx);
+    let has_proxies = !trusted_proxies.is_empty();
+    let (routes, router) = routes::routes(written.routes, &upstreams, has_proxies, cx);
     let hooks: Vec<Arc<snapshot::WebhookRoute>> =
         routes.iter().filter_map(Route::webhook).cloned().collect();
-    if let Some(path) = store
-        .path
-        .as_ref()
-        .filter(|_| hooks.iter().any(|hook| hook.action.keeps()))
-    {
-        limits::note_disk(path, &at.key("path"), cx);
+    if hooks.iter().any(|hook| hook.action.keeps()) {
+        limits::note_disk(store.path.as_deref(), &at.key("path"), cx);
     }
     Snapshot {
         generation,
         hash: String::new(),
         loaded_at: cx.loader.now.wall,
-        listeners: listeners
-            .into_iter()
-            .map(|(listener, _)| listener)
-            .collect(),
+        listeners: listeners.into_iter().map(|(one, _)| one).collect(),
         health,
         admin,
         trusted_proxies: Arc::new(trusted_proxies),
@@ -151,25 +139,41 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     }
 }
 
-/// Upstreams by name. One that is there but wrong is `None`, so that routes to it are not blamed as well.
+/// Compiles the upstreams, and reports those that are the gateway itself.
+fn upstreams_apart(
+    written: Vec<(Place, String, file::Upstream)>,
+    own: &[own::Own],
+    cx: &mut Context<'_>,
+) -> Upstreams {
+    let places: Vec<(String, Place)> = written
+        .iter()
+        .map(|(place, name, _)| (name.clone(), place.clone()))
+        .collect();
+    let upstreams = upstreams::upstreams(written, cx);
+    own::loops(&upstreams, &places, own, cx);
+    upstreams
+}
+
+/// The upstreams by name. One with an error is `None`, so that routes to it are not reported as well.
 type Upstreams = BTreeMap<Arc<str>, Option<Arc<snapshot::Upstream>>>;
 
 impl Context<'_> {
-    /// The duration that is written, else the default.
+    /// Parses a duration, or returns the default.
     fn duration(&mut self, written: Option<&str>, place: &Place, default: Duration) -> Duration {
         self.maybe_duration(written, place).unwrap_or(default)
     }
 
+    /// Parses a duration, if one is written.
     fn maybe_duration(&mut self, written: Option<&str>, place: &Place) -> Option<Duration> {
         let text = written?;
         match units::duration(text) {
             Ok(duration) if duration.is_zero() => {
                 self.problems
-                    .error(place, "this must be longer than nothing", None)
+                    .error(place, "this must be greater than 0", None)
             }
-            Ok(duration) if duration > MOST => {
+            Ok(duration) if duration > MAX_DURATION => {
                 self.problems
-                    .error(place, "this is longer than ten years", None)
+                    .error(place, "this must not be longer than ten years", None)
             }
             Ok(duration) => return Some(duration),
             Err(_) if is_count(text) => self.problems.error(
@@ -184,15 +188,16 @@ impl Context<'_> {
         None
     }
 
-    /// The size in bytes that is written, else the default.
+    /// Parses a size in bytes, or returns the default.
     fn size(&mut self, written: Option<&str>, place: &Place, default: usize) -> usize {
         let Some(text) = written else { return default };
         match units::size(text) {
             Ok(0) => self
                 .problems
-                .error(place, "this must be more than nothing", None),
-            Ok(size) if size > MOST_BYTES => {
-                self.problems.error(place, "this is more than 1 TiB", None)
+                .error(place, "this must be greater than 0", None),
+            Ok(size) if size > MAX_SIZE => {
+                self.problems
+                    .error(place, "this must not be larger than 1 TiB", None)
             }
             Ok(size) => return size,
             Err(why) => self
@@ -202,6 +207,7 @@ impl Context<'_> {
         default
     }
 
+    /// Parses a rate.
     fn rate(&mut self, text: &str, place: &Place) -> Option<units::Rate> {
         match units::rate(text) {
             Ok(rate) => return Some(rate),
@@ -212,7 +218,7 @@ impl Context<'_> {
             {
                 self.problems.error(
                     place,
-                    "this rate lets nothing through",
+                    "a rate must be greater than 0",
                     "write at least `1/s`, `1/m` or `1/h`".to_owned(),
                 );
             }
@@ -227,7 +233,7 @@ impl Context<'_> {
         None
     }
 
-    /// A network as CIDR; a bare address is a network of one. `instead` is what else may stand there.
+    /// Parses a network as CIDR, or a single address. `instead` names the alternative that the key allows.
     fn network(&mut self, text: &str, instead: &str, place: &Place) -> Option<ipnet::IpNet> {
         let network = text.parse::<ipnet::IpNet>().ok().or_else(|| {
             text.parse::<std::net::IpAddr>()
@@ -241,20 +247,23 @@ impl Context<'_> {
         };
         if network.addr() != network.network() {
             let message = format!(
-                "the address is not the first of its network: this means {}",
+                "the address is not the first one of its network; it is read as {}",
                 network.trunc()
             );
             let one = ipnet::IpNet::from(network.addr());
             self.problems.warning(
                 place,
                 message,
-                format!("write `{}`, or `{one}` for the one", network.trunc()),
+                format!(
+                    "write `{}`, or `{one}` for this address alone",
+                    network.trunc()
+                ),
             );
         }
         Some(network.trunc())
     }
 
-    /// The proxies in front of the gate.
+    /// Compiles `trusted_proxies`.
     fn proxies(&mut self, written: &[String], place: &Place) -> snapshot::TrustedProxies {
         let mut proxies = snapshot::TrustedProxies::default();
         for (index, text) in written.iter().enumerate() {
@@ -269,7 +278,7 @@ impl Context<'_> {
         proxies
     }
 
-    /// Who a route takes.
+    /// Compiles the `allow` of a route.
     fn allow(&mut self, written: &[String], place: &Place) -> snapshot::Allow {
         let mut allow = snapshot::Allow::default();
         for (index, text) in written.iter().enumerate() {
@@ -280,7 +289,7 @@ impl Context<'_> {
                     .extend(self.network(text, ", or `subject:NAME`", &place)),
                 Some("") => self.problems.error(
                     &place,
-                    "there is no name",
+                    "`subject:` needs a name",
                     "write `subject:NAME`".to_owned(),
                 ),
                 Some(_) if !self.asks_for_certificates => {
@@ -294,7 +303,7 @@ impl Context<'_> {
         allow
     }
 
-    /// One of a few words.
+    /// Parses one of a few words.
     fn word<T: Copy>(
         &mut self,
         written: Option<&str>,
@@ -310,31 +319,29 @@ impl Context<'_> {
             let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
             self.problems.error(
                 place,
-                "this word is not known here",
+                "this value is not allowed",
                 format!("write {}", known.join(" or ")),
             );
         }
         found
     }
 
-    /// What `place` says needs a store.
+    /// Reports that `what` at `place` needs a store, if there is none.
     fn needs_store(&mut self, place: &Place, what: &str) {
         if !self.has_store {
             let help = "add `store: { path: /var/lib/hookgate }` to the config".to_owned();
-            self.problems.error_at_key(
-                place,
-                format!("{what} needs a store on disk, and there is none"),
-                help,
-            );
+            self.problems
+                .error_at_key(place, format!("{what} needs a store on disk"), help);
         }
     }
 }
 
-/// No config means more memory than that.
-const MOST_BYTES: usize = 1 << 40;
-/// No config means more than ten years; time reckoned with more could overflow.
-const MOST: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// The largest size that a config may have.
+const MAX_SIZE: usize = 1 << 40;
+/// The longest duration that a config may have. Calculations with longer ones could overflow.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 86_400);
 
+/// Returns whether the text consists of digits.
 fn is_count(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,4 +1,4 @@
-//! Whether a route enforces, or only observes for a while.
+//! Compiles `mode` and `until`.
 use std::time::{Duration, SystemTime};
 
 use jiff::civil::Date;
@@ -7,21 +7,21 @@ use jiff::tz::TimeZone;
 use crate::config::compile::Context;
 use crate::config::diagnostic::Place;
 
-/// Longer than a trial should be.
+/// The longest observation without a warning.
 const LONG: Duration = Duration::from_secs(90 * 86_400);
-/// What is proposed where `until` is missing.
+/// The observation that is proposed if `until` is missing.
 const TRIAL: Duration = Duration::from_secs(14 * 86_400);
 
-/// What a route says of its mode.
+/// The keys of the route about its mode.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written<'a> {
     pub(super) mode: Option<&'a str>,
     pub(super) until: Option<&'a str>,
-    /// Whether it says how it verifies.
+    /// Whether it verifies requests.
     pub(super) verifies: bool,
 }
 
-/// Until when the route observes; `None`: it enforces from the first request on.
+/// Returns the time until which the route observes; `None`: it enforces from the first request on.
 pub(super) fn observe_until(
     written: Written<'_>,
     route: &str,
@@ -41,7 +41,7 @@ pub(super) fn observe_until(
     if mode.is_some() && !verifies {
         cx.problems.error_at_key(
             &place.key("mode"),
-            "there is nothing to enforce or observe: the route verifies nothing",
+            "`mode` has no effect: this route does not verify requests",
             "leave it out".to_owned(),
         );
         return None;
@@ -50,15 +50,11 @@ pub(super) fn observe_until(
     let Some(text) = until else {
         if observes == Some(true) {
             let help = format!(
-                "add `until: {}`: a trial that nobody ends would never protect",
+                "add `until: {}`: an open-ended trial would never protect the route",
                 date(cx.loader.now.wall + TRIAL)
             );
-            cx.problems.missing(
-                place,
-                "until",
-                "`mode: observe` does not say until when",
-                help,
-            );
+            cx.problems
+                .missing(place, "until", "`mode: observe` needs `until`", help);
         }
         return None;
     };
@@ -66,7 +62,7 @@ pub(super) fn observe_until(
         if mode.is_none() || observes == Some(false) {
             cx.problems.error_at_key(
                 &at,
-                "`until` belongs to `mode: observe`",
+                "`until` has no effect without `mode: observe`",
                 "leave it out, or add `mode: observe`".to_owned(),
             );
         }
@@ -80,37 +76,41 @@ pub(super) fn observe_until(
         cx.problems.error(&at, "this is not a time", help);
         return None;
     };
-    let now = cx.loader.now.wall;
-    if until <= now {
-        let help = "take `mode` and `until` out".to_owned();
-        cx.problems.warning(
-            &at,
-            format!("this is over, so route {route} enforces"),
-            help,
-        );
-    } else {
-        let message =
-            format!("route {route} observes until then: it lets in what is not authentic");
-        cx.problems.warning(
-            &at,
-            message,
-            format!("`hookgate report --route {route}` says when it is safe to enforce"),
-        );
-        if until > now + LONG {
-            cx.problems.warning(
-                &at,
-                "this is more than 90 days away",
-                format!("write `{}`; it can be put off", date(now + TRIAL)),
-            );
-        }
-    }
+    note_until(until, route, &at, cx);
     Some(until)
 }
 
-/// A date, as its first second in UTC, or RFC 3339.
+/// Warns about a route that observes, and about an `until` that has passed or is far away.
+fn note_until(until: SystemTime, route: &str, at: &Place, cx: &mut Context<'_>) {
+    let now = cx.loader.now.wall;
+    if until <= now {
+        let help = "remove `mode` and `until`".to_owned();
+        cx.problems.warning(
+            at,
+            format!("this time has passed, so route {route} enforces"),
+            help,
+        );
+    } else {
+        let message = format!("route {route} forwards requests that are not authentic until then");
+        cx.problems.warning(
+            at,
+            message,
+            format!("`hookgate report --route {route}` shows when it is safe to enforce"),
+        );
+        if until > now + LONG {
+            cx.problems.warning(
+                at,
+                "this is more than 90 days away",
+                format!("write `{}`; you can extend it later", date(now + TRIAL)),
+            );
+        }
+    }
+}
+
+/// Parses a date (as its first second in UTC) or an RFC 3339 time.
 fn moment(text: &str) -> Option<SystemTime> {
     let moment = match text.parse::<Date>() {
-        // a date reads the front of a time, too
+        // a date parser accepts the beginning of a time, too
         Ok(date) if text.len() == "2026-12-01".len() => {
             TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?
         }
@@ -119,6 +119,7 @@ fn moment(text: &str) -> Option<SystemTime> {
     SystemTime::try_from(moment).ok()
 }
 
+/// Formats the date of a time in UTC.
 fn date(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at)
         .map(|at| at.to_zoned_datetime(TimeZone::UTC).date().to_string())

@@ -1,4 +1,4 @@
-//! Finds what the gateway would do to itself: listeners that take each other's addresses, and upstreams that are the gateway.
+//! Finds listeners that use the same address, and upstreams that are the gateway itself.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub(super) fn listeners(
         .collect()
 }
 
-/// Notes listeners that cannot be bound beside each other.
+/// Reports listeners that cannot be bound at the same time.
 pub(super) fn apart(own: &[Own], cx: &mut Context<'_>) {
     for (index, one) in own.iter().enumerate() {
         let Some(other) = own
@@ -46,7 +46,7 @@ pub(super) fn apart(own: &[Own], cx: &mut Context<'_>) {
         };
         let is_same = one.address == other.address;
         let help =
-            (!is_same).then(|| "an unspecified address takes the port on all addresses, and `[::]` takes IPv4, too: keep one".to_owned());
+            (!is_same).then(|| "keep one: `0.0.0.0` uses the port on all IPv4 addresses, and `[::]` on all addresses".to_owned());
         cx.problems.clash(
             &one.place,
             &other.place,
@@ -56,7 +56,7 @@ pub(super) fn apart(own: &[Own], cx: &mut Context<'_>) {
     }
 }
 
-/// Notes upstreams that are a listener of the gateway: each request would come back for ever.
+/// Reports upstreams that are a listener of the gateway: each request would loop forever.
 pub(super) fn loops(
     upstreams: &Upstreams,
     places: &[(String, Place)],
@@ -73,17 +73,17 @@ pub(super) fn loops(
         else {
             continue;
         };
-        let help = "write the address of the app, on a port of its own".to_owned();
+        let help = "write the address of your app".to_owned();
         cx.problems.clash(
             &place.key("url"),
             &listener.place,
-            "this is the gateway itself: a listener of it has this address",
+            "this is the gateway's own address: one of its listeners uses it",
             help,
         );
     }
 }
 
-/// Returns whether two listeners cannot be beside each other. Port 0 is a free one each time.
+/// Returns whether two listeners cannot be bound at the same time. Port 0 is a free port each time.
 fn collide(one: &ListenAddress, other: &ListenAddress) -> bool {
     let (one, other) = match (one, other) {
         (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => (one, other),
@@ -95,7 +95,7 @@ fn collide(one: &ListenAddress, other: &ListenAddress) -> bool {
     one.port() == other.port() && one.port() != 0 && (a == b || covers(a, b) || covers(b, a))
 }
 
-/// Returns whether a listener on `ip` takes what comes to `other`, as Linux does unless told otherwise: `[::]` takes IPv4, too.
+/// Returns whether a listener on `ip` gets connections to `other`. By the default of Linux, `[::]` includes IPv4.
 fn covers(ip: IpAddr, other: IpAddr) -> bool {
     match ip {
         IpAddr::V6(ip) => ip.is_unspecified(),
@@ -103,7 +103,7 @@ fn covers(ip: IpAddr, other: IpAddr) -> bool {
     }
 }
 
-/// Returns whether a connection to the upstream arrives at the listener, as far as that shows without a look-up.
+/// Returns whether a connection to the upstream arrives at the listener, as far as that is known without a DNS query.
 fn reaches(upstream: &UpstreamAddress, listener: &ListenAddress) -> bool {
     match (upstream, listener) {
         (UpstreamAddress::Unix(app), ListenAddress::Unix(own)) => is_same_file(app, own),
@@ -119,7 +119,7 @@ fn reaches(upstream: &UpstreamAddress, listener: &ListenAddress) -> bool {
     }
 }
 
-/// The addresses that a host stands for on every machine; none if that takes a look-up. One that is unspecified connects to this machine.
+/// Returns the addresses of a host that are the same on every machine; none if that needs a DNS query. An unspecified address means this machine.
 fn addresses(host: &str) -> Vec<IpAddr> {
     const BOTH: [IpAddr; 2] = [
         IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -154,7 +154,7 @@ fn addresses(host: &str) -> Vec<IpAddr> {
     }
 }
 
-/// The address of an older spelling that resolvers take: `127.1`, `2130706433`, `0x7f.0.0.1`.
+/// Parses an IPv4 address in an old notation that resolvers accept: `127.1`, `2130706433`, `0x7f.0.0.1`.
 fn short_ipv4(host: &str) -> Option<Ipv4Addr> {
     let number = |text: &str| match (text.strip_prefix("0x"), text.strip_prefix('0')) {
         (Some(hex), _) => u32::from_str_radix(hex, 16).ok(),
@@ -176,6 +176,7 @@ fn short_ipv4(host: &str) -> Option<Ipv4Addr> {
         .map(Ipv4Addr::from)
 }
 
+/// Returns whether two paths are the same file.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     one == other
         || matches!((std::path::absolute(one), std::path::absolute(other)), (Ok(one), Ok(other)) if one == other)

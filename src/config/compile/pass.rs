@@ -1,89 +1,55 @@
-//! Routes that stream other traffic of the app through.
+//! Compiles a pass route.
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::compile::forward::upstream_of;
-use crate::config::compile::{Context, Upstreams, rate, routes};
+use crate::config::compile::methods::methods_of;
+use crate::config::compile::routes::{Common, WebhookKeys};
+use crate::config::compile::{Context, Upstreams, rate};
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{Pass, RateKey, RateLimit};
 
-/// From the end of the request to the head of the answer, if neither route nor upstream says.
+/// The default of `timeout`, if the upstream has none.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How long nothing may come from either side, if the route does not say.
+/// The default of `idle_timeout`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Keys that only mean something where requests are verified, and what is wrong with each here.
-const FOR_WEBHOOKS: [&str; 9] = [
-    "verify",
-    "refused_status",
-    "refused_body",
-    "handshake",
-    "dedupe",
-    "public_url",
-    "mode",
-    "until",
-    "keep",
-];
-
+/// Compiles a pass route at `place`.
 pub(super) fn pass(
-    name: String,
-    route: file::Route,
+    common: Common,
+    keys: &WebhookKeys,
     pass: file::Pass,
     upstreams: &Upstreams,
     has_proxies: bool,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<Pass> {
-    // No `..`: a new field must be dealt with here.
-    let file::Route {
-        name: _,
+    for key in keys.written() {
+        let help = format!("leave `{key}` out, or use `forward` or `queue` instead of `pass`");
+        cx.problems.error_at_key(
+            &place.key(key),
+            format!("`{key}` has no effect on a pass route"),
+            help,
+        );
+    }
+    let Common {
+        name,
         previously,
         host,
         path,
         methods,
-        public_url,
         max_body,
         allow,
-        verify,
-        refused_status,
-        refused_body,
-        handshake,
         rate_limit,
-        dedupe,
-        forward: _,
-        queue: _,
-        pass: _,
-        mode,
-        until,
-        keep,
-    } = route;
-    let given = [
-        verify.is_some(),
-        refused_status.is_some(),
-        refused_body.is_some(),
-        handshake.is_some(),
-        dedupe.is_some(),
-        public_url.is_some(),
-        mode.is_some(),
-        until.is_some(),
-        keep.is_some(),
-    ];
-    for (key, _) in FOR_WEBHOOKS.iter().zip(given).filter(|(_, given)| *given) {
-        let help = format!("leave `{key}` out; a route for webhooks says `forward` or `queue`");
-        cx.problems.error_at_key(
-            &place.key(key),
-            format!("`{key}` means nothing on a route that passes traffic through unverified"),
-            help,
-        );
-    }
+    } = common;
     let file::Pass {
         upstream,
         timeout,
         idle_timeout,
     } = pass;
     let here = place.key("pass");
-    let methods = routes::methods_of(&methods, &place.key("methods"), cx);
+    let methods = methods_of(&methods, &place.key("methods"), cx);
     let max_body = max_body.map(|written| cx.size(Some(&written), &place.key("max_body"), 1));
     let allow = cx.allow(&allow, &place.key("allow"));
     let rate_limits = rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx);
@@ -103,7 +69,7 @@ pub(super) fn pass(
         name: name.into(),
         previously: previously.into_iter().map(String::into_boxed_str).collect(),
         host,
-        path: path.unwrap_or_default(),
+        path,
         methods,
         max_body: max_body.map(|size| u64::try_from(size).unwrap_or(u64::MAX)),
         allow,
@@ -114,14 +80,14 @@ pub(super) fn pass(
     })
 }
 
-/// Whether the key of a limit is one that a stream has: a value in a header or body is nobody's proven word here.
+/// Returns whether a pass route can use the limit. A value of an unverified request cannot be its key.
 fn is_known_before_the_body(limit: &RateLimit, place: &Place, cx: &mut Context<'_>) -> bool {
     let known = matches!(limit.key, RateKey::ClientIp | RateKey::Route);
     if !known {
         let help = "write `client_ip` or `route`".to_owned();
         cx.problems.error(
             &place.key("key"),
-            "a route that passes traffic through has no such key to count by",
+            "a pass route cannot limit by a value of the request",
             help,
         );
     }

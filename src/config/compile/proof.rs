@@ -1,4 +1,4 @@
-//! How the senders of a route prove who they are: preset, own block and secrets put together.
+//! Compiles the verification of a route's senders from preset, `verify` block and secrets.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::verify::Verifier;
 use crate::verify::{Covers, SecretLocations, Shape};
 use crate::verify::{KeyedBy, SecretSet, SecretTable};
 
-/// What a `verify` block comes to.
+/// The compiled `verify` block.
 pub(super) struct Proof {
     pub(super) verifier: Option<Verifier>,
     pub(super) provider: Option<Arc<Preset>>,
@@ -27,7 +27,7 @@ pub(super) struct Proof {
     pub(super) secrets_stand: SecretLocations,
 }
 
-/// What the rest of the route says.
+/// The other keys of the route that matter here.
 pub(super) struct Given<'a> {
     pub(super) route: &'a str,
     pub(super) params: Vec<&'a str>,
@@ -35,7 +35,7 @@ pub(super) struct Given<'a> {
     pub(super) public_url: Option<String>,
 }
 
-/// What is known of a provider, as types. Presets are checked when they are loaded; what is wrong there is absent here.
+/// The facts about a provider, parsed. Presets are checked when they are loaded; invalid facts are absent here.
 pub(super) struct Facts {
     pub(super) answer_within: Option<Duration>,
     pub(super) retries_for: Option<Duration>,
@@ -51,6 +51,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// Parses the facts of a preset.
     pub(super) fn of(preset: Option<&Preset>) -> Self {
         let facts = preset.map(|preset| &preset.provider.facts);
         let duration = |text: Option<&String>| text.and_then(|text| units::duration(text).ok());
@@ -88,6 +89,7 @@ impl Facts {
     }
 }
 
+/// Compiles the `verify` block at `place`.
 pub(super) fn proof(
     block: &file::Verify,
     given: Given<'_>,
@@ -113,10 +115,10 @@ pub(super) fn proof(
     let Some(shape) = shape else { return proof };
     if matches!(&secrets, Some(SecretSet::Table { by: KeyedBy::Header(name), .. }) if shape.secret_locations().has_header(name))
     {
-        let help = "find the secret by another header, or by a parameter of the path".to_owned();
+        let help = "use another header or a path parameter in `by`".to_owned();
         cx.problems.error(
             &place.key("secrets").key("by"),
-            "the key of the table would be the token itself, and keys are shown",
+            "the key of the table would be the token itself, and keys are not secret",
             help,
         );
     }
@@ -125,7 +127,7 @@ pub(super) fn proof(
         let help = "add `public_url` to the route: the URL that the sender was given".to_owned();
         cx.problems.warning(
             place,
-            "the URL is signed, and nothing pins it to the one that senders use",
+            "the signature covers the URL, but the URL that senders use is not configured",
             help,
         );
     }
@@ -136,8 +138,7 @@ pub(super) fn proof(
     proof
 }
 
-/// Notes what a sender can choose although he signed for another: a path parameter that is neither signed nor selects the secret, and
-/// the host.
+/// Reports parts of a request that a sender can choose freely: a path parameter that is neither signed nor selects the secret, and the host.
 fn note_what_is_free(
     shape: &Shape,
     secrets: &SecretSet,
@@ -150,13 +151,14 @@ fn note_what_is_free(
         .filter(|host| host.starts_with('*') && (!shape.uses_url() || given.public_url.is_some()))
     {
         let message = format!(
-            "the signature does not cover the host: a request that is signed for one host of {} is valid on all",
+            "the signature does not cover the host: a request that is signed for one host of {} is valid for all of them",
             shown(host)
         );
         cx.problems.warning(
             place,
             message,
-            "if hosts are tenants, write a route with secrets of its own for each".to_owned(),
+            "if each host has its own senders, write one route with its own secrets per host"
+                .to_owned(),
         );
     }
     if shape.covers_path(given.public_url.is_some()) {
@@ -173,23 +175,24 @@ fn note_what_is_free(
         return;
     }
     let message = format!(
-        "the signature does not cover {} of the path, and the secret is not found by it",
+        "the signature does not cover {} of the path, and the secret is not selected by it",
         free.join(", ")
     );
     let way = match (given.params.as_slice(), secrets) {
         ([only], SecretSet::List(_)) => {
             format!("write `secrets: {{ by: \"{{{only}}}\", dir: … }}`, or use two routes")
         }
-        _ => "use two routes, each with a literal path and secrets of its own".to_owned(),
+        _ => "use two routes, each with a literal path and its own secrets".to_owned(),
     };
     cx.problems.error_at_key(
         place,
         message,
-        format!("{way}: else a request that is signed for one path is valid on another"),
+        format!("{way}; otherwise a request that is signed for one path is valid for another"),
     );
 }
 
 impl Proof {
+    /// Returns a proof without a verifier.
     fn of(shape: Option<&Shape>, block: &file::Verify, provider: Option<Arc<Preset>>) -> Self {
         let of_preset = provider
             .as_ref()
@@ -206,23 +209,24 @@ impl Proof {
     }
 }
 
+/// Finds the preset of that name.
 fn provider(name: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Preset>> {
     let name = name?;
     let preset = cx.catalogue.get(name);
     if preset.is_none() {
         let near = did_you_mean(name, cx.catalogue.names());
         let help =
-            near.unwrap_or_else(|| "`hookgate providers list` shows those there are".to_owned());
+            near.unwrap_or_else(|| "run `hookgate providers list` to see all providers".to_owned());
         cx.problems.error(
             &place.key("provider"),
-            format!("no provider is called `{}`", unknown(name)),
+            format!("unknown provider `{}`", unknown(name)),
             help,
         );
     }
     preset
 }
 
-/// Loads the secrets even where the scheme is wrong, so that what is wrong with them is told in the same run.
+/// Loads the secrets, even if the scheme has an error, so that their errors are reported in the same run.
 fn secret_set(
     secrets: &Secrets,
     shape: Option<&Shape>,
@@ -250,7 +254,7 @@ fn secret_set(
                 cx.problems.error(
                     &place.index(index),
                     bad.why,
-                    "write it as the provider shows it, or say its `encoding`".to_owned(),
+                    "write it as the provider shows it, or set its `encoding`".to_owned(),
                 );
             }
             None
@@ -258,6 +262,7 @@ fn secret_set(
     }
 }
 
+/// Loads a table of secrets.
 fn secret_table(
     table: &file::SecretTable,
     shape: Option<&Shape>,
@@ -300,8 +305,8 @@ fn secret_table(
             if !spoiled {
                 cx.problems.error(
                     place,
-                    "say in one way where the secrets are",
-                    "write exactly one of `dir`, `file`".to_owned(),
+                    "the source of the secrets is missing or ambiguous",
+                    "use exactly one of `dir`, `file`".to_owned(),
                 );
             }
             return None;
@@ -315,6 +320,7 @@ fn secret_table(
     ))
 }
 
+/// Parses the `by` of a table.
 fn keyed_by(
     by: Option<&str>,
     given: &Given<'_>,
@@ -323,12 +329,8 @@ fn keyed_by(
 ) -> Option<KeyedBy> {
     let Some(by) = by else {
         let help = "add `by: \"{parameter}\"` or `by: header:NAME`".to_owned();
-        cx.problems.missing(
-            place,
-            "by",
-            "the table says not by what a secret is found",
-            help,
-        );
+        cx.problems
+            .missing(place, "by", "the table has no `by`", help);
         return None;
     };
     let place = place.key("by");
@@ -337,8 +339,7 @@ fn keyed_by(
             return Some(KeyedBy::Param(name.into()));
         }
         let near = did_you_mean(name, given.params.iter().copied());
-        let help =
-            near.unwrap_or_else(|| format!("write it into the path: `/{{{}}}`", unknown(name)));
+        let help = near.unwrap_or_else(|| format!("add it to the path: `/{{{}}}`", unknown(name)));
         cx.problems.error(
             &place,
             format!("the path has no parameter `{}`", unknown(name)),
@@ -352,7 +353,7 @@ fn keyed_by(
     if header.is_none() {
         cx.problems.error(
             &place,
-            "this is not a key of a table",
+            "this is not a valid key of a table",
             "write `\"{parameter}\"` of the path, or `header:NAME`".to_owned(),
         );
     }

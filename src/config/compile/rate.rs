@@ -1,4 +1,4 @@
-//! The limits of a route.
+//! Compiles the rate limits of a route.
 use std::num::NonZeroU32;
 
 use http::HeaderName;
@@ -10,7 +10,7 @@ use crate::config::snapshot::{RateKey, RateLimit};
 use crate::limit::Quota;
 use crate::verify::Locator;
 
-/// The limits, each with its place.
+/// Compiles the limits, each with its place.
 pub(super) fn limits(
     written: Option<OneOrMany<file::RateLimit>>,
     place: &Place,
@@ -34,6 +34,7 @@ pub(super) fn limits(
     compiled
 }
 
+/// Compiles one limit.
 fn one(
     limit: file::RateLimit,
     place: &Place,
@@ -46,10 +47,10 @@ fn one(
         Some(text) => parse_key(text, &place.key("key"), cx),
     };
     if key == Some(RateKey::ClientIp) && !has_proxies {
-        let help = "write `trusted_proxies`, if one is in front of the gate: else all senders count as one client".to_owned();
+        let help = "if a proxy is in front of the gateway, add it to `trusted_proxies`; otherwise all senders count as one client".to_owned();
         cx.problems.warning(
             &place.key("key"),
-            "this counts by client address, and no proxy is trusted to tell it",
+            "this limit counts by client address, but there are no trusted proxies",
             help,
         );
     }
@@ -65,7 +66,7 @@ fn one(
     Some(RateLimit { quota, key: key? })
 }
 
-/// What `rate` and `burst` of the block at `place` say, if there is a rate.
+/// Compiles `rate` and `burst` of the block at `place`, if there is a rate.
 pub(super) fn quota(
     rate: Option<&str>,
     burst: Option<u32>,
@@ -83,6 +84,7 @@ pub(super) fn quota(
     })
 }
 
+/// Parses the key of a limit.
 fn parse_key(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<RateKey> {
     let key = match text {
         "client_ip" => Some(RateKey::ClientIp),
@@ -92,14 +94,14 @@ fn parse_key(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<RateKey>
     if key.is_none() {
         cx.problems.error(
             place,
-            "this is not a key of a limit",
+            "this is not a valid key of a limit",
             "write `client_ip`, `route`, `header:NAME` or `json:/pointer`".to_owned(),
         );
     }
     key
 }
 
-/// `header:NAME` or `json:/pointer`.
+/// Parses `header:NAME` or `json:/pointer`.
 pub(super) fn locator(text: &str) -> Option<Locator> {
     match text.split_once(':')? {
         ("header", name) => HeaderName::try_from(name.trim())

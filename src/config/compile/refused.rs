@@ -1,4 +1,4 @@
-//! How a route answers requests that are not authentic.
+//! Compiles the response to requests that are not authentic.
 use http::StatusCode;
 
 use crate::config::compile::Context;
@@ -7,15 +7,15 @@ use crate::config::diagnostic::Place;
 use crate::config::presets::{RefusedBody, StatusPattern};
 use crate::config::snapshot::RefusedAnswer;
 
-/// The keys of the route.
+/// The keys of the route, as written.
 pub(super) struct Written<'a> {
     pub(super) status: Option<u16>,
     pub(super) body: Option<&'a str>,
-    /// Whether the route verifies anything.
+    /// Whether the route verifies requests.
     pub(super) verifies: bool,
 }
 
-/// Compiles the answer. `title` is the provider's name for people, `place` the route's.
+/// Compiles the response. `title` is the provider's name for people, `place` the route's.
 pub(super) fn refused(
     written: &Written<'_>,
     facts: &Facts,
@@ -32,7 +32,7 @@ pub(super) fn refused(
         let help = format!("leave `{key}` out");
         cx.problems.error_at_key(
             &place.key(key),
-            format!("`{key}` has no effect: this route verifies nothing"),
+            format!("`{key}` has no effect: this route does not verify requests"),
             help,
         );
     }
@@ -44,8 +44,8 @@ pub(super) fn refused(
     if written.status.is_some() && own.is_none() {
         cx.problems.error(
             &at,
-            "this is not a status of a refusal",
-            "write 400 to 599".to_owned(),
+            "this is not a valid refusal status",
+            "write a status from 400 to 599".to_owned(),
         );
     }
     let status = own
@@ -69,14 +69,14 @@ pub(super) fn refused(
         (false, false) => return RefusedAnswer { status, body },
     };
     if own.is_some() {
-        let help = "leave it out, or write a status after which it retries: a mistyped secret is answered with it, too".to_owned();
+        let help = "leave it out, or write a status after which the provider retries; a wrong secret gets the same response".to_owned();
         cx.problems
             .warning(&at, format!("route {route}: {follows}"), help);
     } else if written.verifies {
-        let help = "to change the secret, add the new one first and keep the old one until it matches no more".to_owned();
+        let help = "to change the secret, add the new one first and keep the old one until it no longer matches".to_owned();
         cx.problems.warning_at_key(
             &place.key("verify"),
-            format!("route {route}: {follows}, so what a wrong secret refuses is lost"),
+            format!("route {route}: {follows}, so a wrong secret loses deliveries"),
             help,
         );
     }

@@ -1,4 +1,4 @@
-//! When a delivery that failed is tried again.
+//! Compiles the schedule of attempts.
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,19 +8,20 @@ use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::retry::{Backoff, InvalidSchedule, Schedule};
 
-/// The first wait, if nobody says.
+/// The default of `initial`.
 const INITIAL: Duration = Duration::from_secs(5);
-/// How much longer each wait is, if nobody says.
+/// The default of `factor`.
 const FACTOR: f64 = 2.0;
-/// The longest wait, if nobody says.
+/// The default of `max`.
 const MAX: Duration = Duration::from_secs(3_600);
-/// The greatest age, if nobody says.
+/// The default of `max_age`.
 const AGE: Duration = Duration::from_secs(3 * 86_400);
-/// The longest wait that the app can ask for, if nobody says.
-const ASKED: Duration = Duration::from_secs(86_400);
-/// Waits that a schedule may have.
-const MOST_WAITS: usize = 1_000;
+/// The default of `retry_after_max`.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
+/// The largest number of waits of a schedule.
+const MAX_WAITS: usize = 1_000;
 
+/// Compiles `retry`.
 pub(super) fn schedule(
     retry: file::Retry,
     place: &Place,
@@ -47,7 +48,7 @@ pub(super) fn schedule(
     let asked = cx.duration(
         retry_after_max.as_deref(),
         &place.key("retry_after_max"),
-        ASKED,
+        RETRY_AFTER_MAX,
     );
     let terminal = statuses(&terminal, &place.key("terminal"), cx);
     let made = if schedule.is_empty() {
@@ -65,10 +66,10 @@ pub(super) fn schedule(
         Schedule::growing(backoff, max_age.unwrap_or(AGE))
     } else {
         for (key, _) in written.iter().filter(|(_, written)| *written) {
-            let help = format!("keep `schedule`, or leave it out and write `{key}`");
+            let help = format!("keep either `schedule` or `{key}`");
             cx.problems.error_at_key(
                 &place.key(key),
-                "the waits are written out in `schedule` already",
+                format!("`{key}` has no effect beside `schedule`"),
                 help,
             );
         }
@@ -83,13 +84,13 @@ pub(super) fn schedule(
     match made {
         Ok(schedule) => Some(schedule.ending_on(terminal).with_max_retry_after(asked)),
         Err(why) => {
-            told(why, !schedule.is_empty(), place, cx);
+            report(why, !schedule.is_empty(), place, cx);
             None
         }
     }
 }
 
-/// The waits that are written out; `None` if one of them is none.
+/// Compiles `schedule`; `None` if one of the waits is not valid.
 fn fixed(
     written: &[String],
     max_age: Option<Duration>,
@@ -97,10 +98,10 @@ fn fixed(
     age_place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<Result<Schedule, InvalidSchedule>> {
-    if written.len() > MOST_WAITS {
+    if written.len() > MAX_WAITS {
         cx.problems.error_at_key(
             place,
-            format!("there are more than {MOST_WAITS} waits"),
+            format!("there are more than {MAX_WAITS} waits"),
             None,
         );
         return None;
@@ -117,10 +118,10 @@ fn fixed(
         .iter()
         .fold(Duration::ZERO, |sum, wait| sum.saturating_add(*wait));
     if max_age.is_some_and(|age| age <= all) {
-        let help = "write more than all waits of `schedule` together, or leave it out".to_owned();
+        let help = "write a longer `max_age`, or leave it out".to_owned();
         cx.problems.warning(
             age_place,
-            "a delivery is this old before `schedule` is through",
+            "`max_age` is shorter than all waits of `schedule` together",
             help,
         );
     }
@@ -130,6 +131,7 @@ fn fixed(
     ))
 }
 
+/// Parses a number.
 fn number(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<f64> {
     let number = text.parse().ok();
     if number.is_none() {
@@ -142,6 +144,7 @@ fn number(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<f64> {
     number
 }
 
+/// Compiles `terminal`.
 fn statuses(written: &[u16], place: &Place, cx: &mut Context<'_>) -> Vec<StatusCode> {
     let mut statuses = Vec::with_capacity(written.len());
     for (index, number) in written.iter().enumerate() {
@@ -151,15 +154,15 @@ fn statuses(written: &[u16], place: &Place, cx: &mut Context<'_>) -> Vec<StatusC
             Ok(status) if status.is_success() => {
                 cx.problems.error(
                     &place,
-                    "a delivery that the app answers so is delivered",
-                    "take it out".to_owned(),
+                    "a 2xx status already means that the delivery succeeded",
+                    "leave it out".to_owned(),
                 );
             }
             Ok(_) | Err(_) => {
                 cx.problems.error(
                     &place,
-                    "this is not a final status of a failure",
-                    "write one from 300 to 599".to_owned(),
+                    "this is not a failure status",
+                    "write a status from 300 to 599".to_owned(),
                 );
             }
         }
@@ -167,8 +170,8 @@ fn statuses(written: &[u16], place: &Place, cx: &mut Context<'_>) -> Vec<StatusC
     statuses
 }
 
-/// Says what is wrong with a schedule, at the key that it is wrong by.
-fn told(why: InvalidSchedule, is_fixed: bool, place: &Place, cx: &mut Context<'_>) {
+/// Reports why a schedule is not valid, at the key that causes it.
+fn report(why: InvalidSchedule, is_fixed: bool, place: &Place, cx: &mut Context<'_>) {
     let (key, help) = match why {
         InvalidSchedule::NoInitial => (
             if is_fixed { "schedule" } else { "initial" },
@@ -176,7 +179,9 @@ fn told(why: InvalidSchedule, is_fixed: bool, place: &Place, cx: &mut Context<'_
         ),
         InvalidSchedule::Factor => ("factor", "write 1 or more, such as `2`"),
         InvalidSchedule::MaxBelowInitial => ("max", "write at least `initial`"),
-        InvalidSchedule::NoAttempts => ("max_attempts", "write at least 1: the first try counts"),
+        InvalidSchedule::NoAttempts => {
+            ("max_attempts", "write at least 1: the first attempt counts")
+        }
         InvalidSchedule::NoAge => ("max_age", "write a time such as `3d`"),
         InvalidSchedule::TooLong => (
             if is_fixed { "schedule" } else { "max" },

@@ -1,189 +1,47 @@
-//! The routes.
+//! Compiles the routes: names, paths, and the kind of each route.
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::Method;
-
-use crate::config::compile::proof::{self, Facts, Proof, proof};
-use crate::config::compile::{
-    Context, Upstreams, dedupe, forward, handshake, mode, pass, queue, rate, refused,
-};
+use crate::config::compile::{Context, Upstreams, pass, queue, webhook};
 use crate::config::diagnostic::{Place, shown};
-use crate::config::file::{self, VerifyOrNone};
-use crate::config::presets::Known;
-use crate::config::snapshot::{Dedupe, Route, WebhookRoute};
-use crate::route::router::{self, Conflict, Router};
-use crate::verify::Covers;
-use crate::verify::Verifier;
+use crate::config::file::{self, HandshakeOrNone, OneOrMany, VerifyOrNone};
+use crate::config::snapshot::Route;
+use crate::route::router::{Conflict, Router};
 
-/// How large a body may be if nobody says.
-const MAX_BODY: usize = 5 * 1024 * 1024;
-
-pub(super) fn routes(
-    written: Vec<(Place, file::Route)>,
-    upstreams: &Upstreams,
-    has_proxies: bool,
-    cx: &mut Context<'_>,
-) -> (Vec<Route>, Router) {
-    if written.is_empty() {
-        let help = "add `routes: [{ name: … }]`; a file that was cut off while it was written looks like this, too".to_owned();
-        cx.problems.error_at_key(
-            &Place::root(0).key("routes"),
-            "there are no routes, so every request would be refused",
-            help,
-        );
-    }
-    let mut names = HashMap::new();
-    let mut router = Router::default();
-    let mut taken: Vec<(String, Place)> = Vec::new();
-    let mut routes = Vec::with_capacity(written.len());
-    for (place, mut route) in written {
-        let name = name_of(&route, &place, &mut names, cx);
-        route_to(&mut router, &route, &mut taken, &name, &place, cx);
-        let route = match route
-            .pass
-            .take_if(|_| route.forward.is_none() && route.queue.is_none())
-        {
-            Some(passed) => pass::pass(name, route, passed, upstreams, has_proxies, &place, cx)
-                .map(|pass| Route::Pass(Arc::new(pass))),
-            None => hook(name, route, upstreams, has_proxies, &place, cx)
-                .map(|hook| Route::Webhook(Arc::new(hook))),
-        };
-        routes.extend(route);
-    }
-    (routes, router)
+/// The keys that every route has.
+pub(super) struct Common {
+    pub(super) name: String,
+    pub(super) previously: Vec<String>,
+    pub(super) host: Option<String>,
+    pub(super) path: String,
+    pub(super) methods: Vec<String>,
+    pub(super) max_body: Option<String>,
+    pub(super) allow: Vec<String>,
+    pub(super) rate_limit: Option<OneOrMany<file::RateLimit>>,
 }
 
-/// The name of a route, if it is one and no other has it, now or before.
-fn name_of(
-    route: &file::Route,
-    place: &Place,
-    names: &mut HashMap<String, (String, Place)>,
-    cx: &mut Context<'_>,
-) -> String {
-    let name = route.name.clone().unwrap_or_default();
-    if route.name.is_none() {
-        cx.problems.missing(
-            place,
-            "name",
-            "the route has no name",
-            "add `name: NAME`; logs and metrics call it so".to_owned(),
-        );
-    }
-    let own = route.name.iter().map(|name| (place.key("name"), name));
-    let before = route
-        .previously
-        .iter()
-        .enumerate()
-        .map(|(index, name)| (place.key("previously").index(index), name));
-    for (place, one) in own.chain(before) {
-        if !is_name(one) {
-            let help =
-                "use lower-case letters, digits and `-`, at most 63, a letter or digit first"
-                    .to_owned();
-            cx.problems
-                .error(&place, "this is not a name for a route", help);
-        } else if let Some((other, there)) =
-            names.insert(one.clone(), (name.clone(), place.clone()))
-        {
-            let help = "each route needs a name of its own, now and before".to_owned();
-            let whose = if other == *one {
-                "another route".to_owned()
-            } else {
-                format!("route {other}, once,")
-            };
-            cx.problems.clash(
-                &place,
-                &there,
-                format!("{whose} has the name `{one}`"),
-                help,
-            );
-        }
-    }
-    name
+/// The keys that only a webhook route has.
+pub(super) struct WebhookKeys {
+    pub(super) public_url: Option<String>,
+    pub(super) verify: Option<VerifyOrNone>,
+    pub(super) refused_status: Option<u16>,
+    pub(super) refused_body: Option<String>,
+    pub(super) handshake: Option<HandshakeOrNone>,
+    pub(super) dedupe: Option<file::Dedupe>,
+    pub(super) mode: Option<String>,
+    pub(super) until: Option<String>,
+    pub(super) keep: Option<file::Keep>,
 }
 
-/// Whether it is a name as routes and tokens have it.
-pub(super) fn is_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    let first = bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    first
-        && name.len() <= 63
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+/// The actions of a route.
+pub(super) struct Actions {
+    forward: Option<file::Forward>,
+    queue: Option<file::Queue>,
+    pass: Option<file::Pass>,
 }
 
-fn route_to(
-    router: &mut Router,
-    route: &file::Route,
-    taken: &mut Vec<(String, Place)>,
-    name: &str,
-    place: &Place,
-    cx: &mut Context<'_>,
-) {
-    let Some(path) = route.path.as_deref() else {
-        cx.problems.missing(
-            place,
-            "path",
-            "the route has no path",
-            "add `path: /webhooks/NAME`".to_owned(),
-        );
-        return;
-    };
-    // Routes and names keep step only while there is no error; with one, no router is used.
-    let index = taken.len();
-    taken.push((name.to_owned(), place.key("path")));
-    let insert = if route.pass.is_some() {
-        Router::insert_pass
-    } else {
-        Router::insert
-    };
-    match insert(router, route.host.as_deref(), path, index) {
-        Ok(()) => {}
-        Err(Conflict::Taken { by }) => {
-            let message = |name: &str| {
-                format!(
-                    "{} takes the same requests",
-                    if name.is_empty() {
-                        "another route"
-                    } else {
-                        name
-                    }
-                )
-            };
-            let help = "give it a path or a host of its own".to_owned();
-            match by.and_then(|by| taken.get(by)) {
-                Some((name, there)) => cx.problems.clash(
-                    &place.key("path"),
-                    there,
-                    message(&format!("route {}", shown(name))),
-                    help,
-                ),
-                None => cx.problems.error(&place.key("path"), message(""), help),
-            }
-        }
-        Err(Conflict::Path(help)) => cx.problems.error(
-            &place.key("path"),
-            "this is not a path of a route",
-            help.to_owned(),
-        ),
-        Err(conflict @ Conflict::Host) => cx.problems.error(
-            &place.key("host"),
-            "this is not a host",
-            conflict.to_string(),
-        ),
-    }
-}
-
-fn hook(
-    name: String,
-    route: file::Route,
-    upstreams: &Upstreams,
-    has_proxies: bool,
-    place: &Place,
-    cx: &mut Context<'_>,
-) -> Option<WebhookRoute> {
+/// Sorts the keys of a route by the kind of route that they belong to.
+fn sorted(name: String, route: file::Route) -> (Common, WebhookKeys, Actions) {
     // No `..`: a new field must be dealt with here.
     let file::Route {
         name: _,
@@ -207,321 +65,218 @@ fn hook(
         until,
         keep,
     } = route;
-    let path = path.unwrap_or_default();
-    let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
-    let given = proof::Given {
-        route: &name,
-        params: router::parameters(&path),
-        host: host.as_deref(),
-        public_url,
-    };
-    let verifies = !matches!(verify, Some(VerifyOrNone::None));
-    let (secrets, proven) = (
-        listed(verify.as_ref()),
-        verified(verify, given, &name, place, cx),
-    );
-    let provider = proven.as_ref().and_then(|proven| proven.provider.clone());
-    let handshakes = handshake::handshakes(
-        handshake,
-        provider.as_deref(),
-        proven.as_ref().and_then(|proven| proven.verifier.as_ref()),
-        place,
-        cx,
-    );
-    let secret_locations = handshakes.and_secrets(
-        proven
-            .as_ref()
-            .map(|proven| proven.secrets_stand.clone())
-            .unwrap_or_default(),
-    );
-    let facts = Facts::of(provider.as_deref());
-    let methods =
-        methods_of(&methods, &place.key("methods"), cx).unwrap_or_else(|| vec![Method::POST]);
-    let max_body = cx.size(
-        max_body.as_deref(),
-        &place.key("max_body"),
-        facts.max_body.unwrap_or(MAX_BODY),
-    );
-    let (allow, rate_limits) = (
-        cx.allow(&allow, &place.key("allow")),
-        rate::limits(rate_limit, &place.key("rate_limit"), has_proxies, cx),
-    );
-    let title = provider.as_ref().map(|preset| preset.title());
-    let dedupe = deduped(
-        dedupe,
-        &secrets,
-        (&name, title),
-        proven.as_ref(),
-        &facts,
-        place,
-        cx,
-    );
-    let written = refused::Written {
-        status: refused_status,
-        body: refused_body.as_deref(),
-        verifies,
-    };
-    let refused = refused::refused(&written, &facts, title, &name, place, cx);
-    let observe_until = mode::observe_until(
-        mode::Written {
-            mode: mode.as_deref(),
-            until: until.as_deref(),
-            verifies,
-        },
-        &name,
-        place,
-        cx,
-    );
-    let written = action(forward, queue, pass.is_some(), place, cx);
-    let forward = forward::Given::new(
-        &name,
-        &path,
-        proven.as_ref(),
-        facts.answer_within,
-        !verifies,
-    );
-    let given = queue::Given {
-        forward,
-        success_status: facts.success_status,
-        has_dedupe: dedupe.is_some(),
-        keep,
-        rate_limits,
-    };
-    let queue::Compiled {
-        forward,
-        action,
-        answer,
-        deliver,
-        keep,
-        rate_limits,
-    } = queue::compile(written?, given, upstreams, place, cx)?;
-    Some(WebhookRoute {
-        name: name.into(),
-        previously: previously.into_iter().map(String::into_boxed_str).collect(),
-        path,
+    let common = Common {
+        name,
+        previously,
+        host,
+        path: path.unwrap_or_default(),
         methods,
         max_body,
         allow,
-        provider: provider.map(|preset| Arc::clone(&preset.name)),
-        id_with_body: proven.as_ref().is_some_and(|proven| proven.id_with_body),
-        verifier: proven
-            .and_then(|proven| proven.verifier)
-            .map(|verifier| handshakes.keep_apart(verifier)),
-        secret_locations,
-        observe_until,
-        handshakes,
-        rate_limits,
+        rate_limit,
+    };
+    let keys = WebhookKeys {
+        public_url,
+        verify,
+        refused_status,
+        refused_body,
+        handshake,
         dedupe,
-        forward,
-        action,
-        deliver,
+        mode,
+        until,
         keep,
-        answer,
-        refused,
-        answer_within: facts.answer_within,
-        retries_for: facts.retries_for,
-        retry_keeps_time: facts.retry_keeps_time == Known::Yes,
-        disables_after: facts.disables_after,
-    })
+    };
+    let actions = Actions {
+        forward,
+        queue,
+        pass,
+    };
+    (common, keys, actions)
 }
 
-/// Returns the secrets of a block that lists them.
-fn listed(verify: Option<&VerifyOrNone>) -> Vec<file::Secret> {
-    match verify {
-        Some(VerifyOrNone::Block(block)) => match &block.secrets {
-            Some(file::Secrets::List(list)) => list.clone(),
-            Some(file::Secrets::Table(_)) | None => Vec::new(),
-        },
-        Some(VerifyOrNone::None) | None => Vec::new(),
+impl WebhookKeys {
+    /// Returns the names of the keys that are written.
+    pub(super) fn written(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("verify", self.verify.is_some()),
+            ("refused_status", self.refused_status.is_some()),
+            ("refused_body", self.refused_body.is_some()),
+            ("handshake", self.handshake.is_some()),
+            ("dedupe", self.dedupe.is_some()),
+            ("public_url", self.public_url.is_some()),
+            ("mode", self.mode.is_some()),
+            ("until", self.until.is_some()),
+            ("keep", self.keep.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(key, is_written)| is_written.then_some(key))
     }
 }
 
-/// Compiles `dedupe`, and says what it cannot tell apart.
-fn deduped(
-    written: Option<file::Dedupe>,
-    secrets: &[file::Secret],
-    (name, title): (&str, Option<&str>),
-    proven: Option<&Proof>,
-    facts: &Facts,
-    place: &Place,
+/// Compiles all routes, and the router that finds the route of a request.
+pub(super) fn routes(
+    written: Vec<(Place, file::Route)>,
+    upstreams: &Upstreams,
+    has_proxies: bool,
     cx: &mut Context<'_>,
-) -> Option<Dedupe> {
-    let has_id = proven.is_some_and(|proven| proven.has_id && !proven.id_with_body);
-    let given = dedupe::Given {
-        route: name,
-        title,
-        retries_for: facts.retries_for,
-        bodies_repeat: facts.bodies_repeat,
-        has_id,
-    };
-    let dedupe = written.map(|written| dedupe::dedupe(written, given, &place.key("dedupe"), cx));
-    dedupe::note_senders(secrets, dedupe, name, &place.key("verify"), cx);
-    let tolerance = proven
-        .and_then(|proven| proven.verifier.as_ref())
-        .and_then(Verifier::tolerance);
-    dedupe::note_late_retries(
-        dedupe,
-        tolerance.filter(|_| facts.retry_keeps_time == Known::Yes),
-        given,
-        place,
-        cx,
-    );
-    if let Some(proven) = proven {
-        note_what_is_unsigned(
-            proven,
-            dedupe.map(|dedupe| dedupe.by_content),
-            facts.bodies_repeat,
-            name,
-            place,
-            cx,
+) -> (Vec<Route>, Router) {
+    if written.is_empty() {
+        let help = "add `routes: [{ name: … }]`, or check whether the file was written completely"
+            .to_owned();
+        cx.problems.error_at_key(
+            &Place::root(0).key("routes"),
+            "there are no routes, so every request would be refused",
+            help,
         );
     }
-    dedupe
+    let mut names = HashMap::new();
+    let mut router = Router::default();
+    let mut taken: Vec<(String, Place)> = Vec::new();
+    let mut routes = Vec::with_capacity(written.len());
+    for (place, route) in written {
+        let name = name_of(&route, &place, &mut names, cx);
+        route_to(&mut router, &route, &mut taken, &name, &place, cx);
+        let (common, keys, mut actions) = sorted(name, route);
+        let is_webhook = actions.forward.is_some() || actions.queue.is_some();
+        let route = match actions.pass.take_if(|_| !is_webhook) {
+            Some(passed) => pass::pass(common, &keys, passed, upstreams, has_proxies, &place, cx)
+                .map(|pass| Route::Pass(Arc::new(pass))),
+            None => webhook::webhook(common, keys, actions, upstreams, has_proxies, &place, cx)
+                .map(|hook| Route::Webhook(Arc::new(hook))),
+        };
+        routes.extend(route);
+    }
+    (routes, router)
 }
 
-/// `None`: the route says `verify: none`, or does not say what it should.
-fn verified(
-    verify: Option<VerifyOrNone>,
-    given: proof::Given<'_>,
-    name: &str,
+/// Returns the name of a route, and reports one that is not valid or that another route has, now or before.
+fn name_of(
+    route: &file::Route,
     place: &Place,
+    names: &mut HashMap<String, (String, Place)>,
     cx: &mut Context<'_>,
-) -> Option<Proof> {
-    let here = place.key("verify");
-    match verify {
-        Some(VerifyOrNone::Block(block)) => Some(proof(&block, given, &here, cx)),
-        Some(VerifyOrNone::None) => {
-            let help = "whoever finds the path can send to the app".to_owned();
-            cx.problems
-                .warning(&here, format!("route {name} verifies nothing"), help);
-            None
-        }
-        None => {
+) -> String {
+    let name = route.name.clone().unwrap_or_default();
+    if route.name.is_none() {
+        cx.problems.missing(
+            place,
+            "name",
+            "the route has no name",
+            "add `name: NAME`; logs and metrics use it".to_owned(),
+        );
+    }
+    let own = route.name.iter().map(|name| (place.key("name"), name));
+    let before = route
+        .previously
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (place.key("previously").index(index), name));
+    for (place, one) in own.chain(before) {
+        if !is_name(one) {
             let help =
-                "add `verify: { provider: NAME, secrets: … }`, or say `verify: none`".to_owned();
-            cx.problems.missing(
-                place,
-                "verify",
-                "the route does not say how it verifies",
-                help,
-            );
-            None
+                "use at most 63 lower-case letters, digits and `-`; begin with a letter or digit"
+                    .to_owned();
+            cx.problems
+                .error(&place, "this is not a valid route name", help);
+        } else if let Some((other, there)) =
+            names.insert(one.clone(), (name.clone(), place.clone()))
+        {
+            let help = "give each route a unique name, `previously` included".to_owned();
+            let message = if other == *one {
+                format!("another route has the name `{one}`")
+            } else {
+                format!("route {other} lists the name `{one}` under `previously`")
+            };
+            cx.problems.clash(&place, &there, message, help);
         }
     }
+    name
 }
 
-/// Tells what a captured request can still do. `by_content` is `None` without `dedupe`.
-fn note_what_is_unsigned(
-    proven: &Proof,
-    by_content: Option<bool>,
-    bodies_repeat: Known,
+/// Returns whether it is a valid name for a route or a token.
+pub(super) fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let first = bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    first
+        && name.len() <= 63
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Adds the route to the router.
+fn route_to(
+    router: &mut Router,
+    route: &file::Route,
+    taken: &mut Vec<(String, Place)>,
     name: &str,
     place: &Place,
     cx: &mut Context<'_>,
 ) {
-    let Covers {
-        body,
-        id,
-        timestamp,
-        ..
-    } = proven.covers;
-    if proven.verifier.is_none() || !body || timestamp {
-        return;
-    }
-    match by_content {
-        Some(false) if proven.has_id && !id && bodies_repeat == Known::No => {
-            let message = format!(
-                "route {name}: the signature covers neither the delivery ID nor a time, so a captured request passes under a new ID"
-            );
-            let help = "add `by: content`: two events of this provider never have the same bytes"
-                .to_owned();
-            cx.problems
-                .warning_at_key(&place.key("dedupe"), message, help);
-        }
-        None if !id && !cx.problems.is_spoiled(&place.key("dedupe")) => {
-            let message = format!(
-                "route {name}: the signature covers neither a delivery ID nor a time, so a captured request passes again"
-            );
-            let help = match bodies_repeat {
-                Known::No => {
-                    "add `dedupe: { by: content }` to the route: two events of this provider never have the same bytes"
-                }
-                Known::Yes | Known::Unknown => {
-                    "add `dedupe: {}` to the route: the same request is dropped while it is remembered"
-                }
-            };
-            let help = help.to_owned();
-            cx.problems
-                .warning_at_key(&place.key("verify"), message, help);
-        }
-        Some(_) | None => {}
-    }
-}
-
-/// The methods that are written, if any are.
-pub(super) fn methods_of(
-    written: &[String],
-    place: &Place,
-    cx: &mut Context<'_>,
-) -> Option<Vec<Method>> {
-    let mut methods = Vec::new();
-    for (index, text) in written.iter().enumerate() {
-        let known = [
-            Method::GET,
-            Method::HEAD,
-            Method::POST,
-            Method::PUT,
-            Method::PATCH,
-            Method::DELETE,
-            Method::OPTIONS,
-        ];
-        match known.into_iter().find(|method| method.as_str() == text) {
-            Some(method) if methods.contains(&method) => {
-                cx.problems
-                    .error(&place.index(index), "this method is here twice", None)
-            }
-            Some(method) => methods.push(method),
-            None => cx.problems.error(
-                &place.index(index),
-                "this is not a method",
-                "write `POST`, in capitals".to_owned(),
-            ),
-        }
-    }
-    (!methods.is_empty()).then_some(methods)
-}
-
-fn public(url: String, place: &Place, cx: &mut Context<'_>) -> Option<String> {
-    let uri = url.parse::<http::Uri>().ok();
-    let is_url = uri.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri
-                .authority()
-                .is_some_and(|authority| !authority.as_str().contains('@'))
-            && uri.query().is_none()
-    });
-    if !is_url || url.contains(['?', '#']) {
-        cx.problems.error(
+    let Some(path) = route.path.as_deref() else {
+        cx.problems.missing(
             place,
-            "this is not a URL without query",
-            "write `https://HOST/PATH`, as the sender was given it".to_owned(),
+            "path",
+            "the route has no path",
+            "add `path: /webhooks/NAME`".to_owned(),
         );
-        return None;
+        return;
+    };
+    // Routes and names have the same indices only while there is no error; with one, no router is used.
+    let index = taken.len();
+    taken.push((name.to_owned(), place.key("path")));
+    let insert = if route.pass.is_some() {
+        Router::insert_pass
+    } else {
+        Router::insert
+    };
+    match insert(router, route.host.as_deref(), path, index) {
+        Ok(()) => {}
+        Err(Conflict::Taken { by }) => {
+            let help = "give it another path or host".to_owned();
+            match by.and_then(|by| taken.get(by)) {
+                Some((name, there)) => cx.problems.clash(
+                    &place.key("path"),
+                    there,
+                    format!("route {} matches the same requests", shown(name)),
+                    help,
+                ),
+                None => cx.problems.error(
+                    &place.key("path"),
+                    "another route matches the same requests",
+                    help,
+                ),
+            }
+        }
+        Err(Conflict::Path(help)) => cx.problems.error(
+            &place.key("path"),
+            "this is not a valid route path",
+            help.to_owned(),
+        ),
+        Err(conflict @ Conflict::Host) => cx.problems.error(
+            &place.key("host"),
+            "this is not a valid host",
+            conflict.to_string(),
+        ),
     }
-    Some(url)
 }
 
-/// Exactly one of the three actions; a route that says `pass` alone does not come here.
-fn action(
-    forward: Option<file::Forward>,
-    queue: Option<file::Queue>,
-    pass: bool,
+/// Returns the only action of a webhook route. A route that has `pass` alone does not come here.
+pub(super) fn action(
+    actions: Actions,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<queue::Written> {
-    let count = usize::from(forward.is_some()) + usize::from(queue.is_some()) + usize::from(pass);
+    let Actions {
+        forward,
+        queue,
+        pass,
+    } = actions;
+    let has_pass = pass.is_some();
+    let count =
+        usize::from(forward.is_some()) + usize::from(queue.is_some()) + usize::from(has_pass);
     if count > 1 {
-        let second = if pass { "pass" } else { "queue" };
+        let second = if has_pass { "pass" } else { "queue" };
         cx.problems.error_at_key(
             &place.key(second),
             "the route has more than one action",
@@ -533,12 +288,8 @@ fn action(
         .any(|key| cx.problems.is_spoiled(&place.key(key)));
     if count == 0 && !spoiled {
         let help = "add `forward: { upstream: NAME }`, or `queue: { upstream: NAME }`".to_owned();
-        cx.problems.missing(
-            place,
-            "forward",
-            "the route does nothing with its deliveries",
-            help,
-        );
+        cx.problems
+            .missing(place, "forward", "the route has no action", help);
     }
     forward
         .map(queue::Written::Forward)

@@ -1,4 +1,4 @@
-//! What a route signs of what it hands on: in the name of its provider, or in the gate's own.
+//! Compiles `resign` and `sign`: signatures in the provider's scheme, and the gateway's own.
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -9,18 +9,18 @@ use crate::config::file;
 use crate::config::secret::WEAK_BELOW;
 use crate::verify::{NotResignable, Shape, SigningKey, standard};
 
-/// What the rest of the route says.
+/// The other keys of the route that matter here.
 pub(super) struct Given<'a> {
     pub(super) route: &'a str,
-    /// Whether it says `verify: none`.
+    /// Whether it has `verify: none`.
     pub(super) unverified: bool,
-    /// How its senders sign, if that is in order.
+    /// The scheme of its senders, if it has no error.
     pub(super) shape: Option<&'a Shape>,
-    /// Whether the app gets the query.
+    /// Whether the upstream gets the query.
     pub(super) keep_query: bool,
 }
 
-/// Whether deliveries are signed anew as their provider does.
+/// Compiles `resign`.
 pub(super) fn resign(
     written: Option<bool>,
     given: &Given<'_>,
@@ -31,10 +31,10 @@ pub(super) fn resign(
         return false;
     }
     if given.unverified {
-        let help = "leave it out: only what is authentic is signed".to_owned();
+        let help = "leave it out: only verified deliveries are signed".to_owned();
         cx.problems.error_at_key(
             place,
-            "the route verifies nothing, so there is nothing that could be signed anew",
+            "`resign` has no effect: this route does not verify requests",
             help,
         );
     }
@@ -44,31 +44,31 @@ pub(super) fn resign(
     if let Err(why) = shape.resignable() {
         let (message, help) = match why {
             NotResignable::SignsNothing => (
-                "the scheme signs nothing that could be signed anew",
-                "leave it out: what it presents never goes stale",
+                "`resign` needs a scheme with a signature",
+                "leave it out: a token does not expire",
             ),
             NotResignable::SignatureInBody => (
-                "the signature stands in the body, which is handed on as it came",
+                "`resign` cannot replace a signature in the body",
                 "leave it out",
             ),
             NotResignable::TimeInBody => (
-                "the signed time stands in the body, which is handed on as it came",
+                "`resign` cannot replace a signed time in the body",
                 "leave it out",
             ),
         };
         cx.problems.error_at_key(place, message, help.to_owned());
     } else if shape.signs_in_query() && !given.keep_query {
-        let help = "write `query: keep` beside it".to_owned();
+        let help = "add `query: keep`".to_owned();
         cx.problems.error_at_key(
             place,
-            "the signature stands in the query, which the app does not get",
+            "`resign` has no effect: the signature is in the query, which is dropped",
             help,
         );
     }
     true
 }
 
-/// What the gate signs with in its own name.
+/// Compiles `sign`.
 pub(super) fn sign(
     written: Option<file::Sign>,
     resigns: bool,
@@ -79,10 +79,10 @@ pub(super) fn sign(
     let file::Sign { secret } = written?;
     if given.unverified {
         let help =
-            "leave it out: the app would take for authentic what nobody has verified".to_owned();
+            "leave it out: your app would trust requests that were never verified".to_owned();
         cx.problems.error_at_key(
             place,
-            "the route verifies nothing, so there is nothing to sign for",
+            "`sign` cannot be used on a route that does not verify requests",
             help,
         );
     }
@@ -92,9 +92,9 @@ pub(super) fn sign(
             .is_some_and(|shape| shape.signed_headers().contains(name))
     };
     if resigns && standard::NAMES.iter().any(is_theirs) {
-        let help = "keep one: both write the same headers".to_owned();
+        let help = "keep one of the two".to_owned();
         cx.problems
-            .error_at_key(place, "`sign` takes the place of what `resign` signs", help);
+            .error_at_key(place, "`sign` and `resign` write the same headers", help);
     }
     let Some(secret) = secret else {
         let help = "add `secret: { file: /run/secrets/NAME }`".to_owned();
@@ -102,7 +102,7 @@ pub(super) fn sign(
             .missing(place, "secret", "`sign` has no secret", help);
         return None;
     };
-    let called = format!("the secret that route {} signs with", given.route);
+    let called = format!("the signing secret of route {}", given.route);
     key(
         &secret,
         (given.route, "sign"),
@@ -113,7 +113,7 @@ pub(super) fn sign(
     .map(Arc::new)
 }
 
-/// The key of a secret that the gate signs with: `owner/name` in logs, unless it has a name of its own, and `called` so in a warning.
+/// Loads a signing key. Its name in logs is `owner/name`, unless the secret has a name, and `called` in a warning.
 pub(super) fn key(
     secret: &file::Secret,
     (owner, name): (&str, &str),
@@ -128,10 +128,10 @@ pub(super) fn key(
     .iter()
     .filter(|(_, written)| written.is_some())
     {
-        let help = "leave it out: the gate signs with the secret as long as it is here".to_owned();
+        let help = "leave it out: the gateway always signs with this secret".to_owned();
         cx.problems.error_at_key(
             &place.key(key),
-            format!("`{key}` means nothing for a secret that signs"),
+            format!("`{key}` has no effect on a signing secret"),
             help,
         );
     }
@@ -144,7 +144,7 @@ pub(super) fn key(
         &mut cx.problems,
     )?;
     if text.text.len() < WEAK_BELOW {
-        let help = "take `echo whsec_$(openssl rand -base64 32)`".to_owned();
+        let help = "create one with `echo whsec_$(openssl rand -base64 32)`".to_owned();
         cx.problems.warning_at_key(
             place,
             format!("{called} is shorter than {WEAK_BELOW} bytes"),
@@ -156,7 +156,7 @@ pub(super) fn key(
         cx.problems.error_at_key(
             place,
             why.to_string(),
-            "write `whsec_` and base64, or say its `encoding`".to_owned(),
+            "write `whsec_` followed by base64, or set its `encoding`".to_owned(),
         );
     }
     made.ok()

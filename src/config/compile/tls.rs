@@ -1,4 +1,4 @@
-//! The gate's side of TLS towards senders.
+//! Compiles the TLS settings of a listener.
 use std::sync::Arc;
 
 use rustls::server::WebPkiClientVerifier;
@@ -11,7 +11,7 @@ use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::sni::Certificates;
 
-/// The finished server side, h2 and http/1.1 by ALPN. `label` is how status and log lines call the listener.
+/// Compiles `tls`, with h2 and http/1.1 by ALPN. `label` names the listener in status and log lines.
 pub(super) fn server(
     tls: file::Tls,
     label: String,
@@ -34,10 +34,10 @@ pub(super) fn server(
     );
     let one = certificate.is_some() || key.is_some();
     if one && !certificates.is_empty() {
-        let help = "write the pair as the first of `certificates`".to_owned();
+        let help = "move the pair to the top of `certificates`".to_owned();
         cx.problems.error(
             &place.key("certificates"),
-            "there is `certificate` with `key`, and `certificates`",
+            "`certificate` with `key` cannot be used together with `certificates`",
             help,
         );
         return None;
@@ -83,6 +83,7 @@ pub(super) fn server(
     Some(Arc::new(config))
 }
 
+/// Loads a certificate and its key.
 fn pair(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<CertifiedKey>> {
     let identity = certificates::identity(pair, place, cx)?;
     let provider = rustls::crypto::ring::default_provider();
@@ -91,7 +92,7 @@ fn pair(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Cert
         .map(Arc::new)
 }
 
-/// What judges the certificates of senders; `Some(None)`: none are asked for.
+/// Returns the verifier of client certificates; `Some(None)` if none are asked for.
 #[expect(clippy::option_option, reason = "wrong, or not asked for")]
 fn client_verifier(
     client_ca: Option<&str>,
@@ -106,16 +107,16 @@ fn client_verifier(
         .unwrap_or(true);
     let Some(client_ca) = client_ca else {
         if client_auth.is_some() {
-            let help = "add `client_ca: FILE`, in PEM".to_owned();
+            let help = "add `client_ca: FILE` (PEM)".to_owned();
             cx.problems.error(
                 &place.key("client_auth"),
-                "there is no CA to judge certificates by",
+                "`client_auth` needs `client_ca`",
                 help,
             );
         }
         return Some(None);
     };
-    // what a route says of subjects is not to be blamed for a CA that cannot be read
+    // an unreadable CA is one error, not one more for each `subject:` of a route
     cx.asks_for_certificates = true;
     let authorities = certificates::authorities(client_ca, "client_ca", label, place, cx)?;
     let mut roots = rustls::RootCertStore::empty();

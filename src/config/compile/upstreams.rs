@@ -1,4 +1,4 @@
-//! The apps behind the gate.
+//! Compiles the upstreams.
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use crate::config::diagnostic::{Place, shown};
 use crate::config::file;
 use crate::config::snapshot::{Breaker, Identity, Upstream, UpstreamAddress, UpstreamTls};
 
+/// Compiles all upstreams. One with an error is `None`, so that routes to it are not reported as well.
 pub(super) fn upstreams(
     written: Vec<(Place, String, file::Upstream)>,
     cx: &mut Context<'_>,
@@ -23,7 +24,7 @@ pub(super) fn upstreams(
             cx.problems.clash(
                 &place,
                 there,
-                format!("another file has an upstream `{}`", shown(&name)),
+                format!("another file defines the upstream `{}`", shown(&name)),
                 "keep one of the two".to_owned(),
             );
             continue;
@@ -36,8 +37,8 @@ pub(super) fn upstreams(
         if !is_name {
             cx.problems.error_at_key(
                 &place,
-                "this is not a name for an upstream",
-                "use letters, digits, `.`, `_` and `-`, at most 64".to_owned(),
+                "this is not a valid upstream name",
+                "use at most 64 letters, digits, `.`, `_` and `-`".to_owned(),
             );
         }
         let compiled = one(Arc::clone(&name), upstream, &place, cx).map(Arc::new);
@@ -46,6 +47,7 @@ pub(super) fn upstreams(
     upstreams
 }
 
+/// Compiles the upstream at `place`.
 fn one(
     name: Arc<str>,
     upstream: file::Upstream,
@@ -84,8 +86,8 @@ fn one(
     for (key, written) in [("ca", &ca), ("certificate", &certificate), ("key", &key)] {
         if written.is_some() && has_tls == Some(false) {
             let help = format!("write `https://` in its `url`, or leave `{key}` out");
-            cx.problems
-                .error(&place.key(key), "there is no TLS to this upstream", help);
+            let message = format!("`{key}` has no effect: this upstream does not use TLS");
+            cx.problems.error(&place.key(key), message, help);
         }
     }
     let label = format!("upstreams.{name}");
@@ -114,19 +116,20 @@ fn one(
     })
 }
 
-/// What the gate shows the app. The key's kind must show in its bytes: pingora is handed nothing else.
+/// Loads the client certificate of the gateway. pingora gets nothing but the bytes of the key, so its kind must be visible in them.
 fn identity(pair: &Pair<'_>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Identity>> {
     let identity = certificates::identity(pair, place, cx)?;
     let bytes = identity.key.secret_der();
     if !PrivateKeyDer::try_from(bytes).is_ok_and(|read| read == identity.key) {
-        let help = "write it as PKCS #8: `openssl pkcs8 -topk8 -nocrypt`".to_owned();
+        let help = "convert it to PKCS #8: `openssl pkcs8 -topk8 -nocrypt`".to_owned();
         cx.problems
-            .error(&place.key("key"), "this form of a key is not taken", help);
+            .error(&place.key("key"), "this key format is not supported", help);
         return None;
     }
     Some(identity)
 }
 
+/// Compiles `breaker`.
 fn breaker_of(breaker: Option<file::Breaker>, place: &Place, cx: &mut Context<'_>) -> Breaker {
     let file::Breaker { failures, open } = breaker.unwrap_or_default();
     Breaker {
@@ -135,6 +138,7 @@ fn breaker_of(breaker: Option<file::Breaker>, place: &Place, cx: &mut Context<'_
     }
 }
 
+/// Parses `url`.
 fn address(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<UpstreamAddress> {
     let Some(url) = url else {
         cx.problems.missing(
@@ -156,12 +160,12 @@ fn address(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Ups
         .and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path(), uri.query())));
     let Some((scheme @ ("http" | "https"), authority, path, query)) = parts else {
         cx.problems
-            .error(&place, "this is not the URL of an app", help);
+            .error(&place, "this is not a valid upstream URL", help);
         return None;
     };
     if authority.as_str().contains('@') {
         cx.problems
-            .error(&place, "a URL with credentials is not taken", help);
+            .error(&place, "the URL must not contain credentials", help);
         return None;
     }
     if path != "/"
@@ -171,8 +175,8 @@ fn address(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Ups
     {
         cx.problems.error(
             &place,
-            "the URL of an upstream has no path",
-            "write the path in `forward`, and here only host and port".to_owned(),
+            "the URL of an upstream must not have a path",
+            "write the path in `forward`, and only scheme, host and port here".to_owned(),
         );
         return None;
     }
@@ -193,7 +197,7 @@ fn address(url: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Ups
     };
     if host.is_empty() || port.is_none() {
         cx.problems
-            .error(&place, "this is not the URL of an app", help);
+            .error(&place, "this is not a valid upstream URL", help);
     }
     port.filter(|_| !host.is_empty())
         .map(|port| UpstreamAddress::Tcp { host, port, tls })

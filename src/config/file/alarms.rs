@@ -1,37 +1,37 @@
-//! Alarms and what the gate calls out to, as written.
+//! The blocks `alarms` and `egress`, as written.
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::file::Secret;
 
-/// When alarms are raised, and who is told. `docs/alarms.md` has all of them.
+/// The thresholds of alarms, and the webhook that receives them. [docs/alarms.md](alarms.md) lists all alarms.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alarms {
-    /// Where each alarm that is raised or cleared is sent, through the queue. Needs `store.path`.
+    /// The webhook that gets an event for each alarm that is raised or cleared, through the queue. Needs `store.path`.
     pub webhook: Option<AlarmWebhook>,
-    /// What must be free on the disk of the store: a share such as `10%` (default), or a size.
+    /// The free space that the disk of the store must have: a percentage such as `10%` (default), or a size.
     pub disk_free: Option<String>,
-    /// How large the store may be, before that is an alarm (default: without bound).
+    /// The size of the store above which an alarm is raised (default: unlimited).
     pub store_size: Option<String>,
 }
 
-/// Where alarms are sent: a signed JSON event each ([Standard Webhooks](https://www.standardwebhooks.com)), tried again for a day.
+/// The webhook that receives alarms as signed JSON events ([Standard Webhooks](https://www.standardwebhooks.com)), retried for a day.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlarmWebhook {
-    /// `https://HOST/PATH`. Its addresses must be public, or in `egress.allow`.
+    /// `https://HOST/PATH`. Its addresses must be public or in `egress.allow`.
     pub url: Option<String>,
-    /// What it is signed with: `whsec_` and base64, as `echo whsec_$(openssl rand -base64 32)` makes it.
+    /// The signing secret: `whsec_` followed by base64, as created by `echo whsec_$(openssl rand -base64 32)`.
     pub secret: Option<Secret>,
 }
 
-/// What the gate itself may call out to. All addresses of a name are judged, in every spelling; one that may not be called refuses the call.
+/// The networks that the gateway itself may connect to. All addresses of a name are checked; if one of them is not allowed, the gateway does not connect.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Egress {
-    /// Networks as CIDR that it may call although they are not public: private ones, loopback, the machine's own addresses.
+    /// Networks (CIDR) that are allowed although they are not public: private ones, loopback, the machine's own addresses.
     pub allow: Vec<String>,
-    /// Networks as CIDR that it may not call. This counts more than `allow`.
+    /// Networks (CIDR) that are not allowed, even if they are in `allow`.
     pub deny: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! How a provider tests an endpoint, as written.
+//! The block `handshake`, as written.
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -6,52 +6,52 @@ use serde::Deserialize;
 
 use crate::config::file::{Locator, OneOrMany, Secret};
 
-/// How a provider tests an endpoint, and what the gate answers. On a route it stands for all that the preset has; `verify_token` alone adds to it.
+/// The test of an endpoint by a provider, and the gateway's answer. On a route it replaces the handshakes of the preset; `verify_token` alone adds to them.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Handshake {
-    /// `GET`, `HEAD`, `OPTIONS` or `POST` (default). The route takes it for a handshake, whatever its `methods` say.
+    /// `GET`, `HEAD`, `OPTIONS` or `POST` (default). The route accepts this method for the handshake, whatever its `methods` are.
     pub method: Option<String>,
-    /// Whether the request is signed like a delivery (POST); it is answered after the proof then (default false).
+    /// Whether the request is signed like a delivery (POST). It is then answered after verification (default false).
     pub signed: Option<bool>,
-    /// What else tells it from a delivery: all must hold.
+    /// The conditions that distinguish it from a delivery. All must hold.
     pub when: Option<OneOrMany<Condition>>,
-    /// Where the token stands.
+    /// The location of the token that the answer repeats.
     pub token: Option<Locator>,
-    /// Characters that the token may hold beside `[A-Za-z0-9_-]`, such as `.=`.
+    /// Characters that the token may contain in addition to `[A-Za-z0-9_-]`, such as `.=`.
     pub token_also: Option<String>,
-    /// Where the second secret stands that the request must carry.
+    /// The location of the verify token that the request must carry.
     pub guard: Option<Locator>,
-    /// What the gate answers, with status 200 (default: no body).
+    /// The answer of the gateway, with status 200 (default: no body).
     pub answer: Option<Answer>,
-    /// The second secret: what was entered at the provider as verify token. On a route only.
+    /// The verify token that was entered at the provider, for example Meta's. On a route only.
     pub verify_token: Option<Secret>,
 }
 
-/// What must stand in a request.
+/// A value that a request must contain.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Condition {
-    /// In this header.
+    /// The header that contains the value.
     pub header: Option<String>,
-    /// In the body, by JSON pointer.
+    /// A JSON pointer to the value in the body.
     pub json: Option<String>,
-    /// In this query parameter.
+    /// The query parameter that contains the value.
     pub query: Option<String>,
-    /// The value, to the letter.
+    /// The exact value.
     pub is: Option<String>,
 }
 
-/// What the gate answers to a handshake.
+/// The answer to a handshake.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
-    /// Plain text with `{token}` in it.
+    /// Plain text with the placeholder `{token}`.
     pub text: Option<String>,
-    /// A JSON object of texts with `{token}` and `{mac}` in them; `{mac}` is the MAC of the token by the scheme of the route.
+    /// A JSON object of texts with the placeholders `{token}` and `{mac}`; `{mac}` is the MAC of the token by the scheme of the route.
     pub json: Option<BTreeMap<String, String>>,
-    /// Headers, as they are.
+    /// Headers of the answer.
     pub headers: Option<BTreeMap<String, String>>,
-    /// How `{mac}` is written: `hex` (default), `base64`, `base64url`.
+    /// The encoding of `{mac}`: `hex` (default), `base64`, `base64url`.
     pub mac: Option<String>,
 }

@@ -1,100 +1,135 @@
-//! What a route does with deliveries that wait, as written.
+//! The actions `forward` and `queue` of a route, as written.
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::file::Secret;
+use crate::config::file::{OnFailure, Secret};
 
-/// Acknowledges once the delivery is on the disk, and delivers later. Needs `store.path`.
+/// The keys that `forward` and `queue` share: where deliveries go, and how stored ones are delivered.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Queue {
-    /// A name under `upstreams`.
+#[serde(default)]
+pub struct Outgoing {
+    /// The name of an upstream.
     pub upstream: Option<String>,
-    /// The path at the app (default: the sender's), with the route's parameters: `/hooks/{account}`.
+    /// The path at the upstream (default: the sender's), with the route's parameters: `/hooks/{account}`.
     pub path: Option<String>,
     /// `keep` or `drop` the query (default: keep where the signature covers it, else drop).
     pub query: Option<String>,
-    /// Whether the app gets the header that is itself the secret (token, basic). Default false.
+    /// Whether the upstream gets the header or query parameter that is itself the secret (schemes `token` and `basic`). Default false.
     pub keep_token: Option<bool>,
-    /// The answer to a delivery, and to a duplicate.
+    /// The response to a delivery that is stored in the queue, and to a duplicate.
     pub answer: Option<Acknowledgement>,
-    /// When a delivery that failed is tried again.
+    /// The schedule of attempts after the first one.
     pub retry: Option<Retry>,
-    /// How often deliveries are tried, all of the route together, by each gate: `50/s` (default: as often as `concurrency` lets them).
+    /// The rate at which each gateway attempts stored deliveries of the route: `50/s` (default 20/s with `forward`, unlimited with `queue`).
     pub rate: Option<String>,
-    /// How many may be tried at once after a pause (default: the count of `rate`).
+    /// The number of attempts that may start at once after a pause (default: the count of `rate`).
     pub burst: Option<u32>,
-    /// How many are tried at the same time, by each gate (default 8).
+    /// The number of attempts that each gateway makes at the same time (default 8 with `queue`, default 4 with `forward`).
     pub concurrency: Option<u32>,
-    /// `header:NAME` or `json:/pointer`: deliveries with the same value there go out one after the other, in the order they came. One that fails holds up those behind it until it is delivered or dead.
+    /// `header:NAME` or `json:/pointer`: stored deliveries with the same value there are delivered one after the other, in the order in which they came.
+    ///
+    /// A delivery that fails holds up those behind it until it is delivered or dead. With `forward`, new deliveries do not wait for stored ones.
     pub fifo: Option<String>,
-    /// Signs each delivery anew when it is handed on, in the provider's own scheme, with the time as it is then (default false): the provider's SDK in the app takes it however long it waited. Only what is authentic is signed, and only where the scheme is `hmac` and neither signature nor time stands in the body.
+    /// Whether deliveries that are sent after their request, from the queue or by a replay, are signed again in the provider's own scheme with the current time (default false).
+    ///
+    /// The provider's SDK in your app then accepts a delivery however long it waited. Only authentic deliveries are signed, and only where
+    /// the scheme is `hmac` and neither the signature nor the time is in the body.
     pub resign: Option<bool>,
-    /// Signs what is handed on in the gate's own name.
+    /// The gateway's own signature on each delivery.
     pub sign: Option<Sign>,
 }
 
-/// Signs what is handed on in the gate's own name, as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-id` (what `Hookgate-Delivery-Id` says, else the request ID), `webhook-timestamp` and `webhook-signature` take the place of what the sender wrote there. Only what is authentic is signed.
+/// The action `forward`: forwards a delivery within its request.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[serde(default)]
+pub struct Forward {
+    /// The keys that `queue` has, too.
+    #[serde(flatten)]
+    pub outgoing: Outgoing,
+    /// `fail` (default), or `queue`: a delivery that the upstream cannot take is stored, acknowledged and delivered later. Needs `store.path`.
+    pub on_failure: Option<OnFailure>,
+    /// The time for the upstream to answer before a delivery is stored in the queue (default: the whole timeout of the upstream).
+    pub budget: Option<String>,
+    /// The deliveries that are recorded although they are not stored in the queue: `all`, `failures` or `none` (default). Needs `store.path`.
+    pub record: Option<String>,
+}
+
+/// The action `queue`: acknowledges a delivery once it is on disk, and delivers it later. Needs `store.path`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[serde(default)]
+pub struct Queue {
+    /// The keys that `forward` has, too.
+    #[serde(flatten)]
+    pub outgoing: Outgoing,
+}
+
+/// The gateway's own signature on deliveries, as in [Standard Webhooks](https://www.standardwebhooks.com).
+///
+/// `webhook-id` (the value of `Hookgate-Delivery-Id`, else the request ID), `webhook-timestamp` and `webhook-signature` replace the headers
+/// that the sender wrote. Only authentic deliveries are signed.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sign {
-    /// The secret that the app knows, too: `whsec_` and base64, unless its `encoding` says otherwise.
+    /// The secret that your app knows, too: `whsec_` followed by base64, unless its `encoding` says otherwise.
     pub secret: Option<Secret>,
 }
 
-/// The answer to a delivery that is on the disk, and to a duplicate.
+/// The response to a delivery that is on disk, and to a duplicate.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Acknowledgement {
-    /// A 2xx (default: what the provider wants, else 200).
+    /// A 2xx status (default: the one that the provider wants, else 200).
     pub status: Option<u16>,
     /// The body, at most 4 KiB (default: none).
     pub body: Option<String>,
-    /// What the body is (default `text/plain; charset=utf-8`).
+    /// The content type of the body (default `text/plain; charset=utf-8`).
     pub content_type: Option<String>,
 }
 
-/// When a delivery that failed is tried again. 2xx ends it well, 410 ends it at once; all else is tried again.
+/// The schedule of attempts. A 2xx status ends it with success and 410 ends it at once; everything else is attempted again.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
-    /// The longest first wait (default 5s). Each wait is drawn evenly between nothing and its longest.
+    /// The upper bound of the first wait (default 5s). Each wait is drawn evenly between 0 and its upper bound.
     pub initial: Option<String>,
-    /// How much longer each wait can be than the one before it (default 2).
+    /// The factor by which the upper bound grows with each wait (default 2).
     pub factor: Option<String>,
-    /// The longest wait of all (default 1h).
+    /// The largest upper bound (default 1h).
     pub max: Option<String>,
-    /// The attempts in all (default: as many as fit into `max_age`).
+    /// The number of attempts, the first one included (default: as many as fit into `max_age`).
     pub max_attempts: Option<u32>,
-    /// How old a delivery may become; it is not tried after that (default 3d; with `schedule` twice as long as that takes, if it is longer).
+    /// The age at which a delivery is no longer attempted (default 3d; with a longer `schedule`, twice its sum).
     pub max_age: Option<String>,
-    /// The waits as they are, instead of `initial`, `factor`, `max` and `max_attempts`: `[5s, 5m, 30m]` is four tries.
+    /// Fixed waits, instead of `initial`, `factor`, `max` and `max_attempts`: `[5s, 5m, 30m]` means four attempts.
     pub schedule: Vec<String>,
-    /// Statuses that end it at once, such as `[404, 422]`; 410 always does.
+    /// The statuses that end it at once, such as `[404, 422]`; 410 always does.
     pub terminal: Vec<u16>,
-    /// The longest wait that the app can ask for by `Retry-After`, with 429 or 503 (default 1d).
+    /// The longest wait that the upstream can ask for with `Retry-After` and a 429 or 503 (default 1d).
     pub retry_after_max: Option<String>,
 }
 
-/// What happens when the app cannot take a delivery, by kind of failure: `queue` or `fail` (default).
+/// The handling of deliveries that the upstream cannot take, by kind of failure: `queue` or `fail` (default).
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Failures {
-    /// It never reached the app: no connection, or the breaker is open.
+    /// The delivery never reached the upstream: no connection, or the circuit breaker is open.
     pub unreached: Option<String>,
-    /// It was sent, and there is no answer, or a 502, 503 or 504: the app may get it twice. `fail`, where it is written, also keeps the gateway
-    /// from sending it again at once when a kept connection turns out closed.
+    /// The delivery was sent, and there is no response, or a 502, 503 or 504: your app may get it twice.
+    ///
+    /// If `fail` is written here, the gateway also does not send the delivery again at once when a reused connection turns out to be closed.
     pub ambiguous: Option<String>,
 }
 
-/// How long what is kept of a route's deliveries is kept. What waits in the queue is kept in any case.
+/// The retention of a route's stored deliveries. Pending deliveries are always kept.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keep {
-    /// After it was accepted (default 7d).
+    /// The time after a delivery was accepted (default 7d).
     pub age: Option<String>,
-    /// After it died, of one that could not be delivered (default 30d).
+    /// The time after a delivery became dead (default 30d).
     pub dead: Option<String>,
-    /// How large all of it may be together, such as `1GiB`: the oldest go first (default: without bound).
+    /// The largest size of all stored deliveries together, such as `1GiB`: the oldest are removed first (default: unlimited).
     pub bytes: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Values that may be written in more than one form. Plain visitors: `untagged` would buffer, and its errors say nothing.
+//! Values that can be written in more than one form. Plain visitors: `untagged` would buffer, and its errors are useless.
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,14 +13,14 @@ use crate::config::file::{Failures, Handshake, Secret, SecretTable, Verify};
 /// One value, or a list of them.
 #[derive(Debug, Clone)]
 pub enum OneOrMany<T> {
-    /// Written without brackets.
+    /// A value without brackets.
     One(T),
     /// A list.
     Many(Vec<T>),
 }
 
 impl<T> OneOrMany<T> {
-    /// All of them, in the order written.
+    /// Returns all values in the order of the config.
     pub fn all(&self) -> &[T] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
@@ -32,7 +32,7 @@ impl<T> OneOrMany<T> {
 /// `verify: none`, or a block.
 #[derive(Debug, Clone)]
 pub enum VerifyOrNone {
-    /// Said out loud: nothing is verified.
+    /// The word `none`: requests are not verified.
     None,
     /// A block.
     Block(Box<Verify>),
@@ -41,7 +41,7 @@ pub enum VerifyOrNone {
 /// `handshake: none`, or a block.
 #[derive(Debug, Clone)]
 pub enum HandshakeOrNone {
-    /// The gate answers none.
+    /// The word `none`: the gateway answers no handshake.
     None,
     /// A block.
     Block(Box<Handshake>),
@@ -50,22 +50,22 @@ pub enum HandshakeOrNone {
 /// A list of secrets, or a table.
 #[derive(Debug, Clone)]
 pub enum Secrets {
-    /// Candidates, newest first.
+    /// A list, the newest first.
     List(Vec<Secret>),
-    /// By key.
+    /// A table by key.
     Table(Box<SecretTable>),
 }
 
-/// What happens when the app cannot take a delivery.
+/// The handling of deliveries that the upstream cannot take.
 #[derive(Debug, Clone)]
 pub enum OnFailure {
-    /// `fail` or `queue`, or a word that `compile` refuses.
+    /// The word `fail` or `queue`, or one that `compile` refuses.
     Word(String),
-    /// By kind of failure.
+    /// A table by kind of failure.
     Table(Failures),
 }
 
-/// Reads any of the forms: each is handed to the closure-like trait below, which says what it means.
+/// A type that can be read from several forms of YAML values.
 trait Forms<'de>: Sized {
     const EXPECTING: &'static str;
     fn text<E: Error>(_text: &str) -> Result<Self, E> {

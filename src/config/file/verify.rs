@@ -7,85 +7,93 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::file::{OneOrMany, Secrets};
 
-/// How senders prove who they are: a provider's preset, a scheme of your own, or a preset with changes.
+/// The verification of senders: a provider's preset, a scheme of your own, or a preset with changes.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Verify {
-    /// The name of a preset: `hookgate providers list`.
+    /// The name of a preset; `hookgate providers list` shows all.
     pub provider: Option<String>,
     /// `hmac`, `token` or `basic`.
+    ///
+    /// With `token` and `basic`, the header or query parameter that is itself the secret is removed before the upstream gets the request,
+    /// unless `keep_token` of the action is true. Such a scheme does not protect the body: anyone who learns the token can send any request.
     pub scheme: Option<String>,
     /// `sha1`, `sha256` or `sha512` (hmac).
     pub algorithm: Option<String>,
-    /// Where the signature or token stands, and how it is written.
+    /// The location and format of the signature or token.
     pub signature: Option<Signature>,
-    /// The bytes that are signed, as a template of `{body}`, `{timestamp}`, `{id}`, `{method}`, `{url}`, `{path}`, `{query}`, `{header:NAME}`, `{json:/pointer}` and literals (hmac; default `{body}`). `\n` is a line feed.
+    /// The bytes that are signed, as a template (hmac; default `{body}`).
+    ///
+    /// The placeholders are `{body}`, `{timestamp}`, `{id}`, `{method}`, `{url}`, `{path}`, `{query}`, `{header:NAME}` and
+    /// `{json:/pointer}`, with literals between them. `\n` is a line feed.
     pub signed_content: Option<String>,
-    /// Why two variable parts stand side by side in `signed_content`, where a provider signs them so.
+    /// The reason why two placeholders may follow each other directly in `signed_content`, where a provider signs them this way.
     pub concatenated: Option<String>,
-    /// Where the signed time stands.
+    /// The location and format of the signed time.
     pub timestamp: Option<Timestamp>,
-    /// How far the signed time may be from now, either way (overrides `timestamp.tolerance`).
+    /// The largest difference between the signed time and now, in both directions (overrides `timestamp.tolerance`).
     pub tolerance: Option<String>,
-    /// Where the delivery ID stands.
+    /// The location of the delivery ID.
     pub delivery_id: Option<DeliveryId>,
-    /// Where the event type stands.
+    /// The location of the event type.
     pub event_type: Option<Locator>,
-    /// How the secret text becomes key bytes, unless a secret says its own: `utf8` (default), `base64`, `hex`, `whsec` (`whsec_` and base64), `whsec_or_utf8`, `nfkd`, `after_colon`; a list tries each.
+    /// The encoding of the secrets, unless a secret has its own: `utf8` (default), `base64`, `hex`, `whsec` (`whsec_` followed by base64), `whsec_or_utf8`, `nfkd`, `after_colon`. With a list, each is used.
     pub secret_encoding: Option<OneOrMany<String>>,
     /// Text that the provider appends to the secret before it signs.
     pub secret_suffix: Option<String>,
-    /// The secrets now accepted, newest first, at most 8; or a table by path parameter or header.
+    /// The secrets that are accepted, the newest first, at most 8; or a table of secrets by path parameter or header.
+    ///
+    /// All secrets that are valid now are checked. Logs and metrics show which one matched by its `name`.
     pub secrets: Option<Secrets>,
 }
 
-/// Where the signature or token stands, and how it is written.
+/// The location and format of the signature or token.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Signature {
-    /// The header. `X-Name-{1..9}` means nine headers; any of them may match.
+    /// The header. `X-Name-{1..9}` means nine headers, any of which may match.
     pub header: Option<OneOrMany<String>>,
     /// The query parameter, instead of a header.
     pub query: Option<String>,
     /// A JSON pointer into the body, instead of a header (hmac).
     pub json: Option<String>,
-    /// What stands before each signature, and must.
+    /// The required text in front of each signature.
     pub prefix: Option<String>,
-    /// `hex`, `base64`, `base64url` (hmac).
+    /// The encoding of the signature: `hex`, `base64`, `base64url` (hmac).
     pub encoding: Option<String>,
-    /// What separates several signatures in one header, or the `key=value` pairs: exactly this text.
+    /// The exact text between several signatures, or between `key=value` pairs, in one header.
     pub separator: Option<String>,
-    /// The key of a signature in a list of `key=value` pairs, such as `v1`; all that have it count.
+    /// The key of a signature in a list of `key=value` pairs, such as `v1`. All pairs with this key count.
     pub pair: Option<String>,
-    /// Whether the header may stand there several times; any may match (hmac; default false: twice with different values is refused).
+    /// Whether the header may occur several times, any of which may match (hmac; default false: two different values are refused).
     pub repeated: Option<bool>,
-    /// Headers that must be there once and say exactly this, such as the signature's version.
+    /// Headers that must occur once with exactly this value, such as the version of the signature.
     pub expect: Option<BTreeMap<String, String>>,
 }
 
-/// Where the signed time stands.
+/// The location and format of the signed time.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timestamp {
-    /// A header, or a list of its names: the first that is there counts, and no other may contradict it.
+    /// A header, or a list of names: the first one that is present counts, and the others must not contradict it.
     pub header: Option<OneOrMany<String>>,
     /// A key among the `key=value` pairs of the signature header.
     pub pair: Option<String>,
-    /// A place in the list of the signature header, counted from 0.
+    /// An item of the list in the signature header, counted from 0.
     pub item: Option<u32>,
     /// A JSON pointer into the body.
     pub json: Option<String>,
-    /// `unix` (10 digits, default), `unix_ms` (13 digits), `rfc3339`, `utc` (RFC 3339 without a zone), or `imf_fixdate` (as in the `Date` header of HTTP).
+    /// `unix` (10 digits, default), `unix_ms` (13 digits), `rfc3339`, `utc` (RFC 3339 without a zone), or `imf_fixdate` (as in the HTTP header `Date`).
     pub format: Option<String>,
-    /// How far it may be from now, either way (default 5m).
+    /// The largest difference between the signed time and now, in both directions (default 5m).
     pub tolerance: Option<String>,
 }
 
-/// Where a fact of the request stands.
+/// The location of a value in the request.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Locator {
-    /// A header, or a list of its names: the first that is there counts, and no other may contradict it.
+    /// A header, or a list of names: the first one that is present counts, and the others must not contradict it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<OneOrMany<String>>,
     /// A JSON pointer into the body.
@@ -96,11 +104,11 @@ pub struct Locator {
     pub query: Option<String>,
 }
 
-/// Where the delivery ID stands.
+/// The location of the delivery ID.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeliveryId {
-    /// A header, or a list of its names: the first that is there counts, and no other may contradict it.
+    /// A header, or a list of names: the first one that is present counts, and the others must not contradict it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<OneOrMany<String>>,
     /// A JSON pointer into the body.
@@ -109,13 +117,13 @@ pub struct DeliveryId {
     /// A query parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// Whether two different deliveries can have the same ID (default false). Duplicates are then known by ID and body together.
+    /// Whether two different deliveries can have the same ID (default false). Duplicates are then recognised by ID and body together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub with_body: Option<bool>,
 }
 
 impl DeliveryId {
-    /// Returns where it stands.
+    /// Returns its location.
     pub fn locator(&self) -> Locator {
         Locator {
             header: self.header.clone(),
@@ -125,43 +133,53 @@ impl DeliveryId {
     }
 }
 
-/// One secret: exactly one of `env`, `file`, `insecure_inline`.
+/// A secret: exactly one of `env`, `file`, `insecure_inline`.
+///
+/// A secret is text. An empty one, one that begins or ends with white space, control or invisible characters, a byte order mark, UTF-16 and
+/// binary data are errors. Write a binary key as `base64` or `hex` and set its `encoding`. Quotes around a secret count as part of it,
+/// with a warning. After a reload, a file that is missing or contains no such text keeps its last good text and is reported as stale.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Secret {
-    /// How logs and metrics call it (default `secret-1`, `secret-2`, …).
+    /// The name in logs and metrics (default `secret-1`, `secret-2`, …).
     pub name: Option<String>,
-    /// The environment variable that holds it.
+    /// The environment variable that contains it.
     pub env: Option<String>,
-    /// The file that holds it; read again when it changes. One line feed at its end is dropped.
+    /// The file that contains it. It is read again when it changes; one trailing newline is ignored.
     pub file: Option<String>,
-    /// The secret itself. Whoever reads the config reads it.
+    /// The secret itself. Anyone who can read the config can read it.
     pub insecure_inline: Option<InlineSecret>,
-    /// How its text becomes key bytes, instead of the preset's way.
+    /// The encoding of its text, instead of the preset's.
     pub encoding: Option<String>,
-    /// Whether white space inside it is meant.
+    /// Whether it may contain white space (default false).
     pub allow_whitespace: Option<bool>,
-    /// Not accepted before this time (RFC 3339).
+    /// The time before which it is not accepted (RFC 3339).
     pub not_before: Option<String>,
-    /// Not accepted from this time on (RFC 3339).
+    /// The time from which on it is not accepted (RFC 3339).
     pub expires: Option<String>,
 }
 
-/// A table of secrets, found by a path parameter or a header.
+/// A table of secrets, selected by a path parameter or a header.
+///
+/// The key that selects the secret is the account of a delivery. Each account has its own delivery IDs, FIFO lanes and rate limits by value:
+/// an ID of one account is new for another. The admin API and `hookgate deliveries show` show the account of a delivery, and
+/// `hookgate forget --account` selects one.
+///
+/// A table has up to 10,000 keys of at most 128 characters `[A-Za-z0-9_-]`. A bad entry disables its key alone, with a warning.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SecretTable {
-    /// `{parameter}` of the path, or `header:NAME`.
+    /// The key that selects the secret: `{parameter}` of the path, or `header:NAME`.
     pub by: Option<String>,
-    /// A directory with one file a key: the file's name is the key, its text the secret.
+    /// A directory with one file per key: the name of the file is the key, its text the secret. Names that begin with a dot are ignored.
     pub dir: Option<String>,
-    /// One YAML file with a map from key to secret.
+    /// A YAML file with a map from key to secret.
     pub file: Option<String>,
-    /// How their text becomes key bytes, instead of the preset's way.
+    /// The encoding of the secrets, instead of the preset's.
     pub encoding: Option<String>,
 }
 
-/// A secret written into the config. Neither `Debug` nor a parse error shows it.
+/// A secret that is written into the config. Neither `Debug` nor a parse error shows it.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct InlineSecret(pub String);

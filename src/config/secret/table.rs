@@ -1,4 +1,4 @@
-//! Tables of secrets by key. A bad entry disables its key alone; an unchanged file is not read again.
+//! Loads tables of secrets by key. A bad entry disables its key alone; an unchanged file is not read again.
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,31 +14,31 @@ use crate::config::secret::{
     Loader, MAX_BYTES, WEAK_BELOW, is_quoted, wholesome, without_line_feed,
 };
 use crate::config::source::read_regular;
-use crate::config::yaml_tree::{self, Node};
+use crate::config::yaml_tree::{self, Entry, Node};
 use crate::verify::{Candidate, Encoding, SecretKind, SecretText, TableMap, is_key};
 
-/// How many keys a table may have.
+/// The largest number of keys of a table.
 const MAX_KEYS: usize = 10_000;
-/// How large a table written as one file may be, in bytes.
+/// The largest size of a table in one file, in bytes.
 const MAX_FILE: usize = 16 * 1024 * 1024;
-/// How many bad entries are told one by one.
-const MAX_TOLD: usize = 20;
-const NOT_A_KEY: &str = "keys are letters, digits, `_` and `-`, at most 128";
-/// A file that changed this shortly before it was read may change again without looking different.
+/// The largest number of bad entries that are reported one by one.
+const MAX_LISTED: usize = 20;
+const NOT_A_KEY: &str = "keys are at most 128 letters, digits, `_` and `-`";
+/// The age below which a file may change again without other metadata.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// How texts become keys, the same for all entries of a table.
+/// The way from texts to keys, the same for all entries of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Making {
-    /// What they are made into.
+    /// The kind of key.
     pub kind: SecretKind,
-    /// How they are encoded; each that decodes is a candidate.
+    /// The encodings of the texts. Each that decodes gives a candidate.
     pub encodings: Vec<Encoding>,
-    /// What is appended.
+    /// The text that is appended.
     pub suffix: Option<String>,
 }
 
-/// An entry that was made, and the file it was made from.
+/// An entry, and the file that it was read from.
 #[derive(Clone)]
 pub struct Row {
     identity: Identity,
@@ -84,7 +84,7 @@ impl Identity {
 }
 
 impl Loader<'_> {
-    /// The entries of a directory with one file a key.
+    /// Loads the entries of a directory with one file per key.
     pub fn directory(
         &mut self,
         path: &str,
@@ -99,11 +99,11 @@ impl Loader<'_> {
             problems.error(
                 place,
                 "the directory of secrets cannot be read",
-                "make it, with one file a key".to_owned(),
+                "create it, with one file per key".to_owned(),
             );
             return table;
         };
-        // Names that begin with a dot are Kubernetes' own (`..data`) or an editor's.
+        // Names that begin with a dot belong to Kubernetes (`..data`) or an editor.
         let names = entries
             .flatten()
             .map(|entry| entry.file_name())
@@ -129,12 +129,12 @@ impl Loader<'_> {
                 Err(why) => bad.push(key, &why),
             }
         }
-        bad.tell(place, problems);
-        doubtful.tell(place, problems);
+        bad.report(place, problems);
+        doubtful.report(place, problems);
         table
     }
 
-    /// Returns the entry of one file, and what is doubtful about its secret. One that is empty or unreadable now keeps its last good text.
+    /// Loads the entry of one file, with doubts about its secret. A file that is empty or unreadable now keeps its last good text.
     fn row(&mut self, path: &Path, making: &Making) -> Result<(Arc<[Candidate]>, Doubts), String> {
         self.origins.files.push(path.to_owned());
         let known = self.previous.and_then(|previous| previous.rows.get(path));
@@ -162,7 +162,7 @@ impl Loader<'_> {
         made
     }
 
-    /// What the file says now; what it said before, if it looks the same.
+    /// Reads the file, or returns the known entry if the metadata are the same.
     fn read_row(&self, path: &Path, making: &Making, known: Option<&Row>) -> Result<Row, String> {
         let metadata = std::fs::metadata(path).map_err(|_| "the file cannot be read")?;
         let identity = Identity::of(&metadata);
@@ -196,7 +196,7 @@ impl Loader<'_> {
         })
     }
 
-    /// The entries of one YAML file with a map from key to secret.
+    /// Loads the entries of a YAML file with a map from key to secret.
     pub fn map_file(
         &mut self,
         path: &str,
@@ -213,7 +213,7 @@ impl Loader<'_> {
                 problems.error(
                     place,
                     format!("the table of secrets {why}"),
-                    "write one YAML map from key to secret into it".to_owned(),
+                    "write a YAML map from key to secret into it".to_owned(),
                 );
                 return table;
             }
@@ -222,66 +222,36 @@ impl Loader<'_> {
             problems.error(
                 place,
                 "the table of secrets is not UTF-8 text",
-                "write `KEY: SECRET`, one a line, as plain UTF-8".to_owned(),
+                "write one `KEY: SECRET` per line, as UTF-8 text".to_owned(),
             );
             return table;
         };
         let text = text.trim_start_matches('\u{feff}');
-        // Whoever writes it anew empties it first: that takes no tenant away.
+        // An editor may truncate the file before it writes it: that must not remove accounts.
         if text.trim().is_empty() {
             problems.error(
                 place,
                 "the table of secrets is empty",
-                "write `KEY: SECRET`, one a line, or `{}` if there shall be none".to_owned(),
+                "write one `KEY: SECRET` per line, or `{}` for an empty table".to_owned(),
             );
             return table;
         }
-        let (tree, faults) = yaml_tree::read(text);
-        if let Some(fault) = faults.first() {
-            problems.error(
-                place,
-                format!(
-                    "the table of secrets cannot be read: line {} is at fault",
-                    fault.area.line
-                ),
-                fault.help.clone(),
-            );
-            return table;
-        }
-        let Some(Node::Map(entries)) = tree.map(|tree| tree.node) else {
-            problems.error(
-                place,
-                "the table of secrets is not a map",
-                "write `KEY: SECRET`, one a line".to_owned(),
-            );
+        let Some(entries) = entries(text, place, problems) else {
             return table;
         };
-        if entries.len() > MAX_KEYS {
-            problems.error(place, format!("there are more than {MAX_KEYS} keys"), None);
-            return table;
-        }
         let (mut bad, mut doubtful) = (Bad::default(), Doubtful::default());
         for (index, entry) in entries.into_iter().enumerate() {
-            // A key that is none may be a secret in the wrong place.
+            // An invalid key may be a secret in the wrong place.
             let label = if is_key(&entry.key) {
                 entry.key.clone()
             } else {
                 format!("number {}", index + 1)
             };
-            let made = match entry.value.node {
-                _ if !is_key(&entry.key) => Err(NOT_A_KEY.to_owned()),
-                Node::Scalar { text, plain: true }
-                    if matches!(&*text, "null" | "Null" | "NULL" | "~") =>
-                {
-                    Err("the secret is empty".to_owned())
-                }
-                Node::Scalar { text, .. } => {
-                    let doubts = Doubts::about(text.as_bytes());
-                    make(Zeroizing::new(text.into_bytes()), making)
-                        .inspect(|_| doubtful.note(&label, doubts))
-                }
-                Node::List(_) | Node::Map(_) => Err("the secret is not text".to_owned()),
-            };
+            let made = text_of(entry.value.node, &entry.key).and_then(|text| {
+                let doubts = Doubts::about(text.as_bytes());
+                make(Zeroizing::new(text.into_bytes()), making)
+                    .inspect(|_| doubtful.note(&label, doubts))
+            });
             match made {
                 Ok(candidates) => {
                     self.count += 1;
@@ -290,13 +260,54 @@ impl Loader<'_> {
                 Err(why) => bad.push(&label, &why),
             }
         }
-        bad.tell(place, problems);
-        doubtful.tell(place, problems);
+        bad.report(place, problems);
+        doubtful.report(place, problems);
         table
     }
 }
 
-/// Parameters are never labels, so all entries go by one name.
+/// Parses the map of a table in one file, and reports errors.
+fn entries(text: &str, place: &Place, problems: &mut Diagnostics) -> Option<Vec<Entry>> {
+    let (tree, faults) = yaml_tree::read(text);
+    if let Some(fault) = faults.first() {
+        problems.error(
+            place,
+            format!(
+                "the table of secrets is not valid: see line {}",
+                fault.area.line
+            ),
+            fault.help.clone(),
+        );
+        return None;
+    }
+    let Some(Node::Map(entries)) = tree.map(|tree| tree.node) else {
+        problems.error(
+            place,
+            "the table of secrets is not a map",
+            "write one `KEY: SECRET` per line".to_owned(),
+        );
+        return None;
+    };
+    if entries.len() > MAX_KEYS {
+        problems.error(place, format!("there are more than {MAX_KEYS} keys"), None);
+        return None;
+    }
+    Some(entries)
+}
+
+/// Returns the text of an entry, or the error.
+fn text_of(node: Node, key: &str) -> Result<String, String> {
+    match node {
+        _ if !is_key(key) => Err(NOT_A_KEY.to_owned()),
+        Node::Scalar { text, plain: true } if matches!(&*text, "null" | "Null" | "NULL" | "~") => {
+            Err("the secret is empty".to_owned())
+        }
+        Node::Scalar { text, .. } => Ok(text),
+        Node::List(_) | Node::Map(_) => Err("the secret is not text".to_owned()),
+    }
+}
+
+/// Creates the candidates of an entry. Keys are never labels, so all entries have the same name.
 fn make(text: Zeroizing<Vec<u8>>, making: &Making) -> Result<Arc<[Candidate]>, String> {
     wholesome(&text, false).map_err(|(what, _)| format!("the secret {what}"))?;
     let Making {
@@ -314,7 +325,7 @@ fn make(text: Zeroizing<Vec<u8>>, making: &Making) -> Result<Arc<[Candidate]>, S
     Ok(Candidate::entry(*kind, encodings, suffix.as_deref(), &text)?.into())
 }
 
-/// What is doubtful about a secret that can be used.
+/// The doubts about a secret that can be used.
 #[derive(Clone, Copy)]
 struct Doubts {
     is_weak: bool,
@@ -330,7 +341,7 @@ impl Doubts {
     }
 }
 
-/// Entries with doubtful secrets: of each kind how many, and the first.
+/// The number of entries with doubtful secrets, and the first key, by kind of doubt.
 #[derive(Default)]
 struct Doubtful {
     weak: (usize, String),
@@ -350,12 +361,12 @@ impl Doubtful {
         }
     }
 
-    fn tell(self, place: &Place, problems: &mut Diagnostics) {
+    fn report(self, place: &Place, problems: &mut Diagnostics) {
         let weak = format!("shorter than {WEAK_BELOW} bytes");
-        let quoted = "wrapped in quotes, and they count as part of them".to_owned();
+        let quoted = "in quotes, which count as part of the secret".to_owned();
         for ((count, first), what, help) in [
-            (self.weak, weak, "take `openssl rand -hex 32` for each"),
-            (self.quoted, quoted, "take the quotes off"),
+            (self.weak, weak, "create each with `openssl rand -hex 32`"),
+            (self.quoted, quoted, "remove the quotes"),
         ] {
             let many = match count {
                 0 => continue,
@@ -370,29 +381,29 @@ impl Doubtful {
     }
 }
 
-/// Entries that are left out.
+/// The entries that are ignored.
 #[derive(Default)]
 struct Bad {
-    told: Vec<String>,
+    messages: Vec<String>,
     keys: HashSet<String>,
 }
 
 impl Bad {
     fn push(&mut self, key: &str, why: &str) {
-        if self.told.len() < MAX_TOLD {
-            self.told
-                .push(format!("key {} is left out: {why}", shown(key)));
+        if self.messages.len() < MAX_LISTED {
+            self.messages
+                .push(format!("key {} is ignored: {why}", shown(key)));
         }
         self.keys.insert(key.to_owned());
     }
 
-    fn tell(self, place: &Place, problems: &mut Diagnostics) {
-        let more = self.keys.len().saturating_sub(self.told.len());
-        for message in self.told {
+    fn report(self, place: &Place, problems: &mut Diagnostics) {
+        let more = self.keys.len().saturating_sub(self.messages.len());
+        for message in self.messages {
             problems.warning(place, message, None);
         }
         if more > 0 {
-            problems.warning(place, format!("{more} more keys are left out"), None);
+            problems.warning(place, format!("{more} more keys are ignored"), None);
         }
     }
 }

@@ -1,5 +1,7 @@
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use zeroize::Zeroizing;
 
 use crate::clock::{Clock as _, FrozenClock};
 use crate::config::load::{Loaded, load};
@@ -54,7 +56,7 @@ fn a_line_feed_is_dropped_and_told_once() {
     let first = rig.load(None).unwrap();
     assert_eq!(
         first.notes,
-        ["the line feed at the end of the secret file of a/new was dropped"]
+        ["ignored the trailing newline in the secret file of a/new was dropped"]
     );
     let second = rig.load(Some(&first.cache)).unwrap();
     assert!(second.notes.is_empty() && second.stale.is_empty());
@@ -127,7 +129,7 @@ fn a_changed_entry_of_ten_thousand_is_read_alone() {
     assert!(
         anew.report
             .render(false)
-            .contains("key tenant-78 is left out: the secret is empty"),
+            .contains("key tenant-78 is ignored: the secret is empty"),
         "{}",
         anew.report.render(false)
     );
@@ -138,7 +140,7 @@ fn a_changed_entry_of_ten_thousand_is_read_alone() {
 /// Texts that are no secret, and a word of what is said about each.
 const NO_SECRETS: [(&[u8], &str); 16] = [
     (b"", "is empty"),
-    (b" \t", "nothing but white space"),
+    (b" \t", "only white space"),
     (
         b" the-secret-of-this-route",
         "begins or ends with white space",
@@ -157,19 +159,25 @@ const NO_SECRETS: [(&[u8], &str); 16] = [
     (b"t\0h\0e\0-\0s\0e\0c\0", "NUL byte"),
     (b"the-secret\0", "NUL byte"),
     (b"\x89PNG\x0d\x0a\x1a\x0a of an image", "not UTF-8"),
-    (b"the-secret-of\x08-this-route", "control character"),
-    (b"the-secret-of\x7f-this-route", "control character"),
+    (
+        b"the-secret-of\x08-this-route",
+        "control or invisible character",
+    ),
+    (
+        b"the-secret-of\x7f-this-route",
+        "control or invisible character",
+    ),
     (
         "the-secret\u{200b}-of-this-route".as_bytes(),
-        "control character",
+        "control or invisible character",
     ),
     (
         "the-secret\u{feff}-of-this-route".as_bytes(),
-        "control character",
+        "control or invisible character",
     ),
     (
         "the-secret\u{fffd}-of-this-route".as_bytes(),
-        "control character",
+        "control or invisible character",
     ),
 ];
 
@@ -235,7 +243,7 @@ fn a_bad_file_of_a_table_disables_its_key() {
     for (index, (_, why)) in NO_SECRETS.iter().enumerate() {
         let told = shown
             .lines()
-            .find(|line| line.contains(&format!("key tenant-{index} is left out: the secret ")))
+            .find(|line| line.contains(&format!("key tenant-{index} is ignored: the secret ")))
             .unwrap();
         assert!(told.contains(why), "{told}");
     }
@@ -255,10 +263,10 @@ fn a_table_in_one_file_leaves_out_what_is_no_secret() {
         let shown = loaded.report.render(false);
         assert_eq!(loaded.secrets, 3, "{shown}");
         for key in ["a", "b", "c", "d", "e", "f"] {
-            assert!(shown.contains(&format!("key {key} is left out")), "{shown}");
+            assert!(shown.contains(&format!("key {key} is ignored")), "{shown}");
         }
         assert!(
-            shown.contains("the secret of key h is wrapped in quotes"),
+            shown.contains("the secret of key h is in quotes"),
             "{shown}"
         );
     }
@@ -282,10 +290,6 @@ fn quotes_around_a_secret_are_told() {
     ] {
         rig.write("secret", text);
         let shown = rig.load(None).unwrap().report.render(false);
-        assert_eq!(
-            shown.contains("wrapped in quotes"),
-            is_told,
-            "{text}\n{shown}"
-        );
+        assert_eq!(shown.contains("is in quotes"), is_told, "{text}\n{shown}");
     }
 }

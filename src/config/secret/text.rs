@@ -1,7 +1,7 @@
-//! Judges the texts of secrets. None of them is ever shown.
+//! Checks the texts of secrets. None of them is ever shown.
 use zeroize::Zeroizing;
 
-/// Drops one line feed (or CR LF) at the end, and returns whether there was one.
+/// Removes one trailing newline (LF or CR LF), and returns whether there was one.
 pub(super) fn without_line_feed(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec<u8>>, bool) {
     let dropped = bytes.pop_if(|last| *last == b'\n').is_some();
     if dropped {
@@ -10,13 +10,13 @@ pub(super) fn without_line_feed(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec
     (bytes, dropped)
 }
 
-/// Checks that `bytes` are one secret as text: not empty, not binary, nothing invisible.
+/// Checks that `bytes` are one secret as text: not empty, not binary, without invisible characters.
 ///
 /// # Errors
-/// What is wrong, and what to do.
+/// The error, and the fix.
 pub fn wholesome(bytes: &[u8], may_have_blanks: bool) -> Result<(), (&'static str, &'static str)> {
     const WRITE: &str = "write the secret into it, mode 0600";
-    const PLAIN: &str = "write the secret alone, as plain UTF-8 text; a binary key as `base64` or `hex`, with its `encoding`";
+    const PLAIN: &str = "write only the secret, as UTF-8 text; write a binary key as `base64` or `hex` and set its `encoding`";
     if bytes.is_empty() {
         return Err(("is empty", WRITE));
     }
@@ -30,37 +30,34 @@ pub fn wholesome(bytes: &[u8], may_have_blanks: bool) -> Result<(), (&'static st
         ));
     }
     if bytes.contains(&0) {
-        return Err(("holds a NUL byte: it is binary, or UTF-16", PLAIN));
+        return Err(("contains a NUL byte: it is binary or UTF-16", PLAIN));
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(("is not UTF-8 text", PLAIN));
     };
     let is_blank = char::is_whitespace;
     if text.chars().all(is_blank) {
-        return Err(("holds nothing but white space", WRITE));
+        return Err(("contains only white space", WRITE));
     }
     if text.starts_with(is_blank) || text.ends_with(is_blank) {
-        return Err((
-            "begins or ends with white space",
-            "take it off: it is part of no secret",
-        ));
+        return Err(("begins or ends with white space", "remove the white space"));
     }
     if text
         .chars()
         .any(|char| is_invisible(char) && !is_blank(char))
     {
-        return Err(("holds a control character, or one that nobody sees", PLAIN));
+        return Err(("contains a control or invisible character", PLAIN));
     }
     if !may_have_blanks && text.contains(is_blank) {
         return Err((
-            "has white space inside",
-            "write one secret alone, or say `allow_whitespace: true` if it is meant",
+            "contains white space",
+            "write only one secret, or add `allow_whitespace: true` if the white space is intended",
         ));
     }
     Ok(())
 }
 
-/// Returns whether the character takes no room, or stands for bytes that were lost. No provider makes secrets with such ones.
+/// Returns whether the character is invisible, or a replacement for lost bytes. No provider creates secrets with such characters.
 fn is_invisible(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}')
@@ -70,7 +67,7 @@ fn is_invisible(char: char) -> bool {
         )
 }
 
-/// Returns whether the text stands between two quotes.
+/// Returns whether the text is in quotes.
 pub(super) fn is_quoted(bytes: &[u8]) -> bool {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let quotes = [

@@ -1,4 +1,4 @@
-//! The ends of connections: where senders come in, where apps are, and who is trusted on either side.
+//! The addresses of listeners and upstreams, and the certificates that are trusted on either side.
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::route::guard::AppAddress;
 
-/// Where senders connect.
+/// A listener for senders.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// The address to bind.
     pub address: ListenAddress,
-    /// Whether each connection begins with a header of the PROXY protocol.
+    /// Whether each connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// With TLS: the finished server side, h2 and http/1.1 by ALPN.
+    /// The TLS settings (h2 and http/1.1 by ALPN), if it uses TLS.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
-/// Where a listener is.
+/// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
     /// A TCP address.
@@ -29,7 +29,7 @@ pub enum ListenAddress {
 }
 
 impl ListenAddress {
-    /// The TCP address, if it is one.
+    /// Returns the TCP address, if it is one.
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
@@ -47,54 +47,54 @@ impl std::fmt::Display for ListenAddress {
     }
 }
 
-/// The proxies in front of the gate.
+/// The proxies in front of the gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
-    /// Their addresses.
+    /// The networks of the proxies.
     pub networks: Vec<IpNet>,
-    /// Whether one stands behind the gate's own unix sockets.
+    /// Whether the clients of the gateway's unix sockets are proxies.
     pub unix: bool,
 }
 
 impl TrustedProxies {
-    /// Whether the address is a proxy's.
+    /// Returns whether the address belongs to a proxy.
     pub fn has(&self, ip: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.networks.is_empty() && !self.unix
     }
 }
 
-/// What the gate may call out to beside what is public: for what is no upstream.
+/// The networks that the gateway itself may connect to, in addition to public addresses. Upstreams are exempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Egress {
-    /// Networks that it may as well.
+    /// The additional networks.
     pub allow: Vec<IpNet>,
-    /// Networks that it may not, whatever else is said.
+    /// The networks that are never allowed.
     pub deny: Vec<IpNet>,
 }
 
-/// Where an app is.
+/// The address of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamAddress {
-    /// Behind a TCP port.
+    /// A TCP address.
     Tcp {
-        /// Host of the URL: a name or an address, without brackets.
+        /// The host of the URL: a name or an address, without brackets.
         host: String,
-        /// Port of the URL.
+        /// The port of the URL.
         port: u16,
-        /// How TLS is spoken, if it is.
+        /// The TLS settings, if it uses TLS.
         tls: Option<UpstreamTls>,
     },
-    /// Behind a unix socket.
+    /// A unix socket.
     Unix(PathBuf),
 }
 
 impl UpstreamAddress {
-    /// Returns the address by which the path guard tells apps apart.
+    /// Returns the address by which the path guard distinguishes upstreams.
     pub fn app(&self) -> AppAddress {
         match self {
             Self::Unix(path) => AppAddress::unix(path.clone()),
@@ -102,7 +102,7 @@ impl UpstreamAddress {
         }
     }
 
-    /// How TLS is spoken, if it is.
+    /// Returns the TLS settings, if it uses TLS.
     pub fn tls(&self) -> Option<&UpstreamTls> {
         match self {
             Self::Tcp { tls, .. } => tls.as_ref(),
@@ -111,12 +111,12 @@ impl UpstreamAddress {
     }
 }
 
-/// The gate's side of TLS to an app.
+/// The TLS settings towards an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// The CA of the app's certificate; `None`: the system's.
+    /// The CA of the upstream's certificate; `None`: the system's CAs.
     pub ca: Option<Arc<Authorities>>,
-    /// What the gate shows an app that asks for a certificate.
+    /// The client certificate of the gateway.
     pub identity: Option<Arc<Identity>>,
 }
 
@@ -125,11 +125,11 @@ pub struct UpstreamTls {
 pub struct Authorities {
     /// The PEM file they were read from.
     pub file: PathBuf,
-    /// At least one.
+    /// The certificates, at least one.
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
-/// A certificate and the key that belongs to it. `Debug` shows neither.
+/// A certificate and its key. `Debug` shows neither.
 #[derive(PartialEq, Eq)]
 pub struct Identity {
     /// The certificate itself first, then its chain.

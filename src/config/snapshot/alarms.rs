@@ -1,4 +1,4 @@
-//! Alarms: when they are raised, and where they are sent.
+//! The thresholds of alarms and their webhook.
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,28 +7,28 @@ use bytes::Bytes;
 use crate::alarm::Policy;
 use crate::verify::SigningKey;
 
-/// Alarms.
+/// The compiled alarms.
 #[derive(Clone, Debug, Default)]
 pub struct Alarms {
-    /// When they are raised.
+    /// The thresholds.
     pub policy: Policy,
-    /// Where they are sent, if anywhere.
+    /// The webhook, if any.
     pub webhook: Option<Arc<AlarmWebhook>>,
 }
 
-/// Where alarms are sent.
+/// The webhook that receives alarms.
 #[derive(Debug)]
 pub struct AlarmWebhook {
-    /// The place.
+    /// The address.
     pub to: WebAddress,
-    /// What they are signed with.
+    /// The signing key.
     pub key: SigningKey,
 }
 
-/// A place on the web that is no upstream: the gate calls out to it.
+/// An http or https address that is not an upstream.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebAddress {
-    /// Whether it is TLS.
+    /// Whether it uses TLS.
     pub tls: bool,
     /// A name or an address, without brackets.
     pub host: String,
@@ -41,7 +41,7 @@ pub struct WebAddress {
 }
 
 impl fmt::Debug for WebAddress {
-    /// Without path and query: either may hold a secret.
+    /// Leaves out path and query, either of which may contain a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

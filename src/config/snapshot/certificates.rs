@@ -1,4 +1,4 @@
-//! When the certificates of the config are valid, and which of two pairs is used.
+//! The validity of the config's certificates, and the choice between two pairs.
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
@@ -6,20 +6,20 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::clock::Dates;
 
-/// A certificate is renewed at least this long before its end, or a quarter of its life before, if that is less.
+/// The time before the end of a certificate at which it should be renewed, or a quarter of its life, if that is shorter.
 const RENEWAL: Duration = Duration::from_secs(14 * 86_400);
 
-/// The time in which a certificate is valid.
+/// The time range in which a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Its begin.
+    /// The begin.
     pub from: SystemTime,
-    /// Its end.
+    /// The end.
     pub to: SystemTime,
 }
 
 impl Validity {
-    /// Reads it; `None` if that is no certificate.
+    /// Parses the validity; `None` if it is not a certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let at = |seconds: i64| {
@@ -37,7 +37,7 @@ impl Validity {
         dates.has_begun(self.from) && !dates.has_ended(self.to)
     }
 
-    /// Returns what is wrong with a certificate that is not valid now, or will not be for long.
+    /// Returns the trouble with a certificate that is not valid now or expires soon.
     pub fn trouble(&self, dates: &Dates) -> Option<String> {
         let life = self.to.duration_since(self.from).unwrap_or_default();
         let soon = self
@@ -55,7 +55,7 @@ impl Validity {
         }
     }
 
-    /// Returns whether a certificate with this validity takes the place of the one in use: unless that one alone is valid.
+    /// Returns whether a certificate with this validity replaces the one in use: unless only that one is valid.
     pub fn takes_over(&self, in_use: &Self, dates: &Dates) -> bool {
         self.holds(dates) || !in_use.holds(dates)
     }
@@ -68,19 +68,19 @@ fn shown(at: SystemTime) -> String {
         .unwrap_or_default()
 }
 
-/// The certificates of one place in the config: those of a pair, or of a file of authorities.
+/// The certificates of one key in the config: of a pair, or of a file of authorities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateUse {
-    /// The place, as status, metrics and logs call it: `listen[0]`, `upstreams.app.ca`.
+    /// The name in status, metrics and logs: `listen[0]`, `upstreams.app.ca`.
     pub label: String,
-    /// The certificates in use: one of a pair, all of a file of authorities.
+    /// The validity of the certificates in use: one of a pair, all of a file of authorities.
     pub in_use: Vec<Validity>,
-    /// The certificate that the files of a pair hold, if it is not in use because it is not valid.
+    /// The validity of the pair in the files, if it is not in use because it is not valid.
     pub waiting: Option<Validity>,
 }
 
 impl CertificateUse {
-    /// Returns whether the certificate that waits should be in use by now.
+    /// Returns whether the waiting certificate should be in use by now.
     pub fn should_change(&self, dates: &Dates) -> bool {
         let in_use = self.in_use.first();
         self.waiting
@@ -89,7 +89,7 @@ impl CertificateUse {
             .is_some_and(|(waiting, in_use)| waiting.takes_over(in_use, dates))
     }
 
-    /// Returns what somebody should look at. Of several authorities one must be good.
+    /// Returns the trouble that needs attention. Of several authorities one must be valid.
     pub fn trouble(&self, dates: &Dates) -> Option<String> {
         let best = self.in_use.iter().max_by_key(|validity| validity.to);
         let in_use = best
@@ -98,14 +98,14 @@ impl CertificateUse {
         let waiting = self.waiting.and_then(|waiting| waiting.trouble(dates));
         let waiting = waiting.map(|what| {
             format!(
-                "the files of {} hold a certificate that {what}; the last good one is in use",
+                "the files of {} contain a certificate that {what}; the last good one stays in use",
                 self.label
             )
         });
         in_use.or(waiting)
     }
 
-    /// Returns each certificate in use, with a label of its own, and its end.
+    /// Returns a label and the end of each certificate in use.
     pub fn ends(&self) -> impl Iterator<Item = (String, SystemTime)> {
         let only = self.in_use.len() == 1;
         let label = move |index: usize| {

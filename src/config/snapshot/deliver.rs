@@ -1,4 +1,4 @@
-//! What a route does with a delivery beside handing it on at once: acknowledge, spill, try again, keep.
+//! The actions of a webhook route: forward, spill, acknowledge, retry, retain.
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,17 +9,17 @@ use crate::limit::Quota;
 use crate::retry::Schedule;
 use crate::verify::Locator;
 
-/// What a webhook route does with a delivery.
+/// The action of a webhook route.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Hands it on within the request.
+    /// Forwards a delivery within the request.
     Forward(Inline),
-    /// Acknowledges it once it is on the disk, and delivers it later.
+    /// Acknowledges a delivery once it is on disk, and delivers it later.
     Queue,
 }
 
 impl Action {
-    /// Whether deliveries of the route can come to wait in the queue.
+    /// Returns whether deliveries of the route can be stored in the queue.
     pub fn queues(&self) -> bool {
         match self {
             Self::Forward(inline) => inline.spill.is_some(),
@@ -27,7 +27,7 @@ impl Action {
         }
     }
 
-    /// Whether anything of the route's deliveries is kept in the store.
+    /// Returns whether the route stores deliveries or records of them.
     pub fn keeps(&self) -> bool {
         match self {
             Self::Forward(inline) => inline.spill.is_some() || inline.record != Recording::None,
@@ -36,85 +36,85 @@ impl Action {
     }
 }
 
-/// How a delivery is handed on within its request.
+/// The forwarding of a delivery within its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inline {
-    /// What goes into the queue when the app cannot take it; `None`: the sender is told.
+    /// The deliveries that are spilled if the upstream cannot take them; `None`: the sender gets an error.
     pub spill: Option<Spill>,
-    /// What is kept of deliveries that do not go into the queue.
+    /// The deliveries that are recorded although they are not stored in the queue.
     pub record: Recording,
-    /// Whether a delivery is sent again at once if it was sent over a kept connection that turned out closed.
+    /// Whether a delivery is sent again at once if a reused connection turned out to be closed.
     pub resend: bool,
 }
 
-/// Which deliveries go into the queue when the app cannot take them. One that was answered 502, 503 or 504 counts as ambiguous.
+/// The deliveries that are spilled if the upstream cannot take them. A response 502, 503 or 504 counts as ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spill {
-    /// Those that never reached the app.
+    /// Whether deliveries that never reached the upstream are spilled.
     pub unreached: bool,
-    /// Those that were sent, and not answered.
+    /// Whether deliveries that were sent and not answered are spilled.
     pub ambiguous: bool,
-    /// How long the app may take within the request.
+    /// The time for the upstream to answer within the request.
     pub budget: Duration,
 }
 
-/// What is kept of the deliveries of a route that forwards.
+/// The deliveries of a forwarding route that are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recording {
-    /// All.
+    /// All deliveries.
     All,
-    /// Those that were not handed on.
+    /// Deliveries that were not forwarded.
     Failures,
-    /// None.
+    /// No deliveries.
     None,
 }
 
-/// The answer to a delivery that is on the disk, and to a duplicate.
+/// The response to a delivery that is on disk, and to a duplicate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledgement {
-    /// A 2xx.
+    /// A 2xx status.
     pub status: StatusCode,
     /// The body.
     pub body: Bytes,
-    /// What the body is.
+    /// The content type of the body.
     pub content_type: Option<HeaderValue>,
 }
 
-/// The answer to a request that is not authentic: the same bytes, whatever the reason.
+/// The response to a request that is not authentic: the same bytes, whatever the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusedAnswer {
-    /// A 4xx or 5xx.
+    /// A 4xx or 5xx status.
     pub status: StatusCode,
     /// The body.
     pub body: RefusedBody,
 }
 
-/// How what waits in the queue is delivered.
+/// The delivery of stored deliveries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deliver {
-    /// When it is tried again.
+    /// The schedule of attempts.
     pub schedule: Schedule,
-    /// How often a delivery is tried, all of the route together; `None`: as often as there are places.
+    /// The rate of attempts of the whole route; `None`: limited by `concurrency` alone.
     pub rate: Option<Quota>,
-    /// Tries at once.
+    /// The number of attempts at the same time.
     pub concurrency: u32,
-    /// Deliveries with the same value there go out one after the other, in the order they came.
+    /// The location of the FIFO key: deliveries with the same value are delivered one after the other, in order.
     pub fifo: Option<Locator>,
 }
 
-/// How long what is kept of a route is kept. What waits is kept in any case.
+/// The retention of a route's stored deliveries. Pending deliveries are always kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
-    /// After it was accepted.
+    /// The time after a delivery was accepted.
     pub age: Duration,
-    /// After it died.
+    /// The time after a delivery became dead.
     pub dead: Duration,
-    /// Bytes at most; the oldest go first.
+    /// The largest size of all of them, in bytes. The oldest are removed first.
     pub bytes: Option<u64>,
 }
 
 impl Keep {
-    /// If nobody says.
+    /// The defaults.
     pub const DEFAULT: Self = Self {
         age: Duration::from_secs(7 * 86_400),
         dead: Duration::from_secs(30 * 86_400),

@@ -1,4 +1,4 @@
-//! The kinds of routes, the one that is no webhook's, and paths at the app.
+//! The kinds of routes, and the pass route.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use super::{Allow, RateLimit, Upstream, WebhookRoute};
 /// A route.
 #[derive(Clone, Debug)]
 pub enum Route {
-    /// Takes webhooks.
+    /// A webhook route.
     Webhook(Arc<WebhookRoute>),
-    /// Lets other traffic through.
+    /// A pass route.
     Pass(Arc<Pass>),
 }
 
 impl Route {
-    /// The names that it had before, the oldest first.
+    /// Returns its earlier names, the oldest first.
     pub fn previously(&self) -> &[Box<str>] {
         match self {
             Self::Webhook(hook) => &hook.previously,
@@ -24,7 +24,7 @@ impl Route {
         }
     }
 
-    /// The webhook route, if it is one.
+    /// Returns the webhook route, if it is one.
     pub fn webhook(&self) -> Option<&Arc<WebhookRoute>> {
         match self {
             Self::Webhook(hook) => Some(hook),
@@ -32,7 +32,7 @@ impl Route {
         }
     }
 
-    /// The pass route, if it is one.
+    /// Returns the pass route, if it is one.
     pub fn pass(&self) -> Option<&Arc<Pass>> {
         match self {
             Self::Webhook(_) => None,
@@ -40,7 +40,7 @@ impl Route {
         }
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &Arc<str> {
         match self {
             Self::Webhook(hook) => &hook.name,
@@ -49,29 +49,29 @@ impl Route {
     }
 }
 
-/// A route that streams other traffic of an app through, unverified.
+/// A route that streams other traffic to an upstream, unverified.
 #[derive(Debug)]
 pub struct Pass {
     /// Its name: log field, metric label, part of limiter keys.
     pub name: Arc<str>,
-    /// The names that it had before, the oldest first.
+    /// Its earlier names, the oldest first.
     pub previously: Vec<Box<str>>,
-    /// The host as the config writes it.
+    /// The host as written in the config.
     pub host: Option<String>,
-    /// The path as the config writes it.
+    /// The path as written in the config.
     pub path: String,
-    /// The methods it takes; `None`: all but TRACE.
+    /// The methods that it accepts; `None`: all but TRACE.
     pub methods: Option<Vec<Method>>,
-    /// How large a body may be, in bytes.
+    /// The largest body, in bytes.
     pub max_body: Option<u64>,
-    /// Clients it takes; empty: all.
+    /// The clients that may use it.
     pub allow: Allow,
-    /// Its limits, by client address or by route.
+    /// Its rate limits, by client address or by route.
     pub rate_limits: Vec<RateLimit>,
-    /// The app.
+    /// The upstream.
     pub upstream: Arc<Upstream>,
-    /// From the end of the request to the head of the answer.
+    /// The time from the end of the request to the head of the response.
     pub timeout: Duration,
-    /// How long nothing may come from either side.
+    /// The time that both sides may be silent.
     pub idle_timeout: Duration,
 }

@@ -3,11 +3,13 @@ use std::path::Path;
 use super::*;
 use crate::clock::{Clock as _, Dates, FrozenClock};
 use crate::config::compile::verify;
+use crate::config::diagnostic::Diagnostics;
 use crate::config::presets::Catalogue;
 use crate::config::secret::Loader;
+use crate::verify::Locator;
 use crate::verify::{Encoding, SecretSet, SecretText};
 
-/// What a block under `handshake:` of a route comes to; the errors and warnings as `message`.
+/// Compiles a `handshake` block; returns the errors and warnings as `message`.
 fn compiled(written: &str, provider: &str) -> (Handshakes, Vec<String>) {
     let preset = Catalogue::built_in().get(provider);
     let mut problems = Diagnostics::default();
@@ -99,7 +101,7 @@ fn a_second_secret_is_asked_for_where_it_is_due() {
     let (made, told) = compiled("", "meta");
     assert_eq!((made.0.len(), told.len()), (0, 1));
     assert!(
-        told[0].contains("with a second secret, and the route has none"),
+        told[0].contains("with a verify token, and the route has none"),
         "{told:?}"
     );
     assert_eq!(compiled("none", "meta").1, [""; 0]);
@@ -108,9 +110,9 @@ fn a_second_secret_is_asked_for_where_it_is_due() {
     wrong(
         "{ verify_token: { insecure_inline: a-token } }",
         "dropbox",
-        "no handshake of this route carries a second secret",
+        "no handshake of this route uses a verify token",
     );
-    wrong("{}", "github", "this says nothing");
+    wrong("{}", "github", "`handshake` is empty");
 }
 
 #[test]
@@ -119,52 +121,49 @@ fn a_handshake_neither_swallows_deliveries_nor_signs_one() {
     for (written, message) in [
         (
             "{ method: PUT, token: { query: t } }",
-            "no handshake has this method",
+            "a handshake cannot use this method",
         ),
         (
             "{ signed: true, method: GET, token: { query: t } }",
-            "a handshake that is signed or stands in the body comes as POST",
+            "a handshake that is signed or read from the body must use POST",
         ),
         (
             "{ method: GET, token: { json: /t } }",
-            "a handshake that is signed or stands in the body comes as POST",
+            "a handshake that is signed or read from the body must use POST",
         ),
         (
             "{ method: GET, answer: { text: ok } }",
-            "nothing tells this from a delivery",
+            "this handshake cannot be distinguished from a delivery",
         ),
         (
             "{ answer: { text: ok } }",
-            "nothing tells this from a delivery",
+            "this handshake cannot be distinguished from a delivery",
         ),
         (
             "{ method: HEAD, answer: { text: \"{token}\" } }",
-            "there is no token to answer with",
+            "the answer uses the token, but `token` is missing",
         ),
         (
             "{ token: { query: t, header: X-T } }",
-            "say in one way where it stands",
+            "the location of the value is missing or ambiguous",
         ),
         (
             "{ token: { query: t }, token_also: \"<\" }",
-            "no token may hold this",
+            "a token cannot contain these characters",
         ),
         (
             "{ token: { query: t }, answer: { text: a, json: {} } }",
-            "there is one body",
+            "an answer has only one body",
         ),
         (
             "{ token: { query: t }, answer: { text: \"{secret}\" } }",
-            "this cannot be filled in",
+            "this template is not valid",
         ),
         (
             "{ token: { query: t }, answer: { headers: { a b: c } } }",
-            "this is not a header",
+            "this is not a valid header",
         ),
-        (
-            "{ when: { query: a } }",
-            "a condition says not what must stand there",
-        ),
+        ("{ when: { query: a } }", "a condition has no value"),
     ] {
         wrong(written, "github", message);
     }
@@ -174,13 +173,13 @@ fn a_handshake_neither_swallows_deliveries_nor_signs_one() {
     wrong(
         &mac,
         "mailgun",
-        "a token could be the signed content of a delivery",
+        "a token could equal the signed content of a delivery",
     );
-    wrong(&mac, "brevo", "only the scheme hmac has a MAC");
+    wrong(&mac, "brevo", "`{mac}` needs the scheme `hmac`");
     wrong(
         "{ signed: true, token: { json: /t } }",
         "no-such",
-        "this route verifies nothing",
+        "`signed` has no effect: this route does not verify requests",
     );
 }
 

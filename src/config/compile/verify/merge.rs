@@ -1,7 +1,7 @@
-//! A block over its preset, key by key.
+//! Merges a block and its preset, key by key.
 use crate::config::file;
 
-/// The block over its preset. Where two keys exclude each other, the preset's goes when the block has the other.
+/// Merges a block and its preset. If two keys exclude each other, the block's key removes the preset's.
 pub(super) fn merged(block: &file::Verify, preset: Option<&file::Verify>) -> file::Verify {
     let Some(preset) = preset else {
         return block.clone();
@@ -45,6 +45,7 @@ pub(super) fn merged(block: &file::Verify, preset: Option<&file::Verify>) -> fil
     }
 }
 
+/// Merges two optional blocks.
 fn over<T: Clone>(
     upper: Option<&T>,
     under: Option<T>,
@@ -57,6 +58,7 @@ fn over<T: Clone>(
     }
 }
 
+/// Merges two `signature` blocks.
 fn signature_over(upper: &file::Signature, under: file::Signature) -> file::Signature {
     let placed = upper.header.is_some() || upper.query.is_some() || upper.json.is_some();
     file::Signature {
@@ -81,6 +83,7 @@ fn signature_over(upper: &file::Signature, under: file::Signature) -> file::Sign
     }
 }
 
+/// Merges two `timestamp` blocks.
 fn timestamp_over(upper: &file::Timestamp, under: file::Timestamp) -> file::Timestamp {
     let placed = upper.header.is_some()
         || upper.pair.is_some()

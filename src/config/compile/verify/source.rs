@@ -1,4 +1,4 @@
-//! Where the signature or token stands, and whether it could ever be found there.
+//! Compiles the location of the signature or token, and checks that it could be found there.
 use http::HeaderName;
 
 use super::Compiler;
@@ -6,10 +6,11 @@ use crate::config::diagnostic::{Place, shown};
 use crate::config::file::{self, OneOrMany};
 use crate::verify::{Layout, SignedTime, Source, SourcePlace, TimeAt};
 
-/// How many headers one signature may be looked for in.
+/// The largest number of headers that may contain the signature.
 const MAX_HEADERS: usize = 100;
 
 impl Compiler<'_> {
+    /// Compiles the location of a token.
     pub(super) fn token(&mut self) -> Option<Source> {
         let written = self.block.signature.clone().unwrap_or_default();
         for (there, key) in [
@@ -23,8 +24,8 @@ impl Compiler<'_> {
                 let place = self.place.key("signature").key(key);
                 self.problems.error_at_key(
                     &place,
-                    format!("`{key}` belongs to the scheme hmac"),
-                    "a token stands alone".to_owned(),
+                    format!("`{key}` works with the scheme `hmac` only"),
+                    "leave it out: a token is the whole value".to_owned(),
                 );
             }
         }
@@ -39,6 +40,7 @@ impl Compiler<'_> {
         })
     }
 
+    /// Compiles the location of a signature.
     pub(super) fn source(
         &mut self,
         written: &file::Signature,
@@ -61,7 +63,7 @@ impl Compiler<'_> {
                 self.problems.error(
                     &at,
                     "`pair` needs a `separator`",
-                    "write what stands between two pairs: `separator: \",\"`".to_owned(),
+                    "add the text between two pairs, such as `separator: \",\"`".to_owned(),
                 );
                 return None;
             }
@@ -89,7 +91,7 @@ impl Compiler<'_> {
         Some(source)
     }
 
-    /// Texts that would never be found, and times that the layout has no place for.
+    /// Reports texts that could never match, and times that the layout cannot contain.
     fn consistent(&mut self, source: &Source, time: Option<&SignedTime>) {
         let at = self.place.key("signature");
         let one_header = source.headers().len() == 1 && !source.repeated;
@@ -99,7 +101,7 @@ impl Compiler<'_> {
             wrong.push((
                 at.key("repeated"),
                 "only a header can be repeated",
-                "take it out",
+                "leave it out",
             ));
         }
         if let Layout::List { separator, .. } | Layout::Pairs { separator, .. } = &source.layout
@@ -107,7 +109,7 @@ impl Compiler<'_> {
         {
             wrong.push((
                 at.key("prefix"),
-                "the prefix holds the separator, so it would never be found",
+                "the prefix contains the separator, so no signature could match",
                 "write another `separator`",
             ));
         }
@@ -115,15 +117,15 @@ impl Compiler<'_> {
             if key.is_empty() || key.contains('=') || key.contains(&**separator) {
                 wrong.push((
                     at.key("pair"),
-                    "no pair can have this key",
-                    "write what stands before the `=`",
+                    "this cannot be the key of a pair",
+                    "write the text before the `=`",
                 ));
             }
             if time_at == Some(&TimeAt::Pair(key.clone())) {
                 wrong.push((
                     at.key("pair"),
                     "signature and time cannot have the same key",
-                    "write what stands before each `=`",
+                    "write the text before each `=`",
                 ));
             }
         }
@@ -134,10 +136,10 @@ impl Compiler<'_> {
             (Some(TimeAt::Header(_) | TimeAt::Json(_)) | None, _) => true,
         };
         if !fits {
-            let help = "it takes one signature header, not repeated, with `separator` and, for `timestamp.pair`, a `pair` of its own";
+            let help = "use one signature header that is not repeated, with a `separator` and, for `timestamp.pair`, a `pair`";
             wrong.push((
                 self.place.key("timestamp"),
-                "the signature header has no such place for the time",
+                "the signature header cannot contain the time there",
                 help,
             ));
         }
@@ -146,6 +148,7 @@ impl Compiler<'_> {
         }
     }
 
+    /// Compiles the place of the signature or token.
     fn source_place(&mut self, written: &file::Signature) -> Option<SourcePlace> {
         let at = self.place.key("signature");
         match (&written.header, &written.query, &written.json) {
@@ -158,7 +161,7 @@ impl Compiler<'_> {
             (None, Some(name), None) if name.is_empty() => {
                 self.problems.error(
                     &at.key("query"),
-                    "this names no query parameter",
+                    "the name of the query parameter is empty",
                     "write its name, such as `token`".to_owned(),
                 );
                 None
@@ -170,11 +173,10 @@ impl Compiler<'_> {
                     .any(|key| self.problems.is_spoiled(&at.key(key)))
                 {
                     let help =
-                        "write exactly one of `header`, `query` and `json` under `signature`"
-                            .to_owned();
+                        "use exactly one of `header`, `query`, `json` under `signature`".to_owned();
                     self.problems.error(
                         &at,
-                        "say in one way where the signature or token stands",
+                        "the location of the signature is missing or ambiguous",
                         help,
                     );
                 }
@@ -183,7 +185,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// What other headers must say.
+    /// Compiles `expect`.
     fn expect(
         &mut self,
         written: &file::Signature,
@@ -201,8 +203,8 @@ impl Compiler<'_> {
             {
                 self.problems.error(
                     &place,
-                    "this header is there twice",
-                    "name each once".to_owned(),
+                    "this header is listed twice",
+                    "list each header once".to_owned(),
                 );
             }
             if value.is_empty()
@@ -211,7 +213,7 @@ impl Compiler<'_> {
             {
                 self.problems.error(
                     &place,
-                    "no header can have this value",
+                    "a header cannot have this value",
                     "write visible ASCII".to_owned(),
                 );
             }
@@ -220,6 +222,7 @@ impl Compiler<'_> {
         all.into()
     }
 
+    /// Parses header names and ranges.
     pub(super) fn headers(
         &mut self,
         names: &OneOrMany<String>,
@@ -231,7 +234,7 @@ impl Compiler<'_> {
                 Some(each) => all.extend(each.iter().filter_map(|name| self.header(name, place))),
                 None => self.problems.error(
                     place,
-                    format!("`{}` counts wrongly", shown(name)),
+                    format!("`{}` is not a valid range of headers", shown(name)),
                     "write `X-Name-{1..9}`".to_owned(),
                 ),
             }
@@ -242,14 +245,14 @@ impl Compiler<'_> {
         if seen.len() != all.len() {
             self.problems.error(
                 place,
-                "a header is there twice",
-                "name each once".to_owned(),
+                "a header is listed twice",
+                "list each header once".to_owned(),
             );
         }
         if all.is_empty() || all.len() > MAX_HEADERS {
             self.problems.error(
                 place,
-                format!("write between one and {MAX_HEADERS} headers"),
+                format!("there must be between 1 and {MAX_HEADERS} headers"),
                 None,
             );
             return None;
@@ -258,7 +261,7 @@ impl Compiler<'_> {
     }
 }
 
-/// `X-Name-{1..3}` as its headers; any other name as itself. `None` if it counts wrongly.
+/// Expands `X-Name-{1..3}` to its headers, and any other name to itself; `None` if the range is not valid.
 fn expanded(name: &str) -> Option<Vec<String>> {
     let Some((before, rest)) = name.split_once('{') else {
         return Some(vec![name.to_owned()]);

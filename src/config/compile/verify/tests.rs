@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use super::*;
 use crate::config::file::Provider;
-use crate::verify::Layout;
+use crate::verify::{Layout, TimeAt};
 
 fn block(yaml: &str) -> file::Verify {
     serde_yaml::from_str(yaml).unwrap()
@@ -107,55 +109,55 @@ fn a_preset_is_overridden_key_by_key() {
 #[test]
 fn what_is_wrong_is_said_with_what_to_write() {
     for (written, wants) in [
-        ("{}".to_owned(), vec![": this does not say how senders prove who they are | write `provider: NAME`"]),
-        ("{ scheme: hmca }".to_owned(), vec!["scheme: no scheme is called `hmca` | did you mean `hmac`?"]),
+        ("{}".to_owned(), vec![": `verify` names neither a provider nor a scheme | write `provider: NAME`"]),
+        ("{ scheme: hmca }".to_owned(), vec!["scheme: unknown scheme `hmca` | did you mean `hmac`?"]),
         (
             "{ scheme: hmac }".to_owned(),
-            vec!["algorithm: `algorithm` is missing", "signature.encoding: `signature.encoding` is missing", "signature: say in one way"],
+            vec!["algorithm: `algorithm` is missing", "signature.encoding: `signature.encoding` is missing", "signature: the location of the signature is missing or ambiguous"],
         ),
         (
             format!("{ACME} signed_content: \"{{boddy}}\" }}"),
-            vec!["signed_content: `{boddy}` is no part of signed content | did you mean `body`?"],
+            vec!["signed_content: unknown placeholder `{boddy}` | did you mean `body`?"],
         ),
         (
             format!("{ACME} signed_content: \"{{timestamp}}.{{body}}\" }}"),
-            vec!["signed_content: `{timestamp}` is signed, and nothing says"],
+            vec!["signed_content: `{timestamp}` is signed, but `timestamp` is missing"],
         ),
-        (format!("{ACME} signed_content: \"{{id}} {{body}}\" }}"), vec!["signed_content: `{id}` is signed, and nothing says"]),
+        (format!("{ACME} signed_content: \"{{id}} {{body}}\" }}"), vec!["signed_content: `{id}` is signed, but `delivery_id` is missing"]),
         (
             format!("{ACME} signed_content: \"{{id}}.{{body}}\", delivery_id: {{ header: X-Id }} }}"),
-            vec!["signed_content: nobody can tell where `{id}` ends and `{body}` begins | put a literal"],
+            vec!["signed_content: the border between `{id}` and `{body}` is ambiguous | put a literal"],
         ),
-        (format!("{ACME} signed_content: \"{{body}}{{path}}\", concatenated: \" \" }}"), vec!["concatenated: there is no reason"]),
+        (format!("{ACME} signed_content: \"{{body}}{{path}}\", concatenated: \" \" }}"), vec!["concatenated: `concatenated` is empty"]),
         (format!("{ACME} signed_content: \"{{header:X-Sig}}\" }}"), vec!["signed_content: the signature would cover itself"]),
-        (format!("{ACME} tolerance: 5m }}"), vec!["tolerance: the signature covers no time"]),
-        (format!("{ACME} timestamp: {{ header: X-T, json: /t }} }}"), vec!["timestamp: say in one way where the time stands"]),
-        (format!("{ACME} timestamp: {{ pair: t }} }}"), vec!["timestamp: the signature header has no such place"]),
+        (format!("{ACME} tolerance: 5m }}"), vec!["tolerance: `tolerance` has no effect: the signature does not cover the time"]),
+        (format!("{ACME} timestamp: {{ header: X-T, json: /t }} }}"), vec!["timestamp: the location of the time is missing or ambiguous"]),
+        (format!("{ACME} timestamp: {{ pair: t }} }}"), vec!["timestamp: the signature header cannot contain the time there"]),
         (
             format!("{ACME} timestamp: {{ header: X-T, format: unixms }} }}"),
-            vec!["timestamp.format: `unixms` is no format that is known here | did you mean `unix_ms`?"],
+            vec!["timestamp.format: unknown format `unixms` | did you mean `unix_ms`?"],
         ),
         (
             format!("{ACME} delivery_id: {{ json: id }} }}"),
             vec!["delivery_id.json: `id` is not a JSON pointer | a JSON pointer begins with `/`"],
         ),
-        (format!("{ACME} secret_encoding: [utf8, b64] }}"), vec!["secret_encoding: `b64` is no secret_encoding that is known here"]),
+        (format!("{ACME} secret_encoding: [utf8, b64] }}"), vec!["secret_encoding: unknown secret_encoding `b64`"]),
         (
             "{ scheme: hmac, algorithm: sha256, signature: { header: X-Sig, encoding: hex, prefix: \"v1,\", separator: \",\" } }"
                 .to_owned(),
-            vec!["signature.prefix: the prefix holds the separator"],
+            vec!["signature.prefix: the prefix contains the separator"],
         ),
         (
             "{ scheme: hmac, algorithm: sha256, signature: { header: \"X-{9..1}\", encoding: hex } }".to_owned(),
-            vec!["signature.header: `X-{9..1}` counts wrongly | write `X-Name-{1..9}`", "signature.header: write between one and"],
+            vec!["signature.header: `X-{9..1}` is not a valid range of headers | write `X-Name-{1..9}`", "signature.header: there must be between 1 and"],
         ),
         (
             "{ scheme: token, algorithm: sha256, signature: { query: token, encoding: hex } }".to_owned(),
-            vec!["algorithm: `algorithm` belongs to the scheme hmac", "signature.encoding: `encoding` belongs to the scheme hmac"],
+            vec!["algorithm: `algorithm` works with the scheme `hmac` only", "signature.encoding: `encoding` works with the scheme `hmac` only"],
         ),
         (
             "{ scheme: basic, signature: { header: X } }".to_owned(),
-            vec!["signature: `signature` belongs to the scheme hmac | `basic` reads"],
+            vec!["signature: `signature` works with the scheme `hmac` only | leave it out: `basic` always reads"],
         ),
     ] {
         let told = told(&written, None);
@@ -186,7 +188,7 @@ fn headers_are_counted_out() {
     );
     assert_eq!(
         twice,
-        ["signature.header: a header is there twice | name each once"]
+        ["signature.header: a header is listed twice | list each header once"]
     );
 }
 
@@ -223,17 +225,17 @@ fn names_repeats_expectations_and_the_body_are_places_too() {
     for (written, want) in [
         (format!("{body}\"{{body}}\" }}"), "signed_content: the signature would cover itself"),
         (format!("{body}\"{{json:/s/sig}}\" }}"), "signed_content: the signature would cover itself"),
-        ("{ scheme: token, signature: { json: /token } }".to_owned(), "signature.json: `json` belongs to the scheme hmac"),
+        ("{ scheme: token, signature: { json: /token } }".to_owned(), "signature.json: `json` works with the scheme `hmac` only"),
         (
             "{ scheme: token, signature: { header: X, repeated: true } }".to_owned(),
-            "signature.repeated: `repeated` belongs to the scheme hmac",
+            "signature.repeated: `repeated` works with the scheme `hmac` only",
         ),
-        (format!("{ACME} delivery_id: {{ header: [X-Id, Authorization] }} }}"), "delivery_id: the Authorization header is a secret"),
-        (format!("{ACME} delivery_id: {{ header: [] }} }}"), "delivery_id.header: write between one and 100 headers"),
-        ("{ scheme: token, signature: { header: X, expect: { x: a } } }".to_owned(), "signature.expect.x: this header is there twice"),
+        (format!("{ACME} delivery_id: {{ header: [X-Id, Authorization] }} }}"), "delivery_id: the Authorization header must stay secret"),
+        (format!("{ACME} delivery_id: {{ header: [] }} }}"), "delivery_id.header: there must be between 1 and 100 headers"),
+        ("{ scheme: token, signature: { header: X, expect: { x: a } } }".to_owned(), "signature.expect.x: this header is listed twice"),
         (
             "{ scheme: token, signature: { header: X, expect: { Y: \" 1\" } } }".to_owned(),
-            "signature.expect.Y: no header can have this value",
+            "signature.expect.Y: a header cannot have this value",
         ),
         (
             "{ scheme: hmac, algorithm: sha256, signature: { query: s, encoding: hex, repeated: true } }".to_owned(),
@@ -249,7 +251,7 @@ fn names_repeats_expectations_and_the_body_are_places_too() {
         Some(&stripe),
     );
     assert!(
-        matches!(repeated.as_slice(), [one] if one.starts_with("timestamp: the signature header has no such place")),
+        matches!(repeated.as_slice(), [one] if one.starts_with("timestamp: the signature header cannot contain the time there")),
         "{repeated:#?}"
     );
 }

@@ -1,0 +1,129 @@
+//! Recognises texts that may be secrets, so that no report shows them.
+use std::collections::HashSet;
+
+use crate::config::diagnostic::{Place, Step, looks_random};
+use crate::config::yaml_tree::{Node, Spanned};
+
+/// Returns the lines of a file that may contain a secret.
+pub(super) fn suspect_lines(tree: &Spanned, file: usize) -> HashSet<usize> {
+    let mut suspect = HashSet::new();
+    tree.scalars(&Place::root(file), &mut |place, spanned, text| {
+        if may_be_secret(&place.path, text) {
+            suspect.extend(spanned.area.line..=spanned.area.end_line);
+        }
+    });
+    keys_that_may_be_secret(tree, false, &mut suspect);
+    suspect
+}
+
+/// Returns whether a line of a file that is not valid YAML, or one of the lines that it belongs to, mentions secrets.
+pub(super) fn may_hide_a_secret(text: &str, lines: &[&str], line: usize) -> bool {
+    let mentions = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        ["secret", "token", "inline", "insecure", "password", "key"]
+            .iter()
+            .any(|word| text.contains(word))
+    };
+    if text.to_ascii_lowercase().contains("inline") {
+        return true;
+    }
+    let depth = |text: &str| text.len() - text.trim_start_matches([' ', '-', '\t']).len();
+    let Some(mut least) = lines
+        .get(line.saturating_sub(1))
+        .map(|text| depth(text) + 1)
+    else {
+        return false;
+    };
+    for text in lines
+        .iter()
+        .take(line)
+        .rev()
+        .filter(|text| !text.trim().is_empty())
+    {
+        if depth(text) < least {
+            if mentions(text) {
+                return true;
+            }
+            least = depth(text);
+        }
+    }
+    false
+}
+
+/// Returns whether a scalar may be a secret that was written into the config, on purpose or by accident.
+fn may_be_secret(path: &[Step], text: &str) -> bool {
+    if looks_random(text)
+        || text
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest.contains('@'))
+    {
+        return true;
+    }
+    let near_secrets = path
+        .iter()
+        .any(|step| matches!(step, Step::Key(key) if is_secretive(key)));
+    let key = match path.last() {
+        Some(Step::Key(key)) => key.as_str(),
+        Some(Step::Index(_)) | None => "",
+    };
+    if !near_secrets || key == "secret_encoding" || key == "secret_suffix" || key == "keep_token" {
+        return false;
+    }
+    match key {
+        "name" | "encoding" | "allow_whitespace" | "not_before" | "expires" => false,
+        "by" => !text.starts_with('{') && !text.starts_with("header:"),
+        "env" => !is_variable(text),
+        "file" | "dir" => !text.contains(['/', '.']) || text.contains(['=', '+']),
+        _ => !matches!(text, "" | "true" | "false" | "null" | "~"),
+    }
+}
+
+/// Adds the lines of keys that may be secrets themselves.
+fn keys_that_may_be_secret(value: &Spanned, near_secrets: bool, suspect: &mut HashSet<usize>) {
+    match &value.node {
+        Node::Scalar { .. } => {}
+        Node::List(items) => items
+            .iter()
+            .for_each(|item| keys_that_may_be_secret(item, near_secrets, suspect)),
+        Node::Map(entries) => {
+            for entry in entries {
+                let is_word = entry
+                    .key
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                if near_secrets && !is_word {
+                    suspect.insert(entry.key_area.line);
+                }
+                keys_that_may_be_secret(
+                    &entry.value,
+                    near_secrets || is_secretive(&entry.key),
+                    suspect,
+                );
+            }
+        }
+    }
+}
+
+/// Returns whether the values under this key may be secrets.
+pub(super) fn is_secretive(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    // A longer key is not a typo of a known one, and measuring the distance would cost memory by its length.
+    if key.len() > 64 {
+        return true;
+    }
+    key == "sign"
+        || ["secret", "token", "inline", "insecure", "password"]
+            .iter()
+            .any(|word| key.contains(word))
+        || strsim::damerau_levenshtein(&key, "insecure_inline") <= 4
+        || strsim::damerau_levenshtein(&key, "secrets") <= 2
+}
+
+/// Returns whether the text looks like the name of an environment variable, which a secret does not.
+pub(super) fn is_variable(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
