@@ -29,7 +29,7 @@ fn answered(status: u16, asked: Option<u64>) -> LastAttempt {
 }
 
 #[test]
-fn what_is_nonsense_cannot_be_made() {
+fn invalid_schedules_are_refused() {
     let good = Backoff {
         initial: secs(5),
         factor: 2.0,
@@ -100,7 +100,7 @@ fn the_bound_doubles_up_to_the_greatest() {
 }
 
 #[test]
-fn a_list_is_followed_as_written() {
+fn fixed_waits_are_used_as_written() {
     let schedule = Schedule::fixed([secs(5), secs(300)], DAY).unwrap();
     assert_eq!(schedule.max_attempts(), Some(3));
     for random in [0, u64::MAX] {
@@ -120,7 +120,7 @@ fn a_list_is_followed_as_written() {
 }
 
 #[test]
-fn statuses_decide() {
+fn final_statuses_end_the_schedule() {
     let schedule = growing(3).ending_on([StatusCode::NOT_FOUND]);
     let verdict = |last| schedule.decide(after(1, secs(1)), last, 0);
     for status in [200, 202, 204, 299] {
@@ -147,7 +147,7 @@ fn statuses_decide() {
 }
 
 #[test]
-fn a_wait_that_is_asked_for_is_kept_within_reason() {
+fn retry_after_is_bounded() {
     let schedule = growing(9);
     let verdict =
         |status, asked, age| schedule.decide(after(1, age), answered(status, Some(asked)), 0);
@@ -187,7 +187,7 @@ fn a_wait_that_is_asked_for_is_kept_within_reason() {
 }
 
 #[test]
-fn the_last_try_comes_at_the_end_of_the_age() {
+fn last_attempt_is_at_the_end_of_the_age() {
     let schedule = Schedule::fixed([secs(100)], secs(60)).unwrap();
     let verdict = |age| schedule.decide(after(1, secs(age)), LastAttempt::NoAnswer, 0);
     assert_eq!(verdict(20), RetryDecision::RetryIn(secs(40)));
@@ -273,7 +273,7 @@ proptest! {
     }
 
     #[test]
-    fn it_ends(schedule in schedules(), last in last(), random in any::<u64>()) {
+    fn every_schedule_ends(schedule in schedules(), last in last(), random in any::<u64>()) {
         let (mut age, mut attempts) = (Duration::ZERO, 1);
         while let RetryDecision::RetryIn(wait) = schedule.decide(RetryState { attempts, age }, last, random) {
             age += wait;
@@ -285,7 +285,7 @@ proptest! {
         }
     }
 
-    /// However long the wait that an app asks for, a delivery that has attempts and time left gets its next attempt.
+    /// A delivery that has attempts and time left gets its next attempt, whatever delay the app asks for.
     #[test]
     fn a_long_retry_after_never_ends_a_delivery(schedule in schedules(), age in any::<u64>(), status in prop_oneof![Just(429), Just(503)], asked in any::<u64>()) {
         let standing = RetryState { attempts: 1, age: Duration::from_millis(age) };

@@ -19,7 +19,7 @@ fn candidate(target: u32, upstream: &str, room: Room, slots: u32, tokens: u32) -
 }
 
 #[test]
-fn the_tightest_bound_counts() {
+fn tightest_bound_applies() {
     let paused = |target, pause| Candidate {
         pause,
         ..candidate(target, "p", Room::All, 5, 5)
@@ -81,7 +81,7 @@ fn a_round_is_bounded_in_all() {
 }
 
 #[test]
-fn a_target_holds_at_most_what_is_free() {
+fn target_takes_at_most_the_free_memory() {
     let may = |target: usize, total: usize| {
         Share {
             target: target * MIB,
@@ -107,7 +107,7 @@ fn a_target_holds_at_most_what_is_free() {
 }
 
 #[test]
-fn kinds_take_turns() {
+fn first_attempts_and_retries_take_turns() {
     let taken = |firsts: &[u32], retries: &[u32], turn, count| {
         let mut share = Share::default();
         take(
@@ -147,7 +147,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     )
 }
 
-/// A target as the rounds below see it: the sizes of what is due, of each kind, and what is under way.
+/// A model of a target: the sizes of the due deliveries of each kind, and the attempts under way.
 #[derive(Clone, Debug, Default)]
 struct Model {
     slots: u32,
@@ -167,7 +167,7 @@ impl Model {
     }
 }
 
-/// One round over the ring, from the target after the last one served; what each began.
+/// Makes one round over the ring, from the target after the last one served. Returns what each began.
 fn round(targets: &mut BTreeMap<u32, Model>, after: &mut Option<u32>) -> Vec<(u32, Turn, usize)> {
     let begin = after.map_or(0, |after| after + 1);
     let ring: Vec<u32> = targets
@@ -228,7 +228,7 @@ fn round(targets: &mut BTreeMap<u32, Model>, after: &mut Option<u32>) -> Vec<(u3
 proptest! {
     /// No target gets more than it may; each that may have some and is neither paused nor behind a breaker gets some, whatever the others do.
     #[test]
-    fn nobody_is_passed_over(all in candidates()) {
+    fn every_eligible_target_gets_an_attempt(all in candidates()) {
         let chosen = choose(&all);
         for one in &all {
             let count = chosen.iter().find(|choice| choice.target == one.target).map_or(0, |choice| choice.count);

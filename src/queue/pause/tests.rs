@@ -20,7 +20,7 @@ fn answered(status: u16) -> Outcome {
     Outcome::Answered(StatusCode::from_u16(status).unwrap())
 }
 
-/// A target that five attempts of three deliveries have paused at `now`.
+/// Returns a target that five attempts of three deliveries have paused at `now`.
 fn paused(now: Instant, asked: Option<Duration>) -> Pause {
     let mut pause = Pause::default();
     for delivery in [1, 2, 3, 1, 2] {
@@ -218,9 +218,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens: it pauses by the rule and by nothing else, for a minute at most, one probe is out at most, and it never gets stuck.
+    /// In any sequence of attempts, the target pauses by the rule alone and for at most a minute, at most one probe is under way, and the pause
+    /// can always end.
     #[test]
-    fn it_pauses_by_the_rule_and_never_gets_stuck(steps in prop::collection::vec(step(), 0..120)) {
+    fn pause_follows_the_rule_and_always_ends(steps in prop::collection::vec(step(), 0..120)) {
         let (mut now, mut pause, mut out) = (SystemClock.mono(), Pause::default(), None);
         // the deliveries of attempts since the last answer that said the app is away
         let (mut row, mut is_paused) = (Vec::new(), false);

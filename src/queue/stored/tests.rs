@@ -53,7 +53,7 @@ fn delivery(target: &'static str, proof: Option<StoredProof>) -> Delivery {
 }
 
 #[test]
-fn what_is_kept_comes_out_as_it_went_in() {
+fn stored_delivery_is_restored_unchanged() {
     for proof in [
         None,
         Some(proof()),
@@ -102,7 +102,7 @@ fn what_is_kept_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn a_secret_that_came_with_the_request_is_not_kept() {
+fn secrets_in_the_request_are_not_stored() {
     let name = HeaderName::from_static("x-token");
     let before = delivery("/in/a%20b?x=1&to%6ben=the+secret&y", Some(proof()));
     let secrets = SecretLocations {
@@ -124,7 +124,7 @@ fn a_secret_that_came_with_the_request_is_not_kept() {
 }
 
 #[test]
-fn what_is_no_record_of_ours_is_refused() {
+fn foreign_records_are_refused() {
     let whole = record(
         &delivery("/in/a", None),
         &SecretLocations::default(),
