@@ -8,7 +8,7 @@ use crate::clock::{Dates, Now};
 use crate::config::snapshot::WebhookRoute;
 use crate::delivery::{AttemptContext, Delivery};
 use crate::queue::attempt::{delivery_id, lease_of};
-use crate::queue::choose::Room;
+use crate::queue::choose::Admission;
 use crate::queue::stored::{self, Unreadable};
 use crate::store::Held;
 use crate::store::queue::{Next, Stored, TargetId};
@@ -70,7 +70,7 @@ impl App {
 
     /// Reserves a slot for a delivery of `bytes` that has just arrived, if it may be attempted at once.
     pub(crate) fn reserve(&self, bytes: usize, now: Instant) -> Option<AttemptSlot> {
-        if self.upstream.room(now) != Room::All {
+        if self.upstream.admission(now) != Admission::All {
             return None;
         }
         self.target.begin(bytes, now)

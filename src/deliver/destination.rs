@@ -9,7 +9,7 @@ use super::report::{AttemptReport, SendResult};
 use super::target::{PauseChange, Target};
 use crate::clock::{Clock, Dates, Now};
 use crate::delivery::Delivery;
-use crate::queue::choose::Room;
+use crate::queue::choose::Admission;
 use crate::queue::stored::Unreadable;
 use crate::retry::Schedule;
 use crate::store::queue::{Stored, TargetId};
@@ -88,10 +88,10 @@ impl Destination {
     }
 
     /// Returns what the circuit breakers of its upstream let through.
-    pub(super) fn room(&self, now: Instant) -> Room {
+    pub(super) fn admission(&self, now: Instant) -> Admission {
         match self {
-            Self::App(app) => app.upstream().room(now),
-            Self::Alarms(_) => Room::All,
+            Self::App(app) => app.upstream().admission(now),
+            Self::Alarms(_) => Admission::All,
         }
     }
 

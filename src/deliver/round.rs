@@ -9,7 +9,7 @@ use super::attempt::attempt_leased;
 use super::destination::Destination;
 use super::target::AttemptSlot;
 use super::worker::Worker;
-use crate::queue::choose::{Candidate, Choice, PER_TARGET, Room, choose};
+use crate::queue::choose::{Admission, Candidate, Choice, PER_TARGET, choose};
 use crate::store::StoreError;
 use crate::store::queue::{TargetId, Wanted};
 use crate::store::turns::{Share, Turn};
@@ -131,7 +131,7 @@ fn in_turn(mut due: Vec<Due<'_>>) -> Vec<Due<'_>> {
 fn may_probe(choice: &Choice, candidates: &[Candidate], slots: &mut Slots, now: Instant) -> bool {
     let ends_pause = candidates
         .iter()
-        .any(|candidate| candidate.target == choice.target && candidate.pause == Room::Probe);
+        .any(|candidate| candidate.target == choice.target && candidate.pause == Admission::Probe);
     !ends_pause
         || slots
             .get_mut(&choice.target)
@@ -180,8 +180,8 @@ impl Due<'_> {
         Candidate {
             target: self.id,
             upstream: self.destination.upstream_name(),
-            room: self.destination.room(now),
-            pause: target.pause().room(now),
+            admission: self.destination.admission(now),
+            pause: target.pause().admission(now),
             slots,
             tokens: target.take(slots, now),
         }

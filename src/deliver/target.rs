@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::config::snapshot::{Deliver, UpstreamAddress};
 use crate::limit::Buckets;
-use crate::queue::choose::Room;
+use crate::queue::choose::Admission;
 use crate::queue::pause::{Pause, Probe, Signal};
 use crate::store::queue::{Subject, TargetId};
 use crate::store::turns::{Share, Turn};
@@ -206,7 +206,7 @@ impl Target {
         if self.has_backlog() {
             return None;
         }
-        let is_running = self.pause().room(now) == Room::All;
+        let is_running = self.pause().admission(now) == Admission::All;
         let slot = self
             .slot()
             .filter(|_| is_running && self.has_room_for(bytes) && self.take(1, now) == 1);

@@ -11,7 +11,7 @@ const PER_ROUND: u32 = 512;
 
 /// The attempts that a circuit breaker, or the pause of a target, lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
+pub enum Admission {
     /// All attempts.
     All,
     /// One attempt, to find out whether the target is available again.
@@ -28,9 +28,9 @@ pub struct Candidate {
     /// The name of its upstream; several targets may have the same.
     pub upstream: Arc<str>,
     /// The attempts that its upstream's breaker lets through.
-    pub room: Room,
+    pub admission: Admission,
     /// The attempts that its own pause lets through.
-    pub pause: Room,
+    pub pause: Admission,
     /// The free slots for attempts at the same time.
     pub slots: u32,
     /// The attempts that its rate lets begin now.
@@ -56,19 +56,19 @@ pub fn choose(candidates: &[Candidate]) -> Vec<Choice> {
     for Candidate {
         target,
         upstream,
-        room,
+        admission,
         pause,
         slots,
         tokens,
     } in candidates
     {
         let most = (*slots).min(*tokens).min(PER_TARGET).min(left);
-        let (count, is_probe) = match (room, pause) {
-            (Room::None, _) | (_, Room::None) => (0, false),
-            (Room::All, Room::All) => (most, false),
-            (Room::All, Room::Probe) => (most.min(1), true),
-            (Room::Probe, _) if most > 0 && probed.insert(upstream) => (1, true),
-            (Room::Probe, _) => (0, false),
+        let (count, is_probe) = match (admission, pause) {
+            (Admission::None, _) | (_, Admission::None) => (0, false),
+            (Admission::All, Admission::All) => (most, false),
+            (Admission::All, Admission::Probe) => (most.min(1), true),
+            (Admission::Probe, _) if most > 0 && probed.insert(upstream) => (1, true),
+            (Admission::Probe, _) => (0, false),
         };
         if count > 0 {
             left -= count;

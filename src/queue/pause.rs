@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use crate::delivery::{Fault, Outcome};
-use crate::queue::choose::Room;
+use crate::queue::choose::Admission;
 use crate::store::queue::Subject;
 
 /// The number of attempts in a row that pause a target.
@@ -92,13 +92,13 @@ impl Default for State {
 
 impl Pause {
     /// Returns which attempts the pause lets begin at `now`.
-    pub fn room(&self, now: Instant) -> Room {
+    pub fn admission(&self, now: Instant) -> Admission {
         match &self.state {
-            State::Running(_) => Room::All,
+            State::Running(_) => Admission::All,
             State::Paused {
                 until, probe: None, ..
-            } if now >= *until => Room::Probe,
-            State::Paused { .. } => Room::None,
+            } if now >= *until => Admission::Probe,
+            State::Paused { .. } => Admission::None,
         }
     }
 

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::snapshot::Breaker as Policy;
 use crate::delivery::{Fault, Outcome};
-use crate::queue::choose::Room;
+use crate::queue::choose::Admission;
 
 /// How long others wait before they ask again while a probe is out.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
@@ -184,14 +184,14 @@ impl Breaker {
     }
 
     /// Returns what [`Self::admit`] would permit at `now`.
-    pub fn room(&self, now: Instant) -> Room {
+    pub fn admission(&self, now: Instant) -> Admission {
         let inner = self.lock();
         match inner.state {
-            State::Closed { .. } => Room::All,
+            State::Closed { .. } => Admission::All,
             State::Open { .. } | State::HalfOpen { .. } if inner.shut_for(now).is_zero() => {
-                Room::Probe
+                Admission::Probe
             }
-            State::Open { .. } | State::HalfOpen { .. } => Room::None,
+            State::Open { .. } | State::HalfOpen { .. } => Admission::None,
         }
     }
 

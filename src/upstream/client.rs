@@ -14,7 +14,7 @@ use super::wire::{Bounds, Failure, Wire};
 use crate::clock::Clock;
 use crate::config::snapshot::{Upstream, WebhookRoute};
 use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFacts};
-use crate::queue::choose::Room;
+use crate::queue::choose::Admission;
 
 pub use super::answer::{announces_content, has_no_content};
 pub use super::trust::Unusable;
@@ -180,11 +180,14 @@ impl RouteClient {
     }
 
     /// Returns what may be sent at `now`: what both the address and the handler permit.
-    pub fn room(&self, now: Instant) -> Room {
-        match (self.handler.room(now), self.client.breaker().room(now)) {
-            (Room::None, _) | (_, Room::None) => Room::None,
-            (Room::Probe, _) | (_, Room::Probe) => Room::Probe,
-            (Room::All, Room::All) => Room::All,
+    pub fn admission(&self, now: Instant) -> Admission {
+        match (
+            self.handler.admission(now),
+            self.client.breaker().admission(now),
+        ) {
+            (Admission::None, _) | (_, Admission::None) => Admission::None,
+            (Admission::Probe, _) | (_, Admission::Probe) => Admission::Probe,
+            (Admission::All, Admission::All) => Admission::All,
         }
     }
 

@@ -7,12 +7,18 @@ use crate::store::turns::{MEMORY, Share, Turn, take};
 
 const MIB: usize = 1 << 20;
 
-fn candidate(target: u32, upstream: &str, room: Room, slots: u32, tokens: u32) -> Candidate {
+fn candidate(
+    target: u32,
+    upstream: &str,
+    admission: Admission,
+    slots: u32,
+    tokens: u32,
+) -> Candidate {
     Candidate {
         target: TargetId(target),
         upstream: upstream.into(),
-        room,
-        pause: Room::All,
+        admission,
+        pause: Admission::All,
         slots,
         tokens,
     }
@@ -22,27 +28,27 @@ fn candidate(target: u32, upstream: &str, room: Room, slots: u32, tokens: u32) -
 fn tightest_bound_applies() {
     let paused = |target, pause| Candidate {
         pause,
-        ..candidate(target, "p", Room::All, 5, 5)
+        ..candidate(target, "p", Admission::All, 5, 5)
     };
     let chosen = choose(&[
-        candidate(1, "a", Room::All, 3, 9),
-        candidate(2, "a", Room::All, 9, 2),
-        candidate(3, "a", Room::All, 1000, 1000),
-        candidate(4, "a", Room::All, 0, 5),
-        candidate(5, "b", Room::None, 5, 5),
-        candidate(6, "c", Room::Probe, 0, 5),
-        candidate(7, "c", Room::Probe, 5, 5),
-        candidate(8, "c", Room::Probe, 5, 5),
-        paused(9, Room::None),
-        paused(10, Room::Probe),
-        paused(11, Room::Probe),
+        candidate(1, "a", Admission::All, 3, 9),
+        candidate(2, "a", Admission::All, 9, 2),
+        candidate(3, "a", Admission::All, 1000, 1000),
+        candidate(4, "a", Admission::All, 0, 5),
+        candidate(5, "b", Admission::None, 5, 5),
+        candidate(6, "c", Admission::Probe, 0, 5),
+        candidate(7, "c", Admission::Probe, 5, 5),
+        candidate(8, "c", Admission::Probe, 5, 5),
+        paused(9, Admission::None),
+        paused(10, Admission::Probe),
+        paused(11, Admission::Probe),
         Candidate {
-            pause: Room::None,
-            ..candidate(12, "d", Room::Probe, 5, 5)
+            pause: Admission::None,
+            ..candidate(12, "d", Admission::Probe, 5, 5)
         },
         Candidate {
-            pause: Room::Probe,
-            ..candidate(13, "d", Room::Probe, 5, 5)
+            pause: Admission::Probe,
+            ..candidate(13, "d", Admission::Probe, 5, 5)
         },
     ]);
     let of = |target, count, is_probe| Choice {
@@ -68,7 +74,7 @@ fn tightest_bound_applies() {
 #[test]
 fn a_round_is_bounded_in_all() {
     let all: Vec<_> = (0..20)
-        .map(|target| candidate(target, "a", Room::All, 64, 64))
+        .map(|target| candidate(target, "a", Admission::All, 64, 64))
         .collect();
     let chosen = choose(&all);
     assert_eq!(
@@ -132,19 +138,28 @@ fn first_attempts_and_retries_take_turns() {
 }
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
-    let room = || prop_oneof![Just(Room::All), Just(Room::Probe), Just(Room::None)];
-    prop::collection::vec((0..3_u32, room(), room(), 0..200_u32, 0..200_u32), 0..20).prop_map(
-        |all| {
-            let all = all.into_iter().zip(0..);
-            let one = |((upstream, room, pause, slots, tokens), target): ((u32, _, _, _, _), _)| {
+    let admission = || {
+        prop_oneof![
+            Just(Admission::All),
+            Just(Admission::Probe),
+            Just(Admission::None)
+        ]
+    };
+    prop::collection::vec(
+        (0..3_u32, admission(), admission(), 0..200_u32, 0..200_u32),
+        0..20,
+    )
+    .prop_map(|all| {
+        let all = all.into_iter().zip(0..);
+        let one =
+            |((upstream, admission, pause, slots, tokens), target): ((u32, _, _, _, _), _)| {
                 Candidate {
                     pause,
-                    ..candidate(target, &upstream.to_string(), room, slots, tokens)
+                    ..candidate(target, &upstream.to_string(), admission, slots, tokens)
                 }
             };
-            all.map(one).collect()
-        },
-    )
+        all.map(one).collect()
+    })
 }
 
 /// A model of a target: the sizes of the due deliveries of each kind, and the attempts under way.
@@ -183,7 +198,7 @@ fn round(targets: &mut BTreeMap<u32, Model>, after: &mut Option<u32>) -> Vec<(u3
             candidate(
                 *id,
                 &id.to_string(),
-                Room::All,
+                Admission::All,
                 one.slots - u32::try_from(one.under_way.len()).unwrap(),
                 u32::MAX,
             )
@@ -234,15 +249,15 @@ proptest! {
             let count = chosen.iter().find(|choice| choice.target == one.target).map_or(0, |choice| choice.count);
             prop_assert!(count <= one.slots && count <= one.tokens);
             let may = one.slots > 0 && one.tokens > 0;
-            match (one.room, one.pause) {
-                (Room::None, _) | (_, Room::None) => prop_assert_eq!(count, 0),
-                (Room::All, Room::All) if chosen.iter().map(|choice| choice.count).sum::<u32>() < PER_ROUND => prop_assert_eq!(count > 0, may),
-                (Room::All, Room::All) => {}
-                (Room::Probe, _) | (_, Room::Probe) => prop_assert!(count <= 1),
+            match (one.admission, one.pause) {
+                (Admission::None, _) | (_, Admission::None) => prop_assert_eq!(count, 0),
+                (Admission::All, Admission::All) if chosen.iter().map(|choice| choice.count).sum::<u32>() < PER_ROUND => prop_assert_eq!(count > 0, may),
+                (Admission::All, Admission::All) => {}
+                (Admission::Probe, _) | (_, Admission::Probe) => prop_assert!(count <= 1),
             }
         }
         for upstream in ["0", "1", "2"] {
-            let of = |choice: &&Choice| all.iter().any(|one| one.target == choice.target && &*one.upstream == upstream && one.room == Room::Probe);
+            let of = |choice: &&Choice| all.iter().any(|one| one.target == choice.target && &*one.upstream == upstream && one.admission == Admission::Probe);
             prop_assert!(chosen.iter().filter(of).count() <= 1);
         }
     }

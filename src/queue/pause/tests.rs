@@ -82,22 +82,30 @@ fn five_in_a_row_of_three_deliveries_pause() {
     for delivery in [1, 2, 1, 2, 1, 2, 1] {
         pause.record(Signal::Unavailable(None), of(delivery), None, OPEN, now);
     }
-    assert_eq!(pause.room(now), Room::All, "two deliveries, however often");
+    assert_eq!(
+        pause.admission(now),
+        Admission::All,
+        "two deliveries, however often"
+    );
     pause.record(Signal::Answered, of(9), None, OPEN, now);
     for delivery in [1, 2, 3, 4] {
         pause.record(Signal::Unavailable(None), of(delivery), None, OPEN, now);
     }
-    assert_eq!(pause.room(now), Room::All, "four");
+    assert_eq!(pause.admission(now), Admission::All, "four");
     pause.record(Signal::NoAnswer, of(5), None, OPEN, now);
     assert_eq!(
-        (pause.room(now), pause.remaining(now)),
-        (Room::All, None),
+        (pause.admission(now), pause.remaining(now)),
+        (Admission::All, None),
         "the breaker judges a timeout"
     );
     pause.record(Signal::Unavailable(None), of(5), None, OPEN, now);
     assert_eq!(
-        (pause.room(now), pause.shut_for(now), pause.remaining(now)),
-        (Room::None, OPEN, Some(OPEN))
+        (
+            pause.admission(now),
+            pause.shut_for(now),
+            pause.remaining(now)
+        ),
+        (Admission::None, OPEN, Some(OPEN))
     );
     assert_eq!(pause.begin_probe(now), None);
 }
@@ -109,16 +117,16 @@ fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
     for (delivery, wait) in (4..).zip([5, 10, 20, 40, 60, 60]) {
         assert_eq!(pause.shut_for(now), SECOND * wait);
         now += SECOND * wait;
-        assert_eq!(pause.room(now), Room::Probe);
+        assert_eq!(pause.admission(now), Admission::Probe);
         let probe = pause.begin_probe(now);
         assert_eq!(
             (
                 probe.is_some(),
                 pause.begin_probe(now),
-                pause.room(now),
+                pause.admission(now),
                 pause.shut_for(now)
             ),
-            (true, None, Room::None, SECOND)
+            (true, None, Admission::None, SECOND)
         );
         let sign = if delivery == 5 {
             Signal::NoAnswer
@@ -135,8 +143,8 @@ fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
     let probe = pause.begin_probe(now + MAX_PAUSE);
     pause.record(Signal::Answered, of(99), probe, OPEN, now + MAX_PAUSE);
     assert_eq!(
-        (pause.room(now + MAX_PAUSE), pause.failed()),
-        (Room::All, None)
+        (pause.admission(now + MAX_PAUSE), pause.failed()),
+        (Admission::All, None)
     );
 }
 
@@ -186,7 +194,11 @@ fn a_probe_that_was_not_sent_is_given_back() {
     pause.release(probe);
     let next = pause.begin_probe(later).unwrap();
     pause.release(probe);
-    assert_eq!(pause.room(later), Room::None, "an old one frees nothing");
+    assert_eq!(
+        pause.admission(later),
+        Admission::None,
+        "an old one frees nothing"
+    );
     pause.record(Signal::Unavailable(None), of(4), Some(probe), OPEN, later);
     assert_eq!(pause.shut_for(later), SECOND, "nor does it count");
     pause.record(Signal::Unavailable(None), of(4), Some(next), OPEN, later);
@@ -229,7 +241,7 @@ proptest! {
             match step {
                 Step::Passes(seconds) => now += SECOND * u32::try_from(seconds).unwrap(),
                 Step::Probe => {
-                    let free = pause.room(now) == Room::Probe;
+                    let free = pause.admission(now) == Admission::Probe;
                     let probe = pause.begin_probe(now);
                     prop_assert_eq!(probe.is_some(), free);
                     prop_assert!(probe.is_none() || out.is_none(), "two at once");
@@ -268,7 +280,7 @@ proptest! {
             prop_assert_eq!(pause.remaining(now).is_some(), is_paused);
             prop_assert!(pause.shut_for(now) <= MAX_PAUSE);
             // once the pause is over and no probe is out, one may begin
-            prop_assert_eq!(pause.room(now + MAX_PAUSE) == Room::Probe, is_paused && out.is_none());
+            prop_assert_eq!(pause.admission(now + MAX_PAUSE) == Admission::Probe, is_paused && out.is_none());
         }
     }
 }

@@ -169,21 +169,21 @@ fn one_probe_at_a_time_decides() {
     assert_eq!(
         (
             breaker.admit(later, LIMIT).unwrap_err(),
-            breaker.room(later)
+            breaker.admission(later)
         ),
-        (SECOND, Room::None)
+        (SECOND, Admission::None)
     );
     probe.record(REFUSED, later);
     assert_eq!(breaker.admit(later, LIMIT).unwrap_err(), 5 * SECOND);
     let again = later + 5 * SECOND;
-    assert_eq!(breaker.room(again), Room::Probe);
+    assert_eq!(breaker.admission(again), Admission::Probe);
     breaker
         .admit(again, LIMIT)
         .unwrap()
         .record(Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR), again);
     assert_eq!(
-        (breaker.state(again), breaker.room(again)),
-        (Shown::Closed { failures: 0 }, Room::All)
+        (breaker.state(again), breaker.admission(again)),
+        (Shown::Closed { failures: 0 }, Admission::All)
     );
 }
 
@@ -192,7 +192,7 @@ fn a_probe_that_never_ends_loses_its_permit() {
     let (breaker, later) = opened();
     let first = breaker.admit(later, LIMIT).unwrap();
     assert!(breaker.admit(later + LIMIT - SECOND, LIMIT).is_err());
-    assert_eq!(breaker.room(later + LIMIT), Room::Probe);
+    assert_eq!(breaker.admission(later + LIMIT), Admission::Probe);
     let second = breaker.admit(later + LIMIT, LIMIT).unwrap();
     // neither the result of the first nor its end has a part in the second
     first.record(REFUSED, later + LIMIT);
@@ -293,11 +293,11 @@ proptest! {
                 // whatever was a probe is over
                 out.iter_mut().for_each(|out| out.probe_until = None);
             }
-            let room = breaker.room(now);
+            let admission = breaker.admission(now);
             match step {
                 0..=2 => {
                     let given = breaker.admit(now, limit);
-                    prop_assert_eq!(given.is_ok(), room != Room::None);
+                    prop_assert_eq!(given.is_ok(), admission != Admission::None);
                     prop_assert_eq!(given.is_ok(), given.as_ref().err().is_none_or(Duration::is_zero));
                     if let Ok(permit) = given {
                         out.push(Out { permit: Some(permit), probe_until: (!closed).then(|| now + limit) });
