@@ -35,7 +35,7 @@ pub(super) struct Progress {
     pub(super) planned: u64,
     pub(super) counted: bool,
     pub(super) done: u64,
-    pub(super) handed_on: u64,
+    pub(super) delivered: u64,
     pub(super) failed: u64,
     pub(super) skipped: u64,
     pub(super) rate: f64,
@@ -145,7 +145,7 @@ impl Job {
             who,
             ..
         } = &self.order;
-        let seen = progress.handed_on + progress.failed + progress.skipped;
+        let seen = progress.delivered + progress.failed + progress.skipped;
         Replay {
             id: self.id.clone(),
             state: progress.state,
@@ -153,7 +153,7 @@ impl Job {
             planned: progress.planned,
             counting: !progress.counted && progress.state == ReplayState::Running,
             done: progress.done,
-            delivered: progress.handed_on,
+            delivered: progress.delivered,
             failed: progress.failed,
             skipped: progress.skipped,
             not_attempted: progress.planned.saturating_sub(seen),

@@ -36,7 +36,7 @@ pub(super) async fn run(access: StoreAccess, job: Arc<Job>) {
         End::Stopped(why) => (ReplayState::Stopped, Some(why)),
         End::Cancelled(who) => (ReplayState::Cancelled, Some(format!("stopped by {who}"))),
     };
-    tracing::info!(replay = job.id(), state = ?progress.state, handed_on = progress.handed_on, failed = progress.failed, "replay ended");
+    tracing::info!(replay = job.id(), state = ?progress.state, delivered = progress.delivered, failed = progress.failed, "replay ended");
 }
 
 /// Counts the selected deliveries, once.
@@ -215,7 +215,7 @@ impl Run<'_> {
                 None => left.push(one),
                 Some(Ok(())) => {
                     self.failures_in_row = 0;
-                    self.job.progress().handed_on += 1;
+                    self.job.progress().delivered += 1;
                 }
                 Some(Err(outcome)) => {
                     self.failures_in_row += 1;
