@@ -596,10 +596,10 @@ fn each_hop_adds_one_entry_to_the_loop_header() {
 fn the_page_has_every_header_that_changes() {
     use rules::{ANSWERS, RULES, SET};
     let mut page = String::from(
-        "# Headers\n\nThe headers that hookgate removes, sets or replaces. Every other header reaches the other side byte for byte. This page is made from the code.\n\n\
-         Names are compared as CGI-like apps see them: only letters and digits count, and a leading `HTTP_` is cut, so `X_Real_Ip` is `X-Real-IP`. A `*` stands for any text.\n\n\
-         A secret that a route declares (a token, basic auth) is removed as well, unless the route says `keep_token: true`. So is another spelling of a header that the route reads: its signature, signed time, delivery ID, event type, account, keys of rate limits and FIFO lanes, and each header that the signature covers. Several `Cookie` lines become one.\n\n\
-         ## Requests: what becomes of the sender's headers\n\n| header | what happens | why |\n|---|---|---|\n",
+        "# Headers\n\nThe headers that hookgate removes, sets or replaces. It forwards every other header byte for byte. This page is generated from the code.\n\n\
+         Names are compared as CGI-like apps read them: only letters and digits count, and a leading `HTTP_` is ignored, so `X_Real_Ip` is `X-Real-IP`. A `*` matches any text.\n\n\
+         A secret that a route declares (a token, basic auth) is also removed, unless the route says `keep_token: true`. So is every other spelling of a header that the route reads: its signature, signed time, delivery ID, event type, account, keys of rate limits and FIFO lanes, and each header that the signature covers. Several `Cookie` lines are joined to one.\n\n\
+         ## Headers of the sender in requests\n\n| header | treatment | reason |\n|---|---|---|\n",
     );
     for rule in RULES {
         let names: Vec<String> = rule.names.iter().map(|name| format!("`{name}`")).collect();
@@ -610,7 +610,7 @@ fn the_page_has_every_header_that_changes() {
             rule.why
         ));
     }
-    page.push_str("\n## Requests: what hookgate sets\n\n| header | when |\n|---|---|\n");
+    page.push_str("\n## Headers that hookgate sets in requests\n\n| header | when |\n|---|---|\n");
     let quoted = |names: &str| {
         names
             .split(", ")
@@ -621,7 +621,7 @@ fn the_page_has_every_header_that_changes() {
     for (names, when) in SET {
         page.push_str(&format!("| {} | {when} |\n", quoted(names)));
     }
-    page.push_str("\n## Answers\n\n| header | what happens |\n|---|---|\n");
+    page.push_str("\n## Headers of responses\n\n| header | treatment |\n|---|---|\n");
     for (names, what) in ANSWERS {
         page.push_str(&format!("| {} | {what} |\n", quoted(names)));
     }
