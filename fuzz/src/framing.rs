@@ -1,10 +1,27 @@
-//! The bytes of an HTTP/1 connection before the parser, as they are.
+//! The scan of an HTTP/1 connection in front of the parser.
 //!
-//! However they are cut into pieces, the same bytes get through; a head that gets through is read by another parser as well, and alike;
-//! and no line of it ends otherwise than in CR LF.
-use hookgate::gateway::fuzzing::scan;
+//! The same bytes get through however they are split; another parser accepts a head that gets through; and every line of it ends in CR LF.
+use hookgate::listener::framing::Scanner;
 
 const MAX_HEAD: usize = 1024;
+
+/// Scans a connection that arrives in these chunks. Returns the bytes that the parser gets, whether they were cut, and the number of
+/// messages that began.
+fn scan<'b>(chunks: impl IntoIterator<Item = &'b [u8]>, max_head: usize) -> (Vec<u8>, bool, u64) {
+    let mut scanner = Scanner::new(max_head);
+    let mut parsed = Vec::new();
+    for chunk in chunks {
+        match scanner.scan(chunk) {
+            Ok(()) => parsed.extend_from_slice(chunk),
+            Err(cut) => {
+                parsed.extend_from_slice(&chunk[..cut.valid]);
+                parsed.extend_from_slice(cut.ending);
+                return (parsed, true, scanner.messages());
+            }
+        }
+    }
+    (parsed, false, scanner.messages())
+}
 
 pub fn run(bytes: &[u8]) {
     let whole = scan([bytes], MAX_HEAD);
@@ -18,7 +35,7 @@ pub fn run(bytes: &[u8]) {
     let (seen, was_cut, messages) = whole;
     assert!(was_cut || seen == bytes);
     assert_ne!(messages > 0, bytes.is_empty());
-    // what got through gets through again
+    // bytes that got through get through again
     if !was_cut {
         assert!(!scan([&seen[..], b""], MAX_HEAD).1);
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use hookgate::gateway::fuzzing;
+use hookgate::config::snapshot::TrustedProxies;
 use hookgate::headers;
+use hookgate::listener::client_address::{Peer, client};
 use hookgate::request::{Received, RequestHead};
 use hookgate::verify::{
     Algorithm, Format, HmacScheme, Layout, NotAuthentic, Scheme, SecretLocations, Shape,
@@ -251,26 +252,22 @@ fn split(value: &[u8], separator: &[u8]) -> Vec<Vec<u8>> {
     items
 }
 
-/// Who is told to have called: nobody whom the right end of the list does not vouch for.
+/// Checks the client that a list of addresses yields: the rightmost one that is not a trusted proxy.
 fn addresses(headers: &[(HeaderName, HeaderValue)]) {
-    let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-    let is_trusted = |ip: IpAddr| {
-        trusted
-            .iter()
-            .any(|network: &ipnet::IpNet| network.contains(&ip))
+    let trusted = TrustedProxies {
+        networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        unix: false,
     };
+    let is_trusted = |ip: IpAddr| trusted.networks.iter().any(|network| network.contains(&ip));
     let map = request::head("POST", "/", headers.to_vec()).headers;
-    let [proxy, stranger]: [SocketAddr; 2] = [
-        "10.0.0.1:1".parse().unwrap(),
-        "198.51.100.7:1".parse().unwrap(),
-    ];
-    let found = fuzzing::client(Some(stranger), &map, &trusted);
+    let [proxy, stranger]: [IpAddr; 2] = ["10.0.0.1", "198.51.100.7"].map(|ip| ip.parse().unwrap());
+    let found = client(Peer::Direct(stranger), &map, &trusted);
     assert_eq!(
         (found.ip, found.behind_trusted_proxy),
-        (stranger.ip(), false),
-        "a stranger's word counts"
+        (stranger, false),
+        "the headers of an untrusted peer count"
     );
-    let found = fuzzing::client(Some(proxy), &map, &trusted);
+    let found = client(Peer::Direct(proxy), &map, &trusted);
     assert!(found.behind_trusted_proxy && found.ip == found.ip.to_canonical());
     let lines: Vec<&HeaderValue> = headers
         .iter()
@@ -282,7 +279,7 @@ fn addresses(headers: &[(HeaderName, HeaderValue)]) {
         .map(|line| line.to_str().unwrap_or("no address"))
         .collect::<Vec<_>>()
         .join(",");
-    let mut due = proxy.ip();
+    let mut due = proxy;
     for told in joined.rsplit(',').filter(|_| !lines.is_empty()) {
         let told = told.trim();
         let bare = told
@@ -310,7 +307,7 @@ fn addresses(headers: &[(HeaderName, HeaderValue)]) {
         map.get_all(&FORWARDED_FOR).iter().for_each(|value| {
             longer.append(FORWARDED_FOR, value.clone());
         });
-        assert_eq!(fuzzing::client(Some(proxy), &longer, &trusted).ip, due);
+        assert_eq!(client(Peer::Direct(proxy), &longer, &trusted).ip, due);
     }
 }
 

@@ -1,8 +1,18 @@
-//! The PROXY protocol, both versions: not a byte more than the header is asked for, and what was read does not change with what follows.
-use hookgate::gateway::fuzzing::proxy;
+//! The PROXY protocol, both versions: the parser asks for no byte beyond the header, and later bytes do not change the result.
+use std::net::{IpAddr, SocketAddr};
+
+use hookgate::listener::proxy_protocol::{Progress, read};
+
+/// Parses the first bytes of a connection: the number of bytes that are missing, or the address; `None` if they are no header.
+fn proxy(bytes: &[u8]) -> Option<Result<Option<SocketAddr>, usize>> {
+    match read(bytes).ok()? {
+        Progress::More(count) => Some(Err(count)),
+        Progress::Done(address) => Some(Ok(address)),
+    }
+}
 
 pub fn run(bytes: &[u8]) {
-    // as the listener reads: as many as are asked for, until it is one or none
+    // reads as the listener does: as many bytes as the parser asks for
     let mut len = 0;
     loop {
         match proxy(&bytes[..len]) {
@@ -13,9 +23,9 @@ pub fn run(bytes: &[u8]) {
                     return;
                 }
             }
-            Some(Ok(told)) => {
+            Some(Ok(address)) => {
                 assert!((15..=16 + 4096).contains(&len));
-                // no beginning of a header is one, or none
+                // a prefix of a header always asks for more
                 for shorter in 0..len {
                     let Some(Err(more)) = proxy(&bytes[..shorter]) else {
                         panic!("{shorter} of {len} bytes are enough")
@@ -28,10 +38,7 @@ pub fn run(bytes: &[u8]) {
                 if bytes.starts_with(b"PROXY TCP") {
                     let line = std::str::from_utf8(&bytes[..len]).unwrap();
                     let source = line.split(' ').nth(2).unwrap();
-                    assert_eq!(
-                        told.unwrap().ip(),
-                        source.parse::<std::net::IpAddr>().unwrap()
-                    );
+                    assert_eq!(address.unwrap().ip(), source.parse::<IpAddr>().unwrap());
                 }
                 return;
             }

@@ -11,7 +11,7 @@ use crate::api::status::Status;
 use crate::clock::{Dates, Now};
 use crate::config::snapshot::WebhookRoute;
 use crate::gateway::Gate;
-use crate::gateway::active_config::LiveHook;
+use crate::gateway::active_config::ActiveRoute;
 use crate::gateway::reload::Reloader;
 use crate::store::Store;
 use crate::store::archive::TargetCounts;
@@ -55,13 +55,8 @@ impl GatewaySource {
     }
 
     /// Finds a webhook route of the current config.
-    fn webhook(&self, name: &str) -> Option<Arc<LiveHook>> {
-        self.gate
-            .live
-            .load()
-            .hooks()
-            .find(|route| *route.hook.name == *name)
-            .cloned()
+    fn webhook(&self, name: &str) -> Option<Arc<ActiveRoute>> {
+        self.gate.active.load().webhook_route(name).cloned()
     }
 }
 
@@ -146,7 +141,7 @@ impl AdminSource for GatewaySource {
     fn drain(&self) -> Draining<'_> {
         Box::pin(async {
             // counted before the store is read: a request that ends in between would be in neither
-            let in_flight = count(self.gate.deliveries_in_flight());
+            let in_flight = count(self.gate.lifecycle.deliveries_in_flight());
             let counts = self.gate.store.totals().await?;
             let mut sum = StoredCounts::default();
             counts.targets.iter().for_each(|of| sum.add(of));

@@ -1,4 +1,4 @@
-//! Looks what is wrong, every few seconds, and puts what changed into the queue. What decides is in `alarm`; what is sent, `deliver::alarm_webhook` sends.
+//! Observes the gateway every few seconds, and queues the alarms that are raised or resolved. `alarm` decides, and `deliver` sends them.
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, OriginId, Start, Ta
 use crate::store::record::Record;
 use crate::telemetry::rfc3339;
 
-/// Between two looks.
-const EVERY: Duration = Duration::from_secs(2);
-/// Changes that wait for the disk to take them; the oldest go first.
-const WAITING: usize = 256;
+/// The pause between two observations.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// The most changes that wait for the store. The oldest are dropped first.
+const MAX_WAITING: usize = 256;
 
-/// Looks until the gate leaves. `set_aside` is what was done with a damaged store when this gate began.
+/// Watches until the gateway exits. `set_aside` describes what was done with a damaged store at the start.
 pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
     let mut leaving = gate.lifecycle.activity.leaving();
     let mut detector = Detector::new(gate.clock.mono());
@@ -35,7 +35,7 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
     while !*leaving.borrow_and_update() {
         gate.follow_wall_clock(&mut drift, gate.clock.now());
         let snapshot = gate.snapshot();
-        let seen = look(&gate, &snapshot, set_aside.clone()).await;
+        let seen = observe(&gate, &snapshot, set_aside.clone()).await;
         let changes = detector.step(&seen, &snapshot.alarms.policy, gate.clock.now());
         gate.telemetry.alarmed(&changes, detector.raised());
         if snapshot.alarms.webhook.is_some() {
@@ -47,14 +47,14 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
             send(&gate, &mut waiting, &mut refused).await;
         }
         tokio::select! {
-            () = sleep(EVERY) => {}
+            () = sleep(INTERVAL) => {}
             _ = leaving.changed() => {}
         }
     }
 }
 
-/// What there is to see now.
-async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Seen {
+/// Observes the gateway now.
+async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Seen {
     let (counts, names) = gate.counts();
     let mut dead: HashMap<&Arc<str>, u64> = HashMap::new();
     for (name, more) in counts
@@ -80,7 +80,7 @@ async fn look(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Se
         }
     };
     let disk = match snapshot.store.path.clone() {
-        // a disk that does not answer must not hold up a worker
+        // a disk that does not answer must not block a worker thread
         Some(path) => tokio::task::spawn_blocking(move || room::Disk::of(&path))
             .await
             .ok()
@@ -116,16 +116,16 @@ fn certificates(snapshot: &Snapshot, dates: &Dates) -> Option<String> {
     (!troubles.is_empty()).then(|| troubles.join("; "))
 }
 
-/// An alarm on its way.
+/// A change of an alarm that waits for the store.
 struct Event {
     kind: &'static str,
     at: std::time::SystemTime,
     body: Bytes,
-    /// Changes of one alarm go out in their order: its end never before its beginning.
+    /// The lane of the alarm, so that its changes are sent in order.
     lane: Lane,
 }
 
-/// What is sent of a change.
+/// Returns the event of a change.
 fn event(change: &Change) -> Event {
     #[derive(Serialize)]
     struct Body<'a> {
@@ -177,18 +177,18 @@ async fn send(gate: &Gate, waiting: &mut VecDeque<(DeliveryRef, Event)>, refused
     while let (Some((id, event)), Some(target)) = (waiting.front(), target) {
         if let Err(error) = accept(gate, *id, event, target).await {
             if !std::mem::replace(refused, true) {
-                tracing::warn!(%error, "alarms wait: the store does not take them");
+                tracing::warn!(%error, "alarms cannot be stored; they are stored later");
             }
             break;
         }
         if std::mem::replace(refused, false) {
-            tracing::info!("the store takes alarms again");
+            tracing::info!("alarms can be stored again");
         }
         waiting.pop_front();
     }
-    while waiting.len() > WAITING {
+    while waiting.len() > MAX_WAITING {
         waiting.pop_front();
-        tracing::error!("an alarm is not sent: too many wait for the disk");
+        tracing::error!("an alarm was dropped: too many wait for the store");
     }
 }
 
@@ -211,7 +211,7 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
     };
     let record = Record {
         method: Bytes::from_static(b"POST"),
-        // where it goes is not kept: the config says, when it goes
+        // the target is not stored: the config decides when the alarm is sent
         target: Bytes::from_static(b"/"),
         authority: Bytes::new(),
         tls: false,

@@ -1,4 +1,4 @@
-//! Writes answers to the sender of a request through pingora.
+//! Writes responses to the sender of a request, through pingora.
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +12,9 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::config::presets::RefusedBody;
-use crate::config::snapshot::{Acknowledgement, RefusedAnswer};
+use crate::config::snapshot::Acknowledgement;
 use crate::delivery::Answer;
+use crate::gateway::reply::{Receipt, RefusalResponse, Reply};
 use crate::headers::{OWN_REQUEST_ID, REQUEST_ID};
 use crate::refusal::Refusal;
 use crate::request::RequestId;
@@ -21,8 +22,32 @@ use crate::verify::handshake::HandshakeResponse;
 
 const HOOKGATE_STATUS: HeaderName = HeaderName::from_static("hookgate-status");
 
-/// Passes the upstream's answer on as it comes.
-pub(super) async fn write_answer(
+/// Writes the response that was decided on.
+///
+/// # Errors
+/// The sender has left, or the body of the upstream's response broke off.
+pub(super) async fn write_decided(
+    session: &mut Session,
+    decided: Result<Reply, RefusalResponse>,
+    request_id: RequestId,
+) -> PingoraResult<()> {
+    match decided {
+        Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
+        Ok(Reply::Accepted(Receipt { answer, taken })) => {
+            write_acknowledgement(session, answer, taken.code(), request_id).await
+        }
+        Ok(Reply::Duplicate(answer)) => {
+            write_acknowledgement(session, answer, "duplicate", request_id).await
+        }
+        Ok(Reply::Handshake(response)) => write_handshake(session, response, request_id).await,
+        // a stream is answered by pingora's own loop
+        Ok(Reply::Pass(..)) => write_refusal(session, Refusal::Internal.into(), request_id).await,
+        Err(response) => write_refusal(session, response, request_id).await,
+    }
+}
+
+/// Writes the upstream's response as it arrives.
+async fn write_answer(
     session: &mut Session,
     mut answer: Answer,
     request_id: RequestId,
@@ -60,13 +85,15 @@ pub(super) async fn write_answer(
                     .write_response_body(Bytes::new(), true)
                     .await;
             }
-            // the head is gone already; closing tells the sender that the rest is missing
-            Err(_) => return Error::e_explain(ErrorType::ReadError, "the answer broke off"),
+            // the head is sent already: closing the connection tells the sender that the rest is missing
+            Err(_) => {
+                return Error::e_explain(ErrorType::ReadError, "the upstream's response broke off");
+            }
         }
     }
 }
 
-/// Whether the body of an answer goes out in chunks, so that its end can be told from a break, and the connection lives on.
+/// Returns whether the body of a response is sent in chunks, so that its end differs from a break and the connection can be reused.
 fn is_in_chunks(session: &Session, answer: &Answer) -> bool {
     let request = session.req_header();
     let bodiless = request.method == Method::HEAD
@@ -77,8 +104,8 @@ fn is_in_chunks(session: &Session, answer: &Answer) -> bool {
     request.version == Version::HTTP_11 && !bodiless && !answer.headers.contains_key(CONTENT_LENGTH)
 }
 
-/// Writes the route's answer to a delivery that is on the disk, or was handed on before. `code` says which.
-pub(super) async fn write_acknowledgement(
+/// Writes the route's response to a delivery that is stored, or to a duplicate. `code` says which.
+async fn write_acknowledgement(
     session: &mut Session,
     answer: Acknowledgement,
     code: &'static str,
@@ -97,73 +124,39 @@ pub(super) async fn write_acknowledgement(
     write_whole(session, header, request_id, body).await
 }
 
-/// What a provider tests the endpoint with holds text of its own: no browser may take the answer for a page.
-pub(super) async fn write_full(
+/// Writes the response to a handshake. It repeats text of the request, so its headers keep browsers from rendering it.
+async fn write_handshake(
     session: &mut Session,
-    full: HandshakeResponse,
+    response: HandshakeResponse,
     request_id: RequestId,
 ) -> PingoraResult<()> {
-    let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(full.headers.len() + 5))?;
-    if let Some(content_type) = full.content_type {
+    let mut header =
+        ResponseHeader::build_no_case(StatusCode::OK, Some(response.headers.len() + 5))?;
+    if let Some(content_type) = response.content_type {
         header.insert_header(CONTENT_TYPE, content_type)?;
     }
     header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
-    for (name, value) in full.headers {
+    for (name, value) in response.headers {
         header.insert_header(name, value)?;
     }
-    write_whole(session, header, request_id, full.body).await
+    write_whole(session, header, request_id, response.body).await
 }
 
-/// How a refusal is answered.
-#[derive(Clone, Debug)]
-pub(super) struct Refused {
-    refusal: Refusal,
-    /// The status of the answer.
-    pub(super) status: StatusCode,
-    body: RefusedBody,
-    /// The methods of the route, for 405.
-    pub(super) allow: Option<String>,
-}
-
-impl Refused {
-    /// Returns the code of the refusal.
-    pub(super) fn code(&self) -> &'static str {
-        self.refusal.code()
-    }
-
-    /// Returns the answer to `refusal` on a route with this answer to what is not authentic.
-    pub(super) fn of(refusal: Refusal, not_authentic: Option<RefusedAnswer>) -> Self {
-        let RefusedAnswer { status, body } = match (refusal, not_authentic) {
-            (Refusal::NotAuthentic(_), Some(answer)) => answer,
-            _ => RefusedAnswer {
-                status: refusal.status(),
-                body: RefusedBody::Json,
-            },
-        };
-        Self {
-            refusal,
-            status,
-            body,
-            allow: None,
-        }
-    }
-}
-
-/// Writes a short generic body: the status in words and the request ID; or none. The reason stands in the log, not here.
+/// Writes the response to a refused request. Its body has the status in words and the request ID, or is empty; the reason is in the log alone.
 pub(super) async fn write_refusal(
     session: &mut Session,
-    refused: Refused,
+    response: RefusalResponse,
     request_id: RequestId,
 ) -> PingoraResult<()> {
-    let Refused {
+    let RefusalResponse {
         refusal,
         status,
         body,
         allow,
-    } = refused;
+    } = response;
     let mut header = ResponseHeader::build_no_case(status, Some(7))?;
-    // an invitation that was cut short has left this off
+    // an interim response that was cut short has left this off
     session.set_close_on_response_before_downstream_finish(true);
     if refusal.closes() {
         session.set_keepalive(None);
@@ -171,7 +164,7 @@ pub(super) async fn write_refusal(
     if let Some(after) = refusal.retry_after() {
         header.insert_header(RETRY_AFTER, whole_seconds(after))?;
     }
-    if let Some(allow) = allow.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
+    if let Some(allow) = allow {
         header.insert_header(ALLOW, allow)?;
     }
     header.insert_header(CACHE_CONTROL, "no-store")?;
@@ -208,7 +201,7 @@ async fn write_whole(
         .await
 }
 
-/// Rounded up, at least one.
+/// Returns the duration in whole seconds, rounded up, at least one.
 fn whole_seconds(duration: Duration) -> HeaderValue {
     HeaderValue::from(
         duration

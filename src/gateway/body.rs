@@ -1,4 +1,4 @@
-//! Reads a body: bounded in size, time, pace and memory, and handed to the check and the hash as it arrives.
+//! Reads a body, bounded in size, time, pace and memory, and feeds the signature check and the digest as it arrives.
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -9,82 +9,83 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::clock::{Clock, within};
-use crate::gateway::budget::{Account, Budget, Full, Owner, Share};
+use crate::gateway::budget::{Account, Budget, BudgetExceeded, Owner, Share};
 use crate::gateway::buffer::{Buffer, NoRoom};
-use crate::listener::accept::network_of;
+use crate::listener::client_address::network_of;
 use crate::refusal::Refusal;
 use crate::request::{Body, RequestHead};
 
-/// Set aside for a declared body before its bytes are here, at most.
+/// The most bytes that are reserved for a body of declared size before its bytes have arrived.
 const FIRST_DECLARED: usize = 256 * 1024;
-/// Set aside for a body of undeclared size when its first bytes are here.
+/// The bytes that are reserved for a body of undeclared size when its first bytes have arrived.
 const FIRST_UNDECLARED: usize = 16 * 1024;
-/// What is set aside grows by this. Pages that nothing was written to yet cost address space and no memory, so only what arrived is charged;
-/// and address space is bounded by what was charged.
+/// The factor by which the reserved bytes grow. Pages that were not written to yet cost address space and no memory, so only the bytes that
+/// arrived are charged, and they bound the address space.
 const GROWTH: usize = 16;
-/// Bytes are charged in pieces of this size: memory comes in pages, and the budget is not asked for every packet.
-const PIECE: usize = 4 * 1024;
-/// What a body that has to be waited for costs beside its own bytes: its task, and the buffers that it passes through, as far as it fills them.
-const WAITING: usize = 8 * 1024;
+/// The unit in which bytes are charged: memory is allocated in pages, and the budget is not locked for every packet.
+const CHARGE_UNIT: usize = 4 * 1024;
+/// The memory overhead of a body that is still arriving: its task.
+const WAITING_OVERHEAD: usize = 8 * 1024;
+/// The read buffers of a body, which cost memory up to the bytes that it has filled.
 const READ_BUFFERS: usize = 128 * 1024;
-/// What a stream of HTTP/2 costs beside its head and body.
-const STREAM: usize = 24 * 1024;
-/// What a header line costs beside its text.
-const LINE: usize = 64;
-/// A body may be this late; what a whole second earns is [`PACE`] bytes.
+/// The memory overhead of an HTTP/2 stream, besides its head and body.
+const STREAM_OVERHEAD: usize = 24 * 1024;
+/// The memory overhead of a header line.
+const LINE_OVERHEAD: usize = 64;
+/// The longest time that a body may be late, measured against [`MIN_PACE`].
 const GRACE: Duration = Duration::from_secs(2);
-/// Bytes a second that a body has to come with.
-const PACE: u32 = 32 * 1024;
+/// The slowest pace of a body, in bytes a second.
+const MIN_PACE: u32 = 32 * 1024;
 
-/// Why no more of a body comes.
+/// The reason why no more of a body arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyFault {
-    /// The framing is wrong, or the sender went away.
+pub(super) enum BodyFault {
+    /// The framing is malformed, or the sender has left.
     Broken,
 }
 
-/// The sender's side of a request, as far as the spine needs it.
-pub trait Sender: Send {
-    /// Tells a sender that waits for it (`Expect: 100-continue`) to go on.
+/// A source of the body of a request.
+pub(super) trait BodySource: Send {
+    /// Sends `100 Continue` to a sender that expects it.
     fn invite_body(&mut self) -> impl Future<Output = ()> + Send;
-    /// The next bytes of the body, never an empty piece; `None` after the last.
+    /// Returns the next bytes of the body, never an empty chunk; `None` after the last.
     fn next_chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, BodyFault>> + Send;
 }
 
-/// Bounds of one body.
+/// The bounds of one body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyBounds<'a> {
-    /// Its size in bytes.
+    /// The most bytes of the body.
     pub(super) max: usize,
-    /// From the end of the head to the end of the body.
+    /// The time from the end of the head to the end of the body.
     pub(super) timeout: Duration,
-    /// The route whose share it counts against.
+    /// The route whose share the body counts against.
     pub(super) route: &'a Arc<str>,
     /// The memory of all bodies.
     pub(super) budget: &'a Arc<Budget>,
-    /// Tells how late it is.
+    /// The monotonic clock.
     pub(super) clock: &'a dyn Clock,
 }
 
-/// A body that is wholly here, and what counts against client and route until its sender is proved.
+/// A body that has arrived, with the memory that counts against client and route until its sender is proved.
 #[derive(Debug)]
 pub(super) struct Arrived {
     /// The body, which holds its part of the budget.
     pub(super) body: Body,
-    /// Drop it once the sender is proved. `None`: the body was here with the head.
+    /// The share, to be dropped once the sender is proved. `None` if the body arrived with the head.
     pub(super) share: Option<Share>,
 }
 
-/// Takes each piece of a body as it arrives.
+/// A function that gets each chunk of a body as it arrives.
 pub(super) type Feed<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
 
-/// Reads the whole body, and gives each piece to `feed`.
+/// Reads a body, and gives each chunk to `feed`.
 ///
 /// # Errors
-/// `BodyTooLarge`, `BodyTimeout` (also for one that comes too slowly), `Overloaded` (also for a declared size that cannot fit),
-/// `Malformed` for broken framing.
+/// `BodyTooLarge`, `BodyTimeout` (also for a body that arrives too slowly), `Overloaded` (also for a declared size that cannot fit),
+/// `Malformed` for malformed framing.
 pub(super) async fn read(
-    sender: &mut impl Sender,
+    source: &mut impl BodySource,
     head: &RequestHead,
     bounds: BodyBounds<'_>,
     feed: Feed<'_>,
@@ -103,14 +104,14 @@ pub(super) async fn read(
     }
     let mut reading = None;
     if expects_continue(head) {
-        // a sender that takes nothing in must not hold this up
+        // a sender that does not read must not delay this
         let begun = reading.insert(Reading::begin(head, declared, bounds)?);
-        within(begun.pace.deadline(), sender.invite_body())
+        within(begun.pace.deadline(), source.invite_body())
             .await
             .map_err(|_| Refusal::BodyTimeout)?;
     }
     let first = {
-        let mut next = pin!(sender.next_chunk());
+        let mut next = pin!(source.next_chunk());
         match (at_once(next.as_mut()).await, &mut reading) {
             (Some(first), _) => first.map_err(|BodyFault::Broken| Refusal::Malformed)?,
             (None, Some(begun)) => begun.wait(next).await?,
@@ -127,18 +128,18 @@ pub(super) async fn read(
             share: None,
         }),
         (Some(whole), None) if declared == Some(whole.len()) => {
-            here_at_once(whole, bounds.budget, feed)
+            arrived_at_once(whole, bounds.budget, feed)
         }
         (Some(first), None) => {
             Reading::begin(head, declared, bounds)?
-                .rest(sender, first, feed)
+                .rest(source, first, feed)
                 .await
         }
-        (Some(first), Some(reading)) => reading.rest(sender, first, feed).await,
+        (Some(first), Some(reading)) => reading.rest(source, first, feed).await,
     }
 }
 
-/// What comes of `future` without waiting for it.
+/// Polls a future once, and returns its output if it is ready.
 async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -147,8 +148,8 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-/// Most bodies: one piece, which came with the head. It is judged now and waits for nobody, so no share is asked.
-fn here_at_once(whole: Bytes, budget: &Arc<Budget>, feed: Feed<'_>) -> Result<Arrived, Refusal> {
+/// Accepts a body that arrived with its head in one chunk, as most do. It is verified at once, so it needs no share.
+fn arrived_at_once(whole: Bytes, budget: &Arc<Budget>, feed: Feed<'_>) -> Result<Arrived, Refusal> {
     let held = budget.hold(whole.len()).map_err(overloaded)?;
     feed(&whole);
     Ok(Arrived {
@@ -157,29 +158,29 @@ fn here_at_once(whole: Bytes, budget: &Arc<Budget>, feed: Feed<'_>) -> Result<Ar
     })
 }
 
-/// A body on its way.
+/// A body that is arriving.
 struct Reading<'a> {
     bounds: BodyBounds<'a>,
     declared: Option<usize>,
     account: Account,
-    /// What is held beside the bytes of the body.
-    beside: usize,
+    /// The bytes that are held besides those of the body.
+    overhead: usize,
     pace: Pace,
     whole: Buffer,
 }
 
 impl<'a> Reading<'a> {
-    /// Opens the account.
+    /// Opens the account of the body.
     ///
     /// # Errors
-    /// `Overloaded`: the declared size cannot fit, or not even the wait for it.
+    /// `Overloaded` if the declared size, or the overhead alone, does not fit.
     fn begin(
         head: &RequestHead,
         declared: Option<usize>,
         bounds: BodyBounds<'a>,
     ) -> Result<Self, Refusal> {
-        let beside = WAITING + lines(head);
-        let one_body = beside.saturating_add(cost(bounds.max));
+        let overhead = WAITING_OVERHEAD + lines(head);
+        let one_body = overhead.saturating_add(cost(bounds.max));
         let owner = Owner {
             client: client(head),
             route: Arc::clone(bounds.route),
@@ -187,25 +188,25 @@ impl<'a> Reading<'a> {
         };
         bounds
             .budget
-            .fits(&owner, beside.saturating_add(cost(declared.unwrap_or(0))))
+            .fits(&owner, overhead.saturating_add(cost(declared.unwrap_or(0))))
             .map_err(overloaded)?;
         let mut account = bounds.budget.open(owner);
-        account.grow_to(beside).map_err(overloaded)?;
+        account.grow_to(overhead).map_err(overloaded)?;
         let pace = Pace::new(bounds.clock.mono(), head.received.mono + bounds.timeout);
         Ok(Self {
             bounds,
             declared,
             account,
-            beside,
+            overhead,
             pace,
             whole: Buffer::new(),
         })
     }
 
-    /// Reads to the end, `first` having come already.
+    /// Reads to the end. `first` has arrived already.
     async fn rest(
         mut self,
-        sender: &mut impl Sender,
+        source: &mut impl BodySource,
         first: Bytes,
         feed: Feed<'_>,
     ) -> Result<Arrived, Refusal> {
@@ -214,9 +215,9 @@ impl<'a> Reading<'a> {
         }
         let mut next = Some(first);
         while let Some(chunk) = next {
-            self.keep(&chunk)?;
+            self.append(&chunk)?;
             feed(&chunk);
-            next = self.wait(sender.next_chunk()).await?;
+            next = self.wait(source.next_chunk()).await?;
         }
         let (held, share) = self.account.split();
         Ok(Arrived {
@@ -225,7 +226,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// Waits for the next piece, as long as it may take.
+    /// Waits for the next chunk, as long as the pace allows.
     async fn wait(
         &mut self,
         next: impl Future<Output = Result<Option<Bytes>, BodyFault>>,
@@ -245,7 +246,7 @@ impl<'a> Reading<'a> {
 
     fn in_one_piece(mut self, chunk: Bytes, feed: Feed<'_>) -> Result<Arrived, Refusal> {
         self.account
-            .grow_to(self.beside.saturating_add(cost(chunk.len())))
+            .grow_to(self.overhead.saturating_add(cost(chunk.len())))
             .map_err(overloaded)?;
         feed(&chunk);
         let (held, share) = self.account.split();
@@ -255,19 +256,19 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// Charges a piece, then keeps it.
-    fn keep(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+    /// Charges a chunk, then appends it.
+    fn append(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
         let size = self.whole.len().saturating_add(chunk.len());
         if size > self.bounds.max {
             return Err(Refusal::BodyTooLarge);
         }
         self.account
-            .grow_to(self.beside.saturating_add(cost(size)))
+            .grow_to(self.overhead.saturating_add(cost(size)))
             .map_err(overloaded)?;
         if size > self.whole.capacity() {
             let room = capacity(self.whole.capacity(), size, self.declared, self.bounds.max);
             self.whole
-                .make_room(room)
+                .reserve(room)
                 .map_err(|NoRoom| Refusal::Overloaded)?;
         }
         self.whole
@@ -277,13 +278,15 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// What `size` bytes of a body cost that came one after the other.
+/// Returns the memory cost of `size` bytes of a body that arrive in several chunks.
 fn cost(size: usize) -> usize {
-    let pages = size.checked_next_multiple_of(PIECE).unwrap_or(usize::MAX);
+    let pages = size
+        .checked_next_multiple_of(CHARGE_UNIT)
+        .unwrap_or(usize::MAX);
     pages.saturating_add(pages.min(READ_BUFFERS))
 }
 
-/// How much to set aside for a body of which `size` bytes are here and `had` do not suffice.
+/// Returns the bytes to reserve for a body of which `size` bytes have arrived, if the `had` reserved ones do not suffice.
 fn capacity(had: usize, size: usize, declared: Option<usize>, max: usize) -> usize {
     let first = if declared.is_some() {
         FIRST_DECLARED
@@ -294,8 +297,8 @@ fn capacity(had: usize, size: usize, declared: Option<usize>, max: usize) -> usi
     grown.min(declared.unwrap_or(max)).max(size)
 }
 
-/// How late a body is: every [`PACE`] bytes buy a second, and never is more than [`GRACE`] in hand, so that a body that stops is cut soon
-/// however fast it began.
+/// The pace of a body: every [`MIN_PACE`] bytes earn a second, up to [`GRACE`], so that a body that stops is cut off soon, however fast it
+/// began.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     due: Instant,
@@ -310,7 +313,7 @@ impl Pace {
         }
     }
 
-    /// When to stop waiting for the next piece.
+    /// Returns the deadline of the next chunk.
     fn deadline(&self) -> Instant {
         self.due.min(self.end)
     }
@@ -319,20 +322,20 @@ impl Pace {
         now >= self.end
     }
 
-    /// `bytes` arrived at `now`. A gate that was itself late does not count it against the sender.
+    /// Notes that `bytes` arrived at `now`. A delay of the gateway itself does not count against the sender.
     fn arrived(&mut self, bytes: usize, now: Instant) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let earned = Duration::from_secs(1).saturating_mul(bytes) / PACE;
+        let earned = Duration::from_secs(1).saturating_mul(bytes) / MIN_PACE;
         self.due = (self.due.max(now) + earned).min(now + GRACE);
     }
 }
 
-/// Holds a place for a stream of HTTP/2, as long as it is served: its connection may have many. Streams have a share as a route has.
+/// Charges the memory of an HTTP/2 stream as long as it is served, since a connection may have many. All streams have the share of a route.
 ///
 /// # Errors
 /// `Overloaded`.
 pub(super) fn hold_stream(budget: &Arc<Budget>, head: &RequestHead) -> Result<Account, Refusal> {
-    let bytes = STREAM + lines(head);
+    let bytes = STREAM_OVERHEAD + lines(head);
     let mut account = budget.open(Owner {
         client: client(head),
         route: Arc::from(""),
@@ -345,7 +348,7 @@ pub(super) fn hold_stream(budget: &Arc<Budget>, head: &RequestHead) -> Result<Ac
 fn lines(head: &RequestHead) -> usize {
     head.headers
         .iter()
-        .map(|(name, value)| LINE + name.as_str().len() + value.len())
+        .map(|(name, value)| LINE_OVERHEAD + name.as_str().len() + value.len())
         .sum()
 }
 
@@ -353,7 +356,7 @@ fn client(head: &RequestHead) -> Option<IpAddr> {
     head.client.own.then(|| network_of(head.client.ip))
 }
 
-fn overloaded(_: Full) -> Refusal {
+fn overloaded(_: BudgetExceeded) -> Refusal {
     Refusal::Overloaded
 }
 

@@ -1,7 +1,7 @@
-//! The memory that bodies may hold at once, and who may hold how much of it before it has proved who it is. Pure: no socket, no clock.
+//! The budget of the memory that bodies hold at once, and the shares of clients and routes in it. Pure: no socket, no clock.
 //!
-//! Nobody waits for it: what does not fit is refused. A body counts against the whole as long as it is held. Until its sender is proved it counts
-//! against two shares as well, so that one client or one route cannot take everything from the others.
+//! A request that does not fit is refused at once. A body counts against the budget as long as it is held. Until its sender is proved it also
+//! counts against two shares, so that one client or one route cannot use up the budget.
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
@@ -11,30 +11,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// It does not fit.
+/// An error: the bytes do not fit into the budget or a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub(super) struct BudgetExceeded;
 
-/// Who holds bytes that are not proved yet.
+/// The client and the route of a body whose sender is not proved yet.
 #[derive(Clone, Debug)]
-pub struct Owner {
-    /// The network of the client, where the address is its own.
-    pub client: Option<IpAddr>,
+pub(super) struct Owner {
+    /// The network of the client, where its address identifies a single client.
+    pub(super) client: Option<IpAddr>,
     /// The name of the route.
-    pub route: Arc<str>,
-    /// What one body may hold in bytes, with all that goes with it: a share is never smaller.
-    pub one_body: usize,
+    pub(super) route: Arc<str>,
+    /// The most bytes that one body may hold, with its overhead. A share is never smaller.
+    pub(super) one_body: usize,
 }
 
-/// The bytes held at once, over the whole gate.
+/// The budget of the bytes that all requests hold at once.
 #[derive(Debug)]
-pub struct Budget {
+pub(super) struct Budget {
     held: AtomicUsize,
     limit: AtomicUsize,
     unproved: Mutex<Unproved>,
 }
 
-/// Bytes of senders that have not proved who they are. Nobody who holds nothing has an entry.
+/// The bytes of senders that are not proved yet. An entry is removed when it becomes zero.
 #[derive(Debug, Default)]
 struct Unproved {
     by_client: HashMap<IpAddr, usize>,
@@ -42,8 +42,8 @@ struct Unproved {
 }
 
 impl Budget {
-    /// A budget of `limit` bytes, all of them free.
-    pub fn new(limit: usize) -> Arc<Self> {
+    /// Returns a budget of `limit` bytes, all of them free.
+    pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             held: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
@@ -51,44 +51,44 @@ impl Budget {
         })
     }
 
-    /// Changes the limit; what is held stays held.
-    pub fn set_limit(&self, limit: usize) {
+    /// Changes the limit. Bytes that are held stay held.
+    pub(super) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Bytes held now.
-    pub fn held(&self) -> usize {
+    /// Returns the bytes that are held now.
+    pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Whether `bytes` more of `owner` would fit now.
+    /// Checks whether `bytes` more of `owner` would fit now.
     ///
     /// # Errors
-    /// They would not.
-    pub fn fits(&self, owner: &Owner, bytes: usize) -> Result<(), Full> {
+    /// They would not fit.
+    pub(super) fn fits(&self, owner: &Owner, bytes: usize) -> Result<(), BudgetExceeded> {
         let limit = self.limit.load(Ordering::Relaxed);
         if self.held().saturating_add(bytes) > limit {
-            return Err(Full);
+            return Err(BudgetExceeded);
         }
         self.lock().fits(owner, bytes, limit)
     }
 
-    /// Holds `bytes` that are here already and are judged at once: they count against the whole alone.
+    /// Holds `bytes` that have arrived already and are verified at once: they count against the budget alone.
     ///
     /// # Errors
     /// They do not fit.
-    pub fn hold(self: &Arc<Self>, bytes: usize) -> Result<Held, Full> {
+    pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Result<MemoryPermit, BudgetExceeded> {
         self.charge(bytes)?;
-        Ok(Held {
+        Ok(MemoryPermit {
             budget: Arc::clone(self),
             bytes,
         })
     }
 
-    /// Opens an account for a body of `owner` that is on its way.
-    pub fn open(self: &Arc<Self>, owner: Owner) -> Account {
+    /// Opens an account for a body of `owner` that is arriving.
+    pub(super) fn open(self: &Arc<Self>, owner: Owner) -> Account {
         Account {
-            held: Held {
+            held: MemoryPermit {
                 budget: Arc::clone(self),
                 bytes: 0,
             },
@@ -100,13 +100,13 @@ impl Budget {
         }
     }
 
-    fn charge(&self, bytes: usize) -> Result<(), Full> {
+    fn charge(&self, bytes: usize) -> Result<(), BudgetExceeded> {
         let limit = self.limit.load(Ordering::Relaxed);
         let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= limit);
         self.held
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .map(drop)
-            .map_err(|_| Full)
+            .map_err(|_| BudgetExceeded)
     }
 
     fn lock(&self) -> MutexGuard<'_, Unproved> {
@@ -115,8 +115,8 @@ impl Budget {
 }
 
 impl Unproved {
-    /// A client has a quarter of `limit`, a route half; at least one body each.
-    fn fits(&self, owner: &Owner, bytes: usize, limit: usize) -> Result<(), Full> {
+    /// Checks the shares: a quarter of `limit` for a client, half of it for a route, and at least one body each.
+    fn fits(&self, owner: &Owner, bytes: usize, limit: usize) -> Result<(), BudgetExceeded> {
         let within = |held: Option<&usize>, share: usize| {
             held.unwrap_or(&0).saturating_add(bytes) <= share.max(owner.one_body)
         };
@@ -126,7 +126,7 @@ impl Unproved {
         if client && within(self.by_route.get(&owner.route), limit / 2) {
             Ok(())
         } else {
-            Err(Full)
+            Err(BudgetExceeded)
         }
     }
 
@@ -154,19 +154,19 @@ fn sub<K: Eq + Hash>(map: &mut HashMap<K, usize>, key: K, bytes: usize) {
     }
 }
 
-/// What a body on its way holds. All of it is given back on drop.
+/// The bytes that a body holds while it arrives, given back when it is dropped.
 #[derive(Debug)]
-pub struct Account {
-    held: Held,
+pub(super) struct Account {
+    held: MemoryPermit,
     share: Share,
 }
 
 impl Account {
-    /// Makes it `bytes` in all, if it is less.
+    /// Grows the account to `bytes` in all, if it has less.
     ///
     /// # Errors
-    /// They do not fit, and nothing was taken.
-    pub fn grow_to(&mut self, bytes: usize) -> Result<(), Full> {
+    /// They do not fit, and nothing has changed.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), BudgetExceeded> {
         let more = bytes.saturating_sub(self.held.bytes);
         if more == 0 {
             return Ok(());
@@ -187,28 +187,28 @@ impl Account {
         Ok(())
     }
 
-    /// What counts as long as the body is held, and what counts until its sender is proved.
-    pub fn split(self) -> (Held, Share) {
+    /// Splits the account into the bytes that count as long as the body is held, and those that count until its sender is proved.
+    pub(super) fn split(self) -> (MemoryPermit, Share) {
         (self.held, self.share)
     }
 }
 
-/// Bytes that count against the whole, given back on drop.
+/// Bytes that count against the budget, given back when they are dropped.
 #[derive(Debug)]
-pub struct Held {
+pub(super) struct MemoryPermit {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
-impl Drop for Held {
+impl Drop for MemoryPermit {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// Bytes that count against the shares of a client and a route, given back on drop: when the sender is proved, or refused.
+/// Bytes that count against the shares of a client and a route, given back when they are dropped: when the sender is proved, or refused.
 #[derive(Debug)]
-pub struct Share {
+pub(super) struct Share {
     budget: Arc<Budget>,
     owner: Owner,
     bytes: usize,
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_a_quarter_and_a_route_half() {
+    fn client_has_a_quarter_and_route_has_half() {
         let budget = Budget::new(64 * MIB);
         let grow = |client, route, bytes| {
             let mut account = budget.open(owner(client, route, MIB));
@@ -248,17 +248,21 @@ mod tests {
         let first = grow(Some(1), "a", 16 * MIB).unwrap();
         assert_eq!(
             grow(Some(1), "b", 1).unwrap_err(),
-            Full,
+            BudgetExceeded,
             "the client has its quarter"
         );
         let second = grow(Some(2), "a", 16 * MIB).unwrap();
         assert_eq!(
             grow(Some(3), "a", 1).unwrap_err(),
-            Full,
+            BudgetExceeded,
             "the route has its half"
         );
         let third = grow(None, "b", 32 * MIB).unwrap();
-        assert_eq!(grow(Some(3), "c", 1).unwrap_err(), Full, "nothing is left");
+        assert_eq!(
+            grow(Some(3), "c", 1).unwrap_err(),
+            BudgetExceeded,
+            "nothing is left"
+        );
         let (held, share) = first.split();
         drop((second, share));
         assert_eq!(budget.held(), 48 * MIB);
@@ -269,22 +273,25 @@ mod tests {
     }
 
     #[test]
-    fn one_body_always_has_a_share() {
+    fn share_is_never_smaller_than_one_body() {
         let budget = Budget::new(64 * MIB);
         let mut large = budget.open(owner(Some(1), "a", 40 * MIB));
         large.grow_to(40 * MIB).unwrap();
-        assert_eq!(large.grow_to(40 * MIB + 1), Err(Full));
-        assert_eq!(budget.fits(&owner(Some(1), "b", MIB), 1), Err(Full));
+        assert_eq!(large.grow_to(40 * MIB + 1), Err(BudgetExceeded));
+        assert_eq!(
+            budget.fits(&owner(Some(1), "b", MIB), 1),
+            Err(BudgetExceeded)
+        );
         assert_eq!(budget.fits(&owner(Some(2), "b", MIB), 16 * MIB), Ok(()));
     }
 
     #[test]
-    fn what_is_judged_at_once_counts_against_the_whole_alone() {
+    fn body_verified_at_once_needs_no_share() {
         let budget = Budget::new(MIB);
         let mut waiting = budget.open(owner(Some(1), "a", 0));
         waiting.grow_to(MIB / 4).unwrap();
         let held = budget.hold(MIB * 3 / 4).unwrap();
-        assert_eq!(budget.hold(1).unwrap_err(), Full);
+        assert_eq!(budget.hold(1).unwrap_err(), BudgetExceeded);
         drop(held);
         assert_eq!(budget.held(), MIB / 4);
     }
@@ -319,9 +326,9 @@ mod tests {
         ]
     }
 
-    /// What the shares say, counted anew from all who hold something.
+    /// Returns the bytes of a share, counted from its holders.
     fn held_by(
-        holders: &[(Owner, Option<Account>, Option<Held>)],
+        holders: &[(Owner, Option<Account>, Option<MemoryPermit>)],
         is: impl Fn(&Owner) -> bool,
     ) -> usize {
         holders
@@ -332,11 +339,11 @@ mod tests {
     }
 
     proptest! {
-        /// However bodies come, grow, are proved and go: no share is passed, what fits is not refused, and in the end all is free.
+        /// Checks that no share is exceeded, that what fits is not refused, and that all is free in the end.
         #[test]
-        fn no_share_is_ever_passed(limit in 1000..4000_usize, one_body in 0..1500_usize, steps in prop::collection::vec(step(), 0..80)) {
+        fn no_share_is_ever_exceeded(limit in 1000..4000_usize, one_body in 0..1500_usize, steps in prop::collection::vec(step(), 0..80)) {
             let budget = Budget::new(limit);
-            let mut holders: Vec<(Owner, Option<Account>, Option<Held>)> = Vec::new();
+            let mut holders: Vec<(Owner, Option<Account>, Option<MemoryPermit>)> = Vec::new();
             for step in steps {
                 let count = holders.len();
                 match step {

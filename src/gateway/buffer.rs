@@ -1,18 +1,18 @@
-//! The bytes of a body as they arrive.
+//! A buffer for the bytes of a body as they arrive.
 //!
-//! A large body has a mapping of its own: a page of it takes memory when it is written to, and all of it is given back the moment the body ends.
-//! The allocator would keep it for a second, and a flood of large bodies fills that second.
+//! A large body has a mapping of its own: a page costs memory only once it is written to, and all of it is freed the moment the body ends. The
+//! allocator would hold it for a second, and a flood of large bodies could fill that second.
 use bytes::Bytes;
 use memmap2::MmapMut;
 
-/// More than this is mapped.
-const MAPPED: usize = 128 * 1024;
+/// The largest buffer on the heap; a larger one is mapped.
+const MAX_ON_HEAP: usize = 128 * 1024;
 
-/// The system has no room.
+/// An error: the system has no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
-/// Bytes one after the other, with room for more.
+/// A growing buffer of bytes.
 #[derive(Debug)]
 pub(super) enum Buffer {
     Heap(Vec<u8>),
@@ -33,17 +33,17 @@ impl AsRef<[u8]> for Mapped {
 }
 
 impl Buffer {
-    /// Nothing, with room for nothing.
+    /// Returns an empty buffer without capacity.
     pub(super) const fn new() -> Self {
         Self::Heap(Vec::new())
     }
 
-    /// Bytes that are here.
+    /// Returns the number of bytes in the buffer.
     pub(super) fn len(&self) -> usize {
         self.as_slice().len()
     }
 
-    /// Bytes that there is room for, those that are here included.
+    /// Returns the number of bytes that fit into the buffer in all.
     pub(super) fn capacity(&self) -> usize {
         match self {
             Self::Heap(bytes) => bytes.capacity(),
@@ -51,16 +51,16 @@ impl Buffer {
         }
     }
 
-    /// Makes room for `capacity` bytes in all.
+    /// Grows the buffer to `capacity` bytes in all.
     ///
     /// # Errors
-    /// The system has none; nothing has changed.
-    pub(super) fn make_room(&mut self, capacity: usize) -> Result<(), NoRoom> {
+    /// The system has no memory; nothing has changed.
+    pub(super) fn reserve(&mut self, capacity: usize) -> Result<(), NoRoom> {
         if capacity <= self.capacity() {
             return Ok(());
         }
         match self {
-            Self::Heap(bytes) if capacity <= MAPPED => {
+            Self::Heap(bytes) if capacity <= MAX_ON_HEAP => {
                 bytes
                     .try_reserve_exact(capacity.saturating_sub(bytes.len()))
                     .map_err(|_| NoRoom)?;
@@ -77,19 +77,19 @@ impl Buffer {
         Ok(())
     }
 
-    /// Appends `piece`, for which there must be room.
+    /// Appends `chunk`, for which there must be room.
     ///
     /// # Errors
-    /// There is none.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), NoRoom> {
+    /// There is no room.
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), NoRoom> {
         match self {
-            Self::Heap(bytes) => bytes.extend_from_slice(piece),
-            Self::Mapped(mapped) => mapped.push(piece)?,
+            Self::Heap(bytes) => bytes.extend_from_slice(chunk),
+            Self::Mapped(mapped) => mapped.push(chunk)?,
         }
         Ok(())
     }
 
-    /// The bytes, without a copy.
+    /// Returns the bytes, without a copy.
     pub(super) fn into_bytes(self) -> Bytes {
         match self {
             Self::Heap(bytes) => bytes.into(),
@@ -106,12 +106,12 @@ impl Buffer {
 }
 
 impl Mapped {
-    fn push(&mut self, piece: &[u8]) -> Result<(), NoRoom> {
-        let end = self.filled.saturating_add(piece.len());
+    fn push(&mut self, chunk: &[u8]) -> Result<(), NoRoom> {
+        let end = self.filled.saturating_add(chunk.len());
         self.map
             .get_mut(self.filled..end)
             .ok_or(NoRoom)?
-            .copy_from_slice(piece);
+            .copy_from_slice(chunk);
         self.filled = end;
         Ok(())
     }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_stay_what_they_are_wherever_they_lie() {
+    fn bytes_are_the_same_on_the_heap_and_mapped() {
         let whole: Vec<u8> = (0..3_000_000_u32)
             .map(|at| at.wrapping_mul(31).to_be_bytes()[2])
             .collect();
@@ -136,7 +136,7 @@ mod tests {
             let some = &whole[..whole.len().min(piece * 500)];
             for piece in some.chunks(piece) {
                 if buffer.len() + piece.len() > buffer.capacity() {
-                    buffer.make_room(buffer.len() + piece.len() + step).unwrap();
+                    buffer.reserve(buffer.len() + piece.len() + step).unwrap();
                 }
                 buffer.push(piece).unwrap();
             }
@@ -146,10 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_said() {
+    fn lack_of_memory_is_an_error() {
         let mut buffer = Buffer::new();
         buffer.push(b"x").unwrap();
-        assert_eq!(buffer.make_room(usize::MAX / 2), Err(NoRoom));
+        assert_eq!(buffer.reserve(usize::MAX / 2), Err(NoRoom));
         assert_eq!(&buffer.into_bytes()[..], b"x");
     }
 }

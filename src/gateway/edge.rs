@@ -1,4 +1,4 @@
-//! pingora on one side, the spine on the other: heads and bodies in, answers out. No decision is made here.
+//! The adapter between pingora and the spine: heads and bodies in, responses out. No decision is made here.
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::UPGRADE;
-use http::{HeaderMap, Version, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -15,44 +14,36 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::activity::InFlight;
-use crate::clock::{Now, within};
-use crate::gateway::active_config::Live;
-use crate::gateway::answer::{
-    Refused, write_acknowledgement, write_answer, write_full, write_refusal,
-};
-use crate::gateway::body::{self, BodyFault, Sender};
-use crate::gateway::enqueue::Receipt;
-use crate::gateway::pass::{self, Passing};
-use crate::gateway::pipeline::{self, Reply};
-use crate::gateway::{Gate, head};
-use crate::listener::accept::{CONN, violation};
-use crate::listener::client_address;
-use crate::listener::client_address::Peer;
-use crate::listener::peer::Other;
+use crate::clock::within;
+use crate::gateway::answer::{write_decided, write_refusal};
+use crate::gateway::pass::Passing;
+use crate::gateway::reply::{self, RefusalResponse, Reply};
+use crate::gateway::session::{Downstream, prepare_stream, receive};
+use crate::gateway::{Gate, body, pipeline};
+use crate::listener::connection_state::ConnectionState;
+use crate::listener::framing::Violation;
+use crate::listener::peer::ConnectionInfo;
 use crate::refusal::Refusal;
-use crate::request::{RequestHead, RequestId};
-use crate::telemetry::{Ended, Facts};
 
-/// For a whole answer.
+/// The time that a sender has to read a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// For an answer of some hundred bytes that says no: whoever has no room for it is not waited for. A stream that has no place in memory
-/// is not waited for at all.
+/// The time that a sender has to read a refusal, which has some hundred bytes. An HTTP/2 stream without memory has none.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The gate as pingora sees it.
+/// The gateway as pingora's HTTP proxy.
 #[derive(Debug)]
 pub(super) struct Edge(pub(super) Arc<Gate>);
 
 #[async_trait]
 impl ProxyHttp for Edge {
-    /// What a stream needs; webhooks are over when the filter is.
+    /// The state of a stream. A request for a webhook route ends within `request_filter`.
     type CTX = Option<Box<Passing>>;
 
     fn new_ctx(&self) -> Self::CTX {
         None
     }
 
-    /// None: the default would add a compression module to every request.
+    /// Adds no modules: the default would add compression to every request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(
@@ -60,14 +51,14 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         _ctx: &mut Self::CTX,
     ) -> PingoraResult<()> {
-        // HTTP/2 streams run in tasks of their own and have no connection to note
-        CONN.try_with(|conn| conn.begin_request())
-            .unwrap_or_default();
-        if self.0.is_draining() {
+        if let Some(state) = ConnectionInfo::state_of(session.digest()) {
+            state.begin_request();
+        }
+        if self.0.lifecycle.is_draining() {
             session.set_keepalive(None);
         }
-        // Phases have deadlines of their own: the head and what is between two requests in the accept loop, the body, the answer, the drain.
-        // A timer for every read and write beside them would bound nothing more.
+        // Each phase has its own deadline: the head and the pause between two requests in the accept loop, the body, the response, the drain.
+        // Timers for every read and write would bound nothing more.
         session.set_read_timeout(None);
         session.set_write_timeout(None);
         Ok(())
@@ -80,91 +71,49 @@ impl ProxyHttp for Edge {
     ) -> PingoraResult<bool> {
         let gate = &self.0;
         let _in_flight = InFlight::begin(&*gate.lifecycle.activity);
-        let live = gate.live.load();
-        let (facts, head) = receive(gate, &live, session);
+        let active = gate.active.load();
+        let (facts, head) = receive(gate, &active, session);
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
-        // a connection's share of memory is fixed, a stream's is not
-        let place = head
+        // the memory of a connection is bounded, that of its HTTP/2 streams is not
+        let memory = head
             .as_ref()
             .ok()
             .filter(|_| session.is_http2())
             .map(|head| body::hold_stream(&gate.budget, head));
-        let has_place = !session.is_http2() || matches!(place, Some(Ok(_)));
-        let decided = match (head, &place) {
-            (Ok(_), Some(Err(refusal))) => Err(*refusal),
-            (Err(refusal), _) => Err(refusal),
+        let has_memory = !session.is_http2() || matches!(memory, Some(Ok(_)));
+        let decided = match (head, &memory) {
+            (Ok(_), Some(Err(refusal))) => Err((*refusal).into()),
+            (Err(refusal), _) => Err(refusal.into()),
             (Ok(head), _) => {
-                pipeline::run(
-                    gate,
-                    &live,
-                    head,
-                    &mut Downstream(session),
-                    record.facts_mut(),
-                )
-                .await
+                let source = &mut Downstream(session);
+                pipeline::run(gate, &active, head, source, record.facts_mut()).await
             }
         };
-        let is_overrun = CONN.try_with(|conn| conn.is_overrun()).unwrap_or(false);
-        if is_overrun {
-            // the connection ends here, and the answer says so
-            session.set_keepalive(None);
-        }
-        let decided = match decided {
-            // what it is that came with it depends on whether the app switches
-            Ok(Reply::Pass(_, head)) if is_overrun && head.headers.contains_key(UPGRADE) => {
-                Err(Refusal::Malformed)
-            }
-            Ok(Reply::Pass(route, head)) => match pass::prepare(session, &route, &head) {
+        let decided = match end_overrun(session, decided) {
+            Ok(Reply::Pass(route, head)) => match prepare_stream(session, &route, &head) {
                 Ok(host) => {
                     *ctx = Some(Box::new(Passing::begin(&self.0, route, host, record)));
                     return Ok(false);
                 }
-                Err(refusal) => Err(refusal),
+                Err(refusal) => Err(refusal.into()),
             },
             decided => decided,
         };
-        if matches!(
-            decided,
-            Err(Refusal::Malformed | Refusal::HeadTooLarge | Refusal::TargetTooLong)
-        ) && let Some(violation) = violation()
-        {
-            record.facts_mut().why = Some(violation.words());
-        }
-        let route = record.facts().route.as_deref();
-        let decided = decided.map_err(|refusal| {
-            let mut refused = Refused::of(refusal, route.and_then(|route| live.refused_of(route)));
-            refused.allow = route.and_then(|route| live.allow_of(route));
-            refused
-        });
-        let ended = ended(&decided);
-        let patience = match decided {
+        record.facts_mut().why = explanation(session, &decided).or(record.facts().why);
+        let ended = reply::ended(&decided);
+        let timeout = match decided {
             Ok(_) => ANSWER_TIMEOUT,
-            Err(_) if has_place => REFUSAL_TIMEOUT,
+            Err(_) if has_memory => REFUSAL_TIMEOUT,
             Err(_) => Duration::ZERO,
         };
-        let answer = async {
-            match decided {
-                Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
-                Ok(Reply::Taken(Receipt { answer, taken })) => {
-                    write_acknowledgement(session, answer, taken.code(), request_id).await
-                }
-                Ok(Reply::Duplicate(answer)) => {
-                    write_acknowledgement(session, answer, "duplicate", request_id).await
-                }
-                Ok(Reply::Full(full)) => write_full(session, full, request_id).await,
-                Ok(Reply::Pass(..)) => {
-                    write_refusal(session, Refused::of(Refusal::Internal, None), request_id).await
-                }
-                Err(refused) => write_refusal(session, refused, request_id).await,
-            }
-        };
-        // The request is settled. A sender that went away, or does not read, changes nothing any more.
-        let answered = within(gate.clock.mono() + patience, answer).await;
+        let answer = write_decided(session, decided, request_id);
+        // the request is settled: a sender that has left, or does not read, changes nothing any more
+        let answered = within(gate.clock.mono() + timeout, answer).await;
         record.close(ended);
         if !matches!(answered, Ok(Ok(()))) {
-            // told so, pingora would end the answer in good order, and half of one would look whole: as an error it is cut off
-            return Error::e_explain(ErrorType::WriteError, "the answer broke off");
+            // As an error, so that pingora aborts the connection. Ending the response normally would make a truncated body look complete.
+            return Error::e_explain(ErrorType::WriteError, "the response was cut off");
         }
         Ok(true)
     }
@@ -261,8 +210,8 @@ impl ProxyHttp for Edge {
         Ok(None)
     }
 
-    /// Answers a stream that failed, if there is somebody to answer. Says nothing more to a sender whose answer broke off: the connection,
-    /// or the stream, is dropped.
+    /// Answers a stream that failed before its response began, if the sender is still there. Otherwise the connection, or the HTTP/2 stream,
+    /// is dropped.
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -271,7 +220,7 @@ impl ProxyHttp for Edge {
     ) -> FailToProxy {
         let refusal = ctx
             .as_mut()
-            .and_then(|passing| Some((passing.fail(error)?, passing.request_id())));
+            .and_then(|passing| Some((passing.fail(session, error)?, passing.request_id())));
         let Some((refusal, request_id)) = refusal else {
             return FailToProxy {
                 error_code: 0,
@@ -279,9 +228,9 @@ impl ProxyHttp for Edge {
             };
         };
         session.set_keepalive(None);
-        let answer = write_refusal(session, Refused::of(refusal, None), request_id);
+        let answer = write_refusal(session, refusal.into(), request_id);
         let answered = within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await;
-        // not to be used again, keep-alive is off, but to be closed in good order: the sender may still be sending
+        // Keep-alive is off, so the connection is not used again. It is closed in good order, since the sender may still be sending.
         let can_reuse_downstream = matches!(answered, Ok(Ok(())));
         FailToProxy {
             error_code: refusal.status().as_u16(),
@@ -293,8 +242,9 @@ impl ProxyHttp for Edge {
         if let Some(passing) = ctx.take() {
             passing.close(session);
         }
-        CONN.try_with(|conn| conn.end_request(self.0.clock.mono()))
-            .unwrap_or_default();
+        if let Some(state) = ConnectionInfo::state_of(session.digest()) {
+            state.end_request(self.0.clock.mono());
+        }
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {
@@ -311,126 +261,51 @@ impl ProxyHttp for Edge {
         true
     }
 
-    /// The path alone: a query may hold a token.
+    /// Returns the path alone, since a query may hold a token.
     fn request_summary(&self, session: &Session, _ctx: &Self::CTX) -> String {
         session.req_header().uri.path().escape_debug().to_string()
     }
 }
 
-/// The stream that pingora asks about: it has one wherever the filter did not answer.
+/// Returns the stream of a request. It has one wherever `request_filter` did not answer.
 fn passing(ctx: &mut Option<Box<Passing>>) -> PingoraResult<&mut Passing> {
     ctx.as_deref_mut()
-        .ok_or_else(|| Error::explain(ErrorType::InternalError, "no request goes this way"))
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "the request is not streamed"))
 }
 
-/// The facts of a request, and its head or why it has none. The session's own header is without lines afterwards.
-fn receive(
-    gate: &Gate,
-    live: &Live,
+/// Ends the connection after this response if bytes came together with the request and behind it. They are never read as a request; in
+/// front of an upgrade their meaning depends on the upstream, so the request is refused.
+fn end_overrun(
     session: &mut Session,
-) -> (Facts, Result<RequestHead, Refusal>) {
-    let now = gate.clock.now();
-    let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
-    let header = session.req_header();
-    let other = Other::of(session.digest());
-    let peer = other.map_or(Peer::UNKNOWN, |other| other.peer);
-    let certificate = other.and_then(|other| other.certificate.clone());
-    let client = client_address::client(peer, &header.headers, &live.snapshot.trusted_proxies);
-    let mut facts = Facts::new(
-        request_id,
-        &header.method,
-        header.raw_path(),
-        &header.headers,
-        client,
-        now,
-    );
-    facts.certificate.clone_from(&certificate);
-    let framing = violation().map_or_else(
-        || head::framing(header, live.snapshot.limits.header_bytes),
-        |violation| Err(violation.refusal()),
-    );
-    let method = header.method.clone();
-    let tls = session
-        .digest()
-        .is_some_and(|digest| digest.ssl_digest.is_some());
-    let headers = take_headers(session);
-    let head = framing.map(|framing| RequestHead {
-        request_id,
-        method,
-        target: framing.target,
-        authority: framing.authority,
-        tls,
-        headers,
-        declared_size: framing.declared_size,
-        client,
-        certificate,
-        received: Now {
-            wall: now.wall,
-            mono: now.mono,
-        },
-    });
-    (facts, head)
-}
-
-/// Moves the header lines out of a session: a copy would cost two references a line.
-fn take_headers(session: &mut Session) -> HeaderMap {
-    // has pingora read the body's framing, the last thing it wants of them
-    session.as_downstream_mut().is_body_done();
-    let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
-    let mut parts = request::Parts::from(std::mem::replace(session.req_header_mut(), empty));
-    let headers = std::mem::take(&mut parts.headers);
-    *session.req_header_mut() = RequestHeader::from(parts);
-    headers
-}
-
-fn ended(decided: &Result<Reply, Refused>) -> Ended {
+    decided: Result<Reply, RefusalResponse>,
+) -> Result<Reply, RefusalResponse> {
+    let is_overrun =
+        ConnectionInfo::state_of(session.digest()).is_some_and(ConnectionState::is_overrun);
+    if !is_overrun {
+        return decided;
+    }
+    session.set_keepalive(None);
     match decided {
-        Ok(Reply::Forwarded(answer)) => Ended::Forwarded(answer.status),
-        Ok(Reply::Taken(receipt)) => Ended::Taken(receipt.answer.status, receipt.taken),
-        Ok(Reply::Duplicate(answer)) => Ended::Duplicate(answer.status),
-        Ok(Reply::Full(_)) => Ended::Handshake,
-        Ok(Reply::Pass(..)) => Ended::Abandoned,
-        Err(refused) => Ended::Refused {
-            code: refused.code(),
-            status: refused.status,
-        },
+        Ok(Reply::Pass(_, head)) if head.headers.contains_key(UPGRADE) => {
+            Err(Refusal::Malformed.into())
+        }
+        decided => decided,
     }
 }
 
-/// The sender's side of a pingora session.
-struct Downstream<'a>(&'a mut Session);
-
-impl Sender for Downstream<'_> {
-    async fn invite_body(&mut self) {
-        if self.0.req_header().version == Version::HTTP_10 {
-            // it knows no interim answers and would take this one for the final one
-            return;
-        }
-        // pingora would switch keep-alive off after a 1xx, as after an answer that comes before the body
-        self.0.set_close_on_response_before_downstream_finish(false);
-        if self
-            .0
-            .as_downstream_mut()
-            .write_continue_response()
-            .await
-            .is_err()
-        {
-            self.0.set_keepalive(None);
-        }
-        self.0.set_close_on_response_before_downstream_finish(true);
-    }
-
-    async fn next_chunk(&mut self) -> Result<Option<Bytes>, BodyFault> {
-        loop {
-            match self.0.as_downstream_mut().read_request_body().await {
-                Ok(Some(chunk)) if chunk.is_empty() => {}
-                Ok(chunk) => return Ok(chunk),
-                Err(_) => {
-                    // what follows must not be read as a request
-                    self.0.set_keepalive(None);
-                    return Err(BodyFault::Broken);
-                }
-            }
-        }
-    }
+/// Returns the part of the request that was refused for its framing.
+fn explanation(
+    session: &Session,
+    decided: &Result<Reply, RefusalResponse>,
+) -> Option<&'static str> {
+    let is_of_framing = decided.as_ref().is_err_and(|response| {
+        matches!(
+            response.refusal,
+            Refusal::Malformed | Refusal::HeadTooLarge | Refusal::TargetTooLong
+        )
+    });
+    ConnectionInfo::state_of(session.digest())
+        .filter(|_| is_of_framing)?
+        .violation()
+        .map(Violation::words)
 }

@@ -1,17 +1,17 @@
-//! Puts deliveries on the disk: on a route that queues before it is acknowledged, on one that spills when the app cannot take it, on one that
-//! records afterwards.
+//! Stores deliveries: before the acknowledgement on a route that queues, after a failed attempt on one that spills, and after the response
+//! on one that records.
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::within;
-use crate::config::snapshot::{Acknowledgement, Action, Inline, Recording, WebhookRoute};
+use crate::config::snapshot::{Action, Inline, Recording, WebhookRoute};
 use crate::dedupe::claim::Claim;
 use crate::dedupe::key::Scope;
 use crate::deliver::{ReservedAttempt, Target, attempt_accepted};
 use crate::delivery::{Delivery, Outcome};
 use crate::gateway::Gate;
-use crate::gateway::active_config::LiveHook;
-use crate::gateway::pipeline::Reply;
+use crate::gateway::active_config::ActiveRoute;
+use crate::gateway::claim::{DeliveryClaim, STORE_WAIT};
+use crate::gateway::reply::{Receipt, Reply};
 use crate::queue::attempt::delivery_id;
 use crate::queue::stored;
 use crate::refusal::Refusal;
@@ -21,53 +21,27 @@ use crate::store::queue::{
 };
 use crate::store::{Key, StoreError, repeated};
 use crate::telemetry::Taken;
-use crate::verify::Cleared;
 
-/// How long a sender waits for the disk at most; what is written later than that is delivered all the same.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of a body that is delivered from memory at most: larger ones come back from the disk, so that they do not crowd out those that come in.
+/// The longest body, in bytes, that is delivered from memory. A longer one is read back from the disk, so that it does not crowd out new
+/// requests.
 const FROM_MEMORY: usize = 256 << 10;
 
-/// The answer to a delivery that is on the disk.
-#[derive(Clone, Debug)]
-pub struct Receipt {
-    /// The answer.
-    pub answer: Acknowledgement,
-    /// Why it is there.
-    pub taken: Taken,
-}
-
-/// How a delivery is claimed.
-pub(super) enum Claimed {
-    /// Not at all: it is nobody's duplicate.
-    Not,
-    /// By a claim, which becomes its commit.
-    Held(Claim),
-    /// By its key, which the ledger says was handed on before: only the disk knows whether it is dead.
-    Known(Key),
-}
-
-/// Why it is not on the disk, with the claim given back.
+/// The reason why a delivery is not stored, with its claim.
 type NotEnqueued = (Refusal, Option<Claim>);
 
-/// How a delivery comes into the store.
+/// The part of a stored delivery that its route and its request decide.
 pub(super) struct Entry<'a> {
-    /// What kind of event it is.
+    /// The event type.
     pub(super) event_type: Option<&'a str>,
-    /// When it is tried.
+    /// The time of the first attempt.
     pub(super) start: Start,
     /// The attempts that were made within its request.
     pub(super) tried: Vec<Attempt>,
-    /// What its sender is answered with.
+    /// The status that its sender got.
     pub(super) answered: &'a str,
 }
 
-/// Returns whether a delivery has an ID of its provider's.
-pub(super) fn has_id(delivery: &Delivery) -> bool {
-    matches!(delivery.cleared(), Cleared::Authentic(authentic) if authentic.delivery_id().is_some())
-}
-
-/// A delivery as the store takes it.
+/// Returns a delivery in the form in which the store accepts it.
 pub(super) fn accept(
     gate: &Gate,
     hook: &WebhookRoute,
@@ -112,8 +86,8 @@ pub(super) fn accept(
     }
 }
 
-/// Returns the lane of a delivery on a route with `fifo`; deliveries without such a value share none. Its scope is the target, which keeps its
-/// number when the route is renamed.
+/// Returns the lane of a delivery on a route with `fifo`; none for a delivery without the value that makes lanes. The scope of a lane is the
+/// target, whose number stays the same when the route is renamed.
 fn lane(
     hash_key: &[u8; 16],
     hook: &WebhookRoute,
@@ -124,12 +98,15 @@ fn lane(
     Some(Scope::of(&target.id().0.to_string(), delivery).lane(hash_key, &value))
 }
 
-/// Puts a delivery on the disk, and delivers it from memory if it may be delivered at once. Its sender gets `receipt`, unless it is a duplicate.
+/// Stores a delivery, and delivers it from memory if it may be attempted at once. Its sender gets `receipt`, unless it is a duplicate.
+///
+/// # Errors
+/// `StoreUnavailable`, `StoreFull`, `InFlight`.
 pub(super) async fn enqueue(
     gate: &Arc<Gate>,
-    route: &Arc<LiveHook>,
+    route: &Arc<ActiveRoute>,
     delivery: Delivery,
-    claimed: Claimed,
+    claim: DeliveryClaim,
     receipt: Receipt,
     event_type: Option<&str>,
 ) -> Result<Reply, Refusal> {
@@ -138,8 +115,8 @@ pub(super) async fn enqueue(
         .as_ref()
         .ok_or(Refusal::StoreUnavailable)?;
     let at_once = delivery.body().len() <= FROM_MEMORY
-        && !matches!(claimed, Claimed::Known(_))
-        && !gate.is_leaving();
+        && !matches!(claim, DeliveryClaim::Delivered(_))
+        && !gate.lifecycle.activity.is_leaving();
     let slot = if at_once {
         app.reserve(delivery.body().len(), gate.clock.mono())
     } else {
@@ -167,7 +144,7 @@ pub(super) async fn enqueue(
     if start == Start::Anyone {
         app.target().set_backlog(true);
     }
-    match put(gate, &route.hook, accept, claimed)
+    match put(gate, &route.hook, accept, claim)
         .await
         .map_err(|(refusal, _claim)| refusal)?
     {
@@ -176,9 +153,9 @@ pub(super) async fn enqueue(
                 let reserved = ReservedAttempt { lease, lane, slot };
                 attempt_accepted(&gate.worker, app, delivery, reserved);
             }
-            Ok(Reply::Taken(receipt))
+            Ok(Reply::Accepted(receipt))
         }
-        Accepted::Revived { .. } => Ok(Reply::Taken(Receipt {
+        Accepted::Revived { .. } => Ok(Reply::Accepted(Receipt {
             taken: Taken::Revived,
             ..receipt
         })),
@@ -187,10 +164,13 @@ pub(super) async fn enqueue(
     }
 }
 
-/// Puts a delivery on the disk that the app could not take, with the try that was made. Given back is the claim, if it is not there.
+/// Stores a delivery that the upstream cannot take now, with the attempts that were made.
+///
+/// # Errors
+/// The claim, if the delivery is not stored.
 pub(super) async fn spill(
     gate: &Gate,
-    route: &LiveHook,
+    route: &ActiveRoute,
     accept: Accept,
     claim: Option<Claim>,
 ) -> Result<(), Option<Claim>> {
@@ -198,37 +178,39 @@ pub(super) async fn spill(
         gate,
         &route.hook,
         accept,
-        claim.map_or(Claimed::Not, Claimed::Held),
+        claim.map_or(DeliveryClaim::Unclaimed, DeliveryClaim::Held),
     )
     .await
     {
         Ok(Accepted::New(_) | Accepted::Duplicate { .. } | Accepted::Revived { .. }) => Ok(()),
-        // the claim lapsed, and another has it: what becomes of that one is not known
+        // the claim lapsed and another request has it, whose outcome is not known
         Ok(Accepted::InFlight { .. }) => Err(None),
         Err((_, claim)) => Err(claim),
     }
 }
 
-/// Writes it, waiting for the disk within bounds.
+/// Writes a delivery, and waits for the store within bounds.
 async fn put(
     gate: &Gate,
     hook: &WebhookRoute,
     accept: Accept,
-    claimed: Claimed,
+    claim: DeliveryClaim,
 ) -> Result<Accepted, NotEnqueued> {
     let accept = Arc::new(accept);
     let store = &*gate.store;
     let window = hook.window_of(accept.delivery_id.is_some());
     let writing = async {
-        match claimed {
-            Claimed::Held(claim) => claim
+        match claim {
+            DeliveryClaim::Held(claim) => claim
                 .accept(store, accept, window, OnDead::Revive)
                 .await
                 .map_err(|(error, claim)| (error, Some(claim))),
-            Claimed::Not => repeated(|| store.accept(Arc::clone(&accept), Dedupe::None))
-                .await
-                .map_err(|error| (error, None)),
-            Claimed::Known(key) => {
+            DeliveryClaim::Unclaimed => {
+                repeated(|| store.accept(Arc::clone(&accept), Dedupe::None))
+                    .await
+                    .map_err(|error| (error, None))
+            }
+            DeliveryClaim::Delivered(key) => {
                 let dedupe = Dedupe::Key {
                     key,
                     window,
@@ -240,18 +222,18 @@ async fn put(
             }
         }
     };
-    match within(gate.clock.mono() + PATIENCE, writing).await {
+    match within(gate.clock.mono() + STORE_WAIT, writing).await {
         Ok(Ok(accepted)) => Ok(accepted),
         Ok(Err((error, claim))) => {
-            tracing::debug!(%error, route = &*hook.name, "a delivery is not on the disk");
+            tracing::debug!(%error, route = &*hook.name, "a delivery could not be stored");
             Err((refusal_of(&error), claim))
         }
-        // it may be there: a claim that was to become its commit is not given back
+        // the delivery may be stored, so its claim is not released
         Err(_) => Err((Refusal::StoreUnavailable, None)),
     }
 }
 
-/// How a sender is refused whose delivery is not on the disk.
+/// Returns the refusal for a delivery that could not be stored.
 fn refusal_of(error: &StoreError) -> Refusal {
     match error {
         StoreError::Full => Refusal::StoreFull,
@@ -261,39 +243,42 @@ fn refusal_of(error: &StoreError) -> Refusal {
     }
 }
 
-/// What is recorded of a forwarded delivery beside the request.
+/// The part of a forwarded delivery's record that is not in its request.
 #[derive(Clone, Copy)]
 pub(super) struct Recorded<'a> {
-    /// What kind of event it is.
+    /// The event type.
     pub(super) event_type: Option<&'a str>,
-    /// Its ledger key, so that a person can have it forgotten.
+    /// The ledger key, so that a person can have it forgotten.
     pub(super) key: Option<Key>,
 }
 
-/// Keeps on record what became of a delivery that was handed on, or not, within its request. Nobody waits for it.
-pub(super) fn keep(
+/// Records the outcome of a delivery that was forwarded within its request, if its route records it. The request does not wait for it.
+pub(super) fn record(
     gate: &Arc<Gate>,
-    route: &LiveHook,
+    route: &ActiveRoute,
     delivery: &Delivery,
     facts: Recorded<'_>,
     outcome: Outcome,
     attempts: impl FnOnce() -> Vec<Attempt>,
 ) {
-    let Action::Forward(Inline { record, .. }) = &route.hook.action else {
+    let Action::Forward(Inline {
+        record: recording, ..
+    }) = &route.hook.action
+    else {
         return;
     };
     let Recorded { event_type, key } = facts;
-    let handed_on = matches!(outcome, Outcome::Answered(status) if status.is_success());
-    let wanted = match record {
+    let forwarded = matches!(outcome, Outcome::Answered(status) if status.is_success());
+    let is_recorded = match recording {
         Recording::All => true,
-        Recording::Failures => !handed_on,
+        Recording::Failures => !forwarded,
         Recording::None => false,
     };
-    let Some(app) = route.destination.as_ref().filter(|_| wanted) else {
+    let Some(app) = route.destination.as_ref().filter(|_| is_recorded) else {
         return;
     };
     let reason = match outcome {
-        Outcome::Answered(status) if !handed_on => Some(Reason::Status(status)),
+        Outcome::Answered(status) if !forwarded => Some(Reason::Status(status)),
         Outcome::Answered(_) => None,
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Reason::Attempts),
     };
@@ -317,7 +302,7 @@ pub(super) fn keep(
         if let Err(error) = repeated(|| gate.store.accept(Arc::clone(&accept), Dedupe::None)).await
         {
             gate.telemetry.not_recorded();
-            tracing::debug!(%error, "a delivery is not kept on record");
+            tracing::debug!(%error, "a delivery could not be recorded");
         }
     });
 }

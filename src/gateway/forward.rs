@@ -1,4 +1,4 @@
-//! Hands a delivery on within its request, and says what becomes of it and of its claim.
+//! Forwards a delivery within its request, and settles its claim by the outcome.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use crate::config::snapshot::{Action, Spill};
 use crate::dedupe::claim::Claim;
 use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFacts};
 use crate::gateway::Gate;
-use crate::gateway::active_config::LiveHook;
-use crate::gateway::enqueue::{self, Claimed, Entry, Receipt, Recorded};
-use crate::gateway::pipeline::Reply;
+use crate::gateway::active_config::ActiveRoute;
+use crate::gateway::claim::{self, DeliveryClaim};
+use crate::gateway::enqueue::{self, Entry, Recorded};
+use crate::gateway::reply::{Receipt, Reply};
 use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
 use crate::queue::outcome::{BeforeAttempt, next_step, was_attempted};
 use crate::random;
@@ -21,12 +22,15 @@ use crate::store::queue::{self, Cause, Next, Start};
 use crate::telemetry::{Facts, Taken};
 use crate::upstream::client;
 
-/// Hands the delivery on and settles its claim by what came of it, before the sender is answered.
+/// Forwards a delivery, and settles its claim by the outcome before the sender gets its response.
+///
+/// # Errors
+/// The refusal, if the upstream gave no response and the delivery was not stored.
 pub(super) async fn forward(
     gate: &Arc<Gate>,
-    route: &Arc<LiveHook>,
+    route: &Arc<ActiveRoute>,
     delivery: Delivery,
-    claimed: Claimed,
+    claim: DeliveryClaim,
     facts: &mut Facts,
 ) -> Result<Reply, Refusal> {
     let (hook, begun) = (&route.hook, gate.clock.now());
@@ -45,15 +49,15 @@ pub(super) async fn forward(
         gate.clock.mono().saturating_duration_since(begun.mono),
     );
     let headers = answer.as_ref().map(|answer| &answer.headers);
-    let (key, claim) = match claimed {
-        Claimed::Held(claim) => (Some(claim.key()), Some(claim)),
-        Claimed::Known(key) => (Some(key), None),
-        Claimed::Not => (None, None),
+    let (key, claim) = match claim {
+        DeliveryClaim::Held(claim) => (Some(claim.key()), Some(claim)),
+        DeliveryClaim::Delivered(key) => (Some(key), None),
+        DeliveryClaim::Unclaimed => (None, None),
     };
     let claim = match settlement(outcome, spill) {
         Settlement::Commit => {
             if let (Some(claim), Some(_)) = (claim, hook.dedupe) {
-                let window = hook.window_of(enqueue::has_id(&delivery));
+                let window = hook.window_of(claim::has_id(&delivery));
                 facts.lost_claim = matches!(claim.commit(window).await, Ok(Held::Lost));
             }
             None
@@ -72,7 +76,7 @@ pub(super) async fn forward(
             .await
             {
                 Ok(reply) => return Ok(reply),
-                // the sender is told what it would be without a queue
+                // the sender gets the response that it would get without a queue
                 Err(claim) => claim,
             }
         }
@@ -82,7 +86,7 @@ pub(super) async fn forward(
         event_type: facts.event_type.as_deref(),
         key,
     };
-    enqueue::keep(gate, route, &delivery, recorded, outcome, || {
+    enqueue::record(gate, route, &delivery, recorded, outcome, || {
         attempts.rows(2, headers)
     });
     match (outcome, answer) {
@@ -95,8 +99,9 @@ pub(super) async fn forward(
 /// The attempts within one request.
 #[derive(Clone, Copy)]
 struct Attempts {
-    /// The one before the last: it was sent over a kept connection that turned out closed.
+    /// The attempt before the last, if it was sent over a pooled connection that turned out to be closed.
     stale: Option<Sent>,
+    /// The last attempt.
     last: Sent,
 }
 
@@ -110,7 +115,7 @@ struct Sent {
 }
 
 impl Attempts {
-    /// Returns the outcome of them together: after one that may have arrived, nothing is certain but an answer.
+    /// Returns the outcome of all attempts. After one that may have arrived, only a response is certain.
     fn outcome(&self) -> Outcome {
         match self.last.outcome {
             Outcome::Unreached(fault) if self.stale.is_some() => Outcome::Ambiguous(fault),
@@ -120,12 +125,12 @@ impl Attempts {
         }
     }
 
-    /// Returns how many were sent, or tried to.
+    /// Returns the number of attempts for which a connection was made or attempted.
     fn sent(&self) -> u32 {
         u32::from(self.stale.is_some()) + u32::from(was_attempted(self.last.outcome))
     }
 
-    /// Returns the first `most` of them, as they are recorded. `headers` are those of the answer to the last one.
+    /// Returns the first `most` attempts in the form in which they are recorded. `headers` are those of the response to the last one.
     fn rows(&self, most: u32, headers: Option<&HeaderMap>) -> Vec<queue::Attempt> {
         let row = |(sent, headers): (Sent, Option<&HeaderMap>)| queue::Attempt {
             head: headers.map(recorded_headers).unwrap_or_default(),
@@ -148,10 +153,10 @@ impl Attempts {
     }
 }
 
-/// Sends the delivery, and once more if the first attempt found its kept connection closed and the route does not forbid it.
+/// Sends the delivery, and once more if the pooled connection of the first attempt was closed and the route allows it.
 async fn send(
     gate: &Gate,
-    route: &LiveHook,
+    route: &ActiveRoute,
     delivery: &Delivery,
     (begun, budget): (Now, Duration),
     resend: bool,
@@ -208,10 +213,13 @@ async fn send(
     )
 }
 
-/// Puts a delivery into the queue that the app could not take. Given back is the claim, where the disk does not take it or its tries are over.
+/// Stores a delivery that the upstream cannot take now.
+///
+/// # Errors
+/// The claim, if the delivery is not stored, or if it has no attempts left.
 async fn spilled(
     gate: &Arc<Gate>,
-    route: &LiveHook,
+    route: &ActiveRoute,
     delivery: &Delivery,
     claim: Option<Claim>,
     (attempts, asked, headers): (Attempts, Option<Duration>, Option<&HeaderMap>),
@@ -247,24 +255,25 @@ async fn spilled(
     };
     let accept = enqueue::accept(gate, &route.hook, app.target(), delivery, entry);
     enqueue::spill(gate, route, accept, claim).await?;
-    Ok(Reply::Taken(Receipt {
+    Ok(Reply::Accepted(Receipt {
         answer: answer.clone(),
         taken: Taken::Spilled,
     }))
 }
 
-/// What becomes of a delivery and its claim.
+/// The next step of a delivery and its claim after the attempts within its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Settlement {
-    /// It was handed on: duplicates are dropped from now on.
+    /// The delivery was forwarded: duplicates are answered without the upstream from now on.
     Commit,
-    /// It was not: the provider's retry shall reach the app.
+    /// The delivery was not forwarded: the provider's retry is forwarded again.
     Release,
-    /// It goes into the queue.
+    /// The delivery is stored.
     Spill,
 }
 
-/// Only a final 2xx is handed on. All else goes into the queue, where the route says so, or passes through unchanged and gives the ID back.
+/// Returns the next step after an outcome. Only a 2xx commits. Any other outcome is stored where the route says so; otherwise the sender
+/// gets it unchanged, and the claim is released.
 fn settlement(outcome: Outcome, spill: Option<Spill>) -> Settlement {
     let into_queue = |wanted: fn(&Spill) -> bool| {
         spill
@@ -273,7 +282,7 @@ fn settlement(outcome: Outcome, spill: Option<Spill>) -> Settlement {
     };
     match outcome {
         Outcome::Answered(status) if status.is_success() => Settlement::Commit,
-        // what a proxy before the app, or an app that is going down, says: nobody knows how far it came
+        // sent by a proxy in front of the upstream, or by an upstream that shuts down: how far the request came is not known
         Outcome::Answered(
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT,
         ) => into_queue(|spill| spill.ambiguous),
@@ -283,7 +292,7 @@ fn settlement(outcome: Outcome, spill: Option<Spill>) -> Settlement {
     }
 }
 
-/// How a request is refused that the upstream gave no answer to.
+/// Returns the refusal for a request to which the upstream gave no response.
 pub(super) fn refusal_of(fault: Fault) -> Refusal {
     match fault {
         Fault::BreakerOpen(retry_after) => Refusal::UpstreamOpen { retry_after },
@@ -306,7 +315,7 @@ mod tests {
         budget: Duration::from_secs(5),
     };
 
-    /// Without a queue, with one for all, with one for what was not reached alone.
+    /// Checks the settlement without a queue, with one for all outcomes, and with one for unreached upstreams alone.
     #[track_caller]
     fn check(
         outcome: Outcome,
@@ -337,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes() {
+    fn settlement_and_refusal_follow_the_outcome() {
         let (commit, release, spill) = (Settlement::Commit, Settlement::Release, Settlement::Spill);
         for status in [StatusCode::OK, StatusCode::NO_CONTENT] {
             check(Outcome::Answered(status), commit, commit, commit, None);

@@ -1,6 +1,6 @@
-//! From pingora's request header to ours, or a refusal of what two readers could read differently.
+//! Reads target, authority and framing from pingora's request header, and refuses what two parsers could read in different ways.
 //!
-//! On HTTP/1 [`framing`] has seen to most of it before pingora read the head; here is what one header tells by itself, on HTTP/2 as well.
+//! On HTTP/1 [`framing`] has checked most of it before pingora read the head. The checks here are of single headers, and apply to HTTP/2 too.
 //!
 //! [`framing`]: crate::listener::framing
 use std::net::Ipv6Addr;
@@ -14,13 +14,14 @@ use crate::listener::framing::is_target;
 use crate::refusal::Refusal;
 use crate::request::only_value;
 
-/// Characters of a host name, as DNS has it; and of a port.
+/// The most characters of a host name, as in DNS.
 const MAX_HOST: usize = 255;
+/// The most characters of a port.
 const MAX_PORT: usize = 5;
-/// What a field counts beside its name and its value.
-const FIELD: usize = 32;
+/// The overhead of a field in the size of an HTTP/2 head, besides its name and its value.
+const FIELD_OVERHEAD: usize = 32;
 
-/// What framing and target say, checked.
+/// The target, the authority and the size of the body, checked.
 #[derive(Debug)]
 pub(super) struct Framing {
     /// The target, byte for byte.
@@ -34,14 +35,15 @@ pub(super) struct Framing {
 /// Reads target, authority and framing.
 ///
 /// # Errors
-/// `Malformed`: a target that is not origin form, no or several or odd hosts, a length or coding that can be read in two ways, an
-/// expectation that is not the one there is. `TargetTooLong`, `HeadTooLarge`: more than `max_head` bytes over HTTP/2. `MethodNotAllowed`: `TRACE`, which shows headers to whoever can make a browser send it.
+/// `Malformed`: a target that is not in origin form, no host, several or a malformed one, an ambiguous length or coding, or an expectation other
+/// than `100-continue`. `TargetTooLong`, `HeadTooLarge`: more than `max_head` bytes over HTTP/2. `MethodNotAllowed`: `TRACE`, which shows the
+/// headers of a request to anybody who can make a browser send it.
 pub(super) fn framing(header: &RequestHeader, max_head: usize) -> Result<Framing, Refusal> {
     let target = header.raw_path();
     if header.version == Version::HTTP_2 {
-        fits(target, &header.headers, max_head)?;
+        check_size(target, &header.headers, max_head)?;
     }
-    if !is_target(target) || !expects_what_is_known(&header.headers)? {
+    if !is_target(target) || !is_expectation_known(&header.headers)? {
         return Err(Refusal::Malformed);
     }
     let framing = Framing {
@@ -56,14 +58,14 @@ pub(super) fn framing(header: &RequestHeader, max_head: usize) -> Result<Framing
     }
 }
 
-/// Judges the size of a head of HTTP/2, counted as RFC 9113 counts a field section.
-fn fits(target: &[u8], headers: &HeaderMap, max_head: usize) -> Result<(), Refusal> {
+/// Checks the size of an HTTP/2 head, counted as RFC 9113 counts a field section.
+fn check_size(target: &[u8], headers: &HeaderMap, max_head: usize) -> Result<(), Refusal> {
     if target.len() > max_head {
         return Err(Refusal::TargetTooLong);
     }
     let fields = headers
         .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
     if fields.sum::<usize>().saturating_add(target.len()) > max_head {
         Err(Refusal::HeadTooLarge)
     } else {
@@ -71,7 +73,7 @@ fn fits(target: &[u8], headers: &HeaderMap, max_head: usize) -> Result<(), Refus
     }
 }
 
-fn expects_what_is_known(headers: &HeaderMap) -> Result<bool, Refusal> {
+fn is_expectation_known(headers: &HeaderMap) -> Result<bool, Refusal> {
     Ok(at_most_one(headers, &EXPECT)?
         .is_none_or(|expected| expected.eq_ignore_ascii_case(b"100-continue")))
 }
@@ -93,7 +95,7 @@ fn authority(header: &RequestHeader) -> Result<String, Refusal> {
         .ok_or(Refusal::Malformed)
 }
 
-/// A host name, an IPv4 address or an IPv6 address in brackets, with an optional port, and nothing that another reader could take for more.
+/// Returns whether the text is a host name, an IPv4 address or an IPv6 address in brackets, with an optional port.
 fn is_host(text: &str) -> bool {
     let (is_name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
@@ -133,7 +135,7 @@ fn declared_size(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
     }
 }
 
-/// Digits alone; a leading zero is octal to some.
+/// Parses a number of digits alone. A leading zero is refused, since some parsers read it as octal.
 fn number(digits: &[u8]) -> Option<u64> {
     let is_plain = digits.iter().all(u8::is_ascii_digit)
         && (digits.first() != Some(&b'0') || digits.len() == 1);
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn framing_is_read_in_one_way_or_not_at_all() {
+    fn ambiguous_framing_is_refused() {
         check(
             V11,
             &[("host", "a.example:80")],
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn one_expectation_is_known() {
+    fn only_100_continue_may_be_expected() {
         check(
             V11,
             &[("host", "a"), ("expect", "100-Continue")],
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_a_name_or_an_address_and_a_port() {
+    fn host_is_a_name_or_an_address_with_a_port() {
         for good in [
             "a",
             "A-b_c.example.",
@@ -335,9 +337,9 @@ mod tests {
         }
     }
 
-    /// HTTP/2 by the same rules; there the authority may stand in two places.
+    /// Checks HTTP/2, where both `:authority` and `Host` may be given.
     #[test]
-    fn two_authorities_are_one_or_none() {
+    fn authority_and_host_must_agree() {
         let check = |authority: &str, hosts: &[&str], expect: Option<&str>| {
             let mut header = header(H2, "POST", "/x", &[]);
             if !authority.is_empty() {
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_taken_as_it_is_or_refused() {
+    fn target_is_used_unchanged_or_refused() {
         for version in [V11, H2] {
             for good in [
                 "/",
@@ -413,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn size_of_an_http_2_head_is_judged_by_what_is_too_large() {
+    fn large_http_2_head_and_target_are_told_apart() {
         let sized = |version, target: usize, value: usize| {
             let target = format!("/{}", "a".repeat(target));
             framing(
@@ -431,6 +433,6 @@ mod tests {
         assert_eq!(sized(H2, 10, 4096), Err(Refusal::HeadTooLarge));
         assert_eq!(sized(H2, 2000, 2100), Err(Refusal::HeadTooLarge));
         assert_eq!(sized(H2, 4096, 0), Err(Refusal::TargetTooLong));
-        assert_eq!(sized(V11, 10, 5000), Ok(()), "the scanner has judged it");
+        assert_eq!(sized(V11, 10, 5000), Ok(()), "the scanner has checked it");
     }
 }

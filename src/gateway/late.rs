@@ -1,4 +1,4 @@
-//! Late retries at the gateway: asks the ledger about requests that are too old, and notes those that are not delivered.
+//! Late retries: asks the ledger about requests that are too old, and notes the requests that are not delivered.
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -6,7 +6,7 @@ use crate::dedupe::key::{BodyDigest, Scope};
 use crate::dedupe::late::LateRule;
 use crate::delivery::Delivery;
 use crate::gateway::Gate;
-use crate::gateway::active_config::LiveHook;
+use crate::gateway::active_config::ActiveRoute;
 use crate::request::Params;
 use crate::store::{Key, Remembered, Store};
 use crate::telemetry::Facts;
@@ -16,10 +16,10 @@ use crate::verify::{Authentic, Cleared, Refused, Stale, Verdict};
 /// A route that observes claims nothing, so its ledger says nothing about a retry.
 ///
 /// # Errors
-/// Why it is not authentic, with the request given back.
+/// The reason why the request is not authentic, with the request.
 pub(super) async fn judge(
     gate: &Gate,
-    route: &LiveHook,
+    route: &ActiveRoute,
     verdict: Verdict<'_>,
     (params, body): (&Params, Option<BodyDigest>),
     observes: bool,
@@ -41,7 +41,7 @@ pub(super) async fn judge(
 
 async fn is_retry(
     gate: &Gate,
-    route: &LiveHook,
+    route: &ActiveRoute,
     rule: LateRule,
     stale: &Stale<'_>,
     (params, body): (&Params, Option<BodyDigest>),
@@ -75,7 +75,7 @@ async fn is_retry(
     rule.accepts(age, Remembered { kept_for, ..known })
 }
 
-/// A request that is noted as not delivered when this is dropped: whatever the reason, a retry that keeps its time must reach the app.
+/// A note that a request was not delivered, written when it is dropped. Whatever the reason, a retry with the same signed time must get through.
 #[must_use = "a dropped note is written"]
 pub(super) struct Note {
     ledger: Arc<dyn Store>,
@@ -84,7 +84,7 @@ pub(super) struct Note {
 }
 
 impl Note {
-    /// The request was delivered, or is stored.
+    /// Discards the note, because the request was delivered or is stored.
     pub(super) fn discard(mut self) {
         self.window = Duration::ZERO;
     }
@@ -101,7 +101,7 @@ impl Drop for Note {
 /// Makes the note for an authentic delivery of a route with late retries.
 pub(super) fn note(
     gate: &Gate,
-    route: &LiveHook,
+    route: &ActiveRoute,
     delivery: &Delivery,
     body: Option<BodyDigest>,
 ) -> Option<Note> {
@@ -122,7 +122,7 @@ pub(super) fn note(
     })
 }
 
-/// Returns how long ago a time is; nothing for one that is ahead.
+/// Returns how long ago a time is; zero if it is in the future.
 fn age(at: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(at).unwrap_or_default()
 }

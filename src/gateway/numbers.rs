@@ -1,4 +1,4 @@
-//! The numbers that the store gives to the routes of one config generation. They live in that generation and nowhere else, so that a name that moves
+//! The numbers that the store gives to the routes of one config generation. They belong to that generation alone, so that a name that moves
 //! from one route to another takes no deliveries, ledger entries or rate buckets with it.
 use crate::config::snapshot::{Route, Snapshot};
 use crate::store::names::{Named, Numbers};
@@ -8,15 +8,18 @@ use crate::store::{Store, StoreError};
 /// The numbers of one config generation.
 #[derive(Debug)]
 pub(super) struct Generation {
-    /// Those of its routes, in the order of the config.
+    /// The numbers of the routes, in the order of the config.
     pub(super) routes: Vec<Numbers>,
-    /// That of the gate's own alarms, if they go anywhere.
+    /// The number of the gateway's own alarms, if the config sends any.
     pub(super) alarms: Option<TargetId>,
-    /// All numbers of alarms that the store knows, also where the config sends none.
+    /// All numbers of alarms that the store knows, even if the config sends none.
     pub(super) all_alarms: Vec<TargetId>,
 }
 
-/// Asks the store for the numbers of a config. The store records them, so this comes after everything else that can fail.
+/// Returns the numbers of a config from the store. The store records them, so this comes after everything else that can fail.
+///
+/// # Errors
+/// The store cannot read or write its names.
 pub(super) async fn numbers_of(
     store: &dyn Store,
     snapshot: &Snapshot,
@@ -39,7 +42,7 @@ pub(super) async fn numbers_of(
     let names: Vec<Named> = snapshot.routes.iter().map(route).chain(alarms).collect();
     let mut routes = store.numbers(&names).await?;
     let alarms = routes.split_off(snapshot.routes.len().min(routes.len()));
-    // without a disk none are known, and nothing waits
+    // a store without a disk knows none
     let known = store.names().await.unwrap_or_default();
     let all_alarms = known
         .iter()

@@ -1,16 +1,18 @@
-//! What a request needs while it streams through pingora's own leg: where to, by when, and what became of it.
+//! The state of a request that pingora's own loop streams to its upstream: its target, its deadlines and its outcome.
 //!
-//! The spine has let it through; `edge` calls in here from pingora's hooks. All of it is kept in pingora's context of the request, so
-//! whatever ends the request also ends what it holds: its place among those in flight, the open record.
+//! The spine has let it through; `edge` calls in here from pingora's hooks. The state is in pingora's context of the request, so that
+//! whatever ends the request also ends what it holds: its count among those in flight, and its open record.
 //!
-//! Streams have no part in the circuit breakers of webhooks: anybody could open one, or hold up its probe.
+//! Streams do not count for the circuit breakers of webhooks: anybody could open one, or hold up its probe.
+mod failure;
+
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
+use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -18,66 +20,68 @@ use pingora::{Error, ErrorSource, ErrorType, Result as PingoraResult};
 
 use crate::activity::{Activity, InFlight};
 use crate::delivery::Fault;
-use crate::gateway::active_config::LivePass;
+use crate::gateway::Gate;
+use crate::gateway::active_config::ActivePass;
 use crate::gateway::budget::{Account, Owner};
 use crate::gateway::forward::refusal_of;
-use crate::gateway::{Gate, InStream};
-use crate::headers;
-use crate::headers::{OWN_REQUEST_ID, REQUEST_ID};
-use crate::listener::accept::{CONN, network_of, violation};
+use crate::gateway::lifecycle::StreamInFlight;
+use crate::headers::{self, OWN_REQUEST_ID, REQUEST_ID};
+use crate::listener::client_address::network_of;
+use crate::listener::connection_state::ConnectionState;
 use crate::listener::framing::Violation;
+use crate::listener::peer::ConnectionInfo;
 use crate::refusal::Refusal;
-use crate::request::{RequestHead, RequestId};
-use crate::telemetry::{Cut, Ended, Record};
-use crate::upstream::client::{announces_content, has_no_content, shortage_of};
-use crate::upstream::render;
+use crate::request::RequestId;
+use crate::telemetry::{Ended, Record};
+use crate::upstream::client::{announces_content, has_no_content};
 use crate::upstream::switch::{self, Deadline};
 
-/// The bytes of an answer that pingora holds for a sender that does not read, at most: ten pieces of 64 KiB. Four are in its pipe, one is
+/// The most bytes of a response that pingora holds for a sender that does not read: ten chunks of 64 KiB. Four are in its pipe, one is
 /// before it, and five were taken out of it to be written together.
-const PIPE: usize = 10 * 64 * 1024;
-/// How long a stream of HTTP/2 may leave a piece unread that has no room in memory.
-const CROWDED: Duration = Duration::from_secs(1);
+const MAX_HELD_ANSWER: usize = 10 * 64 * 1024;
+/// The time that an HTTP/2 sender has to read a chunk for which the memory budget has no room.
+const CROWDED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One request that is streamed through.
+/// A request that is streamed to its upstream.
 pub(super) struct Passing {
     gate: Arc<Gate>,
-    route: Arc<LivePass>,
+    route: Arc<ActivePass>,
     record: Record,
-    /// Ends before the next field: what is under way shall never seem less than it is.
-    _stream: InStream,
+    /// Dropped before the next field, so that the number of deliveries in flight is never too low.
+    _stream: StreamInFlight,
     _in_flight: InFlight<Arc<Activity>>,
     host: HeaderValue,
-    /// Where to, in the order to try; `None`: not looked up yet.
+    /// The addresses that are left, in the order of attempts; `None` before the look-up.
     peers: Option<Vec<HttpPeer>>,
-    /// When the upstream was first turned to.
+    /// The time of the first attempt.
     begun: Option<Instant>,
-    /// Bytes of the body that went on so far.
+    /// The bytes of the body that were sent so far.
     body_bytes: u64,
-    /// All of the request has gone on.
+    /// Whether all of the request was sent.
     sent: bool,
-    /// pingora's handle on the connection to the upstream.
+    /// The file descriptor of the connection to the upstream.
     connection: RawFd,
-    /// For the head of the answer, once all of the request has gone on.
+    /// The deadline of the response's head, once all of the request was sent.
     deadline: Option<Deadline>,
-    /// What of the answer may be held because the sender does not read.
+    /// The memory of the response that is held because the sender does not read.
     buffers: Account,
-    /// How much that can be.
+    /// The most bytes that it can be.
     pipe: usize,
-    /// Whether the connection must not be used again: a head without content announced some, and it may still come.
+    /// Whether the connection must not be reused, because a head without content announced some, which may still arrive.
     uncertain: bool,
-    /// The status of the answer, once its head is here.
+    /// The status of the response, once its head has arrived.
     answered: Option<StatusCode>,
-    /// Why there is no answer of the upstream's, decided here.
+    /// The refusal that was decided here.
     refused: Option<Refusal>,
+    /// The end of the request, where it is not the end of the response.
     ended: Option<Ended>,
 }
 
 impl Passing {
-    /// Takes over a request that [`prepare`] made ready.
+    /// Takes over a request that [`prepare_stream`](super::session::prepare_stream) made ready.
     pub(super) fn begin(
         gate: &Arc<Gate>,
-        route: Arc<LivePass>,
+        route: Arc<ActivePass>,
         host: HeaderValue,
         record: Record,
     ) -> Self {
@@ -85,14 +89,14 @@ impl Passing {
         let owner = Owner {
             client: client.own.then(|| network_of(client.ip)),
             route: Arc::clone(&route.pass.name),
-            one_body: PIPE,
+            one_body: MAX_HELD_ANSWER,
         };
         Self {
             buffers: gate.answers.open(owner),
-            pipe: PIPE,
+            pipe: MAX_HELD_ANSWER,
             gate: Arc::clone(gate),
             _in_flight: InFlight::begin(Arc::clone(&gate.lifecycle.activity)),
-            _stream: InStream::begin(Arc::clone(gate)),
+            _stream: StreamInFlight::begin(Arc::clone(gate)),
             route,
             record,
             host,
@@ -109,12 +113,12 @@ impl Passing {
         }
     }
 
-    /// The ID of the request.
+    /// Returns the ID of the request.
     pub(super) fn request_id(&self) -> RequestId {
         self.record.facts().request_id
     }
 
-    /// Where the next try goes.
+    /// Returns the address of the next attempt.
     pub(super) async fn peer(&mut self) -> PingoraResult<Box<HttpPeer>> {
         self.begun.get_or_insert_with(|| self.gate.clock.mono());
         if self.peers.is_none() {
@@ -135,13 +139,13 @@ impl Passing {
         let policy = self.route.upstream.policy();
         peer.options.total_connection_timeout = Some(policy.connect_timeout / others.max(1));
         peer.options.idle_timeout = Some(policy.idle_timeout);
-        // Each piece that comes from either side begins these anew: pingora waits for both at once.
+        // a chunk from either side restarts both timeouts, since pingora waits for both sides at once
         peer.options.read_timeout = Some(self.route.pass.idle_timeout);
         peer.options.write_timeout = Some(self.route.pass.idle_timeout);
         Ok(Box::new(peer))
     }
 
-    /// No connection to the peer that was tried last: the next one, if there is one.
+    /// Marks the last address as unreachable, and allows a retry if there is another one.
     pub(super) fn not_connected(&mut self, mut error: Box<Error>) -> Box<Error> {
         let peers = self.peers.as_mut();
         let more = peers.is_some_and(|peers| {
@@ -157,12 +161,12 @@ impl Passing {
         error
     }
 
-    /// A connection is there.
+    /// Notes the connection that was made.
     pub(super) fn connected(&mut self, connection: RawFd) {
         self.connection = connection;
     }
 
-    /// Whether a request that failed with `error` may be sent once more; `reused` says that the connection had been used before.
+    /// Decides whether a request that failed with `error` may be sent again. `reused` says whether the connection came from the pool.
     pub(super) fn judge_retry(&self, error: &mut Error, session: &Session, reused: bool) {
         let harmless = session.req_header().method.is_idempotent()
             && !session.as_downstream().retry_buffer_truncated();
@@ -174,24 +178,24 @@ impl Passing {
         }
     }
 
-    /// Whether the time for the head of the answer is up.
+    /// Returns whether the deadline of the response's head has passed.
     fn is_late(&self) -> bool {
         self.deadline.as_ref().is_some_and(Deadline::has_passed)
     }
 
-    /// Finishes the head that goes to the upstream. pingora has taken off what only two neighbours say to each other.
+    /// Completes the head that is sent to the upstream. pingora has removed the hop-by-hop headers.
     pub(super) fn request(&self, request: &mut RequestHeader) -> PingoraResult<()> {
         request.insert_header(HOST, self.host.clone())
     }
 
-    /// Sees a piece of the body on its way to the upstream.
+    /// Checks a chunk of the body on its way to the upstream.
     pub(super) fn request_body(
         &mut self,
         body: &mut Option<Bytes>,
         end: bool,
     ) -> PingoraResult<()> {
-        // a last, empty piece of HTTP/2 would be sent as a second end of the chunks, and be read as the begin of the next answer
-        body.take_if(|piece| end && piece.is_empty());
+        // the empty last chunk of an HTTP/2 body would be sent as a second end of the chunked body
+        body.take_if(|chunk| end && chunk.is_empty());
         let more = body.as_ref().map_or(0, Bytes::len);
         self.body_bytes = self
             .body_bytes
@@ -207,7 +211,7 @@ impl Passing {
         }
         if end {
             self.sent = true;
-            // a WebSocket ends like that, too
+            // a WebSocket also ends like this
             self.deadline = self
                 .answered
                 .is_none()
@@ -216,7 +220,7 @@ impl Passing {
         Ok(())
     }
 
-    /// Sees the head of an answer before the sender does.
+    /// Checks and completes the head of a response before the sender gets it.
     pub(super) fn answer(
         &mut self,
         session: &mut Session,
@@ -224,22 +228,22 @@ impl Passing {
     ) -> PingoraResult<()> {
         let status = answer.status;
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-        // a switch that nobody asked for would leave the two sides with different ideas of what follows
+        // after a switch that was not requested, both sides would read what follows in different ways
         if status.as_u16() > 599 || switches && !session.req_header().headers.contains_key(UPGRADE)
         {
             return self.refuse(Refusal::UpstreamMalformed);
         }
         self.judge_end(session, answer);
-        if switches {
-            // over HTTP/2 nothing switches, and a stream finds no connection
-            CONN.try_with(|conn| conn.switch()).unwrap_or_default();
+        // HTTP/2 has no switch of protocols
+        if switches && let Some(state) = ConnectionInfo::state_of(session.digest()) {
+            state.switch();
         }
         if switches || !status.is_informational() {
             let length = answer
                 .headers
                 .get(CONTENT_LENGTH)
                 .and_then(|length| length.to_str().ok()?.parse().ok());
-            self.pipe = length.map_or(PIPE, |length: usize| length.min(PIPE));
+            self.pipe = length.map_or(MAX_HELD_ANSWER, |length: usize| length.min(MAX_HELD_ANSWER));
             self.answered = Some(status);
             self.deadline = None;
             self.settle();
@@ -254,7 +258,7 @@ impl Passing {
         if session.req_header().version == Version::HTTP_10
             && answer.remove_header(&TRANSFER_ENCODING).is_some()
         {
-            // it knows no chunks: the end of the connection is the end of the body
+            // HTTP/1.0 has no chunked bodies: the end of the connection is the end of the body
             session.set_keepalive(None);
         }
         if !status.is_informational() || switches {
@@ -266,8 +270,8 @@ impl Passing {
         Ok(())
     }
 
-    /// Sees a piece of the body of the answer, before it is written to the sender. As long as a stream of HTTP/2 does not take it, pingora holds
-    /// more of the answer. That counts; where it has no room, the sender is not waited for.
+    /// Charges the memory of the response before a chunk of it is written. While an HTTP/2 sender does not read, pingora holds more of the
+    /// response; if the budget has no room for that, the sender gets little time.
     pub(super) fn answer_body(&mut self, session: &mut Session) {
         if session.is_http2() {
             let has_room = self.buffers.grow_to(self.pipe).is_ok();
@@ -275,13 +279,13 @@ impl Passing {
             session.set_write_timeout(Some(if has_room {
                 patience
             } else {
-                patience.min(CROWDED)
+                patience.min(CROWDED_TIMEOUT)
             }));
         }
     }
 
-    /// Notes whether the end of the exchange is certain, and ends the connection where nothing more of the answer comes. pingora would use
-    /// it again, and read what comes late as the answer to the next request.
+    /// Notes whether the end of the response is certain, and ends the response here if it has no body. pingora would reuse the connection
+    /// and read late bytes as the response to the next request.
     fn judge_end(&mut self, session: &Session, answer: &ResponseHeader) {
         let status = answer.status;
         let is_final = !status.is_informational();
@@ -295,34 +299,35 @@ impl Passing {
         }
     }
 
-    /// The answer is whole.
+    /// Ends the response, and keeps an uncertain connection from being reused.
     pub(super) fn answer_ends(&self) {
         if self.uncertain {
             switch::retire(self.connection);
         }
     }
 
-    /// What to answer a request that failed with `error`; `None`: there is nobody to answer, or the answer has begun.
-    pub(super) fn fail(&mut self, error: &Error) -> Option<Refusal> {
+    /// Returns the refusal of a request that failed with `error`; `None` if the sender has left, or the response has begun.
+    pub(super) fn fail(&mut self, session: &Session, error: &Error) -> Option<Refusal> {
         if let Some(status) = self.answered {
-            self.ended = Some(Ended::Cut(status, cut(error)));
+            self.ended = Some(Ended::Cut(status, failure::cut(error)));
             return None;
         }
-        let violation = violation();
+        let violation =
+            ConnectionInfo::state_of(session.digest()).and_then(ConnectionState::violation);
         self.record.facts_mut().why = violation.map(Violation::words);
-        // a head was judged before: this is of a body or its trailer
+        // the head was judged before, so the violation is in the body or its trailer
         let refusal = violation
             .map(|_| Refusal::Malformed)
             .or(self.refused)
             .or_else(|| self.judge(error));
         self.ended = Some(refusal.map_or(Ended::Abandoned, |refusal| Ended::Refused {
-            code: refusal.code(),
+            refusal,
             status: refusal.status(),
         }));
         refusal
     }
 
-    /// Judges an error that came before the head of an answer.
+    /// Returns the refusal for an error before the head of a response; `None` if the sender has left.
     fn judge(&mut self, error: &Error) -> Option<Refusal> {
         let timed_out = matches!(
             error.etype(),
@@ -335,10 +340,10 @@ impl Passing {
                 Some(refusal_of(if self.is_late() {
                     Fault::Timeout
                 } else {
-                    fault(error)
+                    failure::fault(error)
                 }))
             }
-            ErrorSource::Downstream if is_gone(error.etype()) => None,
+            ErrorSource::Downstream if failure::is_gone(error.etype()) => None,
             ErrorSource::Downstream => Some(Refusal::Malformed),
             ErrorSource::Internal | ErrorSource::Unset => Some(Refusal::Internal),
         }
@@ -358,7 +363,7 @@ impl Passing {
         self.record.close(ended);
     }
 
-    /// Notes how long the upstream took.
+    /// Notes the time that the upstream took.
     fn settle(&mut self) {
         let (now, facts) = (self.gate.clock.mono(), self.record.facts_mut());
         facts.upstream = Some(Arc::clone(&self.route.pass.upstream.name));
@@ -368,81 +373,5 @@ impl Passing {
     fn refuse<T>(&mut self, refusal: Refusal) -> PingoraResult<T> {
         self.refused = Some(refusal);
         Error::e_explain(ErrorType::InternalError, "refused")
-    }
-}
-
-/// Gives the session of a request that the spine let through the header lines that go on. What the upstream is addressed by.
-///
-/// # Errors
-/// `Malformed` if pingora would send another target than the one that was judged.
-pub(super) fn prepare(
-    session: &mut Session,
-    route: &LivePass,
-    head: &RequestHead,
-) -> Result<HeaderValue, Refusal> {
-    let host = render::host(head, route.upstream.policy());
-    let mut lines = HeaderMap::with_capacity(head.headers.len() + 8);
-    let keeps_override = route.guards.list.is_empty() && route.pass.methods.is_none();
-    for (name, value) in headers::passed(head, host.clone(), keeps_override) {
-        lines.append(name, value);
-    }
-    set_headers(session, lines);
-    session.set_write_timeout(Some(route.pass.idle_timeout));
-    if session.req_header().raw_path() == head.target {
-        Ok(host)
-    } else {
-        Err(Refusal::Malformed)
-    }
-}
-
-/// Gives a session other header lines.
-fn set_headers(session: &mut Session, lines: HeaderMap) {
-    let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
-    let mut parts = request::Parts::from(std::mem::replace(session.req_header_mut(), empty));
-    parts.headers = lines;
-    *session.req_header_mut() = RequestHeader::from(parts);
-}
-
-/// What ended a stream after the head of the answer.
-fn cut(error: &Error) -> Cut {
-    match (error.esource(), error.etype()) {
-        (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Cut::Idle,
-        (ErrorSource::Downstream, _) => Cut::SenderLeft,
-        (ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset, _) => Cut::BrokenOff,
-    }
-}
-
-/// Whether nobody is there to be answered.
-fn is_gone(error: &ErrorType) -> bool {
-    let broken = matches!(
-        error,
-        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed
-    );
-    broken
-        || matches!(
-            error,
-            ErrorType::H2Error | ErrorType::ReadTimedout | ErrorType::WriteTimedout
-        )
-}
-
-/// Returns the fault that an error of the upstream's side tells of.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the kinds of errors are pingora's, and what is not named here is a broken answer"
-)]
-fn fault(error: &Error) -> Fault {
-    match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Fault::ConnectTimeout,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::SocketError
-        | ErrorType::BindError
-        | ErrorType::TLSHandshakeFailure
-        | ErrorType::InvalidCert
-        | ErrorType::HandshakeError => shortage_of(error).map_or(Fault::Connect, Fault::Local),
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Fault::Timeout,
-        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => Fault::Reset,
-        _ => Fault::Malformed,
     }
 }

@@ -1,4 +1,4 @@
-//! A new config, whole or not at all. What asked for it (a file, a signal, the admin API) makes no difference.
+//! Reloads the config, completely or not at all, whether a file, a signal or the admin API asked for it.
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,14 +12,14 @@ use crate::config::snapshot::Snapshot;
 use crate::gateway::Gate;
 use crate::gateway::serve::{Server, Shared};
 
-/// Between the two reads that must agree before a change counts.
-const SETTLE: Duration = Duration::from_millis(100);
-/// How often certificates that wait are judged again.
+/// The pause between the two reads that must agree before a change counts.
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
+/// The pause between two checks of certificates that are not valid yet.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
-/// Files that never settle change nothing.
-const MOST_READS: u32 = 20;
+/// The most reads of files that do not settle; then the reload fails.
+const MAX_READS: u32 = 20;
 
-/// Compiles and swaps, one at a time.
+/// The reloader: compiles and swaps configs, one at a time.
 #[derive(Debug)]
 pub struct Reloader {
     gate: Arc<Gate>,
@@ -30,38 +30,38 @@ pub struct Reloader {
     files: watch::Sender<Vec<PathBuf>>,
 }
 
-/// What the last reload came to, for status and metrics.
+/// The result of the last reload, for status and metrics.
 #[derive(Clone, Debug, Default)]
 pub struct ReloadState {
-    /// Why the last one was refused, as `check` prints it; `None` after a good one.
+    /// The errors for which it was refused, as `check` prints them; `None` after a successful one.
     pub error: Option<ReloadError>,
-    /// Keys whose change waits for a restart.
+    /// The keys whose change needs a restart.
     pub needs_restart: Vec<String>,
-    /// Secrets (`route/secret`) whose file holds no usable text now; the last good text counts.
+    /// The secrets (`route/secret`) whose file has no usable text now. The last good text stays in use.
     pub stale_secrets: Vec<String>,
-    /// Certificates whose files hold no valid pair now, and why; the last good pair counts.
+    /// The certificates whose files have no valid pair now, and why. The last good pair stays in use.
     pub stale_certificates: Vec<String>,
 }
 
 /// A reload that changed nothing.
 #[derive(Clone, Debug)]
 pub struct ReloadError {
-    /// When.
+    /// The time of the reload.
     pub at: SystemTime,
-    /// Every mistake with its line.
+    /// Every error with its line.
     pub text: String,
 }
 
-const NO_WEBHOOKS: &str = "the config has no webhook route any more: all webhooks would be refused; restart the gateway if this is meant";
-const BROKE_OFF: &str = "the config could not be read to its end";
+const NO_WEBHOOKS: &str = "the config has no webhook route any more, so all webhooks would be refused; restart the gateway if this is intended";
+const NOT_READ: &str = "the config could not be read";
 
-/// Reads the environment that secrets may stand in.
+/// Reads a variable of the environment, in which secrets may be given.
 pub fn environment(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
 }
 
 impl Reloader {
-    /// A reloader for a gate that runs on the config at `config`, first read as `cache` and `stale_secrets` say.
+    /// Returns a reloader for a gate that runs on the config at `config`. `cache` and `stale_secrets` are the results of its first load.
     pub fn new(
         gate: Arc<Gate>,
         server: &Server,
@@ -85,17 +85,17 @@ impl Reloader {
         }
     }
 
-    /// The files that the config was read from, for the watcher.
+    /// Returns the files that the config was read from, for the watcher.
     pub fn files(&self) -> watch::Receiver<Vec<PathBuf>> {
         self.files.subscribe()
     }
 
-    /// What the last reload came to.
+    /// Returns the result of the last reload.
     pub fn state(&self) -> Arc<ReloadState> {
         self.state.load_full()
     }
 
-    /// Reloads if the files say something else than what runs: nothing else notices what changed between a load and the begin of the watch.
+    /// Reloads if the files differ from the active config. Nothing else notices a change between the first load and the begin of the watch.
     pub async fn catch_up(&self) {
         let cache = Arc::clone(&*self.last.lock().await);
         let read = self.read(&cache, 0).await;
@@ -105,17 +105,17 @@ impl Reloader {
         }
     }
 
-    /// Reads, compiles and swaps. The new generation's number.
+    /// Reads, compiles and swaps the config. Returns the number of the new generation.
     ///
     /// # Errors
-    /// Every mistake with its line; then nothing has changed.
+    /// Every error of the config with its line; then nothing has changed.
     pub async fn reload(&self) -> Result<u64, String> {
         let mut last = self.last.lock().await;
         let generation = self.gate.snapshot().generation + 1;
         let loaded = match self.settled(&last, generation).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(Rejected { report, mut files })) => {
-                // what is wrong now, and what runs: an edit of either is worth another try
+                // watches the files of the refused config and of the active one, since an edit of either may help
                 files.extend(self.gate.snapshot().files.iter().cloned());
                 files.sort();
                 files.dedup();
@@ -154,19 +154,19 @@ impl Reloader {
             "config reloaded"
         );
         for key in &needs_restart {
-            tracing::warn!(key, "this change waits for a restart, the rest applies");
+            tracing::warn!(key, "this change needs a restart, the rest applies now");
         }
         report.log_warnings();
         for secret in &stale {
             tracing::warn!(
                 secret,
-                "its file holds no usable secret now; the last good text stays in use"
+                "the file of a secret has no usable text; the last good text stays in use"
             );
         }
         for why in &stale_certificates {
             tracing::warn!(
                 why,
-                "the files hold no certificate with its key that is valid now; the last good pair stays in use"
+                "the files of a certificate have no valid pair; the last good pair stays in use"
             );
         }
         for note in notes {
@@ -185,7 +185,7 @@ impl Reloader {
         Ok(generation)
     }
 
-    /// Judges each minute whether a certificate that waits takes the place of the one in use, and reloads then.
+    /// Checks each minute whether a certificate that was not valid yet should replace the one in use, and reloads then.
     pub async fn judge_certificates(self: Arc<Self>) {
         loop {
             tokio::time::sleep(CERTIFICATE_INTERVAL).await;
@@ -196,29 +196,29 @@ impl Reloader {
                 .certificates
                 .iter()
                 .any(|one| one.should_change(&dates));
-            // a config that was refused is read again when it changes
+            // a refused config is read again when it changes
             if is_due && self.state().error.is_none() {
                 self.reload().await.ok();
             }
         }
     }
 
-    /// Reads and compiles until two reads agree: nobody is in the middle of writing, and no two files are of different versions.
+    /// Reads and compiles until two reads agree, so that no file is half-written and all files belong to one version.
     ///
     /// # Errors
-    /// They never do, or a read broke off.
+    /// The reads never agree, or the config cannot be read.
     async fn settled(
         &self,
         cache: &Arc<Cache>,
         generation: u64,
     ) -> Result<Result<Loaded, Rejected>, &'static str> {
-        let mut last = self.read(cache, generation).await.ok_or(BROKE_OFF)?;
-        for _ in 0..MOST_READS {
+        let mut last = self.read(cache, generation).await.ok_or(NOT_READ)?;
+        for _ in 0..MAX_READS {
             if self.is_running(&last) {
                 return Ok(last);
             }
-            tokio::time::sleep(SETTLE).await;
-            let next = self.read(cache, generation).await.ok_or(BROKE_OFF)?;
+            tokio::time::sleep(SETTLE_PAUSE).await;
+            let next = self.read(cache, generation).await.ok_or(NOT_READ)?;
             let agree = match (&last, &next) {
                 (Ok(last), Ok(next)) => last.snapshot.hash == next.snapshot.hash,
                 (Err(last), Err(next)) => last.report == next.report,
@@ -232,7 +232,7 @@ impl Reloader {
         Err("the config and its files change faster than they can be read")
     }
 
-    /// `None` if it broke off.
+    /// Reads and compiles the config once; `None` if the task failed.
     async fn read(&self, cache: &Arc<Cache>, generation: u64) -> Option<Result<Loaded, Rejected>> {
         let (now, config, cache) = (
             self.gate.clock.now(),
@@ -247,7 +247,7 @@ impl Reloader {
         .ok()
     }
 
-    /// Whether the files say what runs.
+    /// Returns whether the files match the active config.
     fn is_running(&self, read: &Result<Loaded, Rejected>) -> bool {
         matches!(read, Ok(loaded) if loaded.snapshot.hash == self.gate.snapshot().hash)
     }
@@ -255,7 +255,7 @@ impl Reloader {
     fn refuse(&self, text: String) -> String {
         tracing::error!(
             error = text,
-            "config not reloaded, the last good one goes on"
+            "config not reloaded; the last good one stays in use"
         );
         self.gate.telemetry.reload_refused();
         let error = Some(ReloadError {
@@ -270,7 +270,7 @@ impl Reloader {
     }
 }
 
-/// Returns the names of the routes that `new` has no more, not even under a new name.
+/// Returns the names of the routes that `new` does not have any more, not even renamed.
 fn removed_routes(running: &Snapshot, new: &Snapshot) -> Vec<String> {
     let renamed = |name: &str| {
         new.hooks

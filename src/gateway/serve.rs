@@ -1,4 +1,4 @@
-//! Start and end of a gate: binds what the config says, serves, and leaves without losing a request.
+//! The server: binds the listeners of the config, serves them, and shuts down without losing a request.
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,44 +20,45 @@ use crate::config::snapshot::{self, ListenAddress, Listener, Snapshot};
 use crate::gateway::Gate;
 use crate::gateway::edge::Edge;
 use crate::listener::accept::{Bounds, Listening, accept_loop};
-use crate::listener::connection_limits::Most;
-use crate::listener::connection_state::Patience;
+use crate::listener::connection_limits::ConnectionCaps;
+use crate::listener::connection_state::HeadTimeouts;
 use crate::listener::unix::{self, SocketFile};
 
-/// Requests served on one connection before it is closed.
+/// The number of requests that are served on one connection before it is closed.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
-/// Streams of one HTTP/2 connection at once.
+/// The most concurrent streams of one HTTP/2 connection.
 const H2_STREAMS: u32 = 32;
-/// Bytes a sender may have under way on one HTTP/2 stream, and on one connection. With 64 KiB, the default, a body of 25 MiB over 50 ms
-/// of distance would take 20 s.
+/// The bytes that a sender may have in flight on one HTTP/2 stream. With 64 KiB, the default, a body of 25 MiB would take 20 s at a round trip
+/// of 50 ms.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
+/// The bytes that a sender may have in flight on one HTTP/2 connection.
 const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
-/// A head of HTTP/2 that is larger than allowed, by this factor at most, reaches the gateway, which tells a long target from a large head.
-const H2_HEAD_ROOM: usize = 2;
-/// Streams that an HTTP/2 sender may reset before they were looked at; with one more its connection is closed.
-const H2_RESETS_UNSEEN: usize = 20;
-/// Streams of one HTTP/2 connection that may break the protocol; with one more it is closed.
+/// The factor by which an HTTP/2 head may be too large and still reach the gateway, which tells a long target from a large head.
+const H2_HEAD_FACTOR: usize = 2;
+/// The most streams that an HTTP/2 sender may reset before they are accepted. With one more, its connection is closed.
+const H2_PENDING_RESETS: usize = 20;
+/// The most streams of one HTTP/2 connection that may violate the protocol. With one more, it is closed.
 const H2_ERRORS: usize = 256;
-/// Bytes of an answer held for one HTTP/2 stream whose sender does not read.
+/// The bytes of a response that are held for one HTTP/2 stream whose sender does not read.
 const H2_SEND_BUFFER: usize = 128 * 1024;
-/// Connections that wait to be accepted; the system's own bound (`somaxconn`) is lower.
+/// The most connections that wait to be accepted. The system's own bound (`somaxconn`) is lower.
 const BACKLOG: u32 = 65_535;
-/// How often the end looks whether all is served.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// After the last accept, before connections that await a head are closed: a request that is on its way still counts.
+/// The pause between two checks whether all requests have ended, during the shutdown.
+const SHUTDOWN_POLL: Duration = Duration::from_millis(5);
+/// The time between the last accept and the closing of connections that wait for a head, so that a request on its way is still served.
 const LAST_HEADS: Duration = Duration::from_millis(50);
 
-/// The gate cannot listen.
+/// The reason why the gateway cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {cause}")]
 pub struct CannotListen {
-    /// Where.
+    /// The address.
     pub address: ListenAddress,
-    /// Why not.
+    /// The error of the system.
     pub cause: std::io::Error,
 }
 
-/// A gate that serves senders.
+/// A gate that serves its listeners.
 pub struct Server {
     gate: Arc<Gate>,
     proxy: Arc<HttpProxy<Edge>>,
@@ -66,30 +67,30 @@ pub struct Server {
     stop: watch::Sender<bool>,
     close: watch::Sender<bool>,
     addresses: Vec<ListenAddress>,
-    /// Removed at the end.
+    /// The files of unix sockets, removed at the end.
     _files: Vec<SocketFile>,
 }
 
-/// What listeners share with the reload.
+/// The settings of listeners that a reload can change.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     bounds: Arc<ArcSwap<Bounds>>,
     tls: Arc<HashMap<ListenerKey, Arc<ArcSwap<rustls::ServerConfig>>>>,
-    /// What was bound at the start.
+    /// The settings that were bound at the start.
     bound: Arc<Bound>,
 }
 
-/// A listener's address in the config, and how many before it have the same: port 0 is a free one each time.
+/// A listener's address in the config, and the number of listeners before it with the same: port 0 is another free port each time.
 type ListenerKey = (ListenAddress, usize);
 
-/// Addresses that only a restart changes.
+/// The settings that only a restart changes.
 #[derive(Clone, Debug, PartialEq)]
 struct Bound {
     listen: Vec<(ListenAddress, bool, bool)>,
     health: Option<SocketAddr>,
     admin: Option<snapshot::AdminAddress>,
     store: snapshot::Store,
-    /// HTTP/1 follows these at once; HTTP/2 is told them once.
+    /// HTTP/1 follows this and the next at once; HTTP/2 only after a restart.
     header_bytes: usize,
     idle_timeout: Duration,
 }
@@ -157,7 +158,7 @@ impl Shared {
     }
 }
 
-/// The listeners, each with what it is found by.
+/// Returns the listeners, each with its key.
 fn keyed(snapshot: &Snapshot) -> impl Iterator<Item = (ListenerKey, &Listener)> {
     let listeners = &snapshot.listeners;
     listeners.iter().enumerate().map(|(index, listener)| {
@@ -173,14 +174,14 @@ fn keyed(snapshot: &Snapshot) -> impl Iterator<Item = (ListenerKey, &Listener)> 
 fn bounds(snapshot: &Snapshot) -> Bounds {
     let limits = &snapshot.limits;
     Bounds {
-        patience: Patience {
+        timeouts: HeadTimeouts {
             head: limits.header_timeout,
             idle: limits.idle_timeout,
         },
         header_bytes: limits.header_bytes,
-        most: Most {
-            all: limits.connections,
-            of_one_client: limits.connections_per_client,
+        caps: ConnectionCaps {
+            total: limits.connections,
+            per_client: limits.connections_per_client,
         },
         trusted: Arc::clone(&snapshot.trusted_proxies),
     }
@@ -243,23 +244,23 @@ impl Server {
         })
     }
 
-    /// Where senders connect, in the order of the config; with the port that the system chose for port 0.
+    /// Returns the addresses of the listeners in the order of the config, with the port that the system chose for port 0.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
     }
 
-    /// What the reload changes on running listeners.
+    /// Returns the settings of listeners that a reload can change.
     pub(super) fn shared(&self) -> Shared {
         self.shared.clone()
     }
 
-    /// Senders may be sent here from now on.
+    /// Reports the gate as ready from now on.
     pub fn ready(&self) {
         self.gate.lifecycle.ready.store(true, Ordering::Relaxed);
     }
 
-    /// Not ready, and accepting for `delay` still; then accepts no more, and leaves as soon as nothing is in flight, at the latest after `grace`.
-    /// Returns how many requests were cut off.
+    /// Shuts down: is not ready and still accepts for `delay`; then accepts no more, and ends as soon as nothing is in flight, at the latest after
+    /// `grace`. Returns how many requests were cut off.
     pub async fn shut_down(mut self, timing: snapshot::Shutdown) -> usize {
         self.gate.lifecycle.ready.store(false, Ordering::Relaxed);
         self.gate.lifecycle.draining.store(true, Ordering::Relaxed);
@@ -268,14 +269,14 @@ impl Server {
         self.gate.lifecycle.activity.leave();
         sleep(LAST_HEADS).await;
         self.close.send_replace(true);
-        // closes connections that wait for a next request
+        // closes connections that wait for their next request
         self.proxy.http_cleanup().await;
         let gate = Arc::clone(&self.gate);
         let served = async {
-            // HTTP/2 streams run in tasks of their own: requests are counted as well as connections
-            while gate.in_flight() > 0 || gate.lifecycle.connections.open() > 0 {
-                sleep(LOOK_AGAIN).await;
-                if gate.in_flight() == 0 {
+            // HTTP/2 streams run in tasks of their own, so requests are counted as well as connections
+            while gate.lifecycle.activity.in_flight() > 0 || gate.lifecycle.connections.open() > 0 {
+                sleep(SHUTDOWN_POLL).await;
+                if gate.lifecycle.activity.in_flight() == 0 {
                     self.proxy.http_cleanup().await;
                 }
             }
@@ -284,12 +285,12 @@ impl Server {
         if timeout(timing.grace, served).await.is_ok() {
             0
         } else {
-            self.gate.in_flight()
+            self.gate.lifecycle.activity.in_flight()
         }
     }
 }
 
-/// Listens at an address of the config; where that is, with the port that the system chose for port 0.
+/// Listens on an address of the config. Returns that address, with the port that the system chose for port 0.
 fn bind(
     address: &ListenAddress,
 ) -> std::io::Result<(ListenAddress, L4Listener, Option<SocketFile>)> {
@@ -309,7 +310,7 @@ fn bind(
     }
 }
 
-/// Binds `address` with room for as many as the system lets wait: where a thousand come at once, those beyond would hang without a word.
+/// Binds `address` with the longest backlog that the system allows: of a thousand connections at once, those beyond it would hang.
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -339,9 +340,9 @@ fn proxy(gate: Arc<Gate>) -> HttpProxy<Edge> {
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
     h2.max_header_list_size(
-        u32::try_from(limits.header_bytes.saturating_mul(H2_HEAD_ROOM)).unwrap_or(u32::MAX),
+        u32::try_from(limits.header_bytes.saturating_mul(H2_HEAD_FACTOR)).unwrap_or(u32::MAX),
     );
-    h2.max_pending_accept_reset_streams(H2_RESETS_UNSEEN);
+    h2.max_pending_accept_reset_streams(H2_PENDING_RESETS);
     h2.max_local_error_reset_streams(Some(H2_ERRORS));
     h2.max_send_buffer_size(H2_SEND_BUFFER);
     h2.initial_window_size(H2_STREAM_WINDOW);

@@ -1,4 +1,4 @@
-//! The accept loop: connection caps, who is at the other end, TLS, the time a head may take, and the hand-over to pingora.
+//! The accept loop: connection caps, the PROXY protocol, TLS, the deadline of a head, and pingora.
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,64 +17,53 @@ use tokio::time::sleep;
 use crate::clock::{Clock, within};
 use crate::config::snapshot::TrustedProxies;
 use crate::listener::client_address::Peer;
-use crate::listener::connection_limits::{AcceptFault, Away, Connections, Most, Slot};
-use crate::listener::connection_state::{Conn, Patience};
-use crate::listener::framing::Violation;
-use crate::listener::peer::{self, Other};
+use crate::listener::connection_limits::{
+    AcceptFault, ConnectionCaps, ConnectionPermit, Connections, RefusalReason,
+};
+use crate::listener::connection_state::{ConnectionState, HeadTimeouts};
+use crate::listener::peer::{self, ConnectionInfo};
 use crate::listener::proxy_protocol::{self, Progress};
-use crate::listener::scanned_stream::Guarded;
+use crate::listener::scanned_stream::ScannedStream;
 
-pub(crate) use crate::listener::client_address::network_of;
+/// The pause of the accept loop after an error such as "too many open files".
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The most connections that are accepted after the gateway was told to stop: those that were waiting.
+const MAX_LAST_CONNECTIONS: usize = 1024;
+/// The most errors in a row that are waited out after the gateway was told to stop.
+const MAX_LAST_ERRORS: usize = 8;
 
-tokio::task_local! {
-    /// The connection whose task runs. HTTP/1 filters run in it; HTTP/2 streams have tasks of their own and find none.
-    pub(crate) static CONN: Arc<Conn>;
-}
-
-/// What stood in the wrong place in the request of HTTP/1 that is served.
-pub(crate) fn violation() -> Option<Violation> {
-    CONN.try_with(|conn| conn.violation()).ok().flatten()
-}
-
-/// How long the accept loop rests after an error such as "too many open files".
-const ACCEPT_REST: Duration = Duration::from_millis(50);
-/// Connections accepted after the gate was told to stop, at most: those that waited for it.
-const LAST_ONES: usize = 1024;
-/// Errors in a row that are waited out on the way to the end.
-const LAST_ERRORS: usize = 8;
-
-/// Bounds of a listener, changed by a reload.
+/// The bounds of a listener, changed by a reload.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    /// For heads, the first with the PROXY header and TLS before it, and between two requests.
-    pub(crate) patience: Patience,
-    /// Bytes of a head.
+    /// The time for a head, and for the pause between two requests. The first head includes the PROXY header and the TLS handshake.
+    pub(crate) timeouts: HeadTimeouts,
+    /// The most bytes of a head.
     pub(crate) header_bytes: usize,
-    /// Open connections.
-    pub(crate) most: Most,
-    /// The proxies in front of the gate.
+    /// The most open connections.
+    pub(crate) caps: ConnectionCaps,
+    /// The proxies in front of the gateway.
     pub(crate) trusted: Arc<TrustedProxies>,
 }
 
-/// What a listener needs beside its socket.
+/// The surroundings of a listener, besides its socket.
 pub(crate) struct Listening<A> {
     /// pingora's HTTP proxy.
     pub(crate) app: Arc<A>,
-    /// Reads the monotonic clock.
+    /// The monotonic clock.
     pub(crate) clock: Arc<dyn Clock>,
-    /// Counts connections over all listeners.
+    /// The open connections of all listeners.
     pub(crate) connections: Arc<Connections>,
-    /// Swapped by a reload.
+    /// The bounds, swapped by a reload.
     pub(crate) bounds: Arc<ArcSwap<Bounds>>,
-    /// Whether it is a unix socket.
+    /// Whether the listener is a unix socket.
     pub(crate) unix: bool,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
-    /// The TLS side, swapped by a reload; `None`: cleartext.
+    /// The TLS settings, swapped by a reload; `None` for cleartext.
     pub(crate) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
-    /// Becomes true when accepting ends.
+    /// A signal that becomes true when accepting ends.
     pub(crate) stop: watch::Receiver<bool>,
-    /// Becomes true when connections that await a head are closed.
+    /// A signal that becomes true when connections that wait for a head are closed.
     pub(crate) close: watch::Receiver<bool>,
 }
 
@@ -94,84 +83,74 @@ impl<A> Clone for Listening<A> {
     }
 }
 
-/// Accepts until told to stop, then waits for the connections it accepted.
+/// Accepts connections until it is told to stop, then waits until those that it accepted have ended.
 pub(crate) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(
     socket: L4Listener,
     listening: Listening<A>,
 ) {
     let mut stop = listening.stop.clone();
     let mut served = JoinSet::new();
-    let mut last_ones = LAST_ONES;
-    let mut failing = Failing::default();
+    let mut last_connections = MAX_LAST_CONNECTIONS;
+    let mut outage = AcceptOutage::default();
     loop {
         let accepted = tokio::select! {
-            // what the system has accepted is served before the end: closing the socket would reset it
+            // a connection that the system has accepted is served before the end, since closing the socket would reset it
             biased;
-            accepted = socket.accept(), if last_ones > 0 => accepted,
+            accepted = socket.accept(), if last_connections > 0 => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
             Some(_) = served.join_next() => continue,
         };
         if *stop.borrow() {
-            last_ones -= 1;
+            last_connections -= 1;
         }
-        // a flood of connections leaves the branch above no turn
+        // during a flood of connections the branch above gets no turn
         while served.try_join_next().is_some() {}
-        let mut io = match accepted {
+        let io = match accepted {
             Ok(io) => io,
             Err(error) => {
-                failing.begins(&error, &listening.connections);
-                // on the way out an error that stays must not hold up the end
-                last_ones = if *stop.borrow() {
-                    last_ones.min(LAST_ERRORS)
-                } else {
-                    last_ones
-                };
-                sleep(ACCEPT_REST).await;
+                outage.begin(&error, &listening.connections);
+                // an error that stays must not delay the exit
+                if *stop.borrow() {
+                    last_connections = last_connections.min(MAX_LAST_ERRORS);
+                }
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        failing.ends();
+        outage.end();
         let accepted = listening.clock.mono();
         let peer = if listening.unix {
             Peer::Unix
         } else {
             peer_of(&io)
         };
-        let slot = match admit(peer, &listening) {
-            Ok(slot) => slot,
-            Err(why) => {
-                turn_away(why, peer, &listening);
-                continue;
+        match admit(peer, &listening) {
+            Ok(permit) => {
+                let listening = listening.clone();
+                served.spawn(async move { begin(io, accepted, peer, permit, &listening).await });
             }
-        };
-        let listening = listening.clone();
-        served.spawn(async move {
-            if io.set_nodelay().is_ok()
-                && let Err(why) = serve(io, accepted, peer, slot, &listening).await
-            {
-                turn_away(why, peer, &listening);
-            }
-        });
+            Err(reason) => refuse(reason, peer, &listening),
+        }
     }
     drop(socket);
     while served.join_next().await.is_some() {}
 }
 
-/// Whether accepting fails now. Logged when it begins and when it ends: a warning each time would fill the log just then.
+/// A period in which connections cannot be accepted. Only its begin and its end are logged, since each error would fill the log.
 #[derive(Default)]
-struct Failing(Option<AcceptFault>);
+struct AcceptOutage(Option<AcceptFault>);
 
-impl Failing {
-    fn begins(&mut self, error: &std::io::Error, connections: &Connections) {
+impl AcceptOutage {
+    fn begin(&mut self, error: &std::io::Error, connections: &Connections) {
         let fault = AcceptFault::of(error.raw_os_error());
-        connections.accept_failed(fault);
+        connections.count_accept_error(fault);
         if fault != AcceptFault::Aborted && self.0 != Some(fault) {
             self.0 = Some(fault);
             tracing::error!(cause = fault.label(), "connections cannot be accepted");
         }
     }
 
-    fn ends(&mut self) {
+    fn end(&mut self) {
         if let Some(fault) = self.0.take() {
             tracing::info!(cause = fault.label(), "connections are accepted again");
         }
@@ -185,29 +164,48 @@ fn peer_of(io: &impl GetSocketDigest) -> Peer {
     address.map_or(Peer::UNKNOWN, Peer::Direct)
 }
 
-/// A place for a new connection. Whose it is comes out later where the PROXY protocol tells it.
-fn admit<A>(peer: Peer, listening: &Listening<A>) -> Result<Slot, Away> {
+/// Takes a permit for a new connection. With the PROXY protocol, its client is counted once the header has arrived.
+fn admit<A>(peer: Peer, listening: &Listening<A>) -> Result<ConnectionPermit, RefusalReason> {
     let bounds = listening.bounds.load();
     if listening.proxy_protocol && !peer.is_trusted(&bounds.trusted) {
-        return Err(Away::Untrusted);
+        return Err(RefusalReason::Untrusted);
     }
-    let mut slot = listening.connections.take(bounds.most)?;
+    let mut permit = listening.connections.take(bounds.caps)?;
     if !listening.proxy_protocol {
-        count(&mut slot, peer, &bounds)?;
+        count_client(&mut permit, peer, &bounds)?;
     }
-    Ok(slot)
+    Ok(permit)
 }
 
-fn count(slot: &mut Slot, peer: Peer, bounds: &Bounds) -> Result<(), Away> {
+fn count_client(
+    permit: &mut ConnectionPermit,
+    peer: Peer,
+    bounds: &Bounds,
+) -> Result<(), RefusalReason> {
     peer.counted_as(&bounds.trusted)
-        .map_or(Ok(()), |client| slot.belongs_to(client, bounds.most))
+        .map_or(Ok(()), |client| permit.count_client(client, bounds.caps))
 }
 
-/// Counts a connection that is closed unserved. The log has ever fewer of them: the first, the second, the fourth, the eighth…
-fn turn_away<A>(why: Away, peer: Peer, listening: &Listening<A>) {
-    let so_far = listening.connections.turn_away(why);
-    if so_far.is_power_of_two() && why != Away::Tls {
-        tracing::warn!(why = why.label(), %peer, so_far, "connection closed before its first request");
+/// Counts a connection that is closed before its first request. Only the first, second, fourth, eighth… of a reason is logged.
+fn refuse<A>(reason: RefusalReason, peer: Peer, listening: &Listening<A>) {
+    let so_far = listening.connections.count_refused(reason);
+    if so_far.is_power_of_two() && reason != RefusalReason::Tls {
+        tracing::warn!(why = reason.label(), %peer, so_far, "connection closed before its first request");
+    }
+}
+
+/// Serves one connection, and counts it if it is refused before its first request.
+async fn begin<A: ServerApp + Send + Sync + 'static>(
+    mut io: L4Stream,
+    accepted: Instant,
+    peer: Peer,
+    permit: ConnectionPermit,
+    listening: &Listening<A>,
+) {
+    if io.set_nodelay().is_ok()
+        && let Err(reason) = serve(io, accepted, peer, permit, listening).await
+    {
+        refuse(reason, peer, listening);
     }
 }
 
@@ -216,76 +214,83 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
     mut io: L4Stream,
     accepted: Instant,
     mut peer: Peer,
-    mut slot: Slot,
+    mut permit: ConnectionPermit,
     listening: &Listening<A>,
-) -> Result<(), Away> {
+) -> Result<(), RefusalReason> {
     let bounds = Arc::clone(&listening.bounds.load());
-    let until = accepted + bounds.patience.head;
+    let deadline = accepted + bounds.timeouts.head;
     if listening.proxy_protocol {
-        if let Some(told) = read_proxy_header(&mut io, until).await? {
-            peer = Peer::Told(told.to_canonical());
+        if let Some(client) = read_proxy_header(&mut io, deadline).await? {
+            peer = Peer::Proxied(client.to_canonical());
         }
-        count(&mut slot, peer, &bounds)?;
+        count_client(&mut permit, peer, &bounds)?;
     }
-    let mut other = Other {
+    let mut info = ConnectionInfo {
         peer,
         certificate: None,
+        state: None,
     };
     let io: Stream = match &listening.tls {
         None => Box::new(io),
         Some(tls) => {
             let acceptor = Acceptor::from_server_config(tls.load_full());
-            let Ok(Ok(io)) = within(until, acceptor.tls_handshake(io)).await else {
-                return Err(Away::Tls);
+            let Ok(Ok(io)) = within(deadline, acceptor.tls_handshake(io)).await else {
+                return Err(RefusalReason::Tls);
             };
-            other.certificate = io
+            info.certificate = io
                 .get_ssl()
                 .and_then(|tls| tls.peer_certificate_der().map(peer::certificate));
             Box::new(io)
         }
     };
-    let conn = Arc::new(Conn::new(accepted));
-    let io = Box::new(Guarded::new(
+    let state = Arc::new(ConnectionState::new(accepted));
+    let io = Box::new(ScannedStream::new(
         io,
-        other,
-        Arc::clone(&conn),
+        info,
+        Arc::clone(&state),
         bounds.header_bytes,
         Arc::clone(&listening.clock),
     ));
     let overdue = async {
-        while let Some(pause) = conn.look_again(bounds.patience, listening.clock.mono()) {
+        while let Some(pause) = state.next_check(bounds.timeouts, listening.clock.mono()) {
             sleep(pause).await;
         }
     };
     tokio::select! {
-        _ = CONN.scope(Arc::clone(&conn), listening.app.process_new(io, &listening.close)) => {}
+        _ = listening.app.process_new(io, &listening.close) => {}
         () = overdue => {}
     }
     Ok(())
 }
 
-/// Reads the header that a balancer sends, and not a byte more. `None`: the address of the connection counts.
-async fn read_proxy_header(io: &mut L4Stream, until: Instant) -> Result<Option<IpAddr>, Away> {
+/// Reads the header that a balancer sends, and not a byte more. Returns `None` if the address of the connection itself counts.
+async fn read_proxy_header(
+    io: &mut L4Stream,
+    deadline: Instant,
+) -> Result<Option<IpAddr>, RefusalReason> {
     let reading = async {
         let mut header = Vec::new();
         loop {
-            match proxy_protocol::read(&header).map_err(|_| Away::NoProxyHeader)? {
-                Progress::Done(told) => return Ok(told.map(|told| told.ip())),
+            match proxy_protocol::read(&header).map_err(|_| RefusalReason::NoProxyHeader)? {
+                Progress::Done(client) => return Ok(client.map(|client| client.ip())),
                 Progress::More(more) => {
                     let begin = header.len();
                     header.resize(begin + more, 0);
                     let rest = header.get_mut(begin..).unwrap_or_default();
-                    // each byte is judged when it comes: what is no header is not waited for
-                    let read = io.read(rest).await.map_err(|_| Away::NoProxyHeader)?;
+                    // each byte is checked when it arrives, so that bytes that are no header end the connection at once
+                    let read = io
+                        .read(rest)
+                        .await
+                        .map_err(|_| RefusalReason::NoProxyHeader)?;
                     if read == 0 {
-                        return Err(Away::NoProxyHeader);
+                        return Err(RefusalReason::NoProxyHeader);
                     }
                     header.truncate(begin + read);
                 }
             }
         }
     };
-    within(until, reading)
+    within(deadline, reading)
         .await
-        .unwrap_or(Err(Away::NoProxyHeader))
+        .unwrap_or(Err(RefusalReason::NoProxyHeader))
 }

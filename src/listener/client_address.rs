@@ -1,4 +1,4 @@
-//! Who sent a request: the peer, or the address that a trusted proxy tells.
+//! The client of a request: the peer, or the address that a trusted proxy reports.
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -8,34 +8,37 @@ use crate::config::snapshot::TrustedProxies;
 use crate::request::Client;
 use crate::upstream::egress::{self, Class};
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
+pub enum Peer {
     /// The address that the connection comes from.
     Direct(IpAddr),
-    /// The address that a trusted proxy told by the PROXY protocol.
-    Told(IpAddr),
+    /// The address that a trusted proxy reports by the PROXY protocol.
+    Proxied(IpAddr),
     /// A process of this machine, on a unix socket.
     Unix,
 }
 
 impl Peer {
-    /// Nobody knows; it is nobody's own, and nobody's word.
+    /// An unknown peer. Its address (0.0.0.0) identifies no single client, and its headers are not trusted.
     pub(crate) const UNKNOWN: Self = Self::Direct(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
-    /// Whether it is a proxy whose word counts.
+    /// Returns whether the peer is a trusted proxy.
     pub(crate) fn is_trusted(self, trusted: &TrustedProxies) -> bool {
         match self {
-            Self::Direct(ip) | Self::Told(ip) => trusted.has(ip.to_canonical()),
+            Self::Direct(ip) | Self::Proxied(ip) => trusted.has(ip.to_canonical()),
             Self::Unix => trusted.unix,
         }
     }
 
-    /// Whose connections are counted together: those of an IPv4 address, of an IPv6 /64. Behind a trusted proxy or a unix socket are many.
+    /// Returns the network whose connections count as one client: an IPv4 address or an IPv6 /64. `None` for a trusted proxy or a unix
+    /// socket, which many clients share.
     pub(crate) fn counted_as(self, trusted: &TrustedProxies) -> Option<IpAddr> {
         match self {
-            Self::Direct(ip) | Self::Told(ip) if !self.is_trusted(trusted) => Some(network_of(ip)),
-            Self::Direct(_) | Self::Told(_) | Self::Unix => None,
+            Self::Direct(ip) | Self::Proxied(ip) if !self.is_trusted(trusted) => {
+                Some(network_of(ip))
+            }
+            Self::Direct(_) | Self::Proxied(_) | Self::Unix => None,
         }
     }
 }
@@ -43,18 +46,19 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Direct(ip) | Self::Told(ip) => ip.fmt(f),
+            Self::Direct(ip) | Self::Proxied(ip) => ip.fmt(f),
             Self::Unix => f.write_str("unix"),
         }
     }
 }
 
-/// The client of a request from `peer`: the rightmost `X-Forwarded-For` address that is not a trusted proxy, if `peer` is one.
-/// What is no address ends the walk, and the last good one counts. Who has no address is 0.0.0.0 and nobody's own.
-pub(crate) fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Client {
+/// Returns the client of a request from `peer`: the rightmost `X-Forwarded-For` address that is not a trusted proxy, if `peer` is one.
+/// Stops at the first entry that is not an IP address and uses the last valid one. A peer without an address gets 0.0.0.0 and does not
+/// count as a client of its own (`own: false`).
+pub fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Client {
     let (ip, own) = match peer {
         Peer::Direct(ip) => (ip.to_canonical(), is_public(ip.to_canonical())),
-        Peer::Told(ip) => (ip.to_canonical(), true),
+        Peer::Proxied(ip) => (ip.to_canonical(), true),
         Peer::Unix => (Ipv4Addr::UNSPECIFIED.into(), false),
     };
     if !peer.is_trusted(trusted) {
@@ -64,25 +68,25 @@ pub(crate) fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) 
             behind_trusted_proxy: false,
         };
     }
-    let mut last_good = None;
-    for told in forwarded_for(headers) {
-        let Some(told) = told else { break };
-        last_good = Some(told);
-        if !trusted.has(told) {
+    let mut last_valid = None;
+    for entry in forwarded_for(headers) {
+        let Some(entry) = entry else { break };
+        last_valid = Some(entry);
+        if !trusted.has(entry) {
             break;
         }
     }
-    // a proxy's own address stands for all who come through it
-    let own = last_good.is_some_and(|told| !trusted.has(told));
+    // a proxy's own address stands for all clients behind it
+    let own = last_valid.is_some_and(|entry| !trusted.has(entry));
     Client {
-        ip: last_good.unwrap_or(ip),
+        ip: last_valid.unwrap_or(ip),
         own,
         behind_trusted_proxy: true,
     }
 }
 
-/// The addresses that are one client: an IPv4 address, an IPv6 /64. What a translator made of IPv4 addresses (`64:ff9b::/96`) has all of
-/// them in one /64, so there the address inside counts.
+/// Returns the network that counts as one client: an IPv4 address or an IPv6 /64. The addresses that a translator makes of IPv4
+/// addresses (`64:ff9b::/96`) are all in one /64, so their IPv4 address counts.
 pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => match v6.segments() {
@@ -96,7 +100,7 @@ pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The addresses of all `X-Forwarded-For` lines, joined in order, from the right; `None` for what is no address.
+/// Returns the entries of all `X-Forwarded-For` lines, joined in order, from the right; `None` for an entry that is not an address.
 fn forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
     lines
@@ -108,7 +112,7 @@ fn forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
         })
 }
 
-/// An address with or without port, brackets or blanks; an IPv4 address mapped into IPv6 counts as IPv4.
+/// Parses an address with or without port, brackets or blanks. An IPv4 address mapped into IPv6 counts as IPv4.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
@@ -120,7 +124,7 @@ fn address(text: &str) -> Option<IpAddr> {
     ip.map(|ip| ip.to_canonical())
 }
 
-/// Whether the address is nobody else's: not loopback, private, shared (RFC 6598), link-local or unique local.
+/// Returns whether the address identifies a single client: it is not loopback, private, shared (RFC 6598), link-local or unique local.
 fn is_public(ip: IpAddr) -> bool {
     match egress::class(ip) {
         Class::Public | Class::Multicast | Class::Broadcast | Class::Reserved | Class::Own => true,
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sent_it() {
+    fn client_is_the_rightmost_untrusted_address() {
         check("198.51.100.7", &["203.0.113.9"], "198.51.100.7", true);
         check("127.0.0.1", &[], "127.0.0.1", false);
         check("100.64.0.1", &[], "100.64.0.1", false);
@@ -220,8 +224,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_ends_the_walk() {
-        // the last good one is a proxy's own: it stands for all who come through it
+    fn invalid_entry_ends_the_search() {
+        // the last valid one is a proxy's own, which stands for all clients behind it
         check(
             "10.0.0.1",
             &["1.1.1.1, nonsense, 10.2.2.2"],
@@ -243,27 +247,30 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_was_told_is_the_clients_own() {
-        let told = |ip: &str, lines: &[&str]| {
-            client_of(Peer::Told(ip.parse().unwrap()), lines, &trusted())
+    fn address_of_the_proxy_protocol_is_the_clients_own() {
+        let proxied = |ip: &str, lines: &[&str]| {
+            client_of(Peer::Proxied(ip.parse().unwrap()), lines, &trusted())
         };
         assert_eq!(
-            told("203.0.113.9", &["1.1.1.1"]),
+            proxied("203.0.113.9", &["1.1.1.1"]),
             ("203.0.113.9".to_owned(), true, false)
         );
         assert_eq!(
-            told("192.168.1.1", &["1.1.1.1"]),
+            proxied("192.168.1.1", &["1.1.1.1"]),
             ("192.168.1.1".to_owned(), true, false)
         );
         assert_eq!(
-            told("10.2.2.2", &["1.1.1.1"]),
+            proxied("10.2.2.2", &["1.1.1.1"]),
             ("1.1.1.1".to_owned(), true, true)
         );
-        assert_eq!(told("10.2.2.2", &[]), ("10.2.2.2".to_owned(), false, true));
+        assert_eq!(
+            proxied("10.2.2.2", &[]),
+            ("10.2.2.2".to_owned(), false, true)
+        );
     }
 
     #[test]
-    fn a_unix_socket_has_no_address_and_is_trusted_by_its_word_alone() {
+    fn unix_socket_is_trusted_only_where_the_config_says_so() {
         let unix = |unix: bool| {
             client_of(
                 Peer::Unix,
@@ -276,26 +283,26 @@ mod tests {
     }
 
     #[test]
-    fn whose_connections_are_counted_together() {
+    fn connections_are_counted_by_network() {
         let counted = |peer: Peer| peer.counted_as(&trusted()).map(|ip| ip.to_string());
         let direct = |ip: &str| Peer::Direct(ip.parse().unwrap());
         assert_eq!(counted(direct("192.0.2.1")).as_deref(), Some("192.0.2.1"));
         assert_eq!(
-            counted(Peer::Told("2001:db8:1:2::1".parse().unwrap())).as_deref(),
+            counted(Peer::Proxied("2001:db8:1:2::1".parse().unwrap())).as_deref(),
             Some("2001:db8:1:2::")
         );
-        for many in [
+        for shared in [
             direct("10.0.0.1"),
             direct("::ffff:10.0.0.1"),
-            Peer::Told("10.0.0.1".parse().unwrap()),
+            Peer::Proxied("10.0.0.1".parse().unwrap()),
             Peer::Unix,
         ] {
-            assert_eq!(counted(many), None);
+            assert_eq!(counted(shared), None);
         }
     }
 
     #[test]
-    fn one_customer_of_ipv6_is_one_client() {
+    fn ipv6_network_is_one_client() {
         let network = |ip: &str| network_of(ip.parse().unwrap());
         assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));

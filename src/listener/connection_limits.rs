@@ -1,4 +1,4 @@
-//! Counts open connections, in all and by client, and those that were turned away.
+//! Counts open connections, in all and by client, and the refused ones.
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,29 +6,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Counts open connections, in all and by client, those that were turned away, and errors of accepting.
+/// The counts of open connections, in all and by client, of refused ones, and of errors of accepting.
 #[derive(Debug, Default)]
-pub struct Connections {
+pub(crate) struct Connections {
     open: Mutex<Open>,
-    turned_away: [AtomicU64; Away::ALL.len()],
+    refused: [AtomicU64; RefusalReason::ALL.len()],
     accept_errors: [AtomicU64; AcceptFault::ALL.len()],
 }
 
-/// Why the system did not give the gateway a connection that waited.
+/// The reason why the system did not give the gateway a connection that was waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AcceptFault {
     /// The process or the system has no file descriptor left.
     NoFiles,
     /// The system has no memory for it.
     NoMemory,
-    /// The sender went away before it was accepted.
+    /// The sender left before the connection was accepted.
     Aborted,
     /// Anything else.
     Other,
 }
 
 impl AcceptFault {
-    /// All of them.
+    /// All faults.
     const ALL: [Self; 4] = [Self::NoFiles, Self::NoMemory, Self::Aborted, Self::Other];
 
     /// Returns the label of a metric and the field of a log line.
@@ -54,37 +54,37 @@ impl AcceptFault {
 
 #[derive(Debug, Default)]
 struct Open {
-    all: usize,
+    total: usize,
     by_client: HashMap<IpAddr, usize>,
 }
 
-/// How many connections may be open.
+/// The most connections that may be open at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Most {
-    /// In all.
-    pub(crate) all: usize,
-    /// Of one client.
-    pub(crate) of_one_client: usize,
+pub(crate) struct ConnectionCaps {
+    /// The most in all.
+    pub(crate) total: usize,
+    /// The most of one client.
+    pub(crate) per_client: usize,
 }
 
-/// Why a connection was closed before its first request.
+/// The reason why a connection was closed before its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Away {
-    /// There are too many.
+pub(crate) enum RefusalReason {
+    /// Too many connections are open.
     Full,
-    /// The client has too many.
+    /// The client has too many open connections.
     ClientFull,
-    /// It is no trusted proxy, where only those may connect.
+    /// The peer is not a trusted proxy, and only those may connect here.
     Untrusted,
-    /// It did not begin with a header of the PROXY protocol, in time.
+    /// The connection did not begin with a header of the PROXY protocol in time.
     NoProxyHeader,
-    /// TLS did not come about, in time.
+    /// The TLS handshake failed, or was not complete in time.
     Tls,
 }
 
-impl Away {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
+impl RefusalReason {
+    /// All reasons.
+    pub(crate) const ALL: [Self; 5] = [
         Self::Full,
         Self::ClientFull,
         Self::Untrusted,
@@ -92,8 +92,8 @@ impl Away {
         Self::Tls,
     ];
 
-    /// The label of a metric.
-    pub fn label(self) -> &'static str {
+    /// Returns the label of a metric and the field of a log line.
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::ClientFull => "client_full",
@@ -104,30 +104,30 @@ impl Away {
     }
 }
 
-/// A place among the open connections, given back on drop.
+/// A permit for an open connection, given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct ConnectionPermit {
     connections: Arc<Connections>,
     client: Option<IpAddr>,
 }
 
 impl Connections {
-    /// How many are open.
-    pub fn open(&self) -> usize {
-        self.lock().all
+    /// Returns the number of open connections.
+    pub(crate) fn open(&self) -> usize {
+        self.lock().total
     }
 
-    /// How many were turned away, by the label of why.
-    pub fn turned_away(&self) -> Vec<(&'static str, u64)> {
-        Away::ALL
+    /// Returns the number of refused connections, by the label of the reason.
+    pub(crate) fn refused(&self) -> Vec<(&'static str, u64)> {
+        RefusalReason::ALL
             .iter()
-            .zip(&self.turned_away)
+            .zip(&self.refused)
             .map(|(why, count)| (why.label(), count.load(Ordering::Relaxed)))
             .collect()
     }
 
     /// Returns how often accepting failed, by the label of the cause.
-    pub fn accept_errors(&self) -> Vec<(&'static str, u64)> {
+    pub(crate) fn accept_errors(&self) -> Vec<(&'static str, u64)> {
         AcceptFault::ALL
             .iter()
             .zip(&self.accept_errors)
@@ -136,7 +136,7 @@ impl Connections {
     }
 
     /// Returns how often accepting failed for want of file descriptors.
-    pub fn out_of_files(&self) -> u64 {
+    pub(crate) fn out_of_files(&self) -> u64 {
         AcceptFault::ALL
             .iter()
             .zip(&self.accept_errors)
@@ -145,7 +145,7 @@ impl Connections {
     }
 
     /// Counts an error of accepting.
-    pub(crate) fn accept_failed(&self, fault: AcceptFault) {
+    pub(crate) fn count_accept_error(&self, fault: AcceptFault) {
         for (_, count) in AcceptFault::ALL
             .iter()
             .zip(&self.accept_errors)
@@ -155,23 +155,29 @@ impl Connections {
         }
     }
 
-    /// Counts one that was turned away: how many that makes.
-    pub(crate) fn turn_away(&self, why: Away) -> u64 {
-        let counts = Away::ALL.iter().zip(&self.turned_away);
+    /// Counts a refused connection, and returns the number with this reason so far.
+    pub(crate) fn count_refused(&self, why: RefusalReason) -> u64 {
+        let counts = RefusalReason::ALL.iter().zip(&self.refused);
         counts
             .filter(|(known, _)| **known == why)
             .map(|(_, count)| count.fetch_add(1, Ordering::Relaxed) + 1)
             .sum()
     }
 
-    /// A place for a connection of a client that is not known yet.
-    pub(crate) fn take(self: &Arc<Self>, most: Most) -> Result<Slot, Away> {
+    /// Takes a permit for a connection whose client is not known yet.
+    ///
+    /// # Errors
+    /// `Full`.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        caps: ConnectionCaps,
+    ) -> Result<ConnectionPermit, RefusalReason> {
         let mut open = self.lock();
-        if open.all >= most.all {
-            return Err(Away::Full);
+        if open.total >= caps.total {
+            return Err(RefusalReason::Full);
         }
-        open.all += 1;
-        Ok(Slot {
+        open.total += 1;
+        Ok(ConnectionPermit {
             connections: Arc::clone(self),
             client: None,
         })
@@ -182,13 +188,20 @@ impl Connections {
     }
 }
 
-impl Slot {
-    /// The connection is `client`'s.
-    pub(crate) fn belongs_to(&mut self, client: IpAddr, most: Most) -> Result<(), Away> {
+impl ConnectionPermit {
+    /// Counts the connection against the cap of `client`.
+    ///
+    /// # Errors
+    /// `ClientFull`.
+    pub(crate) fn count_client(
+        &mut self,
+        client: IpAddr,
+        caps: ConnectionCaps,
+    ) -> Result<(), RefusalReason> {
         let mut open = self.connections.lock();
         let of_client = open.by_client.entry(client).or_default();
-        if *of_client >= most.of_one_client {
-            return Err(Away::ClientFull);
+        if *of_client >= caps.per_client {
+            return Err(RefusalReason::ClientFull);
         }
         *of_client += 1;
         self.client = Some(client);
@@ -196,10 +209,10 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
-        open.all = open.all.saturating_sub(1);
+        open.total = open.total.saturating_sub(1);
         let Some(client) = self.client else { return };
         if let Some(count) = open.by_client.get_mut(&client) {
             *count = count.saturating_sub(1);
@@ -215,23 +228,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_bounded_and_come_back() {
+    fn permits_are_bounded_and_given_back() {
         let connections = Arc::new(Connections::default());
-        let most = Most {
-            all: 3,
-            of_one_client: 1,
+        let caps = ConnectionCaps {
+            total: 3,
+            per_client: 1,
         };
         let take = |client: &str| {
-            connections.take(most).and_then(|mut slot| {
-                slot.belongs_to(client.parse().unwrap(), most)
-                    .map(|()| slot)
+            connections.take(caps).and_then(|mut permit| {
+                permit
+                    .count_client(client.parse().unwrap(), caps)
+                    .map(|()| permit)
             })
         };
         let one = take("192.0.2.1").unwrap();
-        assert_eq!(take("192.0.2.1").unwrap_err(), Away::ClientFull);
+        assert_eq!(take("192.0.2.1").unwrap_err(), RefusalReason::ClientFull);
         let _two = take("192.0.2.2").unwrap();
-        let _three = connections.take(most).unwrap();
-        assert_eq!(take("192.0.2.3").unwrap_err(), Away::Full);
+        let _three = connections.take(caps).unwrap();
+        assert_eq!(take("192.0.2.3").unwrap_err(), RefusalReason::Full);
         drop(one);
         assert!(take("192.0.2.1").is_ok());
         assert_eq!(
@@ -240,11 +254,11 @@ mod tests {
         );
         assert_eq!(
             (
-                connections.turn_away(Away::Tls),
-                connections.turn_away(Away::Tls)
+                connections.count_refused(RefusalReason::Tls),
+                connections.count_refused(RefusalReason::Tls)
             ),
             (1, 2)
         );
-        assert!(connections.turned_away().contains(&("tls", 2)));
+        assert!(connections.refused().contains(&("tls", 2)));
     }
 }

@@ -1,43 +1,44 @@
-//! What is known of one connection: whose turn it is, since when, and what arrived out of place. Told the time; watched by the accept loop.
+//! The state of one connection: which side must act, since when, and the first framing violation. Pure: callers pass `now`. The accept
+//! loop polls it for timeouts.
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::listener::framing::Violation;
 
-/// In [`Conn::phase`]: a request is being served.
+/// The phase in which a request is being served; see [`ConnectionState::phase`].
 pub(crate) const BUSY: u64 = 0;
 
-/// What the accept loop and the request filters know of a connection.
+/// The state of a connection, shared by the accept loop, its stream and its requests.
 #[derive(Debug)]
-pub(crate) struct Conn {
-    /// [`BUSY`], or since when a head arrives, or since when nothing does: see [`mark`].
+pub(crate) struct ConnectionState {
+    /// [`BUSY`], or the time at which a head began to arrive, or at which the connection became idle; see [`phase_since`].
     pub(crate) phase: AtomicU64,
-    /// Requests of HTTP/1 whose heads have arrived and are, or were, served.
+    /// The number of HTTP/1 requests whose heads have arrived.
     requests: AtomicU64,
-    /// Messages of HTTP/1 of which bytes have arrived.
+    /// The number of HTTP/1 messages of which bytes have arrived.
     pub(crate) messages: AtomicU64,
-    /// The message in which something stood in the wrong place, and what. Nothing is read behind it.
+    /// The first framing violation, and the number of its message. Nothing is read after it.
     pub(crate) violation: OnceLock<(u64, Violation)>,
-    /// The upstream has agreed to another protocol: what follows is no HTTP.
+    /// Whether the upstream has agreed to another protocol, so that what follows is not HTTP.
     pub(crate) switched: AtomicBool,
     accepted: Instant,
 }
 
-/// How long a connection may wait.
+/// The longest times that a connection may wait.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// From accept, or the first byte of a next head, to the end of the head.
+pub(crate) struct HeadTimeouts {
+    /// The time from accept, or from the first byte of a later head, to the end of the head.
     pub(crate) head: Duration,
-    /// From the end of an answer to the first byte of a next head.
+    /// The time from the end of a response to the first byte of the next head.
     pub(crate) idle: Duration,
 }
 
-impl Conn {
-    /// A connection accepted at `now`, whose head is awaited.
+impl ConnectionState {
+    /// Returns the state of a connection that was accepted at `now` and waits for a head.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            phase: AtomicU64::new(mark(Duration::ZERO, true)),
+            phase: AtomicU64::new(phase_since(Duration::ZERO, true)),
             requests: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             violation: OnceLock::new(),
@@ -46,19 +47,19 @@ impl Conn {
         }
     }
 
-    /// A head is complete: the watch ends, and the next bytes are a body's or the next head's.
+    /// Notes that a head is complete. The next bytes are those of its body or of the next head.
     pub(crate) fn begin_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.phase.store(BUSY, Ordering::Relaxed);
     }
 
-    /// What two readers could read differently in the request being served, as far as it has arrived.
+    /// Returns the framing violation in the request being served, as far as it has arrived.
     pub(crate) fn violation(&self) -> Option<Violation> {
         let (message, violation) = self.violation.get()?;
         (*message == self.requests.load(Ordering::Relaxed)).then_some(*violation)
     }
 
-    /// Whether a request is served, and what stood in the wrong place is behind it.
+    /// Returns whether a request is being served and the framing violation comes after it.
     pub(crate) fn is_cut_later(&self) -> bool {
         let later = self
             .violation
@@ -67,36 +68,36 @@ impl Conn {
         later && self.phase.load(Ordering::Relaxed) == BUSY
     }
 
-    /// Whether bytes behind the request being served came together with it. They are never a request.
+    /// Returns whether bytes after the request being served arrived together with it. They are never read as a request.
     pub(crate) fn is_overrun(&self) -> bool {
         self.messages.load(Ordering::Relaxed) > self.requests.load(Ordering::Relaxed)
     }
 
-    /// The upstream has agreed to another protocol, and its sender is about to be told: what comes after that is no HTTP.
+    /// Notes that the upstream has agreed to another protocol. What the sender sends after the response is not HTTP.
     pub(crate) fn switch(&self) {
         self.switched.store(true, Ordering::Relaxed);
     }
 
-    /// The answer is written: a next head may come.
+    /// Notes that the response is written, and waits for the next head.
     pub(crate) fn end_request(&self, now: Instant) {
         self.phase.store(
-            mark(now.saturating_duration_since(self.accepted), false),
+            phase_since(now.saturating_duration_since(self.accepted), false),
             Ordering::Relaxed,
         );
     }
 
-    /// When to look at the connection again; `None` if its time is up. Never later than the shorter of both times: a head may begin right
-    /// after the look.
-    pub(crate) fn look_again(&self, patience: Patience, now: Instant) -> Option<Duration> {
+    /// Returns the time until the next check; `None` if the connection has waited too long. It is never longer than the shorter of both
+    /// timeouts, since a head may begin right after the check.
+    pub(crate) fn next_check(&self, timeouts: HeadTimeouts, now: Instant) -> Option<Duration> {
         let phase = self.phase.load(Ordering::Relaxed);
-        let most = patience.head.min(patience.idle);
+        let longest = timeouts.head.min(timeouts.idle);
         if phase == BUSY {
-            return Some(most);
+            return Some(longest);
         }
         let allowed = if is_in_head(phase) {
-            patience.head
+            timeouts.head
         } else {
-            patience.idle
+            timeouts.idle
         };
         let since = Duration::from_millis((phase >> 1).saturating_sub(1));
         let waited = now
@@ -105,23 +106,24 @@ impl Conn {
         allowed
             .checked_sub(waited)
             .filter(|left| !left.is_zero())
-            .map(|left| left.min(most))
+            .map(|left| left.min(longest))
     }
 
-    /// Bytes have arrived: those of a head, unless a request is being served.
+    /// Notes that bytes have arrived: those of a head, unless a request is being served.
     pub(crate) fn arrive(&self, now: impl FnOnce() -> Instant) {
         let phase = self.phase.load(Ordering::Relaxed);
         if phase != BUSY && !is_in_head(phase) {
             self.phase.store(
-                mark(now().saturating_duration_since(self.accepted), true),
+                phase_since(now().saturating_duration_since(self.accepted), true),
                 Ordering::Relaxed,
             );
         }
     }
 }
 
-/// A phase that began at `age`: its milliseconds, plus one so that it is not [`BUSY`]; and in the lowest bit whether a head arrives.
-fn mark(age: Duration, in_head: bool) -> u64 {
+/// Returns the phase that began at `age`: its milliseconds, plus one so that it is not [`BUSY`]; and in the lowest bit whether a head is
+/// arriving.
+fn phase_since(age: Duration, in_head: bool) -> u64 {
     u64::try_from(age.as_millis())
         .unwrap_or(u64::MAX >> 2)
         .saturating_add(1)
@@ -138,40 +140,41 @@ mod tests {
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: HeadTimeouts = HeadTimeouts {
         head: Duration::from_secs(5),
         idle: Duration::from_secs(60),
     };
 
     #[test]
-    fn a_head_has_its_time_from_accept_or_from_its_first_byte() {
+    fn timeout_of_a_head_starts_at_accept_or_its_first_byte() {
         let accepted = SystemClock.mono();
         let at = |second: u64| accepted + Duration::from_secs(second);
-        let conn = Conn::new(accepted);
+        let state = ConnectionState::new(accepted);
         let look = |second: u64| {
-            conn.look_again(PATIENCE, at(second))
+            state
+                .next_check(TIMEOUTS, at(second))
                 .map(|left| left.as_secs())
         };
         assert_eq!((look(0), look(4)), (Some(5), Some(1)));
-        conn.arrive(|| at(4));
+        state.arrive(|| at(4));
         assert_eq!(
             look(5),
             None,
             "its first byte gives the first head no new time"
         );
-        conn.begin_request();
+        state.begin_request();
         assert_eq!(look(1000), Some(5), "a request takes what it takes");
-        conn.end_request(at(1000));
+        state.end_request(at(1000));
         assert_eq!(
             (look(1050), look(1057), look(1059)),
             (Some(5), Some(3), Some(1))
         );
-        conn.arrive(|| at(1059));
+        state.arrive(|| at(1059));
         assert_eq!((look(1059), look(1063)), (Some(5), Some(1)));
-        conn.arrive(|| at(1063));
+        state.arrive(|| at(1063));
         assert_eq!(look(1064), None);
-        conn.begin_request();
-        conn.end_request(at(2000));
+        state.begin_request();
+        state.end_request(at(2000));
         assert_eq!(look(2060), None, "nothing came");
     }
 }

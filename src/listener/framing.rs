@@ -1,11 +1,11 @@
-//! The bytes of an HTTP/1 connection as they come. What two readers could read differently goes no further.
+//! Scans the bytes of an HTTP/1 connection, and stops at the first that two parsers could read in different ways.
 //!
-//! pingora's parser is lenient: it takes bare line feeds, mends targets, takes out a length beside a coding, reads an empty chunk size as
-//! the last chunk, and what it mended it does not tell. So it gets to see nothing that is not in strict normal form: the stream before it
-//! runs this scanner over every byte, and cuts at the first that is in the wrong place. A head that is cut is brought to a proper end, so
-//! that it comes to our filter and is answered and recorded like any other; a body that is cut ends in an error.
+//! pingora's parser is lenient: it accepts bare line feeds, repairs targets, drops a length beside a coding, reads an empty chunk size as
+//! the last chunk, and does not report any of it. So it gets only bytes in strict normal form: the stream in front of it runs this scanner
+//! over every byte, and cuts at the first violation. A head that is cut is completed, so that the request filter answers and records it like
+//! any other; a body that is cut ends in an error.
 //!
-//! A head costs a look at each of its bytes, a body none: the data of chunks is skipped by count.
+//! Each byte of a head is looked at once. The data of a body is skipped by count.
 mod chunks;
 mod head;
 
@@ -16,26 +16,27 @@ use crate::refusal::Refusal;
 
 pub(crate) use head::is_target;
 
-/// What was in the wrong place.
+/// A violation of the strict form of HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Violation {
-    /// The method is no token, empty or long.
+pub enum Violation {
+    /// The method is not a token, empty or too long.
     Method,
-    /// The target does not begin with `/`, or holds what no URI holds: blanks, controls, quotes, `#`, `<`, `>`, non-ASCII, or a backtick outside the query.
+    /// The target does not begin with `/`, or has a byte that no URI may have: a blank, a control, a quote, `#`, `<`, `>`, non-ASCII, or a
+    /// backtick outside the query.
     Target,
-    /// Neither `HTTP/1.1` nor `HTTP/1.0`, one blank before it.
+    /// The version is neither `HTTP/1.1` nor `HTTP/1.0`, or not one blank is before it.
     Version,
     /// A carriage return or a line feed without the other.
     LineEnd,
-    /// A line that goes on in the next.
+    /// A line that continues in the next.
     Fold,
-    /// A header name that is no token, a blank before the colon, or a spelling that some take for a header of framing.
+    /// A header name that is not a token, a blank before the colon, or a spelling that some parsers read as a header of framing.
     Name,
     /// A control byte in a value.
     Value,
-    /// A second `Content-Length`, one beside a coding, or one that is not a plain number.
+    /// A second `Content-Length`, one beside a `Transfer-Encoding`, or one that is not a plain number.
     Length,
-    /// A second `Transfer-Encoding`, one beside a length, in HTTP/1.0, or anything but `chunked`.
+    /// A second `Transfer-Encoding`, one beside a `Content-Length`, one in HTTP/1.0, or any but `chunked`.
     Coding,
     /// No `Host`, or two.
     Host,
@@ -45,17 +46,17 @@ pub(crate) enum Violation {
     TooLarge,
     /// A target that is longer than a head may be.
     TargetTooLong,
-    /// A chunk size or the end of a chunk.
+    /// A malformed chunk size or end of a chunk.
     Chunk,
-    /// A chunk extension that is odd or long.
+    /// A chunk extension that is malformed or too long.
     Extension,
-    /// A trailer that is odd, long, or a header of framing.
+    /// A trailer that is malformed, too long, or a header of framing.
     Trailer,
 }
 
 impl Violation {
-    /// Returns how a request is refused whose head is in violation.
-    pub(crate) const fn refusal(self) -> Refusal {
+    /// Returns the refusal for a request with this violation in its head.
+    pub const fn refusal(self) -> Refusal {
         if matches!(self, Self::TooLarge) {
             Refusal::HeadTooLarge
         } else if matches!(self, Self::TargetTooLong) {
@@ -65,8 +66,8 @@ impl Violation {
         }
     }
 
-    /// What the log says of it.
-    pub(crate) const fn words(self) -> &'static str {
+    /// Returns the part of the request that the log names.
+    pub const fn words(self) -> &'static str {
         match self {
             Self::Method => "the method",
             Self::Target => "the target",
@@ -88,30 +89,30 @@ impl Violation {
     }
 }
 
-/// Where the bytes are cut.
+/// The place where the bytes are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
-    /// Bytes of this piece that are good.
-    pub(crate) kept: usize,
-    /// What follows them instead: brings a head to its end. Empty in a body.
-    pub(crate) instead: &'static [u8],
-    /// Why.
-    pub(crate) why: Violation,
+pub struct Cut {
+    /// The number of bytes of this chunk before the violation.
+    pub valid: usize,
+    /// The bytes that complete the head. Empty in a body.
+    pub ending: &'static [u8],
+    /// The violation.
+    pub why: Violation,
 }
 
-/// A byte in the wrong place.
+/// A violation, and its place in the chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bad {
     at: usize,
     why: Violation,
 }
 
-/// How far a part of a message went: `None` through the whole piece, otherwise to its own end after so many bytes of it.
+/// The number of bytes of a chunk up to the end of a part of a message; `None` if the part goes on after the chunk.
 type Scanned = Result<Option<usize>, Bad>;
 
-/// Follows the messages of one connection. Nothing is fed to it after a cut.
+/// The scanner of the messages of one connection. It must not be used after a cut.
 #[derive(Debug)]
-pub(crate) struct Scanner {
+pub struct Scanner {
     state: State,
     max_head: usize,
     messages: u64,
@@ -122,14 +123,14 @@ enum State {
     /// Before the first byte of a message.
     Between,
     Head(Head),
-    /// A body with a length, of which so much is missing.
+    /// A body with a length, with the number of bytes that have not arrived yet.
     Sized(u64),
     Chunks(Chunks),
 }
 
 impl Scanner {
-    /// A connection whose heads may have `max_head` bytes.
-    pub(crate) fn new(max_head: usize) -> Self {
+    /// Returns the scanner of a connection whose heads may have `max_head` bytes.
+    pub fn new(max_head: usize) -> Self {
         Self {
             state: State::Between,
             max_head,
@@ -137,22 +138,22 @@ impl Scanner {
         }
     }
 
-    /// How many messages have begun.
-    pub(crate) fn messages(&self) -> u64 {
+    /// Returns the number of messages that have begun.
+    pub fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// Whether the last message has come to its end.
+    /// Returns whether the last message has ended.
     pub(crate) fn is_between(&self) -> bool {
         matches!(self.state, State::Between)
     }
 
-    /// Looks at the next bytes of the connection, cut into pieces anyhow.
+    /// Scans the next bytes of the connection, however they are split into chunks.
     ///
     /// # Errors
-    /// At the first byte in the wrong place.
-    pub(crate) fn scan(&mut self, piece: &[u8]) -> Result<(), Cut> {
-        let mut rest = piece;
+    /// The first violation.
+    pub fn scan(&mut self, chunk: &[u8]) -> Result<(), Cut> {
+        let mut rest = chunk;
         while !rest.is_empty() {
             let scanned = match &mut self.state {
                 State::Between => {
@@ -165,14 +166,14 @@ impl Scanner {
                 State::Chunks(chunks) => chunks.scan(rest),
             };
             let ended = scanned.map_err(|bad| {
-                let instead = if let State::Head(head) = &self.state {
+                let ending = if let State::Head(head) = &self.state {
                     head.ending()
                 } else {
                     b""
                 };
                 Cut {
-                    kept: (piece.len() - rest.len()).saturating_add(bad.at),
-                    instead,
+                    valid: (chunk.len() - rest.len()).saturating_add(bad.at),
+                    ending,
                     why: bad.why,
                 }
             })?;
@@ -190,10 +191,12 @@ impl Scanner {
     }
 }
 
-/// Takes `there` bytes off what is left; how many it took if that was the rest.
-fn skip(left: &mut u64, there: usize) -> Option<usize> {
-    let ends = usize::try_from(*left).ok().filter(|left| *left <= there);
-    *left = left.saturating_sub(u64::try_from(there).unwrap_or(u64::MAX));
+/// Subtracts `available` bytes from the ones left. Returns how many were left if they end within the available ones.
+fn skip(left: &mut u64, available: usize) -> Option<usize> {
+    let ends = usize::try_from(*left)
+        .ok()
+        .filter(|left| *left <= available);
+    *left = left.saturating_sub(u64::try_from(available).unwrap_or(u64::MAX));
     ends
 }
 

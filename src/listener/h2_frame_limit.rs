@@ -1,72 +1,73 @@
-//! Counts the frames of HTTP/2 that cost their reader something and their sender nothing. Pure: bytes and `now` in.
+//! Limits the HTTP/2 control frames that cost the reader more than the sender. Pure: bytes and `now` in.
 //!
-//! h2 answers every `SETTINGS` and every `PING` and bounds neither; only answers that nobody reads hold it up, a million frames later.
+//! h2 answers every `SETTINGS` and every `PING` and bounds neither. Only answers that the sender does not read stop it, a million frames later.
 //! The layout of a frame is <https://www.rfc-editor.org/rfc/rfc9113#section-4.1>.
 use std::time::{Duration, Instant};
 
 /// The length of the connection preface, which comes before the first frame.
 const PREFACE: usize = 24;
-/// The length of what stands before a payload.
+/// The length of a frame's header.
 const HEAD: usize = 9;
-/// Such frames at once: far more than a client that measures its round trips sends.
-const BURST: u32 = 1000;
-/// A further one may come after each such time.
-const EACH: Duration = Duration::from_millis(20);
+/// The control frames that may arrive at once: far more than a client sends that measures its round trips.
+const MAX_BURST: u32 = 1000;
+/// The time after which one more control frame may arrive.
+const REFILL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// More of them than anybody needs.
+/// An error: too many control frames arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooMany;
+pub(crate) struct TooManyFrames;
 
-/// What has arrived on a connection, frame by frame.
+/// A limit of the control frames of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Frames {
-    /// Bytes of the preface that were seen.
+pub(crate) struct ControlFrameLimit {
+    /// The bytes of the preface that have arrived.
     preface: usize,
-    /// What is known of the frame that begins.
+    /// The header of the frame that is arriving.
     head: [u8; HEAD],
-    /// How much of it.
+    /// The bytes of it that have arrived.
     known: usize,
-    /// Bytes of the payload that are still to come.
+    /// The bytes of the payload that have not arrived yet.
     payload: usize,
-    /// Frames in hand that were counted, and as of when.
+    /// The control frames that count against the burst.
     counted: u32,
+    /// The time as of which they count.
     since: Option<Instant>,
 }
 
-impl Frames {
-    /// Whether the preface is here.
-    pub(crate) fn is_open(&self) -> bool {
+impl ControlFrameLimit {
+    /// Returns whether the preface has arrived.
+    pub(crate) fn has_preface(&self) -> bool {
         self.preface == PREFACE
     }
 
-    /// Follows `bytes`; `now` is asked for only where a frame counts.
+    /// Counts the control frames in `bytes`; `now` is read only for those.
     ///
     /// # Errors
-    /// Too many frames ask for an answer.
+    /// Too many have arrived.
     pub(crate) fn scan(
         &mut self,
         mut bytes: &[u8],
         now: impl Fn() -> Instant,
-    ) -> Result<(), TooMany> {
+    ) -> Result<(), TooManyFrames> {
         self.preface += skip(&mut bytes, PREFACE - self.preface);
         while !bytes.is_empty() {
             self.payload -= skip(&mut bytes, self.payload);
-            let (piece, rest) = bytes.split_at(bytes.len().min(if self.payload > 0 {
+            let (chunk, rest) = bytes.split_at(bytes.len().min(if self.payload > 0 {
                 0
             } else {
                 HEAD - self.known
             }));
             bytes = rest;
-            for (place, byte) in self.head.iter_mut().skip(self.known).zip(piece) {
-                *place = *byte;
+            for (slot, byte) in self.head.iter_mut().skip(self.known).zip(chunk) {
+                *slot = *byte;
             }
-            self.known += piece.len();
+            self.known += chunk.len();
             if self.known == HEAD {
                 self.known = 0;
                 let [high, middle, low, kind, ..] = self.head;
                 self.payload = usize::try_from(u32::from_be_bytes([0, high, middle, low]))
                     .unwrap_or(usize::MAX);
-                if counts(kind) {
+                if is_counted(kind) {
                     self.count(now())?;
                 }
             }
@@ -74,33 +75,35 @@ impl Frames {
         Ok(())
     }
 
-    fn count(&mut self, now: Instant) -> Result<(), TooMany> {
+    fn count(&mut self, now: Instant) -> Result<(), TooManyFrames> {
         let since = *self.since.get_or_insert(now);
-        let forgotten =
-            u32::try_from(now.saturating_duration_since(since).as_millis() / EACH.as_millis())
-                .unwrap_or(u32::MAX);
-        if forgotten > 0 {
-            self.counted = self.counted.saturating_sub(forgotten);
+        let refilled = u32::try_from(
+            now.saturating_duration_since(since).as_millis() / REFILL_INTERVAL.as_millis(),
+        )
+        .unwrap_or(u32::MAX);
+        if refilled > 0 {
+            self.counted = self.counted.saturating_sub(refilled);
             self.since = Some(now);
         }
         self.counted += 1;
-        if self.counted > BURST {
-            Err(TooMany)
+        if self.counted > MAX_BURST {
+            Err(TooManyFrames)
         } else {
             Ok(())
         }
     }
 }
 
-/// Takes at most `most` bytes off the front; how many it took.
+/// Removes at most `most` bytes from the front, and returns how many.
 fn skip(bytes: &mut &[u8], most: usize) -> usize {
     let (skipped, rest) = bytes.split_at(bytes.len().min(most));
     *bytes = rest;
     skipped.len()
 }
 
-/// `PRIORITY`, `SETTINGS`, `PING`, and what nobody knows. The others h2 bounds itself, or a body or an answer pays for them.
-const fn counts(kind: u8) -> bool {
+/// Returns whether frames of a kind count: `PRIORITY`, `SETTINGS`, `PING`, and unknown kinds. The others are bounded by h2, or by the
+/// memory of a body or a response.
+const fn is_counted(kind: u8) -> bool {
     matches!(kind, 2 | 4 | 6 | 10..)
 }
 
@@ -118,51 +121,51 @@ mod tests {
         frame
     }
 
-    fn open() -> Vec<u8> {
+    fn preface() -> Vec<u8> {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()
     }
 
     #[test]
-    fn a_flood_is_too_many_and_a_steady_pace_is_not() {
+    fn flood_is_refused_and_steady_pace_is_not() {
         let begun = SystemClock.mono();
         for kind in [2, 4, 6, 99] {
-            let mut frames = Frames::default();
-            frames.scan(&open(), || begun).unwrap();
-            assert!(frames.is_open());
-            frames.scan(&frame(kind, 8).repeat(1000), || begun).unwrap();
-            assert_eq!(frames.scan(&frame(kind, 8), || begun), Err(TooMany));
-            let mut frames = Frames::default();
-            frames.scan(&open(), || begun).unwrap();
+            let mut limit = ControlFrameLimit::default();
+            limit.scan(&preface(), || begun).unwrap();
+            assert!(limit.has_preface());
+            limit.scan(&frame(kind, 8).repeat(1000), || begun).unwrap();
+            assert_eq!(limit.scan(&frame(kind, 8), || begun), Err(TooManyFrames));
+            let mut limit = ControlFrameLimit::default();
+            limit.scan(&preface(), || begun).unwrap();
             for number in 0..20_000 {
-                frames
-                    .scan(&frame(kind, 8), || begun + EACH * number)
+                limit
+                    .scan(&frame(kind, 8), || begun + REFILL_INTERVAL * number)
                     .unwrap();
             }
         }
-        let mut frames = Frames::default();
-        frames.scan(&open(), || begun).unwrap();
+        let mut limit = ControlFrameLimit::default();
+        limit.scan(&preface(), || begun).unwrap();
         for kind in [0, 1, 3, 5, 7, 8, 9] {
-            frames
+            limit
                 .scan(&frame(kind, 100).repeat(2000), || begun)
                 .unwrap();
         }
     }
 
     proptest! {
-        /// However the bytes are cut into pieces, the same frames are counted.
+        /// Checks that the same frames are counted however the bytes are split.
         #[test]
-        fn pieces_change_nothing(sizes in prop::collection::vec((0..12_u8, 0..300_usize), 1..40), piece in 1..50_usize) {
+        fn count_does_not_depend_on_the_split(sizes in prop::collection::vec((0..12_u8, 0..300_usize), 1..40), chunk in 1..50_usize) {
             let begun = SystemClock.mono();
-            let mut bytes = open();
+            let mut bytes = preface();
             for (kind, payload) in &sizes {
                 bytes.extend(frame(*kind, *payload));
             }
-            let mut frames = Frames::default();
-            for piece in bytes.chunks(piece) {
-                frames.scan(piece, || begun).unwrap();
+            let mut limit = ControlFrameLimit::default();
+            for chunk in bytes.chunks(chunk) {
+                limit.scan(chunk, || begun).unwrap();
             }
-            let expect = sizes.iter().filter(|(kind, _)| counts(*kind)).count();
-            prop_assert_eq!((frames.counted as usize, frames.known, frames.payload), (expect, 0, 0));
+            let expect = sizes.iter().filter(|(kind, _)| is_counted(*kind)).count();
+            prop_assert_eq!((limit.counted as usize, limit.known, limit.payload), (expect, 0, 0));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What the listener found out about the other end of a connection, carried to each of its requests.
+//! The facts about a connection that each of its requests needs.
 //!
-//! HTTP/2 streams have tasks of their own, and pingora hands them what it calls the digest of their connection. The one part of it that
-//! is ours to fill is what a proxy on the way said; it goes along there.
+//! HTTP/2 streams run in tasks of their own, and pingora gives them what it calls the digest of their connection. The one part of the
+//! digest that is free to use is the one about proxies on the way; the facts travel there.
 use std::sync::Arc;
 
 use pingora::http::ResponseHeader;
@@ -10,28 +10,31 @@ use pingora::protocols::raw_connect::ProxyDigest;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::listener::client_address::Peer;
+use crate::listener::connection_state::ConnectionState;
 use crate::request::ClientCertificate;
 
-/// The other end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Other {
-    /// Who it is, as far as addresses tell.
+/// The facts about a connection that each of its requests needs.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionInfo {
+    /// The address of the other end.
     pub(crate) peer: Peer,
-    /// The certificate it has shown in this very TLS handshake, verified.
+    /// The client certificate of this TLS handshake, verified.
     pub(crate) certificate: Option<Arc<ClientCertificate>>,
+    /// The state of the connection over HTTP/1; none over HTTP/2, where several requests are served at once.
+    pub(crate) state: Option<Arc<ConnectionState>>,
 }
 
-impl Other {
-    /// Packs it for the requests of its connection.
+impl ConnectionInfo {
+    /// Packs the facts for the requests of the connection.
     pub(crate) fn pack(self) -> Option<Arc<ProxyDigest>> {
-        let nothing = ResponseHeader::build_no_case(http::StatusCode::OK, Some(0)).ok()?;
+        let header = ResponseHeader::build_no_case(http::StatusCode::OK, Some(0)).ok()?;
         Some(Arc::new(ProxyDigest::new(
-            Box::new(nothing),
+            Box::new(header),
             Some(Box::new(self)),
         )))
     }
 
-    /// Who is at the other end of the connection of a request.
+    /// Returns the facts about the connection of a request.
     pub(crate) fn of(digest: Option<&Digest>) -> Option<&Self> {
         digest?
             .proxy_digest
@@ -40,9 +43,14 @@ impl Other {
             .as_ref()?
             .downcast_ref()
     }
+
+    /// Returns the state of the connection of an HTTP/1 request.
+    pub(crate) fn state_of(digest: Option<&Digest>) -> Option<&ConnectionState> {
+        Self::of(digest)?.state.as_deref()
+    }
 }
 
-/// The names in a certificate that was verified; none if it cannot be read.
+/// Returns the names in a verified certificate; none if it cannot be read.
 pub(crate) fn certificate(der: &[u8]) -> Arc<ClientCertificate> {
     let names = X509Certificate::from_der(der)
         .map(|(_, certificate)| names_of(&certificate))
@@ -50,7 +58,7 @@ pub(crate) fn certificate(der: &[u8]) -> Arc<ClientCertificate> {
     Arc::new(ClientCertificate::new(names))
 }
 
-/// The common names, then the DNS, URI and email names.
+/// Returns the common names, then the DNS, URI and email names.
 fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
     let common = certificate
         .subject()
@@ -84,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_names_of_a_certificate_count_and_its_addresses_do_not() {
+    fn names_of_a_certificate_count_and_addresses_do_not() {
         let mut params =
             CertificateParams::new(vec!["app.example".to_owned(), "192.0.2.1".to_owned()]).unwrap();
         params

@@ -1,43 +1,44 @@
-//! The PROXY protocol, versions 1 and 2: whom a balancer connects for. Pure: bytes in, an address out.
+//! Parses the PROXY protocol, versions 1 and 2, by which a balancer reports its client. Pure: bytes in, an address out.
 //!
-//! The reader asks how many more bytes belong to the header for certain, and reads no more than that: what follows is TLS or HTTP, and
-//! not a byte of it is taken. <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
+//! The parser says how many more bytes certainly belong to the header, and the caller reads no more than that, because what follows is TLS
+//! or HTTP. <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What every header of version 2 begins with.
+/// The first bytes of every header of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// What every header of version 1 begins with.
+/// The first bytes of every header of version 1.
 const WORD: &[u8; 6] = b"PROXY ";
-/// The shortest header of all: `PROXY UNKNOWN` and its line end.
-const SHORTEST: usize = 15;
-/// The longest line of version 1, its end included.
-const LONGEST_LINE: usize = 107;
-/// The fixed part of version 2.
+/// The shortest header, in bytes: `PROXY UNKNOWN` and its line end.
+const MIN_HEADER: usize = 15;
+/// The longest line of version 1, in bytes, with its end.
+const MAX_LINE: usize = 107;
+/// The length of the fixed part of version 2.
 const FIXED: usize = 16;
-/// How long the rest of version 2 may say that it is. The addresses have at most 216 bytes, what follows them is skipped.
-const LONGEST_REST: usize = 4096;
+/// The longest rest of version 2. The addresses have at most 216 bytes, and what follows them is skipped.
+const MAX_REST: usize = 4096;
 
-/// What the bytes so far say.
+/// The result of parsing the first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// At least so many more bytes belong to the header.
+pub enum Progress {
+    /// At least this many more bytes belong to the header.
     More(usize),
-    /// They are the header. `None`: the balancer speaks for itself (a health check), or does not know the address.
+    /// The bytes are the header, with the address of the client. `None`: the connection is the balancer's own (a health check), or it does
+    /// not know the address.
     Done(Option<SocketAddr>),
 }
 
-/// The bytes are no header.
+/// An error: the bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NoHeader;
+pub struct NoHeader;
 
-/// Reads the beginning of a connection, as far as it is there.
+/// Parses the first bytes of a connection.
 ///
 /// # Errors
-/// Whatever follows, this is no header.
-pub(crate) fn read(bytes: &[u8]) -> Result<Progress, NoHeader> {
+/// The bytes cannot become a header, whatever follows.
+pub fn read(bytes: &[u8]) -> Result<Progress, NoHeader> {
     if begins_as(bytes, SIGNATURE) {
-        return if bytes.len() < SHORTEST {
-            Ok(Progress::More(SHORTEST - bytes.len()))
+        return if bytes.len() < MIN_HEADER {
+            Ok(Progress::More(MIN_HEADER - bytes.len()))
         } else {
             version_2(bytes)
         };
@@ -46,18 +47,18 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Progress, NoHeader> {
         return Err(NoHeader);
     }
     match bytes.iter().position(|byte| *byte == b'\n') {
-        Some(end) if end + 1 == bytes.len() && bytes.len() <= LONGEST_LINE => {
+        Some(end) if end + 1 == bytes.len() && bytes.len() <= MAX_LINE => {
             version_1(bytes).map(Progress::Done)
         }
         Some(_) => Err(NoHeader),
-        None if bytes.len() >= LONGEST_LINE => Err(NoHeader),
-        None if bytes.len() < SHORTEST => Ok(Progress::More(SHORTEST - bytes.len())),
+        None if bytes.len() >= MAX_LINE => Err(NoHeader),
+        None if bytes.len() < MIN_HEADER => Ok(Progress::More(MIN_HEADER - bytes.len())),
         None if bytes.ends_with(b"\r") => Ok(Progress::More(1)),
-        None => Ok(Progress::More(2.min(LONGEST_LINE - bytes.len()))),
+        None => Ok(Progress::More(2.min(MAX_LINE - bytes.len()))),
     }
 }
 
-/// Whether one is the beginning of the other.
+/// Returns whether one is a prefix of the other.
 fn begins_as(bytes: &[u8], with: &[u8]) -> bool {
     bytes
         .iter()
@@ -65,7 +66,7 @@ fn begins_as(bytes: &[u8], with: &[u8]) -> bool {
         .all(|(byte, expected)| byte == expected)
 }
 
-/// A whole line, its end included.
+/// Parses a line of version 1, with its end.
 fn version_1(line: &[u8]) -> Result<Option<SocketAddr>, NoHeader> {
     let text = line
         .strip_prefix(WORD)
@@ -78,7 +79,7 @@ fn version_1(line: &[u8]) -> Result<Option<SocketAddr>, NoHeader> {
     let mut fields = text.split(' ');
     let mut field = || fields.next().ok_or(NoHeader);
     let (family, source, destination) = (field()?, field()?, field()?);
-    // what is told of the gate's own side must be well-formed, and is of no other use
+    // the destination must be well-formed, and is not used
     let (source_port, _) = (port(field()?)?, port(field()?)?);
     if fields.next().is_some() {
         return Err(NoHeader);
@@ -111,7 +112,7 @@ fn version_2(bytes: &[u8]) -> Result<Progress, NoHeader> {
         return Ok(Progress::More(FIXED - bytes.len()));
     };
     let length = usize::from(u16::from_be_bytes([high, low]));
-    if length > LONGEST_REST || rest.len() > length {
+    if length > MAX_REST || rest.len() > length {
         return Err(NoHeader);
     }
     let is_local = match command {
@@ -121,7 +122,7 @@ fn version_2(bytes: &[u8]) -> Result<Progress, NoHeader> {
     };
     let least = match family {
         _ if is_local => 0,
-        // unspecified, and what is no TCP over IP: the address is not known
+        // an unspecified family, whose address is not known
         0x00 => 0,
         0x11 => 12,
         0x21 => 36,
@@ -134,12 +135,12 @@ fn version_2(bytes: &[u8]) -> Result<Progress, NoHeader> {
     if rest.len() < length {
         return Ok(Progress::More(length - rest.len()));
     }
-    let told = match family {
+    let client = match family {
         0x11 if !is_local => version_4_of(rest),
         0x21 if !is_local => version_6_of(rest),
         _ => None,
     };
-    Ok(Progress::Done(told))
+    Ok(Progress::Done(client))
 }
 
 fn version_4_of(rest: &[u8]) -> Option<SocketAddr> {

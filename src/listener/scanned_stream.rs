@@ -1,7 +1,7 @@
-//! A connection under watch: how long it has been idle, and what arrives on it.
+//! The stream that pingora reads: every byte that arrives is scanned first.
 //!
-//! pingora bounds neither the time nor, in time, the size of a head, and parses it from its start at every read;
-//! so this stream looks at all bytes of HTTP/1 before pingora does (see [`framing`]), and the accept loop watches the clock.
+//! pingora does not bound the time of a head, bounds its size too late, and parses it from its start at every read. So this stream scans
+//! all bytes of HTTP/1 before pingora does (see [`framing`]), and the accept loop checks the timeouts.
 //!
 //! [`framing`]: crate::listener::framing
 use std::fmt;
@@ -23,169 +23,171 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::clock::Clock;
-use crate::listener::connection_state::{BUSY, Conn};
+use crate::listener::connection_state::{BUSY, ConnectionState};
 use crate::listener::framing::{Cut, Scanner};
-use crate::listener::h2_frame_limit::{Frames, TooMany};
-use crate::listener::peer::Other;
+use crate::listener::h2_frame_limit::{ControlFrameLimit, TooManyFrames};
+use crate::listener::peer::ConnectionInfo;
 
-/// What one HTTP/2 connection may read before the others have their turn: small frames cost a hundred times what their bytes do.
-const TURN: usize = 64 * 1024;
-/// What is held back of an HTTP/1 answer until it is flushed: its head and a short body leave in one piece.
-const GATHER: usize = 2048;
-/// What is read and thrown away of a message that was not read to its end: closing at once would reset the connection, and the reset could
-/// overtake the answer.
-const DRAIN_BYTES: usize = 4 * 1024 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(2);
-const DRAIN_PIECE: usize = 16 * 1024;
+/// The most bytes that one HTTP/2 connection reads before the task yields: small frames cost a hundred times as much as their bytes.
+const H2_TURN_BYTES: usize = 64 * 1024;
+/// The bytes of an HTTP/1 response that are held until it is flushed, so that its head and a short body are sent together.
+const WRITE_BUFFER: usize = 2048;
+/// The most bytes that are read and discarded of a message that was not read to its end. Closing the connection at once would reset it,
+/// and the reset could arrive before the response.
+const MAX_DRAINED: usize = 4 * 1024 * 1024;
+/// The longest time for which they are read.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// The size of each such read.
+const DRAIN_BUFFER: usize = 16 * 1024;
 
-/// The stream that pingora is given.
-pub(crate) struct Guarded {
+/// The stream that pingora reads and writes.
+pub(crate) struct ScannedStream {
     /// The connection itself, TLS or plain.
     io: BufWriter<Stream>,
-    /// What is known of it.
-    conn: Arc<Conn>,
-    /// What arrives on it.
-    arriving: Arriving,
+    /// The state of the connection, which the scan updates.
+    state: Arc<ConnectionState>,
+    /// The scan of what arrives.
+    scan: Scan,
     clock: Arc<dyn Clock>,
-    /// Who is at the other end, for its requests.
-    other: Option<Arc<ProxyDigest>>,
-    /// Our side has ended, and what the sender still sends is read.
+    /// The facts about the connection, for its requests.
+    info: Option<Arc<ProxyDigest>>,
+    /// The rest of the sender's bytes, once our side has ended.
     drain: Option<Drain>,
 }
 
-/// What is read and thrown away yet, and until when.
+/// The bytes that are still read and discarded, and the deadline.
 struct Drain {
     left: usize,
     end: Pin<Box<Sleep>>,
 }
 
-/// How what arrives is watched.
-enum Arriving {
-    /// HTTP/2, where the head is bounded by h2 itself, and the watch of the clock ends with the preface; with the bytes of this turn.
-    H2(Frames, usize),
+/// The scan of the bytes that arrive.
+enum Scan {
+    /// HTTP/2, whose heads h2 bounds, and whose timeout ends with the preface; with the bytes read since the task last yielded.
+    H2(ControlFrameLimit, usize),
     /// HTTP/1.
     H1(Scanner),
-    /// HTTP/1 after a byte in the wrong place: this is read still, then nothing.
+    /// HTTP/1 after a violation: pingora reads these bytes, then nothing.
     Cut(&'static [u8]),
-    /// The sender will send no more, or no more HTTP.
+    /// None any more: the sender sends nothing more, or no more HTTP.
     Over,
 }
 
-impl fmt::Debug for Guarded {
+impl fmt::Debug for ScannedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded")
-            .field("conn", &self.conn)
+        f.debug_struct("ScannedStream")
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
 
-impl Guarded {
-    /// A connection under the watch of `conn`, whose heads may have `max_head` bytes.
+impl ScannedStream {
+    /// Wraps a connection whose heads may have `max_head` bytes.
     pub(crate) fn new(
         io: Stream,
-        other: Other,
-        conn: Arc<Conn>,
+        mut info: ConnectionInfo,
+        state: Arc<ConnectionState>,
         max_head: usize,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
-        // h2 gathers its frames itself
-        let io = BufWriter::with_capacity(if h2 { 0 } else { GATHER }, io);
+        // h2 has a write buffer of its own
+        let io = BufWriter::with_capacity(if h2 { 0 } else { WRITE_BUFFER }, io);
+        info.state = (!h2).then(|| Arc::clone(&state));
         Self {
             io,
-            conn,
-            arriving: if h2 {
-                Arriving::H2(Frames::default(), 0)
+            state,
+            scan: if h2 {
+                Scan::H2(ControlFrameLimit::default(), 0)
             } else {
-                Arriving::H1(Scanner::new(max_head))
+                Scan::H1(Scanner::new(max_head))
             },
             clock,
-            other: other.pack(),
+            info: info.pack(),
             drain: None,
         }
     }
 
-    /// Looks at what has arrived behind `before`, and takes off what pingora shall not see.
-    fn look(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+    /// Scans the bytes that arrived after `before`, and cuts off those that pingora must not read.
+    fn scan_arrived(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         let arrived = buf.filled().get(before..).unwrap_or_default();
         if arrived.is_empty() && buf.remaining() > 0 {
-            self.arriving = Arriving::Over;
+            self.scan = Scan::Over;
             return Ok(());
         }
-        self.conn.arrive(|| self.clock.mono());
-        if self.conn.switched.load(Ordering::Relaxed) {
-            self.arriving = Arriving::Over;
+        self.state.arrive(|| self.clock.mono());
+        if self.state.switched.load(Ordering::Relaxed) {
+            self.scan = Scan::Over;
         }
-        match &mut self.arriving {
-            Arriving::H2(frames, turn) => {
+        match &mut self.scan {
+            Scan::H2(limit, turn) => {
                 *turn = turn.saturating_add(arrived.len());
-                let scanned = frames.scan(arrived, || self.clock.mono());
-                if frames.is_open() {
-                    self.conn.phase.store(BUSY, Ordering::Relaxed);
+                let scanned = limit.scan(arrived, || self.clock.mono());
+                if limit.has_preface() {
+                    self.state.phase.store(BUSY, Ordering::Relaxed);
                 }
-                scanned
-                    .map_err(|TooMany| io::Error::other("too many frames that ask for an answer"))
+                scanned.map_err(|TooManyFrames| io::Error::other("too many control frames"))
             }
-            Arriving::H1(scanner) => {
+            Scan::H1(scanner) => {
                 let scanned = scanner.scan(arrived);
                 let messages = scanner.messages();
-                self.conn.messages.store(messages, Ordering::Relaxed);
-                let Err(Cut { kept, instead, why }) = scanned else {
+                self.state.messages.store(messages, Ordering::Relaxed);
+                let Err(Cut { valid, ending, why }) = scanned else {
                     return Ok(());
                 };
-                self.conn.violation.get_or_init(|| (messages, why));
-                buf.set_filled(before.saturating_add(kept));
-                self.arriving = Arriving::Cut(instead);
+                self.state.violation.get_or_init(|| (messages, why));
+                buf.set_filled(before.saturating_add(valid));
+                self.scan = Scan::Cut(ending);
                 Ok(())
             }
-            Arriving::Cut(_) | Arriving::Over => Ok(()),
+            Scan::Cut(_) | Scan::Over => Ok(()),
         }
     }
 
-    /// What is read after a cut. While a request is served before the one that is cut, nothing ever comes: who looks whether the sender is
-    /// still there must not take it for more of the request, and the connection ends with the answer.
-    fn behind_cut(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.conn.is_cut_later() {
+    /// Returns what pingora reads after a cut. While an earlier request is being served, that is nothing: pingora checks whether the sender
+    /// is still there, and must not read more of the request. The connection ends with the response.
+    fn read_after_cut(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.state.is_cut_later() {
             Poll::Pending
         } else {
-            Poll::Ready(self.instead(buf))
+            Poll::Ready(self.replacement(buf))
         }
     }
 
-    /// Gives what is read instead of what was cut off; an error if it was given. In a body there is nothing: the error says so at once.
-    fn instead(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
-        let Arriving::Cut(instead) = &mut self.arriving else {
+    /// Returns the bytes that replace what was cut off, then an error. In a body there are none, only the error.
+    fn replacement(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+        let Scan::Cut(ending) = &mut self.scan else {
             return Ok(());
         };
-        if instead.is_empty() {
-            return Err(io::Error::other("what follows could be read in two ways"));
+        if ending.is_empty() {
+            return Err(io::Error::other("the framing is malformed"));
         }
-        let (given, later) = instead
+        let (read, rest) = ending
             .split_at_checked(buf.remaining())
-            .unwrap_or((instead, b""));
-        buf.put_slice(given);
-        *instead = later;
+            .unwrap_or((ending, b""));
+        buf.put_slice(read);
+        *ending = rest;
         Ok(())
     }
 
-    /// Whether the sender may still be sending what nobody will read.
+    /// Returns whether the sender may still be sending bytes that no request will read.
     fn is_unread(&self) -> bool {
-        match &self.arriving {
-            Arriving::H1(scanner) => !scanner.is_between() || self.conn.is_overrun(),
-            Arriving::Cut(_) => true,
-            Arriving::H2(..) | Arriving::Over => false,
+        match &self.scan {
+            Scan::H1(scanner) => !scanner.is_between() || self.state.is_overrun(),
+            Scan::Cut(_) => true,
+            Scan::H2(..) | Scan::Over => false,
         }
     }
 
-    /// Reads what the sender still sends, within bounds, until it has seen the end of our side and closes its own.
+    /// Reads and discards what the sender still sends, within bounds, until it closes its side.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let io = self.io.get_mut();
         let Some(drain) = &mut self.drain else {
             return Poll::Ready(());
         };
-        let mut piece = [0; DRAIN_PIECE];
+        let mut buffer = [0; DRAIN_BUFFER];
         while drain.left > 0 && drain.end.as_mut().poll(cx).is_pending() {
-            let mut buf = ReadBuf::new(&mut piece);
+            let mut buf = ReadBuf::new(&mut buffer);
             let read = std::task::ready!(Pin::new(&mut *io).poll_read(cx, &mut buf));
             if read.is_err() || buf.filled().is_empty() {
                 break;
@@ -196,17 +198,17 @@ impl Guarded {
     }
 }
 
-impl AsyncRead for Guarded {
+impl AsyncRead for ScannedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Arriving::Cut(_) = self.arriving {
-            return self.behind_cut(buf);
+        if let Scan::Cut(_) = self.scan {
+            return self.read_after_cut(buf);
         }
-        if let Arriving::H2(_, turn) = &mut self.arriving
-            && *turn > TURN
+        if let Scan::H2(_, turn) = &mut self.scan
+            && *turn > H2_TURN_BYTES
         {
             *turn = 0;
             cx.waker().wake_by_ref();
@@ -214,23 +216,21 @@ impl AsyncRead for Guarded {
         }
         let before = buf.filled().len();
         let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) else {
-            if let Arriving::H2(_, turn) = &mut self.arriving {
+            if let Scan::H2(_, turn) = &mut self.scan {
                 *turn = 0;
             }
             return Poll::Pending;
         };
         read?;
-        self.look(buf, before)?;
-        match self.arriving {
-            Arriving::Cut(_) if buf.filled().len() == before => self.behind_cut(buf),
-            Arriving::Cut(_) | Arriving::H2(..) | Arriving::H1(_) | Arriving::Over => {
-                Poll::Ready(Ok(()))
-            }
+        self.scan_arrived(buf, before)?;
+        match self.scan {
+            Scan::Cut(_) if buf.filled().len() == before => self.read_after_cut(buf),
+            Scan::Cut(_) | Scan::H2(..) | Scan::H1(_) | Scan::Over => Poll::Ready(Ok(())),
         }
     }
 }
 
-impl AsyncWrite for Guarded {
+impl AsyncWrite for ScannedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -255,7 +255,7 @@ impl AsyncWrite for Guarded {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Flushes and ends our side; then reads what nobody will look at. pingora closes a connection of HTTP/1 by this, not by [`Shutdown`].
+    /// Flushes and ends our side, then discards what still arrives. pingora closes an HTTP/1 connection by this, not by [`Shutdown`].
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.drain.is_none() {
             std::task::ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
@@ -263,8 +263,8 @@ impl AsyncWrite for Guarded {
                 return Poll::Ready(Ok(()));
             }
             self.drain = Some(Drain {
-                left: DRAIN_BYTES,
-                end: Box::pin(sleep(DRAIN_TIME)),
+                left: MAX_DRAINED,
+                end: Box::pin(sleep(DRAIN_TIMEOUT)),
             });
         }
         self.poll_drain(cx).map(Ok)
@@ -272,20 +272,20 @@ impl AsyncWrite for Guarded {
 }
 
 #[async_trait]
-impl Shutdown for Guarded {
+impl Shutdown for ScannedStream {
     async fn shutdown(&mut self) {
-        // what the other side no longer takes is lost to it alone
+        // an error means that the other side has left
         AsyncWriteExt::shutdown(self).await.unwrap_or_default();
     }
 }
 
-impl UniqueID for Guarded {
+impl UniqueID for ScannedStream {
     fn id(&self) -> UniqueIDType {
         self.io.get_ref().id()
     }
 }
 
-impl Ssl for Guarded {
+impl Ssl for ScannedStream {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.io.get_ref().get_ssl()
     }
@@ -299,7 +299,7 @@ impl Ssl for Guarded {
     }
 }
 
-impl GetTimingDigest for Guarded {
+impl GetTimingDigest for ScannedStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.io.get_ref().get_timing_digest()
     }
@@ -313,13 +313,13 @@ impl GetTimingDigest for Guarded {
     }
 }
 
-impl GetProxyDigest for Guarded {
+impl GetProxyDigest for ScannedStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.other.clone()
+        self.info.clone()
     }
 }
 
-impl GetSocketDigest for Guarded {
+impl GetSocketDigest for ScannedStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.io.get_ref().get_socket_digest()
     }
@@ -329,7 +329,7 @@ impl GetSocketDigest for Guarded {
     }
 }
 
-impl Peek for Guarded {}
+impl Peek for ScannedStream {}
 
 #[cfg(test)]
 mod tests {
@@ -340,18 +340,19 @@ mod tests {
     use crate::listener::client_address::Peer;
     use crate::listener::framing::Violation;
 
-    /// All that is read of what one side of a pipe sends, in reads of `size` bytes; and whether it ended in an error.
-    async fn all(sent: &[u8], size: usize) -> (String, bool, Arc<Conn>) {
+    /// Reads all that one side of a pipe sends, in reads of `size` bytes. Returns it, and whether it ended in an error.
+    async fn read_all(sent: &[u8], size: usize) -> (String, bool, Arc<ConnectionState>) {
         let (mut sender, io) = tokio::io::duplex(4096);
-        let conn = Arc::new(Conn::new(SystemClock.mono()));
-        let other = Other {
+        let state = Arc::new(ConnectionState::new(SystemClock.mono()));
+        let info = ConnectionInfo {
             peer: Peer::Unix,
             certificate: None,
+            state: None,
         };
-        let mut guarded = Guarded::new(
+        let mut stream = ScannedStream::new(
             Box::new(io),
-            other,
-            Arc::clone(&conn),
+            info,
+            Arc::clone(&state),
             1024,
             Arc::new(SystemClock),
         );
@@ -359,38 +360,38 @@ mod tests {
         drop(sender);
         let (mut whole, mut piece) = (Vec::new(), vec![0; size]);
         loop {
-            match guarded.read(&mut piece).await {
-                Ok(0) => return (String::from_utf8(whole).unwrap(), false, conn),
+            match stream.read(&mut piece).await {
+                Ok(0) => return (String::from_utf8(whole).unwrap(), false, state),
                 Ok(read) => whole.extend_from_slice(&piece[..read]),
-                Err(_) => return (String::from_utf8(whole).unwrap(), true, conn),
+                Err(_) => return (String::from_utf8(whole).unwrap(), true, state),
             }
         }
     }
 
     #[tokio::test]
-    async fn a_head_is_cut_and_ended_however_it_is_read() {
+    async fn head_is_cut_and_completed_in_reads_of_any_size() {
         for size in [1, 3, 4096] {
             let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-            let (read, broken, conn) = all(good.as_bytes(), size).await;
+            let (read, broken, state) = read_all(good.as_bytes(), size).await;
             assert_eq!(
-                (read.as_str(), broken, conn.violation.get()),
+                (read.as_str(), broken, state.violation.get()),
                 (good, false, None)
             );
-            let (read, broken, conn) =
-                all(b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\nmore", size).await;
+            let (read, broken, state) =
+                read_all(b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\nmore", size).await;
             assert_eq!(
                 (read.as_str(), broken),
                 ("GET / HTTP/1.1\r\nHost: a\r\nX-:\r\n\r\n", true)
             );
-            assert_eq!(conn.violation(), None, "no request is served yet");
-            conn.begin_request();
-            assert_eq!(conn.violation(), Some(Violation::Name));
+            assert_eq!(state.violation(), None, "no request is served yet");
+            state.begin_request();
+            assert_eq!(state.violation(), Some(Violation::Name));
         }
     }
 
     #[tokio::test]
-    async fn what_is_wrong_in_the_next_request_is_not_held_against_this_one() {
-        let (read, broken, conn) = all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\nGET", 4096).await;
+    async fn violation_in_the_next_request_spares_this_one() {
+        let (read, broken, state) = read_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\nGET", 4096).await;
         assert_eq!(
             (read.as_str(), broken),
             (
@@ -398,24 +399,24 @@ mod tests {
                 true
             )
         );
-        conn.begin_request();
-        assert_eq!((conn.violation(), conn.is_overrun()), (None, true));
-        conn.begin_request();
+        state.begin_request();
+        assert_eq!((state.violation(), state.is_overrun()), (None, true));
+        state.begin_request();
         assert_eq!(
-            (conn.violation(), conn.is_overrun()),
+            (state.violation(), state.is_overrun()),
             (Some(Violation::Method), false)
         );
     }
 
     #[tokio::test]
-    async fn a_body_that_is_cut_ends_in_an_error() {
+    async fn cut_body_ends_in_an_error() {
         for size in [1, 4096] {
             let head = "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-            let (read, broken, conn) =
-                all(format!("{head}2\r\n{{}}\n0\r\n\r\n").as_bytes(), size).await;
+            let (read, broken, state) =
+                read_all(format!("{head}2\r\n{{}}\n0\r\n\r\n").as_bytes(), size).await;
             assert_eq!((read, broken), (format!("{head}2\r\n{{}}"), true));
-            conn.begin_request();
-            assert_eq!(conn.violation(), Some(Violation::Chunk));
+            state.begin_request();
+            assert_eq!(state.violation(), Some(Violation::Chunk));
         }
     }
 }

@@ -1,26 +1,26 @@
-//! Unix sockets to listen on.
+//! Listens on unix sockets.
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
-/// Its owner and group may connect.
+/// The mode of a socket's file: its owner and group may connect.
 const MODE: u32 = 0o660;
 
-/// The file of a socket that is listened on; removed on drop.
+/// The file of a socket that the gateway listens on, removed when it is dropped.
 #[derive(Debug)]
-pub struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
-    /// Device and inode: what stands there later may be another's.
+    /// The device and inode, since the file at the path may later be that of another process.
     identity: (u64, u64),
 }
 
-/// Listens on a unix socket at `path`. A socket that nobody listens on is left over from a process that was killed, and replaced.
+/// Listens on a unix socket at `path`. A socket without a listener is left over from a process that was killed, and is replaced.
 ///
 /// # Errors
-/// Something else stands there, somebody listens, or the directory may not be written.
-pub fn listen(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+/// The path is another kind of file, another process listens on it, or the directory cannot be written.
+pub(crate) fn listen(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let is_socket =
         std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if is_socket
@@ -45,7 +45,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // whoever cannot remove it leaves a file that nobody listens on, which the next start replaces
+            // a file that cannot be removed is replaced at the next start
             std::fs::remove_file(&self.path).ok();
         }
     }
@@ -56,10 +56,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_that_is_left_over_is_replaced_and_nothing_else_is() {
+    async fn only_a_left_over_socket_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gate.sock");
-        // a listener that is gone leaves its file
+        // a std listener leaves its file behind
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let (listener, file) = listen(&path).unwrap();
         assert_eq!(
@@ -69,17 +69,17 @@ mod tests {
         assert_eq!(
             listen(&path).unwrap_err().kind(),
             io::ErrorKind::AddrInUse,
-            "somebody listens"
+            "another listener"
         );
         drop((listener, file));
-        assert!(!path.exists(), "its file goes with it");
+        assert!(!path.exists(), "the file is removed");
         std::fs::write(&path, "data").unwrap();
         assert!(listen(&path).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "data");
     }
 
     #[tokio::test]
-    async fn the_socket_of_a_successor_stays() {
+    async fn socket_of_a_successor_is_not_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gate.sock");
         let first = listen(&path).unwrap();

@@ -174,9 +174,9 @@ impl RouteSeen {
                 let count = u64::from(count);
                 hour.received += count;
                 match outcome {
-                    Outcome::FORWARDED => hour.forwarded += count,
+                    Outcome::Forwarded => hour.forwarded += count,
                     outcome if outcome.is_accepted() => hour.accepted += count,
-                    Outcome::DUPLICATE => hour.duplicates += count,
+                    Outcome::Duplicate => hour.duplicates += count,
                     refused if refused.is_refusal() => {
                         *hour.refused.entry(refused.label()).or_default() += count
                     }
@@ -200,7 +200,7 @@ impl RouteSeen {
                 if matches!(outcome.judged(), Judged::Succeeded | Judged::Failed) {
                     authentic += u64::from(count);
                 }
-                if outcome == Outcome::DUPLICATE {
+                if outcome == Outcome::Duplicate {
                     duplicates += u64::from(count);
                 }
             }
@@ -269,13 +269,13 @@ mod tests {
     fn an_hour_forgets_what_is_older() {
         let mut tally = Tally::default();
         let refused = Outcome::of(Ended::Refused {
-            code: "no_route",
+            refusal: crate::refusal::Refusal::NoRoute,
             status: http::StatusCode::NOT_FOUND,
         });
         for minute in [5, 30, 64] {
             tally.count(refused, minute);
         }
-        tally.count(Outcome::FORWARDED, 64);
+        tally.count(Outcome::Forwarded, 64);
         let histogram = || Histogram::with_opts(prometheus::HistogramOpts::new("a", "b")).unwrap();
         let mut seen = RouteSeen::new(histogram(), histogram(), histogram());
         seen.tally = Mutex::new(tally);

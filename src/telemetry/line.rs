@@ -90,7 +90,7 @@ pub(super) fn of_request(
             Some(status),
             Some(cut.code()),
         ),
-        Ended::Refused { code, status } => ("warn", Some(status), Some(code)),
+        Ended::Refused { refusal, status } => ("warn", Some(status), Some(refusal.code())),
         Ended::Abandoned => ("warn", None, Some("abandoned")),
     };
     let method = shown(facts.method.as_str().as_bytes(), METHOD_SHOWN);

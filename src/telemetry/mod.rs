@@ -306,8 +306,8 @@ impl Telemetry {
         if facts.lost_claim {
             self.lost_claims.fetch_add(1, Ordering::Relaxed);
         }
-        if let Ended::Refused { code, status } = ended {
-            self.recent.push(facts, code, status, now.wall);
+        if let Ended::Refused { refusal, status } = ended {
+            self.recent.push(facts, refusal.code(), status, now.wall);
         }
         self.lines.request(facts, ended, now);
         self.tail.request(facts, ended, took, now);

@@ -1,158 +1,273 @@
-//! The closed set of outcomes: metric label and place in every counter.
+//! The closed set of outcomes of a request: metric label and index in every counter.
 use super::record::{Cut, Ended, Taken};
+use crate::delivery::Shortage;
 use crate::refusal::Refusal;
+use crate::verify::NotAuthentic;
 
-/// Outcomes that are no refusal; they come after those of [`Refusal::ALL`].
-const OTHERS: [&str; 18] = [
-    "forwarded",
-    "upstream_3xx",
-    "upstream_4xx",
-    "upstream_5xx",
-    "duplicate",
-    "abandoned",
-    "handshake",
-    "passed_1xx",
-    "passed_2xx",
-    "passed_3xx",
-    "passed_4xx",
-    "passed_5xx",
-    "passed_sender_left",
-    "passed_broken_off",
-    "passed_idle",
-    "queued",
-    "spilled",
-    "revived",
-];
 const REFUSALS: usize = Refusal::ALL.len();
 
-/// How many there are.
-pub(super) const OUTCOMES: usize = REFUSALS + OTHERS.len();
+/// The number of outcomes.
+pub(super) const OUTCOMES: usize = REFUSALS + Outcome::OTHERS.len();
 
-/// What an outcome says of a request and of what its sender got.
+/// The conclusion that an outcome allows about a request and the response to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judged {
-    /// It verified, and the sender got a 2xx.
+    /// The request verified, and the sender got a 2xx.
     Succeeded,
-    /// It verified, and the sender got something else.
+    /// The request verified, and the sender got something else.
     Failed,
-    /// It did not verify.
+    /// The request did not verify.
     NotAuthentic,
-    /// It was not judged, or not by its signature alone, or nobody was answered.
+    /// None: the request was not verified, or not by its signature alone, or got no response.
     Unknown,
 }
 
-/// One of them.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Outcome(usize);
+pub(super) enum Outcome {
+    /// The request was not let through, or the upstream gave no response.
+    Refused(Refusal),
+    /// The upstream answered 2xx.
+    Forwarded,
+    /// The upstream answered 3xx.
+    Upstream3xx,
+    /// The upstream answered 4xx.
+    Upstream4xx,
+    /// The upstream answered with any other status.
+    Upstream5xx,
+    /// The delivery was a duplicate of one that was delivered.
+    Duplicate,
+    /// The request was dropped before its end.
+    Abandoned,
+    /// The gateway answered a handshake.
+    Handshake,
+    /// A stream switched protocols, and ended.
+    Passed1xx,
+    /// A stream was answered 2xx, and ended.
+    Passed2xx,
+    /// A stream was answered 3xx, and ended.
+    Passed3xx,
+    /// A stream was answered 4xx, and ended.
+    Passed4xx,
+    /// A stream was answered 5xx, and ended.
+    Passed5xx,
+    /// The sender left a stream before its end.
+    PassedSenderLeft,
+    /// The upstream broke off a stream.
+    PassedBrokenOff,
+    /// A stream was idle for too long.
+    PassedIdle,
+    /// The delivery was stored, because its route queues.
+    Queued,
+    /// The delivery was stored, because the upstream could not take it.
+    Spilled,
+    /// The delivery was a duplicate of one that was dead or cancelled, which is attempted again.
+    Revived,
+}
 
 impl Outcome {
-    /// A forwarded request: the upstream answered 2xx.
-    pub(super) const FORWARDED: Self = Self(REFUSALS);
-    /// A duplicate.
-    pub(super) const DUPLICATE: Self = Self(REFUSALS + 4);
-    const ABANDONED: Self = Self(REFUSALS + 5);
-    const HANDSHAKE: Self = Self(REFUSALS + 6);
-    /// The first of those of streams, by class of status from 1xx to 5xx.
-    const PASSED: usize = REFUSALS + 7;
-    const CUT: usize = Self::PASSED + 5;
-    const TAKEN: usize = Self::CUT + 3;
+    /// The outcomes that are no refusal, in the order of their indexes, which follow those of [`Refusal::ALL`].
+    const OTHERS: [Self; 18] = [
+        Self::Forwarded,
+        Self::Upstream3xx,
+        Self::Upstream4xx,
+        Self::Upstream5xx,
+        Self::Duplicate,
+        Self::Abandoned,
+        Self::Handshake,
+        Self::Passed1xx,
+        Self::Passed2xx,
+        Self::Passed3xx,
+        Self::Passed4xx,
+        Self::Passed5xx,
+        Self::PassedSenderLeft,
+        Self::PassedBrokenOff,
+        Self::PassedIdle,
+        Self::Queued,
+        Self::Spilled,
+        Self::Revived,
+    ];
 
-    /// The outcome of a request that ended like this.
+    /// Returns the outcome of a request that ended like this.
     pub(super) fn of(ended: Ended) -> Self {
         match ended {
-            Ended::Forwarded(status) if status.is_success() => Self::FORWARDED,
-            Ended::Forwarded(status) if status.is_redirection() => Self(REFUSALS + 1),
-            Ended::Forwarded(status) if status.is_client_error() => Self(REFUSALS + 2),
-            Ended::Forwarded(_) => Self(REFUSALS + 3),
-            Ended::Duplicate(_) => Self::DUPLICATE,
-            Ended::Taken(_, Taken::Queued) => Self(Self::TAKEN),
-            Ended::Taken(_, Taken::Spilled) => Self(Self::TAKEN + 1),
-            Ended::Taken(_, Taken::Revived) => Self(Self::TAKEN + 2),
-            Ended::Handshake => Self::HANDSHAKE,
-            Ended::Passed(status) => {
-                Self(Self::PASSED + usize::from(status.as_u16() / 100).clamp(1, 5) - 1)
-            }
-            Ended::Cut(_, Cut::SenderLeft) => Self(Self::CUT),
-            Ended::Cut(_, Cut::BrokenOff) => Self(Self::CUT + 1),
-            Ended::Cut(_, Cut::Idle) => Self(Self::CUT + 2),
-            Ended::Refused { code, .. } => Refusal::ALL
-                .iter()
-                .position(|refusal| refusal.code() == code)
-                .map_or(Self(REFUSALS - 1), Self),
-            Ended::Abandoned => Self::ABANDONED,
+            Ended::Forwarded(status) if status.is_success() => Self::Forwarded,
+            Ended::Forwarded(status) if status.is_redirection() => Self::Upstream3xx,
+            Ended::Forwarded(status) if status.is_client_error() => Self::Upstream4xx,
+            Ended::Forwarded(_) => Self::Upstream5xx,
+            Ended::Duplicate(_) => Self::Duplicate,
+            Ended::Taken(_, Taken::Queued) => Self::Queued,
+            Ended::Taken(_, Taken::Spilled) => Self::Spilled,
+            Ended::Taken(_, Taken::Revived) => Self::Revived,
+            Ended::Handshake => Self::Handshake,
+            Ended::Passed(status) => match status.as_u16() / 100 {
+                0 | 1 => Self::Passed1xx,
+                2 => Self::Passed2xx,
+                3 => Self::Passed3xx,
+                4 => Self::Passed4xx,
+                _ => Self::Passed5xx,
+            },
+            Ended::Cut(_, Cut::SenderLeft) => Self::PassedSenderLeft,
+            Ended::Cut(_, Cut::BrokenOff) => Self::PassedBrokenOff,
+            Ended::Cut(_, Cut::Idle) => Self::PassedIdle,
+            Ended::Refused { refusal, .. } => Self::Refused(refusal),
+            Ended::Abandoned => Self::Abandoned,
         }
     }
 
-    /// All of them.
+    /// Returns all outcomes, in the order of their indexes.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        (0..OUTCOMES).map(Self)
+        let refusals = Refusal::ALL.iter().copied().map(Self::Refused);
+        refusals.chain(Self::OTHERS)
     }
 
-    /// Its place in a counter.
+    /// Returns the index in a counter.
     pub(super) fn index(self) -> usize {
-        self.0
+        match self {
+            Self::Refused(refusal) => index_of(refusal),
+            Self::Forwarded => REFUSALS,
+            Self::Upstream3xx => REFUSALS + 1,
+            Self::Upstream4xx => REFUSALS + 2,
+            Self::Upstream5xx => REFUSALS + 3,
+            Self::Duplicate => REFUSALS + 4,
+            Self::Abandoned => REFUSALS + 5,
+            Self::Handshake => REFUSALS + 6,
+            Self::Passed1xx => REFUSALS + 7,
+            Self::Passed2xx => REFUSALS + 8,
+            Self::Passed3xx => REFUSALS + 9,
+            Self::Passed4xx => REFUSALS + 10,
+            Self::Passed5xx => REFUSALS + 11,
+            Self::PassedSenderLeft => REFUSALS + 12,
+            Self::PassedBrokenOff => REFUSALS + 13,
+            Self::PassedIdle => REFUSALS + 14,
+            Self::Queued => REFUSALS + 15,
+            Self::Spilled => REFUSALS + 16,
+            Self::Revived => REFUSALS + 17,
+        }
     }
 
     /// Returns whether the delivery was stored and acknowledged.
     pub(super) fn is_accepted(self) -> bool {
-        (Self::TAKEN..Self::TAKEN + 3).contains(&self.0)
+        matches!(self, Self::Queued | Self::Spilled | Self::Revived)
     }
 
-    /// Whether it is a refusal.
+    /// Returns whether the outcome is a refusal.
     pub(super) fn is_refusal(self) -> bool {
-        self.0 < REFUSALS
+        matches!(self, Self::Refused(_))
     }
 
-    /// What it says.
+    /// Returns the conclusion that the outcome allows.
     pub(super) fn judged(self) -> Judged {
-        if let Some(refusal) = Refusal::ALL.get(self.0) {
-            return match refusal {
-                Refusal::NotAuthentic(_) => Judged::NotAuthentic,
-                Refusal::InFlight
-                | Refusal::StoreUnavailable
-                | Refusal::StoreFull
-                | Refusal::UpstreamOpen { .. }
-                | Refusal::UpstreamUnreachable
-                | Refusal::UpstreamReset
-                | Refusal::UpstreamMalformed
-                | Refusal::UpstreamTimeout
-                | Refusal::OutOf(_) => Judged::Failed,
-                Refusal::Malformed
-                | Refusal::TargetTooLong
-                | Refusal::HeadTooLarge
-                | Refusal::NoRoute
-                | Refusal::Loop
-                | Refusal::PathGuarded
-                | Refusal::MethodNotAllowed
-                | Refusal::ClientNotAllowed
-                | Refusal::BodyTooLarge
-                | Refusal::BodyTimeout
-                | Refusal::RateLimited { .. }
-                | Refusal::Overloaded
-                | Refusal::Draining
-                | Refusal::Internal => Judged::Unknown,
-            };
-        }
         match self {
-            Self::FORWARDED | Self::DUPLICATE => Judged::Succeeded,
-            Self(taken) if (Self::TAKEN..Self::TAKEN + 3).contains(&taken) => Judged::Succeeded,
-            Self(forwarded) if (REFUSALS + 1..REFUSALS + 4).contains(&forwarded) => Judged::Failed,
-            _ => Judged::Unknown,
+            Self::Refused(refusal) => judged(refusal),
+            Self::Forwarded | Self::Duplicate | Self::Queued | Self::Spilled | Self::Revived => {
+                Judged::Succeeded
+            }
+            Self::Upstream3xx | Self::Upstream4xx | Self::Upstream5xx => Judged::Failed,
+            Self::Abandoned
+            | Self::Handshake
+            | Self::Passed1xx
+            | Self::Passed2xx
+            | Self::Passed3xx
+            | Self::Passed4xx
+            | Self::Passed5xx
+            | Self::PassedSenderLeft
+            | Self::PassedBrokenOff
+            | Self::PassedIdle => Judged::Unknown,
         }
     }
 
-    /// Its metric label; of a refusal, its code.
+    /// Returns the metric label; for a refusal, its code.
     pub(super) fn label(self) -> &'static str {
-        let other = || {
-            self.0
-                .checked_sub(REFUSALS)
-                .and_then(|index| OTHERS.get(index).copied())
-        };
-        Refusal::ALL
-            .get(self.0)
-            .map(Refusal::code)
-            .or_else(other)
-            .unwrap_or_default()
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Forwarded => "forwarded",
+            Self::Upstream3xx => "upstream_3xx",
+            Self::Upstream4xx => "upstream_4xx",
+            Self::Upstream5xx => "upstream_5xx",
+            Self::Duplicate => "duplicate",
+            Self::Abandoned => "abandoned",
+            Self::Handshake => "handshake",
+            Self::Passed1xx => "passed_1xx",
+            Self::Passed2xx => "passed_2xx",
+            Self::Passed3xx => "passed_3xx",
+            Self::Passed4xx => "passed_4xx",
+            Self::Passed5xx => "passed_5xx",
+            Self::PassedSenderLeft => "passed_sender_left",
+            Self::PassedBrokenOff => "passed_broken_off",
+            Self::PassedIdle => "passed_idle",
+            Self::Queued => "queued",
+            Self::Spilled => "spilled",
+            Self::Revived => "revived",
+        }
+    }
+}
+
+/// Returns the index of a refusal in [`Refusal::ALL`].
+fn index_of(refusal: Refusal) -> usize {
+    match refusal {
+        Refusal::Malformed => 0,
+        Refusal::TargetTooLong => 1,
+        Refusal::HeadTooLarge => 2,
+        Refusal::NoRoute => 3,
+        Refusal::Loop => 4,
+        Refusal::PathGuarded => 5,
+        Refusal::MethodNotAllowed => 6,
+        Refusal::ClientNotAllowed => 7,
+        Refusal::BodyTooLarge => 8,
+        Refusal::BodyTimeout => 9,
+        Refusal::NotAuthentic(NotAuthentic::SignatureMissing) => 10,
+        Refusal::NotAuthentic(NotAuthentic::SignatureMalformed) => 11,
+        Refusal::NotAuthentic(NotAuthentic::SignatureMismatch) => 12,
+        Refusal::NotAuthentic(NotAuthentic::TimestampMissing) => 13,
+        Refusal::NotAuthentic(NotAuthentic::TimestampMalformed) => 14,
+        Refusal::NotAuthentic(NotAuthentic::TimestampStale) => 15,
+        Refusal::NotAuthentic(NotAuthentic::TimestampFuture) => 16,
+        Refusal::RateLimited { .. } => 17,
+        Refusal::Overloaded => 18,
+        Refusal::InFlight => 19,
+        Refusal::StoreUnavailable => 20,
+        Refusal::StoreFull => 21,
+        Refusal::Draining => 22,
+        Refusal::UpstreamOpen { .. } => 23,
+        Refusal::UpstreamUnreachable => 24,
+        Refusal::UpstreamReset => 25,
+        Refusal::UpstreamMalformed => 26,
+        Refusal::UpstreamTimeout => 27,
+        Refusal::OutOf(Shortage::Descriptors) => 28,
+        Refusal::OutOf(Shortage::Ports) => 29,
+        Refusal::OutOf(Shortage::Memory) => 30,
+        Refusal::Internal => 31,
+    }
+}
+
+/// Returns the conclusion that a refusal allows.
+fn judged(refusal: Refusal) -> Judged {
+    match refusal {
+        Refusal::NotAuthentic(_) => Judged::NotAuthentic,
+        Refusal::InFlight
+        | Refusal::StoreUnavailable
+        | Refusal::StoreFull
+        | Refusal::UpstreamOpen { .. }
+        | Refusal::UpstreamUnreachable
+        | Refusal::UpstreamReset
+        | Refusal::UpstreamMalformed
+        | Refusal::UpstreamTimeout
+        | Refusal::OutOf(_) => Judged::Failed,
+        Refusal::Malformed
+        | Refusal::TargetTooLong
+        | Refusal::HeadTooLarge
+        | Refusal::NoRoute
+        | Refusal::Loop
+        | Refusal::PathGuarded
+        | Refusal::MethodNotAllowed
+        | Refusal::ClientNotAllowed
+        | Refusal::BodyTooLarge
+        | Refusal::BodyTimeout
+        | Refusal::RateLimited { .. }
+        | Refusal::Overloaded
+        | Refusal::Draining
+        | Refusal::Internal => Judged::Unknown,
     }
 }
 
@@ -163,10 +278,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_outcome_has_its_own_index() {
+        assert_eq!(Outcome::all().count(), OUTCOMES);
+        for (index, outcome) in Outcome::all().enumerate() {
+            assert_eq!(outcome.index(), index, "{}", outcome.label());
+        }
+    }
+
+    #[test]
     fn every_end_has_its_label() {
         for refusal in Refusal::ALL {
             let outcome = Outcome::of(Ended::Refused {
-                code: refusal.code(),
+                refusal: *refusal,
                 status: refusal.status(),
             });
             assert_eq!(
@@ -213,7 +336,10 @@ mod tests {
                 (taken.code(), true)
             );
         }
-        assert_eq!(Outcome::all().count(), OUTCOMES);
+    }
+
+    #[test]
+    fn outcomes_are_judged_by_verdict_and_response() {
         let judged = |judged| {
             Outcome::all()
                 .filter(|outcome| outcome.judged() == judged)

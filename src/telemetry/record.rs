@@ -10,7 +10,7 @@ use super::observed::Verdict;
 use crate::clock::{Now, unix_ms};
 use crate::refusal::Refusal;
 use crate::request::{Client, ClientCertificate, REQUEST_ID, RequestHead, RequestId};
-use crate::verify::{Cleared, Refused, SecretLocations, Unverified};
+use crate::verify::{Cleared, Refused, SecretLocations};
 
 /// Characters of a path that are shown.
 const PATH_SHOWN: usize = 1024;
@@ -38,8 +38,8 @@ pub enum Ended {
     Cut(StatusCode, Cut),
     /// Not let through.
     Refused {
-        /// The refusal's stable code.
-        code: &'static str,
+        /// The refusal.
+        refusal: Refusal,
         /// What the sender saw.
         status: StatusCode,
     },
@@ -216,10 +216,9 @@ impl Facts {
     }
 
     /// The route observes, and the request goes on although it is not authentic.
-    pub fn would_refuse(&mut self, refused: Refused) -> Unverified {
+    pub fn would_refuse(&mut self, refused: &Refused) {
         let headers = (!self.hides_agent).then_some(&refused.received.head.headers);
         self.verdict = Some(Verdict::refuse(refused.why, headers));
-        Unverified::refused(refused)
     }
 
     /// The code of the refusal that an observing route let in.

@@ -234,7 +234,7 @@ impl TailEvent {
         match self {
             Self::Attempt { error, .. } => *error,
             Self::Request { ended, .. } => match ended {
-                Ended::Refused { code, .. } => Some(code),
+                Ended::Refused { refusal, .. } => Some(refusal.code()),
                 Ended::Cut(_, cut) => Some(cut.code()),
                 Ended::Forwarded(_)
                 | Ended::Duplicate(_)
@@ -356,7 +356,7 @@ mod tests {
         tail.request(
             &facts(now),
             Ended::Refused {
-                code: "signature_mismatch",
+                refusal: crate::verify::NotAuthentic::SignatureMismatch.into(),
                 status: StatusCode::UNAUTHORIZED,
             },
             Duration::ZERO,

@@ -95,7 +95,7 @@ fn tried(after: After) -> AttemptSeen<'static> {
 
 fn refused(refusal: Refusal) -> Ended {
     Ended::Refused {
-        code: refusal.code(),
+        refusal,
         status: refusal.status(),
     }
 }

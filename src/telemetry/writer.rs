@@ -92,7 +92,7 @@ impl Lines {
             LogRequests::All | LogRequests::Refused => {}
         }
         let code = match ended {
-            Ended::Refused { code, .. } => Some(code),
+            Ended::Refused { refusal, .. } => Some(refusal.code()),
             Ended::Forwarded(_)
             | Ended::Duplicate(_)
             | Ended::Taken(..)

@@ -2,12 +2,12 @@
 use crate::admin::{DeliveryName, LedgerKeys};
 use crate::dedupe::key::{Identity, Scope};
 use crate::gateway::Gate;
-use crate::gateway::active_config::LiveHook;
+use crate::gateway::active_config::ActiveRoute;
 use crate::request::Params;
 use crate::verify::{KeyedBy, Verifier};
 
 /// Returns the keys under which the ledger remembers a delivery of a route.
-pub(super) fn of(gate: &Gate, route: &LiveHook, named: DeliveryName<'_>) -> LedgerKeys {
+pub(super) fn of(gate: &Gate, route: &ActiveRoute, named: DeliveryName<'_>) -> LedgerKeys {
     let hook = &*route.hook;
     let (Some(dedupe), Some(verifier)) = (hook.dedupe, &hook.verifier) else {
         return LedgerKeys::NoDedupe;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{GatewaySource, count};
 use crate::config::snapshot::CertificateUse;
-use crate::gateway::active_config::LiveHook;
+use crate::gateway::active_config::ActiveRoute;
 use crate::store::archive::TargetCounts;
 use crate::telemetry::Gauges;
 use crate::upstream::breaker::Shown;
@@ -60,7 +60,7 @@ impl GatewaySource {
             handlers: self.route_breakers(now.mono),
             stale_secrets: count(self.reloader.state().stale_secrets.len()),
             accept_errors: self.gate.lifecycle.connections.accept_errors(),
-            turned_away: self.gate.lifecycle.connections.turned_away(),
+            turned_away: self.gate.lifecycle.connections.refused(),
             stale_certificates: count(self.reloader.state().stale_certificates.len()),
             certificates: snapshot
                 .certificates
@@ -82,11 +82,16 @@ impl GatewaySource {
 
     /// Returns every webhook route, and whether its circuit breaker is open.
     fn route_breakers(&self, now: Instant) -> Vec<(Arc<str>, bool)> {
-        let breaker = |route: &Arc<LiveHook>| {
+        let breaker = |route: &Arc<ActiveRoute>| {
             let is_open = is_open(route.upstream.handler().state(now));
             (Arc::clone(&route.hook.name), is_open)
         };
-        self.gate.live.load().hooks().map(breaker).collect()
+        self.gate
+            .active
+            .load()
+            .webhook_routes()
+            .map(breaker)
+            .collect()
     }
 }
 

@@ -9,15 +9,12 @@ use crate::request::{Client, RequestId};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Follows tokio's time, which stands still unless all wait.
+/// A clock that follows tokio's paused time.
 #[derive(Debug)]
 struct PausedClock;
 
 impl Clock for PausedClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the time that the test lets pass"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the clock of the test")]
     fn now(&self) -> Now {
         Now {
             wall: SystemClock.now().wall,
@@ -26,7 +23,7 @@ impl Clock for PausedClock {
     }
 }
 
-/// Sends pieces, each so long after the one before; then nothing, or the end.
+/// A source of chunks, each with the time since the one before; then it ends, or waits for ever.
 struct Script {
     pieces: VecDeque<(Duration, usize)>,
     ends: bool,
@@ -47,7 +44,7 @@ impl Script {
     }
 }
 
-impl Sender for Script {
+impl BodySource for Script {
     async fn invite_body(&mut self) {
         self.invited += 1;
     }
@@ -89,7 +86,7 @@ fn head(declared_size: Option<u64>, expects: bool) -> RequestHead {
     }
 }
 
-/// What comes of a script, after how long, and what the budget says while the body is held.
+/// Runs a script. Returns the result and the time that it took.
 async fn run(
     script: &mut Script,
     head: &RequestHead,
@@ -108,7 +105,7 @@ async fn run(
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_in_time_arrive_whole() {
+async fn body_in_time_arrives_whole() {
     let budget = Budget::new(16 * MIB);
     for (declared, pieces) in [
         (Some(5), vec![(0, 5)]),
@@ -144,7 +141,7 @@ fn assert_cut(found: (Result<Arrived, Refusal>, Duration), after: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_too_slowly_is_cut() {
+async fn slow_body_is_cut_off() {
     let (budget, head) = (Budget::new(16 * MIB), |size| head(Some(size), false));
     let nothing = run(&mut Script::of([], false), &head(100), &budget).await;
     assert_cut(nothing, GRACE);
@@ -180,7 +177,7 @@ async fn what_comes_too_slowly_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_that_always_has_more_is_cut_at_the_deadline() {
+async fn endless_body_is_cut_off_at_the_deadline() {
     let budget = Budget::new(16 * MIB);
     let mut pieces = vec![(0, 1); 1000];
     pieces.push((1900, 64 * KIB));
@@ -191,9 +188,9 @@ async fn a_sender_that_always_has_more_is_cut_at_the_deadline() {
     );
 }
 
-/// Nobody is told to go on whose body has no place.
+/// Checks that `100 Continue` is not sent for a body that does not fit.
 #[tokio::test(start_paused = true)]
-async fn an_invitation_comes_after_the_checks() {
+async fn continue_is_sent_after_the_checks() {
     let budget = Budget::new(MIB);
     for (declared, refusal) in [
         (5 << 20, Refusal::BodyTooLarge),
@@ -212,7 +209,7 @@ async fn an_invitation_comes_after_the_checks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_arrives_beyond_the_budget_is_refused_and_given_back() {
+async fn body_beyond_the_budget_is_refused_and_given_back() {
     let budget = Budget::new(2 * MIB);
     let (arrived, _) = run(
         &mut Script::of([(0, 64 * KIB); 60], true),
@@ -232,7 +229,7 @@ async fn what_arrives_beyond_the_budget_is_refused_and_given_back() {
 }
 
 #[test]
-fn room_is_made_in_few_steps_and_never_for_more_than_may_come() {
+fn capacity_grows_in_few_steps_up_to_the_limit() {
     assert_eq!(capacity(0, 10, Some(100), 4 * MIB), 100);
     assert_eq!(capacity(0, 10, Some(3 * MIB), 4 * MIB), 256 * KIB);
     assert_eq!(

@@ -1,44 +1,45 @@
-//! The framing of a body in chunks: sizes, extensions, the ends of chunks, the trailer.
+//! Scans the framing of a chunked body: sizes, extensions, the ends of chunks, the trailer.
 use super::head::Head;
 use super::{Bad, Scanned, Violation, skip};
 
-/// Hexadecimal digits of a size, leading zeros included.
+/// The most hexadecimal digits of a size, with leading zeros.
 const MAX_DIGITS: u8 = 16;
-/// A size that no reader's number overflows by.
+/// The largest size: one that no parser's number overflows at.
 const MAX_SIZE: u64 = 1 << 62;
-/// Bytes of the extensions of one chunk, and of a whole body: they are read and dropped.
+/// The most bytes of one chunk's extensions. They are read and dropped.
 const MAX_EXTENSION: usize = 256;
+/// The most bytes of all extensions of a body.
 const MAX_EXTENSIONS: usize = 64 * 1024;
 
-/// Where in the framing the next byte stands.
+/// The position of the next byte in the framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    /// After so many digits of a size.
+    /// After this many digits of a size.
     Size(u8),
-    /// After so many bytes of an extension.
+    /// After this many bytes of an extension.
     Extension(usize),
-    /// After the carriage return behind a size.
+    /// After the carriage return that follows a size.
     SizeLineFeed,
     Data,
-    /// Behind the data of a chunk.
+    /// After the data of a chunk.
     DataEnd,
     DataLineFeed,
     Trailer,
 }
 
-/// A body in chunks on its way.
+/// The scan of a chunked body.
 #[derive(Debug)]
 pub(crate) struct Chunks {
     at: At,
-    /// What the size says, then what is missing of the data.
+    /// The size, then the number of bytes of data that have not arrived yet.
     left: u64,
-    /// Bytes of extensions that may still come.
+    /// The bytes of extensions that may still arrive.
     room: usize,
     trailer: Head,
 }
 
 impl Chunks {
-    /// Before the first size.
+    /// Returns a scan before the first size.
     pub(crate) fn new() -> Self {
         Self {
             at: At::Size(0),
@@ -48,7 +49,7 @@ impl Chunks {
         }
     }
 
-    /// Looks at the next bytes.
+    /// Scans the next bytes.
     pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scanned {
         let mut rest = bytes;
         while let Some((byte, after)) = rest.split_first() {
@@ -113,7 +114,7 @@ impl Chunks {
     }
 }
 
-/// What a trailer breaks is told as such, and `before` bytes came before it.
+/// Reports the scan of a trailer, before which `before` bytes arrived. Every violation in it is a `Trailer`.
 fn in_trailer(scanned: Scanned, before: usize) -> Scanned {
     match scanned {
         Ok(ended) => Ok(ended.map(|used| before.saturating_add(used))),

@@ -1,34 +1,37 @@
-//! Request line and header lines, byte by byte; the lines of a trailer too.
+//! Scans request line and header lines byte by byte, and the lines of a trailer.
 use super::{Bad, Scanned, Violation};
 
-/// Bytes of a method: the longest registered one has 17.
+/// The most bytes of a method: the longest registered one has 17.
 const MAX_METHOD: u8 = 24;
-/// Header lines: pingora takes no more.
+/// The most header lines: pingora accepts no more.
 const MAX_LINES: u16 = 256;
-/// Bytes and lines of a trailer. They are read and dropped.
+/// The most bytes of a trailer. They are read and dropped.
 const MAX_TRAILER: usize = 8 * 1024;
+/// The most lines of a trailer.
 const MAX_TRAILER_LINES: u16 = 64;
-/// Digits of a length: more would not fit every reader's number.
+/// The most digits of a length: more would not fit every parser's number.
 const MAX_DIGITS: u8 = 18;
 
-/// The end of a request line, and of the head behind it.
+/// The end of a request line, with the shortest end of a head.
 const VERSION: &[u8] = b"HTTP/1.1\r\n\r\n";
-/// Where its last digit and the end of its line stand in it.
+/// The position of the version's last digit in it.
 const MINOR: u8 = 7;
+/// The position of the end of the line in it.
 const LINE: u8 = 10;
 
-/// Which bytes may stand somewhere.
+/// A set of bytes.
 type Class = [bool; 256];
 
+/// The bytes of a token.
 const TOKEN: Class = class(b"!#$%&'*+-.^_`|~", false);
-/// What a path may hold: visible ASCII, without what pingora refuses or cuts off.
+/// The bytes of a path: visible ASCII, without the bytes that pingora refuses or cuts off.
 const PATH: Class = class(b"!$%&'()*+,-./:;=@[\\]^_{|}~", false);
-/// What a query may hold: browsers leave a backtick in it as it is.
+/// The bytes of a query: browsers do not escape a backtick there.
 const QUERY: Class = class(b"!$%&'()*+,-./:;=?@[\\]^_`{|}~", false);
-/// Blanks, tabs, visible ASCII, and what is beyond ASCII.
+/// The bytes of a value: blanks, tabs, visible ASCII, and non-ASCII.
 const VALUE: Class = class(b"\t !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", true);
 
-/// Letters, digits and `others`, and all that is not ASCII if it may be there.
+/// Returns the class of letters, digits and `others`, and of all non-ASCII bytes if `beyond_ascii`.
 #[allow(
     clippy::indexing_slicing,
     reason = "computed by the compiler, which checks it"
@@ -59,7 +62,7 @@ fn is_in(class: &Class, byte: u8) -> bool {
     class.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
-/// How many bytes at the beginning are of a class. Eight at a time: it takes two thirds of the time.
+/// Returns how many bytes at the beginning are in a class. Eight bytes at a time take two thirds of the time.
 fn run(class: &Class, bytes: &[u8]) -> usize {
     let eights = bytes
         .chunks_exact(8)
@@ -77,7 +80,7 @@ fn run(class: &Class, bytes: &[u8]) -> usize {
             .unwrap_or(rest.len())
 }
 
-/// Whether a target is in origin form and made of what a URI may hold. Nothing of it is decoded, and nothing mended.
+/// Returns whether a target is in origin form and has only bytes that a URI may have. It is neither decoded nor repaired.
 pub(crate) fn is_target(target: &[u8]) -> bool {
     let (path, query) = target
         .split_at_checked(run(&PATH, target))
@@ -87,25 +90,25 @@ pub(crate) fn is_target(target: &[u8]) -> bool {
     path.first() == Some(&b'/') && is_query
 }
 
-/// Where in a head the next byte stands.
+/// The position of the next byte in a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    /// After so many bytes of the method.
+    /// After this many bytes of the method.
     Method(u8),
-    /// In the empty line before the request line, of which one is ignored (RFC 9112, section 2.2).
+    /// In an empty line before the request line. One is ignored (RFC 9112, section 2.2).
     EmptyLine,
     /// Before the target.
     TargetStart,
     Path,
     Query,
-    /// After so many bytes of [`VERSION`].
+    /// After this many bytes of [`VERSION`].
     Version(u8),
     LineStart,
     Name,
     Value,
-    /// In a length, after so many digits; and whether blanks came after them.
+    /// In a length, after this many digits; and whether blanks followed them.
     Length(u8, bool),
-    /// In a value that must be this word, after so many bytes of it; and whether blanks came after it.
+    /// In a value that must be this word, after this many bytes of it; and whether blanks followed it.
     Word(Word, u8, bool),
     /// After the carriage return of a line.
     LineFeed,
@@ -122,7 +125,7 @@ enum Word {
 }
 
 impl Word {
-    /// The word, and the end of a head behind it.
+    /// Returns the word, with the shortest end of a head.
     const fn bytes(self) -> &'static [u8] {
         match self {
             Self::Chunked => b"chunked\r\n\r\n",
@@ -145,7 +148,7 @@ impl Word {
     }
 }
 
-/// A header that says where the message ends, for whom it is, or how it is sent.
+/// A header that decides the framing, the host or the continuation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     Host,
@@ -154,7 +157,7 @@ enum Known {
     Coding,
 }
 
-/// The name of the line, as much of it as is needed to know it.
+/// The first bytes of a header's name, as many as are needed to recognize it.
 #[derive(Debug, Default)]
 struct Name {
     bytes: [u8; Self::ROOM],
@@ -162,7 +165,7 @@ struct Name {
 }
 
 impl Name {
-    /// One more than the longest known.
+    /// One more than the length of the longest known name.
     const ROOM: usize = 18;
     const KNOWN: [(&'static [u8], Known); 4] = [
         (b"host", Known::Host),
@@ -182,7 +185,7 @@ impl Name {
         self.len += taken;
     }
 
-    /// Which it is. `Content_Length` and its like are none, and yet the header itself to CGI and its kin: an error.
+    /// Returns the known header of this name. A spelling such as `Content_Length`, which CGI reads as the header itself, is an error.
     fn known(&self) -> Result<Option<Known>, Violation> {
         let name = self.bytes.get(..self.len).unwrap_or_default();
         let Some((exact, known)) = Self::KNOWN.iter().find(|(known, _)| is_like(name, known))
@@ -197,7 +200,7 @@ impl Name {
     }
 }
 
-/// Whether letters are equal, whatever their case, and where one has a hyphen the other has any sign.
+/// Returns whether two names are equal, ignoring case, where any sign counts as a hyphen.
 fn is_like(name: &[u8], known: &[u8]) -> bool {
     let like = |(a, b): (&u8, &u8)| {
         a.eq_ignore_ascii_case(b) || (*b == b'-' && !a.is_ascii_alphanumeric())
@@ -205,12 +208,13 @@ fn is_like(name: &[u8], known: &[u8]) -> bool {
     name.len() == known.len() && name.iter().zip(known).all(like)
 }
 
-/// A head or a trailer on its way.
+/// The scan of a head or a trailer.
 #[derive(Debug)]
 pub(crate) struct Head {
     at: At,
-    /// Bytes and lines that may still come.
+    /// The bytes that may still arrive.
     room: usize,
+    /// The lines that may still arrive.
     lines: u16,
     name: Name,
     has_empty_line: bool,
@@ -224,7 +228,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Before the first byte of a head of at most `room` bytes.
+    /// Returns a scan before the first byte of a head of at most `room` bytes.
     pub(crate) fn new(room: usize) -> Self {
         Self {
             at: At::Method(0),
@@ -242,7 +246,7 @@ impl Head {
         }
     }
 
-    /// Before the first byte after the last chunk.
+    /// Returns a scan before the first byte after the last chunk.
     pub(crate) fn trailer() -> Self {
         Self {
             at: At::LineStart,
@@ -252,29 +256,29 @@ impl Head {
         }
     }
 
-    /// Whether the body comes in chunks.
+    /// Returns whether the body is chunked.
     pub(crate) fn is_chunked(&self) -> bool {
         self.is_chunked
     }
 
-    /// How long the body is if it does not.
+    /// Returns the length of a body that is not chunked.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Looks at the next bytes.
+    /// Scans the next bytes.
     pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scanned {
-        let (piece, beyond) = bytes.split_at_checked(self.room).unwrap_or((bytes, b""));
-        let mut rest = piece;
+        let (chunk, beyond) = bytes.split_at_checked(self.room).unwrap_or((bytes, b""));
+        let mut rest = chunk;
         while let Some((byte, after)) = self.skip_run(rest).split_first() {
-            let used = piece.len() - after.len();
+            let used = chunk.len() - after.len();
             self.at = self.step(*byte).map_err(|why| Bad { at: used - 1, why })?;
             rest = after;
             if self.at == At::End {
                 return Ok(Some(used));
             }
         }
-        self.room -= piece.len();
+        self.room -= chunk.len();
         let in_target = matches!(self.at, At::TargetStart | At::Path | At::Query);
         let why = if in_target {
             Violation::TargetTooLong
@@ -285,13 +289,13 @@ impl Head {
             Ok(None)
         } else {
             Err(Bad {
-                at: piece.len(),
+                at: chunk.len(),
                 why,
             })
         }
     }
 
-    /// Goes over the bytes that change nothing: most of a head.
+    /// Skips the bytes that do not change the position, which are most of a head.
     fn skip_run<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let class = match self.at {
             At::Path => &PATH,
@@ -318,7 +322,7 @@ impl Head {
         rest
     }
 
-    /// Where the head is after one more byte.
+    /// Returns the position after one more byte.
     fn step(&mut self, byte: u8) -> Result<At, Violation> {
         match self.at {
             At::Method(0)
@@ -393,7 +397,7 @@ impl Head {
         }
     }
 
-    /// The name is whole: what may its value be?
+    /// Returns the position after the colon, by the name of the header.
     fn colon(&mut self) -> Result<At, Violation> {
         let known = self.name.known()?;
         if known.is_some() && self.is_trailer {
@@ -422,7 +426,7 @@ impl Head {
         }
     }
 
-    /// One byte of a length: digits without a leading zero, blanks around them.
+    /// Returns the position after a byte of a length: digits without a leading zero, blanks around them.
     fn length_step(&mut self, digits: u8, over: bool, byte: u8) -> Result<At, Violation> {
         match byte {
             b' ' | b'\t' => Ok(At::Length(digits, digits > 0)),
@@ -435,7 +439,7 @@ impl Head {
         }
     }
 
-    /// The shortest end of a head that stands here: whatever was cut off behind it, what is before it is a head in normal form.
+    /// Returns the shortest end of the head from here: with it, the bytes up to the cut are a head in normal form.
     pub(crate) fn ending(&self) -> &'static [u8] {
         let from = |whole: &'static [u8], at: u8| whole.get(usize::from(at)..).unwrap_or_default();
         match self.at {
@@ -446,7 +450,7 @@ impl Head {
             At::Path | At::Query => b" HTTP/1.1\r\n\r\n",
             At::Version(len) => from(VERSION, len),
             At::LineStart => b"\r\n",
-            // one byte more, so that it is none that is known
+            // one byte more, so that it is not a known name
             At::Name => b"-:\r\n\r\n",
             At::Length(0, _) => b"0\r\n\r\n",
             At::Value | At::Length(..) => b"\r\n\r\n",

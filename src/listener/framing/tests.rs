@@ -1,4 +1,4 @@
-//! What passes, what is cut, where and why; and that it is the same however the bytes are split.
+//! Checks which messages pass, where others are cut and why, and that the result does not depend on how the bytes are split.
 use proptest::prelude::*;
 
 use super::*;
@@ -7,14 +7,14 @@ const ROOM: usize = 8 * 1024;
 const GOOD: &str =
     "POST /a?b=%zz HTTP/1.1\r\nHost: a.example\r\nX-Empty:\r\nX-Y_z: a\tb \u{e4}\r\n\r\n";
 
-/// Scans all in one piece: how many messages began, whether the last one is over, and where it was cut.
+/// Scans all bytes in one chunk. Returns the number of messages, whether the last one has ended, and the cut.
 fn whole(bytes: &[u8]) -> (u64, bool, Option<Cut>) {
     let mut scanner = Scanner::new(ROOM);
     let cut = scanner.scan(bytes).err();
     (scanner.messages(), scanner.is_between(), cut)
 }
 
-/// The same in pieces; `kept` counts over all of them.
+/// Scans the bytes in several chunks. `valid` counts over all of them.
 fn split(bytes: &[u8], at: &[usize]) -> (u64, bool, Option<Cut>) {
     let mut scanner = Scanner::new(ROOM);
     let (mut rest, mut before) = (bytes, 0);
@@ -29,7 +29,7 @@ fn split(bytes: &[u8], at: &[usize]) -> (u64, bool, Option<Cut>) {
                 scanner.messages(),
                 scanner.is_between(),
                 Some(Cut {
-                    kept: before + cut.kept,
+                    valid: before + cut.valid,
                     ..cut
                 }),
             );
@@ -39,7 +39,7 @@ fn split(bytes: &[u8], at: &[usize]) -> (u64, bool, Option<Cut>) {
     (scanner.messages(), scanner.is_between(), None)
 }
 
-/// `text` is made of whole messages in normal form.
+/// Checks that `text` passes as complete messages.
 #[track_caller]
 fn passes(text: &str, messages: u64) {
     assert_eq!(whole(text.as_bytes()), (messages, true, None), "{text:?}");
@@ -50,13 +50,13 @@ fn passes(text: &str, messages: u64) {
     );
 }
 
-/// `text` is cut before `rest` because of `why`. What is left with its ending is a head, and not one that reads otherwise.
+/// Checks that `text` is cut before `rest` because of `why`, and that the rest with its ending is a valid head.
 #[track_caller]
 fn cut_before(text: &str, rest: &str, why: Violation) {
     let (messages, _, cut) = whole(text.as_bytes());
     let found = cut.unwrap_or_else(|| panic!("{text:?} passes"));
     assert_eq!(
-        (text.get(found.kept..), found.why),
+        (text.get(found.valid..), found.why),
         (Some(rest), why),
         "{text:?}"
     );
@@ -68,19 +68,19 @@ fn cut_before(text: &str, rest: &str, why: Violation) {
     ends_well(text.as_bytes(), found);
 }
 
-/// What pingora gets to see of a cut message is, in a head, a head that it and every other parser takes.
+/// Checks that a cut head with its ending is a head that every parser accepts.
 #[track_caller]
 fn ends_well(bytes: &[u8], cut: Cut) {
-    let mut seen = bytes.get(..cut.kept).unwrap().to_vec();
-    seen.extend_from_slice(cut.instead);
+    let mut seen = bytes.get(..cut.valid).unwrap().to_vec();
+    seen.extend_from_slice(cut.ending);
     let (_, _, again) = whole(&seen);
-    // what an ending cannot make good
+    // the violations that an ending cannot repair
     assert!(
         again.is_none_or(|cut| matches!(cut.why, Violation::Host | Violation::TooLarge)),
         "{:?}: {again:?}",
         seen.escape_ascii().to_string()
     );
-    if cut.instead.is_empty() {
+    if cut.ending.is_empty() {
         return;
     }
     let begin = seen
@@ -106,7 +106,7 @@ fn with(lines: &str) -> String {
 }
 
 #[test]
-fn honest_messages_pass() {
+fn valid_messages_pass() {
     passes(GOOD, 1);
     passes(&GOOD.repeat(3), 3);
     passes(&format!("\r\n{GOOD}\r\n{GOOD}"), 2);
@@ -142,7 +142,7 @@ fn honest_messages_pass() {
 }
 
 #[test]
-fn request_lines() {
+fn request_line_must_be_strict() {
     use Violation::{LineEnd, Method, Target, Version};
     for (line, rest, why) in [
         ("\r\n\r\n", "\r\n", Method),
@@ -190,7 +190,7 @@ fn request_lines() {
 }
 
 #[test]
-fn lines_of_a_head() {
+fn header_lines_must_be_strict() {
     use Violation::{Fold, Host, LineEnd, Name, TooLarge, Value};
     for (lines, rest, why) in [
         ("X: a\n", "\n", LineEnd),
@@ -220,8 +220,8 @@ fn lines_of_a_head() {
     cut_before(&with(&"x:y\r\n".repeat(256)), "x:y\r\n\r\n", TooLarge);
     let target = format!("GET /{}", "a".repeat(ROOM));
     let cut = Cut {
-        kept: ROOM,
-        instead: b" HTTP/1.1\r\n\r\n",
+        valid: ROOM,
+        ending: b" HTTP/1.1\r\n\r\n",
         why: Violation::TargetTooLong,
     };
     assert_eq!(
@@ -235,15 +235,15 @@ fn lines_of_a_head() {
     assert_eq!(
         whole(long.as_bytes()).2,
         Some(Cut {
-            kept: ROOM,
-            instead: b"\r\n\r\n",
+            valid: ROOM,
+            ending: b"\r\n\r\n",
             why: TooLarge
         })
     );
 }
 
 #[test]
-fn lengths_codings_and_expectations() {
+fn framing_and_expectation_must_be_strict() {
     use Violation::{Coding, Expect, Length};
     for (value, rest) in [
         ("", ""),
@@ -336,7 +336,7 @@ fn lengths_codings_and_expectations() {
 }
 
 #[test]
-fn bodies_in_chunks() {
+fn chunked_body_must_be_strict() {
     use Violation::{Chunk, Extension, Trailer};
     let head = with("Transfer-Encoding: chunked\r\n");
     for (body, rest, why) in [
@@ -403,11 +403,11 @@ fn bodies_in_chunks() {
 
 /// A cut belongs to the message that it is in, and what came before it counts.
 #[test]
-fn the_message_before_a_bad_one_is_whole() {
+fn message_before_a_violation_is_complete() {
     let first = format!("{}hello", with("Content-Length: 5\r\n"));
     let (messages, _, cut) = whole(format!("{first}GET /\0 HTTP/1.1\r\n").as_bytes());
     assert_eq!(
-        (messages, cut.unwrap().kept),
+        (messages, cut.unwrap().valid),
         (2, first.len() + "GET /".len())
     );
 }
@@ -471,7 +471,7 @@ fn honest() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Where the head of a message ends.
+/// Returns the length of the head of a message.
 fn head_of(message: &[u8]) -> usize {
     message
         .windows(4)
@@ -517,7 +517,7 @@ proptest! {
         let cut = cut.expect("it passes");
         prop_assert_eq!(messages, 1);
         // beside a line end of its own kind it is that one that is too many
-        prop_assert!((place..=place + 3).contains(&cut.kept), "{} for {place}", cut.kept);
+        prop_assert!((place..=place + 3).contains(&cut.valid), "{} for {place}", cut.valid);
     }
 
     /// Nothing makes it panic, and what it lets through as a head other parsers take for the same head.
@@ -525,7 +525,7 @@ proptest! {
     fn others_read_the_same_head(bytes in prop::collection::vec(prop::sample::select(&b"GPOST / HTTP/1.1\r\n\r\nHost:a Content-Length: 3 Transfer-Encoding: chunked\r\n\0\t;#"[..]), 0..200)) {
         let bytes = [b"POST / HTTP/1.1\r\nHost: a\r\n".as_slice(), &bytes].concat();
         let (_, _, cut) = whole(&bytes);
-        let seen = &bytes[..cut.map_or(bytes.len(), |cut| cut.kept)];
+        let seen = &bytes[..cut.map_or(bytes.len(), |cut| cut.valid)];
         let Some(end) = seen.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(()) };
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut request = httparse::Request::new(&mut headers);

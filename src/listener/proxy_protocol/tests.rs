@@ -24,7 +24,7 @@ fn told(bytes: &[u8], address: Option<&str>) {
             address.map(|address| address.parse().unwrap())
         ))
     );
-    // a reader that takes what it is told to takes the header and nothing else
+    // reading as many bytes as the parser asks for reads the header and nothing else
     let (mut taken, mut reads) = (0, 0);
     while let Ok(Progress::More(more)) = read(&bytes[..taken]) {
         assert!(more > 0);
@@ -53,7 +53,7 @@ fn no_header(bytes: &[u8]) {
 }
 
 #[test]
-fn version_1_lines() {
+fn version_1_header_is_read() {
     told(
         b"PROXY TCP4 203.0.113.9 10.0.0.1 51234 443\r\n",
         Some("203.0.113.9:51234"),
@@ -71,15 +71,15 @@ fn version_1_lines() {
         b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n",
         None,
     );
-    let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 16));
-    assert_eq!(longest.len(), LONGEST_LINE);
+    let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(MAX_LINE - 16));
+    assert_eq!(longest.len(), MAX_LINE);
     told(longest.as_bytes(), None);
 }
 
 #[test]
-fn what_is_no_line_of_version_1() {
-    no_header(format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 15)).as_bytes());
-    no_header(format!("PROXY UNKNOWN {}", "x".repeat(LONGEST_LINE)).as_bytes());
+fn malformed_version_1_header_is_refused() {
+    no_header(format!("PROXY UNKNOWN {}\r\n", "x".repeat(MAX_LINE - 15)).as_bytes());
+    no_header(format!("PROXY UNKNOWN {}", "x".repeat(MAX_LINE)).as_bytes());
     for text in [
         "GET / HTTP/1.1\r\n",
         "proxy UNKNOWN\r\n",
@@ -112,7 +112,7 @@ fn what_is_no_line_of_version_1() {
 }
 
 #[test]
-fn version_2_headers() {
+fn version_2_header_is_read() {
     told(&header(0x21, 0x11, V4), Some("203.0.113.9:51234"));
     told(&header(0x21, 0x21, &v6()), Some("[2001:db8::9]:51234"));
     // what follows the addresses is skipped, whatever it is
@@ -129,17 +129,17 @@ fn version_2_headers() {
     told(&header(0x20, 0x11, V4), None);
     told(&header(0x20, 0xff, &[1, 2, 3]), None);
     told(&header(0x21, 0x00, &[]), None);
-    told(&header(0x21, 0x00, &[0; LONGEST_REST]), None);
+    told(&header(0x21, 0x00, &[0; MAX_REST]), None);
     told(&header(0x21, 0x31, &[b'x'; 216]), None);
 }
 
 #[test]
-fn what_is_no_header_of_version_2() {
+fn malformed_version_2_header_is_refused() {
     no_header(&header(0x21, 0x11, &V4[..11]));
     no_header(&header(0x21, 0x21, &v6()[..35]));
     no_header(&header(0x21, 0x31, &[0; 215]));
-    no_header(&header(0x21, 0x00, &[0; LONGEST_REST + 1]));
-    no_header(&header(0x21, 0x00, &[0; LONGEST_REST + 1])[..FIXED]);
+    no_header(&header(0x21, 0x00, &[0; MAX_REST + 1]));
+    no_header(&header(0x21, 0x00, &[0; MAX_REST + 1])[..FIXED]);
     for command in [0x00, 0x11, 0x22, 0x2f, 0x31, 0xff] {
         no_header(&header(command, 0x11, V4));
     }
@@ -155,7 +155,7 @@ proptest! {
         for start in [&b""[..], WORD, b"PROXY TCP4 ", SIGNATURE, b"\r\n\r\n\0\r\nQUIT\n\x21\x11"] {
             let whole = [start, &bytes].concat();
             if let Ok(Progress::More(more)) = read(&whole) {
-                prop_assert!(more > 0 && more <= FIXED + LONGEST_REST);
+                prop_assert!(more > 0 && more <= FIXED + MAX_REST);
             }
         }
     }

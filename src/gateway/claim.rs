@@ -1,0 +1,114 @@
+//! Claims the delivery ID of a request, by the policy of its route.
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::snapshot::{Action, Dedupe, WebhookRoute};
+use crate::dedupe::claim::{self, Claim, Claiming};
+use crate::dedupe::key::{BodyDigest, Identity, Scope};
+use crate::delivery::Delivery;
+use crate::gateway::Gate;
+use crate::gateway::active_config::ActiveRoute;
+use crate::refusal::Refusal;
+use crate::store::{Key, Ledger};
+use crate::verify::{Authentic, Cleared};
+
+/// The time that a claim's lease has beyond the limits of the upstream and the store, so that it never lapses while its request is served.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// The longest time that a duplicate waits for the one in flight.
+const DUPLICATE_WAIT: Duration = Duration::from_secs(10);
+/// The time by which the wait of a duplicate ends before its provider gives up.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+/// The longest time that a sender waits for the store. A delivery that is written later than that is delivered all the same.
+pub(super) const STORE_WAIT: Duration = Duration::from_secs(10);
+
+/// The claim of a delivery.
+pub(super) enum DeliveryClaim {
+    /// None: the delivery has no ID by which duplicates are found.
+    Unclaimed,
+    /// A claim that this request holds, which becomes its commit.
+    Held(Claim),
+    /// The key of a delivery that the ledger knows as delivered. Only the queue knows whether it is dead.
+    Delivered(Key),
+}
+
+/// Returns whether a delivery has an ID from its provider.
+pub(super) fn has_id(delivery: &Delivery) -> bool {
+    matches!(delivery.cleared(), Cleared::Authentic(authentic) if authentic.delivery_id().is_some())
+}
+
+/// Claims the delivery's ID. Waits, within bounds, for a duplicate in flight.
+///
+/// # Errors
+/// `InFlight` if the duplicate takes longer, `StoreUnavailable`.
+pub(super) async fn claim(
+    gate: &Gate,
+    route: &ActiveRoute,
+    delivery: &Delivery,
+    body: Option<BodyDigest>,
+) -> Result<DeliveryClaim, Refusal> {
+    let hook = &*route.hook;
+    let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else {
+        return Ok(DeliveryClaim::Unclaimed);
+    };
+    let scope = Scope::of(&route.ledger, delivery);
+    let hash_key = gate.store.hash_key();
+    let key = ledger_key(gate, scope, (hook, *dedupe), authentic, body);
+    let wait = hook.answer_within.map_or(DUPLICATE_WAIT, |limit| {
+        limit.saturating_sub(ANSWER_MARGIN).min(DUPLICATE_WAIT)
+    });
+    let waiters = gate.ids.waiters.of(scope.sender(&hash_key));
+    let ledger = Arc::clone(&gate.store) as Arc<dyn Ledger>;
+    match claim::claim(&ledger, key, lease_of(hook), waiters, wait).await {
+        Claiming::Fresh(claim) => Ok(DeliveryClaim::Held(claim)),
+        Claiming::HandedOn => Ok(DeliveryClaim::Delivered(key)),
+        Claiming::StillInFlight { .. } => Err(Refusal::InFlight),
+        Claiming::Store(_) => Err(Refusal::StoreUnavailable),
+    }
+}
+
+/// Returns the key of the delivery ID, and of the body wherever the signature does not cover the ID. Otherwise a captured request with a
+/// guessed ID would make the honest one a duplicate. `body` is the body's digest, if it was computed while the body arrived.
+fn ledger_key(
+    gate: &Gate,
+    scope: Scope<'_>,
+    (hook, dedupe): (&WebhookRoute, Dedupe),
+    authentic: &Authentic,
+    body: Option<BodyDigest>,
+) -> Key {
+    let keeps_time = hook.late_retries().is_some();
+    // where retries repeat the signed time, time and body identify the delivery: a copy cannot change them, but can change an ID that is not covered
+    let by_time = !dedupe.by_content
+        && keeps_time
+        && !(authentic.id_covered() && authentic.delivery_id().is_some());
+    let signed_at = authentic.signed_at().filter(|_| by_time);
+    let id = authentic
+        .delivery_id()
+        .filter(|_| !dedupe.by_content && !by_time);
+    let digest =
+        || body.unwrap_or_else(|| gate.ids.bodies.digest(authentic.received().body.bytes()));
+    let digest = (id.is_none() || !authentic.id_covered() || hook.id_with_body).then(digest);
+    let secret = dedupe.per_secret.then(|| &**authentic.secret());
+    scope.ledger_key(
+        &gate.store.hash_key(),
+        Identity {
+            id: id.map(str::as_bytes),
+            signed_at,
+            secret,
+            digest,
+        },
+    )
+}
+
+/// Returns how long a claim lasts: longer than its delivery can take on any path.
+fn lease_of(hook: &WebhookRoute) -> Duration {
+    let forwarding = match hook.action {
+        Action::Forward(_) => hook.forward.upstream.connect_timeout + hook.forward.timeout,
+        Action::Queue => Duration::ZERO,
+    };
+    let storing = if hook.action.queues() {
+        STORE_WAIT
+    } else {
+        Duration::ZERO
+    };
+    forwarding + storing + LEASE_MARGIN
+}

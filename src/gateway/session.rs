@@ -1,0 +1,148 @@
+//! Reads the head and the body of a request from pingora's session, and gives a streamed one its header lines.
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Version, request};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::clock::Now;
+use crate::gateway::active_config::{ActiveConfig, ActivePass};
+use crate::gateway::body::{BodyFault, BodySource};
+use crate::gateway::{Gate, head};
+use crate::headers;
+use crate::listener::client_address::{self, Peer};
+use crate::listener::peer::ConnectionInfo;
+use crate::refusal::Refusal;
+use crate::request::{RequestHead, RequestId};
+use crate::telemetry::Facts;
+use crate::upstream::render;
+
+/// Reads the head of a request: the facts for its record, and the head or its refusal. It takes the header lines out of the session.
+pub(super) fn receive(
+    gate: &Gate,
+    active: &ActiveConfig,
+    session: &mut Session,
+) -> (Facts, Result<RequestHead, Refusal>) {
+    let now = gate.clock.now();
+    let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
+    let header = session.req_header();
+    let connection = ConnectionInfo::of(session.digest());
+    let peer = connection.map_or(Peer::UNKNOWN, |connection| connection.peer);
+    let certificate = connection.and_then(|connection| connection.certificate.clone());
+    let violation = connection.and_then(|connection| connection.state.as_ref()?.violation());
+    let client = client_address::client(peer, &header.headers, &active.snapshot.trusted_proxies);
+    let mut facts = Facts::new(
+        request_id,
+        &header.method,
+        header.raw_path(),
+        &header.headers,
+        client,
+        now,
+    );
+    facts.certificate.clone_from(&certificate);
+    let framing = violation.map_or_else(
+        || head::framing(header, active.snapshot.limits.header_bytes),
+        |violation| Err(violation.refusal()),
+    );
+    let method = header.method.clone();
+    let tls = session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some());
+    let headers = take_headers(session);
+    let head = framing.map(|framing| RequestHead {
+        request_id,
+        method,
+        target: framing.target,
+        authority: framing.authority,
+        tls,
+        headers,
+        declared_size: framing.declared_size,
+        client,
+        certificate,
+        received: Now {
+            wall: now.wall,
+            mono: now.mono,
+        },
+    });
+    (facts, head)
+}
+
+/// Moves the header lines out of a session, since a copy would cost two references a line.
+fn take_headers(session: &mut Session) -> HeaderMap {
+    // makes pingora read the framing of the body, for which it needs the lines
+    session.as_downstream_mut().is_body_done();
+    let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let mut parts = request::Parts::from(std::mem::replace(session.req_header_mut(), empty));
+    let headers = std::mem::take(&mut parts.headers);
+    *session.req_header_mut() = RequestHeader::from(parts);
+    headers
+}
+
+/// Gives the session of a request the header lines that its upstream gets, and returns the host that the upstream is addressed by.
+///
+/// # Errors
+/// `Malformed` if pingora would send another target than the one that was judged.
+pub(super) fn prepare_stream(
+    session: &mut Session,
+    route: &ActivePass,
+    head: &RequestHead,
+) -> Result<HeaderValue, Refusal> {
+    let host = render::host(head, route.upstream.policy());
+    let mut lines = HeaderMap::with_capacity(head.headers.len() + 8);
+    let keeps_override = route.guards.list.is_empty() && route.pass.methods.is_none();
+    for (name, value) in headers::passed(head, host.clone(), keeps_override) {
+        lines.append(name, value);
+    }
+    set_headers(session, lines);
+    session.set_write_timeout(Some(route.pass.idle_timeout));
+    if session.req_header().raw_path() == head.target {
+        Ok(host)
+    } else {
+        Err(Refusal::Malformed)
+    }
+}
+
+/// Replaces the header lines of a session.
+fn set_headers(session: &mut Session, lines: HeaderMap) {
+    let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let mut parts = request::Parts::from(std::mem::replace(session.req_header_mut(), empty));
+    parts.headers = lines;
+    *session.req_header_mut() = RequestHeader::from(parts);
+}
+
+/// The sender's side of a pingora session, as the source of the body.
+pub(super) struct Downstream<'a>(pub(super) &'a mut Session);
+
+impl BodySource for Downstream<'_> {
+    async fn invite_body(&mut self) {
+        if self.0.req_header().version == Version::HTTP_10 {
+            // HTTP/1.0 has no interim responses: the sender would take this one for the final one
+            return;
+        }
+        // otherwise pingora switches keep-alive off after a 1xx, as after a response that comes before the body
+        self.0.set_close_on_response_before_downstream_finish(false);
+        if self
+            .0
+            .as_downstream_mut()
+            .write_continue_response()
+            .await
+            .is_err()
+        {
+            self.0.set_keepalive(None);
+        }
+        self.0.set_close_on_response_before_downstream_finish(true);
+    }
+
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, BodyFault> {
+        loop {
+            match self.0.as_downstream_mut().read_request_body().await {
+                Ok(Some(chunk)) if chunk.is_empty() => {}
+                Ok(chunk) => return Ok(chunk),
+                Err(_) => {
+                    // the rest of the body must not be read as a request
+                    self.0.set_keepalive(None);
+                    return Err(BodyFault::Broken);
+                }
+            }
+        }
+    }
+}
