@@ -132,7 +132,10 @@ impl Gate {
     }
 
     fn is_ready(&self) -> bool {
-        let is_ready = |line: &String| line.contains("\"ready\"") || line.contains(" ready");
+        // one that waits for its store says that it is not ready
+        let is_ready = |line: &String| {
+            line.contains("\"ready\"") || line.contains(" ready") && !line.contains("not ready")
+        };
         self.said().iter().any(is_ready)
     }
 
