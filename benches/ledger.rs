@@ -22,7 +22,7 @@ use hookgate::dedupe::key::{Identity, Scope};
 use hookgate::limit::{Buckets, Quota};
 use hookgate::request::Params;
 use hookgate::store::embedded::Embedded;
-use hookgate::store::{Claimed, Held, Key, Ledger, Token};
+use hookgate::store::{ClaimResult, Held, Key, Ledger, Token};
 use hookgate::units::Rate;
 
 #[global_allocator]
@@ -48,7 +48,7 @@ fn ledger() {
         filling.time(|| {
             assert_eq!(
                 ready(ledger.claim(key, Token(u128::from(number)), LEASE)),
-                Claimed::Fresh
+                ClaimResult::Fresh
             );
             assert_eq!(
                 ready(ledger.commit(key, Token(u128::from(number)), WINDOW)),
@@ -65,16 +65,19 @@ fn ledger() {
         // In another order than they came, so that no cache helps.
         let key = key(number.wrapping_mul(7_368_787) % IDS);
         duplicates.time(|| match ready(ledger.claim(key, Token(1), LEASE)) {
-            Claimed::Committed => {}
-            Claimed::Fresh => ledger.release_soon(key, Token(1)),
-            Claimed::InFlight { .. } => panic!("nothing is in flight"),
+            ClaimResult::Committed => {}
+            ClaimResult::Fresh => ledger.release_soon(key, Token(1)),
+            ClaimResult::InFlight { .. } => panic!("nothing is in flight"),
         });
     }
     let mut full = Took::default();
     for number in IDS..IDS + 500_000 {
         let key = key(number);
         full.time(|| {
-            assert_eq!(ready(ledger.claim(key, Token(1), LEASE)), Claimed::Fresh);
+            assert_eq!(
+                ready(ledger.claim(key, Token(1), LEASE)),
+                ClaimResult::Fresh
+            );
             assert_eq!(ready(ledger.commit(key, Token(1), WINDOW)), Held::Yes);
         });
     }
@@ -112,7 +115,10 @@ fn journal() {
     for number in 0..COMMITS {
         let key = key(number);
         commits.time(|| {
-            assert_eq!(ready(ledger.claim(key, Token(1), LEASE)), Claimed::Fresh);
+            assert_eq!(
+                ready(ledger.claim(key, Token(1), LEASE)),
+                ClaimResult::Fresh
+            );
             assert_eq!(ready(ledger.commit(key, Token(1), WINDOW)), Held::Yes);
         });
     }

@@ -156,8 +156,8 @@ impl Process {
             line.clear();
             assert!(said.read_line(&mut line).unwrap() > 0, "the gate left");
             let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if told["fields"]["for"] == "senders" {
-                address = told["fields"]["address"]
+            if told["for"] == "senders" {
+                address = told["address"]
                     .as_str()
                     .map(|address| address.parse().unwrap());
             }

@@ -445,9 +445,8 @@ routes:
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = said.by_ref().map_while(Result::ok).find_map(|line| {
             let line: serde_json::Value = serde_json::from_str(&line).ok()?;
-            let fields = line.get("fields").unwrap_or(&line);
-            if fields["message"] == "listening" && fields["for"] == "senders" {
-                fields["address"].as_str()?.parse().ok()
+            if line["msg"] == "listening" && line["for"] == "senders" {
+                line["address"].as_str()?.parse().ok()
             } else {
                 None
             }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
 
+use crate::units::saturating;
+
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -28,9 +30,15 @@ impl Now {
 
 /// Milliseconds from the Unix epoch to `wall`; 0 for a time before it.
 pub fn unix_ms(wall: SystemTime) -> u64 {
-    wall.duration_since(UNIX_EPOCH).map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
+    wall.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| saturating(since.as_millis()))
+}
+
+/// Returns `at` as RFC 3339 in UTC to the millisecond, such as `2026-11-24T02:01:00.000Z`. Empty for a time that no calendar has.
+pub fn rfc3339(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at)
+        .map(|at| format!("{at:.3}"))
+        .unwrap_or_default()
 }
 
 /// One reading of the time by which dates of the config (`expires`, `not_before`, `until`, certificates) are judged.
@@ -59,7 +67,7 @@ impl Dates {
         date <= self.time || self.ended.contains(&date)
     }
 
-    /// The time itself, to say how far away a date is.
+    /// Returns the time itself, to tell how far away a date is.
     pub fn time(&self) -> SystemTime {
         self.time
     }
@@ -67,8 +75,8 @@ impl Dates {
 
 /// The time by which dates of the config are judged in a running gateway.
 ///
-/// It runs with the monotonic clock, so that nobody who sets the wall clock revives an expired secret or a route's `mode: observe`, or
-/// ends what is still good. Its owner calls [`Self::follow`] once the wall clock has held for a while. A date that has ended stays ended.
+/// It runs with the monotonic clock, so that setting the wall clock neither revives an expired secret or a route's `mode: observe`, nor
+/// ends what is still valid. Its owner calls [`Self::follow`] once the wall clock has held for a while. A date that has ended stays ended.
 #[derive(Clone, Debug)]
 pub struct ConfigTime {
     base: Now,
@@ -148,7 +156,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// What `future` comes to, if it does by `deadline`. One that is ready at once costs no timer and no look at the clock.
+/// Awaits `future` until `deadline`. A future that is ready at once costs no timer and no reading of the clock.
 ///
 /// # Errors
 /// The deadline passed.
@@ -169,7 +177,7 @@ pub async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output
 pub struct FrozenClock(pub SystemTime);
 
 impl FrozenClock {
-    /// A clock that stands at `seconds` after the Unix epoch.
+    /// Creates a clock that always shows `seconds` after the Unix epoch.
     pub fn at_unix(seconds: u64) -> Self {
         Self(UNIX_EPOCH + Duration::from_secs(seconds))
     }

@@ -11,6 +11,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
 
+use crate::clock::rfc3339;
 use crate::request::{Folded, RequestHead};
 use crate::verify::{Covers, SecretLocations};
 
@@ -312,11 +313,6 @@ pub fn shown_id(id: &str) -> String {
         return id.to_owned();
     }
     format!("sha256:{}", hex::encode(Sha256::digest(id.as_bytes())))
-}
-
-/// Writes a time in UTC to the millisecond: `2026-11-24T02:01:00.000Z`.
-fn rfc3339(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@
 
 // -- leaves: pure; bytes and `now` in, a value out --
 pub mod activity;
+pub mod address;
 pub mod clock;
 pub mod delivery;
 pub mod headers;

@@ -1,18 +1,19 @@
 //! Rate limits by key, in bounded memory.
 //!
-//! A bucket is GCRA in its other form, the leaky bucket as a meter: how much is spent now, and when that was written down. `governor` is not used:
-//! it cannot give a token back, cannot look without taking, cannot change its quota while it runs, and keeps every key it ever saw.
+//! A bucket is GCRA in its other form, the leaky bucket as a meter: the level now, and the time at which it was written. `governor` is not
+//! used: it cannot give a token back, cannot look without taking, cannot change its quota while it runs, and holds every key it ever had.
 //!
-//! Keys live in sets of [`WAYS`] slots, [`CAPACITY`] slots in all, made shard by shard when first used. A bucket that has drained is worth nothing
-//! and its slot is free. When a set has no free slot, the bucket with the least spent goes: a million keys seen once push out one another, while
-//! the bucket of a client that is being slowed, the fullest of its set, stays. To push that one out, 16 other keys of its set must have spent more.
+//! Keys are in sets of [`WAYS`] slots, [`CAPACITY`] slots in all, allocated shard by shard on first use. A bucket that has drained is
+//! worth nothing, and its slot is free. When a set has no free slot, the bucket with the lowest level is dropped: a million keys that come
+//! once push out one another, while the bucket of a client that is being slowed, the fullest of its set, stays. To push that one out, 16
+//! other keys of its set must have spent more.
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use crate::units::Rate;
+use crate::units::{Rate, saturating};
 
 /// Slots in a set: a key can be in any slot of its set.
 const WAYS: usize = 16;
@@ -22,15 +23,15 @@ const SETS: usize = 128;
 const SHARDS: usize = 64;
 /// Keys held at most by one [`Buckets`]: 3 MiB.
 pub const CAPACITY: usize = WAYS * SETS * SHARDS;
-/// One token, in the unit that levels are kept in.
+/// One token, in the unit of levels.
 const ONE: u64 = 1 << 32;
 
-/// How often, and how many at once.
+/// A rate, and the number that may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// The steady rate.
     pub rate: Rate,
-    /// How many may come at once.
+    /// The number that may come at once.
     pub burst: NonZeroU32,
 }
 
@@ -53,19 +54,18 @@ impl Pace {
         }
     }
 
-    /// What is left of `slot` at `now`.
+    /// Returns the level of `slot` at `now`.
     fn level(self, slot: &Slot, now: u64) -> u64 {
         let drained = (u128::from(now.saturating_sub(slot.at)).saturating_mul(self.drain)) >> 32;
-        slot.spent
-            .saturating_sub(u64::try_from(drained).unwrap_or(u64::MAX))
+        slot.spent.saturating_sub(saturating(drained))
     }
 
-    /// How long until one more fits on `level`; zero if it does now.
+    /// Returns the time until one more fits on `level`; zero if it fits now.
     fn wait(self, level: u64) -> Duration {
         let over = u128::from(level) + u128::from(ONE);
         let over = over.saturating_sub(u128::from(self.brim));
         let nanos = (over << 32).div_ceil(self.drain);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        Duration::from_nanos(saturating(nanos))
     }
 }
 
@@ -84,7 +84,7 @@ struct Shard {
     used: usize,
 }
 
-/// Buckets of one limit, by key. Lives in `Gate` by route name and place, so that a reload keeps them.
+/// The buckets of one limit, by key. They live in `Gate` by route name and index, so that they survive a reload.
 #[derive(Debug)]
 pub struct Buckets {
     pace: RwLock<Pace>,
@@ -93,7 +93,7 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// No bucket used yet.
+    /// Creates the buckets, all of them unused.
     pub fn new(quota: Quota) -> Self {
         let shards = std::iter::repeat_with(|| Mutex::new(Shard::default()))
             .take(SHARDS)
@@ -105,15 +105,16 @@ impl Buckets {
         }
     }
 
-    /// The quota they follow now; a reload may change it, the buckets' levels stay.
+    /// Sets the quota. The levels of the buckets stay: a reload changes the quota only.
     pub fn set_quota(&self, quota: Quota) {
         *self.pace.write() = Pace::new(quota);
     }
 
-    /// Takes one from the bucket of `key` (a hash that the caller made, under a key of this process: nobody outside can choose keys that meet).
+    /// Takes one token from the bucket of `key`: a hash that the caller made with a key of this process, so that no sender can choose keys
+    /// that collide.
     ///
     /// # Errors
-    /// When the next try can succeed. A try that fails takes nothing.
+    /// The time after which the next call can succeed. A call that fails takes nothing.
     pub fn take(&self, key: u64, now: Instant) -> Result<(), Duration> {
         let (pace, now) = (self.pace(), self.since(now));
         let mut shard = self.shard(key);
@@ -144,7 +145,7 @@ impl Buckets {
         Ok(())
     }
 
-    /// Gives one back. What was never taken is not given.
+    /// Gives one token back, if one was taken.
     pub fn refund(&self, key: u64, now: Instant) {
         let (pace, now) = (self.pace(), self.since(now));
         let mut shard = self.shard(key);
@@ -157,10 +158,10 @@ impl Buckets {
         }
     }
 
-    /// Whether `take` would succeed, without taking.
+    /// Returns whether `take` would succeed, without taking.
     ///
     /// # Errors
-    /// When the next try can succeed.
+    /// The time after which the next call can succeed.
     pub fn peek(&self, key: u64, now: Instant) -> Result<(), Duration> {
         let (pace, now) = (self.pace(), self.since(now));
         let mut shard = self.shard(key);
@@ -174,7 +175,7 @@ impl Buckets {
         self.shards.iter().map(|shard| shard.lock().used).sum()
     }
 
-    /// Whether no key is held.
+    /// Returns whether no key is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -185,7 +186,7 @@ impl Buckets {
 
     fn since(&self, now: Instant) -> u64 {
         let began = *self.began.get_or_init(|| now);
-        u64::try_from(now.saturating_duration_since(began).as_nanos()).unwrap_or(u64::MAX)
+        saturating(now.saturating_duration_since(began).as_nanos())
     }
 
     #[expect(
@@ -198,7 +199,7 @@ impl Buckets {
     }
 }
 
-/// The set of `key`; empty if the shard was never used.
+/// Returns the set of `key`; it is empty if the shard was never used.
 fn set(slots: &mut [Slot], key: u64) -> &mut [Slot] {
     let first = usize::try_from(key & 0xffff_ffff).unwrap_or(0) % SETS * WAYS;
     slots.get_mut(first..first + WAYS).unwrap_or_default()
@@ -210,7 +211,7 @@ fn find(slots: &mut [Slot], key: u64) -> Option<&mut Slot> {
         .find(|slot| slot.key == key && slot.spent > 0)
 }
 
-/// The slot of `key`, or else the one of its set that is worth least.
+/// Returns the slot of `key`, or else the slot of its set with the lowest level.
 fn place(slots: &mut [Slot], key: u64, pace: Pace, now: u64) -> Option<&mut Slot> {
     let set = set(slots, key);
     let own = set

@@ -1,9 +1,12 @@
-//! What a directory is mounted from: `/proc/self/mountinfo` (<https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html>).
+//! The mounts of this machine, from `/proc/self/mountinfo` (<https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html>), and the
+//! space of a disk.
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-/// Disks over a network, whose locks and fsyncs are not what a store needs.
+use nix::sys::statvfs::statvfs;
+
+/// File systems over a network, whose locks and fsyncs are not good enough for a store.
 const NETWORK: [&str; 13] = [
     "nfs",
     "nfs4",
@@ -22,21 +25,46 @@ const NETWORK: [&str; 13] = [
 /// The directory of an emptyDir on its node.
 const EMPTY_DIR: &[u8] = b"/kubernetes.io~empty-dir/";
 
+/// The space of a disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// The bytes that a process that is not root can still write.
+    pub free: u64,
+    /// All bytes.
+    pub total: u64,
+}
+
+impl Space {
+    /// Returns the space of the disk that `path` is on, if the system tells it.
+    pub fn of(path: &Path) -> Option<Self> {
+        let found = statvfs(path).ok()?;
+        #[allow(
+            clippy::useless_conversion,
+            reason = "on some systems these have 32 bits"
+        )]
+        let bytes = |blocks| u64::from(blocks).saturating_mul(u64::from(found.fragment_size()));
+        Some(Self {
+            free: bytes(found.blocks_available()),
+            total: bytes(found.blocks()),
+        })
+    }
+}
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// What of the disk is mounted.
+    /// The directory of the file system that is mounted.
     pub root: PathBuf,
-    /// Where.
+    /// The directory that it is mounted on.
     pub point: PathBuf,
     /// The kind of disk: `ext4`, `tmpfs`, …
     pub kind: String,
 }
 
-/// What becomes of the files in a directory.
+/// The kind of storage under a directory, by the lifetime of its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lies<'a> {
-    /// Nobody says what it is mounted from.
+pub enum Storage<'a> {
+    /// The system does not tell the mount.
     Unknown,
     /// They go when the Pod goes.
     EmptyDir,
@@ -57,7 +85,7 @@ pub fn own() -> Vec<Mount> {
         .unwrap_or_default()
 }
 
-/// The mounts of a mountinfo; lines that are none are passed over.
+/// Parses the text of mountinfo. Skips lines that are no mounts.
 pub fn parse(text: &[u8]) -> Vec<Mount> {
     let mount = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ');
@@ -74,7 +102,7 @@ pub fn parse(text: &[u8]) -> Vec<Mount> {
         .collect()
 }
 
-/// A field with its blanks, which stand there as `\040`.
+/// Decodes a field, in which a blank is written as `\040`.
 fn unescaped(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -97,16 +125,16 @@ fn unescaped(field: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-/// The mount that a real path lies on: the deepest, and of several at one place the last.
+/// Returns the mount that a real path is on: the deepest one, and the last of several on the same directory.
 pub fn of<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
     let over = mounts.iter().filter(|mount| path.starts_with(&mount.point));
     over.max_by_key(|mount| mount.point.components().count())
 }
 
-/// What becomes of the files at a real path.
-pub fn lies<'a>(path: &Path, mounts: &'a [Mount]) -> Lies<'a> {
+/// Returns the kind of storage under a real path.
+pub fn storage<'a>(path: &Path, mounts: &'a [Mount]) -> Storage<'a> {
     let Some(Mount { root, kind, .. }) = of(path, mounts) else {
-        return Lies::Unknown;
+        return Storage::Unknown;
     };
     if root
         .as_os_str()
@@ -114,13 +142,13 @@ pub fn lies<'a>(path: &Path, mounts: &'a [Mount]) -> Lies<'a> {
         .windows(EMPTY_DIR.len())
         .any(|part| part == EMPTY_DIR)
     {
-        return Lies::EmptyDir;
+        return Storage::EmptyDir;
     }
     match kind.as_str() {
-        "tmpfs" | "ramfs" => Lies::Memory(kind),
-        "overlay" | "aufs" => Lies::Container,
-        kind if NETWORK.contains(&kind) || is_remote_fuse(kind) => Lies::Network(kind),
-        kind => Lies::Disk(kind),
+        "tmpfs" | "ramfs" => Storage::Memory(kind),
+        "overlay" | "aufs" => Storage::Container,
+        kind if NETWORK.contains(&kind) || is_remote_fuse(kind) => Storage::Network(kind),
+        kind => Storage::Disk(kind),
     }
 }
 
@@ -130,7 +158,7 @@ fn is_remote_fuse(kind: &str) -> bool {
         && !matches!(kind, "fuse.lxcfs" | "fuse.ext4" | "fuse.ntfs-3g")
 }
 
-/// Where a path leads; of one that is not there yet, the nearest directory above that is.
+/// Resolves a path. For a path that does not exist yet, returns the nearest directory above it that exists.
 pub fn real(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     whole
@@ -159,16 +187,16 @@ not a mount
     #[test]
     fn what_a_directory_lies_on() {
         let mounts = parse(INFO);
-        let at = |path: &str| lies(Path::new(path), &mounts);
-        assert_eq!(at("/srv/hookgate"), Lies::Disk("ext4"));
-        assert_eq!(at("/run/hookgate"), Lies::Memory("tmpfs"));
-        assert_eq!(at("/run/disk/hookgate"), Lies::Disk("xfs"));
-        assert_eq!(at("/runner"), Lies::Disk("ext4"));
-        assert_eq!(at("/merged/state"), Lies::Container);
-        assert_eq!(at("/mnt/nfs/state"), Lies::Network("nfs4"));
-        assert_eq!(at("/mnt/a b/state"), Lies::Network("fuse.sshfs"));
-        assert_eq!(at("/var/lib/hookgate"), Lies::EmptyDir);
-        assert_eq!(lies(Path::new("/x"), &[]), Lies::Unknown);
+        let at = |path: &str| storage(Path::new(path), &mounts);
+        assert_eq!(at("/srv/hookgate"), Storage::Disk("ext4"));
+        assert_eq!(at("/run/hookgate"), Storage::Memory("tmpfs"));
+        assert_eq!(at("/run/disk/hookgate"), Storage::Disk("xfs"));
+        assert_eq!(at("/runner"), Storage::Disk("ext4"));
+        assert_eq!(at("/merged/state"), Storage::Container);
+        assert_eq!(at("/mnt/nfs/state"), Storage::Network("nfs4"));
+        assert_eq!(at("/mnt/a b/state"), Storage::Network("fuse.sshfs"));
+        assert_eq!(at("/var/lib/hookgate"), Storage::EmptyDir);
+        assert_eq!(storage(Path::new("/x"), &[]), Storage::Unknown);
     }
 
     #[test]

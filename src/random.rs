@@ -15,7 +15,7 @@ pub fn wide() -> u128 {
 mod tests {
     use super::*;
 
-    /// Each tenth of the range gets a tenth of 10,000 draws, within five standard deviations.
+    /// Asserts that each tenth of the range gets a tenth of 10,000 draws, within five standard deviations.
     #[track_caller]
     fn assert_even(draw: impl Fn() -> u64) {
         let mut tenths = [0_u32; 10];

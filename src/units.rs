@@ -5,16 +5,21 @@ use std::time::Duration;
 /// So many in so long: `100/s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// The number.
     pub count: NonZeroU32,
     /// In how long.
     pub per: Duration,
 }
 
-/// Why a text is not a unit; says what to write.
+/// A text that is not a unit. The message says what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotAUnit(pub &'static str);
+
+/// Converts a count to `u64`. A count that does not fit becomes the largest one.
+pub fn saturating(count: impl TryInto<u64>) -> u64 {
+    count.try_into().unwrap_or(u64::MAX)
+}
 
 /// Parses `COUNT/UNIT`, where UNIT is `s`, `m`, `h` or `d`.
 ///

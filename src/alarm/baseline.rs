@@ -1,4 +1,4 @@
-//! What is usual on a route, learned from its own counts by the hour. Pure: the number of the hour comes in, monotonic from the start on.
+//! The usual traffic of a route, learned from its own counts by the hour. Pure: callers pass the number of the hour, which only grows.
 use std::collections::VecDeque;
 
 /// Hours that are remembered: two weeks, so that each has its like in the week before.
@@ -13,19 +13,19 @@ const NIGHT: u64 = 6;
 const WEEKEND: u64 = 72;
 /// Hours after which it has seen one.
 const WEEK: usize = 7 * 24;
-/// Requests that a share is taken from, of late and in each piece of the past.
+/// Requests that a share is computed from, recently and in each piece of the past.
 const SAMPLE: u64 = 20;
-/// Hours that the share of late is taken from at most.
-const LATE: usize = 24;
+/// The most hours that the recent share is computed from.
+const RECENT_HOURS: usize = 24;
 /// Pieces of the past that there must be.
 const PIECES: usize = 6;
 
 /// Requests of an hour that were judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hour {
-    /// Those that verified.
+    /// Requests that verified.
     pub verified: u64,
-    /// Those that did not.
+    /// Requests that did not verify.
     pub unverified: u64,
 }
 
@@ -72,7 +72,8 @@ impl History {
         }
     }
 
-    /// How many hours without a verified request are more than the route ever had, twice over; `None`: not enough is known.
+    /// Returns the number of hours without a verified request that is too long: more than twice the longest so far. `None`: not enough is
+    /// known.
     pub fn too_long(&self) -> Option<u64> {
         let last = self.hours.iter().rposition(|hour| hour.verified > 0)?;
         let first = self.hours.iter().position(|hour| hour.verified > 0)?;
@@ -96,10 +97,10 @@ impl History {
         })
     }
 
-    /// The share that verified, of late and usually; `None`: not enough is known.
+    /// Returns the recent and the usual share of requests that verified. `None`: not enough is known.
     pub fn shares(&self) -> Option<Shares> {
         let mut past = self.hours.iter().rev();
-        let late = piece(&mut past.by_ref().take(LATE))?;
+        let late = piece(&mut past.by_ref().take(RECENT_HOURS))?;
         let mut pieces = Vec::new();
         while let Some(share) = piece(&mut past) {
             pieces.push(share);
@@ -113,7 +114,7 @@ impl History {
     }
 }
 
-/// The share of as many hours as it takes to have a sample; `None`: there are not so many.
+/// Returns the share over as many hours as make a sample. `None`: there are too few.
 fn piece<'a>(hours: &mut impl Iterator<Item = &'a Hour>) -> Option<f64> {
     let mut sum = Hour::default();
     for hour in hours {
@@ -126,7 +127,7 @@ fn piece<'a>(hours: &mut impl Iterator<Item = &'a Hour>) -> Option<f64> {
     None
 }
 
-/// To a ten-thousandth.
+/// Returns the share, rounded to a ten-thousandth.
 fn share(hour: Hour) -> f64 {
     let all = hour.verified.saturating_add(hour.unverified).max(1);
     let parts = u128::from(hour.verified) * 10_000 / u128::from(all);
@@ -146,7 +147,7 @@ mod tests {
         }
     }
 
-    /// The hours of a route in which nothing is wrong; the longest silence at the end, and what was too long there.
+    /// Feeds the hours of a healthy route. Returns the longest silence and the limit at that point.
     fn worst(hours: impl IntoIterator<Item = u64>) -> Option<(u64, u64)> {
         let (mut history, mut silent) = (History::default(), 0);
         for (number, count) in (0..).zip(hours) {
@@ -159,7 +160,7 @@ mod tests {
         None
     }
 
-    /// A day of which each hour has so many, but for some at night.
+    /// Draws a day with the same count in each hour, except for some hours at night.
     fn day() -> impl Strategy<Value = Vec<u64>> {
         (prop::collection::vec(1_u64..50, 24), 0_usize..15).prop_map(|(mut day, night)| {
             day[..night].fill(0);

@@ -1,10 +1,10 @@
 //! Keeps an alarm from flapping: it is raised after it was bad for a while without a break, and cleared after it was good for a while.
 use std::time::{Duration, Instant};
 
-/// How long it must be good before it is cleared.
+/// The time that a measure must be good before its alarm is cleared.
 pub(super) const CLEAR_AFTER: Duration = Duration::from_secs(300);
 
-/// How it looks now.
+/// The present level of a measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     /// It should be raised.
@@ -28,7 +28,8 @@ impl Latch {
         self.raised
     }
 
-    /// Whether it is raised (`true`) or cleared (`false`) now; `None`: it stays as it is. `hold` is how long it must be bad.
+    /// Takes the present level. Returns `true` if the alarm is raised now, `false` if it is cleared now, `None` if nothing changes. `hold`
+    /// is the time that the level must be bad.
     pub(super) fn step(&mut self, level: Level, hold: Duration, now: Instant) -> Option<bool> {
         let (turns, wait) = if self.raised {
             (level == Level::Good, CLEAR_AFTER)
@@ -98,7 +99,7 @@ mod tests {
     }
 
     proptest! {
-        /// However it jumps, raised and cleared come in turn, and none is cleared sooner than it may.
+        /// For any levels, raised and cleared come in turn, and no alarm clears too early.
         #[test]
         fn it_does_not_flap(levels in levels(), hold in 0_u64..60) {
             let (mut latch, begun) = (Latch::default(), SystemClock.mono());

@@ -1,7 +1,7 @@
-//! Alarms: what somebody should look at. Pure: counts and `now` in, what was raised and cleared out.
+//! Alarms about states that need attention. Pure: takes counts and `now`, returns the alarms raised and cleared.
 //!
-//! [`detect`] holds what is known between two looks, [`baseline`] learns what is usual on a route, [`latch`] keeps an alarm from flapping.
-//! `docs/alarms.md` says of each code what raises it and what to do.
+//! [`detect`] holds the state between two looks, [`baseline`] learns the usual traffic of a route, [`latch`] keeps an alarm from flapping.
+//! `docs/alarms.md` lists for each code what raises it and what to do.
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,9 +10,9 @@ pub mod baseline;
 pub mod detect;
 mod latch;
 
-pub use detect::{Detector, Disk, RouteSeen, Seen};
+pub use detect::{Detector, Observation, RouteObservation};
 
-/// What is wrong.
+/// The kind of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
     /// Deliveries died.
@@ -64,7 +64,7 @@ impl Code {
         Self::NameUnresolved,
     ];
 
-    /// The stable code: metric label, log field, and in what is sent.
+    /// Returns the stable code: the metric label, the log field, and a field of the sent event.
     pub const fn code(self) -> &'static str {
         match self {
             Self::DeadLetters => "dead_letters",
@@ -86,7 +86,7 @@ impl Code {
 }
 
 impl Code {
-    /// Whether it is of one route; else of the whole gate.
+    /// Returns whether the alarm is about one route. Otherwise it is about the whole gateway.
     pub const fn is_of_route(self) -> bool {
         matches!(
             self,
@@ -108,9 +108,9 @@ impl fmt::Display for Code {
 /// An alarm that is raised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alarm {
-    /// What is wrong.
+    /// The kind of the alarm.
     pub code: Code,
-    /// On which route; `None`: in the whole gate.
+    /// The route; `None`: the whole gateway.
     pub route: Option<Arc<str>>,
     /// Since when it is raised.
     pub since: SystemTime,
@@ -121,16 +121,16 @@ pub struct Alarm {
 /// An alarm was raised or cleared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Which.
+    /// The alarm that changed.
     pub alarm: Alarm,
     /// Whether it was raised; else it was cleared.
     pub raised: bool,
-    /// When.
+    /// The time of the change.
     pub at: SystemTime,
 }
 
 impl Change {
-    /// The type of the event.
+    /// Returns the type of the event that is sent.
     pub const fn event_type(&self) -> &'static str {
         if self.raised {
             "hookgate.alarm.raised"
@@ -140,7 +140,7 @@ impl Change {
     }
 }
 
-/// How much of a disk.
+/// A part of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// So many hundredths of it.
@@ -150,7 +150,7 @@ pub enum Share {
 }
 
 impl Share {
-    /// In bytes, of a disk of `total`.
+    /// Returns the part in bytes of a disk of `total` bytes.
     pub const fn of(self, total: u64) -> u64 {
         match self {
             Self::Percent(percent) => (total / 100).saturating_mul(percent as u64),
@@ -159,12 +159,12 @@ impl Share {
     }
 }
 
-/// When alarms are raised, as far as a config says.
+/// The settings of the config that decide when alarms are raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// What must be free on the disk of the store.
+    /// The space that must be free on the disk of the store.
     pub disk_free: Share,
-    /// How large the store may be.
+    /// The largest size of the store in bytes.
     pub store_size: Option<u64>,
 }
 
@@ -177,7 +177,7 @@ impl Default for Policy {
     }
 }
 
-/// When a provider disables an endpoint: after so many failures in a row, or failures for so long.
+/// The rule by which a provider disables an endpoint: so many failures in a row, or failures for so long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DisablesAfter {
     /// So many.

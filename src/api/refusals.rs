@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::{RefusedRequest, rfc3339};
+use crate::clock::rfc3339;
+use crate::telemetry::RefusedRequest;
 
 /// The last refused requests.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,8 @@ use std::time::SystemTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::{Observation, rfc3339};
+use crate::clock::rfc3339;
+use crate::telemetry::Observation;
 
 /// The report of all routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -220,7 +220,7 @@ impl From<&crate::alarm::Alarm> for AlarmStatus {
         Self {
             code: alarm.code.code().to_owned(),
             route: alarm.route.as_deref().map(str::to_owned),
-            since: crate::telemetry::rfc3339(alarm.since),
+            since: crate::clock::rfc3339(alarm.since),
             message: alarm.text.clone(),
         }
     }

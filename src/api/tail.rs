@@ -4,7 +4,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::{After, TailEntry, TailEvent, rfc3339};
+use crate::clock::rfc3339;
+use crate::telemetry::{After, TailEntry, TailEvent};
 
 /// A line of `/-/tail`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::statvfs::statvfs;
 
 use crate::admin::Status;
 use crate::cli::ask::GateArgs;
@@ -155,13 +154,7 @@ fn store(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
             .collect();
     };
     let real = mount::real(path);
-    #[allow(
-        clippy::useless_conversion,
-        reason = "on some systems these have 32 bits"
-    )]
-    let free = statvfs(&real).ok().map(|disk| {
-        u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()))
-    });
+    let free = mount::Space::of(&real).map(|space| space.free);
     mounts::store(path, &real, mounts, free)
 }
 

@@ -144,7 +144,7 @@ pub struct Store {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// `json` (default) or `pretty`.
+    /// `json` (default) or `pretty`, for request lines and for the gateway's own messages. A JSON line begins with `ts`, `level` and `msg`.
     ///
     /// Request lines go to stdout. The gateway's own messages go to stderr, at the level in the environment variable `HOOKGATE_LOG`
     /// (default `info`). Messages of libraries appear in neither, because they quote senders.

@@ -1,7 +1,7 @@
-//! Holding a claim: take it, waiting a little for another holder's outcome; then commit it, or give it back by dropping it.
+//! Holds a claim: takes it, waiting a little for another holder's outcome; then commits it, or releases it on drop.
 //!
-//! Nothing here relies on a ledger being quick or certain: a claim is held from before it is asked for, so that a dropped future gives back what the
-//! ledger may have granted, and a call whose outcome is unknown is repeated with the same token.
+//! Nothing here relies on a ledger being quick or certain. A claim is held from before the ledger is asked, so that a dropped future
+//! releases what the ledger may have granted, and a call whose outcome is unknown is repeated with the same token.
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::random;
 use crate::store::queue::{Accept, Accepted, Dedupe, OnDead, Queue};
-use crate::store::{Claimed, Held, Key, Ledger, StoreError, Token, repeated};
+use crate::store::{ClaimResult, Held, Key, Ledger, StoreError, Token, repeated};
 
 /// Waiters for one key at most.
 const PER_KEY: usize = 4;
-/// Waiters at most. A sender that has some gets another only while at least as many places are free, so none takes them all.
+/// The most waiters. A sender that has some gets another only while at least as many slots are free, so that none takes them all.
 const IN_ALL: usize = 64;
 /// A hint may be lost: a waiter claims again this often.
 const POLL: Duration = Duration::from_millis(500);
-/// What a claim came to.
+/// The result of a claim.
 #[derive(Debug)]
-pub enum Claiming {
+pub enum ClaimOutcome {
     /// It is the caller's now.
     Fresh(Claim),
-    /// It was handed on.
-    HandedOn,
+    /// The delivery ID is committed already.
+    Committed,
     /// Another holds it still.
     StillInFlight {
-        /// When its lease lapses, at the latest.
+        /// The time until its lease ends, at the latest.
         lapses_in: Duration,
     },
     /// The ledger does not answer.
@@ -46,10 +46,11 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// It was handed on: remembered for `window`. Settled from the first poll on: a dropped future does not give back what the app has.
+    /// Commits the delivery ID, which is then remembered for `window`. The claim counts as settled from the first poll on: a dropped
+    /// future does not release the ID of a delivery that the upstream has.
     ///
     /// # Errors
-    /// The ledger does not answer; the delivery may come again.
+    /// The ledger does not answer. The delivery may come again.
     pub async fn commit(mut self, window: Duration) -> Result<Held, StoreError> {
         self.settled = true;
         repeated(|| self.ledger.commit(self.key, self.token, window)).await
@@ -90,7 +91,7 @@ impl Claim {
         repeated(|| self.ledger.extend(self.key, self.token, lease)).await
     }
 
-    /// The key it holds.
+    /// Returns the key that it holds.
     pub fn key(&self) -> Key {
         self.key
     }
@@ -110,7 +111,7 @@ pub struct Waiters {
     places: Mutex<Places>,
 }
 
-/// The places taken: in all, by key, by sender.
+/// The slots taken: in all, by key, by sender.
 #[derive(Debug, Default)]
 struct Places {
     all: usize,
@@ -131,12 +132,12 @@ impl Waiters {
         self.places().all
     }
 
-    /// Whether no request waits.
+    /// Returns whether no request waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The waiters, for a request of this sender.
+    /// Returns the waiters as seen by a request of this sender.
     pub fn of(&self, sender: Key) -> WaitersOf<'_> {
         WaitersOf {
             waiters: self,
@@ -192,15 +193,15 @@ fn give_back(counts: &mut HashMap<Key, usize>, key: Key) {
     }
 }
 
-/// Takes `key` in flight until `lease` has passed. While another holds it, waits for its outcome, `patience` at most and only if there is a place
-/// among `waiters`; when the other gives it back, exactly one of those who wait gets it.
+/// Claims `key` until `lease` has passed. While another holds it, waits for its outcome, at most `patience` and only if a slot is free
+/// among `waiters`. When the other releases it, exactly one waiter gets it.
 pub async fn claim(
     ledger: &Arc<dyn Ledger>,
     key: Key,
     lease: Duration,
     waiters: WaitersOf<'_>,
     patience: Duration,
-) -> Claiming {
+) -> ClaimOutcome {
     // unlike any other holder's; the generator is this thread's own and costs no system call
     let token = Token(random::wide());
     let guard = Claim {
@@ -210,21 +211,21 @@ pub async fn claim(
         settled: false,
     };
     let mut lapses_in = match repeated(|| ledger.claim(key, token, lease)).await {
-        Ok(Claimed::InFlight { lapses_in }) => lapses_in,
+        Ok(ClaimResult::InFlight { lapses_in }) => lapses_in,
         answer => return finish(guard, answer),
     };
     let Some(_place) = waiters.enter(key) else {
-        return finish(guard, Ok(Claimed::InFlight { lapses_in }));
+        return finish(guard, Ok(ClaimResult::InFlight { lapses_in }));
     };
     let mut patience_ends = pin!(tokio::time::sleep(patience));
     loop {
         let changed = ledger.changed(key);
         match repeated(|| ledger.claim(key, token, lease)).await {
-            Ok(Claimed::InFlight { lapses_in: later }) => lapses_in = later,
+            Ok(ClaimResult::InFlight { lapses_in: later }) => lapses_in = later,
             answer => return finish(guard, answer),
         }
         tokio::select! {
-            () = &mut patience_ends => return finish(guard, Ok(Claimed::InFlight { lapses_in })),
+            () = &mut patience_ends => return finish(guard, Ok(ClaimResult::InFlight { lapses_in })),
             () = changed => {}
             () = tokio::time::sleep(lapses_in.min(POLL).max(Duration::from_millis(1))) => {}
         }
@@ -232,13 +233,16 @@ pub async fn claim(
 }
 
 /// Turns an answer into an outcome; the guard lives on if the claim is, or may be, held.
-fn finish(mut guard: Claim, answer: Result<Claimed, StoreError>) -> Claiming {
-    guard.settled = matches!(answer, Ok(Claimed::Committed | Claimed::InFlight { .. }));
+fn finish(mut guard: Claim, answer: Result<ClaimResult, StoreError>) -> ClaimOutcome {
+    guard.settled = matches!(
+        answer,
+        Ok(ClaimResult::Committed | ClaimResult::InFlight { .. })
+    );
     match answer {
-        Ok(Claimed::Fresh) => Claiming::Fresh(guard),
-        Ok(Claimed::Committed) => Claiming::HandedOn,
-        Ok(Claimed::InFlight { lapses_in }) => Claiming::StillInFlight { lapses_in },
-        Err(error) => Claiming::Store(error),
+        Ok(ClaimResult::Fresh) => ClaimOutcome::Fresh(guard),
+        Ok(ClaimResult::Committed) => ClaimOutcome::Committed,
+        Ok(ClaimResult::InFlight { lapses_in }) => ClaimOutcome::StillInFlight { lapses_in },
+        Err(error) => ClaimOutcome::Store(error),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The keys made of a request: a keyed 128-bit hash over framed parts.
+//! The ledger keys of a request: a keyed 128-bit hash over framed parts.
 //!
-//! Each part is written as its kind (one byte), its length (eight bytes) and its bytes, so that no two different lists of parts give the same frames,
-//! and without the hash key nobody can look for two that meet. The first part says what the key is for.
+//! Each part is written as its kind (one byte), its length (eight bytes) and its bytes, so that no two different lists of parts give the
+//! same frames. Without the hash key, nobody can search for a collision. The first part is the purpose of the key.
 use std::hash::Hasher as _;
 use std::time::SystemTime;
 
@@ -29,7 +29,7 @@ pub struct Identity<'a> {
     pub id: Option<&'a [u8]>,
     /// The signed time, on a route whose provider repeats it: it stands for an ID that the signature does not cover.
     pub signed_at: Option<SystemTime>,
-    /// The name of the secret, on a route that tells its senders apart by it.
+    /// The name of the secret, on a route that distinguishes its senders by it.
     pub secret: Option<&'a str>,
     /// The digest of the body: where the signature does not cover the ID, where there is none, and where the route dedupes by content.
     pub digest: Option<BodyDigest>,
@@ -86,7 +86,7 @@ impl BodyHash {
 }
 
 impl<'a> Scope<'a> {
-    /// The scope of a delivery. `route` is the name that the route's ledger entries are kept under.
+    /// Returns the scope of a delivery. `route` is the name under which the ledger has the entries of the route.
     pub fn of(route: &'a str, delivery: &'a Delivery) -> Self {
         Self {
             route,
@@ -95,7 +95,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The scope of a request that is older than the tolerance.
+    /// Returns the scope of a request that is older than the tolerance.
     pub fn of_stale(route: &'a str, params: &'a Params, stale: &'a Stale<'_>) -> Self {
         Self {
             route,
@@ -104,7 +104,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The scope that an operator names, for a look-up.
+    /// Returns the scope that an operator names, for a look-up.
     pub fn named(route: &'a str, params: &'a Params, account: Option<&'a str>) -> Self {
         Self {
             route,
@@ -219,7 +219,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Returns the key of what decides how a route's deliveries are remembered, as text: with another, the ledger begins anew for the route.
+/// Returns, as text, the key of all that decides how a route's deliveries are remembered. With another key, the ledger of the route begins
+/// again.
 pub fn policy_key(hash_key: &[u8; 16], policy: &str) -> Key {
     Scope {
         route: policy,
@@ -229,7 +230,7 @@ pub fn policy_key(hash_key: &[u8; 16], policy: &str) -> Key {
     .key(hash_key, b'P', &[])
 }
 
-/// A time as bytes, as exact as any format writes it.
+/// Returns a time as bytes, with the precision of every format that writes it.
 fn nanoseconds(time: SystemTime) -> [u8; 16] {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
@@ -253,7 +254,7 @@ mod tests {
         value: [Option<Vec<u8>>; 2],
     }
 
-    /// Few letters, among them the kinds, and short: parts that could be confused are drawn often.
+    /// Draws short scopes of few letters, the tags of kinds among them, so that parts that could be confused are drawn often.
     fn owned() -> impl Strategy<Value = Owned> {
         let text = || "[LFANVX\0]{0,3}";
         let bytes = || {

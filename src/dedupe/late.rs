@@ -1,17 +1,18 @@
-//! Late retries: a request whose signed time is older than the tolerance, from a provider whose retries repeat the time of the first attempt.
-//! Pure: ages and what the ledger knows in, a decision out.
+//! Late retries: a request whose signed time is older than the tolerance, from a provider whose retries repeat the time of the first
+//! attempt.
+//! Pure: takes ages and the ledger's knowledge, returns a decision.
 use std::time::Duration;
 
 use crate::store::Remembered;
 
-/// When a request that is older than the tolerance is accepted as a retry of one that was not delivered.
+/// The rule by which a request that is older than the tolerance is accepted as a retry of one that was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LateRule {
-    /// How old a signed time may be without this rule.
+    /// The age of a signed time that is accepted without this rule.
     pub tolerance: Duration,
-    /// How long the provider retries.
+    /// The time for which the provider retries.
     pub retries_for: Duration,
-    /// How long the ledger remembers a delivery of the route.
+    /// The time for which the ledger remembers a delivery of the route.
     pub window: Duration,
     /// Whether the signature covers the body.
     pub covers_body: bool,
@@ -26,12 +27,13 @@ impl LateRule {
             .min(self.window.saturating_sub(self.tolerance))
     }
 
-    /// Whether the rule can accept anything that the tolerance does not.
+    /// Returns whether the rule can accept anything that the tolerance does not.
     pub fn applies(self) -> bool {
         self.oldest() > self.tolerance
     }
 
-    /// Whether a request of that age is a retry of one that was not delivered. One that was is in the ledger, and stays a duplicate.
+    /// Returns whether a request of that age is a retry of one that was not delivered. A delivered one is in the ledger and stays a
+    /// duplicate.
     pub fn accepts(self, age: Duration, known: Remembered) -> bool {
         // without a gap, the ledger knows every attempt that reached the gateway; what it does not know met a restart or another server
         let complete = known.kept_for.is_some_and(|kept| age <= kept);
@@ -121,7 +123,7 @@ mod tests {
         assert_eq!(LINEAR.noted_for(MINUTE), 7 * hour);
     }
 
-    /// What happens to one request: an attempt whose delivery succeeds or not, or the loss of the ledger.
+    /// An event of one request: an attempt whose delivery succeeds or fails, or the loss of the ledger.
     #[derive(Clone, Copy, Debug)]
     enum Event {
         Attempt { succeeds: bool },

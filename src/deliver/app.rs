@@ -12,7 +12,7 @@ use crate::queue::choose::Admission;
 use crate::queue::stored::{self, Unreadable};
 use crate::store::Held;
 use crate::store::queue::{Next, Stored, TargetId};
-use crate::telemetry::{After, AttemptSeen, Telemetry};
+use crate::telemetry::{After, AttemptEvent, Telemetry};
 use crate::upstream::client::RouteClient;
 
 /// The app of a route whose deliveries are stored.
@@ -130,7 +130,7 @@ impl App {
         report: &AttemptReport,
         telemetry: &Telemetry,
     ) {
-        telemetry.attempted(&AttemptSeen {
+        telemetry.attempted(&AttemptEvent {
             route: &self.hook.name,
             delivery: report.lease.unit.delivery.0,
             delivery_id: delivery_id(delivery).as_deref(),

@@ -81,7 +81,7 @@ pub(super) fn attempt_leased(
     let (worker, destination) = (Arc::clone(worker), destination.clone());
     let Leased {
         lease,
-        tries: attempts,
+        attempts,
         cause,
         age,
         lane,

@@ -235,7 +235,9 @@ async fn begin(
             .iter()
             .any(|choice| choice.target == id && choice.is_probe);
         *begun.entry(id).or_default() += 1;
-        due.destination.target().record_turn(Turn::of(leased.tries));
+        due.destination
+            .target()
+            .record_turn(Turn::of(leased.attempts));
         let slot = slot.hold(leased.bytes);
         attempt_leased(worker, due.destination, leased, is_probe, slot);
     }

@@ -8,14 +8,14 @@ use crate::api::actions::Drain;
 use crate::api::refusals::RecentRefusal;
 use crate::api::report::{self, Report, RouteReport};
 use crate::api::status::Status;
-use crate::clock::{Dates, Now};
+use crate::clock::{Dates, Now, rfc3339};
 use crate::config::snapshot::WebhookRoute;
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
 use crate::gateway::reload::Reloader;
 use crate::store::Store;
 use crate::store::archive::TargetCounts;
-use crate::telemetry::{Tailed, rfc3339};
+use crate::telemetry::Tailed;
 
 mod ledger_keys;
 mod metrics;

@@ -9,17 +9,16 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 
 use super::Gate;
-use crate::alarm::{Change, Detector, Disk, RouteSeen, Seen};
-use crate::clock::{Dates, unix_ms};
+use crate::alarm::{Change, Detector, Observation, RouteObservation};
+use crate::clock::{Dates, rfc3339, unix_ms};
 use crate::config::snapshot::{Snapshot, WebhookRoute};
 use crate::deliver::message_id;
+use crate::mount::Space;
 use crate::queue::stored;
 use crate::store::StoreError;
 use crate::store::embedded::drift::Drift;
-use crate::store::embedded::room;
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, OriginId, Start, TargetId, To};
 use crate::store::record::Record;
-use crate::telemetry::rfc3339;
 
 /// The pause between two observations.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -54,7 +53,7 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
 }
 
 /// Observes the gateway now.
-async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Seen {
+async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) -> Observation {
     let (counts, names) = gate.counts();
     let mut dead: HashMap<&Arc<str>, u64> = HashMap::new();
     for (name, more) in counts
@@ -66,7 +65,7 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
     }
     let route = |hook: &Arc<WebhookRoute>| {
         let sums = gate.telemetry.sums(&hook.name);
-        RouteSeen {
+        RouteObservation {
             name: Arc::clone(&hook.name),
             verified: sums.verified,
             unverified: sums.unverified,
@@ -81,14 +80,13 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
     };
     let disk = match snapshot.store.path.clone() {
         // a disk that does not answer must not block a worker thread
-        Some(path) => tokio::task::spawn_blocking(move || room::Disk::of(&path))
+        Some(path) => tokio::task::spawn_blocking(move || Space::of(&path))
             .await
             .ok()
             .flatten(),
         None => None,
     };
-    let disk = disk.map(|room::Disk { free, total }| Disk { free, total });
-    Seen {
+    Observation {
         routes: snapshot.hooks.iter().map(route).collect(),
         disk,
         store_bytes: counts.used,

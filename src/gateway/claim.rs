@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::snapshot::{Action, Dedupe, WebhookRoute};
-use crate::dedupe::claim::{self, Claim, Claiming};
+use crate::dedupe::claim::{self, Claim, ClaimOutcome};
 use crate::dedupe::key::{BodyDigest, Identity, Scope};
 use crate::delivery::Delivery;
 use crate::gateway::Gate;
@@ -59,10 +59,10 @@ pub(super) async fn claim(
     let waiters = gate.ids.waiters.of(scope.sender(&hash_key));
     let ledger = Arc::clone(&gate.store) as Arc<dyn Ledger>;
     match claim::claim(&ledger, key, lease_of(hook), waiters, wait).await {
-        Claiming::Fresh(claim) => Ok(DeliveryClaim::Held(claim)),
-        Claiming::HandedOn => Ok(DeliveryClaim::Delivered(key)),
-        Claiming::StillInFlight { .. } => Err(Refusal::InFlight),
-        Claiming::Store(_) => Err(Refusal::StoreUnavailable),
+        ClaimOutcome::Fresh(claim) => Ok(DeliveryClaim::Held(claim)),
+        ClaimOutcome::Committed => Ok(DeliveryClaim::Delivered(key)),
+        ClaimOutcome::StillInFlight { .. } => Err(Refusal::InFlight),
+        ClaimOutcome::Store(_) => Err(Refusal::StoreUnavailable),
     }
 }
 

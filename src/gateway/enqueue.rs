@@ -36,7 +36,7 @@ pub(super) struct Entry<'a> {
     /// The time of the first attempt.
     pub(super) start: Start,
     /// The attempts that were made within its request.
-    pub(super) attempts: Vec<Attempt>,
+    pub(super) tried: Vec<Attempt>,
     /// The status that its sender got.
     pub(super) answered: &'a str,
 }
@@ -53,7 +53,7 @@ pub(super) fn accept(
     let Entry {
         event_type,
         start,
-        attempts,
+        tried,
         answered,
     } = entry;
     let provider = hook
@@ -74,7 +74,7 @@ pub(super) fn accept(
             target: target.id(),
             lane,
             start,
-            tried: attempts,
+            tried,
         }],
         record: stored::record(
             delivery,
@@ -136,7 +136,7 @@ pub(super) async fn enqueue(
         Entry {
             event_type,
             start,
-            attempts: Vec::new(),
+            tried: Vec::new(),
             answered: status.as_str(),
         },
     );
@@ -282,15 +282,15 @@ pub(super) fn record(
         Outcome::Answered(_) => None,
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Reason::Attempts),
     };
-    let attempts = attempts();
-    let answered = attempts
+    let tried = attempts();
+    let answered = tried
         .last()
         .and_then(|attempt| attempt.status)
         .map_or_else(String::new, |status| status.to_string());
     let entry = Entry {
         event_type,
         start: Start::Over(reason),
-        attempts,
+        tried,
         answered: &answered,
     };
     let accept = Arc::new(Accept {

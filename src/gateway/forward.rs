@@ -246,10 +246,11 @@ async fn spilled(
         Next::Delivered | Next::Dead(_) | Next::Cancelled => return Err(claim),
     };
     let answer = &route.hook.answer;
+    let tried = attempts.rows(sent, headers);
     let entry = Entry {
         event_type: facts.event_type.as_deref(),
         start,
-        attempts: attempts.rows(sent, headers),
+        tried,
         answered: answer.status.as_str(),
     };
     let accept = enqueue::accept(gate, &route.hook, app.target(), delivery, entry);

@@ -144,9 +144,31 @@ impl Reloader {
             return Err(self.refuse(error.to_string()));
         }
         let needs_restart = self.shared.follow(&snapshot);
-        log_reload(&snapshot, &removed_routes, &removed_keys, &needs_restart);
+        let listed = |names: &[String]| (!names.is_empty()).then(|| names.join(", "));
+        let (removed_routes, removed_keys) = (listed(&removed_routes), listed(&removed_keys));
+        tracing::info!(
+            generation,
+            hash = snapshot.hash,
+            removed_routes,
+            removed_keys,
+            "config reloaded"
+        );
+        for key in &needs_restart {
+            tracing::warn!(key, "this change needs a restart, the rest applies now");
+        }
         report.log_warnings();
-        log_stale(&stale, &stale_certificates);
+        for secret in &stale {
+            tracing::warn!(
+                secret,
+                "the file of a secret has no usable text; the last good text stays in use"
+            );
+        }
+        for why in &stale_certificates {
+            tracing::warn!(
+                why,
+                "the files of a certificate have no valid pair; the last good pair stays in use"
+            );
+        }
         for note in notes {
             tracing::info!("{note}");
         }
@@ -263,41 +285,4 @@ fn removed_routes(running: &Snapshot, new: &Snapshot) -> Vec<String> {
         .filter(|name| !has(name))
         .map(ToOwned::to_owned)
         .collect()
-}
-
-/// Logs what a reload changed.
-fn log_reload(
-    snapshot: &Snapshot,
-    removed_routes: &[String],
-    removed_keys: &[String],
-    needs_restart: &[String],
-) {
-    let listed = |names: &[String]| (!names.is_empty()).then(|| names.join(", "));
-    let (removed_routes, removed_keys) = (listed(removed_routes), listed(removed_keys));
-    tracing::info!(
-        generation = snapshot.generation,
-        hash = snapshot.hash,
-        removed_routes,
-        removed_keys,
-        "config reloaded"
-    );
-    for key in needs_restart {
-        tracing::warn!(key, "this change needs a restart, the rest applies now");
-    }
-}
-
-/// Logs the secrets and certificates whose files have no usable content now.
-fn log_stale(secrets: &[String], certificates: &[String]) {
-    for secret in secrets {
-        tracing::warn!(
-            secret,
-            "the file of a secret has no usable text; the last good text stays in use"
-        );
-    }
-    for why in certificates {
-        tracing::warn!(
-            why,
-            "the files of a certificate have no valid pair; the last good pair stays in use"
-        );
-    }
 }

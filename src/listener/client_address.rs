@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderMap;
 
+use crate::address::{self, Class};
 use crate::config::snapshot::TrustedProxies;
 use crate::request::Client;
-use crate::upstream::egress::{self, Class};
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ fn address(text: &str) -> Option<IpAddr> {
 
 /// Returns whether the address identifies a single client: it is not loopback, private, shared (RFC 6598), link-local or unique local.
 fn is_public(ip: IpAddr) -> bool {
-    match egress::class(ip) {
+    match address::class(ip) {
         Class::Public | Class::Multicast | Class::Broadcast | Class::Reserved | Class::Own => true,
         Class::Unspecified
         | Class::Loopback

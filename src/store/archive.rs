@@ -1,4 +1,4 @@
-//! Looking and acting: for the admin API and the sweeper, nobody else. Every act is a small step that says where to go on.
+//! Queries and bulk operations for the admin API and the retention sweep. Each call does a bounded amount of work and returns a cursor.
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -7,12 +7,12 @@ use super::record::Record;
 use super::{Answer, Key, StoreError};
 use crate::retry::Reason;
 
-/// Whose deliveries are looked at. There is no default: one tenant never reads another's.
+/// The owner of the deliveries that are looked at. There is no default: one tenant never reads another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All.
     All,
-    /// Those of these origins: a route can own several.
+    /// Deliveries of these origins. A route can own several.
     Origins(Arc<[OriginId]>),
 }
 
@@ -31,18 +31,18 @@ impl Scope {
     }
 }
 
-/// Where a unit is. No row says so: it is where the unit lies.
+/// The state of a unit. No column holds it: it follows from the table that the unit is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// It waits for its first try.
+    /// It waits for its first attempt.
     Pending,
     /// It waits for another.
     Retrying,
-    /// Its tries are over.
+    /// Its attempts are exhausted.
     Dead,
     /// A person ended it.
     Cancelled,
-    /// It was handed on.
+    /// It was delivered.
     Delivered,
 }
 
@@ -51,7 +51,7 @@ pub enum Status {
 pub struct Statuses(u8);
 
 impl Statuses {
-    /// Those given.
+    /// Returns the set of the given ones.
     pub fn of(statuses: &[Status]) -> Self {
         Self(
             statuses
@@ -60,17 +60,17 @@ impl Statuses {
         )
     }
 
-    /// Those that wait.
+    /// Returns the set of all states that wait.
     pub fn waiting() -> Self {
         Self::of(&[Status::Pending, Status::Retrying])
     }
 
-    /// Whether none is named.
+    /// Returns whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether `status` is named.
+    /// Returns whether the set has `status`.
     pub fn contains(self, status: Status) -> bool {
         self.0 & Self::bit(status) != 0
     }
@@ -86,14 +86,14 @@ impl Statuses {
     }
 }
 
-/// Which deliveries. What is not said does not matter; all that is said must hold.
+/// A selection of deliveries. A field that is not set does not matter; all fields that are set must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// One of its units goes to one of these; empty: anywhere.
     pub targets: Arc<[TargetId]>,
     /// One of its units (of these targets) is one of these.
     pub statuses: Statuses,
-    /// Targets that nobody delivers to now. A unit that waits for one of them is parked: it has none of the statuses.
+    /// Targets to which no route delivers now. A unit that waits for one of them is parked: it has none of the other states.
     pub gone: Arc<[TargetId]>,
     /// Or one of its units is parked.
     pub parked: bool,
@@ -124,49 +124,49 @@ pub enum Order {
 /// One unit as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitShown {
-    /// Where it goes.
+    /// The target.
     pub target: TargetId,
-    /// Where it is.
+    /// The state.
     pub status: Status,
-    /// Whether somebody has it leased now.
+    /// Whether it is leased now.
     pub leased: bool,
-    /// Tries made, in this round.
-    pub tries: u32,
-    /// The number of the last lease: far above the tries, it is a delivery that kills gates.
+    /// Attempts made in this round.
+    pub attempts: u32,
+    /// The number of the last lease. If it is far above the attempts, the process probably crashes while handling this delivery.
     pub leases: u32,
-    /// The time until the next try, if one is planned; zero if it is due. None also for one that waits behind others of its lane.
+    /// The time until the next attempt, if one is planned; zero if it is due. None also for one that waits behind others of its lane.
     pub next_in: Option<Duration>,
-    /// Why it is dead; none if it was cancelled or is not dead.
+    /// The reason for which it is dead; none if it was cancelled or is not dead.
     pub reason: Option<Reason>,
-    /// Its last try, if there was one.
-    pub last: Option<LastTry>,
+    /// Its last attempt, if there was one.
+    pub last: Option<AttemptSummary>,
 }
 
-/// The last try of a unit, in short.
+/// A summary of the last attempt of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastTry {
+pub struct AttemptSummary {
     /// The number of its lease.
     pub number: u32,
-    /// When it began, in wall time.
+    /// The time at which it began, in wall time.
     pub started: SystemTime,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
     /// The final status, if there was one.
     pub status: Option<u16>,
-    /// What went wrong, in one word, if there was none.
+    /// The error in one word, if there was no response.
     pub error: Option<Arc<str>>,
 }
 
-/// One try as it is shown.
+/// One attempt, for showing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptShown {
-    /// Where it went.
+    /// The target.
     pub target: TargetId,
     /// Its number: it only grows, past replays and restarts too, and is the one that was sent with it.
     pub number: u32,
-    /// Whether it came back after another had taken over.
+    /// Whether it ended after its lease had passed to another.
     pub late: bool,
-    /// What was recorded.
+    /// The recorded attempt.
     pub attempt: Attempt,
 }
 
@@ -175,7 +175,7 @@ pub struct AttemptShown {
 pub struct Row {
     /// Its ID here.
     pub id: DeliveryRef,
-    /// What it belongs to.
+    /// The origin.
     pub origin: OriginId,
     /// Its ledger key, if it has one.
     pub key: Option<Key>,
@@ -183,7 +183,7 @@ pub struct Row {
     pub owns_key: bool,
     /// The provider's ID of it, if it has one.
     pub delivery_id: Option<Arc<str>>,
-    /// What kind of event it is.
+    /// The event type.
     pub event_type: Option<Arc<str>>,
     /// Bytes of its body.
     pub size: u64,
@@ -196,31 +196,32 @@ pub struct Row {
 /// A delivery with all that is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// What was accepted.
+    /// The delivery as it was accepted.
     pub stored: Stored,
     /// Its ways.
     pub units: Vec<UnitShown>,
-    /// Every try, in order.
+    /// Every attempt, in order.
     pub attempts: Vec<AttemptShown>,
 }
 
 /// A piece of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// What was found; it can be less than asked for although there is more: a step looks at a bounded number of rows.
+    /// The rows found. They can be fewer than asked for although there are more: a step looks at a bounded number of rows.
     pub rows: Vec<Row>,
-    /// Where to go on; none at the end.
+    /// The position from which to go on; none at the end.
     pub next: Option<DeliveryRef>,
 }
 
-/// What is done to deliveries.
+/// An act on deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// Dead and cancelled units, with `delivered` those handed on too, go again, with a fresh budget and past the ledger. Those that wait are due now.
+    /// Sends dead and cancelled units again, and with `delivered` also delivered ones, with a fresh budget and without asking the ledger.
+    /// Units that wait are due now.
     Replay {
-        /// Whether units that were handed on go again too: a duplicate for the app.
+        /// Whether delivered units are sent again too: a duplicate for the upstream.
         delivered: bool,
-        /// Why.
+        /// The cause.
         cause: Cause,
     },
     /// Units that wait for a later time are due now. Nothing else of them changes.
@@ -234,27 +235,27 @@ pub enum Deed {
     },
 }
 
-/// Which deliveries an act is about.
+/// The deliveries that an act applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
     /// These.
     Ids(Vec<DeliveryRef>),
-    /// Those found, oldest first, after this one.
+    /// The deliveries that match, oldest first, after this one.
     Found(Filter, Option<DeliveryRef>),
 }
 
 /// An act of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
-    /// What is done.
+    /// The act.
     pub deed: Deed,
     /// To what.
     pub which: Which,
     /// Only units of these targets; empty: of any.
     pub targets: Arc<[TargetId]>,
-    /// Who: the name of a token.
+    /// The person: the name of a token.
     pub who: Arc<str>,
-    /// Why, in words.
+    /// The reason, in words.
     pub reason: Arc<str>,
     /// To what, as the audit says it; none: as `which` does. An act that is made one by one says what all of it is about.
     pub said: Option<Arc<str>>,
@@ -269,22 +270,22 @@ pub struct AuditRow(pub i64);
 /// Keys that a person wants forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forgetting {
-    /// Which.
+    /// The keys to forget.
     pub keys: Vec<Key>,
-    /// Who wants it: the name of a token.
+    /// The person: the name of a token.
     pub who: Arc<str>,
     /// To what, as text.
     pub which: Arc<str>,
-    /// Why, in words.
+    /// The reason, in words.
     pub reason: Arc<str>,
 }
 
-/// What one step did.
+/// The result of one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// Deliveries it changed or deleted.
     pub done: u64,
-    /// Where to go on; none if that was the last.
+    /// The position from which to go on; none if that was the last.
     pub next: Option<DeliveryRef>,
     /// Whether there is more to do.
     pub more: bool,
@@ -292,31 +293,31 @@ pub struct Step {
     pub audit: Option<AuditRow>,
 }
 
-/// How long deliveries of an origin are kept. What still waits is kept in any case.
+/// The retention of an origin's deliveries. A delivery that still waits is never removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Whose.
+    /// The origin.
     pub origin: OriginId,
-    /// How long.
+    /// The age at which they are removed.
     pub age: Duration,
-    /// How long those with a dead unit.
+    /// The age at which deliveries with a dead unit are removed.
     pub dead: Duration,
-    /// How many bytes at most; the oldest go first.
+    /// The largest size in bytes; the oldest are removed first.
     pub bytes: Option<u64>,
 }
 
 /// An act as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// When, in wall time.
+    /// The time, in wall time.
     pub at: SystemTime,
-    /// Who.
+    /// The person.
     pub who: Arc<str>,
-    /// What.
+    /// The act.
     pub what: Arc<str>,
     /// To what, as text.
     pub which: Arc<str>,
-    /// Why.
+    /// The reason.
     pub reason: Arc<str>,
     /// Deliveries it changed.
     pub done: u64,
@@ -327,22 +328,22 @@ pub struct Audit {
 pub struct TargetCounts {
     /// The target.
     pub target: TargetId,
-    /// Units that are pending, retrying or parked.
+    /// Units that wait.
     pub waiting: u64,
-    /// Units whose attempts are exhausted.
+    /// Dead units, without cancelled ones.
     pub dead: u64,
-    /// Units that a person cancelled.
+    /// Cancelled units.
     pub cancelled: u64,
 }
 
-/// Numbers for metrics, kept, not counted.
+/// Numbers for metrics. They are maintained, not counted at each call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// By origin: deliveries, and bytes of bodies, heads and answers.
     pub origins: Vec<(OriginId, u64, u64)>,
-    /// By target.
+    /// The units of each target.
     pub targets: Vec<TargetCounts>,
-    /// Late tries recorded since the start.
+    /// Late attempts recorded since the start.
     pub late: u64,
     /// Bytes of the files.
     pub disk: u64,
@@ -350,11 +351,11 @@ pub struct Counts {
     pub used: u64,
     /// Writes that wait.
     pub waiting: usize,
-    /// How long the last write took until it was on the disk.
+    /// The time that the last write took until it was on the disk.
     pub last_write: Option<Duration>,
 }
 
-/// Looking and acting.
+/// Queries and bulk operations.
 pub trait Archive: Send + Sync {
     /// Deliveries after a cursor.
     fn page(
@@ -365,21 +366,21 @@ pub trait Archive: Send + Sync {
         after: Option<DeliveryRef>,
         limit: u16,
     ) -> Answer<'_, Page>;
-    /// Those of these that are there, in short, in the order asked for.
+    /// Returns a summary of those of `ids` that exist, in the given order.
     fn rows(&self, scope: Scope, ids: &[DeliveryRef]) -> Answer<'_, Vec<Row>>;
-    /// One delivery with its tries.
+    /// Returns one delivery with its attempts.
     fn get(&self, scope: Scope, id: DeliveryRef) -> Answer<'_, Option<Shown>>;
     /// Does one step of an act, on `step` deliveries at most; its audit row is in the same transaction.
     fn act(&self, scope: Scope, act: &Act, step: u16) -> Answer<'_, Step>;
-    /// Forgets IDs that were handed on, whatever waits for them; how many there were. What is in flight is left alone.
-    /// A duplicate is then taken for new.
+    /// Forgets committed IDs, whatever waits for them. Returns how many there were. IDs in flight are left alone.
+    /// A duplicate is new afterwards.
     fn forget(&self, forgetting: Forgetting) -> Answer<'_, u64>;
-    /// The last acts, newest first.
+    /// Returns the last acts, newest first.
     fn audit(&self, limit: u16) -> Answer<'_, Vec<Audit>>;
-    /// Deletes at most `step` deliveries that need not be kept; looks at some times as many.
+    /// Deletes at most `step` deliveries whose retention is over. Looks at some times as many.
     fn sweep(&self, keep: &[Retention], step: u16) -> Answer<'_, Step>;
     /// Numbers for metrics.
     fn totals(&self) -> Answer<'_, Counts>;
-    /// Why what is written does not reach the disk, if it does not; IDs are kept in memory and tried again.
+    /// Returns the reason why writes do not reach the disk, if they do not. IDs stay in memory and are written later.
     fn trouble(&self) -> Option<StoreError>;
 }

@@ -1,11 +1,11 @@
-//! What every ledger must do, whatever it is made of. Each implementation runs it in its own tests.
+//! The contract of every ledger. Each implementation runs it in its own tests.
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Now, SystemClock};
-use crate::store::{Claimed, Held, Key, Ledger, Token};
+use crate::store::{ClaimResult, Held, Key, Ledger, Token};
 
 mod archive;
 mod attempts;
@@ -69,11 +69,11 @@ async fn claim_commit_duplicate_expiry(ledger: &dyn Ledger, clock: &HandClock) {
     let key = key(1);
     assert_eq!(
         ledger.claim(key, Token(1), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     assert_eq!(
         ledger.claim(key, Token(2), LEASE).await.unwrap(),
-        Claimed::InFlight { lapses_in: LEASE }
+        ClaimResult::InFlight { lapses_in: LEASE }
     );
     assert_eq!(
         ledger.commit(key, Token(2), WINDOW).await.unwrap(),
@@ -86,23 +86,23 @@ async fn claim_commit_duplicate_expiry(ledger: &dyn Ledger, clock: &HandClock) {
     );
     assert_eq!(
         ledger.claim(key, Token(3), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
     ledger.release_soon(key, Token(1));
     assert_eq!(
         ledger.claim(key, Token(3), LEASE).await.unwrap(),
-        Claimed::Committed,
+        ClaimResult::Committed,
         "a late release changes nothing"
     );
     clock.advance(WINDOW - Duration::from_secs(2));
     assert_eq!(
         ledger.claim(key, Token(3), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
     clock.advance(Duration::from_secs(4));
     assert_eq!(
         ledger.claim(key, Token(3), LEASE).await.unwrap(),
-        Claimed::Fresh,
+        ClaimResult::Fresh,
         "the window has passed"
     );
     ledger.release_soon(key, Token(3));
@@ -112,20 +112,20 @@ async fn release_gives_back(ledger: &dyn Ledger) {
     let key = key(2);
     assert_eq!(
         ledger.claim(key, Token(1), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     ledger.release_soon(key, Token(2));
     assert!(
         matches!(
             ledger.claim(key, Token(2), LEASE).await.unwrap(),
-            Claimed::InFlight { .. }
+            ClaimResult::InFlight { .. }
         ),
         "only the holder gives back"
     );
     ledger.release_soon(key, Token(1));
     assert_eq!(
         ledger.claim(key, Token(2), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     assert_eq!(
         ledger.commit(key, Token(1), WINDOW).await.unwrap(),
@@ -144,13 +144,13 @@ async fn lapse_and_take_over(ledger: &dyn Ledger, clock: &HandClock) {
     for key in [taken, alone] {
         assert_eq!(
             ledger.claim(key, Token(1), LEASE).await.unwrap(),
-            Claimed::Fresh
+            ClaimResult::Fresh
         );
     }
     clock.advance(LEASE + Duration::from_millis(1));
     assert_eq!(
         ledger.claim(taken, Token(2), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     assert_eq!(
         ledger.commit(taken, Token(1), WINDOW).await.unwrap(),
@@ -172,11 +172,11 @@ async fn repeats_are_harmless(ledger: &dyn Ledger) {
     let key = key(5);
     assert_eq!(
         ledger.claim(key, Token(1), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     assert_eq!(
         ledger.claim(key, Token(1), LEASE).await.unwrap(),
-        Claimed::Fresh,
+        ClaimResult::Fresh,
         "its own"
     );
     assert_eq!(
@@ -189,7 +189,7 @@ async fn repeats_are_harmless(ledger: &dyn Ledger) {
     );
     assert_eq!(
         ledger.claim(key, Token(2), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
 }
 
@@ -197,7 +197,7 @@ async fn extend_holds_longer(ledger: &dyn Ledger, clock: &HandClock) {
     let key = key(6);
     assert_eq!(
         ledger.claim(key, Token(1), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     assert_eq!(
         ledger.extend(key, Token(1), LEASE * 3).await.unwrap(),
@@ -210,7 +210,7 @@ async fn extend_holds_longer(ledger: &dyn Ledger, clock: &HandClock) {
     clock.advance(LEASE * 2);
     assert!(matches!(
         ledger.claim(key, Token(2), LEASE).await.unwrap(),
-        Claimed::InFlight { .. }
+        ClaimResult::InFlight { .. }
     ));
     ledger.release_soon(key, Token(1));
 }
@@ -219,7 +219,7 @@ async fn a_hint_comes_with_commit_and_release(ledger: &dyn Ledger) {
     for (key, commit) in [(key(7), true), (key(8), false)] {
         assert_eq!(
             ledger.claim(key, Token(1), LEASE).await.unwrap(),
-            Claimed::Fresh
+            ClaimResult::Fresh
         );
         let hints = [ledger.changed(key), ledger.changed(key)];
         if commit {

@@ -10,13 +10,15 @@ use crate::clock::{Clock, Now};
 use crate::store::embedded::disk::Disk;
 use crate::store::embedded::drift::Drift;
 use crate::store::embedded::room::Room;
-use crate::store::embedded::sqlite::writing::Hook;
+use crate::store::embedded::sqlite::writing::FaultHook;
 use crate::store::embedded::sqlite::{Database, Directory, OpenError, orphan};
 use crate::store::embedded::time::StoreTime;
 use crate::store::names::NumberRow;
 use crate::store::{
-    Answer, Changed, Claimed, Held, Key, Ledger, LedgerCounts, Line, Remembered, StoreError, Token,
+    Answer, Changed, ClaimResult, Held, Key, Ledger, LedgerCounts, Remembered, StoreError, Token,
+    WriteQueue,
 };
+use crate::units::saturating;
 
 mod archive;
 pub(crate) mod batch;
@@ -42,9 +44,9 @@ pub struct Embedded {
     disk: Option<Disk>,
     /// The numbers of names, where there is no disk.
     names: Mutex<Vec<NumberRow>>,
-    /// The number of the gate's own alarms; 0: none.
+    /// The number of the gateway's own alarms; 0: none.
     alarms: Arc<AtomicU32>,
-    /// Late tries recorded since the start.
+    /// Late attempts recorded since the start.
     late: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -53,19 +55,20 @@ pub struct Embedded {
 pub struct Opened {
     /// The store.
     pub ledger: Embedded,
-    /// What an operator must hear: the database was damaged and is set aside.
+    /// A message for the operator if the database was damaged and set aside.
     pub alarm: Option<String>,
 }
 
-/// How a store is opened.
+/// The options of opening a store.
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
     /// For tests of what fails when.
-    pub hook: Hook,
+    pub hook: FaultHook,
 }
 
 impl Embedded {
-    /// A ledger in memory alone, for `capacity` IDs, without a queue. A large one is split in 64, whose first is full at some 99 % of it.
+    /// Creates a ledger in memory alone, for `capacity` IDs, without a queue. A large one is split in 64 shards, the first of which is
+    /// full at some 99 % of it.
     ///
     /// # Errors
     /// The system gives no random numbers.
@@ -75,8 +78,9 @@ impl Embedded {
         Ok(Self::new(draw()?, Arc::new(shared), now))
     }
 
-    /// A store that remembers `capacity` IDs over restarts, in a directory that it holds while it lives. Blocks: reads all IDs first.
-    /// A damaged database is set aside and a new one begun, unless deliveries that wait or are dead may lie in it.
+    /// Opens a store that remembers `capacity` IDs over restarts, in a directory that it locks while it lives. Blocks: reads all IDs
+    /// first.
+    /// A damaged database is set aside and a new one created, unless it may hold deliveries that wait or are dead.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -84,7 +88,7 @@ impl Embedded {
         Self::open_with(path, capacity, clock, Opening::default())
     }
 
-    /// Like [`Self::open`], with options.
+    /// Opens a store like [`Self::open`], with options.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -115,7 +119,7 @@ impl Embedded {
             Err(OpenError::Store(StoreError::Full)) if room.release() => {
                 (Self::load(&directory, capacity, clock, now)?, None)
             }
-            // what the config does today says nothing of what lies in it
+            // the present config says nothing about the deliveries in the store
             Err(OpenError::Store(StoreError::Corrupted(cause)))
                 if directory.may_hold_deliveries() =>
             {
@@ -127,7 +131,7 @@ impl Embedded {
             Err(OpenError::Store(StoreError::Corrupted(cause))) => {
                 let aside = directory.set_aside(now.unix_ms() / 1000)?;
                 let alarm = format!(
-                    "the database was damaged ({cause}); it is kept as {}, and a new one is begun: duplicates of earlier deliveries pass",
+                    "the database was damaged ({cause}). It was renamed to {}, and a new one was created. Duplicates of earlier deliveries will pass",
                     aside.display()
                 );
                 (Self::load(&directory, capacity, clock, now)?, Some(alarm))
@@ -135,29 +139,29 @@ impl Embedded {
             other => (other?, None),
         };
         directory.trust_marker();
-        let (mut ledger, mut database, line) = opened;
+        let (mut ledger, mut database, writes) = opened;
         let orphans = database.transaction(ledger.shared.time.now(), orphan::give_back);
         match orphans {
             Ok((0, _)) => {}
             Ok((count, _)) => tracing::info!(
                 deliveries = count,
-                "the last process left tries under way: they are made again"
+                "released attempts that the last process left unfinished"
             ),
             // their leases lapse
             Err(error) => {
-                tracing::warn!(%error, "what the last process had under way is not given back before its time")
+                tracing::warn!(%error, "cannot release attempts that the last process left unfinished: they wait until their leases end")
             }
         }
         if let Err(error) = database.make_able_to_give_back() {
-            tracing::debug!(%error, "the store of an older version is not rewritten");
+            tracing::debug!(%error, "cannot rewrite the store of an older version");
         }
-        database.hooked(hook);
+        database.set_fault_hook(hook);
         let (drift, shared) = (Arc::clone(&ledger.drift), Arc::clone(&ledger.shared));
         let remember = Arc::new(move |key, until| shared.remember(key, until));
         ledger.disk = Some(Disk::start(
             directory,
             database,
-            line,
+            writes,
             ledger.shared.time.clone(),
             drift,
             remember,
@@ -184,16 +188,16 @@ impl Embedded {
         capacity: usize,
         clock: &Arc<dyn Clock>,
         now: Now,
-    ) -> Result<(Self, Database, Arc<Line>), OpenError> {
+    ) -> Result<(Self, Database, Arc<WriteQueue>), OpenError> {
         let mut database = Database::open(directory, draw()?)?;
-        let (time, line) = (
-            StoreTime::resume(Arc::clone(clock), now, database.seen()?),
-            Arc::<Line>::default(),
+        let (time, writes) = (
+            StoreTime::resume(Arc::clone(clock), now, database.last_open()?),
+            Arc::<WriteQueue>::default(),
         );
-        let shared = Shared::new(time, capacity, Some(Arc::clone(&line)));
+        let shared = Shared::new(time, capacity, Some(Arc::clone(&writes)));
         let mut lost = false;
         database.load(shared.time.now(), |key, left| {
-            let until = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let until = saturating(left.as_millis());
             // What does not fit is nearest to its expiry, counted, and goes from the disk when that comes.
             lost |= shared.shard(key).remember(key, until, 0).is_some();
         })?;
@@ -203,7 +207,7 @@ impl Embedded {
         Ok((
             Self::new(database.hash_key(), Arc::new(shared), now),
             database,
-            line,
+            writes,
         ))
     }
 
@@ -214,7 +218,7 @@ impl Embedded {
         }
     }
 
-    /// Whether what has expired may be deleted: the wall clock has held for ten minutes.
+    /// Returns whether expired rows may be deleted: the wall clock has held for ten minutes.
     fn may_delete(&self) -> bool {
         let now = self.shared.time.clock().now();
         let mut drift = self.drift.lock();
@@ -228,7 +232,7 @@ impl Ledger for Embedded {
         self.hash_key
     }
 
-    fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Claimed> {
+    fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, ClaimResult> {
         let claimed = self.shared.claim(key, token, lease);
         Box::pin(std::future::ready(Ok(claimed)))
     }
@@ -276,7 +280,7 @@ impl Ledger for Embedded {
             drift.observe(self.shared.time.clock().now());
             drift.jumped()
         };
-        let unsaved = self.disk.as_ref().map_or(0, |disk| disk.line().unsaved());
+        let unsaved = self.disk.as_ref().map_or(0, |disk| disk.writes().unsaved());
         let mut counts = LedgerCounts {
             unsaved,
             clock_jump,
@@ -296,8 +300,9 @@ impl Ledger for Embedded {
 
 fn draw() -> Result<[u8; 16], OpenError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}").into()))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        StoreError::Unavailable(format!("the system gives no random numbers: {error}").into())
+    })?;
     Ok(bytes)
 }
 

@@ -5,25 +5,25 @@ use std::time::Duration;
 
 use crate::store::Answer;
 
-/// What identifies a delivery in a ledger: a keyed hash over framed parts. Its hash key is the store's, not the process's.
+/// The identity of a delivery in a ledger: a keyed hash over framed parts. Its hash key belongs to the store, not to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub [u8; 16]);
 
-/// Who holds a claim: random, drawn by the caller before its first try, unique over replicas and restarts.
+/// The holder of a claim: random, drawn by the caller before its first call, unique over replicas and restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token(pub u128);
 
-/// What a ledger says about a key.
+/// The answer of a ledger to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claimed {
+pub enum ClaimResult {
     /// It is the caller's now.
     Fresh,
     /// Another holds it, until then at the latest.
     InFlight {
-        /// When its lease lapses.
+        /// The time until its lease ends.
         lapses_in: Duration,
     },
-    /// It was handed on.
+    /// The ID is committed.
     Committed,
 }
 
@@ -32,47 +32,48 @@ pub enum Claimed {
 pub enum Held {
     /// It was.
     Yes,
-    /// The lease lapsed and another took over, or nobody held it any more.
+    /// The lease ended and another token took over, or no token held it any more.
     Lost,
 }
 
 /// Resolves when a key may have changed: early, late or never. A hint, not a promise.
 pub type Changed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Who has this delivery ID. A false "fresh" lets a duplicate pass; a false "committed" swallows a delivery: that must never happen.
+/// The ledger of delivery IDs. A false "fresh" lets a duplicate pass; a false "committed" swallows a delivery, which must never happen.
 pub trait Ledger: Send + Sync + std::fmt::Debug {
-    /// The key that ledger keys of this store are hashed with.
+    /// Returns the key with which ledger keys of this store are hashed.
     fn hash_key(&self) -> [u8; 16];
-    /// Takes `key` in flight until `lease` has passed, if nobody else has it.
-    fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Claimed>;
-    /// It was handed on: remembered for `window`.
+    /// Claims `key` until `lease` has passed, if no other token has it.
+    fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, ClaimResult>;
+    /// Commits a claimed key, which is then remembered for `window`.
     fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Held>;
-    /// Holds it longer: `lease` from now.
+    /// Extends a claim to `lease` from now, never shortens it. Reserved for a store of several processes: nothing calls it yet.
     fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Held>;
-    /// Gives it back, soon. Never blocks, never fails; what is missed, the lease ends.
+    /// Releases a claim soon. Never blocks, never fails. If the release is lost, the lease ends the claim.
     fn release_soon(&self, key: Key, token: Token);
-    /// Notes `key` for `window`, soon, and claims nothing. Never blocks, never fails.
+    /// Notes `key` for `window` soon, and claims nothing. Never blocks, never fails.
     fn note_soon(&self, key: Key, window: Duration);
-    /// Keeps exactly these routes without a gap from now on, each as long as its policy stays the same. Called at start and after each reload.
+    /// Sets the routes whose ledgers are complete from now on, each as long as its policy stays the same. Called at start and after each
+    /// reload.
     fn keep(&self, routes: &[(Arc<str>, Key)]);
-    /// Says whether `key` was noted, and how long the ledger of `route` has been kept without a gap. Changes nothing.
+    /// Returns whether `key` was noted, and the time for which the ledger of `route` has been complete. Changes nothing.
     fn recall(&self, route: &str, key: Key) -> Answer<'_, Remembered>;
-    /// A hint that `key` may have changed. Waiting is: take the hint, claim again, then await the hint or the clock.
+    /// Returns a hint that `key` may have changed. To wait: take the hint, claim again, then await the hint or the clock.
     fn changed(&self, key: Key) -> Changed;
-    /// How many IDs are remembered, and what was forgotten early.
+    /// Returns the number of IDs remembered, and of those forgotten early.
     fn counts(&self) -> LedgerCounts;
 }
 
-/// What a ledger knows about a request that it may have seen before.
+/// The ledger's knowledge about a request that it may have seen before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
     /// Its key was noted, and the window has not passed.
     pub noted: bool,
-    /// How long the ledger of its route has been kept without a gap; none if it has not.
+    /// The time for which the ledger of its route has been complete; none if it is not.
     pub kept_for: Option<Duration>,
 }
 
-/// Numbers for metrics and status, kept, not counted.
+/// Numbers for metrics and status. They are maintained, not counted at each call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LedgerCounts {
     /// IDs remembered now.
@@ -85,6 +86,6 @@ pub struct LedgerCounts {
     pub bytes: usize,
     /// Commits that should be on disk and are not.
     pub unsaved: usize,
-    /// Wall and monotonic time drifted apart by more than 60 s within the last ten minutes: purging stands still.
+    /// Wall and monotonic time drifted apart by more than 60 s within the last ten minutes: purging is suspended.
     pub clock_jump: bool,
 }

@@ -1,7 +1,8 @@
-//! What outlives a request: the traits that every backend implements, and their words.
+//! State that outlives a request: the traits that every store implements, and their types.
 //!
-//! A store keeps its own time: callers give durations, never instants, so that clocks of replicas need not agree.
-//! Every call may be repeated with the same token: after [`StoreError::Unknown`] the caller repeats it and gets the answer of the first try.
+//! A store keeps its own time: callers pass durations, never instants, so that clocks of replicas need not agree.
+//! Every call may be repeated with the same token: after [`StoreError::Unknown`] the caller repeats it and gets the answer of the first
+//! call.
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,38 +16,38 @@ pub mod queue;
 pub mod record;
 pub mod turns;
 
-pub use ledger::{Changed, Claimed, Held, Key, Ledger, LedgerCounts, Remembered, Token};
+pub use ledger::{Changed, ClaimResult, Held, Key, Ledger, LedgerCounts, Remembered, Token};
 
-pub(crate) use crate::store::embedded::batch::{How, Line};
+pub(crate) use crate::store::embedded::batch::{WriteOptions, WriteQueue};
 
-/// What a store answers, in its own time.
+/// The future answer of a store.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// How often a call is made whose outcome stays unknown.
-const TRIES: u32 = 3;
+/// The number of times that a call is made whose outcome stays unknown.
+const MAX_CALLS: u32 = 3;
 /// The pause between such calls.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes a call again while it is not known whether it was done.
 pub(crate) async fn repeated<'a, T>(call: impl Fn() -> Answer<'a, T>) -> Result<T, StoreError> {
-    let mut tries = 1;
+    let mut calls = 1;
     loop {
         match call().await {
-            Err(StoreError::Unknown(_)) if tries < TRIES => tries += 1,
+            Err(StoreError::Unknown(_)) if calls < MAX_CALLS => calls += 1,
             answer => return answer,
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Why a store does not answer.
+/// The reason for which a store does not answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Nothing was done.
     #[error("the store is not available: {0}")]
     Unavailable(Arc<str>),
     /// Done or not: repeat the call.
-    #[error("the store did not say whether it was done: {0}")]
+    #[error("it is unknown whether the store did it: {0}")]
     Unknown(Arc<str>),
     /// No room.
     #[error("the store is full")]

@@ -30,7 +30,7 @@ pub struct Numbers {
     pub number: u32,
     /// The numbers of routes that were merged into this one: their deliveries are its own.
     pub others: Vec<u32>,
-    /// The name that its ledger entries are kept under. No other number of the kind ever has it.
+    /// The name under which its ledger entries are stored. No other number of the kind ever has it.
     pub ledger: Arc<str>,
 }
 

@@ -1,4 +1,4 @@
-//! The durable queue: what is accepted, leased, tried and settled.
+//! The durable queue: accepts deliveries, leases and settles attempts.
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,32 +13,32 @@ use crate::clock::unix_ms;
 use crate::retry::{Reason, Schedule};
 use crate::store::turns::Turn;
 
-/// What a delivery belongs to: an inbound route. Numbers stand for names that may change.
+/// The origin of a delivery: an inbound route. Numbers stand for names that may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OriginId(pub u32);
 
-/// Where a delivery goes: for an inbound route, the same route.
+/// The target of a delivery: for an inbound route, the same route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetId(pub u32);
 
-/// One accepted delivery: a UUIDv7 drawn by the caller before its first try, so time order and page cursor in one.
+/// The ID of an accepted delivery: a UUIDv7 drawn by the caller before its first call, so that it is time order and page cursor in one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryRef(pub Uuid);
 
 impl DeliveryRef {
-    /// A new one, of the present or a little later: two of one process are in the order of their making.
+    /// Draws a new ID, of the present or a little later. Two IDs of one process are in the order in which they were drawn.
     pub fn draw() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The first that can be of `at`.
+    /// Returns the first ID that can be of `at`.
     pub fn first_of(at: SystemTime) -> Self {
         Self(Uuid::from_u128(
             (u128::from(unix_ms(at)) & 0xffff_ffff_ffff) << 80,
         ))
     }
 
-    /// When it was drawn, in wall time.
+    /// Returns the time at which it was drawn, in wall time.
     pub fn drawn_at(self) -> SystemTime {
         let ms = u64::try_from(self.0.as_u128() >> 80).unwrap_or(0);
         SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
@@ -60,27 +60,28 @@ impl fmt::Display for DeliveryRef {
 /// The error of an attempt whose outcome is not known: the gateway ended during it, or its lease passed to another.
 pub const CUT_OFF: &str = "cut_off";
 
-/// What is leased, settled, dead, replayed: one delivery on its way to one target.
+/// The unit that is leased, settled, dead or replayed: one delivery to one target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Unit {
     /// The delivery.
     pub delivery: DeliveryRef,
-    /// Where it goes.
+    /// The target.
     pub target: TargetId,
 }
 
-/// The right to try a unit. Who comes back with an older number than the store knows has been overtaken.
+/// The right to attempt a unit. A holder with an older number than the store has was overtaken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// What is leased.
+    /// The unit that is leased.
     pub unit: Unit,
-    /// Only grows; it is not the count of tries.
+    /// The number of the lease. It only grows, and is not the count of attempts.
     pub number: u32,
     /// The number of the attempt that it is for, as it is sent and shown: it only grows, past replays and restarts too.
     pub attempt: u32,
 }
 
-/// Deliveries of one lane of a target go out one after the other, in the order they were accepted: a hash of what the lane is told by.
+/// A lane of a target: its deliveries are sent one after the other, in the order in which they were accepted. The number is a hash of the
+/// lane's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lane(pub [u8; 16]);
 
@@ -93,27 +94,27 @@ pub struct Subject {
     pub lane: Option<Lane>,
 }
 
-/// When a unit is tried first.
+/// The time of a unit's first attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At once, by the caller: it gets a lease with the answer, from memory, unless others of the lane come first.
     Mine(Duration),
-    /// At once, by whoever leases it.
+    /// At once, by any worker that leases it.
     Anyone,
     /// After a while.
     In(Duration),
-    /// Never: it was handed on within its request, or (with a reason) failed there, and is kept on record.
+    /// Never: it was forwarded within its request, or (with a reason) failed there, and is only recorded.
     Over(Option<Reason>),
 }
 
 /// One way of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct To {
-    /// Where it goes.
+    /// The target.
     pub target: TargetId,
-    /// What it must not overtake there.
+    /// The lane whose earlier deliveries it must not overtake.
     pub lane: Option<Lane>,
-    /// When.
+    /// The time of the first attempt.
     pub start: Start,
     /// The attempts that were made before it came here, within its request.
     pub tried: Vec<Attempt>,
@@ -124,15 +125,15 @@ pub struct To {
 pub struct Accept {
     /// Its ID here; a repeated call has the same.
     pub id: DeliveryRef,
-    /// What it belongs to.
+    /// The origin.
     pub origin: OriginId,
     /// The provider's ID of it, as it may be shown, if it has one: what people search by.
     pub delivery_id: Option<Arc<str>>,
-    /// Its ledger key, where [`Dedupe`] does not say it: for one that was forwarded, and is kept on record only.
+    /// Its ledger key, where [`Dedupe`] does not have it: for one that was forwarded and is only recorded.
     pub key: Option<Key>,
-    /// What kind of event it is, where that is known.
+    /// The event type, if it is known.
     pub event_type: Option<Arc<str>>,
-    /// Where it goes; to each target once. Empty for a delivery that is kept on record only.
+    /// The targets, each once. Empty for a delivery that is only recorded.
     pub to: Vec<To>,
     /// Everything but the body.
     pub record: Record,
@@ -140,93 +141,93 @@ pub struct Accept {
     pub body: Bytes,
 }
 
-/// What a duplicate of a dead or cancelled delivery does.
+/// The effect of a duplicate of a dead or cancelled delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDead {
-    /// It sets it going again: a provider's "redeliver" does what the operator expects.
+    /// The dead or cancelled delivery waits again, so that a provider's "redeliver" does what the operator expects.
     Revive,
-    /// Nothing.
+    /// Nothing. Reserved: no route uses it yet.
     Keep,
 }
 
 /// Whether an accepted delivery is also the commit of its delivery ID, in the same transaction.
 #[derive(Clone, Copy, Debug)]
 pub enum Dedupe {
-    /// It is nobody's duplicate.
+    /// The delivery has no key, and duplicates nothing.
     None,
     /// Claims and commits `key`.
     Key {
         /// The ledger key.
         key: Key,
-        /// How long it is remembered.
+        /// The time for which it is remembered.
         window: Duration,
-        /// What a duplicate of a dead one does.
+        /// The effect of a duplicate of a dead one.
         dead: OnDead,
     },
     /// Turns a claim into its commit.
     Held {
         /// The ledger key.
         key: Key,
-        /// Who holds it.
+        /// The holder.
         token: Token,
-        /// How long it is remembered.
+        /// The time for which it is remembered.
         window: Duration,
-        /// What a duplicate of a dead one does.
+        /// The effect of a duplicate of a dead one.
         dead: OnDead,
     },
 }
 
-/// What became of a delivery that was offered.
+/// The result of accepting a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// It is on the disk; the leases are those of [`Start::Mine`].
     New(Vec<Lease>),
-    /// Its ID was handed on before, or waits here already.
+    /// Its ID is committed, or waits here already.
     Duplicate {
-        /// Where, if the store has it.
+        /// The delivery that it duplicates, if the store has it.
         of: Option<DeliveryRef>,
     },
     /// The one it duplicates was dead or cancelled, and goes again.
     Revived {
-        /// Which.
+        /// The delivery that it revives.
         of: DeliveryRef,
     },
     /// Another holds the claim.
     InFlight {
-        /// When its lease lapses.
+        /// The time until its lease ends.
         lapses_in: Duration,
     },
 }
 
-/// Why a unit is due.
+/// The cause for which a unit is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// It was accepted, or its schedule says so.
     Schedule,
     /// A person asked for it, or a duplicate of a dead one came.
     Replay,
-    /// It is made up, to try a target out.
+    /// A person made it up, to test a target. Reserved: nothing makes one yet.
     Test,
-    /// It is the one that tries an upstream that was down.
+    /// It probes an upstream that was down.
     Probe,
 }
 
-/// One try, as it is recorded.
+/// One attempt, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Why it was made.
+    /// The cause of the attempt.
     pub cause: Cause,
-    /// When it began, in wall time.
+    /// The time at which it began, in wall time.
     pub started: SystemTime,
-    /// How long it took in all.
+    /// The whole duration.
     pub took: Duration,
-    /// How long connecting took, if a connection was made for it.
+    /// The time for connecting, if a connection was made for it.
     pub connect: Option<Duration>,
-    /// How long the first byte of the answer took.
+    /// The time until the first byte of the response.
     pub first_byte: Option<Duration>,
     /// The final status, if there was one.
     pub status: Option<u16>,
-    /// What went wrong, in one word, if there was none.
+    /// The error in one word, if there was no response.
     pub error: Option<Arc<str>>,
     /// The address connected to.
     pub peer: Option<Arc<str>>,
@@ -236,24 +237,25 @@ pub struct Attempt {
     pub body: Bytes,
 }
 
-/// What comes after a try.
+/// The next step after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing: it was handed on.
+    /// Nothing: it was delivered.
     Delivered,
-    /// Another try after this time.
+    /// Another attempt after this time.
     RetryIn(Duration),
-    /// Another try after this time, and this one, if there was one, does not count: it says of the upstream that it is down, not of the unit.
+    /// Another attempt after this time. The one before, if there was one, does not count: the upstream is down, which says nothing about
+    /// the unit.
     Later(Duration),
     /// Nothing: it is dead.
     Dead(Reason),
-    /// Nothing: a person said so.
+    /// Nothing: a person cancelled it.
     Cancelled,
-    /// No try was made, none is counted; whoever leases it next makes it.
+    /// No attempt was made, and none is counted. The next holder of the lease makes it. Reserved: the gateway does not use it yet.
     GiveBack,
 }
 
-/// Which targets have work.
+/// The targets that have work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
     /// Targets with units that are due, in the order of the ring.
@@ -262,18 +264,18 @@ pub struct Ready {
     pub next_in: Option<Duration>,
 }
 
-/// A delivery as it lies in the store.
+/// A delivery in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// Its ID here.
     pub id: DeliveryRef,
-    /// What it belongs to.
+    /// The origin.
     pub origin: OriginId,
     /// Its ledger key, if it has one.
     pub key: Option<Key>,
     /// The provider's ID of it, if it has one.
     pub delivery_id: Option<Arc<str>>,
-    /// What kind of event it is.
+    /// The event type.
     pub event_type: Option<Arc<str>>,
     /// Everything but the body.
     pub record: Record,
@@ -281,22 +283,23 @@ pub struct Stored {
     pub body: Bytes,
 }
 
-/// A unit that is the caller's to try.
+/// A unit that the caller may attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leased {
-    /// The right to try it.
+    /// The right to attempt it.
     pub lease: Lease,
-    /// Tries made before.
-    pub tries: u32,
-    /// Why it is due.
+    /// Attempts made before.
+    pub attempts: u32,
+    /// The cause for which it is due.
     pub cause: Cause,
-    /// How long ago it was accepted, or set going again: its budget runs from there. In the store's own time, in which a set clock makes no jump.
+    /// The time since it was accepted or replayed, from which its budget runs. It is in the store's own time, which a set clock does not
+    /// change.
     pub age: Duration,
     /// The lane it is the first of, if it has one.
     pub lane: Option<Lane>,
     /// The bytes that it holds in memory.
     pub bytes: usize,
-    /// What to hand on; one for all units of a delivery.
+    /// The delivery to send, shared by all its units.
     pub stored: Arc<Stored>,
 }
 
@@ -305,7 +308,7 @@ pub struct Leased {
 pub struct Wanted {
     /// The target.
     pub target: TargetId,
-    /// How many, at most.
+    /// The largest number of units.
     pub count: u32,
     /// The bytes that units of the target hold in memory now.
     pub held: usize,
@@ -328,14 +331,14 @@ impl Wanted {
     }
 }
 
-/// What a name stands for.
+/// The kind of thing that a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A webhook route of the config: an origin and a target in one.
     Route,
     /// A route that passes traffic through. No delivery has its number.
     Pass,
-    /// The gate's own alarms: an origin and a target in one.
+    /// The gateway's own alarms: an origin and a target in one.
     Alarm,
 }
 
@@ -343,7 +346,7 @@ pub enum Kind {
 ///
 /// Every call may be repeated with the same IDs. An answer that a write gives is on the disk.
 pub trait Queue: Ledger {
-    /// Gives the names of a config their numbers, in the order of the names, and records who has which: see [`super::names`].
+    /// Assigns numbers to the names of a config, in the order of the names, and records which name has which number: see [`super::names`].
     fn numbers(&self, names: &[Named]) -> Answer<'_, Vec<Numbers>>;
     /// Returns every number with the name that has it, or had it last.
     fn names(&self) -> Answer<'_, Vec<(Kind, u32, Arc<str>)>>;
@@ -354,10 +357,11 @@ pub trait Queue: Ledger {
     /// Takes due units until `lease` has passed: of each target in turn as many as are wanted, the longest due of each kind first, and as many as
     /// memory lets it begin, of which all targets hold `held` bytes now (see [`crate::store::turns::take`]).
     fn lease(&self, wanted: &[Wanted], lease: Duration, held: usize) -> Answer<'_, Vec<Leased>>;
-    /// Says what became of a leased unit, and records the try. [`Held::Lost`]: another has taken it over, or it is settled; the try is recorded as late.
+    /// Settles a leased unit, and records the attempt. [`Held::Lost`]: the lease has passed to another, or the unit is settled; the
+    /// attempt is recorded as late.
     fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Held>;
     /// Lets no retry of a target wait longer than `schedule` lets it, unless that was done for this schedule before.
     fn reschedule(&self, target: TargetId, schedule: &Schedule) -> Answer<'_, ()>;
-    /// A hint that units have become due by something other than time: early, late or never.
+    /// Returns a hint that units have become due by something other than time. It may be early, late or missing.
     fn work(&self) -> Changed;
 }

@@ -11,7 +11,7 @@ const VERSION: u8 = 1;
 /// Pairs of a name and a value, in order, repeated as they came.
 pub type Pairs = Vec<(Bytes, Bytes)>;
 
-/// What is kept of a request beside its body.
+/// The stored parts of a request beside its body.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// The method as sent.
@@ -24,7 +24,7 @@ pub struct Record {
     pub tls: bool,
     /// The headers as sent.
     pub headers: Pairs,
-    /// What the gate found out: the client's address, the secret's name, the path parameters… Names are the gate's own.
+    /// The gateway's own findings: the client's address, the secret's name, the path parameters… Names are the gateway's own.
     pub facts: Pairs,
 }
 
@@ -56,7 +56,7 @@ pub enum Damaged {
 }
 
 impl Record {
-    /// The bytes.
+    /// Encodes the record.
     pub fn encode(&self) -> Bytes {
         let pairs = |pairs: &Pairs| {
             pairs
@@ -110,7 +110,7 @@ impl Record {
     }
 }
 
-/// The bytes of pairs alone: an answer's headers.
+/// Encodes pairs alone: the headers of a response.
 pub fn headers(pairs: &Pairs) -> Bytes {
     let mut to = BytesMut::new();
     put_pairs(&mut to, pairs);
@@ -162,7 +162,7 @@ fn take_byte(from: &mut Bytes) -> Result<u8, Damaged> {
     }
 }
 
-/// A number of at most 32 bits.
+/// Reads a number of at most 32 bits.
 fn take_number(from: &mut Bytes) -> Result<usize, Damaged> {
     let mut number = 0_u64;
     for shift in [0, 7, 14, 21, 28] {

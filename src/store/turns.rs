@@ -1,4 +1,4 @@
-//! Which due deliveries of a target begin next: first attempts and retries in turn, as far as memory allows. Pure.
+//! Chooses the due deliveries of a target that begin next: first attempts and retries in turn, as far as memory allows. Pure.
 
 /// Bytes of deliveries that all targets together hold in memory, but for the last one that begins.
 pub const MEMORY: usize = 32 << 20;
@@ -13,13 +13,14 @@ pub struct Share {
 }
 
 impl Share {
-    /// Whether the target may begin another delivery, however large: it holds at most what is free still, or nothing while anything is free.
+    /// Returns whether the target may begin another delivery of any size: it holds at most the free memory, or nothing while any memory is
+    /// free.
     /// So at most one delivery begins that memory has no room for.
     pub fn may_begin(self) -> bool {
         self.total < MEMORY && self.target <= MEMORY - self.total
     }
 
-    /// Whether the target may begin a delivery of `bytes` that need not be begun now.
+    /// Returns whether the target may begin a delivery of `bytes` that can also wait.
     pub fn has_room_for(self, bytes: usize) -> bool {
         self.may_begin() && bytes <= MEMORY - self.total
     }
@@ -64,7 +65,8 @@ impl Turn {
     }
 }
 
-/// Takes due units of a target, in turn from each kind, `count` at most and only while memory lets the target begin another. Each kind keeps its order.
+/// Selects due units of a target, in turn from each kind, `count` at most and only while memory lets the target begin another. Each kind
+/// stays in its order.
 pub fn take<U>(
     firsts: Vec<U>,
     retries: Vec<U>,

@@ -20,12 +20,12 @@ pub struct RouteSums {
     pub authentic_of_hour: u64,
     /// The authentic requests that were answered as duplicates.
     pub duplicates_of_hour: u64,
-    /// Deliveries whose last try failed.
+    /// Deliveries whose last attempt failed.
     pub deaths: u64,
 }
 
 impl Telemetry {
-    /// The counts of a route since the start. What a route that observes lets in without a proof does not count as verified.
+    /// Returns the counts of a route since the start. An unverified request on a route that observes does not count as verified.
     pub fn sums(&self, route: &str) -> RouteSums {
         let mut sums = RouteSums {
             deaths: self.attempts.count_of(route, attempts::After::Dead),
@@ -60,7 +60,7 @@ impl Telemetry {
                 tracing::info!(
                     code,
                     route,
-                    since = super::rfc3339(alarm.since),
+                    since = crate::clock::rfc3339(alarm.since),
                     "alarm cleared"
                 );
             }
@@ -68,7 +68,7 @@ impl Telemetry {
         self.alarms.store(Arc::new(raised));
     }
 
-    /// The alarms that are raised now.
+    /// Returns the alarms that are raised now.
     pub fn alarms(&self) -> Arc<Vec<Alarm>> {
         self.alarms.load_full()
     }

@@ -1,4 +1,4 @@
-//! Tries to hand on what waited: counted, and a line each.
+//! Attempts of queued deliveries: their counts, and a log line each.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,21 +7,23 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::LogFormat;
-use super::line::{json, rfc3339};
+use super::line::json;
+use crate::clock::rfc3339;
 use crate::delivery::Outcome;
+use crate::units::saturating;
 
-/// What follows a try.
+/// The next step after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// Nothing: it was handed on.
+    /// Nothing: it was delivered.
     Delivered,
-    /// Another try after this time.
+    /// Another attempt after this time.
     Again(Duration),
-    /// Nothing: its tries are over.
+    /// Nothing: its attempts are exhausted.
     Dead,
-    /// Nothing: another try had taken over.
+    /// Nothing: the lease had passed to another attempt.
     Late,
-    /// Another try, because the disk does not take what this one came to.
+    /// Another attempt, because the result of this one could not be saved.
     Unsaved,
 }
 
@@ -38,9 +40,9 @@ impl After {
     }
 }
 
-/// A try, as it is seen.
+/// An attempt, for log and metrics.
 #[derive(Clone, Debug)]
-pub struct AttemptSeen<'a> {
+pub struct AttemptEvent<'a> {
     /// The route's name.
     pub route: &'a Arc<str>,
     /// The delivery's ID in the store.
@@ -51,17 +53,17 @@ pub struct AttemptSeen<'a> {
     pub upstream: &'a Arc<str>,
     /// Counted from 1.
     pub number: u32,
-    /// What it came to.
+    /// The outcome of the attempt.
     pub outcome: Outcome,
-    /// The word for a try without an answer.
+    /// The error code of an attempt without a response.
     pub error: Option<&'static str>,
-    /// How long it took.
+    /// The duration of the attempt.
     pub took: Duration,
-    /// What follows.
+    /// The next step.
     pub after: After,
 }
 
-/// What a try came to, as metrics say it.
+/// Returns the metric label of an outcome.
 fn outcome_label(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Answered(status) => match status.as_u16() / 100 {
@@ -85,7 +87,7 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    pub(super) fn count(&self, seen: &AttemptSeen<'_>) {
+    pub(super) fn count(&self, seen: &AttemptEvent<'_>) {
         for (counts, word) in [
             (&self.by_outcome, outcome_label(seen.outcome)),
             (&self.by_after, seen.after.word()),
@@ -97,7 +99,7 @@ impl Attempts {
         }
     }
 
-    /// How many tries of a route were followed by that.
+    /// Returns the number of attempts of a route with this next step.
     pub(super) fn count_of(&self, route: &str, after: After) -> u64 {
         let counts = self.by_after.lock();
         counts
@@ -107,29 +109,29 @@ impl Attempts {
             .sum()
     }
 
-    /// By route and what it came to.
+    /// Returns the counts by route and outcome.
     pub(super) fn by_outcome(&self) -> BTreeMap<(Arc<str>, &'static str), u64> {
         self.by_outcome.lock().clone()
     }
 
-    /// By route and what followed.
+    /// Returns the counts by route and next step.
     pub(super) fn by_after(&self) -> BTreeMap<(Arc<str>, &'static str), u64> {
         self.by_after.lock().clone()
     }
 }
 
-/// To the millisecond.
+/// Converts to seconds, exact to the millisecond.
 fn seconds(delay: Duration) -> f64 {
-    Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
+    Duration::from_millis(saturating(delay.as_millis())).as_secs_f64()
 }
 
-/// Whether the line is a warning.
-pub(super) fn is_bad(seen: &AttemptSeen<'_>) -> bool {
+/// Returns whether the line is a warning.
+pub(super) fn is_bad(seen: &AttemptEvent<'_>) -> bool {
     seen.after != After::Delivered
 }
 
-/// The line of a try, with its newline.
-pub(super) fn line(format: LogFormat, seen: &AttemptSeen<'_>, at: SystemTime) -> Vec<u8> {
+/// Formats the log line of an attempt, with its newline.
+pub(super) fn line(format: LogFormat, seen: &AttemptEvent<'_>, at: SystemTime) -> Vec<u8> {
     #[derive(Serialize)]
     struct Line<'a> {
         ts: String,
@@ -165,7 +167,7 @@ pub(super) fn line(format: LogFormat, seen: &AttemptSeen<'_>, at: SystemTime) ->
         attempt: seen.number,
         status,
         error: seen.error,
-        ms: u64::try_from(seen.took.as_millis()).unwrap_or(u64::MAX),
+        ms: saturating(seen.took.as_millis()),
         after: seen.after.word(),
         retry_s: if let After::Again(delay) = seen.after {
             Some(seconds(delay))

@@ -1,4 +1,4 @@
-//! What was seen on one route: totals for metrics, minutes for the last hour, secrets.
+//! The counters of one route: totals for metrics, minutes for the last hour, secrets.
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,15 +26,15 @@ pub struct Hour {
     pub duplicates: u64,
     /// Refused, by code.
     pub refused: BTreeMap<&'static str, u64>,
-    /// What else became of them (`upstream_4xx`, `abandoned`, …).
+    /// Requests with another outcome (`upstream_4xx`, `abandoned`, …).
     pub other: BTreeMap<&'static str, u64>,
-    /// When the last one ended, at whatever time since the start.
+    /// The time at which the last request since the start ended.
     pub last_at: Option<SystemTime>,
 }
 
 /// The counters of one route. Found by name once a request, then touched without another look-up.
 #[derive(Debug)]
-pub(super) struct RouteSeen {
+pub(super) struct RouteCounters {
     totals: [AtomicU64; OUTCOMES],
     late_retries: AtomicU64,
     request_seconds: Histogram,
@@ -49,7 +49,7 @@ struct Tally {
     /// By minute modulo 60.
     minutes: Vec<Minute>,
     last_at: Option<SystemTime>,
-    secrets: HashMap<Arc<str>, SecretSeen>,
+    secrets: HashMap<Arc<str>, SecretCounters>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +59,12 @@ struct Minute {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SecretSeen {
+pub(super) struct SecretCounters {
     pub(super) matches: u64,
     pub(super) last_at: SystemTime,
 }
 
-/// When a request ended, and how long it took.
+/// The end of a request, and its duration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct When {
     /// Minutes since the telemetry began, monotonic.
@@ -73,7 +73,7 @@ pub(super) struct When {
     pub(super) took: std::time::Duration,
 }
 
-impl RouteSeen {
+impl RouteCounters {
     pub(super) fn new(
         request_seconds: Histogram,
         verify_seconds: Histogram,
@@ -116,14 +116,14 @@ impl RouteSeen {
         if let Some(name) = &facts.secret {
             match tally.secrets.get_mut(name) {
                 Some(seen) => {
-                    *seen = SecretSeen {
+                    *seen = SecretCounters {
                         matches: seen.matches + 1,
                         last_at: when.wall,
                     }
                 }
                 None => drop(tally.secrets.insert(
                     Arc::clone(name),
-                    SecretSeen {
+                    SecretCounters {
                         matches: 1,
                         last_at: when.wall,
                     },
@@ -143,8 +143,8 @@ impl RouteSeen {
         self.late_retries.load(Ordering::Relaxed)
     }
 
-    /// The secrets that matched, by name.
-    pub(super) fn secrets(&self) -> Vec<(Arc<str>, SecretSeen)> {
+    /// Returns the secrets that matched, by name.
+    pub(super) fn secrets(&self) -> Vec<(Arc<str>, SecretCounters)> {
         let mut secrets: Vec<_> = self
             .tally()
             .secrets
@@ -155,7 +155,7 @@ impl RouteSeen {
         secrets
     }
 
-    /// The hour that ends with `minute`.
+    /// Returns the counts of the hour that ends with `minute`.
     pub(super) fn hour(&self, minute: u64) -> Hour {
         let tally = self.tally();
         let mut hour = Hour {
@@ -208,12 +208,12 @@ impl RouteSeen {
         (authentic, duplicates)
     }
 
-    /// The route observes from `at` on, unless it does already.
+    /// Records that the route observes from `at` on, unless it does already.
     pub(super) fn observe(&self, at: SystemTime) {
         self.observed().begin(at);
     }
 
-    /// The route enforces.
+    /// Records that the route enforces.
     pub(super) fn enforce(&self) {
         self.observed().end();
     }
@@ -277,7 +277,7 @@ mod tests {
         }
         tally.count(Outcome::Forwarded, 64);
         let histogram = || Histogram::with_opts(prometheus::HistogramOpts::new("a", "b")).unwrap();
-        let mut seen = RouteSeen::new(histogram(), histogram(), histogram());
+        let mut seen = RouteCounters::new(histogram(), histogram(), histogram());
         seen.tally = Mutex::new(tally);
         let at = |minute| {
             let hour = seen.hour(minute);

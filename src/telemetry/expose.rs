@@ -1,4 +1,4 @@
-//! Metrics as text. Labels are names from the config and closed sets; nothing of a sender becomes one.
+//! Metrics as text. Labels are names from the config and closed sets, never data from a request.
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -7,29 +7,32 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, TextEncoder};
 
-use super::{Histograms, NO_ROUTE, Telemetry, log};
+use super::{Histograms, NO_ROUTE, Telemetry};
 use crate::alarm::Code;
-use crate::telemetry::counters::RouteSeen;
+use crate::telemetry::counters::RouteCounters;
 
-/// What only the caller knows, read when metrics are asked for.
+mod requests;
+mod state;
+
+/// The values of metrics that only the caller knows, read at each scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
     /// Delivery IDs remembered.
     pub ledger_entries: u64,
     /// Memory they take, in bytes.
     pub ledger_bytes: u64,
-    /// Over all that the config was read from.
+    /// The hash over all files and variables of the config.
     pub hash: String,
     /// IDs forgotten before their window was over, since the start.
     pub forgotten_early: u64,
-    /// IDs handed on that are not in the store yet.
+    /// Committed IDs that are not in the store yet.
     pub ledger_unsaved: u64,
     /// Bytes of bodies held now.
     pub in_flight_bytes: u64,
     /// Connections open now.
     pub connections: u64,
-    /// Connections closed before their first request since the start, by why.
-    pub turned_away: Vec<(&'static str, u64)>,
+    /// Connections refused since the start, before their first request, by reason.
+    pub refused_connections: Vec<(&'static str, u64)>,
     /// Errors of accepting since the start, by cause.
     pub accept_errors: Vec<(&'static str, u64)>,
     /// Every webhook route, and whether it refuses what is not authentic.
@@ -38,13 +41,13 @@ pub struct Gauges {
     pub breakers: Vec<(Arc<str>, bool)>,
     /// Every webhook route, and whether the breaker of its handler is open.
     pub handlers: Vec<(Arc<str>, bool)>,
-    /// Secret files that hold no usable text now.
+    /// Secret files without a usable secret now.
     pub stale_secrets: u64,
-    /// Certificates whose files hold no valid pair now.
+    /// Certificates whose files have no valid pair now.
     pub stale_certificates: u64,
     /// The end of each certificate in use.
     pub certificates: Vec<(String, SystemTime)>,
-    /// Whether the store was set aside or does not take writes.
+    /// Whether the store was set aside or its writes fail.
     pub store_alarm: bool,
     /// Deliveries that wait, by route.
     pub waiting: Vec<(Arc<str>, u64)>,
@@ -58,7 +61,7 @@ pub struct Gauges {
     pub store_bytes: u64,
     /// Writes that wait for the disk.
     pub store_writes_waiting: u64,
-    /// Tries that came back after another had taken over, since the start.
+    /// Attempts that ended after their lease had passed to another, since the start.
     pub late_attempts: u64,
 }
 
@@ -77,34 +80,34 @@ impl Histograms {
         Self {
             request_seconds: histogram(
                 "hookgate_request_seconds",
-                "From the head of a request to the end of its answer.",
+                "Time from the head of a request to the end of its response.",
                 "route",
                 REQUEST_SECONDS,
             ),
             verify_seconds: histogram(
                 "hookgate_verify_seconds",
-                "The verdict, after the body was there.",
+                "CPU time of verification, after the body has arrived.",
                 "route",
                 VERIFY_SECONDS,
             ),
             signature_age: histogram(
                 "hookgate_signature_age_seconds",
-                "How old signed times are on arrival; one ahead of the gate's clock counts as 0.",
+                "Age of signed times on arrival. A time ahead of the gateway's clock counts as 0.",
                 "route",
                 AGE_SECONDS,
             ),
             upstream_seconds: histogram(
                 "hookgate_upstream_seconds",
-                "From connecting to the end of the upstream's answer.",
+                "Time from connecting to the end of the upstream's response.",
                 "upstream",
                 REQUEST_SECONDS,
             ),
         }
     }
 
-    pub(super) fn of_route(&self, name: &str) -> RouteSeen {
+    pub(super) fn of_route(&self, name: &str) -> RouteCounters {
         let of = |vec: &HistogramVec| vec.with_label_values(&[name]);
-        RouteSeen::new(
+        RouteCounters::new(
             of(&self.request_seconds),
             of(&self.verify_seconds),
             of(&self.signature_age),
@@ -124,7 +127,7 @@ fn histogram(name: &str, help: &str, label: &str, buckets: &[f64]) -> HistogramV
     .expect("a valid metric")
 }
 
-/// Families made for one scrape from counters of our own.
+/// The metric families of one scrape, made from the gateway's own counters.
 struct Families(Vec<MetricFamily>);
 
 impl Families {
@@ -160,6 +163,10 @@ impl Families {
         self.0.extend(gauge.collect());
     }
 
+    fn collect(&mut self, collector: &impl Collector) {
+        self.0.extend(collector.collect());
+    }
+
     fn total(&mut self, name: &str, help: &str, value: u64) {
         self.counter(name, help, &[], [(vec![], value)]);
     }
@@ -167,14 +174,22 @@ impl Families {
     fn level(&mut self, name: &str, help: &str, value: u64) {
         self.gauge(name, help, &[], [(vec![], float(value))]);
     }
+
+    /// Adds a gauge that is 1 for each name with `true`.
+    fn flags(&mut self, name: &str, help: &str, label: &str, values: &[(Arc<str>, bool)]) {
+        let values = values
+            .iter()
+            .map(|(name, is_set)| (vec![&**name], float(u64::from(*is_set))));
+        self.gauge(name, help, &[label], values);
+    }
 }
 
 pub(super) fn text(telemetry: &Telemetry, gauges: &Gauges) -> String {
     let mut families = Families(Vec::new());
-    of_requests(telemetry, &mut families);
-    of_state(gauges, &mut families);
-    of_alarms(telemetry, gauges, &mut families);
-    of_config(telemetry, gauges, &mut families);
+    requests::add(telemetry, &mut families);
+    state::add(gauges, &mut families);
+    add_alarms(telemetry, gauges, &mut families);
+    add_config(telemetry, gauges, &mut families);
     let mut families = families.0;
     families.retain(|family| !family.get_metric().is_empty());
     families.sort_by(|a, b| a.name().cmp(b.name()));
@@ -183,129 +198,8 @@ pub(super) fn text(telemetry: &Telemetry, gauges: &Gauges) -> String {
         .unwrap_or_default()
 }
 
-fn of_requests(telemetry: &Telemetry, families: &mut Families) {
-    let routes = telemetry.routes.read();
-    let named = routes.iter().map(|(name, seen)| (&**name, &**seen));
-    let all: Vec<_> = named.chain([(NO_ROUTE, &telemetry.unrouted)]).collect();
-    let requests = all.iter().flat_map(|(route, seen)| {
-        // refusals that never happened would be hundreds of lines
-        let seen = seen
-            .totals()
-            .filter(|(outcome, total)| *total > 0 || (!outcome.is_refusal() && *route != NO_ROUTE));
-        seen.map(|(outcome, total)| (vec![*route, outcome.label()], total))
-            .collect::<Vec<_>>()
-    });
-    families.counter(
-        "hookgate_requests_total",
-        "Requests by what became of them.",
-        &["route", "outcome"],
-        requests,
-    );
-    let secrets: Vec<_> = all
-        .iter()
-        .flat_map(|(route, seen)| {
-            seen.secrets()
-                .into_iter()
-                .map(|(name, seen)| (*route, name, seen.matches))
-        })
-        .collect();
-    families.counter(
-        "hookgate_secret_matches_total",
-        "Authentic requests by the secret that matched.",
-        &["route", "secret"],
-        secrets
-            .iter()
-            .map(|(route, name, matches)| (vec![*route, &**name], *matches)),
-    );
-    let late = all
-        .iter()
-        .filter(|(route, _)| *route != NO_ROUTE)
-        .map(|(route, seen)| (vec![*route], seen.late_retries()));
-    let help =
-        "Retries that were accepted although their signed time was older than the tolerance.";
-    families.counter("hookgate_late_retries_total", help, &["route"], late);
-    let would_refuse: Vec<_> = all
-        .iter()
-        .flat_map(|(route, seen)| {
-            seen.would_refuse()
-                .into_iter()
-                .map(|(code, count)| (vec![*route, code], count))
-        })
-        .collect();
-    let help = "Requests that a route with `mode: observe` let in and would have refused.";
-    families.counter(
-        "hookgate_would_refuse_total",
-        help,
-        &["route", "code"],
-        would_refuse,
-    );
-    let Histograms {
-        request_seconds,
-        verify_seconds,
-        signature_age,
-        upstream_seconds,
-    } = &telemetry.histograms;
-    for histogram in [
-        request_seconds,
-        verify_seconds,
-        signature_age,
-        upstream_seconds,
-    ] {
-        families.0.extend(histogram.collect());
-    }
-    let skew = telemetry.skew();
-    let seen = (skew.samples > 0).then_some((vec![], skew.seconds));
-    let help =
-        "How far signed times are behind the gate's clock, the median of late; negative: ahead.";
-    families.gauge("hookgate_clock_skew_seconds", help, &[], seen);
-    families.total(
-        "hookgate_malformed_total",
-        "Requests so malformed that they were refused before anything else.",
-        log::malformed(),
-    );
-    families.total(
-        "hookgate_library_warnings_total",
-        "Warnings of libraries; their text is not logged.",
-        log::silenced(),
-    );
-    families.total(
-        "hookgate_lost_claims_total",
-        "Deliveries that took so long that a duplicate was handed on as well.",
-        telemetry.lost_claims.load(Ordering::Relaxed),
-    );
-    for (name, help, label, counts) in [
-        (
-            "hookgate_attempts_total",
-            "Tries of deliveries that waited, by what they came to.",
-            "outcome",
-            telemetry.attempts.by_outcome(),
-        ),
-        (
-            "hookgate_attempts_settled_total",
-            "Tries of deliveries that waited, by what followed.",
-            "after",
-            telemetry.attempts.by_after(),
-        ),
-    ] {
-        let values = counts
-            .iter()
-            .map(|((route, word), count)| (vec![&**route, *word], *count));
-        families.counter(name, help, &["route", label], values);
-    }
-    families.total(
-        "hookgate_not_recorded_total",
-        "Deliveries that `record` asks to keep and the store did not take.",
-        telemetry.unrecorded.load(Ordering::Relaxed),
-    );
-    families.total(
-        "hookgate_log_lines_dropped_total",
-        "Log lines dropped because nobody took them.",
-        telemetry.lines.dropped(),
-    );
-}
-
-/// Every alarm there can be, so that one that was never raised is 0.
-fn of_alarms(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
+/// Adds every alarm that exists, so that one that was never raised is 0.
+fn add_alarms(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     let raised = telemetry.alarms();
     let is_raised = |code, route: Option<&str>| {
         raised
@@ -334,140 +228,7 @@ fn of_alarms(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     );
 }
 
-fn of_state(gauges: &Gauges, families: &mut Families) {
-    families.level(
-        "hookgate_ledger_entries",
-        "Delivery IDs remembered.",
-        gauges.ledger_entries,
-    );
-    families.level(
-        "hookgate_ledger_bytes",
-        "Memory of the ledger.",
-        gauges.ledger_bytes,
-    );
-    families.total(
-        "hookgate_ledger_forgotten_early_total",
-        "Delivery IDs forgotten before their time, for want of room.",
-        gauges.forgotten_early,
-    );
-    families.level(
-        "hookgate_ledger_unsaved",
-        "Delivery IDs that are not in the store yet.",
-        gauges.ledger_unsaved,
-    );
-    families.level(
-        "hookgate_in_flight_bytes",
-        "Bytes of bodies held.",
-        gauges.in_flight_bytes,
-    );
-    families.level(
-        "hookgate_connections",
-        "Connections of senders.",
-        gauges.connections,
-    );
-    families.counter(
-        "hookgate_connections_refused_total",
-        "Connections closed before their first request, by reason.",
-        &["reason"],
-        gauges
-            .turned_away
-            .iter()
-            .map(|(why, count)| (vec![*why], *count)),
-    );
-    families.counter(
-        "hookgate_accept_errors_total",
-        "Connections that the system did not give to the gateway, by cause.",
-        &["cause"],
-        gauges
-            .accept_errors
-            .iter()
-            .map(|(cause, count)| (vec![*cause], *count)),
-    );
-    families.gauge(
-        "hookgate_route_not_enforcing",
-        "1 while the route lets in what is not authentic.",
-        &["route"],
-        gauges
-            .enforcing
-            .iter()
-            .map(|(name, enforces)| (vec![&**name], float(u64::from(!enforces)))),
-    );
-    families.gauge(
-        "hookgate_upstream_breaker_open",
-        "1 while nothing is sent to the upstream, because it could not be reached.",
-        &["upstream"],
-        gauges
-            .breakers
-            .iter()
-            .map(|(name, open)| (vec![&**name], float(u64::from(*open)))),
-    );
-    families.gauge(
-        "hookgate_route_breaker_open",
-        "1 while nothing of the route is sent, because its handler did not answer in time.",
-        &["route"],
-        gauges
-            .handlers
-            .iter()
-            .map(|(name, open)| (vec![&**name], float(u64::from(*open)))),
-    );
-    for (name, help, counts) in [
-        (
-            "hookgate_queue_waiting",
-            "Deliveries that wait for a try.",
-            &gauges.waiting,
-        ),
-        (
-            "hookgate_queue_dead",
-            "Dead deliveries: their attempts are exhausted.",
-            &gauges.dead,
-        ),
-        (
-            "hookgate_queue_cancelled",
-            "Cancelled deliveries.",
-            &gauges.cancelled,
-        ),
-    ] {
-        families.gauge(
-            name,
-            help,
-            &["route"],
-            counts
-                .iter()
-                .map(|(route, count)| (vec![&**route], float(*count))),
-        );
-    }
-    families.gauge(
-        "hookgate_queue_paused",
-        "1 while the queue of the route pauses, because its app is away or has too much to do.",
-        &["route"],
-        gauges
-            .paused
-            .iter()
-            .map(|(name, paused)| (vec![&**name], float(u64::from(*paused)))),
-    );
-    families.level(
-        "hookgate_store_bytes",
-        "Bytes of the store's files.",
-        gauges.store_bytes,
-    );
-    families.level(
-        "hookgate_store_writes_waiting",
-        "Writes that wait for the disk.",
-        gauges.store_writes_waiting,
-    );
-    families.total(
-        "hookgate_late_attempts_total",
-        "Tries that came back after another had taken over.",
-        gauges.late_attempts,
-    );
-    families.level(
-        "hookgate_store_alarm",
-        "1 while the store needs somebody to look at it.",
-        u64::from(gauges.store_alarm),
-    );
-}
-
-fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
+fn add_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     let config = &telemetry.config;
     let reloads = [
         (vec!["accepted"], &config.accepted),
@@ -476,26 +237,26 @@ fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     let reloads = reloads.map(|(labels, count)| (labels, count.load(Ordering::Relaxed)));
     families.counter(
         "hookgate_reloads_total",
-        "Reloads by result.",
+        "Reloads of the config, by result.",
         &["result"],
         reloads,
     );
     families.gauge(
         "hookgate_config_info",
-        "The hash over all that the config was read from.",
+        "The hash over all files and variables of the config.",
         &["hash"],
         [(vec![&*gauges.hash], 1.0)],
     );
     families.level(
         "hookgate_config_generation",
-        "The config that requests run on.",
+        "The generation of the config in use.",
         config.generation.load(Ordering::Relaxed),
     );
     let loaded =
         std::time::Duration::from_millis(config.loaded_ms.load(Ordering::Relaxed)).as_secs_f64();
     families.gauge(
         "hookgate_config_loaded_timestamp_seconds",
-        "When it was loaded.",
+        "Unix time at which the config in use was loaded.",
         &[],
         [(vec![], loaded)],
     );
@@ -507,12 +268,12 @@ fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     );
     families.level(
         "hookgate_secret_stale",
-        "Secret files that hold no usable text; their last good text counts.",
+        "Secret files without a usable secret. Their last good secret stays in use.",
         gauges.stale_secrets,
     );
     families.level(
         "hookgate_certificate_stale",
-        "Certificates whose files hold no valid pair; the last good one counts.",
+        "Certificates whose files have no valid pair. The last good pair stays in use.",
         gauges.stale_certificates,
     );
     let seconds = |end: SystemTime| {
@@ -522,7 +283,7 @@ fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     };
     families.gauge(
         "hookgate_certificate_not_after_seconds",
-        "When the certificate in use expires, in seconds since the Unix epoch.",
+        "Unix time at which the certificate in use expires.",
         &["certificate"],
         gauges
             .certificates
@@ -531,7 +292,7 @@ fn of_config(telemetry: &Telemetry, gauges: &Gauges, families: &mut Families) {
     );
 }
 
-/// Exact up to 2^53.
+/// Converts a count to a float; exact up to 2^53.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a gauge is a float; counts stay far below 2^53"

@@ -1,4 +1,4 @@
-//! How one request looks in the log.
+//! The log line of a request.
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -8,19 +8,14 @@ use serde::Serialize;
 
 use super::LogFormat;
 use super::record::{Cut, Ended, Facts, shown};
+use crate::clock::rfc3339;
+use crate::units::saturating;
 
 /// Characters of a method that are shown: senders make up their own.
 pub(super) const METHOD_SHOWN: usize = 32;
 
 /// Characters of a certificate's name that are shown.
 const SUBJECT_SHOWN: usize = 128;
-
-/// RFC 3339 in UTC with milliseconds.
-pub fn rfc3339(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at)
-        .map(|at| format!("{at:.3}"))
-        .unwrap_or_default()
-}
 
 /// The fields of a line, in their order.
 #[derive(Serialize)]
@@ -67,7 +62,7 @@ struct Line<'a> {
     attempts: Option<u32>,
 }
 
-/// The line of a request that ended at `at`, with its newline.
+/// Formats the line of a request that ended at `at`, with its newline.
 pub(super) fn of_request(
     format: LogFormat,
     facts: &Facts,
@@ -120,8 +115,8 @@ pub(super) fn of_request(
         skew_ms: facts.skew_ms,
         bytes: facts.body_bytes,
         answer_bytes: facts.answer_bytes,
-        verify_us: facts.verify_time.map(|took| whole(took.as_micros())),
-        upstream_ms: facts.upstream_time.map(|took| whole(took.as_millis())),
+        verify_us: facts.verify_time.map(|took| saturating(took.as_micros())),
+        upstream_ms: facts.upstream_time.map(|took| saturating(took.as_millis())),
         attempts: (facts.attempts > 0).then_some(facts.attempts),
     };
     match format {
@@ -130,7 +125,7 @@ pub(super) fn of_request(
     }
 }
 
-/// The line that stands for `count` refusals of the second before, with its newline.
+/// Formats the line that stands for `count` refusals of the second before, with its newline.
 pub(super) fn of_held(
     format: LogFormat,
     route: &str,
@@ -171,6 +166,16 @@ pub(super) fn json(line: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
+/// Appends a field to a line for people. A value with blanks is quoted, so that a blank does not look like its end.
+pub(super) fn push_field(text: &mut String, name: &str, value: &str) {
+    text.push_str(name);
+    if value.contains(|c: char| c == ' ' || c == '"' || c.is_control()) {
+        text.push_str(&format!("{value:?}"));
+    } else {
+        text.push_str(value);
+    }
+}
+
 fn pretty(line: &Line<'_>) -> Vec<u8> {
     let mut text = format!(
         "{} {:5} {} {}",
@@ -194,13 +199,7 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
     ];
     for (name, value) in more {
         if let Some(value) = value {
-            text.push_str(name);
-            // a blank in a value must not look like the end of it
-            if value.contains([' ', '"']) {
-                text.push_str(&format!("{value:?}"))
-            } else {
-                text.push_str(value)
-            }
+            push_field(&mut text, name, value);
         }
     }
     let mut tail = || {
@@ -224,8 +223,4 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
     tail().unwrap_or_default();
     text.push('\n');
     text.into_bytes()
-}
-
-fn whole(number: u128) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What the gate says of itself, and the bridge that keeps the records of libraries out of it: they hold pieces of requests.
+//! The gateway's log about itself. The log records of libraries are counted and dropped, since they contain parts of requests.
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
 use std::sync::OnceLock;
@@ -11,13 +11,14 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::LogFormat;
+use super::event_line::EventLines;
 use super::sink::Sink;
 
 /// The variable that says what is logged, such as `debug` or `hookgate::config=debug`.
 const FILTER: &str = "HOOKGATE_LOG";
-/// Where the proxy library tells, at `debug`, that it refused a request before any hook of ours.
+/// The modules of the proxy library that log, at `debug`, that they refused a request before any hook of the gateway.
 const REFUSING: [&str; 2] = ["pingora_proxy", "pingora_core::protocols::http::v2::server"];
-/// How such a record begins.
+/// The beginnings of such a record.
 const REFUSED: [&str; 3] = [
     "Fail to proxy: Downstream InvalidHTTPHeader",
     "rejecting downstream h2 request",
@@ -26,10 +27,10 @@ const REFUSED: [&str; 3] = [
 /// Bytes of a record that are looked at.
 const LOOKED_AT: usize = 64;
 
-/// How long the end waits for a reader of the log.
+/// The longest wait for a reader of the log at the end.
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
-/// A reader that does not read its pipe must not hold up the gate.
+/// The sink of stderr. A reader that does not read its pipe must not hold up the gateway.
 static SINK: OnceLock<Sink> = OnceLock::new();
 static MALFORMED: AtomicU64 = AtomicU64::new(0);
 static SILENCED: AtomicU64 = AtomicU64::new(0);
@@ -58,20 +59,19 @@ pub fn init(format: LogFormat) -> Result<(), CannotLog> {
     let sink = Sink::spawn(stderr(), |_, _| {}).map_err(|error| CannotLog(error.to_string()))?;
     let sink = SINK.get_or_init(|| sink);
     let ours = filter_fn(|metadata| is_ours(metadata.target()));
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(move || Line {
-            sink,
-            bytes: Vec::new(),
-        })
-        .with_ansi(stderr().is_terminal());
-    let registry = tracing_subscriber::registry().with(filter).with(ours);
-    let set = match format {
-        LogFormat::Json => tracing::subscriber::set_global_default(registry.with(layer.json())),
-        LogFormat::Pretty => tracing::subscriber::set_global_default(registry.with(layer)),
+    let lines = EventLines {
+        sink,
+        format,
+        is_coloured: stderr().is_terminal(),
     };
-    set.map_err(|error| CannotLog(error.to_string()))?;
+    let subscriber = tracing_subscriber::registry()
+        .with(filter)
+        .with(ours)
+        .with(lines);
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|error| CannotLog(error.to_string()))?;
     log::set_boxed_logger(Box::new(Bridge)).map_err(|error| CannotLog(error.to_string()))?;
-    // malformed requests are told at this level
+    // the proxy library logs malformed requests at this level
     log::set_max_level(LevelFilter::Debug);
     Ok(())
 }
@@ -87,29 +87,6 @@ fn is_ours(target: &str) -> bool {
     target
         .strip_prefix(env!("CARGO_CRATE_NAME"))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-}
-
-/// One line on its way to the sink, whole.
-struct Line {
-    sink: &'static Sink,
-    bytes: Vec<u8>,
-}
-
-impl std::io::Write for Line {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.sink.take(&self.bytes);
-    }
 }
 
 /// Logging cannot be set up.
@@ -154,7 +131,7 @@ fn tells_of_a_refusal(record: &Record<'_>) -> bool {
         .any(|refused| text.starts_with(refused.as_bytes()))
 }
 
-/// Takes the first bytes of a text, then stops whoever writes it.
+/// Copies the first bytes of a text, then stops the formatter with an error.
 struct Start([u8; LOOKED_AT], usize);
 
 impl Write for Start {

@@ -1,7 +1,8 @@
-//! What is seen of requests: one record each, from which log line, metrics and recent refusals are made.
+//! Logs, metrics and recent refusals of requests. Each request has one record, from which all of them are made.
 mod alarms;
 mod attempts;
 pub mod counters;
+mod event_line;
 mod expose;
 mod line;
 pub mod log;
@@ -30,11 +31,10 @@ use prometheus::{Histogram, HistogramVec};
 use crate::alarm::Alarm;
 use crate::clock::{Clock, Now};
 pub use crate::telemetry::counters::Hour;
-use crate::telemetry::counters::{RouteSeen, When};
+use crate::telemetry::counters::{RouteCounters, When};
 pub use alarms::RouteSums;
-pub use attempts::{After, AttemptSeen};
+pub use attempts::{After, AttemptEvent};
 pub use expose::Gauges;
-pub use line::rfc3339;
 pub use observed::{Observation, Verdict, WouldRefuse};
 use outcome::Outcome;
 use recent::Recent;
@@ -44,12 +44,12 @@ use tail::Tail;
 pub use tail::{TailEntry, TailEvent, Tailed};
 use writer::Lines;
 
-/// Signed times that the skew is taken from.
+/// Signed times that the skew is computed from.
 const SKEW_SAMPLES: usize = 256;
 /// The route label of a request that no route matched.
 const NO_ROUTE: &str = "-";
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line.
@@ -58,27 +58,27 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// Which requests get a log line.
+/// The requests that get a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogRequests {
     /// Every one.
     All,
-    /// Those not let through.
+    /// Requests that were not let through.
     Refused,
     /// None; metrics count them.
     None,
 }
 
-/// What is logged of requests.
+/// The settings of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPolicy {
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Which requests get one.
+    /// The requests that get one.
     pub requests: LogRequests,
 }
 
-/// How far the signed times of late are behind the gate's clock.
+/// The distance of recent signed times from the gateway's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Skew {
     /// The median, in seconds; negative: providers are ahead. 0 without samples.
@@ -87,24 +87,24 @@ pub struct Skew {
     pub samples: usize,
 }
 
-/// All that is seen of the gate. Shared by every request; outlives reloads.
+/// All telemetry of the gateway. Shared by every request; survives reloads.
 pub struct Telemetry {
     clock: Arc<dyn Clock>,
     began: Instant,
     lines: Lines,
-    routes: RwLock<HashMap<Arc<str>, Arc<RouteSeen>>>,
-    unrouted: RouteSeen,
+    routes: RwLock<HashMap<Arc<str>, Arc<RouteCounters>>>,
+    unrouted: RouteCounters,
     upstreams: RwLock<HashMap<Arc<str>, Histogram>>,
     histograms: Histograms,
     recent: Recent,
     skews: Mutex<Skews>,
     lost_claims: AtomicU64,
     attempts: attempts::Attempts,
-    /// Outcomes of deliveries that should have been kept on record and were not.
+    /// Outcomes of deliveries that should have been recorded and were not.
     unrecorded: AtomicU64,
-    config: ConfigSeen,
+    config: ConfigState,
     tail: Tail,
-    /// Those that are raised now.
+    /// The alarms that are raised now.
     alarms: ArcSwap<Vec<Alarm>>,
 }
 
@@ -123,7 +123,7 @@ struct Skews {
 }
 
 #[derive(Debug, Default)]
-struct ConfigSeen {
+struct ConfigState {
     generation: AtomicU64,
     loaded_ms: AtomicU64,
     accepted: AtomicU64,
@@ -132,7 +132,7 @@ struct ConfigSeen {
 }
 
 impl Telemetry {
-    /// Telemetry that writes log lines to `out`, by a thread of its own.
+    /// Creates telemetry that writes log lines to `out`, from a thread of its own.
     pub fn new(
         policy: LogPolicy,
         clock: Arc<dyn Clock>,
@@ -153,7 +153,7 @@ impl Telemetry {
             lost_claims: AtomicU64::new(0),
             attempts: attempts::Attempts::default(),
             unrecorded: AtomicU64::new(0),
-            config: ConfigSeen::default(),
+            config: ConfigState::default(),
             alarms: ArcSwap::default(),
         })
     }
@@ -167,7 +167,7 @@ impl Telemetry {
         }
     }
 
-    /// A config was taken: the first one, or a reload.
+    /// Records that a config is in use: the first one, or a reload.
     pub fn reloaded(&self, generation: u64, loaded_at: SystemTime) {
         if self.config.generation.swap(generation, Ordering::Relaxed) > 0 {
             self.config.accepted.fetch_add(1, Ordering::Relaxed);
@@ -178,7 +178,7 @@ impl Telemetry {
         self.config.last_failed.store(false, Ordering::Relaxed);
     }
 
-    /// A reload was refused.
+    /// Records that a reload was refused.
     pub fn reload_refused(&self) {
         self.config.refused.fetch_add(1, Ordering::Relaxed);
         self.config.last_failed.store(true, Ordering::Relaxed);
@@ -194,7 +194,7 @@ impl Telemetry {
         self.recent.last(limit)
     }
 
-    /// The counts of the last hour on a route.
+    /// Returns the counts of the last hour on a route.
     pub fn hour(&self, route: &str) -> Hour {
         let minute = self.minute(self.clock.now());
         self.find(route)
@@ -207,7 +207,7 @@ impl Telemetry {
         self.find(route).map_or(0, |seen| seen.late_retries())
     }
 
-    /// The secrets that matched on a route since the start, and when last.
+    /// Returns the secrets that matched on a route since the start, each with the time of its last match.
     pub fn secrets(&self, route: &str) -> Vec<(Arc<str>, SystemTime)> {
         let secrets = self
             .find(route)
@@ -232,12 +232,12 @@ impl Telemetry {
             .for_each(|(_, seen)| seen.enforce());
     }
 
-    /// What was seen on a route since it observes; `None`: it enforces.
+    /// Returns the observation of a route since it observes. `None`: it enforces.
     pub fn observation(&self, route: &str) -> Option<Observation> {
         self.find(route).and_then(|seen| seen.observation())
     }
 
-    /// How far the signed times of the last requests are behind the gate's clock.
+    /// Returns the distance of recent signed times from the gateway's clock.
     pub fn skew(&self) -> Skew {
         let mut sorted = self.skews.lock().milliseconds.clone();
         sorted.sort_unstable();
@@ -249,7 +249,7 @@ impl Telemetry {
         }
     }
 
-    /// All metrics as text, with what only the caller knows.
+    /// Returns all metrics as text. `gauges` are the values that only the caller knows.
     pub fn metrics_text(&self, gauges: &Gauges) -> String {
         expose::text(self, gauges)
     }
@@ -259,8 +259,8 @@ impl Telemetry {
         self.lines.flush();
     }
 
-    /// A delivery that waited was tried.
-    pub fn attempted(&self, seen: &AttemptSeen<'_>) {
+    /// Records an attempt of a queued delivery.
+    pub fn attempted(&self, seen: &AttemptEvent<'_>) {
         self.attempts.count(seen);
         self.upstream(seen.upstream)
             .observe(seen.took.as_secs_f64());
@@ -269,17 +269,17 @@ impl Telemetry {
         self.tail.attempt(seen, now);
     }
 
-    /// What ended after the line of number `after`, at most so many; without it, from now on.
+    /// Returns at most `most` lines after the one of number `after`. Without `after`, starts watching from now on.
     pub fn tail(&self, after: Option<u64>, most: usize) -> Tailed {
         self.tail.look(after, most, self.clock.now())
     }
 
-    /// Which gate it is: the numbers of [`Self::tail`] begin anew with each.
+    /// Returns the number of this run. The numbers of [`Self::tail`] begin again with each run.
     pub fn run(&self) -> u64 {
         self.tail.run()
     }
 
-    /// What became of a delivery is not on record, as its route would have it.
+    /// Counts an outcome that the route's `record` asks for and that could not be stored.
     pub fn not_recorded(&self) {
         self.unrecorded.fetch_add(1, Ordering::Relaxed);
     }
@@ -317,11 +317,11 @@ impl Telemetry {
         now.mono.saturating_duration_since(self.began).as_secs() / 60
     }
 
-    fn find(&self, name: &str) -> Option<Arc<RouteSeen>> {
+    fn find(&self, name: &str) -> Option<Arc<RouteCounters>> {
         self.routes.read().get(name).cloned()
     }
 
-    fn route(&self, name: &Arc<str>) -> Arc<RouteSeen> {
+    fn route(&self, name: &Arc<str>) -> Arc<RouteCounters> {
         if let Some(seen) = self.find(name) {
             return seen;
         }
@@ -371,17 +371,17 @@ pub struct Record {
 }
 
 impl Record {
-    /// What is known so far.
+    /// Returns the facts known so far.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// What is known so far, to be added to.
+    /// Returns the facts known so far, to add to them.
     pub fn facts_mut(&mut self) -> &mut Facts {
         &mut self.facts
     }
 
-    /// The request ended.
+    /// Closes the record of a request that ended.
     pub fn close(mut self, ended: Ended) {
         self.closed = true;
         self.telemetry.settle(&self.facts, ended);

@@ -1,4 +1,5 @@
-//! What a route that observes would have refused: how often, when last, and who sent it. Bounded, whoever sends what.
+//! The requests that a route with `mode: observe` would have refused: counts, the last time, and the senders. Memory is bounded, whatever
+//! is sent.
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -9,13 +10,13 @@ use http::header::USER_AGENT;
 use super::record::shown;
 use crate::verify::NotAuthentic;
 
-/// Clients, and kinds of clients, that are told apart for each code.
+/// Clients, and kinds of clients, that are distinguished for each code.
 const TOLD_APART: usize = 4;
 /// Characters of a `User-Agent` that are shown.
 const AGENT_SHOWN: usize = 40;
 /// A word of a `User-Agent` that is as long and has digits among its letters may be anything, a key included.
 const SUSPECT: usize = 20;
-/// What people try an endpoint with.
+/// The names by which tools for manual requests identify themselves.
 const TOOLS: [&str; 8] = [
     "curl",
     "Wget",
@@ -27,16 +28,16 @@ const TOOLS: [&str; 8] = [
     "axios",
 ];
 
-/// What the verification of a request on a route that observes came to.
+/// The verdict about a request on a route that observes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is authentic.
     Authentic,
     /// It would have been refused.
     WouldRefuse {
-        /// Why.
+        /// The reason.
         why: NotAuthentic,
-        /// What the sender calls itself, cleaned for showing.
+        /// The sender's `User-Agent`, cleaned for showing.
         agent: Option<Box<str>>,
     },
 }
@@ -50,7 +51,7 @@ impl Verdict {
         }
     }
 
-    /// The code of the refusal that it would have been.
+    /// Returns the code of the refusal that it would have been.
     pub fn would_refuse(&self) -> Option<&'static str> {
         match self {
             Self::Authentic => None,
@@ -59,7 +60,7 @@ impl Verdict {
     }
 }
 
-/// The first word of `User-Agent`, cut; not shown if it could be a key.
+/// Returns the first word of `User-Agent`, cut to a length. Returns nothing if it could be a key.
 fn agent(headers: &HeaderMap) -> Option<Box<str>> {
     let word = headers
         .get(USER_AGENT)?
@@ -77,32 +78,32 @@ fn agent(headers: &HeaderMap) -> Option<Box<str>> {
     Some(shown(word, AGENT_SHOWN))
 }
 
-/// What was seen on a route since it observes.
+/// The observation of a route since it observes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// Since when; at the earliest since the start of the gate.
+    /// The time since which it observes; at the earliest the start of the gateway.
     pub since: SystemTime,
     /// Authentic requests.
     pub authentic: u64,
-    /// When the last one was.
+    /// The time of the last one.
     pub last_authentic_at: Option<SystemTime>,
-    /// Those that would have been refused, by code.
+    /// Requests that would have been refused, by code.
     pub refused: BTreeMap<&'static str, WouldRefuse>,
 }
 
 /// Requests that would have been refused with one code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WouldRefuse {
-    /// How many.
+    /// The number of requests.
     pub count: u64,
-    /// When the last one was.
+    /// The time of the last one.
     pub last_at: SystemTime,
     clients: Few<IpAddr>,
     agents: Few<Option<Box<str>>>,
 }
 
 impl WouldRefuse {
-    /// Who sent them, in a few words.
+    /// Describes the senders in a few words.
     pub fn hint(&self, code: &str) -> String {
         let agent = match (self.agents.last.as_slice(), self.agents.more) {
             ([only], false) => Some(only.as_deref()),
@@ -164,7 +165,7 @@ impl<T: PartialEq> Few<T> {
     }
 }
 
-/// What is kept of one route.
+/// The observation of one route, while it observes.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     /// Since the start, by code; never less than before.
@@ -184,7 +185,7 @@ impl Observed {
         });
     }
 
-    /// The route enforces.
+    /// Ends the observation: the route enforces.
     pub(super) fn end(&mut self) {
         self.now = None;
     }

@@ -75,7 +75,7 @@ impl Recent {
         entries.push_back(entry);
     }
 
-    /// The last `limit`, newest first.
+    /// Returns the last `limit` refusals, newest first.
     pub(super) fn last(&self, limit: usize) -> Vec<RefusedRequest> {
         let entries = self.0.lock();
         entries.iter().rev().take(limit).map(Entry::shown).collect()

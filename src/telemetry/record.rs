@@ -4,20 +4,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, Method, StatusCode};
-use sha2::{Digest, Sha256};
 
 use super::observed::Verdict;
 use crate::clock::{Now, unix_ms};
+use crate::headers::shown_id;
 use crate::refusal::Refusal;
 use crate::request::{Client, ClientCertificate, REQUEST_ID, RequestHead, RequestId};
 use crate::verify::{Cleared, Refused, SecretLocations};
 
 /// Characters of a path that are shown.
 const PATH_SHOWN: usize = 1024;
-/// Characters of a sender's own request ID that are taken over.
+/// Characters of a sender's own request ID that are logged.
 const SENDER_ID_SHOWN: usize = 128;
-/// Characters of a delivery ID that are shown; a longer one is shown as its hash.
-const DELIVERY_ID_SHOWN: usize = 256;
 /// Characters of an event type that are shown.
 const EVENT_SHOWN: usize = 128;
 
@@ -47,19 +45,19 @@ pub enum Ended {
     Abandoned,
 }
 
-/// Why a delivery came into the queue.
+/// The reason for which a delivery was put into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// Its route queues.
     Queued,
-    /// The app could not take it within the request.
+    /// The upstream could not take it within the request.
     Spilled,
     /// It is a duplicate of one that was dead or cancelled, which goes again.
     Revived,
 }
 
 impl Taken {
-    /// As log and metrics say it.
+    /// Returns the code for log and metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -69,7 +67,7 @@ impl Taken {
     }
 }
 
-/// What ended a stream before its end.
+/// The cause that ended a stream before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// The sender went away: how server-sent events end.
@@ -81,7 +79,7 @@ pub enum Cut {
 }
 
 impl Cut {
-    /// As the log says it.
+    /// Returns the code for the log.
     pub fn code(self) -> &'static str {
         match self {
             Self::SenderLeft => "sender_left",
@@ -91,10 +89,10 @@ impl Cut {
     }
 }
 
-/// What is known of one request, filled as it goes; closed by [`super::Record::close`].
+/// The facts known of one request, filled as it proceeds; closed by [`super::Record::close`].
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// The gate's own ID of it.
+    /// The gateway's own ID of it.
     pub request_id: RequestId,
     /// The sender's own `X-Request-Id`, if it is printable and short.
     pub sender_request_id: Option<Box<str>>,
@@ -106,11 +104,11 @@ pub struct Facts {
     pub method: Method,
     /// The path, never the query; unprintable bytes escaped.
     pub path: Box<str>,
-    /// Who sent it.
+    /// The sender.
     pub client: Client,
     /// The verified certificate of its connection.
     pub certificate: Option<Arc<ClientCertificate>>,
-    /// When its head was complete.
+    /// The time at which its head was complete.
     pub received_at: SystemTime,
     /// The same on the monotonic clock.
     pub received_mono: Instant,
@@ -124,7 +122,7 @@ pub struct Facts {
     pub delivery_id: Option<Box<str>>,
     /// The event type, cleaned for showing.
     pub event_type: Option<Box<str>>,
-    /// How far the signed time was behind the gate's clock, in milliseconds; negative: ahead.
+    /// The distance of the signed time from the gateway's clock, in milliseconds; negative: ahead.
     pub skew_ms: Option<i64>,
     /// CPU-bound time spent on the verdict after the body was there.
     pub verify_time: Option<Duration>,
@@ -132,22 +130,22 @@ pub struct Facts {
     pub upstream_time: Option<Duration>,
     /// The name of the upstream it was handed to.
     pub upstream: Option<Arc<str>>,
-    /// How many times the upstream was tried.
+    /// The number of attempts at the upstream.
     pub attempts: u32,
     /// The commit came too late: another took the claim over.
     pub lost_claim: bool,
     /// It is older than the tolerance, and was accepted as a retry of a request that was not delivered.
     pub late_retry: bool,
-    /// What a code that stands for much was about here, in our own words.
+    /// The exact reason behind a code that covers several, in the gateway's own words.
     pub why: Option<&'static str>,
-    /// On a route that observes: what the verification came to.
+    /// The verdict, on a route that observes.
     pub verdict: Option<Verdict>,
     /// Whether the route declares the `User-Agent` to be a secret.
     hides_agent: bool,
 }
 
 impl Facts {
-    /// What the head of a request tells, before a route is known. `raw_target` is the target as it came; of it the path alone is kept.
+    /// Creates the facts of a request's head, before a route is known. Of `raw_target`, the target as received, only the path is stored.
     pub fn new(
         request_id: RequestId,
         method: &Method,
@@ -191,7 +189,7 @@ impl Facts {
         }
     }
 
-    /// The route was found.
+    /// Records the route.
     pub fn of_route(&mut self, name: &Arc<str>, provider: Option<&Arc<str>>) {
         self.route = Some(Arc::clone(name));
         self.provider = provider.map(Arc::clone);
@@ -205,7 +203,7 @@ impl Facts {
         self.hides_agent = secrets.has_header(&USER_AGENT);
     }
 
-    /// The head was refused by its route.
+    /// Records the reason for which the route refused the head.
     pub fn of_refused_head(&mut self, refusal: Refusal, head: &RequestHead) {
         let why = if head.target.contains(&b'`') {
             "the target"
@@ -215,18 +213,18 @@ impl Facts {
         self.why = (refusal == Refusal::Malformed).then_some(why);
     }
 
-    /// The route observes, and the request goes on although it is not authentic.
+    /// Records that the route observes and lets the request through although it is not authentic.
     pub fn would_refuse(&mut self, refused: &Refused) {
         let headers = (!self.hides_agent).then_some(&refused.received.head.headers);
         self.verdict = Some(Verdict::refuse(refused.why, headers));
     }
 
-    /// The code of the refusal that an observing route let in.
+    /// Returns the code of the refusal that an observing route did not make.
     pub fn would_be(&self) -> Option<&'static str> {
         self.verdict.as_ref().and_then(Verdict::would_refuse)
     }
 
-    /// The request may go on, on a route that may merely observe; judging it took from `began` to `ended`.
+    /// Records the verdict on a request that goes on. Verification took from `began` to `ended`; `observes`: the route only observes.
     pub fn of_verdict(
         &mut self,
         event_type: Option<String>,
@@ -241,7 +239,7 @@ impl Facts {
             // its secret counts as matched on a route that observes, too: so an operator sees that it is the right one
             self.verdict = observes.then_some(Verdict::Authentic);
             self.secret = Some(Arc::clone(authentic.secret()));
-            self.delivery_id = authentic.delivery_id().map(shown_id);
+            self.delivery_id = authentic.delivery_id().map(|id| shown_id(id).into());
             let received_at = cleared.received().head.received.wall;
             self.skew_ms = authentic
                 .signed_at()
@@ -249,7 +247,7 @@ impl Facts {
         }
     }
 
-    /// The upstream was tried so many times, which took this long.
+    /// Records the attempts at the upstream and the time that they took.
     pub fn of_attempt(&mut self, upstream: &Arc<str>, tries: u32, took: Duration) {
         self.upstream = Some(Arc::clone(upstream));
         self.upstream_time = Some(took);
@@ -257,14 +255,14 @@ impl Facts {
     }
 }
 
-/// Negative if `later` is the earlier one.
+/// Returns the milliseconds from `earlier` to `later`; negative if `later` is the earlier one.
 fn milliseconds_between(earlier: SystemTime, later: SystemTime) -> i64 {
     let (earlier, later) = (unix_ms(earlier), unix_ms(later));
     let apart = i64::try_from(earlier.abs_diff(later)).unwrap_or(i64::MAX);
     if later < earlier { -apart } else { apart }
 }
 
-/// The text if it is visible ASCII, not empty and not too long.
+/// Returns the text if it is visible ASCII, not empty and not too long.
 fn visible(text: &[u8], longest: usize) -> Option<Box<str>> {
     let is_visible =
         !text.is_empty() && text.len() <= longest && text.iter().all(u8::is_ascii_graphic);
@@ -273,13 +271,7 @@ fn visible(text: &[u8], longest: usize) -> Option<Box<str>> {
         .flatten()
 }
 
-/// The ID, or its hash if it could not be shown as it is.
-fn shown_id(id: &str) -> Box<str> {
-    visible(id.as_bytes(), DELIVERY_ID_SHOWN)
-        .unwrap_or_else(|| format!("sha256:{}", hex::encode(Sha256::digest(id))).into())
-}
-
-/// Text of a sender made fit for a line: what is not visible ASCII becomes `\\xNN`, what is too long is cut and marked.
+/// Makes a sender's text fit for a line: escapes all but visible ASCII as `\\xNN`, and cuts and marks a text that is too long.
 pub(super) fn shown(text: &[u8], longest: usize) -> Box<str> {
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
     if text.len() <= longest && text.iter().all(is_plain) {
@@ -349,13 +341,6 @@ mod tests {
         assert_eq!(facts(b"/", b"a b").sender_request_id, None);
         assert_eq!(facts(b"/", b"a\xffb").sender_request_id, None);
         assert_eq!(facts(b"/", &[b'a'; 129]).sender_request_id, None);
-    }
-
-    #[test]
-    fn ids_that_cannot_be_shown_are_shown_as_their_hash() {
-        assert_eq!(&*shown_id("evt_1"), "evt_1");
-        assert_eq!(shown_id("a b").len(), "sha256:".len() + 64);
-        assert_eq!(shown_id(&"a".repeat(257)).len(), "sha256:".len() + 64);
     }
 
     #[test]

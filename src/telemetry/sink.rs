@@ -1,7 +1,7 @@
-//! Writes lines to a slow place from fast ones: a bounded buffer and a thread of its own.
+//! Writes lines to a slow output: a bounded buffer and a thread of its own.
 //!
-//! Who has a line copies it into the buffer and goes on. What does not fit is dropped and counted: a reader that does not read its pipe
-//! must not hold up a request.
+//! A caller copies its line into the buffer and continues. A line that does not fit is dropped and counted: a reader that does not read
+//! its pipe must not hold up a request.
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +11,12 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Bytes that wait to be written, at most.
 const CAPACITY: usize = 1 << 20;
-/// How long a line waits for others, so that a busy gate writes them with one call.
+/// The time that a line waits for others, so that a busy gateway writes them with one call.
 const GATHER: Duration = Duration::from_millis(5);
-/// How often the thread looks for late lines when nothing happens.
+/// The interval at which the thread looks for late lines when nothing happens.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A place that takes lines and never blocks. The thread ends with it, after it has written what is there.
+/// An output for lines that never blocks. Its thread ends with it, after it has written the buffer.
 #[derive(Debug)]
 pub(super) struct Sink(Arc<Shared>);
 
@@ -38,17 +38,17 @@ struct State {
     asleep: bool,
     /// The thread is writing what it took from the buffer.
     writing: bool,
-    /// Somebody waits for all to be written.
+    /// A caller waits for all to be written.
     hurry: bool,
     stop: bool,
 }
 
 impl Sink {
-    /// A sink that writes to `out`. Before each write, and once a second, `late` may add lines of its own; it is told to hold none back
-    /// when somebody waits for all, or it is the last time.
+    /// Starts a thread that writes to `out`. Before each write, and once a second, `late` may add lines of its own. Its second argument
+    /// asks it to hold none back: a caller waits for all lines, or it is the last call.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// No thread can be started.
     pub(super) fn spawn(
         mut out: impl Write + Send + 'static,
         mut late: impl FnMut(&mut Vec<u8>, bool) + Send + 'static,
@@ -79,12 +79,12 @@ impl Sink {
         }
     }
 
-    /// How many lines were dropped since the start.
+    /// Returns the number of lines dropped since the start.
     pub(super) fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until all that was taken is written, at most `limit`. Whether it is.
+    /// Waits, at most `limit`, until all lines so far are written. Returns whether they are.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let shared = &self.0;
         let mut state = shared.lock();
@@ -121,7 +121,7 @@ impl Shared {
             let mut state = self.lock();
             state.writing = false;
             let empty = state.buffer.is_empty();
-            // who came while the batch was being written waits for the next one
+            // a caller that came while the batch was being written waits for the next one
             state.hurry = state.hurry && !(all && empty);
             drop(state);
             self.written.notify_all();
@@ -131,8 +131,8 @@ impl Shared {
         }
     }
 
-    /// Swaps the buffer into `batch`, after a rest in which it fills. How many lines it has, whether they are the last, and whether somebody
-    /// waits for all.
+    /// Swaps the buffer into `batch`, after a rest in which it fills. Returns the number of its lines, whether they are the last, and
+    /// whether a caller waits for all.
     fn next_batch(&self, batch: &mut Vec<u8>) -> (u64, bool, bool) {
         let mut state = self.lock();
         state.asleep = true;

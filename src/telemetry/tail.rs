@@ -1,5 +1,5 @@
-//! The last requests and tries, for people who watch. Nobody waits for a watcher: what one is too slow for is counted, and nothing is kept while
-//! nobody watches.
+//! The last requests and attempts, for people who watch. Nothing waits for a watcher: lines that one is too slow for are counted, and no
+//! line is stored while no one watches.
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,16 +9,17 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::attempts::{After, AttemptSeen};
+use super::attempts::{After, AttemptEvent};
 use super::record::{Ended, Facts};
 use crate::clock::{Now, unix_ms};
 use crate::delivery::Outcome;
 use crate::request::RequestId;
+use crate::units::saturating;
 
-/// Lines kept while somebody watches.
-const KEPT: usize = 8192;
-/// For how long a look counts as watching: a watcher whose connection ended comes back within it.
-const WATCHING: Duration = Duration::from_secs(90);
+/// Lines stored while someone watches.
+const MAX_LINES: usize = 8192;
+/// The time for which a look counts as watching: a watcher whose connection ended comes back within it.
+const WATCH_TIME: Duration = Duration::from_secs(90);
 
 /// The result of one poll of the tail.
 #[derive(Clone, Debug, Default)]
@@ -77,11 +78,11 @@ pub enum TailEvent {
 
 #[derive(Debug)]
 pub(super) struct Tail {
-    /// Which gate it is: numbers begin anew with each.
+    /// The number of this run. Numbers of lines begin again with each run.
     run: u64,
     began: Instant,
     count: AtomicU64,
-    /// Milliseconds after `began` until which lines are kept.
+    /// Milliseconds after `began` until which lines are stored.
     watched_until: AtomicU64,
     kept: Mutex<VecDeque<Arc<TailEntry>>>,
 }
@@ -98,7 +99,7 @@ impl Tail {
         }
     }
 
-    /// Which gate it is.
+    /// Returns the number of this run.
     pub(super) fn run(&self) -> u64 {
         self.run
     }
@@ -118,7 +119,7 @@ impl Tail {
         });
     }
 
-    pub(super) fn attempt(&self, seen: &AttemptSeen<'_>, now: Now) {
+    pub(super) fn attempt(&self, seen: &AttemptEvent<'_>, now: Now) {
         self.keep(now, |seq| TailEntry {
             seq,
             at: now.wall,
@@ -141,20 +142,20 @@ impl Tail {
             return;
         }
         let mut kept = self.kept.lock();
-        if kept.len() >= KEPT {
+        if kept.len() >= MAX_LINES {
             kept.pop_front();
         }
         let seq = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         kept.push_back(Arc::new(entry(seq)));
     }
 
-    /// At most `most` lines after `after`; without it, those from now on.
+    /// Returns at most `most` lines after `after`. Without `after`, starts watching from now on.
     pub(super) fn look(&self, after: Option<u64>, most: usize, now: Now) -> Tailed {
         let mono = self.since_began(now.mono);
-        let until = mono.saturating_add(u64::try_from(WATCHING.as_millis()).unwrap_or(u64::MAX));
+        let until = mono.saturating_add(saturating(WATCH_TIME.as_millis()));
         let mut kept = self.kept.lock();
         if self.watched_until.swap(until, Ordering::Relaxed) <= mono {
-            // nobody watched: what lies here is from long ago
+            // no one watched: the stored lines are from long ago
             kept.clear();
         }
         let count = self.count.load(Ordering::Relaxed);
@@ -178,7 +179,7 @@ impl Tail {
         } else {
             count.max(after)
         };
-        let missed = (last - after).saturating_sub(u64::try_from(found.len()).unwrap_or(u64::MAX));
+        let missed = (last - after).saturating_sub(saturating(found.len()));
         Tailed {
             entries: found,
             missed,
@@ -187,7 +188,7 @@ impl Tail {
     }
 
     fn since_began(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+        saturating(now.saturating_duration_since(self.began).as_millis())
     }
 }
 
@@ -310,11 +311,11 @@ mod tests {
         );
         let rest = tail.look(Some(some.last), 2, now);
         assert_eq!((rest.entries.len(), rest.missed, rest.last), (1, 0, 4));
-        for _ in 0..KEPT + 5 {
+        for _ in 0..MAX_LINES + 5 {
             seen(&tail, now);
         }
-        let many = tail.look(Some(4), KEPT, now);
-        assert_eq!((many.entries.len(), many.missed), (KEPT, 5));
+        let many = tail.look(Some(4), MAX_LINES, now);
+        assert_eq!((many.entries.len(), many.missed), (MAX_LINES, 5));
     }
 
     #[test]
@@ -324,7 +325,7 @@ mod tests {
         tail.look(None, 10, now);
         seen(&tail, now);
         let late = Now {
-            mono: now.mono + WATCHING,
+            mono: now.mono + WATCH_TIME,
             ..now
         };
         seen(&tail, late);
@@ -340,7 +341,7 @@ mod tests {
         let after = After::Again(Duration::from_secs(5));
         let (route, upstream) = ("stripe".into(), "app".into());
         tail.attempt(
-            &AttemptSeen {
+            &AttemptEvent {
                 route: &route,
                 delivery: Uuid::from_u128(7),
                 delivery_id: Some("evt_1"),

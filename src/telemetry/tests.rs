@@ -62,7 +62,7 @@ fn facts(target: &str) -> Facts {
     )
 }
 
-/// As much as can be known of a request.
+/// Returns facts with every field set.
 fn full() -> Facts {
     let mut facts = facts("/hooks/a?token=hidden");
     facts.of_route(&"billing".into(), Some(&"stripe".into()));
@@ -76,11 +76,11 @@ fn full() -> Facts {
     facts
 }
 
-/// A try of a delivery that did not reach the app.
-fn tried(after: After) -> AttemptSeen<'static> {
+/// Returns an attempt of a delivery that did not reach the upstream.
+fn tried(after: After) -> AttemptEvent<'static> {
     static NAMES: std::sync::LazyLock<(Arc<str>, Arc<str>)> =
         std::sync::LazyLock::new(|| ("billing".into(), "app".into()));
-    AttemptSeen {
+    AttemptEvent {
         route: &NAMES.0,
         delivery: uuid::Uuid::from_u128(7),
         delivery_id: Some("evt_1"),
@@ -100,7 +100,7 @@ fn refused(refusal: Refusal) -> Ended {
     }
 }
 
-/// The names of metrics with their labels, in the order they stand.
+/// Returns the names of metrics with their labels, in their order.
 fn shapes(text: &str) -> Vec<String> {
     let mut shapes: Vec<String> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -125,7 +125,7 @@ fn shapes(text: &str) -> Vec<String> {
     shapes
 }
 
-/// The metrics of a gate that has seen something of everything.
+/// Returns the metrics of a gateway that has counted every event once.
 fn metrics() -> String {
     let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
     telemetry
@@ -145,7 +145,7 @@ fn metrics() -> String {
         .begin(observed)
         .close(Ended::Forwarded(StatusCode::OK));
     let gauges = Gauges {
-        turned_away: vec![("full", 0)],
+        refused_connections: vec![("full", 0)],
         accept_errors: vec![("no_files", 0)],
         enforcing: vec![("billing".into(), false), ("other".into(), true)],
         breakers: vec![("app".into(), true)],
@@ -310,7 +310,7 @@ fn a_whole_line() {
 fn a_try_has_its_line() {
     let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
     telemetry.attempted(&tried(After::Again(Duration::from_millis(1500))));
-    telemetry.attempted(&AttemptSeen {
+    telemetry.attempted(&AttemptEvent {
         outcome: crate::delivery::Outcome::Answered(StatusCode::OK),
         error: None,
         delivery_id: None,

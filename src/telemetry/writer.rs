@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::attempts::{self, AttemptSeen};
+use super::attempts::{self, AttemptEvent};
 use super::record::{Cut, Ended, Facts};
 use super::sink::Sink;
 use super::{LogPolicy, LogRequests, NO_ROUTE, line};
@@ -17,7 +17,7 @@ use crate::clock::{Clock, Now};
 /// Lines of one refusal on one route in a second.
 const LINES_A_SECOND: u32 = 10;
 const SECOND: Duration = Duration::from_secs(1);
-/// How long the end waits for a reader of the log.
+/// The longest wait for a reader of the log at the end.
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) struct Lines {
@@ -109,15 +109,15 @@ impl Lines {
         self.write(&line::of_request(policy.format, facts, ended, now.wall));
     }
 
-    /// Writes the line of a try, unless the policy or the cap says no.
-    pub(super) fn attempt(&self, seen: &AttemptSeen<'_>, now: Now) {
+    /// Writes the line of an attempt, unless the policy or the cap forbids it.
+    pub(super) fn attempt(&self, seen: &AttemptEvent<'_>, now: Now) {
         let policy = **self.shared.policy.load();
         match policy.requests {
             LogRequests::None => return,
             LogRequests::Refused if !attempts::is_bad(seen) => return,
             LogRequests::All | LogRequests::Refused => {}
         }
-        // a dead app shall not fill the log
+        // an upstream that is down must not fill the log
         if attempts::is_bad(seen)
             && !self
                 .shared
@@ -135,7 +135,8 @@ impl Lines {
         }
     }
 
-    /// Waits, for a few seconds at most, until all lines so far are written. What nobody reads in time is lost, as it would be later.
+    /// Waits, for a few seconds at most, until all lines so far are written. Lines that are not read in time are lost, as they would be
+    /// later.
     pub(super) fn flush(&self) {
         if let Some(sink) = &self.sink {
             sink.flush(FLUSH_LIMIT);
@@ -144,7 +145,7 @@ impl Lines {
 }
 
 impl Shared {
-    /// Whether one more refusal with `code` on `route` gets a line; if not, it is counted.
+    /// Returns whether one more refusal with `code` on `route` gets a line. Counts it if it does not.
     fn admits(&self, route: Option<&Arc<str>>, code: &'static str, now: Instant) -> bool {
         let route = Arc::clone(route.unwrap_or(&self.unrouted));
         let mut caps = self.caps.lock();
@@ -153,7 +154,7 @@ impl Shared {
             lines: 0,
             held: 0,
         });
-        // a second with held refusals ends when the thread has told of them
+        // a second with held refusals ends when the thread has written their count
         if cap.held == 0 && now.saturating_duration_since(cap.began) >= SECOND {
             *cap = Cap {
                 began: now,

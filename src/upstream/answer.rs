@@ -13,7 +13,7 @@ use super::pool::Pool;
 use crate::clock::within;
 use crate::delivery::{AnswerBody, Fault, Pending};
 
-/// Why there is no head of an answer.
+/// The reason for which there is no response head.
 pub(super) enum Early {
     /// The connection was closed or reset before any byte.
     Dead,
@@ -96,7 +96,7 @@ fn fault(error: &ErrorType) -> Fault {
     }
 }
 
-/// What is still to come of an answer. Its connection goes back to the pool after a complete exchange, and is closed otherwise.
+/// The rest of a response. Its connection returns to the pool after a complete exchange, and is closed otherwise.
 pub(super) struct Rest {
     pub(super) open: Option<Open>,
     pub(super) deadline: Instant,

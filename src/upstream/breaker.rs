@@ -1,8 +1,8 @@
-//! Decides when the gateway stops sending webhooks to an upstream: a state machine that callers pass the time to.
+//! Decides when the gateway stops sending webhooks to an upstream. A state machine; callers pass the time.
 //!
 //! Two kinds of failures have a breaker each. Failures to reach an address count for all routes that send there. A request that is sent
 //! and not answered in time counts for its own route: one slow handler must not cut off its neighbours. Statuses never count: one poison
-//! message must not close the app for the others. Traffic of pass routes has no breaker, since anybody can cause its failures.
+//! message must not block the upstream for the others. Traffic of pass routes has no breaker, since anyone can cause its failures.
 //!
 //! Closed, a breaker counts failures in a row; attempts that were made at the same time count once. Open, it lets nothing through until
 //! its time is over. Half-open, it lets one probe through at a time, for a limited time; the result of the probe decides.
@@ -15,7 +15,7 @@ use crate::config::snapshot::Breaker as Policy;
 use crate::delivery::{Fault, Outcome};
 use crate::queue::choose::Admission;
 
-/// How long others wait before they ask again while a probe is out.
+/// The time after which others ask again while a probe is out.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
@@ -101,7 +101,7 @@ impl Scope {
                 None
             }
             (_, Outcome::Ambiguous(Fault::BreakerOpen(_) | Fault::Local(_))) => None,
-            // an app that was restarted, or one that closes what is idle
+            // an upstream that was restarted, or one that closes idle connections
             (_, Outcome::Ambiguous(Fault::Stale)) => None,
             (Self::Address, Outcome::Unreached(_)) => Some(true),
             (

@@ -9,10 +9,10 @@ use super::wire::{Bounds, Wire};
 use crate::clock::Clock;
 use crate::config::snapshot::{Egress, UpstreamTls, WebAddress};
 
-/// Why nothing was sent.
+/// The reason for which nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum NotCalled {
-    /// The place is none that the gate may call.
+    /// The gateway may not call this address.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The certificates of the system.
@@ -21,7 +21,7 @@ pub enum NotCalled {
 }
 
 impl NotCalled {
-    /// The word that stands in a record.
+    /// Returns the code for the record of the attempt.
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Refused(Refused::Unresolved) => "unreached_resolve",

@@ -23,12 +23,12 @@ pub use super::wire::shortage_of;
 /// The client of one upstream. A reload makes a new one, which shares what belongs to an unchanged address.
 pub struct Client {
     policy: Arc<Upstream>,
-    place: Arc<Place>,
+    state: Arc<AddressState>,
     clock: Arc<dyn Clock>,
 }
 
-/// What belongs to an upstream at one address: connections and breakers. An upstream that moves gets another one.
-struct Place {
+/// The connections and breakers of an upstream at one address. An upstream whose address changes gets new ones.
+struct AddressState {
     wire: Wire,
     /// Counts failures to reach the address.
     breaker: Arc<Breaker>,
@@ -44,7 +44,7 @@ pub struct RouteClient {
     handler: Arc<Breaker>,
 }
 
-/// What sending came to.
+/// The result of sending.
 #[derive(Debug)]
 pub struct Sent {
     /// The outcome.
@@ -55,7 +55,7 @@ pub struct Sent {
     pub facts: SendFacts,
 }
 
-impl Place {
+impl AddressState {
     fn new(policy: &Upstream, clock: &Arc<dyn Clock>) -> Result<Arc<Self>, Unusable> {
         let wire = Wire::new(&policy.address, Arc::clone(clock))?;
         let breaker = Breaker::new(Scope::Address, policy.breaker);
@@ -77,10 +77,10 @@ impl Client {
     /// # Errors
     /// The certificates can't be used.
     pub fn new(policy: Arc<Upstream>, clock: Arc<dyn Clock>) -> Result<Self, Unusable> {
-        let place = Place::new(&policy, &clock)?;
+        let state = AddressState::new(&policy, &clock)?;
         Ok(Self {
             policy,
-            place,
+            state,
             clock,
         })
     }
@@ -92,22 +92,22 @@ impl Client {
     /// The certificates can't be used; nothing has changed then.
     pub fn with_policy(&self, policy: Arc<Upstream>) -> Result<Self, Unusable> {
         let same = policy.address == self.policy.address;
-        let place = if same {
-            Arc::clone(&self.place)
+        let state = if same {
+            Arc::clone(&self.state)
         } else {
-            Place::new(&policy, &self.clock)?
+            AddressState::new(&policy, &self.clock)?
         };
         Ok(Self {
             policy,
-            place,
+            state,
             clock: Arc::clone(&self.clock),
         })
     }
 
     /// Makes the shared breakers follow this client's policy: once it is certain that this client is used.
     pub fn follow_policy(&self) {
-        self.place.breaker.set_policy(self.policy.breaker);
-        self.place
+        self.state.breaker.set_policy(self.policy.breaker);
+        self.state
             .handlers()
             .values()
             .filter_map(Weak::upgrade)
@@ -119,14 +119,14 @@ impl Client {
         &self.policy
     }
 
-    /// Returns the breaker of the address, for those who show it.
+    /// Returns the breaker of the address, for showing.
     pub fn breaker(&self) -> &Arc<Breaker> {
-        &self.place.breaker
+        &self.state.breaker
     }
 
     /// Returns this client as a route uses it. The breaker of the route's handler lasts as long as the route and the address.
     pub fn for_route(self: &Arc<Self>, route: &Arc<str>) -> RouteClient {
-        let mut handlers = self.place.handlers();
+        let mut handlers = self.state.handlers();
         let handler = handlers
             .get(route)
             .and_then(Weak::upgrade)
@@ -143,12 +143,12 @@ impl Client {
         }
     }
 
-    /// Returns the peers that a stream may be sent to, in the order to try them.
+    /// Returns the peers that a stream may be sent to, in the order to connect to them.
     ///
     /// # Errors
     /// The name does not resolve, and never has, or not within the time a connection may take.
     pub async fn peers(&self) -> Result<Vec<HttpPeer>, Fault> {
-        self.place
+        self.state
             .wire
             .peers_for_streams(self.policy.connect_timeout)
             .await
@@ -156,7 +156,7 @@ impl Client {
 
     /// Looks its name up again: none of the peers took a connection for a stream.
     pub fn note_fault(&self) {
-        if let Some(resolver) = self.place.wire.resolver() {
+        if let Some(resolver) = self.state.wire.resolver() {
             resolver.note_fault();
         }
     }
@@ -164,7 +164,7 @@ impl Client {
     /// Returns for how long its name has not resolved, if that is long enough for an alarm. Called every few seconds, it also repeats the
     /// look-up.
     pub fn check_name(&self) -> Option<Duration> {
-        self.place.wire.resolver()?.check()
+        self.state.wire.resolver()?.check()
     }
 }
 
@@ -174,7 +174,7 @@ impl RouteClient {
         &self.client
     }
 
-    /// Returns the breaker of the route's handler, for those who show it.
+    /// Returns the breaker of the route's handler, for showing.
     pub fn handler(&self) -> &Arc<Breaker> {
         &self.handler
     }
@@ -202,7 +202,7 @@ impl RouteClient {
     pub async fn send(&self, outgoing: &Outgoing, budget: Duration) -> Sent {
         let Client {
             policy,
-            place,
+            state,
             clock,
         } = &*self.client;
         let now = clock.mono();
@@ -221,7 +221,7 @@ impl RouteClient {
             deadline: now + budget,
             idle: policy.idle_timeout,
         };
-        let sent = send(&place.wire, outgoing, bounds).await;
+        let sent = send(&state.wire, outgoing, bounds).await;
         let ended = clock.mono();
         permits
             .into_iter()

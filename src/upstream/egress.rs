@@ -1,101 +1,49 @@
-//! Where the gate may call out to. A name in an alarm's URL, or in what a provider sends, must not become a way into the network that the
-//! gate stands in: each address is judged before it is connected to, and the one that was judged is the one that is connected to.
-use std::fmt;
+//! The addresses that the gateway itself may connect to, for alarms and fetched keys.
+//!
+//! A name in an alarm's URL, or in what a provider sends, must not give access to the network of the gateway. Each address is checked
+//! before the connection, and the connection goes to the address that was checked.
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use tokio::time::timeout;
 
+use crate::address::{Class, class, spellings};
 use crate::config::snapshot::Egress;
 
-/// How long a look-up may take.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// Addresses of a name that are judged; a name with more is refused.
-const MOST: usize = 64;
+/// The longest that a look-up of a name may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most addresses that a name may have.
+const MAX_ADDRESSES: usize = 64;
 
-/// What an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Anybody's on the internet.
-    Public,
-    /// `0.0.0.0/8`, `::`.
-    Unspecified,
-    /// `127.0.0.0/8`, `::1`.
-    Loopback,
-    /// RFC 1918.
-    Private,
-    /// Shared by the customers of a provider (RFC 6598).
-    Shared,
-    /// `169.254.0.0/16`, `fe80::/10`: a cloud's metadata among them.
-    LinkLocal,
-    /// `fc00::/7`.
-    UniqueLocal,
-    /// `224.0.0.0/4`, `ff00::/8`.
-    Multicast,
-    /// `255.255.255.255`.
-    Broadcast,
-    /// For documentation, measurements, protocols, or nothing yet.
-    Reserved,
-    /// One of this machine's own.
-    Own,
-}
-
-impl Class {
-    /// In words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Unspecified => "unspecified",
-            Self::Loopback => "loopback",
-            Self::Private => "private",
-            Self::Shared => "shared (CGNAT)",
-            Self::LinkLocal => "link-local",
-            Self::UniqueLocal => "unique local",
-            Self::Multicast => "multicast",
-            Self::Broadcast => "broadcast",
-            Self::Reserved => "reserved",
-            Self::Own => "this machine's own",
-        }
-    }
-}
-
-/// Why nothing is sent there.
+/// A reason not to connect to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// One of the addresses is not public, and `egress.allow` does not have it.
-    #[error("{0} is {why}, and `egress.allow` does not have it", why = .1.words())]
+    #[error("{0} is {why}, and not in `egress.allow`", why = .1.words())]
     NotPublic(IpAddr, Class),
     /// `egress.deny` has one of the addresses.
-    #[error("`egress.deny` has {0}")]
+    #[error("{0} is in `egress.deny`")]
     Denied(IpAddr),
     /// There is no address, or too many of them.
     #[error("the name does not resolve")]
     Unresolved,
-    /// The system does not tell this machine's own addresses: nobody knows whether the address is one of them.
+    /// The system does not list this machine's own addresses, so the gateway cannot tell whether the address is one of them.
     #[error(
-        "the system does not tell this machine's own addresses, so the gateway cannot judge where it may call; \
+        "the system does not list this machine's own addresses, so the gateway cannot tell which addresses it may call; \
          allow the address family AF_NETLINK (systemd: `RestrictAddressFamilies=`, else a seccomp profile)"
     )]
     OwnUnknown,
 }
 
-/// What an address is. An IPv4 address is judged the same in every spelling that IPv6 has for it; of several inside one, the worst counts.
-pub fn class(ip: IpAddr) -> Class {
-    match ip {
-        IpAddr::V4(v4) => class_v4(v4),
-        IpAddr::V6(v6) => inside(v6).map_or_else(|| class_v6(v6), |all| all.worst()),
-    }
-}
-
-/// Whether the gate may connect to all of `addresses`: one bad one refuses all. `own` are this machine's.
+/// Checks that the gateway may connect to all of `addresses`. `own` are the addresses of this machine.
 ///
 /// # Errors
-/// The first that it may not connect to.
+/// The first address that it may not connect to.
 pub fn judge(addresses: &[IpAddr], policy: &Egress, own: &[IpAddr]) -> Result<(), Refused> {
-    if addresses.is_empty() || addresses.len() > MOST {
+    if addresses.is_empty() || addresses.len() > MAX_ADDRESSES {
         return Err(Refused::Unresolved);
     }
     for ip in addresses {
@@ -126,10 +74,10 @@ pub fn judge(addresses: &[IpAddr], policy: &Egress, own: &[IpAddr]) -> Result<()
     Ok(())
 }
 
-/// The addresses of `host`, each of which may be connected to now.
+/// Resolves `host` to addresses, all of which the gateway may connect to now.
 ///
 /// # Errors
-/// There is none, or one that may not be connected to.
+/// There is no address, or one that it may not connect to.
 pub async fn resolve(host: &str, port: u16, policy: &Egress) -> Result<Vec<SocketAddr>, Refused> {
     resolve_with(host, port, policy, own_addresses).await
 }
@@ -141,7 +89,7 @@ async fn resolve_with(
     own: impl FnOnce() -> Result<Vec<IpAddr>, Refused>,
 ) -> Result<Vec<SocketAddr>, Refused> {
     let found: io::Result<Vec<SocketAddr>> =
-        match timeout(DEADLINE, tokio::net::lookup_host((host, port))).await {
+        match timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, port))).await {
             Ok(found) => found.map(Iterator::collect),
             Err(_) => return Err(Refused::Unresolved),
         };
@@ -151,7 +99,7 @@ async fn resolve_with(
     Ok(found)
 }
 
-/// Returns the addresses of this machine's interfaces now. It always has one: a system that tells none does not tell.
+/// Returns the addresses of this machine's interfaces now. A machine always has one: an empty list means that the system does not list them.
 fn own_addresses() -> Result<Vec<IpAddr>, Refused> {
     let address = |storage: &SockaddrStorage| {
         let v4 = storage
@@ -171,142 +119,6 @@ fn own_addresses() -> Result<Vec<IpAddr>, Refused> {
         Err(Refused::OwnUnknown)
     } else {
         Ok(own)
-    }
-}
-
-/// The address itself (an IPv4 address that is mapped as IPv4) and the IPv4 addresses that it spells.
-fn spellings(ip: IpAddr) -> Vec<IpAddr> {
-    let within = match ip {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(v6) => inside(v6),
-    };
-    std::iter::once(ip.to_canonical())
-        .chain(
-            within
-                .into_iter()
-                .flat_map(|all| all.iter())
-                .map(IpAddr::V4),
-        )
-        .collect()
-}
-
-/// The IPv4 addresses inside an IPv6 address: at most three readings of it.
-#[derive(Clone, Copy)]
-struct Inside([Option<Ipv4Addr>; 3]);
-
-impl Inside {
-    fn iter(self) -> impl Iterator<Item = Ipv4Addr> {
-        self.0.into_iter().flatten()
-    }
-
-    fn worst(self) -> Class {
-        self.iter()
-            .map(class_v4)
-            .find(|class| *class != Class::Public)
-            .unwrap_or(Class::Public)
-    }
-}
-
-impl fmt::Debug for Inside {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-/// The IPv4 addresses that an IPv6 address spells, if it is of a form that does.
-fn inside(v6: Ipv6Addr) -> Option<Inside> {
-    let [
-        _,
-        _,
-        b2,
-        b3,
-        b4,
-        b5,
-        b6,
-        b7,
-        b8,
-        b9,
-        b10,
-        b11,
-        b12,
-        b13,
-        b14,
-        b15,
-    ] = v6.octets();
-    let last = Ipv4Addr::new(b12, b13, b14, b15);
-    let one = |v4| Some(Inside([Some(v4), None, None]));
-    match v6.segments() {
-        // `::` and `::1` are no IPv4 addresses
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        // mapped, translated (RFC 2765), compatible, and what a translator makes (RFC 6052)
-        [0, 0, 0, 0, 0, 0xffff, ..]
-        | [0, 0, 0, 0, 0xffff, 0, ..]
-        | [0, 0, 0, 0, 0, 0, ..]
-        | [0x64, 0xff9b, 0, 0, 0, 0, ..] => one(last),
-        // a translator of the site's own (RFC 8215): its prefix has 48 bits or up to 96, and nobody else knows which
-        [0x64, 0xff9b, 1, ..] => {
-            let at_48 = Ipv4Addr::new(b6, b7, b9, b10);
-            let [plain_96, plain_48] = [
-                [b6, b7, b8, b9, b10, b11] == [0; 6],
-                [b8, b11, b12, b13, b14, b15] == [0; 6],
-            ];
-            Some(match (plain_96, plain_48) {
-                (true, _) => Inside([Some(last), None, None]),
-                (false, true) => Inside([Some(at_48), None, None]),
-                (false, false) => Inside([
-                    Some(last),
-                    Some(at_48),
-                    Some(Ipv4Addr::new(b9, b10, b11, b12)),
-                ]),
-            })
-        }
-        // 6to4 (RFC 3056)
-        [0x2002, ..] => one(Ipv4Addr::new(b2, b3, b4, b5)),
-        // Teredo (RFC 4380): the server, and the client with its bits turned round
-        [0x2001, 0, ..] => Some(Inside([
-            Some(Ipv4Addr::new(b4, b5, b6, b7)),
-            Some(Ipv4Addr::new(!b12, !b13, !b14, !b15)),
-            None,
-        ])),
-        // ISATAP (RFC 5214) below a public prefix
-        [_, _, _, _, 0 | 0x200, 0x5efe, ..] if class_v6(v6) == Class::Public => one(last),
-        _ => None,
-    }
-}
-
-/// <https://www.iana.org/assignments/iana-ipv4-special-registry>
-const fn class_v4(v4: Ipv4Addr) -> Class {
-    match v4.octets() {
-        [0, ..] => Class::Unspecified,
-        [127, ..] => Class::Loopback,
-        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Class::Private,
-        [100, 64..=127, ..] => Class::Shared,
-        [169, 254, ..] => Class::LinkLocal,
-        [255, 255, 255, 255] => Class::Broadcast,
-        [224..=239, ..] => Class::Multicast,
-        // protocols, documentation, 6to4 relays, measurements, the future
-        [192, 0, 0 | 2, _]
-        | [192, 88, 99, _]
-        | [198, 51, 100, _]
-        | [203, 0, 113, _]
-        | [198, 18..=19, ..]
-        | [240..=255, ..] => Class::Reserved,
-        _ => Class::Public,
-    }
-}
-
-/// An IPv6 address that spells no IPv4 address: <https://www.iana.org/assignments/iana-ipv6-special-registry>
-const fn class_v6(v6: Ipv6Addr) -> Class {
-    match v6.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0] => Class::Unspecified,
-        [0, 0, 0, 0, 0, 0, 0, 1] => Class::Loopback,
-        [0xfc00..=0xfdff, ..] => Class::UniqueLocal,
-        [0xfe80..=0xfebf, ..] => Class::LinkLocal,
-        [0xff00..=0xffff, ..] => Class::Multicast,
-        // protocols (measurements, ORCHID and their like among them), documentation
-        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Class::Reserved,
-        [0x2000..=0x3fff, ..] => Class::Public,
-        _ => Class::Reserved,
     }
 }
 

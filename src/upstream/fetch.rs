@@ -15,7 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, Fault, Outcome, Shortage};
 
-/// Where a request goes.
+/// The target of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Url {
     /// A TCP address.
@@ -40,20 +40,20 @@ pub enum Url {
     },
 }
 
-/// Why there is no answer.
+/// The reason for which there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// No `http`, `https` or `unix` URL.
-    #[error("not a URL that can be asked")]
+    #[error("this URL cannot be requested")]
     Url,
     /// The certificates of the system.
     #[error(transparent)]
     Unusable(#[from] Unusable),
     /// No connection was made.
-    #[error("not reached: {}", words(*.0))]
+    #[error("cannot connect: {}", words(*.0))]
     Unreached(Fault),
     /// The request was sent.
-    #[error("no answer: {}", words(*.0))]
+    #[error("no response: {}", words(*.0))]
     Unanswered(Fault),
 }
 
@@ -108,7 +108,7 @@ impl Url {
         })
     }
 
-    /// `target` (path and query) at a unix socket.
+    /// Returns the URL of `target` (path and query) at a unix socket.
     pub fn unix(path: impl Into<PathBuf>, target: &str) -> Self {
         Self::Unix {
             path: path.into(),

@@ -1,8 +1,8 @@
-//! The apps behind the gate. One way to hand a delivery on, whoever asks: the gate, a queue, a replay, a command.
+//! The upstreams. Every caller sends a delivery by the same client: a request, the queue, a replay, a command.
 //!
-//! [`render`] says what is sent (pure), [`client`] sends it, [`breaker`] says when not to try (pure, takes `now`),
-//! [`resolve`] finds the address off the request path, [`switch`] cuts what pingora itself streams. Where no config names an upstream,
-//! [`call`] calls out, to addresses that [`egress`] has judged.
+//! [`render`] builds the request (pure), [`client`] sends it, [`breaker`] decides when not to send (pure, takes `now`), [`resolve`] finds
+//! the address off the request path, [`switch`] cuts connections that pingora itself streams on. [`call`] calls URLs that are no upstream
+//! of the config, at addresses that [`egress`] has checked.
 mod answer;
 pub mod breaker;
 pub mod call;
@@ -11,6 +11,7 @@ pub mod egress;
 pub mod fetch;
 mod pool;
 pub mod render;
+mod request_bytes;
 pub mod resolve;
 pub mod switch;
 mod trust;

@@ -1,7 +1,7 @@
 //! The idle connections of one upstream.
 //!
-//! pingora's own pool spawns a task for each connection that comes back and wakes it for each that is taken; here a connection is
-//! looked at when it is taken, and one task for all closes what nobody takes.
+//! pingora's own pool spawns a task for each connection that comes back and wakes it for each that is taken. Here a connection is checked
+//! when it is taken, and one task closes all that stay idle for too long.
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -14,10 +14,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::clock::Clock;
 
-/// Connections kept for one upstream.
-const MOST: usize = 256;
-/// The least time between two looks at what nobody takes.
-const LEAST_PAUSE: Duration = Duration::from_millis(50);
+/// The most idle connections of one upstream.
+const MAX_IDLE: usize = 256;
+/// The shortest time between two checks of idle connections.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct Pool {
     clock: Arc<dyn Clock>,
@@ -45,7 +45,7 @@ impl Pool {
         })
     }
 
-    /// A connection to one of `peers` on which nothing has happened since it came back. All others found on the way are closed.
+    /// Takes a connection to one of `peers` on which nothing has happened since it came back. Closes all others found on the way.
     pub(super) fn take(&self, peers: &[Arc<HttpPeer>]) -> Option<(Stream, Arc<HttpPeer>)> {
         loop {
             let Idle {
@@ -63,7 +63,7 @@ impl Pool {
     pub(super) fn put(self: &Arc<Self>, stream: Stream, peer: Arc<HttpPeer>, idle: Duration) {
         let until = self.clock.mono() + idle;
         let mut inner = self.lock();
-        let oldest = (inner.idle.len() >= MOST).then(|| inner.idle.remove(0));
+        let oldest = (inner.idle.len() >= MAX_IDLE).then(|| inner.idle.remove(0));
         inner.idle.push(Idle {
             stream,
             peer,
@@ -73,7 +73,7 @@ impl Pool {
         drop(inner);
         drop(oldest);
         if !sweeps {
-            tokio::spawn(sweep(Arc::downgrade(self), idle.max(LEAST_PAUSE)));
+            tokio::spawn(sweep(Arc::downgrade(self), idle.max(MIN_PAUSE)));
         }
     }
 
@@ -96,7 +96,7 @@ fn is_among(peer: &HttpPeer, peers: &[Arc<HttpPeer>]) -> bool {
     peers.iter().any(|known| known._address == peer._address)
 }
 
-/// Closes what nobody took in time, until nothing is left or the pool is gone.
+/// Closes connections that are idle for too long, until none is left or the pool is gone.
 async fn sweep(pool: Weak<Pool>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;
@@ -117,7 +117,7 @@ async fn sweep(pool: Weak<Pool>, pause: Duration) {
     }
 }
 
-/// Whether the other side has neither closed the connection nor said anything unasked.
+/// Returns whether the other side has neither closed the connection nor sent anything unasked.
 fn is_quiet(stream: &mut Stream) -> bool {
     let mut byte = [0];
     let read = Pin::new(stream).poll_read(

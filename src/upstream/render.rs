@@ -1,4 +1,4 @@
-//! What an upstream is sent for a delivery: pure.
+//! The request that an upstream gets for a delivery. Pure.
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
 
@@ -8,9 +8,10 @@ use crate::delivery::{AttemptContext, Delivery};
 use crate::headers::{self, Proof};
 use crate::request::{Params, RequestHead};
 use crate::route::template::PathPart;
-use crate::verify::{CannotSign, Cleared, standard};
+use crate::verify::{Authentic, CannotSign, Cleared, standard};
 
-/// The request that hands `delivery` on; and, where the route has it signed anew and that cannot be, why it goes on as it was signed.
+/// Renders the request that forwards `delivery`. If the route signs it anew and that is impossible, returns the reason; it then keeps its
+/// signature.
 pub fn delivery(
     delivery: &Delivery,
     hook: &WebhookRoute,
@@ -23,10 +24,7 @@ pub fn delivery(
         None => (None, None),
     };
     let head = fresh.as_ref().unwrap_or(delivery.head());
-    let authentic = match delivery.cleared() {
-        Cleared::Authentic(authentic) => Some(authentic),
-        Cleared::Unverified(_) => None,
-    };
+    let authentic = authentic(delivery);
     let proof = authentic.map(|authentic| Proof {
         route: &hook.name,
         provider: hook.provider.as_deref(),
@@ -83,15 +81,20 @@ pub fn delivery(
     )
 }
 
-/// The head of a delivery that is signed anew; none if it goes on as it came. Nothing is signed for who is not authentic.
+fn authentic(delivery: &Delivery) -> Option<&Authentic> {
+    match delivery.cleared() {
+        Cleared::Authentic(authentic) => Some(authentic),
+        Cleared::Unverified(_) => None,
+    }
+}
+
+/// Renders the head of a delivery that is signed anew. Returns nothing if it goes on as it came: only authentic deliveries are signed.
 fn resigned(
     delivery: &Delivery,
     hook: &WebhookRoute,
     attempt: &AttemptContext,
 ) -> Option<Result<RequestHead, CannotSign>> {
-    let Cleared::Authentic(authentic) = delivery.cleared() else {
-        return None;
-    };
+    let authentic = authentic(delivery)?;
     let verifier = hook
         .verifier
         .as_ref()
@@ -99,7 +102,7 @@ fn resigned(
     Some(verifier.resign(authentic, delivery.params(), attempt.at, &attempt.dates))
 }
 
-/// What the upstream is addressed by: the sender's word, unless the upstream wants its own or the sender said nothing.
+/// Returns the `Host` for the upstream: the sender's, unless the upstream wants its own or the sender sent none.
 pub fn host(head: &RequestHead, upstream: &Upstream) -> HeaderValue {
     let theirs = HeaderValue::from_str(&head.authority)
         .ok()
@@ -107,7 +110,7 @@ pub fn host(head: &RequestHead, upstream: &Upstream) -> HeaderValue {
     theirs.unwrap_or_else(|| authority(upstream))
 }
 
-/// `Host` as the URL of the upstream has it; a unix socket has `localhost`.
+/// Returns `Host` as in the URL of the upstream; a unix socket has `localhost`.
 pub fn authority(upstream: &Upstream) -> HeaderValue {
     let UpstreamAddress::Tcp { host, port, tls } = &upstream.address else {
         return HeaderValue::from_static("localhost");
@@ -126,7 +129,7 @@ pub fn authority(upstream: &Upstream) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// The URL of the upstream, for those who show it.
+/// Returns the URL of the upstream, for showing.
 pub fn url(upstream: &Upstream) -> String {
     match &upstream.address {
         UpstreamAddress::Unix(path) => format!("unix:{}", path.display()),
@@ -140,7 +143,7 @@ pub fn url(upstream: &Upstream) -> String {
     }
 }
 
-/// Path and query for the upstream.
+/// Returns path and query for the upstream.
 fn target(head: &RequestHead, params: &Params, forward: &Forward) -> Bytes {
     let query = if forward.keep_query {
         head.query()

@@ -96,7 +96,7 @@ impl Resolver {
         self.take(connect_timeout, Name::ask_after_fault).await
     }
 
-    /// The same without a wait.
+    /// Notes a fault without waiting.
     pub fn note_fault(self: &Arc<Self>) {
         if self.fixed.is_none() && self.lock().ask_after_fault(self.clock.mono()).begins() {
             self.begin();
@@ -179,8 +179,8 @@ impl Resolver {
     }
 }
 
-/// Returns the shortage that a look-up failed for. The system's resolver does not always say so: it takes a socket that it cannot open for
-/// a server that does not answer.
+/// Returns the shortage that a look-up failed for. The system's resolver does not always report it: it treats a socket that it cannot open
+/// as a server that does not answer.
 fn shortage_of(error: &io::Error) -> Option<Shortage> {
     Shortage::of(error).or_else(|| Shortage::of(&File::open("/dev/null").err()?))
 }

@@ -1,8 +1,8 @@
-//! A way to cut a connection that pingora holds.
+//! Cuts a connection that pingora holds.
 //!
-//! A stream runs in pingora's own loop, whose timeouts are all by the read: no hook of it ends a request whose answer comes late, or
-//! by the byte. So connections for streams are made here, each with a second handle on its socket, which lives exactly as long as the
-//! first: what is shut down through it ends for pingora as if the app had closed it.
+//! A stream runs in pingora's own loop, whose timeouts all bound one read: no hook of it ends a request whose response comes late, or byte
+//! by byte. So connections for streams are made here, each with a second handle on its socket, which lives exactly as long as the first.
+//! To pingora, a shutdown through it looks as if the upstream had closed the connection.
 use std::collections::HashMap;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -41,7 +41,7 @@ impl Handle {
     }
 }
 
-/// Connects, and keeps the second handle for as long as the first is open.
+/// Connects, and holds the second handle for as long as the first is open.
 #[derive(Clone, Debug, Default)]
 struct Switched(Arc<Mutex<Option<RawFd>>>);
 
@@ -87,7 +87,7 @@ impl L4Connect for Switched {
 impl Tracing for Switched {
     fn on_connected(&self) {}
 
-    /// pingora says so before it closes its handle, so the number is still this connection's.
+    /// Forgets the connection. pingora calls this before it closes its handle, so the number still belongs to this connection.
     fn on_disconnected(&self) {
         if let Some(number) = self.0.lock().take() {
             OPEN.lock().remove(&number);
@@ -140,7 +140,7 @@ impl Deadline {
         }
     }
 
-    /// Whether the time is up.
+    /// Returns whether the time has passed.
     pub fn has_passed(&self) -> bool {
         self.passed.load(Ordering::SeqCst)
     }

@@ -13,7 +13,7 @@ use crate::config::snapshot::{Authorities, Identity, UpstreamTls};
 /// A list of no certificates, for upstreams without TLS: pingora would read the system's.
 const NO_CERTIFICATES: &str = "/dev/null";
 
-/// Why an upstream's connections can't be made at all.
+/// The reason for which connections to an upstream cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// Its CA file.
@@ -21,13 +21,13 @@ pub enum Unusable {
     Ca {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         why: String,
     },
     /// The certificates of the system.
     #[error("the system's certificates cannot be used: {why}")]
     SystemCertificates {
-        /// What is wrong with them.
+        /// The cause.
         why: String,
     },
     /// The path of its socket.
@@ -71,7 +71,7 @@ pub(super) fn check_trust(tls: Option<&UpstreamTls>) -> Result<Option<String>, U
         .ok_or_else(|| unusable("its path is not UTF-8".to_owned()))
 }
 
-/// Authorities as pingora takes them.
+/// Converts authorities to pingora's type.
 pub(super) fn authorities(authorities: &Authorities) -> Arc<CaType> {
     // each was read as a certificate by the compiler of the config
     authorities
@@ -81,7 +81,7 @@ pub(super) fn authorities(authorities: &Authorities) -> Arc<CaType> {
         .collect()
 }
 
-/// An identity as pingora takes it.
+/// Converts an identity to pingora's type.
 pub(super) fn certificate_and_key(identity: &Identity) -> Arc<CertKey> {
     let chain = identity
         .chain

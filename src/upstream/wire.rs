@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use bytes::{BufMut, BytesMut};
 use http::Method;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
@@ -15,12 +14,12 @@ use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::CertKey;
 use pingora::{Error, ErrorType};
-use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::Outgoing;
 use super::answer::{Early, Final, Open, Rest, final_head, has_no_content};
 use super::pool::Pool;
+use super::request_bytes::write;
 use super::resolve::{Addresses, Resolver};
 use super::switch;
 use super::trust::{Unusable, authorities, certificate_and_key, check_trust};
@@ -29,8 +28,6 @@ use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, Fault, SendFacts, Shortage};
 use crate::headers;
 
-/// A body up to this size is copied behind the head: that costs less than a second system call.
-const GATHER: usize = 16 * 1024;
 /// Counts wires.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -45,7 +42,7 @@ pub(super) struct Wire {
     host: String,
     /// Shown to the other side when it asks for a certificate.
     identity: Option<Arc<CertKey>>,
-    /// What pingora's own connector, which is everybody's, is told to trust for this one.
+    /// The authorities that pingora's own connector, which all upstreams share, must trust for this one.
     authorities: Option<Arc<CaType>>,
     /// No other wire of this process has it.
     id: u64,
@@ -59,7 +56,7 @@ struct Peers {
     preferred: AtomicUsize,
 }
 
-/// How an exchange failed.
+/// The kind of failure of an exchange.
 pub(super) enum Failure {
     /// Nothing was sent.
     Unreached(Fault),
@@ -67,7 +64,7 @@ pub(super) enum Failure {
     Ambiguous(Fault),
 }
 
-/// What bounds an exchange.
+/// The bounds of an exchange.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) connect: Duration,
@@ -98,7 +95,7 @@ impl Wire {
         }
     }
 
-    /// To these addresses and no others, by the name of `host`: nothing is looked up.
+    /// Creates a wire to these addresses only, under the name `host`: nothing is looked up.
     pub(super) fn pinned(
         addresses: Addresses,
         host: &str,
@@ -206,8 +203,8 @@ impl Wire {
         self.resolver.as_ref()
     }
 
-    /// The peers that pingora's own connector may connect to for a stream, the one that took the last connection of ours first. Their
-    /// connections are kept apart from those of any other wire.
+    /// Returns the peers that pingora's own connector may connect to for a stream, first the one that took the last connection of ours.
+    /// Their connections are separate from those of any other wire.
     pub(super) async fn peers_for_streams(
         &self,
         connect_timeout: Duration,
@@ -228,10 +225,11 @@ impl Wire {
         Ok(after.iter().chain(before).map(own).collect())
     }
 
-    /// Returns a connection: from the pool, else a new one to the first address that takes it. A look-up does not use up the time to connect.
+    /// Returns a connection: from the pool, else a new one to the first address that accepts it. A look-up does not use up the time to
+    /// connect.
     async fn connect(&self, bounds: Bounds) -> Result<(Stream, bool, Arc<HttpPeer>), Fault> {
         let until = || bounds.deadline.min(self.clock.mono() + bounds.connect);
-        // whatever the look-up takes, half of the time that is left remains for the connection
+        // whatever time the look-up takes, half of the remaining time is left for the connection
         let for_lookup = || {
             bounds
                 .connect
@@ -256,7 +254,7 @@ impl Wire {
         Ok((stream, false, peer))
     }
 
-    /// A new connection to the first of `peers` that takes it.
+    /// Connects to the first of `peers` that accepts a connection.
     async fn connect_anew(
         &self,
         peers: &Peers,
@@ -289,7 +287,7 @@ impl Wire {
                 _ => fault = Some(Fault::ConnectTimeout),
             }
         }
-        // a machine without IPv6 has no local address for `::1`: what another address says is said of the app
+        // a machine without IPv6 has no local address for `::1`: the error of another address describes the upstream
         Err(fault
             .or(shortage.map(Fault::Local))
             .unwrap_or(Fault::Connect))
@@ -317,7 +315,7 @@ impl Wire {
         facts.peer = peer._address.as_inet().copied();
         let sent = within(bounds.deadline, write(&mut stream, outgoing)).await;
         let mut session = HttpSession::new(stream);
-        // An app that has seen enough answers and closes while we still send: what it said counts. Past the deadline one look is enough.
+        // an upstream may answer early and close while the gateway still sends: its response counts. Past the deadline one look is enough.
         let Final { status, is_certain } =
             match within(bounds.deadline, final_head(&mut session)).await {
                 Ok(Ok(head)) => head,
@@ -360,7 +358,7 @@ impl Wire {
     }
 }
 
-/// Returns the shortage that kept a connection from being made, if one did.
+/// Returns the shortage that prevented a connection, if one did.
 pub fn shortage_of(error: &Error) -> Option<Shortage> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.root_cause());
     while let Some(error) = cause {
@@ -370,37 +368,6 @@ pub fn shortage_of(error: &Error) -> Option<Shortage> {
         cause = error.source();
     }
     None
-}
-
-/// Writes the request: the head and the beginning of the body in one piece, the rest without a copy.
-async fn write(stream: &mut Stream, outgoing: &Outgoing) -> std::io::Result<()> {
-    let (small, rest) = outgoing.body.split_at(outgoing.body.len().min(GATHER));
-    let lines: usize = outgoing
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    let mut piece = BytesMut::with_capacity(lines + outgoing.target.len() + small.len() + 32);
-    for part in [
-        outgoing.method.as_str().as_bytes(),
-        b" ",
-        &outgoing.target,
-        b" HTTP/1.1\r\n",
-    ] {
-        piece.put_slice(part);
-    }
-    for (name, value) in &outgoing.headers {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            piece.put_slice(part);
-        }
-    }
-    piece.put_slice(b"\r\n");
-    piece.put_slice(small);
-    stream.write_all(&piece).await?;
-    if !rest.is_empty() {
-        stream.write_all(rest).await?;
-    }
-    stream.flush().await
 }
 
 #[cfg(test)]

@@ -7,21 +7,22 @@ use super::support::source::without_tests;
 
 /// The rooms from the bottom up, each with the rooms that it may import. A room imports only what stands before it.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("clock", &[]),
     ("units", &[]),
+    ("clock", &["units"]),
     ("random", &[]),
     ("activity", &[]),
+    ("address", &[]),
     ("mount", &[]),
     ("request", &["clock"]),
     ("verify", &["clock", "request"]),
-    ("headers", &["request", "verify"]),
+    ("headers", &["clock", "request", "verify"]),
     ("delivery", &["clock", "request", "verify"]),
     ("refusal", &["delivery", "verify"]),
     ("retry", &[]),
     ("route", &["request"]),
     ("limit", &["units"]),
-    ("alarm", &["clock"]),
-    ("store", &["clock", "mount", "random", "retry"]),
+    ("alarm", &["clock", "mount"]),
+    ("store", &["clock", "mount", "random", "retry", "units"]),
     (
         "queue",
         &[
@@ -34,9 +35,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "telemetry",
-        &["alarm", "clock", "delivery", "refusal", "request", "verify"],
+        &[
+            "alarm", "clock", "delivery", "headers", "refusal", "request", "units", "verify",
+        ],
     ),
-    ("api", &["alarm", "telemetry"]),
+    ("api", &["alarm", "clock", "telemetry"]),
     (
         "config",
         &[
@@ -56,12 +59,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "upstream",
         &[
-            "clock", "config", "delivery", "headers", "queue", "request", "route", "verify",
+            "address", "clock", "config", "delivery", "headers", "queue", "request", "route",
+            "verify",
         ],
     ),
     (
         "listener",
-        &["clock", "config", "refusal", "request", "upstream"],
+        &["address", "clock", "config", "refusal", "request"],
     ),
     (
         "admin",
@@ -110,6 +114,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "headers",
             "limit",
             "listener",
+            "mount",
             "queue",
             "random",
             "refusal",

@@ -209,13 +209,12 @@ fn who_does_not_read_the_log_does_not_hold_up_the_gate() {
         let mut line = String::new();
         std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        if line["fields"]["message"] == "ready" {
+        if line["msg"] == "ready" {
             break;
         }
-        if line["fields"]["message"] == "listening" {
-            let address: std::net::SocketAddr =
-                line["fields"]["address"].as_str().unwrap().parse().unwrap();
-            addresses.insert(line["fields"]["for"].as_str().unwrap().to_owned(), address);
+        if line["msg"] == "listening" {
+            let address: std::net::SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
+            addresses.insert(line["for"].as_str().unwrap().to_owned(), address);
         }
     }
     // each refused reload is told with all its mistakes

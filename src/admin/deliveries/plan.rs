@@ -7,10 +7,10 @@ use super::filter::Selection;
 use super::show::View;
 use crate::admin::answer::Denied;
 use crate::api::deliveries::Plan;
+use crate::clock::rfc3339;
 use crate::store::StoreError;
 use crate::store::archive::{Order, Row, Scope};
 use crate::store::queue::DeliveryRef;
-use crate::telemetry::rfc3339;
 
 /// The number of deliveries that a plan shows.
 const MAX_SAMPLE: usize = 5;

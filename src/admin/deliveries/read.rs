@@ -19,10 +19,10 @@ use crate::admin::answer::Denied;
 use crate::admin::token::{MayRead, Reader};
 use crate::api::actions::{Audit, AuditEntry};
 use crate::api::deliveries::{Deliveries, DeliveryDetails, Filter, Order};
+use crate::clock::rfc3339;
 use crate::queue::stored;
 use crate::store::archive::{self, Row, Scope};
 use crate::store::queue::DeliveryRef;
-use crate::telemetry::rfc3339;
 
 /// The number of deliveries of a page, by default and at most.
 const DEFAULT_PAGE: u16 = 50;

@@ -10,12 +10,12 @@ use crate::api::deliveries::{
     Attempt, BodyFacts, Delivery, DeliveryDetails, DeliveryState, Header, LastAttempt, Request,
     Target,
 };
+use crate::clock::rfc3339;
 use crate::queue::stored::{self, fact};
 use crate::retry::Reason;
-use crate::store::archive::{self, AttemptShown, LastTry, Row, Status, UnitShown};
+use crate::store::archive::{self, AttemptShown, AttemptSummary, Row, Status, UnitShown};
 use crate::store::queue::Cause;
 use crate::store::record::{Pairs, Record, parse_headers};
-use crate::telemetry::rfc3339;
 use crate::verify::SecretLocations;
 
 /// Everything that the conversion needs besides the delivery.
@@ -62,7 +62,7 @@ impl View<'_> {
                 .and_then(|policy| policy.max_attempts),
             target,
             state,
-            attempt_count: unit.tries,
+            attempt_count: unit.attempts,
             next_at: planned
                 .and_then(|next| self.access.now().wall.checked_add(next))
                 .map(rfc3339),
@@ -241,7 +241,7 @@ pub(super) fn body(record: &Record, body: &[u8]) -> Vec<u8> {
         .into_owned()
 }
 
-fn last(last: &LastTry) -> LastAttempt {
+fn last(last: &AttemptSummary) -> LastAttempt {
     LastAttempt {
         at: rfc3339(last.started),
         outcome: outcome(last.status, last.error.as_deref()),

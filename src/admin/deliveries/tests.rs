@@ -274,7 +274,7 @@ impl TestApi {
 #[tokio::test]
 async fn lists_are_filtered() {
     let api = TestApi::new().await;
-    let begun = crate::telemetry::rfc3339(SystemClock.now().wall - Duration::from_secs(1));
+    let begun = crate::clock::rfc3339(SystemClock.now().wall - Duration::from_secs(1));
     api.put(0, "waits", Start::Anyone).await;
     api.attempted(0, "again", 503, Next::RetryIn(LEASE)).await;
     api.dead("dead").await;

@@ -2,6 +2,8 @@ use std::time::SystemTime;
 
 use proptest::prelude::*;
 
+use super::gateway::HOLD;
+use super::route::DEAD_QUIET;
 use super::*;
 use crate::alarm::Share;
 use crate::alarm::latch::CLEAR_AFTER;
@@ -14,7 +16,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Bench {
     detector: Detector,
     policy: Policy,
-    seen: Seen,
+    seen: Observation,
     begun: Now,
     passed: Duration,
 }
@@ -25,12 +27,12 @@ impl Bench {
             wall: SystemTime::UNIX_EPOCH + 1_000_000 * SECOND,
             mono: SystemClock.mono(),
         };
-        let seen = Seen {
-            routes: vec![RouteSeen {
+        let seen = Observation {
+            routes: vec![RouteObservation {
                 name: "a".into(),
-                ..RouteSeen::default()
+                ..RouteObservation::default()
             }],
-            ..Seen::default()
+            ..Observation::default()
         };
         let mut bench = Self {
             detector: Detector::new(begun.mono),
@@ -43,11 +45,11 @@ impl Bench {
         bench
     }
 
-    fn route(&mut self) -> &mut RouteSeen {
+    fn route(&mut self) -> &mut RouteObservation {
         &mut self.seen.routes[0]
     }
 
-    /// What a look after `passed` more changes: `+code route` or `-code`.
+    /// Returns the changes of a look after `passed`: `+code route` or `-code`.
     fn after(&mut self, passed: Duration) -> Vec<String> {
         self.passed += passed;
         let now = Now {
@@ -98,7 +100,7 @@ fn deliveries_that_die_are_told_of_until_none_lies_there() {
     assert_eq!(bench.after(10 * MINUTE), NONE);
     assert_eq!(
         bench.text(),
-        "deliveries died: their tries are over, and 2 lie dead in the store"
+        "deliveries are dead after their last attempt failed; the store has 2 dead deliveries"
     );
     bench.route().dead = 0;
     assert_eq!(bench.after(SECOND), NONE);
@@ -141,7 +143,7 @@ fn a_streak_of_failures_is_told_of_at_half_of_what_the_provider_takes() {
     }
 }
 
-/// `hours` of one look a minute in which so many requests come an hour.
+/// Runs `hours` of one look a minute with so many requests an hour.
 fn hours(bench: &mut Bench, hours: u64, verified: u64, unverified: u64) -> Vec<String> {
     let mut changes = Vec::new();
     for _ in 0..hours {
@@ -163,7 +165,9 @@ fn a_route_gone_silent_is_told_of_and_so_is_its_return() {
         "what does not verify is no sign of life"
     );
     assert!(
-        bench.text().starts_with("nothing authentic has come for "),
+        bench
+            .text()
+            .starts_with("no authentic request has come for "),
         "{}",
         bench.text()
     );
@@ -182,7 +186,7 @@ fn a_share_that_falls_is_told_of() {
     assert_eq!(hours(&mut bench, 2, 30, 22), ["+verified_falling a"]);
     assert_eq!(
         bench.text(),
-        "58 % of requests verify of late, usually 96 %"
+        "58 % of recent requests verified; usually 96 % do"
     );
     assert_eq!(hours(&mut bench, 1, 40, 12), NONE, "neither bad nor good");
     assert_eq!(hours(&mut bench, 2, 50, 2), ["-verified_falling a"]);
@@ -202,7 +206,7 @@ fn many_duplicates_raise_an_alarm() {
     assert_eq!(raised, ["+many_duplicates a"]);
     assert_eq!(
         text,
-        "10 of 20 authentic requests of the last hour were answered as duplicates and did not reach the app"
+        "10 of 20 authentic requests of the last hour were answered as duplicates and not forwarded"
     );
     assert_eq!(look(30, 10, 10 * MINUTE).0, NONE, "neither bad nor good");
     assert_eq!(look(40, 10, SECOND).0, NONE);
@@ -214,7 +218,7 @@ fn many_duplicates_raise_an_alarm() {
 fn a_disk_that_fills_up_is_told_of() {
     let mut bench = Bench::new();
     let disk = |free| {
-        Some(Disk {
+        Some(Space {
             free,
             total: 1000 << 30,
         })
@@ -315,7 +319,7 @@ fn a_route_that_goes_takes_its_alarms_along() {
 }
 
 proptest! {
-    /// Whatever is counted: an alarm is raised and cleared in turn, never twice within the time it is held, and `raised` says the same.
+    /// For any counts, an alarm is raised and cleared in turn, never twice within its hold time, and `raised` agrees.
     #[test]
     fn changes_come_in_turn(looks in prop::collection::vec((0_u64..400, 0_u64..3, 0_u64..3, 0_u64..2, 0_u64..200, any::<bool>()), 1..200)) {
         let mut bench = Bench::new();
@@ -325,7 +329,7 @@ proptest! {
             bench.route().succeeded += succeeded / 2;
             bench.route().failed += failed;
             bench.route().deaths += deaths;
-            bench.seen.disk = Some(Disk { free, total: 1000 });
+            bench.seen.disk = Some(Space { free, total: 1000 });
             bench.seen.clock_jump = jump;
             for change in bench.after(Duration::from_secs(seconds)) {
                 let (sign, code) = change.split_at(1);

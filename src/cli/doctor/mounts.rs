@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use crate::cli::term;
-use crate::mount::{Lies, Mount, lies};
+use crate::mount::{Mount, Storage, storage};
 
 /// Less is too little for the store to work on.
 const LITTLE: u64 = 256 << 20;
@@ -18,32 +18,32 @@ pub(super) fn store(
     let name = shown.display();
     let mut findings = Vec::new();
     let kept = "put it on a disk that stays";
-    findings.push(match lies(real, mounts) {
-        Lies::Unknown => Finding::skipped(
+    findings.push(match storage(real, mounts) {
+        Storage::Unknown => Finding::skipped(
             "store",
             format!("not judged: nobody says what {name} is mounted from"),
         ),
-        Lies::EmptyDir => Finding::look(
+        Storage::EmptyDir => Finding::look(
             "store",
             format!("{name} is an emptyDir: it goes when the Pod goes"),
             "take a persistentVolumeClaim",
         ),
-        Lies::Memory(kind) => Finding::bad(
+        Storage::Memory(kind) => Finding::bad(
             "store",
             format!("{name} is in memory ({kind}): a restart forgets all of it"),
             kept,
         ),
-        Lies::Container => Finding::look(
+        Storage::Container => Finding::look(
             "store",
             format!("{name} is in the container's own layer: it goes with the container"),
             "mount a volume there",
         ),
-        Lies::Network(kind) => Finding::bad(
+        Storage::Network(kind) => Finding::bad(
             "store",
             format!("{name} is on a network disk ({kind}), where a lock is no lock"),
             "put it on a local disk",
         ),
-        Lies::Disk(kind) => Finding::good(
+        Storage::Disk(kind) => Finding::good(
             "store",
             format!("{name} is on a local disk ({kind})"),
             "store on disk",

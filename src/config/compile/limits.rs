@@ -8,7 +8,7 @@ use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{Limits, Shutdown, Store};
 use crate::limit::Quota;
-use crate::mount::{self, Lies};
+use crate::mount::{self, Storage};
 use crate::telemetry::{LogFormat, LogPolicy, LogRequests};
 use crate::units::Rate;
 
@@ -146,19 +146,19 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
 pub(super) fn note_disk(path: Option<&Path>, place: &Place, cx: &mut Context<'_>) {
     let Some(path) = path else { return };
     let mounts = cx.mounts;
-    let (message, help) = match mount::lies(&mount::real(path), mounts) {
-        Lies::Memory(kind) => {
+    let (message, help) = match mount::storage(&mount::real(path), mounts) {
+        Storage::Memory(kind) => {
             (format!("this directory is in memory ({kind}): a restart loses acknowledged deliveries"), "use a persistent disk")
         }
-        Lies::EmptyDir => {
+        Storage::EmptyDir => {
             ("this directory is an emptyDir: acknowledged deliveries are lost when the Pod is deleted".to_owned(), "use a persistentVolumeClaim")
         }
         // if the directory does not exist, the config is checked on another machine than the gateway's
-        Lies::Container if path.exists() => {
+        Storage::Container if path.exists() => {
             ("this directory is in the container's own layer: acknowledged deliveries are lost with the container".to_owned(), "mount a volume there")
         }
-        Lies::Network(kind) => (format!("this directory is on a network disk ({kind}), where file locks are not reliable"), "put it on a local disk"),
-        Lies::Container | Lies::Disk(_) | Lies::Unknown => return,
+        Storage::Network(kind) => (format!("this directory is on a network disk ({kind}), where file locks are not reliable"), "put it on a local disk"),
+        Storage::Container | Storage::Disk(_) | Storage::Unknown => return,
     };
     cx.problems.warning(place, message, help.to_owned());
 }

@@ -18,7 +18,7 @@ fn ledger() -> Arc<dyn Ledger> {
 
 async fn fresh(ledger: &Arc<dyn Ledger>, waiters: &Waiters) -> Claim {
     let claimed = claim(ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await;
-    if let Claiming::Fresh(claim) = claimed {
+    if let ClaimOutcome::Fresh(claim) = claimed {
         claim
     } else {
         panic!("{claimed:?}")
@@ -36,7 +36,7 @@ async fn a_dropped_claim_is_given_back_and_a_committed_one_is_not() {
     );
     assert!(matches!(
         claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await,
-        Claiming::HandedOn
+        ClaimOutcome::Committed
     ));
 }
 
@@ -58,13 +58,13 @@ async fn those_who_wait_learn_that_it_was_handed_on() {
     assert!(
         matches!(
             claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await,
-            Claiming::StillInFlight { .. }
+            ClaimOutcome::StillInFlight { .. }
         ),
         "the fifth does not wait"
     );
     assert_eq!(first.commit(WINDOW).await.unwrap(), Held::Yes);
     for waiter in waiting {
-        assert!(matches!(waiter.await.unwrap(), Claiming::HandedOn));
+        assert!(matches!(waiter.await.unwrap(), ClaimOutcome::Committed));
     }
     assert!(waiters.is_empty());
 }
@@ -83,13 +83,13 @@ async fn exactly_one_takes_over_what_was_given_back() {
             );
             tokio::spawn(async move {
                 match claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await {
-                    Claiming::Fresh(claim) => {
+                    ClaimOutcome::Fresh(claim) => {
                         calls.fetch_add(1, Ordering::Relaxed);
                         tokio::time::sleep(Duration::from_secs(1)).await;
                         assert_eq!(claim.commit(WINDOW).await.unwrap(), Held::Yes);
                     }
-                    Claiming::HandedOn => {}
-                    other @ (Claiming::StillInFlight { .. } | Claiming::Store(_)) => {
+                    ClaimOutcome::Committed => {}
+                    other @ (ClaimOutcome::StillInFlight { .. } | ClaimOutcome::Store(_)) => {
                         panic!("{other:?}")
                     }
                 }
@@ -117,7 +117,7 @@ async fn patience_ends() {
     .await
     .unwrap();
     assert!(
-        matches!(asked, Claiming::StillInFlight { lapses_in } if lapses_in <= LEASE),
+        matches!(asked, ClaimOutcome::StillInFlight { lapses_in } if lapses_in <= LEASE),
         "{asked:?}"
     );
     assert!(waiters.is_empty());
@@ -191,7 +191,7 @@ impl Ledger for Far {
     fn hash_key(&self) -> [u8; 16] {
         self.inner.hash_key()
     }
-    fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Claimed> {
+    fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, ClaimResult> {
         self.late(self.inner.claim(key, token, lease))
     }
     fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Held> {
@@ -229,7 +229,7 @@ async fn what_is_unknown_is_repeated() {
     let (far, near) = Far::over(9);
     assert!(matches!(
         claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE).await,
-        Claiming::Store(StoreError::Unknown(_))
+        ClaimOutcome::Store(StoreError::Unknown(_))
     ));
     assert_eq!(
         near.counts().in_flight,
@@ -272,6 +272,6 @@ async fn without_hints_the_poll_finds_it() {
     );
     assert!(matches!(
         (second, committed),
-        (Claiming::HandedOn, Ok(Held::Yes))
+        (ClaimOutcome::Committed, Ok(Held::Yes))
     ));
 }

@@ -60,7 +60,7 @@ impl GatewaySource {
             handlers: self.route_breakers(now.mono),
             stale_secrets: count(self.reloader.state().stale_secrets.len()),
             accept_errors: self.gate.lifecycle.connections.accept_errors(),
-            turned_away: self.gate.lifecycle.connections.refused(),
+            refused_connections: self.gate.lifecycle.connections.refused(),
             stale_certificates: count(self.reloader.state().stale_certificates.len()),
             certificates: snapshot
                 .certificates

@@ -9,10 +9,10 @@ use crate::api::status::{
     ClockStatus, ConfigStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status,
     StoreStatus, UpstreamStatus,
 };
+use crate::clock::rfc3339;
 use crate::config::snapshot::{Action, Route, Snapshot, WebhookRoute};
 use crate::gateway::reload::Reloader;
-use crate::store::embedded::room::Disk;
-use crate::telemetry::rfc3339;
+use crate::mount::Space;
 use crate::upstream::breaker::Shown;
 use crate::upstream::render;
 
@@ -133,7 +133,7 @@ impl GatewaySource {
     fn store_status(&self, snapshot: &Snapshot) -> StoreStatus {
         let counts = self.gate.worker.counts();
         let path = snapshot.store.path.as_deref();
-        let free = path.and_then(Disk::of).map(|disk| disk.free);
+        let free = path.and_then(Space::of).map(|space| space.free);
         StoreStatus {
             path: path.map(|path| path.display().to_string()),
             alarm: self.alarm(),

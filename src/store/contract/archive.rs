@@ -1,4 +1,4 @@
-//! What looks into a store and acts on it must do, whatever it is made of.
+//! The contract of every archive: queries and acts.
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::store::archive::{Act, Deed, Filter, Forgetting, Order, Scope, Status,
 use crate::store::queue::{
     Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, OriginId, Start, TargetId,
 };
-use crate::store::{Claimed, Held, Token};
+use crate::store::{ClaimResult, Held, Token};
 
 /// Runs everything below.
 pub(super) async fn holds(queue: &dyn Both) {
@@ -69,7 +69,7 @@ async fn what_waits_for_a_later_time_is_attempted_now(queue: &dyn Both) {
     let taken = take(queue, 29, 9).await;
     let found: Vec<_> = taken
         .iter()
-        .map(|leased| (leased.stored.id, leased.tries, leased.cause))
+        .map(|leased| (leased.stored.id, leased.attempts, leased.cause))
         .collect();
     assert_eq!(
         found,
@@ -96,7 +96,7 @@ async fn purge(queue: &dyn Both, id: DeliveryRef) {
     assert_eq!(queue.act(Scope::All, &act, 9).await.unwrap().done, 1);
 }
 
-/// A key is a duplicate only of what was delivered, or is still there.
+/// A key is a duplicate only of a delivery that was delivered, or still exists.
 async fn erased_undelivered_ones_are_new_again(queue: &dyn Both) {
     let again = async |byte| {
         queue
@@ -131,9 +131,9 @@ async fn erased_undelivered_ones_are_new_again(queue: &dyn Both) {
         assert_eq!(
             claimed,
             if delivered {
-                Claimed::Committed
+                ClaimResult::Committed
             } else {
-                Claimed::Fresh
+                ClaimResult::Fresh
             },
             "{next:?}"
         );
@@ -227,7 +227,7 @@ async fn acts_are_done_and_written_down(queue: &dyn Both) {
     assert_eq!(act(replay, Which::Found(filter, None), 9).await.done, 1);
     let replayed = take(queue, 21, 9).await.remove(0);
     assert_eq!(
-        (replayed.stored.id, replayed.tries, replayed.cause),
+        (replayed.stored.id, replayed.attempts, replayed.cause),
         (first.id, 0, Cause::Replay)
     );
     assert_eq!(
@@ -629,7 +629,7 @@ async fn what_is_forgotten_is_new_again(queue: &dyn Both) {
         .unwrap());
     assert_eq!(
         queue.claim(key(60), Token(1), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
     assert_eq!(forget(&[60]).await, 1, "though it waits");
     let second = delivery(26, Start::Anyone);
@@ -639,12 +639,12 @@ async fn what_is_forgotten_is_new_again(queue: &dyn Both) {
         .unwrap());
     assert_eq!(
         queue.claim(key(60), Token(1), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
     // one that only the ledger knows
     assert_eq!(
         queue.claim(key(61), Token(1), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     assert_eq!(forget(&[61]).await, 0);
     assert_eq!(
@@ -655,7 +655,7 @@ async fn what_is_forgotten_is_new_again(queue: &dyn Both) {
     assert_eq!(forget(&[61, 62]).await, 1);
     assert_eq!(
         queue.claim(key(61), Token(2), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     queue.release_soon(key(61), Token(2));
     let audit = queue.audit(1).await.unwrap().remove(0);

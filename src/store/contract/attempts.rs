@@ -1,4 +1,5 @@
-//! What a queue must do with the attempts of a delivery: their numbers, their order over replays, and a success that comes after a cancel.
+//! The contract of every queue for the attempts of a delivery: their numbers, their order over replays, and a success that comes after a
+//! cancel.
 use std::sync::Arc;
 
 use super::queue::{Both, MS, attempt, delivery, keyed, new, status, take};
@@ -59,7 +60,7 @@ async fn attempts(queue: &dyn Both, id: DeliveryRef) -> Vec<(u32, String, bool)>
         .collect()
 }
 
-/// What was not attempted has no number, what was cut off has one, and a replay goes on counting with a fresh budget.
+/// A lease without an attempt has no number, an attempt that was cut off has one, and a replay goes on counting with a fresh budget.
 async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
     let mut spilled = delivery(31, Start::Mine(LEASE));
     spilled.to[0].tried = vec![attempt(503)];
@@ -83,7 +84,7 @@ async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
     clock.advance(LEASE + MS);
     let third = next().await;
     assert_eq!(
-        (third.lease.attempt, third.tries),
+        (third.lease.attempt, third.attempts),
         (3, 1),
         "the budget counts what is settled"
     );
@@ -114,7 +115,7 @@ async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
     for (number, status) in [(4, 410), (5, 200)] {
         do_to(queue, AGAIN, spilled.id).await;
         let replayed = next().await;
-        assert_eq!((replayed.lease.attempt, replayed.tries), (number, 0));
+        assert_eq!((replayed.lease.attempt, replayed.attempts), (number, 0));
         let then = if status == 200 {
             Next::Delivered
         } else {
@@ -197,7 +198,7 @@ async fn a_replay_of_a_delivered_one_keeps_its_lane(queue: &dyn Both, clock: &Ha
     );
 }
 
-/// The delivery is delivered then, whatever a person said meanwhile, and a resend is a duplicate.
+/// The delivery is delivered then, whatever a person did meanwhile, and a resend is a duplicate.
 async fn an_attempt_that_succeeds_outdoes_a_cancel(queue: &dyn Both) {
     let again = async |byte, dead| {
         queue

@@ -17,7 +17,7 @@ pub(super) async fn holds(queue: &dyn Both) {
     what_is_excepted_comes_last(queue).await;
 }
 
-/// The ring has each target with something due once, whatever kinds of units it has, and begins after the one given.
+/// The ring has each target with something due once, whatever kinds of units it has, and begins after the given one.
 async fn the_ring_goes_round(queue: &dyn Both) {
     let due = 9001..9101_u32;
     for target in due.clone() {
@@ -73,14 +73,14 @@ async fn the_ring_goes_round(queue: &dyn Both) {
     );
 }
 
-/// A delivery that was attempted before it came into the queue.
+/// Returns a delivery that was attempted before it was queued.
 fn retry(target: u32) -> Accept {
     let mut retry = delivery(target, Start::Anyone);
     retry.to[0].tried = vec![attempt(503)];
     retry
 }
 
-/// A target that holds more than what is free waits, and the next one begins; at most one begins that is too large for what is free.
+/// A target that holds more than the free memory waits, and the next one begins. At most one begins that is too large for it.
 async fn leases_are_bounded(queue: &dyn Both) {
     for target in [19, 19, 19, 19, 9401, 9401, 9401, 9401] {
         let big = Accept {
@@ -189,7 +189,7 @@ async fn first_attempts_and_retries_take_turns(queue: &dyn Both) {
     );
 }
 
-/// What is excepted is leased only if there is nothing else.
+/// Excepted units are leased only if there are no others.
 async fn what_is_excepted_comes_last(queue: &dyn Both) {
     let mut ids = Vec::new();
     for lane in [1, 1, 2] {

@@ -1,4 +1,4 @@
-//! What every queue must do, whatever it is made of.
+//! The contract of every queue.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::store::queue::{
     OriginId, Queue, Start, TargetId, To, Unit, Wanted,
 };
 use crate::store::record::{Record, headers};
-use crate::store::{Claimed, Held, Token};
+use crate::store::{ClaimResult, Held, Token};
 
 /// A queue that can be looked at.
 pub(crate) trait Both: Queue + Archive {}
@@ -22,7 +22,7 @@ impl<T: Queue + Archive> Both for T {}
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 
-/// A delivery to one target.
+/// Returns a delivery to one target.
 pub(crate) fn delivery(target: u32, start: Start) -> Accept {
     let to = vec![To {
         target: TargetId(target),
@@ -51,7 +51,7 @@ pub(crate) fn delivery(target: u32, start: Start) -> Accept {
     }
 }
 
-/// A try that came to a status.
+/// Returns an attempt that was answered with a status.
 pub(crate) fn attempt(status: u16) -> Attempt {
     Attempt {
         cause: Cause::Schedule,
@@ -67,7 +67,7 @@ pub(crate) fn attempt(status: u16) -> Attempt {
     }
 }
 
-/// The leases of a delivery that is new.
+/// Returns the leases of a delivery that is new.
 pub(crate) fn new(accepted: Accepted) -> Vec<Lease> {
     let Accepted::New(leases) = accepted else {
         panic!("{accepted:?}")
@@ -331,7 +331,7 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
     clock.advance(LEASE);
     let first = take(queue, 12, 1).await.remove(0);
     assert_eq!(
-        (first.lease.number, first.tries, first.age, first.cause),
+        (first.lease.number, first.attempts, first.age, first.cause),
         (1, 0, LEASE, Cause::Schedule)
     );
     assert_eq!(first.stored.body, offered.body);
@@ -356,7 +356,7 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
     clock.advance(MS);
     let second = take(queue, 12, 1).await.remove(0);
     assert_eq!(
-        (second.lease.number, second.tries),
+        (second.lease.number, second.attempts),
         (2, 1),
         "one try, counted once"
     );
@@ -369,7 +369,7 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
     );
     let third = take(queue, 12, 1).await.remove(0);
     assert_eq!(
-        (third.lease.number, third.tries),
+        (third.lease.number, third.attempts),
         (3, 1),
         "given back: no try was made"
     );
@@ -392,7 +392,7 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
         .units
         .remove(0);
     assert_eq!(
-        (unit.status, unit.tries, unit.leases, unit.reason),
+        (unit.status, unit.attempts, unit.leases, unit.reason),
         (Status::Dead, 2, 3, Some(Reason::Attempts))
     );
     assert_eq!(
@@ -470,12 +470,12 @@ async fn a_lapsed_lease_is_taken_over_and_fenced(queue: &dyn Both, clock: &HandC
     );
     let shown = queue.get(Scope::All, offered.id).await.unwrap().unwrap();
     assert_eq!(shown.units[0].status, Status::Delivered);
-    let tries: Vec<_> = shown
+    let attempts: Vec<_> = shown
         .attempts
         .iter()
         .map(|shown| (shown.number, shown.late, shown.attempt.status))
         .collect();
-    assert_eq!(tries, [(1, true, Some(200)), (2, false, Some(204))]);
+    assert_eq!(attempts, [(1, true, Some(200)), (2, false, Some(204))]);
 }
 
 async fn duplicates_are_told(queue: &dyn Both) {
@@ -496,12 +496,12 @@ async fn duplicates_are_told(queue: &dyn Both) {
     }
     assert_eq!(
         queue.claim(key(51), Token(9), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
     // handed on within its request: there is no row of it
     assert_eq!(
         queue.claim(key(52), Token(1), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     let held = queue
         .accept(
@@ -537,12 +537,12 @@ async fn a_claim_becomes_the_commit(queue: &dyn Both, clock: &HandClock) {
     };
     assert_eq!(
         queue.claim(key(53), Token(1), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     clock.advance(LEASE + MS);
     assert_eq!(
         queue.claim(key(53), Token(2), LEASE).await.unwrap(),
-        Claimed::Fresh,
+        ClaimResult::Fresh,
         "taken over"
     );
     assert_eq!(
@@ -559,7 +559,7 @@ async fn a_claim_becomes_the_commit(queue: &dyn Both, clock: &HandClock) {
         .unwrap());
     assert_eq!(
         queue.claim(key(53), Token(3), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
     assert_eq!(
         queue.commit(key(53), Token(2), WINDOW).await.unwrap(),
@@ -595,7 +595,12 @@ async fn a_duplicate_of_a_dead_one_revives_it(queue: &dyn Both) {
     );
     let revived = take(queue, 16, 9).await.remove(0);
     assert_eq!(
-        (revived.stored.id, revived.tries, revived.cause, revived.age),
+        (
+            revived.stored.id,
+            revived.attempts,
+            revived.cause,
+            revived.age
+        ),
         (first.id, 0, Cause::Replay, Duration::ZERO)
     );
     assert_eq!(revived.lease.number, 2, "the number goes on");
@@ -629,7 +634,7 @@ async fn a_queued_one_is_remembered_past_its_window(queue: &dyn Both, clock: &Ha
     assert_eq!(second, Accepted::Duplicate { of: Some(first.id) });
     assert_eq!(
         queue.claim(key(55), Token(1), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
 }
 
@@ -710,7 +715,7 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
     );
 }
 
-/// A shorter schedule shortens waits, but not one that the app asked for; a longer one changes nothing, nor does the same one again.
+/// A shorter schedule shortens waits, but not one that the upstream asked for. A longer one changes nothing, nor does the same one again.
 async fn a_new_schedule_applies_to_what_waits(queue: &dyn Both, clock: &HandClock) {
     let fixed = |wait: Duration| Schedule::fixed([wait], WINDOW * 100).unwrap();
     let target = TargetId(9504);
@@ -776,7 +781,7 @@ async fn a_new_schedule_applies_to_what_waits(queue: &dyn Both, clock: &HandCloc
     assert_eq!(due().await, [ids[0], ids[1]]);
 }
 
-/// While no route of the config has a number, what waits for it grows no older.
+/// While no route of the config has a number, its waiting deliveries grow no older.
 async fn parked_time_does_not_count(queue: &dyn Both, clock: &HandClock) {
     let config = async |names: &[&str]| {
         let named = |name: &&str| Named {
@@ -824,7 +829,7 @@ async fn what_was_tried_before_is_on_record(queue: &dyn Both) {
         .await
         .unwrap());
     let leased = take(queue, 20, 1).await.remove(0);
-    assert_eq!((leased.tries, leased.lease.number), (2, 3));
+    assert_eq!((leased.attempts, leased.lease.number), (2, 3));
     assert_eq!(
         queue
             .settle(leased.lease, Some(attempt(200)), Next::Delivered)

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Embedded;
+use super::disk::Disk;
 use super::queue::at_once;
 use crate::store::archive::{
     Act, Archive, Audit, Counts, Filter, Forgetting, Order, Page, Retention, Row, Scope, Shown,
@@ -13,10 +14,10 @@ use crate::store::embedded::sqlite::page;
 use crate::store::embedded::sqlite::sweep::{Ages, sweep};
 use crate::store::embedded::sqlite::writing::{CANCELLED, DEAD, DELIVERIES, WAITING, Writing};
 use crate::store::queue::{DeliveryRef, OriginId, TargetId};
-use crate::store::{Answer, How, StoreError};
+use crate::store::{Answer, StoreError, WriteOptions};
 
-/// What finishes what was begun, and is let in when new deliveries are not.
-const FINISHES: How = How {
+/// The options of writes that finish earlier work. They are accepted even when new deliveries are not.
+const FINISHES: WriteOptions = WriteOptions {
     key: None,
     bytes: 0,
     finishes: true,
@@ -26,6 +27,44 @@ impl Embedded {
     /// Milliseconds of wall time.
     pub(super) fn wall(&self) -> i64 {
         i64::try_from(self.shared.time.clock().now().unix_ms()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The deliveries of one step, the position from which to go on, and a description for the audit.
+type Chosen = (Vec<DeliveryRef>, Option<DeliveryRef>, String);
+
+/// Chooses the deliveries of one step of an act.
+async fn chosen(
+    disk: &Disk,
+    which: Which,
+    scope: &Scope,
+    targets: &Arc<[TargetId]>,
+    step: u16,
+) -> Result<Chosen, StoreError> {
+    match which {
+        Which::Ids(mut ids) => {
+            let more = ids.len() > usize::from(step);
+            ids.truncate(usize::from(step));
+            let shown: Vec<_> = ids.iter().map(ToString::to_string).collect();
+            let next = ids.last().copied().filter(|_| more);
+            Ok((ids, next, shown.join(" ")))
+        }
+        Which::Found(mut filter, after) => {
+            // an act on the units of some targets finds deliveries that have one
+            if filter.targets.is_empty() {
+                filter.targets = Arc::clone(targets);
+            }
+            let scope = scope.clone();
+            let shown = format!("{filter:?}");
+            let found = disk
+                .reader()
+                .read(move |reading| {
+                    page::page(reading, &scope, &filter, Order::Oldest, after, step)
+                })
+                .await?;
+            let ids = found.rows.into_iter().map(|row| row.id).collect();
+            Ok((ids, found.next, shown))
+        }
     }
 }
 
@@ -78,38 +117,7 @@ impl Archive for Embedded {
         } = act_on.clone();
         Box::pin(async move {
             let disk = self.disk()?;
-            let (ids, next, shown) = match which {
-                Which::Ids(mut ids) => {
-                    let more = ids.len() > usize::from(step);
-                    ids.truncate(usize::from(step));
-                    let shown = ids
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect::<Vec<_>>()
-                        .join(" ");
-                    let next = ids.last().copied().filter(|_| more);
-                    (ids, next, shown)
-                }
-                Which::Found(mut filter, after) => {
-                    // an act on the units of some targets finds those that have one
-                    if filter.targets.is_empty() {
-                        filter.targets = Arc::clone(&targets);
-                    }
-                    let scope = scope.clone();
-                    let shown = format!("{filter:?}");
-                    let found = disk
-                        .reader()
-                        .read(move |reading| {
-                            page::page(reading, &scope, &filter, Order::Oldest, after, step)
-                        })
-                        .await?;
-                    (
-                        found.rows.into_iter().map(|row| row.id).collect(),
-                        found.next,
-                        shown,
-                    )
-                }
-            };
+            let (ids, next, shown) = chosen(disk, which, &scope, &targets, step).await?;
             let more = next.is_some();
             if ids.is_empty() {
                 return Ok(Step {
@@ -225,15 +233,15 @@ impl Archive for Embedded {
             Ok(disk) => disk,
             Err(error) => return at_once(Err(error)),
         };
-        let (tally, unsigned) = (disk.line().tally(), |number: i64| {
+        let (tally, unsigned) = (disk.writes().tally(), |number: i64| {
             u64::try_from(number).unwrap_or(0)
         });
         let mut counts = Counts {
             late: self.late.load(Ordering::Relaxed),
             disk: disk.bytes(),
-            used: disk.line().used(),
-            waiting: disk.line().len(),
-            last_write: disk.line().last_write(),
+            used: disk.writes().used(),
+            waiting: disk.writes().len(),
+            last_write: disk.writes().last_write(),
             ..Counts::default()
         };
         let of = |kind, number| {
@@ -250,11 +258,14 @@ impl Archive for Embedded {
         targets.dedup();
         counts.targets = targets
             .iter()
-            .map(|target| TargetCounts {
-                target: TargetId(*target),
-                waiting: of(WAITING, *target),
-                dead: of(DEAD, *target).saturating_sub(of(CANCELLED, *target)),
-                cancelled: of(CANCELLED, *target),
+            .map(|target| {
+                let cancelled = of(CANCELLED, *target);
+                TargetCounts {
+                    target: TargetId(*target),
+                    waiting: of(WAITING, *target),
+                    dead: of(DEAD, *target).saturating_sub(cancelled),
+                    cancelled,
+                }
             })
             .collect();
         counts.origins = (tally.iter())
@@ -269,7 +280,7 @@ impl Archive for Embedded {
 
     fn trouble(&self) -> Option<StoreError> {
         let disk = self.disk.as_ref()?;
-        disk.line()
+        disk.writes()
             .trouble()
             .or_else(|| disk.room().is_full().then_some(StoreError::Full))
     }

@@ -1,7 +1,7 @@
-//! Copies the log into the database, off the way of those who wait for a commit.
+//! Copies the log into the database, so that no commit waits for it.
 //!
-//! A thread of its own does the bulk of it while the writer goes on. Under steady load it never gets to the end of the log, which could then
-//! never begin anew and would grow without bound: past some size the writer is asked to do the little that is left, between two batches.
+//! A thread of its own does most of it while the writer continues. Under steady load it never reaches the end of the log, which could then
+//! never begin again and would grow without bound. Past some size the writer is asked to do the small rest, between two batches.
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use super::sqlite::{checkpoint, connect};
 use crate::store::StoreError;
 
-/// What a transaction costs in the log beside its bodies: a page at least.
+/// The bytes that a transaction needs in the log beside its bodies: at least one page.
 const OVERHEAD: usize = 4 << 10;
 /// Bytes of a frame in the log.
 const FRAME: usize = 4 << 10;
@@ -41,7 +41,7 @@ impl Checkpoints {
         self.every
     }
 
-    /// Some bytes went into the log.
+    /// Records that some bytes were written to the log.
     pub(super) fn wrote(&self, bytes: usize) {
         let mut state = self.state.lock();
         state.bytes = state.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
@@ -50,7 +50,7 @@ impl Checkpoints {
         }
     }
 
-    /// Whether the writer shall do what is left; asked once.
+    /// Returns whether the writer must do the rest, and resets the request.
     pub(super) fn wanted(&self) -> bool {
         self.wanted.swap(false, Ordering::Relaxed)
     }
@@ -82,22 +82,23 @@ impl Checkpointer {
                 match checkpoint(&connection) {
                     Ok(done) if done.log > long => in_thread.wanted.store(true, Ordering::Relaxed),
                     Ok(_) => {}
-                    Err(error) => tracing::debug!(%error, "no checkpoint"),
+                    Err(error) => tracing::debug!(%error, "cannot make a checkpoint"),
                 }
             }
         };
         let thread = std::thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(run);
-        let thread = thread
-            .map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
+        let thread = thread.map_err(|error| {
+            StoreError::Unavailable(format!("cannot start a thread: {error}").into())
+        })?;
         Ok(Self {
             shared,
             thread: Some(thread),
         })
     }
 
-    /// What the writer is given.
+    /// Returns the part that the writer shares.
     pub(crate) fn shared(&self) -> Arc<Checkpoints> {
         Arc::clone(&self.shared)
     }
@@ -123,7 +124,7 @@ impl Drop for Checkpointer {
             .take()
             .is_some_and(|thread| thread.join().is_err())
         {
-            tracing::error!("the thread that makes checkpoints ended early");
+            tracing::error!("the checkpoint thread of the store ended early");
         }
     }
 }

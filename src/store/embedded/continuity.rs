@@ -1,4 +1,4 @@
-//! Since when the ledger has been kept without a gap, for each route: only then does a key that it does not hold mean that nothing was delivered.
+//! The time since which the ledger of each route is complete. Only then does a missing key mean that nothing was delivered.
 //! Times are milliseconds of the store's own time.
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::store::Key;
 /// A gap is noted this far ahead, so that a ledger that is full notes it once a minute and not with every ID.
 pub(super) const AHEAD: i64 = 60_000;
 
-/// The routes whose ledger is kept, each with what its keys depend on and since when.
+/// The routes with a ledger, each with the inputs of its keys and the time since which it is complete.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Continuity(BTreeMap<Arc<str>, (Key, i64)>);
 
@@ -41,7 +41,8 @@ impl Continuity {
             .collect()
     }
 
-    /// Keeps exactly these routes from now on. One that was kept under the same policy goes on, every other one begins. Returns whether anything changed.
+    /// Sets the routes with a ledger. A route that had the same policy before continues; every other one begins. Returns whether anything
+    /// changed.
     pub(super) fn keep(&mut self, routes: &[(Arc<str>, Key)], now: i64) -> bool {
         let since = |route: &Arc<str>, policy: Key| {
             self.0
@@ -69,7 +70,7 @@ impl Continuity {
         changed
     }
 
-    /// Returns how long a route has been kept without a gap.
+    /// Returns the time for which the ledger of a route has been complete.
     pub(super) fn kept_for(&self, route: &str, now: i64) -> Option<Duration> {
         let (_, since) = self.0.get(route)?;
         u64::try_from(now.saturating_sub(*since))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::batch::{Chores, How, Line, Write, Writer};
+use super::batch::{Maintenance, Write, WriteOptions, WriteQueue, Writer};
 use super::checkpoint::Checkpointer;
 use super::drift::Drift;
 use super::reader::Reader;
@@ -19,7 +19,7 @@ pub(crate) type Remember = Arc<dyn Fn(Key, i64) + Send + Sync>;
 
 /// An open store. Fields are dropped in order: what is being written is, before the directory is let go.
 pub(crate) struct Disk {
-    line: Arc<Line>,
+    writes: Arc<WriteQueue>,
     writer: Writer,
     reader: Reader,
     room: Arc<Room>,
@@ -31,7 +31,7 @@ pub(crate) struct Disk {
 impl std::fmt::Debug for Disk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Disk")
-            .field("line", &self.line)
+            .field("writes", &self.writes)
             .finish_non_exhaustive()
     }
 }
@@ -41,7 +41,7 @@ impl Disk {
     pub(crate) fn start(
         directory: Directory,
         database: Database,
-        line: Arc<Line>,
+        writes: Arc<WriteQueue>,
         time: StoreTime,
         drift: Arc<Mutex<Drift>>,
         remember: Remember,
@@ -51,10 +51,16 @@ impl Disk {
         database.bound_log(room.bounds().log)?;
         let reader = Reader::start(&path, time.clone())?;
         let checkpointer = Checkpointer::start(&path, room.bounds().checkpoint)?;
-        let chores = Chores::new(drift, Arc::clone(&remember), checkpointer.shared());
-        let writer = Writer::start(Arc::clone(&line), database, time, chores, Arc::clone(&room))?;
+        let maintenance = Maintenance::new(drift, Arc::clone(&remember), checkpointer.shared());
+        let writer = Writer::start(
+            Arc::clone(&writes),
+            database,
+            time,
+            maintenance,
+            Arc::clone(&room),
+        )?;
         Ok(Self {
-            line,
+            writes,
             writer,
             reader,
             room,
@@ -64,17 +70,17 @@ impl Disk {
         })
     }
 
-    /// The thread that reads.
+    /// Returns the reader thread.
     pub(crate) fn reader(&self) -> &Reader {
         &self.reader
     }
 
-    /// The way to the thread that writes.
-    pub(crate) fn line(&self) -> &Line {
-        &self.line
+    /// Returns the queue of the writer thread.
+    pub(crate) fn writes(&self) -> &WriteQueue {
+        &self.writes
     }
 
-    /// The room on its disk.
+    /// Returns the room on its disk.
     pub(crate) fn room(&self) -> &Arc<Room> {
         &self.room
     }
@@ -89,17 +95,17 @@ impl Disk {
         self.writer.close();
     }
 
-    /// Writes something with the next batch. `after` is run by the thread once it is on the disk, or is not, before the caller is told:
-    /// also if the caller has gone.
+    /// Writes with the next batch. `after` is run by the thread once the result is known, before the caller gets it, and also if the
+    /// caller is gone.
     pub(crate) fn write<T: Send + 'static>(
         &self,
-        how: How,
+        options: WriteOptions,
         apply: impl FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
         after: impl FnOnce(&Result<T, StoreError>) + Send + 'static,
     ) -> Answer<'static, T> {
         let (tell, told) = oneshot::channel();
-        self.line.write(
-            how,
+        self.writes.write(
+            options,
             Box::new(Task {
                 apply,
                 done: None,
@@ -147,15 +153,18 @@ where
             tell,
             ..
         } = *self;
-        let outcome = outcome
-            .and_then(|()| done.ok_or_else(|| StoreError::Unknown("nothing was said".into())));
+        let outcome = outcome.and_then(|()| {
+            done.ok_or_else(|| {
+                StoreError::Unknown("the writer thread ended without an answer".into())
+            })
+        });
         after(&outcome);
         if outcome.is_ok() {
             remembered
                 .into_iter()
                 .for_each(|(key, until)| remember(key, until));
         }
-        // who asked may have gone
+        // the caller may be gone
         drop(tell.send(outcome));
     }
 }

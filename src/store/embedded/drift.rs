@@ -1,12 +1,12 @@
-//! Whether the wall clock can be trusted to delete by: it has held for ten minutes, told by the monotonic clock.
+//! Decides whether the wall clock can be trusted for deletion: it must have held for ten minutes, measured by the monotonic clock.
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::{ConfigTime, Now};
 
 /// A drift that is a jump.
-const JUMP: Duration = Duration::from_secs(60);
-/// How long the wall clock must hold after a jump, or after the start.
-const HELD: Duration = Duration::from_secs(600);
+const MIN_JUMP: Duration = Duration::from_secs(60);
+/// The time for which the wall clock must hold after a jump, or after the start.
+const HOLD_TIME: Duration = Duration::from_secs(600);
 
 /// Compares both clocks from reading to reading.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ impl Drift {
             .wall
             .duration_since(expected)
             .unwrap_or_else(|error| error.duration());
-        if drift > JUMP {
+        if drift > MIN_JUMP {
             *self = Self {
                 base: now,
                 held_since: now.mono,
@@ -60,12 +60,12 @@ impl Drift {
         self.holds(now).then(|| time.follow(now, dates))
     }
 
-    /// Whether the wall clock has held for ten minutes.
+    /// Returns whether the wall clock has held for ten minutes.
     pub fn holds(&self, now: Now) -> bool {
-        now.mono.saturating_duration_since(self.held_since) >= HELD
+        now.mono.saturating_duration_since(self.held_since) >= HOLD_TIME
     }
 
-    /// Whether a jump was seen and the wall clock has not held for ten minutes since.
+    /// Returns whether the wall clock jumped and has not held for ten minutes since.
     pub fn jumped(&self) -> bool {
         self.jumped
     }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the wall clock is set, what has ended never begins again.
+        /// However the wall clock is set, a date that has ended never begins again.
         #[test]
         fn what_has_ended_never_begins_again(
             ends in prop::collection::vec(0..400 * DAY, 1..5),

@@ -13,7 +13,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::store::{Claimed, Held, Key, Token};
+use crate::store::{ClaimResult, Held, Key, Token};
+use crate::units::saturating;
 
 mod segment;
 use segment::Segment;
@@ -24,7 +25,7 @@ const SEGMENT: usize = 2048;
 const STEPS: usize = 16;
 /// Tokens of the last commits, to answer a repeated commit.
 const RECENT: usize = 32;
-/// How long a lapsed claim that nobody took over can still be committed, at least.
+/// The shortest time for which an expired claim that no other token took over can still be committed.
 const LAPSED: u64 = 3_600_000;
 
 /// A claim that is neither committed nor released.
@@ -34,7 +35,7 @@ struct Flight {
     lapses: u64,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// Whether the claim was still the caller's.
@@ -58,7 +59,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// An empty ledger for `capacity` IDs, one at least.
+    /// Creates an empty ledger for `capacity` IDs, at least one.
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
         let segments = (capacity / SEGMENT).max(1).next_power_of_two();
@@ -77,16 +78,16 @@ impl Memory {
         }
     }
 
-    /// Takes `key` in flight until `lease` has passed, if nobody else has it. The holder itself gets it again.
-    pub fn claim(&mut self, key: Key, token: Token, lease: Duration, now: u64) -> Claimed {
+    /// Claims `key` until `lease` has passed, if no other token has it. The holder itself gets it again.
+    pub fn claim(&mut self, key: Key, token: Token, lease: Duration, now: u64) -> ClaimResult {
         if self.remembers(key, now) {
-            return Claimed::Committed;
+            return ClaimResult::Committed;
         }
         if let Some(flight) = self.in_flight.get(&key)
             && flight.token != token
             && flight.lapses > now
         {
-            return Claimed::InFlight {
+            return ClaimResult::InFlight {
                 lapses_in: Duration::from_millis(flight.lapses - now),
             };
         }
@@ -98,10 +99,10 @@ impl Memory {
                 lapses: now.saturating_add(millis(lease)),
             },
         );
-        Claimed::Fresh
+        ClaimResult::Fresh
     }
 
-    /// Remembers `key` for `window`, if the claim is `token`'s or was until it lapsed and nobody took it over.
+    /// Remembers `key` for `window`, if the claim is `token`'s, or was until it expired and no other token took it over.
     pub fn commit(&mut self, key: Key, token: Token, window: Duration, now: u64) -> Commit {
         if self
             .in_flight
@@ -173,7 +174,7 @@ impl Memory {
         self.recent.retain(|(known, _)| *known != key);
     }
 
-    /// Whether `key` was committed and its window has not passed.
+    /// Returns whether `key` was committed and its window has not passed.
     pub fn remembers(&self, key: Key, now: u64) -> bool {
         let number = u128::from_be_bytes(key.0);
         self.segments
@@ -193,7 +194,7 @@ impl Memory {
         });
     }
 
-    /// IDs remembered, some of which may have expired a while ago.
+    /// Returns the number of IDs remembered. Some of them may have expired.
     pub fn committed(&self) -> usize {
         self.committed
     }
@@ -203,7 +204,7 @@ impl Memory {
         self.in_flight.len()
     }
 
-    /// IDs forgotten before their window ended, because the ledger was full.
+    /// Returns the number of IDs forgotten before their window ended, because the ledger was full.
     pub fn forgotten_early(&self) -> u64 {
         self.forgotten_early
     }
@@ -217,7 +218,7 @@ impl Memory {
         usize::try_from((number >> 64) & 0xffff_ffff).unwrap_or(0) & (self.segments.len() - 1)
     }
 
-    /// Changes one segment and keeps the sums.
+    /// Changes one segment and updates the sums.
     fn adjust(&mut self, index: usize, change: impl FnOnce(&mut Segment)) {
         let Some(segment) = self.segments.get_mut(index) else {
             return;
@@ -257,15 +258,15 @@ impl Memory {
 }
 
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    saturating(duration.as_millis())
 }
 
-/// The end of the second that `ms` is in: nothing is forgotten before its time. 0 stands for a free slot.
+/// Returns the end of the second that `ms` is in, so that nothing is forgotten too early. 0 marks a free slot.
 fn seconds(ms: u64) -> u32 {
     u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
 
-/// The beginning of the second that `ms` is in.
+/// Returns the beginning of the second that `ms` is in.
 fn seconds_begun(ms: u64) -> u32 {
     u32::try_from(ms / 1000).unwrap_or(u32::MAX)
 }

@@ -17,18 +17,18 @@ use crate::store::queue::{
     Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start,
     TargetId, Wanted,
 };
-use crate::store::{Answer, Changed, Claimed, Held, How, Key, StoreError, Token};
+use crate::store::{Answer, Changed, ClaimResult, Held, Key, StoreError, Token, WriteOptions};
 
-/// How long a stored delivery waits whose record makes no sense.
+/// The wait of a stored delivery whose record cannot be decoded.
 const UNREADABLE: Duration = Duration::from_secs(3600);
-/// How long units wait that were leased and could not be read.
+/// The wait of units that were leased and could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-/// How long a claim is held while its delivery is written.
+/// The lease of a claim while its delivery is written.
 const WRITING: Duration = Duration::from_secs(60);
 
 /// A claim that becomes a row.
 #[derive(Clone, Copy)]
-struct Committing {
+struct PendingCommit {
     key: Key,
     token: Token,
     window: Duration,
@@ -37,7 +37,7 @@ struct Committing {
     own: bool,
 }
 
-impl Committing {
+impl PendingCommit {
     fn of(dedupe: Dedupe, delivery: &Accept) -> Option<Self> {
         match dedupe {
             Dedupe::None => None,
@@ -67,7 +67,7 @@ impl Committing {
         }
     }
 
-    /// What memory is told once it is known whether the row is on the disk.
+    /// Updates memory once it is known whether the row is on the disk.
     fn settle(self, shared: &Shared, known: bool, outcome: &Result<Accepted, StoreError>) {
         match outcome {
             Ok(_) if known => {}
@@ -75,14 +75,14 @@ impl Committing {
                 let _held = shared.commit(self.key, self.token, self.window, true);
             }
             Err(_) if self.own && !known => shared.release(self.key, self.token),
-            // the holder gives it back, or tries again
+            // the holder releases it, or repeats the call
             Err(_) => {}
         }
     }
 }
 
 impl Embedded {
-    /// The disk.
+    /// Returns the disk.
     pub(super) fn disk(&self) -> Result<&Disk, StoreError> {
         self.disk.as_ref().ok_or_else(|| {
             StoreError::Unavailable("there is no store on disk: `store.path` is not set".into())
@@ -95,13 +95,13 @@ impl Embedded {
             Ok(disk) => disk,
             Err(error) => return at_once(Err(error)),
         };
-        let committing = Committing::of(dedupe, delivery);
+        let committing = PendingCommit::of(dedupe, delivery);
         let mut known = false;
-        if let Some(Committing { key, token, .. }) = committing {
+        if let Some(PendingCommit { key, token, .. }) = committing {
             match self.shared.claim(key, token, WRITING) {
-                Claimed::Fresh => {}
-                Claimed::Committed => known = true,
-                Claimed::InFlight { lapses_in } => {
+                ClaimResult::Fresh => {}
+                ClaimResult::Committed => known = true,
+                ClaimResult::InFlight { lapses_in } => {
                     return at_once(Ok(Accepted::InFlight { lapses_in }));
                 }
             }
@@ -114,7 +114,7 @@ impl Embedded {
         });
         let record = delivery.record.encode();
         let bytes = record.len() + delivery.body.len();
-        // a duplicate of what is stored takes no room, and an alarm may be about the very lack of it
+        // a duplicate of a stored delivery needs no room, and an alarm may be about the very lack of it
         let admitted = match disk.room().admit(bytes) {
             Err(full) if !known && delivery.origin.0 != self.alarms.load(Ordering::Relaxed) => {
                 let refused = Err(full);
@@ -125,7 +125,7 @@ impl Embedded {
             }
             admitted => admitted.ok(),
         };
-        let how = How {
+        let options = WriteOptions {
             key: committing.map(|c| c.key),
             bytes,
             finishes: known,
@@ -136,7 +136,7 @@ impl Embedded {
             .any(|to| !matches!(to.start, Start::Mine(_) | Start::Over(_)));
         let (shared, offered) = (Arc::clone(&self.shared), Arc::clone(delivery));
         disk.write(
-            how,
+            options,
             move |writing| accept(writing, &offered, &record, commit),
             move |outcome| {
                 drop(admitted);
@@ -151,8 +151,8 @@ impl Embedded {
     }
 }
 
-/// Returns what is put on record of an attempt. A full disk keeps its room for the outcome: an app that stays away, or answers at length, would
-/// use it up.
+/// Returns the part of an attempt that is recorded. On a full disk only the outcome is: an upstream that stays down, or answers at length,
+/// would use up the room.
 pub(super) fn recorded(attempt: Option<Attempt>, next: Next, is_full: bool) -> Option<Attempt> {
     if !is_full {
         return attempt;
@@ -165,7 +165,7 @@ pub(super) fn recorded(attempt: Option<Attempt>, next: Next, is_full: bool) -> O
     })
 }
 
-/// An answer that is known at once.
+/// Returns an answer that is known at once.
 pub(super) fn at_once<T: Send + 'static>(answer: Result<T, StoreError>) -> Answer<'static, T> {
     Box::pin(std::future::ready(answer))
 }
@@ -175,16 +175,16 @@ impl Queue for Embedded {
         let names = names.to_vec();
         match self.disk() {
             Ok(disk) => {
-                let how = How {
+                let options = WriteOptions {
                     finishes: true,
-                    ..How::default()
+                    ..WriteOptions::default()
                 };
                 let (alarms, kinds) = (
                     Arc::clone(&self.alarms),
                     names.iter().map(|named| named.kind).collect::<Vec<_>>(),
                 );
                 disk.write(
-                    how,
+                    options,
                     move |writing| name::numbers(writing, &names),
                     move |outcome| {
                         let given = outcome.iter().flatten().zip(kinds);
@@ -212,7 +212,7 @@ impl Queue for Embedded {
             loop {
                 let accepted = offered.await?;
                 // what memory took it for a duplicate of may have been erased before this reached the disk: then it is new
-                let key = Committing::of(dedupe, &delivery).map(|committing| committing.key);
+                let key = PendingCommit::of(dedupe, &delivery).map(|committing| committing.key);
                 if accepted != (Accepted::Duplicate { of: None })
                     || key.is_none_or(|key| self.shared.remembered(&[key]) > 0)
                 {
@@ -235,17 +235,17 @@ impl Queue for Embedded {
     fn lease(&self, wanted: &[Wanted], lease: Duration, held: usize) -> Answer<'_, Vec<Leased>> {
         let wanted = wanted.to_vec();
         Box::pin(async move {
-            let (disk, how) = (
+            let (disk, options) = (
                 self.disk()?,
-                How {
+                WriteOptions {
                     finishes: true,
-                    ..How::default()
+                    ..WriteOptions::default()
                 },
             );
             let wall = self.wall();
             let taken = disk
                 .write(
-                    how,
+                    options,
                     move |writing| lease::lease(writing, &wanted, lease, held, wall),
                     |_| {},
                 )
@@ -268,7 +268,7 @@ impl Queue for Embedded {
             let (mut leased, mut unread) = (Vec::new(), Vec::new());
             for lease::Taken {
                 lease,
-                tries,
+                attempts,
                 cause,
                 age,
                 lane,
@@ -279,7 +279,7 @@ impl Queue for Embedded {
                 match stored.get(&lease.unit.delivery) {
                     Some(stored) => leased.push(Leased {
                         lease,
-                        tries,
+                        attempts,
                         cause,
                         age,
                         lane,
@@ -289,7 +289,8 @@ impl Queue for Embedded {
                     None => unread.push(lease),
                 }
             }
-            // one that was purged meanwhile has nothing to give back; one whose record makes no sense waits for a person, or a newer version
+            // a delivery that was purged meanwhile has nothing to release; one whose record cannot be decoded waits for a person, or a
+            // newer version
             let next = Next::Later(if read.is_ok() { UNREADABLE } else { READ_AGAIN });
             for lease in unread {
                 drop(self.settle(lease, None, next));
@@ -310,7 +311,7 @@ impl Queue for Embedded {
             .map_or(0, |attempt| attempt.head.len() + attempt.body.len());
         let (shared, late) = (Arc::clone(&self.shared), Arc::clone(&self.late));
         let settled = disk.write(
-            How {
+            WriteOptions {
                 key: None,
                 bytes,
                 finishes: true,
@@ -331,17 +332,17 @@ impl Queue for Embedded {
     fn reschedule(&self, target: TargetId, schedule: &Schedule) -> Answer<'_, ()> {
         let schedule = Arc::new(schedule.clone());
         Box::pin(async move {
-            let (disk, how) = (
+            let (disk, options) = (
                 self.disk()?,
-                How {
+                WriteOptions {
                     finishes: true,
-                    ..How::default()
+                    ..WriteOptions::default()
                 },
             );
             let by = Arc::clone(&schedule);
             if disk
                 .write(
-                    how,
+                    options,
                     move |writing| reschedule::is_followed(writing, target, &by),
                     |_| {},
                 )
@@ -354,7 +355,7 @@ impl Queue for Embedded {
                 let by = Arc::clone(&schedule);
                 after = disk
                     .write(
-                        how,
+                        options,
                         move |writing| reschedule::step(writing, target, &by, after),
                         |_| {},
                     )

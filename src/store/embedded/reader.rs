@@ -14,7 +14,7 @@ use super::time::StoreTime;
 use crate::store::{Answer, StoreError};
 
 /// Reads that wait at most.
-const QUEUE: usize = 256;
+const MAX_QUEUED_READS: usize = 256;
 
 type Read = Box<dyn FnOnce(Result<&Reading<'_>, StoreError>) + Send>;
 
@@ -50,26 +50,27 @@ impl Reader {
         let thread = std::thread::Builder::new()
             .name("store-read".to_owned())
             .spawn(move || run(&in_thread, &connection, &time));
-        let thread = thread
-            .map_err(|error| StoreError::Unavailable(format!("no thread: {error}").into()))?;
+        let thread = thread.map_err(|error| {
+            StoreError::Unavailable(format!("cannot start a thread: {error}").into())
+        })?;
         Ok(Self {
             shared,
             thread: Some(thread),
         })
     }
 
-    /// Reads something. What does not fit is told so at once.
+    /// Queues a query. One that does not fit is refused at once.
     pub(crate) fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reading<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'static, T> {
         let (tell, told) = oneshot::channel();
         let read: Read = Box::new(move |reading| {
-            // who asked may have gone
+            // the caller may be gone
             drop(tell.send(reading.and_then(read)));
         });
         let mut waiting = self.shared.waiting.lock();
-        if waiting.closing || waiting.reads.len() >= QUEUE {
+        if waiting.closing || waiting.reads.len() >= MAX_QUEUED_READS {
             drop(waiting);
             read(Err(StoreError::Unavailable(
                 "too many reads wait for the disk".into(),
@@ -111,7 +112,7 @@ impl Drop for Reader {
             .take()
             .is_some_and(|thread| thread.join().is_err())
         {
-            tracing::error!("the thread that reads the store ended early");
+            tracing::error!("the reader thread of the store ended early");
         }
     }
 }

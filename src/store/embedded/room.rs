@@ -10,50 +10,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use nix::sys::statvfs::statvfs;
-
+use crate::mount::Space;
 use crate::store::StoreError;
+use crate::units::saturating;
 
 /// The file that holds the reserve.
 const RESERVE: &str = "reserve";
-/// Bytes that opening a store takes: the log and its index.
+/// Bytes that opening a store needs: the log and its index.
 const TO_OPEN: u64 = 1 << 20;
-/// Bytes that a new delivery takes beside its own: pages of indexes and small tables.
+/// Bytes that a new delivery needs beside its own: pages of indexes and small tables.
 const OVERHEAD: u64 = 32 << 10;
-
-/// A disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Disk {
-    /// Bytes that a process that is not root can write.
-    pub free: u64,
-    /// Bytes in all.
-    pub total: u64,
-}
-
-impl Disk {
-    /// Asks the system about the disk of `path`.
-    pub fn of(path: &Path) -> Option<Self> {
-        let found = statvfs(path).ok()?;
-        #[allow(
-            clippy::useless_conversion,
-            reason = "on some systems these have 32 bits"
-        )]
-        let bytes = |blocks| u64::from(blocks).saturating_mul(u64::from(found.fragment_size()));
-        Some(Self {
-            free: bytes(found.blocks_available()),
-            total: bytes(found.blocks()),
-        })
-    }
-}
 
 /// The bounds that follow from the size of a disk, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// What stays free of new deliveries.
+    /// The bytes that new deliveries must leave free.
     pub(crate) floor: u64,
     /// The size of the reserve file.
     pub(crate) reserve: u64,
-    /// What is written to the log before it is copied into the database.
+    /// The bytes written to the log before it is copied into the database.
     pub(crate) checkpoint: usize,
     /// The size that the log is cut to.
     pub(crate) log: u64,
@@ -76,7 +51,7 @@ const THERE: u8 = 0;
 const GONE: u8 = 1;
 const NONE: u8 = 2;
 
-/// The room of one store, shared by the thread that writes and those who ask it to.
+/// The room of one store, shared by the writer thread and its callers.
 #[derive(Debug)]
 pub(crate) struct Room {
     directory: PathBuf,
@@ -94,7 +69,7 @@ pub(crate) struct Room {
 impl Room {
     /// Looks at the disk of a store. Gives the reserve back if there is no room to open the database in.
     pub(crate) fn of(directory: &Path) -> Arc<Self> {
-        let disk = Disk::of(directory).unwrap_or(Disk {
+        let disk = Space::of(directory).unwrap_or(Space {
             free: u64::MAX,
             total: 0,
         });
@@ -132,7 +107,7 @@ impl Room {
     /// Looks again. `growth` is what the database file has yet to grow by for what its log holds. `makes` says whether the reserve is made again, if
     /// there is room for it: that is some work, and so not done with each batch.
     pub(crate) fn measure(&self, growth: u64, makes: bool) {
-        let Some(disk) = Disk::of(&self.directory) else {
+        let Some(disk) = Space::of(&self.directory) else {
             return;
         };
         let free = disk.free.saturating_sub(growth);
@@ -184,10 +159,7 @@ impl Room {
     /// # Errors
     /// [`StoreError::Full`]: it would take what others need.
     pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Admitted, StoreError> {
-        let bytes = u64::try_from(bytes)
-            .unwrap_or(u64::MAX)
-            .saturating_mul(2)
-            .saturating_add(OVERHEAD);
+        let bytes = saturating(bytes).saturating_mul(2).saturating_add(OVERHEAD);
         let before = self.admitted.fetch_add(bytes, Ordering::Relaxed);
         let admitted = Admitted {
             room: Arc::clone(self),
@@ -215,7 +187,7 @@ impl Room {
         if removed {
             self.reserve.store(GONE, Ordering::Relaxed);
             tracing::warn!(
-                "the disk is full: the reserve of the store is used to finish what was accepted"
+                "the disk is full: using the reserve of the store to finish accepted deliveries"
             );
         }
         removed
@@ -235,7 +207,7 @@ impl Room {
         };
         // half a reserve holds room that is needed
         std::fs::remove_file(&path).ok();
-        tracing::debug!(%error, "no reserve");
+        tracing::debug!(%error, "cannot make the reserve");
         if matches!(
             error.kind(),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded

@@ -1,4 +1,4 @@
-//! The ledger in memory, and who waits for which key: what the thread that writes shares with those who ask.
+//! The ledger in memory, and the waiters by key, shared by the writer thread and its callers.
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,21 +11,22 @@ use super::continuity::{AHEAD, Continuity};
 use crate::store::embedded::memory::Memory;
 use crate::store::embedded::sqlite::Change;
 use crate::store::embedded::time::StoreTime;
-use crate::store::{Changed, Claimed, Held, Key, Line, Token};
+use crate::store::{Changed, ClaimResult, Held, Key, Token, WriteQueue};
+use crate::units::saturating;
 
 /// Locks, in a ledger that is not small.
 const SHARDS: usize = 64;
 /// Keys that are waited for at most; further hints never come.
 pub(super) const WAITED_FOR: usize = 1024;
 
-/// The ledger in memory. It decides who has a claim; what is on the disk is its journal.
+/// The ledger in memory. It decides claims; the rows on the disk are its journal.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) time: StoreTime,
     pub(super) shards: Box<[Mutex<Memory>]>,
     pub(super) hints: Arc<Hints>,
     /// The way to the disk, if there is one.
-    pub(super) line: Option<Arc<Line>>,
+    pub(super) writes: Option<Arc<WriteQueue>>,
     /// Told when units became due.
     pub(super) work: Arc<Notify>,
     continuity: Mutex<Continuity>,
@@ -34,7 +35,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(time: StoreTime, capacity: usize, line: Option<Arc<Line>>) -> Self {
+    pub(super) fn new(time: StoreTime, capacity: usize, writes: Option<Arc<WriteQueue>>) -> Self {
         let shards = if capacity < SHARDS * 1024 { 1 } else { SHARDS };
         let shards = std::iter::repeat_with(|| Mutex::new(Memory::new(capacity.div_ceil(shards))))
             .take(shards)
@@ -43,7 +44,7 @@ impl Shared {
             time,
             shards,
             hints: Arc::default(),
-            line,
+            writes,
             work: Arc::default(),
             continuity: Mutex::default(),
             dropped: AtomicUsize::new(0),
@@ -60,7 +61,7 @@ impl Shared {
         self.shards[index].lock()
     }
 
-    pub(super) fn claim(&self, key: Key, token: Token, lease: Duration) -> Claimed {
+    pub(super) fn claim(&self, key: Key, token: Token, lease: Duration) -> ClaimResult {
         let now = self.time.elapsed();
         self.shard(key).claim(key, token, lease, now)
     }
@@ -70,12 +71,12 @@ impl Shared {
         let now = self.time.elapsed();
         let mut shard = self.shard(key);
         let commit = shard.commit(key, token, window, now);
-        if let (Held::Yes, Some(line)) = (commit.held, &self.line) {
+        if let (Held::Yes, Some(writes)) = (commit.held, &self.writes) {
             let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
             let remember =
                 (!on_disk).then(|| Change::Remember(key, self.time.now().saturating_add(window)));
             // Within the lock, so that changes of one key reach the disk in the order they were made.
-            line.journal(
+            writes.journal(
                 commit
                     .forgot
                     .map(Change::Forget)
@@ -92,15 +93,15 @@ impl Shared {
     /// Notes a key for `window`, unclaimed.
     pub(super) fn note(&self, key: Key, window: Duration) {
         let now = self.time.elapsed();
-        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        let window_ms = saturating(window.as_millis());
         let mut shard = self.shard(key);
         let forgot = shard.remember(key, now.saturating_add(window_ms), now);
-        if let Some(line) = &self.line {
+        if let Some(writes) = &self.writes {
             let until = self
                 .time
                 .now()
                 .saturating_add(i64::try_from(window_ms).unwrap_or(i64::MAX));
-            line.journal(
+            writes.journal(
                 forgot
                     .map(Change::Forget)
                     .into_iter()
@@ -131,14 +132,14 @@ impl Shared {
         }
     }
 
-    /// How long a route has been kept without a gap.
+    /// Returns the time for which the ledger of a route has been complete.
     pub(super) fn kept_for(&self, route: &str) -> Option<Duration> {
         self.continuity().kept_for(route, self.time.now())
     }
 
     /// Notes a gap, if an ID was lost before its time, or will be with a restart.
     fn note_loss(&self, lost: bool) {
-        let dropped = self.line.as_ref().map_or(0, |line| line.dropped());
+        let dropped = self.writes.as_ref().map_or(0, |writes| writes.dropped());
         if lost || self.dropped.swap(dropped, Ordering::Relaxed) != dropped {
             let mut continuity = self.continuity();
             if continuity.gap(self.time.now(), AHEAD) {
@@ -148,8 +149,8 @@ impl Shared {
     }
 
     fn write(&self, continuity: &Continuity) {
-        if let Some(line) = &self.line {
-            line.journal([Change::Kept(continuity.text())]);
+        if let Some(writes) = &self.writes {
+            writes.journal([Change::Kept(continuity.text())]);
         }
     }
 
@@ -168,14 +169,14 @@ impl Shared {
             return shard.forget(key);
         }
         let forgot = shard.remember(key, now.saturating_add(left), now);
-        if let (Some(forgot), Some(line)) = (forgot, &self.line) {
-            line.journal([Change::Forget(forgot)]);
+        if let (Some(forgot), Some(writes)) = (forgot, &self.writes) {
+            writes.journal([Change::Forget(forgot)]);
         }
         drop(shard);
         self.note_loss(forgot.is_some());
     }
 
-    /// How many of `keys` are remembered.
+    /// Returns the number of `keys` that are remembered.
     pub(super) fn remembered(&self, keys: &[Key]) -> u64 {
         let now = self.time.elapsed();
         keys.iter()
@@ -188,9 +189,9 @@ impl Shared {
         for key in keys {
             let mut shard = self.shard(*key);
             shard.forget(*key);
-            if let Some(line) = &self.line {
+            if let Some(writes) = &self.writes {
                 // after what the journal says of it still
-                line.journal([Change::Erase(*key)]);
+                writes.journal([Change::Erase(*key)]);
             }
         }
     }
@@ -203,14 +204,14 @@ impl Shared {
     }
 }
 
-/// Who waits for which key.
+/// The waiters by key.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     pub(super) by_key: Mutex<HashMap<Key, (Arc<Notify>, usize)>>,
 }
 
 impl Hints {
-    /// Wakes all who wait for `key`: one of them gets the claim, the others wait on.
+    /// Wakes all waiters of `key`: one of them gets the claim, the others wait on.
     fn wake(&self, key: Key) {
         let by_key = self.by_key.lock();
         if let Some((notify, _)) = by_key.get(&key) {
@@ -226,27 +227,27 @@ impl Hints {
         }
         let (notify, waiters) = by_key.entry(key).or_default();
         *waiters += 1;
-        let (notified, place) = (
+        let (notified, slot) = (
             Arc::clone(notify).notified_owned(),
-            Place {
+            WaiterSlot {
                 hints: Arc::clone(hints),
                 key,
             },
         );
         Box::pin(async move {
             notified.await;
-            drop(place);
+            drop(slot);
         })
     }
 }
 
 /// A waiter's place; given back on drop.
-struct Place {
+struct WaiterSlot {
     hints: Arc<Hints>,
     key: Key,
 }
 
-impl Drop for Place {
+impl Drop for WaiterSlot {
     fn drop(&mut self) {
         let mut by_key = self.hints.by_key.lock();
         if let Some((_, waiters)) = by_key.get_mut(&self.key) {

@@ -31,12 +31,12 @@ pub(crate) mod writing;
 pub use directory::{Directory, OpenError};
 pub use ledger::Change;
 use marker::Marker;
-pub use writing::Hook;
+pub use writing::FaultHook;
 use writing::{Tally, Writing};
 
 /// The file in the store's directory.
 const FILE: &str = "hookgate.db";
-/// Statements kept ready by a connection.
+/// Statements that a connection caches.
 const STATEMENTS: usize = 128;
 
 /// The open database. One thread writes.
@@ -47,14 +47,14 @@ pub struct Database {
     /// Device and inode of the file that is open.
     file: (u64, u64),
     hash_key: [u8; 16],
-    hook: Hook,
+    hook: FaultHook,
     marker: Marker,
     saved: saved::Saved,
 }
 
-/// When the store was last seen, in its own time and by the wall clock, in milliseconds.
+/// The time at which the store was last open, in its own time and by the wall clock, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct LastOpen {
     pub(crate) store: i64,
     pub(crate) wall: i64,
 }
@@ -83,16 +83,16 @@ impl Database {
         let short = schema::is_short(&path).map_err(io)?;
         if std::fs::metadata(&path).map_err(io)?.len() == 0 {
             // before anything is in it; an older file needs a VACUUM
-            let new = Connection::open(&path).map_err(told)?;
+            let new = Connection::open(&path).map_err(store_error)?;
             new.execute_batch("pragma auto_vacuum = incremental; pragma journal_mode = wal")
-                .map_err(told)?;
+                .map_err(store_error)?;
         }
         let mut connection = connect(&path)?;
-        // checkpoints are made off the way of those who wait for a commit
+        // another thread makes checkpoints, so that no commit waits for one
         connection
             .pragma_update(None, "wal_autocheckpoint", 0)
-            .map_err(told)?;
-        if let Some(found) = schema::version(&connection).map_err(told)?
+            .map_err(store_error)?;
+        if let Some(found) = schema::version(&connection).map_err(store_error)?
             && found != schema::SCHEMA
         {
             return Err(OpenError::OtherSchema { path, found });
@@ -100,14 +100,14 @@ impl Database {
         if short {
             whole(&connection, &path)?;
         }
-        let hash_key = schema::create(&mut connection, new_hash_key).map_err(told)?;
+        let hash_key = schema::create(&mut connection, new_hash_key).map_err(store_error)?;
         let file = identity(&path).map_err(io)?;
         let database = Self {
             connection,
             path,
             file,
             hash_key,
-            hook: Hook::default(),
+            hook: FaultHook::default(),
             marker: Marker::of(&directory.path, marker::FILE),
             saved: saved::Saved::of(&directory.path),
         };
@@ -118,21 +118,21 @@ impl Database {
     }
 
     /// Calls `hook` before each statement that writes, for tests of what fails there.
-    pub(crate) fn hooked(&mut self, hook: Hook) {
+    pub(crate) fn set_fault_hook(&mut self, hook: FaultHook) {
         self.hook = hook;
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The key that ledger keys of this store are hashed with.
+    /// Returns the key with which ledger keys of this store are hashed.
     pub fn hash_key(&self) -> [u8; 16] {
         self.hash_key
     }
 
-    /// Checks that the open file still stands at its path: SQLite writes to a deleted one without a word.
+    /// Checks that the open file is still the one at its path: SQLite writes to a deleted one without an error.
     ///
     /// # Errors
     /// It was removed or replaced.
@@ -140,16 +140,16 @@ impl Database {
         match identity(&self.path) {
             Ok(found) if found == self.file => Ok(()),
             Ok(_) => Err(StoreError::Unavailable(
-                "the database file was replaced under a running gate: restart it".into(),
+                "the database file was replaced while the gateway runs: restart the gateway".into(),
             )),
             Err(error) => Err(StoreError::Unavailable(
-                format!("the database file was removed under a running gate: {error}").into(),
+                format!("the database file was removed while the gateway runs: {error}").into(),
             )),
         }
     }
 
-    /// When this store was last seen; none for a new one, and one of an older version.
-    pub(crate) fn seen(&self) -> Result<Option<Seen>, StoreError> {
+    /// Returns the time at which this store was last open; none for a new store, and for one of an older version.
+    pub(crate) fn last_open(&self) -> Result<Option<LastOpen>, StoreError> {
         let of = |name: &str| {
             let value = self
                 .connection
@@ -157,34 +157,36 @@ impl Database {
                     row.get(0)
                 })
                 .optional();
-            value.map_err(told)
+            value.map_err(store_error)
         };
         let (store, wall): (Option<i64>, Option<i64>) = (of("store_time")?, of("wall_time")?);
-        Ok(store.zip(wall).map(|(store, wall)| Seen { store, wall }))
+        Ok(store
+            .zip(wall)
+            .map(|(store, wall)| LastOpen { store, wall }))
     }
 
-    /// Since when each route has been kept without a gap, as [`Change::Kept`] wrote it.
+    /// Returns the time since which the ledger of each route is complete, as [`Change::Kept`] wrote it.
     pub(crate) fn kept(&self) -> Result<Option<String>, StoreError> {
         self.connection
             .query_row("select value from meta where name = 'kept'", [], |row| {
                 row.get(0)
             })
             .optional()
-            .map_err(told)
+            .map_err(store_error)
     }
 
-    /// The sums that are kept.
+    /// Returns the sums of the store.
     pub(crate) fn tally(&self) -> Result<Tally, StoreError> {
         let mut rows = self
             .connection
             .prepare("select kind, number, rows, bytes from tally")
-            .map_err(told)?;
+            .map_err(store_error)?;
         let rows = rows
             .query_map([], |row| {
                 Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
             })
-            .map_err(told)?;
-        rows.collect::<Result<_, _>>().map_err(told)
+            .map_err(store_error)?;
+        rows.collect::<Result<_, _>>().map_err(store_error)
     }
 
     /// Runs `write` in one transaction at `now` (the store's time); it is on the disk when this returns. With what it changed of the sums.
@@ -200,16 +202,20 @@ impl Database {
         let transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .map_err(told)?;
+            .map_err(store_error)?;
         let writing = Writing::new(&transaction, now, &self.hook, &self.marker);
         let done = write(&writing)?;
         let tally = writing.keep_tally()?;
         self.hook.call()?;
         // a commit that fails half-way may be found done after a crash
-        transaction.commit().map_err(|error| match told(error) {
-            StoreError::Unavailable(cause) => StoreError::Unknown(cause),
-            error @ (StoreError::Unknown(_) | StoreError::Full | StoreError::Corrupted(_)) => error,
-        })?;
+        transaction
+            .commit()
+            .map_err(|error| match store_error(error) {
+                StoreError::Unavailable(cause) => StoreError::Unknown(cause),
+                error @ (StoreError::Unknown(_) | StoreError::Full | StoreError::Corrupted(_)) => {
+                    error
+                }
+            })?;
         Ok((done, tally))
     }
 
@@ -218,7 +224,7 @@ impl Database {
         let any = "select exists (select 1 from due) or exists (select 1 from dead)";
         self.connection
             .query_row(any, [], |row| row.get(0))
-            .map_err(told)
+            .map_err(store_error)
     }
 
     /// Ends the use of the database: without a delivery that waits or is dead, a damaged file would lose none.
@@ -247,35 +253,35 @@ impl Database {
     }
 }
 
-/// What a checkpoint came to: frames in the log, and how many of them are in the database.
+/// The result of a checkpoint: frames in the log, and the number of them that are in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Checkpointed {
     pub(crate) log: i64,
     pub(crate) done: i64,
 }
 
-/// A connection with the settings that all have.
+/// Opens a connection with the settings that all have.
 pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let connection = Connection::open(path).map_err(told)?;
+    let connection = Connection::open(path).map_err(store_error)?;
     connection
         .busy_timeout(Duration::from_secs(5))
-        .map_err(told)?;
+        .map_err(store_error)?;
     connection
         .pragma_update(None, "journal_mode", "wal")
-        .map_err(told)?;
+        .map_err(store_error)?;
     connection
         .pragma_update(None, "synchronous", "full")
-        .map_err(told)?;
+        .map_err(store_error)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
-/// A connection that only reads.
+/// Opens a connection that only reads.
 pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = connect(path)?;
     connection
         .pragma_update(None, "query_only", true)
-        .map_err(told)?;
+        .map_err(store_error)?;
     Ok(connection)
 }
 
@@ -288,7 +294,7 @@ pub(crate) fn checkpoint(connection: &Connection) -> Result<Checkpointed, StoreE
     };
     connection
         .query_row("pragma wal_checkpoint(passive)", [], read)
-        .map_err(told)
+        .map_err(store_error)
 }
 
 /// Checks a file that is shorter than it says: its log may hold the rest, if a crash cut a checkpoint off.
@@ -301,7 +307,7 @@ fn whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     })?;
     let said: String = connection
         .query_row("pragma quick_check(1)", [], |row| row.get(0))
-        .map_err(told)?;
+        .map_err(store_error)?;
     if still || said != "ok" {
         Err(StoreError::Corrupted(cause.into()).into())
     } else {
@@ -313,12 +319,12 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// A number as SQLite has it.
+/// Converts a number to SQLite's type.
 fn int(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// A number that is not negative, out of a row.
+/// Reads a number that is not negative from a row.
 fn unsigned(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(at)
         .map(|number| u64::try_from(number).unwrap_or(0))
@@ -329,9 +335,9 @@ pub(crate) fn ms(duration: Duration) -> i64 {
     int(duration.as_millis())
 }
 
-/// What an error of SQLite means for a caller.
+/// Converts an error of SQLite to the error for a caller.
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-pub(crate) fn told(error: rusqlite::Error) -> StoreError {
+pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
     let cause = error.to_string().into();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupted(cause),
@@ -347,7 +353,7 @@ pub(crate) fn told(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// The first row of a query, or of what a statement returns.
+/// Returns the first row of a query, or of a statement with `RETURNING`.
 fn row<T>(
     connection: &Connection,
     sql: &str,
@@ -357,19 +363,19 @@ fn row<T>(
     connection
         .prepare_cached(sql)
         .and_then(|mut statement| statement.query_row(params, read).optional())
-        .map_err(told)
+        .map_err(store_error)
 }
 
-/// All rows of a query.
+/// Returns all rows of a query.
 fn rows<T>(
     connection: &Connection,
     sql: &str,
     params: impl Params,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>, StoreError> {
-    let mut statement = connection.prepare_cached(sql).map_err(told)?;
-    let rows = statement.query_map(params, read).map_err(told)?;
-    rows.collect::<Result<_, _>>().map_err(told)
+    let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
+    let rows = statement.query_map(params, read).map_err(store_error)?;
+    rows.collect::<Result<_, _>>().map_err(store_error)
 }
 
 #[cfg(test)]

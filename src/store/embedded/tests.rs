@@ -47,7 +47,7 @@ async fn commit(ledger: &Embedded, numbers: std::ops::Range<u32>) {
     for number in numbers {
         assert_eq!(
             ledger.claim(key(number), Token(1), LEASE).await.unwrap(),
-            Claimed::Fresh
+            ClaimResult::Fresh
         );
         assert_eq!(
             ledger.commit(key(number), Token(1), WINDOW).await.unwrap(),
@@ -60,9 +60,9 @@ async fn remembered(ledger: &Embedded, numbers: std::ops::Range<u32>) -> usize {
     let mut count = 0;
     for number in numbers {
         match ledger.claim(key(number), Token(2), LEASE).await.unwrap() {
-            Claimed::Committed => count += 1,
-            Claimed::Fresh => ledger.release_soon(key(number), Token(2)),
-            Claimed::InFlight { .. } => panic!("{number} is in flight"),
+            ClaimResult::Committed => count += 1,
+            ClaimResult::Fresh => ledger.release_soon(key(number), Token(2)),
+            ClaimResult::InFlight { .. } => panic!("{number} is in flight"),
         }
     }
     count
@@ -107,7 +107,7 @@ async fn what_was_committed_survives_a_restart_until_its_window_ends() {
     commit(&ledger, 0..500).await;
     assert_eq!(
         ledger.claim(key(900), Token(1), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     drop(ledger);
     clock.advance(WINDOW / 2);
@@ -244,7 +244,7 @@ async fn a_damaged_database_is_set_aside() {
     }
 }
 
-/// A wall clock that is set purges nothing early: what expires is told by elapsed time, and only while the wall clock has held.
+/// A wall clock that is set purges nothing early: expiry depends on elapsed time, and only while the wall clock has held.
 #[tokio::test]
 async fn expired_rows_go_by_elapsed_time_once_the_wall_clock_has_held() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// `b<a` is a route `b` that was `a`; several former names are parted by `+`.
+/// Parses a config: `b<a` is a route `b` that was `a`; several former names are separated by `+`.
 fn config(text: &str) -> Vec<Named> {
     let named = |word: &str| {
         let (name, before) = word.split_once('<').unwrap_or((word, ""));
@@ -173,7 +173,7 @@ fn kinds_share_no_numbers_and_no_names() {
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-/// A config: each name is absent, a route, or a former name of one of the routes.
+/// Draws a config: each name is absent, a route, or a former name of one of the routes.
 fn configs() -> impl Strategy<Value = Vec<Vec<u8>>> {
     prop::collection::vec(prop::collection::vec(0_u8..8, NAMES.len()), 1..12)
 }
@@ -203,7 +203,7 @@ fn named(choice: &[u8]) -> Vec<Named> {
 }
 
 proptest! {
-    /// Each delivery carries the name that it was accepted under; a reload moves it as the config says, and nothing else does.
+    /// Each delivery has the name that it was accepted under. A reload moves it as the config says, and nothing else does.
     #[test]
     fn deliveries_follow_their_route_over_any_reloads(choices in configs()) {
         let mut rows: Vec<NumberRow> = Vec::new();
@@ -277,7 +277,7 @@ proptest! {
         prop_assert_eq!(assign(&mut rows, &names), before);
     }
 
-    /// A number that was once another route's stays away from a route that only shares a former name with it.
+    /// A number that was once another route's is not given to a route that only shares a former name with it.
     #[test]
     fn ledger_names_are_never_given_twice(choices in configs()) {
         let mut rows: Vec<NumberRow> = Vec::new();

@@ -32,7 +32,7 @@ fn fail(breaker: &Arc<Breaker>, times: u32, now: Instant) {
     }
 }
 
-/// An open breaker, and the time from which on it lets a probe through.
+/// Returns an open breaker, and the time from which on it lets a probe through.
 fn opened() -> (Arc<Breaker>, Instant) {
     let (breaker, now) = (breaker(), start());
     fail(&breaker, 3, now);
@@ -273,8 +273,8 @@ struct Out {
 }
 
 proptest! {
-    /// Whatever happens in whatever order, at most one probe is out at a time, and time alone ends everything that holds others up: probes
-    /// that are out for ever included.
+    /// For any order of events, at most one probe is out at a time, and time alone ends every state that holds others up, probes that
+    /// never return included.
     #[test]
     fn never_two_probes_and_never_stuck(
         open in 0_u64..6,

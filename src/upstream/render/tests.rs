@@ -146,7 +146,7 @@ fn host_is_the_senders_unless_the_upstream_wants_its_own() {
 const RECEIVED: u64 = 1_795_597_200;
 const STRIPE: &str = r#"{"id":"evt_1","type":"invoice.paid"}"#;
 
-/// The hook of a config with one route, whose secrets are `SECRET` and `NEW`, the latter the newer one.
+/// Returns the hook of a config with one route, whose secrets are `SECRET` and the newer `NEW`.
 fn hook(route: &str) -> Arc<WebhookRoute> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
@@ -165,12 +165,12 @@ fn hook(route: &str) -> Arc<WebhookRoute> {
     Arc::clone(&loaded.snapshot.hooks[0])
 }
 
-/// So many seconds after the receipt.
+/// Returns a clock at so many seconds after the receipt.
 fn clock(later: u64) -> FrozenClock {
     FrozenClock::at_unix(RECEIVED + later)
 }
 
-/// What the route receives, signed as of then with its secret of that place, and with more headers.
+/// Receives a request on the route, signed at that time with its secret of that index, and with more headers.
 fn received(
     hook: &WebhookRoute,
     body: &'static str,
@@ -232,7 +232,7 @@ fn attempt(later: u64, inline: bool) -> AttemptContext {
     }
 }
 
-/// The values of a header that is sent, and whether what is sent is authentic `later`.
+/// Returns the values of a header that is sent, and whether the request is authentic `later`.
 fn sent(
     hook: &WebhookRoute,
     delivery: &Delivery,
@@ -325,7 +325,7 @@ fn what_comes_from_the_queue_is_signed_anew_and_what_is_handed_on_at_once_is_not
     );
 }
 
-/// The secret of the delivery's own signature if it is accepted still, else the newest that is.
+/// The secret of the delivery's own signature is used if it is still accepted, else the newest that is.
 #[test]
 fn it_is_signed_with_a_secret_that_is_accepted() {
     let route = |secrets: &str| {

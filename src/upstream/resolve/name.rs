@@ -1,4 +1,4 @@
-//! What is known of a name, and when it is looked up again. Pure: callers pass the time, and report what look-ups found.
+//! The addresses of a name, and the time of the next look-up. Pure: callers pass the time and report the results of look-ups.
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use crate::delivery::Shortage;
 pub(super) const SOFT_TTL: Duration = Duration::from_secs(10);
 /// The age from which on a request waits for a look-up: another service may have the old address by then.
 pub(super) const HARD_TTL: Duration = Duration::from_secs(30);
-/// How long the last good addresses serve without a wait after a look-up that failed or took too long.
+/// The time for which the last good addresses serve without a wait after a look-up that failed or took too long.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// The shortest time between two look-ups that connect faults ask for.
 pub(super) const FAULT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long look-ups fail before there is an alarm.
+/// The time for which look-ups fail before an alarm is raised.
 pub(super) const ALARM_AFTER: Duration = Duration::from_secs(300);
 
-/// What is known of a name.
+/// The state of a name.
 #[derive(Debug, Default)]
 pub(super) struct Name {
     known: Option<Known>,
@@ -37,7 +37,7 @@ struct Known {
     found: Instant,
 }
 
-/// What a request does about the addresses.
+/// The next step of a request that needs the addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// It uses these.
@@ -94,7 +94,7 @@ impl Name {
         self.failing_since.is_some() && !self.has_grace(now) && self.begin(now)
     }
 
-    /// A look-up found addresses, at least one.
+    /// Records that a look-up found addresses, at least one.
     pub(super) fn found(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
         let unchanged = self.last_good().filter(|known| **known == *addresses);
         let known = Known {
@@ -108,7 +108,7 @@ impl Name {
         };
     }
 
-    /// A look-up failed, perhaps for want of a resource.
+    /// Records that a look-up failed, perhaps for want of a resource.
     pub(super) fn failed(&mut self, shortage: Option<Shortage>, now: Instant) {
         self.running = false;
         self.grace_until = Some(now + GRACE);
@@ -116,7 +116,7 @@ impl Name {
         self.shortage = shortage;
     }
 
-    /// A request has waited as long as it may.
+    /// Records that a request has waited as long as it may.
     pub(super) fn gave_up(&mut self, now: Instant) {
         self.grace_until = Some(now + GRACE);
     }

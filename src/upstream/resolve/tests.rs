@@ -48,7 +48,7 @@ impl Clock for Moved {
     }
 }
 
-/// What look-ups answer, until a test changes it; `None`: they fail, as `hangs` says at once or never.
+/// The answers of look-ups, until a test changes them. `None`: they fail, at once or never, as `hangs` says.
 #[derive(Default)]
 pub(in crate::upstream) struct Answers {
     addresses: Mutex<Option<Vec<SocketAddr>>>,
@@ -75,7 +75,7 @@ impl Answers {
     }
 }
 
-/// A resolver that asks `answers`.
+/// Returns a resolver that asks `answers`.
 pub(in crate::upstream) fn asking(answers: &Arc<Answers>, clock: &Arc<Moved>) -> Arc<Resolver> {
     let answers = Arc::clone(answers);
     let lookup: Lookup = Box::new(move |_, _| {
@@ -99,7 +99,7 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// A resolver whose name is at the first of two addresses.
+/// Returns a resolver whose name is at the first of two addresses.
 fn resolver() -> (Arc<Resolver>, Arc<Answers>, Arc<Moved>, [SocketAddr; 2]) {
     let (answers, clock) = (Arc::<Answers>::default(), Moved::new());
     let both = [address("10.0.0.1:80"), address("10.0.0.2:80")];
@@ -287,7 +287,7 @@ async fn a_name_that_fails_is_asked_again_and_alarms_after_a_while() {
     assert_eq!(resolver.check(), None);
 }
 
-/// What happens to a name.
+/// An event of a name.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Ask,
@@ -310,8 +310,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: one look-up runs at a time, addresses past the hard TTL serve without a wait only for a while after
-    /// a failure, and faults begin at most one look-up a second.
+    /// For any order of events, one look-up runs at a time, addresses past the hard TTL serve without a wait only for a while after a
+    /// failure, and faults begin at most one look-up a second.
     #[test]
     fn old_addresses_serve_only_after_a_failure(events in prop::collection::vec((event(), 0_u64..8_000), 1..200)) {
         let (mut name, mut now) = (Name::default(), SystemClock.mono());

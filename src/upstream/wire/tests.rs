@@ -91,7 +91,7 @@ impl Bench {
         }
     }
 
-    /// The status of a request, or the fault for which it was not sent.
+    /// Sends a request. Returns its status, or the fault for which it was not sent.
     async fn send(&self) -> Result<u16, Fault> {
         self.send_within(Duration::from_secs(5), Duration::from_secs(5))
             .await
@@ -155,7 +155,7 @@ impl Silent {
     }
 }
 
-/// Two apps at the same port of two addresses.
+/// Starts two apps at the same port of two addresses.
 fn two_apps() -> (App, App) {
     let old = App::at("127.0.0.1", 0);
     let new = App::at("127.0.0.2", old.address.port());

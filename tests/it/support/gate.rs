@@ -187,9 +187,8 @@ impl Gate {
     pub fn addresses(&self, what: &str) -> Vec<SocketAddr> {
         let of_line = |line: &String| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            let fields = line.get("fields").unwrap_or(&line);
-            (fields.get("message")? == "listening" && fields.get("for")? == what)
-                .then(|| fields["address"].as_str()?.parse().ok())?
+            (line.get("msg")? == "listening" && line.get("for")? == what)
+                .then(|| line["address"].as_str()?.parse().ok())?
         };
         self.said().iter().filter_map(of_line).collect()
     }

@@ -7,7 +7,7 @@ use crate::admin::{DeliveryName, LedgerKeys};
 use crate::queue::stored;
 use crate::random;
 use crate::store::archive::{Filter, Order, Row, Scope, Status};
-use crate::store::{Claimed, StoreError, Token};
+use crate::store::{ClaimResult, StoreError, Token};
 
 /// The most deliveries of one ID that are examined.
 const MAX_EXAMINED: u16 = 100;
@@ -94,11 +94,11 @@ pub(in crate::admin::deliveries) async fn find_duplicate(
     let token = Token(random::wide());
     let claimed = access.store.claim(key, token, CLAIM_LEASE).await?;
     Ok(match claimed {
-        Claimed::Fresh => {
+        ClaimResult::Fresh => {
             access.store.release_soon(key, token);
             None
         }
-        Claimed::InFlight { .. } => Some("a request in flight".to_owned()),
-        Claimed::Committed => Some("a request that was forwarded".to_owned()),
+        ClaimResult::InFlight { .. } => Some("a request in flight".to_owned()),
+        ClaimResult::Committed => Some("a request that was forwarded".to_owned()),
     })
 }

@@ -8,11 +8,11 @@ use tokio::sync::Notify;
 use crate::admin::deliveries::filter::Selection;
 use crate::api::actions::{Replay, ReplayState};
 use crate::api::deliveries::Filter;
+use crate::clock::rfc3339;
 use crate::random;
 use crate::store::StoreError;
 use crate::store::archive::{self, AuditRow};
 use crate::store::queue::{DeliveryRef, TargetId};
-use crate::telemetry::rfc3339;
 
 /// The request for a replay.
 #[derive(Debug)]

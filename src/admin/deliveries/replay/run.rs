@@ -9,7 +9,7 @@ use super::job::{End, Job, PendingDelivery, ReplayOrder};
 use crate::admin::deliveries::access::{Names, StoreAccess};
 use crate::admin::deliveries::plan::Walk;
 use crate::api::actions::ReplayState;
-use crate::store::archive::{Act, Deed, LastTry, Row, Scope, Status, Step, Which};
+use crate::store::archive::{Act, AttemptSummary, Deed, Row, Scope, Status, Step, Which};
 use crate::store::queue::{CUT_OFF, Cause, DeliveryRef};
 use crate::store::{StoreError, repeated};
 
@@ -248,7 +248,7 @@ fn outcome_since(row: &Row, pending: &PendingDelivery) -> Option<Result<(), Stri
     let mut all = Ok(());
     for unit in &row.units {
         // an attempt that was cut off is repeated
-        let is_known = |last: &&LastTry| {
+        let is_known = |last: &&AttemptSummary| {
             last.number > before(unit.target) && last.error.as_deref() != Some(CUT_OFF)
         };
         let attempt = unit.last.as_ref().filter(is_known);

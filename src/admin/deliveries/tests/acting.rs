@@ -1,6 +1,6 @@
 //! Replays, cancelling, purging, forgetting.
 use super::*;
-use crate::store::{Claimed, Token};
+use crate::store::{ClaimResult, Token};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -216,7 +216,7 @@ async fn a_delivery_whose_retry_was_delivered_is_not_replayed() {
             .claim(key, Token(1), LEASE)
             .await
             .unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     assert_eq!(
         api.deliveries
@@ -240,7 +240,7 @@ async fn a_delivery_whose_retry_was_delivered_is_not_replayed() {
             .claim(api.deliveries.key("evt_2"), Token(1), LEASE)
             .await
             .unwrap(),
-        Claimed::Fresh,
+        ClaimResult::Fresh,
         "asking took nothing"
     );
 }
@@ -519,7 +519,7 @@ async fn an_id_that_cannot_be_forgotten_is_an_error() {
             .claim(key, Token(1), LEASE)
             .await
             .unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
     assert_eq!(
         api.get("/-/audit?limit=1").await["audit"][0]["selection"],
@@ -562,7 +562,7 @@ async fn a_recorded_delivery_is_forgotten_by_either_id() {
         let key = Key([7; 16]);
         assert_eq!(
             store.claim(key, Token(1), LEASE).await.unwrap(),
-            Claimed::Fresh
+            ClaimResult::Fresh
         );
         assert_eq!(
             store.commit(key, Token(1), WINDOW).await.unwrap(),
@@ -594,7 +594,7 @@ async fn a_recorded_delivery_is_forgotten_by_either_id() {
         );
         assert_eq!(
             store.claim(key, Token(2), LEASE).await.unwrap(),
-            Claimed::Fresh,
+            ClaimResult::Fresh,
             "the provider's redelivery is new"
         );
         store.release_soon(key, Token(2));

@@ -1,4 +1,5 @@
-//! What the writing thread does between batches: what has expired, what lives on, the time, the log that grows, and space that is free.
+//! The maintenance of the writer thread between batches: expired entries, entries that must live on, the store's time, the growing log,
+//! and free space.
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,24 +12,24 @@ use super::super::time::StoreTime;
 use crate::store::StoreError;
 
 /// Rows of the ledger deleted at once: a few milliseconds.
-const STEP: usize = 500;
+const ROWS_PER_STEP: usize = 500;
 /// Entries are looked at this long before they end.
 const AHEAD: i64 = 60_000;
-/// Milliseconds between two writes of the time. After a crash the store's time goes on from the last one by the wall clock.
-const KEEP_TIME: i64 = 10_000;
+/// Milliseconds between two writes of the time. After a crash the store's time continues from the last one by the wall clock.
+const SAVE_TIME_INTERVAL: i64 = 10_000;
 
 /// The chores of a store.
-pub(crate) struct Chores {
+pub(crate) struct Maintenance {
     drift: Arc<Mutex<Drift>>,
     remember: Remember,
     checkpoints: Arc<Checkpoints>,
     /// Entries that end until here were looked at.
-    place: ledger::Place,
-    /// When the time was kept last, in the store's time.
+    place: ledger::Position,
+    /// The store's time at which the time was last saved.
     kept: Option<i64>,
 }
 
-impl Chores {
+impl Maintenance {
     pub(crate) fn new(
         drift: Arc<Mutex<Drift>>,
         remember: Remember,
@@ -43,13 +44,13 @@ impl Chores {
         }
     }
 
-    /// Some bytes were written to the log. Empties it, if that is asked for: only a little is left to be done then.
+    /// Records that some bytes were written to the log. Empties the log if that is asked for: only a little is left to do then.
     pub(super) fn wrote(&self, database: &Database, bytes: usize) {
         self.checkpoints.wrote(bytes);
         if self.checkpoints.wanted()
             && let Err(error) = database.checkpoint()
         {
-            tracing::debug!(%error, "no checkpoint");
+            tracing::debug!(%error, "cannot make a checkpoint");
         }
     }
 
@@ -69,16 +70,16 @@ impl Chores {
         let (place, keep) = (
             self.place,
             self.kept
-                .is_none_or(|kept| now.saturating_sub(kept) >= KEEP_TIME),
+                .is_none_or(|kept| now.saturating_sub(kept) >= SAVE_TIME_INTERVAL),
         );
         let ((more, held, purged), _) = database.transaction(now, |writing| {
             if keep {
                 ledger::keep_time(writing, wall)?;
             }
-            let more = ledger::prolong(writing, place, now + AHEAD, STEP)?;
+            let more = ledger::prolong(writing, place, now + AHEAD, ROWS_PER_STEP)?;
             // what has not been looked at may have a delivery that waits: the statement itself spares those
             let purged = if trusted {
-                ledger::purge(writing, STEP)?
+                ledger::purge(writing, ROWS_PER_STEP)?
             } else {
                 0
             };
@@ -97,7 +98,7 @@ impl Chores {
         self.place = more.unwrap_or((now + AHEAD, [0xff; 16]));
         // memory knows all by now: this may fail on its own
         let gives_back = self.give_back(database)?;
-        Ok(more.is_some() || purged == STEP || gives_back)
+        Ok(more.is_some() || purged == ROWS_PER_STEP || gives_back)
     }
 
     /// Gives some of the free space back to the disk; whether there is more.
@@ -126,11 +127,11 @@ impl Chores {
             ledger::keep_time
         };
         if let Err(error) = database.transaction(time.now(), |writing| end(writing, wall)) {
-            tracing::debug!(%error, "the time was not kept");
+            tracing::debug!(%error, "cannot save the store's time");
             return;
         }
         if let Err(error) = database.unmark() {
-            tracing::debug!(%error, "the store says still that deliveries lie in it");
+            tracing::debug!(%error, "cannot remove the marker that the store has deliveries");
         }
     }
 }

@@ -1,23 +1,24 @@
-//! Why writes fail: for the status at once, for the log where it lasts.
+//! The reason why writes fail: for the status at once, for the log only if it lasts.
 use std::time::{Duration, Instant};
 
 use crate::store::StoreError;
 
-/// How long writes must succeed before the log tells that the trouble is over. On a full disk small writes succeed between those that fail.
+/// The time for which writes must succeed before the log says that the trouble is over. On a full disk small writes succeed between those
+/// that fail.
 const CALM: Duration = Duration::from_secs(10);
 
-/// Why writes fail, if they do.
+/// The present trouble of writes, if there is any.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
-    /// Why the last write failed, if it did.
+    /// The error of the last write, if it failed.
     now: Option<StoreError>,
-    /// Whether the log tells of it and not yet of its end.
+    /// Whether the log has its beginning and not yet its end.
     is_logged: bool,
     /// Since when no write has failed.
     calm_since: Option<Instant>,
 }
 
-/// A change that the log tells.
+/// A change that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Writes fail.
@@ -32,7 +33,7 @@ impl Trouble {
         self.now.as_ref()
     }
 
-    /// Takes what became of a write. Returns what the log tells.
+    /// Takes the result of a write. Returns the change to log, if there is one.
     pub(super) fn note(&mut self, trouble: Option<StoreError>, now: Instant) -> Option<Turn> {
         let is_well = trouble.is_none();
         self.now = trouble;

@@ -5,7 +5,7 @@
 
 /// Slots of a chunk.
 const CHUNK: usize = 32;
-/// Chunks among whose IDs the one to forget is looked for.
+/// Chunks among whose IDs the one to forget is searched.
 const SAMPLE: usize = 16;
 
 /// Some slots. Expiry 0 is a free one; apart from the keys, so that a search reads 4 bytes an ID.
@@ -45,7 +45,7 @@ impl Segment {
         self.until(key).is_some()
     }
 
-    /// When `key` expires, if it is here.
+    /// Returns the expiry of `key`, if it is here.
     pub(super) fn until(&self, key: u128) -> Option<u32> {
         let slot = self.find(key).ok()?;
         self.expiry(slot)
@@ -118,7 +118,7 @@ impl Segment {
         Some((key, until))
     }
 
-    /// The slot of `key`, or the free one where it would go; none in a table without slots.
+    /// Finds the slot of `key`, or else the free slot where it would go; none in a table without slots.
     fn find(&self, key: u128) -> Result<usize, Option<usize>> {
         let home = self.home(key);
         for slot in (home..self.capacity()).chain(0..home) {
@@ -131,7 +131,7 @@ impl Segment {
         Err(None)
     }
 
-    /// Where probing for `key` begins: its low 64 bits, scaled to the table.
+    /// Returns the slot at which probing for `key` begins: its low 64 bits, scaled to the table.
     fn home(&self, key: u128) -> usize {
         let low = key & u128::from(u64::MAX);
         usize::try_from((low * self.capacity() as u128) >> 64).unwrap_or(0)
@@ -145,7 +145,7 @@ impl Segment {
             .copied()
     }
 
-    /// The expiry in a slot; 0 if it is free, none past the last.
+    /// Returns the expiry in a slot: 0 if it is free, none past the last.
     fn expiry(&self, slot: usize) -> Option<u32> {
         self.chunks
             .get(slot / CHUNK)?
@@ -214,7 +214,7 @@ impl Segment {
         );
     }
 
-    /// Places everything that has not expired anew, in `slots` slots, rounded up to chunks.
+    /// Moves all entries that have not expired into a table of `slots` slots, rounded up to chunks.
     fn rebuild(&mut self, slots: usize, now: u32) {
         let mut live = Vec::with_capacity(self.len);
         for chunk in &mut self.chunks {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A key as spread as a hash.
+/// Returns a key that is spread like a hash.
 fn key(number: u64) -> Key {
     let spread = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
         ^ (u128::from(number) << 77);
@@ -44,24 +44,24 @@ struct Model {
 }
 
 impl Model {
-    /// Whole seconds: an ID is remembered to the end of the second its window ends in.
+    /// Returns whether the ID is remembered. Time counts in whole seconds: to the end of the second in which its window ends.
     fn remembers(&self, key: u64, now: u64) -> bool {
         self.committed
             .get(&key)
             .is_some_and(|until| until.div_ceil(1000) > now / 1000)
     }
 
-    fn claim(&mut self, key: u64, token: u128, lease: u64, now: u64) -> Claimed {
+    fn claim(&mut self, key: u64, token: u128, lease: u64, now: u64) -> ClaimResult {
         if self.remembers(key, now) {
-            return Claimed::Committed;
+            return ClaimResult::Committed;
         }
         match self.in_flight.get(&key) {
-            Some((holder, lapses)) if *holder != token && *lapses > now => Claimed::InFlight {
+            Some((holder, lapses)) if *holder != token && *lapses > now => ClaimResult::InFlight {
                 lapses_in: Duration::from_millis(lapses - now),
             },
             _ => {
                 self.in_flight.insert(key, (token, now + lease));
-                Claimed::Fresh
+                ClaimResult::Fresh
             }
         }
     }
@@ -132,7 +132,7 @@ proptest! {
         prop_assert_eq!(memory.forgotten_early(), 0);
     }
 
-    /// The table alone, small enough that probing wraps round and removal has to move things back.
+    /// The table alone, small enough that probing wraps around and removal has to move entries back.
     #[test]
     fn a_segment_is_a_map(steps in prop::collection::vec((0_u64..60, 0_u32..40, any::<bool>()), 1..400)) {
         let (mut segment, mut model, mut now) = (Segment::default(), HashMap::new(), 0);
@@ -253,7 +253,7 @@ fn claims_that_lapsed_long_ago_do_not_pile_up() {
 fn a_lapsed_claim_that_nobody_took_over_can_be_committed() {
     let (lease, window) = (Duration::from_secs(20), Duration::from_secs(3600));
     let mut memory = Memory::new(10);
-    assert_eq!(memory.claim(key(1), Token(1), lease, 0), Claimed::Fresh);
+    assert_eq!(memory.claim(key(1), Token(1), lease, 0), ClaimResult::Fresh);
     assert_eq!(
         memory.commit(key(1), Token(1), window, 30_000).held,
         Held::Yes
@@ -263,10 +263,10 @@ fn a_lapsed_claim_that_nobody_took_over_can_be_committed() {
         Held::Yes,
         "repeated"
     );
-    assert_eq!(memory.claim(key(2), Token(1), lease, 0), Claimed::Fresh);
+    assert_eq!(memory.claim(key(2), Token(1), lease, 0), ClaimResult::Fresh);
     assert_eq!(
         memory.claim(key(2), Token(2), lease, 30_000),
-        Claimed::Fresh,
+        ClaimResult::Fresh,
         "taken over"
     );
     assert_eq!(

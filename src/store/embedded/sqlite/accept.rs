@@ -1,4 +1,4 @@
-//! A delivery comes in: its row, its units and the commit of its ID, in the transaction of whoever writes.
+//! Accepts a delivery: writes its row, its units and the commit of its ID in one transaction.
 use rusqlite::params;
 
 use super::ended::close;
@@ -11,11 +11,11 @@ use crate::clock::unix_ms;
 use crate::store::queue::{Accept, Accepted, Cause, DeliveryRef, Lease, OnDead, Start, To, Unit};
 use crate::store::{Key, StoreError};
 
-/// What is committed with a delivery.
+/// The commit that is written with a delivery.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Commit {
     pub(crate) key: Key,
-    /// How long it is remembered, in milliseconds.
+    /// The time for which it is remembered, in milliseconds.
     pub(crate) window: i64,
     pub(crate) dead: OnDead,
     /// Whether the ledger in memory says already that it is a duplicate.
@@ -106,7 +106,7 @@ fn first_lease(to: &To) -> u32 {
     attempts(to) + u32::from(matches!(to.start, Start::Mine(_)))
 }
 
-/// The number of the first attempt of a unit that was accepted.
+/// Returns the number of the first attempt of an accepted unit.
 fn first_attempt(to: &To) -> u32 {
     attempts(to).saturating_add(1)
 }
@@ -117,7 +117,7 @@ fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lea
         delivery: delivery.id,
         target: to.target,
     };
-    let tries = attempts(to);
+    let attempts = attempts(to);
     for (number, tried) in (1..).zip(&to.tried) {
         insert_attempt(
             writing,
@@ -144,8 +144,8 @@ fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lea
                 Dead {
                     lane: to.lane,
                     lease: first_lease(to),
-                    tries,
-                    attempt: tries,
+                    attempts,
+                    attempt: attempts,
                 },
             )?;
             return Ok(None);
@@ -159,8 +159,8 @@ fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lea
         lane: to.lane,
         lease: number,
         held,
-        tries,
-        attempt: tries,
+        attempts,
+        attempt: attempts,
         cause: Cause::Schedule,
         begun,
     };
@@ -172,7 +172,7 @@ fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lea
     }))
 }
 
-/// The answer of the first try, for a call that is repeated: leases that nobody has taken over.
+/// Returns the answer of the first call to a call that is repeated: the leases that nobody has taken over.
 fn again(writing: &Writing<'_>, delivery: &Accept) -> Result<Accepted, StoreError> {
     let mut leases = Vec::new();
     for to in delivery
@@ -198,7 +198,7 @@ fn again(writing: &Writing<'_>, delivery: &Accept) -> Result<Accepted, StoreErro
     Ok(Accepted::New(leases))
 }
 
-/// What becomes of a duplicate: nothing, or the one it duplicates goes again.
+/// Handles a duplicate: does nothing, or sends the delivery that it duplicates again.
 fn duplicate(
     writing: &Writing<'_>,
     delivery: &Accept,

@@ -1,19 +1,20 @@
-//! What people do to deliveries, with the row that says who did it and why.
+//! The acts of people on deliveries, each with a row that names the person and the reason.
 use rusqlite::params;
 
 use super::ended::reopen;
 use super::int;
 use super::name::target_time;
-use super::unit::{Again, BEHIND, again, cancel, end, exhume, raise};
+use super::unit::{Again, BEHIND, again, cancel, end, raise, take_dead};
 use super::writing::{DELIVERIES, Writing};
 use crate::store::archive::{AuditRow, Deed, Scope};
 use crate::store::queue::{Cause, DeliveryRef, Lane, OriginId, TargetId, Unit};
 use crate::store::{Key, StoreError};
+use crate::units::saturating;
 
 /// Acts that are remembered.
-const AUDITED: i64 = 10_000;
+const MAX_AUDIT_ROWS: i64 = 10_000;
 
-/// What is written about an act.
+/// The audit entry of an act.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// In milliseconds of wall time.
@@ -25,14 +26,14 @@ pub(crate) struct Entry {
     pub(crate) goes_on: Option<AuditRow>,
 }
 
-/// What an act did.
+/// The result of an act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Done {
     /// Deliveries it changed.
     pub(crate) count: u64,
     /// Its row in the audit.
     pub(crate) audit: AuditRow,
-    /// Keys whose entries left the ledger.
+    /// Keys whose entries were removed from the ledger.
     pub(crate) forgotten: Vec<Key>,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Erased {
     pub(super) forgotten: Option<Key>,
 }
 
-/// Does `deed` to deliveries (of these targets, if it says so), and writes it down.
+/// Applies `deed` to deliveries (of these targets, if any are given), and writes the audit entry.
 pub(crate) fn act(
     writing: &Writing<'_>,
     scope: &Scope,
@@ -101,7 +102,7 @@ pub(crate) fn forget(
     for key in keys {
         done += writing.execute("delete from ledger where key = ?1", params![key.0])?;
     }
-    let done = known.max(u64::try_from(done).unwrap_or(u64::MAX));
+    let done = known.max(saturating(done));
     note(writing, "forget", entry, done)?;
     Ok(done)
 }
@@ -132,7 +133,10 @@ fn note(
         "insert into audit (at, who, what, which, reason, done) values (?1, ?2, ?3, ?4, ?5, ?6)";
     writing.execute(insert, params![at, who, what, which, reason, int(done)])?;
     let row = writing.last_row();
-    writing.execute("delete from audit where row <= ?1", params![row - AUDITED])?;
+    writing.execute(
+        "delete from audit where row <= ?1",
+        params![row - MAX_AUDIT_ROWS],
+    )?;
     Ok(AuditRow(row))
 }
 
@@ -173,7 +177,7 @@ fn replay(
 ) -> Result<bool, StoreError> {
     let mut changed = false;
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
-        // who waits behind others of its lane, or is being tried, is left where it is
+        // a unit that waits behind others of its lane, or is being attempted, stays as it is
         let now = "update due set run_at = ?3, tries = 0, since = ?6, cause = ?4 where id = ?1 and target = ?2 and run_at <> ?5
             and (held = 0 or run_at <= ?3)";
         changed |= writing.execute(
@@ -262,15 +266,15 @@ pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Era
     }
     let dead = units(writing, "select target from dead where id = ?1", id, &[])?;
     for unit in &dead {
-        exhume(writing, *unit)?;
+        take_dead(writing, *unit)?;
     }
-    let tries = "select sum(length(head) + length(body)) from attempt where id = ?1";
-    if let Some(of_tries) = writing
-        .row(tries, params![id], |row| row.get::<_, Option<i64>>(0))?
+    let attempts = "select sum(length(head) + length(body)) from attempt where id = ?1";
+    if let Some(of_attempts) = writing
+        .row(attempts, params![id], |row| row.get::<_, Option<i64>>(0))?
         .flatten()
     {
         writing.execute("delete from attempt where id = ?1", params![id])?;
-        bytes += of_tries;
+        bytes += of_attempts;
     }
     let mut forgotten = None;
     if let Some(key) = key {

@@ -9,10 +9,10 @@ use super::{FILE, marker};
 use crate::mount::{self, Mount};
 use crate::store::StoreError;
 
-/// The line of the lock's file that says that its holder keeps [`marker::FILE`].
+/// The line of the lock's file that means that its holder maintains [`marker::FILE`].
 const MARKS: &str = "marks deliveries";
 
-/// Why a store cannot be opened.
+/// The reason for which a store cannot be opened.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
@@ -32,16 +32,16 @@ pub enum OpenError {
         found: i64,
     },
     /// Locks and crash safety do not hold on a network.
-    #[error("{path} lies on a network file system ({kind}): the store needs a local disk", path = path.display())]
+    #[error("{path} is on a network file system ({kind}): the store needs a local disk", path = path.display())]
     Network {
         /// The directory.
         path: PathBuf,
-        /// What the system calls it.
+        /// The system's name of the file system.
         kind: String,
     },
     /// The system does not tell the mounts of this process.
     #[error(
-        "nobody can tell whether {path} lies on a network file system: /proc/self/mountinfo cannot be read; mount /proc",
+        "cannot tell whether {path} is on a network file system, because /proc/self/mountinfo cannot be read: mount /proc",
         path = path.display()
     )]
     MountsUnknown {
@@ -51,9 +51,9 @@ pub enum OpenError {
     /// The file system says no.
     #[error("{path}: {cause}", path = path.display())]
     Io {
-        /// What was opened.
+        /// The path that was opened.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: String,
     },
     /// The disk has no room for what opening a store writes.
@@ -66,17 +66,17 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It is damaged, and deliveries may lie in it.
-    #[error("{path} is damaged ({cause}), and deliveries that were acknowledged may lie in it. \
-        `hookgate set-aside {directory}` keeps the files under another name and lets the gate start with a new store; \
-        `sqlite3 {path} .recover | sqlite3 salvaged.db` saves what can be read of it first",
+    #[error("{path} is damaged ({cause}), and may contain acknowledged deliveries. \
+        `hookgate set-aside {directory}` renames the files, so that the gateway starts with a new store; \
+        `sqlite3 {path} .recover | sqlite3 salvaged.db` first saves all that can still be read",
         path = path.display(), directory = path.parent().unwrap_or(path).display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         cause: String,
     },
-    /// The database says no.
+    /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -106,10 +106,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Takes the directory for this process; makes it (mode 0700) if it is missing.
+    /// Locks the directory for this process. Creates it (mode 0700) if it is missing.
     ///
     /// # Errors
-    /// Another process has it, it lies on a network or perhaps does, or the file system says no.
+    /// Another process has it, it is or may be on a network, or the file system refuses.
     pub fn hold(path: &Path) -> Result<Self, OpenError> {
         let io = |error: std::io::Error| OpenError::io(path, &error);
         std::fs::DirBuilder::new()
@@ -182,30 +182,30 @@ impl Directory {
         }
     }
 
-    /// The database was opened, so the marker tells the truth from now on.
+    /// Records that the database was opened, so that the marker is right from now on.
     pub(crate) fn trust_marker(&mut self) {
         self.older = false;
         if let Err(error) = self.sign() {
-            tracing::debug!(%error, "the lock's file is not written");
+            tracing::debug!(%error, "cannot write the lock file");
         }
     }
 
-    /// The directory itself.
+    /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns whether deliveries that wait or are dead may lie in the database, whatever state that is in.
+    /// Returns whether the database may have waiting or dead deliveries, even if it is damaged.
     pub fn may_hold_deliveries(&self) -> bool {
         self.older || self.path.join(marker::FILE).exists()
     }
 
-    /// The database's file.
+    /// Returns the path of the database's file.
     pub fn file(&self) -> PathBuf {
         self.path.join(FILE)
     }
 
-    /// Bytes of the database and its log.
+    /// Returns the bytes of the database and its log.
     pub fn bytes(&self) -> u64 {
         let size = |suffix: &str| {
             std::fs::metadata(self.path.join(format!("{FILE}{suffix}")))
@@ -214,10 +214,10 @@ impl Directory {
         size("") + size("-wal")
     }
 
-    /// Puts a damaged database aside, its log with it, under a name that says when; the name.
+    /// Renames a damaged database and its log, with the time in the new name. Returns that name.
     ///
     /// # Errors
-    /// The file system says no.
+    /// The file system refuses.
     pub fn set_aside(&self, unix_seconds: u64) -> Result<PathBuf, OpenError> {
         let named = |seconds: u64| self.path.join(format!("{FILE}.damaged-{seconds}"));
         // never over one that was set aside before
@@ -252,7 +252,7 @@ impl Directory {
     }
 }
 
-/// Returns the kind of file system that `path` lies on, if it is one of a network that is known to fail a store.
+/// Returns the kind of file system that `path` is on, if it is a network file system that is known to fail a store.
 pub(super) fn network(path: &Path, mounts: &[Mount]) -> Option<String> {
     const NETWORK: [&str; 12] = [
         "nfs",

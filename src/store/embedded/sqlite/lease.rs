@@ -1,4 +1,4 @@
-//! Due units are taken.
+//! Leases due units.
 use std::time::Duration;
 
 use rusqlite::params;
@@ -11,17 +11,17 @@ use crate::store::StoreError;
 use crate::store::queue::{Cause, Lane, Lease, Subject, Unit, Wanted};
 use crate::store::turns::{self, Share};
 
-/// A unit that was taken; what it carries is read afterwards.
+/// A leased unit. Its delivery is read afterwards.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
     pub(crate) lease: Lease,
-    pub(crate) tries: u32,
+    pub(crate) attempts: u32,
     pub(crate) cause: Cause,
     pub(crate) age: Duration,
     pub(crate) lane: Option<Lane>,
     /// The bytes of its delivery.
     pub(crate) bytes: usize,
-    /// When it was leased before, in milliseconds of wall time, if that lease was never settled.
+    /// The time of the lease before, in milliseconds of wall time, if that lease was never settled.
     pub(crate) unsettled: Option<Option<i64>>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn lease(
     Ok(taken)
 }
 
-/// The units of one kind that are due, the longest due first. SQLite takes the tables of a cross join in the order they are written.
+/// The due units of one kind, the longest due first. SQLite joins the tables of a cross join in the order in which they are written.
 const DUE: [&str; 2] = [
     "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
         due.attempt, due.held, due.begun
@@ -89,7 +89,7 @@ const DUE: [&str; 2] = [
         and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
 ];
 
-/// First attempts and retries that are due. If there is nothing but what is excepted, that.
+/// Returns first attempts and retries that are due. Excepted ones are returned only if there are no others.
 fn longest_due(
     writing: &Writing<'_>,
     wanted: &Wanted,
@@ -133,7 +133,7 @@ fn due(
                     number: row.get::<_, u32>(1)?.saturating_add(1),
                     attempt: row.get::<_, u32>(7)?.saturating_add(1),
                 },
-                tries: row.get(2)?,
+                attempts: row.get(2)?,
                 cause: row.get(3)?,
                 age: Duration::from_millis(u64::try_from(time.saturating_sub(since)).unwrap_or(0)),
                 lane: row.get::<_, Option<[u8; 16]>>(6)?.map(Lane),

@@ -1,33 +1,34 @@
-//! Delivery IDs that were handed on: the journal of the ledger, and the row that an accepted delivery commits with.
+//! Committed delivery IDs: the journal of the ledger, and the row that an accepted delivery commits with.
 use std::time::Duration;
 
 use rusqlite::params;
 
 use super::writing::Writing;
-use super::{Database, int, told};
+use super::{Database, int, store_error};
 use crate::store::queue::DeliveryRef;
 use crate::store::{Key, StoreError};
 
-/// `ledger.state` of an ID that was handed on.
+/// `ledger.state` of a committed ID.
 pub(super) const COMMITTED: i64 = 1;
-/// How long an entry is held, in milliseconds, while its delivery waits: each time that it would end sooner.
+/// The time in milliseconds by which an entry is extended while its delivery waits, each time that it would end sooner.
 const HOLD: i64 = 6 * 3_600_000;
 
 /// A change of the `ledger` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// `key` was handed on and is remembered until then, in milliseconds of the store's time.
+    /// `key` was committed and is remembered until then, in milliseconds of the store's time.
     Remember(Key, i64),
     /// `key` was forgotten.
     Forget(Key),
     /// A person wanted `key` forgotten: what the journal remembered of it before goes, what was accepted since stays.
     Erase(Key),
-    /// Since when each route has been kept without a gap, as text.
+    /// The time since which the ledger of each route is complete, as text.
     Kept(String),
 }
 
 impl Database {
-    /// Gives every ID remembered past `now` (milliseconds of the store's time), or whose delivery waits, to `each`, with the time until it ends.
+    /// Calls `each` with every ID that is remembered past `now` (milliseconds of the store's time), or whose delivery waits, and the time
+    /// until it ends.
     ///
     /// # Errors
     /// The database is damaged or cannot be read.
@@ -39,11 +40,11 @@ impl Database {
         // whether its delivery waits matters only to one that ends soon: looked up for each of a million it would take seconds
         let all = "select key, coalesce(ends, until), (ends is not null or until <= ?2) and delivery is not null
             and exists (select 1 from due where due.id = ledger.delivery) from ledger where state = ?1";
-        let mut rows = self.connection.prepare(all).map_err(told)?;
+        let mut rows = self.connection.prepare(all).map_err(store_error)?;
         let mut rows = rows
             .query(params![COMMITTED, now.saturating_add(HOLD)])
-            .map_err(told)?;
-        while let Some(row) = rows.next().map_err(told)? {
+            .map_err(store_error)?;
+        while let Some(row) = rows.next().map_err(store_error)? {
             let (Ok(key), Ok(until), Ok(waits)) = (
                 row.get::<_, [u8; 16]>(0),
                 row.get::<_, i64>(1),
@@ -60,7 +61,7 @@ impl Database {
     }
 }
 
-/// Writes changes of the journal. One that a delivery waits for is not forgotten, and keeps it.
+/// Writes changes of the journal. An ID whose delivery waits is not forgotten.
 pub(crate) fn save(writing: &Writing<'_>, changes: &[Change]) -> Result<(), StoreError> {
     for change in changes {
         match change {
@@ -81,7 +82,7 @@ pub(crate) fn save(writing: &Writing<'_>, changes: &[Change]) -> Result<(), Stor
     Ok(())
 }
 
-/// Deletes at most `step` rows that have expired and whose delivery does not wait; how many rows it looked at.
+/// Deletes at most `step` expired rows whose delivery does not wait. Returns the number of rows it looked at.
 pub(crate) fn purge(writing: &Writing<'_>, step: usize) -> Result<usize, StoreError> {
     writing.execute(
         "delete from ledger where key in (select key from ledger where until <= ?1
@@ -90,17 +91,17 @@ pub(crate) fn purge(writing: &Writing<'_>, step: usize) -> Result<usize, StoreEr
     )
 }
 
-/// Where [`prolong`] is: the end and the key of the last entry it looked at.
-pub(crate) type Place = (i64, [u8; 16]);
+/// The position of [`prolong`]: the end and the key of the last entry that it looked at.
+pub(crate) type Position = (i64, [u8; 16]);
 
 /// Holds entries after `after` that end until `before`, if their delivery waits. Looks at `step` rows, and returns where to go on, if there is more to
 /// look at now.
 pub(crate) fn prolong(
     writing: &Writing<'_>,
-    after: Place,
+    after: Position,
     before: i64,
     step: usize,
-) -> Result<Option<Place>, StoreError> {
+) -> Result<Option<Position>, StoreError> {
     let rows = writing.rows(
         "select key, until, delivery is not null and exists (select 1 from due where due.id = ledger.delivery) from ledger
             where (until, key) > (?1, ?2) and until <= ?3 order by until, key limit ?4",
@@ -164,7 +165,7 @@ pub(super) fn let_go(writing: &Writing<'_>, id: DeliveryRef) -> Result<(), Store
     Ok(())
 }
 
-/// Keeps the store's time, so that it goes on after a restart.
+/// Saves the store's time, so that it continues after a restart.
 pub(crate) fn keep_time(writing: &Writing<'_>, wall: i64) -> Result<(), StoreError> {
     let keep =
         "insert or replace into meta (name, value) values ('store_time', ?1), ('wall_time', ?2)";

@@ -1,4 +1,4 @@
-//! What is read without writing: on a connection of its own, beside the writer.
+//! Queries that write nothing, on a connection of their own beside the writer.
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The first row of a query.
+    /// Returns the first row of a query.
     pub(super) fn row<T>(
         &self,
         sql: &str,
@@ -29,7 +29,7 @@ impl Reading<'_> {
         row(self.connection, sql, params, read)
     }
 
-    /// All rows of a query.
+    /// Returns all rows of a query.
     pub(super) fn rows<T>(
         &self,
         sql: &str,
@@ -39,7 +39,7 @@ impl Reading<'_> {
         rows(self.connection, sql, params, read)
     }
 
-    /// The time until `run_at`; none for a unit that waits behind others.
+    /// Returns the time until `run_at`; none for a unit that waits behind others.
     pub(super) fn until(&self, run_at: i64) -> Option<Duration> {
         (run_at != BEHIND).then(|| {
             Duration::from_millis(u64::try_from(run_at.saturating_sub(self.now)).unwrap_or(0))
@@ -82,7 +82,7 @@ pub(crate) fn ready(reading: &Reading<'_>, after: Option<TargetId>) -> Result<Re
     Ok(ready)
 }
 
-/// Whole deliveries, one each.
+/// Returns complete deliveries, each once.
 pub(crate) fn stored(
     reading: &Reading<'_>,
     ids: impl IntoIterator<Item = DeliveryRef>,
@@ -98,7 +98,7 @@ pub(crate) fn stored(
     Ok(all)
 }
 
-/// One whole delivery; none also for one whose record cannot be read, which is logged.
+/// Returns one complete delivery. Also returns none for one whose record cannot be read, and logs it.
 pub(super) fn one(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Stored>, StoreError> {
     let all =
         "select origin, key, delivery_id, event_type, record, body from delivery where id = ?1";

@@ -1,5 +1,5 @@
-//! Files beside the database that tell what the database cannot: one that is damaged cannot be asked, and one whose disk is full cannot be written.
-//! A file can be removed even then.
+//! Files beside the database, for facts that the database cannot hold: a damaged one cannot be read, and one on a full disk cannot be
+//! written. A file can be removed even then.
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;

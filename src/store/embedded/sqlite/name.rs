@@ -1,4 +1,4 @@
-//! Numbers and who has them.
+//! The numbers of the store, and the names that have them.
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ pub(crate) fn numbers(writing: &Writing<'_>, names: &[Named]) -> Result<Vec<Numb
     Ok(numbers)
 }
 
-/// A number that no name of the config has: what waits for it is parked, and its time stands still.
+/// Parks a number that no name of the config has: the time of its waiting units stops.
 const PARK: &str = "update name set parked_at = ?2 where number = ?1 and parked_at is null";
 const UNPARK: &str = "update name set parked = coalesce(parked, 0) + ?2 - parked_at, parked_at = null where number = ?1 and parked_at is not null";
 
@@ -80,7 +80,7 @@ pub(crate) fn names(reading: &Reading<'_>) -> Result<Vec<(Kind, u32, Arc<str>)>,
         .collect())
 }
 
-/// Returns a kind of name as it lies in a row.
+/// Encodes a kind of name for a row.
 fn number_of(kind: Kind) -> i64 {
     match kind {
         Kind::Route => 0,

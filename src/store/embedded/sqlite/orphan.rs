@@ -1,4 +1,5 @@
-//! What a process had leased when it died comes back when the next one opens the store, instead of when its leases lapse.
+//! The units that a process had leased when it died. They are released when the next process opens the store, instead of when their leases
+//! end.
 use std::time::Duration;
 
 use rusqlite::params;
@@ -9,12 +10,13 @@ use super::writing::Writing;
 use crate::store::StoreError;
 use crate::store::queue::{CUT_OFF, Cause, Lease, Unit};
 
-/// How long a unit waits whose second try in a row was cut off; each further one doubles it. What kills the gate shall not do so in a tight loop.
-const FIRST: Duration = Duration::from_secs(1);
+/// The wait of a unit whose second attempt in a row was cut off. Each further one doubles it, so that a delivery that crashes the gateway
+/// does not do so in a tight loop.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest such wait.
-const LONGEST: Duration = Duration::from_secs(600);
+const MAX_WAIT: Duration = Duration::from_secs(600);
 
-/// Gives back every unit that is leased, and records its attempt as cut off: one process holds one store, so whoever leased it is gone.
+/// Releases every leased unit and records its attempt as cut off: one process holds one store, so the holder of the lease is gone.
 /// Returns how many there were.
 pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
     let held = "select id, target, lease, attempt, cause, begun from due where held = 1";
@@ -58,16 +60,16 @@ fn cut_offs(writing: &Writing<'_>, unit: Unit) -> Result<i64, StoreError> {
         .unwrap_or(0))
 }
 
-/// Returns how long a unit waits whose last `cut_off` attempts were cut off.
+/// Returns the wait of a unit whose last `cut_off` attempts were cut off.
 fn pause(cut_off: i64) -> Duration {
     // the first time is anybody's bad luck
     if cut_off < 2 {
         return Duration::ZERO;
     }
     let doublings = u32::try_from(cut_off - 2).unwrap_or(u32::MAX);
-    FIRST
+    FIRST_WAIT
         .saturating_mul(2_u32.saturating_pow(doublings))
-        .min(LONGEST)
+        .min(MAX_WAIT)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::look::{Reading, one};
 use super::unit::to_reason;
 use super::unsigned;
 use crate::store::archive::{
-    AttemptShown, Audit, Filter, LastTry, Order, Page, Row, Scope, Shown, Status, Statuses,
+    AttemptShown, AttemptSummary, Audit, Filter, Order, Page, Row, Scope, Shown, Status, Statuses,
     UnitShown,
 };
 use crate::store::queue::{Attempt, DeliveryRef, OriginId, TargetId};
@@ -18,9 +18,9 @@ use crate::store::record::Record;
 use crate::store::{Key, StoreError};
 
 /// Rows that a step looks at, at most.
-const LOOKS: usize = 500;
+const MAX_ROWS_PER_STEP: usize = 500;
 /// Bytes of bodies that a step searches, at most (but for the last one).
-const SEARCHED: u64 = 8 << 20;
+const MAX_BYTES_PER_STEP: u64 = 8 << 20;
 
 /// Deliveries after a cursor that the filter wants.
 pub(crate) fn page(
@@ -34,7 +34,7 @@ pub(crate) fn page(
     let (ids, mut whole) = candidates(reading, scope, filter, order, after)?;
     let (mut page, mut searched, mut last) = (Page::default(), 0_u64, None);
     for id in ids {
-        if page.rows.len() >= usize::from(limit) || searched >= SEARCHED {
+        if page.rows.len() >= usize::from(limit) || searched >= MAX_BYTES_PER_STEP {
             whole = false;
             break;
         }
@@ -50,7 +50,7 @@ pub(crate) fn page(
     Ok(page)
 }
 
-/// The smallest table that has all that a filter can want.
+/// Returns the smallest table that has all columns that the filter needs.
 fn table(filter: &Filter) -> &'static str {
     let wants = |some: &[Status]| some.iter().any(|status| filter.statuses.contains(*status));
     let waiting = filter.parked || wants(&[Status::Pending, Status::Retrying]);
@@ -65,7 +65,7 @@ fn table(filter: &Filter) -> &'static str {
     }
 }
 
-/// IDs to look at, and whether there are no more.
+/// Returns IDs to look at, and whether these are the last.
 fn candidates(
     reading: &Reading<'_>,
     scope: &Scope,
@@ -90,7 +90,7 @@ fn candidates(
     let end = DeliveryRef(uuid::Uuid::max());
     let since = filter.since.map_or(first, DeliveryRef::first_of);
     let until = filter.until.map_or(end, DeliveryRef::first_of);
-    // one bound is the cursor's, the other the filter's; what the first tries of a page see has no cursor
+    // one bound is the cursor's, the other the filter's; the first query of a page has no cursor
     let (low, high, direction) = match order {
         Order::Oldest => (after.map_or(since, |after| after.max(since)), until, "asc"),
         Order::Newest => (since, after.map_or(until, |after| after.min(until)), "desc"),
@@ -109,7 +109,7 @@ fn candidates(
     let sql = format!(
         "select distinct id from {table} where id {low_sign} ?1 and id < ?2 {condition} order by id {direction} limit ?3"
     );
-    let (limit, mut ids) = (super::int(LOOKS), Vec::new());
+    let (limit, mut ids) = (super::int(MAX_ROWS_PER_STEP), Vec::new());
     let mut look = |with: &[&dyn ToSql]| {
         reading
             .rows(&sql, with, |row| row.get(0))
@@ -128,8 +128,8 @@ fn candidates(
         Order::Newest => ids.sort_unstable_by(|one, other| other.cmp(one)),
     }
     ids.dedup();
-    let whole = ids.len() < LOOKS;
-    ids.truncate(LOOKS);
+    let whole = ids.len() < MAX_ROWS_PER_STEP;
+    ids.truncate(MAX_ROWS_PER_STEP);
     Ok((ids, whole))
 }
 
@@ -160,7 +160,7 @@ fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Row>, StoreError
     Ok(Some(row))
 }
 
-/// Those of `ids` that are there.
+/// Returns the rows of those of `ids` that exist.
 pub(crate) fn rows(
     reading: &Reading<'_>,
     scope: &Scope,
@@ -219,76 +219,11 @@ fn wanted(
     Ok(found.unwrap_or(false))
 }
 
-/// The ways of a delivery.
+/// Returns the units of a delivery, each with its last attempt.
 fn units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
-    let waiting = "select target, run_at, lease, held, tries from due where id = ?1";
-    let mut units = reading.rows(waiting, params![id], |row| {
-        let (tries, next_in) = (row.get(4)?, reading.until(row.get(1)?));
-        let held: bool = row.get(3)?;
-        let leased = held && next_in.is_some_and(|left| !left.is_zero());
-        let status = if tries == 0 {
-            Status::Pending
-        } else {
-            Status::Retrying
-        };
-        Ok(UnitShown {
-            target: row.get(0)?,
-            status,
-            leased,
-            tries,
-            leases: row.get(2)?,
-            next_in,
-            reason: None,
-            last: None,
-        })
-    })?;
-    let dead = "select target, reason, lease, tries from dead where id = ?1";
-    units.extend(reading.rows(dead, params![id], |row| {
-        let reason = row.get::<_, Option<i64>>(1)?.map(to_reason);
-        let status = if reason.is_some() {
-            Status::Dead
-        } else {
-            Status::Cancelled
-        };
-        let (leases, tries) = (row.get(2)?, row.get(3)?);
-        Ok(UnitShown {
-            target: row.get(0)?,
-            status,
-            leased: false,
-            tries,
-            leases,
-            next_in: None,
-            reason,
-            last: None,
-        })
-    })?);
-    // with max(), the other columns are those of the row that has it
-    let tried = "select target, count(*), max(n), started, took, status, error from attempt where id = ?1 group by target";
-    let tried = reading.rows(tried, params![id], |row| {
-        let (tries, leases) = (row.get(1)?, row.get(2)?);
-        let (started, took) = (
-            SystemTime::UNIX_EPOCH + duration(row.get(3)?),
-            duration(row.get(4)?),
-        );
-        let last = Some(LastTry {
-            number: leases,
-            started,
-            took,
-            status: row.get(5)?,
-            error: row.get(6)?,
-        });
-        Ok(UnitShown {
-            target: row.get(0)?,
-            status: Status::Delivered,
-            leased: false,
-            tries,
-            leases,
-            next_in: None,
-            reason: None,
-            last,
-        })
-    })?;
-    for unit in tried {
+    let mut units = waiting_units(reading, id)?;
+    units.extend(dead_units(reading, id)?);
+    for unit in attempted_units(reading, id)? {
         match units.iter_mut().find(|known| known.target == unit.target) {
             Some(known) => known.last = unit.last,
             None => units.push(unit),
@@ -298,11 +233,79 @@ fn units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, Store
     Ok(units)
 }
 
+fn waiting_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
+    let waiting = "select target, run_at, lease, held, tries from due where id = ?1";
+    reading.rows(waiting, params![id], |row| {
+        let (attempts, next_in) = (row.get(4)?, reading.until(row.get(1)?));
+        let held: bool = row.get(3)?;
+        Ok(UnitShown {
+            target: row.get(0)?,
+            status: if attempts == 0 {
+                Status::Pending
+            } else {
+                Status::Retrying
+            },
+            leased: held && next_in.is_some_and(|left| !left.is_zero()),
+            attempts,
+            leases: row.get(2)?,
+            next_in,
+            reason: None,
+            last: None,
+        })
+    })
+}
+
+fn dead_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
+    let dead = "select target, reason, lease, tries from dead where id = ?1";
+    reading.rows(dead, params![id], |row| {
+        let reason = row.get::<_, Option<i64>>(1)?.map(to_reason);
+        Ok(UnitShown {
+            target: row.get(0)?,
+            status: if reason.is_some() {
+                Status::Dead
+            } else {
+                Status::Cancelled
+            },
+            leased: false,
+            attempts: row.get(3)?,
+            leases: row.get(2)?,
+            next_in: None,
+            reason,
+            last: None,
+        })
+    })
+}
+
+/// Returns a unit for each target with an attempt, as if it were delivered.
+fn attempted_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
+    // with max(), the other columns are those of the row that has it
+    let attempted = "select target, count(*), max(n), started, took, status, error from attempt where id = ?1 group by target";
+    reading.rows(attempted, params![id], |row| {
+        let leases = row.get(2)?;
+        Ok(UnitShown {
+            target: row.get(0)?,
+            status: Status::Delivered,
+            leased: false,
+            attempts: row.get(1)?,
+            leases,
+            next_in: None,
+            reason: None,
+            last: Some(AttemptSummary {
+                number: leases,
+                started: SystemTime::UNIX_EPOCH + duration(row.get(3)?),
+                took: duration(row.get(4)?),
+                status: row.get(5)?,
+                error: row.get(6)?,
+            }),
+        })
+    })
+}
+
 fn duration(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
-/// One delivery with its tries.
+/// Returns one delivery with its attempts.
 pub(crate) fn get(
     reading: &Reading<'_>,
     scope: &Scope,
@@ -340,7 +343,7 @@ pub(crate) fn get(
     }))
 }
 
-/// The last acts.
+/// Returns the last acts.
 pub(crate) fn audit(reading: &Reading<'_>, limit: u16) -> Result<Vec<Audit>, StoreError> {
     let last = "select at, who, what, which, reason, done from audit order by row desc limit ?1";
     reading.rows(last, params![limit], |row| {

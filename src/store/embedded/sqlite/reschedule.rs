@@ -13,10 +13,10 @@ use crate::store::record;
 /// Retries that one step looks at.
 const STEP: usize = 500;
 
-/// The last retry that a step has seen; the next one goes on after it.
+/// The last retry of a step; the next step continues after it.
 pub(crate) type Cursor = (i64, DeliveryRef);
 
-/// Whether the waits of a target are by this schedule already.
+/// Returns whether the waits of a target follow this schedule already.
 pub(crate) fn is_followed(
     writing: &Writing<'_>,
     target: TargetId,
@@ -52,8 +52,8 @@ pub(crate) fn step(
         params![target, run_at, id, BEHIND, int(STEP)],
         read,
     )?;
-    for ((run_at, id), tries, since) in &found {
-        let latest = latest(writing, target, *id, schedule, (*tries, *since), *run_at)?;
+    for ((run_at, id), attempts, since) in &found {
+        let latest = latest(writing, target, *id, schedule, (*attempts, *since), *run_at)?;
         if latest < *run_at {
             writing.execute(
                 "update due set run_at = ?3 where id = ?1 and target = ?2",
@@ -71,13 +71,13 @@ pub(crate) fn step(
     Ok(None)
 }
 
-/// The time at which a retry is due at the latest, if it waits until `run_at` now.
+/// Returns the latest time at which a retry is due that waits until `run_at` now.
 fn latest(
     writing: &Writing<'_>,
     target: TargetId,
     id: DeliveryRef,
     schedule: &Schedule,
-    (tries, since): (u32, i64),
+    (attempts, since): (u32, i64),
     run_at: i64,
 ) -> Result<i64, StoreError> {
     // the last attempt comes at the end of the age
@@ -86,18 +86,18 @@ fn latest(
         .saturating_sub(target_time(writing, target)?);
     let end = writing.now.saturating_add(left.max(0));
     let in_time = |wait| writing.now.saturating_add(ms(wait)).min(end);
-    if run_at <= in_time(schedule.bound(tries)) {
+    if run_at <= in_time(schedule.bound(attempts)) {
         return Ok(run_at);
     }
-    // an app that asked for a wait gets it
+    // an upstream that asked for a wait gets it
     Ok(if was_asked_for(writing, target, id)? {
         in_time(schedule.max_retry_after())
     } else {
-        in_time(schedule.wait(tries, random::number()))
+        in_time(schedule.wait(attempts, random::number()))
     })
 }
 
-/// Whether the last attempt was answered with a `Retry-After` that counts.
+/// Returns whether the last attempt was answered with a `Retry-After` that counts.
 fn was_asked_for(
     writing: &Writing<'_>,
     target: TargetId,
@@ -118,7 +118,7 @@ fn name(target: TargetId) -> String {
     format!("retry:{}", target.0)
 }
 
-/// What tells one schedule from another.
+/// Returns a text that distinguishes one schedule from another.
 fn text(schedule: &Schedule) -> String {
     format!("{schedule:?}")
 }

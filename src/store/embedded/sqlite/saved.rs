@@ -1,18 +1,19 @@
-//! Whether all that was committed in memory is on the disk. A start must know that of the process before: what that one committed and did not save,
-//! the ledger does not hold.
+//! Whether all commits in memory are on the disk. A start must know this of the process before it: the ledger lacks the commits that were
+//! not saved.
 //!
-//! A kill loses the commits of its last moment, which is allowed (a duplicate passes). A disk that takes nothing loses those of hours, and cannot be
-//! written to say so: a file that was there beforehand is removed then. Where even that fails, the time of the last save tells.
+//! A kill loses the commits of its last moment, which is allowed (a duplicate passes). A disk that accepts nothing loses those of hours,
+//! and cannot be written to record it: a file that existed beforehand is removed then. If even that fails, the time of the last save shows
+//! it.
 use std::path::Path;
 
 use rusqlite::{OptionalExtension as _, params};
 
 use super::marker::{self, Marker};
 use super::writing::Writing;
-use super::{Database, ledger, told};
+use super::{Database, ledger, store_error};
 use crate::store::StoreError;
 
-/// The longest time between the last save and a start after which a kill, and not a dead disk, is taken for the reason that nothing was saved since.
+/// The longest time between the last save and a start for which a kill, not a dead disk, is assumed to be the reason.
 const RESTART: i64 = 60_000;
 
 /// The file that says that all commits are saved.
@@ -36,11 +37,11 @@ impl Database {
             .connection
             .query_row(end, [], |row| row.get(0))
             .optional()
-            .map_err(told)?;
-        let last = self.seen()?.map(|seen| seen.store);
+            .map_err(store_error)?;
+        let last = self.last_open()?.map(|last| last.store);
         let is_recent = |last: i64| end == Some(last) || now.saturating_sub(last) <= RESTART;
         let is_whole = self.saved.0.is_there() && last.is_some_and(is_recent);
-        // before anything is committed: from here on, an end is clean only if it says so
+        // before anything is committed: from here on, an end is clean only if it is recorded
         let begun = self.transaction(now, |writing| {
             ledger::keep_time(writing, wall)?;
             writing

@@ -6,24 +6,24 @@ use rusqlite::params;
 use super::ended::close;
 use super::ledger::let_go;
 use super::ms;
-use super::unit::{bury, end, exhume};
+use super::unit::{bury, end, take_dead};
 use super::writing::{DELIVERIES, Writing};
 use crate::clock::unix_ms;
 use crate::store::queue::{Attempt, CUT_OFF, Cause, Lease, Next, Unit};
 use crate::store::{Held, StoreError};
 
-/// What became of a settlement.
+/// The result of a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) held: Held,
-    /// A try was recorded that came back late.
+    /// A late attempt was recorded.
     pub(crate) late: bool,
     /// A unit is due at another time than before.
     pub(crate) wakes: bool,
 }
 
-/// Settles a leased unit. What is late changes nothing, and is recorded; what is repeated gets its first answer again.
-/// `was_made` says whether there was an attempt: one that was made keeps its number, also if nothing of it is put on record.
+/// Settles a leased unit. A late settlement is recorded and changes nothing; a repeated one gets its first answer again.
+/// `was_made` says whether there was an attempt: one that was made has its number even if nothing of it is recorded.
 pub(crate) fn settle(
     writing: &Writing<'_>,
     lease: Lease,
@@ -62,7 +62,7 @@ pub(crate) fn settle(
         }
         Some((number, false, _)) if number == lease.number => Ok(held(Held::Yes)),
         _ if settled_before(writing, lease)? => {
-            // memory does not know what came of a commit whose outcome was unknown
+            // memory does not know the result of a commit whose outcome was unknown
             let_go(writing, unit.delivery)?;
             Ok(held(Held::Yes))
         }
@@ -86,10 +86,10 @@ pub(crate) fn settle(
     }
 }
 
-/// Takes out a unit that an attempt has delivered after all, whatever was said of it during the attempt: it was cancelled, or set going again.
+/// Removes a unit that an attempt has delivered after all, although it was cancelled or replayed during the attempt.
 /// Returns whether it was there.
 fn take_out(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
-    let was_there = end(writing, unit)?.is_some() || exhume(writing, unit)?.is_some();
+    let was_there = end(writing, unit)?.is_some() || take_dead(writing, unit)?.is_some();
     if was_there {
         close(writing, unit.delivery)?;
     }
@@ -104,7 +104,7 @@ fn give_back_number(writing: &Writing<'_>, unit: Unit) -> Result<(), StoreError>
         .map(drop)
 }
 
-/// Whether this very lease settled the unit.
+/// Returns whether this very lease settled the unit.
 fn settled_before(writing: &Writing<'_>, lease: Lease) -> Result<bool, StoreError> {
     let found = "select 1 where exists (select 1 from attempt where id = ?1 and target = ?2 and n = ?3 and late = 0 and error is not ?4)
         or exists (select 1 from dead where id = ?1 and target = ?2 and lease = ?3)";
@@ -142,7 +142,7 @@ fn apply(writing: &Writing<'_>, lease: Lease, tried: bool, next: Next) -> Result
     }
 }
 
-/// The unit is due after `delay`; `counted` says whether the try counts.
+/// Makes the unit due after `delay`. `counted` says whether the attempt counts.
 fn again(
     writing: &Writing<'_>,
     unit: Unit,
@@ -159,7 +159,7 @@ fn again(
         .map(drop)
 }
 
-/// Records that the outcome of an attempt is not known, unless it is on record. What it came to, if that is told later, takes the row.
+/// Records that the outcome of an attempt is not known, unless it is recorded. An outcome that arrives later replaces the row.
 /// `begun` is in milliseconds of wall time.
 pub(super) fn cut_off(
     writing: &Writing<'_>,
@@ -186,7 +186,7 @@ pub(super) fn cut_off(
     writing.execute(insert, row).map(drop)
 }
 
-/// Records a try of a delivery that is there still; whether it is new. `origin` is the delivery's, if it is known.
+/// Records an attempt of a delivery that still exists. Returns whether it is new. `origin` is the delivery's, if it is known.
 pub(super) fn insert_attempt(
     writing: &Writing<'_>,
     lease: Lease,

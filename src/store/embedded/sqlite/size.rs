@@ -1,9 +1,10 @@
 //! The size of the database file: what is used of it, what its log will add, and how it gives space back.
 use rusqlite::Connection;
 
-use super::{Checkpointed, Database, told, unsigned};
+use super::{Checkpointed, Database, store_error, unsigned};
+use crate::mount::Space;
 use crate::store::StoreError;
-use crate::store::embedded::room::Disk;
+use crate::units::saturating;
 
 /// Free pages that stay in the file, at least and at most: they are used again soon.
 const CUSHION: (u64, u64) = (64, 1024);
@@ -22,10 +23,10 @@ pub(crate) struct Pages {
 impl Pages {
     fn of(connection: &Connection) -> Result<Self, StoreError> {
         let number = |pragma: &str| {
-            let mut statement = connection.prepare_cached(pragma).map_err(told)?;
+            let mut statement = connection.prepare_cached(pragma).map_err(store_error)?;
             statement
                 .query_row([], |row| unsigned(row, 0))
-                .map_err(told)
+                .map_err(store_error)
         };
         Ok(Self {
             size: number("pragma page_size")?,
@@ -56,11 +57,11 @@ impl Database {
         pages.size.saturating_mul(pages.all).saturating_sub(length)
     }
 
-    /// Sets the size that the log is cut to when it begins anew.
+    /// Sets the size that the log is cut to when it begins again.
     pub(crate) fn bound_log(&self, bytes: u64) -> Result<(), StoreError> {
         self.connection
             .pragma_update(None, "journal_size_limit", super::int(bytes))
-            .map_err(told)
+            .map_err(store_error)
     }
 
     /// Gives at most `bytes` of free pages back to the disk. `None` if there is nothing to give, else whether there is more.
@@ -70,21 +71,21 @@ impl Database {
             return Ok(None);
         }
         self.hook.call()?;
-        let step = u64::try_from(bytes).unwrap_or(u64::MAX) / pages.size.max(1);
+        let step = saturating(bytes) / pages.size.max(1);
         let mut statement = self
             .connection
             .prepare(&format!("pragma incremental_vacuum({})", step.max(1)))
-            .map_err(told)?;
-        let mut rows = statement.query([]).map_err(told)?;
+            .map_err(store_error)?;
+        let mut rows = statement.query([]).map_err(store_error)?;
         // each row is a page
-        while rows.next().map_err(told)?.is_some() {}
+        while rows.next().map_err(store_error)?.is_some() {}
         drop(rows);
         Ok(Some(self.pages()?.has_excess()))
     }
 
     /// Rewrites a file of an older version once, so that it can give space back: where twice as much as it uses is free, and that is little.
     pub(crate) fn make_able_to_give_back(&self) -> Result<(), StoreError> {
-        let (used, disk) = (self.pages()?.used(), self.path.parent().and_then(Disk::of));
+        let (used, disk) = (self.pages()?.used(), self.path.parent().and_then(Space::of));
         let has_room = disk.is_some_and(|disk| disk.free >= used.saturating_mul(2));
         if gives_back(&self.connection)? || used > REWRITTEN || !has_room {
             return Ok(());
@@ -95,16 +96,16 @@ impl Database {
         );
         self.connection
             .execute_batch("pragma auto_vacuum = incremental; pragma temp_store = memory; vacuum; pragma temp_store = default")
-            .map_err(told)?;
+            .map_err(store_error)?;
         let Checkpointed { .. } = self.checkpoint()?;
         Ok(())
     }
 }
 
-/// Whether the file was made so that it can give free pages back.
+/// Returns whether the file was created such that it can return free pages to the disk.
 fn gives_back(connection: &Connection) -> Result<bool, StoreError> {
     connection
         .query_row("pragma auto_vacuum", [], |row| row.get::<_, i64>(0))
         .map(|mode| mode == 2)
-        .map_err(told)
+        .map_err(store_error)
 }

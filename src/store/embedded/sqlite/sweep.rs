@@ -1,4 +1,4 @@
-//! Deliveries that need not be kept any longer are deleted, a few at a time.
+//! Deletes deliveries whose retention is over, a few at a time.
 use rusqlite::params;
 
 use super::act::erase;
@@ -8,25 +8,25 @@ use crate::store::archive::Retention;
 use crate::store::queue::DeliveryRef;
 use crate::store::{Key, StoreError};
 
-/// Bytes that a delivery takes beside its own: its rows in indexes and small tables.
+/// Bytes that a delivery needs beside its own: its rows in indexes and small tables.
 const ROW: i64 = 512;
 
-/// Which ages can be trusted.
+/// The ages that can be trusted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ages {
-    /// When this process began, in the store's time: ages of what ended since are told by the monotonic clock alone.
+    /// The store's time at which this process began. Ages of deliveries that ended since come from the monotonic clock alone.
     pub(crate) began: i64,
-    /// Whether older ages count too: the wall clock, which the pause before this process was told by, has held.
+    /// Whether older ages count too: the wall clock, by which the pause before this process was measured, has held.
     pub(crate) all: bool,
 }
 
-/// What a step of the sweep did.
+/// The result of one step of the sweep.
 #[derive(Debug, Default)]
 pub(crate) struct Swept {
     pub(crate) done: u64,
     /// Whether there may be more to delete now.
     pub(crate) more: bool,
-    /// Keys whose entries left the ledger.
+    /// Keys whose entries were removed from the ledger.
     pub(crate) forgotten: Vec<Key>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn sweep(
                 delete(writing, id, &mut swept)?;
             }
         }
-        // dead ones outlive delivered ones: somebody may want them still
+        // dead ones outlive delivered ones: an operator may still want them
         for dead in [false, true] {
             let mut excess = excess(writing, *retention)?;
             for id in over(

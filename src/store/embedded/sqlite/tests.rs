@@ -37,7 +37,7 @@ fn load(database: &Database, now: i64) -> Vec<(u8, u128)> {
     rows
 }
 
-/// What the query plan says of each step.
+/// Returns the steps of the query plan.
 fn plan(database: &Database, sql: &str) -> String {
     let mut statement = database
         .connection
@@ -197,7 +197,7 @@ fn a_file_that_is_cut_short_is_seen_at_once() {
     );
 }
 
-/// A disk that is full takes nothing, keeps what it has, and goes on once there is room.
+/// A full disk accepts nothing, keeps its deliveries, and accepts again once there is room.
 #[test]
 fn a_full_disk_takes_all_of_a_delivery_or_nothing() {
     use crate::store::contract::queue::delivery;

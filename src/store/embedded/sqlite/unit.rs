@@ -1,4 +1,4 @@
-//! A unit comes to wait, and ceases to: the rows of `due`, `dead` and `lane`.
+//! Changes of a unit's state: the rows of `due`, `dead` and `lane`.
 use rusqlite::params;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
@@ -11,23 +11,23 @@ use crate::retry::Reason;
 use crate::store::StoreError;
 use crate::store::queue::{Cause, DeliveryRef, Lane, Lease, TargetId, Unit};
 
-/// When a unit is due that waits behind others of its lane.
+/// The due time of a unit that waits behind others of its lane.
 pub(super) const BEHIND: i64 = i64::MAX;
 
-/// A unit that comes to wait.
+/// A new row of `due`.
 pub(super) struct Waiting {
     pub(super) unit: Unit,
     pub(super) run_at: i64,
     pub(super) lane: Option<Lane>,
     /// The number of its last lease, or of the one it gets with this.
     pub(super) lease: u32,
-    /// Whether somebody has it leased.
+    /// Whether it is leased.
     pub(super) held: bool,
-    pub(super) tries: u32,
+    pub(super) attempts: u32,
     /// The number of its last attempt, without the one that it is leased for.
     pub(super) attempt: u32,
     pub(super) cause: Cause,
-    /// When it was leased, in milliseconds of wall time.
+    /// The time of its lease, in milliseconds of wall time.
     pub(super) begun: Option<i64>,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
         lane,
         lease,
         held,
-        tries,
+        attempts,
         attempt,
         cause,
         begun,
@@ -63,7 +63,7 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
             if first { *run_at } else { BEHIND },
             lease,
             *held && first,
-            tries,
+            attempts,
             cause,
             target_time(writing, unit.target)?,
             lane.map(|lane| lane.0),
@@ -76,15 +76,15 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
     Ok(first)
 }
 
-/// What a unit was that waits no more.
+/// The former state of a unit that no longer waits.
 #[derive(Clone, Copy)]
 pub(super) struct Gone {
     lane: Option<Lane>,
     lease: u32,
-    tries: u32,
+    attempts: u32,
     /// The number of its last attempt.
     attempt: u32,
-    /// What was begun and is not settled: why, and when.
+    /// The cause and the time of an attempt that began and is not settled.
     held: Option<(Cause, Option<i64>)>,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<Gone>, Sto
         Ok(Gone {
             lane,
             lease: row.get(1)?,
-            tries: row.get(2)?,
+            attempts: row.get(2)?,
             attempt: row.get(3)?,
             held,
         })
@@ -135,7 +135,7 @@ fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), Stor
         .map(drop)
 }
 
-/// Takes a unit out of the queue as dead, or cancelled if there is no reason: who has it leased settled it.
+/// Removes a unit from the queue as dead, or as cancelled if there is no reason. The holder of its lease settled it.
 pub(super) fn bury(
     writing: &Writing<'_>,
     unit: Unit,
@@ -150,14 +150,14 @@ pub(super) fn bury(
         unit,
         reason,
         Dead {
-            tries: gone.tries.saturating_add(u32::from(tried)),
+            attempts: gone.attempts.saturating_add(u32::from(tried)),
             ..gone.into()
         },
     )?;
     close(writing, unit.delivery)
 }
 
-/// Cancels a unit over the head of who has it leased: what that one brings is late, but for a success.
+/// Cancels a unit although it may be leased. The outcome of that lease is late, unless it is a success.
 pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
     let Some(gone) = end(writing, unit)? else {
         return Ok(false);
@@ -187,13 +187,13 @@ pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreErr
     Ok(true)
 }
 
-/// What is kept of a dead or cancelled unit.
+/// The row of a dead or cancelled unit.
 #[derive(Clone, Copy)]
 pub(super) struct Dead {
     pub(super) lane: Option<Lane>,
     /// The number of its last lease.
     pub(super) lease: u32,
-    pub(super) tries: u32,
+    pub(super) attempts: u32,
     /// The number of its last attempt.
     pub(super) attempt: u32,
 }
@@ -203,14 +203,14 @@ impl From<Gone> for Dead {
         let Gone {
             lane,
             lease,
-            tries,
+            attempts,
             attempt,
             held: _,
         } = gone;
         Self {
             lane,
             lease,
-            tries,
+            attempts,
             attempt,
         }
     }
@@ -225,13 +225,13 @@ pub(super) fn insert_dead(
     let Dead {
         lane,
         lease,
-        tries,
+        attempts,
         attempt,
     } = dead;
     writing.mark()?;
     writing.execute(
         "insert into dead (id, target, at, reason, lease, tries, lane, attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, tries, lane.map(|lane| lane.0), attempt],
+        params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, attempts, lane.map(|lane| lane.0), attempt],
     )?;
     writing.count(DEAD, unit.target.0, 1, 0);
     if reason.is_none() {
@@ -240,15 +240,15 @@ pub(super) fn insert_dead(
     Ok(())
 }
 
-/// Takes a unit out of the dead ones, if it is there.
-pub(super) fn exhume(writing: &Writing<'_>, unit: Unit) -> Result<Option<Dead>, StoreError> {
+/// Removes a unit from the dead and cancelled ones. Returns its row, if it was there.
+pub(super) fn take_dead(writing: &Writing<'_>, unit: Unit) -> Result<Option<Dead>, StoreError> {
     let out = "delete from dead where id = ?1 and target = ?2
         returning lane, lease, tries, attempt, reason is null";
     let read = |row: &rusqlite::Row<'_>| {
         let dead = Dead {
             lane: row.get::<_, Option<[u8; 16]>>(0)?.map(Lane),
             lease: row.get(1)?,
-            tries: row.get(2)?,
+            attempts: row.get(2)?,
             attempt: row.get(3)?,
         };
         Ok((dead, row.get::<_, bool>(4)?))
@@ -270,8 +270,8 @@ pub(super) fn raise(writing: &Writing<'_>, unit: Unit, cause: Cause) -> Result<b
         lane,
         lease,
         attempt,
-        tries: _,
-    }) = exhume(writing, unit)?
+        attempts: _,
+    }) = take_dead(writing, unit)?
     else {
         return Ok(false);
     };
@@ -289,7 +289,7 @@ pub(super) fn raise(writing: &Writing<'_>, unit: Unit, cause: Cause) -> Result<b
     Ok(true)
 }
 
-/// A unit that a person, or a duplicate, sets going again.
+/// Makes a dead, cancelled or delivered unit wait again, for a person or a duplicate.
 #[derive(Clone, Copy)]
 pub(super) struct Again {
     pub(super) lane: Option<Lane>,
@@ -314,7 +314,7 @@ pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Again) -> Result<(
             lane,
             lease,
             held: false,
-            tries: 0,
+            attempts: 0,
             attempt,
             cause,
             begun: None,
@@ -323,7 +323,7 @@ pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Again) -> Result<(
     hold(writing, unit.delivery)
 }
 
-/// A reason as it lies in a row: a status is its number.
+/// Encodes a reason for a row: a status is its number.
 fn from_reason(reason: Reason) -> i64 {
     match reason {
         Reason::Attempts => 1,

@@ -1,4 +1,4 @@
-//! What a write is given: one transaction, the time, and the sums it changes.
+//! The context of a write: one transaction, the time, and the sums that it changes.
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Params, Row, params};
 
 use super::marker::Marker;
-use super::{row, rows, told};
+use super::{row, rows, store_error};
 use crate::store::{Key, StoreError};
 
 /// Deliveries of an origin, and their bytes.
@@ -22,11 +22,12 @@ pub(crate) const CANCELLED: i64 = 3;
 /// By kind and number: rows and bytes.
 pub(crate) type Tally = HashMap<(i64, u32), (i64, i64)>;
 
-/// Is called before each statement that writes, and before each commit; what it answers is taken for the statement's answer.
+/// A hook for tests that is called before each statement that writes, and before each commit. Its error becomes the error of the
+/// statement.
 #[derive(Clone, Default)]
-pub struct Hook(Option<Arc<dyn Fn() -> Result<(), StoreError> + Send + Sync>>);
+pub struct FaultHook(Option<Arc<dyn Fn() -> Result<(), StoreError> + Send + Sync>>);
 
-impl Hook {
+impl FaultHook {
     /// Calls `hook`.
     pub fn new(hook: impl Fn() -> Result<(), StoreError> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(hook)))
@@ -37,12 +38,12 @@ impl Hook {
     }
 }
 
-impl fmt::Debug for Hook {
+impl fmt::Debug for FaultHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() {
-            "Hook(set)"
+            "FaultHook(set)"
         } else {
-            "Hook"
+            "FaultHook"
         })
     }
 }
@@ -54,7 +55,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) now: i64,
     tally: RefCell<Tally>,
     remembered: RefCell<Vec<(Key, i64)>>,
-    hook: &'a Hook,
+    hook: &'a FaultHook,
     marker: &'a Marker,
 }
 
@@ -62,7 +63,7 @@ impl<'a> Writing<'a> {
     pub(super) fn new(
         connection: &'a Connection,
         now: i64,
-        hook: &'a Hook,
+        hook: &'a FaultHook,
         marker: &'a Marker,
     ) -> Self {
         Self {
@@ -81,10 +82,10 @@ impl<'a> Writing<'a> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(params))
-            .map_err(told)
+            .map_err(store_error)
     }
 
-    /// The first row of a query, or of what a statement returns.
+    /// Returns the first row of a query, or of a statement with `RETURNING`.
     pub(super) fn row<T>(
         &self,
         sql: &str,
@@ -95,7 +96,7 @@ impl<'a> Writing<'a> {
         row(self.connection, sql, params, read)
     }
 
-    /// All rows of a query.
+    /// Returns all rows of a query.
     pub(super) fn rows<T>(
         &self,
         sql: &str,
@@ -106,7 +107,7 @@ impl<'a> Writing<'a> {
         rows(self.connection, sql, params, read)
     }
 
-    /// The number of the row inserted last.
+    /// Returns the number of the row inserted last.
     pub(super) fn last_row(&self) -> i64 {
         self.connection.last_insert_rowid()
     }

@@ -10,7 +10,7 @@ use crate::store::archive::{Scope, Status};
 use crate::store::contract::queue::{attempt, delivery, new};
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, Next, OnDead, Queue as _, Start};
 
-/// Where the child's store is; without it the child has nothing to do.
+/// The variable with the directory of the child's store. Without it the child has nothing to do.
 const DIRECTORY: &str = "HOOKGATE_TEST_CRASH_DIRECTORY";
 
 fn key_of(id: DeliveryRef) -> Key {
@@ -28,7 +28,7 @@ fn open_real(path: &Path) -> Embedded {
         .ledger
 }
 
-/// The child: accepts and delivers until it is killed, and says what is done once it is.
+/// The child: accepts and delivers until it is killed, and prints each step once it is done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
@@ -149,7 +149,7 @@ async fn what_was_acknowledged_survives_a_kill() {
             );
             assert_eq!(
                 store.claim(key_of(*id), Token(1), LEASE).await.unwrap(),
-                Claimed::Committed,
+                ClaimResult::Committed,
                 "round {round}"
             );
         }

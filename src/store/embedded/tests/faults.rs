@@ -19,10 +19,10 @@ impl Fault {
         self.left.store(left, Ordering::SeqCst);
     }
 
-    fn hook(fault: &Arc<Self>, error: StoreError) -> Hook {
+    fn hook(fault: &Arc<Self>, error: StoreError) -> FaultHook {
         fault.arm(i64::MAX, 0);
         let fault = Arc::clone(fault);
-        Hook::new(move || {
+        FaultHook::new(move || {
             let left = fault.left.fetch_sub(1, Ordering::SeqCst);
             if left <= 0 && -left <= fault.more.load(Ordering::SeqCst) {
                 Err(error.clone())
@@ -51,7 +51,7 @@ async fn stored(store: &Embedded) -> usize {
         .len()
 }
 
-/// Whatever fails, a delivery is there whole, with its commit, or not at all, without; said again, it is there once.
+/// Whichever step fails, a delivery is there completely, with its commit, or not at all, without. Repeated, it is there once.
 #[tokio::test]
 async fn one_row_after_a_failure_at_every_step() {
     for error in [StoreError::Full, StoreError::Unavailable("io".into())] {
@@ -78,7 +78,7 @@ async fn one_row_after_a_failure_at_every_step() {
                 );
                 assert_eq!(
                     store.claim(key(step), Token(9), LEASE).await.unwrap(),
-                    Claimed::Fresh,
+                    ClaimResult::Fresh,
                     "and nothing claimed"
                 );
                 store.release_soon(key(step), Token(9));
@@ -87,7 +87,7 @@ async fn one_row_after_a_failure_at_every_step() {
             assert_eq!(stored(&store).await, usize::try_from(step).unwrap() + 1);
             assert_eq!(
                 store.claim(key(step), Token(9), LEASE).await.unwrap(),
-                Claimed::Committed
+                ClaimResult::Committed
             );
             fault.arm(i64::from(step), 0);
             let settled = store
@@ -132,7 +132,7 @@ async fn one_row_after_a_failure_at_every_step() {
     }
 }
 
-/// A claim that cannot be written is the caller's still.
+/// A claim that cannot be written still belongs to the caller.
 #[tokio::test]
 async fn a_disk_that_takes_nothing_gives_the_claim_back() {
     let (directory, fault) = (tempfile::tempdir().unwrap(), Arc::<Fault>::default());
@@ -142,7 +142,7 @@ async fn a_disk_that_takes_nothing_gives_the_claim_back() {
     let claiming =
         crate::dedupe::claim::claim(&ledger, key(1), LEASE, waiters.of(key(2)), Duration::ZERO)
             .await;
-    let crate::dedupe::claim::Claiming::Fresh(claim) = claiming else {
+    let crate::dedupe::claim::ClaimOutcome::Fresh(claim) = claiming else {
         panic!("{claiming:?}")
     };
     fault.arm(0, i64::MAX - 1);
@@ -159,7 +159,7 @@ async fn a_disk_that_takes_nothing_gives_the_claim_back() {
     until("trouble is told", || store.trouble().is_some()).await;
     assert!(matches!(
         store.claim(key(1), Token(1), LEASE).await.unwrap(),
-        Claimed::InFlight { .. }
+        ClaimResult::InFlight { .. }
     ));
     fault.arm(i64::MAX, 0);
     let accepted = claim
@@ -174,12 +174,12 @@ async fn a_disk_that_takes_nothing_gives_the_claim_back() {
     assert_eq!(accepted, Accepted::New(Vec::new()));
     assert_eq!(
         store.claim(key(1), Token(1), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
     until("trouble is over", || store.trouble().is_none()).await;
 }
 
-/// Of many that come together, the one that cannot be written fails alone.
+/// Of many that come together, only the one that cannot be written fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_row_fails_alone() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -207,7 +207,7 @@ async fn a_bad_row_fails_alone() {
     assert_eq!(store.totals().await.unwrap().targets, [counts_of(1, 240)]);
 }
 
-/// What does not fit is told so at once; what was let in is answered.
+/// A write that does not fit is refused at once; an accepted one is answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_without_a_bound() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -242,7 +242,7 @@ async fn nobody_waits_without_a_bound() {
     assert!(refused >= 90, "{refused} of 200 MiB were refused");
 }
 
-/// The caller goes away; what it asked for is done, and its claim is a commit.
+/// The caller goes away. Its write is done, and its claim is a commit.
 #[tokio::test]
 async fn a_dropped_future_changes_nothing() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -257,7 +257,7 @@ async fn a_dropped_future_changes_nothing() {
         },
     ));
     for _ in 0..2000 {
-        if store.claim(key(1), Token(5), LEASE).await.unwrap() == Claimed::Committed {
+        if store.claim(key(1), Token(5), LEASE).await.unwrap() == ClaimResult::Committed {
             break;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,4 +1,4 @@
-//! What is kept and what goes: time that is set, retention, targets that are dead, files that are damaged.
+//! Tests of retention: clocks that are set, expiry, dead targets, damaged files.
 use super::*;
 use crate::store::archive::{Act, Deed, Forgetting, Retention, Scope, Which};
 use crate::store::contract::queue::{attempt, delivery, new, take};
@@ -49,7 +49,7 @@ async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
     let store = open(directory.path(), &clock);
     assert_eq!(
         store.claim(key(1), Token(7), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
     let taken = take(&store, 1, 1).await.remove(0);
     assert_eq!(
@@ -71,7 +71,8 @@ async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
     );
 }
 
-/// A delivery that kills the gate each time it is tried does so more and more seldom, and holds up no other; one that was cut off once is not held up.
+/// A delivery that crashes the gateway at each attempt does so more and more seldom and holds up no other. One that was cut off once is
+/// not held up.
 #[tokio::test]
 async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -132,7 +133,7 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
     // a try whose outcome is known ends the row of those that are not
     clock.advance(Duration::from_secs(8));
     let known = take(&store, 1, 9).await.remove(0);
-    assert_eq!((known.stored.id, known.tries), (killer.id, 0));
+    assert_eq!((known.stored.id, known.attempts), (killer.id, 0));
     assert_eq!(
         store
             .settle(
@@ -184,7 +185,7 @@ async fn a_lease_that_is_given_back_costs_nothing_at_a_restart() {
     );
 }
 
-/// A year ahead, then an hour back, with restarts between: tries come when they are due, nothing is purged.
+/// A year ahead, then an hour back, with restarts between: attempts are made when they are due, nothing is purged.
 #[tokio::test]
 async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -234,7 +235,7 @@ async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
         assert!(store.get(Scope::All, done.id).await.unwrap().is_some());
         assert_eq!(
             store.claim(key(1), Token(7), LEASE).await.unwrap(),
-            Claimed::Committed
+            ClaimResult::Committed
         );
     }
     clock.advance(Duration::from_secs(3600));
@@ -501,7 +502,7 @@ async fn age_counts_from_the_end_of_a_delivery() {
     }
 }
 
-/// IDs are in the order of the wall clock. Those drawn while it was ahead come after all that follow, which are young for ever.
+/// IDs are in the order of the wall clock. IDs drawn while it was ahead come after all later ones, which stay young for ever.
 #[tokio::test]
 async fn rows_drawn_while_the_clock_was_ahead_are_swept() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -542,7 +543,7 @@ async fn rows_drawn_while_the_clock_was_ahead_are_swept() {
     assert!(store.get(Scope::All, ahead).await.unwrap().is_none());
 }
 
-/// The file says so before anything is acknowledged, and only a clean end with nothing left takes that back.
+/// The file is marked before anything is acknowledged. Only a clean end with nothing left removes the mark.
 #[tokio::test]
 async fn store_says_of_itself_whether_deliveries_lie_in_it() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -591,7 +592,7 @@ async fn store_says_of_itself_whether_deliveries_lie_in_it() {
     assert!(says());
 }
 
-/// A version before 3 left no such file: nobody can say that its damaged store holds nothing.
+/// A version before 3 left no such file, so it is unknown whether its damaged store is empty.
 #[tokio::test]
 async fn damaged_store_of_an_older_version_is_not_set_aside() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -659,7 +660,7 @@ async fn space_that_is_free_goes_back_to_the_disk() {
 }
 
 fn store_used(store: &Embedded) -> u64 {
-    store.disk().map_or(0, |disk| disk.line().used())
+    store.disk().map_or(0, |disk| disk.writes().used())
 }
 
 #[test]
@@ -721,7 +722,7 @@ async fn full_disk_gives_no_attempt_number_out_twice() {
     );
 }
 
-/// The time is kept every ten seconds, not with each round of the thread: 4 KiB a second are 350 MB a day.
+/// The time is saved every ten seconds, not in each round of the thread: 4 KiB a second are 350 MB a day.
 #[tokio::test]
 async fn an_idle_store_writes_nothing_until_the_time_is_due() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -813,9 +814,9 @@ async fn swept_undelivered_ones_are_new_again() {
                 store = open(directory.path(), &clock);
             }
             for (number, expected) in [
-                (1, Claimed::Fresh),
-                (2, Claimed::Fresh),
-                (3, Claimed::Committed),
+                (1, ClaimResult::Fresh),
+                (2, ClaimResult::Fresh),
+                (3, ClaimResult::Committed),
             ] {
                 assert_eq!(
                     store.claim(key(number), Token(7), LEASE).await.unwrap(),
@@ -1026,20 +1027,20 @@ async fn key_ends_with_its_window_once_delivered() {
         clock.advance(window - Duration::from_secs(1));
         assert_eq!(
             store.claim(key(1), Token(7), LEASE).await.unwrap(),
-            Claimed::Committed,
+            ClaimResult::Committed,
             "restart: {restart}"
         );
         clock.advance(Duration::from_secs(2));
         assert_eq!(
             store.claim(key(1), Token(7), LEASE).await.unwrap(),
-            Claimed::Fresh,
+            ClaimResult::Fresh,
             "restart: {restart}"
         );
         store.release_soon(key(1), Token(7));
     }
 }
 
-/// However long it waits, no second one is accepted; once it is over, its key does not outlive its window.
+/// However long it waits, no second one is accepted. Once it is over, its key does not outlive its window.
 #[tokio::test]
 async fn key_past_its_window_ends_with_its_delivery() {
     let (day, late) = (Duration::from_secs(86_400), Duration::from_secs(62));
@@ -1097,7 +1098,7 @@ async fn key_past_its_window_ends_with_its_delivery() {
         }
         assert_eq!(
             store.claim(key(1), Token(7), LEASE).await.unwrap(),
-            Claimed::Committed,
+            ClaimResult::Committed,
             "past its window, {window:?}"
         );
         let second = store
@@ -1128,7 +1129,7 @@ async fn key_past_its_window_ends_with_its_delivery() {
     }
 }
 
-/// One that is replayed waits again, and holds its key again.
+/// A replayed delivery waits again, and holds its key again.
 #[tokio::test]
 async fn replayed_delivery_holds_its_key_until_it_is_over() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
@@ -1168,7 +1169,7 @@ async fn replayed_delivery_holds_its_key_until_it_is_over() {
     clock.advance(window * 2);
     assert_eq!(
         store.claim(key(1), Token(7), LEASE).await.unwrap(),
-        Claimed::Committed
+        ClaimResult::Committed
     );
     let lease = take(&store, 1, 1).await.remove(0).lease;
     assert_eq!(
@@ -1180,7 +1181,7 @@ async fn replayed_delivery_holds_its_key_until_it_is_over() {
     );
     assert_eq!(
         store.claim(key(1), Token(7), LEASE).await.unwrap(),
-        Claimed::Fresh
+        ClaimResult::Fresh
     );
 }
 
@@ -1225,7 +1226,7 @@ async fn what_is_forgotten_stays_so_after_a_restart() {
     for byte in 1..=3 {
         assert_eq!(
             store.claim(key(byte), Token(1), LEASE).await.unwrap(),
-            Claimed::Fresh
+            ClaimResult::Fresh
         );
         assert_eq!(
             store.commit(key(byte), Token(1), WINDOW).await.unwrap(),
@@ -1246,9 +1247,9 @@ async fn what_is_forgotten_stays_so_after_a_restart() {
     drop(store);
     let store = open(directory.path(), &clock);
     for (byte, is) in [
-        (1, Claimed::Fresh),
-        (2, Claimed::Committed),
-        (3, Claimed::Committed),
+        (1, ClaimResult::Fresh),
+        (2, ClaimResult::Committed),
+        (3, ClaimResult::Committed),
     ] {
         assert_eq!(
             store.claim(key(byte), Token(9), LEASE).await.unwrap(),
@@ -1258,7 +1259,7 @@ async fn what_is_forgotten_stays_so_after_a_restart() {
     }
 }
 
-/// A restart between any two reloads changes nothing: numbers and who has them lie in the store alone.
+/// A restart between any two reloads changes nothing: the numbers and their names are in the store alone.
 #[tokio::test]
 async fn numbers_are_the_same_after_any_restart() {
     use crate::store::names::{Named, assign};
@@ -1331,7 +1332,7 @@ async fn a_lease_whose_read_fails_is_given_back() {
     assert_eq!(take(&store, 1, 1).await.len(), 1);
 }
 
-/// A record that makes no sense is not leased again and again.
+/// A delivery whose record cannot be decoded is not leased again and again.
 #[tokio::test]
 async fn a_delivery_that_cannot_be_decoded_waits_for_an_hour() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());

@@ -78,12 +78,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
+enum UnitState {
     /// No time: it waits behind others of its lane.
     Waits {
         run_at: Option<u64>,
         held: bool,
-        tries: u32,
+        attempts: u32,
     },
     Dead,
     Cancelled,
@@ -103,7 +103,7 @@ struct One {
     lane: Option<u8>,
     /// Its place in the lane: the lowest of those that wait goes first.
     seq: u64,
-    place: Place,
+    state: UnitState,
     lease: u32,
     /// The number of its last attempt.
     attempt: u32,
@@ -141,7 +141,7 @@ impl One {
             .or_insert((self.attempt, Recorded::CutOff));
     }
 
-    /// What an attempt came to that was taken for lost: it is recorded once.
+    /// Records, once, the outcome of an attempt that was considered lost.
     fn record(&mut self, lease: Lease, recorded: Recorded) {
         let row = self
             .rows
@@ -152,9 +152,10 @@ impl One {
         }
     }
 
-    /// Whether the store knows that this lease settled it.
+    /// Returns whether the store knows that this lease settled it.
     fn settled(&self, lease: u32) -> bool {
-        let is_dead = matches!(self.place, Place::Dead | Place::Cancelled) && self.lease == lease;
+        let is_dead =
+            matches!(self.state, UnitState::Dead | UnitState::Cancelled) && self.lease == lease;
         is_dead
             || self
                 .rows
@@ -164,58 +165,58 @@ impl One {
 }
 
 impl Model {
-    /// The delivery that has a key: one that waits, or whose window has not passed.
+    /// Returns the delivery that has a key: one that waits, or whose window has not passed.
     fn known(&self, name: u8) -> Option<DeliveryRef> {
         let (of, until) = *self.keys.get(&name)?;
         let waits = self
             .all
             .get(&of)
-            .is_some_and(|one| matches!(one.place, Place::Waits { .. }));
+            .is_some_and(|one| matches!(one.state, UnitState::Waits { .. }));
         (waits || self.now < until).then_some(of)
     }
 
-    /// Whether the key of a delivery, if it has one, is its own still.
+    /// Returns whether the key of a delivery, if it has one, is still its own.
     fn has_key(&self, id: DeliveryRef) -> bool {
         self.all[&id]
             .name
             .is_none_or(|name| self.known(name) == Some(id))
     }
 
-    /// Whether another of its lane waits.
+    /// Returns whether another of its lane waits.
     fn is_behind(&self, target: u32, lane: Option<u8>) -> bool {
         let waits = |one: &One| {
-            one.target == target && one.lane == lane && matches!(one.place, Place::Waits { .. })
+            one.target == target && one.lane == lane && matches!(one.state, UnitState::Waits { .. })
         };
         lane.is_some() && self.all.values().any(waits)
     }
 
-    /// It waits again, as the last of its lane.
+    /// Makes it wait again, as the last of its lane.
     fn raise(&mut self, id: DeliveryRef) {
         self.seq += 1;
         let (target, lane) = (self.all[&id].target, self.all[&id].lane);
         let run_at = (!self.is_behind(target, lane)).then_some(self.now);
         let one = self.all.get_mut(&id).unwrap();
-        if one.place == Place::Delivered {
+        if one.state == UnitState::Delivered {
             (one.lease, one.attempt) = (
                 *one.rows.keys().max().unwrap(),
                 one.rows.values().map(|(number, _)| *number).max().unwrap(),
             );
         }
-        (one.seq, one.place) = (
+        (one.seq, one.state) = (
             self.seq,
-            Place::Waits {
+            UnitState::Waits {
                 run_at,
                 held: false,
-                tries: 0,
+                attempts: 0,
             },
         );
     }
 
-    /// The next of a lane is due, if the first left it.
+    /// Makes the next of a lane due, if the first left it.
     fn next_of_lane(&mut self, target: u32, lane: Option<u8>) {
         let now = self.now;
         let waits = |one: &&mut One| {
-            one.target == target && one.lane == lane && matches!(one.place, Place::Waits { .. })
+            one.target == target && one.lane == lane && matches!(one.state, UnitState::Waits { .. })
         };
         if lane.is_some()
             && let Some(one) = self
@@ -223,15 +224,15 @@ impl Model {
                 .values_mut()
                 .filter(waits)
                 .min_by_key(|one| one.seq)
-            && let Place::Waits { run_at, .. } = &mut one.place
+            && let UnitState::Waits { run_at, .. } = &mut one.state
         {
             run_at.get_or_insert(now);
         }
     }
 
-    fn leave(&mut self, id: DeliveryRef, place: Place) {
+    fn leave(&mut self, id: DeliveryRef, state: UnitState) {
         let one = self.all.get_mut(&id).unwrap();
-        one.place = place;
+        one.state = state;
         let (target, lane) = (one.target, one.lane);
         self.next_of_lane(target, lane);
     }
@@ -269,8 +270,8 @@ impl Model {
                 );
                 return;
             };
-            let raised =
-                dead == OnDead::Revive && matches!(before.place, Place::Dead | Place::Cancelled);
+            let raised = dead == OnDead::Revive
+                && matches!(before.state, UnitState::Dead | UnitState::Cancelled);
             if raised {
                 self.raise(of);
                 let until = self.now + window(name);
@@ -305,10 +306,10 @@ impl Model {
             target,
             lane,
             seq: self.seq,
-            place: Place::Waits {
+            state: UnitState::Waits {
                 run_at,
                 held,
-                tries: 0,
+                attempts: 0,
             },
             lease: u32::from(mine),
             attempt: u32::from(held),
@@ -327,9 +328,9 @@ impl Model {
         assert_eq!(
             claimed,
             if self.known(name).is_some() {
-                Claimed::Committed
+                ClaimResult::Committed
             } else {
-                Claimed::Fresh
+                ClaimResult::Fresh
             }
         );
     }
@@ -337,18 +338,20 @@ impl Model {
     async fn take(&mut self, store: &Embedded, target: u32, count: u32) {
         let taken = take(store, target, count).await;
         let now = self.now;
-        let due_at = |one: &One| match one.place {
-            Place::Waits { run_at, tries, .. } => run_at
+        let due_at = |one: &One| match one.state {
+            UnitState::Waits {
+                run_at, attempts, ..
+            } => run_at
                 .filter(|run_at| one.target == target && *run_at <= now)
-                .map(|run_at| (tries > 0, run_at)),
-            Place::Dead | Place::Cancelled | Place::Delivered => None,
+                .map(|run_at| (attempts > 0, run_at)),
+            UnitState::Dead | UnitState::Cancelled | UnitState::Delivered => None,
         };
         let mut due: Vec<(bool, u64)> = self.all.values().filter_map(due_at).collect();
         due.sort_unstable();
         let (retries, firsts): (Vec<_>, Vec<_>) =
             due.into_iter().partition(|(is_retry, _)| *is_retry);
         let (mut firsts, mut retries) = (firsts.into_iter(), retries.into_iter());
-        let in_turn = (0..count).map_while(|place| match place % 2 {
+        let in_turn = (0..count).map_while(|state| match state % 2 {
             0 => firsts.next().or_else(|| retries.next()),
             _ => retries.next().or_else(|| firsts.next()),
         });
@@ -363,7 +366,7 @@ impl Model {
         );
         for leased in taken {
             let one = self.all.get_mut(&leased.stored.id).unwrap();
-            let Place::Waits { tries, held, .. } = one.place else {
+            let UnitState::Waits { attempts, held, .. } = one.state else {
                 panic!()
             };
             if held {
@@ -372,13 +375,13 @@ impl Model {
             one.lease += 1;
             one.attempt += 1;
             assert_eq!(
-                (leased.lease.number, leased.lease.attempt, leased.tries),
-                (one.lease, one.attempt, tries)
+                (leased.lease.number, leased.lease.attempt, leased.attempts),
+                (one.lease, one.attempt, attempts)
             );
-            one.place = Place::Waits {
+            one.state = UnitState::Waits {
                 run_at: Some(now + LEASED),
                 held: true,
-                tries,
+                attempts,
             };
             self.leases.push(leased.lease);
         }
@@ -403,9 +406,11 @@ impl Model {
             assert_eq!(held, Held::Lost, "it was purged");
             return;
         };
-        match one.place {
-            Place::Waits {
-                held: true, tries, ..
+        match one.state {
+            UnitState::Waits {
+                held: true,
+                attempts,
+                ..
             } if one.lease == lease.number => {
                 assert_eq!(held, Held::Yes);
                 if tried {
@@ -414,34 +419,37 @@ impl Model {
                 } else {
                     one.attempt -= 1;
                 }
-                let tries = tries + u32::from(tried && !matches!(next, Next::Later(_)));
-                let waits = |after| Place::Waits {
+                let attempts = attempts + u32::from(tried && !matches!(next, Next::Later(_)));
+                let waits = |after| UnitState::Waits {
                     run_at: Some(now + after),
                     held: false,
-                    tries,
+                    attempts,
                 };
                 match next {
-                    Next::Delivered => self.leave(id, Place::Delivered),
-                    Next::Dead(_) => self.leave(id, Place::Dead),
-                    Next::Cancelled => self.leave(id, Place::Cancelled),
-                    Next::RetryIn(_) | Next::Later(_) => one.place = waits(RETRY),
-                    Next::GiveBack => one.place = waits(0),
+                    Next::Delivered => self.leave(id, UnitState::Delivered),
+                    Next::Dead(_) => self.leave(id, UnitState::Dead),
+                    Next::Cancelled => self.leave(id, UnitState::Cancelled),
+                    Next::RetryIn(_) | Next::Later(_) => one.state = waits(RETRY),
+                    Next::GiveBack => one.state = waits(0),
                 }
             }
             // given back, and nothing since: the same answer again
-            Place::Waits { held: false, .. } if one.lease == lease.number => {
+            UnitState::Waits { held: false, .. } if one.lease == lease.number => {
                 assert_eq!(held, Held::Yes)
             }
             _ if one.settled(lease.number) => assert_eq!(held, Held::Yes),
             // nobody has it, and it was delivered: that is its end, whatever was said meanwhile
-            Place::Waits { held: false, .. } | Place::Dead | Place::Cancelled
+            UnitState::Waits { held: false, .. } | UnitState::Dead | UnitState::Cancelled
                 if next == Next::Delivered =>
             {
                 assert_eq!(held, Held::Yes);
                 one.record(lease, Recorded::InTime);
-                self.leave(id, Place::Delivered);
+                self.leave(id, UnitState::Delivered);
             }
-            Place::Waits { .. } | Place::Dead | Place::Cancelled | Place::Delivered => {
+            UnitState::Waits { .. }
+            | UnitState::Dead
+            | UnitState::Cancelled
+            | UnitState::Delivered => {
                 assert_eq!(held, Held::Lost);
                 if tried {
                     one.record(lease, Recorded::Late);
@@ -478,72 +486,74 @@ impl Model {
         let Some(one) = self.all.get_mut(&id) else {
             return;
         };
-        match (deed, one.place) {
-            (Deed::Purge { waiting: false }, Place::Waits { .. }) => {}
-            (Deed::Purge { .. }, place) => {
-                if place != Place::Delivered {
+        match (deed, one.state) {
+            (Deed::Purge { waiting: false }, UnitState::Waits { .. }) => {}
+            (Deed::Purge { .. }, state) => {
+                if state != UnitState::Delivered {
                     self.keys.retain(|_, (of, _)| *of != id);
                 }
-                self.leave(id, Place::Delivered);
+                self.leave(id, UnitState::Delivered);
                 self.all.remove(&id);
             }
-            (Deed::Cancel, Place::Waits { held, .. }) => {
+            (Deed::Cancel, UnitState::Waits { held, .. }) => {
                 if held {
                     one.cut_off();
                 }
                 one.lease += 1;
-                self.leave(id, Place::Cancelled);
+                self.leave(id, UnitState::Cancelled);
             }
-            (Deed::Replay { .. }, Place::Dead | Place::Cancelled)
+            (Deed::Replay { .. }, UnitState::Dead | UnitState::Cancelled)
             | (
                 Deed::Replay {
                     delivered: true, ..
                 },
-                Place::Delivered,
+                UnitState::Delivered,
             ) => {
                 self.raise(id);
             }
             (
                 Deed::Replay { .. },
-                Place::Waits {
+                UnitState::Waits {
                     held,
                     run_at: Some(run_at),
                     ..
                 },
             ) => {
                 if !held || run_at <= now {
-                    one.place = Place::Waits {
+                    one.state = UnitState::Waits {
                         run_at: Some(now),
                         held,
-                        tries: 0,
+                        attempts: 0,
                     };
                 }
             }
             (
                 Deed::AttemptNow,
-                Place::Waits {
+                UnitState::Waits {
                     held: false,
                     run_at: Some(run_at),
-                    tries,
+                    attempts,
                 },
             ) => {
-                one.place = Place::Waits {
+                one.state = UnitState::Waits {
                     run_at: Some(run_at.min(now)),
                     held: false,
-                    tries,
+                    attempts,
                 };
             }
             (Deed::Replay { .. } | Deed::AttemptNow, _)
-            | (Deed::Cancel, Place::Dead | Place::Cancelled | Place::Delivered) => {}
+            | (Deed::Cancel, UnitState::Dead | UnitState::Cancelled | UnitState::Delivered) => {}
         }
     }
 
-    /// Whoever leased something is gone.
+    /// Drops all holders of leases, as a restart does.
     fn restart(&mut self) {
         for one in self.all.values_mut() {
-            if let Place::Waits {
-                held: true, tries, ..
-            } = one.place
+            if let UnitState::Waits {
+                held: true,
+                attempts,
+                ..
+            } = one.state
             {
                 one.cut_off();
                 let cut_off = one
@@ -553,10 +563,10 @@ impl Model {
                     .take_while(|(_, recorded)| *recorded == Recorded::CutOff)
                     .count();
                 let pause = if cut_off < 2 { 0 } else { 1 << (cut_off - 2) };
-                one.place = Place::Waits {
+                one.state = UnitState::Waits {
                     run_at: Some(self.now + pause),
                     held: false,
-                    tries,
+                    attempts,
                 };
             }
         }
@@ -591,12 +601,12 @@ impl Model {
                 "{one:?}"
             );
             let unit = shown.units;
-            let status = match one.place {
-                Place::Waits { tries: 0, .. } => Status::Pending,
-                Place::Waits { .. } => Status::Retrying,
-                Place::Dead => Status::Dead,
-                Place::Cancelled => Status::Cancelled,
-                Place::Delivered => Status::Delivered,
+            let status = match one.state {
+                UnitState::Waits { attempts: 0, .. } => Status::Pending,
+                UnitState::Waits { .. } => Status::Retrying,
+                UnitState::Dead => Status::Dead,
+                UnitState::Cancelled => Status::Cancelled,
+                UnitState::Delivered => Status::Delivered,
             };
             assert_eq!(
                 unit.first().map(|unit| unit.status),
@@ -604,20 +614,21 @@ impl Model {
                 "{one:?}"
             );
         }
-        let count = |is: fn(&Place) -> bool| self.all.values().filter(|one| is(&one.place)).count();
+        let count =
+            |is: fn(&UnitState) -> bool| self.all.values().filter(|one| is(&one.state)).count();
         let counts = store.totals().await.unwrap();
         let sum = |of: fn(&TargetCounts) -> u64| {
             usize::try_from(counts.targets.iter().map(of).sum::<u64>()).unwrap()
         };
         assert_eq!(
             sum(|of| of.waiting),
-            count(|place| matches!(place, Place::Waits { .. }))
+            count(|state| matches!(state, UnitState::Waits { .. }))
         );
         assert_eq!(
             (sum(|of| of.dead), sum(|of| of.cancelled)),
             (
-                count(|place| matches!(place, Place::Dead)),
-                count(|place| matches!(place, Place::Cancelled)),
+                count(|state| matches!(state, UnitState::Dead)),
+                count(|state| matches!(state, UnitState::Cancelled)),
             )
         );
         for name in 0..4 {
@@ -648,7 +659,7 @@ async fn run(steps: Vec<Step>) {
                 let Accepted::New(leases) = answer else {
                     panic!("{answer:?}")
                 };
-                let held = matches!(one.place, Place::Waits { held: true, .. })
+                let held = matches!(one.state, UnitState::Waits { held: true, .. })
                     && one.first == [one.lease];
                 assert_eq!(leases.len(), usize::from(held));
             }

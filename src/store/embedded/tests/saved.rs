@@ -17,7 +17,7 @@ impl Disk {
 
     fn open(&self, path: &Path, clock: &Arc<HandClock>) -> Embedded {
         let refuses = Arc::clone(&self.0);
-        let hook = Hook::new(move || {
+        let hook = FaultHook::new(move || {
             if refuses.load(Ordering::SeqCst) {
                 Err(StoreError::Unavailable("io".into()))
             } else {
