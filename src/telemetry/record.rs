@@ -38,7 +38,7 @@ pub enum Ended {
     Refused {
         /// The refusal.
         refusal: Refusal,
-        /// What the sender saw.
+        /// The status of the response.
         status: StatusCode,
     },
     /// The request was dropped before it came to an end (the gate left, or failed).

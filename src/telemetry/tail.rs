@@ -71,7 +71,7 @@ pub enum TailEvent {
         outcome: Outcome,
         /// The error code, if there was no response.
         error: Option<&'static str>,
-        /// What follows.
+        /// The next step.
         after: After,
     },
 }
